@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* util/fd - owning, passing and marking file descriptors */
+#include "util/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+
+void fd_close(int *fd)
+{
+	int saved = errno;
+
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+	errno = saved;
+}
+
+void fd_cleanup(int *fd)
+{
+	fd_close(fd);
+}
+
+int fd_set_nonblock(int fd, int on)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0)
+		return -errno;
+	flags = on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
+	return fcntl(fd, F_SETFL, flags) < 0 ? -errno : 0;
+}
+
+union fd_control {
+	struct cmsghdr align;
+	char bytes[CMSG_SPACE(FD_PASS_MAX * sizeof(int))];
+};
+
+ssize_t fd_send(int sock, const void *data, size_t len, const int *fds, size_t nfds)
+{
+	union fd_control control;
+	struct iovec iov = {(void *)data, len};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	if (nfds > FD_PASS_MAX)
+		return -EINVAL;
+	if (nfds > 0) {
+		msg.msg_control = control.bytes;
+		msg.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
+		struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+		cmsg->cmsg_level = SOL_SOCKET;
+		cmsg->cmsg_type = SCM_RIGHTS;
+		cmsg->cmsg_len = CMSG_LEN(nfds * sizeof(int));
+		memcpy(CMSG_DATA(cmsg), fds, nfds * sizeof(int));
+	}
+	for (;;) {
+		ssize_t sent = sendmsg(sock, &msg, MSG_NOSIGNAL);
+		if (sent >= 0)
+			return sent;
+		if (errno != EINTR)
+			return -errno;
+	}
+}
+
+/* Move the descriptors of @msg to @fds; those past @max_fds are closed. Returns how many came. */
+static size_t take_fds(struct msghdr *msg, int *fds, size_t max_fds)
+{
+	size_t count = 0;
+
+	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg; cmsg = CMSG_NXTHDR(msg, cmsg)) {
+		if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
+			continue;
+		size_t here = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (size_t i = 0; i < here; i++, count++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(int), sizeof(fd));
+			if (count < max_fds)
+				fds[count] = fd;
+			else
+				close(fd);
+		}
+	}
+	return count;
+}
+
+ssize_t fd_recv(int sock, void *data, size_t cap_bytes, int *fds, size_t max_fds, size_t *nfds)
+{
+	union fd_control control;
+	struct iovec iov = {data, cap_bytes};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t got;
+
+	msg.msg_control = control.bytes;
+	msg.msg_controllen = sizeof(control.bytes);
+	do
+		got = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC);
+	while (got < 0 && errno == EINTR);
+	if (got < 0)
+		return -errno;
+
+	size_t count = take_fds(&msg, fds, max_fds);
+	if (count > max_fds || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
+		for (size_t i = 0; i < count && i < max_fds; i++)
+			fd_close(&fds[i]);
+		return -EMSGSIZE;
+	}
+	if (nfds)
+		*nfds = count;
+	return got;
+}
+
+int fd_write_all(int fd, const void *data, size_t len)
+{
+	const char *next = data;
+
+	while (len > 0) {
+		ssize_t done = write(fd, next, len);
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done < 0)
+			return -errno;
+		next += done;
+		len -= (size_t)done;
+	}
+	return 0;
+}
+
+ssize_t fd_read_all(int fd, void *data, size_t cap_bytes)
+{
+	size_t used = 0;
+
+	while (used < cap_bytes) {
+		ssize_t got = read(fd, (char *)data + used, cap_bytes - used);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return -errno;
+		if (got == 0)
+			break;
+		used += (size_t)got;
+	}
+	return (ssize_t)used;
+}
+
+ssize_t fd_read_file(const char *path, char *text, size_t cap_bytes)
+{
+	_cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	text[0] = '\0';
+	if (fd < 0)
+		return -errno;
+	ssize_t len = fd_read_all(fd, text, cap_bytes - 1);
+	text[len < 0 ? 0 : len] = '\0';
+	return len;
+}

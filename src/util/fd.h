@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* util/fd - owning, passing and marking file descriptors */
+#ifndef NSWRAP_UTIL_FD_H
+#define NSWRAP_UTIL_FD_H
+
+#include <stddef.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+/* Most descriptors in one message (SCM_MAX_FD, include/net/scm.h) */
+#define FD_PASS_MAX 253
+
+/* A local declared `_cleanup_fd_ int fd = -1;` is closed when it goes out of scope. */
+#define _cleanup_fd_ __attribute__((cleanup(fd_cleanup)))
+
+/* `return fd_take(&fd)` hands the descriptor over: the local is -1 afterwards. */
+static inline int fd_take(int *fd)
+{
+	int taken = *fd;
+
+	*fd = -1;
+	return taken;
+}
+
+/* Close *@fd if it is open and set it to -1; errno is kept. */
+void fd_close(int *fd);
+void fd_cleanup(int *fd);
+
+/* Set or clear O_NONBLOCK. Returns 0 or -errno. */
+int fd_set_nonblock(int fd, int on);
+
+/*
+ * Send one message with @nfds (0..FD_PASS_MAX) descriptors over a unix socket; the descriptors
+ * stay open here. Never raises SIGPIPE. Returns bytes sent or -errno.
+ */
+ssize_t fd_send(int sock, const void *data, size_t len, const int *fds, size_t nfds);
+
+/*
+ * Receive one message. At most @max_fds descriptors, close-on-exec, are stored to @fds and their
+ * number to *@nfds; the caller owns them. A message that was cut, or carries more descriptors, is
+ * -EMSGSIZE and its descriptors are closed. Returns bytes received, 0 at the end, or -errno.
+ */
+ssize_t fd_recv(int sock, void *data, size_t cap_bytes, int *fds, size_t max_fds, size_t *nfds);
+
+/*
+ * Write all of @len, through short writes and signals; for blocking descriptors and small texts.
+ * Returns 0 or -errno.
+ */
+int fd_write_all(int fd, const void *data, size_t len);
+
+/*
+ * Read until the end or @cap_bytes; the rest is not read. Returns bytes read or -errno.
+ */
+ssize_t fd_read_all(int fd, void *data, size_t cap_bytes);
+
+/* Read a small file whole as text, NUL-terminated, cut to @cap_bytes - 1. Bytes or -errno. */
+ssize_t fd_read_file(const char *path, char *text, size_t cap_bytes);
+
+#endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* util/log - lines for a person, on stderr */
+#include "util/log.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LINE_CAP_BYTES 2048
+#define ESCAPED_BYTES  4 /* \xNN */
+
+static enum log_level max_level = LOG_NOTICE;
+
+void log_set_level(enum log_level level)
+{
+	max_level = level;
+}
+
+bool log_wants(enum log_level level)
+{
+	return level <= max_level;
+}
+
+/* Length of the well-formed, printable UTF-8 sequence at @text, 0 if there is none. */
+static size_t utf8_len(const uint8_t *text, size_t len)
+{
+	size_t need;
+
+	if (text[0] < 0xc2)
+		return 0;
+	else if (text[0] < 0xe0)
+		need = 2;
+	else if (text[0] < 0xf0)
+		need = 3;
+	else if (text[0] < 0xf5)
+		need = 4;
+	else
+		return 0;
+	if (need > len)
+		return 0;
+	for (size_t i = 1; i < need; i++)
+		if ((text[i] & 0xc0) != 0x80)
+			return 0;
+	/* U+0080..U+009F are control characters as well */
+	return text[0] == 0xc2 && text[1] < 0xa0 ? 0 : need;
+}
+
+char *log_escape(const char *text, size_t len, char *out, size_t cap_bytes)
+{
+	const uint8_t *in = (const uint8_t *)text;
+	size_t used = 0;
+
+	for (size_t i = 0; i < len;) {
+		size_t plain = in[i] >= 0x20 && in[i] < 0x7f ? 1 : 0;
+		if (!plain && in[i] >= 0x80)
+			plain = utf8_len(in + i, len - i);
+		size_t need = plain ? plain : ESCAPED_BYTES;
+		if (used + need >= cap_bytes)
+			break;
+		if (plain)
+			memcpy(out + used, in + i, plain);
+		else
+			snprintf(out + used, cap_bytes - used, "\\x%02x", in[i]);
+		used += need;
+		i += plain ? plain : 1;
+	}
+	out[used] = '\0';
+	return out;
+}
+
+void log_line(enum log_level level, const char *format, ...)
+{
+	char raw[LINE_CAP_BYTES / 2], line[LINE_CAP_BYTES] = "nswrap: ";
+	size_t prefix = strlen(line);
+	va_list args;
+
+	if (!log_wants(level))
+		return;
+	va_start(args, format);
+	int len = vsnprintf(raw, sizeof(raw), format, args);
+	va_end(args);
+	if (len < 0)
+		return;
+	if ((size_t)len >= sizeof(raw))
+		len = sizeof(raw) - 1;
+	log_escape(raw, (size_t)len, line + prefix, sizeof(line) - prefix - 1);
+	strcat(line, "\n");
+	if (write(STDERR_FILENO, line, strlen(line)) < 0)
+		return; /* nobody is there to be told */
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* util/log - lines for a person, on stderr */
+#ifndef NSWRAP_UTIL_LOG_H
+#define NSWRAP_UTIL_LOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum log_level {
+	LOG_ERROR,   /* shown even with -q */
+	LOG_WARNING, /* something is weaker than asked for */
+	LOG_NOTICE,  /* the usual lines: what leads where */
+	LOG_INFO,    /* -v */
+	LOG_DEBUG,   /* -vv */
+};
+
+/* Lines up to @level are printed; the default is LOG_NOTICE. The one piece of global state. */
+void log_set_level(enum log_level level);
+bool log_wants(enum log_level level);
+
+/*
+ * Print "nswrap: " and one line with a single write(2), so that lines of several processes do not
+ * mix. Control characters and bytes that are not ASCII-printable or UTF-8 continuation are escaped
+ * as \xNN: the text may contain what a stranger sent. Errors of the write are ignored.
+ */
+void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#define log_error(...)   log_line(LOG_ERROR, __VA_ARGS__)
+#define log_warning(...) log_line(LOG_WARNING, __VA_ARGS__)
+#define log_notice(...)  log_line(LOG_NOTICE, __VA_ARGS__)
+#define log_info(...)    log_line(LOG_INFO, __VA_ARGS__)
+#define log_debug(...)   log_line(LOG_DEBUG, __VA_ARGS__)
+
+/*
+ * Copy @text to @out with every control character (0x00-0x1f, 0x7f, and 0x80-0x9f outside UTF-8)
+ * written as \xNN; always ends with NUL, cut to fit. Returns @out.
+ */
+char *log_escape(const char *text, size_t len, char *out, size_t cap_bytes);
+
+#endif
