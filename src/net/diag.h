@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* net/diag - ask the kernel about sockets: who listens, who owns, who holds a port */
+#ifndef NSWRAP_NET_DIAG_H
+#define NSWRAP_NET_DIAG_H
+
+#include <stddef.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+/*
+ * How it works
+ *
+ * diag_is_listening and diag_socket_uid are exact look-ups in the kernel's hash tables (sock_diag
+ * without NLM_F_DUMP): a send and a recvfrom on the descriptor, some microseconds however many
+ * sockets there are, never blocking, fit for a strict seccomp filter. They look at the network
+ * namespace in which diag_open was called, whoever holds the descriptor later.
+ *
+ * @ip_proto is IPPROTO_TCP or IPPROTO_UDP. Addresses are sockaddr_in or sockaddr_in6 (-EAFNOSUPPORT
+ * for others); ::ffff:1.2.3.4 is the same as 1.2.3.4, and a dual-stack IPv6 socket is found by its
+ * IPv4 addresses, as it is by a packet.
+ */
+
+/* A socket in the current network namespace, close-on-exec and nonblocking. Or -errno. */
+int diag_open(void);
+
+/*
+ * Would a connection or datagram to @addr, from inside that namespace, find somebody? TCP: a socket
+ * in state LISTEN; UDP: a bound socket that is not connected. Wildcard listeners count, and so do
+ * those bound to the loopback device. Returns 1, 0 or -errno.
+ */
+int diag_is_listening(int nl, int ip_proto, const struct sockaddr *addr);
+
+/*
+ * Which user owns the socket of a client on this host? @local and @remote are the connection as the
+ * CLIENT sees it: its local address is our getpeername, its remote one our getsockname. For UDP the
+ * client's socket may be connected or not.
+ *
+ * Returns 0 with *@uid, which is as seen from the user namespace of the process that called
+ * diag_open (users not mapped there are all the overflow uid, 65534). -ENOENT: no such socket.
+ * -EAGAIN: the client has closed its socket and only the kernel's rest of the connection is left
+ * (TIME_WAIT, FIN_WAIT...); its owner can no longer be known, and must not be taken for root.
+ *
+ * The uid is of who made the socket; it may have been passed on since. UDP: users who all set
+ * SO_REUSEADDR can share a port, so there the answer does not prove who sent a datagram.
+ */
+int diag_socket_uid(int nl, int ip_proto, const struct sockaddr *local,
+	const struct sockaddr *remote, uid_t *uid);
+
+/*
+ * Who keeps us from binding @addr? For error messages: slow, opens files below /proc. Looks at the
+ * current network namespace. Writes `python3 (pid 1234)` or, when the process cannot be seen, `a
+ * process of user bob` (the name is escaped for a terminal). Returns 0, or -errno with @out empty:
+ * -ENOENT when nobody is found.
+ */
+int diag_port_holder(int ip_proto, const struct sockaddr *addr, char *out, size_t cap_bytes);
+
+#endif
