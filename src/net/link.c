@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* net/link - network devices, addresses and routes of the current network namespace */
+#include "net/link.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_addr.h>
+#include <linux/if_link.h>
+#include <linux/ip.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "net/netlink.h"
+#include "util/fd.h"
+
+/* Bytes of an address of @family, 0 for a family that is not IP */
+static size_t addr_len(int family)
+{
+	if (family == AF_INET)
+		return sizeof(struct in_addr);
+	return family == AF_INET6 ? sizeof(struct in6_addr) : 0;
+}
+
+/* Whether @prefix_len makes sense for @family */
+static bool is_prefix(int family, int prefix_len)
+{
+	return prefix_len >= 0 && (size_t)prefix_len <= addr_len(family) * 8;
+}
+
+static int call(int nl, struct netlink_msg *msg)
+{
+	int result = netlink_call(nl, msg, NULL, 0);
+
+	return result < 0 ? result : 0;
+}
+
+int link_open(void)
+{
+	return netlink_open(NETLINK_ROUTE);
+}
+
+int link_index(int nl, const char *name)
+{
+	struct ifreq request = {0};
+
+	if (strlen(name) >= sizeof(request.ifr_name))
+		return -ENODEV;
+	strcpy(request.ifr_name, name);
+	/* every socket takes this ioctl; RTM_GETLINK answers with a kilobyte of statistics */
+	return ioctl(nl, SIOCGIFINDEX, &request) < 0 ? -errno : request.ifr_ifindex;
+}
+
+int link_set_up(int nl, int ifindex, unsigned mtu)
+{
+	struct ifinfomsg body = {
+		.ifi_family = AF_UNSPEC,
+		.ifi_index = ifindex,
+		.ifi_flags = IFF_UP,
+		.ifi_change = IFF_UP,
+	};
+	struct netlink_msg msg;
+
+	netlink_begin(&msg, RTM_SETLINK, NLM_F_ACK, &body, sizeof(body));
+	if (mtu)
+		netlink_put_u32(&msg, IFLA_MTU, mtu);
+	return call(nl, &msg);
+}
+
+int link_add_addr(int nl, int ifindex, int family, const void *addr, int prefix_len)
+{
+	struct ifaddrmsg body = {
+		.ifa_family = (unsigned char)family,
+		.ifa_prefixlen = (unsigned char)prefix_len,
+		.ifa_flags = family == AF_INET6 ? IFA_F_NODAD : 0,
+		.ifa_scope = RT_SCOPE_UNIVERSE,
+		.ifa_index = (unsigned)ifindex,
+	};
+	struct netlink_msg msg;
+
+	if (!addr_len(family))
+		return -EAFNOSUPPORT;
+	if (!is_prefix(family, prefix_len))
+		return -EINVAL;
+	netlink_begin(
+		&msg, RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, &body, sizeof(body));
+	netlink_put(&msg, IFA_LOCAL, addr, addr_len(family));
+	netlink_put(&msg, IFA_ADDRESS, addr, addr_len(family));
+	return call(nl, &msg);
+}
+
+int link_add_route(int nl, int ifindex, int family, const void *dst, int prefix_len,
+	const void *gateway, int table)
+{
+	struct rtmsg body = {
+		.rtm_family = (unsigned char)family,
+		.rtm_dst_len = (unsigned char)prefix_len,
+		.rtm_table = RT_TABLE_UNSPEC, /* RTA_TABLE has the number: it may exceed 255 */
+		.rtm_protocol = RTPROT_STATIC,
+		.rtm_scope = gateway ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK,
+		.rtm_type = RTN_UNICAST,
+	};
+	struct netlink_msg msg;
+
+	if (!addr_len(family))
+		return -EAFNOSUPPORT;
+	if (!is_prefix(family, prefix_len))
+		return -EINVAL;
+	netlink_begin(
+		&msg, RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, &body, sizeof(body));
+	if (prefix_len > 0)
+		netlink_put(&msg, RTA_DST, dst, addr_len(family));
+	if (gateway)
+		netlink_put(&msg, RTA_GATEWAY, gateway, addr_len(family));
+	netlink_put_u32(&msg, RTA_OIF, (uint32_t)ifindex);
+	netlink_put_u32(&msg, RTA_TABLE, (uint32_t)table);
+	return call(nl, &msg);
+}
+
+int link_add_default_route(int nl, int ifindex, int family, const void *gateway)
+{
+	return link_add_route(nl, ifindex, family, NULL, 0, gateway, RT_TABLE_MAIN);
+}
+
+/* Set one attribute inside IFLA_AF_SPEC / @family [/ @inner, when not 0] */
+static int set_af_spec(int nl, int ifindex, uint16_t family, uint16_t inner, uint16_t type,
+	const void *value, size_t len)
+{
+	struct ifinfomsg body = {.ifi_family = AF_UNSPEC, .ifi_index = ifindex};
+	struct netlink_msg msg;
+
+	netlink_begin(&msg, RTM_SETLINK, NLM_F_ACK, &body, sizeof(body));
+	size_t spec = netlink_nest(&msg, IFLA_AF_SPEC);
+	size_t af = netlink_nest(&msg, family);
+	size_t in = inner ? netlink_nest(&msg, inner) : 0;
+	netlink_put(&msg, type, value, len);
+	if (inner)
+		netlink_nest_end(&msg, in);
+	netlink_nest_end(&msg, af);
+	netlink_nest_end(&msg, spec);
+	return call(nl, &msg);
+}
+
+int link_set_addrgen_none(int nl, int ifindex)
+{
+	uint8_t mode = IN6_ADDR_GEN_MODE_NONE;
+
+	return set_af_spec(nl, ifindex, AF_INET6, 0, IFLA_INET6_ADDR_GEN_MODE, &mode, sizeof(mode));
+}
+
+int link_set_route_localnet(int nl, int ifindex)
+{
+	uint32_t on = 1;
+
+	return set_af_spec(
+		nl, ifindex, AF_INET, IFLA_INET_CONF, IPV4_DEVCONF_ROUTE_LOCALNET, &on, sizeof(on));
+}
+
+int link_write_conf(int family, const char *name, const char *key, int value)
+{
+	_cleanup_fd_ int fd = -1;
+	char path[128], text[16];
+
+	if (!addr_len(family))
+		return -EAFNOSUPPORT;
+	if (strchr(name, '/') || strchr(key, '/') || !strcmp(name, "..") || !strcmp(key, ".."))
+		return -EINVAL;
+	int len = snprintf(path, sizeof(path), "/proc/sys/net/%s/conf/%s/%s",
+		family == AF_INET ? "ipv4" : "ipv6", name, key);
+	if (len < 0 || (size_t)len >= sizeof(path))
+		return -ENAMETOOLONG;
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	len = snprintf(text, sizeof(text), "%d\n", value);
+	return fd_write_all(fd, text, (size_t)len);
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* net/tap - virtual network devices whose other end is a file descriptor */
+#include "net/tap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "util/err.h"
+#include "util/fd.h"
+
+#define DEVICE "/dev/net/tun"
+
+static int explain_open(int code, struct err *err)
+{
+	switch (code) {
+	case ENOENT:
+	case ENODEV:
+	case ENXIO:
+		return err_set(err, code,
+			DEVICE " is missing or the kernel module tun is not loaded: "
+			       "modprobe tun (as root), or use --network none");
+	case EACCES:
+		return err_set(err, code,
+			"no permission to open " DEVICE ": the administrator gives it mode 0666 "
+			"(chmod 0666 " DEVICE "), or use --network none");
+	case EPERM:
+		return err_set(err, code,
+			DEVICE " may not be opened here (a container without that device?): "
+			       "add the device to the container, or use --network none");
+	default:
+		return err_sys(err, code, "cannot open " DEVICE);
+	}
+}
+
+static int explain_attach(int code, const char *name, struct err *err)
+{
+	switch (code) {
+	case EPERM:
+		return err_set(err, code,
+			"cannot make the network device %s: that takes CAP_NET_ADMIN over the "
+			"network namespace, and a security module may forbid it",
+			name);
+	case EBUSY:
+		return err_set(err, code, "the network device %s exists and is in use", name);
+	case EINVAL:
+		return err_set(err, code,
+			"cannot make the network device %s: not a name for a TAP or TUN device, or "
+			"a device of another kind has it",
+			name);
+	default:
+		return err_sys(err, code, "cannot make the network device %s", name);
+	}
+}
+
+/* @flags as for TUNSETIFF: IFF_TAP or IFF_TUN and what goes with it */
+static int device_open(const char *name, short flags, struct err *err)
+{
+	struct ifreq request = {.ifr_flags = flags};
+	_cleanup_fd_ int fd = -1;
+
+	/* the kernel would pick a name for "", and put a number in place of "%d" */
+	if (!name[0] || strchr(name, '%') || strlen(name) >= sizeof(request.ifr_name))
+		return err_set(err, EINVAL, "\"%s\" cannot be the name of a network device", name);
+	strcpy(request.ifr_name, name);
+	fd = open(DEVICE, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return explain_open(errno, err);
+	if (ioctl(fd, TUNSETIFF, &request) < 0)
+		return explain_attach(errno, name, err);
+	return fd_take(&fd);
+}
+
+int tap_open(const char *name, bool vnet_hdr, struct err *err)
+{
+	int flags = IFF_TAP | IFF_NO_PI | (vnet_hdr ? IFF_VNET_HDR : 0);
+
+	return device_open(name, (short)flags, err);
+}
