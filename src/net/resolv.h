@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* net/resolv - read the host's resolv.conf and write those of the guest and the net process */
+#ifndef NSWRAP_NET_RESOLV_H
+#define NSWRAP_NET_RESOLV_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/socket.h>
+
+#define RESOLV_SERVERS_MAX    3     /* glibc: MAXNS */
+#define RESOLV_TEXT_MAX_BYTES 65536 /* what is behind is not read */
+
+/* What a resolv.conf says; see resolv.conf(5). Strings are words with single spaces between. */
+struct resolv_conf {
+	bool has_v4, has_v6; /* of the servers below, is one of that kind */
+	struct sockaddr_storage servers[RESOLV_SERVERS_MAX]; /* port 53; sin6_scope_id set */
+	size_t nservers;                                     /* 0: nothing known */
+	char search[1024];                                   /* the last search or domain line */
+	char options[512];                                   /* of all options lines, in order */
+};
+
+/*
+ * Read @text (not NUL-terminated, any bytes). Never fails: a line that is not understood is
+ * skipped, as glibc does. Words with anything but printable ASCII, and words for which there is no
+ * room, are left out. A %scope is a number or the name of an interface of this network namespace; a
+ * server with an unknown scope is left out. A text that names no server at all means 127.0.0.1.
+ */
+void resolv_parse(const char *text, size_t len, struct resolv_conf *out);
+
+/*
+ * Write the guest's file to @out, NUL-terminated: "nameserver @dns4" if the host has a v4 server or
+ * none is known; "nameserver @dns6" if the host has a v6 server and @dns6 is not NULL; if neither
+ * line came of that, @dns4 all the same. Then the host's search and options.
+ * Returns 0 or -EMSGSIZE; @out is then the empty string (if it has room for one).
+ */
+int resolv_format_guest(const struct resolv_conf *host, const struct in_addr *dns4,
+	const struct in6_addr *dns6, char *out, size_t cap_bytes);
+
+/*
+ * Write the file that libslirp reads: nameserver lines of the host, or only that of @override if it
+ * is not NULL (AF_INET or AF_INET6). Scopes are written as numbers.
+ * Returns 0, -EMSGSIZE, or -EAFNOSUPPORT; @out is then the empty string (if it has room for one).
+ */
+int resolv_format_net(const struct resolv_conf *host, const struct sockaddr_storage *override,
+	char *out, size_t cap_bytes);
+
+#endif
