@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* util/option - command line options, read and explained from one table */
+#include "util/option.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "util/parse.h"
+
+#define WORD_MAX         32 /* longer words are not guessed at */
+#define NO_SCORE         UINT_MAX
+#define USAGE_COLUMNS    100
+#define USAGE_LEFT_MAX   36 /* a longer option has its help on the next line */
+#define USAGE_LEFT_BYTES 256
+
+/* The arguments and how far they are read. */
+struct reader {
+	const struct option_def *table;
+	int argc, next;
+	char **argv;
+	void *target;
+	struct err *err;
+};
+
+/* How an option was written: "-p" "" "80", "-p" " " "80", "--port" "=" "80". */
+struct written {
+	char name[PARSE_QUOTE_BYTES];
+	const char *join, *value;
+};
+
+enum option_takes { TAKES_NONE, TAKES_ONE, TAKES_OPTIONAL };
+
+static enum option_takes option_takes(const struct option_def *def)
+{
+	int depth = 0;
+
+	if (!def->arg)
+		return TAKES_NONE;
+	if (def->arg[0] != '[')
+		return TAKES_ONE;
+	for (const char *at = def->arg; *at; at++) {
+		depth += (*at == '[') - (*at == ']');
+		if (depth == 0) /* "[X]" ends with the bracket that it began with, "[A:]B" not */
+			return at[1] ? TAKES_ONE : TAKES_OPTIONAL;
+	}
+	return TAKES_ONE;
+}
+
+static unsigned int min3(unsigned int a, unsigned int b, unsigned int c)
+{
+	unsigned int ab = a < b ? a : b;
+
+	return ab < c ? ab : c;
+}
+
+/*
+ * How many letters are wrong, missing, too many or swapped between @word and @known, or between
+ * @word and a beginning of @known, which counts one more. NO_SCORE if that is too many.
+ */
+static unsigned int typo_score(const char *word, const char *known)
+{
+	unsigned int cost[WORD_MAX + 1][WORD_MAX + 1];
+	size_t rows = strlen(word), columns = strlen(known);
+
+	if (rows > WORD_MAX || columns > WORD_MAX)
+		return NO_SCORE;
+	for (size_t i = 0; i <= rows; i++) {
+		for (size_t j = 0; j <= columns; j++) {
+			if (i == 0 || j == 0) {
+				cost[i][j] = (unsigned int)(i + j);
+				continue;
+			}
+			cost[i][j] = min3(cost[i - 1][j] + 1, cost[i][j - 1] + 1,
+				cost[i - 1][j - 1] + (word[i - 1] != known[j - 1]));
+			if (i > 1 && j > 1 && word[i - 1] == known[j - 2] &&
+				word[i - 2] == known[j - 1] && cost[i - 2][j - 2] + 1 < cost[i][j])
+				cost[i][j] = cost[i - 2][j - 2] + 1;
+		}
+	}
+
+	unsigned int best = cost[rows][columns];
+	for (size_t j = 1; j < columns; j++)
+		if (cost[rows][j] + 1 < best)
+			best = cost[rows][j] + 1;
+	return best <= (rows + 2) / 3 && best < rows ? best : NO_SCORE;
+}
+
+const char *option_nearest(const char *word, const char *const *known, size_t n)
+{
+	unsigned int best = NO_SCORE;
+	const char *nearest = NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		unsigned int score = typo_score(word, known[i]);
+		if (score < best) {
+			best = score;
+			nearest = known[i];
+		}
+	}
+	return nearest;
+}
+
+static int unknown_long(const struct reader *r, const char *name)
+{
+	char shown[PARSE_QUOTE_BYTES];
+	unsigned int best = NO_SCORE;
+	const char *nearest = NULL;
+
+	for (const struct option_def *def = r->table; def->name; def++) {
+		unsigned int score = typo_score(name, def->name);
+		if (score < best) {
+			best = score;
+			nearest = def->name;
+		}
+	}
+	parse_shown(name, shown, sizeof(shown));
+	if (nearest)
+		return err_set(
+			r->err, EINVAL, "unknown option --%s; did you mean --%s?", shown, nearest);
+	return err_set(r->err, EINVAL, "unknown option --%s", shown);
+}
+
+static int unknown_short(const struct reader *r, const char *at, const char *cluster)
+{
+	char name[2] = {*at, '\0'}, shown[PARSE_QUOTE_BYTES], in[PARSE_QUOTE_BYTES];
+
+	parse_shown(name, shown, sizeof(shown));
+	if (cluster[2] == '\0')
+		return err_set(r->err, EINVAL, "unknown option -%s", shown);
+	return err_set(r->err, EINVAL, "unknown option -%s in %s", shown,
+		parse_shown(cluster, in, sizeof(in)));
+}
+
+static int missing_argument(const struct reader *r, const char *name, const struct option_def *def)
+{
+	return err_set(r->err, EINVAL, "%s needs an argument: %s", name, def->arg);
+}
+
+static int apply(const struct reader *r, const struct option_def *def, const struct written *w)
+{
+	char shown[PARSE_QUOTE_BYTES] = "";
+	struct err inner = {.text = ""};
+	int rc = def->set(r->target, w->value, &inner);
+
+	if (rc >= 0)
+		return 0;
+	if (w->value)
+		parse_shown(w->value, shown, sizeof(shown));
+	return err_set(r->err, -rc, "%s%s%s: %s", w->name, w->value ? w->join : "", shown,
+		inner.text[0] ? inner.text : strerror(-rc));
+}
+
+static int read_long(struct reader *r)
+{
+	const char *arg = r->argv[r->next++] + strlen("--"), *equals = strchr(arg, '=');
+	size_t len = equals ? (size_t)(equals - arg) : strlen(arg);
+	struct written w = {.join = "=", .value = equals ? equals + 1 : NULL};
+	const struct option_def *def = r->table;
+
+	while (def->name && (strlen(def->name) != len || memcmp(def->name, arg, len) != 0))
+		def++;
+	if (!def->name) {
+		snprintf(w.name, sizeof(w.name), "%.*s",
+			(int)(len < sizeof(w.name) ? len : sizeof(w.name)), arg);
+		return unknown_long(r, w.name);
+	}
+	snprintf(w.name, sizeof(w.name), "--%s", def->name);
+
+	enum option_takes takes = option_takes(def);
+	if (takes == TAKES_NONE && equals) {
+		char quoted[PARSE_QUOTE_BYTES];
+		return err_set(r->err, EINVAL, "%s takes no argument, but was given %s", w.name,
+			parse_quote(w.value, quoted, sizeof(quoted)));
+	}
+	if (takes == TAKES_ONE && !equals) {
+		if (r->next >= r->argc)
+			return missing_argument(r, w.name, def);
+		w.join = " ";
+		w.value = r->argv[r->next++];
+	}
+	return apply(r, def, &w);
+}
+
+static int read_cluster(struct reader *r)
+{
+	const char *cluster = r->argv[r->next++];
+
+	for (const char *at = cluster + 1; *at; at++) {
+		struct written w = {.name = {'-', *at, '\0'}, .join = ""};
+		const struct option_def *def = r->table;
+
+		while (def->name && def->short_name != *at)
+			def++;
+		if (!def->name)
+			return unknown_short(r, at, cluster);
+		bool takes_one = option_takes(def) == TAKES_ONE;
+		if (takes_one && at[1]) {
+			w.value = at + 1;
+		} else if (takes_one) {
+			if (r->next >= r->argc)
+				return missing_argument(r, w.name, def);
+			w.join = " ";
+			w.value = r->argv[r->next++];
+		}
+		int rc = apply(r, def, &w);
+		if (rc < 0 || takes_one)
+			return rc;
+	}
+	return 0;
+}
+
+int option_parse(
+	const struct option_def *table, int argc, char **argv, void *target, struct err *err)
+{
+	struct reader r = {.table = table,
+		.argc = argc,
+		.next = 1,
+		.argv = argv,
+		.target = target,
+		.err = err};
+
+	while (r.next < argc && argv[r.next][0] == '-' && argv[r.next][1]) {
+		if (strcmp(argv[r.next], "--") == 0)
+			return r.next + 1;
+		int rc = argv[r.next][1] == '-' ? read_long(&r) : read_cluster(&r);
+		if (rc < 0)
+			return rc;
+	}
+	return r.next;
+}
+
+/* Columns of UTF-8 text, if each character is one wide. */
+static int columns_of(const char *text, size_t len)
+{
+	int columns = 0;
+
+	for (size_t i = 0; i < len; i++)
+		columns += ((uint8_t)text[i] & 0xc0) != 0x80;
+	return columns;
+}
+
+/* "  -p, --port PORT" */
+static int format_left(const struct option_def *def, char *out, size_t cap_bytes)
+{
+	char short_text[] = "    ";
+	const char *join = "", *arg = def->arg ? def->arg : "";
+
+	if (def->short_name) {
+		short_text[0] = '-';
+		short_text[1] = def->short_name;
+		short_text[2] = ',';
+	}
+	switch (option_takes(def)) {
+	case TAKES_NONE:
+		break;
+	case TAKES_ONE:
+		join = " ";
+		break;
+	case TAKES_OPTIONAL:
+		join = "[=";
+		arg++;
+		break;
+	}
+	snprintf(out, cap_bytes, "  %s--%s%s%s", short_text, def->name, join, arg);
+	return columns_of(out, strlen(out));
+}
+
+static void print_help(FILE *out, const char *help, int indent)
+{
+	int column = indent;
+
+	for (const char *word = help + strspn(help, " "); *word;) {
+		size_t len = strcspn(word, " ");
+		int width = columns_of(word, len);
+
+		if (column > indent && column + 1 + width > USAGE_COLUMNS) {
+			fprintf(out, "\n%*s", indent, "");
+			column = indent;
+		} else if (column > indent) {
+			fputc(' ', out);
+			column++;
+		}
+		fwrite(word, 1, len, out);
+		column += width;
+		word += len;
+		word += strspn(word, " ");
+	}
+	fputc('\n', out);
+}
+
+void option_print_usage(FILE *out, const struct option_def *table)
+{
+	char left[USAGE_LEFT_BYTES];
+	int indent = 0;
+
+	for (const struct option_def *def = table; def->name; def++) {
+		int width = format_left(def, left, sizeof(left));
+		if (width > indent && width <= USAGE_LEFT_MAX)
+			indent = width;
+	}
+	indent += 2;
+	for (const struct option_def *def = table; def->name; def++) {
+		int width = format_left(def, left, sizeof(left));
+		fputs(left, out);
+		if (width + 2 > indent)
+			fprintf(out, "\n%*s", indent, "");
+		else
+			fprintf(out, "%*s", indent - width, "");
+		print_help(out, def->help, indent);
+	}
+}

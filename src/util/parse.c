@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* util/parse - strict readers for numbers, ports, addresses and times that people write */
+#include "util/parse.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "util/log.h"
+
+#define SECONDS_MAX      1000000
+#define DECIMALS_MAX     3
+#define NUMBER_BYTES     32  /* the longest number with a point or slash that is looked at */
+#define SHOWN_SCAN_BYTES 256 /* nothing behind that is shown */
+#define ESCAPED_BYTES    4   /* \xNN */
+
+static char *show(const char *text, const char *mark, char *out, size_t cap_bytes)
+{
+	char escaped[SHOWN_SCAN_BYTES * ESCAPED_BYTES + 1];
+	size_t room = cap_bytes - 2 * strlen(mark);
+	size_t len = strnlen(text, SHOWN_SCAN_BYTES);
+	const char *rest = "";
+
+	log_escape(text, len, escaped, sizeof(escaped));
+	if (text[len] || strlen(escaped) >= room) {
+		rest = "...";
+		room = room < sizeof(escaped) ? room - strlen(rest) : sizeof(escaped);
+		log_escape(text, len, escaped, room); /* again: no character is cut in two */
+	}
+	snprintf(out, cap_bytes, "%s%s%s%s", mark, escaped, rest, mark);
+	return out;
+}
+
+char *parse_quote(const char *text, char *out, size_t cap_bytes)
+{
+	return show(text, "\"", out, cap_bytes);
+}
+
+char *parse_shown(const char *text, char *out, size_t cap_bytes)
+{
+	return show(text, "", out, cap_bytes);
+}
+
+int parse_uint(const char *text, unsigned long max, unsigned long *out)
+{
+	unsigned long value = 0;
+	bool is_too_big = false;
+
+	if (!*text)
+		return -EINVAL;
+	for (; *text; text++) {
+		if (*text < '0' || *text > '9')
+			return -EINVAL; /* rather than -ERANGE, also behind too many digits */
+		if (__builtin_mul_overflow(value, 10, &value) ||
+			__builtin_add_overflow(value, (unsigned long)(*text - '0'), &value))
+			is_too_big = true;
+	}
+	if (is_too_big || value > max)
+		return -ERANGE;
+	*out = value;
+	return 0;
+}
+
+int parse_port(const char *text, bool zero_ok, uint16_t *out, struct err *err)
+{
+	char quoted[PARSE_QUOTE_BYTES];
+	unsigned long value;
+
+	if (parse_uint(text, UINT16_MAX, &value) < 0 || (value == 0 && !zero_ok))
+		return err_set(err, EINVAL, "%s is no port: expected a number from %d to 65535",
+			parse_quote(text, quoted, sizeof(quoted)), zero_ok ? 0 : 1);
+	*out = (uint16_t)value;
+	return 0;
+}
+
+/* The address of @text without the brackets around it, if it has them, else @text itself. */
+static const char *inside_brackets(const char *text, char *buf, size_t cap_bytes)
+{
+	size_t len = strlen(text);
+
+	if (len < 2 || len - 2 >= cap_bytes || text[0] != '[' || text[len - 1] != ']')
+		return text;
+	memcpy(buf, text + 1, len - 2);
+	buf[len - 2] = '\0';
+	return buf;
+}
+
+int parse_ip(const char *text, struct sockaddr_storage *out, struct err *err)
+{
+	char quoted[PARSE_QUOTE_BYTES], bare[INET6_ADDRSTRLEN];
+	struct sockaddr_in v4 = {.sin_family = AF_INET};
+	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+
+	if (inet_pton(AF_INET, text, &v4.sin_addr) == 1) {
+		memset(out, 0, sizeof(*out));
+		memcpy(out, &v4, sizeof(v4));
+		return 0;
+	}
+	if (inet_pton(AF_INET6, inside_brackets(text, bare, sizeof(bare)), &v6.sin6_addr) == 1) {
+		memset(out, 0, sizeof(*out));
+		memcpy(out, &v6, sizeof(v6));
+		return 0;
+	}
+	return err_set(err, EINVAL,
+		"%s is no IP address: expected one such as 127.0.0.1 or ::1, no host name",
+		parse_quote(text, quoted, sizeof(quoted)));
+}
+
+/* Split a copy of @text at @mark: *@tail is NULL if it has none. Returns false if it is too long.
+ */
+static bool split_number(const char *text, char mark, char *head, char **tail)
+{
+	if (strlen(text) >= NUMBER_BYTES)
+		return false;
+	strcpy(head, text);
+	*tail = strchr(head, mark);
+	if (*tail)
+		*(*tail)++ = '\0';
+	return true;
+}
+
+static int read_seconds(const char *text, uint64_t *out_ms)
+{
+	char whole[NUMBER_BYTES], *decimals;
+	unsigned long seconds, fraction = 0;
+
+	if (!split_number(text, '.', whole, &decimals) ||
+		parse_uint(whole, SECONDS_MAX, &seconds) < 0)
+		return -EINVAL;
+	if (decimals) {
+		size_t len = strlen(decimals);
+
+		if (len > DECIMALS_MAX || parse_uint(decimals, 999, &fraction) < 0)
+			return -EINVAL;
+		for (; len < DECIMALS_MAX; len++)
+			fraction *= 10;
+	}
+	uint64_t ms = (uint64_t)seconds * 1000 + fraction;
+	if (ms > (uint64_t)SECONDS_MAX * 1000)
+		return -EINVAL;
+	*out_ms = ms;
+	return 0;
+}
+
+int parse_seconds(const char *text, uint64_t *out_ms, struct err *err)
+{
+	char quoted[PARSE_QUOTE_BYTES];
+
+	if (read_seconds(text, out_ms) < 0)
+		return err_set(err, EINVAL,
+			"%s is no time: expected seconds from 0 to %d, such as 30 or 1.5",
+			parse_quote(text, quoted, sizeof(quoted)), SECONDS_MAX);
+	return 0;
+}
+
+int parse_cidr4(const char *text, struct in_addr *network, int *prefix_len, struct err *err)
+{
+	char quoted[PARSE_QUOTE_BYTES], head[NUMBER_BYTES], expected[INET_ADDRSTRLEN], *tail;
+	unsigned long prefix;
+	struct in_addr addr;
+
+	parse_quote(text, quoted, sizeof(quoted));
+	if (!split_number(text, '/', head, &tail) || !tail || inet_pton(AF_INET, head, &addr) != 1)
+		return err_set(err, EINVAL,
+			"%s is no IPv4 network: expected one such as 10.0.2.0/24", quoted);
+	if (parse_uint(tail, 32, &prefix) < 0)
+		return err_set(err, EINVAL,
+			"%s is no IPv4 network: expected a prefix from 0 to 32 behind the slash",
+			quoted);
+
+	in_addr_t mask_be = htonl(prefix ? UINT32_MAX << (32 - prefix) : 0);
+	if (addr.s_addr & ~mask_be) {
+		addr.s_addr &= mask_be;
+		inet_ntop(AF_INET, &addr, expected, sizeof(expected));
+		return err_set(err, EINVAL, "%s has bits behind its prefix: expected %s/%lu",
+			quoted, expected, prefix);
+	}
+	*network = addr;
+	*prefix_len = (int)prefix;
+	return 0;
+}
