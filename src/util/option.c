@@ -147,8 +147,10 @@ static int apply(const struct reader *r, const struct option_def *def, const str
 
 	if (rc >= 0)
 		return 0;
-	if (w->value)
+	if (w->value && *w->value)
 		parse_shown(w->value, shown, sizeof(shown));
+	else if (w->value)
+		strcpy(shown, "\"\""); /* nothing would not be seen */
 	return err_set(r->err, -rc, "%s%s%s: %s", w->name, w->value ? w->join : "", shown,
 		inner.text[0] ? inner.text : strerror(-rc));
 }
