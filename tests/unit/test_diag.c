@@ -1,0 +1,554 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_diag - what net/diag says about sockets is what connect and bind find */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <seccomp.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "net/diag.h"
+#include "net/link.h"
+#include "netns.h"
+
+#define WAIT_MS   5000 /* far above what anything here takes */
+#define OTHER_UID 4321
+#define COUNT(a)  (sizeof(a) / sizeof((a)[0]))
+
+union addr {
+	struct sockaddr sa;
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+};
+
+/* Where a socket may be bound, and where a client may knock */
+static const char *const owns[] = {
+	"127.0.0.1", "127.0.0.2", "0.0.0.0", "::1", "::", "::ffff:127.0.0.1", "::ffff:0.0.0.0"};
+static const char *const targets[] = {"127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1"};
+
+static union addr at(const char *text, uint16_t port)
+{
+	union addr out = {0};
+	int family = strchr(text, ':') ? AF_INET6 : AF_INET;
+
+	out.sa.sa_family = (sa_family_t)family;
+	out.in.sin_port = htons(port); /* the same place in both */
+	assert_int_equal(
+		inet_pton(family, text,
+			family == AF_INET ? (void *)&out.in.sin_addr : (void *)&out.in6.sin6_addr),
+		1);
+	return out;
+}
+
+static socklen_t size_of(const union addr *addr)
+{
+	return addr->sa.sa_family == AF_INET ? sizeof(addr->in) : sizeof(addr->in6);
+}
+
+static int proto_of(int type)
+{
+	return type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
+}
+
+/* A bound socket, or -errno; IPv6 is dual-stack unless @v6only */
+static int bound(int type, const char *text, uint16_t port, bool v6only)
+{
+	union addr addr = at(text, port);
+	int fd = socket(addr.sa.sa_family, type | SOCK_CLOEXEC, 0), value = v6only;
+
+	assert_true(fd >= 0);
+	if (addr.sa.sa_family == AF_INET6)
+		assert_int_equal(
+			setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &value, sizeof(value)), 0);
+	if (bind(fd, &addr.sa, size_of(&addr)) == 0)
+		return fd;
+	int code = errno;
+	close(fd);
+	return -code;
+}
+
+static int listener(int type, const char *text, uint16_t port, bool v6only)
+{
+	int fd = bound(type, text, port, v6only);
+
+	assert_true(fd >= 0);
+	if (type == SOCK_STREAM)
+		assert_int_equal(listen(fd, 8), 0);
+	return fd;
+}
+
+static union addr name_of(int fd, int (*get)(int, struct sockaddr *, socklen_t *))
+{
+	union addr out = {0};
+	socklen_t len = sizeof(out);
+
+	assert_int_equal(get(fd, &out.sa, &len), 0);
+	return out;
+}
+
+static uint16_t port_of(int fd)
+{
+	return ntohs(name_of(fd, getsockname).in.sin_port);
+}
+
+static int client(int type, const union addr *to)
+{
+	int fd = socket(to->sa.sa_family, type | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	if (connect(fd, &to->sa, size_of(to)) == 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+/* Whether a real client finds somebody; a datagram either arrives at @server or is refused */
+static int is_found(int type, int server, const union addr *to)
+{
+	int fd = client(type, to);
+	char byte;
+
+	if (fd < 0)
+		return 0;
+	if (type == SOCK_STREAM) {
+		close(fd);
+		return 1;
+	}
+	struct pollfd pfd[] = {{.fd = fd, .events = POLLIN}, {.fd = server, .events = POLLIN}};
+	assert_int_equal(send(fd, "x", 1, 0), 1);
+	assert_true(poll(pfd, 2, WAIT_MS) > 0);
+	int found = (pfd[1].revents & POLLIN) != 0;
+	if (found)
+		assert_int_equal(recv(server, &byte, 1, 0), 1);
+	close(fd);
+	return found;
+}
+
+static int asks(int nl, int type, const char *text, uint16_t port)
+{
+	union addr addr = at(text, port);
+
+	return diag_is_listening(nl, proto_of(type), &addr.sa);
+}
+
+static void check_targets(int nl, int type, int server, const char *own)
+{
+	uint16_t port = port_of(server);
+
+	for (size_t i = 0; i < COUNT(targets); i++) {
+		union addr to = at(targets[i], port);
+		int really = is_found(type, server, &to);
+
+		if (asks(nl, type, targets[i], port) != really)
+			fail_msg("type %d at %s: connect to %s says %d", type, own, targets[i],
+				really);
+	}
+}
+
+static void listening_is_what_connect_finds(int nl, int type)
+{
+	for (size_t i = 0; i < COUNT(owns); i++) {
+		for (int v6only = 0; v6only < 2; v6only++) {
+			if (v6only && strncmp(owns[i], "::", 2))
+				continue;
+			if (v6only && strstr(owns[i], "ffff"))
+				continue;
+			int server = listener(type, owns[i], 0, v6only);
+
+			check_targets(nl, type, server, owns[i]);
+			close(server);
+		}
+	}
+}
+
+static void test_listening_tcp(void **state)
+{
+	listening_is_what_connect_finds(*(int *)*state, SOCK_STREAM);
+}
+
+static void test_listening_udp(void **state)
+{
+	listening_is_what_connect_finds(*(int *)*state, SOCK_DGRAM);
+}
+
+static void test_listening_on_device(void **state)
+{
+	int nl = *(int *)*state, server = bound(SOCK_STREAM, "0.0.0.0", 0, false);
+	uint16_t port = port_of(server);
+
+	assert_int_equal(setsockopt(server, SOL_SOCKET, SO_BINDTODEVICE, "lo", 3), 0);
+	assert_int_equal(asks(nl, SOCK_STREAM, "127.0.0.1", port), 0); /* bound, that is all */
+	assert_int_equal(listen(server, 8), 0);
+	assert_int_equal(asks(nl, SOCK_STREAM, "127.0.0.1", port), 1);
+	close(server);
+	assert_int_equal(asks(nl, SOCK_STREAM, "127.0.0.1", port), 0);
+}
+
+/* Sockets that are there and take no connections */
+static void test_not_listening(void **state)
+{
+	int nl = *(int *)*state, server = listener(SOCK_STREAM, "127.0.0.1", 0, false);
+	union addr to = at("127.0.0.1", port_of(server));
+	int fd = client(SOCK_STREAM, &to);
+
+	assert_int_equal(asks(nl, SOCK_STREAM, "127.0.0.1", port_of(fd)), 0);
+	assert_int_equal(asks(nl, SOCK_DGRAM, "127.0.0.1", port_of(server)), 0);
+	close(fd);
+	fd = client(SOCK_DGRAM, &to);
+	assert_int_equal(asks(nl, SOCK_DGRAM, "127.0.0.1", port_of(fd)), 0);
+	close(fd);
+	close(server);
+	to.sa.sa_family = AF_UNIX;
+	assert_int_equal(diag_is_listening(nl, IPPROTO_TCP, &to.sa), -EAFNOSUPPORT);
+	to.sa.sa_family = AF_INET;
+	assert_int_equal(diag_is_listening(nl, IPPROTO_ICMP, &to.sa), -EPROTONOSUPPORT);
+	assert_int_equal(diag_is_listening(-1, IPPROTO_TCP, &to.sa), -EBADF);
+}
+
+/* Unread answers of others' requests, one of them a dump, stand in front of ours */
+static void test_leftovers(void **state)
+{
+	int nl = *(int *)*state, server = listener(SOCK_STREAM, "127.0.0.1", 0, false);
+	struct {
+		struct nlmsghdr header;
+		struct inet_diag_req_v2 body;
+	} request = {
+		.header = {.nlmsg_len = sizeof(request), .nlmsg_type = SOCK_DIAG_BY_FAMILY},
+		.body = {.sdiag_family = AF_INET,
+			.sdiag_protocol = IPPROTO_TCP,
+			.idiag_states = ~0u},
+	};
+	int many[100];
+
+	for (size_t i = 0; i < COUNT(many); i++)
+		many[i] = listener(SOCK_STREAM, "127.0.0.1", 0, false);
+	request.header.nlmsg_flags = NLM_F_REQUEST;
+	assert_int_equal(send(nl, &request, sizeof(request), 0), sizeof(request));
+	request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	assert_int_equal(send(nl, &request, sizeof(request), 0), sizeof(request));
+	assert_int_equal(asks(nl, SOCK_STREAM, "127.0.0.1", port_of(server)), 1);
+	assert_int_equal(asks(nl, SOCK_STREAM, "127.0.0.1", 1), 0);
+	for (size_t i = 0; i < COUNT(many); i++)
+		close(many[i]);
+	close(server);
+}
+
+static int exit_status_of(pid_t pid)
+{
+	int status;
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+/* The descriptor looks at the namespace where it was opened */
+static void test_other_namespace(void **state)
+{
+	int nl = *(int *)*state, server = listener(SOCK_STREAM, "127.0.0.1", 0, false);
+	uint16_t port = port_of(server);
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		if (unshare(CLONE_NEWNET) < 0)
+			_exit(99);
+		int here = diag_open();
+		_exit(10 * asks(nl, SOCK_STREAM, "127.0.0.1", port) +
+			asks(here, SOCK_STREAM, "127.0.0.1", port));
+	}
+	assert_int_equal(exit_status_of(pid), 10);
+	close(server);
+}
+
+/* send, recvfrom and nothing else */
+static void test_under_seccomp(void **state)
+{
+	int nl = *(int *)*state, server = listener(SOCK_STREAM, "127.0.0.1", 0, false);
+	union addr to = at("127.0.0.1", port_of(server));
+	int fd = client(SOCK_STREAM, &to);
+	union addr local = name_of(fd, getsockname);
+	static const int calls[] = {SCMP_SYS(sendto), SCMP_SYS(recvfrom), SCMP_SYS(clock_gettime),
+		SCMP_SYS(exit_group)};
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
+		uid_t uid;
+
+		for (size_t i = 0; i < COUNT(calls); i++)
+			seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 0);
+		if (seccomp_load(filter) != 0)
+			_exit(99);
+		int result = diag_is_listening(nl, IPPROTO_TCP, &to.sa);
+		_exit(10 * result + diag_socket_uid(nl, IPPROTO_TCP, &local.sa, &to.sa, &uid));
+	}
+	assert_int_equal(exit_status_of(pid), 10);
+	close(fd);
+	close(server);
+}
+
+/* A client in another process, where possible of another user; it lives until its stdin ends */
+struct other {
+	pid_t pid;
+	int door;
+	uid_t uid;
+};
+
+static struct other other_client(int type, const union addr *to)
+{
+	int pipe_fd[2];
+	char byte;
+
+	assert_int_equal(pipe2(pipe_fd, O_CLOEXEC), 0);
+	struct other out = {.uid = geteuid() == 0 ? OTHER_UID : geteuid(), .door = pipe_fd[1]};
+	out.pid = fork();
+	if (out.pid == 0) {
+		close(pipe_fd[1]);
+		if (out.uid == OTHER_UID && setresuid(OTHER_UID, OTHER_UID, OTHER_UID) < 0)
+			_exit(99);
+		int fd = socket(to->sa.sa_family, type, 0);
+		if (type == SOCK_STREAM && connect(fd, &to->sa, size_of(to)) < 0)
+			_exit(98);
+		if (type == SOCK_DGRAM && sendto(fd, "x", 1, 0, &to->sa, size_of(to)) != 1)
+			_exit(97);
+		_exit(read(pipe_fd[0], &byte, 1) != 0);
+	}
+	close(pipe_fd[0]);
+	return out;
+}
+
+static void other_end(struct other *other)
+{
+	close(other->door);
+	assert_int_equal(exit_status_of(other->pid), 0);
+}
+
+/* A client to @target of a server at @own belongs to whom it belongs, as the server sees it */
+static void check_uid_tcp(int nl, const char *own, const char *target)
+{
+	int server = listener(SOCK_STREAM, own, 0, false);
+	union addr to = at(target, port_of(server));
+	struct other other = other_client(SOCK_STREAM, &to);
+	int fd = accept4(server, NULL, NULL, SOCK_CLOEXEC);
+	union addr local = name_of(fd, getpeername), remote = name_of(fd, getsockname);
+	uid_t uid = 99;
+
+	assert_int_equal(diag_socket_uid(nl, IPPROTO_TCP, &local.sa, &remote.sa, &uid), 0);
+	assert_int_equal(uid, other.uid);
+	/* the other way round it is our own socket */
+	assert_int_equal(diag_socket_uid(nl, IPPROTO_TCP, &remote.sa, &local.sa, &uid), 0);
+	assert_int_equal(uid, geteuid());
+	other_end(&other);
+	close(fd);
+	close(server);
+}
+
+static void test_uid_tcp(void **state)
+{
+	int nl = *(int *)*state;
+
+	check_uid_tcp(nl, "127.0.0.1", "127.0.0.1");
+	check_uid_tcp(nl, "127.0.0.1", "::ffff:127.0.0.1"); /* a dual-stack client */
+	check_uid_tcp(nl, "::", "127.0.0.1");               /* a dual-stack server */
+	check_uid_tcp(nl, "::", "::ffff:127.0.0.1");
+	check_uid_tcp(nl, "::1", "::1");
+}
+
+static void check_uid_udp(int nl, const char *own, const char *target)
+{
+	int server = listener(SOCK_DGRAM, own, 0, false);
+	union addr to = at(target, port_of(server)), local = {0};
+	struct other other = other_client(SOCK_DGRAM, &to);
+	socklen_t len = sizeof(local);
+	char byte;
+	uid_t uid = 99;
+
+	assert_int_equal(recvfrom(server, &byte, 1, 0, &local.sa, &len), 1);
+	assert_int_equal(diag_socket_uid(nl, IPPROTO_UDP, &local.sa, &to.sa, &uid), 0);
+	assert_int_equal(uid, other.uid);
+	other_end(&other);
+	assert_int_equal(diag_socket_uid(nl, IPPROTO_UDP, &local.sa, &to.sa, &uid), -ENOENT);
+	close(server);
+}
+
+static void test_uid_udp(void **state)
+{
+	int nl = *(int *)*state;
+
+	check_uid_udp(nl, "127.0.0.1", "127.0.0.1");
+	check_uid_udp(nl, "127.0.0.1", "::ffff:127.0.0.1");
+	check_uid_udp(nl, "::", "127.0.0.1");
+	check_uid_udp(nl, "::1", "::1");
+
+	int server = listener(SOCK_DGRAM, "127.0.0.1", 0, false);
+	union addr to = at("127.0.0.1", port_of(server));
+	int fd = client(SOCK_DGRAM, &to); /* a connected one */
+	union addr local = name_of(fd, getsockname), elsewhere = at("127.0.0.1", 1);
+	uid_t uid = 99;
+
+	assert_int_equal(diag_socket_uid(nl, IPPROTO_UDP, &local.sa, &to.sa, &uid), 0);
+	assert_int_equal(uid, geteuid());
+	assert_int_equal(diag_socket_uid(nl, IPPROTO_UDP, &local.sa, &elsewhere.sa, &uid), -ENOENT);
+	close(fd);
+	close(server);
+}
+
+/* Closed but still in the kernel: the kernel says uid 0, or nothing; we say that we cannot know */
+static void test_uid_closed(void **state)
+{
+	int nl = *(int *)*state, server = listener(SOCK_STREAM, "127.0.0.1", 0, false);
+	union addr to = at("127.0.0.1", port_of(server));
+	int fd = client(SOCK_STREAM, &to), peer = accept4(server, NULL, NULL, SOCK_CLOEXEC);
+	union addr local = name_of(fd, getsockname);
+	uid_t uid = 99;
+
+	close(fd);
+	assert_int_equal(diag_socket_uid(nl, IPPROTO_TCP, &local.sa, &to.sa, &uid), -EAGAIN);
+	close(peer); /* FIN_WAIT2 becomes TIME_WAIT */
+	assert_int_equal(diag_socket_uid(nl, IPPROTO_TCP, &local.sa, &to.sa, &uid), -EAGAIN);
+	assert_int_equal(uid, 99);
+	close(server);
+}
+
+/* Reset, and then somebody else listens where the client was */
+static void test_uid_gone(void **state)
+{
+	int nl = *(int *)*state, server = listener(SOCK_STREAM, "127.0.0.1", 0, false);
+	struct linger reset = {.l_onoff = 1};
+	union addr to = at("127.0.0.1", port_of(server));
+	int fd = client(SOCK_STREAM, &to);
+	union addr local = name_of(fd, getsockname);
+	uid_t uid = 99;
+
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
+	close(fd);
+	assert_int_equal(diag_socket_uid(nl, IPPROTO_TCP, &local.sa, &to.sa, &uid), -ENOENT);
+	fd = listener(SOCK_STREAM, "127.0.0.1", ntohs(local.in.sin_port), false);
+	assert_int_equal(diag_socket_uid(nl, IPPROTO_TCP, &local.sa, &to.sa, &uid), -ENOENT);
+	assert_int_equal(uid, 99);
+	close(fd);
+	close(server);
+}
+
+/* For each pair of addresses: a holder is named exactly when bind fails, and it is this process */
+static void holder_is_what_bind_meets(int type)
+{
+	char me[64], name[32] = "", out[128];
+	FILE *file = fopen("/proc/self/comm", "re");
+
+	assert_int_equal(fscanf(file, "%31s", name), 1);
+	fclose(file);
+	snprintf(me, sizeof(me), "%s (pid %d)", name, (int)getpid());
+	for (size_t i = 0; i < COUNT(owns) * 2; i++) {
+		bool v6only = i >= COUNT(owns);
+		const char *own = owns[i % COUNT(owns)];
+
+		if (v6only && (strncmp(own, "::", 2) || strstr(own, "ffff")))
+			continue;
+		int server = listener(type, own, 0, v6only);
+		for (size_t j = 0; j < COUNT(owns); j++) {
+			union addr wanted = at(owns[j], port_of(server));
+			int fd = bound(type, owns[j], port_of(server), false);
+			int result = diag_port_holder(proto_of(type), &wanted.sa, out, sizeof(out));
+
+			if (fd >= 0) {
+				/* ours is then a holder, too */
+				close(fd);
+				result = diag_port_holder(
+					proto_of(type), &wanted.sa, out, sizeof(out));
+			}
+			if (result != (fd >= 0 ? -ENOENT : 0))
+				fail_msg("%s%s, then %s: bind %d, holder %d", own,
+					v6only ? " (v6only)" : "", owns[j], fd, result);
+			assert_string_equal(out, result ? "" : me);
+		}
+		close(server);
+	}
+}
+
+static void test_holder_tcp(void **state)
+{
+	(void)state;
+	holder_is_what_bind_meets(SOCK_STREAM);
+}
+
+static void test_holder_udp(void **state)
+{
+	(void)state;
+	holder_is_what_bind_meets(SOCK_DGRAM);
+}
+
+/* A process that we cannot look into: its user, at least */
+static void test_holder_of_other_user(void **state)
+{
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	int server = listener(SOCK_STREAM, "127.0.0.1", 0, false);
+	union addr wanted = at("127.0.0.1", port_of(server));
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		char out[128], cut[6];
+
+		if (setresuid(OTHER_UID, OTHER_UID, OTHER_UID) < 0)
+			_exit(99);
+		close(server); /* this process must not be the one that is found */
+		int wrong = diag_port_holder(IPPROTO_TCP, &wanted.sa, out, sizeof(out)) != 0;
+		wrong += strcmp(out, "a process of user root") != 0;
+		wrong += diag_port_holder(IPPROTO_TCP, &wanted.sa, cut, sizeof(cut)) != 0;
+		wrong += strcmp(cut, "a pro") != 0;
+		_exit(wrong);
+	}
+	assert_int_equal(exit_status_of(pid), 0);
+	close(server);
+}
+
+static int open_all(void **state)
+{
+	static int nl;
+	int rtnl = link_open();
+
+	nl = diag_open();
+	*state = &nl;
+	return nl < 0 || link_set_up(rtnl, link_index(rtnl, "lo"), 0) || close(rtnl);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_listening_tcp),
+		cmocka_unit_test(test_listening_udp),
+		cmocka_unit_test(test_listening_on_device),
+		cmocka_unit_test(test_not_listening),
+		cmocka_unit_test(test_leftovers),
+		cmocka_unit_test(test_other_namespace),
+		cmocka_unit_test(test_under_seccomp),
+		cmocka_unit_test(test_uid_tcp),
+		cmocka_unit_test(test_uid_udp),
+		cmocka_unit_test(test_uid_closed),
+		cmocka_unit_test(test_uid_gone),
+		cmocka_unit_test(test_holder_tcp),
+		cmocka_unit_test(test_holder_udp),
+		cmocka_unit_test(test_holder_of_other_user),
+	};
+
+	netns_enter_or_skip();
+	return cmocka_run_group_tests(tests, open_all, NULL);
+}
