@@ -18,7 +18,9 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -236,6 +238,7 @@ static void test_leftovers(void **state)
 			.idiag_states = ~0u},
 	};
 	int many[100];
+	char first[16384];
 
 	for (size_t i = 0; i < COUNT(many); i++)
 		many[i] = listener(SOCK_STREAM, "127.0.0.1", 0, false);
@@ -243,11 +246,30 @@ static void test_leftovers(void **state)
 	assert_int_equal(send(nl, &request, sizeof(request), 0), sizeof(request));
 	request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
 	assert_int_equal(send(nl, &request, sizeof(request), 0), sizeof(request));
+	/* the kernel makes later parts of a dump as large as the largest read so far */
+	assert_true(recv(nl, first, sizeof(first), 0) > 0);
 	assert_int_equal(asks(nl, SOCK_STREAM, "127.0.0.1", port_of(server)), 1);
 	assert_int_equal(asks(nl, SOCK_STREAM, "127.0.0.1", 1), 0);
 	for (size_t i = 0; i < COUNT(many); i++)
 		close(many[i]);
 	close(server);
+}
+
+static void test_open(void **state)
+{
+	(void)state;
+	union addr to = at("127.0.0.1", 1);
+	int nl = diag_open(), mute[2];
+
+	assert_true(nl >= 0);
+	assert_int_equal(fcntl(nl, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+	assert_int_equal(fcntl(nl, F_GETFL) & O_NONBLOCK, O_NONBLOCK);
+	close(nl);
+	/* what does not answer is not waited for */
+	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, mute), 0);
+	assert_int_equal(diag_is_listening(mute[0], IPPROTO_TCP, &to.sa), -EPROTO);
+	close(mute[0]);
+	close(mute[1]);
 }
 
 static int exit_status_of(pid_t pid)
@@ -296,7 +318,8 @@ static void test_under_seccomp(void **state)
 		if (seccomp_load(filter) != 0)
 			_exit(99);
 		int result = diag_is_listening(nl, IPPROTO_TCP, &to.sa);
-		_exit(10 * result + diag_socket_uid(nl, IPPROTO_TCP, &local.sa, &to.sa, &uid));
+		result = 10 * result + diag_socket_uid(nl, IPPROTO_TCP, &local.sa, &to.sa, &uid);
+		syscall(SYS_exit_group, result); /* _exit does more under AddressSanitizer */
 	}
 	assert_int_equal(exit_status_of(pid), 10);
 	close(fd);
@@ -494,6 +517,23 @@ static void test_holder_udp(void **state)
 	holder_is_what_bind_meets(SOCK_DGRAM);
 }
 
+/* A process may call itself anything; a terminal must not see it raw */
+static void test_holder_escaped(void **state)
+{
+	(void)state;
+	int server = listener(SOCK_STREAM, "127.0.0.1", 0, false);
+	union addr wanted = at("127.0.0.1", port_of(server));
+	char name[16], wish[64], out[128];
+
+	assert_int_equal(prctl(PR_GET_NAME, name), 0);
+	assert_int_equal(prctl(PR_SET_NAME, "odd\033[1m\n"), 0);
+	assert_int_equal(diag_port_holder(IPPROTO_TCP, &wanted.sa, out, sizeof(out)), 0);
+	assert_int_equal(prctl(PR_SET_NAME, name), 0);
+	snprintf(wish, sizeof(wish), "odd\\x1b[1m (pid %d)", (int)getpid());
+	assert_string_equal(out, wish);
+	close(server);
+}
+
 /* A process that we cannot look into: its user, at least */
 static void test_holder_of_other_user(void **state)
 {
@@ -538,6 +578,7 @@ int main(void)
 		cmocka_unit_test(test_listening_on_device),
 		cmocka_unit_test(test_not_listening),
 		cmocka_unit_test(test_leftovers),
+		cmocka_unit_test(test_open),
 		cmocka_unit_test(test_other_namespace),
 		cmocka_unit_test(test_under_seccomp),
 		cmocka_unit_test(test_uid_tcp),
@@ -546,6 +587,7 @@ int main(void)
 		cmocka_unit_test(test_uid_gone),
 		cmocka_unit_test(test_holder_tcp),
 		cmocka_unit_test(test_holder_udp),
+		cmocka_unit_test(test_holder_escaped),
 		cmocka_unit_test(test_holder_of_other_user),
 	};
 
