@@ -289,7 +289,8 @@ static enum guard_verdict check_ipv4(const struct guard_config *config, uint8_t 
 		return GUARD_DROP_IP_HEADER;
 	size_t header_len = (size_t)(ip[0] & 0xf) * 4;
 	size_t total_len = read16(ip + 2);
-	if (header_len < IPV4_BYTES || header_len > len)
+	uint8_t ttl = ip[8];
+	if (header_len < IPV4_BYTES || header_len > len || ttl == 0)
 		return GUARD_DROP_IP_HEADER;
 	if (header_len > IPV4_BYTES)
 		return GUARD_DROP_IP_OPTIONS;
@@ -375,6 +376,8 @@ static enum guard_verdict check_ipv6(const struct guard_config *config, uint8_t 
 	packet.payload = ip + IPV6_BYTES;
 	packet.len = read16(ip + 4);
 	packet.hop_limit = ip[7];
+	if (packet.hop_limit == 0)
+		return GUARD_DROP_IP_HEADER;
 	/* exactly: libslirp takes the rest of the buffer for payload in places */
 	if (packet.len != len - IPV6_BYTES)
 		return GUARD_DROP_IP_LENGTH;

@@ -49,7 +49,7 @@ enum guard_verdict {
 	GUARD_DROP_IPV6_OFF,         /* IPv6, but it is off */
 	GUARD_DROP_ARP_SHAPE,        /* cut, not Ethernet/IPv4, not request or reply */
 	GUARD_DROP_ARP_SENDER,       /* speaks for an address that is not the guest's */
-	GUARD_DROP_IP_HEADER,        /* cut, or wrong version or header length */
+	GUARD_DROP_IP_HEADER,        /* cut, wrong version or header length, TTL 0 */
 	GUARD_DROP_IP_OPTIONS,       /* IPv4 with options */
 	GUARD_DROP_IP_LENGTH,        /* length field does not fit the frame */
 	GUARD_DROP_FRAGMENT,         /* MF, an offset, or the reserved bit */

@@ -139,7 +139,11 @@ static bool parse_server(struct slice word, struct sockaddr_storage *out)
 static void add_server(struct resolv_conf *conf, struct slice word)
 {
 	struct sockaddr_storage server;
+	size_t len = 0;
 
+	while (len < word.len && word.text[len] != '#' && word.text[len] != ';')
+		len++;
+	word.len = len;
 	if (conf->nservers == RESOLV_SERVERS_MAX || !parse_server(word, &server))
 		return;
 	conf->servers[conf->nservers++] = server;
@@ -161,11 +165,12 @@ static void parse_line(struct slice line, struct resolv_conf *out)
 		if (next_word(&line, &word))
 			add_server(out, word);
 	} else if (is_domain || is_word(keyword, "search")) {
-		out->search[0] = '\0';
-		while (next_word(&line, &word) && !is_comment(word)) {
-			add_word(out->search, sizeof(out->search), word);
-			if (is_domain)
-				break;
+		/* a line with no word on it leaves the one before in force */
+		for (size_t i = 0; next_word(&line, &word) && !is_comment(word); i++) {
+			if (i == 0)
+				out->search[0] = '\0';
+			if (i == 0 || !is_domain)
+				add_word(out->search, sizeof(out->search), word);
 		}
 	} else if (is_word(keyword, "options")) {
 		while (next_word(&line, &word) && !is_comment(word))
@@ -253,7 +258,7 @@ static int put_server(struct output *out, const struct sockaddr_storage *server)
 {
 	const struct sockaddr_in *v4 = (const struct sockaddr_in *)server;
 	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)server;
-	char addr[INET6_ADDRSTRLEN];
+	char addr[INET6_ADDRSTRLEN], scope[IF_NAMESIZE];
 
 	switch (server->ss_family) {
 	case AF_INET:
@@ -262,10 +267,15 @@ static int put_server(struct output *out, const struct sockaddr_storage *server)
 		return 0;
 	case AF_INET6:
 		inet_ntop(AF_INET6, &v6->sin6_addr, addr, sizeof(addr));
-		if (v6->sin6_scope_id)
-			put(out, "nameserver %s%%%u\n", addr, v6->sin6_scope_id);
-		else
+		if (!v6->sin6_scope_id) {
 			put(out, "nameserver %s\n", addr);
+			return 0;
+		}
+		/* libslirp 4.7.0 understands names only (if_nametoindex of what is behind '%') */
+		if (!if_indextoname(v6->sin6_scope_id, scope) ||
+			!is_printable((struct slice){scope, strlen(scope)}))
+			return -ENODEV;
+		put(out, "nameserver %s%%%s\n", addr, scope);
 		return 0;
 	default:
 		return -EAFNOSUPPORT;
@@ -280,7 +290,10 @@ int resolv_format_net(const struct resolv_conf *host, const struct sockaddr_stor
 
 	if (override)
 		return finish(&out, put_server(&out, override));
-	for (size_t i = 0; i < host->nservers && result == 0; i++)
+	for (size_t i = 0; i < host->nservers && result == 0; i++) {
 		result = put_server(&out, &host->servers[i]);
+		if (result == -ENODEV) /* an interface that went away: the others still serve */
+			result = 0;
+	}
 	return finish(&out, result);
 }

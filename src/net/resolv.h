@@ -22,9 +22,10 @@ struct resolv_conf {
 
 /*
  * Read @text (not NUL-terminated, any bytes). Never fails: a line that is not understood is
- * skipped, as glibc does. Words with anything but printable ASCII, and words for which there is no
- * room, are left out. A %scope is a number or the name of an interface of this network namespace; a
- * server with an unknown scope is left out. A text that names no server at all means 127.0.0.1.
+ * skipped, as glibc does; like there, # and ; begin a comment. Words with anything but printable
+ * ASCII, and words for which there is no room, are left out. A %scope is a number or the name of an
+ * interface of this network namespace; a server with an unknown scope is left out. A text that
+ * names no server at all means 127.0.0.1.
  */
 void resolv_parse(const char *text, size_t len, struct resolv_conf *out);
 
@@ -39,8 +40,11 @@ int resolv_format_guest(const struct resolv_conf *host, const struct in_addr *dn
 
 /*
  * Write the file that libslirp reads: nameserver lines of the host, or only that of @override if it
- * is not NULL (AF_INET or AF_INET6). Scopes are written as numbers.
- * Returns 0, -EMSGSIZE, or -EAFNOSUPPORT; @out is then the empty string (if it has room for one).
+ * is not NULL (AF_INET or AF_INET6). A scope is written as the interface's name, all that libslirp
+ * understands; a server of the host whose interface has none is left out. libslirp can use one
+ * server of a kind and port 53 only; a port in @override is not written.
+ * Returns 0, -EMSGSIZE, -EAFNOSUPPORT, or -ENODEV (the interface of @override); @out is then the
+ * empty string (if it has room for one).
  */
 int resolv_format_net(const struct resolv_conf *host, const struct sockaddr_storage *override,
 	char *out, size_t cap_bytes);
