@@ -215,6 +215,7 @@ static void test_nearest(void **state)
 		{"sp", "ps"},
 		{"", NULL},
 		{"x", NULL},
+		{"s", NULL},
 		{"xyz", NULL},
 		{"firefox", NULL},
 		{"mesh-mesh-mesh-mesh-mesh-mesh-mesh-mesh-mesh", NULL},
