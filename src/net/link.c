@@ -50,7 +50,7 @@ int link_index(int nl, const char *name)
 
 	if (strlen(name) >= sizeof(request.ifr_name))
 		return -ENODEV;
-	strcpy(request.ifr_name, name);
+	memcpy(request.ifr_name, name, strlen(name));
 	/* every socket takes this ioctl; RTM_GETLINK answers with a kilobyte of statistics */
 	return ioctl(nl, SIOCGIFINDEX, &request) < 0 ? -errno : request.ifr_ifindex;
 }

@@ -12,8 +12,10 @@
  * are struct in_addr or struct in6_addr as @family says, AF_INET or AF_INET6.
  *
  * Setting lo up is all it takes to have 127.0.0.1/8 and ::1/128: the kernel adds them. For a device
- * with static IPv6: link_set_addrgen_none and link_write_conf(.. "accept_ra") first, then
- * link_set_up, then a static link-local address beside the global one.
+ * with static IPv6: link_set_addrgen_none and link_write_conf(.. "accept_ra", 0) first, then
+ * link_set_up, then a static link-local address beside the global one. Where accept_ra cannot be
+ * written, leave the link-local address out: with it the kernel solicits routers, and libslirp's
+ * answer brings a second address and a second default route.
  */
 
 /* Returns a descriptor (close-on-exec) or -errno. */

@@ -65,7 +65,7 @@ static int device_open(const char *name, short flags, struct err *err)
 	/* the kernel would pick a name for "", and put a number in place of "%d" */
 	if (!name[0] || strchr(name, '%') || strlen(name) >= sizeof(request.ifr_name))
 		return err_set(err, EINVAL, "\"%s\" cannot be the name of a network device", name);
-	strcpy(request.ifr_name, name);
+	memcpy(request.ifr_name, name, strlen(name));
 	fd = open(DEVICE, O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return explain_open(errno, err);
