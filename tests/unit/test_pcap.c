@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* unit/test_pcap - capture files, read back byte by byte */
+#include "net/pcap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define FILE_HEADER  24
+#define FRAME_HEADER 16
+
+/* A number in this machine's byte order, as readers of the file take it after the magic */
+static uint32_t number32(const uint8_t *bytes)
+{
+	uint32_t value;
+
+	memcpy(&value, bytes, sizeof(value));
+	return value;
+}
+
+static uint16_t number16(const uint8_t *bytes)
+{
+	uint16_t value;
+
+	memcpy(&value, bytes, sizeof(value));
+	return value;
+}
+
+static size_t read_back(int fd, uint8_t *out, size_t cap_bytes)
+{
+	ssize_t len = pread(fd, out, cap_bytes, 0);
+
+	assert_true(len >= 0);
+	return (size_t)len;
+}
+
+static int open_memory(void)
+{
+	int fd = memfd_create("pcap", MFD_CLOEXEC);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void the_file_header(void **state)
+{
+	uint8_t bytes[64];
+	int fd = open_memory();
+
+	(void)state;
+	assert_int_equal(pcap_write_header(fd), 0);
+	assert_int_equal(read_back(fd, bytes, sizeof(bytes)), FILE_HEADER);
+	assert_int_equal(number32(bytes), 0xa1b23c4d);
+	assert_int_equal(number16(bytes + 4), 2);
+	assert_int_equal(number16(bytes + 6), 4);
+	assert_int_equal(number32(bytes + 8), 0);
+	assert_int_equal(number32(bytes + 12), 0);
+	assert_true(number32(bytes + 16) >= 65535 + 14);
+	assert_int_equal(number32(bytes + 20), 1);
+	close(fd);
+}
+
+static void check_stamp(const uint8_t *header, struct timespec before, struct timespec after)
+{
+	uint64_t stamp = number32(header) * 1000000000ULL + number32(header + 4);
+
+	assert_in_range(number32(header + 4), 0, 999999999);
+	assert_true(stamp >= (uint64_t)before.tv_sec * 1000000000ULL + (uint64_t)before.tv_nsec);
+	assert_true(stamp <= (uint64_t)after.tv_sec * 1000000000ULL + (uint64_t)after.tv_nsec);
+}
+
+static void frames_follow_each_other(void **state)
+{
+	static const char first[] = "first frame", second[] = "x";
+	struct timespec before, after;
+	uint8_t bytes[256];
+	int fd = open_memory();
+
+	(void)state;
+	clock_gettime(CLOCK_REALTIME, &before);
+	assert_int_equal(pcap_write_header(fd), 0);
+	assert_int_equal(pcap_write_frame(fd, first, sizeof(first)), 0);
+	assert_int_equal(pcap_write_frame(fd, second, sizeof(second)), 0);
+	assert_int_equal(pcap_write_frame(fd, NULL, 0), 0);
+	clock_gettime(CLOCK_REALTIME, &after);
+	size_t len = read_back(fd, bytes, sizeof(bytes));
+	assert_int_equal(len, FILE_HEADER + 3 * FRAME_HEADER + sizeof(first) + sizeof(second));
+
+	uint8_t *at = bytes + FILE_HEADER;
+	check_stamp(at, before, after);
+	assert_int_equal(number32(at + 8), sizeof(first));
+	assert_int_equal(number32(at + 12), sizeof(first));
+	assert_memory_equal(at + FRAME_HEADER, first, sizeof(first));
+	at += FRAME_HEADER + sizeof(first);
+	check_stamp(at, before, after);
+	assert_int_equal(number32(at + 8), sizeof(second));
+	assert_memory_equal(at + FRAME_HEADER, second, sizeof(second));
+	at += FRAME_HEADER + sizeof(second);
+	assert_int_equal(number32(at + 8), 0);
+	close(fd);
+}
+
+static void a_huge_frame_is_cut(void **state)
+{
+	size_t len = PCAP_SNAPLEN + 100;
+	uint8_t *frame = malloc(len), *bytes = malloc(len + 1000);
+	int fd = open_memory();
+
+	(void)state;
+	assert_non_null(frame);
+	assert_non_null(bytes);
+	memset(frame, 0xa5, len);
+	assert_int_equal(pcap_write_frame(fd, frame, len), 0);
+	assert_int_equal(read_back(fd, bytes, len + 1000), FRAME_HEADER + PCAP_SNAPLEN);
+	assert_int_equal(number32(bytes + 8), PCAP_SNAPLEN);
+	assert_int_equal(number32(bytes + 12), len);
+	close(fd);
+	free(frame);
+	free(bytes);
+}
+
+static void errors_are_told_apart(void **state)
+{
+	static uint8_t frame[65536];
+	int pipe_fds[2];
+
+	(void)state;
+	assert_int_equal(pcap_write_header(-1), -EBADF);
+	assert_int_equal(pcap_write_frame(-1, frame, 10), -EBADF);
+	assert_int_equal(pipe2(pipe_fds, O_NONBLOCK | O_CLOEXEC), 0);
+	/* 64 KiB and the header do not fit into a pipe of 64 KiB at once */
+	assert_true(fcntl(pipe_fds[1], F_SETPIPE_SZ, 65536) == 65536);
+	assert_int_equal(pcap_write_frame(pipe_fds[1], frame, sizeof(frame)), -EIO);
+	assert_int_equal(pcap_write_frame(pipe_fds[1], frame, sizeof(frame)), -EAGAIN);
+	close(pipe_fds[0]);
+	close(pipe_fds[1]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_file_header),
+		cmocka_unit_test(frames_follow_each_other),
+		cmocka_unit_test(a_huge_frame_is_cut),
+		cmocka_unit_test(errors_are_told_apart),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
