@@ -11,6 +11,9 @@
 #define FDS_PER_PIPE    2
 #define PIPES_SHARE     4 /* one descriptor in so many may belong to a pipe */
 #define IDLE_CHUNKS_MAX 4
+#ifndef PIPE_BYTES
+#define PIPE_BYTES (256 * 1024)
+#endif
 
 int pipes_init(struct pipes *pipes)
 {
@@ -57,6 +60,9 @@ int pipes_take(struct pipes *pipes, struct pipe *pipe)
 		return -EMFILE;
 	if (pipe2(fds, O_NONBLOCK | O_CLOEXEC) < 0)
 		return -errno;
+	/* a splice moves no more than the pipe's nominal size; refused, it stays small and slower
+	 */
+	fcntl(fds[1], F_SETPIPE_SZ, PIPE_BYTES);
 	*pipe = (struct pipe){.in = fds[1], .out = fds[0]};
 	pipes->open_count++;
 	return 0;

@@ -1,0 +1,821 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_relay - a random schedule against a model, and the states that are hard to reach by chance
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka needs the four above */
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "util/pipes.h"
+#include "util/relay.h"
+
+#define SCHEDULES  1500
+#define OPS        60
+#define ROUNDS_MAX 300 /* that one operation can be worth: more is a busy loop */
+#define WAIT_MS    5000
+#define PIECE_MAX  (192 * 1024)
+
+/* One end as the program behind it sees it; the relay holds the other descriptor of the pair. */
+struct peer {
+	int fd;
+	bool is_tcp;
+	bool has_shut; /* its sending side */
+	bool saw_end;  /* read 0 or an error */
+	int error;     /* of the read that ended it */
+	uint64_t sent, received;
+};
+
+struct bed {
+	struct loop *loop;
+	struct relay_pool *pool;
+	struct relay *relay;
+	struct peer peers[2];
+	int done_count;
+	uint64_t done_ab, done_ba;
+	uint64_t seed, random;
+};
+
+static uint64_t mix(uint64_t x)
+{
+	x += 0x9e3779b97f4a7c15ULL;
+	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
+	x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
+	return x ^ (x >> 31);
+}
+
+static uint64_t pick(struct bed *bed, uint64_t below)
+{
+	bed->random = mix(bed->random);
+	return bed->random % below;
+}
+
+/* What peer @who sends from @position on: different for each schedule, way and place. */
+static void stream_fill(
+	const struct bed *bed, int who, uint64_t position, uint8_t *bytes, size_t len)
+{
+	for (size_t i = 0; i < len;) {
+		size_t skip = (position + i) % 8, part = 8 - skip < len - i ? 8 - skip : len - i;
+		uint64_t word = mix(bed->seed * 2 + (uint64_t)who + (position + i) / 8 * 77);
+
+		memcpy(bytes + i, (uint8_t *)&word + skip, part);
+		i += part;
+	}
+}
+
+static size_t count_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	size_t count = 0;
+
+	assert_non_null(dir);
+	while (readdir(dir))
+		count++;
+	closedir(dir);
+	return count;
+}
+
+static void tcp_pair(int fds[2])
+{
+	struct sockaddr_in addr = {.sin_family = AF_INET};
+	socklen_t len = sizeof(addr);
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_return_code(bind(listener, (struct sockaddr *)&addr, sizeof(addr)), errno);
+	assert_return_code(listen(listener, 1), errno);
+	assert_return_code(getsockname(listener, (struct sockaddr *)&addr, &len), errno);
+	fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_return_code(connect(fds[0], (struct sockaddr *)&addr, sizeof(addr)), errno);
+	fds[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	assert_return_code(fds[1], errno);
+	close(listener);
+}
+
+/* Returns the relay's descriptor, the other one is @peer's; @buf_bytes 0: as the kernel likes. */
+static int peer_open(struct peer *peer, bool is_tcp, int buf_bytes)
+{
+	int fds[2];
+
+	if (is_tcp)
+		tcp_pair(fds);
+	else
+		assert_return_code(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), errno);
+	*peer = (struct peer){.fd = fds[0], .is_tcp = is_tcp};
+	for (int i = 0; i < 2; i++) {
+		fcntl(fds[i], F_SETFL, fcntl(fds[i], F_GETFL) | O_NONBLOCK);
+		if (buf_bytes > 0) {
+			setsockopt(fds[i], SOL_SOCKET, SO_SNDBUF, &buf_bytes, sizeof(int));
+			setsockopt(fds[i], SOL_SOCKET, SO_RCVBUF, &buf_bytes, sizeof(int));
+		}
+	}
+	return fds[1];
+}
+
+static void on_done(struct relay *relay, void *owner)
+{
+	struct bed *bed = owner;
+
+	bed->done_count++;
+	bed->done_ab = relay_bytes_ab(relay);
+	bed->done_ba = relay_bytes_ba(relay);
+	bed->relay = NULL;
+}
+
+static void bed_open(struct bed *bed, uint64_t seed)
+{
+	*bed = (struct bed){.seed = seed, .random = seed, .peers = {{.fd = -1}, {.fd = -1}}};
+	bed->loop = loop_new();
+	assert_non_null(bed->loop);
+	bed->pool = relay_pool_new(bed->loop);
+	assert_non_null(bed->pool);
+}
+
+static void bed_start(struct bed *bed, bool a_is_tcp, bool b_is_tcp, int buf_bytes)
+{
+	int fd_a = peer_open(&bed->peers[0], a_is_tcp, buf_bytes);
+	int fd_b = peer_open(&bed->peers[1], b_is_tcp, buf_bytes);
+
+	bed->relay = relay_start(bed->pool, fd_a, fd_b, on_done, bed);
+	assert_non_null(bed->relay);
+	assert_int_equal(bed->done_count, 0);
+}
+
+static void bed_close(struct bed *bed)
+{
+	for (int i = 0; i < 2; i++)
+		if (bed->peers[i].fd >= 0)
+			close(bed->peers[i].fd);
+	relay_pool_free(bed->pool);
+	loop_free(bed->loop);
+}
+
+/* What the loop last asked of the kernel, and how long it may really sleep. */
+static struct {
+	int asked_ms, count, cap_ms;
+} wait_log;
+
+/* In place of the C library's: sees whether the loop had anything to do. */
+int epoll_wait(int epoll_fd, struct epoll_event *events, int max, int timeout_ms)
+{
+	wait_log.asked_ms = timeout_ms;
+	if (timeout_ms < 0 || timeout_ms > wait_log.cap_ms)
+		timeout_ms = wait_log.cap_ms;
+	wait_log.count = epoll_pwait(epoll_fd, events, max, timeout_ms, NULL);
+	return wait_log.count;
+}
+
+/* One round of at most @cap_ms; returns whether there was nothing to do in it. */
+static bool run_round(struct bed *bed, int cap_ms)
+{
+	wait_log.cap_ms = cap_ms;
+	assert_return_code(loop_run_once(bed->loop, -1), 0);
+	return wait_log.count == 0 && wait_log.asked_ms != 0;
+}
+
+/* Rounds until nothing is left to do: in every state the relay must come to rest. */
+static void settle(struct bed *bed)
+{
+	for (int round = 0; !run_round(bed, 0); round++)
+		assert_true(round < ROUNDS_MAX);
+}
+
+static void peer_send(struct bed *bed, int who, size_t len)
+{
+	static uint8_t piece[PIECE_MAX];
+	struct peer *peer = &bed->peers[who];
+
+	if (peer->fd < 0 || peer->has_shut)
+		return;
+	stream_fill(bed, who, peer->sent, piece, len);
+	ssize_t sent = send(peer->fd, piece, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (sent > 0)
+		peer->sent += (uint64_t)sent;
+	else if (errno != EAGAIN)
+		peer->has_shut = true;
+}
+
+/* Returns whether something was read; what comes must be what the other peer sent, in order. */
+static bool peer_receive(struct bed *bed, int who, size_t len)
+{
+	static uint8_t piece[PIECE_MAX], expected[PIECE_MAX];
+	struct peer *peer = &bed->peers[who];
+
+	if (peer->fd < 0 || peer->saw_end)
+		return false;
+	ssize_t got = recv(peer->fd, piece, len, MSG_DONTWAIT);
+	if (got < 0 && errno == EAGAIN)
+		return false;
+	if (got <= 0) {
+		peer->saw_end = true;
+		peer->error = got < 0 ? errno : 0;
+		return true;
+	}
+	stream_fill(bed, !who, peer->received, expected, (size_t)got);
+	if (memcmp(piece, expected, (size_t)got) != 0)
+		fail_msg("wrong bytes within %zd from %llu", got,
+			(unsigned long long)peer->received);
+	peer->received += (uint64_t)got;
+	assert_true(peer->received <= bed->peers[!who].sent);
+	return true;
+}
+
+static void peer_shut(struct bed *bed, int who)
+{
+	struct peer *peer = &bed->peers[who];
+
+	if (peer->fd >= 0 && !peer->has_shut)
+		shutdown(peer->fd, SHUT_WR);
+	peer->has_shut = true;
+}
+
+static void peer_close(struct bed *bed, int who, bool is_reset)
+{
+	struct linger at_once = {.l_onoff = 1};
+	struct peer *peer = &bed->peers[who];
+
+	if (peer->fd < 0)
+		return;
+	if (is_reset)
+		setsockopt(peer->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	close(peer->fd);
+	peer->fd = -1;
+}
+
+/* Let both sides run until both have seen the end and on_done came, or the time is over. */
+static bool finish(struct bed *bed)
+{
+	for (int waited_ms = 0; waited_ms < WAIT_MS;) {
+		bool is_moving = false;
+
+		settle(bed);
+		for (int who = 0; who < 2; who++)
+			is_moving |= peer_receive(bed, who, PIECE_MAX);
+		if (is_moving)
+			continue;
+		if (bed->done_count > 0 && (bed->peers[0].fd < 0 || bed->peers[0].saw_end) &&
+			(bed->peers[1].fd < 0 || bed->peers[1].saw_end))
+			return true;
+		waited_ms += run_round(bed, 5) ? 5 : 0;
+	}
+	return false;
+}
+
+/* Sizes that matter: a byte, a message, around the buffer's size, a lot. */
+static size_t pick_len(struct bed *bed)
+{
+	switch (pick(bed, 4)) {
+	case 0:
+		return 1 + pick(bed, 4);
+	case 1:
+		return 1 + pick(bed, 3000);
+	case 2:
+		return PIPES_CHUNK_SIZE - 2 + pick(bed, 4);
+	default:
+		return 1 + pick(bed, PIECE_MAX);
+	}
+}
+
+static void random_op(struct bed *bed, bool may_break)
+{
+	int who = (int)pick(bed, 2);
+	uint64_t what = pick(bed, 100);
+
+	if (what < 40)
+		peer_send(bed, who, pick_len(bed));
+	else if (what < 75)
+		peer_receive(bed, who, pick_len(bed));
+	else if (what < 94)
+		settle(bed);
+	else if (what < 96)
+		peer_shut(bed, who);
+	else if (what < 98)
+		run_round(bed, 0);
+	else if (may_break)
+		peer_close(bed, who, pick(bed, 2) != 0);
+}
+
+/* No descriptor can be opened while this lasts, so no pipe either. */
+static void forbid_fds(bool is_forbidden)
+{
+	struct rlimit limit;
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = is_forbidden ? 3 : limit.rlim_max;
+	assert_return_code(setrlimit(RLIMIT_NOFILE, &limit), errno);
+}
+
+static void run_schedule(uint64_t seed)
+{
+	static const int buf_sizes[] = {0, 1, 5000, 100000};
+	struct bed bed;
+
+	bed_open(&bed, seed);
+	bool may_break = pick(&bed, 3) == 0;
+	bool has_pipes = pick(&bed, 4) != 0;
+	bool a_is_tcp = pick(&bed, 2), b_is_tcp = pick(&bed, 2);
+	bed_start(&bed, a_is_tcp, b_is_tcp, buf_sizes[pick(&bed, 4)]);
+	if (!has_pipes)
+		forbid_fds(true);
+	for (uint64_t op = pick(&bed, OPS); op > 0; op--)
+		random_op(&bed, may_break);
+	for (int who = 0; who < 2; who++)
+		peer_shut(&bed, who);
+	assert_true(finish(&bed));
+	forbid_fds(false);
+	assert_int_equal(bed.done_count, 1);
+	assert_int_equal(relay_pool_count(bed.pool), 0);
+	assert_true(relay_pool_fds(bed.pool) <= 2 * PIPES_IDLE_MAX);
+	if (bed.peers[0].fd >= 0 && bed.peers[1].fd >= 0) {
+		for (int who = 0; who < 2; who++) {
+			assert_int_equal(bed.peers[who].error, 0);
+			assert_int_equal(bed.peers[who].received, bed.peers[!who].sent);
+		}
+		assert_int_equal(bed.done_ab, bed.peers[0].sent);
+		assert_int_equal(bed.done_ba, bed.peers[1].sent);
+	}
+	bed_close(&bed);
+}
+
+static uint64_t number_from_env(const char *name, uint64_t otherwise)
+{
+	const char *text = getenv(name);
+
+	return text ? strtoull(text, NULL, 0) : otherwise;
+}
+
+/* The schedule that runs, for the person who has to repeat it; 0 when all went well. */
+static uint64_t running_seed;
+
+static void test_random_schedules(void **state)
+{
+	uint64_t seed, count = number_from_env("RELAY_SCHEDULES", SCHEDULES);
+	size_t fds = count_fds();
+
+	(void)state;
+	assert_int_equal(getrandom(&seed, sizeof(seed), 0), sizeof(seed));
+	seed = number_from_env("RELAY_SEED", seed);
+	for (uint64_t i = 0; i < count; i++) {
+		running_seed = seed + i;
+		run_schedule(running_seed);
+		assert_int_equal(count_fds(), fds);
+	}
+	running_seed = 0;
+}
+
+static int tell_seed(void **state)
+{
+	(void)state;
+	forbid_fds(false);
+	if (running_seed)
+		print_error("again with RELAY_SEED=%#llx RELAY_SCHEDULES=1\n",
+			(unsigned long long)running_seed);
+	return 0;
+}
+
+/* Settle and wait until @who can read, then read once. */
+static bool wait_receive(struct bed *bed, int who)
+{
+	for (int waited_ms = 0; waited_ms < WAIT_MS; waited_ms++) {
+		settle(bed);
+		if (peer_receive(bed, who, PIECE_MAX))
+			return true;
+		run_round(bed, 1);
+	}
+	return false;
+}
+
+static void receive_until(struct bed *bed, int who, uint64_t total)
+{
+	while (bed->peers[who].received < total) {
+		assert_true(wait_receive(bed, who));
+		assert_false(bed->peers[who].saw_end);
+	}
+}
+
+static void wait_done(struct bed *bed)
+{
+	for (int waited_ms = 0; bed->done_count == 0; waited_ms += 10) {
+		assert_true(waited_ms < WAIT_MS);
+		run_round(bed, 10);
+	}
+	settle(bed);
+	assert_int_equal(bed->done_count, 1);
+}
+
+/* Send until nothing goes any more: everything between the two ends is full. */
+static void fill(struct bed *bed, int who)
+{
+	uint64_t before;
+
+	do {
+		before = bed->peers[who].sent;
+		for (int i = 0; i < 20; i++) {
+			peer_send(bed, who, PIECE_MAX);
+			settle(bed);
+		}
+	} while (bed->peers[who].sent > before);
+}
+
+/* What each kind of pair must get right is run with all four. */
+static void for_each_kind(void (*test)(bool a_is_tcp, bool b_is_tcp))
+{
+	for (int kind = 0; kind < 4; kind++) {
+		size_t fds = count_fds();
+
+		test(kind & 1, kind & 2);
+		assert_int_equal(count_fds(), fds);
+	}
+}
+
+static void half_close(bool a_is_tcp, bool b_is_tcp)
+{
+	struct bed bed;
+
+	for (int first = 0; first < 2; first++) {
+		bed_open(&bed, 1);
+		bed_start(&bed, a_is_tcp, b_is_tcp, 0);
+		peer_send(&bed, first, 10);
+		peer_shut(&bed, first);
+		receive_until(&bed, !first, 10);
+		assert_true(wait_receive(&bed, !first));
+		assert_true(bed.peers[!first].saw_end);
+		assert_int_equal(bed.peers[!first].error, 0);
+		/* the other way goes on, small and large, and stays quiet in between */
+		for (int i = 0; i < 50; i++) {
+			peer_send(&bed, !first, i % 5 ? 7 : 100000);
+			receive_until(&bed, first, bed.peers[!first].sent);
+		}
+		assert_int_equal(bed.done_count, 0);
+		fill(&bed, !first);
+		settle(&bed);
+		assert_false(bed.peers[first].saw_end);
+		peer_shut(&bed, !first);
+		settle(&bed);
+		assert_int_equal(bed.done_count, 0);
+		assert_true(finish(&bed));
+		assert_int_equal(bed.peers[first].received, bed.peers[!first].sent);
+		assert_int_equal(bed.done_count, 1);
+		bed_close(&bed);
+	}
+}
+
+static void test_half_close(void **state)
+{
+	(void)state;
+	for_each_kind(half_close);
+}
+
+/* A reset is passed on though the other side never sends, and though it is full. */
+static void reset_is_noticed(bool a_is_tcp, bool b_is_tcp)
+{
+	struct bed bed;
+
+	for (int variant = 0; variant < 8; variant++) {
+		int who = variant & 1;
+
+		bed_open(&bed, 2);
+		bed_start(&bed, a_is_tcp, b_is_tcp, variant & 2 ? 5000 : 0);
+		if (variant & 4)
+			fill(&bed, who);
+		peer_close(&bed, who, true);
+		if (bed.peers[who].is_tcp)
+			wait_done(&bed);
+		assert_true(wait_receive(&bed, !who));
+		while (!bed.peers[!who].saw_end)
+			assert_true(wait_receive(&bed, !who));
+		if (bed.peers[0].is_tcp && bed.peers[1].is_tcp)
+			assert_int_equal(bed.peers[!who].error, ECONNRESET);
+		assert_true(bed.peers[!who].received <= bed.peers[who].sent);
+		wait_done(&bed);
+		bed_close(&bed);
+	}
+}
+
+static void test_reset_is_noticed(void **state)
+{
+	(void)state;
+	for_each_kind(reset_is_noticed);
+}
+
+/* A reset behind the end of the same side, when nothing is left to be read from it. */
+static void reset_after_end(bool a_is_tcp, bool b_is_tcp)
+{
+	struct bed bed;
+
+	if (!a_is_tcp)
+		return;
+	bed_open(&bed, 3);
+	bed_start(&bed, a_is_tcp, b_is_tcp, 0);
+	peer_shut(&bed, 0);
+	assert_true(wait_receive(&bed, 1));
+	assert_true(bed.peers[1].saw_end);
+	fill(&bed, 1);
+	peer_close(&bed, 0, true);
+	wait_done(&bed);
+	bed_close(&bed);
+}
+
+static void test_reset_after_end(void **state)
+{
+	(void)state;
+	for_each_kind(reset_after_end);
+}
+
+/* A server that answers and goes away in the middle of the request: the answer arrives. */
+static void answer_before_reset(bool a_is_tcp, bool b_is_tcp)
+{
+	struct bed bed;
+
+	bed_open(&bed, 4);
+	bed_start(&bed, a_is_tcp, b_is_tcp, 0);
+	fill(&bed, 0);
+	peer_send(&bed, 1, 3000);
+	peer_close(&bed, 1, false);
+	receive_until(&bed, 0, 3000);
+	while (!bed.peers[0].saw_end) {
+		peer_send(&bed, 0, 1);
+		assert_true(wait_receive(&bed, 0));
+	}
+	wait_done(&bed);
+	bed_close(&bed);
+}
+
+static void test_answer_before_reset(void **state)
+{
+	(void)state;
+	for_each_kind(answer_before_reset);
+}
+
+/* Data and an end that are there before the relay; on_done waits for the loop. */
+static void all_waits_at_start(bool a_is_tcp, bool b_is_tcp)
+{
+	struct bed bed;
+
+	bed_open(&bed, 5);
+	int fd_a = peer_open(&bed.peers[0], a_is_tcp, 0);
+	int fd_b = peer_open(&bed.peers[1], b_is_tcp, 0);
+	for (int who = 0; who < 2; who++) {
+		peer_send(&bed, who, 1000);
+		peer_shut(&bed, who);
+	}
+	bed.relay = relay_start(bed.pool, fd_a, fd_b, on_done, &bed);
+	assert_non_null(bed.relay);
+	assert_int_equal(bed.done_count, 0);
+	assert_int_equal(relay_pool_count(bed.pool), 1);
+	assert_true(finish(&bed));
+	assert_int_equal(bed.peers[0].received, 1000);
+	assert_int_equal(bed.peers[1].received, 1000);
+	bed_close(&bed);
+}
+
+static void test_all_waits_at_start(void **state)
+{
+	(void)state;
+	for_each_kind(all_waits_at_start);
+}
+
+/* Out-of-band bytes stop recv and end splice early; what is behind them must not be forgotten. */
+static void test_urgent_bytes(void **state)
+{
+	struct bed bed;
+
+	(void)state;
+	for (int is_bulk = 0; is_bulk < 2; is_bulk++) {
+		bed_open(&bed, 6);
+		bed_start(&bed, true, true, 0);
+		for (int i = 0; i < 20; i++) {
+			struct peer *peer = &bed.peers[0];
+			uint8_t urgent;
+
+			if (is_bulk)
+				peer_send(&bed, 0, 100000);
+			peer_send(&bed, 0, 5);
+			stream_fill(&bed, 0, peer->sent, &urgent, 1);
+			assert_int_equal(send(peer->fd, &urgent, 1, MSG_OOB), 1);
+			peer->sent++;
+			peer_send(&bed, 0, 100);
+			receive_until(&bed, 1, peer->sent);
+		}
+		peer_shut(&bed, 0);
+		assert_true(wait_receive(&bed, 1));
+		assert_true(bed.peers[1].saw_end);
+		bed_close(&bed);
+	}
+}
+
+/* Bulk both ways with no descriptor left for a pipe, then again when there is one. */
+static void test_no_pipe_left(void **state)
+{
+	struct bed bed;
+
+	(void)state;
+	bed_open(&bed, 7);
+	bed_start(&bed, true, true, 0);
+	forbid_fds(true);
+	for (int who = 0; who < 2; who++)
+		fill(&bed, who);
+	assert_int_equal(relay_pool_fds(bed.pool), 2);
+	forbid_fds(false);
+	receive_until(&bed, 0, bed.peers[1].sent);
+	fill(&bed, 0);
+	assert_true(relay_pool_fds(bed.pool) > 2);
+	for (int who = 0; who < 2; who++)
+		peer_shut(&bed, who);
+	assert_true(finish(&bed));
+	for (int who = 0; who < 2; who++)
+		assert_int_equal(bed.peers[who].received, bed.peers[!who].sent);
+	bed_close(&bed);
+}
+
+static void count_done(struct relay *relay, void *owner)
+{
+	(void)relay;
+	++*(int *)owner;
+}
+
+/* Relays that have moved much and now rest hold their two sockets only. */
+static void test_idle_holds_two(void **state)
+{
+	enum { RELAYS = 300 };
+	static struct bed beds[RELAYS];
+	struct bed *first = &beds[0];
+	int done = 0;
+
+	(void)state;
+	bed_open(first, 8);
+	for (int i = 0; i < RELAYS; i++) {
+		beds[i] = (struct bed){.loop = first->loop, .pool = first->pool, .seed = 8};
+		int fd_a = peer_open(&beds[i].peers[0], false, 0);
+		int fd_b = peer_open(&beds[i].peers[1], false, 0);
+		beds[i].relay = relay_start(first->pool, fd_a, fd_b, count_done, &done);
+		assert_non_null(beds[i].relay);
+	}
+	for (int i = 0; i < RELAYS; i++)
+		fill(&beds[i], 0);
+	for (int i = 0; i < RELAYS; i++) {
+		receive_until(&beds[i], 1, beds[i].peers[0].sent);
+		assert_int_equal(relay_bytes_ab(beds[i].relay), beds[i].peers[0].sent);
+	}
+	settle(first);
+	assert_int_equal(relay_pool_count(first->pool), RELAYS);
+	assert_true(relay_pool_fds(first->pool) <= 2 * RELAYS + 2 * PIPES_IDLE_MAX);
+	for (int i = 1; i < RELAYS; i += 2)
+		relay_stop(beds[i].relay);
+	assert_int_equal(relay_pool_count(first->pool), RELAYS / 2);
+	for (int i = 1; i < RELAYS; i++)
+		for (int who = 0; who < 2; who++)
+			peer_close(&beds[i], who, false);
+	settle(first);
+	assert_int_equal(relay_pool_count(first->pool), 1);
+	assert_int_equal(done, RELAYS / 2 - 1);
+	bed_close(first);
+	assert_int_equal(done, RELAYS / 2 - 1);
+}
+
+/* A descriptor that cannot be watched: both stay with the caller. */
+static void test_start_fails(void **state)
+{
+	struct bed bed;
+	int file = open("/dev/null", O_RDWR | O_CLOEXEC), plain = open("Makefile", O_RDONLY);
+
+	(void)state;
+	if (plain < 0)
+		plain = open("/proc/self/exe", O_RDONLY);
+	bed_open(&bed, 9);
+	int fd = peer_open(&bed.peers[0], false, 0);
+	size_t fds = count_fds();
+	assert_null(relay_start(bed.pool, fd, plain, on_done, &bed));
+	assert_int_equal(errno, EPERM);
+	assert_null(relay_start(bed.pool, plain, fd, on_done, &bed));
+	assert_int_equal(count_fds(), fds);
+	assert_int_equal(relay_pool_count(bed.pool), 0);
+	peer_send(&bed, 0, 1);
+	settle(&bed);
+	assert_int_equal(bed.done_count, 0);
+	close(fd);
+	close(file);
+	close(plain);
+	bed_close(&bed);
+}
+
+static void stop_other(struct relay *relay, void *owner)
+{
+	struct relay **others = owner;
+
+	for (int i = 0; i < 2; i++)
+		if (others[i] != relay)
+			relay_stop(others[i]);
+	others[0] = others[1] = NULL;
+}
+
+/* Two relays end in the same round, the first one stops the second. */
+static void test_stop_in_on_done(void **state)
+{
+	struct bed beds[2];
+	struct relay *relays[2];
+
+	(void)state;
+	bed_open(&beds[0], 10);
+	for (int i = 0; i < 2; i++) {
+		beds[i].loop = beds[0].loop;
+		beds[i].pool = beds[0].pool;
+		int fd_a = peer_open(&beds[i].peers[0], false, 0);
+		int fd_b = peer_open(&beds[i].peers[1], false, 0);
+		relays[i] = relay_start(beds[0].pool, fd_a, fd_b, stop_other, relays);
+		for (int who = 0; who < 2; who++)
+			close(beds[i].peers[who].fd), beds[i].peers[who].fd = -1;
+	}
+	settle(&beds[0]);
+	assert_null(relays[0]);
+	assert_int_equal(relay_pool_count(beds[0].pool), 0);
+	bed_close(&beds[0]);
+}
+
+static void free_pool(struct relay *relay, void *owner)
+{
+	struct bed *bed = owner;
+
+	assert_int_equal(relay_bytes_ab(relay), 5);
+	relay_pool_free(bed->pool);
+	bed->pool = NULL;
+}
+
+static void test_free_in_on_done(void **state)
+{
+	struct bed bed;
+
+	(void)state;
+	bed_open(&bed, 11);
+	int fd_a = peer_open(&bed.peers[0], false, 0);
+	int fd_b = peer_open(&bed.peers[1], false, 0);
+	assert_non_null(relay_start(bed.pool, fd_a, fd_b, free_pool, &bed));
+	peer_send(&bed, 0, 5);
+	for (int who = 0; who < 2; who++)
+		peer_shut(&bed, who);
+	settle(&bed);
+	assert_null(bed.pool);
+	bed_close(&bed);
+}
+
+/* One way that never pauses leaves room for the others: work per wake-up is bounded. */
+static void test_no_starvation(void **state)
+{
+	struct bed busy, small;
+
+	(void)state;
+	bed_open(&busy, 12);
+	bed_start(&busy, false, false, 0);
+	small = (struct bed){.loop = busy.loop, .pool = busy.pool, .seed = 13};
+	bed_start(&small, false, false, 0);
+	for (int i = 0; i < 200; i++) {
+		peer_send(&busy, 0, PIECE_MAX);
+		peer_send(&small, 0, 1);
+		run_round(&busy, 0);
+		assert_true(peer_receive(&small, 1, 10));
+		peer_receive(&busy, 1, PIECE_MAX);
+	}
+	for (int who = 0; who < 2; who++)
+		close(small.peers[who].fd);
+	bed_close(&busy);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_half_close),
+		cmocka_unit_test(test_reset_is_noticed),
+		cmocka_unit_test(test_reset_after_end),
+		cmocka_unit_test(test_answer_before_reset),
+		cmocka_unit_test(test_all_waits_at_start),
+		cmocka_unit_test(test_urgent_bytes),
+		cmocka_unit_test(test_no_pipe_left),
+		cmocka_unit_test(test_idle_holds_two),
+		cmocka_unit_test(test_start_fails),
+		cmocka_unit_test(test_stop_in_on_done),
+		cmocka_unit_test(test_free_in_on_done),
+		cmocka_unit_test(test_no_starvation),
+		cmocka_unit_test_teardown(test_random_schedules, tell_seed),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	forbid_fds(false);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
