@@ -61,6 +61,151 @@ $(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/r
 unit: $(UNIT_BIN)
 	$(Q)set -e; for t in $(UNIT_BIN); do echo "  TEST   $${t##*/}"; ./$$t; done
 
-.PHONY: all unit
+# --- tests ---------------------------------------------------------------------------------------
+
+# Debian's python, which has Debian's pytest: PATH may hold another one
+PYTHON ?= /usr/bin/python3
+NSWRAP ?= $(abspath $(PROGRAM))
+PYTEST_ARGS ?=
+
+replay: $(REPLAY_BIN)
+	$(Q)set -e; for t in $(REPLAY_BIN); do \
+		name=$${t##*/replay_}; printf '  REPLAY %s: ' "$$name"; ./$$t tests/fuzz/corpus/$$name; done
+
+e2e: $(PROGRAM)
+	$(Q)NSWRAP=$(NSWRAP) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest tests/e2e $(PYTEST_ARGS)
+
+# one after the other: the last lines are pytest's summary
+check: unit replay $(PROGRAM)
+	+$(Q)$(MAKE) --no-print-directory e2e
+
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
+SANITIZED := -O1 -g -fno-omit-frame-pointer $(SANITIZE)
+asan:
+	+$(Q)UBSAN_OPTIONS=print_stacktrace=1 $(MAKE) --no-print-directory check BUILD=build/asan \
+		PROGRAM=build/asan/nswrap CFLAGS='$(SANITIZED)' HARDEN=-fPIE LINK_HARDEN=-pie
+
+# --- fuzzing: finds stay in build/fuzz/found, `make fuzz-merge` keeps what adds coverage ---------
+
+FUZZ_BIN := $(FUZZ_SRC:%.c=$(BUILD)/%)
+FUZZ_RUN := $(FUZZ_SRC:tests/fuzz/fuzz_%.c=fuzz-run-%)
+FUZZ_MERGE := $(FUZZ_SRC:tests/fuzz/fuzz_%.c=fuzz-merge-%)
+FUZZ_MAKE = $(MAKE) --no-print-directory BUILD=build/fuzz PROGRAM=build/fuzz/nswrap CC=clang \
+	CFLAGS='$(SANITIZED) -fsanitize=fuzzer-no-link' HARDEN=-fPIE LINK_HARDEN=-pie
+
+$(FUZZ_BIN): $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/libnswrap.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LINK_HARDEN) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LIBS)
+
+fuzz:
+	+$(Q)$(FUZZ_MAKE) fuzz-run
+fuzz-merge:
+	+$(Q)$(FUZZ_MAKE) fuzz-merge-all
+fuzz-run: $(FUZZ_RUN)
+fuzz-merge-all: $(FUZZ_MERGE)
+
+$(FUZZ_RUN): fuzz-run-%: $(BUILD)/tests/fuzz/fuzz_%
+	$(call say,FUZZ,"$* for $(FUZZ_SECONDS) s")
+	$(Q)mkdir -p $(BUILD)/found/$* tests/fuzz/corpus/$*
+	$(Q)$< -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1 \
+		-artifact_prefix=$(BUILD)/$*- $(BUILD)/found/$* tests/fuzz/corpus/$* \
+		>$(BUILD)/$*.log 2>&1 || { tail -n 40 $(BUILD)/$*.log; exit 1; }
+	$(Q)sed -n 's/^stat::number_of_executed_units: /  $*: inputs tried: /p' $(BUILD)/$*.log
+
+$(FUZZ_MERGE): fuzz-merge-%: $(BUILD)/tests/fuzz/fuzz_%
+	$(Q)mkdir -p $(BUILD)/found/$*
+	$(Q)$< -merge=1 tests/fuzz/corpus/$* $(BUILD)/found/$* 2>&1 | tail -n 1
+
+# --- benchmarks ----------------------------------------------------------------------------------
+
+BENCH_BIN := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/bench/*.c)))
+BENCH_ARGS ?=
+
+$(BENCH_BIN): $(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/libnswrap.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LINK_HARDEN) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+bench-bin: $(BENCH_BIN)
+bench-run: $(PROGRAM) $(BENCH_BIN)
+	$(Q)NSWRAP=$(NSWRAP) BENCH_BIN=$(abspath $(BUILD)/tests/bench) $(PYTHON) \
+		tests/bench/bench.py $(BENCH_ARGS)
+bench:
+	$(Q)scripts/bench $(BENCH_ARGS)
+
+# --- the source itself ---------------------------------------------------------------------------
+
+C_FILES = $(shell find src tests -name '*.[ch]' | sort)
+SCRIPTS = scripts/setup scripts/lib.sh scripts/demo scripts/test scripts/bench .ci/run
+ALL_OBJ := $(LIB_OBJ) $(patsubst %.c,$(BUILD)/%.o,src/main.c $(UNIT_SRC) $(FUZZ_SRC) \
+	$(wildcard tests/fuzz/replay.c tests/bench/*.c))
+TIDY := -*,bugprone-*,clang-analyzer-*,-bugprone-easily-swappable-parameters,$\
+	-bugprone-reserved-identifier,-bugprone-assignment-in-if-condition,$\
+	-bugprone-narrowing-conversions,-bugprone-implicit-widening-of-multiplication-result,$\
+	-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling
+
+objects: $(ALL_OBJ)
+
+format:
+	$(Q)clang-format -i $(C_FILES)
+
+lint: lint-format lint-gcc lint-clang lint-cppcheck lint-scripts lint-tidy
+lint-format:
+	$(call say,LINT,clang-format)
+	$(Q)clang-format --dry-run -Werror $(C_FILES)
+lint-gcc lint-clang: lint-%:
+	+$(Q)$(MAKE) --no-print-directory objects BUILD=build/lint-$* CC=$* CFLAGS='-O2 -Werror'
+lint-cppcheck:
+	$(call say,LINT,cppcheck)
+	$(Q)cppcheck -q --error-exitcode=1 --std=c17 -Isrc -D_GNU_SOURCE --inline-suppr \
+		--enable=warning,performance,portability src
+lint-scripts:
+	$(call say,LINT,shellcheck)
+	$(Q)shellcheck -x $(SCRIPTS)
+lint-tidy: $(LIB_SRC:%=tidy/%) tidy/src/main.c
+tidy/%.c:
+	$(call say,TIDY,$*.c)
+	$(Q)clang-tidy --quiet --warnings-as-errors='*' --checks='$(TIDY)' $*.c -- $(NS_CFLAGS) \
+		2>/dev/null
+
+# --- installing ----------------------------------------------------------------------------------
+
+BINDIR = $(DESTDIR)$(PREFIX)/bin
+MANDIR = $(DESTDIR)$(PREFIX)/share/man
+COMPLETIONDIR = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+MAN_PAGES = $(sort $(wildcard man/*.[1-8]))
+COMPLETION = $(wildcard scripts/completion.bash)
+
+install: $(PROGRAM)
+	install -D -m 0755 $(PROGRAM) $(BINDIR)/nswrap
+	$(foreach page,$(MAN_PAGES),install -D -m 0644 $(page) \
+		$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)) && ):
+	$(if $(COMPLETION),install -D -m 0644 $(COMPLETION) $(COMPLETIONDIR)/nswrap)
+
+uninstall:
+	rm -f $(BINDIR)/nswrap $(COMPLETIONDIR)/nswrap \
+		$(foreach page,$(MAN_PAGES),$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
+
+clean:
+	$(Q)rm -rf build nswrap
+
+# --- right when flags or the set of files change -------------------------------------------------
+
+$(ALL_OBJ): $(BUILD)/flags
+$(BUILD)/flags: FORCE
+	$(Q)mkdir -p $(@D); printf '%s\n' '$(CC) $(NS_CFLAGS) $(CFLAGS) $(LDFLAGS) $(LIBS)' >$@.new; \
+		if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+# an archive with a member whose source is gone is made again
+ifneq ($(wildcard $(BUILD)/libnswrap.a),)
+ifneq ($(sort $(notdir $(LIB_OBJ))),$(sort $(shell $(AR) t $(BUILD)/libnswrap.a)))
+$(BUILD)/libnswrap.a: FORCE
+endif
+endif
+
+FORCE:
+.PHONY: all unit replay e2e check asan fuzz fuzz-run fuzz-merge fuzz-merge-all bench bench-run
+.PHONY: bench-bin objects format lint lint-format lint-gcc lint-clang lint-cppcheck lint-scripts
+.PHONY: lint-tidy install uninstall clean FORCE
+.PHONY: $(FUZZ_RUN) $(FUZZ_MERGE)
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,77 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+# scripts/lib.sh - what test and bench share: an ordinary user, a copy of the tree, nothing left behind
+#
+# as_ordinary_user COMMAND... runs COMMAND in the tree, as this user or, when that is root, as the user
+# nswrap-test in a copy of the tree. It returns COMMAND's status, or 1 when it left processes behind.
+
+TEST_USER=nswrap-test
+
+# What every distribution with systemd has, and a bare container or VM may not.
+prepare_machine() {
+	if [ ! -c /dev/net/tun ]; then
+		mkdir -p /dev/net
+		mknod /dev/net/tun c 10 200
+	fi
+	chmod 0666 /dev/net/tun
+	# a read-only /proc/sys (a container's): the ping test says so itself
+	{ echo '0 2147483647' >/proc/sys/net/ipv4/ping_group_range; } 2>/dev/null ||
+		echo "cannot write net.ipv4.ping_group_range" >&2
+	id "$TEST_USER" >/dev/null 2>&1 || useradd -m -s /bin/bash "$TEST_USER"
+}
+
+processes_of_user() { ps -o pid=,stat=,args= -u "$TEST_USER" || true; }
+
+# Ends what was left running, one process at a time, and fails if there was anything.
+no_process_left() {
+	local left pid rest
+	left=$(processes_of_user)
+	[ -n "$left" ] || return 0
+	printf 'processes of %s left behind:\n%s\n' "$TEST_USER" "$left" >&2
+	while read -r pid rest; do
+		kill -KILL "$pid" 2>/dev/null || true
+	done <<<"$left"
+	return 1
+}
+
+# The directories of this run; the trap must not depend on the shell's state.
+remove_copy() { [ -z "${COPY_DIR:-}" ] || rm -rf -- "$COPY_DIR"; }
+
+as_ordinary_user() {
+	local status=0
+	if [ "$(id -u)" -ne 0 ]; then
+		"$@" </dev/null
+		return
+	fi
+
+	# two runs at once would find each other's processes
+	exec {lock_fd}>/run/lock/nswrap-test.lock
+	flock -n "$lock_fd" || {
+		echo "waiting for another run to end"
+		flock "$lock_fd"
+	}
+	prepare_machine
+	no_process_left || true # of a run that was killed
+
+	COPY_DIR=$(mktemp -d /tmp/nswrap-test.XXXXXX)
+	trap remove_copy EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+	mkdir -m 0700 "$COPY_DIR/run" "$COPY_DIR/home" "$COPY_DIR/tmp"
+	mkdir "$COPY_DIR/tree"
+	tar -c --exclude=./.git --exclude=./build --exclude=./nswrap . | tar -x -C "$COPY_DIR/tree"
+	chown -R "$TEST_USER:" "$COPY_DIR"
+
+	# a login's environment and nothing of root's; no terminal, no input, no descriptors
+	(
+		exec {lock_fd}>&-
+		cd "$COPY_DIR/tree"
+		exec runuser -u "$TEST_USER" -- env -i \
+			HOME="$COPY_DIR/home" USER="$TEST_USER" LOGNAME="$TEST_USER" SHELL=/bin/bash \
+			LANG=C.UTF-8 PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin \
+			TMPDIR="$COPY_DIR/tmp" XDG_RUNTIME_DIR="$COPY_DIR/run" ${CI:+CI="$CI"} \
+			setsid -w "$@"
+	) </dev/null || status=$?
+	no_process_left || status=1
+	return "$status"
+}
