@@ -27,11 +27,12 @@
 #include "util/pipes.h"
 #include "util/relay.h"
 
-#define SCHEDULES  1500
-#define OPS        60
-#define ROUNDS_MAX 300 /* that one operation can be worth: more is a busy loop */
-#define WAIT_MS    5000
-#define PIECE_MAX  (192 * 1024)
+#define SCHEDULES      1500
+#define OPS            60
+#define ROUNDS_MAX     300 /* that one operation can be worth: more is a busy loop */
+#define TCP_RCVBUF_MIN 65536
+#define WAIT_MS        5000
+#define PIECE_MAX      (192 * 1024)
 
 /* One end as the program behind it sees it; the relay holds the other descriptor of the pair. */
 struct peer {
@@ -112,6 +113,8 @@ static void tcp_pair(int fds[2])
 /* Returns the relay's descriptor, the other one is @peer's; @buf_bytes 0: as the kernel likes. */
 static int peer_open(struct peer *peer, bool is_tcp, int buf_bytes)
 {
+	/* less makes TCP crawl from one zero-window probe to the next */
+	int receive_bytes = is_tcp && buf_bytes < TCP_RCVBUF_MIN ? TCP_RCVBUF_MIN : buf_bytes;
 	int fds[2];
 
 	if (is_tcp)
@@ -123,7 +126,7 @@ static int peer_open(struct peer *peer, bool is_tcp, int buf_bytes)
 		fcntl(fds[i], F_SETFL, fcntl(fds[i], F_GETFL) | O_NONBLOCK);
 		if (buf_bytes > 0) {
 			setsockopt(fds[i], SOL_SOCKET, SO_SNDBUF, &buf_bytes, sizeof(int));
-			setsockopt(fds[i], SOL_SOCKET, SO_RCVBUF, &buf_bytes, sizeof(int));
+			setsockopt(fds[i], SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof(int));
 		}
 	}
 	return fds[1];
