@@ -23,28 +23,41 @@ bool log_wants(enum log_level level)
 	return level <= max_level;
 }
 
+/*
+ * Well-formed UTF-8 (RFC 3629): the first byte narrows the range of the second one, which keeps out
+ * overlong forms, surrogates, what is past U+10FFFF, and here the control characters
+ * U+0080..U+009F.
+ */
+static const struct {
+	uint8_t first_min, first_max, second_min, second_max;
+	size_t len;
+} utf8_forms[] = {
+	{0xc2, 0xc2, 0xa0, 0xbf, 2},
+	{0xc3, 0xdf, 0x80, 0xbf, 2},
+	{0xe0, 0xe0, 0xa0, 0xbf, 3},
+	{0xe1, 0xec, 0x80, 0xbf, 3},
+	{0xed, 0xed, 0x80, 0x9f, 3},
+	{0xee, 0xef, 0x80, 0xbf, 3},
+	{0xf0, 0xf0, 0x90, 0xbf, 4},
+	{0xf1, 0xf3, 0x80, 0xbf, 4},
+	{0xf4, 0xf4, 0x80, 0x8f, 4},
+};
+
 /* Length of the well-formed, printable UTF-8 sequence at @text, 0 if there is none. */
 static size_t utf8_len(const uint8_t *text, size_t len)
 {
-	size_t need;
+	size_t form = 0, count = sizeof(utf8_forms) / sizeof(utf8_forms[0]);
 
-	if (text[0] < 0xc2)
+	while (form < count && text[0] > utf8_forms[form].first_max)
+		form++;
+	if (form == count || text[0] < utf8_forms[form].first_min || len < utf8_forms[form].len)
 		return 0;
-	else if (text[0] < 0xe0)
-		need = 2;
-	else if (text[0] < 0xf0)
-		need = 3;
-	else if (text[0] < 0xf5)
-		need = 4;
-	else
+	if (text[1] < utf8_forms[form].second_min || text[1] > utf8_forms[form].second_max)
 		return 0;
-	if (need > len)
-		return 0;
-	for (size_t i = 1; i < need; i++)
+	for (size_t i = 2; i < utf8_forms[form].len; i++)
 		if ((text[i] & 0xc0) != 0x80)
 			return 0;
-	/* U+0080..U+009F are control characters as well */
-	return text[0] == 0xc2 && text[1] < 0xa0 ? 0 : need;
+	return utf8_forms[form].len;
 }
 
 char *log_escape(const char *text, size_t len, char *out, size_t cap_bytes)

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_fd - descriptors are closed once, passed whole or not at all, and never leak */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka needs the four above */
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "util/fd.h"
+
+static size_t count_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	size_t count = 0;
+
+	assert_non_null(dir);
+	while (readdir(dir))
+		count++;
+	closedir(dir);
+	return count;
+}
+
+static size_t fds_at_start;
+
+static int setup(void **state)
+{
+	static int pair[2];
+
+	fds_at_start = count_fds();
+	*state = pair;
+	return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair);
+}
+
+static int teardown(void **state)
+{
+	int *pair = *state;
+
+	fd_close(&pair[0]);
+	fd_close(&pair[1]);
+	return count_fds() == fds_at_start ? 0 : -1;
+}
+
+static int open_null(void)
+{
+	int fd = open("/dev/null", O_RDWR);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void close_twice(int fd)
+{
+	_cleanup_fd_ int kept = fd;
+	int taken = fd_take(&kept);
+
+	assert_int_equal(kept, -1);
+	fd_close(&taken);
+	assert_int_equal(taken, -1);
+	errno = ENOTDIR;
+	fd_close(&taken);
+	assert_int_equal(errno, ENOTDIR);
+}
+
+static void test_close(void **state)
+{
+	(void)state;
+	int fd = open_null();
+	close_twice(fd);
+	assert_int_equal(fcntl(fd, F_GETFD), -1);
+	fd = open_null();
+	{
+		_cleanup_fd_ int scoped = fd;
+		assert_int_not_equal(scoped, -1);
+	}
+	assert_int_equal(fcntl(fd, F_GETFD), -1);
+}
+
+static void test_nonblock(void **state)
+{
+	int *pair = *state;
+	char byte;
+
+	assert_int_equal(fd_set_nonblock(pair[0], 1), 0);
+	assert_int_equal(recv(pair[0], &byte, 1, 0), -1);
+	assert_int_equal(errno, EAGAIN);
+	assert_int_equal(fd_set_nonblock(pair[0], 0), 0);
+	assert_int_equal(fcntl(pair[0], F_GETFL) & O_NONBLOCK, 0);
+	assert_int_equal(fd_set_nonblock(-1, 1), -EBADF);
+}
+
+static void send_many(int sock, const char *text, size_t count)
+{
+	int fd = open_null(), fds[FD_PASS_MAX];
+
+	for (size_t i = 0; i < FD_PASS_MAX; i++)
+		fds[i] = fd;
+	assert_int_equal(fd_send(sock, text, strlen(text), fds, count), strlen(text));
+	assert_int_not_equal(fcntl(fd, F_GETFD), -1);
+	close(fd);
+}
+
+static void test_pass(void **state)
+{
+	static const size_t counts[] = {0, 1, 2, 3, 252, FD_PASS_MAX};
+	int *pair = *state;
+
+	for (size_t c = 0; c < sizeof(counts) / sizeof(counts[0]); c++) {
+		int got[FD_PASS_MAX];
+		char text[16];
+		size_t ngot = 9999;
+
+		send_many(pair[0], "hello", counts[c]);
+		assert_int_equal(fd_recv(pair[1], text, sizeof(text), got, FD_PASS_MAX, &ngot), 5);
+		assert_memory_equal(text, "hello", 5);
+		assert_int_equal(ngot, counts[c]);
+		for (size_t i = 0; i < ngot; i++) {
+			assert_int_equal(fcntl(got[i], F_GETFD), FD_CLOEXEC);
+			close(got[i]);
+		}
+	}
+	assert_int_equal(fd_send(pair[0], "x", 1, NULL, FD_PASS_MAX + 1), -EINVAL);
+}
+
+/* More than is welcome, or a text that is cut: refused, and nothing stays open. */
+static void test_pass_refused(void **state)
+{
+	static const size_t counts[] = {1, 3, FD_PASS_MAX};
+	int *pair = *state, got[FD_PASS_MAX];
+	char text[16];
+	size_t ngot, fds = count_fds();
+
+	for (size_t c = 0; c < sizeof(counts) / sizeof(counts[0]); c++) {
+		send_many(pair[0], "hello", counts[c]);
+		assert_int_equal(
+			fd_recv(pair[1], text, sizeof(text), got, counts[c] - 1, &ngot), -EMSGSIZE);
+		assert_int_equal(count_fds(), fds);
+		send_many(pair[0], "hello", counts[c]);
+		assert_int_equal(fd_recv(pair[1], text, sizeof(text), NULL, 0, NULL), -EMSGSIZE);
+		assert_int_equal(count_fds(), fds);
+		send_many(pair[0], "hello", counts[c]);
+		assert_int_equal(fd_recv(pair[1], text, 4, got, FD_PASS_MAX, &ngot), -EMSGSIZE);
+		assert_int_equal(count_fds(), fds);
+	}
+	/* the connection is still good */
+	send_many(pair[0], "hello", 0);
+	assert_int_equal(fd_recv(pair[1], text, sizeof(text), NULL, 0, NULL), 5);
+}
+
+static void test_pass_end(void **state)
+{
+	int *pair = *state;
+	char byte;
+
+	assert_int_equal(fd_set_nonblock(pair[1], 1), 0);
+	assert_int_equal(fd_recv(pair[1], &byte, 1, NULL, 0, NULL), -EAGAIN);
+	fd_close(&pair[0]);
+	assert_int_equal(fd_recv(pair[1], &byte, 1, NULL, 0, NULL), 0);
+	/* no SIGPIPE */
+	assert_int_equal(fd_send(pair[1], "x", 1, NULL, 0), -EPIPE);
+}
+
+static void test_read_and_write_all(void **state)
+{
+	char text[32] = "";
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(pipe(fds), 0);
+	assert_int_equal(fd_write_all(fds[1], "one two", 7), 0);
+	assert_int_equal(fd_write_all(fds[1], "", 0), 0);
+	assert_int_equal(fd_read_all(fds[0], text, 4), 4);
+	assert_string_equal(text, "one ");
+	fd_close(&fds[1]);
+	assert_int_equal(fd_read_all(fds[0], text, sizeof(text)), 3);
+	assert_memory_equal(text, "two", 3);
+	assert_int_equal(fd_read_all(fds[0], text, sizeof(text)), 0);
+	fd_close(&fds[0]);
+	assert_int_equal(fd_read_all(-1, text, 1), -EBADF);
+	assert_int_equal(fd_write_all(-1, text, 1), -EBADF);
+}
+
+static void test_read_file(void **state)
+{
+	char path[] = "/tmp/test_fd.XXXXXX", text[8];
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(fd_read_file(path, text, sizeof(text)), 0);
+	assert_string_equal(text, "");
+	assert_int_equal(fd_write_all(fd, "0123456789", 10), 0);
+	assert_int_equal(fd_read_file(path, text, sizeof(text)), 7);
+	assert_string_equal(text, "0123456");
+	assert_int_equal(fd_read_file(path, text, 1), 0);
+	assert_string_equal(text, "");
+	close(fd);
+	unlink(path);
+	strcpy(text, "old");
+	assert_int_equal(fd_read_file(path, text, sizeof(text)), -ENOENT);
+	assert_string_equal(text, "");
+	assert_int_equal(fd_read_file("/", text, sizeof(text)), -EISDIR);
+	assert_string_equal(text, "");
+}
+
+#define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_close),
+		T(test_nonblock),
+		T(test_pass),
+		T(test_pass_refused),
+		T(test_pass_end),
+		T(test_read_and_write_all),
+		T(test_read_file),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
