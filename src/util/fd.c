@@ -32,6 +32,15 @@ int fd_set_nonblock(int fd, int on)
 	return fcntl(fd, F_SETFL, flags) < 0 ? -errno : 0;
 }
 
+void fd_reset(int *sock)
+{
+	struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+
+	if (*sock >= 0)
+		setsockopt(*sock, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	fd_close(sock);
+}
+
 union fd_control {
 	struct cmsghdr align;
 	char bytes[CMSG_SPACE(FD_PASS_MAX * sizeof(int))];

@@ -29,6 +29,9 @@ void fd_cleanup(int *fd);
 /* Set or clear O_NONBLOCK. Returns 0 or -errno. */
 int fd_set_nonblock(int fd, int on);
 
+/* Close a stream socket so that its peer sees a reset where there is one (TCP), and set it to -1. */
+void fd_reset(int *sock);
+
 /*
  * Send one message with @nfds (0..FD_PASS_MAX) descriptors over a unix socket; the descriptors
  * stay open here. Never raises SIGPIPE. Returns bytes sent or -errno.

@@ -135,12 +135,8 @@ uint64_t loop_now_ns(const struct loop *loop)
 	return loop->now_ns;
 }
 
-int loop_poll_fd(const struct loop *loop)
-{
-	return loop->epoll_fd;
-}
-
-int loop_timeout_ms(const struct loop *loop)
+/* Time until a timer or task is due: 0 at once, -1 never. */
+static int due_in_ms(const struct loop *loop)
 {
 	const struct loop_timer *first = loop->timers.next;
 
@@ -206,7 +202,7 @@ static void run_tasks(struct loop *loop)
 
 int loop_run_once(struct loop *loop, int timeout_ms)
 {
-	int due_ms = loop_timeout_ms(loop);
+	int due_ms = due_in_ms(loop);
 
 	if (due_ms >= 0 && (timeout_ms < 0 || due_ms < timeout_ms))
 		timeout_ms = due_ms;
@@ -233,4 +229,10 @@ void loop_stop(struct loop *loop, int result)
 {
 	loop->is_stopped = true;
 	loop->result = result;
+}
+
+bool loop_is_stopped(const struct loop *loop, int *result)
+{
+	*result = loop->result;
+	return loop->is_stopped;
 }

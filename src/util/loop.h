@@ -72,11 +72,7 @@ int loop_run_once(struct loop *loop, int timeout_ms);
 int loop_run(struct loop *loop);
 void loop_stop(struct loop *loop, int result);
 
-/*
- * For an owner that polls by itself: the descriptor becomes readable when a watched one is ready,
- * and the time until loop_run_once must be called at the latest (-1: no such time).
- */
-int loop_poll_fd(const struct loop *loop);
-int loop_timeout_ms(const struct loop *loop);
+/* For an owner that calls loop_run_once itself: was loop_stop called? Stores its @result then. */
+bool loop_is_stopped(const struct loop *loop, int *result);
 
 #endif

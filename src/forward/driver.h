@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* forward/driver - the small interface behind which the ways into a sandbox are interchangeable */
+#ifndef NSWRAP_FORWARD_DRIVER_H
+#define NSWRAP_FORWARD_DRIVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "forward/spec.h"
+#include "util/loop.h"
+
+#define FORWARD_USERS_MAX 64
+
+enum forward_driver_choice {
+	FORWARD_DRIVER_AUTO,
+	FORWARD_DRIVER_SPLICE, /* a listener of ours, and a socket made inside, with a relay between
+				*/
+	FORWARD_DRIVER_SLIRP,  /* a listener of libslirp, and packets on the TAP */
+};
+
+struct net_plan;
+struct slirp_stack;
+
+struct forward;
+
+/* What all forwards of one net process share. Filled by the net process, never changed later. */
+struct forward_context {
+	struct loop *loop;
+	const struct net_plan *plan;
+	struct slirp_stack *slirp; /* NULL: no TAP */
+	struct relay_pool *relays;
+	struct inside *inside;     /* sockets of the sandbox */
+	int guest_diag, host_diag; /* net/diag sockets of either namespace */
+	uint64_t wait_ms;          /* hold clients until the guest first listens; 0: refuse */
+	bool checks_user;          /* loopback listeners accept only these users */
+	const uid_t *users;
+	size_t nusers;
+	size_t max_fds; /* descriptors this process may have */
+	/* told once a forward, when the guest first listens; @told is its argument */
+	void (*on_listening)(struct forward *forward, void *told);
+	void *told;
+};
+
+/* The addresses of the inside at which a server is looked for, in this order. */
+enum forward_target { TARGET_LOOPBACK4, TARGET_LOOPBACK6, TARGET_OWN4, TARGET_OWN6, TARGETS };
+
+/* One rule at work, in the net process. Owned by forward/table. */
+struct forward {
+	uint32_t id;
+	struct forward_spec spec; /* ports as they are, none is 0 */
+	const struct forward_driver *driver;
+	const struct forward_context *context;
+	int listen_fd;              /* the host's listener (splice) or reservation (slirp); owned */
+	bool has_listened;          /* somebody was found listening inside, once at least */
+	enum forward_target target; /* where, the last time */
+	void *state;                /* the driver's */
+	struct forward *next;
+};
+
+struct forward_driver {
+	const char *name;
+	/* Start accepting. Returns 0 or -errno with @err filled and nothing left behind. */
+	int (*open)(struct forward *forward, struct err *err);
+	/* Stop accepting and forget who waits; connections that were made go on to their end. */
+	void (*close)(struct forward *forward);
+	/* The guest listens for the first time: serve who has been held. */
+	void (*on_guest_listening)(struct forward *forward);
+};
+
+extern const struct forward_driver forward_splice_tcp;
+extern const struct forward_driver forward_splice_udp;
+extern const struct forward_driver forward_slirp;
+
+/*
+ * Which driver serves @spec: unix sockets, a sandbox without TAP and loopback listeners that check
+ * users know only splice (libslirp accepts before anybody can look at the client). `auto` takes
+ * splice where the client can only be local (there is no address worth keeping), and for IPv6
+ * listeners (libslirp leads those only to an IPv6 address of the guest); slirp for the rest.
+ */
+enum forward_driver_choice forward_driver_resolve(const struct forward_spec *spec,
+	enum forward_driver_choice choice, bool has_outbound, bool checks_user);
+const char *forward_driver_name(enum forward_driver_choice driver);
+
+/* Address of @target with the guest port of @forward. Returns its size, 0 if there is none. */
+socklen_t forward_target_sockaddr(
+	const struct forward *forward, enum forward_target target, struct sockaddr_storage *out);
+
+/*
+ * Ask the kernel where inside somebody listens for @forward, the last target first. Sets
+ * @forward->target and returns true if there is one.
+ */
+bool forward_find_target(struct forward *forward);
+
+/* Somebody listens inside: the first time, the driver and the owner of the context are told. */
+void forward_note_listening(struct forward *forward);
+
+/*
+ * May the client of this accepted connection or datagram (@peer, seen at @local) use @forward?
+ * Writes a log line if not. Always true unless the context checks users and it is a loopback
+ * listener.
+ */
+bool forward_is_allowed(
+	const struct forward *forward, const struct sockaddr *peer, const struct sockaddr *local);
+
+#endif

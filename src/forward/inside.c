@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* forward/inside - a small pool of sockets that belong to the sandbox's network */
+#include "forward/inside.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "util/fd.h"
+
+#define LOW_WATER      16
+#define RETRY_DELAY_MS 20
+
+struct stock {
+	int fds[2 * DOOR_BATCH_MAX];
+	size_t count;
+	unsigned batch; /* doubles while it is used up quickly */
+	bool is_requested;
+	struct inside_waiter *waiters;
+};
+
+struct inside {
+	struct loop *loop;
+	struct loop_io io;
+	struct loop_timer retry_timer;
+	struct stock stocks[DOOR_KINDS];
+};
+
+static void request(struct inside *inside, enum door_kind kind)
+{
+	struct stock *stock = &inside->stocks[kind];
+
+	if (stock->is_requested)
+		return;
+	if (stock->batch < DOOR_BATCH_MAX)
+		stock->batch = stock->batch ? stock->batch * 2 : 4;
+	if (door_request(inside->io.fd, kind, stock->batch) == 0)
+		stock->is_requested = true;
+	else
+		loop_timer_set(inside->loop, &inside->retry_timer, RETRY_DELAY_MS);
+}
+
+static void wake_waiters(struct stock *stock)
+{
+	struct inside_waiter *waiter = stock->waiters;
+
+	stock->waiters = NULL;
+	while (waiter) {
+		struct inside_waiter *next = waiter->next;
+
+		waiter->is_waiting = false;
+		waiter->on_sockets(waiter);
+		waiter = next;
+	}
+}
+
+static void on_answer(struct loop_io *io, uint32_t events)
+{
+	struct inside *inside = (struct inside *)((char *)io - offsetof(struct inside, io));
+	enum door_kind kind;
+	int fds[DOOR_BATCH_MAX];
+
+	(void)events;
+	ssize_t count = door_receive(io->fd, &kind, fds);
+	if (count == -EPIPE)
+		loop_io_del(inside->loop, io); /* init is gone; the supervisor ends us */
+	if (count < 0)
+		return;
+	struct stock *stock = &inside->stocks[kind];
+	stock->is_requested = false;
+	for (ssize_t i = 0; i < count; i++)
+		inside_put_back(inside, kind, fds[i]);
+	if (count == 0) /* init is short of descriptors */
+		loop_timer_set(inside->loop, &inside->retry_timer, RETRY_DELAY_MS);
+	else
+		wake_waiters(stock);
+}
+
+static void on_retry(struct loop_timer *timer)
+{
+	struct inside *inside =
+		(struct inside *)((char *)timer - offsetof(struct inside, retry_timer));
+
+	for (enum door_kind kind = 0; kind < DOOR_KINDS; kind++)
+		if (inside->stocks[kind].waiters)
+			request(inside, kind);
+}
+
+struct inside *inside_new(struct loop *loop, int door)
+{
+	struct inside *inside = calloc(1, sizeof(*inside));
+
+	if (!inside)
+		return NULL;
+	inside->loop = loop;
+	inside->io = (struct loop_io){door, on_answer};
+	inside->retry_timer.on_expired = on_retry;
+	int result = loop_io_add(loop, &inside->io, EPOLLIN);
+	if (result < 0) {
+		free(inside);
+		errno = -result;
+		return NULL;
+	}
+	return inside;
+}
+
+void inside_free(struct inside *inside)
+{
+	if (!inside)
+		return;
+	loop_timer_cancel(inside->loop, &inside->retry_timer);
+	loop_io_del(inside->loop, &inside->io);
+	for (enum door_kind kind = 0; kind < DOOR_KINDS; kind++)
+		while (inside->stocks[kind].count > 0)
+			close(inside->stocks[kind].fds[--inside->stocks[kind].count]);
+	free(inside);
+}
+
+int inside_take(struct inside *inside, enum door_kind kind)
+{
+	struct stock *stock = &inside->stocks[kind];
+
+	if (stock->count <= LOW_WATER)
+		request(inside, kind);
+	return stock->count > 0 ? stock->fds[--stock->count] : -EAGAIN;
+}
+
+void inside_put_back(struct inside *inside, enum door_kind kind, int fd)
+{
+	struct stock *stock = &inside->stocks[kind];
+
+	if (stock->count < sizeof(stock->fds) / sizeof(stock->fds[0]))
+		stock->fds[stock->count++] = fd;
+	else
+		close(fd);
+}
+
+void inside_wait(struct inside *inside, enum door_kind kind, struct inside_waiter *waiter)
+{
+	struct stock *stock = &inside->stocks[kind];
+
+	if (waiter->is_waiting)
+		return;
+	waiter->next = stock->waiters;
+	waiter->is_waiting = true;
+	stock->waiters = waiter;
+	request(inside, kind);
+}
+
+void inside_wait_cancel(struct inside *inside, struct inside_waiter *waiter)
+{
+	if (!waiter->is_waiting)
+		return;
+	for (enum door_kind kind = 0; kind < DOOR_KINDS; kind++)
+		for (struct inside_waiter **at = &inside->stocks[kind].waiters; *at;
+			at = &(*at)->next)
+			if (*at == waiter) {
+				*at = waiter->next;
+				waiter->is_waiting = false;
+				return;
+			}
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* forward/inside - a small pool of sockets that belong to the sandbox's network */
+#ifndef NSWRAP_FORWARD_INSIDE_H
+#define NSWRAP_FORWARD_INSIDE_H
+
+#include "net/door.h"
+#include "util/loop.h"
+
+/*
+ * How it works
+ *
+ * init makes the sockets (net/door); they are asked for in batches, before the pool is empty, so
+ * that a new connection costs no message. One request a kind is under way at most. Who finds the
+ * pool empty puts an inside_waiter in: it is called once, when there are sockets again.
+ */
+struct inside;
+
+struct inside_waiter {
+	void (*on_sockets)(struct inside_waiter *waiter);
+	struct inside_waiter *next;
+	bool is_waiting;
+};
+
+/* @door stays the caller's. Returns NULL with errno set. */
+struct inside *inside_new(struct loop *loop, int door);
+void inside_free(struct inside *inside);
+
+/* An unconnected, nonblocking socket, now the caller's, or -EAGAIN: wait for a refill. */
+int inside_take(struct inside *inside, enum door_kind kind);
+
+/* Give back a socket that was never connected. */
+void inside_put_back(struct inside *inside, enum door_kind kind, int fd);
+
+void inside_wait(struct inside *inside, enum door_kind kind, struct inside_waiter *waiter);
+void inside_wait_cancel(struct inside *inside, struct inside_waiter *waiter);
+
+#endif

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* forward/slirp_driver - the slirp driver: libslirp listens, and the guest sees who connects */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "forward/driver.h"
+#include "net/plan.h"
+#include "net/slirp.h"
+#include "util/fd.h"
+#include "util/log.h"
+
+/*
+ * How it works
+ *
+ * libslirp accepts by itself and opens a connection over the TAP to 127.0.0.1 (route_localnet), or
+ * to the guest's IPv6 address. Until the guest listens for the first time libslirp's listener is
+ * muted: clients wait in the backlog of the kernel, and are reset there when their time is over.
+ * After that a refusal of the guest is libslirp's to pass on.
+ */
+struct slirp_forward {
+	struct forward *forward;
+	int listen_fd; /* libslirp's */
+	struct loop_timer wait_timer;
+};
+
+static socklen_t addresses(const struct forward *forward, struct sockaddr_storage *host,
+	struct sockaddr_storage *guest)
+{
+	const struct net_plan *plan = forward->context->plan;
+	struct forward_addr inside = {.family = forward->spec.host.family};
+
+	if (inside.family == AF_INET6)
+		inside.v6 = plan->guest6;
+	else
+		inside.v4.s_addr = htonl(INADDR_LOOPBACK);
+	forward_addr_to_sockaddr(&inside, forward->spec.guest_port, guest);
+	return forward_addr_to_sockaddr(&forward->spec.host, forward->spec.host_port, host);
+}
+
+static void on_client_waiting(void *owner)
+{
+	struct slirp_forward *slirp = owner;
+	const struct forward_context *context = slirp->forward->context;
+
+	loop_timer_set(context->loop, &slirp->wait_timer, context->wait_ms);
+}
+
+static void mute(struct slirp_forward *slirp)
+{
+	slirp_stack_mute(
+		slirp->forward->context->slirp, slirp->listen_fd, on_client_waiting, slirp);
+}
+
+/* The guest did not listen in time: refuse everyone who waits, and wait for the next one. */
+static void on_wait_over(struct loop_timer *timer)
+{
+	struct slirp_forward *slirp =
+		(struct slirp_forward *)((char *)timer -
+					 offsetof(struct slirp_forward, wait_timer));
+	char discard[1];
+
+	if (slirp->forward->spec.proto == FORWARD_UDP) {
+		while (recv(slirp->listen_fd, discard, sizeof(discard), MSG_DONTWAIT) >= 0)
+			;
+	} else {
+		int client;
+
+		while ((client = accept4(slirp->listen_fd, NULL, NULL, SOCK_CLOEXEC)) >= 0)
+			fd_reset(&client);
+	}
+	log_info("the guest did not listen on port %u in time", slirp->forward->spec.guest_port);
+	mute(slirp);
+}
+
+static int slirp_open(struct forward *forward, struct err *err)
+{
+	struct slirp_forward *slirp = calloc(1, sizeof(*slirp));
+	struct sockaddr_storage host, guest;
+	char text[FORWARD_TEXT_BYTES];
+
+	if (!slirp)
+		return err_sys(err, ENOMEM, "cannot open a forward");
+	socklen_t len = addresses(forward, &host, &guest);
+	slirp->forward = forward;
+	slirp->wait_timer.on_expired = on_wait_over;
+	slirp->listen_fd =
+		slirp_stack_listen(forward->context->slirp, forward->spec.proto == FORWARD_UDP,
+			(struct sockaddr *)&host, (struct sockaddr *)&guest, len);
+	if (slirp->listen_fd < 0) {
+		int code = -slirp->listen_fd;
+
+		free(slirp);
+		forward_spec_format(&forward->spec, text, sizeof(text));
+		return err_sys(err, code, "libslirp cannot listen for %s", text);
+	}
+	forward->state = slirp;
+	if (!forward->has_listened)
+		mute(slirp);
+	return 0;
+}
+
+static void slirp_close(struct forward *forward)
+{
+	struct slirp_forward *slirp = forward->state;
+	struct sockaddr_storage host, guest;
+	socklen_t len = addresses(forward, &host, &guest);
+
+	loop_timer_cancel(forward->context->loop, &slirp->wait_timer);
+	slirp_stack_unlisten(forward->context->slirp, forward->spec.proto == FORWARD_UDP,
+		(struct sockaddr *)&host, len);
+	free(slirp);
+	forward->state = NULL;
+}
+
+static void slirp_on_guest_listening(struct forward *forward)
+{
+	struct slirp_forward *slirp = forward->state;
+
+	loop_timer_cancel(forward->context->loop, &slirp->wait_timer);
+	slirp_stack_unmute(forward->context->slirp, slirp->listen_fd);
+}
+
+const struct forward_driver forward_slirp = {
+	.name = "slirp",
+	.open = slirp_open,
+	.close = slirp_close,
+	.on_guest_listening = slirp_on_guest_listening,
+};

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* forward/table - the forwards at work in a net process, and the look-out for the guest's servers
+ */
+#include "forward/table.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "util/fd.h"
+
+#define LOOK_MS      4  /* "ready within 10 ms of the guest's own listen()" */
+#define SLOW_LOOK_MS 20 /* when nobody has listened for QUICK_MS */
+#define QUICK_MS     60000
+#define QUICK_PORTS  32 /* more ports than this are looked at in proportionally longer turns */
+
+struct forward_table {
+	const struct forward_context *context;
+	struct forward *forwards;
+	struct loop_timer look_timer;
+	uint64_t quick_until_ns;
+};
+
+static unsigned look_interval_ms(const struct forward_table *table, size_t waiting)
+{
+	unsigned interval_ms = LOOK_MS;
+
+	if (loop_now_ns(table->context->loop) >= table->quick_until_ns)
+		interval_ms = SLOW_LOOK_MS;
+	return interval_ms * (unsigned)(1 + waiting / QUICK_PORTS);
+}
+
+static void look(struct forward_table *table)
+{
+	size_t waiting = 0;
+
+	for (struct forward *forward = table->forwards; forward; forward = forward->next) {
+		if (forward->has_listened)
+			continue;
+		if (forward_find_target(forward))
+			forward_note_listening(forward);
+		else
+			waiting++;
+	}
+	if (waiting > 0)
+		loop_timer_set(
+			table->context->loop, &table->look_timer, look_interval_ms(table, waiting));
+}
+
+static void on_look(struct loop_timer *timer)
+{
+	look((struct forward_table *)((char *)timer - offsetof(struct forward_table, look_timer)));
+}
+
+struct forward_table *forward_table_new(const struct forward_context *context)
+{
+	struct forward_table *table = calloc(1, sizeof(*table));
+
+	if (!table)
+		return NULL;
+	table->context = context;
+	table->look_timer.on_expired = on_look;
+	return table;
+}
+
+static void forward_free(struct forward *forward)
+{
+	forward->driver->close(forward);
+	fd_close(&forward->listen_fd);
+	free(forward);
+}
+
+void forward_table_free(struct forward_table *table)
+{
+	if (!table)
+		return;
+	loop_timer_cancel(table->context->loop, &table->look_timer);
+	while (table->forwards) {
+		struct forward *next = table->forwards->next;
+
+		forward_free(table->forwards);
+		table->forwards = next;
+	}
+	free(table);
+}
+
+static const struct forward_driver *choose_driver(
+	const struct forward_spec *spec, enum forward_driver_choice driver)
+{
+	if (driver == FORWARD_DRIVER_SLIRP)
+		return &forward_slirp;
+	return spec->proto == FORWARD_UDP ? &forward_splice_udp : &forward_splice_tcp;
+}
+
+int forward_table_add(struct forward_table *table, uint32_t id, const struct forward_spec *spec,
+	enum forward_driver_choice driver, int listen_fd, bool has_listened, struct err *err)
+{
+	struct forward *forward = calloc(1, sizeof(*forward));
+
+	if (!forward) {
+		fd_close(&listen_fd);
+		return err_sys(err, ENOMEM, "cannot add a forward");
+	}
+	forward->id = id;
+	forward->spec = *spec;
+	forward->driver = choose_driver(spec, driver);
+	forward->context = table->context;
+	forward->listen_fd = listen_fd;
+	forward->has_listened = has_listened;
+	int result = forward->driver->open(forward, err);
+	if (result < 0) {
+		fd_close(&forward->listen_fd);
+		free(forward);
+		return result;
+	}
+	forward->next = table->forwards;
+	table->forwards = forward;
+	if (!has_listened) {
+		table->quick_until_ns = loop_now_ns(table->context->loop) + QUICK_MS * 1000000ULL;
+		loop_timer_set(table->context->loop, &table->look_timer, 0);
+	}
+	return 0;
+}
+
+int forward_table_remove(struct forward_table *table, uint32_t id)
+{
+	for (struct forward **at = &table->forwards; *at; at = &(*at)->next) {
+		struct forward *forward = *at;
+
+		if (forward->id != id)
+			continue;
+		*at = forward->next;
+		forward_free(forward);
+		return 0;
+	}
+	return -ENOENT;
+}

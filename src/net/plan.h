@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* net/plan - the addresses and limits of a sandbox's network, as slirp4netns users know them */
+#ifndef NSWRAP_NET_PLAN_H
+#define NSWRAP_NET_PLAN_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+
+#define NET_TAP_NAME     "tap0"
+#define NET_MTU_DEFAULT  65520 /* libslirp's IF_MTU_MAX is 65521 */
+#define NET_MTU_MIN      1280  /* IPv6 needs that much, RFC 8200 section 5 */
+#define NET_CIDR_DEFAULT "10.0.2.0/24"
+
+struct net_plan {
+	bool has_outbound; /* false: no TAP at all */
+	bool has_ipv6;
+	bool has_dns;
+	bool allows_host_loopback;
+	unsigned mtu;
+
+	int prefix_len;
+	struct in_addr network, netmask;
+	struct in_addr host, dns, guest; /* network + 2, + 3, + 100 */
+
+	int prefix6_len;
+	struct in6_addr prefix6, host6, dns6, guest6; /* fd00::/64; ::2, ::3, ::100 */
+	struct in6_addr link6;                        /* the guest's fe80::100 */
+
+	/* source addresses of outbound sockets; family 0: the system's choice */
+	struct sockaddr_in outbound4;
+	struct sockaddr_in6 outbound6;
+};
+
+/* Fill in the defaults: 10.0.2.0/24, fd00::/64, outbound, IPv6 and DNS on. */
+void net_plan_init(struct net_plan *plan);
+
+/* Put the IPv4 addresses into @network/@prefix_len (1..25: there must be a host number 100). */
+void net_plan_set_network(struct net_plan *plan, struct in_addr network, int prefix_len);
+
+#endif

@@ -1,0 +1,561 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* net/slirp - libslirp on a TAP, driven by our event loop, behind the frame guard */
+#include "net/slirp.h"
+
+#include <errno.h>
+#include <libslirp.h>
+#include <linux/virtio_net.h>
+#include <net/ethernet.h>
+#include <netinet/ip.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "net/guard.h"
+#include "net/pcap.h"
+#include "util/log.h"
+
+#define VNET_BYTES  ((size_t)10) /* struct virtio_net_hdr without num_buffers, as tun(4) has it */
+#define FRAME_BYTES (VNET_BYTES + 14 + 65536)
+#define READ_BURST  32  /* frames taken from the TAP before libslirp's sockets get their turn */
+#define BACKLOG     128 /* libslirp asks for one */
+#define NS_PER_MS   1000000
+
+/* One descriptor that libslirp waits for, in a table indexed by descriptor. */
+struct watched {
+	struct loop_io io;
+	struct slirp_stack *stack;
+	uint32_t interest; /* what the loop's epoll set has; 0 and !is_added: nothing */
+	uint32_t revents;  /* what happened in this round */
+	unsigned round;    /* last slirp_pollfds_fill that named it */
+	bool is_added;
+	bool is_muted;
+	void (*on_waiting)(void *owner);
+	void *owner;
+};
+
+struct slirp_timer {
+	struct loop_timer timer;
+	SlirpTimerCb callback;
+	void *callback_opaque;
+};
+
+struct slirp_stack {
+	struct loop *loop;
+	Slirp *slirp;
+	struct guard_config guard;
+	int pcap_fd;
+	struct loop_io tap_io;
+	struct watched **watched; /* by descriptor; entries are made once and kept */
+	size_t nwatched, nadded;
+	unsigned round;
+	bool has_input;  /* libslirp was given something: ask again what it waits for */
+	uint64_t due_ns; /* when libslirp's own timers want to run */
+	uint64_t drops[GUARD_VERDICTS];
+	uint8_t *frame; /* FRAME_BYTES */
+};
+
+static int64_t clock_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* --- descriptors ------------------------------------------------------------------------- */
+
+static void on_watched_ready(struct loop_io *io, uint32_t events)
+{
+	struct watched *watched = (struct watched *)((char *)io - offsetof(struct watched, io));
+
+	if (watched->is_muted) {
+		loop_io_del(watched->stack->loop, io);
+		watched->is_added = false;
+		watched->interest = 0;
+		watched->stack->nadded--;
+		if (watched->on_waiting)
+			watched->on_waiting(watched->owner);
+		watched->on_waiting = NULL;
+		return;
+	}
+	watched->revents |= events;
+	watched->stack->has_input = true;
+}
+
+/* The entry of @fd, made if need be; NULL when memory is short. */
+static struct watched *watched_get(struct slirp_stack *stack, int fd)
+{
+	if ((size_t)fd >= stack->nwatched) {
+		size_t count = ((size_t)fd + 64) / 64 * 64;
+		struct watched **grown = reallocarray(stack->watched, count, sizeof(*grown));
+		if (!grown)
+			return NULL;
+		memset(grown + stack->nwatched, 0, (count - stack->nwatched) * sizeof(*grown));
+		stack->watched = grown;
+		stack->nwatched = count;
+	}
+	if (!stack->watched[fd]) {
+		struct watched *made = calloc(1, sizeof(*made));
+		if (!made)
+			return NULL;
+		made->io = (struct loop_io){fd, on_watched_ready};
+		made->stack = stack;
+		stack->watched[fd] = made;
+	}
+	return stack->watched[fd];
+}
+
+static void watched_reset(struct slirp_stack *stack, struct watched *watched)
+{
+	if (watched->is_added) {
+		loop_io_del(stack->loop, &watched->io);
+		stack->nadded--;
+	}
+	watched->is_added = watched->is_muted = false;
+	watched->interest = watched->revents = 0;
+	watched->on_waiting = NULL;
+}
+
+static void set_interest(struct slirp_stack *stack, struct watched *watched, uint32_t interest)
+{
+	int result = -ENOENT;
+
+	if (watched->interest == interest)
+		return;
+	if (watched->is_added && interest == 0) {
+		loop_io_del(stack->loop, &watched->io);
+		watched->is_added = false;
+		stack->nadded--;
+	} else {
+		if (watched->is_added)
+			result = loop_io_mod(stack->loop, &watched->io, interest);
+		if (result == -ENOENT)
+			result = loop_io_add(stack->loop, &watched->io, interest);
+		if (result < 0) {
+			log_debug("cannot watch descriptor %d: %s", watched->io.fd,
+				strerror(-result));
+			return;
+		}
+		stack->nadded += !watched->is_added;
+		watched->is_added = true;
+	}
+	watched->interest = interest;
+}
+
+static int on_add_poll(int fd, int events, void *opaque)
+{
+	struct slirp_stack *stack = opaque;
+	struct watched *watched = watched_get(stack, fd);
+	uint32_t interest = 0;
+
+	if (!watched)
+		return -1;
+	watched->round = stack->round;
+	watched->revents = 0;
+	if (watched->is_muted)
+		/* a client that waits is told once; then the descriptor is left alone */
+		interest = watched->on_waiting ? EPOLLIN : 0;
+	else
+		interest = (events & SLIRP_POLL_IN ? EPOLLIN : 0) |
+			   (events & SLIRP_POLL_OUT ? EPOLLOUT : 0) |
+			   (events & SLIRP_POLL_PRI ? EPOLLPRI : 0) |
+			   (events & SLIRP_POLL_HUP ? EPOLLRDHUP : 0);
+	set_interest(stack, watched, interest);
+	return fd;
+}
+
+static int on_get_revents(int fd, void *opaque)
+{
+	struct slirp_stack *stack = opaque;
+	uint32_t revents = fd >= 0 ? stack->watched[fd]->revents : 0;
+
+	return (revents & EPOLLIN ? SLIRP_POLL_IN : 0) | (revents & EPOLLOUT ? SLIRP_POLL_OUT : 0) |
+	       (revents & EPOLLPRI ? SLIRP_POLL_PRI : 0) |
+	       (revents & EPOLLERR ? SLIRP_POLL_ERR : 0) |
+	       (revents & (EPOLLHUP | EPOLLRDHUP) ? SLIRP_POLL_HUP : 0);
+}
+
+static void on_register(int fd, void *opaque)
+{
+	struct slirp_stack *stack = opaque;
+	struct watched *watched = watched_get(stack, fd);
+
+	/* a new socket, perhaps under the number of one that was closed without a word */
+	if (watched)
+		watched_reset(stack, watched);
+}
+
+static void on_unregister(int fd, void *opaque)
+{
+	struct slirp_stack *stack = opaque;
+
+	if (fd >= 0 && (size_t)fd < stack->nwatched && stack->watched[fd])
+		watched_reset(stack, stack->watched[fd]);
+}
+
+/* --- frames ------------------------------------------------------------------------------ */
+
+/*
+ * Tell the guest's kernel that the TCP or UDP checksum needs no check: a "partial" checksum is one
+ * that the device would fill in, so the receiving stack takes it as good (include/linux/skbuff.h).
+ */
+static void describe_checksum(const uint8_t *frame, size_t len, struct virtio_net_hdr *vnet)
+{
+	size_t start, type = len >= 14 ? (size_t)frame[12] << 8 | frame[13] : 0;
+	uint8_t protocol;
+
+	if (type == ETHERTYPE_IP && len >= 14 + 20) {
+		start = 14 + (size_t)(frame[14] & 0xf) * 4;
+		protocol = frame[14 + 9];
+	} else if (type == ETHERTYPE_IPV6 && len >= 14 + 40) {
+		start = 14 + 40;
+		protocol = frame[14 + 6];
+	} else {
+		return;
+	}
+	size_t offset = protocol == IPPROTO_TCP ? 16 : protocol == IPPROTO_UDP ? 6 : 0;
+	if (offset == 0 || start + offset + 2 > len)
+		return;
+	vnet->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+	vnet->csum_start = (uint16_t)start;
+	vnet->csum_offset = (uint16_t)offset;
+}
+
+static ssize_t on_send_packet(const void *frame, size_t len, void *opaque)
+{
+	struct slirp_stack *stack = opaque;
+	struct virtio_net_hdr vnet = {0};
+	struct iovec parts[] = {{&vnet, VNET_BYTES}, {(void *)frame, len}};
+
+	describe_checksum(frame, len, &vnet);
+	if (stack->pcap_fd >= 0)
+		pcap_write_frame(stack->pcap_fd, frame, len);
+	/* a full queue loses the frame, as on any link; TCP sends it again */
+	if (writev(stack->tap_io.fd, parts, 2) < 0)
+		log_debug("a frame of %zu bytes was lost: %s", len, strerror(errno));
+	return (ssize_t)len;
+}
+
+static void drop_frame(struct slirp_stack *stack, enum guard_verdict verdict)
+{
+	/* once a power of two: a hostile guest must not fill the terminal */
+	uint64_t count = ++stack->drops[verdict];
+
+	if (!guard_is_usual(verdict) && (count & (count - 1)) == 0)
+		log_info("frame guard: dropped %llu (%s)", (unsigned long long)count,
+			guard_reason(verdict));
+}
+
+static void on_tap_ready(struct loop_io *io, uint32_t events)
+{
+	struct slirp_stack *stack =
+		(struct slirp_stack *)((char *)io - offsetof(struct slirp_stack, tap_io));
+	uint8_t *frame = stack->frame + VNET_BYTES;
+
+	(void)events;
+	for (int i = 0; i < READ_BURST; i++) {
+		ssize_t got = read(io->fd, stack->frame, FRAME_BYTES);
+		if (got <= (ssize_t)VNET_BYTES)
+			return;
+		size_t len = (size_t)got - VNET_BYTES;
+		enum guard_verdict verdict = guard_check(&stack->guard, frame, len);
+		if (stack->pcap_fd >= 0)
+			pcap_write_frame(stack->pcap_fd, frame, len);
+		if (verdict != GUARD_PASS) {
+			drop_frame(stack, verdict);
+			continue;
+		}
+		slirp_input(stack->slirp, frame, (int)len);
+		stack->has_input = true;
+	}
+}
+
+/* --- the rest of what libslirp asks for -------------------------------------------------- */
+
+static void on_guest_error(const char *message, void *opaque)
+{
+	(void)opaque;
+	log_info("libslirp: %s", message);
+}
+
+static int64_t on_clock(void *opaque)
+{
+	(void)opaque;
+	return clock_ns();
+}
+
+static void on_timer(struct loop_timer *timer)
+{
+	struct slirp_timer *slirp_timer = (struct slirp_timer *)timer;
+
+	slirp_timer->callback(slirp_timer->callback_opaque);
+}
+
+static void *on_timer_new(SlirpTimerCb callback, void *callback_opaque, void *opaque)
+{
+	struct slirp_timer *timer = calloc(1, sizeof(*timer));
+
+	(void)opaque;
+	if (!timer)
+		abort(); /* libslirp has no way to hear of it; GLib does the same */
+	timer->timer.on_expired = on_timer;
+	timer->callback = callback;
+	timer->callback_opaque = callback_opaque;
+	return timer;
+}
+
+static void on_timer_free(void *timer, void *opaque)
+{
+	struct slirp_stack *stack = opaque;
+
+	loop_timer_cancel(stack->loop, timer);
+	free(timer);
+}
+
+static void on_timer_mod(void *timer, int64_t expire_ms, void *opaque)
+{
+	struct slirp_stack *stack = opaque;
+	int64_t delay_ms = expire_ms - clock_ns() / NS_PER_MS;
+
+	loop_timer_set(stack->loop, timer, delay_ms > 0 ? (uint64_t)delay_ms : 0);
+}
+
+static void on_notify(void *opaque)
+{
+	struct slirp_stack *stack = opaque;
+
+	stack->has_input = true;
+}
+
+static const SlirpCb callbacks = {
+	.send_packet = on_send_packet,
+	.guest_error = on_guest_error,
+	.clock_get_ns = on_clock,
+	.timer_new = on_timer_new,
+	.timer_free = on_timer_free,
+	.timer_mod = on_timer_mod,
+	.register_poll_fd = on_register,
+	.unregister_poll_fd = on_unregister,
+	.notify = on_notify,
+};
+
+static void guard_init(struct guard_config *guard, const struct net_plan *plan)
+{
+	*guard = (struct guard_config){
+		.guest = plan->guest,
+		.host = plan->host,
+		.dns = plan->dns,
+		.network = plan->network,
+		.netmask = plan->netmask,
+		.has_ipv6 = plan->has_ipv6,
+		.guest6 = plan->guest6,
+		.host6 = plan->host6,
+		.dns6 = plan->dns6,
+		.prefix6 = plan->prefix6,
+		.prefix6_len = (uint8_t)plan->prefix6_len,
+		.allows_host_loopback = plan->allows_host_loopback,
+		.has_dns = plan->has_dns,
+		.mtu = plan->mtu,
+	};
+}
+
+static Slirp *make_slirp(struct slirp_stack *stack, const struct net_plan *plan)
+{
+	struct sockaddr_in outbound4 = plan->outbound4;
+	struct sockaddr_in6 outbound6 = plan->outbound6;
+	SlirpConfig config = {
+		.version = 4,
+		.in_enabled = true,
+		.vnetwork = plan->network,
+		.vnetmask = plan->netmask,
+		.vhost = plan->host,
+		.vdhcp_start = plan->guest,
+		.vnameserver = plan->dns,
+		.in6_enabled = plan->has_ipv6,
+		.vprefix_addr6 = plan->prefix6,
+		.vprefix_len = (uint8_t)plan->prefix6_len,
+		.vhost6 = plan->host6,
+		.vnameserver6 = plan->dns6,
+		.if_mtu = plan->mtu,
+		.if_mru = plan->mtu,
+		.disable_host_loopback = !plan->allows_host_loopback,
+		.outbound_addr = outbound4.sin_family ? &outbound4 : NULL,
+		.outbound_addr6 = outbound6.sin6_family ? &outbound6 : NULL,
+		.disable_dns = !plan->has_dns,
+		.disable_dhcp = true,
+	};
+
+	return slirp_new(&config, &callbacks, stack);
+}
+
+struct slirp_stack *slirp_stack_new(
+	struct loop *loop, const struct net_plan *plan, int tap, int pcap_fd)
+{
+	struct slirp_stack *stack = calloc(1, sizeof(*stack));
+
+	if (!stack)
+		return NULL;
+	stack->loop = loop;
+	stack->pcap_fd = pcap_fd;
+	stack->tap_io = (struct loop_io){tap, on_tap_ready};
+	stack->has_input = true;
+	stack->frame = malloc(FRAME_BYTES);
+	guard_init(&stack->guard, plan);
+	stack->slirp = make_slirp(stack, plan);
+	if (!stack->frame || !stack->slirp || loop_io_add(loop, &stack->tap_io, EPOLLIN) < 0) {
+		slirp_stack_free(stack);
+		errno = errno ? errno : ENOMEM;
+		return NULL;
+	}
+	return stack;
+}
+
+void slirp_stack_free(struct slirp_stack *stack)
+{
+	if (!stack)
+		return;
+	if (stack->slirp)
+		slirp_cleanup(stack->slirp);
+	loop_io_del(stack->loop, &stack->tap_io);
+	for (size_t fd = 0; fd < stack->nwatched; fd++) {
+		if (stack->watched[fd])
+			watched_reset(stack, stack->watched[fd]);
+		free(stack->watched[fd]);
+	}
+	free(stack->watched);
+	free(stack->frame);
+	free(stack);
+}
+
+/* Ask libslirp what it waits for, and for how long. */
+static void fill(struct slirp_stack *stack)
+{
+	uint32_t timeout_ms = UINT32_MAX;
+
+	stack->round++;
+	slirp_pollfds_fill(stack->slirp, &timeout_ms, on_add_poll, stack);
+	for (size_t fd = 0; fd < stack->nwatched; fd++)
+		if (stack->watched[fd] && stack->watched[fd]->is_added &&
+			stack->watched[fd]->round != stack->round)
+			set_interest(stack, stack->watched[fd], 0);
+	stack->due_ns = timeout_ms == UINT32_MAX
+				? UINT64_MAX
+				: (uint64_t)clock_ns() + (uint64_t)timeout_ms * NS_PER_MS;
+	stack->has_input = false;
+}
+
+static int due_in_ms(const struct slirp_stack *stack)
+{
+	uint64_t now_ns = (uint64_t)clock_ns();
+
+	if (stack->due_ns == UINT64_MAX)
+		return -1;
+	return stack->due_ns <= now_ns ? 0 : (int)((stack->due_ns - now_ns) / NS_PER_MS + 1);
+}
+
+int slirp_stack_run(struct slirp_stack *stack)
+{
+	int result = 0;
+
+	while (!loop_is_stopped(stack->loop, &result)) {
+		if (stack->has_input)
+			fill(stack);
+		result = loop_run_once(stack->loop, due_in_ms(stack));
+		if (result < 0)
+			return result;
+		if (stack->has_input || (uint64_t)clock_ns() >= stack->due_ns) {
+			slirp_pollfds_poll(stack->slirp, 0, on_get_revents, stack);
+			stack->has_input = true;
+		}
+	}
+	return result;
+}
+
+/* --- listeners --------------------------------------------------------------------------- */
+
+struct listener_search {
+	const struct sockaddr *addr;
+	socklen_t len;
+	int type;
+	int fd;
+};
+
+static int on_search_poll(int fd, int events, void *opaque)
+{
+	struct listener_search *search = opaque;
+	struct sockaddr_storage name = {0};
+	socklen_t name_len = sizeof(name), int_len = sizeof(int);
+	int type = 0;
+
+	(void)events;
+	if (getsockname(fd, (struct sockaddr *)&name, &name_len) == 0 && name_len == search->len &&
+		memcmp(&name, search->addr, search->len) == 0 &&
+		getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &int_len) == 0 && type == search->type &&
+		(search->fd < 0 || type == SOCK_DGRAM))
+		search->fd = fd;
+	return fd;
+}
+
+int slirp_stack_listen(struct slirp_stack *stack, bool is_udp, const struct sockaddr *host,
+	const struct sockaddr *guest, socklen_t len)
+{
+	struct listener_search search = {host, len, is_udp ? SOCK_DGRAM : SOCK_STREAM, -1};
+	int flags = is_udp ? SLIRP_HOSTFWD_UDP : 0;
+	uint32_t timeout_ms = 0;
+
+	if (host->sa_family == AF_INET6)
+		flags |= SLIRP_HOSTFWD_V6ONLY;
+	errno = 0;
+	if (slirp_add_hostxfwd(stack->slirp, host, len, guest, len, flags) < 0)
+		return errno ? -errno : -EADDRINUSE;
+	/* libslirp does not tell the descriptor, but it asks to have it polled */
+	slirp_pollfds_fill(stack->slirp, &timeout_ms, on_search_poll, &search);
+	stack->has_input = true;
+	if (search.fd < 0)
+		return -ENOENT;
+	if (!is_udp)
+		listen(search.fd, BACKLOG);
+	return search.fd;
+}
+
+void slirp_stack_unlisten(
+	struct slirp_stack *stack, bool is_udp, const struct sockaddr *host, socklen_t len)
+{
+	int flags = is_udp ? SLIRP_HOSTFWD_UDP : 0;
+
+	slirp_remove_hostxfwd(stack->slirp, host, len, flags);
+	stack->has_input = true;
+}
+
+void slirp_stack_mute(
+	struct slirp_stack *stack, int listen_fd, void (*on_waiting)(void *owner), void *owner)
+{
+	struct watched *watched = watched_get(stack, listen_fd);
+
+	if (!watched)
+		return;
+	watched->is_muted = true;
+	watched->on_waiting = on_waiting;
+	watched->owner = owner;
+	stack->has_input = true;
+}
+
+void slirp_stack_unmute(struct slirp_stack *stack, int listen_fd)
+{
+	struct watched *watched = watched_get(stack, listen_fd);
+
+	if (!watched)
+		return;
+	watched->is_muted = false;
+	watched->on_waiting = NULL;
+	stack->has_input = true;
+}
+
+size_t slirp_stack_fds(const struct slirp_stack *stack)
+{
+	return stack->nadded;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* net/slirp - libslirp on a TAP, driven by our event loop, behind the frame guard */
+#ifndef NSWRAP_NET_SLIRP_H
+#define NSWRAP_NET_SLIRP_H
+
+#include <stdbool.h>
+#include <sys/socket.h>
+
+#include "net/plan.h"
+#include "util/loop.h"
+
+/*
+ * How it works
+ *
+ * libslirp wants to be asked before each sleep which descriptors it waits for, and to be told after
+ * it which are ready. Its wishes are kept in the loop's epoll set and only changes are passed on,
+ * so that thousands of idle connections cost nothing per round in the kernel.
+ *
+ * Frames go through the guard (net/guard) before libslirp sees them. Towards the guest, each frame
+ * carries a vnet header that says its checksum needs no check (it never left this machine).
+ *
+ * slirp_stack_run takes the place of loop_run.
+ */
+struct slirp_stack;
+
+/*
+ * @tap: made with a vnet header (net/tap), nonblocking; stays the caller's, like @pcap_fd (-1:
+ * none). Returns NULL with errno set.
+ */
+struct slirp_stack *slirp_stack_new(
+	struct loop *loop, const struct net_plan *plan, int tap, int pcap_fd);
+void slirp_stack_free(struct slirp_stack *stack);
+
+/* Run the loop and libslirp until loop_stop. Returns what loop_stop was given, or -errno. */
+int slirp_stack_run(struct slirp_stack *stack);
+
+/*
+ * libslirp listens at @host (TCP, or UDP if @is_udp) and leads to @guest, an address of the same
+ * family. Returns its listening descriptor, which stays libslirp's, or -errno.
+ */
+int slirp_stack_listen(struct slirp_stack *stack, bool is_udp, const struct sockaddr *host,
+	const struct sockaddr *guest, socklen_t len);
+void slirp_stack_unlisten(
+	struct slirp_stack *stack, bool is_udp, const struct sockaddr *host, socklen_t len);
+
+/*
+ * While a listener is muted libslirp does not learn of its clients: they wait in the backlog.
+ * @on_waiting (may be NULL) is called when the first of them is there, and not again until the
+ * listener was unmuted.
+ */
+void slirp_stack_mute(
+	struct slirp_stack *stack, int listen_fd, void (*on_waiting)(void *owner), void *owner);
+void slirp_stack_unmute(struct slirp_stack *stack, int listen_fd);
+
+/* Descriptors of libslirp. */
+size_t slirp_stack_fds(const struct slirp_stack *stack);
+
+#endif

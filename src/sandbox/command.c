@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox/command - fork and execute a program with the rights of a sandbox */
+#include "sandbox/command.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sandbox/rights.h"
+#include "util/fd.h"
+
+struct report {
+	enum command_failure failure;
+	struct err err;
+};
+
+static int set_rights(const struct command *command)
+{
+	if (!command->keeps_caps)
+		return rights_drop_all();
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
+}
+
+/* Everything between fork and exec. Returns only if something fails, with @report filled. */
+static void become_command(const struct command *command, int report_fd, struct report *report)
+{
+	int keep[FD_PASS_MAX];
+	size_t nkeep = 0;
+
+	report->failure = COMMAND_SETUP_FAILED;
+	if (command->new_session && setsid() < 0) {
+		err_sys(&report->err, errno, "cannot make a new session");
+		return;
+	}
+	if (command->chdir && chdir(command->chdir) < 0) {
+		err_sys(&report->err, errno, "cannot change to directory %s", command->chdir);
+		return;
+	}
+	while (nkeep < command->nkeep_fds && nkeep < FD_PASS_MAX - 1) {
+		keep[nkeep] = command->keep_fds[nkeep];
+		/* shells hand such descriptors over without close-on-exec, but be sure */
+		fcntl(keep[nkeep], F_SETFD, 0);
+		nkeep++;
+	}
+	keep[nkeep++] = report_fd;
+	int result = set_rights(command);
+	if (result == 0)
+		result = rights_keep_fds(keep, nkeep);
+	if (result < 0) {
+		err_sys(&report->err, -result, "cannot drop the rights of the command");
+		return;
+	}
+	/* after the capabilities: a change of them may clear it, prctl(2) */
+	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	setrlimit(RLIMIT_NOFILE, &command->nofile);
+	sigprocmask(SIG_SETMASK, &command->mask, NULL);
+	execvpe(command->argv[0], command->argv, command->env);
+	report->failure = COMMAND_EXEC_FAILED;
+	err_sys(&report->err, errno, "cannot execute %s", command->argv[0]);
+}
+
+pid_t command_spawn(const struct command *command, enum command_failure *failure, struct err *err)
+{
+	int ends[2];
+	struct report report = {0};
+
+	*failure = COMMAND_SETUP_FAILED;
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return err_sys(err, errno, "cannot make a pipe");
+	_cleanup_fd_ int report_read = ends[0];
+	pid_t pid = fork();
+	if (pid < 0) {
+		close(ends[1]);
+		return err_sys(err, errno, "cannot fork");
+	}
+	if (pid == 0) {
+		become_command(command, ends[1], &report);
+		fd_write_all(ends[1], &report, sizeof(report));
+		_exit(125);
+	}
+	close(ends[1]);
+	/* exec closes the other end; so does a death before it, which waitid will tell */
+	ssize_t got = fd_read_all(report_read, &report, sizeof(report));
+	if (got != sizeof(report)) {
+		*failure = COMMAND_OK;
+		return pid;
+	}
+	waitpid(pid, NULL, 0);
+	*failure = report.failure;
+	return err_set(err, report.err.code, "%s", report.err.text);
+}
+
+int command_failure_status(enum command_failure failure, int code)
+{
+	if (failure != COMMAND_EXEC_FAILED)
+		return 125;
+	return code == ENOENT ? 127 : 126;
+}
+
+int command_exit_status(int code, int status)
+{
+	return code == CLD_EXITED ? status : 128 + status;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox/config - everything a sandbox is started with, checked and complete */
+#ifndef NSWRAP_SANDBOX_CONFIG_H
+#define NSWRAP_SANDBOX_CONFIG_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "forward/driver.h"
+#include "forward/spec.h"
+#include "net/plan.h"
+
+struct sandbox_config {
+	const char *name; /* NULL: the command's name and a number */
+	char **command;   /* NULL-terminated; placeholders not yet replaced */
+
+	struct forward_list forwards;
+	struct forward_addr bind; /* for rules that come later without an address */
+	enum forward_driver_choice driver;
+	bool checks_user; /* only the users below may connect to loopback listeners */
+	uid_t users[FORWARD_USERS_MAX];
+	size_t nusers;
+	uint64_t wait_ms; /* hold connections until the guest first listens */
+
+	struct net_plan net;
+	bool has_dns_override;
+	struct sockaddr_storage dns_override;
+	const char *pcap_path; /* NULL: none */
+
+	bool is_root;     /* uid 0 inside, with the namespace's capabilities */
+	bool has_pid_ns;  /* own PID namespace and /proc */
+	bool new_session; /* setsid() */
+	const char *chdir;
+	char **env; /* complete, NULL-terminated, without NSWRAP_* */
+
+	const int *keep_fds; /* stay open in COMMAND besides 0, 1, 2 */
+	size_t nkeep_fds;
+	int ready_fd; /* -1: none */
+	int info_fd;  /* -1: none */
+	uint64_t stop_timeout_ms;
+};
+
+#endif

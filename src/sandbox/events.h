@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox/events - tell other programs how a sandbox is doing */
+#ifndef NSWRAP_SANDBOX_EVENTS_H
+#define NSWRAP_SANDBOX_EVENTS_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+/*
+ * How it works
+ *
+ * --info-fd gets one JSON object a line and an event: {"event": NAME, ...}. "started" (name, pid),
+ * "forward" (the rule, see control.h), "guest-listening" (the rule), "exited" (status).
+ * --ready-fd gets the line READY=1 and is closed; $NOTIFY_SOCKET gets READY=1 as sd_notify(3)
+ * states it: both once, when the first guest port listens, or COMMAND runs if there is no forward.
+ * Who does not read loses events; the sandbox never waits for it.
+ */
+struct events {
+	int ready_fd, info_fd;     /* -1: none; owned */
+	const char *notify_socket; /* NULL: none */
+	bool is_ready;
+};
+
+/* Emit @body (taken over; a JSON object, or NULL for none) as event @name. */
+void events_emit(struct events *events, const char *name, json_t *body);
+void events_ready(struct events *events);
+
+#endif

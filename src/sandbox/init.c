@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox/init - the first process inside: sets up, starts COMMAND, reaps, cleans up */
+#include "sandbox/init.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "net/door.h"
+#include "sandbox/command.h"
+#include "sandbox/ns.h"
+#include "sandbox/rights.h"
+#include "sandbox/setup.h"
+#include "sandbox/tree.h"
+#include "util/fd.h"
+#include "util/log.h"
+#include "util/loop.h"
+#include "util/unixsock.h"
+
+#define KILL_ROUNDS_MS 5000
+#define FILE_TRIES     500
+
+enum init_state {
+	INIT_RUNNING,     /* COMMAND runs, nobody asked it to end */
+	INIT_TERMINATING, /* SIGTERM was sent; SIGKILL when the timer expires */
+	INIT_KILLING,     /* SIGKILL was sent to what was left */
+};
+
+struct init {
+	const struct init_start *start;
+	struct loop *loop;
+	struct loop_io supervisor_io, door_io, signal_io;
+	struct loop_timer kill_timer;
+	enum init_state state;
+	pid_t command; /* 0: has ended */
+	int status;    /* exit status of COMMAND once it has ended */
+	struct init_file *files;
+	size_t nfiles;
+};
+
+static int send_message(int fd, const struct init_message *message, const int *fds, size_t nfds)
+{
+	ssize_t sent = fd_send(fd, message, sizeof(*message), fds, nfds);
+
+	return sent < 0 ? (int)sent : 0;
+}
+
+static void tell(struct init *init, enum init_message_type type, int value)
+{
+	struct init_message message = {.type = type, .value = value};
+
+	send_message(init->start->supervisor_fd, &message, NULL, 0);
+}
+
+/* True when there is nothing (left) to remove, false while somebody holds the socket. */
+static bool remove_if_stale(const struct init_file *file)
+{
+	struct unixsock_id id;
+	int result = unixsock_check(file->dir_fd, file->name, &id);
+
+	if (result == 0)
+		unixsock_remove(file->dir_fd, &id);
+	return result != 1;
+}
+
+/*
+ * A socket that nobody holds any more is the dead supervisor's. The net process may live a moment
+ * longer than it and has listeners too, so this waits for it.
+ */
+static void remove_files(struct init *init)
+{
+	const struct timespec pause = {0, 2000000};
+
+	for (size_t i = 0; i < init->nfiles; i++)
+		for (int tries = 0; tries < FILE_TRIES && !remove_if_stale(&init->files[i]);
+			tries++)
+			nanosleep(&pause, NULL);
+}
+
+/* The supervisor is gone: nothing of the sandbox may stay behind. */
+__attribute__((noreturn)) static void end_abandoned(struct init *init)
+{
+	tree_kill(NULL, 0, KILL_ROUNDS_MS);
+	remove_files(init);
+	_exit(125);
+}
+
+static void set_state(struct init *init, enum init_state state)
+{
+	static const char *const names[] = {"running", "terminating", "killing"};
+
+	if (state == init->state)
+		return;
+	log_debug("init: %s -> %s", names[init->state], names[state]);
+	init->state = state;
+}
+
+static void on_kill_time(struct loop_timer *timer)
+{
+	struct init *init = (struct init *)((char *)timer - offsetof(struct init, kill_timer));
+
+	if (tree_signal(getpid(), SIGKILL) > 0 && init->state != INIT_KILLING)
+		log_info("SIGKILL to what did not end in time");
+	set_state(init, INIT_KILLING);
+	/* what forks faster than we look is caught in the next round */
+	loop_timer_set(init->loop, &init->kill_timer, 10);
+}
+
+static void terminate_rest(struct init *init, uint64_t timeout_ms)
+{
+	tree_signal(getpid(), SIGTERM);
+	tree_signal(getpid(), SIGCONT); /* a stopped process cannot act on SIGTERM */
+	if (init->state == INIT_RUNNING)
+		loop_timer_set(init->loop, &init->kill_timer, timeout_ms);
+	set_state(init, INIT_TERMINATING);
+}
+
+static void end_if_childless(struct init *init)
+{
+	siginfo_t info;
+
+	if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 || errno != ECHILD)
+		return;
+	tell(init, INIT_ENDED, init->status);
+	_exit(0);
+}
+
+static void on_command_change(struct init *init, const siginfo_t *info)
+{
+	if (info->si_code == CLD_STOPPED) {
+		tell(init, INIT_STOPPED, info->si_status);
+	} else if (info->si_code == CLD_CONTINUED) {
+		/* the supervisor may have stopped along with it; not visible from a PID namespace
+		 */
+		if (!init->start->config->has_pid_ns)
+			kill(getppid(), SIGCONT);
+	} else if (info->si_code != CLD_TRAPPED) {
+		init->command = 0;
+		init->status = command_exit_status(info->si_code, info->si_status);
+	}
+}
+
+static void on_child(struct loop_io *io, uint32_t events)
+{
+	struct init *init = (struct init *)((char *)io - offsetof(struct init, signal_io));
+	struct signalfd_siginfo discard;
+	bool had_command = init->command != 0;
+
+	(void)events;
+	while (read(io->fd, &discard, sizeof(discard)) > 0)
+		;
+	for (;;) {
+		siginfo_t info = {0};
+
+		if (waitid(P_ALL, 0, &info, WEXITED | WSTOPPED | WCONTINUED | WNOHANG) < 0 ||
+			info.si_pid == 0)
+			break;
+		if (info.si_pid == init->command)
+			on_command_change(init, &info);
+	}
+	if (init->command != 0)
+		return;
+	end_if_childless(init);
+	if (had_command)
+		terminate_rest(init, init->start->config->stop_timeout_ms);
+}
+
+static void signal_command(struct init *init, int sig)
+{
+	if (init->command == 0)
+		return;
+	kill(init->command, sig);
+	/* a shell with job control that was stopped: its whole group goes on */
+	if (sig == SIGCONT && getpgid(init->command) == init->command)
+		kill(-init->command, sig);
+}
+
+static void start_termination(struct init *init, int sig, uint64_t timeout_ms)
+{
+	if (init->command == 0)
+		return; /* the rest is being ended already */
+	signal_command(init, sig);
+	signal_command(init, SIGCONT);
+	if (init->state != INIT_RUNNING)
+		return;
+	loop_timer_set(init->loop, &init->kill_timer, timeout_ms);
+	set_state(init, INIT_TERMINATING);
+}
+
+static void own_file(struct init *init, const char *name, int dir_fd)
+{
+	struct init_file *grown = reallocarray(init->files, init->nfiles + 1, sizeof(*grown));
+
+	if (!grown) {
+		close(dir_fd);
+		return;
+	}
+	init->files = grown;
+	grown[init->nfiles].dir_fd = dir_fd;
+	snprintf(grown[init->nfiles].name, sizeof(grown->name), "%s", name);
+	init->nfiles++;
+}
+
+static void on_supervisor(struct loop_io *io, uint32_t events)
+{
+	struct init *init = (struct init *)((char *)io - offsetof(struct init, supervisor_io));
+	struct init_message message;
+	size_t nfds = 0;
+	int fd = -1;
+	ssize_t got = fd_recv(io->fd, &message, sizeof(message), &fd, 1, &nfds);
+
+	(void)events;
+	if (got == -EAGAIN)
+		return;
+	if (got != sizeof(message))
+		end_abandoned(init);
+	switch (message.type) {
+	case INIT_SIGNAL:
+		signal_command(init, message.value);
+		break;
+	case INIT_TERMINATE:
+		start_termination(init, message.value, message.timeout_ms);
+		break;
+	case INIT_OWN_FILE:
+		message.file[NAME_MAX] = '\0';
+		if (fd >= 0)
+			own_file(init, message.file, fd_take(&fd));
+		break;
+	}
+	fd_close(&fd);
+}
+
+static void on_door(struct loop_io *io, uint32_t events)
+{
+	struct init *init = (struct init *)((char *)io - offsetof(struct init, door_io));
+
+	(void)events;
+	/* at the end the supervisor is gone as well, and says so itself */
+	if (door_serve(io->fd) == -EPIPE)
+		loop_io_del(init->loop, io);
+}
+
+static int run_loop(struct init *init)
+{
+	sigset_t child;
+
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	init->signal_io =
+		(struct loop_io){signalfd(-1, &child, SFD_NONBLOCK | SFD_CLOEXEC), on_child};
+	init->supervisor_io = (struct loop_io){init->start->supervisor_fd, on_supervisor};
+	init->door_io = (struct loop_io){init->start->door_fd, on_door};
+	init->kill_timer.on_expired = on_kill_time;
+	init->loop = loop_new();
+	if (!init->loop || init->signal_io.fd < 0 ||
+		loop_io_add(init->loop, &init->signal_io, EPOLLIN) < 0 ||
+		loop_io_add(init->loop, &init->supervisor_io, EPOLLIN) < 0 ||
+		loop_io_add(init->loop, &init->door_io, EPOLLIN) < 0)
+		return -errno;
+	on_child(&init->signal_io, 0); /* what ended before the loop was there */
+	return loop_run(init->loop);
+}
+
+static pid_t start_command(
+	const struct init_start *start, enum command_failure *failure, struct err *err)
+{
+	const struct sandbox_config *config = start->config;
+	struct command command = {
+		.argv = start->argv,
+		.env = start->env,
+		.chdir = config->chdir,
+		.keeps_caps = config->is_root,
+		.new_session = config->new_session,
+		.keep_fds = config->keep_fds,
+		.nkeep_fds = config->nkeep_fds,
+		.mask = start->original_mask,
+		.nofile = start->original_nofile,
+	};
+
+	return command_spawn(&command, failure, err);
+}
+
+__attribute__((noreturn)) static void fail(
+	const struct init_start *start, enum init_message_type type, const struct err *err)
+{
+	struct init_message message = {.type = type, .value = err->code, .err = *err};
+
+	send_message(start->supervisor_fd, &message, NULL, 0);
+	_exit(125);
+}
+
+/* Namespaces are ready: hand them out. */
+static void hand_out(const struct init_start *start, int fds[INIT_FDS])
+{
+	struct init_message message = {.type = INIT_READY};
+	size_t count = fds[INIT_FD_TAP] < 0 ? INIT_FD_TAP : INIT_FDS;
+
+	if (send_message(start->supervisor_fd, &message, fds, count) < 0)
+		return; /* the supervisor is gone; wait_for_go will see it */
+	for (size_t i = 0; i < count; i++)
+		fd_close(&fds[i]);
+}
+
+/* Keep only what init needs: as long as it held the supervisor's end it would not see it go. */
+static int close_inherited(const struct init *init)
+{
+	const struct init_start *start = init->start;
+	size_t count = 0, max = 2 + init->nfiles + start->config->nkeep_fds;
+	int *keep = calloc(max, sizeof(*keep));
+
+	if (!keep)
+		return -ENOMEM;
+	keep[count++] = start->supervisor_fd;
+	keep[count++] = start->door_fd;
+	for (size_t i = 0; i < init->nfiles; i++)
+		keep[count++] = init->files[i].dir_fd;
+	for (size_t i = 0; i < start->config->nkeep_fds; i++)
+		keep[count++] = start->config->keep_fds[i];
+	int result = rights_keep_fds(keep, count);
+	free(keep);
+	return result;
+}
+
+/* Everything inside is ready; the supervisor binds what is left and says so. */
+static void wait_for_go(struct init *init)
+{
+	struct init_message message;
+	int fd = -1;
+
+	for (;;) {
+		ssize_t got = fd_recv(
+			init->start->supervisor_fd, &message, sizeof(message), &fd, 1, NULL);
+		if (got != sizeof(message))
+			end_abandoned(init);
+		if (message.type == INIT_GO)
+			return;
+	}
+}
+
+__attribute__((noreturn)) static void init_main(
+	const struct init_start *start, uid_t uid, gid_t gid)
+{
+	struct init init = {.start = start};
+	enum command_failure failure;
+	int fds[INIT_FDS];
+	struct err err;
+
+	prctl(PR_SET_NAME, "nswrap: init");
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	for (size_t i = 0; i < start->nfiles; i++)
+		own_file(&init, start->files[i].name, start->files[i].dir_fd);
+	if (close_inherited(&init) < 0)
+		_exit(125);
+	if (ns_map_ids(uid, gid, start->config->is_root, &err) < 0 ||
+		setup_namespaces(start, fds, &err) < 0)
+		fail(start, INIT_FAILED, &err);
+	hand_out(start, fds);
+	if (rights_hide() < 0)
+		end_abandoned(&init);
+	wait_for_go(&init);
+	init.command = start_command(start, &failure, &err);
+	if (init.command < 0)
+		fail(start, failure == COMMAND_EXEC_FAILED ? INIT_EXEC_FAILED : INIT_FAILED, &err);
+	tell(&init, INIT_STARTED, init.command);
+	/* out of the terminal's sight; COMMAND stays in the job's group */
+	setpgid(0, 0);
+	if (rights_drop_all() < 0 || run_loop(&init) < 0)
+		end_abandoned(&init);
+	_exit(125);
+}
+
+pid_t init_spawn(const struct init_start *start, struct err *err)
+{
+	int flags = CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS;
+	uid_t uid = geteuid();
+	gid_t gid = getegid();
+
+	if (start->config->has_pid_ns)
+		flags |= CLONE_NEWPID;
+	pid_t pid = ns_fork(flags, err);
+	if (pid == 0)
+		init_main(start, uid, gid);
+	return pid;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox/init - the first process inside: sets up, starts COMMAND, reaps, cleans up */
+#ifndef NSWRAP_SANDBOX_INIT_H
+#define NSWRAP_SANDBOX_INIT_H
+
+#include <limits.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include "sandbox/config.h"
+#include "util/err.h"
+
+/*
+ * How it works
+ *
+ * init is a child of the supervisor in new user, network and mount (and PID) namespaces. It sets
+ * them up with the capabilities it has there, hands the TAP, a diagnostics socket and the
+ * namespaces to the supervisor (INIT_READY), forks COMMAND and drops its rights. From then on it
+ * waits for three things: children that end or stop, requests at the door (net/door), and
+ * messages of the supervisor. It is a subreaper, so that nothing COMMAND started can leave its
+ * tree.
+ *
+ * COMMAND stays in the supervisor's process group (the shell's job); init leaves it, so that a
+ * signal from the terminal never reaches init.
+ *
+ * The end: COMMAND ends, or INIT_TERMINATE comes (SIGTERM to COMMAND). What is left in the tree
+ * then gets SIGTERM, and SIGKILL when the time is over. INIT_ENDED is sent when nothing is left.
+ * When the supervisor vanishes everything is killed at once and its socket files (announced before
+ * they are made, INIT_OWN_FILE) are removed.
+ */
+
+enum init_message_type {
+	/* to the supervisor */
+	INIT_READY,       /* with descriptors, see enum init_fd */
+	INIT_FAILED,      /* err; nothing runs */
+	INIT_EXEC_FAILED, /* err; COMMAND could not be executed: value is its errno */
+	INIT_STARTED,     /* COMMAND runs; value: its pid as init sees it */
+	INIT_STOPPED,     /* COMMAND was stopped by signal value */
+	INIT_ENDED,       /* everything is gone; value: exit status as a shell shows it */
+	/* to init */
+	INIT_GO,        /* everything outside is ready: start COMMAND */
+	INIT_SIGNAL,    /* pass signal value on to COMMAND */
+	INIT_TERMINATE, /* end the tree: signal value now, SIGKILL after timeout_ms */
+	INIT_OWN_FILE,  /* if we vanish remove socket `file` in the directory that comes with it */
+};
+
+/* Order of the descriptors that come with INIT_READY; the TAP only if there is one. */
+enum init_fd {
+	INIT_FD_USER,
+	INIT_FD_NET,
+	INIT_FD_MNT,
+	INIT_FD_PID,
+	INIT_FD_DIAG,
+	INIT_FD_TAP,
+	INIT_FDS
+};
+
+struct init_message {
+	uint32_t type; /* enum init_message_type */
+	int32_t value;
+	uint64_t timeout_ms;
+	union {
+		struct err err;
+		char file[NAME_MAX + 1];
+	};
+};
+
+/* A socket file of the supervisor: announced before it is made. */
+struct init_file {
+	int dir_fd;
+	char name[NAME_MAX + 1];
+};
+
+struct init_start {
+	const struct sandbox_config *config;
+	char **argv;                   /* COMMAND, placeholders replaced */
+	char **env;                    /* with NSWRAP_* */
+	const char *resolv_text;       /* NULL: leave /etc/resolv.conf alone */
+	const char *hidden_dir;        /* the runtime directory */
+	int supervisor_fd, door_fd;    /* init's ends, SOCK_SEQPACKET */
+	const struct init_file *files; /* to be removed if the supervisor vanishes */
+	size_t nfiles;
+	sigset_t original_mask; /* what COMMAND gets */
+	struct rlimit original_nofile;
+};
+
+/*
+ * Start init in new namespaces. Returns its pid, or -errno with @err filled. What happens after
+ * that comes as messages to the other end of @start->supervisor_fd.
+ */
+pid_t init_spawn(const struct init_start *start, struct err *err);
+
+#endif

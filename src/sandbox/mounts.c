@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox/mounts - the file view inside: the caller's own, but for a few places */
+#include "sandbox/mounts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "util/fd.h"
+
+#define RESOLV_CONF "/etc/resolv.conf"
+
+/*
+ * A tmpfs is mounted here for a moment: a directory that every system has. mount(2) rather than
+ * fsmount(2), which the 4.18 kernels of login nodes lack.
+ */
+#define WORK_DIR "/tmp"
+
+int mounts_detach(struct err *err)
+{
+	if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
+		return err_sys(err, errno, "cannot detach the mounts of the sandbox");
+	return 0;
+}
+
+static int write_new_file(const char *path, const char *text)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+
+	if (fd < 0)
+		return -errno;
+	int result = fd_write_all(fd, text, strlen(text));
+	if (result < 0)
+		fd_close(&fd);
+	return result < 0 ? result : fd;
+}
+
+int mounts_resolv_conf(const char *text, struct err *err)
+{
+	char target[PATH_MAX];
+
+	/* before the tmpfs is there: the chain may lead through its directory */
+	_cleanup_fd_ int target_fd = open(RESOLV_CONF, O_PATH | O_CLOEXEC);
+	if (target_fd < 0)
+		return err_sys(err, errno, "cannot put a name server into " RESOLV_CONF);
+	snprintf(target, sizeof(target), "/proc/self/fd/%d", target_fd);
+
+	if (mount("tmpfs", WORK_DIR, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=64k") < 0)
+		return err_sys(err, errno, "cannot mount a tmpfs for " RESOLV_CONF);
+	_cleanup_fd_ int source_fd = write_new_file(WORK_DIR "/resolv.conf", text);
+	int result = source_fd < 0 ? source_fd : 0;
+	if (result == 0 && mount(WORK_DIR "/resolv.conf", target, NULL, MS_BIND, NULL) < 0)
+		result = -errno;
+	umount2(WORK_DIR, MNT_DETACH); /* the bind keeps the file alive */
+	if (result < 0)
+		return err_sys(err, -result, "cannot mount over " RESOLV_CONF);
+	return 0;
+}
+
+int mounts_hide_directory(const char *path, struct err *err)
+{
+	if (mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=0700") < 0)
+		return err_sys(err, errno, "cannot hide %s from the sandbox", path);
+	return 0;
+}
+
+int mounts_proc(struct err *err)
+{
+	if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+		return err_sys(err, errno,
+			"cannot mount /proc for --pid (in a container: its own /proc must be unmasked)");
+	return 0;
+}
+
+int mounts_enter_empty_root(const char *resolv_text, struct err *err)
+{
+	if (mounts_detach(err) < 0)
+		return -err->code;
+	if (mount("tmpfs", WORK_DIR, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+		    "size=64k,mode=0700") < 0 ||
+		mkdir(WORK_DIR "/etc", 0755) < 0)
+		return err_sys(err, errno, "cannot make an empty root");
+	_cleanup_fd_ int fd = write_new_file(WORK_DIR RESOLV_CONF, resolv_text);
+	if (fd < 0)
+		return err_sys(err, -fd, "cannot write " RESOLV_CONF " of the net process");
+	/* with both names ".", the old root lands on top of the new one: pivot_root(2) */
+	if (chdir(WORK_DIR) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||
+		umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
+		return err_sys(err, errno, "cannot leave the file system");
+	return fd_take(&fd);
+}
+
+int mounts_rewrite(int fd, const char *text)
+{
+	size_t len = strlen(text);
+
+	if (pwrite(fd, text, len, 0) != (ssize_t)len || ftruncate(fd, (off_t)len) < 0)
+		return -errno;
+	return 0;
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox/netproc - the net process: libslirp, relays and listeners, with no rights of its own */
+#include "sandbox/netproc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "forward/inside.h"
+#include "forward/table.h"
+#include "net/slirp.h"
+#include "sandbox/filter.h"
+#include "sandbox/mounts.h"
+#include "sandbox/ns.h"
+#include "sandbox/rights.h"
+#include "util/fd.h"
+#include "util/log.h"
+#include "util/loop.h"
+#include "util/relay.h"
+
+#define ADDRESS_SPACE_BYTES \
+	(4ULL << 30) /* a runaway allocation ends here, not in the host's swap */
+
+struct netproc {
+	const struct netproc_start *start;
+	struct loop *loop;
+	struct loop_io channel_io;
+	struct forward_context context;
+	struct forward_table *table;
+};
+
+int net_message_send(int channel, const struct net_message *message, int fd)
+{
+	ssize_t sent = fd_send(channel, message, sizeof(*message), &fd, fd >= 0 ? 1 : 0);
+
+	return sent < 0 ? (int)sent : 0;
+}
+
+int net_message_receive(int channel, struct net_message *message, int *fd)
+{
+	size_t nfds = 0;
+	ssize_t got = fd_recv(channel, message, sizeof(*message), fd, 1, &nfds);
+
+	if (nfds == 0)
+		*fd = -1;
+	if (got < 0)
+		return (int)got;
+	if (got == sizeof(*message))
+		return 0;
+	fd_close(fd);
+	return got == 0 ? -EPIPE : -EPROTO;
+}
+
+static void report(int channel, enum net_message_type type, uint32_t id, const struct err *err)
+{
+	struct net_message message = {.type = type, .id = id};
+
+	if (err)
+		message.err = *err;
+	net_message_send(channel, &message, -1);
+}
+
+__attribute__((noreturn)) static void fail(const struct netproc_start *start, const struct err *err)
+{
+	report(start->channel, NET_FAILED, 0, err);
+	_exit(125);
+}
+
+static void on_listening(struct forward *forward, void *told)
+{
+	struct netproc *net = told;
+
+	report(net->start->channel, NET_LISTENING, forward->id, NULL);
+}
+
+static void add_forward(struct netproc *net, const struct net_message *message, int fd)
+{
+	const struct net_forward *forward = &message->forward;
+	struct err err;
+
+	if (forward_table_add(net->table, message->id, &forward->spec, forward->driver, fd,
+		    forward->has_listened, &err) < 0)
+		report(net->start->channel, NET_ADD_FAILED, message->id, &err);
+}
+
+static void on_channel(struct loop_io *io, uint32_t events)
+{
+	struct netproc *net = (struct netproc *)((char *)io - offsetof(struct netproc, channel_io));
+	struct net_message message;
+	int fd;
+	int result = net_message_receive(io->fd, &message, &fd);
+
+	(void)events;
+	if (result == -EAGAIN)
+		return;
+	if (result < 0) {
+		loop_stop(net->loop, result);
+		return;
+	}
+	if (message.type == NET_ADD)
+		add_forward(net, &message, fd);
+	else
+		fd_close(&fd);
+	if (message.type == NET_REMOVE)
+		forward_table_remove(net->table, message.id);
+}
+
+/* Stage 1: leave every file, right and descriptor behind. Returns the resolv.conf descriptor. */
+static int isolate(const struct netproc_start *start, struct err *err)
+{
+	int keep[] = {start->channel, start->tap, start->pcap, start->door, start->guest_diag,
+		start->host_diag, -1};
+	struct rlimit space = {ADDRESS_SPACE_BYTES, ADDRESS_SPACE_BYTES};
+	uid_t uid = geteuid();
+	gid_t gid = getegid();
+
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
+		return ns_explain(errno, err);
+	if (ns_map_ids(uid, gid, 0, err) < 0)
+		return -err->code;
+	int resolv = mounts_enter_empty_root(start->resolv_text, err);
+	if (resolv < 0)
+		return resolv;
+	keep[6] = resolv;
+	int result = rights_drop_all();
+	if (result == 0)
+		result = rights_hide();
+	if (result == 0)
+		result = rights_keep_fds(keep, sizeof(keep) / sizeof(keep[0]));
+	if (result < 0)
+		return err_sys(err, -result, "cannot drop the rights of the net process");
+#ifndef __SANITIZE_ADDRESS__
+	setrlimit(RLIMIT_AS, &space);
+#else
+	(void)space;
+#endif
+	return resolv;
+}
+
+/* Stage 2: everything that must be opened or allocated before the filter is there. */
+static int set_up(struct netproc *net, struct err *err)
+{
+	const struct netproc_start *start = net->start;
+	struct forward_context *context = &net->context;
+
+	net->loop = loop_new();
+	if (!net->loop)
+		return err_sys(err, errno, "cannot make an event loop");
+	*context = (struct forward_context){
+		.loop = net->loop,
+		.plan = &start->config->net,
+		.relays = relay_pool_new(net->loop),
+		.inside = inside_new(net->loop, start->door),
+		.guest_diag = start->guest_diag,
+		.host_diag = start->host_diag,
+		.wait_ms = start->config->wait_ms,
+		.checks_user = start->config->checks_user,
+		.users = start->config->users,
+		.nusers = start->config->nusers,
+		.max_fds = rights_raise_fd_limit(),
+		.on_listening = on_listening,
+		.told = net,
+	};
+	if (start->tap >= 0) {
+		context->slirp = slirp_stack_new(net->loop, context->plan, start->tap, start->pcap);
+		if (!context->slirp)
+			return err_sys(err, errno, "cannot start libslirp");
+	}
+	net->table = forward_table_new(context);
+	net->channel_io = (struct loop_io){start->channel, on_channel};
+	if (!context->relays || !context->inside || !net->table ||
+		loop_io_add(net->loop, &net->channel_io, EPOLLIN) < 0)
+		return err_sys(err, errno, "cannot set up the net process");
+	return 0;
+}
+
+__attribute__((noreturn)) static void netproc_main(const struct netproc_start *start, pid_t parent)
+{
+	struct netproc net = {.start = start};
+	struct net_message ready = {.type = NET_READY};
+	struct err err;
+
+	prctl(PR_SET_NAME, "nswrap: net");
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(125);
+	setpgid(0, 0);
+	signal(SIGPIPE, SIG_IGN); /* splice(2) has no flag against it */
+	int resolv = isolate(start, &err);
+	if (resolv < 0)
+		fail(start, &err);
+	/* a change of credentials has cleared it, prctl(2) */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (set_up(&net, &err) < 0)
+		fail(start, &err);
+	int result = filter_net_process();
+	if (result < 0) {
+		err_sys(&err, -result, "cannot load the seccomp filter of the net process");
+		fail(start, &err);
+	}
+	net_message_send(start->channel, &ready, resolv);
+	fd_close(&resolv);
+	result = net.context.slirp ? slirp_stack_run(net.context.slirp) : loop_run(net.loop);
+	if (result < 0 && result != -EPIPE)
+		log_warning("the net process ends: %s", strerror(-result));
+	_exit(0);
+}
+
+pid_t netproc_spawn(const struct netproc_start *start, struct err *err)
+{
+	pid_t self = getpid(), pid = fork();
+
+	if (pid < 0)
+		return err_sys(err, errno, "cannot fork");
+	if (pid == 0)
+		netproc_main(start, self);
+	return pid;
+}

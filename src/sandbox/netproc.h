@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox/netproc - the net process: libslirp, relays and listeners, with no rights of its own */
+#ifndef NSWRAP_SANDBOX_NETPROC_H
+#define NSWRAP_SANDBOX_NETPROC_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "forward/driver.h"
+#include "sandbox/config.h"
+#include "util/err.h"
+
+/*
+ * How it works
+ *
+ * A fork of the supervisor in the host's network namespace that gives up everything else: it enters
+ * a user and mount namespace of its own with nothing in it but an /etc/resolv.conf, drops every
+ * capability, closes every descriptor but those below, and loads a seccomp allow-list. A guest that
+ * breaks libslirp has gained the host's network, which it had before, and nothing more.
+ *
+ * It may die at any time; the supervisor has the TAP, the listeners and the door, and starts
+ * another one. Messages go over a SOCK_SEQPACKET pair. What comes from the net process is not
+ * trusted: the supervisor checks ids and types.
+ */
+enum net_message_type {
+	/* to the net process */
+	NET_ADD,    /* forward; with its listener, if there is one */
+	NET_REMOVE, /* id */
+	/* from the net process */
+	NET_READY,      /* with a descriptor for rewriting its resolv.conf, if it reads one */
+	NET_FAILED,     /* err; it ends */
+	NET_ADD_FAILED, /* id, err; it goes on */
+	NET_LISTENING,  /* id: the guest listens there for the first time */
+};
+
+struct net_forward {
+	struct forward_spec spec;
+	uint32_t driver; /* enum forward_driver_choice, not auto */
+	bool has_listened;
+};
+
+struct net_message {
+	uint32_t type; /* enum net_message_type */
+	uint32_t id;
+	union {
+		struct net_forward forward;
+		struct err err;
+	};
+};
+
+struct netproc_start {
+	const struct sandbox_config *config;
+	const char *resolv_text; /* what libslirp reads as /etc/resolv.conf */
+	int channel;             /* the net process's end */
+	int tap;                 /* -1: none */
+	int pcap;                /* -1: none */
+	int door;                /* the net process's end */
+	int guest_diag, host_diag;
+};
+
+/* Start a net process. Returns its pid or -errno. The descriptors stay open here. */
+pid_t netproc_spawn(const struct netproc_start *start, struct err *err);
+
+/* Messages of fixed size, either way. Return 0 or -errno; receive: -EPIPE at the end. */
+int net_message_send(int channel, const struct net_message *message, int fd);
+int net_message_receive(int channel, struct net_message *message, int *fd);
+
+#endif

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox/rights - give up capabilities, privileges and descriptors */
+#include "sandbox/rights.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/capability.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static int drop_bounding_set(void)
+{
+	for (cap_value_t cap = 0; cap <= CAP_LAST_CAP || cap_get_bound(cap) >= 0; cap++)
+		/* EPERM: no CAP_SETPCAP, so it could not be used for anything either */
+		if (cap_get_bound(cap) > 0 && cap_drop_bound(cap) < 0 && errno != EPERM)
+			return -errno;
+	return 0;
+}
+
+int rights_drop_all(void)
+{
+	int result = drop_bounding_set();
+
+	if (result < 0)
+		return result;
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
+		return -errno;
+	cap_t none = cap_init();
+	if (!none)
+		return -ENOMEM;
+	if (cap_set_proc(none) < 0)
+		result = -errno;
+	cap_free(none);
+	if (result < 0)
+		return result;
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
+}
+
+int rights_hide(void)
+{
+	return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? -errno : 0;
+}
+
+static int close_between(unsigned first, unsigned last)
+{
+	if (first > last || syscall(SYS_close_range, first, last, 0) == 0)
+		return 0;
+	if (errno != ENOSYS)
+		return -errno;
+	/* before Linux 5.9 */
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return -errno;
+	if (last >= limit.rlim_cur)
+		last = (unsigned)limit.rlim_cur - 1;
+	for (unsigned fd = first; fd <= last; fd++)
+		close((int)fd);
+	return 0;
+}
+
+int rights_keep_fds(const int *keep, size_t nkeep)
+{
+	unsigned first = 3;
+
+	for (;;) {
+		unsigned next = UINT_MAX;
+
+		for (size_t i = 0; i < nkeep; i++)
+			if (keep[i] >= 0 && (unsigned)keep[i] >= first && (unsigned)keep[i] < next)
+				next = (unsigned)keep[i];
+		if (next == UINT_MAX)
+			return close_between(first, UINT_MAX);
+		int result = close_between(first, next - 1);
+		if (result < 0)
+			return result;
+		first = next + 1;
+	}
+}
+
+size_t rights_raise_fd_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return 1024;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		getrlimit(RLIMIT_NOFILE, &limit);
+	return limit.rlim_cur > INT_MAX ? INT_MAX : (size_t)limit.rlim_cur;
+}

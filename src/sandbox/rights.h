@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox/rights - give up capabilities, privileges and descriptors */
+#ifndef NSWRAP_SANDBOX_RIGHTS_H
+#define NSWRAP_SANDBOX_RIGHTS_H
+
+#include <stddef.h>
+
+/*
+ * Empty every capability set of this process: effective, permitted, inheritable, ambient and (as
+ * far as it may) bounding, and set no_new_privs. Final: execve() brings nothing back, also not for
+ * uid 0. Returns 0 or -errno.
+ */
+int rights_drop_all(void);
+
+/*
+ * Forbid that processes of the same user trace this one or look into its memory and descriptors
+ * (PR_SET_DUMPABLE 0), and that it leaves a core file. execve() makes it traceable again.
+ */
+int rights_hide(void);
+
+/* Close every descriptor above 2 that is not among @keep (any order). Returns 0 or -errno. */
+int rights_keep_fds(const int *keep, size_t nkeep);
+
+/* Let descriptors be opened up to the hard limit; returns the limit that holds now. */
+size_t rights_raise_fd_limit(void);
+
+#endif

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox/setup - make fresh namespaces into a place to work in */
+#include "sandbox/setup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "net/diag.h"
+#include "net/link.h"
+#include "net/tap.h"
+#include "sandbox/mounts.h"
+#include "util/fd.h"
+#include "util/log.h"
+
+/* Sysctls of the namespace are wishes: in many containers /proc/sys is read-only. */
+static void set_sysctl(const char *path, const char *value)
+{
+	_cleanup_fd_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, value, strlen(value)) < 0)
+		log_info("cannot set %s to %s: %s", path, value, strerror(errno));
+}
+
+static void set_sysctls(const struct init_start *start)
+{
+	char groups[64];
+	gid_t gid = start->config->is_root ? 0 : getgid();
+
+	/* nobody outside can reach these ports, so there is nothing to protect below 1024 */
+	set_sysctl("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
+	snprintf(groups, sizeof(groups), "%u %u", gid, gid);
+	set_sysctl("/proc/sys/net/ipv4/ping_group_range", groups);
+}
+
+static int setup_addresses(const struct net_plan *plan, int nl, int tap, struct err *err)
+{
+	/* no automatic addresses: the plan's are there at once and the only ones */
+	link_set_addrgen_none(nl, tap);
+	link_write_conf(AF_INET6, NET_TAP_NAME, "accept_ra", 0);
+	int result = link_set_up(nl, tap, plan->mtu);
+	if (result == 0)
+		result = link_add_addr(nl, tap, AF_INET, &plan->guest, plan->prefix_len);
+	if (result == 0)
+		result = link_add_default_route(nl, tap, AF_INET, &plan->host);
+	if (result < 0)
+		return err_sys(err, -result, "cannot set up IPv4 on %s", NET_TAP_NAME);
+	/* answers of servers on 127.0.0.1 to the slirp port driver leave through the TAP */
+	if (link_set_route_localnet(nl, tap) < 0)
+		link_write_conf(AF_INET, NET_TAP_NAME, "route_localnet", 1);
+	if (!plan->has_ipv6)
+		return 0;
+	result = link_add_addr(nl, tap, AF_INET6, &plan->link6, plan->prefix6_len);
+	if (result == 0)
+		result = link_add_addr(nl, tap, AF_INET6, &plan->guest6, plan->prefix6_len);
+	if (result == 0)
+		result = link_add_default_route(nl, tap, AF_INET6, &plan->host6);
+	if (result < 0)
+		log_info("no IPv6 inside: %s", strerror(-result));
+	return 0;
+}
+
+static int setup_network(const struct net_plan *plan, int *tap_fd, struct err *err)
+{
+	_cleanup_fd_ int nl = link_open();
+	if (nl < 0)
+		return err_sys(err, -nl, "cannot open a netlink socket");
+	int result = link_set_up(nl, link_index(nl, "lo"), 0);
+	if (result < 0)
+		return err_sys(err, -result, "cannot bring up the loopback device inside");
+	if (!plan->has_outbound)
+		return 0;
+	_cleanup_fd_ int fd = tap_open(NET_TAP_NAME, true, err);
+	if (fd < 0)
+		return fd;
+	int index = link_index(nl, NET_TAP_NAME);
+	if (index < 0)
+		return err_sys(err, -index, "cannot find %s", NET_TAP_NAME);
+	result = setup_addresses(plan, nl, index, err);
+	if (result == 0)
+		*tap_fd = fd_take(&fd);
+	return result;
+}
+
+static int setup_mounts(const struct init_start *start, struct err *err)
+{
+	struct err soft;
+	int result = mounts_detach(err);
+
+	if (result < 0)
+		return result;
+	if (start->resolv_text && mounts_resolv_conf(start->resolv_text, &soft) < 0)
+		log_warning("%s; names may not resolve inside", soft.text);
+	if (start->config->has_pid_ns && mounts_proc(err) < 0)
+		return -err->code;
+	return mounts_hide_directory(start->hidden_dir, err);
+}
+
+static int open_namespaces(int fds[INIT_FDS], struct err *err)
+{
+	static const char *const paths[] = {
+		[INIT_FD_USER] = "/proc/self/ns/user",
+		[INIT_FD_NET] = "/proc/self/ns/net",
+		[INIT_FD_MNT] = "/proc/self/ns/mnt",
+		[INIT_FD_PID] = "/proc/self/ns/pid",
+	};
+
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+		fds[i] = open(paths[i], O_RDONLY | O_CLOEXEC);
+		if (fds[i] < 0)
+			return err_sys(err, errno, "cannot open %s", paths[i]);
+	}
+	return 0;
+}
+
+int setup_namespaces(const struct init_start *start, int fds[INIT_FDS], struct err *err)
+{
+	for (size_t i = 0; i < INIT_FDS; i++)
+		fds[i] = -1;
+	int result = open_namespaces(fds, err);
+	if (result == 0)
+		result = setup_mounts(start, err);
+	if (result == 0)
+		result = setup_network(&start->config->net, &fds[INIT_FD_TAP], err);
+	if (result < 0)
+		return result;
+	set_sysctls(start);
+	fds[INIT_FD_DIAG] = diag_open();
+	if (fds[INIT_FD_DIAG] < 0)
+		return err_sys(err, -fds[INIT_FD_DIAG], "cannot open a socket for diagnostics");
+	return 0;
+}

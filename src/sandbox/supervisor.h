@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox/supervisor - start a sandbox, keep it running, take everything down with it */
+#ifndef NSWRAP_SANDBOX_SUPERVISOR_H
+#define NSWRAP_SANDBOX_SUPERVISOR_H
+
+#include "sandbox/config.h"
+#include "util/err.h"
+
+/*
+ * How it works
+ *
+ *   nswrap                 supervisor: host namespaces, the caller's rights, moves no data
+ *    |-- nswrap: init      sandbox/init: namespaces, reaps, the door
+ *    |    `-- COMMAND
+ *    `-- nswrap: net       sandbox/netproc: libslirp, relays, listeners
+ *
+ * Order: bind every TCP and UDP port of the host -> choose the name -> init in new namespaces (sets
+ * up, hands the TAP out) -> make the socket files, which init knows of and removes should we vanish
+ * -> INIT_GO: COMMAND is executed -> net process -> say what leads where -> loop.
+ *
+ * The end comes as INIT_ENDED. If init dies without it, what it leaves becomes ours (we are a
+ * subreaper) and is killed. If the net process dies, another one gets the same TAP, listeners and
+ * door. If we die, init and the net process notice: everything goes.
+ */
+
+/*
+ * Run the sandbox to its end. Returns 0 with the exit status for the shell in *@status (125, 126,
+ * 127 with @err filled, too, if COMMAND could not be started), or -errno with @err filled when
+ * nswrap itself failed. Signals must not be blocked or handled by the caller.
+ */
+int supervisor_run(const struct sandbox_config *config, int *status, struct err *err);
+
+#endif

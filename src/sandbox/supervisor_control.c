@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox/supervisor_control - answer what a running sandbox is asked */
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "sandbox/supervisor_parts.h"
+#include "util/fd.h"
+#include "util/log.h"
+
+#define CLIENTS_MAX 128
+
+static void client_free(struct control_client *client)
+{
+	struct control_client **at = &client->supervisor->clients;
+
+	while (*at != client)
+		at = &(*at)->next;
+	*at = client->next;
+	loop_io_del(client->supervisor->loop, &client->io);
+	fd_close(&client->io.fd);
+	free(client);
+}
+
+static json_t *status_json(const struct supervisor *supervisor)
+{
+	json_t *command = json_array();
+
+	for (char **arg = supervisor->argv; *arg; arg++)
+		json_array_append_new(command, json_string(*arg));
+	return json_pack("{s:b, s:s, s:i, s:o, s:I, s:I, s:o}", "ok", 1, "name",
+		supervisor->entry.name, "pid", supervisor->command, "command", command, "started",
+		(json_int_t)supervisor->started, "age",
+		(json_int_t)(time(NULL) - supervisor->started), "forwards",
+		forwards_json(supervisor, 0));
+}
+
+/* The variables that COMMAND has and a program that joins it should have, too. */
+static json_t *env_json(const struct supervisor *supervisor)
+{
+	json_t *env = json_array();
+
+	for (char **item = supervisor->env; *item; item++)
+		if (strncmp(*item, "NSWRAP_", 7) == 0)
+			json_array_append_new(env, json_string(*item));
+	return env;
+}
+
+static int answer_enter(struct supervisor *supervisor, int sock)
+{
+	const struct sandbox_config *config = supervisor->config;
+	json_t *answer = json_pack("{s:b, s:b, s:b, s:o}", "ok", 1, "root", config->is_root,
+		"pid_ns", config->has_pid_ns, "env", env_json(supervisor));
+
+	return control_send(sock, answer, supervisor->init_fds, INIT_FD_PID + 1);
+}
+
+static json_t *perform(
+	struct supervisor *supervisor, const struct control_request *request, struct err *err)
+{
+	size_t before = supervisor->forwards.count;
+
+	switch (request->op) {
+	case CONTROL_STATUS:
+		return status_json(supervisor);
+	case CONTROL_PORT_ADD:
+		if (forwards_add(supervisor, request->specs, err) < 0)
+			return NULL;
+		return json_pack(
+			"{s:b, s:o}", "ok", 1, "forwards", forwards_json(supervisor, before));
+	case CONTROL_PORT_REMOVE:
+		if (forwards_remove(supervisor, request->specs, err) < 0)
+			return NULL;
+		break;
+	case CONTROL_STOP:
+		supervisor_terminate(supervisor, SIGTERM,
+			request->has_timeout ? request->timeout_ms
+					     : supervisor->config->stop_timeout_ms);
+		break;
+	case CONTROL_ENTER:
+	case CONTROL_OPS:
+		break;
+	}
+	return json_pack("{s:b}", "ok", 1);
+}
+
+static int answer(struct supervisor *supervisor, int sock, const char *text, size_t len)
+{
+	struct control_request request;
+	struct err err;
+	json_t *reply = NULL;
+
+	int result = control_request_decode(text, len, &request, &err);
+	if (result == 0 && request.op == CONTROL_ENTER) {
+		result = answer_enter(supervisor, sock);
+		control_request_free(&request);
+		return result;
+	}
+	if (result == 0) {
+		reply = perform(supervisor, &request, &err);
+		control_request_free(&request);
+	}
+	if (!reply)
+		reply = json_pack("{s:b, s:s%}", "ok", 0, "error", err.text, strlen(err.text));
+	return control_send(sock, reply, NULL, 0);
+}
+
+static void on_client(struct loop_io *io, uint32_t events)
+{
+	struct control_client *client =
+		(struct control_client *)((char *)io - offsetof(struct control_client, io));
+	char *text = malloc(CONTROL_MESSAGE_MAX);
+
+	(void)events;
+	ssize_t got = text ? fd_recv(io->fd, text, CONTROL_MESSAGE_MAX, NULL, 0, NULL) : -ENOMEM;
+	if (got > 0 && answer(client->supervisor, io->fd, text, (size_t)got) < 0)
+		got = 0; /* it does not read its answers */
+	free(text);
+	if (got <= 0 && got != -EAGAIN)
+		client_free(client);
+}
+
+/* The directory keeps strangers out; this is for root's mistakes with its mode. */
+static bool is_ours(int sock)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	return getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
+	       (peer.uid == geteuid() || peer.uid == 0);
+}
+
+static void on_control(struct loop_io *io, uint32_t events)
+{
+	struct supervisor *supervisor =
+		(struct supervisor *)((char *)io - offsetof(struct supervisor, control_io));
+	size_t count = 0;
+	_cleanup_fd_ int sock = accept4(io->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	(void)events;
+	for (struct control_client *client = supervisor->clients; client; client = client->next)
+		count++;
+	if (sock < 0 || count >= CLIENTS_MAX || !is_ours(sock))
+		return;
+	struct control_client *client = calloc(1, sizeof(*client));
+	if (!client)
+		return;
+	client->supervisor = supervisor;
+	client->io = (struct loop_io){fd_take(&sock), on_client};
+	client->next = supervisor->clients;
+	supervisor->clients = client;
+	if (loop_io_add(supervisor->loop, &client->io, EPOLLIN) < 0)
+		client_free(client);
+}
+
+int control_open(struct supervisor *supervisor, struct err *err)
+{
+	supervisor->control_io = (struct loop_io){supervisor->entry.listen_fd, on_control};
+	int result = loop_io_add(supervisor->loop, &supervisor->control_io, EPOLLIN);
+
+	return result < 0 ? err_sys(err, -result, "cannot watch the control socket") : 0;
+}
+
+void control_close(struct supervisor *supervisor)
+{
+	while (supervisor->clients)
+		client_free(supervisor->clients);
+	loop_io_del(supervisor->loop, &supervisor->control_io);
+}
