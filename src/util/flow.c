@@ -8,14 +8,14 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
-#define SPLICE_MAX  (1024 * 1024) /* asked for at once; the pipe's slots are the real limit */
+#define SPLICE_MAX  (1024 * 1024) /* asked for at once; the pipe's size is the real limit */
 #define BULK_ENTER  (32 * 1024)   /* a read of so many bytes: go on with splice */
 #define BULK_LEAVE  (16 * 1024)   /* a wake-up with fewer bytes: back to recv and send */
 #define SPLICE_MODE (SPLICE_F_NONBLOCK | SPLICE_F_MOVE)
 
 void flow_init(struct flow *flow, struct flow_sock *from, struct flow_sock *to)
 {
-	*flow = (struct flow){.from = from, .to = to, .pipe = {-1, -1}};
+	*flow = (struct flow){.from = from, .to = to, .pipe = {.in = -1, .out = -1}};
 }
 
 /* The loan ends; bytes that still wait are dropped. */

@@ -11,9 +11,8 @@
 #define FDS_PER_PIPE    2
 #define PIPES_SHARE     4 /* one descriptor in so many may belong to a pipe */
 #define IDLE_CHUNKS_MAX 4
-#ifndef PIPE_BYTES
-#define PIPE_BYTES (256 * 1024)
-#endif
+#define LARGE_BYTES     (1024 * 1024)
+#define LARGE_MAX       8 /* of the 64 that all processes of a user may have together */
 
 int pipes_init(struct pipes *pipes)
 {
@@ -34,6 +33,7 @@ static void close_pipe(struct pipes *pipes, struct pipe *pipe)
 	close(pipe->in);
 	close(pipe->out);
 	pipes->open_count--;
+	pipes->large_count -= pipe->is_large;
 }
 
 void pipes_fini(struct pipes *pipes)
@@ -60,10 +60,12 @@ int pipes_take(struct pipes *pipes, struct pipe *pipe)
 		return -EMFILE;
 	if (pipe2(fds, O_NONBLOCK | O_CLOEXEC) < 0)
 		return -errno;
-	/* a splice moves no more than the pipe's nominal size; refused, it stays small and slower
-	 */
-	fcntl(fds[1], F_SETPIPE_SZ, PIPE_BYTES);
 	*pipe = (struct pipe){.in = fds[1], .out = fds[0]};
+	/* refused past fs.pipe-user-pages-soft: it stays small, which costs speed only */
+	if (pipes->large_count < LARGE_MAX && fcntl(pipe->in, F_SETPIPE_SZ, LARGE_BYTES) > 0) {
+		pipe->is_large = true;
+		pipes->large_count++;
+	}
 	pipes->open_count++;
 	return 0;
 }
@@ -74,7 +76,7 @@ void pipes_give(struct pipes *pipes, struct pipe *pipe, bool is_empty)
 		pipes->idle[pipes->idle_count++] = *pipe;
 	else
 		close_pipe(pipes, pipe);
-	*pipe = (struct pipe){-1, -1};
+	*pipe = (struct pipe){.in = -1, .out = -1};
 }
 
 struct chunk *pipes_take_chunk(struct pipes *pipes)

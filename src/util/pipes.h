@@ -10,8 +10,9 @@
 #define PIPES_CHUNK_SIZE (64 * 1024) /* bytes of one buffer */
 
 struct pipe {
-	int in;  /* written to; -1 when there is no pipe */
-	int out; /* read from */
+	int in;        /* written to; -1 when there is no pipe */
+	int out;       /* read from */
+	bool is_large; /* counted in large_count */
 };
 
 struct chunk {
@@ -24,6 +25,7 @@ struct pipes {
 	size_t idle_count;
 	size_t open_count; /* idle and lent out */
 	size_t max_open;
+	size_t large_count; /* of the open ones, those that were made larger */
 	struct chunk *idle_chunks;
 	size_t idle_chunk_count;
 };

@@ -8,6 +8,32 @@
 
 #include "util/loop.h"
 
+/*
+ * How it works
+ *
+ * Two flows (util/flow), one each way, share two sockets that are watched edge-triggered: events
+ * set is_readable and is_writable, EAGAIN clears them. A flow reads only when nothing of it waits,
+ * so there is never more than one pipe or buffer full between the sockets, and an EAGAIN of splice
+ * can only mean that the socket is empty. Nothing is polled and no state spins: without an event, a
+ * flow is left alone, unless its turn was over (a task goes on) or memory ran out (a timer does).
+ *
+ * Messages go through recv and send: one read and one write each, no pipe. A read of 32 KiB or more
+ * makes the flow bulk, then splice moves pages without copying them; a wake-up with little to move
+ * ends that. Pipes and buffers (util/pipes) are borrowed while bytes are in them, so a relay at
+ * rest holds its two sockets only. Without a pipe (no descriptors) the buffer does the work,
+ * without a buffer nothing is read until there is one: bytes wait in the sender's socket, none are
+ * lost.
+ *
+ * Calls that most connections never need are put off: TCP_NODELAY until the second send, EPOLLOUT
+ * until a socket is full. A short read means "empty" only where that is sure (TCP, no end, no
+ * urgent bytes). splice reports urgent bytes as an end: only recv is believed about ends. An urgent
+ * byte arrives in line with the others.
+ *
+ * Measured on a loaded two-core machine, side by side, medians: 1 MiB pipes cost 15-40% less
+ * processor time per byte than 256 KiB (a splice moves no more than the pipe's nominal size).
+ * Against pasta: throughput between 0.9 and 1.2, one-byte round trips 1.0, connections per
+ * second 1.4-1.7.
+ */
 struct relay;
 struct relay_pool;
 
