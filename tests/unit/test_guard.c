@@ -295,6 +295,11 @@ static void broken_tcp(void **state)
 	expect_pass(tcp_with(21, 12));
 	expect_verdict(tcp_with(28, 8), GUARD_DROP_TCP_OPTIONS);
 	expect_verdict(frame_tcp(GUEST, OUTSIDE, 1, SYN, "\1\1\1\2", 4), GUARD_DROP_TCP_OPTIONS);
+	struct frame frame = frame_tcp(GUEST, OUTSIDE, 1, SYN, "\1\1\1\2", 4);
+	frame.len -=
+		5; /* nothing behind the option's kind: its length would be read past the end */
+	frame_put16(&frame, 16, 44);
+	expect_verdict(frame, GUARD_DROP_TCP_OPTIONS);
 	expect_pass(frame_tcp(GUEST, OUTSIDE, 1, SYN, "\0\2\0\0", 4)); /* nothing behind the end */
 	expect_verdict(frame_tcp(GUEST6, OUT6, 1, SYN, "\2\0\0\0", 4), GUARD_DROP_TCP_OPTIONS);
 	expect_verdict(frame_tcp(GUEST6, OUT6, 1, SYN | FIN, NULL, 0), GUARD_DROP_TCP_FLAGS);
