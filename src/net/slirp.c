@@ -171,7 +171,9 @@ static int on_add_poll(int fd, int events, void *opaque)
 static int on_get_revents(int fd, void *opaque)
 {
 	struct slirp_stack *stack = opaque;
-	uint32_t revents = fd >= 0 ? stack->watched[fd]->revents : 0;
+	const struct watched *watched =
+		fd >= 0 && (size_t)fd < stack->nwatched ? stack->watched[fd] : NULL;
+	uint32_t revents = watched ? watched->revents : 0;
 
 	return (revents & EPOLLIN ? SLIRP_POLL_IN : 0) | (revents & EPOLLOUT ? SLIRP_POLL_OUT : 0) |
 	       (revents & EPOLLPRI ? SLIRP_POLL_PRI : 0) |
@@ -497,7 +499,7 @@ static int on_search_poll(int fd, int events, void *opaque)
 		getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &int_len) == 0 && type == search->type &&
 		(search->fd < 0 || type == SOCK_DGRAM))
 		search->fd = fd;
-	return fd;
+	return -1; /* this round's events are not for it */
 }
 
 int slirp_stack_listen(struct slirp_stack *stack, bool is_udp, const struct sockaddr *host,
