@@ -648,6 +648,28 @@ static void test_no_pipe_left(void **state)
 	bed_close(&bed);
 }
 
+/* What one relay leaves in a pipe must never reach the next one. */
+static void test_no_foreign_bytes(void **state)
+{
+	struct bed bed;
+
+	(void)state;
+	bed_open(&bed, 14);
+	bed_start(&bed, true, true, 0);
+	fill(&bed, 0);
+	assert_true(relay_pool_fds(bed.pool) > 2);
+	relay_stop(bed.relay);
+	assert_int_equal(relay_pool_fds(bed.pool), 0);
+	for (int who = 0; who < 2; who++)
+		peer_close(&bed, who, false);
+	bed.seed = 15;
+	bed_start(&bed, true, true, 0);
+	fill(&bed, 0);
+	assert_true(relay_pool_fds(bed.pool) > 2);
+	receive_until(&bed, 1, bed.peers[0].sent);
+	bed_close(&bed);
+}
+
 static void count_done(struct relay *relay, void *owner)
 {
 	(void)relay;
@@ -810,6 +832,7 @@ int main(void)
 		cmocka_unit_test(test_all_waits_at_start),
 		cmocka_unit_test(test_urgent_bytes),
 		cmocka_unit_test(test_no_pipe_left),
+		cmocka_unit_test(test_no_foreign_bytes),
 		cmocka_unit_test(test_idle_holds_two),
 		cmocka_unit_test(test_start_fails),
 		cmocka_unit_test(test_stop_in_on_done),
