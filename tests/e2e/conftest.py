@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""e2e/conftest - fixtures: a clean nswrap for each test, and nothing left behind after it"""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+
+import pytest
+
+import harness
+
+IN_CI = os.environ.get("CI") == "true"
+LIMIT_S = 60
+
+
+def pytest_configure():
+    harness.become_subreaper()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """In CI a test that does not run has not passed."""
+    outcome = yield
+    report = outcome.get_result()
+    if IN_CI and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI: {report.longrepr}"
+
+
+def pytest_collection_modifyitems(session, config, items):
+    if not os.access(harness.BINARY, os.X_OK):
+        raise pytest.UsageError(f"no program at {harness.BINARY}: run make first")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    """A test that hangs fails."""
+    marker = item.get_closest_marker("limit")
+    limit_s = (marker.args[0] if marker else LIMIT_S) * harness.PATIENCE
+
+    def on_alarm(*_):
+        raise AssertionError(f"the test took longer than {limit_s} s")
+
+    previous = signal.signal(signal.SIGALRM, on_alarm)
+    signal.alarm(limit_s)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, previous)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left():
+    """What a test started is gone when it ends; what is not is killed, and the test fails."""
+    before = set(harness.descendants(os.getpid()))
+    yield
+
+    def left():
+        harness.reap_orphans(before)
+        return [p for p in harness.descendants(os.getpid()) if p not in before]
+
+    try:
+        harness.wait_for(lambda: not left(), "all processes to be gone", 5)
+    except AssertionError:
+        found = left()
+        text = "\n".join(map(harness.describe, found))
+        for pid in found:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        harness.wait_for(lambda: not left(), "killed processes to be gone", 5)
+        pytest.fail(f"processes left behind:\n{text}")
+
+
+@pytest.fixture
+def short_dir(nothing_left):
+    """A private directory with a short path (unix sockets have only 107 bytes for it)."""
+    path = tempfile.mkdtemp(prefix="nse.", dir="/tmp")
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def nswrap(short_dir):
+    """Starts the program; each test has its own runtime directory, empty again at the end."""
+    runtime_dir = os.path.join(short_dir, "run")
+    os.mkdir(runtime_dir, 0o700)
+    starter = harness.Nswrap(runtime_dir)
+    yield starter
+    starter.close()
+    assert [f for f in starter.registry() if not f.endswith((".lock", "/lock"))] == []
+
+
+@pytest.fixture
+def outer(short_dir):
+    """Makes outer hosts: outer(setup="shell lines")."""
+    made = []
+
+    def make(setup=""):
+        host = harness.OuterHost(short_dir, setup)
+        made.append(host)
+        return host
+
+    yield make
+    for host in made:
+        host.close()
+
+
+@pytest.fixture
+def host_server():
+    """Starts one of the harness's programs on the host's loopback: (program, port) -> Popen."""
+    import pathlib
+
+    popens = []
+
+    def bound(port, udp):
+        tables = [f"/proc/net/{'udp' if udp else 'tcp'}{v}" for v in ("", "6")]
+        rows = [row.split() for t in tables for row in pathlib.Path(t).read_text().splitlines()[1:]]
+        return any(int(r[1].rsplit(":", 1)[1], 16) == port and (udp or r[3] == "0A") for r in rows)
+
+    def start(program, port, address="127.0.0.1", udp=False):
+        popens.append(subprocess.Popen(harness.python(program, address, port)))
+        harness.wait_for(lambda: bound(port, udp), f"a server on port {port}")
+        return popens[-1]
+
+    yield start
+    for popen in popens:
+        popen.kill()
+        popen.wait()

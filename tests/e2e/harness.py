@@ -1,0 +1,575 @@
+# SPDX-License-Identifier: Apache-2.0
+"""e2e/harness - start the real nswrap, wait for conditions, look at what the kernel knows of it.
+
+Nothing here sleeps for a fixed time: wait_for() polls a condition until it holds or time is over.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+TREE = pathlib.Path(__file__).resolve().parents[2]
+BINARY = os.path.abspath(os.environ.get("NSWRAP", TREE / "nswrap"))
+PYTHON = sys.executable
+SANITIZED = b"__asan_init" in pathlib.Path(BINARY).read_bytes() if os.path.exists(BINARY) else False
+# what takes a moment may take several under sanitizers
+PATIENCE = 3 if SANITIZED else 1
+
+
+def wait_for(condition, what="the condition", timeout=10):
+    """The first true value of condition(); an AssertionError naming what when time is over."""
+    end = time.monotonic() + timeout * PATIENCE
+    pause = 0.001
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {timeout} s in vain for {what}")
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.05)
+
+
+# --- ports and clients ---------------------------------------------------------------------------
+
+
+def free_port(kind=socket.SOCK_STREAM, family=socket.AF_INET):
+    """A port of the host's loopback that nobody uses just now."""
+    with socket.socket(family, kind) as s:
+        s.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def free_ports(n):
+    """n successive free ports; the first."""
+    while True:
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError, OverflowError):
+            first = stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+            for i in range(1, n):
+                stack.enter_context(socket.create_server(("127.0.0.1", first + i)))
+            return first
+
+
+def connect(port, host="127.0.0.1", timeout=10):
+    s = socket.create_connection((host, port), timeout=timeout * PATIENCE)
+    return s
+
+
+def is_refused(port, host="127.0.0.1"):
+    """True if a connection is refused, False if somebody takes it."""
+    try:
+        with socket.create_connection((host, port), timeout=5):
+            return False
+    except ConnectionRefusedError:
+        return True
+
+
+def read_all(s):
+    """What comes until the end of the stream."""
+    parts = []
+    while part := s.recv(65536):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def exchange(port, data, host="127.0.0.1"):
+    """Send data and the end of the stream, return all that comes back."""
+    with connect(port, host) as s:
+        sender = threading.Thread(target=lambda: (s.sendall(data), s.shutdown(socket.SHUT_WR)))
+        sender.start()
+        answer = read_all(s)
+        sender.join()
+        return answer
+
+
+def http_get(port, path="/", host="127.0.0.1"):
+    """(status, body); no proxy, no redirects, nothing kept."""
+    import http.client
+
+    client = http.client.HTTPConnection(host, port, timeout=10 * PATIENCE)
+    with contextlib.closing(client):
+        client.request("GET", path)
+        answer = client.getresponse()
+        return answer.status, answer.read()
+
+
+# --- programs for the inside (python -c); argv is what follows ---------------------------------
+
+# sends back what it gets and passes the end of the stream on; argv: address port
+TCP_ECHO = """
+import socket, sys, threading
+def serve(c):
+    with c:
+        while data := c.recv(65536):
+            c.sendall(data)
+host, port = sys.argv[1], int(sys.argv[2])
+family = socket.AF_INET6 if ':' in host else socket.AF_INET
+with socket.create_server((host, port), family=family, backlog=1024) as server:
+    while True:
+        threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
+"""
+
+# answers with the address it sees the client at; argv: address port
+TCP_PEER = """
+import socket, sys
+with socket.create_server((sys.argv[1], int(sys.argv[2]))) as server:
+    while True:
+        c, peer = server.accept()
+        with c:
+            c.sendall(peer[0].encode())
+"""
+
+# reads to the end of the stream, only then answers with what it got and closes; argv: address port
+TCP_COUNT = """
+import hashlib, socket, sys
+with socket.create_server((sys.argv[1], int(sys.argv[2]))) as server:
+    while True:
+        c, _ = server.accept()
+        with c:
+            digest, n = hashlib.sha256(), 0
+            while data := c.recv(65536):
+                digest.update(data)
+                n += len(data)
+            c.sendall(b'%d %s' % (n, digest.hexdigest().encode()))
+"""
+
+# ends its own direction at once and prints how much it got after that; argv: address port
+TCP_HALF = """
+import socket, sys
+with socket.create_server((sys.argv[1], int(sys.argv[2]))) as server:
+    c, _ = server.accept()
+    with c:
+        c.sendall(b'bye')
+        c.shutdown(socket.SHUT_WR)
+        n = 0
+        while data := c.recv(65536):
+            n += len(data)
+        print(n, flush=True)
+"""
+
+# argv: address port
+UDP_ECHO = """
+import socket, sys
+host = sys.argv[1]
+s = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((host, int(sys.argv[2])))
+while True:
+    data, peer = s.recvfrom(65536)
+    s.sendto(b'%s %d ' % (peer[0].encode(), peer[1]) + data, peer)
+"""
+
+# argv: address port
+HTTP = """
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+    def do_GET(self):
+        body = b'path ' + self.path.encode()
+        self.send_response(200)
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *_):
+        pass
+http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), Handler).serve_forever()
+"""
+
+
+def python(program, *args):
+    """A command line that runs program (a text of the above) with args."""
+    return [PYTHON, "-I", "-c", program, *map(str, args)]
+
+
+# --- /proc -------------------------------------------------------------------------------------
+
+
+def proc_status(pid):
+    """/proc/PID/status as a dict of strings; None when there is no such process."""
+    try:
+        text = pathlib.Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return {k: v.strip() for k, _, v in (line.partition(":") for line in text.splitlines())}
+
+
+def is_alive(pid):
+    """There is such a process and it is no zombie."""
+    status = proc_status(pid)
+    return status is not None and not status["State"].startswith(("Z", "X"))
+
+
+def process_table():
+    """{pid: (ppid, state, comm)} of everything that runs."""
+    table = {}
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            text = pathlib.Path(f"/proc/{entry}/stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        comm, rest = re.match(r"\d+ \((.*)\) (.*)", text, re.S).groups()
+        fields = rest.split()
+        table[int(entry)] = (int(fields[1]), fields[0], comm)
+    return table
+
+
+def descendants(pid):
+    """Processes below pid, parents first."""
+    table = process_table()
+    found = [pid]
+    for parent in found:
+        found += [child for child, row in table.items() if row[0] == parent]
+    return found[1:]
+
+
+def describe(pid):
+    try:
+        args = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except (OSError, UnicodeDecodeError):
+        args = "?"
+    status = proc_status(pid)
+    return f"{pid} {status['State'] if status else 'gone'} {status['Name'] if status else ''}: {args}"
+
+
+def open_fds(pid):
+    """{number: target} of what pid has open."""
+    found = {}
+    for entry in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found[int(entry)] = os.readlink(f"/proc/{pid}/fd/{entry}")
+    return found
+
+
+def rights(pid):
+    """Capability sets as numbers, and no_new_privs and seccomp."""
+    status = proc_status(pid)
+    caps = {name: int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")}
+    return {**caps, "NoNewPrivs": int(status["NoNewPrivs"]), "Seccomp": int(status["Seccomp"])}
+
+
+def namespace(pid, kind):
+    return os.readlink(f"/proc/{pid}/ns/{kind}")
+
+
+# --- nothing may stay behind ---------------------------------------------------------------------
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def become_subreaper():
+    """Orphans of what we start come to us: what is left of a test can always be found."""
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def reap_orphans(known):
+    """Collect zombies that came to us; the processes of `known` are their Popen's business."""
+    table = process_table()
+    for pid, (ppid, state, _) in table.items():
+        if ppid == os.getpid() and state == "Z" and pid not in known:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+
+
+# --- the program -----------------------------------------------------------------------------------
+
+
+class Lines:
+    """The lines of a stream, read by a thread as they come."""
+
+    def __init__(self, fd):
+        self.lines = []
+        self.ended = False
+        self._thread = threading.Thread(target=self._read, args=(fd,), daemon=True)
+        self._thread.start()
+
+    def _read(self, fd):
+        with open(fd, "rb", buffering=0) as raw:
+            rest = b""
+            while part := raw.read(65536):
+                *whole, rest = (rest + part).split(b"\n")
+                self.lines += [line.decode(errors="replace") for line in whole]
+            if rest:
+                self.lines.append(rest.decode(errors="replace"))
+        self.ended = True
+
+    def join(self, timeout=10):
+        self._thread.join(timeout * PATIENCE)
+
+    def text(self):
+        return "\n".join(self.lines)
+
+
+class Running:
+    """One nswrap that was started; stdin, stdout are raw pipes, stderr and events are collected."""
+
+    def __init__(self, popen, stderr, info):
+        self.popen = popen
+        self.pid = popen.pid
+        self.stdin = popen.stdin
+        self.stdout = popen.stdout
+        self.stderr = stderr
+        self._info = info
+
+    @property
+    def events(self):
+        """What came on --info-fd so far."""
+        return [json.loads(line) for line in list(self._info.lines)]
+
+    def _gone(self):
+        return self.popen.poll() is not None and self.stderr.ended
+
+    def wait_event(self, kind, n=1, timeout=15):
+        """The nth event of a kind."""
+
+        def look():
+            found = [e for e in self.events if e["event"] == kind]
+            if len(found) < n and self._info.ended:
+                raise AssertionError(f"no event {kind!r}; nswrap said: {self.stderr.text()}")
+            return found[n - 1] if len(found) >= n else None
+
+        return wait_for(look, f"event {kind!r}", timeout)
+
+    def wait_line(self, pattern, timeout=10):
+        """The first line on stderr in which pattern is found."""
+
+        def look():
+            for line in list(self.stderr.lines):
+                if re.search(pattern, line):
+                    return line
+            if self._gone():
+                raise AssertionError(f"no line {pattern!r} in: {self.stderr.text()}")
+            return None
+
+        return wait_for(look, f"a line {pattern!r}", timeout)
+
+    def host_port(self, n=1):
+        """Where the nth forward listens on the host."""
+        return self.wait_event("forward", n)["host_port"]
+
+    def guest_listening(self, n=1):
+        """Wait until the guest listens on the port of n forwards."""
+        return self.wait_event("guest-listening", n)
+
+    def read_line(self):
+        """One line of COMMAND's stdout."""
+        return self.stdout.readline().decode().rstrip("\n")
+
+    def wait(self, timeout=20):
+        """Exit status as a shell shows it."""
+        code = self.popen.wait(timeout * PATIENCE)
+        return code if code >= 0 else 128 - code
+
+    def signal(self, number):
+        os.kill(self.pid, number)
+
+    def stop(self):
+        """SIGTERM and the exit status."""
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def tree(self):
+        """Everything below the supervisor."""
+        return descendants(self.pid)
+
+    def _child(self, test):
+        return wait_for(lambda: next((p for p in self.tree() if test(p)), None), "a process of nswrap")
+
+    def command_pid(self):
+        """COMMAND: the first process below init in the other network that is not nswrap's own."""
+
+        def look():
+            inits = [p for p in self.tree() if self._is_init(p)]
+            below = descendants(inits[0]) if inits else []
+            return below[0] if below and not self._is_own(below[0]) else None
+
+        return wait_for(look, "COMMAND")
+
+    def init_pid(self):
+        return self._child(self._is_init)
+
+    def net_pid(self):
+        return self._child(lambda p: self._title(p).startswith("nswrap: net"))
+
+    @staticmethod
+    def _title(pid):
+        with contextlib.suppress(OSError):
+            return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode()
+        return ""
+
+    def _is_own(self, pid):
+        return self._title(pid).startswith("nswrap") or (proc_status(pid) or {}).get("Name") == "nswrap"
+
+    def _is_init(self, pid):
+        return self._title(pid).startswith("nswrap: init")
+
+
+class Nswrap:
+    """Starts nswrap with a runtime directory of its own and remembers what it started."""
+
+    def __init__(self, runtime_dir, prefix=()):
+        self.runtime_dir = pathlib.Path(runtime_dir)
+        self.prefix = list(prefix)
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith("NSWRAP")}
+        self.env["XDG_RUNTIME_DIR"] = str(runtime_dir)
+        for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "NOTIFY_SOCKET"):
+            self.env.pop(name, None)
+        self.started = []
+
+    def popen(self, *args, env=None, prefix=None, **options):
+        """subprocess.Popen of nswrap with these arguments."""
+        line = [*(self.prefix if prefix is None else prefix), BINARY, *map(str, args)]
+        popen = subprocess.Popen(line, env={**self.env, **(env or {})}, **options)
+        self.started.append(popen)
+        return popen
+
+    def start(self, *args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, pass_fds=(), **options):
+        """Start `nswrap --info-fd N ARGS...` and return a Running at once."""
+        info_read, info_write = os.pipe()
+        err_read, err_write = os.pipe()
+        try:
+            popen = self.popen(
+                "--info-fd", info_write, *args, stdin=stdin, stdout=stdout, stderr=err_write,
+                pass_fds=(info_write, *pass_fds), **options)
+        finally:
+            os.close(info_write)
+            os.close(err_write)
+        return Running(popen, Lines(err_read), Lines(info_read))
+
+    def run(self, *args, input=b"", timeout=30, **options):
+        """Run to the end: a CompletedProcess with bytes; returncode as a shell shows it."""
+        popen = self.popen(
+            *args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+        try:
+            out, err = popen.communicate(input, timeout=timeout * PATIENCE)
+        except subprocess.TimeoutExpired:
+            popen.kill()
+            raise
+        code = popen.returncode if popen.returncode >= 0 else 128 - popen.returncode
+        return subprocess.CompletedProcess(popen.args, code, out, err)
+
+    def registry(self):
+        """Files in nswrap's runtime directory."""
+        return sorted(str(p.relative_to(self.runtime_dir)) for p in self.runtime_dir.rglob("*")
+                      if not p.is_dir())
+
+    def close(self):
+        """Ask what still runs to end; by SIGKILL if it does not."""
+        for popen in self.started:
+            if popen.poll() is None:
+                popen.terminate()
+        for popen in self.started:
+            try:
+                popen.wait(15 * PATIENCE)
+            except subprocess.TimeoutExpired:
+                popen.kill()
+                popen.wait()
+            for pipe in (popen.stdin, popen.stdout, popen.stderr):
+                if pipe:
+                    with contextlib.suppress(OSError):
+                        pipe.close()
+
+
+# --- an outer "host" -----------------------------------------------------------------------------
+
+OUTER_SETUP = """
+set -e
+ip link set lo up
+ip link add ext0 type veth peer name ext1
+ip addr add 192.0.2.10/24 dev ext0
+ip -6 addr add 2001:db8::10/64 dev ext0 nodad
+ip link set ext1 up
+ip link set ext0 up
+ip route add default via 192.0.2.1
+echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start
+echo '0 2147483647' >/proc/sys/net/ipv4/ping_group_range
+"""
+
+
+class OuterHost:
+    """A network with addresses, a default route and names of its own, in the place of the host's.
+
+    Made of a user, network and mount namespace; what runs in it by prefix() is the same ordinary
+    user, without capabilities, who may bind any port.
+    """
+
+    address = "192.0.2.10"
+    address6 = "2001:db8::10"
+
+    def __init__(self, directory, setup=""):
+        """setup: more shell lines, run with all capabilities over the three namespaces."""
+        self._popens = []
+        self.directory = pathlib.Path(directory)
+        script = OUTER_SETUP + setup + "\necho ready\nexec cat\n"
+        self.holder = subprocess.Popen(
+            ["unshare", "-U", "-c", "-n", "-m", "--keep-caps", "sh", "-c", script],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        if self.holder.stdout.readline() != b"ready\n":
+            raise AssertionError(f"no outer host: {self.holder.communicate()[1].decode()}")
+
+    def prefix(self):
+        return ["nsenter", "-t", str(self.holder.pid), "-U", "-n", "-m", "--preserve-credentials", "--"]
+
+    def popen(self, *command, **options):
+        """Start a command on the outer host; it is ended with it."""
+        popen = subprocess.Popen([*self.prefix(), *map(str, command)], **options)
+        self._popens.append(popen)
+        return popen
+
+    def run(self, *command, **options):
+        options.setdefault("timeout", 30 * PATIENCE)
+        return subprocess.run([*self.prefix(), *map(str, command)], capture_output=True, **options)
+
+    def serve(self, program, address, port, udp=False):
+        """Start one of the programs above on the outer host, and wait until it listens."""
+        popen = self.popen(*python(program, address, port))
+        wait_for(lambda: self.is_bound(port, udp), f"a server on {address} port {port}")
+        return popen
+
+    def is_bound(self, port, udp=False):
+        """Whether a socket of the outer host is bound to port (and listens, for TCP)."""
+        for family in ("", "6"):
+            table = pathlib.Path(f"/proc/{self.holder.pid}/net/{'udp' if udp else 'tcp'}{family}")
+            for row in table.read_text().splitlines()[1:]:
+                fields = row.split()
+                if int(fields[1].rsplit(":", 1)[1], 16) == port and (udp or fields[3] == "0A"):
+                    return True
+        return False
+
+    def close(self):
+        for popen in self._popens:
+            popen.kill()
+            popen.wait()
+        self.holder.stdin.close()
+        self.holder.stdout.close()
+        self.holder.stderr.close()
+        self.holder.wait(10)
+
+
+# a name server: every A question gets 192.0.2.77, AAAA 2001:db8::77; argv: address port
+NAME_SERVER = """
+import socket, struct, sys
+s = socket.socket(socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((sys.argv[1], int(sys.argv[2])))
+while True:
+    ask, peer = s.recvfrom(4096)
+    end = 12
+    while ask[end]:
+        end += ask[end] + 1
+    kind = struct.unpack('!H', ask[end + 1:end + 3])[0]
+    data = {1: socket.inet_aton('192.0.2.77'),
+            28: socket.inet_pton(socket.AF_INET6, '2001:db8::77')}.get(kind, b'')
+    answer = b'\\xc0\\x0c' + struct.pack('!HHIH', kind, 1, 60, len(data)) + data if data else b''
+    head = ask[:2] + struct.pack('!HHHHH', 0x8180, 1, 1 if data else 0, 0, 0)
+    s.sendto(head + ask[12:end + 5] + answer, peer)
+"""
