@@ -492,15 +492,16 @@ ip link set ext1 up
 ip link set ext0 up
 ip route add default via 192.0.2.1
 echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start
-echo '0 2147483647' >/proc/sys/net/ipv4/ping_group_range
+echo '0 0' >/proc/sys/net/ipv4/ping_group_range
 """
 
 
 class OuterHost:
     """A network with addresses, a default route and names of its own, in the place of the host's.
 
-    Made of a user, network and mount namespace; what runs in it by prefix() is the same ordinary
-    user, without capabilities, who may bind any port.
+    Made of a user, network and mount namespace, in which setup runs as root; what runs in it by
+    prefix() is, one user namespace further in, the same ordinary user as outside, without
+    capabilities, who may bind any port.
     """
 
     address = "192.0.2.10"
@@ -512,13 +513,14 @@ class OuterHost:
         self.directory = pathlib.Path(directory)
         script = OUTER_SETUP + setup + "\necho ready\nexec cat\n"
         self.holder = subprocess.Popen(
-            ["unshare", "-U", "-c", "-n", "-m", "--keep-caps", "sh", "-c", script],
+            ["unshare", "-U", "-r", "-n", "-m", "sh", "-c", script],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         if self.holder.stdout.readline() != b"ready\n":
             raise AssertionError(f"no outer host: {self.holder.communicate()[1].decode()}")
 
     def prefix(self):
-        return ["nsenter", "-t", str(self.holder.pid), "-U", "-n", "-m", "--preserve-credentials", "--"]
+        return ["nsenter", "-t", str(self.holder.pid), "-U", "-n", "-m", "--preserve-credentials",
+                "--", "unshare", "-U", f"--map-user={os.getuid()}", f"--map-group={os.getgid()}", "--"]
 
     def popen(self, *command, **options):
         """Start a command on the outer host; it is ended with it."""
