@@ -16,6 +16,9 @@ enum forward_driver_choice forward_driver_resolve(const struct forward_spec *spe
 
 	if (spec->host.family == AF_UNIX || !has_outbound || (checks_user && is_loopback))
 		return FORWARD_DRIVER_SPLICE;
+	/* libslirp shows such a client as 10.0.2.2 and refuses UDP answers to that address */
+	if (is_loopback && spec->proto == FORWARD_UDP)
+		return FORWARD_DRIVER_SPLICE;
 	if (choice != FORWARD_DRIVER_AUTO)
 		return choice;
 	if (is_loopback || spec->host.family == AF_INET6)

@@ -73,8 +73,9 @@ extern const struct forward_driver forward_splice_udp;
 extern const struct forward_driver forward_slirp;
 
 /*
- * Which driver serves @spec: unix sockets, a sandbox without TAP and loopback listeners that check
- * users know only splice (libslirp accepts before anybody can look at the client). `auto` takes
+ * Which driver serves @spec: unix sockets, a sandbox without TAP, UDP on loopback and loopback
+ * listeners that check users know only splice (libslirp refuses answers to UDP clients on loopback,
+ * and it accepts before anybody can look at the client). `auto` takes
  * splice where the client can only be local (there is no address worth keeping), and for IPv6
  * listeners (libslirp leads those only to an IPv6 address of the guest); slirp for the rest.
  */

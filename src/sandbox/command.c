@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,8 +20,12 @@ struct report {
 
 static int set_rights(const struct command *command)
 {
+	struct statvfs root;
+
+	/* see mounts_set_nosuid, which not every kernel can do */
+	bool is_nosuid = statvfs("/", &root) == 0 && (root.f_flag & ST_NOSUID);
 	if (!command->keeps_caps)
-		return rights_drop_all();
+		return rights_drop_command(!is_nosuid);
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
 }
 

@@ -30,6 +30,15 @@ int mounts_detach(struct err *err)
 	return 0;
 }
 
+int mounts_set_nosuid(void)
+{
+	struct mount_attr attr = {.attr_set = MOUNT_ATTR_NOSUID};
+
+	if (syscall(SYS_mount_setattr, AT_FDCWD, "/", AT_RECURSIVE, &attr, sizeof(attr)) < 0)
+		return -errno;
+	return 0;
+}
+
 static int write_new_file(const char *path, const char *text)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);

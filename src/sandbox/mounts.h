@@ -14,6 +14,14 @@
 int mounts_detach(struct err *err);
 
 /*
+ * Take set-user-ID and file capabilities away from every mount (they have no effect under
+ * no_new_privs anyway). Without this a program with file capabilities, such as ping, could not be
+ * executed at all with an empty bounding set: execve(2) EPERM. Returns 0, or -errno where the
+ * kernel has no mount_setattr(2) (before 5.12).
+ */
+int mounts_set_nosuid(void);
+
+/*
  * Put a file with @text over the file that /etc/resolv.conf leads to, behind any chain of links.
  * -ENOENT with @err filled if the chain ends nowhere: there is then nothing to mount over.
  */

@@ -14,16 +14,24 @@
 
 static int drop_bounding_set(void)
 {
-	for (cap_value_t cap = 0; cap <= CAP_LAST_CAP || cap_get_bound(cap) >= 0; cap++)
+	for (cap_value_t cap = 0;; cap++) {
+		if (cap_drop_bound(cap) == 0)
+			continue;
+		if (errno == EINVAL) /* past the kernel's last one */
+			return 0;
 		/* EPERM: no CAP_SETPCAP, so it could not be used for anything either */
-		if (cap_get_bound(cap) > 0 && cap_drop_bound(cap) < 0 && errno != EPERM)
-			return -errno;
-	return 0;
+		return errno == EPERM ? 0 : -errno;
+	}
 }
 
 int rights_drop_all(void)
 {
-	int result = drop_bounding_set();
+	return rights_drop_command(false);
+}
+
+int rights_drop_command(bool keeps_bounding)
+{
+	int result = keeps_bounding ? 0 : drop_bounding_set();
 
 	if (result < 0)
 		return result;

@@ -3,6 +3,7 @@
 #ifndef NSWRAP_SANDBOX_RIGHTS_H
 #define NSWRAP_SANDBOX_RIGHTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /*
@@ -11,6 +12,12 @@
  * uid 0. Returns 0 or -errno.
  */
 int rights_drop_all(void);
+
+/*
+ * The same for COMMAND. @keeps_bounding leaves the bounding set alone, which no_new_privs makes
+ * powerless: where mounts_set_nosuid failed programs with file capabilities could not start.
+ */
+int rights_drop_command(bool keeps_bounding);
 
 /*
  * Forbid that processes of the same user trace this one or look into its memory and descriptors

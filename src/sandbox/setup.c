@@ -95,7 +95,12 @@ static int setup_mounts(const struct init_start *start, struct err *err)
 		log_warning("%s; names may not resolve inside", soft.text);
 	if (start->config->has_pid_ns && mounts_proc(err) < 0)
 		return -err->code;
-	return mounts_hide_directory(start->hidden_dir, err);
+	if (mounts_hide_directory(start->hidden_dir, err) < 0)
+		return -err->code;
+	result = mounts_set_nosuid();
+	if (result < 0)
+		log_info("cannot make the mounts nosuid: %s", strerror(-result));
+	return 0;
 }
 
 static int open_namespaces(int fds[INIT_FDS], struct err *err)
