@@ -9,6 +9,7 @@
 
 #include "forward/driver.h"
 #include "forward/inside.h"
+#include "forward/udp_batch.h"
 #include "forward/udp_flows.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -28,29 +29,13 @@
  * A wildcard listener notes where each datagram was sent to and answers from there. When the driver
  * is closed its flows end: answers need the listener's socket.
  */
-#define BATCH          16
-#define DATAGRAM_BYTES 65536
 #define CLIENT_BATCHES 4    /* then others get their turn */
 #define GUEST_BATCHES  2    /* the same, for one flow */
 #define SOCKET_WAIT_MS 1000 /* for the pool to be filled */
 #define REFUSED_MS     1000 /* a refused client is asked about again after that */
 #define RESERVED_FDS   96   /* kept for relays and answers from the door */
-#define SWEEP_MS_AFTER  10   /* so that a crowd of flows costs few sweeps */
+#define SWEEP_MS_AFTER 10   /* so that a crowd of flows costs few sweeps */
 #define NS_PER_MS      1000000ULL
-
-union control {
-	char v4[CMSG_SPACE(sizeof(struct in_pktinfo))];
-	char v6[CMSG_SPACE(sizeof(struct in6_pktinfo))];
-	struct cmsghdr align;
-};
-
-struct batch {
-	struct mmsghdr messages[BATCH];
-	struct iovec parts[BATCH];
-	struct sockaddr_in6 names[BATCH];
-	union control controls[BATCH];
-	char bytes[BATCH][DATAGRAM_BYTES]; /* pages that are not used cost nothing */
-};
 
 struct listener {
 	struct forward *forward;
@@ -59,7 +44,7 @@ struct listener {
 	enum door_kind waiting_for;
 	struct loop_timer sweep_timer;
 	struct udp_flows *flows;
-	struct batch *batch; /* NULL unless there are flows */
+	struct udp_batch *batch; /* NULL unless there are flows */
 	bool is_wildcard;
 };
 
@@ -239,61 +224,9 @@ static int receive(struct listener *listener, int fd, bool wants_names)
 {
 	if (!listener->batch)
 		listener->batch = malloc(sizeof(*listener->batch));
-	struct batch *batch = listener->batch;
-	if (!batch)
+	if (!listener->batch)
 		return -ENOMEM;
-	for (size_t i = 0; i < BATCH; i++) {
-		batch->parts[i] = (struct iovec){batch->bytes[i], DATAGRAM_BYTES};
-		batch->messages[i].msg_hdr = (struct msghdr){
-			.msg_name = wants_names ? &batch->names[i] : NULL,
-			.msg_namelen = wants_names ? sizeof(batch->names[i]) : 0,
-			.msg_iov = &batch->parts[i],
-			.msg_iovlen = 1,
-			.msg_control = wants_names ? &batch->controls[i] : NULL,
-			.msg_controllen = wants_names ? sizeof(batch->controls[i]) : 0,
-		};
-	}
-	int count = recvmmsg(fd, batch->messages, BATCH, MSG_DONTWAIT, NULL);
-	if (count < 0)
-		return errno == EAGAIN ? 0 : -errno;
-	for (int i = 0; i < count; i++)
-		batch->parts[i].iov_len = batch->messages[i].msg_len;
-	return count;
-}
-
-static void read_pktinfo(struct msghdr *header, struct udp_key *key)
-{
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c; c = CMSG_NXTHDR(header, c)) {
-		struct in_pktinfo v4;
-		struct in6_pktinfo v6;
-
-		if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
-			memcpy(&v4, CMSG_DATA(c), sizeof(v4));
-			/* not ipi_addr: that may be a broadcast address */
-			memcpy(&key->local, &v4.ipi_spec_dst, sizeof(v4.ipi_spec_dst));
-		} else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
-			memcpy(&v6, CMSG_DATA(c), sizeof(v6));
-			if (IN6_IS_ADDR_MULTICAST(&v6.ipi6_addr))
-				continue;
-			key->local = v6.ipi6_addr;
-			if (IN6_IS_ADDR_LINKLOCAL(&v6.ipi6_addr))
-				key->ifindex = v6.ipi6_ifindex;
-		}
-	}
-}
-
-/* Who sent message @i; its address and control data are not needed after that. */
-static void take_key(const struct listener *listener, size_t i, struct udp_key *key)
-{
-	struct msghdr *header = &listener->batch->messages[i].msg_hdr;
-
-	memset(key, 0, sizeof(*key));
-	memcpy(&key->peer, header->msg_name, header->msg_namelen);
-	if (listener->is_wildcard)
-		read_pktinfo(header, key);
-	header->msg_name = header->msg_control = NULL;
-	header->msg_namelen = 0;
-	header->msg_controllen = 0;
+	return udp_batch_receive(listener->batch, fd, wants_names);
 }
 
 static bool is_client_allowed(const struct listener *listener, const struct udp_key *key)
@@ -334,7 +267,7 @@ static struct udp_flow *find_or_add(struct listener *listener, const struct udp_
 static void lead_inside(
 	struct listener *listener, const struct udp_key *key, size_t first, size_t end)
 {
-	struct batch *batch = listener->batch;
+	struct udp_batch *batch = listener->batch;
 	struct udp_flow *flow = find_or_add(listener, key);
 
 	if (!flow || flow->is_refused)
@@ -353,15 +286,16 @@ static void on_listener_ready(struct loop_io *io, uint32_t events)
 {
 	struct listener *listener = listener_of(io, io);
 	struct forward *forward = listener->forward;
-	struct udp_key keys[BATCH];
+	struct udp_key keys[UDP_BATCH];
 
 	(void)events;
 	if (!forward->has_listened && forward_find_target(forward))
 		forward_note_listening(forward);
-	for (int round = 0, count = BATCH; round < CLIENT_BATCHES && count == BATCH; round++) {
+	for (int round = 0, count = UDP_BATCH; round < CLIENT_BATCHES && count == UDP_BATCH;
+		round++) {
 		count = receive(listener, io->fd, true);
 		for (int i = 0; i < count; i++)
-			take_key(listener, (size_t)i, &keys[i]);
+			udp_batch_take_key(listener->batch, (size_t)i, &keys[i]);
 		for (int first = 0, end; first < count; first = end) {
 			for (end = first + 1; end < count; end++)
 				if (memcmp(&keys[first], &keys[end], sizeof(keys[first])) != 0)
@@ -371,63 +305,14 @@ static void on_listener_ready(struct loop_io *io, uint32_t events)
 	}
 }
 
-/* The control data of an answer: it comes from where the client had sent to. Returns its size. */
-static size_t write_pktinfo(const struct udp_key *key, union control *control)
-{
-	struct cmsghdr *header = &control->align;
-	struct in_pktinfo v4 = {0};
-	struct in6_pktinfo v6 = {.ipi6_addr = key->local, .ipi6_ifindex = key->ifindex};
-
-	memset(control, 0, sizeof(*control));
-	if (key->peer.sin6_family == AF_INET) {
-		memcpy(&v4.ipi_spec_dst, &key->local, sizeof(v4.ipi_spec_dst));
-		header->cmsg_level = IPPROTO_IP;
-		header->cmsg_type = IP_PKTINFO;
-		header->cmsg_len = CMSG_LEN(sizeof(v4));
-		memcpy(CMSG_DATA(header), &v4, sizeof(v4));
-		return sizeof(control->v4);
-	}
-	header->cmsg_level = IPPROTO_IPV6;
-	header->cmsg_type = IPV6_PKTINFO;
-	header->cmsg_len = CMSG_LEN(sizeof(v6));
-	memcpy(CMSG_DATA(header), &v6, sizeof(v6));
-	return sizeof(control->v6);
-}
-
-/* Answer the client of @flow with the first @count messages of the batch. */
-static void send_out(struct listener *listener, struct udp_flow *flow, size_t count)
-{
-	struct mmsghdr *messages = listener->batch->messages;
-	union control control;
-	size_t control_len = listener->is_wildcard ? write_pktinfo(&flow->key, &control) : 0;
-
-	for (size_t i = 0; i < count; i++) {
-		messages[i].msg_hdr.msg_name = &flow->key.peer;
-		messages[i].msg_hdr.msg_namelen = flow->key.peer.sin6_family == AF_INET
-							  ? sizeof(struct sockaddr_in)
-							  : sizeof(struct sockaddr_in6);
-		messages[i].msg_hdr.msg_control = control_len ? &control : NULL;
-		messages[i].msg_hdr.msg_controllen = control_len;
-	}
-	while (count > 0) {
-		int sent = sendmmsg(
-			listener->io.fd, messages, (unsigned)count, MSG_DONTWAIT | MSG_NOSIGNAL);
-		if (sent < 0 && errno == EAGAIN)
-			return;
-		if (sent < 0)
-			sent = 1; /* that one cannot be sent: the next one, perhaps */
-		messages += sent;
-		count -= (size_t)sent;
-	}
-}
-
 static void on_guest_ready(struct loop_io *io, uint32_t events)
 {
 	struct udp_flow *flow = (struct udp_flow *)((char *)io - offsetof(struct udp_flow, io));
 	struct listener *listener = flow->owner;
 
 	(void)events;
-	for (int round = 0, count = BATCH; round < GUEST_BATCHES && count == BATCH; round++) {
+	for (int round = 0, count = UDP_BATCH; round < GUEST_BATCHES && count == UDP_BATCH;
+		round++) {
 		count = receive(listener, io->fd, false);
 		if (count == -ECONNREFUSED)
 			move(listener, flow);
@@ -435,7 +320,7 @@ static void on_guest_ready(struct loop_io *io, uint32_t events)
 			return;
 		forward_note_listening(listener->forward);
 		udp_flows_use(listener->flows, flow, true, (size_t)count, now_of(listener));
-		send_out(listener, flow, (size_t)count);
+		udp_batch_answer(listener->batch, listener->io.fd, &flow->key, (size_t)count);
 	}
 }
 

@@ -275,7 +275,7 @@ static void starters_take_turns(void **state)
 		}
 		assert_int_equal(registry_list(place->dir_fd, listed, 2 * STARTERS), STARTERS);
 		for (int i = 0; i < STARTERS; i++) {
-			char expected[8];
+			char expected[16];
 
 			snprintf(expected, sizeof(expected), "s-%d", i + 1);
 			assert_string_equal(listed[i], expected);
