@@ -196,10 +196,8 @@ $(BUILD)/flags: FORCE
 		if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 # an archive with a member whose source is gone is made again
-ifneq ($(wildcard $(BUILD)/libnswrap.a),)
-ifneq ($(sort $(notdir $(LIB_OBJ))),$(sort $(shell $(AR) t $(BUILD)/libnswrap.a)))
-$(BUILD)/libnswrap.a: FORCE
-endif
+ifneq ($(filter-out $(notdir $(LIB_OBJ)),$(shell $(AR) t $(BUILD)/libnswrap.a 2>/dev/null)),)
+$(shell rm -f $(BUILD)/libnswrap.a)
 endif
 
 FORCE:
