@@ -20,7 +20,8 @@
  * UDP_SETTLED_S. When the table is full the fresh flow (if there is none: the settled one) that was
  * used longest ago makes room, so a flood of strangers cannot push out who is being served.
  *
- * Datagrams that cannot be delivered yet are held with their flow until their deadline.
+ * Datagrams that cannot be delivered yet are held with their flow until their deadline, or until
+ * the flow is idle for too long.
  */
 #define UDP_FLOWS_MAX      1024
 #define UDP_FRESH_S        60

@@ -448,6 +448,12 @@ static void follows_the_server(void **state)
 	exchange(bed, client, server);
 	close(server);
 	close(fresh);
+	/* elsewhere: a new flow loses nothing */
+	server = server_at("::1");
+	fresh = client_to("127.0.0.1");
+	exchange(bed, fresh, server);
+	close(server);
+	close(fresh);
 	close(client);
 	bed_close(bed);
 }
@@ -582,6 +588,22 @@ static void waits_for_sockets(void **state)
 	client = client_to("127.0.0.1");
 	assert_int_equal(send(client, "1", 1, 0), 1);
 	expect_nothing(bed, -1);
+	close(client);
+	bed_close(bed);
+	/* the forward is closed, its sockets come after that */
+	bed = bed_open("127.0.0.1", 0, true);
+	shut_door(bed, true);
+	client = client_to("127.0.0.1");
+	assert_int_equal(send(client, "1", 1, 0), 1);
+	expect_nothing(bed, -1);
+	forward_splice_udp.close(&bed->forward);
+	shut_door(bed, false);
+	struct err err;
+	int taken;
+	while ((taken = inside_take(bed->context.inside, DOOR_UDP4)) < 0)
+		assert_int_equal(loop_run_once(bed->loop, WAIT_MS), 0);
+	inside_put_back(bed->context.inside, DOOR_UDP4, taken);
+	assert_int_equal(forward_splice_udp.open(&bed->forward, &err), 0);
 	close(client);
 	bed_close(bed);
 }
