@@ -1,8 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cmd/port - show or change the forwards of a running sandbox */
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd/client.h"
 #include "cmd/cmd.h"
-const struct option_def port_options[] = {{0, 0, 0, 0, 0}};
+#include "forward/spec.h"
+#include "sandbox/control.h"
+#include "util/fd.h"
+#include "util/log.h"
+#include "util/parse.h"
+
+#define OPERANDS_MAX (FORWARD_MAX + 2)
+
+const struct option_def port_options[] = {
+	{0, "json", NULL, "print JSON: an array of forwards", client_set_true},
+	{0, NULL, NULL, NULL, NULL},
+};
+
+/* --- SPECs -------------------------------------------------------------------------------- */
+
+/* A relative path is meant from here, not from where the sandbox was started. */
+static char *make_absolute(const char *spec, struct err *err)
+{
+	char cwd[PATH_MAX], *text = NULL;
+
+	if (strncmp(spec, "unix:", 5) != 0 || spec[5] == '/' || spec[5] == '\0') {
+		text = strdup(spec);
+	} else if (!getcwd(cwd, sizeof(cwd))) {
+		err_sys(err, errno, "%s: cannot tell the current directory", spec);
+		return NULL;
+	} else if (asprintf(&text, "unix:%s/%s", cwd, spec + 5) < 0) {
+		text = NULL;
+	}
+	if (!text)
+		err_sys(err, ENOMEM, "cannot read %s", spec);
+	return text;
+}
+
+static int check_spec(const char *spec, struct err *err)
+{
+	struct forward_list list = {0};
+	int result = forward_list_parse(&list, spec, NULL, err);
+
+	forward_list_free(&list);
+	return result;
+}
+
+/* What stands in front of the guest port will do, too. */
+static int check_removal(const char *spec, struct err *err)
+{
+	struct forward_spec discard;
+
+	if (strncmp(spec, "unix:", 5) == 0 && spec[5] != '\0')
+		return 0;
+	if (forward_host_parse(spec, NULL, &discard, NULL) == 0)
+		return 0;
+	return check_spec(spec, err);
+}
+
+/* The request's list; NULL with @err filled if a spec is wrong. */
+static json_t *read_specs(char **specs, int count, bool is_removal, struct err *err)
+{
+	json_t *list = json_array();
+	char quoted[PARSE_QUOTE_BYTES];
+	struct err reason;
+
+	for (int i = 0; i < count; i++) {
+		/* as it was written first, so that errors speak of that */
+		int result = is_removal ? check_removal(specs[i], &reason)
+					: check_spec(specs[i], &reason);
+		char *text = result == 0 ? make_absolute(specs[i], &reason) : NULL;
+
+		if (text && !is_removal && check_spec(text, &reason) < 0)
+			result = -reason.code;
+		else if (text && json_array_append_new(list, json_string(text)) < 0)
+			result = err_set(&reason, EINVAL, "a path must be UTF-8 here");
+		free(text);
+		if (result == 0 && text)
+			continue;
+		err_set(err, EINVAL, "%s: %s", parse_shown(specs[i], quoted, sizeof(quoted)),
+			reason.text);
+		json_decref(list);
+		return NULL;
+	}
+	return list;
+}
+
+/* --- answers ------------------------------------------------------------------------------ */
+
+static const char *text_of(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? text : "?";
+}
+
+static void print_forwards(const json_t *forwards)
+{
+	char shown[FORWARD_TEXT_BYTES * 4];
+	size_t i;
+	json_t *forward;
+
+	json_array_foreach(forwards, i, forward)
+	{
+		const char *spec = text_of(forward, "spec");
+
+		log_escape(spec, strlen(spec), shown, sizeof(shown));
+		printf("%s (%s%s)\n", shown, text_of(forward, "driver"),
+			json_is_true(json_object_get(forward, "listening"))
+				? ""
+				: ", nobody has listened inside yet");
+	}
+}
+
+static int print_answer(const json_t *answer, bool is_json, struct err *err)
+{
+	const json_t *forwards = json_object_get(answer, "forwards");
+
+	if (is_json) {
+		json_dumpf(forwards, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII);
+		putchar('\n');
+	} else {
+		print_forwards(forwards);
+	}
+	return fflush(stdout) == 0 ? 0 : err_sys(err, errno, "cannot write to stdout");
+}
+
+/* --- the three of them -------------------------------------------------------------------- */
+
+static const struct port_action {
+	const char *name, *op;
+	bool has_specs;
+} actions[] = {
+	{"list", "status", false},
+	{"add", "port-add", true},
+	{"remove", "port-remove", true},
+};
+
+static const struct port_action *read_action(char **operands, int count, struct err *err)
+{
+	char quoted[PARSE_QUOTE_BYTES];
+
+	if (count == 0) {
+		err_set(err, EINVAL, "expected nswrap port list, add or remove");
+		return NULL;
+	}
+	for (size_t i = 0; i < sizeof(actions) / sizeof(actions[0]); i++) {
+		if (strcmp(operands[0], actions[i].name) != 0)
+			continue;
+		if (count == 1)
+			err_set(err, EINVAL,
+				"a SANDBOX is missing: expected nswrap port %s SANDBOX%s; nswrap "
+				"ps lists them",
+				actions[i].name, actions[i].has_specs ? " SPEC..." : "");
+		else if (actions[i].has_specs && count == 2)
+			err_set(err, EINVAL,
+				"a SPEC is missing: expected nswrap port %s %s SPEC..., such as "
+				"8080:80",
+				actions[i].name, operands[1]);
+		else if (!actions[i].has_specs && count > 2)
+			err_set(err, EINVAL, "%s: expected nothing behind the SANDBOX",
+				parse_shown(operands[2], quoted, sizeof(quoted)));
+		else
+			return &actions[i];
+		return NULL;
+	}
+	err_set(err, EINVAL, "%s: expected list, add or remove",
+		parse_quote(operands[0], quoted, sizeof(quoted)));
+	return NULL;
+}
+
+static int ask(const char *name, json_t *request, bool is_json, struct err *err)
+{
+	_cleanup_fd_ int sock = client_connect(name, err);
+	json_t *answer;
+
+	if (sock < 0) {
+		json_decref(request);
+		return sock;
+	}
+	int result = control_call(sock, request, &answer, NULL, 0, NULL, err);
+	if (result == 0 && json_object_get(answer, "forwards"))
+		result = print_answer(answer, is_json, err);
+	json_decref(answer);
+	return result;
+}
+
 int cmd_port(int argc, char **argv)
 {
-	(void)argc;
-	(void)argv;
-	return 125;
+	static char *operands[OPERANDS_MAX]; /* large for a stack */
+	bool is_json = false;
+	struct err err = {0};
+
+	int count =
+		client_operands(port_options, argc, argv, &is_json, operands, OPERANDS_MAX, &err);
+	if (count < 0)
+		return cmd_usage_error(&err);
+	const struct port_action *action = read_action(operands, count, &err);
+	if (!action)
+		return cmd_usage_error(&err);
+	json_t *request = json_pack("{s:s}", "op", action->op);
+	if (action->has_specs) {
+		json_t *specs = read_specs(
+			operands + 2, count - 2, strcmp(action->name, "remove") == 0, &err);
+		if (!specs) {
+			json_decref(request);
+			return cmd_usage_error(&err);
+		}
+		json_object_set_new(request, "specs", specs);
+	}
+	return ask(operands[1], request, is_json, &err) < 0 ? cmd_failed(&err) : 0;
 }

@@ -1,8 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cmd/stop - end sandboxes and wait until they are gone */
+#include <errno.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cmd/client.h"
 #include "cmd/cmd.h"
-const struct option_def stop_options[] = {{0, 0, 0, 0, 0}};
+#include "sandbox/control.h"
+#include "util/fd.h"
+#include "util/parse.h"
+
+#define SANDBOXES_MAX 256
+
+struct stop_request {
+	bool has_timeout;
+	uint64_t timeout_ms;
+};
+
+static int set_timeout(void *target, const char *value, struct err *err)
+{
+	struct stop_request *request = target;
+
+	request->has_timeout = true;
+	return parse_seconds(value, &request->timeout_ms, err);
+}
+
+const struct option_def stop_options[] = {
+	{'t', "stop-timeout", "SECONDS",
+		"SIGKILL so long after SIGTERM (what the sandbox was started with)", set_timeout},
+	{0, NULL, NULL, NULL, NULL},
+};
+
+/* Returns the connection, which ends with the sandbox, or -errno. */
+static int ask(const char *name, const struct stop_request *request, struct err *err)
+{
+	json_t *message = json_pack("{s:s}", "op", "stop"), *answer;
+	_cleanup_fd_ int sock = client_connect(name, err);
+
+	if (sock < 0) {
+		json_decref(message);
+		return sock;
+	}
+	if (request->has_timeout)
+		json_object_set_new(
+			message, "timeout_ms", json_integer((json_int_t)request->timeout_ms));
+	int result = control_call(sock, message, &answer, NULL, 0, NULL, err);
+	json_decref(answer);
+	/* it may have ended before it could answer: that is what is wanted */
+	return result < 0 && result != -EPIPE ? result : fd_take(&sock);
+}
+
+static void await_end(int sock)
+{
+	struct pollfd pollfd = {.fd = sock, .events = POLLIN};
+	char discard[256];
+
+	do
+		poll(&pollfd, 1, -1);
+	while (fd_recv(sock, discard, sizeof(discard), NULL, 0, NULL) > 0);
+}
+
 int cmd_stop(int argc, char **argv)
 {
-	(void)argc;
-	(void)argv;
-	return 125;
+	struct stop_request request = {0};
+	char *names[SANDBOXES_MAX];
+	int socks[SANDBOXES_MAX], status = 0;
+	struct err err = {0};
+
+	int count = client_operands(stop_options, argc, argv, &request, names, SANDBOXES_MAX, &err);
+	if (count < 0)
+		return cmd_usage_error(&err);
+	if (count == 0) {
+		err_set(&err, EINVAL,
+			"a SANDBOX is missing: expected nswrap stop SANDBOX; nswrap ps lists them");
+		return cmd_usage_error(&err);
+	}
+	/* all of them end at the same time */
+	for (int i = 0; i < count; i++) {
+		socks[i] = ask(names[i], &request, &err);
+		if (socks[i] < 0)
+			status = cmd_failed(&err);
+	}
+	for (int i = 0; i < count; i++) {
+		if (socks[i] >= 0)
+			await_end(socks[i]);
+		fd_close(&socks[i]);
+	}
+	return status;
 }

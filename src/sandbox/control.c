@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "util/fd.h"
+#include "util/log.h"
 
 #define TIMEOUT_MS_MAX 1000000000LL
 
@@ -128,17 +129,32 @@ void control_request_free(struct control_request *request)
 	request->specs = NULL;
 }
 
+json_t *control_text(const char *text)
+{
+	json_t *value = json_string(text);
+	size_t len = strlen(text), cap_bytes = len * 4 + 1;
+
+	if (value)
+		return value;
+	char *escaped = malloc(cap_bytes);
+	if (!escaped)
+		return NULL;
+	value = json_string(log_escape(text, len, escaped, cap_bytes));
+	free(escaped);
+	return value;
+}
+
 json_t *control_forward_json(
 	const struct forward_spec *spec, enum forward_driver_choice driver, bool has_listened)
 {
 	char text[FORWARD_TEXT_BYTES], host[INET6_ADDRSTRLEN];
-	json_t *forward = json_pack("{s:s, s:i, s:s, s:s, s:b}", "spec",
-		forward_spec_format(spec, text, sizeof(text)), "guest_port", spec->guest_port,
-		"proto", spec->proto == FORWARD_TCP ? "tcp" : "udp", "driver",
+	json_t *forward = json_pack("{s:o, s:i, s:s, s:s, s:b}", "spec",
+		control_text(forward_spec_format(spec, text, sizeof(text))), "guest_port",
+		spec->guest_port, "proto", spec->proto == FORWARD_TCP ? "tcp" : "udp", "driver",
 		forward_driver_name(driver), "listening", has_listened);
 
 	if (spec->host.family == AF_UNIX) {
-		json_object_set_new(forward, "path", json_string(spec->host.path));
+		json_object_set_new(forward, "path", control_text(spec->host.path));
 		return forward;
 	}
 	inet_ntop(spec->host.family, &spec->host.v4, host, sizeof(host));
@@ -154,13 +170,14 @@ int control_send(int sock, json_t *message, const int *fds, size_t nfds)
 	json_decref(message);
 	if (!text)
 		return -ENOMEM;
-	ssize_t sent = fd_send(sock, text, strlen(text), fds, nfds);
+	size_t len = strlen(text);
+	ssize_t sent = len > CONTROL_MESSAGE_MAX ? -EMSGSIZE : fd_send(sock, text, len, fds, nfds);
 	free(text);
 	return sent < 0 ? (int)sent : 0;
 }
 
-static int read_answer(
-	int sock, json_t **answer, int *fds, size_t max_fds, size_t *nfds, struct err *err)
+static int read_answer(int sock, int timeout_ms, json_t **answer, int *fds, size_t max_fds,
+	size_t *nfds, struct err *err)
 {
 	struct pollfd pollfd = {.fd = sock, .events = POLLIN};
 	char *text = malloc(CONTROL_MESSAGE_MAX);
@@ -168,11 +185,11 @@ static int read_answer(
 	if (!text)
 		return err_sys(err, ENOMEM, "cannot read the answer");
 	ssize_t got = -ETIMEDOUT;
-	if (poll(&pollfd, 1, CONTROL_TIMEOUT_MS) == 1)
+	if (poll(&pollfd, 1, timeout_ms) == 1)
 		got = fd_recv(sock, text, CONTROL_MESSAGE_MAX, fds, max_fds, nfds);
 	*answer = got > 0 ? json_loadb(text, (size_t)got, 0, NULL) : NULL;
 	free(text);
-	if (got == 0)
+	if (got == 0 || got == -ECONNRESET)
 		return err_set(err, EPIPE, "the sandbox has ended");
 	if (got < 0)
 		return err_sys(err, (int)-got, "the sandbox does not answer");
@@ -181,26 +198,37 @@ static int read_answer(
 	return 0;
 }
 
-int control_call(int sock, json_t *request, json_t **answer, int *fds, size_t max_fds, size_t *nfds,
-	struct err *err)
+int control_receive(int sock, int timeout_ms, json_t **answer, int *fds, size_t max_fds,
+	size_t *nfds, struct err *err)
 {
 	size_t count = 0;
-	int result = control_send(sock, request, NULL, 0);
 
-	if (result < 0)
-		return err_sys(err, -result, "cannot ask the sandbox");
-	result = read_answer(sock, answer, fds, max_fds, &count, err);
-	if (result < 0)
-		return result;
+	*answer = NULL;
+	int result = read_answer(sock, timeout_ms, answer, fds, max_fds, &count, err);
+
 	if (nfds)
 		*nfds = count;
-	if (json_is_true(json_object_get(*answer, "ok")))
+	if (result == 0 && json_is_true(json_object_get(*answer, "ok")))
 		return 0;
-	const char *reason = json_string_value(json_object_get(*answer, "error"));
-	err_set(err, EREMOTEIO, "%s", reason ? reason : "the sandbox refuses");
+	if (result == 0) {
+		const char *reason = json_string_value(json_object_get(*answer, "error"));
+
+		result = err_set(err, EREMOTEIO, "%s", reason ? reason : "the sandbox refuses");
+	}
 	for (size_t i = 0; i < count; i++)
 		fd_close(&fds[i]);
 	json_decref(*answer);
 	*answer = NULL;
-	return -EREMOTEIO;
+	return result;
+}
+
+int control_call(int sock, json_t *request, json_t **answer, int *fds, size_t max_fds, size_t *nfds,
+	struct err *err)
+{
+	int result = control_send(sock, request, NULL, 0);
+
+	/* EPIPE: it may have said why before it closed */
+	if (result < 0 && result != -EPIPE)
+		return err_sys(err, -result, "cannot ask the sandbox");
+	return control_receive(sock, CONTROL_TIMEOUT_MS, answer, fds, max_fds, nfds, err);
 }

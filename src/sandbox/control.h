@@ -24,10 +24,17 @@
  * | "stop"        | timeout_ms: INT or none |                                                     |
  * | "enter"       |                         | root, pid_ns, env; descriptors of the namespaces    |
  *
+ * "status" cuts a command of more than CONTROL_COMMAND_MAX bytes. Where texts are not UTF-8 they
+ * come escaped (control_text). The specs of "port-remove" may be just what stands in front of the
+ * guest port, if that names one forward. The descriptors of "enter" are the user, network, mount
+ * and PID namespace, in that order; the connection stays open as long as the client is inside, and
+ * its end is the end of the sandbox.
+ *
  * A forward is {"spec", "host", "host_port" or "path", "guest_port", "proto", "driver",
  * "listening"}.
  */
 #define CONTROL_MESSAGE_MAX 262144
+#define CONTROL_COMMAND_MAX 16384
 
 enum control_op {
 	CONTROL_STATUS,
@@ -57,14 +64,24 @@ void control_request_free(struct control_request *request);
 json_t *control_forward_json(
 	const struct forward_spec *spec, enum forward_driver_choice driver, bool has_listened);
 
-/* Send @message (taken over) with @nfds descriptors. Returns 0 or -errno. */
+/* @text, or if it is not UTF-8, which JSON must be, @text with such bytes written as \xNN. */
+json_t *control_text(const char *text);
+
+/*
+ * Send @message (taken over; NULL is -ENOMEM) with @nfds descriptors. Returns 0 or -errno:
+ * -EMSGSIZE when it is longer than CONTROL_MESSAGE_MAX.
+ */
 int control_send(int sock, json_t *message, const int *fds, size_t nfds);
 
 /*
- * The client's side: send @request (taken over), wait for the answer, at most CONTROL_TIMEOUT_MS.
- * Returns 0 with the answer in *@answer (the caller's) and descriptors in @fds, or -errno with @err
- * filled, which is what the sandbox said when it refused.
+ * The client's side: wait for the answer to what was sent, at most @timeout_ms. Returns 0 with the
+ * answer in *@answer (the caller's) and descriptors in @fds, or -errno with @err filled: -EREMOTEIO
+ * with what the sandbox said when it refused, -ETIMEDOUT, -EPIPE when it has ended.
  */
+int control_receive(int sock, int timeout_ms, json_t **answer, int *fds, size_t max_fds,
+	size_t *nfds, struct err *err);
+
+/* Send @request (taken over) and receive its answer, waiting at most CONTROL_TIMEOUT_MS. */
 #define CONTROL_TIMEOUT_MS 10000
 int control_call(int sock, json_t *request, json_t **answer, int *fds, size_t max_fds, size_t *nfds,
 	struct err *err);

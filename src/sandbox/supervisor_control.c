@@ -9,7 +9,7 @@
 
 #include "sandbox/supervisor_parts.h"
 #include "util/fd.h"
-#include "util/log.h"
+#include "util/parse.h"
 
 #define CLIENTS_MAX 128
 
@@ -25,15 +25,28 @@ static void client_free(struct control_client *client)
 	free(client);
 }
 
-static json_t *status_json(const struct supervisor *supervisor)
+/* The arguments; of more than CONTROL_COMMAND_MAX bytes only the beginning. */
+static json_t *command_json(char *const *argv)
 {
 	json_t *command = json_array();
+	size_t left = CONTROL_COMMAND_MAX;
 
-	for (char **arg = supervisor->argv; *arg; arg++)
-		json_array_append_new(command, json_string(*arg));
+	for (; *argv && left > 0; argv++) {
+		size_t len = strlen(*argv) + 1;
+		char *cut = len > left ? strndup(*argv, left) : NULL;
+
+		json_array_append_new(command, control_text(cut ? cut : *argv));
+		free(cut);
+		left -= len > left ? left : len;
+	}
+	return command;
+}
+
+static json_t *status_json(const struct supervisor *supervisor)
+{
 	return json_pack("{s:b, s:s, s:i, s:o, s:I, s:I, s:o}", "ok", 1, "name",
-		supervisor->entry.name, "pid", supervisor->command, "command", command, "started",
-		(json_int_t)supervisor->started, "age",
+		supervisor->entry.name, "pid", supervisor->command, "command",
+		command_json(supervisor->argv), "started", (json_int_t)supervisor->started, "age",
 		(json_int_t)(time(NULL) - supervisor->started), "forwards",
 		forwards_json(supervisor, 0));
 }
@@ -58,6 +71,62 @@ static int answer_enter(struct supervisor *supervisor, int sock)
 	return control_send(sock, answer, supervisor->init_fds, INIT_FD_PID + 1);
 }
 
+/* Does @forward listen at @outside, "8080", "127.0.0.1:8080", "[::1]:8080" or "unix:PATH"? */
+static bool listens_at(const struct supervised_forward *forward, const char *outside)
+{
+	const struct forward_spec *spec = &forward->spec;
+	unsigned long port;
+	struct forward_spec asked;
+
+	if (spec->host.family == AF_UNIX)
+		return strncmp(outside, "unix:", 5) == 0 &&
+		       strcmp(outside + 5, spec->host.path) == 0;
+	if (parse_uint(outside, UINT16_MAX, &port) == 0)
+		return spec->host_port == port; /* at any address */
+	return forward_host_parse(outside, NULL, &asked, NULL) == 0 &&
+	       asked.host_port == spec->host_port && forward_addr_equal(&asked.host, &spec->host);
+}
+
+/* Put the whole rule in the place of a text that is just what stands in front of its guest port. */
+static int complete_spec(const struct supervisor *supervisor, char **text, struct err *err)
+{
+	const struct supervised_forward *found = NULL;
+	struct forward_list list = {0};
+	char full[FORWARD_TEXT_BYTES];
+
+	if (forward_list_parse(&list, *text, &supervisor->config->bind, NULL) == 0) {
+		forward_list_free(&list);
+		return 0;
+	}
+	for (size_t i = 0; i < supervisor->forwards.count; i++) {
+		const struct supervised_forward *forward = &supervisor->forwards.items[i];
+
+		if (!listens_at(forward, *text))
+			continue;
+		if (found)
+			return err_set(err, EINVAL,
+				"%s: several forwards listen there: expected ADDR:HOST:GUEST/PROTO",
+				*text);
+		found = forward;
+	}
+	if (!found)
+		return err_set(err, ENOENT, "there is no forward %s", *text);
+	char *copy = strdup(forward_spec_format(&found->spec, full, sizeof(full)));
+	if (!copy)
+		return err_sys(err, ENOMEM, "cannot read the rules");
+	free(*text);
+	*text = copy;
+	return 0;
+}
+
+static int remove_ports(struct supervisor *supervisor, char **specs, struct err *err)
+{
+	for (char **spec = specs; *spec; spec++)
+		if (complete_spec(supervisor, spec, err) < 0)
+			return -err->code;
+	return forwards_remove(supervisor, specs, err);
+}
+
 static json_t *perform(
 	struct supervisor *supervisor, const struct control_request *request, struct err *err)
 {
@@ -72,7 +141,7 @@ static json_t *perform(
 		return json_pack(
 			"{s:b, s:o}", "ok", 1, "forwards", forwards_json(supervisor, before));
 	case CONTROL_PORT_REMOVE:
-		if (forwards_remove(supervisor, request->specs, err) < 0)
+		if (remove_ports(supervisor, request->specs, err) < 0)
 			return NULL;
 		break;
 	case CONTROL_STOP:
@@ -85,6 +154,11 @@ static json_t *perform(
 		break;
 	}
 	return json_pack("{s:b}", "ok", 1);
+}
+
+static json_t *refusal(const char *reason)
+{
+	return json_pack("{s:b, s:o}", "ok", 0, "error", control_text(reason));
 }
 
 static int answer(struct supervisor *supervisor, int sock, const char *text, size_t len)
@@ -104,8 +178,11 @@ static int answer(struct supervisor *supervisor, int sock, const char *text, siz
 		control_request_free(&request);
 	}
 	if (!reply)
-		reply = json_pack("{s:b, s:s%}", "ok", 0, "error", err.text, strlen(err.text));
-	return control_send(sock, reply, NULL, 0);
+		reply = refusal(err.text);
+	result = control_send(sock, reply, NULL, 0);
+	if (result == -EMSGSIZE)
+		result = control_send(sock, refusal("the answer is too long"), NULL, 0);
+	return result;
 }
 
 static void on_client(struct loop_io *io, uint32_t events)
@@ -166,7 +243,9 @@ int control_open(struct supervisor *supervisor, struct err *err)
 
 void control_close(struct supervisor *supervisor)
 {
+	loop_io_del(supervisor->loop, &supervisor->control_io);
+	/* a client sees the end as EOF: by then the name is free */
+	registry_release(&supervisor->entry);
 	while (supervisor->clients)
 		client_free(supervisor->clients);
-	loop_io_del(supervisor->loop, &supervisor->control_io);
 }

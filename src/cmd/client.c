@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cmd/client - what the subcommands that ask a running sandbox have in common */
+#include "cmd/client.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "sandbox/registry.h"
+#include "util/fd.h"
+#include "util/parse.h"
+
+int client_operands(const struct option_def *table, int argc, char **argv, void *target,
+	char **operands, size_t max, struct err *err)
+{
+	char quoted[PARSE_QUOTE_BYTES];
+	size_t count = 0;
+	bool all_operands = false;
+
+	for (int at = 0; at < argc;) {
+		/* the word before the slice stands in the place of argv[0] */
+		int next =
+			all_operands ? 1 : option_parse(table, argc - at, argv + at, target, err);
+
+		if (next < 0)
+			return -EINVAL;
+		all_operands = all_operands || (next > 1 && strcmp(argv[at + next - 1], "--") == 0);
+		at += next;
+		if (at >= argc)
+			break;
+		if (count == max)
+			return err_set(err, EINVAL, "%s: expected nothing here",
+				parse_quote(argv[at], quoted, sizeof(quoted)));
+		operands[count++] = argv[at];
+	}
+	return (int)count;
+}
+
+int client_connect(const char *name, struct err *err)
+{
+	char path[PATH_MAX];
+	_cleanup_fd_ int dir_fd = registry_open(path, sizeof(path), err);
+
+	return dir_fd < 0 ? dir_fd : registry_connect(dir_fd, name, err);
+}
+
+int client_set_true(void *target, const char *value, struct err *err)
+{
+	(void)value, (void)err;
+	*(bool *)target = true;
+	return 0;
+}

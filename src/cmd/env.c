@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cmd/env - the environment of a command: the caller's, with changes */
+#include "cmd/env.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "util/parse.h"
+
+static int append(struct env_changes *changes, const char *text, struct err *err)
+{
+	if (changes->count == ENV_CHANGES_MAX)
+		return err_set(
+			err, EINVAL, "given too often: expected at most %d times", ENV_CHANGES_MAX);
+	changes->items[changes->count++] = text;
+	return 0;
+}
+
+int env_changes_set(struct env_changes *changes, const char *text, struct err *err)
+{
+	char quoted[PARSE_QUOTE_BYTES];
+
+	if (text[0] == '=' || text[0] == '\0')
+		return err_set(err, EINVAL, "%s names no variable: expected NAME or NAME=VALUE",
+			parse_quote(text, quoted, sizeof(quoted)));
+	return strchr(text, '=') ? append(changes, text, err) : 0;
+}
+
+int env_changes_unset(struct env_changes *changes, const char *text, struct err *err)
+{
+	char quoted[PARSE_QUOTE_BYTES];
+
+	if (text[0] == '\0' || strchr(text, '='))
+		return err_set(err, EINVAL, "%s is no name of a variable: expected NAME",
+			parse_quote(text, quoted, sizeof(quoted)));
+	return append(changes, text, err);
+}
+
+static bool has_name(const char *variable, const char *name, size_t len)
+{
+	return strncmp(variable, name, len) == 0 && variable[len] == '=';
+}
+
+static bool is_own(const char *variable)
+{
+	return strncmp(variable, "NSWRAP_", 7) == 0 || has_name(variable, "NOTIFY_SOCKET", 13);
+}
+
+/* Take the variable of @change away, then put it at the end if it has a value. */
+static void apply(char **env, const char *change)
+{
+	size_t len = strcspn(change, "="), kept = 0;
+
+	for (char **item = env; *item; item++)
+		if (!has_name(*item, change, len))
+			env[kept++] = *item;
+	if (change[len] == '=')
+		env[kept++] = (char *)change;
+	env[kept] = NULL;
+}
+
+static size_t count_texts(char *const *texts)
+{
+	size_t count = 0;
+
+	while (texts && texts[count])
+		count++;
+	return count;
+}
+
+char **env_make(const struct env_changes *changes, char *const *more)
+{
+	size_t used = 0, nmore = count_texts(more);
+	char **env = calloc(count_texts(environ) + nmore + changes->count + 1, sizeof(*env));
+
+	if (!env)
+		return NULL;
+	for (char **item = environ; *item; item++)
+		if (!is_own(*item))
+			env[used++] = *item;
+	for (size_t i = 0; i < nmore; i++)
+		apply(env, more[i]);
+	for (size_t i = 0; i < changes->count; i++)
+		apply(env, changes->items[i]);
+	return env;
+}

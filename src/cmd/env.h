@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cmd/env - the environment of a command: the caller's, with changes */
+#ifndef NSWRAP_CMD_ENV_H
+#define NSWRAP_CMD_ENV_H
+
+#include <stddef.h>
+
+#include "util/err.h"
+
+#define ENV_CHANGES_MAX 1024
+
+/* Starts as all zero. The texts stay the caller's. */
+struct env_changes {
+	const char *items[ENV_CHANGES_MAX]; /* "NAME=VALUE" sets, "NAME" unsets */
+	size_t count;
+};
+
+/* Read "NAME=VALUE", or "NAME" for the caller's value, which is there anyway. 0 or -EINVAL. */
+int env_changes_set(struct env_changes *changes, const char *text, struct err *err);
+
+/* Read "NAME": a variable to be taken away. 0 or -EINVAL. */
+int env_changes_unset(struct env_changes *changes, const char *text, struct err *err);
+
+/*
+ * The caller's environment without what is nswrap's own (NSWRAP_*, NOTIFY_SOCKET), then @more (NULL
+ * or NULL-terminated), then the changes in order; each name once. Free the list, not its texts,
+ * which belong to environ, @more and @changes. NULL: no memory.
+ */
+char **env_make(const struct env_changes *changes, char *const *more);
+
+#endif
