@@ -1,0 +1,542 @@
+# SPDX-License-Identifier: Apache-2.0
+"""bench - nswrap side by side with plain loopback and its peers, all in one run
+
+Every candidate gives a shell in a network of its own (plain loopback: in the host's), told what to do
+through its stdin. The candidates take turns and all is repeated; the median counts. Nothing but
+loopback is contacted.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+from svg import bar_chart
+
+NSWRAP = os.environ.get("NSWRAP", "./nswrap")
+BIN = os.environ.get("BENCH_BIN", "build/tests/bench")
+START_RUNS, READY_RUNS = 50, 11
+PATIENCE_S = 15
+
+
+class Failed(Exception):
+    """A candidate that does not work here; the others go on."""
+
+
+def wait_for(condition, what):
+    end = time.monotonic() + PATIENCE_S
+    while not (value := condition()):
+        if time.monotonic() > end:
+            raise Failed(f"waited in vain for {what}")
+        time.sleep(0.0005)
+    return value
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def accepts(port, greeting=b""):
+    """Somebody accepts on port and, given a greeting, sends it back."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as s:
+            s.sendall(greeting)
+            return not greeting or s.recv(len(greeting)) == greeting
+    except OSError:
+        return False
+
+
+# --- the candidates ----------------------------------------------------------------------------
+
+
+class Candidate:
+    """One way to give a shell a network. forwards: pairs of host port and guest port."""
+
+    name = ""
+    needs = None  # a program
+    is_ours = False
+    outbound = "10.0.2.2"  # where the host's 127.0.0.1 is seen from inside
+    listen = "0.0.0.0"  # what a server inside binds
+
+    def command(self, forwards, guest):
+        """The command line that runs guest (a command line) inside."""
+        raise NotImplementedError
+
+    def after_start(self, popen, forwards, directory):
+        """Anything more to start. Returns other processes of the tool."""
+        return []
+
+    def guest_port(self, host_port, n):
+        return 5201 + n
+
+    start_command = None  # for the measurement of `true`, when not command() without forwards
+
+
+class Loopback(Candidate):
+    name = "loopback"
+    outbound = listen = "127.0.0.1"
+
+    def command(self, forwards, guest):
+        return guest
+
+    def guest_port(self, host_port, n):
+        return host_port
+
+
+class Slirp4netns(Candidate):
+    name = needs = "slirp4netns"
+
+    def command(self, forwards, guest):
+        return ["unshare", "-U", "-r", "-n", *guest]
+
+    def after_start(self, popen, forwards, directory):
+        api = os.path.join(directory, f"api-{popen.pid}")
+        own = os.readlink("/proc/self/ns/net")
+        wait_for(lambda: os.readlink(f"/proc/{popen.pid}/ns/net") != own, "the namespace")
+        ready, ready_write = os.pipe()
+        slirp = subprocess.Popen(
+            ["slirp4netns", "--configure", "--mtu=65520", f"--ready-fd={ready_write}",
+             f"--api-socket={api}", str(popen.pid), "tap0"],
+            pass_fds=[ready_write], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        os.close(ready_write)
+        with open(ready, "rb") as pipe:
+            if not pipe.read(1):
+                raise Failed("slirp4netns did not become ready")
+        for host_port, guest_port in forwards:
+            with socket.socket(socket.AF_UNIX) as s:
+                s.connect(api)
+                s.sendall(json.dumps({"execute": "add_hostfwd", "arguments": {
+                    "proto": "tcp", "host_addr": "127.0.0.1", "host_port": host_port,
+                    "guest_port": guest_port}}).encode())
+                s.shutdown(socket.SHUT_WR)
+                answer = json.loads(s.makefile().read())
+                if "error" in answer:
+                    raise Failed(str(answer))
+        return [slirp]
+
+
+class Pasta(Candidate):
+    name = needs = "pasta"
+
+    def __init__(self):
+        # pasta leads the gateway's address to the host's loopback
+        route = subprocess.run(["ip", "-4", "route", "show", "default"], capture_output=True, text=True)
+        gateway = re.search(r"default via (\S+)", route.stdout)
+        self.outbound = gateway.group(1) if gateway else None
+
+    def command(self, forwards, guest):
+        rules = [a for h, g in forwards for a in ("-t", f"127.0.0.1/{h}:{g}")] or ["-t", "none"]
+        runas = ["--runas", "0"] if os.getuid() == 0 else []
+        return ["pasta", *runas, "--config-net", *rules, "-T", "none", "-u", "none", "-U", "none",
+                "-f", "-q", "--", *guest]
+
+
+class Rootlesskit(Candidate):
+    name = needs = "rootlesskit"
+
+    def command(self, forwards, guest):
+        rules = [a for h, g in forwards for a in ("-p", f"127.0.0.1:{h}:{g}/tcp")]
+        driver = ["--port-driver=builtin"] if forwards else []
+        return ["rootlesskit", "--net=slirp4netns", "--mtu=65520", *driver, *rules, *guest]
+
+
+class Bubblewrap(Candidate):
+    name, needs = "bwrap", "bwrap"
+
+    def command(self, forwards, guest):
+        return ["bwrap", "--dev-bind", "/", "/", "--unshare-user", "--unshare-net", *guest]
+
+
+class Unshare(Candidate):
+    name, needs = "unshare -Urn", "unshare"
+
+    def command(self, forwards, guest):
+        return ["unshare", "-U", "-r", "-n", *guest]
+
+
+class Nswrap(Candidate):
+    is_ours = True
+    needs = NSWRAP
+
+    def __init__(self, driver):
+        self.driver = driver
+        self.name = f"nswrap {driver}"
+
+    def command(self, forwards, guest):
+        rules = [a for h, g in forwards for a in ("-p", str(h), "-P", str(g))]
+        return [NSWRAP, "-q", "--host-loopback", "--port-driver", self.driver, *rules, "--", *guest]
+
+
+def network_candidates():
+    return [Loopback(), Slirp4netns(), Pasta(), Rootlesskit(), Nswrap("splice"), Nswrap("slirp")]
+
+
+def start_candidates():
+    return [Loopback(), Unshare(), Bubblewrap(), Pasta(), Rootlesskit(), Nswrap("splice")]
+
+
+# --- one of them at work ---------------------------------------------------------------------------
+
+
+def descendants(pid):
+    parents = {}
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            stat = pathlib.Path(f"/proc/{entry}/stat").read_text()
+            parents.setdefault(int(stat.rsplit(")", 1)[1].split()[1]), []).append(int(entry))
+    found = [pid]
+    for parent in found:
+        found += parents.get(parent, [])
+    return found
+
+
+class Shell:
+    """A candidate's shell with forwards to n ports inside."""
+
+    def __init__(self, candidate, n, directory):
+        self.candidate = candidate
+        self.directory = directory
+        host_ports = [free_port() for _ in range(n)]
+        self.forwards = [(h, candidate.guest_port(h, i)) for i, h in enumerate(host_ports)]
+        # job control, so that everything the shell started can be ended by its number
+        self.popen = subprocess.Popen(
+            candidate.command(self.forwards, ["sh"]), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, cwd=directory)
+        self.others = []
+
+    def __enter__(self):
+        try:
+            if self.do("echo up") != "up":
+                raise Failed("the shell did not start")
+            self.others = self.candidate.after_start(self.popen, self.forwards, self.directory)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def do(self, line):
+        """Run a line inside and return what it prints, up to the end of its first line."""
+        try:
+            self.popen.stdin.write(line.encode() + b"\n")
+            self.popen.stdin.flush()
+        except BrokenPipeError:
+            raise Failed("the shell ended") from None
+        return self.popen.stdout.readline().decode().strip()
+
+    def spawn(self, *command):
+        """Start a server inside."""
+        words = " ".join(map(str, command))
+        self.do(f"{words} >/dev/null 2>&1 </dev/null & jobs_of_mine=\"$jobs_of_mine $!\"; echo")
+
+    def private_kib(self):
+        """Private memory of the tool's processes: all but the shell inside."""
+        tool = [p for root in (self.popen, *self.others) for p in descendants(root.pid)]
+        guest = int(self.do("readlink /proc/self/ns/pid >/dev/null; echo $$"))
+        total = 0
+        for pid in set(tool) - set(descendants(guest)):
+            try:
+                text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+            except PermissionError:
+                # its memory is closed to us: what is resident and no file is an upper bound
+                status = pathlib.Path(f"/proc/{pid}/status").read_text()
+                total += int(re.search(r"RssAnon:\s+(\d+)", status).group(1))
+                continue
+            total += sum(map(int, re.findall(r"^Private_(?:Clean|Dirty):\s+(\d+)", text, re.M)))
+        return total
+
+    def __exit__(self, *_):
+        with contextlib.suppress(OSError):
+            self.popen.stdin.write(b"kill $jobs_of_mine; exit\n")
+            self.popen.stdin.close()
+        for popen in (self.popen, *self.others):
+            try:
+                popen.wait(0.5 if popen in self.others else 5)
+            except subprocess.TimeoutExpired:
+                popen.terminate()
+                try:
+                    popen.wait(5)
+                except subprocess.TimeoutExpired:
+                    popen.kill()
+                    popen.wait()
+        self.popen.stdout.close()
+
+
+# --- the measurements ------------------------------------------------------------------------------
+
+
+def iperf_gbits(text):
+    end = json.loads(text)
+    if "error" in end:
+        raise Failed(end["error"])
+    return end["end"]["sum_received"]["bits_per_second"] / 1e9
+
+
+def iperf_client(host, port, seconds, flows, reverse):
+    line = ["iperf3", "-J", "-c", host, "-p", str(port), "-t", str(seconds), "-P", str(flows)]
+    return line + (["-R"] if reverse else [])
+
+
+def output_of(command, limit_s):
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=limit_s).stdout
+    except subprocess.TimeoutExpired:
+        raise Failed(f"{command[0]} hangs") from None
+
+
+def measure_forward(shell, seconds, port):
+    """Throughput through a forward, to the inside and back."""
+    for flows in (1, 8):
+        for name, reverse in (("in", False), ("out", True)):
+            text = output_of(iperf_client("127.0.0.1", port, seconds, flows, reverse), seconds + 20)
+            yield f"forward {name} {flows}", iperf_gbits(text)
+
+
+def measure_outbound(shell, seconds):
+    """Throughput of a client inside and a server on the host's loopback."""
+    if shell.candidate.outbound is None:
+        return
+    port = free_port()
+    server = subprocess.Popen(["iperf3", "-s", "-B", "127.0.0.1", "-p", str(port)],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: accepts(port), "iperf3")
+        for name, reverse in (("up", False), ("down", True)):
+            client = iperf_client(shell.candidate.outbound, port, seconds, 1, reverse)
+            path = os.path.join(shell.directory, "outbound")
+            shell.do(f"timeout {seconds + 20} {' '.join(client)} >{path} </dev/null; echo")
+            yield f"outbound {name}", iperf_gbits(pathlib.Path(path).read_text())
+    finally:
+        server.kill()
+        server.wait()
+
+
+def measure_requests(seconds, port):
+    wrk = output_of(["wrk", "-t1", "-c8", f"-d{seconds}s", "-H", "Connection: close",
+                     f"http://127.0.0.1:{port}/"], seconds + 20)
+    found = re.search(r"Requests/sec:\s+([\d.]+)", wrk)
+    if not found:
+        raise Failed("wrk: no connection")
+    yield "connections", float(found.group(1))
+    trips = output_of([f"{BIN}/pingpong", "127.0.0.1", str(port), str(seconds)], seconds + 20)
+    if not trips:
+        raise Failed("pingpong: no connection")
+    yield "round trips", float(trips)
+
+
+def measure_network(candidate, seconds, directory):
+    """All that one running candidate can tell, as pairs of metric and value."""
+    with Shell(candidate, 2, directory) as shell:
+        (iperf_host, iperf_guest), (host, guest) = shell.forwards
+        yield "memory", shell.private_kib() / 1024
+        shell.spawn("iperf3", "-s", "-B", candidate.listen, "-p", iperf_guest)
+        shell.spawn(f"{BIN}/server", candidate.listen, guest)
+        wait_for(lambda: accepts(host, b"x"), "the server through the forward")
+        time_of_server = wait_for(lambda: iperf_is_up(iperf_host), "iperf3 through the forward")
+        assert time_of_server
+        yield from measure_forward(shell, seconds, iperf_host)
+        yield from measure_outbound(shell, seconds)
+        yield from measure_requests(seconds, host)
+
+
+def iperf_is_up(port):
+    """A probe that iperf3 takes for a test that ended at once."""
+    result = subprocess.run(["iperf3", "-c", "127.0.0.1", "-p", str(port), "-n", "1K"],
+                            capture_output=True, timeout=PATIENCE_S)
+    return result.returncode == 0
+
+
+def measure_start(candidate):
+    """Milliseconds from the start of `true` to its end."""
+    command = candidate.command([], ["true"])
+    before = time.perf_counter()
+    result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                            stderr=subprocess.PIPE)
+    took_ms = (time.perf_counter() - before) * 1e3
+    if result.returncode:
+        raise Failed(result.stderr.decode().strip()[-200:] or f"exit status {result.returncode}")
+    return took_ms
+
+
+def measure_ready(candidate, directory):
+    """Milliseconds from the guest's listen() until a client on the host has had an answer, and the
+    same from the start of the candidate."""
+    port = free_port()
+    guest_port = candidate.guest_port(port, 0)
+    path = pathlib.Path(directory, "listening")
+    path.write_text("")
+    guest = ["sh", "-c", f"exec {BIN}/server {candidate.listen} {guest_port} >{path}"]
+    started = time.monotonic()
+    popen = subprocess.Popen(candidate.command([(port, guest_port)], guest),
+                             stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: accepts(port, b"x"), "an answer through the forward")
+        answered = time.monotonic()
+        listened = float(wait_for(path.read_text, "the server"))
+    finally:
+        inside = descendants(popen.pid)
+        popen.send_signal(signal.SIGTERM)
+        try:
+            popen.wait(1)
+        except subprocess.TimeoutExpired:
+            # some pass no signal on: end what runs inside, last born first
+            for pid in reversed(inside):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            popen.wait(5)
+    return (answered - listened) * 1e3, (answered - started) * 1e3
+
+
+# --- the run and its report ------------------------------------------------------------------------
+
+METRICS = {  # key: (title, unit, higher is better)
+    "forward in 1": ("forward, host to guest, 1 flow", "Gbit/s", True),
+    "forward in 8": ("forward, host to guest, 8 flows", "Gbit/s", True),
+    "forward out 1": ("forward, guest to host, 1 flow", "Gbit/s", True),
+    "forward out 8": ("forward, guest to host, 8 flows", "Gbit/s", True),
+    "outbound up": ("outbound, guest sends", "Gbit/s", True),
+    "outbound down": ("outbound, guest receives", "Gbit/s", True),
+    "connections": ("connections, 8 at a time", "1/s", True),
+    "round trips": ("round trips of 1 byte", "1/s", True),
+    "start": ("start: run `true`", "ms", False),
+    "ready": ("guest's listen() to first answer", "ms", False),
+    "first answer": ("start to first answer", "ms", False),
+    "memory": ("private memory, idle, without COMMAND", "MiB", False),
+}
+
+
+class Results:
+    def __init__(self):
+        self.samples = {}  # (metric, candidate) -> [value]
+        self.failures = {}  # candidate -> text
+
+    def add(self, metric, candidate, value):
+        self.samples.setdefault((metric, candidate.name), []).append(value)
+
+    def fail(self, candidate, failure):
+        self.failures[candidate.name] = str(failure)
+        print(f"  {candidate.name}: {failure}", file=sys.stderr)
+
+    def medians(self):
+        table = {}
+        for (metric, name), values in self.samples.items():
+            table.setdefault(metric, {})[name] = statistics.median(values)
+        return {m: table[m] for m in METRICS if m in table}
+
+
+def wanted(candidates, only):
+    chosen = [c for c in candidates if not only or c.name == "loopback" or any(o in c.name for o in only)]
+    for candidate in chosen:
+        if candidate.needs and not shutil.which(candidate.needs):
+            print(f"  {candidate.name}: {candidate.needs} is not installed", file=sys.stderr)
+    return [c for c in chosen if not c.needs or shutil.which(c.needs)]
+
+
+def run_all(options, directory):
+    results = Results()
+    guarded = (Failed, OSError, ValueError, KeyError, subprocess.SubprocessError)
+    for turn in range(options.rounds):
+        for candidate in wanted(network_candidates(), options.only):
+            print(f"  round {turn + 1}: {candidate.name}", file=sys.stderr)
+            try:
+                for metric, value in measure_network(candidate, options.seconds, directory):
+                    results.add(metric, candidate, value)
+            except guarded as failure:
+                results.fail(candidate, failure)
+
+    starters = wanted(start_candidates(), options.only)
+    print("  start-up", file=sys.stderr)
+    for _ in range(options.start_runs):
+        for candidate in [c for c in starters if c.name not in results.failures]:
+            try:
+                results.add("start", candidate, measure_start(candidate))
+            except guarded as failure:
+                results.fail(candidate, failure)
+    launchers = [Loopback(), Pasta(), Rootlesskit(), Nswrap("splice"), Nswrap("slirp")]
+    for _ in range(options.ready_runs):
+        for candidate in wanted(launchers, options.only):
+            if candidate.name in results.failures:
+                continue
+            try:
+                ready_ms, all_ms = measure_ready(candidate, directory)
+                results.add("ready", candidate, ready_ms)
+                results.add("first answer", candidate, all_ms)
+            except guarded as failure:
+                results.fail(candidate, failure)
+    return results
+
+
+def digits(value):
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def best_peer(row, higher):
+    """The best value of the other tools. Their launchers only: a bare start is no peer."""
+    peers = [v for n, v in row.items() if n not in ("loopback", "unshare -Urn")
+             and not n.startswith("nswrap")]
+    return (max if higher else min)(peers) if peers else None
+
+
+def report(medians, out=sys.stdout):
+    for metric, row in medians.items():
+        title, unit, higher = METRICS[metric]
+        base, peer = row.get("loopback"), best_peer(row, higher)
+        print(f"\n{title} ({unit}; {'more' if higher else 'less'} is better)", file=out)
+        for name, value in row.items():
+            line = f"  {name:14} {digits(value):>10}"
+            if base and name != "loopback" and metric != "memory":
+                line += f"  {value / base:7.2f} x loopback"
+            if peer and name.startswith("nswrap"):
+                line += f"  {value / peer:6.2f} x best peer"
+            print(line, file=out)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="one short round")
+    parser.add_argument("--seconds", type=int, help="length of one measurement (2)")
+    parser.add_argument("--rounds", type=int, help="how often all is repeated (3)")
+    parser.add_argument("--only", action="append", metavar="NAME",
+                        help="only candidates with NAME in their name, and loopback; repeatable")
+    parser.add_argument("--json", metavar="FILE", help="write medians and all samples")
+    parser.add_argument("--svg", metavar="FILE", help="draw a bar chart")
+    options = parser.parse_args()
+    options.seconds = options.seconds or (1 if options.quick else 2)
+    options.rounds = options.rounds or (1 if options.quick else 3)
+    options.start_runs = 10 if options.quick else START_RUNS
+    options.ready_runs = 3 if options.quick else READY_RUNS
+
+    global NSWRAP, BIN
+    NSWRAP, BIN = os.path.abspath(NSWRAP), os.path.abspath(BIN)
+    Nswrap.needs = NSWRAP
+    with tempfile.TemporaryDirectory(prefix="nswrap-bench.") as directory:
+        # rootlesskit and nswrap keep their sockets here
+        os.environ["XDG_RUNTIME_DIR"] = os.path.join(directory, "run")
+        os.mkdir(os.environ["XDG_RUNTIME_DIR"], 0o700)
+        results = run_all(options, directory)
+    medians = results.medians()
+    report(medians)
+    if options.json:
+        samples = {f"{m} / {n}": v for (m, n), v in results.samples.items()}
+        pathlib.Path(options.json).write_text(json.dumps(
+            {"medians": medians, "samples": samples, "failures": results.failures}, indent=1) + "\n")
+    if options.svg:
+        pathlib.Path(options.svg).write_text(bar_chart(medians, METRICS))
+    ours = [f"{n}: {text}" for n, text in results.failures.items() if n.startswith("nswrap")]
+    if ours:
+        sys.exit("\n".join(ours))
+
+
+if __name__ == "__main__":
+    main()
