@@ -27,6 +27,7 @@ NSWRAP = os.environ.get("NSWRAP", "./nswrap")
 BIN = os.environ.get("BENCH_BIN", "build/tests/bench")
 START_RUNS, READY_RUNS = 50, 11
 PATIENCE_S = 15
+HANG_S = 8  # longer than asked for
 
 
 class Failed(Exception):
@@ -210,7 +211,6 @@ class Shell:
         self.directory = directory
         host_ports = [free_port() for _ in range(n)]
         self.forwards = [(h, candidate.guest_port(h, i)) for i, h in enumerate(host_ports)]
-        # job control, so that everything the shell started can be ended by its number
         self.popen = subprocess.Popen(
             candidate.command(self.forwards, ["sh"]), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL, cwd=directory)
@@ -238,14 +238,20 @@ class Shell:
     def spawn(self, *command):
         """Start a server inside."""
         words = " ".join(map(str, command))
-        self.do(f"{words} >/dev/null 2>&1 </dev/null & jobs_of_mine=\"$jobs_of_mine $!\"; echo")
+        self.do(f"{words} >/dev/null 2>&1 </dev/null & last=$!; mine=\"$mine $!\"; echo")
+
+    def end_last(self):
+        """End the server that was started last."""
+        self.do("kill -KILL $last; wait $last 2>/dev/null; echo")
 
     def private_kib(self):
         """Private memory of the tool's processes: all but the shell inside."""
         tool = [p for root in (self.popen, *self.others) for p in descendants(root.pid)]
-        guest = int(self.do("readlink /proc/self/ns/pid >/dev/null; echo $$"))
         total = 0
-        for pid in set(tool) - set(descendants(guest)):
+        for pid in tool:
+            # the shell's own number inside is no help: some make a PID namespace
+            if pathlib.Path(f"/proc/{pid}/cmdline").read_bytes() == b"sh\0":
+                continue
             try:
                 text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
             except PermissionError:
@@ -258,7 +264,7 @@ class Shell:
 
     def __exit__(self, *_):
         with contextlib.suppress(OSError):
-            self.popen.stdin.write(b"kill $jobs_of_mine; exit\n")
+            self.popen.stdin.write(b"kill $mine; exit\n")
             self.popen.stdin.close()
         for popen in (self.popen, *self.others):
             try:
@@ -277,7 +283,10 @@ class Shell:
 
 
 def iperf_gbits(text):
-    end = json.loads(text)
+    try:
+        end = json.loads(text)
+    except ValueError:
+        raise Failed("iperf3 hangs") from None
     if "error" in end:
         raise Failed(end["error"])
     return end["end"]["sum_received"]["bits_per_second"] / 1e9
@@ -295,59 +304,77 @@ def output_of(command, limit_s):
         raise Failed(f"{command[0]} hangs") from None
 
 
-def measure_forward(shell, seconds, port):
-    """Throughput through a forward, to the inside and back."""
-    for flows in (1, 8):
-        for name, reverse in (("in", False), ("out", True)):
-            text = output_of(iperf_client("127.0.0.1", port, seconds, flows, reverse), seconds + 20)
-            yield f"forward {name} {flows}", iperf_gbits(text)
+def forward_gbits(port, seconds, flows, reverse):
+    """Throughput through a forward, to the inside or back."""
+    client = iperf_client("127.0.0.1", port, seconds, flows, reverse)
+    return iperf_gbits(output_of(client, seconds + HANG_S))
 
 
-def measure_outbound(shell, seconds):
+def outbound_gbits(shell, seconds, reverse):
     """Throughput of a client inside and a server on the host's loopback."""
     if shell.candidate.outbound is None:
-        return
+        raise Failed("no way to the host's loopback")
     port = free_port()
     server = subprocess.Popen(["iperf3", "-s", "-B", "127.0.0.1", "-p", str(port)],
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_for(lambda: accepts(port), "iperf3")
-        for name, reverse in (("up", False), ("down", True)):
-            client = iperf_client(shell.candidate.outbound, port, seconds, 1, reverse)
-            path = os.path.join(shell.directory, "outbound")
-            shell.do(f"timeout {seconds + 20} {' '.join(client)} >{path} </dev/null; echo")
-            yield f"outbound {name}", iperf_gbits(pathlib.Path(path).read_text())
+        client = " ".join(iperf_client(shell.candidate.outbound, port, seconds, 1, reverse))
+        path = os.path.join(shell.directory, "outbound")
+        shell.do(f"timeout {seconds + HANG_S} {client} >{path} </dev/null; echo")
+        return iperf_gbits(pathlib.Path(path).read_text())
     finally:
         server.kill()
         server.wait()
 
 
-def measure_requests(seconds, port):
+def connections(port, seconds):
     wrk = output_of(["wrk", "-t1", "-c8", f"-d{seconds}s", "-H", "Connection: close",
-                     f"http://127.0.0.1:{port}/"], seconds + 20)
+                     f"http://127.0.0.1:{port}/"], seconds + HANG_S)
     found = re.search(r"Requests/sec:\s+([\d.]+)", wrk)
-    if not found:
-        raise Failed("wrk: no connection")
-    yield "connections", float(found.group(1))
-    trips = output_of([f"{BIN}/pingpong", "127.0.0.1", str(port), str(seconds)], seconds + 20)
+    if not found or float(found.group(1)) == 0:
+        raise Failed("no connection")
+    return float(found.group(1))
+
+
+def round_trips(port, seconds):
+    trips = output_of([f"{BIN}/pingpong", "127.0.0.1", str(port), str(seconds)], seconds + HANG_S)
     if not trips:
-        raise Failed("pingpong: no connection")
-    yield "round trips", float(trips)
+        raise Failed("no connection")
+    return float(trips)
 
 
-def measure_network(candidate, seconds, directory):
-    """All that one running candidate can tell, as pairs of metric and value."""
+def measure_network(candidate, seconds, directory, results):
+    """All that one running candidate can tell; what fails is noted, the rest goes on."""
     with Shell(candidate, 2, directory) as shell:
-        (iperf_host, iperf_guest), (host, guest) = shell.forwards
-        yield "memory", shell.private_kib() / 1024
-        shell.spawn("iperf3", "-s", "-B", candidate.listen, "-p", iperf_guest)
+        (iperf_port, iperf_guest), (port, guest) = shell.forwards
+        results.add("memory", candidate, shell.private_kib() / 1024)
         shell.spawn(f"{BIN}/server", candidate.listen, guest)
-        wait_for(lambda: accepts(host, b"x"), "the server through the forward")
-        time_of_server = wait_for(lambda: iperf_is_up(iperf_host), "iperf3 through the forward")
-        assert time_of_server
-        yield from measure_forward(shell, seconds, iperf_host)
-        yield from measure_outbound(shell, seconds)
-        yield from measure_requests(seconds, host)
+        wait_for(lambda: accepts(port, b"x"), "the server through the forward")
+
+        def fresh_iperf():
+            shell.spawn("iperf3", "-s", "-B", candidate.listen, "-p", iperf_guest)
+            wait_for(lambda: iperf_is_up(iperf_port), "iperf3 through the forward")
+
+        steps = [
+            ("connections", lambda: connections(port, seconds)),
+            ("round trips", lambda: round_trips(port, seconds)),
+            ("forward in 1", lambda: forward_gbits(iperf_port, seconds, 1, False)),
+            ("forward out 1", lambda: forward_gbits(iperf_port, seconds, 1, True)),
+            ("forward in 8", lambda: forward_gbits(iperf_port, seconds, 8, False)),
+            ("forward out 8", lambda: forward_gbits(iperf_port, seconds, 8, True)),
+            ("outbound up", lambda: outbound_gbits(shell, seconds, False)),
+            ("outbound down", lambda: outbound_gbits(shell, seconds, True)),
+        ]
+        fresh_iperf()
+        for metric, measure in steps:
+            try:
+                results.add(metric, candidate, measure())
+            except Failed as failure:
+                results.fail(metric, candidate, failure)
+                # the server may still wait for the rest of what failed
+                shell.end_last()
+                fresh_iperf()
 
 
 def iperf_is_up(port):
@@ -419,14 +446,17 @@ METRICS = {  # key: (title, unit, higher is better)
 class Results:
     def __init__(self):
         self.samples = {}  # (metric, candidate) -> [value]
-        self.failures = {}  # candidate -> text
+        self.failures = {}  # (metric, candidate) -> text
 
     def add(self, metric, candidate, value):
         self.samples.setdefault((metric, candidate.name), []).append(value)
 
-    def fail(self, candidate, failure):
-        self.failures[candidate.name] = str(failure)
-        print(f"  {candidate.name}: {failure}", file=sys.stderr)
+    def fail(self, metric, candidate, failure):
+        self.failures[metric, candidate.name] = str(failure)
+        print(f"  {candidate.name}: {metric}: {failure}", file=sys.stderr)
+
+    def works(self, metric, candidate):
+        return (metric, candidate.name) not in self.failures
 
     def medians(self):
         table = {}
@@ -450,30 +480,28 @@ def run_all(options, directory):
         for candidate in wanted(network_candidates(), options.only):
             print(f"  round {turn + 1}: {candidate.name}", file=sys.stderr)
             try:
-                for metric, value in measure_network(candidate, options.seconds, directory):
-                    results.add(metric, candidate, value)
+                measure_network(candidate, options.seconds, directory, results)
             except guarded as failure:
-                results.fail(candidate, failure)
+                results.fail("all", candidate, failure)
 
-    starters = wanted(start_candidates(), options.only)
     print("  start-up", file=sys.stderr)
+    starters = wanted(start_candidates(), options.only)
     for _ in range(options.start_runs):
-        for candidate in [c for c in starters if c.name not in results.failures]:
+        for candidate in [c for c in starters if results.works("start", c)]:
             try:
                 results.add("start", candidate, measure_start(candidate))
             except guarded as failure:
-                results.fail(candidate, failure)
-    launchers = [Loopback(), Pasta(), Rootlesskit(), Nswrap("splice"), Nswrap("slirp")]
+                results.fail("start", candidate, failure)
+    launchers = wanted([Loopback(), Pasta(), Rootlesskit(), Nswrap("splice"), Nswrap("slirp")],
+                       options.only)
     for _ in range(options.ready_runs):
-        for candidate in wanted(launchers, options.only):
-            if candidate.name in results.failures:
-                continue
+        for candidate in [c for c in launchers if results.works("ready", c)]:
             try:
                 ready_ms, all_ms = measure_ready(candidate, directory)
                 results.add("ready", candidate, ready_ms)
                 results.add("first answer", candidate, all_ms)
             except guarded as failure:
-                results.fail(candidate, failure)
+                results.fail("ready", candidate, failure)
     return results
 
 
@@ -488,7 +516,7 @@ def best_peer(row, higher):
     return (max if higher else min)(peers) if peers else None
 
 
-def report(medians, out=sys.stdout):
+def report(medians, failures, out=sys.stdout):
     for metric, row in medians.items():
         title, unit, higher = METRICS[metric]
         base, peer = row.get("loopback"), best_peer(row, higher)
@@ -500,6 +528,10 @@ def report(medians, out=sys.stdout):
             if peer and name.startswith("nswrap"):
                 line += f"  {value / peer:6.2f} x best peer"
             print(line, file=out)
+    if failures:
+        print("\nfailed, at least once", file=out)
+    for (metric, name), text in failures.items():
+        print(f"  {name:14} {METRICS.get(metric, [metric])[0]}: {text}", file=out)
 
 
 def main():
@@ -526,16 +558,16 @@ def main():
         os.mkdir(os.environ["XDG_RUNTIME_DIR"], 0o700)
         results = run_all(options, directory)
     medians = results.medians()
-    report(medians)
+    report(medians, results.failures)
     if options.json:
+        failures = {f"{m} / {n}": text for (m, n), text in results.failures.items()}
         samples = {f"{m} / {n}": v for (m, n), v in results.samples.items()}
         pathlib.Path(options.json).write_text(json.dumps(
-            {"medians": medians, "samples": samples, "failures": results.failures}, indent=1) + "\n")
+            {"medians": medians, "samples": samples, "failures": failures}, indent=1) + "\n")
     if options.svg:
         pathlib.Path(options.svg).write_text(bar_chart(medians, METRICS))
-    ours = [f"{n}: {text}" for n, text in results.failures.items() if n.startswith("nswrap")]
-    if ours:
-        sys.exit("\n".join(ours))
+    if any(name.startswith("nswrap") for _, name in results.failures):
+        sys.exit(1)
 
 
 if __name__ == "__main__":
