@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox/enter - join a running sandbox and run a command there with the rights of its COMMAND */
+#include "sandbox/enter.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sandbox/command.h"
+#include "sandbox/control.h"
+#include "sandbox/rights.h"
+#include "sandbox/tree.h"
+#include "util/fd.h"
+#include "util/log.h"
+#include "util/loop.h"
+
+#define LEFTOVER_MS  2000 /* from SIGTERM to SIGKILL for what the command leaves behind */
+#define KILL_MS      5000
+#define LAST_WORD_MS 500
+
+struct session {
+	struct enter *enter;
+	const struct enter_command *command;
+	struct loop *loop;
+	struct loop_io signal_io, control_io;
+	struct loop_timer kill_timer;
+	sigset_t original_mask;
+	pid_t child;    /* 0: has ended */
+	int end_signal; /* that ended it, 0: none */
+	int status;
+	bool is_over; /* the sandbox has ended */
+};
+
+#define session_of(ptr, member) ((struct session *)((char *)(ptr)-offsetof(struct session, member)))
+
+/* --- being let in ------------------------------------------------------------------------- */
+
+static int read_env(const json_t *list, struct enter *out)
+{
+	size_t i;
+	json_t *item;
+
+	out->env = calloc(json_array_size(list) + 1, sizeof(*out->env));
+	if (!out->env)
+		return -ENOMEM;
+	json_array_foreach(list, i, item)
+	{
+		const char *text = json_string_value(item);
+
+		out->env[i] = strdup(text && strchr(text, '=') ? text : "NSWRAP_NAME=");
+		if (!out->env[i])
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+int enter_ask(int control, struct enter *out, struct err *err)
+{
+	json_t *answer;
+	size_t nfds = 0;
+
+	*out = (struct enter){.control = control, .ns = {-1, -1, -1, -1}};
+	int result = control_call(control, json_pack("{s:s}", "op", "enter"), &answer, out->ns,
+		ENTER_NAMESPACES, &nfds, err);
+	if (result == 0 && nfds != ENTER_NAMESPACES)
+		result = err_set(err, EPROTO, "the sandbox did not hand its namespaces over");
+	if (result == 0) {
+		out->is_root = json_is_true(json_object_get(answer, "root"));
+		out->has_pid_ns = json_is_true(json_object_get(answer, "pid_ns"));
+		result = read_env(json_object_get(answer, "env"), out);
+		if (result < 0)
+			err_sys(err, -result, "cannot keep the environment");
+	}
+	json_decref(answer);
+	if (result < 0)
+		enter_fini(out);
+	return result;
+}
+
+void enter_fini(struct enter *enter)
+{
+	for (size_t i = 0; i < ENTER_NAMESPACES; i++)
+		fd_close(&enter->ns[i]);
+	fd_close(&enter->control);
+	for (char **item = enter->env; item && *item; item++)
+		free(*item);
+	free(enter->env);
+	enter->env = NULL;
+}
+
+/* The user namespace first: it brings the rights to enter the others. */
+static int join(struct enter *enter, struct err *err)
+{
+	static const int types[ENTER_NAMESPACES] = {
+		[ENTER_USER] = CLONE_NEWUSER,
+		[ENTER_NET] = CLONE_NEWNET,
+		[ENTER_MNT] = CLONE_NEWNS,
+		[ENTER_PID] = CLONE_NEWPID,
+	};
+	char cwd[PATH_MAX];
+	bool has_cwd = getcwd(cwd, sizeof(cwd)) != NULL;
+
+	for (size_t i = 0; i < ENTER_NAMESPACES; i++) {
+		if (i == ENTER_PID && !enter->has_pid_ns)
+			continue;
+		if (setns(enter->ns[i], types[i]) < 0)
+			return err_sys(err, errno, "cannot enter the sandbox");
+		fd_close(&enter->ns[i]);
+	}
+	/*
+	 * By its path: a descriptor of the directory outside would lead around what is hidden
+	 * inside. Entering the mount namespace has put us into its root.
+	 */
+	if (!has_cwd || chdir(cwd) < 0)
+		log_info("the current directory is not in the sandbox; starting in /");
+	return 0;
+}
+
+/* --- the command's life ------------------------------------------------------------------- */
+
+/* Everything that was started here and can be seen: its end is ours to bring about. */
+static void signal_all(const struct session *session, int sig)
+{
+	if (!session->enter->has_pid_ns)
+		tree_signal(getpid(), sig);
+	else if (session->child > 0)
+		kill(session->child, sig);
+}
+
+static void kill_all(struct session *session)
+{
+	if (!session->enter->has_pid_ns) {
+		tree_kill(NULL, 0, KILL_MS);
+	} else if (session->child > 0) {
+		kill(session->child, SIGKILL);
+		waitpid(session->child, NULL, 0);
+	}
+	session->child = 0;
+}
+
+static void on_kill_time(struct loop_timer *timer)
+{
+	struct session *session = session_of(timer, kill_timer);
+
+	signal_all(session, SIGKILL);
+	/* what forks faster than we look is caught in the next round */
+	loop_timer_set(session->loop, timer, 10);
+}
+
+static void signal_child(const struct session *session, int sig)
+{
+	if (session->child <= 0)
+		return;
+	kill(session->child, sig);
+	/* a shell with job control that was stopped: its whole group goes on */
+	if (sig == SIGCONT && getpgid(session->child) == session->child)
+		kill(-session->child, sig);
+}
+
+/* As the supervisor of a sandbox does (sandbox/supervisor): the shell takes its terminal back. */
+static void stop_with_child(const struct session *session, int sig)
+{
+	_cleanup_fd_ int terminal = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+
+	if (terminal < 0 || session->command->new_session)
+		return;
+	if (sig == SIGSTOP && tcgetpgrp(terminal) != getpgrp())
+		return;
+	raise(SIGSTOP);
+}
+
+static void on_child_end(struct session *session, const siginfo_t *info)
+{
+	session->child = 0;
+	session->status = command_exit_status(info->si_code, info->si_status);
+	session->end_signal = info->si_code == CLD_EXITED ? 0 : info->si_status;
+	loop_timer_cancel(session->loop, &session->kill_timer);
+	if (session->enter->has_pid_ns)
+		return;
+	signal_all(session, SIGTERM);
+	signal_all(session, SIGCONT); /* a stopped process cannot act on SIGTERM */
+	loop_timer_set(session->loop, &session->kill_timer, LEFTOVER_MS);
+}
+
+static void reap(struct session *session)
+{
+	for (;;) {
+		siginfo_t info = {0};
+
+		if (waitid(P_ALL, 0, &info, WEXITED | WSTOPPED | WNOHANG) < 0) {
+			if (errno == ECHILD)
+				loop_stop(session->loop, 0);
+			return;
+		}
+		if (info.si_pid == 0)
+			return;
+		if (info.si_pid != session->child)
+			continue;
+		if (info.si_code == CLD_STOPPED)
+			stop_with_child(session, info.si_status);
+		else if (info.si_code != CLD_TRAPPED)
+			on_child_end(session, &info);
+	}
+}
+
+static void pass_signal(struct session *session, const struct signalfd_siginfo *info)
+{
+	int sig = (int)info->ssi_signo;
+	/* from the terminal: the command is in our group and has it already */
+	bool is_shared = info->ssi_code == SI_KERNEL && !session->command->new_session;
+
+	if (sig == SIGPIPE || sig == SIGTTOU || sig == SIGTTIN)
+		return;
+	if (is_shared && sig != SIGCONT)
+		return;
+	signal_child(session, sig);
+	if (sig == SIGTERM && session->child > 0) {
+		signal_child(session, SIGCONT);
+		loop_timer_set(
+			session->loop, &session->kill_timer, session->command->stop_timeout_ms);
+	}
+}
+
+static void on_signal(struct loop_io *io, uint32_t events)
+{
+	struct session *session = session_of(io, signal_io);
+	struct signalfd_siginfo info;
+
+	(void)events;
+	while (read(io->fd, &info, sizeof(info)) == sizeof(info)) {
+		if (info.ssi_signo == SIGCHLD)
+			reap(session);
+		else
+			pass_signal(session, &info);
+	}
+}
+
+static bool has_sandbox_ended(int control)
+{
+	char discard[256];
+	ssize_t got = fd_recv(control, discard, sizeof(discard), NULL, 0, NULL);
+
+	return got == 0 || (got < 0 && got != -EAGAIN && got != -EMSGSIZE);
+}
+
+static void on_control(struct loop_io *io, uint32_t events)
+{
+	struct session *session = session_of(io, control_io);
+
+	(void)events;
+	if (!has_sandbox_ended(io->fd))
+		return;
+	session->is_over = true;
+	kill_all(session);
+	loop_stop(session->loop, 0);
+}
+
+/* --- start and end ------------------------------------------------------------------------ */
+
+static int open_session(struct session *session, struct err *err)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, &session->original_mask);
+	session->loop = loop_new();
+	session->signal_io =
+		(struct loop_io){signalfd(-1, &all, SFD_NONBLOCK | SFD_CLOEXEC), on_signal};
+	session->control_io = (struct loop_io){session->enter->control, on_control};
+	session->kill_timer.on_expired = on_kill_time;
+	if (!session->loop || session->signal_io.fd < 0)
+		return err_sys(err, errno, "cannot receive signals");
+	int result = loop_io_add(session->loop, &session->signal_io, EPOLLIN);
+	if (result == 0)
+		result = loop_io_add(session->loop, &session->control_io, EPOLLIN);
+	if (result < 0)
+		return err_sys(err, -result, "cannot watch the sandbox");
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	return 0;
+}
+
+/* stdin and stdout are the command's alone: who reads them must see it close them. */
+static void leave_streams(void)
+{
+	_cleanup_fd_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null >= 0) {
+		dup2(null, STDIN_FILENO);
+		dup2(null, STDOUT_FILENO);
+	}
+}
+
+/* Returns the command's pid, or -errno with *@failure and @err filled. */
+static pid_t start(struct session *session, enum command_failure *failure, struct err *err)
+{
+	const struct enter_command *given = session->command;
+	struct command command = {
+		.argv = given->argv,
+		.env = given->env,
+		.chdir = given->chdir,
+		.keeps_caps = session->enter->is_root,
+		.new_session = given->new_session,
+		.mask = session->original_mask,
+	};
+
+	*failure = COMMAND_SETUP_FAILED;
+	getrlimit(RLIMIT_NOFILE, &command.nofile);
+	/* before we are in reach of those inside, who are the same user, and with all rights */
+	int result = rights_hide();
+	if (result < 0)
+		return err_sys(err, -result, "cannot hide from the sandbox");
+	if (join(session->enter, err) < 0)
+		return -err->code;
+	pid_t pid = command_spawn(&command, failure, err);
+	result = rights_drop_all();
+	if (pid > 0 && result < 0) {
+		kill(pid, SIGKILL);
+		return err_sys(err, -result, "cannot drop the rights");
+	}
+	return pid;
+}
+
+static int await_end(struct session *session, struct err *err)
+{
+	reap(session); /* what has ended already */
+	int result = loop_run(session->loop);
+	if (result < 0)
+		return err_sys(err, -result, "cannot wait for the command");
+	/* the kernel kills the processes of a PID namespace before the sandbox can say that it ends
+	 */
+	struct pollfd pollfd = {.fd = session->enter->control, .events = POLLIN};
+	if (!session->is_over && session->enter->has_pid_ns && session->end_signal == SIGKILL &&
+		poll(&pollfd, 1, LAST_WORD_MS) == 1)
+		session->is_over = has_sandbox_ended(session->enter->control);
+	if (session->is_over)
+		return err_set(
+			err, EPIPE, "the sandbox \"%s\" has ended", session->command->sandbox);
+	return 0;
+}
+
+int enter_run(
+	struct enter *enter, const struct enter_command *command, int *status, struct err *err)
+{
+	struct session session = {.enter = enter, .command = command, .signal_io.fd = -1};
+	enum command_failure failure;
+
+	err->code = 0;
+	int result = open_session(&session, err);
+	if (result == 0) {
+		session.child = start(&session, &failure, err);
+		if (session.child > 0) {
+			leave_streams();
+			result = await_end(&session, err);
+			*status = session.status;
+		} else if (failure == COMMAND_EXEC_FAILED) {
+			*status = command_failure_status(failure, err->code);
+		} else {
+			result = -err->code;
+		}
+	}
+	if (session.loop)
+		loop_free(session.loop);
+	fd_close(&session.signal_io.fd);
+	sigprocmask(SIG_SETMASK, &session.original_mask, NULL);
+	return result;
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox/enter - join a running sandbox and run a command there with the rights of its COMMAND */
+#ifndef NSWRAP_SANDBOX_ENTER_H
+#define NSWRAP_SANDBOX_ENTER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/err.h"
+
+/*
+ * How it works
+ *
+ * The caller's process asks the sandbox for its namespaces, enters them, starts the command as its
+ * child and then gives its own rights up. It stays the command's supervisor: a subreaper that
+ * passes signals on (but for those of the terminal, which the command has already: it is in the
+ * same process group), stops when the command is stopped, and ends what the command leaves behind.
+ *
+ * The connection to the sandbox stays open. Its end is the end of the sandbox, and then everything
+ * below is killed.
+ *
+ * In a sandbox with its own PID namespace, only the command is a child of ours; what it leaves
+ * behind goes to the sandbox's init, and the kernel ends all of it with the sandbox. The pids that
+ * /proc shows are others than those kill(2) takes from here, so the tree is never looked at there.
+ */
+
+enum enter_ns { ENTER_USER, ENTER_NET, ENTER_MNT, ENTER_PID, ENTER_NAMESPACES };
+
+/* What a sandbox lets in. Everything belongs to it; free with enter_fini. */
+struct enter {
+	int control; /* its end is the end of the sandbox */
+	int ns[ENTER_NAMESPACES];
+	bool is_root, has_pid_ns;
+	char **env; /* variables of COMMAND that tell where it runs; NULL-terminated */
+};
+
+struct enter_command {
+	const char *sandbox; /* for messages */
+	char **argv, **env;
+	const char *chdir; /* NULL: the caller's directory if it is there, else "/" */
+	bool new_session;
+	uint64_t stop_timeout_ms; /* from SIGTERM to SIGKILL */
+};
+
+/*
+ * Ask the sandbox at the other end of @control, which is taken over, to be let in. Returns 0 or
+ * -errno with @err filled and nothing to free.
+ */
+int enter_ask(int control, struct enter *out, struct err *err);
+void enter_fini(struct enter *enter);
+
+/*
+ * Run @command in there to its end. Not undone: the caller's process is left without rights and
+ * with its standard streams closed, good for exiting only. Returns 0 with the exit status in
+ * *@status (also 126 and 127, with @err filled), or -errno with @err filled.
+ */
+int enter_run(
+	struct enter *enter, const struct enter_command *command, int *status, struct err *err);
+
+#endif
