@@ -1,8 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cmd/doctor - check whether nswrap can work here */
+#include <errno.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cmd/client.h"
 #include "cmd/cmd.h"
-const struct option_def doctor_options[] = {{0, 0, 0, 0, 0}};
+#include "sandbox/control.h"
+#include "sandbox/doctor.h"
+#include "util/log.h"
+
+const struct option_def doctor_options[] = {
+	{0, "json", NULL, "print JSON: an array of objects", client_set_true},
+	{0, NULL, NULL, NULL, NULL},
+};
+
+static void print_line(const struct diagnosis *found)
+{
+	char line[sizeof(found->what) + sizeof(found->cure) + 2], shown[sizeof(line) * 4];
+
+	snprintf(
+		line, sizeof(line), "%s%s%s", found->what, found->cure[0] ? ": " : "", found->cure);
+	printf("%-6s%s\n", diagnosis_state_name(found->state),
+		log_escape(line, strlen(line), shown, sizeof(shown)));
+}
+
+static json_t *to_json(const char *check, const struct diagnosis *found)
+{
+	return json_pack("{s:s, s:s, s:o, s:o}", "check", check, "state",
+		diagnosis_state_name(found->state), "text", control_text(found->what), "cure",
+		found->cure[0] ? control_text(found->cure) : json_null());
+}
+
 int cmd_doctor(int argc, char **argv)
 {
-	(void)argc;
-	(void)argv;
-	return 125;
+	bool is_json = false, can_run = true;
+	struct err err = {0};
+
+	if (client_operands(doctor_options, argc, argv, &is_json, NULL, 0, &err) < 0)
+		return cmd_usage_error(&err);
+	json_t *list = json_array();
+	for (const struct doctor_check *check = doctor_checks; check->name; check++) {
+		struct diagnosis found = {0};
+
+		/* a check may fork: nothing must be printed twice */
+		fflush(stdout);
+		check->run(&found);
+		can_run = can_run && found.state != DIAGNOSIS_WRONG;
+		if (is_json)
+			json_array_append_new(list, to_json(check->name, &found));
+		else
+			print_line(&found);
+	}
+	if (is_json && json_dumpf(list, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII) == 0)
+		putchar('\n');
+	json_decref(list);
+	if (fflush(stdout) != 0) {
+		err_sys(&err, errno, "cannot write to stdout");
+		return cmd_failed(&err);
+	}
+	return can_run ? 0 : 1;
 }

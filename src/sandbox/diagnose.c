@@ -37,6 +37,17 @@ static const struct sysctl_bar sysctl_bars[] = {
 		"an administrator runs: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"},
 };
 
+const char *diagnosis_state_name(enum diagnosis_state state)
+{
+	static const char *const names[] = {
+		[DIAGNOSIS_FINE] = "fine",
+		[DIAGNOSIS_NOTE] = "note",
+		[DIAGNOSIS_WRONG] = "wrong",
+	};
+
+	return names[state];
+}
+
 static bool applies(const struct sysctl_bar *bar)
 {
 	char value[32];
@@ -52,6 +63,7 @@ static bool is_in_container(void)
 
 static int fill(struct diagnosis *out, const char *what, const char *cure)
 {
+	out->state = DIAGNOSIS_WRONG;
 	snprintf(out->what, sizeof(out->what), "%s", what);
 	snprintf(out->cure, sizeof(out->cure), "%s", cure);
 	return 0;

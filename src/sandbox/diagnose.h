@@ -3,9 +3,16 @@
 #ifndef NSWRAP_SANDBOX_DIAGNOSE_H
 #define NSWRAP_SANDBOX_DIAGNOSE_H
 
+enum diagnosis_state {
+	DIAGNOSIS_FINE,
+	DIAGNOSIS_NOTE,  /* something is weaker than it could be */
+	DIAGNOSIS_WRONG, /* nswrap cannot run as it does by default */
+};
+
 struct diagnosis {
-	char what[256]; /* what is wrong, one line */
-	char cure[256]; /* what to do about it: a command where there is one */
+	enum diagnosis_state state;
+	char what[384]; /* what is found, one line */
+	char cure[256]; /* what to do about it: a command where there is one; empty if fine */
 };
 
 /*
@@ -13,5 +20,8 @@ struct diagnosis {
  * 0 with @out filled, or -1 if no known reason applies.
  */
 int diagnose_userns(int code, struct diagnosis *out);
+
+/* "fine", "note" or "wrong" */
+const char *diagnosis_state_name(enum diagnosis_state state);
 
 #endif

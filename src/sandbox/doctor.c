@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox/doctor - the checks of `nswrap doctor`: each tries what a sandbox will do */
+#include "sandbox/doctor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libslirp.h>
+#include <limits.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "net/link.h"
+#include "net/plan.h"
+#include "net/resolv.h"
+#include "net/tap.h"
+#include "sandbox/mounts.h"
+#include "sandbox/ns.h"
+#include "sandbox/registry.h"
+#include "util/fd.h"
+#include "util/parse.h"
+
+#define RESOLV_CONF    "/etc/resolv.conf"
+#define FEW_FDS        4096
+#define FEW_PIPE_PAGES 4096
+#define SLIRP_WANTED   4007 /* major * 1000 + minor */
+
+__attribute__((format(printf, 2, 3))) static void say(
+	struct diagnosis *out, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(out->what, sizeof(out->what), format, args);
+	va_end(args);
+}
+
+__attribute__((format(printf, 3, 4))) static void cure(
+	struct diagnosis *out, enum diagnosis_state state, const char *format, ...)
+{
+	va_list args;
+
+	out->state = state;
+	va_start(args, format);
+	vsnprintf(out->cure, sizeof(out->cure), format, args);
+	va_end(args);
+}
+
+/* --- namespaces, and what is made in them ------------------------------------------------- */
+
+/* What the child in new namespaces found. */
+struct probe {
+	bool has_namespaces;
+	struct err err;
+};
+
+static int probe_namespaces(uid_t uid, gid_t gid, struct err *err)
+{
+	if (ns_map_ids(uid, gid, 0, err) < 0 || mounts_detach(err) < 0)
+		return -err->code;
+	_cleanup_fd_ int nl = link_open();
+	if (nl < 0)
+		return err_sys(err, -nl, "cannot open a netlink socket");
+	int result = link_set_up(nl, link_index(nl, "lo"), 0);
+	return result < 0 ? err_sys(err, -result, "cannot bring up the loopback device inside") : 0;
+}
+
+__attribute__((noreturn)) static void probe_main(bool wants_tap, uid_t uid, gid_t gid, int fd)
+{
+	struct probe probe = {0};
+
+	probe.has_namespaces = probe_namespaces(uid, gid, &probe.err) == 0;
+	if (probe.has_namespaces && wants_tap) {
+		int tap = tap_open(NET_TAP_NAME, true, &probe.err);
+		if (tap >= 0)
+			probe.err.code = 0;
+	}
+	fd_write_all(fd, &probe, sizeof(probe));
+	_exit(0);
+}
+
+/* Start a process in namespaces as a sandbox has them and see how far it gets. */
+static void probe_run(bool wants_tap, struct probe *probe)
+{
+	uid_t uid = geteuid();
+	gid_t gid = getegid();
+	int ends[2];
+
+	*probe = (struct probe){0};
+	if (pipe2(ends, O_CLOEXEC) < 0) {
+		err_sys(&probe->err, errno, "cannot make a pipe");
+		return;
+	}
+	pid_t pid = ns_fork(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS, &probe->err);
+	if (pid == 0)
+		probe_main(wants_tap, uid, gid, ends[1]);
+	close(ends[1]);
+	if (pid > 0 && fd_read_all(ends[0], probe, sizeof(*probe)) != sizeof(*probe))
+		err_set(&probe->err, ECHILD, "a process in new namespaces was ended at once");
+	close(ends[0]);
+	if (pid > 0)
+		waitpid(pid, NULL, 0);
+}
+
+static void check_namespaces(struct diagnosis *out)
+{
+	struct probe probe;
+
+	probe_run(false, &probe);
+	if (probe.err.code == 0)
+		say(out, "user, network and mount namespaces can be made");
+	else if (diagnose_userns(probe.err.code, out) < 0) {
+		say(out, "%s", probe.err.text);
+		cure(out, DIAGNOSIS_WRONG, "ask the administrator of this system");
+	}
+}
+
+/* The texts of tap_open for these are "what is wrong: the cure". */
+static bool has_cure(int code)
+{
+	return code == ENOENT || code == ENODEV || code == ENXIO || code == EACCES || code == EPERM;
+}
+
+static void explain_tap(const struct err *err, struct diagnosis *out)
+{
+	const char *colon = has_cure(err->code) ? strstr(err->text, ": ") : NULL;
+
+	say(out, "%.*s", colon ? (int)(colon - err->text) : INT_MAX, err->text);
+	cure(out, DIAGNOSIS_WRONG, "%s (in docker: --device /dev/net/tun)",
+		colon ? colon + 2
+		      : "an administrator makes the device: mknod -m 0666 /dev/net/tun c 10 200; "
+			"or use --network none");
+}
+
+static void check_tap(struct diagnosis *out)
+{
+	struct probe probe;
+
+	probe_run(true, &probe);
+	if (!probe.has_namespaces) {
+		bool is_open = access("/dev/net/tun", R_OK | W_OK) == 0;
+
+		say(out, "/dev/net/tun %s; not tried further without namespaces",
+			is_open ? "can be opened" : "is missing or may not be opened");
+		cure(out, DIAGNOSIS_NOTE, "see namespaces");
+	} else if (probe.err.code == 0) {
+		say(out, "/dev/net/tun makes network devices inside");
+	} else {
+		explain_tap(&probe.err, out);
+	}
+}
+
+static void check_seccomp(struct diagnosis *out)
+{
+	uint32_t action = SECCOMP_RET_KILL_PROCESS;
+
+	say(out, "seccomp filters can be set");
+	if (syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0)
+		return;
+	say(out, "this kernel has no seccomp filters that end a process: %s", strerror(errno));
+	cure(out, DIAGNOSIS_WRONG, "use Linux 4.14 or later with CONFIG_SECCOMP_FILTER");
+}
+
+/* --- the host's network ------------------------------------------------------------------- */
+
+/* Is there a nameserver line? Without one, resolv_parse answers as the C library does. */
+static bool names_server(const char *text)
+{
+	for (const char *at = text; (at = strstr(at, "nameserver")); at++)
+		if (at == text || at[-1] == '\n')
+			return true;
+	return false;
+}
+
+static void describe_servers(const char *real, const char *text, size_t len, struct diagnosis *out)
+{
+	struct resolv_conf conf;
+	const struct sockaddr_in *first = (const struct sockaddr_in *)&conf.servers[0];
+
+	resolv_parse(text, len, &conf);
+	bool is_local = conf.nservers > 0 && first->sin_family == AF_INET &&
+			ntohl(first->sin_addr.s_addr) >> 24 == 127;
+	say(out, "%s%s%s names %zu server%s%s", RESOLV_CONF,
+		strcmp(real, RESOLV_CONF) ? ", which is " : "",
+		strcmp(real, RESOLV_CONF) ? real : "", conf.nservers, conf.nservers == 1 ? "" : "s",
+		is_local ? "; one of this host itself, which is asked through 10.0.2.3" : "");
+}
+
+static void check_dns(struct diagnosis *out)
+{
+	char real[PATH_MAX], text[8192];
+	ssize_t len = fd_read_file(RESOLV_CONF, text, sizeof(text));
+
+	if (len < 0) {
+		say(out, RESOLV_CONF " cannot be read: %s", strerror((int)-len));
+		cure(out, DIAGNOSIS_NOTE, "make it, or mend the link; names do not resolve inside");
+		return;
+	}
+	if (!realpath(RESOLV_CONF, real))
+		strcpy(real, RESOLV_CONF);
+	if (!names_server(text)) {
+		say(out, "%s names no server: 127.0.0.1 is asked", real);
+		cure(out, DIAGNOSIS_NOTE,
+			"add a line to it: nameserver ADDRESS; or use --dns ADDR");
+		return;
+	}
+	describe_servers(real, text, (size_t)len, out);
+}
+
+/* libslirp sends the guest's pings from an ICMP socket of ours. */
+static void check_ping(struct diagnosis *out)
+{
+	_cleanup_fd_ int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_ICMP);
+
+	say(out, "ping works inside");
+	if (sock >= 0)
+		return;
+	say(out, "ping does not work inside: group %u is not in net.ipv4.ping_group_range",
+		(unsigned)getegid());
+	cure(out, DIAGNOSIS_NOTE,
+		"an administrator runs: sysctl -w net.ipv4.ping_group_range='0 2147483647'");
+}
+
+/* --- the rest ----------------------------------------------------------------------------- */
+
+static void check_runtime_dir(struct diagnosis *out)
+{
+	char path[PATH_MAX];
+	struct err err;
+	_cleanup_fd_ int fd = registry_open(path, sizeof(path), &err);
+
+	say(out, "the runtime directory is %s", path);
+	if (fd >= 0)
+		return;
+	say(out, "%s", err.text);
+	cure(out, DIAGNOSIS_WRONG, "set XDG_RUNTIME_DIR to a directory of yours with mode 0700");
+}
+
+/* "4.7.0" as 4007; 0 if it is nothing of the kind. */
+static unsigned long read_version(const char *text)
+{
+	char words[32];
+	unsigned long major, minor;
+	char *rest = words;
+
+	snprintf(words, sizeof(words), "%s", text);
+	const char *first = strsep(&rest, "."), *second = rest ? strsep(&rest, ".-+") : NULL;
+	if (!second || parse_uint(first, 999, &major) < 0 || parse_uint(second, 999, &minor) < 0)
+		return 0;
+	return major * 1000 + minor;
+}
+
+static void check_libslirp(struct diagnosis *out)
+{
+	const char *version = slirp_version_string();
+
+	say(out, "libslirp %s", version);
+	if (read_version(version) < SLIRP_WANTED)
+		cure(out, DIAGNOSIS_NOTE,
+			"install libslirp 4.7 or later, in which holes were closed");
+}
+
+static void check_fds(struct diagnosis *out)
+{
+	struct rlimit limit = {0};
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	say(out, "%llu descriptors can be open in a process", (unsigned long long)limit.rlim_max);
+	if (limit.rlim_max < FEW_FDS)
+		cure(out, DIAGNOSIS_NOTE,
+			"for more than about %llu connections at once raise the hard limit: ulimit -Hn, "
+			"/etc/security/limits.conf",
+			(unsigned long long)limit.rlim_max / 3);
+}
+
+static void check_pipes(struct diagnosis *out)
+{
+	char text[32];
+	unsigned long pages;
+
+	if (fd_read_file("/proc/sys/fs/pipe-user-pages-soft", text, sizeof(text)) > 0)
+		text[strcspn(text, "\n")] = '\0';
+	say(out, "pipes may be large enough");
+	if (parse_uint(text, ULONG_MAX, &pages) < 0 || pages == 0 || pages >= FEW_PIPE_PAGES)
+		return;
+	say(out, "a user's pipes may hold only %lu pages, many connections are slower", pages);
+	cure(out, DIAGNOSIS_NOTE, "an administrator runs: sysctl -w fs.pipe-user-pages-soft=16384");
+}
+
+const struct doctor_check doctor_checks[] = {
+	{"namespaces", check_namespaces},
+	{"tun", check_tap},
+	{"seccomp", check_seccomp},
+	{"runtime directory", check_runtime_dir},
+	{"libslirp", check_libslirp},
+	{"dns", check_dns},
+	{"ping", check_ping},
+	{"descriptors", check_fds},
+	{"pipes", check_pipes},
+	{NULL, NULL},
+};

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox/doctor - the checks of `nswrap doctor`: each tries what a sandbox will do */
+#ifndef NSWRAP_SANDBOX_DOCTOR_H
+#define NSWRAP_SANDBOX_DOCTOR_H
+
+#include "sandbox/diagnose.h"
+
+/* One thing that nswrap needs. */
+struct doctor_check {
+	const char *name;
+	/* Fills @out, all zero before; leaves nothing behind. May fork: flush stdio before. */
+	void (*run)(struct diagnosis *out);
+};
+
+/* All of them, in the order in which a start needs them; ends with an entry without a name. */
+extern const struct doctor_check doctor_checks[];
+
+#endif
