@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+# completion - bash completion of nswrap: subcommands, options, names of sandboxes
+
+# The options of each subcommand; tests/e2e/test_subcommands.py compares them with `nswrap help`.
+_nswrap_options() {
+	case $1 in
+	run) echo -p --host-port -P --guest-port -f --forward -b --bind --port-driver --only-user \
+		--wait -n --name --network --host-loopback --cidr --mtu --dns --no-dns \
+		--outbound-addr --no-ipv6 --pcap --root --pid --new-session -C --chdir -e --env \
+		--unset-env -c --shell-command -t --stop-timeout --ready-fd --info-fd --keep-fd \
+		-q --quiet -v --verbose ;;
+	exec) echo -C --chdir -e --env --unset-env --new-session -t --stop-timeout -v --verbose ;;
+	ps | port | doctor) echo --json ;;
+	stop) echo -t --stop-timeout ;;
+	esac
+}
+
+# Options that take the next word.
+_nswrap_takes_word() {
+	case $1 in
+	--host-port | --guest-port | --forward | --bind | --port-driver | --wait | --name | \
+		--network | --cidr | --mtu | --dns | --outbound-addr | --pcap | --chdir | --env | \
+		--unset-env | --shell-command | --stop-timeout | --ready-fd | --info-fd | --keep-fd) ;;
+	-[qv]*[pPfbnCect] | -[pPfbnCect]) ;;
+	*) return 1 ;;
+	esac
+}
+
+# Adds those of the words in $1 that begin as the current one does.
+_nswrap_words() {
+	local found
+	mapfile -t found < <(compgen -W "$1" -- "$cur")
+	COMPREPLY+=("${found[@]}")
+}
+
+_nswrap_sandboxes() {
+	local word
+	while read -r word _; do
+		[[ $word == NAME ]] || echo "$word"
+	done < <("${COMP_WORDS[0]}" ps 2>/dev/null)
+}
+
+_nswrap_value() {
+	case $1 in
+	--port-driver) _nswrap_words "auto splice slirp" ;;
+	--network) _nswrap_words "outbound none" ;;
+	-C | --chdir)
+		compopt -o filenames 2>/dev/null
+		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+		;;
+	--pcap)
+		compopt -o filenames 2>/dev/null
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		;;
+	-e | --env | --unset-env) mapfile -t COMPREPLY < <(compgen -e -- "$cur") ;;
+	esac
+}
+
+# Completes the word at $1 as a command line of its own.
+_nswrap_command() {
+	if declare -F _comp_command_offset >/dev/null; then
+		_comp_command_offset "$1"
+	elif declare -F _command_offset >/dev/null; then
+		_command_offset "$1"
+	elif ((COMP_CWORD == $1)); then
+		mapfile -t COMPREPLY < <(compgen -c -- "$cur")
+	else
+		compopt -o filenames 2>/dev/null
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+	fi
+}
+
+_nswrap() {
+	local cur=${COMP_WORDS[COMP_CWORD]} sub=run at=1 operands=() word ended=
+	COMPREPLY=()
+
+	case ${COMP_WORDS[1]} in
+	run | exec | ps | port | stop | doctor | help)
+		((COMP_CWORD > 1)) && sub=${COMP_WORDS[1]} && at=2
+		;;
+	esac
+	for (( ; at < COMP_CWORD; at++)); do
+		word=${COMP_WORDS[at]}
+		if [[ $word == -- ]]; then
+			ended=1
+			((at++))
+			break
+		elif [[ $word == -?* ]]; then
+			if _nswrap_takes_word "$word"; then
+				((at++))
+				((at == COMP_CWORD)) && _nswrap_value "$word" && return
+			fi
+		elif [[ $sub == run || ($sub == exec && ${#operands[@]} == 1) ]]; then
+			break
+		else
+			operands+=("$word")
+		fi
+	done
+	# a command begins at $at, or could begin here
+	if ((at < COMP_CWORD)) || [[ $ended ]]; then
+		_nswrap_command "$at"
+		return
+	fi
+	if [[ $cur == -* ]]; then
+		[[ $sub == run ]] && word="--help --version" || word=
+		_nswrap_words "$(_nswrap_options "$sub") $word"
+		return
+	fi
+	case $sub,${#operands[@]} in
+	help,0) _nswrap_words "run exec ps port stop doctor help" ;;
+	port,0) _nswrap_words "list add remove" ;;
+	exec,0 | port,1 | stop,*) _nswrap_words "$(_nswrap_sandboxes)" ;;
+	exec,1) _nswrap_command "$COMP_CWORD" ;;
+	run,*)
+		_nswrap_command "$COMP_CWORD"
+		((COMP_CWORD == 1)) && _nswrap_words "run exec ps port stop doctor help"
+		;;
+	esac
+}
+
+complete -F _nswrap nswrap
