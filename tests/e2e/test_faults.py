@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: Apache-2.0
+"""e2e/test_faults - whatever of nswrap is killed, whenever: nothing stays behind"""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import statistics
+import subprocess
+import threading
+import time
+
+import pytest
+
+from harness import (
+    PATIENCE, Lines, descendants, exchange, free_port, is_alive, open_fds, reap_orphans, wait_for)
+from tools import THOROUGH, tool
+
+GONE_S = 2
+RECOVERY_S = 0.2
+PID_NS = pytest.mark.parametrize("options", [[], ["--pid"]], ids=["plain", "pid"])
+DRIVERS = pytest.mark.parametrize("driver", ["splice", "slirp"])
+SUPERVISOR, INIT, COMMAND, NET = "0", "0.1", "0.1.1", "0.2"
+
+
+def echoes(port):
+    """One exchange through a forward; False while nobody answers."""
+    with contextlib.suppress(OSError):
+        return exchange(port, b"hello") == b"hello"
+    return False
+
+
+class Leftovers:
+    """What of a sandbox is still there: processes (all are below us, a subreaper) and files."""
+
+    def __init__(self, nswrap, path):
+        self.nswrap = nswrap
+        self.path = path
+        self.before = set(descendants(os.getpid()))
+
+    def processes(self):
+        reap_orphans(self.before)
+        return [pid for pid in descendants(os.getpid()) if pid not in self.before]
+
+    def files(self):
+        found = [f for f in self.nswrap.registry() if not f.endswith(".lock")]
+        return found + ([self.path] if os.path.lexists(self.path) else [])
+
+    def wait(self):
+        """What is left when nothing should be; and removes it."""
+        with contextlib.suppress(AssertionError):
+            wait_for(lambda: not self.processes() and not self.files(), "all to go", GONE_S)
+            return ""
+        text = f"processes {[self.name(p) for p in self.processes()]}, files {self.files()}"
+        self.clean()
+        return text
+
+    @staticmethod
+    def name(pid):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", encoding="utf-8") as f:
+            return f"{pid} {f.read().strip()}"
+        return str(pid)
+
+    def clean(self):
+        while self.processes():
+            for pid in self.processes():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        for name in self.nswrap.registry():
+            (self.nswrap.runtime_dir / name).unlink()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
+
+
+# --- at each phase of the start --------------------------------------------------------------------
+
+
+class Strike:
+    """One start under tools/killer: role gets SIGKILL as it enters its nth system call."""
+
+    def __init__(self, nswrap, role, n, *args):
+        info_read, info_write = os.pipe()
+        err_read, err_write = os.pipe()
+        self.killer = subprocess.Popen(
+            [tool("killer"), role, str(n), *nswrap_line(info_write, *args)], env=nswrap.env,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=err_write,
+            pass_fds=(info_write,))
+        os.close(info_write)
+        os.close(err_write)
+        self.info = Lines(info_read)
+        self.stderr = Lines(err_read)
+        self.pid = int(self.killer.stdout.readline().split()[1])
+        self._says = Lines(os.dup(self.killer.stdout.fileno()))
+
+    def is_up(self):
+        return any(json.loads(line)["event"] == "guest-listening" for line in list(self.info.lines))
+
+    def strike(self):
+        """Wait for the call or the end of the start; True if the call came."""
+        wait_for(lambda: self._says.ended or self.is_up(), "the start or its end")
+        self.killer.stdin.close()
+        self.killer.wait(10)
+        self._says.join()
+        self.killer.stdout.close()
+        return self.killer.returncode == 0
+
+    def calls(self):
+        """How many calls were counted."""
+        return int(self._says.lines[-1].split()[1])
+
+    def kill(self):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+
+def nswrap_line(info, *args):
+    from harness import BINARY
+
+    return [BINARY, "--info-fd", str(info), *map(str, args)]
+
+
+def guest(port, path, *options):
+    return [*options, "-p", port, "-P", 7000, "-f", f"unix:{path}:7000", "--",
+            tool("guest"), "-d", 7000]
+
+
+def sweep(nswrap, path, role, options, after, step=2):
+    """Kill role at every step-th call of its start; after(strike) may look at what goes on."""
+    port = free_port()
+    args = guest(port, path, *options)
+    left = Leftovers(nswrap, path)
+    count = Strike(nswrap, role, 0, *args)
+    assert not count.strike()
+    count.kill()
+    assert left.wait() == ""
+    assert count.calls() > 50, "the sweep sees the process"
+    bad = []
+    reached = 0
+    for n in range(1, count.calls() + 1, 1 if THOROUGH else step):
+        one = Strike(nswrap, role, n, *args)
+        if one.strike():
+            reached += 1
+            trouble = after(one, port)
+        else:
+            trouble = None
+            one.kill()
+        trouble = trouble or left.wait()
+        left.clean()
+        if trouble:
+            bad.append(f"call {n}: {trouble}; {one.stderr.text()}")
+        if len(bad) > 4:
+            break
+    assert not bad, "\n".join(bad)
+    assert reached > count.calls() / step / 2
+
+
+@PID_NS
+@pytest.mark.parametrize("role", [SUPERVISOR, INIT, COMMAND], ids=["supervisor", "init", "command"])
+@pytest.mark.limit(300)
+def test_start_is_cut_short(nswrap, short_dir, role, options):
+    """Without more ado: processes, socket files and registry entry go."""
+    sweep(nswrap, os.path.join(short_dir, "s"), role, options, lambda strike, port: "")
+
+
+@pytest.mark.limit(300)
+def test_start_without_net_process(nswrap, short_dir):
+    """It is the only one that is not missed: another one takes over, the sandbox comes up."""
+
+    def comes_up(strike, port):
+        with contextlib.suppress(AssertionError):
+            wait_for(lambda: echoes(port), "the forward to work", 5)
+            lines = [x for x in strike.stderr.lines if "another one takes over" in x]
+            os.kill(strike.pid, signal.SIGTERM)
+            return "" if len(lines) == 1 else f"{len(lines)} lines say so"
+        return "the forward does not work"
+
+    sweep(nswrap, os.path.join(short_dir, "s"), NET, [], comes_up)
+
+
+# --- while it runs -----------------------------------------------------------------------------------
+
+
+def run_guest(nswrap, path, *options, daemon_options="-d"):
+    running = nswrap.start(*options, "-p", 0, "-P", 7000, "-f", f"unix:{path}:7000", "--",
+                           tool("guest"), daemon_options, 7000)
+    running.guest_listening()
+    assert echoes(running.host_port())
+    # supervisor, init, net, COMMAND and its daemon
+    wait_for(lambda: len(running.tree()) == 4, "the daemon")
+    return running
+
+
+@PID_NS
+@pytest.mark.parametrize("victim", ["supervisor", "init", "command"])
+def test_killed_while_it_runs(nswrap, short_dir, victim, options):
+    path = os.path.join(short_dir, "s")
+    left = Leftovers(nswrap, path)
+    running = run_guest(nswrap, path, *options)
+    pids = {"supervisor": running.pid, "init": running.init_pid(), "command": running.command_pid()}
+    os.kill(pids[victim], signal.SIGKILL)
+    assert running.wait() == {"supervisor": 137, "init": 125, "command": 137}[victim]
+    assert left.wait() == ""
+    if victim == "init":
+        assert re.search("init.*signal 9", running.stderr.text())
+
+
+@PID_NS
+def test_command_that_ignores_sigterm(nswrap, short_dir, options):
+    path = os.path.join(short_dir, "s")
+    left = Leftovers(nswrap, path)
+    running = run_guest(nswrap, path, "-t", 1, *options, daemon_options="-di")
+    begun = time.monotonic()
+    assert running.stop() == 137
+    assert 0.9 < time.monotonic() - begun < 1 + GONE_S * PATIENCE
+    assert left.wait() == ""
+
+
+@PID_NS
+def test_leftovers_of_the_command(nswrap, short_dir, options):
+    """COMMAND ends; what it left gets SIGTERM, then SIGKILL. The exit status is COMMAND's."""
+    path = os.path.join(short_dir, "s")
+    left = Leftovers(nswrap, path)
+    script = f"{tool('guest')} -d 7000 & trap '' TERM; sleep 1000 & exit 3"
+    running = nswrap.start("-t", 1, "-f", f"unix:{path}:7000", *options, "-c", script)
+    assert running.wait() == 3
+    assert left.wait() == ""
+
+
+def test_stopped_leftovers_end_at_once(nswrap):
+    """A stopped process is woken for its SIGTERM."""
+    begun = time.monotonic()
+    assert nswrap.run("-c", "sleep 1000 & kill -STOP $!; exit 4").returncode == 4
+    assert time.monotonic() - begun < 5 * PATIENCE
+
+
+# --- the net process ---------------------------------------------------------------------------------
+
+
+def kill_net(running):
+    """SIGKILL; seconds until the forward works again."""
+    pid = running.net_pid()
+    os.kill(pid, signal.SIGKILL)
+    begun = time.monotonic()
+    # the listener may lead to the dead one for a moment
+    wait_for(lambda: not is_alive(pid), "the net process to end")
+    wait_for(lambda: echoes(running.host_port()), "the forward to work again")
+    return time.monotonic() - begun
+
+
+@DRIVERS
+@PID_NS
+def test_net_process_comes_back(nswrap, driver, options):
+    """New connections work within 200 ms (the median of three), COMMAND lives on, a line says so."""
+    running = nswrap.start("--port-driver", driver, *options, "-p", 0, "-P", 7000, "--",
+                           tool("guest"), 7000)
+    running.guest_listening()
+    command = running.command_pid()
+    times = [kill_net(running) for _ in range(3)]
+    assert statistics.median(times) < RECOVERY_S * PATIENCE, times
+    assert running.command_pid() == command
+    said = [line for line in running.stderr.lines if "another one takes over" in line]
+    assert len(said) == 3 and all("signal 9" in line for line in said)
+    assert running.stop() == 143
+
+
+@DRIVERS
+@pytest.mark.limit(120)
+def test_net_process_killed_again_and_again(nswrap, driver):
+    """Under load, 20 times: the supervisor keeps nothing of the dead ones."""
+    running = nswrap.start("--port-driver", driver, "-p", 0, "-P", 7000, "--", tool("guest"), 7000)
+    running.guest_listening()
+    port = running.host_port()
+    kill_net(running)
+    before = len(open_fds(running.pid))
+    stop = threading.Event()
+
+    def load():
+        while not stop.is_set():
+            subprocess.run([tool("hammer"), "-t", "2", "127.0.0.1", str(port), "200", "8"],
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    try:
+        for _ in range(20):
+            kill_net(running)
+    finally:
+        stop.set()
+        thread.join()
+    assert echoes(port)
+    wait_for(lambda: len(open_fds(running.pid)) <= before, "the supervisor's descriptors to be closed")
+    assert len(running.tree()) == 3
+    assert running.stop() == 143

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""e2e/tools - the helper programs of tests/tools, built by make or, if it did not, here"""
+
+import functools
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import atexit
+
+from harness import TREE
+
+SOURCES = TREE / "tests" / "tools"
+
+
+@functools.lru_cache(maxsize=None)
+def _directory():
+    path = tempfile.mkdtemp(prefix="nst.", dir="/tmp")
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return pathlib.Path(path)
+
+
+@functools.lru_cache(maxsize=None)
+def tool(name):
+    """Path of a helper program."""
+    source = SOURCES / f"{name}.c"
+    built = TREE / "build" / "tests" / "tools" / name
+    if os.access(built, os.X_OK) and built.stat().st_mtime >= source.stat().st_mtime:
+        return str(built)
+    made = _directory() / name
+    subprocess.run(["cc", "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-o", made, source], check=True)
+    return str(made)
+
+
+THOROUGH = os.environ.get("NSWRAP_TEST_THOROUGH", "") not in ("", "0")
