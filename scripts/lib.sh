@@ -3,9 +3,9 @@
 # scripts/lib.sh - what test and bench share: an ordinary user, a copy of the tree, nothing left behind
 #
 # as_ordinary_user COMMAND... runs COMMAND in the tree, as this user or, when that is root, as the user
-# nswrap-test in a copy of the tree. It returns COMMAND's status, or 1 when it left processes behind.
+# nswrap-test (NSWRAP_TEST_USER names another) in a copy of the tree. It returns COMMAND's status, or 1 when it left processes behind.
 
-TEST_USER=nswrap-test
+TEST_USER=${NSWRAP_TEST_USER:-nswrap-test}
 
 # What every distribution with systemd has, and a bare container or VM may not.
 prepare_machine() {
@@ -45,7 +45,7 @@ as_ordinary_user() {
 	fi
 
 	# two runs at once would find each other's processes
-	exec {lock_fd}>/run/lock/nswrap-test.lock
+	exec {lock_fd}>"/run/lock/$TEST_USER.lock"
 	flock -n "$lock_fd" || {
 		echo "waiting for another run to end"
 		flock "$lock_fd"

@@ -203,6 +203,13 @@ def descendants(pid):
     return found
 
 
+def command_line(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
 class Shell:
     """A candidate's shell with forwards to n ports inside."""
 
@@ -412,16 +419,16 @@ def measure_ready(candidate, directory):
         answered = time.monotonic()
         listened = float(wait_for(path.read_text, "the server"))
     finally:
-        inside = descendants(popen.pid)
+        inside = descendants(popen.pid)[1:]
         popen.send_signal(signal.SIGTERM)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             popen.wait(1)
-        except subprocess.TimeoutExpired:
-            # some pass no signal on: end what runs inside, last born first
-            for pid in reversed(inside):
+        # some pass no signal on: end what runs inside, last born first
+        for pid in reversed(inside):
+            if BIN in command_line(pid) or popen.poll() is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            popen.wait(5)
+        popen.wait(5)
     return (answered - listened) * 1e3, (answered - started) * 1e3
 
 
