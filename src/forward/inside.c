@@ -40,17 +40,19 @@ static void request(struct inside *inside, enum door_kind kind)
 		loop_timer_set(inside->loop, &inside->retry_timer, RETRY_DELAY_MS);
 }
 
+/* Everyone who waits now, once: who finds nothing waits again at the end of the list. */
 static void wake_waiters(struct stock *stock)
 {
-	struct inside_waiter *waiter = stock->waiters;
+	size_t count = 0;
 
-	stock->waiters = NULL;
-	while (waiter) {
-		struct inside_waiter *next = waiter->next;
+	for (struct inside_waiter *waiter = stock->waiters; waiter; waiter = waiter->next)
+		count++;
+	while (count-- > 0 && stock->waiters) {
+		struct inside_waiter *waiter = stock->waiters;
 
+		stock->waiters = waiter->next;
 		waiter->is_waiting = false;
 		waiter->on_sockets(waiter);
-		waiter = next;
 	}
 }
 
@@ -64,6 +66,12 @@ static void on_answer(struct loop_io *io, uint32_t events)
 	ssize_t count = door_receive(io->fd, &kind, fds);
 	if (count == -EPIPE)
 		loop_io_del(inside->loop, io); /* init is gone; the supervisor ends us */
+	if (count == -EMSGSIZE) {
+		/* no descriptors left here: the sockets are lost, ask again in a moment */
+		for (kind = 0; kind < DOOR_KINDS; kind++)
+			inside->stocks[kind].is_requested = false;
+		loop_timer_set(inside->loop, &inside->retry_timer, RETRY_DELAY_MS);
+	}
 	if (count < 0)
 		return;
 	struct stock *stock = &inside->stocks[kind];
@@ -139,11 +147,15 @@ void inside_wait(struct inside *inside, enum door_kind kind, struct inside_waite
 {
 	struct stock *stock = &inside->stocks[kind];
 
+	struct inside_waiter **end = &stock->waiters;
+
 	if (waiter->is_waiting)
 		return;
-	waiter->next = stock->waiters;
+	while (*end)
+		end = &(*end)->next;
+	*end = waiter;
+	waiter->next = NULL;
 	waiter->is_waiting = true;
-	stock->waiters = waiter;
 	request(inside, kind);
 }
 

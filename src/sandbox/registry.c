@@ -137,20 +137,23 @@ static char *to_filename(const char *name, char *out)
 	return out;
 }
 
-/* Returns 0, -EADDRINUSE when @name runs, or -errno. */
-static int claim_one(int dir_fd, const char *name, struct registry_entry *out)
+/* Returns 0, -EADDRINUSE when @name runs, -EEXIST when its file is no socket, or -errno. */
+static int choose_one(int dir_fd, const char *name, struct registry_entry *out)
 {
 	char filename[FILENAME_BYTES];
+	int state = unixsock_check(dir_fd, to_filename(name, filename), NULL);
 
-	out->listen_fd =
-		unixsock_listen(dir_fd, to_filename(name, filename), SOCK_SEQPACKET, &out->id);
-	if (out->listen_fd < 0)
-		return out->listen_fd;
+	if (state == 1)
+		return -EADDRINUSE;
+	if (state == -ENOTSOCK || state == -ELOOP)
+		return -EEXIST;
+	if (state < 0 && state != -ENOENT)
+		return state;
 	snprintf(out->name, sizeof(out->name), "%s", name);
 	return 0;
 }
 
-static int claim_numbered(int dir_fd, const char *base, struct registry_entry *out)
+static int choose_numbered(int dir_fd, const char *base, struct registry_entry *out)
 {
 	char stem[REGISTRY_NAME_MAX - NUMBER_BYTES + 2], name[REGISTRY_NAME_MAX + 1];
 	int result = -EADDRINUSE;
@@ -161,31 +164,15 @@ static int claim_numbered(int dir_fd, const char *base, struct registry_entry *o
 			stem[i] = '_';
 	for (unsigned number = 1; number <= NUMBER_MAX && result == -EADDRINUSE; number++) {
 		snprintf(name, sizeof(name), "%s-%u", stem, number);
-		result = claim_one(dir_fd, name, out);
+		result = choose_one(dir_fd, name, out);
 		if (result == -EEXIST) /* somebody's odd file: no reason to give up */
 			result = -EADDRINUSE;
 	}
 	return result;
 }
 
-int registry_claim(
-	int dir_fd, const char *name, const char *base, struct registry_entry *out, struct err *err)
+static int explain(int result, const char *name, struct err *err)
 {
-	int result = name ? registry_check_name(name, err) : 0;
-
-	if (result < 0)
-		return result;
-	*out = (struct registry_entry){.listen_fd = -1};
-	out->dir_fd = fcntl(dir_fd, F_DUPFD_CLOEXEC, 3);
-	if (out->dir_fd < 0)
-		return err_sys(err, errno, "cannot register the sandbox");
-	_cleanup_fd_ int lock_fd = lock(dir_fd);
-	result = lock_fd;
-	if (lock_fd >= 0)
-		result = name ? claim_one(dir_fd, name, out) : claim_numbered(dir_fd, base, out);
-	if (result >= 0)
-		return 0;
-	fd_close(&out->dir_fd);
 	if (result == -EADDRINUSE && name)
 		return err_set(err, EEXIST,
 			"a sandbox \"%s\" is running already: choose another name", name);
@@ -197,11 +184,45 @@ int registry_claim(
 	return err_sys(err, -result, "cannot register the sandbox");
 }
 
+int registry_reserve(
+	int dir_fd, const char *name, const char *base, struct registry_entry *out, struct err *err)
+{
+	int result = name ? registry_check_name(name, err) : 0;
+
+	if (result < 0)
+		return result;
+	*out = (struct registry_entry){.listen_fd = -1, .lock_fd = -1};
+	out->dir_fd = fcntl(dir_fd, F_DUPFD_CLOEXEC, 3);
+	if (out->dir_fd < 0)
+		return err_sys(err, errno, "cannot register the sandbox");
+	out->lock_fd = result = lock(dir_fd);
+	if (result >= 0)
+		result = name ? choose_one(dir_fd, name, out) : choose_numbered(dir_fd, base, out);
+	if (result >= 0)
+		return 0;
+	fd_close(&out->dir_fd);
+	fd_close(&out->lock_fd);
+	return explain(result, name, err);
+}
+
+int registry_publish(struct registry_entry *entry, struct err *err)
+{
+	char filename[FILENAME_BYTES];
+
+	entry->listen_fd = unixsock_listen(
+		entry->dir_fd, to_filename(entry->name, filename), SOCK_SEQPACKET, &entry->id);
+	/* copies in forked processes do not keep it locked */
+	flock(entry->lock_fd, LOCK_UN);
+	fd_close(&entry->lock_fd);
+	return entry->listen_fd < 0 ? explain(entry->listen_fd, entry->name, err) : 0;
+}
+
 void registry_release(struct registry_entry *entry)
 {
 	if (entry->listen_fd >= 0)
 		unixsock_remove(entry->dir_fd, &entry->id);
 	fd_close(&entry->listen_fd);
+	fd_close(&entry->lock_fd);
 	fd_close(&entry->dir_fd);
 }
 

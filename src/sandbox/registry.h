@@ -22,7 +22,8 @@
 /* A name that is taken. All fields are the entry's own. */
 struct registry_entry {
 	int dir_fd;
-	int listen_fd;
+	int lock_fd;   /* reserved, not yet published: other starters wait; else -1 */
+	int listen_fd; /* -1: not yet published */
 	char name[REGISTRY_NAME_MAX + 1];
 	struct unixsock_id id;
 };
@@ -42,14 +43,18 @@ int registry_check_name(const char *name, struct err *err);
 int registry_open(char *path, size_t cap_bytes, struct err *err);
 
 /*
- * Take @name, or if it is NULL the first free one of BASE-1, BASE-2... with @base made fit: what
- * may not be in a name becomes '_'. @dir_fd stays the caller's. May wait for another starter.
- * Returns 0, or -errno with @err filled: -EEXIST when a sandbox of that name runs.
+ * Choose @name, or if it is NULL the first free one of BASE-1, BASE-2... with @base made fit: what
+ * may not be in a name becomes '_'. Makes no file yet; other starters wait until registry_publish
+ * or registry_release. @dir_fd stays the caller's. May wait for another starter. Returns 0, or
+ * -errno with @err filled: -EEXIST when a sandbox of that name runs.
  */
-int registry_claim(int dir_fd, const char *name, const char *base, struct registry_entry *out,
+int registry_reserve(int dir_fd, const char *name, const char *base, struct registry_entry *out,
 	struct err *err);
 
-/* Give the name back and close everything. An entry of zeros with both descriptors -1 is fine. */
+/* Make the socket of a reserved name. Returns 0, or -errno with @err filled. */
+int registry_publish(struct registry_entry *entry, struct err *err);
+
+/* Give the name back and close everything. An entry whose descriptors are -1 is fine. */
 void registry_release(struct registry_entry *entry);
 
 /*

@@ -286,7 +286,7 @@ static int open_signals(struct supervisor *supervisor, struct err *err)
 	return result < 0 ? err_sys(err, -result, "cannot watch signals") : 0;
 }
 
-static int claim_name(struct supervisor *supervisor, struct err *err)
+static int reserve_name(struct supervisor *supervisor, struct err *err)
 {
 	const struct sandbox_config *config = supervisor->config;
 	const char *slash = strrchr(config->command[0], '/');
@@ -295,7 +295,7 @@ static int claim_name(struct supervisor *supervisor, struct err *err)
 
 	if (dir < 0)
 		return dir;
-	return registry_claim(
+	return registry_reserve(
 		dir, config->name, slash ? slash + 1 : config->command[0], &supervisor->entry, err);
 }
 
@@ -400,7 +400,7 @@ static int start(struct supervisor *supervisor, struct err *err)
 	if (result == 0)
 		result = forwards_bind_ports(supervisor, err);
 	if (result == 0)
-		result = claim_name(supervisor, err);
+		result = reserve_name(supervisor, err);
 	if (result == 0)
 		result = make_command(supervisor, err);
 	if (result == 0)
@@ -409,6 +409,8 @@ static int start(struct supervisor *supervisor, struct err *err)
 		result = await_init(supervisor, err);
 	if (result == 0)
 		result = forwards_bind_paths(supervisor, err);
+	if (result == 0)
+		result = registry_publish(&supervisor->entry, err);
 	if (result == 0)
 		result = control_open(supervisor, err);
 	if (result == 0)
@@ -456,7 +458,7 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 	struct supervisor supervisor = {
 		.config = config,
 		.events = {config->ready_fd, config->info_fd, getenv("NOTIFY_SOCKET"), false},
-		.entry = {.dir_fd = -1, .listen_fd = -1},
+		.entry = {.dir_fd = -1, .lock_fd = -1, .listen_fd = -1},
 		.control_io.fd = -1,
 		.started = time(NULL),
 		.init_io.fd = -1,

@@ -2,6 +2,7 @@
 /* util/unixsock - listening sockets in the file system: claimed, found and removed by identity */
 #include "util/unixsock.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -20,6 +21,7 @@
 
 #define BACKLOG       128
 #define TEMP_BYTES    32
+#define TEMP_PREFIX   ".nswrap-"
 #define TEMP_TRIES    16
 #define CLAIM_TRIES   64 /* each failed one means that somebody else got on */
 #define LOCK_PAUSE_MS 5
@@ -121,7 +123,7 @@ static void make_temp_name(char *out)
 
 	if (getrandom(&salt, sizeof(salt), GRND_NONBLOCK) < 0)
 		salt = (uint64_t)getpid();
-	snprintf(out, TEMP_BYTES, ".nswrap-%016llx", (unsigned long long)salt);
+	snprintf(out, TEMP_BYTES, TEMP_PREFIX "%016llx", (unsigned long long)salt);
 }
 
 int unixsock_remove(int dir_fd, const struct unixsock_id *id)
@@ -253,4 +255,21 @@ int unixsock_listen(int dir_fd, const char *name, int type, struct unixsock_id *
 		return result;
 	snprintf(id->name, sizeof(id->name), "%s", name);
 	return fd_take(&fd);
+}
+
+void unixsock_sweep(int dir_fd)
+{
+	struct unixsock_id id;
+	int list_fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = list_fd < 0 ? NULL : fdopendir(list_fd);
+
+	if (!dir) {
+		fd_close(&list_fd);
+		return;
+	}
+	for (struct dirent *entry; (entry = readdir(dir));)
+		if (strncmp(entry->d_name, TEMP_PREFIX, strlen(TEMP_PREFIX)) == 0 &&
+			unixsock_check(dir_fd, entry->d_name, &id) == 0)
+			unlinkat(dir_fd, entry->d_name, 0);
+	closedir(dir);
 }

@@ -49,4 +49,10 @@ int unixsock_check(int dir_fd, const char *name, struct unixsock_id *id);
  */
 int unixsock_remove(int dir_fd, const struct unixsock_id *id);
 
+/*
+ * Remove the temporary files that a starter left behind which was killed in the middle of
+ * unixsock_listen or unixsock_remove. For a directory whose starters are known to be dead.
+ */
+void unixsock_sweep(int dir_fd);
+
 #endif

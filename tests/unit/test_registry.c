@@ -19,6 +19,20 @@
 
 #include "sandbox/registry.h"
 
+/* What the supervisor does in two steps. */
+static int registry_claim(
+	int dir_fd, const char *name, const char *base, struct registry_entry *out, struct err *err)
+{
+	int result = registry_reserve(dir_fd, name, base, out, err);
+
+	if (result < 0)
+		return result;
+	result = registry_publish(out, err);
+	if (result < 0)
+		registry_release(out);
+	return result;
+}
+
 #define LONGEST  "0123456789012345678901234567890123456789012345678901234567890123"
 #define STARTERS 8
 #define ROUNDS   40
