@@ -381,6 +381,8 @@ static enum guard_verdict check_ipv6(const struct guard_config *config, uint8_t 
 	/* exactly: libslirp takes the rest of the buffer for payload in places */
 	if (packet.len != len - IPV6_BYTES)
 		return GUARD_DROP_IP_LENGTH;
+	if (ip[6] != IPPROTO_TCP && ip[6] != IPPROTO_UDP && ip[6] != IPPROTO_ICMPV6)
+		return GUARD_DROP_PROTOCOL;
 
 	if (is_link_local(ip + 8))
 		packet.source = FROM_LINK_LOCAL;
@@ -399,10 +401,8 @@ static enum guard_verdict check_ipv6(const struct guard_config *config, uint8_t 
 		return check_tcp(&packet);
 	case IPPROTO_UDP:
 		return check_udp(&packet);
-	case IPPROTO_ICMPV6:
-		return check_icmp6(&packet);
 	default:
-		return GUARD_DROP_PROTOCOL;
+		return check_icmp6(&packet);
 	}
 }
 
