@@ -15,7 +15,7 @@ import pytest
 
 from harness import (
     PATIENCE, Lines, descendants, exchange, free_port, is_alive, open_fds, reap_orphans, wait_for)
-from tools import THOROUGH, tool
+from tools import THOROUGH, Roles, tool
 
 GONE_S = 2
 RECOVERY_S = 0.2
@@ -197,8 +197,7 @@ def test_killed_while_it_runs(nswrap, short_dir, victim, options):
     path = os.path.join(short_dir, "s")
     left = Leftovers(nswrap, path)
     running = run_guest(nswrap, path, *options)
-    pids = {"supervisor": running.pid, "init": running.init_pid(), "command": running.command_pid()}
-    os.kill(pids[victim], signal.SIGKILL)
+    os.kill(getattr(Roles(running), victim), signal.SIGKILL)
     assert running.wait() == {"supervisor": 137, "init": 125, "command": 137}[victim]
     assert left.wait() == ""
     if victim == "init":
@@ -239,7 +238,7 @@ def test_stopped_leftovers_end_at_once(nswrap):
 
 def kill_net(running):
     """SIGKILL; seconds until the forward works again."""
-    pid = running.net_pid()
+    pid = Roles(running).net
     os.kill(pid, signal.SIGKILL)
     begun = time.monotonic()
     # the listener may lead to the dead one for a moment
@@ -255,10 +254,10 @@ def test_net_process_comes_back(nswrap, driver, options):
     running = nswrap.start("--port-driver", driver, *options, "-p", 0, "-P", 7000, "--",
                            tool("guest"), 7000)
     running.guest_listening()
-    command = running.command_pid()
+    command = Roles(running).command
     times = [kill_net(running) for _ in range(3)]
     assert statistics.median(times) < RECOVERY_S * PATIENCE, times
-    assert running.command_pid() == command
+    assert Roles(running).command == command
     said = [line for line in running.stderr.lines if "another one takes over" in line]
     assert len(said) == 3 and all("signal 9" in line for line in said)
     assert running.stop() == 143

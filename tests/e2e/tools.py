@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """e2e/tools - the helper programs of tests/tools, built by make or, if it did not, here"""
 
+import atexit
 import functools
 import os
 import pathlib
 import shutil
 import subprocess
 import tempfile
-import atexit
 
-from harness import TREE
+from harness import TREE, process_table, wait_for
 
 SOURCES = TREE / "tests" / "tools"
 
@@ -34,3 +34,26 @@ def tool(name):
 
 
 THOROUGH = os.environ.get("NSWRAP_TEST_THOROUGH", "") not in ("", "0")
+
+
+class Roles:
+    """Pids of what a Running consists of, found by what the kernel calls them."""
+
+    def __init__(self, running):
+        self.supervisor = running.pid
+        self.init = self._child(self.supervisor, "nswrap: init")
+        self.command = self._child(self.init, "")
+
+    @property
+    def net(self):
+        """It may be another one each time."""
+        return self._child(self.supervisor, "nswrap: net")
+
+    @staticmethod
+    def _child(parent, name):
+        def look():
+            found = [pid for pid, (ppid, state, comm) in process_table().items()
+                     if ppid == parent and comm.startswith(name) and state != "Z"]
+            return min(found, default=None)
+
+        return wait_for(look, f"a child {name!r} of {parent}")

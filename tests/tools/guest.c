@@ -12,6 +12,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /*
@@ -47,6 +48,7 @@ static void start_daemon(void)
 	}
 	if (pid < 0)
 		die("fork");
+	waitpid(pid, NULL, 0);
 	close(ready[1]);
 	while (read(ready[0], &discard, 1) > 0)
 		;
