@@ -3,7 +3,8 @@
 # scripts/lib.sh - what test and bench share: an ordinary user, a copy of the tree, nothing left behind
 #
 # as_ordinary_user COMMAND... runs COMMAND in the tree, as this user or, when that is root, as the user
-# nswrap-test (NSWRAP_TEST_USER names another) in a copy of the tree. It returns COMMAND's status, or 1 when it left processes behind.
+# nswrap-test (NSWRAP_TEST_USER names another) in a copy of the tree. It returns COMMAND's status, or
+# 1 when it left processes behind.
 
 TEST_USER=${NSWRAP_TEST_USER:-nswrap-test}
 
