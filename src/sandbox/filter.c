@@ -35,7 +35,7 @@ static const int plain_calls[] = {
 #ifdef __SANITIZE_ADDRESS__
 	/* the run-time of AddressSanitizer, to report what it found */
 	SCMP_SYS(sigaltstack), SCMP_SYS(rt_sigaction), SCMP_SYS(readlink), SCMP_SYS(getuid),
-	SCMP_SYS(sched_yield), SCMP_SYS(mprotect), SCMP_SYS(access), SCMP_SYS(prctl),
+	SCMP_SYS(sched_yield), SCMP_SYS(access), SCMP_SYS(prctl),
 #endif
 };
 /* clang-format on */
