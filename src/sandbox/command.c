@@ -4,8 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -27,6 +31,34 @@ static int set_rights(const struct command *command)
 	if (!command->keeps_caps)
 		return rights_drop_command(!is_nosuid);
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
+}
+
+/* Is there a file called @name in any directory of PATH that we may look into? */
+static bool is_in_path(const char *name)
+{
+	const char *dir = getenv("PATH");
+	char path[PATH_MAX];
+	struct stat st;
+
+	while (dir) {
+		const char *end = strchrnul(dir, ':');
+
+		snprintf(path, sizeof(path), "%.*s/%s", (int)(end - dir), dir, name);
+		if (stat(path, &st) == 0)
+			return true;
+		dir = *end ? end + 1 : NULL;
+	}
+	return false;
+}
+
+/* execvp(3), but directories of PATH that cannot be entered do not hide that there is no file. */
+static int execute(char **argv, char **env)
+{
+	environ = env; /* its PATH counts */
+	execvp(argv[0], argv);
+	if (errno == EACCES && !strchr(argv[0], '/') && !is_in_path(argv[0]))
+		errno = ENOENT;
+	return -errno;
 }
 
 /* Everything between fork and exec. Returns only if something fails, with @report filled. */
@@ -62,9 +94,9 @@ static void become_command(const struct command *command, int report_fd, struct 
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	setrlimit(RLIMIT_NOFILE, &command->nofile);
 	sigprocmask(SIG_SETMASK, &command->mask, NULL);
-	execvpe(command->argv[0], command->argv, command->env);
+	result = execute(command->argv, command->env);
 	report->failure = COMMAND_EXEC_FAILED;
-	err_sys(&report->err, errno, "cannot execute %s", command->argv[0]);
+	err_sys(&report->err, -result, "cannot execute %s", command->argv[0]);
 }
 
 pid_t command_spawn(const struct command *command, enum command_failure *failure, struct err *err)
