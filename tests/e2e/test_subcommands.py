@@ -17,7 +17,7 @@ import time
 import pytest
 
 from harness import (
-    BINARY, PATIENCE, TCP_ECHO, TREE, connect, descendants, exchange, free_port, is_alive,
+    BINARY, PATIENCE, PYTHON, TCP_ECHO, TREE, connect, descendants, exchange, free_port, is_alive,
     is_refused, namespace, proc_status, python, rights, wait_for)
 
 KINDS = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
@@ -303,21 +303,40 @@ def terminal(nswrap):
     shell.close()
 
 
+# no shell: one that has just forked may not be stopped before its child is executed
+ON_TERMINAL = """
+import signal, sys
+count = 0
+def on_int(*_):
+    global count
+    count += 1
+    print('interrupt', count, flush=True)
+    if count == 2:
+        sys.exit(4)
+signal.signal(signal.SIGINT, on_int)
+print('now', 'up', flush=True)
+while True:
+    signal.pause()
+"""
+
+
 @pytest.mark.parametrize("mode", [[], ["--pid"]], ids=["plain", "pid"])
-def test_exec_in_a_terminal(nswrap, terminal, mode):
-    """Ctrl-Z and fg, then Ctrl-C: the command gets each signal once."""
+def test_exec_in_a_terminal(nswrap, terminal, short_dir, mode):
+    """Ctrl-Z and fg, Ctrl-C: the command gets each signal once."""
     box(nswrap, *mode)
-    script = "trap 'echo one-$((n=n+1)); exit 4' INT; echo now-up; while :; do sleep 0.1; done"
-    terminal.send(f"{BINARY} exec box sh -c \"$(printf %s {json.dumps(script).replace('$', chr(92) + '$')})\"\r")
-    terminal.expect("\nnow-up")
+    pathlib.Path(short_dir, "program").write_text(ON_TERMINAL)
+    terminal.send(f"{BINARY} exec box {PYTHON} -I {short_dir}/program\r")
+    terminal.expect("now up")
     terminal.send("\x1a")
     terminal.expect("Stopped|Suspended")
     terminal.send("echo a$((1+1))z\r")
     terminal.expect("a2z")
     terminal.send("fg\r")
-    terminal.expect("exec box")
+    wait_for(lambda: os.tcgetpgrp(terminal.fd) != terminal.pid, "the job in the foreground")
     terminal.send("\x03")
-    terminal.expect("one-1")
+    terminal.expect("interrupt 1")
+    terminal.send("\x03")
+    terminal.expect("interrupt 2")
     terminal.send("echo status-$?\r")
     terminal.expect("status-4\r")
 
