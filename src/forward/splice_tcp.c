@@ -17,8 +17,8 @@
  * How it works
  *
  * A client is accepted only with a socket of the inside in hand. That socket is connected to where
- * the guest listened last; over loopback this succeeds or is refused within connect(2). Then both
- * go to the relay and are forgotten here.
+ * the guest listened last, mostly within connect(2), for it goes over loopback. Then both go to the
+ * relay and are forgotten here.
  *
  * Refused: the kernel is asked where the guest listens now. Nowhere, and never before: the client
  * is held (in `clients`, in order of their deadlines) until forward_note_listening, or its time is
@@ -31,14 +31,16 @@
 
 enum client_state {
 	CLIENT_HELD,       /* waits for the guest to listen, or for a socket; no guest_fd */
-	CLIENT_CONNECTING, /* the guest's backlog is full: connect() is under way */
+	CLIENT_CONNECTING, /* connect() is under way: on another CPU, or the guest's backlog is full
+			    */
 };
 
 struct client {
 	struct listener *listener;
 	enum client_state state;
 	int host_fd, guest_fd;
-	struct loop_io io; /* HELD: on host_fd for a reset; CONNECTING: on guest_fd */
+	bool is_second_try; /* the kernel named another target after the first was refused */
+	struct loop_io io;  /* HELD: on host_fd for a reset; CONNECTING: on guest_fd */
 	uint64_t deadline_ns;
 	struct client *prev, *next;
 };
@@ -112,26 +114,7 @@ static void start_relay(struct forward *forward, int host_fd, int guest_fd)
 	fd_reset(&guest_fd);
 }
 
-static void on_client_ready(struct loop_io *io, uint32_t events)
-{
-	struct client *client = (struct client *)((char *)io - offsetof(struct client, io));
-	struct forward *forward = client->listener->forward;
-	int error = 0;
-	socklen_t len = sizeof(error);
-
-	if (client->state == CLIENT_HELD) {
-		if (events & (EPOLLERR | EPOLLHUP))
-			client_refuse(client);
-		return;
-	}
-	if (getsockopt(client->guest_fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error != 0) {
-		client_refuse(client);
-		return;
-	}
-	int host_fd = client->host_fd, guest_fd = client->guest_fd;
-	client_forget(client);
-	start_relay(forward, host_fd, guest_fd);
-}
+static void on_client_ready(struct loop_io *io, uint32_t events);
 
 static struct client *first_held(struct listener *listener)
 {
@@ -154,8 +137,10 @@ static void arm_hold_timer(struct listener *listener)
 						    : 0);
 }
 
-/* Remember a client that cannot be served yet. Takes the descriptors over (guest_fd may be -1). */
-static void keep_client(
+/*
+ * Remember a client that cannot be served yet. Takes the descriptors over (guest_fd: -1 if held).
+ */
+static struct client *keep_client(
 	struct listener *listener, enum client_state state, int host_fd, int guest_fd)
 {
 	const struct forward_context *context = listener->forward->context;
@@ -164,7 +149,7 @@ static void keep_client(
 	if (!client) {
 		fd_reset(&host_fd);
 		fd_close(&guest_fd);
-		return;
+		return NULL;
 	}
 	client->listener = listener;
 	client->state = state;
@@ -176,55 +161,93 @@ static void keep_client(
 	client->next = &listener->clients;
 	client->prev->next = client->next->prev = client;
 	loop_io_add(context->loop, &client->io, state == CLIENT_HELD ? 0 : EPOLLOUT);
-	if (!listener->hold_timer.is_armed)
+	if (state == CLIENT_HELD && !listener->hold_timer.is_armed)
 		arm_hold_timer(listener);
+	return client;
 }
 
-/* One connect(2) to the current target. Returns 0, -EINPROGRESS or -errno. */
-static int connect_target(struct forward *forward, int guest_fd)
+static void hold(struct listener *listener, int host_fd)
 {
-	struct sockaddr_storage addr;
-	socklen_t len = forward_target_sockaddr(forward, forward->target, &addr);
-
-	return connect(guest_fd, (struct sockaddr *)&addr, len) < 0 ? -errno : 0;
+	keep_client(listener, CLIENT_HELD, host_fd, -1);
 }
 
-/*
- * Lead the client at @host_fd inside with @guest_fd, a fresh socket of @kind. Takes both over.
- */
-static void serve(struct listener *listener, int host_fd, enum door_kind kind, int guest_fd)
+static void serve(struct listener *listener, int host_fd, int guest_fd, bool is_second_try);
+
+/* Nobody listens at the target. Look for another one, hold the client, or refuse it. */
+static void on_refused(struct listener *listener, int host_fd, bool is_second_try)
 {
 	struct forward *forward = listener->forward;
-	struct inside *inside = forward->context->inside;
-	int result = connect_target(forward, guest_fd);
+	enum door_kind kind;
 
-	if (result == -ECONNREFUSED && forward_find_target(forward)) {
-		if (socket_kind(forward) != kind) {
-			inside_put_back(inside, kind, guest_fd);
-			kind = socket_kind(forward);
-			guest_fd = inside_take(inside, kind);
-		}
-		if (guest_fd < 0) {
-			keep_client(listener, CLIENT_HELD, host_fd, -1);
-			inside_wait(inside, kind, &listener->waiter);
+	if (!is_second_try && forward_find_target(forward)) {
+		kind = socket_kind(forward);
+		int guest_fd = inside_take(forward->context->inside, kind);
+
+		if (guest_fd >= 0) {
+			serve(listener, host_fd, guest_fd, true);
 			return;
 		}
-		result = connect_target(forward, guest_fd);
+		hold(listener, host_fd);
+		inside_wait(forward->context->inside, kind, &listener->waiter);
+		return;
 	}
+	if (!forward->has_listened && forward->context->wait_ms > 0) {
+		hold(listener, host_fd);
+		return;
+	}
+	log_info("nobody inside listens on port %u", forward->spec.guest_port);
+	fd_reset(&host_fd);
+}
+
+/* What came of connecting @guest_fd: 0, -EINPROGRESS or -errno. Takes both over. */
+static void on_connect_result(
+	struct listener *listener, int host_fd, int guest_fd, bool is_second_try, int result)
+{
 	if (result == 0) {
-		start_relay(forward, host_fd, guest_fd);
+		start_relay(listener->forward, host_fd, guest_fd);
 	} else if (result == -EINPROGRESS) {
-		keep_client(listener, CLIENT_CONNECTING, host_fd, guest_fd);
-	} else if (result == -ECONNREFUSED && !forward->has_listened &&
-		   forward->context->wait_ms > 0) {
-		inside_put_back(inside, kind, guest_fd);
-		keep_client(listener, CLIENT_HELD, host_fd, -1);
+		struct client *client = keep_client(listener, CLIENT_CONNECTING, host_fd, guest_fd);
+		if (client)
+			client->is_second_try = is_second_try;
+	} else if (result == -ECONNREFUSED) {
+		fd_close(&guest_fd);
+		on_refused(listener, host_fd, is_second_try);
 	} else {
-		log_info("the guest refuses connections to port %u: %s", forward->spec.guest_port,
+		log_info("cannot connect to port %u inside: %s", listener->forward->spec.guest_port,
 			strerror(-result));
 		fd_reset(&host_fd);
 		fd_close(&guest_fd);
 	}
+}
+
+/* Lead the client at @host_fd to the current target with @guest_fd, fresh. Takes both over. */
+static void serve(struct listener *listener, int host_fd, int guest_fd, bool is_second_try)
+{
+	struct forward *forward = listener->forward;
+	struct sockaddr_storage addr;
+	socklen_t len = forward_target_sockaddr(forward, forward->target, &addr);
+	int result = connect(guest_fd, (struct sockaddr *)&addr, len) < 0 ? -errno : 0;
+
+	on_connect_result(listener, host_fd, guest_fd, is_second_try, result);
+}
+
+static void on_client_ready(struct loop_io *io, uint32_t events)
+{
+	struct client *client = (struct client *)((char *)io - offsetof(struct client, io));
+	struct listener *listener = client->listener;
+	int host_fd = client->host_fd, guest_fd = client->guest_fd, error = 0;
+	bool is_second_try = client->is_second_try;
+	socklen_t len = sizeof(error);
+
+	if (client->state == CLIENT_HELD) {
+		if (events & (EPOLLERR | EPOLLHUP))
+			client_refuse(client);
+		return;
+	}
+	if (getsockopt(guest_fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+		error = errno;
+	client_forget(client);
+	on_connect_result(listener, host_fd, guest_fd, is_second_try, -error);
 }
 
 /* Serve who is held, as far as there are sockets. */
@@ -247,7 +270,7 @@ static void serve_held(struct listener *listener)
 				return;
 			}
 			client_forget(client);
-			serve(listener, host_fd, kind, guest_fd);
+			serve(listener, host_fd, guest_fd, false);
 		}
 		client = next;
 	}
@@ -302,7 +325,7 @@ static int accept_one(struct listener *listener)
 		return -code;
 	}
 	if (is_client_allowed(forward, host_fd)) {
-		serve(listener, host_fd, kind, guest_fd);
+		serve(listener, host_fd, guest_fd, false);
 	} else {
 		fd_reset(&host_fd);
 		inside_put_back(context->inside, kind, guest_fd);
