@@ -534,6 +534,8 @@ def report(medians, failures, out=sys.stdout):
                 line += f"  {value / base:7.2f} x loopback"
             if peer and name.startswith("nswrap"):
                 line += f"  {value / peer:6.2f} x best peer"
+            if name == "nswrap slirp" and "slirp4netns" in row:
+                line += f"  {value / row['slirp4netns']:6.2f} x slirp4netns"
             print(line, file=out)
     if failures:
         print("\nfailed, at least once", file=out)
