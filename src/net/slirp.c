@@ -391,7 +391,11 @@ static Slirp *make_slirp(struct slirp_stack *stack, const struct net_plan *plan)
 		.disable_dhcp = true,
 	};
 
-	return slirp_new(&config, &callbacks, stack);
+	Slirp *slirp = slirp_new(&config, &callbacks, stack);
+	/* sets its clock; at 0 the first UDP socket would count as expired at once */
+	if (slirp)
+		slirp_pollfds_poll(slirp, 1, on_get_revents, stack);
+	return slirp;
 }
 
 struct slirp_stack *slirp_stack_new(
