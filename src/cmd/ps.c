@@ -241,7 +241,10 @@ static int print_table(const json_t *list, struct err *err)
 	for (enum column c = 0; c < COLUMNS; c++)
 		strcpy(rows[0].cells[c], heads[c]);
 	strcpy(rows[0].command, "COMMAND");
-	json_array_foreach(list, i, status) format_row(status, &rows[i + 1]);
+	json_array_foreach(list, i, status)
+	{
+		format_row(status, &rows[i + 1]);
+	}
 	print_rows(rows, count + 1);
 	free(rows);
 	return 0;
