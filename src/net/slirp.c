@@ -16,6 +16,7 @@
 
 #include "net/guard.h"
 #include "net/pcap.h"
+#include "util/fd.h"
 #include "util/log.h"
 
 #define VNET_BYTES  ((size_t)10) /* struct virtio_net_hdr without num_buffers, as tun(4) has it */
@@ -523,6 +524,8 @@ int slirp_stack_listen(struct slirp_stack *stack, bool is_udp, const struct sock
 	stack->has_input = true;
 	if (search.fd < 0)
 		return -ENOENT;
+	/* libslirp leaves it blocking; who refuses those that wait must not wait for one more */
+	fd_set_nonblock(search.fd, 1);
 	if (!is_udp)
 		listen(search.fd, BACKLOG);
 	return search.fd;

@@ -44,6 +44,7 @@ struct init {
 	struct loop_timer kill_timer;
 	enum init_state state;
 	pid_t command; /* 0: has ended */
+	bool is_stopped;
 	int status;    /* exit status of COMMAND once it has ended */
 	struct init_file *files;
 	size_t nfiles;
@@ -138,6 +139,7 @@ static void end_if_childless(struct init *init)
 
 static void on_command_change(struct init *init, const siginfo_t *info)
 {
+	init->is_stopped = info->si_code == CLD_STOPPED;
 	if (info->si_code == CLD_STOPPED) {
 		tell(init, INIT_STOPPED, info->si_status);
 	} else if (info->si_code == CLD_CONTINUED) {
@@ -191,7 +193,8 @@ static void start_termination(struct init *init, int sig, uint64_t timeout_ms)
 	if (init->command == 0)
 		return; /* the rest is being ended already */
 	signal_command(init, sig);
-	signal_command(init, SIGCONT);
+	if (init->is_stopped) /* it could not act on the signal */
+		signal_command(init, SIGCONT);
 	if (init->state != INIT_RUNNING)
 		return;
 	loop_timer_set(init->loop, &init->kill_timer, timeout_ms);

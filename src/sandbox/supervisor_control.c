@@ -13,6 +13,10 @@
 
 #define CLIENTS_MAX 128
 
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71 /* Linux 5.14 */
+#endif
+
 static void client_free(struct control_client *client)
 {
 	struct control_client **at = &client->supervisor->clients;
@@ -200,14 +204,28 @@ static void on_client(struct loop_io *io, uint32_t events)
 		client_free(client);
 }
 
-/* The directory keeps strangers out; this is for root's mistakes with its mode. */
-static bool is_ours(int sock)
+/* Which network namespace @sock belongs to; 0 before Linux 5.14. */
+static uint64_t netns_cookie(int sock)
+{
+	uint64_t cookie = 0;
+	socklen_t len = sizeof(cookie);
+
+	return getsockopt(sock, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len) < 0 ? 0 : cookie;
+}
+
+/*
+ * The directory keeps strangers out; the uid is for root's mistakes with its mode. The namespace
+ * (an accepted unix socket belongs to its client's) keeps out who is in a sandbox and got around
+ * what hides the directory: by umount(2) with --root, or from one that hides another directory.
+ */
+static bool is_ours(int sock, int listen_fd)
 {
 	struct ucred peer;
 	socklen_t len = sizeof(peer);
 
 	return getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
-	       (peer.uid == geteuid() || peer.uid == 0);
+	       (peer.uid == geteuid() || peer.uid == 0) &&
+	       netns_cookie(sock) == netns_cookie(listen_fd);
 }
 
 static void on_control(struct loop_io *io, uint32_t events)
@@ -220,7 +238,7 @@ static void on_control(struct loop_io *io, uint32_t events)
 	(void)events;
 	for (struct control_client *client = supervisor->clients; client; client = client->next)
 		count++;
-	if (sock < 0 || count >= CLIENTS_MAX || !is_ours(sock))
+	if (sock < 0 || count >= CLIENTS_MAX || !is_ours(sock, io->fd))
 		return;
 	struct control_client *client = calloc(1, sizeof(*client));
 	if (!client)
