@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""e2e/test_docs - the documents say what the program does, and point at what is there"""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from harness import TREE
+
+MAN = TREE / "man"
+PAGES = {sub: MAN / ("nswrap.1" if sub == "run" else f"nswrap-{sub}.1")
+         for sub in ("run", "exec", "ps", "port", "stop", "doctor")}
+GLOBAL = {"--", "-V", "--version", "-h", "--help"}
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs/design.md"]
+# folders of the tree: `src/x` in a text is a promise that it exists
+FOLDERS = "src|tests|man|scripts|docs|[.]ci"
+
+
+def helped_options(nswrap, sub):
+    """The options of `nswrap help SUB` as {"-p, --host-port [ADDR:]PORT", ...}."""
+    result = nswrap.run("help", sub)
+    assert result.returncode == 0, result.stderr
+    found = re.findall(r"^ {2}(?:(-\w), | {4})(--[\w-]+)(\S*(?: \S+)*)", result.stdout.decode(), re.M)
+    # the help text begins after two blanks at least; what is left is the argument
+    return {f"{short + ', ' if short else ''}{name}{arg}" for short, name, arg in found}
+
+
+def documented_options(page):
+    """The same from the page's source: `.It Fl p , Fl -host-port Ar [ADDR:]PORT`."""
+    found = set()
+    for line in re.findall(r"^\.It (Fl .*)$", page.read_text(), re.M):
+        text = re.sub(r" Ns Ar ", "", line)
+        text = re.sub(r"Fl ", "-", text).replace(" , ", ", ").replace(" Ar ", " ")
+        found.add(text)
+    return found
+
+
+def names(headings):
+    """The bare names in headings of options."""
+    return {name for heading in headings for name in re.findall(r"(?:^|, )(--?[\w-]+)", heading)}
+
+
+@pytest.mark.parametrize("sub", PAGES)
+def test_every_option_is_documented_and_exists(nswrap, sub):
+    helped, documented = helped_options(nswrap, sub), documented_options(PAGES[sub])
+    assert helped, "no options in the help: the test cannot read it"
+    assert helped - documented == set(), "not in the manual, or with another argument"
+    assert documented - helped == set(), "in the manual only"
+
+
+@pytest.mark.parametrize("sub", PAGES)
+def test_options_mentioned_in_a_page_exist(nswrap, sub):
+    known = names(helped_options(nswrap, "run") | helped_options(nswrap, sub)) | GLOBAL
+    macros = [line for line in PAGES[sub].read_text().splitlines() if line.startswith(".")]
+    mentioned = {"-" + word for line in macros for word in re.findall(r"\bFl (\S+)", line)}
+    assert mentioned - known == set()
+
+
+def unknown_options(nswrap, words):
+    """Options in a command line of nswrap (without its first word) that nswrap does not have."""
+    sub = words[0] if words[0] in PAGES else "run"
+    headings = helped_options(nswrap, sub)
+    takes_value = names(h for h in headings if re.search(r" \S+$", h.split(", ")[-1]))
+    operands = {"run": 0, "exec": 1}.get(sub, len(words))  # what is behind them is not nswrap's
+    unknown, rest = [], words[words[0] == sub:]
+    while rest and (rest[0].startswith("-") or operands > 0):
+        word = rest.pop(0)
+        if word == "--":
+            break
+        if not word.startswith("-"):
+            operands -= 1
+        elif word.split("=")[0] not in names(headings) | GLOBAL:
+            unknown.append(word)
+        elif word in takes_value and rest:
+            rest.pop(0)
+    return unknown
+
+
+@pytest.mark.parametrize("sub", PAGES)
+def test_examples_use_options_that_exist(nswrap, sub):
+    for line in re.findall(r"^\.Dl nswrap ([^|]*)", PAGES[sub].read_text(), re.M):
+        assert unknown_options(nswrap, line.split()) == [], line
+
+
+def test_every_subcommand_has_a_page(nswrap):
+    overview = nswrap.run("help").stdout.decode()
+    subs = set(re.findall(r"^ {2}(\w+) {2,}\S", overview, re.M))
+    assert subs == {*PAGES, "help"}
+    assert {page.name for page in MAN.iterdir()} == {page.name for page in PAGES.values()}
+    for page in PAGES.values():
+        for other in re.findall(r"^\.Xr (nswrap\S*) (\d)", page.read_text(), re.M):
+            assert (MAN / ".".join(other)).is_file(), f"{page.name}: {other}"
+
+
+# What each formatter says of a page that is clean: nothing. References to manuals of packages that
+# are not installed here are no fault of the page.
+LINTERS = {
+    "mandoc": ["mandoc", "-T", "lint", "-W", "style"],
+    "groff": ["groff", "-mandoc", "-T", "utf8", "-ww", "-z"],
+    "man": ["man", "--warnings=w", "-E", "UTF-8", "-l", "-Tutf8", "-Z"],
+}
+
+
+@pytest.mark.parametrize("sub", PAGES)
+def test_pages_are_clean(sub):
+    ran = [name for name in LINTERS if shutil.which(name)]
+    if not ran:
+        pytest.skip("none of mandoc, groff and man is installed")
+    for name in ran:
+        result = subprocess.run([*LINTERS[name], PAGES[sub]], capture_output=True, timeout=30)
+        said = result.stderr + (result.stdout if name == "mandoc" else b"")
+        lines = [line for line in said.decode().splitlines()
+                 if "referenced manual not found" not in line and "mandoc.db" not in line]
+        assert lines == [], name
+
+
+# --- README and the other texts ------------------------------------------------------------------
+
+
+def without_code(text):
+    return re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+
+
+def anchors(text):
+    """The anchors that GitHub makes of the headings."""
+    headings = re.findall(r"^#+ (.*)$", without_code(text), re.M)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_and_paths_lead_somewhere(name):
+    document = TREE / name
+    text = document.read_text()
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"(https?|mailto):", target):
+            continue
+        path, _, anchor = target.partition("#")
+        aim = document.parent / path if path else document
+        assert aim.exists(), f"{name}: {target}"
+        if anchor:
+            assert anchor in anchors(aim.read_text()), f"{name}: {target}"
+    for path in re.findall(rf"(?<![\w./$~-])((?:{FOLDERS})/[\w./*{{}},-]*[\w/*}}])", text):
+        variants = [path]
+        if group := re.search(r"\{(.*?)\}", path):
+            variants = [path.replace(group.group(), word) for word in group[1].split(",")]
+        for variant in variants:
+            assert list(TREE.glob(variant.rstrip("/"))), f"{name}: {variant}"
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_documents_do_not_point_outside_of_the_tree(name):
+    text = (TREE / name).read_text()
+    assert "../shared" not in text and "/work/" not in text
+
+
+def test_the_two_commands_are_on_the_first_screen():
+    screen = (TREE / "README.md").read_text().splitlines()[:40]
+    for command in ("scripts/demo", "scripts/test"):
+        assert command in screen, f"{command}: a line of its own among the first 40"
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/design.md"])
+def test_options_in_texts_exist(nswrap, name):
+    """Lines in code blocks that run nswrap use options it has."""
+    for block in re.findall(r"^```.*?\n(.*?)^```", (TREE / name).read_text(), re.M | re.S):
+        for line in block.splitlines():
+            match = re.match(r"(?:\$ )?(?:\./)?nswrap ([^|]*)", line.strip())
+            if not match:
+                continue
+            assert unknown_options(nswrap, match[1].split()) == [], line
