@@ -45,7 +45,7 @@ struct init {
 	enum init_state state;
 	pid_t command; /* 0: has ended */
 	bool is_stopped;
-	int status;    /* exit status of COMMAND once it has ended */
+	int status; /* exit status of COMMAND once it has ended */
 	struct init_file *files;
 	size_t nfiles;
 };
@@ -64,7 +64,7 @@ static void tell(struct init *init, enum init_message_type type, int value)
 	send_message(init->start->supervisor_fd, &message, NULL, 0);
 }
 
-/* True when there is nothing (left) to remove, false while somebody holds the socket. */
+/* True when there is nothing (left) to remove, false while somebody holds a socket. */
 static bool remove_if_stale(const struct init_file *file)
 {
 	struct unixsock_id id;
@@ -72,12 +72,12 @@ static bool remove_if_stale(const struct init_file *file)
 
 	if (result == 0)
 		unixsock_remove(file->dir_fd, &id);
-	return result != 1;
+	return result != 1 && unixsock_sweep(file->dir_fd) == 0;
 }
 
 /*
- * A socket that nobody holds any more is the dead supervisor's. The net process may live a moment
- * longer than it and has listeners too, so this waits for it.
+ * A socket that nobody holds any more is the dead supervisor's. Its descriptors are closed one by
+ * one, and the net process may live a moment longer than it: this waits for both.
  */
 static void remove_files(struct init *init)
 {

@@ -257,19 +257,24 @@ int unixsock_listen(int dir_fd, const char *name, int type, struct unixsock_id *
 	return fd_take(&fd);
 }
 
-void unixsock_sweep(int dir_fd)
+size_t unixsock_sweep(int dir_fd)
 {
-	struct unixsock_id id;
+	size_t held = 0;
 	int list_fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = list_fd < 0 ? NULL : fdopendir(list_fd);
 
 	if (!dir) {
 		fd_close(&list_fd);
-		return;
+		return 0;
 	}
-	for (struct dirent *entry; (entry = readdir(dir));)
-		if (strncmp(entry->d_name, TEMP_PREFIX, strlen(TEMP_PREFIX)) == 0 &&
-			unixsock_check(dir_fd, entry->d_name, &id) == 0)
+	for (struct dirent *entry; (entry = readdir(dir));) {
+		if (strncmp(entry->d_name, TEMP_PREFIX, strlen(TEMP_PREFIX)) != 0)
+			continue;
+		int state = unixsock_check(dir_fd, entry->d_name, NULL);
+		if (state == 0)
 			unlinkat(dir_fd, entry->d_name, 0);
+		held += state == 1;
+	}
 	closedir(dir);
+	return held;
 }

@@ -4,6 +4,7 @@
 #define NSWRAP_UTIL_UNIXSOCK_H
 
 #include <limits.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /*
@@ -51,8 +52,9 @@ int unixsock_remove(int dir_fd, const struct unixsock_id *id);
 
 /*
  * Remove the temporary files that a starter left behind which was killed in the middle of
- * unixsock_listen or unixsock_remove. For a directory whose starters are known to be dead.
+ * unixsock_listen or unixsock_remove. Returns how many were left because somebody holds them: a
+ * live starter, or one whose descriptors are just being closed.
  */
-void unixsock_sweep(int dir_fd);
+size_t unixsock_sweep(int dir_fd);
 
 #endif
