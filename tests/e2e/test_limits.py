@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""e2e/test_limits - many connections: none is lost, and nothing of them is left"""
+
+import os
+import subprocess
+
+import pytest
+
+from harness import SANITIZED, PATIENCE, proc_status, wait_for
+from tools import THOROUGH, Roles, tool
+
+AT_ONCE = 2000
+# one after another; the slirp driver is slower
+IN_ALL = {"splice": 100_000, "slirp": 100_000 if THOROUGH else 20_000}
+# libslirp keeps what it closed first for twice the segment lifetime
+LINGER_S = 30
+# stocks that are kept for the next clients: sockets of the inside, pipes
+KEPT_FDS = 400
+KEPT_KB = 2000
+
+DRIVERS = pytest.mark.parametrize("driver", ["splice", "slirp"])
+
+
+class Load:
+    """A sandbox with an echo server on an outer host, where its net process can be looked at."""
+
+    def __init__(self, nswrap, outer, driver, prefix=()):
+        self.host = outer()
+        line = self.host.prefix()
+        # as the outer root: what hides from its user does not hide from it
+        self.prefix = [*line[:line.index("--") + 1], *prefix]
+        self.running = nswrap.start("--port-driver", driver, "-p", 0, "-P", 7000, "--",
+                                    tool("guest"), 7000, prefix=self.prefix)
+        self.running.guest_listening()
+        self.roles = Roles(self.running)
+        self.net = self.roles.net
+        self.port = self.running.host_port()
+
+    def hammer(self, *args, **options):
+        """Start tools/hammer with these arguments, in the host's network."""
+        *options_list, count, at_once = map(str, args)
+        line = self.host.prefix()
+        return subprocess.Popen(
+            [*line[:line.index("--") + 1], tool("hammer"), *options_list, "127.0.0.1",
+             str(self.port), count, at_once],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+    def run(self, *args):
+        """All connections, and none may fail. Returns the seconds it took."""
+        client = self.hammer(*args)
+        out, err = client.communicate(b"go\n")
+        done, failed, seconds = out.decode().split("\n")[-2].split()
+        assert client.returncode == 0, f"{failed} of {args} failed: {err.decode()}" + self.said()
+        assert int(done) == int(args[-2])
+        return float(seconds)
+
+    def said(self):
+        return "; nswrap said: " + self.running.stderr.text()
+
+    def fds(self, pid=None):
+        line = self.host.prefix()
+        result = subprocess.run(
+            [*line[:line.index("--") + 1], "ls", f"/proc/{pid or self.net}/fd"],
+            capture_output=True, check=True)
+        return len(result.stdout.split())
+
+    def memory_kb(self):
+        return int(proc_status(self.net)["VmRSS"].split()[0])
+
+    def is_same(self):
+        """The processes are those of the start, and no more."""
+        return self.roles.net == self.net and len(self.running.tree()) == 3
+
+
+@DRIVERS
+@pytest.mark.limit(180)
+def test_many_at_once(nswrap, outer, driver):
+    """All are open and carry bytes at the same time; afterwards no descriptor and no memory is kept."""
+    load = Load(nswrap, outer, driver)
+    counts, sizes = [], []
+    for _ in range(3):
+        client = load.hammer("-h", AT_ONCE, AT_ONCE)
+        said = client.stdout.readline()
+        assert said == b"open\n", client.communicate()[1].decode() + load.said()
+        assert load.fds() > AT_ONCE, "the connections are the net process's"
+        out, err = client.communicate(b"go\n")
+        assert client.returncode == 0, out.decode() + err.decode() + load.said()
+        wait_for(lambda: load.fds() < KEPT_FDS, "the descriptors to be closed", LINGER_S)
+        counts.append(load.fds())
+        sizes.append(load.memory_kb())
+    assert counts[2] <= counts[1] + 64, counts
+    # what the allocator keeps from the first time is used again
+    if not SANITIZED:
+        assert sizes[2] <= sizes[1] + KEPT_KB, sizes
+    assert load.is_same()
+    assert load.fds(load.roles.init) < 32
+
+
+@DRIVERS
+@pytest.mark.limit(180)
+def test_many_one_after_another(nswrap, outer, driver):
+    load = Load(nswrap, outer, driver)
+    load.run(1000, 16)
+    supervisor = load.fds(load.running.pid)
+    size = load.memory_kb()
+    seconds = load.run("-t", 120 * PATIENCE, IN_ALL[driver], 16)
+    print(f"{IN_ALL[driver]} connections by {driver}: {seconds} s")
+    assert seconds < 60 * PATIENCE
+    wait_for(lambda: load.fds() < KEPT_FDS, "the descriptors to be closed", LINGER_S)
+    assert load.is_same(), load.said()
+    assert load.fds(load.running.pid) <= supervisor
+    if not SANITIZED and driver == "splice":
+        assert load.memory_kb() <= size + KEPT_KB
+    assert load.run(100, 16) < 10 * PATIENCE
+
+
+@DRIVERS
+@pytest.mark.limit(180)
+def test_few_descriptors(nswrap, outer, driver):
+    """More clients than descriptors: accepting waits, who is connected is served, none is lost."""
+    load = Load(nswrap, outer, driver, prefix=["sh", "-c", 'ulimit -n 256; exec "$@"', "sh"])
+    load.run("-r", 50, "-t", 150, 400, 400)
+    assert load.is_same(), load.said()
+    assert load.run("-t", 60, 100, 8) < 60
+
+
+@DRIVERS
+def test_few_descriptors_and_patient_clients(nswrap, outer, driver):
+    """Established connections carry data while others wait in vain for a descriptor."""
+    load = Load(nswrap, outer, driver, prefix=["sh", "-c", 'ulimit -n 256; exec "$@"', "sh"])
+    held = load.hammer("-h", "-r", 20, 20, 20)
+    assert held.stdout.readline() == b"open\n", load.said()
+    crowd = load.hammer("-h", "-t", 20, 400, 400)
+    # it can never be open in all; the first ones have had their answer when descriptors are short
+    wait_for(lambda: load.fds() > 150, "descriptors to become short")
+    out, err = held.communicate(b"go\n")
+    assert held.returncode == 0, out.decode() + err.decode() + load.said()
+    crowd.kill()
+    crowd.communicate()
+    assert load.run("-t", 40, 20, 4) < 40
+    assert load.is_same(), load.said()
