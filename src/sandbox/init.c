@@ -42,6 +42,7 @@ struct init {
 	struct loop *loop;
 	struct loop_io supervisor_io, door_io, signal_io;
 	struct loop_timer kill_timer;
+	uint64_t timeout_ms; /* what the timer was set to */
 	enum init_state state;
 	pid_t command; /* 0: has ended */
 	bool is_stopped;
@@ -122,8 +123,10 @@ static void terminate_rest(struct init *init, uint64_t timeout_ms)
 {
 	tree_signal(getpid(), SIGTERM);
 	tree_signal(getpid(), SIGCONT); /* a stopped process cannot act on SIGTERM */
-	if (init->state == INIT_RUNNING)
-		loop_timer_set(init->loop, &init->kill_timer, timeout_ms);
+	if (init->state != INIT_RUNNING)
+		return;
+	init->timeout_ms = timeout_ms;
+	loop_timer_set(init->loop, &init->kill_timer, timeout_ms);
 	set_state(init, INIT_TERMINATING);
 }
 
@@ -190,13 +193,14 @@ static void signal_command(struct init *init, int sig)
 
 static void start_termination(struct init *init, int sig, uint64_t timeout_ms)
 {
-	if (init->command == 0)
-		return; /* the rest is being ended already */
 	signal_command(init, sig);
 	if (init->is_stopped) /* it could not act on the signal */
 		signal_command(init, SIGCONT);
-	if (init->state != INIT_RUNNING)
+	/* who asks again may make it sooner, not later */
+	if (init->state == INIT_KILLING ||
+		(init->state == INIT_TERMINATING && timeout_ms >= init->timeout_ms))
 		return;
+	init->timeout_ms = timeout_ms;
 	loop_timer_set(init->loop, &init->kill_timer, timeout_ms);
 	set_state(init, INIT_TERMINATING);
 }

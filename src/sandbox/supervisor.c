@@ -26,7 +26,8 @@
 #include "util/fd.h"
 #include "util/log.h"
 
-#define KILL_MS 5000
+#define KILL_MS   5000
+#define JOINED_MS 1000 /* `exec` ends by itself what it started, when it sees us close */
 
 #define supervisor_of(ptr, member) \
 	((struct supervisor *)((char *)(ptr)-offsetof(struct supervisor, member)))
@@ -430,6 +431,7 @@ static int start(struct supervisor *supervisor, struct err *err)
 static void take_down(struct supervisor *supervisor)
 {
 	net_stop(supervisor);
+	control_wake(supervisor);
 	/* INIT_ENDED means that nothing is left; if it did not come, all is killed here */
 	if (!supervisor->has_ended && supervisor->init > 0)
 		kill(supervisor->init, SIGKILL);
@@ -437,9 +439,13 @@ static void take_down(struct supervisor *supervisor)
 	if (supervisor->init > 0)
 		waitpid(supervisor->init, NULL, 0);
 	tree_kill(NULL, 0, KILL_MS);
-	control_close(supervisor);
-	registry_release(&supervisor->entry);
 	forwards_close(supervisor);
+	loop_io_del(supervisor->loop, &supervisor->control_io);
+	registry_release(&supervisor->entry);
+	/* last: who waits for the end finds name and ports free */
+	control_close(supervisor);
+	if (supervisor->was_entered)
+		tree_end_namespace(supervisor->init_fds[INIT_FD_NET], JOINED_MS, KILL_MS);
 	resolver_fini(&supervisor->resolver);
 	for (size_t i = 0; i < INIT_FDS; i++)
 		fd_close(&supervisor->init_fds[i]);

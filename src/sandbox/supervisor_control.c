@@ -66,13 +66,19 @@ static json_t *env_json(const struct supervisor *supervisor)
 	return env;
 }
 
-static int answer_enter(struct supervisor *supervisor, int sock)
+static int answer_enter(struct control_client *client)
 {
+	struct supervisor *supervisor = client->supervisor;
 	const struct sandbox_config *config = supervisor->config;
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
 	json_t *answer = json_pack("{s:b, s:b, s:b, s:o}", "ok", 1, "root", config->is_root,
 		"pid_ns", config->has_pid_ns, "env", env_json(supervisor));
 
-	return control_send(sock, answer, supervisor->init_fds, INIT_FD_PID + 1);
+	if (getsockopt(client->io.fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0)
+		client->entered = peer.pid;
+	supervisor->was_entered = true;
+	return control_send(client->io.fd, answer, supervisor->init_fds, INIT_FD_PID + 1);
 }
 
 /* Does @forward listen at @outside, "8080", "127.0.0.1:8080", "[::1]:8080" or "unix:PATH"? */
@@ -165,7 +171,7 @@ static json_t *refusal(const char *reason)
 	return json_pack("{s:b, s:o}", "ok", 0, "error", control_text(reason));
 }
 
-static int answer(struct supervisor *supervisor, int sock, const char *text, size_t len)
+static int answer(struct control_client *client, const char *text, size_t len)
 {
 	struct control_request request;
 	struct err err;
@@ -173,19 +179,19 @@ static int answer(struct supervisor *supervisor, int sock, const char *text, siz
 
 	int result = control_request_decode(text, len, &request, &err);
 	if (result == 0 && request.op == CONTROL_ENTER) {
-		result = answer_enter(supervisor, sock);
+		result = answer_enter(client);
 		control_request_free(&request);
 		return result;
 	}
 	if (result == 0) {
-		reply = perform(supervisor, &request, &err);
+		reply = perform(client->supervisor, &request, &err);
 		control_request_free(&request);
 	}
 	if (!reply)
 		reply = refusal(err.text);
-	result = control_send(sock, reply, NULL, 0);
+	result = control_send(client->io.fd, reply, NULL, 0);
 	if (result == -EMSGSIZE)
-		result = control_send(sock, refusal("the answer is too long"), NULL, 0);
+		result = control_send(client->io.fd, refusal("the answer is too long"), NULL, 0);
 	return result;
 }
 
@@ -197,7 +203,7 @@ static void on_client(struct loop_io *io, uint32_t events)
 
 	(void)events;
 	ssize_t got = text ? fd_recv(io->fd, text, CONTROL_MESSAGE_MAX, NULL, 0, NULL) : -ENOMEM;
-	if (got > 0 && answer(client->supervisor, io->fd, text, (size_t)got) < 0)
+	if (got > 0 && answer(client, text, (size_t)got) < 0)
 		got = 0; /* it does not read its answers */
 	free(text);
 	if (got <= 0 && got != -EAGAIN)
@@ -259,11 +265,15 @@ int control_open(struct supervisor *supervisor, struct err *err)
 	return result < 0 ? err_sys(err, -result, "cannot watch the control socket") : 0;
 }
 
+void control_wake(const struct supervisor *supervisor)
+{
+	for (struct control_client *client = supervisor->clients; client; client = client->next)
+		if (client->entered > 0)
+			kill(client->entered, SIGCONT);
+}
+
 void control_close(struct supervisor *supervisor)
 {
-	loop_io_del(supervisor->loop, &supervisor->control_io);
-	/* a client sees the end as EOF: by then the name is free */
-	registry_release(&supervisor->entry);
 	while (supervisor->clients)
 		client_free(supervisor->clients);
 }

@@ -34,6 +34,7 @@ struct supervised_forwards {
 struct control_client {
 	struct supervisor *supervisor;
 	struct loop_io io;
+	pid_t entered; /* process that was let inside, 0: none */
 	struct control_client *next;
 };
 
@@ -65,8 +66,9 @@ struct supervisor {
 	struct loop_io signal_io;
 	sigset_t original_mask;
 	struct rlimit original_nofile;
-	bool is_ending; /* INIT_TERMINATE was sent */
-	bool has_ended; /* status is the result */
+	bool was_entered; /* `exec` joined it at least once */
+	bool is_ending;   /* INIT_TERMINATE was sent */
+	bool has_ended;   /* status is the result */
 	int status;
 	struct err *err;
 };
@@ -99,6 +101,12 @@ json_t *forwards_json(const struct supervisor *supervisor, size_t first);
 /* --- supervisor_control.c --- */
 
 int control_open(struct supervisor *supervisor, struct err *err);
+/*
+ * The sandbox ends: let stopped processes that joined it go on. The kernel ends a PID namespace
+ * only when they have reaped their children there.
+ */
+void control_wake(const struct supervisor *supervisor);
+/* Ends every connection, by which the clients know that everything is gone. */
 void control_close(struct supervisor *supervisor);
 
 /* --- supervisor.c --- */

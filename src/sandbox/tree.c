@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -167,4 +168,44 @@ int tree_kill(const pid_t *except, size_t nexcept, unsigned timeout_ms)
 		nanosleep(&pause, NULL);
 	}
 	return 0;
+}
+
+/* Signal (0: only count) whoever is in that namespace now. Returns how many were found. */
+static size_t signal_namespace(const struct stat *ns, int sig)
+{
+	DIR *proc = opendir("/proc");
+	size_t found = 0;
+	unsigned long pid;
+
+	if (!proc)
+		return 0;
+	for (struct dirent *item; (item = readdir(proc));) {
+		char path[64];
+		struct stat theirs;
+
+		if (parse_uint(item->d_name, 1UL << 30, &pid) < 0)
+			continue;
+		snprintf(path, sizeof(path), "/proc/%lu/ns/net", pid);
+		if (stat(path, &theirs) < 0 || theirs.st_dev != ns->st_dev ||
+			theirs.st_ino != ns->st_ino)
+			continue;
+		kill((pid_t)pid, sig);
+		found++;
+	}
+	closedir(proc);
+	return found;
+}
+
+void tree_end_namespace(int ns_fd, unsigned grace_ms, unsigned timeout_ms)
+{
+	const struct timespec pause = {0, 2000000};
+	struct stat ns;
+
+	if (fstat(ns_fd, &ns) < 0)
+		return;
+	for (unsigned waited_ms = 0; waited_ms < grace_ms + timeout_ms; waited_ms += 2) {
+		if (signal_namespace(&ns, waited_ms < grace_ms ? 0 : SIGKILL) == 0)
+			return;
+		nanosleep(&pause, NULL);
+	}
 }

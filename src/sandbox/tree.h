@@ -23,4 +23,11 @@ ssize_t tree_signal(pid_t root, int sig);
  */
 int tree_kill(const pid_t *except, size_t nexcept, unsigned timeout_ms);
 
+/*
+ * Wait @grace_ms for the network namespace behind @ns_fd to be empty, then SIGKILL every process in
+ * it, wherever it stands in the tree, for at most @timeout_ms. For what was left by programs that
+ * had joined the sandbox.
+ */
+void tree_end_namespace(int ns_fd, unsigned grace_ms, unsigned timeout_ms);
+
 #endif

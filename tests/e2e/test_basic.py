@@ -152,12 +152,12 @@ def test_callers_ids_inside(nswrap):
 CATCHER = """
 import os, signal, sys
 def handler(number, _):
-    print(signal.Signals(number).name, flush=True)
+    os.write(1, signal.Signals(number).name.encode() + b'\\n')  # print() is not reentrant
     if number == signal.SIGTERM:
         sys.exit(7)
 for name in sys.argv[1:]:
     signal.signal(getattr(signal, name), handler)
-print('ready', flush=True)
+os.write(1, b'ready\\n')
 while True:
     signal.pause()
 """

@@ -226,6 +226,20 @@ def test_exec_ends_with_the_sandbox(nswrap, mode, how):
     wait_for(lambda: no_socket_left(nswrap), "the socket to be gone", 5)
 
 
+@pytest.mark.parametrize("mode", [[], ["--pid"]], ids=["plain", "pid"])
+def test_stopped_exec_does_not_hold_the_sandbox_up(nswrap, mode):
+    """The kernel ends a PID namespace only when exec has reaped its child there."""
+    box(nswrap, *mode)
+    inside = exec_popen(nswrap, "box", "sh", "-c", "echo up; exec sleep 1000")
+    assert inside.stdout.readline() == b"up\n"
+    inside.send_signal(signal.SIGSTOP)
+    try:
+        assert nswrap.run("stop", "box", timeout=10).returncode == 0
+        assert inside.wait(10 * PATIENCE) == 125
+    finally:
+        inside.send_signal(signal.SIGCONT)
+
+
 @pytest.mark.parametrize("ignores", [False, True])
 def test_exec_ends_what_its_command_leaves(nswrap, ignores):
     box(nswrap)

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cmd/run_options - what the options of run say, before it is put together */
+#ifndef NSWRAP_CMD_RUN_OPTIONS_H
+#define NSWRAP_CMD_RUN_OPTIONS_H
+
+#include "cmd/env.h"
+#include "sandbox/config.h"
+#include "util/option.h"
+
+#define RUN_LIST_MAX     FORWARD_MAX
+#define RUN_KEEP_FDS_MAX 64
+
+/* -p and -f as they came: their default address, -b, may come behind them. */
+struct rule_text {
+	const char *option, *text;
+};
+
+/* The target of the setters in run_options (cmd/cmd.h). Texts point into argv. */
+struct run_request {
+	struct sandbox_config config;
+	struct rule_text rules[RUN_LIST_MAX];
+	size_t nrules;
+	const char *guest_ports[RUN_LIST_MAX]; /* of -P; each is a port */
+	size_t nguest_ports;
+	const char *shell_command;
+	struct env_changes env;
+	int keep_fds[RUN_KEEP_FDS_MAX];
+	int verbosity; /* -q: below 0; -v: above */
+};
+
+/* The defaults. */
+void run_request_init(struct run_request *request);
+
+#endif
