@@ -80,7 +80,7 @@ def unknown_options(nswrap, words):
 
 @pytest.mark.parametrize("sub", PAGES)
 def test_examples_use_options_that_exist(nswrap, sub):
-    for line in re.findall(r"^\.Dl nswrap ([^|]*)", PAGES[sub].read_text(), re.M):
+    for line in re.findall(r"^\.Dl nswrap ([^|\n]*)", PAGES[sub].read_text(), re.M):
         assert unknown_options(nswrap, line.split()) == [], line
 
 
