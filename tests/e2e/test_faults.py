@@ -14,7 +14,7 @@ import time
 import pytest
 
 from harness import (
-    PATIENCE, Lines, descendants, exchange, free_port, is_alive, open_fds, reap_orphans, wait_for)
+    BINARY, PATIENCE, Lines, descendants, exchange, free_port, is_alive, open_fds, reap_orphans, wait_for)
 from tools import THOROUGH, Roles, tool
 
 GONE_S = 2
@@ -115,8 +115,6 @@ class Strike:
 
 
 def nswrap_line(info, *args):
-    from harness import BINARY
-
     return [BINARY, "--info-fd", str(info), *map(str, args)]
 
 

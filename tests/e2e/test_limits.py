@@ -103,9 +103,10 @@ def test_many_one_after_another(nswrap, outer, driver):
     load.run(1000, 16)
     supervisor = load.fds(load.running.pid)
     size = load.memory_kb()
-    seconds = load.run("-t", 120 * PATIENCE, IN_ALL[driver], 16)
+    seconds = load.run("-t", 150 * PATIENCE, IN_ALL[driver], 16)
     print(f"{IN_ALL[driver]} connections by {driver}: {seconds} s")
-    assert seconds < 60 * PATIENCE
+    # libslirp holds a descriptor for 10 s, so their number bounds its rate
+    assert seconds < (120 if THOROUGH else 60) * PATIENCE
     wait_for(lambda: load.fds() < KEPT_FDS, "the descriptors to be closed", LINGER_S)
     assert load.is_same(), load.said()
     assert load.fds(load.running.pid) <= supervisor

@@ -1,0 +1,462 @@
+# SPDX-License-Identifier: Apache-2.0
+"""e2e/test_terminal - nswrap in a terminal: keys, job control, sizes, full-screen programs"""
+
+import contextlib
+import fcntl
+import os
+import re
+import shlex
+import signal
+import struct
+import subprocess
+import termios
+import time
+
+import pytest
+
+from harness import (
+    BINARY, PATIENCE, connect, is_alive, proc_status, process_table, python, wait_for)
+from tools import Roles, tool
+
+SESSIONS = pytest.mark.parametrize("options", [[], ["--new-session"]], ids=["same", "new"])
+PID_NS = pytest.mark.parametrize("options", [[], ["--pid"]], ids=["plain", "pid"])
+
+
+class Terminal:
+    """A program on a terminal of its own, as in a terminal window; what it shows is collected."""
+
+    def __init__(self, nswrap, line, rows=24, columns=80):
+        self.master, slave = os.openpty()
+        self.resize(rows, columns)
+        self.shown = b""
+        env = {**nswrap.env, "TERM": "xterm", "PS1": "outside$ ", "HISTFILE": "", "LC_ALL": "C"}
+
+        def attach():
+            os.setsid()
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+        self.popen = subprocess.Popen(list(map(str, line)), stdin=slave, stdout=slave, stderr=slave,
+                                      env=env, preexec_fn=attach)
+        nswrap.started.append(self.popen)
+        os.close(slave)
+        os.set_blocking(self.master, False)
+
+    def resize(self, rows, columns):
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def type(self, text):
+        os.write(self.master, text.encode())
+
+    def read(self):
+        """What has been shown so far."""
+        with contextlib.suppress(BlockingIOError, OSError):
+            while part := os.read(self.master, 65536):
+                self.shown += part
+        return self.shown.decode(errors="replace")
+
+    def expect(self, pattern, timeout=10):
+        """Wait until pattern is shown; what came before it and it itself are taken away."""
+
+        def look():
+            found = re.search(pattern, self.read(), re.M)
+            if found:
+                self.shown = self.shown.decode(errors="replace")[found.end():].encode()
+            return found
+
+        try:
+            return wait_for(look, pattern, timeout)
+        except AssertionError:
+            raise AssertionError(f"no {pattern!r} in {self.read()!r}") from None
+
+    def wait(self, timeout=15):
+        """Exit status; what is shown is read all the time, or a full terminal would stop it."""
+        wait_for(lambda: (self.read(), self.popen.poll() is not None)[1], "the end", timeout)
+        code = self.popen.returncode
+        if code == 125:
+            print(self.read())  # what went wrong
+        return code if code >= 0 else 128 - code
+
+    def flag(self, number):
+        """A local mode of the terminal, e.g. termios.ICANON."""
+        return bool(termios.tcgetattr(self.master)[3] & number)
+
+    def foreground(self):
+        return os.tcgetpgrp(self.master)
+
+    def close(self):
+        with contextlib.suppress(OSError):
+            os.close(self.master)
+
+
+@pytest.fixture
+def terminal(nswrap):
+    made = []
+
+    def start(line, **options):
+        made.append(Terminal(nswrap, line, **options))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def shell(terminal):
+    """An interactive bash outside, with job control."""
+
+    def start(**options):
+        term = terminal(["bash", "--norc", "--noprofile", "-i"], **options)
+        term.type(f"nswrap() {{ {shlex.quote(BINARY)} \"$@\"; }}; echo re''ady\n")
+        term.expect("ready")
+        return term
+
+    return start
+
+
+# says which signals come, in the order in which they do, one a line; argv: what it listens to.
+# Ends at SIGINT, SIGTERM or SIGHUP by itself, with a status of its own, when told to by "end".
+LISTEN = """
+import os, signal, sys
+numbers = [getattr(signal, name) for name in sys.argv[2:]]
+signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+print('listens', flush=True)
+while True:
+    got = signal.sigwait(numbers)
+    print('got', got.name, flush=True)
+    if got.name == sys.argv[1]:
+        sys.exit(7)
+"""
+
+
+def listen(*names, end="none"):
+    return python(LISTEN, end, *names)
+
+
+# --- keys ------------------------------------------------------------------------------------------
+
+
+@SESSIONS
+def test_ctrl_c_ends_the_command(terminal, options):
+    term = terminal([BINARY, "-q", *options, "-c", "echo re''ady; exec sleep 1000"])
+    term.expect("ready")
+    term.type("\x03")
+    assert term.wait() == 130
+
+
+@SESSIONS
+def test_ctrl_c_comes_once(terminal, options):
+    """COMMAND decides what it means, and hears it once."""
+    term = terminal([BINARY, "-q", *options, "--", *listen("SIGINT", "SIGTERM", end="SIGTERM")])
+    term.expect("listens")
+    for _ in range(3):
+        term.type("\x03")
+        term.expect("got SIGINT")
+    # a second copy would come before what is sent later
+    os.kill(term.popen.pid, signal.SIGTERM)
+    between = term.expect("got SIGTERM").string
+    assert "SIGINT" not in between[:between.index("got SIGTERM")]
+    assert term.wait() == 7
+
+
+@SESSIONS
+def test_ctrl_backslash(terminal, options):
+    term = terminal([BINARY, "-q", *options, "-c", "ulimit -c 0; echo re''ady; exec sleep 1000"])
+    term.expect("ready")
+    term.type("\x1c")
+    assert term.wait() == 131
+
+
+def test_ctrl_z_and_fg(shell):
+    """The shell outside has its job back, and the job goes on where it was."""
+    term = shell()
+    script = "echo begun; read line; echo answer $line; read line; echo second $line"
+    term.type(f"nswrap -q -c '{script}'\n")
+    term.expect(r"[\r\n]begun")
+    term.type("one\n")
+    term.expect("answer one")
+    for _ in range(2):
+        term.type("\x1a")
+        term.expect("Stopped")
+        term.type("jobs; echo jobs''-end\n")
+        term.expect("Stopped.*nswrap")
+        term.expect("jobs-end")
+        term.type("fg\n")
+        term.expect("nswrap")
+    term.type("two\n")
+    term.expect("second two")
+    term.type("echo status $?\n")
+    term.expect("status 0")
+    term.type("exit\n")
+    assert term.wait() == 0
+
+
+@PID_NS
+def test_everything_rests_after_ctrl_z(shell, options):
+    """COMMAND is stopped and continues with bg; Ctrl-C ends it after fg."""
+    term = shell()
+    term.type(f"nswrap -q {' '.join(options)} -c 'echo pid $$; while :; do sleep 0.01; done'\n")
+    term.expect(r"[\r\n]pid \d+")
+    term.type("\x1a")
+    term.expect("Stopped")
+    job = next(p for p in children_of(term.popen.pid) if comm(p).startswith("nswrap"))
+    roles = Roles(_Job(job))
+    assert state(job) == "T" and state(roles.command) == "T"
+    # the sandbox itself is not stopped
+    assert state(roles.init) in "SR" and state(roles.net) in "SR"
+    term.type("bg\n")
+    wait_for(lambda: state(job) in "SR" and state(roles.command) in "SR", "bg to continue it")
+    term.type("fg\n")
+    term.expect("nswrap")
+    wait_for(lambda: term.foreground() == os.getpgid(job), "fg")
+    term.type("\x03")
+    term.type("echo status $?\n")
+    term.expect("status 130")
+    assert not is_alive(roles.command)
+    term.type("exit\n")
+    assert term.wait() == 130 or term.popen.returncode == 0
+
+
+class _Job:
+    def __init__(self, pid):
+        self.pid = pid
+
+
+def children_of(pid):
+    return [p for p, row in process_table().items() if row[0] == pid]
+
+
+def comm(pid):
+    return (proc_status(pid) or {}).get("Name", "")
+
+
+def state(pid):
+    status = proc_status(pid)
+    return status["State"][0] if status else "X"
+
+
+# --- sizes ---------------------------------------------------------------------------------------------
+
+
+def test_size_of_the_terminal(terminal):
+    term = terminal([BINARY, "-q", "stty", "size"], rows=33, columns=111)
+    term.expect("33 111")
+    assert term.wait() == 0
+
+
+def test_resizing(terminal):
+    """COMMAND hears of it, once, and sees the new size."""
+    program = """
+import os, signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGWINCH, signal.SIGTERM])
+print('listens', flush=True)
+while signal.sigwait([signal.SIGWINCH, signal.SIGTERM]) == signal.SIGWINCH:
+    size = os.get_terminal_size()
+    print('now', size.lines, size.columns, flush=True)
+print('over', flush=True)
+"""
+    term = terminal([BINARY, "-q", "--", *python(program)])
+    term.expect("listens")
+    for rows, columns in ((40, 100), (50, 120)):
+        term.resize(rows, columns)
+        term.expect(f"now {rows} {columns}")
+    os.kill(term.popen.pid, signal.SIGTERM)
+    assert "now" not in term.expect("over").string.split("over")[0]
+    assert term.wait() == 0
+
+
+# --- programs ------------------------------------------------------------------------------------------
+
+
+def test_shell_with_job_control(terminal):
+    """nswrap bash: jobs of its own, Ctrl-Z for them, fg, exit."""
+    term = terminal([BINARY, "-q", "bash", "--norc", "--noprofile", "-i"])
+    term.type("PS1='in''side$ '\n")
+    term.expect("inside[$] ")
+    assert "no job control" not in term.read()
+    term.type("sleep 1000 &\n")
+    term.expect(r"\[1\] \d+")
+    term.type("sleep 2000\n")
+    wait_for(lambda: term.foreground() not in (term.popen.pid, 0) and is_sleep(term, "2000"), "sleep")
+    term.type("\x1a")
+    term.expect("Stopped")
+    term.type("jobs\n")
+    term.expect("Running.*1000")
+    term.type("kill %1; fg %2\n")
+    wait_for(lambda: is_sleep(term, "2000"), "sleep to be in the foreground again")
+    term.type("\x03")
+    term.expect("inside[$] ")
+    term.type("exit 5\n")
+    assert term.wait() == 5
+
+
+def is_sleep(term, argument):
+    """The program in the foreground is `sleep ARGUMENT`."""
+    with contextlib.suppress(OSError), open(f"/proc/{term.foreground()}/cmdline", "rb") as f:
+        return f.read().split(b"\0")[:2] == [b"sleep", argument.encode()] and \
+            state(term.foreground()) == "S"
+    return False
+
+
+def test_suspend_inside(shell):
+    """`suspend` in the shell inside gives the terminal to the shell outside."""
+    term = shell()
+    term.type("nswrap -q bash --norc --noprofile -i\n")
+    term.type("PS1='in''side$ '\n")
+    term.expect("inside[$] ")
+    for _ in range(2):
+        term.type("suspend\n")
+        term.expect("Stopped")
+        term.type("echo out''side\n")
+        term.expect(r"[\r\n]outside")
+        term.type("fg\n")
+        term.type("echo ag''ain $NSWRAP_NAME\n")
+        term.expect(r"[\r\n]again bash-1")
+    term.type("exit 6\n")
+    term.type("echo status $?\n")
+    term.expect("status 6")
+    term.type("exit 0\n")
+    assert term.wait() == 0
+
+
+CURSES = """
+import curses, sys
+def main(screen):
+    curses.curs_set(0)
+    while True:
+        rows, columns = screen.getmaxyx()
+        screen.erase()
+        screen.addstr(rows - 1, 0, f'size {rows} {columns}')
+        screen.refresh()
+        key = screen.getch()
+        if key == ord('q'):
+            return
+curses.wrapper(main)
+print('restored')
+"""
+
+
+def test_full_screen_program(terminal):
+    """It draws, hears keys and of a new size, and leaves the terminal as it was."""
+    term = terminal([BINARY, "-q", "--", *python(CURSES)], rows=20, columns=70)
+    term.expect("size 20 70")
+    assert not term.flag(termios.ICANON) and not term.flag(termios.ECHO)
+    term.resize(25, 90)
+    term.expect("25 90|25.*90")
+    term.type("q")
+    term.expect("restored")
+    assert term.wait() == 0
+    assert term.flag(termios.ICANON) and term.flag(termios.ECHO)
+
+
+# --- --new-session ---------------------------------------------------------------------------------------
+
+PUSH = """
+import fcntl, os, sys, termios
+try:
+    os.close(os.open('/dev/tty', os.O_RDWR))
+    print('has a terminal')
+except OSError:
+    print('has no terminal')
+try:
+    fcntl.ioctl(0, termios.TIOCSTI, b'!')
+    print('pushed')
+except OSError:
+    print('not pushed')
+print('session', os.getsid(0) == os.getpid(), flush=True)
+"""
+
+
+def test_new_session_cannot_type(terminal):
+    """No controlling terminal, so nothing can be put into its input."""
+    term = terminal([BINARY, "-q", "--new-session", "--", *python(PUSH)])
+    term.expect("has no terminal")
+    term.expect("not pushed")
+    term.expect("session True")
+    assert term.wait() == 0
+
+
+def test_same_session_has_the_terminal(terminal):
+    """The control of the test above."""
+    term = terminal([BINARY, "-q", "--", *python(PUSH)])
+    term.expect("has a terminal")
+    term.expect("session False")
+    assert term.wait() == 0
+
+
+# --- signals ---------------------------------------------------------------------------------------------
+
+PASSED_ON = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGWINCH", "SIGTERM",
+             "SIGURG", "SIGIO", "SIGTSTP"]
+
+
+@pytest.mark.parametrize("options", [[], ["--new-session"], ["--pid"]], ids=["same", "new", "pid"])
+def test_signals_are_passed_on_once(nswrap, options):
+    running = nswrap.start("-q", *options, "--", *listen(*PASSED_ON, "SIGRTMIN", end="SIGRTMIN"))
+    assert running.read_line() == "listens"
+    for name in PASSED_ON:
+        running.signal(getattr(signal, name))
+        assert running.read_line() == f"got {name}"
+    running.signal(signal.SIGRTMIN)
+    assert running.read_line() == "got SIGRTMIN"
+    assert running.wait() == 7
+
+
+@SESSIONS
+def test_hangup(nswrap, terminal, options):
+    """The terminal is closed: COMMAND hears SIGHUP, everything ends."""
+    term = terminal([BINARY, "-q", *options, "-c", "echo re''ady; exec sleep 1000"])
+    term.expect("ready")
+    os.close(term.master)
+    code = term.popen.wait(15 * PATIENCE)
+    assert code == 129
+    assert nswrap.registry() in ([], ["nswrap/.lock"])
+
+
+def test_hangup_of_a_command_that_goes_on(nswrap, terminal, short_dir):
+    """nohup: who ignores SIGHUP stays, with its forwards."""
+    path = os.path.join(short_dir, "s")
+    term = terminal(["nohup", BINARY, "-f", f"unix:{path}:7000", "--", tool("guest"), 7000])
+    wait_for(lambda: os.path.exists(path), "the forward")
+    os.close(term.master)
+    # signals are passed on in their order: had SIGHUP ended it, the status would be 129
+    term.popen.terminate()
+    assert term.popen.wait(15 * PATIENCE) == 143
+
+
+def test_stopped_command_without_a_terminal(nswrap):
+    """Nobody would continue nswrap: it does not stop, its forwards and its socket live."""
+    running = nswrap.start("-p", 0, "-P", 7000, "--", tool("guest"), 7000, start_new_session=True)
+    running.guest_listening()
+    roles = Roles(running)
+    os.kill(roles.command, signal.SIGSTOP)
+    wait_for(lambda: state(roles.command) == "T", "COMMAND to stop")
+    with connect(running.host_port()) as s:
+        s.sendall(b"early")
+        assert nswrap.run("ps").returncode == 0
+        assert state(running.pid) == "S"
+        os.kill(roles.command, signal.SIGCONT)
+        assert s.recv(100) == b"early"
+    assert running.stop() == 143
+
+
+def test_sigcont_to_nswrap_continues_the_command(nswrap):
+    running = nswrap.start("sleep", 1000, start_new_session=True)
+    running.wait_event("started")
+    roles = Roles(running)
+    os.kill(roles.command, signal.SIGSTOP)
+    wait_for(lambda: state(roles.command) == "T", "COMMAND to stop")
+    running.signal(signal.SIGCONT)
+    wait_for(lambda: state(roles.command) == "S", "COMMAND to go on")
+    assert running.stop() == 143
+
+
+def test_sigterm_ends_a_stopped_command(nswrap):
+    running = nswrap.start("sleep", 1000, start_new_session=True)
+    running.wait_event("started")
+    roles = Roles(running)
+    os.kill(roles.command, signal.SIGSTOP)
+    wait_for(lambda: state(roles.command) == "T", "COMMAND to stop")
+    begun = time.monotonic()
+    assert running.stop() == 143
+    assert time.monotonic() - begun < 5 * PATIENCE
