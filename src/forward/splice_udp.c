@@ -253,12 +253,18 @@ static struct udp_flow *find_or_add(struct listener *listener, const struct udp_
 		udp_flows_forget(listener->flows, flow);
 		flow = NULL;
 	}
-	if (flow)
+	if (flow && flow->is_refused)
 		return flow;
+	/* each time: the client may have closed its socket, and a stranger taken the port */
+	bool is_allowed = is_client_allowed(listener, key);
+	if (flow && is_allowed)
+		return flow;
+	if (flow)
+		udp_flows_forget(listener->flows, flow);
 	flow = udp_flows_add(listener->flows, key, now_ns);
 	if (!flow)
 		return NULL;
-	flow->is_refused = !is_client_allowed(listener, key);
+	flow->is_refused = !is_allowed;
 	sweep_by(listener, now_ns + UDP_FRESH_S * 1000 * NS_PER_MS);
 	return flow;
 }

@@ -19,11 +19,12 @@
 #include "util/fd.h"
 #include "util/log.h"
 
-#define VNET_BYTES  ((size_t)10) /* struct virtio_net_hdr without num_buffers, as tun(4) has it */
-#define FRAME_BYTES (VNET_BYTES + 14 + 65536)
-#define READ_BURST  32  /* frames taken from the TAP before libslirp's sockets get their turn */
-#define BACKLOG     128 /* libslirp asks for one */
-#define NS_PER_MS   1000000
+#define VNET_BYTES   ((size_t)10) /* struct virtio_net_hdr without num_buffers, as tun(4) has it */
+#define FRAME_BYTES  (VNET_BYTES + 14 + 65536)
+#define READ_BURST   32  /* frames taken from the TAP before libslirp's sockets get their turn */
+#define RESERVED_FDS 128 /* for relays, pipes and what the guest opens outwards */
+#define BACKLOG      128 /* libslirp asks for one */
+#define NS_PER_MS    1000000
 
 /* One descriptor that libslirp waits for, in a table indexed by descriptor. */
 struct watched {
@@ -33,7 +34,7 @@ struct watched {
 	uint32_t revents;  /* what happened in this round */
 	unsigned round;    /* last slirp_pollfds_fill that named it */
 	bool is_added;
-	bool is_muted;
+	bool is_muted, is_open, is_listener;
 	void (*on_waiting)(void *owner);
 	void *owner;
 };
@@ -51,7 +52,8 @@ struct slirp_stack {
 	int pcap_fd;
 	struct loop_io tap_io;
 	struct watched **watched; /* by descriptor; entries are made once and kept */
-	size_t nwatched, nadded;
+	size_t nwatched;
+	size_t nopen, max_fds; /* sockets of libslirp; descriptors of this process */
 	unsigned round;
 	bool has_input;  /* libslirp was given something: ask again what it waits for */
 	uint64_t due_ns; /* when libslirp's own timers want to run */
@@ -77,7 +79,6 @@ static void on_watched_ready(struct loop_io *io, uint32_t events)
 		loop_io_del(watched->stack->loop, io);
 		watched->is_added = false;
 		watched->interest = 0;
-		watched->stack->nadded--;
 		if (watched->on_waiting)
 			watched->on_waiting(watched->owner);
 		watched->on_waiting = NULL;
@@ -112,11 +113,10 @@ static struct watched *watched_get(struct slirp_stack *stack, int fd)
 
 static void watched_reset(struct slirp_stack *stack, struct watched *watched)
 {
-	if (watched->is_added) {
+	if (watched->is_added)
 		loop_io_del(stack->loop, &watched->io);
-		stack->nadded--;
-	}
-	watched->is_added = watched->is_muted = false;
+	stack->nopen -= watched->is_open;
+	watched->is_added = watched->is_muted = watched->is_open = watched->is_listener = false;
 	watched->interest = watched->revents = 0;
 	watched->on_waiting = NULL;
 }
@@ -130,7 +130,6 @@ static void set_interest(struct slirp_stack *stack, struct watched *watched, uin
 	if (watched->is_added && interest == 0) {
 		loop_io_del(stack->loop, &watched->io);
 		watched->is_added = false;
-		stack->nadded--;
 	} else {
 		if (watched->is_added)
 			result = loop_io_mod(stack->loop, &watched->io, interest);
@@ -141,7 +140,6 @@ static void set_interest(struct slirp_stack *stack, struct watched *watched, uin
 				strerror(-result));
 			return;
 		}
-		stack->nadded += !watched->is_added;
 		watched->is_added = true;
 	}
 	watched->interest = interest;
@@ -160,7 +158,7 @@ static int on_add_poll(int fd, int events, void *opaque)
 	if (watched->is_muted)
 		/* a client that waits is told once; then the descriptor is left alone */
 		interest = watched->on_waiting ? EPOLLIN : 0;
-	else
+	else if (!watched->is_listener || stack->nopen + RESERVED_FDS < stack->max_fds)
 		interest = (events & SLIRP_POLL_IN ? EPOLLIN : 0) |
 			   (events & SLIRP_POLL_OUT ? EPOLLOUT : 0) |
 			   (events & SLIRP_POLL_PRI ? EPOLLPRI : 0) |
@@ -188,8 +186,11 @@ static void on_register(int fd, void *opaque)
 	struct watched *watched = watched_get(stack, fd);
 
 	/* a new socket, perhaps under the number of one that was closed without a word */
-	if (watched)
-		watched_reset(stack, watched);
+	if (!watched)
+		return;
+	watched_reset(stack, watched);
+	watched->is_open = true;
+	stack->nopen++;
 }
 
 static void on_unregister(int fd, void *opaque)
@@ -400,7 +401,7 @@ static Slirp *make_slirp(struct slirp_stack *stack, const struct net_plan *plan)
 }
 
 struct slirp_stack *slirp_stack_new(
-	struct loop *loop, const struct net_plan *plan, int tap, int pcap_fd)
+	struct loop *loop, const struct net_plan *plan, int tap, int pcap_fd, size_t max_fds)
 {
 	struct slirp_stack *stack = calloc(1, sizeof(*stack));
 
@@ -408,6 +409,7 @@ struct slirp_stack *slirp_stack_new(
 		return NULL;
 	stack->loop = loop;
 	stack->pcap_fd = pcap_fd;
+	stack->max_fds = max_fds;
 	stack->tap_io = (struct loop_io){tap, on_tap_ready};
 	stack->has_input = true;
 	stack->frame = malloc(FRAME_BYTES);
@@ -526,8 +528,11 @@ int slirp_stack_listen(struct slirp_stack *stack, bool is_udp, const struct sock
 		return -ENOENT;
 	/* libslirp leaves it blocking; who refuses those that wait must not wait for one more */
 	fd_set_nonblock(search.fd, 1);
+	struct watched *watched = watched_get(stack, search.fd);
 	if (!is_udp)
 		listen(search.fd, BACKLOG);
+	if (watched && !is_udp)
+		watched->is_listener = true;
 	return search.fd;
 }
 
@@ -562,9 +567,4 @@ void slirp_stack_unmute(struct slirp_stack *stack, int listen_fd)
 	watched->is_muted = false;
 	watched->on_waiting = NULL;
 	stack->has_input = true;
-}
-
-size_t slirp_stack_fds(const struct slirp_stack *stack)
-{
-	return stack->nadded;
 }

@@ -24,11 +24,11 @@
 struct slirp_stack;
 
 /*
- * @tap: made with a vnet header (net/tap), nonblocking; stays the caller's, like @pcap_fd (-1:
- * none). Returns NULL with errno set.
+ * @tap: made with a vnet header (net/tap), nonblocking; stays the caller's, like @pcap_fd (-1: none).
+ * Listeners rest while descriptors come near @max_fds. Returns NULL with errno set.
  */
 struct slirp_stack *slirp_stack_new(
-	struct loop *loop, const struct net_plan *plan, int tap, int pcap_fd);
+	struct loop *loop, const struct net_plan *plan, int tap, int pcap_fd, size_t max_fds);
 void slirp_stack_free(struct slirp_stack *stack);
 
 /* Run the loop and libslirp until loop_stop. Returns what loop_stop was given, or -errno. */
@@ -51,8 +51,5 @@ void slirp_stack_unlisten(
 void slirp_stack_mute(
 	struct slirp_stack *stack, int listen_fd, void (*on_waiting)(void *owner), void *owner);
 void slirp_stack_unmute(struct slirp_stack *stack, int listen_fd);
-
-/* Descriptors of libslirp. */
-size_t slirp_stack_fds(const struct slirp_stack *stack);
 
 #endif

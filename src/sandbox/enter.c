@@ -173,7 +173,9 @@ static void stop_with_child(const struct session *session, int sig)
 
 	if (terminal < 0 || session->command->new_session)
 		return;
-	if (sig == SIGSTOP && tcgetpgrp(terminal) != getpgrp())
+	pid_t foreground = tcgetpgrp(terminal);
+	/* a shell with job control has a group of its own when it is told to `suspend` */
+	if (sig == SIGSTOP && foreground != getpgrp() && foreground != getpgid(session->child))
 		return;
 	raise(SIGSTOP);
 }
@@ -218,6 +220,9 @@ static void pass_signal(struct session *session, const struct signalfd_siginfo *
 	/* from the terminal: the command is in our group and has it already */
 	bool is_shared = info->ssi_code == SI_KERNEL && !session->command->new_session;
 
+	/* a terminal that goes away tells nobody but the leader of its session */
+	if (sig == SIGHUP && getsid(0) == getpid())
+		is_shared = false;
 	if (sig == SIGPIPE || sig == SIGTTOU || sig == SIGTTIN)
 		return;
 	if (is_shared && sig != SIGCONT)

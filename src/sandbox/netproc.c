@@ -24,8 +24,13 @@
 #include "util/loop.h"
 #include "util/relay.h"
 
-#define ADDRESS_SPACE_BYTES \
-	(4ULL << 30) /* a runaway allocation ends here, not in the host's swap */
+/*
+ * A runaway allocation ends here, not in the host's swap. libslirp reserves three buffers of 128
+ * KiB a connection, mostly never touched, and keeps a connection that its side closed for 10 s.
+ */
+#define BASE_BYTES       (4ULL << 30)
+#define CONNECTION_BYTES (3ULL * 128 * 1024)
+#define FDS_MAX          65536
 
 struct netproc {
 	const struct netproc_start *start;
@@ -111,12 +116,23 @@ static void on_channel(struct loop_io *io, uint32_t events)
 		forward_table_remove(net->table, message.id);
 }
 
+static void limit_resources(void)
+{
+	size_t fds = rights_raise_fd_limit(FDS_MAX);
+	rlim_t bytes = BASE_BYTES + fds * CONNECTION_BYTES;
+
+#ifndef __SANITIZE_ADDRESS__ /* which maps terabytes for its shadow */
+	setrlimit(RLIMIT_AS, &(struct rlimit){bytes, bytes});
+#else
+	(void)bytes;
+#endif
+}
+
 /* Stage 1: leave every file, right and descriptor behind. Returns the resolv.conf descriptor. */
 static int isolate(const struct netproc_start *start, struct err *err)
 {
 	int keep[] = {start->channel, start->tap, start->pcap, start->door, start->guest_diag,
 		start->host_diag, -1};
-	struct rlimit space = {ADDRESS_SPACE_BYTES, ADDRESS_SPACE_BYTES};
 	uid_t uid = geteuid();
 	gid_t gid = getegid();
 
@@ -135,11 +151,7 @@ static int isolate(const struct netproc_start *start, struct err *err)
 		result = rights_keep_fds(keep, sizeof(keep) / sizeof(keep[0]));
 	if (result < 0)
 		return err_sys(err, -result, "cannot drop the rights of the net process");
-#ifndef __SANITIZE_ADDRESS__
-	setrlimit(RLIMIT_AS, &space);
-#else
-	(void)space;
-#endif
+	limit_resources();
 	return resolv;
 }
 
@@ -163,12 +175,13 @@ static int set_up(struct netproc *net, struct err *err)
 		.checks_user = start->config->checks_user,
 		.users = start->config->users,
 		.nusers = start->config->nusers,
-		.max_fds = rights_raise_fd_limit(),
+		.max_fds = rights_raise_fd_limit(FDS_MAX),
 		.on_listening = on_listening,
 		.told = net,
 	};
 	if (start->tap >= 0) {
-		context->slirp = slirp_stack_new(net->loop, context->plan, start->tap, start->pcap);
+		context->slirp = slirp_stack_new(
+			net->loop, context->plan, start->tap, start->pcap, context->max_fds);
 		if (!context->slirp)
 			return err_sys(err, errno, "cannot start libslirp");
 	}

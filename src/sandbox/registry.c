@@ -11,6 +11,7 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "util/fd.h"
@@ -21,6 +22,8 @@
 #define NUMBER_MAX     9999
 #define NUMBER_BYTES   6 /* "-9999" */
 #define SHOWN_NAMES    5
+#define LOCK_PAUSE_MS  2
+#define LOCK_TRIES     2500
 #define FILENAME_BYTES (REGISTRY_NAME_MAX + sizeof(SUFFIX))
 
 static bool is_name_char(char c)
@@ -117,17 +120,23 @@ int registry_open(char *path, size_t cap_bytes, struct err *err)
 	return result < 0 ? result : fd_take(&fd);
 }
 
-/* Nobody else can open the file, so waiting ends: those who hold it do not wait for us. */
+/*
+ * Nobody else can open the file, and those who hold it do not wait for us; but one of them may be
+ * stopped, and signals are blocked here: not for ever.
+ */
 static int lock(int dir_fd)
 {
+	const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
 	_cleanup_fd_ int fd =
 		openat(dir_fd, LOCK_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 
 	if (fd < 0)
 		return -errno;
-	while (flock(fd, LOCK_EX) < 0)
-		if (errno != EINTR)
+	for (int i = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; i++) {
+		if (errno != EINTR && (errno != EWOULDBLOCK || i == LOCK_TRIES))
 			return -errno;
+		nanosleep(&pause, NULL);
+	}
 	return fd_take(&fd);
 }
 
@@ -181,6 +190,10 @@ static int explain(int result, const char *name, struct err *err)
 	if (result == -EEXIST)
 		return err_set(err, EEXIST,
 			"%s" SUFFIX " in the runtime directory is no socket: remove it", name);
+	if (result == -EWOULDBLOCK)
+		return err_set(err, EAGAIN,
+			"another nswrap of yours holds the runtime directory and does not get on: "
+			"is it stopped?");
 	return err_sys(err, -result, "cannot register the sandbox");
 }
 

@@ -89,13 +89,13 @@ int rights_keep_fds(const int *keep, size_t nkeep)
 	}
 }
 
-size_t rights_raise_fd_limit(void)
+size_t rights_raise_fd_limit(size_t max)
 {
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return 1024;
-	limit.rlim_cur = limit.rlim_max;
+	limit.rlim_cur = limit.rlim_max < max ? limit.rlim_max : max;
 	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
 		getrlimit(RLIMIT_NOFILE, &limit);
 	return limit.rlim_cur > INT_MAX ? INT_MAX : (size_t)limit.rlim_cur;

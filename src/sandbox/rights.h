@@ -28,7 +28,7 @@ int rights_hide(void);
 /* Close every descriptor above 2 that is not among @keep (any order). Returns 0 or -errno. */
 int rights_keep_fds(const int *keep, size_t nkeep);
 
-/* Let descriptors be opened up to the hard limit; returns the limit that holds now. */
-size_t rights_raise_fd_limit(void);
+/* Let descriptors be opened up to the hard limit or @max; returns the limit that holds now. */
+size_t rights_raise_fd_limit(size_t max);
 
 #endif

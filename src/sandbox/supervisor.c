@@ -27,6 +27,8 @@
 #include "util/log.h"
 
 #define KILL_MS   5000
+#define END_MS    5000 /* for init to end everything after it sent SIGKILL */
+#define FDS_MAX   65536
 #define JOINED_MS 1000 /* `exec` ends by itself what it started, when it sees us close */
 
 #define supervisor_of(ptr, member) \
@@ -49,13 +51,30 @@ static void pass_signal(struct supervisor *supervisor, int sig)
 	tell_init(supervisor, &message, -1);
 }
 
+/* COMMAND can stop init, again and again: then we end everything (on_init_death). */
+static void on_end_time(struct loop_timer *timer)
+{
+	struct supervisor *supervisor = supervisor_of(timer, end_timer);
+
+	if (supervisor->init > 0)
+		kill(supervisor->init, SIGKILL);
+}
+
 void supervisor_terminate(struct supervisor *supervisor, int sig, uint64_t timeout_ms)
 {
 	struct init_message message = {
 		.type = INIT_TERMINATE, .value = sig, .timeout_ms = timeout_ms};
+	struct loop_timer *timer = &supervisor->end_timer;
+	uint64_t end_ms = timeout_ms + END_MS;
 
 	supervisor->is_ending = true;
 	tell_init(supervisor, &message, -1);
+	if (supervisor->init > 0)
+		kill(supervisor->init, SIGCONT);
+	timer->on_expired = on_end_time;
+	if (!timer->is_armed ||
+		timer->deadline_ns > loop_now_ns(supervisor->loop) + end_ms * 1000000)
+		loop_timer_set(supervisor->loop, timer, end_ms);
 }
 
 int supervisor_own_file(struct supervisor *supervisor, int dir_fd, const char *name)
@@ -76,7 +95,9 @@ static void stop_with_command(const struct supervisor *supervisor, int sig)
 
 	if (terminal < 0 || supervisor->config->new_session)
 		return;
-	if (sig == SIGSTOP && tcgetpgrp(terminal) != getpgrp())
+	pid_t foreground = tcgetpgrp(terminal);
+	/* a shell with job control has a group of its own when it is told to `suspend` */
+	if (sig == SIGSTOP && foreground != getpgrp() && foreground != getpgid(supervisor->command))
 		return;
 	raise(SIGSTOP);
 }
@@ -89,22 +110,11 @@ static void end(struct supervisor *supervisor, int status)
 	loop_stop(supervisor->loop, 0);
 }
 
-static void on_init(struct loop_io *io, uint32_t events)
+static void on_message(struct supervisor *supervisor, const struct init_message *message)
 {
-	struct supervisor *supervisor = supervisor_of(io, init_io);
-	struct init_message message;
-	ssize_t got = fd_recv(io->fd, &message, sizeof(message), NULL, 0, NULL);
-
-	(void)events;
-	if (got == -EAGAIN)
-		return;
-	if (got != sizeof(message)) {
-		loop_io_del(supervisor->loop, io); /* SIGCHLD tells the rest */
-		return;
-	}
-	switch (message.type) {
+	switch (message->type) {
 	case INIT_STARTED:
-		supervisor->command = message.value;
+		supervisor->command = message->value;
 		if (supervisor->config->has_pid_ns)
 			tree_list(supervisor->init, &supervisor->command, 1);
 		events_emit(&supervisor->events, "started",
@@ -114,20 +124,34 @@ static void on_init(struct loop_io *io, uint32_t events)
 			events_ready(&supervisor->events);
 		break;
 	case INIT_STOPPED:
-		stop_with_command(supervisor, message.value);
+		stop_with_command(supervisor, message->value);
 		break;
 	case INIT_EXEC_FAILED:
 	case INIT_FAILED:
-		*supervisor->err = message.err;
+		*supervisor->err = message->err;
 		end(supervisor,
-			message.type == INIT_FAILED
+			message->type == INIT_FAILED
 				? 125
-				: command_failure_status(COMMAND_EXEC_FAILED, message.value));
+				: command_failure_status(COMMAND_EXEC_FAILED, message->value));
 		break;
 	case INIT_ENDED:
-		end(supervisor, message.value);
+		end(supervisor, message->value);
 		break;
 	}
+}
+
+static void on_init(struct loop_io *io, uint32_t events)
+{
+	struct supervisor *supervisor = supervisor_of(io, init_io);
+	struct init_message message;
+	ssize_t got;
+
+	(void)events;
+	/* all of them: when init has died nobody comes back for the rest */
+	while ((got = fd_recv(io->fd, &message, sizeof(message), NULL, 0, NULL)) == sizeof(message))
+		on_message(supervisor, &message);
+	if (got != -EAGAIN)
+		loop_io_del(supervisor->loop, io); /* SIGCHLD tells the rest */
 }
 
 /* --- signals ------------------------------------------------------------------------------ */
@@ -135,9 +159,13 @@ static void on_init(struct loop_io *io, uint32_t events)
 static void on_signal_info(struct supervisor *supervisor, const struct signalfd_siginfo *info)
 {
 	int sig = (int)info->ssi_signo;
-	/* from the terminal: COMMAND is in our group and has it already */
-	bool is_shared = info->ssi_code == SI_KERNEL && !supervisor->config->new_session;
+	/* from the terminal: COMMAND is in our group and has it already, if there was one */
+	bool is_shared = info->ssi_code == SI_KERNEL && !supervisor->config->new_session &&
+			 supervisor->command != 0;
 
+	/* a terminal that goes away tells nobody but the leader of its session */
+	if (sig == SIGHUP && getsid(0) == getpid())
+		is_shared = false;
 	if (sig == SIGPIPE || sig == SIGTTOU || sig == SIGTTIN)
 		return;
 	if (sig == SIGCONT)
@@ -480,7 +508,7 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 	for (size_t i = 0; i < INIT_FDS; i++)
 		supervisor.init_fds[i] = -1;
 	getrlimit(RLIMIT_NOFILE, &supervisor.original_nofile);
-	rights_raise_fd_limit();
+	rights_raise_fd_limit(FDS_MAX);
 	resolver_init(&supervisor.resolver, config);
 	supervisor.loop = loop_new();
 	if (!supervisor.loop)

@@ -115,7 +115,9 @@ void forwards_close(struct supervisor *supervisor)
 	while (supervisor->forwards.count > 0)
 		drop(supervisor, supervisor->forwards.count - 1);
 	free(supervisor->forwards.items);
+	free(supervisor->forwards.removed);
 	supervisor->forwards.items = NULL;
+	supervisor->forwards.removed = NULL;
 }
 
 int forwards_list(const struct supervisor *supervisor, struct forward_list *list, struct err *err)
@@ -143,14 +145,48 @@ static int send_one(struct supervisor *supervisor, const struct supervised_forwa
 		supervisor->net_io.fd, &message, is_reserved ? -1 : forward->listener.fd);
 }
 
+/* Returns 0, or -errno when the net process takes no more, now or ever. */
+static int send_all(struct supervisor *supervisor)
+{
+	struct supervised_forwards *all = &supervisor->forwards;
+	int result = 0;
+
+	while (result == 0 && all->nremoved > 0) {
+		struct net_message message = {
+			.type = NET_REMOVE, .id = all->removed[all->nremoved - 1]};
+
+		result = net_message_send(supervisor->net_io.fd, &message, -1);
+		all->nremoved -= result == 0;
+	}
+	for (size_t i = 0; result == 0 && i < all->count; i++) {
+		if (all->items[i].is_sent)
+			continue;
+		result = send_one(supervisor, &all->items[i]);
+		all->items[i].is_sent = result == 0;
+	}
+	return result;
+}
+
 void forwards_send(struct supervisor *supervisor)
 {
-	/* as many as fit: the socket's buffer holds hundreds, and the reader is there */
-	fd_set_nonblock(supervisor->net_io.fd, 0);
-	for (size_t i = 0; i < supervisor->forwards.count; i++)
-		if (send_one(supervisor, &supervisor->forwards.items[i]) < 0)
-			break; /* it died; the next one gets them again */
-	fd_set_nonblock(supervisor->net_io.fd, 1);
+	if (supervisor->net <= 0)
+		return; /* the next one gets them */
+	/* its buffer holds some hundreds, and it may be stopped: do not wait for it */
+	bool is_full = send_all(supervisor) == -EAGAIN;
+	if (is_full != supervisor->net_is_full)
+		loop_io_mod(supervisor->loop, &supervisor->net_io,
+			is_full ? EPOLLIN | EPOLLOUT : EPOLLIN);
+	supervisor->net_is_full = is_full;
+}
+
+void forwards_forget_sent(struct supervisor *supervisor)
+{
+	struct supervised_forwards *all = &supervisor->forwards;
+
+	for (size_t i = 0; i < all->count; i++)
+		all->items[i].is_sent = false;
+	all->nremoved = 0;
+	supervisor->net_is_full = false;
 }
 
 json_t *forwards_json(const struct supervisor *supervisor, size_t first)
@@ -234,8 +270,7 @@ int forwards_add(struct supervisor *supervisor, char *const *specs, struct err *
 			drop(supervisor, supervisor->forwards.count - 1);
 		return result;
 	}
-	for (size_t i = before; supervisor->net > 0 && i < supervisor->forwards.count; i++)
-		send_one(supervisor, &supervisor->forwards.items[i]);
+	forwards_send(supervisor);
 	forwards_announce(supervisor, before);
 	return 0;
 }
@@ -249,6 +284,21 @@ static size_t find_spec(const struct supervisor *supervisor, const struct forwar
 		!forward_spec_equal(&supervisor->forwards.items[i].spec, spec))
 		i++;
 	return i;
+}
+
+static int note_removed(
+	struct supervisor *supervisor, const struct supervised_forward *forward, struct err *err)
+{
+	struct supervised_forwards *all = &supervisor->forwards;
+
+	if (!forward->is_sent)
+		return 0;
+	uint32_t *grown = reallocarray(all->removed, all->nremoved + 1, sizeof(*grown));
+	if (!grown)
+		return err_sys(err, ENOMEM, "cannot remove a forward");
+	all->removed = grown;
+	grown[all->nremoved++] = forward->id;
+	return 0;
 }
 
 int forwards_remove(struct supervisor *supervisor, char *const *specs, struct err *err)
@@ -265,13 +315,12 @@ int forwards_remove(struct supervisor *supervisor, char *const *specs, struct er
 		size_t index = find_spec(supervisor, &list.items[i]);
 		if (index == supervisor->forwards.count)
 			continue; /* named twice */
-		struct net_message message = {
-			.type = NET_REMOVE, .id = supervisor->forwards.items[index].id};
-		if (supervisor->net > 0)
-			net_message_send(supervisor->net_io.fd, &message, -1);
-		drop(supervisor, index);
+		result = note_removed(supervisor, &supervisor->forwards.items[index], err);
+		if (result == 0)
+			drop(supervisor, index);
 	}
 	forward_list_free(&list);
+	forwards_send(supervisor);
 	return result;
 }
 

@@ -51,12 +51,14 @@ static void on_channel(struct loop_io *io, uint32_t events)
 		(struct supervisor *)((char *)io - offsetof(struct supervisor, net_io));
 	struct net_message message;
 	int fd;
-	int result = net_message_receive(io->fd, &message, &fd);
 
-	(void)events;
-	if (result == 0)
+	if (events & EPOLLOUT)
+		forwards_send(supervisor);
+	/* all of them: when it has died nobody comes back for the rest */
+	int result;
+	while ((result = net_message_receive(io->fd, &message, &fd)) == 0)
 		on_message(supervisor, &message, fd);
-	else if (result != -EAGAIN && result != -EPROTO)
+	if (result != -EAGAIN)
 		loop_io_del(supervisor->loop, io); /* SIGCHLD tells the rest */
 }
 
@@ -99,6 +101,7 @@ int net_start(struct supervisor *supervisor, struct err *err)
 	int result = loop_io_add(supervisor->loop, &supervisor->net_io, EPOLLIN);
 	if (result < 0)
 		return err_sys(err, -result, "cannot watch the net process");
+	forwards_forget_sent(supervisor);
 	forwards_send(supervisor);
 	return 0;
 }

@@ -23,12 +23,15 @@ struct supervised_forward {
 	enum forward_driver_choice driver;
 	struct forward_listener listener;
 	bool has_listened;
+	bool is_sent; /* the net process that runs knows it */
 };
 
 struct supervised_forwards {
 	struct supervised_forward *items;
 	size_t count;
 	uint32_t next_id;
+	uint32_t *removed; /* ids that the net process has still to forget */
+	size_t nremoved;
 };
 
 struct control_client {
@@ -58,6 +61,7 @@ struct supervisor {
 
 	pid_t net; /* 0: none runs */
 	struct loop_io net_io;
+	bool net_is_full; /* its channel is; EPOLLOUT says when it is not */
 	int door, host_diag, pcap;
 	struct loop_timer respawn_timer;
 	uint64_t last_spawn_ns;
@@ -66,9 +70,10 @@ struct supervisor {
 	struct loop_io signal_io;
 	sigset_t original_mask;
 	struct rlimit original_nofile;
-	bool was_entered; /* `exec` joined it at least once */
-	bool is_ending;   /* INIT_TERMINATE was sent */
-	bool has_ended;   /* status is the result */
+	struct loop_timer end_timer; /* then init should have ended */
+	bool was_entered;            /* `exec` joined it at least once */
+	bool is_ending;              /* INIT_TERMINATE was sent */
+	bool has_ended;              /* status is the result */
 	int status;
 	struct err *err;
 };
@@ -86,8 +91,10 @@ int forwards_files(const struct supervisor *supervisor, struct init_file **files
 void forwards_close(struct supervisor *supervisor);
 /* The rules with the ports as they are, for placeholders. The caller frees the list. */
 int forwards_list(const struct supervisor *supervisor, struct forward_list *list, struct err *err);
-/* Hand every rule to a new net process. */
+/* Tell the net process what it does not know yet, as far as it takes it now. */
 void forwards_send(struct supervisor *supervisor);
+/* Another net process: it knows nothing. */
+void forwards_forget_sent(struct supervisor *supervisor);
 /* One line and one event a rule. */
 void forwards_announce(struct supervisor *supervisor, size_t first);
 /* While it runs: add (all or none) or remove rules. 0 or -errno with @err filled. */

@@ -17,7 +17,8 @@
 #include "util/fd.h"
 #include "util/parse.h"
 
-#define TREE_MAX 65536
+#define TREE_MAX       65536
+#define CHILDREN_BYTES 65536 /* those past it are seen when others have ended */
 
 struct entry {
 	pid_t pid, parent;
@@ -61,6 +62,41 @@ static ssize_t read_entries(struct entry *entries, size_t cap)
 	return (ssize_t)count;
 }
 
+static int compare_pids(const void *a, const void *b)
+{
+	const struct entry *one = a, *other = b;
+
+	return (one->pid > other->pid) - (one->pid < other->pid);
+}
+
+/*
+ * Our own children that /proc hides: with hidepid=2 those that are not dumpable (ssh-agent). What
+ * they started comes to us when they die. Returns the new count.
+ */
+static size_t add_own_children(struct entry *entries, size_t count, size_t cap)
+{
+	static const char path[] = "/proc/thread-self/children";
+	const size_t listed = count;
+	char *text = malloc(CHILDREN_BYTES), *next = text, *end;
+	unsigned long pid;
+
+	if (!text || fd_read_file(path, text, CHILDREN_BYTES) <= 0) {
+		free(text);
+		return count;
+	}
+	qsort(entries, listed, sizeof(*entries), compare_pids);
+	for (; count < cap && (end = strchr(next, ' ')); next = end + 1) {
+		*end = '\0';
+		if (parse_uint(next, 1UL << 30, &pid) < 0)
+			continue;
+		struct entry child = {(pid_t)pid, getpid(), false};
+		if (!bsearch(&child, entries, listed, sizeof(child), compare_pids))
+			entries[count++] = child;
+	}
+	free(text);
+	return count;
+}
+
 static bool is_below(const struct entry *entries, size_t count, pid_t root, pid_t parent)
 {
 	if (parent == root)
@@ -80,6 +116,8 @@ ssize_t tree_list(pid_t root, pid_t *pids, size_t cap)
 	if (!entries)
 		return -ENOMEM;
 	ssize_t count = read_entries(entries, TREE_MAX);
+	if (count >= 0 && root == getpid())
+		count = (ssize_t)add_own_children(entries, (size_t)count, TREE_MAX);
 	/* a child may stand before its parent: pids wrap around */
 	while (count > 0 && has_changed) {
 		has_changed = false;
