@@ -3,6 +3,7 @@
 #include "forward/driver.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "net/diag.h"
@@ -96,11 +97,27 @@ void forward_note_listening(struct forward *forward)
 	forward->context->on_listening(forward, forward->context->told);
 }
 
+/* A stranger must not fill the log. */
+static void log_refusal(struct forward *forward, bool is_known, uid_t uid)
+{
+	uint64_t now_ns = loop_now_ns(forward->context->loop);
+	char text[FORWARD_TEXT_BYTES], user[24] = "an unknown user";
+
+	forward->refused++;
+	if (forward->refused > 1 && now_ns - forward->refusal_line_ns < 1000000000)
+		return;
+	forward->refusal_line_ns = now_ns;
+	if (is_known)
+		snprintf(user, sizeof(user), "user %u", uid);
+	log_notice("refused a connection of %s to %s (%llu refused so far)", user,
+		forward_spec_format(&forward->spec, text, sizeof(text)),
+		(unsigned long long)forward->refused);
+}
+
 bool forward_is_allowed(
-	const struct forward *forward, const struct sockaddr *peer, const struct sockaddr *local)
+	struct forward *forward, const struct sockaddr *peer, const struct sockaddr *local)
 {
 	const struct forward_context *context = forward->context;
-	char text[FORWARD_TEXT_BYTES];
 	uid_t uid = 0;
 
 	if (!context->checks_user || forward->spec.host.family == AF_UNIX ||
@@ -111,10 +128,6 @@ bool forward_is_allowed(
 	for (size_t i = 0; result == 0 && i < context->nusers; i++)
 		if (context->users[i] == uid)
 			return true;
-	forward_spec_format(&forward->spec, text, sizeof(text));
-	if (result == 0)
-		log_notice("refused a connection of user %u to %s", uid, text);
-	else
-		log_notice("refused a connection of an unknown user to %s", text);
+	log_refusal(forward, result == 0, uid);
 	return false;
 }

@@ -54,7 +54,8 @@ struct forward {
 	int listen_fd;              /* the host's listener (splice) or reservation (slirp); owned */
 	bool has_listened;          /* somebody was found listening inside, once at least */
 	enum forward_target target; /* where, the last time */
-	void *state;                /* the driver's */
+	uint64_t refused, refusal_line_ns; /* strangers turned away; when that was last told */
+	void *state;                       /* the driver's */
 	struct forward *next;
 };
 
@@ -98,10 +99,10 @@ void forward_note_listening(struct forward *forward);
 
 /*
  * May the client of this accepted connection or datagram (@peer, seen at @local) use @forward?
- * Writes a log line if not. Always true unless the context checks users and it is a loopback
- * listener.
+ * Writes a log line if not, at most one a second. Always true unless the context checks users and
+ * it is a loopback listener.
  */
 bool forward_is_allowed(
-	const struct forward *forward, const struct sockaddr *peer, const struct sockaddr *local);
+	struct forward *forward, const struct sockaddr *peer, const struct sockaddr *local);
 
 #endif

@@ -290,7 +290,7 @@ static void on_hold_time(struct loop_timer *timer)
 	arm_hold_timer(listener);
 }
 
-static bool is_client_allowed(const struct forward *forward, int host_fd)
+static bool is_client_allowed(struct forward *forward, int host_fd)
 {
 	struct sockaddr_storage peer, local;
 	socklen_t peer_len = sizeof(peer), local_len = sizeof(local);

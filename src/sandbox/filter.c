@@ -18,6 +18,8 @@ static const int plain_calls[] = {
 	SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_ctl),
 	SCMP_SYS(clock_gettime), SCMP_SYS(clock_nanosleep), SCMP_SYS(gettimeofday),
 	SCMP_SYS(time), SCMP_SYS(restart_syscall),
+	/* has stderr room for a line? */
+	SCMP_SYS(poll), SCMP_SYS(ppoll),
 	/* bytes */
 	SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(readv), SCMP_SYS(writev), SCMP_SYS(splice),
 	SCMP_SYS(pipe2), SCMP_SYS(close), SCMP_SYS(lseek),

@@ -448,6 +448,7 @@ static int start(struct supervisor *supervisor, struct err *err)
 		return result;
 	leave_streams();
 	forwards_announce(supervisor, 0);
+	log_never_wait();
 	result = net_start(supervisor, err);
 	if (result == 0)
 		resolver_watch(&supervisor->resolver, supervisor->loop);

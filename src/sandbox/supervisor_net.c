@@ -13,7 +13,8 @@
 #include "util/log.h"
 
 #define QUICK_DEATH_NS 2000000000ULL
-#define QUICK_DEATHS   5 /* then the next start waits */
+#define QUICK_DEATHS   5    /* then the next start waits */
+#define MESSAGES_MAX   1024 /* more than the channel holds */
 #define RESPAWN_MS     1000
 
 /* Nothing that runs can be kept from being reached, so the sandbox ends. */
@@ -54,11 +55,14 @@ static void on_channel(struct loop_io *io, uint32_t events)
 
 	if (events & EPOLLOUT)
 		forwards_send(supervisor);
-	/* all of them: when it has died nobody comes back for the rest */
-	int result;
-	while ((result = net_message_receive(io->fd, &message, &fd)) == 0)
-		on_message(supervisor, &message, fd);
-	if (result != -EAGAIN)
+	/* all that can wait here, since nobody comes back when it has died; but not for ever */
+	int result = 0;
+	for (int i = 0; i < MESSAGES_MAX && result == 0; i++) {
+		result = net_message_receive(io->fd, &message, &fd);
+		if (result == 0)
+			on_message(supervisor, &message, fd);
+	}
+	if (result < 0 && result != -EAGAIN)
 		loop_io_del(supervisor->loop, io); /* SIGCHLD tells the rest */
 }
 

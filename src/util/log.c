@@ -2,6 +2,7 @@
 /* util/log - lines for a person, on stderr */
 #include "util/log.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -12,10 +13,24 @@
 #define ESCAPED_BYTES  4 /* \xNN */
 
 static enum log_level max_level = LOG_NOTICE;
+static bool never_waits;
 
 void log_set_level(enum log_level level)
 {
 	max_level = level;
+}
+
+void log_never_wait(void)
+{
+	never_waits = true;
+}
+
+/* The descriptor is shared with others, so it is not made nonblocking. */
+static bool has_room(void)
+{
+	struct pollfd room = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+	return !never_waits || poll(&room, 1, 0) == 1;
 }
 
 bool log_wants(enum log_level level)
@@ -100,6 +115,6 @@ void log_line(enum log_level level, const char *format, ...)
 		len = sizeof(raw) - 1;
 	log_escape(raw, (size_t)len, line + prefix, sizeof(line) - prefix - 1);
 	strcat(line, "\n");
-	if (write(STDERR_FILENO, line, strlen(line)) < 0)
+	if (!has_room() || write(STDERR_FILENO, line, strlen(line)) < 0)
 		return; /* nobody is there to be told */
 }
