@@ -19,9 +19,14 @@
 #include "util/fd.h"
 #include "util/log.h"
 
-#define VNET_BYTES   ((size_t)10) /* struct virtio_net_hdr without num_buffers, as tun(4) has it */
-#define FRAME_BYTES  (VNET_BYTES + 14 + 65536)
-#define READ_BURST   32  /* frames taken from the TAP before libslirp's sockets get their turn */
+#define VNET_BYTES  ((size_t)10) /* struct virtio_net_hdr without num_buffers, as tun(4) has it */
+#define FRAME_BYTES (VNET_BYTES + 14 + 65536)
+#define READ_BURST  32 /* frames taken from the TAP before libslirp's sockets get their turn */
+/*
+ * libslirp knows no window scaling: 64 KiB are on their way at most. With segments of a third of
+ * that one side copies while the other one computes; with whole ones they wait for each other.
+ */
+#define SEGMENT_MTU  21880
 #define RESERVED_FDS 128 /* for relays, pipes and what the guest opens outwards */
 #define BACKLOG      128 /* libslirp asks for one */
 #define NS_PER_MS    1000000
@@ -384,8 +389,8 @@ static Slirp *make_slirp(struct slirp_stack *stack, const struct net_plan *plan)
 		.vprefix_len = (uint8_t)plan->prefix6_len,
 		.vhost6 = plan->host6,
 		.vnameserver6 = plan->dns6,
-		.if_mtu = plan->mtu,
-		.if_mru = plan->mtu,
+		.if_mtu = plan->mtu < SEGMENT_MTU ? plan->mtu : SEGMENT_MTU,
+		.if_mru = plan->mtu < SEGMENT_MTU ? plan->mtu : SEGMENT_MTU,
 		.disable_host_loopback = !plan->allows_host_loopback,
 		.outbound_addr = outbound4.sin_family ? &outbound4 : NULL,
 		.outbound_addr6 = outbound6.sin6_family ? &outbound6 : NULL,

@@ -18,10 +18,18 @@
 #define RESOLV_CONF "/etc/resolv.conf"
 
 /*
- * A tmpfs is mounted here for a moment: a directory that every system has. mount(2) rather than
- * fsmount(2), which the 4.18 kernels of login nodes lack.
+ * A tmpfs is mounted over one of these for a moment, in our own mount namespace. mount(2) rather
+ * than fsmount(2), which the 4.18 kernels of login nodes lack.
  */
-#define WORK_DIR "/tmp"
+static const char *work_dir(void)
+{
+	static const char *const dirs[] = {"/tmp", "/run", "/mnt", "/usr"};
+	size_t i = 0;
+
+	while (i + 1 < sizeof(dirs) / sizeof(dirs[0]) && access(dirs[i], F_OK) < 0)
+		i++;
+	return dirs[i];
+}
 
 int mounts_detach(struct err *err)
 {
@@ -53,7 +61,7 @@ static int write_new_file(const char *path, const char *text)
 
 int mounts_resolv_conf(const char *text, struct err *err)
 {
-	char target[PATH_MAX];
+	char target[64], source[64];
 
 	/* before the tmpfs is there: the chain may lead through its directory */
 	_cleanup_fd_ int target_fd = open(RESOLV_CONF, O_PATH | O_CLOEXEC);
@@ -61,13 +69,15 @@ int mounts_resolv_conf(const char *text, struct err *err)
 		return err_sys(err, errno, "cannot put a name server into " RESOLV_CONF);
 	snprintf(target, sizeof(target), "/proc/self/fd/%d", target_fd);
 
-	if (mount("tmpfs", WORK_DIR, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=64k") < 0)
+	const char *work = work_dir();
+	if (mount("tmpfs", work, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=64k") < 0)
 		return err_sys(err, errno, "cannot mount a tmpfs for " RESOLV_CONF);
-	_cleanup_fd_ int source_fd = write_new_file(WORK_DIR "/resolv.conf", text);
+	snprintf(source, sizeof(source), "%s/resolv.conf", work);
+	_cleanup_fd_ int source_fd = write_new_file(source, text);
 	int result = source_fd < 0 ? source_fd : 0;
-	if (result == 0 && mount(WORK_DIR "/resolv.conf", target, NULL, MS_BIND, NULL) < 0)
+	if (result == 0 && mount(source, target, NULL, MS_BIND, NULL) < 0)
 		result = -errno;
-	umount2(WORK_DIR, MNT_DETACH); /* the bind keeps the file alive */
+	umount2(work, MNT_DETACH); /* the bind keeps the file alive */
 	if (result < 0)
 		return err_sys(err, -result, "cannot mount over " RESOLV_CONF);
 	return 0;
@@ -90,18 +100,19 @@ int mounts_proc(struct err *err)
 
 int mounts_enter_empty_root(const char *resolv_text, struct err *err)
 {
+	const char *work = work_dir();
+
 	if (mounts_detach(err) < 0)
 		return -err->code;
-	if (mount("tmpfs", WORK_DIR, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
-		    "size=64k,mode=0700") < 0 ||
-		mkdir(WORK_DIR "/etc", 0755) < 0)
+	if (mount("tmpfs", work, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=64k,mode=0700") <
+			0 ||
+		chdir(work) < 0 || mkdir("etc", 0755) < 0)
 		return err_sys(err, errno, "cannot make an empty root");
-	_cleanup_fd_ int fd = write_new_file(WORK_DIR RESOLV_CONF, resolv_text);
+	_cleanup_fd_ int fd = write_new_file("etc/resolv.conf", resolv_text);
 	if (fd < 0)
 		return err_sys(err, -fd, "cannot write " RESOLV_CONF " of the net process");
 	/* with both names ".", the old root lands on top of the new one: pivot_root(2) */
-	if (chdir(WORK_DIR) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||
-		umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
+	if (syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
 		return err_sys(err, errno, "cannot leave the file system");
 	return fd_take(&fd);
 }

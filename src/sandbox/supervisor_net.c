@@ -66,14 +66,24 @@ static void on_channel(struct loop_io *io, uint32_t events)
 		loop_io_del(supervisor->loop, io); /* SIGCHLD tells the rest */
 }
 
+/* COMMAND lives on without a net process: one that cannot be started now may be in a moment. */
+static void respawn(struct supervisor *supervisor)
+{
+	struct err err;
+
+	if (net_start(supervisor, &err) == 0)
+		return;
+	log_warning("%s; trying again", err.text);
+	loop_timer_set(supervisor->loop, &supervisor->respawn_timer, RESPAWN_MS);
+}
+
 static void on_respawn(struct loop_timer *timer)
 {
 	struct supervisor *supervisor =
 		(struct supervisor *)((char *)timer - offsetof(struct supervisor, respawn_timer));
-	struct err err;
 
-	if (net_start(supervisor, &err) < 0)
-		give_up(supervisor, &err);
+	if (!supervisor->is_ending)
+		respawn(supervisor);
 }
 
 int net_start(struct supervisor *supervisor, struct err *err)
@@ -125,7 +135,6 @@ void net_stop(struct supervisor *supervisor)
 void net_on_death(struct supervisor *supervisor, int code, int status)
 {
 	bool is_quick = loop_now_ns(supervisor->loop) - supervisor->last_spawn_ns < QUICK_DEATH_NS;
-	struct err err;
 
 	/* its last words first: they may say why */
 	if (supervisor->net_io.fd >= 0)
@@ -147,6 +156,6 @@ void net_on_death(struct supervisor *supervisor, int code, int status)
 			status, strsignal(status));
 	if (supervisor->quick_deaths >= QUICK_DEATHS)
 		loop_timer_set(supervisor->loop, &supervisor->respawn_timer, RESPAWN_MS);
-	else if (net_start(supervisor, &err) < 0)
-		give_up(supervisor, &err);
+	else
+		respawn(supervisor);
 }
