@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """e2e/test_limits - many connections: none is lost, and nothing of them is left"""
 
-import os
 import subprocess
 
 import pytest
@@ -34,16 +33,18 @@ class Load:
         self.running.guest_listening()
         self.roles = Roles(self.running)
         self.net = self.roles.net
+        self.clients = []
         self.port = self.running.host_port()
 
     def hammer(self, *args, **options):
         """Start tools/hammer with these arguments, in the host's network."""
         *options_list, count, at_once = map(str, args)
         line = self.host.prefix()
-        return subprocess.Popen(
+        self.clients.append(subprocess.Popen(
             [*line[:line.index("--") + 1], tool("hammer"), *options_list, "127.0.0.1",
              str(self.port), count, at_once],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options))
+        return self.clients[-1]
 
     def run(self, *args):
         """All connections, and none may fail. Returns the seconds it took."""
@@ -72,13 +73,28 @@ class Load:
         return self.roles.net == self.net and len(self.running.tree()) == 3
 
 
+@pytest.fixture
+def start(nswrap, outer):
+    loads = []
+
+    def make(driver, prefix=()):
+        loads.append(Load(nswrap, outer, driver, prefix))
+        return loads[-1]
+
+    yield make
+    for load in loads:
+        for client in load.clients:
+            client.kill()
+            client.communicate()
+
+
 @DRIVERS
 @pytest.mark.limit(180)
-def test_many_at_once(nswrap, outer, driver):
+def test_many_at_once(start, driver):
     """All are open and carry bytes at the same time; afterwards no descriptor and no memory is kept."""
-    load = Load(nswrap, outer, driver)
-    counts, sizes = [], []
-    for _ in range(3):
+    load = start(driver)
+    counts, size = [], 0
+    for _ in range(2 if driver == "slirp" and not THOROUGH else 3):
         client = load.hammer("-h", AT_ONCE, AT_ONCE)
         said = client.stdout.readline()
         assert said == b"open\n", client.communicate()[1].decode() + load.said()
@@ -87,19 +103,19 @@ def test_many_at_once(nswrap, outer, driver):
         assert client.returncode == 0, out.decode() + err.decode() + load.said()
         wait_for(lambda: load.fds() < KEPT_FDS, "the descriptors to be closed", LINGER_S)
         counts.append(load.fds())
-        sizes.append(load.memory_kb())
-    assert counts[2] <= counts[1] + 64, counts
+        size = size or load.memory_kb()
+    assert counts[-1] <= counts[-2] + 64, counts
     # what the allocator keeps from the first time is used again
     if not SANITIZED:
-        assert sizes[2] <= sizes[1] + KEPT_KB, sizes
+        wait_for(lambda: load.memory_kb() <= size + KEPT_KB, f"the memory to shrink to {size}", LINGER_S)
     assert load.is_same()
     assert load.fds(load.roles.init) < 32
 
 
 @DRIVERS
 @pytest.mark.limit(180)
-def test_many_one_after_another(nswrap, outer, driver):
-    load = Load(nswrap, outer, driver)
+def test_many_one_after_another(start, driver):
+    load = start(driver)
     load.run(1000, 16)
     supervisor = load.fds(load.running.pid)
     size = load.memory_kb()
@@ -117,26 +133,25 @@ def test_many_one_after_another(nswrap, outer, driver):
 
 @DRIVERS
 @pytest.mark.limit(180)
-def test_few_descriptors(nswrap, outer, driver):
+def test_few_descriptors(start, driver):
     """More clients than descriptors: accepting waits, who is connected is served, none is lost."""
-    load = Load(nswrap, outer, driver, prefix=["sh", "-c", 'ulimit -n 256; exec "$@"', "sh"])
+    load = start(driver, prefix=["sh", "-c", 'ulimit -n 256; exec "$@"', "sh"])
     load.run("-r", 50, "-t", 150, 400, 400)
     assert load.is_same(), load.said()
     assert load.run("-t", 60, 100, 8) < 60
 
 
 @DRIVERS
-def test_few_descriptors_and_patient_clients(nswrap, outer, driver):
+def test_few_descriptors_and_patient_clients(start, driver):
     """Established connections carry data while others wait in vain for a descriptor."""
-    load = Load(nswrap, outer, driver, prefix=["sh", "-c", 'ulimit -n 256; exec "$@"', "sh"])
+    load = start(driver, prefix=["sh", "-c", 'ulimit -n 256; exec "$@"', "sh"])
     held = load.hammer("-h", "-r", 20, 20, 20)
     assert held.stdout.readline() == b"open\n", load.said()
     crowd = load.hammer("-h", "-t", 20, 400, 400)
     # it can never be open in all; the first ones have had their answer when descriptors are short
-    wait_for(lambda: load.fds() > 150, "descriptors to become short")
+    wait_for(lambda: load.fds() > 100, "descriptors to become short")
     out, err = held.communicate(b"go\n")
     assert held.returncode == 0, out.decode() + err.decode() + load.said()
     crowd.kill()
-    crowd.communicate()
     assert load.run("-t", 40, 20, 4) < 40
     assert load.is_same(), load.said()
