@@ -239,8 +239,8 @@ static int print_table(const json_t *list, struct err *err)
 	if (!rows)
 		return err_sys(err, ENOMEM, "cannot list the sandboxes");
 	for (enum column c = 0; c < COLUMNS; c++)
-		strcpy(rows[0].cells[c], heads[c]);
-	strcpy(rows[0].command, "COMMAND");
+		snprintf(rows[0].cells[c], sizeof(rows[0].cells[c]), "%s", heads[c]);
+	snprintf(rows[0].command, sizeof(rows[0].command), "COMMAND");
 	json_array_foreach(list, i, status)
 	{
 		format_row(status, &rows[i + 1]);

@@ -24,8 +24,8 @@
 struct slirp_stack;
 
 /*
- * @tap: made with a vnet header (net/tap), nonblocking; stays the caller's, like @pcap_fd (-1: none).
- * Listeners rest while descriptors come near @max_fds. Returns NULL with errno set.
+ * @tap: made with a vnet header (net/tap), nonblocking; stays the caller's, like @pcap_fd (-1:
+ * none). Listeners rest while descriptors come near @max_fds. Returns NULL with errno set.
  */
 struct slirp_stack *slirp_stack_new(
 	struct loop *loop, const struct net_plan *plan, int tap, int pcap_fd, size_t max_fds);

@@ -99,7 +99,7 @@ char *placeholder_expand(const char *text, const struct forward_list *forwards, 
 		if (spec->host.family == AF_UNIX && !found.is_guest)
 			fputs(spec->host.path, stream);
 		else
-			fprintf(stream, "%u", found.is_guest ? spec->guest_port : spec->host_port);
+			fprintf(stream, "%d", found.is_guest ? spec->guest_port : spec->host_port);
 		text += found.len;
 	}
 	if (fclose(stream) != 0) {

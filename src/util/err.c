@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-__attribute__((format(printf, 3, 0))) static size_t format_text(struct err *err, int code, const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static size_t format_text(
+	struct err *err, int code, const char *format, va_list args)
 {
 	err->code = code;
 	int len = vsnprintf(err->text, sizeof(err->text), format, args);

@@ -97,6 +97,7 @@ static size_t take_fds(struct msghdr *msg, int *fds, size_t max_fds)
 ssize_t fd_recv(int sock, void *data, size_t cap_bytes, int *fds, size_t max_fds, size_t *nfds)
 {
 	union fd_control control;
+	/* cppcheck-suppress ctuuninitvar ; it is filled here */
 	struct iovec iov = {data, cap_bytes};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	ssize_t got;

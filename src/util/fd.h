@@ -29,7 +29,8 @@ void fd_cleanup(int *fd);
 /* Set or clear O_NONBLOCK. Returns 0 or -errno. */
 int fd_set_nonblock(int fd, int on);
 
-/* Close a stream socket so that its peer sees a reset where there is one (TCP), and set it to -1. */
+/* Close a stream socket so that its peer sees a reset where there is one (TCP), and set it to -1.
+ */
 void fd_reset(int *sock);
 
 /*

@@ -16,7 +16,8 @@ enum log_level {
 
 /* Lines up to @level are printed; the default is LOG_NOTICE. The one piece of global state. */
 void log_set_level(enum log_level level);
-/* From now on a line that stderr has no room for is dropped: nobody's traffic waits for a reader. */
+/* From now on a line that stderr has no room for is dropped: nobody's traffic waits for a reader.
+ */
 void log_never_wait(void);
 bool log_wants(enum log_level level);
 
