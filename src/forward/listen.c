@@ -74,7 +74,7 @@ static int bind_port(const struct forward_spec *spec)
 /* Returns the port of @fd in host order, or -errno. */
 static int bound_port(int fd)
 {
-	struct sockaddr_storage addr;
+	struct sockaddr_storage addr = {0};
 	socklen_t len = sizeof(addr);
 
 	if (getsockname(fd, (struct sockaddr *)&addr, &len) < 0)
