@@ -141,7 +141,8 @@ ALL_OBJ := $(LIB_OBJ) $(patsubst %.c,$(BUILD)/%.o,src/main.c $(UNIT_SRC) $(FUZZ_
 TIDY := -*,bugprone-*,clang-analyzer-*,-bugprone-easily-swappable-parameters,$\
 	-bugprone-reserved-identifier,-bugprone-assignment-in-if-condition,$\
 	-bugprone-narrowing-conversions,-bugprone-implicit-widening-of-multiplication-result,$\
-	-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling
+	-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling,$\
+	-clang-analyzer-security.insecureAPI.strcpy
 
 objects: $(ALL_OBJ)
 
