@@ -134,8 +134,10 @@ def sweep(nswrap, path, role, options, after, step=2):
     assert left.wait() == ""
     assert count.calls() > 50, "the sweep sees the process"
     bad = []
-    reached = 0
-    for n in range(1, count.calls() + 1, 1 if THOROUGH else step):
+    reached = tried = 0
+    # with --pid the supervisor reads all of /proc: some hundred calls alike
+    for n in range(1, count.calls() + 1, 1 if THOROUGH else max(step, count.calls() // 100)):
+        tried += 1
         one = Strike(nswrap, role, n, *args)
         if one.strike():
             reached += 1
@@ -150,7 +152,7 @@ def sweep(nswrap, path, role, options, after, step=2):
         if len(bad) > 4:
             break
     assert not bad, "\n".join(bad)
-    assert reached > count.calls() / step / 2
+    assert reached > tried / 3, f"{reached} of {tried} calls came"
 
 
 @PID_NS
