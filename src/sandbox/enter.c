@@ -17,6 +17,7 @@
 
 #include "sandbox/command.h"
 #include "sandbox/control.h"
+#include "sandbox/job.h"
 #include "sandbox/rights.h"
 #include "sandbox/tree.h"
 #include "util/fd.h"
@@ -158,26 +159,8 @@ static void on_kill_time(struct loop_timer *timer)
 
 static void signal_child(const struct session *session, int sig)
 {
-	if (session->child <= 0)
-		return;
-	kill(session->child, sig);
-	/* a shell with job control that was stopped: its whole group goes on */
-	if (sig == SIGCONT && getpgid(session->child) == session->child)
-		kill(-session->child, sig);
-}
-
-/* As the supervisor of a sandbox does (sandbox/supervisor): the shell takes its terminal back. */
-static void stop_with_child(const struct session *session, int sig)
-{
-	_cleanup_fd_ int terminal = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
-
-	if (terminal < 0 || session->command->new_session)
-		return;
-	pid_t foreground = tcgetpgrp(terminal);
-	/* a shell with job control has a group of its own when it is told to `suspend` */
-	if (sig == SIGSTOP && foreground != getpgrp() && foreground != getpgid(session->child))
-		return;
-	raise(SIGSTOP);
+	if (session->child > 0)
+		job_signal(session->child, sig);
 }
 
 static void on_child_end(struct session *session, const siginfo_t *info)
@@ -208,7 +191,8 @@ static void reap(struct session *session)
 		if (info.si_pid != session->child)
 			continue;
 		if (info.si_code == CLD_STOPPED)
-			stop_with_child(session, info.si_status);
+			job_stop_with(
+				session->child, info.si_status, session->command->new_session);
 		else if (info.si_code != CLD_TRAPPED)
 			on_child_end(session, &info);
 	}
@@ -217,15 +201,8 @@ static void reap(struct session *session)
 static void pass_signal(struct session *session, const struct signalfd_siginfo *info)
 {
 	int sig = (int)info->ssi_signo;
-	/* from the terminal: the command is in our group and has it already */
-	bool is_shared = info->ssi_code == SI_KERNEL && !session->command->new_session;
 
-	/* a terminal that goes away tells nobody but the leader of its session */
-	if (sig == SIGHUP && getsid(0) == getpid())
-		is_shared = false;
-	if (sig == SIGPIPE || sig == SIGTTOU || sig == SIGTTIN)
-		return;
-	if (is_shared && sig != SIGCONT)
+	if (!job_passes_on(info, session->child, session->command->new_session))
 		return;
 	signal_child(session, sig);
 	if (sig == SIGTERM && session->child > 0) {
@@ -293,17 +270,6 @@ static int open_session(struct session *session, struct err *err)
 	return 0;
 }
 
-/* stdin and stdout are the command's alone: who reads them must see it close them. */
-static void leave_streams(void)
-{
-	_cleanup_fd_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	if (null >= 0) {
-		dup2(null, STDIN_FILENO);
-		dup2(null, STDOUT_FILENO);
-	}
-}
-
 /* Returns the command's pid, or -errno with *@failure and @err filled. */
 static pid_t start(struct session *session, enum command_failure *failure, struct err *err)
 {
@@ -363,7 +329,7 @@ int enter_run(
 	if (result == 0) {
 		session.child = start(&session, &failure, err);
 		if (session.child > 0) {
-			leave_streams();
+			job_leave_streams();
 			result = await_end(&session, err);
 			*status = session.status;
 		} else if (failure == COMMAND_EXEC_FAILED) {

@@ -19,6 +19,7 @@
 
 #include "net/door.h"
 #include "sandbox/command.h"
+#include "sandbox/job.h"
 #include "sandbox/ns.h"
 #include "sandbox/rights.h"
 #include "sandbox/setup.h"
@@ -183,12 +184,8 @@ static void on_child(struct loop_io *io, uint32_t events)
 
 static void signal_command(struct init *init, int sig)
 {
-	if (init->command == 0)
-		return;
-	kill(init->command, sig);
-	/* a shell with job control that was stopped: its whole group goes on */
-	if (sig == SIGCONT && getpgid(init->command) == init->command)
-		kill(-init->command, sig);
+	if (init->command != 0)
+		job_signal(init->command, sig);
 }
 
 static void start_termination(struct init *init, int sig, uint64_t timeout_ms)
@@ -380,8 +377,13 @@ __attribute__((noreturn)) static void init_main(
 	if (init.command < 0)
 		fail(start, failure == COMMAND_EXEC_FAILED ? INIT_EXEC_FAILED : INIT_FAILED, &err);
 	tell(&init, INIT_STARTED, init.command);
-	/* out of the terminal's sight; COMMAND stays in the job's group */
-	setpgid(0, 0);
+	job_leave_streams();
+	/*
+	 * Out of the reach of signals to the job; COMMAND stays in it. A session, not just a group: as
+	 * its parent in the same session we would keep the job's group from being orphaned, and when
+	 * we end the kernel would send SIGHUP to all of it if anyone in it is stopped (setpgid(2)).
+	 */
+	setsid();
 	if (rights_drop_all() < 0 || run_loop(&init) < 0)
 		end_abandoned(&init);
 	_exit(125);

@@ -19,6 +19,7 @@
 #include "net/diag.h"
 #include "net/pcap.h"
 #include "sandbox/command.h"
+#include "sandbox/job.h"
 #include "sandbox/placeholder.h"
 #include "sandbox/rights.h"
 #include "sandbox/supervisor_parts.h"
@@ -85,23 +86,6 @@ int supervisor_own_file(struct supervisor *supervisor, int dir_fd, const char *n
 	return tell_init(supervisor, &message, dir_fd);
 }
 
-/*
- * COMMAND was stopped: stop as well, so that the shell takes its terminal back. Only then: without
- * a terminal nobody would continue us, and ports and control socket would be dead.
- */
-static void stop_with_command(const struct supervisor *supervisor, int sig)
-{
-	_cleanup_fd_ int terminal = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
-
-	if (terminal < 0 || supervisor->config->new_session)
-		return;
-	pid_t foreground = tcgetpgrp(terminal);
-	/* a shell with job control has a group of its own when it is told to `suspend` */
-	if (sig == SIGSTOP && foreground != getpgrp() && foreground != getpgid(supervisor->command))
-		return;
-	raise(SIGSTOP);
-}
-
 static void end(struct supervisor *supervisor, int status)
 {
 	supervisor->has_ended = true;
@@ -124,7 +108,7 @@ static void on_message(struct supervisor *supervisor, const struct init_message 
 			events_ready(&supervisor->events);
 		break;
 	case INIT_STOPPED:
-		stop_with_command(supervisor, message->value);
+		job_stop_with(supervisor->command, message->value, supervisor->config->new_session);
 		break;
 	case INIT_EXEC_FAILED:
 	case INIT_FAILED:
@@ -159,20 +143,10 @@ static void on_init(struct loop_io *io, uint32_t events)
 static void on_signal_info(struct supervisor *supervisor, const struct signalfd_siginfo *info)
 {
 	int sig = (int)info->ssi_signo;
-	/* from the terminal: COMMAND is in our group and has it already, if there was one */
-	bool is_shared = info->ssi_code == SI_KERNEL && !supervisor->config->new_session &&
-			 supervisor->command != 0;
 
-	/* a terminal that goes away tells nobody but the leader of its session */
-	if (sig == SIGHUP && getsid(0) == getpid())
-		is_shared = false;
-	if (sig == SIGPIPE || sig == SIGTTOU || sig == SIGTTIN)
+	if (!job_passes_on(info, supervisor->command, supervisor->config->new_session))
 		return;
-	if (sig == SIGCONT)
-		pass_signal(supervisor, SIGCONT);
-	else if (is_shared)
-		return;
-	else if (sig == SIGTERM)
+	if (sig == SIGTERM)
 		supervisor_terminate(supervisor, sig, supervisor->config->stop_timeout_ms);
 	else
 		pass_signal(supervisor, sig);
@@ -409,17 +383,6 @@ static int release_command(struct supervisor *supervisor, struct err *err)
 	return result < 0 ? err_sys(err, -result, "init of the sandbox is gone") : 0;
 }
 
-/* stdin and stdout are COMMAND's alone: who reads them must see it close them. */
-static void leave_streams(void)
-{
-	_cleanup_fd_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	if (null >= 0) {
-		dup2(null, STDIN_FILENO);
-		dup2(null, STDOUT_FILENO);
-	}
-}
-
 static int start(struct supervisor *supervisor, struct err *err)
 {
 	int result = open_signals(supervisor, err);
@@ -446,7 +409,7 @@ static int start(struct supervisor *supervisor, struct err *err)
 		result = release_command(supervisor, err);
 	if (result < 0)
 		return result;
-	leave_streams();
+	job_leave_streams();
 	forwards_announce(supervisor, 0);
 	log_never_wait();
 	result = net_start(supervisor, err);

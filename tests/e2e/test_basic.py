@@ -149,6 +149,13 @@ def test_callers_ids_inside(nswrap):
     assert nswrap.run("-q", "--root", "-c", "id -u").stdout.strip() == b"0"
 
 
+def test_stdout_is_commands_alone(nswrap):
+    """Whoever reads it sees COMMAND close it, though nswrap goes on."""
+    running = nswrap.start("-q", "-c", "exec >&-; sleep 60")
+    assert running.stdout.read() == b""
+    assert running.popen.poll() is None
+
+
 CATCHER = """
 import os, signal, sys
 def handler(number, _):

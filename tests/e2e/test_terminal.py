@@ -195,7 +195,7 @@ def test_ctrl_z_and_fg(shell):
 def test_everything_rests_after_ctrl_z(shell, options):
     """COMMAND is stopped and continues with bg; Ctrl-C ends it after fg."""
     term = shell()
-    term.type(f"nswrap -q {' '.join(options)} -c 'echo pid $$; while :; do sleep 0.01; done'\n")
+    term.type(f"nswrap -q {' '.join(options)} -c 'echo pid $$; exec sleep 1000'\n")
     term.expect(r"[\r\n]pid \d+")
     term.type("\x1a")
     term.expect("Stopped")
