@@ -72,7 +72,12 @@ replay: $(REPLAY_BIN)
 	$(Q)set -e; for t in $(REPLAY_BIN); do \
 		name=$${t##*/replay_}; printf '  REPLAY %s: ' "$$name"; ./$$t tests/fuzz/corpus/$$name; done
 
-e2e: $(PROGRAM)
+TOOL_BIN := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/tools/*.c)))
+$(TOOL_BIN): $(BUILD)/tests/tools/%: $(BUILD)/tests/tools/%.o
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LINK_HARDEN) $(LDFLAGS) -o $@ $^
+
+e2e: $(PROGRAM) $(TOOL_BIN)
 	$(Q)NSWRAP=$(NSWRAP) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest tests/e2e $(PYTEST_ARGS)
 
 # one after the other: the last lines are pytest's summary
@@ -137,7 +142,7 @@ bench:
 C_FILES = $(shell find src tests -name '*.[ch]' | sort)
 SCRIPTS = scripts/setup scripts/lib.sh scripts/demo scripts/test scripts/bench .ci/run
 ALL_OBJ := $(LIB_OBJ) $(patsubst %.c,$(BUILD)/%.o,src/main.c $(UNIT_SRC) $(FUZZ_SRC) \
-	$(wildcard tests/fuzz/replay.c tests/bench/*.c))
+	$(wildcard tests/fuzz/replay.c tests/bench/*.c tests/tools/*.c))
 # the last two do not understand rings of list entries; ASan watches those
 TIDY := -*,bugprone-*,clang-analyzer-*,-bugprone-easily-swappable-parameters,$\
 	-bugprone-reserved-identifier,-bugprone-assignment-in-if-condition,$\

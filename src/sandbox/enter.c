@@ -35,8 +35,10 @@ struct session {
 	struct loop_io signal_io, control_io;
 	struct loop_timer kill_timer;
 	sigset_t original_mask;
-	pid_t child;    /* 0: has ended */
-	int end_signal; /* that ended it, 0: none */
+	pid_t child; /* 0: has ended */
+	bool is_stopped;
+	uint64_t stops, rested_at; /* of the child, so far; the one along with which we stopped */
+	int end_signal;            /* that ended it, 0: none */
 	int status;
 	bool is_over; /* the sandbox has ended */
 };
@@ -176,26 +178,45 @@ static void on_child_end(struct session *session, const siginfo_t *info)
 	loop_timer_set(session->loop, &session->kill_timer, LEFTOVER_MS);
 }
 
+static void on_child_change(struct session *session, const siginfo_t *info)
+{
+	session->is_stopped = info->si_code == CLD_STOPPED;
+	if (info->si_code == CLD_STOPPED) {
+		uint64_t stop = ++session->stops;
+
+		if (job_stop_with(session->child, info->si_status, session->command->new_session))
+			session->rested_at = stop;
+	} else if (info->si_code != CLD_CONTINUED && info->si_code != CLD_TRAPPED) {
+		on_child_end(session, info);
+	}
+}
+
 static void reap(struct session *session)
 {
 	for (;;) {
 		siginfo_t info = {0};
 
-		if (waitid(P_ALL, 0, &info, WEXITED | WSTOPPED | WNOHANG) < 0) {
+		if (waitid(P_ALL, 0, &info, WEXITED | WSTOPPED | WCONTINUED | WNOHANG) < 0) {
 			if (errno == ECHILD)
 				loop_stop(session->loop, 0);
 			return;
 		}
 		if (info.si_pid == 0)
 			return;
-		if (info.si_pid != session->child)
-			continue;
-		if (info.si_code == CLD_STOPPED)
-			job_stop_with(
-				session->child, info.si_status, session->command->new_session);
-		else if (info.si_code != CLD_TRAPPED)
-			on_child_end(session, &info);
+		if (info.si_pid == session->child)
+			on_child_change(session, &info);
 	}
+}
+
+/* We are continued, and the child should be, if it is not yet or stopped again already. */
+static void resume_child(struct session *session)
+{
+	uint64_t stop = session->rested_at;
+
+	session->rested_at = 0;
+	reap(session);
+	if (session->is_stopped && session->stops == stop)
+		signal_child(session, SIGCONT);
 }
 
 static void pass_signal(struct session *session, const struct signalfd_siginfo *info)
@@ -204,6 +225,10 @@ static void pass_signal(struct session *session, const struct signalfd_siginfo *
 
 	if (!job_passes_on(info, session->child, session->command->new_session))
 		return;
+	if (sig == SIGCONT && session->rested_at > 0) {
+		resume_child(session);
+		return;
+	}
 	signal_child(session, sig);
 	if (sig == SIGTERM && session->child > 0) {
 		signal_child(session, SIGCONT);

@@ -47,7 +47,8 @@ struct init {
 	enum init_state state;
 	pid_t command; /* 0: has ended */
 	bool is_stopped;
-	int status; /* exit status of COMMAND once it has ended */
+	uint64_t stops; /* of COMMAND, so far */
+	int status;     /* exit status of COMMAND once it has ended */
 	struct init_file *files;
 	size_t nfiles;
 };
@@ -145,7 +146,9 @@ static void on_command_change(struct init *init, const siginfo_t *info)
 {
 	init->is_stopped = info->si_code == CLD_STOPPED;
 	if (info->si_code == CLD_STOPPED) {
-		tell(init, INIT_STOPPED, info->si_status);
+		struct init_message message = {
+			.type = INIT_STOPPED, .value = info->si_status, .serial = ++init->stops};
+		send_message(init->start->supervisor_fd, &message, NULL, 0);
 	} else if (info->si_code == CLD_CONTINUED) {
 		/* the supervisor may have stopped along with it; not visible from a PID namespace
 		 */
@@ -216,6 +219,14 @@ static void own_file(struct init *init, const char *name, int dir_fd)
 	init->nfiles++;
 }
 
+static void resume(struct init *init, uint64_t serial)
+{
+	/* the shell's SIGCONT may have reached COMMAND, and the next Ctrl-Z, too: look first */
+	on_child(&init->signal_io, 0);
+	if (init->is_stopped && init->stops == serial)
+		signal_command(init, SIGCONT);
+}
+
 static void on_supervisor(struct loop_io *io, uint32_t events)
 {
 	struct init *init = (struct init *)((char *)io - offsetof(struct init, supervisor_io));
@@ -230,6 +241,9 @@ static void on_supervisor(struct loop_io *io, uint32_t events)
 	if (got != sizeof(message))
 		end_abandoned(init);
 	switch (message.type) {
+	case INIT_RESUME:
+		resume(init, message.serial);
+		break;
 	case INIT_SIGNAL:
 		signal_command(init, message.value);
 		break;
@@ -379,9 +393,10 @@ __attribute__((noreturn)) static void init_main(
 	tell(&init, INIT_STARTED, init.command);
 	job_leave_streams();
 	/*
-	 * Out of the reach of signals to the job; COMMAND stays in it. A session, not just a group: as
-	 * its parent in the same session we would keep the job's group from being orphaned, and when
-	 * we end the kernel would send SIGHUP to all of it if anyone in it is stopped (setpgid(2)).
+	 * Out of the reach of signals to the job; COMMAND stays in it. A session, not just a group:
+	 * as its parent in the same session we would keep the job's group from being orphaned, and
+	 * when we end the kernel would send SIGHUP to all of it if anyone in it is stopped
+	 * (setpgid(2)).
 	 */
 	setsid();
 	if (rights_drop_all() < 0 || run_loop(&init) < 0)

@@ -37,10 +37,11 @@ enum init_message_type {
 	INIT_FAILED,      /* err; nothing runs */
 	INIT_EXEC_FAILED, /* err; COMMAND could not be executed: value is its errno */
 	INIT_STARTED,     /* COMMAND runs; value: its pid as init sees it */
-	INIT_STOPPED,     /* COMMAND was stopped by signal value */
-	INIT_ENDED,       /* everything is gone; value: exit status as a shell shows it */
+	INIT_STOPPED, /* COMMAND was stopped by signal value; serial: for the how-manieth time */
+	INIT_ENDED,   /* everything is gone; value: exit status as a shell shows it */
 	/* to init */
 	INIT_GO,        /* everything outside is ready: start COMMAND */
+	INIT_RESUME,    /* continue COMMAND if it still is in stop number serial */
 	INIT_SIGNAL,    /* pass signal value on to COMMAND */
 	INIT_TERMINATE, /* end the tree: signal value now, SIGKILL after timeout_ms */
 	INIT_OWN_FILE,  /* if we vanish remove socket `file` in the directory that comes with it */
@@ -61,6 +62,7 @@ struct init_message {
 	uint32_t type; /* enum init_message_type */
 	int32_t value;
 	uint64_t timeout_ms;
+	uint64_t serial;
 	union {
 		struct err err;
 		char file[NAME_MAX + 1];

@@ -20,17 +20,18 @@ bool job_passes_on(const struct signalfd_siginfo *info, pid_t command, bool has_
 	return sig == SIGHUP && getsid(0) == getpid();
 }
 
-void job_stop_with(pid_t command, int sig, bool has_own_session)
+bool job_stop_with(pid_t command, int sig, bool has_own_session)
 {
 	_cleanup_fd_ int terminal = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
 
 	if (terminal < 0 || has_own_session)
-		return;
+		return false;
 	pid_t foreground = tcgetpgrp(terminal);
 	/* a shell with job control has a group of its own when it is told to `suspend` */
 	if (sig == SIGSTOP && foreground != getpgrp() && foreground != getpgid(command))
-		return;
+		return false;
 	raise(SIGSTOP);
+	return true;
 }
 
 void job_signal(pid_t command, int sig)

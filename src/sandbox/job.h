@@ -21,9 +21,11 @@ bool job_passes_on(const struct signalfd_siginfo *info, pid_t command, bool has_
 
 /*
  * @command was stopped by @sig: stop as well, so that the shell takes its terminal back. Only then:
- * without a terminal nobody would continue us.
+ * without a terminal nobody would continue us. Returns true after we were stopped and continued.
+ * The SIGCONT that did it is then pending; it has reached a command in our group as well, which may
+ * have been stopped again since: it must not be passed on without looking.
  */
-void job_stop_with(pid_t command, int sig, bool has_own_session);
+bool job_stop_with(pid_t command, int sig, bool has_own_session);
 
 /* kill(2); SIGCONT goes to a group that the command leads (a shell with job control), too. */
 void job_signal(pid_t command, int sig);

@@ -108,7 +108,9 @@ static void on_message(struct supervisor *supervisor, const struct init_message 
 			events_ready(&supervisor->events);
 		break;
 	case INIT_STOPPED:
-		job_stop_with(supervisor->command, message->value, supervisor->config->new_session);
+		if (job_stop_with(
+			    supervisor->command, message->value, supervisor->config->new_session))
+			supervisor->rested_at = message->serial;
 		break;
 	case INIT_EXEC_FAILED:
 	case INIT_FAILED:
@@ -140,13 +142,26 @@ static void on_init(struct loop_io *io, uint32_t events)
 
 /* --- signals ------------------------------------------------------------------------------ */
 
+/* We are continued, and COMMAND should be, if it is not yet. */
+static void resume_command(struct supervisor *supervisor)
+{
+	struct init_message message = {.type = INIT_RESUME, .serial = supervisor->rested_at};
+
+	supervisor->rested_at = 0;
+	tell_init(supervisor, &message, -1);
+}
+
 static void on_signal_info(struct supervisor *supervisor, const struct signalfd_siginfo *info)
 {
 	int sig = (int)info->ssi_signo;
 
 	if (!job_passes_on(info, supervisor->command, supervisor->config->new_session))
 		return;
-	if (sig == SIGTERM)
+	if (sig == SIGCONT && (pid_t)info->ssi_pid == supervisor->init)
+		return; /* COMMAND was continued, and init only wakes us */
+	if (sig == SIGCONT && supervisor->rested_at > 0)
+		resume_command(supervisor);
+	else if (sig == SIGTERM)
 		supervisor_terminate(supervisor, sig, supervisor->config->stop_timeout_ms);
 	else
 		pass_signal(supervisor, sig);

@@ -71,6 +71,7 @@ struct supervisor {
 	sigset_t original_mask;
 	struct rlimit original_nofile;
 	struct loop_timer end_timer; /* then init should have ended */
+	uint64_t rested_at;          /* stop of COMMAND along with which we were stopped; 0: none */
 	bool was_entered;            /* `exec` joined it at least once */
 	bool is_ending;              /* INIT_TERMINATE was sent */
 	bool has_ended;              /* status is the result */

@@ -404,7 +404,7 @@ class Running:
     @staticmethod
     def _title(pid):
         with contextlib.suppress(OSError):
-            return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode()
+            return pathlib.Path(f"/proc/{pid}/comm").read_text().rstrip("\n")
         return ""
 
     def _is_own(self, pid):
