@@ -23,10 +23,11 @@
 #define FRAME_BYTES (VNET_BYTES + 14 + 65536)
 #define READ_BURST  32 /* frames taken from the TAP before libslirp's sockets get their turn */
 /*
- * libslirp knows no window scaling: 64 KiB are on their way at most. With segments of a third of
- * that one side copies while the other one computes; with whole ones they wait for each other.
+ * libslirp knows no window scaling: 64 KiB are on their way at most. With segments of a quarter of
+ * that one side copies while the other one computes, and the rate is steady; with whole ones they
+ * wait for each other, and the rate swings by a factor of four with where the scheduler puts them.
  */
-#define SEGMENT_MTU  21880
+#define SEGMENT_MTU  16410
 #define RESERVED_FDS 128 /* for relays, pipes and what the guest opens outwards */
 #define BACKLOG      128 /* libslirp asks for one */
 #define NS_PER_MS    1000000
