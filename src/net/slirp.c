@@ -16,6 +16,7 @@
 
 #include "net/guard.h"
 #include "net/pcap.h"
+#include "net/slirp_fds.h"
 #include "util/fd.h"
 #include "util/log.h"
 
@@ -27,23 +28,9 @@
  * that one side copies while the other one computes, and the rate is steady; with whole ones they
  * wait for each other, and the rate swings by a factor of four with where the scheduler puts them.
  */
-#define SEGMENT_MTU  16410
-#define RESERVED_FDS 128 /* for relays, pipes and what the guest opens outwards */
-#define BACKLOG      128 /* libslirp asks for one */
-#define NS_PER_MS    1000000
-
-/* One descriptor that libslirp waits for, in a table indexed by descriptor. */
-struct watched {
-	struct loop_io io;
-	struct slirp_stack *stack;
-	uint32_t interest; /* what the loop's epoll set has; 0 and !is_added: nothing */
-	uint32_t revents;  /* what happened in this round */
-	unsigned round;    /* last slirp_pollfds_fill that named it */
-	bool is_added;
-	bool is_muted, is_open, is_listener;
-	void (*on_waiting)(void *owner);
-	void *owner;
-};
+#define SEGMENT_MTU 16410
+#define BACKLOG     128 /* libslirp asks for one */
+#define NS_PER_MS   1000000
 
 struct slirp_timer {
 	struct loop_timer timer;
@@ -57,10 +44,7 @@ struct slirp_stack {
 	struct guard_config guard;
 	int pcap_fd;
 	struct loop_io tap_io;
-	struct watched **watched; /* by descriptor; entries are made once and kept */
-	size_t nwatched;
-	size_t nopen, max_fds; /* sockets of libslirp; descriptors of this process */
-	unsigned round;
+	struct slirp_fds fds;
 	bool has_input;  /* libslirp was given something: ask again what it waits for */
 	uint64_t due_ns; /* when libslirp's own timers want to run */
 	uint64_t drops[GUARD_VERDICTS];
@@ -77,134 +61,33 @@ static int64_t clock_ns(void)
 
 /* --- descriptors ------------------------------------------------------------------------- */
 
-static void on_watched_ready(struct loop_io *io, uint32_t events)
-{
-	struct watched *watched = (struct watched *)((char *)io - offsetof(struct watched, io));
-
-	if (watched->is_muted) {
-		loop_io_del(watched->stack->loop, io);
-		watched->is_added = false;
-		watched->interest = 0;
-		if (watched->on_waiting)
-			watched->on_waiting(watched->owner);
-		watched->on_waiting = NULL;
-		return;
-	}
-	watched->revents |= events;
-	watched->stack->has_input = true;
-}
-
-/* The entry of @fd, made if need be; NULL when memory is short. */
-static struct watched *watched_get(struct slirp_stack *stack, int fd)
-{
-	if ((size_t)fd >= stack->nwatched) {
-		size_t count = ((size_t)fd + 64) / 64 * 64;
-		struct watched **grown = reallocarray(stack->watched, count, sizeof(*grown));
-		if (!grown)
-			return NULL;
-		memset(grown + stack->nwatched, 0, (count - stack->nwatched) * sizeof(*grown));
-		stack->watched = grown;
-		stack->nwatched = count;
-	}
-	if (!stack->watched[fd]) {
-		struct watched *made = calloc(1, sizeof(*made));
-		if (!made)
-			return NULL;
-		made->io = (struct loop_io){fd, on_watched_ready};
-		made->stack = stack;
-		stack->watched[fd] = made;
-	}
-	return stack->watched[fd];
-}
-
-static void watched_reset(struct slirp_stack *stack, struct watched *watched)
-{
-	if (watched->is_added)
-		loop_io_del(stack->loop, &watched->io);
-	stack->nopen -= watched->is_open;
-	watched->is_added = watched->is_muted = watched->is_open = watched->is_listener = false;
-	watched->interest = watched->revents = 0;
-	watched->on_waiting = NULL;
-}
-
-static void set_interest(struct slirp_stack *stack, struct watched *watched, uint32_t interest)
-{
-	int result = -ENOENT;
-
-	if (watched->interest == interest)
-		return;
-	if (watched->is_added && interest == 0) {
-		loop_io_del(stack->loop, &watched->io);
-		watched->is_added = false;
-	} else {
-		if (watched->is_added)
-			result = loop_io_mod(stack->loop, &watched->io, interest);
-		if (result == -ENOENT)
-			result = loop_io_add(stack->loop, &watched->io, interest);
-		if (result < 0) {
-			log_debug("cannot watch descriptor %d: %s", watched->io.fd,
-				strerror(-result));
-			return;
-		}
-		watched->is_added = true;
-	}
-	watched->interest = interest;
-}
-
 static int on_add_poll(int fd, int events, void *opaque)
 {
 	struct slirp_stack *stack = opaque;
-	struct watched *watched = watched_get(stack, fd);
-	uint32_t interest = 0;
 
-	if (!watched)
-		return -1;
-	watched->round = stack->round;
-	watched->revents = 0;
-	if (watched->is_muted)
-		/* a client that waits is told once; then the descriptor is left alone */
-		interest = watched->on_waiting ? EPOLLIN : 0;
-	else if (!watched->is_listener || stack->nopen + RESERVED_FDS < stack->max_fds)
-		interest = (events & SLIRP_POLL_IN ? EPOLLIN : 0) |
-			   (events & SLIRP_POLL_OUT ? EPOLLOUT : 0) |
-			   (events & SLIRP_POLL_PRI ? EPOLLPRI : 0) |
-			   (events & SLIRP_POLL_HUP ? EPOLLRDHUP : 0);
-	set_interest(stack, watched, interest);
+	slirp_fds_want(&stack->fds, fd, events);
 	return fd;
 }
 
 static int on_get_revents(int fd, void *opaque)
 {
-	struct slirp_stack *stack = opaque;
-	const struct watched *watched =
-		fd >= 0 && (size_t)fd < stack->nwatched ? stack->watched[fd] : NULL;
-	uint32_t revents = watched ? watched->revents : 0;
+	const struct slirp_stack *stack = opaque;
 
-	return (revents & EPOLLIN ? SLIRP_POLL_IN : 0) | (revents & EPOLLOUT ? SLIRP_POLL_OUT : 0) |
-	       (revents & EPOLLPRI ? SLIRP_POLL_PRI : 0) |
-	       (revents & EPOLLERR ? SLIRP_POLL_ERR : 0) |
-	       (revents & (EPOLLHUP | EPOLLRDHUP) ? SLIRP_POLL_HUP : 0);
+	return slirp_fds_happened(&stack->fds, fd);
 }
 
 static void on_register(int fd, void *opaque)
 {
 	struct slirp_stack *stack = opaque;
-	struct watched *watched = watched_get(stack, fd);
 
-	/* a new socket, perhaps under the number of one that was closed without a word */
-	if (!watched)
-		return;
-	watched_reset(stack, watched);
-	watched->is_open = true;
-	stack->nopen++;
+	slirp_fds_opened(&stack->fds, fd);
 }
 
 static void on_unregister(int fd, void *opaque)
 {
 	struct slirp_stack *stack = opaque;
 
-	if (fd >= 0 && (size_t)fd < stack->nwatched && stack->watched[fd])
-		watched_reset(stack, stack->watched[fd]);
+	slirp_fds_closed(&stack->fds, fd);
 }
 
 /* --- frames ------------------------------------------------------------------------------ */
@@ -415,7 +298,7 @@ struct slirp_stack *slirp_stack_new(
 		return NULL;
 	stack->loop = loop;
 	stack->pcap_fd = pcap_fd;
-	stack->max_fds = max_fds;
+	slirp_fds_init(&stack->fds, loop, max_fds);
 	stack->tap_io = (struct loop_io){tap, on_tap_ready};
 	stack->has_input = true;
 	stack->frame = malloc(FRAME_BYTES);
@@ -436,12 +319,7 @@ void slirp_stack_free(struct slirp_stack *stack)
 	if (stack->slirp)
 		slirp_cleanup(stack->slirp);
 	loop_io_del(stack->loop, &stack->tap_io);
-	for (size_t fd = 0; fd < stack->nwatched; fd++) {
-		if (stack->watched[fd])
-			watched_reset(stack, stack->watched[fd]);
-		free(stack->watched[fd]);
-	}
-	free(stack->watched);
+	slirp_fds_fini(&stack->fds);
 	free(stack->frame);
 	free(stack);
 }
@@ -451,12 +329,9 @@ static void fill(struct slirp_stack *stack)
 {
 	uint32_t timeout_ms = UINT32_MAX;
 
-	stack->round++;
+	slirp_fds_begin(&stack->fds);
 	slirp_pollfds_fill(stack->slirp, &timeout_ms, on_add_poll, stack);
-	for (size_t fd = 0; fd < stack->nwatched; fd++)
-		if (stack->watched[fd] && stack->watched[fd]->is_added &&
-			stack->watched[fd]->round != stack->round)
-			set_interest(stack, stack->watched[fd], 0);
+	slirp_fds_end(&stack->fds);
 	stack->due_ns = timeout_ms == UINT32_MAX
 				? UINT64_MAX
 				: (uint64_t)clock_ns() + (uint64_t)timeout_ms * NS_PER_MS;
@@ -482,7 +357,8 @@ int slirp_stack_run(struct slirp_stack *stack)
 		result = loop_run_once(stack->loop, due_in_ms(stack));
 		if (result < 0)
 			return result;
-		if (stack->has_input || (uint64_t)clock_ns() >= stack->due_ns) {
+		if (stack->has_input || stack->fds.has_events ||
+			(uint64_t)clock_ns() >= stack->due_ns) {
 			slirp_pollfds_poll(stack->slirp, 0, on_get_revents, stack);
 			stack->has_input = true;
 		}
@@ -534,11 +410,10 @@ int slirp_stack_listen(struct slirp_stack *stack, bool is_udp, const struct sock
 		return -ENOENT;
 	/* libslirp leaves it blocking; who refuses those that wait must not wait for one more */
 	fd_set_nonblock(search.fd, 1);
-	struct watched *watched = watched_get(stack, search.fd);
-	if (!is_udp)
+	if (!is_udp) {
 		listen(search.fd, BACKLOG);
-	if (watched && !is_udp)
-		watched->is_listener = true;
+		slirp_fds_set_listener(&stack->fds, search.fd);
+	}
 	return search.fd;
 }
 
@@ -554,23 +429,12 @@ void slirp_stack_unlisten(
 void slirp_stack_mute(
 	struct slirp_stack *stack, int listen_fd, void (*on_waiting)(void *owner), void *owner)
 {
-	struct watched *watched = watched_get(stack, listen_fd);
-
-	if (!watched)
-		return;
-	watched->is_muted = true;
-	watched->on_waiting = on_waiting;
-	watched->owner = owner;
+	slirp_fds_mute(&stack->fds, listen_fd, on_waiting, owner);
 	stack->has_input = true;
 }
 
 void slirp_stack_unmute(struct slirp_stack *stack, int listen_fd)
 {
-	struct watched *watched = watched_get(stack, listen_fd);
-
-	if (!watched)
-		return;
-	watched->is_muted = false;
-	watched->on_waiting = NULL;
+	slirp_fds_unmute(&stack->fds, listen_fd);
 	stack->has_input = true;
 }

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* net/slirp_fds - what libslirp waits for, kept in the event loop's epoll set */
+#include "net/slirp_fds.h"
+
+#include <errno.h>
+#include <libslirp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/log.h"
+
+#define RESERVED_FDS 128 /* for relays, pipes and what the guest opens outwards */
+#define GROW_BY      64
+
+struct slirp_fd {
+	struct loop_io io;
+	struct slirp_fds *fds;
+	uint32_t interest; /* what the loop's epoll set has; only if is_added */
+	uint32_t revents;  /* what happened in this round */
+	unsigned round;    /* last one that named it */
+	bool is_added, is_open, is_listener, is_muted;
+	void (*on_waiting)(void *owner);
+	void *owner;
+};
+
+void slirp_fds_init(struct slirp_fds *fds, struct loop *loop, size_t max_fds)
+{
+	*fds = (struct slirp_fds){.loop = loop, .max_fds = max_fds};
+}
+
+static void on_ready(struct loop_io *io, uint32_t events)
+{
+	struct slirp_fd *item = (struct slirp_fd *)((char *)io - offsetof(struct slirp_fd, io));
+
+	if (!item->is_muted) {
+		item->revents |= events;
+		item->fds->has_events = true;
+		return;
+	}
+	/* told once; the backlog would keep epoll awake */
+	loop_io_del(item->fds->loop, io);
+	item->is_added = false;
+	item->interest = 0;
+	if (item->on_waiting)
+		item->on_waiting(item->owner);
+	item->on_waiting = NULL;
+}
+
+static struct slirp_fd *find(const struct slirp_fds *fds, int fd)
+{
+	return fd >= 0 && (size_t)fd < fds->count ? fds->items[fd] : NULL;
+}
+
+static int grow(struct slirp_fds *fds, size_t fd)
+{
+	size_t count = (fd / GROW_BY + 1) * GROW_BY;
+	struct slirp_fd **grown = reallocarray(fds->items, count, sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	memset(grown + fds->count, 0, (count - fds->count) * sizeof(*grown));
+	fds->items = grown;
+	fds->count = count;
+	return 0;
+}
+
+/* The entry of @fd, made if need be; NULL when memory is short. */
+static struct slirp_fd *get(struct slirp_fds *fds, int fd)
+{
+	if (fd < 0 || ((size_t)fd >= fds->count && grow(fds, (size_t)fd) < 0))
+		return NULL;
+	if (fds->items[fd])
+		return fds->items[fd];
+	struct slirp_fd *made = calloc(1, sizeof(*made));
+	if (made) {
+		made->io = (struct loop_io){fd, on_ready};
+		made->fds = fds;
+	}
+	fds->items[fd] = made;
+	return made;
+}
+
+static void reset(struct slirp_fd *item)
+{
+	if (item->is_added)
+		loop_io_del(item->fds->loop, &item->io);
+	item->fds->nopen -= item->is_open;
+	item->is_added = item->is_open = item->is_listener = item->is_muted = false;
+	item->interest = item->revents = 0;
+	item->on_waiting = NULL;
+}
+
+void slirp_fds_fini(struct slirp_fds *fds)
+{
+	for (size_t fd = 0; fd < fds->count; fd++) {
+		if (fds->items[fd])
+			reset(fds->items[fd]);
+		free(fds->items[fd]);
+	}
+	free(fds->items);
+}
+
+void slirp_fds_opened(struct slirp_fds *fds, int fd)
+{
+	struct slirp_fd *item = get(fds, fd);
+
+	if (!item)
+		return;
+	reset(item);
+	item->is_open = true;
+	fds->nopen++;
+}
+
+void slirp_fds_closed(struct slirp_fds *fds, int fd)
+{
+	struct slirp_fd *item = find(fds, fd);
+
+	if (item)
+		reset(item);
+}
+
+static void set_interest(struct slirp_fd *item, uint32_t interest)
+{
+	struct loop *loop = item->fds->loop;
+	int result = -ENOENT;
+
+	if (item->interest == interest)
+		return;
+	if (interest == 0) {
+		loop_io_del(loop, &item->io);
+		item->is_added = false;
+		item->interest = 0;
+		return;
+	}
+	if (item->is_added)
+		result = loop_io_mod(loop, &item->io, interest);
+	if (result == -ENOENT)
+		result = loop_io_add(loop, &item->io, interest);
+	if (result < 0) {
+		log_debug("cannot watch descriptor %d: %s", item->io.fd, strerror(-result));
+		return;
+	}
+	item->is_added = true;
+	item->interest = interest;
+}
+
+void slirp_fds_begin(struct slirp_fds *fds)
+{
+	fds->round++;
+	fds->has_events = false;
+}
+
+void slirp_fds_want(struct slirp_fds *fds, int fd, int events)
+{
+	struct slirp_fd *item = get(fds, fd);
+	uint32_t interest = 0;
+
+	if (!item)
+		return;
+	item->round = fds->round;
+	item->revents = 0;
+	if (item->is_muted)
+		interest = item->on_waiting ? EPOLLIN : 0;
+	else if (!item->is_listener || fds->nopen + RESERVED_FDS < fds->max_fds)
+		interest = (events & SLIRP_POLL_IN ? EPOLLIN : 0) |
+			   (events & SLIRP_POLL_OUT ? EPOLLOUT : 0) |
+			   (events & SLIRP_POLL_PRI ? EPOLLPRI : 0) |
+			   (events & SLIRP_POLL_HUP ? EPOLLRDHUP : 0);
+	set_interest(item, interest);
+}
+
+void slirp_fds_end(struct slirp_fds *fds)
+{
+	for (size_t fd = 0; fd < fds->count; fd++)
+		if (fds->items[fd] && fds->items[fd]->round != fds->round)
+			set_interest(fds->items[fd], 0);
+}
+
+int slirp_fds_happened(const struct slirp_fds *fds, int fd)
+{
+	const struct slirp_fd *item = find(fds, fd);
+	uint32_t revents = item ? item->revents : 0;
+
+	return (revents & EPOLLIN ? SLIRP_POLL_IN : 0) | (revents & EPOLLOUT ? SLIRP_POLL_OUT : 0) |
+	       (revents & EPOLLPRI ? SLIRP_POLL_PRI : 0) |
+	       (revents & EPOLLERR ? SLIRP_POLL_ERR : 0) |
+	       (revents & (EPOLLHUP | EPOLLRDHUP) ? SLIRP_POLL_HUP : 0);
+}
+
+void slirp_fds_set_listener(struct slirp_fds *fds, int fd)
+{
+	struct slirp_fd *item = get(fds, fd);
+
+	if (item)
+		item->is_listener = true;
+}
+
+void slirp_fds_mute(struct slirp_fds *fds, int fd, void (*on_waiting)(void *owner), void *owner)
+{
+	struct slirp_fd *item = get(fds, fd);
+
+	if (!item)
+		return;
+	item->is_muted = true;
+	item->on_waiting = on_waiting;
+	item->owner = owner;
+}
+
+void slirp_fds_unmute(struct slirp_fds *fds, int fd)
+{
+	struct slirp_fd *item = find(fds, fd);
+
+	if (!item)
+		return;
+	item->is_muted = false;
+	item->on_waiting = NULL;
+}

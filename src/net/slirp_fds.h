@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* net/slirp_fds - what libslirp waits for, kept in the event loop's epoll set */
+#ifndef NSWRAP_NET_SLIRP_FDS_H
+#define NSWRAP_NET_SLIRP_FDS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "util/loop.h"
+
+/*
+ * How it works
+ *
+ * Before each sleep libslirp names every descriptor and what it waits for there; this table,
+ * indexed by descriptor, passes only the changes on to epoll. What happens is noted until libslirp
+ * asks. Entries are made once and kept. A listener may be muted: libslirp then hears nothing of it.
+ * Listeners also rest while descriptors come near the limit, so that established connections have
+ * what they need.
+ */
+struct slirp_fds {
+	struct loop *loop;
+	struct slirp_fd **items; /* by descriptor; NULL: never seen */
+	size_t count;
+	size_t nopen, max_fds; /* sockets of libslirp; descriptors of this process */
+	unsigned round;
+	bool has_events; /* something happened since the last slirp_fds_begin */
+};
+
+void slirp_fds_init(struct slirp_fds *fds, struct loop *loop, size_t max_fds);
+void slirp_fds_fini(struct slirp_fds *fds);
+
+/* libslirp opened @fd, perhaps under the number of one that was closed without a word; closed it.
+ */
+void slirp_fds_opened(struct slirp_fds *fds, int fd);
+void slirp_fds_closed(struct slirp_fds *fds, int fd);
+
+/* A round of wishes: begin, want (SLIRP_POLL_* bits) for each descriptor, end. */
+void slirp_fds_begin(struct slirp_fds *fds);
+void slirp_fds_want(struct slirp_fds *fds, int fd, int events);
+void slirp_fds_end(struct slirp_fds *fds);
+
+/* SLIRP_POLL_* bits that happened at @fd since it was last wanted. Any number is allowed. */
+int slirp_fds_happened(const struct slirp_fds *fds, int fd);
+
+/* @fd is a listener of libslirp's: see above. */
+void slirp_fds_set_listener(struct slirp_fds *fds, int fd);
+
+/*
+ * Mute: @on_waiting (may be NULL) is called once, when a client waits there. Unmute: libslirp hears
+ * of it again. Both count from the next round.
+ */
+void slirp_fds_mute(struct slirp_fds *fds, int fd, void (*on_waiting)(void *owner), void *owner);
+void slirp_fds_unmute(struct slirp_fds *fds, int fd);
+
+#endif
