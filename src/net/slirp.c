@@ -29,7 +29,7 @@
  * wait for each other, and the rate swings by a factor of four with where the scheduler puts them.
  */
 #define SEGMENT_MTU 16410
-#define BACKLOG     128 /* libslirp asks for one */
+#define BACKLOG     4096 /* libslirp asks for one; the kernel cuts it to net.core.somaxconn */
 #define NS_PER_MS   1000000
 
 struct slirp_timer {
