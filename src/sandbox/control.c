@@ -187,6 +187,9 @@ static int read_answer(int sock, int timeout_ms, json_t **answer, int *fds, size
 	ssize_t got = -ETIMEDOUT;
 	if (poll(&pollfd, 1, timeout_ms) == 1)
 		got = fd_recv(sock, text, CONTROL_MESSAGE_MAX, fds, max_fds, nfds);
+	/* the other side closed before it took our question; what it had said is still there */
+	if (got == -ECONNRESET)
+		got = fd_recv(sock, text, CONTROL_MESSAGE_MAX, fds, max_fds, nfds);
 	*answer = got > 0 ? json_loadb(text, (size_t)got, 0, NULL) : NULL;
 	free(text);
 	if (got == 0 || got == -ECONNRESET)
