@@ -364,7 +364,6 @@ def measure_network(candidate, seconds, directory, results):
             wait_for(lambda: iperf_is_up(iperf_port), "iperf3 through the forward")
 
         steps = [
-            ("connections", lambda: connections(port, seconds)),
             ("round trips", lambda: round_trips(port, seconds)),
             ("forward in 1", lambda: forward_gbits(iperf_port, seconds, 1, False)),
             ("forward out 1", lambda: forward_gbits(iperf_port, seconds, 1, True)),
@@ -372,6 +371,8 @@ def measure_network(candidate, seconds, directory, results):
             ("forward out 8", lambda: forward_gbits(iperf_port, seconds, 8, True)),
             ("outbound up", lambda: outbound_gbits(shell, seconds, False)),
             ("outbound down", lambda: outbound_gbits(shell, seconds, True)),
+            # last: libslirp keeps a descriptor 10 s for each of them
+            ("connections", lambda: connections(port, seconds)),
         ]
         fresh_iperf()
         for metric, measure in steps:
