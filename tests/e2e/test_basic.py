@@ -158,15 +158,14 @@ def test_stdout_is_commands_alone(nswrap):
 
 CATCHER = """
 import os, signal, sys
-def handler(number, _):
-    os.write(1, signal.Signals(number).name.encode() + b'\\n')  # print() is not reentrant
-    if number == signal.SIGTERM:
-        sys.exit(7)
-for name in sys.argv[1:]:
-    signal.signal(getattr(signal, name), handler)
+wanted = {getattr(signal, name) for name in sys.argv[1:]}
+signal.pthread_sigmask(signal.SIG_BLOCK, wanted)  # pause() could miss one
 os.write(1, b'ready\\n')
 while True:
-    signal.pause()
+    number = signal.sigwait(wanted)
+    os.write(1, number.name.encode() + b'\\n')
+    if number == signal.SIGTERM:
+        sys.exit(7)
 """
 
 

@@ -320,17 +320,12 @@ def terminal(nswrap):
 # no shell: one that has just forked may not be stopped before its child is executed
 ON_TERMINAL = """
 import signal, sys
-count = 0
-def on_int(*_):
-    global count
-    count += 1
-    print('interrupt', count, flush=True)
-    if count == 2:
-        sys.exit(4)
-signal.signal(signal.SIGINT, on_int)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # pause() could miss one
 print('now', 'up', flush=True)
-while True:
-    signal.pause()
+for count in (1, 2):
+    signal.sigwait({signal.SIGINT})
+    print('interrupt', count, flush=True)
+sys.exit(4)
 """
 
 
