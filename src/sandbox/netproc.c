@@ -203,7 +203,7 @@ __attribute__((noreturn)) static void netproc_main(const struct netproc_start *s
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(125);
-	setsid(); /* signals to the job are not for us */
+	setsid();                 /* signals to the job are not for us */
 	signal(SIGPIPE, SIG_IGN); /* splice(2) has no flag against it */
 	int resolv = isolate(start, &err);
 	if (resolv < 0)
