@@ -244,11 +244,13 @@ static void on_control(struct loop_io *io, uint32_t events)
 	(void)events;
 	for (struct control_client *client = supervisor->clients; client; client = client->next)
 		count++;
-	if (sock >= 0 && !is_ours(sock, io->fd))
+	if (sock < 0 || count >= CLIENTS_MAX)
+		return;
+	if (!is_ours(sock, io->fd)) {
 		control_send(
 			sock, refusal("it is not for another user or another sandbox"), NULL, 0);
-	if (sock < 0 || count >= CLIENTS_MAX || !is_ours(sock, io->fd))
 		return;
+	}
 	struct control_client *client = calloc(1, sizeof(*client));
 	if (!client)
 		return;
