@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/wire - one end of a link: frames read from one descriptor and written to another */
+#ifndef NSWRAP_MESH_WIRE_H
+#define NSWRAP_MESH_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "mesh/frame.h"
+#include "util/err.h"
+#include "util/loop.h"
+
+/*
+ * How it works
+ *
+ * In: one buffer, shared by all wires of a loop, is filled with one read(2); its frames are given
+ * to the owner where they lie. Part of a frame at the end is kept aside until the rest has come. A
+ * round is one read: then on_round_end comes, and only after it the bytes are gone. So an owner may
+ * collect frames by where they go and send each crowd with one system call.
+ *
+ * Out: frames are written straight from where they are. What the descriptor does not take waits in
+ * a queue that is bounded for packets: what does not fit is dropped whole, as by a router. Messages
+ * always fit (MESSAGES_MAX_BYTES). A frame is never left half written but by a link that breaks.
+ *
+ * A wire that is broken says so once (on_broken) and does nothing any more.
+ */
+#define WIRE_QUEUE_BYTES (4U << 20)
+
+struct wire;
+
+struct wire_ops {
+	/* A whole frame; its bytes may be changed and are there until on_round_end returns. */
+	void (*on_frame)(struct wire *wire, struct frame *frame);
+	/* May be NULL. */
+	void (*on_round_end)(struct wire *wire);
+	/* The queue has become empty. May be NULL. */
+	void (*on_room)(struct wire *wire);
+	/* The link ended (err.code 0) or broke. The owner may call wire_close from here. */
+	void (*on_broken)(struct wire *wire, const struct err *err);
+};
+
+struct wire_hub; /* what the wires of a loop share: the buffer */
+
+struct wire {
+	/* the owner may read these */
+	uint64_t frames_in, bytes_in, frames_out, bytes_out; /* whole frames, headers included */
+	uint64_t dropped; /* frames that the queue had no room for */
+
+	/* the wire's own */
+	struct wire_hub *hub;
+	const struct wire_ops *ops;
+	struct loop_io in, out;
+	bool is_open, is_waiting; /* for EPOLLOUT */
+	unsigned char *partial;   /* beginning of a frame */
+	size_t partial_len, partial_cap;
+	unsigned char *queue; /* ring of queue_cap bytes */
+	size_t queue_cap, queue_start, queue_len;
+};
+
+/* Returns NULL with errno set. */
+struct wire_hub *wire_hub_new(struct loop *loop);
+void wire_hub_free(struct wire_hub *hub);
+
+/*
+ * Start reading. Both descriptors are made nonblocking and belong to the wire, also on failure;
+ * pipes are made as large as they may be. They may be the same number. Returns 0 or -errno.
+ */
+int wire_open(
+	struct wire *wire, struct wire_hub *hub, const struct wire_ops *ops, int in_fd, int out_fd);
+
+/* Closes both descriptors; what is queued is lost. A wire that is not open is fine. */
+void wire_close(struct wire *wire);
+
+/*
+ * Send whole packet frames, one a part, as few system calls as possible. Returns how many were
+ * dropped for want of room. Parts may point into frames of this round.
+ */
+size_t wire_send(struct wire *wire, const struct iovec *frames, size_t count);
+
+/* Send one message. Returns 0 or -errno: -ENOBUFS when far too much is waiting already. */
+int wire_send_message(struct wire *wire, const char *text, size_t len);
+
+/* Nothing is waiting to be written. */
+bool wire_has_room(const struct wire *wire);
+
+#endif
