@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/packet - IPv4 packets: checked, looked into, answered */
+#include "mesh/packet.h"
+
+#include <string.h>
+
+#define TTL           64
+#define DONT_FRAGMENT 0x4000
+#define FRAGMENT_BITS 0x3fff /* more fragments, and the offset */
+
+static uint32_t get32(const unsigned char *bytes)
+{
+	return (uint32_t)packet_get16(bytes) << 16 | packet_get16(bytes + 2);
+}
+
+static void put32(unsigned char *bytes, uint32_t value)
+{
+	packet_put16(bytes, (uint16_t)(value >> 16));
+	packet_put16(bytes + 2, (uint16_t)value);
+}
+
+bool packet_addresses(const void *packet, size_t len, struct in_addr *src, struct in_addr *dst)
+{
+	const unsigned char *ip = packet;
+
+	if (len < PACKET_IPV4_BYTES || ip[0] >> 4 != 4 || packet_get16(ip + 2) != len)
+		return false;
+	memcpy(src, ip + 12, sizeof(*src));
+	memcpy(dst, ip + 16, sizeof(*dst));
+	return true;
+}
+
+static size_t tcp_header_len(const unsigned char *tcp)
+{
+	return (size_t)(tcp[12] >> 4) * 4;
+}
+
+static bool parse_tcp(struct packet_view *view)
+{
+	if (view->l4_len < PACKET_TCP_BYTES)
+		return false;
+	size_t header_len = tcp_header_len(view->l4);
+	if (header_len < PACKET_TCP_BYTES || header_len > view->l4_len)
+		return false;
+	view->src_port = packet_get16(view->l4);
+	view->dst_port = packet_get16(view->l4 + 2);
+	view->tcp_flags = view->l4[13];
+	return true;
+}
+
+static bool parse_udp(struct packet_view *view)
+{
+	if (view->l4_len < PACKET_UDP_BYTES)
+		return false;
+	size_t udp_len = packet_get16(view->l4 + 4);
+	if (udp_len < PACKET_UDP_BYTES || udp_len > view->l4_len)
+		return false;
+	view->src_port = packet_get16(view->l4);
+	view->dst_port = packet_get16(view->l4 + 2);
+	return true;
+}
+
+bool packet_parse(void *packet, size_t len, struct packet_view *out)
+{
+	unsigned char *ip = packet;
+
+	*out = (struct packet_view){0};
+	if (!packet_addresses(packet, len, &out->src, &out->dst))
+		return false;
+	size_t header_len = (size_t)(ip[0] & 0xf) * 4;
+	if (header_len < PACKET_IPV4_BYTES || header_len > len)
+		return false;
+	out->proto = ip[9];
+	out->is_fragment = (packet_get16(ip + 6) & FRAGMENT_BITS) != 0;
+	out->l4 = ip + header_len;
+	out->l4_len = len - header_len;
+	if (out->is_fragment)
+		return true;
+	if (out->proto == IPPROTO_TCP)
+		return parse_tcp(out);
+	if (out->proto == IPPROTO_UDP)
+		return parse_udp(out);
+	return true;
+}
+
+/* Add @len bytes, an even number, to the sum of a checksum. */
+static uint32_t sum(uint32_t start, const unsigned char *bytes, size_t len)
+{
+	for (size_t at = 0; at < len; at += 2)
+		start += packet_get16(bytes + at);
+	return start;
+}
+
+static uint16_t finish(uint32_t total)
+{
+	total = (total & 0xffff) + (total >> 16);
+	return (uint16_t) ~(total + (total >> 16));
+}
+
+bool packet_make_rst(const void *packet, size_t len, unsigned char out[PACKET_RST_BYTES])
+{
+	struct packet_view view;
+
+	if (!packet_parse((void *)packet, len, &view) || view.is_fragment ||
+		view.proto != IPPROTO_TCP || (view.tcp_flags & PACKET_RST))
+		return false;
+
+	unsigned char *ip = out, *tcp = out + PACKET_IPV4_BYTES;
+	memset(out, 0, PACKET_RST_BYTES);
+	ip[0] = 0x45;
+	packet_put16(ip + 2, PACKET_RST_BYTES);
+	packet_put16(ip + 6, DONT_FRAGMENT);
+	ip[8] = TTL;
+	ip[9] = IPPROTO_TCP;
+	memcpy(ip + 12, &view.dst, sizeof(view.dst));
+	memcpy(ip + 16, &view.src, sizeof(view.src));
+	packet_put16(ip + 10, finish(sum(0, ip, PACKET_IPV4_BYTES)));
+
+	packet_put16(tcp, view.dst_port);
+	packet_put16(tcp + 2, view.src_port);
+	tcp[12] = PACKET_TCP_BYTES / 4 << 4;
+	tcp[13] = PACKET_RST;
+	if (view.tcp_flags & PACKET_ACK) {
+		memcpy(tcp + 4, view.l4 + 8, 4);
+	} else {
+		size_t segment_len = view.l4_len - tcp_header_len(view.l4);
+
+		segment_len += (view.tcp_flags & PACKET_SYN) != 0;
+		segment_len += (view.tcp_flags & PACKET_FIN) != 0;
+		put32(tcp + 8, get32(view.l4 + 4) + (uint32_t)segment_len);
+		tcp[13] |= PACKET_ACK;
+	}
+	uint32_t pseudo = sum(IPPROTO_TCP + PACKET_TCP_BYTES, ip + 12, 8);
+	packet_put16(tcp + 16, finish(sum(pseudo, tcp, PACKET_TCP_BYTES)));
+	return true;
+}
