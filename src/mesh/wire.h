@@ -52,8 +52,10 @@ struct wire {
 	struct wire_hub *hub;
 	const struct wire_ops *ops;
 	struct loop_io in, out;
-	bool is_open, is_waiting; /* for EPOLLOUT */
-	unsigned char *partial;   /* beginning of a frame */
+	struct loop_timer
+		linger_timer; /* nobody reads: the rest that is to be read may take as long */
+	bool is_open, can_write, is_waiting; /* the last: for EPOLLOUT */
+	unsigned char *partial;              /* beginning of a frame */
 	size_t partial_len, partial_cap;
 	unsigned char *queue; /* ring of queue_cap bytes */
 	size_t queue_cap, queue_start, queue_len;
