@@ -52,8 +52,9 @@ struct udp_relay_ops {
 };
 
 struct udp_relay_limits {
-	/* Descriptors this process may have: a target whose number comes near is closed again. */
-	size_t max_fds;
+	/* Descriptors this process may have, which may change. A target whose number comes near is
+	 * closed at once, and what waits for it dropped. */
+	const size_t *max_fds;
 	uint64_t hold_ms; /* how long datagrams wait for a target; 0: they are dropped */
 };
 
