@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/frame - the frames in which packets and messages cross a link, nswrap-wire(7) */
+#include "mesh/frame.h"
+
+#include <errno.h>
+
+#include "util/log.h"
+
+#define MAGIC        0x42
+#define LENGTH_BYTES 4 /* of the magic byte and the length, which does not count them */
+#define TYPE_END     6
+#define SHOWN_BYTES  48 /* of what is no frame */
+
+static int no_frame(const unsigned char *bytes, size_t len, const char *what, struct err *err)
+{
+	char shown[4 * SHOWN_BYTES + 1];
+	size_t first = len < SHOWN_BYTES ? len : SHOWN_BYTES;
+
+	log_escape((const char *)bytes, first, shown, sizeof(shown));
+	return err_set(err, EPROTO, "expected a frame, found %s: \"%s%s\"", what, shown,
+		first < len ? "..." : "");
+}
+
+ssize_t frame_decode(unsigned char *bytes, size_t len, struct frame *out, struct err *err)
+{
+	size_t length = 0; /* at least, while some of its bytes are to come */
+
+	if (len == 0)
+		return 0;
+	if (bytes[0] != MAGIC)
+		return no_frame(bytes, len, "other bytes", err);
+	for (size_t i = 1; i < LENGTH_BYTES; i++)
+		length = length << 8 | (i < len ? bytes[i] : 0);
+	if (length > FRAME_MESSAGE_MAX + FRAME_HEADER_BYTES - LENGTH_BYTES)
+		return no_frame(bytes, len, "one that is too long", err);
+	if (len < LENGTH_BYTES)
+		return 0;
+	if (length < FRAME_HEADER_BYTES - LENGTH_BYTES)
+		return no_frame(bytes, len, "one that is too short", err);
+	if (len < TYPE_END)
+		return 0;
+
+	size_t payload_len = length + LENGTH_BYTES - FRAME_HEADER_BYTES;
+	uint16_t type = (uint16_t)(bytes[4] << 8 | bytes[5]);
+	if (type == FRAME_PACKET && payload_len > FRAME_PACKET_MAX)
+		return no_frame(bytes, len, "a packet that is too long", err);
+	if (len < FRAME_HEADER_BYTES + payload_len)
+		return 0;
+	*out = (struct frame){
+		.type = type,
+		.start = bytes,
+		.payload = bytes + FRAME_HEADER_BYTES,
+		.len = payload_len,
+	};
+	return (ssize_t)(FRAME_HEADER_BYTES + payload_len);
+}
+
+void frame_encode_header(unsigned char out[FRAME_HEADER_BYTES], enum frame_type type, size_t len)
+{
+	size_t length = len + FRAME_HEADER_BYTES - LENGTH_BYTES;
+
+	out[0] = MAGIC;
+	out[1] = (unsigned char)(length >> 16);
+	out[2] = (unsigned char)(length >> 8);
+	out[3] = (unsigned char)length;
+	out[4] = 0;
+	out[5] = (unsigned char)type;
+	out[6] = 0;
+	out[7] = 0;
+}
