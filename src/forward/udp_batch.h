@@ -31,12 +31,18 @@ struct udp_batch {
 };
 
 /*
+ * If @fd is bound to a wildcard address, have it told where each datagram was sent to. IPv6 sockets
+ * are taken to be for IPv6 only. Returns 0 or -errno.
+ */
+int udp_batch_prepare(int fd);
+
+/*
  * Take what is there, without waiting. With @wants_names udp_batch_take_key must be called for each
  * message before it is sent on. Returns how many, 0: there is nothing, or -errno.
  */
 int udp_batch_receive(struct udp_batch *batch, int fd, bool wants_names);
 
-/* Who sent message @i, and to which address if the socket was asked to tell (IP_PKTINFO). */
+/* Who sent message @i, and to which address if that was asked for (udp_batch_prepare). */
 void udp_batch_take_key(struct udp_batch *batch, size_t i, struct udp_key *key);
 
 /*

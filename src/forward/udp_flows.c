@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* forward/udp_flows - who talks through a UDP forward: a table of flows that forgets */
+/* forward/udp_flows - who talks through a UDP relay: a table of flows that forgets */
 #include "forward/udp_flows.h"
 
 #include <errno.h>

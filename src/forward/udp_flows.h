@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* forward/udp_flows - who talks through a UDP forward: a table of flows that forgets */
+/* forward/udp_flows - who talks through a UDP relay: a table of flows that forgets */
 #ifndef NSWRAP_FORWARD_UDP_FLOWS_H
 #define NSWRAP_FORWARD_UDP_FLOWS_H
 
@@ -8,8 +8,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "forward/driver.h"
-#include "net/door.h"
 #include "util/loop.h"
 
 /*
@@ -47,9 +45,9 @@ struct udp_held {
 struct udp_flow {
 	/* the owner's */
 	void *owner;
-	struct loop_io io; /* on the socket of the inside; fd -1: none yet */
-	enum forward_target target;
-	bool is_refused; /* the client may not use the forward */
+	struct loop_io io; /* on the target; fd -1: none yet */
+	int where;         /* its socket leads, in the words of who opened it */
+	bool is_refused;   /* the client may not be served */
 
 	/* the table's */
 	struct udp_key key;
