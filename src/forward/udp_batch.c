@@ -8,17 +8,15 @@
 
 int udp_batch_prepare(int fd)
 {
-	struct sockaddr_storage addr;
+	struct sockaddr_in6 v6 = {0}; /* large enough for both */
 	struct sockaddr_in v4;
-	struct sockaddr_in6 v6;
-	socklen_t len = sizeof(addr);
-	int on = 1, result = getsockname(fd, (struct sockaddr *)&addr, &len);
+	socklen_t len = sizeof(v6);
+	int on = 1, result = getsockname(fd, (struct sockaddr *)&v6, &len);
 
-	memcpy(&v4, &addr, sizeof(v4));
-	memcpy(&v6, &addr, sizeof(v6));
-	if (result == 0 && addr.ss_family == AF_INET && v4.sin_addr.s_addr == htonl(INADDR_ANY))
+	memcpy(&v4, &v6, sizeof(v4));
+	if (result == 0 && v4.sin_family == AF_INET && v4.sin_addr.s_addr == htonl(INADDR_ANY))
 		result = setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on));
-	if (result == 0 && addr.ss_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&v6.sin6_addr))
+	if (result == 0 && v6.sin6_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&v6.sin6_addr))
 		result = setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof(on));
 	return result < 0 ? -errno : 0;
 }
