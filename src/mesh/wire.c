@@ -323,12 +323,10 @@ size_t wire_send(struct wire *wire, const struct iovec *frames, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		const unsigned char *bytes = frames[i].iov_base;
 		size_t len = frames[i].iov_len, gone = put < len ? put : len;
-		/* the rest of a frame has to follow its beginning */
-		size_t max = gone > 0 ? SIZE_MAX : WIRE_QUEUE_BYTES;
 
 		put -= gone;
-		if (gone < len &&
-			(!wire->can_write || enqueue(wire, bytes + gone, len - gone, max) < 0)) {
+		if (gone < len && (!wire->can_write || enqueue(wire, bytes + gone, len - gone,
+							       WIRE_QUEUE_BYTES) < 0)) {
 			dropped++;
 			if (gone > 0) /* what follows would be taken for the rest of it */
 				stop_writing(wire);
@@ -358,8 +356,8 @@ int wire_send_message(struct wire *wire, const char *text, size_t len)
 	if (wire->queue_len == 0)
 		put = write_parts(wire, &(struct iovec){bytes, size}, 1);
 	if (put < size)
-		result = enqueue(wire, bytes + put, size - put,
-			put > 0 ? SIZE_MAX : WIRE_QUEUE_BYTES + MESSAGES_MAX_BYTES);
+		result = enqueue(
+			wire, bytes + put, size - put, WIRE_QUEUE_BYTES + MESSAGES_MAX_BYTES);
 	free(bytes);
 	if (result < 0 && put > 0)
 		stop_writing(wire);
