@@ -75,10 +75,10 @@ struct mesh_agent_info {
 const char *message_feature_name(enum mesh_feature feature);
 
 /*
- * The arguments of `configure`. decode: returns 0 (free with mesh_config_free) or -EINVAL with @err
- * naming the member. encode leaves out what an agent without the feature must not see: UDP offers
- * and ports unless @features has FEATURE_UDP, anyPort unless it has FEATURE_SANDBOX. NULL: no
- * memory.
+ * The arguments of `configure`. decode: returns 0 (free with mesh_config_free), or -EINVAL
+ * (-ENOMEM) with @err naming the member; @out is then empty. encode leaves out what an agent
+ * without the feature must not see: UDP offers and ports unless @features has FEATURE_UDP, anyPort
+ * unless it has FEATURE_SANDBOX. NULL: no memory.
  */
 int configure_decode(const json_t *args, struct mesh_config *out, struct err *err);
 json_t *configure_encode(const struct mesh_config *config, unsigned features);

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/message - the JSON messages between manager and agent */
+#include "mesh/message.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mesh/members.h"
+#include "util/log.h"
+#include "util/parse.h"
+
+/* What the members of a body are called. NULL: there is none. */
+static const struct body {
+	const char *type, *id, *op, *data, *error;
+} bodies[] = {
+	[MESSAGE_REQUEST] = {"request", "id", "op", "args", NULL},
+	[MESSAGE_RESULT] = {"result", "request_id", "op", "data", "error"},
+	[MESSAGE_EVENT] = {"event", NULL, "type", "data", NULL},
+};
+#define BODIES (sizeof(bodies) / sizeof(bodies[0]))
+
+/* --- decoding ----------------------------------------------------------------------------- */
+
+/* A reference of its own to what may be missing; JSON null is nothing. */
+static json_t *take(const struct members *from, const char *name)
+{
+	json_t *value = json_object_get(from->object, name);
+
+	return json_is_null(value) ? NULL : json_incref(value);
+}
+
+static int decode_type(const struct members *root, enum message_type *out)
+{
+	const char *name;
+	int result = members_need_text(root, "type", &name);
+
+	if (result < 0)
+		return result;
+	for (size_t i = 0; i < BODIES; i++) {
+		if (strcmp(name, bodies[i].type) != 0)
+			continue;
+		*out = (enum message_type)i;
+		return 0;
+	}
+	return members_refuse(root, "type", json_object_get(root->object, "type"),
+		"\"request\", \"result\" or \"event\"");
+}
+
+static int decode_body(const struct members *root, struct message *out)
+{
+	const struct body *row = &bodies[out->type];
+	struct members body;
+	const char *op;
+	int result = members_object(root, "body", &body);
+
+	if (result == 0 && row->id)
+		result = members_need_int(&body, row->id, &out->id);
+	if (result == 0)
+		result = members_need_text(&body, row->op, &op);
+	if (result < 0)
+		return result;
+	if (op[0] == '\0' || strlen(op) >= sizeof(out->op))
+		return members_refuse(
+			&body, row->op, json_object_get(body.object, row->op), "a short text");
+	strcpy(out->op, op);
+	out->data = take(&body, row->data);
+	out->error = row->error ? take(&body, row->error) : NULL;
+	return 0;
+}
+
+int message_decode(const void *text, size_t len, struct message *out, struct err *err)
+{
+	json_error_t reason;
+	json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES, &reason);
+	struct members root = {.object = json, .err = err};
+	char shown[JSON_ERROR_TEXT_LENGTH];
+
+	*out = (struct message){0};
+	if (!json)
+		return err_set(err, EINVAL, "no JSON: %s at byte %d",
+			parse_shown(reason.text, shown, sizeof(shown)), reason.position);
+	int result = json_is_object(json) ? decode_type(&root, &out->type)
+					  : err_set(err, EINVAL, "expected an object");
+	if (result == 0)
+		result = decode_body(&root, out);
+	json_decref(json);
+	return result;
+}
+
+void message_fini(struct message *message)
+{
+	json_decref(message->data);
+	json_decref(message->error);
+	*message = (struct message){0};
+}
+
+/* --- encoding ----------------------------------------------------------------------------- */
+
+char *message_encode(struct message *message, size_t *len)
+{
+	const struct body *row = &bodies[message->type];
+	json_t *body = json_object();
+	int failed = 0;
+
+	/* a member without value stays away */
+	if (row->id)
+		failed |= json_object_set_new(body, row->id, json_integer(message->id));
+	failed |= json_object_set_new(body, row->op, json_string(message->op));
+	if (row->error && message->error)
+		failed |= json_object_set(body, row->error, message->error);
+	if (message->data)
+		failed |= json_object_set(body, row->data, message->data);
+	message_fini(message);
+
+	json_t *root = json_pack("{s:s, s:o}", "type", row->type, "body", body);
+	char *text = root && !failed ? json_dumps(root, JSON_COMPACT) : NULL;
+	json_decref(root);
+	*len = text ? strlen(text) : 0;
+	return text;
+}
+
+char *message_error_text(const json_t *error, char *out, size_t cap_bytes)
+{
+	char *dumped =
+		json_is_string(error) ? NULL : json_dumps(error, JSON_COMPACT | JSON_ENCODE_ANY);
+	const char *text = dumped ? dumped : json_string_value(error);
+
+	if (!text || !text[0])
+		text = "no reason given";
+	log_escape(text, strlen(text), out, cap_bytes);
+	free(dumped);
+	return out;
+}
+
+/* --- what an agent can do ----------------------------------------------------------------- */
+
+/* In the order in which NoRouter lists them. */
+static const struct {
+	enum mesh_feature feature;
+	const char *name;
+} features[] = {
+	{FEATURE_LOOPBACK, "loopback"},
+	{FEATURE_TCP, "tcp"},
+	{FEATURE_HTTP, "http"},
+	{FEATURE_LOOPBACK_DISABLE, "loopback.disable"},
+	{FEATURE_SOCKS, "socks"},
+	{FEATURE_HOSTALIASES, "hostaliases"},
+	{FEATURE_ETCHOSTS, "etchosts"},
+	{FEATURE_ROUTES, "routes"},
+	{FEATURE_DNS, "dns"},
+	{FEATURE_UDP, "udp"},
+	{FEATURE_ICMP, "icmp"},
+	{FEATURE_RECONFIGURE, "reconfigure"},
+	{FEATURE_PING, "ping"},
+	{FEATURE_SANDBOX, "sandbox"},
+	{FEATURE_ERROR, "error"},
+};
+#define FEATURES (sizeof(features) / sizeof(features[0]))
+
+const char *message_feature_name(enum mesh_feature feature)
+{
+	for (size_t i = 0; i < FEATURES; i++)
+		if (features[i].feature == feature)
+			return features[i].name;
+	return "?";
+}
+
+int agent_info_decode(const json_t *data, struct mesh_agent_info *out, struct err *err)
+{
+	struct members root = {.object = data, .err = err};
+	const char *version = NULL;
+	const json_t *list;
+
+	*out = (struct mesh_agent_info){0};
+	if (data && !json_is_object(data))
+		return members_refuse(&root, "data", data, "an object");
+	int result = members_list(&root, "features", &list);
+	if (result == 0)
+		result = members_text(&root, "version", &version);
+	if (result < 0)
+		return result;
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const char *name = json_string_value(json_array_get(list, i));
+
+		if (!name)
+			return members_refuse(&root, "features", list, "a list of texts");
+		for (size_t j = 0; j < FEATURES; j++)
+			if (strcmp(name, features[j].name) == 0)
+				out->features |= features[j].feature;
+	}
+	if (version)
+		log_escape(version, strlen(version), out->version, sizeof(out->version));
+	return 0;
+}
+
+json_t *agent_info_encode(const struct mesh_agent_info *info)
+{
+	json_t *list = json_array();
+	int failed = 0;
+
+	for (size_t i = 0; i < FEATURES; i++)
+		if (info->features & features[i].feature)
+			failed |= json_array_append_new(list, json_string(features[i].name));
+	json_t *data = json_pack("{s:o, s:s}", "features", list, "version", info->version);
+	if (!failed)
+		return data;
+	json_decref(data);
+	return NULL;
+}
+
+/* --- events ------------------------------------------------------------------------------- */
+
+ssize_t route_suggestion_decode(
+	const json_t *data, struct in_addr *ips, size_t cap, struct in_addr *via, struct err *err)
+{
+	struct members root = {.object = data, .err = err};
+	size_t count = 0;
+	const json_t *list;
+
+	int result = members_need_host(&root, "route", via);
+	if (result == 0)
+		result = members_list(&root, "ip", &list);
+	if (result < 0)
+		return result;
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const char *text = json_string_value(json_array_get(list, i));
+		struct in_addr ip;
+
+		if (!text || !members_is_host(text, &ip))
+			return members_refuse(&root, "ip", list, "a list of IPv4 addresses");
+		if (count < cap)
+			ips[count++] = ip;
+	}
+	return (ssize_t)count;
+}
