@@ -15,10 +15,11 @@
  *
  * No packet from the mesh is trusted. It must be a well-formed, unfragmented IPv4 packet to the
  * agent's own address, from an address that cannot be one of this namespace's own: of 127.0.0.0/8
- * only addresses of members count. TCP: what begins a connection (SYN without ACK) must be for a
- * port that is open; the rest is the kernel's business. UDP: for a port that is open, or an answer
- * to what was sent to that address and port from here (a table that forgets). ICMP: echo, and
- * errors.
+ * only addresses of members count. Source routes are refused: they lead to other addresses. TCP:
+ * what begins a connection (SYN without ACK or RST) must be for a port that is open; the rest is
+ * the kernel's business. UDP: for a port that is open, or an answer to what was sent to that
+ * address and port from here (a table that forgets). ICMP: echo, and errors about what was sent
+ * from here, of which those about a packet to a member must come from that member.
  *
  * A port may be mapped: packets to it lead to another local address and port, such as 127.0.0.1:80,
  * and what comes back from there gets the mapped source again. Both ways are stateless, checksums
@@ -32,7 +33,7 @@
 enum gate_action {
 	GATE_OPEN,     /* the namespace's own server */
 	GATE_MAP,      /* to target_ip:target_port */
-	GATE_HOLD_SYN, /* TCP only: the owner decides on each connection */
+	GATE_HOLD_SYN, /* the owner decides on each TCP connection; UDP: as GATE_OPEN */
 };
 
 struct gate_port {
@@ -49,7 +50,9 @@ struct gate_rules {
 	size_t nmembers;
 	const struct gate_port *ports;
 	size_t nports;
-	bool any_port; /* ports that are not listed are open, too */
+	/* Ports that are not listed are open, too (unless another one is mapped to that place), and
+	 * so is what is neither TCP nor UDP nor ICMP. */
+	bool any_port;
 };
 
 enum gate_verdict {
@@ -66,7 +69,8 @@ void gate_free(struct gate *gate);
 
 /*
  * Replace all rules; what is known of UDP stays. Of two ports with the same number and protocol,
- * and of two that map to the same target, the first one counts (answers have to be told apart).
+ * and of two that lead to the same place (self:port for what is not mapped), the first one counts:
+ * answers have to be told apart.
  * Returns 0 or -ENOMEM (nothing changed then).
  */
 int gate_configure(struct gate *gate, const struct gate_rules *rules);
