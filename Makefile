@@ -131,7 +131,7 @@ $(BENCH_BIN): $(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/libnswra
 	$(Q)$(CC) $(CFLAGS) $(LINK_HARDEN) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 bench-bin: $(BENCH_BIN)
-bench-run: $(PROGRAM) $(BENCH_BIN)
+bench-run: $(PROGRAM) $(BENCH_BIN) $(TOOL_BIN)
 	$(Q)NSWRAP=$(NSWRAP) BENCH_BIN=$(abspath $(BUILD)/tests/bench) $(PYTHON) \
 		tests/bench/bench.py $(BENCH_ARGS)
 bench:

@@ -21,42 +21,13 @@ import sys
 import tempfile
 import time
 
+import mesh
+from probes import (BIN, HANG_S, NSWRAP, PATIENCE_S, Failed, accepts, command_line, connections,
+                    descendants, free_port, gbits, iperf_client, iperf_gbits, round_trips, wait_for)
+from shell import Shell
 from svg import bar_chart
 
-NSWRAP = os.environ.get("NSWRAP", "./nswrap")
-BIN = os.environ.get("BENCH_BIN", "build/tests/bench")
 START_RUNS, READY_RUNS = 50, 11
-PATIENCE_S = 15
-HANG_S = 8  # longer than asked for
-
-
-class Failed(Exception):
-    """A candidate that does not work here; the others go on."""
-
-
-def wait_for(condition, what):
-    end = time.monotonic() + PATIENCE_S
-    while not (value := condition()):
-        if time.monotonic() > end:
-            raise Failed(f"waited in vain for {what}")
-        time.sleep(0.0005)
-    return value
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def accepts(port, greeting=b""):
-    """Somebody accepts on port and, given a greeting, sends it back."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as s:
-            s.sendall(greeting)
-            return not greeting or s.recv(len(greeting)) == greeting
-    except OSError:
-        return False
 
 
 # --- the candidates ----------------------------------------------------------------------------
@@ -180,6 +151,11 @@ class Nswrap(Candidate):
         return [NSWRAP, "-q", "--host-loopback", "--port-driver", self.driver, *rules, "--", *guest]
 
 
+class NswrapMesh(Nswrap):
+    def __init__(self):
+        super().__init__("mesh")
+
+
 def network_candidates():
     return [Loopback(), Slirp4netns(), Pasta(), Rootlesskit(), Nswrap("splice"), Nswrap("slirp")]
 
@@ -188,133 +164,7 @@ def start_candidates():
     return [Loopback(), Unshare(), Bubblewrap(), Pasta(), Rootlesskit(), Nswrap("splice")]
 
 
-# --- one of them at work ---------------------------------------------------------------------------
-
-
-def descendants(pid):
-    parents = {}
-    for entry in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            stat = pathlib.Path(f"/proc/{entry}/stat").read_text()
-            parents.setdefault(int(stat.rsplit(")", 1)[1].split()[1]), []).append(int(entry))
-    found = [pid]
-    for parent in found:
-        found += parents.get(parent, [])
-    return found
-
-
-def command_line(pid):
-    try:
-        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    except OSError:
-        return ""
-
-
-class Shell:
-    """A candidate's shell with forwards to n ports inside."""
-
-    def __init__(self, candidate, n, directory):
-        self.candidate = candidate
-        self.directory = directory
-        host_ports = [free_port() for _ in range(n)]
-        self.forwards = [(h, candidate.guest_port(h, i)) for i, h in enumerate(host_ports)]
-        self.popen = subprocess.Popen(
-            candidate.command(self.forwards, ["sh"]), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, cwd=directory)
-        self.others = []
-
-    def __enter__(self):
-        try:
-            if self.do("echo up") != "up":
-                raise Failed("the shell did not start")
-            self.others = self.candidate.after_start(self.popen, self.forwards, self.directory)
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
-        return self
-
-    def do(self, line):
-        """Run a line inside and return what it prints, up to the end of its first line."""
-        try:
-            self.popen.stdin.write(line.encode() + b"\n")
-            self.popen.stdin.flush()
-        except BrokenPipeError:
-            raise Failed("the shell ended") from None
-        return self.popen.stdout.readline().decode().strip()
-
-    def spawn(self, *command):
-        """Start a server inside."""
-        words = " ".join(map(str, command))
-        self.do(f"{words} >/dev/null 2>&1 </dev/null & last=$!; mine=\"$mine $!\"; echo")
-
-    def end_last(self):
-        """End the server that was started last."""
-        self.do("kill -KILL $last; wait $last 2>/dev/null; echo")
-
-    def private_kib(self):
-        """Private memory of the tool's processes: all but the shell inside."""
-        tool = [p for root in (self.popen, *self.others) for p in descendants(root.pid)]
-        total = 0
-        for pid in tool:
-            # the shell's own number inside is no help: some make a PID namespace
-            if pathlib.Path(f"/proc/{pid}/cmdline").read_bytes() == b"sh\0":
-                continue
-            try:
-                text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
-            except PermissionError:
-                # its memory is closed to us: what is resident and no file is an upper bound
-                status = pathlib.Path(f"/proc/{pid}/status").read_text()
-                total += int(re.search(r"RssAnon:\s+(\d+)", status).group(1))
-                continue
-            total += sum(map(int, re.findall(r"^Private_(?:Clean|Dirty):\s+(\d+)", text, re.M)))
-        return total
-
-    def __exit__(self, *_):
-        with contextlib.suppress(OSError):
-            self.popen.stdin.write(b"kill $mine; exit\n")
-            self.popen.stdin.close()
-        for popen in (self.popen, *self.others):
-            try:
-                popen.wait(0.5 if popen in self.others else 5)
-            except subprocess.TimeoutExpired:
-                popen.terminate()
-                try:
-                    popen.wait(5)
-                except subprocess.TimeoutExpired:
-                    popen.kill()
-                    popen.wait()
-        self.popen.stdout.close()
-
-
 # --- the measurements ------------------------------------------------------------------------------
-
-
-def iperf_gbits(text):
-    try:
-        end = json.loads(text)
-    except ValueError:
-        raise Failed("iperf3 hangs") from None
-    if "error" in end:
-        raise Failed(end["error"])
-    return end["end"]["sum_received"]["bits_per_second"] / 1e9
-
-
-def iperf_client(host, port, seconds, flows, reverse):
-    line = ["iperf3", "-J", "-c", host, "-p", str(port), "-t", str(seconds), "-P", str(flows)]
-    return line + (["-R"] if reverse else [])
-
-
-def output_of(command, limit_s):
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=limit_s).stdout
-    except subprocess.TimeoutExpired:
-        raise Failed(f"{command[0]} hangs") from None
-
-
-def forward_gbits(port, seconds, flows, reverse):
-    """Throughput through a forward, to the inside or back."""
-    client = iperf_client("127.0.0.1", port, seconds, flows, reverse)
-    return iperf_gbits(output_of(client, seconds + HANG_S))
 
 
 def outbound_gbits(shell, seconds, reverse):
@@ -335,22 +185,6 @@ def outbound_gbits(shell, seconds, reverse):
         server.wait()
 
 
-def connections(port, seconds):
-    wrk = output_of(["wrk", "-t1", "-c8", f"-d{seconds}s", "-H", "Connection: close",
-                     f"http://127.0.0.1:{port}/"], seconds + HANG_S)
-    found = re.search(r"Requests/sec:\s+([\d.]+)", wrk)
-    if not found or float(found.group(1)) == 0:
-        raise Failed("no connection")
-    return float(found.group(1))
-
-
-def round_trips(port, seconds):
-    trips = output_of([f"{BIN}/pingpong", "127.0.0.1", str(port), str(seconds)], seconds + HANG_S)
-    if not trips:
-        raise Failed("no connection")
-    return float(trips)
-
-
 def measure_network(candidate, seconds, directory, results):
     """All that one running candidate can tell; what fails is noted, the rest goes on."""
     with Shell(candidate, 2, directory) as shell:
@@ -365,10 +199,10 @@ def measure_network(candidate, seconds, directory, results):
 
         steps = [
             ("round trips", lambda: round_trips(port, seconds)),
-            ("forward in 1", lambda: forward_gbits(iperf_port, seconds, 1, False)),
-            ("forward out 1", lambda: forward_gbits(iperf_port, seconds, 1, True)),
-            ("forward in 8", lambda: forward_gbits(iperf_port, seconds, 8, False)),
-            ("forward out 8", lambda: forward_gbits(iperf_port, seconds, 8, True)),
+            ("forward in 1", lambda: gbits("127.0.0.1", iperf_port, seconds, 1, False)),
+            ("forward out 1", lambda: gbits("127.0.0.1", iperf_port, seconds, 1, True)),
+            ("forward in 8", lambda: gbits("127.0.0.1", iperf_port, seconds, 8, False)),
+            ("forward out 8", lambda: gbits("127.0.0.1", iperf_port, seconds, 8, True)),
             ("outbound up", lambda: outbound_gbits(shell, seconds, False)),
             ("outbound down", lambda: outbound_gbits(shell, seconds, True)),
             # last: libslirp keeps a descriptor 10 s for each of them
@@ -448,6 +282,7 @@ METRICS = {  # key: (title, unit, higher is better)
     "ready": ("guest's listen() to first answer", "ms", False),
     "first answer": ("start to first answer", "ms", False),
     "memory": ("private memory, idle, without COMMAND", "MiB", False),
+    **mesh.METRICS,
 }
 
 
@@ -481,16 +316,32 @@ def wanted(candidates, only):
     return [c for c in chosen if not c.needs or shutil.which(c.needs)]
 
 
+# what a candidate that does not work may raise
+GUARDED = (Failed, OSError, ValueError, KeyError, subprocess.SubprocessError)
+
+
+def run_steps(steps, candidate, results):
+    for what, measure in steps:
+        print(f"  {what}", file=sys.stderr)
+        try:
+            measure()
+        except GUARDED as failure:
+            results.fail(what, candidate, failure)
+
+
 def run_all(options, directory):
     results = Results()
-    guarded = (Failed, OSError, ValueError, KeyError, subprocess.SubprocessError)
     for turn in range(options.rounds):
         for candidate in wanted(network_candidates(), options.only):
             print(f"  round {turn + 1}: {candidate.name}", file=sys.stderr)
             try:
                 measure_network(candidate, options.seconds, directory, results)
-            except guarded as failure:
+            except GUARDED as failure:
                 results.fail("all", candidate, failure)
+
+        if wanted([NswrapMesh()], options.only):
+            run_steps(mesh.steps(options.seconds, directory, results, Loopback(), NswrapMesh(),
+                                 turn == 0), NswrapMesh(), results)
 
     print("  start-up", file=sys.stderr)
     starters = wanted(start_candidates(), options.only)
@@ -498,7 +349,7 @@ def run_all(options, directory):
         for candidate in [c for c in starters if results.works("start", c)]:
             try:
                 results.add("start", candidate, measure_start(candidate))
-            except guarded as failure:
+            except GUARDED as failure:
                 results.fail("start", candidate, failure)
     launchers = wanted([Loopback(), Pasta(), Rootlesskit(), Nswrap("splice"), Nswrap("slirp")],
                        options.only)
@@ -508,7 +359,7 @@ def run_all(options, directory):
                 ready_ms, all_ms = measure_ready(candidate, directory)
                 results.add("ready", candidate, ready_ms)
                 results.add("first answer", candidate, all_ms)
-            except guarded as failure:
+            except GUARDED as failure:
                 results.fail("ready", candidate, failure)
     return results
 
@@ -559,9 +410,6 @@ def main():
     options.start_runs = 10 if options.quick else START_RUNS
     options.ready_runs = 3 if options.quick else READY_RUNS
 
-    global NSWRAP, BIN
-    NSWRAP, BIN = os.path.abspath(NSWRAP), os.path.abspath(BIN)
-    Nswrap.needs = NSWRAP
     with tempfile.TemporaryDirectory(prefix="nswrap-bench.") as directory:
         # rootlesskit and nswrap keep their sockets here
         os.environ["XDG_RUNTIME_DIR"] = os.path.join(directory, "run")

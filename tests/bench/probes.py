@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""bench/probes - what all measurements need: processes, waiting, and clients of a server"""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import time
+
+NSWRAP = os.path.abspath(os.environ.get("NSWRAP", "./nswrap"))
+BIN = os.path.abspath(os.environ.get("BENCH_BIN", "build/tests/bench"))
+PATIENCE_S = 15
+HANG_S = 8  # longer than asked for
+
+
+class Failed(Exception):
+    """Something that does not work here; the rest goes on."""
+
+
+def wait_for(condition, what):
+    end = time.monotonic() + PATIENCE_S
+    while not (value := condition()):
+        if time.monotonic() > end:
+            raise Failed(f"waited in vain for {what}")
+        time.sleep(0.0005)
+    return value
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def accepts(port, greeting=b""):
+    """Somebody accepts on port and, given a greeting, sends it back."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as s:
+            s.sendall(greeting)
+            return not greeting or s.recv(len(greeting)) == greeting
+    except OSError:
+        return False
+
+
+def descendants(pid):
+    parents = {}
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            stat = pathlib.Path(f"/proc/{entry}/stat").read_text()
+            parents.setdefault(int(stat.rsplit(")", 1)[1].split()[1]), []).append(int(entry))
+    found = [pid]
+    for parent in found:
+        found += parents.get(parent, [])
+    return found
+
+
+def command_line(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def private_kib(pids):
+    """Private memory of these processes."""
+    total = 0
+    for pid in pids:
+        try:
+            text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+        except PermissionError:
+            # its memory is closed to us: what is resident and no file is an upper bound
+            status = pathlib.Path(f"/proc/{pid}/status").read_text()
+            total += int(re.search(r"RssAnon:\s+(\d+)", status).group(1))
+            continue
+        total += sum(map(int, re.findall(r"^Private_(?:Clean|Dirty):\s+(\d+)", text, re.M)))
+    return total
+
+
+def iperf_gbits(text):
+    try:
+        end = json.loads(text)
+    except ValueError:
+        raise Failed("iperf3 hangs") from None
+    if "error" in end:
+        raise Failed(end["error"])
+    return end["end"]["sum_received"]["bits_per_second"] / 1e9
+
+
+def iperf_client(host, port, seconds, flows, reverse):
+    line = ["iperf3", "-J", "-c", host, "-p", str(port), "-t", str(seconds), "-P", str(flows)]
+    return line + (["-R"] if reverse else [])
+
+
+def output_of(command, limit_s):
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=limit_s).stdout
+    except subprocess.TimeoutExpired:
+        raise Failed(f"{command[0]} hangs") from None
+
+
+def gbits(host, port, seconds, flows=1, reverse=False):
+    """Throughput to the iperf3 at this address, or from there."""
+    client = iperf_client(host, port, seconds, flows, reverse)
+    return iperf_gbits(output_of(client, seconds + HANG_S))
+
+
+def connections(port, seconds):
+    wrk = output_of(["wrk", "-t1", "-c8", f"-d{seconds}s", "-H", "Connection: close",
+                     f"http://127.0.0.1:{port}/"], seconds + HANG_S)
+    found = re.search(r"Requests/sec:\s+([\d.]+)", wrk)
+    if not found or float(found.group(1)) == 0:
+        raise Failed("no connection")
+    return float(found.group(1))
+
+
+def round_trips(port, seconds, host="127.0.0.1"):
+    trips = output_of([f"{BIN}/pingpong", host, str(port), str(seconds)], seconds + HANG_S)
+    if not trips:
+        raise Failed("no connection")
+    return float(trips)
+
+
