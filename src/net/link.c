@@ -55,12 +55,13 @@ int link_index(int nl, const char *name)
 	return ioctl(nl, SIOCGIFINDEX, &request) < 0 ? -errno : request.ifr_ifindex;
 }
 
-int link_set_up(int nl, int ifindex, unsigned mtu)
+/* @flags: IFF_UP or 0 */
+static int set_flags(int nl, int ifindex, unsigned flags, unsigned mtu)
 {
 	struct ifinfomsg body = {
 		.ifi_family = AF_UNSPEC,
 		.ifi_index = ifindex,
-		.ifi_flags = IFF_UP,
+		.ifi_flags = flags,
 		.ifi_change = IFF_UP,
 	};
 	struct netlink_msg msg;
@@ -71,7 +72,18 @@ int link_set_up(int nl, int ifindex, unsigned mtu)
 	return call(nl, &msg);
 }
 
-int link_add_addr(int nl, int ifindex, int family, const void *addr, int prefix_len)
+int link_set_up(int nl, int ifindex, unsigned mtu)
+{
+	return set_flags(nl, ifindex, IFF_UP, mtu);
+}
+
+int link_set_down(int nl, int ifindex)
+{
+	return set_flags(nl, ifindex, 0, 0);
+}
+
+static int change_addr(int nl, uint16_t type, uint16_t flags, int ifindex, int family,
+	const void *addr, int prefix_len)
 {
 	struct ifaddrmsg body = {
 		.ifa_family = (unsigned char)family,
@@ -86,44 +98,68 @@ int link_add_addr(int nl, int ifindex, int family, const void *addr, int prefix_
 		return -EAFNOSUPPORT;
 	if (!is_prefix(family, prefix_len))
 		return -EINVAL;
-	netlink_begin(
-		&msg, RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, &body, sizeof(body));
+	netlink_begin(&msg, type, NLM_F_ACK | flags, &body, sizeof(body));
 	netlink_put(&msg, IFA_LOCAL, addr, addr_len(family));
 	netlink_put(&msg, IFA_ADDRESS, addr, addr_len(family));
 	return call(nl, &msg);
 }
 
-int link_add_route(int nl, int ifindex, int family, const void *dst, int prefix_len,
-	const void *gateway, int table)
+int link_add_addr(int nl, int ifindex, int family, const void *addr, int prefix_len)
+{
+	return change_addr(
+		nl, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, ifindex, family, addr, prefix_len);
+}
+
+int link_del_addr(int nl, int ifindex, int family, const void *addr, int prefix_len)
+{
+	return change_addr(nl, RTM_DELADDR, 0, ifindex, family, addr, prefix_len);
+}
+
+static int change_route(
+	int nl, uint16_t type, uint16_t flags, int ifindex, const struct link_route *route)
 {
 	struct rtmsg body = {
-		.rtm_family = (unsigned char)family,
-		.rtm_dst_len = (unsigned char)prefix_len,
+		.rtm_family = (unsigned char)route->family,
+		.rtm_dst_len = (unsigned char)route->prefix_len,
 		.rtm_table = RT_TABLE_UNSPEC, /* RTA_TABLE has the number: it may exceed 255 */
 		.rtm_protocol = RTPROT_STATIC,
-		.rtm_scope = gateway ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK,
+		.rtm_scope = route->gateway ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK,
 		.rtm_type = RTN_UNICAST,
 	};
+	size_t len = addr_len(route->family);
 	struct netlink_msg msg;
 
-	if (!addr_len(family))
+	if (!len)
 		return -EAFNOSUPPORT;
-	if (!is_prefix(family, prefix_len))
+	if (!is_prefix(route->family, route->prefix_len))
 		return -EINVAL;
-	netlink_begin(
-		&msg, RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, &body, sizeof(body));
-	if (prefix_len > 0)
-		netlink_put(&msg, RTA_DST, dst, addr_len(family));
-	if (gateway)
-		netlink_put(&msg, RTA_GATEWAY, gateway, addr_len(family));
+	netlink_begin(&msg, type, NLM_F_ACK | flags, &body, sizeof(body));
+	if (route->prefix_len > 0)
+		netlink_put(&msg, RTA_DST, route->dst, len);
+	if (route->gateway)
+		netlink_put(&msg, RTA_GATEWAY, route->gateway, len);
+	if (route->source)
+		netlink_put(&msg, RTA_PREFSRC, route->source, len);
 	netlink_put_u32(&msg, RTA_OIF, (uint32_t)ifindex);
-	netlink_put_u32(&msg, RTA_TABLE, (uint32_t)table);
+	netlink_put_u32(&msg, RTA_TABLE, (uint32_t)route->table);
 	return call(nl, &msg);
+}
+
+int link_add_route(int nl, int ifindex, const struct link_route *route)
+{
+	return change_route(nl, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, ifindex, route);
+}
+
+int link_del_route(int nl, int ifindex, const struct link_route *route)
+{
+	return change_route(nl, RTM_DELROUTE, 0, ifindex, route);
 }
 
 int link_add_default_route(int nl, int ifindex, int family, const void *gateway)
 {
-	return link_add_route(nl, ifindex, family, NULL, 0, gateway, RT_TABLE_MAIN);
+	struct link_route route = {.family = family, .gateway = gateway, .table = RT_TABLE_MAIN};
+
+	return link_add_route(nl, ifindex, &route);
 }
 
 /* Set one attribute inside IFLA_AF_SPEC / @family [/ @inner, when not 0] */
@@ -160,22 +196,31 @@ int link_set_route_localnet(int nl, int ifindex)
 		nl, ifindex, AF_INET, IFLA_INET_CONF, IPV4_DEVCONF_ROUTE_LOCALNET, &on, sizeof(on));
 }
 
+int link_write_sysctl(const char *key, const char *value)
+{
+	char path[128];
+	int len = snprintf(path, sizeof(path), "/proc/sys/net/%s", key);
+
+	if (len < 0 || (size_t)len >= sizeof(path))
+		return -ENAMETOOLONG;
+	_cleanup_fd_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	return fd_write_all(fd, value, strlen(value));
+}
+
 int link_write_conf(int family, const char *name, const char *key, int value)
 {
-	_cleanup_fd_ int fd = -1;
 	char path[128], text[16];
 
 	if (!addr_len(family))
 		return -EAFNOSUPPORT;
 	if (strchr(name, '/') || strchr(key, '/') || !strcmp(name, "..") || !strcmp(key, ".."))
 		return -EINVAL;
-	int len = snprintf(path, sizeof(path), "/proc/sys/net/%s/conf/%s/%s",
-		family == AF_INET ? "ipv4" : "ipv6", name, key);
+	int len = snprintf(path, sizeof(path), "%s/conf/%s/%s", family == AF_INET ? "ipv4" : "ipv6",
+		name, key);
 	if (len < 0 || (size_t)len >= sizeof(path))
 		return -ENAMETOOLONG;
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	len = snprintf(text, sizeof(text), "%d\n", value);
-	return fd_write_all(fd, text, (size_t)len);
+	snprintf(text, sizeof(text), "%d\n", value);
+	return link_write_sysctl(path, text);
 }

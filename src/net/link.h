@@ -27,21 +27,32 @@ int link_index(int nl, const char *name);
 /* Set the device up; @mtu in bytes, 0 leaves it alone. */
 int link_set_up(int nl, int ifindex, unsigned mtu);
 
+/* Set it down: its routes are lost, IPv4 addresses stay. */
+int link_set_down(int nl, int ifindex);
+
 /*
  * Add an address (-EEXIST when it is there). IPv6 addresses come without duplicate address
  * detection: they are usable at once.
  */
 int link_add_addr(int nl, int ifindex, int family, const void *addr, int prefix_len);
 
-/* Add 0.0.0.0/0 or ::/0 through @gateway. The device must be up. */
-int link_add_default_route(int nl, int ifindex, int family, const void *gateway);
+int link_del_addr(int nl, int ifindex, int family, const void *addr, int prefix_len);
 
-/*
- * Add a route to @dst/@prefix_len through @gateway, or directly on the device when @gateway is
- * NULL. @table is RT_TABLE_MAIN, RT_TABLE_LOCAL or another number.
- */
-int link_add_route(int nl, int ifindex, int family, const void *dst, int prefix_len,
-	const void *gateway, int table);
+struct link_route {
+	int family;
+	const void *dst; /* NULL if the prefix is 0 bits long */
+	int prefix_len;
+	const void *gateway; /* NULL: directly on the device */
+	const void *source;  /* address that is sent from if the sender does not care; NULL: any */
+	int table;           /* RT_TABLE_MAIN, RT_TABLE_LOCAL or another number */
+};
+
+/* The device must be up. -EEXIST when it is there; to delete: -ESRCH when it is not. */
+int link_add_route(int nl, int ifindex, const struct link_route *route);
+int link_del_route(int nl, int ifindex, const struct link_route *route);
+
+/* Add 0.0.0.0/0 or ::/0 through @gateway to the main table. */
+int link_add_default_route(int nl, int ifindex, int family, const void *gateway);
 
 /*
  * Let the kernel make no link-local IPv6 address by itself. Only before the device is set up: with
@@ -64,5 +75,8 @@ int link_set_route_localnet(int nl, int ifindex);
  * containers, -ENOENT when the kernel runs without IPv6.
  */
 int link_write_conf(int family, const char *name, const char *key, int value);
+
+/* Write /proc/sys/net/@key, such as "ipv4/tcp_rmem"; the same holds as above. */
+int link_write_sysctl(const char *key, const char *value);
 
 #endif

@@ -14,7 +14,8 @@
 
 #define DEVICE "/dev/net/tun"
 
-static int explain_open(int code, struct err *err)
+/* @or_else: what a person may do instead of the cure; "" for nothing */
+static int explain_open(int code, const char *or_else, struct err *err)
 {
 	switch (code) {
 	case ENOENT:
@@ -22,15 +23,18 @@ static int explain_open(int code, struct err *err)
 	case ENXIO:
 		return err_set(err, code,
 			DEVICE " is missing or the kernel module tun is not loaded: "
-			       "modprobe tun (as root), or use --network none");
+			       "modprobe tun (as root)%s",
+			or_else);
 	case EACCES:
 		return err_set(err, code,
 			"no permission to open " DEVICE ": the administrator gives it mode 0666 "
-			"(chmod 0666 " DEVICE "), or use --network none");
+			"(chmod 0666 " DEVICE ")%s",
+			or_else);
 	case EPERM:
 		return err_set(err, code,
 			DEVICE " may not be opened here (a container without that device?): "
-			       "add the device to the container, or use --network none");
+			       "add the device to the container%s",
+			or_else);
 	default:
 		return err_sys(err, code, "cannot open " DEVICE);
 	}
@@ -57,7 +61,7 @@ static int explain_attach(int code, const char *name, struct err *err)
 }
 
 /* @flags as for TUNSETIFF: IFF_TAP or IFF_TUN and what goes with it */
-static int device_open(const char *name, short flags, struct err *err)
+static int device_open(const char *name, short flags, const char *or_else, struct err *err)
 {
 	struct ifreq request = {.ifr_flags = flags};
 	_cleanup_fd_ int fd = -1;
@@ -68,7 +72,7 @@ static int device_open(const char *name, short flags, struct err *err)
 	memcpy(request.ifr_name, name, strlen(name));
 	fd = open(DEVICE, O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
-		return explain_open(errno, err);
+		return explain_open(errno, or_else, err);
 	if (ioctl(fd, TUNSETIFF, &request) < 0)
 		return explain_attach(errno, name, err);
 	return fd_take(&fd);
@@ -78,5 +82,17 @@ int tap_open(const char *name, bool vnet_hdr, struct err *err)
 {
 	int flags = IFF_TAP | IFF_NO_PI | (vnet_hdr ? IFF_VNET_HDR : 0);
 
-	return device_open(name, (short)flags, err);
+	return device_open(name, (short)flags, ", or use --network none", err);
+}
+
+int tun_open(const char *name, struct err *err)
+{
+	int header_bytes = 10; /* struct virtio_net_hdr; newer kernels might begin with more */
+	_cleanup_fd_ int fd = device_open(name, IFF_TUN | IFF_NO_PI | IFF_VNET_HDR, "", err);
+
+	if (fd < 0)
+		return fd;
+	if (ioctl(fd, TUNSETVNETHDRSZ, &header_bytes) < 0)
+		return err_sys(err, errno, "cannot set up the network device %s", name);
+	return fd_take(&fd);
 }

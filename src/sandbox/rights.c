@@ -29,7 +29,24 @@ int rights_drop_all(void)
 	return rights_drop_command(false);
 }
 
-int rights_drop_command(bool keeps_bounding)
+/* Effective and permitted are @kept[@count] from now on. */
+static int set_capabilities(const cap_value_t *kept, int count)
+{
+	cap_t caps = cap_init();
+	int result = 0;
+
+	if (!caps)
+		return -ENOMEM;
+	if (count > 0 && (cap_set_flag(caps, CAP_PERMITTED, count, kept, CAP_SET) < 0 ||
+				 cap_set_flag(caps, CAP_EFFECTIVE, count, kept, CAP_SET) < 0))
+		result = -errno;
+	if (result == 0 && cap_set_proc(caps) < 0)
+		result = -errno;
+	cap_free(caps);
+	return result;
+}
+
+static int drop(bool keeps_bounding, const cap_value_t *kept, int count)
 {
 	int result = keeps_bounding ? 0 : drop_bounding_set();
 
@@ -37,15 +54,22 @@ int rights_drop_command(bool keeps_bounding)
 		return result;
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
 		return -errno;
-	cap_t none = cap_init();
-	if (!none)
-		return -ENOMEM;
-	if (cap_set_proc(none) < 0)
-		result = -errno;
-	cap_free(none);
+	result = set_capabilities(kept, count);
 	if (result < 0)
 		return result;
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
+}
+
+int rights_drop_command(bool keeps_bounding)
+{
+	return drop(keeps_bounding, NULL, 0);
+}
+
+int rights_keep_net_admin(void)
+{
+	const cap_value_t kept = CAP_NET_ADMIN;
+
+	return drop(false, &kept, 1);
 }
 
 int rights_hide(void)

@@ -20,6 +20,12 @@ int rights_drop_all(void);
 int rights_drop_command(bool keeps_bounding);
 
 /*
+ * The same but for CAP_NET_ADMIN, which stays permitted and effective (not through execve). -EPERM
+ * if it was not there.
+ */
+int rights_keep_net_admin(void);
+
+/*
  * Forbid that processes of the same user trace this one or look into its memory and descriptors
  * (PR_SET_DUMPABLE 0), and that it leaves a core file. execve() makes it traceable again.
  */

@@ -57,6 +57,14 @@ static int add_addr(const struct device *dev, const char *addr, int prefix_len)
 	return link_add_addr(dev->nl, dev->index, family_of(addr), &bytes, prefix_len);
 }
 
+static int add_route(const struct device *dev, const void *dst, int prefix_len, const void *gateway,
+	const void *source, int table)
+{
+	struct link_route route = {AF_INET, dst, prefix_len, gateway, source, table};
+
+	return link_add_route(dev->nl, dev->index, &route);
+}
+
 static int add_default(const struct device *dev, const char *gateway)
 {
 	struct in6_addr bytes = ip(gateway);
@@ -231,6 +239,27 @@ static void test_tap_flags(void **state)
 	}
 }
 
+static void test_tun_flags(void **state)
+{
+	(void)state;
+	struct ifreq request = {0};
+	struct err err = {0};
+	int header_bytes = 0, fd = tun_open("tun7", &err);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ioctl(fd, TUNGETIFF, &request), 0);
+	assert_string_equal(request.ifr_name, "tun7");
+	assert_int_equal(request.ifr_flags & (IFF_TAP | IFF_TUN | IFF_NO_PI | IFF_VNET_HDR),
+		IFF_TUN | IFF_NO_PI | IFF_VNET_HDR);
+	assert_int_equal(ioctl(fd, TUNGETVNETHDRSZ, &header_bytes), 0);
+	assert_int_equal(header_bytes, 10);
+	assert_int_equal(fcntl(fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+	assert_int_equal(fcntl(fd, F_GETFL) & O_NONBLOCK, O_NONBLOCK);
+	assert_int_equal(tun_open("tun7", &err), -EBUSY);
+	close(fd);
+	assert_int_equal(if_nametoindex("tun7"), 0);
+}
+
 static void test_tap_names(void **state)
 {
 	(void)state;
@@ -316,18 +345,57 @@ static void test_route_tables(void **state)
 
 	assert_int_equal(add_addr(dev, "10.0.2.100", 24), 0);
 	assert_string_equal(source_for("127.0.5.1", text), "127.0.0.1");
-	assert_int_equal(
-		link_add_route(dev->nl, dev->index, AF_INET, &vip, 32, NULL, RT_TABLE_LOCAL), 0);
+	assert_int_equal(add_route(dev, &vip, 32, NULL, NULL, RT_TABLE_LOCAL), 0);
 	assert_string_equal(source_for("127.0.5.1", text), "10.0.2.100");
 	assert_string_equal(source_for("127.0.5.2", text), "127.0.0.1");
-	assert_int_equal(
-		link_add_route(dev->nl, dev->index, AF_INET, &net, 16, &gateway, RT_TABLE_MAIN), 0);
+	assert_int_equal(add_route(dev, &net, 16, &gateway, NULL, RT_TABLE_MAIN), 0);
 	assert_string_equal(source_for("10.50.1.1", text), "10.0.2.100");
 	assert_string_equal(source_for("10.51.1.1", text), "");
 	/* a table that nothing looks into */
 	net = ip("10.60.0.0");
-	assert_int_equal(link_add_route(dev->nl, dev->index, AF_INET, &net, 16, &gateway, 1000), 0);
+	assert_int_equal(add_route(dev, &net, 16, &gateway, NULL, 1000), 0);
 	assert_string_equal(source_for("10.60.1.1", text), "");
+}
+
+/* As a mesh has it: the device's own address in 127/8, others of 127/8 behind it */
+static void test_route_source(void **state)
+{
+	const struct device *dev = *state;
+	struct in6_addr self = ip("127.0.42.1"), peer = ip("127.0.42.2"), none = ip("10.9.9.9");
+	struct link_route route = {AF_INET, &peer, 32, NULL, &self, RT_TABLE_LOCAL};
+	char text[INET6_ADDRSTRLEN];
+
+	assert_int_equal(add_addr(dev, "10.0.2.100", 24), 0);
+	assert_int_equal(add_addr(dev, "127.0.42.1", 32), 0);
+	assert_int_equal(link_set_route_localnet(dev->nl, dev->index), 0);
+	assert_int_equal(add_route(dev, &peer, 32, NULL, &none, RT_TABLE_LOCAL), -EINVAL);
+	assert_int_equal(link_add_route(dev->nl, dev->index, &route), 0);
+	assert_int_equal(link_add_route(dev->nl, dev->index, &route), -EEXIST);
+	assert_string_equal(source_for("127.0.42.2", text), "127.0.42.1");
+	assert_int_equal(link_del_route(dev->nl, dev->index, &route), 0);
+	assert_int_equal(link_del_route(dev->nl, dev->index, &route), -ESRCH);
+	assert_string_equal(source_for("127.0.42.2", text), "127.0.0.1");
+	assert_int_equal(link_del_addr(dev->nl, dev->index, AF_INET, &self, 32), 0);
+	assert_int_equal(link_del_addr(dev->nl, dev->index, AF_INET, &self, 32), -EADDRNOTAVAIL);
+	assert_int_equal(prefix_of("tap0", "127.0.42.1"), -1);
+	assert_int_equal(prefix_of("tap0", "10.0.2.100"), 24);
+}
+
+/* Down: routes are lost, addresses stay */
+static void test_down(void **state)
+{
+	const struct device *dev = *state;
+	struct in6_addr peer = ip("127.0.42.2");
+	struct link_route route = {AF_INET, &peer, 32, NULL, NULL, RT_TABLE_LOCAL};
+
+	assert_int_equal(add_addr(dev, "127.0.42.1", 32), 0);
+	assert_int_equal(link_add_route(dev->nl, dev->index, &route), 0);
+	assert_int_equal(link_set_down(dev->nl, dev->index), 0);
+	assert_int_equal(device_ioctl(dev->nl, SIOCGIFFLAGS, "tap0") & IFF_UP, 0);
+	assert_int_equal(link_set_up(dev->nl, dev->index, 0), 0);
+	assert_int_equal(link_del_route(dev->nl, dev->index, &route), -ESRCH);
+	assert_int_equal(prefix_of("tap0", "127.0.42.1"), 32);
+	assert_int_equal(device_ioctl(dev->nl, SIOCGIFMTU, "tap0"), 9000);
 }
 
 static void test_addrgen(void **state)
@@ -538,11 +606,14 @@ int main(void)
 		cmocka_unit_test(test_index),
 		cmocka_unit_test(test_lo_up),
 		cmocka_unit_test(test_tap_flags),
+		cmocka_unit_test(test_tun_flags),
 		cmocka_unit_test(test_tap_names),
 		WITH_DEVICE(test_without_rights),
 		WITH_DEVICE(test_addresses),
 		WITH_DEVICE(test_default_routes),
 		WITH_DEVICE(test_route_tables),
+		WITH_DEVICE(test_route_source),
+		WITH_DEVICE(test_down),
 		WITH_DEVICE(test_addrgen),
 		WITH_DEVICE(test_write_conf),
 		WITH_DEVICE(test_route_localnet),

@@ -1,0 +1,495 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_stack - namespaces with a TUN device: what they can do, what they may do, how they end */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/virtio_net.h>
+#include <net/if.h>
+#include <netinet/ip.h>
+#include <netinet/udp.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/capability.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "mesh/stack.h"
+#include "net/door.h"
+#include "netns.h"
+#include "util/fd.h"
+
+#define WAIT_MS      5000 /* far above what anything here takes */
+#define HEADER_BYTES 10   /* struct virtio_net_hdr */
+#define STREAM_BYTES (8 << 20)
+
+static struct in_addr ip(const char *text)
+{
+	struct in_addr out;
+
+	assert_int_equal(inet_pton(AF_INET, text, &out), 1);
+	return out;
+}
+
+static struct sockaddr_in at(const char *text, uint16_t port)
+{
+	return (struct sockaddr_in){
+		.sin_family = AF_INET, .sin_addr = ip(text), .sin_port = htons(port)};
+}
+
+static struct stack start(enum stack_place place)
+{
+	struct stack stack;
+	struct err err = {0};
+
+	if (stack_start(place, &stack, &err) < 0)
+		fail_msg("%s", err.text);
+	return stack;
+}
+
+static int wait_for(int fd, short events, int timeout_ms)
+{
+	struct pollfd pollfd = {.fd = fd, .events = events};
+
+	return poll(&pollfd, 1, timeout_ms);
+}
+
+/* A socket of the namespace, blocking */
+static int socket_inside(struct stack *stack, enum door_kind kind)
+{
+	enum door_kind got;
+	int fds[DOOR_BATCH_MAX];
+
+	assert_int_equal(door_request(stack->door, kind, 1), 0);
+	assert_int_equal(wait_for(stack->door, POLLIN, WAIT_MS), 1);
+	assert_int_equal(door_receive(stack->door, &got, fds), 1);
+	assert_int_equal(got, kind);
+	assert_int_equal(fd_set_nonblock(fds[0], 0), 0);
+	return fds[0];
+}
+
+static bool is_gone(pid_t pid)
+{
+	for (int i = 0; i < WAIT_MS; i++) {
+		if (kill(pid, 0) < 0 && errno == ESRCH)
+			return true;
+		usleep(1000);
+	}
+	return false;
+}
+
+/* The value of "NAME:\t" in /proc/PID/status */
+static void read_status(pid_t pid, const char *name, char value[64])
+{
+	char path[64], line[256];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	FILE *file = fopen(path, "re");
+	assert_non_null(file);
+	value[0] = '\0';
+	while (fgets(line, sizeof(line), file))
+		if (strncmp(line, name, strlen(name)) == 0 && line[strlen(name)] == ':')
+			snprintf(value, 64, "%.*s", (int)strcspn(line + strlen(name) + 2, "\n"),
+				line + strlen(name) + 2);
+	fclose(file);
+}
+
+static void assert_status(pid_t pid, const char *name, const char *expected)
+{
+	char value[64];
+
+	read_status(pid, name, value);
+	assert_string_equal(value, expected);
+}
+
+static uint16_t checksum(const void *data, size_t len, uint32_t sum)
+{
+	const uint8_t *bytes = data;
+
+	for (size_t i = 0; i < len; i++)
+		sum += i % 2 ? bytes[i] : (uint32_t)bytes[i] << 8;
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return htons((uint16_t)~sum);
+}
+
+/* A datagram that says "ping" as it crosses the TUN device */
+struct datagram {
+	struct iphdr ip;
+	struct udphdr udp;
+	char text[4];
+} __attribute__((packed));
+
+struct pseudo_header {
+	uint32_t src, dst;
+	uint16_t proto, len;
+};
+
+static uint16_t udp_checksum(const struct datagram *packet)
+{
+	struct pseudo_header pseudo = {
+		packet->ip.saddr, packet->ip.daddr, htons(IPPROTO_UDP), packet->udp.len};
+	uint16_t sum = ntohs((uint16_t)~checksum(&pseudo, sizeof(pseudo), 0));
+
+	return checksum((const char *)packet + 20, sizeof(*packet) - 20, sum);
+}
+
+static void test_rights(void **state)
+{
+	(void)state;
+	struct stack stack = start(STACK_NEW);
+	char path[64];
+
+	assert_status(stack.pid, "Name", "nswrap: stack");
+	assert_status(stack.pid, "CapEff", "0000000000001000"); /* CAP_NET_ADMIN */
+	assert_status(stack.pid, "CapPrm", "0000000000001000");
+	assert_status(stack.pid, "CapInh", "0000000000000000");
+	assert_status(stack.pid, "CapBnd", "0000000000000000");
+	assert_status(stack.pid, "CapAmb", "0000000000000000");
+	assert_status(stack.pid, "NoNewPrivs", "1");
+	assert_int_equal(getsid(stack.pid), stack.pid);
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", stack.pid);
+	if (geteuid() != 0)
+		assert_int_equal(open(path, O_RDONLY | O_CLOEXEC), -1);
+	stack_stop(&stack);
+	stack_stop(&stack); /* once more is fine */
+	stack_stop(&(struct stack){0});
+}
+
+static void test_lives_with_the_agent(void **state)
+{
+	(void)state;
+	struct stack stack = start(STACK_NEW);
+	pid_t pid = stack.pid;
+	int status, ends[2];
+
+	close(stack.control);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	close(stack.tun);
+	close(stack.door);
+	/* a stopped one is ended all the same */
+	stack = start(STACK_NEW);
+	pid = stack.pid;
+	assert_int_equal(kill(pid, SIGSTOP), 0);
+	stack_stop(&stack);
+	assert_int_equal(kill(pid, 0), -1);
+	/* an agent that is killed takes its stack with it, even a stopped one */
+	assert_int_equal(pipe(ends), 0);
+	pid_t agent = fork();
+	if (agent == 0) {
+		stack = start(STACK_NEW);
+		kill(stack.pid, SIGSTOP);
+		fd_write_all(ends[1], &stack.pid, sizeof(stack.pid));
+		raise(SIGKILL);
+	}
+	assert_int_equal(fd_read_all(ends[0], &pid, sizeof(pid)), sizeof(pid));
+	assert_int_equal(waitpid(agent, &status, 0), agent);
+	assert_true(is_gone(pid));
+	close(ends[0]);
+	close(ends[1]);
+}
+
+static void test_requests(void **state)
+{
+	(void)state;
+	struct stack stack = start(STACK_NEW);
+
+	/* a source that is not there */
+	assert_int_equal(stack_add_peer(&stack, ip("127.0.42.2")), 0);
+	assert_int_equal(stack_del_peer(&stack, ip("127.0.42.2")), 0);
+	assert_int_equal(stack_set_self(&stack, ip("127.0.42.1")), 0);
+	assert_int_equal(stack_set_self(&stack, ip("127.0.42.1")), 0);
+	assert_int_equal(stack_add_peer(&stack, ip("127.0.42.2")), 0);
+	assert_int_equal(stack_add_peer(&stack, ip("127.0.42.2")), -EEXIST);
+	assert_int_equal(stack_add_peer(&stack, ip("10.1.2.3")), 0);
+	assert_int_equal(stack_del_peer(&stack, ip("127.0.42.3")), -ENOENT);
+	/* another address of its own: peers are lost, and are told the new one */
+	assert_int_equal(stack_set_self(&stack, ip("192.168.42.1")), 0);
+	assert_int_equal(stack_del_peer(&stack, ip("127.0.42.2")), -ENOENT);
+	assert_int_equal(stack_add_peer(&stack, ip("127.0.42.2")), 0);
+	int fd = socket_inside(&stack, DOOR_UDP4);
+	struct sockaddr_in addr = at("127.0.42.2", 9);
+	socklen_t len = sizeof(addr);
+	assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&addr, &len), 0);
+	assert_int_equal(addr.sin_addr.s_addr, ip("192.168.42.1").s_addr);
+	close(fd);
+	kill(stack.pid, SIGKILL);
+	assert_int_equal(stack_set_self(&stack, ip("127.0.42.1")), -EPIPE);
+	stack_stop(&stack);
+}
+
+/* Low ports, and what 127.0.0.1 is there */
+static void test_sockets(void **state)
+{
+	(void)state;
+	struct stack stack = start(STACK_NEW);
+	struct sockaddr_in addr = at("127.0.42.1", 80);
+	int fd = socket_inside(&stack, DOOR_TCP4);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	close(fd);
+	assert_int_equal(stack_set_self(&stack, ip("127.0.42.1")), 0);
+	assert_int_equal(stack_add_peer(&stack, ip("127.0.42.2")), 0);
+	fd = socket_inside(&stack, DOOR_TCP4);
+	int client = socket_inside(&stack, DOOR_TCP4);
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	assert_int_equal(connect(client, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	close(client);
+	/* next to the addresses of the mesh lo is as ever */
+	client = socket_inside(&stack, DOOR_TCP4);
+	addr = at("127.0.1.1", 80);
+	assert_int_equal(connect(client, (struct sockaddr *)&addr, sizeof(addr)), -1);
+	assert_int_equal(errno, ECONNREFUSED);
+	close(client);
+	close(fd);
+	stack_stop(&stack);
+}
+
+/* What is read has a complete checksum; what is said to lack its checksum is not verified */
+static void test_packets(void **state)
+{
+	(void)state;
+	struct stack stack = start(STACK_NEW);
+	struct sockaddr_in addr = at("127.0.42.2", 9);
+	struct {
+		unsigned char header[HEADER_BYTES];
+		struct datagram packet;
+	} __attribute__((packed)) wire;
+	char text[16];
+
+	assert_int_equal(stack_set_self(&stack, ip("127.0.42.1")), 0);
+	assert_int_equal(stack_add_peer(&stack, ip("127.0.42.2")), 0);
+	int fd = socket_inside(&stack, DOOR_UDP4);
+	assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(send(fd, "ping", 4, 0), 4);
+	/* no router solicitation, no report of a group comes before it */
+	assert_int_equal(wait_for(stack.tun, POLLIN, WAIT_MS), 1);
+	assert_int_equal(read(stack.tun, &wire, sizeof(wire)), sizeof(wire));
+	assert_int_equal(read(stack.tun, &wire, sizeof(wire)), -1);
+	assert_int_equal(errno, EAGAIN);
+	assert_int_equal(wire.header[0], 0); /* nothing left to be done */
+	struct datagram packet = wire.packet;
+	assert_int_equal(packet.ip.saddr, ip("127.0.42.1").s_addr);
+	assert_int_equal(packet.ip.daddr, ip("127.0.42.2").s_addr);
+	assert_memory_equal(packet.text, "ping", 4);
+	assert_int_equal(udp_checksum(&packet), 0);
+	/* and back, once with a wrong checksum */
+	uint16_t port = packet.udp.source;
+	packet.ip.saddr = ip("127.0.42.2").s_addr;
+	packet.ip.daddr = ip("127.0.42.1").s_addr;
+	packet.udp.source = packet.udp.dest;
+	packet.udp.dest = port;
+	packet.udp.check = (uint16_t)~packet.udp.check;
+	memset(wire.header, 0, HEADER_BYTES);
+	wire.packet = packet;
+	assert_int_equal(write(stack.tun, &wire, sizeof(wire)), sizeof(wire));
+	/* struct virtio_net_hdr: flags, gso_type, hdr_len, gso_size, csum_start, csum_offset */
+	wire.header[0] = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+	wire.header[6] = sizeof(struct iphdr);
+	wire.header[8] = offsetof(struct udphdr, check);
+	memcpy(wire.packet.text, "pong", 4);
+	assert_int_equal(write(stack.tun, &wire, sizeof(wire)), sizeof(wire));
+	assert_int_equal(wait_for(fd, POLLIN, WAIT_MS), 1);
+	assert_int_equal(recv(fd, text, sizeof(text), 0), 4);
+	assert_memory_equal(text, "pong", 4);
+	close(fd);
+	stack_stop(&stack);
+}
+
+/* --- two of them, joined ------------------------------------------------------------------ */
+
+/* Everything that one of them sends goes to the other one, as two agents would do it. */
+static void pump(int a, int b)
+{
+	struct pollfd ends[] = {{a, POLLIN, 0}, {b, POLLIN, 0}};
+	static unsigned char packet[HEADER_BYTES + STACK_MTU];
+
+	while (poll(ends, 2, -1) > 0)
+		for (int i = 0; i < 2; i++) {
+			ssize_t len =
+				ends[i].revents ? read(ends[i].fd, packet, sizeof(packet)) : 0;
+
+			if (len > 0 && write(ends[1 - i].fd, packet, (size_t)len) != len)
+				_exit(1);
+		}
+}
+
+static pid_t fork_child(void (*run)(int a, int b), int a, int b)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		run(a, b);
+		_exit(0);
+	}
+	return pid;
+}
+
+static void send_stream(int fd, int unused)
+{
+	static unsigned char chunk[65536];
+
+	(void)unused;
+	for (size_t sent = 0; sent < STREAM_BYTES; sent += sizeof(chunk)) {
+		memset(chunk, (int)(sent >> 16), sizeof(chunk));
+		if (fd_write_all(fd, chunk, sizeof(chunk)) < 0)
+			_exit(1);
+	}
+}
+
+static void receive_stream(int fd)
+{
+	static unsigned char chunk[65536];
+	size_t got = 0;
+
+	for (;;) {
+		ssize_t len = read(fd, chunk, sizeof(chunk));
+
+		assert_true(len >= 0);
+		if (len == 0)
+			break;
+		for (ssize_t i = 0; i < len; i++, got++)
+			if (chunk[i] != (unsigned char)(got >> 16))
+				fail_msg("wrong byte at %zu", got);
+	}
+	assert_int_equal(got, STREAM_BYTES);
+}
+
+static void test_joined(void **state)
+{
+	(void)state;
+	struct stack one = start(STACK_NEW), two = start(STACK_NEW);
+	struct sockaddr_in addr = at("127.0.42.2", 80), peer;
+	socklen_t len = sizeof(peer);
+	int status;
+
+	assert_int_equal(stack_set_self(&one, ip("127.0.42.1")), 0);
+	assert_int_equal(stack_add_peer(&one, ip("127.0.42.2")), 0);
+	assert_int_equal(stack_set_self(&two, ip("127.0.42.2")), 0);
+	assert_int_equal(stack_add_peer(&two, ip("127.0.42.1")), 0);
+	pid_t wire = fork_child(pump, one.tun, two.tun);
+	int client = socket_inside(&one, DOOR_TCP4), listener = socket_inside(&two, DOOR_TCP4);
+	/* nobody listens yet */
+	assert_int_equal(connect(client, (struct sockaddr *)&addr, sizeof(addr)), -1);
+	assert_int_equal(errno, ECONNREFUSED);
+	assert_int_equal(bind(listener, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	assert_int_equal(connect(client, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	int server = accept(listener, (struct sockaddr *)&peer, &len);
+	assert_true(server >= 0);
+	assert_int_equal(peer.sin_addr.s_addr, ip("127.0.42.1").s_addr);
+	pid_t sender = fork_child(send_stream, client, -1);
+	close(client);
+	receive_stream(server);
+	assert_int_equal(waitpid(sender, &status, 0), sender);
+	assert_int_equal(status, 0);
+	close(server);
+	close(listener);
+	kill(wire, SIGKILL);
+	waitpid(wire, NULL, 0);
+	stack_stop(&one);
+	stack_stop(&two);
+}
+
+/* --- in the namespace of the caller ------------------------------------------------------- */
+
+static void assert_sysctl(const char *key, const char *expected)
+{
+	char path[128], text[128];
+
+	snprintf(path, sizeof(path), "/proc/sys/net/%s", key);
+	assert_true(fd_read_file(path, text, sizeof(text)) > 0);
+	text[strcspn(text, "\n")] = '\0';
+	assert_string_equal(text, expected);
+}
+
+static void test_here(void **state)
+{
+	(void)state;
+	struct stack first = start(STACK_HERE), second = start(STACK_HERE);
+
+	assert_true(if_nametoindex("mesh0") > 0);
+	assert_true(if_nametoindex("mesh1") > 0);
+	assert_int_equal(if_nametoindex("mesh2"), 0);
+	assert_sysctl("ipv4/tcp_rmem", "4096\t131072\t67108864");
+	assert_sysctl("ipv4/tcp_wmem", "4096\t16384\t67108864");
+	assert_sysctl("ipv4/conf/all/rp_filter", "0");
+	assert_sysctl("ipv4/conf/mesh0/rp_filter", "0");
+	assert_sysctl("ipv4/conf/mesh0/route_localnet", "1");
+	assert_sysctl("ipv6/conf/mesh0/disable_ipv6", "1");
+	assert_int_equal(stack_set_self(&first, ip("127.0.42.1")), 0);
+	assert_int_equal(stack_set_self(&second, ip("127.0.42.1")), 0);
+	/* devices, addresses and routes go with it; a name that is free again is used again */
+	stack_stop(&first);
+	assert_int_equal(if_nametoindex("mesh0"), 0);
+	first = start(STACK_HERE);
+	assert_true(if_nametoindex("mesh0") > 0);
+	stack_stop(&first);
+	stack_stop(&second);
+}
+
+static void test_no_name_left(void **state)
+{
+	(void)state;
+	struct stack stacks[10], one;
+	struct err err = {0};
+
+	for (int i = 0; i < 10; i++)
+		stacks[i] = start(STACK_HERE);
+	assert_int_equal(stack_start(STACK_HERE, &one, &err), -EBUSY);
+	assert_non_null(strstr(err.text, "mesh9"));
+	for (int i = 0; i < 10; i++)
+		stack_stop(&stacks[i]);
+}
+
+/* Without rights: one line that tells where help is, and no way out that is for sandboxes only */
+static void test_refused(void **state)
+{
+	(void)state;
+	struct stack stack;
+	struct err err = {0};
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		cap_t none = cap_init();
+		int wrong = cap_set_proc(none) != 0;
+
+		wrong += stack_start(STACK_HERE, &stack, &err) != -EPERM;
+		wrong += strstr(err.text, "CAP_NET_ADMIN") == NULL;
+		wrong += strstr(err.text, "nswrap doctor") == NULL;
+		wrong += strstr(err.text, "--network") != NULL || strchr(err.text, '\n') != NULL;
+		wrong += stack.pid != 0 || waitpid(-1, NULL, 0) != -1;
+		_exit(wrong);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_rights),
+		cmocka_unit_test(test_lives_with_the_agent),
+		cmocka_unit_test(test_requests),
+		cmocka_unit_test(test_sockets),
+		cmocka_unit_test(test_packets),
+		cmocka_unit_test(test_joined),
+		cmocka_unit_test(test_here),
+		cmocka_unit_test(test_no_name_left),
+		cmocka_unit_test(test_refused),
+	};
+
+	netns_enter_or_skip();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
