@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tools/wanpipe - run a command with its stdin and stdout behind a simulated long-distance link */
-/* *
+/*
  *   wanpipe [-d DELAY_MS] [-r MBIT_PER_S] [-b BUFFER_KIB] [-s STALL_MS -e STALL_EVERY_MS]
  *           [-k KILL_AFTER_MS] -- COMMAND [ARG...]
  *
@@ -12,7 +12,6 @@
  * what a retransmission timeout of the outer TCP connection looks like from above.
  * With -k the command is killed after that time (a link that breaks).
  */
-#define _GNU_SOURCE
 #include <err.h>
 #include <errno.h>
 #include <pthread.h>
