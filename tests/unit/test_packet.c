@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* unit/test_packet - packets are looked into no further than they are long, and answered */
+#include "packets.h"
+
+#include "mesh/packet.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define PEER "127.0.42.102"
+#define SELF "127.0.42.101"
+#define FIN  PACKET_FIN
+#define SYN  PACKET_SYN
+#define RST  PACKET_RST
+#define ACK  PACKET_ACK
+
+static const uint8_t options[] = {7, 7, 4, 0, 0, 0, 0, 0}; /* a record route */
+
+/* On a copy of exactly the packet's size, so that the sanitizers see what is read behind it */
+static bool parse(const struct pkt *pkt, size_t len, struct packet_view *out)
+{
+	uint8_t *bytes = malloc(len ? len : 1);
+
+	assert_non_null(bytes);
+	memcpy(bytes, pkt->bytes, len);
+	bool is_fine = packet_parse(bytes, len, out);
+	assert_memory_equal(bytes, pkt->bytes, len);
+	free(bytes);
+	return is_fine;
+}
+
+static bool is_packet(struct pkt pkt)
+{
+	struct packet_view view;
+
+	return parse(&pkt, pkt.len, &view);
+}
+
+static struct pkt with(struct pkt pkt, size_t at, uint8_t value)
+{
+	pkt.bytes[at] = value;
+	return pkt;
+}
+
+/* Cut to @len bytes, with a total length that says so */
+static struct pkt cut(struct pkt pkt, size_t len)
+{
+	pkt.len = len;
+	pkt_put16(pkt.bytes + 2, (unsigned int)len);
+	return pkt;
+}
+
+static void a_view_has_the_parts(void **state)
+{
+	struct pkt tcp = pkt_tcp_with(
+		(struct pkt_head){PEER, SELF, options, sizeof(options)}, 40000, 80, SYN | 0x80);
+	struct pkt udp = pkt_udp(PEER, 53, SELF, 65535);
+	struct packet_view view;
+
+	(void)state;
+	assert_true(packet_parse(tcp.bytes, tcp.len, &view));
+	assert_int_equal(view.src.s_addr, pkt_addr(PEER).s_addr);
+	assert_int_equal(view.dst.s_addr, pkt_addr(SELF).s_addr);
+	assert_int_equal(view.proto, IPPROTO_TCP);
+	assert_false(view.is_fragment);
+	assert_ptr_equal(view.l4, tcp.bytes + 28);
+	assert_int_equal(view.l4_len, 27);
+	assert_int_equal(view.src_port, 40000);
+	assert_int_equal(view.dst_port, 80);
+	assert_int_equal(view.tcp_flags, SYN | 0x80);
+
+	assert_true(packet_parse(udp.bytes, udp.len, &view));
+	assert_int_equal(view.proto, IPPROTO_UDP);
+	assert_int_equal(view.src_port, 53);
+	assert_int_equal(view.dst_port, 65535);
+	assert_int_equal(view.tcp_flags, 0);
+}
+
+static void lengths_have_to_fit(void **state)
+{
+	struct pkt tcp = pkt_tcp(PEER, 1, SELF, 2, ACK), udp = pkt_udp(PEER, 1, SELF, 2);
+	struct packet_view view;
+
+	(void)state;
+	for (size_t len = 0; len < tcp.len; len++) {
+		assert_false(parse(&tcp, len, &view));
+		if (len >= 4)
+			assert_int_equal(is_packet(cut(tcp, len)), len >= 40);
+	}
+	for (size_t len = 4; len < udp.len; len++) /* its own length does not fit any more */
+		assert_false(is_packet(cut(udp, len)));
+	tcp.len++;
+	assert_false(is_packet(tcp)); /* bytes behind it */
+	tcp.len--;
+	assert_false(is_packet(with(tcp, 0, 0x65)));  /* version 6 */
+	assert_false(is_packet(with(tcp, 0, 0x44)));  /* 16 bytes of header */
+	assert_false(is_packet(with(tcp, 0, 0x4c)));  /* 48 bytes of 47 */
+	assert_false(is_packet(with(tcp, 32, 0x40))); /* 16 bytes of TCP header */
+	assert_false(is_packet(with(tcp, 32, 0x70))); /* 28 bytes of 27 */
+	assert_true(is_packet(with(tcp, 32, 0x60)));
+	assert_false(is_packet(with(udp, 25, 7)));
+	assert_false(is_packet(with(udp, 25, 14)));
+	assert_true(is_packet(with(udp, 25, 12))); /* the kernel cuts it */
+	assert_true(is_packet(pkt_ip((struct pkt_head){PEER, SELF, NULL, 0}, 132, "", 0)));
+}
+
+static void fragments_have_no_ports(void **state)
+{
+	struct packet_view view;
+
+	(void)state;
+	for (unsigned int i = 0; i < 16; i++) {
+		struct pkt pkt = pkt_tcp(PEER, 1, SELF, 2, ACK);
+
+		pkt_put16(pkt.bytes + 6, 1u << i);
+		assert_true(packet_parse(pkt.bytes, pkt.len, &view));
+		assert_int_equal(view.is_fragment, i < 14); /* DF and the reserved bit are none */
+		assert_int_equal(view.dst_port, i < 14 ? 0 : 2);
+		assert_int_equal(is_packet(cut(pkt, 21)), i < 14);
+	}
+}
+
+static void addresses_alone(void **state)
+{
+	struct pkt pkt = pkt_udp(PEER, 1, SELF, 2);
+	struct in_addr src, dst;
+
+	(void)state;
+	assert_true(packet_addresses(pkt.bytes, pkt.len, &src, &dst));
+	assert_int_equal(src.s_addr, pkt_addr(PEER).s_addr);
+	assert_int_equal(dst.s_addr, pkt_addr(SELF).s_addr);
+	for (size_t len = 0; len < pkt.len; len++)
+		assert_false(packet_addresses(pkt.bytes, len, &src, &dst));
+	assert_false(packet_addresses(pkt.bytes, pkt.len + 1, &src, &dst));
+	pkt = cut(pkt, 20);
+	assert_true(packet_addresses(pkt.bytes, pkt.len, &src, &dst));
+	pkt = cut(pkt, 19);
+	assert_false(packet_addresses(pkt.bytes, pkt.len, &src, &dst));
+	pkt = with(cut(pkt, 20), 0, 0x55);
+	assert_false(packet_addresses(pkt.bytes, pkt.len, &src, &dst));
+}
+
+static void expect_rst(struct pkt pkt, uint32_t seq, uint32_t ack, uint8_t flags)
+{
+	unsigned char rst[PACKET_RST_BYTES];
+	uint32_t words[2];
+	struct packet_view view;
+
+	assert_true(packet_make_rst(pkt.bytes, pkt.len, rst));
+	assert_true(packet_parse(rst, sizeof(rst), &view));
+	assert_int_equal(view.src.s_addr, pkt_addr(SELF).s_addr);
+	assert_int_equal(view.dst.s_addr, pkt_addr(PEER).s_addr);
+	assert_int_equal(view.proto, IPPROTO_TCP);
+	assert_int_equal(view.src_port, 80);
+	assert_int_equal(view.dst_port, 40000);
+	assert_int_equal(view.tcp_flags, flags);
+	memcpy(words, view.l4 + 4, 8);
+	assert_int_equal(ntohl(words[0]), seq);
+	assert_int_equal(ntohl(words[1]), ack);
+	assert_true(rst[8] > 32); /* TTL */
+	assert_true(pkt_is_ip_right(rst));
+	assert_true(pkt_is_flow_right(rst, sizeof(rst)));
+}
+
+static void a_refusal_is_for_this_segment(void **state)
+{
+	const uint32_t seq = 0x01020304, ack = 0x05060708; /* of pkt_tcp */
+	struct pkt wraps = pkt_tcp(PEER, 40000, SELF, 80, SYN);
+
+	(void)state;
+	expect_rst(pkt_tcp(PEER, 40000, SELF, 80, SYN), 0, seq + 8, RST | ACK);
+	expect_rst(pkt_tcp(PEER, 40000, SELF, 80, FIN), 0, seq + 8, RST | ACK);
+	expect_rst(pkt_tcp(PEER, 40000, SELF, 80, SYN | FIN), 0, seq + 9, RST | ACK);
+	expect_rst(pkt_tcp(PEER, 40000, SELF, 80, 0), 0, seq + 7, RST | ACK);
+	expect_rst(cut(pkt_tcp(PEER, 40000, SELF, 80, SYN), 40), 0, seq + 1, RST | ACK);
+	expect_rst(pkt_tcp(PEER, 40000, SELF, 80, ACK), ack, 0, RST);
+	expect_rst(pkt_tcp(PEER, 40000, SELF, 80, SYN | ACK), ack, 0, RST);
+	struct pkt_head head = {PEER, SELF, options, sizeof(options)};
+	expect_rst(pkt_tcp_with(head, 40000, 80, SYN), 0, seq + 8, RST | ACK);
+	expect_rst(with(pkt_tcp(PEER, 40000, SELF, 80, SYN), 32, 0x60), 0, seq + 4, RST | ACK);
+	memset(wraps.bytes + 24, 0xff, 4);
+	expect_rst(wraps, 0, 7, RST | ACK);
+}
+
+static void what_gets_no_refusal(void **state)
+{
+	unsigned char rst[PACKET_RST_BYTES];
+	struct pkt pkts[] = {
+		pkt_tcp(PEER, 1, SELF, 2, RST),
+		pkt_tcp(PEER, 1, SELF, 2, RST | ACK),
+		pkt_tcp(PEER, 1, SELF, 2, RST | SYN),
+		pkt_udp(PEER, 1, SELF, 2),
+		pkt_icmp(PEER, SELF, 8, NULL, 0),
+		cut(pkt_tcp(PEER, 1, SELF, 2, SYN), 39),
+		with(pkt_tcp(PEER, 1, SELF, 2, SYN), 6, 0x20),
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(pkts) / sizeof(pkts[0]); i++)
+		assert_false(packet_make_rst(pkts[i].bytes, pkts[i].len, rst));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_view_has_the_parts),
+		cmocka_unit_test(lengths_have_to_fit),
+		cmocka_unit_test(fragments_have_no_ports),
+		cmocka_unit_test(addresses_alone),
+		cmocka_unit_test(a_refusal_is_for_this_segment),
+		cmocka_unit_test(what_gets_no_refusal),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
