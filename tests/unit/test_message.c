@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_message - messages between manager and agent: good ones, hostile ones, what is written */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mesh/message.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static int decode(const char *text, struct message *out, struct err *err)
+{
+	return message_decode(text, strlen(text), out, err);
+}
+
+/* JSON of @text, in which ' stands for ". */
+static json_t *json(const char *text)
+{
+	char *copy = strdup(text);
+	json_error_t reason;
+
+	assert_non_null(copy);
+	for (char *c = copy; *c; c++)
+		if (*c == '\'')
+			*c = '"';
+	json_t *value = json_loads(copy, JSON_DECODE_ANY, &reason);
+	if (!value)
+		fail_msg("%s: %s", text, reason.text);
+	free(copy);
+	return value;
+}
+
+static void expect_json(json_t *value, const char *text)
+{
+	char *dumped = value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+
+	json_decref(value);
+	assert_non_null(dumped);
+	assert_string_equal(dumped, text);
+	free(dumped);
+}
+
+static const char *addr_text(struct in_addr addr)
+{
+	static char text[INET_ADDRSTRLEN];
+
+	return inet_ntop(AF_INET, &addr, text, sizeof(text));
+}
+
+/* --- messages ----------------------------------------------------------------------------- */
+
+static void good_messages(void **state)
+{
+	static const struct {
+		const char *text;
+		enum message_type type;
+		int64_t id;
+		const char *op, *data, *error;
+	} rows[] = {
+		{"{\"type\":\"request\",\"body\":{\"id\":1,\"op\":\"configure\",\"args\":{}}}",
+			MESSAGE_REQUEST, 1, "configure", "{}", NULL},
+		{" {\"body\": {\"op\": \"ping\", \"id\": 0}, \"type\": \"request\"}\n",
+			MESSAGE_REQUEST, 0, "ping", NULL, NULL},
+		{"{\"type\":\"request\",\"body\":{\"id\":9223372036854775807,\"op\":\"x\"}}",
+			MESSAGE_REQUEST, INT64_MAX, "x", NULL, NULL},
+		{"{\"type\":\"request\",\"body\":{\"id\":-1,\"op\":\"x\",\"args\":null}}",
+			MESSAGE_REQUEST, -1, "x", NULL, NULL},
+		/* 31 bytes of op; members that nobody knows; an error is none of a request's */
+		{"{\"type\":\"request\",\"new\":1,\"body\":{\"id\":1,\"new\":{},\"error\":1,"
+		 "\"op\":\"abcdefghijklmnopqrstuvwxyz01234\",\"args\":[1]}}",
+			MESSAGE_REQUEST, 1, "abcdefghijklmnopqrstuvwxyz01234", "[1]", NULL},
+		{"{\"type\":\"result\",\"body\":{\"request_id\":7,\"op\":\"ping\"}}",
+			MESSAGE_RESULT, 7, "ping", NULL, NULL},
+		{"{\"type\":\"result\",\"body\":{\"request_id\":7,\"op\":\"p\",\"error\":null,"
+		 "\"data\":{\"a\":1}}}",
+			MESSAGE_RESULT, 7, "p", "{\"a\":1}", NULL},
+		{"{\"type\":\"result\",\"body\":{\"request_id\":7,\"op\":\"p\",\"error\":\"\"}}",
+			MESSAGE_RESULT, 7, "p", NULL, "\"\""},
+		{"{\"type\":\"result\",\"body\":{\"request_id\":7,\"op\":\"p\",\"error\":{}}}",
+			MESSAGE_RESULT, 7, "p", NULL, "{}"},
+		{"{\"type\":\"result\",\"body\":{\"request_id\":7,\"op\":\"p\",\"error\":false}}",
+			MESSAGE_RESULT, 7, "p", NULL, "false"},
+		{"{\"type\":\"event\",\"body\":{\"type\":\"routeSuggestion\",\"data\":3,"
+		 "\"id\":5}}",
+			MESSAGE_EVENT, 0, "routeSuggestion", "3", NULL},
+		{"{\"type\":\"event\",\"body\":{\"type\":\"x\"}}", MESSAGE_EVENT, 0, "x", NULL,
+			NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct message message;
+		struct err err;
+
+		if (decode(rows[i].text, &message, &err) != 0)
+			fail_msg("%s: %s", rows[i].text, err.text);
+		assert_int_equal(message.type, rows[i].type);
+		assert_int_equal(message.id, rows[i].id);
+		assert_string_equal(message.op, rows[i].op);
+		assert_int_equal(message.data != NULL, rows[i].data != NULL);
+		assert_int_equal(message.error != NULL, rows[i].error != NULL);
+		if (rows[i].data)
+			expect_json(json_incref(message.data), rows[i].data);
+		if (rows[i].error)
+			expect_json(json_incref(message.error), rows[i].error);
+		message_fini(&message);
+		assert_null(message.data);
+		message_fini(&message);
+	}
+}
+
+#define REQUEST(body) "{\"type\":\"request\",\"body\":" body "}"
+#define RESULT(body)  "{\"type\":\"result\",\"body\":" body "}"
+
+static void bad_messages(void **state)
+{
+	/* the message, and a word of what is said about it */
+	static const char *const rows[][2] = {
+		{"", "JSON"},
+		{" ", "JSON"},
+		{"{", "JSON"},
+		{"{\"type\":\"request\"", "JSON"},
+		{"Last login: today", "JSON"},
+		{"\x1b[31m", "\\x1b"},
+		{"{} {}", "JSON"},
+		{"{\"type\":\"sta\xfftus\"}", "JSON"},
+		{"{\"type\":\"event\\u0000\",\"body\":{}}", "JSON"},
+		{"{\"type\":\"event\",\"type\":\"event\",\"body\":{\"type\":\"x\"}}", "duplicate"},
+		{"[]", "expected an object"},
+		{"\"event\"", "JSON"},
+		{"{}", "type: expected a text, found nothing"},
+		{"{\"type\":null}", "type: expected a text, found nothing"},
+		{"{\"type\":1,\"body\":{}}", "type: expected a text, found 1"},
+		{"{\"type\":\"\",\"body\":{}}", "type: expected \"request\""},
+		{"{\"type\":\"Request\",\"body\":{}}", "found \"Request\""},
+		{"{\"type\":\"request\"}", "body.id: expected a whole number, found nothing"},
+		{REQUEST("[]"), "body: expected an object, found []"},
+		{REQUEST("\"x\""), "body: expected an object"},
+		{REQUEST("{\"op\":\"x\"}"), "body.id"},
+		{REQUEST("{\"request_id\":1,\"op\":\"x\"}"), "body.id"},
+		{REQUEST("{\"id\":\"1\",\"op\":\"x\"}"), "body.id"},
+		{REQUEST("{\"id\":1.0,\"op\":\"x\"}"), "body.id"},
+		{REQUEST("{\"id\":true,\"op\":\"x\"}"), "body.id"},
+		{REQUEST("{\"id\":9223372036854775808,\"op\":\"x\"}"), "JSON"},
+		{REQUEST("{\"id\":1}"), "body.op: expected a text, found nothing"},
+		{REQUEST("{\"id\":1,\"op\":null}"), "body.op"},
+		{REQUEST("{\"id\":1,\"op\":[\"x\"]}"), "body.op"},
+		{REQUEST("{\"id\":1,\"op\":\"\"}"), "body.op: expected a short text"},
+		{REQUEST("{\"id\":1,\"op\":\"abcdefghijklmnopqrstuvwxyz012345\"}"),
+			"body.op: expected a short text"},
+		{RESULT("{\"id\":1,\"op\":\"x\"}"), "body.request_id"},
+		{RESULT("{\"request_id\":1}"), "body.op"},
+		{"{\"type\":\"event\",\"body\":{\"op\":\"x\"}}", "body.type"},
+		{"{\"type\":\"event\",\"body\":{\"type\":7}}", "body.type"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct message message;
+		struct err err = {0};
+
+		if (decode(rows[i][0], &message, &err) != -EINVAL)
+			fail_msg("taken: %s", rows[i][0]);
+		assert_int_equal(err.code, EINVAL);
+		if (!strstr(err.text, rows[i][1]))
+			fail_msg("%s: no \"%s\" in: %s", rows[i][0], rows[i][1], err.text);
+		assert_null(message.data);
+		assert_null(message.error);
+	}
+}
+
+/* The text of a message ends where its length says, NUL or not. */
+static void length_counts(void **state)
+{
+	static const char text[] = "{\"type\":\"event\",\"body\":{\"type\":\"x\"}}";
+	struct message message;
+
+	(void)state;
+	for (size_t len = 0; len < sizeof(text) - 1; len++) {
+		char *part = malloc(len + 1);
+
+		assert_non_null(part);
+		memcpy(part + 1, text, len);
+		assert_int_equal(message_decode(part + 1, len, &message, NULL), -EINVAL);
+		free(part);
+	}
+	assert_int_equal(message_decode(text, sizeof(text) - 1, &message, NULL), 0);
+	message_fini(&message);
+	/* the NUL behind it is no JSON */
+	assert_int_equal(message_decode(text, sizeof(text), &message, NULL), -EINVAL);
+}
+
+static void deep_nesting_is_refused(void **state)
+{
+	enum { DEPTH = 100000 };
+	char *text = malloc(DEPTH);
+	struct message message;
+	struct err err;
+
+	(void)state;
+	assert_non_null(text);
+	memset(text, '[', DEPTH);
+	assert_int_equal(message_decode(text, DEPTH, &message, &err), -EINVAL);
+	free(text);
+}
+
+static void messages_are_written(void **state)
+{
+	static const struct {
+		enum message_type type;
+		int64_t id;
+		const char *op, *data, *error, *text;
+	} rows[] = {
+		{MESSAGE_REQUEST, 5, "ping", NULL, NULL,
+			"{\"type\":\"request\",\"body\":{\"id\":5,\"op\":\"ping\"}}"},
+		{MESSAGE_REQUEST, 1, "configure", "{'me':'1.2.3.4'}", NULL,
+			"{\"type\":\"request\",\"body\":{\"id\":1,\"op\":\"configure\","
+			"\"args\":{\"me\":\"1.2.3.4\"}}}"},
+		{MESSAGE_RESULT, -3, "x", "{'b':1,'a':2}", NULL,
+			"{\"type\":\"result\",\"body\":{\"request_id\":-3,\"op\":\"x\","
+			"\"data\":{\"b\":1,\"a\":2}}}"},
+		{MESSAGE_RESULT, 0, "x", NULL, "'no'",
+			"{\"type\":\"result\",\"body\":{\"request_id\":0,\"op\":\"x\","
+			"\"error\":\"no\"}}"},
+		{MESSAGE_EVENT, 9, "routeSuggestion", "{'ip':[]}", NULL,
+			"{\"type\":\"event\",\"body\":{\"type\":\"routeSuggestion\","
+			"\"data\":{\"ip\":[]}}}"},
+		/* bytes that JSON cannot carry */
+		{MESSAGE_EVENT, 0, "\xff", "{}", NULL, NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct message message = {.type = rows[i].type, .id = rows[i].id};
+		size_t len;
+
+		strcpy(message.op, rows[i].op);
+		message.data = rows[i].data ? json(rows[i].data) : NULL;
+		message.error = rows[i].error ? json(rows[i].error) : NULL;
+		char *text = message_encode(&message, &len);
+		assert_null(message.data);
+		assert_null(message.error);
+		if (!rows[i].text) {
+			assert_null(text);
+			continue;
+		}
+		assert_string_equal(text, rows[i].text);
+		assert_int_equal(len, strlen(text));
+		free(text);
+	}
+}
+
+static void errors_become_text(void **state)
+{
+	static const char *const rows[][2] = {
+		{"'address in use'", "address in use"},
+		{"'two\\nlines \\u001b[2J'", "two\\x0alines \\x1b[2J"},
+		{"''", "no reason given"},
+		{"{'code':5,'text':'no'}", "{\"code\":5,\"text\":\"no\"}"},
+		{"['a']", "[\"a\"]"},
+		{"7", "7"},
+		{"true", "true"},
+		{"'0123456789012345678901234567890123456789'", "0123456789012345678901234567890"},
+	};
+	char text[32];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		json_t *error = json(rows[i][0]);
+
+		assert_ptr_equal(message_error_text(error, text, sizeof(text)), text);
+		assert_string_equal(text, rows[i][1]);
+		json_decref(error);
+	}
+	assert_string_equal(message_error_text(NULL, text, sizeof(text)), "no reason given");
+}
+
+/* --- what an agent can do ----------------------------------------------------------------- */
+
+static void features_have_names(void **state)
+{
+	static const char *const names[] = {"tcp", "loopback", "loopback.disable", "http", "socks",
+		"hostaliases", "etchosts", "routes", "dns", "udp", "icmp", "reconfigure", "ping",
+		"sandbox", "error"};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(names); i++) {
+		struct mesh_agent_info info;
+		enum mesh_feature feature = (enum mesh_feature)(1 << i);
+		json_t *data = json_pack("{s:[s]}", "features", names[i]);
+
+		assert_string_equal(message_feature_name(feature), names[i]);
+		assert_int_equal(agent_info_decode(data, &info, NULL), 0);
+		assert_int_equal(info.features, feature);
+		assert_string_equal(info.version, "");
+		json_decref(data);
+	}
+}
+
+static void agent_infos(void **state)
+{
+	static const struct {
+		const char *data;
+		unsigned features;
+		const char *version;
+	} rows[] = {
+		{"{}", 0, ""},
+		{"{'features':null,'version':null}", 0, ""},
+		{"{'features':[],'version':'1'}", 0, "1"},
+		{"{'features':['tcp','new','tcp','','Tcp','udp']}", FEATURE_TCP | FEATURE_UDP, ""},
+		{"{'version':'\\u001b[2J'}", 0, "\\x1b[2J"},
+		{"{'version':'"
+		 "0123456789012345678901234567890123456789012345678901234567890123456789'}",
+			0, "012345678901234567890123456789012345678901234567890123456789012"},
+	};
+	static const char *const bad[] = {"[]", "'x'", "{'features':'tcp'}", "{'features':{}}",
+		"{'features':['tcp',1]}", "{'features':[null]}", "{'version':1}"};
+	struct mesh_agent_info info = {FEATURE_UDP | FEATURE_TCP, "1.0"};
+	struct err err;
+
+	(void)state;
+	expect_json(
+		agent_info_encode(&info), "{\"features\":[\"tcp\",\"udp\"],\"version\":\"1.0\"}");
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		json_t *data = json(rows[i].data);
+
+		assert_int_equal(agent_info_decode(data, &info, &err), 0);
+		assert_int_equal(info.features, rows[i].features);
+		assert_string_equal(info.version, rows[i].version);
+		json_decref(data);
+	}
+	for (size_t i = 0; i < COUNT(bad); i++) {
+		json_t *data = json(bad[i]);
+
+		if (agent_info_decode(data, &info, &err) != -EINVAL)
+			fail_msg("taken: %s", bad[i]);
+		json_decref(data);
+	}
+	assert_int_equal(agent_info_decode(NULL, &info, &err), 0);
+	assert_int_equal(info.features, 0);
+}
+
+/* --- events ------------------------------------------------------------------------------- */
+
+static void route_suggestions(void **state)
+{
+	static const struct {
+		const char *data;
+		ssize_t count;
+		const char *first, *via;
+	} rows[] = {
+		{"{'ip':['10.0.0.1','10.0.0.2'],'route':'127.0.42.101','x':1}", 2, "10.0.0.1",
+			"127.0.42.101"},
+		{"{'ip':['1.0.0.1','1.0.0.2','1.0.0.3','1.0.0.4'],'route':'1.2.3.4'}", 3, "1.0.0.1",
+			"1.2.3.4"},
+		{"{'ip':[],'route':'1.2.3.4'}", 0, NULL, "1.2.3.4"},
+		{"{'ip':null,'route':'1.2.3.4'}", 0, NULL, "1.2.3.4"},
+		{"{'route':'1.2.3.4'}", 0, NULL, "1.2.3.4"},
+		{"{'ip':['10.0.0.1']}", -EINVAL, NULL, NULL},
+		{"{'ip':['10.0.0.1'],'route':''}", -EINVAL, NULL, NULL},
+		{"{'ip':['10.0.0.1'],'route':1}", -EINVAL, NULL, NULL},
+		{"{'ip':'10.0.0.1','route':'1.2.3.4'}", -EINVAL, NULL, NULL},
+		{"{'ip':[1],'route':'1.2.3.4'}", -EINVAL, NULL, NULL},
+		{"{'ip':['::1'],'route':'1.2.3.4'}", -EINVAL, NULL, NULL},
+		{"{'ip':['1.2.3.4','1.2.3.4','1.2.3.4','x'],'route':'1.2.3.4'}", -EINVAL, NULL,
+			NULL},
+		{"[]", -EINVAL, NULL, NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		json_t *data = json(rows[i].data);
+		struct in_addr ips[3] = {{0}}, via;
+		struct err err;
+
+		ssize_t count = route_suggestion_decode(data, ips, COUNT(ips), &via, &err);
+		if (count != rows[i].count)
+			fail_msg("%s: %zd", rows[i].data, count);
+		if (count > 0)
+			assert_string_equal(addr_text(ips[0]), rows[i].first);
+		if (count >= 0)
+			assert_string_equal(addr_text(via), rows[i].via);
+		json_decref(data);
+	}
+	struct in_addr via;
+	assert_int_equal(route_suggestion_decode(NULL, NULL, 0, &via, NULL), -EINVAL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(good_messages),
+		cmocka_unit_test(bad_messages),
+		cmocka_unit_test(length_counts),
+		cmocka_unit_test(deep_nesting_is_refused),
+		cmocka_unit_test(messages_are_written),
+		cmocka_unit_test(errors_become_text),
+		cmocka_unit_test(features_have_names),
+		cmocka_unit_test(agent_infos),
+		cmocka_unit_test(route_suggestions),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
