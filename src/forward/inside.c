@@ -3,8 +3,10 @@
 #include "forward/inside.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "util/fd.h"
 
@@ -131,6 +133,39 @@ int inside_take(struct inside *inside, enum door_kind kind)
 	if (stock->count <= LOW_WATER)
 		request(inside, kind);
 	return stock->count > 0 ? stock->fds[--stock->count] : -EAGAIN;
+}
+
+static int64_t clock_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int inside_take_now(struct inside *inside, enum door_kind kind, int timeout_ms)
+{
+	int64_t deadline_ms = clock_ms() + timeout_ms;
+
+	for (;;) {
+		int fd = inside_take(inside, kind);
+		int64_t left_ms = deadline_ms - clock_ms();
+		if (fd >= 0)
+			return fd;
+		if (left_ms <= 0)
+			return -ETIMEDOUT;
+		/* a request that failed is made again by the next inside_take */
+		struct pollfd door = {.fd = inside->io.fd, .events = POLLIN};
+		int wait_ms = left_ms < RETRY_DELAY_MS ? (int)left_ms : RETRY_DELAY_MS;
+		if (poll(&door, 1, wait_ms) <= 0)
+			continue;
+		on_answer(&inside->io, EPOLLIN);
+		if (inside->stocks[kind].count > 0)
+			continue;
+		if (door.revents & POLLHUP)
+			return -EPIPE;
+		poll(NULL, 0, 1); /* init is short of descriptors: do not press it */
+	}
 }
 
 void inside_put_back(struct inside *inside, enum door_kind kind, int fd)

@@ -28,6 +28,13 @@ void inside_free(struct inside *inside);
 /* An unconnected, nonblocking socket, now the caller's, or -EAGAIN: wait for a refill. */
 int inside_take(struct inside *inside, enum door_kind kind);
 
+/*
+ * The same for a start, before the loop runs: waits at most @timeout_ms for the pool to be filled.
+ * Waiters may be called from here. -ETIMEDOUT: nobody answered in time;
+ * -EPIPE: nobody will.
+ */
+int inside_take_now(struct inside *inside, enum door_kind kind, int timeout_ms);
+
 /* Give back a socket that was never connected. */
 void inside_put_back(struct inside *inside, enum door_kind kind, int fd);
 

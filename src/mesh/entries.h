@@ -16,11 +16,16 @@
  * loopback; a client is joined to a socket of the inside that connects there. For the agent's own
  * offers the client is joined to the target at once. A VIP outside 127.0.0.0/8 is no address of
  * this host: it is left out, with one line.
+ *
+ * A target that refuses or cannot be reached resets the client. Into the mesh the kernel of the
+ * inside decides how long it tries (about two minutes); own offers have ten seconds (mesh/dial).
  */
 struct entries;
 
 /* Returns NULL with errno set. @context stays the caller's. */
 struct entries *entries_new(const struct mesh_context *context);
+
+/* Ends all connections, too. NULL is allowed. */
 void entries_free(struct entries *entries);
 
 /*

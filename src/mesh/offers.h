@@ -23,19 +23,26 @@
  */
 struct offers;
 
+#define OFFERS_SOCKET_MS 2000 /* for the pool of inside sockets to answer */
+
 /* Returns NULL with errno set. @context stays the caller's. */
 struct offers *offers_new(const struct mesh_context *context);
+
+/* Ends what is offered and its connections. NULL is allowed. */
 void offers_free(struct offers *offers);
 
 /*
- * Serve @list at @self from now on. What was served before and still is in the list stays as it is;
- * connections of what is not go on to their end. Returns 0, or -errno with @err naming the port;
- * then nothing of it is served (what was before is gone, too).
+ * Serve @list at @self, an address of the namespace by now. What was served before and still is in
+ * the list stays open, even if it leads elsewhere now; connections of what is not in it go on to
+ * their end, those that are not complete yet are refused. Sockets come from the pool: while it is
+ * empty this waits for it, up to OFFERS_SOCKET_MS each. Returns 0, or -errno with @err naming the
+ * port; then nothing is served (what was before is gone, too).
  */
 int offers_configure(struct offers *offers, struct in_addr self, const struct mesh_offer *list,
 	size_t count, struct err *err);
 
-/* A packet that begins a connection to one of them; copied as far as it is needed. */
+/* A packet that begins a connection to one of them; copied if it has to be kept. Others, and those
+ * of more than 1500 bytes, are dropped. */
 void offers_on_syn(struct offers *offers, const void *packet, size_t len);
 
 #endif
