@@ -219,7 +219,7 @@ static struct udp_flow *find_or_add(struct udp_relay *relay, const struct udp_ke
 		return flow;
 	/* each time: the client may have closed its socket, and a stranger taken the port */
 	bool is_allowed = !relay->ops->is_allowed || relay->ops->is_allowed(relay->owner, key);
-	if (relay->is_freed || (flow && is_allowed))
+	if (flow && is_allowed)
 		return flow;
 	if (flow)
 		udp_flows_forget(relay->flows, flow);

@@ -47,6 +47,7 @@ struct bed {
 	bool moves;           /* on_refused says so... */
 	int move_error;       /* ...and sets open_error to this */
 	enum callback frees, retries;
+	bool keeps_listener; /* when it frees the relay */
 
 	unsigned calls[CALLBACKS], calls_when_freed;
 	uint16_t last_client; /* that open was asked about */
@@ -156,7 +157,8 @@ static void called(struct bed *bed, enum callback callback)
 		return;
 	udp_relay_free(bed->relay);
 	bed->relay = NULL;
-	fd_close(&bed->listener);
+	if (!bed->keeps_listener)
+		fd_close(&bed->listener);
 }
 
 static int open_target(void *owner, struct udp_flow *flow)
@@ -617,8 +619,15 @@ static void idle_flows_are_forgotten(void **state)
 	bed_close(bed);
 }
 
+/* Both clients say much, more than a batch, taking turns. */
+static void say_much(const int *clients)
+{
+	for (int i = 0; i < 80; i++)
+		say(clients[i % 2], i);
+}
+
 /* Found out by an event, by sending, or by sending what was held. */
-static void meet_a_refusal(struct bed *bed, int client, int *server, int variant)
+static void meet_a_refusal(struct bed *bed, const int *clients, int *server, int variant)
 {
 	if (variant == 0)
 		fd_close(server);
@@ -626,8 +635,7 @@ static void meet_a_refusal(struct bed *bed, int client, int *server, int variant
 		refuse_after = 0;
 	else
 		bed->open_error = -EAGAIN;
-	for (int i = 0; i < 5; i++)
-		say(client, i);
+	say_much(clients);
 	if (variant != 2)
 		return;
 	expect_nothing(bed, -1);
@@ -636,88 +644,109 @@ static void meet_a_refusal(struct bed *bed, int client, int *server, int variant
 	udp_relay_retry(bed->relay);
 }
 
-/* Many answers, more than a batch. */
-static void answer_much(struct bed *bed, int client, int server)
+static void answer_much(struct bed *bed, const int *clients, int server)
 {
 	struct sockaddr_in from;
 
-	for (int i = 0; i < 40; i++)
-		say(client, i);
-	for (int i = 0; i < 40; i++)
+	say_much(clients);
+	for (int i = 0; i < 80; i++)
 		hear_from(bed, server, &from);
-	for (int i = 0; i < 40; i++)
+	for (int i = 0; i < 80; i++)
 		sendto(server, &i, sizeof(i), 0, (struct sockaddr *)&from, sizeof(from));
+}
+
+static void free_in(enum callback callback, int variant, bool keeps_listener)
+{
+	static const int open_errors[] = {0, -EAGAIN, -EMFILE};
+	struct bed *bed = bed_open("127.0.0.1", true);
+	int server = server_at(SERVER_PORT), clients[] = {new_client(), new_client()};
+
+	bed->frees = callback;
+	bed->keeps_listener = keeps_listener;
+	bed->open_error = callback == OPEN ? open_errors[variant] : 0;
+	bed->is_closed = callback == IS_ALLOWED && variant == 1;
+	bed->moves = callback == ON_REFUSED && variant > 0;
+	if (callback == ON_ANSWER)
+		answer_much(bed, clients, server);
+	else if (callback == ON_REFUSED)
+		meet_a_refusal(bed, clients, &server, variant);
+	else
+		say_much(clients);
+	expect_nothing(bed, -1);
+	assert_null(bed->relay);
+	assert_int_equal(bed->calls[callback], 1);
+	if (keeps_listener && callback == ON_CLIENTS) /* nothing was taken from it any more */
+		assert_int_equal(hear(bed, bed->listener), 0);
+	if (keeps_listener)
+		say(clients[0], 1);
+	expect_nothing(bed, -1);
+	fd_close(&server);
+	close(clients[0]);
+	close(clients[1]);
+	refuse_after = -1;
+	bed_close(bed);
 }
 
 static void may_be_freed_in_callbacks(void **state)
 {
-	static const int open_errors[] = {0, -EAGAIN, -EMFILE};
-
 	(void)state;
 	for (enum callback callback = OPEN; callback < CALLBACKS; callback++)
-		for (int variant = 0; variant < 3; variant++) {
-			struct bed *bed = bed_open("127.0.0.1", true);
-			int server = server_at(SERVER_PORT), client = new_client();
+		for (int variant = 0; variant < 6; variant++)
+			free_in(callback, variant % 3, variant >= 3);
+}
 
-			bed->frees = callback;
-			bed->open_error = callback == OPEN ? open_errors[variant] : 0;
-			bed->is_closed = callback == IS_ALLOWED && variant == 1;
-			bed->moves = callback == ON_REFUSED && variant > 0;
-			if (callback == ON_ANSWER) {
-				answer_much(bed, client, server);
-			} else if (callback == ON_REFUSED) {
-				meet_a_refusal(bed, client, &server, variant);
-			} else {
-				for (int i = 0; i < 40; i++)
-					say(client, i);
-			}
-			expect_nothing(bed, -1);
-			assert_null(bed->relay);
-			assert_int_equal(bed->calls[callback], 1);
-			if (server >= 0)
-				expect_nothing(bed, server);
-			fd_close(&server);
-			close(client);
-			bed_close(bed);
-		}
+/* While it goes from one flow to the next. */
+static void may_be_freed_in_a_retry(void **state)
+{
+	(void)state;
+	for (int error = -EMFILE; error <= 0; error += EMFILE) {
+		struct bed *bed = bed_open("127.0.0.1", true);
+		int clients[] = {new_client(), new_client()};
+
+		bed->open_error = -EAGAIN;
+		say_much(clients);
+		expect_nothing(bed, -1);
+		bed->open_error = error;
+		bed->frees = OPEN;
+		udp_relay_retry(bed->relay);
+		assert_null(bed->relay);
+		close(clients[0]);
+		close(clients[1]);
+		bed_close(bed);
+	}
 }
 
 /* As the launcher does it when it sees that the guest listens. */
 static void may_be_retried_in_callbacks(void **state)
 {
+	static const enum callback callbacks[] = {IS_ALLOWED, ON_CLIENTS, ON_ANSWER};
+
 	(void)state;
-	for (enum callback callback = IS_ALLOWED; callback < CALLBACKS; callback++) {
+	for (size_t i = 0; i < COUNT(callbacks); i++) {
 		struct bed *bed = bed_open("127.0.0.1", true);
 		int server = server_at(SERVER_PORT), early = new_client(), client = new_client();
+		struct sockaddr_in from;
 
 		exchange(bed, client, server);
+		if (callbacks[i] == ON_ANSWER) {
+			say(client, 0);
+			assert_int_equal(hear_from(bed, server, &from), 0);
+		}
 		bed->open_error = -EAGAIN;
 		say(early, 1);
 		say(early, 2);
-		expect_nothing(bed, -1);
-		bed->retries = callback;
-		if (callback == ON_REFUSED) {
-			close(server);
-			say(client, 3);
-			expect_nothing(bed, -1);
-			assert_true(bed->calls[ON_REFUSED] > 0);
-			server = server_at(SERVER_PORT);
-		} else if (callback == ON_ANSWER) {
-			struct sockaddr_in from;
-			int number = 4;
-
-			say(client, 3);
-			assert_int_equal(hear_from(bed, server, &from), 3);
-			sendto(server, &number, sizeof(number), 0, (struct sockaddr *)&from,
+		expect_nothing(bed, server);
+		bed->retries = callbacks[i];
+		if (callbacks[i] == ON_ANSWER)
+			sendto(server, &(int){4}, sizeof(int), 0, (struct sockaddr *)&from,
 				sizeof(from));
-			assert_int_equal(hear(bed, client), 4);
-		} else {
+		else
 			say(client, 3);
-		}
-		if (callback != ON_REFUSED)
-			for (int i = 1; i <= 2; i++)
-				assert_int_equal(hear(bed, server), i);
-		if (callback == IS_ALLOWED || callback == ON_CLIENTS)
+		assert_int_equal(hear(bed, server), 1);
+		assert_int_equal(hear(bed, server), 2);
+		if (callbacks[i] == ON_ANSWER)
+			assert_int_equal(hear(bed, client), 4);
+		else
 			assert_int_equal(hear(bed, server), 3);
 		bed->retries = NONE;
 		exchange(bed, early, server);
@@ -727,6 +756,30 @@ static void may_be_retried_in_callbacks(void **state)
 		close(server);
 		bed_close(bed);
 	}
+}
+
+/* Within a retry: what is held has been served when it goes on. */
+static void may_be_retried_in_a_refusal(void **state)
+{
+	struct bed *bed = bed_open("127.0.0.1", true);
+	int server = server_at(SERVER_PORT), client = new_client(), sum = 0;
+
+	(void)state;
+	bed->open_error = -EAGAIN;
+	for (int i = 1; i <= 4; i++)
+		say(client, i);
+	expect_nothing(bed, -1);
+	bed->open_error = 0;
+	bed->retries = ON_REFUSED;
+	refuse_after = 1;
+	udp_relay_retry(bed->relay);
+	for (int i = 1; i <= 4; i++)
+		sum += hear(bed, server);
+	assert_int_equal(sum, 1 + 2 + 3 + 4);
+	expect_nothing(bed, server);
+	close(client);
+	close(server);
+	bed_close(bed);
 }
 
 static int set_lo_up(void **state)
@@ -755,7 +808,9 @@ int main(void)
 		cmocka_unit_test(strangers_are_turned_away),
 		cmocka_unit_test(idle_flows_are_forgotten),
 		cmocka_unit_test(may_be_freed_in_callbacks),
+		cmocka_unit_test(may_be_freed_in_a_retry),
 		cmocka_unit_test(may_be_retried_in_callbacks),
+		cmocka_unit_test(may_be_retried_in_a_refusal),
 	};
 
 	netns_enter_or_skip();
