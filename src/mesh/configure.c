@@ -42,7 +42,7 @@ static void *make_room(
 
 static int decode_proto(const struct members *from, enum mesh_proto *out)
 {
-	const char *name;
+	const char *name = NULL;
 	int result = members_text(from, "proto", &name);
 
 	if (result < 0)
@@ -70,7 +70,7 @@ static bool is_connectable(const char *text)
 
 static int decode_offer(const struct members *from, struct mesh_offer *out)
 {
-	const char *host;
+	const char *host = "";
 	int result = members_need_port(from, "listen_port", &out->listen_port);
 
 	if (result == 0)
@@ -135,7 +135,7 @@ static bool is_name(const char *text)
 static int decode_names(const struct members *from, struct mesh_config *out)
 {
 	struct members map;
-	const char *name;
+	const char *name = NULL;
 	json_t *value;
 	int result = members_object(from, "hostnameMap", &map);
 
@@ -203,7 +203,7 @@ static int decode_routes(const struct members *from, struct mesh_config *out)
 static int decode_listen(const struct members *from, const char *name, char **out)
 {
 	struct members proxy;
-	const char *listen;
+	const char *listen = NULL;
 	int result = members_object(from, name, &proxy);
 
 	if (result == 0)

@@ -217,7 +217,7 @@ ssize_t route_suggestion_decode(
 {
 	struct members root = {.object = data, .err = err};
 	size_t count = 0;
-	const json_t *list;
+	const json_t *list = NULL;
 
 	int result = members_need_host(&root, "route", via);
 	if (result == 0)
