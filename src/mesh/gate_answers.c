@@ -9,7 +9,7 @@ static uint64_t make_key(uint16_t port, struct gate_end peer)
 
 static unsigned int find_bucket(uint64_t key)
 {
-	return (unsigned int)((key * 0x9e3779b97f4a7c15) >> (64 - GATE_ANSWERS_BITS));
+	return (unsigned int)(gate_hash(key) >> (64 - GATE_ANSWERS_BITS));
 }
 
 void gate_answers_await(

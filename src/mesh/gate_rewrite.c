@@ -4,6 +4,11 @@
 
 #include <string.h>
 
+/* where it is in a header */
+#define IPV4_CHECKSUM  10
+#define TCP_CHECKSUM   16
+#define UDP_CHECKSUM   6
+#define ICMP_CHECKSUM  2
 #define FRAGMENT_BITS  0x3fff
 #define QUOTE_L4_BYTES 8 /* every error quotes as much (RFC 792) */
 
@@ -49,13 +54,13 @@ static uint32_t rewrite(
 	unsigned char *ip, const struct packet_view *view, enum gate_side side, struct gate_end to)
 {
 	uint32_t change = change_address(ip, side, to.ip);
-	uint32_t total = adjust(ip + 10, change);
+	uint32_t total = adjust(ip + IPV4_CHECKSUM, change);
 
 	change += change16(view->l4 + (side == GATE_SRC ? 0 : 2), to.port);
 	if (view->proto == IPPROTO_UDP)
-		total += adjust_udp(view->l4 + 6, change);
-	else if (view->l4_len >= PACKET_TCP_BYTES) /* else a quote that ends before it */
-		total += adjust(view->l4 + 16, change);
+		total += adjust_udp(view->l4 + UDP_CHECKSUM, change);
+	else if (view->l4_len >= TCP_CHECKSUM + 2) /* else a quote that ends before it */
+		total += adjust(view->l4 + TCP_CHECKSUM, change);
 	return total + change;
 }
 
@@ -69,7 +74,7 @@ void gate_rewrite_address(void *packet, enum gate_side side, struct in_addr to)
 {
 	unsigned char *ip = packet;
 
-	adjust(ip + 10, change_address(ip, side, to));
+	adjust(ip + IPV4_CHECKSUM, change_address(ip, side, to));
 }
 
 bool gate_quote_parse(const struct packet_view *error, struct packet_view *out)
@@ -97,5 +102,5 @@ bool gate_quote_parse(const struct packet_view *error, struct packet_view *out)
 void gate_rewrite_quote(const struct packet_view *error, const struct packet_view *quote,
 	enum gate_side side, struct gate_end to)
 {
-	adjust(error->l4 + 2, rewrite(error->l4 + PACKET_ICMP_BYTES, quote, side, to));
+	adjust(error->l4 + ICMP_CHECKSUM, rewrite(error->l4 + PACKET_ICMP_BYTES, quote, side, to));
 }

@@ -20,7 +20,7 @@ static uint64_t make_key(enum kind kind, uint8_t proto, struct in_addr ip, uint1
 static size_t find(const struct gate_table *table, uint64_t key)
 {
 	const size_t mask = ((size_t)1 << (64 - table->shift)) - 1;
-	size_t at = (key * 0x9e3779b97f4a7c15) >> table->shift; /* the golden ratio of 2^64 */
+	size_t at = gate_hash(key) >> table->shift;
 
 	while (table->slots[at].key != 0 && table->slots[at].key != key)
 		at = (at + 1) & mask;

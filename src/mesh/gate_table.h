@@ -9,6 +9,13 @@
 
 #include "mesh/gate.h"
 
+/* Good for tables by its upper bits, for keys that differ in few bits of any place. */
+static inline uint64_t gate_hash(uint64_t key)
+{
+	key = (key ^ key >> 32) * 0x9e3779b97f4a7c15; /* 2^64 divided by the golden ratio */
+	return (key ^ key >> 29) * 0x9e3779b97f4a7c15;
+}
+
 /* One end of a flow. */
 struct gate_end {
 	struct in_addr ip;
