@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "cmd/agent.h"
 #include "cmd/client.h"
 #include "cmd/cmd.h"
 #include "cmd/env.h"
@@ -105,16 +106,38 @@ static int run_inside(struct exec_request *request, int *status, struct err *err
 	return result;
 }
 
+/*
+ * `nswrap agent` is not looked for inside, where another nswrap or none may be: this one joins,
+ * with the rights that an agent needs there and COMMAND has not. Returns -1 to go on, or an exit
+ * status.
+ */
+static int read_agent(struct exec_request *request)
+{
+	int argc = 0;
+
+	if (!agent_is_meant(request->command.argv))
+		return -1;
+	while (request->command.argv[argc])
+		argc++;
+	int status = agent_read_words(argc - 1, request->command.argv + 1);
+	request->command.argv = NULL;
+	request->command.run = agent_run_inside;
+	return status;
+}
+
 int cmd_exec(int argc, char **argv)
 {
 	static struct exec_request request; /* large for a stack */
 	struct err err = {0};
-	int status = 0;
+	int status;
 
 	request.command.stop_timeout_ms = STOP_TIMEOUT_MS;
 	if (read_words(argc, argv, &request, &err) < 0)
 		return cmd_usage_error(&err);
 	log_set_level(LOG_NOTICE + request.verbosity);
+	status = read_agent(&request);
+	if (status >= 0)
+		return status;
 	if (run_inside(&request, &status, &err) < 0)
 		return cmd_failed(&err);
 	if (err.code != 0)

@@ -18,6 +18,8 @@ const struct subcommand subcommands[] = {
 	{"stop", "stop SANDBOX [-t SECONDS]", "end a sandbox", stop_options, cmd_stop},
 	{"doctor", "doctor [--json]", "check whether nswrap can work here", doctor_options,
 		cmd_doctor},
+	{"agent", "agent\n[run] [OPTION...] -c 'SHELL COMMAND' agent\nexec SANDBOX nswrap agent",
+		"be a host of a mesh, on the host or in a sandbox", agent_options, cmd_agent},
 	{"help", "help [SUBCOMMAND]", "say what there is", NULL, cmd_help},
 	{"--help", NULL, NULL, NULL, cmd_help},
 	{"-h", NULL, NULL, NULL, cmd_help},

@@ -4,12 +4,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd/agent.h"
 #include "cmd/cmd.h"
 #include "cmd/run_options.h"
 #include "sandbox/placeholder.h"
 #include "sandbox/supervisor.h"
 #include "util/log.h"
 #include "util/parse.h"
+
+/* A manager wants an agent and all that it started gone a second after it closed the link. */
+#define AGENT_STOP_TIMEOUT_MS 500
 
 static int read_rules(struct run_request *request, struct err *err)
 {
@@ -49,9 +53,10 @@ static int set_command(struct run_request *request, int argc, char **argv, struc
 {
 	static char *shell[] = {"/bin/sh", "-c", NULL, NULL};
 
-	if (request->shell_command && argc > 0)
+	if (request->shell_command && argc > 0 && strcmp(argv[0], "agent") != 0)
 		return err_set(err, EINVAL,
-			"%s: -c is the whole command: expected nothing behind it", argv[0]);
+			"%s: -c is the whole command: expected nothing behind it, or agent",
+			argv[0]);
 	if (request->shell_command) {
 		shell[2] = (char *)request->shell_command;
 		request->config.command = shell;
@@ -81,11 +86,26 @@ static void hint_subcommand(const char *word, int status)
 		log_error("there is no subcommand %s either; did you mean %s?", word, nearest);
 }
 
+/*
+ * `-c COMMAND agent`: an agent in the same sandbox. Returns -1 to go on, or an exit status.
+ */
+static int read_agent(struct run_request *request, int argc, char **argv)
+{
+	struct sandbox_config *config = &request->config;
+
+	if (!request->shell_command || argc == 0)
+		return -1;
+	config->companion = (struct sandbox_companion){.name = "agent", .run = agent_run_inside};
+	if (!request->has_stop_timeout)
+		config->stop_timeout_ms = AGENT_STOP_TIMEOUT_MS;
+	return agent_read_words(argc, argv);
+}
+
 int cmd_run(int argc, char **argv)
 {
 	static struct run_request request; /* too large for the stack */
 	struct err err = {0};
-	int status = 0;
+	int status;
 
 	run_request_init(&request);
 	int first = option_parse(run_options, argc, argv, &request, &err);
@@ -93,6 +113,9 @@ int cmd_run(int argc, char **argv)
 		set_command(&request, argc - first, argv + first, &err) < 0)
 		return cmd_usage_error(&err);
 	log_set_level(request.verbosity < 0 ? LOG_ERROR : LOG_NOTICE + request.verbosity);
+	status = read_agent(&request, argc - first, argv + first);
+	if (status >= 0)
+		return status;
 	request.config.env = env_make(&request.env, NULL);
 	if (!request.config.env) {
 		err_sys(&err, ENOMEM, "cannot make the environment");

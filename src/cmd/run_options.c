@@ -146,7 +146,10 @@ static int set_wait(void *target, const char *value, struct err *err)
 
 static int set_stop_timeout(void *target, const char *value, struct err *err)
 {
-	return parse_seconds(value, &((struct run_request *)target)->config.stop_timeout_ms, err);
+	struct run_request *request = target;
+
+	request->has_stop_timeout = true;
+	return parse_seconds(value, &request->config.stop_timeout_ms, err);
 }
 
 static int set_name(void *target, const char *value, struct err *err)
@@ -387,7 +390,8 @@ const struct option_def run_options[] = {
 	{'e', "env", "NAME[=VALUE]", "set a variable for COMMAND", set_env},
 	{0, "unset-env", "NAME", "take a variable away from COMMAND", set_unset_env},
 	{'c', "shell-command", "COMMAND", "run COMMAND with sh -c", set_shell_command},
-	{'t', "stop-timeout", "SECONDS", "SIGKILL so long after SIGTERM (10)", set_stop_timeout},
+	{'t', "stop-timeout", "SECONDS", "SIGKILL so long after SIGTERM (10; with agent: 0.5)",
+		set_stop_timeout},
 	{0, "ready-fd", "N", "write READY=1 to descriptor N once the first guest port listens",
 		set_ready_fd},
 	{0, "info-fd", "N", "write a JSON object an event to descriptor N", set_info_fd},

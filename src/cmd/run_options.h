@@ -25,6 +25,7 @@ struct run_request {
 	const char *shell_command;
 	struct env_changes env;
 	int keep_fds[RUN_KEEP_FDS_MAX];
+	bool has_stop_timeout;
 	int verbosity; /* -q: below 0; -v: above */
 };
 

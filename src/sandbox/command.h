@@ -11,7 +11,14 @@
 #include "util/err.h"
 
 struct command {
-	char **argv, **env;
+	char **argv; /* NULL: run is called in its place */
+	char **env;
+	/*
+	 * In the child, which keeps all rights that the caller has, and none beyond its descriptors
+	 * 0, 1, 2 and the kept ones; returns the exit status.
+	 */
+	int (*run)(void *told);
+	void *told;
 	const char *chdir; /* NULL: stay */
 	bool keeps_caps;   /* --root: keep the capabilities of the namespace */
 	bool new_session;

@@ -13,6 +13,17 @@
 #include "forward/spec.h"
 #include "net/plan.h"
 
+/*
+ * A function that serves beside COMMAND, in a process of its own inside the sandbox, with all
+ * capabilities over it (which it gives up itself) and with nswrap's stdin and stdout: COMMAND reads
+ * nothing then and writes to stderr. Its end is the end of the sandbox, and the other way round.
+ */
+struct sandbox_companion {
+	const char *name;       /* for messages; NULL: there is none */
+	int (*run)(void *told); /* returns 0, or 125 when it failed and has said so */
+	void *told;
+};
+
 struct sandbox_config {
 	const char *name; /* NULL: the command's name and a number */
 	char **command;   /* NULL-terminated; placeholders not yet replaced */
@@ -41,6 +52,7 @@ struct sandbox_config {
 	int ready_fd; /* -1: none */
 	int info_fd;  /* -1: none */
 	uint64_t stop_timeout_ms;
+	struct sandbox_companion companion;
 };
 
 #endif

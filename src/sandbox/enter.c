@@ -100,25 +100,32 @@ void enter_fini(struct enter *enter)
 	enter->env = NULL;
 }
 
-/* The user namespace first: it brings the rights to enter the others. */
-static int join(struct enter *enter, struct err *err)
+int enter_namespaces(const int ns[ENTER_NAMESPACES], bool joins_pid_ns)
 {
+	/* the user namespace first: it brings the rights to enter the others */
 	static const int types[ENTER_NAMESPACES] = {
 		[ENTER_USER] = CLONE_NEWUSER,
 		[ENTER_NET] = CLONE_NEWNET,
 		[ENTER_MNT] = CLONE_NEWNS,
 		[ENTER_PID] = CLONE_NEWPID,
 	};
+
+	for (size_t i = 0; i < ENTER_NAMESPACES; i++)
+		if ((i != ENTER_PID || joins_pid_ns) && setns(ns[i], types[i]) < 0)
+			return -errno;
+	return 0;
+}
+
+static int join(struct enter *enter, struct err *err)
+{
 	char cwd[PATH_MAX];
 	bool has_cwd = getcwd(cwd, sizeof(cwd)) != NULL;
+	int result = enter_namespaces(enter->ns, enter->has_pid_ns);
 
-	for (size_t i = 0; i < ENTER_NAMESPACES; i++) {
-		if (i == ENTER_PID && !enter->has_pid_ns)
-			continue;
-		if (setns(enter->ns[i], types[i]) < 0)
-			return err_sys(err, errno, "cannot enter the sandbox");
+	if (result < 0)
+		return err_sys(err, -result, "cannot enter the sandbox");
+	for (size_t i = 0; i < ENTER_NAMESPACES; i++)
 		fd_close(&enter->ns[i]);
-	}
 	/*
 	 * By its path: a descriptor of the directory outside would lead around what is hidden
 	 * inside. Entering the mount namespace has put us into its root.
@@ -302,6 +309,8 @@ static pid_t start(struct session *session, enum command_failure *failure, struc
 	struct command command = {
 		.argv = given->argv,
 		.env = given->env,
+		.run = given->run,
+		.told = given->told,
 		.chdir = given->chdir,
 		.keeps_caps = session->enter->is_root,
 		.new_session = given->new_session,

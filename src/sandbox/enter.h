@@ -37,7 +37,14 @@ struct enter {
 
 struct enter_command {
 	const char *sandbox; /* for messages */
-	char **argv, **env;
+	char **argv;         /* NULL: run is called in its place */
+	char **env;
+	/*
+	 * In the child, with all capabilities over the sandbox, which it is to give up itself; out
+	 * of reach of those inside (rights_hide). Returns the exit status.
+	 */
+	int (*run)(void *told);
+	void *told;
 	const char *chdir; /* NULL: the caller's directory if it is there, else "/" */
 	bool new_session;
 	uint64_t stop_timeout_ms; /* from SIGTERM to SIGKILL */
@@ -49,6 +56,12 @@ struct enter_command {
  */
 int enter_ask(int control, struct enter *out, struct err *err);
 void enter_fini(struct enter *enter);
+
+/*
+ * Move the calling process into namespaces, by descriptors in the order of enum enter_ns, with all
+ * capabilities over them; children are in the PID namespace if @joins_pid_ns. Returns 0 or -errno.
+ */
+int enter_namespaces(const int ns[ENTER_NAMESPACES], bool joins_pid_ns);
 
 /*
  * Run @command in there to its end. Not undone: the caller's process is left without rights and

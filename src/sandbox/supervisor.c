@@ -89,23 +89,35 @@ int supervisor_own_file(struct supervisor *supervisor, int dir_fd, const char *n
 static void end(struct supervisor *supervisor, int status)
 {
 	supervisor->has_ended = true;
-	if (supervisor->status == 0)
+	if (supervisor->status == 0 && !supervisor->has_companion_ended)
 		supervisor->status = status;
 	loop_stop(supervisor->loop, 0);
+}
+
+static void on_started(struct supervisor *supervisor, pid_t command)
+{
+	struct err err;
+
+	supervisor->command = command;
+	if (supervisor->config->has_pid_ns)
+		tree_list(supervisor->init, &supervisor->command, 1);
+	events_emit(&supervisor->events, "started",
+		json_pack(
+			"{s:s, s:i}", "name", supervisor->entry.name, "pid", supervisor->command));
+	if (supervisor->forwards.count == 0)
+		events_ready(&supervisor->events);
+	if (companion_start(supervisor, &err) == 0)
+		return;
+	log_error("%s", err.text);
+	supervisor->status = 125;
+	supervisor_terminate(supervisor, SIGTERM, supervisor->config->stop_timeout_ms);
 }
 
 static void on_message(struct supervisor *supervisor, const struct init_message *message)
 {
 	switch (message->type) {
 	case INIT_STARTED:
-		supervisor->command = message->value;
-		if (supervisor->config->has_pid_ns)
-			tree_list(supervisor->init, &supervisor->command, 1);
-		events_emit(&supervisor->events, "started",
-			json_pack("{s:s, s:i}", "name", supervisor->entry.name, "pid",
-				supervisor->command));
-		if (supervisor->forwards.count == 0)
-			events_ready(&supervisor->events);
+		on_started(supervisor, message->value);
 		break;
 	case INIT_STOPPED:
 		if (job_stop_with(
@@ -194,6 +206,8 @@ static void reap(struct supervisor *supervisor)
 			on_init_death(supervisor, info.si_code, info.si_status);
 		} else if (info.si_pid == supervisor->net) {
 			net_on_death(supervisor, info.si_code, info.si_status);
+		} else if (info.si_pid == supervisor->companion) {
+			companion_on_death(supervisor, info.si_code, info.si_status);
 		}
 	}
 }
@@ -213,64 +227,6 @@ static void on_signal(struct loop_io *io, uint32_t events)
 }
 
 /* --- start -------------------------------------------------------------------------------- */
-
-/* "NAME=value" for the environment of COMMAND; NULL and @err when memory is short. */
-static char *format_variable(const char *name, const char *value, struct err *err)
-{
-	char *text = NULL;
-
-	if (asprintf(&text, "%s=%s", name, value) < 0) {
-		err_sys(err, ENOMEM, "cannot make the environment");
-		return NULL;
-	}
-	return text;
-}
-
-static int make_env(struct supervisor *supervisor, struct err *err)
-{
-	char *const *given = supervisor->config->env;
-	char port[8];
-	size_t count = 0;
-
-	while (given[count])
-		count++;
-	char **env = calloc(count + 4, sizeof(*env));
-	if (!env)
-		return err_sys(err, ENOMEM, "cannot make the environment");
-	supervisor->env = env;
-	for (size_t i = 0; i < count; i++) {
-		env[i] = strdup(given[i]);
-		if (!env[i])
-			return err_sys(err, ENOMEM, "cannot make the environment");
-	}
-	env[count] = format_variable("NSWRAP_NAME", supervisor->entry.name, err);
-	if (!env[count++])
-		return -err->code;
-	if (supervisor->forwards.count == 0)
-		return 0;
-	const struct forward_spec *first = &supervisor->forwards.items[0].spec;
-	snprintf(port, sizeof(port), "%u", first->guest_port);
-	env[count] = format_variable("NSWRAP_GUEST_PORT", port, err);
-	if (!env[count++])
-		return -err->code;
-	snprintf(port, sizeof(port), "%u", first->host_port);
-	bool is_path = first->host.family == AF_UNIX;
-	env[count] = format_variable("NSWRAP_HOST_PORT", is_path ? first->host.path : port, err);
-	return env[count] ? 0 : -err->code;
-}
-
-static int make_command(struct supervisor *supervisor, struct err *err)
-{
-	struct forward_list list;
-	int result = forwards_list(supervisor, &list, err);
-
-	if (result == 0) {
-		supervisor->argv = placeholder_expand_list(supervisor->config->command, &list, err);
-		result = supervisor->argv ? make_env(supervisor, err) : -err->code;
-	}
-	forward_list_free(&list);
-	return result;
-}
 
 static int open_host_side(struct supervisor *supervisor, struct err *err)
 {
@@ -403,13 +359,15 @@ static int start(struct supervisor *supervisor, struct err *err)
 	int result = open_signals(supervisor, err);
 
 	if (result == 0)
+		result = companion_take_streams(supervisor, err);
+	if (result == 0)
 		result = open_host_side(supervisor, err);
 	if (result == 0)
 		result = forwards_bind_ports(supervisor, err);
 	if (result == 0)
 		result = reserve_name(supervisor, err);
 	if (result == 0)
-		result = make_command(supervisor, err);
+		result = supervisor_make_command(supervisor, err);
 	if (result == 0)
 		result = spawn_init(supervisor, err);
 	if (result == 0)
@@ -437,6 +395,7 @@ static int start(struct supervisor *supervisor, struct err *err)
 
 static void take_down(struct supervisor *supervisor)
 {
+	companion_stop(supervisor);
 	net_stop(supervisor);
 	control_wake(supervisor);
 	/* INIT_ENDED means that nothing is left; if it did not come, all is killed here */
@@ -477,6 +436,7 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 		.init_io.fd = -1,
 		.net_io.fd = -1,
 		.signal_io.fd = -1,
+		.companion_fds = {-1, -1},
 		.door = -1,
 		.host_diag = -1,
 		.pcap = -1,

@@ -67,6 +67,10 @@ struct supervisor {
 	uint64_t last_spawn_ns;
 	unsigned quick_deaths;
 
+	pid_t companion;          /* 0: none runs */
+	int companion_fds[2];     /* its stdin and stdout while we keep them; -1: none */
+	bool has_companion_ended; /* so everything ends, and COMMAND's status does not count */
+
 	struct loop_io signal_io;
 	sigset_t original_mask;
 	struct rlimit original_nofile;
@@ -123,6 +127,20 @@ void control_close(struct supervisor *supervisor);
 void supervisor_terminate(struct supervisor *supervisor, int sig, uint64_t timeout_ms);
 /* Have init remove socket @name in @dir_fd should the supervisor vanish. */
 int supervisor_own_file(struct supervisor *supervisor, int dir_fd, const char *name);
+
+/* --- supervisor_command.c --- */
+
+/* What COMMAND is executed with: argv and env. */
+int supervisor_make_command(struct supervisor *supervisor, struct err *err);
+
+/* --- supervisor_companion.c --- */
+
+/* If there is to be a companion: keep stdin and stdout for it, and leave others for COMMAND. */
+int companion_take_streams(struct supervisor *supervisor, struct err *err);
+/* Start it, if there is to be one; the namespaces are there. */
+int companion_start(struct supervisor *supervisor, struct err *err);
+void companion_stop(struct supervisor *supervisor);
+void companion_on_death(struct supervisor *supervisor, int code, int status);
 
 /* --- supervisor_net.c --- */
 

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cmd/agent - serve as a host of a mesh, on the host as it is or inside a sandbox */
+#include "cmd/agent.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "cmd/client.h"
+#include "cmd/cmd.h"
+#include "mesh/agent.h"
+#include "util/log.h"
+#include "util/parse.h"
+
+const struct option_def agent_options[] = {
+	{'h', "help", NULL, "say this", client_set_true},
+	{0, NULL, NULL, NULL, NULL},
+};
+
+bool agent_is_meant(char *const *argv)
+{
+	const char *slash = strrchr(argv[0], '/');
+
+	return strcmp(slash ? slash + 1 : argv[0], "nswrap") == 0 && argv[1] &&
+	       strcmp(argv[1], "agent") == 0;
+}
+
+int agent_read_words(int argc, char **argv)
+{
+	char quoted[PARSE_QUOTE_BYTES], ignored[512] = "";
+	size_t len = 0;
+
+	for (int at = 1; at < argc; at++) {
+		bool wants_help = false;
+		struct err err;
+
+		/* the word before stands in the place of argv[0] */
+		if (option_parse(agent_options, 2, argv + at - 1, &wants_help, &err) < 2 &&
+			len < sizeof(ignored))
+			len += (size_t)snprintf(ignored + len, sizeof(ignored) - len, " %s",
+				parse_quote(argv[at], quoted, sizeof(quoted)));
+		if (wants_help)
+			return cmd_help(2, (char *[]){"help", "agent", NULL});
+	}
+	if (len > 0)
+		log_notice("agent: ignoring%s", ignored);
+	if (!isatty(STDIN_FILENO) && !isatty(STDOUT_FILENO))
+		return -1;
+	log_error("agent: stdin and stdout are its link to the manager that starts it, see nswrap "
+		  "help mesh; one of them is a terminal");
+	return EXIT_USAGE;
+}
+
+static int serve(enum stack_place place)
+{
+	const struct agent_start start = {place, STDIN_FILENO, STDOUT_FILENO};
+	struct err err = {0};
+
+	return agent_run(&start, &err) < 0 ? cmd_failed(&err) : 0;
+}
+
+int agent_run_inside(void *told)
+{
+	(void)told;
+	prctl(PR_SET_NAME, "nswrap: agent");
+	return serve(STACK_HERE);
+}
+
+int cmd_agent(int argc, char **argv)
+{
+	int status = agent_read_words(argc, argv);
+
+	return status >= 0 ? status : serve(STACK_NEW);
+}
