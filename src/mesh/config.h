@@ -59,4 +59,7 @@ struct mesh_config {
 
 void mesh_config_free(struct mesh_config *config);
 
+/* Free a NULL-terminated array and what is in it; NULL is fine. */
+void mesh_texts_free(char **texts);
+
 #endif

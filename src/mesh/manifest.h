@@ -38,7 +38,8 @@ typedef void (*manifest_report)(void *told, const char *line);
 
 /*
  * Read the manifest in @text, called @file in reports. Every error is reported, not just the first
- * one. Returns 0, or -EINVAL when there was any; @out is then untouched. Pure.
+ * one. Returns 0, or -EINVAL when there was any, or -ENOMEM; @out is
+ * then untouched. Pure.
  */
 int manifest_parse(const char *text, size_t len, const char *file, struct manifest *out,
 	manifest_report report, void *told);
