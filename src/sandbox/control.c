@@ -8,11 +8,17 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "util/fd.h"
 #include "util/log.h"
 
 #define TIMEOUT_MS_MAX 1000000000LL
+
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71 /* Linux 5.14 */
+#endif
 
 enum member { MEMBER_SPECS = 1, MEMBER_TIMEOUT = 2 };
 
@@ -174,6 +180,26 @@ int control_send(int sock, json_t *message, const int *fds, size_t nfds)
 	ssize_t sent = len > CONTROL_MESSAGE_MAX ? -EMSGSIZE : fd_send(sock, text, len, fds, nfds);
 	free(text);
 	return sent < 0 ? (int)sent : 0;
+}
+
+/* Which network namespace @sock belongs to, an accepted one to its client's; 0 before Linux 5.14.
+ */
+static uint64_t netns_cookie(int sock)
+{
+	uint64_t cookie = 0;
+	socklen_t len = sizeof(cookie);
+
+	return getsockopt(sock, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len) < 0 ? 0 : cookie;
+}
+
+bool control_is_ours(int sock, int listen_fd)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	return getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
+	       (peer.uid == geteuid() || peer.uid == 0) &&
+	       netns_cookie(sock) == netns_cookie(listen_fd);
 }
 
 static int read_answer(int sock, int timeout_ms, json_t **answer, int *fds, size_t max_fds,

@@ -74,6 +74,14 @@ json_t *control_text(const char *text);
 int control_send(int sock, json_t *message, const int *fds, size_t nfds);
 
 /*
+ * May the client on @sock, accepted from @listen_fd, ask? The directory keeps strangers out; the
+ * uid is for root's mistakes with its mode. The namespace keeps out who is in a sandbox and got
+ * around what hides the directory: by umount(2) with --root, or from one that hides another
+ * directory.
+ */
+bool control_is_ours(int sock, int listen_fd);
+
+/*
  * The client's side: wait for the answer to what was sent, at most @timeout_ms. Returns 0 with the
  * answer in *@answer (the caller's) and descriptors in @fds, or -errno with @err filled: -EREMOTEIO
  * with what the sandbox said when it refused, -ETIMEDOUT, -EPIPE when it has ended.

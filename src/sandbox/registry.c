@@ -120,6 +120,24 @@ int registry_open(char *path, size_t cap_bytes, struct err *err)
 	return result < 0 ? result : fd_take(&fd);
 }
 
+int registry_open_below(const char *sub, char *path, size_t cap_bytes, struct err *err)
+{
+	char full[PATH_MAX], shown[PARSE_QUOTE_BYTES];
+	_cleanup_fd_ int parent = registry_open(full, sizeof(full), err);
+
+	if (parent < 0)
+		return parent;
+	snprintf(path, cap_bytes, "%s/%s", full, sub);
+	parse_quote(path, shown, sizeof(shown));
+	if (mkdirat(parent, sub, 0700) < 0 && errno != EEXIST)
+		return err_sys(err, errno, "cannot make the directory %s", shown);
+	_cleanup_fd_ int fd = openat(parent, sub, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(err, errno, "cannot open the directory %s", shown);
+	int result = check_directory(fd, shown, err);
+	return result < 0 ? result : fd_take(&fd);
+}
+
 /*
  * Nobody else can open the file, and those who hold it do not wait for us; but one of them may be
  * stopped, and signals are blocked here: not for ever.

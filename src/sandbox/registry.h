@@ -42,6 +42,9 @@ int registry_check_name(const char *name, struct err *err);
  */
 int registry_open(char *path, size_t cap_bytes, struct err *err);
 
+/* The same for the directory @sub below it, which holds names of another kind. */
+int registry_open_below(const char *sub, char *path, size_t cap_bytes, struct err *err);
+
 /*
  * Choose @name, or if it is NULL the first free one of BASE-1, BASE-2... with @base made fit: what
  * may not be in a name becomes '_'. Makes no file yet; other starters wait until registry_publish
