@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "util/fd.h"
@@ -14,6 +15,7 @@
 /* Measured: larger reads are slower, the frames no longer are in the cache when they are written */
 #define READ_BYTES         (256 * 1024)
 #define PIPE_BYTES         (1 << 20)    /* what an unprivileged user may ask for */
+#define SOCKET_BYTES       (1 << 20)    /* cut to net.core.wmem_max */
 #define QUEUE_MIN_BYTES    (128 * 1024) /* kept once it is there */
 #define MESSAGES_MAX_BYTES (4U << 20)   /* beyond the bound for packets */
 #define PARTS_MAX          512
@@ -375,6 +377,18 @@ bool wire_has_room(const struct wire *wire)
 
 /* --- open and close ----------------------------------------------------------------------- */
 
+/* What is refused, as a user with many pipes sees it, stays as it is. */
+static void widen(int fd)
+{
+	int domain = 0, bytes = SOCKET_BYTES;
+	socklen_t len = sizeof(domain);
+
+	fcntl(fd, F_SETPIPE_SZ, PIPE_BYTES);
+	/* not for TCP, whose buffers the kernel adapts as long as nobody sets them */
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX)
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+}
+
 int wire_open(
 	struct wire *wire, struct wire_hub *hub, const struct wire_ops *ops, int in_fd, int out_fd)
 {
@@ -401,9 +415,8 @@ int wire_open(
 		wire_close(wire);
 		return result;
 	}
-	/* refused for sockets, and where a user has many pipes: then they stay as they are */
-	fcntl(in_fd, F_SETPIPE_SZ, PIPE_BYTES);
-	fcntl(wire->out.fd, F_SETPIPE_SZ, PIPE_BYTES);
+	widen(in_fd);
+	widen(wire->out.fd);
 	return 0;
 }
 
