@@ -13,10 +13,6 @@
 
 #define CLIENTS_MAX 128
 
-#ifndef SO_NETNS_COOKIE
-#define SO_NETNS_COOKIE 71 /* Linux 5.14 */
-#endif
-
 static void client_free(struct control_client *client)
 {
 	struct control_client **at = &client->supervisor->clients;
@@ -210,30 +206,6 @@ static void on_client(struct loop_io *io, uint32_t events)
 		client_free(client);
 }
 
-/* Which network namespace @sock belongs to; 0 before Linux 5.14. */
-static uint64_t netns_cookie(int sock)
-{
-	uint64_t cookie = 0;
-	socklen_t len = sizeof(cookie);
-
-	return getsockopt(sock, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len) < 0 ? 0 : cookie;
-}
-
-/*
- * The directory keeps strangers out; the uid is for root's mistakes with its mode. The namespace
- * (an accepted unix socket belongs to its client's) keeps out who is in a sandbox and got around
- * what hides the directory: by umount(2) with --root, or from one that hides another directory.
- */
-static bool is_ours(int sock, int listen_fd)
-{
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
-
-	return getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
-	       (peer.uid == geteuid() || peer.uid == 0) &&
-	       netns_cookie(sock) == netns_cookie(listen_fd);
-}
-
 static void on_control(struct loop_io *io, uint32_t events)
 {
 	struct supervisor *supervisor =
@@ -246,7 +218,7 @@ static void on_control(struct loop_io *io, uint32_t events)
 		count++;
 	if (sock < 0 || count >= CLIENTS_MAX)
 		return;
-	if (!is_ours(sock, io->fd)) {
+	if (!control_is_ours(sock, io->fd)) {
 		control_send(
 			sock, refusal("it is not for another user or another sandbox"), NULL, 0);
 		return;
