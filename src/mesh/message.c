@@ -3,10 +3,11 @@
 #include "mesh/message.h"
 
 #include <errno.h>
-#include <stdio.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "mesh/frame.h"
 #include "mesh/members.h"
 #include "util/log.h"
 #include "util/parse.h"
@@ -20,6 +21,8 @@ static const struct body {
 	[MESSAGE_EVENT] = {"event", NULL, "type", "data", NULL},
 };
 #define BODIES (sizeof(bodies) / sizeof(bodies[0]))
+
+#define VALUES_MAX (FRAME_MESSAGE_MAX / 8)
 
 /* --- decoding ----------------------------------------------------------------------------- */
 
@@ -70,14 +73,29 @@ static int decode_body(const struct members *root, struct message *out)
 	return 0;
 }
 
+/*
+ * A megabyte of empty objects takes eighty in memory. What is meant to be a message has far fewer
+ * values than this for its bytes. Those in texts are counted, too: it is no exact limit.
+ */
+static bool has_too_many_values(const char *text, size_t len)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < len; i++)
+		count += text[i] == ',' || text[i] == '{' || text[i] == '[';
+	return count > VALUES_MAX;
+}
+
 int message_decode(const void *text, size_t len, struct message *out, struct err *err)
 {
 	json_error_t reason;
-	json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES, &reason);
-	struct members root = {.object = json, .err = err};
 	char shown[JSON_ERROR_TEXT_LENGTH];
 
 	*out = (struct message){0};
+	if (has_too_many_values(text, len))
+		return err_set(err, EINVAL, "more than %d values", VALUES_MAX);
+	json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES, &reason);
+	struct members root = {.object = json, .err = err};
 	if (!json)
 		return err_set(err, EINVAL, "no JSON: %s at byte %d",
 			parse_shown(reason.text, shown, sizeof(shown)), reason.position);

@@ -33,7 +33,7 @@ struct message {
 
 /*
  * Read one message. Returns 0 (free it with message_fini) or -EINVAL with @err filled: no JSON, not
- * an object of that shape, an op that is too long.
+ * an object of that shape, an op that is too long, far too many values.
  */
 int message_decode(const void *text, size_t len, struct message *out, struct err *err);
 void message_fini(struct message *message);

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mesh/frame.h"
 #include "mesh/message.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -213,6 +214,41 @@ static void deep_nesting_is_refused(void **state)
 	free(text);
 }
 
+/* A message is as long as a frame can be, @unit over and over as its data. */
+static int decode_many(const char *unit, struct message *out, struct err *err)
+{
+	size_t len = strlen("{'type':'event','body':{'type':'x','data':[");
+	char *text = malloc(FRAME_MESSAGE_MAX + 1);
+
+	assert_non_null(text);
+	strcpy(text, "{\"type\":\"event\",\"body\":{\"type\":\"x\",\"data\":[");
+	while (len + strlen(unit) + strlen(",]}}") <= FRAME_MESSAGE_MAX)
+		len += (size_t)sprintf(text + len, "%s%s", text[len - 1] == '[' ? "" : ",", unit);
+	strcpy(text + len, "]}}");
+	int result = decode(text, out, err);
+	free(text);
+	return result;
+}
+
+/* What takes many times its bytes in memory is refused, but not the longest list of ports. */
+static void too_many_values_are_refused(void **state)
+{
+	static const char *const many[] = {"{}", "[]", "1", "{\"a\":1}", "[[1]]"};
+	struct message message;
+	struct err err;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(many); i++) {
+		assert_int_equal(decode_many(many[i], &message, &err), -EINVAL);
+		assert_non_null(strstr(err.text, "values"));
+	}
+	assert_int_equal(
+		decode_many("{\"ip\":\"1.2.3.4\",\"port\":1,\"proto\":\"tcp\"}", &message, &err),
+		0);
+	assert_true(json_array_size(message.data) > 20000);
+	message_fini(&message);
+}
+
 static void messages_are_written(void **state)
 {
 	static const struct {
@@ -402,6 +438,7 @@ int main(void)
 		cmocka_unit_test(bad_messages),
 		cmocka_unit_test(length_counts),
 		cmocka_unit_test(deep_nesting_is_refused),
+		cmocka_unit_test(too_many_values_are_refused),
 		cmocka_unit_test(messages_are_written),
 		cmocka_unit_test(errors_become_text),
 		cmocka_unit_test(features_have_names),
