@@ -172,7 +172,7 @@ int manifest_parse(const char *text, size_t len, const char *file, struct manife
 
 	if (len > TEXT_MAX_BYTES)
 		manifest_error(&errors, (struct manifest_place){.line = 0},
-			"too large: expected %d bytes at most", TEXT_MAX_BYTES);
+			"too large: expected at most %d bytes", TEXT_MAX_BYTES);
 	else if (manifest_yaml_read(text, len, &yaml, &errors))
 		read_document(&draft, yaml.root);
 	tdestroy(draft.names, free);

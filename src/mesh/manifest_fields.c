@@ -11,6 +11,7 @@
 #include "mesh/manifest_port.h"
 #include "util/parse.h"
 
+#define CMD_EMPTY     "cmd has no words: expected a command, or no cmd for this executable"
 #define PORT_EXPECTED "LISTEN:HOST:PORT[/tcp|/udp], such as 8080:127.0.0.1:80"
 
 /* --- one function a kind of value ----------------------------------------------------------- */
@@ -79,12 +80,10 @@ static void split_cmd(struct manifest_reader *reader, const struct manifest_node
 	if (!g_shell_parse_argv(value->text, &count, &words, &error)) {
 		bool is_empty = error->code == G_SHELL_ERROR_EMPTY_STRING;
 
-		manifest_error(reader->errors, value->at,
-			is_empty
-				? "cmd has no words: expected a command, or no cmd for this "
-				  "executable"
-				: "cmd has quotes without an end: expected another one like it, or "
-				  "a list of words");
+		manifest_error(reader->errors, value->at, "%s",
+			is_empty ? CMD_EMPTY
+				 : "cmd has quotes without an end: expected another one like it, "
+				   "or a list of words");
 		g_error_free(error);
 		return;
 	}
@@ -96,31 +95,35 @@ static void split_cmd(struct manifest_reader *reader, const struct manifest_node
 	g_strfreev(words);
 }
 
-static void read_cmd(struct manifest_reader *reader, const struct manifest_field *field,
-	const struct manifest_node *value, struct manifest_host *out)
+static void copy_words(struct manifest_reader *reader, const struct manifest_node *value,
+	struct manifest_host *out)
 {
 	size_t count = 0;
 
-	if (value->kind == MANIFEST_TEXT && !manifest_is_number(value) &&
-		!manifest_is_bool(value, NULL)) {
-		split_cmd(reader, value, out);
-	} else if (value->kind != MANIFEST_LIST) {
-		manifest_error(reader->errors, value->at, "%s is %s: expected %s%s", field->what,
-			manifest_kind_of(value), field->expected,
-			value->kind == MANIFEST_TEXT ? ", a text like this in quotes" : "");
-		return;
-	} else if ((out->cmd = manifest_new_texts(reader, value))) {
-		if (value->count == 0)
-			manifest_error(reader->errors, value->at,
-				"cmd has no words: expected a command, or no cmd for this "
-				"executable");
-		for (size_t i = 0; i < value->count; i++) {
-			const char *word =
-				manifest_text(reader, value->items[i], "a word of cmd", "a text");
-			if (word)
-				manifest_copy(reader, word, &out->cmd[count++]);
-		}
+	out->cmd = manifest_new_texts(reader, value);
+	if (out->cmd && value->count == 0)
+		manifest_error(reader->errors, value->at, CMD_EMPTY);
+	for (size_t i = 0; out->cmd && i < value->count; i++) {
+		const char *word =
+			manifest_text(reader, value->items[i], "a word of cmd", "a text");
+		if (word)
+			manifest_copy(reader, word, &out->cmd[count++]);
 	}
+}
+
+static void read_cmd(struct manifest_reader *reader, const struct manifest_field *field,
+	const struct manifest_node *value, struct manifest_host *out)
+{
+	bool is_text = value->kind == MANIFEST_TEXT && !manifest_is_number(value) &&
+		       !manifest_is_bool(value, NULL);
+
+	if (is_text)
+		split_cmd(reader, value, out);
+	else if (value->kind == MANIFEST_LIST)
+		copy_words(reader, value, out);
+	else if (value->kind != MANIFEST_UNKNOWN)
+		manifest_error(reader->errors, value->at, "cmd is %s: expected %s",
+			manifest_kind_of(value), field->expected);
 	if (out->cmd && out->cmd[0] && !out->cmd[0][0])
 		manifest_error(reader->errors, value->at,
 			"cmd begins with an empty word: expected the name of a program");
@@ -313,7 +316,7 @@ const struct manifest_field manifest_fields[] = {
 	{.key = "cmd",
 		.what = "cmd",
 		.read = read_cmd,
-		.expected = "a text or a list of words",
+		.expected = "a text in quotes or a list of words",
 		.is_host_only = true},
 	{.key = "ports",
 		.what = "ports",

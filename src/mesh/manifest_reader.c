@@ -24,7 +24,7 @@ void manifest_too_much(struct manifest_reader *reader, const struct manifest_nod
 		return;
 	reader->work_left = 0;
 	reader->errors->is_quiet = false;
-	manifest_error(reader->errors, node->at, "%s: expected %d%s at most", what, limit, unit);
+	manifest_error(reader->errors, node->at, "%s: expected at most %d%s", what, limit, unit);
 }
 
 bool manifest_work(struct manifest_reader *reader, const struct manifest_node *node, size_t bytes)
@@ -204,6 +204,7 @@ const char *manifest_kind_of(const struct manifest_node *node)
 	case MANIFEST_MAP:
 		return "a map";
 	case MANIFEST_TEXT:
+	case MANIFEST_UNKNOWN:
 		break;
 	}
 	if (manifest_is_null(node))
@@ -218,8 +219,8 @@ bool manifest_is_kind(struct manifest_reader *reader, const struct manifest_node
 {
 	if (!manifest_work(reader, node, 0))
 		return false;
-	if (node->kind == kind)
-		return true;
+	if (node->kind == kind || node->kind == MANIFEST_UNKNOWN)
+		return node->kind == kind;
 	manifest_error(reader->errors, node->at, "%s is %s: expected %s", what,
 		manifest_kind_of(node), expected);
 	return false;

@@ -89,7 +89,7 @@ static bool remember_anchor(struct builder *b, struct manifest_node *node)
 		return true;
 	if (b->nanchors == ANCHORS_MAX)
 		return give_up(
-			b, node->at, "the manifest has too many anchors: expected 256 at most");
+			b, node->at, "the manifest has too many anchors: expected at most 256");
 	b->anchors[b->nanchors++] = node;
 	return true;
 }
@@ -176,16 +176,14 @@ static bool on_alias(struct builder *b, const yaml_event_t *event)
 	const char *name = (const char *)event->data.alias.anchor;
 	char shown[PARSE_QUOTE_BYTES];
 
-	if (!count_node(b, place_of(event)))
-		return false;
 	for (size_t i = b->nanchors; i-- > 0;) /* an anchor may be used again: the last one */
 		if (strcmp(b->anchors[i]->anchor, name) == 0)
-			return place_node(b, b->anchors[i]);
+			return count_node(b, place_of(event)) && place_node(b, b->anchors[i]);
 	manifest_error(b->errors, place_of(event),
 		"alias *%s has no anchor &%s before it: expected one, or quotes around a text that "
 		"begins with *",
 		parse_shown(name, shown, sizeof(shown)), shown);
-	return false;
+	return new_node(b, event, MANIFEST_UNKNOWN, NULL) != NULL;
 }
 
 /* --- maps ---------------------------------------------------------------------------------- */
@@ -196,6 +194,8 @@ static void drop_strange_keys(struct builder *b, struct manifest_node *map)
 	size_t kept = 0;
 
 	for (size_t i = 0; i + 1 < map->count; i += 2) {
+		if (map->items[i]->kind == MANIFEST_UNKNOWN)
+			continue;
 		if (map->items[i]->kind != MANIFEST_TEXT) {
 			manifest_error(b->errors, map->items[i]->at,
 				"a list or map as a key: expected a name, or quotes around it");
@@ -251,6 +251,8 @@ static bool has_key(const struct manifest_node *map, const char *name)
 
 static bool merge_map(struct builder *b, struct manifest_node *map, struct manifest_node *from)
 {
+	if (from->kind == MANIFEST_UNKNOWN)
+		return true;
 	if (from->kind != MANIFEST_MAP) {
 		manifest_error(b->errors, from->at,
 			"<< takes the keys of another map: expected one, such as *name");
@@ -312,9 +314,10 @@ static bool on_event(struct builder *b, const yaml_event_t *event)
 {
 	switch (event->type) {
 	case YAML_DOCUMENT_START_EVENT:
-		if (++b->documents > 1)
-			return give_up(
-				b, place_of(event), "a second document begins: expected one only");
+		b->is_done = ++b->documents > 1;
+		if (b->is_done)
+			manifest_error(b->errors, place_of(event),
+				"a second document begins: expected one only");
 		return true;
 	case YAML_ALIAS_EVENT:
 		return on_alias(b, event);

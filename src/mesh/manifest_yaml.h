@@ -8,7 +8,12 @@
 
 #include "mesh/manifest_errors.h"
 
-enum manifest_kind { MANIFEST_TEXT, MANIFEST_LIST, MANIFEST_MAP };
+enum manifest_kind {
+	MANIFEST_TEXT,
+	MANIFEST_LIST,
+	MANIFEST_MAP,
+	MANIFEST_UNKNOWN, /* an alias that stands for nothing, which was said */
+};
 
 struct manifest_node {
 	enum manifest_kind kind;

@@ -1,0 +1,495 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* unit/test_manifest_errors - each line about a manifest that is wrong */
+#include "manifest_report.h"
+
+static void test_no_hosts(void **state)
+{
+	static const char empty[] =
+		"the manifest is empty: expected hosts, see nswrap mesh --example\n";
+	static const char *const texts[] = {"", "\n\n", "# nothing\n", "---\n...\n", "~", "null\n"};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(texts); i++) {
+		char wanted[128];
+
+		snprintf(wanted, sizeof(wanted), "m.yaml:%c:1: %s", i == 3 ? '2' : '1', empty);
+		check_bad(texts[i], wanted);
+	}
+	check_bad("hosts:\n",
+		"m.yaml:1:1: no hosts: expected the key hosts, see nswrap mesh --example\n");
+	check_bad("hosts: {}\n", "m.yaml:1:8: no hosts: expected a map of hosts by name, see "
+				 "nswrap mesh --example\n");
+	check_bad("hosts: [a]\n", "m.yaml:1:8: hosts is a list: expected a map of hosts by name, "
+				  "see nswrap mesh --example\n");
+	check_bad("hello\n", "m.yaml:1:1: the manifest is a text: expected a map with hosts, see "
+			     "nswrap mesh --example\n");
+	check_bad("routes: []\nhost: {}\n",
+		"m.yaml:1:1: no hosts: expected the key hosts, see nswrap mesh --example\n"
+		"m.yaml:2:1: unknown key \"host\": did you mean hosts?\n");
+}
+
+static void test_broken_yaml(void **state)
+{
+	static const char *const rows[][2] = {
+		{"hosts:\n\ta:\n",
+			"2:1: broken YAML: a tab: expected spaces, which alone indent in YAML"},
+		{"hosts:\n  a:\n    vip: 1\n\t  b: c\n",
+			"4:1: broken YAML: a tab: expected spaces, which alone indent in YAML"},
+		{"routes: [{to: [*.example.com]}]\n",
+			"1:16: broken YAML: * begins an alias in YAML: expected quotes around a "
+			"text that begins with it"},
+		{"hosts: {a: {vip: @x}}\n",
+			"1:18: broken YAML: @ cannot begin a text: expected quotes around it"},
+		{"hosts:\n  a:\n    vip: \"127.0.0.2\n",
+			"3:10: broken YAML: the quotes that begin here have no end: expected "
+			"another one like it"},
+		{"hosts:\n  a:\n    ports: [\"1:a:1\"\n  b:\n    vip: 1\n",
+			"4:3: broken YAML: a list in brackets has no end: expected , or ] here"},
+		{"hosts: {a: b\n",
+			"2:1: broken YAML: a map in braces has no end: expected , or } here"},
+		{"hosts: a: b\n",
+			"1:9: broken YAML: a colon where none can be: expected quotes around the "
+			"text, or the key on a line of its own and indented like the others"},
+		{"hosts:\n  a:\n    vip: 1\n   cmd: x\n",
+			"4:4: broken YAML: no key: expected one, indented like the others, or "
+			"quotes around all of a text"},
+		{"routes:\n- to: []\n- a\nvia: b\n- c\n",
+			"5:1: broken YAML: no key: expected one, indented like the others, or "
+			"quotes around all of a text"},
+		{"- a\nhosts: b\n",
+			"2:1: broken YAML: no item of the list: expected - here, indented like the "
+			"others"},
+		{"hosts: - a\n",
+			"1:8: broken YAML: a list cannot begin here: expected - on a line of its "
+			"own"},
+		{"hosts:\n  a\n  vip: 1\n",
+			"3:6: broken YAML: a colon where none can be: expected quotes around the "
+			"text, or the key on a line of its own and indented like the others"},
+		{"hosts: {a: ]}\n",
+			"1:12: broken YAML: nothing that can be a value: expected one, or quotes "
+			"around all of a text"},
+		{"\"hosts\" \"x\"\n",
+			"1:9: broken YAML: text behind the end of the document: expected nothing "
+			"more"},
+		{"a: \"\\q\"\n",
+			"1:5: broken YAML: a backslash in double quotes: expected \\\\, or single "
+			"quotes around the text"},
+		{"%YAML 3.0\n---\na\n", "1:1: broken YAML: found incompatible YAML document"},
+		{"a: b\n\xc3\xa9: \xff\n", "2:4: broken YAML: no UTF-8: expected a text file"},
+		{"a: b\nc: \x01\n", "2:4: broken YAML: a control character: expected plain text"},
+	};
+	char wanted[256];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		snprintf(wanted, sizeof(wanted), "m.yaml:%s\n", rows[i][1]);
+		check_bad(rows[i][0], wanted);
+	}
+	check_bad_bytes(
+		"a: \0", 4, "m.yaml:1:4: broken YAML: a control character: expected plain text\n");
+	check_bad_bytes(
+		"\xff\xfe\x61\0", 4, "m.yaml:1:1: broken YAML: no UTF-8: expected a text file\n");
+}
+
+/* Mistakes in YAML that leave the rest readable: the rest is looked at, too. */
+static void test_strange_yaml(void **state)
+{
+	(void)state;
+	check_bad("hosts: {a: {vip: 127.0.0.2, cmd: *c, <<: *d, <<: 5}, b: {}}\n",
+		"m.yaml:1:34: alias *c has no anchor &c before it: expected one, or quotes around "
+		"a text that begins with *\n"
+		"m.yaml:1:42: alias *d has no anchor &d before it: expected one, or quotes around "
+		"a text that begins with *\n"
+		"m.yaml:1:46: host a: << is given twice: expected it once, line 1 has it\n"
+		"m.yaml:1:54: host b: no vip: expected an IPv4 address such as 127.0.42.101\n");
+	check_bad("hosts: &h {a: {vip: 127.0.0.2, <<: 5}, *h : 1}\n",
+		"m.yaml:1:36: << takes the keys of another map: expected one, such as *name\n"
+		"m.yaml:1:40: alias *h has no anchor &h before it: expected one, or quotes around "
+		"a text that begins with *\n");
+	check_bad("hosts: {a: {vip: 127.0.0.2, [x]: y, {a: b}: c}}\n",
+		"m.yaml:1:29: a list or map as a key: expected a name, or quotes around it\n"
+		"m.yaml:1:37: a list or map as a key: expected a name, or quotes around it\n");
+	check_bad("hosts: {a: {vip: !!float 127.0.0.2, cmd: !run [x\n]}}\n",
+		"m.yaml:1:18: tag \"tag:yaml.org,2002:float\" means nothing here: expected none\n"
+		"m.yaml:1:42: tag \"!run\" means nothing here: expected none\n");
+	check_bad("hosts: {a: {vip: 1}}\n---\nhosts: {b: {vip: 2}}\n",
+		"m.yaml:1:18: host a: vip \"1\" is no IPv4 address: expected one such as "
+		"127.0.42.101\n"
+		"m.yaml:2:1: a second document begins: expected one only\n");
+	check_bad("hosts: {a: {vip: \"127.0.0.2\\0\"}}\n",
+		"m.yaml:1:18: a zero byte in a text: expected none\n");
+	check_bad("hosts: {a: {vip: 127.0.0.2}}\nhosts: {b: {vip: 3}}\n",
+		"m.yaml:2:1: hosts is given twice: expected it once, line 1 has it\n");
+}
+
+/* Each is the value of a key of a host on line 3, column 5, that has a vip on line 2. */
+static void test_values(void **state)
+{
+#define PORT_FORM "expected LISTEN:HOST:PORT[/tcp|/udp], such as 8080:127.0.0.1:80"
+#define RANGE     "is out of range: expected 1 to 65535"
+#define CMD_FORM  "expected a text in quotes or a list of words"
+#define NO_CMD    "cmd has no words: expected a command, or no cmd for this executable"
+#define NO_NAME   "is no host name: expected letters, digits, - and _, with dots between"
+	static const char *const rows[][2] = {
+		{"cmd: 42", "10: cmd is a number: " CMD_FORM},
+		{"cmd: -4.2e7", "10: cmd is a number: " CMD_FORM},
+		{"cmd: true", "10: cmd is true or false: " CMD_FORM},
+		{"cmd: {ssh: host}", "10: cmd is a map: " CMD_FORM},
+		{"cmd: [ssh, [host]]", "16: a word of cmd is a list: expected a text"},
+		{"cmd: [ssh, ~]", "16: a word of cmd is empty: expected a text"},
+		{"cmd: []", "10: " NO_CMD},
+		{"cmd: \"\"", "10: " NO_CMD},
+		{"cmd: '# x'", "10: " NO_CMD},
+		{"cmd: [\"\", x]",
+			"10: cmd begins with an empty word: expected the name of a program"},
+		{"cmd: ssh 'a", "10: cmd has quotes without an end: expected another one like it, "
+				"or a list of words"},
+		{"ports: [\"73616:127.0.0.1:80\"]", "13: port 73616 " RANGE},
+		{"ports: [\"80:127.0.0.1:0\"]", "13: port 0 " RANGE},
+		{"ports: [0:127.0.0.1:80]", "13: port 0 " RANGE},
+		{"ports: [99999999999999999999:a:80]", "13: port 99999999999999999999 " RANGE},
+		{"ports: [\"x:127.0.0.1:80\"]", "13: port \"x\" is no number: expected 1 to 65535"},
+		{"ports: [\"-1:a:80\"]", "13: port \"-1\" is no number: expected 1 to 65535"},
+		{"ports: [\"1:a: 80\"]", "13: port \" 80\" is no number: expected 1 to 65535"},
+		{"ports: [8080:80]", "13: \"8080:80\" is no port: " PORT_FORM},
+		{"ports: [8080]", "13: \"8080\" is no port: " PORT_FORM},
+		{"ports: [\"\"]", "13: \"\" is no port: " PORT_FORM},
+		{"ports: [~]", "13: a port is empty: " PORT_FORM},
+		{"ports: [8080: \"127.0.0.1:80\"]", "13: a port is a map: " PORT_FORM},
+		{"ports: 8080:127.0.0.1:80",
+			"12: ports is a text: expected a list such as [\"8080:127.0.0.1:80\"]"},
+		{"ports: [\"1:127.0.0.1:80/sctp\"]",
+			"13: \"/sctp\" is no protocol: expected /tcp or /udp"},
+		{"ports: [\"1:127.0.0.300:80\"]",
+			"13: \"127.0.0.300\" is no IPv4 address or host name: expected one such as "
+			"127.0.0.1"},
+		{"ports: [\"1:[::1]:80\"]", "13: \"[::1]\" is no IPv4 address or host name: "
+					    "expected one such as 127.0.0.1"},
+		{"ports: [\"1::80\"]", "13: \"\" is no IPv4 address or host name: expected one "
+				       "such as 127.0.0.1"},
+		{"ports: [\"1:a:1\", \"1:b:2/udp\", \"1:b:2/tcp\"]",
+			"35: port 1/tcp is given twice: expected it once for a host and its "
+			"template"},
+		{"ports: [\"10053:127.0.0.1:53\"]",
+			"13: port 10053/tcp is the mesh's own name server: expected another one"},
+		{"http: 127.0.0.1:1", "11: http is a text: expected a map with listen"},
+		{"http: {port: 1}", "12: unknown key \"port\": expected listen"},
+		{"http: {listen: 18080}", "20: http.listen: \"18080\" is no address: expected "
+					  "ADDR:PORT, such as 127.0.0.1:18080"},
+		{"http: {listen: \":18080\"}", "20: http.listen: \":18080\" is no address: "
+					       "expected ADDR:PORT, such as 127.0.0.1:18080"},
+		{"socks: {listen: \"::1:80\"}", "21: socks.listen: \"::1:80\" is no address: "
+						"expected ADDR:PORT, such as 127.0.0.1:18080"},
+		{"socks: {listen: \"[::1]:0\"}", "21: socks.listen: port 0 " RANGE},
+		{"socks: {listen: [x]}", "21: socks.listen is a list: expected ADDR:PORT"},
+		{"loopback: true", "15: loopback is true or false: expected a map with disable"},
+		{"loopback: {disable: \"yes\"}",
+			"25: loopback.disable is \"yes\": expected true or false without quotes"},
+		{"loopback: {disabled: no}", "16: unknown key \"disabled\": did you mean disable?"},
+		{"stateDir: /tmp",
+			"15: stateDir is a text: expected a map with pathOnAgent or disable"},
+		{"stateDir: {path: x}", "16: unknown key \"path\": did you mean pathOnAgent?"},
+		{"stateDir: {pathOnAgent: {}}",
+			"29: stateDir.pathOnAgent is a map: expected a path"},
+		{"stateDir: {disable: 1}", "25: stateDir.disable is \"1\": expected true or false"},
+		{"aliases: www", "14: aliases is a text: expected a list of host names"},
+		{"aliases: [a b]", "15: alias \"a b\" " NO_NAME},
+		{"aliases: [10.0.0.1]", "15: alias \"10.0.0.1\" " NO_NAME},
+		{"aliases: [www.]", "15: alias \"www.\" " NO_NAME},
+		{"aliases: [-a]", "15: alias \"-a\" " NO_NAME},
+		{"aliases: [\"\\e[31m\"]", "15: alias \"\\x1b[31m\" " NO_NAME},
+		{"aliases: [{a: b}]", "15: an alias is a map: expected a host name"},
+		{"aliases: [w, W]",
+			"18: alias \"W\" is given twice: expected another one, line 3 has it"},
+		{"aliases: [A]",
+			"15: alias \"A\" is given twice: expected another one, line 1 has it"},
+		{"writeEtcHosts: maybe", "20: writeEtcHosts is \"maybe\": expected true or false"},
+		{"writeEtcHosts: []", "20: writeEtcHosts is a list: expected true or false"},
+		{"restart: no", "14: restart is \"no\": expected always or never"},
+		{"restart: on-failure", "14: restart is \"on-failure\": expected always or never"},
+		{"anyPort: 8080", "14: anyPort is \"8080\": expected true or false"},
+		{"vip: 127.0.0.3", "5: vip is given twice: expected it once, line 2 has it"},
+		{"prots: []", "5: unknown key \"prots\": did you mean ports?"},
+		{"VIP: x", "5: unknown key \"VIP\": did you mean vip?"},
+		{"write_etc_hosts: true",
+			"5: unknown key \"write_etc_hosts\": did you mean writeEtcHosts?"},
+		{"state-dir: {}", "5: unknown key \"state-dir\": did you mean stateDir?"},
+	};
+	char text[256], wanted[512];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		snprintf(text, sizeof(text), "hosts: {a: {\n    vip: 127.0.0.2,\n    %s}}\n",
+			rows[i][0]);
+		snprintf(wanted, sizeof(wanted), "m.yaml:3:%.*shost a: %s\n",
+			(int)(strchr(rows[i][1], ' ') + 1 - rows[i][1]), rows[i][1],
+			strchr(rows[i][1], ' ') + 1);
+		check_bad(text, wanted);
+	}
+}
+
+static void test_vips(void **state)
+{
+	static const char *const rows[][2] = {
+		{"127.0.0.1",
+			"127.0.0.1 is each host's own loopback address: expected another one, "
+			"such as"},
+		{"127.0.0.0", "127.0.0.0 is no host of the loopback network, but its first or last "
+			      "address: expected another one, such as"},
+		{"127.255.255.255", "127.255.255.255 is no host of the loopback network, but its "
+				    "first or last address: expected another one, such as"},
+		{"0.0.0.0", "0.0.0.0 stands for no host: expected another one, such as"},
+		{"0.1.2.3", "0.1.2.3 stands for no host: expected another one, such as"},
+		{"224.0.0.1", "224.0.0.1 is a multicast address: expected another one, such as"},
+		{"255.255.255.255", "255.255.255.255 is the broadcast address: expected another "
+				    "one, such as"},
+		{"127.0.42.300", "\"127.0.42.300\" is no IPv4 address: expected one such as"},
+		{"127.0.42", "\"127.0.42\" is no IPv4 address: expected one such as"},
+		{"127.0.042.1", "\"127.0.042.1\" is no IPv4 address: expected one such as"},
+		{"127.0.0.2/8", "\"127.0.0.2/8\" is no IPv4 address: expected one such as"},
+		{"fd00::1", "\"fd00::1\" is no IPv4 address: expected one such as"},
+		{"host", "\"host\" is no IPv4 address: expected one such as"},
+		{"\"\"", "\"\" is no IPv4 address: expected one such as"},
+		{"[]", "is a list: expected an IPv4 address such as"},
+	};
+	char text[256], wanted[512];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		snprintf(text, sizeof(text), "hosts:\n  a:\n    vip: %s\n", rows[i][0]);
+		snprintf(wanted, sizeof(wanted), "m.yaml:3:10: host a: vip %s 127.0.42.101\n",
+			rows[i][1]);
+		check_bad(text, wanted);
+	}
+	check_bad("hosts:\n  a:\n    vip:\n  b:\n  c: x\n",
+		"m.yaml:2:3: host a: no vip: expected an IPv4 address such as 127.0.42.101\n"
+		"m.yaml:4:5: host b: it is empty: expected a map with vip at least\n"
+		"m.yaml:5:6: host c: it is a text: expected a map with vip at least\n");
+}
+
+/* Between hosts, and between the template and a host. */
+static void test_several_hosts(void **state)
+{
+	(void)state;
+	check_bad("hosts:\n"
+		  "  a: {vip: 127.0.0.2, aliases: [c]}\n"
+		  "  b: {vip: 127.0.0.2}\n"
+		  "  c: {vip: 127.0.0.3, aliases: [x, b]}\n"
+		  "  a: {vip: 127.0.0.4}\n"
+		  "  B: {vip: 127.0.0.5}\n"
+		  "  \"a b\": {vip: 127.0.0.6}\n"
+		  "  10.0.0.1: {vip: 127.0.0.7}\n",
+		"m.yaml:3:12: host b: vip 127.0.0.2 is given twice: expected another one, host a "
+		"has it in line 2\n"
+		"m.yaml:4:3: host c: name \"c\" is given twice: expected another one, line 2 has "
+		"it\n"
+		"m.yaml:4:36: host c: alias \"b\" is given twice: expected another one, line 3 has "
+		"it\n"
+		"m.yaml:5:3: host a: name \"a\" is given twice: expected another one, line 2 has "
+		"it\n"
+		"m.yaml:6:3: host B: name \"B\" is given twice: expected another one, line 3 has "
+		"it\n"
+		"m.yaml:7:3: host a b: name \"a b\" " NO_NAME "\n"
+		"m.yaml:8:3: host 10.0.0.1: name \"10.0.0.1\" " NO_NAME "\n");
+	check_bad("hostTemplate:\n"
+		  "  vip: 127.0.0.9\n"
+		  "  cmd: x\n"
+		  "  aliases: [b]\n"
+		  "  ports: [\"8080:a:80\", bad]\n"
+		  "  restart: no\n"
+		  "  anyport: true\n"
+		  "hosts:\n"
+		  "  a: {vip: 127.0.0.2, ports: [\"8080:b:80\"]}\n"
+		  "  b: {vip: 127.0.0.3}\n",
+		"m.yaml:2:8: hostTemplate: vip is not for all hosts: expected it at each host\n"
+		"m.yaml:3:8: hostTemplate: cmd is not for all hosts: expected it at each host\n"
+		"m.yaml:4:12: hostTemplate: aliases is not for all hosts: expected it at each "
+		"host\n"
+		"m.yaml:5:24: hostTemplate: \"bad\" is no port: " PORT_FORM "\n"
+		"m.yaml:6:12: hostTemplate: restart is \"no\": expected always or never\n"
+		"m.yaml:7:3: hostTemplate: unknown key \"anyport\": did you mean anyPort?\n"
+		"m.yaml:9:31: host a: port 8080/tcp is given twice: expected it once for a host "
+		"and its template\n");
+	check_bad("hostTemplate: [x]\nhosts: {a: {vip: 1.2.3.4}}\n",
+		"m.yaml:1:15: hostTemplate: it is a list: expected a map with keys of a host\n");
+}
+
+static void test_routes(void **state)
+{
+#define TO_FORM                                                                 \
+	"expected a list of networks and host names, such as [\"10.0.0.0/8\", " \
+	"\"*.example.com\"]"
+	static const char *const rows[][2] = {
+		{"{to: [10.0.0.5], via: web}", "11: route 1: 10.0.0.5 is a bare address: expected "
+					       "10.0.0.5/32 for it alone"},
+		{"{to: [10.0.0.5/8], via: web}",
+			"11: route 1: \"10.0.0.5/8\" has bits behind its prefix: expected "
+			"10.0.0.0/8"},
+		{"{to: [10.0.0.0/33], via: web}",
+			"11: route 1: \"10.0.0.0/33\" is no IPv4 network: expected a prefix from 0 "
+			"to 32 behind the slash"},
+		{"{to: [\"fd00::/8\"], via: web}",
+			"11: route 1: \"fd00::/8\" is no IPv4 network: expected one such as "
+			"10.0.2.0/24"},
+		{"{to: [10.0.*], via: web}",
+			"11: route 1: \"10.0.*\" is no network: expected one such as 10.0.2.0/24"},
+		{"{to: [\"a b\"], via: web}",
+			"11: route 1: \"a b\" is no IPv4 network or host name: expected one such as "
+			"10.0.2.0/24 or *.example.com"},
+		{"{to: [\"\"], via: web}",
+			"11: route 1: \"\" is no IPv4 network or host name: expected one such as "
+			"10.0.2.0/24 or *.example.com"},
+		{"{to: [~], via: web}", "11: route 1: an item of to is empty: expected a network "
+					"such as 10.0.2.0/24, or a host name"},
+		{"{to: [], via: web}", "10: route 1: to is an empty list: " TO_FORM},
+		{"{to: a.b, via: web}", "10: route 1: to is a text: " TO_FORM},
+		{"{via: web}", "5: route 1: no to: " TO_FORM},
+		{"{to: [a.b]}", "5: route 1: no via: expected a host's name or vip"},
+		{"{to: [a.b], via: [web]}",
+			"22: route 1: via is a list: expected a host's name or vip"},
+		{"{to: [a.b], via: wbe}", "22: route 1: via \"wbe\" is no host: did you mean web?"},
+		{"{to: [a.b], via: nobody}",
+			"22: route 1: via \"nobody\" is no host: expected a name or vip from "
+			"hosts"},
+		{"{to: [a.b], via: 127.0.0.9}",
+			"22: route 1: via \"127.0.0.9\" is no host: expected a name or vip from "
+			"hosts"},
+		{"{to: [a.b], via: web, form: x}",
+			"27: route 1: unknown key \"form\": expected to or via"},
+		{"web", "5: route 1: it is a text: expected a map with to and via"},
+	};
+	char text[256], wanted[512];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		snprintf(text, sizeof(text), "hosts: {web: {vip: 127.0.0.2}}\nroutes:\n  - %s\n",
+			rows[i][0]);
+		snprintf(wanted, sizeof(wanted), "m.yaml:3:%s\n", rows[i][1]);
+		check_bad(text, wanted);
+	}
+	check_bad("hosts: {web: {vip: 127.0.0.2}}\nroutes: {to: [a.b], via: web}\n",
+		"m.yaml:2:9: routes is a map: expected a list of maps with to and via\n");
+	check_bad("hosts: {}\nroutes: [{to: [a.b], via: web}]\n",
+		"m.yaml:1:8: no hosts: expected a map of hosts by name, see nswrap mesh "
+		"--example\n");
+}
+
+/* --- too much ------------------------------------------------------------------------------- */
+
+struct writer {
+	char *text;
+	size_t len;
+	FILE *file;
+};
+
+static void begin(struct writer *w)
+{
+	*w = (struct writer){.text = NULL};
+	w->file = open_memstream(&w->text, &w->len);
+	assert_non_null(w->file);
+}
+
+static void end_bad(struct writer *w, const char *wanted)
+{
+	fclose(w->file);
+	check_bad_bytes(w->text, w->len, wanted);
+	free(w->text);
+}
+
+static void test_limits(void **state)
+{
+	struct writer w;
+
+	(void)state;
+	begin(&w);
+	fprintf(w.file, "%*s", (1 << 20) + 1, "");
+	end_bad(&w, "m.yaml: too large: expected at most 1048576 bytes\n");
+
+	begin(&w);
+	fprintf(w.file, "hosts: ");
+	for (int i = 0; i < 100000; i++)
+		fputc('[', w.file);
+	end_bad(&w, "m.yaml:1:23: too many lists and maps in one another\n");
+
+	begin(&w);
+	fprintf(w.file, "hosts:\n");
+	for (int i = 0; i < 4097; i++)
+		fprintf(w.file, "  h%d: {vip: 10.0.%d.%d}\n", i, i >> 8, i & 255);
+	end_bad(&w, "m.yaml:2:3: too many hosts: expected at most 4096\n");
+
+	begin(&w);
+	fprintf(w.file, "hosts:\n");
+	for (int i = 0; i < 2; i++) {
+		fprintf(w.file, "  h%d:\n    vip: 10.0.0.%d\n    ports:\n", i, i + 1);
+		for (int port = 1; port <= 4097; port++)
+			fprintf(w.file, "    - %d:a:1\n", port);
+	}
+	end_bad(&w, "m.yaml:8200:7: host h1: too many ports: expected at most 8192 in the mesh\n");
+
+	begin(&w);
+	for (int i = 0; i < 257; i++)
+		fprintf(w.file, "- &a%d x\n", i);
+	end_bad(&w, "m.yaml:257:3: the manifest has too many anchors: expected at most 256\n");
+}
+
+/* Small files that would be large ones if every alias were followed. */
+static void test_bombs(void **state)
+{
+	static const char too_large[] =
+		"too large when all aliases are followed: expected at most 16 MiB\n";
+	static struct report report;
+	struct manifest manifest;
+	struct writer w;
+
+	(void)state;
+	begin(&w); /* the classic one is walked no deeper than a manifest is */
+	fprintf(w.file, "a0: &a0 [x, x]\n");
+	for (int i = 1; i < 100; i++)
+		fprintf(w.file, "a%d: &a%d [*a%d, *a%d]\n", i, i, i - 1, i - 1);
+	fprintf(w.file, "hosts: {h: {vip: 1.2.3.4, cmd: *a99}}\n");
+	fclose(w.file);
+	assert_int_equal(parse_bytes(w.text, w.len, &manifest, &report), -EINVAL);
+	assert_int_equal(report.lines, 101);
+	assert_non_null(strstr(report.text, "host h: a word of cmd is a list"));
+	free(w.text);
+
+	begin(&w); /* a long text in many places */
+	fprintf(w.file, "hostTemplate: {stateDir: {pathOnAgent: %0100000d}}\nhosts:\n", 7);
+	for (int i = 0; i < 1000; i++)
+		fprintf(w.file, "  h%d: {vip: 10.1.%d.%d}\n", i, i >> 8, i & 255);
+	fclose(w.file);
+	assert_int_equal(parse_bytes(w.text, w.len, &manifest, &report), -EINVAL);
+	assert_int_equal(report.lines, 1);
+	assert_non_null(strstr(report.text, too_large));
+	free(w.text);
+
+	begin(&w); /* a list with errors in many places */
+	fprintf(w.file, "hosts:\n  h: {vip: 10.0.0.0, cmd: &c [");
+	for (int i = 0; i < 2000; i++)
+		fprintf(w.file, "~, ");
+	fprintf(w.file, "]}\n");
+	for (int i = 0; i < 1000; i++)
+		fprintf(w.file, "  h%d: {vip: 10.1.%d.%d, cmd: *c}\n", i, i >> 8, i & 255);
+	fclose(w.file);
+	assert_int_equal(parse_bytes(w.text, w.len, &manifest, &report), -EINVAL);
+	assert_in_range(report.lines, 1000, 1002);
+	assert_non_null(strstr(report.text, "more errors are not shown\n"));
+	free(w.text);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_no_hosts),
+		cmocka_unit_test(test_broken_yaml),
+		cmocka_unit_test(test_strange_yaml),
+		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_vips),
+		cmocka_unit_test(test_several_hosts),
+		cmocka_unit_test(test_routes),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_bombs),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
