@@ -13,6 +13,8 @@ from harness import PATIENCE, TREE
 
 RECORDED_REQUEST = (TREE / "tests/data/norouter/request.bin").read_bytes()
 PACKET, MESSAGE = 1, 2
+# who is in the mesh, as in the recording
+HOSTS = {f"host{n}": f"127.0.42.10{n}" for n in (1, 2, 3)}
 
 
 def frame(kind, payload):
@@ -26,7 +28,7 @@ def arguments(me, forwards=(), others=(), **more):
         "forwards": [{"listen_port": p, "connect_ip": h, "connect_port": c, "proto": "tcp"}
                      for p, h, c in forwards],
         "others": [{"ip": i, "port": p, "proto": "tcp"} for i, p in others],
-        "hostnameMap": {}, "http": {}, "socks": {}, "loopback": {},
+        "hostnameMap": HOSTS, "http": {}, "socks": {}, "loopback": {},
         "stateDir": {"disable": True}, "nameServers": [], **more,
     }
 
