@@ -4,8 +4,10 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "sandbox/registry.h"
 #include "util/fd.h"
@@ -43,6 +45,15 @@ int client_connect(const char *name, struct err *err)
 	_cleanup_fd_ int dir_fd = registry_open(path, sizeof(path), err);
 
 	return dir_fd < 0 ? dir_fd : registry_connect(dir_fd, name, err);
+}
+
+void client_wake(int sock)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid > 0)
+		kill(peer.pid, SIGCONT);
 }
 
 int client_set_true(void *target, const char *value, struct err *err)

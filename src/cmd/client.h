@@ -19,6 +19,10 @@ int client_operands(const struct option_def *table, int argc, char **argv, void 
 /* Connect to the control socket of sandbox @name. Returns a descriptor, or -errno with @err. */
 int client_connect(const char *name, struct err *err);
 
+/* Let whoever is at the other end of @sock go on: one that was stopped (Ctrl-Z) does not hear us.
+ */
+void client_wake(int sock);
+
 /* Setter of an option without a value; its target is a bool. */
 int client_set_true(void *target, const char *value, struct err *err);
 

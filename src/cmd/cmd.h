@@ -21,7 +21,7 @@ struct subcommand {
 };
 
 extern const struct option_def run_options[], exec_options[], ps_options[], port_options[],
-	stop_options[], doctor_options[], agent_options[];
+	stop_options[], doctor_options[], agent_options[], mesh_options[];
 
 /* All of them; ends with an entry whose name is NULL. */
 extern const struct subcommand subcommands[];
@@ -36,6 +36,7 @@ int cmd_port(int argc, char **argv);
 int cmd_stop(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_agent(int argc, char **argv);
+int cmd_mesh(int argc, char **argv);
 int cmd_help(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 

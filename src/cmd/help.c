@@ -18,6 +18,11 @@ const struct subcommand subcommands[] = {
 	{"stop", "stop SANDBOX [-t SECONDS]", "end a sandbox", stop_options, cmd_stop},
 	{"doctor", "doctor [--json]", "check whether nswrap can work here", doctor_options,
 		cmd_doctor},
+	{"mesh",
+		"mesh [OPTION...] MANIFEST\nMANIFEST.yaml\nmesh --check MANIFEST\nmesh --example\n"
+		"mesh status [--json] [NAME]\nmesh reload|stop [NAME]",
+		"make one network of hosts that commands lead to", mesh_options, cmd_mesh},
+	{"manager", NULL, NULL, NULL, cmd_mesh},
 	{"agent", "agent\n[run] [OPTION...] -c 'SHELL COMMAND' agent\nexec SANDBOX nswrap agent",
 		"be a host of a mesh, on the host or in a sandbox", agent_options, cmd_agent},
 	{"help", "help [SUBCOMMAND]", "say what there is", NULL, cmd_help},

@@ -2,10 +2,8 @@
 /* cmd/stop - end sandboxes and wait until they are gone */
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/socket.h>
 
 #include "cmd/client.h"
 #include "cmd/cmd.h"
@@ -34,16 +32,6 @@ const struct option_def stop_options[] = {
 	{0, NULL, NULL, NULL, NULL},
 };
 
-/* One that was stopped along with its command (Ctrl-Z) does not hear us. */
-static void wake(int sock)
-{
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
-
-	if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid > 0)
-		kill(peer.pid, SIGCONT);
-}
-
 /* Returns the connection, which ends with the sandbox, or -errno. */
 static int ask(const char *name, const struct stop_request *request, struct err *err)
 {
@@ -54,7 +42,7 @@ static int ask(const char *name, const struct stop_request *request, struct err 
 		json_decref(message);
 		return sock;
 	}
-	wake(sock);
+	client_wake(sock);
 	if (request->has_timeout)
 		json_object_set_new(
 			message, "timeout_ms", json_integer((json_int_t)request->timeout_ms));

@@ -142,7 +142,7 @@ static void append_rows(struct display *display)
 {
 	struct winsize size = terminal_size();
 	size_t room = size.ws_row > 2 ? size.ws_row - 2U : 1, count = display->nrows;
-	char text[DISPLAY_ROW_BYTES];
+	char raw[DISPLAY_ROW_BYTES], text[DISPLAY_ROW_BYTES];
 
 	if (room > ROWS_MAX)
 		room = ROWS_MAX;
@@ -150,9 +150,10 @@ static void append_rows(struct display *display)
 		count = room;
 	for (size_t i = 0; i < count; i++) {
 		if (i == room - 1 && display->nrows > room)
-			snprintf(text, sizeof(text), "... and %zu more", display->nrows - i);
+			snprintf(raw, sizeof(raw), "... and %zu more", display->nrows - i);
 		else
-			display->row_text(display->told, i, text, sizeof(text));
+			display->row_text(display->told, i, raw, sizeof(raw));
+		log_escape(raw, strlen(raw), text, sizeof(text));
 		append(display, text, fitting(text, size.ws_col - 1U, &display->drawn_columns[i]));
 		append_text(display, "\r\n");
 	}
@@ -161,8 +162,7 @@ static void append_rows(struct display *display)
 
 static bool shows_rows(const struct display *display)
 {
-	return display->has_cursor && display->nrows > 0 && !display->is_held &&
-	       is_in_foreground();
+	return display->has_cursor && display->nrows > 0 && !display->is_held && is_in_foreground();
 }
 
 /* Write what is to be written, with the rows below it. */
