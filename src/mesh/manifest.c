@@ -157,7 +157,7 @@ static void read_document(struct draft *draft, const struct manifest_node *root)
 	else
 		manifest_error(reader->errors, root->at,
 			"no hosts: expected the key hosts, see nswrap mesh --example");
-	if (routes)
+	if (routes && !reader->errors->has_no_memory)
 		manifest_routes_read(reader, routes, &draft->manifest);
 }
 

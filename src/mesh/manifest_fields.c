@@ -88,7 +88,7 @@ static void split_cmd(struct manifest_reader *reader, const struct manifest_node
 		return;
 	}
 	out->cmd = calloc((size_t)count + 1, sizeof(*out->cmd));
-	for (int i = 0; out->cmd && i < count; i++)
+	for (int i = 0; out->cmd && i < count && !reader->errors->has_no_memory; i++)
 		manifest_copy(reader, words[i], &out->cmd[i]);
 	if (!out->cmd)
 		reader->errors->has_no_memory = true;

@@ -29,6 +29,8 @@ void manifest_too_much(struct manifest_reader *reader, const struct manifest_nod
 
 bool manifest_work(struct manifest_reader *reader, const struct manifest_node *node, size_t bytes)
 {
+	if (reader->errors->has_no_memory)
+		return false;
 	bytes += WORK_PER_VALUE;
 	if (bytes <= reader->work_left) {
 		reader->work_left -= bytes;

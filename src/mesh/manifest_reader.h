@@ -28,7 +28,7 @@ struct manifest_reader {
 void manifest_too_much(struct manifest_reader *reader, const struct manifest_node *node,
 	const char *what, int limit, const char *unit);
 
-/* False: it is too much, which was said. */
+/* False: it is too much, which was said, or memory has run out: look at nothing more. */
 bool manifest_work(struct manifest_reader *reader, const struct manifest_node *node, size_t bytes);
 
 /* The value of key @name; NULL if @map is NULL or has no such key, or nothing behind it. */

@@ -64,7 +64,8 @@ static bool append(struct builder *b, struct manifest_node *parent, struct manif
 {
 	if (parent->count == parent->cap) {
 		size_t cap = parent->cap ? parent->cap * 2 : 4;
-		struct manifest_node **items = reallocarray(parent->items, cap, sizeof(*items));
+		struct manifest_node **items =
+			reallocarray(parent->items, cap, sizeof(struct manifest_node *));
 		if (!items)
 			return out_of_memory(b);
 		parent->items = items;
