@@ -29,30 +29,37 @@ void agent_config_fini(struct agent_parts *parts)
 
 /* --- addresses ---------------------------------------------------------------------------- */
 
-static bool contains(const struct in_addr *list, size_t count, struct in_addr addr)
+static int compare(const void *a, const void *b)
 {
-	for (size_t i = 0; i < count; i++)
-		if (list[i].s_addr == addr.s_addr)
-			return true;
-	return false;
+	return memcmp(a, b, sizeof(struct in_addr));
 }
 
-/* Everybody's VIP but our own, each once. The caller frees the list. */
+/* @list is sorted, as all lists of addresses here. */
+static bool contains(const struct in_addr *list, size_t count, struct in_addr addr)
+{
+	return count > 0 && bsearch(&addr, list, count, sizeof(*list), compare);
+}
+
+/* Everybody's VIP but our own, each once, sorted. The caller frees the list. */
 static int list_peers(const struct mesh_config *config, struct in_addr **out, size_t *count)
 {
-	struct in_addr *peers = calloc(config->nnames + config->nothers + 1, sizeof(*peers));
+	size_t all = config->nnames + config->nothers, unique = 0;
+	struct in_addr *peers = calloc(all + 1, sizeof(*peers));
 
 	*count = 0;
 	*out = peers;
 	if (!peers)
 		return -ENOMEM;
-	for (size_t i = 0; i < config->nnames + config->nothers; i++) {
-		struct in_addr ip = i < config->nnames ? config->names[i].ip
-						       : config->others[i - config->nnames].ip;
-
-		if (ip.s_addr != config->me.s_addr && !contains(peers, *count, ip))
-			peers[(*count)++] = ip;
-	}
+	for (size_t i = 0; i < config->nnames; i++)
+		peers[i] = config->names[i].ip;
+	for (size_t i = 0; i < config->nothers; i++)
+		peers[config->nnames + i] = config->others[i].ip;
+	qsort(peers, all, sizeof(*peers), compare);
+	for (size_t i = 0; i < all; i++)
+		if (peers[i].s_addr != config->me.s_addr &&
+			(unique == 0 || compare(&peers[unique - 1], &peers[i]) != 0))
+			peers[unique++] = peers[i];
+	*count = unique;
 	return 0;
 }
 
