@@ -45,7 +45,7 @@ static uint32_t adjust_udp(unsigned char *checksum, uint32_t change)
 		return 0; /* there is none */
 	uint32_t own_change = adjust(checksum, change);
 	if (packet_get16(checksum) == 0)
-		own_change += change16(checksum, 0xffff);
+		packet_put16(checksum, 0xffff); /* which is 0, too, in a sum over it */
 	return own_change;
 }
 

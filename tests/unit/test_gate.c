@@ -93,6 +93,7 @@ static void options_in_front_of_tcp(void **state)
 		{{148, 4, 0, 0, 131, 4, 4, 0}, GATE_DROP},
 		{{148, 4, 0, 0, 148, 4, 0, 0}, GATE_PASS},
 		{{7, 1, 131, 7, 4, 0, 0, 0}, GATE_DROP},
+		{{7, 1, 0, 0, 0, 0, 0, 0}, GATE_DROP},
 		{{7, 0, 0, 0, 0, 0, 0, 0}, GATE_DROP},
 		{{7, 9, 4, 0, 0, 0, 0, 0}, GATE_DROP},
 		{{1, 1, 1, 1, 1, 1, 1, 7}, GATE_DROP},
