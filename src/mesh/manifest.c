@@ -5,13 +5,13 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "mesh/manifest_fields.h"
 #include "mesh/manifest_host.h"
+#include "mesh/manifest_names.h"
 #include "mesh/manifest_route.h"
 #include "mesh/manifest_yaml.h"
 #include "util/fd.h"
@@ -20,53 +20,13 @@
 #define TEXT_MAX_BYTES (1 << 20)
 #define HOSTS_MAX      4096
 
-/* A name of a host. Case does not count, as in the DNS. */
-struct name {
-	const char *text;
-	struct manifest_place at;
-};
-
 /* A manifest that is being read. */
 struct draft {
 	struct manifest_reader reader;
 	struct manifest manifest;
-	void *names; /* tree of struct name, by text */
 };
 
-static int compare_names(const void *left, const void *right)
-{
-	return strcasecmp(((const struct name *)left)->text, ((const struct name *)right)->text);
-}
-
-/* Complain about a name that is none or is taken; @what is "name" or "alias". */
-static void claim_name(struct draft *draft, const struct manifest_node *node, const char *what)
-{
-	char quoted[PARSE_QUOTE_BYTES];
-	struct in_addr addr;
-	struct name *name = calloc(1, sizeof(*name)), **found;
-
-	parse_quote(node->text, quoted, sizeof(quoted));
-	/* an address as a name would be two hosts for `via` */
-	if (!manifest_is_hostname(node->text, "") || inet_pton(AF_INET, node->text, &addr) == 1)
-		manifest_error(draft->reader.errors, node->at,
-			"%s %s is no host name: expected letters, digits, - and _, with dots "
-			"between",
-			what, quoted);
-	if (name)
-		*name = (struct name){.text = node->text, .at = node->at};
-	found = name ? tsearch(name, &draft->names, compare_names) : NULL;
-	if (!found)
-		draft->reader.errors->has_no_memory = true;
-	if (found && *found == name)
-		return;
-	free(name);
-	if (found)
-		manifest_error(draft->reader.errors, node->at,
-			"%s %s is given twice: expected another one, line %zu has it", what, quoted,
-			(*found)->at.line);
-}
-
-static void claim_aliases(struct draft *draft, const struct manifest_node *aliases)
+static void claim_aliases(struct draft *draft, const struct manifest_node *aliases, size_t host)
 {
 	if (!aliases || aliases->kind != MANIFEST_LIST)
 		return;
@@ -75,7 +35,7 @@ static void claim_aliases(struct draft *draft, const struct manifest_node *alias
 
 		if (alias->kind == MANIFEST_TEXT && !manifest_is_null(alias) &&
 			manifest_work(&draft->reader, alias, 0))
-			claim_name(draft, alias, "alias");
+			manifest_name_claim(&draft->reader, alias, "alias", host);
 	}
 }
 
@@ -125,8 +85,8 @@ static void read_hosts(struct draft *draft, const struct manifest_node *hosts,
 		draft->manifest.nhosts++;
 		manifest_host_read(
 			reader, key, hosts->items[2 * i + 1], template, &draft->manifest.hosts[i]);
-		claim_name(draft, key, "name");
-		claim_aliases(draft, manifest_get(hosts->items[2 * i + 1], "aliases"));
+		manifest_name_claim(reader, key, "name", i);
+		claim_aliases(draft, manifest_get(hosts->items[2 * i + 1], "aliases"), i);
 		check_vip(draft, hosts, i);
 	}
 }
@@ -175,7 +135,7 @@ int manifest_parse(const char *text, size_t len, const char *file, struct manife
 			"too large: expected at most %d bytes", TEXT_MAX_BYTES);
 	else if (manifest_yaml_read(text, len, &yaml, &errors))
 		read_document(&draft, yaml.root);
-	tdestroy(draft.names, free);
+	manifest_names_free(&draft.reader);
 	manifest_yaml_free(&yaml);
 
 	int rc = manifest_errors_tell(&errors, report, told);

@@ -20,6 +20,7 @@ struct manifest_reader {
 	struct manifest_errors *errors;
 	size_t work_left;
 	size_t ports_left; /* of the whole mesh */
+	void *names;       /* manifest_names */
 };
 
 #define MANIFEST_WORK_BYTES (16 << 20)

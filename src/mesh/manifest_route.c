@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mesh/manifest_names.h"
 #include "mesh/manifest_port.h"
 #include "util/option.h"
 #include "util/parse.h"
@@ -17,14 +18,18 @@
 
 /* --- via ------------------------------------------------------------------------------------ */
 
-static bool is_named(const struct manifest_host *host, const char *name)
+/* The host of that name or virtual IP, or MANIFEST_NOBODY. */
+static ssize_t find_host(
+	const struct manifest_reader *reader, const struct manifest *manifest, const char *text)
 {
-	if (strcasecmp(host->name, name) == 0)
-		return true;
-	for (char **alias = host->aliases; alias && *alias; alias++)
-		if (strcasecmp(*alias, name) == 0)
-			return true;
-	return false;
+	struct in_addr vip;
+
+	if (inet_pton(AF_INET, text, &vip) != 1 || vip.s_addr == INADDR_ANY)
+		return manifest_name_find(reader, text);
+	for (size_t i = 0; i < manifest->nhosts; i++)
+		if (manifest->hosts[i].vip.s_addr == vip.s_addr)
+			return (ssize_t)i;
+	return MANIFEST_NOBODY;
 }
 
 static const char *nearest_host(const struct manifest *manifest, const char *name)
@@ -46,18 +51,14 @@ static void read_via(struct manifest_reader *reader, const struct manifest_node 
 	const char *text = manifest_text(reader, via, "via", "a host's name or vip");
 	char quoted[PARSE_QUOTE_BYTES];
 	const char *nearest = NULL;
-	struct in_addr vip;
+	ssize_t host;
 
-	if (!text || !manifest->nhosts || !manifest_work(reader, via, manifest->nhosts))
+	if (!text || !manifest->nhosts)
 		return;
-	if (inet_pton(AF_INET, text, &vip) != 1)
-		vip.s_addr = INADDR_ANY;
-	for (size_t i = 0; i < manifest->nhosts; i++) {
-		const struct manifest_host *host = &manifest->hosts[i];
-		if (is_named(host, text) || (vip.s_addr && host->vip.s_addr == vip.s_addr)) {
-			out->via = host->vip;
-			return;
-		}
+	host = find_host(reader, manifest, text);
+	if (host != MANIFEST_NOBODY) {
+		out->via = manifest->hosts[host].vip;
+		return;
 	}
 	parse_quote(text, quoted, sizeof(quoted));
 	if (reader->errors->count < GUESS_ERRORS_MAX)
