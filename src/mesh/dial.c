@@ -61,7 +61,7 @@ void dial_cancel(struct dial *dial)
 	if (!dial->dialer)
 		return;
 	forget(dial);
-	fd_close(&dial->io.fd);
+	fd_reset(&dial->io.fd);
 }
 
 /*
@@ -94,8 +94,12 @@ static int connect_socket(struct dial *dial, int fd, const union lookup_addr *to
 {
 	_cleanup_fd_ int socket_fd = fd;
 
-	if (connect(fd, &to->any, size_of(to)) == 0)
-		return has_met_itself(fd, to) ? -ECONNREFUSED : fd_take(&socket_fd);
+	if (connect(fd, &to->any, size_of(to)) == 0) {
+		if (!has_met_itself(fd, to))
+			return fd_take(&socket_fd);
+		fd_reset(&socket_fd);
+		return -ECONNREFUSED;
+	}
 	if (errno != EINPROGRESS)
 		return errno == EAGAIN ? -EADDRNOTAVAIL : -errno;
 	dial->io = (struct loop_io){fd, on_connected};
@@ -144,7 +148,7 @@ static void on_connected(struct loop_io *io, uint32_t events)
 		finish(dial, fd);
 		return;
 	}
-	close(fd);
+	fd_reset(&fd);
 	int result = try_next(dial, -error);
 	if (result != -EINPROGRESS)
 		finish(dial, result);
@@ -186,7 +190,7 @@ static void on_deadline(struct loop_timer *timer)
 			break;
 		if (first->io.fd >= 0) {
 			loop_io_del(dialer->context->loop, &first->io);
-			fd_close(&first->io.fd);
+			fd_reset(&first->io.fd);
 		}
 		finish(first, -ETIMEDOUT);
 	}

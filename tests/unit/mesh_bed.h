@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh_bed - a mesh_context whose inside is the test's own namespace; a clock that can jump, names
+ * that can hang */
+#ifndef NSWRAP_TEST_MESH_BED_H
+#define NSWRAP_TEST_MESH_BED_H
+
+/* behind cmocka.h */
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <netdb.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "forward/inside.h"
+#include "mesh/context.h"
+#include "net/door.h"
+#include "net/link.h"
+#include "netns.h"
+#include "util/fd.h"
+#include "util/relay.h"
+
+#define BED_WAIT_MS 10000 /* far above what anything here takes */
+#define NS_PER_S    1000000000ULL
+
+static _Atomic uint64_t clock_ahead_ns;
+
+/* Stands before the one of the C library: what the loop takes for the time */
+int clock_gettime(clockid_t id, struct timespec *out)
+{
+	long result = syscall(SYS_clock_gettime, id, out);
+	uint64_t ahead_ns = clock_ahead_ns;
+	uint64_t ns = (uint64_t)out->tv_nsec + ahead_ns % NS_PER_S;
+
+	out->tv_sec += (time_t)(ahead_ns / NS_PER_S + ns / NS_PER_S);
+	out->tv_nsec = (long)(ns % NS_PER_S);
+	return (int)result;
+}
+
+static atomic_bool are_names_let_go;
+
+/*
+ * Stands before the one of the C library: "two" is 127.0.0.2 and 127.0.0.1, "gone" does not exist,
+ * "hang" waits until the names are let go and does not exist either, others are 127.0.0.1.
+ */
+int getaddrinfo(
+	const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **out)
+{
+	const char *ips[] = {"127.0.0.1", "127.0.0.2"};
+
+	(void)service;
+	(void)hints;
+	while (strcmp(name, "hang") == 0 && !are_names_let_go)
+		usleep(1000);
+	if (strcmp(name, "gone") == 0 || strcmp(name, "hang") == 0)
+		return EAI_NONAME;
+	*out = NULL;
+	for (size_t i = 0; i < (strcmp(name, "two") == 0 ? 2 : 1); i++) {
+		struct sockaddr_in addr = {.sin_family = AF_INET};
+		struct addrinfo *item = calloc(1, sizeof(*item) + sizeof(addr));
+
+		inet_pton(AF_INET, ips[i], &addr.sin_addr);
+		item->ai_family = AF_INET;
+		item->ai_addrlen = sizeof(addr);
+		item->ai_addr = memcpy(item + 1, &addr, sizeof(addr));
+		item->ai_next = *out;
+		*out = item;
+	}
+	return 0;
+}
+
+void freeaddrinfo(struct addrinfo *list)
+{
+	while (list) {
+		struct addrinfo *next = list->ai_next;
+
+		free(list);
+		list = next;
+	}
+}
+
+struct mesh_bed {
+	struct mesh_context context;
+	int door[2], fds_before;
+	pthread_t server; /* of the door: some wait for it without running the loop */
+	pthread_mutex_t lock;
+	bool is_shut; /* it is not served */
+	atomic_bool is_over;
+};
+
+static inline int count_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	int count = 0;
+
+	while (readdir(dir))
+		count++;
+	closedir(dir);
+	return count;
+}
+
+static void *serve_door(void *arg)
+{
+	struct mesh_bed *bed = arg;
+	struct pollfd door = {.fd = bed->door[1], .events = POLLIN};
+
+	while (!bed->is_over) {
+		int ready = poll(&door, 1, 1);
+
+		pthread_mutex_lock(&bed->lock);
+		bool is_shut = bed->is_shut;
+		if (ready > 0 && !is_shut)
+			door_serve(door.fd);
+		pthread_mutex_unlock(&bed->lock);
+		if (is_shut)
+			usleep(1000);
+	}
+	return NULL;
+}
+
+static inline void shut_door(struct mesh_bed *bed, bool is_shut)
+{
+	pthread_mutex_lock(&bed->lock);
+	bed->is_shut = is_shut;
+	pthread_mutex_unlock(&bed->lock);
+}
+
+static inline void bed_open(struct mesh_bed *bed)
+{
+	struct loop *loop = loop_new();
+
+	are_names_let_go = false;
+	*bed = (struct mesh_bed){.fds_before = count_fds() - 1};
+	assert_int_equal(
+		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, bed->door),
+		0);
+	bed->context = (struct mesh_context){
+		.loop = loop,
+		.relays = relay_pool_new(loop),
+		.inside = inside_new(loop, bed->door[0]),
+		.max_fds = 10000,
+		.told = bed,
+	};
+	pthread_mutex_init(&bed->lock, NULL);
+	assert_int_equal(pthread_create(&bed->server, NULL, serve_door, bed), 0);
+}
+
+/* What was made of the context must be gone. */
+static inline void bed_close(struct mesh_bed *bed)
+{
+	bed->is_over = true;
+	pthread_join(bed->server, NULL);
+	relay_pool_free(bed->context.relays);
+	inside_free(bed->context.inside);
+	loop_free(bed->context.loop);
+	close(bed->door[0]);
+	close(bed->door[1]);
+	are_names_let_go = true;
+	/* a look-up that was left alone closes its own behind itself */
+	for (int i = 0; i < BED_WAIT_MS && count_fds() != bed->fds_before; i++)
+		usleep(1000);
+	assert_int_equal(count_fds(), bed->fds_before);
+}
+
+static inline void bed_round(struct mesh_bed *bed)
+{
+	assert_int_equal(loop_run_once(bed->context.loop, 1), 0);
+}
+
+#define run_until(bed, condition)                                        \
+	do {                                                             \
+		bool is_so_ = (condition);                               \
+		for (int ms_ = 0; ms_ < BED_WAIT_MS && !is_so_; ms_++) { \
+			bed_round(bed);                                  \
+			is_so_ = (condition);                            \
+		}                                                        \
+		if (!is_so_)                                             \
+			fail_msg("in vain: %s", #condition);             \
+	} while (0)
+
+/* Everything that is under way arrives. */
+static inline void settle(struct mesh_bed *bed)
+{
+	for (int i = 0; i < 20; i++)
+		bed_round(bed);
+}
+
+/* What waits for the clock happens. */
+static inline void jump(struct mesh_bed *bed, uint64_t ms)
+{
+	bed_round(bed);
+	clock_ahead_ns += ms * 1000000;
+	bed_round(bed);
+	bed_round(bed);
+}
+
+static inline struct sockaddr_in address(const char *ip, uint16_t port)
+{
+	struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons(port)};
+
+	assert_int_equal(inet_pton(AF_INET, ip, &addr.sin_addr), 1);
+	return addr;
+}
+
+static inline int tcp_listen(const char *ip, uint16_t port, int backlog)
+{
+	struct sockaddr_in addr = address(ip, port);
+	int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(listen(fd, backlog), 0);
+	return fd;
+}
+
+/* From @own:@own_port, which may be NULL: from anywhere. Nonblocking; may have failed. */
+static inline int tcp_connect(const char *own, uint16_t own_port, const char *ip, uint16_t port)
+{
+	struct sockaddr_in to = address(ip, port);
+	int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (own) {
+		struct sockaddr_in from = address(own, own_port);
+
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+		assert_int_equal(bind(fd, (struct sockaddr *)&from, sizeof(from)), 0);
+	}
+	connect(fd, (struct sockaddr *)&to, sizeof(to));
+	return fd;
+}
+
+/* The errno by which @fd was ended, 0 for an end of file; it must be one of both. */
+static inline int wait_end(struct mesh_bed *bed, int fd)
+{
+	char byte;
+	ssize_t got = -1;
+
+	run_until(bed, (got = recv(fd, &byte, 1, MSG_DONTWAIT)) >= 0 || errno != EAGAIN);
+	assert_true(got <= 0);
+	return got < 0 ? errno : 0;
+}
+
+static inline int wait_accept(struct mesh_bed *bed, int listener)
+{
+	int fd = -1;
+
+	run_until(bed, (fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0);
+	return fd;
+}
+
+static inline void expect_bytes(struct mesh_bed *bed, int fd, const char *text)
+{
+	char bytes[64];
+	size_t len = strlen(text), have = 0;
+	ssize_t got = 0;
+
+	while (have < len) {
+		run_until(bed, (got = recv(fd, bytes + have, len - have, MSG_DONTWAIT)) > 0);
+		have += (size_t)got;
+	}
+	assert_memory_equal(bytes, text, len);
+}
+
+/* @a and @b are two ends of one connection: bytes go both ways, then ends do. */
+static inline void expect_joined(struct mesh_bed *bed, int a, int b)
+{
+	assert_int_equal(send(a, "ping", 4, MSG_NOSIGNAL), 4);
+	expect_bytes(bed, b, "ping");
+	assert_int_equal(shutdown(a, SHUT_WR), 0);
+	assert_int_equal(wait_end(bed, b), 0);
+	assert_int_equal(send(b, "pong", 4, MSG_NOSIGNAL), 4);
+	expect_bytes(bed, a, "pong");
+	close(b);
+	assert_int_equal(wait_end(bed, a), 0);
+	close(a);
+}
+
+/* For main(). */
+static inline void bed_enter_namespace(void)
+{
+	struct rlimit limit;
+
+	netns_enter_or_skip();
+	int nl = link_open();
+	if (link_set_up(nl, link_index(nl, "lo"), 0) < 0)
+		exit(1);
+	close(nl);
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+#endif

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_dial - connections by address, by name and inside: those that work, fail, hang or wait */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka needs the four above */
+#include <cmocka.h>
+
+#include <fcntl.h>
+
+#include "mesh/dial.h"
+#include "mesh_bed.h"
+
+#define PORT     4000
+#define NOBODY   4001
+#define MANY     300
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+struct call {
+	struct dial dial;
+	int done, result;
+};
+
+static struct dialer *open_all(struct mesh_bed *bed)
+{
+	bed_open(bed);
+	struct dialer *dialer = dialer_new(&bed->context);
+	assert_non_null(dialer);
+	return dialer;
+}
+
+static void close_all(struct mesh_bed *bed, struct dialer *dialer)
+{
+	dialer_free(dialer);
+	bed_close(bed);
+}
+
+static void on_done(struct dial *dial, int result)
+{
+	struct call *call = (struct call *)dial;
+
+	call->done++;
+	call->result = result;
+}
+
+static int start(struct dialer *dialer, struct call *call, const char *host, uint16_t port)
+{
+	const struct dial_target target = {.host = host, .port = port};
+
+	*call = (struct call){.dial.on_done = on_done};
+	return dial_start(&call->dial, dialer, &target);
+}
+
+static int start_inside(struct dialer *dialer, struct call *call, const char *ip, uint16_t port)
+{
+	struct dial_target target = {.is_inside = true, .port = port};
+
+	inet_pton(AF_INET, ip, &target.ip);
+	*call = (struct call){.dial.on_done = on_done};
+	return dial_start(&call->dial, dialer, &target);
+}
+
+/* The result of dial_start, or what came later. */
+static int outcome(struct mesh_bed *bed, struct call *call, int result)
+{
+	if (result != -EINPROGRESS) {
+		settle(bed);
+		assert_int_equal(call->done, 0);
+		return result;
+	}
+	run_until(bed, call->done > 0);
+	settle(bed);
+	assert_int_equal(call->done, 1);
+	return call->result;
+}
+
+static void expect_connected(struct mesh_bed *bed, int fd, int listener, const char *peer)
+{
+	struct sockaddr_in addr;
+	socklen_t len = sizeof(addr);
+
+	assert_return_code(fd, -fd);
+	assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
+	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+	assert_int_equal(getpeername(fd, (struct sockaddr *)&addr, &len), 0);
+	assert_string_equal(inet_ntoa(addr.sin_addr), peer);
+	expect_joined(bed, fd, wait_accept(bed, listener));
+}
+
+static void connects_by_address_and_by_name(void **state)
+{
+	struct mesh_bed bed;
+	struct dialer *dialer = open_all(&bed);
+	int listener = tcp_listen("0.0.0.0", PORT, 10);
+	struct call call;
+
+	(void)state;
+	int fd = outcome(&bed, &call, start(dialer, &call, "127.0.0.5", PORT));
+	expect_connected(&bed, fd, listener, "127.0.0.5");
+	int result = start(dialer, &call, "name", PORT);
+	assert_int_equal(result, -EINPROGRESS);
+	expect_connected(&bed, outcome(&bed, &call, result), listener, "127.0.0.1");
+	close(listener);
+	close_all(&bed, dialer);
+}
+
+static void connects_by_ipv6(void **state)
+{
+	struct mesh_bed bed;
+	struct dialer *dialer = open_all(&bed);
+	struct sockaddr_in6 addr = {.sin6_family = AF_INET6, .sin6_port = htons(PORT)};
+	int listener = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	struct call call;
+
+	(void)state;
+	addr.sin6_addr = in6addr_loopback;
+	assert_int_equal(bind(listener, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	int fd = outcome(&bed, &call, start(dialer, &call, "::1", PORT));
+	assert_return_code(fd, -fd);
+	expect_joined(&bed, fd, wait_accept(&bed, listener));
+	close(listener);
+	close_all(&bed, dialer);
+}
+
+static void tries_every_address_of_a_name(void **state)
+{
+	struct mesh_bed bed;
+	struct dialer *dialer = open_all(&bed);
+	int listener = tcp_listen("127.0.0.1", PORT, 10);
+	struct call call;
+
+	(void)state;
+	int fd = outcome(&bed, &call, start(dialer, &call, "two", PORT));
+	expect_connected(&bed, fd, listener, "127.0.0.1");
+	close(listener);
+	assert_int_equal(outcome(&bed, &call, start(dialer, &call, "two", PORT)), -ECONNREFUSED);
+	close_all(&bed, dialer);
+}
+
+static void says_what_failed(void **state)
+{
+	struct mesh_bed bed;
+	struct dialer *dialer = open_all(&bed);
+	struct call call;
+
+	(void)state;
+	assert_int_equal(
+		outcome(&bed, &call, start(dialer, &call, "127.0.0.1", NOBODY)), -ECONNREFUSED);
+	assert_int_equal(outcome(&bed, &call, start(dialer, &call, "gone", PORT)), -ENOENT);
+	assert_int_equal(
+		outcome(&bed, &call, start(dialer, &call, "192.0.2.1", PORT)), -ENETUNREACH);
+	assert_int_equal(outcome(&bed, &call, start_inside(dialer, &call, "127.0.0.1", NOBODY)),
+		-ECONNREFUSED);
+	assert_string_equal(dial_words(-ENOENT), "there is no such name");
+	assert_string_equal(dial_words(-ECONNREFUSED), strerror(ECONNREFUSED));
+	close_all(&bed, dialer);
+}
+
+static void is_honest_when_descriptors_run_out(void **state)
+{
+	struct mesh_bed bed;
+	struct dialer *dialer = open_all(&bed);
+	struct rlimit limit, small;
+	struct call call;
+
+	(void)state;
+	getrlimit(RLIMIT_NOFILE, &limit);
+	small = limit;
+	small.rlim_cur = (rlim_t)dup(0); /* the next one would have this number */
+	close((int)small.rlim_cur);
+	setrlimit(RLIMIT_NOFILE, &small);
+	int result = start(dialer, &call, "127.0.0.1", NOBODY);
+	setrlimit(RLIMIT_NOFILE, &limit);
+	assert_int_equal(result, -EMFILE);
+	assert_true(dial_is_short(result));
+	assert_false(dial_is_short(-ECONNREFUSED));
+	close_all(&bed, dialer);
+}
+
+/* A listener that takes no more: connections to it hang. @fill holds what fills it. */
+static int open_full(uint16_t port, int fill[2])
+{
+	int listener = tcp_listen("127.0.0.1", port, 0);
+
+	for (int i = 0; i < 2; i++)
+		fill[i] = tcp_connect(NULL, 0, "127.0.0.1", port);
+	return listener;
+}
+
+static void close_full(int listener, int fill[2])
+{
+	close(listener);
+	close(fill[0]);
+	close(fill[1]);
+}
+
+static void gives_up_in_time(void **state)
+{
+	struct mesh_bed bed;
+	struct dialer *dialer = open_all(&bed);
+	int fill[2], listener = open_full(PORT, fill);
+	struct call slow, hanging, later;
+
+	(void)state;
+	assert_int_equal(start(dialer, &slow, "127.0.0.1", PORT), -EINPROGRESS);
+	assert_int_equal(start(dialer, &hanging, "hang", PORT), -EINPROGRESS);
+	jump(&bed, DIAL_DEADLINE_MS / 2);
+	assert_int_equal(start(dialer, &later, "127.0.0.1", PORT), -EINPROGRESS);
+	jump(&bed, DIAL_DEADLINE_MS / 2 - 1000);
+	assert_int_equal(slow.done + hanging.done + later.done, 0);
+	jump(&bed, 1001);
+	assert_int_equal(slow.done + hanging.done, 2);
+	assert_int_equal(slow.result, -ETIMEDOUT);
+	assert_int_equal(hanging.result, -ETIMEDOUT);
+	assert_int_equal(later.done, 0);
+	jump(&bed, DIAL_DEADLINE_MS / 2);
+	assert_int_equal(later.done, 1);
+	assert_int_equal(later.result, -ETIMEDOUT);
+	close_full(listener, fill);
+	close_all(&bed, dialer);
+}
+
+static void can_be_cancelled_at_any_time(void **state)
+{
+	struct mesh_bed bed;
+	struct dialer *dialer = open_all(&bed);
+	int fill[2], listener = open_full(PORT, fill);
+	struct call calls[4];
+
+	(void)state;
+	shut_door(&bed, true);
+	assert_int_equal(start(dialer, &calls[0], "127.0.0.1", PORT), -EINPROGRESS);
+	assert_int_equal(start(dialer, &calls[1], "hang", PORT), -EINPROGRESS);
+	assert_int_equal(start(dialer, &calls[2], "name", PORT), -EINPROGRESS);
+	assert_int_equal(start_inside(dialer, &calls[3], "127.0.0.1", PORT), -EINPROGRESS);
+	settle(&bed); /* the third one is connecting now */
+	for (size_t i = 0; i < COUNT(calls); i++) {
+		dial_cancel(&calls[i].dial);
+		dial_cancel(&calls[i].dial);
+	}
+	shut_door(&bed, false);
+	jump(&bed, DIAL_DEADLINE_MS + 1);
+	settle(&bed);
+	for (size_t i = 0; i < COUNT(calls); i++)
+		assert_int_equal(calls[i].done, 0);
+	close_full(listener, fill);
+	close_all(&bed, dialer);
+}
+
+/* Far more than the pool holds, while it is empty; served in their order. */
+static void waits_for_sockets_of_the_inside(void **state)
+{
+	struct mesh_bed bed;
+	struct dialer *dialer = open_all(&bed);
+	int listener = tcp_listen("127.0.0.1", PORT, MANY), clients[MANY];
+	struct call *calls = calloc(MANY, sizeof(*calls));
+
+	(void)state;
+	shut_door(&bed, true);
+	for (int i = 0; i < MANY; i++)
+		assert_int_equal(start_inside(dialer, &calls[i], "127.0.0.1", PORT), -EINPROGRESS);
+	jump(&bed, DIAL_DEADLINE_MS * 2); /* no deadline of ours */
+	for (int i = 0; i < MANY; i++)
+		assert_int_equal(calls[i].done, 0);
+	shut_door(&bed, false);
+	for (int i = 0; i < MANY; i++) {
+		run_until(&bed, calls[i].done);
+		assert_return_code(calls[i].result, -calls[i].result);
+		clients[i] = wait_accept(&bed, listener);
+	}
+	for (int i = 0; i < MANY; i++) {
+		close(calls[i].result);
+		close(clients[i]);
+	}
+	free(calls);
+	close(listener);
+	close_all(&bed, dialer);
+}
+
+/* With one local port to choose from, a connection to that port would meet itself. */
+static void does_not_meet_itself(void **state)
+{
+	struct mesh_bed bed;
+	struct dialer *dialer = open_all(&bed);
+	struct call call;
+
+	(void)state;
+	assert_true(netns_write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40000"));
+	int fd = socket(AF_INET, SOCK_STREAM, 0); /* without our care it does */
+	struct sockaddr_in addr = address("127.0.0.1", 40000);
+	assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	fd_reset(&fd);
+	for (int i = 0; i < 2; i++) /* nothing is left behind */
+		assert_int_equal(outcome(&bed, &call, start(dialer, &call, "127.0.0.1", 40000)),
+			-ECONNREFUSED);
+	assert_true(netns_write("/proc/sys/net/ipv4/ip_local_port_range", "32768 60999"));
+	close_all(&bed, dialer);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(connects_by_address_and_by_name),
+		cmocka_unit_test(connects_by_ipv6),
+		cmocka_unit_test(tries_every_address_of_a_name),
+		cmocka_unit_test(says_what_failed),
+		cmocka_unit_test(is_honest_when_descriptors_run_out),
+		cmocka_unit_test(gives_up_in_time),
+		cmocka_unit_test(can_be_cancelled_at_any_time),
+		cmocka_unit_test(waits_for_sockets_of_the_inside),
+		cmocka_unit_test(does_not_meet_itself),
+	};
+
+	bed_enter_namespace();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
