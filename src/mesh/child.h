@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/child - the command that leads to a host: started with pipes, its end explained */
+/* mesh/child - the command that leads to a host: started, its end explained */
 #ifndef NSWRAP_MESH_CHILD_H
 #define NSWRAP_MESH_CHILD_H
 

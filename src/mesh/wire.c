@@ -255,7 +255,7 @@ static void on_out(struct loop_io *io, uint32_t events)
 	struct wire *wire = wire_of(io, out);
 	struct iovec parts[2];
 
-	if (events & EPOLLERR) {
+	if (events & (EPOLLERR | EPOLLHUP)) {
 		stop_writing(wire);
 		return;
 	}
