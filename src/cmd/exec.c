@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "cmd/agent.h"
 #include "cmd/client.h"
@@ -139,8 +140,12 @@ int cmd_exec(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	if (run_inside(&request, &status, &err) < 0)
-		return cmd_failed(&err);
-	if (err.code != 0)
+		status = cmd_failed(&err);
+	else if (err.code != 0)
 		log_error("%s", err.text);
-	return status;
+	/*
+	 * Without exit(3): there is nothing left to be written, and where our children are in
+	 * another PID namespace the leak check of a sanitizer would wait for one for ever.
+	 */
+	_exit(status);
 }

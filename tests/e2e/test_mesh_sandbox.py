@@ -344,6 +344,17 @@ def test_nobody_else_holds_the_link(beside):
     assert agent.wait() == 125
 
 
+def test_exec_does_not_hold_the_link(join, sandbox):
+    sandbox("box", "sleep", "1000")
+    agent = join("box")
+    agent.configure(ONE)
+    agent.popen.send_signal(signal.SIGSTOP)
+    os.kill(agent.child("nswrap: agent"), signal.SIGKILL)
+    assert agent.ended.wait(10 * PATIENCE)
+    agent.popen.send_signal(signal.SIGCONT)
+    assert agent.wait() == 137
+
+
 @pytest.mark.parametrize("command, status", [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137)])
 def test_the_end_of_command_is_the_end_of_the_agent(beside, short_dir, command, status):
     agent = beside(f"mkfifo {short_dir}/go; read line <{short_dir}/go; {command}")
