@@ -70,7 +70,7 @@ void dial_cancel(struct dial *dial)
  */
 static bool has_met_itself(int fd, const union lookup_addr *to)
 {
-	union lookup_addr own;
+	union lookup_addr own = {0};
 	socklen_t len = sizeof(own);
 
 	if (getsockname(fd, &own.any, &len) < 0 || own.any.sa_family != to->any.sa_family)

@@ -134,22 +134,31 @@ static inline void shut_door(struct mesh_bed *bed, bool is_shut)
 	pthread_mutex_unlock(&bed->lock);
 }
 
-static inline void bed_open(struct mesh_bed *bed)
+/* The door is the caller's, which bed_close closes. */
+static inline void bed_open_with_door(struct mesh_bed *bed, int door)
 {
 	struct loop *loop = loop_new();
 
 	are_names_let_go = false;
-	*bed = (struct mesh_bed){.fds_before = count_fds() - 1};
-	assert_int_equal(
-		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, bed->door),
-		0);
+	*bed = (struct mesh_bed){.door = {door, -1}, .fds_before = count_fds() - 2};
 	bed->context = (struct mesh_context){
 		.loop = loop,
 		.relays = relay_pool_new(loop),
-		.inside = inside_new(loop, bed->door[0]),
+		.inside = inside_new(loop, door),
 		.max_fds = 10000,
 		.told = bed,
 	};
+}
+
+static inline void bed_open(struct mesh_bed *bed)
+{
+	int pair[2];
+
+	assert_int_equal(
+		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+	bed_open_with_door(bed, pair[0]);
+	bed->fds_before--;
+	bed->door[1] = pair[1];
 	pthread_mutex_init(&bed->lock, NULL);
 	assert_int_equal(pthread_create(&bed->server, NULL, serve_door, bed), 0);
 }
@@ -157,13 +166,15 @@ static inline void bed_open(struct mesh_bed *bed)
 /* What was made of the context must be gone. */
 static inline void bed_close(struct mesh_bed *bed)
 {
-	bed->is_over = true;
-	pthread_join(bed->server, NULL);
+	if (bed->door[1] >= 0) {
+		bed->is_over = true;
+		pthread_join(bed->server, NULL);
+	}
 	relay_pool_free(bed->context.relays);
 	inside_free(bed->context.inside);
 	loop_free(bed->context.loop);
-	close(bed->door[0]);
-	close(bed->door[1]);
+	fd_close(&bed->door[0]);
+	fd_close(&bed->door[1]);
 	are_names_let_go = true;
 	/* a look-up that was left alone closes its own behind itself */
 	for (int i = 0; i < BED_WAIT_MS && count_fds() != bed->fds_before; i++)
