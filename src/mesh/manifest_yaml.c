@@ -242,14 +242,6 @@ static bool mark_double_keys(struct builder *b, const struct manifest_node *map)
 	return true;
 }
 
-static bool has_key(const struct manifest_node *map, const char *name)
-{
-	for (size_t i = 0; i < map->count; i += 2)
-		if (strcmp(map->items[i]->text, name) == 0)
-			return true;
-	return false;
-}
-
 static bool merge_map(struct builder *b, struct manifest_node *map, struct manifest_node *from)
 {
 	if (from->kind == MANIFEST_UNKNOWN)
@@ -260,8 +252,6 @@ static bool merge_map(struct builder *b, struct manifest_node *map, struct manif
 		return true;
 	}
 	for (size_t i = 0; i < from->count; i += 2) {
-		if (has_key(map, from->items[i]->text))
-			continue;
 		if (map->count / 2 >= MERGE_KEYS_MAX)
 			return give_up(b, map->at, "a map with << has too many keys");
 		if (!count_node(b, map->at) || !append(b, map, from->items[i]) ||
@@ -271,7 +261,7 @@ static bool merge_map(struct builder *b, struct manifest_node *map, struct manif
 	return true;
 }
 
-/* "<<: *base": the keys of base that the map has not itself. */
+/* "<<: *base": the keys of base, behind those that the map has itself, which come first. */
 static bool merge(struct builder *b, struct manifest_node *map)
 {
 	struct manifest_node *from = NULL;

@@ -25,7 +25,9 @@ struct manifest_node {
 	bool is_plain;
 
 	/* MANIFEST_LIST: the items; MANIFEST_MAP: key, value, key, value... Each key is a text;
-	 * merge keys are resolved. An alias is the very node that it stands for. */
+	 * merge keys are resolved: of a key
+	 * that is there several times the first one counts. An alias is the very node that it
+	 * stands for. */
 	struct manifest_node **items;
 	size_t count, cap;
 	const struct manifest_node *given_before; /* of a key that its map has twice */

@@ -154,13 +154,15 @@ static void test_every_key(void **state)
 		"    restart: never\n"
 		"    anyPort: true\n"
 		"  b: {vip: 127.1.2.3, cmd: [ssh, -p, 2222, \"\"], restart: \"always\", anyPort: off}\n"
-		"routes: [{to: [a.b, 10.0.0.0/8, 1.2.3.4/32], via: WWW.example.com}]\n",
+		"routes: [{to: [a.b, 10.0.0.0/8, 1.2.3.4/32], via: WWW.example.com},\n"
+		"  {to: [0.0.0.0/0], via: 127.1.2.3}, {to: [x], via: b}]\n",
 		"a=10.9.8.7 cmd<ssh><a b><c><d e> 8080:127.0.0.1:80/tcp 8080:127.0.0.1:80/udp "
 		"1:db.example.com.:65535/tcp http<[::1]:18080> socks<localhost:1080> "
 		"state<${HOME}/x y> aliases<www><www.example.com><42> noloopback nostate etc never "
 		"any\n"
 		"b=127.1.2.3 cmd<ssh><-p><2222><>\n"
-		"route 10.9.8.7 nets<10.0.0.0/8><1.2.3.4/32> names<a.b>\n");
+		"route 10.9.8.7 nets<10.0.0.0/8><1.2.3.4/32> names<a.b>\n"
+		"route 127.1.2.3 nets<0.0.0.0/0>\nroute 127.1.2.3 names<x>\n");
 }
 
 /* The template comes first, and each key of a host replaces the template's as a whole. */
