@@ -89,22 +89,6 @@ static void inject_packet(void *told, const void *packet, size_t len)
 		log_debug("a packet was lost: %s", strerror(errno));
 }
 
-static void on_packet(struct agent *agent, struct frame *frame)
-{
-	switch (gate_in(agent->parts.gate, frame->payload, frame->len, loop_now_ns(agent->loop))) {
-	case GATE_PASS:
-		inject_packet(agent, frame->payload, frame->len);
-		break;
-	case GATE_HOLD:
-		offers_on_syn(agent->parts.offers, frame->payload, frame->len);
-		break;
-	case GATE_DROP:
-		break;
-	}
-}
-
-/* --- out of the namespace ----------------------------------------------------------------- */
-
 static void send_packet(void *told, const void *packet, size_t len)
 {
 	struct agent *agent = told;
@@ -116,6 +100,33 @@ static void send_packet(void *told, const void *packet, size_t len)
 	memcpy(frame + FRAME_HEADER_BYTES, packet, len);
 	wire_send(&agent->wire, &(struct iovec){frame, FRAME_HEADER_BYTES + len}, 1);
 }
+
+static void refuse(struct agent *agent, const struct frame *frame)
+{
+	unsigned char rst[PACKET_RST_BYTES];
+
+	if (packet_make_rst(frame->payload, frame->len, rst))
+		send_packet(agent, rst, sizeof(rst));
+}
+
+static void on_packet(struct agent *agent, struct frame *frame)
+{
+	switch (gate_in(agent->parts.gate, frame->payload, frame->len, loop_now_ns(agent->loop))) {
+	case GATE_PASS:
+		inject_packet(agent, frame->payload, frame->len);
+		break;
+	case GATE_HOLD:
+		offers_on_syn(agent->parts.offers, frame->payload, frame->len);
+		break;
+	case GATE_REFUSE:
+		refuse(agent, frame);
+		break;
+	case GATE_DROP:
+		break;
+	}
+}
+
+/* --- out of the namespace ----------------------------------------------------------------- */
 
 /* Returns the frame's size, 0 for a packet that may not leave, or -errno. */
 static ssize_t read_frame(struct agent *agent, unsigned char *frame)

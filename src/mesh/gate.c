@@ -127,7 +127,7 @@ static enum gate_verdict tcp_in(struct passage *passage)
 
 	if (kind == PACKET_SYN) {
 		if (!slot && !is_open_unlisted(passage->table, view->proto, view->dst_port))
-			return GATE_DROP;
+			return GATE_REFUSE;
 		if (slot && slot->action == GATE_HOLD_SYN)
 			return view->tcp_flags & PACKET_FIN ? GATE_DROP : GATE_HOLD;
 	}

@@ -58,7 +58,8 @@ struct gate_rules {
 enum gate_verdict {
 	GATE_PASS,
 	GATE_DROP,
-	GATE_HOLD, /* begins a connection to a held port */
+	GATE_HOLD,   /* begins a connection to a held port */
+	GATE_REFUSE, /* begins a connection to a port that is not open: answer it with a RST */
 };
 
 struct gate; /* everything is dropped until gate_configure */

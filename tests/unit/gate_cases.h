@@ -68,7 +68,7 @@ typedef enum gate_verdict (*gate_way)(struct gate *gate, void *packet, size_t le
 static inline void expect_at(struct gate *gate, gate_way way, struct pkt pkt,
 	enum gate_verdict wanted, struct pkt after, uint64_t now_ns, const char *file, int line)
 {
-	static const char *const verdicts[] = {"pass", "drop", "hold"};
+	static const char *const verdicts[] = {"pass", "drop", "hold", "refuse"};
 	uint8_t *bytes = malloc(pkt.len ? pkt.len : 1);
 
 	assert_non_null(bytes);

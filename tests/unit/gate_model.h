@@ -263,7 +263,7 @@ static inline struct model_result model_in(
 	struct model_flow flow = {model_ip(ip + 12), pkt_get16(l4 + 2), pkt_get16(l4), 0};
 	bool begins = ip[9] == 6 && (l4[13] & 2) && !(l4[13] & 4) && !(l4[13] & 16);
 	if (begins && !is_open)
-		return model_drop();
+		return (struct model_result){.verdict = GATE_REFUSE};
 	if (begins && i >= 0 && rules->ports[i].action == GATE_HOLD_SYN)
 		return (struct model_result){.verdict = l4[13] & 1 ? GATE_DROP : GATE_HOLD};
 	if (i >= 0 && rules->ports[i].action == GATE_MAP)

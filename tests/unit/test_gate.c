@@ -119,9 +119,10 @@ static void what_begins_a_connection(void **state)
 		expect_in(*state, pkt_tcp(PEER, 1, SELF, 22, all), GATE_PASS);
 		expect_in_as(
 			*state, pkt_tcp(PEER, 1, SELF, 80, all), pkt_tcp(PEER, 1, LO, 8000, all));
+		expect_in(*state, pkt_tcp(PEER, 1, SELF, 8000, all),
+			begins ? GATE_REFUSE : GATE_PASS);
 		expect_in(
-			*state, pkt_tcp(PEER, 1, SELF, 8000, all), begins ? GATE_DROP : GATE_PASS);
-		expect_in(*state, pkt_tcp(PEER, 1, SELF, 53, all), begins ? GATE_DROP : GATE_PASS);
+			*state, pkt_tcp(PEER, 1, SELF, 53, all), begins ? GATE_REFUSE : GATE_PASS);
 		expect_in(*state, pkt_tcp(PEER, 1, SELF, 82, all),
 			!begins       ? GATE_PASS
 			: flags & FIN ? GATE_DROP
@@ -200,8 +201,8 @@ static void new_rules_replace_old_ones(void **state)
 	expect_out(*state, pkt_udp(SELF, 40000, OTHER, 5353), GATE_PASS);
 	assert_int_equal(gate_configure(*state, &rules), 0);
 	expect_in(*state, pkt_udp(OTHER, 5353, SELF, 40000), GATE_PASS);
-	expect_in(*state, pkt_tcp(OTHER, 1, SELF, 22, SYN), GATE_DROP);
-	expect_in(*state, pkt_tcp(OTHER, 1, SELF, 80, SYN), GATE_DROP);
+	expect_in(*state, pkt_tcp(OTHER, 1, SELF, 22, SYN), GATE_REFUSE);
+	expect_in(*state, pkt_tcp(OTHER, 1, SELF, 80, SYN), GATE_REFUSE);
 	expect_in(*state, pkt_tcp(OTHER, 1, SELF, 23, SYN), GATE_PASS);
 	expect_in(*state, pkt_tcp(PEER, 1, SELF, 23, SYN), GATE_DROP);
 	expect_in(*state, pkt_tcp(TAP, 1, SELF, 23, SYN), GATE_PASS);
@@ -243,7 +244,7 @@ static void mapped_both_ways(void **state)
 				pkt_tcp(SELF, port, PEER, peer, SYN | ACK));
 		}
 	}
-	expect_in(*state, pkt_tcp(PEER, 1, SELF, 8100, SYN), GATE_DROP);
+	expect_in(*state, pkt_tcp(PEER, 1, SELF, 8100, SYN), GATE_REFUSE);
 	expect_out(*state, pkt_tcp(LO, 80, PEER, 1, ACK), GATE_DROP);
 	expect_out(*state, pkt_udp(LO, 8000, PEER, 1), GATE_DROP);
 }

@@ -145,7 +145,7 @@ static void any_port_opens_what_has_no_rule(void **state)
 	expect_in(open, pkt_tcp(PEER, 1, SELF, 8000, SYN), GATE_PASS); /* another place than LO's */
 	expect_out(open, pkt_tcp(SELF, 8000, PEER, 1, SYN | ACK), GATE_PASS);
 	/* its answers would come from port 81 */
-	expect_in(open, pkt_tcp(PEER, 1, SELF, 8100, SYN), GATE_DROP);
+	expect_in(open, pkt_tcp(PEER, 1, SELF, 8100, SYN), GATE_REFUSE);
 	expect_in(open, pkt_udp(PEER, 1, SELF, 8100), GATE_PASS);
 	gate_free(open);
 }
@@ -169,10 +169,10 @@ static void the_first_of_two_rules_counts(void **state)
 	assert_int_equal(gate_configure(*state, &rules), 0);
 	expect_in_as(*state, pkt_tcp(FAR, 1, SELF, 80, SYN), pkt_tcp(FAR, 1, LO, 8000, SYN));
 	expect_out_as(*state, pkt_tcp(LO, 8000, FAR, 1, ACK), pkt_tcp(SELF, 80, FAR, 1, ACK));
-	expect_in(*state, pkt_tcp(FAR, 1, SELF, 81, SYN), GATE_DROP);
+	expect_in(*state, pkt_tcp(FAR, 1, SELF, 81, SYN), GATE_REFUSE);
 	expect_in_as(*state, pkt_udp(FAR, 1, SELF, 81), pkt_udp(FAR, 1, LO, 8000));
 	expect_in_as(*state, pkt_tcp(FAR, 1, SELF, 82, SYN), pkt_tcp(FAR, 1, SELF, 22, SYN));
-	expect_in(*state, pkt_tcp(FAR, 1, SELF, 22, SYN), GATE_DROP);
+	expect_in(*state, pkt_tcp(FAR, 1, SELF, 22, SYN), GATE_REFUSE);
 	expect_in(*state, pkt_tcp(FAR, 1, SELF, 90, SYN), GATE_PASS);
 	expect_out(*state, pkt_tcp(SELF, 90, FAR, 1, ACK), GATE_PASS);
 	expect_in_as(*state, pkt_tcp(FAR, 1, SELF, 91, SYN), pkt_tcp(FAR, 1, LO, 9100, SYN));
