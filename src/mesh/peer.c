@@ -148,7 +148,7 @@ static void start(struct peer *peer)
 	struct err err;
 
 	peer->trouble[0] = peer->ending[0] = '\0';
-	peer->is_asked_to_end = peer->is_killed = false;
+	peer->is_asked_to_end = peer->is_killed = peer->has_failed = false;
 	peer->is_answered = peer->is_told_all = peer->is_outdated = false;
 	peer->configure_id = peer->ping_id = 0;
 	peer->rtt_ns = peer->heard_bytes = 0;
@@ -204,7 +204,7 @@ static void make_reason(struct peer *peer)
 		snprintf(peer->trouble, sizeof(peer->trouble), "closed its output");
 	if (peer->trouble[0] == '\0')
 		snprintf(peer->reason, sizeof(peer->reason), "%s", peer->ending);
-	else if (peer->ending[0] == '\0' || peer->is_killed)
+	else if (!peer->has_failed || peer->is_killed)
 		snprintf(peer->reason, sizeof(peer->reason), "%s", peer->trouble);
 	else
 		snprintf(peer->reason, sizeof(peer->reason), "%.380s; it %.120s", peer->trouble,
@@ -270,6 +270,7 @@ void peer_kill(struct peer *peer)
 void peer_on_child_end(struct peer *peer, int code, int status)
 {
 	child_describe_end(&peer->child, code, status, peer->ending, sizeof(peer->ending));
+	peer->has_failed = code != CLD_EXITED || status != 0;
 	if (peer->state == PEER_STARTING || peer->state == PEER_READY)
 		begin_ending(peer, LAST_WORDS_MS);
 	else

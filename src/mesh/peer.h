@@ -116,6 +116,7 @@ struct peer {
 	bool is_told_all;        /* what its features allow, too */
 	bool is_outdated;        /* what it was told is not true any more */
 	bool is_killed;          /* SIGKILL was sent */
+	bool has_failed;         /* the command, by its exit status */
 	bool is_asked_to_end;    /* by us, without trouble */
 	char trouble[PEER_REASON_BYTES];        /* "": none but that the command ends */
 	char ending[PEER_REASON_BYTES];         /* how the command ended; "": not yet */

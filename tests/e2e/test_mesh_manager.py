@@ -276,7 +276,7 @@ def test_every_trouble_is_told_and_others_go_on(mesh):
     for name in ("good1", "good2"):
         mesh.joined(name)
     mesh.fake("banner", "--banner", r"Welcome to host\r\n\x1b[1mLast login: today\n")
-    mesh.host("binary", ["sh", "-c", "head -c 100 /dev/zero"])
+    mesh.host("binary", ["sh", "-c", "head -c 100 /dev/zero; exit 7"])
     mesh.fake("refuses", "--error", "port 80 is in use\x1b[2J")
     mesh.fake("exits", "--exit", "3")
     mesh.host("killed", ["sh", "-c", "kill -9 $$"])
@@ -292,7 +292,7 @@ def test_every_trouble_is_told_and_others_go_on(mesh):
     again = r".*; again in \d+\.\d s$"
     expected = {
         "banner": r'at byte 0: .*"Welcome to host\\x0d\\x0a\\x1b\[1mLast',
-        "binary": r'at byte 0: .*"\\x00.*; it ended with status 0',
+        "binary": r'at byte 0: .*"\\x00.*; it ended with status 7',
         "refuses": r"cannot be configured: port 80 is in use\\x1b\[2J",
         "exits": "ended with status 3",
         "killed": r"was ended by signal 9 \(Killed\)",
