@@ -12,6 +12,7 @@ _nswrap_options() {
 	exec) echo -C --chdir -e --env --unset-env --new-session -t --stop-timeout -v --verbose ;;
 	ps | port | doctor) echo --json ;;
 	stop) echo -t --stop-timeout ;;
+	mesh | manager) echo --check --example -n --name --json -q --quiet -v --verbose ;;
 	esac
 }
 
@@ -75,7 +76,7 @@ _nswrap() {
 	COMPREPLY=()
 
 	case ${COMP_WORDS[1]} in
-	run | exec | ps | port | stop | doctor | help)
+	run | exec | ps | port | stop | doctor | mesh | manager | agent | help)
 		((COMP_CWORD > 1)) && sub=${COMP_WORDS[1]} && at=2
 		;;
 	esac
@@ -107,13 +108,18 @@ _nswrap() {
 		return
 	fi
 	case $sub,${#operands[@]} in
-	help,0) _nswrap_words "run exec ps port stop doctor help" ;;
+	help,0) _nswrap_words "run exec ps port stop doctor mesh agent help" ;;
+	mesh,0 | manager,0)
+		compopt -o filenames 2>/dev/null
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		_nswrap_words "status reload stop"
+		;;
 	port,0) _nswrap_words "list add remove" ;;
 	exec,0 | port,1 | stop,*) _nswrap_words "$(_nswrap_sandboxes)" ;;
 	exec,1) _nswrap_command "$COMP_CWORD" ;;
 	run,*)
 		_nswrap_command "$COMP_CWORD"
-		((COMP_CWORD == 1)) && _nswrap_words "run exec ps port stop doctor help"
+		((COMP_CWORD == 1)) && _nswrap_words "run exec ps port stop doctor mesh agent help"
 		;;
 	esac
 }

@@ -231,7 +231,7 @@ static void wait_and_start_again(struct peer *peer)
 	pause_ms = gone_ms < pause_ms ? pause_ms - gone_ms : 0;
 	loop_timer_set(peer->context->loop, &peer->timer, pause_ms);
 	set_state(peer, PEER_WAITING);
-	peer_notice(peer, LOG_WARNING, "lost: %s; again in %llu.%llu s", peer->reason,
+	peer_notice(peer, LOG_ERROR, "lost: %s; again in %llu.%llu s", peer->reason,
 		(unsigned long long)pause_ms / 1000, (unsigned long long)pause_ms / 100 % 10);
 }
 
@@ -252,7 +252,7 @@ static void finish_if_over(struct peer *peer)
 		start(peer);
 	} else if (peer->host->no_restart) {
 		set_state(peer, PEER_DOWN);
-		peer_notice(peer, LOG_WARNING, "lost: %s", peer->reason);
+		peer_notice(peer, LOG_ERROR, "lost: %s", peer->reason);
 	} else {
 		wait_and_start_again(peer);
 	}

@@ -11,7 +11,7 @@ from harness import TREE
 
 MAN = TREE / "man"
 PAGES = {sub: MAN / ("nswrap.1" if sub == "run" else f"nswrap-{sub}.1")
-         for sub in ("run", "exec", "ps", "port", "stop", "doctor", "agent")}
+         for sub in ("run", "exec", "ps", "port", "stop", "doctor", "mesh", "agent")}
 GLOBAL = {"--", "-V", "--version", "-h", "--help"}
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs/design.md"]
 # folders of the tree: `src/x` in a text is a promise that it exists

@@ -765,7 +765,7 @@ def options_in_help(nswrap, subcommand):
     return words
 
 
-@pytest.mark.parametrize("subcommand", ["run", "exec", "ps", "port", "stop", "doctor"])
+@pytest.mark.parametrize("subcommand", ["run", "exec", "ps", "port", "stop", "doctor", "mesh"])
 def test_completion_knows_every_option(nswrap, subcommand):
     script = f"source {TREE}/scripts/completion.bash; _nswrap_options {subcommand}"
     known = subprocess.run(["bash", "-c", script], capture_output=True, check=True).stdout.decode()
@@ -773,8 +773,8 @@ def test_completion_knows_every_option(nswrap, subcommand):
 
 
 def test_completion_knows_which_options_take_a_word(nswrap):
-    text = nswrap.run("help", "run").stdout.decode()
-    for line in text.splitlines():
+    texts = [nswrap.run("help", sub).stdout.decode() for sub in ("run", "mesh")]
+    for line in "".join(texts).splitlines():
         found = re.match(r"  (?:(-\w), |    )(--[\w-]+)( \S)?", line)
         if not found:
             continue
@@ -793,6 +793,8 @@ def test_completion_knows_which_options_take_a_word(nswrap):
     ("nswrap -p 80 --netw", ["--network"]),
     ("nswrap --network ", ["none", "outbound"]),
     ("nswrap exec box --uns", ["--unset-env"]),
+    ("nswrap mesh st", ["status", "stop"]),
+    ("nswrap mesh --ex", ["--example"]),
 ])
 def test_completion(nswrap, line, offered):
     box(nswrap)
