@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "mesh/manager_parts.h"
@@ -19,7 +18,6 @@
 
 #define FDS_MAX     65536
 #define END_MS      1600 /* peers kill their commands after a second; then we do not wait longer */
-#define KILL_MS     300  /* for what is still there then */
 #define LINE_BYTES  1024
 #define STATUS_DOWN 1
 
@@ -163,91 +161,6 @@ void manager_stop(struct manager *manager)
 	loop_task_add(manager->loop, &manager->check);
 }
 
-/* --- children ----------------------------------------------------------------------------- */
-
-static struct peer *find_peer(const struct manager *manager, pid_t pid)
-{
-	for (size_t i = 0; i < manager->manifest.nhosts; i++)
-		if (manager->peers[i]->child.pid == pid)
-			return manager->peers[i];
-	for (struct peer *peer = manager->leaving; peer; peer = peer->next)
-		if (peer->child.pid == pid)
-			return peer;
-	return NULL;
-}
-
-/* SIGKILL what commands that have ended left behind. Returns how many that were. */
-static size_t kill_orphans(const struct manager *manager)
-{
-	size_t count = 0, most = manager->manifest.nhosts + manager->ninherited;
-
-	for (struct peer *peer = manager->leaving; peer; peer = peer->next)
-		most++;
-	pid_t *spared = calloc(most + 1, sizeof(*spared));
-	if (!spared)
-		return 0;
-	for (size_t i = 0; i < manager->manifest.nhosts; i++)
-		spared[count++] = manager->peers[i]->child.pid;
-	for (struct peer *peer = manager->leaving; peer; peer = peer->next)
-		spared[count++] = peer->child.pid;
-	for (size_t i = 0; i < manager->ninherited; i++)
-		spared[count++] = manager->inherited[i];
-	size_t found = children_kill_others(spared, count);
-	free(spared);
-	return found;
-}
-
-/* Its number may come again, and then is no longer spared. */
-static void forget_inherited(struct manager *manager, pid_t pid)
-{
-	for (size_t i = 0; i < manager->ninherited; i++)
-		if (manager->inherited[i] == pid)
-			manager->inherited[i] = 0;
-}
-
-/* Collect who has ended; what they left comes to us, and is ended in turn. */
-static void reap(struct manager *manager)
-{
-	bool has_any = false;
-
-	for (;;) {
-		siginfo_t info = {0};
-
-		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
-			break;
-		has_any = true;
-		forget_inherited(manager, info.si_pid);
-		struct peer *peer = find_peer(manager, info.si_pid);
-		if (peer)
-			peer_on_child_end(peer, info.si_code, info.si_status);
-	}
-	if (has_any)
-		kill_orphans(manager);
-}
-
-static void end_children(struct manager *manager)
-{
-	const struct timespec pause = {.tv_nsec = 2000000};
-
-	for (size_t i = 0; i < manager->manifest.nhosts; i++)
-		peer_kill(manager->peers[i]);
-	for (struct peer *peer = manager->leaving; peer; peer = peer->next)
-		peer_kill(peer);
-	for (unsigned waited_ms = 0; waited_ms < KILL_MS; waited_ms += 2) {
-		bool has_peers = false;
-
-		reap(manager);
-		for (size_t i = 0; i < manager->manifest.nhosts; i++)
-			has_peers = has_peers || peer_has_child(manager->peers[i]);
-		for (struct peer *peer = manager->leaving; peer; peer = peer->next)
-			has_peers = has_peers || peer_has_child(peer);
-		if (!has_peers && kill_orphans(manager) == 0)
-			return;
-		nanosleep(&pause, NULL);
-	}
-	manager_say(manager, LOG_WARNING, "processes of some hosts cannot be ended");
-}
-
 /* --- signals ------------------------------------------------------------------------------ */
 
 static void reload(struct manager *manager)
@@ -268,7 +181,7 @@ static void on_signal(struct loop_io *io, uint32_t events)
 	while (read(io->fd, &info, sizeof(info)) == sizeof(info)) {
 		switch (info.ssi_signo) {
 		case SIGCHLD:
-			reap(manager);
+			children_reap(manager);
 			break;
 		case SIGWINCH:
 			display_change(manager->display);
@@ -326,17 +239,9 @@ static int make_peers(struct manager *manager, struct err *err)
 	return 0;
 }
 
-/* A shell that became us by `exec` may have had children. */
-static void find_inherited(struct manager *manager)
-{
-	ssize_t count = children_list(manager->inherited, CHILDREN_INHERITED_MAX);
-
-	manager->ninherited = count > 0 ? (size_t)count : 0;
-}
-
 static int start(struct manager *manager, struct err *err)
 {
-	find_inherited(manager);
+	children_inherit(manager);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	getrlimit(RLIMIT_NOFILE, &manager->context.nofile);
 	rights_raise_fd_limit(FDS_MAX);
@@ -363,7 +268,7 @@ static int start(struct manager *manager, struct err *err)
 static void take_down(struct manager *manager)
 {
 	if (manager->peers)
-		end_children(manager);
+		children_end(manager);
 	for (size_t i = 0; manager->peers && i < manager->manifest.nhosts; i++)
 		peer_free(manager->peers[i]);
 	while (manager->leaving) {

@@ -136,7 +136,7 @@ static void make_name(const char *path, char *out, size_t cap_bytes)
 
 static int reserve(int dir_fd, const char *name, struct registry_entry *out, struct err *err)
 {
-	int result = registry_reserve(dir_fd, name, NULL, out, err);
+	int result = registry_reserve(dir_fd, name, name, out, err);
 
 	if (result == -EEXIST)
 		err_set(err, EEXIST,
@@ -149,12 +149,12 @@ static int reserve(int dir_fd, const char *name, struct registry_entry *out, str
 static int reserve_free_one(
 	int dir_fd, const char *path, struct registry_entry *out, struct err *err)
 {
-	char base[REGISTRY_NAME_MAX - 3], name[REGISTRY_NAME_MAX + 1];
+	char base[REGISTRY_NAME_MAX - 10], name[REGISTRY_NAME_MAX + 1];
 
 	make_name(path, base, sizeof(base));
 	int result = reserve(dir_fd, base, out, err);
-	for (int number = 2; result == -EEXIST && number <= NUMBER_MAX; number++) {
-		snprintf(name, sizeof(name), "%s-%d", base, number);
+	for (unsigned number = 2; result == -EEXIST && number <= NUMBER_MAX; number++) {
+		snprintf(name, sizeof(name), "%s-%u", base, number);
 		result = reserve(dir_fd, name, out, err);
 	}
 	return result;

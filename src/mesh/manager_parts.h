@@ -63,6 +63,18 @@ void manager_say(struct manager *manager, enum log_level level, const char *form
 /* Let everything end; the second time by SIGKILL. */
 void manager_stop(struct manager *manager);
 
+/* --- manager_children: processes ----------------------------------------------------------- */
+
+/* What is there before anything is started is not ours: a shell that became us by `exec` may have
+ * had children. */
+void children_inherit(struct manager *manager);
+
+/* Collect who has ended; what they left comes to us, and is ended in turn. */
+void children_reap(struct manager *manager);
+
+/* SIGKILL all that is left. */
+void children_end(struct manager *manager);
+
 /* --- manager_route: the way of packets ------------------------------------------------------ */
 
 void route_packet(struct peer *peer, struct frame *frame);

@@ -28,7 +28,7 @@ struct router {
 	struct slot *slots; /* open addressing, at most half of them taken */
 	unsigned hash_shift;
 	size_t slot_mask;
-	in_addr_t *vips; /* by the host's number */
+	in_addr_t *vips;          /* by the host's number */
 	struct network *networks; /* as in the manifest: a later one counts before an earlier one */
 	size_t nnetworks;
 	struct suggestion suggestions[ROUTER_SUGGESTIONS_MAX]; /* each address once, oldest first */
@@ -69,7 +69,7 @@ static int make_slots(struct router *router, const struct manifest *manifest)
 		bits++;
 	router->slot_mask = ((size_t)1 << bits) - 1;
 	router->hash_shift = 32 - bits;
-	router->slots = malloc((router->slot_mask + 1) * sizeof(*router->slots));
+	router->slots = calloc(router->slot_mask + 1, sizeof(*router->slots));
 	router->vips = calloc(manifest->nhosts + 1, sizeof(*router->vips));
 	if (!router->slots || !router->vips)
 		return -1;
