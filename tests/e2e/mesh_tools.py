@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: Apache-2.0
+"""e2e/mesh_tools - a mesh that runs, sandboxes to join to it, an sshd to reach hosts by"""
+
+import contextlib
+import getpass
+import hashlib
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import threading
+
+import harness
+from harness import BINARY, Lines, Running, descendants, free_port, python, wait_for
+
+# a link that works again: from when its command ended, beyond the pause that the manager tells
+BACK_S = 1
+
+
+def network():
+    """The first three numbers of addresses for virtual IPs on the host's own loopback.
+
+    Another one for each run: programs of other runs may hold ports of others."""
+    return f"127.{100 + os.getpid() // 250 % 100}.{1 + os.getpid() % 250}"
+
+
+class Site:
+    """A manifest and, inside `with`, the manager that runs it; all hosts are ready first."""
+
+    def __init__(self, nswrap, directory, name="site", env=None, **top):
+        self.nswrap = nswrap
+        self.name = name
+        self.env = env
+        self.path = pathlib.Path(directory, f"{name}.yaml")
+        self.hosts = {}
+        self.top = top
+        self.text = None
+
+    def host(self, name, vip, cmd=None, **manifest):
+        self.hosts[name] = {"vip": vip, **({"cmd": cmd} if cmd else {}), **manifest}
+
+    def __enter__(self):
+        # JSON is YAML, too
+        self.path.write_text(self.text or json.dumps({"hosts": self.hosts, **self.top}, indent=1))
+        err_read, err_write = os.pipe()
+        popen = self.nswrap.popen("mesh", self.path, stdin=subprocess.DEVNULL, env=self.env,
+                                  stdout=subprocess.DEVNULL, stderr=err_write)
+        os.close(err_write)
+        self.running = Running(popen, Lines(err_read), None)
+        try:
+            self.running.wait_line(r"all \d+ hosts of \S+ are ready", 20)
+        except AssertionError as error:
+            popen.terminate()
+            popen.wait(10)
+            raise AssertionError(f"{error}; it said: {self.running.stderr.text()}") from None
+        return self
+
+    def __exit__(self, kind, *_):
+        """The manager and all below it end, by their own doing."""
+        below = self.running.tree()
+        status = self.running.stop()
+        if kind is None:
+            assert status == 0, self.running.stderr.text()
+            wait_for(lambda: not any(map(harness.is_alive, below)), "the end of all commands", 2)
+
+    def status(self):
+        """{name: what status --json says of the host}."""
+        done = self.nswrap.run("mesh", "status", "--json", self.name)
+        assert done.returncode == 0, done.stderr
+        return {host["name"]: host for host in json.loads(done.stdout)["hosts"]}
+
+    def wait_state(self, name, state="ready", restarts=0, timeout=10):
+        """Wait until a host is in a state, with this many restarts at least; its status."""
+        def look():
+            host = self.status()[name]
+            return host if host["state"] == state and host["restarts"] >= restarts else None
+
+        return wait_for(look, f"{name} to be {state}", timeout)
+
+    def losses(self, name):
+        """The pauses, in seconds, that were told each time a host was lost."""
+        found = (re.search(rf" {name}: lost: .*; again in ([\d.]+) s$", line)
+                 for line in list(self.running.stderr.lines))
+        return [float(match[1]) for match in found if match]
+
+    def next_loss(self, name, known):
+        """Wait until there are more losses than before; the pause of the first new one."""
+        return wait_for(lambda: self.losses(name)[known:], f"{name} to be lost", 15)[0]
+
+
+class Box:
+    """A sandbox that runs; hosts of a mesh and programs of a test are started in it by name."""
+
+    def __init__(self, nswrap, name, *options):
+        self.nswrap = nswrap
+        self.name = name
+        self.running = nswrap.start("-n", name, "--network", "none", *options, "sleep", "1000")
+        self.running.wait_event("started")
+
+    def agent(self):
+        """The command of a host."""
+        return [BINARY, "exec", self.name, "nswrap"]
+
+    def popen(self, *command, **options):
+        return self.nswrap.popen("exec", self.name, *command, **options)
+
+    def run(self, *command, **options):
+        """Run a command to its end; a CompletedProcess."""
+        return self.nswrap.run("exec", self.name, *command, **options)
+
+    def do(self, *command, **options):
+        """The same of one that must succeed; its stdout."""
+        done = self.run(*command, **options)
+        assert done.returncode == 0, (self.name, done.stderr.decode())
+        return done.stdout
+
+    def table(self, kind):
+        """Rows of /proc/net/KIND of the sandbox."""
+        path = pathlib.Path(f"/proc/{self.running.command_pid()}/net/{kind}")
+        return [row.split() for row in path.read_text().splitlines()[1:]]
+
+    def serve(self, program, *args, port, udp=False):
+        """Start one of the harness's programs, and wait until it is bound to its port."""
+        popen = self.popen(*python(program, *args), stdin=subprocess.DEVNULL)
+        wait_for(lambda: any(int(row[1].rsplit(":", 1)[1], 16) == port and (udp or row[3] == "0A")
+                             for row in self.table("udp" if udp else "tcp")), f"port {port}")
+        return popen
+
+
+# --- clients --------------------------------------------------------------------------------------
+
+# sends what comes on stdin to each of the servers at once, with an end of its own to each; prints
+# the SHA-256 of what came back from each; argv: address:port...
+ECHOED = """
+import hashlib, socket, sys, threading
+data = sys.stdin.buffer.read()
+found = {}
+def talk(where):
+    host, port = where.split(':')
+    with socket.create_connection((host, int(port)), timeout=60) as s:
+        def send():
+            s.sendall(data)
+            s.shutdown(socket.SHUT_WR)
+        sender = threading.Thread(target=send)
+        sender.start()
+        digest = hashlib.sha256()
+        while part := s.recv(1 << 18):
+            digest.update(part)
+        sender.join()
+    found[where] = digest.hexdigest()
+talkers = [threading.Thread(target=talk, args=(where,)) for where in sys.argv[1:]]
+for t in talkers:
+    t.start()
+for t in talkers:
+    t.join()
+for where in sys.argv[1:]:
+    print(where, found.get(where))
+"""
+
+# prints the errno with which a connection fails, 0 if it does not, and how long it took;
+# argv: address port seconds
+TRY = """
+import socket, sys, time
+s = socket.socket()
+s.settimeout(float(sys.argv[3]))
+began = time.monotonic()
+print(s.connect_ex((sys.argv[1], int(sys.argv[2]))), time.monotonic() - began)
+"""
+
+# talks to an echo server until stdin ends; prints how many round trips there were and the longest
+# time between two of them in seconds; argv: address port
+STEADY = """
+import select, socket, sys, time
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=60) as s:
+    print('begun', flush=True)
+    count, longest, last = 0, 0, time.monotonic()
+    while not select.select([0], [], [], 0.005)[0]:
+        text = b'%09d' % count
+        s.sendall(text)
+        while text:
+            part = s.recv(9)
+            assert part and text.startswith(part), (text, part)
+            text = text[len(part):]
+        count, now = count + 1, time.monotonic()
+        longest, last = max(longest, now - last), now
+print(count, longest)
+"""
+
+
+def sha(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def echoed(box, data, *servers, timeout=40):
+    """Have a box send data to echo servers, all at once, and check what comes back."""
+    done = box.run(*python(ECHOED, *servers), input=data, timeout=timeout)
+    found = done.stdout.decode().splitlines()
+    assert found == [f"{server} {sha(data)}" for server in servers], (box.name, done.stderr.decode())
+
+
+def at_once(*calls):
+    """Call them side by side; an error of any is an error."""
+    errors = []
+
+    def call(function):
+        try:
+            function()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=call, args=(function,)) for function in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+class Steady:
+    """A connection from a box to an echo server that is in use all the time."""
+
+    def __init__(self, box, address, port):
+        self.popen = box.popen(*python(STEADY, address, port), stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE)
+        assert self.popen.stdout.readline() == b"begun\n"
+
+    def end(self):
+        """(round trips, the longest pause in seconds); an AssertionError if it had broken."""
+        self.popen.stdin.close()
+        line = self.popen.stdout.readline().split()
+        assert self.popen.wait(60) == 0 and line, "the connection broke"
+        return int(line[0]), float(line[1])
+
+
+def connects(box, address, port, timeout=0.25):
+    """Whether a connection works just now."""
+    return box.do(*python(TRY, address, port, timeout)).split()[0] == b"0"
+
+
+# --- ssh ------------------------------------------------------------------------------------------
+
+
+class Sshd:
+    """An OpenSSH server of this user on 127.0.0.1, with keys of its own, and how to get in.
+
+    `ssh` leads there, whatever host and user it is asked for, if bin comes first in PATH; `nswrap`
+    is there as well, and so it is in the sessions of the server. environment: theirs."""
+
+    def __init__(self, directory, **environment):
+        self.directory = pathlib.Path(directory, "ssh")
+        self.bin = self.directory / "bin"
+        self.bin.mkdir(parents=True)
+        self.port = free_port()
+        os.symlink(BINARY, self.bin / "nswrap")
+        for name in ("host", "user"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.directory / name],
+                           check=True)
+        self._write_configs({"PATH": f"{self.bin}:{os.environ['PATH']}", **environment})
+        self.log = self.directory / "log"
+        self.popen = subprocess.Popen(
+            ["/usr/sbin/sshd", "-D", "-f", self.directory / "sshd_config", "-E", self.log])
+        wait_for(lambda: self.popen.poll() is None and self._listens(), f"sshd: {self.log}")
+
+    def _write_configs(self, environment):
+        where = self.directory
+        (where / "sshd_config").write_text(f"""
+            ListenAddress 127.0.0.1:{self.port}
+            HostKey {where}/host
+            AuthorizedKeysFile {where}/user.pub
+            StrictModes no
+            UsePAM no
+            PasswordAuthentication no
+            PidFile {where}/pid
+            LogLevel DEBUG
+            SetEnv {" ".join(f'"{k}={v}"' for k, v in environment.items())}
+        """)
+        (where / "ssh_config").write_text(f"""
+            Host *
+                HostName 127.0.0.1
+                Port {self.port}
+                IdentityFile {where}/user
+                IdentitiesOnly yes
+                BatchMode yes
+                StrictHostKeyChecking accept-new
+                UserKnownHostsFile {where}/known_hosts
+                LogLevel ERROR
+        """)
+        ssh = self.bin / "ssh"
+        # the first user counts
+        ssh.write_text(f'#!/bin/sh\nexec /usr/bin/ssh -F {where}/ssh_config -l {getpass.getuser()} "$@"\n')
+        ssh.chmod(0o755)
+
+    def _listens(self):
+        return not harness.is_refused(self.port)
+
+    def sessions(self):
+        """Pids of the server's processes that serve somebody: a monitor, and its child that has the
+        connection."""
+        table = harness.process_table()
+        return [pid for pid in self.below() if pid in table and table[pid][2] == "sshd"]
+
+    def kill_session(self):
+        """Kill the one that has the only connection."""
+        table = harness.process_table()
+        [pid] = [pid for pid in self.sessions() if table[pid][0] != self.popen.pid]
+        os.kill(pid, signal.SIGKILL)
+
+    def below(self):
+        """Pids of all that runs by way of this server."""
+        return descendants(self.popen.pid)
+
+    def close(self):
+        self.popen.terminate()
+        self.popen.wait(10)
+
+
+@contextlib.contextmanager
+def sshd(directory, **environment):
+    server = Sshd(directory, **environment)
+    try:
+        yield server
+    finally:
+        server.close()
