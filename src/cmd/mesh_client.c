@@ -181,7 +181,7 @@ static void format_host(const json_t *host, char cells[COLUMNS][CELL_BYTES])
 	snprintf(cells[COLUMN_STATE], CELL_BYTES, "%s", text_of(host, "state"));
 	format_for(json_integer_value(json_object_get(host, "age")), cells[COLUMN_FOR]);
 	if (json_is_number(rtt))
-		snprintf(cells[COLUMN_RTT], CELL_BYTES, "%.1fms", json_number_value(rtt));
+		snprintf(cells[COLUMN_RTT], CELL_BYTES, "%.2fms", json_number_value(rtt));
 	else
 		strcpy(cells[COLUMN_RTT], "-");
 	format_traffic(host, "in", cells[COLUMN_IN]);

@@ -111,7 +111,7 @@ void status_row(void *told, size_t row, char *out, size_t cap_bytes)
 	format_bytes(traffic.bytes_in, in, sizeof(in));
 	format_bytes(traffic.bytes_out, sent, sizeof(sent));
 	if (peer->state == PEER_READY && peer->rtt_ns > 0)
-		snprintf(rtt, sizeof(rtt), "%.1f ms", (double)peer->rtt_ns / 1e6);
+		snprintf(rtt, sizeof(rtt), "%.2f ms", (double)peer->rtt_ns / 1e6);
 	snprintf(out, cap_bytes, "%-*.*s  %-15s  %-8s  in %7s  out %7s  %s", (int)width,
 		NAME_COLUMN, peer->name, inet_ntop(AF_INET, &peer->host->vip, vip, sizeof(vip)),
 		peer_state_name(peer), in, sent, peer->state == PEER_READY ? rtt : peer->reason);

@@ -132,9 +132,10 @@ def main():
         for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(sig, signal.SIG_IGN)
     if options.grandchild:
-        child = subprocess.Popen(
-            ["setsid", "sh", "-c", "trap '' TERM HUP INT; sleep 1000 & wait; sleep 1000"])
-        agent.note(grandchild=child.pid)
+        # its parent ends at once: it is nobody's but the next subreaper's
+        script = """setsid sh -c "trap '' TERM HUP INT; sleep 1000 & wait; sleep 1000" >&2 & echo $!"""
+        done = subprocess.run(["sh", "-c", script], stdout=subprocess.PIPE, check=True)
+        agent.note(grandchild=int(done.stdout))
     agent.note(started=sys.argv, fds=sorted(map(int, os.listdir("/proc/self/fd"))))
     if options.banner:
         agent.write(options.banner.encode().decode("unicode_escape").encode("latin-1"))
