@@ -4,12 +4,14 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "mesh/message.h"
 #include "util/fd.h"
+#include "util/log.h"
 
 #define FEATURES                                                                                  \
 	(FEATURE_TCP | FEATURE_LOOPBACK | FEATURE_LOOPBACK_DISABLE | FEATURE_UDP | FEATURE_ICMP | \
@@ -139,6 +141,25 @@ static bool plan_offer(
 	return true;
 }
 
+/*
+ * A mapping has no state: the answers to a connection that left from such a port would be led to
+ * the mapping's target.
+ */
+static void reserve_ports(struct agent_parts *parts, const struct gate_port *ports, size_t nports)
+{
+	char text[STACK_PORTS_BYTES] = "";
+	size_t len = 0;
+
+	for (size_t i = 0; i < nports && len < sizeof(text) - 8; i++)
+		if (ports[i].action == GATE_MAP)
+			len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%u",
+				len > 0 ? "," : "", ports[i].port);
+	int result = len > 0 || parts->has_reserved ? stack_reserve_ports(&parts->stack, text) : 0;
+	if (result < 0)
+		log_info("cannot reserve the ports that are offered: %s", strerror(-result));
+	parts->has_reserved = len > 0;
+}
+
 static int configure_gate(struct agent_parts *parts, const struct mesh_config *config,
 	const struct gate_port *ports, struct err *err)
 {
@@ -152,6 +173,7 @@ static int configure_gate(struct agent_parts *parts, const struct mesh_config *c
 	};
 	int result = gate_configure(parts->gate, &rules);
 
+	reserve_ports(parts, ports, config->noffers);
 	return result < 0 ? err_sys(err, -result, "cannot set up the gate") : 0;
 }
 

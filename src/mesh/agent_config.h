@@ -3,6 +3,8 @@
 #ifndef NSWRAP_MESH_AGENT_CONFIG_H
 #define NSWRAP_MESH_AGENT_CONFIG_H
 
+#include <stdbool.h>
+
 #include "mesh/config.h"
 #include "mesh/entries.h"
 #include "mesh/gate.h"
@@ -18,6 +20,7 @@ struct agent_parts {
 	struct entries *entries;
 	struct in_addr self, *peers; /* addresses that the stack has now; agent_config's own */
 	size_t npeers;
+	bool has_reserved; /* some ports */
 };
 
 /* enum mesh_feature bits of an agent there */

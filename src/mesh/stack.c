@@ -28,11 +28,12 @@
 #define NAME_BYTES 16
 #define NAMES      10 /* mesh0..mesh9: so many agents may be in one sandbox */
 
-enum stack_op { STACK_SET_SELF, STACK_ADD_PEER, STACK_DEL_PEER };
+enum stack_op { STACK_SET_SELF, STACK_ADD_PEER, STACK_DEL_PEER, STACK_RESERVE_PORTS };
 
 struct stack_request {
 	uint32_t op; /* enum stack_op */
 	struct in_addr vip;
+	char ports[STACK_PORTS_BYTES];
 };
 
 /* The first one comes unasked, with the TUN device if all went well. */
@@ -178,7 +179,7 @@ static int change_peer(struct served *served, enum stack_op op, struct in_addr v
 	return result == -ESRCH ? -ENOENT : result;
 }
 
-static int perform(struct served *served, const struct stack_request *request)
+static int perform(struct served *served, struct stack_request *request)
 {
 	switch (request->op) {
 	case STACK_SET_SELF:
@@ -186,6 +187,9 @@ static int perform(struct served *served, const struct stack_request *request)
 	case STACK_ADD_PEER:
 	case STACK_DEL_PEER:
 		return change_peer(served, request->op, request->vip);
+	case STACK_RESERVE_PORTS:
+		request->ports[STACK_PORTS_BYTES - 1] = '\0';
+		return link_write_sysctl("ipv4/ip_local_reserved_ports", request->ports);
 	default:
 		return -EINVAL;
 	}
@@ -349,12 +353,11 @@ void stack_stop(struct stack *stack)
 	stack->pid = 0;
 }
 
-static int ask(struct stack *stack, enum stack_op op, struct in_addr vip)
+static int ask(struct stack *stack, const struct stack_request *request)
 {
-	struct stack_request request = {op, vip};
 	struct stack_answer answer;
 
-	if (fd_send(stack->control, &request, sizeof(request), NULL, 0) != sizeof(request) ||
+	if (fd_send(stack->control, request, sizeof(*request), NULL, 0) != sizeof(*request) ||
 		fd_recv(stack->control, &answer, sizeof(answer), NULL, 0, NULL) != sizeof(answer))
 		return -EPIPE;
 	return answer.result;
@@ -362,15 +365,25 @@ static int ask(struct stack *stack, enum stack_op op, struct in_addr vip)
 
 int stack_set_self(struct stack *stack, struct in_addr vip)
 {
-	return ask(stack, STACK_SET_SELF, vip);
+	return ask(stack, &(struct stack_request){.op = STACK_SET_SELF, .vip = vip});
 }
 
 int stack_add_peer(struct stack *stack, struct in_addr vip)
 {
-	return ask(stack, STACK_ADD_PEER, vip);
+	return ask(stack, &(struct stack_request){.op = STACK_ADD_PEER, .vip = vip});
 }
 
 int stack_del_peer(struct stack *stack, struct in_addr vip)
 {
-	return ask(stack, STACK_DEL_PEER, vip);
+	return ask(stack, &(struct stack_request){.op = STACK_DEL_PEER, .vip = vip});
+}
+
+int stack_reserve_ports(struct stack *stack, const char *ports)
+{
+	struct stack_request request = {.op = STACK_RESERVE_PORTS};
+
+	if (strlen(ports) >= sizeof(request.ports))
+		return -ENAMETOOLONG;
+	memcpy(request.ports, ports, strlen(ports));
+	return ask(stack, &request);
 }

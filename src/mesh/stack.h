@@ -53,4 +53,11 @@ int stack_set_self(struct stack *stack, struct in_addr vip);
 int stack_add_peer(struct stack *stack, struct in_addr vip);
 int stack_del_peer(struct stack *stack, struct in_addr vip);
 
+/*
+ * Ports that the kernel shall not choose for outgoing connections, "80,8000" or "" (replaces
+ * others). -EROFS or -EACCES inside some containers; -ENAMETOOLONG from STACK_PORTS_BYTES on.
+ */
+#define STACK_PORTS_BYTES 2048
+int stack_reserve_ports(struct stack *stack, const char *ports);
+
 #endif

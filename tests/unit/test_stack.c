@@ -227,6 +227,39 @@ static void test_requests(void **state)
 	stack_stop(&stack);
 }
 
+static uint16_t port_of_choice(struct stack *stack)
+{
+	int fd = socket_inside(stack, DOOR_TCP4);
+	struct sockaddr_in addr = at("127.0.0.1", 0);
+	socklen_t len = sizeof(addr);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&addr, &len), 0);
+	close(fd);
+	return ntohs(addr.sin_port);
+}
+
+/* Ports that are reserved are not chosen: here all but one of the kernel's usual range */
+static void test_reserved_ports(void **state)
+{
+	char text[STACK_PORTS_BYTES + 1];
+	struct stack stack = start(STACK_NEW);
+
+	(void)state;
+	assert_int_equal(stack_reserve_ports(&stack, "80,32768-60997,60999"), 0);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(port_of_choice(&stack), 60998);
+	assert_int_equal(stack_reserve_ports(&stack, "80,60998"), 0);
+	for (int i = 0; i < 3; i++)
+		assert_int_not_equal(port_of_choice(&stack), 60998);
+	assert_int_equal(stack_reserve_ports(&stack, ""), 0);
+	assert_int_equal(stack_reserve_ports(&stack, "80;81"), -EINVAL);
+	memset(text, '1', sizeof(text));
+	text[STACK_PORTS_BYTES] = '\0';
+	assert_int_equal(stack_reserve_ports(&stack, text), -ENAMETOOLONG);
+	stack_stop(&stack);
+}
+
 /* Low ports, and what 127.0.0.1 is there */
 static void test_sockets(void **state)
 {
@@ -482,6 +515,7 @@ int main(void)
 		cmocka_unit_test(test_rights),
 		cmocka_unit_test(test_lives_with_the_agent),
 		cmocka_unit_test(test_requests),
+		cmocka_unit_test(test_reserved_ports),
 		cmocka_unit_test(test_sockets),
 		cmocka_unit_test(test_packets),
 		cmocka_unit_test(test_joined),
