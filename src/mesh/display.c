@@ -243,6 +243,12 @@ void display_change(struct display *display)
 		loop_timer_set(display->loop, &display->timer, SOON_MS);
 }
 
+void display_begin_anew(struct display *display)
+{
+	display->ndrawn = 0;
+	display_change(display);
+}
+
 void display_hold(struct display *display, bool is_held)
 {
 	uint64_t now_ns = loop_now_ns(display->loop);
@@ -253,7 +259,7 @@ void display_hold(struct display *display, bool is_held)
 	if (is_held)
 		display->held_ns = now_ns;
 	else if (now_ns - display->held_ns > PROMPT_NS)
-		display->ndrawn = 0;
+		display_begin_anew(display);
 	display_change(display);
 }
 

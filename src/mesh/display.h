@@ -38,6 +38,9 @@ void display_rows(struct display *display, size_t count);
 /* The rows say something else, or the terminal has another size: they are written again soon. */
 void display_change(struct display *display);
 
+/* Others may have written there meanwhile (Ctrl-Z, fg): the rows begin anew. */
+void display_begin_anew(struct display *display);
+
 /* Leave the terminal alone but for lines; afterwards rows begin below what was written there. */
 void display_hold(struct display *display, bool is_held);
 

@@ -183,6 +183,9 @@ static void on_signal(struct loop_io *io, uint32_t events)
 		case SIGCHLD:
 			children_reap(manager);
 			break;
+		case SIGCONT:
+			display_begin_anew(manager->display);
+			break;
 		case SIGWINCH:
 			display_change(manager->display);
 			break;
@@ -205,7 +208,7 @@ static void on_signal(struct loop_io *io, uint32_t events)
 
 static int open_signals(struct manager *manager, struct err *err)
 {
-	static const int wanted[] = {SIGHUP, SIGINT, SIGTERM, SIGCHLD, SIGWINCH, SIGTTOU};
+	static const int wanted[] = {SIGHUP, SIGINT, SIGTERM, SIGCHLD, SIGCONT, SIGWINCH, SIGTTOU};
 	sigset_t set;
 
 	sigemptyset(&set);

@@ -152,7 +152,7 @@ static void start(struct peer *peer)
 	peer->is_answered = peer->is_told_all = peer->is_outdated = false;
 	peer->configure_id = peer->ping_id = 0;
 	peer->rtt_ns = peer->heard_bytes = 0;
-	peer->heard_ns = now_ns(peer);
+	peer->silent_rounds = 0;
 	peer->bad_messages = peer->bad_untold = 0;
 	set_state(peer, PEER_STARTING);
 	if (open_link(peer, &err) < 0) {

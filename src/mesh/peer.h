@@ -124,7 +124,8 @@ struct peer {
 	uint64_t ended_ns;                      /* when ENDING began */
 	int64_t last_id, configure_id, ping_id; /* 0: none is under way */
 	uint64_t configure_ns, ping_ns;         /* when that was sent */
-	uint64_t heard_ns, heard_bytes;         /* when something had come last, and how much */
+	uint64_t heard_bytes;                   /* that had come when it was last looked at */
+	unsigned silent_rounds;                 /* of pings since then */
 	unsigned bad_messages, bad_untold;
 	uint64_t bad_told_ns;
 	uint64_t budget_ns; /* messages: paid for until then */

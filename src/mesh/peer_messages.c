@@ -232,12 +232,13 @@ void peer_ping(struct peer *peer)
 		return;
 	if (peer->wire.bytes_in != peer->heard_bytes) {
 		peer->heard_bytes = peer->wire.bytes_in;
-		peer->heard_ns = now;
+		peer->silent_rounds = 0;
 	}
 	if (peer->ping_id == 0) {
 		peer->ping_id = ask(peer, "ping", json_object());
 		peer->ping_ns = now;
-	} else if (now - peer->heard_ns >= SILENCE_S * NS_PER_S) {
+	} else if (++peer->silent_rounds >= SILENCE_S * 1000 / PEER_PING_MS) {
+		/* rounds, not time: we may have been stopped along with it (Ctrl-Z) */
 		peer_lose(peer, "no answer for %d s", SILENCE_S);
 	}
 }

@@ -421,11 +421,8 @@ def test_nobody_reads_our_stderr(mesh):
     os.close(read)
 
 
-@pytest.mark.parametrize("width", [40, 120])
-def test_terminal(mesh, width):
-    """A row a host, in place, cut to the width; lines above; the cursor below at the end."""
-    mesh.fake("first", "--features", NEW)
-    mesh.fake("second")
+def on_terminal(mesh, width=80):
+    """Start the mesh in a terminal of its own: (its Popen, the other end of the terminal)."""
     mesh.write()
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
@@ -433,6 +430,15 @@ def test_terminal(mesh, width):
         "mesh", mesh.path, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0), env={"TERM": "xterm"})
     os.close(slave)
+    return popen, master
+
+
+@pytest.mark.parametrize("width", [40, 120])
+def test_terminal(mesh, width):
+    """A row a host, in place, cut to the width; lines above; the cursor below at the end."""
+    mesh.fake("first", "--features", NEW)
+    mesh.fake("second")
+    popen, master = on_terminal(mesh, width)
     screen = Screen(master)
     row = rf"first +{re.escape(vip(100))}"
     wait_for(lambda: re.search(row, screen.text()), "a row")
@@ -447,7 +453,28 @@ def test_terminal(mesh, width):
     screen.join()
     rows = [line for line in screen.lines if re.match(r"(\r?\033\[\d+A\033\[J)?(first|second) ", line)]
     assert rows and all(len(re.sub(r"\033\[\d*\w|\r", "", line)) < width for line in rows)
-    assert "Traceback" not in screen.text()
+
+
+def test_the_terminal_is_left_alone_while_a_host_starts(mesh):
+    """ssh may be asking for a password there."""
+    mesh.fake("good", "--features", NEW)
+    mesh.fake("asks", "--silent")
+    popen, master = on_terminal(mesh)
+    screen = Screen(master)
+    wait_for(lambda: "asks: lost: no answer" in screen.text(), "the end of its patience", 15)
+    before = screen.text().split("asks: lost")[0]
+    assert "good: ready" in before and "\033" not in before
+    wait_for(lambda: "\033[2A" in screen.text(), "rows that are written again")
+    popen.terminate()
+    assert popen.wait(10 * PATIENCE) == 0
+
+
+def test_the_terminal_goes_away(mesh):
+    mesh.fake("a")
+    popen, master = on_terminal(mesh)
+    wait_for(lambda: mesh.notes("a", "configure"), "the mesh")
+    os.close(master)
+    assert popen.wait(5 * PATIENCE) == 0
 
 
 # --- stopped peers, hostile peers -----------------------------------------------------------------
@@ -505,14 +532,17 @@ def test_hostile_agents(mesh):
     running = mesh.start(ready=False)
     running.wait_line("random: lost: at byte ")
     running.wait_line("events: lost: it sent more than 1000 bad messages")
+    # nothing is wrong with it, it is only unknown
+    event = frame(json.dumps({"type": "event", "body": {
+        "type": "other", "data": {"x": ["y" * 10] * 100}}}).encode(), 2)
     rng = random.Random(seed := int.from_bytes(os.urandom(4), "big"))
     peaks_kb = []
     for round_number in range(8):
         wait_for(lambda: mesh.status()["bad"]["state"] == "ready", "the bad one", 40)
         # a thousand bad messages are endured in a row
         with contextlib.suppress(OSError):
-            for _ in range(700):
-                mesh.send("bad", mutated(rng))
+            for i in range(700):
+                mesh.send("bad", mutated(rng) + event * (i % 3 == 0))
             mesh.send("bad", rng.randbytes(1000) if round_number % 4 == 3 else b"")
         mesh.passes("a", "b", b"round %d of seed %d" % (round_number, seed))
         peaks_kb.append(mesh.memory_kb())
