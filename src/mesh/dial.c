@@ -245,15 +245,13 @@ static int connect_inside(struct dial *dial)
 static int start_inside(struct dial *dial, const struct dial_target *target)
 {
 	struct dialer *dialer = dial->dialer;
-	int result = -EAGAIN;
 
 	dial->answer.addrs[0].v4 = (struct sockaddr_in){
 		.sin_family = AF_INET,
 		.sin_addr = target->ip,
 		.sin_port = htons(target->port),
 	};
-	if (dialer->waiting.next == &dialer->waiting) /* nobody was there before */
-		result = connect_inside(dial);
+	int result = connect_inside(dial);
 	if (result != -EAGAIN)
 		return result;
 	enter_ring(&dialer->waiting, dial);

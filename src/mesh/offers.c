@@ -133,7 +133,7 @@ void offers_on_syn(struct offers *offers, const void *packet, size_t len)
 	if (len > sizeof(copy))
 		return;
 	memcpy(copy, packet, len);
-	if (!packet_parse(copy, len, &view) || view.is_fragment || view.proto != IPPROTO_TCP ||
+	if (!packet_parse(copy, len, &view) || view.proto != IPPROTO_TCP ||
 		(view.tcp_flags & (PACKET_SYN | PACKET_ACK | PACKET_RST)) != PACKET_SYN ||
 		view.dst.s_addr != offers->self.s_addr)
 		return;

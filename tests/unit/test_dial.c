@@ -241,6 +241,7 @@ static void can_be_cancelled_at_any_time(void **state)
 		dial_cancel(&calls[i].dial);
 	}
 	shut_door(&bed, false);
+	are_names_let_go = true;
 	jump(&bed, DIAL_DEADLINE_MS + 1);
 	settle(&bed);
 	for (size_t i = 0; i < COUNT(calls); i++)

@@ -244,6 +244,7 @@ static void every_peer_meets_its_own_target(void **state)
 
 	(void)state;
 	configure(world, offers, COUNT(offers));
+	world->bed.context.max_fds = 130; /* enough, unless those that are over still count */
 	for (int round = 0; round < 10; round++) {
 		int peers[2], servers[2];
 
@@ -567,6 +568,31 @@ static void waits_while_descriptors_are_short(void **state)
 	world_close(world);
 }
 
+/* The peer will ask again. */
+static void nobody_is_refused_for_want_of_descriptors(void **state)
+{
+	struct world *world = world_open();
+	int target = tcp_listen(TARGET, AT, 10);
+	struct rlimit limit, small;
+
+	(void)state;
+	offer_one(world, TARGET, AT);
+	getrlimit(RLIMIT_NOFILE, &limit);
+	small = limit;
+	small.rlim_cur = (rlim_t)dup(0); /* the next one would have this number */
+	close((int)small.rlim_cur);
+	setrlimit(RLIMIT_NOFILE, &small);
+	send_syn(world, FROM, PORT);
+	setrlimit(RLIMIT_NOFILE, &limit);
+	settle(&world->bed);
+	assert_int_equal(world->sent + world->injected, 0);
+	send_syn(world, FROM, PORT);
+	int server = wait_accept(&world->bed, target);
+	expect_joined(&world->bed, take_peer(world), server);
+	close(target);
+	world_close(world);
+}
+
 static int udp_socket(const char *own, uint16_t own_port, const char *peer, uint16_t port)
 {
 	struct sockaddr_in from = address(own, own_port);
@@ -617,6 +643,10 @@ static void datagrams_go_both_ways(void **state)
 	settle(&world->bed);
 	assert_int_equal(recv(in_vain, &(char){0}, 1, 0), -1);
 	expect_echo(world, by_name, server);
+	int asked = names_asked, another = udp_socket(PEER, FROM + 3, VIP, PORT + 1);
+	expect_echo(world, another, server); /* a new client, a new look-up */
+	assert_int_equal(names_asked, asked + 1);
+	close(another);
 	/* the flow stays when others go */
 	configure(world, offers, 1);
 	expect_echo(world, client, server);
@@ -680,6 +710,7 @@ int main(void)
 		cmocka_unit_test(two_of_the_same_are_one),
 		cmocka_unit_test(a_thousand_at_once),
 		cmocka_unit_test(waits_while_descriptors_are_short),
+		cmocka_unit_test(nobody_is_refused_for_want_of_descriptors),
 		cmocka_unit_test(datagrams_go_both_ways),
 		cmocka_unit_test(can_be_freed_at_any_time),
 	};
