@@ -175,15 +175,20 @@ static void finish(struct display *display)
 		display->ndrawn = 0;
 }
 
+static void redraw(struct display *display)
+{
+	if (!shows_rows(display))
+		return;
+	take_rows_away(display);
+	finish(display);
+}
+
 static void on_timer(struct loop_timer *timer)
 {
 	struct display *display =
 		(struct display *)((char *)timer - offsetof(struct display, timer));
 
-	if (shows_rows(display)) {
-		take_rows_away(display);
-		finish(display);
-	}
+	redraw(display);
 	if (display->nrows > 0)
 		loop_timer_set(display->loop, timer, REFRESH_MS);
 }
@@ -211,6 +216,7 @@ void display_free(struct display *display)
 {
 	if (!display)
 		return;
+	redraw(display);
 	loop_timer_cancel(display->loop, &display->timer);
 	fd_close(&display->fd);
 	free(display);

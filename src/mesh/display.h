@@ -26,7 +26,7 @@ typedef void (*display_row)(void *told, size_t row, char *out, size_t cap_bytes)
 /* Returns NULL with errno set. Rows come from @row_text once there are any (display_rows). */
 struct display *display_new(struct loop *loop, display_row row_text, void *told);
 
-/* Rows stay where they are, the cursor is below them. */
+/* The rows are written a last time, and stay; the cursor is below them. */
 void display_free(struct display *display);
 
 /* One line without its end; control characters are escaped here. */

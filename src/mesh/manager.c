@@ -272,6 +272,7 @@ static void take_down(struct manager *manager)
 {
 	if (manager->peers)
 		children_end(manager);
+	display_free(manager->display);
 	for (size_t i = 0; manager->peers && i < manager->manifest.nhosts; i++)
 		peer_free(manager->peers[i]);
 	while (manager->leaving) {
@@ -282,7 +283,6 @@ static void take_down(struct manager *manager)
 	}
 	free(manager->peers);
 	router_free(manager->router);
-	display_free(manager->display);
 	if (manager->loop)
 		mesh_control_close(manager);
 	wire_hub_free(manager->context.hub);
