@@ -64,23 +64,22 @@ static bool is_loopback(struct in_addr ip)
 	return forward_addr_is_loopback(&addr);
 }
 
-/* Said once for each address, where it comes first in @others. */
-static void tell_left_out(const struct mesh_port *others, size_t at)
+static void tell_left_out(struct in_addr first, size_t count)
 {
 	char ip[INET_ADDRSTRLEN];
 
-	for (size_t i = 0; i < at; i++)
-		if (others[i].ip.s_addr == others[at].ip.s_addr)
-			return;
-	inet_ntop(AF_INET, &others[at].ip, ip, sizeof(ip));
-	log_notice("%s cannot be reached from this host's programs: it is not in 127.0.0.0/8", ip);
+	inet_ntop(AF_INET, &first, ip, sizeof(ip));
+	log_notice("programs of this host cannot reach %zu of the mesh's ports, at %s%s: only "
+		   "addresses of 127.0.0.0/8 are this host's own",
+		count, ip, count > 1 ? " and so on" : "");
 }
 
 int entries_configure(struct entries *entries, const struct mesh_port *others, size_t nothers,
 	struct in_addr self, const struct mesh_offer *own, size_t nown, struct err *err)
 {
 	struct service *wanted = calloc(nown + nothers + 1, sizeof(*wanted));
-	size_t count = 0;
+	size_t count = 0, left_out = 0;
+	struct in_addr first_out = {0};
 
 	if (!wanted)
 		return err_sys(err, ENOMEM, "cannot listen for the mesh");
@@ -93,7 +92,8 @@ int entries_configure(struct entries *entries, const struct mesh_port *others, s
 		};
 	for (size_t i = 0; i < nothers; i++) {
 		if (!is_loopback(others[i].ip)) {
-			tell_left_out(others, i);
+			if (left_out++ == 0)
+				first_out = others[i].ip;
 			continue;
 		}
 		wanted[count++] = (struct service){
@@ -103,6 +103,8 @@ int entries_configure(struct entries *entries, const struct mesh_port *others, s
 			.target = {.is_inside = true, .ip = others[i].ip, .port = others[i].port},
 		};
 	}
+	if (left_out > 0)
+		tell_left_out(first_out, left_out);
 	int result = services_configure(entries->services, wanted, count, err);
 	free(wanted);
 	return result;

@@ -10,6 +10,8 @@
 #include "mesh/datagrams.h"
 #include "util/fd.h"
 
+#define BUCKETS 1024
+
 struct open_service {
 	struct services *services;
 	struct open_service *next;
@@ -25,7 +27,7 @@ struct services {
 	struct dialer *dialer;
 	const struct service_ops *ops;
 	void *owner;
-	struct open_service *first;
+	struct open_service *buckets[BUCKETS];
 	struct joins *joins;
 };
 
@@ -85,6 +87,11 @@ static int serve(struct open_service *open, int fd)
 		&open->acceptor, services->context, fd, joins_held_fds(services->joins));
 }
 
+static size_t bucket_of(struct in_addr ip, uint16_t port)
+{
+	return (ntohl(ip.s_addr) * 31 + port) % BUCKETS;
+}
+
 static int service_open(struct services *services, const struct service *service, struct err *err)
 {
 	struct open_service *open = calloc(1, sizeof(*open));
@@ -108,15 +115,17 @@ static int service_open(struct services *services, const struct service *service
 		free(open);
 		return fd < 0 ? fd : result;
 	}
-	open->next = services->first;
-	services->first = open;
+	struct open_service **bucket = &services->buckets[bucket_of(service->ip, service->port)];
+	open->next = *bucket;
+	*bucket = open;
 	return 0;
 }
 
 static struct open_service *find(
 	const struct services *services, enum mesh_proto proto, struct in_addr ip, uint16_t port)
 {
-	for (struct open_service *open = services->first; open; open = open->next)
+	for (struct open_service *open = services->buckets[bucket_of(ip, port)]; open;
+		open = open->next)
 		if (open->service.proto == proto && open->service.port == port &&
 			open->service.ip.s_addr == ip.s_addr)
 			return open;
@@ -133,24 +142,27 @@ const struct service *services_find(
 
 static void close_unlisted(struct services *services)
 {
-	struct open_service **at = &services->first;
+	for (size_t i = 0; i < BUCKETS; i++) {
+		struct open_service **at = &services->buckets[i];
 
-	while (*at) {
-		struct open_service *open = *at;
+		while (*at) {
+			struct open_service *open = *at;
 
-		if (open->is_listed) {
-			at = &open->next;
-		} else {
-			*at = open->next;
-			service_close(open);
+			if (open->is_listed) {
+				at = &open->next;
+			} else {
+				*at = open->next;
+				service_close(open);
+			}
 		}
 	}
 }
 
 static void unlist_all(struct services *services)
 {
-	for (struct open_service *open = services->first; open; open = open->next)
-		open->is_listed = false;
+	for (size_t i = 0; i < BUCKETS; i++)
+		for (struct open_service *open = services->buckets[i]; open; open = open->next)
+			open->is_listed = false;
 }
 
 int services_configure(
