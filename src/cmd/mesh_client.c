@@ -10,6 +10,7 @@
 #include "cmd/client.h"
 #include "cmd/cmd.h"
 #include "cmd/mesh.h"
+#include "cmd/table.h"
 #include "mesh/manager_control.h"
 #include "sandbox/control.h"
 #include "sandbox/registry.h"
@@ -149,18 +150,6 @@ static void format_traffic(const json_t *host, const char *way, char *out)
 	snprintf(out, CELL_BYTES, "%s/%s", bytes, packets);
 }
 
-static void format_for(json_int_t seconds, char *out)
-{
-	if (seconds < 100)
-		snprintf(out, CELL_BYTES, "%llds", (long long)seconds);
-	else if (seconds < 100 * 60)
-		snprintf(out, CELL_BYTES, "%lldm", (long long)seconds / 60);
-	else if (seconds < 48 * 3600)
-		snprintf(out, CELL_BYTES, "%lldh", (long long)seconds / 3600);
-	else
-		snprintf(out, CELL_BYTES, "%lldd", (long long)seconds / 86400);
-}
-
 static json_int_t sum_drops(const json_t *host)
 {
 	json_t *drops = json_object_get(host, "drops"), *value;
@@ -179,7 +168,8 @@ static void format_host(const json_t *host, char cells[COLUMNS][CELL_BYTES])
 	log_escape(name, strlen(name), cells[COLUMN_HOST], CELL_BYTES);
 	snprintf(cells[COLUMN_VIP], CELL_BYTES, "%s", text_of(host, "vip"));
 	snprintf(cells[COLUMN_STATE], CELL_BYTES, "%s", text_of(host, "state"));
-	format_for(json_integer_value(json_object_get(host, "age")), cells[COLUMN_FOR]);
+	table_format_age(
+		json_integer_value(json_object_get(host, "age")), cells[COLUMN_FOR], CELL_BYTES);
 	if (json_is_number(rtt))
 		snprintf(cells[COLUMN_RTT], CELL_BYTES, "%.2fms", json_number_value(rtt));
 	else
@@ -191,19 +181,10 @@ static void format_host(const json_t *host, char cells[COLUMNS][CELL_BYTES])
 		(long long)json_integer_value(json_object_get(host, "restarts")));
 }
 
-static int columns_of(const char *text)
-{
-	int columns = 0;
-
-	for (; *text; text++)
-		columns += ((unsigned char)*text & 0xc0) != 0x80;
-	return columns;
-}
-
 static void print_row(char cells[COLUMNS][CELL_BYTES], const int *widths, const char *last)
 {
 	for (enum column i = 0; i < COLUMNS; i++)
-		printf("%s%*s", cells[i], widths[i] + 2 - columns_of(cells[i]), "");
+		printf("%s%*s", cells[i], widths[i] + 2 - table_columns_of(cells[i]), "");
 	printf("%s\n", last);
 }
 
@@ -219,13 +200,13 @@ static void print_table(const json_t *status)
 	json_t *host;
 
 	for (enum column c = 0; c < COLUMNS; c++)
-		widths[c] = columns_of(heads[c]);
+		widths[c] = table_columns_of(heads[c]);
 	json_array_foreach(hosts, i, host)
 	{
 		format_host(host, cells);
 		for (enum column c = 0; c < COLUMNS; c++)
-			if (columns_of(cells[c]) > widths[c])
-				widths[c] = columns_of(cells[c]);
+			if (table_columns_of(cells[c]) > widths[c])
+				widths[c] = table_columns_of(cells[c]);
 	}
 	for (enum column c = 0; c < COLUMNS; c++)
 		strcpy(cells[c], heads[c]);

@@ -13,6 +13,7 @@
 
 #include "cmd/client.h"
 #include "cmd/cmd.h"
+#include "cmd/table.h"
 #include "sandbox/control.h"
 #include "sandbox/registry.h"
 #include "util/fd.h"
@@ -91,20 +92,6 @@ static json_t *ask_all(int dir_fd, char (*names)[REGISTRY_NAME_MAX + 1], size_t 
 
 /* --- the table ---------------------------------------------------------------------------- */
 
-static void format_age(json_int_t age, char *out)
-{
-	if (age < 0)
-		age = 0;
-	if (age < 100)
-		snprintf(out, CELL_BYTES, "%llds", (long long)age);
-	else if (age < 100 * 60)
-		snprintf(out, CELL_BYTES, "%lldm", (long long)age / 60);
-	else if (age < 48 * 3600)
-		snprintf(out, CELL_BYTES, "%lldh", (long long)age / 3600);
-	else
-		snprintf(out, CELL_BYTES, "%lldd", (long long)age / 86400);
-}
-
 /* "127.0.0.1:8080:80/tcp" as "8080:80": what is usual is left out. */
 static void format_forward(const char *spec, char *out, size_t cap_bytes)
 {
@@ -172,24 +159,10 @@ static void format_row(const json_t *status, struct row *row)
 	}
 	snprintf(row->cells[COLUMN_PID], CELL_BYTES, "%lld",
 		(long long)json_integer_value(json_object_get(status, "pid")));
-	format_age(json_integer_value(json_object_get(status, "age")), row->cells[COLUMN_AGE]);
+	table_format_age(json_integer_value(json_object_get(status, "age")), row->cells[COLUMN_AGE],
+		CELL_BYTES);
 	format_forwards(json_object_get(status, "forwards"), row->cells[COLUMN_FORWARDS]);
 	format_command(json_object_get(status, "command"), row->command);
-}
-
-static bool starts_character(char c)
-{
-	return ((unsigned char)c & 0xc0) != 0x80;
-}
-
-/* Columns of UTF-8 text if each character takes one. */
-static int columns_of(const char *text)
-{
-	int columns = 0;
-
-	for (; *text; text++)
-		columns += starts_character(*text);
-	return columns;
 }
 
 /* Cut @text to @columns; nothing is cut for 0 and less. */
@@ -197,8 +170,8 @@ static void cut(char *text, int columns)
 {
 	if (columns <= 0)
 		return;
-	while (*text && (columns > 0 || !starts_character(*text)))
-		columns -= starts_character(*text++);
+	while (*text && (columns > 0 || !table_starts_character(*text)))
+		columns -= table_starts_character(*text++);
 	*text = '\0';
 }
 
@@ -215,14 +188,14 @@ static void print_rows(struct row *rows, size_t count)
 
 	for (enum column i = 0; i < COLUMNS; i++) {
 		for (size_t r = 0; r < count; r++)
-			if (columns_of(rows[r].cells[i]) > widths[i])
-				widths[i] = columns_of(rows[r].cells[i]);
+			if (table_columns_of(rows[r].cells[i]) > widths[i])
+				widths[i] = table_columns_of(rows[r].cells[i]);
 		before += widths[i] + 2;
 	}
 	for (size_t r = 0; r < count; r++) {
 		for (enum column i = 0; i < COLUMNS; i++)
 			printf("%s%*s", rows[r].cells[i],
-				widths[i] + 2 - columns_of(rows[r].cells[i]), "");
+				widths[i] + 2 - table_columns_of(rows[r].cells[i]), "");
 		/* the command keeps ten columns even where that is too much */
 		cut(rows[r].command, total > 0 && total < before + 10 ? 10 : total - before);
 		printf("%s\n", rows[r].command);
