@@ -456,6 +456,7 @@ static void test_here(void **state)
 	assert_int_equal(if_nametoindex("mesh2"), 0);
 	assert_sysctl("ipv4/tcp_rmem", "4096\t131072\t67108864");
 	assert_sysctl("ipv4/tcp_wmem", "4096\t16384\t67108864");
+	assert_sysctl("ipv4/tcp_slow_start_after_idle", "0");
 	assert_sysctl("ipv4/conf/all/rp_filter", "0");
 	assert_sysctl("ipv4/conf/mesh0/rp_filter", "0");
 	assert_sysctl("ipv4/conf/mesh0/route_localnet", "1");
