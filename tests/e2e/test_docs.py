@@ -1,17 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """e2e/test_docs - the documents say what the program does, and point at what is there"""
 
+import asyncio
+import json
+import os
+import pathlib
 import re
 import shutil
+import signal
 import subprocess
 
 import pytest
 
-from harness import TREE
+from harness import BINARY, PATIENCE, TREE, wait_for
+from mesh_tools import Site, network, sshd
+from test_jupyter import Notebook
 
 MAN = TREE / "man"
 PAGES = {sub: MAN / ("nswrap.1" if sub == "run" else f"nswrap-{sub}.1")
          for sub in ("run", "exec", "ps", "port", "stop", "doctor", "mesh", "agent")}
+ALL_PAGES = sorted(MAN.glob("*.[1-8]"))
 GLOBAL = {"--", "-V", "--version", "-h", "--help"}
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs/design.md"]
 # folders of the tree: `src/x` in a text is a promise that it exists
@@ -89,9 +97,20 @@ def test_every_subcommand_has_a_page(nswrap):
     subs = set(re.findall(r"^ {2}(\w+) {2,}\S", overview, re.M))
     assert subs == {*PAGES, "help"}
     assert {page.name for page in MAN.glob("*.1")} == {page.name for page in PAGES.values()}
-    for page in PAGES.values():
-        for other in re.findall(r"^\.Xr (nswrap\S*) (\d)", page.read_text(), re.M):
-            assert (MAN / ".".join(other)).is_file(), f"{page.name}: {other}"
+
+
+def test_pages_lead_to_each_other():
+    ours = {page.name for page in ALL_PAGES}
+    assert {"nswrap-manifest.5", "nswrap-wire.7"} < ours
+    for page in ALL_PAGES:
+        named = {".".join(x) for x in re.findall(r"^\.Xr (nswrap\S*) (\d)", page.read_text(), re.M)}
+        assert named <= ours, page.name
+        assert page.name not in named, f"{page.name} sends its reader to itself"
+    see_also = (MAN / "nswrap.1").read_text().split(".Sh SEE ALSO")[1]
+    readme = (TREE / "README.md").read_text()
+    for page in ours - {"nswrap.1"}:
+        assert f".Xr {page[:-2]} {page[-1]}" in see_also, f"{page} is not under SEE ALSO of nswrap(1)"
+        assert f"(man/{page})" in readme, f"{page}: no link in the README"
 
 
 # What each formatter says of a page that is clean: nothing. References to manuals of packages that
@@ -103,13 +122,13 @@ LINTERS = {
 }
 
 
-@pytest.mark.parametrize("sub", PAGES)
-def test_pages_are_clean(sub):
+@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: page.name)
+def test_pages_are_clean(page):
     ran = [name for name in LINTERS if shutil.which(name)]
     if not ran:
         pytest.skip("none of mandoc, groff and man is installed")
     for name in ran:
-        result = subprocess.run([*LINTERS[name], PAGES[sub]], capture_output=True, timeout=30)
+        result = subprocess.run([*LINTERS[name], page], capture_output=True, timeout=30)
         said = result.stderr + (result.stdout if name == "mandoc" else b"")
         lines = [line for line in said.decode().splitlines()
                  if "referenced manual not found" not in line and "mandoc.db" not in line]
@@ -170,3 +189,71 @@ def test_options_in_texts_exist(nswrap, name):
             if not match:
                 continue
             assert unknown_options(nswrap, match[1].split()) == [], line
+
+
+# --- the mesh in the README -----------------------------------------------------------------------
+
+MANIFESTS = re.findall(r"^```\n(hosts:\n.*?)^```", (TREE / "README.md").read_text(), re.M | re.S)
+# the first one runs in test_mesh_ssh
+NOTEBOOKS = [text for text in MANIFESTS if "  notebook:\n" in text]
+
+
+def test_manifests_of_the_readme(nswrap):
+    assert len(MANIFESTS) == 3 and len(NOTEBOOKS) == 2
+    for text in MANIFESTS:
+        result = nswrap.run("mesh", "--check", "-", input=text.encode())
+        assert result.returncode == 0, (text, result.stderr.decode())
+
+
+def test_libraries_of_the_readme():
+    """Who copies the program alone is told of each library that it is linked with."""
+    text = (TREE / "README.md").read_text()
+    build = re.search(r"^build='(.*?)'", (TREE / "scripts/setup").read_text(), re.M | re.S)[1]
+    # libslirp0 brings in glib itself
+    names = set(re.findall(r"\b(lib\w+)-dev", build)) - {"libc6"}
+    assert {"libslirp", "libyaml"} <= names
+    told = re.search(r"libraries in the packages\s(.*?)\.", text, re.S)[1]
+    command = re.search(r"apt-get install -y (.*?)'", text)[1]
+    for name in names:
+        for where in (told, command):
+            assert re.search(rf"\b{name}[\d-]*\b", where), name
+
+
+async def use_notebook(notebook, break_link):
+    """A kernel is there before and after."""
+    await notebook.wait_until_up()
+    await notebook.start_kernel()
+    assert await notebook.execute("6*7") == ("42", "")
+    notebook.socket.close()
+    break_link()
+    kernels = json.loads((await notebook.rest("GET", "/api/kernels")).body)
+    assert [kernel["id"] for kernel in kernels] == [notebook.kernel]
+
+
+@pytest.mark.limit(120)
+@pytest.mark.parametrize("text", NOTEBOOKS, ids=["with its link", "by itself"])
+def test_notebooks_of_the_readme(nswrap, short_dir, text):
+    """As they are printed, with other virtual IPs."""
+    outlives = "exec lab" in text
+    home = pathlib.Path(short_dir, "home")
+    (home / ".local/bin").mkdir(parents=True)
+    (home / ".local/bin/nswrap").symlink_to(BINARY)
+    with sshd(short_dir, HOME=home, XDG_RUNTIME_DIR=nswrap.runtime_dir) as server:
+        site = Site(nswrap, short_dir, env={"PATH": f"{server.bin}:{os.environ['PATH']}"})
+        site.text = text.replace("127.0.42.", network() + ".")
+        if outlives:
+            [line] = re.findall(r"^nswrap (-n lab .*)$", (TREE / "README.md").read_text(), re.M)
+            lab = nswrap.start(*line.split(), env={"HOME": str(home)})
+            lab.wait_event("started")
+        with site:
+            said = (lab if outlives else site.running).wait_line(r"\btoken=[0-9a-f]+", 60)
+            notebook = Notebook(8888, re.search(r"token=([0-9a-f]+)", said)[1])
+            notebook.base = f"{network()}.103:8888"
+
+            def break_link():
+                if outlives:
+                    os.kill(site.status()["notebook"]["pid"], signal.SIGKILL)
+                    site.wait_state("notebook", restarts=1)
+
+            asyncio.run(asyncio.wait_for(use_notebook(notebook, break_link), 100 * PATIENCE))
+        wait_for(lambda: not server.sessions(), "all sessions to end")
