@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# completion - bash completion of nswrap: subcommands, options, names of sandboxes
+# completion - bash completion of nswrap: subcommands, options, manifests, names of what runs
 
 # The options of each subcommand; tests/e2e/test_subcommands.py compares them with `nswrap help`.
 _nswrap_options() {
@@ -41,6 +41,24 @@ _nswrap_sandboxes() {
 	done < <("${COMP_WORDS[0]}" ps 2>/dev/null)
 }
 
+# They have no command that lists their names alone: their sockets have them.
+_nswrap_meshes() {
+	local path
+	for path in "$XDG_RUNTIME_DIR"/nswrap/mesh/*.sock /tmp/nswrap-"$UID"/mesh/*.sock; do
+		[[ -S $path ]] && path=${path##*/} && echo "${path%.sock}"
+	done
+}
+
+# Adds manifests, and directories on the way to them.
+_nswrap_manifests() {
+	local found
+	compopt -o filenames 2>/dev/null
+	mapfile -t found < <(compgen -d -- "$cur")
+	COMPREPLY+=("${found[@]}")
+	mapfile -t found < <(compgen -f -X '!*.y*ml' -- "$cur")
+	COMPREPLY+=("${found[@]}")
+}
+
 _nswrap_value() {
 	case $1 in
 	--port-driver) _nswrap_words "auto splice slirp" ;;
@@ -72,7 +90,7 @@ _nswrap_command() {
 }
 
 _nswrap() {
-	local cur=${COMP_WORDS[COMP_CWORD]} sub=run at=1 operands=() word ended=
+	local cur=${COMP_WORDS[COMP_CWORD]} sub=run at=1 operands=() word ended='' is_shell=''
 	COMPREPLY=()
 
 	case ${COMP_WORDS[1]} in
@@ -87,6 +105,7 @@ _nswrap() {
 			((at++))
 			break
 		elif [[ $word == -?* ]]; then
+			[[ $word == -c || $word == --shell-command ]] && is_shell=1
 			if _nswrap_takes_word "$word"; then
 				((at++))
 				((at == COMP_CWORD)) && _nswrap_value "$word" && return
@@ -110,16 +129,25 @@ _nswrap() {
 	case $sub,${#operands[@]} in
 	help,0) _nswrap_words "run exec ps port stop doctor mesh agent help" ;;
 	mesh,0 | manager,0)
-		compopt -o filenames 2>/dev/null
-		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		_nswrap_manifests
 		_nswrap_words "status reload stop"
+		;;
+	mesh,1 | manager,1)
+		[[ ${operands[0]} == @(status|reload|stop) ]] && _nswrap_words "$(_nswrap_meshes)"
 		;;
 	port,0) _nswrap_words "list add remove" ;;
 	exec,0 | port,1 | stop,*) _nswrap_words "$(_nswrap_sandboxes)" ;;
 	exec,1) _nswrap_command "$COMP_CWORD" ;;
 	run,*)
+		if [[ $is_shell ]]; then
+			_nswrap_words agent
+			return
+		fi
 		_nswrap_command "$COMP_CWORD"
-		((COMP_CWORD == 1)) && _nswrap_words "run exec ps port stop doctor mesh agent help"
+		if ((COMP_CWORD == 1)); then
+			_nswrap_words "run exec ps port stop doctor mesh agent help"
+			_nswrap_manifests
+		fi
 		;;
 	esac
 }

@@ -795,10 +795,29 @@ def test_completion_knows_which_options_take_a_word(nswrap):
     ("nswrap exec box --uns", ["--unset-env"]),
     ("nswrap mesh st", ["status", "stop"]),
     ("nswrap mesh --ex", ["--example"]),
+    ("nswrap mesh s", ["site.yaml", "sites", "status", "stop"]),
+    ("nswrap manager --check si", ["site.yaml", "sites"]),
+    ("nswrap site", ["site.yaml", "sites"]),
+    ("nswrap mesh status ", ["office"]),
+    ("nswrap mesh site.yaml ", []),
+    ("nswrap -n x -c true ", ["agent"]),
+    ("nswrap agent ", []),
 ])
-def test_completion(nswrap, line, offered):
+def test_completion(nswrap, short_dir, line, offered):
     box(nswrap)
     box(nswrap, name="other")
+    for name in ("site.yaml", "site.txt"):
+        pathlib.Path(short_dir, name).touch()
+    pathlib.Path(short_dir, "sites").mkdir()
+    mesh = nswrap.runtime_dir / "nswrap" / "mesh"
+    mesh.mkdir()
+    with socket.socket(socket.AF_UNIX) as office:
+        office.bind(str(mesh / "office.sock"))
+        assert completed(nswrap, short_dir, line) == offered
+    (mesh / "office.sock").unlink()
+
+
+def completed(nswrap, directory, line):
     script = f"""
         source {TREE}/scripts/completion.bash
         nswrap() {{ {BINARY} "$@"; }}
@@ -806,6 +825,6 @@ def test_completion(nswrap, line, offered):
         _nswrap
         printf '%s\\n' "${{COMPREPLY[@]}}" """
     words = line.split(" ")
-    result = subprocess.run(["bash", "-c", script, "bash", *words], env=nswrap.env,
+    result = subprocess.run(["bash", "-c", script, "bash", *words], env=nswrap.env, cwd=directory,
                             capture_output=True, check=True)
-    assert sorted(result.stdout.decode().split()) == offered
+    return sorted(result.stdout.decode().split())
