@@ -12,11 +12,13 @@
  *   nswrap                 supervisor: host namespaces, the caller's rights, moves no data
  *    |-- nswrap: init      sandbox/init: namespaces, reaps, the door
  *    |    `-- COMMAND
- *    `-- nswrap: net       sandbox/netproc: libslirp, relays, listeners
+ *    |-- nswrap: net       sandbox/netproc: libslirp, relays, listeners
+ *    `-- companion         if config has one; it has our stdin and stdout, COMMAND has not
  *
  * Order: bind every TCP and UDP port of the host -> choose the name -> init in new namespaces (sets
  * up, hands the TAP out) -> make the socket files, which init knows of and removes should we vanish
- * -> INIT_GO: COMMAND is executed -> net process -> say what leads where -> loop.
+ * -> INIT_GO: COMMAND is executed -> net process -> say what leads where -> loop; the companion
+ * starts when COMMAND runs.
  *
  * The end comes as INIT_ENDED. If init dies without it, what it leaves becomes ours (we are a
  * subreaper) and is killed. If the net process dies, another one gets the same TAP, listeners and
