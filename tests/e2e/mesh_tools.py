@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import threading
+import time
 
 import harness
 from harness import BINARY, Lines, Running, descendants, free_port, python, wait_for
@@ -238,6 +239,33 @@ class Steady:
 def connects(box, address, port, timeout=0.25):
     """Whether a connection works just now."""
     return box.do(*python(TRY, address, port, timeout)).split()[0] == b"0"
+
+
+class Hiccups:
+    """Measures, inside `with`, for how long the machine let nothing run: a test is not to be late by
+    that. lost_s: seconds in all."""
+
+    PAUSE_S = 0.005
+
+    def __init__(self):
+        self.lost_s = 0
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self._watch)
+
+    def _watch(self):
+        last = time.monotonic()
+        while not self.over.wait(self.PAUSE_S):
+            now = time.monotonic()
+            self.lost_s += max(0, now - last - 10 * self.PAUSE_S)
+            last = now
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.thread.join()
 
 
 # --- ssh ------------------------------------------------------------------------------------------
