@@ -9,7 +9,7 @@
 
 #include "cmd/client.h"
 #include "cmd/cmd.h"
-#include "mesh/agent.h"
+#include "mesh/agent/agent.h"
 #include "util/log.h"
 #include "util/parse.h"
 

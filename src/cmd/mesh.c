@@ -7,7 +7,7 @@
 
 #include "cmd/client.h"
 #include "cmd/cmd.h"
-#include "mesh/manager.h"
+#include "mesh/manager/manager.h"
 #include "sandbox/registry.h"
 #include "util/log.h"
 

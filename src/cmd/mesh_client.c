@@ -11,7 +11,7 @@
 #include "cmd/cmd.h"
 #include "cmd/mesh.h"
 #include "cmd/table.h"
-#include "mesh/manager_control.h"
+#include "mesh/manager/manager_control.h"
 #include "sandbox/control.h"
 #include "sandbox/registry.h"
 #include "util/fd.h"

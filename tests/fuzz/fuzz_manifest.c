@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "mesh/manifest.h"
+#include "mesh/manifest/manifest.h"
 
 #define HOSTS_MAX 64 /* that are looked at closely */
 

@@ -5,7 +5,7 @@
 
 #include "packets.h"
 
-#include "mesh/gate.h"
+#include "mesh/agent/gate.h"
 #include "mesh/packet.h"
 
 #include <setjmp.h>

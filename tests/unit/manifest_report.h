@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "mesh/manifest.h"
+#include "mesh/manifest/manifest.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define REPORT_BYTES (1 << 18)

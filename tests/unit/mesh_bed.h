@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 #include "forward/inside.h"
-#include "mesh/context.h"
+#include "mesh/agent/context.h"
 #include "net/door.h"
 #include "net/link.h"
 #include "netns.h"

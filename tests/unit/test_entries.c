@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <sys/wait.h>
 
-#include "mesh/entries.h"
+#include "mesh/agent/entries.h"
 #include "mesh_bed.h"
 
 /*

@@ -9,8 +9,8 @@
 
 #include <stdio.h>
 
-#include "mesh/offers.h"
-#include "mesh/offers_syn.h"
+#include "mesh/agent/offers.h"
+#include "mesh/agent/offers_syn.h"
 #include "mesh/packet.h"
 #include "mesh_bed.h"
 

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "mesh/router.h"
+#include "mesh/manager/router.h"
 
 #define HOSTS 5
 

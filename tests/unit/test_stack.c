@@ -21,7 +21,7 @@
 
 #include <cmocka.h>
 
-#include "mesh/stack.h"
+#include "mesh/agent/stack.h"
 #include "net/door.h"
 #include "netns.h"
 #include "util/fd.h"

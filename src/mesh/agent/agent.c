@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/agent/agent - a host of a mesh: packets between a link and a namespace */
+#include "mesh/agent/agent.h"
+
+#include <errno.h>
+#include <linux/virtio_net.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "forward/inside.h"
+#include "mesh/agent/agent_config.h"
+#include "mesh/agent/entries.h"
+#include "mesh/agent/gate.h"
+#include "mesh/agent/offers.h"
+#include "mesh/message.h"
+#include "mesh/packet.h"
+#include "mesh/wire.h"
+#include "sandbox/rights.h"
+#include "util/log.h"
+#include "util/relay.h"
+#include "version.h"
+
+/*
+ * How it works
+ *
+ * Packets from the link go through the gate and into the TUN device, one write each. Packets from
+ * the device go through the gate into a batch, and that goes to the link with one write. The device
+ * is read only while nothing waits for the link: else packets queue up in the kernel, where TCP
+ * sees it and slows down.
+ *
+ * Everything else (agent_config) happens when `configure` comes: addresses, what the gate lets
+ * through, who listens where.
+ */
+#define FDS_MAX     65536
+#define BATCH_BYTES (128 * 1024) /* more is not read at once; one packet may go beyond */
+#define BATCH_PARTS 512
+#define VNET_BYTES  ((size_t)10) /* struct virtio_net_hdr without num_buffers, as tun(4) has it */
+
+struct agent {
+	const struct agent_start *start;
+	struct loop *loop;
+	struct wire_hub *hub;
+	struct wire wire;
+	struct loop_io tun_io, stack_io;
+	bool is_resting; /* the device is not read: the link is full */
+	struct mesh_context context;
+	struct agent_parts parts;
+	struct err *err;
+	unsigned char batch[BATCH_BYTES + FRAME_HEADER_BYTES + FRAME_PACKET_MAX];
+	struct iovec frames[BATCH_PARTS];
+};
+
+#define agent_of(ptr, member) ((struct agent *)((char *)(ptr)-offsetof(struct agent, member)))
+
+/* --- into the namespace ------------------------------------------------------------------- */
+
+/*
+ * The checksum needs no check: the link is a reliable one, and who forges a packet forges that,
+ * too. Said as "still to be filled in", which the kernel does not do for its own sockets.
+ */
+static void describe_checksum(const unsigned char *packet, struct virtio_net_hdr *vnet)
+{
+	unsigned offset;
+
+	if (packet[9] == IPPROTO_TCP)
+		offset = 16;
+	else if (packet[9] == IPPROTO_UDP)
+		offset = 6;
+	else
+		return;
+	vnet->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+	vnet->csum_start = (uint16_t)((packet[0] & 15) * 4);
+	vnet->csum_offset = (uint16_t)offset;
+}
+
+static void inject_packet(void *told, const void *packet, size_t len)
+{
+	struct agent *agent = told;
+	struct virtio_net_hdr vnet = {0};
+	struct iovec parts[] = {{&vnet, VNET_BYTES}, {(void *)packet, len}};
+
+	describe_checksum(packet, &vnet);
+	/* what the kernel does not take is lost, as on any network */
+	if (writev(agent->tun_io.fd, parts, 2) < 0)
+		log_debug("a packet was lost: %s", strerror(errno));
+}
+
+static void send_packet(void *told, const void *packet, size_t len)
+{
+	struct agent *agent = told;
+	unsigned char frame[FRAME_HEADER_BYTES + PACKET_RST_BYTES];
+
+	if (len > PACKET_RST_BYTES)
+		return;
+	frame_encode_header(frame, FRAME_PACKET, len);
+	memcpy(frame + FRAME_HEADER_BYTES, packet, len);
+	wire_send(&agent->wire, &(struct iovec){frame, FRAME_HEADER_BYTES + len}, 1);
+}
+
+static void refuse(struct agent *agent, const struct frame *frame)
+{
+	unsigned char rst[PACKET_RST_BYTES];
+
+	if (packet_make_rst(frame->payload, frame->len, rst))
+		send_packet(agent, rst, sizeof(rst));
+}
+
+static void on_packet(struct agent *agent, struct frame *frame)
+{
+	switch (gate_in(agent->parts.gate, frame->payload, frame->len, loop_now_ns(agent->loop))) {
+	case GATE_PASS:
+		inject_packet(agent, frame->payload, frame->len);
+		break;
+	case GATE_HOLD:
+		offers_on_syn(agent->parts.offers, frame->payload, frame->len);
+		break;
+	case GATE_REFUSE:
+		refuse(agent, frame);
+		break;
+	case GATE_DROP:
+		break;
+	}
+}
+
+/* --- out of the namespace ----------------------------------------------------------------- */
+
+/* Returns the frame's size, 0 for a packet that may not leave, or -errno. */
+static ssize_t read_frame(struct agent *agent, unsigned char *frame)
+{
+	struct virtio_net_hdr vnet;
+	unsigned char *packet = frame + FRAME_HEADER_BYTES;
+	struct iovec parts[] = {{&vnet, VNET_BYTES}, {packet, FRAME_PACKET_MAX}};
+	ssize_t got = readv(agent->tun_io.fd, parts, 2);
+
+	if (got < 0)
+		return -errno;
+	if ((size_t)got <= VNET_BYTES)
+		return 0;
+	size_t len = (size_t)got - VNET_BYTES;
+	if (gate_out(agent->parts.gate, packet, len, loop_now_ns(agent->loop)) != GATE_PASS)
+		return 0;
+	frame_encode_header(frame, FRAME_PACKET, len);
+	return (ssize_t)(FRAME_HEADER_BYTES + len);
+}
+
+static void rest(struct agent *agent, bool is_resting)
+{
+	if (agent->is_resting == is_resting)
+		return;
+	agent->is_resting = is_resting;
+	loop_io_mod(agent->loop, &agent->tun_io, is_resting ? 0 : EPOLLIN);
+}
+
+static void on_tun(struct loop_io *io, uint32_t events)
+{
+	struct agent *agent = agent_of(io, tun_io);
+	size_t used = 0, count = 0;
+	ssize_t size = 0;
+
+	(void)events;
+	while (used < BATCH_BYTES && count < BATCH_PARTS) {
+		size = read_frame(agent, agent->batch + used);
+		if (size < 0)
+			break;
+		if (size == 0)
+			continue;
+		agent->frames[count++] = (struct iovec){agent->batch + used, (size_t)size};
+		used += (size_t)size;
+	}
+	if (count > 0)
+		wire_send(&agent->wire, agent->frames, count);
+	if (!wire_has_room(&agent->wire))
+		rest(agent, true);
+}
+
+static void on_room(struct wire *wire)
+{
+	rest(agent_of(wire, wire), false);
+}
+
+/* --- messages ----------------------------------------------------------------------------- */
+
+/* Send @message, whose data and error are taken over. */
+static void answer(struct agent *agent, struct message *message)
+{
+	size_t len;
+	char *text = message_encode(message, &len);
+	int result = text ? wire_send_message(&agent->wire, text, len) : -ENOMEM;
+
+	free(text);
+	if (result < 0)
+		log_warning("cannot answer the manager: %s", strerror(-result));
+}
+
+static json_t *configure(struct agent *agent, const json_t *args, struct err *err)
+{
+	struct mesh_agent_info info = {
+		.features = agent_config_features(agent->start->place), .version = NSWRAP_VERSION};
+	struct mesh_config config = {0};
+
+	int result = configure_decode(args, &config, err);
+	if (result == 0)
+		result = agent_config_apply(&agent->parts, &config, err);
+	mesh_config_free(&config);
+	return result < 0 ? NULL : agent_info_encode(&info);
+}
+
+static void on_request(struct agent *agent, const struct message *request)
+{
+	struct message result = {.type = MESSAGE_RESULT, .id = request->id};
+	struct err err = {0};
+
+	memcpy(result.op, request->op, sizeof(result.op));
+	if (strcmp(request->op, "configure") == 0)
+		result.data = configure(agent, request->data, &err);
+	else if (strcmp(request->op, "ping") != 0)
+		err_set(&err, EOPNOTSUPP, "there is no op \"%s\"", request->op);
+	if (err.code != 0) {
+		log_error("%s: %s", request->op, err.text);
+		result.error = json_string(err.text);
+	}
+	answer(agent, &result);
+}
+
+static void on_message(struct agent *agent, const struct frame *frame)
+{
+	struct message message;
+	struct err err;
+
+	if (message_decode(frame->payload, frame->len, &message, &err) < 0) {
+		log_warning("the manager sent what is no message: %s", err.text);
+		return;
+	}
+	if (message.type == MESSAGE_REQUEST)
+		on_request(agent, &message);
+	message_fini(&message);
+}
+
+static void on_frame(struct wire *wire, struct frame *frame)
+{
+	struct agent *agent = agent_of(wire, wire);
+
+	if (frame->type == FRAME_PACKET)
+		on_packet(agent, frame);
+	else if (frame->type == FRAME_MESSAGE)
+		on_message(agent, frame);
+	else
+		log_debug("a frame of type %u was skipped", frame->type);
+}
+
+/* --- start and end ------------------------------------------------------------------------ */
+
+static void on_broken(struct wire *wire, const struct err *err)
+{
+	struct agent *agent = agent_of(wire, wire);
+
+	if (err->code != 0)
+		err_set(agent->err, err->code, "the link to the manager broke: %s", err->text);
+	loop_stop(agent->loop, -err->code);
+}
+
+static void on_stack(struct loop_io *io, uint32_t events)
+{
+	struct agent *agent = agent_of(io, stack_io);
+
+	(void)events;
+	loop_stop(agent->loop, err_set(agent->err, ECHILD, "the stack process is gone"));
+}
+
+static const struct wire_ops wire_ops = {
+	.on_frame = on_frame,
+	.on_room = on_room,
+	.on_broken = on_broken,
+};
+
+static int open_parts(struct agent *agent, struct err *err)
+{
+	struct agent_parts *parts = &agent->parts;
+
+	agent->context = (struct mesh_context){
+		.loop = agent->loop,
+		.relays = relay_pool_new(agent->loop),
+		.inside = inside_new(agent->loop, parts->stack.door),
+		.max_fds = rights_raise_fd_limit(FDS_MAX),
+		.send_packet = send_packet,
+		.inject_packet = inject_packet,
+		.told = agent,
+	};
+	parts->place = agent->start->place;
+	parts->gate = gate_new();
+	parts->offers = offers_new(&agent->context);
+	parts->entries = entries_new(&agent->context);
+	if (!agent->context.relays || !agent->context.inside || !parts->gate || !parts->offers ||
+		!parts->entries)
+		return err_sys(err, ENOMEM, "cannot set up the agent");
+	return 0;
+}
+
+static int watch(struct agent *agent, struct err *err)
+{
+	const struct agent_start *start = agent->start;
+
+	agent->tun_io = (struct loop_io){agent->parts.stack.tun, on_tun};
+	agent->stack_io = (struct loop_io){agent->parts.stack.control, on_stack};
+	int result = loop_io_add(agent->loop, &agent->tun_io, EPOLLIN);
+	if (result == 0)
+		result = loop_io_add(agent->loop, &agent->stack_io, 0); /* its end */
+	if (result == 0)
+		result =
+			wire_open(&agent->wire, agent->hub, &wire_ops, start->in_fd, start->out_fd);
+	if (result == -EPERM)
+		return err_set(err, EPERM, "stdin or stdout is a file: expected pipes or sockets");
+	return result < 0 ? err_sys(err, -result, "cannot watch the link") : 0;
+}
+
+static int set_up(struct agent *agent, struct err *err)
+{
+	if (stack_start(agent->start->place, &agent->parts.stack, err) < 0)
+		return -err->code;
+	/* who is in a sandbox trusts nobody there; on a plain host the user's own rights are needed
+	 */
+	int result = agent->start->place == STACK_HERE ? rights_drop_all() : 0;
+	if (result == 0 && agent->start->place == STACK_HERE)
+		result = rights_hide();
+	if (result < 0)
+		return err_sys(err, -result, "cannot drop the rights of the agent");
+	agent->loop = loop_new();
+	agent->hub = agent->loop ? wire_hub_new(agent->loop) : NULL;
+	if (!agent->hub)
+		return err_sys(err, errno, "cannot make an event loop");
+	if (open_parts(agent, err) < 0)
+		return -err->code;
+	return watch(agent, err);
+}
+
+static void tear_down(struct agent *agent)
+{
+	if (agent->parts.entries)
+		entries_free(agent->parts.entries);
+	if (agent->parts.offers)
+		offers_free(agent->parts.offers);
+	relay_pool_free(agent->context.relays);
+	inside_free(agent->context.inside);
+	gate_free(agent->parts.gate);
+	agent_config_fini(&agent->parts);
+	wire_close(&agent->wire);
+	wire_hub_free(agent->hub);
+	if (agent->loop) {
+		loop_io_del(agent->loop, &agent->tun_io);
+		loop_io_del(agent->loop, &agent->stack_io);
+		loop_free(agent->loop);
+	}
+	stack_stop(&agent->parts.stack);
+}
+
+int agent_run(const struct agent_start *start, struct err *err)
+{
+	struct agent *agent = calloc(1, sizeof(*agent));
+
+	if (!agent)
+		return err_sys(err, ENOMEM, "cannot start the agent");
+	agent->start = start;
+	agent->err = err;
+	signal(SIGPIPE, SIG_IGN); /* splice(2) has no flag against it */
+	log_never_wait();
+	int result = set_up(agent, err);
+	if (result == 0)
+		result = loop_run(agent->loop);
+	tear_down(agent);
+	free(agent);
+	return result;
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/agent/entries - listeners on the host's loopback that lead into the mesh */
+#include "mesh/agent/entries.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "forward/listen.h"
+#include "forward/spec.h"
+#include "mesh/agent/service.h"
+#include "util/log.h"
+
+struct entries {
+	struct dialer *dialer;
+	struct services *services;
+};
+
+static int bind_outside(void *owner, const struct service *service, struct err *err)
+{
+	struct forward_spec spec = {
+		.host = {.family = AF_INET, .v4 = service->ip},
+		.host_port = service->port,
+		.guest_port = service->port,
+		.proto = service->proto == MESH_UDP ? FORWARD_UDP : FORWARD_TCP,
+	};
+	struct forward_listener listener;
+	int result = forward_listen(&spec, false, &listener, err);
+
+	(void)owner;
+	return result < 0 ? result : listener.fd;
+}
+
+struct entries *entries_new(const struct mesh_context *context)
+{
+	static const struct service_ops ops = {.bind = bind_outside};
+	struct entries *entries = calloc(1, sizeof(*entries));
+
+	if (!entries)
+		return NULL;
+	entries->dialer = dialer_new(context);
+	if (entries->dialer)
+		entries->services = services_new(context, entries->dialer, &ops, entries);
+	if (!entries->services) {
+		entries_free(entries);
+		return NULL;
+	}
+	return entries;
+}
+
+void entries_free(struct entries *entries)
+{
+	if (!entries)
+		return;
+	services_free(entries->services);
+	dialer_free(entries->dialer);
+	free(entries);
+}
+
+static bool is_loopback(struct in_addr ip)
+{
+	const struct forward_addr addr = {.family = AF_INET, .v4 = ip};
+
+	return forward_addr_is_loopback(&addr);
+}
+
+static void tell_left_out(struct in_addr first, size_t count)
+{
+	char ip[INET_ADDRSTRLEN];
+
+	inet_ntop(AF_INET, &first, ip, sizeof(ip));
+	log_notice("programs of this host cannot reach %zu of the mesh's ports, at %s%s: only "
+		   "addresses of 127.0.0.0/8 are this host's own",
+		count, ip, count > 1 ? " and so on" : "");
+}
+
+int entries_configure(struct entries *entries, const struct mesh_port *others, size_t nothers,
+	struct in_addr self, const struct mesh_offer *own, size_t nown, struct err *err)
+{
+	struct service *wanted = calloc(nown + nothers + 1, sizeof(*wanted));
+	size_t count = 0, left_out = 0;
+	struct in_addr first_out = {0};
+
+	if (!wanted)
+		return err_sys(err, ENOMEM, "cannot listen for the mesh");
+	for (size_t i = 0; is_loopback(self) && i < nown; i++)
+		wanted[count++] = (struct service){
+			.proto = own[i].proto,
+			.ip = self,
+			.port = own[i].listen_port,
+			.target = {.host = own[i].connect_host, .port = own[i].connect_port},
+		};
+	for (size_t i = 0; i < nothers; i++) {
+		if (!is_loopback(others[i].ip)) {
+			if (left_out++ == 0)
+				first_out = others[i].ip;
+			continue;
+		}
+		wanted[count++] = (struct service){
+			.proto = others[i].proto,
+			.ip = others[i].ip,
+			.port = others[i].port,
+			.target = {.is_inside = true, .ip = others[i].ip, .port = others[i].port},
+		};
+	}
+	if (left_out > 0)
+		tell_left_out(first_out, left_out);
+	int result = services_configure(entries->services, wanted, count, err);
+	free(wanted);
+	return result;
+}

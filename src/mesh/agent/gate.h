@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/agent/gate - what may cross between the mesh and the namespace, and what is rewritten there
+ */
+#ifndef NSWRAP_MESH_GATE_H
+#define NSWRAP_MESH_GATE_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mesh/config.h"
+
+/*
+ * How it works
+ *
+ * No packet from the mesh is trusted. It must be a well-formed, unfragmented IPv4 packet to the
+ * agent's own address, from an address that cannot be one of this namespace's own: of 127.0.0.0/8
+ * only addresses of members count. Source routes are refused: they lead to other addresses. TCP:
+ * what begins a connection (SYN without ACK or RST) must be for a port that is open; the rest is
+ * the kernel's business. UDP: for a port that is open, or an answer to what was sent to that
+ * address and port from here (a table that forgets). ICMP: echo, and errors about what was sent
+ * from here, of which those about a packet to a member must come from that member.
+ *
+ * A port may be mapped: packets to it lead to another local address and port, such as 127.0.0.1:80,
+ * and what comes back from there gets the mapped source again. Both ways are stateless, checksums
+ * are adjusted (RFC 1624), errors in ICMP are translated as well. So a server inside a sandbox is
+ * reached without a relay, at the kernel's speed, sees its client's real address, and refuses by
+ * itself. No socket is bound for it that would stand in the program's way.
+ *
+ * A port may be held: the packet that begins a connection is given to the owner, who lets it in
+ * later (GATE_HOLD).
+ */
+enum gate_action {
+	GATE_OPEN,     /* the namespace's own server */
+	GATE_MAP,      /* to target_ip:target_port */
+	GATE_HOLD_SYN, /* the owner decides on each TCP connection; UDP: as GATE_OPEN */
+};
+
+struct gate_port {
+	enum mesh_proto proto;
+	uint16_t port; /* host order */
+	enum gate_action action;
+	struct in_addr target_ip;
+	uint16_t target_port;
+};
+
+struct gate_rules {
+	struct in_addr self;
+	const struct in_addr *members; /* VIPs of all hosts; self may be among them */
+	size_t nmembers;
+	const struct gate_port *ports;
+	size_t nports;
+	/* Ports that are not listed are open, too (unless another one is mapped to that place), and
+	 * so is what is neither TCP nor UDP nor ICMP. */
+	bool any_port;
+};
+
+enum gate_verdict {
+	GATE_PASS,
+	GATE_DROP,
+	GATE_HOLD,   /* begins a connection to a held port */
+	GATE_REFUSE, /* begins a connection to a port that is not open: answer it with a RST */
+};
+
+struct gate; /* everything is dropped until gate_configure */
+
+/* Returns NULL with errno set. */
+struct gate *gate_new(void);
+void gate_free(struct gate *gate);
+
+/*
+ * Replace all rules; what is known of UDP stays. Of two ports with the same number and protocol,
+ * and of two that lead to the same place (self:port for what is not mapped), the first one counts:
+ * answers have to be told apart.
+ * Returns 0 or -ENOMEM (nothing changed then).
+ */
+int gate_configure(struct gate *gate, const struct gate_rules *rules);
+
+/* A packet from the mesh, and one from the namespace to the mesh; may be rewritten in place. */
+enum gate_verdict gate_in(struct gate *gate, void *packet, size_t len, uint64_t now_ns);
+enum gate_verdict gate_out(struct gate *gate, void *packet, size_t len, uint64_t now_ns);
+
+#endif

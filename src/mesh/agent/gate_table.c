@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/agent/gate_table - the gate's rules as one hash table, which never changes */
+#include "mesh/agent/gate_table.h"
+
+#include <stdlib.h>
+
+enum kind {
+	KIND_PORT = 1, /* port seen by the mesh -> place in the namespace */
+	KIND_PLACE,    /* the other way round */
+	KIND_MEMBER,
+	KIND_TARGET,
+};
+
+static uint64_t make_key(enum kind kind, uint8_t proto, struct in_addr ip, uint16_t port)
+{
+	return (uint64_t)kind << 56 | (uint64_t)proto << 48 | (uint64_t)ip.s_addr << 16 | port;
+}
+
+/* The slot of @key, or the empty one where it would be. */
+static size_t find(const struct gate_table *table, uint64_t key)
+{
+	const size_t mask = ((size_t)1 << (64 - table->shift)) - 1;
+	size_t at = gate_hash(key) >> table->shift;
+
+	while (table->slots[at].key != 0 && table->slots[at].key != key)
+		at = (at + 1) & mask;
+	return at;
+}
+
+static const struct gate_slot *look_up(const struct gate_table *table, uint64_t key)
+{
+	const struct gate_slot *slot = &table->slots[find(table, key)];
+
+	return slot->key != 0 ? slot : NULL;
+}
+
+static void put(struct gate_table *table, uint64_t key, struct gate_end to, enum gate_action action)
+{
+	table->slots[find(table, key)] = (struct gate_slot){.key = key, .to = to, .action = action};
+}
+
+static void put_port(struct gate_table *table, const struct gate_port *port)
+{
+	const uint8_t proto = port->proto == MESH_TCP ? IPPROTO_TCP : IPPROTO_UDP;
+	const struct gate_end seen = {table->self, port->port};
+	struct gate_end place = seen;
+
+	if (port->action == GATE_MAP)
+		place = (struct gate_end){port->target_ip, port->target_port};
+	if (gate_table_port(table, proto, seen.port) || gate_table_place(table, proto, place))
+		return;
+	put(table, make_key(KIND_PORT, proto, (struct in_addr){0}, seen.port), place, port->action);
+	put(table, make_key(KIND_PLACE, proto, place.ip, place.port), seen, port->action);
+	if (place.ip.s_addr != table->self.s_addr)
+		put(table, make_key(KIND_TARGET, 0, place.ip, 0), place, GATE_MAP);
+}
+
+struct gate_table *gate_table_new(const struct gate_rules *rules)
+{
+	const size_t keys = rules->nmembers + 3 * rules->nports;
+	unsigned int bits = 4;
+
+	while ((size_t)1 << bits < 2 * keys)
+		bits++;
+	struct gate_table *table =
+		calloc(1, sizeof(*table) + ((size_t)1 << bits) * sizeof(table->slots[0]));
+	if (!table)
+		return NULL;
+	table->self = rules->self;
+	table->any_port = rules->any_port;
+	table->shift = 64 - bits;
+	for (size_t i = 0; i < rules->nmembers; i++)
+		put(table, make_key(KIND_MEMBER, 0, rules->members[i], 0), (struct gate_end){0},
+			GATE_OPEN);
+	for (size_t i = 0; i < rules->nports; i++)
+		put_port(table, &rules->ports[i]);
+	return table;
+}
+
+const struct gate_slot *gate_table_port(
+	const struct gate_table *table, uint8_t proto, uint16_t port)
+{
+	return look_up(table, make_key(KIND_PORT, proto, (struct in_addr){0}, port));
+}
+
+const struct gate_slot *gate_table_place(
+	const struct gate_table *table, uint8_t proto, struct gate_end end)
+{
+	return look_up(table, make_key(KIND_PLACE, proto, end.ip, end.port));
+}
+
+bool gate_table_is_member(const struct gate_table *table, struct in_addr ip)
+{
+	return look_up(table, make_key(KIND_MEMBER, 0, ip, 0)) != NULL;
+}
+
+bool gate_table_is_target(const struct gate_table *table, struct in_addr ip)
+{
+	return look_up(table, make_key(KIND_TARGET, 0, ip, 0)) != NULL;
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/agent/offers - serve what a host offers at its VIP by relays to where it runs */
+#include "mesh/agent/offers.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "forward/inside.h"
+#include "mesh/agent/offers_syn.h"
+#include "mesh/agent/service.h"
+#include "mesh/packet.h"
+#include "util/fd.h"
+
+#define BACKLOG 4096 /* net.core.somaxconn cuts it */
+
+struct offers {
+	const struct mesh_context *context;
+	struct in_addr self;
+	struct dialer *dialer;
+	struct syns *syns;
+	struct services *services;
+};
+
+/* Returns 0 or -errno. */
+static int bind_socket(int fd, const struct service *service)
+{
+	const struct sockaddr_in addr = {
+		.sin_family = AF_INET,
+		.sin_addr = service->ip,
+		.sin_port = htons(service->port),
+	};
+	bool is_tcp = service->proto == MESH_TCP;
+	int on = 1;
+
+	if (is_tcp && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
+		return -errno;
+	if (bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0)
+		return -errno;
+	return is_tcp && listen(fd, BACKLOG) < 0 ? -errno : 0;
+}
+
+static int bind_inside(void *owner, const struct service *service, struct err *err)
+{
+	const struct offers *offers = owner;
+	bool is_tcp = service->proto == MESH_TCP;
+	char ip[INET_ADDRSTRLEN];
+
+	_cleanup_fd_ int fd = inside_take_now(
+		offers->context->inside, is_tcp ? DOOR_TCP4 : DOOR_UDP4, OFFERS_SOCKET_MS);
+	int result = fd < 0 ? fd : bind_socket(fd, service);
+	if (result == 0)
+		return fd_take(&fd);
+	inet_ntop(AF_INET, &service->ip, ip, sizeof(ip));
+	return err_sys(err, -result, "cannot offer %sport %u at %s", is_tcp ? "" : "UDP ",
+		service->port, ip);
+}
+
+static bool on_client(
+	void *owner, const struct service *service, int fd, const struct sockaddr_in *peer)
+{
+	const struct offers *offers = owner;
+
+	return syns_meet(offers->syns, peer, service->port, fd);
+}
+
+static void on_closed(void *owner, const struct service *service)
+{
+	const struct offers *offers = owner;
+
+	if (service->proto == MESH_TCP && offers->syns) /* not at the very end */
+		syns_drop_port(offers->syns, service->port);
+}
+
+struct offers *offers_new(const struct mesh_context *context)
+{
+	static const struct service_ops ops = {bind_inside, on_client, on_closed};
+	struct offers *offers = calloc(1, sizeof(*offers));
+
+	if (!offers)
+		return NULL;
+	offers->context = context;
+	offers->dialer = dialer_new(context);
+	if (offers->dialer)
+		offers->syns = syns_new(context, offers->dialer);
+	if (offers->syns)
+		offers->services = services_new(context, offers->dialer, &ops, offers);
+	if (!offers->services) {
+		offers_free(offers);
+		return NULL;
+	}
+	return offers;
+}
+
+void offers_free(struct offers *offers)
+{
+	if (!offers)
+		return;
+	syns_free(offers->syns);
+	offers->syns = NULL;
+	services_free(offers->services);
+	dialer_free(offers->dialer);
+	free(offers);
+}
+
+int offers_configure(struct offers *offers, struct in_addr self, const struct mesh_offer *list,
+	size_t count, struct err *err)
+{
+	struct service *wanted = calloc(count + 1, sizeof(*wanted));
+
+	if (!wanted)
+		return err_sys(err, ENOMEM, "cannot offer ports");
+	for (size_t i = 0; i < count; i++)
+		wanted[i] = (struct service){
+			.proto = list[i].proto,
+			.ip = self,
+			.port = list[i].listen_port,
+			.target = {.host = list[i].connect_host, .port = list[i].connect_port},
+		};
+	offers->self = self;
+	int result = services_configure(offers->services, wanted, count, err);
+	free(wanted);
+	return result;
+}
+
+void offers_on_syn(struct offers *offers, const void *packet, size_t len)
+{
+	unsigned char copy[SYNS_PACKET_BYTES];
+	struct packet_view view;
+
+	if (len > sizeof(copy))
+		return;
+	memcpy(copy, packet, len);
+	if (!packet_parse(copy, len, &view) || view.proto != IPPROTO_TCP ||
+		(view.tcp_flags & (PACKET_SYN | PACKET_ACK | PACKET_RST)) != PACKET_SYN ||
+		view.dst.s_addr != offers->self.s_addr)
+		return;
+	const struct service *service =
+		services_find(offers->services, MESH_TCP, view.dst, view.dst_port);
+	if (!service)
+		return;
+	const struct sockaddr_in peer = {
+		.sin_family = AF_INET, .sin_addr = view.src, .sin_port = htons(view.src_port)};
+	syns_on_packet(offers->syns, copy, len, &peer, service->port, &service->target);
+}

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/manager/display - what a person sees on stderr: lines, and on a terminal a row for each host
+ */
+#include "mesh/manager/display.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "util/fd.h"
+#include "util/log.h"
+
+#define LINE_BYTES    2048
+#define ROWS_MAX      200
+#define SCREEN_BYTES  32768
+#define SOON_MS       50           /* changes that come together are shown together */
+#define REFRESH_MS    1000         /* for what changes all the time */
+#define PROMPT_NS     500000000ULL /* somebody may have been asked in a hold of this length */
+#define WIDTH_DEFAULT 80
+
+struct display {
+	struct loop *loop;
+	display_row row_text;
+	void *told;
+	int fd; /* stderr; nonblocking, unless it is shared with others */
+	bool is_terminal, has_cursor, is_held;
+	uint64_t held_ns; /* since when */
+	size_t nrows;     /* there are */
+	size_t ndrawn;    /* stand above the cursor */
+	unsigned short drawn_columns[ROWS_MAX];
+	struct loop_timer timer;
+	char screen[SCREEN_BYTES]; /* what is being written */
+	size_t len;
+};
+
+/* --- writing ------------------------------------------------------------------------------ */
+
+/*
+ * A descriptor of our own for the same pipe or terminal: stderr is shared, and stays as it is. A
+ * file would be written from its start.
+ */
+static int open_own(bool is_terminal)
+{
+	struct stat info;
+
+	if (!is_terminal && (fstat(STDERR_FILENO, &info) < 0 || !S_ISFIFO(info.st_mode)))
+		return -1;
+	return open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+}
+
+/* False if not all of it could be written. */
+static bool flush(struct display *display)
+{
+	size_t len = display->len;
+	int fd = display->fd >= 0 ? display->fd : STDERR_FILENO;
+	struct pollfd room = {.fd = fd, .events = POLLOUT};
+
+	display->len = 0;
+	if (display->fd < 0 && poll(&room, 1, 0) != 1)
+		return false;
+	return len == 0 || write(fd, display->screen, len) == (ssize_t)len;
+}
+
+static void append(struct display *display, const char *text, size_t len)
+{
+	if (len > sizeof(display->screen) - display->len)
+		len = sizeof(display->screen) - display->len;
+	memcpy(display->screen + display->len, text, len);
+	display->len += len;
+}
+
+static void append_text(struct display *display, const char *text)
+{
+	append(display, text, strlen(text));
+}
+
+/* --- rows --------------------------------------------------------------------------------- */
+
+/* Somebody else's terminal for the moment, when the shell has put us into the background. */
+static bool is_in_foreground(void)
+{
+	return tcgetpgrp(STDERR_FILENO) == getpgrp();
+}
+
+static struct winsize terminal_size(void)
+{
+	struct winsize size = {0};
+
+	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col == 0)
+		size.ws_col = WIDTH_DEFAULT;
+	if (size.ws_row == 0)
+		size.ws_row = ROWS_MAX;
+	return size;
+}
+
+/* How much of @text fits into @columns, if each character takes one; stores how many it takes. */
+static size_t fitting(const char *text, unsigned columns, unsigned short *taken)
+{
+	size_t len = 0;
+	unsigned used = 0;
+
+	for (; text[len]; len++) {
+		used += ((unsigned char)text[len] & 0xc0) != 0x80;
+		if (used > columns)
+			break;
+	}
+	*taken = (unsigned short)(used > columns ? columns : used);
+	return len;
+}
+
+/* Lines on the screen that the drawn rows take: they are folded when it has become narrower. */
+static size_t drawn_lines(const struct display *display, unsigned width)
+{
+	size_t lines = 0;
+
+	for (size_t i = 0; i < display->ndrawn; i++)
+		lines += display->drawn_columns[i] > width
+				 ? (display->drawn_columns[i] + width - 1) / width
+				 : 1;
+	return lines;
+}
+
+/* Put the cursor where the first row begins, with nothing behind it. */
+static void take_rows_away(struct display *display)
+{
+	char move[32];
+
+	if (display->ndrawn == 0)
+		return;
+	snprintf(move, sizeof(move), "\r\033[%zuA\033[J",
+		drawn_lines(display, terminal_size().ws_col));
+	append_text(display, move);
+	display->ndrawn = 0;
+}
+
+static void append_rows(struct display *display)
+{
+	struct winsize size = terminal_size();
+	size_t room = size.ws_row > 2 ? size.ws_row - 2U : 1, count = display->nrows;
+	char raw[DISPLAY_ROW_BYTES], text[DISPLAY_ROW_BYTES];
+
+	if (room > ROWS_MAX)
+		room = ROWS_MAX;
+	if (count > room)
+		count = room;
+	for (size_t i = 0; i < count; i++) {
+		if (i == room - 1 && display->nrows > room)
+			snprintf(raw, sizeof(raw), "... and %zu more", display->nrows - i);
+		else
+			display->row_text(display->told, i, raw, sizeof(raw));
+		log_escape(raw, strlen(raw), text, sizeof(text));
+		append(display, text, fitting(text, size.ws_col - 1U, &display->drawn_columns[i]));
+		append_text(display, "\r\n");
+	}
+	display->ndrawn = count;
+}
+
+static bool shows_rows(const struct display *display)
+{
+	return display->has_cursor && display->nrows > 0 && !display->is_held && is_in_foreground();
+}
+
+/* Write what is to be written, with the rows below it. */
+static void finish(struct display *display)
+{
+	if (shows_rows(display))
+		append_rows(display);
+	/* torn: what is on the screen is not known, so the next rows begin below it */
+	if (!flush(display))
+		display->ndrawn = 0;
+}
+
+static void redraw(struct display *display)
+{
+	if (!shows_rows(display))
+		return;
+	take_rows_away(display);
+	finish(display);
+}
+
+static void on_timer(struct loop_timer *timer)
+{
+	struct display *display =
+		(struct display *)((char *)timer - offsetof(struct display, timer));
+
+	redraw(display);
+	if (display->nrows > 0)
+		loop_timer_set(display->loop, timer, REFRESH_MS);
+}
+
+/* --- what others call --------------------------------------------------------------------- */
+
+struct display *display_new(struct loop *loop, display_row row_text, void *told)
+{
+	struct display *display = calloc(1, sizeof(*display));
+	const char *kind = getenv("TERM");
+
+	if (!display)
+		return NULL;
+	display->loop = loop;
+	display->row_text = row_text;
+	display->told = told;
+	display->is_terminal = isatty(STDERR_FILENO);
+	display->has_cursor = display->is_terminal && kind && strcmp(kind, "dumb") != 0;
+	display->fd = open_own(display->is_terminal);
+	display->timer.on_expired = on_timer;
+	return display;
+}
+
+void display_free(struct display *display)
+{
+	if (!display)
+		return;
+	redraw(display);
+	loop_timer_cancel(display->loop, &display->timer);
+	fd_close(&display->fd);
+	free(display);
+}
+
+void display_line(struct display *display, const char *text, size_t len)
+{
+	char line[LINE_BYTES];
+
+	if (shows_rows(display))
+		take_rows_away(display);
+	display->ndrawn = 0; /* in a hold they scroll away with the rest */
+	append_text(display, log_escape(text, len, line, sizeof(line)));
+	append_text(display, "\n");
+	finish(display);
+}
+
+void display_rows(struct display *display, size_t count)
+{
+	display->nrows = count;
+	display_change(display);
+}
+
+void display_change(struct display *display)
+{
+	if (!display->has_cursor || display->nrows == 0)
+		return;
+	if (!display->timer.is_armed ||
+		display->timer.deadline_ns > loop_now_ns(display->loop) + SOON_MS * 1000000ULL)
+		loop_timer_set(display->loop, &display->timer, SOON_MS);
+}
+
+void display_begin_anew(struct display *display)
+{
+	display->ndrawn = 0;
+	display_change(display);
+}
+
+void display_hold(struct display *display, bool is_held)
+{
+	uint64_t now_ns = loop_now_ns(display->loop);
+
+	if (is_held == display->is_held)
+		return;
+	display->is_held = is_held;
+	if (is_held)
+		display->held_ns = now_ns;
+	else if (now_ns - display->held_ns > PROMPT_NS)
+		display_begin_anew(display);
+	display_change(display);
+}
+
+bool display_is_hung_up(const struct display *display)
+{
+	struct pollfd terminal = {.fd = STDERR_FILENO};
+
+	return display->is_terminal && poll(&terminal, 1, 0) == 1 &&
+	       (terminal.revents & (POLLHUP | POLLERR));
+}

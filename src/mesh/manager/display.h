@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/manager/display - what a person sees on stderr: lines, and on a terminal a row for each host
+ */
+#ifndef NSWRAP_MESH_DISPLAY_H
+#define NSWRAP_MESH_DISPLAY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "util/loop.h"
+
+/*
+ * How it works
+ *
+ * Lines are written as they come. On a terminal, while we are in its foreground, rows stand below
+ * them and are written anew where they are; they are not touched while the display is held, since
+ * ssh may be asking for a password there. Nobody waits for a reader: what stderr has no room for
+ * is lost.
+ */
+#define DISPLAY_ROW_BYTES 512
+
+struct display;
+
+/* Write row number @row, one line of text without escapes of a terminal, to @out. */
+typedef void (*display_row)(void *told, size_t row, char *out, size_t cap_bytes);
+
+/* Returns NULL with errno set. Rows come from @row_text once there are any (display_rows). */
+struct display *display_new(struct loop *loop, display_row row_text, void *told);
+
+/* The rows are written a last time, and stay; the cursor is below them. */
+void display_free(struct display *display);
+
+/* One line without its end; control characters are escaped here. */
+void display_line(struct display *display, const char *text, size_t len);
+
+/* How many rows there are from now on. */
+void display_rows(struct display *display, size_t count);
+
+/* The rows say something else, or the terminal has another size: they are written again soon. */
+void display_change(struct display *display);
+
+/* Others may have written there meanwhile (Ctrl-Z, fg): the rows begin anew. */
+void display_begin_anew(struct display *display);
+
+/* Leave the terminal alone but for lines; afterwards rows begin below what was written there. */
+void display_hold(struct display *display, bool is_held);
+
+/* Was stderr a terminal that is gone now? */
+bool display_is_hung_up(const struct display *display);
+
+#endif

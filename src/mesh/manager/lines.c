@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/manager/lines - what a program says on its stderr, line by line */
+#include "mesh/manager/lines.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "util/fd.h"
+
+#define READ_BYTES    4096
+#define SECOND_NS     1000000000ULL
+#define LEFT_OUT_TEXT 64
+
+#define lines_of(ptr) ((struct lines *)((char *)(ptr)-offsetof(struct lines, io)))
+
+static void say_left_out(struct lines *lines)
+{
+	char text[LEFT_OUT_TEXT];
+
+	if (lines->left_out == 0)
+		return;
+	int len = snprintf(text, sizeof(text), "(%u lines left out)", lines->left_out);
+	lines->left_out = 0;
+	lines->on_line(lines, text, (size_t)len);
+}
+
+/* The line in the buffer is complete. */
+static void finish_line(struct lines *lines)
+{
+	uint64_t now_ns = loop_now_ns(lines->loop);
+	size_t len = lines->len;
+
+	if (len > 0 && lines->partial[len - 1] == '\r')
+		len--;
+	lines->len = 0;
+	lines->is_cut = false;
+	if (len == 0)
+		return;
+	if (now_ns - lines->second_ns >= SECOND_NS) {
+		lines->second_ns = now_ns;
+		lines->count = 0;
+		say_left_out(lines);
+	}
+	if (++lines->count > LINES_PER_SECOND)
+		lines->left_out++;
+	else
+		lines->on_line(lines, lines->partial, len);
+}
+
+static void take(struct lines *lines, const char *bytes, size_t len)
+{
+	while (len > 0) {
+		const char *end = memchr(bytes, '\n', len);
+		size_t part = end ? (size_t)(end - bytes) : len;
+		size_t room = sizeof(lines->partial) - lines->len;
+
+		lines->is_cut = lines->is_cut || part > room;
+		memcpy(lines->partial + lines->len, bytes, part < room ? part : room);
+		lines->len += part < room ? part : room;
+		if (lines->is_cut)
+			memcpy(lines->partial + sizeof(lines->partial) - 3, "...", 3);
+		if (end)
+			finish_line(lines);
+		bytes += part + (end ? 1 : 0);
+		len -= part + (end ? 1 : 0);
+	}
+}
+
+static void on_ready(struct loop_io *io, uint32_t events)
+{
+	struct lines *lines = lines_of(io);
+	char bytes[READ_BYTES];
+
+	(void)events;
+	ssize_t got = read(io->fd, bytes, sizeof(bytes));
+	if (got > 0) {
+		take(lines, bytes, (size_t)got);
+		return;
+	}
+	if (got < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	finish_line(lines);
+	say_left_out(lines);
+	lines_close(lines);
+	lines->on_end(lines);
+}
+
+int lines_open(struct lines *lines, struct loop *loop, int fd)
+{
+	lines->loop = loop;
+	lines->io = (struct loop_io){fd, on_ready};
+	lines->len = 0;
+	lines->is_cut = false;
+	int result = fd_set_nonblock(fd, 1);
+	if (result == 0)
+		result = loop_io_add(loop, &lines->io, EPOLLIN);
+	if (result < 0)
+		fd_close(&lines->io.fd);
+	return result;
+}
+
+void lines_close(struct lines *lines)
+{
+	if (!lines_is_open(lines))
+		return;
+	loop_io_del(lines->loop, &lines->io);
+	fd_close(&lines->io.fd);
+}
+
+bool lines_is_open(const struct lines *lines)
+{
+	return lines->loop && lines->io.fd >= 0;
+}

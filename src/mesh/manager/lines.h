@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/manager/lines - what a program says on its stderr, line by line */
+#ifndef NSWRAP_MESH_LINES_H
+#define NSWRAP_MESH_LINES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/loop.h"
+
+#define LINES_LINE_MAX 512 /* bytes of a line; the rest of it is left out */
+
+struct lines {
+	/* @text is one line without its end, as it came: not escaped. Empty ones are left out. */
+	void (*on_line)(struct lines *lines, const char *text, size_t len);
+	/* Nothing more will come. */
+	void (*on_end)(struct lines *lines);
+
+	/* its own */
+	struct loop *loop;
+	struct loop_io io;
+	bool is_cut; /* the rest of this line is skipped */
+	char partial[LINES_LINE_MAX];
+	size_t len;
+	uint64_t second_ns; /* since when lines are counted */
+	unsigned count, left_out;
+};
+
+/*
+ * Start reading @fd, which is made nonblocking and belongs to @lines, whose callbacks are set. Of
+ * somebody who says more than LINES_PER_SECOND the rest is counted, not passed on. Returns 0 or
+ * -errno (@fd is closed then).
+ */
+#define LINES_PER_SECOND 100
+int lines_open(struct lines *lines, struct loop *loop, int fd);
+
+/* Nothing happens if it is not open. */
+void lines_close(struct lines *lines);
+bool lines_is_open(const struct lines *lines);
+
+#endif

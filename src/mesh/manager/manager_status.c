@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/manager/manager_status - what is to be known about the hosts of a mesh */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mesh/manager/manager_parts.h"
+#include "sandbox/control.h"
+
+#define PAGE_HOSTS  32 /* of one answer: also with the longest reasons they fit into a message */
+#define NAME_COLUMN 24
+
+static json_t *time_json(time_t when)
+{
+	char text[32];
+	struct tm parts;
+
+	gmtime_r(&when, &parts);
+	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &parts);
+	return json_string(text);
+}
+
+static json_t *features_json(unsigned features)
+{
+	json_t *list = json_array();
+
+	for (unsigned bit = 1; bit != 0 && bit <= features; bit <<= 1)
+		if (features & bit)
+			json_array_append_new(list, json_string(message_feature_name(bit)));
+	return list;
+}
+
+static json_t *drops_json(const struct peer_drops *drops)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "malformed", (json_int_t)drops->malformed,
+		"wrong_source", (json_int_t)drops->wrong_source, "no_route",
+		(json_int_t)drops->no_route, "not_ready", (json_int_t)drops->not_ready,
+		"queue_full", (json_int_t)drops->queue_full);
+}
+
+static json_t *host_json(const struct manager *manager, const struct peer *peer)
+{
+	struct peer_traffic traffic = peer_traffic(peer);
+	uint64_t age_ns = loop_now_ns(manager->loop) - peer->since_ns;
+	char vip[INET_ADDRSTRLEN];
+	json_t *host = json_pack("{s:o, s:s, s:s, s:o, s:I}", "name", control_text(peer->name),
+		"vip", inet_ntop(AF_INET, &peer->host->vip, vip, sizeof(vip)), "state",
+		peer_state_name(peer), "since", time_json(peer->since), "age",
+		(json_int_t)(age_ns / 1000000000));
+
+	json_object_set_new(
+		host, "rtt_ms", peer->rtt_ns ? json_real((double)peer->rtt_ns / 1e6) : json_null());
+	json_object_set_new(host, "version", control_text(peer->info.version));
+	json_object_set_new(host, "features", features_json(peer->info.features));
+	json_object_set_new(host, "in",
+		json_pack("{s:I, s:I}", "bytes", (json_int_t)traffic.bytes_in, "packets",
+			(json_int_t)traffic.packets_in));
+	json_object_set_new(host, "out",
+		json_pack("{s:I, s:I}", "bytes", (json_int_t)traffic.bytes_out, "packets",
+			(json_int_t)traffic.packets_out));
+	json_object_set_new(host, "drops", drops_json(&peer->drops));
+	json_object_set_new(host, "restarts", json_integer(peer->restarts));
+	json_object_set_new(host, "bad_messages", json_integer(peer->bad_messages));
+	json_object_set_new(host, "unknown_frames", json_integer((json_int_t)peer->unknown_frames));
+	json_object_set_new(
+		host, "reason", peer->reason[0] ? control_text(peer->reason) : json_null());
+	json_object_set_new(
+		host, "pid", peer_has_child(peer) ? json_integer(peer->child.pid) : json_null());
+	return host;
+}
+
+json_t *status_json(const struct manager *manager, size_t from)
+{
+	json_t *hosts = json_array();
+
+	for (size_t i = from; i < manager->manifest.nhosts && i < from + PAGE_HOSTS; i++)
+		json_array_append_new(hosts, host_json(manager, manager->peers[i]));
+	return json_pack("{s:b, s:s, s:i, s:o, s:o, s:I, s:o}", "ok", 1, "name",
+		manager->entry.name, "pid", getpid(), "manifest",
+		control_text(manager->config->path), "started", time_json(manager->started),
+		"total", (json_int_t)manager->manifest.nhosts, "hosts", hosts);
+}
+
+/* 999 B, 1.2 kB, 34 MB */
+static void format_bytes(uint64_t bytes, char *out, size_t cap_bytes)
+{
+	static const char *const units[] = {"B", "kB", "MB", "GB", "TB", "PB", "EB"};
+	double value = (double)bytes;
+	size_t unit = 0;
+
+	for (; value >= 999.5 && unit + 1 < sizeof(units) / sizeof(units[0]); unit++)
+		value /= 1000;
+	snprintf(out, cap_bytes, "%.*f %s", unit > 0 && value < 9.95 ? 1 : 0, value, units[unit]);
+}
+
+void status_row(void *told, size_t row, char *out, size_t cap_bytes)
+{
+	const struct manager *manager = told;
+	const struct peer *peer = manager->peers[row];
+	struct peer_traffic traffic = peer_traffic(peer);
+	char vip[INET_ADDRSTRLEN], in[16], sent[16], rtt[16] = "";
+	size_t width = 0;
+
+	for (size_t i = 0; i < manager->manifest.nhosts; i++) {
+		size_t len = strlen(manager->peers[i]->name);
+
+		if (len > width)
+			width = len < NAME_COLUMN ? len : NAME_COLUMN;
+	}
+	format_bytes(traffic.bytes_in, in, sizeof(in));
+	format_bytes(traffic.bytes_out, sent, sizeof(sent));
+	if (peer->state == PEER_READY && peer->rtt_ns > 0)
+		snprintf(rtt, sizeof(rtt), "%.2f ms", (double)peer->rtt_ns / 1e6);
+	snprintf(out, cap_bytes, "%-*.*s  %-15s  %-8s  in %7s  out %7s  %s", (int)width,
+		NAME_COLUMN, peer->name, inet_ntop(AF_INET, &peer->host->vip, vip, sizeof(vip)),
+		peer_state_name(peer), in, sent, peer->state == PEER_READY ? rtt : peer->reason);
+}

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/manager/router - which host a packet goes to, by its destination address alone */
+#include "mesh/manager/router.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/parse.h"
+
+/* A VIP in the hash table; free while host is ROUTER_NOBODY. */
+struct slot {
+	in_addr_t vip;
+	int host;
+};
+
+struct network {
+	in_addr_t address, mask;
+	int host;
+};
+
+struct suggestion {
+	in_addr_t ip;
+	int host;
+};
+
+struct router {
+	struct slot *slots; /* open addressing, at most half of them taken */
+	unsigned hash_shift;
+	size_t slot_mask;
+	in_addr_t *vips;          /* by the host's number */
+	struct network *networks; /* as in the manifest: a later one counts before an earlier one */
+	size_t nnetworks;
+	struct suggestion suggestions[ROUTER_SUGGESTIONS_MAX]; /* each address once, oldest first */
+	size_t nsuggestions;
+};
+
+/* --- VIPs --------------------------------------------------------------------------------- */
+
+/* VIPs of a mesh differ in their last bits, which stand first in network order: mix them. */
+static size_t first_slot(const struct router *router, in_addr_t vip)
+{
+	return (vip * 2654435769U) >> router->hash_shift;
+}
+
+static int find_vip(const struct router *router, in_addr_t vip)
+{
+	size_t at = first_slot(router, vip);
+
+	while (router->slots[at].host != ROUTER_NOBODY && router->slots[at].vip != vip)
+		at = (at + 1) & router->slot_mask;
+	return router->slots[at].host;
+}
+
+static void add_vip(struct router *router, in_addr_t vip, int host)
+{
+	size_t at = first_slot(router, vip);
+
+	while (router->slots[at].host != ROUTER_NOBODY)
+		at = (at + 1) & router->slot_mask;
+	router->slots[at] = (struct slot){vip, host};
+}
+
+static int make_slots(struct router *router, const struct manifest *manifest)
+{
+	unsigned bits = 1;
+
+	while (((size_t)1 << bits) < manifest->nhosts * 2)
+		bits++;
+	router->slot_mask = ((size_t)1 << bits) - 1;
+	router->hash_shift = 32 - bits;
+	router->slots = calloc(router->slot_mask + 1, sizeof(*router->slots));
+	router->vips = calloc(manifest->nhosts + 1, sizeof(*router->vips));
+	if (!router->slots || !router->vips)
+		return -1;
+	for (size_t i = 0; i <= router->slot_mask; i++)
+		router->slots[i] = (struct slot){0, ROUTER_NOBODY};
+	for (size_t i = 0; i < manifest->nhosts; i++) {
+		router->vips[i] = manifest->hosts[i].vip.s_addr;
+		add_vip(router, router->vips[i], (int)i);
+	}
+	return 0;
+}
+
+/* --- networks ----------------------------------------------------------------------------- */
+
+static void add_network(struct router *router, const char *cidr, int host)
+{
+	struct in_addr address;
+	int prefix_len;
+
+	/* IPv6 networks are for a later version of the wire */
+	if (parse_cidr4(cidr, &address, &prefix_len, NULL) < 0)
+		return;
+	uint32_t mask = prefix_len == 0 ? 0 : UINT32_MAX << (32 - prefix_len);
+	router->networks[router->nnetworks++] = (struct network){address.s_addr, htonl(mask), host};
+}
+
+static int make_networks(struct router *router, const struct manifest *manifest)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < manifest->nroutes; i++)
+		for (char **cidr = manifest->routes[i].cidrs; cidr && *cidr; cidr++)
+			count++;
+	router->networks = calloc(count + 1, sizeof(*router->networks));
+	if (!router->networks)
+		return -1;
+	for (size_t i = 0; i < manifest->nroutes; i++) {
+		int host = find_vip(router, manifest->routes[i].via.s_addr);
+
+		for (char **cidr = manifest->routes[i].cidrs; cidr && *cidr; cidr++)
+			if (host != ROUTER_NOBODY)
+				add_network(router, *cidr, host);
+	}
+	return 0;
+}
+
+/* --- the router --------------------------------------------------------------------------- */
+
+struct router *router_new(const struct manifest *manifest)
+{
+	struct router *router = calloc(1, sizeof(*router));
+
+	if (router && make_slots(router, manifest) == 0 && make_networks(router, manifest) == 0)
+		return router;
+	router_free(router);
+	return NULL;
+}
+
+void router_free(struct router *router)
+{
+	if (!router)
+		return;
+	free(router->slots);
+	free(router->vips);
+	free(router->networks);
+	free(router);
+}
+
+int router_find(const struct router *router, struct in_addr dst)
+{
+	int host = find_vip(router, dst.s_addr);
+
+	if (host != ROUTER_NOBODY)
+		return host;
+	for (size_t i = router->nsuggestions; i > 0; i--)
+		if (router->suggestions[i - 1].ip == dst.s_addr)
+			return router->suggestions[i - 1].host;
+	for (size_t i = router->nnetworks; i > 0; i--) {
+		const struct network *network = &router->networks[i - 1];
+
+		if ((dst.s_addr & network->mask) == network->address)
+			return network->host;
+	}
+	return ROUTER_NOBODY;
+}
+
+bool router_may_send(const struct router *router, int host, struct in_addr src)
+{
+	/* what is routed by way of a host is answered by way of it */
+	return router->vips[host] == src.s_addr || router_find(router, src) == host;
+}
+
+static void forget(struct router *router, size_t at)
+{
+	router->nsuggestions--;
+	memmove(&router->suggestions[at], &router->suggestions[at + 1],
+		(router->nsuggestions - at) * sizeof(router->suggestions[0]));
+}
+
+void router_suggest(struct router *router, struct in_addr ip, struct in_addr via)
+{
+	int host = find_vip(router, via.s_addr);
+	size_t at = 0;
+
+	if (host == ROUTER_NOBODY || find_vip(router, ip.s_addr) != ROUTER_NOBODY)
+		return;
+	while (at < router->nsuggestions && router->suggestions[at].ip != ip.s_addr)
+		at++;
+	if (at < router->nsuggestions)
+		forget(router, at);
+	else if (router->nsuggestions == ROUTER_SUGGESTIONS_MAX)
+		forget(router, 0);
+	router->suggestions[router->nsuggestions++] = (struct suggestion){ip.s_addr, host};
+}
+
+void router_inherit(struct router *router, const struct router *old)
+{
+	for (size_t i = 0; i < old->nsuggestions; i++) {
+		const struct suggestion *known = &old->suggestions[i];
+		struct in_addr ip = {known->ip}, via = {old->vips[known->host]};
+
+		router_suggest(router, ip, via);
+	}
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/manifest/manifest - the file that says which hosts a mesh has, nswrap-manifest(5) */
+#ifndef NSWRAP_MESH_MANIFEST_H
+#define NSWRAP_MESH_MANIFEST_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "mesh/config.h"
+
+struct manifest_host {
+	char *name;
+	struct in_addr vip;
+	char **cmd;                /* NULL-terminated; NULL: this executable */
+	struct mesh_offer *offers; /* the template's first */
+	size_t noffers;
+	char *http_listen, *socks_listen; /* NULL: off */
+	bool loopback_disable;
+	char *state_dir_path; /* NULL: the agent's default */
+	bool state_dir_disable;
+	char **aliases; /* NULL-terminated; NULL: none */
+	bool write_etc_hosts;
+	bool no_restart; /* restart: never */
+	bool any_port;
+};
+
+/* Starts as all zero; everything in it is its own. */
+struct manifest {
+	struct manifest_host *hosts; /* in the order of the file */
+	size_t nhosts;
+	struct mesh_route *routes;
+	size_t nroutes;
+};
+
+/* One error: "FILE:LINE:COLUMN: [host NAME: ]what is wrong: what is expected", or without place. */
+typedef void (*manifest_report)(void *told, const char *line);
+
+/*
+ * Read the manifest in @text, called @file in reports. Every error is reported, not just the first
+ * one. Returns 0, or -EINVAL when there was any, or -ENOMEM; @out is
+ * then untouched. Pure.
+ */
+int manifest_parse(const char *text, size_t len, const char *file, struct manifest *out,
+	manifest_report report, void *told);
+
+/* The same for the file @path ("-": stdin). -errno when it cannot be read, which is reported. */
+int manifest_read(const char *path, struct manifest *out, manifest_report report, void *told);
+
+void manifest_free(struct manifest *manifest);
+
+/* Do both say the same about this host (not about the others)? */
+bool manifest_host_equal(const struct manifest_host *a, const struct manifest_host *b);
+
+/*
+ * What host number @host is to be told. Returns 0 (free with mesh_config_free) or -ENOMEM. The
+ * other hosts' offers are `others`, without its own; names are those of all hosts with aliases;
+ * each host's name server is VIP:10053/tcp.
+ */
+int manifest_configure(const struct manifest *manifest, size_t host, struct mesh_config *out);
+
+/* A commented manifest that manifest_parse accepts, with every key in it. */
+extern const char manifest_example[];
+
+#endif

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/manifest/manifest_errors - what is wrong with a manifest, collected and told in the file's
+ * order */
+#include "mesh/manifest/manifest_errors.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/log.h"
+#include "util/parse.h"
+
+#define TEXT_BYTES    512
+#define LINE_BYTES    1024
+#define ESCAPED_BYTES 4 /* \xNN */
+
+struct manifest_error {
+	struct manifest_place at;
+	size_t number; /* in the order of finding */
+	char *text;
+};
+
+static bool make_room(struct manifest_errors *errors)
+{
+	if (errors->count < errors->cap)
+		return true;
+	size_t cap = errors->cap ? errors->cap * 2 : 16;
+	struct manifest_error *list = reallocarray(errors->list, cap, sizeof(*list));
+	if (!list)
+		return false;
+	errors->list = list;
+	errors->cap = cap;
+	return true;
+}
+
+void manifest_error(
+	struct manifest_errors *errors, struct manifest_place at, const char *format, ...)
+{
+	char text[TEXT_BYTES], *copy = NULL;
+	va_list args;
+
+	if (errors->is_quiet || errors->has_no_memory)
+		return;
+	if (errors->count == MANIFEST_ERRORS_MAX) {
+		errors->left_out++;
+		return;
+	}
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (!make_room(errors) || asprintf(&copy, "%s%s", errors->subject, text) < 0) {
+		errors->has_no_memory = true;
+		return;
+	}
+	errors->list[errors->count] =
+		(struct manifest_error){.at = at, .number = errors->count, .text = copy};
+	errors->count++;
+}
+
+void manifest_errors_about(struct manifest_errors *errors, const char *kind, const char *name)
+{
+	char shown[PARSE_QUOTE_BYTES];
+
+	errors->subject[0] = '\0';
+	if (kind)
+		snprintf(errors->subject, sizeof(errors->subject), "%s%s%s: ", kind,
+			name ? " " : "", name ? parse_shown(name, shown, sizeof(shown)) : "");
+}
+
+static int compare(const void *left, const void *right)
+{
+	const struct manifest_error *a = left, *b = right;
+
+	if (a->at.line != b->at.line)
+		return a->at.line < b->at.line ? -1 : 1;
+	if (a->at.column != b->at.column)
+		return a->at.column < b->at.column ? -1 : 1;
+	return a->number < b->number ? -1 : a->number > b->number;
+}
+
+static void tell(const struct manifest_errors *errors, const struct manifest_error *error,
+	manifest_report report, void *told)
+{
+	char line[LINE_BYTES], escaped[LINE_BYTES * ESCAPED_BYTES];
+	int len;
+
+	if (error->at.line)
+		len = snprintf(line, sizeof(line), "%s:%zu:%zu: %s", errors->file, error->at.line,
+			error->at.column, error->text);
+	else
+		len = snprintf(line, sizeof(line), "%s: %s", errors->file, error->text);
+	if (len < 0)
+		return;
+	report(told, log_escape(line, strlen(line), escaped, sizeof(escaped)));
+}
+
+/* The same again: an alias leads to a wrong place several times. */
+static bool is_repeated(const struct manifest_error *a, const struct manifest_error *b)
+{
+	return a->at.line == b->at.line && a->at.column == b->at.column &&
+	       strcmp(a->text, b->text) == 0;
+}
+
+int manifest_errors_tell(struct manifest_errors *errors, manifest_report report, void *told)
+{
+	int rc = errors->count ? -EINVAL : 0;
+
+	if (errors->count)
+		qsort(errors->list, errors->count, sizeof(*errors->list), compare);
+	for (size_t i = 0; i < errors->count; i++)
+		if (i == 0 || !is_repeated(&errors->list[i - 1], &errors->list[i]))
+			tell(errors, &errors->list[i], report, told);
+	if (errors->left_out) {
+		char more[64];
+
+		snprintf(more, sizeof(more), "%zu more errors are not shown", errors->left_out);
+		tell(errors, &(struct manifest_error){.text = more}, report, told);
+	}
+	if (errors->has_no_memory) {
+		tell(errors, &(struct manifest_error){.text = strerror(ENOMEM)}, report, told);
+		rc = -ENOMEM;
+	}
+	for (size_t i = 0; i < errors->count; i++)
+		free(errors->list[i].text);
+	free(errors->list);
+	*errors = (struct manifest_errors){.file = errors->file};
+	return rc;
+}

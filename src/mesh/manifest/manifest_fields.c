@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/manifest/manifest_fields - the keys that a host can have, and how each is read */
+#include "mesh/manifest/manifest_fields.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <glib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mesh/manifest/manifest_port.h"
+#include "util/parse.h"
+
+#define CMD_EMPTY     "cmd has no words: expected a command, or no cmd for this executable"
+#define PORT_EXPECTED "LISTEN:HOST:PORT[/tcp|/udp], such as 8080:127.0.0.1:80"
+
+/* --- one function a kind of value ----------------------------------------------------------- */
+
+static void *member(struct manifest_host *host, const struct manifest_field *field)
+{
+	return (char *)host + field->offset;
+}
+
+static void read_truth(struct manifest_reader *reader, const struct manifest_field *field,
+	const struct manifest_node *value, struct manifest_host *out)
+{
+	manifest_read_bool(reader, value, field->what, member(out, field));
+}
+
+/* What an address is that no host can have in a mesh. NULL: it may be used. */
+static const char *vip_fault(struct in_addr vip)
+{
+	in_addr_t addr = ntohl(vip.s_addr);
+
+	if (addr >> 24 == 0)
+		return "stands for no host";
+	if (addr == INADDR_LOOPBACK)
+		return "is each host's own loopback address";
+	if (addr >> 24 == 127 && (addr << 8 == 0 || addr << 8 == 0xffffff00))
+		return "is no host of the loopback network, but its first or last address";
+	if (IN_MULTICAST(addr))
+		return "is a multicast address";
+	if (addr == INADDR_BROADCAST)
+		return "is the broadcast address";
+	return NULL;
+}
+
+static void read_vip(struct manifest_reader *reader, const struct manifest_field *field,
+	const struct manifest_node *value, struct manifest_host *out)
+{
+	const char *text = manifest_text(reader, value, field->what, field->expected), *fault;
+	char quoted[PARSE_QUOTE_BYTES];
+	struct in_addr vip;
+
+	if (!text)
+		return;
+	if (inet_pton(AF_INET, text, &vip) != 1) {
+		manifest_error(reader->errors, value->at,
+			"vip %s is no IPv4 address: expected one such as 127.0.42.101",
+			parse_quote(text, quoted, sizeof(quoted)));
+		return;
+	}
+	fault = vip_fault(vip);
+	if (fault)
+		manifest_error(reader->errors, value->at,
+			"vip %s %s: expected another one, such as 127.0.42.101", text, fault);
+	else
+		out->vip = vip;
+}
+
+static void split_cmd(struct manifest_reader *reader, const struct manifest_node *value,
+	struct manifest_host *out)
+{
+	GError *error = NULL;
+	char **words = NULL;
+	int count = 0;
+
+	if (!manifest_work(reader, value, strlen(value->text)))
+		return;
+	if (!g_shell_parse_argv(value->text, &count, &words, &error)) {
+		bool is_empty = error->code == G_SHELL_ERROR_EMPTY_STRING;
+
+		manifest_error(reader->errors, value->at, "%s",
+			is_empty ? CMD_EMPTY
+				 : "cmd has quotes without an end: expected another one like it, "
+				   "or a list of words");
+		g_error_free(error);
+		return;
+	}
+	out->cmd = calloc((size_t)count + 1, sizeof(*out->cmd));
+	for (int i = 0; out->cmd && i < count && !reader->errors->has_no_memory; i++)
+		manifest_copy(reader, words[i], &out->cmd[i]);
+	if (!out->cmd)
+		reader->errors->has_no_memory = true;
+	g_strfreev(words);
+}
+
+static void copy_words(struct manifest_reader *reader, const struct manifest_node *value,
+	struct manifest_host *out)
+{
+	size_t count = 0;
+
+	out->cmd = manifest_new_texts(reader, value);
+	if (out->cmd && value->count == 0)
+		manifest_error(reader->errors, value->at, CMD_EMPTY);
+	for (size_t i = 0; out->cmd && i < value->count; i++) {
+		const char *word =
+			manifest_text(reader, value->items[i], "a word of cmd", "a text");
+		if (word)
+			manifest_copy(reader, word, &out->cmd[count++]);
+	}
+}
+
+static void read_cmd(struct manifest_reader *reader, const struct manifest_field *field,
+	const struct manifest_node *value, struct manifest_host *out)
+{
+	bool is_text = value->kind == MANIFEST_TEXT && !manifest_is_number(value) &&
+		       !manifest_is_bool(value, NULL);
+
+	if (is_text)
+		split_cmd(reader, value, out);
+	else if (value->kind == MANIFEST_LIST)
+		copy_words(reader, value, out);
+	else if (value->kind != MANIFEST_UNKNOWN)
+		manifest_error(reader->errors, value->at, "cmd is %s: expected %s",
+			manifest_kind_of(value), field->expected);
+	if (out->cmd && out->cmd[0] && !out->cmd[0][0])
+		manifest_error(reader->errors, value->at,
+			"cmd begins with an empty word: expected the name of a program");
+}
+
+static void read_listen(struct manifest_reader *reader, const struct manifest_field *field,
+	const struct manifest_node *value, struct manifest_host *out)
+{
+	const char *text = manifest_text(reader, value, field->what, field->expected);
+	struct err err = {.code = 0};
+
+	if (!text || !text[0]) /* "" is how a host turns off the template's */
+		return;
+	if (manifest_listen_check(text, &err) < 0)
+		manifest_error(reader->errors, value->at, "%s: %s", field->what, err.text);
+	else
+		manifest_copy(reader, text, member(out, field));
+}
+
+static void read_path(struct manifest_reader *reader, const struct manifest_field *field,
+	const struct manifest_node *value, struct manifest_host *out)
+{
+	const char *text = manifest_text(reader, value, field->what, field->expected);
+
+	if (text && text[0])
+		manifest_copy(reader, text, member(out, field));
+}
+
+static void read_restart(struct manifest_reader *reader, const struct manifest_field *field,
+	const struct manifest_node *value, struct manifest_host *out)
+{
+	const char *text = manifest_text(reader, value, field->what, field->expected);
+	char quoted[PARSE_QUOTE_BYTES];
+
+	if (!text)
+		return;
+	out->no_restart = strcmp(text, "never") == 0;
+	if (!out->no_restart && strcmp(text, "always") != 0)
+		manifest_error(reader->errors, value->at, "restart is %s: expected %s",
+			parse_quote(text, quoted, sizeof(quoted)), field->expected);
+}
+
+static void read_aliases(struct manifest_reader *reader, const struct manifest_field *field,
+	const struct manifest_node *value, struct manifest_host *out)
+{
+	size_t count = 0;
+
+	if (!manifest_is_kind(reader, value, MANIFEST_LIST, field->what, field->expected) ||
+		!value->count || !(out->aliases = manifest_new_texts(reader, value)))
+		return;
+	for (size_t i = 0; i < value->count; i++) {
+		const char *alias =
+			manifest_text(reader, value->items[i], "an alias", "a host name");
+		if (alias)
+			manifest_copy(reader, alias, &out->aliases[count++]);
+	}
+}
+
+static void read_section(struct manifest_reader *reader, const struct manifest_field *field,
+	const struct manifest_node *value, struct manifest_host *out)
+{
+	const char *keys[MANIFEST_FIELDS_MAX];
+	size_t count = 0;
+
+	if (!manifest_is_kind(reader, value, MANIFEST_MAP, field->what, field->expected))
+		return;
+	for (const struct manifest_field *part = field->parts; part->key; part++) {
+		const struct manifest_node *node = manifest_get(value, part->key);
+
+		keys[count++] = part->key;
+		if (node)
+			part->read(reader, part, node, out);
+	}
+	manifest_check_keys(reader, value, keys, count);
+}
+
+static bool add_offer(
+	struct manifest_reader *reader, struct manifest_host *host, const struct mesh_offer *offer)
+{
+	/* a list grows at powers of two */
+	if ((host->noffers & (host->noffers - 1)) == 0) {
+		struct mesh_offer *grown = reallocarray(
+			host->offers, host->noffers ? 2 * host->noffers : 1, sizeof(*host->offers));
+		if (!grown) {
+			reader->errors->has_no_memory = true;
+			return false;
+		}
+		host->offers = grown;
+	}
+	host->offers[host->noffers++] = *offer;
+	return true;
+}
+
+static bool offers_already(const struct manifest_host *host, const struct mesh_offer *offer)
+{
+	for (size_t i = 0; i < host->noffers; i++)
+		if (host->offers[i].listen_port == offer->listen_port &&
+			host->offers[i].proto == offer->proto)
+			return true;
+	return false;
+}
+
+static void read_port(
+	struct manifest_reader *reader, const struct manifest_node *item, struct manifest_host *out)
+{
+	const char *text = manifest_text(reader, item, "a port", PORT_EXPECTED);
+	struct mesh_offer offer;
+	struct err err = {.code = 0};
+	int rc = text ? manifest_port_parse(text, &offer, &err) : -EINVAL;
+
+	if (!text)
+		return;
+	if (rc == -ENOMEM)
+		reader->errors->has_no_memory = true;
+	else if (rc < 0)
+		manifest_error(reader->errors, item->at, "%s", err.text);
+	if (rc < 0)
+		return;
+	if (offers_already(out, &offer))
+		manifest_error(reader->errors, item->at,
+			"port %u/%s is given twice: expected it once for a host and its template",
+			offer.listen_port, offer.proto == MESH_UDP ? "udp" : "tcp");
+	else if (add_offer(reader, out, &offer))
+		return;
+	free(offer.connect_host);
+}
+
+static void read_ports(struct manifest_reader *reader, const struct manifest_field *field,
+	const struct manifest_node *value, struct manifest_host *out)
+{
+	if (!manifest_is_kind(reader, value, MANIFEST_LIST, field->what, field->expected))
+		return;
+	for (size_t i = 0; i < value->count && !reader->errors->has_no_memory; i++) {
+		if (!reader->ports_left) {
+			manifest_too_much(reader, value->items[i], "too many ports",
+				MANIFEST_PORTS_MAX, " in the mesh");
+			return;
+		}
+		reader->ports_left--;
+		read_port(reader, value->items[i], out);
+	}
+}
+
+/* --- the table ------------------------------------------------------------------------------ */
+
+#define HOST(member) offsetof(struct manifest_host, member)
+
+static const struct manifest_field http_parts[] = {
+	{.key = "listen",
+		.what = "http.listen",
+		.read = read_listen,
+		.offset = HOST(http_listen),
+		.expected = "ADDR:PORT"},
+	{.key = NULL},
+};
+static const struct manifest_field socks_parts[] = {
+	{.key = "listen",
+		.what = "socks.listen",
+		.read = read_listen,
+		.offset = HOST(socks_listen),
+		.expected = "ADDR:PORT"},
+	{.key = NULL},
+};
+static const struct manifest_field loopback_parts[] = {
+	{.key = "disable",
+		.what = "loopback.disable",
+		.read = read_truth,
+		.offset = HOST(loopback_disable)},
+	{.key = NULL},
+};
+static const struct manifest_field state_dir_parts[] = {
+	{.key = "pathOnAgent",
+		.what = "stateDir.pathOnAgent",
+		.read = read_path,
+		.offset = HOST(state_dir_path),
+		.expected = "a path"},
+	{.key = "disable",
+		.what = "stateDir.disable",
+		.read = read_truth,
+		.offset = HOST(state_dir_disable)},
+	{.key = NULL},
+};
+
+const struct manifest_field manifest_fields[] = {
+	{.key = "vip",
+		.what = "vip",
+		.read = read_vip,
+		.expected = MANIFEST_VIP,
+		.is_host_only = true},
+	{.key = "cmd",
+		.what = "cmd",
+		.read = read_cmd,
+		.expected = "a text in quotes or a list of words",
+		.is_host_only = true},
+	{.key = "ports",
+		.what = "ports",
+		.read = read_ports,
+		.adds_up = true,
+		.expected = "a list such as [\"8080:127.0.0.1:80\"]"},
+	{.key = "http",
+		.what = "http",
+		.read = read_section,
+		.parts = http_parts,
+		.expected = "a map with listen"},
+	{.key = "socks",
+		.what = "socks",
+		.read = read_section,
+		.parts = socks_parts,
+		.expected = "a map with listen"},
+	{.key = "loopback",
+		.what = "loopback",
+		.read = read_section,
+		.parts = loopback_parts,
+		.expected = "a map with disable"},
+	{.key = "stateDir",
+		.what = "stateDir",
+		.read = read_section,
+		.parts = state_dir_parts,
+		.expected = "a map with pathOnAgent or disable"},
+	{.key = "aliases",
+		.what = "aliases",
+		.read = read_aliases,
+		.is_host_only = true,
+		.expected = "a list of host names"},
+	{.key = "writeEtcHosts",
+		.what = "writeEtcHosts",
+		.read = read_truth,
+		.offset = HOST(write_etc_hosts)},
+	{.key = "restart", .what = "restart", .read = read_restart, .expected = "always or never"},
+	{.key = "anyPort", .what = "anyPort", .read = read_truth, .offset = HOST(any_port)},
+	{.key = NULL},
+};

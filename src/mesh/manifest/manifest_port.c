@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/manifest/manifest_port - read a host's ports such as "8080:127.0.0.1:80/tcp", and listen
+ * addresses */
+#include "mesh/manifest/manifest_port.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mesh/manifest/manifest_reader.h"
+#include "util/parse.h"
+
+#define RULE_BYTES 300 /* a host name has 253 at most */
+
+bool manifest_is_numeric(const char *text)
+{
+	return text[strspn(text, "0123456789.")] == '\0';
+}
+
+static int parse_one_port(const char *text, uint16_t *out, struct err *err)
+{
+	char shown[PARSE_QUOTE_BYTES];
+	unsigned long value;
+	int rc = parse_uint(text, UINT16_MAX, &value);
+
+	if (rc == -ERANGE || (rc == 0 && value == 0))
+		return err_set(err, EINVAL, "port %s is out of range: expected 1 to 65535",
+			parse_shown(text, shown, sizeof(shown)));
+	if (rc < 0)
+		return err_set(err, EINVAL, "port %s is no number: expected 1 to 65535",
+			parse_quote(text, shown, sizeof(shown)));
+	*out = (uint16_t)value;
+	return 0;
+}
+
+static int check_host(const char *host, struct err *err)
+{
+	char quoted[PARSE_QUOTE_BYTES];
+	struct in_addr addr;
+
+	if (manifest_is_numeric(host) ? inet_pton(AF_INET, host, &addr) == 1
+				      : manifest_is_hostname(host, "."))
+		return 0;
+	return err_set(err, EINVAL,
+		"%s is no IPv4 address or host name: expected one such as 127.0.0.1",
+		parse_quote(host, quoted, sizeof(quoted)));
+}
+
+/* Cut "/tcp" or "/udp" off the end of @text. */
+static int take_proto(char *text, enum mesh_proto *out, struct err *err)
+{
+	char quoted[PARSE_QUOTE_BYTES], *slash = strchr(text, '/');
+
+	*out = MESH_TCP;
+	if (!slash)
+		return 0;
+	if (strcmp(slash, "/udp") == 0)
+		*out = MESH_UDP;
+	else if (strcmp(slash, "/tcp") != 0)
+		return err_set(err, EINVAL, "%s is no protocol: expected /tcp or /udp",
+			parse_quote(slash, quoted, sizeof(quoted)));
+	*slash = '\0';
+	return 0;
+}
+
+int manifest_port_parse(const char *text, struct mesh_offer *out, struct err *err)
+{
+	char quoted[PARSE_QUOTE_BYTES], rule[RULE_BYTES], *host, *port;
+	struct mesh_offer offer = {.listen_port = 0};
+	int rc;
+
+	if (strlen(text) < sizeof(rule)) {
+		strcpy(rule, text);
+		rc = take_proto(rule, &offer.proto, err);
+		if (rc < 0)
+			return rc;
+		host = strchr(rule, ':');
+		port = strrchr(rule, ':');
+	} else {
+		host = port = NULL;
+	}
+	if (!host || host == port)
+		return err_set(err, EINVAL,
+			"%s is no port: expected LISTEN:HOST:PORT[/tcp|/udp], such as "
+			"8080:127.0.0.1:80",
+			parse_quote(text, quoted, sizeof(quoted)));
+	*host++ = '\0';
+	*port++ = '\0';
+	if ((rc = parse_one_port(rule, &offer.listen_port, err)) < 0 ||
+		(rc = check_host(host, err)) < 0 ||
+		(rc = parse_one_port(port, &offer.connect_port, err)) < 0)
+		return rc;
+	if (offer.listen_port == MANIFEST_NAME_SERVER_PORT && offer.proto == MESH_TCP)
+		return err_set(err, EINVAL,
+			"port %d/tcp is the mesh's own name server: expected another one",
+			MANIFEST_NAME_SERVER_PORT);
+	offer.connect_host = strdup(host);
+	if (!offer.connect_host)
+		return -ENOMEM;
+	*out = offer;
+	return 0;
+}
+
+int manifest_listen_check(const char *text, struct err *err)
+{
+	char quoted[PARSE_QUOTE_BYTES], addr[RULE_BYTES], *port;
+	struct sockaddr_storage ip;
+	uint16_t number;
+
+	port = strlen(text) < sizeof(addr) ? strrchr(strcpy(addr, text), ':') : NULL;
+	if (port) {
+		*port++ = '\0';
+		if (addr[0] == '[' || manifest_is_numeric(addr) ? parse_ip(addr, &ip, NULL) == 0
+								: manifest_is_hostname(addr, "."))
+			return parse_one_port(port, &number, err);
+	}
+	return err_set(err, EINVAL, "%s is no address: expected ADDR:PORT, such as 127.0.0.1:18080",
+		parse_quote(text, quoted, sizeof(quoted)));
+}

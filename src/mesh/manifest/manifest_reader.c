@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/manifest/manifest_reader - take values out of a manifest's tree, or say what is wrong with
+ * them */
+#include "mesh/manifest/manifest_reader.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/option.h"
+#include "util/parse.h"
+
+#define KEYS_MAX       16
+#define KEY_BYTES      32
+#define KEYS_BYTES     256 /* a list of all keys of a map */
+#define HOSTNAME_BYTES 253
+#define LABEL_BYTES    63
+#define WORK_PER_VALUE 16 /* a value that is looked at, besides its bytes */
+
+void manifest_too_much(struct manifest_reader *reader, const struct manifest_node *node,
+	const char *what, int limit, const char *unit)
+{
+	if (!reader->work_left)
+		return;
+	reader->work_left = 0;
+	reader->errors->is_quiet = false;
+	manifest_error(reader->errors, node->at, "%s: expected at most %d%s", what, limit, unit);
+}
+
+bool manifest_work(struct manifest_reader *reader, const struct manifest_node *node, size_t bytes)
+{
+	if (reader->errors->has_no_memory)
+		return false;
+	bytes += WORK_PER_VALUE;
+	if (bytes <= reader->work_left) {
+		reader->work_left -= bytes;
+		return true;
+	}
+	manifest_too_much(reader, node, "too large when all aliases are followed",
+		MANIFEST_WORK_BYTES >> 20, " MiB");
+	return false;
+}
+
+const struct manifest_node *manifest_get(const struct manifest_node *map, const char *name)
+{
+	if (!map || map->kind != MANIFEST_MAP)
+		return NULL;
+	for (size_t i = 0; i < map->count; i += 2)
+		if (strcmp(map->items[i]->text, name) == 0)
+			return manifest_is_null(map->items[i + 1]) ? NULL : map->items[i + 1];
+	return NULL;
+}
+
+/* --- keys ---------------------------------------------------------------------------------- */
+
+/* As people may have meant it: "write_etc_hosts" is writeEtcHosts. */
+static void fold(const char *text, char *out, size_t cap_bytes)
+{
+	size_t len = 0;
+
+	for (; *text && len + 1 < cap_bytes; text++)
+		if (*text != '_' && *text != '-')
+			out[len++] = (char)tolower((unsigned char)*text);
+	out[len] = '\0';
+}
+
+static const char *nearest_key(const char *word, const char *const *known, size_t count)
+{
+	char folded[KEYS_MAX][KEY_BYTES], folded_word[KEY_BYTES];
+	const char *names[KEYS_MAX], *nearest;
+
+	for (size_t i = 0; i < count && i < KEYS_MAX; i++) {
+		fold(known[i], folded[i], KEY_BYTES);
+		names[i] = folded[i];
+	}
+	fold(word, folded_word, sizeof(folded_word));
+	nearest = option_nearest(folded_word, names, count < KEYS_MAX ? count : KEYS_MAX);
+	for (size_t i = 0; nearest && i < count; i++)
+		if (nearest == names[i])
+			return known[i];
+	return NULL;
+}
+
+static void unknown_key(struct manifest_reader *reader, const struct manifest_node *key,
+	const char *const *known, size_t count)
+{
+	char quoted[PARSE_QUOTE_BYTES], all[KEYS_BYTES] = "";
+	const char *nearest = nearest_key(key->text, known, count);
+
+	parse_quote(key->text, quoted, sizeof(quoted));
+	if (nearest) {
+		manifest_error(reader->errors, key->at, "unknown key %s: did you mean %s?", quoted,
+			nearest);
+		return;
+	}
+	for (size_t i = 0; i < count; i++) {
+		size_t len = strlen(all);
+		const char *join = i == 0 ? "" : i + 1 == count ? " or " : ", ";
+		snprintf(all + len, sizeof(all) - len, "%s%s", join, known[i]);
+	}
+	manifest_error(reader->errors, key->at, "unknown key %s: expected %s", quoted, all);
+}
+
+void manifest_check_keys(struct manifest_reader *reader, const struct manifest_node *map,
+	const char *const *known, size_t count)
+{
+	char shown[PARSE_QUOTE_BYTES];
+
+	for (size_t i = 0; i < map->count; i += 2) {
+		const struct manifest_node *key = map->items[i];
+		size_t at = 0;
+
+		if (!manifest_work(reader, key, 0))
+			return;
+		while (at < count && strcmp(key->text, known[at]) != 0)
+			at++;
+		if (key->given_before)
+			manifest_error(reader->errors, key->at,
+				"%s is given twice: expected it once, line %zu has it",
+				parse_shown(key->text, shown, sizeof(shown)),
+				key->given_before->at.line);
+		else if (at == count)
+			unknown_key(reader, key, known, count);
+	}
+}
+
+/* --- values -------------------------------------------------------------------------------- */
+
+bool manifest_is_null(const struct manifest_node *node)
+{
+	static const char *const nulls[] = {"", "~", "null", "Null", "NULL"};
+
+	if (node->kind != MANIFEST_TEXT || !node->is_plain)
+		return false;
+	for (size_t i = 0; i < sizeof(nulls) / sizeof(nulls[0]); i++)
+		if (strcmp(node->text, nulls[i]) == 0)
+			return true;
+	return false;
+}
+
+/* How many digits @*at begins with, and go behind them. */
+static size_t skip_digits(const char **at)
+{
+	size_t len = strspn(*at, "0123456789_");
+
+	*at += len;
+	return len;
+}
+
+bool manifest_is_number(const struct manifest_node *node)
+{
+	const char *at = node->text;
+
+	if (node->kind != MANIFEST_TEXT || !node->is_plain)
+		return false;
+	at += *at == '-' || *at == '+';
+	size_t digits = skip_digits(&at);
+	if (*at == '.') {
+		at++;
+		digits += skip_digits(&at);
+	}
+	if (digits && (*at == 'e' || *at == 'E')) {
+		at++;
+		at += *at == '-' || *at == '+';
+		digits = skip_digits(&at);
+	}
+	return digits && !*at;
+}
+
+bool manifest_is_bool(const struct manifest_node *node, bool *value)
+{
+	/* YAML 1.1's, in the three spellings that it knows */
+	static const struct {
+		const char *lower, *title, *upper;
+		bool value;
+	} words[] = {
+		{"true", "True", "TRUE", true},
+		{"false", "False", "FALSE", false},
+		{"yes", "Yes", "YES", true},
+		{"no", "No", "NO", false},
+		{"on", "On", "ON", true},
+		{"off", "Off", "OFF", false},
+		{"y", "Y", "Y", true},
+		{"n", "N", "N", false},
+	};
+
+	if (node->kind != MANIFEST_TEXT || !node->is_plain)
+		return false;
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (strcmp(node->text, words[i].lower) != 0 &&
+			strcmp(node->text, words[i].title) != 0 &&
+			strcmp(node->text, words[i].upper) != 0)
+			continue;
+		if (value)
+			*value = words[i].value;
+		return true;
+	}
+	return false;
+}
+
+const char *manifest_kind_of(const struct manifest_node *node)
+{
+	switch (node->kind) {
+	case MANIFEST_LIST:
+		return "a list";
+	case MANIFEST_MAP:
+		return "a map";
+	case MANIFEST_TEXT:
+	case MANIFEST_UNKNOWN:
+		break;
+	}
+	if (manifest_is_null(node))
+		return "empty";
+	if (manifest_is_number(node))
+		return "a number";
+	return manifest_is_bool(node, NULL) ? "true or false" : "a text";
+}
+
+bool manifest_is_kind(struct manifest_reader *reader, const struct manifest_node *node,
+	enum manifest_kind kind, const char *what, const char *expected)
+{
+	if (!manifest_work(reader, node, 0))
+		return false;
+	if (node->kind == kind || node->kind == MANIFEST_UNKNOWN)
+		return node->kind == kind;
+	manifest_error(reader->errors, node->at, "%s is %s: expected %s", what,
+		manifest_kind_of(node), expected);
+	return false;
+}
+
+const char *manifest_text(struct manifest_reader *reader, const struct manifest_node *node,
+	const char *what, const char *expected)
+{
+	if (!manifest_is_kind(reader, node, MANIFEST_TEXT, what, expected))
+		return NULL;
+	if (manifest_is_null(node)) {
+		manifest_error(
+			reader->errors, node->at, "%s is empty: expected %s", what, expected);
+		return NULL;
+	}
+	return manifest_work(reader, node, strlen(node->text)) ? node->text : NULL;
+}
+
+void manifest_read_bool(struct manifest_reader *reader, const struct manifest_node *node,
+	const char *what, bool *out)
+{
+	char quoted[PARSE_QUOTE_BYTES];
+
+	if (!manifest_is_kind(reader, node, MANIFEST_TEXT, what, "true or false") ||
+		manifest_is_bool(node, out))
+		return;
+	manifest_error(reader->errors, node->at, "%s is %s: expected true or false%s", what,
+		parse_quote(node->text, quoted, sizeof(quoted)),
+		node->is_plain ? "" : " without quotes");
+}
+
+void manifest_copy(struct manifest_reader *reader, const char *text, char **out)
+{
+	free(*out);
+	*out = strdup(text);
+	if (!*out)
+		reader->errors->has_no_memory = true;
+}
+
+char **manifest_new_texts(struct manifest_reader *reader, const struct manifest_node *list)
+{
+	char **array;
+
+	if (!manifest_work(reader, list, (list->count + 1) * sizeof(*array)))
+		return NULL;
+	array = calloc(list->count + 1, sizeof(*array));
+	if (!array)
+		reader->errors->has_no_memory = true;
+	return array;
+}
+
+bool manifest_is_hostname(const char *text, const char *more)
+{
+	size_t label = 0, len = 0;
+
+	for (; text[len]; len++) {
+		unsigned char c = (unsigned char)text[len];
+
+		if (c == '.' && label == 0)
+			return false;
+		label = c == '.' ? 0 : label + 1;
+		if (label > LABEL_BYTES || len >= HOSTNAME_BYTES)
+			return false;
+		if (c >= 0x80 || (!isalnum(c) && c != '.' && !strchr("-_", c) && !strchr(more, c)))
+			return false;
+	}
+	return len && text[0] != '-' && (label || strchr(more, '.'));
+}
