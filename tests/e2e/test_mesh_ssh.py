@@ -51,8 +51,8 @@ def world(nswrap, short_dir):
     far.mkdir(0o700)
     with sshd(short_dir, XDG_RUNTIME_DIR=far) as server:
         yield World(nswrap, short_dir, server, far)
-        wait_for(lambda: not server.sessions(), "all sessions to end")
-    assert [f for f in far.rglob("*") if f.is_socket()] == []
+        wait_for(lambda: not server.below(), "all sessions to end")
+    wait_for(lambda: not [f for f in far.rglob("*") if f.is_socket()], "the end of all sandboxes there")
 
 
 def fetched(host, port=8080):
