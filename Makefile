@@ -59,7 +59,7 @@ $(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/r
 	$(Q)$(CC) $(CFLAGS) $(LINK_HARDEN) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 unit: $(UNIT_BIN)
-	$(Q)set -e; for t in $(UNIT_BIN); do echo "  TEST   $${t##*/}"; ./$$t; done
+	$(Q)set -e; for t in $(abspath $(UNIT_BIN)); do echo "  TEST   $${t##*/}"; $$t; done
 
 # --- tests ---------------------------------------------------------------------------------------
 
@@ -69,8 +69,8 @@ NSWRAP ?= $(abspath $(PROGRAM))
 PYTEST_ARGS ?=
 
 replay: $(REPLAY_BIN)
-	$(Q)set -e; for t in $(REPLAY_BIN); do \
-		name=$${t##*/replay_}; printf '  REPLAY %s: ' "$$name"; ./$$t tests/fuzz/corpus/$$name; done
+	$(Q)set -e; for t in $(abspath $(REPLAY_BIN)); do \
+		name=$${t##*/replay_}; printf '  REPLAY %s: ' "$$name"; $$t tests/fuzz/corpus/$$name; done
 
 TOOL_BIN := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/tools/*.c)))
 $(TOOL_BIN): $(BUILD)/tests/tools/%: $(BUILD)/tests/tools/%.o

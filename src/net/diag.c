@@ -326,3 +326,29 @@ int diag_port_holder(int ip_proto, const struct sockaddr *addr, char *out, size_
 	name_user(holder.uid, out, cap_bytes);
 	return 0;
 }
+
+static int on_unsent(const void *body, size_t len, void *context)
+{
+	(void)body, (void)len, (void)context;
+	return 1;
+}
+
+int diag_has_unsent(int nl)
+{
+	static const uint8_t families[] = {AF_INET, AF_INET6};
+	int result = 0;
+
+	for (size_t i = 0; result == 0 && i < sizeof(families); i++) {
+		struct inet_diag_req_v2 request = {
+			.sdiag_family = families[i],
+			.sdiag_protocol = IPPROTO_TCP,
+			.idiag_states =
+				1u << TCP_FIN_WAIT1 | 1u << TCP_CLOSING | 1u << TCP_LAST_ACK,
+		};
+		struct netlink_msg msg;
+
+		netlink_begin(&msg, SOCK_DIAG_BY_FAMILY, 0, &request, sizeof(request));
+		result = netlink_dump(nl, &msg, on_unsent, NULL);
+	}
+	return result;
+}

@@ -54,4 +54,10 @@ int diag_socket_uid(int nl, int ip_proto, const struct sockaddr *local,
  */
 int diag_port_holder(int ip_proto, const struct sockaddr *addr, char *out, size_t cap_bytes);
 
+/*
+ * Are there TCP sockets in that namespace that were closed and whose last bytes the other side has
+ * not acknowledged yet? Walks all sockets. Returns 1, 0 or -errno.
+ */
+int diag_has_unsent(int nl);
+
 #endif

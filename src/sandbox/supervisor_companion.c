@@ -7,13 +7,18 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "net/diag.h"
 #include "sandbox/enter.h"
 #include "sandbox/rights.h"
 #include "sandbox/supervisor_parts.h"
 #include "util/fd.h"
 #include "util/log.h"
+
+#define SENT_MS       1000
+#define SENT_PAUSE_MS 5
 
 static_assert(ENTER_USER == (int)INIT_FD_USER && ENTER_NET == (int)INIT_FD_NET &&
 		      ENTER_MNT == (int)INIT_FD_MNT && ENTER_PID == (int)INIT_FD_PID,
@@ -101,10 +106,22 @@ int companion_start(struct supervisor *supervisor, struct err *err)
 	return 0;
 }
 
+/* What COMMAND wrote and closed before it ended is still on its way through the companion. */
+static void await_sent(const struct supervisor *supervisor)
+{
+	const struct timespec pause = {0, SENT_PAUSE_MS * 1000000};
+
+	for (int ms = 0; ms < SENT_MS && diag_has_unsent(supervisor->init_fds[INIT_FD_DIAG]) == 1;
+		ms += SENT_PAUSE_MS)
+		nanosleep(&pause, NULL);
+}
+
 void companion_stop(struct supervisor *supervisor)
 {
 	close_fds(supervisor);
 	if (supervisor->companion > 0) {
+		if (supervisor->has_ended)
+			await_sent(supervisor);
 		kill(supervisor->companion, SIGKILL);
 		waitpid(supervisor->companion, NULL, 0);
 	}
