@@ -128,8 +128,11 @@ with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=20) as s:
         # the server ends its direction at once and reads on
         assert mesh.c.do(*python(talk, VIPS["a"], 7001, "send")) == b"bye"
         assert half.communicate(timeout=20 * PATIENCE)[0] == b"5000000\n"
-        # nobody behind an offer; nobody at an open port; not offered, though somebody listens in there
-        for vip, port in ((VIPS["b"], 8081), (VIPS["c"], 9999), (VIPS["b"], ECHO), (VIPS["b"], 80)):
+        mesh.c.serve(TCP_PEER, "127.0.0.1", 80, port=80)
+        # nobody behind an offer; nobody at an open port, or at 127.0.0.1 alone; not offered, though
+        # somebody listens in there
+        for vip, port in ((VIPS["b"], 8081), (VIPS["c"], 9999), (VIPS["c"], 80),
+                          (VIPS["b"], ECHO), (VIPS["b"], 80)):
             code, took = mesh.a.do(*python(TRY, vip, port, 20)).split()
             assert int(code) == errno.ECONNREFUSED and float(took) < 0.5 * PATIENCE
 
