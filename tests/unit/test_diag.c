@@ -560,6 +560,32 @@ static void test_holder_of_other_user(void **state)
 	close(server);
 }
 
+/* Closed, but with more to be sent than the other side has room for */
+static void test_unsent(void **state)
+{
+	static const char *const hosts[] = {"127.0.0.1", "::1"};
+	int nl = *(int *)*state;
+	char bytes[65536] = {0};
+
+	assert_int_equal(diag_has_unsent(nl), 0);
+	for (size_t i = 0; i < COUNT(hosts); i++) {
+		int server = listener(SOCK_STREAM, hosts[i], 0, true);
+		union addr to = at(hosts[i], port_of(server));
+		int ours = client(SOCK_STREAM, &to), theirs = accept(server, NULL, NULL);
+
+		while (send(ours, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+			;
+		assert_int_equal(diag_has_unsent(nl), 0); /* not closed yet */
+		close(ours);
+		assert_int_equal(diag_has_unsent(nl), 1);
+		while (recv(theirs, bytes, sizeof(bytes), 0) > 0)
+			;
+		assert_int_equal(diag_has_unsent(nl), 0);
+		close(theirs);
+		close(server);
+	}
+}
+
 static int open_all(void **state)
 {
 	static int nl;
@@ -589,6 +615,7 @@ int main(void)
 		cmocka_unit_test(test_holder_udp),
 		cmocka_unit_test(test_holder_escaped),
 		cmocka_unit_test(test_holder_of_other_user),
+		cmocka_unit_test(test_unsent),
 	};
 
 	netns_enter_or_skip();

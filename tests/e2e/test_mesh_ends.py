@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The last words of programs in a mesh"""
+
+import shlex
+
+from harness import BINARY, python
+from mesh_tools import Box, Site
+from tools import tool
+
+SIZE = 1_000_000
+# serves one client, and ends with all of the answer still on its way
+ANSWER_ONCE = f"""
+import socket
+with socket.create_server(("127.0.0.1", 5300)) as server:
+    client, _ = server.accept()
+    client.sendall(bytes({SIZE}))
+    client.close()
+"""
+COUNT = """
+import socket, sys
+with socket.create_connection(("127.0.42.101", 5300)) as s:
+    s.settimeout(5)
+    print(sum(map(len, iter(lambda: s.recv(65536), b""))))
+"""
+
+
+def test_the_answer_of_a_server_that_ends(nswrap, short_dir):
+    """Over a link that takes a moment for it."""
+    site, client = Site(nswrap, short_dir), Box(nswrap, "client")
+    command = shlex.join(["exec", *python(ANSWER_ONCE)])
+    site.host("once", "127.0.42.101",
+              [tool("wanpipe"), "-d", "25", "-r", "50", "--",
+               BINARY, "-n", "once", "--network", "none", "-c", command],
+              ports=["5300:127.0.0.1:5300"])
+    site.host("client", "127.0.42.102", client.agent())
+    with site:
+        # it may begin to listen only now
+        assert client.do("sh", "-c", 'until "$@"; do :; done 2>/dev/null', "sh",
+                         *python(COUNT)).split() == [str(SIZE).encode()]
