@@ -510,6 +510,32 @@ static void test_refused(void **state)
 	assert_int_equal(status, 0);
 }
 
+/* Root of a container: no user namespaces, but network namespaces of its own */
+static void test_without_user_namespaces(void **state)
+{
+	(void)state;
+	struct stack stack;
+	struct err err = {0};
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		char map[64];
+
+		snprintf(map, sizeof(map), "0 %u 1", (unsigned)geteuid());
+		int wrong = unshare(CLONE_NEWUSER) != 0;
+		wrong += !netns_write("/proc/self/uid_map", map);
+		wrong += !netns_write("/proc/sys/user/max_user_namespaces", "0");
+		wrong += stack_start(STACK_NEW, &stack, &err) != 0;
+		wrong += stack_set_self(&stack, ip("127.0.42.1")) != 0;
+		wrong += stack_add_peer(&stack, ip("127.0.42.2")) != 0;
+		stack_stop(&stack);
+		_exit(wrong);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -523,6 +549,7 @@ int main(void)
 		cmocka_unit_test(test_here),
 		cmocka_unit_test(test_no_name_left),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_without_user_namespaces),
 	};
 
 	netns_enter_or_skip();

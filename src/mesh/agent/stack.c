@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -40,6 +41,12 @@ struct stack_request {
 struct stack_answer {
 	int32_t result;
 	struct err err; /* of the first one */
+};
+
+/* Who is mapped into a new user namespace. */
+struct stack_owner {
+	uid_t uid;
+	gid_t gid;
 };
 
 /* What the process knows. */
@@ -240,7 +247,7 @@ static void redirect_streams(void)
 }
 
 __attribute__((noreturn)) static void stack_main(
-	struct served *served, enum stack_place place, uid_t uid, gid_t gid)
+	struct served *served, enum stack_place place, const struct stack_owner *owner)
 {
 	int keep[] = {served->control, served->door};
 	struct stack_answer answer = {0};
@@ -252,8 +259,8 @@ __attribute__((noreturn)) static void stack_main(
 	int result = rights_keep_fds(keep, 2);
 	if (result < 0)
 		err_sys(&answer.err, -result, "cannot close descriptors");
-	if (result == 0 && place == STACK_NEW)
-		result = ns_map_ids(uid, gid, 0, &answer.err);
+	if (result == 0 && owner)
+		result = ns_map_ids(owner->uid, owner->gid, 0, &answer.err);
 	if (result == 0)
 		result = tun = set_up(served, place, &answer.err);
 	if (result >= 0) {
@@ -299,24 +306,43 @@ static int await_ready(struct stack *stack, struct err *err)
 	return 0;
 }
 
+/*
+ * Root of a container, or of a host, may make a network namespace where user namespaces are
+ * refused: as its own.
+ */
+static pid_t fork_stack(enum stack_place place, bool *has_user_ns, struct err *err)
+{
+	struct err second;
+
+	*has_user_ns = place == STACK_NEW;
+	if (place == STACK_HERE)
+		return ns_fork(0, err);
+	pid_t pid = ns_fork(CLONE_NEWUSER | CLONE_NEWNET, err);
+	if (pid >= 0)
+		return pid;
+	*has_user_ns = false;
+	pid = ns_fork(CLONE_NEWNET, &second);
+	return pid >= 0 ? pid : -err->code;
+}
+
 static int start(enum stack_place place, struct stack *out, struct err *err)
 {
 	int control[2], door[2] = {-1, -1};
-	uid_t uid = geteuid();
-	gid_t gid = getegid();
+	const struct stack_owner owner = {geteuid(), getegid()};
+	bool has_user_ns = false;
 	int result = make_pair(0, control, err);
 
 	if (result == 0)
 		result = make_pair(SOCK_NONBLOCK, door, err);
 	*out = (struct stack){.tun = -1, .door = door[0], .control = control[0]};
 	if (result == 0) {
-		out->pid = ns_fork(place == STACK_NEW ? CLONE_NEWUSER | CLONE_NEWNET : 0, err);
+		out->pid = fork_stack(place, &has_user_ns, err);
 		result = out->pid < 0 ? -err->code : 0;
 	}
 	if (result == 0 && out->pid == 0) {
 		struct served served = {.control = control[1], .door = door[1]};
 
-		stack_main(&served, place, uid, gid);
+		stack_main(&served, place, has_user_ns ? &owner : NULL);
 	}
 	fd_close(&control[1]);
 	fd_close(&door[1]);

@@ -23,7 +23,7 @@
 #define STACK_MTU 65535
 
 enum stack_place {
-	STACK_NEW,  /* a new user and network namespace */
+	STACK_NEW,  /* a new network namespace; of a new user namespace where that is allowed */
 	STACK_HERE, /* the caller's network namespace, over which it has CAP_NET_ADMIN */
 };
 
