@@ -214,6 +214,8 @@ static inline struct model_result model_error_in(
 
 	if (!quote || !model_same(model_ip(quote + 12), rules->self))
 		return model_drop();
+	if (!model_is_source(model, quote + 16))
+		return model_drop();
 	if (model_is_member(model, model_ip(quote + 16)) && memcmp(quote + 16, ip + 12, 4) != 0)
 		return model_drop();
 	int i = model_find_port(model, quote[9], pkt_get16(quote + pkt_head_len(quote)));
@@ -264,6 +266,8 @@ static inline struct model_result model_in(
 	bool begins = ip[9] == 6 && (l4[13] & 2) && !(l4[13] & 4) && !(l4[13] & 16);
 	if (begins && !is_open)
 		return (struct model_result){.verdict = GATE_REFUSE};
+	if (ip[9] == 6 && !is_open && !(l4[13] & (2 | 4 | 16)))
+		return model_drop();
 	if (begins && i >= 0 && rules->ports[i].action == GATE_HOLD_SYN)
 		return (struct model_result){.verdict = l4[13] & 1 ? GATE_DROP : GATE_HOLD};
 	if (i >= 0 && rules->ports[i].action == GATE_MAP)

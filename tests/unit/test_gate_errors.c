@@ -41,6 +41,10 @@ static void errors_come_in_about_what_was_sent(void **state)
 	expect_in(*state, pkt_error(OTHER, SELF, 3, cause, ALL), GATE_DROP);
 	expect_in(*state, pkt_error(OTHER, SELF, 3, routed, ALL), GATE_PASS);
 	expect_in(*state, pkt_error(FAR, SELF, 3, cause, ALL), GATE_DROP);
+	/* connections between programs of the namespace are nobody's business */
+	expect_in(*state, pkt_error(PEER, SELF, 3, pkt_udp(SELF, 9, SELF, 22), ALL), GATE_DROP);
+	expect_in(*state, pkt_error(PEER, SELF, 3, pkt_udp(SELF, 9, LO, 22), ALL), GATE_DROP);
+	expect_in(*state, pkt_error(PEER, SELF, 3, pkt_udp(SELF, 9, TAP, 22), ALL), GATE_DROP);
 	/* other protocols */
 	expect_in(*state, pkt_error(PEER, SELF, 3, other, ALL), GATE_DROP);
 	expect_in(open, pkt_error(PEER, SELF, 3, other, ALL), GATE_PASS);

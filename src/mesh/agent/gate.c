@@ -126,9 +126,13 @@ static enum gate_verdict tcp_in(struct passage *passage)
 	/* as the kernel judges it for a socket that listens */
 	const uint8_t kind = view->tcp_flags & (PACKET_SYN | PACKET_ACK | PACKET_RST);
 
-	if (kind == PACKET_SYN) {
-		if (!slot && !is_open_unlisted(passage->table, view->proto, view->dst_port))
+	if (!slot && !is_open_unlisted(passage->table, view->proto, view->dst_port)) {
+		if (kind == PACKET_SYN)
 			return GATE_REFUSE;
+		/* belongs to no connection, and its answer would tell whether somebody listens */
+		if (kind == 0)
+			return GATE_DROP;
+	} else if (kind == PACKET_SYN) {
 		if (slot && slot->action == GATE_HOLD_SYN)
 			return view->tcp_flags & PACKET_FIN ? GATE_DROP : GATE_HOLD;
 	}
@@ -169,8 +173,11 @@ static enum gate_verdict icmp_error_in(struct passage *passage)
 
 	if (!has_known_quote(passage, &quote) || !is_same_ip(quote.src, passage->table->self))
 		return GATE_DROP;
-	/* no member speaks for another one */
-	if (gate_table_is_member(passage->table, quote.dst) && !is_same_ip(quote.dst, view->src))
+	/* the mesh has nothing to say about what did not go there, and no member speaks for
+	 * another one */
+	if (!is_outside(passage->table, quote.dst) ||
+		(gate_table_is_member(passage->table, quote.dst) &&
+			!is_same_ip(quote.dst, view->src)))
 		return GATE_DROP;
 
 	const struct gate_end seen = {quote.src, quote.src_port};

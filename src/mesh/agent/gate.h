@@ -17,10 +17,11 @@
  * No packet from the mesh is trusted. It must be a well-formed, unfragmented IPv4 packet to the
  * agent's own address, from an address that cannot be one of this namespace's own: of 127.0.0.0/8
  * only addresses of members count. Source routes are refused: they lead to other addresses. TCP:
- * what begins a connection (SYN without ACK or RST) must be for a port that is open; the rest is
- * the kernel's business. UDP: for a port that is open, or an answer to what was sent to that
- * address and port from here (a table that forgets). ICMP: echo, and errors about what was sent
- * from here, of which those about a packet to a member must come from that member.
+ * what begins a connection (SYN without ACK or RST) or belongs to none (neither ACK nor RST) must
+ * be for a port that is open; the rest is the kernel's business. UDP: for a port that is open, or
+ * an answer to what was sent to that address and port from here (a table that forgets). ICMP: echo,
+ * and errors about what was sent from here to another host, of which those about a packet to a
+ * member must come from that member.
  *
  * A port may be mapped: packets to it lead to another local address and port, such as 127.0.0.1:80,
  * and what comes back from there gets the mapped source again. Both ways are stateless, checksums
