@@ -337,12 +337,42 @@ static void only_so_many_are_pending(void **state)
 	(void)state;
 	world->bed.context.max_fds = 100000;
 	offer_one(world, "hang", AT);
-	for (int i = 0; i < SYNS_MAX + 100; i++)
-		send_syn(world, (uint16_t)(1000 + i), PORT);
+	for (int i = 0; i < SYNS_MAX + 100; i++) {
+		unsigned char syn[SYN_BYTES];
+		char from[INET_ADDRSTRLEN];
+
+		snprintf(from, sizeof(from), "127.0.43.%d", 1 + i % 8);
+		make_syn(syn, from, (uint16_t)(1000 + i), VIP, PORT);
+		offers_on_syn(world->offers, syn, sizeof(syn));
+	}
 	are_names_let_go = true;
 	run_until(&world->bed, world->sent >= SYNS_MAX);
 	settle(&world->bed);
 	assert_int_equal(world->sent, SYNS_MAX);
+	world_close(world);
+}
+
+/* However many one peer begins: there is room for another one. */
+static void one_peer_does_not_take_all(void **state)
+{
+	struct world *world = world_open();
+
+	(void)state;
+	are_names_let_go = false;
+	world->bed.context.max_fds = 100000;
+	offer_one(world, "hang", AT);
+	for (int i = 0; i < SYNS_MAX; i++) {
+		unsigned char syn[SYN_BYTES];
+
+		make_syn(syn, "127.0.42.3", (uint16_t)(1000 + i), VIP, PORT);
+		offers_on_syn(world->offers, syn, sizeof(syn));
+	}
+	send_syn(world, FROM, PORT);
+	are_names_let_go = true;
+	run_until(&world->bed, world->sent >= SYNS_MAX / 4 + 1);
+	settle(&world->bed);
+	assert_int_equal(world->sent, SYNS_MAX / 4 + 1);
+	expect_rst(world, FROM);
 	world_close(world);
 }
 
@@ -702,6 +732,7 @@ int main(void)
 		cmocka_unit_test(packets_sent_again_are_swallowed_or_let_in),
 		cmocka_unit_test(a_peer_that_never_completes_is_forgotten),
 		cmocka_unit_test(only_so_many_are_pending),
+		cmocka_unit_test(one_peer_does_not_take_all),
 		cmocka_unit_test(other_packets_are_dropped),
 		cmocka_unit_test(changes_without_a_break),
 		cmocka_unit_test(a_port_that_goes_lets_go_of_its_target),

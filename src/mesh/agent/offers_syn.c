@@ -16,6 +16,7 @@
 
 #define BUCKETS   1024 /* a power of two */
 #define FDS_EACH  2    /* a target, and a peer soon */
+#define SHARES    4    /* one address has no more than this part of what there is */
 #define NS_PER_MS 1000000ULL
 
 enum syn_state { SYN_DIALLING, SYN_LET_IN, SYN_RELAYED };
@@ -42,6 +43,7 @@ struct syns {
 	struct syn *buckets[BUCKETS];
 	struct syn dialling, let_in, relayed; /* rings; let_in in order of deadlines */
 	size_t pending;
+	unsigned short pending_from[BUCKETS]; /* by address; some have one in common */
 	struct loop_timer timer;
 };
 
@@ -65,16 +67,31 @@ static void leave_ring(struct syn *syn)
 	syn->next->prev = syn->prev;
 }
 
-/* Where the chain of its bucket begins. A peer chooses its ports, so the seed is random. */
-static struct syn **bucket_of(struct syns *syns, const struct sockaddr_in *peer, uint16_t port)
+/* A peer chooses its ports, so the seed is random. */
+static size_t bucket_number(const struct syns *syns, in_addr_t ip, uint16_t port_be, uint16_t port)
 {
-	uint64_t x =
-		((uint64_t)peer->sin_addr.s_addr << 32 | (uint64_t)peer->sin_port << 16 | port) ^
-		syns->seed;
+	uint64_t x = ((uint64_t)ip << 32 | (uint64_t)port_be << 16 | port) ^ syns->seed;
 
 	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
 	x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
-	return &syns->buckets[(x ^ (x >> 31)) % BUCKETS];
+	return (x ^ (x >> 31)) % BUCKETS;
+}
+
+/* Where the chain of its bucket begins. */
+static struct syn **bucket_of(struct syns *syns, const struct sockaddr_in *peer, uint16_t port)
+{
+	return &syns->buckets[bucket_number(syns, peer->sin_addr.s_addr, peer->sin_port, port)];
+}
+
+static unsigned short *pending_from(struct syns *syns, struct in_addr ip)
+{
+	return &syns->pending_from[bucket_number(syns, ip.s_addr, 0, 0)];
+}
+
+static void stop_pending(struct syn *syn)
+{
+	syn->syns->pending--;
+	--*pending_from(syn->syns, syn->peer_ip);
 }
 
 static bool is_from(const struct syn *syn, const struct sockaddr_in *peer, uint16_t port)
@@ -103,7 +120,7 @@ static void syn_free(struct syn *syn)
 	*at = syn->hash_next;
 	leave_ring(syn);
 	if (syn->state != SYN_RELAYED)
-		syn->syns->pending--;
+		stop_pending(syn);
 	free(syn->packet);
 	free(syn);
 }
@@ -115,7 +132,7 @@ static void set_state(struct syn *syn, enum syn_state state)
 	leave_ring(syn);
 	enter_ring(state == SYN_LET_IN ? &syns->let_in : &syns->relayed, syn);
 	if (state == SYN_RELAYED)
-		syns->pending--;
+		stop_pending(syn);
 	syn->state = state;
 }
 
@@ -206,6 +223,7 @@ static struct syn *add(struct syns *syns, const struct sockaddr_in *peer, uint16
 	*bucket = syn;
 	enter_ring(&syns->dialling, syn);
 	syns->pending++;
+	++*pending_from(syns, peer->sin_addr);
 	return syn;
 }
 
@@ -221,6 +239,10 @@ void syns_on_packet(struct syns *syns, const void *packet, size_t len,
 		return;
 	}
 	if (syns->pending >= SYNS_MAX || accept_is_short(context, (syns->pending + 1) * FDS_EACH))
+		return;
+	/* a host that never completes its connections leaves room for those of others */
+	size_t own = *pending_from(syns, peer->sin_addr);
+	if (own >= SYNS_MAX / SHARES || accept_is_short(context, (own + 1) * FDS_EACH * SHARES))
 		return;
 	syn = add(syns, peer, port);
 	if (!syn)
