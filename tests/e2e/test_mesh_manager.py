@@ -9,6 +9,7 @@ import pathlib
 import pty
 import random
 import re
+import resource
 import signal
 import socket
 import struct
@@ -423,10 +424,11 @@ def test_nobody_reads_our_stderr(mesh):
     os.close(read)
 
 
-def on_terminal(mesh, width=80):
+def on_terminal(mesh, width=80, mode=0o600):
     """Start the mesh in a terminal of its own: (its Popen, the other end of the terminal)."""
     mesh.write()
     master, slave = pty.openpty()
+    os.chmod(os.ttyname(slave), mode)
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
     popen = mesh.nswrap.popen(
         "mesh", mesh.path, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
@@ -469,6 +471,28 @@ def test_the_terminal_is_left_alone_while_a_host_starts(mesh):
     wait_for(lambda: "\033[2A" in screen.text(), "rows that are written again")
     popen.terminate()
     assert popen.wait(10 * PATIENCE) == 0
+
+
+@pytest.mark.parametrize("mode", [0o600, 0])
+def test_nobody_reads_the_terminal(mesh, mode):
+    """Ctrl-S, or a window that is stuck; also on a terminal that we may not open (after su)."""
+    for name in ("a", "b"):
+        mesh.joined(name)
+    mesh.host("floods", ["sh", "-c", "yes hello >&2"])
+    popen, master = on_terminal(mesh, mode=mode)
+
+    def ready():
+        return [host["state"] for host in mesh.status().values()][:2] == ["ready"] * 2
+
+    wait_for(lambda: mesh.nswrap.run("mesh", "status").returncode == 0 and ready(), "two hosts")
+    wait_for(lambda: "floods: hello" in os.read(master, 4096).decode(), "the flood")
+    end = time.monotonic() + 3  # more than the terminal holds
+    while time.monotonic() < end:
+        mesh.passes("a", "b", b"x")
+        time.sleep(0.05)
+    popen.terminate()
+    assert popen.wait(5 * PATIENCE) == 0
+    os.close(master)
 
 
 def test_the_terminal_goes_away(mesh):
@@ -783,6 +807,28 @@ def test_control_socket_endures(mesh):
     assert list(mesh.status()) == ["a"]
     for s in idle:
         s.close()
+
+
+def test_questions_while_descriptors_are_short(mesh):
+    """They wait, and that costs nothing."""
+    mesh.fake("a")
+    mesh.start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32)))
+    path = str(mesh.nswrap.runtime_dir / "nswrap/mesh/site.sock")
+    idle = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(31)]
+    for s in idle:
+        s.connect(path)
+    wait_for(lambda: len(os.listdir(f"/proc/{mesh.pid}/fd")) >= 32, "all descriptors to be taken")
+
+    def used():
+        fields = pathlib.Path(f"/proc/{mesh.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+    before = used()
+    time.sleep(1)
+    assert used() - before < 0.3
+    for s in idle:
+        s.close()
+    wait_for(lambda: mesh.status()["a"]["state"] == "ready", "an answer")
 
 
 def test_check_and_example(mesh, nswrap):

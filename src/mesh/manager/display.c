@@ -11,11 +11,13 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "util/fd.h"
 #include "util/log.h"
 
+#define OWN_FLAGS     (O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
 #define LINE_BYTES    2048
 #define ROWS_MAX      200
 #define SCREEN_BYTES  32768
@@ -51,7 +53,11 @@ static int open_own(bool is_terminal)
 
 	if (!is_terminal && (fstat(STDERR_FILENO, &info) < 0 || !S_ISFIFO(info.st_mode)))
 		return -1;
-	return open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	int fd = open("/proc/self/fd/2", OWN_FLAGS);
+	/* somebody else's terminal, after su(1): it can be opened as ours all the same */
+	if (fd < 0 && is_terminal && tcgetsid(STDERR_FILENO) == getsid(0))
+		fd = open("/dev/tty", OWN_FLAGS);
+	return fd;
 }
 
 /* False if not all of it could be written. */

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "mesh/agent/dial.h"
 #include "mesh/manager/manager_control.h"
 #include "mesh/manager/manager_parts.h"
 #include "sandbox/control.h"
@@ -15,6 +16,7 @@
 
 #define CLIENTS_MAX 32
 #define NUMBER_MAX  99
+#define PAUSE_MS    100 /* while descriptors are short: who asks waits in the kernel */
 
 static void client_free(struct manager_client *client)
 {
@@ -89,6 +91,11 @@ static void on_control(struct loop_io *io, uint32_t events)
 	_cleanup_fd_ int sock = accept4(io->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)events;
+	if (sock < 0 && dial_is_short(-errno)) {
+		loop_io_mod(manager->loop, io, 0);
+		loop_timer_set(manager->loop, &manager->control_timer, PAUSE_MS);
+		return;
+	}
 	for (struct manager_client *client = manager->clients; client; client = client->next)
 		count++;
 	if (sock < 0 || count >= CLIENTS_MAX)
@@ -106,6 +113,14 @@ static void on_control(struct loop_io *io, uint32_t events)
 	manager->clients = client;
 	if (loop_io_add(manager->loop, &client->io, EPOLLIN) < 0)
 		client_free(client);
+}
+
+static void on_pause_over(struct loop_timer *timer)
+{
+	struct manager *manager =
+		(struct manager *)((char *)timer - offsetof(struct manager, control_timer));
+
+	loop_io_mod(manager->loop, &manager->control_io, EPOLLIN);
 }
 
 /* --- the name ----------------------------------------------------------------------------- */
@@ -176,12 +191,14 @@ int mesh_control_open(struct manager *manager, struct err *err)
 	if (result < 0)
 		return result;
 	manager->control_io = (struct loop_io){entry->listen_fd, on_control};
+	manager->control_timer.on_expired = on_pause_over;
 	result = loop_io_add(manager->loop, &manager->control_io, EPOLLIN);
 	return result < 0 ? err_sys(err, -result, "cannot watch the control socket") : 0;
 }
 
 void mesh_control_close(struct manager *manager)
 {
+	loop_timer_cancel(manager->loop, &manager->control_timer);
 	loop_io_del(manager->loop, &manager->control_io);
 	registry_release(&manager->entry);
 	/* last: who waits for the end finds the name free */

@@ -53,6 +53,7 @@ struct manager {
 	time_t started;
 	struct registry_entry entry;
 	struct loop_io control_io;
+	struct loop_timer control_timer; /* it is left alone */
 	struct manager_client *clients;
 };
 
