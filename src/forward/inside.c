@@ -69,9 +69,14 @@ static void on_answer(struct loop_io *io, uint32_t events)
 	if (count == -EPIPE)
 		loop_io_del(inside->loop, io); /* init is gone; the supervisor ends us */
 	if (count == -EMSGSIZE) {
-		/* no descriptors left here: the sockets are lost, ask again in a moment */
-		for (kind = 0; kind < DOOR_KINDS; kind++)
+		/*
+		 * Too few descriptors left here: the sockets are lost. Ask again in a moment, for
+		 * a few: there may be no room for more for a long time.
+		 */
+		for (kind = 0; kind < DOOR_KINDS; kind++) {
 			inside->stocks[kind].is_requested = false;
+			inside->stocks[kind].batch = 0;
+		}
 		loop_timer_set(inside->loop, &inside->retry_timer, RETRY_DELAY_MS);
 	}
 	if (count < 0)
