@@ -57,13 +57,13 @@ static int serve(enum stack_place place)
 	const struct agent_start start = {place, STDIN_FILENO, STDOUT_FILENO};
 	struct err err = {0};
 
+	prctl(PR_SET_NAME, "nswrap: agent");
 	return agent_run(&start, &err) < 0 ? cmd_failed(&err) : 0;
 }
 
 int agent_run_inside(void *told)
 {
 	(void)told;
-	prctl(PR_SET_NAME, "nswrap: agent");
 	return serve(STACK_HERE);
 }
 

@@ -332,9 +332,17 @@ def test_nobody_else_holds_the_link(beside):
     agent.configure(ONE)
     os.kill(agent.child("nswrap: agent"), signal.SIGKILL)
     assert agent.ended.wait(10 * PATIENCE)
-    with pytest.raises(BrokenPipeError):
-        agent.popen.stdin.write(RECORDED_REQUEST)
-        agent.popen.stdin.flush()
+
+    def is_broken():
+        """The kernel closes one end after the other."""
+        try:
+            agent.popen.stdin.write(RECORDED_REQUEST)
+            agent.popen.stdin.flush()
+        except BrokenPipeError:
+            return True
+        return False
+
+    wait_for(is_broken, "the other end of the link to go")
     with contextlib.suppress(OSError):
         agent.popen.stdin.close()
     assert agent.popen.poll() is None
@@ -396,6 +404,17 @@ def test_end_before_configure(beside):
     agent = beside("exec sleep 1000")
     agent.hang_up()
     assert agent.wait() == 0
+
+
+@pytest.mark.parametrize("sig", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_the_end_of_the_link(nswrap, sig):
+    agent = Agent(nswrap, "agent")
+    agent.configure(ONE)
+    tree = descendants(agent.popen.pid)
+    assert len(tree) == 1
+    agent.popen.send_signal(sig)
+    assert agent.wait() == 0
+    assert not any(map(is_alive, tree)) and agent.ended.is_set()
 
 
 @pytest.mark.parametrize("victim", ["nswrap: agent", "nswrap: stack", "nswrap: init"])

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@
 #include "mesh/packet.h"
 #include "mesh/wire.h"
 #include "sandbox/rights.h"
+#include "util/fd.h"
 #include "util/log.h"
 #include "util/relay.h"
 #include "version.h"
@@ -45,7 +47,7 @@ struct agent {
 	struct loop *loop;
 	struct wire_hub *hub;
 	struct wire wire;
-	struct loop_io tun_io, stack_io;
+	struct loop_io tun_io, stack_io, signal_io;
 	bool is_resting; /* the device is not read: the link is full */
 	struct mesh_context context;
 	struct agent_parts parts;
@@ -271,6 +273,13 @@ static void on_stack(struct loop_io *io, uint32_t events)
 	loop_stop(agent->loop, err_set(agent->err, ECHILD, "the stack process is gone"));
 }
 
+/* Like the end of the link; so the stack process is reaped by who started it. */
+static void on_signal(struct loop_io *io, uint32_t events)
+{
+	(void)events;
+	loop_stop(agent_of(io, signal_io)->loop, 0);
+}
+
 static const struct wire_ops wire_ops = {
 	.on_frame = on_frame,
 	.on_room = on_room,
@@ -300,6 +309,22 @@ static int open_parts(struct agent *agent, struct err *err)
 	return 0;
 }
 
+/* Before there is any thread. */
+static int open_signals(struct agent *agent, struct err *err)
+{
+	sigset_t ending;
+
+	signal(SIGPIPE, SIG_IGN); /* splice(2) has no flag against it */
+	sigemptyset(&ending);
+	sigaddset(&ending, SIGHUP);
+	sigaddset(&ending, SIGINT);
+	sigaddset(&ending, SIGTERM);
+	sigprocmask(SIG_BLOCK, &ending, NULL);
+	agent->signal_io =
+		(struct loop_io){signalfd(-1, &ending, SFD_NONBLOCK | SFD_CLOEXEC), on_signal};
+	return agent->signal_io.fd < 0 ? err_sys(err, errno, "cannot receive signals") : 0;
+}
+
 static int watch(struct agent *agent, struct err *err)
 {
 	const struct agent_start *start = agent->start;
@@ -310,10 +335,13 @@ static int watch(struct agent *agent, struct err *err)
 	if (result == 0)
 		result = loop_io_add(agent->loop, &agent->stack_io, 0); /* its end */
 	if (result == 0)
+		result = loop_io_add(agent->loop, &agent->signal_io, EPOLLIN);
+	if (result == 0)
 		result =
 			wire_open(&agent->wire, agent->hub, &wire_ops, start->in_fd, start->out_fd);
 	if (result == -EPERM)
-		return err_set(err, EPERM, "stdin or stdout is a file: expected pipes or sockets");
+		return err_set(
+			err, EPERM, "agent: stdin or stdout is a file: expected pipes or sockets");
 	return result < 0 ? err_sys(err, -result, "cannot watch the link") : 0;
 }
 
@@ -352,9 +380,11 @@ static void tear_down(struct agent *agent)
 	if (agent->loop) {
 		loop_io_del(agent->loop, &agent->tun_io);
 		loop_io_del(agent->loop, &agent->stack_io);
+		loop_io_del(agent->loop, &agent->signal_io);
 		loop_free(agent->loop);
 	}
 	stack_stop(&agent->parts.stack);
+	fd_close(&agent->signal_io.fd);
 }
 
 int agent_run(const struct agent_start *start, struct err *err)
@@ -365,9 +395,10 @@ int agent_run(const struct agent_start *start, struct err *err)
 		return err_sys(err, ENOMEM, "cannot start the agent");
 	agent->start = start;
 	agent->err = err;
-	signal(SIGPIPE, SIG_IGN); /* splice(2) has no flag against it */
 	log_never_wait();
-	int result = set_up(agent, err);
+	int result = open_signals(agent, err);
+	if (result == 0)
+		result = set_up(agent, err);
 	if (result == 0)
 		result = loop_run(agent->loop);
 	tear_down(agent);
