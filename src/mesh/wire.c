@@ -13,8 +13,9 @@
 #include "util/fd.h"
 
 /* Measured: larger reads are slower, the frames no longer are in the cache when they are written */
-#define READ_BYTES         (256 * 1024)
-#define PIPE_BYTES         (1 << 20)    /* what an unprivileged user may ask for */
+#define READ_BYTES (256 * 1024)
+/* A user's pipes share 64 MiB (fs.pipe-user-pages-soft): beyond it new ones have 8 KiB. */
+#define PIPE_BYTES         (256 * 1024)
 #define SOCKET_BYTES       (1 << 20)    /* cut to net.core.wmem_max */
 #define QUEUE_MIN_BYTES    (128 * 1024) /* kept once it is there */
 #define MESSAGES_MAX_BYTES (4U << 20)   /* beyond the bound for packets */

@@ -67,7 +67,7 @@ void wire_hub_free(struct wire_hub *hub);
 
 /*
  * Start reading. Both descriptors are made nonblocking and belong to the wire, also on failure;
- * pipes are made as large as they may be. They may be the same number. Returns 0 or -errno.
+ * pipes are made larger. They may be the same number. Returns 0 or -errno.
  */
 int wire_open(
 	struct wire *wire, struct wire_hub *hub, const struct wire_ops *ops, int in_fd, int out_fd);

@@ -189,6 +189,16 @@ def test_the_command_has_our_terminal_and_nothing_else(mesh):
     assert int(status["SigIgn"], 16) & ~inherited == 0
 
 
+def test_streams_are_pipes_to_shells(mesh):
+    """bash reads ~/.bashrc if its stdin is a socket; and /dev/stdin can be opened."""
+    (mesh.directory / ".bashrc").write_text("echo welcome\n")
+    mesh.fake("bash", wrap='exec {} "$@"')
+    mesh.hosts["bash"]["cmd"] = ["bash", *mesh.hosts["bash"]["cmd"][1:]]
+    mesh.fake("opens", wrap='exec </dev/stdin >/dev/stdout; exec {} "$@"')
+    mesh.start(env={"HOME": str(mesh.directory), "SHLVL": "0"})
+    assert {host["restarts"] for host in mesh.status().values()} == {0}
+
+
 def test_routes_by_destination(mesh):
     for name in ("a", "b", "c"):
         mesh.joined(name)
@@ -229,18 +239,25 @@ def test_frames_in_pieces(mesh):
 
 
 def test_suggestions_are_followed_where_routes_lead(mesh):
-    """A name was looked up by way of host c: its addresses go there, but not to who has no route."""
-    for name in ("a", "b", "c"):
+    """A name was looked up by way of host c: its addresses go there, but not to who has no route
+    for names, and not because c says so itself."""
+    for name in ("a", "b", "c", "d"):
         mesh.joined(name)
-    mesh.top["routes"] = [{"to": ["*.example.com"], "via": "c"}]
+    mesh.top["routes"] = [{"to": ["*.example.com"], "via": "c"},
+                          {"to": ["192.0.2.0/24"], "via": "d"}]
     running = mesh.start()
 
-    def suggest(route, *ips):
+    def suggest(route, *ips, by="a"):
         body = {"type": "routeSuggestion", "data": {"ip": ips, "route": route}}
-        mesh.send("a", frame(json.dumps({"type": "event", "body": body}).encode(), 2))
+        mesh.send(by, frame(json.dumps({"type": "event", "body": body}).encode(), 2))
 
+    suggest(vip(102), "192.0.2.7", by="c")
+    mesh.passes("c", "a", b"it was heard")
+    mesh.send("a", frame(packet(vip(100), "192.0.2.7", b"0")))
+    assert mesh.socks["d"].recv(1 << 17) == packet(vip(100), "192.0.2.7", b"0")
     suggest(vip(102), "203.0.113.1", vip(101))
     suggest(vip(101), "203.0.113.2")
+    suggest(vip(103), "203.0.113.2")
     mesh.send("a", frame(packet(vip(100), "203.0.113.1", b"1")))
     assert mesh.socks["c"].recv(1 << 17) == packet(vip(100), "203.0.113.1", b"1")
     mesh.passes("a", "b", b"a VIP stays where it is")

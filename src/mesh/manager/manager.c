@@ -75,7 +75,9 @@ static int configure(struct peer *peer, struct mesh_config *out)
 	return manifest_configure(&manager->manifest, (size_t)peer->number, out);
 }
 
-/* Only to where the manifest leads packets: no agent may draw to itself what was not meant for it.
+/*
+ * Only by way of another host by which the manifest has names looked up: no agent may draw to
+ * itself what was not meant for it.
  */
 static void on_suggestion(
 	struct peer *peer, const struct in_addr *ips, size_t count, struct in_addr via)
@@ -85,7 +87,9 @@ static void on_suggestion(
 	bool is_via = false;
 
 	for (size_t i = 0; i < manifest->nroutes; i++)
-		is_via = is_via || manifest->routes[i].via.s_addr == via.s_addr;
+		is_via = is_via || (manifest->routes[i].globs &&
+					   manifest->routes[i].via.s_addr == via.s_addr);
+	is_via = is_via && peer->host && peer->host->vip.s_addr != via.s_addr;
 	for (size_t i = 0; is_via && i < count; i++)
 		router_suggest(manager->router, ips[i], via);
 }
