@@ -225,6 +225,11 @@ static void test_requests(void **state)
 	kill(stack.pid, SIGKILL);
 	assert_int_equal(stack_set_self(&stack, ip("127.0.42.1")), -EPIPE);
 	stack_stop(&stack);
+	/* one that was stopped is not waited for for ever */
+	stack = start(STACK_NEW);
+	kill(stack.pid, SIGSTOP);
+	assert_int_equal(stack_set_self(&stack, ip("127.0.42.1")), -EPIPE);
+	stack_stop(&stack);
 }
 
 static uint16_t port_of_choice(struct stack *stack)

@@ -164,7 +164,7 @@ static void on_tun(struct loop_io *io, uint32_t events)
 	ssize_t size = 0;
 
 	(void)events;
-	while (used < BATCH_BYTES && count < BATCH_PARTS) {
+	for (size_t reads = 0; used < BATCH_BYTES && reads < BATCH_PARTS; reads++) {
 		size = read_frame(agent, agent->batch + used);
 		if (size < 0)
 			break;

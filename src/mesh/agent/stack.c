@@ -27,6 +27,7 @@
 #include "util/log.h"
 
 #define NAME_BYTES 16
+#define ANSWER_MS  5000
 #define NAMES      10 /* mesh0..mesh9: so many agents may be in one sandbox */
 
 enum stack_op { STACK_SET_SELF, STACK_ADD_PEER, STACK_DEL_PEER, STACK_RESERVE_PORTS };
@@ -380,10 +381,15 @@ void stack_stop(struct stack *stack)
 
 static int ask(struct stack *stack, const struct stack_request *request)
 {
+	struct pollfd pollfd = {stack->control, POLLIN, 0};
 	struct stack_answer answer;
 
-	if (fd_send(stack->control, request, sizeof(*request), NULL, 0) != sizeof(*request) ||
-		fd_recv(stack->control, &answer, sizeof(answer), NULL, 0, NULL) != sizeof(answer))
+	if (fd_send(stack->control, request, sizeof(*request), NULL, 0) != sizeof(*request))
+		return -EPIPE;
+	/* a program of the sandbox may have stopped it: its end is noticed, its silence is not */
+	if (poll(&pollfd, 1, ANSWER_MS) == 0)
+		kill(stack->pid, SIGKILL);
+	if (fd_recv(stack->control, &answer, sizeof(answer), NULL, 0, NULL) != sizeof(answer))
 		return -EPIPE;
 	return answer.result;
 }
