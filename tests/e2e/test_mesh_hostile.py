@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An agent whose manager is hostile: mutated packets and messages, far too many of them"""
+
+import json
+import random
+import struct
+import time
+
+import pytest
+
+from harness import TREE, descendants, proc_status, wait_for
+from standin import MESSAGE, PACKET, PIPES, RECORDED_REQUEST, Link, frame
+
+STREAM = (TREE / "tests/data/norouter/streams/host1.m2a.bin").read_bytes()
+SECONDS = 4
+GROWTH_KIB = 16 * 1024
+DEPTH = 6
+
+
+def payloads(stream):
+    """The packets of a recording."""
+    while stream:
+        word, kind, _ = struct.unpack("!IHH", stream[:8])
+        end = 4 + (word & 0xffffff)
+        if kind == PACKET:
+            yield stream[8:end]
+        stream = stream[end:]
+
+
+PACKETS = list(payloads(STREAM))
+
+
+def mutated(chance, data):
+    data = bytearray(data)
+    for _ in range(chance.randrange(4)):
+        if data:
+            data[chance.randrange(len(data))] = chance.randrange(256)
+    if chance.randrange(4) == 0:
+        del data[chance.randrange(len(data) + 1):]
+    return bytes(data)
+
+
+def value(chance, depth=0):
+    """Any JSON, now and then of the right shape."""
+    pick = chance.randrange(9 if depth < DEPTH else 6)
+    if pick < 3:
+        return [0, -1, 2**40, 65536, 80, 1.5, True, None][chance.randrange(8)]
+    if pick < 6:
+        return ["", "127.0.42.101", "localhost", "tcp", "udp", "x" * 300, "\u001b[2J", "::1"][chance.randrange(8)]
+    if pick == 6:
+        return [value(chance, depth + 1) for _ in range(chance.randrange(5))]
+    return {key: value(chance, depth + 1) for key in chance.sample(
+        ["me", "forwards", "others", "listen_port", "connect_ip", "connect_port", "proto", "ip", "port",
+         "hostnameMap", "routes", "toCIDR", "via", "loopback", "disable", "anyPort", "http"], 4)}
+
+
+def message(chance):
+    if chance.randrange(2):
+        return mutated(chance, RECORDED_REQUEST[8:])
+    args = json.loads(RECORDED_REQUEST[8:])["body"]["args"]
+    for key in chance.sample(sorted(args), 2):
+        args[key] = value(chance)
+    body = {"id": chance.randrange(-5, 2**33), "op": chance.choice(["configure", "ping", "x" * 40]),
+            "args": chance.choice([args, args, value(chance)])}
+    return json.dumps({"type": chance.choice(["request", "request", "result", "event"]), "body": body}).encode()
+
+
+def piece(chance):
+    kind = chance.choice([PACKET] * 12 + [MESSAGE, 3, 65535])
+    if kind == MESSAGE:
+        return frame(kind, message(chance))
+    return frame(kind, mutated(chance, chance.choice(PACKETS)) + bytes(chance.randrange(2) * chance.randrange(60000)))
+
+
+def resident_kib(link):
+    return sum(int(proc_status(pid)["VmRSS"].split()[0]) for pid in [link.popen.pid, *descendants(link.popen.pid)]
+               if "nswrap" in proc_status(pid)["Name"])
+
+
+def answers(link, number):
+    """Ask for an answer that can be told from those to what was forged."""
+    body = {"id": number, "op": "ping", "args": {}}
+    link.send(frame(MESSAGE, json.dumps({"type": "request", "body": body}).encode()))
+    return wait_for(lambda: link.messages.get(timeout=10)["body"].get("request_id") == number, "an answer", 60)
+
+
+@pytest.mark.parametrize("words", [["agent"], ["-q", "--network", "none", "-c", "exec sleep 1000", "agent"]],
+                         ids=["plain", "sandbox"])
+def test_a_hostile_manager(nswrap, words):
+    link = Link(nswrap.popen(*words, **PIPES))
+    chance = random.Random(42)
+    link.send(RECORDED_REQUEST)
+    assert link.result().get("error") is None
+    before = resident_kib(link)
+    end, number = time.monotonic() + SECONDS, 10**6
+    while time.monotonic() < end:
+        link.send(b"".join(piece(chance) for _ in range(100)))
+        number += 1
+        answers(link, number)
+    assert resident_kib(link) < before + GROWTH_KIB
+    # it still does what it is asked for
+    link.send(RECORDED_REQUEST)
+    answers(link, number + 1)
+    # what is no frame ends the link, with one line
+    link.send(b"SSH-2.0")
+    assert link.popen.wait(20) == 125
+    link.popen.stdin.close()
