@@ -117,6 +117,7 @@ static void on_in(struct loop_io *io, uint32_t events)
 	struct wire_hub *hub = wire->hub;
 	struct err err = {0};
 	size_t kept = wire->partial_len;
+	unsigned long long at = wire->bytes_in + kept;
 
 	(void)events;
 	ssize_t got = read(io->fd, hub->buffer + kept, READ_BYTES);
@@ -126,8 +127,7 @@ static void on_in(struct loop_io *io, uint32_t events)
 		if (got < 0)
 			err_sys(&err, errno, "cannot read");
 		else if (kept > 0)
-			err_set(&err, EPROTO, "at byte %llu: it ended within a frame",
-				(unsigned long long)(wire->bytes_in + kept));
+			err_set(&err, EPROTO, "at byte %llu: it ended within a frame", at);
 		broken(wire, &err);
 		return;
 	}

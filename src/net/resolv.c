@@ -200,10 +200,8 @@ static void put(struct output *out, const char *format, ...)
 	va_start(args, format);
 	int len = vsnprintf(out->text + out->len, room, format, args);
 	va_end(args);
-	if (len < 0 || (size_t)len >= room) {
+	if (len < 0 || (size_t)len >= room)
 		out->is_full = true;
-		room = 0;
-	}
 	if (!out->is_full)
 		out->len += (size_t)len;
 }

@@ -109,7 +109,7 @@ static bool is_below(const struct entry *entries, size_t count, pid_t root, pid_
 
 ssize_t tree_list(pid_t root, pid_t *pids, size_t cap)
 {
-	struct entry *entries = malloc(TREE_MAX * sizeof(*entries));
+	struct entry *entries = calloc(TREE_MAX, sizeof(*entries));
 	bool has_changed = true;
 	size_t stored = 0;
 

@@ -95,10 +95,9 @@ void loop_timer_cancel(struct loop *loop, struct loop_timer *timer)
 
 void loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t delay_ms)
 {
+	loop_timer_cancel(loop, timer);
 	struct loop_timer *after = loop->timers.prev;
 
-	loop_timer_cancel(loop, timer);
-	after = loop->timers.prev;
 	timer->deadline_ns = clock_ns() + delay_ms * NS_PER_MS;
 	while (after != &loop->timers && after->deadline_ns > timer->deadline_ns)
 		after = after->prev;

@@ -128,7 +128,7 @@ static void make_temp_name(char *out)
 
 int unixsock_remove(int dir_fd, const struct unixsock_id *id)
 {
-	struct unixsock_id found;
+	struct unixsock_id found = {0};
 	char temp[TEMP_BYTES];
 	_cleanup_fd_ int path_fd = hold(dir_fd, id->name, &found);
 
@@ -197,7 +197,7 @@ static int lock_directory(int dir_fd)
 /* Take what is at @name away if it is stale. Returns 0 when the name may be free now, or -errno. */
 static int make_room(int dir_fd, const char *name)
 {
-	struct unixsock_id id;
+	struct unixsock_id id = {0};
 	int result = unixsock_check(dir_fd, name, NULL);
 
 	if (result == 0) {
