@@ -79,7 +79,7 @@ int getaddrinfo(
 	typedef int getaddrinfo_fn(
 		const char *, const char *, const struct addrinfo *, struct addrinfo **);
 
-	if (strcmp(name, "localhost") == 0)
+	if (strcmp(name, "127.0.0.1") == 0)
 		return ((getaddrinfo_fn *)dlsym(RTLD_NEXT, "getaddrinfo"))(
 			name, service, hints, out);
 	pthread_mutex_lock(&server.lock);
@@ -205,14 +205,15 @@ static void wait_answer(struct bed *bed, struct question *question)
 	assert_int_equal(question->answers, before + 1);
 }
 
-static void finds_localhost(void **state)
+/* A minimal system has no /etc/hosts, and no name server: this one it knows. */
+static void asks_the_system(void **state)
 {
 	struct bed bed = bed_open();
 	struct question question;
 	bool has_v4 = false;
 
 	(void)state;
-	ask(&bed, &question, "localhost");
+	ask(&bed, &question, "127.0.0.1");
 	wait_answer(&bed, &question);
 	assert_int_equal(question.result, 0);
 	assert_true(question.answer.count >= 1);
@@ -392,7 +393,7 @@ static void threads_take_no_signals(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(finds_localhost),
+		cmocka_unit_test(asks_the_system),
 		cmocka_unit_test(says_what_failed),
 		cmocka_unit_test(takes_no_more_addresses_than_fit),
 		cmocka_unit_test(a_name_that_hangs_holds_up_nobody),
