@@ -15,6 +15,7 @@ prepare_machine() {
 		mknod /dev/net/tun c 10 200
 	fi
 	chmod 0666 /dev/net/tun
+	[ -e /etc/hosts ] || echo '127.0.0.1 localhost' >/etc/hosts
 	# a read-only /proc/sys (a container's): the ping test says so itself
 	{ echo '0 2147483647' >/proc/sys/net/ipv4/ping_group_range; } 2>/dev/null ||
 		echo "cannot write net.ipv4.ping_group_range" >&2
