@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from harness import TREE, descendants, proc_status, wait_for
+from harness import SANITIZED, TREE, descendants, proc_status, wait_for
 from standin import MESSAGE, PACKET, PIPES, RECORDED_REQUEST, Link, frame
 
 STREAM = (TREE / "tests/data/norouter/streams/host1.m2a.bin").read_bytes()
@@ -97,7 +97,8 @@ def test_a_hostile_manager(nswrap, words):
         link.send(b"".join(piece(chance) for _ in range(100)))
         number += 1
         answers(link, number)
-    assert resident_kib(link) < before + GROWTH_KIB
+    if not SANITIZED:  # which keep for a while what was freed
+        assert resident_kib(link) < before + GROWTH_KIB
     # it still does what it is asked for
     link.send(RECORDED_REQUEST)
     answers(link, number + 1)
