@@ -12,7 +12,7 @@
 
 #include "util/fd.h"
 
-/* Measured: larger reads are slower, the frames no longer are in the cache when they are written */
+/* Sandbox to sandbox, medians of 3: with 64 KiB an eighth less throughput, with 1 MiB no more. */
 #define READ_BYTES (256 * 1024)
 /* A user's pipes share 64 MiB (fs.pipe-user-pages-soft): beyond it new ones have 8 KiB. */
 #define PIPE_BYTES         (256 * 1024)
