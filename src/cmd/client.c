@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "sandbox/registry.h"
+#include "control/registry.h"
 #include "util/fd.h"
 #include "util/parse.h"
 

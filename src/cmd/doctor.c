@@ -8,7 +8,7 @@
 
 #include "cmd/client.h"
 #include "cmd/cmd.h"
-#include "sandbox/control.h"
+#include "control/control.h"
 #include "sandbox/doctor.h"
 #include "util/log.h"
 
@@ -23,14 +23,14 @@ static void print_line(const struct diagnosis *found)
 
 	snprintf(
 		line, sizeof(line), "%s%s%s", found->what, found->cure[0] ? ": " : "", found->cure);
-	printf("%-6s%s\n", diagnosis_state_name(found->state),
+	printf("%-6s%s\n", diagnose_state_name(found->state),
 		log_escape(line, strlen(line), shown, sizeof(shown)));
 }
 
 static json_t *to_json(const char *check, const struct diagnosis *found)
 {
 	return json_pack("{s:s, s:s, s:o, s:o}", "check", check, "state",
-		diagnosis_state_name(found->state), "text", control_text(found->what), "cure",
+		diagnose_state_name(found->state), "text", control_text(found->what), "cure",
 		found->cure[0] ? control_text(found->cure) : json_null());
 }
 

@@ -7,8 +7,8 @@
 
 #include "cmd/client.h"
 #include "cmd/cmd.h"
+#include "control/registry.h"
 #include "mesh/manager/manager.h"
-#include "sandbox/registry.h"
 #include "util/log.h"
 
 #define OPERANDS_MAX 2

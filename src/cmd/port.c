@@ -10,8 +10,8 @@
 
 #include "cmd/client.h"
 #include "cmd/cmd.h"
+#include "control/control.h"
 #include "forward/spec.h"
-#include "sandbox/control.h"
 #include "util/fd.h"
 #include "util/log.h"
 #include "util/parse.h"
@@ -46,9 +46,9 @@ static char *make_absolute(const char *spec, struct err *err)
 static int check_spec(const char *spec, struct err *err)
 {
 	struct forward_list list = {0};
-	int result = forward_list_parse(&list, spec, NULL, err);
+	int result = spec_list_parse(&list, spec, NULL, err);
 
-	forward_list_free(&list);
+	spec_list_free(&list);
 	return result;
 }
 
@@ -59,7 +59,7 @@ static int check_removal(const char *spec, struct err *err)
 
 	if (strncmp(spec, "unix:", 5) == 0 && spec[5] != '\0')
 		return 0;
-	if (forward_host_parse(spec, NULL, &discard, NULL) == 0)
+	if (spec_host_parse(spec, NULL, &discard, NULL) == 0)
 		return 0;
 	return check_spec(spec, err);
 }

@@ -14,8 +14,8 @@
 #include "cmd/client.h"
 #include "cmd/cmd.h"
 #include "cmd/table.h"
-#include "sandbox/control.h"
-#include "sandbox/registry.h"
+#include "control/control.h"
+#include "control/registry.h"
 #include "util/fd.h"
 #include "util/log.h"
 

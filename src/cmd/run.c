@@ -27,16 +27,14 @@ static int read_rules(struct run_request *request, struct err *err)
 		int result;
 
 		if (strcmp(rule->option, "-f") == 0) {
-			result = forward_list_parse(
-				list, rule->text, &request->config.bind, &reason);
+			result = spec_list_parse(list, rule->text, &request->config.bind, &reason);
 		} else {
-			result = forward_host_parse(
-				rule->text, &request->config.bind, &spec, &reason);
+			result = spec_host_parse(rule->text, &request->config.bind, &spec, &reason);
 			if (result == 0 && nguest < request->nguest_ports)
 				result = parse_port(request->guest_ports[nguest++], false,
 					&spec.guest_port, &reason);
 			if (result == 0)
-				result = forward_list_add(list, &spec, &reason);
+				result = spec_list_add(list, &spec, &reason);
 		}
 		if (result < 0)
 			return err_set(
@@ -46,7 +44,7 @@ static int read_rules(struct run_request *request, struct err *err)
 		return err_set(err, EINVAL,
 			"-P %s: there is no -p for it: expected as many -p as -P",
 			request->guest_ports[nguest]);
-	return forward_list_check(list, err);
+	return spec_list_check(list, err);
 }
 
 static int set_command(struct run_request *request, int argc, char **argv, struct err *err)
@@ -123,7 +121,7 @@ int cmd_run(int argc, char **argv)
 	}
 	int result = supervisor_run(&request.config, &status, &err);
 	free(request.config.env);
-	forward_list_free(&request.config.forwards);
+	spec_list_free(&request.config.forwards);
 	if (result < 0)
 		return cmd_failed(&err);
 	if (err.code != 0)

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "cmd/cmd.h"
-#include "sandbox/registry.h"
+#include "control/registry.h"
 #include "util/parse.h"
 
 #define STOP_TIMEOUT_MS 10000
@@ -22,14 +22,14 @@ void run_request_init(struct run_request *request)
 	*request = (struct run_request){
 		.config =
 			{
-				.bind = {.family = AF_INET, .v4.s_addr = htonl(INADDR_LOOPBACK)},
+				.bind = addr_loopback4(0),
 				.wait_ms = WAIT_MS,
 				.stop_timeout_ms = STOP_TIMEOUT_MS,
 				.ready_fd = -1,
 				.info_fd = -1,
 			},
 	};
-	net_plan_init(&request->config.net);
+	plan_init(&request->config.net);
 	request->config.keep_fds = request->keep_fds;
 }
 
@@ -74,17 +74,7 @@ static int set_guest_port(void *target, const char *value, struct err *err)
 
 static int set_bind(void *target, const char *value, struct err *err)
 {
-	struct run_request *request = target;
-	struct sockaddr_storage addr;
-
-	if (parse_ip(value, &addr, err) < 0)
-		return -EINVAL;
-	request->config.bind.family = addr.ss_family;
-	if (addr.ss_family == AF_INET)
-		request->config.bind.v4 = ((struct sockaddr_in *)&addr)->sin_addr;
-	else
-		request->config.bind.v6 = ((struct sockaddr_in6 *)&addr)->sin6_addr;
-	return 0;
+	return addr_parse(value, &((struct run_request *)target)->config.bind, err);
 }
 
 static int set_port_driver(void *target, const char *value, struct err *err)
@@ -94,7 +84,7 @@ static int set_port_driver(void *target, const char *value, struct err *err)
 		FORWARD_DRIVER_AUTO, FORWARD_DRIVER_SPLICE, FORWARD_DRIVER_SLIRP};
 
 	for (size_t i = 0; i < 3; i++) {
-		if (strcmp(value, forward_driver_name(choices[i])) == 0) {
+		if (strcmp(value, driver_name(choices[i])) == 0) {
 			request->config.driver = choices[i];
 			return 0;
 		}
@@ -181,13 +171,13 @@ static int set_cidr(void *target, const char *value, struct err *err)
 	struct in_addr network;
 	int prefix_len;
 
-	if (parse_cidr4(value, &network, &prefix_len, err) < 0)
+	if (addr_parse_cidr4(value, &network, &prefix_len, err) < 0)
 		return -EINVAL;
 	if (prefix_len < 8 || prefix_len > 25)
 		return err_set(err, EINVAL,
 			"\"%s\" has no room for the guest's number 100: expected a prefix of /8 to /25",
 			value);
-	net_plan_set_network(&((struct run_request *)target)->config.net, network, prefix_len);
+	plan_set_network(&((struct run_request *)target)->config.net, network, prefix_len);
 	return 0;
 }
 
@@ -206,8 +196,7 @@ static int set_dns(void *target, const char *value, struct err *err)
 {
 	struct sandbox_config *config = &((struct run_request *)target)->config;
 
-	config->has_dns_override = true;
-	return parse_ip(value, &config->dns_override, err);
+	return addr_parse(value, &config->dns_override, err);
 }
 
 static int set_no_dns(void *target, const char *value, struct err *err)
@@ -218,12 +207,10 @@ static int set_no_dns(void *target, const char *value, struct err *err)
 }
 
 /* An address of this host? Asked by binding to it. */
-static int check_own_address(const struct sockaddr_storage *addr, const char *text, struct err *err)
+static int check_own_address(const struct addr *addr, const char *text, struct err *err)
 {
-	socklen_t len = addr->ss_family == AF_INET ? sizeof(struct sockaddr_in)
-						   : sizeof(struct sockaddr_in6);
-	int sock = socket(addr->ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	int result = sock < 0 ? -1 : bind(sock, (const struct sockaddr *)addr, len);
+	int sock = socket(addr->family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int result = sock < 0 ? -1 : bind(sock, &addr->any, addr_len(addr));
 
 	if (sock >= 0)
 		close(sock);
@@ -233,14 +220,14 @@ static int check_own_address(const struct sockaddr_storage *addr, const char *te
 static int set_outbound_addr(void *target, const char *value, struct err *err)
 {
 	struct net_plan *plan = &((struct run_request *)target)->config.net;
-	struct sockaddr_storage addr;
+	struct addr addr;
 
-	if (parse_ip(value, &addr, err) < 0 || check_own_address(&addr, value, err) < 0)
+	if (addr_parse(value, &addr, err) < 0 || check_own_address(&addr, value, err) < 0)
 		return -EINVAL;
-	if (addr.ss_family == AF_INET)
-		plan->outbound4 = *(struct sockaddr_in *)&addr;
+	if (addr.family == AF_INET)
+		plan->outbound4 = addr;
 	else
-		plan->outbound6 = *(struct sockaddr_in6 *)&addr;
+		plan->outbound6 = addr;
 	return 0;
 }
 

@@ -7,7 +7,7 @@
 
 #include "cmd/client.h"
 #include "cmd/cmd.h"
-#include "sandbox/control.h"
+#include "control/control.h"
 #include "util/fd.h"
 #include "util/parse.h"
 

@@ -69,9 +69,9 @@ struct forward_driver {
 	void (*on_guest_listening)(struct forward *forward);
 };
 
-extern const struct forward_driver forward_splice_tcp;
-extern const struct forward_driver forward_splice_udp;
-extern const struct forward_driver forward_slirp;
+extern const struct forward_driver splice_tcp_driver;
+extern const struct forward_driver splice_udp_driver;
+extern const struct forward_driver slirp_driver;
 
 /*
  * Which driver serves @spec: unix sockets, a sandbox without TAP, UDP on loopback and loopback
@@ -80,29 +80,27 @@ extern const struct forward_driver forward_slirp;
  * splice where the client can only be local (there is no address worth keeping), and for IPv6
  * listeners (libslirp leads those only to an IPv6 address of the guest); slirp for the rest.
  */
-enum forward_driver_choice forward_driver_resolve(const struct forward_spec *spec,
+enum forward_driver_choice driver_resolve(const struct forward_spec *spec,
 	enum forward_driver_choice choice, bool has_outbound, bool checks_user);
-const char *forward_driver_name(enum forward_driver_choice driver);
+const char *driver_name(enum forward_driver_choice driver);
 
-/* Address of @target with the guest port of @forward. Returns its size, 0 if there is none. */
-socklen_t forward_target_sockaddr(
-	const struct forward *forward, enum forward_target target, struct sockaddr_storage *out);
+/* Address of @target with the guest port of @forward; none if the sandbox has no such address. */
+struct addr driver_target_addr(const struct forward *forward, enum forward_target target);
 
 /*
  * Ask the kernel where inside somebody listens for @forward, the last target first. Sets
  * @forward->target and returns true if there is one.
  */
-bool forward_find_target(struct forward *forward);
+bool driver_find_target(struct forward *forward);
 
 /* Somebody listens inside: the first time, the driver and the owner of the context are told. */
-void forward_note_listening(struct forward *forward);
+void driver_note_listening(struct forward *forward);
 
 /*
  * May the client of this accepted connection or datagram (@peer, seen at @local) use @forward?
  * Writes a log line if not, at most one a second. Always true unless the context checks users and
  * it is a loopback listener.
  */
-bool forward_is_allowed(
-	struct forward *forward, const struct sockaddr *peer, const struct sockaddr *local);
+bool driver_is_allowed(struct forward *forward, const struct addr *peer, const struct addr *local);
 
 #endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* forward/slirp_driver - the slirp driver: libslirp listens, and the guest sees who connects */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -27,18 +26,14 @@ struct slirp_forward {
 	struct loop_timer wait_timer;
 };
 
-static socklen_t addresses(const struct forward *forward, struct sockaddr_storage *host,
-	struct sockaddr_storage *guest)
+/* Where the guest is reached over the TAP. */
+static struct addr guest_addr(const struct forward *forward)
 {
-	const struct net_plan *plan = forward->context->plan;
-	struct forward_addr inside = {.family = forward->spec.host.family};
+	uint16_t port = forward->spec.guest_port;
 
-	if (inside.family == AF_INET6)
-		inside.v6 = plan->guest6;
-	else
-		inside.v4.s_addr = htonl(INADDR_LOOPBACK);
-	forward_addr_to_sockaddr(&inside, forward->spec.guest_port, guest);
-	return forward_addr_to_sockaddr(&forward->spec.host, forward->spec.host_port, host);
+	if (forward->spec.host.family == AF_INET6)
+		return addr_of6(&forward->context->plan->guest6, port);
+	return addr_loopback4(port);
 }
 
 static void on_client_waiting(void *owner)
@@ -63,7 +58,7 @@ static void on_wait_over(struct loop_timer *timer)
 					 offsetof(struct slirp_forward, wait_timer));
 	char discard[1];
 
-	if (slirp->forward->spec.proto == FORWARD_UDP) {
+	if (slirp->forward->spec.proto == PROTO_UDP) {
 		while (recv(slirp->listen_fd, discard, sizeof(discard), MSG_DONTWAIT) >= 0)
 			;
 	} else {
@@ -79,22 +74,20 @@ static void on_wait_over(struct loop_timer *timer)
 static int slirp_open(struct forward *forward, struct err *err)
 {
 	struct slirp_forward *slirp = calloc(1, sizeof(*slirp));
-	struct sockaddr_storage host, guest;
+	struct addr guest = guest_addr(forward);
 	char text[FORWARD_TEXT_BYTES];
 
 	if (!slirp)
 		return err_sys(err, ENOMEM, "cannot open a forward");
-	socklen_t len = addresses(forward, &host, &guest);
 	slirp->forward = forward;
 	slirp->wait_timer.on_expired = on_wait_over;
-	slirp->listen_fd =
-		slirp_stack_listen(forward->context->slirp, forward->spec.proto == FORWARD_UDP,
-			(struct sockaddr *)&host, (struct sockaddr *)&guest, len);
+	slirp->listen_fd = slirp_stack_listen(
+		forward->context->slirp, forward->spec.proto, &forward->spec.host, &guest);
 	if (slirp->listen_fd < 0) {
 		int code = -slirp->listen_fd;
 
 		free(slirp);
-		forward_spec_format(&forward->spec, text, sizeof(text));
+		spec_format(&forward->spec, text, sizeof(text));
 		return err_sys(err, code, "libslirp cannot listen for %s", text);
 	}
 	forward->state = slirp;
@@ -106,12 +99,9 @@ static int slirp_open(struct forward *forward, struct err *err)
 static void slirp_close(struct forward *forward)
 {
 	struct slirp_forward *slirp = forward->state;
-	struct sockaddr_storage host, guest;
-	socklen_t len = addresses(forward, &host, &guest);
 
 	loop_timer_cancel(forward->context->loop, &slirp->wait_timer);
-	slirp_stack_unlisten(forward->context->slirp, forward->spec.proto == FORWARD_UDP,
-		(struct sockaddr *)&host, len);
+	slirp_stack_unlisten(forward->context->slirp, forward->spec.proto, &forward->spec.host);
 	free(slirp);
 	forward->state = NULL;
 }
@@ -124,7 +114,7 @@ static void slirp_on_guest_listening(struct forward *forward)
 	slirp_stack_unmute(forward->context->slirp, slirp->listen_fd);
 }
 
-const struct forward_driver forward_slirp = {
+const struct forward_driver slirp_driver = {
 	.name = "slirp",
 	.open = slirp_open,
 	.close = slirp_close,

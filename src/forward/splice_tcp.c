@@ -7,11 +7,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "conn/inside.h"
+#include "conn/relay.h"
 #include "forward/driver.h"
-#include "forward/inside.h"
 #include "util/fd.h"
 #include "util/log.h"
-#include "util/relay.h"
 
 /*
  * How it works
@@ -21,7 +21,7 @@
  * relay and are forgotten here.
  *
  * Refused: the kernel is asked where the guest listens now. Nowhere, and never before: the client
- * is held (in `clients`, in order of their deadlines) until forward_note_listening, or its time is
+ * is held (in `clients`, in order of their deadlines) until driver_note_listening, or its time is
  * over. Nowhere, but it had listened: the client is reset, as the guest's own refusal would be.
  */
 #define ACCEPT_BURST 32 /* then others get their turn */
@@ -106,7 +106,7 @@ static void on_relay_done(struct relay *relay, void *owner)
 /* Both are connected; takes them over whatever happens. */
 static void start_relay(struct forward *forward, int host_fd, int guest_fd)
 {
-	forward_note_listening(forward);
+	driver_note_listening(forward);
 	if (relay_start(forward->context->relays, host_fd, guest_fd, on_relay_done, NULL))
 		return;
 	log_warning("a connection was dropped: %s", strerror(errno));
@@ -179,7 +179,7 @@ static void on_refused(struct listener *listener, int host_fd, bool is_second_tr
 	struct forward *forward = listener->forward;
 	enum door_kind kind;
 
-	if (!is_second_try && forward_find_target(forward)) {
+	if (!is_second_try && driver_find_target(forward)) {
 		kind = socket_kind(forward);
 		int guest_fd = inside_take(forward->context->inside, kind);
 
@@ -224,9 +224,8 @@ static void on_connect_result(
 static void serve(struct listener *listener, int host_fd, int guest_fd, bool is_second_try)
 {
 	struct forward *forward = listener->forward;
-	struct sockaddr_storage addr;
-	socklen_t len = forward_target_sockaddr(forward, forward->target, &addr);
-	int result = connect(guest_fd, (struct sockaddr *)&addr, len) < 0 ? -errno : 0;
+	struct addr addr = driver_target_addr(forward, forward->target);
+	int result = connect(guest_fd, &addr.any, addr_len(&addr)) < 0 ? -errno : 0;
 
 	on_connect_result(listener, host_fd, guest_fd, is_second_try, result);
 }
@@ -292,14 +291,12 @@ static void on_hold_time(struct loop_timer *timer)
 
 static bool is_client_allowed(struct forward *forward, int host_fd)
 {
-	struct sockaddr_storage peer, local;
-	socklen_t peer_len = sizeof(peer), local_len = sizeof(local);
+	struct addr peer, local;
 
 	if (!forward->context->checks_user)
 		return true;
-	return getpeername(host_fd, (struct sockaddr *)&peer, &peer_len) == 0 &&
-	       getsockname(host_fd, (struct sockaddr *)&local, &local_len) == 0 &&
-	       forward_is_allowed(forward, (struct sockaddr *)&peer, (struct sockaddr *)&local);
+	return addr_get_peer(host_fd, &peer) == 0 && addr_get_own(host_fd, &local) == 0 &&
+	       driver_is_allowed(forward, &peer, &local);
 }
 
 /* Returns 0 when a client was taken, or -errno: there is none, or none can be taken now. */
@@ -403,7 +400,7 @@ static void splice_tcp_on_guest_listening(struct forward *forward)
 	serve_held(forward->state);
 }
 
-const struct forward_driver forward_splice_tcp = {
+const struct forward_driver splice_tcp_driver = {
 	.name = "splice",
 	.open = splice_tcp_open,
 	.close = splice_tcp_close,

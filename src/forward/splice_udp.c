@@ -7,15 +7,15 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "conn/inside.h"
+#include "conn/udp_relay.h"
 #include "forward/driver.h"
-#include "forward/inside.h"
-#include "forward/udp_relay.h"
 #include "util/fd.h"
 
 /*
  * How it works
  *
- * A relay (forward/udp_relay) whose targets are sockets of the inside, connected to where the guest
+ * A relay (conn/udp_relay) whose targets are sockets of the inside, connected to where the guest
  * listens. Before the guest has ever listened datagrams are held for wait_ms; so are those, for a
  * shorter time, that need a socket while the pool is empty. When the guest refuses, the kernel is
  * asked where it listens now, and the flow moves there.
@@ -52,11 +52,10 @@ static int open_target(void *owner, struct udp_flow *flow)
 {
 	struct listener *listener = owner;
 	struct forward *forward = listener->forward;
-	struct sockaddr_storage addr;
 
 	if (!forward->has_listened)
 		return -EAGAIN;
-	forward_find_target(forward); /* nobody there: to the last place, for an honest refusal */
+	driver_find_target(forward); /* nobody there: to the last place, for an honest refusal */
 	bool is_v6 = forward->target == TARGET_LOOPBACK6 || forward->target == TARGET_OWN6;
 	enum door_kind kind = is_v6 ? DOOR_UDP6 : DOOR_UDP4;
 	_cleanup_fd_ int fd = inside_take(forward->context->inside, kind);
@@ -64,8 +63,8 @@ static int open_target(void *owner, struct udp_flow *flow)
 		wait_for_sockets(listener, kind);
 		return -EAGAIN;
 	}
-	socklen_t len = forward_target_sockaddr(forward, forward->target, &addr);
-	if (connect(fd, (struct sockaddr *)&addr, len) < 0)
+	struct addr addr = driver_target_addr(forward, forward->target);
+	if (connect(fd, &addr.any, addr_len(&addr)) < 0)
 		return -errno;
 	flow->where = (int)forward->target;
 	return fd_take(&fd);
@@ -76,35 +75,32 @@ static bool on_refused(void *owner, const struct udp_flow *flow)
 {
 	struct forward *forward = ((struct listener *)owner)->forward;
 
-	return forward_find_target(forward) && (int)forward->target != flow->where;
+	return driver_find_target(forward) && (int)forward->target != flow->where;
 }
 
 static bool is_allowed(void *owner, const struct udp_key *key)
 {
 	struct forward *forward = ((struct listener *)owner)->forward;
-	struct forward_addr host = forward->spec.host;
-	struct sockaddr_storage local;
+	struct addr local = forward->spec.host, peer = {.v6 = key->peer};
 
-	if (host.family == AF_INET && host.v4.s_addr == htonl(INADDR_ANY))
-		memcpy(&host.v4, &key->local, sizeof(host.v4));
-	else if (host.family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&host.v6))
-		host.v6 = key->local;
-	forward_addr_to_sockaddr(&host, forward->spec.host_port, &local);
-	return forward_is_allowed(
-		forward, (const struct sockaddr *)&key->peer, (struct sockaddr *)&local);
+	if (addr_is_wildcard(&local) && local.family == AF_INET)
+		memcpy(&local.v4.sin_addr, &key->local, sizeof(local.v4.sin_addr));
+	else if (addr_is_wildcard(&local))
+		local.v6.sin6_addr = key->local;
+	return driver_is_allowed(forward, &peer, &local);
 }
 
 static void on_clients(void *owner)
 {
 	struct forward *forward = ((struct listener *)owner)->forward;
 
-	if (!forward->has_listened && forward_find_target(forward))
-		forward_note_listening(forward);
+	if (!forward->has_listened && driver_find_target(forward))
+		driver_note_listening(forward);
 }
 
 static void on_answer(void *owner)
 {
-	forward_note_listening(((struct listener *)owner)->forward);
+	driver_note_listening(((struct listener *)owner)->forward);
 }
 
 static const struct udp_relay_ops relay_ops = {
@@ -158,7 +154,7 @@ static void splice_udp_on_guest_listening(struct forward *forward)
 	udp_relay_retry(listener->relay);
 }
 
-const struct forward_driver forward_splice_udp = {
+const struct forward_driver splice_udp_driver = {
 	.name = "splice",
 	.open = splice_udp_open,
 	.close = splice_udp_close,

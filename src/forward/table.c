@@ -37,8 +37,8 @@ static void look(struct forward_table *table)
 	for (struct forward *forward = table->forwards; forward; forward = forward->next) {
 		if (forward->has_listened)
 			continue;
-		if (forward_find_target(forward))
-			forward_note_listening(forward);
+		if (driver_find_target(forward))
+			driver_note_listening(forward);
 		else
 			waiting++;
 	}
@@ -52,7 +52,7 @@ static void on_look(struct loop_timer *timer)
 	look((struct forward_table *)((char *)timer - offsetof(struct forward_table, look_timer)));
 }
 
-struct forward_table *forward_table_new(const struct forward_context *context)
+struct forward_table *table_new(const struct forward_context *context)
 {
 	struct forward_table *table = calloc(1, sizeof(*table));
 
@@ -70,7 +70,7 @@ static void forward_free(struct forward *forward)
 	free(forward);
 }
 
-void forward_table_free(struct forward_table *table)
+void table_free(struct forward_table *table)
 {
 	if (!table)
 		return;
@@ -88,11 +88,11 @@ static const struct forward_driver *choose_driver(
 	const struct forward_spec *spec, enum forward_driver_choice driver)
 {
 	if (driver == FORWARD_DRIVER_SLIRP)
-		return &forward_slirp;
-	return spec->proto == FORWARD_UDP ? &forward_splice_udp : &forward_splice_tcp;
+		return &slirp_driver;
+	return spec->proto == PROTO_UDP ? &splice_udp_driver : &splice_tcp_driver;
 }
 
-int forward_table_add(struct forward_table *table, uint32_t id, const struct forward_spec *spec,
+int table_add(struct forward_table *table, uint32_t id, const struct forward_spec *spec,
 	enum forward_driver_choice driver, int listen_fd, bool has_listened, struct err *err)
 {
 	struct forward *forward = calloc(1, sizeof(*forward));
@@ -122,7 +122,7 @@ int forward_table_add(struct forward_table *table, uint32_t id, const struct for
 	return 0;
 }
 
-int forward_table_remove(struct forward_table *table, uint32_t id)
+int table_remove(struct forward_table *table, uint32_t id)
 {
 	for (struct forward **at = &table->forwards; *at; at = &(*at)->next) {
 		struct forward *forward = *at;

@@ -16,18 +16,18 @@
 struct forward_table;
 
 /* @context stays the caller's and must outlive the table. Returns NULL with errno set. */
-struct forward_table *forward_table_new(const struct forward_context *context);
-void forward_table_free(struct forward_table *table);
+struct forward_table *table_new(const struct forward_context *context);
+void table_free(struct forward_table *table);
 
 /*
- * Put @spec to work by @driver. Takes @listen_fd (see forward/listen; -1 if there is none) over, in
+ * Put @spec to work by @driver. Takes @listen_fd (see conn/bind; -1 if there is none) over, in
  * any case. @has_listened: known from an earlier net process. Returns 0, or -errno with @err
  * filled.
  */
-int forward_table_add(struct forward_table *table, uint32_t id, const struct forward_spec *spec,
+int table_add(struct forward_table *table, uint32_t id, const struct forward_spec *spec,
 	enum forward_driver_choice driver, int listen_fd, bool has_listened, struct err *err);
 
 /* Stop accepting for @id; connections go on. Returns 0 or -ENOENT. */
-int forward_table_remove(struct forward_table *table, uint32_t id);
+int table_remove(struct forward_table *table, uint32_t id);
 
 #endif

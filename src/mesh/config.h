@@ -8,21 +8,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum mesh_proto { MESH_TCP, MESH_UDP };
+#include "util/addr.h"
 
 /* What a host offers at its virtual IP. */
 struct mesh_offer {
 	uint16_t listen_port; /* host order, 1..65535, as all ports here */
 	char *connect_host;   /* an IPv4 address or a host name, where the agent runs */
 	uint16_t connect_port;
-	enum mesh_proto proto;
+	enum proto proto;
 };
 
 /* What another host offers. */
 struct mesh_port {
 	struct in_addr ip;
 	uint16_t port;
-	enum mesh_proto proto;
+	enum proto proto;
 };
 
 struct mesh_name {

@@ -40,7 +40,7 @@ static void *make_room(
 	return items;
 }
 
-static int decode_proto(const struct members *from, enum mesh_proto *out)
+static int decode_proto(const struct members *from, enum proto *out)
 {
 	const char *name = NULL;
 	int result = members_text(from, "proto", &name);
@@ -48,9 +48,9 @@ static int decode_proto(const struct members *from, enum mesh_proto *out)
 	if (result < 0)
 		return result;
 	if (!name || name[0] == '\0' || strcmp(name, "tcp") == 0)
-		*out = MESH_TCP;
+		*out = PROTO_TCP;
 	else if (strcmp(name, "udp") == 0)
-		*out = MESH_UDP;
+		*out = PROTO_UDP;
 	else
 		return members_refuse(from, "proto", json_object_get(from->object, "proto"),
 			"\"tcp\" or \"udp\"");

@@ -16,14 +16,14 @@ static json_t *encode_addr(struct in_addr addr)
 	return json_string(inet_ntop(AF_INET, &addr, text, sizeof(text)));
 }
 
-static const char *proto_name(enum mesh_proto proto)
+static const char *proto_name(enum proto proto)
 {
-	return proto == MESH_UDP ? "udp" : "tcp";
+	return proto == PROTO_UDP ? "udp" : "tcp";
 }
 
-static bool may_see(enum mesh_proto proto, unsigned features)
+static bool may_see(enum proto proto, unsigned features)
 {
-	return proto == MESH_TCP || (features & FEATURE_UDP);
+	return proto == PROTO_TCP || (features & FEATURE_UDP);
 }
 
 /* Like NoRouter's, a list or map without items is not there at all. */

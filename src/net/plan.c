@@ -18,7 +18,7 @@ static struct in6_addr address6(struct in6_addr prefix, uint16_t number)
 	return prefix;
 }
 
-void net_plan_set_network(struct net_plan *plan, struct in_addr network, int prefix_len)
+void plan_set_network(struct net_plan *plan, struct in_addr network, int prefix_len)
 {
 	plan->network = network;
 	plan->prefix_len = prefix_len;
@@ -28,7 +28,7 @@ void net_plan_set_network(struct net_plan *plan, struct in_addr network, int pre
 	plan->guest = address4(network, NUMBER_GUEST);
 }
 
-void net_plan_init(struct net_plan *plan)
+void plan_init(struct net_plan *plan)
 {
 	*plan = (struct net_plan){
 		.has_outbound = true,
@@ -38,7 +38,7 @@ void net_plan_init(struct net_plan *plan)
 		.prefix6_len = 64,
 		.prefix6 = {.s6_addr = {0xfd}},
 	};
-	net_plan_set_network(plan, (struct in_addr){htonl(0x0a000200)}, 24);
+	plan_set_network(plan, (struct in_addr){htonl(0x0a000200)}, 24);
 	/* RFC 4193's fd00::/8 by the numbers that libslirp's users know (hex 100, not 256) */
 	plan->host6 = address6(plan->prefix6, 0x2);
 	plan->dns6 = address6(plan->prefix6, 0x3);

@@ -6,6 +6,8 @@
 #include <netinet/in.h>
 #include <stdbool.h>
 
+#include "util/addr.h"
+
 #define NET_TAP_NAME     "tap0"
 #define NET_MTU_DEFAULT  65520 /* libslirp's IF_MTU_MAX is 65521 */
 #define NET_MTU_MIN      1280  /* IPv6 needs that much, RFC 8200 section 5 */
@@ -26,15 +28,14 @@ struct net_plan {
 	struct in6_addr prefix6, host6, dns6, guest6; /* fd00::/64; ::2, ::3, ::100 */
 	struct in6_addr link6;                        /* the guest's fe80::100 */
 
-	/* source addresses of outbound sockets; family 0: the system's choice */
-	struct sockaddr_in outbound4;
-	struct sockaddr_in6 outbound6;
+	/* source addresses of outbound sockets; none: the system's choice */
+	struct addr outbound4, outbound6;
 };
 
 /* Fill in the defaults: 10.0.2.0/24, fd00::/64, outbound, IPv6 and DNS on. */
-void net_plan_init(struct net_plan *plan);
+void plan_init(struct net_plan *plan);
 
 /* Put the IPv4 addresses into @network/@prefix_len (1..25: there must be a host number 100). */
-void net_plan_set_network(struct net_plan *plan, struct in_addr network, int prefix_len);
+void plan_set_network(struct net_plan *plan, struct in_addr network, int prefix_len);
 
 #endif

@@ -107,38 +107,37 @@ static bool parse_scope(const char *text, uint32_t *scope)
 	return number > 0 && number <= UINT32_MAX;
 }
 
-static bool parse_server(struct slice word, struct sockaddr_storage *out)
+static bool parse_server(struct slice word, struct addr *out)
 {
 	char text[INET6_ADDRSTRLEN + 1 + IF_NAMESIZE];
-	struct sockaddr_in *v4 = (struct sockaddr_in *)out;
-	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
+	struct in_addr v4;
+	struct in6_addr v6;
+	uint32_t scope = 0;
 
 	if (word.len >= sizeof(text))
 		return false;
 	memcpy(text, word.text, word.len);
 	text[word.len] = '\0';
-	memset(out, 0, sizeof(*out));
 	/* inet_aton, as glibc: "127.1" is an address; it would also take what follows a blank */
-	if (inet_aton(text, &v4->sin_addr) == 1) {
-		v4->sin_family = AF_INET;
-		v4->sin_port = htons(PORT_DNS);
+	if (inet_aton(text, &v4) == 1) {
+		*out = addr_of4(v4, PORT_DNS);
 		return true;
 	}
 	char *percent = strchr(text, '%');
 	if (percent)
 		*percent = '\0';
-	if (inet_pton(AF_INET6, text, &v6->sin6_addr) != 1)
+	if (inet_pton(AF_INET6, text, &v6) != 1)
 		return false;
-	if (percent && !parse_scope(percent + 1, &v6->sin6_scope_id))
+	if (percent && !parse_scope(percent + 1, &scope))
 		return false;
-	v6->sin6_family = AF_INET6;
-	v6->sin6_port = htons(PORT_DNS);
+	*out = addr_of6(&v6, PORT_DNS);
+	out->v6.sin6_scope_id = scope;
 	return true;
 }
 
 static void add_server(struct resolv_conf *conf, struct slice word)
 {
-	struct sockaddr_storage server;
+	struct addr server;
 	size_t len = 0;
 
 	while (len < word.len && word.text[len] != '#' && word.text[len] != ';')
@@ -147,7 +146,7 @@ static void add_server(struct resolv_conf *conf, struct slice word)
 	if (conf->nservers == RESOLV_SERVERS_MAX || !parse_server(word, &server))
 		return;
 	conf->servers[conf->nservers++] = server;
-	if (server.ss_family == AF_INET)
+	if (server.family == AF_INET)
 		conf->has_v4 = true;
 	else
 		conf->has_v6 = true;
@@ -252,36 +251,27 @@ int resolv_format_guest(const struct resolv_conf *host, const struct in_addr *dn
 	return finish(&out, 0);
 }
 
-static int put_server(struct output *out, const struct sockaddr_storage *server)
+static int put_server(struct output *out, const struct addr *server)
 {
-	const struct sockaddr_in *v4 = (const struct sockaddr_in *)server;
-	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)server;
 	char addr[INET6_ADDRSTRLEN], scope[IF_NAMESIZE];
 
-	switch (server->ss_family) {
-	case AF_INET:
-		inet_ntop(AF_INET, &v4->sin_addr, addr, sizeof(addr));
+	if (server->family != AF_INET && server->family != AF_INET6)
+		return -EAFNOSUPPORT;
+	addr_format_ip(server, addr, sizeof(addr));
+	if (server->family == AF_INET || !server->v6.sin6_scope_id) {
 		put(out, "nameserver %s\n", addr);
 		return 0;
-	case AF_INET6:
-		inet_ntop(AF_INET6, &v6->sin6_addr, addr, sizeof(addr));
-		if (!v6->sin6_scope_id) {
-			put(out, "nameserver %s\n", addr);
-			return 0;
-		}
-		/* libslirp 4.7.0 understands names only (if_nametoindex of what is behind '%') */
-		if (!if_indextoname(v6->sin6_scope_id, scope) ||
-			!is_printable((struct slice){scope, strlen(scope)}))
-			return -ENODEV;
-		put(out, "nameserver %s%%%s\n", addr, scope);
-		return 0;
-	default:
-		return -EAFNOSUPPORT;
 	}
+	/* libslirp 4.7.0 understands names only (if_nametoindex of what is behind '%') */
+	if (!if_indextoname(server->v6.sin6_scope_id, scope) ||
+		!is_printable((struct slice){scope, strlen(scope)}))
+		return -ENODEV;
+	put(out, "nameserver %s%%%s\n", addr, scope);
+	return 0;
 }
 
-int resolv_format_net(const struct resolv_conf *host, const struct sockaddr_storage *override,
-	char *text, size_t cap_bytes)
+int resolv_format_net(
+	const struct resolv_conf *host, const struct addr *override, char *text, size_t cap_bytes)
 {
 	struct output out = {.text = text, .cap_bytes = cap_bytes};
 	int result = 0;

@@ -6,18 +6,19 @@
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <sys/socket.h>
+
+#include "util/addr.h"
 
 #define RESOLV_SERVERS_MAX    3     /* glibc: MAXNS */
 #define RESOLV_TEXT_MAX_BYTES 65536 /* what is behind is not read */
 
 /* What a resolv.conf says; see resolv.conf(5). Strings are words with single spaces between. */
 struct resolv_conf {
-	bool has_v4, has_v6; /* of the servers below, is one of that kind */
-	struct sockaddr_storage servers[RESOLV_SERVERS_MAX]; /* port 53; sin6_scope_id set */
-	size_t nservers;                                     /* 0: nothing known */
-	char search[1024];                                   /* the last search or domain line */
-	char options[512];                                   /* of all options lines, in order */
+	bool has_v4, has_v6;                     /* of the servers below, is one of that kind */
+	struct addr servers[RESOLV_SERVERS_MAX]; /* port 53; sin6_scope_id set */
+	size_t nservers;                         /* 0: nothing known */
+	char search[1024];                       /* the last search or domain line */
+	char options[512];                       /* of all options lines, in order */
 };
 
 /*
@@ -46,7 +47,7 @@ int resolv_format_guest(const struct resolv_conf *host, const struct in_addr *dn
  * Returns 0, -EMSGSIZE, -EAFNOSUPPORT, or -ENODEV (the interface of @override); @out is then the
  * empty string (if it has room for one).
  */
-int resolv_format_net(const struct resolv_conf *host, const struct sockaddr_storage *override,
-	char *out, size_t cap_bytes);
+int resolv_format_net(
+	const struct resolv_conf *host, const struct addr *override, char *out, size_t cap_bytes);
 
 #endif

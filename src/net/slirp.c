@@ -258,8 +258,9 @@ static void guard_init(struct guard_config *guard, const struct net_plan *plan)
 
 static Slirp *make_slirp(struct slirp_stack *stack, const struct net_plan *plan)
 {
-	struct sockaddr_in outbound4 = plan->outbound4;
-	struct sockaddr_in6 outbound6 = plan->outbound6;
+	/* libslirp keeps the pointers and does not write there */
+	struct sockaddr_in *outbound4 = (struct sockaddr_in *)&plan->outbound4.v4;
+	struct sockaddr_in6 *outbound6 = (struct sockaddr_in6 *)&plan->outbound6.v6;
 	SlirpConfig config = {
 		.version = 4,
 		.in_enabled = true,
@@ -276,8 +277,8 @@ static Slirp *make_slirp(struct slirp_stack *stack, const struct net_plan *plan)
 		.if_mtu = plan->mtu < SEGMENT_MTU ? plan->mtu : SEGMENT_MTU,
 		.if_mru = plan->mtu < SEGMENT_MTU ? plan->mtu : SEGMENT_MTU,
 		.disable_host_loopback = !plan->allows_host_loopback,
-		.outbound_addr = outbound4.sin_family ? &outbound4 : NULL,
-		.outbound_addr6 = outbound6.sin6_family ? &outbound6 : NULL,
+		.outbound_addr = plan->outbound4.family ? outbound4 : NULL,
+		.outbound_addr6 = plan->outbound6.family ? outbound6 : NULL,
 		.disable_dns = !plan->has_dns,
 		.disable_dhcp = true,
 	};
@@ -369,8 +370,7 @@ int slirp_stack_run(struct slirp_stack *stack)
 /* --- listeners --------------------------------------------------------------------------- */
 
 struct listener_search {
-	const struct sockaddr *addr;
-	socklen_t len;
+	const struct addr *addr;
 	int type;
 	int fd;
 };
@@ -378,30 +378,31 @@ struct listener_search {
 static int on_search_poll(int fd, int events, void *opaque)
 {
 	struct listener_search *search = opaque;
-	struct sockaddr_storage name = {0};
-	socklen_t name_len = sizeof(name), int_len = sizeof(int);
+	struct addr name;
+	socklen_t int_len = sizeof(int);
 	int type = 0;
 
 	(void)events;
-	if (getsockname(fd, (struct sockaddr *)&name, &name_len) == 0 && name_len == search->len &&
-		memcmp(&name, search->addr, search->len) == 0 &&
+	if (addr_get_own(fd, &name) == 0 && addr_equal(&name, search->addr) &&
 		getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &int_len) == 0 && type == search->type &&
 		(search->fd < 0 || type == SOCK_DGRAM))
 		search->fd = fd;
 	return -1; /* this round's events are not for it */
 }
 
-int slirp_stack_listen(struct slirp_stack *stack, bool is_udp, const struct sockaddr *host,
-	const struct sockaddr *guest, socklen_t len)
+int slirp_stack_listen(struct slirp_stack *stack, enum proto proto, const struct addr *host,
+	const struct addr *guest)
 {
-	struct listener_search search = {host, len, is_udp ? SOCK_DGRAM : SOCK_STREAM, -1};
+	struct listener_search search = {host, addr_proto_type(proto), -1};
+	bool is_udp = proto == PROTO_UDP;
 	int flags = is_udp ? SLIRP_HOSTFWD_UDP : 0;
 	uint32_t timeout_ms = 0;
 
-	if (host->sa_family == AF_INET6)
+	if (host->family == AF_INET6)
 		flags |= SLIRP_HOSTFWD_V6ONLY;
 	errno = 0;
-	if (slirp_add_hostxfwd(stack->slirp, host, len, guest, len, flags) < 0)
+	if (slirp_add_hostxfwd(stack->slirp, &host->any, addr_len(host), &guest->any,
+		    addr_len(guest), flags) < 0)
 		return errno ? -errno : -EADDRINUSE;
 	/* libslirp does not tell the descriptor, but it asks to have it polled */
 	slirp_pollfds_fill(stack->slirp, &timeout_ms, on_search_poll, &search);
@@ -417,12 +418,11 @@ int slirp_stack_listen(struct slirp_stack *stack, bool is_udp, const struct sock
 	return search.fd;
 }
 
-void slirp_stack_unlisten(
-	struct slirp_stack *stack, bool is_udp, const struct sockaddr *host, socklen_t len)
+void slirp_stack_unlisten(struct slirp_stack *stack, enum proto proto, const struct addr *host)
 {
-	int flags = is_udp ? SLIRP_HOSTFWD_UDP : 0;
+	int flags = proto == PROTO_UDP ? SLIRP_HOSTFWD_UDP : 0;
 
-	slirp_remove_hostxfwd(stack->slirp, host, len, flags);
+	slirp_remove_hostxfwd(stack->slirp, &host->any, addr_len(host), flags);
 	stack->has_input = true;
 }
 

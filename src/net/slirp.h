@@ -35,13 +35,12 @@ void slirp_stack_free(struct slirp_stack *stack);
 int slirp_stack_run(struct slirp_stack *stack);
 
 /*
- * libslirp listens at @host (TCP, or UDP if @is_udp) and leads to @guest, an address of the same
+ * libslirp listens at @host and leads to @guest, an address of the same
  * family. Returns its listening descriptor, which stays libslirp's, or -errno.
  */
-int slirp_stack_listen(struct slirp_stack *stack, bool is_udp, const struct sockaddr *host,
-	const struct sockaddr *guest, socklen_t len);
-void slirp_stack_unlisten(
-	struct slirp_stack *stack, bool is_udp, const struct sockaddr *host, socklen_t len);
+int slirp_stack_listen(struct slirp_stack *stack, enum proto proto, const struct addr *host,
+	const struct addr *guest);
+void slirp_stack_unlisten(struct slirp_stack *stack, enum proto proto, const struct addr *host);
 
 /*
  * While a listener is muted libslirp does not learn of its clients: they wait in the backlog.

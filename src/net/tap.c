@@ -85,7 +85,7 @@ int tap_open(const char *name, bool vnet_hdr, struct err *err)
 	return device_open(name, (short)flags, ", or use --network none", err);
 }
 
-int tun_open(const char *name, struct err *err)
+int tap_open_tun(const char *name, struct err *err)
 {
 	int header_bytes = 10; /* struct virtio_net_hdr; newer kernels might begin with more */
 	_cleanup_fd_ int fd = device_open(name, IFF_TUN | IFF_NO_PI | IFF_VNET_HDR, "", err);

@@ -19,6 +19,6 @@ int tap_open(const char *name, bool vnet_hdr, struct err *err);
  * The same for a TUN device: one read or write is a struct virtio_net_hdr of 10 bytes and one IP
  * packet. Packets that are read have complete checksums and are no longer than the MTU.
  */
-int tun_open(const char *name, struct err *err);
+int tap_open_tun(const char *name, struct err *err);
 
 #endif

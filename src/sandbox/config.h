@@ -29,7 +29,7 @@ struct sandbox_config {
 	char **command;   /* NULL-terminated; placeholders not yet replaced */
 
 	struct forward_list forwards;
-	struct forward_addr bind; /* for rules that come later without an address */
+	struct addr bind; /* for rules that come later without an address */
 	enum forward_driver_choice driver;
 	bool checks_user; /* only the users below may connect to loopback listeners */
 	uid_t users[FORWARD_USERS_MAX];
@@ -37,9 +37,8 @@ struct sandbox_config {
 	uint64_t wait_ms; /* hold connections until the guest first listens */
 
 	struct net_plan net;
-	bool has_dns_override;
-	struct sockaddr_storage dns_override;
-	const char *pcap_path; /* NULL: none */
+	struct addr dns_override; /* none: the host's name servers */
+	const char *pcap_path;    /* NULL: none */
 
 	bool is_root;     /* uid 0 inside, with the namespace's capabilities */
 	bool has_pid_ns;  /* own PID namespace and /proc */

@@ -19,13 +19,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "control/registry.h"
 #include "net/link.h"
 #include "net/plan.h"
 #include "net/resolv.h"
 #include "net/tap.h"
+#include "proc/ns.h"
 #include "sandbox/mounts.h"
-#include "sandbox/ns.h"
-#include "sandbox/registry.h"
 #include "util/fd.h"
 #include "util/parse.h"
 
@@ -184,11 +184,10 @@ static bool names_server(const char *text)
 static void describe_servers(const char *real, const char *text, size_t len, struct diagnosis *out)
 {
 	struct resolv_conf conf;
-	const struct sockaddr_in *first = (const struct sockaddr_in *)&conf.servers[0];
 
 	resolv_parse(text, len, &conf);
-	bool is_local = conf.nservers > 0 && first->sin_family == AF_INET &&
-			ntohl(first->sin_addr.s_addr) >> 24 == 127;
+	bool is_local = conf.nservers > 0 && conf.servers[0].family == AF_INET &&
+			addr_is_loopback(&conf.servers[0]);
 	say(out, "%s%s%s names %zu server%s%s", RESOLV_CONF,
 		strcmp(real, RESOLV_CONF) ? ", which is " : "",
 		strcmp(real, RESOLV_CONF) ? real : "", conf.nservers, conf.nservers == 1 ? "" : "s",

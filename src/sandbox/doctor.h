@@ -3,7 +3,7 @@
 #ifndef NSWRAP_SANDBOX_DOCTOR_H
 #define NSWRAP_SANDBOX_DOCTOR_H
 
-#include "sandbox/diagnose.h"
+#include "proc/diagnose.h"
 
 /* One thing that nswrap needs. */
 struct doctor_check {

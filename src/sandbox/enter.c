@@ -15,11 +15,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "sandbox/command.h"
-#include "sandbox/control.h"
-#include "sandbox/job.h"
-#include "sandbox/rights.h"
-#include "sandbox/tree.h"
+#include "control/control.h"
+#include "proc/command.h"
+#include "proc/job.h"
+#include "proc/rights.h"
+#include "proc/tree.h"
 #include "util/fd.h"
 #include "util/log.h"
 #include "util/loop.h"

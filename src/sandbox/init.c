@@ -17,13 +17,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "net/door.h"
-#include "sandbox/command.h"
-#include "sandbox/job.h"
-#include "sandbox/ns.h"
-#include "sandbox/rights.h"
+#include "conn/door.h"
+#include "proc/command.h"
+#include "proc/job.h"
+#include "proc/ns.h"
+#include "proc/rights.h"
+#include "proc/tree.h"
 #include "sandbox/setup.h"
-#include "sandbox/tree.h"
 #include "util/fd.h"
 #include "util/log.h"
 #include "util/loop.h"

@@ -18,7 +18,7 @@
  * init is a child of the supervisor in new user, network and mount (and PID) namespaces. It sets
  * them up with the capabilities it has there, hands the TAP, a diagnostics socket and the
  * namespaces to the supervisor (INIT_READY), forks COMMAND and drops its rights. From then on it
- * waits for three things: children that end or stop, requests at the door (net/door), and
+ * waits for three things: children that end or stop, requests at the door (conn/door), and
  * messages of the supervisor. It is a subreaper, so that nothing COMMAND started can leave its
  * tree.
  *

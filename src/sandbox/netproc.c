@@ -12,17 +12,17 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "forward/inside.h"
+#include "conn/inside.h"
+#include "conn/relay.h"
 #include "forward/table.h"
 #include "net/slirp.h"
+#include "proc/ns.h"
+#include "proc/rights.h"
 #include "sandbox/filter.h"
 #include "sandbox/mounts.h"
-#include "sandbox/ns.h"
-#include "sandbox/rights.h"
 #include "util/fd.h"
 #include "util/log.h"
 #include "util/loop.h"
-#include "util/relay.h"
 
 /*
  * A runaway allocation ends here, not in the host's swap. libslirp reserves three buffers of 128
@@ -40,14 +40,14 @@ struct netproc {
 	struct forward_table *table;
 };
 
-int net_message_send(int channel, const struct net_message *message, int fd)
+int netproc_message_send(int channel, const struct net_message *message, int fd)
 {
 	ssize_t sent = fd_send(channel, message, sizeof(*message), &fd, fd >= 0 ? 1 : 0);
 
 	return sent < 0 ? (int)sent : 0;
 }
 
-int net_message_receive(int channel, struct net_message *message, int *fd)
+int netproc_message_receive(int channel, struct net_message *message, int *fd)
 {
 	size_t nfds = 0;
 	ssize_t got = fd_recv(channel, message, sizeof(*message), fd, 1, &nfds);
@@ -68,7 +68,7 @@ static void report(int channel, enum net_message_type type, uint32_t id, const s
 
 	if (err)
 		message.err = *err;
-	net_message_send(channel, &message, -1);
+	netproc_message_send(channel, &message, -1);
 }
 
 __attribute__((noreturn)) static void fail(const struct netproc_start *start, const struct err *err)
@@ -89,7 +89,7 @@ static void add_forward(struct netproc *net, const struct net_message *message, 
 	const struct net_forward *forward = &message->forward;
 	struct err err;
 
-	if (forward_table_add(net->table, message->id, &forward->spec, forward->driver, fd,
+	if (table_add(net->table, message->id, &forward->spec, forward->driver, fd,
 		    forward->has_listened, &err) < 0)
 		report(net->start->channel, NET_ADD_FAILED, message->id, &err);
 }
@@ -99,7 +99,7 @@ static void on_channel(struct loop_io *io, uint32_t events)
 	struct netproc *net = (struct netproc *)((char *)io - offsetof(struct netproc, channel_io));
 	struct net_message message;
 	int fd;
-	int result = net_message_receive(io->fd, &message, &fd);
+	int result = netproc_message_receive(io->fd, &message, &fd);
 
 	(void)events;
 	if (result == -EAGAIN)
@@ -113,7 +113,7 @@ static void on_channel(struct loop_io *io, uint32_t events)
 	else
 		fd_close(&fd);
 	if (message.type == NET_REMOVE)
-		forward_table_remove(net->table, message.id);
+		table_remove(net->table, message.id);
 }
 
 static void limit_resources(void)
@@ -185,7 +185,7 @@ static int set_up(struct netproc *net, struct err *err)
 		if (!context->slirp)
 			return err_sys(err, errno, "cannot start libslirp");
 	}
-	net->table = forward_table_new(context);
+	net->table = table_new(context);
 	net->channel_io = (struct loop_io){start->channel, on_channel};
 	if (!context->relays || !context->inside || !net->table ||
 		loop_io_add(net->loop, &net->channel_io, EPOLLIN) < 0)
@@ -217,7 +217,7 @@ __attribute__((noreturn)) static void netproc_main(const struct netproc_start *s
 		err_sys(&err, -result, "cannot load the seccomp filter of the net process");
 		fail(start, &err);
 	}
-	net_message_send(start->channel, &ready, resolv);
+	netproc_message_send(start->channel, &ready, resolv);
 	fd_close(&resolv);
 	result = net.context.slirp ? slirp_stack_run(net.context.slirp) : loop_run(net.loop);
 	if (result < 0 && result != -EPIPE)

@@ -62,7 +62,7 @@ struct netproc_start {
 pid_t netproc_spawn(const struct netproc_start *start, struct err *err);
 
 /* Messages of fixed size, either way. Return 0 or -errno; receive: -EPIPE at the end. */
-int net_message_send(int channel, const struct net_message *message, int fd);
-int net_message_receive(int channel, struct net_message *message, int *fd);
+int netproc_message_send(int channel, const struct net_message *message, int fd);
+int netproc_message_receive(int channel, struct net_message *message, int *fd);
 
 #endif

@@ -97,9 +97,10 @@ char *placeholder_expand(const char *text, const struct forward_list *forwards, 
 		}
 		const struct forward_spec *spec = &forwards->items[found.index - 1];
 		if (spec->host.family == AF_UNIX && !found.is_guest)
-			fputs(spec->host.path, stream);
+			fputs(spec->host.local.sun_path, stream);
 		else
-			fprintf(stream, "%d", found.is_guest ? spec->guest_port : spec->host_port);
+			fprintf(stream, "%d",
+				found.is_guest ? spec->guest_port : addr_port(&spec->host));
 		text += found.len;
 	}
 	if (fclose(stream) != 0) {

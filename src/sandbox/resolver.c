@@ -30,7 +30,7 @@ static void read_host(struct resolver *resolver)
 	free(text);
 	resolv_format_guest(&host, &plan->dns, plan->has_ipv6 ? &plan->dns6 : NULL,
 		resolver->guest_text, sizeof(resolver->guest_text));
-	resolv_format_net(&host, config->has_dns_override ? &config->dns_override : NULL,
+	resolv_format_net(&host, config->dns_override.family ? &config->dns_override : NULL,
 		resolver->net_text, sizeof(resolver->net_text));
 }
 
@@ -77,7 +77,7 @@ void resolver_watch(struct resolver *resolver, struct loop *loop)
 	char real[PATH_MAX];
 	const struct sandbox_config *config = resolver->config;
 
-	if (!config->net.has_outbound || !config->net.has_dns || config->has_dns_override)
+	if (!config->net.has_outbound || !config->net.has_dns || config->dns_override.family)
 		return;
 	resolver->watch = (struct loop_io){inotify_init1(IN_NONBLOCK | IN_CLOEXEC), on_change};
 	if (resolver->watch.fd < 0)

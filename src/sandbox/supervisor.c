@@ -18,12 +18,12 @@
 
 #include "net/diag.h"
 #include "net/pcap.h"
-#include "sandbox/command.h"
-#include "sandbox/job.h"
+#include "proc/command.h"
+#include "proc/job.h"
+#include "proc/rights.h"
+#include "proc/tree.h"
 #include "sandbox/placeholder.h"
-#include "sandbox/rights.h"
 #include "sandbox/supervisor_parts.h"
-#include "sandbox/tree.h"
 #include "util/fd.h"
 #include "util/log.h"
 

@@ -47,9 +47,10 @@ static int make_env(struct supervisor *supervisor, struct err *err)
 	env[count] = format_variable("NSWRAP_GUEST_PORT", port, err);
 	if (!env[count++])
 		return -err->code;
-	snprintf(port, sizeof(port), "%u", first->host_port);
+	snprintf(port, sizeof(port), "%u", addr_port(&first->host));
 	bool is_path = first->host.family == AF_UNIX;
-	env[count] = format_variable("NSWRAP_HOST_PORT", is_path ? first->host.path : port, err);
+	env[count] = format_variable(
+		"NSWRAP_HOST_PORT", is_path ? first->host.local.sun_path : port, err);
 	return env[count] ? 0 : -err->code;
 }
 
@@ -62,6 +63,6 @@ int supervisor_make_command(struct supervisor *supervisor, struct err *err)
 		supervisor->argv = placeholder_expand_list(supervisor->config->command, &list, err);
 		result = supervisor->argv ? make_env(supervisor, err) : -err->code;
 	}
-	forward_list_free(&list);
+	spec_list_free(&list);
 	return result;
 }

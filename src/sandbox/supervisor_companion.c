@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "net/diag.h"
+#include "proc/rights.h"
 #include "sandbox/enter.h"
-#include "sandbox/rights.h"
 #include "sandbox/supervisor_parts.h"
 #include "util/fd.h"
 #include "util/log.h"

@@ -86,11 +86,11 @@ static bool listens_at(const struct supervised_forward *forward, const char *out
 
 	if (spec->host.family == AF_UNIX)
 		return strncmp(outside, "unix:", 5) == 0 &&
-		       strcmp(outside + 5, spec->host.path) == 0;
+		       strcmp(outside + 5, spec->host.local.sun_path) == 0;
 	if (parse_uint(outside, UINT16_MAX, &port) == 0)
-		return spec->host_port == port; /* at any address */
-	return forward_host_parse(outside, NULL, &asked, NULL) == 0 &&
-	       asked.host_port == spec->host_port && forward_addr_equal(&asked.host, &spec->host);
+		return addr_port(&spec->host) == port; /* at any address */
+	return spec_host_parse(outside, NULL, &asked, NULL) == 0 &&
+	       addr_equal(&asked.host, &spec->host);
 }
 
 /* Put the whole rule in the place of a text that is just what stands in front of its guest port. */
@@ -100,8 +100,8 @@ static int complete_spec(const struct supervisor *supervisor, char **text, struc
 	struct forward_list list = {0};
 	char full[FORWARD_TEXT_BYTES];
 
-	if (forward_list_parse(&list, *text, &supervisor->config->bind, NULL) == 0) {
-		forward_list_free(&list);
+	if (spec_list_parse(&list, *text, &supervisor->config->bind, NULL) == 0) {
+		spec_list_free(&list);
 		return 0;
 	}
 	for (size_t i = 0; i < supervisor->forwards.count; i++) {
@@ -117,7 +117,7 @@ static int complete_spec(const struct supervisor *supervisor, char **text, struc
 	}
 	if (!found)
 		return err_set(err, ENOENT, "there is no forward %s", *text);
-	char *copy = strdup(forward_spec_format(&found->spec, full, sizeof(full)));
+	char *copy = strdup(spec_format(&found->spec, full, sizeof(full)));
 	if (!copy)
 		return err_sys(err, ENOMEM, "cannot read the rules");
 	free(*text);

@@ -27,7 +27,7 @@ static struct supervised_forward *append(
 	grown[all->count] = (struct supervised_forward){
 		.id = ++all->next_id,
 		.spec = *spec,
-		.driver = forward_driver_resolve(
+		.driver = driver_resolve(
 			spec, config->driver, config->net.has_outbound, config->checks_user),
 		.listener = {.fd = -1, .dir_fd = -1},
 	};
@@ -38,7 +38,7 @@ static void drop(struct supervisor *supervisor, size_t index)
 {
 	struct supervised_forwards *all = &supervisor->forwards;
 
-	forward_listener_close(&all->items[index].listener);
+	bind_close(&all->items[index].listener);
 	memmove(&all->items[index], &all->items[index + 1],
 		(all->count - index - 1) * sizeof(all->items[0]));
 	all->count--;
@@ -46,8 +46,13 @@ static void drop(struct supervisor *supervisor, size_t index)
 
 static int bind_one(struct supervised_forward *forward, struct err *err)
 {
-	return forward_listen(
-		&forward->spec, forward->driver == FORWARD_DRIVER_SLIRP, &forward->listener, err);
+	struct forward_spec *spec = &forward->spec;
+	int result = bind_open(&spec->host, spec->proto, forward->driver == FORWARD_DRIVER_SLIRP,
+		&forward->listener, err);
+
+	if (result == 0 && spec->guest_port == 0)
+		spec->guest_port = addr_port(&spec->host);
+	return result;
 }
 
 int forwards_bind_ports(struct supervisor *supervisor, struct err *err)
@@ -103,7 +108,7 @@ int forwards_files(const struct supervisor *supervisor, struct init_file **files
 	for (size_t i = 0; i < all->count; i++) {
 		if (all->items[i].spec.host.family != AF_UNIX)
 			continue;
-		if (locate(all->items[i].spec.host.path, &(*files)[*count], err) < 0)
+		if (locate(all->items[i].spec.host.local.sun_path, &(*files)[*count], err) < 0)
 			return -err->code;
 		++*count;
 	}
@@ -124,7 +129,7 @@ int forwards_list(const struct supervisor *supervisor, struct forward_list *list
 {
 	*list = (struct forward_list){0};
 	for (size_t i = 0; i < supervisor->forwards.count; i++) {
-		int result = forward_list_add(list, &supervisor->forwards.items[i].spec, err);
+		int result = spec_list_add(list, &supervisor->forwards.items[i].spec, err);
 		if (result < 0)
 			return result;
 	}
@@ -141,7 +146,7 @@ static int send_one(struct supervisor *supervisor, const struct supervised_forwa
 	bool is_reserved = forward->driver == FORWARD_DRIVER_SLIRP;
 
 	/* a reservation stays here: libslirp makes its own listener */
-	return net_message_send(
+	return netproc_message_send(
 		supervisor->net_io.fd, &message, is_reserved ? -1 : forward->listener.fd);
 }
 
@@ -155,7 +160,7 @@ static int send_all(struct supervisor *supervisor)
 		struct net_message message = {
 			.type = NET_REMOVE, .id = all->removed[all->nremoved - 1]};
 
-		result = net_message_send(supervisor->net_io.fd, &message, -1);
+		result = netproc_message_send(supervisor->net_io.fd, &message, -1);
 		all->nremoved -= result == 0;
 	}
 	for (size_t i = 0; result == 0 && i < all->count; i++) {
@@ -209,12 +214,12 @@ void forwards_announce(struct supervisor *supervisor, size_t first)
 		struct forward_spec outside = forward->spec;
 		char text[FORWARD_TEXT_BYTES];
 
-		forward_spec_format(&outside, text, sizeof(text));
+		spec_format(&outside, text, sizeof(text));
 		/* "HOST:GUEST[/proto]": what stands before the guest port is the outside */
 		*strrchr(text, ':') = '\0';
 		log_notice("%s leads to port %u%s inside (%s)", text, forward->spec.guest_port,
-			forward->spec.proto == FORWARD_UDP ? "/udp" : "",
-			forward_driver_name(forward->driver));
+			forward->spec.proto == PROTO_UDP ? "/udp" : "",
+			driver_name(forward->driver));
 		events_emit(&supervisor->events, "forward",
 			control_forward_json(
 				&forward->spec, forward->driver, forward->has_listened));
@@ -229,14 +234,14 @@ static int read_specs(struct supervisor *supervisor, char *const *specs, bool is
 	int result = 0;
 
 	for (; result == 0 && *specs; specs++)
-		result = forward_list_parse(out, *specs, &supervisor->config->bind, err);
+		result = spec_list_parse(out, *specs, &supervisor->config->bind, err);
 	if (result == 0 && is_new)
 		result = forwards_list(supervisor, &all, err);
 	for (size_t i = 0; result == 0 && is_new && i < out->count; i++)
-		result = forward_list_add(&all, &out->items[i], err);
+		result = spec_list_add(&all, &out->items[i], err);
 	if (result == 0 && is_new)
-		result = forward_list_check(&all, err);
-	forward_list_free(&all);
+		result = spec_list_check(&all, err);
+	spec_list_free(&all);
 	return result;
 }
 
@@ -248,7 +253,7 @@ static int add_one(struct supervisor *supervisor, const struct forward_spec *spe
 	if (!forward)
 		return -err->code;
 	if (spec->host.family == AF_UNIX) {
-		if (locate(spec->host.path, &file, err) < 0)
+		if (locate(spec->host.local.sun_path, &file, err) < 0)
 			return -err->code;
 		supervisor_own_file(supervisor, file.dir_fd, file.name);
 		fd_close(&file.dir_fd);
@@ -264,7 +269,7 @@ int forwards_add(struct supervisor *supervisor, char *const *specs, struct err *
 
 	for (size_t i = 0; result == 0 && i < list.count; i++)
 		result = add_one(supervisor, &list.items[i], err);
-	forward_list_free(&list);
+	spec_list_free(&list);
 	if (result < 0) {
 		while (supervisor->forwards.count > before)
 			drop(supervisor, supervisor->forwards.count - 1);
@@ -281,7 +286,7 @@ static size_t find_spec(const struct supervisor *supervisor, const struct forwar
 	size_t i = 0;
 
 	while (i < supervisor->forwards.count &&
-		!forward_spec_equal(&supervisor->forwards.items[i].spec, spec))
+		!spec_equal(&supervisor->forwards.items[i].spec, spec))
 		i++;
 	return i;
 }
@@ -310,7 +315,7 @@ int forwards_remove(struct supervisor *supervisor, char *const *specs, struct er
 	for (size_t i = 0; result == 0 && i < list.count; i++)
 		if (find_spec(supervisor, &list.items[i]) == supervisor->forwards.count)
 			result = err_set(err, ENOENT, "there is no forward %s",
-				forward_spec_format(&list.items[i], text, sizeof(text)));
+				spec_format(&list.items[i], text, sizeof(text)));
 	for (size_t i = 0; result == 0 && i < list.count; i++) {
 		size_t index = find_spec(supervisor, &list.items[i]);
 		if (index == supervisor->forwards.count)
@@ -319,7 +324,7 @@ int forwards_remove(struct supervisor *supervisor, char *const *specs, struct er
 		if (result == 0)
 			drop(supervisor, index);
 	}
-	forward_list_free(&list);
+	spec_list_free(&list);
 	forwards_send(supervisor);
 	return result;
 }

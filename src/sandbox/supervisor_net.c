@@ -58,7 +58,7 @@ static void on_channel(struct loop_io *io, uint32_t events)
 	/* all that can wait here, since nobody comes back when it has died; but not for ever */
 	int result = 0;
 	for (int i = 0; i < MESSAGES_MAX && result == 0; i++) {
-		result = net_message_receive(io->fd, &message, &fd);
+		result = netproc_message_receive(io->fd, &message, &fd);
 		if (result == 0)
 			on_message(supervisor, &message, fd);
 	}

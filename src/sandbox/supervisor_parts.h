@@ -6,13 +6,13 @@
 #include <limits.h>
 #include <time.h>
 
-#include "forward/listen.h"
+#include "conn/bind.h"
+#include "control/control.h"
+#include "control/registry.h"
 #include "sandbox/config.h"
-#include "sandbox/control.h"
 #include "sandbox/events.h"
 #include "sandbox/init.h"
 #include "sandbox/netproc.h"
-#include "sandbox/registry.h"
 #include "sandbox/resolver.h"
 #include "util/loop.h"
 
@@ -21,7 +21,7 @@ struct supervised_forward {
 	uint32_t id; /* never used twice */
 	struct forward_spec spec;
 	enum forward_driver_choice driver;
-	struct forward_listener listener;
+	struct bound listener;
 	bool has_listened;
 	bool is_sent; /* the net process that runs knows it */
 };

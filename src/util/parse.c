@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* util/parse - strict readers for numbers, ports, addresses and times that people write */
+/* util/parse - strict readers for numbers, ports and times that people write */
 #include "util/parse.h"
 
 #include <arpa/inet.h>
@@ -74,39 +74,6 @@ int parse_port(const char *text, bool zero_ok, uint16_t *out, struct err *err)
 	return 0;
 }
 
-/* The address of @text without the brackets around it, if it has them, else @text itself. */
-static const char *inside_brackets(const char *text, char *buf, size_t cap_bytes)
-{
-	size_t len = strlen(text);
-
-	if (len < 2 || len - 2 >= cap_bytes || text[0] != '[' || text[len - 1] != ']')
-		return text;
-	memcpy(buf, text + 1, len - 2);
-	buf[len - 2] = '\0';
-	return buf;
-}
-
-int parse_ip(const char *text, struct sockaddr_storage *out, struct err *err)
-{
-	char quoted[PARSE_QUOTE_BYTES], bare[INET6_ADDRSTRLEN];
-	struct sockaddr_in v4 = {.sin_family = AF_INET};
-	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
-
-	if (inet_pton(AF_INET, text, &v4.sin_addr) == 1) {
-		memset(out, 0, sizeof(*out));
-		memcpy(out, &v4, sizeof(v4));
-		return 0;
-	}
-	if (inet_pton(AF_INET6, inside_brackets(text, bare, sizeof(bare)), &v6.sin6_addr) == 1) {
-		memset(out, 0, sizeof(*out));
-		memcpy(out, &v6, sizeof(v6));
-		return 0;
-	}
-	return err_set(err, EINVAL,
-		"%s is no IP address: expected one such as 127.0.0.1 or ::1, no host name",
-		parse_quote(text, quoted, sizeof(quoted)));
-}
-
 /* Split a copy of @text at @mark: *@tail is NULL if it has none. Returns false if it is too long.
  */
 static bool split_number(const char *text, char mark, char *head, char **tail)
@@ -151,32 +118,5 @@ int parse_seconds(const char *text, uint64_t *out_ms, struct err *err)
 		return err_set(err, EINVAL,
 			"%s is no time: expected seconds from 0 to %d, such as 30 or 1.5",
 			parse_quote(text, quoted, sizeof(quoted)), SECONDS_MAX);
-	return 0;
-}
-
-int parse_cidr4(const char *text, struct in_addr *network, int *prefix_len, struct err *err)
-{
-	char quoted[PARSE_QUOTE_BYTES], head[NUMBER_BYTES], expected[INET_ADDRSTRLEN], *tail;
-	unsigned long prefix;
-	struct in_addr addr;
-
-	parse_quote(text, quoted, sizeof(quoted));
-	if (!split_number(text, '/', head, &tail) || !tail || inet_pton(AF_INET, head, &addr) != 1)
-		return err_set(err, EINVAL,
-			"%s is no IPv4 network: expected one such as 10.0.2.0/24", quoted);
-	if (parse_uint(tail, 32, &prefix) < 0)
-		return err_set(err, EINVAL,
-			"%s is no IPv4 network: expected a prefix from 0 to 32 behind the slash",
-			quoted);
-
-	in_addr_t mask_be = htonl(prefix ? UINT32_MAX << (32 - prefix) : 0);
-	if (addr.s_addr & ~mask_be) {
-		addr.s_addr &= mask_be;
-		inet_ntop(AF_INET, &addr, expected, sizeof(expected));
-		return err_set(err, EINVAL, "%s has bits behind its prefix: expected %s/%lu",
-			quoted, expected, prefix);
-	}
-	*network = addr;
-	*prefix_len = (int)prefix;
 	return 0;
 }

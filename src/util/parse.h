@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* util/parse - strict readers for numbers, ports, addresses and times that people write */
+/* util/parse - strict readers for numbers, ports and times that people write */
 #ifndef NSWRAP_UTIL_PARSE_H
 #define NSWRAP_UTIL_PARSE_H
 
-#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/socket.h>
 
 #include "util/err.h"
 
@@ -22,20 +20,8 @@ int parse_uint(const char *text, unsigned long max, unsigned long *out);
 /* A port, 1..65535, or from 0 if @zero_ok; *@out in host order. Returns 0 or -EINVAL. */
 int parse_port(const char *text, bool zero_ok, uint16_t *out, struct err *err);
 
-/*
- * An IPv4 address of four decimal parts, or an IPv6 address that may stand in brackets (IPv4 may
- * not); no names, no zones. *@out is a sockaddr_in or sockaddr_in6, port 0. Returns 0 or -EINVAL.
- */
-int parse_ip(const char *text, struct sockaddr_storage *out, struct err *err);
-
 /* "30", "0", "1.5": 0 to 1000000 seconds, at most three decimals. Returns 0 or -EINVAL. */
 int parse_seconds(const char *text, uint64_t *out_ms, struct err *err);
-
-/*
- * "10.0.2.0/24", the prefix 0..32; bits of the host part must be zero. *@network is in network
- * order. Returns 0 or -EINVAL.
- */
-int parse_cidr4(const char *text, struct in_addr *network, int *prefix_len, struct err *err);
 
 /* Enough for parse_quote to show what most people write; longer texts are cut. */
 #define PARSE_QUOTE_BYTES 80

@@ -25,7 +25,7 @@ static int connect_to(const char *address, const char *port_text, struct err *er
 	uint16_t port;
 	int on = 1;
 
-	if (parse_ip(address, &addr, err) < 0 || parse_port(port_text, false, &port, err) < 0)
+	if (addr_parse(address, &addr, err) < 0 || parse_port(port_text, false, &port, err) < 0)
 		return -EINVAL;
 	((struct sockaddr_in *)&addr)->sin_port = htons(port);
 	int fd = socket(addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -36,7 +36,7 @@ static size_t choose_rules(
 	for (size_t wanted = data[0] >> 3 & 15; rules->nports < wanted && size - at >= RULE_BYTES;
 		at += RULE_BYTES)
 		ports[rules->nports++] = (struct gate_port){
-			.proto = data[at] & 1 ? MESH_UDP : MESH_TCP,
+			.proto = data[at] & 1 ? PROTO_UDP : PROTO_TCP,
 			.action = actions[data[at] >> 1 & 3],
 			.target_ip = pkt_addr(locals[data[at] >> 3 & 3]),
 			.port = data[at + 1],

@@ -69,7 +69,7 @@ static int set_addr(void *target, const char *value, struct err *err)
 
 	must(value);
 	see(target, value);
-	int rc = parse_ip(value, &addr, err);
+	int rc = addr_parse(value, &addr, err);
 	must(rc < 0 || addr.ss_family == AF_INET || addr.ss_family == AF_INET6);
 	return rc;
 }
@@ -81,7 +81,7 @@ static int set_network(void *target, const char *value, struct err *err)
 
 	must(value);
 	see(target, value);
-	int rc = parse_cidr4(value, &network, &prefix_len, err);
+	int rc = addr_parse_cidr4(value, &network, &prefix_len, err);
 	must(prefix_len >= 0 && prefix_len <= 32);
 	must(prefix_len == 0 || prefix_len == 32 || !(ntohl(network.s_addr) << prefix_len));
 	return rc;

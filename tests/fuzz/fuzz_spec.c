@@ -29,7 +29,7 @@ static void check_err(const struct err *err, int rc)
 }
 
 /* A valid spec, and its text reads back to the same. */
-static void check_spec(const struct forward_spec *spec, const struct forward_addr *bind)
+static void check_spec(const struct forward_spec *spec, const struct addr *bind)
 {
 	char text[FORWARD_TEXT_BYTES], again[FORWARD_TEXT_BYTES];
 	struct forward_list list = {.count = 0};
@@ -39,22 +39,22 @@ static void check_spec(const struct forward_spec *spec, const struct forward_add
 	must(forward_addr_to_sockaddr(&spec->host, spec->host_port, &addr) <= sizeof(addr));
 	must(addr.ss_family == spec->host.family);
 	must(spec->guest_port || !spec->host_port);
-	must(strlen(forward_spec_format(spec, text, sizeof(text))) < sizeof(text) - 1);
+	must(strlen(spec_format(spec, text, sizeof(text))) < sizeof(text) - 1);
 	if (spec->guest_port) {
-		must(forward_list_parse(&list, text, bind, NULL) == 0);
+		must(spec_list_parse(&list, text, bind, NULL) == 0);
 		must(list.count == 1);
 		back = list.items[0];
 	} else {
-		must(forward_host_parse(text, bind, &back, NULL) == 0);
+		must(spec_host_parse(text, bind, &back, NULL) == 0);
 	}
-	must(forward_spec_equal(spec, &back));
-	must(strcmp(forward_spec_format(&back, again, sizeof(again)), text) == 0);
-	forward_list_free(&list);
+	must(spec_equal(spec, &back));
+	must(strcmp(spec_format(&back, again, sizeof(again)), text) == 0);
+	spec_list_free(&list);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct forward_addr bind = {.family = AF_INET6, .v6 = IN6ADDR_LOOPBACK_INIT};
+	struct addr bind = {.family = AF_INET6, .v6 = IN6ADDR_LOOPBACK_INIT};
 	struct forward_list list = {.count = 0};
 	struct forward_spec spec;
 	struct err err = {.code = 0};
@@ -65,28 +65,28 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(text, data, size);
 	text[size] = '\0';
 
-	int rc = forward_list_parse(&list, text, &bind, &err);
+	int rc = spec_list_parse(&list, text, &bind, &err);
 	must(rc < 0 ? list.count == 0 : list.count > 0);
 	if (rc < 0)
 		check_err(&err, rc);
 	for (size_t i = 0; i < list.count; i++)
 		check_spec(&list.items[i], &bind);
 	if (rc == 0) { /* nothing clashes with itself, everything but a free port with a copy */
-		must(forward_list_check(&list, &err) == 0);
+		must(spec_list_check(&list, &err) == 0);
 		spec = list.items[0];
 		bool is_free_port = spec.host.family != AF_UNIX && spec.host_port == 0;
 		size_t count = list.count;
-		if (forward_list_add(&list, &spec, NULL) == 0) {
+		if (spec_list_add(&list, &spec, NULL) == 0) {
 			must(list.count == count + 1);
-			rc = forward_list_check(&list, &err);
+			rc = spec_list_check(&list, &err);
 			must((rc == 0) == is_free_port);
 			if (rc < 0)
 				check_err(&err, rc);
 		}
 	}
-	forward_list_free(&list);
+	spec_list_free(&list);
 
-	rc = forward_host_parse(text, NULL, &spec, &err);
+	rc = spec_host_parse(text, NULL, &spec, &err);
 	if (rc < 0)
 		check_err(&err, rc);
 	else

@@ -33,13 +33,13 @@ static inline struct gate *standard(bool any_port)
 {
 	const struct in_addr members[] = {pkt_addr(SELF), pkt_addr(PEER), pkt_addr(OTHER)};
 	const struct gate_port ports[] = {
-		{MESH_TCP, 22, GATE_OPEN, {0}, 0},
-		{MESH_TCP, 80, GATE_MAP, pkt_addr(LO), 8000},
-		{MESH_TCP, 81, GATE_MAP, pkt_addr(SELF), 8100},
-		{MESH_TCP, 82, GATE_HOLD_SYN, {0}, 0},
-		{MESH_TCP, 83, GATE_MAP, pkt_addr(TAP), 83},
-		{MESH_UDP, 53, GATE_OPEN, {0}, 0},
-		{MESH_UDP, 54, GATE_MAP, pkt_addr(LO), 5400},
+		{PROTO_TCP, 22, GATE_OPEN, {0}, 0},
+		{PROTO_TCP, 80, GATE_MAP, pkt_addr(LO), 8000},
+		{PROTO_TCP, 81, GATE_MAP, pkt_addr(SELF), 8100},
+		{PROTO_TCP, 82, GATE_HOLD_SYN, {0}, 0},
+		{PROTO_TCP, 83, GATE_MAP, pkt_addr(TAP), 83},
+		{PROTO_UDP, 53, GATE_OPEN, {0}, 0},
+		{PROTO_UDP, 54, GATE_MAP, pkt_addr(LO), 5400},
 	};
 	const struct gate_rules rules = {
 		pkt_addr(SELF), members, COUNT(members), ports, COUNT(ports), any_port};

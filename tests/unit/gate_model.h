@@ -87,7 +87,7 @@ static inline int model_find_port(const struct gate_model *model, uint8_t proto,
 {
 	for (size_t i = 0; i < model->rules.nports; i++)
 		if (model->counts[i] && model->rules.ports[i].port == port &&
-			(model->rules.ports[i].proto == MESH_UDP ? 17 : 6) == proto)
+			(model->rules.ports[i].proto == PROTO_UDP ? 17 : 6) == proto)
 			return (int)i;
 	return -1;
 }
@@ -99,7 +99,7 @@ static inline int model_find_place(
 	for (size_t i = 0; i < model->rules.nports; i++)
 		if (model->counts[i] && model_same(model_place_ip(&model->rules, i), ip) &&
 			model_place_port(&model->rules, i) == port &&
-			(model->rules.ports[i].proto == MESH_UDP ? 17 : 6) == proto)
+			(model->rules.ports[i].proto == PROTO_UDP ? 17 : 6) == proto)
 			return (int)i;
 	return -1;
 }

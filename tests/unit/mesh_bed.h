@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh_bed - a mesh_context whose inside is the test's own namespace; a clock that can jump, names
+/* mesh_bed - a conn_context whose inside is the test's own namespace; a clock that can jump, names
  * that can hang */
 #ifndef NSWRAP_TEST_MESH_BED_H
 #define NSWRAP_TEST_MESH_BED_H
@@ -21,13 +21,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "forward/inside.h"
-#include "mesh/agent/context.h"
-#include "net/door.h"
+#include "conn/inside.h"
+#include "conn/context.h"
+#include "conn/door.h"
 #include "net/link.h"
 #include "netns.h"
 #include "util/fd.h"
-#include "util/relay.h"
+#include "conn/relay.h"
 
 #define BED_WAIT_MS 10000 /* far above what anything here takes */
 #define NS_PER_S    1000000000ULL
@@ -91,7 +91,7 @@ void freeaddrinfo(struct addrinfo *list)
 }
 
 struct mesh_bed {
-	struct mesh_context context;
+	struct conn_context context;
 	int door[2], fds_before;
 	pthread_t server; /* of the door: some wait for it without running the loop */
 	pthread_mutex_t lock;
@@ -143,7 +143,7 @@ static inline void bed_open_with_door(struct mesh_bed *bed, int door)
 
 	are_names_let_go = false;
 	*bed = (struct mesh_bed){.door = {door, -1}, .fds_before = count_fds() - 2};
-	bed->context = (struct mesh_context){
+	bed->context = (struct conn_context){
 		.loop = loop,
 		.relays = relay_pool_new(loop),
 		.inside = inside_new(loop, door),

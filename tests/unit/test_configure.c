@@ -77,14 +77,14 @@ static void everything_is_read(void **state)
 	assert_int_equal(config.offers[0].listen_port, 1);
 	assert_string_equal(config.offers[0].connect_host, "127.0.0.1");
 	assert_int_equal(config.offers[0].connect_port, 65535);
-	assert_int_equal(config.offers[0].proto, MESH_TCP);
+	assert_int_equal(config.offers[0].proto, PROTO_TCP);
 	assert_string_equal(config.offers[1].connect_host, "db-1.a_b.example");
-	assert_int_equal(config.offers[1].proto, MESH_UDP);
+	assert_int_equal(config.offers[1].proto, PROTO_UDP);
 	assert_int_equal(config.nothers, 2);
 	expect_addr(config.others[0].ip, "127.0.42.102");
 	assert_int_equal(config.others[0].port, 80);
-	assert_int_equal(config.others[0].proto, MESH_TCP);
-	assert_int_equal(config.others[1].proto, MESH_UDP);
+	assert_int_equal(config.others[0].proto, PROTO_TCP);
+	assert_int_equal(config.others[1].proto, PROTO_UDP);
 	assert_int_equal(config.nnames, 2);
 	assert_string_equal(config.names[0].name, "b");
 	expect_addr(config.names[1].ip, "127.0.42.101");
@@ -322,7 +322,7 @@ static void other_agents_do_not_see_ours(void **state)
 static void what_is_no_text_is_not_written(void **state)
 {
 	char host[] = "\xff";
-	struct mesh_offer offer = {80, host, 80, MESH_TCP};
+	struct mesh_offer offer = {80, host, 80, PROTO_TCP};
 	struct mesh_config config = {.me = addr("10.1.2.3"), .offers = &offer, .noffers = 1};
 	struct mesh_config proxy = {.me = addr("10.1.2.3"), .http_listen = host};
 

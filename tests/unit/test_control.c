@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "sandbox/control.h"
+#include "control/control.h"
 #include "util/fd.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -161,8 +161,8 @@ static void forward_json(void **state)
 	struct err err;
 
 	(void)state;
-	assert_int_equal(forward_list_parse(&list, "[::1]:8080:80/udp", NULL, &err), 0);
-	assert_int_equal(forward_list_parse(&list, "unix:/tmp/\xff:81", NULL, &err), 0);
+	assert_int_equal(spec_list_parse(&list, "[::1]:8080:80/udp", NULL, &err), 0);
+	assert_int_equal(spec_list_parse(&list, "unix:/tmp/\xff:81", NULL, &err), 0);
 	json_t *forward = control_forward_json(&list.items[0], FORWARD_DRIVER_SPLICE, true);
 	char *text = json_dumps(forward, JSON_COMPACT | JSON_SORT_KEYS);
 	assert_string_equal(text, "{\"driver\":\"splice\",\"guest_port\":80,\"host\":\"::1\","
@@ -177,7 +177,7 @@ static void forward_json(void **state)
 		"\"path\":\"/tmp/\\\\xff\",\"proto\":\"tcp\",\"spec\":\"unix:/tmp/\\\\xff:81\"}");
 	free(text);
 	json_decref(forward);
-	forward_list_free(&list);
+	spec_list_free(&list);
 }
 
 /* --- calls -------------------------------------------------------------------------------- */

@@ -9,7 +9,7 @@
 
 #include <fcntl.h>
 
-#include "mesh/agent/dial.h"
+#include "conn/dial.h"
 #include "mesh_bed.h"
 
 #define PORT     4000

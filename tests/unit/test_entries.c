@@ -142,7 +142,7 @@ static void world_close(struct world *world)
 	free(world);
 }
 
-static struct mesh_port other(const char *ip, uint16_t port, enum mesh_proto proto)
+static struct mesh_port other(const char *ip, uint16_t port, enum proto proto)
 {
 	return (struct mesh_port){address(ip, 0).sin_addr, port, proto};
 }
@@ -165,7 +165,7 @@ static void configure(struct world *world, const struct mesh_port *others, size_
 
 static void enter_one(struct world *world, const char *ip, uint16_t port)
 {
-	const struct mesh_port entry = other(ip, port, MESH_TCP);
+	const struct mesh_port entry = other(ip, port, PROTO_TCP);
 
 	configure(world, &entry, 1, NULL, 0);
 }
@@ -245,9 +245,9 @@ static void clients_that_wait_may_go(void **state)
 static void own_offers_lead_to_their_target(void **state)
 {
 	struct world *world = world_open();
-	const struct mesh_offer own[] = {{PORT, TARGET, AT, MESH_TCP},
-		{PORT + 1, "server.example", AT, MESH_TCP}, {PORT + 2, "gone", AT, MESH_TCP},
-		{PORT + 3, TARGET, AT + 1, MESH_TCP}};
+	const struct mesh_offer own[] = {{PORT, TARGET, AT, PROTO_TCP},
+		{PORT + 1, "server.example", AT, PROTO_TCP}, {PORT + 2, "gone", AT, PROTO_TCP},
+		{PORT + 3, TARGET, AT + 1, PROTO_TCP}};
 	int target = tcp_listen(TARGET, AT, 10);
 
 	(void)state;
@@ -277,8 +277,8 @@ static int udp_client(const char *ip, uint16_t port)
 static void datagrams_go_both_ways(void **state)
 {
 	struct world *world = world_open();
-	const struct mesh_port others[] = {other(VIP, PORT, MESH_UDP), other(VIP, PORT, MESH_TCP)};
-	const struct mesh_offer own = {PORT, TARGET, AT, MESH_UDP};
+	const struct mesh_port others[] = {other(VIP, PORT, PROTO_UDP), other(VIP, PORT, PROTO_TCP)};
+	const struct mesh_offer own = {PORT, TARGET, AT, PROTO_UDP};
 	struct sockaddr_in at = address(TARGET, AT), from;
 	int server = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	int client = udp_client(VIP, PORT), home = udp_client(SELF, PORT);
@@ -309,7 +309,7 @@ static void says_who_has_a_port(void **state)
 {
 	struct world *world = world_open();
 	const struct mesh_port others[] = {
-		other(VIP, PORT, MESH_TCP), other(OTHER, PORT, MESH_TCP)};
+		other(VIP, PORT, PROTO_TCP), other(OTHER, PORT, PROTO_TCP)};
 	struct err err = {0};
 	char pid[32];
 
@@ -332,9 +332,9 @@ static void says_who_has_a_port(void **state)
 static void addresses_of_other_networks_are_left_out(void **state)
 {
 	struct world *world = world_open();
-	const struct mesh_port others[] = {other("192.0.2.1", PORT, MESH_TCP),
-		other("192.0.2.1", PORT + 1, MESH_TCP), other(VIP, PORT, MESH_TCP)};
-	const struct mesh_offer own = {PORT, TARGET, AT, MESH_TCP};
+	const struct mesh_port others[] = {other("192.0.2.1", PORT, PROTO_TCP),
+		other("192.0.2.1", PORT + 1, PROTO_TCP), other(VIP, PORT, PROTO_TCP)};
+	const struct mesh_offer own = {PORT, TARGET, AT, PROTO_TCP};
 	struct err err = {0};
 
 	(void)state;
@@ -348,9 +348,9 @@ static void addresses_of_other_networks_are_left_out(void **state)
 static void changes_without_a_break(void **state)
 {
 	struct world *world = world_open();
-	const struct mesh_port first[] = {other(VIP, PORT, MESH_TCP), other(OTHER, PORT, MESH_TCP),
-		other(OTHER, PORT, MESH_TCP)};
-	const struct mesh_port second[] = {other(OTHER, PORT, MESH_TCP)};
+	const struct mesh_port first[] = {other(VIP, PORT, PROTO_TCP), other(OTHER, PORT, PROTO_TCP),
+		other(OTHER, PORT, PROTO_TCP)};
+	const struct mesh_port second[] = {other(OTHER, PORT, PROTO_TCP)};
 
 	(void)state;
 	configure(world, first, 3, NULL, 0);

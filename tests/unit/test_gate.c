@@ -198,7 +198,7 @@ static void few_of_many_questions_are_forgotten(void **state)
 static void new_rules_replace_old_ones(void **state)
 {
 	const struct in_addr members[] = {pkt_addr(OTHER)};
-	const struct gate_port port = {MESH_TCP, 23, GATE_OPEN, {0}, 0};
+	const struct gate_port port = {PROTO_TCP, 23, GATE_OPEN, {0}, 0};
 	const struct gate_rules rules = {pkt_addr(SELF), members, 1, &port, 1, false};
 
 	expect_out(*state, pkt_udp(SELF, 40000, OTHER, 5353), GATE_PASS);

@@ -157,16 +157,16 @@ static void any_port_opens_what_has_no_rule(void **state)
 static void the_first_of_two_rules_counts(void **state)
 {
 	const struct gate_port ports[] = {
-		{MESH_TCP, 80, GATE_MAP, pkt_addr(LO), 8000},
-		{MESH_TCP, 80, GATE_OPEN, {0}, 0},
-		{MESH_TCP, 81, GATE_MAP, pkt_addr(LO), 8000},
-		{MESH_TCP, 82, GATE_MAP, pkt_addr(SELF), 22},
-		{MESH_TCP, 22, GATE_OPEN, {0}, 0},
-		{MESH_TCP, 90, GATE_OPEN, {0}, 0},
-		{MESH_TCP, 91, GATE_MAP, pkt_addr(SELF), 90},
-		{MESH_UDP, 81, GATE_MAP, pkt_addr(LO), 8000},
+		{PROTO_TCP, 80, GATE_MAP, pkt_addr(LO), 8000},
+		{PROTO_TCP, 80, GATE_OPEN, {0}, 0},
+		{PROTO_TCP, 81, GATE_MAP, pkt_addr(LO), 8000},
+		{PROTO_TCP, 82, GATE_MAP, pkt_addr(SELF), 22},
+		{PROTO_TCP, 22, GATE_OPEN, {0}, 0},
+		{PROTO_TCP, 90, GATE_OPEN, {0}, 0},
+		{PROTO_TCP, 91, GATE_MAP, pkt_addr(SELF), 90},
+		{PROTO_UDP, 81, GATE_MAP, pkt_addr(LO), 8000},
 		/* the one that it clashes with does not count itself */
-		{MESH_TCP, 91, GATE_MAP, pkt_addr(LO), 9100},
+		{PROTO_TCP, 91, GATE_MAP, pkt_addr(LO), 9100},
 	};
 	struct gate_rules rules = {pkt_addr(SELF), NULL, 0, ports, COUNT(ports), false};
 
@@ -191,7 +191,7 @@ static void every_port_may_have_a_rule(void **state)
 	assert_non_null(ports);
 	for (unsigned int i = 0; i < PORTS; i++)
 		ports[i] = (struct gate_port){
-			MESH_TCP, (uint16_t)(i + 1), GATE_MAP, pkt_addr(LO), (uint16_t)(PORTS - i)};
+			PROTO_TCP, (uint16_t)(i + 1), GATE_MAP, pkt_addr(LO), (uint16_t)(PORTS - i)};
 	assert_int_equal(gate_configure(*state, &rules), 0);
 	free(ports);
 	for (unsigned int port = 1; port <= PORTS; port++) {

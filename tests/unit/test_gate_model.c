@@ -39,7 +39,7 @@ static void pick_rules(uint64_t *seed, struct gate_rules *rules, struct gate_por
 		pick(seed, MODEL_RULES_MAX), pick(seed, 4) == 0};
 	for (size_t i = 0; i < rules->nports; i++)
 		ports[i] = (struct gate_port){
-			.proto = pick(seed, 2) ? MESH_TCP : MESH_UDP,
+			.proto = pick(seed, 2) ? PROTO_TCP : PROTO_UDP,
 			.port = (uint16_t)(1 + pick(seed, 12)),
 			.action = (enum gate_action[]){GATE_OPEN, GATE_MAP, GATE_MAP,
 				GATE_HOLD_SYN}[pick(seed, 4)],
@@ -177,7 +177,7 @@ static struct pkt with_end(
 static void a_recorded_request_crosses_two_gates(void **state)
 {
 	const struct in_addr client = pkt_addr("127.0.42.101"), server = pkt_addr("127.0.42.102");
-	const struct gate_port port = {MESH_TCP, 8080, GATE_MAP, pkt_addr("127.0.0.1"), 80};
+	const struct gate_port port = {PROTO_TCP, 8080, GATE_MAP, pkt_addr("127.0.0.1"), 80};
 	const struct gate_rules client_rules = {client, &server, 1, NULL, 0, false};
 	const struct gate_rules server_rules = {server, &client, 1, &port, 1, false};
 	struct gate *client_gate = gate_new(), *server_gate = gate_new();

@@ -244,7 +244,7 @@ static void test_tun_flags(void **state)
 	(void)state;
 	struct ifreq request = {0};
 	struct err err = {0};
-	int header_bytes = 0, fd = tun_open("tun7", &err);
+	int header_bytes = 0, fd = tap_open_tun("tun7", &err);
 
 	assert_true(fd >= 0);
 	assert_int_equal(ioctl(fd, TUNGETIFF, &request), 0);
@@ -255,7 +255,7 @@ static void test_tun_flags(void **state)
 	assert_int_equal(header_bytes, 10);
 	assert_int_equal(fcntl(fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
 	assert_int_equal(fcntl(fd, F_GETFL) & O_NONBLOCK, O_NONBLOCK);
-	assert_int_equal(tun_open("tun7", &err), -EBUSY);
+	assert_int_equal(tap_open_tun("tun7", &err), -EBUSY);
 	close(fd);
 	assert_int_equal(if_nametoindex("tun7"), 0);
 }

@@ -19,7 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "util/lookup.h"
+#include "conn/lookup.h"
 
 #define WAIT_MS 5000 /* far above what anything here takes */
 

@@ -40,9 +40,9 @@ static void add_texts(struct text *out, const char *name, char **texts)
 		add(out, "<%s>", *texts);
 }
 
-static const char *proto_name(enum mesh_proto proto)
+static const char *proto_name(enum proto proto)
 {
-	return proto == MESH_UDP ? "udp" : "tcp";
+	return proto == PROTO_UDP ? "udp" : "tcp";
 }
 
 static void add_host(struct text *out, const struct manifest_host *host)

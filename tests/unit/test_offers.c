@@ -88,7 +88,7 @@ static void world_close(struct world *world)
 
 static struct mesh_offer tcp_offer(uint16_t port, char *host, uint16_t to)
 {
-	return (struct mesh_offer){port, host, to, MESH_TCP};
+	return (struct mesh_offer){port, host, to, PROTO_TCP};
 }
 
 static void configure(struct world *world, const struct mesh_offer *list, size_t count)
@@ -657,8 +657,8 @@ static void expect_echo(struct world *world, int client, int server)
 static void datagrams_go_both_ways(void **state)
 {
 	struct world *world = world_open();
-	struct mesh_offer offers[] = {{PORT, TARGET, AT, MESH_UDP},
-		{PORT + 1, "server.example", AT, MESH_UDP}, {PORT + 2, "gone", AT, MESH_UDP},
+	struct mesh_offer offers[] = {{PORT, TARGET, AT, PROTO_UDP},
+		{PORT + 1, "server.example", AT, PROTO_UDP}, {PORT + 2, "gone", AT, PROTO_UDP},
 		tcp_offer(PORT, TARGET, AT)};
 	int server = udp_socket(TARGET, AT, NULL, 0);
 	int client = udp_socket(PEER, FROM, VIP, PORT);
@@ -692,7 +692,7 @@ static void can_be_freed_at_any_time(void **state)
 {
 	struct world *world = world_open();
 	struct mesh_offer offers[] = {tcp_offer(PORT, TARGET, AT), tcp_offer(PORT + 1, "hang", AT),
-		{PORT, "hang", AT, MESH_UDP}};
+		{PORT, "hang", AT, PROTO_UDP}};
 	int target = tcp_listen(TARGET, AT, 10);
 
 	(void)state;

@@ -94,7 +94,7 @@ static void test_ip(void **state)
 	(void)state;
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		memset(&addr, 0xff, sizeof(addr));
-		assert_int_equal(parse_ip(rows[i].text, &addr, &err), 0);
+		assert_int_equal(addr_parse(rows[i].text, &addr, &err), 0);
 		assert_int_equal(addr.ss_family, rows[i].family);
 		struct sockaddr_in *v4 = (struct sockaddr_in *)&addr;
 		struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&addr;
@@ -120,10 +120,10 @@ static void test_ip_wrong(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(wrong); i++) {
-		assert_int_equal(parse_ip(wrong[i], &addr, &err), -EINVAL);
+		assert_int_equal(addr_parse(wrong[i], &addr, &err), -EINVAL);
 		assert_int_equal(addr.ss_family, AF_UNIX);
 	}
-	parse_ip("localhost", &addr, &err);
+	addr_parse("localhost", &addr, &err);
 	assert_string_equal(err.text, "\"localhost\" is no IP address: "
 				      "expected one such as 127.0.0.1 or ::1, no host name");
 }
@@ -195,20 +195,20 @@ static void test_cidr4(void **state)
 	for (size_t i = 0; i < COUNT(wrong); i++) {
 		struct in_addr network = {.s_addr = UNTOUCHED};
 		int prefix_len = UNTOUCHED;
-		assert_int_equal(parse_cidr4(wrong[i], &network, &prefix_len, &err), -EINVAL);
+		assert_int_equal(addr_parse_cidr4(wrong[i], &network, &prefix_len, &err), -EINVAL);
 		assert_int_equal(network.s_addr, UNTOUCHED);
 		assert_int_equal(prefix_len, UNTOUCHED);
 	}
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		struct in_addr network;
 		int prefix_len;
-		assert_int_equal(parse_cidr4(rows[i].text, &network, &prefix_len, &err), 0);
+		assert_int_equal(addr_parse_cidr4(rows[i].text, &network, &prefix_len, &err), 0);
 		assert_int_equal(network.s_addr, inet_addr(rows[i].network));
 		assert_int_equal(prefix_len, rows[i].prefix_len);
 	}
 	struct in_addr network;
 	int prefix_len;
-	parse_cidr4("10.0.2.15/24", &network, &prefix_len, &err);
+	addr_parse_cidr4("10.0.2.15/24", &network, &prefix_len, &err);
 	assert_string_equal(
 		err.text, "\"10.0.2.15/24\" has bits behind its prefix: expected 10.0.2.0/24");
 }

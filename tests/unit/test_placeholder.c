@@ -22,14 +22,14 @@ static int make_forwards(void **state)
 	struct err err;
 
 	*state = &list;
-	return forward_list_parse(&list, "9876:8888", NULL, &err) < 0 ||
-	       forward_list_parse(&list, "[::1]:53:5353/udp", NULL, &err) < 0 ||
-	       forward_list_parse(&list, "unix:/run/web.sock:80", NULL, &err) < 0;
+	return spec_list_parse(&list, "9876:8888", NULL, &err) < 0 ||
+	       spec_list_parse(&list, "[::1]:53:5353/udp", NULL, &err) < 0 ||
+	       spec_list_parse(&list, "unix:/run/web.sock:80", NULL, &err) < 0;
 }
 
 static int free_forwards(void **state)
 {
-	forward_list_free(*state);
+	spec_list_free(*state);
 	return 0;
 }
 

@@ -25,7 +25,7 @@ static void defaults_are_those_of_slirp4netns(void **state)
 	struct net_plan plan;
 
 	(void)state;
-	net_plan_init(&plan);
+	plan_init(&plan);
 	assert_address(AF_INET, &plan.network, "10.0.2.0");
 	assert_address(AF_INET, &plan.netmask, "255.255.255.0");
 	assert_address(AF_INET, &plan.host, "10.0.2.2");
@@ -47,9 +47,9 @@ static void network_moves_all_addresses(void **state)
 	struct in_addr network;
 
 	(void)state;
-	net_plan_init(&plan);
+	plan_init(&plan);
 	inet_pton(AF_INET, "192.168.255.128", &network);
-	net_plan_set_network(&plan, network, 25);
+	plan_set_network(&plan, network, 25);
 	assert_address(AF_INET, &plan.netmask, "255.255.255.128");
 	assert_address(AF_INET, &plan.host, "192.168.255.130");
 	assert_address(AF_INET, &plan.guest, "192.168.255.228");
@@ -90,14 +90,14 @@ static void drivers_are_chosen_by_the_client(void **state)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct forward_list list = {0};
 
-		assert_int_equal(forward_list_parse(&list, rows[i].rule, NULL, NULL), 0);
-		assert_int_equal(forward_driver_resolve(&list.items[0], rows[i].choice,
+		assert_int_equal(spec_list_parse(&list, rows[i].rule, NULL, NULL), 0);
+		assert_int_equal(driver_resolve(&list.items[0], rows[i].choice,
 					 rows[i].has_outbound, rows[i].checks_user),
 			rows[i].expected);
-		forward_list_free(&list);
+		spec_list_free(&list);
 	}
-	assert_string_equal(forward_driver_name(splice), "splice");
-	assert_string_equal(forward_driver_name(slirp), "slirp");
+	assert_string_equal(driver_name(splice), "splice");
+	assert_string_equal(driver_name(slirp), "slirp");
 }
 
 int main(void)

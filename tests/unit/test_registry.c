@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "sandbox/registry.h"
+#include "control/registry.h"
 
 /* What the supervisor does in two steps. */
 static int registry_claim(

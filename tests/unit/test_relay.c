@@ -24,8 +24,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "util/pipes.h"
-#include "util/relay.h"
+#include "conn/pipes.h"
+#include "conn/relay.h"
 
 #define SCHEDULES      1500
 #define OPS            60

@@ -23,9 +23,9 @@
 #define HOST_FORM    "expected [ADDR:]PORT, an IPv6 ADDR in brackets"
 #define NO_IP        "is no IP address: expected one such as 127.0.0.1 or ::1, no host name"
 
-static struct forward_addr addr_of(int family, const char *text)
+static struct addr addr_of(int family, const char *text)
 {
-	struct forward_addr addr = {.family = family};
+	struct addr addr = {.family = family};
 
 	if (family == AF_UNIX)
 		snprintf(addr.path, sizeof(addr.path), "%s", text);
@@ -35,23 +35,23 @@ static struct forward_addr addr_of(int family, const char *text)
 }
 
 /* The canonical texts of what @text says, each with a blank behind it, or the text of the error. */
-static const char *read_back(const char *text, const struct forward_addr *bind)
+static const char *read_back(const char *text, const struct addr *bind)
 {
 	static char out[FORWARD_TEXT_BYTES * 16];
 	char one[FORWARD_TEXT_BYTES];
 	struct forward_list list = {.count = 0};
 	struct err err = {0};
-	int rc = forward_list_parse(&list, text, bind, &err);
+	int rc = spec_list_parse(&list, text, bind, &err);
 
 	out[0] = '\0';
 	assert_int_equal(rc, -err.code);
 	if (rc < 0)
 		strcpy(out, err.text);
 	for (size_t i = 0; i < list.count; i++) {
-		strcat(out, forward_spec_format(&list.items[i], one, sizeof(one)));
+		strcat(out, spec_format(&list.items[i], one, sizeof(one)));
 		strcat(out, " ");
 	}
-	forward_list_free(&list);
+	spec_list_free(&list);
 	assert_null(list.items);
 	return out;
 }
@@ -86,7 +86,7 @@ static void test_list_parse(void **state)
 
 static void test_bind(void **state)
 {
-	struct forward_addr v4 = addr_of(AF_INET, "10.0.0.1"), v6 = addr_of(AF_INET6, "fd00::1");
+	struct addr v4 = addr_of(AF_INET, "10.0.0.1"), v6 = addr_of(AF_INET6, "fd00::1");
 	struct forward_spec spec;
 	char text[FORWARD_TEXT_BYTES];
 
@@ -94,10 +94,10 @@ static void test_bind(void **state)
 	assert_string_equal(read_back("8080:80", &v4), "10.0.0.1:8080:80/tcp ");
 	assert_string_equal(read_back("8080:80", &v6), "[fd00::1]:8080:80/tcp ");
 	assert_string_equal(read_back("127.0.0.9:8080:80", &v6), "127.0.0.9:8080:80/tcp ");
-	assert_int_equal(forward_host_parse("80", &v6, &spec, NULL), 0);
-	assert_string_equal(forward_spec_format(&spec, text, sizeof(text)), "[fd00::1]:80:80/tcp");
-	assert_int_equal(forward_host_parse("[::1]:80", &v4, &spec, NULL), 0);
-	assert_string_equal(forward_spec_format(&spec, text, sizeof(text)), "[::1]:80:80/tcp");
+	assert_int_equal(spec_host_parse("80", &v6, &spec, NULL), 0);
+	assert_string_equal(spec_format(&spec, text, sizeof(text)), "[fd00::1]:80:80/tcp");
+	assert_int_equal(spec_host_parse("[::1]:80", &v4, &spec, NULL), 0);
+	assert_string_equal(spec_format(&spec, text, sizeof(text)), "[::1]:80:80/tcp");
 }
 
 static void test_list_wrong(void **state)
@@ -218,16 +218,16 @@ static void test_host_parse(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(good); i++) {
-		assert_int_equal(forward_host_parse(good[i][0], NULL, &spec, &err), 0);
-		forward_spec_format(&spec, text, sizeof(text));
+		assert_int_equal(spec_host_parse(good[i][0], NULL, &spec, &err), 0);
+		spec_format(&spec, text, sizeof(text));
 		assert_string_equal(text, good[i][1]);
 		assert_int_equal(spec.host_port, spec.guest_port);
-		assert_int_equal(spec.proto, FORWARD_TCP);
+		assert_int_equal(spec.proto, PROTO_TCP);
 	}
 	memset(&spec, 0x55, sizeof(spec));
 	before = spec;
 	for (size_t i = 0; i < COUNT(wrong); i++) {
-		assert_int_equal(forward_host_parse(wrong[i][0], NULL, &spec, &err), -EINVAL);
+		assert_int_equal(spec_host_parse(wrong[i][0], NULL, &spec, &err), -EINVAL);
 		assert_string_equal(err.text, wrong[i][1]);
 		assert_memory_equal(&spec, &before, sizeof(spec));
 	}
@@ -239,30 +239,30 @@ static void test_untouched(void **state)
 	struct err err;
 
 	(void)state;
-	assert_int_equal(forward_list_parse(&list, "1-1000:1-1000", NULL, &err), 0);
-	assert_int_equal(forward_list_parse(&list, "1-25:1-25/udp", NULL, &err), -EINVAL);
+	assert_int_equal(spec_list_parse(&list, "1-1000:1-1000", NULL, &err), 0);
+	assert_int_equal(spec_list_parse(&list, "1-25:1-25/udp", NULL, &err), -EINVAL);
 	assert_string_equal(err.text, "1025 forwards are too many: expected at most 1024");
-	assert_int_equal(forward_list_parse(&list, "1-3:1-4/udp", NULL, &err), -EINVAL);
+	assert_int_equal(spec_list_parse(&list, "1-3:1-4/udp", NULL, &err), -EINVAL);
 	assert_int_equal(list.count, 1000);
-	assert_int_equal(forward_list_parse(&list, "1-24:1-24/udp", NULL, &err), 0);
+	assert_int_equal(spec_list_parse(&list, "1-24:1-24/udp", NULL, &err), 0);
 	assert_int_equal(list.count, FORWARD_MAX);
-	assert_int_equal(forward_list_check(&list, &err), 0);
+	assert_int_equal(spec_list_check(&list, &err), 0);
 	struct forward_spec spec = list.items[0];
-	assert_int_equal(forward_list_add(&list, &spec, &err), -EINVAL);
-	assert_int_equal(forward_list_parse(&list, "unix:s:80", NULL, &err), -EINVAL);
+	assert_int_equal(spec_list_add(&list, &spec, &err), -EINVAL);
+	assert_int_equal(spec_list_parse(&list, "unix:s:80", NULL, &err), -EINVAL);
 	assert_int_equal(list.count, FORWARD_MAX);
 	assert_int_equal(list.items[999].guest_port, 1000);
-	assert_int_equal(list.items[1023].proto, FORWARD_UDP);
-	forward_list_free(&list);
+	assert_int_equal(list.items[1023].proto, PROTO_UDP);
+	spec_list_free(&list);
 
 	struct forward_list too_many = {.count = FORWARD_MAX + 1};
 	too_many.items = calloc(too_many.count, sizeof(*too_many.items));
 	for (size_t i = 0; i < too_many.count; i++)
 		too_many.items[i].host.family = AF_INET;
-	assert_int_equal(forward_list_check(&too_many, &err), -EINVAL);
+	assert_int_equal(spec_list_check(&too_many, &err), -EINVAL);
 	assert_string_equal(err.text, "1025 forwards are too many: expected at most 1024");
-	assert_int_equal(forward_list_add(&too_many, &spec, &err), -EINVAL);
-	forward_list_free(&too_many);
+	assert_int_equal(spec_list_add(&too_many, &spec, &err), -EINVAL);
+	spec_list_free(&too_many);
 }
 
 static void test_check(void **state)
@@ -297,31 +297,31 @@ static void test_check(void **state)
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		struct forward_list list = {.count = 0};
 		struct err err = {0};
-		assert_int_equal(forward_list_parse(&list, rows[i].a, NULL, &err), 0);
-		assert_int_equal(forward_list_parse(&list, rows[i].b, NULL, &err), 0);
-		assert_int_equal(forward_list_check(&list, &err), rows[i].text ? -EINVAL : 0);
+		assert_int_equal(spec_list_parse(&list, rows[i].a, NULL, &err), 0);
+		assert_int_equal(spec_list_parse(&list, rows[i].b, NULL, &err), 0);
+		assert_int_equal(spec_list_check(&list, &err), rows[i].text ? -EINVAL : 0);
 		assert_string_equal(err.text, rows[i].text ? rows[i].text : "");
-		forward_list_free(&list);
+		spec_list_free(&list);
 	}
 }
 
 static void test_addr(void **state)
 {
-	struct forward_addr lo = addr_of(AF_INET, "127.0.0.1"), v6 = addr_of(AF_INET6, "::1");
-	struct forward_addr local = addr_of(AF_UNIX, "/tmp/s"), any = addr_of(AF_INET, "0.0.0.0");
-	struct forward_addr far_lo = addr_of(AF_INET, "127.255.255.254");
-	struct forward_addr near_lo = addr_of(AF_INET, "128.0.0.1");
-	struct forward_addr any6 = addr_of(AF_INET6, "::");
+	struct addr lo = addr_of(AF_INET, "127.0.0.1"), v6 = addr_of(AF_INET6, "::1");
+	struct addr local = addr_of(AF_UNIX, "/tmp/s"), any = addr_of(AF_INET, "0.0.0.0");
+	struct addr far_lo = addr_of(AF_INET, "127.255.255.254");
+	struct addr near_lo = addr_of(AF_INET, "128.0.0.1");
+	struct addr any6 = addr_of(AF_INET6, "::");
 	struct sockaddr_storage out;
 
 	(void)state;
-	assert_true(forward_addr_is_loopback(&lo));
-	assert_true(forward_addr_is_loopback(&far_lo));
-	assert_true(forward_addr_is_loopback(&v6));
-	assert_true(forward_addr_is_loopback(&local));
-	assert_false(forward_addr_is_loopback(&any));
-	assert_false(forward_addr_is_loopback(&any6));
-	assert_false(forward_addr_is_loopback(&near_lo));
+	assert_true(addr_is_loopback(&lo));
+	assert_true(addr_is_loopback(&far_lo));
+	assert_true(addr_is_loopback(&v6));
+	assert_true(addr_is_loopback(&local));
+	assert_false(addr_is_loopback(&any));
+	assert_false(addr_is_loopback(&any6));
+	assert_false(addr_is_loopback(&near_lo));
 
 	assert_int_equal(forward_addr_to_sockaddr(&lo, 80, &out), sizeof(struct sockaddr_in));
 	const struct sockaddr_in *in = (const void *)&out;
@@ -345,7 +345,7 @@ static struct forward_spec random_spec(void)
 {
 	struct forward_spec spec = {.guest_port = (uint16_t)(1 + rand() % 65535)};
 
-	spec.proto = rand() % 2 ? FORWARD_TCP : FORWARD_UDP;
+	spec.proto = rand() % 2 ? PROTO_TCP : PROTO_UDP;
 	spec.host_port = rand() % 4 ? (uint16_t)(rand() % 65536) : 0;
 	switch (rand() % 3) {
 	case 0:
@@ -362,13 +362,13 @@ static struct forward_spec random_spec(void)
 	default:
 		spec.host.family = AF_UNIX;
 		spec.host_port = 0;
-		spec.proto = FORWARD_TCP;
+		spec.proto = PROTO_TCP;
 		for (int len = 1 + rand() % 107; len > 0; len--)
 			spec.host.path[len - 1] = (char)(1 + rand() % 255);
 	}
 	if (spec.host.family != AF_UNIX && rand() % 8 == 0) {
 		spec.host_port = spec.guest_port = 0;
-		spec.proto = FORWARD_TCP;
+		spec.proto = PROTO_TCP;
 	}
 	return spec;
 }
@@ -376,7 +376,7 @@ static struct forward_spec random_spec(void)
 static void test_random_round_trip(void **state)
 {
 	struct forward_list list = {.count = 0};
-	struct forward_addr bind = addr_of(AF_INET, "192.0.2.1");
+	struct addr bind = addr_of(AF_INET, "192.0.2.1");
 
 	(void)state;
 	srand(1);
@@ -384,17 +384,17 @@ static void test_random_round_trip(void **state)
 		struct forward_spec spec = random_spec(), back;
 		char text[FORWARD_TEXT_BYTES];
 
-		forward_spec_format(&spec, text, sizeof(text));
+		spec_format(&spec, text, sizeof(text));
 		assert_true(strlen(text) < sizeof(text) - 1);
 		if (spec.guest_port == 0) {
-			assert_int_equal(forward_host_parse(text, &bind, &back, NULL), 0);
+			assert_int_equal(spec_host_parse(text, &bind, &back, NULL), 0);
 		} else {
-			assert_int_equal(forward_list_parse(&list, text, &bind, NULL), 0);
+			assert_int_equal(spec_list_parse(&list, text, &bind, NULL), 0);
 			assert_int_equal(list.count, 1);
 			back = list.items[0];
-			forward_list_free(&list);
+			spec_list_free(&list);
 		}
-		assert_true(forward_spec_equal(&spec, &back));
+		assert_true(spec_equal(&spec, &back));
 	}
 }
 
@@ -413,7 +413,7 @@ static void test_random_mutations(void **state)
 		char text[2 * FORWARD_TEXT_BYTES];
 		struct err err = {0};
 
-		forward_spec_format(&spec, text, sizeof(text));
+		spec_format(&spec, text, sizeof(text));
 		for (int i = rand() % 4; i >= 0; i--) {
 			size_t len = strlen(text), at = (size_t)rand() % (len + 1);
 			char byte = alphabet[(size_t)rand() % (sizeof(alphabet) - 1)];
@@ -427,15 +427,15 @@ static void test_random_mutations(void **state)
 				text[at] = byte;
 			}
 		}
-		int rc = forward_list_parse(&list, text, NULL, &err);
+		int rc = spec_list_parse(&list, text, NULL, &err);
 		assert_true(rc == 0 ? list.count > 0 && !err.code : list.count == 0);
 		if (rc == 0)
-			assert_in_range(forward_list_check(&list, &err) + EINVAL, 0, EINVAL);
+			assert_in_range(spec_list_check(&list, &err) + EINVAL, 0, EINVAL);
 		refused += rc < 0;
 		assert_int_equal(strcspn(err.text, "\n\r\x1b"), strlen(err.text));
 		assert_true(rc == 0 || err.text[0]);
-		forward_list_free(&list);
-		if (forward_host_parse(text, NULL, &out, &err) < 0)
+		spec_list_free(&list);
+		if (spec_host_parse(text, NULL, &out, &err) < 0)
 			assert_int_equal(strcspn(err.text, "\n\r\x1b"), strlen(err.text));
 	}
 	assert_in_range(

@@ -21,11 +21,11 @@
 #include <unistd.h>
 
 #include "forward/driver.h"
-#include "forward/inside.h"
-#include "forward/listen.h"
-#include "forward/udp_flows.h"
+#include "conn/inside.h"
+#include "conn/bind.h"
+#include "conn/udp_flows.h"
 #include "net/diag.h"
-#include "net/door.h"
+#include "conn/door.h"
 #include "net/link.h"
 #include "net/plan.h"
 #include "netns.h"
@@ -47,7 +47,7 @@ struct bed {
 	struct net_plan plan;
 	struct forward_context context;
 	struct forward forward;
-	struct forward_listener listener;
+	struct bound listener;
 	uid_t users[1];
 	int told; /* on_listening */
 	int fds_before;
@@ -128,20 +128,20 @@ static struct bed *bed_open(const char *host, uint64_t wait_ms, bool has_listene
 	assert_int_equal(inet_pton(spec->host.family, host, &spec->host.v4), 1);
 	spec->host_port = HOST_PORT;
 	spec->guest_port = GUEST_PORT;
-	spec->proto = FORWARD_UDP;
-	assert_int_equal(forward_listen(spec, false, &bed->listener, &err), 0);
-	bed->forward.driver = &forward_splice_udp;
+	spec->proto = PROTO_UDP;
+	assert_int_equal(bind_forward(spec, false, &bed->listener, &err), 0);
+	bed->forward.driver = &splice_udp_driver;
 	bed->forward.context = &bed->context;
 	bed->forward.listen_fd = bed->listener.fd;
 	bed->forward.has_listened = has_listened;
-	assert_int_equal(forward_splice_udp.open(&bed->forward, &err), 0);
+	assert_int_equal(splice_udp_driver.open(&bed->forward, &err), 0);
 	return bed;
 }
 
 static void bed_close(struct bed *bed)
 {
-	forward_splice_udp.close(&bed->forward);
-	forward_listener_close(&bed->listener);
+	splice_udp_driver.close(&bed->forward);
+	bind_close(&bed->listener);
 	inside_free(bed->context.inside);
 	loop_io_del(bed->loop, &bed->door_io);
 	close(bed->door[0]);
@@ -157,7 +157,7 @@ static void bed_close(struct bed *bed)
 static int udp(const char *own, uint16_t own_port, const char *peer, uint16_t peer_port)
 {
 	struct sockaddr_storage addr;
-	struct forward_addr host;
+	struct addr host;
 	int fd = -1;
 	const char *texts[] = {own, peer};
 	uint16_t ports[] = {own_port, peer_port};
@@ -329,8 +329,8 @@ static void clients_do_not_mix(void **state)
 /* What the table's look-out does */
 static void look(struct bed *bed)
 {
-	if (!bed->forward.has_listened && forward_find_target(&bed->forward))
-		forward_note_listening(&bed->forward);
+	if (!bed->forward.has_listened && driver_find_target(&bed->forward))
+		driver_note_listening(&bed->forward);
 }
 
 static void holds_until_guest_listens(void **state)
@@ -597,14 +597,14 @@ static void waits_for_sockets(void **state)
 	client = client_to("127.0.0.1");
 	assert_int_equal(send(client, "1", 1, 0), 1);
 	expect_nothing(bed, -1);
-	forward_splice_udp.close(&bed->forward);
+	splice_udp_driver.close(&bed->forward);
 	shut_door(bed, false);
 	struct err err;
 	int taken;
 	while ((taken = inside_take(bed->context.inside, DOOR_UDP4)) < 0)
 		assert_int_equal(loop_run_once(bed->loop, WAIT_MS), 0);
 	inside_put_back(bed->context.inside, DOOR_UDP4, taken);
-	assert_int_equal(forward_splice_udp.open(&bed->forward, &err), 0);
+	assert_int_equal(splice_udp_driver.open(&bed->forward, &err), 0);
 	close(client);
 	bed_close(bed);
 }

@@ -22,7 +22,7 @@
 #include <cmocka.h>
 
 #include "mesh/agent/stack.h"
-#include "net/door.h"
+#include "conn/door.h"
 #include "netns.h"
 #include "util/fd.h"
 

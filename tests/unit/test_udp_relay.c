@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "forward/udp_relay.h"
+#include "conn/udp_relay.h"
 #include "net/link.h"
 #include "netns.h"
 #include "util/fd.h"

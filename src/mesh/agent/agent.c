@@ -12,7 +12,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "forward/inside.h"
+#include "conn/inside.h"
+#include "conn/relay.h"
 #include "mesh/agent/agent_config.h"
 #include "mesh/agent/entries.h"
 #include "mesh/agent/gate.h"
@@ -20,10 +21,9 @@
 #include "mesh/message.h"
 #include "mesh/packet.h"
 #include "mesh/wire.h"
-#include "sandbox/rights.h"
+#include "proc/rights.h"
 #include "util/fd.h"
 #include "util/log.h"
-#include "util/relay.h"
 #include "version.h"
 
 /*
@@ -49,7 +49,7 @@ struct agent {
 	struct wire wire;
 	struct loop_io tun_io, stack_io, signal_io;
 	bool is_resting; /* the device is not read: the link is full */
-	struct mesh_context context;
+	struct conn_context context;
 	struct agent_parts parts;
 	struct err *err;
 	unsigned char batch[BATCH_BYTES + FRAME_HEADER_BYTES + FRAME_PACKET_MAX];
@@ -290,7 +290,7 @@ static int open_parts(struct agent *agent, struct err *err)
 {
 	struct agent_parts *parts = &agent->parts;
 
-	agent->context = (struct mesh_context){
+	agent->context = (struct conn_context){
 		.loop = agent->loop,
 		.relays = relay_pool_new(agent->loop),
 		.inside = inside_new(agent->loop, parts->stack.door),

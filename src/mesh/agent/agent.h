@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/agent/agent - a host of a mesh: packets between a link and a namespace */
-#ifndef NSWRAP_MESH_AGENT_H
-#define NSWRAP_MESH_AGENT_H
+#ifndef NSWRAP_MESH_AGENT_AGENT_H
+#define NSWRAP_MESH_AGENT_AGENT_H
 
 #include <stdbool.h>
 

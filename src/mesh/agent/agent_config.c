@@ -137,7 +137,7 @@ static bool plan_offer(
 		port->target_port = offer->connect_port;
 		return false;
 	}
-	port->action = offer->proto == MESH_TCP ? GATE_HOLD_SYN : GATE_OPEN;
+	port->action = offer->proto == PROTO_TCP ? GATE_HOLD_SYN : GATE_OPEN;
 	return true;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/agent/agent_config - make what `configure` says come true */
-#ifndef NSWRAP_MESH_AGENT_CONFIG_H
-#define NSWRAP_MESH_AGENT_CONFIG_H
+#ifndef NSWRAP_MESH_AGENT_AGENT_CONFIG_H
+#define NSWRAP_MESH_AGENT_AGENT_CONFIG_H
 
 #include <stdbool.h>
 

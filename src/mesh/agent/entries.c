@@ -6,9 +6,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "forward/listen.h"
-#include "forward/spec.h"
-#include "mesh/agent/service.h"
+#include "conn/bind.h"
+#include "conn/service.h"
 #include "util/log.h"
 
 struct entries {
@@ -18,20 +17,15 @@ struct entries {
 
 static int bind_outside(void *owner, const struct service *service, struct err *err)
 {
-	struct forward_spec spec = {
-		.host = {.family = AF_INET, .v4 = service->ip},
-		.host_port = service->port,
-		.guest_port = service->port,
-		.proto = service->proto == MESH_UDP ? FORWARD_UDP : FORWARD_TCP,
-	};
-	struct forward_listener listener;
-	int result = forward_listen(&spec, false, &listener, err);
+	struct addr addr = addr_of4(service->ip, service->port);
+	struct bound bound;
+	int result = bind_open(&addr, service->proto, false, &bound, err);
 
 	(void)owner;
-	return result < 0 ? result : listener.fd;
+	return result < 0 ? result : bound.fd;
 }
 
-struct entries *entries_new(const struct mesh_context *context)
+struct entries *entries_new(const struct conn_context *context)
 {
 	static const struct service_ops ops = {.bind = bind_outside};
 	struct entries *entries = calloc(1, sizeof(*entries));
@@ -59,9 +53,9 @@ void entries_free(struct entries *entries)
 
 static bool is_loopback(struct in_addr ip)
 {
-	const struct forward_addr addr = {.family = AF_INET, .v4 = ip};
+	const struct addr addr = addr_of4(ip, 0);
 
-	return forward_addr_is_loopback(&addr);
+	return addr_is_loopback(&addr);
 }
 
 static void tell_left_out(struct in_addr first, size_t count)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/agent/entries - listeners on the host's loopback that lead into the mesh */
-#ifndef NSWRAP_MESH_ENTRIES_H
-#define NSWRAP_MESH_ENTRIES_H
+#ifndef NSWRAP_MESH_AGENT_ENTRIES_H
+#define NSWRAP_MESH_AGENT_ENTRIES_H
 
 #include <stddef.h>
 
-#include "mesh/agent/context.h"
+#include "conn/context.h"
 #include "mesh/config.h"
 #include "util/err.h"
 
@@ -19,12 +19,12 @@
  *
  * A target that refuses or cannot be reached resets the client. Into the mesh the kernel of the
  * inside decides how long it tries (about two minutes); own offers have ten seconds
- * (mesh/agent/dial).
+ * (conn/dial).
  */
 struct entries;
 
 /* Returns NULL with errno set. @context stays the caller's. */
-struct entries *entries_new(const struct mesh_context *context);
+struct entries *entries_new(const struct conn_context *context);
 
 /* Ends all connections, too. NULL is allowed. */
 void entries_free(struct entries *entries);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/agent/gate - what may cross between the mesh and the namespace, and what is rewritten there
  */
-#ifndef NSWRAP_MESH_GATE_H
-#define NSWRAP_MESH_GATE_H
+#ifndef NSWRAP_MESH_AGENT_GATE_H
+#define NSWRAP_MESH_AGENT_GATE_H
 
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -39,7 +39,7 @@ enum gate_action {
 };
 
 struct gate_port {
-	enum mesh_proto proto;
+	enum proto proto;
 	uint16_t port; /* host order */
 	enum gate_action action;
 	struct in_addr target_ip;

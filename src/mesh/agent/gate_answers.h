@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/agent/gate_answers - what was sent by UDP, so that answers can be told from the rest */
-#ifndef NSWRAP_MESH_GATE_ANSWERS_H
-#define NSWRAP_MESH_GATE_ANSWERS_H
+#ifndef NSWRAP_MESH_AGENT_GATE_ANSWERS_H
+#define NSWRAP_MESH_AGENT_GATE_ANSWERS_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/agent/gate_rewrite - other ends for packets, with checksums kept as right or wrong as they
  * were */
-#ifndef NSWRAP_MESH_GATE_REWRITE_H
-#define NSWRAP_MESH_GATE_REWRITE_H
+#ifndef NSWRAP_MESH_AGENT_GATE_REWRITE_H
+#define NSWRAP_MESH_AGENT_GATE_REWRITE_H
 
 #include <netinet/in.h>
 #include <stdbool.h>

@@ -41,7 +41,7 @@ static void put(struct gate_table *table, uint64_t key, struct gate_end to, enum
 
 static void put_port(struct gate_table *table, const struct gate_port *port)
 {
-	const uint8_t proto = port->proto == MESH_TCP ? IPPROTO_TCP : IPPROTO_UDP;
+	const uint8_t proto = port->proto == PROTO_TCP ? IPPROTO_TCP : IPPROTO_UDP;
 	const struct gate_end seen = {table->self, port->port};
 	struct gate_end place = seen;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/agent/gate_table - the gate's rules as one hash table, which never changes */
-#ifndef NSWRAP_MESH_GATE_TABLE_H
-#define NSWRAP_MESH_GATE_TABLE_H
+#ifndef NSWRAP_MESH_AGENT_GATE_TABLE_H
+#define NSWRAP_MESH_AGENT_GATE_TABLE_H
 
 #include <netinet/in.h>
 #include <stdbool.h>

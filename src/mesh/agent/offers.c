@@ -8,49 +8,31 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "forward/inside.h"
+#include "conn/bind.h"
+#include "conn/inside.h"
+#include "conn/service.h"
 #include "mesh/agent/offers_syn.h"
-#include "mesh/agent/service.h"
 #include "mesh/packet.h"
 #include "util/fd.h"
 
-#define BACKLOG 4096 /* net.core.somaxconn cuts it */
-
 struct offers {
-	const struct mesh_context *context;
+	const struct conn_context *context;
 	struct in_addr self;
 	struct dialer *dialer;
 	struct syns *syns;
 	struct services *services;
 };
 
-/* Returns 0 or -errno. */
-static int bind_socket(int fd, const struct service *service)
-{
-	const struct sockaddr_in addr = {
-		.sin_family = AF_INET,
-		.sin_addr = service->ip,
-		.sin_port = htons(service->port),
-	};
-	bool is_tcp = service->proto == MESH_TCP;
-	int on = 1;
-
-	if (is_tcp && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
-		return -errno;
-	if (bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0)
-		return -errno;
-	return is_tcp && listen(fd, BACKLOG) < 0 ? -errno : 0;
-}
-
 static int bind_inside(void *owner, const struct service *service, struct err *err)
 {
 	const struct offers *offers = owner;
-	bool is_tcp = service->proto == MESH_TCP;
+	bool is_tcp = service->proto == PROTO_TCP;
 	char ip[INET_ADDRSTRLEN];
 
 	_cleanup_fd_ int fd = inside_take_now(
 		offers->context->inside, is_tcp ? DOOR_TCP4 : DOOR_UDP4, OFFERS_SOCKET_MS);
-	int result = fd < 0 ? fd : bind_socket(fd, service);
+	const struct addr addr = addr_of4(service->ip, service->port);
+	int result = fd < 0 ? fd : bind_socket(fd, &addr, service->proto, true);
 	if (result == 0)
 		return fd_take(&fd);
 	inet_ntop(AF_INET, &service->ip, ip, sizeof(ip));
@@ -70,11 +52,11 @@ static void on_closed(void *owner, const struct service *service)
 {
 	const struct offers *offers = owner;
 
-	if (service->proto == MESH_TCP && offers->syns) /* not at the very end */
+	if (service->proto == PROTO_TCP && offers->syns) /* not at the very end */
 		syns_drop_port(offers->syns, service->port);
 }
 
-struct offers *offers_new(const struct mesh_context *context)
+struct offers *offers_new(const struct conn_context *context)
 {
 	static const struct service_ops ops = {bind_inside, on_client, on_closed};
 	struct offers *offers = calloc(1, sizeof(*offers));
@@ -138,7 +120,7 @@ void offers_on_syn(struct offers *offers, const void *packet, size_t len)
 		view.dst.s_addr != offers->self.s_addr)
 		return;
 	const struct service *service =
-		services_find(offers->services, MESH_TCP, view.dst, view.dst_port);
+		services_find(offers->services, PROTO_TCP, view.dst, view.dst_port);
 	if (!service)
 		return;
 	const struct sockaddr_in peer = {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/agent/offers - serve what a host offers at its VIP by relays to where it runs */
-#ifndef NSWRAP_MESH_OFFERS_H
-#define NSWRAP_MESH_OFFERS_H
+#ifndef NSWRAP_MESH_AGENT_OFFERS_H
+#define NSWRAP_MESH_AGENT_OFFERS_H
 
 #include <stddef.h>
 
-#include "mesh/agent/context.h"
+#include "conn/context.h"
 #include "mesh/config.h"
 #include "util/err.h"
 
@@ -26,7 +26,7 @@ struct offers;
 #define OFFERS_SOCKET_MS 2000 /* for the pool of inside sockets to answer */
 
 /* Returns NULL with errno set. @context stays the caller's. */
-struct offers *offers_new(const struct mesh_context *context);
+struct offers *offers_new(const struct conn_context *context);
 
 /* Ends what is offered and its connections. NULL is allowed. */
 void offers_free(struct offers *offers);

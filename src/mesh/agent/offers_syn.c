@@ -8,11 +8,11 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "mesh/agent/accept.h"
+#include "conn/accept.h"
+#include "conn/relay.h"
 #include "mesh/packet.h"
 #include "util/fd.h"
 #include "util/log.h"
-#include "util/relay.h"
 
 #define BUCKETS   1024 /* a power of two */
 #define FDS_EACH  2    /* a target, and a peer soon */
@@ -37,7 +37,7 @@ struct syn {
 };
 
 struct syns {
-	const struct mesh_context *context;
+	const struct conn_context *context;
 	struct dialer *dialer;
 	uint64_t seed;
 	struct syn *buckets[BUCKETS];
@@ -167,7 +167,7 @@ static void on_deadline(struct loop_timer *timer)
 	arm_timer(syns);
 }
 
-static void refuse(const struct mesh_context *context, const void *packet, size_t len)
+static void refuse(const struct conn_context *context, const void *packet, size_t len)
 {
 	unsigned char rst[PACKET_RST_BYTES];
 
@@ -230,7 +230,7 @@ static struct syn *add(struct syns *syns, const struct sockaddr_in *peer, uint16
 void syns_on_packet(struct syns *syns, const void *packet, size_t len,
 	const struct sockaddr_in *peer, uint16_t port, const struct dial_target *target)
 {
-	const struct mesh_context *context = syns->context;
+	const struct conn_context *context = syns->context;
 	struct syn *syn = find(syns, peer, port);
 
 	if (syn) {
@@ -309,7 +309,7 @@ void syns_drop_port(struct syns *syns, uint16_t port)
 	}
 }
 
-struct syns *syns_new(const struct mesh_context *context, struct dialer *dialer)
+struct syns *syns_new(const struct conn_context *context, struct dialer *dialer)
 {
 	struct syns *syns = calloc(1, sizeof(*syns));
 

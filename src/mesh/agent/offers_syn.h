@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/agent/offers_syn - connections from the mesh, let in when their target has accepted */
-#ifndef NSWRAP_MESH_OFFERS_SYN_H
-#define NSWRAP_MESH_OFFERS_SYN_H
+#ifndef NSWRAP_MESH_AGENT_OFFERS_SYN_H
+#define NSWRAP_MESH_AGENT_OFFERS_SYN_H
 
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "mesh/agent/dial.h"
+#include "conn/dial.h"
 
 /*
  * How it works
@@ -32,7 +32,7 @@
 struct syns;
 
 /* Returns NULL with errno set. Both stay the caller's. */
-struct syns *syns_new(const struct mesh_context *context, struct dialer *dialer);
+struct syns *syns_new(const struct conn_context *context, struct dialer *dialer);
 
 /* Ends all, relays too, with resets. NULL is allowed. */
 void syns_free(struct syns *syns);

@@ -18,11 +18,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "net/door.h"
+#include "conn/door.h"
 #include "net/link.h"
 #include "net/tap.h"
-#include "sandbox/ns.h"
-#include "sandbox/rights.h"
+#include "proc/ns.h"
+#include "proc/rights.h"
 #include "util/fd.h"
 #include "util/log.h"
 
@@ -103,7 +103,7 @@ static int open_device(char name[NAME_BYTES], struct err *err)
 
 	for (int i = 0; i < NAMES && fd == -EBUSY; i++) {
 		snprintf(name, NAME_BYTES, "mesh%d", i);
-		fd = tun_open(name, err);
+		fd = tap_open_tun(name, err);
 	}
 	return fd;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/agent/stack - a network namespace with a TUN device as the agent's TCP/IP stack */
-#ifndef NSWRAP_MESH_STACK_H
-#define NSWRAP_MESH_STACK_H
+#ifndef NSWRAP_MESH_AGENT_STACK_H
+#define NSWRAP_MESH_AGENT_STACK_H
 
 #include <netinet/in.h>
 #include <sys/types.h>
@@ -12,7 +12,7 @@
  * How it works
  *
  * A process of its own, "nswrap: stack", stays in the namespace with CAP_NET_ADMIN over it and
- * nothing else: it made the TUN device and handed it out, makes sockets on request (net/door), and
+ * nothing else: it made the TUN device and handed it out, makes sockets on request (conn/door), and
  * sets addresses and routes as it is told. It ends, and a namespace that it made with it, when its
  * other end is closed.
  *

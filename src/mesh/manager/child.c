@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "sandbox/rights.h"
+#include "proc/rights.h"
 #include "util/fd.h"
 #include "util/parse.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manager/child - the command that leads to a host: started, its end explained */
-#ifndef NSWRAP_MESH_CHILD_H
-#define NSWRAP_MESH_CHILD_H
+#ifndef NSWRAP_MESH_MANAGER_CHILD_H
+#define NSWRAP_MESH_MANAGER_CHILD_H
 
 #include <stddef.h>
 #include <sys/resource.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manager/display - what a person sees on stderr: lines, and on a terminal a row for each host
  */
-#ifndef NSWRAP_MESH_DISPLAY_H
-#define NSWRAP_MESH_DISPLAY_H
+#ifndef NSWRAP_MESH_MANAGER_DISPLAY_H
+#define NSWRAP_MESH_MANAGER_DISPLAY_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include "mesh/manager/manager_parts.h"
-#include "sandbox/job.h"
-#include "sandbox/rights.h"
+#include "proc/job.h"
+#include "proc/rights.h"
 #include "util/fd.h"
 
 #define FDS_MAX     65536

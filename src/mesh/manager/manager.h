@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manager/manager - start the hosts of a mesh, route their packets, keep all of it running */
-#ifndef NSWRAP_MESH_MANAGER_H
-#define NSWRAP_MESH_MANAGER_H
+#ifndef NSWRAP_MESH_MANAGER_MANAGER_H
+#define NSWRAP_MESH_MANAGER_MANAGER_H
 
 #include <stddef.h>
 

@@ -8,10 +8,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "mesh/agent/dial.h"
+#include "conn/dial.h"
+#include "control/control.h"
 #include "mesh/manager/manager_control.h"
 #include "mesh/manager/manager_parts.h"
-#include "sandbox/control.h"
 #include "util/fd.h"
 
 #define CLIENTS_MAX 32

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manager/manager_control - what a running mesh can be asked, over its socket */
-#ifndef NSWRAP_MESH_MANAGER_CONTROL_H
-#define NSWRAP_MESH_MANAGER_CONTROL_H
+#ifndef NSWRAP_MESH_MANAGER_MANAGER_CONTROL_H
+#define NSWRAP_MESH_MANAGER_MANAGER_CONTROL_H
 
 /*
  * A mesh has a socket NAME.sock in the directory MESH_DIRECTORY below the runtime directory, as a
- * sandbox has (sandbox/registry, sandbox/control). One message is one JSON object.
+ * sandbox has (control/registry, control/control). One message is one JSON object.
  *
  * | op       | members   | answer                                                              |
  * |----------|-----------|---------------------------------------------------------------------|

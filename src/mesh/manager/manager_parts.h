@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manager/manager_parts - what the parts of the manager share */
-#ifndef NSWRAP_MESH_MANAGER_PARTS_H
-#define NSWRAP_MESH_MANAGER_PARTS_H
+#ifndef NSWRAP_MESH_MANAGER_MANAGER_PARTS_H
+#define NSWRAP_MESH_MANAGER_MANAGER_PARTS_H
 
 #include <jansson.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <time.h>
 
+#include "control/registry.h"
 #include "mesh/manager/display.h"
 #include "mesh/manager/manager.h"
 #include "mesh/manager/peer.h"
 #include "mesh/manager/router.h"
-#include "sandbox/registry.h"
 #include "util/loop.h"
 
 #define LOST_ROUTES_MAX        32

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/control.h"
 #include "mesh/manager/manager_parts.h"
-#include "sandbox/control.h"
 
 struct report {
 	struct manager *manager;

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/control.h"
 #include "mesh/manager/manager_parts.h"
-#include "sandbox/control.h"
 
 #define PAGE_HOSTS  32 /* of one answer: also with the longest reasons they fit into a message */
 #define NAME_COLUMN 24

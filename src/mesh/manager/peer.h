@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manager/peer - one host as the manager sees it: its command, its link, its restarts */
-#ifndef NSWRAP_MESH_PEER_H
-#define NSWRAP_MESH_PEER_H
+#ifndef NSWRAP_MESH_MANAGER_PEER_H
+#define NSWRAP_MESH_MANAGER_PEER_H
 
 #include <jansson.h>
 #include <stdbool.h>

@@ -141,7 +141,7 @@ static unsigned wanted_features(struct peer *peer)
 	wanted |= host->write_etc_hosts ? FEATURE_ETCHOSTS : 0U;
 	wanted |= host->any_port ? FEATURE_SANDBOX : 0U;
 	for (size_t i = 0; i < host->noffers; i++)
-		wanted |= host->offers[i].proto == MESH_UDP ? FEATURE_UDP : 0U;
+		wanted |= host->offers[i].proto == PROTO_UDP ? FEATURE_UDP : 0U;
 	if (peer->context->ops->configure(peer, &config) == 0 && config.nroutes > 0) {
 		wanted |= FEATURE_ROUTES;
 		for (size_t i = 0; i < config.nroutes; i++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manager/peer_parts - what the parts of a peer use of each other */
-#ifndef NSWRAP_MESH_PEER_PARTS_H
-#define NSWRAP_MESH_PEER_PARTS_H
+#ifndef NSWRAP_MESH_MANAGER_PEER_PARTS_H
+#define NSWRAP_MESH_MANAGER_PEER_PARTS_H
 
 #include "mesh/manager/peer.h"
 

@@ -90,7 +90,7 @@ static void add_network(struct router *router, const char *cidr, int host)
 	int prefix_len;
 
 	/* IPv6 networks are for a later version of the wire */
-	if (parse_cidr4(cidr, &address, &prefix_len, NULL) < 0)
+	if (addr_parse_cidr4(cidr, &address, &prefix_len, NULL) < 0)
 		return;
 	uint32_t mask = prefix_len == 0 ? 0 : UINT32_MAX << (32 - prefix_len);
 	router->networks[router->nnetworks++] = (struct network){address.s_addr, htonl(mask), host};

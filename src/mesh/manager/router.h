@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manager/router - which host a packet goes to, by its destination address alone */
-#ifndef NSWRAP_MESH_ROUTER_H
-#define NSWRAP_MESH_ROUTER_H
+#ifndef NSWRAP_MESH_MANAGER_ROUTER_H
+#define NSWRAP_MESH_MANAGER_ROUTER_H
 
 #include <netinet/in.h>
 #include <stdbool.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manifest/manifest - the file that says which hosts a mesh has, nswrap-manifest(5) */
-#ifndef NSWRAP_MESH_MANIFEST_H
-#define NSWRAP_MESH_MANIFEST_H
+#ifndef NSWRAP_MESH_MANIFEST_MANIFEST_H
+#define NSWRAP_MESH_MANIFEST_MANIFEST_H
 
 #include <netinet/in.h>
 #include <stdbool.h>

@@ -138,7 +138,7 @@ static int tell_hosts(const struct manifest *manifest, size_t self, struct mesh_
 				.port = host->offers[k].listen_port,
 				.proto = host->offers[k].proto};
 		out->name_servers[out->nname_servers++] = (struct mesh_port){
-			.ip = host->vip, .port = MANIFEST_NAME_SERVER_PORT, .proto = MESH_TCP};
+			.ip = host->vip, .port = MANIFEST_NAME_SERVER_PORT, .proto = PROTO_TCP};
 		rc = add_name(out, host->name, host->vip);
 		for (char **alias = host->aliases; rc == 0 && alias && *alias; alias++)
 			rc = add_name(out, *alias, host->vip);

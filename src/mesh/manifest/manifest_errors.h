@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manifest/manifest_errors - what is wrong with a manifest, collected and told in the file's
  * order */
-#ifndef NSWRAP_MESH_MANIFEST_ERRORS_H
-#define NSWRAP_MESH_MANIFEST_ERRORS_H
+#ifndef NSWRAP_MESH_MANIFEST_MANIFEST_ERRORS_H
+#define NSWRAP_MESH_MANIFEST_MANIFEST_ERRORS_H
 
 #include <stdbool.h>
 #include <stddef.h>

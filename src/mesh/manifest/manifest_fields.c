@@ -245,7 +245,7 @@ static void read_port(
 	if (offers_already(out, &offer))
 		manifest_error(reader->errors, item->at,
 			"port %u/%s is given twice: expected it once for a host and its template",
-			offer.listen_port, offer.proto == MESH_UDP ? "udp" : "tcp");
+			offer.listen_port, offer.proto == PROTO_UDP ? "udp" : "tcp");
 	else if (add_offer(reader, out, &offer))
 		return;
 	free(offer.connect_host);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manifest/manifest_fields - the keys that a host can have, and how each is read */
-#ifndef NSWRAP_MESH_MANIFEST_FIELDS_H
-#define NSWRAP_MESH_MANIFEST_FIELDS_H
+#ifndef NSWRAP_MESH_MANIFEST_MANIFEST_FIELDS_H
+#define NSWRAP_MESH_MANIFEST_MANIFEST_FIELDS_H
 
 #include <stdbool.h>
 #include <stddef.h>

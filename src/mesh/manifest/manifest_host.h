@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manifest/manifest_host - what a manifest says about one host, or about all of them */
-#ifndef NSWRAP_MESH_MANIFEST_HOST_H
-#define NSWRAP_MESH_MANIFEST_HOST_H
+#ifndef NSWRAP_MESH_MANIFEST_MANIFEST_HOST_H
+#define NSWRAP_MESH_MANIFEST_MANIFEST_HOST_H
 
 #include "mesh/manifest/manifest.h"
 #include "mesh/manifest/manifest_reader.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manifest/manifest_names - the names and aliases of the hosts, each of them once */
-#ifndef NSWRAP_MESH_MANIFEST_NAMES_H
-#define NSWRAP_MESH_MANIFEST_NAMES_H
+#ifndef NSWRAP_MESH_MANIFEST_MANIFEST_NAMES_H
+#define NSWRAP_MESH_MANIFEST_MANIFEST_NAMES_H
 
 #include "mesh/manifest/manifest_reader.h"
 

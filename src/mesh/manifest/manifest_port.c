@@ -48,15 +48,15 @@ static int check_host(const char *host, struct err *err)
 }
 
 /* Cut "/tcp" or "/udp" off the end of @text. */
-static int take_proto(char *text, enum mesh_proto *out, struct err *err)
+static int take_proto(char *text, enum proto *out, struct err *err)
 {
 	char quoted[PARSE_QUOTE_BYTES], *slash = strchr(text, '/');
 
-	*out = MESH_TCP;
+	*out = PROTO_TCP;
 	if (!slash)
 		return 0;
 	if (strcmp(slash, "/udp") == 0)
-		*out = MESH_UDP;
+		*out = PROTO_UDP;
 	else if (strcmp(slash, "/tcp") != 0)
 		return err_set(err, EINVAL, "%s is no protocol: expected /tcp or /udp",
 			parse_quote(slash, quoted, sizeof(quoted)));
@@ -91,7 +91,7 @@ int manifest_port_parse(const char *text, struct mesh_offer *out, struct err *er
 		(rc = check_host(host, err)) < 0 ||
 		(rc = parse_one_port(port, &offer.connect_port, err)) < 0)
 		return rc;
-	if (offer.listen_port == MANIFEST_NAME_SERVER_PORT && offer.proto == MESH_TCP)
+	if (offer.listen_port == MANIFEST_NAME_SERVER_PORT && offer.proto == PROTO_TCP)
 		return err_set(err, EINVAL,
 			"port %d/tcp is the mesh's own name server: expected another one",
 			MANIFEST_NAME_SERVER_PORT);
@@ -105,13 +105,13 @@ int manifest_port_parse(const char *text, struct mesh_offer *out, struct err *er
 int manifest_listen_check(const char *text, struct err *err)
 {
 	char quoted[PARSE_QUOTE_BYTES], addr[RULE_BYTES], *port;
-	struct sockaddr_storage ip;
+	struct addr ip;
 	uint16_t number;
 
 	port = strlen(text) < sizeof(addr) ? strrchr(strcpy(addr, text), ':') : NULL;
 	if (port) {
 		*port++ = '\0';
-		if (addr[0] == '[' || manifest_is_numeric(addr) ? parse_ip(addr, &ip, NULL) == 0
+		if (addr[0] == '[' || manifest_is_numeric(addr) ? addr_parse(addr, &ip, NULL) == 0
 								: manifest_is_hostname(addr, "."))
 			return parse_one_port(port, &number, err);
 	}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manifest/manifest_port - read a host's ports such as "8080:127.0.0.1:80/tcp", and listen
  * addresses */
-#ifndef NSWRAP_MESH_MANIFEST_PORT_H
-#define NSWRAP_MESH_MANIFEST_PORT_H
+#ifndef NSWRAP_MESH_MANIFEST_MANIFEST_PORT_H
+#define NSWRAP_MESH_MANIFEST_MANIFEST_PORT_H
 
 #include "mesh/config.h"
 #include "util/err.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manifest/manifest_reader - take values out of a manifest's tree, or say what is wrong with
  * them */
-#ifndef NSWRAP_MESH_MANIFEST_READER_H
-#define NSWRAP_MESH_MANIFEST_READER_H
+#ifndef NSWRAP_MESH_MANIFEST_MANIFEST_READER_H
+#define NSWRAP_MESH_MANIFEST_MANIFEST_READER_H
 
 #include <stdbool.h>
 #include <stddef.h>

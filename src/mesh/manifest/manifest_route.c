@@ -82,7 +82,7 @@ static int check_to(const char *text, bool *is_network, struct err *err)
 
 	*is_network = strchr(text, '/') != NULL;
 	if (*is_network)
-		return parse_cidr4(text, &addr, &prefix, err);
+		return addr_parse_cidr4(text, &addr, &prefix, err);
 	if (inet_pton(AF_INET, text, &addr) == 1)
 		return err_set(err, EINVAL, "%s is a bare address: expected %s/32 for it alone",
 			text, text);

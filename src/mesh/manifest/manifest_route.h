@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manifest/manifest_route - what a manifest says about networks and names behind its hosts */
-#ifndef NSWRAP_MESH_MANIFEST_ROUTE_H
-#define NSWRAP_MESH_MANIFEST_ROUTE_H
+#ifndef NSWRAP_MESH_MANIFEST_MANIFEST_ROUTE_H
+#define NSWRAP_MESH_MANIFEST_MANIFEST_ROUTE_H
 
 #include "mesh/manifest/manifest.h"
 #include "mesh/manifest/manifest_reader.h"

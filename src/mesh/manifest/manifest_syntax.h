@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manifest/manifest_syntax - why a text is no YAML, in words a person can act on */
-#ifndef NSWRAP_MESH_MANIFEST_SYNTAX_H
-#define NSWRAP_MESH_MANIFEST_SYNTAX_H
+#ifndef NSWRAP_MESH_MANIFEST_MANIFEST_SYNTAX_H
+#define NSWRAP_MESH_MANIFEST_MANIFEST_SYNTAX_H
 
 #include <stddef.h>
 #include <yaml.h>

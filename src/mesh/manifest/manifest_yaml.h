@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manifest/manifest_yaml - a YAML document as a tree whose nodes know where they stand */
-#ifndef NSWRAP_MESH_MANIFEST_YAML_H
-#define NSWRAP_MESH_MANIFEST_YAML_H
+#ifndef NSWRAP_MESH_MANIFEST_MANIFEST_YAML_H
+#define NSWRAP_MESH_MANIFEST_MANIFEST_YAML_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* conn/door - sockets of the inside, handed out to the net process */
+#include "conn/door.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "util/fd.h"
+
+struct kind_row {
+	int family, type;
+};
+
+static const struct kind_row kinds[DOOR_KINDS] = {
+	[DOOR_TCP4] = {AF_INET, SOCK_STREAM},
+	[DOOR_TCP6] = {AF_INET6, SOCK_STREAM},
+	[DOOR_UDP4] = {AF_INET, SOCK_DGRAM},
+	[DOOR_UDP6] = {AF_INET6, SOCK_DGRAM},
+};
+
+int door_request(int door, enum door_kind kind, unsigned count)
+{
+	struct door_message request = {kind, count < DOOR_BATCH_MAX ? count : DOOR_BATCH_MAX};
+	ssize_t sent = fd_send(door, &request, sizeof(request), NULL, 0);
+
+	return sent < 0 ? (int)sent : 0;
+}
+
+static void close_all(int *fds, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		fd_close(&fds[i]);
+}
+
+ssize_t door_receive(int door, enum door_kind *kind, int *fds)
+{
+	struct door_message answer;
+	size_t count;
+	ssize_t got = fd_recv(door, &answer, sizeof(answer), fds, DOOR_BATCH_MAX, &count);
+
+	if (got < 0)
+		return got;
+	if (got == 0)
+		return -EPIPE;
+	if (got != sizeof(answer) || answer.kind >= DOOR_KINDS) {
+		close_all(fds, count);
+		return -EPROTO;
+	}
+	*kind = answer.kind;
+	return (ssize_t)count;
+}
+
+int door_serve(int door)
+{
+	struct door_message request;
+	int fds[DOOR_BATCH_MAX];
+	unsigned made = 0;
+	ssize_t got = fd_recv(door, &request, sizeof(request), NULL, 0, NULL);
+
+	if (got == -EMSGSIZE)
+		return 0; /* no honest request */
+	if (got < 0)
+		return (int)got;
+	if (got == 0)
+		return -EPIPE;
+	if (got != sizeof(request) || request.kind >= DOOR_KINDS || request.count > DOOR_BATCH_MAX)
+		return 0;
+	const struct kind_row *row = &kinds[request.kind];
+	while (made < request.count) {
+		int fd = socket(row->family, row->type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		if (fd < 0)
+			break;
+		fds[made++] = fd;
+	}
+	request.count = made;
+	ssize_t sent = fd_send(door, &request, sizeof(request), fds, made);
+	close_all(fds, made);
+	/* a net process that does not read its answers gets none */
+	return sent < 0 && sent != -EAGAIN ? (int)sent : 0;
+}

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* conn/flow - one way of a relay: what one socket receives, another one sends */
+#include "conn/flow.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#define SPLICE_MAX  (1024 * 1024) /* asked for at once; the pipe's size is the real limit */
+#define BULK_ENTER  (32 * 1024)   /* a read of so many bytes: go on with splice */
+#define BULK_LEAVE  (16 * 1024)   /* a wake-up with fewer bytes: back to recv and send */
+#define SPLICE_MODE (SPLICE_F_NONBLOCK | SPLICE_F_MOVE)
+
+void flow_init(struct flow *flow, struct flow_sock *from, struct flow_sock *to)
+{
+	*flow = (struct flow){.from = from, .to = to, .pipe = {.in = -1, .out = -1}};
+}
+
+/* The loan ends; bytes that still wait are dropped. */
+static void give_back(struct flow *flow, struct pipes *pipes)
+{
+	if (flow->pipe.in >= 0)
+		pipes_give(pipes, &flow->pipe, flow->waiting == 0);
+	if (flow->chunk)
+		pipes_give_chunk(pipes, flow->chunk);
+	flow->chunk = NULL;
+	flow->waiting = 0;
+}
+
+void flow_fini(struct flow *flow, struct pipes *pipes)
+{
+	give_back(flow, pipes);
+	flow->is_ended = true;
+}
+
+/* Nagle's delay can only come with the second send, so a short exchange saves the call. */
+static void before_send(struct flow_sock *to)
+{
+	int on = 1;
+
+	if (to->kind == FLOW_UNKNOWN && to->has_sent)
+		to->kind = setsockopt(to->io.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0
+				   ? FLOW_OTHER
+				   : FLOW_TCP;
+	to->has_sent = true;
+}
+
+static ssize_t send_waiting(struct flow *flow)
+{
+	if (flow->chunk)
+		return send(flow->to->io.fd, flow->chunk->bytes + flow->first, flow->waiting,
+			MSG_DONTWAIT | MSG_NOSIGNAL);
+	return splice(flow->pipe.out, NULL, flow->to->io.fd, NULL, flow->waiting, SPLICE_MODE);
+}
+
+/* EPOLLOUT joins the interest only when a socket was full: most never are. */
+static void wait_for_space(struct flow_sock *to, struct loop *loop)
+{
+	to->is_writable = false;
+	if (to->is_watched_out)
+		return;
+	to->is_watched_out = true;
+	/* fails only for lack of kernel memory */
+	if (loop_io_mod(loop, &to->io, FLOW_EVENTS | EPOLLOUT) < 0)
+		to->is_broken = true;
+}
+
+/* Hand over what waits. */
+static enum flow_result deliver(struct flow *flow, struct loop *loop)
+{
+	before_send(flow->to);
+	ssize_t sent = send_waiting(flow);
+	if (sent > 0) {
+		flow->bytes += (uint64_t)sent;
+		flow->first += (size_t)sent;
+		flow->waiting -= (size_t)sent;
+		return FLOW_HAS_MORE;
+	}
+	if (sent == 0 || errno == EAGAIN)
+		wait_for_space(flow->to, loop);
+	else if (errno == ENOMEM || errno == ENOBUFS)
+		return FLOW_STARVES;
+	else if (errno != EINTR)
+		flow->to->is_broken = flow->is_ended = true;
+	return FLOW_HAS_MORE;
+}
+
+/* Returns bytes, 0 when the end may have come, or -errno. */
+static ssize_t receive_pipe(struct flow *flow, struct pipes *pipes)
+{
+	if (flow->pipe.in < 0) {
+		give_back(flow, pipes);
+		int result = pipes_take(pipes, &flow->pipe);
+		if (result < 0)
+			return result;
+	}
+	ssize_t got = splice(flow->from->io.fd, NULL, flow->pipe.in, NULL, SPLICE_MAX, SPLICE_MODE);
+	return got < 0 ? -errno : got;
+}
+
+/* Returns bytes, 0 at the end, or -errno. */
+static ssize_t receive_chunk(struct flow *flow, struct pipes *pipes)
+{
+	struct flow_sock *from = flow->from;
+
+	if (!flow->chunk)
+		flow->chunk = pipes_take_chunk(pipes);
+	if (!flow->chunk)
+		return -ENOMEM;
+	ssize_t got = recv(from->io.fd, flow->chunk->bytes, PIPES_CHUNK_SIZE, MSG_DONTWAIT);
+	flow->first = 0;
+	if (got < 0)
+		return -errno;
+	flow->is_bulk = got >= BULK_ENTER && !from->is_urgent;
+	if (got > 0 && got < PIPES_CHUNK_SIZE && from->kind == FLOW_TCP && !from->reads_to_end)
+		from->is_readable = false;
+	return got;
+}
+
+/* Take bytes from the socket; none wait, so an EAGAIN of splice cannot mean a full pipe. */
+static enum flow_result receive(struct flow *flow, struct pipes *pipes)
+{
+	ssize_t got = -ENODATA;
+
+	if (flow->is_bulk && !flow->from->is_urgent)
+		got = receive_pipe(flow, pipes);
+	if (got <= 0 && got != -EAGAIN && got != -EINTR) {
+		/* no pipe, or an end or error that only recv tells apart from urgent bytes */
+		give_back(flow, pipes);
+		flow->is_bulk = false;
+		got = receive_chunk(flow, pipes);
+	}
+	if (got > 0)
+		flow->waiting = (size_t)got;
+	else if (got == 0)
+		flow->is_ended = true;
+	else if (got == -EAGAIN)
+		flow->from->is_readable = false;
+	else if (got == -ENOMEM || got == -ENOBUFS)
+		return FLOW_STARVES;
+	else if (got != -EINTR)
+		return FLOW_FAILED;
+	return FLOW_HAS_MORE;
+}
+
+void flow_sock_events(struct flow_sock *sock, uint32_t events)
+{
+	int on = 1;
+
+	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLHUP | EPOLLERR))
+		sock->is_readable = true;
+	if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+		sock->is_writable = true;
+	if (events & (EPOLLRDHUP | EPOLLPRI | EPOLLHUP | EPOLLERR))
+		sock->reads_to_end = true;
+	if (events & EPOLLHUP)
+		sock->is_gone = true;
+	if (events & EPOLLERR)
+		sock->is_broken = true;
+	if ((events & EPOLLPRI) && !sock->is_urgent) {
+		/* the urgent byte becomes one like the others */
+		setsockopt(sock->io.fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
+		sock->is_urgent = true;
+	}
+}
+
+enum flow_result flow_pump(struct flow *flow, struct pipes *pipes, struct loop *loop, size_t budget)
+{
+	const uint64_t start = flow->bytes;
+	enum flow_result result = FLOW_HAS_MORE;
+
+	while (result == FLOW_HAS_MORE && !flow->is_ended) {
+		if (flow->waiting > 0 && flow->to->is_writable)
+			result = deliver(flow, loop);
+		else if (flow->waiting > 0 || !flow->from->is_readable)
+			result = FLOW_WAITS;
+		else if (flow->bytes - start >= budget)
+			break;
+		else
+			result = receive(flow, pipes);
+	}
+	if (flow->is_ended)
+		result = FLOW_WAITS;
+	if (result != FLOW_HAS_MORE && flow->waiting == 0 && flow->bytes - start < BULK_LEAVE)
+		flow->is_bulk = false;
+	if (flow->is_ended || flow->waiting == 0)
+		give_back(flow, pipes);
+	return result;
+}

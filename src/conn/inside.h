@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* conn/inside - a small pool of sockets that belong to the sandbox's network */
+#ifndef NSWRAP_CONN_INSIDE_H
+#define NSWRAP_CONN_INSIDE_H
+
+#include "conn/door.h"
+#include "util/loop.h"
+
+/*
+ * How it works
+ *
+ * init makes the sockets (conn/door); they are asked for in batches, before the pool is empty, so
+ * that a new connection costs no message. One request a kind is under way at most. Who finds the
+ * pool empty puts an inside_waiter in: it is called once, when there are sockets again.
+ */
+struct inside;
+
+struct inside_waiter {
+	void (*on_sockets)(struct inside_waiter *waiter);
+	struct inside_waiter *next;
+	bool is_waiting;
+};
+
+/* @door stays the caller's. Returns NULL with errno set. */
+struct inside *inside_new(struct loop *loop, int door);
+void inside_free(struct inside *inside);
+
+/* An unconnected, nonblocking socket, now the caller's, or -EAGAIN: wait for a refill. */
+int inside_take(struct inside *inside, enum door_kind kind);
+
+/*
+ * The same for a start, before the loop runs: waits at most @timeout_ms for the pool to be filled.
+ * Waiters may be called from here. -ETIMEDOUT: nobody answered in time;
+ * -EPIPE: nobody will.
+ */
+int inside_take_now(struct inside *inside, enum door_kind kind, int timeout_ms);
+
+/* Give back a socket that was never connected. */
+void inside_put_back(struct inside *inside, enum door_kind kind, int fd);
+
+void inside_wait(struct inside *inside, enum door_kind kind, struct inside_waiter *waiter);
+void inside_wait_cancel(struct inside *inside, struct inside_waiter *waiter);
+
+#endif

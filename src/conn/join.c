@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* conn/join - accepted clients, each joined to a target that is dialled for it */
+#include "conn/join.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conn/relay.h"
+#include "util/fd.h"
+#include "util/log.h"
+
+#define FDS_EACH 2 /* the client, and the target on its way */
+
+struct join {
+	struct joins *joins;
+	struct join *prev, *next;
+	struct loop_io io; /* the client, while it waits */
+	struct dial dial;
+	struct relay *relay; /* NULL: it waits */
+};
+
+struct joins {
+	const struct conn_context *context;
+	struct dialer *dialer;
+	struct join all; /* ring */
+	size_t held_fds;
+};
+
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+
+static void join_free(struct join *join)
+{
+	join->prev->next = join->next;
+	join->next->prev = join->prev;
+	free(join);
+}
+
+/* The client does not wait any more; its socket is left to the caller. */
+static int stop_waiting(struct join *join)
+{
+	loop_io_del(join->joins->context->loop, &join->io);
+	join->joins->held_fds -= FDS_EACH;
+	return fd_take(&join->io.fd);
+}
+
+static void give_up(struct join *join)
+{
+	int client_fd = stop_waiting(join);
+
+	dial_cancel(&join->dial);
+	join_free(join);
+	fd_reset(&client_fd);
+}
+
+static void on_relay_done(struct relay *relay, void *owner)
+{
+	log_debug("connection ended: %llu bytes in, %llu bytes out",
+		(unsigned long long)relay_bytes_ab(relay),
+		(unsigned long long)relay_bytes_ba(relay));
+	join_free(owner);
+}
+
+/* What came of dialling: a socket or -errno. */
+static void on_result(struct join *join, int result)
+{
+	int client_fd = stop_waiting(join);
+
+	if (result < 0) {
+		log_info("a client was reset: %s", dial_words(result));
+		join_free(join);
+		fd_reset(&client_fd);
+		return;
+	}
+	join->relay =
+		relay_start(join->joins->context->relays, client_fd, result, on_relay_done, join);
+	if (join->relay)
+		return;
+	log_warning("a connection was dropped: %s", strerror(errno));
+	join_free(join);
+	fd_reset(&client_fd);
+	fd_reset(&result);
+}
+
+static void on_dialled(struct dial *dial, int result)
+{
+	on_result(container_of(dial, struct join, dial), result);
+}
+
+static void on_client_broken(struct loop_io *io, uint32_t events)
+{
+	(void)events;
+	give_up(container_of(io, struct join, io));
+}
+
+void joins_add(struct joins *joins, int client_fd, const struct dial_target *target)
+{
+	struct join *join = calloc(1, sizeof(*join));
+
+	if (!join) {
+		fd_reset(&client_fd);
+		return;
+	}
+	join->joins = joins;
+	join->prev = joins->all.prev;
+	join->next = &joins->all;
+	join->prev->next = join->next->prev = join;
+	join->io = (struct loop_io){client_fd, on_client_broken};
+	join->dial.on_done = on_dialled;
+	joins->held_fds += FDS_EACH;
+	int result = dial_start(&join->dial, joins->dialer, target);
+	if (result != -EINPROGRESS) {
+		on_result(join, result);
+		return;
+	}
+	/* EPOLLERR and EPOLLHUP are always reported */
+	if (loop_io_add(joins->context->loop, &join->io, 0) < 0)
+		give_up(join);
+}
+
+struct joins *joins_new(const struct conn_context *context, struct dialer *dialer)
+{
+	struct joins *joins = calloc(1, sizeof(*joins));
+
+	if (!joins)
+		return NULL;
+	joins->context = context;
+	joins->dialer = dialer;
+	joins->all.prev = joins->all.next = &joins->all;
+	return joins;
+}
+
+void joins_free(struct joins *joins)
+{
+	if (!joins)
+		return;
+	while (joins->all.next != &joins->all) {
+		struct join *join = joins->all.next;
+
+		if (join->relay) {
+			relay_stop(join->relay);
+			join_free(join);
+		} else {
+			give_up(join);
+		}
+	}
+	free(joins);
+}
+
+const size_t *joins_held_fds(const struct joins *joins)
+{
+	return &joins->held_fds;
+}

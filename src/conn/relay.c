@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* conn/relay - bytes between two connected stream sockets, both ways, until both ways have ended */
+#include "conn/relay.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "conn/flow.h"
+#include "conn/pipes.h"
+
+#define WAKE_UP_BYTES (1024 * 1024) /* each way, then the other relays have their turn */
+#define RETRY_MS      20            /* after memory ran out */
+
+enum { A, B, SIDES };
+
+struct relay {
+	struct relay_pool *pool;
+	struct relay *prev, *next; /* ring of the pool */
+	struct flow_sock socks[SIDES];
+	struct flow flows[SIDES]; /* by where the bytes come from */
+	struct loop_task task;
+	bool is_starved;
+	void (*on_done)(struct relay *relay, void *owner);
+	void *owner;
+};
+
+struct relay_pool {
+	struct loop *loop;
+	struct pipes pipes;
+	struct relay *first;
+	size_t count;
+	struct loop_timer retry;
+};
+
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+
+static void on_retry(struct loop_timer *timer)
+{
+	struct relay_pool *pool = container_of(timer, struct relay_pool, retry);
+
+	for (struct relay *relay = pool->first; relay; relay = relay->next)
+		if (relay->is_starved)
+			loop_task_add(pool->loop, &relay->task);
+}
+
+struct relay_pool *relay_pool_new(struct loop *loop)
+{
+	struct relay_pool *pool = calloc(1, sizeof(*pool));
+
+	if (!pool)
+		return NULL;
+	if (pipes_init(&pool->pipes) < 0) {
+		free(pool);
+		errno = ENOMEM;
+		return NULL;
+	}
+	pool->loop = loop;
+	pool->retry.on_expired = on_retry;
+	return pool;
+}
+
+void relay_pool_free(struct relay_pool *pool)
+{
+	if (!pool)
+		return;
+	while (pool->first)
+		relay_stop(pool->first);
+	loop_timer_cancel(pool->loop, &pool->retry);
+	pipes_fini(&pool->pipes);
+	free(pool);
+}
+
+/* Leave the loop and the pool, close both sockets. The struct is still there afterwards. */
+static void end(struct relay *relay, bool is_reset)
+{
+	const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+	struct relay_pool *pool = relay->pool;
+
+	loop_task_cancel(pool->loop, &relay->task);
+	for (int side = A; side < SIDES; side++) {
+		struct flow_sock *sock = &relay->socks[side];
+
+		flow_fini(&relay->flows[side], &pool->pipes);
+		loop_io_del(pool->loop, &sock->io);
+		if (is_reset)
+			setsockopt(sock->io.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+		close(sock->io.fd);
+		sock->io.fd = -1;
+	}
+	if (relay->prev)
+		relay->prev->next = relay->next;
+	else
+		pool->first = relay->next;
+	if (relay->next)
+		relay->next->prev = relay->prev;
+	pool->count--;
+}
+
+static void finish(struct relay *relay, bool is_reset)
+{
+	end(relay, is_reset);
+	relay->on_done(relay, relay->owner);
+	free(relay);
+}
+
+void relay_stop(struct relay *relay)
+{
+	end(relay, true);
+	free(relay);
+}
+
+/* Pump what comes from @side and pass its end on. A broken side has failed once it is empty. */
+static enum flow_result pump(struct relay *relay, int side)
+{
+	struct relay_pool *pool = relay->pool;
+	struct flow *flow = &relay->flows[side], *back = &relay->flows[!side];
+	bool was_ended = flow->is_ended;
+
+	enum flow_result result = flow_pump(flow, &pool->pipes, pool->loop, WAKE_UP_BYTES);
+	if (flow->from->is_broken && result != FLOW_HAS_MORE)
+		return FLOW_FAILED;
+	if (!flow->is_ended)
+		return result;
+	if (flow->from->is_gone && back->waiting == 0)
+		back->is_ended = true;
+	/* the close that follows says the same when the other way has ended, too */
+	if (!was_ended && !back->is_ended)
+		shutdown(flow->to->io.fd, SHUT_WR);
+	return result;
+}
+
+/* Move bytes and find out what follows; @relay may be gone afterwards. */
+static void run(struct relay *relay)
+{
+	struct relay_pool *pool = relay->pool;
+	bool has_more = false;
+
+	relay->is_starved = false;
+	for (int side = A; side < SIDES; side++) {
+		enum flow_result result = pump(relay, side);
+
+		if (result == FLOW_FAILED) {
+			finish(relay, true);
+			return;
+		}
+		has_more |= result == FLOW_HAS_MORE;
+		relay->is_starved |= result == FLOW_STARVES;
+	}
+	/* A was found broken by what came from B, after A's own turn */
+	has_more |= relay->socks[A].is_broken;
+	if (relay->flows[A].is_ended && relay->flows[B].is_ended) {
+		finish(relay, false);
+		return;
+	}
+	if (has_more)
+		loop_task_add(pool->loop, &relay->task);
+	if (relay->is_starved && !pool->retry.is_armed)
+		loop_timer_set(pool->loop, &pool->retry, RETRY_MS);
+}
+
+static void on_task(struct loop_task *task)
+{
+	run(container_of(task, struct relay, task));
+}
+
+static void on_ready_a(struct loop_io *io, uint32_t events)
+{
+	struct relay *relay = container_of(io, struct relay, socks[A].io);
+
+	flow_sock_events(&relay->socks[A], events);
+	run(relay);
+}
+
+static void on_ready_b(struct loop_io *io, uint32_t events)
+{
+	struct relay *relay = container_of(io, struct relay, socks[B].io);
+
+	flow_sock_events(&relay->socks[B], events);
+	run(relay);
+}
+
+static int watch(struct relay *relay)
+{
+	struct loop *loop = relay->pool->loop;
+
+	int result = loop_io_add(loop, &relay->socks[A].io, FLOW_EVENTS);
+	if (result < 0)
+		return result;
+	result = loop_io_add(loop, &relay->socks[B].io, FLOW_EVENTS);
+	if (result < 0)
+		loop_io_del(loop, &relay->socks[A].io);
+	return result;
+}
+
+struct relay *relay_start(struct relay_pool *pool, int fd_a, int fd_b,
+	void (*on_done)(struct relay *relay, void *owner), void *owner)
+{
+	struct relay *relay = calloc(1, sizeof(*relay));
+
+	if (!relay)
+		return NULL;
+	relay->pool = pool;
+	relay->on_done = on_done;
+	relay->owner = owner;
+	relay->task.on_run = on_task;
+	relay->socks[A].io = (struct loop_io){.fd = fd_a, .on_ready = on_ready_a};
+	relay->socks[B].io = (struct loop_io){.fd = fd_b, .on_ready = on_ready_b};
+	for (int side = A; side < SIDES; side++) {
+		relay->socks[side].is_writable = true;
+		flow_init(&relay->flows[side], &relay->socks[side], &relay->socks[!side]);
+	}
+	int result = watch(relay);
+	if (result < 0) {
+		free(relay);
+		errno = -result;
+		return NULL;
+	}
+	relay->next = pool->first;
+	if (pool->first)
+		pool->first->prev = relay;
+	pool->first = relay;
+	pool->count++;
+	return relay;
+}
+
+uint64_t relay_bytes_ab(const struct relay *relay)
+{
+	return relay->flows[A].bytes;
+}
+
+uint64_t relay_bytes_ba(const struct relay *relay)
+{
+	return relay->flows[B].bytes;
+}
+
+size_t relay_pool_count(const struct relay_pool *pool)
+{
+	return pool->count;
+}
+
+size_t relay_pool_fds(const struct relay_pool *pool)
+{
+	return SIDES * pool->count + 2 * pool->pipes.open_count;
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* conn/relay - bytes between two connected stream sockets, both ways, until both ways have ended */
+#ifndef NSWRAP_CONN_RELAY_H
+#define NSWRAP_CONN_RELAY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/loop.h"
+
+/*
+ * How it works
+ *
+ * Two flows (conn/flow), one each way, share two sockets that are watched edge-triggered: events
+ * set is_readable and is_writable, EAGAIN clears them. A flow reads only when nothing of it waits,
+ * so there is never more than one pipe or buffer full between the sockets, and an EAGAIN of splice
+ * can only mean that the socket is empty. Nothing is polled and no state spins: without an event, a
+ * flow is left alone, unless its turn was over (a task goes on) or memory ran out (a timer does).
+ *
+ * Messages go through recv and send: one read and one write each, no pipe. A read of 32 KiB or more
+ * makes the flow bulk, then splice moves pages without copying them; a wake-up with little to move
+ * ends that. Pipes and buffers (conn/pipes) are borrowed while bytes are in them, so a relay at
+ * rest holds its two sockets only. Without a pipe (no descriptors) the buffer does the work,
+ * without a buffer nothing is read until there is one: bytes wait in the sender's socket, none are
+ * lost.
+ *
+ * Calls that most connections never need are put off: TCP_NODELAY until the second send, EPOLLOUT
+ * until a socket is full. A short read means "empty" only where that is sure (TCP, no end, no
+ * urgent bytes). splice reports urgent bytes as an end: only recv is believed about ends. An urgent
+ * byte arrives in line with the others.
+ *
+ * Measured, two busy cores, medians of 3 or 4 runs: splice against copying through the buffer moves
+ * bulk 1.3 to 1.8 times as fast for 35-51% of the processor time per byte; 1 MiB pipes cost 12-43%
+ * less of it than 256 KiB ones, as a splice moves no more than a pipe's nominal size.
+ */
+struct relay;
+struct relay_pool;
+
+/* What all relays of a loop share: pipes, buffers, counters. Returns NULL with errno set. */
+struct relay_pool *relay_pool_new(struct loop *loop);
+
+/* relay_stop for each relay that is left, then frees the pool. Not from within a callback of a
+ * relay other than on_done. NULL is allowed. */
+void relay_pool_free(struct relay_pool *pool);
+
+/*
+ * Move bytes between @fd_a and @fd_b: connected, nonblocking stream sockets, TCP or unix, which may
+ * already hold data or an end. On success the relay owns both descriptors; on failure it returns
+ * NULL with errno set and the caller still does.
+ *
+ * The end of one side, behind all of its bytes, becomes a shutdown(SHUT_WR) of the other; the
+ * opposite way goes on for as long as it likes. When a side breaks (reset, or it takes no more
+ * bytes) what it had sent is passed on as far as the other side takes it at once, the rest is
+ * dropped, and the other side is reset.
+ *
+ * @on_done is called once, from the loop and never from within relay_start, when both ways have
+ * ended and both descriptors are closed. @relay may be asked for its bytes until on_done returns,
+ * then it is gone. on_done may start and stop other relays and may free the pool.
+ *
+ * The process must ignore SIGPIPE: splice(2) has no flag against it.
+ */
+struct relay *relay_start(struct relay_pool *pool, int fd_a, int fd_b,
+	void (*on_done)(struct relay *relay, void *owner), void *owner);
+
+/* Close both at once, with a reset where it is TCP, and free; on_done is not called. */
+void relay_stop(struct relay *relay);
+
+/* Bytes handed to the receiving socket so far. */
+uint64_t relay_bytes_ab(const struct relay *relay);
+uint64_t relay_bytes_ba(const struct relay *relay);
+
+/* Relays that have not ended; descriptors held for them, idle pipes included. */
+size_t relay_pool_count(const struct relay_pool *pool);
+size_t relay_pool_fds(const struct relay_pool *pool);
+
+#endif

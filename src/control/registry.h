@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* control/registry - the running sandboxes of a user: one socket each in a private directory */
+#ifndef NSWRAP_CONTROL_REGISTRY_H
+#define NSWRAP_CONTROL_REGISTRY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "util/err.h"
+#include "util/unixsock.h"
+
+/*
+ * How it works
+ *
+ * A running sandbox has a socket NAME.sock (SOCK_SEQPACKET) in the runtime directory,
+ * $XDG_RUNTIME_DIR/nswrap or /tmp/nswrap-UID. Whether it runs is whether its socket is held: there
+ * is no list and no pid to go stale. Starters take turns by a lock on the file .lock there.
+ */
+#define REGISTRY_NAME_MAX 64
+
+/* A name that is taken. All fields are the entry's own. */
+struct registry_entry {
+	int dir_fd;
+	int lock_fd;   /* reserved, not yet published: other starters wait; else -1 */
+	int listen_fd; /* -1: not yet published */
+	char name[REGISTRY_NAME_MAX + 1];
+	struct unixsock_id id;
+};
+
+/* 1 to REGISTRY_NAME_MAX of [A-Za-z0-9._+@-], the first one neither '.' nor '-'. */
+bool registry_name_is_valid(const char *name);
+
+/* 0, or -EINVAL with @err saying what a name looks like. */
+int registry_check_name(const char *name, struct err *err);
+
+/*
+ * Open the runtime directory, which is made with mode 0700 if it is missing. XDG_RUNTIME_DIR counts
+ * if it is an absolute path of a directory of ours; else it is below /tmp. Stores its path, cut to
+ * @cap_bytes. Returns a descriptor, or -errno with @err naming the directory and the cure: a link,
+ * a directory of somebody else's or one that others can enter is refused.
+ */
+int registry_open(char *path, size_t cap_bytes, struct err *err);
+
+/* The same for the directory @sub below it, which holds names of another kind. */
+int registry_open_below(const char *sub, char *path, size_t cap_bytes, struct err *err);
+
+/*
+ * Choose @name, or if it is NULL the first free one of BASE-1, BASE-2... with @base made fit: what
+ * may not be in a name becomes '_'. Makes no file yet; other starters wait until registry_publish
+ * or registry_release. @dir_fd stays the caller's. May wait for another starter. Returns 0, or
+ * -errno with @err filled: -EEXIST when a sandbox of that name runs.
+ */
+int registry_reserve(int dir_fd, const char *name, const char *base, struct registry_entry *out,
+	struct err *err);
+
+/* Make the socket of a reserved name. Returns 0, or -errno with @err filled. */
+int registry_publish(struct registry_entry *entry, struct err *err);
+
+/* Give the name back and close everything. An entry whose descriptors are -1 is fine. */
+void registry_release(struct registry_entry *entry);
+
+/*
+ * Connect to a running sandbox. Returns a nonblocking descriptor, or -errno with @err saying which
+ * sandboxes do run: -ENOENT when none of that name does.
+ */
+int registry_connect(int dir_fd, const char *name, struct err *err);
+
+/*
+ * The names of the running sandboxes, sorted by bytes; the first @cap if there are more. Removes
+ * the files of dead ones. Returns how many were stored, or -errno.
+ */
+ssize_t registry_list(int dir_fd, char (*names)[REGISTRY_NAME_MAX + 1], size_t cap);
+
+#endif

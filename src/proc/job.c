@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* proc/job - how a command and its starter share a shell's job and its terminal */
+#include "proc/job.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "util/fd.h"
+
+bool job_passes_on(const struct signalfd_siginfo *info, pid_t command, bool has_own_session)
+{
+	int sig = (int)info->ssi_signo;
+
+	if (sig == SIGPIPE || sig == SIGTTOU || sig == SIGTTIN)
+		return false;
+	if (sig == SIGCONT || info->ssi_code != SI_KERNEL || has_own_session || command == 0)
+		return true;
+	/* a terminal that goes away tells nobody but the leader of its session */
+	return sig == SIGHUP && getsid(0) == getpid();
+}
+
+bool job_stop_with(pid_t command, int sig, bool has_own_session)
+{
+	_cleanup_fd_ int terminal = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+
+	if (terminal < 0 || has_own_session)
+		return false;
+	pid_t foreground = tcgetpgrp(terminal);
+	/* a shell with job control has a group of its own when it is told to `suspend` */
+	if (sig == SIGSTOP && foreground != getpgrp() && foreground != getpgid(command))
+		return false;
+	raise(SIGSTOP);
+	return true;
+}
+
+void job_signal(pid_t command, int sig)
+{
+	kill(command, sig);
+	if (sig == SIGCONT && getpgid(command) == command)
+		kill(-command, sig);
+}
+
+void job_leave_streams(void)
+{
+	_cleanup_fd_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null >= 0) {
+		dup2(null, STDIN_FILENO);
+		dup2(null, STDOUT_FILENO);
+	}
+}

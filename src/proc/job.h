@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* proc/job - how a command and its starter share a shell's job and its terminal */
+#ifndef NSWRAP_PROC_JOB_H
+#define NSWRAP_PROC_JOB_H
+
+#include <stdbool.h>
+#include <sys/signalfd.h>
+#include <sys/types.h>
+
+/*
+ * The command stays in the process group of its starter (unless it got a session of its own), so a
+ * signal from the terminal reaches it without us, and a shell sees one job: when the command stops,
+ * its starter stops, too.
+ */
+
+/*
+ * Should this signal be passed on? Not if the terminal sent it to the whole group and there is a
+ * command (@command: 0 if not) in it already, nor what is about our own output.
+ */
+bool job_passes_on(const struct signalfd_siginfo *info, pid_t command, bool has_own_session);
+
+/*
+ * @command was stopped by @sig: stop as well, so that the shell takes its terminal back. Only then:
+ * without a terminal nobody would continue us. Returns true after we were stopped and continued.
+ * The SIGCONT that did it is then pending; it has reached a command in our group as well, which may
+ * have been stopped again since: it must not be passed on without looking.
+ */
+bool job_stop_with(pid_t command, int sig, bool has_own_session);
+
+/* kill(2); SIGCONT goes to a group that the command leads (a shell with job control), too. */
+void job_signal(pid_t command, int sig);
+
+/* stdin and stdout are the command's alone: who reads them must see it close them. */
+void job_leave_streams(void);
+
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* proc/ns - make namespaces and map the caller's ids into them */
+#ifndef NSWRAP_PROC_NS_H
+#define NSWRAP_PROC_NS_H
+
+#include <sys/types.h>
+
+#include "util/err.h"
+
+/*
+ * fork() into new namespaces (@flags: CLONE_NEWUSER | ...). Returns the child's pid, 0 in the
+ * child, or -errno with the reason and the cure in @err. Only for single-threaded callers.
+ */
+pid_t ns_fork(int flags, struct err *err);
+
+/*
+ * In a fresh user namespace: map @outer_uid and @outer_gid, the caller's ids outside, to the same
+ * numbers inside, or to 0 if @is_root. One id each needs no privilege (user_namespaces(7)), but
+ * setgroups() must be given up first. Returns 0 or -errno.
+ */
+int ns_map_ids(uid_t outer_uid, gid_t outer_gid, int is_root, struct err *err);
+
+/* Explain why user or network namespaces are refused here, for @code as clone(2) gave it. */
+int ns_explain(int code, struct err *err);
+
+#endif

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* proc/tree - find and signal every process below another one */
+#include "proc/tree.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "util/fd.h"
+#include "util/parse.h"
+
+#define TREE_MAX       65536
+#define CHILDREN_BYTES 65536 /* those past it are seen when others have ended */
+
+struct entry {
+	pid_t pid, parent;
+	bool is_below;
+};
+
+/* The parent's pid from "PID (COMM) STATE PPID ..."; COMM may hold anything, also ")". */
+static pid_t read_parent(const char *pid_text)
+{
+	char path[64], stat[512];
+	unsigned long parent;
+
+	snprintf(path, sizeof(path), "/proc/%.20s/stat", pid_text);
+	if (fd_read_file(path, stat, sizeof(stat)) <= 0)
+		return -1;
+	char *after = strrchr(stat, ')');
+	if (!after || strlen(after) < 5)
+		return -1;
+	char *number = after + 4, *end = strchr(number, ' ');
+	if (end)
+		*end = '\0';
+	return parse_uint(number, 1UL << 30, &parent) < 0 ? -1 : (pid_t)parent;
+}
+
+static ssize_t read_entries(struct entry *entries, size_t cap)
+{
+	DIR *proc = opendir("/proc");
+	size_t count = 0;
+	unsigned long pid;
+
+	if (!proc)
+		return -errno;
+	for (struct dirent *item; count < cap && (item = readdir(proc));) {
+		if (parse_uint(item->d_name, 1UL << 30, &pid) < 0)
+			continue;
+		pid_t parent = read_parent(item->d_name);
+		if (parent >= 0)
+			entries[count++] = (struct entry){(pid_t)pid, parent, false};
+	}
+	closedir(proc);
+	return (ssize_t)count;
+}
+
+static int compare_pids(const void *a, const void *b)
+{
+	const struct entry *one = a, *other = b;
+
+	return (one->pid > other->pid) - (one->pid < other->pid);
+}
+
+/*
+ * Our own children that /proc hides: with hidepid=2 those that are not dumpable (ssh-agent). What
+ * they started comes to us when they die. Returns the new count.
+ */
+static size_t add_own_children(struct entry *entries, size_t count, size_t cap)
+{
+	static const char path[] = "/proc/thread-self/children";
+	const size_t listed = count;
+	char *text = malloc(CHILDREN_BYTES), *next = text, *end;
+	unsigned long pid;
+
+	if (!text || fd_read_file(path, text, CHILDREN_BYTES) <= 0) {
+		free(text);
+		return count;
+	}
+	qsort(entries, listed, sizeof(*entries), compare_pids);
+	for (; count < cap && (end = strchr(next, ' ')); next = end + 1) {
+		*end = '\0';
+		if (parse_uint(next, 1UL << 30, &pid) < 0)
+			continue;
+		struct entry child = {(pid_t)pid, getpid(), false};
+		if (!bsearch(&child, entries, listed, sizeof(child), compare_pids))
+			entries[count++] = child;
+	}
+	free(text);
+	return count;
+}
+
+static bool is_below(const struct entry *entries, size_t count, pid_t root, pid_t parent)
+{
+	if (parent == root)
+		return true;
+	for (size_t i = 0; i < count; i++)
+		if (entries[i].pid == parent)
+			return entries[i].is_below;
+	return false;
+}
+
+ssize_t tree_list(pid_t root, pid_t *pids, size_t cap)
+{
+	struct entry *entries = calloc(TREE_MAX, sizeof(*entries));
+	bool has_changed = true;
+	size_t stored = 0;
+
+	if (!entries)
+		return -ENOMEM;
+	ssize_t count = read_entries(entries, TREE_MAX);
+	if (count >= 0 && root == getpid())
+		count = (ssize_t)add_own_children(entries, (size_t)count, TREE_MAX);
+	/* a child may stand before its parent: pids wrap around */
+	while (count > 0 && has_changed) {
+		has_changed = false;
+		for (ssize_t i = 0; i < count; i++) {
+			if (entries[i].is_below ||
+				!is_below(entries, (size_t)count, root, entries[i].parent))
+				continue;
+			entries[i].is_below = has_changed = true;
+			if (stored < cap)
+				pids[stored++] = entries[i].pid;
+		}
+	}
+	free(entries);
+	return count < 0 ? count : (ssize_t)stored;
+}
+
+ssize_t tree_signal(pid_t root, int sig)
+{
+	pid_t *pids = malloc(TREE_MAX * sizeof(*pids));
+
+	if (!pids)
+		return -ENOMEM;
+	ssize_t count = tree_list(root, pids, TREE_MAX);
+	for (ssize_t i = 0; i < count; i++)
+		kill(pids[i], sig);
+	free(pids);
+	return count;
+}
+
+static bool is_spared(pid_t pid, const pid_t *except, size_t nexcept)
+{
+	for (size_t i = 0; i < nexcept; i++)
+		if (except[i] == pid)
+			return true;
+	return false;
+}
+
+/* Reap what has ended; how many children are left besides the spared ones? */
+static bool has_children(const pid_t *except, size_t nexcept)
+{
+	pid_t pids[64];
+	pid_t self = getpid();
+
+	for (;;) {
+		siginfo_t info = {0};
+
+		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
+			break;
+		if (is_spared(info.si_pid, except, nexcept))
+			break; /* its owner reaps it */
+		waitpid(info.si_pid, NULL, WNOHANG);
+	}
+	if (nexcept == 0)
+		return waitid(P_ALL, 0, &(siginfo_t){0}, WEXITED | WNOHANG | WNOWAIT) == 0;
+	ssize_t count = tree_list(self, pids, sizeof(pids) / sizeof(pids[0]));
+	for (ssize_t i = 0; i < count; i++)
+		if (!is_spared(pids[i], except, nexcept))
+			return true;
+	return false;
+}
+
+static int kill_round(const pid_t *except, size_t nexcept)
+{
+	pid_t *pids = malloc(TREE_MAX * sizeof(*pids));
+
+	if (!pids)
+		return -ENOMEM;
+	ssize_t count = tree_list(getpid(), pids, TREE_MAX);
+	for (ssize_t i = 0; i < count; i++)
+		if (!is_spared(pids[i], except, nexcept))
+			kill(pids[i], SIGKILL);
+	free(pids);
+	return count < 0 ? (int)count : 0;
+}
+
+int tree_kill(const pid_t *except, size_t nexcept, unsigned timeout_ms)
+{
+	const struct timespec pause = {0, 2000000};
+
+	for (unsigned waited_ms = 0; has_children(except, nexcept); waited_ms += 2) {
+		if (waited_ms >= timeout_ms)
+			return -EBUSY;
+		int result = kill_round(except, nexcept);
+		if (result < 0)
+			return result;
+		nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
+/* Signal (0: only count) whoever is in that namespace now. Returns how many were found. */
+static size_t signal_namespace(const struct stat *ns, int sig)
+{
+	DIR *proc = opendir("/proc");
+	size_t found = 0;
+	unsigned long pid;
+
+	if (!proc)
+		return 0;
+	for (struct dirent *item; (item = readdir(proc));) {
+		char path[64];
+		struct stat theirs;
+
+		if (parse_uint(item->d_name, 1UL << 30, &pid) < 0)
+			continue;
+		snprintf(path, sizeof(path), "/proc/%lu/ns/net", pid);
+		if (stat(path, &theirs) < 0 || theirs.st_dev != ns->st_dev ||
+			theirs.st_ino != ns->st_ino)
+			continue;
+		kill((pid_t)pid, sig);
+		found++;
+	}
+	closedir(proc);
+	return found;
+}
+
+void tree_end_namespace(int ns_fd, unsigned grace_ms, unsigned timeout_ms)
+{
+	const struct timespec pause = {0, 2000000};
+	struct stat ns;
+
+	if (fstat(ns_fd, &ns) < 0)
+		return;
+	for (unsigned waited_ms = 0; waited_ms < grace_ms + timeout_ms; waited_ms += 2) {
+		if (signal_namespace(&ns, waited_ms < grace_ms ? 0 : SIGKILL) == 0)
+			return;
+		nanosleep(&pause, NULL);
+	}
+}

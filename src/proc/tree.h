@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* proc/tree - find and signal every process below another one */
+#ifndef NSWRAP_PROC_TREE_H
+#define NSWRAP_PROC_TREE_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+/*
+ * The processes below @root by their parents, as /proc shows them now, @root not included. With
+ * PR_SET_CHILD_SUBREAPER set on @root nothing that it started can leave this tree. Returns how many
+ * were stored to @pids (at most @cap), or -errno.
+ */
+ssize_t tree_list(pid_t root, pid_t *pids, size_t cap);
+
+/* Send @sig to all of them. Returns how many were found, or -errno. */
+ssize_t tree_signal(pid_t root, int sig);
+
+/*
+ * SIGKILL everything below the calling process and reap it, round after round until there are no
+ * children. Children in @except (may be NULL) are spared. Returns 0, or -EBUSY when processes were
+ * still there after @timeout_ms.
+ */
+int tree_kill(const pid_t *except, size_t nexcept, unsigned timeout_ms);
+
+/*
+ * Wait @grace_ms for the network namespace behind @ns_fd to be empty, then SIGKILL every process in
+ * it, wherever it stands in the tree, for at most @timeout_ms. For what was left by programs that
+ * had joined the sandbox.
+ */
+void tree_end_namespace(int ns_fd, unsigned grace_ms, unsigned timeout_ms);
+
+#endif

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* util/addr - where a socket is: an IPv4 or IPv6 address with its port, or a path */
+#include "util/addr.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "util/parse.h"
+
+#define CIDR_BYTES 32
+
+struct addr addr_of4(struct in_addr ip, uint16_t port)
+{
+	return (struct addr){
+		.v4 = {.sin_family = AF_INET, .sin_addr = ip, .sin_port = htons(port)}};
+}
+
+struct addr addr_of6(const struct in6_addr *ip, uint16_t port)
+{
+	return (struct addr){
+		.v6 = {.sin6_family = AF_INET6, .sin6_addr = *ip, .sin6_port = htons(port)}};
+}
+
+struct addr addr_loopback4(uint16_t port)
+{
+	return addr_of4((struct in_addr){htonl(INADDR_LOOPBACK)}, port);
+}
+
+socklen_t addr_len(const struct addr *addr)
+{
+	switch (addr->family) {
+	case AF_INET:
+		return sizeof(addr->v4);
+	case AF_INET6:
+		return sizeof(addr->v6);
+	case AF_UNIX:
+		return (socklen_t)(offsetof(struct sockaddr_un, sun_path) +
+				   strlen(addr->local.sun_path) + 1);
+	default:
+		return 0;
+	}
+}
+
+uint16_t addr_port(const struct addr *addr)
+{
+	switch (addr->family) {
+	case AF_INET:
+		return ntohs(addr->v4.sin_port);
+	case AF_INET6:
+		return ntohs(addr->v6.sin6_port);
+	default:
+		return 0;
+	}
+}
+
+void addr_set_port(struct addr *addr, uint16_t port)
+{
+	if (addr->family == AF_INET)
+		addr->v4.sin_port = htons(port);
+	else if (addr->family == AF_INET6)
+		addr->v6.sin6_port = htons(port);
+}
+
+bool addr_is_same_ip(const struct addr *a, const struct addr *b)
+{
+	if (a->family != b->family)
+		return false;
+	switch (a->family) {
+	case AF_INET:
+		return a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr;
+	case AF_INET6:
+		return IN6_ARE_ADDR_EQUAL(&a->v6.sin6_addr, &b->v6.sin6_addr) &&
+		       a->v6.sin6_scope_id == b->v6.sin6_scope_id;
+	case AF_UNIX:
+		return strcmp(a->local.sun_path, b->local.sun_path) == 0;
+	default:
+		return true;
+	}
+}
+
+bool addr_equal(const struct addr *a, const struct addr *b)
+{
+	return addr_is_same_ip(a, b) && addr_port(a) == addr_port(b);
+}
+
+bool addr_is_loopback(const struct addr *addr)
+{
+	switch (addr->family) {
+	case AF_INET:
+		return ntohl(addr->v4.sin_addr.s_addr) >> 24 == 127;
+	case AF_INET6:
+		return IN6_IS_ADDR_LOOPBACK(&addr->v6.sin6_addr);
+	default:
+		return addr->family == AF_UNIX;
+	}
+}
+
+bool addr_is_wildcard(const struct addr *addr)
+{
+	if (addr->family == AF_INET)
+		return addr->v4.sin_addr.s_addr == htonl(INADDR_ANY);
+	return addr->family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&addr->v6.sin6_addr);
+}
+
+/* The address of @text without the brackets around it, if it has them, else @text itself. */
+static const char *inside_brackets(const char *text, char *buf, size_t cap_bytes)
+{
+	size_t len = strlen(text);
+
+	if (len < 2 || len - 2 >= cap_bytes || text[0] != '[' || text[len - 1] != ']')
+		return text;
+	memcpy(buf, text + 1, len - 2);
+	buf[len - 2] = '\0';
+	return buf;
+}
+
+int addr_parse(const char *text, struct addr *out, struct err *err)
+{
+	char quoted[PARSE_QUOTE_BYTES], bare[INET6_ADDRSTRLEN];
+	struct in_addr v4;
+	struct in6_addr v6;
+
+	if (inet_pton(AF_INET, text, &v4) == 1)
+		*out = addr_of4(v4, 0);
+	else if (inet_pton(AF_INET6, inside_brackets(text, bare, sizeof(bare)), &v6) == 1)
+		*out = addr_of6(&v6, 0);
+	else
+		return err_set(err, EINVAL,
+			"%s is no IP address: expected one such as 127.0.0.1 or ::1, no host name",
+			parse_quote(text, quoted, sizeof(quoted)));
+	return 0;
+}
+
+int addr_parse_unmapped(const char *text, struct addr *out, struct err *err)
+{
+	char quoted[PARSE_QUOTE_BYTES], plain[INET_ADDRSTRLEN];
+	struct addr addr;
+	int result = addr_parse(text, &addr, err);
+
+	if (result < 0)
+		return result;
+	if (addr.family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&addr.v6.sin6_addr)) {
+		inet_ntop(AF_INET, &addr.v6.sin6_addr.s6_addr[12], plain, sizeof(plain));
+		return err_set(err, EINVAL, "%s is an IPv4 address: expected %s",
+			parse_quote(text, quoted, sizeof(quoted)), plain);
+	}
+	*out = addr;
+	return 0;
+}
+
+int addr_parse_cidr4(const char *text, struct in_addr *network, int *prefix_len, struct err *err)
+{
+	char quoted[PARSE_QUOTE_BYTES], head[CIDR_BYTES], expected[INET_ADDRSTRLEN];
+	const char *slash = strchr(text, '/');
+	unsigned long prefix;
+	struct in_addr addr;
+
+	parse_quote(text, quoted, sizeof(quoted));
+	if (!slash || slash - text >= CIDR_BYTES)
+		return err_set(err, EINVAL,
+			"%s is no IPv4 network: expected one such as 10.0.2.0/24", quoted);
+	snprintf(head, sizeof(head), "%.*s", (int)(slash - text), text);
+	if (inet_pton(AF_INET, head, &addr) != 1)
+		return err_set(err, EINVAL,
+			"%s is no IPv4 network: expected one such as 10.0.2.0/24", quoted);
+	if (parse_uint(slash + 1, 32, &prefix) < 0)
+		return err_set(err, EINVAL,
+			"%s is no IPv4 network: expected a prefix from 0 to 32 behind the slash",
+			quoted);
+
+	in_addr_t mask_be = htonl(prefix ? UINT32_MAX << (32 - prefix) : 0);
+	if (addr.s_addr & ~mask_be) {
+		addr.s_addr &= mask_be;
+		inet_ntop(AF_INET, &addr, expected, sizeof(expected));
+		return err_set(err, EINVAL, "%s has bits behind its prefix: expected %s/%lu",
+			quoted, expected, prefix);
+	}
+	*network = addr;
+	*prefix_len = (int)prefix;
+	return 0;
+}
+
+char *addr_format_ip(const struct addr *addr, char *out, size_t cap_bytes)
+{
+	if (cap_bytes > 0)
+		out[0] = '\0';
+	if (addr->family == AF_INET)
+		inet_ntop(AF_INET, &addr->v4.sin_addr, out, (socklen_t)cap_bytes);
+	else if (addr->family == AF_INET6)
+		inet_ntop(AF_INET6, &addr->v6.sin6_addr, out, (socklen_t)cap_bytes);
+	else if (addr->family == AF_UNIX)
+		snprintf(out, cap_bytes, "%s", addr->local.sun_path);
+	return out;
+}
+
+char *addr_format(const struct addr *addr, char *out, size_t cap_bytes)
+{
+	char ip[ADDR_TEXT_BYTES];
+
+	addr_format_ip(addr, ip, sizeof(ip));
+	if (addr->family == AF_UNIX)
+		snprintf(out, cap_bytes, "unix:%s", ip);
+	else
+		snprintf(out, cap_bytes, addr->family == AF_INET6 ? "[%s]:%u" : "%s:%u", ip,
+			addr_port(addr));
+	return out;
+}
+
+int addr_get_own(int fd, struct addr *out)
+{
+	socklen_t len = sizeof(*out);
+
+	*out = (struct addr){0};
+	return getsockname(fd, &out->any, &len) < 0 ? -errno : 0;
+}
+
+int addr_get_peer(int fd, struct addr *out)
+{
+	socklen_t len = sizeof(*out);
+
+	*out = (struct addr){0};
+	return getpeername(fd, &out->any, &len) < 0 ? -errno : 0;
+}
+
+const char *addr_proto_name(enum proto proto)
+{
+	return proto == PROTO_UDP ? "udp" : "tcp";
+}
+
+int addr_proto_type(enum proto proto)
+{
+	return proto == PROTO_UDP ? SOCK_DGRAM : SOCK_STREAM;
+}
+
+int addr_proto_number(enum proto proto)
+{
+	return proto == PROTO_UDP ? IPPROTO_UDP : IPPROTO_TCP;
+}
