@@ -158,7 +158,7 @@ int addr_parse_cidr4(const char *text, struct in_addr *network, int *prefix_len,
 	struct in_addr addr;
 
 	parse_quote(text, quoted, sizeof(quoted));
-	if (!slash || slash - text >= CIDR_BYTES)
+	if (!slash || strlen(text) >= CIDR_BYTES)
 		return err_set(err, EINVAL,
 			"%s is no IPv4 network: expected one such as 10.0.2.0/24", quoted);
 	snprintf(head, sizeof(head), "%.*s", (int)(slash - text), text);

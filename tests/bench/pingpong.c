@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "util/addr.h"
 #include "util/parse.h"
 
 #define TRIPS_BETWEEN_LOOKS 16 /* at the clock */
@@ -21,15 +22,15 @@ static double now_s(void)
 
 static int connect_to(const char *address, const char *port_text, struct err *err)
 {
-	struct sockaddr_storage addr;
+	struct addr addr;
 	uint16_t port;
 	int on = 1;
 
 	if (addr_parse(address, &addr, err) < 0 || parse_port(port_text, false, &port, err) < 0)
 		return -EINVAL;
-	((struct sockaddr_in *)&addr)->sin_port = htons(port);
-	int fd = socket(addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(struct sockaddr_in)) < 0)
+	addr_set_port(&addr, port);
+	int fd = socket(addr.family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || connect(fd, &addr.any, addr_len(&addr)) < 0)
 		return -errno;
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	return fd;

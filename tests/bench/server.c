@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "util/addr.h"
 #include "util/parse.h"
 
 #define EVENTS_MAX 64
@@ -58,19 +59,18 @@ static void on_request(int fd)
 
 static int listen_at(const char *address, const char *port_text, struct err *err)
 {
-	struct sockaddr_storage addr;
+	struct addr addr;
 	uint16_t port;
 	int on = 1;
 
 	if (addr_parse(address, &addr, err) < 0 || parse_port(port_text, false, &port, err) < 0)
 		return -EINVAL;
-	((struct sockaddr_in *)&addr)->sin_port = htons(port);
-	int fd = socket(addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	addr_set_port(&addr, port);
+	int fd = socket(addr.family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (bind(fd, (struct sockaddr *)&addr, sizeof(struct sockaddr_in)) < 0 ||
-		listen(fd, BACKLOG) < 0) {
+	if (bind(fd, &addr.any, addr_len(&addr)) < 0 || listen(fd, BACKLOG) < 0) {
 		close(fd);
 		return -errno;
 	}

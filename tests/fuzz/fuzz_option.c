@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "util/addr.h"
 #include "util/option.h"
 #include "util/parse.h"
 
@@ -65,12 +66,12 @@ static int set_seconds(void *target, const char *value, struct err *err)
 
 static int set_addr(void *target, const char *value, struct err *err)
 {
-	struct sockaddr_storage addr;
+	struct addr addr;
 
 	must(value);
 	see(target, value);
 	int rc = addr_parse(value, &addr, err);
-	must(rc < 0 || addr.ss_family == AF_INET || addr.ss_family == AF_INET6);
+	must(rc < 0 || addr.family == AF_INET || addr.family == AF_INET6);
 	return rc;
 }
 

@@ -7,7 +7,6 @@
 
 #include <cmocka.h>
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -72,62 +71,6 @@ static void test_port(void **state)
 	assert_int_equal(port, 65535);
 }
 
-static void test_ip(void **state)
-{
-	static const struct {
-		const char *text;
-		int family;
-		const char *canonical;
-	} rows[] = {
-		{"127.0.0.1", AF_INET, "127.0.0.1"},
-		{"0.0.0.0", AF_INET, "0.0.0.0"},
-		{"::", AF_INET6, "::"},
-		{"[::1]", AF_INET6, "::1"},
-		{"fd00:0:0:0:0:0:0:1", AF_INET6, "fd00::1"},
-		{"[0000:0000:0000:0000:0000:ffff:255.255.255.255]", AF_INET6,
-			"::ffff:255.255.255.255"},
-	};
-	struct sockaddr_storage addr;
-	struct err err;
-	char text[INET6_ADDRSTRLEN];
-
-	(void)state;
-	for (size_t i = 0; i < COUNT(rows); i++) {
-		memset(&addr, 0xff, sizeof(addr));
-		assert_int_equal(addr_parse(rows[i].text, &addr, &err), 0);
-		assert_int_equal(addr.ss_family, rows[i].family);
-		struct sockaddr_in *v4 = (struct sockaddr_in *)&addr;
-		struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&addr;
-		bool is_v4 = addr.ss_family == AF_INET;
-		assert_int_equal(is_v4 ? v4->sin_port : v6->sin6_port, 0);
-		assert_non_null(inet_ntop(addr.ss_family,
-			is_v4 ? (void *)&v4->sin_addr : (void *)&v6->sin6_addr, text,
-			sizeof(text)));
-		assert_string_equal(text, rows[i].canonical);
-		if (!is_v4)
-			assert_int_equal(v6->sin6_scope_id, 0);
-	}
-}
-
-static void test_ip_wrong(void **state)
-{
-	static const char *const wrong[] = {"", "[]", "[", "localhost", "127.0.0.1.", "127.1",
-		"1.2.3.256", "01.2.3.4", "[127.0.0.1]", "::1]", "[::1", "[[::1]]", ":::", "::1%lo",
-		" ::1", "127.0.0.1 ", "0x7f.0.0.1",
-		"[0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0001]"};
-	struct sockaddr_storage addr = {.ss_family = AF_UNIX};
-	struct err err;
-
-	(void)state;
-	for (size_t i = 0; i < COUNT(wrong); i++) {
-		assert_int_equal(addr_parse(wrong[i], &addr, &err), -EINVAL);
-		assert_int_equal(addr.ss_family, AF_UNIX);
-	}
-	addr_parse("localhost", &addr, &err);
-	assert_string_equal(err.text, "\"localhost\" is no IP address: "
-				      "expected one such as 127.0.0.1 or ::1, no host name");
-}
-
 static void test_seconds(void **state)
 {
 	static const struct {
@@ -173,46 +116,6 @@ static void test_seconds(void **state)
 		"expected seconds from 0 to 1000000, such as 30 or 1.5");
 }
 
-static void test_cidr4(void **state)
-{
-	static const char *const wrong[] = {"", "/", "/8", "10.0.0.0", "10.0.0.0/", "10.0.0.0/33",
-		"10.0.0.0/-1", "10.0.0.0/8/8", "10.0.0.0/8 ", "10.0.0/8", "::/0", "10.0.0.1/24",
-		"128.0.0.0/0", "10.0.0.0/255.0.0.0", "255.255.255.255/31",
-		"10.0.0.0/00000000000000000000000000000000000000000000008"};
-	static const struct {
-		const char *text, *network;
-		int prefix_len;
-	} rows[] = {
-		{"10.0.2.0/24", "10.0.2.0", 24},
-		{"0.0.0.0/0", "0.0.0.0", 0},
-		{"128.0.0.0/1", "128.0.0.0", 1},
-		{"255.255.255.255/32", "255.255.255.255", 32},
-		{"172.16.0.0/12", "172.16.0.0", 12},
-	};
-	struct err err;
-
-	(void)state;
-	for (size_t i = 0; i < COUNT(wrong); i++) {
-		struct in_addr network = {.s_addr = UNTOUCHED};
-		int prefix_len = UNTOUCHED;
-		assert_int_equal(addr_parse_cidr4(wrong[i], &network, &prefix_len, &err), -EINVAL);
-		assert_int_equal(network.s_addr, UNTOUCHED);
-		assert_int_equal(prefix_len, UNTOUCHED);
-	}
-	for (size_t i = 0; i < COUNT(rows); i++) {
-		struct in_addr network;
-		int prefix_len;
-		assert_int_equal(addr_parse_cidr4(rows[i].text, &network, &prefix_len, &err), 0);
-		assert_int_equal(network.s_addr, inet_addr(rows[i].network));
-		assert_int_equal(prefix_len, rows[i].prefix_len);
-	}
-	struct in_addr network;
-	int prefix_len;
-	addr_parse_cidr4("10.0.2.15/24", &network, &prefix_len, &err);
-	assert_string_equal(
-		err.text, "\"10.0.2.15/24\" has bits behind its prefix: expected 10.0.2.0/24");
-}
-
 static void test_quote(void **state)
 {
 	char out[PARSE_QUOTE_BYTES], longest[1000];
@@ -243,10 +146,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_uint),
 		cmocka_unit_test(test_port),
-		cmocka_unit_test(test_ip),
-		cmocka_unit_test(test_ip_wrong),
 		cmocka_unit_test(test_seconds),
-		cmocka_unit_test(test_cidr4),
 		cmocka_unit_test(test_quote),
 	};
 

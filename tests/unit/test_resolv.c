@@ -259,7 +259,7 @@ static void smuggled_lines_stay_out(void **state)
 	assert_string_equal(text, "nameserver 10.0.2.3\nsearch 6.6.6.6 b\noptions c\n");
 }
 
-static void check_net(const char *host, const struct sockaddr_storage *override, const char *wanted)
+static void check_net(const char *host, const struct addr *override, const char *wanted)
 {
 	struct resolv_conf conf = parse(host);
 	char text[512];
@@ -272,25 +272,23 @@ static void check_net(const char *host, const struct sockaddr_storage *override,
 
 static void the_net_process_file(void **state)
 {
-	struct sockaddr_storage override = {.ss_family = AF_INET};
-	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&override;
+	struct addr override = addr_of4((struct in_addr){htonl(0xc0000209)}, 0);
 	struct resolv_conf conf = parse("");
 	char text[64] = "x";
 
 	(void)state;
-	((struct sockaddr_in *)&override)->sin_addr.s_addr = htonl(0xc0000209);
 	check_net("nameserver 127.1\nnameserver ::1\nsearch x\noptions y\n", NULL,
 		"nameserver 127.0.0.1\nnameserver ::1\n");
 	check_net("nameserver ::1\n", &override, "nameserver 192.0.2.9\n");
 	/* libslirp knows scopes by name only; an interface that is gone takes its server with it */
 	check_net("nameserver fe80::1%lo\nnameserver fe80::2%4000000000\nnameserver ::3\n", NULL,
 		"nameserver fe80::1%lo\nnameserver ::3\n");
-	*v6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_addr = in6addr_loopback};
+	override = addr_of6(&in6addr_loopback, 0);
 	check_net("", &override, "nameserver ::1\n");
-	v6->sin6_scope_id = 4000000000U;
+	override.v6.sin6_scope_id = 4000000000U;
 	assert_int_equal(resolv_format_net(&conf, &override, text, sizeof(text)), -ENODEV);
 	assert_string_equal(text, "");
-	override.ss_family = AF_UNIX;
+	override.family = AF_UNIX;
 	assert_int_equal(resolv_format_net(&conf, &override, text, sizeof(text)), -EAFNOSUPPORT);
 	assert_string_equal(text, "");
 }

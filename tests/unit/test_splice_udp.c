@@ -20,12 +20,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "forward/driver.h"
-#include "conn/inside.h"
 #include "conn/bind.h"
-#include "conn/udp_flows.h"
-#include "net/diag.h"
 #include "conn/door.h"
+#include "conn/inside.h"
+#include "conn/udp_flows.h"
+#include "forward/driver.h"
+#include "net/diag.h"
 #include "net/link.h"
 #include "net/plan.h"
 #include "netns.h"
@@ -124,12 +124,11 @@ static struct bed *bed_open(const char *host, uint64_t wait_ms, bool has_listene
 		.on_listening = on_listening,
 		.told = &bed->told,
 	};
-	spec->host.family = strchr(host, ':') ? AF_INET6 : AF_INET;
-	assert_int_equal(inet_pton(spec->host.family, host, &spec->host.v4), 1);
-	spec->host_port = HOST_PORT;
+	assert_int_equal(addr_parse(host, &spec->host, NULL), 0);
+	addr_set_port(&spec->host, HOST_PORT);
 	spec->guest_port = GUEST_PORT;
 	spec->proto = PROTO_UDP;
-	assert_int_equal(bind_forward(spec, false, &bed->listener, &err), 0);
+	assert_int_equal(bind_open(&spec->host, spec->proto, false, &bed->listener, &err), 0);
 	bed->forward.driver = &splice_udp_driver;
 	bed->forward.context = &bed->context;
 	bed->forward.listen_fd = bed->listener.fd;
@@ -156,8 +155,7 @@ static void bed_close(struct bed *bed)
 /* A socket bound to @own (NULL: not) and connected to @peer (NULL: not). */
 static int udp(const char *own, uint16_t own_port, const char *peer, uint16_t peer_port)
 {
-	struct sockaddr_storage addr;
-	struct addr host;
+	struct addr addr;
 	int fd = -1;
 	const char *texts[] = {own, peer};
 	uint16_t ports[] = {own_port, peer_port};
@@ -165,12 +163,11 @@ static int udp(const char *own, uint16_t own_port, const char *peer, uint16_t pe
 	for (int i = 0; i < 2; i++) {
 		if (!texts[i])
 			continue;
-		host.family = strchr(texts[i], ':') ? AF_INET6 : AF_INET;
-		assert_int_equal(inet_pton(host.family, texts[i], &host.v4), 1);
+		assert_int_equal(addr_parse(texts[i], &addr, NULL), 0);
+		addr_set_port(&addr, ports[i]);
 		if (fd < 0)
-			fd = socket(host.family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-		socklen_t len = forward_addr_to_sockaddr(&host, ports[i], &addr);
-		assert_int_equal((i == 0 ? bind : connect)(fd, (struct sockaddr *)&addr, len), 0);
+			fd = socket(addr.family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		assert_int_equal((i == 0 ? bind : connect)(fd, &addr.any, addr_len(&addr)), 0);
 	}
 	return fd;
 }
