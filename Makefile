@@ -20,7 +20,7 @@ Q = $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-6s %s\n' $(1) $(2))
 
 VERSION  := $(shell sed -n 's/^\#define NSWRAP_VERSION "\(.*\)"/\1/p' src/version.h)
-PACKAGES := slirp libseccomp libcap jansson yaml-0.1
+PACKAGES := slirp glib-2.0 libseccomp libcap jansson yaml-0.1
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla
 HARDEN   ?= -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
 LINK_HARDEN ?= -pie -Wl,-z,relro,-z,now

@@ -9,6 +9,7 @@
 #include "cmd/cmd.h"
 #include "control/registry.h"
 #include "mesh/manager/manager.h"
+#include "mesh/manifest/example.h"
 #include "util/log.h"
 
 #define OPERANDS_MAX 2
@@ -116,7 +117,7 @@ int cmd_mesh(int argc, char **argv)
 		return cmd_usage_error(&err);
 	log_set_level(request.verbosity < 0 ? LOG_ERROR : LOG_NOTICE + request.verbosity);
 	if (request.is_example) {
-		fputs(manifest_example, stdout);
+		fputs(example_manifest, stdout);
 		return 0;
 	}
 	if (mesh_is_question(operands[0]))

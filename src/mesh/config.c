@@ -4,14 +4,14 @@
 
 #include <stdlib.h>
 
-void mesh_texts_free(char **texts)
+void config_free_texts(char **texts)
 {
 	for (char **text = texts; text && *text; text++)
 		free(*text);
 	free(texts);
 }
 
-void mesh_config_free(struct mesh_config *config)
+void config_free(struct mesh_config *config)
 {
 	for (size_t i = 0; i < config->noffers; i++)
 		free(config->offers[i].connect_host);
@@ -24,8 +24,8 @@ void mesh_config_free(struct mesh_config *config)
 	free(config->socks_listen);
 	free(config->state_dir_path);
 	for (size_t i = 0; i < config->nroutes; i++) {
-		mesh_texts_free(config->routes[i].cidrs);
-		mesh_texts_free(config->routes[i].globs);
+		config_free_texts(config->routes[i].cidrs);
+		config_free_texts(config->routes[i].globs);
 	}
 	free(config->routes);
 	free(config->name_servers);

@@ -36,7 +36,7 @@ struct mesh_route {
 	struct in_addr via;
 };
 
-/* Starts as all zero. Everything in it is its own; free with mesh_config_free. */
+/* Starts as all zero. Everything in it is its own; free with config_free. */
 struct mesh_config {
 	struct in_addr me;
 	struct mesh_offer *offers; /* "forwards" on the wire */
@@ -57,9 +57,9 @@ struct mesh_config {
 	bool any_port; /* nswrap's own: every port of a sandbox's VIP may be reached */
 };
 
-void mesh_config_free(struct mesh_config *config);
+void config_free(struct mesh_config *config);
 
 /* Free a NULL-terminated array and what is in it; NULL is fine. */
-void mesh_texts_free(char **texts);
+void config_free_texts(char **texts);
 
 #endif

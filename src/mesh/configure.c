@@ -262,7 +262,7 @@ int configure_decode(const json_t *args, struct mesh_config *out, struct err *er
 		result =
 			decode_ports(&root, "nameServers", &out->name_servers, &out->nname_servers);
 	if (result < 0) {
-		mesh_config_free(out);
+		config_free(out);
 		*out = (struct mesh_config){0};
 	}
 	return result;

@@ -75,7 +75,7 @@ struct mesh_agent_info {
 const char *message_feature_name(enum mesh_feature feature);
 
 /*
- * The arguments of `configure`. decode: returns 0 (free with mesh_config_free), or -EINVAL
+ * The arguments of `configure`. decode: returns 0 (free with config_free), or -EINVAL
  * (-ENOMEM) with @err naming the member; @out is then empty. encode leaves out what an agent
  * without the feature must not see: UDP offers and ports unless @features has FEATURE_UDP, anyPort
  * unless it has FEATURE_SANDBOX. NULL: no memory.

@@ -54,7 +54,7 @@ static void check_config(const struct manifest *manifest, size_t number)
 	must(config.nname_servers == manifest->nhosts);
 	must(config.nnames >= manifest->nhosts);
 	must(config.nroutes == manifest->nroutes);
-	mesh_config_free(&config);
+	config_free(&config);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -54,15 +54,15 @@ static void check_configure(const json_t *args)
 	must(first && plain);
 	must(configure_decode(plain, &again, &err) == 0);
 	must(!again.any_port && again.noffers <= config.noffers);
-	mesh_config_free(&again);
+	config_free(&again);
 	must(configure_decode(first, &again, &err) == 0);
 	json_t *second = configure_encode(&again, ~0U);
 	must(json_equal(first, second));
 	json_decref(second);
 	json_decref(first);
 	json_decref(plain);
-	mesh_config_free(&again);
-	mesh_config_free(&config);
+	config_free(&again);
+	config_free(&config);
 }
 
 static void check_info(const json_t *data)

@@ -103,7 +103,7 @@ static void everything_is_read(void **state)
 	assert_int_equal(config.nname_servers, 1);
 	assert_int_equal(config.name_servers[0].port, 10053);
 	assert_true(config.any_port);
-	mesh_config_free(&config);
+	config_free(&config);
 }
 
 static void what_is_missing_is_off(void **state)
@@ -124,7 +124,7 @@ static void what_is_missing_is_off(void **state)
 		struct mesh_config config = decode(rows[i]), empty = {.me = addr("10.1.2.3")};
 
 		assert_memory_equal(&config, &empty, sizeof(config));
-		mesh_config_free(&config);
+		config_free(&config);
 	}
 }
 
@@ -300,7 +300,7 @@ static void everything_is_written(void **state)
 
 	(void)state;
 	expect(&config, FEATURE_UDP | FEATURE_SANDBOX, text);
-	mesh_config_free(&config);
+	config_free(&config);
 }
 
 static void other_agents_do_not_see_ours(void **state)
@@ -316,7 +316,7 @@ static void other_agents_do_not_see_ours(void **state)
 	expect(&config, others,
 		WITH("\"others\":[{\"ip\":\"10.0.0.1\",\"port\":2,\"proto\":\"tcp\"}],"
 		     "\"http\":{},\"socks\":{},\"loopback\":{},\"stateDir\":{}"));
-	mesh_config_free(&config);
+	config_free(&config);
 }
 
 static void what_is_no_text_is_not_written(void **state)

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "manifest_report.h"
+#include "mesh/manifest/example.h"
 
 /* --- what it says, as text ------------------------------------------------------------------ */
 
@@ -241,11 +242,11 @@ static void test_example(void **state)
 	static const char *const keys[] = {"hostTemplate", "hosts", "vip", "cmd", "ports", "http",
 		"socks", "listen", "loopback", "disable", "stateDir", "pathOnAgent", "aliases",
 		"writeEtcHosts", "restart", "anyPort", "routes", "to", "via", "/udp", "/tcp"};
-	struct manifest manifest = parse_good(manifest_example);
+	struct manifest manifest = parse_good(example_manifest);
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(keys); i++)
-		assert_non_null(strstr(manifest_example, keys[i]));
+		assert_non_null(strstr(example_manifest, keys[i]));
 	assert_true(manifest.nhosts >= 3);
 	assert_int_equal(manifest.nroutes, 1);
 	manifest_free(&manifest);
@@ -294,7 +295,7 @@ static void check_config(const struct manifest *manifest, size_t host, const cha
 	assert_int_equal(manifest_configure(manifest, host, &config), 0);
 	add_config(&said, &config);
 	assert_string_equal(said.bytes, wanted);
-	mesh_config_free(&config);
+	config_free(&config);
 	assert_null(config.offers);
 }
 

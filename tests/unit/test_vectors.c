@@ -230,7 +230,7 @@ static void configurations_are_written_again(void **state)
 			fail_msg("%s: %s", name, err.text);
 		json_decref(message.data);
 		message.data = configure_encode(&config, 0);
-		mesh_config_free(&config);
+		config_free(&config);
 		expect_bytes(&message, &file);
 	}
 }
@@ -266,7 +266,7 @@ static void the_recorded_configuration(void **state)
 	assert_int_equal(config.nroutes, 0);
 	assert_int_equal(config.nname_servers, 3);
 	assert_int_equal(config.name_servers[0].port, 10053);
-	mesh_config_free(&config);
+	config_free(&config);
 }
 
 /* An agent that can do what that one could answers the request with the same bytes. */

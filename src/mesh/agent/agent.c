@@ -207,7 +207,7 @@ static json_t *configure(struct agent *agent, const json_t *args, struct err *er
 	int result = configure_decode(args, &config, err);
 	if (result == 0)
 		result = agent_config_apply(&agent->parts, &config, err);
-	mesh_config_free(&config);
+	config_free(&config);
 	return result < 0 ? NULL : agent_info_encode(&info);
 }
 

@@ -46,8 +46,8 @@ static bool is_told_else(const struct manifest *before, int old, const struct ma
 		json_decref(told);
 		json_decref(to_tell);
 	}
-	mesh_config_free(&was);
-	mesh_config_free(&is);
+	config_free(&was);
+	config_free(&is);
 	return differs;
 }
 

@@ -58,7 +58,7 @@ struct peer_ops {
 	/* Addresses that go by way of @via from now on. */
 	void (*on_suggestion)(
 		struct peer *peer, const struct in_addr *ips, size_t count, struct in_addr via);
-	/* What the host is to be told; free it with mesh_config_free. 0 or -ENOMEM. */
+	/* What the host is to be told; free it with config_free. 0 or -ENOMEM. */
 	int (*configure)(struct peer *peer, struct mesh_config *out);
 };
 

@@ -89,7 +89,7 @@ void peer_send_configure(struct peer *peer, unsigned features)
 	peer->configure_id = 0;
 	if (peer->context->ops->configure(peer, &config) == 0)
 		peer->configure_id = ask(peer, "configure", configure_encode(&config, features));
-	mesh_config_free(&config);
+	config_free(&config);
 	peer->configure_ns = clock_ns();
 	/* a link that takes nothing says so by itself; memory may be there next time */
 	if (peer->configure_id == 0 && peer->wire.can_write)
@@ -110,7 +110,7 @@ static bool has_more_to_tell(struct peer *peer)
 		json_decref(plain);
 		json_decref(full);
 	}
-	mesh_config_free(&config);
+	config_free(&config);
 	return differs;
 }
 
@@ -147,7 +147,7 @@ static unsigned wanted_features(struct peer *peer)
 		for (size_t i = 0; i < config.nroutes; i++)
 			wanted |= config.routes[i].globs ? FEATURE_DNS : 0U;
 	}
-	mesh_config_free(&config);
+	config_free(&config);
 	return wanted;
 }
 

@@ -53,13 +53,10 @@ void manifest_free(struct manifest *manifest);
 bool manifest_host_equal(const struct manifest_host *a, const struct manifest_host *b);
 
 /*
- * What host number @host is to be told. Returns 0 (free with mesh_config_free) or -ENOMEM. The
+ * What host number @host is to be told. Returns 0 (free with config_free) or -ENOMEM. The
  * other hosts' offers are `others`, without its own; names are those of all hosts with aliases;
  * each host's name server is VIP:10053/tcp.
  */
 int manifest_configure(const struct manifest *manifest, size_t host, struct mesh_config *out);
-
-/* A commented manifest that manifest_parse accepts, with every key in it. */
-extern const char manifest_example[];
 
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/manifest/manifest_errors - what is wrong with a manifest, collected and told in the file's
- * order */
-#include "mesh/manifest/manifest_errors.h"
+/* mesh/manifest/errors - what is wrong with a manifest, collected and told in the file's order */
+#include "mesh/manifest/errors.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -16,18 +15,18 @@
 #define LINE_BYTES    1024
 #define ESCAPED_BYTES 4 /* \xNN */
 
-struct manifest_error {
-	struct manifest_place at;
+struct error {
+	struct place at;
 	size_t number; /* in the order of finding */
 	char *text;
 };
 
-static bool make_room(struct manifest_errors *errors)
+static bool make_room(struct errors *errors)
 {
 	if (errors->count < errors->cap)
 		return true;
 	size_t cap = errors->cap ? errors->cap * 2 : 16;
-	struct manifest_error *list = reallocarray(errors->list, cap, sizeof(*list));
+	struct error *list = reallocarray(errors->list, cap, sizeof(*list));
 	if (!list)
 		return false;
 	errors->list = list;
@@ -35,15 +34,14 @@ static bool make_room(struct manifest_errors *errors)
 	return true;
 }
 
-void manifest_error(
-	struct manifest_errors *errors, struct manifest_place at, const char *format, ...)
+void errors_add(struct errors *errors, struct place at, const char *format, ...)
 {
 	char text[TEXT_BYTES], *copy = NULL;
 	va_list args;
 
 	if (errors->is_quiet || errors->has_no_memory)
 		return;
-	if (errors->count == MANIFEST_ERRORS_MAX) {
+	if (errors->count == ERRORS_MAX) {
 		errors->left_out++;
 		return;
 	}
@@ -55,11 +53,11 @@ void manifest_error(
 		return;
 	}
 	errors->list[errors->count] =
-		(struct manifest_error){.at = at, .number = errors->count, .text = copy};
+		(struct error){.at = at, .number = errors->count, .text = copy};
 	errors->count++;
 }
 
-void manifest_errors_about(struct manifest_errors *errors, const char *kind, const char *name)
+void errors_about(struct errors *errors, const char *kind, const char *name)
 {
 	char shown[PARSE_QUOTE_BYTES];
 
@@ -71,7 +69,7 @@ void manifest_errors_about(struct manifest_errors *errors, const char *kind, con
 
 static int compare(const void *left, const void *right)
 {
-	const struct manifest_error *a = left, *b = right;
+	const struct error *a = left, *b = right;
 
 	if (a->at.line != b->at.line)
 		return a->at.line < b->at.line ? -1 : 1;
@@ -80,8 +78,8 @@ static int compare(const void *left, const void *right)
 	return a->number < b->number ? -1 : a->number > b->number;
 }
 
-static void tell(const struct manifest_errors *errors, const struct manifest_error *error,
-	manifest_report report, void *told)
+static void tell(
+	const struct errors *errors, const struct error *error, manifest_report report, void *told)
 {
 	char line[LINE_BYTES], escaped[LINE_BYTES * ESCAPED_BYTES];
 	int len;
@@ -97,13 +95,13 @@ static void tell(const struct manifest_errors *errors, const struct manifest_err
 }
 
 /* The same again: an alias leads to a wrong place several times. */
-static bool is_repeated(const struct manifest_error *a, const struct manifest_error *b)
+static bool is_repeated(const struct error *a, const struct error *b)
 {
 	return a->at.line == b->at.line && a->at.column == b->at.column &&
 	       strcmp(a->text, b->text) == 0;
 }
 
-int manifest_errors_tell(struct manifest_errors *errors, manifest_report report, void *told)
+int errors_tell(struct errors *errors, manifest_report report, void *told)
 {
 	int rc = errors->count ? -EINVAL : 0;
 
@@ -116,15 +114,15 @@ int manifest_errors_tell(struct manifest_errors *errors, manifest_report report,
 		char more[64];
 
 		snprintf(more, sizeof(more), "%zu more errors are not shown", errors->left_out);
-		tell(errors, &(struct manifest_error){.text = more}, report, told);
+		tell(errors, &(struct error){.text = more}, report, told);
 	}
 	if (errors->has_no_memory) {
-		tell(errors, &(struct manifest_error){.text = strerror(ENOMEM)}, report, told);
+		tell(errors, &(struct error){.text = strerror(ENOMEM)}, report, told);
 		rc = -ENOMEM;
 	}
 	for (size_t i = 0; i < errors->count; i++)
 		free(errors->list[i].text);
 	free(errors->list);
-	*errors = (struct manifest_errors){.file = errors->file};
+	*errors = (struct errors){.file = errors->file};
 	return rc;
 }

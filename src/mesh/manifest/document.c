@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/manifest/manifest_yaml - a YAML document as a tree whose nodes know where they stand */
-#include "mesh/manifest/manifest_yaml.h"
+/* mesh/manifest/document - a YAML document as a tree whose nodes know where they stand */
+#include "mesh/manifest/document.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
 
-#include "mesh/manifest/manifest_syntax.h"
+#include "mesh/manifest/syntax.h"
 #include "util/parse.h"
 
 #define DEPTH_MAX      16 /* a manifest needs six levels */
@@ -25,25 +25,25 @@
  * tree to a fixed depth does no more than the text says, times how often he is led to one place.
  */
 struct builder {
-	struct manifest_yaml *yaml;
-	struct manifest_errors *errors;
-	struct manifest_node *open[DEPTH_MAX];
+	struct document *yaml;
+	struct errors *errors;
+	struct node *open[DEPTH_MAX];
 	size_t depth, nodes, documents;
-	struct manifest_node *anchors[ANCHORS_MAX];
+	struct node *anchors[ANCHORS_MAX];
 	size_t nanchors;
 	bool is_done;
 };
 
-static struct manifest_place place_of(const yaml_event_t *event)
+static struct place place_of(const yaml_event_t *event)
 {
-	return (struct manifest_place){
+	return (struct place){
 		.line = event->start_mark.line + 1, .column = event->start_mark.column + 1};
 }
 
 /* Returns false, for `return give_up(...)`: the rest of the document is not looked at. */
-static bool give_up(struct builder *b, struct manifest_place at, const char *why)
+static bool give_up(struct builder *b, struct place at, const char *why)
 {
-	manifest_error(b->errors, at, "%s", why);
+	errors_add(b->errors, at, "%s", why);
 	return false;
 }
 
@@ -53,19 +53,18 @@ static bool out_of_memory(struct builder *b)
 	return false;
 }
 
-static bool count_node(struct builder *b, struct manifest_place at)
+static bool count_node(struct builder *b, struct place at)
 {
 	if (++b->nodes > NODES_MAX)
 		return give_up(b, at, "the manifest is too large: it has too many values");
 	return true;
 }
 
-static bool append(struct builder *b, struct manifest_node *parent, struct manifest_node *item)
+static bool append(struct builder *b, struct node *parent, struct node *item)
 {
 	if (parent->count == parent->cap) {
 		size_t cap = parent->cap ? parent->cap * 2 : 4;
-		struct manifest_node **items =
-			reallocarray(parent->items, cap, sizeof(struct manifest_node *));
+		struct node **items = reallocarray(parent->items, cap, sizeof(struct node *));
 		if (!items)
 			return out_of_memory(b);
 		parent->items = items;
@@ -76,7 +75,7 @@ static bool append(struct builder *b, struct manifest_node *parent, struct manif
 }
 
 /* Put @node where the document is now. */
-static bool place_node(struct builder *b, struct manifest_node *node)
+static bool place_node(struct builder *b, struct node *node)
 {
 	if (b->depth)
 		return append(b, b->open[b->depth - 1], node);
@@ -84,7 +83,7 @@ static bool place_node(struct builder *b, struct manifest_node *node)
 	return true;
 }
 
-static bool remember_anchor(struct builder *b, struct manifest_node *node)
+static bool remember_anchor(struct builder *b, struct node *node)
 {
 	if (!node->anchor)
 		return true;
@@ -95,23 +94,23 @@ static bool remember_anchor(struct builder *b, struct manifest_node *node)
 	return true;
 }
 
-static void check_tag(struct builder *b, struct manifest_place at, const char *tag,
-	const char *const *known, size_t nknown)
+static void check_tag(struct builder *b, struct place at, const char *tag, const char *const *known,
+	size_t nknown)
 {
 	char quoted[PARSE_QUOTE_BYTES];
 
 	for (size_t i = 0; i < nknown; i++)
 		if (strcmp(tag, known[i]) == 0)
 			return;
-	manifest_error(b->errors, at, "tag %s means nothing here: expected none",
+	errors_add(b->errors, at, "tag %s means nothing here: expected none",
 		parse_quote(tag, quoted, sizeof(quoted)));
 }
 
 /* A new node in the place where the document is now. NULL: no more of it. */
-static struct manifest_node *new_node(struct builder *b, const yaml_event_t *event,
-	enum manifest_kind kind, const yaml_char_t *anchor)
+static struct node *new_node(struct builder *b, const yaml_event_t *event, enum node_kind kind,
+	const yaml_char_t *anchor)
 {
-	struct manifest_node *node;
+	struct node *node;
 
 	if (!count_node(b, place_of(event)))
 		return NULL;
@@ -136,14 +135,14 @@ static bool on_scalar(struct builder *b, const yaml_event_t *event)
 	static const char *const tags[] = {"!", YAML_TAG "str"};
 	const char *text = (const char *)event->data.scalar.value;
 	size_t len = event->data.scalar.length;
-	struct manifest_node *node = new_node(b, event, MANIFEST_TEXT, event->data.scalar.anchor);
+	struct node *node = new_node(b, event, NODE_TEXT, event->data.scalar.anchor);
 
 	if (!node)
 		return false;
 	if (!(node->text = strndup(text, len)))
 		return out_of_memory(b);
 	if (memchr(text, '\0', len))
-		manifest_error(b->errors, node->at, "a zero byte in a text: expected none");
+		errors_add(b->errors, node->at, "a zero byte in a text: expected none");
 	if (event->data.scalar.tag)
 		check_tag(b, node->at, (const char *)event->data.scalar.tag, tags, 2);
 	else
@@ -159,11 +158,11 @@ static bool on_begin(struct builder *b, const yaml_event_t *event)
 		is_map ? event->data.mapping_start.anchor : event->data.sequence_start.anchor;
 	const yaml_char_t *tag =
 		is_map ? event->data.mapping_start.tag : event->data.sequence_start.tag;
-	struct manifest_node *node;
+	struct node *node;
 
 	if (b->depth == DEPTH_MAX)
 		return give_up(b, place_of(event), "too many lists and maps in one another");
-	node = new_node(b, event, is_map ? MANIFEST_MAP : MANIFEST_LIST, anchor);
+	node = new_node(b, event, is_map ? NODE_MAP : NODE_LIST, anchor);
 	if (!node)
 		return false;
 	if (tag)
@@ -180,25 +179,25 @@ static bool on_alias(struct builder *b, const yaml_event_t *event)
 	for (size_t i = b->nanchors; i-- > 0;) /* an anchor may be used again: the last one */
 		if (strcmp(b->anchors[i]->anchor, name) == 0)
 			return count_node(b, place_of(event)) && place_node(b, b->anchors[i]);
-	manifest_error(b->errors, place_of(event),
+	errors_add(b->errors, place_of(event),
 		"alias *%s has no anchor &%s before it: expected one, or quotes around a text that "
 		"begins with *",
 		parse_shown(name, shown, sizeof(shown)), shown);
-	return new_node(b, event, MANIFEST_UNKNOWN, NULL) != NULL;
+	return new_node(b, event, NODE_UNKNOWN, NULL) != NULL;
 }
 
 /* --- maps ---------------------------------------------------------------------------------- */
 
 /* Leave out entries whose key is no text. */
-static void drop_strange_keys(struct builder *b, struct manifest_node *map)
+static void drop_strange_keys(struct builder *b, struct node *map)
 {
 	size_t kept = 0;
 
 	for (size_t i = 0; i + 1 < map->count; i += 2) {
-		if (map->items[i]->kind == MANIFEST_UNKNOWN)
+		if (map->items[i]->kind == NODE_UNKNOWN)
 			continue;
-		if (map->items[i]->kind != MANIFEST_TEXT) {
-			manifest_error(b->errors, map->items[i]->at,
+		if (map->items[i]->kind != NODE_TEXT) {
+			errors_add(b->errors, map->items[i]->at,
 				"a list or map as a key: expected a name, or quotes around it");
 			continue;
 		}
@@ -210,8 +209,8 @@ static void drop_strange_keys(struct builder *b, struct manifest_node *map)
 
 static int compare_keys(const void *left, const void *right)
 {
-	const struct manifest_node *a = *(struct manifest_node *const *)left;
-	const struct manifest_node *b = *(struct manifest_node *const *)right;
+	const struct node *a = *(struct node *const *)left;
+	const struct node *b = *(struct node *const *)right;
 	int order = strcmp(a->text, b->text);
 
 	if (order)
@@ -221,19 +220,19 @@ static int compare_keys(const void *left, const void *right)
 	return a->at.column < b->at.column ? -1 : a->at.column > b->at.column;
 }
 
-static bool mark_double_keys(struct builder *b, const struct manifest_node *map)
+static bool mark_double_keys(struct builder *b, const struct node *map)
 {
 	size_t count = map->count / 2;
-	struct manifest_node **keys;
+	struct node **keys;
 
 	if (count < 2)
 		return true;
-	keys = calloc(count, sizeof(struct manifest_node *));
+	keys = calloc(count, sizeof(struct node *));
 	if (!keys)
 		return out_of_memory(b);
 	for (size_t i = 0; i < count; i++)
 		keys[i] = map->items[2 * i];
-	qsort(keys, count, sizeof(struct manifest_node *), compare_keys);
+	qsort(keys, count, sizeof(struct node *), compare_keys);
 	for (size_t i = 1; i < count; i++)
 		if (strcmp(keys[i]->text, keys[i - 1]->text) == 0)
 			keys[i]->given_before =
@@ -242,12 +241,12 @@ static bool mark_double_keys(struct builder *b, const struct manifest_node *map)
 	return true;
 }
 
-static bool merge_map(struct builder *b, struct manifest_node *map, struct manifest_node *from)
+static bool merge_map(struct builder *b, struct node *map, struct node *from)
 {
-	if (from->kind == MANIFEST_UNKNOWN)
+	if (from->kind == NODE_UNKNOWN)
 		return true;
-	if (from->kind != MANIFEST_MAP) {
-		manifest_error(b->errors, from->at,
+	if (from->kind != NODE_MAP) {
+		errors_add(b->errors, from->at,
 			"<< takes the keys of another map: expected one, such as *name");
 		return true;
 	}
@@ -262,13 +261,13 @@ static bool merge_map(struct builder *b, struct manifest_node *map, struct manif
 }
 
 /* "<<: *base": the keys of base, behind those that the map has itself, which come first. */
-static bool merge(struct builder *b, struct manifest_node *map)
+static bool merge(struct builder *b, struct node *map)
 {
-	struct manifest_node *from = NULL;
+	struct node *from = NULL;
 	size_t kept = 0;
 
 	for (size_t i = 0; i < map->count; i += 2) {
-		struct manifest_node *key = map->items[i];
+		struct node *key = map->items[i];
 		if (!from && key->is_plain && strcmp(key->text, "<<") == 0) {
 			from = map->items[i + 1];
 			continue;
@@ -279,7 +278,7 @@ static bool merge(struct builder *b, struct manifest_node *map)
 	map->count = kept;
 	if (!from)
 		return true;
-	if (from->kind != MANIFEST_LIST)
+	if (from->kind != NODE_LIST)
 		return merge_map(b, map, from);
 	for (size_t i = 0; i < from->count; i++)
 		if (!merge_map(b, map, from->items[i]))
@@ -289,9 +288,9 @@ static bool merge(struct builder *b, struct manifest_node *map)
 
 static bool on_end(struct builder *b)
 {
-	struct manifest_node *node = b->open[--b->depth];
+	struct node *node = b->open[--b->depth];
 
-	if (node->kind == MANIFEST_MAP) {
+	if (node->kind == NODE_MAP) {
 		drop_strange_keys(b, node);
 		if (!mark_double_keys(b, node) || !merge(b, node))
 			return false;
@@ -307,7 +306,7 @@ static bool on_event(struct builder *b, const yaml_event_t *event)
 	case YAML_DOCUMENT_START_EVENT:
 		b->is_done = ++b->documents > 1;
 		if (b->is_done)
-			manifest_error(b->errors, place_of(event),
+			errors_add(b->errors, place_of(event),
 				"a second document begins: expected one only");
 		return true;
 	case YAML_ALIAS_EVENT:
@@ -331,8 +330,7 @@ static bool on_event(struct builder *b, const yaml_event_t *event)
 	return true;
 }
 
-bool manifest_yaml_read(
-	const char *text, size_t len, struct manifest_yaml *out, struct manifest_errors *errors)
+bool document_read(const char *text, size_t len, struct document *out, struct errors *errors)
 {
 	struct builder b = {.yaml = out, .errors = errors};
 	yaml_parser_t parser;
@@ -349,7 +347,7 @@ bool manifest_yaml_read(
 	yaml_parser_set_input_string(&parser, (const unsigned char *)text, len);
 	while (is_fine && !b.is_done) {
 		if (!yaml_parser_parse(&parser, &event)) {
-			manifest_syntax_error(&parser, text, len, errors);
+			syntax_explain(&parser, text, len, errors);
 			is_fine = false;
 			break;
 		}
@@ -360,10 +358,10 @@ bool manifest_yaml_read(
 	return is_fine;
 }
 
-void manifest_yaml_free(struct manifest_yaml *yaml)
+void document_free(struct document *yaml)
 {
 	while (yaml->newest) {
-		struct manifest_node *node = yaml->newest;
+		struct node *node = yaml->newest;
 
 		yaml->newest = node->older;
 		free(node->text);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/manifest/manifest_reader - take values out of a manifest's tree, or say what is wrong with
- * them */
-#include "mesh/manifest/manifest_reader.h"
+/* mesh/manifest/reader - take values out of a manifest's tree, or say what is wrong with them */
+#include "mesh/manifest/reader.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -14,21 +13,19 @@
 #define KEYS_MAX       16
 #define KEY_BYTES      32
 #define KEYS_BYTES     256 /* a list of all keys of a map */
-#define HOSTNAME_BYTES 253
-#define LABEL_BYTES    63
-#define WORK_PER_VALUE 16 /* a value that is looked at, besides its bytes */
+#define WORK_PER_VALUE 16  /* a value that is looked at, besides its bytes */
 
-void manifest_too_much(struct manifest_reader *reader, const struct manifest_node *node,
-	const char *what, int limit, const char *unit)
+void reader_too_much(struct reader *reader, const struct node *node, const char *what, int limit,
+	const char *unit)
 {
 	if (!reader->work_left)
 		return;
 	reader->work_left = 0;
 	reader->errors->is_quiet = false;
-	manifest_error(reader->errors, node->at, "%s: expected at most %d%s", what, limit, unit);
+	errors_add(reader->errors, node->at, "%s: expected at most %d%s", what, limit, unit);
 }
 
-bool manifest_work(struct manifest_reader *reader, const struct manifest_node *node, size_t bytes)
+bool reader_work(struct reader *reader, const struct node *node, size_t bytes)
 {
 	if (reader->errors->has_no_memory)
 		return false;
@@ -37,18 +34,18 @@ bool manifest_work(struct manifest_reader *reader, const struct manifest_node *n
 		reader->work_left -= bytes;
 		return true;
 	}
-	manifest_too_much(reader, node, "too large when all aliases are followed",
-		MANIFEST_WORK_BYTES >> 20, " MiB");
+	reader_too_much(reader, node, "too large when all aliases are followed",
+		READER_WORK_BYTES >> 20, " MiB");
 	return false;
 }
 
-const struct manifest_node *manifest_get(const struct manifest_node *map, const char *name)
+const struct node *reader_get(const struct node *map, const char *name)
 {
-	if (!map || map->kind != MANIFEST_MAP)
+	if (!map || map->kind != NODE_MAP)
 		return NULL;
 	for (size_t i = 0; i < map->count; i += 2)
 		if (strcmp(map->items[i]->text, name) == 0)
-			return manifest_is_null(map->items[i + 1]) ? NULL : map->items[i + 1];
+			return reader_is_null(map->items[i + 1]) ? NULL : map->items[i + 1];
 	return NULL;
 }
 
@@ -82,15 +79,15 @@ static const char *nearest_key(const char *word, const char *const *known, size_
 	return NULL;
 }
 
-static void unknown_key(struct manifest_reader *reader, const struct manifest_node *key,
-	const char *const *known, size_t count)
+static void unknown_key(
+	struct reader *reader, const struct node *key, const char *const *known, size_t count)
 {
 	char quoted[PARSE_QUOTE_BYTES], all[KEYS_BYTES] = "";
 	const char *nearest = nearest_key(key->text, known, count);
 
 	parse_quote(key->text, quoted, sizeof(quoted));
 	if (nearest) {
-		manifest_error(reader->errors, key->at, "unknown key %s: did you mean %s?", quoted,
+		errors_add(reader->errors, key->at, "unknown key %s: did you mean %s?", quoted,
 			nearest);
 		return;
 	}
@@ -99,24 +96,24 @@ static void unknown_key(struct manifest_reader *reader, const struct manifest_no
 		const char *join = i == 0 ? "" : i + 1 == count ? " or " : ", ";
 		snprintf(all + len, sizeof(all) - len, "%s%s", join, known[i]);
 	}
-	manifest_error(reader->errors, key->at, "unknown key %s: expected %s", quoted, all);
+	errors_add(reader->errors, key->at, "unknown key %s: expected %s", quoted, all);
 }
 
-void manifest_check_keys(struct manifest_reader *reader, const struct manifest_node *map,
-	const char *const *known, size_t count)
+void reader_check_keys(
+	struct reader *reader, const struct node *map, const char *const *known, size_t count)
 {
 	char shown[PARSE_QUOTE_BYTES];
 
 	for (size_t i = 0; i < map->count; i += 2) {
-		const struct manifest_node *key = map->items[i];
+		const struct node *key = map->items[i];
 		size_t at = 0;
 
-		if (!manifest_work(reader, key, 0))
+		if (!reader_work(reader, key, 0))
 			return;
 		while (at < count && strcmp(key->text, known[at]) != 0)
 			at++;
 		if (key->given_before)
-			manifest_error(reader->errors, key->at,
+			errors_add(reader->errors, key->at,
 				"%s is given twice: expected it once, line %zu has it",
 				parse_shown(key->text, shown, sizeof(shown)),
 				key->given_before->at.line);
@@ -127,11 +124,11 @@ void manifest_check_keys(struct manifest_reader *reader, const struct manifest_n
 
 /* --- values -------------------------------------------------------------------------------- */
 
-bool manifest_is_null(const struct manifest_node *node)
+bool reader_is_null(const struct node *node)
 {
 	static const char *const nulls[] = {"", "~", "null", "Null", "NULL"};
 
-	if (node->kind != MANIFEST_TEXT || !node->is_plain)
+	if (node->kind != NODE_TEXT || !node->is_plain)
 		return false;
 	for (size_t i = 0; i < sizeof(nulls) / sizeof(nulls[0]); i++)
 		if (strcmp(node->text, nulls[i]) == 0)
@@ -148,11 +145,11 @@ static size_t skip_digits(const char **at)
 	return len;
 }
 
-bool manifest_is_number(const struct manifest_node *node)
+bool reader_is_number(const struct node *node)
 {
 	const char *at = node->text;
 
-	if (node->kind != MANIFEST_TEXT || !node->is_plain)
+	if (node->kind != NODE_TEXT || !node->is_plain)
 		return false;
 	at += *at == '-' || *at == '+';
 	size_t digits = skip_digits(&at);
@@ -168,7 +165,7 @@ bool manifest_is_number(const struct manifest_node *node)
 	return digits && !*at;
 }
 
-bool manifest_is_bool(const struct manifest_node *node, bool *value)
+bool reader_is_bool(const struct node *node, bool *value)
 {
 	/* YAML 1.1's, in the three spellings that it knows */
 	static const struct {
@@ -185,7 +182,7 @@ bool manifest_is_bool(const struct manifest_node *node, bool *value)
 		{"n", "N", "N", false},
 	};
 
-	if (node->kind != MANIFEST_TEXT || !node->is_plain)
+	if (node->kind != NODE_TEXT || !node->is_plain)
 		return false;
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
 		if (strcmp(node->text, words[i].lower) != 0 &&
@@ -199,63 +196,61 @@ bool manifest_is_bool(const struct manifest_node *node, bool *value)
 	return false;
 }
 
-const char *manifest_kind_of(const struct manifest_node *node)
+const char *reader_kind_of(const struct node *node)
 {
 	switch (node->kind) {
-	case MANIFEST_LIST:
+	case NODE_LIST:
 		return "a list";
-	case MANIFEST_MAP:
+	case NODE_MAP:
 		return "a map";
-	case MANIFEST_TEXT:
-	case MANIFEST_UNKNOWN:
+	case NODE_TEXT:
+	case NODE_UNKNOWN:
 		break;
 	}
-	if (manifest_is_null(node))
+	if (reader_is_null(node))
 		return "empty";
-	if (manifest_is_number(node))
+	if (reader_is_number(node))
 		return "a number";
-	return manifest_is_bool(node, NULL) ? "true or false" : "a text";
+	return reader_is_bool(node, NULL) ? "true or false" : "a text";
 }
 
-bool manifest_is_kind(struct manifest_reader *reader, const struct manifest_node *node,
-	enum manifest_kind kind, const char *what, const char *expected)
+bool reader_is_kind(struct reader *reader, const struct node *node, enum node_kind kind,
+	const char *what, const char *expected)
 {
-	if (!manifest_work(reader, node, 0))
+	if (!reader_work(reader, node, 0))
 		return false;
-	if (node->kind == kind || node->kind == MANIFEST_UNKNOWN)
+	if (node->kind == kind || node->kind == NODE_UNKNOWN)
 		return node->kind == kind;
-	manifest_error(reader->errors, node->at, "%s is %s: expected %s", what,
-		manifest_kind_of(node), expected);
+	errors_add(reader->errors, node->at, "%s is %s: expected %s", what, reader_kind_of(node),
+		expected);
 	return false;
 }
 
-const char *manifest_text(struct manifest_reader *reader, const struct manifest_node *node,
-	const char *what, const char *expected)
+const char *reader_text(
+	struct reader *reader, const struct node *node, const char *what, const char *expected)
 {
-	if (!manifest_is_kind(reader, node, MANIFEST_TEXT, what, expected))
+	if (!reader_is_kind(reader, node, NODE_TEXT, what, expected))
 		return NULL;
-	if (manifest_is_null(node)) {
-		manifest_error(
-			reader->errors, node->at, "%s is empty: expected %s", what, expected);
+	if (reader_is_null(node)) {
+		errors_add(reader->errors, node->at, "%s is empty: expected %s", what, expected);
 		return NULL;
 	}
-	return manifest_work(reader, node, strlen(node->text)) ? node->text : NULL;
+	return reader_work(reader, node, strlen(node->text)) ? node->text : NULL;
 }
 
-void manifest_read_bool(struct manifest_reader *reader, const struct manifest_node *node,
-	const char *what, bool *out)
+void reader_read_bool(struct reader *reader, const struct node *node, const char *what, bool *out)
 {
 	char quoted[PARSE_QUOTE_BYTES];
 
-	if (!manifest_is_kind(reader, node, MANIFEST_TEXT, what, "true or false") ||
-		manifest_is_bool(node, out))
+	if (!reader_is_kind(reader, node, NODE_TEXT, what, "true or false") ||
+		reader_is_bool(node, out))
 		return;
-	manifest_error(reader->errors, node->at, "%s is %s: expected true or false%s", what,
+	errors_add(reader->errors, node->at, "%s is %s: expected true or false%s", what,
 		parse_quote(node->text, quoted, sizeof(quoted)),
 		node->is_plain ? "" : " without quotes");
 }
 
-void manifest_copy(struct manifest_reader *reader, const char *text, char **out)
+void reader_copy(struct reader *reader, const char *text, char **out)
 {
 	free(*out);
 	*out = strdup(text);
@@ -263,32 +258,14 @@ void manifest_copy(struct manifest_reader *reader, const char *text, char **out)
 		reader->errors->has_no_memory = true;
 }
 
-char **manifest_new_texts(struct manifest_reader *reader, const struct manifest_node *list)
+char **reader_new_texts(struct reader *reader, const struct node *list)
 {
 	char **array;
 
-	if (!manifest_work(reader, list, (list->count + 1) * sizeof(*array)))
+	if (!reader_work(reader, list, (list->count + 1) * sizeof(*array)))
 		return NULL;
 	array = calloc(list->count + 1, sizeof(*array));
 	if (!array)
 		reader->errors->has_no_memory = true;
 	return array;
-}
-
-bool manifest_is_hostname(const char *text, const char *more)
-{
-	size_t label = 0, len = 0;
-
-	for (; text[len]; len++) {
-		unsigned char c = (unsigned char)text[len];
-
-		if (c == '.' && label == 0)
-			return false;
-		label = c == '.' ? 0 : label + 1;
-		if (label > LABEL_BYTES || len >= HOSTNAME_BYTES)
-			return false;
-		if (c >= 0x80 || (!isalnum(c) && c != '.' && !strchr("-_", c) && !strchr(more, c)))
-			return false;
-	}
-	return len && text[0] != '-' && (label || strchr(more, '.'));
 }

@@ -1,26 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/manifest/manifest_port - read a host's ports such as "8080:127.0.0.1:80/tcp", and listen
- * addresses */
-#ifndef NSWRAP_MESH_MANIFEST_MANIFEST_PORT_H
-#define NSWRAP_MESH_MANIFEST_MANIFEST_PORT_H
+/* mesh/manifest/port - read a host's ports such as "8080:127.0.0.1:80/tcp", and listen addresses */
+#ifndef NSWRAP_MESH_MANIFEST_PORT_H
+#define NSWRAP_MESH_MANIFEST_PORT_H
 
 #include "mesh/config.h"
 #include "util/err.h"
 
 /* The name server that each agent has at its VIP. */
-#define MANIFEST_NAME_SERVER_PORT 10053
+#define PORT_NAME_SERVER 10053
 
 /*
  * Read "LISTEN:HOST:PORT[/tcp|/udp]"; HOST is an IPv4 address or a name. Returns 0 with a text of
  * its own in *@out, -ENOMEM, or -EINVAL with @err filled; @out is then untouched. Pure.
  */
-int manifest_port_parse(const char *text, struct mesh_offer *out, struct err *err);
+int port_parse(const char *text, struct mesh_offer *out, struct err *err);
 
 /* Is @text "ADDR:PORT"? ADDR is an IPv4 address, an IPv6 address in brackets, or a name. Returns 0
  * or -EINVAL with @err filled. */
-int manifest_listen_check(const char *text, struct err *err);
+int port_check_listen(const char *text, struct err *err);
 
 /* Digits and dots: an address, or meant to be one. */
-bool manifest_is_numeric(const char *text);
+bool port_is_numeric(const char *text);
 
 #endif

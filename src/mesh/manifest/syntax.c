@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/manifest/manifest_syntax - why a text is no YAML, in words a person can act on */
-#include "mesh/manifest/manifest_syntax.h"
+/* mesh/manifest/syntax - why a text is no YAML, in words a person can act on */
+#include "mesh/manifest/syntax.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -49,9 +49,9 @@ static const struct meaning meanings[] = {
 };
 
 /* The place of a byte, for what is found before there are characters. */
-static struct manifest_place place_of_byte(const char *text, size_t offset)
+static struct place place_of_byte(const char *text, size_t offset)
 {
-	struct manifest_place at = {.line = 1, .column = 1};
+	struct place at = {.line = 1, .column = 1};
 
 	for (size_t i = 0; i < offset; i++) {
 		if (text[i] == '\n') {
@@ -65,7 +65,7 @@ static struct manifest_place place_of_byte(const char *text, size_t offset)
 }
 
 /* What stands at @at. NUL: nothing. */
-static char character_at(const char *text, size_t len, struct manifest_place at)
+static char character_at(const char *text, size_t len, struct place at)
 {
 	size_t i = 0;
 
@@ -82,9 +82,9 @@ static char character_at(const char *text, size_t len, struct manifest_place at)
 	return i < len ? text[i] : '\0';
 }
 
-static struct manifest_place place_of_mark(yaml_mark_t mark)
+static struct place place_of_mark(yaml_mark_t mark)
 {
-	return (struct manifest_place){.line = mark.line + 1, .column = mark.column + 1};
+	return (struct place){.line = mark.line + 1, .column = mark.column + 1};
 }
 
 static const struct meaning *find_meaning(const yaml_parser_t *parser)
@@ -99,10 +99,10 @@ static const struct meaning *find_meaning(const yaml_parser_t *parser)
 	return NULL;
 }
 
-void manifest_syntax_error(
-	const yaml_parser_t *parser, const char *text, size_t len, struct manifest_errors *errors)
+void syntax_explain(
+	const yaml_parser_t *parser, const char *text, size_t len, struct errors *errors)
 {
-	struct manifest_place at = place_of_mark(parser->problem_mark);
+	struct place at = place_of_mark(parser->problem_mark);
 	const struct meaning *meaning;
 
 	if (parser->error == YAML_MEMORY_ERROR || !parser->problem) {
@@ -115,26 +115,26 @@ void manifest_syntax_error(
 
 		at = place_of_byte(text, offset);
 		if (!meaning) {
-			manifest_error(errors, at, "broken YAML: no UTF-8: expected a text file");
+			errors_add(errors, at, "broken YAML: no UTF-8: expected a text file");
 			return;
 		}
 	}
 	if (meaning) {
 		if (meaning->is_at_context)
 			at = place_of_mark(parser->context_mark);
-		manifest_error(errors, at, "broken YAML: %s", meaning->text);
+		errors_add(errors, at, "broken YAML: %s", meaning->text);
 		return;
 	}
 
 	char character[2] = {character_at(text, len, at), '\0'}, shown[PARSE_QUOTE_BYTES];
 
 	if (character[0] == '\t')
-		manifest_error(errors, at,
+		errors_add(errors, at,
 			"broken YAML: a tab: expected spaces, which alone indent in YAML");
 	else if (strcmp(parser->problem, "found character that cannot start any token") == 0)
-		manifest_error(errors, at,
+		errors_add(errors, at,
 			"broken YAML: %s cannot begin a text: expected quotes around it",
 			parse_shown(character, shown, sizeof(shown)));
 	else
-		manifest_error(errors, at, "broken YAML: %s", parser->problem);
+		errors_add(errors, at, "broken YAML: %s", parser->problem);
 }

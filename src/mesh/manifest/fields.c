@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/manifest/manifest_fields - the keys that a host can have, and how each is read */
-#include "mesh/manifest/manifest_fields.h"
+/* mesh/manifest/fields - the keys that a host can have, and how each is read */
+#include "mesh/manifest/fields.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "mesh/manifest/manifest_port.h"
+#include "mesh/manifest/port.h"
 #include "util/parse.h"
 
 #define CMD_EMPTY     "cmd has no words: expected a command, or no cmd for this executable"
@@ -16,15 +16,15 @@
 
 /* --- one function a kind of value ----------------------------------------------------------- */
 
-static void *member(struct manifest_host *host, const struct manifest_field *field)
+static void *member(struct manifest_host *host, const struct field *field)
 {
 	return (char *)host + field->offset;
 }
 
-static void read_truth(struct manifest_reader *reader, const struct manifest_field *field,
-	const struct manifest_node *value, struct manifest_host *out)
+static void read_truth(struct reader *reader, const struct field *field, const struct node *value,
+	struct manifest_host *out)
 {
-	manifest_read_bool(reader, value, field->what, member(out, field));
+	reader_read_bool(reader, value, field->what, member(out, field));
 }
 
 /* What an address is that no host can have in a mesh. NULL: it may be used. */
@@ -45,42 +45,41 @@ static const char *vip_fault(struct in_addr vip)
 	return NULL;
 }
 
-static void read_vip(struct manifest_reader *reader, const struct manifest_field *field,
-	const struct manifest_node *value, struct manifest_host *out)
+static void read_vip(struct reader *reader, const struct field *field, const struct node *value,
+	struct manifest_host *out)
 {
-	const char *text = manifest_text(reader, value, field->what, field->expected), *fault;
+	const char *text = reader_text(reader, value, field->what, field->expected), *fault;
 	char quoted[PARSE_QUOTE_BYTES];
 	struct in_addr vip;
 
 	if (!text)
 		return;
 	if (inet_pton(AF_INET, text, &vip) != 1) {
-		manifest_error(reader->errors, value->at,
+		errors_add(reader->errors, value->at,
 			"vip %s is no IPv4 address: expected one such as 127.0.42.101",
 			parse_quote(text, quoted, sizeof(quoted)));
 		return;
 	}
 	fault = vip_fault(vip);
 	if (fault)
-		manifest_error(reader->errors, value->at,
+		errors_add(reader->errors, value->at,
 			"vip %s %s: expected another one, such as 127.0.42.101", text, fault);
 	else
 		out->vip = vip;
 }
 
-static void split_cmd(struct manifest_reader *reader, const struct manifest_node *value,
-	struct manifest_host *out)
+static void split_cmd(struct reader *reader, const struct node *value, struct manifest_host *out)
 {
 	GError *error = NULL;
 	char **words = NULL;
 	int count = 0;
 
-	if (!manifest_work(reader, value, strlen(value->text)))
+	if (!reader_work(reader, value, strlen(value->text)))
 		return;
 	if (!g_shell_parse_argv(value->text, &count, &words, &error)) {
 		bool is_empty = error->code == G_SHELL_ERROR_EMPTY_STRING;
 
-		manifest_error(reader->errors, value->at, "%s",
+		errors_add(reader->errors, value->at, "%s",
 			is_empty ? CMD_EMPTY
 				 : "cmd has quotes without an end: expected another one like it, "
 				   "or a list of words");
@@ -89,119 +88,116 @@ static void split_cmd(struct manifest_reader *reader, const struct manifest_node
 	}
 	out->cmd = calloc((size_t)count + 1, sizeof(*out->cmd));
 	for (int i = 0; out->cmd && i < count && !reader->errors->has_no_memory; i++)
-		manifest_copy(reader, words[i], &out->cmd[i]);
+		reader_copy(reader, words[i], &out->cmd[i]);
 	if (!out->cmd)
 		reader->errors->has_no_memory = true;
 	g_strfreev(words);
 }
 
-static void copy_words(struct manifest_reader *reader, const struct manifest_node *value,
-	struct manifest_host *out)
+static void copy_words(struct reader *reader, const struct node *value, struct manifest_host *out)
 {
 	size_t count = 0;
 
-	out->cmd = manifest_new_texts(reader, value);
+	out->cmd = reader_new_texts(reader, value);
 	if (out->cmd && value->count == 0)
-		manifest_error(reader->errors, value->at, CMD_EMPTY);
+		errors_add(reader->errors, value->at, CMD_EMPTY);
 	for (size_t i = 0; out->cmd && i < value->count; i++) {
-		const char *word =
-			manifest_text(reader, value->items[i], "a word of cmd", "a text");
+		const char *word = reader_text(reader, value->items[i], "a word of cmd", "a text");
 		if (word)
-			manifest_copy(reader, word, &out->cmd[count++]);
+			reader_copy(reader, word, &out->cmd[count++]);
 	}
 }
 
-static void read_cmd(struct manifest_reader *reader, const struct manifest_field *field,
-	const struct manifest_node *value, struct manifest_host *out)
+static void read_cmd(struct reader *reader, const struct field *field, const struct node *value,
+	struct manifest_host *out)
 {
-	bool is_text = value->kind == MANIFEST_TEXT && !manifest_is_number(value) &&
-		       !manifest_is_bool(value, NULL);
+	bool is_text = value->kind == NODE_TEXT && !reader_is_number(value) &&
+		       !reader_is_bool(value, NULL);
 
 	if (is_text)
 		split_cmd(reader, value, out);
-	else if (value->kind == MANIFEST_LIST)
+	else if (value->kind == NODE_LIST)
 		copy_words(reader, value, out);
-	else if (value->kind != MANIFEST_UNKNOWN)
-		manifest_error(reader->errors, value->at, "cmd is %s: expected %s",
-			manifest_kind_of(value), field->expected);
+	else if (value->kind != NODE_UNKNOWN)
+		errors_add(reader->errors, value->at, "cmd is %s: expected %s",
+			reader_kind_of(value), field->expected);
 	if (out->cmd && out->cmd[0] && !out->cmd[0][0])
-		manifest_error(reader->errors, value->at,
+		errors_add(reader->errors, value->at,
 			"cmd begins with an empty word: expected the name of a program");
 }
 
-static void read_listen(struct manifest_reader *reader, const struct manifest_field *field,
-	const struct manifest_node *value, struct manifest_host *out)
+static void read_listen(struct reader *reader, const struct field *field, const struct node *value,
+	struct manifest_host *out)
 {
-	const char *text = manifest_text(reader, value, field->what, field->expected);
+	const char *text = reader_text(reader, value, field->what, field->expected);
 	struct err err = {.code = 0};
 
 	if (!text || !text[0]) /* "" is how a host turns off the template's */
 		return;
-	if (manifest_listen_check(text, &err) < 0)
-		manifest_error(reader->errors, value->at, "%s: %s", field->what, err.text);
+	if (port_check_listen(text, &err) < 0)
+		errors_add(reader->errors, value->at, "%s: %s", field->what, err.text);
 	else
-		manifest_copy(reader, text, member(out, field));
+		reader_copy(reader, text, member(out, field));
 }
 
-static void read_path(struct manifest_reader *reader, const struct manifest_field *field,
-	const struct manifest_node *value, struct manifest_host *out)
+static void read_path(struct reader *reader, const struct field *field, const struct node *value,
+	struct manifest_host *out)
 {
-	const char *text = manifest_text(reader, value, field->what, field->expected);
+	const char *text = reader_text(reader, value, field->what, field->expected);
 
 	if (text && text[0])
-		manifest_copy(reader, text, member(out, field));
+		reader_copy(reader, text, member(out, field));
 }
 
-static void read_restart(struct manifest_reader *reader, const struct manifest_field *field,
-	const struct manifest_node *value, struct manifest_host *out)
+static void read_restart(struct reader *reader, const struct field *field, const struct node *value,
+	struct manifest_host *out)
 {
-	const char *text = manifest_text(reader, value, field->what, field->expected);
+	const char *text = reader_text(reader, value, field->what, field->expected);
 	char quoted[PARSE_QUOTE_BYTES];
 
 	if (!text)
 		return;
 	out->no_restart = strcmp(text, "never") == 0;
 	if (!out->no_restart && strcmp(text, "always") != 0)
-		manifest_error(reader->errors, value->at, "restart is %s: expected %s",
+		errors_add(reader->errors, value->at, "restart is %s: expected %s",
 			parse_quote(text, quoted, sizeof(quoted)), field->expected);
 }
 
-static void read_aliases(struct manifest_reader *reader, const struct manifest_field *field,
-	const struct manifest_node *value, struct manifest_host *out)
+static void read_aliases(struct reader *reader, const struct field *field, const struct node *value,
+	struct manifest_host *out)
 {
 	size_t count = 0;
 
-	if (!manifest_is_kind(reader, value, MANIFEST_LIST, field->what, field->expected) ||
-		!value->count || !(out->aliases = manifest_new_texts(reader, value)))
+	if (!reader_is_kind(reader, value, NODE_LIST, field->what, field->expected) ||
+		!value->count || !(out->aliases = reader_new_texts(reader, value)))
 		return;
 	for (size_t i = 0; i < value->count; i++) {
-		const char *alias =
-			manifest_text(reader, value->items[i], "an alias", "a host name");
+		const char *alias = reader_text(reader, value->items[i], "an alias", "a host name");
 		if (alias)
-			manifest_copy(reader, alias, &out->aliases[count++]);
+			reader_copy(reader, alias, &out->aliases[count++]);
 	}
 }
 
-static void read_section(struct manifest_reader *reader, const struct manifest_field *field,
-	const struct manifest_node *value, struct manifest_host *out)
+static void read_section(struct reader *reader, const struct field *field, const struct node *value,
+	struct manifest_host *out)
 {
-	const char *keys[MANIFEST_FIELDS_MAX];
+	const char *keys[FIELDS_MAX];
 	size_t count = 0;
 
-	if (!manifest_is_kind(reader, value, MANIFEST_MAP, field->what, field->expected))
+	if (!reader_is_kind(reader, value, NODE_MAP, field->what, field->expected))
 		return;
-	for (const struct manifest_field *part = field->parts; part->key; part++) {
-		const struct manifest_node *node = manifest_get(value, part->key);
+	for (const struct field *part = field->parts; part->key; part++) {
+		const struct node *node = reader_get(value, part->key);
 
 		keys[count++] = part->key;
 		if (node)
 			part->read(reader, part, node, out);
 	}
-	manifest_check_keys(reader, value, keys, count);
+	reader_check_keys(reader, value, keys, count);
 }
 
 static bool add_offer(
-	struct manifest_reader *reader, struct manifest_host *host, const struct mesh_offer *offer)
+	struct reader *reader, struct manifest_host *host, const struct mesh_offer *offer)
 {
 	/* a list grows at powers of two */
 	if ((host->noffers & (host->noffers - 1)) == 0) {
@@ -226,24 +222,23 @@ static bool offers_already(const struct manifest_host *host, const struct mesh_o
 	return false;
 }
 
-static void read_port(
-	struct manifest_reader *reader, const struct manifest_node *item, struct manifest_host *out)
+static void read_port(struct reader *reader, const struct node *item, struct manifest_host *out)
 {
-	const char *text = manifest_text(reader, item, "a port", PORT_EXPECTED);
+	const char *text = reader_text(reader, item, "a port", PORT_EXPECTED);
 	struct mesh_offer offer;
 	struct err err = {.code = 0};
-	int rc = text ? manifest_port_parse(text, &offer, &err) : -EINVAL;
+	int rc = text ? port_parse(text, &offer, &err) : -EINVAL;
 
 	if (!text)
 		return;
 	if (rc == -ENOMEM)
 		reader->errors->has_no_memory = true;
 	else if (rc < 0)
-		manifest_error(reader->errors, item->at, "%s", err.text);
+		errors_add(reader->errors, item->at, "%s", err.text);
 	if (rc < 0)
 		return;
 	if (offers_already(out, &offer))
-		manifest_error(reader->errors, item->at,
+		errors_add(reader->errors, item->at,
 			"port %u/%s is given twice: expected it once for a host and its template",
 			offer.listen_port, offer.proto == PROTO_UDP ? "udp" : "tcp");
 	else if (add_offer(reader, out, &offer))
@@ -251,15 +246,15 @@ static void read_port(
 	free(offer.connect_host);
 }
 
-static void read_ports(struct manifest_reader *reader, const struct manifest_field *field,
-	const struct manifest_node *value, struct manifest_host *out)
+static void read_ports(struct reader *reader, const struct field *field, const struct node *value,
+	struct manifest_host *out)
 {
-	if (!manifest_is_kind(reader, value, MANIFEST_LIST, field->what, field->expected))
+	if (!reader_is_kind(reader, value, NODE_LIST, field->what, field->expected))
 		return;
 	for (size_t i = 0; i < value->count && !reader->errors->has_no_memory; i++) {
 		if (!reader->ports_left) {
-			manifest_too_much(reader, value->items[i], "too many ports",
-				MANIFEST_PORTS_MAX, " in the mesh");
+			reader_too_much(reader, value->items[i], "too many ports", READER_PORTS_MAX,
+				" in the mesh");
 			return;
 		}
 		reader->ports_left--;
@@ -271,7 +266,7 @@ static void read_ports(struct manifest_reader *reader, const struct manifest_fie
 
 #define HOST(member) offsetof(struct manifest_host, member)
 
-static const struct manifest_field http_parts[] = {
+static const struct field http_parts[] = {
 	{.key = "listen",
 		.what = "http.listen",
 		.read = read_listen,
@@ -279,7 +274,7 @@ static const struct manifest_field http_parts[] = {
 		.expected = "ADDR:PORT"},
 	{.key = NULL},
 };
-static const struct manifest_field socks_parts[] = {
+static const struct field socks_parts[] = {
 	{.key = "listen",
 		.what = "socks.listen",
 		.read = read_listen,
@@ -287,14 +282,14 @@ static const struct manifest_field socks_parts[] = {
 		.expected = "ADDR:PORT"},
 	{.key = NULL},
 };
-static const struct manifest_field loopback_parts[] = {
+static const struct field loopback_parts[] = {
 	{.key = "disable",
 		.what = "loopback.disable",
 		.read = read_truth,
 		.offset = HOST(loopback_disable)},
 	{.key = NULL},
 };
-static const struct manifest_field state_dir_parts[] = {
+static const struct field state_dir_parts[] = {
 	{.key = "pathOnAgent",
 		.what = "stateDir.pathOnAgent",
 		.read = read_path,
@@ -307,11 +302,11 @@ static const struct manifest_field state_dir_parts[] = {
 	{.key = NULL},
 };
 
-const struct manifest_field manifest_fields[] = {
+const struct field fields_of_host[] = {
 	{.key = "vip",
 		.what = "vip",
 		.read = read_vip,
-		.expected = MANIFEST_VIP,
+		.expected = FIELDS_VIP,
 		.is_host_only = true},
 	{.key = "cmd",
 		.what = "cmd",

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/manifest/manifest_route - what a manifest says about networks and names behind its hosts */
-#include "mesh/manifest/manifest_route.h"
+/* mesh/manifest/route - what a manifest says about networks and names behind its hosts */
+#include "mesh/manifest/route.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "mesh/manifest/manifest_names.h"
-#include "mesh/manifest/manifest_port.h"
+#include "mesh/manifest/port.h"
 #include "util/option.h"
 #include "util/parse.h"
 
@@ -18,18 +17,18 @@
 
 /* --- via ------------------------------------------------------------------------------------ */
 
-/* The host of that name or virtual IP, or MANIFEST_NOBODY. */
+/* The host of that name or virtual IP, or NAMES_NOBODY. */
 static ssize_t find_host(
-	const struct manifest_reader *reader, const struct manifest *manifest, const char *text)
+	const struct reader *reader, const struct manifest *manifest, const char *text)
 {
 	struct in_addr vip;
 
 	if (inet_pton(AF_INET, text, &vip) != 1 || vip.s_addr == INADDR_ANY)
-		return manifest_name_find(reader, text);
+		return names_find(&reader->names, text);
 	for (size_t i = 0; i < manifest->nhosts; i++)
 		if (manifest->hosts[i].vip.s_addr == vip.s_addr)
 			return (ssize_t)i;
-	return MANIFEST_NOBODY;
+	return NAMES_NOBODY;
 }
 
 static const char *nearest_host(const struct manifest *manifest, const char *name)
@@ -45,10 +44,10 @@ static const char *nearest_host(const struct manifest *manifest, const char *nam
 	return nearest;
 }
 
-static void read_via(struct manifest_reader *reader, const struct manifest_node *via,
-	const struct manifest *manifest, struct mesh_route *out)
+static void read_via(struct reader *reader, const struct node *via, const struct manifest *manifest,
+	struct mesh_route *out)
 {
-	const char *text = manifest_text(reader, via, "via", "a host's name or vip");
+	const char *text = reader_text(reader, via, "via", "a host's name or vip");
 	char quoted[PARSE_QUOTE_BYTES];
 	const char *nearest = NULL;
 	ssize_t host;
@@ -56,7 +55,7 @@ static void read_via(struct manifest_reader *reader, const struct manifest_node 
 	if (!text || !manifest->nhosts)
 		return;
 	host = find_host(reader, manifest, text);
-	if (host != MANIFEST_NOBODY) {
+	if (host != NAMES_NOBODY) {
 		out->via = manifest->hosts[host].vip;
 		return;
 	}
@@ -64,10 +63,10 @@ static void read_via(struct manifest_reader *reader, const struct manifest_node 
 	if (reader->errors->count < GUESS_ERRORS_MAX)
 		nearest = nearest_host(manifest, text);
 	if (nearest)
-		manifest_error(reader->errors, via->at, "via %s is no host: did you mean %s?",
-			quoted, nearest);
+		errors_add(reader->errors, via->at, "via %s is no host: did you mean %s?", quoted,
+			nearest);
 	else
-		manifest_error(reader->errors, via->at,
+		errors_add(reader->errors, via->at,
 			"via %s is no host: expected a name or vip from hosts", quoted);
 }
 
@@ -91,7 +90,7 @@ static int check_to(const char *text, bool *is_network, struct err *err)
 	if (strpbrk(text, "0123456789") && text[strspn(text, "0123456789.*")] == '\0')
 		return err_set(
 			err, EINVAL, "%s is no network: expected one such as 10.0.2.0/24", quoted);
-	if (!manifest_is_hostname(text, "*."))
+	if (!names_is_valid(text, "*."))
 		return err_set(err, EINVAL,
 			"%s is no IPv4 network or host name: expected one such as 10.0.2.0/24 or "
 			"*.example.com",
@@ -99,21 +98,19 @@ static int check_to(const char *text, bool *is_network, struct err *err)
 	return 0;
 }
 
-static void read_to(
-	struct manifest_reader *reader, const struct manifest_node *to, struct mesh_route *out)
+static void read_to(struct reader *reader, const struct node *to, struct mesh_route *out)
 {
 	size_t ncidrs = 0, nglobs = 0;
 	char **cidrs, **globs;
 
-	if (!manifest_is_kind(reader, to, MANIFEST_LIST, "to", TO_EXPECTED))
+	if (!reader_is_kind(reader, to, NODE_LIST, "to", TO_EXPECTED))
 		return;
 	if (!to->count)
-		manifest_error(
-			reader->errors, to->at, "to is an empty list: expected %s", TO_EXPECTED);
-	cidrs = manifest_new_texts(reader, to);
-	globs = manifest_new_texts(reader, to);
+		errors_add(reader->errors, to->at, "to is an empty list: expected %s", TO_EXPECTED);
+	cidrs = reader_new_texts(reader, to);
+	globs = reader_new_texts(reader, to);
 	for (size_t i = 0; cidrs && globs && i < to->count; i++) {
-		const char *text = manifest_text(reader, to->items[i], "an item of to",
+		const char *text = reader_text(reader, to->items[i], "an item of to",
 			"a network such as 10.0.2.0/24, or a host name");
 		struct err err = {.code = 0};
 		bool is_network;
@@ -121,8 +118,8 @@ static void read_to(
 		if (!text)
 			continue;
 		if (check_to(text, &is_network, &err) < 0)
-			manifest_error(reader->errors, to->items[i]->at, "%s", err.text);
-		manifest_copy(reader, text, is_network ? &cidrs[ncidrs++] : &globs[nglobs++]);
+			errors_add(reader->errors, to->items[i]->at, "%s", err.text);
+		reader_copy(reader, text, is_network ? &cidrs[ncidrs++] : &globs[nglobs++]);
 	}
 	out->cidrs = cidrs;
 	out->globs = globs;
@@ -139,36 +136,35 @@ static void read_to(
 
 /* --- a route -------------------------------------------------------------------------------- */
 
-static void read_route(struct manifest_reader *reader, const struct manifest_node *item,
+static void read_route(struct reader *reader, const struct node *item,
 	const struct manifest *manifest, struct mesh_route *out)
 {
 	static const char *const keys[] = {"to", "via"};
-	const struct manifest_node *to, *via;
+	const struct node *to, *via;
 
-	if (!manifest_is_kind(reader, item, MANIFEST_MAP, "it", "a map with to and via"))
+	if (!reader_is_kind(reader, item, NODE_MAP, "it", "a map with to and via"))
 		return;
-	manifest_check_keys(reader, item, keys, sizeof(keys) / sizeof(keys[0]));
-	to = manifest_get(item, "to");
-	via = manifest_get(item, "via");
+	reader_check_keys(reader, item, keys, sizeof(keys) / sizeof(keys[0]));
+	to = reader_get(item, "to");
+	via = reader_get(item, "via");
 	if (to)
 		read_to(reader, to, out);
 	else
-		manifest_error(reader->errors, item->at, "no to: expected %s", TO_EXPECTED);
+		errors_add(reader->errors, item->at, "no to: expected %s", TO_EXPECTED);
 	if (via)
 		read_via(reader, via, manifest, out);
 	else
-		manifest_error(reader->errors, item->at, "no via: expected a host's name or vip");
+		errors_add(reader->errors, item->at, "no via: expected a host's name or vip");
 }
 
-void manifest_routes_read(struct manifest_reader *reader, const struct manifest_node *routes,
-	struct manifest *manifest)
+void route_read_list(struct reader *reader, const struct node *routes, struct manifest *manifest)
 {
 	char number[24];
 
-	manifest_errors_about(reader->errors, NULL, NULL);
-	if (!manifest_is_kind(
-		    reader, routes, MANIFEST_LIST, "routes", "a list of maps with to and via") ||
-		!manifest_work(reader, routes, routes->count * sizeof(*manifest->routes)))
+	errors_about(reader->errors, NULL, NULL);
+	if (!reader_is_kind(
+		    reader, routes, NODE_LIST, "routes", "a list of maps with to and via") ||
+		!reader_work(reader, routes, routes->count * sizeof(*manifest->routes)))
 		return;
 	manifest->routes = calloc(routes->count + 1, sizeof(*manifest->routes));
 	if (!manifest->routes) {
@@ -177,15 +173,15 @@ void manifest_routes_read(struct manifest_reader *reader, const struct manifest_
 	}
 	for (size_t i = 0; i < routes->count; i++) {
 		snprintf(number, sizeof(number), "%zu", i + 1);
-		manifest_errors_about(reader->errors, "route", number);
+		errors_about(reader->errors, "route", number);
 		manifest->nroutes++;
 		read_route(reader, routes->items[i], manifest, &manifest->routes[i]);
 	}
 }
 
-void manifest_route_fini(struct mesh_route *route)
+void route_fini(struct mesh_route *route)
 {
-	mesh_texts_free(route->cidrs);
-	mesh_texts_free(route->globs);
+	config_free_texts(route->cidrs);
+	config_free_texts(route->globs);
 	*route = (struct mesh_route){.cidrs = NULL};
 }

@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/manifest/manifest_port - read a host's ports such as "8080:127.0.0.1:80/tcp", and listen
- * addresses */
-#include "mesh/manifest/manifest_port.h"
+/* mesh/manifest/port - read a host's ports such as "8080:127.0.0.1:80/tcp", and listen addresses */
+#include "mesh/manifest/port.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "mesh/manifest/manifest_reader.h"
+#include "mesh/manifest/names.h"
 #include "util/parse.h"
 
 #define RULE_BYTES 300 /* a host name has 253 at most */
 
-bool manifest_is_numeric(const char *text)
+bool port_is_numeric(const char *text)
 {
 	return text[strspn(text, "0123456789.")] == '\0';
 }
@@ -39,8 +38,8 @@ static int check_host(const char *host, struct err *err)
 	char quoted[PARSE_QUOTE_BYTES];
 	struct in_addr addr;
 
-	if (manifest_is_numeric(host) ? inet_pton(AF_INET, host, &addr) == 1
-				      : manifest_is_hostname(host, "."))
+	if (port_is_numeric(host) ? inet_pton(AF_INET, host, &addr) == 1
+				  : names_is_valid(host, "."))
 		return 0;
 	return err_set(err, EINVAL,
 		"%s is no IPv4 address or host name: expected one such as 127.0.0.1",
@@ -64,7 +63,7 @@ static int take_proto(char *text, enum proto *out, struct err *err)
 	return 0;
 }
 
-int manifest_port_parse(const char *text, struct mesh_offer *out, struct err *err)
+int port_parse(const char *text, struct mesh_offer *out, struct err *err)
 {
 	char quoted[PARSE_QUOTE_BYTES], rule[RULE_BYTES], *host, *port;
 	struct mesh_offer offer = {.listen_port = 0};
@@ -91,10 +90,10 @@ int manifest_port_parse(const char *text, struct mesh_offer *out, struct err *er
 		(rc = check_host(host, err)) < 0 ||
 		(rc = parse_one_port(port, &offer.connect_port, err)) < 0)
 		return rc;
-	if (offer.listen_port == MANIFEST_NAME_SERVER_PORT && offer.proto == PROTO_TCP)
+	if (offer.listen_port == PORT_NAME_SERVER && offer.proto == PROTO_TCP)
 		return err_set(err, EINVAL,
 			"port %d/tcp is the mesh's own name server: expected another one",
-			MANIFEST_NAME_SERVER_PORT);
+			PORT_NAME_SERVER);
 	offer.connect_host = strdup(host);
 	if (!offer.connect_host)
 		return -ENOMEM;
@@ -102,7 +101,7 @@ int manifest_port_parse(const char *text, struct mesh_offer *out, struct err *er
 	return 0;
 }
 
-int manifest_listen_check(const char *text, struct err *err)
+int port_check_listen(const char *text, struct err *err)
 {
 	char quoted[PARSE_QUOTE_BYTES], addr[RULE_BYTES], *port;
 	struct addr ip;
@@ -111,8 +110,8 @@ int manifest_listen_check(const char *text, struct err *err)
 	port = strlen(text) < sizeof(addr) ? strrchr(strcpy(addr, text), ':') : NULL;
 	if (port) {
 		*port++ = '\0';
-		if (addr[0] == '[' || manifest_is_numeric(addr) ? addr_parse(addr, &ip, NULL) == 0
-								: manifest_is_hostname(addr, "."))
+		if (addr[0] == '[' || port_is_numeric(addr) ? addr_parse(addr, &ip, NULL) == 0
+							    : names_is_valid(addr, "."))
 			return parse_one_port(port, &number, err);
 	}
 	return err_set(err, EINVAL, "%s is no address: expected ADDR:PORT, such as 127.0.0.1:18080",

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/manifest/manifest_example - what `nswrap mesh --example` prints */
-#include "mesh/manifest/manifest.h"
+/* mesh/manifest/example - what `nswrap mesh --example` prints */
+#include "mesh/manifest/example.h"
 
-const char manifest_example[] =
+const char example_manifest[] =
 	"# A mesh: one network of hosts that are reachable by a command's stdin and stdout.\n"
 	"# Start it with: nswrap mesh FILE.    All keys: nswrap-manifest(5).\n"
 	"\n"

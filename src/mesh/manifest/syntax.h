@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/manifest/syntax - why a text is no YAML, in words a person can act on */
+#ifndef NSWRAP_MESH_MANIFEST_SYNTAX_H
+#define NSWRAP_MESH_MANIFEST_SYNTAX_H
+
+#include <stddef.h>
+#include <yaml.h>
+
+#include "mesh/manifest/errors.h"
+
+/* Add the error that @parser stopped at in the UTF-8 text of @len bytes. */
+void syntax_explain(
+	const yaml_parser_t *parser, const char *text, size_t len, struct errors *errors);
+
+#endif
