@@ -6,19 +6,11 @@
 #include <sys/socket.h>
 
 #include "conn/dial.h"
-#include "conn/relay.h"
 #include "util/fd.h"
+#include "util/list.h"
 
 #define ACCEPT_BURST 32 /* then others get their turn */
 #define PAUSE_MS     20
-
-#define acceptor_of(ptr, member) \
-	((struct acceptor *)((char *)(ptr)-offsetof(struct acceptor, member)))
-
-bool accept_is_short(const struct conn_context *context, size_t held_fds)
-{
-	return relay_pool_fds(context->relays) + held_fds + ACCEPT_RESERVED_FDS > context->max_fds;
-}
 
 /* Returns 0 when a client was taken, or -errno: there is none, or none can be taken now. */
 static int accept_one(struct acceptor *acceptor)
@@ -26,7 +18,7 @@ static int accept_one(struct acceptor *acceptor)
 	struct sockaddr_in peer = {0};
 	socklen_t len = sizeof(peer);
 
-	if (accept_is_short(acceptor->context, *acceptor->held_fds))
+	if (!budget_has_room(acceptor->context->budget, acceptor->fds_each))
 		return -EMFILE;
 	int fd = accept4(
 		acceptor->io.fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -38,7 +30,7 @@ static int accept_one(struct acceptor *acceptor)
 
 static void on_ready(struct loop_io *io, uint32_t events)
 {
-	struct acceptor *acceptor = acceptor_of(io, io);
+	struct acceptor *acceptor = container_of(io, struct acceptor, io);
 	struct loop *loop = acceptor->context->loop;
 
 	(void)events;
@@ -56,16 +48,14 @@ static void on_ready(struct loop_io *io, uint32_t events)
 
 static void on_pause_over(struct loop_timer *timer)
 {
-	struct acceptor *acceptor = acceptor_of(timer, pause_timer);
+	struct acceptor *acceptor = container_of(timer, struct acceptor, pause_timer);
 
 	loop_io_mod(acceptor->context->loop, &acceptor->io, EPOLLIN);
 }
 
-int acceptor_open(struct acceptor *acceptor, const struct conn_context *context, int listen_fd,
-	const size_t *held_fds)
+int acceptor_open(struct acceptor *acceptor, const struct conn_context *context, int listen_fd)
 {
 	acceptor->context = context;
-	acceptor->held_fds = held_fds;
 	acceptor->io = (struct loop_io){listen_fd, on_ready};
 	acceptor->pause_timer = (struct loop_timer){.on_expired = on_pause_over};
 	int result = loop_io_add(context->loop, &acceptor->io, EPOLLIN);

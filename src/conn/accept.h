@@ -8,33 +8,24 @@
 
 #include "conn/context.h"
 
-/* Kept for pipes of relays, answers from the door and the rest of the process. */
-#define ACCEPT_RESERVED_FDS 96
-
 /*
- * A listening IPv4 socket. While descriptors are short it is left alone for some milliseconds at a
- * time: clients wait in the kernel.
+ * A listening IPv4 socket. While the budget has no room for fds_each, or descriptors are short, it
+ * is left alone for some milliseconds at a time: clients wait in the kernel.
  */
 struct acceptor {
 	/* the owner's: a client, nonblocking, from now on the owner's */
 	void (*on_client)(struct acceptor *acceptor, int fd, const struct sockaddr_in *peer);
+	/* descriptors for a client that nobody counts before it comes, its own included */
+	size_t fds_each;
 
 	/* the acceptor's */
 	const struct conn_context *context;
-	const size_t *held_fds;
 	struct loop_io io;
 	struct loop_timer pause_timer;
 };
 
-/*
- * Begin. @listen_fd (nonblocking) belongs to the acceptor, also on failure. *@held_fds says how
- * many descriptors wait outside of relays. Returns 0 or -errno.
- */
-int acceptor_open(struct acceptor *acceptor, const struct conn_context *context, int listen_fd,
-	const size_t *held_fds);
+/* Begin. @listen_fd (nonblocking) belongs to the acceptor, also on failure. Returns 0 or -errno. */
+int acceptor_open(struct acceptor *acceptor, const struct conn_context *context, int listen_fd);
 void acceptor_close(struct acceptor *acceptor);
-
-/* Would one more connection leave too few descriptors? */
-bool accept_is_short(const struct conn_context *context, size_t held_fds);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 
+#include "util/budget.h"
 #include "util/loop.h"
 
 struct inside;
@@ -14,7 +15,7 @@ struct conn_context {
 	struct loop *loop;
 	struct relay_pool *relays;
 	struct inside *inside; /* sockets of the namespace with the VIP */
-	size_t max_fds;        /* descriptors this process may have */
+	struct budget *budget; /* of the process */
 	/* an IPv4 packet to the mesh, and one into the namespace as if it came from the mesh */
 	void (*send_packet)(void *told, const void *packet, size_t len);
 	void (*inject_packet)(void *told, const void *packet, size_t len);

@@ -99,7 +99,7 @@ struct datagrams *datagrams_new(const struct conn_context *context, struct diale
 {
 	static const struct udp_relay_ops ops = {.open = open_target};
 	_cleanup_fd_ int listen_fd = fd;
-	const struct udp_relay_limits limits = {.max_fds = &context->max_fds, .hold_ms = HOLD_MS};
+	const struct udp_relay_limits limits = {.budget = context->budget, .hold_ms = HOLD_MS};
 	struct datagrams *datagrams = calloc(1, sizeof(*datagrams));
 
 	if (!datagrams)

@@ -10,8 +10,6 @@
 #include "util/fd.h"
 #include "util/log.h"
 
-#define FDS_EACH 2 /* the client, and the target on its way */
-
 struct join {
 	struct joins *joins;
 	struct join *prev, *next;
@@ -24,7 +22,6 @@ struct joins {
 	const struct conn_context *context;
 	struct dialer *dialer;
 	struct join all; /* ring */
-	size_t held_fds;
 };
 
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
@@ -40,7 +37,7 @@ static void join_free(struct join *join)
 static int stop_waiting(struct join *join)
 {
 	loop_io_del(join->joins->context->loop, &join->io);
-	join->joins->held_fds -= FDS_EACH;
+	budget_give(join->joins->context->budget, JOIN_FDS);
 	return fd_take(&join->io.fd);
 }
 
@@ -107,7 +104,7 @@ void joins_add(struct joins *joins, int client_fd, const struct dial_target *tar
 	join->prev->next = join->next->prev = join;
 	join->io = (struct loop_io){client_fd, on_client_broken};
 	join->dial.on_done = on_dialled;
-	joins->held_fds += FDS_EACH;
+	budget_take(joins->context->budget, JOIN_FDS);
 	int result = dial_start(&join->dial, joins->dialer, target);
 	if (result != -EINPROGRESS) {
 		on_result(join, result);
@@ -145,9 +142,4 @@ void joins_free(struct joins *joins)
 		}
 	}
 	free(joins);
-}
-
-const size_t *joins_held_fds(const struct joins *joins)
-{
-	return &joins->held_fds;
 }

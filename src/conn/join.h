@@ -15,16 +15,15 @@
  */
 struct joins;
 
+#define JOIN_FDS 2 /* the client, and the target on its way */
+
 /* Returns NULL with errno set. Both stay the caller's. */
 struct joins *joins_new(const struct conn_context *context, struct dialer *dialer);
 
 /* Ends all, relays too, with resets. NULL is allowed. */
 void joins_free(struct joins *joins);
 
-/* Takes @client_fd over whatever happens; @target need not stay. */
+/* Takes @client_fd over whatever happens, and counts JOIN_FDS; @target need not stay. */
 void joins_add(struct joins *joins, int client_fd, const struct dial_target *target);
-
-/* Descriptors of clients and targets that no relay has yet, for acceptors. */
-const size_t *joins_held_fds(const struct joins *joins);
 
 #endif

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #define FDS_PER_PIPE    2
@@ -14,13 +13,9 @@
 #define LARGE_BYTES     (1024 * 1024)
 #define LARGE_MAX       8 /* of the 64 that all processes of a user may have together */
 
-int pipes_init(struct pipes *pipes)
+int pipes_init(struct pipes *pipes, struct budget *budget)
 {
-	struct rlimit limit = {.rlim_cur = 1024};
-
-	*pipes = (struct pipes){0};
-	getrlimit(RLIMIT_NOFILE, &limit);
-	pipes->max_open = limit.rlim_cur / PIPES_SHARE / FDS_PER_PIPE;
+	*pipes = (struct pipes){.budget = budget};
 	struct chunk *chunk = pipes_take_chunk(pipes);
 	if (!chunk)
 		return -ENOMEM;
@@ -33,6 +28,7 @@ static void close_pipe(struct pipes *pipes, struct pipe *pipe)
 	close(pipe->in);
 	close(pipe->out);
 	pipes->open_count--;
+	budget_give(pipes->budget, FDS_PER_PIPE);
 	pipes->large_count -= pipe->is_large;
 }
 
@@ -56,7 +52,8 @@ int pipes_take(struct pipes *pipes, struct pipe *pipe)
 		*pipe = pipes->idle[--pipes->idle_count];
 		return 0;
 	}
-	if (pipes->open_count >= pipes->max_open)
+	if (pipes->open_count >= pipes->budget->max / PIPES_SHARE / FDS_PER_PIPE ||
+		!budget_has_room(pipes->budget, FDS_PER_PIPE))
 		return -EMFILE;
 	if (pipe2(fds, O_NONBLOCK | O_CLOEXEC) < 0)
 		return -errno;
@@ -67,6 +64,7 @@ int pipes_take(struct pipes *pipes, struct pipe *pipe)
 		pipes->large_count++;
 	}
 	pipes->open_count++;
+	budget_take(pipes->budget, FDS_PER_PIPE);
 	return 0;
 }
 

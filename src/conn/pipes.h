@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "util/budget.h"
+
 #define PIPES_IDLE_MAX   16          /* empty pipes kept open for the next borrower */
 #define PIPES_CHUNK_SIZE (64 * 1024) /* bytes of one buffer */
 
@@ -24,17 +26,17 @@ struct pipes {
 	struct pipe idle[PIPES_IDLE_MAX]; /* empty, open */
 	size_t idle_count;
 	size_t open_count; /* idle and lent out */
-	size_t max_open;
+	struct budget *budget;
 	size_t large_count; /* of the open ones, those that were made larger */
 	struct chunk *idle_chunks;
 	size_t idle_chunk_count;
 };
 
 /*
- * Make ready, with one buffer at hand. At most a quarter of the descriptors that the process may
- * have now (RLIMIT_NOFILE) will ever be pipes. Returns 0 or -ENOMEM.
+ * Make ready, with one buffer at hand. Pipes count in @budget, which stays the caller's, and are
+ * made while it has room; a quarter of it is the most that they ever take. Returns 0 or -ENOMEM.
  */
-int pipes_init(struct pipes *pipes);
+int pipes_init(struct pipes *pipes, struct budget *budget);
 
 /* Everything must have been given back. */
 void pipes_fini(struct pipes *pipes);

@@ -28,6 +28,7 @@ struct relay {
 
 struct relay_pool {
 	struct loop *loop;
+	struct budget *budget;
 	struct pipes pipes;
 	struct relay *first;
 	size_t count;
@@ -45,18 +46,19 @@ static void on_retry(struct loop_timer *timer)
 			loop_task_add(pool->loop, &relay->task);
 }
 
-struct relay_pool *relay_pool_new(struct loop *loop)
+struct relay_pool *relay_pool_new(struct loop *loop, struct budget *budget)
 {
 	struct relay_pool *pool = calloc(1, sizeof(*pool));
 
 	if (!pool)
 		return NULL;
-	if (pipes_init(&pool->pipes) < 0) {
+	if (pipes_init(&pool->pipes, budget) < 0) {
 		free(pool);
 		errno = ENOMEM;
 		return NULL;
 	}
 	pool->loop = loop;
+	pool->budget = budget;
 	pool->retry.on_expired = on_retry;
 	return pool;
 }
@@ -96,6 +98,7 @@ static void end(struct relay *relay, bool is_reset)
 	if (relay->next)
 		relay->next->prev = relay->prev;
 	pool->count--;
+	budget_give(pool->budget, SIDES);
 }
 
 static void finish(struct relay *relay, bool is_reset)
@@ -222,6 +225,7 @@ struct relay *relay_start(struct relay_pool *pool, int fd_a, int fd_b,
 		pool->first->prev = relay;
 	pool->first = relay;
 	pool->count++;
+	budget_take(pool->budget, SIDES);
 	return relay;
 }
 
@@ -238,9 +242,4 @@ uint64_t relay_bytes_ba(const struct relay *relay)
 size_t relay_pool_count(const struct relay_pool *pool)
 {
 	return pool->count;
-}
-
-size_t relay_pool_fds(const struct relay_pool *pool)
-{
-	return SIDES * pool->count + 2 * pool->pipes.open_count;
 }

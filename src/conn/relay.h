@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "util/budget.h"
 #include "util/loop.h"
 
 /*
@@ -36,8 +37,9 @@
 struct relay;
 struct relay_pool;
 
-/* What all relays of a loop share: pipes, buffers, counters. Returns NULL with errno set. */
-struct relay_pool *relay_pool_new(struct loop *loop);
+/* What all relays of a loop share: pipes, buffers, counters. Their descriptors count in @budget,
+ * which stays the caller's. Returns NULL with errno set. */
+struct relay_pool *relay_pool_new(struct loop *loop, struct budget *budget);
 
 /* relay_stop for each relay that is left, then frees the pool. Not from within a callback of a
  * relay other than on_done. NULL is allowed. */
@@ -45,8 +47,8 @@ void relay_pool_free(struct relay_pool *pool);
 
 /*
  * Move bytes between @fd_a and @fd_b: connected, nonblocking stream sockets, TCP or unix, which may
- * already hold data or an end. On success the relay owns both descriptors; on failure it returns
- * NULL with errno set and the caller still does.
+ * already hold data or an end. On success the relay owns both descriptors, and counts them whether
+ * or not there is room; on failure it returns NULL with errno set and the caller still does.
  *
  * The end of one side, behind all of its bytes, becomes a shutdown(SHUT_WR) of the other; the
  * opposite way goes on for as long as it likes. When a side breaks (reset, or it takes no more
@@ -69,8 +71,7 @@ void relay_stop(struct relay *relay);
 uint64_t relay_bytes_ab(const struct relay *relay);
 uint64_t relay_bytes_ba(const struct relay *relay);
 
-/* Relays that have not ended; descriptors held for them, idle pipes included. */
+/* Relays that have not ended. */
 size_t relay_pool_count(const struct relay_pool *pool);
-size_t relay_pool_fds(const struct relay_pool *pool);
 
 #endif

@@ -84,8 +84,9 @@ static int serve(struct open_service *open, int fd)
 		return open->datagrams ? 0 : -errno;
 	}
 	open->acceptor.on_client = on_client;
-	return acceptor_open(
-		&open->acceptor, services->context, fd, joins_held_fds(services->joins));
+	/* an owner counts what it expects */
+	open->acceptor.fds_each = services->ops->on_client ? 0 : JOIN_FDS;
+	return acceptor_open(&open->acceptor, services->context, fd);
 }
 
 static size_t bucket_of(struct in_addr ip, uint16_t port)

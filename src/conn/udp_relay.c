@@ -14,7 +14,6 @@
 #define CLIENT_BATCHES 4    /* then others get their turn */
 #define TARGET_BATCHES 2    /* the same, for one flow */
 #define REFUSED_MS     1000 /* a refused client is asked about again after that */
-#define RESERVED_FDS   96   /* kept for what else the process opens */
 #define SWEEP_MS_AFTER 10   /* so that a crowd of flows costs few sweeps */
 #define NS_PER_MS      1000000ULL
 
@@ -76,8 +75,11 @@ static void close_target(struct udp_flow *flow)
 {
 	struct udp_relay *relay = flow->owner;
 
+	if (flow->io.fd < 0)
+		return;
 	loop_io_del(relay->loop, &flow->io);
 	fd_close(&flow->io.fd);
+	budget_give(relay->limits.budget, 1);
 }
 
 static void on_target_ready(struct loop_io *io, uint32_t events);
@@ -85,21 +87,20 @@ static void on_target_ready(struct loop_io *io, uint32_t events);
 /* Returns 0 when @flow has a target, or -errno: what the owner said. */
 static int open_target(struct udp_relay *relay, struct udp_flow *flow)
 {
+	if (!budget_has_room(relay->limits.budget, 1))
+		return -EMFILE;
 	_cleanup_fd_ int fd = relay->ops->open(relay->owner, flow);
-
 	if (fd < 0)
 		return fd;
 	if (relay->is_freed)
 		return -ECANCELED;
-	/* the kernel gives out the lowest number that is free */
-	if ((size_t)fd + RESERVED_FDS > *relay->limits.max_fds)
-		return -EMFILE;
 	flow->io = (struct loop_io){fd, on_target_ready};
 	int result = loop_io_add(relay->loop, &flow->io, EPOLLIN);
 	if (result < 0) {
 		flow->io.fd = -1;
 		return result;
 	}
+	budget_take(relay->limits.budget, 1);
 	fd_take(&fd);
 	return 0;
 }

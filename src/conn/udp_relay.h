@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "conn/udp_flows.h"
+#include "util/budget.h"
 #include "util/loop.h"
 
 /*
@@ -52,9 +53,9 @@ struct udp_relay_ops {
 };
 
 struct udp_relay_limits {
-	/* Descriptors this process may have, which may change. A target whose number comes near is
-	 * closed at once, and what waits for it dropped. */
-	const size_t *max_fds;
+	/* Targets count in it, which stays the owner's. While it has no room none is opened, and
+	 * what waits for one is dropped. */
+	struct budget *budget;
 	uint64_t hold_ms; /* how long datagrams wait for a target; 0: they are dropped */
 };
 

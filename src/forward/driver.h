@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "forward/spec.h"
+#include "util/budget.h"
 #include "util/loop.h"
 
 #define FORWARD_USERS_MAX 64
@@ -36,7 +37,7 @@ struct forward_context {
 	bool checks_user;          /* loopback listeners accept only these users */
 	const uid_t *users;
 	size_t nusers;
-	size_t max_fds; /* descriptors this process may have */
+	struct budget *budget; /* of the process */
 	/* told once a forward, when the guest first listens; @told is its argument */
 	void (*on_listening)(struct forward *forward, void *told);
 	void *told;

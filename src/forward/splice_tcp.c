@@ -26,7 +26,7 @@
  */
 #define ACCEPT_BURST 32 /* then others get their turn */
 #define PAUSE_MS     20 /* accepting rests this long when descriptors are short */
-#define RESERVED_FDS 96 /* kept for pipes of relays and answers from the door */
+#define FDS_EACH     2  /* a client, and a socket of the inside */
 #define NS_PER_MS    1000000ULL
 
 enum client_state {
@@ -306,7 +306,7 @@ static int accept_one(struct listener *listener)
 	const struct forward_context *context = forward->context;
 	enum door_kind kind = socket_kind(forward);
 
-	if (relay_pool_fds(context->relays) + RESERVED_FDS > context->max_fds)
+	if (!budget_has_room(context->budget, FDS_EACH))
 		return -EMFILE;
 	int guest_fd = inside_take(context->inside, kind);
 	if (guest_fd < 0) {

@@ -116,7 +116,7 @@ static int splice_udp_open(struct forward *forward, struct err *err)
 	const struct forward_context *context = forward->context;
 	struct listener *listener = calloc(1, sizeof(*listener));
 	struct udp_relay_limits limits = {
-		.max_fds = &context->max_fds,
+		.budget = context->budget,
 		.hold_ms = forward->has_listened ? SOCKET_WAIT_MS : context->wait_ms,
 	};
 

@@ -291,7 +291,7 @@ static Slirp *make_slirp(struct slirp_stack *stack, const struct net_plan *plan)
 }
 
 struct slirp_stack *slirp_stack_new(
-	struct loop *loop, const struct net_plan *plan, int tap, int pcap_fd, size_t max_fds)
+	struct loop *loop, const struct net_plan *plan, int tap, int pcap_fd, struct budget *budget)
 {
 	struct slirp_stack *stack = calloc(1, sizeof(*stack));
 
@@ -299,7 +299,7 @@ struct slirp_stack *slirp_stack_new(
 		return NULL;
 	stack->loop = loop;
 	stack->pcap_fd = pcap_fd;
-	slirp_fds_init(&stack->fds, loop, max_fds);
+	slirp_fds_init(&stack->fds, loop, budget);
 	stack->tap_io = (struct loop_io){tap, on_tap_ready};
 	stack->has_input = true;
 	stack->frame = malloc(FRAME_BYTES);

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "net/plan.h"
+#include "util/budget.h"
 #include "util/loop.h"
 
 /*
@@ -25,10 +26,10 @@ struct slirp_stack;
 
 /*
  * @tap: made with a vnet header (net/tap), nonblocking; stays the caller's, like @pcap_fd (-1:
- * none). Listeners rest while descriptors come near @max_fds. Returns NULL with errno set.
+ * none). Listeners rest while @budget has no room. Returns NULL with errno set.
  */
-struct slirp_stack *slirp_stack_new(
-	struct loop *loop, const struct net_plan *plan, int tap, int pcap_fd, size_t max_fds);
+struct slirp_stack *slirp_stack_new(struct loop *loop, const struct net_plan *plan, int tap,
+	int pcap_fd, struct budget *budget);
 void slirp_stack_free(struct slirp_stack *stack);
 
 /* Run the loop and libslirp until loop_stop. Returns what loop_stop was given, or -errno. */

@@ -9,8 +9,7 @@
 
 #include "util/log.h"
 
-#define RESERVED_FDS 128 /* for relays, pipes and what the guest opens outwards */
-#define GROW_BY      64
+#define GROW_BY 64
 
 struct slirp_fd {
 	struct loop_io io;
@@ -23,9 +22,9 @@ struct slirp_fd {
 	void *owner;
 };
 
-void slirp_fds_init(struct slirp_fds *fds, struct loop *loop, size_t max_fds)
+void slirp_fds_init(struct slirp_fds *fds, struct loop *loop, struct budget *budget)
 {
-	*fds = (struct slirp_fds){.loop = loop, .max_fds = max_fds};
+	*fds = (struct slirp_fds){.loop = loop, .budget = budget};
 }
 
 static void on_ready(struct loop_io *io, uint32_t events)
@@ -84,7 +83,7 @@ static void reset(struct slirp_fd *item)
 {
 	if (item->is_added)
 		loop_io_del(item->fds->loop, &item->io);
-	item->fds->nopen -= item->is_open;
+	budget_give(item->fds->budget, item->is_open);
 	item->is_added = item->is_open = item->is_listener = item->is_muted = false;
 	item->interest = item->revents = 0;
 	item->on_waiting = NULL;
@@ -108,7 +107,7 @@ void slirp_fds_opened(struct slirp_fds *fds, int fd)
 		return;
 	reset(item);
 	item->is_open = true;
-	fds->nopen++;
+	budget_take(fds->budget, 1);
 }
 
 void slirp_fds_closed(struct slirp_fds *fds, int fd)
@@ -161,7 +160,7 @@ void slirp_fds_want(struct slirp_fds *fds, int fd, int events)
 	item->revents = 0;
 	if (item->is_muted)
 		interest = item->on_waiting ? EPOLLIN : 0;
-	else if (!item->is_listener || fds->nopen + RESERVED_FDS < fds->max_fds)
+	else if (!item->is_listener || budget_has_room(fds->budget, 1))
 		interest = (events & SLIRP_POLL_IN ? EPOLLIN : 0) |
 			   (events & SLIRP_POLL_OUT ? EPOLLOUT : 0) |
 			   (events & SLIRP_POLL_PRI ? EPOLLPRI : 0) |

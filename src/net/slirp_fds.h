@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "util/budget.h"
 #include "util/loop.h"
 
 /*
@@ -14,19 +15,19 @@
  * Before each sleep libslirp names every descriptor and what it waits for there; this table,
  * indexed by descriptor, passes only the changes on to epoll. What happens is noted until libslirp
  * asks. Entries are made once and kept. A listener may be muted: libslirp then hears nothing of it.
- * Listeners also rest while descriptors come near the limit, so that established connections have
- * what they need.
+ * Each open socket of libslirp counts in the budget. While that has no room for one more, listeners
+ * rest, so that established connections have what they need.
  */
 struct slirp_fds {
 	struct loop *loop;
 	struct slirp_fd **items; /* by descriptor; NULL: never seen */
 	size_t count;
-	size_t nopen, max_fds; /* sockets of libslirp; descriptors of this process */
+	struct budget *budget;
 	unsigned round;
 	bool has_events; /* something happened since the last slirp_fds_begin */
 };
 
-void slirp_fds_init(struct slirp_fds *fds, struct loop *loop, size_t max_fds);
+void slirp_fds_init(struct slirp_fds *fds, struct loop *loop, struct budget *budget);
 void slirp_fds_fini(struct slirp_fds *fds);
 
 /* libslirp opened @fd, perhaps under the number of one that was closed without a word; closed it.

@@ -36,6 +36,7 @@ struct netproc {
 	const struct netproc_start *start;
 	struct loop *loop;
 	struct loop_io channel_io;
+	struct budget budget;
 	struct forward_context context;
 	struct forward_table *table;
 };
@@ -164,10 +165,11 @@ static int set_up(struct netproc *net, struct err *err)
 	net->loop = loop_new();
 	if (!net->loop)
 		return err_sys(err, errno, "cannot make an event loop");
+	net->budget.max = rights_raise_fd_limit(FDS_MAX);
 	*context = (struct forward_context){
 		.loop = net->loop,
 		.plan = &start->config->net,
-		.relays = relay_pool_new(net->loop),
+		.relays = relay_pool_new(net->loop, &net->budget),
 		.inside = inside_new(net->loop, start->door),
 		.guest_diag = start->guest_diag,
 		.host_diag = start->host_diag,
@@ -175,13 +177,13 @@ static int set_up(struct netproc *net, struct err *err)
 		.checks_user = start->config->checks_user,
 		.users = start->config->users,
 		.nusers = start->config->nusers,
-		.max_fds = rights_raise_fd_limit(FDS_MAX),
+		.budget = &net->budget,
 		.on_listening = on_listening,
 		.told = net,
 	};
 	if (start->tap >= 0) {
 		context->slirp = slirp_stack_new(
-			net->loop, context->plan, start->tap, start->pcap, context->max_fds);
+			net->loop, context->plan, start->tap, start->pcap, context->budget);
 		if (!context->slirp)
 			return err_sys(err, errno, "cannot start libslirp");
 	}

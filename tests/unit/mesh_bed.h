@@ -21,13 +21,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "conn/inside.h"
 #include "conn/context.h"
 #include "conn/door.h"
+#include "conn/inside.h"
+#include "conn/relay.h"
 #include "net/link.h"
 #include "netns.h"
 #include "util/fd.h"
-#include "conn/relay.h"
 
 #define BED_WAIT_MS 10000 /* far above what anything here takes */
 #define NS_PER_S    1000000000ULL
@@ -91,6 +91,7 @@ void freeaddrinfo(struct addrinfo *list)
 }
 
 struct mesh_bed {
+	struct budget budget;
 	struct conn_context context;
 	int door[2], fds_before;
 	pthread_t server; /* of the door: some wait for it without running the loop */
@@ -142,12 +143,13 @@ static inline void bed_open_with_door(struct mesh_bed *bed, int door)
 	struct loop *loop = loop_new();
 
 	are_names_let_go = false;
-	*bed = (struct mesh_bed){.door = {door, -1}, .fds_before = count_fds() - 2};
+	*bed = (struct mesh_bed){
+		.door = {door, -1}, .fds_before = count_fds() - 2, .budget = {.max = 10000}};
 	bed->context = (struct conn_context){
 		.loop = loop,
-		.relays = relay_pool_new(loop),
+		.relays = relay_pool_new(loop, &bed->budget),
 		.inside = inside_new(loop, door),
-		.max_fds = 10000,
+		.budget = &bed->budget,
 		.told = bed,
 	};
 }
@@ -173,6 +175,7 @@ static inline void bed_close(struct mesh_bed *bed)
 		pthread_join(bed->server, NULL);
 	}
 	relay_pool_free(bed->context.relays);
+	assert_int_equal(bed->budget.used, 0);
 	inside_free(bed->context.inside);
 	loop_free(bed->context.loop);
 	fd_close(&bed->door[0]);

@@ -277,7 +277,8 @@ static int udp_client(const char *ip, uint16_t port)
 static void datagrams_go_both_ways(void **state)
 {
 	struct world *world = world_open();
-	const struct mesh_port others[] = {other(VIP, PORT, PROTO_UDP), other(VIP, PORT, PROTO_TCP)};
+	const struct mesh_port others[] = {
+		other(VIP, PORT, PROTO_UDP), other(VIP, PORT, PROTO_TCP)};
 	const struct mesh_offer own = {PORT, TARGET, AT, PROTO_UDP};
 	struct sockaddr_in at = address(TARGET, AT), from;
 	int server = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -348,8 +349,8 @@ static void addresses_of_other_networks_are_left_out(void **state)
 static void changes_without_a_break(void **state)
 {
 	struct world *world = world_open();
-	const struct mesh_port first[] = {other(VIP, PORT, PROTO_TCP), other(OTHER, PORT, PROTO_TCP),
-		other(OTHER, PORT, PROTO_TCP)};
+	const struct mesh_port first[] = {other(VIP, PORT, PROTO_TCP),
+		other(OTHER, PORT, PROTO_TCP), other(OTHER, PORT, PROTO_TCP)};
 	const struct mesh_port second[] = {other(OTHER, PORT, PROTO_TCP)};
 
 	(void)state;
@@ -401,7 +402,7 @@ static void waits_while_descriptors_are_short(void **state)
 
 	(void)state;
 	enter_one(world, VIP, PORT);
-	world->bed.context.max_fds = 97;
+	world->bed.budget.max = BUDGET_RESERVED + 2; /* for one */
 	int first = client_of(world, VIP, PORT), second = tcp_connect(NULL, 0, VIP, PORT);
 	run_until(&world->bed, count_relays(world) == 1);
 	for (uint64_t end_ns = loop_now_ns(world->bed.context.loop) + NS_PER_S / 5;

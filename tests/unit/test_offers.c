@@ -244,7 +244,7 @@ static void every_peer_meets_its_own_target(void **state)
 
 	(void)state;
 	configure(world, offers, COUNT(offers));
-	world->bed.context.max_fds = 130; /* enough, unless those that are over still count */
+	world->bed.budget.max = 130; /* enough, unless those that are over still count */
 	for (int round = 0; round < 10; round++) {
 		int peers[2], servers[2];
 
@@ -335,7 +335,7 @@ static void only_so_many_are_pending(void **state)
 	struct world *world = world_open();
 
 	(void)state;
-	world->bed.context.max_fds = 100000;
+	world->bed.budget.max = 100000;
 	offer_one(world, "hang", AT);
 	for (int i = 0; i < SYNS_MAX + 100; i++) {
 		unsigned char syn[SYN_BYTES];
@@ -359,7 +359,7 @@ static void one_peer_does_not_take_all(void **state)
 
 	(void)state;
 	are_names_let_go = false;
-	world->bed.context.max_fds = 100000;
+	world->bed.budget.max = 100000;
 	offer_one(world, "hang", AT);
 	for (int i = 0; i < SYNS_MAX; i++) {
 		unsigned char syn[SYN_BYTES];
@@ -578,7 +578,7 @@ static void waits_while_descriptors_are_short(void **state)
 	send_syn(world, FROM, PORT);
 	int peer = take_peer(world), server = wait_accept(&world->bed, target);
 	run_until(&world->bed, count_relays(world) == 1);
-	world->bed.context.max_fds = 97; /* one relay is one too much */
+	world->bed.budget.max = BUDGET_RESERVED + 1; /* one relay is one too much */
 	send_syn(world, FROM + 1, PORT);
 	int waiting = tcp_connect(PEER, FROM + 2, VIP, PORT);
 	settle(&world->bed);
@@ -590,7 +590,7 @@ static void waits_while_descriptors_are_short(void **state)
 		assert_int_equal(loop_run_once(world->bed.context.loop, 50), 0);
 	assert_in_range(rounds, 1, 40);
 	expect_joined(&world->bed, peer, server);
-	world->bed.context.max_fds = 10000;
+	world->bed.budget.max = 10000;
 	expect_joined(&world->bed, waiting, wait_accept(&world->bed, target));
 	send_syn(world, FROM + 1, PORT); /* again, as TCP does */
 	expect_joined(&world->bed, take_peer(world), wait_accept(&world->bed, target));

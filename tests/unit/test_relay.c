@@ -46,6 +46,7 @@ struct peer {
 
 struct bed {
 	struct loop *loop;
+	struct budget budget;
 	struct relay_pool *pool;
 	struct relay *relay;
 	struct peer peers[2];
@@ -144,10 +145,13 @@ static void on_done(struct relay *relay, void *owner)
 
 static void bed_open(struct bed *bed, uint64_t seed)
 {
-	*bed = (struct bed){.seed = seed, .random = seed, .peers = {{.fd = -1}, {.fd = -1}}};
+	*bed = (struct bed){.seed = seed,
+		.random = seed,
+		.peers = {{.fd = -1}, {.fd = -1}},
+		.budget = {.max = 10000}};
 	bed->loop = loop_new();
 	assert_non_null(bed->loop);
-	bed->pool = relay_pool_new(bed->loop);
+	bed->pool = relay_pool_new(bed->loop, &bed->budget);
 	assert_non_null(bed->pool);
 }
 
@@ -345,7 +349,7 @@ static void run_schedule(uint64_t seed)
 	forbid_fds(false);
 	assert_int_equal(bed.done_count, 1);
 	assert_int_equal(relay_pool_count(bed.pool), 0);
-	assert_true(relay_pool_fds(bed.pool) <= 2 * PIPES_IDLE_MAX);
+	assert_true(bed.budget.used <= 2 * PIPES_IDLE_MAX);
 	if (bed.peers[0].fd >= 0 && bed.peers[1].fd >= 0) {
 		for (int who = 0; who < 2; who++) {
 			assert_int_equal(bed.peers[who].error, 0);
@@ -635,11 +639,11 @@ static void test_no_pipe_left(void **state)
 	forbid_fds(true);
 	for (int who = 0; who < 2; who++)
 		fill(&bed, who);
-	assert_int_equal(relay_pool_fds(bed.pool), 2);
+	assert_int_equal(bed.budget.used, 2);
 	forbid_fds(false);
 	receive_until(&bed, 0, bed.peers[1].sent);
 	fill(&bed, 0);
-	assert_true(relay_pool_fds(bed.pool) > 2);
+	assert_true(bed.budget.used > 2);
 	for (int who = 0; who < 2; who++)
 		peer_shut(&bed, who);
 	assert_true(finish(&bed));
@@ -657,15 +661,15 @@ static void test_no_foreign_bytes(void **state)
 	bed_open(&bed, 14);
 	bed_start(&bed, true, true, 0);
 	fill(&bed, 0);
-	assert_true(relay_pool_fds(bed.pool) > 2);
+	assert_true(bed.budget.used > 2);
 	relay_stop(bed.relay);
-	assert_int_equal(relay_pool_fds(bed.pool), 0);
+	assert_int_equal(bed.budget.used, 0);
 	for (int who = 0; who < 2; who++)
 		peer_close(&bed, who, false);
 	bed.seed = 15;
 	bed_start(&bed, true, true, 0);
 	fill(&bed, 0);
-	assert_true(relay_pool_fds(bed.pool) > 2);
+	assert_true(bed.budget.used > 2);
 	receive_until(&bed, 1, bed.peers[0].sent);
 	bed_close(&bed);
 }
@@ -701,7 +705,7 @@ static void test_idle_holds_two(void **state)
 	}
 	settle(first);
 	assert_int_equal(relay_pool_count(first->pool), RELAYS);
-	assert_true(relay_pool_fds(first->pool) <= 2 * RELAYS + 2 * PIPES_IDLE_MAX);
+	assert_true(first->budget.used <= 2 * RELAYS + 2 * PIPES_IDLE_MAX);
 	for (int i = 1; i < RELAYS; i += 2)
 		relay_stop(beds[i].relay);
 	assert_int_equal(relay_pool_count(first->pool), RELAYS / 2);

@@ -41,6 +41,7 @@
 
 struct bed {
 	struct loop *loop;
+	struct budget budget;
 	int door[2];
 	struct loop_io door_io;
 	bool is_door_shut; /* init does not answer */
@@ -111,6 +112,7 @@ static struct bed *bed_open(const char *host, uint64_t wait_ms, bool has_listene
 		0);
 	bed->door_io = (struct loop_io){bed->door[1], on_door};
 	assert_int_equal(loop_io_add(bed->loop, &bed->door_io, EPOLLIN), 0);
+	bed->budget.max = 1000;
 	bed->context = (struct forward_context){
 		.loop = bed->loop,
 		.plan = &bed->plan,
@@ -120,7 +122,7 @@ static struct bed *bed_open(const char *host, uint64_t wait_ms, bool has_listene
 		.wait_ms = wait_ms,
 		.users = bed->users,
 		.nusers = 1,
-		.max_fds = 1000,
+		.budget = &bed->budget,
 		.on_listening = on_listening,
 		.told = &bed->told,
 	};
@@ -543,11 +545,11 @@ static void stops_when_descriptors_are_short(void **state)
 
 	(void)state;
 	exchange(bed, old, server);
-	bed->context.max_fds = 100;
+	bed->budget.max = BUDGET_RESERVED + 1;
 	assert_int_equal(send(client, "x", 1, 0), 1);
 	expect_nothing(bed, server);
 	exchange(bed, old, server);
-	bed->context.max_fds = 1000;
+	bed->budget.max = 1000;
 	exchange(bed, client, server);
 	close(old);
 	close(client);
@@ -618,7 +620,7 @@ static void a_crowd_does_not_push_out_the_settled(void **state)
 	getrlimit(RLIMIT_NOFILE, &limit);
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
-	bed->context.max_fds = 100000;
+	bed->budget.max = 100000;
 	exchange(bed, settled, server);
 	uint16_t port = exchange(bed, settled, server);
 	for (int i = 0; i < UDP_FLOWS_MAX + 400; i++) {

@@ -37,7 +37,7 @@ struct bed {
 	int listener;
 	struct udp_relay *relay; /* NULL once it is freed */
 	struct udp_relay_ops ops;
-	size_t max_fds;
+	struct budget budget;
 	int fds_before;
 
 	/* how the owner behaves */
@@ -209,14 +209,14 @@ static struct bed *bed_open(const char *host, bool has_all_ops)
 
 	bed->fds_before = count_fds();
 	bed->loop = loop_new();
-	bed->max_fds = 1000;
+	bed->budget.max = 1000;
 	bed->server_port = SERVER_PORT;
 	bed->listener = udp(host, RELAY_PORT, NULL, 0);
 	bed->ops.open = open_target;
 	if (has_all_ops)
 		bed->ops = (struct udp_relay_ops){
 			open_target, is_allowed, on_refused, on_clients, on_answer};
-	struct udp_relay_limits limits = {&bed->max_fds, HOLD_MS};
+	struct udp_relay_limits limits = {&bed->budget, HOLD_MS};
 	bed->relay = udp_relay_new(bed->loop, bed->listener, &bed->ops, bed, &limits);
 	assert_non_null(bed->relay);
 	return bed;
@@ -465,11 +465,11 @@ static void errors_of_open_drop(void **state)
 	exchange(bed, client, server);
 	/* descriptors are short: who has a target keeps it */
 	int other = new_client();
-	bed->max_fds = 100;
+	bed->budget.max = BUDGET_RESERVED + 1;
 	say(other, 3);
 	expect_nothing(bed, server);
 	exchange(bed, client, server);
-	bed->max_fds = 1000;
+	bed->budget.max = 1000;
 	exchange(bed, other, server);
 	close(other);
 	close(client);

@@ -49,6 +49,7 @@ struct agent {
 	struct wire wire;
 	struct loop_io tun_io, stack_io, signal_io;
 	bool is_resting; /* the device is not read: the link is full */
+	struct budget budget;
 	struct conn_context context;
 	struct agent_parts parts;
 	struct err *err;
@@ -290,11 +291,12 @@ static int open_parts(struct agent *agent, struct err *err)
 {
 	struct agent_parts *parts = &agent->parts;
 
+	agent->budget.max = rights_raise_fd_limit(FDS_MAX);
 	agent->context = (struct conn_context){
 		.loop = agent->loop,
-		.relays = relay_pool_new(agent->loop),
+		.relays = relay_pool_new(agent->loop, &agent->budget),
 		.inside = inside_new(agent->loop, parts->stack.door),
-		.max_fds = rights_raise_fd_limit(FDS_MAX),
+		.budget = &agent->budget,
 		.send_packet = send_packet,
 		.inject_packet = inject_packet,
 		.told = agent,

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "conn/accept.h"
 #include "conn/relay.h"
 #include "mesh/packet.h"
 #include "util/fd.h"
@@ -90,6 +89,7 @@ static unsigned short *pending_from(struct syns *syns, struct in_addr ip)
 
 static void stop_pending(struct syn *syn)
 {
+	budget_give(syn->syns->context->budget, FDS_EACH);
 	syn->syns->pending--;
 	--*pending_from(syn->syns, syn->peer_ip);
 }
@@ -222,6 +222,7 @@ static struct syn *add(struct syns *syns, const struct sockaddr_in *peer, uint16
 	syn->hash_next = *bucket;
 	*bucket = syn;
 	enter_ring(&syns->dialling, syn);
+	budget_take(syns->context->budget, FDS_EACH);
 	syns->pending++;
 	++*pending_from(syns, peer->sin_addr);
 	return syn;
@@ -238,11 +239,12 @@ void syns_on_packet(struct syns *syns, const void *packet, size_t len,
 			context->inject_packet(context->told, packet, len);
 		return;
 	}
-	if (syns->pending >= SYNS_MAX || accept_is_short(context, (syns->pending + 1) * FDS_EACH))
+	if (syns->pending >= SYNS_MAX || !budget_has_room(context->budget, FDS_EACH))
 		return;
 	/* a host that never completes its connections leaves room for those of others */
 	size_t own = *pending_from(syns, peer->sin_addr);
-	if (own >= SYNS_MAX / SHARES || accept_is_short(context, (own + 1) * FDS_EACH * SHARES))
+	size_t fds = budget_left(context->budget) + syns->pending * FDS_EACH;
+	if (own >= SYNS_MAX / SHARES || (own + 1) * FDS_EACH * SHARES > fds)
 		return;
 	syn = add(syns, peer, port);
 	if (!syn)
