@@ -154,7 +154,7 @@ static void arm_timer(struct dialer *dialer)
 	const struct dial *first = dialer->dialled.next;
 	uint64_t now_ns = loop_now_ns(loop);
 
-	if (first == &dialer->dialled || dialer->timer.is_armed)
+	if (first == &dialer->dialled || loop_timer_is_armed(&dialer->timer))
 		return;
 	uint64_t left_ns = first->deadline_ns > now_ns ? first->deadline_ns - now_ns : 0;
 	loop_timer_set(loop, &dialer->timer, left_ns / NS_PER_MS + 1);

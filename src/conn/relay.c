@@ -159,7 +159,7 @@ static void run(struct relay *relay)
 	}
 	if (has_more)
 		loop_task_add(pool->loop, &relay->task);
-	if (relay->is_starved && !pool->retry.is_armed)
+	if (relay->is_starved && !loop_timer_is_armed(&pool->retry))
 		loop_timer_set(pool->loop, &pool->retry, RETRY_MS);
 }
 

@@ -51,7 +51,7 @@ static void sweep_by(struct udp_relay *relay, uint64_t deadline_ns)
 	struct loop_timer *timer = &relay->sweep_timer;
 	uint64_t now_ns = loop_now_ns(relay->loop);
 
-	if (timer->is_armed && timer->deadline_ns <= deadline_ns)
+	if (loop_timer_is_armed(timer) && timer->deadline_ns <= deadline_ns)
 		return;
 	loop_timer_set(relay->loop, timer,
 		(deadline_ns > now_ns ? (deadline_ns - now_ns) / NS_PER_MS : 0) + SWEEP_MS_AFTER);

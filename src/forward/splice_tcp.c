@@ -161,7 +161,7 @@ static struct client *keep_client(
 	client->next = &listener->clients;
 	client->prev->next = client->next->prev = client;
 	loop_io_add(context->loop, &client->io, state == CLIENT_HELD ? 0 : EPOLLOUT);
-	if (state == CLIENT_HELD && !listener->hold_timer.is_armed)
+	if (state == CLIENT_HELD && !loop_timer_is_armed(&listener->hold_timer))
 		arm_hold_timer(listener);
 	return client;
 }

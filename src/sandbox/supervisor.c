@@ -73,7 +73,7 @@ void supervisor_terminate(struct supervisor *supervisor, int sig, uint64_t timeo
 	if (supervisor->init > 0)
 		kill(supervisor->init, SIGCONT);
 	timer->on_expired = on_end_time;
-	if (!timer->is_armed ||
+	if (!loop_timer_is_armed(timer) ||
 		timer->deadline_ns > loop_now_ns(supervisor->loop) + end_ms * 1000000)
 		loop_timer_set(supervisor->loop, timer, end_ms);
 }

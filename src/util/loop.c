@@ -5,31 +5,23 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
-#define BATCH     128 /* events taken from the kernel at once */
-#define NS_PER_MS 1000000ULL
+#include "util/clock.h"
+
+#define BATCH 128 /* events taken from the kernel at once */
 
 struct loop {
 	int epoll_fd;
 	uint64_t now_ns;
-	struct loop_timer timers; /* ring, earliest first */
-	struct loop_task tasks;   /* ring, oldest first */
+	struct list timers; /* earliest first */
+	struct list tasks;  /* oldest first */
 	struct epoll_event batch[BATCH];
 	int batch_len; /* events of this round; those not yet called may be cleared by loop_io_del
 			*/
 	bool is_stopped;
 	int result;
 };
-
-static uint64_t clock_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
-}
 
 struct loop *loop_new(void)
 {
@@ -42,9 +34,9 @@ struct loop *loop_new(void)
 		free(loop);
 		return NULL;
 	}
-	loop->timers.prev = loop->timers.next = &loop->timers;
-	loop->tasks.prev = loop->tasks.next = &loop->tasks;
-	loop->now_ns = clock_ns();
+	list_init(&loop->timers);
+	list_init(&loop->tasks);
+	loop->now_ns = clock_now_ns();
 	return loop;
 }
 
@@ -86,47 +78,36 @@ void loop_io_del(struct loop *loop, struct loop_io *io)
 void loop_timer_cancel(struct loop *loop, struct loop_timer *timer)
 {
 	(void)loop;
-	if (!timer->is_armed)
-		return;
-	timer->prev->next = timer->next;
-	timer->next->prev = timer->prev;
-	timer->is_armed = false;
+	list_del(&timer->link);
+}
+
+static struct loop_timer *timer_of(struct list *link)
+{
+	return container_of(link, struct loop_timer, link);
 }
 
 void loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t delay_ms)
 {
-	loop_timer_cancel(loop, timer);
-	struct loop_timer *after = loop->timers.prev;
+	struct list *at = &loop->timers;
 
-	timer->deadline_ns = clock_ns() + delay_ms * NS_PER_MS;
-	while (after != &loop->timers && after->deadline_ns > timer->deadline_ns)
-		after = after->prev;
-	timer->prev = after;
-	timer->next = after->next;
-	after->next->prev = timer;
-	after->next = timer;
-	timer->is_armed = true;
+	list_del(&timer->link);
+	timer->deadline_ns = clock_now_ns() + delay_ms * NS_PER_MS;
+	/* from the end: most are later than those that are there */
+	while (at->prev != &loop->timers && timer_of(at->prev)->deadline_ns > timer->deadline_ns)
+		at = at->prev;
+	list_add_before(at, &timer->link);
 }
 
 void loop_task_add(struct loop *loop, struct loop_task *task)
 {
-	if (task->is_queued)
-		return;
-	task->prev = loop->tasks.prev;
-	task->next = &loop->tasks;
-	task->prev->next = task;
-	task->next->prev = task;
-	task->is_queued = true;
+	if (!list_is_linked(&task->link))
+		list_add_last(&loop->tasks, &task->link);
 }
 
 void loop_task_cancel(struct loop *loop, struct loop_task *task)
 {
 	(void)loop;
-	if (!task->is_queued)
-		return;
-	task->prev->next = task->next;
-	task->next->prev = task->prev;
-	task->is_queued = false;
+	list_del(&task->link);
 }
 
 uint64_t loop_now_ns(const struct loop *loop)
@@ -137,17 +118,13 @@ uint64_t loop_now_ns(const struct loop *loop)
 /* Time until a timer or task is due: 0 at once, -1 never. */
 static int due_in_ms(const struct loop *loop)
 {
-	const struct loop_timer *first = loop->timers.next;
-
-	if (loop->tasks.next != &loop->tasks)
+	if (!list_is_empty(&loop->tasks))
 		return 0;
-	if (first == &loop->timers)
+	if (list_is_empty(&loop->timers))
 		return -1;
-	uint64_t now = clock_ns();
-	if (first->deadline_ns <= now)
-		return 0;
 	/* rounded up: waking too early would spin */
-	uint64_t delay_ms = (first->deadline_ns - now + NS_PER_MS - 1) / NS_PER_MS;
+	uint64_t delay_ms = clock_ms_until(
+		list_first(&loop->timers, struct loop_timer, link)->deadline_ns, clock_now_ns());
 	return delay_ms > INT_MAX ? INT_MAX : (int)delay_ms;
 }
 
@@ -155,7 +132,7 @@ static int run_ios(struct loop *loop, int timeout_ms)
 {
 	int count = epoll_wait(loop->epoll_fd, loop->batch, BATCH, timeout_ms);
 
-	loop->now_ns = clock_ns();
+	loop->now_ns = clock_now_ns();
 	if (count < 0)
 		return errno == EINTR ? 0 : -errno;
 	loop->batch_len = count;
@@ -172,12 +149,12 @@ static int run_ios(struct loop *loop, int timeout_ms)
 
 static void run_timers(struct loop *loop)
 {
-	while (loop->timers.next != &loop->timers) {
-		struct loop_timer *first = loop->timers.next;
+	while (!list_is_empty(&loop->timers)) {
+		struct loop_timer *first = list_first(&loop->timers, struct loop_timer, link);
 
 		if (first->deadline_ns > loop->now_ns)
 			break;
-		loop_timer_cancel(loop, first);
+		list_del(&first->link);
 		first->on_expired(first);
 	}
 }
@@ -185,18 +162,18 @@ static void run_timers(struct loop *loop)
 /* Only the tasks that are there now: one that queues itself again waits for the next round. */
 static void run_tasks(struct loop *loop)
 {
-	struct loop_task mark = {.on_run = NULL};
+	struct list mark = {NULL};
 
-	if (loop->tasks.next == &loop->tasks)
+	if (list_is_empty(&loop->tasks))
 		return;
-	loop_task_add(loop, &mark);
+	list_add_last(&loop->tasks, &mark);
 	while (loop->tasks.next != &mark) {
-		struct loop_task *task = loop->tasks.next;
+		struct loop_task *task = list_first(&loop->tasks, struct loop_task, link);
 
-		loop_task_cancel(loop, task);
+		list_del(&task->link);
 		task->on_run(task);
 	}
-	loop_task_cancel(loop, &mark);
+	list_del(&mark);
 }
 
 int loop_run_once(struct loop *loop, int timeout_ms)

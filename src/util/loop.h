@@ -7,12 +7,14 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 
+#include "util/list.h"
+
 /*
  * How it works
  *
- * One epoll set, a sorted list of timers and a list of tasks. The structs are embedded in their
- * owners; the loop never allocates and never closes a descriptor. Everything may be added, changed
- * or removed from within any callback, also the object that is being called.
+ * One epoll set, a ring of timers, the earliest first, and a ring of tasks. The structs are
+ * embedded in their owners; the loop never allocates and never closes a descriptor. Everything may
+ * be added, changed or removed from within any callback, also the object that is being called.
  *
  * Interest is whatever epoll takes, EPOLLET included. A callback that uses EPOLLET and stops before
  * EAGAIN (work per wake-up is bounded) puts a task into the loop to go on: tasks run once, after
@@ -26,14 +28,12 @@ struct loop_io {
 struct loop_timer {
 	void (*on_expired)(struct loop_timer *timer);
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC */
-	struct loop_timer *prev, *next;
-	bool is_armed;
+	struct list link;
 };
 
 struct loop_task {
 	void (*on_run)(struct loop_task *task);
-	struct loop_task *prev, *next;
-	bool is_queued;
+	struct list link;
 };
 
 struct loop;
@@ -55,6 +55,11 @@ void loop_io_del(struct loop *loop, struct loop_io *io);
 /* (Re-)arm to expire @delay_ms from now; cancel does nothing if the timer is not armed. */
 void loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t delay_ms);
 void loop_timer_cancel(struct loop *loop, struct loop_timer *timer);
+
+static inline bool loop_timer_is_armed(const struct loop_timer *timer)
+{
+	return list_is_linked(&timer->link);
+}
 
 void loop_task_add(struct loop *loop, struct loop_task *task); /* once, even if added twice */
 void loop_task_cancel(struct loop *loop, struct loop_task *task);

@@ -58,7 +58,7 @@ static void on_expired(struct loop_timer *timer)
 {
 	struct probe *probe = container_of(timer, struct probe, timer);
 
-	assert_false(timer->is_armed);
+	assert_false(loop_timer_is_armed(timer));
 	called(probe);
 	if (probe->again-- > 0)
 		loop_timer_set(probe->trace->loop, timer, 0);
@@ -68,7 +68,7 @@ static void on_run(struct loop_task *task)
 {
 	struct probe *probe = container_of(task, struct probe, task);
 
-	assert_false(task->is_queued);
+	assert_false(list_is_linked(&task->link));
 	called(probe);
 	if (probe->again-- > 0)
 		loop_task_add(probe->trace->loop, task);

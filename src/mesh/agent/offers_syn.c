@@ -142,7 +142,7 @@ static void arm_timer(struct syns *syns)
 	const struct syn *first = syns->let_in.next;
 	uint64_t now_ns = loop_now_ns(loop);
 
-	if (first == &syns->let_in || syns->timer.is_armed)
+	if (first == &syns->let_in || loop_timer_is_armed(&syns->timer))
 		return;
 	uint64_t left_ns = first->deadline_ns > now_ns ? first->deadline_ns - now_ns : 0;
 	loop_timer_set(loop, &syns->timer, left_ns / NS_PER_MS + 1);

@@ -251,7 +251,7 @@ void display_change(struct display *display)
 {
 	if (!display->has_cursor || display->nrows == 0)
 		return;
-	if (!display->timer.is_armed ||
+	if (!loop_timer_is_armed(&display->timer) ||
 		display->timer.deadline_ns > loop_now_ns(display->loop) + SOON_MS * 1000000ULL)
 		loop_timer_set(display->loop, &display->timer, SOON_MS);
 }
