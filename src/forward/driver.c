@@ -2,6 +2,7 @@
 /* forward/driver - the small interface behind which the ways into a sandbox are interchangeable */
 #include "forward/driver.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -34,7 +35,8 @@ const char *driver_name(enum forward_driver_choice driver)
 	return names[driver];
 }
 
-struct addr driver_target_addr(const struct forward *forward, enum forward_target target)
+/* With the guest port; none if the sandbox has no such address. */
+static struct addr target_addr(const struct forward *forward, enum forward_target target)
 {
 	const struct net_plan *plan = forward->context->plan;
 	uint16_t port = forward->spec.guest_port;
@@ -60,24 +62,11 @@ struct addr driver_target_addr(const struct forward *forward, enum forward_targe
 
 static bool is_listening(const struct forward *forward, enum forward_target target)
 {
-	struct addr addr = driver_target_addr(forward, target);
+	struct addr addr = target_addr(forward, target);
 
 	return addr.family != AF_UNSPEC &&
 	       diag_is_listening(forward->context->guest_diag,
 		       addr_proto_number(forward->spec.proto), &addr.any) == 1;
-}
-
-bool driver_find_target(struct forward *forward)
-{
-	if (is_listening(forward, forward->target))
-		return true;
-	for (enum forward_target target = 0; target < TARGETS; target++) {
-		if (target == forward->target || !is_listening(forward, target))
-			continue;
-		forward->target = target;
-		return true;
-	}
-	return false;
 }
 
 void driver_note_listening(struct forward *forward)
@@ -85,8 +74,58 @@ void driver_note_listening(struct forward *forward)
 	if (forward->has_listened)
 		return;
 	forward->has_listened = true;
+	loop_task_add(forward->context->loop, &forward->tell_task);
+}
+
+bool driver_find_target(struct forward *forward)
+{
+	bool is_found = is_listening(forward, forward->target);
+
+	for (enum forward_target target = 0; !is_found && target < TARGETS; target++) {
+		if (target == forward->target || !is_listening(forward, target))
+			continue;
+		forward->target = target;
+		is_found = true;
+	}
+	if (is_found)
+		driver_note_listening(forward);
+	return is_found;
+}
+
+static void on_tell(struct loop_task *task)
+{
+	struct forward *forward = container_of(task, struct forward, tell_task);
+
 	forward->driver->on_guest_listening(forward);
-	forward->context->on_listening(forward, forward->context->told);
+	forward->context->on_listening(forward->context->owner, forward->id);
+}
+
+int driver_open(struct forward *forward, struct err *err)
+{
+	forward->tell_task.on_run = on_tell;
+	return forward->driver->open(forward, err);
+}
+
+void driver_close(struct forward *forward)
+{
+	loop_task_cancel(forward->context->loop, &forward->tell_task);
+	forward->driver->close(forward);
+}
+
+enum door_kind driver_socket_kind(const struct forward *forward)
+{
+	bool is_v6 = forward->target == TARGET_LOOPBACK6 || forward->target == TARGET_OWN6;
+
+	if (forward->spec.proto == PROTO_UDP)
+		return is_v6 ? DOOR_UDP6 : DOOR_UDP4;
+	return is_v6 ? DOOR_TCP6 : DOOR_TCP4;
+}
+
+int driver_connect(const struct forward *forward, int fd)
+{
+	struct addr addr = target_addr(forward, forward->target);
+
+	return connect(fd, &addr.any, addr_len(&addr)) < 0 ? -errno : 0;
 }
 
 /* A stranger must not fill the log. */

@@ -7,8 +7,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "conn/door.h"
 #include "forward/spec.h"
 #include "util/budget.h"
+#include "util/list.h"
 #include "util/loop.h"
 
 #define FORWARD_USERS_MAX 64
@@ -23,8 +25,6 @@ enum forward_driver_choice {
 struct net_plan;
 struct slirp_stack;
 
-struct forward;
-
 /* What all forwards of one net process share. Filled by the net process, never changed later. */
 struct forward_context {
 	struct loop *loop;
@@ -38,41 +38,42 @@ struct forward_context {
 	const uid_t *users;
 	size_t nusers;
 	struct budget *budget; /* of the process */
-	/* told once a forward, when the guest first listens; @told is its argument */
-	void (*on_listening)(struct forward *forward, void *told);
-	void *told;
+	/* forward @id is listened at for the first time; once a forward, from a task of the loop */
+	void (*on_listening)(void *owner, uint32_t id);
+	void *owner;
 };
 
 /* The addresses of the inside at which a server is looked for, in this order. */
 enum forward_target { TARGET_LOOPBACK4, TARGET_LOOPBACK6, TARGET_OWN4, TARGET_OWN6, TARGETS };
 
-/* One rule at work, in the net process. Owned by forward/table. */
+/*
+ * One rule at work, in the net process. Owned by forward/table, which fills in what stands above
+ * the line.
+ */
 struct forward {
+	struct list link;
 	uint32_t id;
 	struct forward_spec spec; /* ports as they are, none is 0 */
 	const struct forward_driver *driver;
 	const struct forward_context *context;
-	int listen_fd;              /* the host's listener (splice) or reservation (slirp); owned */
-	bool has_listened;          /* somebody was found listening inside, once at least */
-	enum forward_target target; /* where, the last time */
+	int listen_fd;     /* the host's listener (splice) or reservation (slirp); owned */
+	bool has_listened; /* somebody was found listening inside, once at least */
+	/* --- */
+	enum forward_target target;        /* where, the last time */
+	struct loop_task tell_task;        /* see driver_note_listening */
 	uint64_t refused, refusal_line_ns; /* strangers turned away; when that was last told */
 	void *state;                       /* the driver's */
-	struct forward *next;
 };
 
 struct forward_driver {
-	const char *name;
 	/* Start accepting. Returns 0 or -errno with @err filled and nothing left behind. */
 	int (*open)(struct forward *forward, struct err *err);
 	/* Stop accepting and forget who waits; connections that were made go on to their end. */
 	void (*close)(struct forward *forward);
-	/* The guest listens for the first time: serve who has been held. */
+	/* The guest listens for the first time: serve who has been held. From a task of the loop.
+	 */
 	void (*on_guest_listening)(struct forward *forward);
 };
-
-extern const struct forward_driver splice_tcp_driver;
-extern const struct forward_driver splice_udp_driver;
-extern const struct forward_driver slirp_driver;
 
 /*
  * Which driver serves @spec: unix sockets, a sandbox without TAP, UDP on loopback and loopback
@@ -85,17 +86,27 @@ enum forward_driver_choice driver_resolve(const struct forward_spec *spec,
 	enum forward_driver_choice choice, bool has_outbound, bool checks_user);
 const char *driver_name(enum forward_driver_choice driver);
 
-/* Address of @target with the guest port of @forward; none if the sandbox has no such address. */
-struct addr driver_target_addr(const struct forward *forward, enum forward_target target);
+/* Put its driver to work, as ->open says; and stop it. */
+int driver_open(struct forward *forward, struct err *err);
+void driver_close(struct forward *forward);
 
 /*
- * Ask the kernel where inside somebody listens for @forward, the last target first. Sets
- * @forward->target and returns true if there is one.
+ * Ask the kernel where inside somebody listens for @forward, the last target first. If there is one
+ * sets @forward->target, notes that, and returns true.
  */
 bool driver_find_target(struct forward *forward);
 
-/* Somebody listens inside: the first time, the driver and the owner of the context are told. */
+/*
+ * Somebody listens inside: an answer came from there. The first time has_listened is set, and a
+ * task of the loop tells the driver, and then the context's owner.
+ */
 void driver_note_listening(struct forward *forward);
+
+/* The kind of socket that leads to the target. */
+enum door_kind driver_socket_kind(const struct forward *forward);
+
+/* Connect a fresh socket of that kind to the target. Returns 0, -EINPROGRESS or -errno. */
+int driver_connect(const struct forward *forward, int fd);
 
 /*
  * May the client of this accepted connection or datagram (@peer, seen at @local) use @forward?

@@ -1,25 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* forward/slirp_driver - the slirp driver: libslirp listens, and the guest sees who connects */
+#include "forward/slirp_driver.h"
+
 #include <errno.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#include "forward/driver.h"
 #include "net/plan.h"
 #include "net/slirp.h"
 #include "util/fd.h"
 #include "util/log.h"
 
-/*
- * How it works
- *
- * libslirp accepts by itself and opens a connection over the TAP to 127.0.0.1 (route_localnet), or
- * to the guest's IPv6 address. Until the guest listens for the first time libslirp's listener is
- * muted: clients wait in the backlog of the kernel, and are reset there when their time is over.
- * After that a refusal of the guest is libslirp's to pass on.
- */
 struct slirp_forward {
 	struct forward *forward;
 	int listen_fd; /* libslirp's */
@@ -53,9 +45,7 @@ static void mute(struct slirp_forward *slirp)
 /* The guest did not listen in time: refuse everyone who waits, and wait for the next one. */
 static void on_wait_over(struct loop_timer *timer)
 {
-	struct slirp_forward *slirp =
-		(struct slirp_forward *)((char *)timer -
-					 offsetof(struct slirp_forward, wait_timer));
+	struct slirp_forward *slirp = container_of(timer, struct slirp_forward, wait_timer);
 	char discard[1];
 
 	if (slirp->forward->spec.proto == PROTO_UDP) {
@@ -115,7 +105,6 @@ static void slirp_on_guest_listening(struct forward *forward)
 }
 
 const struct forward_driver slirp_driver = {
-	.name = "slirp",
 	.open = slirp_open,
 	.close = slirp_close,
 	.on_guest_listening = slirp_on_guest_listening,

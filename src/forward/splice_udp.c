@@ -1,25 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* forward/splice_udp - the splice driver for datagrams */
+#include "forward/splice_udp.h"
+
 #include <errno.h>
 #include <netinet/in.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "conn/inside.h"
 #include "conn/udp_relay.h"
-#include "forward/driver.h"
 #include "util/fd.h"
 
-/*
- * How it works
- *
- * A relay (conn/udp_relay) whose targets are sockets of the inside, connected to where the guest
- * listens. Before the guest has ever listened datagrams are held for wait_ms; so are those, for a
- * shorter time, that need a socket while the pool is empty. When the guest refuses, the kernel is
- * asked where it listens now, and the flow moves there.
- */
 #define SOCKET_WAIT_MS 1000 /* for the pool to be filled */
 
 struct listener {
@@ -31,10 +23,7 @@ struct listener {
 
 static void on_sockets(struct inside_waiter *waiter)
 {
-	struct listener *listener =
-		(struct listener *)((char *)waiter - offsetof(struct listener, waiter));
-
-	udp_relay_retry(listener->relay);
+	udp_relay_retry(container_of(waiter, struct listener, waiter)->relay);
 }
 
 static void wait_for_sockets(struct listener *listener, enum door_kind kind)
@@ -45,6 +34,7 @@ static void wait_for_sockets(struct listener *listener, enum door_kind kind)
 		inside_wait_cancel(inside, &listener->waiter);
 	listener->waiting_for = kind;
 	inside_wait(inside, kind, &listener->waiter);
+	udp_relay_set_hold_ms(listener->relay, SOCKET_WAIT_MS);
 }
 
 /* A socket that leads to where the guest listens now. */
@@ -56,16 +46,15 @@ static int open_target(void *owner, struct udp_flow *flow)
 	if (!forward->has_listened)
 		return -EAGAIN;
 	driver_find_target(forward); /* nobody there: to the last place, for an honest refusal */
-	bool is_v6 = forward->target == TARGET_LOOPBACK6 || forward->target == TARGET_OWN6;
-	enum door_kind kind = is_v6 ? DOOR_UDP6 : DOOR_UDP4;
+	enum door_kind kind = driver_socket_kind(forward);
 	_cleanup_fd_ int fd = inside_take(forward->context->inside, kind);
 	if (fd < 0) {
 		wait_for_sockets(listener, kind);
 		return -EAGAIN;
 	}
-	struct addr addr = driver_target_addr(forward, forward->target);
-	if (connect(fd, &addr.any, addr_len(&addr)) < 0)
-		return -errno;
+	int result = driver_connect(forward, fd);
+	if (result < 0)
+		return result;
 	flow->where = (int)forward->target;
 	return fd_take(&fd);
 }
@@ -94,8 +83,8 @@ static void on_clients(void *owner)
 {
 	struct forward *forward = ((struct listener *)owner)->forward;
 
-	if (!forward->has_listened && driver_find_target(forward))
-		driver_note_listening(forward);
+	if (!forward->has_listened)
+		driver_find_target(forward);
 }
 
 static void on_answer(void *owner)
@@ -117,7 +106,7 @@ static int splice_udp_open(struct forward *forward, struct err *err)
 	struct listener *listener = calloc(1, sizeof(*listener));
 	struct udp_relay_limits limits = {
 		.budget = context->budget,
-		.hold_ms = forward->has_listened ? SOCKET_WAIT_MS : context->wait_ms,
+		.hold_ms = context->wait_ms,
 	};
 
 	if (!listener)
@@ -148,14 +137,10 @@ static void splice_udp_close(struct forward *forward)
 
 static void splice_udp_on_guest_listening(struct forward *forward)
 {
-	struct listener *listener = forward->state;
-
-	udp_relay_set_hold_ms(listener->relay, SOCKET_WAIT_MS);
-	udp_relay_retry(listener->relay);
+	udp_relay_retry(((struct listener *)forward->state)->relay);
 }
 
 const struct forward_driver splice_udp_driver = {
-	.name = "splice",
 	.open = splice_udp_open,
 	.close = splice_udp_close,
 	.on_guest_listening = splice_udp_on_guest_listening,

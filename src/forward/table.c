@@ -4,9 +4,12 @@
 #include "forward/table.h"
 
 #include <errno.h>
-#include <stddef.h>
 #include <stdlib.h>
 
+#include "forward/slirp_driver.h"
+#include "forward/splice_tcp.h"
+#include "forward/splice_udp.h"
+#include "util/clock.h"
 #include "util/fd.h"
 
 #define LOOK_MS      4  /* "ready within 10 ms of the guest's own listen()" */
@@ -16,7 +19,7 @@
 
 struct forward_table {
 	const struct forward_context *context;
-	struct forward *forwards;
+	struct list forwards; /* struct forward */
 	struct loop_timer look_timer;
 	uint64_t quick_until_ns;
 };
@@ -34,13 +37,10 @@ static void look(struct forward_table *table)
 {
 	size_t waiting = 0;
 
-	for (struct forward *forward = table->forwards; forward; forward = forward->next) {
-		if (forward->has_listened)
-			continue;
-		if (driver_find_target(forward))
-			driver_note_listening(forward);
-		else
-			waiting++;
+	list_each (at, &table->forwards) {
+		struct forward *forward = container_of(at, struct forward, link);
+
+		waiting += !forward->has_listened && !driver_find_target(forward);
 	}
 	if (waiting > 0)
 		loop_timer_set(
@@ -49,7 +49,7 @@ static void look(struct forward_table *table)
 
 static void on_look(struct loop_timer *timer)
 {
-	look((struct forward_table *)((char *)timer - offsetof(struct forward_table, look_timer)));
+	look(container_of(timer, struct forward_table, look_timer));
 }
 
 struct forward_table *table_new(const struct forward_context *context)
@@ -59,13 +59,15 @@ struct forward_table *table_new(const struct forward_context *context)
 	if (!table)
 		return NULL;
 	table->context = context;
+	list_init(&table->forwards);
 	table->look_timer.on_expired = on_look;
 	return table;
 }
 
 static void forward_free(struct forward *forward)
 {
-	forward->driver->close(forward);
+	list_del(&forward->link);
+	driver_close(forward);
 	fd_close(&forward->listen_fd);
 	free(forward);
 }
@@ -75,12 +77,8 @@ void table_free(struct forward_table *table)
 	if (!table)
 		return;
 	loop_timer_cancel(table->context->loop, &table->look_timer);
-	while (table->forwards) {
-		struct forward *next = table->forwards->next;
-
-		forward_free(table->forwards);
-		table->forwards = next;
-	}
+	while (!list_is_empty(&table->forwards))
+		forward_free(list_first(&table->forwards, struct forward, link));
 	free(table);
 }
 
@@ -107,16 +105,15 @@ int table_add(struct forward_table *table, uint32_t id, const struct forward_spe
 	forward->context = table->context;
 	forward->listen_fd = listen_fd;
 	forward->has_listened = has_listened;
-	int result = forward->driver->open(forward, err);
+	int result = driver_open(forward, err);
 	if (result < 0) {
 		fd_close(&forward->listen_fd);
 		free(forward);
 		return result;
 	}
-	forward->next = table->forwards;
-	table->forwards = forward;
+	list_add_last(&table->forwards, &forward->link);
 	if (!has_listened) {
-		table->quick_until_ns = loop_now_ns(table->context->loop) + QUICK_MS * 1000000ULL;
+		table->quick_until_ns = loop_now_ns(table->context->loop) + QUICK_MS * NS_PER_MS;
 		loop_timer_set(table->context->loop, &table->look_timer, 0);
 	}
 	return 0;
@@ -124,12 +121,11 @@ int table_add(struct forward_table *table, uint32_t id, const struct forward_spe
 
 int table_remove(struct forward_table *table, uint32_t id)
 {
-	for (struct forward **at = &table->forwards; *at; at = &(*at)->next) {
-		struct forward *forward = *at;
+	list_each (at, &table->forwards) {
+		struct forward *forward = container_of(at, struct forward, link);
 
 		if (forward->id != id)
 			continue;
-		*at = forward->next;
 		forward_free(forward);
 		return 0;
 	}

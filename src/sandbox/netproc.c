@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
-#include <stddef.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -21,6 +20,7 @@
 #include "sandbox/filter.h"
 #include "sandbox/mounts.h"
 #include "util/fd.h"
+#include "util/list.h"
 #include "util/log.h"
 #include "util/loop.h"
 
@@ -78,11 +78,9 @@ __attribute__((noreturn)) static void fail(const struct netproc_start *start, co
 	_exit(125);
 }
 
-static void on_listening(struct forward *forward, void *told)
+static void on_listening(void *owner, uint32_t id)
 {
-	struct netproc *net = told;
-
-	report(net->start->channel, NET_LISTENING, forward->id, NULL);
+	report(((struct netproc *)owner)->start->channel, NET_LISTENING, id, NULL);
 }
 
 static void add_forward(struct netproc *net, const struct net_message *message, int fd)
@@ -97,7 +95,7 @@ static void add_forward(struct netproc *net, const struct net_message *message, 
 
 static void on_channel(struct loop_io *io, uint32_t events)
 {
-	struct netproc *net = (struct netproc *)((char *)io - offsetof(struct netproc, channel_io));
+	struct netproc *net = container_of(io, struct netproc, channel_io);
 	struct net_message message;
 	int fd;
 	int result = netproc_message_receive(io->fd, &message, &fd);
@@ -179,7 +177,7 @@ static int set_up(struct netproc *net, struct err *err)
 		.nusers = start->config->nusers,
 		.budget = &net->budget,
 		.on_listening = on_listening,
-		.told = net,
+		.owner = net,
 	};
 	if (start->tap >= 0) {
 		context->slirp = slirp_stack_new(

@@ -1,157 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_splice_udp - datagrams between real sockets of one namespace, with a clock that can jump */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-/* cmocka needs the four above */
-#include <cmocka.h>
+#include "forward_bed.h"
 
 #include <arpa/inet.h>
-#include <dirent.h>
-#include <errno.h>
 #include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "conn/bind.h"
-#include "conn/door.h"
-#include "conn/inside.h"
 #include "conn/udp_flows.h"
-#include "forward/driver.h"
-#include "net/diag.h"
+#include "forward/splice_udp.h"
 #include "net/link.h"
-#include "net/plan.h"
 #include "netns.h"
 #include "util/fd.h"
 
-#define HOST_PORT  5300
-#define GUEST_PORT 53
-#define WAIT_MS    5000 /* far above what anything here takes */
-#define QUIET_MS   2    /* rounds of the loop that make up "nothing more comes" */
-#define LARGEST    65507
-#define NS_PER_S   1000000000ULL
-#define COUNT(a)   (sizeof(a) / sizeof((a)[0]))
+#define WAIT_MS  5000 /* far above what anything here takes */
+#define QUIET_MS 2    /* rounds of the loop that make up "nothing more comes" */
+#define LARGEST  65507
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
-struct bed {
-	struct loop *loop;
-	struct budget budget;
-	int door[2];
-	struct loop_io door_io;
-	bool is_door_shut; /* init does not answer */
-	struct net_plan plan;
-	struct forward_context context;
-	struct forward forward;
-	struct bound listener;
-	uid_t users[1];
-	int told; /* on_listening */
-	int fds_before;
-};
-
-static uint64_t clock_ahead_ns;
-
-/* Stands before the one of the C library: what the loop takes for the time */
-int clock_gettime(clockid_t id, struct timespec *out)
+static struct bed *udp_bed(const char *host, uint64_t wait_ms, bool has_listened)
 {
-	long result = syscall(SYS_clock_gettime, id, out);
-	uint64_t ns = (uint64_t)out->tv_nsec + clock_ahead_ns % NS_PER_S;
-
-	out->tv_sec += (time_t)(clock_ahead_ns / NS_PER_S + ns / NS_PER_S);
-	out->tv_nsec = (long)(ns % NS_PER_S);
-	return (int)result;
-}
-
-static int count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	int count = 0;
-
-	while (readdir(dir))
-		count++;
-	closedir(dir);
-	return count;
-}
-
-static void on_door(struct loop_io *io, uint32_t events)
-{
-	struct bed *bed = (struct bed *)((char *)io - offsetof(struct bed, door_io));
-
-	(void)events;
-	assert_false(bed->is_door_shut);
-	door_serve(io->fd);
-}
-
-static void shut_door(struct bed *bed, bool is_shut)
-{
-	bed->is_door_shut = is_shut;
-	loop_io_mod(bed->loop, &bed->door_io, is_shut ? 0 : EPOLLIN);
-}
-
-static void on_listening(struct forward *forward, void *told)
-{
-	(void)forward;
-	(*(int *)told)++;
-}
-
-static struct bed *bed_open(const char *host, uint64_t wait_ms, bool has_listened)
-{
-	struct bed *bed = calloc(1, sizeof(*bed));
-	struct forward_spec *spec = &bed->forward.spec;
-	struct err err;
-
-	bed->fds_before = count_fds();
-	bed->loop = loop_new();
-	assert_int_equal(
-		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, bed->door),
-		0);
-	bed->door_io = (struct loop_io){bed->door[1], on_door};
-	assert_int_equal(loop_io_add(bed->loop, &bed->door_io, EPOLLIN), 0);
-	bed->budget.max = 1000;
-	bed->context = (struct forward_context){
-		.loop = bed->loop,
-		.plan = &bed->plan,
-		.inside = inside_new(bed->loop, bed->door[0]),
-		.guest_diag = diag_open(),
-		.host_diag = diag_open(),
-		.wait_ms = wait_ms,
-		.users = bed->users,
-		.nusers = 1,
-		.budget = &bed->budget,
-		.on_listening = on_listening,
-		.told = &bed->told,
-	};
-	assert_int_equal(addr_parse(host, &spec->host, NULL), 0);
-	addr_set_port(&spec->host, HOST_PORT);
-	spec->guest_port = GUEST_PORT;
-	spec->proto = PROTO_UDP;
-	assert_int_equal(bind_open(&spec->host, spec->proto, false, &bed->listener, &err), 0);
-	bed->forward.driver = &splice_udp_driver;
-	bed->forward.context = &bed->context;
-	bed->forward.listen_fd = bed->listener.fd;
-	bed->forward.has_listened = has_listened;
-	assert_int_equal(splice_udp_driver.open(&bed->forward, &err), 0);
-	return bed;
-}
-
-static void bed_close(struct bed *bed)
-{
-	splice_udp_driver.close(&bed->forward);
-	bind_close(&bed->listener);
-	inside_free(bed->context.inside);
-	loop_io_del(bed->loop, &bed->door_io);
-	close(bed->door[0]);
-	close(bed->door[1]);
-	close(bed->context.guest_diag);
-	close(bed->context.host_diag);
-	loop_free(bed->loop);
-	assert_int_equal(count_fds(), bed->fds_before);
-	free(bed);
+	return bed_open(&splice_udp_driver, PROTO_UDP, host, wait_ms, has_listened);
 }
 
 /* A socket bound to @own (NULL: not) and connected to @peer (NULL: not). */
@@ -236,11 +104,6 @@ static uint16_t exchange(struct bed *bed, int client, int server)
 	return ntohs(((struct sockaddr_in *)&from)->sin_port);
 }
 
-static void jump(uint64_t ms)
-{
-	clock_ahead_ns += ms * 1000000;
-}
-
 static void fill(unsigned char *bytes, size_t len, unsigned seed)
 {
 	for (size_t i = 0; i < len; i++)
@@ -256,7 +119,7 @@ static void borders_stay(void **state)
 
 	(void)state;
 	for (size_t h = 0; h < COUNT(hosts); h++) {
-		struct bed *bed = bed_open(hosts[h], 1000, true);
+		struct bed *bed = udp_bed(hosts[h], 1000, true);
 		int server = server_at("127.0.0.1"), client = client_to(hosts[h]);
 
 		for (unsigned i = 0; i < 3 * COUNT(lens); i++) {
@@ -283,7 +146,7 @@ static void borders_stay(void **state)
 /* Several batches at once, from clients that alternate: nothing is mixed up or out of order. */
 static void clients_do_not_mix(void **state)
 {
-	struct bed *bed = bed_open("127.0.0.1", 1000, true);
+	struct bed *bed = udp_bed("127.0.0.1", 1000, true);
 	int server = server_at("127.0.0.1"), clients[3], other = client_to("127.0.0.1");
 	struct sockaddr_storage from;
 	unsigned char message[2], got[LARGEST + 1];
@@ -328,13 +191,14 @@ static void clients_do_not_mix(void **state)
 /* What the table's look-out does */
 static void look(struct bed *bed)
 {
-	if (!bed->forward.has_listened && driver_find_target(&bed->forward))
-		driver_note_listening(&bed->forward);
+	if (!bed->forward.has_listened)
+		driver_find_target(&bed->forward);
+	assert_int_equal(loop_run_once(bed->loop, 0), 0);
 }
 
 static void holds_until_guest_listens(void **state)
 {
-	struct bed *bed = bed_open("127.0.0.1", 3000, false);
+	struct bed *bed = udp_bed("127.0.0.1", 3000, false);
 	int client = client_to("127.0.0.1"), second = client_to("127.0.0.1");
 	unsigned char message, got[LARGEST + 1];
 
@@ -374,7 +238,7 @@ static void holds_until_guest_listens(void **state)
 
 static void does_not_hold_for_ever(void **state)
 {
-	struct bed *bed = bed_open("127.0.0.1", 1000, false);
+	struct bed *bed = udp_bed("127.0.0.1", 1000, false);
 	int client = client_to("127.0.0.1");
 	char got[LARGEST + 1];
 
@@ -398,7 +262,7 @@ static void does_not_hold_for_ever(void **state)
 
 static void drops_when_not_to_wait(void **state)
 {
-	struct bed *bed = bed_open("127.0.0.1", 0, false);
+	struct bed *bed = udp_bed("127.0.0.1", 0, false);
 	int client = client_to("127.0.0.1");
 
 	(void)state;
@@ -418,7 +282,7 @@ static void drops_when_not_to_wait(void **state)
 static void follows_the_server(void **state)
 {
 	static const char *const homes[] = {"127.0.0.1", "::1", "127.0.0.1", "::", "0.0.0.0"};
-	struct bed *bed = bed_open("127.0.0.1", 1000, true);
+	struct bed *bed = udp_bed("127.0.0.1", 1000, true);
 	int client = client_to("127.0.0.1");
 
 	(void)state;
@@ -470,7 +334,7 @@ static void wildcard_answers_from_the_same_address(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(cases); i++) {
-		struct bed *bed = bed_open(cases[i].host, 1000, true);
+		struct bed *bed = udp_bed(cases[i].host, 1000, true);
 		int server = server_at("127.0.0.1"),
 		    client = udp(cases[i].own, 40000, cases[i].peer, HOST_PORT);
 
@@ -488,7 +352,7 @@ static void wildcard_answers_from_the_same_address(void **state)
 
 static void refuses_other_users(void **state)
 {
-	struct bed *bed = bed_open("127.0.0.1", 1000, true);
+	struct bed *bed = udp_bed("127.0.0.1", 1000, true);
 	int server = server_at("127.0.0.1"), client = client_to("127.0.0.1");
 
 	(void)state;
@@ -512,7 +376,7 @@ static void refuses_other_users(void **state)
 
 static void idle_flows_are_forgotten(void **state)
 {
-	struct bed *bed = bed_open("127.0.0.1", 1000, true);
+	struct bed *bed = udp_bed("127.0.0.1", 1000, true);
 	int server = server_at("127.0.0.1"), client = client_to("127.0.0.1");
 
 	(void)state;
@@ -539,7 +403,7 @@ static void idle_flows_are_forgotten(void **state)
 /* No descriptors to spare: no new flows, but those that are there go on. */
 static void stops_when_descriptors_are_short(void **state)
 {
-	struct bed *bed = bed_open("127.0.0.1", 1000, true);
+	struct bed *bed = udp_bed("127.0.0.1", 1000, true);
 	int server = server_at("127.0.0.1"), old = client_to("127.0.0.1"),
 	    client = client_to("127.0.0.1");
 
@@ -560,7 +424,7 @@ static void stops_when_descriptors_are_short(void **state)
 /* init does not answer for a while: held, and delivered when it does, or dropped in time. */
 static void waits_for_sockets(void **state)
 {
-	struct bed *bed = bed_open("127.0.0.1", 0, true);
+	struct bed *bed = udp_bed("127.0.0.1", 0, true);
 	int server = server_at("127.0.0.1"), client = client_to("127.0.0.1");
 	char got[LARGEST + 1];
 
@@ -583,7 +447,7 @@ static void waits_for_sockets(void **state)
 	close(server);
 	close(client);
 	bed_close(bed);
-	bed = bed_open("127.0.0.1", 0, true);
+	bed = udp_bed("127.0.0.1", 0, true);
 	shut_door(bed, true);
 	client = client_to("127.0.0.1");
 	assert_int_equal(send(client, "1", 1, 0), 1);
@@ -591,19 +455,19 @@ static void waits_for_sockets(void **state)
 	close(client);
 	bed_close(bed);
 	/* the forward is closed, its sockets come after that */
-	bed = bed_open("127.0.0.1", 0, true);
+	bed = udp_bed("127.0.0.1", 0, true);
 	shut_door(bed, true);
 	client = client_to("127.0.0.1");
 	assert_int_equal(send(client, "1", 1, 0), 1);
 	expect_nothing(bed, -1);
-	splice_udp_driver.close(&bed->forward);
+	driver_close(&bed->forward);
 	shut_door(bed, false);
 	struct err err;
 	int taken;
 	while ((taken = inside_take(bed->context.inside, DOOR_UDP4)) < 0)
 		assert_int_equal(loop_run_once(bed->loop, WAIT_MS), 0);
 	inside_put_back(bed->context.inside, DOOR_UDP4, taken);
-	assert_int_equal(splice_udp_driver.open(&bed->forward, &err), 0);
+	assert_int_equal(driver_open(&bed->forward, &err), 0);
 	close(client);
 	bed_close(bed);
 }
@@ -611,7 +475,7 @@ static void waits_for_sockets(void **state)
 /* More clients than flows: who has been answered stays. */
 static void a_crowd_does_not_push_out_the_settled(void **state)
 {
-	struct bed *bed = bed_open("127.0.0.1", 1000, true);
+	struct bed *bed = udp_bed("127.0.0.1", 1000, true);
 	int server = server_at("127.0.0.1"), settled = client_to("127.0.0.1");
 
 	(void)state;

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* forward_bed - a forward between real sockets of one namespace, with a clock that can jump */
+#ifndef NSWRAP_TEST_FORWARD_BED_H
+#define NSWRAP_TEST_FORWARD_BED_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka needs the four above */
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "conn/bind.h"
+#include "conn/door.h"
+#include "conn/inside.h"
+#include "conn/relay.h"
+#include "forward/driver.h"
+#include "net/diag.h"
+#include "net/plan.h"
+#include "util/clock.h"
+#include "util/list.h"
+
+#define HOST_PORT  5300
+#define GUEST_PORT 53
+
+struct bed {
+	struct loop *loop;
+	struct budget budget;
+	int door[2];
+	struct loop_io door_io;
+	bool is_door_shut; /* init does not answer */
+	struct net_plan plan;
+	struct forward_context context;
+	struct forward forward;
+	struct bound listener;
+	uid_t users[1];
+	int told; /* on_listening */
+	int fds_before;
+};
+
+static uint64_t clock_ahead_ns;
+
+static inline void jump(uint64_t ms)
+{
+	clock_ahead_ns += ms * NS_PER_MS;
+}
+
+/* Stands before the one of the C library: what the loop takes for the time */
+int clock_gettime(clockid_t id, struct timespec *out)
+{
+	long result = syscall(SYS_clock_gettime, id, out);
+	uint64_t ns = (uint64_t)out->tv_nsec + clock_ahead_ns % NS_PER_S;
+
+	out->tv_sec += (time_t)(clock_ahead_ns / NS_PER_S + ns / NS_PER_S);
+	out->tv_nsec = (long)(ns % NS_PER_S);
+	return (int)result;
+}
+
+static int count_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	int count = 0;
+
+	while (readdir(dir))
+		count++;
+	closedir(dir);
+	return count;
+}
+
+static void on_door(struct loop_io *io, uint32_t events)
+{
+	struct bed *bed = container_of(io, struct bed, door_io);
+
+	(void)events;
+	assert_false(bed->is_door_shut);
+	door_serve(io->fd);
+}
+
+static void shut_door(struct bed *bed, bool is_shut)
+{
+	bed->is_door_shut = is_shut;
+	loop_io_mod(bed->loop, &bed->door_io, is_shut ? 0 : EPOLLIN);
+}
+
+static void on_listening(void *owner, uint32_t id)
+{
+	struct bed *bed = owner;
+
+	assert_int_equal(id, bed->forward.id);
+	bed->told++;
+}
+
+/* Forward by @driver from @host, an address or a path, with HOST_PORT to GUEST_PORT. */
+static struct bed *bed_open(const struct forward_driver *driver, enum proto proto, const char *host,
+	uint64_t wait_ms, bool has_listened)
+{
+	struct bed *bed = calloc(1, sizeof(*bed));
+	struct forward_spec *spec = &bed->forward.spec;
+	struct err err;
+
+	bed->fds_before = count_fds();
+	bed->loop = loop_new();
+	assert_int_equal(
+		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, bed->door),
+		0);
+	bed->door_io = (struct loop_io){bed->door[1], on_door};
+	assert_int_equal(loop_io_add(bed->loop, &bed->door_io, EPOLLIN), 0);
+	bed->budget.max = 1000;
+	bed->context = (struct forward_context){
+		.loop = bed->loop,
+		.plan = &bed->plan,
+		.relays = relay_pool_new(bed->loop, &bed->budget),
+		.inside = inside_new(bed->loop, bed->door[0]),
+		.guest_diag = diag_open(),
+		.host_diag = diag_open(),
+		.wait_ms = wait_ms,
+		.users = bed->users,
+		.nusers = 1,
+		.budget = &bed->budget,
+		.on_listening = on_listening,
+		.owner = bed,
+	};
+	if (host[0] == '/') {
+		spec->host.family = AF_UNIX;
+		snprintf(spec->host.local.sun_path, ADDR_PATH_MAX, "%s", host);
+	} else {
+		assert_int_equal(addr_parse(host, &spec->host, NULL), 0);
+		addr_set_port(&spec->host, HOST_PORT);
+	}
+	spec->guest_port = GUEST_PORT;
+	spec->proto = proto;
+	assert_int_equal(bind_open(&spec->host, spec->proto, false, &bed->listener, &err), 0);
+	bed->forward.id = 7;
+	bed->forward.driver = driver;
+	bed->forward.context = &bed->context;
+	bed->forward.listen_fd = bed->listener.fd;
+	bed->forward.has_listened = has_listened;
+	assert_int_equal(driver_open(&bed->forward, &err), 0);
+	return bed;
+}
+
+static void bed_close(struct bed *bed)
+{
+	driver_close(&bed->forward);
+	bind_close(&bed->listener);
+	relay_pool_free(bed->context.relays);
+	inside_free(bed->context.inside);
+	loop_io_del(bed->loop, &bed->door_io);
+	close(bed->door[0]);
+	close(bed->door[1]);
+	assert_int_equal(bed->budget.used, 0);
+	close(bed->context.guest_diag);
+	close(bed->context.host_diag);
+	loop_free(bed->loop);
+	assert_int_equal(count_fds(), bed->fds_before);
+	free(bed);
+}
+
+#endif
