@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* proc/command - fork and execute a program with the rights of a sandbox */
+/* proc/command - start a program, and hear why it could not be started */
 #include "proc/command.h"
 
 #include <errno.h>
@@ -17,22 +17,23 @@
 #include "proc/rights.h"
 #include "util/fd.h"
 
+#define SETUP_STATUS 125 /* of a child that could not become the program */
+
 struct report {
 	enum command_failure failure;
 	struct err err;
 };
 
-static int set_rights(const struct command *command)
+static int set_rights(enum command_rights rights)
 {
 	struct statvfs root;
 
-	if (command->run)
+	if (rights == COMMAND_KEEPS_ALL)
 		return 0;
+	if (rights == COMMAND_KEEPS_CAPS)
+		return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
 	/* see mounts_set_nosuid, which not every kernel can do */
-	bool is_nosuid = statvfs("/", &root) == 0 && (root.f_flag & ST_NOSUID);
-	if (!command->keeps_caps)
-		return rights_drop_command(!is_nosuid);
-	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
+	return rights_drop_command(!(statvfs("/", &root) == 0 && (root.f_flag & ST_NOSUID)));
 }
 
 /* Is there a file called @name in any directory of PATH that we may look into? */
@@ -54,30 +55,20 @@ static bool is_in_path(const char *name)
 }
 
 /* execvp(3), but directories of PATH that cannot be entered do not hide that there is no file. */
-static int execute(char **argv, char **env)
+static int execute(const char *program, char *const *argv)
 {
-	environ = env; /* its PATH counts */
-	execvp(argv[0], argv);
-	if (errno == EACCES && !strchr(argv[0], '/') && !is_in_path(argv[0]))
+	execvp(program, argv);
+	if (errno == EACCES && !strchr(program, '/') && !is_in_path(program))
 		errno = ENOENT;
 	return -errno;
 }
 
-/* Everything between fork and exec. Returns only if something fails, with @report filled. */
-static void become_command(const struct command *command, int report_fd, struct report *report)
+/* Close all descriptors but the streams, the kept ones and that of the report. */
+static int keep_fds(const struct command *command, int report_fd)
 {
 	int keep[FD_PASS_MAX];
 	size_t nkeep = 0;
 
-	report->failure = COMMAND_SETUP_FAILED;
-	if (command->new_session && setsid() < 0) {
-		err_sys(&report->err, errno, "cannot make a new session");
-		return;
-	}
-	if (command->chdir && chdir(command->chdir) < 0) {
-		err_sys(&report->err, errno, "cannot change to directory %s", command->chdir);
-		return;
-	}
 	while (nkeep < command->nkeep_fds && nkeep < FD_PASS_MAX - 1) {
 		keep[nkeep] = command->keep_fds[nkeep];
 		/* shells hand such descriptors over without close-on-exec, but be sure */
@@ -85,62 +76,107 @@ static void become_command(const struct command *command, int report_fd, struct 
 		nkeep++;
 	}
 	keep[nkeep++] = report_fd;
-	int result = set_rights(command);
+	return rights_keep_fds(keep, nkeep);
+}
+
+/* Returns 0 or -errno with @err filled. */
+static int set_up(const struct command *command, int report_fd, pid_t parent, struct err *err)
+{
+	for (int i = 0; command->streams && i < 3; i++)
+		if (dup2(command->streams[i], i) < 0)
+			return err_sys(err, errno, "cannot set the streams of the command");
+	if (command->new_session && setsid() < 0)
+		return err_sys(err, errno, "cannot make a new session");
+	if (command->chdir && chdir(command->chdir) < 0)
+		return err_sys(err, errno, "cannot change to directory %s", command->chdir);
+	int result = set_rights(command->rights);
 	if (result == 0)
-		result = rights_keep_fds(keep, nkeep);
-	if (result < 0) {
-		err_sys(&report->err, -result, "cannot drop the rights of the command");
-		return;
-	}
+		result = keep_fds(command, report_fd);
+	if (result < 0)
+		return err_sys(err, -result, "cannot drop the rights of the command");
+	prctl(PR_SET_CHILD_SUBREAPER, command->is_subreaper);
 	/* after the capabilities: a change of them may clear it, prctl(2) */
-	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	prctl(PR_SET_PDEATHSIG, command->death_signal, 0, 0, 0);
+	pid_t now = getppid();
+	if (command->death_signal != 0 && now != parent && now != 0) /* 0: of another namespace */
+		_exit(SETUP_STATUS);
 	setrlimit(RLIMIT_NOFILE, &command->nofile);
+	if (command->restores_pipe)
+		signal(SIGPIPE, SIG_DFL);
 	sigprocmask(SIG_SETMASK, &command->mask, NULL);
-	if (command->run) {
+	return 0;
+}
+
+/* Everything between fork and exec. Returns only if something fails, with @report filled. */
+static void become_command(
+	const struct command *command, int report_fd, pid_t parent, struct report *report)
+{
+	report->failure = COMMAND_SETUP_FAILED;
+	if (set_up(command, report_fd, parent, &report->err) < 0)
+		return;
+	if (command->env)
+		environ = command->env; /* its PATH counts */
+	if (!command->argv) {
 		close(report_fd);
-		environ = command->env;
 		_exit(command->run(command->told));
 	}
-	result = execute(command->argv, command->env);
+	const char *program = command->program ? command->program : command->argv[0];
+	int result = execute(program, command->argv);
 	report->failure = COMMAND_EXEC_FAILED;
-	err_sys(&report->err, -result, "cannot execute %s", command->argv[0]);
+	err_sys(&report->err, -result, "cannot execute %s", program);
+}
+
+pid_t command_start(const struct command *command, int *report, struct err *err)
+{
+	pid_t parent = getpid();
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return err_sys(err, errno, "cannot make a pipe");
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct report told = {0};
+
+		become_command(command, ends[1], parent, &told);
+		fd_write_all(ends[1], &told, sizeof(told));
+		_exit(SETUP_STATUS);
+	}
+	int result = pid < 0 ? err_sys(err, errno, "cannot fork") : pid;
+	close(ends[1]);
+	if (pid < 0)
+		close(ends[0]);
+	else
+		*report = ends[0];
+	return result;
+}
+
+enum command_failure command_hear(int report, struct err *err)
+{
+	struct report told = {0};
+
+	/* exec closes the other end; so does a death before it */
+	if (fd_read_all(report, &told, sizeof(told)) != sizeof(told))
+		return COMMAND_OK;
+	*err = told.err;
+	return told.failure;
 }
 
 pid_t command_spawn(const struct command *command, enum command_failure *failure, struct err *err)
 {
-	int ends[2];
-	struct report report = {0};
+	_cleanup_fd_ int report = -1;
+	pid_t pid = command_start(command, &report, err);
 
-	*failure = COMMAND_SETUP_FAILED;
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return err_sys(err, errno, "cannot make a pipe");
-	_cleanup_fd_ int report_read = ends[0];
-	pid_t pid = fork();
-	if (pid < 0) {
-		close(ends[1]);
-		return err_sys(err, errno, "cannot fork");
-	}
-	if (pid == 0) {
-		become_command(command, ends[1], &report);
-		fd_write_all(ends[1], &report, sizeof(report));
-		_exit(125);
-	}
-	close(ends[1]);
-	/* exec closes the other end; so does a death before it, which waitid will tell */
-	ssize_t got = fd_read_all(report_read, &report, sizeof(report));
-	if (got != sizeof(report)) {
-		*failure = COMMAND_OK;
+	*failure = pid < 0 ? COMMAND_SETUP_FAILED : command_hear(report, err);
+	if (*failure == COMMAND_OK || pid < 0)
 		return pid;
-	}
 	waitpid(pid, NULL, 0);
-	*failure = report.failure;
-	return err_set(err, report.err.code, "%s", report.err.text);
+	return -err->code;
 }
 
 int command_failure_status(enum command_failure failure, int code)
 {
 	if (failure != COMMAND_EXEC_FAILED)
-		return 125;
+		return SETUP_STATUS;
 	return code == ENOENT ? 127 : 126;
 }
 

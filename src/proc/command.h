@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* proc/command - fork and execute a program with the rights of a sandbox */
+/* proc/command - start a program, and hear why it could not be started */
 #ifndef NSWRAP_PROC_COMMAND_H
 #define NSWRAP_PROC_COMMAND_H
 
@@ -10,20 +10,29 @@
 
 #include "util/err.h"
 
+enum command_rights {
+	COMMAND_DROPS_ALL,  /* no capabilities, no_new_privs */
+	COMMAND_KEEPS_CAPS, /* no_new_privs only: --root keeps the capabilities of the namespace */
+	COMMAND_KEEPS_ALL,  /* those of this process */
+};
+
+/* It gets no descriptors but 0, 1, 2 and the kept ones. */
 struct command {
-	char **argv; /* NULL: run is called in its place */
-	char **env;
-	/*
-	 * In the child, which keeps all rights that the caller has, and none beyond its descriptors
-	 * 0, 1, 2 and the kept ones; returns the exit status.
-	 */
+	const char *program; /* what is executed, looked up in PATH; NULL: argv[0] */
+	char *const *argv;   /* NULL: run is called in its place */
+	char **env;          /* NULL: that of this process */
+	/* In the child, set up as the rest says; returns the exit status. */
 	int (*run)(void *told);
 	void *told;
-	const char *chdir; /* NULL: stay */
-	bool keeps_caps;   /* --root: keep the capabilities of the namespace */
-	bool new_session;
+	const int *streams; /* three that become 0, 1 and 2; NULL: those of this process */
 	const int *keep_fds;
 	size_t nkeep_fds;
+	const char *chdir; /* NULL: stay */
+	enum command_rights rights;
+	bool new_session;
+	bool is_subreaper;  /* what it starts stays below it while it lives */
+	bool restores_pipe; /* SIGPIPE, which this process ignores, ends it again */
+	int death_signal;   /* comes when this process dies; 0: none */
 	sigset_t mask;
 	struct rlimit nofile;
 };
@@ -31,10 +40,21 @@ struct command {
 enum command_failure { COMMAND_OK, COMMAND_SETUP_FAILED, COMMAND_EXEC_FAILED };
 
 /*
- * Start @command as a child of this process, which must be inside the sandbox already, and wait
- * until it is executed: SIGKILL when this process dies, no descriptors but 0, 1, 2 and the kept
- * ones, no capabilities, no_new_privs. Returns its pid, or -errno with @err filled and *@failure
- * saying which step it was (COMMAND_EXEC_FAILED: the program itself).
+ * Start @command as a child of this process, without waiting for it. Returns its pid with *@report,
+ * the caller's, for command_hear; or -errno with @err filled.
+ */
+pid_t command_start(const struct command *command, int *report, struct err *err);
+
+/*
+ * Wait until the program is executed, or not: then @err says why (err->code: the errno) and the
+ * child exits. One that died before says nothing of this: COMMAND_OK, as waitid(2) will tell.
+ * @report stays open.
+ */
+enum command_failure command_hear(int report, struct err *err);
+
+/*
+ * Both. Returns its pid, or -errno with @err filled and *@failure saying which step it was
+ * (COMMAND_EXEC_FAILED: the program itself); the child is reaped then.
  */
 pid_t command_spawn(const struct command *command, enum command_failure *failure, struct err *err);
 

@@ -11,14 +11,16 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "util/clock.h"
 #include "util/fd.h"
 #include "util/parse.h"
 
 #define TREE_MAX       65536
 #define CHILDREN_BYTES 65536 /* those past it are seen when others have ended */
+#define PAUSE_MS       2
+#define OWN_MAX        8192 /* in so many bytes */
 
 struct entry {
 	pid_t pid, parent;
@@ -69,31 +71,42 @@ static int compare_pids(const void *a, const void *b)
 	return (one->pid > other->pid) - (one->pid < other->pid);
 }
 
+ssize_t tree_children(pid_t *pids, size_t cap)
+{
+	char *text = malloc(CHILDREN_BYTES), *next = text, *end;
+	unsigned long pid;
+	size_t count = 0;
+
+	if (!text)
+		return -ENOMEM;
+	ssize_t got = fd_read_file("/proc/thread-self/children", text, CHILDREN_BYTES);
+	for (; got > 0 && count < cap && (end = strchr(next, ' ')); next = end + 1) {
+		*end = '\0';
+		if (parse_uint(next, 1UL << 30, &pid) == 0)
+			pids[count++] = (pid_t)pid;
+	}
+	free(text);
+	return got < 0 ? got : (ssize_t)count;
+}
+
 /*
- * Our own children that /proc hides: with hidepid=2 those that are not dumpable (ssh-agent). What
- * they started comes to us when they die. Returns the new count.
+ * Our own children that the list of /proc hides. What they started comes to us when they die.
+ * Returns the new count.
  */
 static size_t add_own_children(struct entry *entries, size_t count, size_t cap)
 {
-	static const char path[] = "/proc/thread-self/children";
 	const size_t listed = count;
-	char *text = malloc(CHILDREN_BYTES), *next = text, *end;
-	unsigned long pid;
+	pid_t pids[OWN_MAX];
+	ssize_t own = tree_children(pids, OWN_MAX);
 
-	if (!text || fd_read_file(path, text, CHILDREN_BYTES) <= 0) {
-		free(text);
-		return count;
-	}
-	qsort(entries, listed, sizeof(*entries), compare_pids);
-	for (; count < cap && (end = strchr(next, ' ')); next = end + 1) {
-		*end = '\0';
-		if (parse_uint(next, 1UL << 30, &pid) < 0)
-			continue;
-		struct entry child = {(pid_t)pid, getpid(), false};
+	if (own > 0)
+		qsort(entries, listed, sizeof(*entries), compare_pids);
+	for (ssize_t i = 0; i < own && count < cap; i++) {
+		struct entry child = {pids[i], getpid(), false};
+
 		if (!bsearch(&child, entries, listed, sizeof(child), compare_pids))
 			entries[count++] = child;
 	}
-	free(text);
 	return count;
 }
 
@@ -195,15 +208,13 @@ static int kill_round(const pid_t *except, size_t nexcept)
 
 int tree_kill(const pid_t *except, size_t nexcept, unsigned timeout_ms)
 {
-	const struct timespec pause = {0, 2000000};
-
-	for (unsigned waited_ms = 0; has_children(except, nexcept); waited_ms += 2) {
+	for (unsigned waited_ms = 0; has_children(except, nexcept); waited_ms += PAUSE_MS) {
 		if (waited_ms >= timeout_ms)
 			return -EBUSY;
 		int result = kill_round(except, nexcept);
 		if (result < 0)
 			return result;
-		nanosleep(&pause, NULL);
+		clock_pause_ms(PAUSE_MS);
 	}
 	return 0;
 }
@@ -236,14 +247,13 @@ static size_t signal_namespace(const struct stat *ns, int sig)
 
 void tree_end_namespace(int ns_fd, unsigned grace_ms, unsigned timeout_ms)
 {
-	const struct timespec pause = {0, 2000000};
 	struct stat ns;
 
 	if (fstat(ns_fd, &ns) < 0)
 		return;
-	for (unsigned waited_ms = 0; waited_ms < grace_ms + timeout_ms; waited_ms += 2) {
+	for (unsigned waited_ms = 0; waited_ms < grace_ms + timeout_ms; waited_ms += PAUSE_MS) {
 		if (signal_namespace(&ns, waited_ms < grace_ms ? 0 : SIGKILL) == 0)
 			return;
-		nanosleep(&pause, NULL);
+		clock_pause_ms(PAUSE_MS);
 	}
 }

@@ -7,6 +7,13 @@
 #include <sys/types.h>
 
 /*
+ * The children of this thread, dead ones that are not reaped included, also those that /proc hides:
+ * with hidepid=2 those that are not dumpable (ssh-agent). Returns how many were stored (at most
+ * @cap), or -errno: a kernel without CONFIG_PROC_CHILDREN cannot tell.
+ */
+ssize_t tree_children(pid_t *pids, size_t cap);
+
+/*
  * The processes below @root by their parents, as /proc shows them now, @root not included. With
  * PR_SET_CHILD_SUBREAPER set on @root nothing that it started can leave this tree. Returns how many
  * were stored to @pids (at most @cap), or -errno.

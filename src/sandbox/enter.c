@@ -312,8 +312,11 @@ static pid_t start(struct session *session, enum command_failure *failure, struc
 		.run = given->run,
 		.told = given->told,
 		.chdir = given->chdir,
-		.keeps_caps = session->enter->is_root,
+		.rights = given->run                ? COMMAND_KEEPS_ALL
+			  : session->enter->is_root ? COMMAND_KEEPS_CAPS
+						    : COMMAND_DROPS_ALL,
 		.new_session = given->new_session,
+		.death_signal = SIGKILL,
 		.mask = session->original_mask,
 	};
 
