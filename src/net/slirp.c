@@ -4,24 +4,20 @@
 
 #include <errno.h>
 #include <libslirp.h>
-#include <linux/virtio_net.h>
-#include <net/ethernet.h>
-#include <netinet/ip.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "net/guard.h"
 #include "net/pcap.h"
 #include "net/slirp_fds.h"
+#include "net/tap.h"
 #include "util/fd.h"
 #include "util/log.h"
 
-#define VNET_BYTES  ((size_t)10) /* struct virtio_net_hdr without num_buffers, as tun(4) has it */
-#define FRAME_BYTES (VNET_BYTES + 14 + 65536)
+#define FRAME_BYTES (TAP_ETHER_BYTES + 65536)
 #define READ_BURST  32 /* frames taken from the TAP before libslirp's sockets get their turn */
 /*
  * libslirp knows no window scaling: 64 KiB are on their way at most. With segments of a quarter of
@@ -92,44 +88,16 @@ static void on_unregister(int fd, void *opaque)
 
 /* --- frames ------------------------------------------------------------------------------ */
 
-/*
- * Tell the guest's kernel that the TCP or UDP checksum needs no check: a "partial" checksum is one
- * that the device would fill in, so the receiving stack takes it as good (include/linux/skbuff.h).
- */
-static void describe_checksum(const uint8_t *frame, size_t len, struct virtio_net_hdr *vnet)
-{
-	size_t start, type = len >= 14 ? (size_t)frame[12] << 8 | frame[13] : 0;
-	uint8_t protocol;
-
-	if (type == ETHERTYPE_IP && len >= 14 + 20) {
-		start = 14 + (size_t)(frame[14] & 0xf) * 4;
-		protocol = frame[14 + 9];
-	} else if (type == ETHERTYPE_IPV6 && len >= 14 + 40) {
-		start = 14 + 40;
-		protocol = frame[14 + 6];
-	} else {
-		return;
-	}
-	size_t offset = protocol == IPPROTO_TCP ? 16 : protocol == IPPROTO_UDP ? 6 : 0;
-	if (offset == 0 || start + offset + 2 > len)
-		return;
-	vnet->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
-	vnet->csum_start = (uint16_t)start;
-	vnet->csum_offset = (uint16_t)offset;
-}
-
 static ssize_t on_send_packet(const void *frame, size_t len, void *opaque)
 {
 	struct slirp_stack *stack = opaque;
-	struct virtio_net_hdr vnet = {0};
-	struct iovec parts[] = {{&vnet, VNET_BYTES}, {(void *)frame, len}};
 
-	describe_checksum(frame, len, &vnet);
 	if (stack->pcap_fd >= 0)
 		pcap_write_frame(stack->pcap_fd, frame, len);
 	/* a full queue loses the frame, as on any link; TCP sends it again */
-	if (writev(stack->tap_io.fd, parts, 2) < 0)
-		log_debug("a frame of %zu bytes was lost: %s", len, strerror(errno));
+	int result = tap_write(stack->tap_io.fd, frame, len, TAP_ETHER_BYTES);
+	if (result < 0)
+		log_debug("a frame of %zu bytes was lost: %s", len, strerror(-result));
 	return (ssize_t)len;
 }
 
@@ -147,14 +115,14 @@ static void on_tap_ready(struct loop_io *io, uint32_t events)
 {
 	struct slirp_stack *stack =
 		(struct slirp_stack *)((char *)io - offsetof(struct slirp_stack, tap_io));
-	uint8_t *frame = stack->frame + VNET_BYTES;
+	uint8_t *frame = stack->frame;
 
 	(void)events;
 	for (int i = 0; i < READ_BURST; i++) {
-		ssize_t got = read(io->fd, stack->frame, FRAME_BYTES);
-		if (got <= (ssize_t)VNET_BYTES)
+		ssize_t got = tap_read(io->fd, frame, FRAME_BYTES);
+		if (got <= 0)
 			return;
-		size_t len = (size_t)got - VNET_BYTES;
+		size_t len = (size_t)got;
 		enum guard_verdict verdict = guard_check(&stack->guard, frame, len);
 		if (stack->pcap_fd >= 0)
 			pcap_write_frame(stack->pcap_fd, frame, len);

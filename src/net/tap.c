@@ -5,9 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <linux/virtio_net.h>
 #include <net/if.h>
+#include <netinet/in.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/uio.h>
 
 #include "util/err.h"
 #include "util/fd.h"
@@ -87,7 +91,7 @@ int tap_open(const char *name, bool vnet_hdr, struct err *err)
 
 int tap_open_tun(const char *name, struct err *err)
 {
-	int header_bytes = 10; /* struct virtio_net_hdr; newer kernels might begin with more */
+	int header_bytes = TAP_HEADER_BYTES; /* newer kernels might begin with more */
 	_cleanup_fd_ int fd = device_open(name, IFF_TUN | IFF_NO_PI | IFF_VNET_HDR, "", err);
 
 	if (fd < 0)
@@ -95,4 +99,52 @@ int tap_open_tun(const char *name, struct err *err)
 	if (ioctl(fd, TUNSETVNETHDRSZ, &header_bytes) < 0)
 		return err_sys(err, errno, "cannot set up the network device %s", name);
 	return fd_take(&fd);
+}
+
+ssize_t tap_read(int fd, void *frame, size_t cap_bytes)
+{
+	unsigned char header[TAP_HEADER_BYTES];
+	struct iovec parts[] = {{header, sizeof(header)}, {frame, cap_bytes}};
+	ssize_t got = readv(fd, parts, 2);
+
+	if (got < 0)
+		return -errno;
+	return got > TAP_HEADER_BYTES ? got - TAP_HEADER_BYTES : 0;
+}
+
+/*
+ * Said as a "partial" checksum, which the device would still have to fill in: the receiving stack
+ * takes it as good (include/linux/skbuff.h), and for its own sockets the kernel never fills it in.
+ */
+static void describe_checksum(
+	const unsigned char *frame, size_t len, size_t ip_at, struct virtio_net_hdr *header)
+{
+	const unsigned char *ip = frame + ip_at;
+	size_t start, offset;
+	uint8_t proto;
+
+	if (len >= ip_at + 20 && ip[0] >> 4 == 4) {
+		start = ip_at + (size_t)(ip[0] & 0xf) * 4;
+		proto = ip[9];
+	} else if (len >= ip_at + 40 && ip[0] >> 4 == 6) {
+		start = ip_at + 40;
+		proto = ip[6];
+	} else {
+		return;
+	}
+	offset = proto == IPPROTO_TCP ? 16 : proto == IPPROTO_UDP ? 6 : 0;
+	if (offset == 0 || start + offset + 2 > len)
+		return;
+	header->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+	header->csum_start = (uint16_t)start;
+	header->csum_offset = (uint16_t)offset;
+}
+
+int tap_write(int fd, const void *frame, size_t len, size_t ip_at)
+{
+	struct virtio_net_hdr header = {0};
+	struct iovec parts[] = {{&header, TAP_HEADER_BYTES}, {(void *)frame, len}};
+
+	describe_checksum(frame, len, ip_at, &header);
+	return writev(fd, parts, 2) < 0 ? -errno : 0;
 }

@@ -3,7 +3,6 @@
 #include "mesh/agent/agent.h"
 
 #include <errno.h>
-#include <linux/virtio_net.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -21,6 +20,7 @@
 #include "mesh/message.h"
 #include "mesh/packet.h"
 #include "mesh/wire.h"
+#include "net/tap.h"
 #include "proc/rights.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -40,7 +40,6 @@
 #define FDS_MAX     65536
 #define BATCH_BYTES (128 * 1024) /* more is not read at once; one packet may go beyond */
 #define BATCH_PARTS 512
-#define VNET_BYTES  ((size_t)10) /* struct virtio_net_hdr without num_buffers, as tun(4) has it */
 
 struct agent {
 	const struct agent_start *start;
@@ -61,35 +60,14 @@ struct agent {
 
 /* --- into the namespace ------------------------------------------------------------------- */
 
-/*
- * The checksum needs no check: the link is a reliable one, and who forges a packet forges that,
- * too. Said as "still to be filled in", which the kernel does not do for its own sockets.
- */
-static void describe_checksum(const unsigned char *packet, struct virtio_net_hdr *vnet)
-{
-	unsigned offset;
-
-	if (packet[9] == IPPROTO_TCP)
-		offset = 16;
-	else if (packet[9] == IPPROTO_UDP)
-		offset = 6;
-	else
-		return;
-	vnet->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
-	vnet->csum_start = (uint16_t)((packet[0] & 15) * 4);
-	vnet->csum_offset = (uint16_t)offset;
-}
-
 static void inject_packet(void *told, const void *packet, size_t len)
 {
 	struct agent *agent = told;
-	struct virtio_net_hdr vnet = {0};
-	struct iovec parts[] = {{&vnet, VNET_BYTES}, {(void *)packet, len}};
+	int result = tap_write(agent->tun_io.fd, packet, len, 0);
 
-	describe_checksum(packet, &vnet);
 	/* what the kernel does not take is lost, as on any network */
-	if (writev(agent->tun_io.fd, parts, 2) < 0)
-		log_debug("a packet was lost: %s", strerror(errno));
+	if (result < 0)
+		log_debug("a packet was lost: %s", strerror(-result));
 }
 
 static void send_packet(void *told, const void *packet, size_t len)
@@ -134,16 +112,12 @@ static void on_packet(struct agent *agent, struct frame *frame)
 /* Returns the frame's size, 0 for a packet that may not leave, or -errno. */
 static ssize_t read_frame(struct agent *agent, unsigned char *frame)
 {
-	struct virtio_net_hdr vnet;
 	unsigned char *packet = frame + FRAME_HEADER_BYTES;
-	struct iovec parts[] = {{&vnet, VNET_BYTES}, {packet, FRAME_PACKET_MAX}};
-	ssize_t got = readv(agent->tun_io.fd, parts, 2);
+	ssize_t got = tap_read(agent->tun_io.fd, packet, FRAME_PACKET_MAX);
 
-	if (got < 0)
-		return -errno;
-	if ((size_t)got <= VNET_BYTES)
-		return 0;
-	size_t len = (size_t)got - VNET_BYTES;
+	if (got <= 0)
+		return got;
+	size_t len = (size_t)got;
 	if (gate_out(agent->parts.gate, packet, len, loop_now_ns(agent->loop)) != GATE_PASS)
 		return 0;
 	frame_encode_header(frame, FRAME_PACKET, len);
