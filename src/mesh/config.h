@@ -57,9 +57,72 @@ struct mesh_config {
 	bool any_port; /* nswrap's own: every port of a sandbox's VIP may be reached */
 };
 
+/* Free what is in it; it is all zero then. */
 void config_free(struct mesh_config *config);
 
-/* Free a NULL-terminated array and what is in it; NULL is fine. */
-void config_free_texts(char **texts);
+bool config_equal(const struct mesh_config *a, const struct mesh_config *b);
+
+/*
+ * Copy to @config what @from says and @config does not. Returns 0 or -ENOMEM; there may be a part
+ * of it then.
+ */
+int config_fill(struct mesh_config *config, const struct mesh_config *from);
+
+/* Bits of enum mesh_feature that an agent with this configuration should have. */
+struct config_needs {
+	unsigned required; /* without them it would do what nobody asked for */
+	unsigned wanted;   /* it works without them, though not as asked */
+};
+struct config_needs config_needs(const struct mesh_config *config);
+
+/* NULL-terminated arrays of texts, or NULL. Free such an array and what is in it. */
+void config_texts_free(char **texts);
+bool config_texts_equal(char *const *a, char *const *b);
+
+/* --- the table ---------------------------------------------------------------------------- */
+
+/* How a member is kept, and how it is written in JSON; all zero is one that is not given. */
+enum config_kind {
+	CONFIG_BOOL,   /* bool */
+	CONFIG_TEXT,   /* char *; "" in JSON is not given as well */
+	CONFIG_TARGET, /* char *, an IPv4 address or a host name; needed */
+	CONFIG_TEXTS,  /* char **, a list of texts; null in JSON if it is not given */
+	CONFIG_IP,     /* struct in_addr, of a host; needed */
+	CONFIG_PORT,   /* uint16_t, not 0; needed */
+	CONFIG_PROTO,  /* enum proto; not given is tcp */
+	CONFIG_LIST,   /* a pointer to structs and a size_t, a list of objects */
+	CONFIG_NAMES,  /* a pointer to struct mesh_name and a size_t, an object: name to address */
+};
+
+/*
+ * A member of struct mesh_config, or of the structs in its lists. Decoding, encoding, copying,
+ * comparing, freeing and what an agent needs all follow from the table; whoever adds a member adds
+ * a row. A table ends with a row that has no name.
+ */
+struct config_field {
+	const char *section, *name; /* "loopback" and "disable"; NULL: of the arguments itself */
+	enum config_kind kind;
+	size_t offset;
+
+	/* Lists: where their size_t is, and of what they are. */
+	size_t count_offset, item_bytes;
+	const struct config_field *items;
+
+	/* Bits of enum mesh_feature, for a value that is given. */
+	unsigned told_with; /* without them an agent is not told of it, or of the item that has it
+			     */
+	unsigned wants, requires;
+};
+
+/* In the order of the wire. */
+extern const struct config_field config_fields[];
+
+/* For any struct that has a table. */
+bool config_is_given(const struct config_field *field, const void *of);
+size_t config_count(const struct config_field *list, const void *of);
+void *config_item(const struct config_field *list, const void *of, size_t place);
+
+/* Zeroed items for a list that has none. Returns 0 or -ENOMEM. */
+int config_make_room(const struct config_field *list, void *of, size_t count);
 
 #endif

@@ -1,60 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/configure - read the arguments of `configure` */
+/* mesh/configure - the arguments of `configure` in JSON, as a NoRouter manager writes them */
+#include "mesh/configure.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "mesh/members.h"
-#include "mesh/message.h"
 
 #define HOST_NAME_MAX_BYTES 253
 #define LETTERS             "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #define DIGITS              "0123456789"
 
+/* --- decoding ----------------------------------------------------------------------------- */
+
+static int no_memory(const struct members *from)
+{
+	return err_sys(from->err, ENOMEM, "cannot read the configuration");
+}
+
 /* A copy of @text, which may be NULL. */
 static int keep(const struct members *from, const char *text, char **out)
 {
 	*out = text ? strdup(text) : NULL;
-	if (text && !*out)
-		return err_sys(from->err, ENOMEM, "cannot read the configuration");
-	return 0;
+	return text && !*out ? no_memory(from) : 0;
 }
 
-/* Zeroed room for as many items as the list @name has; NULL for none, or with *@result < 0. */
-static void *make_room(
-	const struct members *from, const char *name, size_t item_bytes, size_t *count, int *result)
+static int decode_text(const struct members *from, const char *name, char **out)
 {
-	const json_t *list;
-	void *items = NULL;
+	const char *text;
+	int result = members_text(from, name, &text);
 
-	*count = 0;
-	*result = members_list(from, name, &list);
-	if (*result < 0 || json_array_size(list) == 0)
-		return NULL;
-	items = calloc(json_array_size(list), item_bytes);
-	if (items)
-		*count = json_array_size(list);
-	else
-		*result = err_sys(from->err, ENOMEM, "cannot read the configuration");
-	return items;
-}
-
-static int decode_proto(const struct members *from, enum proto *out)
-{
-	const char *name = NULL;
-	int result = members_text(from, "proto", &name);
-
-	if (result < 0)
-		return result;
-	if (!name || name[0] == '\0' || strcmp(name, "tcp") == 0)
-		*out = PROTO_TCP;
-	else if (strcmp(name, "udp") == 0)
-		*out = PROTO_UDP;
-	else
-		return members_refuse(from, "proto", json_object_get(from->object, "proto"),
-			"\"tcp\" or \"udp\"");
-	return 0;
+	return result == 0 && text && text[0] ? keep(from, text, out) : result;
 }
 
 /* Digits and dots are an address or a mistake: a resolver would make one out of "127.1" as well. */
@@ -68,57 +46,74 @@ static bool is_connectable(const char *text)
 	return len <= HOST_NAME_MAX_BYTES && strspn(text, LETTERS DIGITS ".-_") == len;
 }
 
-static int decode_offer(const struct members *from, struct mesh_offer *out)
+static int decode_target(const struct members *from, const char *name, char **out)
 {
-	const char *host = "";
-	int result = members_need_port(from, "listen_port", &out->listen_port);
+	const char *host;
+	int result = members_need_text(from, name, &host);
 
-	if (result == 0)
-		result = members_need_text(from, "connect_ip", &host);
-	if (result == 0)
-		result = members_need_port(from, "connect_port", &out->connect_port);
-	if (result == 0)
-		result = decode_proto(from, &out->proto);
 	if (result < 0)
 		return result;
 	if (!is_connectable(host))
-		return members_refuse(from, "connect_ip",
-			json_object_get(from->object, "connect_ip"),
+		return members_refuse(from, name, json_object_get(from->object, name),
 			strchr(host, ':') ? "an IPv4 address or a host name (no IPv6 here)"
 					  : "an IPv4 address or a host name");
-	return keep(from, host, &out->connect_host);
+	return keep(from, host, out);
 }
 
-static int decode_offers(const struct members *from, struct mesh_config *out)
+static int decode_texts(const struct members *from, const char *name, char ***out)
 {
-	struct members item;
-	int result;
+	const json_t *list;
+	int result = members_list(from, name, &list);
+	size_t count = json_array_size(list);
 
-	out->offers = make_room(from, "forwards", sizeof(*out->offers), &out->noffers, &result);
-	for (size_t i = 0; result == 0 && i < out->noffers; i++) {
-		result = members_item(from, "forwards", i, &item);
-		if (result == 0)
-			result = decode_offer(&item, &out->offers[i]);
+	if (result < 0 || count == 0)
+		return result;
+	*out = calloc(count + 1, sizeof(**out));
+	if (!*out)
+		return no_memory(from);
+	for (size_t i = 0; result == 0 && i < count; i++) {
+		const char *text = json_string_value(json_array_get(list, i));
+
+		result = text ? keep(from, text, &(*out)[i])
+			      : members_refuse(from, name, list, "a list of texts");
 	}
 	return result;
 }
 
-static int decode_ports(
-	const struct members *from, const char *name, struct mesh_port **out, size_t *count)
+static int decode_proto(const struct members *from, const char *name, enum proto *out)
 {
-	struct members item;
-	int result;
+	const char *text;
+	int result = members_text(from, name, &text);
 
-	struct mesh_port *ports = make_room(from, name, sizeof(*ports), count, &result);
-	*out = ports;
-	for (size_t i = 0; result == 0 && i < *count; i++) {
-		result = members_item(from, name, i, &item);
+	if (result < 0)
+		return result;
+	if (!text || text[0] == '\0' || strcmp(text, "tcp") == 0)
+		*out = PROTO_TCP;
+	else if (strcmp(text, "udp") == 0)
+		*out = PROTO_UDP;
+	else
+		return members_refuse(
+			from, name, json_object_get(from->object, name), "\"tcp\" or \"udp\"");
+	return 0;
+}
+
+static int decode_members(const struct members *from, const struct config_field *fields, void *out);
+
+static int decode_list(const struct members *from, const struct config_field *field, void *out)
+{
+	const json_t *list;
+	struct members item;
+	int result = members_list(from, field->name, &list);
+	size_t count = json_array_size(list);
+
+	if (result < 0 || count == 0)
+		return result;
+	if (config_make_room(field, out, count) < 0)
+		return no_memory(from);
+	for (size_t i = 0; result == 0 && i < count; i++) {
+		result = members_item(from, field->name, i, &item);
 		if (result == 0)
-			result = members_need_host(&item, "ip", &ports[i].ip);
-		if (result == 0)
-			result = members_need_port(&item, "port", &ports[i].port);
-		if (result == 0)
-			result = decode_proto(&item, &ports[i].proto);
+			result = decode_members(&item, field->items, config_item(field, out, i));
 	}
 	return result;
 }
@@ -132,21 +127,21 @@ static bool is_name(const char *text)
 	return text[0] != '\0' && strlen(text) <= HOST_NAME_MAX_BYTES;
 }
 
-static int decode_names(const struct members *from, struct mesh_config *out)
+static int decode_names(const struct members *from, const struct config_field *field, void *out)
 {
 	struct members map;
-	const char *name = NULL;
+	const char *name;
 	json_t *value;
-	int result = members_object(from, "hostnameMap", &map);
+	size_t i = 0;
+	int result = members_object(from, field->name, &map);
 
 	if (result < 0 || json_object_size(map.object) == 0)
 		return result;
-	out->names = calloc(json_object_size(map.object), sizeof(*out->names));
-	if (!out->names)
-		return err_sys(from->err, ENOMEM, "cannot read the configuration");
-	json_object_foreach(json_object_get(from->object, "hostnameMap"), name, value)
+	if (config_make_room(field, out, json_object_size(map.object)) < 0)
+		return no_memory(from);
+	json_object_foreach((json_t *)map.object, name, value)
 	{
-		struct mesh_name *entry = &out->names[out->nnames];
+		struct mesh_name *entry = config_item(field, out, i++);
 
 		if (!is_name(name))
 			return members_refuse(&map, name, value,
@@ -155,84 +150,50 @@ static int decode_names(const struct members *from, struct mesh_config *out)
 		if (result == 0)
 			result = keep(&map, name, &entry->name);
 		if (result < 0)
-			return result;
-		out->nnames++;
-	}
-	return 0;
-}
-
-static int decode_patterns(const struct members *from, const char *name, char ***out)
-{
-	const json_t *list;
-	int result = members_list(from, name, &list);
-	size_t count = json_array_size(list);
-
-	if (result < 0 || count == 0)
-		return result;
-	*out = calloc(count + 1, sizeof(**out));
-	if (!*out)
-		return err_sys(from->err, ENOMEM, "cannot read the configuration");
-	for (size_t i = 0; result == 0 && i < count; i++) {
-		const char *text = json_string_value(json_array_get(list, i));
-
-		result = text ? keep(from, text, &(*out)[i])
-			      : members_refuse(from, name, list, "a list of texts");
+			break;
 	}
 	return result;
 }
 
-static int decode_routes(const struct members *from, struct mesh_config *out)
+static int decode_member(const struct members *from, const struct config_field *field, void *out)
 {
-	struct members item;
-	int result;
+	void *to = (char *)out + field->offset;
 
-	out->routes = make_room(from, "routes", sizeof(*out->routes), &out->nroutes, &result);
-	for (size_t i = 0; result == 0 && i < out->nroutes; i++) {
-		result = members_item(from, "routes", i, &item);
-		if (result == 0)
-			result = decode_patterns(&item, "toCIDR", &out->routes[i].cidrs);
-		if (result == 0)
-			result = decode_patterns(&item, "toHostnameGlob", &out->routes[i].globs);
-		if (result == 0)
-			result = members_need_host(&item, "via", &out->routes[i].via);
+	switch (field->kind) {
+	case CONFIG_BOOL:
+		return members_bool(from, field->name, to);
+	case CONFIG_TEXT:
+		return decode_text(from, field->name, to);
+	case CONFIG_TARGET:
+		return decode_target(from, field->name, to);
+	case CONFIG_TEXTS:
+		return decode_texts(from, field->name, to);
+	case CONFIG_IP:
+		return members_need_host(from, field->name, to);
+	case CONFIG_PORT:
+		return members_need_port(from, field->name, to);
+	case CONFIG_PROTO:
+		return decode_proto(from, field->name, to);
+	case CONFIG_LIST:
+		return decode_list(from, field, out);
+	case CONFIG_NAMES:
+		return decode_names(from, field, out);
 	}
-	return result;
+	return -EINVAL;
 }
 
-/* {"listen": TEXT}; an empty text is off as well. */
-static int decode_listen(const struct members *from, const char *name, char **out)
+static int decode_members(const struct members *from, const struct config_field *fields, void *out)
 {
-	struct members proxy;
-	const char *listen = NULL;
-	int result = members_object(from, name, &proxy);
+	int result = 0;
 
-	if (result == 0)
-		result = members_text(&proxy, "listen", &listen);
-	if (result < 0 || !listen || listen[0] == '\0')
-		return result;
-	return keep(&proxy, listen, out);
-}
+	for (const struct config_field *field = fields; result == 0 && field->name; field++) {
+		struct members object = *from;
 
-static int decode_switches(const struct members *from, struct mesh_config *out)
-{
-	struct members loopback, state_dir;
-	const char *path = NULL;
-	int result = members_object(from, "loopback", &loopback);
-
-	if (result == 0)
-		result = members_bool(&loopback, "disable", &out->loopback_disable);
-	if (result == 0)
-		result = members_object(from, "stateDir", &state_dir);
-	if (result == 0)
-		result = members_bool(&state_dir, "disable", &out->state_dir_disable);
-	if (result == 0)
-		result = members_text(&state_dir, "path", &path);
-	if (result == 0 && path && path[0])
-		result = keep(&state_dir, path, &out->state_dir_path);
-	if (result == 0)
-		result = members_bool(from, "writeEtcHosts", &out->write_etc_hosts);
-	if (result == 0)
-		result = members_bool(from, "anyPort", &out->any_port);
+		if (field->section)
+			result = members_object(from, field->section, &object);
+		if (result == 0)
+			result = decode_member(&object, field, out);
+	}
 	return result;
 }
 
@@ -243,27 +204,149 @@ int configure_decode(const json_t *args, struct mesh_config *out, struct err *er
 	*out = (struct mesh_config){0};
 	if (!json_is_object(args))
 		return members_refuse(&root, "args", args, "an object");
-	int result = members_need_host(&root, "me", &out->me);
-	if (result == 0)
-		result = decode_offers(&root, out);
-	if (result == 0)
-		result = decode_ports(&root, "others", &out->others, &out->nothers);
-	if (result == 0)
-		result = decode_names(&root, out);
-	if (result == 0)
-		result = decode_listen(&root, "http", &out->http_listen);
-	if (result == 0)
-		result = decode_listen(&root, "socks", &out->socks_listen);
-	if (result == 0)
-		result = decode_switches(&root, out);
-	if (result == 0)
-		result = decode_routes(&root, out);
-	if (result == 0)
-		result =
-			decode_ports(&root, "nameServers", &out->name_servers, &out->nname_servers);
-	if (result < 0) {
+	int result = decode_members(&root, config_fields, out);
+	if (result < 0)
 		config_free(out);
-		*out = (struct mesh_config){0};
-	}
 	return result;
+}
+
+/* --- encoding ----------------------------------------------------------------------------- */
+
+/*
+ * Helpers return NULL when memory ran out. jansson's setters take that for a value that cannot be,
+ * and fail as well: only the ends of a chain are looked at.
+ */
+
+static json_t *encode_ip(struct in_addr ip)
+{
+	char text[INET_ADDRSTRLEN];
+
+	return json_string(inet_ntop(AF_INET, &ip, text, sizeof(text)));
+}
+
+/* @value, or NULL after freeing it. */
+static json_t *unless(int failed, json_t *value)
+{
+	if (!failed)
+		return value;
+	json_decref(value);
+	return NULL;
+}
+
+static json_t *encode_texts(char *const *texts)
+{
+	json_t *list = texts && texts[0] ? json_array() : json_null();
+	int failed = 0;
+
+	for (char *const *text = texts; text && *text; text++)
+		failed |= json_array_append_new(list, json_string(*text));
+	return unless(failed, list);
+}
+
+static bool may_be_told(const struct config_field *field, const void *of, unsigned features)
+{
+	return (field->told_with & ~features) == 0 || !config_is_given(field, of);
+}
+
+static int encode_members(
+	json_t *into, const struct config_field *fields, const void *of, unsigned features);
+
+static json_t *encode_list(const struct config_field *field, const void *of, unsigned features)
+{
+	json_t *list = json_array();
+	int failed = 0;
+
+	for (size_t i = 0; i < config_count(field, of); i++) {
+		const void *item = config_item(field, of, i);
+		const struct config_field *part = field->items;
+
+		while (part->name && may_be_told(part, item, features))
+			part++;
+		if (part->name)
+			continue;
+		json_t *object = json_object();
+		failed |= encode_members(object, field->items, item, features);
+		failed |= json_array_append_new(list, object);
+	}
+	return unless(failed, list);
+}
+
+static json_t *encode_names(const struct config_field *field, const void *of)
+{
+	json_t *map = json_object();
+	int failed = 0;
+
+	for (size_t i = 0; i < config_count(field, of); i++) {
+		const struct mesh_name *entry = config_item(field, of, i);
+
+		failed |= json_object_set_new(map, entry->name, encode_ip(entry->ip));
+	}
+	return unless(failed, map);
+}
+
+static json_t *encode_member(const struct config_field *field, const void *of, unsigned features)
+{
+	const void *value = (const char *)of + field->offset;
+
+	switch (field->kind) {
+	case CONFIG_BOOL:
+		return json_boolean(*(const bool *)value);
+	case CONFIG_TEXT:
+	case CONFIG_TARGET:
+		return json_string(*(char *const *)value);
+	case CONFIG_TEXTS:
+		return encode_texts(*(char **const *)value);
+	case CONFIG_IP:
+		return encode_ip(*(const struct in_addr *)value);
+	case CONFIG_PORT:
+		return json_integer(*(const uint16_t *)value);
+	case CONFIG_PROTO:
+		return json_string(addr_proto_name(*(const enum proto *)value));
+	case CONFIG_LIST:
+		return encode_list(field, of, features);
+	case CONFIG_NAMES:
+		return encode_names(field, of);
+	}
+	return NULL;
+}
+
+/* Like NoRouter's: off, a text that is not given and a list without items are not there at all. */
+static int put_member(
+	json_t *object, const struct config_field *field, const void *of, unsigned features)
+{
+	bool is_optional = field->items || field->kind == CONFIG_BOOL || field->kind == CONFIG_TEXT;
+
+	if (!may_be_told(field, of, features) || (is_optional && !config_is_given(field, of)))
+		return 0;
+	json_t *value = encode_member(field, of, features);
+	if (field->items && value && json_array_size(value) + json_object_size(value) == 0) {
+		json_decref(value);
+		return 0;
+	}
+	return json_object_set_new(object, field->name, value);
+}
+
+/* A section is always there: {} where nothing is said. */
+static int encode_members(
+	json_t *into, const struct config_field *fields, const void *of, unsigned features)
+{
+	int failed = 0;
+
+	for (const struct config_field *field = fields; field->name; field++) {
+		json_t *object = into;
+
+		if (field->section && !(object = json_object_get(into, field->section))) {
+			failed |= json_object_set_new(into, field->section, json_object());
+			object = json_object_get(into, field->section);
+		}
+		failed |= put_member(object, field, of, features);
+	}
+	return failed;
+}
+
+json_t *configure_encode(const struct mesh_config *config, unsigned features)
+{
+	json_t *args = json_object();
+
+	return unless(encode_members(args, config_fields, config, features), args);
 }

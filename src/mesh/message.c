@@ -152,85 +152,9 @@ char *message_error_text(const json_t *error, char *out, size_t cap_bytes)
 	return out;
 }
 
-/* --- what an agent can do ----------------------------------------------------------------- */
-
-/* In the order in which NoRouter lists them. */
-static const struct {
-	enum mesh_feature feature;
-	const char *name;
-} features[] = {
-	{FEATURE_LOOPBACK, "loopback"},
-	{FEATURE_TCP, "tcp"},
-	{FEATURE_HTTP, "http"},
-	{FEATURE_LOOPBACK_DISABLE, "loopback.disable"},
-	{FEATURE_SOCKS, "socks"},
-	{FEATURE_HOSTALIASES, "hostaliases"},
-	{FEATURE_ETCHOSTS, "etchosts"},
-	{FEATURE_ROUTES, "routes"},
-	{FEATURE_DNS, "dns"},
-	{FEATURE_UDP, "udp"},
-	{FEATURE_ICMP, "icmp"},
-	{FEATURE_RECONFIGURE, "reconfigure"},
-	{FEATURE_PING, "ping"},
-	{FEATURE_SANDBOX, "sandbox"},
-	{FEATURE_ERROR, "error"},
-};
-#define FEATURES (sizeof(features) / sizeof(features[0]))
-
-const char *message_feature_name(enum mesh_feature feature)
-{
-	for (size_t i = 0; i < FEATURES; i++)
-		if (features[i].feature == feature)
-			return features[i].name;
-	return "?";
-}
-
-int agent_info_decode(const json_t *data, struct mesh_agent_info *out, struct err *err)
-{
-	struct members root = {.object = data, .err = err};
-	const char *version = NULL;
-	const json_t *list;
-
-	*out = (struct mesh_agent_info){0};
-	if (data && !json_is_object(data))
-		return members_refuse(&root, "data", data, "an object");
-	int result = members_list(&root, "features", &list);
-	if (result == 0)
-		result = members_text(&root, "version", &version);
-	if (result < 0)
-		return result;
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		const char *name = json_string_value(json_array_get(list, i));
-
-		if (!name)
-			return members_refuse(&root, "features", list, "a list of texts");
-		for (size_t j = 0; j < FEATURES; j++)
-			if (strcmp(name, features[j].name) == 0)
-				out->features |= features[j].feature;
-	}
-	if (version)
-		log_escape(version, strlen(version), out->version, sizeof(out->version));
-	return 0;
-}
-
-json_t *agent_info_encode(const struct mesh_agent_info *info)
-{
-	json_t *list = json_array();
-	int failed = 0;
-
-	for (size_t i = 0; i < FEATURES; i++)
-		if (info->features & features[i].feature)
-			failed |= json_array_append_new(list, json_string(features[i].name));
-	json_t *data = json_pack("{s:o, s:s}", "features", list, "version", info->version);
-	if (!failed)
-		return data;
-	json_decref(data);
-	return NULL;
-}
-
 /* --- events ------------------------------------------------------------------------------- */
 
-ssize_t route_suggestion_decode(
+ssize_t message_decode_suggestion(
 	const json_t *data, struct in_addr *ips, size_t cap, struct in_addr *via, struct err *err)
 {
 	struct members root = {.object = data, .err = err};

@@ -4,10 +4,11 @@
 #define NSWRAP_MESH_MESSAGE_H
 
 #include <jansson.h>
+#include <netinet/in.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
-#include "mesh/config.h"
 #include "util/err.h"
 
 /*
@@ -44,54 +45,11 @@ char *message_encode(struct message *message, size_t *len);
 /* An error of a result as text for a person, whatever JSON it is; cut to @cap_bytes. */
 char *message_error_text(const json_t *error, char *out, size_t cap_bytes);
 
-/* --- configure ---------------------------------------------------------------------------- */
-
-/* What an agent can do, by the names it lists. A feature is a promise. */
-enum mesh_feature {
-	FEATURE_TCP = 1 << 0,
-	FEATURE_LOOPBACK = 1 << 1,
-	FEATURE_LOOPBACK_DISABLE = 1 << 2,
-	FEATURE_HTTP = 1 << 3,
-	FEATURE_SOCKS = 1 << 4,
-	FEATURE_HOSTALIASES = 1 << 5,
-	FEATURE_ETCHOSTS = 1 << 6,
-	FEATURE_ROUTES = 1 << 7,
-	FEATURE_DNS = 1 << 8,
-	/* nswrap's own */
-	FEATURE_UDP = 1 << 9,
-	FEATURE_ICMP = 1 << 10,
-	FEATURE_RECONFIGURE = 1 << 11,
-	FEATURE_PING = 1 << 12,
-	FEATURE_SANDBOX = 1 << 13, /* the agent is in a sandbox, and knows anyPort */
-	FEATURE_ERROR = 1 << 14,
-};
-
-struct mesh_agent_info {
-	unsigned features; /* of enum mesh_feature; names that are not known are left out */
-	char version[64];  /* as the agent says, cut; control characters escaped */
-};
-
-/* The name on the wire of one feature, such as "loopback.disable". */
-const char *message_feature_name(enum mesh_feature feature);
-
-/*
- * The arguments of `configure`. decode: returns 0 (free with config_free), or -EINVAL
- * (-ENOMEM) with @err naming the member; @out is then empty. encode leaves out what an agent
- * without the feature must not see: UDP offers and ports unless @features has FEATURE_UDP, anyPort
- * unless it has FEATURE_SANDBOX. NULL: no memory.
- */
-int configure_decode(const json_t *args, struct mesh_config *out, struct err *err);
-json_t *configure_encode(const struct mesh_config *config, unsigned features);
-
-/* The data of its result. decode: 0 or -EINVAL with @err filled. */
-int agent_info_decode(const json_t *data, struct mesh_agent_info *out, struct err *err);
-json_t *agent_info_encode(const struct mesh_agent_info *info);
-
 /*
  * The data of event "routeSuggestion": addresses that go by way of host @via from now on. At most
  * @cap are stored. Returns how many, or -EINVAL with @err filled.
  */
-ssize_t route_suggestion_decode(
+ssize_t message_decode_suggestion(
 	const json_t *data, struct in_addr *ips, size_t cap, struct in_addr *via, struct err *err);
 
 #endif

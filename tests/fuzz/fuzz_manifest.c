@@ -39,9 +39,9 @@ static void check_host(const struct manifest *manifest, size_t number)
 		must(host->vip.s_addr != manifest->hosts[i].vip.s_addr);
 		must(!manifest_host_equal(host, &manifest->hosts[i]));
 	}
-	for (size_t i = 0; i < host->noffers; i++)
-		must(host->offers[i].listen_port && host->offers[i].connect_port &&
-			host->offers[i].connect_host[0]);
+	for (size_t i = 0; i < host->own.noffers; i++)
+		must(host->own.offers[i].listen_port && host->own.offers[i].connect_port &&
+			host->own.offers[i].connect_host[0]);
 }
 
 static void check_config(const struct manifest *manifest, size_t number)
@@ -50,7 +50,7 @@ static void check_config(const struct manifest *manifest, size_t number)
 
 	must(manifest_configure(manifest, number, &config) == 0);
 	must(config.me.s_addr == manifest->hosts[number].vip.s_addr);
-	must(config.noffers == manifest->hosts[number].noffers);
+	must(config.noffers == manifest->hosts[number].own.noffers);
 	must(config.nname_servers == manifest->nhosts);
 	must(config.nnames >= manifest->nhosts);
 	must(config.nroutes == manifest->nroutes);

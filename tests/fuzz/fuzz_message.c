@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mesh/configure.h"
+#include "mesh/info.h"
 #include "mesh/message.h"
 
 #define SUGGESTIONS 4
@@ -69,16 +71,16 @@ static void check_info(const json_t *data)
 {
 	struct mesh_agent_info info, again;
 	struct err err = {0};
-	int result = agent_info_decode(data, &info, &err);
+	int result = info_decode(data, &info, &err);
 
 	if (result < 0) {
 		check_err(&err, result);
 		return;
 	}
 	must(!strpbrk(info.version, "\n\r\x1b"));
-	json_t *encoded = agent_info_encode(&info);
+	json_t *encoded = info_encode(&info);
 	must(encoded);
-	must(agent_info_decode(encoded, &again, &err) == 0);
+	must(info_decode(encoded, &again, &err) == 0);
 	must(again.features == info.features && strcmp(again.version, info.version) == 0);
 	json_decref(encoded);
 }
@@ -87,7 +89,7 @@ static void check_suggestion(const json_t *data)
 {
 	struct in_addr ips[SUGGESTIONS], via;
 	struct err err = {0};
-	ssize_t count = route_suggestion_decode(data, ips, SUGGESTIONS, &via, &err);
+	ssize_t count = message_decode_suggestion(data, ips, SUGGESTIONS, &via, &err);
 
 	if (count < 0)
 		check_err(&err, (int)count);

@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "mesh/message.h"
+#include "mesh/configure.h"
+#include "mesh/info.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

@@ -51,19 +51,21 @@ static void add_host(struct text *out, const struct manifest_host *host)
 	add(out, "%s=", host->name);
 	add_ip(out, host->vip);
 	add_texts(out, "cmd", host->cmd);
-	for (size_t i = 0; i < host->noffers; i++)
-		add(out, " %u:%s:%u/%s", host->offers[i].listen_port, host->offers[i].connect_host,
-			host->offers[i].connect_port, proto_name(host->offers[i].proto));
-	if (host->http_listen)
-		add(out, " http<%s>", host->http_listen);
-	if (host->socks_listen)
-		add(out, " socks<%s>", host->socks_listen);
-	if (host->state_dir_path)
-		add(out, " state<%s>", host->state_dir_path);
+	for (size_t i = 0; i < host->own.noffers; i++)
+		add(out, " %u:%s:%u/%s", host->own.offers[i].listen_port,
+			host->own.offers[i].connect_host, host->own.offers[i].connect_port,
+			proto_name(host->own.offers[i].proto));
+	if (host->own.http_listen)
+		add(out, " http<%s>", host->own.http_listen);
+	if (host->own.socks_listen)
+		add(out, " socks<%s>", host->own.socks_listen);
+	if (host->own.state_dir_path)
+		add(out, " state<%s>", host->own.state_dir_path);
 	add_texts(out, "aliases", host->aliases);
-	add(out, "%s%s%s%s%s\n", host->loopback_disable ? " noloopback" : "",
-		host->state_dir_disable ? " nostate" : "", host->write_etc_hosts ? " etc" : "",
-		host->no_restart ? " never" : "", host->any_port ? " any" : "");
+	add(out, "%s%s%s%s%s\n", host->own.loopback_disable ? " noloopback" : "",
+		host->own.state_dir_disable ? " nostate" : "",
+		host->own.write_etc_hosts ? " etc" : "", host->no_restart ? " never" : "",
+		host->own.any_port ? " any" : "");
 }
 
 static void add_routes(struct text *out, const struct mesh_route *routes, size_t count)

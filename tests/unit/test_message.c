@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "mesh/frame.h"
+#include "mesh/info.h"
 #include "mesh/message.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -334,8 +335,8 @@ static void features_have_names(void **state)
 		enum mesh_feature feature = (enum mesh_feature)(1 << i);
 		json_t *data = json_pack("{s:[s]}", "features", names[i]);
 
-		assert_string_equal(message_feature_name(feature), names[i]);
-		assert_int_equal(agent_info_decode(data, &info, NULL), 0);
+		assert_string_equal(info_feature_name(feature), names[i]);
+		assert_int_equal(info_decode(data, &info, NULL), 0);
 		assert_int_equal(info.features, feature);
 		assert_string_equal(info.version, "");
 		json_decref(data);
@@ -364,12 +365,11 @@ static void agent_infos(void **state)
 	struct err err;
 
 	(void)state;
-	expect_json(
-		agent_info_encode(&info), "{\"features\":[\"tcp\",\"udp\"],\"version\":\"1.0\"}");
+	expect_json(info_encode(&info), "{\"features\":[\"tcp\",\"udp\"],\"version\":\"1.0\"}");
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		json_t *data = json(rows[i].data);
 
-		assert_int_equal(agent_info_decode(data, &info, &err), 0);
+		assert_int_equal(info_decode(data, &info, &err), 0);
 		assert_int_equal(info.features, rows[i].features);
 		assert_string_equal(info.version, rows[i].version);
 		json_decref(data);
@@ -377,11 +377,11 @@ static void agent_infos(void **state)
 	for (size_t i = 0; i < COUNT(bad); i++) {
 		json_t *data = json(bad[i]);
 
-		if (agent_info_decode(data, &info, &err) != -EINVAL)
+		if (info_decode(data, &info, &err) != -EINVAL)
 			fail_msg("taken: %s", bad[i]);
 		json_decref(data);
 	}
-	assert_int_equal(agent_info_decode(NULL, &info, &err), 0);
+	assert_int_equal(info_decode(NULL, &info, &err), 0);
 	assert_int_equal(info.features, 0);
 }
 
@@ -418,7 +418,7 @@ static void route_suggestions(void **state)
 		struct in_addr ips[3] = {{0}}, via;
 		struct err err;
 
-		ssize_t count = route_suggestion_decode(data, ips, COUNT(ips), &via, &err);
+		ssize_t count = message_decode_suggestion(data, ips, COUNT(ips), &via, &err);
 		if (count != rows[i].count)
 			fail_msg("%s: %zd", rows[i].data, count);
 		if (count > 0)
@@ -428,7 +428,7 @@ static void route_suggestions(void **state)
 		json_decref(data);
 	}
 	struct in_addr via;
-	assert_int_equal(route_suggestion_decode(NULL, NULL, 0, &via, NULL), -EINVAL);
+	assert_int_equal(message_decode_suggestion(NULL, NULL, 0, &via, NULL), -EINVAL);
 }
 
 int main(void)

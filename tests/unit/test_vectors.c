@@ -12,7 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mesh/configure.h"
 #include "mesh/frame.h"
+#include "mesh/info.h"
 #include "mesh/message.h"
 #include "mesh/packet.h"
 
@@ -285,18 +287,18 @@ static void the_recorded_answer(void **state)
 	load_message(FOLDER "reply.bin", &file, &recorded);
 	assert_int_equal(recorded.type, MESSAGE_RESULT);
 	assert_int_equal(recorded.id, request.id);
-	assert_int_equal(agent_info_decode(recorded.data, &info, &err), 0);
+	assert_int_equal(info_decode(recorded.data, &info, &err), 0);
 	message_fini(&recorded);
 	assert_string_equal(info.version, "0.6.5+dev");
 	for (unsigned bit = 1; bit <= FEATURE_ERROR; bit <<= 1)
 		for (size_t i = 0; i < COUNT(names); i++)
-			if (strcmp(message_feature_name((enum mesh_feature)bit), names[i]) == 0)
+			if (strcmp(info_feature_name((enum mesh_feature)bit), names[i]) == 0)
 				features |= bit;
 	assert_int_equal(info.features, features);
 
 	struct message answer = {.type = MESSAGE_RESULT, .id = request.id};
 	strcpy(answer.op, request.op);
-	answer.data = agent_info_encode(&info);
+	answer.data = info_encode(&info);
 	message_fini(&request);
 	expect_bytes(&answer, &file);
 }

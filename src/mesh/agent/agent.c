@@ -17,6 +17,8 @@
 #include "mesh/agent/entries.h"
 #include "mesh/agent/gate.h"
 #include "mesh/agent/offers.h"
+#include "mesh/configure.h"
+#include "mesh/info.h"
 #include "mesh/message.h"
 #include "mesh/packet.h"
 #include "mesh/wire.h"
@@ -183,7 +185,7 @@ static json_t *configure(struct agent *agent, const json_t *args, struct err *er
 	if (result == 0)
 		result = agent_config_apply(&agent->parts, &config, err);
 	config_free(&config);
-	return result < 0 ? NULL : agent_info_encode(&info);
+	return result < 0 ? NULL : info_encode(&info);
 }
 
 static void on_request(struct agent *agent, const struct message *request)

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "mesh/message.h"
+#include "mesh/info.h"
 #include "util/fd.h"
 #include "util/log.h"
 

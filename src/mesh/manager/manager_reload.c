@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "control/control.h"
+#include "mesh/configure.h"
 #include "mesh/manager/manager_parts.h"
 
 struct report {
@@ -19,15 +20,6 @@ static void on_error(void *told, const char *line)
 
 	manager_say(report->manager, LOG_ERROR, "%s", line);
 	json_array_append_new(report->errors, control_text(line));
-}
-
-static bool is_same_command(char *const *a, char *const *b)
-{
-	if (!a || !b)
-		return a == b;
-	while (*a && *b && strcmp(*a, *b) == 0)
-		a++, b++;
-	return !*a && !*b;
 }
 
 /* Is host number @new told something else now than number @old was, given what it can do? */
@@ -62,7 +54,7 @@ static enum change compare(const struct peer *peer, const struct manifest *befor
 	bool is_equal = manifest_host_equal(was, is);
 	bool can_be_told = peer->is_answered && (peer->info.features & FEATURE_RECONFIGURE);
 
-	if (was->vip.s_addr != is->vip.s_addr || !is_same_command(was->cmd, is->cmd))
+	if (was->vip.s_addr != is->vip.s_addr || !config_texts_equal(was->cmd, is->cmd))
 		return CHANGE_RESTART;
 	if (!is_told_else(before, peer->number, after, number, peer->info.features))
 		return peer->state == PEER_DOWN && !is_equal ? CHANGE_RESTART : CHANGE_NONE;

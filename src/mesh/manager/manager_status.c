@@ -27,7 +27,7 @@ static json_t *features_json(unsigned features)
 
 	for (unsigned bit = 1; bit != 0 && bit <= features; bit <<= 1)
 		if (features & bit)
-			json_array_append_new(list, json_string(message_feature_name(bit)));
+			json_array_append_new(list, json_string(info_feature_name(bit)));
 	return list;
 }
 

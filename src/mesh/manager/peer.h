@@ -14,6 +14,7 @@
 #include "mesh/manager/child.h"
 #include "mesh/manager/lines.h"
 #include "mesh/manifest/manifest.h"
+#include "mesh/info.h"
 #include "mesh/message.h"
 #include "mesh/wire.h"
 #include "util/log.h"

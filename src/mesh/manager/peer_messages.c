@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mesh/configure.h"
 #include "mesh/manager/peer_parts.h"
 #include "version.h"
 
@@ -114,47 +115,36 @@ static bool has_more_to_tell(struct peer *peer)
 	return differs;
 }
 
+/* What the manifest asks of its agent. */
+static struct config_needs needs(struct peer *peer)
+{
+	struct config_needs all = {0};
+	struct mesh_config config = {0};
+
+	if (peer->context->ops->configure(peer, &config) == 0)
+		all = config_needs(&config);
+	config_free(&config);
+	return all;
+}
+
 static bool refuse_if_too_old(struct peer *peer)
 {
-	unsigned features = peer->info.features;
+	unsigned missing = needs(peer).required & ~peer->info.features;
 
-	if (!(features & FEATURE_TCP))
+	if (!(peer->info.features & FEATURE_TCP))
 		peer_lose(peer, "the agent does not support tcp");
-	else if (peer->host->loopback_disable && !(features & FEATURE_LOOPBACK_DISABLE))
-		peer_lose(peer,
-			"the agent does not support loopback.disable, which the manifest asks for");
+	else if (missing != 0)
+		peer_lose(peer, "the agent does not support %s, which the manifest asks for",
+			info_feature_name(missing & -missing));
 	else
 		return false;
 	return true;
 }
 
-/* What the manifest asks for and works without, though not as asked. */
-static unsigned wanted_features(struct peer *peer)
-{
-	const struct manifest_host *host = peer->host;
-	struct mesh_config config = {0};
-	unsigned wanted = 0;
-
-	wanted |= host->http_listen ? FEATURE_HTTP : 0U;
-	wanted |= host->socks_listen ? FEATURE_SOCKS : 0U;
-	wanted |= host->state_dir_path && !host->state_dir_disable ? FEATURE_HOSTALIASES : 0U;
-	wanted |= host->write_etc_hosts ? FEATURE_ETCHOSTS : 0U;
-	wanted |= host->any_port ? FEATURE_SANDBOX : 0U;
-	for (size_t i = 0; i < host->noffers; i++)
-		wanted |= host->offers[i].proto == PROTO_UDP ? FEATURE_UDP : 0U;
-	if (peer->context->ops->configure(peer, &config) == 0 && config.nroutes > 0) {
-		wanted |= FEATURE_ROUTES;
-		for (size_t i = 0; i < config.nroutes; i++)
-			wanted |= config.routes[i].globs ? FEATURE_DNS : 0U;
-	}
-	config_free(&config);
-	return wanted;
-}
-
 /* One line, and again only when something else is missing. */
 static void warn_of_missing(struct peer *peer)
 {
-	unsigned missing = wanted_features(peer) & ~peer->info.features;
+	unsigned missing = needs(peer).wanted & ~peer->info.features;
 	char list[TEXT_BYTES] = "";
 	size_t used = 0;
 
@@ -162,7 +152,7 @@ static void warn_of_missing(struct peer *peer)
 		for (unsigned bit = 1; bit <= missing && used < sizeof(list); bit <<= 1)
 			if (missing & bit)
 				used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s",
-					used > 0 ? ", " : "", message_feature_name(bit));
+					used > 0 ? ", " : "", info_feature_name(bit));
 		peer_notice(peer, LOG_WARNING,
 			"the manifest asks for what its agent does not support: %s", list);
 	}
@@ -182,7 +172,7 @@ static void on_configured(struct peer *peer, const struct message *message)
 			message_error_text(message->error, text, sizeof(text)));
 		return;
 	}
-	if (agent_info_decode(message->data, &peer->info, &err) < 0) {
+	if (info_decode(message->data, &peer->info, &err) < 0) {
 		peer_lose(peer, "its answer to configure is wrong: %s", err.text);
 		return;
 	}
@@ -267,7 +257,7 @@ static void on_event(struct peer *peer, const struct message *message)
 
 	if (strcmp(message->op, "routeSuggestion") != 0)
 		return; /* a newer agent knows more of them */
-	ssize_t count = route_suggestion_decode(message->data, ips, SUGGESTIONS_MAX, &via, &err);
+	ssize_t count = message_decode_suggestion(message->data, ips, SUGGESTIONS_MAX, &via, &err);
 	if (count < 0)
 		on_bad(peer, "a routeSuggestion: %s", err.text);
 	else

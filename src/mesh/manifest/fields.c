@@ -178,26 +178,39 @@ static void read_aliases(struct reader *reader, const struct field *field, const
 	}
 }
 
-static void read_section(struct reader *reader, const struct field *field, const struct node *value,
-	struct manifest_host *out)
+const char *fields_key(const struct field *field)
+{
+	const char *dot = strrchr(field->what, '.');
+
+	return dot ? dot + 1 : field->what;
+}
+
+void fields_check_keys(struct reader *reader, const struct node *map, const struct field *fields)
 {
 	const char *keys[FIELDS_MAX];
 	size_t count = 0;
 
+	for (const struct field *field = fields; field->what; field++)
+		keys[count++] = fields_key(field);
+	reader_check_keys(reader, map, keys, count);
+}
+
+static void read_section(struct reader *reader, const struct field *field, const struct node *value,
+	struct manifest_host *out)
+{
 	if (!reader_is_kind(reader, value, NODE_MAP, field->what, field->expected))
 		return;
-	for (const struct field *part = field->parts; part->key; part++) {
-		const struct node *node = reader_get(value, part->key);
+	for (const struct field *part = field->parts; part->what; part++) {
+		const struct node *node = reader_get(value, fields_key(part));
 
-		keys[count++] = part->key;
 		if (node)
 			part->read(reader, part, node, out);
 	}
-	reader_check_keys(reader, value, keys, count);
+	fields_check_keys(reader, value, field->parts);
 }
 
 static bool add_offer(
-	struct reader *reader, struct manifest_host *host, const struct mesh_offer *offer)
+	struct reader *reader, struct mesh_config *host, const struct mesh_offer *offer)
 {
 	/* a list grows at powers of two */
 	if ((host->noffers & (host->noffers - 1)) == 0) {
@@ -213,7 +226,7 @@ static bool add_offer(
 	return true;
 }
 
-static bool offers_already(const struct manifest_host *host, const struct mesh_offer *offer)
+static bool offers_already(const struct mesh_config *host, const struct mesh_offer *offer)
 {
 	for (size_t i = 0; i < host->noffers; i++)
 		if (host->offers[i].listen_port == offer->listen_port &&
@@ -237,11 +250,11 @@ static void read_port(struct reader *reader, const struct node *item, struct man
 		errors_add(reader->errors, item->at, "%s", err.text);
 	if (rc < 0)
 		return;
-	if (offers_already(out, &offer))
+	if (offers_already(&out->own, &offer))
 		errors_add(reader->errors, item->at,
 			"port %u/%s is given twice: expected it once for a host and its template",
 			offer.listen_port, offer.proto == PROTO_UDP ? "udp" : "tcp");
-	else if (add_offer(reader, out, &offer))
+	else if (add_offer(reader, &out->own, &offer))
 		return;
 	free(offer.connect_host);
 }
@@ -264,90 +277,39 @@ static void read_ports(struct reader *reader, const struct field *field, const s
 
 /* --- the table ------------------------------------------------------------------------------ */
 
-#define HOST(member) offsetof(struct manifest_host, member)
+#define OWN(member) .offset = offsetof(struct manifest_host, own.member)
 
 static const struct field http_parts[] = {
-	{.key = "listen",
-		.what = "http.listen",
-		.read = read_listen,
-		.offset = HOST(http_listen),
-		.expected = "ADDR:PORT"},
-	{.key = NULL},
+	{"http.listen", read_listen, OWN(http_listen), .expected = "ADDR:PORT"},
+	{.what = NULL},
 };
 static const struct field socks_parts[] = {
-	{.key = "listen",
-		.what = "socks.listen",
-		.read = read_listen,
-		.offset = HOST(socks_listen),
-		.expected = "ADDR:PORT"},
-	{.key = NULL},
+	{"socks.listen", read_listen, OWN(socks_listen), .expected = "ADDR:PORT"},
+	{.what = NULL},
 };
 static const struct field loopback_parts[] = {
-	{.key = "disable",
-		.what = "loopback.disable",
-		.read = read_truth,
-		.offset = HOST(loopback_disable)},
-	{.key = NULL},
+	{"loopback.disable", read_truth, OWN(loopback_disable)},
+	{.what = NULL},
 };
 static const struct field state_dir_parts[] = {
-	{.key = "pathOnAgent",
-		.what = "stateDir.pathOnAgent",
-		.read = read_path,
-		.offset = HOST(state_dir_path),
-		.expected = "a path"},
-	{.key = "disable",
-		.what = "stateDir.disable",
-		.read = read_truth,
-		.offset = HOST(state_dir_disable)},
-	{.key = NULL},
+	{"stateDir.pathOnAgent", read_path, OWN(state_dir_path), .expected = "a path"},
+	{"stateDir.disable", read_truth, OWN(state_dir_disable)},
+	{.what = NULL},
 };
 
 const struct field fields_of_host[] = {
-	{.key = "vip",
-		.what = "vip",
-		.read = read_vip,
-		.expected = FIELDS_VIP,
-		.is_host_only = true},
-	{.key = "cmd",
-		.what = "cmd",
-		.read = read_cmd,
-		.expected = "a text in quotes or a list of words",
-		.is_host_only = true},
-	{.key = "ports",
-		.what = "ports",
-		.read = read_ports,
-		.adds_up = true,
-		.expected = "a list such as [\"8080:127.0.0.1:80\"]"},
-	{.key = "http",
-		.what = "http",
-		.read = read_section,
-		.parts = http_parts,
-		.expected = "a map with listen"},
-	{.key = "socks",
-		.what = "socks",
-		.read = read_section,
-		.parts = socks_parts,
-		.expected = "a map with listen"},
-	{.key = "loopback",
-		.what = "loopback",
-		.read = read_section,
-		.parts = loopback_parts,
-		.expected = "a map with disable"},
-	{.key = "stateDir",
-		.what = "stateDir",
-		.read = read_section,
-		.parts = state_dir_parts,
-		.expected = "a map with pathOnAgent or disable"},
-	{.key = "aliases",
-		.what = "aliases",
-		.read = read_aliases,
-		.is_host_only = true,
-		.expected = "a list of host names"},
-	{.key = "writeEtcHosts",
-		.what = "writeEtcHosts",
-		.read = read_truth,
-		.offset = HOST(write_etc_hosts)},
-	{.key = "restart", .what = "restart", .read = read_restart, .expected = "always or never"},
-	{.key = "anyPort", .what = "anyPort", .read = read_truth, .offset = HOST(any_port)},
-	{.key = NULL},
+	{"vip", read_vip, .expected = FIELDS_VIP, .is_host_only = true},
+	{"cmd", read_cmd, .expected = "a text in quotes or a list of words", .is_host_only = true},
+	{"ports", read_ports, .expected = "a list such as [\"8080:127.0.0.1:80\"]",
+		.adds_up = true},
+	{"http", read_section, .expected = "a map with listen", .parts = http_parts},
+	{"socks", read_section, .expected = "a map with listen", .parts = socks_parts},
+	{"loopback", read_section, .expected = "a map with disable", .parts = loopback_parts},
+	{"stateDir", read_section, .expected = "a map with pathOnAgent or disable",
+		.parts = state_dir_parts},
+	{"aliases", read_aliases, .expected = "a list of host names", .is_host_only = true},
+	{"writeEtcHosts", read_truth, OWN(write_etc_hosts)},
+	{"restart", read_restart, .expected = "always or never"},
+	{"anyPort", read_truth, OWN(any_port)},
+	{.what = NULL},
 };

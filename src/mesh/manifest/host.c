@@ -7,16 +7,6 @@
 
 #include "mesh/manifest/fields.h"
 
-static void check_host_keys(struct reader *reader, const struct node *map)
-{
-	const char *keys[FIELDS_MAX];
-	size_t count = 0;
-
-	for (const struct field *field = fields_of_host; field->key; field++)
-		keys[count++] = field->key;
-	reader_check_keys(reader, map, keys, count);
-}
-
 static void read_field(struct reader *reader, const struct field *field, const struct node *value,
 	const struct node *inherited, struct manifest_host *out)
 {
@@ -36,10 +26,10 @@ void host_read(struct reader *reader, const struct node *name, const struct node
 	reader_copy(reader, name->text, &out->name);
 	if (!reader_is_kind(reader, value, NODE_MAP, "it", "a map with vip at least"))
 		return;
-	check_host_keys(reader, value);
-	for (const struct field *field = fields_of_host; field->key; field++)
-		read_field(reader, field, reader_get(value, field->key),
-			field->is_host_only ? NULL : reader_get(template, field->key), out);
+	fields_check_keys(reader, value, fields_of_host);
+	for (const struct field *field = fields_of_host; field->what; field++)
+		read_field(reader, field, reader_get(value, field->what),
+			field->is_host_only ? NULL : reader_get(template, field->what), out);
 	if (!reader_get(value, "vip"))
 		errors_add(reader->errors, name->at, "no vip: expected %s", FIELDS_VIP);
 }
@@ -52,15 +42,15 @@ void host_check_template(struct reader *reader, const struct node *template)
 	errors_about(reader->errors, "hostTemplate", NULL);
 	if (!reader_is_kind(reader, template, NODE_MAP, "it", "a map with keys of a host"))
 		return;
-	check_host_keys(reader, template);
-	for (const struct field *field = fields_of_host; field->key; field++) {
-		const struct node *value = reader_get(template, field->key);
+	fields_check_keys(reader, template, fields_of_host);
+	for (const struct field *field = fields_of_host; field->what; field++) {
+		const struct node *value = reader_get(template, field->what);
 
 		if (!value)
 			continue;
 		if (field->is_host_only)
 			errors_add(reader->errors, value->at,
-				"%s is not for all hosts: expected it at each host", field->key);
+				"%s is not for all hosts: expected it at each host", field->what);
 		else
 			field->read(reader, field, value, &nobody);
 	}
@@ -71,13 +61,8 @@ void host_check_template(struct reader *reader, const struct node *template)
 void host_fini(struct manifest_host *host)
 {
 	free(host->name);
-	config_free_texts(host->cmd);
-	for (size_t i = 0; i < host->noffers; i++)
-		free(host->offers[i].connect_host);
-	free(host->offers);
-	free(host->http_listen);
-	free(host->socks_listen);
-	free(host->state_dir_path);
-	config_free_texts(host->aliases);
+	config_texts_free(host->cmd);
+	config_texts_free(host->aliases);
+	config_free(&host->own);
 	*host = (struct manifest_host){.name = NULL};
 }

@@ -170,59 +170,21 @@ int manifest_read(const char *path, struct manifest *out, manifest_report report
 	return (int)len;
 }
 
+/* As a part of a configuration; they remain the manifest's. */
+static struct mesh_config routes_of(const struct manifest *manifest)
+{
+	return (struct mesh_config){.routes = manifest->routes, .nroutes = manifest->nroutes};
+}
+
 void manifest_free(struct manifest *manifest)
 {
+	struct mesh_config routes = routes_of(manifest);
+
 	for (size_t i = 0; i < manifest->nhosts; i++)
 		host_fini(&manifest->hosts[i]);
 	free(manifest->hosts);
-	for (size_t i = 0; i < manifest->nroutes; i++)
-		route_fini(&manifest->routes[i]);
-	free(manifest->routes);
+	config_free(&routes);
 	*manifest = (struct manifest){.hosts = NULL};
-}
-
-/* --- is it still so ------------------------------------------------------------------------- */
-
-static bool same_text(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
-static bool same_texts(char **a, char **b)
-{
-	if (!a || !b)
-		return a == b;
-	while (*a && *b && strcmp(*a, *b) == 0) {
-		a++;
-		b++;
-	}
-	return !*a && !*b;
-}
-
-static bool same_offers(const struct manifest_host *a, const struct manifest_host *b)
-{
-	if (a->noffers != b->noffers)
-		return false;
-	for (size_t i = 0; i < a->noffers; i++) {
-		const struct mesh_offer *x = &a->offers[i], *y = &b->offers[i];
-		if (x->listen_port != y->listen_port || x->connect_port != y->connect_port ||
-			x->proto != y->proto || strcmp(x->connect_host, y->connect_host) != 0)
-			return false;
-	}
-	return true;
-}
-
-bool manifest_host_equal(const struct manifest_host *a, const struct manifest_host *b)
-{
-	return same_text(a->name, b->name) && a->vip.s_addr == b->vip.s_addr &&
-	       same_texts(a->cmd, b->cmd) && same_offers(a, b) &&
-	       same_text(a->http_listen, b->http_listen) &&
-	       same_text(a->socks_listen, b->socks_listen) &&
-	       a->loopback_disable == b->loopback_disable &&
-	       same_text(a->state_dir_path, b->state_dir_path) &&
-	       a->state_dir_disable == b->state_dir_disable && same_texts(a->aliases, b->aliases) &&
-	       a->write_etc_hosts == b->write_etc_hosts && a->no_restart == b->no_restart &&
-	       a->any_port == b->any_port;
 }
 
 /* --- what a host is told -------------------------------------------------------------------- */
@@ -236,57 +198,13 @@ static size_t count_texts(char **texts)
 	return count;
 }
 
-/* Copies of texts, which may be NULL; -ENOMEM leaves in *@out what there is. */
-static int copy_text(const char *text, char **out)
-{
-	*out = text ? strdup(text) : NULL;
-	return text && !*out ? -ENOMEM : 0;
-}
-
-static int copy_texts(char **texts, char ***out)
-{
-	size_t count = count_texts(texts);
-	int rc = 0;
-
-	if (!texts)
-		return 0;
-	*out = calloc(count + 1, sizeof(**out));
-	if (!*out)
-		return -ENOMEM;
-	for (size_t i = 0; rc == 0 && i < count; i++)
-		rc = copy_text(texts[i], &(*out)[i]);
-	return rc;
-}
-
 static int add_name(struct mesh_config *out, const char *name, struct in_addr ip)
 {
 	struct mesh_name *slot = &out->names[out->nnames++];
 
 	slot->ip = ip;
-	return copy_text(name, &slot->name);
-}
-
-static int tell_own(const struct manifest_host *host, struct mesh_config *out)
-{
-	int rc = 0;
-
-	out->me = host->vip;
-	out->loopback_disable = host->loopback_disable;
-	out->state_dir_disable = host->state_dir_disable;
-	out->write_etc_hosts = host->write_etc_hosts;
-	out->any_port = host->any_port;
-	out->offers = calloc(host->noffers + 1, sizeof(*out->offers));
-	if (!out->offers)
-		return -ENOMEM;
-	for (size_t i = 0; rc == 0 && i < host->noffers; i++) {
-		out->offers[i] = host->offers[i];
-		out->noffers++;
-		rc = copy_text(host->offers[i].connect_host, &out->offers[i].connect_host);
-	}
-	if (rc < 0 || (rc = copy_text(host->http_listen, &out->http_listen)) < 0 ||
-		(rc = copy_text(host->socks_listen, &out->socks_listen)) < 0)
-		return rc;
-	return copy_text(host->state_dir_path, &out->state_dir_path);
+	slot->name = strdup(name);
+	return slot->name ? 0 : -ENOMEM;
 }
 
 static int tell_hosts(const struct manifest *manifest, size_t self, struct mesh_config *out)
@@ -295,7 +213,7 @@ static int tell_hosts(const struct manifest *manifest, size_t self, struct mesh_
 	int rc = 0;
 
 	for (size_t i = 0; i < manifest->nhosts; i++) {
-		nothers += i == self ? 0 : manifest->hosts[i].noffers;
+		nothers += i == self ? 0 : manifest->hosts[i].own.noffers;
 		nnames += count_texts(manifest->hosts[i].aliases);
 	}
 	out->others = calloc(nothers + 1, sizeof(*out->others));
@@ -306,10 +224,10 @@ static int tell_hosts(const struct manifest *manifest, size_t self, struct mesh_
 	for (size_t i = 0; rc == 0 && i < manifest->nhosts; i++) {
 		const struct manifest_host *host = &manifest->hosts[i];
 
-		for (size_t k = 0; i != self && k < host->noffers; k++)
+		for (size_t k = 0; i != self && k < host->own.noffers; k++)
 			out->others[out->nothers++] = (struct mesh_port){.ip = host->vip,
-				.port = host->offers[k].listen_port,
-				.proto = host->offers[k].proto};
+				.port = host->own.offers[k].listen_port,
+				.proto = host->own.offers[k].proto};
 		out->name_servers[out->nname_servers++] = (struct mesh_port){
 			.ip = host->vip, .port = PORT_NAME_SERVER, .proto = PROTO_TCP};
 		rc = add_name(out, host->name, host->vip);
@@ -319,37 +237,26 @@ static int tell_hosts(const struct manifest *manifest, size_t self, struct mesh_
 	return rc;
 }
 
-static int tell_routes(const struct manifest *manifest, struct mesh_config *out)
-{
-	int rc = 0;
-
-	out->routes = calloc(manifest->nroutes + 1, sizeof(*out->routes));
-	if (!out->routes)
-		return -ENOMEM;
-	for (size_t i = 0; rc == 0 && i < manifest->nroutes; i++) {
-		const struct mesh_route *from = &manifest->routes[i];
-		struct mesh_route *to = &out->routes[out->nroutes++];
-
-		to->via = from->via;
-		rc = copy_texts(from->cidrs, &to->cidrs);
-		if (rc == 0)
-			rc = copy_texts(from->globs, &to->globs);
-	}
-	return rc;
-}
-
 int manifest_configure(const struct manifest *manifest, size_t host, struct mesh_config *out)
 {
-	struct mesh_config config = {.offers = NULL};
-	int rc = tell_own(&manifest->hosts[host], &config);
+	struct mesh_config config = {.me = manifest->hosts[host].vip};
+	const struct mesh_config routes = routes_of(manifest);
+	int rc = config_fill(&config, &manifest->hosts[host].own);
 
 	if (rc == 0)
 		rc = tell_hosts(manifest, host, &config);
 	if (rc == 0)
-		rc = tell_routes(manifest, &config);
+		rc = config_fill(&config, &routes);
 	if (rc < 0)
 		config_free(&config);
 	else
 		*out = config;
 	return rc;
+}
+
+bool manifest_host_equal(const struct manifest_host *a, const struct manifest_host *b)
+{
+	return strcmp(a->name, b->name) == 0 && a->vip.s_addr == b->vip.s_addr &&
+	       config_texts_equal(a->cmd, b->cmd) && config_texts_equal(a->aliases, b->aliases) &&
+	       a->no_restart == b->no_restart && config_equal(&a->own, &b->own);
 }

@@ -12,17 +12,12 @@
 struct manifest_host {
 	char *name;
 	struct in_addr vip;
-	char **cmd;                /* NULL-terminated; NULL: this executable */
-	struct mesh_offer *offers; /* the template's first */
-	size_t noffers;
-	char *http_listen, *socks_listen; /* NULL: off */
-	bool loopback_disable;
-	char *state_dir_path; /* NULL: the agent's default */
-	bool state_dir_disable;
-	char **aliases; /* NULL-terminated; NULL: none */
-	bool write_etc_hosts;
+	char **cmd;      /* NULL-terminated; NULL: this executable */
+	char **aliases;  /* NULL-terminated; NULL: none */
 	bool no_restart; /* restart: never */
-	bool any_port;
+	/* What it is told that stands at the host itself, or in the template (whose offers come
+	 * first): not `me`, and nothing about the others. */
+	struct mesh_config own;
 };
 
 /* Starts as all zero; everything in it is its own. */

@@ -178,10 +178,3 @@ void route_read_list(struct reader *reader, const struct node *routes, struct ma
 		read_route(reader, routes->items[i], manifest, &manifest->routes[i]);
 	}
 }
-
-void route_fini(struct mesh_route *route)
-{
-	config_free_texts(route->cidrs);
-	config_free_texts(route->globs);
-	*route = (struct mesh_route){.cidrs = NULL};
-}

@@ -9,7 +9,4 @@
 /* Add the routes of the list @routes to @manifest, which has its hosts. */
 void route_read_list(struct reader *reader, const struct node *routes, struct manifest *manifest);
 
-/* Free what is in it. */
-void route_fini(struct mesh_route *route);
-
 #endif
