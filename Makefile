@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # make            ./nswrap
 # make check      unit tests, corpus replay, end-to-end tests (scripts/test does all of the set-up)
-# make lint       warnings as errors with gcc and clang, clang-tidy, clang-format, cppcheck
+# make lint       warnings as errors with gcc and clang, clang-tidy, clang-format, cppcheck, the
+#                 rules about files (scripts/check-tree)
 # make asan       everything again under AddressSanitizer and UBSan
 # make fuzz       every fuzz target, FUZZ_SECONDS each
 # make bench      side by side with slirp4netns, pasta, rootlesskit and bubblewrap
@@ -80,8 +81,11 @@ $(TOOL_BIN): $(BUILD)/tests/tools/%: $(BUILD)/tests/tools/%.o
 e2e: $(PROGRAM) $(TOOL_BIN)
 	$(Q)NSWRAP=$(NSWRAP) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest tests/e2e $(PYTEST_ARGS)
 
+test-scripts:
+	$(Q)PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -q -p no:cacheprovider tests/scripts
+
 # one after the other: the last lines are pytest's summary
-check: unit replay $(PROGRAM)
+check: unit replay test-scripts $(PROGRAM)
 	+$(Q)$(MAKE) --no-print-directory e2e
 
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
@@ -157,10 +161,13 @@ objects: $(ALL_OBJ)
 format:
 	$(Q)clang-format -i $(C_FILES)
 
-lint: lint-format lint-gcc lint-clang lint-cppcheck lint-scripts lint-tidy
+lint: lint-format lint-tree lint-gcc lint-clang lint-cppcheck lint-scripts lint-tidy
 lint-format:
 	$(call say,LINT,clang-format)
 	$(Q)clang-format --dry-run -Werror $(C_FILES)
+lint-tree: $(LIB_OBJ) $(BUILD)/src/main.o
+	$(call say,LINT,check-tree)
+	$(Q)scripts/check-tree $(BUILD)
 lint-gcc lint-clang: lint-%:
 	+$(Q)$(MAKE) --no-print-directory objects BUILD=build/lint-$* CC=$* CFLAGS='-O2 -Werror'
 lint-cppcheck:
@@ -210,9 +217,9 @@ $(shell rm -f $(BUILD)/libnswrap.a)
 endif
 
 FORCE:
-.PHONY: all unit replay e2e check asan fuzz fuzz-run fuzz-merge fuzz-merge-all bench bench-run
-.PHONY: bench-bin objects format lint lint-format lint-gcc lint-clang lint-cppcheck lint-scripts
-.PHONY: lint-tidy install uninstall clean FORCE
+.PHONY: all unit replay test-scripts e2e check asan fuzz fuzz-run fuzz-merge fuzz-merge-all bench bench-run
+.PHONY: bench-bin objects format lint lint-format lint-tree lint-gcc lint-clang lint-cppcheck
+.PHONY: lint-scripts lint-tidy install uninstall clean FORCE
 .PHONY: $(FUZZ_RUN) $(FUZZ_MERGE)
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
