@@ -3,8 +3,6 @@
 #ifndef NSWRAP_CONN_CONTEXT_H
 #define NSWRAP_CONN_CONTEXT_H
 
-#include <stddef.h>
-
 #include "util/budget.h"
 #include "util/loop.h"
 
@@ -16,10 +14,6 @@ struct conn_context {
 	struct relay_pool *relays;
 	struct inside *inside; /* sockets of the namespace with the VIP */
 	struct budget *budget; /* of the process */
-	/* an IPv4 packet to the mesh, and one into the namespace as if it came from the mesh */
-	void (*send_packet)(void *told, const void *packet, size_t len);
-	void (*inject_packet)(void *told, const void *packet, size_t len);
-	void *told;
 };
 
 #endif

@@ -2,11 +2,13 @@
 /* mesh/packet - IPv4 packets: checked, looked into, answered */
 #include "mesh/packet.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-#define TTL           64
-#define DONT_FRAGMENT 0x4000
-#define FRAGMENT_BITS 0x3fff /* more fragments, and the offset */
+#define TTL            64
+#define DONT_FRAGMENT  0x4000
+#define FRAGMENT_BITS  0x3fff /* more fragments, and the offset */
+#define QUOTE_L4_BYTES 8      /* every error quotes as much (RFC 792) */
 
 static uint32_t get32(const unsigned char *bytes)
 {
@@ -35,6 +37,13 @@ static size_t tcp_header_len(const unsigned char *tcp)
 	return (size_t)(tcp[12] >> 4) * 4;
 }
 
+/* TCP or UDP */
+static void parse_ports(struct packet_view *view)
+{
+	view->src.port = packet_get16(view->l4);
+	view->dst.port = packet_get16(view->l4 + 2);
+}
+
 static bool parse_tcp(struct packet_view *view)
 {
 	if (view->l4_len < PACKET_TCP_BYTES)
@@ -42,8 +51,7 @@ static bool parse_tcp(struct packet_view *view)
 	size_t header_len = tcp_header_len(view->l4);
 	if (header_len < PACKET_TCP_BYTES || header_len > view->l4_len)
 		return false;
-	view->src_port = packet_get16(view->l4);
-	view->dst_port = packet_get16(view->l4 + 2);
+	parse_ports(view);
 	view->tcp_flags = view->l4[13];
 	return true;
 }
@@ -55,8 +63,7 @@ static bool parse_udp(struct packet_view *view)
 	size_t udp_len = packet_get16(view->l4 + 4);
 	if (udp_len < PACKET_UDP_BYTES || udp_len > view->l4_len)
 		return false;
-	view->src_port = packet_get16(view->l4);
-	view->dst_port = packet_get16(view->l4 + 2);
+	parse_ports(view);
 	return true;
 }
 
@@ -64,8 +71,8 @@ bool packet_parse(void *packet, size_t len, struct packet_view *out)
 {
 	unsigned char *ip = packet;
 
-	*out = (struct packet_view){0};
-	if (!packet_addresses(packet, len, &out->src, &out->dst))
+	*out = (struct packet_view){.ip = ip, .len = len};
+	if (!packet_addresses(packet, len, &out->src.ip, &out->dst.ip))
 		return false;
 	size_t header_len = (size_t)(ip[0] & 0xf) * 4;
 	if (header_len < PACKET_IPV4_BYTES || header_len > len)
@@ -83,6 +90,43 @@ bool packet_parse(void *packet, size_t len, struct packet_view *out)
 	return true;
 }
 
+bool packet_parse_quote(const struct packet_view *error, struct packet_view *out)
+{
+	unsigned char *ip = error->l4 + PACKET_ICMP_BYTES;
+	const size_t len = error->l4_len - PACKET_ICMP_BYTES;
+
+	if (error->l4_len < PACKET_ICMP_BYTES + PACKET_IPV4_BYTES || ip[0] >> 4 != 4)
+		return false;
+	const size_t header_len = (size_t)(ip[0] & 0xf) * 4;
+	if (header_len < PACKET_IPV4_BYTES || header_len + QUOTE_L4_BYTES > len ||
+		(packet_get16(ip + 6) & FRAGMENT_BITS))
+		return false;
+	*out = (struct packet_view){
+		.ip = ip,
+		.len = len,
+		.proto = ip[9],
+		.l4 = ip + header_len,
+		.l4_len = len - header_len,
+	};
+	memcpy(&out->src.ip, ip + 12, sizeof(out->src.ip));
+	memcpy(&out->dst.ip, ip + 16, sizeof(out->dst.ip));
+	if (out->proto == IPPROTO_TCP || out->proto == IPPROTO_UDP)
+		parse_ports(out);
+	return true;
+}
+
+bool packet_copy(const struct packet_view *view, struct packet_view *out)
+{
+	unsigned char *ip = malloc(view->len);
+
+	if (!ip)
+		return false;
+	*out = *view;
+	out->ip = memcpy(ip, view->ip, view->len);
+	out->l4 = ip + (view->l4 - view->ip);
+	return true;
+}
+
 /* Add @len bytes, an even number, to the sum of a checksum. */
 static uint32_t sum(uint32_t start, const unsigned char *bytes, size_t len)
 {
@@ -97,12 +141,9 @@ static uint16_t finish(uint32_t total)
 	return (uint16_t) ~(total + (total >> 16));
 }
 
-bool packet_make_rst(const void *packet, size_t len, unsigned char out[PACKET_RST_BYTES])
+bool packet_make_rst(const struct packet_view *view, unsigned char out[PACKET_RST_BYTES])
 {
-	struct packet_view view;
-
-	if (!packet_parse((void *)packet, len, &view) || view.is_fragment ||
-		view.proto != IPPROTO_TCP || (view.tcp_flags & PACKET_RST))
+	if (view->is_fragment || view->proto != IPPROTO_TCP || (view->tcp_flags & PACKET_RST))
 		return false;
 
 	unsigned char *ip = out, *tcp = out + PACKET_IPV4_BYTES;
@@ -112,22 +153,22 @@ bool packet_make_rst(const void *packet, size_t len, unsigned char out[PACKET_RS
 	packet_put16(ip + 6, DONT_FRAGMENT);
 	ip[8] = TTL;
 	ip[9] = IPPROTO_TCP;
-	memcpy(ip + 12, &view.dst, sizeof(view.dst));
-	memcpy(ip + 16, &view.src, sizeof(view.src));
+	memcpy(ip + 12, &view->dst.ip, sizeof(view->dst.ip));
+	memcpy(ip + 16, &view->src.ip, sizeof(view->src.ip));
 	packet_put16(ip + 10, finish(sum(0, ip, PACKET_IPV4_BYTES)));
 
-	packet_put16(tcp, view.dst_port);
-	packet_put16(tcp + 2, view.src_port);
+	packet_put16(tcp, view->dst.port);
+	packet_put16(tcp + 2, view->src.port);
 	tcp[12] = PACKET_TCP_BYTES / 4 << 4;
 	tcp[13] = PACKET_RST;
-	if (view.tcp_flags & PACKET_ACK) {
-		memcpy(tcp + 4, view.l4 + 8, 4);
+	if (view->tcp_flags & PACKET_ACK) {
+		memcpy(tcp + 4, view->l4 + 8, 4);
 	} else {
-		size_t segment_len = view.l4_len - tcp_header_len(view.l4);
+		size_t segment_len = view->l4_len - tcp_header_len(view->l4);
 
-		segment_len += (view.tcp_flags & PACKET_SYN) != 0;
-		segment_len += (view.tcp_flags & PACKET_FIN) != 0;
-		put32(tcp + 8, get32(view.l4 + 4) + (uint32_t)segment_len);
+		segment_len += (view->tcp_flags & PACKET_SYN) != 0;
+		segment_len += (view->tcp_flags & PACKET_FIN) != 0;
+		put32(tcp + 8, get32(view->l4 + 4) + (uint32_t)segment_len);
 		tcp[13] |= PACKET_ACK;
 	}
 	uint32_t pseudo = sum(IPPROTO_TCP + PACKET_TCP_BYTES, ip + 12, 8);

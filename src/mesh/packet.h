@@ -17,15 +17,22 @@
 #define PACKET_RST        0x04
 #define PACKET_ACK        0x10
 
-/* Where the parts of a packet are. Addresses in network order, ports in host order. */
+/* One end of a flow. */
+struct packet_end {
+	struct in_addr ip;
+	uint16_t port; /* host order; 0 unless it is TCP or UDP */
+};
+
+/* Where the parts of a packet are. */
 struct packet_view {
-	struct in_addr src, dst;
+	unsigned char *ip; /* where it begins */
+	size_t len;
+	struct packet_end src, dst;
 	uint8_t proto; /* IPPROTO_ */
 	bool is_fragment;
 	unsigned char *l4; /* behind the IPv4 header and its options */
 	size_t l4_len;
-	uint16_t src_port, dst_port; /* TCP and UDP */
-	uint8_t tcp_flags;           /* PACKET_SYN... */
+	uint8_t tcp_flags; /* PACKET_SYN... */
 };
 
 /*
@@ -35,6 +42,16 @@ struct packet_view {
  */
 bool packet_parse(void *packet, size_t len, struct packet_view *out);
 
+/*
+ * The beginning of the packet that the ICMP error @error is about. False if it is none, a fragment
+ * or has less than 8 bytes behind its header. The lengths are of what is there of it, and it has
+ * no flags.
+ */
+bool packet_parse_quote(const struct packet_view *error, struct packet_view *out);
+
+/* A view of a copy; free(3) @out->ip. False for want of memory. */
+bool packet_copy(const struct packet_view *view, struct packet_view *out);
+
 /* Just the addresses; false unless @len has room for an IPv4 header of version 4 whose total
  * length is @len. For a router, which looks at nothing else. */
 bool packet_addresses(const void *packet, size_t len, struct in_addr *src, struct in_addr *dst);
@@ -42,10 +59,20 @@ bool packet_addresses(const void *packet, size_t len, struct in_addr *src, struc
 #define PACKET_RST_BYTES 40
 
 /*
- * The answer of a host where nobody listens to the TCP packet @packet (RFC 9293 3.10.7.1), with
- * complete checksums. False if it must not be answered (no TCP, has RST itself).
+ * The answer of a host where nobody listens to the TCP packet @view (RFC 9293 3.10.7.1), with
+ * complete checksums. False if it must not be answered (no TCP, a fragment, has RST itself).
  */
-bool packet_make_rst(const void *packet, size_t len, unsigned char out[PACKET_RST_BYTES]);
+bool packet_make_rst(const struct packet_view *view, unsigned char out[PACKET_RST_BYTES]);
+
+static inline bool packet_is_same_ip(struct in_addr a, struct in_addr b)
+{
+	return a.s_addr == b.s_addr;
+}
+
+static inline bool packet_is_same_end(struct packet_end a, struct packet_end b)
+{
+	return packet_is_same_ip(a.ip, b.ip) && a.port == b.port;
+}
 
 static inline uint16_t packet_get16(const unsigned char *bytes)
 {

@@ -22,6 +22,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static const char *const locals[] = {"127.0.42.101", "127.0.0.1", "10.0.2.100", "127.0.42.102"};
 static const char *const peers[] = {"127.0.42.102", "127.0.42.103", "198.51.100.7", "127.0.0.1"};
 
+/* Chosen by the last bit of the first byte */
+static struct gate_network networks[2];
+
 static size_t choose_rules(
 	const uint8_t *data, size_t size, struct gate_rules *rules, struct gate_port *ports)
 {
@@ -31,6 +34,12 @@ static size_t choose_rules(
 	rules->self = pkt_addr(locals[0]);
 	rules->any_port = data[0] & 1;
 	rules->nmembers = data[0] >> 1 & 3;
+	networks[0].ip = pkt_addr("198.51.100.0");
+	networks[0].mask = pkt_addr("255.255.255.0");
+	networks[1].ip = pkt_addr(data[0] & 1 ? "0.0.0.0" : "10.0.2.0");
+	networks[1].mask = pkt_addr(data[0] & 1 ? "0.0.0.0" : "255.255.255.0");
+	rules->networks = networks;
+	rules->nnetworks = data[0] & 0x80 ? 2 : 0;
 	rules->nports = 0;
 	rules->ports = ports;
 	for (size_t wanted = data[0] >> 3 & 15; rules->nports < wanted && size - at >= RULE_BYTES;
@@ -49,7 +58,8 @@ static size_t choose_rules(
 static void fix_header(uint8_t *ip, size_t len, uint8_t how, bool is_in)
 {
 	struct in_addr peer = pkt_addr(peers[how >> 4 & 3]);
-	struct in_addr local = pkt_addr(locals[is_in ? 0 : how >> 6 & 3]);
+	/* into a network, or to the agent's own address */
+	struct in_addr local = pkt_addr(locals[is_in && how >> 6 != 2 ? 0 : how >> 6 & 3]);
 
 	ip[0] = (uint8_t)(0x40 + ip[0] % 16);
 	pkt_put16(ip + 2, (unsigned int)len);

@@ -42,7 +42,7 @@ static inline struct gate *standard(bool any_port)
 		{PROTO_UDP, 54, GATE_MAP, pkt_addr(LO), 5400},
 	};
 	const struct gate_rules rules = {
-		pkt_addr(SELF), members, COUNT(members), ports, COUNT(ports), any_port};
+		pkt_addr(SELF), members, COUNT(members), ports, COUNT(ports), any_port, NULL, 0};
 	struct gate *gate = gate_new();
 
 	assert_non_null(gate);
@@ -63,6 +63,26 @@ static inline int tear_down(void **state)
 }
 
 typedef enum gate_verdict (*gate_way)(struct gate *gate, void *packet, size_t len, uint64_t now_ns);
+
+/* The view is of the packet as it came. */
+static inline enum gate_verdict go_in(struct gate *gate, void *packet, size_t len, uint64_t now_ns)
+{
+	struct packet_view view, before;
+	uint8_t copy[PKT_CAP];
+
+	memcpy(copy, packet, len);
+	enum gate_verdict verdict = gate_in(gate, packet, len, now_ns, &view);
+	if (verdict == GATE_DROP)
+		return verdict;
+	assert_true(packet_parse(copy, len, &before));
+	assert_ptr_equal(view.ip, packet);
+	assert_int_equal(view.l4 - view.ip, before.l4 - before.ip);
+	assert_int_equal(view.len, len);
+	assert_true(packet_is_same_end(view.src, before.src));
+	assert_true(packet_is_same_end(view.dst, before.dst));
+	assert_int_equal(view.tcp_flags, before.tcp_flags);
+	return verdict;
+}
 
 /* On a copy of exactly the packet's size, so that the sanitizers see what is read behind it */
 static inline void expect_at(struct gate *gate, gate_way way, struct pkt pkt,
@@ -88,11 +108,11 @@ static inline void expect_at(struct gate *gate, gate_way way, struct pkt pkt,
 }
 
 #define expect_in(gate, pkt, wanted) \
-	expect_at(gate, gate_in, pkt, wanted, pkt, SECOND, __FILE__, __LINE__)
+	expect_at(gate, go_in, pkt, wanted, pkt, SECOND, __FILE__, __LINE__)
 #define expect_out(gate, pkt, wanted) \
 	expect_at(gate, gate_out, pkt, wanted, pkt, SECOND, __FILE__, __LINE__)
 #define expect_in_as(gate, pkt, after) \
-	expect_at(gate, gate_in, pkt, GATE_PASS, after, SECOND, __FILE__, __LINE__)
+	expect_at(gate, go_in, pkt, GATE_PASS, after, SECOND, __FILE__, __LINE__)
 #define expect_out_as(gate, pkt, after) \
 	expect_at(gate, gate_out, pkt, GATE_PASS, after, SECOND, __FILE__, __LINE__)
 

@@ -112,16 +112,48 @@ static inline bool model_is_member(const struct gate_model *model, struct in_add
 	return false;
 }
 
+static inline bool model_is_in_network(const struct gate_model *model, const uint8_t *ip)
+{
+	for (size_t i = 0; i < model->rules.nnetworks; i++) {
+		const struct gate_network *network = &model->rules.networks[i];
+		uint8_t net[4], mask[4];
+		int alike = 0;
+
+		memcpy(net, &network->ip, 4);
+		memcpy(mask, &network->mask, 4);
+		for (int at = 0; at < 4; at++)
+			alike += (net[at] & mask[at]) == (ip[at] & mask[at]);
+		if (alike == 4)
+			return true;
+	}
+	return false;
+}
+
+/* Some host's, but not this one's */
+static inline bool model_is_common(const struct gate_model *model, const uint8_t *ip)
+{
+	if (model_same(model_ip(ip), model->rules.self))
+		return false;
+	for (size_t i = 0; i < model->rules.nports; i++)
+		if (model->counts[i] && model_same(model_place_ip(&model->rules, i), model_ip(ip)))
+			return false;
+	return ip[0] != 0 && ip[0] != 127 && ip[0] < 224;
+}
+
 static inline bool model_is_source(const struct gate_model *model, const uint8_t *src)
 {
 	if (model_same(model_ip(src), model->rules.self))
 		return false;
 	if (model_is_member(model, model_ip(src)))
 		return true;
-	for (size_t i = 0; i < model->rules.nports; i++)
-		if (model->counts[i] && model_same(model_place_ip(&model->rules, i), model_ip(src)))
-			return false;
-	return src[0] != 0 && src[0] != 127 && src[0] < 224;
+	return model_is_common(model, src) && !model_is_in_network(model, src);
+}
+
+/* An address of a network that is reached by way of this host */
+static inline bool model_is_behind(const struct gate_model *model, const uint8_t *ip)
+{
+	return model_is_common(model, ip) && model_is_in_network(model, ip) &&
+	       !model_is_member(model, model_ip(ip));
 }
 
 static inline bool model_is_sane(const uint8_t *ip, size_t len)
@@ -212,14 +244,15 @@ static inline struct model_result model_error_in(
 	const struct gate_rules *rules = &model->rules;
 	const uint8_t *quote = model_quote(model, ip, len);
 
-	if (!quote || !model_same(model_ip(quote + 12), rules->self))
+	if (!quote || memcmp(quote + 12, ip + 16, 4) != 0)
 		return model_drop();
 	if (!model_is_source(model, quote + 16))
 		return model_drop();
 	if (model_is_member(model, model_ip(quote + 16)) && memcmp(quote + 16, ip + 12, 4) != 0)
 		return model_drop();
 	int i = model_find_port(model, quote[9], pkt_get16(quote + pkt_head_len(quote)));
-	if (i >= 0 && rules->ports[i].action == GATE_MAP)
+	if (model_same(model_ip(ip + 16), rules->self) && i >= 0 &&
+		rules->ports[i].action == GATE_MAP)
 		return model_change(rules->ports[i].target_ip, rules->ports[i].target_port, true);
 	return model_pass();
 }
@@ -239,7 +272,26 @@ static inline struct model_result model_error_out(
 		model, quote[9], model_ip(quote + 16), pkt_get16(quote + pkt_head_len(quote) + 2));
 	if (i >= 0)
 		return model_change(rules->self, rules->ports[i].port, true);
-	return model_same(model_ip(quote + 16), rules->self) ? model_pass() : model_drop();
+	return model_same(model_ip(quote + 16), rules->self) || model_is_behind(model, quote + 16)
+		       ? model_pass()
+		       : model_drop();
+}
+
+/* To an address behind this host */
+static inline struct model_result model_network_in(
+	const struct gate_model *model, const uint8_t *ip, size_t len)
+{
+	const uint8_t *l4 = ip + pkt_head_len(ip);
+
+	if (ip[9] == 1 && model_is_error(l4))
+		return model_error_in(model, ip, len);
+	if (ip[9] == 17)
+		return model_pass();
+	if (ip[9] != 6)
+		return model_drop();
+	if (l4[13] & (4 | 16))
+		return model_pass();
+	return (struct model_result){.verdict = (l4[13] & 3) == 2 ? GATE_HOLD : GATE_DROP};
 }
 
 static inline struct model_result model_in(
@@ -247,8 +299,12 @@ static inline struct model_result model_in(
 {
 	const struct gate_rules *rules = &model->rules;
 
-	if (!model_is_sane(ip, len) || !model_same(model_ip(ip + 16), rules->self) ||
-		!model_is_source(model, ip + 12) || model_has_source_route(ip))
+	if (!model_is_sane(ip, len) || !model_is_source(model, ip + 12) ||
+		model_has_source_route(ip))
+		return model_drop();
+	if (model_is_behind(model, ip + 16))
+		return model_network_in(model, ip, len);
+	if (!model_same(model_ip(ip + 16), rules->self))
 		return model_drop();
 	const uint8_t *l4 = ip + pkt_head_len(ip);
 	if (ip[9] == 1) {
@@ -284,7 +340,8 @@ static inline struct model_result model_out(
 {
 	const struct gate_rules *rules = &model->rules;
 
-	if (!model_is_sane(ip, len) || model_same(model_ip(ip + 16), rules->self))
+	if (!model_is_sane(ip, len) || model_same(model_ip(ip + 16), rules->self) ||
+		model_is_behind(model, ip + 16))
 		return model_drop();
 	const uint8_t *l4 = ip + pkt_head_len(ip);
 	bool is_from_self = model_same(model_ip(ip + 12), rules->self);
@@ -297,7 +354,7 @@ static inline struct model_result model_out(
 	if (i >= 0)
 		return model_change(rules->self, rules->ports[i].port, false);
 	if (!is_from_self)
-		return model_drop();
+		return model_is_behind(model, ip + 12) ? model_pass() : model_drop();
 	if (ip[9] == 17)
 		model->sent[model->nsent++ % MODEL_SENT_MAX] = (struct model_flow){
 			model_ip(ip + 16), pkt_get16(l4), pkt_get16(l4 + 2), now_ns};
@@ -383,7 +440,9 @@ static inline const char *model_check(struct gate_model *model, struct gate *gat
 
 	if (len)
 		memcpy(after, packet, len);
-	*got = is_in ? gate_in(gate, after, len, now_ns) : gate_out(gate, after, len, now_ns);
+	struct packet_view view;
+	*got = is_in ? gate_in(gate, after, len, now_ns, &view)
+		     : gate_out(gate, after, len, now_ns);
 	const struct model_result wanted = is_in ? model_in(model, packet, len, now_ns)
 						 : model_out(model, packet, len, now_ns);
 	if (*got != wanted.verdict && !(wanted.is_forgettable && *got == GATE_DROP))

@@ -150,7 +150,6 @@ static inline void bed_open_with_door(struct mesh_bed *bed, int door)
 		.relays = relay_pool_new(loop, &bed->budget),
 		.inside = inside_new(loop, door),
 		.budget = &bed->budget,
-		.told = bed,
 	};
 }
 

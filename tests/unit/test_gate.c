@@ -161,18 +161,17 @@ static void questions_are_forgotten(void **state)
 	enum { WAITS = 180 };
 
 	expect_at(*state, gate_out, question, GATE_PASS, question, 0, __FILE__, __LINE__);
-	expect_at(
-		*state, gate_in, answer, GATE_PASS, answer, WAITS * SECOND - 1, __FILE__, __LINE__);
-	expect_at(*state, gate_in, answer, GATE_DROP, answer, WAITS * SECOND, __FILE__, __LINE__);
+	expect_at(*state, go_in, answer, GATE_PASS, answer, WAITS * SECOND - 1, __FILE__, __LINE__);
+	expect_at(*state, go_in, answer, GATE_DROP, answer, WAITS * SECOND, __FILE__, __LINE__);
 	/* another question lengthens it, an answer does not */
 	for (uint64_t i = 1; i < 4; i++) {
 		uint64_t now = i * 100 * SECOND;
 
 		expect_at(*state, gate_out, question, GATE_PASS, question, now, __FILE__, __LINE__);
-		expect_at(*state, gate_in, answer, GATE_PASS, answer, now + 170 * SECOND, __FILE__,
+		expect_at(*state, go_in, answer, GATE_PASS, answer, now + 170 * SECOND, __FILE__,
 			__LINE__);
 	}
-	expect_at(*state, gate_in, answer, GATE_DROP, answer, 480 * SECOND, __FILE__, __LINE__);
+	expect_at(*state, go_in, answer, GATE_DROP, answer, 480 * SECOND, __FILE__, __LINE__);
 }
 
 static void few_of_many_questions_are_forgotten(void **state)
@@ -185,12 +184,12 @@ static void few_of_many_questions_are_forgotten(void **state)
 
 		expect_at(*state, gate_out, question, GATE_PASS, question, i, __FILE__, __LINE__);
 		struct pkt answer = pkt_udp(PEER, i % 50000, SELF, 1000 + i % 5);
-		expect_at(*state, gate_in, answer, GATE_PASS, answer, i, __FILE__, __LINE__);
+		expect_at(*state, go_in, answer, GATE_PASS, answer, i, __FILE__, __LINE__);
 	}
 	for (unsigned int i = MANY - RECENT; i < MANY; i++) {
 		struct pkt answer = pkt_udp(PEER, i % 50000, SELF, 1000 + i % 5);
 
-		answered += gate_in(*state, answer.bytes, answer.len, MANY) == GATE_PASS;
+		answered += go_in(*state, answer.bytes, answer.len, MANY) == GATE_PASS;
 	}
 	assert_in_range(answered, RECENT * 97 / 100, RECENT);
 }
@@ -199,7 +198,7 @@ static void new_rules_replace_old_ones(void **state)
 {
 	const struct in_addr members[] = {pkt_addr(OTHER)};
 	const struct gate_port port = {PROTO_TCP, 23, GATE_OPEN, {0}, 0};
-	const struct gate_rules rules = {pkt_addr(SELF), members, 1, &port, 1, false};
+	const struct gate_rules rules = {pkt_addr(SELF), members, 1, &port, 1, false, NULL, 0};
 
 	expect_out(*state, pkt_udp(SELF, 40000, OTHER, 5353), GATE_PASS);
 	assert_int_equal(gate_configure(*state, &rules), 0);
@@ -283,14 +282,63 @@ static void wrong_checksums_stay_wrong(void **state)
 
 	for (size_t i = 0; i < COUNT(pkts); i++) {
 		assert_false(pkt_is_flow_right(pkts[i].bytes, pkts[i].len));
-		assert_int_equal(gate_in(*state, pkts[i].bytes, pkts[i].len, SECOND), GATE_PASS);
+		assert_int_equal(go_in(*state, pkts[i].bytes, pkts[i].len, SECOND), GATE_PASS);
 		assert_true(pkt_is_ip_right(pkts[i].bytes));
 		assert_false(pkt_is_flow_right(pkts[i].bytes, pkts[i].len));
 	}
 	struct pkt pkt = with(pkt_tcp(PEER, 1, SELF, 80, ACK), 11, 0x17);
-	assert_int_equal(gate_in(*state, pkt.bytes, pkt.len, SECOND), GATE_PASS);
+	assert_int_equal(go_in(*state, pkt.bytes, pkt.len, SECOND), GATE_PASS);
 	assert_false(pkt_is_ip_right(pkt.bytes));
 	assert_true(pkt_is_flow_right(pkt.bytes, pkt.len));
+}
+
+/* 198.51.100.0/24 and 10.0.0.0/8 are behind this host, but for TAP, which is this host's */
+static void behind_this_host(void **state)
+{
+	const struct in_addr members[] = {pkt_addr(PEER), pkt_addr("10.1.1.1")};
+	const struct gate_network networks[] = {
+		{pkt_addr("198.51.100.0"), pkt_addr("255.255.255.0")},
+		{pkt_addr("10.0.0.0"), pkt_addr("255.0.0.0")}};
+	const struct gate_port port = {PROTO_TCP, 83, GATE_MAP, pkt_addr(TAP), 83};
+	const struct gate_rules rules = {
+		pkt_addr(SELF), members, 2, &port, 1, true, networks, COUNT(networks)};
+	static const char *const others[] = {
+		TAP, "10.1.1.1", "198.51.101.7", "11.0.0.1", LO, OTHER, "224.0.0.1"};
+
+	assert_int_equal(gate_configure(*state, &rules), 0);
+	for (unsigned int flags = 0; flags < 256; flags++) {
+		const uint8_t all = (uint8_t)flags;
+
+		expect_in(*state, pkt_tcp(PEER, 1, FAR, 83, all),
+			flags & (ACK | RST)            ? GATE_PASS
+			: (flags & (SYN | FIN)) == SYN ? GATE_HOLD
+						       : GATE_DROP);
+		expect_out(*state, pkt_tcp(FAR, 83, PEER, 1, all), GATE_PASS);
+	}
+	expect_in(*state, pkt_udp(PEER, 1, FAR, 53), GATE_PASS);
+	expect_in(*state, pkt_udp("10.1.1.1", 1, "10.255.255.255", 53), GATE_PASS);
+	expect_out(*state, pkt_udp("10.255.255.255", 53, PEER, 1), GATE_PASS);
+	/* no other packets, whatever any_port says; errors about what was sent from there */
+	expect_in(*state, pkt_icmp(PEER, FAR, 8, "", 0), GATE_DROP);
+	expect_out(*state, pkt_icmp(FAR, PEER, 0, "", 0), GATE_DROP);
+	expect_in(*state, pkt_ip((struct pkt_head){PEER, FAR, NULL, 0}, 132, "", 0), GATE_DROP);
+	expect_out(*state, pkt_ip((struct pkt_head){FAR, PEER, NULL, 0}, 132, "", 0), GATE_DROP);
+	struct pkt answer = pkt_udp(FAR, 53, PEER, 1), question = pkt_udp(PEER, 1, FAR, 53);
+	expect_in(*state, pkt_error(PEER, FAR, 3, answer, PKT_CAP), GATE_PASS);
+	expect_in(*state, pkt_error(PEER, SELF, 3, answer, PKT_CAP), GATE_DROP);
+	expect_in(*state, pkt_error("10.1.1.1", FAR, 3, answer, PKT_CAP), GATE_DROP);
+	expect_out(*state, pkt_error(FAR, PEER, 3, question, PKT_CAP), GATE_PASS);
+	expect_out(*state, pkt_error(SELF, PEER, 3, question, PKT_CAP), GATE_PASS);
+	expect_out(*state, pkt_error("10.2.3.4", PEER, 3, question, PKT_CAP), GATE_DROP);
+	/* nobody out there has an address that is behind us, unless it is a member */
+	expect_in(*state, pkt_tcp("10.2.3.4", 1, SELF, 9, SYN), GATE_DROP);
+	expect_in(*state, pkt_tcp("10.1.1.1", 1, SELF, 9, SYN), GATE_PASS);
+	expect_out(*state, pkt_tcp(SELF, 1, "10.2.3.4", 9, SYN), GATE_DROP);
+	for (size_t i = 0; i < COUNT(others); i++) {
+		expect_in(*state, pkt_tcp(PEER, 1, others[i], 9, SYN), GATE_DROP);
+		expect_in(*state, pkt_udp(PEER, 1, others[i], 9), GATE_DROP);
+		expect_out(*state, pkt_udp(others[i], 9, PEER, 1), GATE_DROP);
+	}
 }
 
 int main(void)
@@ -307,6 +355,7 @@ int main(void)
 		GATE_TEST(few_of_many_questions_are_forgotten),
 		GATE_TEST(new_rules_replace_old_ones),
 		GATE_TEST(only_its_own_sources_go_out),
+		GATE_TEST(behind_this_host),
 		GATE_TEST(mapped_both_ways),
 		GATE_TEST(udp_checksums_that_are_special),
 		GATE_TEST(wrong_checksums_stay_wrong),

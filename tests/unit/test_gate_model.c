@@ -32,11 +32,23 @@ static const char *pick_address(uint64_t *seed, unsigned int usual)
 static void pick_rules(uint64_t *seed, struct gate_rules *rules, struct gate_port *ports)
 {
 	static struct in_addr members[3];
+	static struct gate_network networks[3];
+	static const struct {
+		const char *ip, *mask;
+	} rows[] = {{"198.51.100.0", "255.255.255.0"}, {"10.0.0.0", "255.0.0.0"},
+		{"127.0.42.96", "255.255.255.240"}, {"0.0.0.0", "0.0.0.0"}};
 
 	for (unsigned int i = 0; i < COUNT(members); i++)
 		members[i] = pkt_addr(addresses[i]);
 	*rules = (struct gate_rules){members[0], members, pick(seed, 4), ports,
-		pick(seed, MODEL_RULES_MAX), pick(seed, 4) == 0};
+		pick(seed, MODEL_RULES_MAX), pick(seed, 4) == 0, networks,
+		pick(seed, 4) ? 0 : pick(seed, COUNT(networks) + 1)};
+	for (size_t i = 0; i < rules->nnetworks; i++) {
+		size_t row = pick(seed, COUNT(rows));
+
+		networks[i] =
+			(struct gate_network){pkt_addr(rows[row].ip), pkt_addr(rows[row].mask)};
+	}
 	for (size_t i = 0; i < rules->nports; i++)
 		ports[i] = (struct gate_port){
 			.proto = pick(seed, 2) ? PROTO_TCP : PROTO_UDP,
@@ -65,12 +77,15 @@ static struct pkt pick_flow(uint64_t *seed, const char *src, const char *dst)
 }
 
 /* Usually one that makes sense in that direction */
-static struct pkt pick_packet(uint64_t *seed, bool is_in)
+static struct pkt pick_packet(uint64_t *seed, bool is_in, bool has_networks)
 {
 	static const unsigned int inside[] = {0, 0, 3, 4};
-	unsigned int place = inside[pick(seed, 4)], peer = 1 + pick(seed, 2);
+	unsigned int place = inside[pick(seed, 4)], peer = 1 + pick(seed, 2), own = 0;
+
+	if (has_networks && pick(seed, 2))
+		own = place = pick(seed, 2) ? 5 : 4;
 	const char *src = pick_address(seed, is_in ? peer : place);
-	const char *dst = pick_address(seed, is_in ? 0 : peer);
+	const char *dst = pick_address(seed, is_in ? own : peer);
 	struct pkt pkt = pick_flow(seed, src, dst);
 
 	switch (pick(seed, 8)) {
@@ -83,7 +98,7 @@ static struct pkt pick_packet(uint64_t *seed, bool is_in)
 		break;
 	case 2:
 	case 3:
-		pkt = pick_flow(seed, pick_address(seed, is_in ? 0 : peer),
+		pkt = pick_flow(seed, pick_address(seed, is_in ? own : peer),
 			pick_address(seed, is_in ? peer : place));
 		pkt = pkt_error(src, dst, (uint8_t)(3 + 8 * pick(seed, 2)), pkt,
 			pick(seed, 2) ? PKT_CAP : pick(seed, 60));
@@ -102,7 +117,7 @@ static void the_gate_does_what_the_model_says(void **state)
 {
 	static struct gate_model model;
 	uint64_t seed = 0x6d657368;
-	unsigned int counts[2][3] = {0};
+	unsigned int counts[2][4] = {0}, behind[2] = {0};
 	struct gate_port ports[MODEL_RULES_MAX];
 	struct gate_rules rules;
 
@@ -120,7 +135,7 @@ static void the_gate_does_what_the_model_says(void **state)
 				assert_int_equal(gate_configure(gate, &rules), 0);
 			}
 			bool is_in = pick(&seed, 2);
-			struct pkt pkt = pick_packet(&seed, is_in);
+			struct pkt pkt = pick_packet(&seed, is_in, rules.nnetworks > 0);
 			enum gate_verdict got;
 			const char *broken =
 				model_check(&model, gate, is_in, pkt.bytes, pkt.len, now_ns, &got);
@@ -128,6 +143,8 @@ static void the_gate_does_what_the_model_says(void **state)
 				fail_msg("world %d, packet %d, %s: %s", world, i,
 					is_in ? "in" : "out", broken);
 			counts[is_in][got]++;
+			if (got != GATE_DROP && pkt.bytes[is_in ? 16 : 12] == 198)
+				behind[is_in]++;
 			now_ns += pick(&seed, 4) ? 0 : pick(&seed, 1u << 31) * 8ull;
 		}
 		gate_free(gate);
@@ -138,6 +155,8 @@ static void the_gate_does_what_the_model_says(void **state)
 		assert_true(counts[is_in][GATE_DROP] > WORLDS * PACKETS / 20);
 	}
 	assert_true(counts[1][GATE_HOLD] > WORLDS);
+	assert_true(counts[1][GATE_REFUSE] > WORLDS);
+	assert_true(behind[0] > WORLDS && behind[1] > WORLDS);
 	assert_true(model.rewritten > WORLDS * PACKETS / 50);
 	assert_true(model.translated > WORLDS * PACKETS / 500);
 }
@@ -178,11 +197,12 @@ static void a_recorded_request_crosses_two_gates(void **state)
 {
 	const struct in_addr client = pkt_addr("127.0.42.101"), server = pkt_addr("127.0.42.102");
 	const struct gate_port port = {PROTO_TCP, 8080, GATE_MAP, pkt_addr("127.0.0.1"), 80};
-	const struct gate_rules client_rules = {client, &server, 1, NULL, 0, false};
-	const struct gate_rules server_rules = {server, &client, 1, &port, 1, false};
+	const struct gate_rules client_rules = {client, &server, 1, NULL, 0, false, NULL, 0};
+	const struct gate_rules server_rules = {server, &client, 1, &port, 1, false, NULL, 0};
 	struct gate *client_gate = gate_new(), *server_gate = gate_new();
 	FILE *file = fopen("tests/data/norouter/get.pcap", "re");
 	struct pkt pkt;
+	struct packet_view view;
 	unsigned int count = 0;
 
 	(void)state;
@@ -198,13 +218,15 @@ static void a_recorded_request_crosses_two_gates(void **state)
 
 			assert_int_equal(gate_out(client_gate, pkt.bytes, pkt.len, 0), GATE_PASS);
 			assert_memory_equal(pkt.bytes, same.bytes, pkt.len);
-			assert_int_equal(gate_in(server_gate, pkt.bytes, pkt.len, 0), GATE_PASS);
+			assert_int_equal(
+				gate_in(server_gate, pkt.bytes, pkt.len, 0, &view), GATE_PASS);
 			assert_memory_equal(pkt.bytes, inside.bytes, pkt.len);
 		} else {
 			pkt = with_end(pkt, 12, 20, "127.0.0.1", 80);
 			assert_int_equal(gate_out(server_gate, pkt.bytes, pkt.len, 0), GATE_PASS);
 			assert_memory_equal(pkt.bytes, same.bytes, pkt.len);
-			assert_int_equal(gate_in(client_gate, pkt.bytes, pkt.len, 0), GATE_PASS);
+			assert_int_equal(
+				gate_in(client_gate, pkt.bytes, pkt.len, 0, &view), GATE_PASS);
 			assert_memory_equal(pkt.bytes, same.bytes, pkt.len);
 		}
 	}

@@ -9,9 +9,8 @@
 
 #include <stdio.h>
 
+#include "mesh/agent/gate.h"
 #include "mesh/agent/offers.h"
-#include "mesh/agent/offers_syn.h"
-#include "mesh/packet.h"
 #include "mesh_bed.h"
 
 #define VIP       "127.0.42.1"
@@ -31,6 +30,7 @@
 struct world {
 	struct mesh_bed bed;
 	struct offers *offers;
+	struct gate *gate; /* in front of it, as in the agent */
 	bool is_deaf;
 	int injected, sent;
 	int peers[MANY]; /* -1: taken */
@@ -38,50 +38,52 @@ struct world {
 	unsigned char last_sent[PACKET_RST_BYTES];
 };
 
-static void on_send(void *told, const void *packet, size_t len)
+static void on_refuse(void *owner, const struct packet_view *packet)
 {
-	struct world *world = told;
+	struct world *world = owner;
 
-	assert_int_equal(len, PACKET_RST_BYTES);
-	memcpy(world->last_sent, packet, len);
+	assert_true(packet_make_rst(packet, world->last_sent));
 	world->sent++;
 }
 
-static void on_inject(void *told, const void *packet, size_t len)
+static void on_let_in(void *owner, const struct packet_view *packet)
 {
-	struct world *world = told;
+	struct world *world = owner;
 	unsigned char copy[SYNS_PACKET_BYTES];
 	struct packet_view view;
 	char from[INET_ADDRSTRLEN], to[INET_ADDRSTRLEN];
 
-	assert_in_range(len, SYN_BYTES, sizeof(copy));
-	memcpy(copy, packet, len);
-	assert_true(packet_parse(copy, len, &view));
+	assert_in_range(packet->len, SYN_BYTES, sizeof(copy));
+	memcpy(copy, packet->ip, packet->len);
+	assert_true(packet_parse(copy, packet->len, &view));
+	assert_true(packet_is_same_end(view.src, packet->src));
+	assert_true(packet_is_same_end(view.dst, packet->dst));
 	world->injected++;
 	if (world->is_deaf)
 		return;
-	inet_ntop(AF_INET, &view.src, from, sizeof(from));
-	inet_ntop(AF_INET, &view.dst, to, sizeof(to));
+	inet_ntop(AF_INET, &view.src.ip, from, sizeof(from));
+	inet_ntop(AF_INET, &view.dst.ip, to, sizeof(to));
 	assert_in_range(world->npeers, 0, MANY - 1);
-	world->peers[world->npeers++] = tcp_connect(from, view.src_port, to, view.dst_port);
+	world->peers[world->npeers++] = tcp_connect(from, view.src.port, to, view.dst.port);
 }
+
+static const struct syns_ops syns_ops = {on_let_in, on_refuse};
 
 static struct world *world_open(void)
 {
 	struct world *world = calloc(1, sizeof(*world));
 
 	bed_open(&world->bed);
-	world->bed.context.send_packet = on_send;
-	world->bed.context.inject_packet = on_inject;
-	world->bed.context.told = world;
-	world->offers = offers_new(&world->bed.context);
+	world->offers = offers_new(&world->bed.context, &syns_ops, world);
 	assert_non_null(world->offers);
+	world->gate = gate_new();
 	return world;
 }
 
 static void world_close(struct world *world)
 {
 	offers_free(world->offers);
+	gate_free(world->gate);
 	bed_close(&world->bed);
 	free(world);
 }
@@ -93,9 +95,21 @@ static struct mesh_offer tcp_offer(uint16_t port, char *host, uint16_t to)
 
 static void configure(struct world *world, const struct mesh_offer *list, size_t count)
 {
+	struct in_addr members[10] = {address("127.0.42.3", 0).sin_addr, address(PEER, 0).sin_addr};
+	struct gate_port ports[8];
+	struct gate_rules rules = {.self = address(VIP, 0).sin_addr,
+		.members = members,
+		.nmembers = COUNT(members),
+		.ports = ports};
 	struct err err = {0};
 
-	if (offers_configure(world->offers, address(VIP, 0).sin_addr, list, count, &err) < 0)
+	for (uint32_t i = 1; i <= 8; i++) /* 127.0.43.i */
+		members[1 + i].s_addr = htonl(0x7f002b00 + i);
+	for (size_t i = 0; i < count; i++)
+		ports[rules.nports++] = (struct gate_port){
+			list[i].proto, list[i].listen_port, GATE_HOLD_SYN, {0}, 0};
+	assert_int_equal(gate_configure(world->gate, &rules), 0);
+	if (offers_configure(world->offers, rules.self, list, count, &err) < 0)
 		fail_msg("%s", err.text);
 }
 
@@ -126,12 +140,21 @@ static void make_syn(
 	out[33] = 0x02;
 }
 
+/* What the gate holds of it */
+static void send_packet(struct world *world, void *packet, size_t len)
+{
+	struct packet_view view;
+
+	if (gate_in(world->gate, packet, len, 0, &view) == GATE_HOLD)
+		offers_on_syn(world->offers, &view);
+}
+
 static void send_syn(struct world *world, uint16_t from_port, uint16_t to_port)
 {
 	unsigned char syn[SYN_BYTES];
 
 	make_syn(syn, PEER, from_port, VIP, to_port);
-	offers_on_syn(world->offers, syn, sizeof(syn));
+	send_packet(world, syn, sizeof(syn));
 }
 
 static int take_peer(struct world *world)
@@ -343,7 +366,7 @@ static void only_so_many_are_pending(void **state)
 
 		snprintf(from, sizeof(from), "127.0.43.%d", 1 + i % 8);
 		make_syn(syn, from, (uint16_t)(1000 + i), VIP, PORT);
-		offers_on_syn(world->offers, syn, sizeof(syn));
+		send_packet(world, syn, sizeof(syn));
 	}
 	are_names_let_go = true;
 	run_until(&world->bed, world->sent >= SYNS_MAX);
@@ -365,7 +388,7 @@ static void one_peer_does_not_take_all(void **state)
 		unsigned char syn[SYN_BYTES];
 
 		make_syn(syn, "127.0.42.3", (uint16_t)(1000 + i), VIP, PORT);
-		offers_on_syn(world->offers, syn, sizeof(syn));
+		send_packet(world, syn, sizeof(syn));
 	}
 	send_syn(world, FROM, PORT);
 	are_names_let_go = true;
@@ -404,17 +427,22 @@ static void other_packets_are_dropped(void **state)
 		memset(syn, 0, sizeof(syn));
 		make_syn(syn, PEER, FROM, VIP, PORT);
 		syn[changes[i].at] = changes[i].value;
-		offers_on_syn(world->offers, syn, changes[i].len);
+		send_packet(world, syn, changes[i].len);
 	}
 	make_syn(syn, PEER, FROM, VIP, PORT); /* well-formed, but larger than any first packet */
 	syn[2] = (SYNS_PACKET_BYTES + 1) >> 8;
 	syn[3] = (SYNS_PACKET_BYTES + 1) & 255;
-	offers_on_syn(world->offers, syn, SYNS_PACKET_BYTES + 1);
+	send_packet(world, syn, SYNS_PACKET_BYTES + 1);
+	struct packet_view view; /* the gate's rules and the offers may differ for a moment */
+	unsigned char other[SYN_BYTES];
+	make_syn(other, PEER, FROM, VIP, PORT + 1);
+	assert_true(packet_parse(other, SYN_BYTES, &view));
+	offers_on_syn(world->offers, &view);
 	settle(&world->bed);
 	assert_int_equal(world->sent + world->injected, 0);
 	syn[2] = SYNS_PACKET_BYTES >> 8;
 	syn[3] = SYNS_PACKET_BYTES & 255;
-	offers_on_syn(world->offers, syn, SYNS_PACKET_BYTES);
+	send_packet(world, syn, SYNS_PACKET_BYTES);
 	run_until(&world->bed, world->sent == 1); /* refused */
 	world_close(world);
 }

@@ -62,20 +62,22 @@ static void a_view_has_the_parts(void **state)
 
 	(void)state;
 	assert_true(packet_parse(tcp.bytes, tcp.len, &view));
-	assert_int_equal(view.src.s_addr, pkt_addr(PEER).s_addr);
-	assert_int_equal(view.dst.s_addr, pkt_addr(SELF).s_addr);
+	assert_ptr_equal(view.ip, tcp.bytes);
+	assert_int_equal(view.len, tcp.len);
+	assert_int_equal(view.src.ip.s_addr, pkt_addr(PEER).s_addr);
+	assert_int_equal(view.dst.ip.s_addr, pkt_addr(SELF).s_addr);
 	assert_int_equal(view.proto, IPPROTO_TCP);
 	assert_false(view.is_fragment);
 	assert_ptr_equal(view.l4, tcp.bytes + 28);
 	assert_int_equal(view.l4_len, 27);
-	assert_int_equal(view.src_port, 40000);
-	assert_int_equal(view.dst_port, 80);
+	assert_int_equal(view.src.port, 40000);
+	assert_int_equal(view.dst.port, 80);
 	assert_int_equal(view.tcp_flags, SYN | 0x80);
 
 	assert_true(packet_parse(udp.bytes, udp.len, &view));
 	assert_int_equal(view.proto, IPPROTO_UDP);
-	assert_int_equal(view.src_port, 53);
-	assert_int_equal(view.dst_port, 65535);
+	assert_int_equal(view.src.port, 53);
+	assert_int_equal(view.dst.port, 65535);
 	assert_int_equal(view.tcp_flags, 0);
 }
 
@@ -118,7 +120,7 @@ static void fragments_have_no_ports(void **state)
 		pkt_put16(pkt.bytes + 6, 1u << i);
 		assert_true(packet_parse(pkt.bytes, pkt.len, &view));
 		assert_int_equal(view.is_fragment, i < 14); /* DF and the reserved bit are none */
-		assert_int_equal(view.dst_port, i < 14 ? 0 : 2);
+		assert_int_equal(view.dst.port, i < 14 ? 0 : 2);
 		assert_int_equal(is_packet(cut(pkt, 21)), i < 14);
 	}
 }
@@ -143,19 +145,87 @@ static void addresses_alone(void **state)
 	assert_false(packet_addresses(pkt.bytes, pkt.len, &src, &dst));
 }
 
+static void a_copy_is_like_its_original(void **state)
+{
+	struct pkt tcp = pkt_tcp_with(
+		(struct pkt_head){PEER, SELF, options, sizeof(options)}, 40000, 80, SYN);
+	struct packet_view view, copy;
+
+	(void)state;
+	assert_true(packet_parse(tcp.bytes, tcp.len, &view));
+	assert_true(packet_copy(&view, &copy));
+	assert_ptr_not_equal(copy.ip, view.ip);
+	assert_memory_equal(copy.ip, tcp.bytes, tcp.len);
+	assert_int_equal(copy.l4 - copy.ip, 28);
+	copy.ip = view.ip;
+	unsigned char *bytes = copy.l4 - 28;
+	copy.l4 = view.l4;
+	assert_memory_equal(&copy, &view, sizeof(view));
+	free(bytes);
+}
+
+/* On a quote of exactly @len bytes behind an ICMP header */
+static bool parse_quote(struct pkt cause, size_t len, struct packet_view *out)
+{
+	struct pkt error = pkt_error(PEER, SELF, 3, cause, len);
+	uint8_t *bytes = malloc(error.len);
+	struct packet_view view;
+
+	memcpy(bytes, error.bytes, error.len);
+	assert_true(packet_parse(bytes, error.len, &view));
+	bool is_fine = packet_parse_quote(&view, out);
+	if (is_fine) {
+		assert_ptr_equal(out->ip, bytes + 28);
+		assert_int_equal(out->len, len < cause.len ? len : cause.len);
+	}
+	free(bytes);
+	return is_fine;
+}
+
+static void a_quote_is_the_beginning_of_a_packet(void **state)
+{
+	struct pkt tcp = pkt_tcp_with(
+		(struct pkt_head){SELF, PEER, options, sizeof(options)}, 80, 40000, SYN);
+	struct pkt icmp = pkt_icmp(SELF, PEER, 8, "12345678", 8);
+	struct packet_view quote;
+
+	(void)state;
+	for (size_t len = 0; len <= tcp.len; len++) {
+		assert_int_equal(parse_quote(tcp, len, &quote), len >= 36);
+		if (len < 36)
+			continue;
+		assert_int_equal(quote.src.ip.s_addr, pkt_addr(SELF).s_addr);
+		assert_int_equal(quote.dst.ip.s_addr, pkt_addr(PEER).s_addr);
+		assert_int_equal(quote.src.port, 80);
+		assert_int_equal(quote.dst.port, 40000);
+		assert_int_equal(quote.proto, IPPROTO_TCP);
+		assert_int_equal(quote.l4 - quote.ip, 28);
+		assert_int_equal(quote.l4_len, len - 28);
+	}
+	assert_true(parse_quote(icmp, PKT_CAP, &quote));
+	assert_int_equal(quote.src.port + quote.dst.port, 0);
+	assert_false(parse_quote(with(tcp, 0, 0x65), PKT_CAP, &quote));
+	assert_false(parse_quote(with(tcp, 0, 0x44), PKT_CAP, &quote));
+	assert_false(parse_quote(with(tcp, 0, 0x4f), PKT_CAP, &quote));
+	assert_false(parse_quote(with(tcp, 6, 0x20), PKT_CAP, &quote));
+	assert_false(parse_quote(with(tcp, 7, 1), PKT_CAP, &quote));
+	assert_true(parse_quote(with(tcp, 6, 0x40), PKT_CAP, &quote));
+}
+
 static void expect_rst(struct pkt pkt, uint32_t seq, uint32_t ack, uint8_t flags)
 {
 	unsigned char rst[PACKET_RST_BYTES];
 	uint32_t words[2];
 	struct packet_view view;
 
-	assert_true(packet_make_rst(pkt.bytes, pkt.len, rst));
+	assert_true(packet_parse(pkt.bytes, pkt.len, &view));
+	assert_true(packet_make_rst(&view, rst));
 	assert_true(packet_parse(rst, sizeof(rst), &view));
-	assert_int_equal(view.src.s_addr, pkt_addr(SELF).s_addr);
-	assert_int_equal(view.dst.s_addr, pkt_addr(PEER).s_addr);
+	assert_int_equal(view.src.ip.s_addr, pkt_addr(SELF).s_addr);
+	assert_int_equal(view.dst.ip.s_addr, pkt_addr(PEER).s_addr);
 	assert_int_equal(view.proto, IPPROTO_TCP);
-	assert_int_equal(view.src_port, 80);
-	assert_int_equal(view.dst_port, 40000);
+	assert_int_equal(view.src.port, 80);
+	assert_int_equal(view.dst.port, 40000);
 	assert_int_equal(view.tcp_flags, flags);
 	memcpy(words, view.l4 + 4, 8);
 	assert_int_equal(ntohl(words[0]), seq);
@@ -199,8 +269,12 @@ static void what_gets_no_refusal(void **state)
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(pkts) / sizeof(pkts[0]); i++)
-		assert_false(packet_make_rst(pkts[i].bytes, pkts[i].len, rst));
+	for (size_t i = 0; i < sizeof(pkts) / sizeof(pkts[0]); i++) {
+		struct packet_view view;
+
+		assert_false(packet_parse(pkts[i].bytes, pkts[i].len, &view) &&
+			     packet_make_rst(&view, rst));
+	}
 }
 
 int main(void)
@@ -210,6 +284,8 @@ int main(void)
 		cmocka_unit_test(lengths_have_to_fit),
 		cmocka_unit_test(fragments_have_no_ports),
 		cmocka_unit_test(addresses_alone),
+		cmocka_unit_test(a_copy_is_like_its_original),
+		cmocka_unit_test(a_quote_is_the_beginning_of_a_packet),
 		cmocka_unit_test(a_refusal_is_for_this_segment),
 		cmocka_unit_test(what_gets_no_refusal),
 	};

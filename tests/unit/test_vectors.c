@@ -102,8 +102,8 @@ static size_t check_frames(const char *name, struct bytes *file)
 			continue;
 		assert_true(packet_parse(frame.payload, frame.len, &view));
 		assert_int_equal(view.proto, IPPROTO_TCP);
-		assert_int_equal(ntohl(view.src.s_addr) >> 8, 0x7f002a);
-		assert_int_equal(ntohl(view.dst.s_addr) >> 8, 0x7f002a);
+		assert_int_equal(ntohl(view.src.ip.s_addr) >> 8, 0x7f002a);
+		assert_int_equal(ntohl(view.dst.ip.s_addr) >> 8, 0x7f002a);
 	}
 	return count;
 }

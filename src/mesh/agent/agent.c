@@ -62,47 +62,41 @@ struct agent {
 
 /* --- into the namespace ------------------------------------------------------------------- */
 
-static void inject_packet(void *told, const void *packet, size_t len)
+static void let_in(void *owner, const struct packet_view *packet)
 {
-	struct agent *agent = told;
-	int result = tap_write(agent->tun_io.fd, packet, len, 0);
+	const struct agent *agent = owner;
+	int result = tap_write(agent->tun_io.fd, packet->ip, packet->len, 0);
 
 	/* what the kernel does not take is lost, as on any network */
 	if (result < 0)
 		log_debug("a packet was lost: %s", strerror(-result));
 }
 
-static void send_packet(void *told, const void *packet, size_t len)
+static void refuse(void *owner, const struct packet_view *packet)
 {
-	struct agent *agent = told;
+	struct agent *agent = owner;
 	unsigned char frame[FRAME_HEADER_BYTES + PACKET_RST_BYTES];
 
-	if (len > PACKET_RST_BYTES)
+	if (!packet_make_rst(packet, frame + FRAME_HEADER_BYTES))
 		return;
-	frame_encode_header(frame, FRAME_PACKET, len);
-	memcpy(frame + FRAME_HEADER_BYTES, packet, len);
-	wire_send(&agent->wire, &(struct iovec){frame, FRAME_HEADER_BYTES + len}, 1);
-}
-
-static void refuse(struct agent *agent, const struct frame *frame)
-{
-	unsigned char rst[PACKET_RST_BYTES];
-
-	if (packet_make_rst(frame->payload, frame->len, rst))
-		send_packet(agent, rst, sizeof(rst));
+	frame_encode_header(frame, FRAME_PACKET, PACKET_RST_BYTES);
+	wire_send(&agent->wire, &(struct iovec){frame, sizeof(frame)}, 1);
 }
 
 static void on_packet(struct agent *agent, struct frame *frame)
 {
-	switch (gate_in(agent->parts.gate, frame->payload, frame->len, loop_now_ns(agent->loop))) {
+	struct packet_view view;
+
+	switch (gate_in(
+		agent->parts.gate, frame->payload, frame->len, loop_now_ns(agent->loop), &view)) {
 	case GATE_PASS:
-		inject_packet(agent, frame->payload, frame->len);
+		let_in(agent, &view);
 		break;
 	case GATE_HOLD:
-		offers_on_syn(agent->parts.offers, frame->payload, frame->len);
+		offers_on_syn(agent->parts.offers, &view);
 		break;
 	case GATE_REFUSE:
-		refuse(agent, frame);
+		refuse(agent, &view);
 		break;
 	case GATE_DROP:
 		break;
@@ -263,6 +257,8 @@ static const struct wire_ops wire_ops = {
 	.on_broken = on_broken,
 };
 
+static const struct syns_ops syns_ops = {.let_in = let_in, .refuse = refuse};
+
 static int open_parts(struct agent *agent, struct err *err)
 {
 	struct agent_parts *parts = &agent->parts;
@@ -273,13 +269,10 @@ static int open_parts(struct agent *agent, struct err *err)
 		.relays = relay_pool_new(agent->loop, &agent->budget),
 		.inside = inside_new(agent->loop, parts->stack.door),
 		.budget = &agent->budget,
-		.send_packet = send_packet,
-		.inject_packet = inject_packet,
-		.told = agent,
 	};
 	parts->place = agent->start->place;
 	parts->gate = gate_new();
-	parts->offers = offers_new(&agent->context);
+	parts->offers = offers_new(&agent->context, &syns_ops, agent);
 	parts->entries = entries_new(&agent->context);
 	if (!agent->context.relays || !agent->context.inside || !parts->gate || !parts->offers ||
 		!parts->entries)

@@ -9,19 +9,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "mesh/config.h"
+#include "mesh/packet.h"
+#include "util/addr.h"
 
 /*
  * How it works
  *
  * No packet from the mesh is trusted. It must be a well-formed, unfragmented IPv4 packet to the
- * agent's own address, from an address that cannot be one of this namespace's own: of 127.0.0.0/8
- * only addresses of members count. Source routes are refused: they lead to other addresses. TCP:
- * what begins a connection (SYN without ACK or RST) or belongs to none (neither ACK nor RST) must
- * be for a port that is open; the rest is the kernel's business. UDP: for a port that is open, or
- * an answer to what was sent to that address and port from here (a table that forgets). ICMP: echo,
- * and errors about what was sent from here to another host, of which those about a packet to a
- * member must come from that member.
+ * agent's own address, or into a network that the rules name, from an address that cannot be one of
+ * this namespace's own: of 127.0.0.0/8 only addresses of members count. Source routes are refused:
+ * they lead to other addresses. What follows is about the agent's own address.
+ *
+ * TCP: what begins a connection (SYN without ACK or RST) or belongs to none (neither ACK nor RST)
+ * must be for a port that is open; the rest is the kernel's business. UDP: for a port that is open,
+ * or an answer to what was sent to that address and port from here (a table that forgets). ICMP:
+ * echo, and errors about what was sent from here to another host, of which those about a packet to
+ * a member must come from that member.
  *
  * A port may be mapped: packets to it lead to another local address and port, such as 127.0.0.1:80,
  * and what comes back from there gets the mapped source again. Both ways are stateless, checksums
@@ -31,6 +34,10 @@
  *
  * A port may be held: the packet that begins a connection is given to the owner, who lets it in
  * later (GATE_HOLD).
+ *
+ * In a network, from which members' addresses and those of this namespace are left out, every TCP
+ * port is held and every UDP port is open; of ICMP only errors pass, about what was sent from that
+ * very address. What comes from there may go out to the mesh.
  */
 enum gate_action {
 	GATE_OPEN,     /* the namespace's own server */
@@ -46,6 +53,11 @@ struct gate_port {
 	uint16_t target_port;
 };
 
+/* All addresses that are like @ip where @mask has ones. */
+struct gate_network {
+	struct in_addr ip, mask;
+};
+
 struct gate_rules {
 	struct in_addr self;
 	const struct in_addr *members; /* VIPs of all hosts; self may be among them */
@@ -55,13 +67,15 @@ struct gate_rules {
 	/* Ports that are not listed are open, too (unless another one is mapped to that place), and
 	 * so is what is neither TCP nor UDP nor ICMP. */
 	bool any_port;
+	const struct gate_network *networks; /* what is to be reached behind this host */
+	size_t nnetworks;
 };
 
 enum gate_verdict {
 	GATE_PASS,
 	GATE_DROP,
-	GATE_HOLD,   /* begins a connection to a held port */
-	GATE_REFUSE, /* begins a connection to a port that is not open: answer it with a RST */
+	GATE_HOLD,   /* begins a TCP connection to a held port: SYN without ACK, RST and FIN */
+	GATE_REFUSE, /* begins one to a port that is not open: answer it with a RST */
 };
 
 struct gate; /* everything is dropped until gate_configure */
@@ -78,8 +92,13 @@ void gate_free(struct gate *gate);
  */
 int gate_configure(struct gate *gate, const struct gate_rules *rules);
 
-/* A packet from the mesh, and one from the namespace to the mesh; may be rewritten in place. */
-enum gate_verdict gate_in(struct gate *gate, void *packet, size_t len, uint64_t now_ns);
+/*
+ * A packet from the mesh, and one from the namespace to the mesh; may be rewritten in place if it
+ * passes. @view is of the packet as it came, whatever the verdict; unless it is GATE_DROP, all of
+ * it is filled.
+ */
+enum gate_verdict gate_in(
+	struct gate *gate, void *packet, size_t len, uint64_t now_ns, struct packet_view *view);
 enum gate_verdict gate_out(struct gate *gate, void *packet, size_t len, uint64_t now_ns);
 
 #endif

@@ -2,42 +2,53 @@
 /* mesh/agent/gate_answers - what was sent by UDP, so that answers can be told from the rest */
 #include "mesh/agent/gate_answers.h"
 
-static uint64_t make_key(uint16_t port, struct gate_end peer)
+static struct gate_awaited make_entry(struct packet_end own, struct packet_end peer)
 {
-	return (uint64_t)peer.ip.s_addr << 32 | (uint64_t)peer.port << 16 | port;
+	return (struct gate_awaited){
+		.ips = (uint64_t)own.ip.s_addr << 32 | peer.ip.s_addr,
+		.ports = (uint32_t)own.port << 16 | peer.port,
+	};
 }
 
-static unsigned int find_bucket(uint64_t key)
+static bool is_same(const struct gate_awaited *a, const struct gate_awaited *b)
 {
-	return (unsigned int)(gate_hash(key) >> (64 - GATE_ANSWERS_BITS));
+	return a->ips == b->ips && a->ports == b->ports;
 }
 
-void gate_answers_await(
-	struct gate_answers *answers, uint16_t port, struct gate_end peer, uint64_t now_ns)
+static unsigned int find_bucket(const struct gate_awaited *entry)
 {
-	const uint64_t key = make_key(port, peer);
-	struct gate_awaited *bucket = answers->buckets[find_bucket(key)];
+	const uint64_t key = gate_table_hash(entry->ips) ^ entry->ports;
+
+	return (unsigned int)(gate_table_hash(key) >> (64 - GATE_ANSWERS_BITS));
+}
+
+void gate_answers_await(struct gate_answers *answers, struct packet_end own, struct packet_end peer,
+	uint64_t now_ns)
+{
+	struct gate_awaited awaited = make_entry(own, peer);
+	struct gate_awaited *bucket = answers->buckets[find_bucket(&awaited)];
 	struct gate_awaited *entry = &bucket[0];
 
 	for (unsigned int i = 0; i < GATE_ANSWERS_WAYS; i++) {
-		if (bucket[i].key == key) {
+		if (is_same(&bucket[i], &awaited)) {
 			entry = &bucket[i];
 			break;
 		}
 		if (bucket[i].end_ns < entry->end_ns)
 			entry = &bucket[i];
 	}
-	*entry = (struct gate_awaited){.key = key, .end_ns = now_ns + GATE_ANSWERS_TIME_NS};
+	*entry = awaited;
+	entry->end_ns = now_ns + GATE_ANSWERS_TIME_NS;
 }
 
-bool gate_answers_has(
-	const struct gate_answers *answers, uint16_t port, struct gate_end peer, uint64_t now_ns)
+bool gate_answers_has(const struct gate_answers *answers, struct packet_end own,
+	struct packet_end peer, uint64_t now_ns)
 {
-	const uint64_t key = make_key(port, peer);
-	const struct gate_awaited *bucket = answers->buckets[find_bucket(key)];
+	const struct gate_awaited wanted = make_entry(own, peer);
+	const struct gate_awaited *bucket = answers->buckets[find_bucket(&wanted)];
 
 	for (unsigned int i = 0; i < GATE_ANSWERS_WAYS; i++)
-		if (bucket[i].key == key && now_ns < bucket[i].end_ns)
+		if (is_same(&bucket[i], &wanted) && now_ns < bucket[i].end_ns)
 			return true;
 	return false;
 }

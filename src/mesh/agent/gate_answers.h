@@ -18,17 +18,18 @@
 
 struct gate_answers {
 	struct gate_awaited {
-		uint64_t key;
+		uint64_t ips;
 		uint64_t end_ns; /* answers are let in before */
+		uint32_t ports;
 	} buckets[1 << GATE_ANSWERS_BITS][GATE_ANSWERS_WAYS];
 };
 
-/* A packet went from @port to @peer. */
-void gate_answers_await(
-	struct gate_answers *answers, uint16_t port, struct gate_end peer, uint64_t now_ns);
+/* A packet went from @own to @peer. */
+void gate_answers_await(struct gate_answers *answers, struct packet_end own, struct packet_end peer,
+	uint64_t now_ns);
 
-/* May one come from @peer to @port? */
-bool gate_answers_has(
-	const struct gate_answers *answers, uint16_t port, struct gate_end peer, uint64_t now_ns);
+/* May one come from @peer to @own? */
+bool gate_answers_has(const struct gate_answers *answers, struct packet_end own,
+	struct packet_end peer, uint64_t now_ns);
 
 #endif

@@ -3,15 +3,11 @@
  * were */
 #include "mesh/agent/gate_rewrite.h"
 
-#include <string.h>
-
 /* where it is in a header */
-#define IPV4_CHECKSUM  10
-#define TCP_CHECKSUM   16
-#define UDP_CHECKSUM   6
-#define ICMP_CHECKSUM  2
-#define FRAGMENT_BITS  0x3fff
-#define QUOTE_L4_BYTES 8 /* every error quotes as much (RFC 792) */
+#define IPV4_CHECKSUM 10
+#define TCP_CHECKSUM  16
+#define UDP_CHECKSUM  6
+#define ICMP_CHECKSUM 2
 
 /* Returns what the sum of a checksum that covers @field grows by (RFC 1624: ~m + m'). */
 static uint32_t change16(unsigned char *field, uint16_t value)
@@ -51,11 +47,10 @@ static uint32_t adjust_udp(unsigned char *checksum, uint32_t change)
 }
 
 /* Returns what the sum over the whole packet has grown by. */
-static uint32_t rewrite(
-	unsigned char *ip, const struct packet_view *view, enum gate_side side, struct gate_end to)
+static uint32_t rewrite(const struct packet_view *view, enum gate_side side, struct packet_end to)
 {
-	uint32_t change = change_address(ip, side, to.ip);
-	uint32_t total = adjust(ip + IPV4_CHECKSUM, change);
+	uint32_t change = change_address(view->ip, side, to.ip);
+	uint32_t total = adjust(view->ip + IPV4_CHECKSUM, change);
 
 	change += change16(view->l4 + (side == GATE_SRC ? 0 : 2), to.port);
 	if (view->proto == IPPROTO_UDP)
@@ -65,43 +60,18 @@ static uint32_t rewrite(
 	return total + change;
 }
 
-void gate_rewrite(
-	void *packet, const struct packet_view *view, enum gate_side side, struct gate_end to)
+void gate_rewrite(const struct packet_view *view, enum gate_side side, struct packet_end to)
 {
-	rewrite(packet, view, side, to);
+	rewrite(view, side, to);
 }
 
-void gate_rewrite_address(void *packet, enum gate_side side, struct in_addr to)
+void gate_rewrite_address(const struct packet_view *view, enum gate_side side, struct in_addr to)
 {
-	unsigned char *ip = packet;
-
-	adjust(ip + IPV4_CHECKSUM, change_address(ip, side, to));
-}
-
-bool gate_quote_parse(const struct packet_view *error, struct packet_view *out)
-{
-	unsigned char *ip = error->l4 + PACKET_ICMP_BYTES;
-	const size_t len = error->l4_len - PACKET_ICMP_BYTES;
-
-	if (len < PACKET_IPV4_BYTES || ip[0] >> 4 != 4)
-		return false;
-	const size_t header_len = (size_t)(ip[0] & 0xf) * 4;
-	if (header_len < PACKET_IPV4_BYTES || header_len + QUOTE_L4_BYTES > len ||
-		(packet_get16(ip + 6) & FRAGMENT_BITS))
-		return false;
-	*out = (struct packet_view){
-		.proto = ip[9], .l4 = ip + header_len, .l4_len = len - header_len};
-	memcpy(&out->src, ip + 12, sizeof(out->src));
-	memcpy(&out->dst, ip + 16, sizeof(out->dst));
-	if (out->proto == IPPROTO_TCP || out->proto == IPPROTO_UDP) {
-		out->src_port = packet_get16(out->l4);
-		out->dst_port = packet_get16(out->l4 + 2);
-	}
-	return true;
+	adjust(view->ip + IPV4_CHECKSUM, change_address(view->ip, side, to));
 }
 
 void gate_rewrite_quote(const struct packet_view *error, const struct packet_view *quote,
-	enum gate_side side, struct gate_end to)
+	enum gate_side side, struct packet_end to)
 {
-	adjust(error->l4 + ICMP_CHECKSUM, rewrite(error->l4 + PACKET_ICMP_BYTES, quote, side, to));
+	adjust(error->l4 + ICMP_CHECKSUM, rewrite(quote, side, to));
 }

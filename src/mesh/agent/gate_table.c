@@ -3,6 +3,7 @@
 #include "mesh/agent/gate_table.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum kind {
 	KIND_PORT = 1, /* port seen by the mesh -> place in the namespace */
@@ -20,7 +21,7 @@ static uint64_t make_key(enum kind kind, uint8_t proto, struct in_addr ip, uint1
 static size_t find(const struct gate_table *table, uint64_t key)
 {
 	const size_t mask = ((size_t)1 << (64 - table->shift)) - 1;
-	size_t at = gate_hash(key) >> table->shift;
+	size_t at = gate_table_hash(key) >> table->shift;
 
 	while (table->slots[at].key != 0 && table->slots[at].key != key)
 		at = (at + 1) & mask;
@@ -34,7 +35,8 @@ static const struct gate_slot *look_up(const struct gate_table *table, uint64_t 
 	return slot->key != 0 ? slot : NULL;
 }
 
-static void put(struct gate_table *table, uint64_t key, struct gate_end to, enum gate_action action)
+static void put(
+	struct gate_table *table, uint64_t key, struct packet_end to, enum gate_action action)
 {
 	table->slots[find(table, key)] = (struct gate_slot){.key = key, .to = to, .action = action};
 }
@@ -42,14 +44,14 @@ static void put(struct gate_table *table, uint64_t key, struct gate_end to, enum
 static void put_port(struct gate_table *table, const struct gate_port *port)
 {
 	const uint8_t proto = port->proto == PROTO_TCP ? IPPROTO_TCP : IPPROTO_UDP;
-	const struct gate_end seen = {table->self, port->port};
-	struct gate_end place = seen;
+	const struct packet_end seen = {table->self, port->port};
+	struct packet_end place = seen;
 
 	if (port->action == GATE_MAP)
-		place = (struct gate_end){port->target_ip, port->target_port};
-	if (gate_table_port(table, proto, seen.port) || gate_table_place(table, proto, place))
+		place = (struct packet_end){port->target_ip, port->target_port};
+	if (gate_table_port(table, proto, seen) || gate_table_place(table, proto, place))
 		return;
-	put(table, make_key(KIND_PORT, proto, (struct in_addr){0}, seen.port), place, port->action);
+	put(table, make_key(KIND_PORT, proto, seen.ip, seen.port), place, port->action);
 	put(table, make_key(KIND_PLACE, proto, place.ip, place.port), seen, port->action);
 	if (place.ip.s_addr != table->self.s_addr)
 		put(table, make_key(KIND_TARGET, 0, place.ip, 0), place, GATE_MAP);
@@ -62,15 +64,20 @@ struct gate_table *gate_table_new(const struct gate_rules *rules)
 
 	while ((size_t)1 << bits < 2 * keys)
 		bits++;
-	struct gate_table *table =
-		calloc(1, sizeof(*table) + ((size_t)1 << bits) * sizeof(table->slots[0]));
+	const size_t networks_bytes = rules->nnetworks * sizeof(rules->networks[0]);
+	struct gate_table *table = calloc(
+		1, sizeof(*table) + ((size_t)1 << bits) * sizeof(table->slots[0]) + networks_bytes);
 	if (!table)
 		return NULL;
+	table->networks = (struct gate_network *)&table->slots[(size_t)1 << bits];
+	table->nnetworks = rules->nnetworks;
+	if (networks_bytes > 0)
+		memcpy(table->networks, rules->networks, networks_bytes);
 	table->self = rules->self;
 	table->any_port = rules->any_port;
 	table->shift = 64 - bits;
 	for (size_t i = 0; i < rules->nmembers; i++)
-		put(table, make_key(KIND_MEMBER, 0, rules->members[i], 0), (struct gate_end){0},
+		put(table, make_key(KIND_MEMBER, 0, rules->members[i], 0), (struct packet_end){0},
 			GATE_OPEN);
 	for (size_t i = 0; i < rules->nports; i++)
 		put_port(table, &rules->ports[i]);
@@ -78,13 +85,13 @@ struct gate_table *gate_table_new(const struct gate_rules *rules)
 }
 
 const struct gate_slot *gate_table_port(
-	const struct gate_table *table, uint8_t proto, uint16_t port)
+	const struct gate_table *table, uint8_t proto, struct packet_end end)
 {
-	return look_up(table, make_key(KIND_PORT, proto, (struct in_addr){0}, port));
+	return look_up(table, make_key(KIND_PORT, proto, end.ip, end.port));
 }
 
 const struct gate_slot *gate_table_place(
-	const struct gate_table *table, uint8_t proto, struct gate_end end)
+	const struct gate_table *table, uint8_t proto, struct packet_end end)
 {
 	return look_up(table, make_key(KIND_PLACE, proto, end.ip, end.port));
 }
@@ -97,4 +104,15 @@ bool gate_table_is_member(const struct gate_table *table, struct in_addr ip)
 bool gate_table_is_target(const struct gate_table *table, struct in_addr ip)
 {
 	return look_up(table, make_key(KIND_TARGET, 0, ip, 0)) != NULL;
+}
+
+bool gate_table_is_in_network(const struct gate_table *table, struct in_addr ip)
+{
+	for (size_t i = 0; i < table->nnetworks; i++) {
+		const struct gate_network *network = &table->networks[i];
+
+		if (((ip.s_addr ^ network->ip.s_addr) & network->mask.s_addr) == 0)
+			return true;
+	}
+	return false;
 }

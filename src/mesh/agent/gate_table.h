@@ -8,29 +8,27 @@
 #include <stdint.h>
 
 #include "mesh/agent/gate.h"
+#include "mesh/packet.h"
 
 /* Good for tables by its upper bits, for keys that differ in few bits of any place. */
-static inline uint64_t gate_hash(uint64_t key)
+static inline uint64_t gate_table_hash(uint64_t key)
 {
 	key = (key ^ key >> 32) * 0x9e3779b97f4a7c15; /* 2^64 divided by the golden ratio */
 	return (key ^ key >> 29) * 0x9e3779b97f4a7c15;
 }
 
-/* One end of a flow. */
-struct gate_end {
-	struct in_addr ip;
-	uint16_t port; /* host order */
-};
-
 struct gate_slot {
-	uint64_t key;       /* 0: empty */
-	struct gate_end to; /* where the namespace has what the mesh sees, or the other way round */
+	uint64_t key; /* 0: empty */
+	struct packet_end
+		to; /* where the namespace has what the mesh sees, or the other way round */
 	enum gate_action action;
 };
 
 struct gate_table {
 	struct in_addr self;
 	bool any_port;
+	struct gate_network *networks; /* behind the slots */
+	size_t nnetworks;
 	unsigned int shift; /* of a hash, for its slot */
 	struct gate_slot slots[];
 };
@@ -38,17 +36,20 @@ struct gate_table {
 /* Returns NULL for want of memory; free(3) it. */
 struct gate_table *gate_table_new(const struct gate_rules *rules);
 
-/* What is at @port of the agent's own address, with the place in the namespace; NULL: nothing. */
+/* The port that the mesh sees at @end, with its place in the namespace; NULL: there is none. */
 const struct gate_slot *gate_table_port(
-	const struct gate_table *table, uint8_t proto, uint16_t port);
+	const struct gate_table *table, uint8_t proto, struct packet_end end);
 
 /* What the mesh sees instead of the place @end in the namespace; NULL: that is not in the rules. */
 const struct gate_slot *gate_table_place(
-	const struct gate_table *table, uint8_t proto, struct gate_end end);
+	const struct gate_table *table, uint8_t proto, struct packet_end end);
 
 bool gate_table_is_member(const struct gate_table *table, struct in_addr ip);
 
 /* Is @ip an address of the namespace that a port is mapped to? */
 bool gate_table_is_target(const struct gate_table *table, struct in_addr ip);
+
+/* Is @ip in one of the networks? Looks at one after the other. */
+bool gate_table_is_in_network(const struct gate_table *table, struct in_addr ip);
 
 #endif

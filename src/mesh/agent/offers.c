@@ -11,13 +11,11 @@
 #include "conn/bind.h"
 #include "conn/inside.h"
 #include "conn/service.h"
-#include "mesh/agent/offers_syn.h"
-#include "mesh/packet.h"
+#include "mesh/agent/syns.h"
 #include "util/fd.h"
 
 struct offers {
 	const struct conn_context *context;
-	struct in_addr self;
 	struct dialer *dialer;
 	struct syns *syns;
 	struct services *services;
@@ -45,7 +43,8 @@ static bool on_client(
 {
 	const struct offers *offers = owner;
 
-	return syns_meet(offers->syns, peer, service->port, fd);
+	return syns_meet(offers->syns, (struct packet_end){peer->sin_addr, ntohs(peer->sin_port)},
+		(struct packet_end){service->ip, service->port}, fd);
 }
 
 static void on_closed(void *owner, const struct service *service)
@@ -53,10 +52,11 @@ static void on_closed(void *owner, const struct service *service)
 	const struct offers *offers = owner;
 
 	if (service->proto == PROTO_TCP && offers->syns) /* not at the very end */
-		syns_drop_port(offers->syns, service->port);
+		syns_drop(offers->syns, (struct packet_end){service->ip, service->port});
 }
 
-struct offers *offers_new(const struct conn_context *context)
+struct offers *offers_new(
+	const struct conn_context *context, const struct syns_ops *syns_ops, void *owner)
 {
 	static const struct service_ops ops = {bind_inside, on_client, on_closed};
 	struct offers *offers = calloc(1, sizeof(*offers));
@@ -66,7 +66,7 @@ struct offers *offers_new(const struct conn_context *context)
 	offers->context = context;
 	offers->dialer = dialer_new(context);
 	if (offers->dialer)
-		offers->syns = syns_new(context, offers->dialer);
+		offers->syns = syns_new(context, offers->dialer, syns_ops, owner);
 	if (offers->syns)
 		offers->services = services_new(context, offers->dialer, &ops, offers);
 	if (!offers->services) {
@@ -101,29 +101,16 @@ int offers_configure(struct offers *offers, struct in_addr self, const struct me
 			.port = list[i].listen_port,
 			.target = {.host = list[i].connect_host, .port = list[i].connect_port},
 		};
-	offers->self = self;
 	int result = services_configure(offers->services, wanted, count, err);
 	free(wanted);
 	return result;
 }
 
-void offers_on_syn(struct offers *offers, const void *packet, size_t len)
+void offers_on_syn(struct offers *offers, const struct packet_view *packet)
 {
-	unsigned char copy[SYNS_PACKET_BYTES];
-	struct packet_view view;
-
-	if (len > sizeof(copy))
-		return;
-	memcpy(copy, packet, len);
-	if (!packet_parse(copy, len, &view) || view.proto != IPPROTO_TCP ||
-		(view.tcp_flags & (PACKET_SYN | PACKET_ACK | PACKET_RST)) != PACKET_SYN ||
-		view.dst.s_addr != offers->self.s_addr)
-		return;
 	const struct service *service =
-		services_find(offers->services, PROTO_TCP, view.dst, view.dst_port);
-	if (!service)
-		return;
-	const struct sockaddr_in peer = {
-		.sin_family = AF_INET, .sin_addr = view.src, .sin_port = htons(view.src_port)};
-	syns_on_packet(offers->syns, copy, len, &peer, service->port, &service->target);
+		services_find(offers->services, PROTO_TCP, packet->dst.ip, packet->dst.port);
+
+	if (service)
+		syns_on_packet(offers->syns, packet, &service->target);
 }

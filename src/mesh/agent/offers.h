@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "conn/context.h"
+#include "mesh/agent/syns.h"
 #include "mesh/config.h"
 #include "util/err.h"
 
@@ -25,8 +26,9 @@ struct offers;
 
 #define OFFERS_SOCKET_MS 2000 /* for the pool of inside sockets to answer */
 
-/* Returns NULL with errno set. @context stays the caller's. */
-struct offers *offers_new(const struct conn_context *context);
+/* All but the result stay the caller's. Returns NULL with errno set. */
+struct offers *offers_new(
+	const struct conn_context *context, const struct syns_ops *syns_ops, void *owner);
 
 /* Ends what is offered and its connections. NULL is allowed. */
 void offers_free(struct offers *offers);
@@ -41,8 +43,7 @@ void offers_free(struct offers *offers);
 int offers_configure(struct offers *offers, struct in_addr self, const struct mesh_offer *list,
 	size_t count, struct err *err);
 
-/* A packet that begins a connection to one of them; copied if it has to be kept. Others, and those
- * of more than 1500 bytes, are dropped. */
-void offers_on_syn(struct offers *offers, const void *packet, size_t len);
+/* A packet that begins a TCP connection (GATE_HOLD); dropped if it is for none of them. */
+void offers_on_syn(struct offers *offers, const struct packet_view *packet);
 
 #endif

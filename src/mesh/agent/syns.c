@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/agent/syns - connections from the mesh, let in when their target has accepted */
+#include "mesh/agent/syns.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "conn/relay.h"
+#include "util/clock.h"
+#include "util/fd.h"
+#include "util/list.h"
+#include "util/log.h"
+
+#define BUCKETS  1024 /* a power of two */
+#define FDS_EACH 2    /* a target, and a peer soon */
+#define SHARES   4    /* one address has no more than this part of what there is */
+
+enum syn_state { SYN_DIALLING, SYN_LET_IN, SYN_RELAYED, SYN_STATES };
+
+struct syn {
+	struct syns *syns;
+	enum syn_state state;
+	struct packet_end peer, own;
+	struct syn *hash_next;
+	struct list link;          /* in the ring of its state */
+	struct dial dial;          /* DIALLING */
+	struct packet_view packet; /* DIALLING: its bytes are ours */
+	int target_fd;             /* LET_IN */
+	uint64_t deadline_ns;
+	struct relay *relay; /* RELAYED */
+};
+
+struct syns {
+	const struct conn_context *context;
+	struct dialer *dialer;
+	const struct syns_ops *ops;
+	void *owner;
+	uint64_t seed;
+	struct syn *buckets[BUCKETS];
+	struct list rings[SYN_STATES]; /* LET_IN in order of deadlines */
+	size_t pending;
+	unsigned short pending_from[BUCKETS]; /* by address; some have one in common */
+	struct loop_timer timer;
+};
+
+static struct syn *first_of(const struct syns *syns, enum syn_state state)
+{
+	const struct list *ring = &syns->rings[state];
+
+	return list_is_empty(ring) ? NULL : list_first(ring, struct syn, link);
+}
+
+/* A peer chooses its end, so the seed is random. */
+static size_t bucket_number(const struct syns *syns, struct packet_end peer, struct packet_end own)
+{
+	uint64_t x = ((uint64_t)peer.ip.s_addr << 32 | own.ip.s_addr) ^ syns->seed;
+
+	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
+	x ^= (uint64_t)peer.port << 16 | own.port;
+	x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
+	return (x ^ (x >> 31)) % BUCKETS;
+}
+
+static unsigned short *pending_from(struct syns *syns, struct in_addr ip)
+{
+	const struct packet_end any = {0};
+
+	return &syns->pending_from[bucket_number(syns, (struct packet_end){.ip = ip}, any)];
+}
+
+static void stop_pending(struct syn *syn)
+{
+	budget_give(syn->syns->context->budget, FDS_EACH);
+	syn->syns->pending--;
+	--*pending_from(syn->syns, syn->peer.ip);
+}
+
+static struct syn *find(struct syns *syns, struct packet_end peer, struct packet_end own)
+{
+	struct syn *syn = syns->buckets[bucket_number(syns, peer, own)];
+
+	while (syn && !(packet_is_same_end(syn->peer, peer) && packet_is_same_end(syn->own, own)))
+		syn = syn->hash_next;
+	return syn;
+}
+
+/* Forget it; its descriptors are the caller's business. */
+static void syn_free(struct syn *syn)
+{
+	struct syn **at = &syn->syns->buckets[bucket_number(syn->syns, syn->peer, syn->own)];
+
+	while (*at != syn)
+		at = &(*at)->hash_next;
+	*at = syn->hash_next;
+	list_del(&syn->link);
+	if (syn->state != SYN_RELAYED)
+		stop_pending(syn);
+	free(syn->packet.ip);
+	free(syn);
+}
+
+static void set_state(struct syn *syn, enum syn_state state)
+{
+	list_del(&syn->link);
+	list_add_last(&syn->syns->rings[state], &syn->link);
+	if (state == SYN_RELAYED)
+		stop_pending(syn);
+	syn->state = state;
+}
+
+static void arm_timer(struct syns *syns)
+{
+	struct loop *loop = syns->context->loop;
+	const struct syn *first = first_of(syns, SYN_LET_IN);
+
+	if (first && !loop_timer_is_armed(&syns->timer))
+		loop_timer_set(
+			loop, &syns->timer, clock_ms_until(first->deadline_ns, loop_now_ns(loop)));
+}
+
+/* Nobody completed it, or its port is gone. */
+static void give_up(struct syn *syn)
+{
+	int target_fd = syn->target_fd;
+
+	if (syn->state == SYN_DIALLING)
+		dial_cancel(&syn->dial);
+	syn_free(syn);
+	fd_reset(&target_fd);
+}
+
+static void on_deadline(struct loop_timer *timer)
+{
+	struct syns *syns = container_of(timer, struct syns, timer);
+	uint64_t now_ns = loop_now_ns(syns->context->loop);
+	struct syn *first;
+
+	while ((first = first_of(syns, SYN_LET_IN)) && first->deadline_ns <= now_ns)
+		give_up(first);
+	arm_timer(syns);
+}
+
+/* What came of dialling for @packet: a socket or -errno. */
+static void on_result(struct syn *syn, int result, const struct packet_view *packet)
+{
+	struct syns *syns = syn->syns;
+
+	if (result < 0) {
+		log_info("a connection to port %u was refused: %s", syn->own.port,
+			dial_words(result));
+		/* what runs out here may be there again when the peer asks again */
+		if (!dial_is_short(result))
+			syns->ops->refuse(syns->owner, packet);
+		syn_free(syn);
+		return;
+	}
+	syn->target_fd = result;
+	syn->deadline_ns = loop_now_ns(syns->context->loop) + SYNS_LET_IN_MS * NS_PER_MS;
+	set_state(syn, SYN_LET_IN);
+	arm_timer(syns);
+	syns->ops->let_in(syns->owner, packet);
+}
+
+static void on_dialled(struct dial *dial, int result)
+{
+	struct syn *syn = container_of(dial, struct syn, dial);
+	const struct packet_view packet = syn->packet;
+
+	syn->packet.ip = NULL;
+	on_result(syn, result, &packet);
+	free(packet.ip);
+}
+
+static struct syn *add(struct syns *syns, struct packet_end peer, struct packet_end own)
+{
+	struct syn **bucket = &syns->buckets[bucket_number(syns, peer, own)];
+	struct syn *syn = calloc(1, sizeof(*syn));
+
+	if (!syn)
+		return NULL;
+	syn->syns = syns;
+	syn->state = SYN_DIALLING;
+	syn->peer = peer;
+	syn->own = own;
+	syn->target_fd = -1;
+	syn->dial.on_done = on_dialled;
+	syn->hash_next = *bucket;
+	*bucket = syn;
+	list_add_last(&syns->rings[SYN_DIALLING], &syn->link);
+	budget_take(syns->context->budget, FDS_EACH);
+	syns->pending++;
+	++*pending_from(syns, peer.ip);
+	return syn;
+}
+
+/* Room for another one from @ip? Who never completes anything leaves some for others. */
+static bool has_room(struct syns *syns, struct in_addr ip)
+{
+	const struct budget *budget = syns->context->budget;
+	size_t own = *pending_from(syns, ip);
+	size_t fds = budget_left(budget) + syns->pending * FDS_EACH;
+
+	return syns->pending < SYNS_MAX && budget_has_room(budget, FDS_EACH) &&
+	       own < SYNS_MAX / SHARES && (own + 1) * FDS_EACH * SHARES <= fds;
+}
+
+void syns_on_packet(
+	struct syns *syns, const struct packet_view *packet, const struct dial_target *target)
+{
+	struct syn *syn = find(syns, packet->src, packet->dst);
+
+	if (syn) {
+		if (syn->state != SYN_DIALLING)
+			syns->ops->let_in(syns->owner, packet);
+		return;
+	}
+	if (packet->len <= SYNS_PACKET_BYTES && has_room(syns, packet->src.ip))
+		syn = add(syns, packet->src, packet->dst);
+	if (!syn)
+		return;
+	int result = dial_start(&syn->dial, syns->dialer, target);
+	if (result != -EINPROGRESS)
+		on_result(syn, result, packet);
+	else if (!packet_copy(packet, &syn->packet))
+		give_up(syn);
+}
+
+static void on_relay_done(struct relay *relay, void *owner)
+{
+	log_debug("connection ended: %llu bytes in, %llu bytes out",
+		(unsigned long long)relay_bytes_ab(relay),
+		(unsigned long long)relay_bytes_ba(relay));
+	syn_free(owner);
+}
+
+bool syns_meet(struct syns *syns, struct packet_end peer, struct packet_end own, int fd)
+{
+	struct syn *syn = find(syns, peer, own);
+
+	if (!syn || syn->state != SYN_LET_IN)
+		return false;
+	syn->relay = relay_start(syns->context->relays, fd, syn->target_fd, on_relay_done, syn);
+	if (syn->relay) {
+		syn->target_fd = -1;
+		set_state(syn, SYN_RELAYED);
+		return true;
+	}
+	log_warning("a connection was dropped: %s", strerror(errno));
+	fd_reset(&fd);
+	give_up(syn);
+	return true;
+}
+
+void syns_drop(struct syns *syns, struct packet_end own)
+{
+	for (enum syn_state state = SYN_DIALLING; state <= SYN_LET_IN; state++)
+		list_each_safe (at, following, &syns->rings[state]) {
+			struct syn *syn = container_of(at, struct syn, link);
+
+			if (!packet_is_same_end(syn->own, own))
+				continue;
+			if (state == SYN_DIALLING)
+				syns->ops->refuse(syns->owner, &syn->packet);
+			give_up(syn);
+		}
+}
+
+struct syns *syns_new(const struct conn_context *context, struct dialer *dialer,
+	const struct syns_ops *ops, void *owner)
+{
+	struct syns *syns = calloc(1, sizeof(*syns));
+
+	if (!syns)
+		return NULL;
+	if (getrandom(&syns->seed, sizeof(syns->seed), GRND_NONBLOCK) < 0)
+		syns->seed = loop_now_ns(context->loop);
+	syns->context = context;
+	syns->dialer = dialer;
+	syns->ops = ops;
+	syns->owner = owner;
+	syns->timer.on_expired = on_deadline;
+	for (enum syn_state state = 0; state < SYN_STATES; state++)
+		list_init(&syns->rings[state]);
+	return syns;
+}
+
+void syns_free(struct syns *syns)
+{
+	struct syn *syn;
+
+	if (!syns)
+		return;
+	while ((syn = first_of(syns, SYN_DIALLING)) || (syn = first_of(syns, SYN_LET_IN)))
+		give_up(syn);
+	while ((syn = first_of(syns, SYN_RELAYED))) {
+		relay_stop(syn->relay);
+		syn_free(syn);
+	}
+	loop_timer_cancel(syns->context->loop, &syns->timer);
+	free(syns);
+}
