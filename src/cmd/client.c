@@ -3,7 +3,6 @@
 #include "cmd/client.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
@@ -41,10 +40,14 @@ int client_operands(const struct option_def *table, int argc, char **argv, void 
 
 int client_connect(const char *name, struct err *err)
 {
-	char path[PATH_MAX];
-	_cleanup_fd_ int dir_fd = registry_open(path, sizeof(path), err);
+	struct registry registry;
+	int result = registry_open(REGISTRY_SANDBOX, &registry, err);
 
-	return dir_fd < 0 ? dir_fd : registry_connect(dir_fd, name, err);
+	if (result < 0)
+		return result;
+	result = registry_connect(&registry, name, err);
+	registry_close(&registry);
+	return result;
 }
 
 void client_wake(int sock)

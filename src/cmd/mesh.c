@@ -23,7 +23,7 @@ struct mesh_request {
 static int set_name(void *target, const char *value, struct err *err)
 {
 	((struct mesh_request *)target)->name = value;
-	return registry_check_name(value, err);
+	return registry_check_name(REGISTRY_MESH, value, err);
 }
 
 static int set_check(void *target, const char *value, struct err *err)

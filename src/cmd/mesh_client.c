@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd/mesh_client - ask a mesh that runs: status, reload, stop */
 #include <errno.h>
-#include <limits.h>
 #include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -13,65 +12,55 @@
 #include "cmd/table.h"
 #include "control/control.h"
 #include "control/registry.h"
-#include "mesh/manager/manager_control.h"
 #include "util/fd.h"
 #include "util/log.h"
 #include "util/parse.h"
 
-#define NAMES_MAX  16
 #define CELL_BYTES 64
 
 /* --- connecting --------------------------------------------------------------------------- */
 
-static void join_names(
-	char (*names)[REGISTRY_NAME_MAX + 1], ssize_t count, char *out, size_t cap_bytes)
+/* Returns the name of the only mesh, or NULL with @err. */
+static const char *only_name(
+	const struct registry *registry, char (*names)[REGISTRY_NAME_MAX + 1], struct err *err)
 {
-	size_t used = 0;
+	char running[REGISTRY_DESCRIPTION_BYTES];
+	ssize_t count = registry_list(registry, names, 2);
 
-	snprintf(out, cap_bytes, "none is running");
-	for (ssize_t i = 0; i < count && used < cap_bytes; i++)
-		used += (size_t)snprintf(out + used, cap_bytes - used, "%s%s",
-			i == 0 ? "running: " : ", ", names[i]);
+	if (count == 1)
+		return names[0];
+	registry_describe(registry, running, sizeof(running));
+	if (count == 0)
+		err_set(err, ENOENT, "no mesh is running");
+	else
+		err_set(err, EINVAL, "which mesh? A NAME is missing (%s)", running);
+	return NULL;
 }
 
 /* Connect to @name, or if it is NULL to the only mesh. Returns a descriptor, or -errno with @err.
  */
 static int connect_mesh(const char *name, struct err *err)
 {
-	char path[PATH_MAX], names[NAMES_MAX][REGISTRY_NAME_MAX + 1], running[400];
-	char quoted[PARSE_QUOTE_BYTES];
-	_cleanup_fd_ int dir_fd = registry_open_below(MESH_DIRECTORY, path, sizeof(path), err);
+	char names[2][REGISTRY_NAME_MAX + 1];
+	struct registry registry;
+	int result = registry_open(REGISTRY_MESH, &registry, err);
 
-	if (dir_fd < 0)
-		return dir_fd;
-	ssize_t count = registry_list(dir_fd, names, NAMES_MAX);
-	join_names(names, count, running, sizeof(running));
-	if (!name && count == 0)
-		return err_set(err, ENOENT, "no mesh is running");
-	if (!name && count != 1)
-		return err_set(err, EINVAL, "which mesh? A NAME is missing (%s)", running);
-	int sock = registry_connect(dir_fd, name ? name : names[0], NULL);
-	if (sock >= 0)
-		return sock;
-	parse_quote(name ? name : names[0], quoted, sizeof(quoted));
-	if (sock == -ENOENT || sock == -EINVAL)
-		return err_set(err, ENOENT, "no mesh %s is running (%s)", quoted, running);
-	return err_sys(err, -sock, "cannot talk to the mesh %s", quoted);
+	if (result < 0)
+		return result;
+	if (!name)
+		name = only_name(&registry, names, err);
+	result = name ? registry_connect(&registry, name, err) : -err->code;
+	registry_close(&registry);
+	return result;
 }
 
 /* Ask; NULL with @err filled when it does not answer or refuses. */
 static json_t *call(int sock, json_t *question, struct err *err)
 {
 	json_t *answer;
-	int result = control_call(sock, question, &answer, NULL, 0, NULL, err);
 
-	if (result == 0)
-		return answer;
-	if (result == -EPIPE)
-		err_set(err, EPIPE, "the mesh has ended");
-	else if (result != -EREMOTEIO)
-		err_sys(err, -result, "the mesh does not answer");
-	return NULL;
+	control_call(sock, "mesh", question, &answer, NULL, err);
+	return answer;
 }
 
 /* --- status ------------------------------------------------------------------------------- */

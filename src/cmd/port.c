@@ -185,7 +185,7 @@ static int ask(const char *name, json_t *request, bool is_json, struct err *err)
 		json_decref(request);
 		return sock;
 	}
-	int result = control_call(sock, request, &answer, NULL, 0, NULL, err);
+	int result = control_call(sock, "sandbox", request, &answer, NULL, err);
 	if (result == 0 && json_object_get(answer, "forwards"))
 		result = print_answer(answer, is_json, err);
 	json_decref(answer);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd/ps - list the running sandboxes */
 #include <errno.h>
-#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -53,7 +52,7 @@ static json_t *receive_status(int sock, const char *name, int timeout_ms)
 	struct err err;
 	json_t *status;
 	int result =
-		sock < 0 ? sock : control_receive(sock, timeout_ms, &status, NULL, 0, NULL, &err);
+		sock < 0 ? sock : control_receive(sock, "sandbox", timeout_ms, &status, NULL, &err);
 
 	if (result == -EPIPE)
 		return NULL;
@@ -64,14 +63,15 @@ static json_t *receive_status(int sock, const char *name, int timeout_ms)
 }
 
 /* All are asked before the first answer is awaited: those that hang take a second together. */
-static json_t *ask_all(int dir_fd, char (*names)[REGISTRY_NAME_MAX + 1], size_t count)
+static json_t *ask_all(
+	const struct registry *registry, char (*names)[REGISTRY_NAME_MAX + 1], size_t count)
 {
 	json_t *list = json_array();
 	int *socks = calloc(count + 1, sizeof(*socks));
 	uint64_t deadline_ms = now_ms() + PATIENCE_MS;
 
 	for (size_t i = 0; socks && i < count; i++) {
-		socks[i] = registry_connect(dir_fd, names[i], NULL);
+		socks[i] = registry_connect(registry, names[i], NULL);
 		if (socks[i] >= 0)
 			control_send(socks[i], json_pack("{s:s}", "op", "status"), NULL, 0);
 	}
@@ -225,20 +225,21 @@ static int print_table(const json_t *list, struct err *err)
 
 static int list_sandboxes(bool is_json, struct err *err)
 {
-	char path[PATH_MAX];
-	_cleanup_fd_ int dir_fd = registry_open(path, sizeof(path), err);
+	struct registry registry;
+	int result = registry_open(REGISTRY_SANDBOX, &registry, err);
 	char(*names)[REGISTRY_NAME_MAX + 1] = calloc(SANDBOXES_MAX, sizeof(*names));
-	int result = 0;
 
-	if (dir_fd < 0 || !names) {
+	if (result < 0 || !names) {
 		free(names);
-		return dir_fd < 0 ? dir_fd : err_sys(err, ENOMEM, "cannot list the sandboxes");
+		return result < 0 ? result : err_sys(err, ENOMEM, "cannot list the sandboxes");
 	}
-	ssize_t count = registry_list(dir_fd, names, SANDBOXES_MAX);
-	json_t *list = ask_all(dir_fd, names, count > 0 ? (size_t)count : 0);
+	ssize_t count = registry_list(&registry, names, SANDBOXES_MAX);
+	json_t *list = ask_all(&registry, names, count > 0 ? (size_t)count : 0);
 	free(names);
+	registry_close(&registry);
 	if (count < 0)
-		result = err_sys(err, (int)-count, "cannot read the runtime directory %s", path);
+		result = err_sys(
+			err, (int)-count, "cannot read the runtime directory %s", registry.path);
 	else if (is_json)
 		printf("%s", json_dumpf(list, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII) == 0
 				     ? "\n"

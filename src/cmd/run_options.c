@@ -145,7 +145,7 @@ static int set_stop_timeout(void *target, const char *value, struct err *err)
 static int set_name(void *target, const char *value, struct err *err)
 {
 	((struct run_request *)target)->config.name = value;
-	return registry_check_name(value, err);
+	return registry_check_name(REGISTRY_SANDBOX, value, err);
 }
 
 static int set_network(void *target, const char *value, struct err *err)

@@ -46,7 +46,7 @@ static int ask(const char *name, const struct stop_request *request, struct err 
 	if (request->has_timeout)
 		json_object_set_new(
 			message, "timeout_ms", json_integer((json_int_t)request->timeout_ms));
-	int result = control_call(sock, message, &answer, NULL, 0, NULL, err);
+	int result = control_call(sock, "sandbox", message, &answer, NULL, err);
 	json_decref(answer);
 	/* it may have ended before it could answer: that is what is wanted */
 	return result < 0 && result != -EPIPE ? result : fd_take(&sock);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* control/registry - the running sandboxes of a user: one socket each in a private directory */
+/* control/registry - what runs of a user's, by name: one socket each in a private directory */
 #include "control/registry.h"
 
 #include <dirent.h>
@@ -11,9 +11,9 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "util/clock.h"
 #include "util/fd.h"
 #include "util/parse.h"
 
@@ -25,6 +25,16 @@
 #define LOCK_PAUSE_MS  2
 #define LOCK_TRIES     2500
 #define FILENAME_BYTES (REGISTRY_NAME_MAX + sizeof(SUFFIX))
+
+static const struct kind {
+	const char *noun;
+	const char *directory; /* below the runtime directory; NULL: that itself */
+	const char *taken;     /* the cure when the name is */
+	bool is_plain_first;   /* the first free one is BASE, BASE-2... */
+} kinds[] = {
+	[REGISTRY_SANDBOX] = {"sandbox", NULL, "choose another name", false},
+	[REGISTRY_MESH] = {"mesh", "mesh", "-n gives this one another name", true},
+};
 
 static bool is_name_char(char c)
 {
@@ -44,16 +54,16 @@ bool registry_name_is_valid(const char *name)
 	return true;
 }
 
-int registry_check_name(const char *name, struct err *err)
+int registry_check_name(enum registry_kind kind, const char *name, struct err *err)
 {
 	char quoted[PARSE_QUOTE_BYTES];
 
 	if (registry_name_is_valid(name))
 		return 0;
 	return err_set(err, EINVAL,
-		"%s is no sandbox name: expected 1 to %d letters, digits, '.', '_', '+', '@' or "
+		"%s is no %s name: expected 1 to %d letters, digits, '.', '_', '+', '@' or "
 		"'-', not starting with '.' or '-'",
-		parse_quote(name, quoted, sizeof(quoted)), REGISTRY_NAME_MAX);
+		parse_quote(name, quoted, sizeof(quoted)), kinds[kind].noun, REGISTRY_NAME_MAX);
 }
 
 /* Is $XDG_RUNTIME_DIR what it should be? */
@@ -87,23 +97,22 @@ static int check_directory(int fd, const char *shown, struct err *err)
 	return 0;
 }
 
-int registry_open(char *path, size_t cap_bytes, struct err *err)
+static int open_runtime(char *path, size_t cap_bytes, struct err *err)
 {
 	const char *parent = find_parent();
-	char full[PATH_MAX], shown[PARSE_QUOTE_BYTES];
-	int len = parent ? snprintf(full, sizeof(full), "%s/nswrap", parent)
-			 : snprintf(full, sizeof(full), "/tmp/nswrap-%u", (unsigned)geteuid());
+	char shown[PARSE_QUOTE_BYTES];
+	int len = parent ? snprintf(path, cap_bytes, "%s/nswrap", parent)
+			 : snprintf(path, cap_bytes, "/tmp/nswrap-%u", (unsigned)geteuid());
 
-	if ((size_t)len >= sizeof(full))
+	if ((size_t)len >= cap_bytes)
 		return err_set(err, ENAMETOOLONG, "XDG_RUNTIME_DIR is too long");
-	snprintf(path, cap_bytes, "%s", full);
-	parse_quote(full, shown, sizeof(shown));
-	if (mkdir(full, 0700) < 0 && errno != EEXIST)
+	parse_quote(path, shown, sizeof(shown));
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
 		return err_sys(err, errno,
 			"cannot make the runtime directory %s (XDG_RUNTIME_DIR may name another "
 			"place)",
 			shown);
-	_cleanup_fd_ int fd = open(full, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_fd_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 && (errno == ELOOP || errno == ENOTDIR))
 		return err_set(err, ENOTDIR,
 			"the runtime directory %s is a link or no directory: remove it, or set "
@@ -120,14 +129,13 @@ int registry_open(char *path, size_t cap_bytes, struct err *err)
 	return result < 0 ? result : fd_take(&fd);
 }
 
-int registry_open_below(const char *sub, char *path, size_t cap_bytes, struct err *err)
+/* The directory @sub of @parent, whose path is completed. */
+static int open_below(int parent, const char *sub, char *path, size_t cap_bytes, struct err *err)
 {
-	char full[PATH_MAX], shown[PARSE_QUOTE_BYTES];
-	_cleanup_fd_ int parent = registry_open(full, sizeof(full), err);
+	size_t len = strlen(path);
+	char shown[PARSE_QUOTE_BYTES];
 
-	if (parent < 0)
-		return parent;
-	snprintf(path, cap_bytes, "%s/%s", full, sub);
+	snprintf(path + len, cap_bytes - len, "/%s", sub);
 	parse_quote(path, shown, sizeof(shown));
 	if (mkdirat(parent, sub, 0700) < 0 && errno != EEXIST)
 		return err_sys(err, errno, "cannot make the directory %s", shown);
@@ -138,13 +146,35 @@ int registry_open_below(const char *sub, char *path, size_t cap_bytes, struct er
 	return result < 0 ? result : fd_take(&fd);
 }
 
+int registry_open(enum registry_kind kind, struct registry *out, struct err *err)
+{
+	int result = open_runtime(out->path, sizeof(out->path), err);
+
+	out->kind = kind;
+	out->dir_fd = -1;
+	if (result >= 0 && kinds[kind].directory) {
+		_cleanup_fd_ int runtime = result;
+
+		result = open_below(
+			runtime, kinds[kind].directory, out->path, sizeof(out->path), err);
+	}
+	if (result < 0)
+		return result;
+	out->dir_fd = result;
+	return 0;
+}
+
+void registry_close(struct registry *registry)
+{
+	fd_close(&registry->dir_fd);
+}
+
 /*
  * Nobody else can open the file, and those who hold it do not wait for us; but one of them may be
  * stopped, and signals are blocked here: not for ever.
  */
 static int lock(int dir_fd)
 {
-	const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
 	_cleanup_fd_ int fd =
 		openat(dir_fd, LOCK_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 
@@ -153,7 +183,7 @@ static int lock(int dir_fd)
 	for (int i = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; i++) {
 		if (errno != EINTR && (errno != EWOULDBLOCK || i == LOCK_TRIES))
 			return -errno;
-		nanosleep(&pause, NULL);
+		clock_pause_ms(LOCK_PAUSE_MS);
 	}
 	return fd_take(&fd);
 }
@@ -180,17 +210,21 @@ static int choose_one(int dir_fd, const char *name, struct registry_entry *out)
 	return 0;
 }
 
-static int choose_numbered(int dir_fd, const char *base, struct registry_entry *out)
+static int choose_numbered(
+	int dir_fd, const struct kind *kind, const char *base, struct registry_entry *out)
 {
 	char stem[REGISTRY_NAME_MAX - NUMBER_BYTES + 2], name[REGISTRY_NAME_MAX + 1];
 	int result = -EADDRINUSE;
 
-	snprintf(stem, sizeof(stem), "%s", base[0] != '\0' ? base : "sandbox");
+	snprintf(stem, sizeof(stem), "%s", base[0] != '\0' ? base : kind->noun);
 	for (size_t i = 0; stem[i] != '\0'; i++)
 		if (!is_name_char(stem[i]) || (i == 0 && (stem[i] == '.' || stem[i] == '-')))
 			stem[i] = '_';
 	for (unsigned number = 1; number <= NUMBER_MAX && result == -EADDRINUSE; number++) {
-		snprintf(name, sizeof(name), "%s-%u", stem, number);
+		if (number == 1 && kind->is_plain_first)
+			snprintf(name, sizeof(name), "%s", stem);
+		else
+			snprintf(name, sizeof(name), "%s-%u", stem, number);
 		result = choose_one(dir_fd, name, out);
 		if (result == -EEXIST) /* somebody's odd file: no reason to give up */
 			result = -EADDRINUSE;
@@ -198,13 +232,13 @@ static int choose_numbered(int dir_fd, const char *base, struct registry_entry *
 	return result;
 }
 
-static int explain(int result, const char *name, struct err *err)
+static int explain(const struct kind *kind, int result, const char *name, struct err *err)
 {
 	if (result == -EADDRINUSE && name)
-		return err_set(err, EEXIST,
-			"a sandbox \"%s\" is running already: choose another name", name);
+		return err_set(err, EEXIST, "a %s \"%s\" is running already: %s", kind->noun, name,
+			kind->taken);
 	if (result == -EADDRINUSE)
-		return err_set(err, EEXIST, "there is no free name for another sandbox");
+		return err_set(err, EEXIST, "there is no free name for another %s", kind->noun);
 	if (result == -EEXIST)
 		return err_set(err, EEXIST,
 			"%s" SUFFIX " in the runtime directory is no socket: remove it", name);
@@ -212,28 +246,30 @@ static int explain(int result, const char *name, struct err *err)
 		return err_set(err, EAGAIN,
 			"another nswrap of yours holds the runtime directory and does not get on: "
 			"is it stopped?");
-	return err_sys(err, -result, "cannot register the sandbox");
+	return err_sys(err, -result, "cannot register the %s", kind->noun);
 }
 
-int registry_reserve(
-	int dir_fd, const char *name, const char *base, struct registry_entry *out, struct err *err)
+int registry_reserve(const struct registry *registry, const char *name, const char *base,
+	struct registry_entry *out, struct err *err)
 {
-	int result = name ? registry_check_name(name, err) : 0;
+	const struct kind *kind = &kinds[registry->kind];
+	int result = name ? registry_check_name(registry->kind, name, err) : 0;
 
 	if (result < 0)
 		return result;
-	*out = (struct registry_entry){.listen_fd = -1, .lock_fd = -1};
-	out->dir_fd = fcntl(dir_fd, F_DUPFD_CLOEXEC, 3);
+	*out = (struct registry_entry){.kind = registry->kind, .listen_fd = -1, .lock_fd = -1};
+	out->dir_fd = fcntl(registry->dir_fd, F_DUPFD_CLOEXEC, 3);
 	if (out->dir_fd < 0)
-		return err_sys(err, errno, "cannot register the sandbox");
-	out->lock_fd = result = lock(dir_fd);
+		return err_sys(err, errno, "cannot register the %s", kind->noun);
+	out->lock_fd = result = lock(out->dir_fd);
 	if (result >= 0)
-		result = name ? choose_one(dir_fd, name, out) : choose_numbered(dir_fd, base, out);
+		result = name ? choose_one(out->dir_fd, name, out)
+			      : choose_numbered(out->dir_fd, kind, base, out);
 	if (result >= 0)
 		return 0;
 	fd_close(&out->dir_fd);
 	fd_close(&out->lock_fd);
-	return explain(result, name, err);
+	return explain(kind, result, name, err);
 }
 
 int registry_publish(struct registry_entry *entry, struct err *err)
@@ -245,7 +281,9 @@ int registry_publish(struct registry_entry *entry, struct err *err)
 	/* copies in forked processes do not keep it locked */
 	flock(entry->lock_fd, LOCK_UN);
 	fd_close(&entry->lock_fd);
-	return entry->listen_fd < 0 ? explain(entry->listen_fd, entry->name, err) : 0;
+	if (entry->listen_fd < 0)
+		return explain(&kinds[entry->kind], entry->listen_fd, entry->name, err);
+	return 0;
 }
 
 void registry_release(struct registry_entry *entry)
@@ -257,11 +295,10 @@ void registry_release(struct registry_entry *entry)
 	fd_close(&entry->dir_fd);
 }
 
-/* "running: a, b, c and 2 more" */
-static void describe_running(int dir_fd, char *out, size_t cap_bytes)
+void registry_describe(const struct registry *registry, char *out, size_t cap_bytes)
 {
 	char names[SHOWN_NAMES + 1][REGISTRY_NAME_MAX + 1];
-	ssize_t count = registry_list(dir_fd, names, SHOWN_NAMES + 1);
+	ssize_t count = registry_list(registry, names, SHOWN_NAMES + 1);
 	size_t used = 0;
 
 	snprintf(out, cap_bytes, "none is running");
@@ -272,23 +309,24 @@ static void describe_running(int dir_fd, char *out, size_t cap_bytes)
 		snprintf(out + used, cap_bytes - used, " and more");
 }
 
-int registry_connect(int dir_fd, const char *name, struct err *err)
+int registry_connect(const struct registry *registry, const char *name, struct err *err)
 {
-	char filename[FILENAME_BYTES], running[400];
-	int result = registry_check_name(name, err);
+	const char *noun = kinds[registry->kind].noun;
+	char filename[FILENAME_BYTES], running[REGISTRY_DESCRIPTION_BYTES];
+	int result = registry_check_name(registry->kind, name, err);
 
 	if (result < 0)
 		return result;
-	result = unixsock_connect(dir_fd, to_filename(name, filename), SOCK_SEQPACKET);
+	result = unixsock_connect(registry->dir_fd, to_filename(name, filename), SOCK_SEQPACKET);
 	if (result >= 0)
 		return result;
 	if (result == -ENOENT || result == -ECONNREFUSED) {
-		describe_running(dir_fd, running, sizeof(running));
-		return err_set(err, ENOENT, "no sandbox \"%s\" is running (%s)", name, running);
+		registry_describe(registry, running, sizeof(running));
+		return err_set(err, ENOENT, "no %s \"%s\" is running (%s)", noun, name, running);
 	}
 	if (result == -EAGAIN)
-		return err_set(err, EAGAIN, "the sandbox \"%s\" does not answer", name);
-	return err_sys(err, -result, "cannot talk to the sandbox \"%s\"", name);
+		return err_set(err, EAGAIN, "the %s \"%s\" does not answer", noun, name);
+	return err_sys(err, -result, "cannot talk to the %s \"%s\"", noun, name);
 }
 
 /* Is it NAME.sock? Stores NAME. */
@@ -320,8 +358,10 @@ static size_t insert_sorted(
 	return count;
 }
 
-ssize_t registry_list(int dir_fd, char (*names)[REGISTRY_NAME_MAX + 1], size_t cap)
+ssize_t registry_list(
+	const struct registry *registry, char (*names)[REGISTRY_NAME_MAX + 1], size_t cap)
 {
+	int dir_fd = registry->dir_fd;
 	char name[REGISTRY_NAME_MAX + 1];
 	struct unixsock_id id;
 	struct dirent *entry;

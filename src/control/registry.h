@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* control/registry - the running sandboxes of a user: one socket each in a private directory */
+/* control/registry - what runs of a user's, by name: one socket each in a private directory */
 #ifndef NSWRAP_CONTROL_REGISTRY_H
 #define NSWRAP_CONTROL_REGISTRY_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
@@ -14,13 +15,25 @@
  * How it works
  *
  * A running sandbox has a socket NAME.sock (SOCK_SEQPACKET) in the runtime directory,
- * $XDG_RUNTIME_DIR/nswrap or /tmp/nswrap-UID. Whether it runs is whether its socket is held: there
- * is no list and no pid to go stale. Starters take turns by a lock on the file .lock there.
+ * $XDG_RUNTIME_DIR/nswrap or /tmp/nswrap-UID; a running mesh has one in the directory "mesh" below
+ * it. Whether it runs is whether its socket is held: there is no list and no pid to go stale.
+ * Starters take turns by a lock on the file .lock there.
  */
-#define REGISTRY_NAME_MAX 64
+enum registry_kind { REGISTRY_SANDBOX, REGISTRY_MESH };
+
+#define REGISTRY_NAME_MAX          64
+#define REGISTRY_DESCRIPTION_BYTES 400 /* the longest registry_describe, with its NUL */
+
+/* The directory with the names of one kind. */
+struct registry {
+	enum registry_kind kind;
+	int dir_fd; /* -1: not open */
+	char path[PATH_MAX];
+};
 
 /* A name that is taken. All fields are the entry's own. */
 struct registry_entry {
+	enum registry_kind kind;
 	int dir_fd;
 	int lock_fd;   /* reserved, not yet published: other starters wait; else -1 */
 	int listen_fd; /* -1: not yet published */
@@ -32,27 +45,25 @@ struct registry_entry {
 bool registry_name_is_valid(const char *name);
 
 /* 0, or -EINVAL with @err saying what a name looks like. */
-int registry_check_name(const char *name, struct err *err);
+int registry_check_name(enum registry_kind kind, const char *name, struct err *err);
 
 /*
- * Open the runtime directory, which is made with mode 0700 if it is missing. XDG_RUNTIME_DIR counts
- * if it is an absolute path of a directory of ours; else it is below /tmp. Stores its path, cut to
- * @cap_bytes. Returns a descriptor, or -errno with @err naming the directory and the cure: a link,
- * a directory of somebody else's or one that others can enter is refused.
+ * Open the directory, which is made with mode 0700 if it is missing. XDG_RUNTIME_DIR counts if it
+ * is an absolute path of a directory of ours; else it is below /tmp. Returns 0, or -errno with @err
+ * naming the directory and the cure and nothing to close: a link, a directory of somebody else's or
+ * one that others can enter is refused.
  */
-int registry_open(char *path, size_t cap_bytes, struct err *err);
-
-/* The same for the directory @sub below it, which holds names of another kind. */
-int registry_open_below(const char *sub, char *path, size_t cap_bytes, struct err *err);
+int registry_open(enum registry_kind kind, struct registry *out, struct err *err);
+void registry_close(struct registry *registry);
 
 /*
- * Choose @name, or if it is NULL the first free one of BASE-1, BASE-2... with @base made fit: what
- * may not be in a name becomes '_'. Makes no file yet; other starters wait until registry_publish
- * or registry_release. @dir_fd stays the caller's. May wait for another starter. Returns 0, or
- * -errno with @err filled: -EEXIST when a sandbox of that name runs.
+ * Choose @name, or if it is NULL the first free one of BASE-1, BASE-2... (a mesh: BASE, BASE-2...)
+ * with @base made fit: what may not be in a name becomes '_'. Makes no file yet; other starters
+ * wait until registry_publish or registry_release. @registry may be closed. May wait for another
+ * starter. Returns 0, or -errno with @err filled: -EEXIST when one of that name runs.
  */
-int registry_reserve(int dir_fd, const char *name, const char *base, struct registry_entry *out,
-	struct err *err);
+int registry_reserve(const struct registry *registry, const char *name, const char *base,
+	struct registry_entry *out, struct err *err);
 
 /* Make the socket of a reserved name. Returns 0, or -errno with @err filled. */
 int registry_publish(struct registry_entry *entry, struct err *err);
@@ -61,15 +72,19 @@ int registry_publish(struct registry_entry *entry, struct err *err);
 void registry_release(struct registry_entry *entry);
 
 /*
- * Connect to a running sandbox. Returns a nonblocking descriptor, or -errno with @err saying which
- * sandboxes do run: -ENOENT when none of that name does.
+ * Connect to a running one. Returns a nonblocking descriptor, or -errno with @err saying which do
+ * run: -ENOENT when none of that name does.
  */
-int registry_connect(int dir_fd, const char *name, struct err *err);
+int registry_connect(const struct registry *registry, const char *name, struct err *err);
 
 /*
- * The names of the running sandboxes, sorted by bytes; the first @cap if there are more. Removes
- * the files of dead ones. Returns how many were stored, or -errno.
+ * The names of those that run, sorted by bytes; the first @cap if there are more. Removes the files
+ * of dead ones. Returns how many were stored, or -errno.
  */
-ssize_t registry_list(int dir_fd, char (*names)[REGISTRY_NAME_MAX + 1], size_t cap);
+ssize_t registry_list(
+	const struct registry *registry, char (*names)[REGISTRY_NAME_MAX + 1], size_t cap);
+
+/* "none is running", "running: a, b" or, of more than five, "running: a, b, c, d, e and more". */
+void registry_describe(const struct registry *registry, char *out, size_t cap_bytes);
 
 #endif

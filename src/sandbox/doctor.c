@@ -233,12 +233,13 @@ static void check_ping(struct diagnosis *out)
 
 static void check_runtime_dir(struct diagnosis *out)
 {
-	char path[PATH_MAX];
+	struct registry registry;
 	struct err err;
-	_cleanup_fd_ int fd = registry_open(path, sizeof(path), &err);
+	int result = registry_open(REGISTRY_SANDBOX, &registry, &err);
 
-	say(out, "the runtime directory is %s", path);
-	if (fd >= 0)
+	say(out, "the runtime directory is %s", registry.path);
+	registry_close(&registry);
+	if (result == 0)
 		return;
 	say(out, "%s", err.text);
 	cure(out, DIAGNOSIS_WRONG, "set XDG_RUNTIME_DIR to a directory of yours with mode 0700");

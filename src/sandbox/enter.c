@@ -69,12 +69,12 @@ static int read_env(const json_t *list, struct enter *out)
 int enter_ask(int control, struct enter *out, struct err *err)
 {
 	json_t *answer;
-	size_t nfds = 0;
+	struct control_fds fds = {out->ns, ENTER_NAMESPACES, 0};
 
 	*out = (struct enter){.control = control, .ns = {-1, -1, -1, -1}};
-	int result = control_call(control, json_pack("{s:s}", "op", "enter"), &answer, out->ns,
-		ENTER_NAMESPACES, &nfds, err);
-	if (result == 0 && nfds != ENTER_NAMESPACES)
+	int result = control_call(
+		control, "sandbox", json_pack("{s:s}", "op", "enter"), &answer, &fds, err);
+	if (result == 0 && fds.count != ENTER_NAMESPACES)
 		result = err_set(err, EPROTO, "the sandbox did not hand its namespaces over");
 	if (result == 0) {
 		out->is_root = json_is_true(json_object_get(answer, "root"));

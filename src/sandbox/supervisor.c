@@ -102,8 +102,8 @@ static void on_started(struct supervisor *supervisor, pid_t command)
 	if (supervisor->config->has_pid_ns)
 		tree_list(supervisor->init, &supervisor->command, 1);
 	events_emit(&supervisor->events, "started",
-		json_pack(
-			"{s:s, s:i}", "name", supervisor->entry.name, "pid", supervisor->command));
+		json_pack("{s:s, s:i}", "name", supervisor->server.entry.name, "pid",
+			supervisor->command));
 	if (supervisor->forwards.count == 0)
 		events_ready(&supervisor->events);
 	if (companion_start(supervisor, &err) == 0)
@@ -264,13 +264,14 @@ static int reserve_name(struct supervisor *supervisor, struct err *err)
 {
 	const struct sandbox_config *config = supervisor->config;
 	const char *slash = strrchr(config->command[0], '/');
-	_cleanup_fd_ int dir =
-		registry_open(supervisor->runtime_dir, sizeof(supervisor->runtime_dir), err);
+	int result = registry_open(REGISTRY_SANDBOX, &supervisor->registry, err);
 
-	if (dir < 0)
-		return dir;
-	return registry_reserve(
-		dir, config->name, slash ? slash + 1 : config->command[0], &supervisor->entry, err);
+	if (result < 0)
+		return result;
+	result = registry_reserve(&supervisor->registry, config->name,
+		slash ? slash + 1 : config->command[0], &supervisor->server.entry, err);
+	registry_close(&supervisor->registry);
+	return result;
 }
 
 /* The socket files that init removes if we vanish: the control socket and unix forwards. */
@@ -281,8 +282,8 @@ static int list_files(
 		return -err->code;
 	/* forwards_files leaves room for this one */
 	struct init_file *own = &(*files)[*count];
-	own->dir_fd = fcntl(supervisor->entry.dir_fd, F_DUPFD_CLOEXEC, 3);
-	snprintf(own->name, sizeof(own->name), "%s.sock", supervisor->entry.name);
+	own->dir_fd = fcntl(supervisor->server.entry.dir_fd, F_DUPFD_CLOEXEC, 3);
+	snprintf(own->name, sizeof(own->name), "%s.sock", supervisor->server.entry.name);
 	++*count;
 	return own->dir_fd < 0 ? err_sys(err, errno, "cannot start") : 0;
 }
@@ -307,7 +308,7 @@ static int spawn_init(struct supervisor *supervisor, struct err *err)
 		.resolv_text = config->net.has_outbound && config->net.has_dns
 				       ? supervisor->resolver.guest_text
 				       : NULL,
-		.hidden_dir = supervisor->runtime_dir,
+		.hidden_dir = supervisor->registry.path,
 		.supervisor_fd = channel[1],
 		.door_fd = door[1],
 		.files = files,
@@ -375,8 +376,6 @@ static int start(struct supervisor *supervisor, struct err *err)
 	if (result == 0)
 		result = forwards_bind_paths(supervisor, err);
 	if (result == 0)
-		result = registry_publish(&supervisor->entry, err);
-	if (result == 0)
 		result = control_open(supervisor, err);
 	if (result == 0)
 		result = release_command(supervisor, err);
@@ -406,10 +405,8 @@ static void take_down(struct supervisor *supervisor)
 		waitpid(supervisor->init, NULL, 0);
 	tree_kill(NULL, 0, KILL_MS);
 	forwards_close(supervisor);
-	loop_io_del(supervisor->loop, &supervisor->control_io);
-	registry_release(&supervisor->entry);
-	/* last: who waits for the end finds name and ports free */
-	control_close(supervisor);
+	/* after the ports: who waits for the end finds them free, too */
+	server_close(&supervisor->server);
 	if (supervisor->was_entered)
 		tree_end_namespace(supervisor->init_fds[INIT_FD_NET], JOINED_MS, KILL_MS);
 	resolver_fini(&supervisor->resolver);
@@ -430,8 +427,6 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 	struct supervisor supervisor = {
 		.config = config,
 		.events = {config->ready_fd, config->info_fd, getenv("NOTIFY_SOCKET"), false},
-		.entry = {.dir_fd = -1, .lock_fd = -1, .listen_fd = -1},
-		.control_io.fd = -1,
 		.started = time(NULL),
 		.init_io.fd = -1,
 		.net_io.fd = -1,
@@ -444,6 +439,7 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 	};
 
 	err->code = 0;
+	server_init(&supervisor.server);
 	for (size_t i = 0; i < INIT_FDS; i++)
 		supervisor.init_fds[i] = -1;
 	getrlimit(RLIMIT_NOFILE, &supervisor.original_nofile);

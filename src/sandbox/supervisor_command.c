@@ -37,7 +37,7 @@ static int make_env(struct supervisor *supervisor, struct err *err)
 		if (!env[i])
 			return err_sys(err, ENOMEM, "cannot make the environment");
 	}
-	env[count] = format_variable("NSWRAP_NAME", supervisor->entry.name, err);
+	env[count] = format_variable("NSWRAP_NAME", supervisor->server.entry.name, err);
 	if (!env[count++])
 		return -err->code;
 	if (supervisor->forwards.count == 0)

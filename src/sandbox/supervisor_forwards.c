@@ -201,7 +201,7 @@ json_t *forwards_json(const struct supervisor *supervisor, size_t first)
 	for (size_t i = first; i < supervisor->forwards.count; i++) {
 		const struct supervised_forward *forward = &supervisor->forwards.items[i];
 
-		json_array_append_new(list, control_forward_json(&forward->spec, forward->driver,
+		json_array_append_new(list, request_forward_json(&forward->spec, forward->driver,
 						    forward->has_listened));
 	}
 	return list;
@@ -221,7 +221,7 @@ void forwards_announce(struct supervisor *supervisor, size_t first)
 			forward->spec.proto == PROTO_UDP ? "/udp" : "",
 			driver_name(forward->driver));
 		events_emit(&supervisor->events, "forward",
-			control_forward_json(
+			request_forward_json(
 				&forward->spec, forward->driver, forward->has_listened));
 	}
 }
@@ -345,7 +345,7 @@ void forwards_on_listening(struct supervisor *supervisor, uint32_t id)
 		return;
 	forward->has_listened = true;
 	events_emit(&supervisor->events, "guest-listening",
-		control_forward_json(&forward->spec, forward->driver, true));
+		request_forward_json(&forward->spec, forward->driver, true));
 	events_ready(&supervisor->events);
 }
 

@@ -9,10 +9,12 @@
 #include "conn/bind.h"
 #include "control/control.h"
 #include "control/registry.h"
+#include "control/server.h"
 #include "sandbox/config.h"
 #include "sandbox/events.h"
 #include "sandbox/init.h"
 #include "sandbox/netproc.h"
+#include "sandbox/request.h"
 #include "sandbox/resolver.h"
 #include "util/loop.h"
 
@@ -34,13 +36,6 @@ struct supervised_forwards {
 	size_t nremoved;
 };
 
-struct control_client {
-	struct supervisor *supervisor;
-	struct loop_io io;
-	pid_t entered; /* process that was let inside, 0: none */
-	struct control_client *next;
-};
-
 struct supervisor {
 	const struct sandbox_config *config;
 	struct loop *loop;
@@ -48,10 +43,8 @@ struct supervisor {
 	struct resolver resolver;
 	struct supervised_forwards forwards;
 
-	struct registry_entry entry;
-	char runtime_dir[PATH_MAX];
-	struct loop_io control_io;
-	struct control_client *clients;
+	struct registry registry; /* closed; its path is hidden inside */
+	struct server server;     /* its name is the sandbox's */
 	time_t started;
 
 	pid_t init, command; /* command: as init sees it */
@@ -118,8 +111,6 @@ int control_open(struct supervisor *supervisor, struct err *err);
  * only when they have reaped their children there.
  */
 void control_wake(const struct supervisor *supervisor);
-/* Ends every connection, by which the clients know that everything is gone. */
-void control_close(struct supervisor *supervisor);
 
 /* --- supervisor.c --- */
 

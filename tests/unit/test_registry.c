@@ -20,10 +20,10 @@
 #include "control/registry.h"
 
 /* What the supervisor does in two steps. */
-static int registry_claim(
-	int dir_fd, const char *name, const char *base, struct registry_entry *out, struct err *err)
+static int registry_claim(const struct registry *registry, const char *name, const char *base,
+	struct registry_entry *out, struct err *err)
 {
-	int result = registry_reserve(dir_fd, name, base, out, err);
+	int result = registry_reserve(registry, name, base, out, err);
 
 	if (result < 0)
 		return result;
@@ -39,8 +39,7 @@ static int registry_claim(
 
 struct place {
 	char parent[64];
-	char path[PATH_MAX];
-	int dir_fd;
+	struct registry registry;
 };
 
 static int set_up(void **state)
@@ -51,8 +50,8 @@ static int set_up(void **state)
 	strcpy(place->parent, "/tmp/test_registry.XXXXXX");
 	assert_non_null(mkdtemp(place->parent));
 	setenv("XDG_RUNTIME_DIR", place->parent, 1);
-	place->dir_fd = registry_open(place->path, sizeof(place->path), &err);
-	assert_true(place->dir_fd >= 0);
+	assert_int_equal(registry_open(REGISTRY_SANDBOX, &place->registry, &err), 0);
+	assert_true(place->registry.dir_fd >= 0);
 	*state = place;
 	return 0;
 }
@@ -62,7 +61,7 @@ static int tear_down(void **state)
 	struct place *place = *state;
 	char command[128];
 
-	close(place->dir_fd);
+	registry_close(&place->registry);
 	snprintf(command, sizeof(command), "rm -rf '%s'", place->parent);
 	int result = system(command);
 	free(place);
@@ -80,7 +79,7 @@ static void names(void **state)
 
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
 		assert_true(registry_name_is_valid(good[i]));
-		assert_int_equal(registry_claim(place->dir_fd, good[i], "x", &entry, NULL), 0);
+		assert_int_equal(registry_claim(&place->registry, good[i], "x", &entry, NULL), 0);
 		assert_string_equal(entry.name, good[i]);
 		registry_release(&entry);
 	}
@@ -88,45 +87,47 @@ static void names(void **state)
 		struct err err = {0};
 
 		assert_false(registry_name_is_valid(bad[i]));
-		assert_int_equal(registry_claim(place->dir_fd, bad[i], "x", &entry, &err), -EINVAL);
+		assert_int_equal(
+			registry_claim(&place->registry, bad[i], "x", &entry, &err), -EINVAL);
 		assert_non_null(strstr(err.text, "is no sandbox name: expected"));
-		assert_int_equal(registry_connect(place->dir_fd, bad[i], &err), -EINVAL);
+		assert_int_equal(registry_connect(&place->registry, bad[i], &err), -EINVAL);
 	}
 }
 
 static void directory_is_private(void **state)
 {
 	struct place *place = *state;
-	char path[PATH_MAX], expected[PATH_MAX];
+	char expected[PATH_MAX];
+	struct registry other;
 	struct err err = {0};
 	struct stat info;
 
 	snprintf(expected, sizeof(expected), "%s/nswrap", place->parent);
-	assert_string_equal(place->path, expected);
+	assert_string_equal(place->registry.path, expected);
 	assert_int_equal(stat(expected, &info), 0);
 	assert_int_equal(info.st_mode, S_IFDIR | 0700);
 
 	mode_t modes[] = {0701, 0710, 0704, 0777, 0720};
 	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
 		assert_int_equal(chmod(expected, modes[i]), 0);
-		assert_int_equal(registry_open(path, sizeof(path), &err), -EPERM);
+		assert_int_equal(registry_open(REGISTRY_SANDBOX, &other, &err), -EPERM);
 		assert_non_null(strstr(err.text, expected));
 		assert_non_null(strstr(err.text, "chmod 700"));
 	}
 	assert_int_equal(rmdir(expected), 0);
 	assert_int_equal(symlink("/tmp", expected), 0);
-	assert_int_equal(registry_open(path, sizeof(path), &err), -ENOTDIR);
+	assert_int_equal(registry_open(REGISTRY_SANDBOX, &other, &err), -ENOTDIR);
 	assert_non_null(strstr(err.text, expected));
 	unlink(expected);
 	int file = open(expected, O_CREAT | O_WRONLY, 0600);
 	close(file);
-	assert_int_equal(registry_open(path, sizeof(path), &err), -ENOTDIR);
+	assert_int_equal(registry_open(REGISTRY_SANDBOX, &other, &err), -ENOTDIR);
 	unlink(expected);
 
 	if (geteuid() == 0) { /* somebody else's */
 		assert_int_equal(mkdir(expected, 0700), 0);
 		assert_int_equal(chown(expected, 4321, 4321), 0);
-		assert_int_equal(registry_open(path, sizeof(path), &err), -EPERM);
+		assert_int_equal(registry_open(REGISTRY_SANDBOX, &other, &err), -EPERM);
 		assert_non_null(strstr(err.text, "another user (uid 4321)"));
 		assert_int_equal(rmdir(expected), 0);
 	}
@@ -136,7 +137,8 @@ static void directory_is_private(void **state)
 static void falls_back_to_tmp(void **state)
 {
 	struct place *place = *state;
-	char path[PATH_MAX], fallback[64], missing[96], file[96];
+	struct registry other;
+	char fallback[64], missing[96], file[96];
 	const char *const parents[] = {"", "tmp", "../tmp", missing, file, NULL};
 
 	snprintf(fallback, sizeof(fallback), "/tmp/nswrap-%u", (unsigned)geteuid());
@@ -151,11 +153,10 @@ static void falls_back_to_tmp(void **state)
 			setenv("XDG_RUNTIME_DIR", parents[i], 1);
 		else
 			unsetenv("XDG_RUNTIME_DIR");
-		int fd = registry_open(path, sizeof(path), &err);
-		assert_string_equal(path, fallback);
-		if (fd >= 0)
-			close(fd);
-		else
+		int result = registry_open(REGISTRY_SANDBOX, &other, &err);
+		assert_string_equal(other.path, fallback);
+		registry_close(&other);
+		if (result < 0)
 			assert_true(was_there); /* and is not as it should be */
 	}
 	if (!was_there)
@@ -164,9 +165,9 @@ static void falls_back_to_tmp(void **state)
 		assert_int_equal(mkdir(missing, 0777), 0);
 		assert_int_equal(chown(missing, 4321, 4321), 0);
 		setenv("XDG_RUNTIME_DIR", missing, 1);
-		int fd = registry_open(path, sizeof(path), NULL);
-		assert_string_equal(path, fallback);
-		close(fd);
+		registry_open(REGISTRY_SANDBOX, &other, NULL);
+		assert_string_equal(other.path, fallback);
+		registry_close(&other);
 		if (!was_there)
 			rmdir(fallback);
 	}
@@ -179,21 +180,22 @@ static void claims_and_lists(void **state)
 	char listed[8][REGISTRY_NAME_MAX + 1];
 	struct err err = {0};
 
-	assert_int_equal(registry_list(place->dir_fd, listed, 8), 0);
-	assert_int_equal(registry_claim(place->dir_fd, "b", NULL, &b, &err), 0);
-	assert_int_equal(registry_claim(place->dir_fd, "a", NULL, &a, &err), 0);
-	assert_int_equal(registry_claim(place->dir_fd, "a", NULL, &again, &err), -EEXIST);
+	assert_int_equal(registry_list(&place->registry, listed, 8), 0);
+	assert_int_equal(registry_claim(&place->registry, "b", NULL, &b, &err), 0);
+	assert_int_equal(registry_claim(&place->registry, "a", NULL, &a, &err), 0);
+	assert_int_equal(registry_claim(&place->registry, "a", NULL, &again, &err), -EEXIST);
 	assert_string_equal(err.text, "a sandbox \"a\" is running already: choose another name");
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(
-			registry_claim(place->dir_fd, NULL, ".my prog/x", &numbered[i], &err), 0);
+			registry_claim(&place->registry, NULL, ".my prog/x", &numbered[i], &err),
+			0);
 	assert_string_equal(numbered[0].name, "_my_prog_x-1");
 	assert_string_equal(numbered[2].name, "_my_prog_x-3");
-	assert_int_equal(registry_list(place->dir_fd, listed, 8), 5);
+	assert_int_equal(registry_list(&place->registry, listed, 8), 5);
 	assert_string_equal(listed[0], "_my_prog_x-1");
 	assert_string_equal(listed[3], "a");
 	assert_string_equal(listed[4], "b");
-	assert_int_equal(registry_list(place->dir_fd, listed, 2), 2);
+	assert_int_equal(registry_list(&place->registry, listed, 2), 2);
 	assert_string_equal(listed[1], "_my_prog_x-2");
 
 	/* free again, by release and by death */
@@ -202,14 +204,15 @@ static void claims_and_lists(void **state)
 	assert_int_equal(numbered[0].dir_fd, -1);
 	registry_release(&numbered[0]);
 	close(numbered[1].listen_fd);
-	assert_int_equal(registry_list(place->dir_fd, listed, 8), 3);
-	assert_int_equal(faccessat(place->dir_fd, "_my_prog_x-2.sock", F_OK, 0), -1);
-	assert_int_equal(registry_claim(place->dir_fd, NULL, ".my prog/x", &numbered[0], &err), 0);
+	assert_int_equal(registry_list(&place->registry, listed, 8), 3);
+	assert_int_equal(faccessat(place->registry.dir_fd, "_my_prog_x-2.sock", F_OK, 0), -1);
+	assert_int_equal(
+		registry_claim(&place->registry, NULL, ".my prog/x", &numbered[0], &err), 0);
 	assert_string_equal(numbered[0].name, "_my_prog_x-1");
 	close(a.listen_fd);
-	assert_int_equal(registry_claim(place->dir_fd, "a", NULL, &again, &err), 0);
+	assert_int_equal(registry_claim(&place->registry, "a", NULL, &again, &err), 0);
 	registry_release(&a); /* is not a's any more */
-	assert_int_equal(unixsock_check(place->dir_fd, "a.sock", NULL), 1);
+	assert_int_equal(unixsock_check(place->registry.dir_fd, "a.sock", NULL), 1);
 }
 
 static void connects_or_explains(void **state)
@@ -219,21 +222,22 @@ static void connects_or_explains(void **state)
 	struct err err = {0};
 	char name[8];
 
-	assert_int_equal(registry_connect(place->dir_fd, "x", &err), -ENOENT);
+	assert_int_equal(registry_connect(&place->registry, "x", &err), -ENOENT);
 	assert_string_equal(err.text, "no sandbox \"x\" is running (none is running)");
 	for (int i = 0; i < 7; i++) {
 		snprintf(name, sizeof(name), "s%d", i);
-		assert_int_equal(registry_claim(place->dir_fd, name, NULL, &entries[i], &err), 0);
+		assert_int_equal(
+			registry_claim(&place->registry, name, NULL, &entries[i], &err), 0);
 		if (i != 1)
 			continue;
-		assert_int_equal(registry_connect(place->dir_fd, "x", &err), -ENOENT);
+		assert_int_equal(registry_connect(&place->registry, "x", &err), -ENOENT);
 		assert_string_equal(err.text, "no sandbox \"x\" is running (running: s0, s1)");
 	}
 	close(entries[6].listen_fd);
-	assert_int_equal(registry_connect(place->dir_fd, "s6", &err), -ENOENT);
+	assert_int_equal(registry_connect(&place->registry, "s6", &err), -ENOENT);
 	assert_string_equal(
 		err.text, "no sandbox \"s6\" is running (running: s0, s1, s2, s3, s4 and more)");
-	int client = registry_connect(place->dir_fd, "s3", &err);
+	int client = registry_connect(&place->registry, "s3", &err);
 	assert_true(client >= 0);
 	int server = accept(entries[3].listen_fd, NULL, NULL), type = 0;
 	socklen_t len = sizeof(type);
@@ -242,15 +246,57 @@ static void connects_or_explains(void **state)
 	assert_int_equal(type, SOCK_SEQPACKET);
 }
 
+/* Names of their own, in a directory of their own, with errors that speak of meshes. */
+static void meshes_are_no_sandboxes(void **state)
+{
+	struct place *place = *state;
+	struct registry meshes;
+	struct registry_entry sandbox, entries[3], again;
+	char expected[PATH_MAX + 8], listed[4][REGISTRY_NAME_MAX + 1];
+	char running[REGISTRY_DESCRIPTION_BYTES];
+	struct err err = {0};
+
+	assert_int_equal(registry_open(REGISTRY_MESH, &meshes, &err), 0);
+	snprintf(expected, sizeof(expected), "%s/mesh", place->registry.path);
+	assert_string_equal(meshes.path, expected);
+	assert_int_equal(registry_claim(&place->registry, "site", NULL, &sandbox, &err), 0);
+	assert_int_equal(registry_connect(&meshes, "site", &err), -ENOENT);
+	assert_string_equal(err.text, "no mesh \"site\" is running (none is running)");
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(registry_claim(&meshes, NULL, "-site", &entries[i], &err), 0);
+	assert_string_equal(entries[0].name, "_site");
+	assert_string_equal(entries[1].name, "_site-2");
+	assert_string_equal(entries[2].name, "_site-3");
+	assert_int_equal(registry_list(&meshes, listed, 4), 3);
+	assert_int_equal(registry_list(&place->registry, listed, 4), 1);
+	registry_describe(&meshes, running, sizeof(running));
+	assert_string_equal(running, "running: _site, _site-2, _site-3");
+	assert_int_equal(registry_claim(&meshes, "_site", NULL, &again, &err), -EEXIST);
+	assert_string_equal(
+		err.text, "a mesh \"_site\" is running already: -n gives this one another name");
+	assert_int_equal(registry_connect(&meshes, "a/b", &err), -EINVAL);
+	assert_non_null(strstr(err.text, "is no mesh name: expected"));
+	for (int i = 0; i < 3; i++)
+		registry_release(&entries[i]);
+	assert_int_equal(registry_claim(&meshes, NULL, "", &entries[0], &err), 0);
+	assert_string_equal(entries[0].name, "mesh");
+	registry_release(&entries[0]);
+	registry_release(&sandbox);
+	registry_close(&meshes);
+	assert_int_equal(chmod(expected, 0750), 0);
+	assert_int_equal(registry_open(REGISTRY_MESH, &meshes, &err), -EPERM);
+	assert_int_equal(meshes.dir_fd, -1);
+}
+
 static void long_bases_fit(void **state)
 {
 	struct place *place = *state;
 	struct registry_entry entry;
 
-	assert_int_equal(registry_claim(place->dir_fd, NULL, LONGEST LONGEST, &entry, NULL), 0);
+	assert_int_equal(registry_claim(&place->registry, NULL, LONGEST LONGEST, &entry, NULL), 0);
 	assert_true(registry_name_is_valid(entry.name));
 	registry_release(&entry);
-	assert_int_equal(registry_claim(place->dir_fd, NULL, "", &entry, NULL), 0);
+	assert_int_equal(registry_claim(&place->registry, NULL, "", &entry, NULL), 0);
 	assert_string_equal(entry.name, "sandbox-1");
 	registry_release(&entry);
 }
@@ -275,7 +321,7 @@ static void starters_take_turns(void **state)
 			close(done[1]);
 			if (read(go[0], &byte, 1) != 0)
 				_exit(1);
-			int result = registry_claim(place->dir_fd, NULL, "s", &entry, NULL);
+			int result = registry_claim(&place->registry, NULL, "s", &entry, NULL);
 			byte = result == 0 ? 'y' : 'n';
 			if (write(report[1], &byte, 1) != 1 || read(done[0], &byte, 1) != 0)
 				_exit(1);
@@ -287,7 +333,7 @@ static void starters_take_turns(void **state)
 			assert_int_equal(read(report[0], &byte, 1), 1);
 			assert_int_equal(byte, 'y');
 		}
-		assert_int_equal(registry_list(place->dir_fd, listed, 2 * STARTERS), STARTERS);
+		assert_int_equal(registry_list(&place->registry, listed, 2 * STARTERS), STARTERS);
 		for (int i = 0; i < STARTERS; i++) {
 			char expected[16];
 
@@ -314,6 +360,7 @@ int main(void)
 		TEST(falls_back_to_tmp),
 		TEST(claims_and_lists),
 		TEST(connects_or_explains),
+		TEST(meshes_are_no_sandboxes),
 		TEST(long_bases_fit),
 		TEST(starters_take_turns),
 	};

@@ -134,7 +134,7 @@ static void on_check(struct loop_task *task)
 	if (counts[PEER_READY] == nhosts && !manager->was_complete) {
 		manager->was_complete = true;
 		manager_say(manager, LOG_NOTICE, "all %zu hosts of %s are ready", nhosts,
-			manager->entry.name);
+			manager->server.entry.name);
 	}
 	if (is_any_leaving(manager) || counts[PEER_DOWN] < nhosts)
 		return;
@@ -287,8 +287,7 @@ static void take_down(struct manager *manager)
 	}
 	free(manager->peers);
 	router_free(manager->router);
-	if (manager->loop)
-		mesh_control_close(manager);
+	server_close(&manager->server);
 	wire_hub_free(manager->context.hub);
 	fd_close(&manager->signal_io.fd);
 	loop_free(manager->loop);
@@ -306,12 +305,11 @@ int manager_run(const struct manager_config *config, struct manifest *manifest, 
 		.check.on_run = on_check,
 		.end_timer.on_expired = on_end_time,
 		.signal_io.fd = -1,
-		.control_io.fd = -1,
-		.entry = {.dir_fd = -1, .lock_fd = -1, .listen_fd = -1},
 		.started = time(NULL),
 	};
 
 	*manifest = (struct manifest){0};
+	server_init(&manager.server);
 	manager.context.owner = &manager;
 	sigprocmask(SIG_SETMASK, NULL, &manager.original_mask);
 	int result = start(&manager, err);

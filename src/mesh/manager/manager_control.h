@@ -4,8 +4,7 @@
 #define NSWRAP_MESH_MANAGER_MANAGER_CONTROL_H
 
 /*
- * A mesh has a socket NAME.sock in the directory MESH_DIRECTORY below the runtime directory, as a
- * sandbox has (control/registry, control/control). One message is one JSON object.
+ * A mesh has a socket NAME.sock (control/registry), at which it is asked as control/control has it.
  *
  * | op       | members   | answer                                                              |
  * |----------|-----------|---------------------------------------------------------------------|
@@ -17,6 +16,4 @@
  * "drops", "restarts", "bad_messages", "unknown_frames", "reason", "pid"}, see nswrap-mesh(1). An
  * answer has as many of them as fit; who wants more asks again.
  */
-#define MESH_DIRECTORY "mesh"
-
 #endif

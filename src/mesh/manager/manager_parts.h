@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <time.h>
 
-#include "control/registry.h"
+#include "control/server.h"
 #include "mesh/manager/display.h"
 #include "mesh/manager/manager.h"
 #include "mesh/manager/peer.h"
@@ -22,12 +22,6 @@
 struct lost_route {
 	struct in_addr dst;
 	uint64_t told_ns; /* 0: free */
-};
-
-struct manager_client {
-	struct manager *manager;
-	struct manager_client *next;
-	struct loop_io io;
 };
 
 struct manager {
@@ -51,10 +45,7 @@ struct manager {
 	bool is_ending, was_complete;
 	int status;
 	time_t started;
-	struct registry_entry entry;
-	struct loop_io control_io;
-	struct loop_timer control_timer; /* it is left alone */
-	struct manager_client *clients;
+	struct server server; /* its name is the mesh's */
 };
 
 /* A line about the mesh, if @level is wanted. */
@@ -101,6 +92,5 @@ void status_row(void *manager, size_t row, char *out, size_t cap_bytes);
 
 /* Choose a name and listen. Returns 0, or -errno with @err filled. */
 int mesh_control_open(struct manager *manager, struct err *err);
-void mesh_control_close(struct manager *manager);
 
 #endif

@@ -77,7 +77,7 @@ json_t *status_json(const struct manager *manager, size_t from)
 	for (size_t i = from; i < manager->manifest.nhosts && i < from + PAGE_HOSTS; i++)
 		json_array_append_new(hosts, host_json(manager, manager->peers[i]));
 	return json_pack("{s:b, s:s, s:i, s:o, s:o, s:I, s:o}", "ok", 1, "name",
-		manager->entry.name, "pid", getpid(), "manifest",
+		manager->server.entry.name, "pid", getpid(), "manifest",
 		control_text(manager->config->path), "started", time_json(manager->started),
 		"total", (json_int_t)manager->manifest.nhosts, "hosts", hosts);
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fuzz_control - any bytes as a request to a sandbox */
+/* fuzz_request - any bytes as a request to a sandbox */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "control/control.h"
+#include "sandbox/request.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -17,9 +18,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 		}                                                                       \
 	} while (0)
 
-static void check_specs(const struct control_request *request)
+static void check_specs(const struct request *request)
 {
-	bool wants_specs = request->op == CONTROL_PORT_ADD || request->op == CONTROL_PORT_REMOVE;
+	bool wants_specs = request->op == REQUEST_PORT_ADD || request->op == REQUEST_PORT_REMOVE;
 	size_t count = 0;
 
 	must(wants_specs == (request->specs != NULL));
@@ -28,7 +29,7 @@ static void check_specs(const struct control_request *request)
 	must(!wants_specs || (count >= 1 && count <= FORWARD_MAX));
 }
 
-static void check_refusal(const struct control_request *request, const struct err *err)
+static void check_refusal(const struct request *request, const struct err *err)
 {
 	must(!request->specs);
 	must(err->code != 0 && err->text[0] != '\0');
@@ -40,21 +41,24 @@ static void check_refusal(const struct control_request *request, const struct er
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct control_request request;
+	struct request request;
 	struct err err = {0};
 	char *text = malloc(size + 1);
 
 	if (!text)
 		return 0;
 	memcpy(text, data, size);
-	int result = control_request_decode(text, size, &request, &err);
+	json_t *root = control_parse(text, size, &err);
+	request = (struct request){0};
+	int result = root ? request_decode(root, &request, &err) : -err.code;
+	json_decref(root);
 	must(result == 0 || result == -EINVAL);
 	if (result == 0) {
-		must((unsigned)request.op < CONTROL_OPS);
-		must(!request.has_timeout || request.op == CONTROL_STOP);
+		must((unsigned)request.op < REQUEST_OPS);
+		must(!request.has_timeout || request.op == REQUEST_STOP);
 		must(request.has_timeout || request.timeout_ms == 0);
 		check_specs(&request);
-		control_request_free(&request);
+		request_free(&request);
 	} else {
 		check_refusal(&request, &err);
 	}

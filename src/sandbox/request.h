@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox/request - what a running sandbox can be asked */
+#ifndef NSWRAP_SANDBOX_REQUEST_H
+#define NSWRAP_SANDBOX_REQUEST_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "forward/driver.h"
+#include "util/err.h"
+
+/*
+ * Over the sandbox's socket (control/server), as control/control has it:
+ *
+ * | op            | members                 | answer                                              |
+ * |---------------|-------------------------|-----------------------------------------------------|
+ * | "status"      |                         | name, pid, command, started, age, forwards          |
+ * | "port-add"    | specs: [TEXT, ...]      | forwards: those that were added, all or none        |
+ * | "port-remove" | specs: [TEXT, ...]      |                                                     |
+ * | "stop"        | timeout_ms: INT or none |                                                     |
+ * | "enter"       |                         | root, pid_ns, env; descriptors of the namespaces    |
+ *
+ * "status" cuts a command of more than REQUEST_COMMAND_MAX bytes. Where texts are not UTF-8 they
+ * come escaped (control_text). The specs of "port-remove" may be just what stands in front of the
+ * guest port, if that names one forward. The descriptors of "enter" are the user, network, mount
+ * and PID namespace, in that order; the connection stays open as long as the client is inside, and
+ * its end is the end of the sandbox.
+ *
+ * A forward is {"spec", "host", "host_port" or "path", "guest_port", "proto", "driver",
+ * "listening"}.
+ */
+#define REQUEST_COMMAND_MAX 16384
+
+enum request_op {
+	REQUEST_STATUS,
+	REQUEST_PORT_ADD,
+	REQUEST_PORT_REMOVE,
+	REQUEST_STOP,
+	REQUEST_ENTER,
+	REQUEST_OPS
+};
+
+struct request {
+	enum request_op op;
+	char **specs; /* port-add, port-remove: NULL-terminated, at least one */
+	bool has_timeout;
+	uint64_t timeout_ms;
+};
+
+/*
+ * Read one request. Unknown members, members of another op and wrong types are refused. Returns 0
+ * (free it with request_free), or with @err filled and nothing to free -EINVAL or -ENOMEM.
+ */
+int request_decode(json_t *root, struct request *out, struct err *err);
+void request_free(struct request *request);
+
+/* JSON of one forward as above. */
+json_t *request_forward_json(
+	const struct forward_spec *spec, enum forward_driver_choice driver, bool has_listened);
+
+#endif

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_request - requests to a sandbox, good and bad ones; forwards as JSON */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/control.h"
+#include "sandbox/request.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static int decode(const char *text, struct request *out, struct err *err)
+{
+	json_t *root = control_parse(text, strlen(text), err);
+
+	*out = (struct request){0};
+	if (!root)
+		return -err->code;
+	int result = request_decode(root, out, err);
+	json_decref(root);
+	return result;
+}
+
+static void good_requests(void **state)
+{
+	static const struct {
+		const char *text;
+		enum request_op op;
+		size_t nspecs;
+		bool has_timeout;
+		uint64_t timeout_ms;
+	} rows[] = {
+		{"{\"op\": \"status\"}", REQUEST_STATUS, 0, false, 0},
+		{" {\"op\":\"status\"}\n", REQUEST_STATUS, 0, false, 0},
+		{"{\"op\": \"port-add\", \"specs\": [\"8080:80\"]}", REQUEST_PORT_ADD, 1, false, 0},
+		{"{\"specs\": [\"a\", \"\"], \"op\": \"port-remove\"}", REQUEST_PORT_REMOVE, 2,
+			false, 0},
+		{"{\"op\": \"stop\"}", REQUEST_STOP, 0, false, 0},
+		{"{\"op\": \"stop\", \"timeout_ms\": 0}", REQUEST_STOP, 0, true, 0},
+		{"{\"op\": \"stop\", \"timeout_ms\": 1000000000}", REQUEST_STOP, 0, true,
+			1000000000},
+		{"{\"op\": \"enter\"}", REQUEST_ENTER, 0, false, 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct request request;
+		struct err err;
+		size_t count = 0;
+
+		if (decode(rows[i].text, &request, &err) != 0)
+			fail_msg("%s: %s", rows[i].text, err.text);
+		assert_int_equal(request.op, rows[i].op);
+		while (request.specs && request.specs[count])
+			count++;
+		assert_int_equal(count, rows[i].nspecs);
+		assert_int_equal(request.has_timeout, rows[i].has_timeout);
+		assert_int_equal(request.timeout_ms, rows[i].timeout_ms);
+		request_free(&request);
+	}
+}
+
+static void bad_requests(void **state)
+{
+	/* what is asked, and a word of what is said about it */
+	static const char *const rows[][2] = {
+		{"", "JSON"},
+		{"status", "JSON"},
+		{"{\"op\": \"status\"", "JSON"},
+		{"{\"op\": \"status\"} {}", "JSON"},
+		{"{\"op\": \"sta\xfftus\"}", "JSON"},
+		{"{\"op\": \"status\\u0000\"}", "JSON"},
+		{"{\"op\": \"status\", \"op\": \"stop\"}", "JSON"},
+		{"[]", "op"},
+		{"\"status\"", "JSON"},
+		{"{}", "op"},
+		{"{\"op\": 1}", "op"},
+		{"{\"op\": null}", "op"},
+		{"{\"op\": \"\"}", "unknown op"},
+		{"{\"op\": \"Status\"}", "Status"},
+		{"{\"op\": \"status\", \"specs\": [\"8080:80\"]}", "no member of status"},
+		{"{\"op\": \"status\", \"more\": 1}", "\"more\""},
+		{"{\"op\": \"enter\", \"timeout_ms\": 1}", "no member of enter"},
+		{"{\"op\": \"port-add\"}", "needs \"specs\""},
+		{"{\"op\": \"port-remove\"}", "needs \"specs\""},
+		{"{\"op\": \"port-add\", \"specs\": []}", "specs"},
+		{"{\"op\": \"port-add\", \"specs\": \"8080:80\"}", "specs"},
+		{"{\"op\": \"port-add\", \"specs\": {\"a\": \"b\"}}", "specs"},
+		{"{\"op\": \"port-add\", \"specs\": [\"8080:80\", 1]}", "texts only"},
+		{"{\"op\": \"port-add\", \"specs\": [\"a\"], \"timeout_ms\": 1}", "timeout_ms"},
+		{"{\"op\": \"stop\", \"timeout_ms\": -1}", "milliseconds"},
+		{"{\"op\": \"stop\", \"timeout_ms\": 1000000001}", "milliseconds"},
+		{"{\"op\": \"stop\", \"timeout_ms\": 1.5}", "milliseconds"},
+		{"{\"op\": \"stop\", \"timeout_ms\": \"1\"}", "milliseconds"},
+		{"{\"op\": \"stop\", \"timeout_ms\": null}", "milliseconds"},
+		{"{\"op\": \"stop\", \"timeout_ms\": 99999999999999999999}", "JSON"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct request request;
+		struct err err = {0};
+
+		if (decode(rows[i][0], &request, &err) != -EINVAL)
+			fail_msg("taken: %s", rows[i][0]);
+		assert_int_equal(err.code, EINVAL);
+		if (!strstr(err.text, rows[i][1]))
+			fail_msg("%s: no \"%s\" in: %s", rows[i][0], rows[i][1], err.text);
+		assert_null(request.specs);
+	}
+}
+
+static void at_most_so_many_specs(void **state)
+{
+	char *text = calloc(1, 64 + (FORWARD_MAX + 1) * 4);
+	struct request request;
+	struct err err;
+
+	(void)state;
+	assert_non_null(text);
+	for (size_t count = FORWARD_MAX; count <= FORWARD_MAX + 1; count++) {
+		strcpy(text, "{\"op\":\"port-add\",\"specs\":[");
+		for (size_t i = 0; i < count; i++)
+			strcat(text, i == 0 ? "\"1\"" : ",\"1\"");
+		strcat(text, "]}");
+		assert_int_equal(decode(text, &request, &err), count <= FORWARD_MAX ? 0 : -EINVAL);
+		request_free(&request);
+	}
+	free(text);
+}
+
+static void forward_json(void **state)
+{
+	struct forward_list list = {0};
+	struct err err;
+
+	(void)state;
+	assert_int_equal(spec_list_parse(&list, "[::1]:8080:80/udp", NULL, &err), 0);
+	assert_int_equal(spec_list_parse(&list, "unix:/tmp/\xff:81", NULL, &err), 0);
+	json_t *forward = request_forward_json(&list.items[0], FORWARD_DRIVER_SPLICE, true);
+	char *text = json_dumps(forward, JSON_COMPACT | JSON_SORT_KEYS);
+	assert_string_equal(text, "{\"driver\":\"splice\",\"guest_port\":80,\"host\":\"::1\","
+				  "\"host_port\":8080,\"listening\":true,\"proto\":\"udp\","
+				  "\"spec\":\"[::1]:8080:80/udp\"}");
+	free(text);
+	json_decref(forward);
+	forward = request_forward_json(&list.items[1], FORWARD_DRIVER_SPLICE, false);
+	text = json_dumps(forward, JSON_COMPACT | JSON_SORT_KEYS);
+	assert_string_equal(text,
+		"{\"driver\":\"splice\",\"guest_port\":81,\"listening\":false,"
+		"\"path\":\"/tmp/\\\\xff\",\"proto\":\"tcp\",\"spec\":\"unix:/tmp/\\\\xff:81\"}");
+	free(text);
+	json_decref(forward);
+	spec_list_free(&list);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(good_requests),
+		cmocka_unit_test(bad_requests),
+		cmocka_unit_test(at_most_so_many_specs),
+		cmocka_unit_test(forward_json),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
