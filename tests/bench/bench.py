@@ -140,28 +140,33 @@ class Unshare(Candidate):
 
 class Nswrap(Candidate):
     is_ours = True
-    needs = NSWRAP
 
-    def __init__(self, driver):
+    def __init__(self, driver, program=NSWRAP, name="nswrap"):
         self.driver = driver
-        self.name = f"nswrap {driver}"
+        self.needs = self.program = program
+        self.name = f"{name} {driver}"
 
     def command(self, forwards, guest):
         rules = [a for h, g in forwards for a in ("-p", str(h), "-P", str(g))]
-        return [NSWRAP, "-q", "--host-loopback", "--port-driver", self.driver, *rules, "--", *guest]
+        return [self.program, "-q", "--host-loopback", "--port-driver", self.driver, *rules, "--", *guest]
 
 
-class NswrapMesh(Nswrap):
-    def __init__(self):
-        super().__init__("mesh")
+def ours(before, *drivers):
+    """nswrap with each of these drivers, and the same of an earlier build."""
+    return [c for d in drivers
+            for c in ([Nswrap(d, before, "before")] if before else []) + [Nswrap(d)]]
 
 
-def network_candidates():
-    return [Loopback(), Slirp4netns(), Pasta(), Rootlesskit(), Nswrap("splice"), Nswrap("slirp")]
+def network_candidates(before):
+    return [Loopback(), Slirp4netns(), Pasta(), Rootlesskit(), *ours(before, "splice", "slirp")]
 
 
-def start_candidates():
-    return [Loopback(), Unshare(), Bubblewrap(), Pasta(), Rootlesskit(), Nswrap("splice")]
+def start_candidates(before):
+    return [Loopback(), Unshare(), Bubblewrap(), Pasta(), Rootlesskit(), *ours(before, "splice")]
+
+
+def launch_candidates(before):
+    return [Loopback(), Pasta(), Rootlesskit(), *ours(before, "splice", "slirp")]
 
 
 # --- the measurements ------------------------------------------------------------------------------
@@ -332,27 +337,27 @@ def run_steps(steps, candidate, results):
 def run_all(options, directory):
     results = Results()
     for turn in range(options.rounds):
-        for candidate in wanted(network_candidates(), options.only):
+        for candidate in wanted(network_candidates(options.before), options.only):
             print(f"  round {turn + 1}: {candidate.name}", file=sys.stderr)
             try:
                 measure_network(candidate, options.seconds, directory, results)
             except GUARDED as failure:
                 results.fail("all", candidate, failure)
 
-        if wanted([NswrapMesh()], options.only):
-            run_steps(mesh.steps(options.seconds, directory, results, Loopback(), NswrapMesh(),
-                                 turn == 0), NswrapMesh(), results)
+        meshes = wanted([Loopback(), *ours(options.before, "mesh")], options.only)
+        for candidate in [c for c in meshes if len(meshes) > 1]:
+            run_steps(mesh.steps(options.seconds, directory, results, candidate, turn == 0), candidate,
+                      results)
 
     print("  start-up", file=sys.stderr)
-    starters = wanted(start_candidates(), options.only)
+    starters = wanted(start_candidates(options.before), options.only)
     for _ in range(options.start_runs):
         for candidate in [c for c in starters if results.works("start", c)]:
             try:
                 results.add("start", candidate, measure_start(candidate))
             except GUARDED as failure:
                 results.fail("start", candidate, failure)
-    launchers = wanted([Loopback(), Pasta(), Rootlesskit(), Nswrap("splice"), Nswrap("slirp")],
-                       options.only)
+    launchers = wanted(launch_candidates(options.before), options.only)
     for _ in range(options.ready_runs):
         for candidate in [c for c in launchers if results.works("ready", c)]:
             try:
@@ -371,7 +376,7 @@ def digits(value):
 def best_peer(row, higher):
     """The best value of the other tools. Their launchers only: a bare start is no peer."""
     peers = [v for n, v in row.items() if n not in ("loopback", "unshare -Urn")
-             and not n.startswith("nswrap")]
+             and not n.startswith(("nswrap", "before"))]
     return (max if higher else min)(peers) if peers else None
 
 
@@ -384,6 +389,9 @@ def report(medians, failures, out=sys.stdout):
             line = f"  {name:14} {digits(value):>10}"
             if base and name != "loopback" and metric != "memory":
                 line += f"  {value / base:7.2f} x loopback"
+            before = row.get(name.replace("nswrap", "before"))
+            if before and name.startswith("nswrap"):
+                line += f"  {value / before:6.2f} x before"
             if peer and name.startswith("nswrap"):
                 line += f"  {value / peer:6.2f} x best peer"
             if name == "nswrap slirp" and "slirp4netns" in row:
@@ -402,6 +410,7 @@ def main():
     parser.add_argument("--rounds", type=int, help="how often all is repeated (3)")
     parser.add_argument("--only", action="append", metavar="NAME",
                         help="only candidates with NAME in their name, and loopback; repeatable")
+    parser.add_argument("--before", metavar="PROGRAM", help="an earlier build of nswrap, measured as well")
     parser.add_argument("--json", metavar="FILE", help="write medians and all samples")
     parser.add_argument("--svg", metavar="FILE", help="draw a bar chart")
     options = parser.parse_args()

@@ -8,7 +8,7 @@ import pathlib
 import subprocess
 import time
 
-from probes import (BIN, HANG_S, NSWRAP, Failed, accepts, descendants, free_port, gbits, iperf_client,
+from probes import (BIN, HANG_S, Failed, accepts, descendants, free_port, gbits, iperf_client,
                     iperf_gbits, private_kib, round_trips, wait_for)
 from shell import Shell
 
@@ -38,23 +38,25 @@ METRICS = {  # key: (title, unit, higher is better)
 class Member:
     """A sandbox for a mesh, as shell.Shell wants it."""
 
-    def __init__(self, name):
-        self.name = name
+    def __init__(self, program, name):
+        self.program = program
+        self.name = f"{name}-{os.getpid()}-{free_port()}"
 
     def command(self, forwards, guest):
-        return [NSWRAP, "-q", "-n", self.name, "--network", "none", "--", *guest]
+        return [self.program, "-q", "-n", self.name, "--network", "none", "--", *guest]
 
     def after_start(self, popen, forwards, directory):
         return []
 
     def agent(self):
-        return [NSWRAP, "exec", self.name, NSWRAP]
+        return [self.program, "exec", self.name, self.program]
 
 
 class Mesh:
     """A running manager; its hosts are ready."""
 
-    def __init__(self, directory, hosts):
+    def __init__(self, program, directory, hosts):
+        self.program = program
         self.name = f"bench-{os.getpid()}-{free_port()}"
         self.manifest = pathlib.Path(directory, f"{self.name}.json")
         # JSON is YAML
@@ -63,7 +65,7 @@ class Mesh:
 
     def __enter__(self):
         self.started = time.monotonic()
-        self.popen = subprocess.Popen([NSWRAP, "mesh", "-q", "-n", self.name, str(self.manifest)],
+        self.popen = subprocess.Popen([self.program, "mesh", "-q", "-n", self.name, str(self.manifest)],
                                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         try:
             wait_for(self.is_ready, "the hosts of the mesh")
@@ -76,7 +78,7 @@ class Mesh:
     def is_ready(self):
         if self.popen.poll() is not None:
             raise Failed(f"the manager ended with status {self.popen.returncode}")
-        answer = subprocess.run([NSWRAP, "mesh", "status", "--json", self.name], capture_output=True)
+        answer = subprocess.run([self.program, "mesh", "status", "--json", self.name], capture_output=True)
         if answer.returncode:
             return False
         hosts = json.loads(answer.stdout)["hosts"]
@@ -135,11 +137,11 @@ def measure_loopback(seconds, results, candidate):
 
 
 def measure_sandboxes(seconds, directory, results, candidate):
-    one, two = Member(f"one-{os.getpid()}"), Member(f"two-{os.getpid()}")
+    one, two = Member(candidate.program, "one"), Member(candidate.program, "two")
     hosts = {"one": {"vip": "127.0.42.101", "cmd": one.agent()},
              "two": {"vip": "127.0.42.102", "cmd": two.agent(), "anyPort": True}}
     with Shell(one, 0, directory) as client, Shell(two, 0, directory) as server, \
-            Mesh(directory, hosts) as mesh:
+            Mesh(candidate.program, directory, hosts) as mesh:
         tool = [pid for pid in descendants(mesh.popen.pid) if pid != mesh.popen.pid]
         results.add("mesh agent memory", candidate, private_kib(tool) / 2 / 1024)
         results.add("mesh manager memory", candidate, private_kib([mesh.popen.pid]) / 1024)
@@ -155,7 +157,7 @@ def measure_sandboxes(seconds, directory, results, candidate):
 
 def measure_hosts(seconds, directory, results, candidate):
     """On one machine only one of two hosts can have the loopback listeners."""
-    one = Member(f"client-{os.getpid()}")
+    one = Member(candidate.program, "client")
     with servers("127.0.0.1") as (iperf, answering), Shell(one, 0, directory) as client:
         listen = free_port(), free_port()
         hosts = {"client": {"vip": "127.0.42.103"},
@@ -163,7 +165,7 @@ def measure_hosts(seconds, directory, results, candidate):
                  "server": {"vip": "127.0.42.104", "loopback": {"disable": True},
                             "ports": [f"{listen[0]}:127.0.0.1:{iperf}",
                                       f"{listen[1]}:127.0.0.1:{answering}"]}}
-        with Mesh(directory, hosts):
+        with Mesh(candidate.program, directory, hosts):
             results.add("mesh host trips", candidate,
                         round_trips(listen[1], seconds, "127.0.42.104"))
             for flows in (1, 8):
@@ -174,12 +176,12 @@ def measure_hosts(seconds, directory, results, candidate):
 
 
 def measure_wan(directory, results, candidate):
-    near, far = Member(f"near-{os.getpid()}"), Member(f"far-{os.getpid()}")
+    near, far = Member(candidate.program, "near"), Member(candidate.program, "far")
     link = [f"{BIN}/../tools/wanpipe", "-d", str(WAN_ONE_WAY_MS), "-r", str(WAN_MBIT), "--"]
     hosts = {"near": {"vip": "127.0.42.101", "cmd": near.agent()},
              "far": {"vip": "127.0.42.102", "cmd": link + far.agent(), "anyPort": True}}
     with Shell(near, 0, directory) as client, Shell(far, 0, directory) as server, \
-            Mesh(directory, hosts):
+            Mesh(candidate.program, directory, hosts):
         server.spawn("iperf3", "-s", "-p", 5201)
         listens_inside(server, 5201)
         for key, flows, reverse in ("wan 1", 1, False), ("wan 8", 8, False), ("wan back 1", 1, True):
@@ -189,21 +191,22 @@ def measure_wan(directory, results, candidate):
 
 def measure_many(directory, results, candidate):
     hosts = {f"h{i}": {"vip": f"127.0.43.{i + 1}", "loopback": {"disable": True}} for i in range(MANY)}
-    with Mesh(directory, hosts) as mesh:
+    with Mesh(candidate.program, directory, hosts) as mesh:
         results.add("mesh many ready", candidate, mesh.took_ms)
         results.add("mesh many memory", candidate, private_kib([mesh.popen.pid]) / 1024)
 
 
-def steps(seconds, directory, results, loopback, ours, is_first):
-    """What there is to measure in one round; loopback and ours are candidates, for the results."""
+def steps(seconds, directory, results, candidate, is_first):
+    """What there is to measure of one candidate in one round."""
+    if not candidate.is_ours:
+        return [("mesh: loopback", lambda: measure_loopback(seconds, results, candidate))]
     found = [
-        ("mesh: loopback", lambda: measure_loopback(seconds, results, loopback)),
-        ("mesh: sandboxes", lambda: measure_sandboxes(seconds, directory, results, ours)),
-        ("mesh: hosts", lambda: measure_hosts(seconds, directory, results, ours)),
+        (f"{candidate.name}: sandboxes", lambda: measure_sandboxes(seconds, directory, results, candidate)),
+        (f"{candidate.name}: hosts", lambda: measure_hosts(seconds, directory, results, candidate)),
     ]
     if is_first:  # these take long and hardly vary
         found += [
-            ("mesh: a long link", lambda: measure_wan(directory, results, ours)),
-            (f"mesh: {MANY} hosts", lambda: measure_many(directory, results, ours)),
+            (f"{candidate.name}: a long link", lambda: measure_wan(directory, results, candidate)),
+            (f"{candidate.name}: {MANY} hosts", lambda: measure_many(directory, results, candidate)),
         ]
     return found
