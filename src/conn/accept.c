@@ -6,7 +6,6 @@
 #include <sys/socket.h>
 
 #include "conn/dial.h"
-#include "util/fd.h"
 #include "util/list.h"
 
 #define ACCEPT_BURST 32 /* then others get their turn */
@@ -15,13 +14,12 @@
 /* Returns 0 when a client was taken, or -errno: there is none, or none can be taken now. */
 static int accept_one(struct acceptor *acceptor)
 {
-	struct sockaddr_in peer = {0};
+	struct addr peer = {0};
 	socklen_t len = sizeof(peer);
 
 	if (!budget_has_room(acceptor->context->budget, acceptor->fds_each))
 		return -EMFILE;
-	int fd = accept4(
-		acceptor->io.fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int fd = accept4(acceptor->io.fd, &peer.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	acceptor->on_client(acceptor, fd, &peer);
@@ -58,15 +56,11 @@ int acceptor_open(struct acceptor *acceptor, const struct conn_context *context,
 	acceptor->context = context;
 	acceptor->io = (struct loop_io){listen_fd, on_ready};
 	acceptor->pause_timer = (struct loop_timer){.on_expired = on_pause_over};
-	int result = loop_io_add(context->loop, &acceptor->io, EPOLLIN);
-	if (result < 0)
-		fd_close(&acceptor->io.fd);
-	return result;
+	return loop_io_add(context->loop, &acceptor->io, EPOLLIN);
 }
 
 void acceptor_close(struct acceptor *acceptor)
 {
 	loop_timer_cancel(acceptor->context->loop, &acceptor->pause_timer);
 	loop_io_del(acceptor->context->loop, &acceptor->io);
-	fd_close(&acceptor->io.fd);
 }

@@ -3,18 +3,19 @@
 #ifndef NSWRAP_CONN_ACCEPT_H
 #define NSWRAP_CONN_ACCEPT_H
 
-#include <netinet/in.h>
 #include <stddef.h>
 
 #include "conn/context.h"
+#include "util/addr.h"
 
 /*
- * A listening IPv4 socket. While the budget has no room for fds_each, or descriptors are short, it
- * is left alone for some milliseconds at a time: clients wait in the kernel.
+ * A listening socket, TCP or unix. While the budget has no room for fds_each, or descriptors are
+ * short, it is left alone for some milliseconds at a time: clients wait in the kernel.
  */
 struct acceptor {
-	/* the owner's: a client, nonblocking, from now on the owner's */
-	void (*on_client)(struct acceptor *acceptor, int fd, const struct sockaddr_in *peer);
+	/* the owner's: a client, nonblocking, from now on the owner's; a unix socket's address is
+	 * mostly an empty path. It must not close the acceptor. */
+	void (*on_client)(struct acceptor *acceptor, int fd, const struct addr *peer);
 	/* descriptors for a client that nobody counts before it comes, its own included */
 	size_t fds_each;
 
@@ -24,7 +25,8 @@ struct acceptor {
 	struct loop_timer pause_timer;
 };
 
-/* Begin. @listen_fd (nonblocking) belongs to the acceptor, also on failure. Returns 0 or -errno. */
+/* Begin. @listen_fd (nonblocking) stays the caller's, open until acceptor_close. Returns 0 or
+ * -errno. */
 int acceptor_open(struct acceptor *acceptor, const struct conn_context *context, int listen_fd);
 void acceptor_close(struct acceptor *acceptor);
 

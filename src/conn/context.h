@@ -1,19 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* conn/context - what the parts of an agent that relay have in common */
+/* conn/context - what all connections of a process have in common */
 #ifndef NSWRAP_CONN_CONTEXT_H
 #define NSWRAP_CONN_CONTEXT_H
 
 #include "util/budget.h"
 #include "util/loop.h"
 
-struct inside;
-struct relay_pool;
-
 struct conn_context {
 	struct loop *loop;
-	struct relay_pool *relays;
-	struct inside *inside; /* sockets of the namespace with the VIP */
 	struct budget *budget; /* of the process */
+	struct relay_pool *relays;
+	struct inside *inside;     /* sockets of the namespace that is served */
+	struct resolver *resolver; /* before the system is asked; its owner may add some */
+	struct dialer *dialer;
 };
+
+/*
+ * Once a process. @loop, @budget and @door (conn/door) stay the caller's. Returns 0 or -errno; call
+ * context_close in either case.
+ */
+int context_open(struct conn_context *context, struct loop *loop, struct budget *budget, int door);
+
+/* What was made with it must be gone, but for relays, which are stopped. Fine for all zero. */
+void context_close(struct conn_context *context);
 
 #endif

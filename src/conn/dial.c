@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* conn/dial - TCP connections to where a host's ports lead: outside by name, or inside */
+/* conn/dial - stream connections: outside or inside, to a name, an address or a path */
 #include "conn/dial.h"
 
 #include <errno.h>
@@ -7,43 +7,32 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "conn/inside.h"
 #include "util/clock.h"
 #include "util/fd.h"
-#include "util/list.h"
 
-struct dialer {
-	const struct conn_context *context;
-	struct lookup *lookup;
-	struct dial dialled; /* ring: outside, in order of their deadlines */
-	struct dial waiting; /* ring: for a socket of the inside */
+/* Dials that wait for a socket of one kind of the inside. */
+struct queue {
+	struct dialer *dialer;
 	struct inside_waiter waiter;
-	struct loop_timer timer;
+	struct list dials;
 };
 
-static void enter_ring(struct dial *ring, struct dial *dial)
-{
-	dial->prev = ring->prev;
-	dial->next = ring;
-	dial->prev->next = dial->next->prev = dial;
-}
-
-static void leave_ring(struct dial *dial)
-{
-	if (!dial->next)
-		return;
-	dial->prev->next = dial->next;
-	dial->next->prev = dial->prev;
-	dial->prev = dial->next = NULL;
-}
+struct dialer {
+	struct loop *loop;
+	struct inside *inside;
+	struct resolver *resolver;
+	struct list dialled; /* outside, in order of their deadlines */
+	struct queue queues[DOOR_KINDS];
+	struct loop_timer timer;
+};
 
 /* It is not under way any more; its socket is left to the caller. */
 static void forget(struct dial *dial)
 {
 	if (dial->io.fd >= 0)
-		loop_io_del(dial->dialer->context->loop, &dial->io);
+		loop_io_del(dial->dialer->loop, &dial->io);
 	lookup_cancel(&dial->query);
-	leave_ring(dial);
+	list_del(&dial->link);
 	dial->dialer = NULL;
 }
 
@@ -69,15 +58,24 @@ static bool has_met_itself(int fd, const struct addr *to)
 {
 	struct addr own;
 
-	return addr_get_own(fd, &own) == 0 && addr_equal(&own, to);
+	return to->family != AF_UNIX && addr_get_own(fd, &own) == 0 && addr_equal(&own, to);
+}
+
+/* What EAGAIN of connect(2) means: no local port is free, or the path's backlog is full. */
+static int result_of(int code, const struct addr *to)
+{
+	if (code == EAGAIN)
+		return to->family == AF_UNIX ? -ECONNREFUSED : -EADDRNOTAVAIL;
+	return -code;
 }
 
 static void on_connected(struct loop_io *io, uint32_t events);
 
-/* Connect @fd to @to and take it over. As dial_start. */
-static int connect_socket(struct dial *dial, int fd, const struct addr *to)
+/* Connect @fd to the next address and take it over. As dial_start. */
+static int connect_socket(struct dial *dial, int fd)
 {
 	_cleanup_fd_ int socket_fd = fd;
+	const struct addr *to = &dial->answer.addrs[dial->tried++];
 
 	if (connect(fd, &to->any, addr_len(to)) == 0) {
 		if (!has_met_itself(fd, to))
@@ -86,9 +84,9 @@ static int connect_socket(struct dial *dial, int fd, const struct addr *to)
 		return -ECONNREFUSED;
 	}
 	if (errno != EINPROGRESS)
-		return errno == EAGAIN ? -EADDRNOTAVAIL : -errno;
+		return result_of(errno, to);
 	dial->io = (struct loop_io){fd, on_connected};
-	int result = loop_io_add(dial->dialer->context->loop, &dial->io, EPOLLOUT);
+	int result = loop_io_add(dial->dialer->loop, &dial->io, EPOLLOUT);
 	if (result < 0) {
 		dial->io.fd = -1;
 		return result;
@@ -97,15 +95,42 @@ static int connect_socket(struct dial *dial, int fd, const struct addr *to)
 	return -EINPROGRESS;
 }
 
+/* A socket of the pool, or -EAGAIN: @dial waits for one now. */
+static int take_inside(struct dial *dial, sa_family_t family)
+{
+	struct dialer *dialer = dial->dialer;
+
+	enum door_kind kind = door_kind_of(family, PROTO_TCP);
+
+	if (kind == DOOR_KINDS)
+		return -EAFNOSUPPORT;
+	int fd = inside_take(dialer->inside, kind);
+	if (fd < 0) {
+		list_add_last(&dialer->queues[kind].dials, &dial->link);
+		inside_wait(dialer->inside, kind, &dialer->queues[kind].waiter);
+	}
+	return fd;
+}
+
+static int open_socket(struct dial *dial, sa_family_t family)
+{
+	if (dial->where == DIAL_INSIDE)
+		return take_inside(dial, family);
+	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	return fd < 0 ? -errno : fd;
+}
+
 /* Go on with the addresses that are left; @result is what came of the last one. As dial_start. */
 static int try_next(struct dial *dial, int result)
 {
 	while (dial->tried < dial->answer.count) {
-		struct addr *to = &dial->answer.addrs[dial->tried++];
+		int fd = open_socket(dial, dial->answer.addrs[dial->tried].family);
 
-		addr_set_port(to, dial->port);
-		int fd = socket(to->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-		result = fd < 0 ? -errno : connect_socket(dial, fd, to);
+		if (fd == -EAGAIN)
+			return -EINPROGRESS;
+		if (fd < 0)
+			dial->tried++;
+		result = fd < 0 ? fd : connect_socket(dial, fd);
 		if (result >= 0 || result == -EINPROGRESS || dial_is_short(result))
 			break;
 	}
@@ -121,10 +146,9 @@ static void on_connected(struct loop_io *io, uint32_t events)
 	(void)events;
 	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
 		error = errno;
-	loop_io_del(dial->dialer->context->loop, io);
+	loop_io_del(dial->dialer->loop, io);
 	io->fd = -1;
-	if (error == 0 && dial->tried > 0 &&
-		has_met_itself(fd, &dial->answer.addrs[dial->tried - 1]))
+	if (error == 0 && has_met_itself(fd, &dial->answer.addrs[dial->tried - 1]))
 		error = ECONNREFUSED;
 	if (error == 0) {
 		finish(dial, fd);
@@ -136,13 +160,21 @@ static void on_connected(struct loop_io *io, uint32_t events)
 		finish(dial, result);
 }
 
+/* Its addresses are known. As dial_start. */
+static int start_connecting(struct dial *dial)
+{
+	for (size_t i = 0; i < dial->answer.count; i++)
+		addr_set_port(&dial->answer.addrs[i], dial->port);
+	return try_next(dial, -ENOENT);
+}
+
 static void on_answer(struct lookup_query *query, int result, const struct lookup_answer *answer)
 {
 	struct dial *dial = container_of(query, struct dial, query);
 
 	if (result == 0) {
 		dial->answer = *answer;
-		result = try_next(dial, -ENOENT);
+		result = start_connecting(dial);
 	}
 	if (result != -EINPROGRESS)
 		finish(dial, result);
@@ -150,28 +182,25 @@ static void on_answer(struct lookup_query *query, int result, const struct looku
 
 static void arm_timer(struct dialer *dialer)
 {
-	struct loop *loop = dialer->context->loop;
-	const struct dial *first = dialer->dialled.next;
-	uint64_t now_ns = loop_now_ns(loop);
-
-	if (first == &dialer->dialled || loop_timer_is_armed(&dialer->timer))
+	if (list_is_empty(&dialer->dialled) || loop_timer_is_armed(&dialer->timer))
 		return;
-	uint64_t left_ns = first->deadline_ns > now_ns ? first->deadline_ns - now_ns : 0;
-	loop_timer_set(loop, &dialer->timer, left_ns / NS_PER_MS + 1);
+	const struct dial *first = list_first(&dialer->dialled, struct dial, link);
+	loop_timer_set(dialer->loop, &dialer->timer,
+		clock_ms_until(first->deadline_ns, loop_now_ns(dialer->loop)));
 }
 
 static void on_deadline(struct loop_timer *timer)
 {
 	struct dialer *dialer = container_of(timer, struct dialer, timer);
-	uint64_t now_ns = loop_now_ns(dialer->context->loop);
+	uint64_t now_ns = loop_now_ns(dialer->loop);
 
-	while (dialer->dialled.next != &dialer->dialled) {
-		struct dial *first = dialer->dialled.next;
+	while (!list_is_empty(&dialer->dialled)) {
+		struct dial *first = list_first(&dialer->dialled, struct dial, link);
 
 		if (first->deadline_ns > now_ns)
 			break;
 		if (first->io.fd >= 0) {
-			loop_io_del(dialer->context->loop, &first->io);
+			loop_io_del(dialer->loop, &first->io);
 			fd_reset(&first->io.fd);
 		}
 		finish(first, -ETIMEDOUT);
@@ -179,76 +208,59 @@ static void on_deadline(struct loop_timer *timer)
 	arm_timer(dialer);
 }
 
-static int start_outside(struct dial *dial, const struct dial_target *target)
-{
-	struct dialer *dialer = dial->dialer;
-	int result;
-
-	dial->port = target->port;
-	if (addr_parse(target->host, &dial->answer.addrs[0], NULL) == 0) {
-		dial->answer.count = 1;
-		result = try_next(dial, 0);
-	} else {
-		result = lookup_start(dialer->lookup, target->host, &dial->query);
-		if (result == 0)
-			result = -EINPROGRESS;
-	}
-	if (result != -EINPROGRESS)
-		return result;
-	dial->deadline_ns = loop_now_ns(dialer->context->loop) + DIAL_DEADLINE_MS * NS_PER_MS;
-	enter_ring(&dialer->dialled, dial);
-	arm_timer(dialer);
-	return result;
-}
-
-/* Connect with a socket of the pool, -EAGAIN: there is none. Otherwise as dial_start. */
-static int connect_inside(struct dial *dial)
-{
-	int fd = inside_take(dial->dialer->context->inside, DOOR_TCP4);
-
-	return fd < 0 ? fd : connect_socket(dial, fd, &dial->answer.addrs[0]);
-}
-
-static int start_inside(struct dial *dial, const struct dial_target *target)
-{
-	struct dialer *dialer = dial->dialer;
-
-	dial->answer.addrs[0] = addr_of4(target->ip, target->port);
-	int result = connect_inside(dial);
-	if (result != -EAGAIN)
-		return result;
-	enter_ring(&dialer->waiting, dial);
-	inside_wait(dialer->context->inside, DOOR_TCP4, &dialer->waiter);
-	return -EINPROGRESS;
-}
-
 static void on_sockets(struct inside_waiter *waiter)
 {
-	struct dialer *dialer = container_of(waiter, struct dialer, waiter);
+	struct queue *queue = container_of(waiter, struct queue, waiter);
+	struct dialer *dialer = queue->dialer;
+	enum door_kind kind = (enum door_kind)(queue - dialer->queues);
 
-	while (dialer->waiting.next != &dialer->waiting) {
-		struct dial *first = dialer->waiting.next;
-		int result = connect_inside(first);
+	while (!list_is_empty(&queue->dials)) {
+		struct dial *first = list_first(&queue->dials, struct dial, link);
+		int fd = inside_take(dialer->inside, kind);
 
-		if (result == -EAGAIN) {
-			inside_wait(dialer->context->inside, DOOR_TCP4, waiter);
+		if (fd < 0) {
+			inside_wait(dialer->inside, kind, waiter);
 			return;
 		}
-		leave_ring(first);
+		list_del(&first->link);
+		int result = connect_socket(first, fd);
+		if (result < 0 && result != -EINPROGRESS && !dial_is_short(result))
+			result = try_next(first, result);
 		if (result != -EINPROGRESS)
 			finish(first, result);
 	}
 }
 
+static int resolve(struct dial *dial, const struct dial_target *target)
+{
+	if (target->host) {
+		dial->port = target->port;
+		return resolver_start(
+			dial->dialer->resolver, target->host, &dial->query, &dial->answer);
+	}
+	dial->port = addr_port(&target->addr);
+	dial->answer.addrs[0] = target->addr;
+	dial->answer.count = 1;
+	return 0;
+}
+
 int dial_start(struct dial *dial, struct dialer *dialer, const struct dial_target *target)
 {
 	dial->dialer = dialer;
+	dial->where = target->where;
 	dial->tried = dial->answer.count = 0;
 	dial->io.fd = -1;
 	dial->query.on_answer = on_answer;
-	int result = target->is_inside ? start_inside(dial, target) : start_outside(dial, target);
-	if (result != -EINPROGRESS)
+	int result = resolve(dial, target);
+	if (result == 0)
+		result = start_connecting(dial);
+	if (result != -EINPROGRESS) {
 		dial->dialer = NULL;
+	} else if (dial->where == DIAL_OUTSIDE) {
+		dial->deadline_ns = loop_now_ns(dialer->loop) + DIAL_DEADLINE_MS * NS_PER_MS;
+		list_add_last(&dialer->dialled, &dial->link);
+		arm_timer(dialer);
+	}
 	return result;
 }
 
@@ -266,21 +278,21 @@ const char *dial_words(int result)
 	return strerror(-result);
 }
 
-struct dialer *dialer_new(const struct conn_context *context)
+struct dialer *dialer_new(struct loop *loop, struct inside *inside, struct resolver *resolver)
 {
 	struct dialer *dialer = calloc(1, sizeof(*dialer));
 
 	if (!dialer)
 		return NULL;
-	dialer->context = context;
-	dialer->lookup = lookup_new(context->loop);
-	if (!dialer->lookup) {
-		free(dialer);
-		return NULL;
+	dialer->loop = loop;
+	dialer->inside = inside;
+	dialer->resolver = resolver;
+	list_init(&dialer->dialled);
+	for (size_t i = 0; i < DOOR_KINDS; i++) {
+		dialer->queues[i].dialer = dialer;
+		dialer->queues[i].waiter.on_sockets = on_sockets;
+		list_init(&dialer->queues[i].dials);
 	}
-	dialer->dialled.prev = dialer->dialled.next = &dialer->dialled;
-	dialer->waiting.prev = dialer->waiting.next = &dialer->waiting;
-	dialer->waiter.on_sockets = on_sockets;
 	dialer->timer.on_expired = on_deadline;
 	return dialer;
 }
@@ -289,13 +301,8 @@ void dialer_free(struct dialer *dialer)
 {
 	if (!dialer)
 		return;
-	inside_wait_cancel(dialer->context->inside, &dialer->waiter);
-	loop_timer_cancel(dialer->context->loop, &dialer->timer);
-	lookup_free(dialer->lookup);
+	for (size_t i = 0; i < DOOR_KINDS; i++)
+		inside_wait_cancel(&dialer->queues[i].waiter);
+	loop_timer_cancel(dialer->loop, &dialer->timer);
 	free(dialer);
-}
-
-struct lookup *dialer_lookup(struct dialer *dialer)
-{
-	return dialer->lookup;
 }

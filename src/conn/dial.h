@@ -1,32 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* conn/dial - TCP connections to where a host's ports lead: outside by name, or inside */
+/* conn/dial - stream connections: outside or inside, to a name, an address or a path */
 #ifndef NSWRAP_CONN_DIAL_H
 #define NSWRAP_CONN_DIAL_H
 
-#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "conn/context.h"
-#include "conn/lookup.h"
+#include "conn/inside.h"
+#include "conn/resolver.h"
+#include "util/addr.h"
+#include "util/list.h"
+#include "util/loop.h"
 
 /*
  * How it works
  *
- * Outside: an address is connected to at once, a name is looked up each time; its addresses are
- * tried one after the other. All of it together may take DIAL_DEADLINE_MS, so `dialled` is a ring
- * in order of deadlines with one timer.
+ * A name is resolved each time (conn/resolver); its addresses are tried one after the other.
  *
- * Inside: with a socket of the pool, as long as the kernel there tries (about two minutes). While
- * the pool is empty dials wait in the ring `waiting`, first come, first served.
+ * Outside: sockets of this process's own network. All of a dial together may take DIAL_DEADLINE_MS,
+ * so `dialled` is a ring in order of deadlines with one timer.
+ *
+ * Inside: sockets of the pool (conn/inside), for as long as the kernel there tries (about two
+ * minutes). While the pool is empty dials wait in a ring, first come, first served.
  */
 #define DIAL_DEADLINE_MS 10000
 
+enum dial_where { DIAL_OUTSIDE, DIAL_INSIDE };
+
+/* Where connections, or datagrams, are led. */
 struct dial_target {
-	bool is_inside;
-	const char *host;  /* outside: an IP address or a name; NULL inside */
-	struct in_addr ip; /* inside */
-	uint16_t port;     /* host order */
+	enum dial_where where;
+	const char *host; /* a name, or an address as text; NULL: addr says it all */
+	uint16_t port;    /* of host; host order */
+	struct addr addr; /* a path outside only, and for connections only */
 };
 
 /* One connection on its way; part of its owner, starts as all zero but for on_done. */
@@ -36,19 +42,20 @@ struct dial {
 
 	/* the dialer's */
 	struct dialer *dialer; /* NULL: nothing is under way */
-	struct dial *prev, *next;
+	struct list link;      /* of those with a deadline, or of those that wait for a socket */
 	uint64_t deadline_ns;
 	struct loop_io io;
 	struct lookup_query query;
 	struct lookup_answer answer;
 	size_t tried; /* of the addresses */
+	enum dial_where where;
 	uint16_t port;
 };
 
 struct dialer;
 
-/* Returns NULL with errno set. @context stays the caller's. */
-struct dialer *dialer_new(const struct conn_context *context);
+/* @inside and @resolver stay the caller's. Returns NULL with errno set. */
+struct dialer *dialer_new(struct loop *loop, struct inside *inside, struct resolver *resolver);
 
 /* All dials must have ended or been cancelled. NULL is allowed. */
 void dialer_free(struct dialer *dialer);
@@ -57,7 +64,8 @@ void dialer_free(struct dialer *dialer);
  * Connect to @target, which need not stay. Returns the socket if that went at once, -EINPROGRESS if
  * on_done will be called, or another -errno and on_done will not be called. Beyond those of
  * connect(2): -ENOENT, no such name; -EAGAIN, the name could not be looked up; -ETIMEDOUT;
- * dial_is_short tells that descriptors or memory ran out.
+ * -EAFNOSUPPORT, a path inside; dial_is_short tells that descriptors or memory ran out. A unix
+ * socket whose backlog is full refuses.
  */
 int dial_start(struct dial *dial, struct dialer *dialer, const struct dial_target *target);
 
@@ -68,8 +76,5 @@ bool dial_is_short(int result);
 
 /* Words for a -errno of dial_start. */
 const char *dial_words(int result);
-
-/* For other look-ups of the owner of @dialer. */
-struct lookup *dialer_lookup(struct dialer *dialer);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* conn/door - sockets of the inside, handed out to the net process */
+/* conn/door - sockets of a namespace, handed out to a process that is not in it */
 #include "conn/door.h"
 
 #include <errno.h>
@@ -17,6 +17,16 @@ static const struct kind_row kinds[DOOR_KINDS] = {
 	[DOOR_UDP4] = {AF_INET, SOCK_DGRAM},
 	[DOOR_UDP6] = {AF_INET6, SOCK_DGRAM},
 };
+
+enum door_kind door_kind_of(sa_family_t family, enum proto proto)
+{
+	enum door_kind kind = 0;
+
+	while (kind < DOOR_KINDS &&
+		(kinds[kind].family != family || kinds[kind].type != addr_proto_type(proto)))
+		kind++;
+	return kind;
+}
 
 int door_request(int door, enum door_kind kind, unsigned count)
 {
@@ -75,6 +85,6 @@ int door_serve(int door)
 	request.count = made;
 	ssize_t sent = fd_send(door, &request, sizeof(request), fds, made);
 	close_all(fds, made);
-	/* a net process that does not read its answers gets none */
+	/* a client that does not read its answers gets none */
 	return sent < 0 && sent != -EAGAIN ? (int)sent : 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* conn/door - sockets of the inside, handed out to the net process */
+/* conn/door - sockets of a namespace, handed out to a process that is not in it */
 #ifndef NSWRAP_CONN_DOOR_H
 #define NSWRAP_CONN_DOOR_H
 
@@ -7,13 +7,20 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "util/addr.h"
+
 /*
- * A socket belongs for ever to the network namespace that created it, whoever holds it. init makes
- * unconnected sockets on request and passes them through a SOCK_SEQPACKET pair, the door; whoever
- * has the other end connect()s them. The door outlives the net process: the next one goes on with
- * it. init trusts nothing that comes through: it gives sockets of the four kinds, no more.
+ * A socket belongs for ever to the network namespace that created it, whoever holds it. A process
+ * that stays inside, the server, makes unconnected sockets on request and passes them through a
+ * SOCK_SEQPACKET pair, the door; who has the other end, the client, connects or binds them. Of a
+ * sandbox the server is init, and the net process the client; of an agent of a mesh it is the stack
+ * process, and the agent. A door outlives its client: the next one goes on with it. The server
+ * trusts nothing that comes through: it gives sockets of the four kinds, no more.
  */
 enum door_kind { DOOR_TCP4, DOOR_TCP6, DOOR_UDP4, DOOR_UDP6, DOOR_KINDS };
+
+/* DOOR_KINDS: there is none of that kind. */
+enum door_kind door_kind_of(sa_family_t family, enum proto proto);
 
 #define DOOR_BATCH_MAX 64
 
@@ -22,16 +29,17 @@ struct door_message {
 	uint32_t count; /* request: how many are wanted, 1..DOOR_BATCH_MAX; answer: how many came */
 };
 
-/* net's side: ask. Does not wait. Returns 0 or -errno (-EAGAIN: too many requests under way). */
+/* The client asks. Does not wait. Returns 0 or -errno (-EAGAIN: too many requests under way). */
 int door_request(int door, enum door_kind kind, unsigned count);
 
 /*
- * net's side: one answer, nonblocking sockets of @kind stored to @fds (room for DOOR_BATCH_MAX).
- * Returns their number (0: init could make none), -EAGAIN if there is no answer, -EPIPE at the end.
+ * The client takes one answer, nonblocking sockets of @kind stored to @fds (room for
+ * DOOR_BATCH_MAX). Returns their number (0: the server could make none), -EMSGSIZE if it was lost
+ * for want of descriptors here, -EAGAIN if there is no answer, -EPIPE at the end.
  */
 ssize_t door_receive(int door, enum door_kind *kind, int *fds);
 
-/* init's side: serve one request. Returns 0, -EAGAIN if there is none, -EPIPE at the end. */
+/* The server serves one request. Returns 0, -EAGAIN if there is none, -EPIPE at the end. */
 int door_serve(int door);
 
 #endif

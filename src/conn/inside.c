@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* conn/inside - a small pool of sockets that belong to the sandbox's network */
+/* conn/inside - a small pool of sockets that belong to another network namespace */
 #include "conn/inside.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <stddef.h>
 #include <stdlib.h>
-#include <time.h>
+#include <unistd.h>
 
-#include "util/fd.h"
+#include "util/clock.h"
 
 #define LOW_WATER      16
 #define RETRY_DELAY_MS 20
@@ -18,7 +17,7 @@ struct stock {
 	size_t count;
 	unsigned batch; /* doubles while it is used up quickly */
 	bool is_requested;
-	struct inside_waiter *waiters;
+	struct list waiters;
 };
 
 struct inside {
@@ -45,29 +44,28 @@ static void request(struct inside *inside, enum door_kind kind)
 /* Everyone who waits now, once: who finds nothing waits again at the end of the list. */
 static void wake_waiters(struct stock *stock)
 {
-	size_t count = 0;
+	struct list now;
 
-	for (struct inside_waiter *waiter = stock->waiters; waiter; waiter = waiter->next)
-		count++;
-	while (count-- > 0 && stock->waiters) {
-		struct inside_waiter *waiter = stock->waiters;
+	list_init(&now);
+	list_move_all(&now, &stock->waiters);
+	while (!list_is_empty(&now)) {
+		struct inside_waiter *waiter = list_first(&now, struct inside_waiter, link);
 
-		stock->waiters = waiter->next;
-		waiter->is_waiting = false;
+		list_del(&waiter->link);
 		waiter->on_sockets(waiter);
 	}
 }
 
 static void on_answer(struct loop_io *io, uint32_t events)
 {
-	struct inside *inside = (struct inside *)((char *)io - offsetof(struct inside, io));
+	struct inside *inside = container_of(io, struct inside, io);
 	enum door_kind kind;
 	int fds[DOOR_BATCH_MAX];
 
 	(void)events;
 	ssize_t count = door_receive(io->fd, &kind, fds);
 	if (count == -EPIPE)
-		loop_io_del(inside->loop, io); /* init is gone; the supervisor ends us */
+		loop_io_del(inside->loop, io); /* the server is gone; our owner sees to that */
 	if (count == -EMSGSIZE) {
 		/*
 		 * Too few descriptors left here: the sockets are lost. Ask again in a moment, for
@@ -85,7 +83,7 @@ static void on_answer(struct loop_io *io, uint32_t events)
 	stock->is_requested = false;
 	for (ssize_t i = 0; i < count; i++)
 		inside_put_back(inside, kind, fds[i]);
-	if (count == 0) /* init is short of descriptors */
+	if (count == 0) /* the server is short of descriptors */
 		loop_timer_set(inside->loop, &inside->retry_timer, RETRY_DELAY_MS);
 	else
 		wake_waiters(stock);
@@ -93,11 +91,10 @@ static void on_answer(struct loop_io *io, uint32_t events)
 
 static void on_retry(struct loop_timer *timer)
 {
-	struct inside *inside =
-		(struct inside *)((char *)timer - offsetof(struct inside, retry_timer));
+	struct inside *inside = container_of(timer, struct inside, retry_timer);
 
 	for (enum door_kind kind = 0; kind < DOOR_KINDS; kind++)
-		if (inside->stocks[kind].waiters)
+		if (!list_is_empty(&inside->stocks[kind].waiters))
 			request(inside, kind);
 }
 
@@ -110,6 +107,8 @@ struct inside *inside_new(struct loop *loop, int door)
 	inside->loop = loop;
 	inside->io = (struct loop_io){door, on_answer};
 	inside->retry_timer.on_expired = on_retry;
+	for (enum door_kind kind = 0; kind < DOOR_KINDS; kind++)
+		list_init(&inside->stocks[kind].waiters);
 	int result = loop_io_add(loop, &inside->io, EPOLLIN);
 	if (result < 0) {
 		free(inside);
@@ -140,24 +139,16 @@ int inside_take(struct inside *inside, enum door_kind kind)
 	return stock->count > 0 ? stock->fds[--stock->count] : -EAGAIN;
 }
 
-static int64_t clock_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 int inside_take_now(struct inside *inside, enum door_kind kind, int timeout_ms)
 {
-	int64_t deadline_ms = clock_ms() + timeout_ms;
+	uint64_t deadline_ns = clock_now_ns() + (uint64_t)timeout_ms * NS_PER_MS;
 
 	for (;;) {
 		int fd = inside_take(inside, kind);
-		int64_t left_ms = deadline_ms - clock_ms();
+		uint64_t left_ms = clock_ms_until(deadline_ns, clock_now_ns());
 		if (fd >= 0)
 			return fd;
-		if (left_ms <= 0)
+		if (left_ms == 0)
 			return -ETIMEDOUT;
 		/* a request that failed is made again by the next inside_take */
 		struct pollfd door = {.fd = inside->io.fd, .events = POLLIN};
@@ -169,7 +160,7 @@ int inside_take_now(struct inside *inside, enum door_kind kind, int timeout_ms)
 			continue;
 		if (door.revents & POLLHUP)
 			return -EPIPE;
-		poll(NULL, 0, 1); /* init is short of descriptors: do not press it */
+		clock_pause_ms(1); /* the server is short of descriptors: do not press it */
 	}
 }
 
@@ -185,30 +176,15 @@ void inside_put_back(struct inside *inside, enum door_kind kind, int fd)
 
 void inside_wait(struct inside *inside, enum door_kind kind, struct inside_waiter *waiter)
 {
-	struct stock *stock = &inside->stocks[kind];
-
-	struct inside_waiter **end = &stock->waiters;
-
-	if (waiter->is_waiting)
+	if (list_is_linked(&waiter->link) && waiter->kind == kind)
 		return;
-	while (*end)
-		end = &(*end)->next;
-	*end = waiter;
-	waiter->next = NULL;
-	waiter->is_waiting = true;
+	list_del(&waiter->link);
+	waiter->kind = kind;
+	list_add_last(&inside->stocks[kind].waiters, &waiter->link);
 	request(inside, kind);
 }
 
-void inside_wait_cancel(struct inside *inside, struct inside_waiter *waiter)
+void inside_wait_cancel(struct inside_waiter *waiter)
 {
-	if (!waiter->is_waiting)
-		return;
-	for (enum door_kind kind = 0; kind < DOOR_KINDS; kind++)
-		for (struct inside_waiter **at = &inside->stocks[kind].waiters; *at;
-			at = &(*at)->next)
-			if (*at == waiter) {
-				*at = waiter->next;
-				waiter->is_waiting = false;
-				return;
-			}
+	list_del(&waiter->link);
 }

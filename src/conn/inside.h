@@ -1,24 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* conn/inside - a small pool of sockets that belong to the sandbox's network */
+/* conn/inside - a small pool of sockets that belong to another network namespace */
 #ifndef NSWRAP_CONN_INSIDE_H
 #define NSWRAP_CONN_INSIDE_H
 
 #include "conn/door.h"
+#include "util/list.h"
 #include "util/loop.h"
 
 /*
  * How it works
  *
- * init makes the sockets (conn/door); they are asked for in batches, before the pool is empty, so
- * that a new connection costs no message. One request a kind is under way at most. Who finds the
- * pool empty puts an inside_waiter in: it is called once, when there are sockets again.
+ * The sockets come through a door (conn/door). They are asked for in batches, before the pool is
+ * empty, so that a new connection costs no message. One request a kind is under way at most. Who
+ * finds the pool empty puts an inside_waiter in: it is called once, when there are sockets again.
  */
 struct inside;
 
 struct inside_waiter {
 	void (*on_sockets)(struct inside_waiter *waiter);
-	struct inside_waiter *next;
-	bool is_waiting;
+	enum door_kind kind; /* waited for, or the last one that was */
+	struct list link;
 };
 
 /* @door stays the caller's. Returns NULL with errno set. */
@@ -38,7 +39,8 @@ int inside_take_now(struct inside *inside, enum door_kind kind, int timeout_ms);
 /* Give back a socket that was never connected. */
 void inside_put_back(struct inside *inside, enum door_kind kind, int fd);
 
+/* Who waits for that kind already keeps its place. */
 void inside_wait(struct inside *inside, enum door_kind kind, struct inside_waiter *waiter);
-void inside_wait_cancel(struct inside *inside, struct inside_waiter *waiter);
+void inside_wait_cancel(struct inside_waiter *waiter);
 
 #endif

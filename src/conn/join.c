@@ -8,11 +8,12 @@
 
 #include "conn/relay.h"
 #include "util/fd.h"
+#include "util/list.h"
 #include "util/log.h"
 
 struct join {
 	struct joins *joins;
-	struct join *prev, *next;
+	struct list link;
 	struct loop_io io; /* the client, while it waits */
 	struct dial dial;
 	struct relay *relay; /* NULL: it waits */
@@ -20,16 +21,12 @@ struct join {
 
 struct joins {
 	const struct conn_context *context;
-	struct dialer *dialer;
-	struct join all; /* ring */
+	struct list all;
 };
-
-#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 static void join_free(struct join *join)
 {
-	join->prev->next = join->next;
-	join->next->prev = join->prev;
+	list_del(&join->link);
 	free(join);
 }
 
@@ -99,13 +96,11 @@ void joins_add(struct joins *joins, int client_fd, const struct dial_target *tar
 		return;
 	}
 	join->joins = joins;
-	join->prev = joins->all.prev;
-	join->next = &joins->all;
-	join->prev->next = join->next->prev = join;
+	list_add_last(&joins->all, &join->link);
 	join->io = (struct loop_io){client_fd, on_client_broken};
 	join->dial.on_done = on_dialled;
 	budget_take(joins->context->budget, JOIN_FDS);
-	int result = dial_start(&join->dial, joins->dialer, target);
+	int result = dial_start(&join->dial, joins->context->dialer, target);
 	if (result != -EINPROGRESS) {
 		on_result(join, result);
 		return;
@@ -115,15 +110,14 @@ void joins_add(struct joins *joins, int client_fd, const struct dial_target *tar
 		give_up(join);
 }
 
-struct joins *joins_new(const struct conn_context *context, struct dialer *dialer)
+struct joins *joins_new(const struct conn_context *context)
 {
 	struct joins *joins = calloc(1, sizeof(*joins));
 
 	if (!joins)
 		return NULL;
 	joins->context = context;
-	joins->dialer = dialer;
-	joins->all.prev = joins->all.next = &joins->all;
+	list_init(&joins->all);
 	return joins;
 }
 
@@ -131,8 +125,8 @@ void joins_free(struct joins *joins)
 {
 	if (!joins)
 		return;
-	while (joins->all.next != &joins->all) {
-		struct join *join = joins->all.next;
+	list_each_safe (at, following, &joins->all) {
+		struct join *join = container_of(at, struct join, link);
 
 		if (join->relay) {
 			relay_stop(join->relay);

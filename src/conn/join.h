@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 
+#include "conn/context.h"
 #include "conn/dial.h"
 
 /*
@@ -17,8 +18,8 @@ struct joins;
 
 #define JOIN_FDS 2 /* the client, and the target on its way */
 
-/* Returns NULL with errno set. Both stay the caller's. */
-struct joins *joins_new(const struct conn_context *context, struct dialer *dialer);
+/* Returns NULL with errno set. @context stays the caller's. */
+struct joins *joins_new(const struct conn_context *context);
 
 /* Ends all, relays too, with resets. NULL is allowed. */
 void joins_free(struct joins *joins);

@@ -11,11 +11,12 @@
 #include <sys/eventfd.h>
 
 #include "util/fd.h"
+#include "util/list.h"
 
 /* What a thread works on; its own until it is in the mailbox. */
 struct job {
 	struct mailbox *mailbox;
-	struct lookup_name *asked; /* only for the loop */
+	struct asked *asked; /* only for the loop */
 	struct job *next;
 	int result;
 	struct lookup_answer answer;
@@ -31,9 +32,9 @@ struct mailbox {
 };
 
 /* A name that is looked up or waits for a thread. */
-struct lookup_name {
-	struct lookup_name *prev, *next;
-	struct lookup_query queries; /* ring */
+struct asked {
+	struct list link;
+	struct list queries;
 	bool is_running;
 	const char *name; /* behind the struct */
 };
@@ -42,7 +43,7 @@ struct lookup {
 	struct loop *loop;
 	struct loop_io io;
 	struct mailbox *mailbox;
-	struct lookup_name names; /* ring, oldest first */
+	struct list names; /* oldest first */
 	unsigned running;
 };
 
@@ -129,7 +130,7 @@ static int start_thread(struct job *job)
 	return -code;
 }
 
-static int start_job(struct lookup *lookup, struct lookup_name *asked)
+static int start_job(struct lookup *lookup, struct asked *asked)
 {
 	struct mailbox *mailbox = lookup->mailbox;
 	size_t len = strlen(asked->name) + 1;
@@ -156,40 +157,31 @@ static int start_job(struct lookup *lookup, struct lookup_name *asked)
 	return 0;
 }
 
-static struct lookup_name *name_new(struct lookup *lookup, const char *name)
+static struct asked *asked_new(struct lookup *lookup, const char *name)
 {
 	size_t len = strlen(name) + 1;
-	struct lookup_name *asked = calloc(1, sizeof(*asked) + len);
+	struct asked *asked = calloc(1, sizeof(*asked) + len);
 
 	if (!asked)
 		return NULL;
 	asked->name = memcpy(asked + 1, name, len);
-	asked->queries.prev = asked->queries.next = &asked->queries;
-	asked->prev = lookup->names.prev;
-	asked->next = &lookup->names;
-	asked->prev->next = asked->next->prev = asked;
+	list_init(&asked->queries);
+	list_add_last(&lookup->names, &asked->link);
 	return asked;
 }
 
-static void leave_names(struct lookup_name *asked)
+static void asked_free(struct asked *asked)
 {
-	asked->prev->next = asked->next;
-	asked->next->prev = asked->prev;
-	asked->prev = asked->next = asked;
-}
-
-static void name_free(struct lookup_name *asked)
-{
-	leave_names(asked);
+	list_del(&asked->link);
 	free(asked);
 }
 
 /* Tell everyone who asks for it, and forget it; who asks again from there gets a fresh look-up. */
-static void answer_all(struct lookup_name *asked, int result, const struct lookup_answer *answer)
+static void answer_all(struct asked *asked, int result, const struct lookup_answer *answer)
 {
-	leave_names(asked);
-	while (asked->queries.next != &asked->queries) {
-		struct lookup_query *query = asked->queries.next;
+	list_del(&asked->link);
+	while (!list_is_empty(&asked->queries)) {
+		struct lookup_query *query = list_first(&asked->queries, struct lookup_query, link);
 
 		lookup_cancel(query);
 		query->on_answer(query, result, answer);
@@ -200,28 +192,29 @@ static void answer_all(struct lookup_name *asked, int result, const struct looku
 /* Names that wait for a thread have their turn; those that nobody wants any more are forgotten. */
 static void start_waiting(struct lookup *lookup)
 {
-	struct lookup_name *asked = lookup->names.next;
+	struct list *at = lookup->names.next;
 
-	while (asked != &lookup->names && lookup->running < LOOKUP_THREADS) {
-		struct lookup_name *next = asked->next;
-		bool is_wanted = asked->queries.next != &asked->queries;
+	while (at != &lookup->names && lookup->running < LOOKUP_THREADS) {
+		struct asked *asked = container_of(at, struct asked, link);
 
-		if (!asked->is_running && !is_wanted) {
-			name_free(asked);
-		} else if (!asked->is_running) {
-			int result = start_job(lookup, asked);
-			if (result < 0) {
-				answer_all(asked, result, NULL);
-				next = lookup->names.next;
-			}
+		at = at->next;
+		if (asked->is_running)
+			continue;
+		if (list_is_empty(&asked->queries)) {
+			asked_free(asked);
+			continue;
 		}
-		asked = next;
+		int result = start_job(lookup, asked);
+		if (result < 0) {
+			answer_all(asked, result, NULL);
+			at = lookup->names.next;
+		}
 	}
 }
 
 static void on_mail(struct loop_io *io, uint32_t events)
 {
-	struct lookup *lookup = (struct lookup *)((char *)io - offsetof(struct lookup, io));
+	struct lookup *lookup = container_of(io, struct lookup, io);
 	struct mailbox *mailbox = lookup->mailbox;
 	eventfd_t count;
 
@@ -264,7 +257,7 @@ struct lookup *lookup_new(struct loop *loop)
 	if (!lookup)
 		return NULL;
 	lookup->loop = loop;
-	lookup->names.prev = lookup->names.next = &lookup->names;
+	list_init(&lookup->names);
 	lookup->mailbox = mailbox_new();
 	if (!lookup->mailbox) {
 		free(lookup);
@@ -300,39 +293,41 @@ void lookup_free(struct lookup *lookup)
 	}
 	if (is_last)
 		mailbox_free(mailbox);
-	while (lookup->names.next != &lookup->names)
-		name_free(lookup->names.next);
+	list_each_safe (at, following, &lookup->names)
+		asked_free(container_of(at, struct asked, link));
 	free(lookup);
+}
+
+static struct asked *find(const struct lookup *lookup, const char *name)
+{
+	list_each (at, &lookup->names) {
+		struct asked *asked = container_of(at, struct asked, link);
+
+		if (strcmp(asked->name, name) == 0)
+			return asked;
+	}
+	return NULL;
 }
 
 int lookup_start(struct lookup *lookup, const char *name, struct lookup_query *query)
 {
-	struct lookup_name *asked = lookup->names.next;
+	struct asked *asked = find(lookup, name);
 
-	while (asked != &lookup->names && strcmp(asked->name, name) != 0)
-		asked = asked->next;
-	if (asked == &lookup->names) {
-		asked = name_new(lookup, name);
+	if (!asked) {
+		asked = asked_new(lookup, name);
 		if (!asked)
 			return -ENOMEM;
 		int result = lookup->running < LOOKUP_THREADS ? start_job(lookup, asked) : 0;
 		if (result < 0) {
-			name_free(asked);
+			asked_free(asked);
 			return result;
 		}
 	}
-	query->name = asked;
-	query->prev = asked->queries.prev;
-	query->next = &asked->queries;
-	query->prev->next = query->next->prev = query;
+	list_add_last(&asked->queries, &query->link);
 	return 0;
 }
 
 void lookup_cancel(struct lookup_query *query)
 {
-	if (!query->name)
-		return;
-	query->prev->next = query->next;
-	query->next->prev = query->prev;
-	query->name = NULL;
+	list_del(&query->link);
 }

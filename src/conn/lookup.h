@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "util/addr.h"
+#include "util/list.h"
 #include "util/loop.h"
 
 /*
@@ -34,8 +35,7 @@ struct lookup_query {
 	void (*on_answer)(
 		struct lookup_query *query, int result, const struct lookup_answer *answer);
 
-	struct lookup_name *name; /* that is looked up for it, NULL: none */
-	struct lookup_query *prev, *next;
+	struct list link; /* of those who ask for the same name; in no ring: none is looked up */
 };
 
 struct lookup;

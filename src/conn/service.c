@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* conn/service - a set of bound sockets that each lead to a target, and that changes as told
- */
+/* conn/service - a set of bound sockets that changes as told, and what becomes of their clients */
 #include "conn/service.h"
 
 #include <errno.h>
@@ -9,89 +8,124 @@
 
 #include "conn/accept.h"
 #include "conn/datagrams.h"
-#include "util/fd.h"
+#include "conn/join.h"
+#include "util/list.h"
 
 #define BUCKETS 1024
 
 struct open_service {
 	struct services *services;
-	struct open_service *next;
+	struct list link;
 	struct service service;
 	char *host; /* of the target */
 	bool is_listed;
-	struct acceptor acceptor;
-	struct datagrams *datagrams; /* NULL: it is TCP */
+	struct bound bound;
+	struct acceptor acceptor;    /* TCP */
+	struct datagrams *datagrams; /* UDP that is joined */
 };
 
 struct services {
 	const struct conn_context *context;
-	struct dialer *dialer;
 	const struct service_ops *ops;
 	void *owner;
-	struct open_service *buckets[BUCKETS];
+	struct list buckets[BUCKETS];
 	struct joins *joins;
 };
 
-static void on_client(struct acceptor *acceptor, int fd, const struct sockaddr_in *peer)
+static struct open_service *open_of(struct list *link)
 {
-	struct open_service *open =
-		(struct open_service *)((char *)acceptor - offsetof(struct open_service, acceptor));
-	struct services *services = open->services;
-	const struct service_ops *ops = services->ops;
+	return container_of(link, struct open_service, link);
+}
 
-	if (!ops->on_client || !ops->on_client(services->owner, &open->service, fd, peer))
+static void on_client(struct acceptor *acceptor, int fd, const struct addr *peer)
+{
+	struct open_service *open = container_of(acceptor, struct open_service, acceptor);
+	struct services *services = open->services;
+
+	if (open->service.is_given)
+		services->ops->on_client(services->owner, &open->service, fd, peer);
+	else
 		joins_add(services->joins, fd, &open->service.target);
+}
+
+static void service_free(struct open_service *open)
+{
+	bind_close(&open->bound);
+	free(open->host);
+	free(open);
 }
 
 static void service_close(struct open_service *open)
 {
 	struct services *services = open->services;
 
+	list_del(&open->link);
 	if (open->service.proto == PROTO_UDP)
 		datagrams_free(open->datagrams);
 	else
 		acceptor_close(&open->acceptor);
 	if (services->ops->on_closed)
 		services->ops->on_closed(services->owner, &open->service);
-	free(open->host);
-	free(open);
+	service_free(open);
 }
 
-static int set_target(struct open_service *open, const struct dial_target *target)
+/* From now on it is as @wanted says; the address is the same. Returns 0 or -ENOMEM. */
+static int adopt(struct open_service *open, const struct service *wanted)
 {
-	char *host = NULL;
+	char *host = wanted->target.host ? strdup(wanted->target.host) : NULL;
 
-	if (target->host) {
-		host = strdup(target->host);
-		if (!host)
-			return -ENOMEM;
-	}
+	if (wanted->target.host && !host)
+		return -ENOMEM;
 	free(open->host);
 	open->host = host;
-	open->service.target = *target;
+	open->service = *wanted;
 	open->service.target.host = host;
+	open->acceptor.fds_each = wanted->is_given ? 0 : JOIN_FDS;
+	open->is_listed = true;
 	return 0;
 }
 
-/* Lead what comes at @fd, which is taken over, to the target of @open. */
-static int serve(struct open_service *open, int fd)
+/* What comes at its socket has its way from now on. */
+static int serve(struct open_service *open)
 {
 	struct services *services = open->services;
+	const struct service *service = &open->service;
 
-	if (open->service.proto == PROTO_UDP) {
-		open->datagrams = datagrams_new(
-			services->context, services->dialer, fd, &open->service.target);
-		return open->datagrams ? 0 : -errno;
+	if (service->proto == PROTO_TCP) {
+		open->acceptor.on_client = on_client;
+		return acceptor_open(&open->acceptor, services->context, open->bound.fd);
 	}
-	open->acceptor.on_client = on_client;
-	/* an owner counts what it expects */
-	open->acceptor.fds_each = services->ops->on_client ? 0 : JOIN_FDS;
-	return acceptor_open(&open->acceptor, services->context, fd);
+	if (service->is_given)
+		return services->ops->on_bound(services->owner, service, open->bound.fd);
+	open->datagrams = datagrams_new(services->context, open->bound.fd, &service->target);
+	return open->datagrams ? 0 : -errno;
 }
 
-static size_t bucket_of(struct in_addr ip, uint16_t port)
+static struct list *bucket_of(struct services *services, const struct addr *addr)
 {
-	return (ntohl(ip.s_addr) * 31 + port) % BUCKETS;
+	const void *start = &addr->v4.sin_addr;
+	size_t len = sizeof(addr->v4.sin_addr), hash = addr_port(addr);
+
+	if (addr->family == AF_INET6) {
+		start = &addr->v6.sin6_addr;
+		len = sizeof(addr->v6.sin6_addr);
+	} else if (addr->family == AF_UNIX) {
+		start = addr->local.sun_path;
+		len = strlen(addr->local.sun_path);
+	}
+	for (const unsigned char *at = start; len > 0; at++, len--)
+		hash = hash * 31 + *at;
+	return &services->buckets[hash % BUCKETS];
+}
+
+static int bind_service(struct open_service *open, struct err *err)
+{
+	struct services *services = open->services;
+	struct addr addr = open->service.addr;
+
+	if (services->ops->bind)
+		return services->ops->bind(services->owner, &open->service, &open->bound, err);
+	return bind_open(&addr, open->service.proto, false, &open->bound, err);
 }
 
 static int service_open(struct services *services, const struct service *service, struct err *err)
@@ -101,70 +135,65 @@ static int service_open(struct services *services, const struct service *service
 	if (!open)
 		return err_sys(err, ENOMEM, "cannot open a port");
 	open->services = services;
-	open->service = *service;
-	open->is_listed = true;
-	int result = set_target(open, &service->target);
+	open->bound = (struct bound){.fd = -1, .dir_fd = -1};
+	int result = adopt(open, service);
 	if (result < 0)
 		err_sys(err, -result, "cannot open a port");
-	int fd = result < 0 ? result : services->ops->bind(services->owner, service, err);
-	if (fd >= 0) {
-		result = serve(open, fd);
+	else
+		result = bind_service(open, err);
+	if (result == 0) {
+		result = serve(open);
 		if (result < 0)
 			err_sys(err, -result, "cannot watch a port");
 	}
-	if (fd < 0 || result < 0) {
-		free(open->host);
-		free(open);
-		return fd < 0 ? fd : result;
+	if (result < 0) {
+		service_free(open);
+		return result;
 	}
-	struct open_service **bucket = &services->buckets[bucket_of(service->ip, service->port)];
-	open->next = *bucket;
-	*bucket = open;
+	list_add_first(bucket_of(services, &service->addr), &open->link);
 	return 0;
 }
 
 static struct open_service *find(
-	const struct services *services, enum proto proto, struct in_addr ip, uint16_t port)
+	struct services *services, enum proto proto, const struct addr *addr)
 {
-	for (struct open_service *open = services->buckets[bucket_of(ip, port)]; open;
-		open = open->next)
-		if (open->service.proto == proto && open->service.port == port &&
-			open->service.ip.s_addr == ip.s_addr)
+	struct list *bucket = bucket_of(services, addr);
+
+	list_each (at, bucket) {
+		struct open_service *open = open_of(at);
+
+		if (open->service.proto == proto && addr_equal(&open->service.addr, addr))
 			return open;
+	}
 	return NULL;
 }
 
 const struct service *services_find(
-	const struct services *services, enum proto proto, struct in_addr ip, uint16_t port)
+	struct services *services, enum proto proto, const struct addr *addr)
 {
-	const struct open_service *open = find(services, proto, ip, port);
+	const struct open_service *open = find(services, proto, addr);
 
 	return open ? &open->service : NULL;
 }
 
+void services_join(struct services *services, int client_fd, const struct dial_target *target)
+{
+	joins_add(services->joins, client_fd, target);
+}
+
 static void close_unlisted(struct services *services)
 {
-	for (size_t i = 0; i < BUCKETS; i++) {
-		struct open_service **at = &services->buckets[i];
-
-		while (*at) {
-			struct open_service *open = *at;
-
-			if (open->is_listed) {
-				at = &open->next;
-			} else {
-				*at = open->next;
-				service_close(open);
-			}
-		}
-	}
+	for (size_t i = 0; i < BUCKETS; i++)
+		list_each_safe (at, following, &services->buckets[i])
+			if (!open_of(at)->is_listed)
+				service_close(open_of(at));
 }
 
 static void unlist_all(struct services *services)
 {
 	for (size_t i = 0; i < BUCKETS; i++)
-		for (struct open_service *open = services->buckets[i]; open; open = open->next)
-			open->is_listed = false;
+		list_each (at, &services->buckets[i])
+			open_of(at)->is_listed = false;
 }
 
 int services_configure(
@@ -174,17 +203,22 @@ int services_configure(
 
 	unlist_all(services);
 	for (size_t i = 0; result == 0 && i < count; i++) {
-		struct open_service *open = find(services, list[i].proto, list[i].ip, list[i].port);
+		struct open_service *open = find(services, list[i].proto, &list[i].addr);
+
 		if (!open || open->is_listed)
 			continue;
-		open->is_listed = true;
-		result = set_target(open, &list[i].target);
+		/* who has the socket of a UDP port cannot change */
+		if (list[i].proto == PROTO_UDP && list[i].is_given != open->service.is_given) {
+			service_close(open);
+			continue;
+		}
+		result = adopt(open, &list[i]);
 		if (result < 0)
 			err_sys(err, -result, "cannot change a port");
 	}
 	close_unlisted(services);
 	for (size_t i = 0; result == 0 && i < count; i++)
-		if (!find(services, list[i].proto, list[i].ip, list[i].port))
+		if (!find(services, list[i].proto, &list[i].addr))
 			result = service_open(services, &list[i], err);
 	if (result < 0) {
 		unlist_all(services);
@@ -193,18 +227,19 @@ int services_configure(
 	return result;
 }
 
-struct services *services_new(const struct conn_context *context, struct dialer *dialer,
-	const struct service_ops *ops, void *owner)
+struct services *services_new(
+	const struct conn_context *context, const struct service_ops *ops, void *owner)
 {
 	struct services *services = calloc(1, sizeof(*services));
 
 	if (!services)
 		return NULL;
 	services->context = context;
-	services->dialer = dialer;
 	services->ops = ops;
 	services->owner = owner;
-	services->joins = joins_new(context, dialer);
+	for (size_t i = 0; i < BUCKETS; i++)
+		list_init(&services->buckets[i]);
+	services->joins = joins_new(context);
 	if (!services->joins) {
 		free(services);
 		return NULL;

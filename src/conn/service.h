@@ -1,58 +1,67 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* conn/service - a set of bound sockets that each lead to a target, and that changes as told
- */
+/* conn/service - a set of bound sockets that changes as told, and what becomes of their clients */
 #ifndef NSWRAP_CONN_SERVICE_H
 #define NSWRAP_CONN_SERVICE_H
 
-#include <netinet/in.h>
+#include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
+#include "conn/bind.h"
+#include "conn/context.h"
 #include "conn/dial.h"
-#include "conn/join.h"
-#include "mesh/config.h"
 #include "util/err.h"
 
-/* Where clients come in, and where they are led. */
+/* Where clients come in, and what becomes of them. */
 struct service {
 	enum proto proto;
-	struct in_addr ip;
-	uint16_t port; /* host order */
-	struct dial_target target;
+	struct addr addr; /* IPv4, IPv6 (for itself only), or a path (TCP); no port is 0 */
+	/*
+	 * False: clients are joined to the target. True: they are the owner's. TCP: it gets each
+	 * one by on_client, and has counted its descriptors before (util/budget); UDP: on_bound.
+	 */
+	bool is_given;
+	struct dial_target target; /* for the owner's use if the service is given */
 };
 
+/* What the owner provides. Each may be NULL where it is not needed. */
 struct service_ops {
-	/* A socket for @service: listening for TCP, bound for UDP, nonblocking. Or -errno with @err
-	 * filled. */
-	int (*bind)(void *owner, const struct service *service, struct err *err);
-	/* A TCP client; true if the owner took @fd over. NULL: every one is joined to the target.
-	 */
-	bool (*on_client)(
-		void *owner, const struct service *service, int fd, const struct sockaddr_in *peer);
-	/* Its socket is closed. May be NULL. */
+	/* A socket for @service, as bind_open makes them. Returns 0, or -errno with @err filled.
+	 * NULL: one of this process's network, by bind_open. */
+	int (*bind)(void *owner, const struct service *service, struct bound *out, struct err *err);
+	/* A client of a given TCP service, nonblocking, from now on the owner's; @peer is the
+	 * client's address (a path that is empty, mostly, if it is a unix socket). */
+	void (*on_client)(
+		void *owner, const struct service *service, int fd, const struct addr *peer);
+	/* The socket of a given UDP service, until on_closed. Returns 0 or -errno. */
+	int (*on_bound)(void *owner, const struct service *service, int fd);
+	/* Its socket is closed next, and @service is gone. */
 	void (*on_closed)(void *owner, const struct service *service);
 };
 
 struct services;
 
 /* All but the result stay the caller's. Returns NULL with errno set. */
-struct services *services_new(const struct conn_context *context, struct dialer *dialer,
-	const struct service_ops *ops, void *owner);
+struct services *services_new(
+	const struct conn_context *context, const struct service_ops *ops, void *owner);
 
-/* Ends all connections, too. NULL is allowed. */
+/* Ends all connections that were joined, too. NULL is allowed. */
 void services_free(struct services *services);
 
 /*
  * Serve @list from now on; of two with the same address, port and protocol the first one counts.
  * What was served before and still is in the list stays open, with its target from the list; what
- * is not is closed first, its TCP connections go on. Returns 0, or -errno with @err filled; then
- * nothing is served any more. The list may go afterwards.
+ * is not (or is UDP and changes between joined and given) is closed first, its TCP connections go
+ * on. Returns 0, or -errno with @err filled; then nothing is served any more. The list may go
+ * afterwards. Not from a callback of the same services.
  */
 int services_configure(
 	struct services *services, const struct service *list, size_t count, struct err *err);
 
 /* The one at that address, or NULL. */
 const struct service *services_find(
-	const struct services *services, enum proto proto, struct in_addr ip, uint16_t port);
+	struct services *services, enum proto proto, const struct addr *addr);
+
+/* Have a client, which is taken over, joined to @target after all. */
+void services_join(struct services *services, int client_fd, const struct dial_target *target);
 
 #endif

@@ -303,7 +303,7 @@ static void splice_tcp_close(struct forward *forward)
 {
 	struct listener *listener = forward->state;
 
-	inside_wait_cancel(forward->context->inside, &listener->waiter);
+	inside_wait_cancel(&listener->waiter);
 	loop_timer_cancel(forward->context->loop, &listener->pause_timer);
 	loop_io_del(forward->context->loop, &listener->io);
 	held_fini(&listener->held);

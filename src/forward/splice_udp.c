@@ -17,7 +17,6 @@
 struct listener {
 	struct forward *forward;
 	struct inside_waiter waiter;
-	enum door_kind waiting_for;
 	struct udp_relay *relay;
 };
 
@@ -28,12 +27,7 @@ static void on_sockets(struct inside_waiter *waiter)
 
 static void wait_for_sockets(struct listener *listener, enum door_kind kind)
 {
-	struct inside *inside = listener->forward->context->inside;
-
-	if (listener->waiter.is_waiting && listener->waiting_for != kind)
-		inside_wait_cancel(inside, &listener->waiter);
-	listener->waiting_for = kind;
-	inside_wait(inside, kind, &listener->waiter);
+	inside_wait(listener->forward->context->inside, kind, &listener->waiter);
 	udp_relay_set_hold_ms(listener->relay, SOCKET_WAIT_MS);
 }
 
@@ -129,7 +123,7 @@ static void splice_udp_close(struct forward *forward)
 {
 	struct listener *listener = forward->state;
 
-	inside_wait_cancel(forward->context->inside, &listener->waiter);
+	inside_wait_cancel(&listener->waiter);
 	udp_relay_free(listener->relay);
 	free(listener);
 	forward->state = NULL;

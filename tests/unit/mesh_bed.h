@@ -145,12 +145,7 @@ static inline void bed_open_with_door(struct mesh_bed *bed, int door)
 	are_names_let_go = false;
 	*bed = (struct mesh_bed){
 		.door = {door, -1}, .fds_before = count_fds() - 2, .budget = {.max = 10000}};
-	bed->context = (struct conn_context){
-		.loop = loop,
-		.relays = relay_pool_new(loop, &bed->budget),
-		.inside = inside_new(loop, door),
-		.budget = &bed->budget,
-	};
+	assert_int_equal(context_open(&bed->context, loop, &bed->budget, door), 0);
 }
 
 static inline void bed_open(struct mesh_bed *bed)
@@ -173,10 +168,10 @@ static inline void bed_close(struct mesh_bed *bed)
 		bed->is_over = true;
 		pthread_join(bed->server, NULL);
 	}
-	relay_pool_free(bed->context.relays);
+	struct loop *loop = bed->context.loop;
+	context_close(&bed->context);
 	assert_int_equal(bed->budget.used, 0);
-	inside_free(bed->context.inside);
-	loop_free(bed->context.loop);
+	loop_free(loop);
 	fd_close(&bed->door[0]);
 	fd_close(&bed->door[1]);
 	are_names_let_go = true;

@@ -25,15 +25,7 @@ struct call {
 static struct dialer *open_all(struct mesh_bed *bed)
 {
 	bed_open(bed);
-	struct dialer *dialer = dialer_new(&bed->context);
-	assert_non_null(dialer);
-	return dialer;
-}
-
-static void close_all(struct mesh_bed *bed, struct dialer *dialer)
-{
-	dialer_free(dialer);
-	bed_close(bed);
+	return bed->context.dialer;
 }
 
 static void on_done(struct dial *dial, int result)
@@ -54,9 +46,9 @@ static int start(struct dialer *dialer, struct call *call, const char *host, uin
 
 static int start_inside(struct dialer *dialer, struct call *call, const char *ip, uint16_t port)
 {
-	struct dial_target target = {.is_inside = true, .port = port};
+	const struct dial_target target = {
+		.where = DIAL_INSIDE, .addr = addr_of4(address(ip, 0).sin_addr, port)};
 
-	inet_pton(AF_INET, ip, &target.ip);
 	*call = (struct call){.dial.on_done = on_done};
 	return dial_start(&call->dial, dialer, &target);
 }
@@ -102,7 +94,7 @@ static void connects_by_address_and_by_name(void **state)
 	assert_int_equal(result, -EINPROGRESS);
 	expect_connected(&bed, outcome(&bed, &call, result), listener, "127.0.0.1");
 	close(listener);
-	close_all(&bed, dialer);
+	bed_close(&bed);
 }
 
 static void connects_by_ipv6(void **state)
@@ -121,7 +113,7 @@ static void connects_by_ipv6(void **state)
 	assert_return_code(fd, -fd);
 	expect_joined(&bed, fd, wait_accept(&bed, listener));
 	close(listener);
-	close_all(&bed, dialer);
+	bed_close(&bed);
 }
 
 static void tries_every_address_of_a_name(void **state)
@@ -136,7 +128,7 @@ static void tries_every_address_of_a_name(void **state)
 	expect_connected(&bed, fd, listener, "127.0.0.1");
 	close(listener);
 	assert_int_equal(outcome(&bed, &call, start(dialer, &call, "two", PORT)), -ECONNREFUSED);
-	close_all(&bed, dialer);
+	bed_close(&bed);
 }
 
 static void says_what_failed(void **state)
@@ -155,7 +147,7 @@ static void says_what_failed(void **state)
 		-ECONNREFUSED);
 	assert_string_equal(dial_words(-ENOENT), "there is no such name");
 	assert_string_equal(dial_words(-ECONNREFUSED), strerror(ECONNREFUSED));
-	close_all(&bed, dialer);
+	bed_close(&bed);
 }
 
 static void is_honest_when_descriptors_run_out(void **state)
@@ -176,7 +168,7 @@ static void is_honest_when_descriptors_run_out(void **state)
 	assert_int_equal(result, -EMFILE);
 	assert_true(dial_is_short(result));
 	assert_false(dial_is_short(-ECONNREFUSED));
-	close_all(&bed, dialer);
+	bed_close(&bed);
 }
 
 /* A listener that takes no more: connections to it hang. @fill holds what fills it. */
@@ -219,7 +211,7 @@ static void gives_up_in_time(void **state)
 	assert_int_equal(later.done, 1);
 	assert_int_equal(later.result, -ETIMEDOUT);
 	close_full(listener, fill);
-	close_all(&bed, dialer);
+	bed_close(&bed);
 }
 
 static void can_be_cancelled_at_any_time(void **state)
@@ -247,7 +239,7 @@ static void can_be_cancelled_at_any_time(void **state)
 	for (size_t i = 0; i < COUNT(calls); i++)
 		assert_int_equal(calls[i].done, 0);
 	close_full(listener, fill);
-	close_all(&bed, dialer);
+	bed_close(&bed);
 }
 
 /* Far more than the pool holds, while it is empty; served in their order. */
@@ -277,7 +269,7 @@ static void waits_for_sockets_of_the_inside(void **state)
 	}
 	free(calls);
 	close(listener);
-	close_all(&bed, dialer);
+	bed_close(&bed);
 }
 
 /* With one local port to choose from, a connection to that port would meet itself. */
@@ -297,7 +289,7 @@ static void does_not_meet_itself(void **state)
 		assert_int_equal(outcome(&bed, &call, start(dialer, &call, "127.0.0.1", 40000)),
 			-ECONNREFUSED);
 	assert_true(netns_write("/proc/sys/net/ipv4/ip_local_port_range", "32768 60999"));
-	close_all(&bed, dialer);
+	bed_close(&bed);
 }
 
 int main(void)

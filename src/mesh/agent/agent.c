@@ -11,8 +11,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "conn/inside.h"
-#include "conn/relay.h"
+#include "conn/context.h"
 #include "mesh/agent/agent_config.h"
 #include "mesh/agent/entries.h"
 #include "mesh/agent/gate.h"
@@ -264,18 +263,14 @@ static int open_parts(struct agent *agent, struct err *err)
 	struct agent_parts *parts = &agent->parts;
 
 	agent->budget.max = rights_raise_fd_limit(FDS_MAX);
-	agent->context = (struct conn_context){
-		.loop = agent->loop,
-		.relays = relay_pool_new(agent->loop, &agent->budget),
-		.inside = inside_new(agent->loop, parts->stack.door),
-		.budget = &agent->budget,
-	};
+	int result = context_open(&agent->context, agent->loop, &agent->budget, parts->stack.door);
+	if (result < 0)
+		return err_sys(err, -result, "cannot set up the agent");
 	parts->place = agent->start->place;
 	parts->gate = gate_new();
 	parts->offers = offers_new(&agent->context, &syns_ops, agent);
 	parts->entries = entries_new(&agent->context);
-	if (!agent->context.relays || !agent->context.inside || !parts->gate || !parts->offers ||
-		!parts->entries)
+	if (!parts->gate || !parts->offers || !parts->entries)
 		return err_sys(err, ENOMEM, "cannot set up the agent");
 	return 0;
 }
@@ -342,8 +337,7 @@ static void tear_down(struct agent *agent)
 		entries_free(agent->parts.entries);
 	if (agent->parts.offers)
 		offers_free(agent->parts.offers);
-	relay_pool_free(agent->context.relays);
-	inside_free(agent->context.inside);
+	context_close(&agent->context);
 	gate_free(agent->parts.gate);
 	agent_config_fini(&agent->parts);
 	wire_close(&agent->wire);

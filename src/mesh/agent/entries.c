@@ -6,35 +6,21 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "conn/bind.h"
 #include "conn/service.h"
 #include "util/log.h"
 
 struct entries {
-	struct dialer *dialer;
 	struct services *services;
 };
 
-static int bind_outside(void *owner, const struct service *service, struct err *err)
-{
-	struct addr addr = addr_of4(service->ip, service->port);
-	struct bound bound;
-	int result = bind_open(&addr, service->proto, false, &bound, err);
-
-	(void)owner;
-	return result < 0 ? result : bound.fd;
-}
-
 struct entries *entries_new(const struct conn_context *context)
 {
-	static const struct service_ops ops = {.bind = bind_outside};
+	static const struct service_ops ops = {0};
 	struct entries *entries = calloc(1, sizeof(*entries));
 
 	if (!entries)
 		return NULL;
-	entries->dialer = dialer_new(context);
-	if (entries->dialer)
-		entries->services = services_new(context, entries->dialer, &ops, entries);
+	entries->services = services_new(context, &ops, entries);
 	if (!entries->services) {
 		entries_free(entries);
 		return NULL;
@@ -47,7 +33,6 @@ void entries_free(struct entries *entries)
 	if (!entries)
 		return;
 	services_free(entries->services);
-	dialer_free(entries->dialer);
 	free(entries);
 }
 
@@ -80,8 +65,7 @@ int entries_configure(struct entries *entries, const struct mesh_port *others, s
 	for (size_t i = 0; is_loopback(self) && i < nown; i++)
 		wanted[count++] = (struct service){
 			.proto = own[i].proto,
-			.ip = self,
-			.port = own[i].listen_port,
+			.addr = addr_of4(self, own[i].listen_port),
 			.target = {.host = own[i].connect_host, .port = own[i].connect_port},
 		};
 	for (size_t i = 0; i < nothers; i++) {
@@ -90,11 +74,11 @@ int entries_configure(struct entries *entries, const struct mesh_port *others, s
 				first_out = others[i].ip;
 			continue;
 		}
+		const struct addr there = addr_of4(others[i].ip, others[i].port);
 		wanted[count++] = (struct service){
 			.proto = others[i].proto,
-			.ip = others[i].ip,
-			.port = others[i].port,
-			.target = {.is_inside = true, .ip = others[i].ip, .port = others[i].port},
+			.addr = there,
+			.target = {.where = DIAL_INSIDE, .addr = there},
 		};
 	}
 	if (left_out > 0)

@@ -33,7 +33,6 @@ struct syn {
 
 struct syns {
 	const struct conn_context *context;
-	struct dialer *dialer;
 	const struct syns_ops *ops;
 	void *owner;
 	uint64_t seed;
@@ -219,7 +218,7 @@ void syns_on_packet(
 		syn = add(syns, packet->src, packet->dst);
 	if (!syn)
 		return;
-	int result = dial_start(&syn->dial, syns->dialer, target);
+	int result = dial_start(&syn->dial, syns->context->dialer, target);
 	if (result != -EINPROGRESS)
 		on_result(syn, result, packet);
 	else if (!packet_copy(packet, &syn->packet))
@@ -266,8 +265,7 @@ void syns_drop(struct syns *syns, struct packet_end own)
 		}
 }
 
-struct syns *syns_new(const struct conn_context *context, struct dialer *dialer,
-	const struct syns_ops *ops, void *owner)
+struct syns *syns_new(const struct conn_context *context, const struct syns_ops *ops, void *owner)
 {
 	struct syns *syns = calloc(1, sizeof(*syns));
 
@@ -276,7 +274,6 @@ struct syns *syns_new(const struct conn_context *context, struct dialer *dialer,
 	if (getrandom(&syns->seed, sizeof(syns->seed), GRND_NONBLOCK) < 0)
 		syns->seed = loop_now_ns(context->loop);
 	syns->context = context;
-	syns->dialer = dialer;
 	syns->ops = ops;
 	syns->owner = owner;
 	syns->timer.on_expired = on_deadline;

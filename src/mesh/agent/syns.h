@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 
+#include "conn/context.h"
 #include "conn/dial.h"
 #include "mesh/packet.h"
 
@@ -39,8 +40,7 @@ struct syns_ops {
 struct syns;
 
 /* All but the result stay the caller's. Returns NULL with errno set. */
-struct syns *syns_new(const struct conn_context *context, struct dialer *dialer,
-	const struct syns_ops *ops, void *owner);
+struct syns *syns_new(const struct conn_context *context, const struct syns_ops *ops, void *owner);
 
 /* Ends all, relays too, with resets; tells nobody. NULL is allowed. */
 void syns_free(struct syns *syns);

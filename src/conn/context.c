@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* conn/context - what all connections of a process have in common */
+#include "conn/context.h"
+
+#include <errno.h>
+
+#include "conn/dial.h"
+#include "conn/inside.h"
+#include "conn/relay.h"
+#include "conn/resolver.h"
+
+int context_open(struct conn_context *context, struct loop *loop, struct budget *budget, int door)
+{
+	*context = (struct conn_context){
+		.loop = loop,
+		.budget = budget,
+		.relays = relay_pool_new(loop, budget),
+		.inside = inside_new(loop, door),
+		.resolver = resolver_new(loop),
+	};
+	if (!context->relays || !context->inside || !context->resolver)
+		return -errno;
+	context->dialer = dialer_new(loop, context->inside, context->resolver);
+	return context->dialer ? 0 : -errno;
+}
+
+void context_close(struct conn_context *context)
+{
+	dialer_free(context->dialer);
+	resolver_free(context->resolver);
+	relay_pool_free(context->relays);
+	inside_free(context->inside);
+	*context = (struct conn_context){0};
+}
