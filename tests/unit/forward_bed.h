@@ -44,7 +44,8 @@ struct bed {
 	struct forward forward;
 	struct bound listener;
 	uid_t users[1];
-	int told; /* on_listening */
+	int told;         /* calls of on_listening... */
+	uint32_t told_id; /* ...and what the last one said */
 	int fds_before;
 };
 
@@ -86,7 +87,7 @@ static void on_door(struct loop_io *io, uint32_t events)
 	door_serve(io->fd);
 }
 
-static void shut_door(struct bed *bed, bool is_shut)
+static inline void shut_door(struct bed *bed, bool is_shut)
 {
 	bed->is_door_shut = is_shut;
 	loop_io_mod(bed->loop, &bed->door_io, is_shut ? 0 : EPOLLIN);
@@ -96,17 +97,13 @@ static void on_listening(void *owner, uint32_t id)
 {
 	struct bed *bed = owner;
 
-	assert_int_equal(id, bed->forward.id);
 	bed->told++;
+	bed->told_id = id;
 }
 
-/* Forward by @driver from @host, an address or a path, with HOST_PORT to GUEST_PORT. */
-static struct bed *bed_open(const struct forward_driver *driver, enum proto proto, const char *host,
-	uint64_t wait_ms, bool has_listened)
+static inline struct bed *bed_new(uint64_t wait_ms)
 {
 	struct bed *bed = calloc(1, sizeof(*bed));
-	struct forward_spec *spec = &bed->forward.spec;
-	struct err err;
 
 	bed->fds_before = count_fds();
 	bed->loop = loop_new();
@@ -130,29 +127,11 @@ static struct bed *bed_open(const struct forward_driver *driver, enum proto prot
 		.on_listening = on_listening,
 		.owner = bed,
 	};
-	if (host[0] == '/') {
-		spec->host.family = AF_UNIX;
-		snprintf(spec->host.local.sun_path, ADDR_PATH_MAX, "%s", host);
-	} else {
-		assert_int_equal(addr_parse(host, &spec->host, NULL), 0);
-		addr_set_port(&spec->host, HOST_PORT);
-	}
-	spec->guest_port = GUEST_PORT;
-	spec->proto = proto;
-	assert_int_equal(bind_open(&spec->host, spec->proto, false, &bed->listener, &err), 0);
-	bed->forward.id = 7;
-	bed->forward.driver = driver;
-	bed->forward.context = &bed->context;
-	bed->forward.listen_fd = bed->listener.fd;
-	bed->forward.has_listened = has_listened;
-	assert_int_equal(driver_open(&bed->forward, &err), 0);
 	return bed;
 }
 
-static void bed_close(struct bed *bed)
+static inline void bed_free(struct bed *bed)
 {
-	driver_close(&bed->forward);
-	bind_close(&bed->listener);
 	relay_pool_free(bed->context.relays);
 	inside_free(bed->context.inside);
 	loop_io_del(bed->loop, &bed->door_io);
@@ -164,6 +143,40 @@ static void bed_close(struct bed *bed)
 	loop_free(bed->loop);
 	assert_int_equal(count_fds(), bed->fds_before);
 	free(bed);
+}
+
+/* With a forward by @driver from @host, an address or a path, at HOST_PORT to GUEST_PORT. */
+static inline struct bed *bed_open(const struct forward_driver *driver, enum proto proto,
+	const char *host, uint64_t wait_ms, bool has_listened)
+{
+	struct bed *bed = bed_new(wait_ms);
+	struct forward *forward = &bed->forward;
+	struct addr *addr = &forward->spec.host;
+	struct err err;
+
+	if (host[0] == '/') {
+		addr->family = AF_UNIX;
+		snprintf(addr->local.sun_path, ADDR_PATH_MAX, "%s", host);
+	} else {
+		assert_int_equal(addr_parse(host, addr, NULL), 0);
+		addr_set_port(addr, HOST_PORT);
+	}
+	forward->spec.guest_port = GUEST_PORT;
+	forward->spec.proto = proto;
+	assert_int_equal(bind_open(addr, proto, false, &bed->listener, &err), 0);
+	forward->driver = driver;
+	forward->context = &bed->context;
+	forward->listen_fd = bed->listener.fd;
+	forward->has_listened = has_listened;
+	assert_int_equal(driver_open(forward, &err), 0);
+	return bed;
+}
+
+static inline void bed_close(struct bed *bed)
+{
+	driver_close(&bed->forward);
+	bind_close(&bed->listener);
+	bed_free(bed);
 }
 
 #endif
