@@ -10,6 +10,7 @@
 #include "cmd/client.h"
 #include "cmd/cmd.h"
 #include "mesh/agent/agent.h"
+#include "mesh/agent/kernel.h"
 #include "util/log.h"
 #include "util/parse.h"
 
@@ -52,9 +53,14 @@ int agent_read_words(int argc, char **argv)
 	return EXIT_USAGE;
 }
 
-static int serve(enum stack_place place)
+static int serve(bool is_sandbox)
 {
-	const struct agent_start start = {place, STDIN_FILENO, STDOUT_FILENO};
+	const struct agent_start start = {
+		.open_stack = is_sandbox ? kernel_open_here : kernel_open_new,
+		.is_sandbox = is_sandbox,
+		.in_fd = STDIN_FILENO,
+		.out_fd = STDOUT_FILENO,
+	};
 	struct err err = {0};
 
 	prctl(PR_SET_NAME, "nswrap: agent");
@@ -64,12 +70,12 @@ static int serve(enum stack_place place)
 int agent_run_inside(void *told)
 {
 	(void)told;
-	return serve(STACK_HERE);
+	return serve(true);
 }
 
 int cmd_agent(int argc, char **argv)
 {
 	int status = agent_read_words(argc, argv);
 
-	return status >= 0 ? status : serve(STACK_NEW);
+	return status >= 0 ? status : serve(false);
 }

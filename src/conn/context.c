@@ -15,10 +15,10 @@ int context_open(struct conn_context *context, struct loop *loop, struct budget 
 		.loop = loop,
 		.budget = budget,
 		.relays = relay_pool_new(loop, budget),
-		.inside = inside_new(loop, door),
+		.inside = door >= 0 ? inside_new(loop, door) : NULL,
 		.resolver = resolver_new(loop),
 	};
-	if (!context->relays || !context->inside || !context->resolver)
+	if (!context->relays || (door >= 0 && !context->inside) || !context->resolver)
 		return -errno;
 	context->dialer = dialer_new(loop, context->inside, context->resolver);
 	return context->dialer ? 0 : -errno;

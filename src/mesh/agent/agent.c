@@ -21,7 +21,6 @@
 #include "mesh/message.h"
 #include "mesh/packet.h"
 #include "mesh/wire.h"
-#include "net/tap.h"
 #include "proc/rights.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -47,7 +46,7 @@ struct agent {
 	struct loop *loop;
 	struct wire_hub *hub;
 	struct wire wire;
-	struct loop_io tun_io, stack_io, signal_io;
+	struct loop_io signal_io;
 	bool is_resting; /* the device is not read: the link is full */
 	struct budget budget;
 	struct conn_context context;
@@ -64,9 +63,10 @@ struct agent {
 static void let_in(void *owner, const struct packet_view *packet)
 {
 	const struct agent *agent = owner;
-	int result = tap_write(agent->tun_io.fd, packet->ip, packet->len, 0);
+	struct stack *stack = agent->parts.stack;
+	int result = stack->ops->deliver(stack, packet->ip, packet->len);
 
-	/* what the kernel does not take is lost, as on any network */
+	/* what it does not take is lost, as on any network */
 	if (result < 0)
 		log_debug("a packet was lost: %s", strerror(-result));
 }
@@ -108,7 +108,8 @@ static void on_packet(struct agent *agent, struct frame *frame)
 static ssize_t read_frame(struct agent *agent, unsigned char *frame)
 {
 	unsigned char *packet = frame + FRAME_HEADER_BYTES;
-	ssize_t got = tap_read(agent->tun_io.fd, packet, FRAME_PACKET_MAX);
+	struct stack *stack = agent->parts.stack;
+	ssize_t got = stack->ops->take(stack, packet, FRAME_PACKET_MAX);
 
 	if (got <= 0)
 		return got;
@@ -124,16 +125,15 @@ static void rest(struct agent *agent, bool is_resting)
 	if (agent->is_resting == is_resting)
 		return;
 	agent->is_resting = is_resting;
-	loop_io_mod(agent->loop, &agent->tun_io, is_resting ? 0 : EPOLLIN);
+	agent->parts.stack->ops->rest(agent->parts.stack, is_resting);
 }
 
-static void on_tun(struct loop_io *io, uint32_t events)
+static void on_packets(void *owner)
 {
-	struct agent *agent = agent_of(io, tun_io);
+	struct agent *agent = owner;
 	size_t used = 0, count = 0;
 	ssize_t size = 0;
 
-	(void)events;
 	for (size_t reads = 0; used < BATCH_BYTES && reads < BATCH_PARTS; reads++) {
 		size = read_frame(agent, agent->batch + used);
 		if (size < 0)
@@ -170,8 +170,8 @@ static void answer(struct agent *agent, struct message *message)
 
 static json_t *configure(struct agent *agent, const json_t *args, struct err *err)
 {
-	struct mesh_agent_info info = {
-		.features = agent_config_features(agent->start->place), .version = NSWRAP_VERSION};
+	struct mesh_agent_info info = {.features = agent_config_features(agent->start->is_sandbox),
+		.version = NSWRAP_VERSION};
 	struct mesh_config config = {0};
 
 	int result = configure_decode(args, &config, err);
@@ -235,11 +235,10 @@ static void on_broken(struct wire *wire, const struct err *err)
 	loop_stop(agent->loop, -err->code);
 }
 
-static void on_stack(struct loop_io *io, uint32_t events)
+static void on_gone(void *owner)
 {
-	struct agent *agent = agent_of(io, stack_io);
+	struct agent *agent = owner;
 
-	(void)events;
 	loop_stop(agent->loop, err_set(agent->err, ECHILD, "the stack process is gone"));
 }
 
@@ -256,6 +255,7 @@ static const struct wire_ops wire_ops = {
 	.on_broken = on_broken,
 };
 
+static const struct stack_events stack_events = {on_packets, on_gone};
 static const struct syns_ops syns_ops = {.let_in = let_in, .refuse = refuse};
 
 static int open_parts(struct agent *agent, struct err *err)
@@ -263,10 +263,10 @@ static int open_parts(struct agent *agent, struct err *err)
 	struct agent_parts *parts = &agent->parts;
 
 	agent->budget.max = rights_raise_fd_limit(FDS_MAX);
-	int result = context_open(&agent->context, agent->loop, &agent->budget, parts->stack.door);
+	int result = context_open(&agent->context, agent->loop, &agent->budget, parts->stack->door);
 	if (result < 0)
 		return err_sys(err, -result, "cannot set up the agent");
-	parts->place = agent->start->place;
+	parts->is_sandbox = agent->start->is_sandbox;
 	parts->gate = gate_new();
 	parts->offers = offers_new(&agent->context, &syns_ops, agent);
 	parts->entries = entries_new(&agent->context);
@@ -295,11 +295,8 @@ static int watch(struct agent *agent, struct err *err)
 {
 	const struct agent_start *start = agent->start;
 
-	agent->tun_io = (struct loop_io){agent->parts.stack.tun, on_tun};
-	agent->stack_io = (struct loop_io){agent->parts.stack.control, on_stack};
-	int result = loop_io_add(agent->loop, &agent->tun_io, EPOLLIN);
-	if (result == 0)
-		result = loop_io_add(agent->loop, &agent->stack_io, 0); /* its end */
+	struct stack *stack = agent->parts.stack;
+	int result = stack->ops->watch(stack, &agent->context, &stack_events, agent);
 	if (result == 0)
 		result = loop_io_add(agent->loop, &agent->signal_io, EPOLLIN);
 	if (result == 0)
@@ -313,12 +310,15 @@ static int watch(struct agent *agent, struct err *err)
 
 static int set_up(struct agent *agent, struct err *err)
 {
-	if (stack_start(agent->start->place, &agent->parts.stack, err) < 0)
+	const bool is_sandbox = agent->start->is_sandbox;
+
+	agent->parts.stack = agent->start->open_stack(err);
+	if (!agent->parts.stack)
 		return -err->code;
 	/* who is in a sandbox trusts nobody there; on a plain host the user's own rights are needed
 	 */
-	int result = agent->start->place == STACK_HERE ? rights_drop_all() : 0;
-	if (result == 0 && agent->start->place == STACK_HERE)
+	int result = is_sandbox ? rights_drop_all() : 0;
+	if (result == 0 && is_sandbox)
 		result = rights_hide();
 	if (result < 0)
 		return err_sys(err, -result, "cannot drop the rights of the agent");
@@ -342,13 +342,12 @@ static void tear_down(struct agent *agent)
 	agent_config_fini(&agent->parts);
 	wire_close(&agent->wire);
 	wire_hub_free(agent->hub);
+	if (agent->parts.stack)
+		agent->parts.stack->ops->stop(agent->parts.stack);
 	if (agent->loop) {
-		loop_io_del(agent->loop, &agent->tun_io);
-		loop_io_del(agent->loop, &agent->stack_io);
 		loop_io_del(agent->loop, &agent->signal_io);
 		loop_free(agent->loop);
 	}
-	stack_stop(&agent->parts.stack);
 	fd_close(&agent->signal_io.fd);
 }
 

@@ -9,16 +9,15 @@
 #include "util/err.h"
 
 struct agent_start {
-	/*
-	 * STACK_HERE: in a sandbox, whose network this process is in already: ports lead to it, and
-	 * nothing is listened at but inside. STACK_NEW: on a plain host.
-	 */
-	enum stack_place place;
+	struct stack *(*open_stack)(struct err *err);
+	/* Of a sandbox, whose network is the stack's: ports lead to it, and nothing is listened at
+	 * but inside. Else of a plain host. */
+	bool is_sandbox;
 	int in_fd, out_fd; /* the link; taken over */
 };
 
 /*
- * Serve the link to its end. All rights but CAP_NET_ADMIN of the stack process are given up.
+ * Serve the link to its end. In a sandbox all rights are given up once there is a stack.
  * Returns 0 at the end of the input, or -errno with @err filled.
  */
 int agent_run(const struct agent_start *start, struct err *err);

@@ -17,9 +17,9 @@
 	(FEATURE_TCP | FEATURE_LOOPBACK | FEATURE_LOOPBACK_DISABLE | FEATURE_UDP | FEATURE_ICMP | \
 		FEATURE_RECONFIGURE | FEATURE_PING | FEATURE_ERROR)
 
-unsigned agent_config_features(enum stack_place place)
+unsigned agent_config_features(bool is_sandbox)
 {
-	return FEATURES | (place == STACK_HERE ? FEATURE_SANDBOX : 0);
+	return FEATURES | (is_sandbox ? FEATURE_SANDBOX : 0);
 }
 
 void agent_config_fini(struct agent_parts *parts)
@@ -72,7 +72,7 @@ static int change_addresses(struct agent_parts *parts, struct in_addr self,
 	int result = 0;
 
 	if (self.s_addr != parts->self.s_addr) {
-		result = stack_set_self(&parts->stack, self);
+		result = parts->stack->ops->set_self(parts->stack, self);
 		if (result < 0)
 			return err_sys(err, -result, "cannot take the address %s",
 				inet_ntop(AF_INET, &self, text, sizeof(text)));
@@ -81,11 +81,11 @@ static int change_addresses(struct agent_parts *parts, struct in_addr self,
 	}
 	for (size_t i = 0; i < parts->npeers; i++)
 		if (!contains(peers, npeers, parts->peers[i]))
-			stack_del_peer(&parts->stack, parts->peers[i]);
+			parts->stack->ops->del_peer(parts->stack, parts->peers[i]);
 	for (size_t i = 0; i < npeers; i++) {
 		if (contains(parts->peers, parts->npeers, peers[i]))
 			continue;
-		result = stack_add_peer(&parts->stack, peers[i]);
+		result = parts->stack->ops->add_peer(parts->stack, peers[i]);
 		if (result < 0 && result != -EEXIST) /* of an attempt that failed half-way */
 			return err_sys(err, -result, "cannot add a route to %s",
 				inet_ntop(AF_INET, &peers[i], text, sizeof(text)));
@@ -128,11 +128,10 @@ static bool is_local(const char *host, struct in_addr *out)
 }
 
 /* How the gate treats @offer; true if it needs a relay as well. */
-static bool plan_offer(
-	enum stack_place place, const struct mesh_offer *offer, struct gate_port *port)
+static bool plan_offer(bool is_sandbox, const struct mesh_offer *offer, struct gate_port *port)
 {
 	*port = (struct gate_port){.proto = offer->proto, .port = offer->listen_port};
-	if (place == STACK_HERE && is_local(offer->connect_host, &port->target_ip)) {
+	if (is_sandbox && is_local(offer->connect_host, &port->target_ip)) {
 		port->action = GATE_MAP;
 		port->target_port = offer->connect_port;
 		return false;
@@ -154,7 +153,9 @@ static void reserve_ports(struct agent_parts *parts, const struct gate_port *por
 		if (ports[i].action == GATE_MAP)
 			len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%u",
 				len > 0 ? "," : "", ports[i].port);
-	int result = len > 0 || parts->has_reserved ? stack_reserve_ports(&parts->stack, text) : 0;
+	int result = len > 0 || parts->has_reserved
+			     ? parts->stack->ops->reserve_ports(parts->stack, text)
+			     : 0;
 	if (result < 0)
 		log_info("cannot reserve the ports that are offered: %s", strerror(-result));
 	parts->has_reserved = len > 0;
@@ -169,7 +170,7 @@ static int configure_gate(struct agent_parts *parts, const struct mesh_config *c
 		.nmembers = parts->npeers,
 		.ports = ports,
 		.nports = config->noffers,
-		.any_port = config->any_port && parts->place == STACK_HERE,
+		.any_port = config->any_port && parts->is_sandbox,
 	};
 	int result = gate_configure(parts->gate, &rules);
 
@@ -180,7 +181,7 @@ static int configure_gate(struct agent_parts *parts, const struct mesh_config *c
 static int serve(struct agent_parts *parts, const struct mesh_config *config,
 	const struct mesh_offer *relayed, size_t nrelayed, struct err *err)
 {
-	bool has_entries = parts->place == STACK_NEW && !config->loopback_disable;
+	bool has_entries = !parts->is_sandbox && !config->loopback_disable;
 
 	if (offers_configure(parts->offers, config->me, relayed, nrelayed, err) < 0)
 		return -err->code;
@@ -198,7 +199,7 @@ int agent_config_apply(struct agent_parts *parts, const struct mesh_config *conf
 	if (result == 0)
 		result = apply_addresses(parts, config, err);
 	for (size_t i = 0; result == 0 && i < config->noffers; i++)
-		if (plan_offer(parts->place, &config->offers[i], &ports[i]))
+		if (plan_offer(parts->is_sandbox, &config->offers[i], &ports[i]))
 			relayed[nrelayed++] = config->offers[i];
 	if (result == 0)
 		result = configure_gate(parts, config, ports, err);

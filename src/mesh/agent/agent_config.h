@@ -13,8 +13,8 @@
 
 /* What an agent consists of besides the way of the packets. The agent makes and frees them. */
 struct agent_parts {
-	enum stack_place place;
-	struct stack stack;
+	bool is_sandbox;
+	struct stack *stack;
 	struct gate *gate;
 	struct offers *offers;
 	struct entries *entries;
@@ -23,8 +23,8 @@ struct agent_parts {
 	bool has_reserved; /* some ports */
 };
 
-/* enum mesh_feature bits of an agent there */
-unsigned agent_config_features(enum stack_place place);
+/* enum mesh_feature bits */
+unsigned agent_config_features(bool is_sandbox);
 
 /*
  * The first time, or again: what was there before and still is in @config stays, connections

@@ -1,63 +1,76 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/agent/stack - a network namespace with a TUN device as the agent's TCP/IP stack */
+/* mesh/agent/stack - the small interface behind which an agent's TCP/IP stacks are interchangeable
+ */
 #ifndef NSWRAP_MESH_AGENT_STACK_H
 #define NSWRAP_MESH_AGENT_STACK_H
 
 #include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
+#include "conn/context.h"
+#include "conn/dial.h"
+#include "util/addr.h"
 #include "util/err.h"
 
-/*
- * How it works
- *
- * A process of its own, "nswrap: stack", stays in the namespace with CAP_NET_ADMIN over it and
- * nothing else: it made the TUN device and handed it out, makes sockets on request (conn/door), and
- * sets addresses and routes as it is told. It ends, and a namespace that it made with it, when its
- * other end is closed.
- *
- * Addresses of 127.0.0.0/8 work on a TUN device like others once each of them has a route in the
- * local table (a longer prefix than lo's), route_localnet is on and rp_filter off; so does the
- * agent's own address, which keeps 127.0.0.1 and the rest of lo as they were.
- */
-#define STACK_MTU 65535
-
-enum stack_place {
-	STACK_NEW,  /* a new network namespace; of a new user namespace where that is allowed */
-	STACK_HERE, /* the caller's network namespace, over which it has CAP_NET_ADMIN */
-};
-
-struct stack {
-	pid_t pid;
-	int tun;  /* nonblocking; each read and write is a virtio_net_hdr (10 bytes) and one IPv4
-		   * packet; packets that are read have a complete checksum */
-	int door; /* for inside_new */
-	int control;
-};
-
-/*
- * Start it. Returns 0, or -errno with @err filled, one line that names `nswrap doctor` where the
- * host refuses. The device is up; it has no address yet.
- */
-int stack_start(enum stack_place place, struct stack *out, struct err *err);
-
-/* Ends the process and waits for it. A stack that is all zero or was stopped is fine. */
-void stack_stop(struct stack *stack);
-
-/*
- * The device's own address (replaces another one), and addresses behind it. Each waits for the
- * answer. Returns 0 or -errno (-EEXIST, -ENOENT as the kernel says; -EPIPE: the process is gone).
- * Peers are lost when the own address changes: add them again.
- */
-int stack_set_self(struct stack *stack, struct in_addr vip);
-int stack_add_peer(struct stack *stack, struct in_addr vip);
-int stack_del_peer(struct stack *stack, struct in_addr vip);
-
-/*
- * Ports that the kernel shall not choose for outgoing connections, "80,8000" or "" (replaces
- * others). -EROFS or -EACCES inside some containers; -ENAMETOOLONG from STACK_PORTS_BYTES on.
- */
+#define STACK_MTU         65535
 #define STACK_PORTS_BYTES 2048
-int stack_reserve_ports(struct stack *stack, const char *ports);
+
+struct stack_ops;
+
+/* The first member of each of them. */
+struct stack {
+	const struct stack_ops *ops;
+	int door; /* conn/door: makes sockets of its network. -1: it is of no other network */
+};
+
+/* The owner's, from the loop. */
+struct stack_events {
+	/* There are packets for the mesh. Comes again while some are left, unless it rests. */
+	void (*on_packets)(void *owner);
+	/* It has ended. */
+	void (*on_gone)(void *owner);
+};
+
+struct stack_ops {
+	/* Begin to call. @context, with the sockets of the door, is needed from now on; it and
+	 * @events stay the caller's. Returns 0 or -errno. */
+	int (*watch)(struct stack *stack, const struct conn_context *context,
+		const struct stack_events *events, void *owner);
+	/* The end of it. Also if it was never watched, or is gone. */
+	void (*stop)(struct stack *stack);
+
+	/*
+	 * One IPv4 packet for the mesh, no longer than STACK_MTU, whose checksums are complete.
+	 * Returns its size, 0 for what is none, or -errno (-EAGAIN: there are no more).
+	 */
+	ssize_t (*take)(struct stack *stack, void *packet, size_t cap_bytes);
+	/* Call on_packets no more, so that they queue up where TCP sees it; and again. */
+	void (*rest)(struct stack *stack, bool is_resting);
+	/* One from the mesh, whose checksums are not looked at. Returns 0 or -errno: it is lost. */
+	int (*deliver)(struct stack *stack, const void *packet, size_t len);
+
+	/* What conn/dial and conn/datagrams need to reach @at, an address of the mesh. */
+	struct dial_target (*target)(struct stack *stack, const struct addr *at);
+	/* A socket to which the mesh comes at @at: listening for TCP, bound for UDP, nonblocking.
+	 * May wait for up to two seconds. Returns it or -errno. */
+	int (*open_bound)(struct stack *stack, enum proto proto, const struct addr *at);
+
+	/*
+	 * Its own address (replaces another one), and addresses of the mesh. Each waits for the
+	 * answer. Returns 0 or -errno (-EEXIST, -ENOENT; -EPIPE: it is gone). Peers are lost when
+	 * the own address changes: add them again.
+	 */
+	int (*set_self)(struct stack *stack, struct in_addr vip);
+	int (*add_peer)(struct stack *stack, struct in_addr vip);
+	int (*del_peer)(struct stack *stack, struct in_addr vip);
+	/*
+	 * Ports that it shall not choose for outgoing connections, "80,8000" or "" (replaces
+	 * others). -EROFS or -EACCES inside some containers; -ENAMETOOLONG from STACK_PORTS_BYTES
+	 * on.
+	 */
+	int (*reserve_ports)(struct stack *stack, const char *ports);
+};
 
 #endif

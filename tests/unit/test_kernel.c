@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_stack - namespaces with a TUN device: what they can do, what they may do, how they end */
+/* test_kernel - namespaces with a TUN device: what they can do, what they may do, how they end */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/virtio_net.h>
@@ -21,10 +21,12 @@
 
 #include <cmocka.h>
 
-#include "mesh/agent/stack.h"
 #include "conn/door.h"
+#include "conn/inside.h"
+#include "mesh/agent/kernel.h"
 #include "netns.h"
 #include "util/fd.h"
+#include "util/list.h"
 
 #define WAIT_MS      5000 /* far above what anything here takes */
 #define HEADER_BYTES 10   /* struct virtio_net_hdr */
@@ -44,14 +46,39 @@ static struct sockaddr_in at(const char *text, uint16_t port)
 		.sin_family = AF_INET, .sin_addr = ip(text), .sin_port = htons(port)};
 }
 
-static struct stack start(enum stack_place place)
+static struct kernel *start(struct stack *(*open_stack)(struct err *err))
 {
-	struct stack stack;
 	struct err err = {0};
+	struct stack *stack = open_stack(&err);
 
-	if (stack_start(place, &stack, &err) < 0)
+	if (!stack)
 		fail_msg("%s", err.text);
-	return stack;
+	return container_of(stack, struct kernel, stack);
+}
+
+static void stop(struct kernel *kernel)
+{
+	kernel->stack.ops->stop(&kernel->stack);
+}
+
+static int set_self(struct kernel *kernel, const char *text)
+{
+	return kernel->stack.ops->set_self(&kernel->stack, ip(text));
+}
+
+static int add_peer(struct kernel *kernel, const char *text)
+{
+	return kernel->stack.ops->add_peer(&kernel->stack, ip(text));
+}
+
+static int del_peer(struct kernel *kernel, const char *text)
+{
+	return kernel->stack.ops->del_peer(&kernel->stack, ip(text));
+}
+
+static int reserve_ports(struct kernel *kernel, const char *ports)
+{
+	return kernel->stack.ops->reserve_ports(&kernel->stack, ports);
 }
 
 static int wait_for(int fd, short events, int timeout_ms)
@@ -62,14 +89,14 @@ static int wait_for(int fd, short events, int timeout_ms)
 }
 
 /* A socket of the namespace, blocking */
-static int socket_inside(struct stack *stack, enum door_kind kind)
+static int socket_inside(struct kernel *kernel, enum door_kind kind)
 {
 	enum door_kind got;
 	int fds[DOOR_BATCH_MAX];
 
-	assert_int_equal(door_request(stack->door, kind, 1), 0);
-	assert_int_equal(wait_for(stack->door, POLLIN, WAIT_MS), 1);
-	assert_int_equal(door_receive(stack->door, &got, fds), 1);
+	assert_int_equal(door_request(kernel->stack.door, kind, 1), 0);
+	assert_int_equal(wait_for(kernel->stack.door, POLLIN, WAIT_MS), 1);
+	assert_int_equal(door_receive(kernel->stack.door, &got, fds), 1);
 	assert_int_equal(got, kind);
 	assert_int_equal(fd_set_nonblock(fds[0], 0), 0);
 	return fds[0];
@@ -144,50 +171,49 @@ static uint16_t udp_checksum(const struct datagram *packet)
 static void test_rights(void **state)
 {
 	(void)state;
-	struct stack stack = start(STACK_NEW);
+	struct kernel *kernel = start(kernel_open_new);
 	char path[64];
 
-	assert_status(stack.pid, "Name", "nswrap: stack");
-	assert_status(stack.pid, "CapEff", "0000000000001000"); /* CAP_NET_ADMIN */
-	assert_status(stack.pid, "CapPrm", "0000000000001000");
-	assert_status(stack.pid, "CapInh", "0000000000000000");
-	assert_status(stack.pid, "CapBnd", "0000000000000000");
-	assert_status(stack.pid, "CapAmb", "0000000000000000");
-	assert_status(stack.pid, "NoNewPrivs", "1");
-	assert_int_equal(getsid(stack.pid), stack.pid);
-	snprintf(path, sizeof(path), "/proc/%d/ns/net", stack.pid);
+	assert_status(kernel->pid, "Name", "nswrap: stack");
+	assert_status(kernel->pid, "CapEff", "0000000000001000"); /* CAP_NET_ADMIN */
+	assert_status(kernel->pid, "CapPrm", "0000000000001000");
+	assert_status(kernel->pid, "CapInh", "0000000000000000");
+	assert_status(kernel->pid, "CapBnd", "0000000000000000");
+	assert_status(kernel->pid, "CapAmb", "0000000000000000");
+	assert_status(kernel->pid, "NoNewPrivs", "1");
+	assert_int_equal(getsid(kernel->pid), kernel->pid);
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", kernel->pid);
 	if (geteuid() != 0)
 		assert_int_equal(open(path, O_RDONLY | O_CLOEXEC), -1);
-	stack_stop(&stack);
-	stack_stop(&stack); /* once more is fine */
-	stack_stop(&(struct stack){0});
+	stop(kernel);
 }
 
 static void test_lives_with_the_agent(void **state)
 {
 	(void)state;
-	struct stack stack = start(STACK_NEW);
-	pid_t pid = stack.pid;
+	struct kernel *kernel = start(kernel_open_new);
+	pid_t pid = kernel->pid;
 	int status, ends[2];
 
-	close(stack.control);
+	close(kernel->control_io.fd);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
-	close(stack.tun);
-	close(stack.door);
+	kernel->control_io.fd = -1;
+	kernel->pid = 0;
+	stop(kernel);
 	/* a stopped one is ended all the same */
-	stack = start(STACK_NEW);
-	pid = stack.pid;
+	kernel = start(kernel_open_new);
+	pid = kernel->pid;
 	assert_int_equal(kill(pid, SIGSTOP), 0);
-	stack_stop(&stack);
+	stop(kernel);
 	assert_int_equal(kill(pid, 0), -1);
 	/* an agent that is killed takes its stack with it, even a stopped one */
 	assert_int_equal(pipe(ends), 0);
 	pid_t agent = fork();
 	if (agent == 0) {
-		stack = start(STACK_NEW);
-		kill(stack.pid, SIGSTOP);
-		fd_write_all(ends[1], &stack.pid, sizeof(stack.pid));
+		kernel = start(kernel_open_new);
+		kill(kernel->pid, SIGSTOP);
+		fd_write_all(ends[1], &kernel->pid, sizeof(kernel->pid));
 		raise(SIGKILL);
 	}
 	assert_int_equal(fd_read_all(ends[0], &pid, sizeof(pid)), sizeof(pid));
@@ -200,41 +226,41 @@ static void test_lives_with_the_agent(void **state)
 static void test_requests(void **state)
 {
 	(void)state;
-	struct stack stack = start(STACK_NEW);
+	struct kernel *kernel = start(kernel_open_new);
 
 	/* a source that is not there */
-	assert_int_equal(stack_add_peer(&stack, ip("127.0.42.2")), 0);
-	assert_int_equal(stack_del_peer(&stack, ip("127.0.42.2")), 0);
-	assert_int_equal(stack_set_self(&stack, ip("127.0.42.1")), 0);
-	assert_int_equal(stack_set_self(&stack, ip("127.0.42.1")), 0);
-	assert_int_equal(stack_add_peer(&stack, ip("127.0.42.2")), 0);
-	assert_int_equal(stack_add_peer(&stack, ip("127.0.42.2")), -EEXIST);
-	assert_int_equal(stack_add_peer(&stack, ip("10.1.2.3")), 0);
-	assert_int_equal(stack_del_peer(&stack, ip("127.0.42.3")), -ENOENT);
+	assert_int_equal(add_peer(kernel, "127.0.42.2"), 0);
+	assert_int_equal(del_peer(kernel, "127.0.42.2"), 0);
+	assert_int_equal(set_self(kernel, "127.0.42.1"), 0);
+	assert_int_equal(set_self(kernel, "127.0.42.1"), 0);
+	assert_int_equal(add_peer(kernel, "127.0.42.2"), 0);
+	assert_int_equal(add_peer(kernel, "127.0.42.2"), -EEXIST);
+	assert_int_equal(add_peer(kernel, "10.1.2.3"), 0);
+	assert_int_equal(del_peer(kernel, "127.0.42.3"), -ENOENT);
 	/* another address of its own: peers are lost, and are told the new one */
-	assert_int_equal(stack_set_self(&stack, ip("192.168.42.1")), 0);
-	assert_int_equal(stack_del_peer(&stack, ip("127.0.42.2")), -ENOENT);
-	assert_int_equal(stack_add_peer(&stack, ip("127.0.42.2")), 0);
-	int fd = socket_inside(&stack, DOOR_UDP4);
+	assert_int_equal(set_self(kernel, "192.168.42.1"), 0);
+	assert_int_equal(del_peer(kernel, "127.0.42.2"), -ENOENT);
+	assert_int_equal(add_peer(kernel, "127.0.42.2"), 0);
+	int fd = socket_inside(kernel, DOOR_UDP4);
 	struct sockaddr_in addr = at("127.0.42.2", 9);
 	socklen_t len = sizeof(addr);
 	assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	assert_int_equal(getsockname(fd, (struct sockaddr *)&addr, &len), 0);
 	assert_int_equal(addr.sin_addr.s_addr, ip("192.168.42.1").s_addr);
 	close(fd);
-	kill(stack.pid, SIGKILL);
-	assert_int_equal(stack_set_self(&stack, ip("127.0.42.1")), -EPIPE);
-	stack_stop(&stack);
+	kill(kernel->pid, SIGKILL);
+	assert_int_equal(set_self(kernel, "127.0.42.1"), -EPIPE);
+	stop(kernel);
 	/* one that was stopped is not waited for for ever */
-	stack = start(STACK_NEW);
-	kill(stack.pid, SIGSTOP);
-	assert_int_equal(stack_set_self(&stack, ip("127.0.42.1")), -EPIPE);
-	stack_stop(&stack);
+	kernel = start(kernel_open_new);
+	kill(kernel->pid, SIGSTOP);
+	assert_int_equal(set_self(kernel, "127.0.42.1"), -EPIPE);
+	stop(kernel);
 }
 
-static uint16_t port_of_choice(struct stack *stack)
+static uint16_t port_of_choice(struct kernel *kernel)
 {
-	int fd = socket_inside(stack, DOOR_TCP4);
+	int fd = socket_inside(kernel, DOOR_TCP4);
 	struct sockaddr_in addr = at("127.0.0.1", 0);
 	socklen_t len = sizeof(addr);
 
@@ -248,56 +274,56 @@ static uint16_t port_of_choice(struct stack *stack)
 static void test_reserved_ports(void **state)
 {
 	char text[STACK_PORTS_BYTES + 1];
-	struct stack stack = start(STACK_NEW);
+	struct kernel *kernel = start(kernel_open_new);
 
 	(void)state;
-	assert_int_equal(stack_reserve_ports(&stack, "80,32768-60997,60999"), 0);
+	assert_int_equal(reserve_ports(kernel, "80,32768-60997,60999"), 0);
 	for (int i = 0; i < 3; i++)
-		assert_int_equal(port_of_choice(&stack), 60998);
-	assert_int_equal(stack_reserve_ports(&stack, "80,60998"), 0);
+		assert_int_equal(port_of_choice(kernel), 60998);
+	assert_int_equal(reserve_ports(kernel, "80,60998"), 0);
 	for (int i = 0; i < 3; i++)
-		assert_int_not_equal(port_of_choice(&stack), 60998);
-	assert_int_equal(stack_reserve_ports(&stack, ""), 0);
-	assert_int_equal(stack_reserve_ports(&stack, "80;81"), -EINVAL);
+		assert_int_not_equal(port_of_choice(kernel), 60998);
+	assert_int_equal(reserve_ports(kernel, ""), 0);
+	assert_int_equal(reserve_ports(kernel, "80;81"), -EINVAL);
 	memset(text, '1', sizeof(text));
 	text[STACK_PORTS_BYTES] = '\0';
-	assert_int_equal(stack_reserve_ports(&stack, text), -ENAMETOOLONG);
-	stack_stop(&stack);
+	assert_int_equal(reserve_ports(kernel, text), -ENAMETOOLONG);
+	stop(kernel);
 }
 
 /* Low ports, and what 127.0.0.1 is there */
 static void test_sockets(void **state)
 {
 	(void)state;
-	struct stack stack = start(STACK_NEW);
+	struct kernel *kernel = start(kernel_open_new);
 	struct sockaddr_in addr = at("127.0.42.1", 80);
-	int fd = socket_inside(&stack, DOOR_TCP4);
+	int fd = socket_inside(kernel, DOOR_TCP4);
 
 	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	close(fd);
-	assert_int_equal(stack_set_self(&stack, ip("127.0.42.1")), 0);
-	assert_int_equal(stack_add_peer(&stack, ip("127.0.42.2")), 0);
-	fd = socket_inside(&stack, DOOR_TCP4);
-	int client = socket_inside(&stack, DOOR_TCP4);
+	assert_int_equal(set_self(kernel, "127.0.42.1"), 0);
+	assert_int_equal(add_peer(kernel, "127.0.42.2"), 0);
+	fd = socket_inside(kernel, DOOR_TCP4);
+	int client = socket_inside(kernel, DOOR_TCP4);
 	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	assert_int_equal(listen(fd, 1), 0);
 	assert_int_equal(connect(client, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	close(client);
 	/* next to the addresses of the mesh lo is as ever */
-	client = socket_inside(&stack, DOOR_TCP4);
+	client = socket_inside(kernel, DOOR_TCP4);
 	addr = at("127.0.1.1", 80);
 	assert_int_equal(connect(client, (struct sockaddr *)&addr, sizeof(addr)), -1);
 	assert_int_equal(errno, ECONNREFUSED);
 	close(client);
 	close(fd);
-	stack_stop(&stack);
+	stop(kernel);
 }
 
 /* What is read has a complete checksum; what is said to lack its checksum is not verified */
 static void test_packets(void **state)
 {
 	(void)state;
-	struct stack stack = start(STACK_NEW);
+	struct kernel *kernel = start(kernel_open_new);
 	struct sockaddr_in addr = at("127.0.42.2", 9);
 	struct {
 		unsigned char header[HEADER_BYTES];
@@ -305,15 +331,15 @@ static void test_packets(void **state)
 	} __attribute__((packed)) wire;
 	char text[16];
 
-	assert_int_equal(stack_set_self(&stack, ip("127.0.42.1")), 0);
-	assert_int_equal(stack_add_peer(&stack, ip("127.0.42.2")), 0);
-	int fd = socket_inside(&stack, DOOR_UDP4);
+	assert_int_equal(set_self(kernel, "127.0.42.1"), 0);
+	assert_int_equal(add_peer(kernel, "127.0.42.2"), 0);
+	int fd = socket_inside(kernel, DOOR_UDP4);
 	assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	assert_int_equal(send(fd, "ping", 4, 0), 4);
 	/* no router solicitation, no report of a group comes before it */
-	assert_int_equal(wait_for(stack.tun, POLLIN, WAIT_MS), 1);
-	assert_int_equal(read(stack.tun, &wire, sizeof(wire)), sizeof(wire));
-	assert_int_equal(read(stack.tun, &wire, sizeof(wire)), -1);
+	assert_int_equal(wait_for(kernel->tun_io.fd, POLLIN, WAIT_MS), 1);
+	assert_int_equal(read(kernel->tun_io.fd, &wire, sizeof(wire)), sizeof(wire));
+	assert_int_equal(read(kernel->tun_io.fd, &wire, sizeof(wire)), -1);
 	assert_int_equal(errno, EAGAIN);
 	assert_int_equal(wire.header[0], 0); /* nothing left to be done */
 	struct datagram packet = wire.packet;
@@ -330,18 +356,105 @@ static void test_packets(void **state)
 	packet.udp.check = (uint16_t)~packet.udp.check;
 	memset(wire.header, 0, HEADER_BYTES);
 	wire.packet = packet;
-	assert_int_equal(write(stack.tun, &wire, sizeof(wire)), sizeof(wire));
+	assert_int_equal(write(kernel->tun_io.fd, &wire, sizeof(wire)), sizeof(wire));
 	/* struct virtio_net_hdr: flags, gso_type, hdr_len, gso_size, csum_start, csum_offset */
 	wire.header[0] = VIRTIO_NET_HDR_F_NEEDS_CSUM;
 	wire.header[6] = sizeof(struct iphdr);
 	wire.header[8] = offsetof(struct udphdr, check);
 	memcpy(wire.packet.text, "pong", 4);
-	assert_int_equal(write(stack.tun, &wire, sizeof(wire)), sizeof(wire));
+	assert_int_equal(write(kernel->tun_io.fd, &wire, sizeof(wire)), sizeof(wire));
 	assert_int_equal(wait_for(fd, POLLIN, WAIT_MS), 1);
 	assert_int_equal(recv(fd, text, sizeof(text), 0), 4);
 	assert_memory_equal(text, "pong", 4);
 	close(fd);
-	stack_stop(&stack);
+	stop(kernel);
+}
+
+/* --- as the agent uses it ----------------------------------------------------------------- */
+
+struct owner {
+	struct stack *stack;
+	int packets, gone;
+	bool takes;
+	struct datagram taken;
+};
+
+static void on_packets(void *told)
+{
+	struct owner *owner = told;
+
+	owner->packets++;
+	if (!owner->takes)
+		return;
+	assert_int_equal(owner->stack->ops->take(owner->stack, &owner->taken, sizeof(owner->taken)),
+		sizeof(owner->taken));
+	assert_int_equal(owner->stack->ops->take(owner->stack, &owner->taken, sizeof(owner->taken)),
+		-EAGAIN);
+}
+
+static void on_gone(void *told)
+{
+	((struct owner *)told)->gone++;
+}
+
+static void run_to(struct loop *loop, const int *count, int wanted)
+{
+	for (int ms = 0; ms < WAIT_MS && *count < wanted; ms++)
+		assert_int_equal(loop_run_once(loop, 1), 0);
+	assert_int_equal(*count, wanted);
+}
+
+static void test_watched(void **state)
+{
+	static const struct stack_events events = {on_packets, on_gone};
+	struct kernel *kernel = start(kernel_open_new);
+	struct owner owner = {.stack = &kernel->stack, .takes = true};
+	const struct stack_ops *ops = owner.stack->ops;
+	struct loop *loop = loop_new();
+	struct conn_context context = {.loop = loop, .inside = inside_new(loop, owner.stack->door)};
+	const struct addr self = addr_of4(ip("127.0.42.1"), 53);
+	struct sockaddr_in peer = at("127.0.42.2", 9);
+	char text[8];
+
+	(void)state;
+	assert_int_equal(ops->watch(owner.stack, &context, &events, &owner), 0);
+	assert_int_equal(set_self(kernel, "127.0.42.1"), 0);
+	assert_int_equal(add_peer(kernel, "127.0.42.2"), 0);
+	int fd = ops->open_bound(owner.stack, PROTO_UDP, &self);
+	assert_true(fd >= 0);
+	assert_int_equal(ops->open_bound(owner.stack, PROTO_UDP, &self), -EADDRINUSE);
+	assert_int_equal(connect(fd, (struct sockaddr *)&peer, sizeof(peer)), 0);
+	assert_int_equal(send(fd, "ping", 4, 0), 4);
+	run_to(loop, &owner.packets, 1);
+	assert_int_equal(owner.taken.ip.daddr, ip("127.0.42.2").s_addr);
+	assert_int_equal(udp_checksum(&owner.taken), 0);
+	/* and back; its checksum is that of the other way, and not looked at */
+	struct datagram answer = owner.taken;
+	answer.ip.saddr = owner.taken.ip.daddr;
+	answer.ip.daddr = owner.taken.ip.saddr;
+	answer.udp.source = owner.taken.udp.dest;
+	answer.udp.dest = owner.taken.udp.source;
+	memcpy(answer.text, "pong", 4);
+	assert_int_equal(ops->deliver(owner.stack, &answer, sizeof(answer)), 0);
+	assert_int_equal(wait_for(fd, POLLIN, WAIT_MS), 1);
+	assert_int_equal(recv(fd, text, sizeof(text), 0), 4);
+	assert_memory_equal(text, "pong", 4);
+	/* while it rests packets wait */
+	ops->rest(owner.stack, true);
+	assert_int_equal(send(fd, "ping", 4, 0), 4);
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(loop_run_once(loop, 1), 0);
+	assert_int_equal(owner.packets, 1);
+	ops->rest(owner.stack, false);
+	run_to(loop, &owner.packets, 2);
+	kill(kernel->pid, SIGKILL);
+	for (int ms = 0; ms < WAIT_MS && owner.gone == 0; ms++)
+		assert_int_equal(loop_run_once(loop, 1), 0);
+	assert_true(owner.gone > 0);
+	close(fd);
+	inside_free(context.inside);
+	ops->stop(owner.stack);
+	loop_free(loop);
 }
 
 /* --- two of them, joined ------------------------------------------------------------------ */
@@ -406,17 +519,17 @@ static void receive_stream(int fd)
 static void test_joined(void **state)
 {
 	(void)state;
-	struct stack one = start(STACK_NEW), two = start(STACK_NEW);
+	struct kernel *one = start(kernel_open_new), *two = start(kernel_open_new);
 	struct sockaddr_in addr = at("127.0.42.2", 80), peer;
 	socklen_t len = sizeof(peer);
 	int status;
 
-	assert_int_equal(stack_set_self(&one, ip("127.0.42.1")), 0);
-	assert_int_equal(stack_add_peer(&one, ip("127.0.42.2")), 0);
-	assert_int_equal(stack_set_self(&two, ip("127.0.42.2")), 0);
-	assert_int_equal(stack_add_peer(&two, ip("127.0.42.1")), 0);
-	pid_t wire = fork_child(pump, one.tun, two.tun);
-	int client = socket_inside(&one, DOOR_TCP4), listener = socket_inside(&two, DOOR_TCP4);
+	assert_int_equal(set_self(one, "127.0.42.1"), 0);
+	assert_int_equal(add_peer(one, "127.0.42.2"), 0);
+	assert_int_equal(set_self(two, "127.0.42.2"), 0);
+	assert_int_equal(add_peer(two, "127.0.42.1"), 0);
+	pid_t wire = fork_child(pump, one->tun_io.fd, two->tun_io.fd);
+	int client = socket_inside(one, DOOR_TCP4), listener = socket_inside(two, DOOR_TCP4);
 	/* nobody listens yet */
 	assert_int_equal(connect(client, (struct sockaddr *)&addr, sizeof(addr)), -1);
 	assert_int_equal(errno, ECONNREFUSED);
@@ -435,8 +548,8 @@ static void test_joined(void **state)
 	close(listener);
 	kill(wire, SIGKILL);
 	waitpid(wire, NULL, 0);
-	stack_stop(&one);
-	stack_stop(&two);
+	stop(one);
+	stop(two);
 }
 
 /* --- in the namespace of the caller ------------------------------------------------------- */
@@ -454,7 +567,7 @@ static void assert_sysctl(const char *key, const char *expected)
 static void test_here(void **state)
 {
 	(void)state;
-	struct stack first = start(STACK_HERE), second = start(STACK_HERE);
+	struct kernel *first = start(kernel_open_here), *second = start(kernel_open_here);
 
 	assert_true(if_nametoindex("mesh0") > 0);
 	assert_true(if_nametoindex("mesh1") > 0);
@@ -466,36 +579,36 @@ static void test_here(void **state)
 	assert_sysctl("ipv4/conf/mesh0/rp_filter", "0");
 	assert_sysctl("ipv4/conf/mesh0/route_localnet", "1");
 	assert_sysctl("ipv6/conf/mesh0/disable_ipv6", "1");
-	assert_int_equal(stack_set_self(&first, ip("127.0.42.1")), 0);
-	assert_int_equal(stack_set_self(&second, ip("127.0.42.1")), 0);
+	assert_int_equal(set_self(first, "127.0.42.1"), 0);
+	assert_int_equal(set_self(second, "127.0.42.1"), 0);
 	/* devices, addresses and routes go with it; a name that is free again is used again */
-	stack_stop(&first);
+	stop(first);
 	assert_int_equal(if_nametoindex("mesh0"), 0);
-	first = start(STACK_HERE);
+	first = start(kernel_open_here);
 	assert_true(if_nametoindex("mesh0") > 0);
-	stack_stop(&first);
-	stack_stop(&second);
+	stop(first);
+	stop(second);
 }
 
 static void test_no_name_left(void **state)
 {
 	(void)state;
-	struct stack stacks[10], one;
+	struct kernel *kernels[10];
 	struct err err = {0};
 
 	for (int i = 0; i < 10; i++)
-		stacks[i] = start(STACK_HERE);
-	assert_int_equal(stack_start(STACK_HERE, &one, &err), -EBUSY);
+		kernels[i] = start(kernel_open_here);
+	assert_null(kernel_open_here(&err));
+	assert_int_equal(err.code, EBUSY);
 	assert_non_null(strstr(err.text, "mesh9"));
 	for (int i = 0; i < 10; i++)
-		stack_stop(&stacks[i]);
+		stop(kernels[i]);
 }
 
 /* Without rights: one line that tells where help is, and no way out that is for sandboxes only */
 static void test_refused(void **state)
 {
 	(void)state;
-	struct stack stack;
 	struct err err = {0};
 	int status;
 	pid_t pid = fork();
@@ -504,11 +617,11 @@ static void test_refused(void **state)
 		cap_t none = cap_init();
 		int wrong = cap_set_proc(none) != 0;
 
-		wrong += stack_start(STACK_HERE, &stack, &err) != -EPERM;
+		wrong += kernel_open_here(&err) != NULL || err.code != EPERM;
 		wrong += strstr(err.text, "CAP_NET_ADMIN") == NULL;
 		wrong += strstr(err.text, "nswrap doctor") == NULL;
 		wrong += strstr(err.text, "--network") != NULL || strchr(err.text, '\n') != NULL;
-		wrong += stack.pid != 0 || waitpid(-1, NULL, 0) != -1;
+		wrong += waitpid(-1, NULL, 0) != -1;
 		_exit(wrong);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -519,7 +632,6 @@ static void test_refused(void **state)
 static void test_without_user_namespaces(void **state)
 {
 	(void)state;
-	struct stack stack;
 	struct err err = {0};
 	int status;
 	pid_t pid = fork();
@@ -531,10 +643,11 @@ static void test_without_user_namespaces(void **state)
 		int wrong = unshare(CLONE_NEWUSER) != 0;
 		wrong += !netns_write("/proc/self/uid_map", map);
 		wrong += !netns_write("/proc/sys/user/max_user_namespaces", "0");
-		wrong += stack_start(STACK_NEW, &stack, &err) != 0;
-		wrong += stack_set_self(&stack, ip("127.0.42.1")) != 0;
-		wrong += stack_add_peer(&stack, ip("127.0.42.2")) != 0;
-		stack_stop(&stack);
+		struct stack *stack = kernel_open_new(&err);
+		wrong += !stack || stack->ops->set_self(stack, ip("127.0.42.1")) != 0 ||
+			 stack->ops->add_peer(stack, ip("127.0.42.2")) != 0;
+		if (stack)
+			stack->ops->stop(stack);
 		_exit(wrong);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -550,6 +663,7 @@ int main(void)
 		cmocka_unit_test(test_reserved_ports),
 		cmocka_unit_test(test_sockets),
 		cmocka_unit_test(test_packets),
+		cmocka_unit_test(test_watched),
 		cmocka_unit_test(test_joined),
 		cmocka_unit_test(test_here),
 		cmocka_unit_test(test_no_name_left),

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/agent/holder - the process that stays in the mesh's namespace, "nswrap: stack" */
+#include "mesh/agent/holder.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/rtnetlink.h>
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "conn/door.h"
+#include "net/link.h"
+#include "net/tap.h"
+#include "proc/ns.h"
+#include "proc/rights.h"
+#include "util/fd.h"
+#include "util/log.h"
+
+#define NAME_BYTES 16
+#define NAMES      10 /* mesh0..mesh9: so many agents may be in one sandbox */
+
+struct holder {
+	int control, door, nl, ifindex;
+	struct in_addr self; /* 0: none yet */
+};
+
+/* --- set-up ------------------------------------------------------------------------------- */
+
+struct sysctl_row {
+	const char *key, *value;
+};
+
+static const struct sysctl_row new_rows[] = {
+	/* nobody but us is in there */
+	{"ipv4/ip_unprivileged_port_start", "0\n"},
+	{"core/somaxconn", "4096\n"},
+};
+
+static const struct sysctl_row rows[] = {
+	/*
+	 * 1 Gbit/s at 50 ms is 6 MiB under way, and part of a buffer is for the kernel's own use:
+	 * one flow fills such a link with 12 MiB, and 87 % of it with 8. The rest is for links that
+	 * are longer or faster still; what is not used costs nothing.
+	 */
+	{"ipv4/tcp_rmem", "4096 131072 67108864\n"},
+	{"ipv4/tcp_wmem", "4096 16384 67108864\n"},
+	/* after a pause a flow goes on as fast as it was */
+	{"ipv4/tcp_slow_start_after_idle", "0\n"},
+	/* addresses of 127.0.0.0/8 come in through the device; the other way to lo is the usual */
+	{"ipv4/conf/all/rp_filter", "0\n"},
+	{"ipv4/conf/all/route_localnet", "1\n"},
+};
+
+/* Wishes: in many containers /proc/sys is read-only, and older kernels keep some for root. */
+static void set_sysctls(const struct sysctl_row *list, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		int result = link_write_sysctl(list[i].key, list[i].value);
+
+		if (result < 0)
+			log_info("cannot set %s to %.*s: %s", list[i].key,
+				(int)strcspn(list[i].value, "\n"), list[i].value,
+				strerror(-result));
+	}
+}
+
+/* The first name that is free. Returns the device's descriptor, or -errno with @err filled. */
+static int open_device(char name[NAME_BYTES], struct err *err)
+{
+	int fd = -EBUSY;
+
+	for (int i = 0; i < NAMES && fd == -EBUSY; i++) {
+		snprintf(name, NAME_BYTES, "mesh%d", i);
+		fd = tap_open_tun(name, err);
+	}
+	return fd;
+}
+
+static int set_up_device(struct holder *holder, const char *name, struct err *err)
+{
+	holder->ifindex = link_index(holder->nl, name);
+	if (holder->ifindex < 0)
+		return err_sys(err, -holder->ifindex, "cannot find %s", name);
+	/* the mesh is IPv4: without an address the kernel does not ask for routers there */
+	link_set_addrgen_none(holder->nl, holder->ifindex);
+	link_write_conf(AF_INET6, name, "disable_ipv6", 1);
+	link_write_conf(AF_INET, name, "rp_filter", 0);
+	int result = link_set_route_localnet(holder->nl, holder->ifindex);
+	if (result < 0)
+		result = link_write_conf(AF_INET, name, "route_localnet", 1);
+	if (result < 0)
+		log_info("addresses of 127.0.0.0/8 cannot be used: %s", strerror(-result));
+	result = link_set_up(holder->nl, holder->ifindex, STACK_MTU);
+	return result < 0 ? err_sys(err, -result, "cannot set up %s", name) : 0;
+}
+
+/* Returns the TUN device's descriptor, or -errno with @err filled. */
+static int set_up(struct holder *holder, bool is_new, struct err *err)
+{
+	char name[NAME_BYTES];
+
+	holder->nl = link_open();
+	if (holder->nl < 0)
+		return err_sys(err, -holder->nl, "cannot open a netlink socket");
+	if (is_new) {
+		int result = link_set_up(holder->nl, link_index(holder->nl, "lo"), 0);
+		if (result < 0)
+			return err_sys(err, -result, "cannot bring up the loopback device inside");
+		set_sysctls(new_rows, sizeof(new_rows) / sizeof(new_rows[0]));
+	}
+	set_sysctls(rows, sizeof(rows) / sizeof(rows[0]));
+	_cleanup_fd_ int tun = open_device(name, err);
+	if (tun < 0)
+		return tun;
+	int result = set_up_device(holder, name, err);
+	return result < 0 ? result : fd_take(&tun);
+}
+
+/* --- at work ------------------------------------------------------------------------------ */
+
+static int set_self(struct holder *holder, struct in_addr vip)
+{
+	if (holder->self.s_addr == vip.s_addr)
+		return 0;
+	int result = link_add_addr(holder->nl, holder->ifindex, AF_INET, &vip, 32);
+	if (result < 0)
+		return result;
+	if (holder->self.s_addr) {
+		link_del_addr(holder->nl, holder->ifindex, AF_INET, &holder->self, 32);
+		/*
+		 * Peers' routes send from the old one, and for an address of 127.0.0.0/8, which lo
+		 * has as well, they would stay.
+		 */
+		link_set_down(holder->nl, holder->ifindex);
+		result = link_set_up(holder->nl, holder->ifindex, 0);
+	}
+	holder->self = vip;
+	return result;
+}
+
+static int change_peer(struct holder *holder, enum holder_op op, struct in_addr vip)
+{
+	struct link_route route = {
+		.family = AF_INET,
+		.dst = &vip,
+		.prefix_len = 32,
+		.source = holder->self.s_addr ? &holder->self : NULL,
+		.table = RT_TABLE_LOCAL,
+	};
+
+	if (op == HOLDER_ADD_PEER)
+		return link_add_route(holder->nl, holder->ifindex, &route);
+	int result = link_del_route(holder->nl, holder->ifindex, &route);
+	return result == -ESRCH ? -ENOENT : result;
+}
+
+static int perform(struct holder *holder, struct holder_request *request)
+{
+	switch (request->op) {
+	case HOLDER_SET_SELF:
+		return set_self(holder, request->vip);
+	case HOLDER_ADD_PEER:
+	case HOLDER_DEL_PEER:
+		return change_peer(holder, request->op, request->vip);
+	case HOLDER_RESERVE_PORTS:
+		request->ports[STACK_PORTS_BYTES - 1] = '\0';
+		return link_write_sysctl("ipv4/ip_local_reserved_ports", request->ports);
+	default:
+		return -EINVAL;
+	}
+}
+
+/* Returns 0, or -errno at the end of the agent. */
+static int serve_request(struct holder *holder)
+{
+	struct holder_request request;
+	struct holder_answer answer = {0};
+	ssize_t got = fd_recv(holder->control, &request, sizeof(request), NULL, 0, NULL);
+
+	if (got != sizeof(request))
+		return got < 0 ? (int)got : -EPIPE;
+	answer.result = perform(holder, &request);
+	ssize_t sent = fd_send(holder->control, &answer, sizeof(answer), NULL, 0);
+	return sent < 0 ? (int)sent : 0;
+}
+
+static void serve(struct holder *holder)
+{
+	struct pollfd ends[] = {{holder->control, POLLIN, 0}, {holder->door, POLLIN, 0}};
+
+	for (;;) {
+		int result = 0;
+
+		if (poll(ends, 2, -1) < 0) {
+			if (errno != EINTR)
+				return;
+			continue; /* revents say nothing now */
+		}
+		if (ends[0].revents && serve_request(holder) < 0)
+			return;
+		if (ends[1].revents)
+			result = door_serve(holder->door);
+		if (result < 0 && result != -EAGAIN)
+			return;
+	}
+}
+
+static void redirect_streams(void)
+{
+	_cleanup_fd_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null >= 0) {
+		dup2(null, STDIN_FILENO);
+		dup2(null, STDOUT_FILENO);
+	}
+}
+
+void holder_run(const struct holder_start *start)
+{
+	struct holder holder = {.control = start->control, .door = start->door};
+	int keep[] = {start->control, start->door};
+	struct holder_answer answer = {0};
+	int tun = -1;
+
+	prctl(PR_SET_NAME, "nswrap: stack");
+	setsid(); /* signals to the agent's group are not for us */
+	redirect_streams();
+	int result = rights_keep_fds(keep, 2);
+	if (result < 0)
+		err_sys(&answer.err, -result, "cannot close descriptors");
+	if (result == 0 && start->has_user_ns)
+		result = ns_map_ids(start->uid, start->gid, 0, &answer.err);
+	if (result == 0)
+		result = tun = set_up(&holder, start->is_new, &answer.err);
+	if (result >= 0) {
+		result = rights_keep_net_admin();
+		if (result == 0)
+			result = rights_hide();
+		if (result < 0)
+			err_sys(&answer.err, -result, "cannot drop the rights of the stack");
+	}
+	/* after the change of credentials, which clears it, prctl(2) */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	answer.result = result < 0 ? result : 0;
+	if (fd_send(holder.control, &answer, sizeof(answer), &tun, tun >= 0 ? 1 : 0) < 0 ||
+		result < 0)
+		_exit(125);
+	fd_close(&tun); /* the device lives and dies with the agent */
+	serve(&holder);
+	_exit(0);
+}

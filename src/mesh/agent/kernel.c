@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/agent/kernel - a network namespace with a TUN device as the agent's TCP/IP stack */
+#include "mesh/agent/kernel.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "conn/bind.h"
+#include "conn/inside.h"
+#include "mesh/agent/holder.h"
+#include "net/tap.h"
+#include "proc/ns.h"
+#include "util/fd.h"
+#include "util/list.h"
+
+#define ANSWER_MS 5000
+#define SOCKET_MS 2000 /* for the pool of inside sockets to answer */
+
+static struct kernel *kernel_of(struct stack *stack)
+{
+	return container_of(stack, struct kernel, stack);
+}
+
+/* --- packets ------------------------------------------------------------------------------ */
+
+static ssize_t take(struct stack *stack, void *packet, size_t cap_bytes)
+{
+	return tap_read(kernel_of(stack)->tun_io.fd, packet, cap_bytes);
+}
+
+static int deliver(struct stack *stack, const void *packet, size_t len)
+{
+	return tap_write(kernel_of(stack)->tun_io.fd, packet, len, 0);
+}
+
+static void rest(struct stack *stack, bool is_resting)
+{
+	struct kernel *kernel = kernel_of(stack);
+
+	loop_io_mod(kernel->context->loop, &kernel->tun_io, is_resting ? 0 : EPOLLIN);
+}
+
+/* --- connections -------------------------------------------------------------------------- */
+
+static struct dial_target target(struct stack *stack, const struct addr *at)
+{
+	(void)stack;
+	return (struct dial_target){.where = DIAL_INSIDE, .addr = *at};
+}
+
+static int open_bound(struct stack *stack, enum proto proto, const struct addr *addr)
+{
+	_cleanup_fd_ int fd = inside_take_now(kernel_of(stack)->context->inside,
+		proto == PROTO_TCP ? DOOR_TCP4 : DOOR_UDP4, SOCKET_MS);
+	int result = fd < 0 ? fd : bind_socket(fd, addr, proto, true);
+
+	return result < 0 ? result : fd_take(&fd);
+}
+
+/* --- requests ----------------------------------------------------------------------------- */
+
+static int ask(struct stack *stack, const struct holder_request *request)
+{
+	const struct kernel *kernel = kernel_of(stack);
+	int control = kernel->control_io.fd;
+	struct pollfd pollfd = {control, POLLIN, 0};
+	struct holder_answer answer;
+
+	if (fd_send(control, request, sizeof(*request), NULL, 0) != sizeof(*request))
+		return -EPIPE;
+	/* a program of the sandbox may have stopped it: its end is noticed, its silence is not */
+	if (poll(&pollfd, 1, ANSWER_MS) == 0)
+		kill(kernel->pid, SIGKILL);
+	if (fd_recv(control, &answer, sizeof(answer), NULL, 0, NULL) != sizeof(answer))
+		return -EPIPE;
+	return answer.result;
+}
+
+static int set_self(struct stack *stack, struct in_addr vip)
+{
+	return ask(stack, &(struct holder_request){.op = HOLDER_SET_SELF, .vip = vip});
+}
+
+static int add_peer(struct stack *stack, struct in_addr vip)
+{
+	return ask(stack, &(struct holder_request){.op = HOLDER_ADD_PEER, .vip = vip});
+}
+
+static int del_peer(struct stack *stack, struct in_addr vip)
+{
+	return ask(stack, &(struct holder_request){.op = HOLDER_DEL_PEER, .vip = vip});
+}
+
+static int reserve_ports(struct stack *stack, const char *ports)
+{
+	struct holder_request request = {.op = HOLDER_RESERVE_PORTS};
+
+	if (strlen(ports) >= sizeof(request.ports))
+		return -ENAMETOOLONG;
+	memcpy(request.ports, ports, strlen(ports));
+	return ask(stack, &request);
+}
+
+/* --- start and end ------------------------------------------------------------------------ */
+
+static void on_readable(struct loop_io *io, uint32_t events)
+{
+	struct kernel *kernel = container_of(io, struct kernel, tun_io);
+
+	(void)events;
+	kernel->events->on_packets(kernel->owner);
+}
+
+static void on_end(struct loop_io *io, uint32_t events)
+{
+	struct kernel *kernel = container_of(io, struct kernel, control_io);
+
+	(void)events;
+	kernel->events->on_gone(kernel->owner);
+}
+
+static int watch(struct stack *stack, const struct conn_context *context,
+	const struct stack_events *events, void *owner)
+{
+	struct kernel *kernel = kernel_of(stack);
+
+	kernel->context = context;
+	kernel->events = events;
+	kernel->owner = owner;
+	kernel->tun_io.on_ready = on_readable;
+	kernel->control_io.on_ready = on_end;
+	int result = loop_io_add(context->loop, &kernel->tun_io, EPOLLIN);
+	return result < 0 ? result : loop_io_add(context->loop, &kernel->control_io, 0);
+}
+
+static void stop(struct stack *stack)
+{
+	struct kernel *kernel = kernel_of(stack);
+
+	if (kernel->context) {
+		loop_io_del(kernel->context->loop, &kernel->tun_io);
+		loop_io_del(kernel->context->loop, &kernel->control_io);
+	}
+	fd_close(&kernel->tun_io.fd);
+	fd_close(&kernel->stack.door);
+	fd_close(&kernel->control_io.fd);
+	if (kernel->pid > 0) {
+		/* it would see our end go; but it may be stopped */
+		kill(kernel->pid, SIGKILL);
+		waitpid(kernel->pid, NULL, 0);
+	}
+	free(kernel);
+}
+
+static const struct stack_ops ops = {
+	.watch = watch,
+	.stop = stop,
+	.take = take,
+	.rest = rest,
+	.deliver = deliver,
+	.target = target,
+	.open_bound = open_bound,
+	.set_self = set_self,
+	.add_peer = add_peer,
+	.del_peer = del_peer,
+	.reserve_ports = reserve_ports,
+};
+
+/* Both ends of a pair; the first one is ours. */
+static int make_pair(int flags, int ends[2], struct err *err)
+{
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | flags, 0, ends) == 0)
+		return 0;
+	ends[0] = ends[1] = -1;
+	return err_sys(err, errno, "cannot make a socket pair");
+}
+
+/* The holder's first words. */
+static int await_ready(struct kernel *kernel, struct err *err)
+{
+	struct holder_answer answer;
+	size_t nfds = 0;
+	ssize_t got = fd_recv(
+		kernel->control_io.fd, &answer, sizeof(answer), &kernel->tun_io.fd, 1, &nfds);
+
+	if (got == sizeof(answer) && answer.result < 0)
+		return err_set(err, answer.err.code, "%s", answer.err.text);
+	if (got != sizeof(answer) || nfds != 1)
+		return err_set(err, ECHILD, "the process that sets it up ended at once");
+	return 0;
+}
+
+/*
+ * Root of a container, or of a host, may make a network namespace where user namespaces are
+ * refused: as its own.
+ */
+static pid_t fork_holder(struct holder_start *start, struct err *err)
+{
+	struct err second;
+
+	if (!start->is_new)
+		return ns_fork(0, err);
+	start->has_user_ns = true;
+	pid_t pid = ns_fork(CLONE_NEWUSER | CLONE_NEWNET, err);
+	if (pid >= 0)
+		return pid;
+	start->has_user_ns = false;
+	pid = ns_fork(CLONE_NEWNET, &second);
+	return pid >= 0 ? pid : -err->code;
+}
+
+static int start(struct kernel *kernel, bool is_new, struct err *err)
+{
+	int control[2], door[2] = {-1, -1};
+	int result = make_pair(0, control, err);
+
+	if (result == 0)
+		result = make_pair(SOCK_NONBLOCK, door, err);
+	kernel->control_io.fd = control[0];
+	kernel->stack.door = door[0];
+	if (result == 0) {
+		struct holder_start child = {.control = control[1],
+			.door = door[1],
+			.is_new = is_new,
+			.uid = geteuid(),
+			.gid = getegid()};
+
+		kernel->pid = fork_holder(&child, err);
+		if (kernel->pid == 0)
+			holder_run(&child);
+		result = kernel->pid < 0 ? -err->code : 0;
+	}
+	fd_close(&control[1]);
+	fd_close(&door[1]);
+	return result < 0 ? result : await_ready(kernel, err);
+}
+
+static struct stack *open_kernel(bool is_new, struct err *err)
+{
+	struct kernel *kernel = calloc(1, sizeof(*kernel));
+	struct err reason = {0};
+
+	if (!kernel) {
+		err_sys(err, ENOMEM, "no network for the mesh");
+		return NULL;
+	}
+	*kernel = (struct kernel){.stack = {&ops, -1}, .tun_io.fd = -1, .control_io.fd = -1};
+	if (start(kernel, is_new, &reason) == 0)
+		return &kernel->stack;
+	stop(&kernel->stack);
+	err_set(err, reason.code, "no network for the mesh: %s; `nswrap doctor` says more",
+		reason.text);
+	return NULL;
+}
+
+struct stack *kernel_open_new(struct err *err)
+{
+	return open_kernel(true, err);
+}
+
+struct stack *kernel_open_here(struct err *err)
+{
+	return open_kernel(false, err);
+}

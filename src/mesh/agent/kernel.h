@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/agent/kernel - a network namespace with a TUN device as the agent's TCP/IP stack */
+#ifndef NSWRAP_MESH_AGENT_KERNEL_H
+#define NSWRAP_MESH_AGENT_KERNEL_H
+
+#include "mesh/agent/stack.h"
+#include "util/loop.h"
+
+/*
+ * How it works
+ *
+ * A process of its own (mesh/agent/holder) stays in the namespace. Packets cross the TUN device,
+ * each with one system call; sockets of the namespace come through the door; the rest is asked for.
+ *
+ * Addresses of 127.0.0.0/8 work on a TUN device like others once each of them has a route in the
+ * local table (a longer prefix than lo's), route_localnet is on and rp_filter off; so does the
+ * agent's own address, which keeps 127.0.0.1 and the rest of lo as they were.
+ */
+struct kernel {
+	struct stack stack;
+	pid_t pid;                          /* the holder's */
+	struct loop_io tun_io;              /* net/tap */
+	struct loop_io control_io;          /* requests to the holder */
+	const struct conn_context *context; /* NULL: not watched yet */
+	const struct stack_events *events;
+	void *owner;
+};
+
+/*
+ * Start one: in a new network namespace (of a new user namespace where that is allowed), or in the
+ * caller's, over which it has CAP_NET_ADMIN. The device is up; it has no address yet. Returns NULL
+ * with @err filled, one line that names `nswrap doctor` where the host refuses.
+ */
+struct stack *kernel_open_new(struct err *err);
+struct stack *kernel_open_here(struct err *err);
+
+#endif
