@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #define SPLICE_MAX  (1024 * 1024) /* asked for at once; the pipe's size is the real limit */
@@ -33,6 +34,21 @@ void flow_fini(struct flow *flow, struct pipes *pipes)
 {
 	give_back(flow, pipes);
 	flow->is_ended = true;
+}
+
+int flow_push(struct flow *flow, struct pipes *pipes, const void *bytes, size_t len)
+{
+	if (len == 0)
+		return 0;
+	if (len > PIPES_CHUNK_SIZE - flow->waiting)
+		return -EMSGSIZE;
+	if (!flow->chunk)
+		flow->chunk = pipes_take_chunk(pipes);
+	if (!flow->chunk)
+		return -ENOMEM;
+	memcpy(flow->chunk->bytes + flow->waiting, bytes, len);
+	flow->waiting += len;
+	return 0;
 }
 
 /* Nagle's delay can only come with the second send, so a short exchange saves the call. */

@@ -53,6 +53,12 @@ enum flow_result {
 
 void flow_init(struct flow *flow, struct flow_sock *from, struct flow_sock *to);
 
+/*
+ * As if @from had sent @bytes (copied) before what it holds; before the first flow_pump only.
+ * Returns 0; -EMSGSIZE if they and those before are more than PIPES_CHUNK_SIZE; or -ENOMEM.
+ */
+int flow_push(struct flow *flow, struct pipes *pipes, const void *bytes, size_t len);
+
 /* Gives the pipe and the buffer back, with the bytes that wait. */
 void flow_fini(struct flow *flow, struct pipes *pipes);
 

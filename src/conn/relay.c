@@ -9,6 +9,7 @@
 
 #include "conn/flow.h"
 #include "conn/pipes.h"
+#include "util/list.h"
 
 #define WAKE_UP_BYTES (1024 * 1024) /* each way, then the other relays have their turn */
 #define RETRY_MS      20            /* after memory ran out */
@@ -17,7 +18,7 @@ enum { A, B, SIDES };
 
 struct relay {
 	struct relay_pool *pool;
-	struct relay *prev, *next; /* ring of the pool */
+	struct list link; /* of the pool */
 	struct flow_sock socks[SIDES];
 	struct flow flows[SIDES]; /* by where the bytes come from */
 	struct loop_task task;
@@ -30,20 +31,21 @@ struct relay_pool {
 	struct loop *loop;
 	struct budget *budget;
 	struct pipes pipes;
-	struct relay *first;
+	struct list all;
 	size_t count;
 	struct loop_timer retry;
 };
-
-#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 static void on_retry(struct loop_timer *timer)
 {
 	struct relay_pool *pool = container_of(timer, struct relay_pool, retry);
 
-	for (struct relay *relay = pool->first; relay; relay = relay->next)
+	list_each (at, &pool->all) {
+		struct relay *relay = container_of(at, struct relay, link);
+
 		if (relay->is_starved)
 			loop_task_add(pool->loop, &relay->task);
+	}
 }
 
 struct relay_pool *relay_pool_new(struct loop *loop, struct budget *budget)
@@ -60,6 +62,7 @@ struct relay_pool *relay_pool_new(struct loop *loop, struct budget *budget)
 	pool->loop = loop;
 	pool->budget = budget;
 	pool->retry.on_expired = on_retry;
+	list_init(&pool->all);
 	return pool;
 }
 
@@ -67,8 +70,8 @@ void relay_pool_free(struct relay_pool *pool)
 {
 	if (!pool)
 		return;
-	while (pool->first)
-		relay_stop(pool->first);
+	while (!list_is_empty(&pool->all))
+		relay_stop(list_first(&pool->all, struct relay, link));
 	loop_timer_cancel(pool->loop, &pool->retry);
 	pipes_fini(&pool->pipes);
 	free(pool);
@@ -91,12 +94,7 @@ static void end(struct relay *relay, bool is_reset)
 		close(sock->io.fd);
 		sock->io.fd = -1;
 	}
-	if (relay->prev)
-		relay->prev->next = relay->next;
-	else
-		pool->first = relay->next;
-	if (relay->next)
-		relay->next->prev = relay->prev;
+	list_del(&relay->link);
 	pool->count--;
 	budget_give(pool->budget, SIDES);
 }
@@ -220,13 +218,31 @@ struct relay *relay_start(struct relay_pool *pool, int fd_a, int fd_b,
 		errno = -result;
 		return NULL;
 	}
-	relay->next = pool->first;
-	if (pool->first)
-		pool->first->prev = relay;
-	pool->first = relay;
+	list_add_first(&pool->all, &relay->link);
 	pool->count++;
 	budget_take(pool->budget, SIDES);
 	return relay;
+}
+
+_Static_assert(RELAY_PUSH_MAX == PIPES_CHUNK_SIZE, "what is pushed waits in one buffer");
+
+static int push(struct relay *relay, int side, const void *bytes, size_t len)
+{
+	int result = flow_push(&relay->flows[side], &relay->pool->pipes, bytes, len);
+
+	if (result == 0) /* nothing may happen at the sockets */
+		loop_task_add(relay->pool->loop, &relay->task);
+	return result;
+}
+
+int relay_push_ab(struct relay *relay, const void *bytes, size_t len)
+{
+	return push(relay, A, bytes, len);
+}
+
+int relay_push_ba(struct relay *relay, const void *bytes, size_t len)
+{
+	return push(relay, B, bytes, len);
 }
 
 uint64_t relay_bytes_ab(const struct relay *relay)

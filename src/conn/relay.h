@@ -64,6 +64,16 @@ void relay_pool_free(struct relay_pool *pool);
 struct relay *relay_start(struct relay_pool *pool, int fd_a, int fd_b,
 	void (*on_done)(struct relay *relay, void *owner), void *owner);
 
+/*
+ * Bytes that were read from one side already, such as what followed a handshake: they reach the
+ * other side before anything that the socket still holds, and count as its own. Right after
+ * relay_start only, before the loop goes on; copied, and more than once, as long as they are
+ * RELAY_PUSH_MAX at most, each way. Returns 0, -EMSGSIZE or -ENOMEM; then none of them was taken.
+ */
+#define RELAY_PUSH_MAX (64 * 1024)
+int relay_push_ab(struct relay *relay, const void *bytes, size_t len);
+int relay_push_ba(struct relay *relay, const void *bytes, size_t len);
+
 /* Close both at once, with a reset where it is TCP, and free; on_done is not called. */
 void relay_stop(struct relay *relay);
 

@@ -165,6 +165,18 @@ static void bed_start(struct bed *bed, bool a_is_tcp, bool b_is_tcp, int buf_byt
 	assert_int_equal(bed->done_count, 0);
 }
 
+/* Hand @len bytes of @who's stream from @position on to the relay, as if they had been read. */
+static int push(struct bed *bed, int who, uint64_t position, size_t len)
+{
+	static uint8_t piece[PIECE_MAX];
+
+	stream_fill(bed, who, position, piece, len);
+	int result = who == 0 ? relay_push_ab(bed->relay, piece, len)
+			      : relay_push_ba(bed->relay, piece, len);
+	memset(piece, 0, len); /* they were copied */
+	return result;
+}
+
 static void bed_close(struct bed *bed)
 {
 	for (int i = 0; i < 2; i++)
@@ -329,6 +341,24 @@ static void forbid_fds(bool is_forbidden)
 	assert_return_code(setrlimit(RLIMIT_NOFILE, &limit), errno);
 }
 
+/* Some bytes were read before there was a relay, at random. */
+static void push_some(struct bed *bed)
+{
+	for (int who = 0; who < 2; who++)
+		for (uint64_t times = pick(bed, 4); times > 0; times--) {
+			struct peer *peer = &bed->peers[who];
+			size_t len = pick(bed, 5) == 0 ? 0 : pick_len(bed);
+			int result = push(bed, who, peer->sent, len);
+
+			if (peer->sent + len > RELAY_PUSH_MAX) {
+				assert_int_equal(result, -EMSGSIZE);
+				continue;
+			}
+			assert_int_equal(result, 0);
+			peer->sent += len;
+		}
+}
+
 static void run_schedule(uint64_t seed)
 {
 	static const int buf_sizes[] = {0, 1, 5000, 100000};
@@ -339,6 +369,7 @@ static void run_schedule(uint64_t seed)
 	bool has_pipes = pick(&bed, 4) != 0;
 	bool a_is_tcp = pick(&bed, 2), b_is_tcp = pick(&bed, 2);
 	bed_start(&bed, a_is_tcp, b_is_tcp, buf_sizes[pick(&bed, 4)]);
+	push_some(&bed);
 	if (!has_pipes)
 		forbid_fds(true);
 	for (uint64_t op = pick(&bed, OPS); op > 0; op--)
@@ -599,6 +630,103 @@ static void test_all_waits_at_start(void **state)
 	for_each_kind(all_waits_at_start);
 }
 
+/* What was read already comes before what the sockets hold, and their ends. */
+static void pushed_bytes_come_first(bool a_is_tcp, bool b_is_tcp)
+{
+	struct bed bed;
+
+	bed_open(&bed, 17);
+	int fd_a = peer_open(&bed.peers[0], a_is_tcp, 0);
+	int fd_b = peer_open(&bed.peers[1], b_is_tcp, 0);
+	for (int who = 0; who < 2; who++) {
+		bed.peers[who].sent = 500 + (uint64_t)who;
+		peer_send(&bed, who, 1000);
+		peer_shut(&bed, who);
+	}
+	bed.relay = relay_start(bed.pool, fd_a, fd_b, on_done, &bed);
+	assert_non_null(bed.relay);
+	assert_int_equal(push(&bed, 0, 0, 400), 0);
+	assert_int_equal(push(&bed, 1, 0, 501), 0);
+	assert_int_equal(push(&bed, 0, 400, 100), 0);
+	assert_int_equal(bed.done_count, 0);
+	assert_true(finish(&bed));
+	assert_int_equal(bed.peers[1].received, 1500);
+	assert_int_equal(bed.peers[0].received, 1501);
+	assert_int_equal(bed.done_ab, 1500);
+	assert_int_equal(bed.done_ba, 1501);
+	bed_close(&bed);
+}
+
+static void test_pushed_bytes_come_first(void **state)
+{
+	(void)state;
+	for_each_kind(pushed_bytes_come_first);
+}
+
+/* As many as may be, to somebody who takes them in small pieces, while nothing else happens. */
+static void pushed_bytes_are_written_in_part(bool a_is_tcp, bool b_is_tcp)
+{
+	struct bed bed;
+
+	for (int who = 0; who < 2; who++) {
+		bed_open(&bed, 18);
+		bed_start(&bed, a_is_tcp, b_is_tcp, 1);
+		assert_int_equal(push(&bed, who, 0, 1), 0);
+		assert_int_equal(push(&bed, who, 1, RELAY_PUSH_MAX), -EMSGSIZE);
+		assert_int_equal(push(&bed, who, 1, RELAY_PUSH_MAX - 1), 0);
+		assert_int_equal(push(&bed, who, RELAY_PUSH_MAX, 0), 0);
+		assert_int_equal(push(&bed, who, RELAY_PUSH_MAX, 1), -EMSGSIZE);
+		bed.peers[who].sent = RELAY_PUSH_MAX;
+		receive_until(&bed, !who, RELAY_PUSH_MAX);
+		peer_send(&bed, who, 10);
+		receive_until(&bed, !who, RELAY_PUSH_MAX + 10);
+		bed_close(&bed);
+	}
+}
+
+static void test_pushed_bytes_are_written_in_part(void **state)
+{
+	(void)state;
+	for_each_kind(pushed_bytes_are_written_in_part);
+}
+
+/* The one is gone, whose bytes still count; or the other one, who takes none. */
+static void pushed_bytes_and_a_peer_that_is_gone(bool a_is_tcp, bool b_is_tcp)
+{
+	struct bed bed;
+
+	for (int variant = 0; variant < 8; variant++) {
+		int who = variant & 1, gone = variant & 2 ? who : !who;
+
+		bed_open(&bed, 19);
+		int fd_a = peer_open(&bed.peers[0], a_is_tcp, 0);
+		int fd_b = peer_open(&bed.peers[1], b_is_tcp, 0);
+		peer_close(&bed, gone, variant & 4);
+		bed.relay = relay_start(bed.pool, fd_a, fd_b, on_done, &bed);
+		assert_non_null(bed.relay);
+		assert_int_equal(push(&bed, who, 0, 3000), 0);
+		bed.peers[who].sent = 3000;
+		if (gone == who) {
+			receive_until(&bed, !who, 3000);
+			peer_shut(&bed, !who);
+		}
+		/* TCP learns only from what it sends whether a peer that closed is really gone */
+		while (!bed.peers[!gone].saw_end) {
+			peer_send(&bed, !gone, 1);
+			assert_true(wait_receive(&bed, !gone));
+		}
+		wait_done(&bed);
+		assert_int_equal(who == 0 ? bed.done_ba : bed.done_ab, 0);
+		bed_close(&bed);
+	}
+}
+
+static void test_pushed_bytes_and_a_peer_that_is_gone(void **state)
+{
+	(void)state;
+	for_each_kind(pushed_bytes_and_a_peer_that_is_gone);
+}
+
 /* Out-of-band bytes stop recv and end splice early; what is behind them must not be forgotten. */
 static void test_urgent_bytes(void **state)
 {
@@ -834,6 +962,9 @@ int main(void)
 		cmocka_unit_test(test_reset_after_end),
 		cmocka_unit_test(test_answer_before_reset),
 		cmocka_unit_test(test_all_waits_at_start),
+		cmocka_unit_test(test_pushed_bytes_come_first),
+		cmocka_unit_test(test_pushed_bytes_are_written_in_part),
+		cmocka_unit_test(test_pushed_bytes_and_a_peer_that_is_gone),
 		cmocka_unit_test(test_urgent_bytes),
 		cmocka_unit_test(test_no_pipe_left),
 		cmocka_unit_test(test_no_foreign_bytes),
