@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* conn/udp_batch - datagrams received and sent many at a time, with the addresses at both ends
- */
+/* conn/udp_batch - datagrams received and sent many at a time, with the addresses at both ends */
 #include "conn/udp_batch.h"
 
 #include <errno.h>
 #include <string.h>
 
+#include "util/addr.h"
+
 int udp_batch_prepare(int fd)
 {
-	struct sockaddr_in6 v6 = {0}; /* large enough for both */
-	struct sockaddr_in v4;
-	socklen_t len = sizeof(v6);
-	int on = 1, result = getsockname(fd, (struct sockaddr *)&v6, &len);
+	struct addr own;
+	int on = 1, result = addr_get_own(fd, &own);
 
-	memcpy(&v4, &v6, sizeof(v4));
-	if (result == 0 && v4.sin_family == AF_INET && v4.sin_addr.s_addr == htonl(INADDR_ANY))
+	if (result < 0 || !addr_is_wildcard(&own))
+		return result;
+	if (own.family == AF_INET)
 		result = setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on));
-	if (result == 0 && v6.sin6_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&v6.sin6_addr))
+	else
 		result = setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof(on));
 	return result < 0 ? -errno : 0;
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* conn/udp_batch - datagrams received and sent many at a time, with the addresses at both ends
- */
+/* conn/udp_batch - datagrams received and sent many at a time, with the addresses at both ends */
 #ifndef NSWRAP_CONN_UDP_BATCH_H
 #define NSWRAP_CONN_UDP_BATCH_H
 

@@ -2,13 +2,13 @@
 /* conn/udp_flows - who talks through a UDP relay: a table of flows that forgets */
 #include "conn/udp_flows.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define BUCKETS  1024
-#define NS_PER_S 1000000000ULL
-#define SETTLED  2 /* datagrams each way */
+#include "util/clock.h"
+
+#define BUCKETS 1024
+#define SETTLED 2 /* datagrams each way */
 
 enum ring { RING_FRESH, RING_SETTLED, RINGS };
 
@@ -18,9 +18,14 @@ struct udp_flows {
 	void (*on_forget)(struct udp_flow *flow);
 	void *owner;
 	size_t count, held_bytes;
-	struct udp_flow rings[RINGS]; /* heads; the one used longest ago comes first */
-	struct udp_flow *buckets[BUCKETS];
+	struct list rings[RINGS]; /* the one used longest ago comes first */
+	struct list buckets[BUCKETS];
 };
+
+static struct udp_flow *flow_of(struct list *use_link)
+{
+	return container_of(use_link, struct udp_flow, use_link);
+}
 
 static size_t bucket_of(const struct udp_key *key)
 {
@@ -41,15 +46,17 @@ struct udp_flows *udp_flows_new(void (*on_forget)(struct udp_flow *flow), void *
 	flows->on_forget = on_forget;
 	flows->owner = owner;
 	for (enum ring ring = 0; ring < RINGS; ring++)
-		flows->rings[ring].prev = flows->rings[ring].next = &flows->rings[ring];
+		list_init(&flows->rings[ring]);
+	for (size_t i = 0; i < BUCKETS; i++)
+		list_init(&flows->buckets[i]);
 	return flows;
 }
 
 void udp_flows_free(struct udp_flows *flows)
 {
 	for (enum ring ring = 0; flows && ring < RINGS; ring++)
-		while (flows->rings[ring].next != &flows->rings[ring])
-			udp_flows_forget(flows, flows->rings[ring].next);
+		while (!list_is_empty(&flows->rings[ring]))
+			udp_flows_forget(flows, flow_of(flows->rings[ring].next));
 	free(flows);
 }
 
@@ -60,39 +67,27 @@ size_t udp_flows_count(const struct udp_flows *flows)
 
 struct udp_flow *udp_flows_find(const struct udp_flows *flows, const struct udp_key *key)
 {
-	struct udp_flow *flow = flows->buckets[bucket_of(key)];
+	list_each (at, &flows->buckets[bucket_of(key)]) {
+		struct udp_flow *flow = container_of(at, struct udp_flow, hash_link);
 
-	while (flow && memcmp(&flow->key, key, sizeof(*key)) != 0)
-		flow = flow->hash_next;
-	return flow;
-}
-
-static void ring_remove(struct udp_flow *flow)
-{
-	flow->prev->next = flow->next;
-	flow->next->prev = flow->prev;
-}
-
-static void ring_append(struct udp_flow *head, struct udp_flow *flow)
-{
-	flow->prev = head->prev;
-	flow->next = head;
-	flow->prev->next = flow->next->prev = flow;
+		if (memcmp(&flow->key, key, sizeof(*key)) == 0)
+			return flow;
+	}
+	return NULL;
 }
 
 static void make_room(struct udp_flows *flows)
 {
 	for (enum ring ring = 0; ring < RINGS; ring++)
-		if (flows->rings[ring].next != &flows->rings[ring]) {
-			udp_flows_forget(flows, flows->rings[ring].next);
+		if (!list_is_empty(&flows->rings[ring])) {
+			udp_flows_forget(flows, flow_of(flows->rings[ring].next));
 			return;
 		}
 }
 
 struct udp_flow *udp_flows_add(struct udp_flows *flows, const struct udp_key *key, uint64_t now_ns)
 {
-	struct udp_flow *flow = calloc(1, sizeof(*flow)),
-			**bucket = &flows->buckets[bucket_of(key)];
+	struct udp_flow *flow = calloc(1, sizeof(*flow));
 
 	if (!flow)
 		return NULL;
@@ -103,23 +98,19 @@ struct udp_flow *udp_flows_add(struct udp_flows *flows, const struct udp_key *ke
 	flow->key = *key;
 	flow->made_ns = flow->used_ns = now_ns;
 	flow->held_end = &flow->held;
-	flow->hash_next = *bucket;
-	*bucket = flow;
-	ring_append(&flows->rings[RING_FRESH], flow);
+	list_add_first(&flows->buckets[bucket_of(key)], &flow->hash_link);
+	list_add_last(&flows->rings[RING_FRESH], &flow->use_link);
 	flows->count++;
 	return flow;
 }
 
 void udp_flows_forget(struct udp_flows *flows, struct udp_flow *flow)
 {
-	struct udp_flow **at = &flows->buckets[bucket_of(&flow->key)];
 	struct udp_held *held;
 
 	flows->on_forget(flow);
-	while (*at != flow)
-		at = &(*at)->hash_next;
-	*at = flow->hash_next;
-	ring_remove(flow);
+	list_del(&flow->hash_link);
+	list_del(&flow->use_link);
 	while ((held = udp_flows_take_held(flows, flow)))
 		free(held);
 	flows->count--;
@@ -134,8 +125,8 @@ void udp_flows_use(
 	*said = *said + count < SETTLED ? *said + (unsigned)count : SETTLED;
 	flow->used_ns = now_ns;
 	bool is_settled = flow->said_in == SETTLED && flow->said_out == SETTLED;
-	ring_remove(flow);
-	ring_append(&flows->rings[is_settled ? RING_SETTLED : RING_FRESH], flow);
+	list_del(&flow->use_link);
+	list_add_last(&flows->rings[is_settled ? RING_SETTLED : RING_FRESH], &flow->use_link);
 }
 
 bool udp_flows_hold(struct udp_flows *flows, struct udp_flow *flow, const void *bytes, size_t len,
@@ -179,17 +170,20 @@ uint64_t udp_flows_sweep(struct udp_flows *flows, uint64_t now_ns)
 	uint64_t next_ns = UINT64_MAX;
 
 	for (enum ring ring = 0; ring < RINGS; ring++) {
-		struct udp_flow *head = &flows->rings[ring];
+		list_each_safe (at, following, &flows->rings[ring]) {
+			struct udp_flow *flow = flow_of(at);
+			uint64_t idle_at_ns = flow->used_ns + idle_ns[ring];
 
-		while (head->next != head && head->next->used_ns + idle_ns[ring] <= now_ns)
-			udp_flows_forget(flows, head->next);
-		if (head->next != head && head->next->used_ns + idle_ns[ring] < next_ns)
-			next_ns = head->next->used_ns + idle_ns[ring];
-		for (struct udp_flow *flow = head->next; flow != head; flow = flow->next) {
+			if (idle_at_ns <= now_ns) {
+				udp_flows_forget(flows, flow);
+				continue;
+			}
 			while (flow->held && flow->held->deadline_ns <= now_ns)
 				free(udp_flows_take_held(flows, flow));
 			if (flow->held && flow->held->deadline_ns < next_ns)
 				next_ns = flow->held->deadline_ns;
+			if (idle_at_ns < next_ns)
+				next_ns = idle_at_ns;
 		}
 	}
 	return next_ns;
@@ -197,11 +191,8 @@ uint64_t udp_flows_sweep(struct udp_flows *flows, uint64_t now_ns)
 
 void udp_flows_each_held(struct udp_flows *flows, bool (*serve)(struct udp_flow *flow))
 {
-	for (enum ring ring = 0; ring < RINGS; ring++) {
-		struct udp_flow *head = &flows->rings[ring];
-
-		for (struct udp_flow *flow = head->next; flow != head; flow = flow->next)
-			if (flow->held && !serve(flow))
+	for (enum ring ring = 0; ring < RINGS; ring++)
+		list_each (at, &flows->rings[ring])
+			if (flow_of(at)->held && !serve(flow_of(at)))
 				return;
-	}
 }

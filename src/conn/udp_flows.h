@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "util/list.h"
 #include "util/loop.h"
 
 /*
@@ -55,7 +56,7 @@ struct udp_flow {
 	unsigned said_in, said_out; /* datagrams, up to 2 */
 	struct udp_held *held, **held_end;
 	size_t held_count, held_bytes;
-	struct udp_flow *hash_next, *prev, *next;
+	struct list hash_link, use_link;
 };
 
 struct udp_flows;

@@ -3,19 +3,19 @@
 #include "conn/udp_relay.h"
 
 #include <errno.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "conn/udp_batch.h"
+#include "util/clock.h"
 #include "util/fd.h"
+#include "util/list.h"
 
 #define CLIENT_BATCHES 4    /* then others get their turn */
 #define TARGET_BATCHES 2    /* the same, for one flow */
 #define REFUSED_MS     1000 /* a refused client is asked about again after that */
 #define SWEEP_MS_AFTER 10   /* so that a crowd of flows costs few sweeps */
-#define NS_PER_MS      1000000ULL
 
 struct udp_relay {
 	struct loop *loop;
@@ -53,14 +53,12 @@ static void sweep_by(struct udp_relay *relay, uint64_t deadline_ns)
 
 	if (loop_timer_is_armed(timer) && timer->deadline_ns <= deadline_ns)
 		return;
-	loop_timer_set(relay->loop, timer,
-		(deadline_ns > now_ns ? (deadline_ns - now_ns) / NS_PER_MS : 0) + SWEEP_MS_AFTER);
+	loop_timer_set(relay->loop, timer, clock_ms_until(deadline_ns, now_ns) + SWEEP_MS_AFTER);
 }
 
 static void on_sweep(struct loop_timer *timer)
 {
-	struct udp_relay *relay =
-		(struct udp_relay *)((char *)timer - offsetof(struct udp_relay, sweep_timer));
+	struct udp_relay *relay = container_of(timer, struct udp_relay, sweep_timer);
 	uint64_t next_ns = udp_flows_sweep(relay->flows, loop_now_ns(relay->loop));
 
 	if (next_ns != UINT64_MAX)
@@ -228,7 +226,7 @@ static struct udp_flow *find_or_add(struct udp_relay *relay, const struct udp_ke
 	if (!flow)
 		return NULL;
 	flow->is_refused = !is_allowed;
-	sweep_by(relay, now_ns + UDP_FRESH_S * 1000 * NS_PER_MS);
+	sweep_by(relay, now_ns + UDP_FRESH_S * NS_PER_S);
 	return flow;
 }
 
@@ -263,7 +261,7 @@ static int take_in_batch(struct udp_relay *relay)
 
 static void on_clients_ready(struct loop_io *io, uint32_t events)
 {
-	struct udp_relay *relay = (struct udp_relay *)((char *)io - offsetof(struct udp_relay, io));
+	struct udp_relay *relay = container_of(io, struct udp_relay, io);
 
 	(void)events;
 	enter(relay);
@@ -295,7 +293,7 @@ static int answer_batch(struct udp_relay *relay, struct udp_flow *flow)
 
 static void on_target_ready(struct loop_io *io, uint32_t events)
 {
-	struct udp_flow *flow = (struct udp_flow *)((char *)io - offsetof(struct udp_flow, io));
+	struct udp_flow *flow = container_of(io, struct udp_flow, io);
 	struct udp_relay *relay = flow->owner;
 
 	(void)events;
