@@ -10,7 +10,8 @@
 
 /* --- the table ---------------------------------------------------------------------------- */
 
-#define AT(type, member) .offset = offsetof(struct type, member)
+#define AT(type, member) \
+	.offset = offsetof(struct type, member), .bytes = sizeof(((struct type *)NULL)->member)
 #define LIST(member, item, table)                                                         \
 	AT(mesh_config, member), .count_offset = offsetof(struct mesh_config, n##member), \
 				 .item_bytes = sizeof(struct item), .items = (table)
@@ -67,28 +68,31 @@ const struct config_field config_fields[] = {
 
 /* --- a member ----------------------------------------------------------------------------- */
 
-static const size_t bytes_of[] = {
-	[CONFIG_BOOL] = sizeof(bool),
-	[CONFIG_TEXT] = sizeof(char *),
-	[CONFIG_TARGET] = sizeof(char *),
-	[CONFIG_TEXTS] = sizeof(char **),
-	[CONFIG_IP] = sizeof(struct in_addr),
-	[CONFIG_PORT] = sizeof(uint16_t),
-	[CONFIG_PROTO] = sizeof(enum proto),
-	[CONFIG_LIST] = sizeof(void *),
-	[CONFIG_NAMES] = sizeof(void *),
-};
-
 static void *member(const struct config_field *field, const void *of)
 {
 	return (char *)of + field->offset;
 }
 
+/* Where the text is; NULL: it is none. */
+static char **text_of(const struct config_field *field, const void *of)
+{
+	bool is_text = field->kind == CONFIG_TEXT || field->kind == CONFIG_TARGET;
+
+	return is_text ? member(field, of) : NULL;
+}
+
+/* The same for an array of them. */
+static char ***texts_of(const struct config_field *field, const void *of)
+{
+	return field->kind == CONFIG_TEXTS ? member(field, of) : NULL;
+}
+
 size_t config_count(const struct config_field *list, const void *of)
 {
-	size_t count;
+	size_t count = 0;
 
-	memcpy(&count, (const char *)of + list->count_offset, sizeof(count));
+	if (list->items)
+		memcpy(&count, (const char *)of + list->count_offset, sizeof(count));
 	return count;
 }
 
@@ -117,7 +121,7 @@ bool config_is_given(const struct config_field *field, const void *of)
 
 	if (field->items)
 		return config_count(field, of) > 0;
-	return memcmp(member(field, of), zero, bytes_of[field->kind]) != 0;
+	return memcmp(member(field, of), zero, field->bytes) != 0;
 }
 
 /* --- texts -------------------------------------------------------------------------------- */
@@ -138,22 +142,31 @@ bool config_texts_equal(char *const *a, char *const *b)
 	return !*a && !*b;
 }
 
-/* NULL: no memory. */
-static char **copy_texts(char *const *texts)
+static bool is_same_text(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static int copy_text(const char *text, char **out)
+{
+	*out = strdup(text);
+	return *out ? 0 : -ENOMEM;
+}
+
+/* -ENOMEM leaves in *@out what there is. */
+static int copy_texts(char *const *texts, char ***out)
 {
 	size_t count = 0;
+	int result = 0;
 
 	while (texts[count])
 		count++;
-	char **copy = calloc(count + 1, sizeof(*copy));
-	for (size_t i = 0; copy && i < count; i++) {
-		copy[i] = strdup(texts[i]);
-		if (!copy[i]) {
-			config_texts_free(copy);
-			return NULL;
-		}
-	}
-	return copy;
+	*out = calloc(count + 1, sizeof(**out));
+	if (!*out)
+		return -ENOMEM;
+	for (size_t i = 0; result == 0 && i < count; i++)
+		result = copy_text(texts[i], &(*out)[i]);
+	return result;
 }
 
 /* --- all members -------------------------------------------------------------------------- */
@@ -161,100 +174,60 @@ static char **copy_texts(char *const *texts)
 static void free_members(const struct config_field *fields, void *of)
 {
 	for (const struct config_field *field = fields; field->name; field++) {
-		if (field->kind == CONFIG_TEXT || field->kind == CONFIG_TARGET)
-			free(*(char **)member(field, of));
-		if (field->kind == CONFIG_TEXTS)
-			config_texts_free(*(char ***)member(field, of));
-		if (!field->items)
-			continue;
+		if (text_of(field, of))
+			free(*text_of(field, of));
+		if (texts_of(field, of))
+			config_texts_free(*texts_of(field, of));
 		for (size_t i = 0; i < config_count(field, of); i++)
 			free_members(field->items, config_item(field, of, i));
-		free(config_item(field, of, 0));
+		if (field->items)
+			free(config_item(field, of, 0));
 	}
 }
 
-static bool equal_members(const struct config_field *fields, const void *a, const void *b);
-
-static bool is_equal(const struct config_field *field, const void *a, const void *b)
+static bool are_equal(const struct config_field *fields, const void *a, const void *b)
 {
-	const void *left = member(field, a), *right = member(field, b);
+	bool result = true;
 
-	switch (field->kind) {
-	case CONFIG_TEXT:
-	case CONFIG_TARGET: {
-		const char *x = *(char *const *)left, *y = *(char *const *)right;
+	for (const struct config_field *field = fields; result && field->name; field++) {
+		size_t count = config_count(field, a);
 
-		return x && y ? strcmp(x, y) == 0 : x == y;
+		if (text_of(field, a))
+			result = is_same_text(*text_of(field, a), *text_of(field, b));
+		else if (texts_of(field, a))
+			result = config_texts_equal(*texts_of(field, a), *texts_of(field, b));
+		else if (field->items)
+			result = count == config_count(field, b);
+		else
+			result = memcmp(member(field, a), member(field, b), field->bytes) == 0;
+		for (size_t i = 0; result && i < count; i++)
+			result = are_equal(
+				field->items, config_item(field, a, i), config_item(field, b, i));
 	}
-	case CONFIG_TEXTS:
-		return config_texts_equal(*(char **const *)left, *(char **const *)right);
-	case CONFIG_LIST:
-	case CONFIG_NAMES:
-		if (config_count(field, a) != config_count(field, b))
-			return false;
-		for (size_t i = 0; i < config_count(field, a); i++)
-			if (!equal_members(field->items, config_item(field, a, i),
-				    config_item(field, b, i)))
-				return false;
-		return true;
-	case CONFIG_BOOL:
-	case CONFIG_IP:
-	case CONFIG_PORT:
-	case CONFIG_PROTO:
-		break;
-	}
-	return memcmp(left, right, bytes_of[field->kind]) == 0;
+	return result;
 }
 
-static bool equal_members(const struct config_field *fields, const void *a, const void *b)
+static int fill(const struct config_field *fields, void *of, const void *from)
 {
-	for (const struct config_field *field = fields; field->name; field++)
-		if (!is_equal(field, a, b))
-			return false;
-	return true;
-}
-
-static int fill_members(const struct config_field *fields, void *of, const void *from);
-
-/* A member of @of that is not given becomes a copy of that of @from, which is. */
-static int copy_member(const struct config_field *field, void *of, const void *from)
-{
-	void *to = member(field, of);
-	const void *value = member(field, from);
 	int result = 0;
 
-	switch (field->kind) {
-	case CONFIG_TEXT:
-	case CONFIG_TARGET:
-		*(char **)to = strdup(*(char *const *)value);
-		return *(char **)to ? 0 : -ENOMEM;
-	case CONFIG_TEXTS:
-		*(char ***)to = copy_texts(*(char **const *)value);
-		return *(char ***)to ? 0 : -ENOMEM;
-	case CONFIG_LIST:
-	case CONFIG_NAMES:
-		result = config_make_room(field, of, config_count(field, from));
-		for (size_t i = 0; result == 0 && i < config_count(field, from); i++)
-			result = fill_members(field->items, config_item(field, of, i),
+	for (const struct config_field *field = fields; result == 0 && field->name; field++) {
+		size_t count = config_count(field, from);
+
+		if (!config_is_given(field, from) || config_is_given(field, of))
+			continue;
+		if (text_of(field, of))
+			result = copy_text(*text_of(field, from), text_of(field, of));
+		else if (texts_of(field, of))
+			result = copy_texts(*texts_of(field, from), texts_of(field, of));
+		else if (field->items)
+			result = config_make_room(field, of, count);
+		else
+			memcpy(member(field, of), member(field, from), field->bytes);
+		for (size_t i = 0; result == 0 && i < count; i++)
+			result = fill(field->items, config_item(field, of, i),
 				config_item(field, from, i));
-		return result;
-	case CONFIG_BOOL:
-	case CONFIG_IP:
-	case CONFIG_PORT:
-	case CONFIG_PROTO:
-		memcpy(to, value, bytes_of[field->kind]);
-		break;
 	}
-	return 0;
-}
-
-static int fill_members(const struct config_field *fields, void *of, const void *from)
-{
-	int result = 0;
-
-	for (const struct config_field *field = fields; result == 0 && field->name; field++)
-		if (config_is_given(field, from) && !config_is_given(field, of))
-			result = copy_member(field, of, from);
 	return result;
 }
 
@@ -265,7 +238,7 @@ static void add_needs(const struct config_field *fields, const void *of, struct 
 			continue;
 		needs->required |= field->requires;
 		needs->wanted |= field->wants;
-		for (size_t i = 0; field->items && i < config_count(field, of); i++)
+		for (size_t i = 0; i < config_count(field, of); i++)
 			add_needs(field->items, config_item(field, of, i), needs);
 	}
 }
@@ -280,12 +253,12 @@ void config_free(struct mesh_config *config)
 
 bool config_equal(const struct mesh_config *a, const struct mesh_config *b)
 {
-	return equal_members(config_fields, a, b);
+	return are_equal(config_fields, a, b);
 }
 
 int config_fill(struct mesh_config *config, const struct mesh_config *from)
 {
-	return fill_members(config_fields, config, from);
+	return fill(config_fields, config, from);
 }
 
 struct config_needs config_needs(const struct mesh_config *config)

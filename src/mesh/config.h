@@ -102,16 +102,15 @@ enum config_kind {
 struct config_field {
 	const char *section, *name; /* "loopback" and "disable"; NULL: of the arguments itself */
 	enum config_kind kind;
-	size_t offset;
+	size_t offset, bytes;
 
 	/* Lists: where their size_t is, and of what they are. */
 	size_t count_offset, item_bytes;
 	const struct config_field *items;
 
 	/* Bits of enum mesh_feature, for a value that is given. */
-	unsigned told_with; /* without them an agent is not told of it, or of the item that has it
-			     */
-	unsigned wants, requires;
+	unsigned told_with; /* who lacks them is not told of it, nor of the item that it is in */
+	unsigned wants, requires; /* struct config_needs */
 };
 
 /* In the order of the wire. */
@@ -119,7 +118,7 @@ extern const struct config_field config_fields[];
 
 /* For any struct that has a table. */
 bool config_is_given(const struct config_field *field, const void *of);
-size_t config_count(const struct config_field *list, const void *of);
+size_t config_count(const struct config_field *list, const void *of); /* 0 of another kind */
 void *config_item(const struct config_field *list, const void *of, size_t place);
 
 /* Zeroed items for a list that has none. Returns 0 or -ENOMEM. */

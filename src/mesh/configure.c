@@ -20,19 +20,10 @@ static int no_memory(const struct members *from)
 	return err_sys(from->err, ENOMEM, "cannot read the configuration");
 }
 
-/* A copy of @text, which may be NULL. */
 static int keep(const struct members *from, const char *text, char **out)
 {
-	*out = text ? strdup(text) : NULL;
-	return text && !*out ? no_memory(from) : 0;
-}
-
-static int decode_text(const struct members *from, const char *name, char **out)
-{
-	const char *text;
-	int result = members_text(from, name, &text);
-
-	return result == 0 && text && text[0] ? keep(from, text, out) : result;
+	*out = strdup(text);
+	return *out ? 0 : no_memory(from);
 }
 
 /* Digits and dots are an address or a mistake: a resolver would make one out of "127.1" as well. */
@@ -46,18 +37,20 @@ static bool is_connectable(const char *text)
 	return len <= HOST_NAME_MAX_BYTES && strspn(text, LETTERS DIGITS ".-_") == len;
 }
 
-static int decode_target(const struct members *from, const char *name, char **out)
+static int decode_text(const struct members *from, const struct config_field *field, char **out)
 {
-	const char *host;
-	int result = members_need_text(from, name, &host);
+	bool is_target = field->kind == CONFIG_TARGET;
+	const char *text;
+	int result = is_target ? members_need_text(from, field->name, &text)
+			       : members_text(from, field->name, &text);
 
-	if (result < 0)
+	if (result < 0 || !text || (!is_target && !text[0]))
 		return result;
-	if (!is_connectable(host))
-		return members_refuse(from, name, json_object_get(from->object, name),
-			strchr(host, ':') ? "an IPv4 address or a host name (no IPv6 here)"
+	if (is_target && !is_connectable(text))
+		return members_refuse(from, field->name, json_object_get(from->object, field->name),
+			strchr(text, ':') ? "an IPv4 address or a host name (no IPv6 here)"
 					  : "an IPv4 address or a host name");
-	return keep(from, host, out);
+	return keep(from, text, out);
 }
 
 static int decode_texts(const struct members *from, const char *name, char ***out)
@@ -84,17 +77,13 @@ static int decode_proto(const struct members *from, const char *name, enum proto
 {
 	const char *text;
 	int result = members_text(from, name, &text);
+	bool is_udp = text && strcmp(text, "udp") == 0;
 
-	if (result < 0)
+	*out = is_udp ? PROTO_UDP : PROTO_TCP;
+	if (result < 0 || !text || !text[0] || is_udp || strcmp(text, "tcp") == 0)
 		return result;
-	if (!text || text[0] == '\0' || strcmp(text, "tcp") == 0)
-		*out = PROTO_TCP;
-	else if (strcmp(text, "udp") == 0)
-		*out = PROTO_UDP;
-	else
-		return members_refuse(
-			from, name, json_object_get(from->object, name), "\"tcp\" or \"udp\"");
-	return 0;
+	return members_refuse(
+		from, name, json_object_get(from->object, name), "\"tcp\" or \"udp\"");
 }
 
 static int decode_members(const struct members *from, const struct config_field *fields, void *out);
@@ -163,9 +152,8 @@ static int decode_member(const struct members *from, const struct config_field *
 	case CONFIG_BOOL:
 		return members_bool(from, field->name, to);
 	case CONFIG_TEXT:
-		return decode_text(from, field->name, to);
 	case CONFIG_TARGET:
-		return decode_target(from, field->name, to);
+		return decode_text(from, field, to);
 	case CONFIG_TEXTS:
 		return decode_texts(from, field->name, to);
 	case CONFIG_IP:

@@ -34,12 +34,6 @@ struct builder {
 	bool is_done;
 };
 
-static struct place place_of(const yaml_event_t *event)
-{
-	return (struct place){
-		.line = event->start_mark.line + 1, .column = event->start_mark.column + 1};
-}
-
 /* Returns false, for `return give_up(...)`: the rest of the document is not looked at. */
 static bool give_up(struct builder *b, struct place at, const char *why)
 {
@@ -112,7 +106,7 @@ static struct node *new_node(struct builder *b, const yaml_event_t *event, enum 
 {
 	struct node *node;
 
-	if (!count_node(b, place_of(event)))
+	if (!count_node(b, syntax_place(event->start_mark)))
 		return NULL;
 	node = calloc(1, sizeof(*node));
 	if (!node) {
@@ -120,7 +114,7 @@ static struct node *new_node(struct builder *b, const yaml_event_t *event, enum 
 		return NULL;
 	}
 	node->kind = kind;
-	node->at = place_of(event);
+	node->at = syntax_place(event->start_mark);
 	node->older = b->yaml->newest;
 	b->yaml->newest = node;
 	if (anchor && !(node->anchor = strdup((const char *)anchor))) {
@@ -161,7 +155,8 @@ static bool on_begin(struct builder *b, const yaml_event_t *event)
 	struct node *node;
 
 	if (b->depth == DEPTH_MAX)
-		return give_up(b, place_of(event), "too many lists and maps in one another");
+		return give_up(b, syntax_place(event->start_mark),
+			"too many lists and maps in one another");
 	node = new_node(b, event, is_map ? NODE_MAP : NODE_LIST, anchor);
 	if (!node)
 		return false;
@@ -178,8 +173,9 @@ static bool on_alias(struct builder *b, const yaml_event_t *event)
 
 	for (size_t i = b->nanchors; i-- > 0;) /* an anchor may be used again: the last one */
 		if (strcmp(b->anchors[i]->anchor, name) == 0)
-			return count_node(b, place_of(event)) && place_node(b, b->anchors[i]);
-	errors_add(b->errors, place_of(event),
+			return count_node(b, syntax_place(event->start_mark)) &&
+			       place_node(b, b->anchors[i]);
+	errors_add(b->errors, syntax_place(event->start_mark),
 		"alias *%s has no anchor &%s before it: expected one, or quotes around a text that "
 		"begins with *",
 		parse_shown(name, shown, sizeof(shown)), shown);
@@ -306,7 +302,7 @@ static bool on_event(struct builder *b, const yaml_event_t *event)
 	case YAML_DOCUMENT_START_EVENT:
 		b->is_done = ++b->documents > 1;
 		if (b->is_done)
-			errors_add(b->errors, place_of(event),
+			errors_add(b->errors, syntax_place(event->start_mark),
 				"a second document begins: expected one only");
 		return true;
 	case YAML_ALIAS_EVENT:

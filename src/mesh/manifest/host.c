@@ -2,10 +2,300 @@
 /* mesh/manifest/host - what a manifest says about one host, or about all of them */
 #include "mesh/manifest/host.h"
 
+#include <arpa/inet.h>
+#include <errno.h>
+#include <glib.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "mesh/manifest/fields.h"
+#include "mesh/manifest/port.h"
+#include "util/parse.h"
+
+#define KEYS_MAX      16 /* in one map */
+#define VIP_EXPECTED  "an IPv4 address such as 127.0.42.101"
+#define CMD_EMPTY     "cmd has no words: expected a command, or no cmd for this executable"
+#define PORT_EXPECTED "LISTEN:HOST:PORT[/tcp|/udp], such as 8080:127.0.0.1:80"
+
+/*
+ * A key of a host, or of a map in it. What is told to the host as it stands is kept in `own`, whose
+ * copying, comparing and freeing follow from the table of mesh/config. A table ends with an entry
+ * that has no name.
+ */
+struct field {
+	const char *what; /* its name in errors: the key, behind that of its map: "http.listen" */
+	void (*read)(struct reader *reader, const struct field *field, const struct node *value,
+		struct manifest_host *out);
+	size_t offset; /* in the host, of what `read` sets; 0: it knows by itself */
+	const char *expected;
+	int (*check)(const char *text, struct err *err);
+	const struct field *parts; /* of a map */
+	bool is_host_only;         /* the template must not have it */
+	bool adds_up;              /* both the template's and the host's count */
+};
+
+/* --- one function a kind of value ----------------------------------------------------------- */
+
+static void *member(struct manifest_host *host, const struct field *field)
+{
+	return (char *)host + field->offset;
+}
+
+static void read_truth(struct reader *reader, const struct field *field, const struct node *value,
+	struct manifest_host *out)
+{
+	reader_read_bool(reader, value, field->what, member(out, field));
+}
+
+/* What an address is that no host can have in a mesh. NULL: it may be used. */
+static const char *vip_fault(struct in_addr vip)
+{
+	in_addr_t addr = ntohl(vip.s_addr);
+
+	if (addr >> 24 == 0)
+		return "stands for no host";
+	if (addr == INADDR_LOOPBACK)
+		return "is each host's own loopback address";
+	if (addr >> 24 == 127 && (addr << 8 == 0 || addr << 8 == 0xffffff00))
+		return "is no host of the loopback network, but its first or last address";
+	if (IN_MULTICAST(addr))
+		return "is a multicast address";
+	if (addr == INADDR_BROADCAST)
+		return "is the broadcast address";
+	return NULL;
+}
+
+static void read_vip(struct reader *reader, const struct field *field, const struct node *value,
+	struct manifest_host *out)
+{
+	const char *text = reader_text(reader, value, field->what, field->expected), *fault;
+	char quoted[PARSE_QUOTE_BYTES];
+	struct in_addr vip;
+
+	if (!text)
+		return;
+	if (inet_pton(AF_INET, text, &vip) != 1) {
+		errors_add(reader->errors, value->at,
+			"vip %s is no IPv4 address: expected one such as 127.0.42.101",
+			parse_quote(text, quoted, sizeof(quoted)));
+		return;
+	}
+	fault = vip_fault(vip);
+	if (fault)
+		errors_add(reader->errors, value->at,
+			"vip %s %s: expected another one, such as 127.0.42.101", text, fault);
+	else
+		out->vip = vip;
+}
+
+static void split_cmd(struct reader *reader, const struct node *value, struct manifest_host *out)
+{
+	GError *error = NULL;
+	char **words = NULL;
+
+	if (!reader_work(reader, value, strlen(value->text)))
+		return;
+	if (!g_shell_parse_argv(value->text, NULL, &words, &error)) {
+		bool is_empty = error->code == G_SHELL_ERROR_EMPTY_STRING;
+
+		errors_add(reader->errors, value->at, "%s",
+			is_empty ? CMD_EMPTY
+				 : "cmd has quotes without an end: expected another one like it, "
+				   "or a list of words");
+		g_error_free(error);
+		return;
+	}
+	out->cmd = words; /* for free(3): GLib has no memory of its own since 2.46 */
+}
+
+static void read_cmd(struct reader *reader, const struct field *field, const struct node *value,
+	struct manifest_host *out)
+{
+	bool is_text = value->kind == NODE_TEXT && !reader_is_number(value) &&
+		       !reader_is_bool(value, NULL);
+
+	if (is_text)
+		split_cmd(reader, value, out);
+	else if (value->kind == NODE_LIST && !value->count)
+		errors_add(reader->errors, value->at, CMD_EMPTY);
+	else if (value->kind == NODE_LIST)
+		out->cmd = reader_texts(reader, value, "a word of cmd", "a text");
+	else if (value->kind != NODE_UNKNOWN)
+		errors_add(reader->errors, value->at, "cmd is %s: expected %s",
+			reader_kind_of(value), field->expected);
+	if (out->cmd && out->cmd[0] && !out->cmd[0][0])
+		errors_add(reader->errors, value->at,
+			"cmd begins with an empty word: expected the name of a program");
+}
+
+static void read_text(struct reader *reader, const struct field *field, const struct node *value,
+	struct manifest_host *out)
+{
+	const char *text = reader_text(reader, value, field->what, field->expected);
+	struct err err = {.code = 0};
+
+	if (!text || !text[0]) /* "" is how a host turns off the template's */
+		return;
+	if (field->check && field->check(text, &err) < 0)
+		errors_add(reader->errors, value->at, "%s: %s", field->what, err.text);
+	else
+		reader_copy(reader, text, member(out, field));
+}
+
+static void read_restart(struct reader *reader, const struct field *field, const struct node *value,
+	struct manifest_host *out)
+{
+	const char *text = reader_text(reader, value, field->what, field->expected);
+	char quoted[PARSE_QUOTE_BYTES];
+
+	if (!text)
+		return;
+	out->no_restart = strcmp(text, "never") == 0;
+	if (!out->no_restart && strcmp(text, "always") != 0)
+		errors_add(reader->errors, value->at, "restart is %s: expected %s",
+			parse_quote(text, quoted, sizeof(quoted)), field->expected);
+}
+
+static void read_aliases(struct reader *reader, const struct field *field, const struct node *value,
+	struct manifest_host *out)
+{
+	if (reader_is_kind(reader, value, NODE_LIST, field->what, field->expected) && value->count)
+		out->aliases = reader_texts(reader, value, "an alias", "a host name");
+}
+
+/* "listen" of "http.listen" */
+static const char *key_of(const struct field *field)
+{
+	const char *dot = strrchr(field->what, '.');
+
+	return dot ? dot + 1 : field->what;
+}
+
+static void check_keys(struct reader *reader, const struct node *map, const struct field *fields)
+{
+	const char *keys[KEYS_MAX];
+	size_t count = 0;
+
+	for (const struct field *field = fields; field->what; field++)
+		keys[count++] = key_of(field);
+	reader_check_keys(reader, map, keys, count);
+}
+
+static void read_section(struct reader *reader, const struct field *field, const struct node *value,
+	struct manifest_host *out)
+{
+	if (!reader_is_kind(reader, value, NODE_MAP, field->what, field->expected))
+		return;
+	for (const struct field *part = field->parts; part->what; part++) {
+		const struct node *node = reader_get(value, key_of(part));
+
+		if (node)
+			part->read(reader, part, node, out);
+	}
+	check_keys(reader, value, field->parts);
+}
+
+static bool offers_already(const struct mesh_config *own, const struct mesh_offer *offer)
+{
+	for (size_t i = 0; i < own->noffers; i++)
+		if (own->offers[i].listen_port == offer->listen_port &&
+			own->offers[i].proto == offer->proto)
+			return true;
+	return false;
+}
+
+/* There is room for it in @out. */
+static void read_port(struct reader *reader, const struct node *item, struct mesh_config *out)
+{
+	const char *text = reader_text(reader, item, "a port", PORT_EXPECTED);
+	struct mesh_offer offer;
+	struct err err = {.code = 0};
+
+	if (!text)
+		return;
+	int rc = port_parse(text, &offer, &err);
+	if (rc == -ENOMEM) {
+		reader->errors->has_no_memory = true;
+	} else if (rc < 0) {
+		errors_add(reader->errors, item->at, "%s", err.text);
+	} else if (offers_already(out, &offer)) {
+		errors_add(reader->errors, item->at,
+			"port %u/%s is given twice: expected it once for a host and its template",
+			offer.listen_port, addr_proto_name(offer.proto));
+		free(offer.connect_host);
+	} else {
+		out->offers[out->noffers++] = offer;
+	}
+}
+
+static void read_ports(struct reader *reader, const struct field *field, const struct node *value,
+	struct manifest_host *out)
+{
+	struct mesh_config *own = &out->own;
+
+	if (!reader_is_kind(reader, value, NODE_LIST, field->what, field->expected) ||
+		!value->count)
+		return;
+	size_t room = value->count < reader->ports_left ? value->count : reader->ports_left;
+	struct mesh_offer *grown =
+		reallocarray(own->offers, own->noffers + room + 1, sizeof(*own->offers));
+	if (!grown) {
+		reader->errors->has_no_memory = true;
+		return;
+	}
+	own->offers = grown;
+	for (size_t i = 0; i < value->count && !reader->errors->has_no_memory; i++) {
+		if (!reader->ports_left) {
+			reader_too_much(reader, value->items[i], "too many ports", READER_PORTS_MAX,
+				" in the mesh");
+			return;
+		}
+		reader->ports_left--;
+		read_port(reader, value->items[i], own);
+	}
+}
+
+/* --- the table ------------------------------------------------------------------------------ */
+
+#define OWN(member) .offset = offsetof(struct manifest_host, own.member)
+
+static const struct field http_parts[] = {
+	{"http.listen", read_text, OWN(http_listen), .expected = "ADDR:PORT",
+		.check = port_check_listen},
+	{.what = NULL},
+};
+static const struct field socks_parts[] = {
+	{"socks.listen", read_text, OWN(socks_listen), .expected = "ADDR:PORT",
+		.check = port_check_listen},
+	{.what = NULL},
+};
+static const struct field loopback_parts[] = {
+	{"loopback.disable", read_truth, OWN(loopback_disable)},
+	{.what = NULL},
+};
+static const struct field state_dir_parts[] = {
+	{"stateDir.pathOnAgent", read_text, OWN(state_dir_path), .expected = "a path"},
+	{"stateDir.disable", read_truth, OWN(state_dir_disable)},
+	{.what = NULL},
+};
+
+static const struct field fields[] = {
+	{"vip", read_vip, .expected = VIP_EXPECTED, .is_host_only = true},
+	{"cmd", read_cmd, .expected = "a text in quotes or a list of words", .is_host_only = true},
+	{"ports", read_ports, .expected = "a list such as [\"8080:127.0.0.1:80\"]",
+		.adds_up = true},
+	{"http", read_section, .expected = "a map with listen", .parts = http_parts},
+	{"socks", read_section, .expected = "a map with listen", .parts = socks_parts},
+	{"loopback", read_section, .expected = "a map with disable", .parts = loopback_parts},
+	{"stateDir", read_section, .expected = "a map with pathOnAgent or disable",
+		.parts = state_dir_parts},
+	{"aliases", read_aliases, .expected = "a list of host names", .is_host_only = true},
+	{"writeEtcHosts", read_truth, OWN(write_etc_hosts)},
+	{"restart", read_restart, .expected = "always or never"},
+	{"anyPort", read_truth, OWN(any_port)},
+	{.what = NULL},
+};
+
+/* --- a host --------------------------------------------------------------------------------- */
 
 static void read_field(struct reader *reader, const struct field *field, const struct node *value,
 	const struct node *inherited, struct manifest_host *out)
@@ -26,12 +316,12 @@ void host_read(struct reader *reader, const struct node *name, const struct node
 	reader_copy(reader, name->text, &out->name);
 	if (!reader_is_kind(reader, value, NODE_MAP, "it", "a map with vip at least"))
 		return;
-	fields_check_keys(reader, value, fields_of_host);
-	for (const struct field *field = fields_of_host; field->what; field++)
+	check_keys(reader, value, fields);
+	for (const struct field *field = fields; field->what; field++)
 		read_field(reader, field, reader_get(value, field->what),
 			field->is_host_only ? NULL : reader_get(template, field->what), out);
 	if (!reader_get(value, "vip"))
-		errors_add(reader->errors, name->at, "no vip: expected %s", FIELDS_VIP);
+		errors_add(reader->errors, name->at, "no vip: expected %s", VIP_EXPECTED);
 }
 
 void host_check_template(struct reader *reader, const struct node *template)
@@ -42,8 +332,8 @@ void host_check_template(struct reader *reader, const struct node *template)
 	errors_about(reader->errors, "hostTemplate", NULL);
 	if (!reader_is_kind(reader, template, NODE_MAP, "it", "a map with keys of a host"))
 		return;
-	fields_check_keys(reader, template, fields_of_host);
-	for (const struct field *field = fields_of_host; field->what; field++) {
+	check_keys(reader, template, fields);
+	for (const struct field *field = fields; field->what; field++) {
 		const struct node *value = reader_get(template, field->what);
 
 		if (!value)

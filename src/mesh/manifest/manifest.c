@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "mesh/manifest/document.h"
-#include "mesh/manifest/fields.h"
 #include "mesh/manifest/host.h"
 #include "mesh/manifest/port.h"
 #include "mesh/manifest/route.h"

@@ -12,7 +12,8 @@
 
 #define RULE_BYTES 300 /* a host name has 253 at most */
 
-bool port_is_numeric(const char *text)
+/* Digits and dots: an address, or meant to be one. */
+static bool is_numeric(const char *text)
 {
 	return text[strspn(text, "0123456789.")] == '\0';
 }
@@ -38,8 +39,7 @@ static int check_host(const char *host, struct err *err)
 	char quoted[PARSE_QUOTE_BYTES];
 	struct in_addr addr;
 
-	if (port_is_numeric(host) ? inet_pton(AF_INET, host, &addr) == 1
-				  : names_is_valid(host, "."))
+	if (is_numeric(host) ? inet_pton(AF_INET, host, &addr) == 1 : names_is_valid(host, "."))
 		return 0;
 	return err_set(err, EINVAL,
 		"%s is no IPv4 address or host name: expected one such as 127.0.0.1",
@@ -110,8 +110,8 @@ int port_check_listen(const char *text, struct err *err)
 	port = strlen(text) < sizeof(addr) ? strrchr(strcpy(addr, text), ':') : NULL;
 	if (port) {
 		*port++ = '\0';
-		if (addr[0] == '[' || port_is_numeric(addr) ? addr_parse(addr, &ip, NULL) == 0
-							    : names_is_valid(addr, "."))
+		if (addr[0] == '[' || is_numeric(addr) ? addr_parse(addr, &ip, NULL) == 0
+						       : names_is_valid(addr, "."))
 			return parse_one_port(port, &number, err);
 	}
 	return err_set(err, EINVAL, "%s is no address: expected ADDR:PORT, such as 127.0.0.1:18080",

@@ -19,7 +19,4 @@ int port_parse(const char *text, struct mesh_offer *out, struct err *err);
  * or -EINVAL with @err filled. */
 int port_check_listen(const char *text, struct err *err);
 
-/* Digits and dots: an address, or meant to be one. */
-bool port_is_numeric(const char *text);
-
 #endif

@@ -124,16 +124,19 @@ void reader_check_keys(
 
 /* --- values -------------------------------------------------------------------------------- */
 
-bool reader_is_null(const struct node *node)
+/* A text without quotes, and one of @words, which NULL ends. */
+static bool is_word(const struct node *node, const char *const *words)
 {
-	static const char *const nulls[] = {"", "~", "null", "Null", "NULL"};
-
 	if (node->kind != NODE_TEXT || !node->is_plain)
 		return false;
-	for (size_t i = 0; i < sizeof(nulls) / sizeof(nulls[0]); i++)
-		if (strcmp(node->text, nulls[i]) == 0)
-			return true;
-	return false;
+	while (*words && strcmp(node->text, *words) != 0)
+		words++;
+	return *words;
+}
+
+bool reader_is_null(const struct node *node)
+{
+	return is_word(node, (const char *const[]){"", "~", "null", "Null", "NULL", NULL});
 }
 
 /* How many digits @*at begins with, and go behind them. */
@@ -168,32 +171,17 @@ bool reader_is_number(const struct node *node)
 bool reader_is_bool(const struct node *node, bool *value)
 {
 	/* YAML 1.1's, in the three spellings that it knows */
-	static const struct {
-		const char *lower, *title, *upper;
-		bool value;
-	} words[] = {
-		{"true", "True", "TRUE", true},
-		{"false", "False", "FALSE", false},
-		{"yes", "Yes", "YES", true},
-		{"no", "No", "NO", false},
-		{"on", "On", "ON", true},
-		{"off", "Off", "OFF", false},
-		{"y", "Y", "Y", true},
-		{"n", "N", "N", false},
-	};
+	static const char *const on[] = {
+		"true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON", "y", "Y", NULL};
+	static const char *const off[] = {
+		"false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF", "n", "N", NULL};
+	bool is_on = is_word(node, on);
 
-	if (node->kind != NODE_TEXT || !node->is_plain)
+	if (!is_on && !is_word(node, off))
 		return false;
-	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-		if (strcmp(node->text, words[i].lower) != 0 &&
-			strcmp(node->text, words[i].title) != 0 &&
-			strcmp(node->text, words[i].upper) != 0)
-			continue;
-		if (value)
-			*value = words[i].value;
-		return true;
-	}
-	return false;
+	if (value)
+		*value = is_on;
+	return true;
 }
 
 const char *reader_kind_of(const struct node *node)
@@ -268,4 +256,19 @@ char **reader_new_texts(struct reader *reader, const struct node *list)
 	if (!array)
 		reader->errors->has_no_memory = true;
 	return array;
+}
+
+char **reader_texts(
+	struct reader *reader, const struct node *list, const char *what, const char *expected)
+{
+	char **texts = reader_new_texts(reader, list);
+	size_t count = 0;
+
+	for (size_t i = 0; texts && i < list->count; i++) {
+		const char *text = reader_text(reader, list->items[i], what, expected);
+
+		if (text)
+			reader_copy(reader, text, &texts[count++]);
+	}
+	return texts;
 }

@@ -62,6 +62,10 @@ void reader_copy(struct reader *reader, const char *text, char **out);
  * NULL: no more of it. */
 char **reader_new_texts(struct reader *reader, const struct node *list);
 
+/* The same with its items, each of them called @what in errors. */
+char **reader_texts(
+	struct reader *reader, const struct node *list, const char *what, const char *expected);
+
 /* A plain text that YAML takes for nothing, such as "~" or what is missing behind a colon. */
 bool reader_is_null(const struct node *node);
 /* A plain text that YAML takes for true or false; *@value may be NULL. */

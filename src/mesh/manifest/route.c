@@ -98,6 +98,15 @@ static int check_to(const char *text, bool *is_network, struct err *err)
 	return 0;
 }
 
+/* NULL is what the rest of the program has for none. */
+static char **or_none(char **texts)
+{
+	if (texts && texts[0])
+		return texts;
+	free(texts);
+	return NULL;
+}
+
 static void read_to(struct reader *reader, const struct node *to, struct mesh_route *out)
 {
 	size_t ncidrs = 0, nglobs = 0;
@@ -121,17 +130,8 @@ static void read_to(struct reader *reader, const struct node *to, struct mesh_ro
 			errors_add(reader->errors, to->items[i]->at, "%s", err.text);
 		reader_copy(reader, text, is_network ? &cidrs[ncidrs++] : &globs[nglobs++]);
 	}
-	out->cidrs = cidrs;
-	out->globs = globs;
-	/* NULL is what the rest of the program has for none */
-	if (!ncidrs) {
-		free(cidrs);
-		out->cidrs = NULL;
-	}
-	if (!nglobs) {
-		free(globs);
-		out->globs = NULL;
-	}
+	out->cidrs = or_none(cidrs);
+	out->globs = or_none(globs);
 }
 
 /* --- a route -------------------------------------------------------------------------------- */

@@ -82,7 +82,7 @@ static char character_at(const char *text, size_t len, struct place at)
 	return i < len ? text[i] : '\0';
 }
 
-static struct place place_of_mark(yaml_mark_t mark)
+struct place syntax_place(yaml_mark_t mark)
 {
 	return (struct place){.line = mark.line + 1, .column = mark.column + 1};
 }
@@ -102,7 +102,7 @@ static const struct meaning *find_meaning(const yaml_parser_t *parser)
 void syntax_explain(
 	const yaml_parser_t *parser, const char *text, size_t len, struct errors *errors)
 {
-	struct place at = place_of_mark(parser->problem_mark);
+	struct place at = syntax_place(parser->problem_mark);
 	const struct meaning *meaning;
 
 	if (parser->error == YAML_MEMORY_ERROR || !parser->problem) {
@@ -121,7 +121,7 @@ void syntax_explain(
 	}
 	if (meaning) {
 		if (meaning->is_at_context)
-			at = place_of_mark(parser->context_mark);
+			at = syntax_place(parser->context_mark);
 		errors_add(errors, at, "broken YAML: %s", meaning->text);
 		return;
 	}

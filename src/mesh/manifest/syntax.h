@@ -12,4 +12,7 @@
 void syntax_explain(
 	const yaml_parser_t *parser, const char *text, size_t len, struct errors *errors);
 
+/* Where @mark is, which counts from 0. */
+struct place syntax_place(yaml_mark_t mark);
+
 #endif
