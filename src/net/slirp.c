@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* net/slirp - libslirp on a TAP, driven by our event loop, behind the frame guard */
+/* net/slirp - libslirp on a TAP, a guest of the event loop, behind the frame guard */
 #include "net/slirp.h"
 
 #include <errno.h>
 #include <libslirp.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "net/guard.h"
 #include "net/pcap.h"
 #include "net/slirp_fds.h"
 #include "net/tap.h"
+#include "util/clock.h"
 #include "util/fd.h"
+#include "util/list.h"
 #include "util/log.h"
 
 #define FRAME_BYTES (TAP_ETHER_BYTES + 65536)
@@ -26,7 +26,6 @@
  */
 #define SEGMENT_MTU 16410
 #define BACKLOG     4096 /* libslirp asks for one; the kernel cuts it to net.core.somaxconn */
-#define NS_PER_MS   1000000
 
 struct slirp_timer {
 	struct loop_timer timer;
@@ -40,20 +39,13 @@ struct slirp_stack {
 	struct guard_config guard;
 	int pcap_fd;
 	struct loop_io tap_io;
+	struct loop_hook hook;
 	struct slirp_fds fds;
 	bool has_input;  /* libslirp was given something: ask again what it waits for */
-	uint64_t due_ns; /* when libslirp's own timers want to run */
+	uint64_t due_ns; /* when it wants to be called again; at first: at once */
 	uint64_t drops[GUARD_VERDICTS];
 	uint8_t *frame; /* FRAME_BYTES */
 };
-
-static int64_t clock_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 /* --- descriptors ------------------------------------------------------------------------- */
 
@@ -113,8 +105,7 @@ static void drop_frame(struct slirp_stack *stack, enum guard_verdict verdict)
 
 static void on_tap_ready(struct loop_io *io, uint32_t events)
 {
-	struct slirp_stack *stack =
-		(struct slirp_stack *)((char *)io - offsetof(struct slirp_stack, tap_io));
+	struct slirp_stack *stack = container_of(io, struct slirp_stack, tap_io);
 	uint8_t *frame = stack->frame;
 
 	(void)events;
@@ -146,12 +137,12 @@ static void on_guest_error(const char *message, void *opaque)
 static int64_t on_clock(void *opaque)
 {
 	(void)opaque;
-	return clock_ns();
+	return (int64_t)clock_now_ns();
 }
 
 static void on_timer(struct loop_timer *timer)
 {
-	struct slirp_timer *slirp_timer = (struct slirp_timer *)timer;
+	struct slirp_timer *slirp_timer = container_of(timer, struct slirp_timer, timer);
 
 	slirp_timer->callback(slirp_timer->callback_opaque);
 }
@@ -173,16 +164,17 @@ static void on_timer_free(void *timer, void *opaque)
 {
 	struct slirp_stack *stack = opaque;
 
-	loop_timer_cancel(stack->loop, timer);
+	loop_timer_cancel(stack->loop, &((struct slirp_timer *)timer)->timer);
 	free(timer);
 }
 
 static void on_timer_mod(void *timer, int64_t expire_ms, void *opaque)
 {
 	struct slirp_stack *stack = opaque;
-	int64_t delay_ms = expire_ms - clock_ns() / NS_PER_MS;
+	int64_t delay_ms = expire_ms - (int64_t)(clock_now_ns() / NS_PER_MS);
 
-	loop_timer_set(stack->loop, timer, delay_ms > 0 ? (uint64_t)delay_ms : 0);
+	loop_timer_set(stack->loop, &((struct slirp_timer *)timer)->timer,
+		delay_ms > 0 ? (uint64_t)delay_ms : 0);
 }
 
 static void on_notify(void *opaque)
@@ -258,6 +250,30 @@ static Slirp *make_slirp(struct slirp_stack *stack, const struct net_plan *plan)
 	return slirp;
 }
 
+/* Ask libslirp what it waits for, and for how long. */
+static void ask(struct slirp_stack *stack)
+{
+	uint32_t timeout_ms = UINT32_MAX;
+
+	slirp_fds_begin(&stack->fds);
+	slirp_pollfds_fill(stack->slirp, &timeout_ms, on_add_poll, stack);
+	slirp_fds_end(&stack->fds);
+	stack->due_ns =
+		timeout_ms == UINT32_MAX ? UINT64_MAX : clock_now_ns() + timeout_ms * NS_PER_MS;
+	stack->has_input = false;
+}
+
+static uint64_t on_before_sleep(struct loop_hook *hook)
+{
+	struct slirp_stack *stack = container_of(hook, struct slirp_stack, hook);
+
+	if (stack->has_input || stack->fds.has_events || clock_now_ns() >= stack->due_ns) {
+		slirp_pollfds_poll(stack->slirp, 0, on_get_revents, stack);
+		ask(stack);
+	}
+	return stack->due_ns;
+}
+
 struct slirp_stack *slirp_stack_new(
 	struct loop *loop, const struct net_plan *plan, int tap, int pcap_fd, struct budget *budget)
 {
@@ -269,7 +285,7 @@ struct slirp_stack *slirp_stack_new(
 	stack->pcap_fd = pcap_fd;
 	slirp_fds_init(&stack->fds, loop, budget);
 	stack->tap_io = (struct loop_io){tap, on_tap_ready};
-	stack->has_input = true;
+	stack->hook.on_before_sleep = on_before_sleep;
 	stack->frame = malloc(FRAME_BYTES);
 	guard_init(&stack->guard, plan);
 	stack->slirp = make_slirp(stack, plan);
@@ -278,6 +294,7 @@ struct slirp_stack *slirp_stack_new(
 		errno = errno ? errno : ENOMEM;
 		return NULL;
 	}
+	loop_set_hook(loop, &stack->hook);
 	return stack;
 }
 
@@ -285,54 +302,13 @@ void slirp_stack_free(struct slirp_stack *stack)
 {
 	if (!stack)
 		return;
+	loop_set_hook(stack->loop, NULL);
 	if (stack->slirp)
 		slirp_cleanup(stack->slirp);
 	loop_io_del(stack->loop, &stack->tap_io);
 	slirp_fds_fini(&stack->fds);
 	free(stack->frame);
 	free(stack);
-}
-
-/* Ask libslirp what it waits for, and for how long. */
-static void fill(struct slirp_stack *stack)
-{
-	uint32_t timeout_ms = UINT32_MAX;
-
-	slirp_fds_begin(&stack->fds);
-	slirp_pollfds_fill(stack->slirp, &timeout_ms, on_add_poll, stack);
-	slirp_fds_end(&stack->fds);
-	stack->due_ns = timeout_ms == UINT32_MAX
-				? UINT64_MAX
-				: (uint64_t)clock_ns() + (uint64_t)timeout_ms * NS_PER_MS;
-	stack->has_input = false;
-}
-
-static int due_in_ms(const struct slirp_stack *stack)
-{
-	uint64_t now_ns = (uint64_t)clock_ns();
-
-	if (stack->due_ns == UINT64_MAX)
-		return -1;
-	return stack->due_ns <= now_ns ? 0 : (int)((stack->due_ns - now_ns) / NS_PER_MS + 1);
-}
-
-int slirp_stack_run(struct slirp_stack *stack)
-{
-	int result = 0;
-
-	while (!loop_is_stopped(stack->loop, &result)) {
-		if (stack->has_input)
-			fill(stack);
-		result = loop_run_once(stack->loop, due_in_ms(stack));
-		if (result < 0)
-			return result;
-		if (stack->has_input || stack->fds.has_events ||
-			(uint64_t)clock_ns() >= stack->due_ns) {
-			slirp_pollfds_poll(stack->slirp, 0, on_get_revents, stack);
-			stack->has_input = true;
-		}
-	}
-	return result;
 }
 
 /* --- listeners --------------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* net/slirp - libslirp on a TAP, driven by our event loop, behind the frame guard */
+/* net/slirp - libslirp on a TAP, a guest of the event loop, behind the frame guard */
 #ifndef NSWRAP_NET_SLIRP_H
 #define NSWRAP_NET_SLIRP_H
 
@@ -14,13 +14,12 @@
  * How it works
  *
  * libslirp wants to be asked before each sleep which descriptors it waits for, and to be told after
- * it which are ready. Its wishes are kept in the loop's epoll set and only changes are passed on,
+ * it which are ready: a hook of the loop does both in one, and nothing if a round was none of
+ * libslirp's. Its wishes are kept in the loop's epoll set and only changes are passed on,
  * so that thousands of idle connections cost nothing per round in the kernel.
  *
  * Frames go through the guard (net/guard) before libslirp sees them. Towards the guest, each frame
  * carries a vnet header that says its checksum needs no check (it never left this machine).
- *
- * slirp_stack_run takes the place of loop_run.
  */
 struct slirp_stack;
 
@@ -31,9 +30,6 @@ struct slirp_stack;
 struct slirp_stack *slirp_stack_new(struct loop *loop, const struct net_plan *plan, int tap,
 	int pcap_fd, struct budget *budget);
 void slirp_stack_free(struct slirp_stack *stack);
-
-/* Run the loop and libslirp until loop_stop. Returns what loop_stop was given, or -errno. */
-int slirp_stack_run(struct slirp_stack *stack);
 
 /*
  * libslirp listens at @host and leads to @guest, an address of the same

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "util/list.h"
 #include "util/log.h"
 
 #define GROW_BY 64
@@ -29,7 +30,7 @@ void slirp_fds_init(struct slirp_fds *fds, struct loop *loop, struct budget *bud
 
 static void on_ready(struct loop_io *io, uint32_t events)
 {
-	struct slirp_fd *item = (struct slirp_fd *)((char *)io - offsetof(struct slirp_fd, io));
+	struct slirp_fd *item = container_of(io, struct slirp_fd, io);
 
 	if (!item->is_muted) {
 		item->revents |= events;

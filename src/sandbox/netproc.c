@@ -219,7 +219,8 @@ __attribute__((noreturn)) static void netproc_main(const struct netproc_start *s
 	}
 	netproc_message_send(start->channel, &ready, resolv);
 	fd_close(&resolv);
-	result = net.context.slirp ? slirp_stack_run(net.context.slirp) : loop_run(net.loop);
+	result = loop_run(net.loop);
+	table_free(net.table); /* who waits for the guest is reset */
 	if (result < 0 && result != -EPIPE)
 		log_warning("the net process ends: %s", strerror(-result));
 	_exit(0);

@@ -19,6 +19,7 @@ struct loop {
 	struct epoll_event batch[BATCH];
 	int batch_len; /* events of this round; those not yet called may be cleared by loop_io_del
 			*/
+	struct loop_hook *hook; /* NULL: none */
 	bool is_stopped;
 	int result;
 };
@@ -110,21 +111,30 @@ void loop_task_cancel(struct loop *loop, struct loop_task *task)
 	list_del(&task->link);
 }
 
+void loop_set_hook(struct loop *loop, struct loop_hook *hook)
+{
+	loop->hook = hook;
+}
+
 uint64_t loop_now_ns(const struct loop *loop)
 {
 	return loop->now_ns;
 }
 
-/* Time until a timer or task is due: 0 at once, -1 never. */
-static int due_in_ms(const struct loop *loop)
+/* Time until @deadline_ns, a timer or a task: 0 at once, -1 never. */
+static int due_in_ms(const struct loop *loop, uint64_t deadline_ns)
 {
 	if (!list_is_empty(&loop->tasks))
 		return 0;
-	if (list_is_empty(&loop->timers))
+	if (!list_is_empty(&loop->timers)) {
+		uint64_t first_ns = list_first(&loop->timers, struct loop_timer, link)->deadline_ns;
+
+		deadline_ns = first_ns < deadline_ns ? first_ns : deadline_ns;
+	}
+	if (deadline_ns == UINT64_MAX)
 		return -1;
 	/* rounded up: waking too early would spin */
-	uint64_t delay_ms = clock_ms_until(
-		list_first(&loop->timers, struct loop_timer, link)->deadline_ns, clock_now_ns());
+	uint64_t delay_ms = clock_ms_until(deadline_ns, clock_now_ns());
 	return delay_ms > INT_MAX ? INT_MAX : (int)delay_ms;
 }
 
@@ -178,7 +188,8 @@ static void run_tasks(struct loop *loop)
 
 int loop_run_once(struct loop *loop, int timeout_ms)
 {
-	int due_ms = due_in_ms(loop);
+	struct loop_hook *hook = loop->hook;
+	int due_ms = due_in_ms(loop, hook ? hook->on_before_sleep(hook) : UINT64_MAX);
 
 	if (due_ms >= 0 && (timeout_ms < 0 || due_ms < timeout_ms))
 		timeout_ms = due_ms;
@@ -205,10 +216,4 @@ void loop_stop(struct loop *loop, int result)
 {
 	loop->is_stopped = true;
 	loop->result = result;
-}
-
-bool loop_is_stopped(const struct loop *loop, int *result)
-{
-	*result = loop->result;
-	return loop->is_stopped;
 }

@@ -36,6 +36,18 @@ struct loop_task {
 	struct list link;
 };
 
+/*
+ * A guest of the loop, with a view of its own of what it waits for. It may do there what any
+ * callback may, but stop the loop.
+ */
+struct loop_hook {
+	/*
+	 * The round is over, the loop is about to sleep. Returns when it must be called again at
+	 * the latest (CLOCK_MONOTONIC), UINT64_MAX: after whatever happens next.
+	 */
+	uint64_t (*on_before_sleep)(struct loop_hook *hook);
+};
+
 struct loop;
 
 /* Returns NULL with errno set when no epoll set can be made. */
@@ -64,6 +76,9 @@ static inline bool loop_timer_is_armed(const struct loop_timer *timer)
 void loop_task_add(struct loop *loop, struct loop_task *task); /* once, even if added twice */
 void loop_task_cancel(struct loop *loop, struct loop_task *task);
 
+/* One a loop; NULL: none. */
+void loop_set_hook(struct loop *loop, struct loop_hook *hook);
+
 /* CLOCK_MONOTONIC as read at the start of this round. */
 uint64_t loop_now_ns(const struct loop *loop);
 
@@ -76,8 +91,5 @@ int loop_run_once(struct loop *loop, int timeout_ms);
 /* Rounds until loop_stop is called from a callback. Returns what loop_stop was given, or -errno. */
 int loop_run(struct loop *loop);
 void loop_stop(struct loop *loop, int result);
-
-/* For an owner that calls loop_run_once itself: was loop_stop called? Stores its @result then. */
-bool loop_is_stopped(const struct loop *loop, int *result);
 
 #endif

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "util/clock.h"
 #include "util/loop.h"
 
 #define TIMERS 200
@@ -304,6 +305,89 @@ static void test_stop(void **state)
 	}
 }
 
+struct hooked {
+	struct loop_hook hook;
+	struct probe *probe; /* traced, as if it were called */
+	uint64_t deadline_ns;
+	bool adds_task;
+};
+
+static uint64_t on_before_sleep(struct loop_hook *hook)
+{
+	struct hooked *hooked = container_of(hook, struct hooked, hook);
+
+	called(hooked->probe);
+	if (hooked->adds_task)
+		loop_task_add(hooked->probe->trace->loop, &hooked->probe->task);
+	return hooked->deadline_ns;
+}
+
+/* The time that one round takes, which may be 10 s. */
+static uint64_t round_ns(struct loop *loop)
+{
+	uint64_t start = now_ns();
+
+	assert_int_equal(loop_run_once(loop, 10000), 0);
+	return now_ns() - start;
+}
+
+static void test_hook_limits_the_sleep(void **state)
+{
+	struct trace *trace = *state;
+	struct probe probe = probe_new(trace, 1), timer = probe_new(trace, 2);
+	struct hooked hooked = {{on_before_sleep}, &probe, 0, false};
+
+	loop_set_hook(trace->loop, &hooked.hook);
+	hooked.deadline_ns = now_ns() + 30 * NS_PER_MS;
+	assert_true(round_ns(trace->loop) >= 29 * NS_PER_MS);
+	assert_true(now_ns() >= hooked.deadline_ns); /* not too early: no round for nothing */
+	assert_int_equal(trace->count, 1);
+	assert_true(round_ns(trace->loop) < 5000 * NS_PER_MS); /* it is over */
+
+	/* whichever comes first */
+	hooked.deadline_ns = UINT64_MAX;
+	loop_timer_set(trace->loop, &timer.timer, 30);
+	assert_true(round_ns(trace->loop) >= 29 * NS_PER_MS);
+	hooked.deadline_ns = now_ns() + 60000 * NS_PER_MS;
+	loop_timer_set(trace->loop, &timer.timer, 30);
+	assert_true(round_ns(trace->loop) < 5000 * NS_PER_MS);
+	hooked.deadline_ns = now_ns() + 30 * NS_PER_MS;
+	loop_timer_set(trace->loop, &timer.timer, 60000);
+	assert_true(round_ns(trace->loop) < 5000 * NS_PER_MS);
+	loop_timer_cancel(trace->loop, &timer.timer);
+
+	size_t count = trace->count;
+	loop_set_hook(trace->loop, NULL);
+	assert_int_equal(loop_run_once(trace->loop, 20), 0);
+	assert_int_equal(trace->count, count);
+}
+
+/* Before each sleep, behind all else of the round before; what it asks for counts at once. */
+static void test_hook_comes_last(void **state)
+{
+	struct trace *trace = *state;
+	struct probe hook = probe_new(trace, 0), io = probe_new(trace, 1),
+		     timer = probe_new(trace, 2), task = probe_new(trace, 3);
+	struct hooked hooked = {{on_before_sleep}, &hook, UINT64_MAX, false};
+	static const int expected[] = {0, 1, 2, 3, 0, 1, 0, 0};
+
+	loop_set_hook(trace->loop, &hooked.hook);
+	io.io.fd = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC);
+	assert_int_equal(loop_io_add(trace->loop, &io.io, EPOLLIN), 0);
+	loop_timer_set(trace->loop, &timer.timer, 0);
+	loop_task_add(trace->loop, &task.task);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(loop_run_once(trace->loop, -1), 0);
+	hooked.adds_task = true; /* its task runs in this round, which does not sleep */
+	loop_io_mod(trace->loop, &io.io, 0);
+	assert_true(round_ns(trace->loop) < 5000 * NS_PER_MS);
+	assert_int_equal(trace->count, 8);
+	assert_memory_equal(trace->calls, expected, sizeof(expected)); /* the last is the task */
+	loop_task_cancel(trace->loop, &hook.task);
+	loop_io_del(trace->loop, &io.io);
+	close(io.io.fd);
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -317,6 +401,8 @@ int main(void)
 		T(test_io_interest),
 		T(test_tasks),
 		T(test_stop),
+		T(test_hook_limits_the_sleep),
+		T(test_hook_comes_last),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
