@@ -21,13 +21,16 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "conn/bind.h"
 #include "conn/context.h"
 #include "conn/door.h"
 #include "conn/inside.h"
 #include "conn/relay.h"
+#include "mesh/agent/stack.h"
 #include "net/link.h"
 #include "netns.h"
 #include "util/fd.h"
+#include "util/list.h"
 
 #define BED_WAIT_MS 10000 /* far above what anything here takes */
 #define NS_PER_S    1000000000ULL
@@ -98,7 +101,29 @@ struct mesh_bed {
 	pthread_mutex_t lock;
 	bool is_shut; /* it is not served */
 	atomic_bool is_over;
+	struct stack stack; /* its sockets are those of the door */
 };
+
+static int bed_open_bound(struct stack *stack, enum proto proto, const struct addr *at)
+{
+	const struct mesh_bed *bed = container_of(stack, struct mesh_bed, stack);
+	int fd = inside_take_now(
+		bed->context.inside, proto == PROTO_TCP ? DOOR_TCP4 : DOOR_UDP4, 2000);
+	int result = fd < 0 ? fd : bind_socket(fd, at, proto, true);
+
+	if (result == 0)
+		return fd;
+	fd_close(&fd);
+	return result;
+}
+
+static struct dial_target bed_target(struct stack *stack, const struct addr *at)
+{
+	(void)stack;
+	return (struct dial_target){.where = DIAL_INSIDE, .addr = *at};
+}
+
+static const struct stack_ops bed_stack_ops = {.open_bound = bed_open_bound, .target = bed_target};
 
 static inline int count_fds(void)
 {
@@ -143,8 +168,10 @@ static inline void bed_open_with_door(struct mesh_bed *bed, int door)
 	struct loop *loop = loop_new();
 
 	are_names_let_go = false;
-	*bed = (struct mesh_bed){
-		.door = {door, -1}, .fds_before = count_fds() - 2, .budget = {.max = 10000}};
+	*bed = (struct mesh_bed){.door = {door, -1},
+		.fds_before = count_fds() - 2,
+		.budget = {.max = 10000},
+		.stack = {&bed_stack_ops, door}};
 	assert_int_equal(context_open(&bed->context, loop, &bed->budget, door), 0);
 }
 

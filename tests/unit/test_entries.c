@@ -126,7 +126,7 @@ static struct world *world_open(void)
 	}
 	close(pair[1]);
 	bed_open_with_door(&world->bed, pair[0]);
-	world->entries = entries_new(&world->bed.context);
+	world->entries = entries_new(&world->bed.context, &world->bed.stack);
 	assert_non_null(world->entries);
 	return world;
 }

@@ -74,7 +74,7 @@ static struct world *world_open(void)
 	struct world *world = calloc(1, sizeof(*world));
 
 	bed_open(&world->bed);
-	world->offers = offers_new(&world->bed.context, &syns_ops, world);
+	world->offers = offers_new(&world->bed.context, &world->bed.stack, &syns_ops, world);
 	assert_non_null(world->offers);
 	world->gate = gate_new();
 	return world;

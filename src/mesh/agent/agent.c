@@ -4,154 +4,75 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 #include "conn/context.h"
-#include "mesh/agent/agent_config.h"
-#include "mesh/agent/entries.h"
-#include "mesh/agent/gate.h"
-#include "mesh/agent/offers.h"
+#include "mesh/agent/crossing.h"
+#include "mesh/agent/role.h"
 #include "mesh/configure.h"
 #include "mesh/info.h"
 #include "mesh/message.h"
-#include "mesh/packet.h"
 #include "mesh/wire.h"
 #include "proc/rights.h"
 #include "util/fd.h"
+#include "util/list.h"
 #include "util/log.h"
 #include "version.h"
 
 /*
  * How it works
  *
- * Packets from the link go through the gate and into the TUN device, one write each. Packets from
- * the device go through the gate into a batch, and that goes to the link with one write. The device
- * is read only while nothing waits for the link: else packets queue up in the kernel, where TCP
- * sees it and slows down.
- *
- * Everything else (agent_config) happens when `configure` comes: addresses, what the gate lets
+ * Packets cross between link and stack (crossing); those that begin a connection to what is offered
+ * are held (role). Everything else happens when `configure` comes: addresses, what the gate lets
  * through, who listens where.
  */
-#define FDS_MAX     65536
-#define BATCH_BYTES (128 * 1024) /* more is not read at once; one packet may go beyond */
-#define BATCH_PARTS 512
+#define FDS_MAX 65536
 
 struct agent {
 	const struct agent_start *start;
 	struct loop *loop;
 	struct wire_hub *hub;
 	struct wire wire;
+	struct stack *stack;
+	struct gate *gate;
+	struct crossing *crossing;
+	struct role *role;
 	struct loop_io signal_io;
-	bool is_resting; /* the device is not read: the link is full */
 	struct budget budget;
 	struct conn_context context;
-	struct agent_parts parts;
 	struct err *err;
-	unsigned char batch[BATCH_BYTES + FRAME_HEADER_BYTES + FRAME_PACKET_MAX];
-	struct iovec frames[BATCH_PARTS];
 };
 
-#define agent_of(ptr, member) ((struct agent *)((char *)(ptr)-offsetof(struct agent, member)))
-
-/* --- into the namespace ------------------------------------------------------------------- */
-
-static void let_in(void *owner, const struct packet_view *packet)
-{
-	const struct agent *agent = owner;
-	struct stack *stack = agent->parts.stack;
-	int result = stack->ops->deliver(stack, packet->ip, packet->len);
-
-	/* what it does not take is lost, as on any network */
-	if (result < 0)
-		log_debug("a packet was lost: %s", strerror(-result));
-}
-
-static void refuse(void *owner, const struct packet_view *packet)
-{
-	struct agent *agent = owner;
-	unsigned char frame[FRAME_HEADER_BYTES + PACKET_RST_BYTES];
-
-	if (!packet_make_rst(packet, frame + FRAME_HEADER_BYTES))
-		return;
-	frame_encode_header(frame, FRAME_PACKET, PACKET_RST_BYTES);
-	wire_send(&agent->wire, &(struct iovec){frame, sizeof(frame)}, 1);
-}
+/* --- packets ------------------------------------------------------------------------------ */
 
 static void on_packet(struct agent *agent, struct frame *frame)
 {
 	struct packet_view view;
 
-	switch (gate_in(
-		agent->parts.gate, frame->payload, frame->len, loop_now_ns(agent->loop), &view)) {
-	case GATE_PASS:
-		let_in(agent, &view);
-		break;
-	case GATE_HOLD:
-		offers_on_syn(agent->parts.offers, &view);
-		break;
-	case GATE_REFUSE:
-		refuse(agent, &view);
-		break;
-	case GATE_DROP:
-		break;
-	}
-}
-
-/* --- out of the namespace ----------------------------------------------------------------- */
-
-/* Returns the frame's size, 0 for a packet that may not leave, or -errno. */
-static ssize_t read_frame(struct agent *agent, unsigned char *frame)
-{
-	unsigned char *packet = frame + FRAME_HEADER_BYTES;
-	struct stack *stack = agent->parts.stack;
-	ssize_t got = stack->ops->take(stack, packet, FRAME_PACKET_MAX);
-
-	if (got <= 0)
-		return got;
-	size_t len = (size_t)got;
-	if (gate_out(agent->parts.gate, packet, len, loop_now_ns(agent->loop)) != GATE_PASS)
-		return 0;
-	frame_encode_header(frame, FRAME_PACKET, len);
-	return (ssize_t)(FRAME_HEADER_BYTES + len);
-}
-
-static void rest(struct agent *agent, bool is_resting)
-{
-	if (agent->is_resting == is_resting)
-		return;
-	agent->is_resting = is_resting;
-	agent->parts.stack->ops->rest(agent->parts.stack, is_resting);
+	if (crossing_in(agent->crossing, frame, &view))
+		role_on_syn(agent->role, &view);
 }
 
 static void on_packets(void *owner)
 {
-	struct agent *agent = owner;
-	size_t used = 0, count = 0;
-	ssize_t size = 0;
-
-	for (size_t reads = 0; used < BATCH_BYTES && reads < BATCH_PARTS; reads++) {
-		size = read_frame(agent, agent->batch + used);
-		if (size < 0)
-			break;
-		if (size == 0)
-			continue;
-		agent->frames[count++] = (struct iovec){agent->batch + used, (size_t)size};
-		used += (size_t)size;
-	}
-	if (count > 0)
-		wire_send(&agent->wire, agent->frames, count);
-	if (!wire_has_room(&agent->wire))
-		rest(agent, true);
+	crossing_out(((struct agent *)owner)->crossing);
 }
 
 static void on_room(struct wire *wire)
 {
-	rest(agent_of(wire, wire), false);
+	crossing_resume(container_of(wire, struct agent, wire)->crossing);
+}
+
+static void let_in(void *owner, const struct packet_view *packet)
+{
+	crossing_let_in(((struct agent *)owner)->crossing, packet);
+}
+
+static void refuse(void *owner, const struct packet_view *packet)
+{
+	crossing_refuse(((struct agent *)owner)->crossing, packet);
 }
 
 /* --- messages ----------------------------------------------------------------------------- */
@@ -170,13 +91,13 @@ static void answer(struct agent *agent, struct message *message)
 
 static json_t *configure(struct agent *agent, const json_t *args, struct err *err)
 {
-	struct mesh_agent_info info = {.features = agent_config_features(agent->start->is_sandbox),
-		.version = NSWRAP_VERSION};
+	struct mesh_agent_info info = {
+		.features = role_features(agent->start->is_sandbox), .version = NSWRAP_VERSION};
 	struct mesh_config config = {0};
 
 	int result = configure_decode(args, &config, err);
 	if (result == 0)
-		result = agent_config_apply(&agent->parts, &config, err);
+		result = role_configure(agent->role, &config, err);
 	config_free(&config);
 	return result < 0 ? NULL : info_encode(&info);
 }
@@ -214,7 +135,7 @@ static void on_message(struct agent *agent, const struct frame *frame)
 
 static void on_frame(struct wire *wire, struct frame *frame)
 {
-	struct agent *agent = agent_of(wire, wire);
+	struct agent *agent = container_of(wire, struct agent, wire);
 
 	if (frame->type == FRAME_PACKET)
 		on_packet(agent, frame);
@@ -228,7 +149,7 @@ static void on_frame(struct wire *wire, struct frame *frame)
 
 static void on_broken(struct wire *wire, const struct err *err)
 {
-	struct agent *agent = agent_of(wire, wire);
+	struct agent *agent = container_of(wire, struct agent, wire);
 
 	if (err->code != 0)
 		err_set(agent->err, err->code, "the link to the manager broke: %s", err->text);
@@ -246,7 +167,7 @@ static void on_gone(void *owner)
 static void on_signal(struct loop_io *io, uint32_t events)
 {
 	(void)events;
-	loop_stop(agent_of(io, signal_io)->loop, 0);
+	loop_stop(container_of(io, struct agent, signal_io)->loop, 0);
 }
 
 static const struct wire_ops wire_ops = {
@@ -260,17 +181,21 @@ static const struct syns_ops syns_ops = {.let_in = let_in, .refuse = refuse};
 
 static int open_parts(struct agent *agent, struct err *err)
 {
-	struct agent_parts *parts = &agent->parts;
-
 	agent->budget.max = rights_raise_fd_limit(FDS_MAX);
-	int result = context_open(&agent->context, agent->loop, &agent->budget, parts->stack->door);
+	int result = context_open(&agent->context, agent->loop, &agent->budget, agent->stack->door);
 	if (result < 0)
 		return err_sys(err, -result, "cannot set up the agent");
-	parts->is_sandbox = agent->start->is_sandbox;
-	parts->gate = gate_new();
-	parts->offers = offers_new(&agent->context, &syns_ops, agent);
-	parts->entries = entries_new(&agent->context);
-	if (!parts->gate || !parts->offers || !parts->entries)
+	agent->gate = gate_new();
+	agent->crossing = crossing_new(agent->loop, agent->gate, agent->stack, &agent->wire);
+	agent->role = role_new(&(struct role_start){
+		.is_sandbox = agent->start->is_sandbox,
+		.context = &agent->context,
+		.stack = agent->stack,
+		.gate = agent->gate,
+		.syns_ops = &syns_ops,
+		.syns_owner = agent,
+	});
+	if (!agent->gate || !agent->crossing || !agent->role)
 		return err_sys(err, ENOMEM, "cannot set up the agent");
 	return 0;
 }
@@ -294,8 +219,8 @@ static int open_signals(struct agent *agent, struct err *err)
 static int watch(struct agent *agent, struct err *err)
 {
 	const struct agent_start *start = agent->start;
+	struct stack *stack = agent->stack;
 
-	struct stack *stack = agent->parts.stack;
 	int result = stack->ops->watch(stack, &agent->context, &stack_events, agent);
 	if (result == 0)
 		result = loop_io_add(agent->loop, &agent->signal_io, EPOLLIN);
@@ -312,8 +237,8 @@ static int set_up(struct agent *agent, struct err *err)
 {
 	const bool is_sandbox = agent->start->is_sandbox;
 
-	agent->parts.stack = agent->start->open_stack(err);
-	if (!agent->parts.stack)
+	agent->stack = agent->start->open_stack(err);
+	if (!agent->stack)
 		return -err->code;
 	/* who is in a sandbox trusts nobody there; on a plain host the user's own rights are needed
 	 */
@@ -333,17 +258,14 @@ static int set_up(struct agent *agent, struct err *err)
 
 static void tear_down(struct agent *agent)
 {
-	if (agent->parts.entries)
-		entries_free(agent->parts.entries);
-	if (agent->parts.offers)
-		offers_free(agent->parts.offers);
+	role_free(agent->role);
 	context_close(&agent->context);
-	gate_free(agent->parts.gate);
-	agent_config_fini(&agent->parts);
+	crossing_free(agent->crossing);
+	gate_free(agent->gate);
 	wire_close(&agent->wire);
 	wire_hub_free(agent->hub);
-	if (agent->parts.stack)
-		agent->parts.stack->ops->stop(agent->parts.stack);
+	if (agent->stack)
+		agent->stack->ops->stop(agent->stack);
 	if (agent->loop) {
 		loop_io_del(agent->loop, &agent->signal_io);
 		loop_free(agent->loop);

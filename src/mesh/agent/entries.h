@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "conn/context.h"
+#include "mesh/agent/stack.h"
 #include "mesh/config.h"
 #include "util/err.h"
 
@@ -13,7 +14,7 @@
  * How it works
  *
  * For each VIP and port of another host a listener at that very address and port of the host's
- * loopback; a client is joined to a socket of the inside that connects there. For the agent's own
+ * loopback; a client is joined to a connection of the stack to there. For the agent's own
  * offers the client is joined to the target at once. A VIP outside 127.0.0.0/8 is no address of
  * this host: it is left out, with one line.
  *
@@ -23,8 +24,8 @@
  */
 struct entries;
 
-/* Returns NULL with errno set. @context stays the caller's. */
-struct entries *entries_new(const struct conn_context *context);
+/* Both stay the caller's. Returns NULL with errno set. */
+struct entries *entries_new(const struct conn_context *context, struct stack *stack);
 
 /* Ends all connections, too. NULL is allowed. */
 void entries_free(struct entries *entries);

@@ -5,14 +5,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "conn/bind.h"
-#include "conn/inside.h"
 #include "conn/service.h"
-#include "mesh/agent/syns.h"
-#include "util/fd.h"
 
 struct offers {
-	const struct conn_context *context;
+	struct stack *stack;
 	struct syns *syns;
 	struct services *services;
 };
@@ -29,14 +25,12 @@ static int bind_inside(
 	bool is_tcp = service->proto == PROTO_TCP;
 	char ip[ADDR_TEXT_BYTES];
 
-	_cleanup_fd_ int fd = inside_take_now(
-		offers->context->inside, is_tcp ? DOOR_TCP4 : DOOR_UDP4, OFFERS_SOCKET_MS);
-	int result = fd < 0 ? fd : bind_socket(fd, &service->addr, service->proto, true);
-	if (result == 0) {
-		out->fd = fd_take(&fd);
+	int fd = offers->stack->ops->open_bound(offers->stack, service->proto, &service->addr);
+	if (fd >= 0) {
+		out->fd = fd;
 		return 0;
 	}
-	return err_sys(err, -result, "cannot offer %sport %u at %s", is_tcp ? "" : "UDP ",
+	return err_sys(err, -fd, "cannot offer %sport %u at %s", is_tcp ? "" : "UDP ",
 		addr_port(&service->addr), addr_format_ip(&service->addr, ip, sizeof(ip)));
 }
 
@@ -56,8 +50,8 @@ static void on_closed(void *owner, const struct service *service)
 		syns_drop(offers->syns, end_of(&service->addr));
 }
 
-struct offers *offers_new(
-	const struct conn_context *context, const struct syns_ops *syns_ops, void *owner)
+struct offers *offers_new(const struct conn_context *context, struct stack *stack,
+	const struct syns_ops *syns_ops, void *owner)
 {
 	static const struct service_ops ops = {
 		.bind = bind_inside, .on_client = on_client, .on_closed = on_closed};
@@ -65,7 +59,7 @@ struct offers *offers_new(
 
 	if (!offers)
 		return NULL;
-	offers->context = context;
+	offers->stack = stack;
 	offers->syns = syns_new(context, syns_ops, owner);
 	if (offers->syns)
 		offers->services = services_new(context, &ops, offers);

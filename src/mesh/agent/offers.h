@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "conn/context.h"
+#include "mesh/agent/stack.h"
 #include "mesh/agent/syns.h"
 #include "mesh/config.h"
 #include "util/err.h"
@@ -24,11 +25,9 @@
  */
 struct offers;
 
-#define OFFERS_SOCKET_MS 2000 /* for the pool of inside sockets to answer */
-
 /* All but the result stay the caller's. Returns NULL with errno set. */
-struct offers *offers_new(
-	const struct conn_context *context, const struct syns_ops *syns_ops, void *owner);
+struct offers *offers_new(const struct conn_context *context, struct stack *stack,
+	const struct syns_ops *syns_ops, void *owner);
 
 /* Ends what is offered and its connections. NULL is allowed. */
 void offers_free(struct offers *offers);

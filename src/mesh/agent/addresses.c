@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/agent/addresses - the addresses of the mesh that a stack has, changed as told */
+#include "mesh/agent/addresses.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+void addresses_fini(struct addresses *addresses)
+{
+	free(addresses->peers);
+	*addresses = (struct addresses){0};
+}
+
+static int compare(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct in_addr));
+}
+
+/* @list is sorted. */
+static bool contains(const struct in_addr *list, size_t count, struct in_addr ip)
+{
+	return count > 0 && bsearch(&ip, list, count, sizeof(*list), compare);
+}
+
+/* Sort @list, leave out @self and all but one of each. Returns how many are left. */
+static size_t tidy(struct in_addr *list, size_t count, struct in_addr self)
+{
+	size_t left = 0;
+
+	qsort(list, count, sizeof(*list), compare);
+	for (size_t i = 0; i < count; i++)
+		if (list[i].s_addr != self.s_addr &&
+			(left == 0 || list[left - 1].s_addr != list[i].s_addr))
+			list[left++] = list[i];
+	return left;
+}
+
+static int change(struct addresses *addresses, struct stack *stack, struct in_addr self,
+	const struct in_addr *peers, size_t npeers, struct err *err)
+{
+	char text[INET_ADDRSTRLEN];
+	int result = 0;
+
+	if (self.s_addr != addresses->self.s_addr) {
+		result = stack->ops->set_self(stack, self);
+		if (result < 0)
+			return err_sys(err, -result, "cannot take the address %s",
+				inet_ntop(AF_INET, &self, text, sizeof(text)));
+		addresses->self = self;
+		addresses->npeers = 0;
+	}
+	for (size_t i = 0; i < addresses->npeers; i++)
+		if (!contains(peers, npeers, addresses->peers[i]))
+			stack->ops->del_peer(stack, addresses->peers[i]);
+	for (size_t i = 0; i < npeers; i++) {
+		if (contains(addresses->peers, addresses->npeers, peers[i]))
+			continue;
+		result = stack->ops->add_peer(stack, peers[i]);
+		if (result < 0 && result != -EEXIST) /* of an attempt that failed half-way */
+			return err_sys(err, -result, "cannot add a route to %s",
+				inet_ntop(AF_INET, &peers[i], text, sizeof(text)));
+	}
+	return 0;
+}
+
+int addresses_set(struct addresses *addresses, struct stack *stack, struct in_addr self,
+	const struct in_addr *peers, size_t npeers, struct err *err)
+{
+	struct in_addr *wanted = calloc(npeers + 1, sizeof(*wanted));
+
+	if (!wanted)
+		return err_sys(err, ENOMEM, "cannot list the hosts");
+	if (npeers > 0)
+		memcpy(wanted, peers, npeers * sizeof(*wanted));
+	npeers = tidy(wanted, npeers, self);
+	int result = change(addresses, stack, self, wanted, npeers, err);
+	/* after a failure some may be there already: none is taken for known then */
+	free(addresses->peers);
+	addresses->peers = wanted;
+	addresses->npeers = result < 0 ? 0 : npeers;
+	return result;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/agent/addresses - the addresses of the mesh that a stack has, changed as told */
+#ifndef NSWRAP_MESH_AGENT_ADDRESSES_H
+#define NSWRAP_MESH_AGENT_ADDRESSES_H
+
+#include "mesh/agent/stack.h"
+
+/* Starts as all zero: none. */
+struct addresses {
+	struct in_addr self;
+	struct in_addr *peers; /* sorted, each once, without self; owned */
+	size_t npeers;
+};
+
+void addresses_fini(struct addresses *addresses);
+
+/*
+ * Have @self and @peers (in any order, any number of times, self may be among them) and no others.
+ * What was there before and still is wanted is not touched, unless self changes. Returns 0, or
+ * -errno with @err naming the address; the next call does the rest then.
+ */
+int addresses_set(struct addresses *addresses, struct stack *stack, struct in_addr self,
+	const struct in_addr *peers, size_t npeers, struct err *err);
+
+#endif

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/agent/crossing - the way of packets between the link and the stack, through the gate */
+#include "mesh/agent/crossing.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/log.h"
+
+#define BATCH_BYTES (128 * 1024) /* more is not read at once; one packet may go beyond */
+#define BATCH_PARTS 512
+
+struct crossing {
+	struct loop *loop;
+	struct gate *gate;
+	struct stack *stack;
+	struct wire *wire;
+	bool is_resting; /* the stack: the link is full */
+	unsigned char batch[BATCH_BYTES + FRAME_HEADER_BYTES + FRAME_PACKET_MAX];
+	struct iovec frames[BATCH_PARTS];
+};
+
+struct crossing *crossing_new(
+	struct loop *loop, struct gate *gate, struct stack *stack, struct wire *wire)
+{
+	struct crossing *crossing = calloc(1, sizeof(*crossing));
+
+	if (!crossing)
+		return NULL;
+	crossing->loop = loop;
+	crossing->gate = gate;
+	crossing->stack = stack;
+	crossing->wire = wire;
+	return crossing;
+}
+
+void crossing_free(struct crossing *crossing)
+{
+	free(crossing);
+}
+
+void crossing_let_in(struct crossing *crossing, const struct packet_view *packet)
+{
+	int result = crossing->stack->ops->deliver(crossing->stack, packet->ip, packet->len);
+
+	/* what it does not take is lost, as on any network */
+	if (result < 0)
+		log_debug("a packet was lost: %s", strerror(-result));
+}
+
+void crossing_refuse(struct crossing *crossing, const struct packet_view *packet)
+{
+	unsigned char frame[FRAME_HEADER_BYTES + PACKET_RST_BYTES];
+
+	if (!packet_make_rst(packet, frame + FRAME_HEADER_BYTES))
+		return;
+	frame_encode_header(frame, FRAME_PACKET, PACKET_RST_BYTES);
+	wire_send(crossing->wire, &(struct iovec){frame, sizeof(frame)}, 1);
+}
+
+bool crossing_in(struct crossing *crossing, struct frame *frame, struct packet_view *view)
+{
+	switch (gate_in(
+		crossing->gate, frame->payload, frame->len, loop_now_ns(crossing->loop), view)) {
+	case GATE_PASS:
+		crossing_let_in(crossing, view);
+		break;
+	case GATE_HOLD:
+		return true;
+	case GATE_REFUSE:
+		crossing_refuse(crossing, view);
+		break;
+	case GATE_DROP:
+		break;
+	}
+	return false;
+}
+
+/* Returns the frame's size, 0 for a packet that may not leave, or -errno. */
+static ssize_t take_frame(struct crossing *crossing, unsigned char *frame)
+{
+	struct stack *stack = crossing->stack;
+	unsigned char *packet = frame + FRAME_HEADER_BYTES;
+	ssize_t got = stack->ops->take(stack, packet, FRAME_PACKET_MAX);
+
+	if (got <= 0)
+		return got;
+	size_t len = (size_t)got;
+	if (gate_out(crossing->gate, packet, len, loop_now_ns(crossing->loop)) != GATE_PASS)
+		return 0;
+	frame_encode_header(frame, FRAME_PACKET, len);
+	return (ssize_t)(FRAME_HEADER_BYTES + len);
+}
+
+static void rest(struct crossing *crossing, bool is_resting)
+{
+	if (crossing->is_resting == is_resting)
+		return;
+	crossing->is_resting = is_resting;
+	crossing->stack->ops->rest(crossing->stack, is_resting);
+}
+
+void crossing_out(struct crossing *crossing)
+{
+	size_t used = 0, count = 0;
+
+	for (size_t reads = 0; used < BATCH_BYTES && reads < BATCH_PARTS; reads++) {
+		ssize_t size = take_frame(crossing, crossing->batch + used);
+		if (size < 0)
+			break;
+		if (size == 0)
+			continue;
+		crossing->frames[count++] = (struct iovec){crossing->batch + used, (size_t)size};
+		used += (size_t)size;
+	}
+	if (count > 0)
+		wire_send(crossing->wire, crossing->frames, count);
+	if (!wire_has_room(crossing->wire))
+		rest(crossing, true);
+}
+
+void crossing_resume(struct crossing *crossing)
+{
+	rest(crossing, false);
+}
