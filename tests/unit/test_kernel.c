@@ -453,6 +453,7 @@ static void test_watched(void **state)
 	assert_true(owner.gone > 0);
 	close(fd);
 	inside_free(context.inside);
+	context = (struct conn_context){0}; /* its owner has closed it by now */
 	ops->stop(owner.stack);
 	loop_free(loop);
 }

@@ -44,7 +44,7 @@ static void rest(struct stack *stack, bool is_resting)
 {
 	struct kernel *kernel = kernel_of(stack);
 
-	loop_io_mod(kernel->context->loop, &kernel->tun_io, is_resting ? 0 : EPOLLIN);
+	loop_io_mod(kernel->loop, &kernel->tun_io, is_resting ? 0 : EPOLLIN);
 }
 
 /* --- connections -------------------------------------------------------------------------- */
@@ -57,8 +57,8 @@ static struct dial_target target(struct stack *stack, const struct addr *at)
 
 static int open_bound(struct stack *stack, enum proto proto, const struct addr *addr)
 {
-	_cleanup_fd_ int fd = inside_take_now(kernel_of(stack)->context->inside,
-		proto == PROTO_TCP ? DOOR_TCP4 : DOOR_UDP4, SOCKET_MS);
+	_cleanup_fd_ int fd = inside_take_now(
+		kernel_of(stack)->inside, proto == PROTO_TCP ? DOOR_TCP4 : DOOR_UDP4, SOCKET_MS);
 	int result = fd < 0 ? fd : bind_socket(fd, addr, proto, true);
 
 	return result < 0 ? result : fd_take(&fd);
@@ -131,7 +131,8 @@ static int watch(struct stack *stack, const struct conn_context *context,
 {
 	struct kernel *kernel = kernel_of(stack);
 
-	kernel->context = context;
+	kernel->loop = context->loop;
+	kernel->inside = context->inside;
 	kernel->events = events;
 	kernel->owner = owner;
 	kernel->tun_io.on_ready = on_readable;
@@ -144,9 +145,9 @@ static void stop(struct stack *stack)
 {
 	struct kernel *kernel = kernel_of(stack);
 
-	if (kernel->context) {
-		loop_io_del(kernel->context->loop, &kernel->tun_io);
-		loop_io_del(kernel->context->loop, &kernel->control_io);
+	if (kernel->loop) {
+		loop_io_del(kernel->loop, &kernel->tun_io);
+		loop_io_del(kernel->loop, &kernel->control_io);
 	}
 	fd_close(&kernel->tun_io.fd);
 	fd_close(&kernel->stack.door);

@@ -18,10 +18,11 @@
  */
 struct kernel {
 	struct stack stack;
-	pid_t pid;                          /* the holder's */
-	struct loop_io tun_io;              /* net/tap */
-	struct loop_io control_io;          /* requests to the holder */
-	const struct conn_context *context; /* NULL: not watched yet */
+	pid_t pid;                 /* the holder's */
+	struct loop_io tun_io;     /* net/tap */
+	struct loop_io control_io; /* requests to the holder */
+	struct loop *loop;         /* NULL: not watched yet */
+	struct inside *inside;     /* sockets of the door */
 	const struct stack_events *events;
 	void *owner;
 };

@@ -34,8 +34,8 @@ struct stack_events {
 };
 
 struct stack_ops {
-	/* Begin to call. @context, with the sockets of the door, is needed from now on; it and
-	 * @events stay the caller's. Returns 0 or -errno. */
+	/* Begin to call. The loop of @context and @events must stay until the end, its sockets of
+	 * the door as long as there are calls. Returns 0 or -errno. */
 	int (*watch)(struct stack *stack, const struct conn_context *context,
 		const struct stack_events *events, void *owner);
 	/* The end of it. Also if it was never watched, or is gone. */
