@@ -2,196 +2,215 @@
 /* sandbox/supervisor - start a sandbox, keep it running, take everything down with it */
 #include "sandbox/supervisor.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "net/diag.h"
 #include "net/pcap.h"
-#include "proc/command.h"
 #include "proc/job.h"
 #include "proc/rights.h"
 #include "proc/tree.h"
-#include "sandbox/placeholder.h"
-#include "sandbox/supervisor_parts.h"
+#include "sandbox/answers.h"
+#include "sandbox/companion.h"
+#include "sandbox/enter.h"
+#include "sandbox/events.h"
+#include "sandbox/forwards.h"
+#include "sandbox/initctl.h"
+#include "sandbox/keeper.h"
+#include "sandbox/program.h"
+#include "sandbox/resolver.h"
 #include "util/fd.h"
+#include "util/list.h"
 #include "util/log.h"
 
 #define KILL_MS   5000
-#define END_MS    5000 /* for init to end everything after it sent SIGKILL */
 #define FDS_MAX   65536
 #define JOINED_MS 1000 /* `exec` ends by itself what it started, when it sees us close */
 
-#define supervisor_of(ptr, member) \
-	((struct supervisor *)((char *)(ptr)-offsetof(struct supervisor, member)))
+static_assert(ENTER_USER == (int)INIT_FD_USER && ENTER_NET == (int)INIT_FD_NET &&
+		      ENTER_MNT == (int)INIT_FD_MNT && ENTER_PID == (int)INIT_FD_PID,
+	"init hands the namespaces out in the order in which they are entered");
 
-/* --- messages to and from init ------------------------------------------------------------ */
+struct supervisor {
+	const struct sandbox_config *config;
+	struct loop *loop;
+	struct events events;
+	struct resolver resolver;
+	struct forwards forwards;
+	struct program program;
+	struct initctl init;
+	struct keeper keeper;
+	struct companion companion;
+	struct answers answers;
+	struct registry registry; /* closed; its path is hidden inside */
 
-static int tell_init(struct supervisor *supervisor, const struct init_message *message, int fd)
+	int host_diag, pcap; /* the net process's; -1: none */
+
+	struct loop_io signal_io;
+	sigset_t original_mask;
+	struct rlimit original_nofile;
+	bool has_companion_ended; /* so everything ends, and COMMAND's status does not count */
+	int status;
+	struct err *err;
+};
+
+/* End the tree: SIGTERM now, SIGKILL after @timeout_ms. */
+static void terminate(void *owner, uint64_t timeout_ms)
 {
-	ssize_t sent =
-		fd_send(supervisor->init_io.fd, message, sizeof(*message), &fd, fd >= 0 ? 1 : 0);
+	struct supervisor *supervisor = owner;
 
-	return sent < 0 ? (int)sent : 0;
+	keeper_set_last(&supervisor->keeper);
+	initctl_terminate(&supervisor->init, SIGTERM, timeout_ms);
 }
 
-static void pass_signal(struct supervisor *supervisor, int sig)
+/* Something that COMMAND cannot do without has failed. */
+static void give_up(struct supervisor *supervisor)
 {
-	struct init_message message = {.type = INIT_SIGNAL, .value = sig};
-
-	tell_init(supervisor, &message, -1);
+	supervisor->status = 125;
+	terminate(supervisor, supervisor->config->stop_timeout_ms);
 }
 
-/* COMMAND can stop init, again and again: then we end everything (on_init_death). */
-static void on_end_time(struct loop_timer *timer)
-{
-	struct supervisor *supervisor = supervisor_of(timer, end_timer);
+/* --- init --------------------------------------------------------------------------------- */
 
-	if (supervisor->init > 0)
-		kill(supervisor->init, SIGKILL);
+static void on_started(void *owner)
+{
+	struct supervisor *supervisor = owner;
+	struct answers *answers = &supervisor->answers;
+	struct err err;
+
+	answers->command = supervisor->init.command;
+	events_emit(&supervisor->events, "started",
+		json_pack(
+			"{s:s, s:i}", "name", answers->server.entry.name, "pid", answers->command));
+	if (supervisor->forwards.count == 0)
+		events_ready(&supervisor->events);
+	if (companion_start(&supervisor->companion, supervisor->init.fds,
+		    &supervisor->original_mask, &err) == 0)
+		return;
+	log_error("%s", err.text);
+	give_up(supervisor);
 }
 
-void supervisor_terminate(struct supervisor *supervisor, int sig, uint64_t timeout_ms)
+static void on_ended(void *owner, int status, const struct err *err)
 {
-	struct init_message message = {
-		.type = INIT_TERMINATE, .value = sig, .timeout_ms = timeout_ms};
-	struct loop_timer *timer = &supervisor->end_timer;
-	uint64_t end_ms = timeout_ms + END_MS;
+	struct supervisor *supervisor = owner;
 
-	supervisor->is_ending = true;
-	tell_init(supervisor, &message, -1);
-	if (supervisor->init > 0)
-		kill(supervisor->init, SIGCONT);
-	timer->on_expired = on_end_time;
-	if (!loop_timer_is_armed(timer) ||
-		timer->deadline_ns > loop_now_ns(supervisor->loop) + end_ms * 1000000)
-		loop_timer_set(supervisor->loop, timer, end_ms);
-}
-
-int supervisor_own_file(struct supervisor *supervisor, int dir_fd, const char *name)
-{
-	struct init_message message = {.type = INIT_OWN_FILE};
-
-	snprintf(message.file, sizeof(message.file), "%s", name);
-	return tell_init(supervisor, &message, dir_fd);
-}
-
-static void end(struct supervisor *supervisor, int status)
-{
-	supervisor->has_ended = true;
+	if (err)
+		*supervisor->err = *err;
 	if (supervisor->status == 0 && !supervisor->has_companion_ended)
 		supervisor->status = status;
 	loop_stop(supervisor->loop, 0);
 }
 
-static void on_started(struct supervisor *supervisor, pid_t command)
-{
-	struct err err;
+static const struct initctl_ops initctl_ops = {on_started, on_ended};
 
-	supervisor->command = command;
-	if (supervisor->config->has_pid_ns)
-		tree_list(supervisor->init, &supervisor->command, 1);
-	events_emit(&supervisor->events, "started",
-		json_pack("{s:s, s:i}", "name", supervisor->server.entry.name, "pid",
-			supervisor->command));
-	if (supervisor->forwards.count == 0)
-		events_ready(&supervisor->events);
-	if (companion_start(supervisor, &err) == 0)
-		return;
-	log_error("%s", err.text);
-	supervisor->status = 125;
-	supervisor_terminate(supervisor, SIGTERM, supervisor->config->stop_timeout_ms);
+/* --- the net process and what is asked ----------------------------------------------------- */
+
+static int send_to_net(void *owner, const struct net_message *message, int fd)
+{
+	return keeper_send(&((struct supervisor *)owner)->keeper, message, fd);
 }
 
-static void on_message(struct supervisor *supervisor, const struct init_message *message)
+static void own_file(void *owner, int dir_fd, const char *name)
 {
+	initctl_own_file(&((struct supervisor *)owner)->init, dir_fd, name);
+}
+
+static const struct forwards_ops forwards_ops = {send_to_net, own_file};
+
+static pid_t spawn_net(void *owner, int channel, struct err *err)
+{
+	const struct supervisor *supervisor = owner;
+	struct netproc_start start = {
+		.config = supervisor->config,
+		.resolv_text = supervisor->resolver.net_text,
+		.channel = channel,
+		.tap = supervisor->init.fds[INIT_FD_TAP],
+		.pcap = supervisor->pcap,
+		.door = supervisor->init.door,
+		.guest_diag = supervisor->init.fds[INIT_FD_DIAG],
+		.host_diag = supervisor->host_diag,
+	};
+
+	return netproc_spawn(&start, err);
+}
+
+static void on_net_started(void *owner)
+{
+	forwards_send_again(&((struct supervisor *)owner)->forwards);
+}
+
+static void on_net_room(void *owner)
+{
+	forwards_send(&((struct supervisor *)owner)->forwards);
+}
+
+static void on_net_message(void *owner, const struct net_message *message, int *fd)
+{
+	struct supervisor *supervisor = owner;
+
 	switch (message->type) {
-	case INIT_STARTED:
-		on_started(supervisor, message->value);
+	case NET_READY:
+		resolver_set_net_file(&supervisor->resolver, fd_take(fd));
 		break;
-	case INIT_STOPPED:
-		if (job_stop_with(
-			    supervisor->command, message->value, supervisor->config->new_session))
-			supervisor->rested_at = message->serial;
+	case NET_LISTENING:
+		forwards_on_listening(&supervisor->forwards, message->id);
 		break;
-	case INIT_EXEC_FAILED:
-	case INIT_FAILED:
-		*supervisor->err = message->err;
-		end(supervisor,
-			message->type == INIT_FAILED
-				? 125
-				: command_failure_status(COMMAND_EXEC_FAILED, message->value));
+	case NET_ADD_FAILED:
+		forwards_on_failed(&supervisor->forwards, message->id, &message->err);
 		break;
-	case INIT_ENDED:
-		end(supervisor, message->value);
+	case NET_FAILED: /* nothing that runs can be kept from being reached */
+		log_error("%s", message->err.text);
+		give_up(supervisor);
 		break;
 	}
 }
 
-static void on_init(struct loop_io *io, uint32_t events)
-{
-	struct supervisor *supervisor = supervisor_of(io, init_io);
-	struct init_message message;
-	ssize_t got;
-
-	(void)events;
-	/* all of them: when init has died nobody comes back for the rest */
-	while ((got = fd_recv(io->fd, &message, sizeof(message), NULL, 0, NULL)) == sizeof(message))
-		on_message(supervisor, &message);
-	if (got != -EAGAIN)
-		loop_io_del(supervisor->loop, io); /* SIGCHLD tells the rest */
-}
+static const struct keeper_ops keeper_ops = {
+	spawn_net, on_net_started, on_net_room, on_net_message};
 
 /* --- signals ------------------------------------------------------------------------------ */
 
-/* We are continued, and COMMAND should be, if it is not yet. */
-static void resume_command(struct supervisor *supervisor)
-{
-	struct init_message message = {.type = INIT_RESUME, .serial = supervisor->rested_at};
-
-	supervisor->rested_at = 0;
-	tell_init(supervisor, &message, -1);
-}
-
 static void on_signal_info(struct supervisor *supervisor, const struct signalfd_siginfo *info)
 {
-	int sig = (int)info->ssi_signo;
+	const struct sandbox_config *config = supervisor->config;
 
-	if (!job_passes_on(info, supervisor->command, supervisor->config->new_session))
+	if (!job_passes_on(info, supervisor->init.command, config->new_session))
 		return;
-	if (sig == SIGCONT && (pid_t)info->ssi_pid == supervisor->init)
-		return; /* COMMAND was continued, and init only wakes us */
-	if (sig == SIGCONT && supervisor->rested_at > 0)
-		resume_command(supervisor);
-	else if (sig == SIGTERM)
-		supervisor_terminate(supervisor, sig, supervisor->config->stop_timeout_ms);
+	if (info->ssi_signo == SIGTERM)
+		terminate(supervisor, config->stop_timeout_ms);
 	else
-		pass_signal(supervisor, sig);
+		initctl_signal(&supervisor->init, (int)info->ssi_signo, (pid_t)info->ssi_pid);
 }
 
-/* init died without a word: what it leaves is ours now. */
+static void on_companion_death(struct supervisor *supervisor, int code, int status)
+{
+	if (supervisor->init.has_ended) {
+		supervisor->companion.pid = 0;
+		return;
+	}
+	supervisor->has_companion_ended = true;
+	int result = companion_on_death(&supervisor->companion, code, status);
+	if (result != 0)
+		supervisor->status = result;
+	terminate(supervisor, supervisor->config->stop_timeout_ms);
+}
+
 static void on_init_death(struct supervisor *supervisor, int code, int status)
 {
-	on_init(&supervisor->init_io, EPOLLIN); /* INIT_ENDED may be waiting */
-	if (supervisor->has_ended)
-		return;
-	tree_kill(&supervisor->net, supervisor->net > 0 ? 1 : 0, KILL_MS);
-	end(supervisor, 125);
-	if (code == CLD_EXITED)
-		err_set(supervisor->err, ECHILD, "init of the sandbox ended (status %d)", status);
-	else
-		err_set(supervisor->err, ECHILD, "init of the sandbox was ended by signal %d (%s)",
-			status, strsignal(status));
+	const struct keeper *keeper = &supervisor->keeper;
+
+	if (!initctl_on_death(&supervisor->init, code, status))
+		tree_kill(&keeper->pid, keeper->pid > 0 ? 1 : 0, KILL_MS);
 }
 
 static void reap(struct supervisor *supervisor)
@@ -201,20 +220,19 @@ static void reap(struct supervisor *supervisor)
 
 		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
 			return;
-		if (info.si_pid == supervisor->init) {
-			supervisor->init = 0;
+		if (info.si_pid == supervisor->init.pid) {
 			on_init_death(supervisor, info.si_code, info.si_status);
-		} else if (info.si_pid == supervisor->net) {
-			net_on_death(supervisor, info.si_code, info.si_status);
-		} else if (info.si_pid == supervisor->companion) {
-			companion_on_death(supervisor, info.si_code, info.si_status);
+		} else if (info.si_pid == supervisor->keeper.pid) {
+			keeper_on_death(&supervisor->keeper, info.si_code, info.si_status);
+		} else if (info.si_pid == supervisor->companion.pid) {
+			on_companion_death(supervisor, info.si_code, info.si_status);
 		}
 	}
 }
 
 static void on_signal(struct loop_io *io, uint32_t events)
 {
-	struct supervisor *supervisor = supervisor_of(io, signal_io);
+	struct supervisor *supervisor = container_of(io, struct supervisor, signal_io);
 	struct signalfd_siginfo info;
 
 	(void)events;
@@ -269,7 +287,7 @@ static int reserve_name(struct supervisor *supervisor, struct err *err)
 	if (result < 0)
 		return result;
 	result = registry_reserve(&supervisor->registry, config->name,
-		slash ? slash + 1 : config->command[0], &supervisor->server.entry, err);
+		slash ? slash + 1 : config->command[0], &supervisor->answers.server.entry, err);
 	registry_close(&supervisor->registry);
 	return result;
 }
@@ -278,12 +296,11 @@ static int reserve_name(struct supervisor *supervisor, struct err *err)
 static int list_files(
 	struct supervisor *supervisor, struct init_file **files, size_t *count, struct err *err)
 {
-	if (forwards_files(supervisor, files, count, err) < 0)
+	if (forwards_files(&supervisor->forwards, files, count, err) < 0)
 		return -err->code;
-	/* forwards_files leaves room for this one */
 	struct init_file *own = &(*files)[*count];
-	own->dir_fd = fcntl(supervisor->server.entry.dir_fd, F_DUPFD_CLOEXEC, 3);
-	snprintf(own->name, sizeof(own->name), "%s.sock", supervisor->server.entry.name);
+	own->dir_fd = fcntl(supervisor->answers.server.entry.dir_fd, F_DUPFD_CLOEXEC, 3);
+	snprintf(own->name, sizeof(own->name), "%s.sock", supervisor->answers.server.entry.name);
 	++*count;
 	return own->dir_fd < 0 ? err_sys(err, errno, "cannot start") : 0;
 }
@@ -293,66 +310,39 @@ static int spawn_init(struct supervisor *supervisor, struct err *err)
 	const struct sandbox_config *config = supervisor->config;
 	struct init_file *files = NULL;
 	size_t nfiles = 0;
-	int channel[2], door[2];
-
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel) < 0 ||
-		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, door) < 0)
-		return err_sys(err, errno, "cannot make a socket pair");
-	supervisor->init_io = (struct loop_io){channel[0], on_init};
-	supervisor->door = door[0];
 	int result = list_files(supervisor, &files, &nfiles, err);
 	struct init_start start = {
 		.config = config,
-		.argv = supervisor->argv,
-		.env = supervisor->env,
+		.argv = supervisor->program.argv,
+		.env = supervisor->program.env,
 		.resolv_text = config->net.has_outbound && config->net.has_dns
 				       ? supervisor->resolver.guest_text
 				       : NULL,
 		.hidden_dir = supervisor->registry.path,
-		.supervisor_fd = channel[1],
-		.door_fd = door[1],
 		.files = files,
 		.nfiles = nfiles,
 		.original_mask = supervisor->original_mask,
 		.original_nofile = supervisor->original_nofile,
 	};
+
 	if (result == 0)
-		supervisor->init = init_spawn(&start, err);
+		result = initctl_spawn(&supervisor->init, &start, err);
 	for (size_t i = 0; i < nfiles; i++)
 		fd_close(&files[i].dir_fd);
 	free(files);
-	fd_close(&channel[1]);
-	fd_close(&door[1]);
-	if (result < 0 || supervisor->init < 0)
-		return -err->code;
-	return 0;
+	return result;
 }
 
-/* Wait until init has set up the namespaces. */
-static int await_init(struct supervisor *supervisor, struct err *err)
+static int make_program(struct supervisor *supervisor, struct err *err)
 {
-	struct init_message message;
-	size_t nfds = 0;
-	ssize_t got = fd_recv(supervisor->init_io.fd, &message, sizeof(message),
-		supervisor->init_fds, INIT_FDS, &nfds);
+	struct forward_list list;
+	int result = forwards_list(&supervisor->forwards, &list, err);
 
-	for (size_t i = nfds; i < INIT_FDS; i++)
-		supervisor->init_fds[i] = -1;
-	if (got != sizeof(message))
-		return err_set(err, ECHILD, "init of the sandbox ended while it was set up");
-	if (message.type != INIT_READY)
-		return err_set(err, message.err.code, "%s", message.err.text);
-	fd_set_nonblock(supervisor->init_io.fd, 1);
-	int result = loop_io_add(supervisor->loop, &supervisor->init_io, EPOLLIN);
-	return result < 0 ? err_sys(err, -result, "cannot watch init") : 0;
-}
-
-static int release_command(struct supervisor *supervisor, struct err *err)
-{
-	struct init_message go = {.type = INIT_GO};
-	int result = tell_init(supervisor, &go, -1);
-
-	return result < 0 ? err_sys(err, -result, "init of the sandbox is gone") : 0;
+	if (result == 0)
+		result = program_make(&supervisor->program, supervisor->config,
+			supervisor->answers.server.entry.name, &list, err);
+	spec_list_free(&list);
+	return result;
 }
 
 static int start(struct supervisor *supervisor, struct err *err)
@@ -360,31 +350,31 @@ static int start(struct supervisor *supervisor, struct err *err)
 	int result = open_signals(supervisor, err);
 
 	if (result == 0)
-		result = companion_take_streams(supervisor, err);
+		result = companion_take_streams(&supervisor->companion, err);
 	if (result == 0)
 		result = open_host_side(supervisor, err);
 	if (result == 0)
-		result = forwards_bind_ports(supervisor, err);
+		result = forwards_bind_ports(&supervisor->forwards, err);
 	if (result == 0)
 		result = reserve_name(supervisor, err);
 	if (result == 0)
-		result = supervisor_make_command(supervisor, err);
+		result = make_program(supervisor, err);
 	if (result == 0)
 		result = spawn_init(supervisor, err);
 	if (result == 0)
-		result = await_init(supervisor, err);
+		result = initctl_await(&supervisor->init, err);
 	if (result == 0)
-		result = forwards_bind_paths(supervisor, err);
+		result = forwards_bind_paths(&supervisor->forwards, err);
 	if (result == 0)
-		result = control_open(supervisor, err);
+		result = answers_open(&supervisor->answers, supervisor->loop, err);
 	if (result == 0)
-		result = release_command(supervisor, err);
+		result = initctl_release(&supervisor->init, err);
 	if (result < 0)
 		return result;
 	job_leave_streams();
-	forwards_announce(supervisor, 0);
+	forwards_announce(&supervisor->forwards, 0);
 	log_never_wait();
-	result = net_start(supervisor, err);
+	result = keeper_start(&supervisor->keeper, err);
 	if (result == 0)
 		resolver_watch(&supervisor->resolver, supervisor->loop);
 	return result;
@@ -394,60 +384,67 @@ static int start(struct supervisor *supervisor, struct err *err)
 
 static void take_down(struct supervisor *supervisor)
 {
-	companion_stop(supervisor);
-	net_stop(supervisor);
-	control_wake(supervisor);
+	companion_stop(&supervisor->companion,
+		supervisor->init.has_ended ? supervisor->init.fds[INIT_FD_DIAG] : -1);
+	keeper_stop(&supervisor->keeper);
+	answers_wake(&supervisor->answers);
 	/* INIT_ENDED means that nothing is left; if it did not come, all is killed here */
-	if (!supervisor->has_ended && supervisor->init > 0)
-		kill(supervisor->init, SIGKILL);
-	fd_close(&supervisor->init_io.fd);
-	if (supervisor->init > 0)
-		waitpid(supervisor->init, NULL, 0);
+	initctl_stop(&supervisor->init);
 	tree_kill(NULL, 0, KILL_MS);
-	forwards_close(supervisor);
-	/* after the ports: who waits for the end finds them free, too */
-	server_close(&supervisor->server);
-	if (supervisor->was_entered)
-		tree_end_namespace(supervisor->init_fds[INIT_FD_NET], JOINED_MS, KILL_MS);
+	/* the name last: who waits for the end finds the ports free, too */
+	forwards_fini(&supervisor->forwards);
+	answers_close(&supervisor->answers);
+	if (supervisor->answers.was_entered)
+		tree_end_namespace(supervisor->init.fds[INIT_FD_NET], JOINED_MS, KILL_MS);
 	resolver_fini(&supervisor->resolver);
-	for (size_t i = 0; i < INIT_FDS; i++)
-		fd_close(&supervisor->init_fds[i]);
-	fd_close(&supervisor->door);
+	initctl_fini(&supervisor->init);
 	fd_close(&supervisor->host_diag);
 	fd_close(&supervisor->pcap);
 	fd_close(&supervisor->signal_io.fd);
-	placeholder_free_list(supervisor->argv);
-	placeholder_free_list(supervisor->env);
+	program_free(&supervisor->program);
 	loop_free(supervisor->loop);
 	sigprocmask(SIG_SETMASK, &supervisor->original_mask, NULL);
+}
+
+/* The modules, with nothing open. */
+static void init_parts(struct supervisor *supervisor)
+{
+	const struct sandbox_config *config = supervisor->config;
+	struct answers *answers = &supervisor->answers;
+
+	initctl_init(&supervisor->init, supervisor->loop, &initctl_ops, supervisor);
+	resolver_init(&supervisor->resolver, config);
+	forwards_init(
+		&supervisor->forwards, config, &supervisor->events, &forwards_ops, supervisor);
+	keeper_init(&supervisor->keeper, supervisor->loop, &keeper_ops, supervisor);
+	companion_init(&supervisor->companion, &config->companion);
+	answers_init(answers);
+	answers->config = config;
+	answers->program = &supervisor->program;
+	answers->forwards = &supervisor->forwards;
+	answers->namespaces = supervisor->init.fds;
+	answers->on_stop = terminate;
+	answers->owner = supervisor;
 }
 
 int supervisor_run(const struct sandbox_config *config, int *status, struct err *err)
 {
 	struct supervisor supervisor = {
 		.config = config,
+		.loop = loop_new(),
 		.events = {config->ready_fd, config->info_fd, getenv("NOTIFY_SOCKET"), false},
-		.started = time(NULL),
-		.init_io.fd = -1,
-		.net_io.fd = -1,
 		.signal_io.fd = -1,
-		.companion_fds = {-1, -1},
-		.door = -1,
 		.host_diag = -1,
 		.pcap = -1,
 		.err = err,
 	};
 
-	err->code = 0;
-	server_init(&supervisor.server);
-	for (size_t i = 0; i < INIT_FDS; i++)
-		supervisor.init_fds[i] = -1;
-	getrlimit(RLIMIT_NOFILE, &supervisor.original_nofile);
-	rights_raise_fd_limit(FDS_MAX);
-	resolver_init(&supervisor.resolver, config);
-	supervisor.loop = loop_new();
 	if (!supervisor.loop)
 		return err_sys(err, errno, "cannot make an event loop");
+	err->code = 0;
+	getrlimit(RLIMIT_NOFILE, &supervisor.original_nofile);
+	rights_raise_fd_limit(FDS_MAX);
+	init_parts(&supervisor);
 	int result = start(&supervisor, err);
 	if (result == 0)
 		result = loop_run(supervisor.loop);

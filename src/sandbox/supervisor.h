@@ -17,12 +17,16 @@
  *
  * Order: bind every TCP and UDP port of the host -> choose the name -> init in new namespaces (sets
  * up, hands the TAP out) -> make the socket files, which init knows of and removes should we vanish
- * -> INIT_GO: COMMAND is executed -> net process -> say what leads where -> loop; the companion
+ * -> INIT_GO: COMMAND is executed -> say what leads where -> net process -> loop; the companion
  * starts when COMMAND runs.
  *
  * The end comes as INIT_ENDED. If init dies without it, what it leaves becomes ours (we are a
  * subreaper) and is killed. If the net process dies, another one gets the same TAP, listeners and
  * door. If we die, init and the net process notice: everything goes.
+ *
+ * Each child has its module, which knows nothing of the others: initctl, keeper (the net process)
+ * and companion; forwards has the listeners, answers the socket. They call back, and what one of
+ * them says to another goes through here.
  */
 
 /*

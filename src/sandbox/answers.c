@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox/answers - answer what a running sandbox is asked */
+#include "sandbox/answers.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/control.h"
+#include "sandbox/enter.h"
+#include "sandbox/request.h"
+
+/* The arguments; of more than REQUEST_COMMAND_MAX bytes only the beginning. */
+static json_t *command_json(char *const *argv)
+{
+	json_t *command = json_array();
+	size_t left = REQUEST_COMMAND_MAX;
+
+	for (; *argv && left > 0; argv++) {
+		size_t len = strlen(*argv) + 1;
+		char *cut = len > left ? strndup(*argv, left) : NULL;
+
+		json_array_append_new(command, control_text(cut ? cut : *argv));
+		free(cut);
+		left -= len > left ? left : len;
+	}
+	return command;
+}
+
+static json_t *status_json(const struct answers *answers)
+{
+	return json_pack("{s:b, s:s, s:i, s:o, s:I, s:I, s:o}", "ok", 1, "name",
+		answers->server.entry.name, "pid", answers->command, "command",
+		command_json(answers->program->argv), "started", (json_int_t)answers->started,
+		"age", (json_int_t)(time(NULL) - answers->started), "forwards",
+		forwards_json(answers->forwards, 0));
+}
+
+/* The variables that COMMAND has and a program that joins it should have, too. */
+static json_t *env_json(const struct answers *answers)
+{
+	json_t *env = json_array();
+
+	for (char **item = answers->program->env; *item; item++)
+		if (strncmp(*item, "NSWRAP_", 7) == 0)
+			json_array_append_new(env, json_string(*item));
+	return env;
+}
+
+static void let_in(struct server_client *client, struct server_answer *answer)
+{
+	struct answers *answers = client->server->owner;
+	const struct sandbox_config *config = answers->config;
+
+	*answer = (struct server_answer){
+		.message = json_pack("{s:b, s:b, s:b, s:o}", "ok", 1, "root", config->is_root,
+			"pid_ns", config->has_pid_ns, "env", env_json(answers)),
+		.fds = answers->namespaces,
+		.nfds = ENTER_NAMESPACES,
+	};
+	client->is_marked = true;
+	answers->was_entered = true;
+}
+
+static json_t *ok(void)
+{
+	return json_pack("{s:b}", "ok", 1);
+}
+
+static int answer_one(struct server_client *client, const struct request *request,
+	struct server_answer *answer, struct err *err)
+{
+	struct answers *answers = client->server->owner;
+	size_t before = answers->forwards->count;
+
+	switch (request->op) {
+	case REQUEST_STATUS:
+		answer->message = status_json(answers);
+		break;
+	case REQUEST_PORT_ADD:
+		if (forwards_add(answers->forwards, request->specs, err) < 0)
+			return -err->code;
+		answer->message = json_pack("{s:b, s:o}", "ok", 1, "forwards",
+			forwards_json(answers->forwards, before));
+		break;
+	case REQUEST_PORT_REMOVE:
+		if (forwards_remove(answers->forwards, request->specs, err) < 0)
+			return -err->code;
+		answer->message = ok();
+		break;
+	case REQUEST_STOP:
+		answers->on_stop(answers->owner, request->has_timeout
+							 ? request->timeout_ms
+							 : answers->config->stop_timeout_ms);
+		answer->message = ok();
+		break;
+	case REQUEST_ENTER:
+		let_in(client, answer);
+		break;
+	case REQUEST_OPS:
+		break;
+	}
+	return 0;
+}
+
+static int on_request(struct server_client *client, json_t *message, struct server_answer *answer,
+	struct err *err)
+{
+	struct request request;
+	int result = request_decode(message, &request, err);
+
+	if (result < 0)
+		return result;
+	result = answer_one(client, &request, answer, err);
+	request_free(&request);
+	return result;
+}
+
+static const struct server_rules rules = {
+	.clients_max = 128,
+	.strangers = "it is not for another user or another sandbox",
+	.on_request = on_request,
+};
+
+void answers_init(struct answers *answers)
+{
+	*answers = (struct answers){.started = time(NULL)};
+	server_init(&answers->server);
+}
+
+int answers_open(struct answers *answers, struct loop *loop, struct err *err)
+{
+	return server_open(&answers->server, loop, &rules, answers, err);
+}
+
+void answers_wake(const struct answers *answers)
+{
+	list_each (at, &answers->server.clients) {
+		const struct server_client *client = container_of(at, struct server_client, at);
+
+		if (client->is_marked && client->pid > 0)
+			kill(client->pid, SIGCONT);
+	}
+}
+
+void answers_close(struct answers *answers)
+{
+	server_close(&answers->server);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox/answers - answer what a running sandbox is asked */
+#ifndef NSWRAP_SANDBOX_ANSWERS_H
+#define NSWRAP_SANDBOX_ANSWERS_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+#include <time.h>
+
+#include "control/server.h"
+#include "sandbox/config.h"
+#include "sandbox/forwards.h"
+#include "sandbox/program.h"
+
+/* The owner fills the first group before answers_open; all of it must stay. */
+struct answers {
+	const struct sandbox_config *config;
+	const struct program *program;
+	struct forwards *forwards;
+	const int *namespaces; /* descriptors, in the order of enum enter_ns */
+	pid_t command;         /* as init sees it; 0: does not run yet */
+	/* The tree shall end: SIGKILL so long after SIGTERM. */
+	void (*on_stop)(void *owner, uint64_t timeout_ms);
+	void *owner;
+
+	struct server server; /* its name is the sandbox's */
+	time_t started;
+	bool was_entered; /* by `exec`, at least once */
+};
+
+/* Everything else is zero then. */
+void answers_init(struct answers *answers);
+
+/* Publish the name, which the owner has reserved in server.entry. 0, or -errno with @err filled. */
+int answers_open(struct answers *answers, struct loop *loop, struct err *err);
+
+/*
+ * The sandbox ends: let stopped processes that joined it go on. The kernel ends a PID namespace
+ * only when they have reaped their children there.
+ */
+void answers_wake(const struct answers *answers);
+
+/* Give the name back, and then end every connection: who waits for the end finds it free. */
+void answers_close(struct answers *answers);
+
+#endif

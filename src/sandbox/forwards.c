@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox/forwards - the rules of a sandbox, their listeners, and what is said of them */
+#include "sandbox/forwards.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sandbox/request.h"
+#include "util/fd.h"
+#include "util/log.h"
+#include "util/parse.h"
+
+static struct forwards_item *append(
+	struct forwards *forwards, const struct forward_spec *spec, struct err *err)
+{
+	const struct sandbox_config *config = forwards->config;
+	struct forwards_item *grown =
+		reallocarray(forwards->items, forwards->count + 1, sizeof(*grown));
+
+	if (!grown) {
+		err_sys(err, ENOMEM, "cannot keep a forward");
+		return NULL;
+	}
+	forwards->items = grown;
+	grown[forwards->count] = (struct forwards_item){
+		.id = ++forwards->next_id,
+		.spec = *spec,
+		.driver = driver_resolve(
+			spec, config->driver, config->net.has_outbound, config->checks_user),
+		.listener = {.fd = -1, .dir_fd = -1},
+	};
+	return &grown[forwards->count++];
+}
+
+static void drop(struct forwards *forwards, size_t index)
+{
+	bind_close(&forwards->items[index].listener);
+	memmove(&forwards->items[index], &forwards->items[index + 1],
+		(forwards->count - index - 1) * sizeof(forwards->items[0]));
+	forwards->count--;
+}
+
+void forwards_init(struct forwards *forwards, const struct sandbox_config *config,
+	struct events *events, const struct forwards_ops *ops, void *owner)
+{
+	*forwards =
+		(struct forwards){.config = config, .events = events, .ops = ops, .owner = owner};
+}
+
+void forwards_fini(struct forwards *forwards)
+{
+	while (forwards->count > 0)
+		drop(forwards, forwards->count - 1);
+	free(forwards->items);
+	free(forwards->removed);
+	forwards->items = NULL;
+	forwards->removed = NULL;
+}
+
+static int bind_one(struct forwards_item *item, struct err *err)
+{
+	struct forward_spec *spec = &item->spec;
+	int result = bind_open(&spec->host, spec->proto, item->driver == FORWARD_DRIVER_SLIRP,
+		&item->listener, err);
+
+	if (result == 0 && spec->guest_port == 0)
+		spec->guest_port = addr_port(&spec->host);
+	return result;
+}
+
+int forwards_bind_ports(struct forwards *forwards, struct err *err)
+{
+	const struct forward_list *list = &forwards->config->forwards;
+
+	for (size_t i = 0; i < list->count; i++) {
+		struct forwards_item *item = append(forwards, &list->items[i], err);
+
+		if (!item || (item->spec.host.family != AF_UNIX && bind_one(item, err) < 0))
+			return -err->code;
+	}
+	return 0;
+}
+
+int forwards_bind_paths(struct forwards *forwards, struct err *err)
+{
+	for (size_t i = 0; i < forwards->count; i++)
+		if (forwards->items[i].spec.host.family == AF_UNIX &&
+			bind_one(&forwards->items[i], err) < 0)
+			return -err->code;
+	return 0;
+}
+
+/* Where the socket file of @path is, or will be. */
+static int locate(const char *path, struct init_file *file, struct err *err)
+{
+	const char *slash = strrchr(path, '/');
+	const char *name = slash ? slash + 1 : path;
+	char *dir = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+
+	file->dir_fd = dir ? open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+	int code = dir ? errno : ENOMEM;
+	free(dir);
+	if (file->dir_fd < 0)
+		return err_sys(err, code, "cannot listen at %s", path);
+	strncpy(file->name, name, NAME_MAX);
+	file->name[NAME_MAX] = '\0';
+	return 0;
+}
+
+int forwards_files(
+	const struct forwards *forwards, struct init_file **files, size_t *count, struct err *err)
+{
+	*count = 0;
+	*files = calloc(forwards->count + 1, sizeof(**files));
+	if (!*files)
+		return err_sys(err, ENOMEM, "cannot keep the forwards");
+	for (size_t i = 0; i < forwards->count; i++) {
+		if (forwards->items[i].spec.host.family != AF_UNIX)
+			continue;
+		if (locate(forwards->items[i].spec.host.local.sun_path, &(*files)[*count], err) < 0)
+			return -err->code;
+		++*count;
+	}
+	return 0;
+}
+
+int forwards_list(const struct forwards *forwards, struct forward_list *list, struct err *err)
+{
+	*list = (struct forward_list){0};
+	for (size_t i = 0; i < forwards->count; i++) {
+		int result = spec_list_add(list, &forwards->items[i].spec, err);
+		if (result < 0)
+			return result;
+	}
+	return 0;
+}
+
+static int send_one(struct forwards *forwards, const struct forwards_item *item)
+{
+	struct net_message message = {
+		.type = NET_ADD,
+		.id = item->id,
+		.forward = {item->spec, item->driver, item->has_listened},
+	};
+	bool is_reserved = item->driver == FORWARD_DRIVER_SLIRP;
+
+	/* a reservation stays here: libslirp makes its own listener */
+	return forwards->ops->send(forwards->owner, &message, is_reserved ? -1 : item->listener.fd);
+}
+
+void forwards_send(struct forwards *forwards)
+{
+	int result = 0;
+
+	while (result == 0 && forwards->nremoved > 0) {
+		struct net_message message = {
+			.type = NET_REMOVE, .id = forwards->removed[forwards->nremoved - 1]};
+
+		result = forwards->ops->send(forwards->owner, &message, -1);
+		forwards->nremoved -= result == 0;
+	}
+	for (size_t i = 0; result == 0 && i < forwards->count; i++) {
+		if (forwards->items[i].is_sent)
+			continue;
+		result = send_one(forwards, &forwards->items[i]);
+		forwards->items[i].is_sent = result == 0;
+	}
+}
+
+void forwards_send_again(struct forwards *forwards)
+{
+	for (size_t i = 0; i < forwards->count; i++)
+		forwards->items[i].is_sent = false;
+	forwards->nremoved = 0;
+	forwards_send(forwards);
+}
+
+json_t *forwards_json(const struct forwards *forwards, size_t first)
+{
+	json_t *list = json_array();
+
+	for (size_t i = first; i < forwards->count; i++) {
+		const struct forwards_item *item = &forwards->items[i];
+
+		json_array_append_new(
+			list, request_forward_json(&item->spec, item->driver, item->has_listened));
+	}
+	return list;
+}
+
+void forwards_announce(const struct forwards *forwards, size_t first)
+{
+	for (size_t i = first; i < forwards->count; i++) {
+		const struct forwards_item *item = &forwards->items[i];
+		char text[FORWARD_TEXT_BYTES];
+
+		spec_format(&item->spec, text, sizeof(text));
+		/* "HOST:GUEST[/proto]": what stands before the guest port is the outside */
+		*strrchr(text, ':') = '\0';
+		log_notice("%s leads to port %u%s inside (%s)", text, item->spec.guest_port,
+			item->spec.proto == PROTO_UDP ? "/udp" : "", driver_name(item->driver));
+		events_emit(forwards->events, "forward",
+			request_forward_json(&item->spec, item->driver, item->has_listened));
+	}
+}
+
+static int add_one(struct forwards *forwards, const struct forward_spec *spec, struct err *err)
+{
+	struct init_file file = {.dir_fd = -1};
+	struct forwards_item *item = append(forwards, spec, err);
+
+	if (!item)
+		return -err->code;
+	if (spec->host.family == AF_UNIX) {
+		if (locate(spec->host.local.sun_path, &file, err) < 0)
+			return -err->code;
+		forwards->ops->own_file(forwards->owner, file.dir_fd, file.name);
+		fd_close(&file.dir_fd);
+	}
+	return bind_one(item, err);
+}
+
+int forwards_add(struct forwards *forwards, char *const *specs, struct err *err)
+{
+	struct forward_list all;
+	size_t before = forwards->count;
+	int result = forwards_list(forwards, &all, err);
+
+	for (; result == 0 && *specs; specs++)
+		result = spec_list_parse(&all, *specs, &forwards->config->bind, err);
+	if (result == 0)
+		result = spec_list_check(&all, err);
+	for (size_t i = before; result == 0 && i < all.count; i++)
+		result = add_one(forwards, &all.items[i], err);
+	spec_list_free(&all);
+	if (result < 0) {
+		while (forwards->count > before)
+			drop(forwards, forwards->count - 1);
+		return result;
+	}
+	forwards_send(forwards);
+	forwards_announce(forwards, before);
+	return 0;
+}
+
+/* Does @item listen at @outside, "8080", "127.0.0.1:8080", "[::1]:8080" or "unix:PATH"? */
+static bool listens_at(const struct forwards_item *item, const char *outside)
+{
+	const struct forward_spec *spec = &item->spec;
+	unsigned long port;
+	struct forward_spec asked;
+
+	if (spec->host.family == AF_UNIX)
+		return strncmp(outside, "unix:", 5) == 0 &&
+		       strcmp(outside + 5, spec->host.local.sun_path) == 0;
+	if (parse_uint(outside, UINT16_MAX, &port) == 0)
+		return addr_port(&spec->host) == port; /* at any address */
+	return spec_host_parse(outside, NULL, &asked, NULL) == 0 &&
+	       addr_equal(&asked.host, &spec->host);
+}
+
+/* Append the rules that @text says, which may be just what stands in front of a guest port. */
+static int read_removed(const struct forwards *forwards, const char *text,
+	struct forward_list *list, struct err *err)
+{
+	const struct forwards_item *found = NULL;
+
+	if (spec_list_parse(list, text, &forwards->config->bind, NULL) == 0)
+		return 0;
+	for (size_t i = 0; i < forwards->count; i++) {
+		if (!listens_at(&forwards->items[i], text))
+			continue;
+		if (found)
+			return err_set(err, EINVAL,
+				"%s: several forwards listen there: expected ADDR:HOST:GUEST/PROTO",
+				text);
+		found = &forwards->items[i];
+	}
+	if (!found)
+		return err_set(err, ENOENT, "there is no forward %s", text);
+	return spec_list_add(list, &found->spec, err);
+}
+
+/* Index of the rule that listens where @spec says, or the number of rules. */
+static size_t find_spec(const struct forwards *forwards, const struct forward_spec *spec)
+{
+	size_t i = 0;
+
+	while (i < forwards->count && !spec_equal(&forwards->items[i].spec, spec))
+		i++;
+	return i;
+}
+
+static int note_removed(
+	struct forwards *forwards, const struct forwards_item *item, struct err *err)
+{
+	if (!item->is_sent)
+		return 0;
+	uint32_t *grown = reallocarray(forwards->removed, forwards->nremoved + 1, sizeof(*grown));
+	if (!grown)
+		return err_sys(err, ENOMEM, "cannot remove a forward");
+	forwards->removed = grown;
+	grown[forwards->nremoved++] = item->id;
+	return 0;
+}
+
+int forwards_remove(struct forwards *forwards, char *const *specs, struct err *err)
+{
+	struct forward_list list = {0};
+	char text[FORWARD_TEXT_BYTES];
+	int result = 0;
+
+	for (; result == 0 && *specs; specs++)
+		result = read_removed(forwards, *specs, &list, err);
+	for (size_t i = 0; result == 0 && i < list.count; i++)
+		if (find_spec(forwards, &list.items[i]) == forwards->count)
+			result = err_set(err, ENOENT, "there is no forward %s",
+				spec_format(&list.items[i], text, sizeof(text)));
+	for (size_t i = 0; result == 0 && i < list.count; i++) {
+		size_t index = find_spec(forwards, &list.items[i]);
+		if (index == forwards->count)
+			continue; /* named twice */
+		result = note_removed(forwards, &forwards->items[index], err);
+		if (result == 0)
+			drop(forwards, index);
+	}
+	spec_list_free(&list);
+	forwards_send(forwards);
+	return result;
+}
+
+static struct forwards_item *find_id(struct forwards *forwards, uint32_t id)
+{
+	for (size_t i = 0; i < forwards->count; i++)
+		if (forwards->items[i].id == id)
+			return &forwards->items[i];
+	return NULL;
+}
+
+void forwards_on_listening(struct forwards *forwards, uint32_t id)
+{
+	struct forwards_item *item = find_id(forwards, id);
+
+	if (!item || item->has_listened)
+		return;
+	item->has_listened = true;
+	events_emit(forwards->events, "guest-listening",
+		request_forward_json(&item->spec, item->driver, true));
+	events_ready(forwards->events);
+}
+
+void forwards_on_failed(struct forwards *forwards, uint32_t id, const struct err *err)
+{
+	struct forwards_item *item = find_id(forwards, id);
+
+	if (!item)
+		return;
+	log_error("%s", err->text);
+	drop(forwards, (size_t)(item - forwards->items));
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox/forwards - the rules of a sandbox, their listeners, and what is said of them */
+#ifndef NSWRAP_SANDBOX_FORWARDS_H
+#define NSWRAP_SANDBOX_FORWARDS_H
+
+#include <jansson.h>
+
+#include "conn/bind.h"
+#include "sandbox/config.h"
+#include "sandbox/events.h"
+#include "sandbox/init.h"
+#include "sandbox/netproc.h"
+
+/*
+ * How it works
+ *
+ * The listeners are bound here, with the caller's rights, and outlive the net process, which gets
+ * copies of them. What it does not know yet (new rules, rules that are gone) is sent as far as it
+ * takes it; the rest when forwards_send is called again. Socket files are announced to init before
+ * they are made, so that it can remove them should we vanish.
+ */
+struct forwards_ops {
+	/* To the net process, with @fd if that is none of -1. Returns 0, or -errno: not now. */
+	int (*send)(void *owner, const struct net_message *message, int fd);
+	/* Socket @name in the directory @dir_fd is about to be made. */
+	void (*own_file)(void *owner, int dir_fd, const char *name);
+};
+
+/* One rule. */
+struct forwards_item {
+	uint32_t id; /* never used twice */
+	struct forward_spec spec;
+	enum forward_driver_choice driver;
+	struct bound listener;
+	bool has_listened;
+	bool is_sent; /* the net process that runs knows it */
+};
+
+struct forwards {
+	const struct sandbox_config *config;
+	struct events *events;
+	const struct forwards_ops *ops;
+	void *owner;
+
+	/* for reading */
+	struct forwards_item *items;
+	size_t count;
+
+	/* its own */
+	uint32_t next_id;
+	uint32_t *removed; /* ids that the net process has still to forget */
+	size_t nremoved;
+};
+
+/* All of @config, @events and @ops must stay; nothing is bound yet. */
+void forwards_init(struct forwards *forwards, const struct sandbox_config *config,
+	struct events *events, const struct forwards_ops *ops, void *owner);
+/* Close everything and remove the socket files. */
+void forwards_fini(struct forwards *forwards);
+
+/*
+ * Take the rules of the configuration over and bind TCP and UDP ports; unix sockets come later. The
+ * three return 0, or -errno with @err filled.
+ */
+int forwards_bind_ports(struct forwards *forwards, struct err *err);
+/* Bind the unix sockets; init must know of their files by then (forwards_files). */
+int forwards_bind_paths(struct forwards *forwards, struct err *err);
+/*
+ * Directory and name of every unix socket, and room for one more at the end. The caller closes the
+ * directories and frees the list, also on error.
+ */
+int forwards_files(
+	const struct forwards *forwards, struct init_file **files, size_t *count, struct err *err);
+
+/* The rules with the ports as they are. The caller frees the list, also on error. */
+int forwards_list(const struct forwards *forwards, struct forward_list *list, struct err *err);
+
+/* Tell the net process what it does not know yet, as far as it takes it now. */
+void forwards_send(struct forwards *forwards);
+/* Another net process: it knows nothing. */
+void forwards_send_again(struct forwards *forwards);
+
+/* One line and one event a rule, from number @first on. */
+void forwards_announce(const struct forwards *forwards, size_t first);
+
+/*
+ * While the sandbox runs: add all of @specs, or none, and announce them; remove all of them, of
+ * which each may be just what stands in front of the guest port, if that names one rule. NULL ends
+ * the texts. Return 0, or -errno with @err filled.
+ */
+int forwards_add(struct forwards *forwards, char *const *specs, struct err *err);
+int forwards_remove(struct forwards *forwards, char *const *specs, struct err *err);
+
+/* The net process found a listener, or could not open a rule; ids may be wrong. */
+void forwards_on_listening(struct forwards *forwards, uint32_t id);
+void forwards_on_failed(struct forwards *forwards, uint32_t id, const struct err *err);
+
+/* An array of what sandbox/request calls a forward, from number @first on. */
+json_t *forwards_json(const struct forwards *forwards, size_t first);
+
+#endif

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox/initctl - the supervisor's end of init: start it, tell it, hear what becomes of COMMAND
+ */
+#include "sandbox/initctl.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "proc/command.h"
+#include "proc/job.h"
+#include "proc/tree.h"
+#include "util/clock.h"
+#include "util/fd.h"
+#include "util/list.h"
+
+#define END_MS 5000 /* for init to end everything after it sent SIGKILL */
+
+static int tell(struct initctl *initctl, const struct init_message *message, int fd)
+{
+	ssize_t sent = fd_send(initctl->io.fd, message, sizeof(*message), &fd, fd >= 0 ? 1 : 0);
+
+	return sent < 0 ? (int)sent : 0;
+}
+
+/* --- what init says ----------------------------------------------------------------------- */
+
+static void end(struct initctl *initctl, int status, const struct err *err)
+{
+	initctl->has_ended = true;
+	initctl->ops->on_ended(initctl->owner, status, err);
+}
+
+static void on_message(struct initctl *initctl, const struct init_message *message)
+{
+	const struct sandbox_config *config = initctl->config;
+
+	switch (message->type) {
+	case INIT_STARTED:
+		initctl->command = message->value;
+		if (config->has_pid_ns) /* it has another one here */
+			tree_list(initctl->pid, &initctl->command, 1);
+		initctl->ops->on_started(initctl->owner);
+		break;
+	case INIT_STOPPED:
+		if (job_stop_with(initctl->command, message->value, config->new_session))
+			initctl->rested_at = message->serial;
+		break;
+	case INIT_EXEC_FAILED:
+		end(initctl, command_failure_status(COMMAND_EXEC_FAILED, message->value),
+			&message->err);
+		break;
+	case INIT_FAILED:
+		end(initctl, 125, &message->err);
+		break;
+	case INIT_ENDED:
+		end(initctl, message->value, NULL);
+		break;
+	}
+}
+
+static void on_init(struct loop_io *io, uint32_t events)
+{
+	struct initctl *initctl = container_of(io, struct initctl, io);
+	struct init_message message;
+	ssize_t got;
+
+	(void)events;
+	/* all of them: when init has died nobody comes back for the rest */
+	while ((got = fd_recv(io->fd, &message, sizeof(message), NULL, 0, NULL)) == sizeof(message))
+		on_message(initctl, &message);
+	if (got != -EAGAIN)
+		loop_io_del(initctl->loop, io); /* SIGCHLD tells the rest */
+}
+
+bool initctl_on_death(struct initctl *initctl, int code, int status)
+{
+	struct err err;
+
+	initctl->pid = 0;
+	on_init(&initctl->io, EPOLLIN); /* INIT_ENDED may be waiting */
+	if (initctl->has_ended)
+		return true;
+	if (code == CLD_EXITED)
+		err_set(&err, ECHILD, "init of the sandbox ended (status %d)", status);
+	else
+		err_set(&err, ECHILD, "init of the sandbox was ended by signal %d (%s)", status,
+			strsignal(status));
+	end(initctl, 125, &err);
+	return false;
+}
+
+/* --- what it is told ---------------------------------------------------------------------- */
+
+void initctl_own_file(struct initctl *initctl, int dir_fd, const char *name)
+{
+	struct init_message message = {.type = INIT_OWN_FILE};
+
+	snprintf(message.file, sizeof(message.file), "%s", name);
+	tell(initctl, &message, dir_fd);
+}
+
+void initctl_signal(struct initctl *initctl, int sig, pid_t sender)
+{
+	struct init_message message = {.type = INIT_SIGNAL, .value = sig};
+
+	if (sig == SIGCONT && sender == initctl->pid)
+		return; /* COMMAND was continued, and init only wakes us */
+	/* we are continued, and COMMAND should be, if it is not yet */
+	if (sig == SIGCONT && initctl->rested_at > 0)
+		message = (struct init_message){.type = INIT_RESUME, .serial = initctl->rested_at};
+	if (sig == SIGCONT)
+		initctl->rested_at = 0;
+	tell(initctl, &message, -1);
+}
+
+/* COMMAND can stop init, again and again: then we end everything (initctl_on_death). */
+static void on_end_time(struct loop_timer *timer)
+{
+	struct initctl *initctl = container_of(timer, struct initctl, end_timer);
+
+	if (initctl->pid > 0)
+		kill(initctl->pid, SIGKILL);
+}
+
+void initctl_terminate(struct initctl *initctl, int sig, uint64_t timeout_ms)
+{
+	struct init_message message = {
+		.type = INIT_TERMINATE, .value = sig, .timeout_ms = timeout_ms};
+	struct loop_timer *timer = &initctl->end_timer;
+	uint64_t end_ms = timeout_ms + END_MS;
+
+	tell(initctl, &message, -1);
+	if (initctl->pid > 0)
+		kill(initctl->pid, SIGCONT);
+	/* who asks again may make it sooner, not later */
+	if (!loop_timer_is_armed(timer) ||
+		timer->deadline_ns > loop_now_ns(initctl->loop) + end_ms * NS_PER_MS)
+		loop_timer_set(initctl->loop, timer, end_ms);
+}
+
+/* --- start and end ------------------------------------------------------------------------ */
+
+void initctl_init(
+	struct initctl *initctl, struct loop *loop, const struct initctl_ops *ops, void *owner)
+{
+	*initctl = (struct initctl){
+		.loop = loop,
+		.ops = ops,
+		.owner = owner,
+		.door = -1,
+		.io = {-1, on_init},
+		.end_timer.on_expired = on_end_time,
+	};
+	for (size_t i = 0; i < INIT_FDS; i++)
+		initctl->fds[i] = -1;
+}
+
+int initctl_spawn(struct initctl *initctl, struct init_start *start, struct err *err)
+{
+	int channel[2], door[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel) < 0)
+		return err_sys(err, errno, "cannot make a socket pair");
+	initctl->config = start->config;
+	initctl->io.fd = channel[0];
+	start->supervisor_fd = channel[1];
+	pid_t pid = -1;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, door) < 0) {
+		err_sys(err, errno, "cannot make a socket pair");
+	} else {
+		initctl->door = door[0];
+		start->door_fd = door[1];
+		pid = init_spawn(start, err);
+		fd_close(&door[1]);
+	}
+	fd_close(&channel[1]);
+	if (pid < 0)
+		return -err->code;
+	initctl->pid = pid;
+	return 0;
+}
+
+int initctl_await(struct initctl *initctl, struct err *err)
+{
+	struct init_message message;
+	size_t nfds = 0;
+	ssize_t got =
+		fd_recv(initctl->io.fd, &message, sizeof(message), initctl->fds, INIT_FDS, &nfds);
+
+	for (size_t i = nfds; i < INIT_FDS; i++)
+		initctl->fds[i] = -1;
+	if (got != sizeof(message))
+		return err_set(err, ECHILD, "init of the sandbox ended while it was set up");
+	if (message.type != INIT_READY)
+		return err_set(err, message.err.code, "%s", message.err.text);
+	fd_set_nonblock(initctl->io.fd, 1);
+	int result = loop_io_add(initctl->loop, &initctl->io, EPOLLIN);
+	return result < 0 ? err_sys(err, -result, "cannot watch init") : 0;
+}
+
+int initctl_release(struct initctl *initctl, struct err *err)
+{
+	struct init_message go = {.type = INIT_GO};
+	int result = tell(initctl, &go, -1);
+
+	return result < 0 ? err_sys(err, -result, "init of the sandbox is gone") : 0;
+}
+
+void initctl_stop(struct initctl *initctl)
+{
+	if (!initctl->has_ended && initctl->pid > 0)
+		kill(initctl->pid, SIGKILL);
+	fd_close(&initctl->io.fd);
+	if (initctl->pid > 0)
+		waitpid(initctl->pid, NULL, 0);
+	initctl->pid = 0;
+}
+
+void initctl_fini(struct initctl *initctl)
+{
+	for (size_t i = 0; i < INIT_FDS; i++)
+		fd_close(&initctl->fds[i]);
+	fd_close(&initctl->door);
+}

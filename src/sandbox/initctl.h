@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox/initctl - the supervisor's end of init: start it, tell it, hear what becomes of COMMAND
+ */
+#ifndef NSWRAP_SANDBOX_INITCTL_H
+#define NSWRAP_SANDBOX_INITCTL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "sandbox/init.h"
+#include "util/err.h"
+#include "util/loop.h"
+
+struct initctl_ops {
+	/* COMMAND runs: ->command is its pid. */
+	void (*on_started)(void *owner);
+	/* Once: nothing is left inside; @status is nswrap's. @err is NULL if that is COMMAND's. */
+	void (*on_ended)(void *owner, int status, const struct err *err);
+};
+
+struct initctl {
+	/* for reading */
+	pid_t pid;         /* 0: has ended */
+	pid_t command;     /* 0: does not run yet */
+	int fds[INIT_FDS]; /* what came with INIT_READY; -1: none */
+	int door;          /* the net process's end; -1: none */
+	bool has_ended;    /* on_ended was called */
+
+	/* its own */
+	struct loop *loop;
+	const struct initctl_ops *ops;
+	void *owner;
+	const struct sandbox_config *config;
+	struct loop_io io;
+	struct loop_timer end_timer; /* then init should have ended */
+	uint64_t rested_at;          /* stop of COMMAND along with which we were stopped; 0: none */
+};
+
+/* @loop and @ops must stay. */
+void initctl_init(
+	struct initctl *initctl, struct loop *loop, const struct initctl_ops *ops, void *owner);
+
+/*
+ * Start init with @start, whose descriptors are filled in here. Then wait until the namespaces are
+ * set up, and in the end let COMMAND be executed. Each returns 0, or -errno with @err filled.
+ */
+int initctl_spawn(struct initctl *initctl, struct init_start *start, struct err *err);
+int initctl_await(struct initctl *initctl, struct err *err);
+int initctl_release(struct initctl *initctl, struct err *err);
+
+/* Have init remove socket @name in @dir_fd, which is about to be made, should we vanish. */
+void initctl_own_file(struct initctl *initctl, int dir_fd, const char *name);
+
+/* Pass signal @sig of process @sender on to COMMAND; after a stop of the whole job resume it. */
+void initctl_signal(struct initctl *initctl, int sig, pid_t sender);
+
+/* End the tree: @sig now, SIGKILL after @timeout_ms. */
+void initctl_terminate(struct initctl *initctl, int sig, uint64_t timeout_ms);
+
+/*
+ * It died, and was reaped: @code and @status are of waitid(2). Returns false if it had not said
+ * that nothing is left (on_ended has been called then): what it leaves is ours.
+ */
+bool initctl_on_death(struct initctl *initctl, int code, int status);
+
+/* Kill it unless it has ended, and reap it. */
+void initctl_stop(struct initctl *initctl);
+void initctl_fini(struct initctl *initctl);
+
+#endif

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox/keeper - keep a net process running */
+#include "sandbox/keeper.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "util/clock.h"
+#include "util/fd.h"
+#include "util/list.h"
+#include "util/log.h"
+
+#define QUICK_DEATH_NS (2 * NS_PER_S)
+#define QUICK_DEATHS   5    /* then the next start waits */
+#define MESSAGES_MAX   1024 /* more than the channel holds */
+#define RESPAWN_MS     1000
+
+static void on_channel(struct loop_io *io, uint32_t events)
+{
+	struct keeper *keeper = container_of(io, struct keeper, io);
+	struct net_message message;
+	int fd, result = 0;
+
+	if (events & EPOLLOUT) {
+		loop_io_mod(keeper->loop, io, EPOLLIN);
+		keeper->is_full = false;
+		keeper->ops->on_room(keeper->owner);
+	}
+	/* all that can wait here, since nobody comes back when it has died; but not for ever */
+	for (int i = 0; i < MESSAGES_MAX && result == 0; i++) {
+		result = netproc_message_receive(io->fd, &message, &fd);
+		if (result < 0)
+			break;
+		if (message.type == NET_ADD_FAILED || message.type == NET_FAILED)
+			message.err.text[sizeof(message.err.text) - 1] = '\0';
+		keeper->ops->on_message(keeper->owner, &message, &fd);
+		fd_close(&fd);
+	}
+	if (result < 0 && result != -EAGAIN)
+		loop_io_del(keeper->loop, io); /* SIGCHLD tells the rest */
+}
+
+static void close_channel(struct keeper *keeper)
+{
+	loop_io_del(keeper->loop, &keeper->io);
+	fd_close(&keeper->io.fd);
+}
+
+/* COMMAND lives on without a net process: one that cannot be started now may be in a moment. */
+static void respawn(struct keeper *keeper)
+{
+	struct err err;
+
+	if (keeper_start(keeper, &err) == 0)
+		return;
+	log_warning("%s; trying again", err.text);
+	loop_timer_set(keeper->loop, &keeper->timer, RESPAWN_MS);
+}
+
+static void on_respawn(struct loop_timer *timer)
+{
+	struct keeper *keeper = container_of(timer, struct keeper, timer);
+
+	if (!keeper->is_last)
+		respawn(keeper);
+}
+
+void keeper_init(
+	struct keeper *keeper, struct loop *loop, const struct keeper_ops *ops, void *owner)
+{
+	*keeper = (struct keeper){
+		.loop = loop,
+		.ops = ops,
+		.owner = owner,
+		.io = {-1, on_channel},
+		.timer.on_expired = on_respawn,
+	};
+}
+
+int keeper_start(struct keeper *keeper, struct err *err)
+{
+	int ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
+		return err_sys(err, errno, "cannot make a socket pair");
+	keeper->io.fd = ends[0];
+	keeper->is_full = false;
+	int result = loop_io_add(keeper->loop, &keeper->io, EPOLLIN);
+	if (result < 0)
+		err_sys(err, -result, "cannot watch the net process");
+	else
+		result = keeper->ops->spawn(keeper->owner, ends[1], err);
+	fd_close(&ends[1]);
+	if (result < 0) {
+		close_channel(keeper);
+		return -err->code;
+	}
+	keeper->pid = result;
+	keeper->started_ns = loop_now_ns(keeper->loop);
+	keeper->ops->on_started(keeper->owner);
+	return 0;
+}
+
+int keeper_send(struct keeper *keeper, const struct net_message *message, int fd)
+{
+	if (keeper->pid <= 0)
+		return -EPIPE;
+	int result = netproc_message_send(keeper->io.fd, message, fd);
+	if (result == -EAGAIN && !keeper->is_full) {
+		keeper->is_full = true;
+		loop_io_mod(keeper->loop, &keeper->io, EPOLLIN | EPOLLOUT);
+	}
+	return result;
+}
+
+void keeper_set_last(struct keeper *keeper)
+{
+	keeper->is_last = true;
+}
+
+void keeper_on_death(struct keeper *keeper, int code, int status)
+{
+	bool is_quick = loop_now_ns(keeper->loop) - keeper->started_ns < QUICK_DEATH_NS;
+
+	if (keeper->io.fd >= 0)
+		on_channel(&keeper->io, EPOLLIN);
+	close_channel(keeper);
+	keeper->pid = 0;
+	if (keeper->is_last)
+		return;
+	keeper->quick_deaths = is_quick ? keeper->quick_deaths + 1 : 0;
+	if (code == CLD_EXITED)
+		log_warning("the net process ended (status %d); its connections are lost, "
+			    "another one takes over",
+			status);
+	else
+		log_warning(
+			"the net process was ended by signal %d (%s); its connections are lost, "
+			"another one takes over",
+			status, strsignal(status));
+	if (keeper->quick_deaths >= QUICK_DEATHS)
+		loop_timer_set(keeper->loop, &keeper->timer, RESPAWN_MS);
+	else
+		respawn(keeper);
+}
+
+void keeper_stop(struct keeper *keeper)
+{
+	loop_timer_cancel(keeper->loop, &keeper->timer);
+	close_channel(keeper);
+	if (keeper->pid > 0) {
+		kill(keeper->pid, SIGKILL);
+		waitpid(keeper->pid, NULL, 0);
+	}
+	keeper->pid = 0;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox/keeper - keep a net process running */
+#ifndef NSWRAP_SANDBOX_KEEPER_H
+#define NSWRAP_SANDBOX_KEEPER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "sandbox/netproc.h"
+#include "util/err.h"
+#include "util/loop.h"
+
+/*
+ * How it works
+ *
+ * When the net process dies another one is started at once; after some quick deaths, or when it
+ * cannot be started, after a pause. The channel holds some hundreds of messages, and the net
+ * process may be stopped: nobody waits for it.
+ */
+struct keeper_ops {
+	/* Start one with @channel as its end. Returns its pid, or -errno with @err filled. */
+	pid_t (*spawn)(void *owner, int channel, struct err *err);
+	/* A fresh process: it has been told nothing. */
+	void (*on_started)(void *owner);
+	/* It takes messages again after keeper_send said -EAGAIN. */
+	void (*on_room)(void *owner);
+	/*
+	 * What it says (the texts end with NUL, ids are not checked); @fd or -1 came with it and is
+	 * closed afterwards unless it is taken.
+	 */
+	void (*on_message)(void *owner, const struct net_message *message, int *fd);
+};
+
+struct keeper {
+	pid_t pid; /* 0: none runs */
+
+	/* its own */
+	struct loop *loop;
+	const struct keeper_ops *ops;
+	void *owner;
+	struct loop_io io;
+	bool is_full; /* the channel is; EPOLLOUT says when it is not */
+	bool is_last;
+	struct loop_timer timer; /* then another one is started */
+	uint64_t started_ns;
+	unsigned quick_deaths;
+};
+
+/* @loop and @ops must stay. */
+void keeper_init(
+	struct keeper *keeper, struct loop *loop, const struct keeper_ops *ops, void *owner);
+
+/* Start the first one. Returns 0, or -errno with @err filled. */
+int keeper_start(struct keeper *keeper, struct err *err);
+
+/* Returns 0 or -errno: -EAGAIN, and on_room will be called; -EPIPE when none runs. */
+int keeper_send(struct keeper *keeper, const struct net_message *message, int fd);
+
+/* The process that runs is the last one. */
+void keeper_set_last(struct keeper *keeper);
+
+/* It died, and was reaped: @code and @status are of waitid(2). Its last words are heard first. */
+void keeper_on_death(struct keeper *keeper, int code, int status);
+
+/* End it and start no other one. */
+void keeper_stop(struct keeper *keeper);
+
+#endif
