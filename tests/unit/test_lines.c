@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "mesh/manager/lines.h"
+#include "proc/lines.h"
 
 #define TEXT_BYTES 65536
 

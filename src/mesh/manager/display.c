@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,16 +15,19 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "util/clock.h"
 #include "util/fd.h"
+#include "util/list.h"
 #include "util/log.h"
 
 #define OWN_FLAGS     (O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
 #define LINE_BYTES    2048
+#define SAID_BYTES    1024
 #define ROWS_MAX      200
 #define SCREEN_BYTES  32768
-#define SOON_MS       50           /* changes that come together are shown together */
-#define REFRESH_MS    1000         /* for what changes all the time */
-#define PROMPT_NS     500000000ULL /* somebody may have been asked in a hold of this length */
+#define SOON_MS       50   /* changes that come together are shown together */
+#define REFRESH_MS    1000 /* for what changes all the time */
+#define PROMPT_MS     500  /* somebody may have been asked in a hold of this length */
 #define WIDTH_DEFAULT 80
 
 struct display {
@@ -192,8 +196,7 @@ static void redraw(struct display *display)
 
 static void on_timer(struct loop_timer *timer)
 {
-	struct display *display =
-		(struct display *)((char *)timer - offsetof(struct display, timer));
+	struct display *display = container_of(timer, struct display, timer);
 
 	redraw(display);
 	if (display->nrows > 0)
@@ -241,6 +244,20 @@ void display_line(struct display *display, const char *text, size_t len)
 	finish(display);
 }
 
+void display_say(struct display *display, enum log_level level, const char *format, ...)
+{
+	char line[SAID_BYTES] = "nswrap: ";
+	size_t prefix = strlen(line);
+	va_list args;
+
+	if (!log_wants(level))
+		return;
+	va_start(args, format);
+	vsnprintf(line + prefix, sizeof(line) - prefix, format, args);
+	va_end(args);
+	display_line(display, line, strlen(line));
+}
+
 void display_rows(struct display *display, size_t count)
 {
 	display->nrows = count;
@@ -252,7 +269,7 @@ void display_change(struct display *display)
 	if (!display->has_cursor || display->nrows == 0)
 		return;
 	if (!loop_timer_is_armed(&display->timer) ||
-		display->timer.deadline_ns > loop_now_ns(display->loop) + SOON_MS * 1000000ULL)
+		display->timer.deadline_ns > loop_now_ns(display->loop) + SOON_MS * NS_PER_MS)
 		loop_timer_set(display->loop, &display->timer, SOON_MS);
 }
 
@@ -271,7 +288,7 @@ void display_hold(struct display *display, bool is_held)
 	display->is_held = is_held;
 	if (is_held)
 		display->held_ns = now_ns;
-	else if (now_ns - display->held_ns > PROMPT_NS)
+	else if (now_ns - display->held_ns > PROMPT_MS * NS_PER_MS)
 		display_begin_anew(display);
 	display_change(display);
 }

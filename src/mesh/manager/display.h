@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "util/log.h"
 #include "util/loop.h"
 
 /*
@@ -32,6 +33,10 @@ void display_free(struct display *display);
 
 /* One line without its end; control characters are escaped here. */
 void display_line(struct display *display, const char *text, size_t len);
+
+/* "nswrap: " and one line, if @level is wanted. */
+void display_say(struct display *display, enum log_level level, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* How many rows there are from now on. */
 void display_rows(struct display *display, size_t count);

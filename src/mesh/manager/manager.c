@@ -3,143 +3,73 @@
 #include "mesh/manager/manager.h"
 
 #include <errno.h>
-#include <stdarg.h>
+#include <jansson.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "mesh/manager/manager_parts.h"
+#include "control/control.h"
+#include "control/registry.h"
+#include "control/server.h"
+#include "mesh/manager/display.h"
+#include "mesh/manager/roster.h"
+#include "mesh/manager/status.h"
 #include "proc/job.h"
 #include "proc/rights.h"
 #include "util/fd.h"
+#include "util/list.h"
+#include "util/loop.h"
 
 #define FDS_MAX     65536
 #define END_MS      1600 /* peers kill their commands after a second; then we do not wait longer */
-#define LINE_BYTES  1024
 #define STATUS_DOWN 1
 
-#define manager_of(ptr, member) ((struct manager *)((char *)(ptr)-offsetof(struct manager, member)))
+struct manager {
+	const struct manager_config *config;
+	struct loop *loop;
+	struct display *display;
+	struct roster roster;
+	struct loop_task check; /* after something changed: what follows from it? */
+	struct loop_io signal_io;
+	struct loop_timer end_timer;
+	sigset_t original_mask;
+	bool is_ending, was_complete;
+	int status;
+	time_t started;
+	struct server server; /* its name is the mesh's */
+};
 
-/* --- lines -------------------------------------------------------------------------------- */
+/* --- what follows from the states of all hosts ---------------------------------------------- */
 
-void manager_say(struct manager *manager, enum log_level level, const char *format, ...)
+static void on_change(struct roster *roster)
 {
-	char line[LINE_BYTES] = "nswrap: ";
-	size_t prefix = strlen(line);
-	va_list args;
-
-	if (!log_wants(level))
-		return;
-	va_start(args, format);
-	vsnprintf(line + prefix, sizeof(line) - prefix, format, args);
-	va_end(args);
-	display_line(manager->display, line, strlen(line));
-}
-
-static void on_notice(struct peer *peer, enum log_level level, const char *text)
-{
-	manager_say(peer->context->owner, level, "%s: %s", peer->name, text);
-}
-
-static void on_stderr(struct peer *peer, const char *text, size_t len)
-{
-	struct manager *manager = peer->context->owner;
-	char line[LINE_BYTES];
-	int name_len = snprintf(line, sizeof(line), "%.256s: ", peer->name);
-
-	if (!log_wants(LOG_WARNING))
-		return;
-	if (len > sizeof(line) - (size_t)name_len)
-		len = sizeof(line) - (size_t)name_len;
-	memcpy(line + name_len, text, len);
-	display_line(manager->display, line, (size_t)name_len + len);
-}
-
-/* --- peers -------------------------------------------------------------------------------- */
-
-static void on_change(struct peer *peer)
-{
-	struct manager *manager = peer->context->owner;
+	struct manager *manager = container_of(roster, struct manager, roster);
 
 	loop_task_add(manager->loop, &manager->check);
 	display_change(manager->display);
 }
 
-static int configure(struct peer *peer, struct mesh_config *out)
-{
-	struct manager *manager = peer->context->owner;
-
-	return manifest_configure(&manager->manifest, (size_t)peer->number, out);
-}
-
-/*
- * Only by way of another host by which the manifest has names looked up: no agent may draw to
- * itself what was not meant for it.
- */
-static void on_suggestion(
-	struct peer *peer, const struct in_addr *ips, size_t count, struct in_addr via)
-{
-	struct manager *manager = peer->context->owner;
-	const struct manifest *manifest = &manager->manifest;
-	bool is_via = false;
-
-	for (size_t i = 0; i < manifest->nroutes; i++)
-		is_via = is_via || (manifest->routes[i].globs &&
-					   manifest->routes[i].via.s_addr == via.s_addr);
-	is_via = is_via && peer->host && peer->host->vip.s_addr != via.s_addr;
-	for (size_t i = 0; is_via && i < count; i++)
-		router_suggest(manager->router, ips[i], via);
-}
-
-static const struct peer_ops peer_ops = {
-	.on_packet = route_packet,
-	.on_round_end = route_round_end,
-	.on_change = on_change,
-	.on_notice = on_notice,
-	.on_stderr = on_stderr,
-	.on_suggestion = on_suggestion,
-	.configure = configure,
-};
-
-/* Free those that have left; are there others? */
-static bool is_any_leaving(struct manager *manager)
-{
-	struct peer **at = &manager->leaving;
-
-	while (*at) {
-		struct peer *peer = *at;
-
-		if (peer->state != PEER_DOWN) {
-			at = &peer->next;
-			continue;
-		}
-		*at = peer->next;
-		peer_free(peer);
-	}
-	return manager->leaving;
-}
-
-/* What follows from the states of all peers, once a round in which one of them changed. */
+/* Once a round in which one of them changed. */
 static void on_check(struct loop_task *task)
 {
-	struct manager *manager = manager_of(task, check);
-	size_t counts[PEER_WAITING + 1] = {0}, nhosts = manager->manifest.nhosts;
+	struct manager *manager = container_of(task, struct manager, check);
+	size_t counts[PEER_STATES], nhosts = manager->roster.manifest.nhosts;
+	bool is_any_leaving = roster_sweep(&manager->roster, counts);
 
-	for (size_t i = 0; i < nhosts; i++)
-		counts[manager->peers[i]->state]++;
 	display_hold(manager->display, counts[PEER_STARTING] > 0);
 	if (counts[PEER_READY] == nhosts && !manager->was_complete) {
 		manager->was_complete = true;
-		manager_say(manager, LOG_NOTICE, "all %zu hosts of %s are ready", nhosts,
+		display_say(manager->display, LOG_NOTICE, "all %zu hosts of %s are ready", nhosts,
 			manager->server.entry.name);
 	}
-	if (is_any_leaving(manager) || counts[PEER_DOWN] < nhosts)
+	if (is_any_leaving || counts[PEER_DOWN] < nhosts)
 		return;
 	if (!manager->is_ending) {
-		manager_say(manager, LOG_ERROR, "no host is left, and none is to be started again");
+		display_say(manager->display, LOG_ERROR,
+			"no host is left, and none is to be started again");
 		manager->status = STATUS_DOWN;
 	}
 	loop_stop(manager->loop, 0);
@@ -147,45 +77,174 @@ static void on_check(struct loop_task *task)
 
 static void on_end_time(struct loop_timer *timer)
 {
-	loop_stop(manager_of(timer, end_timer)->loop, 0);
+	loop_stop(container_of(timer, struct manager, end_timer)->loop, 0);
 }
 
-void manager_stop(struct manager *manager)
+/* Let everything end; the second time by SIGKILL. */
+static void stop(struct manager *manager)
 {
-	for (size_t i = 0; i < manager->manifest.nhosts; i++)
-		if (manager->is_ending)
-			peer_kill(manager->peers[i]);
-		else
-			peer_stop(manager->peers[i]);
-	for (struct peer *peer = manager->leaving; peer && manager->is_ending; peer = peer->next)
-		peer_kill(peer);
+	roster_stop(&manager->roster, manager->is_ending);
 	if (!manager->is_ending)
 		loop_timer_set(manager->loop, &manager->end_timer, END_MS);
 	manager->is_ending = true;
 	loop_task_add(manager->loop, &manager->check);
 }
 
-/* --- signals ------------------------------------------------------------------------------ */
+/* --- reload --------------------------------------------------------------------------------- */
 
-static void reload(struct manager *manager)
+struct report {
+	struct display *display;
+	json_t *errors;
+};
+
+static void on_error(void *told, const char *line)
+{
+	struct report *report = told;
+
+	display_say(report->display, LOG_ERROR, "%s", line);
+	json_array_append_new(report->errors, control_text(line));
+}
+
+static int follow(struct manager *manager, struct report *report)
+{
+	struct manifest after = {0};
+	int result = manifest_read(manager->config->path, &after, on_error, report);
+
+	if (result < 0)
+		return result;
+	result = roster_follow(&manager->roster, &after);
+	if (result < 0) {
+		on_error(report, "no memory");
+		manifest_free(&after);
+		return result;
+	}
+	manager->was_complete = false;
+	display_rows(manager->display, manager->roster.manifest.nhosts);
+	return 0;
+}
+
+/*
+ * Read the manifest again and follow it, or change nothing. Every error is told, and appended to
+ * @errors, an array of texts.
+ */
+static void reload(struct manager *manager, json_t *errors)
+{
+	struct report report = {manager->display, errors};
+	const char *path = manager->config->path;
+
+	if (manager->is_ending) {
+		on_error(&report, "it is ending");
+		return;
+	}
+	if (strcmp(path, "-") == 0) {
+		on_error(&report, "the manifest was read from stdin: it cannot be read again");
+		return;
+	}
+	int result = follow(manager, &report);
+	display_say(manager->display, LOG_NOTICE,
+		result < 0 ? "%s is not followed" : "%s was read again", path);
+}
+
+/* --- the name, and what is asked ------------------------------------------------------------ */
+
+static json_t *answer_reload(struct manager *manager)
 {
 	json_t *errors = json_array();
 
-	manager_reload(manager, errors);
+	reload(manager, errors);
+	return json_pack("{s:b, s:I, s:o}", "ok", 1, "hosts",
+		(json_int_t)manager->roster.manifest.nhosts, "errors", errors);
+}
+
+static int on_request(struct server_client *client, json_t *request, struct server_answer *answer,
+	struct err *err)
+{
+	struct manager *manager = client->server->owner;
+	const char *op = json_string_value(json_object_get(request, "op"));
+	json_int_t from = json_integer_value(json_object_get(request, "from"));
+	struct status_mesh mesh = {
+		.name = manager->server.entry.name,
+		.manifest = manager->config->path,
+		.started = manager->started,
+	};
+
+	if (!op)
+		return err_set(err, EINVAL, "a question is an object with a text \"op\"");
+	if (strcmp(op, "status") == 0) {
+		answer->message =
+			status_json(&manager->roster, &mesh, from < 0 ? SIZE_MAX : (size_t)from);
+	} else if (strcmp(op, "reload") == 0) {
+		answer->message = answer_reload(manager);
+	} else if (strcmp(op, "stop") == 0) {
+		stop(manager);
+		answer->message = json_pack("{s:b}", "ok", 1);
+	} else {
+		return err_set(err, EINVAL, "unknown op");
+	}
+	return 0;
+}
+
+static const struct server_rules rules = {
+	.clients_max = 32,
+	.strangers = "it is not for another user or for a sandbox",
+	.on_request = on_request,
+};
+
+/* "site" of "/etc/site.yaml"; of stdin nothing. */
+static void make_base(const char *path, char *out, size_t cap_bytes)
+{
+	const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+	const char *dot = strrchr(base, '.');
+	size_t len = strlen(base);
+
+	if (dot && dot > base && (strcmp(dot, ".yaml") == 0 || strcmp(dot, ".yml") == 0))
+		len = (size_t)(dot - base);
+	if (strcmp(path, "-") == 0)
+		len = 0;
+	snprintf(out, cap_bytes, "%.*s", (int)(len < INT_MAX ? len : INT_MAX), base);
+}
+
+static int open_control(struct manager *manager, struct err *err)
+{
+	const struct manager_config *config = manager->config;
+	char base[REGISTRY_NAME_MAX + 1];
+	struct registry registry;
+	int result = registry_open(REGISTRY_MESH, &registry, err);
+
+	if (result < 0)
+		return result;
+	make_base(config->path, base, sizeof(base));
+	result = registry_reserve(&registry, config->name, base, &manager->server.entry, err);
+	registry_close(&registry);
+	if (result < 0)
+		return result;
+	return server_open(&manager->server, manager->loop, &rules, manager, err);
+}
+
+/* --- signals -------------------------------------------------------------------------------- */
+
+static void on_hangup(struct manager *manager)
+{
+	json_t *errors = json_array();
+
+	if (display_is_hung_up(manager->display))
+		stop(manager);
+	else
+		reload(manager, errors);
 	json_decref(errors);
 }
 
 static void on_signal(struct loop_io *io, uint32_t events)
 {
-	struct manager *manager = manager_of(io, signal_io);
+	struct manager *manager = container_of(io, struct manager, signal_io);
 	struct signalfd_siginfo info;
 
 	(void)events;
-	/* the lowest number comes first: SIGINT before the SIGCHLD of those whom it ended, too */
+	/* SIGINT is handled before the end of those whom it ended, too: it woke the loop earlier */
 	while (read(io->fd, &info, sizeof(info)) == sizeof(info)) {
 		switch (info.ssi_signo) {
 		case SIGCHLD:
-			children_reap(manager);
+			roster_on_child(&manager->roster);
 			break;
 		case SIGCONT:
 			display_begin_anew(manager->display);
@@ -194,15 +253,11 @@ static void on_signal(struct loop_io *io, uint32_t events)
 			display_change(manager->display);
 			break;
 		case SIGHUP:
-			if (!display_is_hung_up(manager->display)) {
-				reload(manager);
-				break;
-			}
-			manager_stop(manager);
+			on_hangup(manager);
 			break;
 		case SIGINT:
 		case SIGTERM:
-			manager_stop(manager);
+			stop(manager);
 			break;
 		default: /* SIGTTOU: blocked, so that writing to the terminal does not stop us */
 			break;
@@ -228,70 +283,45 @@ static int open_signals(struct manager *manager, struct err *err)
 	return result < 0 ? err_sys(err, -result, "cannot watch signals") : 0;
 }
 
-/* --- start and end ------------------------------------------------------------------------ */
+/* --- start and end -------------------------------------------------------------------------- */
 
-static int make_peers(struct manager *manager, struct err *err)
+static int start(struct manager *manager, struct manifest *manifest, struct err *err)
 {
-	const struct manifest *manifest = &manager->manifest;
+	struct roster *roster = &manager->roster;
+	struct rlimit nofile;
 
-	manager->router = router_new(manifest);
-	manager->peers = calloc(manifest->nhosts + 1, sizeof(struct peer *));
-	if (!manager->router || !manager->peers)
-		return err_sys(err, ENOMEM, "cannot start");
-	for (size_t i = 0; i < manifest->nhosts; i++) {
-		manager->peers[i] = peer_new(&manager->context, &manifest->hosts[i], (int)i);
-		if (!manager->peers[i])
-			return err_sys(err, ENOMEM, "cannot start");
-	}
-	return 0;
-}
-
-static int start(struct manager *manager, struct err *err)
-{
-	children_inherit(manager);
-	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	getrlimit(RLIMIT_NOFILE, &manager->context.nofile);
+	getrlimit(RLIMIT_NOFILE, &nofile);
 	rights_raise_fd_limit(FDS_MAX);
 	manager->loop = loop_new();
-	manager->context.loop = manager->loop;
-	manager->context.hub = manager->loop ? wire_hub_new(manager->loop) : NULL;
-	manager->display = manager->loop ? display_new(manager->loop, status_row, manager) : NULL;
-	if (!manager->context.hub || !manager->display)
+	manager->display = manager->loop ? display_new(manager->loop, status_row, roster) : NULL;
+	if (!manager->display)
 		return err_sys(err, errno, "cannot make an event loop");
 	int result = open_signals(manager, err);
-	if (result == 0)
-		result = make_peers(manager, err);
-	if (result == 0)
-		result = mesh_control_open(manager, err);
+	if (result < 0)
+		return result;
+	roster->loop = manager->loop;
+	roster->display = manager->display;
+	roster->on_change = on_change;
+	result = roster_init(roster, manifest, &nofile);
+	if (result < 0)
+		return err_sys(err, -result, "cannot start");
+	result = open_control(manager, err);
 	if (result < 0)
 		return result;
 	job_leave_streams();
-	display_rows(manager->display, manager->manifest.nhosts);
-	for (size_t i = 0; i < manager->manifest.nhosts; i++)
-		peer_start(manager->peers[i]);
+	display_rows(manager->display, roster->manifest.nhosts);
+	roster_start(roster);
 	return 0;
 }
 
 static void take_down(struct manager *manager)
 {
-	if (manager->peers)
-		children_end(manager);
+	roster_end(&manager->roster);
 	display_free(manager->display);
-	for (size_t i = 0; manager->peers && i < manager->manifest.nhosts; i++)
-		peer_free(manager->peers[i]);
-	while (manager->leaving) {
-		struct peer *peer = manager->leaving;
-
-		manager->leaving = peer->next;
-		peer_free(peer);
-	}
-	free(manager->peers);
-	router_free(manager->router);
+	roster_fini(&manager->roster);
 	server_close(&manager->server);
-	wire_hub_free(manager->context.hub);
 	fd_close(&manager->signal_io.fd);
 	loop_free(manager->loop);
-	manifest_free(&manager->manifest);
 	sigprocmask(SIG_SETMASK, &manager->original_mask, NULL);
 }
 
@@ -300,22 +330,19 @@ int manager_run(const struct manager_config *config, struct manifest *manifest, 
 {
 	struct manager manager = {
 		.config = config,
-		.manifest = *manifest,
-		.context = {.ops = &peer_ops},
 		.check.on_run = on_check,
 		.end_timer.on_expired = on_end_time,
 		.signal_io.fd = -1,
 		.started = time(NULL),
 	};
 
-	*manifest = (struct manifest){0};
 	server_init(&manager.server);
-	manager.context.owner = &manager;
 	sigprocmask(SIG_SETMASK, NULL, &manager.original_mask);
-	int result = start(&manager, err);
+	int result = start(&manager, manifest, err);
 	if (result == 0)
 		result = loop_run(manager.loop);
 	take_down(&manager);
+	manifest_free(manifest); /* when it was not taken over */
 	*status = manager.status;
 	return result < 0 && err->code == 0 ? err_sys(err, -result, "the event loop failed")
 					    : result;

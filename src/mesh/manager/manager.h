@@ -3,21 +3,28 @@
 #ifndef NSWRAP_MESH_MANAGER_MANAGER_H
 #define NSWRAP_MESH_MANAGER_MANAGER_H
 
-#include <stddef.h>
-
 #include "mesh/manifest/manifest.h"
 #include "util/err.h"
 
 /*
  * How it works
  *
- * One process, one loop, one peer a host (mesh/manager/peer). Packets are routed as they are read:
- * those of one read(2) are collected by where they go and written with one system call each, from
- * where they lie. Nothing else happens in that path.
+ * One process, one loop. The roster (mesh/manager/roster) has one peer a host: a command that is
+ * kept running (mesh/link), what is said to its agent (mesh/manager/session) and its port in the
+ * fabric (mesh/manager/fabric), through which packets go as they are read. The manager itself is
+ * signals, the control socket, and when all of it is over.
  *
- * A control socket (mesh/manager/manager_control) answers `nswrap mesh status`, `reload` and
- * `stop`. What can end, ends by a task after the round in which it was noticed: no peer is freed
- * while it is being called.
+ * A mesh has a socket NAME.sock (control/registry), at which it is asked as control/control has it.
+ *
+ * | op       | members   | answer                                                              |
+ * |----------|-----------|---------------------------------------------------------------------|
+ * | "status" | from: INT | name, pid, manifest, started, total, hosts from that number on      |
+ * | "reload" |           | hosts: how many there are; errors: [TEXT, ...], if any all stays    |
+ * | "stop"   |           | the connection ends when all has ended                              |
+ *
+ * A host is {"name", "vip", "state", "since", "age", "rtt_ms", "version", "features", "in", "out",
+ * "drops", "restarts", "bad_messages", "unknown_frames", "reason", "pid"}, see nswrap-mesh(1). An
+ * answer has as many of them as fit; who wants more asks again.
  */
 struct manager_config {
 	const char *path; /* of the manifest; "-": stdin */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/manager/peer - one host as the manager sees it: its command, its link, its restarts */
+/* mesh/manager/peer - one host as the manager sees it: when it is started, lost, started again */
 #include "mesh/manager/peer.h"
 
 #include <arpa/inet.h>
@@ -10,24 +10,26 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "mesh/manager/peer_parts.h"
+#include "util/clock.h"
 
-#define STOP_MS       1000 /* from the end of its stdin to SIGKILL */
-#define LOST_MS       250  /* the same for one that is broken anyway */
-#define LAST_WORDS_MS 200  /* for what a command that has ended left in its pipes */
-#define PAUSE_MIN_MS  500
-#define PAUSE_MAX_MS  30000
-#define GOOD_MS       10000 /* who was ready for so long begins with the shortest pause again */
-#define NS_PER_MS     1000000ULL
+#define STOP_MS      1000 /* from the end of its stdin to SIGKILL */
+#define PING_MS      5000
+#define SILENCE_S    60
+#define PAUSE_MIN_MS 500
+#define PAUSE_MAX_MS 30000
+#define GOOD_MS      10000 /* who was ready for so long begins with the shortest pause again */
 
 static uint64_t now_ns(const struct peer *peer)
 {
 	return loop_now_ns(peer->context->loop);
 }
 
-void peer_notice(struct peer *peer, enum log_level level, const char *format, ...)
+static void notice(struct peer *peer, enum log_level level, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static void notice(struct peer *peer, enum log_level level, const char *format, ...)
 {
-	char text[PEER_REASON_BYTES + 64];
+	char text[LINK_REASON_BYTES + 64];
 	va_list args;
 
 	va_start(args, format);
@@ -46,170 +48,65 @@ static void set_state(struct peer *peer, enum peer_state state)
 	peer->context->ops->on_change(peer);
 }
 
-/* --- the link ----------------------------------------------------------------------------- */
-
 struct peer_traffic peer_traffic(const struct peer *peer)
 {
-	const struct wire *wire = &peer->wire;
+	const struct wire *wire = &peer->link.wire;
 	struct peer_traffic sum = peer->earlier;
 
-	sum.packets_in += wire->frames_in - peer->messages_in;
+	sum.packets_in += wire->frames_in - peer->session.frames_in;
 	sum.bytes_in += wire->bytes_in;
-	sum.packets_out += wire->frames_out - peer->messages_out;
+	sum.packets_out += wire->frames_out - peer->session.frames_out;
 	sum.bytes_out += wire->bytes_out;
 	return sum;
 }
 
-static void close_link(struct peer *peer)
-{
-	if (!peer->wire.is_open)
-		return;
-	/* frames that were collected lie in a buffer that will be used again */
-	peer->context->ops->on_round_end(peer);
-	peer->earlier = peer_traffic(peer);
-	wire_close(&peer->wire);
-	peer->wire = (struct wire){0};
-	peer->messages_in = peer->messages_out = 0;
-	free(peer->parts);
-	peer->parts = NULL;
-	peer->nparts = 0;
-}
-
-static void finish_if_over(struct peer *peer);
-
-static void on_frame(struct wire *wire, struct frame *frame)
-{
-	struct peer *peer = peer_of(wire, wire);
-
-	if (frame->type != FRAME_PACKET)
-		peer_on_message(peer, frame);
-	else if (peer->is_answered && peer->state != PEER_ENDING)
-		peer->context->ops->on_packet(peer, frame);
-}
-
-static void on_round_end(struct wire *wire)
-{
-	struct peer *peer = peer_of(wire, wire);
-
-	peer->context->ops->on_round_end(peer);
-}
-
-static void on_broken(struct wire *wire, const struct err *err)
-{
-	struct peer *peer = peer_of(wire, wire);
-
-	peer_lose(peer, err->code != 0 ? "%s" : NULL, err->text);
-	close_link(peer);
-	finish_if_over(peer);
-}
-
-static const struct wire_ops link_ops = {
-	.on_frame = on_frame, .on_round_end = on_round_end, .on_broken = on_broken};
-
-static void on_line(struct lines *lines, const char *text, size_t len)
-{
-	struct peer *peer = peer_of(lines, lines);
-
-	peer->context->ops->on_stderr(peer, text, len);
-}
-
-static void on_stderr_end(struct lines *lines)
-{
-	finish_if_over(peer_of(lines, lines));
-}
-
 /* --- start -------------------------------------------------------------------------------- */
 
-static void begin_ending(struct peer *peer, uint64_t grace_ms)
+/* @cmd and the words of an agent; free the list, not its texts. */
+static char **make_argv(char *const *cmd)
 {
-	peer->ended_ns = now_ns(peer);
-	loop_timer_set(peer->context->loop, &peer->timer, grace_ms);
-	set_state(peer, PEER_ENDING);
+	static char agent[] = "agent", automated[] = "--automated";
+	size_t count = 0;
+
+	while (cmd[count])
+		count++;
+	char **argv = calloc(count + 3, sizeof(*argv));
+	if (!argv)
+		return NULL;
+	memcpy(argv, cmd, count * sizeof(*argv));
+	argv[count] = agent;
+	argv[count + 1] = automated;
+	return argv;
 }
 
-static int open_link(struct peer *peer, struct err *err)
-{
-	const struct peer_context *context = peer->context;
-	struct child_streams streams;
-	int result = child_start(peer->host->cmd, &context->nofile, &peer->child, &streams, err);
-
-	if (result < 0)
-		return result;
-	/* both take what they are given, also when they fail */
-	result = wire_open(&peer->wire, context->hub, &link_ops, streams.out, streams.in);
-	int second = lines_open(&peer->lines, context->loop, streams.err);
-	if (result == 0)
-		result = second;
-	return result < 0 ? err_sys(err, -result, "cannot watch its command") : 0;
-}
-
+/* In our session and process group, so that it can ask for a password on the terminal. */
 static void start(struct peer *peer)
 {
-	struct err err;
+	static char own_name[] = "nswrap";
+	static char *const own[] = {own_name, NULL};
+	char *const *cmd = peer->host->cmd;
+	char **argv = make_argv(cmd ? cmd : own);
+	const struct command command = {
+		.program = cmd ? NULL : "/proc/self/exe",
+		.argv = argv,
+		.rights = COMMAND_KEEPS_ALL,
+		.is_subreaper = true,
+		.restores_pipe = true,
+		.death_signal = SIGTERM,
+		.nofile = peer->context->nofile,
+	};
 
-	peer->trouble[0] = peer->ending[0] = '\0';
-	peer->is_asked_to_end = peer->is_killed = peer->has_failed = false;
-	peer->is_answered = peer->is_told_all = peer->is_outdated = false;
-	peer->configure_id = peer->ping_id = 0;
-	peer->rtt_ns = peer->heard_bytes = 0;
-	peer->silent_rounds = 0;
-	peer->bad_messages = peer->bad_untold = 0;
+	peer->is_asked_to_end = false;
+	peer->earlier = peer_traffic(peer);
+	peer->session.frames_in = peer->session.frames_out = 0;
 	set_state(peer, PEER_STARTING);
-	if (open_link(peer, &err) < 0) {
-		peer_lose(peer, "%s", err.text);
-		finish_if_over(peer);
-		return;
-	}
-	loop_timer_set(peer->context->loop, &peer->timer, PEER_ANSWER_MS);
-	peer_send_configure(peer, 0);
-}
-
-void peer_become_ready(struct peer *peer)
-{
-	char address[INET_ADDRSTRLEN];
-
-	peer->parts = calloc(PEER_PARTS_MAX, sizeof(*peer->parts));
-	if (!peer->parts) {
-		peer_lose(peer, "no memory");
-		return;
-	}
-	set_state(peer, PEER_READY);
-	peer_notice(peer, LOG_NOTICE, "ready at %s",
-		inet_ntop(AF_INET, &peer->host->vip, address, sizeof(address)));
-	loop_timer_set(peer->context->loop, &peer->timer, PEER_PING_MS);
-	peer_ping(peer);
+	link_start(&peer->link, peer->context->children, &command);
+	free(argv);
+	if (peer->link.state == LINK_OPEN)
+		session_begin(&peer->session);
 }
 
 /* --- end ---------------------------------------------------------------------------------- */
-
-void peer_lose(struct peer *peer, const char *format, ...)
-{
-	va_list args;
-
-	if (format && peer->trouble[0] == '\0') {
-		va_start(args, format);
-		vsnprintf(peer->trouble, sizeof(peer->trouble), format, args);
-		va_end(args);
-	}
-	if (peer->state == PEER_ENDING)
-		return;
-	close_link(peer);
-	begin_ending(peer, LOST_MS);
-}
-
-/* What was wrong says more than how it ended, which may have been our doing. */
-static void make_reason(struct peer *peer)
-{
-	if (peer->trouble[0] == '\0' && peer->is_killed)
-		snprintf(peer->trouble, sizeof(peer->trouble), "closed its output");
-	if (peer->trouble[0] == '\0')
-		snprintf(peer->reason, sizeof(peer->reason), "%s", peer->ending);
-	else if (!peer->has_failed || peer->is_killed)
-		snprintf(peer->reason, sizeof(peer->reason), "%s", peer->trouble);
-	else
-		snprintf(peer->reason, sizeof(peer->reason), "%.380s; it %.120s", peer->trouble,
-			peer->ending);
-}
 
 /* Within a fifth of @ms, so that hosts that were lost together do not come back together. */
 static uint64_t jitter(uint64_t ms)
@@ -229,89 +126,152 @@ static void wait_and_start_again(struct peer *peer)
 	uint64_t pause_ms = jitter(peer->pause_ms);
 	uint64_t gone_ms = (now_ns(peer) - peer->ended_ns) / NS_PER_MS;
 	pause_ms = gone_ms < pause_ms ? pause_ms - gone_ms : 0;
-	loop_timer_set(peer->context->loop, &peer->timer, pause_ms);
+	loop_timer_set(peer->context->loop, &peer->pause, pause_ms);
 	set_state(peer, PEER_WAITING);
-	peer_notice(peer, LOG_ERROR, "lost: %s; again in %llu.%llu s", peer->reason,
-		(unsigned long long)pause_ms / 1000, (unsigned long long)pause_ms / 100 % 10);
+	notice(peer, LOG_ERROR, "lost: %s; again in %llu.%llu s", peer->reason,
+		(unsigned long long)(pause_ms / MS_PER_S),
+		(unsigned long long)(pause_ms % MS_PER_S / 100));
 }
 
-/* ENDING is over when the command is reaped and all that it had written is read. */
-static void finish_if_over(struct peer *peer)
+static void start_again(struct peer *peer)
 {
-	if (peer->state != PEER_ENDING || peer_has_child(peer) || peer->wire.is_open ||
-		lines_is_open(&peer->lines))
-		return;
-	loop_timer_cancel(peer->context->loop, &peer->timer);
+	peer->restarts++;
+	start(peer);
+}
+
+static void on_pause_over(struct loop_timer *timer)
+{
+	start_again(container_of(timer, struct peer, pause));
+}
+
+/* --- the link ----------------------------------------------------------------------------- */
+
+static struct peer *peer_of(struct link *link)
+{
+	return container_of(link, struct peer, link);
+}
+
+static void on_frame(struct link *link, struct frame *frame)
+{
+	struct peer *peer = peer_of(link);
+
+	if (frame->type != FRAME_PACKET)
+		session_on_frame(&peer->session, frame);
+	else if (peer->session.is_answered && peer->state != PEER_ENDING)
+		fabric_take(peer->context->fabric, &peer->port, frame, now_ns(peer));
+}
+
+static void on_round_end(struct link *link)
+{
+	fabric_flush(peer_of(link)->context->fabric);
+}
+
+static void on_line(struct link *link, const char *text, size_t len)
+{
+	struct peer *peer = peer_of(link);
+
+	peer->context->ops->on_stderr(peer, text, len);
+}
+
+static void on_beat(struct link *link)
+{
+	session_ping(&peer_of(link)->session);
+}
+
+static void on_ending(struct link *link)
+{
+	struct peer *peer = peer_of(link);
+
+	session_end(&peer->session);
+	fabric_port_close(&peer->port);
+	peer->ended_ns = now_ns(peer);
+	set_state(peer, PEER_ENDING);
+}
+
+static void on_end(struct link *link)
+{
+	struct peer *peer = peer_of(link);
+
 	if (!peer->is_asked_to_end)
-		make_reason(peer);
+		memcpy(peer->reason, link->reason, sizeof(peer->reason));
 	if (peer->is_retired) {
 		set_state(peer, PEER_DOWN);
-		peer_notice(peer, LOG_INFO, "stopped");
+		notice(peer, LOG_INFO, "stopped");
 	} else if (peer->is_asked_to_end) {
-		peer->restarts++;
-		start(peer);
+		start_again(peer);
 	} else if (peer->host->no_restart) {
 		set_state(peer, PEER_DOWN);
-		peer_notice(peer, LOG_ERROR, "lost: %s", peer->reason);
+		notice(peer, LOG_ERROR, "lost: %s", peer->reason);
 	} else {
 		wait_and_start_again(peer);
 	}
 }
 
-void peer_kill(struct peer *peer)
+static const struct link_ops link_ops = {
+	.on_frame = on_frame,
+	.on_round_end = on_round_end,
+	.on_line = on_line,
+	.on_beat = on_beat,
+	.on_ending = on_ending,
+	.on_end = on_end,
+};
+
+/* --- the session -------------------------------------------------------------------------- */
+
+static struct peer *in_session(struct session *session)
 {
-	if (peer->state != PEER_ENDING || !peer_has_child(peer))
+	return container_of(session, struct peer, session);
+}
+
+static int configure(struct session *session, struct mesh_config *out)
+{
+	struct peer *peer = in_session(session);
+
+	return peer->context->ops->configure(peer, out);
+}
+
+static void on_ready(struct session *session)
+{
+	struct peer *peer = in_session(session);
+	bool can_be_asked = session->info.features & FEATURE_PING;
+	char address[INET_ADDRSTRLEN];
+
+	if (fabric_port_open(&peer->port, &peer->link.wire) < 0) {
+		link_lose(&peer->link, "no memory");
 		return;
-	kill(peer->child.pid, SIGKILL);
-	peer->is_killed = true;
-	loop_timer_set(peer->context->loop, &peer->timer, STOP_MS);
-}
-
-void peer_on_child_end(struct peer *peer, int code, int status)
-{
-	child_describe_end(&peer->child, code, status, peer->ending, sizeof(peer->ending));
-	peer->has_failed = code != CLD_EXITED || status != 0;
-	if (peer->state == PEER_STARTING || peer->state == PEER_READY)
-		begin_ending(peer, LAST_WORDS_MS);
-	else
-		loop_timer_set(peer->context->loop, &peer->timer, LAST_WORDS_MS);
-	finish_if_over(peer);
-}
-
-static void on_timer(struct loop_timer *timer)
-{
-	struct peer *peer = peer_of(timer, timer);
-
-	switch (peer->state) {
-	case PEER_DOWN:
-		break;
-	case PEER_STARTING:
-		peer_lose(peer, "no answer to configure in %d s", PEER_ANSWER_MS / 1000);
-		break;
-	case PEER_READY:
-		loop_timer_set(peer->context->loop, timer, PEER_PING_MS);
-		peer_ping(peer);
-		break;
-	case PEER_ENDING:
-		if (peer_has_child(peer)) {
-			peer_kill(peer);
-			break;
-		}
-		close_link(peer);
-		lines_close(&peer->lines);
-		finish_if_over(peer);
-		break;
-	case PEER_WAITING:
-		peer->restarts++;
-		start(peer);
-		break;
 	}
+	set_state(peer, PEER_READY);
+	notice(peer, LOG_NOTICE, "ready at %s",
+		inet_ntop(AF_INET, &peer->host->vip, address, sizeof(address)));
+	link_watch(&peer->link, PING_MS, can_be_asked ? SILENCE_S * MS_PER_S / PING_MS : 0);
+	session_ping(session);
 }
+
+static void on_notice(struct session *session, enum log_level level, const char *text)
+{
+	struct peer *peer = in_session(session);
+
+	peer->context->ops->on_notice(peer, level, text);
+}
+
+static void on_suggestion(
+	struct session *session, const struct in_addr *ips, size_t count, struct in_addr via)
+{
+	struct peer *peer = in_session(session);
+
+	peer->context->ops->on_suggestion(peer, ips, count, via);
+}
+
+static const struct session_ops session_ops = {
+	.configure = configure,
+	.on_ready = on_ready,
+	.on_notice = on_notice,
+	.on_suggestion = on_suggestion,
+};
 
 /* --- what the owner wants ----------------------------------------------------------------- */
 
-struct peer *peer_new(
-	const struct peer_context *context, const struct manifest_host *host, int number)
+struct peer *peer_new(const struct peer_context *context, const struct manifest_host *host)
 {
 	struct peer *peer = calloc(1, sizeof(*peer));
 
@@ -319,12 +279,13 @@ struct peer *peer_new(
 		return NULL;
 	peer->context = context;
 	peer->host = host;
-	peer->number = number;
 	peer->name = strdup(host->name);
-	peer->child.report = -1;
-	peer->lines.on_line = on_line;
-	peer->lines.on_end = on_stderr_end;
-	peer->timer.on_expired = on_timer;
+	peer->link.ops = &link_ops;
+	peer->link.hub = context->hub;
+	peer->link.loop = context->loop;
+	peer->session.ops = &session_ops;
+	peer->session.link = &peer->link;
+	peer->pause.on_expired = on_pause_over;
 	peer->since = time(NULL);
 	peer->since_ns = now_ns(peer);
 	if (peer->name)
@@ -337,9 +298,10 @@ void peer_free(struct peer *peer)
 {
 	if (!peer)
 		return;
-	loop_timer_cancel(peer->context->loop, &peer->timer);
-	close_link(peer);
-	lines_close(&peer->lines);
+	loop_timer_cancel(peer->context->loop, &peer->pause);
+	session_end(&peer->session);
+	fabric_port_close(&peer->port);
+	link_close(&peer->link);
 	free(peer->name);
 	free(peer);
 }
@@ -355,8 +317,7 @@ void peer_start(struct peer *peer)
 static void ask_to_end(struct peer *peer)
 {
 	peer->is_asked_to_end = true;
-	close_link(peer);
-	begin_ending(peer, STOP_MS);
+	link_end(&peer->link, STOP_MS);
 }
 
 void peer_stop(struct peer *peer)
@@ -365,7 +326,7 @@ void peer_stop(struct peer *peer)
 	if (peer->state == PEER_STARTING || peer->state == PEER_READY) {
 		ask_to_end(peer);
 	} else if (peer->state == PEER_WAITING) {
-		loop_timer_cancel(peer->context->loop, &peer->timer);
+		loop_timer_cancel(peer->context->loop, &peer->pause);
 		set_state(peer, PEER_DOWN);
 	}
 }
@@ -374,10 +335,10 @@ void peer_restart(struct peer *peer, const char *reason)
 {
 	peer->is_retired = false;
 	if (peer->state == PEER_STARTING || peer->state == PEER_READY) {
-		peer_notice(peer, LOG_NOTICE, "is started again: %s", reason);
+		notice(peer, LOG_NOTICE, "is started again: %s", reason);
 		ask_to_end(peer);
 	} else if (peer->state == PEER_WAITING || peer->state == PEER_DOWN) {
-		loop_timer_cancel(peer->context->loop, &peer->timer);
+		loop_timer_cancel(peer->context->loop, &peer->pause);
 		start(peer);
 	}
 }
@@ -394,6 +355,7 @@ const char *peer_state_name(const struct peer *peer)
 	case PEER_WAITING:
 		return "waiting";
 	case PEER_DOWN:
+	case PEER_STATES:
 		break;
 	}
 	return peer->reason[0] != '\0' && !peer->is_retired ? "lost" : "stopped";

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/manager/manager_status - what is to be known about the hosts of a mesh */
+/* mesh/manager/status - what is to be known about the hosts of a mesh */
+#include "mesh/manager/status.h"
+
 #include <arpa/inet.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "control/control.h"
-#include "mesh/manager/manager_parts.h"
+#include "mesh/info.h"
+#include "util/clock.h"
 
 #define PAGE_HOSTS  32 /* of one answer: also with the longest reasons they fit into a message */
 #define NAME_COLUMN 24
@@ -21,6 +24,11 @@ static json_t *time_json(time_t when)
 	return json_string(text);
 }
 
+static double ms_of(uint64_t ns)
+{
+	return (double)ns / NS_PER_MS;
+}
+
 static json_t *features_json(unsigned features)
 {
 	json_t *list = json_array();
@@ -31,7 +39,7 @@ static json_t *features_json(unsigned features)
 	return list;
 }
 
-static json_t *drops_json(const struct peer_drops *drops)
+static json_t *drops_json(const struct fabric_drops *drops)
 {
 	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "malformed", (json_int_t)drops->malformed,
 		"wrong_source", (json_int_t)drops->wrong_source, "no_route",
@@ -39,47 +47,48 @@ static json_t *drops_json(const struct peer_drops *drops)
 		"queue_full", (json_int_t)drops->queue_full);
 }
 
-static json_t *host_json(const struct manager *manager, const struct peer *peer)
+static json_t *host_json(const struct peer *peer)
 {
 	struct peer_traffic traffic = peer_traffic(peer);
-	uint64_t age_ns = loop_now_ns(manager->loop) - peer->since_ns;
+	uint64_t age_ns = loop_now_ns(peer->context->loop) - peer->since_ns;
 	char vip[INET_ADDRSTRLEN];
 	json_t *host = json_pack("{s:o, s:s, s:s, s:o, s:I}", "name", control_text(peer->name),
 		"vip", inet_ntop(AF_INET, &peer->host->vip, vip, sizeof(vip)), "state",
 		peer_state_name(peer), "since", time_json(peer->since), "age",
-		(json_int_t)(age_ns / 1000000000));
+		(json_int_t)(age_ns / NS_PER_S));
 
-	json_object_set_new(
-		host, "rtt_ms", peer->rtt_ns ? json_real((double)peer->rtt_ns / 1e6) : json_null());
-	json_object_set_new(host, "version", control_text(peer->info.version));
-	json_object_set_new(host, "features", features_json(peer->info.features));
+	json_object_set_new(host, "rtt_ms",
+		peer->session.rtt_ns ? json_real(ms_of(peer->session.rtt_ns)) : json_null());
+	json_object_set_new(host, "version", control_text(peer->session.info.version));
+	json_object_set_new(host, "features", features_json(peer->session.info.features));
 	json_object_set_new(host, "in",
 		json_pack("{s:I, s:I}", "bytes", (json_int_t)traffic.bytes_in, "packets",
 			(json_int_t)traffic.packets_in));
 	json_object_set_new(host, "out",
 		json_pack("{s:I, s:I}", "bytes", (json_int_t)traffic.bytes_out, "packets",
 			(json_int_t)traffic.packets_out));
-	json_object_set_new(host, "drops", drops_json(&peer->drops));
+	json_object_set_new(host, "drops", drops_json(&peer->port.drops));
 	json_object_set_new(host, "restarts", json_integer(peer->restarts));
-	json_object_set_new(host, "bad_messages", json_integer(peer->bad_messages));
-	json_object_set_new(host, "unknown_frames", json_integer((json_int_t)peer->unknown_frames));
+	json_object_set_new(host, "bad_messages", json_integer(peer->session.bad_messages));
+	json_object_set_new(
+		host, "unknown_frames", json_integer((json_int_t)peer->session.unknown_frames));
 	json_object_set_new(
 		host, "reason", peer->reason[0] ? control_text(peer->reason) : json_null());
-	json_object_set_new(
-		host, "pid", peer_has_child(peer) ? json_integer(peer->child.pid) : json_null());
+	json_object_set_new(host, "pid",
+		peer->link.child.pid > 0 ? json_integer(peer->link.child.pid) : json_null());
 	return host;
 }
 
-json_t *status_json(const struct manager *manager, size_t from)
+json_t *status_json(const struct roster *roster, const struct status_mesh *mesh, size_t from)
 {
 	json_t *hosts = json_array();
 
-	for (size_t i = from; i < manager->manifest.nhosts && i < from + PAGE_HOSTS; i++)
-		json_array_append_new(hosts, host_json(manager, manager->peers[i]));
-	return json_pack("{s:b, s:s, s:i, s:o, s:o, s:I, s:o}", "ok", 1, "name",
-		manager->server.entry.name, "pid", getpid(), "manifest",
-		control_text(manager->config->path), "started", time_json(manager->started),
-		"total", (json_int_t)manager->manifest.nhosts, "hosts", hosts);
+	for (size_t i = from; i < roster->manifest.nhosts && i < from + PAGE_HOSTS; i++)
+		json_array_append_new(hosts, host_json(roster->peers[i]));
+	return json_pack("{s:b, s:s, s:i, s:o, s:o, s:I, s:o}", "ok", 1, "name", mesh->name, "pid",
+		getpid(), "manifest", control_text(mesh->manifest), "started",
+		time_json(mesh->started), "total", (json_int_t)roster->manifest.nhosts, "hosts",
+		hosts);
 }
 
 /* 999 B, 1.2 kB, 34 MB */
@@ -96,22 +105,22 @@ static void format_bytes(uint64_t bytes, char *out, size_t cap_bytes)
 
 void status_row(void *told, size_t row, char *out, size_t cap_bytes)
 {
-	const struct manager *manager = told;
-	const struct peer *peer = manager->peers[row];
+	const struct roster *roster = told;
+	const struct peer *peer = roster->peers[row];
 	struct peer_traffic traffic = peer_traffic(peer);
 	char vip[INET_ADDRSTRLEN], in[16], sent[16], rtt[16] = "";
 	size_t width = 0;
 
-	for (size_t i = 0; i < manager->manifest.nhosts; i++) {
-		size_t len = strlen(manager->peers[i]->name);
+	for (size_t i = 0; i < roster->manifest.nhosts; i++) {
+		size_t len = strlen(roster->peers[i]->name);
 
 		if (len > width)
 			width = len < NAME_COLUMN ? len : NAME_COLUMN;
 	}
 	format_bytes(traffic.bytes_in, in, sizeof(in));
 	format_bytes(traffic.bytes_out, sent, sizeof(sent));
-	if (peer->state == PEER_READY && peer->rtt_ns > 0)
-		snprintf(rtt, sizeof(rtt), "%.2f ms", (double)peer->rtt_ns / 1e6);
+	if (peer->state == PEER_READY && peer->session.rtt_ns > 0)
+		snprintf(rtt, sizeof(rtt), "%.2f ms", ms_of(peer->session.rtt_ns));
 	snprintf(out, cap_bytes, "%-*.*s  %-15s  %-8s  in %7s  out %7s  %s", (int)width,
 		NAME_COLUMN, peer->name, inet_ntop(AF_INET, &peer->host->vip, vip, sizeof(vip)),
 		peer_state_name(peer), in, sent, peer->state == PEER_READY ? rtt : peer->reason);

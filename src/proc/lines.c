@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/manager/lines - what a program says on its stderr, line by line */
-#include "mesh/manager/lines.h"
+/* proc/lines - what a program says on its stderr, line by line */
+#include "proc/lines.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "util/clock.h"
 #include "util/fd.h"
+#include "util/list.h"
 
 #define READ_BYTES    4096
-#define SECOND_NS     1000000000ULL
 #define LEFT_OUT_TEXT 64
-
-#define lines_of(ptr) ((struct lines *)((char *)(ptr)-offsetof(struct lines, io)))
 
 static void say_left_out(struct lines *lines)
 {
@@ -38,7 +37,7 @@ static void finish_line(struct lines *lines)
 	lines->is_cut = false;
 	if (len == 0)
 		return;
-	if (now_ns - lines->second_ns >= SECOND_NS) {
+	if (now_ns - lines->second_ns >= NS_PER_S) {
 		lines->second_ns = now_ns;
 		lines->count = 0;
 		say_left_out(lines);
@@ -70,7 +69,7 @@ static void take(struct lines *lines, const char *bytes, size_t len)
 
 static void on_ready(struct loop_io *io, uint32_t events)
 {
-	struct lines *lines = lines_of(io);
+	struct lines *lines = container_of(io, struct lines, io);
 	char bytes[READ_BYTES];
 
 	(void)events;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/manager/lines - what a program says on its stderr, line by line */
-#ifndef NSWRAP_MESH_MANAGER_LINES_H
-#define NSWRAP_MESH_MANAGER_LINES_H
+/* proc/lines - what a program says on its stderr, line by line */
+#ifndef NSWRAP_PROC_LINES_H
+#define NSWRAP_PROC_LINES_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/link - frames over a command that was started, a socket, or descriptors that are there */
+#include "mesh/link.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "util/clock.h"
+#include "util/fd.h"
+#include "util/list.h"
+
+#define LOST_MS       250  /* from the end of its stdin to SIGKILL, for one that is broken anyway */
+#define KILLED_MS     1000 /* and to the next one */
+#define LAST_WORDS_MS 200  /* for what a command that has ended left in its pipes */
+
+/* --- end ---------------------------------------------------------------------------------- */
+
+static void close_wire(struct link *link)
+{
+	if (!link->wire.is_open)
+		return;
+	/* frames that were collected lie in a buffer that will be used again */
+	link->ops->on_round_end(link);
+	wire_close(&link->wire);
+}
+
+static void begin_ending(struct link *link, unsigned grace_ms)
+{
+	link->state = LINK_ENDING;
+	loop_timer_set(link->loop, &link->timer, grace_ms);
+	link->ops->on_ending(link);
+}
+
+/* What was wrong says more than how it ended, which may have been our doing. */
+static void make_reason(struct link *link)
+{
+	char *reason = link->reason;
+
+	if (link->trouble[0] == '\0' && (link->is_killed || link->ending[0] == '\0'))
+		snprintf(link->trouble, sizeof(link->trouble), "closed its output");
+	if (link->trouble[0] == '\0')
+		snprintf(reason, LINK_REASON_BYTES, "%s", link->ending);
+	else if (!link->has_failed || link->is_killed)
+		snprintf(reason, LINK_REASON_BYTES, "%s", link->trouble);
+	else
+		snprintf(reason, LINK_REASON_BYTES, "%.380s; it %.120s", link->trouble,
+			link->ending);
+}
+
+/* ENDING is over when the command is reaped and all that it had written is read. */
+static void finish_if_over(struct link *link)
+{
+	if (link->state != LINK_ENDING || link->child.pid > 0 || link->wire.is_open ||
+		lines_is_open(&link->lines))
+		return;
+	loop_timer_cancel(link->loop, &link->timer);
+	make_reason(link);
+	link->state = LINK_CLOSED;
+	link->ops->on_end(link);
+}
+
+void link_lose(struct link *link, const char *format, ...)
+{
+	va_list args;
+
+	if (format && link->trouble[0] == '\0') {
+		va_start(args, format);
+		vsnprintf(link->trouble, sizeof(link->trouble), format, args);
+		va_end(args);
+	}
+	if (link->state != LINK_OPEN)
+		return;
+	close_wire(link);
+	begin_ending(link, link->child.pid > 0 ? LOST_MS : 0);
+}
+
+void link_end(struct link *link, unsigned grace_ms)
+{
+	if (link->state != LINK_OPEN)
+		return;
+	close_wire(link);
+	begin_ending(link, link->child.pid > 0 ? grace_ms : 0);
+}
+
+void link_kill(struct link *link)
+{
+	if (link->state != LINK_ENDING || link->child.pid == 0)
+		return;
+	child_signal(&link->child, SIGKILL);
+	link->is_killed = true;
+	loop_timer_set(link->loop, &link->timer, KILLED_MS);
+}
+
+void link_close(struct link *link)
+{
+	loop_timer_cancel(link->loop, &link->timer);
+	wire_close(&link->wire);
+	lines_close(&link->lines);
+	child_drop(&link->child);
+	link->state = LINK_CLOSED;
+}
+
+/* --- what happens ------------------------------------------------------------------------- */
+
+static void on_frame(struct wire *wire, struct frame *frame)
+{
+	struct link *link = container_of(wire, struct link, wire);
+
+	link->ops->on_frame(link, frame);
+}
+
+static void on_round_end(struct wire *wire)
+{
+	struct link *link = container_of(wire, struct link, wire);
+
+	link->ops->on_round_end(link);
+}
+
+static void on_broken(struct wire *wire, const struct err *err)
+{
+	struct link *link = container_of(wire, struct link, wire);
+
+	link_lose(link, err->code != 0 ? "%s" : NULL, err->text);
+	close_wire(link); /* of one that was ENDING already */
+	finish_if_over(link);
+}
+
+static const struct wire_ops wire_ops = {
+	.on_frame = on_frame, .on_round_end = on_round_end, .on_broken = on_broken};
+
+static void on_line(struct lines *lines, const char *text, size_t len)
+{
+	struct link *link = container_of(lines, struct link, lines);
+
+	link->ops->on_line(link, text, len);
+}
+
+static void on_stderr_end(struct lines *lines)
+{
+	finish_if_over(container_of(lines, struct link, lines));
+}
+
+static void on_child_end(struct child *child, const struct child_end *end)
+{
+	struct link *link = container_of(child, struct link, child);
+
+	child_describe_end(end, link->program, link->ending, sizeof(link->ending));
+	link->has_failed = child_has_failed(end);
+	if (link->state == LINK_OPEN)
+		begin_ending(link, LAST_WORDS_MS);
+	else
+		loop_timer_set(link->loop, &link->timer, LAST_WORDS_MS);
+	finish_if_over(link);
+}
+
+static void beat(struct link *link)
+{
+	loop_timer_set(link->loop, &link->timer, link->beat_ms);
+	if (link->wire.bytes_in != link->heard_bytes) {
+		link->heard_bytes = link->wire.bytes_in;
+		link->silent = 0;
+		child_trust(&link->child);
+	} else if (++link->silent == link->silent_max) {
+		link_lose(link, "no answer for %llu s",
+			link->silent_max * (link->beat_ms / MS_PER_S));
+		return;
+	}
+	link->ops->on_beat(link);
+}
+
+static void on_timer(struct loop_timer *timer)
+{
+	struct link *link = container_of(timer, struct link, timer);
+
+	if (link->state == LINK_OPEN) {
+		beat(link);
+	} else if (link->child.pid > 0) {
+		link_kill(link);
+	} else {
+		close_wire(link);
+		lines_close(&link->lines);
+		finish_if_over(link);
+	}
+}
+
+/* --- start -------------------------------------------------------------------------------- */
+
+static void begin(struct link *link)
+{
+	link->wire = (struct wire){0};
+	link->timer.on_expired = on_timer;
+	link->lines.on_line = on_line;
+	link->lines.on_end = on_stderr_end;
+	link->child.on_end = on_child_end;
+	link->trouble[0] = link->ending[0] = link->program[0] = '\0';
+	link->has_failed = link->is_killed = false;
+	link->state = LINK_OPEN;
+}
+
+void link_attach(struct link *link, int in_fd, int out_fd)
+{
+	begin(link);
+	int result = wire_open(&link->wire, link->hub, &wire_ops, in_fd, out_fd);
+	if (result < 0)
+		link_lose(link, "cannot watch its descriptors: %s", strerror(-result));
+}
+
+/* For the streams of a command; in each pair the first is for reading. */
+enum { PAIR_STDIN, PAIR_STDOUT, PAIR_STDERR, PAIRS };
+
+static void close_pairs(int pairs[PAIRS][2])
+{
+	for (size_t i = 0; i < PAIRS; i++) {
+		fd_close(&pairs[i][0]);
+		fd_close(&pairs[i][1]);
+	}
+}
+
+/*
+ * Sockets move more bytes in less time than pipes do (docs/design.md). But a shell takes a socket
+ * for rshd's and reads ~/.bashrc, which may print, and nobody can open /dev/stdin then.
+ */
+static bool may_have_sockets(const char *name)
+{
+	const char *slash = strrchr(name, '/');
+
+	return strcmp(slash ? slash + 1 : name, "nswrap") == 0;
+}
+
+static int make_pairs(int pairs[PAIRS][2], bool has_sockets)
+{
+	int result = 0;
+
+	memset(pairs, -1, PAIRS * sizeof(pairs[0]));
+	for (size_t i = 0; result == 0 && i < PAIRS; i++)
+		result = has_sockets && i != PAIR_STDERR
+				 ? socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pairs[i])
+				 : pipe2(pairs[i], O_CLOEXEC);
+	return result < 0 ? -errno : 0;
+}
+
+static int start(struct link *link, struct children *children, const struct command *command,
+	struct err *err)
+{
+	int pairs[PAIRS][2];
+	int result = make_pairs(pairs, may_have_sockets(command->argv[0]));
+
+	if (result < 0) {
+		close_pairs(pairs);
+		return err_sys(err, -result, "cannot make pipes for a command");
+	}
+	struct command whole = *command;
+	whole.streams = (int[]){pairs[PAIR_STDIN][0], pairs[PAIR_STDOUT][1], pairs[PAIR_STDERR][1]};
+	result = child_start(&link->child, children, &whole, err);
+	if (result == 0) {
+		/* both take what they are given, also when they fail */
+		result = wire_open(&link->wire, link->hub, &wire_ops,
+			fd_take(&pairs[PAIR_STDOUT][0]), fd_take(&pairs[PAIR_STDIN][1]));
+		int second = lines_open(&link->lines, link->loop, fd_take(&pairs[PAIR_STDERR][0]));
+		if (result == 0)
+			result = second;
+		if (result < 0)
+			err_sys(err, -result, "cannot watch its command");
+	}
+	close_pairs(pairs);
+	return result;
+}
+
+void link_start(struct link *link, struct children *children, const struct command *command)
+{
+	struct err err;
+
+	begin(link);
+	if (!command->argv) {
+		link_lose(link, "no memory");
+		return;
+	}
+	snprintf(link->program, sizeof(link->program), "%s",
+		command->program ? command->program : command->argv[0]);
+	if (start(link, children, command, &err) < 0)
+		link_lose(link, "%s", err.text);
+}
+
+void link_watch(struct link *link, unsigned every_ms, unsigned silent_max)
+{
+	link->beat_ms = every_ms;
+	link->silent_max = silent_max;
+	link->silent = 0;
+	link->heard_bytes = link->wire.bytes_in;
+	loop_timer_set(link->loop, &link->timer, every_ms);
+}
+
+int link_send_message(struct link *link, const char *text, size_t len)
+{
+	return wire_send_message(&link->wire, text, len);
+}

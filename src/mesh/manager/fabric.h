@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/manager/fabric - the way of packets from one host to the others */
+#ifndef NSWRAP_MESH_MANAGER_FABRIC_H
+#define NSWRAP_MESH_MANAGER_FABRIC_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "mesh/frame.h"
+#include "mesh/manager/router.h"
+#include "mesh/wire.h"
+
+/*
+ * How it works
+ *
+ * Each host has a port. The packets of one round of a wire are collected by the port that they go
+ * to, where they lie, and fabric_flush, at the end of the round, writes each crowd with one system
+ * call. What does not go on is counted by its cause, and dropped.
+ */
+#define FABRIC_PARTS_MAX       256
+#define FABRIC_LOST_ROUTES_MAX 32
+
+/* Packets that did not go on, by cause. */
+struct fabric_drops {
+	uint64_t malformed;    /* from it: no IPv4 packet */
+	uint64_t wrong_source; /* from it: an address that is not its own */
+	uint64_t no_route;     /* from it: to nobody */
+	uint64_t not_ready;    /* to it */
+	uint64_t queue_full;   /* to it */
+};
+
+struct fabric_port {
+	int number; /* of the host, as in the manifest */
+	struct fabric_drops drops;
+
+	/* its own */
+	struct wire *wire;   /* NULL: closed */
+	struct iovec *parts; /* frames to it of this round */
+	size_t nparts;
+};
+
+/* An address that nobody has, which was told of. */
+struct fabric_lost_route {
+	struct in_addr dst;
+	uint64_t told_ns; /* 0: free */
+};
+
+struct fabric {
+	const struct router *router;
+	struct fabric_port **ports; /* by number */
+	/* A packet for an address that nobody has: told once for each address and minute, not at
+	 * all when there are too many of them. */
+	void (*on_lost_route)(
+		struct fabric *fabric, const struct fabric_port *from, struct in_addr dst);
+
+	/* its own; starts as zero */
+	struct fabric_port *dirty[FABRIC_PARTS_MAX]; /* who has parts in this round */
+	size_t ndirty;
+	struct fabric_lost_route lost_routes[FABRIC_LOST_ROUTES_MAX];
+};
+
+/* Packets for it go to @wire from now on. Returns 0 or -ENOMEM. */
+int fabric_port_open(struct fabric_port *port, struct wire *wire);
+
+/* Not any more; what was collected must be flushed. A port that is closed is fine. */
+void fabric_port_close(struct fabric_port *port);
+
+/*
+ * A packet that came from @from at @now_ns. Its frame must be there until fabric_flush, which may
+ * happen in here as well.
+ */
+void fabric_take(struct fabric *fabric, struct fabric_port *from, const struct frame *frame,
+	uint64_t now_ns);
+
+void fabric_flush(struct fabric *fabric);
+
+#endif

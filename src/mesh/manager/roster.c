@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/manager/roster - the hosts of a mesh: those of its manifest, and those that leave */
+#include "mesh/manager/roster.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mesh/manager/reload.h"
+
+#define LINE_BYTES 1024
+#define KILL_MS    300
+
+/* --- what peers tell ------------------------------------------------------------------------ */
+
+static void on_change(struct peer *peer)
+{
+	struct roster *roster = peer->context->owner;
+
+	roster->on_change(roster);
+}
+
+static void on_notice(struct peer *peer, enum log_level level, const char *text)
+{
+	struct roster *roster = peer->context->owner;
+
+	display_say(roster->display, level, "%s: %s", peer->name, text);
+}
+
+static void on_stderr(struct peer *peer, const char *text, size_t len)
+{
+	struct roster *roster = peer->context->owner;
+	char line[LINE_BYTES];
+	size_t name_len = (size_t)snprintf(line, sizeof(line), "%.256s: ", peer->name);
+
+	if (!log_wants(LOG_WARNING))
+		return;
+	if (len > sizeof(line) - name_len)
+		len = sizeof(line) - name_len;
+	memcpy(line + name_len, text, len);
+	display_line(roster->display, line, name_len + len);
+}
+
+static int configure(struct peer *peer, struct mesh_config *out)
+{
+	const struct roster *roster = peer->context->owner;
+
+	return manifest_configure(&roster->manifest, (size_t)peer->port.number, out);
+}
+
+/*
+ * Only by way of another host by which the manifest has names looked up: no agent may draw to
+ * itself what was not meant for it.
+ */
+static void on_suggestion(
+	struct peer *peer, const struct in_addr *ips, size_t count, struct in_addr via)
+{
+	struct roster *roster = peer->context->owner;
+	const struct manifest *manifest = &roster->manifest;
+	bool is_via = false;
+
+	for (size_t i = 0; i < manifest->nroutes; i++)
+		is_via = is_via || (manifest->routes[i].globs &&
+					   manifest->routes[i].via.s_addr == via.s_addr);
+	is_via = is_via && peer->host && peer->host->vip.s_addr != via.s_addr;
+	for (size_t i = 0; is_via && i < count; i++)
+		router_suggest(roster->router, ips[i], via);
+}
+
+static const struct peer_ops peer_ops = {
+	.on_change = on_change,
+	.on_notice = on_notice,
+	.on_stderr = on_stderr,
+	.configure = configure,
+	.on_suggestion = on_suggestion,
+};
+
+static void on_lost_route(struct fabric *fabric, const struct fabric_port *from, struct in_addr dst)
+{
+	struct roster *roster = container_of(fabric, struct roster, fabric);
+	char text[INET_ADDRSTRLEN];
+
+	display_say(roster->display, LOG_WARNING, "%s: sends packets to %s, which is nobody's",
+		container_of(from, struct peer, port)->name,
+		inet_ntop(AF_INET, &dst, text, sizeof(text)));
+}
+
+/* --- another manifest ----------------------------------------------------------------------- */
+
+/* What a manifest that is to be followed leads to. */
+struct plan {
+	struct router *router;
+	struct peer **peers;
+	struct fabric_port **ports;
+	enum reload_change *changes;
+};
+
+static void plan_free(struct plan *plan)
+{
+	router_free(plan->router);
+	free(plan->peers);
+	free(plan->ports);
+	free(plan->changes);
+}
+
+/* Number @host of @after: the peer that it has, or a new one. */
+static struct peer *find_or_make(struct roster *roster, const struct manifest *after, size_t host,
+	enum reload_change *change)
+{
+	int old = reload_find(&roster->manifest, after, host);
+
+	*change = RELOAD_RESTART;
+	if (old == RELOAD_NOBODY)
+		return peer_new(&roster->context, &after->hosts[host]);
+	struct peer *peer = roster->peers[old];
+	const struct session *session = &peer->session;
+	struct reload_host known = {
+		.is_down = peer->state == PEER_DOWN,
+		.can_reconfigure =
+			session->is_answered && (session->info.features & FEATURE_RECONFIGURE),
+		.features = session->info.features,
+	};
+	*change = reload_compare(&known, &roster->manifest, (size_t)old, after, host);
+	return peer;
+}
+
+static int make_plan(struct roster *roster, const struct manifest *after, struct plan *plan)
+{
+	size_t made = 0, count = after->nhosts;
+
+	plan->router = router_new(after);
+	plan->peers = calloc(count + 1, sizeof(*plan->peers));
+	plan->ports = calloc(count + 1, sizeof(*plan->ports));
+	plan->changes = calloc(count + 1, sizeof(*plan->changes));
+	bool is_made = plan->router && plan->peers && plan->ports && plan->changes;
+	for (; is_made && made < count; made++) {
+		struct peer *peer = find_or_make(roster, after, made, &plan->changes[made]);
+
+		plan->peers[made] = peer;
+		is_made = peer;
+		plan->ports[made] = peer ? &peer->port : NULL;
+	}
+	if (is_made)
+		return 0;
+	for (size_t i = 0; i < made; i++)
+		if (reload_find(&roster->manifest, after, i) == RELOAD_NOBODY)
+			peer_free(plan->peers[i]);
+	plan_free(plan);
+	return -ENOMEM;
+}
+
+/* Take @after and @plan over; who was there and is not in it leaves. Nothing fails in here. */
+static void adopt(struct roster *roster, struct manifest *after, struct plan *plan)
+{
+	struct manifest before = roster->manifest;
+	struct plan old = {
+		.router = roster->router, .peers = roster->peers, .ports = roster->fabric.ports};
+
+	for (size_t i = 0; i < before.nhosts; i++) {
+		roster->peers[i]->host = NULL;
+		list_add_last(&roster->leaving, &roster->peers[i]->in_list);
+	}
+	if (roster->router && plan->router)
+		router_inherit(plan->router, roster->router);
+	roster->manifest = *after;
+	roster->router = plan->router;
+	roster->peers = plan->peers;
+	roster->fabric.router = plan->router;
+	roster->fabric.ports = plan->ports;
+	for (size_t i = 0; i < after->nhosts; i++) {
+		list_del(&plan->peers[i]->in_list);
+		plan->peers[i]->host = &roster->manifest.hosts[i];
+		plan->peers[i]->port.number = (int)i;
+	}
+	*after = (struct manifest){0};
+	plan_free(&old);
+	manifest_free(&before);
+}
+
+int roster_follow(struct roster *roster, struct manifest *after)
+{
+	struct plan plan = {0};
+	int result = make_plan(roster, after, &plan);
+
+	if (result < 0)
+		return result;
+	adopt(roster, after, &plan);
+	list_each (at, &roster->leaving)
+		peer_stop(container_of(at, struct peer, in_list));
+	for (size_t i = 0; i < roster->manifest.nhosts; i++) {
+		if (plan.changes[i] == RELOAD_TELL)
+			peer_reconfigure(roster->peers[i]);
+		else if (plan.changes[i] == RELOAD_RESTART)
+			peer_restart(roster->peers[i], "its part of the manifest has changed");
+	}
+	free(plan.changes);
+	return 0;
+}
+
+/* --- all of them ---------------------------------------------------------------------------- */
+
+void roster_start(struct roster *roster)
+{
+	for (size_t i = 0; i < roster->manifest.nhosts; i++)
+		peer_start(roster->peers[i]);
+}
+
+void roster_stop(struct roster *roster, bool is_now)
+{
+	for (size_t i = 0; i < roster->manifest.nhosts; i++) {
+		peer_stop(roster->peers[i]);
+		if (is_now)
+			peer_kill(roster->peers[i]);
+	}
+	list_each (at, &roster->leaving)
+		if (is_now)
+			peer_kill(container_of(at, struct peer, in_list));
+}
+
+void roster_on_child(struct roster *roster)
+{
+	children_reap(&roster->children);
+}
+
+bool roster_sweep(struct roster *roster, size_t counts[PEER_STATES])
+{
+	memset(counts, 0, PEER_STATES * sizeof(counts[0]));
+	for (size_t i = 0; i < roster->manifest.nhosts; i++)
+		counts[roster->peers[i]->state]++;
+	list_each_safe (at, following, &roster->leaving) {
+		struct peer *peer = container_of(at, struct peer, in_list);
+
+		if (peer->state != PEER_DOWN)
+			continue;
+		list_del(at);
+		peer_free(peer);
+	}
+	return !list_is_empty(&roster->leaving);
+}
+
+int roster_init(struct roster *roster, struct manifest *manifest, const struct rlimit *nofile)
+{
+	struct plan plan = {0};
+
+	list_init(&roster->leaving);
+	children_init(&roster->children, roster->loop);
+	roster->fabric.on_lost_route = on_lost_route;
+	roster->context = (struct peer_context){
+		.loop = roster->loop,
+		.hub = wire_hub_new(roster->loop),
+		.children = &roster->children,
+		.fabric = &roster->fabric,
+		.nofile = *nofile,
+		.ops = &peer_ops,
+		.owner = roster,
+	};
+	int result = roster->context.hub ? make_plan(roster, manifest, &plan) : -ENOMEM;
+	if (result == 0) {
+		adopt(roster, manifest, &plan);
+		free(plan.changes);
+	}
+	return result;
+}
+
+void roster_end(struct roster *roster)
+{
+	if (roster->context.owner && children_end(&roster->children, KILL_MS) < 0)
+		display_say(
+			roster->display, LOG_WARNING, "processes of some hosts cannot be ended");
+}
+
+void roster_fini(struct roster *roster)
+{
+	if (!roster->context.owner)
+		return;
+	adopt(roster, &(struct manifest){0}, &(struct plan){0});
+	list_each_safe (at, following, &roster->leaving) {
+		list_del(at);
+		peer_free(container_of(at, struct peer, in_list));
+	}
+	wire_hub_free(roster->context.hub);
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/manager/roster - the hosts of a mesh: those of its manifest, and those that leave */
+#ifndef NSWRAP_MESH_MANAGER_ROSTER_H
+#define NSWRAP_MESH_MANAGER_ROSTER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "mesh/manager/display.h"
+#include "mesh/manager/fabric.h"
+#include "mesh/manager/peer.h"
+#include "mesh/manager/router.h"
+#include "mesh/manifest/manifest.h"
+#include "proc/child.h"
+#include "util/list.h"
+#include "util/loop.h"
+
+/*
+ * How it works
+ *
+ * One peer a host of the manifest, and those that are not in it any more until they have ended. No
+ * peer is freed while it is being called: who asks for that (roster_sweep) does it in a task after
+ * the round in which on_change told of it.
+ */
+struct roster {
+	/* the owner sets these */
+	struct loop *loop;
+	struct display *display;
+	void (*on_change)(struct roster *roster); /* a peer is in another state */
+
+	/* the owner may read these */
+	struct manifest manifest;
+	struct peer **peers; /* by number, as in the manifest */
+
+	/* its own */
+	struct list leaving; /* struct peer */
+	struct children children;
+	struct peer_context context;
+	struct router *router;
+	struct fabric fabric;
+};
+
+/*
+ * Take @manifest over; nothing is started yet. @nofile is for the commands. Children of this
+ * process are waited for from here on (proc/child). Returns 0 or -errno; roster_fini is due in any
+ * case.
+ */
+int roster_init(struct roster *roster, struct manifest *manifest, const struct rlimit *nofile);
+
+/* Kill what runs and wait for its end; what cannot be ended is told. All zero is fine. */
+void roster_end(struct roster *roster);
+
+/* Free everything, after roster_end. All zero is fine. */
+void roster_fini(struct roster *roster);
+
+void roster_start(struct roster *roster);
+
+/* Let everything end; @is_now: SIGKILL for what is ending. */
+void roster_stop(struct roster *roster, bool is_now);
+
+/* SIGCHLD came: end what commands have left behind. */
+void roster_on_child(struct roster *roster);
+
+/*
+ * Follow another manifest without touching what is as it was. @after is taken over. Returns 0, or
+ * -ENOMEM when nothing was changed.
+ */
+int roster_follow(struct roster *roster, struct manifest *after);
+
+/* Free the peers that have left, and count the others by state. Returns whether some still leave.
+ */
+bool roster_sweep(struct roster *roster, size_t counts[PEER_STATES]);
+
+#endif

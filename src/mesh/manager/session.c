@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/manager/session - what is said to an agent and what it says: configure, ping, events */
+#include "mesh/manager/session.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mesh/configure.h"
+#include "mesh/message.h"
+#include "util/clock.h"
+#include "util/list.h"
+#include "version.h"
+
+#define ANSWER_MS       10000
+#define BAD_MAX         1000
+#define BAD_TOLD_S      60 /* between two lines about bad messages */
+#define SUGGESTIONS_MAX 64
+#define TEXT_BYTES      256
+
+/*
+ * Messages are dear compared with packets. A peer may send 1 MB or 5,000 of them a second, for two
+ * seconds as fast as it likes; what is more is not even looked at.
+ */
+#define COST_MESSAGE_NS (200 * 1000ULL)
+#define COST_BYTE_NS    1000ULL
+#define CREDIT_NS       (2 * NS_PER_S)
+
+static void notice(struct session *session, enum log_level level, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static void notice(struct session *session, enum log_level level, const char *format, ...)
+{
+	char text[2 * TEXT_BYTES];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	session->ops->on_notice(session, level, text);
+}
+
+/* A message that should not have come. */
+static void on_bad(struct session *session, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static void on_bad(struct session *session, const char *format, ...)
+{
+	uint64_t now_ns = loop_now_ns(session->link->loop);
+	char text[TEXT_BYTES];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	session->bad_untold++;
+	if (++session->bad_messages > BAD_MAX) {
+		link_lose(session->link, "it sent more than %d bad messages, the last one was %s",
+			BAD_MAX, text);
+		return;
+	}
+	if (session->bad_told_ns != 0 && now_ns - session->bad_told_ns < BAD_TOLD_S * NS_PER_S)
+		return;
+	notice(session, LOG_WARNING, "sent %u bad message%s, the last one was %s",
+		session->bad_untold, session->bad_untold == 1 ? "" : "s", text);
+	session->bad_told_ns = now_ns;
+	session->bad_untold = 0;
+}
+
+/* Send a request; takes @args over. Returns its id, or 0. */
+static int64_t ask(struct session *session, const char *op, json_t *args)
+{
+	struct message message = {.type = MESSAGE_REQUEST, .id = ++session->last_id, .data = args};
+	size_t len;
+
+	if (!args)
+		return 0;
+	snprintf(message.op, sizeof(message.op), "%s", op);
+	char *text = message_encode(&message, &len);
+	int result = text ? link_send_message(session->link, text, len) : -1;
+	free(text);
+	if (result < 0)
+		return 0;
+	session->frames_out++;
+	return session->last_id;
+}
+
+/* --- configure ---------------------------------------------------------------------------- */
+
+static void on_patience_over(struct loop_timer *timer)
+{
+	struct session *session = container_of(timer, struct session, patience);
+
+	link_lose(session->link, "no answer to configure in %llu s", ANSWER_MS / MS_PER_S);
+}
+
+/* Send `configure` with what @features allow. */
+static void send_configure(struct session *session, unsigned features)
+{
+	struct mesh_config config = {0};
+
+	session->is_outdated = false;
+	session->configure_id = 0;
+	loop_timer_set(session->link->loop, &session->patience, ANSWER_MS);
+	if (session->ops->configure(session, &config) == 0)
+		session->configure_id =
+			ask(session, "configure", configure_encode(&config, features));
+	config_free(&config);
+	/* a link that takes nothing says so by itself; memory may be there next time */
+	if (session->configure_id == 0 && session->link->wire.can_write)
+		link_lose(session->link, "cannot send configure");
+}
+
+/* Would it be told more, now that its features are known? */
+static bool has_more_to_tell(const struct session *session, const struct mesh_config *config)
+{
+	json_t *plain = configure_encode(config, 0);
+	json_t *full = configure_encode(config, session->info.features);
+	bool differs = !json_equal(plain, full);
+
+	json_decref(plain);
+	json_decref(full);
+	return differs;
+}
+
+static bool refuse_if_too_old(struct session *session, const struct config_needs *needs)
+{
+	unsigned missing = needs->required & ~session->info.features;
+
+	if (!(session->info.features & FEATURE_TCP))
+		link_lose(session->link, "the agent does not support tcp");
+	else if (missing != 0)
+		link_lose(session->link,
+			"the agent does not support %s, which the manifest asks for",
+			info_feature_name(missing & -missing));
+	else
+		return false;
+	return true;
+}
+
+/* One line, and again only when something else is missing. */
+static void warn_of_missing(struct session *session, const struct config_needs *needs)
+{
+	const struct mesh_agent_info *info = &session->info;
+	unsigned missing = needs->wanted & ~info->features;
+	char list[TEXT_BYTES] = "";
+	size_t used = 0;
+
+	if (missing != 0 && missing != session->warned) {
+		for (unsigned bit = 1; bit <= missing && used < sizeof(list); bit <<= 1)
+			if (missing & bit)
+				used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s",
+					used > 0 ? ", " : "", info_feature_name(bit));
+		notice(session, LOG_WARNING,
+			"the manifest asks for what its agent does not support: %s", list);
+	}
+	session->warned = missing;
+	if (strcmp(info->version, NSWRAP_VERSION) != 0)
+		notice(session, LOG_INFO, "its agent has version %s",
+			info->version[0] != '\0' ? info->version : "(none)");
+}
+
+/* Its features are known: is it told all that it is to know by now? */
+static void on_info(struct session *session, const struct mesh_config *config)
+{
+	const struct config_needs needs = config_needs(config);
+	unsigned features = session->info.features;
+
+	if (refuse_if_too_old(session, &needs))
+		return;
+	bool has_more = !session->is_told_all && has_more_to_tell(session, config);
+	if ((has_more || session->is_outdated) && (features & FEATURE_RECONFIGURE)) {
+		session->is_told_all = true;
+		send_configure(session, features);
+		return;
+	}
+	if (session->is_outdated)
+		notice(session, LOG_NOTICE, "learns of the new manifest at its next start");
+	session->is_told_all = true;
+	session->is_outdated = false;
+	if (session->is_ready)
+		return;
+	warn_of_missing(session, &needs);
+	session->is_ready = true;
+	session->ops->on_ready(session);
+}
+
+static void on_configured(struct session *session, const struct message *message)
+{
+	struct mesh_config config = {0};
+	char text[TEXT_BYTES];
+	struct err err;
+
+	loop_timer_cancel(session->link->loop, &session->patience);
+	if (message->error) {
+		link_lose(session->link, "cannot be configured: %s",
+			message_error_text(message->error, text, sizeof(text)));
+	} else if (info_decode(message->data, &session->info, &err) < 0) {
+		link_lose(session->link, "its answer to configure is wrong: %s", err.text);
+	} else {
+		session->is_answered = true;
+		if (session->ops->configure(session, &config) == 0)
+			on_info(session, &config);
+		else
+			link_lose(session->link, "no memory");
+		config_free(&config);
+	}
+}
+
+void session_reconfigure(struct session *session)
+{
+	if (session->link->state != LINK_OPEN)
+		return;
+	if (session->configure_id != 0 || !session->is_ready)
+		session->is_outdated = true; /* looked at when the answer has come */
+	else if (session->info.features & FEATURE_RECONFIGURE)
+		send_configure(session, session->info.features);
+	else
+		notice(session, LOG_NOTICE, "learns of the new manifest at its next start");
+}
+
+/* --- the rest ----------------------------------------------------------------------------- */
+
+void session_ping(struct session *session)
+{
+	if (!(session->info.features & FEATURE_PING) || session->ping_id != 0)
+		return;
+	session->ping_id = ask(session, "ping", json_object());
+	session->ping_ns = clock_now_ns();
+}
+
+static void on_result(struct session *session, const struct message *message)
+{
+	if (message->id != 0 && message->id == session->configure_id &&
+		strcmp(message->op, "configure") == 0) {
+		session->configure_id = 0;
+		on_configured(session, message);
+	} else if (message->id != 0 && message->id == session->ping_id &&
+		   strcmp(message->op, "ping") == 0) {
+		session->ping_id = 0;
+		/* not the round's start: round trips are short */
+		session->rtt_ns = clock_now_ns() - session->ping_ns;
+	} else {
+		on_bad(session, "a result of %s that nobody asked for", message->op);
+	}
+}
+
+static void on_event(struct session *session, const struct message *message)
+{
+	struct in_addr ips[SUGGESTIONS_MAX], via;
+	struct err err;
+
+	if (strcmp(message->op, "routeSuggestion") != 0)
+		return; /* a newer agent knows more of them */
+	ssize_t count = message_decode_suggestion(message->data, ips, SUGGESTIONS_MAX, &via, &err);
+	if (count < 0)
+		on_bad(session, "a routeSuggestion: %s", err.text);
+	else
+		session->ops->on_suggestion(session, ips, (size_t)count, via);
+}
+
+static bool can_afford(struct session *session, size_t len)
+{
+	uint64_t now_ns = loop_now_ns(session->link->loop);
+
+	if (session->budget_ns + CREDIT_NS < now_ns)
+		session->budget_ns = now_ns - CREDIT_NS;
+	if (session->budget_ns > now_ns)
+		return false;
+	session->budget_ns += COST_MESSAGE_NS + len * COST_BYTE_NS;
+	return true;
+}
+
+void session_on_frame(struct session *session, const struct frame *frame)
+{
+	struct message message;
+	struct err err;
+
+	session->frames_in++;
+	if (frame->type != FRAME_MESSAGE) {
+		session->unknown_frames++;
+		return;
+	}
+	if (!can_afford(session, frame->len)) {
+		on_bad(session, "one of too many in a short time");
+		return;
+	}
+	if (message_decode(frame->payload, frame->len, &message, &err) < 0) {
+		on_bad(session, "%s", err.text);
+		return;
+	}
+	/* an error tells why it has ended */
+	bool is_late = session->link->state == LINK_ENDING && !message.error;
+	if (message.type == MESSAGE_REQUEST)
+		on_bad(session, "a request: %s", message.op);
+	else if (message.type == MESSAGE_RESULT && !is_late)
+		on_result(session, &message);
+	else if (message.type == MESSAGE_EVENT && !is_late)
+		on_event(session, &message);
+	message_fini(&message);
+}
+
+/* --- begin and end ------------------------------------------------------------------------ */
+
+void session_begin(struct session *session)
+{
+	session->patience.on_expired = on_patience_over;
+	session->is_answered = session->is_ready = session->is_told_all = false;
+	session->configure_id = session->ping_id = 0;
+	session->rtt_ns = 0;
+	session->frames_in = session->frames_out = 0;
+	session->bad_messages = session->bad_untold = 0;
+	send_configure(session, 0);
+}
+
+void session_end(struct session *session)
+{
+	loop_timer_cancel(session->link->loop, &session->patience);
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/manager/session - what is said to an agent and what it says: configure, ping, events */
+#ifndef NSWRAP_MESH_MANAGER_SESSION_H
+#define NSWRAP_MESH_MANAGER_SESSION_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mesh/config.h"
+#include "mesh/info.h"
+#include "mesh/link.h"
+#include "util/log.h"
+#include "util/loop.h"
+
+/*
+ * How it works
+ *
+ * A session begins on a link that has just been opened, with `configure`. An agent that lists
+ * features which make a difference is configured once more, with what they allow, before it counts
+ * as ready; from then on it is pinged. Results are matched with requests by number. Messages that
+ * should not have come are counted, told of once a minute, and too many of them, as whatever else
+ * there is no use in going on with, lose the link.
+ */
+struct session;
+
+struct session_ops {
+	/* What the agent is to be told; free it with config_free. 0 or -ENOMEM. */
+	int (*configure)(struct session *session, struct mesh_config *out);
+	/* It has answered, and knows all it is to know. Once. */
+	void (*on_ready)(struct session *session);
+	/* A line for a person. */
+	void (*on_notice)(struct session *session, enum log_level level, const char *text);
+	/* Addresses that go by way of @via from now on. */
+	void (*on_suggestion)(struct session *session, const struct in_addr *ips, size_t count,
+		struct in_addr via);
+};
+
+/* Starts as all zero but for ops and link. */
+struct session {
+	const struct session_ops *ops;
+	struct link *link;
+
+	/* the owner may read these */
+	struct mesh_agent_info info;    /* of the last agent that answered */
+	uint64_t rtt_ns;                /* of the last ping; 0: not known */
+	bool is_answered;               /* `configure` was, at least once */
+	uint64_t frames_in, frames_out; /* that were no packets */
+	uint64_t unknown_frames;        /* of a type that is not known, skipped; of all sessions */
+	unsigned bad_messages;
+
+	/* its own */
+	bool is_ready;
+	bool is_told_all;                       /* what its features allow, too */
+	bool is_outdated;                       /* what it was told is not true any more */
+	struct loop_timer patience;             /* for the answer to `configure` */
+	int64_t last_id, configure_id, ping_id; /* 0: none is under way */
+	uint64_t ping_ns;                       /* when it was sent */
+	unsigned bad_untold;
+	uint64_t bad_told_ns;
+	uint64_t budget_ns; /* messages: paid for until then */
+	unsigned warned;    /* features whose lack was told */
+};
+
+/* The link is open. May lose it. */
+void session_begin(struct session *session);
+
+/* The link is ending: no answer is waited for. */
+void session_end(struct session *session);
+
+/* A frame that is no packet, also of a link that is ENDING. May lose the link. */
+void session_on_frame(struct session *session, const struct frame *frame);
+
+/* Ask whether it is still there, if it can be asked and is not being asked. */
+void session_ping(struct session *session);
+
+/* What it is to be told is different: tell it, now or when it can be told. May lose the link. */
+void session_reconfigure(struct session *session);
+
+#endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/manager/status - what is to be known about the hosts of a mesh */
+#ifndef NSWRAP_MESH_MANAGER_STATUS_H
+#define NSWRAP_MESH_MANAGER_STATUS_H
+
+#include <jansson.h>
+#include <stddef.h>
+#include <time.h>
+
+#include "mesh/manager/roster.h"
+
+/* The mesh itself. */
+struct status_mesh {
+	const char *name, *manifest;
+	time_t started;
+};
+
+/*
+ * The answer to "status" (mesh/manager/manager) with the hosts from number @from on, as many as fit
+ * into a message. NULL: no memory.
+ */
+json_t *status_json(const struct roster *roster, const struct status_mesh *mesh, size_t from);
+
+/* The row of one host on a terminal, for struct display; @roster is a struct roster. */
+void status_row(void *roster, size_t row, char *out, size_t cap_bytes);
+
+#endif

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* proc/child - programs that run below a loop, how they end, and what they leave behind */
+#include "proc/child.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "proc/tree.h"
+#include "util/clock.h"
+#include "util/fd.h"
+#include "util/parse.h"
+
+#define OTHERS_MAX 4096 /* those past it are seen when others have ended */
+#define LOOK_MS    20
+#define PAUSE_MS   2
+
+/* --- one child ------------------------------------------------------------------------------ */
+
+static void forget(struct child *child)
+{
+	struct loop *loop = child->all->loop;
+
+	list_del(&child->link);
+	loop_io_del(loop, &child->pidfd_io);
+	loop_timer_cancel(loop, &child->look_timer);
+	fd_close(&child->pidfd_io.fd);
+	fd_close(&child->report);
+	child->pid = 0;
+}
+
+/* Has @pid, a child of ours, ended? Reaps it then. */
+static bool reap(pid_t pid, siginfo_t *info)
+{
+	*info = (siginfo_t){0};
+	return waitid(P_PID, (id_t)pid, info, WEXITED | WNOHANG) == 0 && info->si_pid == pid;
+}
+
+static void look(struct child *child)
+{
+	struct child_end end = {0};
+	siginfo_t info;
+	struct err err;
+
+	if (!reap(child->pid, &info)) {
+		if (child->pidfd_io.fd < 0)
+			loop_timer_set(child->all->loop, &child->look_timer, LOOK_MS);
+		return;
+	}
+	end.code = info.si_code;
+	end.status = info.si_status;
+	if (child->report >= 0 && command_hear(child->report, &err) != COMMAND_OK)
+		end.not_executed = err.code;
+	forget(child);
+	child->on_end(child, &end);
+}
+
+static void on_pidfd(struct loop_io *io, uint32_t events)
+{
+	(void)events;
+	look(container_of(io, struct child, pidfd_io));
+}
+
+static void on_look(struct loop_timer *timer)
+{
+	look(container_of(timer, struct child, look_timer));
+}
+
+int child_start(
+	struct child *child, struct children *all, const struct command *command, struct err *err)
+{
+	pid_t pid = command_start(command, &child->report, err);
+
+	if (pid < 0)
+		return pid;
+	child->pid = pid;
+	child->all = all;
+	list_add_last(&all->started, &child->link);
+	/* close-on-exec by itself */
+	child->pidfd_io = (struct loop_io){(int)syscall(SYS_pidfd_open, pid, 0), on_pidfd};
+	child->look_timer.on_expired = on_look;
+	if (child->pidfd_io.fd >= 0 && loop_io_add(all->loop, &child->pidfd_io, EPOLLIN) < 0)
+		fd_close(&child->pidfd_io.fd);
+	if (child->pidfd_io.fd < 0)
+		loop_timer_set(all->loop, &child->look_timer, LOOK_MS);
+	return 0;
+}
+
+void child_trust(struct child *child)
+{
+	if (child->pid > 0)
+		fd_close(&child->report);
+}
+
+void child_signal(struct child *child, int sig)
+{
+	if (child->pid > 0)
+		kill(child->pid, sig);
+}
+
+void child_drop(struct child *child)
+{
+	child_signal(child, SIGKILL);
+	if (child->pid > 0)
+		forget(child);
+}
+
+bool child_has_failed(const struct child_end *end)
+{
+	return end->code != CLD_EXITED || end->status != 0;
+}
+
+char *child_describe_end(
+	const struct child_end *end, const char *program, char *out, size_t cap_bytes)
+{
+	char shown[PARSE_QUOTE_BYTES];
+
+	if (end->not_executed != 0)
+		snprintf(out, cap_bytes, "cannot be started: %s: %s",
+			parse_shown(program, shown, sizeof(shown)), strerror(end->not_executed));
+	else if (end->code == CLD_EXITED)
+		snprintf(out, cap_bytes, "ended with status %d", end->status);
+	else
+		snprintf(out, cap_bytes, "was ended by signal %d (%s)", end->status,
+			strsignal(end->status));
+	return out;
+}
+
+/* --- all of them ---------------------------------------------------------------------------- */
+
+void children_init(struct children *all, struct loop *loop)
+{
+	ssize_t count = tree_children(all->inherited, CHILDREN_INHERITED_MAX);
+
+	all->ninherited = count > 0 ? (size_t)count : 0;
+	all->loop = loop;
+	list_init(&all->started);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+}
+
+static bool is_started(const struct children *all, pid_t pid)
+{
+	list_each (at, &all->started)
+		if (container_of(at, struct child, link)->pid == pid)
+			return true;
+	return false;
+}
+
+/* Was it here before? Reaps it if it has ended: its number may come again. */
+static bool is_inherited(struct children *all, pid_t pid)
+{
+	siginfo_t info;
+
+	for (size_t i = 0; i < all->ninherited; i++) {
+		if (all->inherited[i] != pid)
+			continue;
+		if (reap(pid, &info))
+			all->inherited[i] = all->inherited[--all->ninherited];
+		return true;
+	}
+	return false;
+}
+
+size_t children_reap(struct children *all)
+{
+	pid_t pids[OTHERS_MAX];
+	siginfo_t info;
+	size_t left = 0;
+	ssize_t count = tree_children(pids, OTHERS_MAX);
+
+	for (ssize_t i = 0; i < count; i++) {
+		if (is_started(all, pids[i]) || is_inherited(all, pids[i]))
+			continue;
+		kill(pids[i], SIGKILL);
+		left += !reap(pids[i], &info);
+	}
+	return left;
+}
+
+int children_end(struct children *all, unsigned timeout_ms)
+{
+	siginfo_t info;
+
+	for (unsigned waited_ms = 0;; waited_ms += PAUSE_MS) {
+		list_each_safe (at, following, &all->started) {
+			struct child *child = container_of(at, struct child, link);
+
+			kill(child->pid, SIGKILL);
+			if (reap(child->pid, &info))
+				forget(child);
+		}
+		if (children_reap(all) == 0 && list_is_empty(&all->started))
+			return 0;
+		if (waited_ms >= timeout_ms)
+			return -EBUSY;
+		clock_pause_ms(PAUSE_MS);
+	}
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* proc/child - programs that run below a loop, how they end, and what they leave behind */
+#ifndef NSWRAP_PROC_CHILD_H
+#define NSWRAP_PROC_CHILD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "proc/command.h"
+#include "util/err.h"
+#include "util/list.h"
+#include "util/loop.h"
+
+/*
+ * How it works
+ *
+ * A child is a subreaper for what it starts, as this process is for its children: while the child
+ * lives all of that stays below it, and when it dies all of that comes to this process at once. So
+ * whatever child of this process was not started here, and was not there before, is what a dead one
+ * left behind: children_reap, which the owner calls at SIGCHLD, kills it, level by level as their
+ * parents die. Nothing is looked up by pid that could have been reused: one signals and waits for
+ * own children only that are not reaped yet, one by one.
+ *
+ * The end of a child is an event of its pidfd. Where there is none (before Linux 5.3, under a
+ * seccomp filter that does not know it, or when descriptors are short) a timer looks.
+ */
+#define CHILDREN_INHERITED_MAX 32
+
+/* All children of this process. */
+struct children {
+	struct loop *loop;
+	struct list started; /* struct child */
+	pid_t inherited[CHILDREN_INHERITED_MAX];
+	size_t ninherited;
+};
+
+/* How a child has ended. */
+struct child_end {
+	int code, status; /* waitid(2)'s */
+	int not_executed; /* a positive errno: the program could not be started */
+};
+
+/* Starts as all zero. */
+struct child {
+	/* It has ended and is reaped. */
+	void (*on_end)(struct child *child, const struct child_end *end);
+	pid_t pid; /* 0: none that is not reaped yet */
+
+	/* its own */
+	struct children *all;
+	struct list link;
+	int report; /* says why it could not be executed */
+	struct loop_io pidfd_io;
+	struct loop_timer look_timer; /* without a pidfd */
+};
+
+/*
+ * Become a subreaper. Who is a child already, as a shell that became us by `exec` may have had
+ * some, is left alone.
+ */
+void children_init(struct children *all, struct loop *loop);
+
+/* Kill and reap what children that have ended left behind. Returns how many still are there. */
+size_t children_reap(struct children *all);
+
+/*
+ * SIGKILL all that was started and all that it left, and reap it, for at most @timeout_ms; on_end
+ * is not called. Returns 0, or -EBUSY when some are left.
+ */
+int children_end(struct children *all, unsigned timeout_ms);
+
+/* Start @command, which should be a subreaper. Returns 0, or -errno with @err filled. */
+int child_start(
+	struct child *child, struct children *all, const struct command *command, struct err *err);
+
+/* It is known to have been executed: the descriptor that would tell is closed. */
+void child_trust(struct child *child);
+
+/* kill(2), if there is one. */
+void child_signal(struct child *child, int sig);
+
+/* SIGKILL, if there is one; children_reap will reap it, on_end will not be called. */
+void child_drop(struct child *child);
+
+bool child_has_failed(const struct child_end *end);
+
+/* "ended with status 1" and so on; @program is what could not be started, escaped here. */
+char *child_describe_end(
+	const struct child_end *end, const char *program, char *out, size_t cap_bytes);
+
+#endif
