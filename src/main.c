@@ -3,11 +3,32 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cmd/cmd.h"
+#include "cmd/agent.h"
+#include "cmd/doctor.h"
+#include "cmd/exec.h"
+#include "cmd/help.h"
+#include "cmd/mesh.h"
+#include "cmd/port.h"
+#include "cmd/ps.h"
+#include "cmd/run.h"
+#include "cmd/stop.h"
+#include "version.h"
+
+static const struct subcommand *const all[] = {&run_subcommand, &exec_subcommand, &ps_subcommand,
+	&port_subcommand, &stop_subcommand, &doctor_subcommand, &mesh_subcommand, &agent_subcommand,
+	&help_subcommand, NULL};
+
+/* Words that mean one of them as well. */
+static const struct {
+	const char *word;
+	const struct subcommand *sub;
+} aliases[] = {
+	{"manager", &mesh_subcommand}, {"--help", &help_subcommand}, {"-h", &help_subcommand}};
 
 /* What the caller left us with must not matter. */
 static void normalise_start(void)
@@ -24,6 +45,14 @@ static void normalise_start(void)
 	signal(SIGCHLD, SIG_DFL);
 }
 
+static const struct subcommand *find(const char *word)
+{
+	for (size_t i = 0; i < sizeof(aliases) / sizeof(aliases[0]); i++)
+		if (strcmp(aliases[i].word, word) == 0)
+			return aliases[i].sub;
+	return cmd_find(all, word);
+}
+
 /* `nswrap site.yaml`, as NoRouter has it. */
 static bool is_manifest(const char *word)
 {
@@ -36,12 +65,17 @@ static bool is_manifest(const char *word)
 
 int main(int argc, char **argv)
 {
-	const struct subcommand *sub =
-		argc > 1 ? subcommand_find(argv[1]) : subcommand_find("help");
+	const char *word = argc > 1 ? argv[1] : "help";
+	const struct subcommand *sub = find(word);
+	const struct cmd_call named = {all, argc - 1, argv + 1}, unnamed = {all, argc, argv};
 
 	normalise_start();
-	if (!sub && is_manifest(argv[1]))
-		return cmd_mesh(argc, argv);
+	if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) {
+		printf("nswrap " NSWRAP_VERSION "\n");
+		return 0;
+	}
+	if (sub)
+		return sub->run(&named);
 	/* a first word that is no subcommand is an option of run, or the COMMAND itself */
-	return sub ? sub->run(argc - 1, argv + 1) : cmd_run(argc, argv);
+	return (is_manifest(word) ? &mesh_subcommand : &run_subcommand)->run(&unnamed);
 }

@@ -7,16 +7,15 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include "cmd/client.h"
-#include "cmd/cmd.h"
+#include "cmd/help.h"
 #include "mesh/agent/agent.h"
 #include "mesh/agent/kernel.h"
 #include "util/log.h"
 #include "util/parse.h"
 
-const struct option_def agent_options[] = {
-	{'h', "help", NULL, "say this", client_set_true},
-	{0, NULL, NULL, NULL, NULL},
+static const struct option_def options[] = {
+	{'h', "help", NULL, "say this", option_set_true, 0},
+	{.name = NULL},
 };
 
 bool agent_is_meant(char *const *argv)
@@ -37,12 +36,14 @@ int agent_read_words(int argc, char **argv)
 		struct err err;
 
 		/* the word before stands in the place of argv[0] */
-		if (option_parse(agent_options, 2, argv + at - 1, &wants_help, &err) < 2 &&
+		if (option_parse(options, 2, argv + at - 1, &wants_help, &err) < 2 &&
 			len < sizeof(ignored))
 			len += (size_t)snprintf(ignored + len, sizeof(ignored) - len, " %s",
 				parse_quote(argv[at], quoted, sizeof(quoted)));
-		if (wants_help)
-			return cmd_help(2, (char *[]){"help", "agent", NULL});
+		if (wants_help) {
+			help_print(&agent_subcommand);
+			return 0;
+		}
 	}
 	if (len > 0)
 		log_notice("agent: ignoring%s", ignored);
@@ -73,9 +74,17 @@ int agent_run_inside(void *told)
 	return serve(true);
 }
 
-int cmd_agent(int argc, char **argv)
+static int run(const struct cmd_call *call)
 {
-	int status = agent_read_words(argc, argv);
+	int status = agent_read_words(call->argc, call->argv);
 
 	return status >= 0 ? status : serve(false);
 }
+
+const struct subcommand agent_subcommand = {
+	.name = "agent",
+	.synopsis = "agent\n[run] [OPTION...] -c 'SHELL COMMAND' agent\nexec SANDBOX nswrap agent",
+	.summary = "be a host of a mesh, on the host or in a sandbox",
+	.options = options,
+	.run = run,
+};

@@ -5,6 +5,10 @@
 
 #include <stdbool.h>
 
+#include "cmd/cmd.h"
+
+extern const struct subcommand agent_subcommand;
+
 /* Is the command @argv `nswrap agent`, by whatever path? A manager puts the second word there. */
 bool agent_is_meant(char *const *argv);
 

@@ -3,6 +3,7 @@
 #include "cmd/client.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
@@ -12,23 +13,25 @@
 #include "util/fd.h"
 #include "util/parse.h"
 
-int client_operands(const struct option_def *table, int argc, char **argv, void *target,
+int client_operands(const struct option_def *table, const struct cmd_call *call, void *target,
 	char **operands, size_t max, struct err *err)
 {
+	char **argv = call->argv;
 	char quoted[PARSE_QUOTE_BYTES];
 	size_t count = 0;
 	bool all_operands = false;
 
-	for (int at = 0; at < argc;) {
+	for (int at = 0; at < call->argc;) {
 		/* the word before the slice stands in the place of argv[0] */
-		int next =
-			all_operands ? 1 : option_parse(table, argc - at, argv + at, target, err);
+		int next = all_operands
+				   ? 1
+				   : option_parse(table, call->argc - at, argv + at, target, err);
 
 		if (next < 0)
 			return -EINVAL;
 		all_operands = all_operands || (next > 1 && strcmp(argv[at + next - 1], "--") == 0);
 		at += next;
-		if (at >= argc)
+		if (at >= call->argc)
 			break;
 		if (count == max)
 			return err_set(err, EINVAL, "%s: expected nothing here",
@@ -50,6 +53,16 @@ int client_connect(const char *name, struct err *err)
 	return result;
 }
 
+void client_await_end(int sock)
+{
+	struct pollfd pollfd = {.fd = sock, .events = POLLIN};
+	char discard[256];
+
+	do
+		poll(&pollfd, 1, -1);
+	while (fd_recv(sock, discard, sizeof(discard), NULL, 0, NULL) > 0);
+}
+
 void client_wake(int sock)
 {
 	struct ucred peer;
@@ -57,11 +70,4 @@ void client_wake(int sock)
 
 	if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid > 0)
 		kill(peer.pid, SIGCONT);
-}
-
-int client_set_true(void *target, const char *value, struct err *err)
-{
-	(void)value, (void)err;
-	*(bool *)target = true;
-	return 0;
 }

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cmd/cmd - the subcommands: options become one struct, and that one call */
+/* cmd/cmd - what a subcommand is, and what all of them say alike */
 #ifndef NSWRAP_CMD_CMD_H
 #define NSWRAP_CMD_CMD_H
-
-#include <stddef.h>
 
 #include "util/err.h"
 #include "util/option.h"
@@ -11,37 +9,32 @@
 /* Exit statuses besides the command's own. */
 enum { EXIT_USAGE = 2, EXIT_NSWRAP_FAILED = 125 };
 
+/* One call of nswrap. */
+struct cmd_call {
+	const struct subcommand *const *all; /* ends with NULL */
+	int argc;
+	char **argv; /* argv[0] is the subcommand's name; where that was left out, nswrap's */
+};
+
+/* Each has a file of its name, which makes one struct of its options, and of that one call. */
 struct subcommand {
 	const char *name;
 	const char *synopsis; /* lines of it, each without "nswrap " */
 	const char *summary;
-	const struct option_def *options; /* NULL: none */
-	/* argv[0] is the name of the subcommand; returns the exit status */
-	int (*run)(int argc, char **argv);
+	const struct option_def *options;        /* NULL: none */
+	int (*run)(const struct cmd_call *call); /* returns the exit status */
 };
 
-extern const struct option_def run_options[], exec_options[], ps_options[], port_options[],
-	stop_options[], doctor_options[], agent_options[], mesh_options[];
-
-/* All of them; ends with an entry whose name is NULL. */
-extern const struct subcommand subcommands[];
-
 /* NULL if there is none of that name. */
-const struct subcommand *subcommand_find(const char *name);
-
-int cmd_run(int argc, char **argv);
-int cmd_exec(int argc, char **argv);
-int cmd_ps(int argc, char **argv);
-int cmd_port(int argc, char **argv);
-int cmd_stop(int argc, char **argv);
-int cmd_doctor(int argc, char **argv);
-int cmd_agent(int argc, char **argv);
-int cmd_mesh(int argc, char **argv);
-int cmd_help(int argc, char **argv);
-int cmd_version(int argc, char **argv);
+const struct subcommand *cmd_find(const struct subcommand *const *all, const char *name);
 
 /* Print @err as the one line that it is. Return EXIT_USAGE or EXIT_NSWRAP_FAILED. */
 int cmd_usage_error(const struct err *err);
 int cmd_failed(const struct err *err);
+
+/* Setters of -q and -v, whose target is an int, 0 at first; and what it means for the log. */
+int cmd_set_quiet(void *target, const char *value, struct err *err);
+int cmd_set_verbose(void *target, const char *value, struct err *err);
+void cmd_set_log_level(int verbosity);
 
 #endif

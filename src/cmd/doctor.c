@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd/doctor - check whether nswrap can work here */
-#include <errno.h>
-#include <jansson.h>
+#include "cmd/doctor.h"
+
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cmd/client.h"
-#include "cmd/cmd.h"
+#include "cmd/output.h"
 #include "control/control.h"
 #include "sandbox/doctor.h"
 #include "util/log.h"
 
-const struct option_def doctor_options[] = {
-	{0, "json", NULL, "print JSON: an array of objects", client_set_true},
-	{0, NULL, NULL, NULL, NULL},
+static const struct option_def options[] = {
+	{0, "json", NULL, "print JSON: an array of objects", option_set_true, 0},
+	{.name = NULL},
 };
 
 static void print_line(const struct diagnosis *found)
@@ -34,12 +34,12 @@ static json_t *to_json(const char *check, const struct diagnosis *found)
 		found->cure[0] ? control_text(found->cure) : json_null());
 }
 
-int cmd_doctor(int argc, char **argv)
+static int run(const struct cmd_call *call)
 {
 	bool is_json = false, can_run = true;
 	struct err err = {0};
 
-	if (client_operands(doctor_options, argc, argv, &is_json, NULL, 0, &err) < 0)
+	if (client_operands(options, call, &is_json, NULL, 0, &err) < 0)
 		return cmd_usage_error(&err);
 	json_t *list = json_array();
 	for (const struct doctor_check *check = doctor_checks; check->name; check++) {
@@ -54,12 +54,18 @@ int cmd_doctor(int argc, char **argv)
 		else
 			print_line(&found);
 	}
-	if (is_json && json_dumpf(list, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII) == 0)
-		putchar('\n');
+	if (is_json)
+		output_json(list);
 	json_decref(list);
-	if (fflush(stdout) != 0) {
-		err_sys(&err, errno, "cannot write to stdout");
+	if (output_end(&err) < 0)
 		return cmd_failed(&err);
-	}
 	return can_run ? 0 : 1;
 }
+
+const struct subcommand doctor_subcommand = {
+	.name = "doctor",
+	.synopsis = "doctor [--json]",
+	.summary = "check whether nswrap can work here",
+	.options = options,
+	.run = run,
+};

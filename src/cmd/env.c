@@ -19,24 +19,24 @@ static int append(struct env_changes *changes, const char *text, struct err *err
 	return 0;
 }
 
-int env_changes_set(struct env_changes *changes, const char *text, struct err *err)
+int env_set(void *target, const char *value, struct err *err)
 {
 	char quoted[PARSE_QUOTE_BYTES];
 
-	if (text[0] == '=' || text[0] == '\0')
+	if (value[0] == '=' || value[0] == '\0')
 		return err_set(err, EINVAL, "%s names no variable: expected NAME or NAME=VALUE",
-			parse_quote(text, quoted, sizeof(quoted)));
-	return strchr(text, '=') ? append(changes, text, err) : 0;
+			parse_quote(value, quoted, sizeof(quoted)));
+	return strchr(value, '=') ? append(target, value, err) : 0;
 }
 
-int env_changes_unset(struct env_changes *changes, const char *text, struct err *err)
+int env_unset(void *target, const char *value, struct err *err)
 {
 	char quoted[PARSE_QUOTE_BYTES];
 
-	if (text[0] == '\0' || strchr(text, '='))
+	if (value[0] == '\0' || strchr(value, '='))
 		return err_set(err, EINVAL, "%s is no name of a variable: expected NAME",
-			parse_quote(text, quoted, sizeof(quoted)));
-	return append(changes, text, err);
+			parse_quote(value, quoted, sizeof(quoted)));
+	return append(target, value, err);
 }
 
 static bool has_name(const char *variable, const char *name, size_t len)

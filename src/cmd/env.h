@@ -15,11 +15,12 @@ struct env_changes {
 	size_t count;
 };
 
-/* Read "NAME=VALUE", or "NAME" for the caller's value, which is there anyway. 0 or -EINVAL. */
-int env_changes_set(struct env_changes *changes, const char *text, struct err *err);
-
-/* Read "NAME": a variable to be taken away. 0 or -EINVAL. */
-int env_changes_unset(struct env_changes *changes, const char *text, struct err *err);
+/*
+ * Setters of options (util/option) whose target is a struct env_changes. "NAME=VALUE", or "NAME"
+ * for the caller's value, which is there anyway; "NAME": a variable to be taken away.
+ */
+int env_set(void *target, const char *value, struct err *err);
+int env_unset(void *target, const char *value, struct err *err);
 
 /*
  * The caller's environment without what is nswrap's own (NSWRAP_*, NOTIFY_SOCKET), then @more (NULL

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd/exec - run another command in a sandbox that is there */
+#include "cmd/exec.h"
+
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -7,11 +9,9 @@
 
 #include "cmd/agent.h"
 #include "cmd/client.h"
-#include "cmd/cmd.h"
 #include "cmd/env.h"
 #include "sandbox/enter.h"
 #include "util/log.h"
-#include "util/parse.h"
 
 #define STOP_TIMEOUT_MS 10000
 
@@ -21,57 +21,26 @@ struct exec_request {
 	int verbosity;
 };
 
-static int set_chdir(void *target, const char *value, struct err *err)
-{
-	(void)err;
-	((struct exec_request *)target)->command.chdir = value;
-	return 0;
-}
-
-static int set_env(void *target, const char *value, struct err *err)
-{
-	return env_changes_set(&((struct exec_request *)target)->env, value, err);
-}
-
-static int set_unset_env(void *target, const char *value, struct err *err)
-{
-	return env_changes_unset(&((struct exec_request *)target)->env, value, err);
-}
-
-static int set_new_session(void *target, const char *value, struct err *err)
-{
-	(void)value, (void)err;
-	((struct exec_request *)target)->command.new_session = true;
-	return 0;
-}
-
-static int set_stop_timeout(void *target, const char *value, struct err *err)
-{
-	return parse_seconds(value, &((struct exec_request *)target)->command.stop_timeout_ms, err);
-}
-
-static int set_verbose(void *target, const char *value, struct err *err)
-{
-	(void)value, (void)err;
-	((struct exec_request *)target)->verbosity++;
-	return 0;
-}
-
-const struct option_def exec_options[] = {
-	{'C', "chdir", "DIR", "start COMMAND in DIR", set_chdir},
-	{'e', "env", "NAME[=VALUE]", "set a variable for COMMAND", set_env},
-	{0, "unset-env", "NAME", "take a variable away from COMMAND", set_unset_env},
+static const struct option_def options[] = {
+	{'C', "chdir", "DIR", "start COMMAND in DIR", option_set_text,
+		offsetof(struct exec_request, command.chdir)},
+	{'e', "env", "NAME[=VALUE]", "set a variable for COMMAND", env_set,
+		offsetof(struct exec_request, env)},
+	{0, "unset-env", "NAME", "take a variable away from COMMAND", env_unset,
+		offsetof(struct exec_request, env)},
 	{0, "new-session", NULL, "own session: no way to type into the caller's terminal",
-		set_new_session},
-	{'t', "stop-timeout", "SECONDS", "SIGKILL so long after SIGTERM (10)", set_stop_timeout},
-	{'v', "verbose", NULL, "say more; repeatable", set_verbose},
-	{0, NULL, NULL, NULL, NULL},
+		option_set_true, offsetof(struct exec_request, command.new_session)},
+	{'t', "stop-timeout", "SECONDS", "SIGKILL so long after SIGTERM (10)", option_set_seconds,
+		offsetof(struct exec_request, command.stop_timeout_ms)},
+	{'v', "verbose", NULL, "say more; repeatable", cmd_set_verbose,
+		offsetof(struct exec_request, verbosity)},
+	{.name = NULL},
 };
 
 /* Options may stand in front of SANDBOX and behind it, but not behind COMMAND. */
 static int read_words(int argc, char **argv, struct exec_request *request, struct err *err)
 {
-	int first = option_parse(exec_options, argc, argv, request, err);
+	int first = option_parse(options, argc, argv, request, err);
 
 	if (first < 0)
 		return first;
@@ -80,7 +49,7 @@ static int read_words(int argc, char **argv, struct exec_request *request, struc
 			"a SANDBOX is missing: expected nswrap exec SANDBOX COMMAND [ARG...]; "
 			"nswrap ps lists them");
 	request->command.sandbox = argv[first];
-	int second = option_parse(exec_options, argc - first, argv + first, request, err);
+	int second = option_parse(options, argc - first, argv + first, request, err);
 	if (second < 0)
 		return second;
 	request->command.argv = argv + first + second;
@@ -126,16 +95,15 @@ static int read_agent(struct exec_request *request)
 	return status;
 }
 
-int cmd_exec(int argc, char **argv)
+static int run(const struct cmd_call *call)
 {
-	static struct exec_request request; /* large for a stack */
+	struct exec_request request = {.command.stop_timeout_ms = STOP_TIMEOUT_MS};
 	struct err err = {0};
 	int status;
 
-	request.command.stop_timeout_ms = STOP_TIMEOUT_MS;
-	if (read_words(argc, argv, &request, &err) < 0)
+	if (read_words(call->argc, call->argv, &request, &err) < 0)
 		return cmd_usage_error(&err);
-	log_set_level(LOG_NOTICE + request.verbosity);
+	cmd_set_log_level(request.verbosity);
 	status = read_agent(&request);
 	if (status >= 0)
 		return status;
@@ -149,3 +117,11 @@ int cmd_exec(int argc, char **argv)
 	 */
 	_exit(status);
 }
+
+const struct subcommand exec_subcommand = {
+	.name = "exec",
+	.synopsis = "exec SANDBOX [--] COMMAND [ARG...]",
+	.summary = "run another command in a sandbox that is there",
+	.options = options,
+	.run = run,
+};

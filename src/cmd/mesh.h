@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cmd/mesh - what the two files of the subcommand mesh share */
+/* cmd/mesh - make one network of the hosts of a manifest */
 #ifndef NSWRAP_CMD_MESH_H
 #define NSWRAP_CMD_MESH_H
 
-#include <stdbool.h>
+#include "cmd/cmd.h"
 
-/* Is @word something that a running mesh can be asked: status, reload, stop? */
-bool mesh_is_question(const char *word);
-
-/* Ask the mesh @name (NULL: the only one) @question. Returns the exit status. */
-int mesh_ask(const char *question, const char *name, bool is_json);
+extern const struct subcommand mesh_subcommand;
 
 #endif

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd/port - show or change the forwards of a running sandbox */
+#include "cmd/port.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <stdbool.h>
@@ -9,7 +11,7 @@
 #include <unistd.h>
 
 #include "cmd/client.h"
-#include "cmd/cmd.h"
+#include "cmd/output.h"
 #include "control/control.h"
 #include "forward/spec.h"
 #include "util/fd.h"
@@ -18,9 +20,9 @@
 
 #define OPERANDS_MAX (FORWARD_MAX + 2)
 
-const struct option_def port_options[] = {
-	{0, "json", NULL, "print JSON: an array of forwards", client_set_true},
-	{0, NULL, NULL, NULL, NULL},
+static const struct option_def options[] = {
+	{0, "json", NULL, "print JSON: an array of forwards", option_set_true, 0},
+	{.name = NULL},
 };
 
 /* --- SPECs -------------------------------------------------------------------------------- */
@@ -123,13 +125,11 @@ static int print_answer(const json_t *answer, bool is_json, struct err *err)
 {
 	const json_t *forwards = json_object_get(answer, "forwards");
 
-	if (is_json) {
-		json_dumpf(forwards, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII);
-		putchar('\n');
-	} else {
+	if (is_json)
+		output_json(forwards);
+	else
 		print_forwards(forwards);
-	}
-	return fflush(stdout) == 0 ? 0 : err_sys(err, errno, "cannot write to stdout");
+	return output_end(err);
 }
 
 /* --- the three of them -------------------------------------------------------------------- */
@@ -192,14 +192,13 @@ static int ask(const char *name, json_t *request, bool is_json, struct err *err)
 	return result;
 }
 
-int cmd_port(int argc, char **argv)
+static int run(const struct cmd_call *call)
 {
-	static char *operands[OPERANDS_MAX]; /* large for a stack */
+	char *operands[OPERANDS_MAX];
 	bool is_json = false;
 	struct err err = {0};
 
-	int count =
-		client_operands(port_options, argc, argv, &is_json, operands, OPERANDS_MAX, &err);
+	int count = client_operands(options, call, &is_json, operands, OPERANDS_MAX, &err);
 	if (count < 0)
 		return cmd_usage_error(&err);
 	const struct port_action *action = read_action(operands, count, &err);
@@ -217,3 +216,11 @@ int cmd_port(int argc, char **argv)
 	}
 	return ask(operands[1], request, is_json, &err) < 0 ? cmd_failed(&err) : 0;
 }
+
+const struct subcommand port_subcommand = {
+	.name = "port",
+	.synopsis = "port list|add|remove SANDBOX [SPEC...]",
+	.summary = "show or change the forwards of a sandbox",
+	.options = options,
+	.run = run,
+};

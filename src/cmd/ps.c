@@ -1,50 +1,42 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd/ps - list the running sandboxes */
+#include "cmd/ps.h"
+
 #include <errno.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cmd/client.h"
-#include "cmd/cmd.h"
-#include "cmd/table.h"
+#include "cmd/output.h"
 #include "control/control.h"
 #include "control/registry.h"
+#include "util/clock.h"
 #include "util/fd.h"
 #include "util/log.h"
+#include "util/utf8.h"
 
 #define SANDBOXES_MAX  1024
 #define PATIENCE_MS    1000 /* for all of them together */
 #define FORWARDS_SHOWN 3
-#define CELL_BYTES     256
 #define COMMAND_BYTES  4096
 
 enum column { COLUMN_NAME, COLUMN_PID, COLUMN_AGE, COLUMN_FORWARDS, COLUMNS };
 
 struct row {
-	char cells[COLUMNS][CELL_BYTES];
+	output_cell cells[COLUMNS];
 	char command[COMMAND_BYTES];
 };
 
-const struct option_def ps_options[] = {
-	{0, "json", NULL, "print JSON: an array of objects", client_set_true},
-	{0, NULL, NULL, NULL, NULL},
+static const struct option_def options[] = {
+	{0, "json", NULL, "print JSON: an array of objects", option_set_true, 0},
+	{.name = NULL},
 };
 
 /* --- asking ------------------------------------------------------------------------------- */
-
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 /* The status of @name, or if it cannot be had {"name", "error"}; NULL: it has ended. */
 static json_t *receive_status(int sock, const char *name, int timeout_ms)
@@ -68,7 +60,7 @@ static json_t *ask_all(
 {
 	json_t *list = json_array();
 	int *socks = calloc(count + 1, sizeof(*socks));
-	uint64_t deadline_ms = now_ms() + PATIENCE_MS;
+	uint64_t deadline_ns = clock_now_ns() + PATIENCE_MS * NS_PER_MS;
 
 	for (size_t i = 0; socks && i < count; i++) {
 		socks[i] = registry_connect(registry, names[i], NULL);
@@ -76,8 +68,7 @@ static json_t *ask_all(
 			control_send(socks[i], json_pack("{s:s}", "op", "status"), NULL, 0);
 	}
 	for (size_t i = 0; socks && i < count; i++) {
-		uint64_t now = now_ms();
-		int left_ms = now < deadline_ms ? (int)(deadline_ms - now) : 0;
+		int left_ms = (int)clock_ms_until(deadline_ns, clock_now_ns());
 
 		if (socks[i] == -ENOENT)
 			continue;
@@ -112,19 +103,19 @@ static void format_forwards(const json_t *forwards, char *out)
 	size_t used = 0, i, count = json_array_size(forwards);
 	json_t *forward;
 
-	snprintf(out, CELL_BYTES, "-");
+	snprintf(out, OUTPUT_CELL_BYTES, "-");
 	json_array_foreach(forwards, i, forward)
 	{
 		const char *spec = json_string_value(json_object_get(forward, "spec"));
-		char text[CELL_BYTES / 4];
+		char text[OUTPUT_CELL_BYTES / 4];
 
 		if (i == FORWARDS_SHOWN) {
-			snprintf(out + used, CELL_BYTES - used, ",+%zu", count - i);
+			snprintf(out + used, OUTPUT_CELL_BYTES - used, ",+%zu", count - i);
 			return;
 		}
 		format_forward(spec ? spec : "?", text, sizeof(text));
 		used += (size_t)snprintf(
-			out + used, CELL_BYTES - used, "%s%s", i > 0 ? "," : "", text);
+			out + used, OUTPUT_CELL_BYTES - used, "%s%s", i > 0 ? "," : "", text);
 	}
 }
 
@@ -150,17 +141,17 @@ static void format_row(const json_t *status, struct row *row)
 	const char *name = json_string_value(json_object_get(status, "name"));
 	const char *error = json_string_value(json_object_get(status, "error"));
 
-	log_escape(name ? name : "?", name ? strlen(name) : 1, row->cells[COLUMN_NAME], CELL_BYTES);
+	log_escape(name ? name : "?", name ? strlen(name) : 1, row->cells[COLUMN_NAME],
+		OUTPUT_CELL_BYTES);
 	if (error) {
 		for (enum column i = COLUMN_PID; i < COLUMNS; i++)
 			strcpy(row->cells[i], "-");
 		snprintf(row->command, COMMAND_BYTES, "(%s)", error);
 		return;
 	}
-	snprintf(row->cells[COLUMN_PID], CELL_BYTES, "%lld",
+	snprintf(row->cells[COLUMN_PID], OUTPUT_CELL_BYTES, "%lld",
 		(long long)json_integer_value(json_object_get(status, "pid")));
-	table_format_age(json_integer_value(json_object_get(status, "age")), row->cells[COLUMN_AGE],
-		CELL_BYTES);
+	output_age(json_integer_value(json_object_get(status, "age")), row->cells[COLUMN_AGE]);
 	format_forwards(json_object_get(status, "forwards"), row->cells[COLUMN_FORWARDS]);
 	format_command(json_object_get(status, "command"), row->command);
 }
@@ -170,8 +161,8 @@ static void cut(char *text, int columns)
 {
 	if (columns <= 0)
 		return;
-	while (*text && (columns > 0 || !table_starts_character(*text)))
-		columns -= table_starts_character(*text++);
+	while (*text && (columns > 0 || !utf8_is_start(*text)))
+		columns -= utf8_is_start(*text++);
 	*text = '\0';
 }
 
@@ -182,43 +173,28 @@ static int terminal_width(void)
 	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
-static void print_rows(struct row *rows, size_t count)
-{
-	int widths[COLUMNS] = {0}, before = 0, total = terminal_width();
-
-	for (enum column i = 0; i < COLUMNS; i++) {
-		for (size_t r = 0; r < count; r++)
-			if (table_columns_of(rows[r].cells[i]) > widths[i])
-				widths[i] = table_columns_of(rows[r].cells[i]);
-		before += widths[i] + 2;
-	}
-	for (size_t r = 0; r < count; r++) {
-		for (enum column i = 0; i < COLUMNS; i++)
-			printf("%s%*s", rows[r].cells[i],
-				widths[i] + 2 - table_columns_of(rows[r].cells[i]), "");
-		/* the command keeps ten columns even where that is too much */
-		cut(rows[r].command, total > 0 && total < before + 10 ? 10 : total - before);
-		printf("%s\n", rows[r].command);
-	}
-}
-
 static int print_table(const json_t *list, struct err *err)
 {
-	static const char *const heads[COLUMNS] = {"NAME", "PID", "AGE", "FORWARDS"};
-	size_t count = json_array_size(list), i;
-	struct row *rows = calloc(count + 1, sizeof(*rows));
+	struct output_table table = {.count = COLUMNS};
+	size_t count = json_array_size(list) + 1, i;
+	struct row *rows = calloc(count, sizeof(*rows));
 	json_t *status;
 
 	if (!rows)
 		return err_sys(err, ENOMEM, "cannot list the sandboxes");
-	for (enum column c = 0; c < COLUMNS; c++)
-		snprintf(rows[0].cells[c], sizeof(rows[0].cells[c]), "%s", heads[c]);
-	snprintf(rows[0].command, sizeof(rows[0].command), "COMMAND");
+	rows[0] = (struct row){{"NAME", "PID", "AGE", "FORWARDS"}, "COMMAND"};
 	json_array_foreach(list, i, status)
 	{
 		format_row(status, &rows[i + 1]);
 	}
-	print_rows(rows, count + 1);
+	for (i = 0; i < count; i++)
+		output_fit(&table, rows[i].cells);
+	int before = output_indent(&table), total = terminal_width();
+	for (i = 0; i < count; i++) {
+		/* the command keeps ten columns even where that is too much */
+		cut(rows[i].command, total > 0 && total < before + 10 ? 10 : total - before);
+		output_row(&table, rows[i].cells, rows[i].command);
+	}
 	free(rows);
 	return 0;
 }
@@ -241,23 +217,27 @@ static int list_sandboxes(bool is_json, struct err *err)
 		result = err_sys(
 			err, (int)-count, "cannot read the runtime directory %s", registry.path);
 	else if (is_json)
-		printf("%s", json_dumpf(list, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII) == 0
-				     ? "\n"
-				     : "");
+		output_json(list);
 	else
 		result = print_table(list, err);
 	json_decref(list);
-	if (result == 0 && fflush(stdout) != 0)
-		result = err_sys(err, errno, "cannot write to stdout");
-	return result;
+	return result < 0 ? result : output_end(err);
 }
 
-int cmd_ps(int argc, char **argv)
+static int run(const struct cmd_call *call)
 {
 	bool is_json = false;
 	struct err err = {0};
 
-	if (client_operands(ps_options, argc, argv, &is_json, NULL, 0, &err) < 0)
+	if (client_operands(options, call, &is_json, NULL, 0, &err) < 0)
 		return cmd_usage_error(&err);
 	return list_sandboxes(is_json, &err) < 0 ? cmd_failed(&err) : 0;
 }
+
+const struct subcommand ps_subcommand = {
+	.name = "ps",
+	.synopsis = "ps [--json]",
+	.summary = "list the running sandboxes",
+	.options = options,
+	.run = run,
+};

@@ -17,9 +17,9 @@
 #define STOP_TIMEOUT_MS 10000
 #define WAIT_MS         30000
 
-void run_request_init(struct run_request *request)
+void run_options_init(struct run_options *options)
 {
-	*request = (struct run_request){
+	*options = (struct run_options){
 		.config =
 			{
 				.bind = addr_loopback4(0),
@@ -28,9 +28,10 @@ void run_request_init(struct run_request *request)
 				.ready_fd = -1,
 				.info_fd = -1,
 			},
+		.shell_argv = {"/bin/sh", "-c"},
 	};
-	plan_init(&request->config.net);
-	request->config.keep_fds = request->keep_fds;
+	plan_init(&options->config.net);
+	options->config.keep_fds = options->keep_fds;
 }
 
 static int append(const char **list, size_t *count, const char *text, struct err *err)
@@ -44,11 +45,11 @@ static int append(const char **list, size_t *count, const char *text, struct err
 
 static int add_rule(void *target, const char *option, const char *value, struct err *err)
 {
-	struct run_request *request = target;
+	struct run_options *options = target;
 
-	if (request->nrules == RUN_LIST_MAX)
+	if (options->nrules == RUN_LIST_MAX)
 		return err_set(err, EINVAL, "too many forwards: expected at most %d", RUN_LIST_MAX);
-	request->rules[request->nrules++] = (struct rule_text){option, value};
+	options->rules[options->nrules++] = (struct rule_text){option, value};
 	return 0;
 }
 
@@ -64,28 +65,27 @@ static int set_forward(void *target, const char *value, struct err *err)
 
 static int set_guest_port(void *target, const char *value, struct err *err)
 {
-	struct run_request *request = target;
+	struct run_options *options = target;
 	uint16_t port;
 
 	if (parse_port(value, false, &port, err) < 0)
 		return -EINVAL;
-	return append(request->guest_ports, &request->nguest_ports, value, err);
+	return append(options->guest_ports, &options->nguest_ports, value, err);
 }
 
-static int set_bind(void *target, const char *value, struct err *err)
+static int set_addr(void *target, const char *value, struct err *err)
 {
-	return addr_parse(value, &((struct run_request *)target)->config.bind, err);
+	return addr_parse(value, target, err);
 }
 
 static int set_port_driver(void *target, const char *value, struct err *err)
 {
-	struct run_request *request = target;
 	static const enum forward_driver_choice choices[] = {
 		FORWARD_DRIVER_AUTO, FORWARD_DRIVER_SPLICE, FORWARD_DRIVER_SLIRP};
 
 	for (size_t i = 0; i < 3; i++) {
 		if (strcmp(value, driver_name(choices[i])) == 0) {
-			request->config.driver = choices[i];
+			*(enum forward_driver_choice *)target = choices[i];
 			return 0;
 		}
 	}
@@ -113,7 +113,7 @@ static int add_user(struct sandbox_config *config, const char *name, struct err 
 
 static int set_only_user(void *target, const char *value, struct err *err)
 {
-	struct sandbox_config *config = &((struct run_request *)target)->config;
+	struct sandbox_config *config = target;
 
 	config->checks_user = true;
 	config->nusers = 0;
@@ -129,40 +129,26 @@ static int set_only_user(void *target, const char *value, struct err *err)
 	return result;
 }
 
-static int set_wait(void *target, const char *value, struct err *err)
-{
-	return parse_seconds(value, &((struct run_request *)target)->config.wait_ms, err);
-}
-
 static int set_stop_timeout(void *target, const char *value, struct err *err)
 {
-	struct run_request *request = target;
+	struct run_options *options = target;
 
-	request->has_stop_timeout = true;
-	return parse_seconds(value, &request->config.stop_timeout_ms, err);
+	options->has_stop_timeout = true;
+	return parse_seconds(value, &options->config.stop_timeout_ms, err);
 }
 
 static int set_name(void *target, const char *value, struct err *err)
 {
-	((struct run_request *)target)->config.name = value;
+	*(const char **)target = value;
 	return registry_check_name(REGISTRY_SANDBOX, value, err);
 }
 
 static int set_network(void *target, const char *value, struct err *err)
 {
-	struct net_plan *plan = &((struct run_request *)target)->config.net;
-
 	if (strcmp(value, "outbound") != 0 && strcmp(value, "none") != 0)
 		return err_set(
 			err, EINVAL, "\"%s\" is no network: expected outbound or none", value);
-	plan->has_outbound = strcmp(value, "outbound") == 0;
-	return 0;
-}
-
-static int set_host_loopback(void *target, const char *value, struct err *err)
-{
-	(void)value, (void)err;
-	((struct run_request *)target)->config.net.allows_host_loopback = true;
+	*(bool *)target = strcmp(value, "outbound") == 0;
 	return 0;
 }
 
@@ -177,7 +163,7 @@ static int set_cidr(void *target, const char *value, struct err *err)
 		return err_set(err, EINVAL,
 			"\"%s\" has no room for the guest's number 100: expected a prefix of /8 to /25",
 			value);
-	plan_set_network(&((struct run_request *)target)->config.net, network, prefix_len);
+	plan_set_network(target, network, prefix_len);
 	return 0;
 }
 
@@ -188,21 +174,7 @@ static int set_mtu(void *target, const char *value, struct err *err)
 	if (parse_uint(value, NET_MTU_DEFAULT, &mtu) < 0 || mtu < NET_MTU_MIN)
 		return err_set(err, EINVAL, "\"%s\" is no MTU: expected a number from %d to %d",
 			value, NET_MTU_MIN, NET_MTU_DEFAULT);
-	((struct run_request *)target)->config.net.mtu = (unsigned)mtu;
-	return 0;
-}
-
-static int set_dns(void *target, const char *value, struct err *err)
-{
-	struct sandbox_config *config = &((struct run_request *)target)->config;
-
-	return addr_parse(value, &config->dns_override, err);
-}
-
-static int set_no_dns(void *target, const char *value, struct err *err)
-{
-	(void)value, (void)err;
-	((struct run_request *)target)->config.net.has_dns = false;
+	*(unsigned *)target = (unsigned)mtu;
 	return 0;
 }
 
@@ -219,7 +191,7 @@ static int check_own_address(const struct addr *addr, const char *text, struct e
 
 static int set_outbound_addr(void *target, const char *value, struct err *err)
 {
-	struct net_plan *plan = &((struct run_request *)target)->config.net;
+	struct net_plan *plan = target;
 	struct addr addr;
 
 	if (addr_parse(value, &addr, err) < 0 || check_own_address(&addr, value, err) < 0)
@@ -231,64 +203,20 @@ static int set_outbound_addr(void *target, const char *value, struct err *err)
 	return 0;
 }
 
-static int set_no_ipv6(void *target, const char *value, struct err *err)
-{
-	(void)value, (void)err;
-	((struct run_request *)target)->config.net.has_ipv6 = false;
-	return 0;
-}
-
-static int set_pcap(void *target, const char *value, struct err *err)
-{
-	(void)err;
-	((struct run_request *)target)->config.pcap_path = value;
-	return 0;
-}
-
-static int set_root(void *target, const char *value, struct err *err)
-{
-	(void)value, (void)err;
-	((struct run_request *)target)->config.is_root = true;
-	return 0;
-}
-
-static int set_pid(void *target, const char *value, struct err *err)
-{
-	(void)value, (void)err;
-	((struct run_request *)target)->config.has_pid_ns = true;
-	return 0;
-}
-
-static int set_new_session(void *target, const char *value, struct err *err)
-{
-	(void)value, (void)err;
-	((struct run_request *)target)->config.new_session = true;
-	return 0;
-}
-
 static int set_chdir(void *target, const char *value, struct err *err)
 {
 	struct stat st;
 
-	((struct run_request *)target)->config.chdir = value;
+	*(const char **)target = value;
 	if (stat(value, &st) < 0)
 		return err_sys(err, errno, "cannot change to %s", value);
 	return S_ISDIR(st.st_mode) ? 0 : err_set(err, EINVAL, "%s is no directory", value);
 }
 
-static int set_env(void *target, const char *value, struct err *err)
-{
-	return env_changes_set(&((struct run_request *)target)->env, value, err);
-}
-
-static int set_unset_env(void *target, const char *value, struct err *err)
-{
-	return env_changes_unset(&((struct run_request *)target)->env, value, err);
-}
-
-static int read_fd(const char *value, int *fd, struct err *err)
+static int set_fd(void *target, const char *value, struct err *err)
 {
 	unsigned long number;
+	int *fd = target;
 
 	if (parse_uint(value, 1UL << 20, &number) < 0)
 		return err_set(err, EINVAL, "\"%s\" is no descriptor: expected a number", value);
@@ -298,92 +226,74 @@ static int read_fd(const char *value, int *fd, struct err *err)
 	return 0;
 }
 
-static int set_ready_fd(void *target, const char *value, struct err *err)
-{
-	return read_fd(value, &((struct run_request *)target)->config.ready_fd, err);
-}
-
-static int set_info_fd(void *target, const char *value, struct err *err)
-{
-	return read_fd(value, &((struct run_request *)target)->config.info_fd, err);
-}
-
 static int set_keep_fd(void *target, const char *value, struct err *err)
 {
-	struct run_request *request = target;
+	struct run_options *options = target;
 
-	if (request->config.nkeep_fds == RUN_KEEP_FDS_MAX)
+	if (options->config.nkeep_fds == RUN_KEEP_FDS_MAX)
 		return err_set(
 			err, EINVAL, "given too often: expected at most %d", RUN_KEEP_FDS_MAX);
-	return read_fd(value, &request->keep_fds[request->config.nkeep_fds++], err);
+	return set_fd(&options->keep_fds[options->config.nkeep_fds++], value, err);
 }
 
-static int set_shell_command(void *target, const char *value, struct err *err)
-{
-	(void)err;
-	((struct run_request *)target)->shell_command = value;
-	return 0;
-}
+#define AT(field) offsetof(struct run_options, field)
 
-static int set_quiet(void *target, const char *value, struct err *err)
-{
-	(void)value, (void)err;
-	((struct run_request *)target)->verbosity = -2;
-	return 0;
-}
-
-static int set_verbose(void *target, const char *value, struct err *err)
-{
-	(void)value, (void)err;
-	((struct run_request *)target)->verbosity++;
-	return 0;
-}
-
-const struct option_def run_options[] = {
+const struct option_def run_options_table[] = {
 	{'p', "host-port", "[ADDR:]PORT", "listen there on the host; 0 picks a free port",
-		set_host_port},
+		set_host_port, 0},
 	{'P', "guest-port", "PORT",
 		"lead to this port inside; pairs with -p in order; default: the same number",
-		set_guest_port},
+		set_guest_port, 0},
 	{'f', "forward", "SPEC",
 		"[ADDR:]HOST:GUEST[/tcp|/udp], [V6ADDR]:HOST:GUEST, unix:PATH:GUEST, or port ranges "
 		"8000-8010:9000-9010",
-		set_forward},
-	{'b', "bind", "ADDR", "listen address where none is given (127.0.0.1)", set_bind},
+		set_forward, 0},
+	{'b', "bind", "ADDR", "listen address where none is given (127.0.0.1)", set_addr,
+		AT(config.bind)},
 	{0, "port-driver", "DRIVER",
-		"auto, splice (fastest) or slirp (the guest sees who connects)", set_port_driver},
+		"auto, splice (fastest) or slirp (the guest sees who connects)", set_port_driver,
+		AT(config.driver)},
 	{0, "only-user", "[USER,...]",
 		"on loopback listeners accept only connections of these users (the caller)",
-		set_only_user},
+		set_only_user, AT(config)},
 	{0, "wait", "SECONDS",
 		"hold connections that come before the guest first listens so long (30); 0: refuse",
-		set_wait},
-	{'n', "name", "NAME", "name of the sandbox (the command's name and a number)", set_name},
+		option_set_seconds, AT(config.wait_ms)},
+	{'n', "name", "NAME", "name of the sandbox (the command's name and a number)", set_name,
+		AT(config.name)},
 	{0, "network", "KIND", "outbound (default), or none: no way out, forwards still work",
-		set_network},
-	{0, "host-loopback", NULL, "let 10.0.2.2 reach the host's 127.0.0.1", set_host_loopback},
-	{0, "cidr", "NETWORK/LEN", "network inside (10.0.2.0/24)", set_cidr},
-	{0, "mtu", "BYTES", "MTU of the TAP (65520)", set_mtu},
-	{0, "dns", "ADDR", "name server to ask instead of the host's", set_dns},
-	{0, "no-dns", NULL, "no name server, leave /etc/resolv.conf alone", set_no_dns},
-	{0, "outbound-addr", "ADDR", "source address of outbound connections", set_outbound_addr},
-	{0, "no-ipv6", NULL, "IPv4 only on the TAP", set_no_ipv6},
-	{0, "pcap", "FILE", "write the frames on the TAP to FILE", set_pcap},
-	{0, "root", NULL, "uid 0 inside, with the namespace's capabilities", set_root},
-	{0, "pid", NULL, "own PID namespace and /proc", set_pid},
+		set_network, AT(config.net.has_outbound)},
+	{0, "host-loopback", NULL, "let 10.0.2.2 reach the host's 127.0.0.1", option_set_true,
+		AT(config.net.allows_host_loopback)},
+	{0, "cidr", "NETWORK/LEN", "network inside (10.0.2.0/24)", set_cidr, AT(config.net)},
+	{0, "mtu", "BYTES", "MTU of the TAP (65520)", set_mtu, AT(config.net.mtu)},
+	{0, "dns", "ADDR", "name server to ask instead of the host's", set_addr,
+		AT(config.dns_override)},
+	{0, "no-dns", NULL, "no name server, leave /etc/resolv.conf alone", option_set_false,
+		AT(config.net.has_dns)},
+	{0, "outbound-addr", "ADDR", "source address of outbound connections", set_outbound_addr,
+		AT(config.net)},
+	{0, "no-ipv6", NULL, "IPv4 only on the TAP", option_set_false, AT(config.net.has_ipv6)},
+	{0, "pcap", "FILE", "write the frames on the TAP to FILE", option_set_text,
+		AT(config.pcap_path)},
+	{0, "root", NULL, "uid 0 inside, with the namespace's capabilities", option_set_true,
+		AT(config.is_root)},
+	{0, "pid", NULL, "own PID namespace and /proc", option_set_true, AT(config.has_pid_ns)},
 	{0, "new-session", NULL, "own session: no way to type into the caller's terminal",
-		set_new_session},
-	{'C', "chdir", "DIR", "start COMMAND in DIR", set_chdir},
-	{'e', "env", "NAME[=VALUE]", "set a variable for COMMAND", set_env},
-	{0, "unset-env", "NAME", "take a variable away from COMMAND", set_unset_env},
-	{'c', "shell-command", "COMMAND", "run COMMAND with sh -c", set_shell_command},
+		option_set_true, AT(config.new_session)},
+	{'C', "chdir", "DIR", "start COMMAND in DIR", set_chdir, AT(config.chdir)},
+	{'e', "env", "NAME[=VALUE]", "set a variable for COMMAND", env_set, AT(env)},
+	{0, "unset-env", "NAME", "take a variable away from COMMAND", env_unset, AT(env)},
+	{'c', "shell-command", "COMMAND", "run COMMAND with sh -c", option_set_text,
+		AT(shell_command)},
 	{'t', "stop-timeout", "SECONDS", "SIGKILL so long after SIGTERM (10; with agent: 0.5)",
-		set_stop_timeout},
+		set_stop_timeout, 0},
 	{0, "ready-fd", "N", "write READY=1 to descriptor N once the first guest port listens",
-		set_ready_fd},
-	{0, "info-fd", "N", "write a JSON object an event to descriptor N", set_info_fd},
-	{0, "keep-fd", "N", "leave descriptor N open in COMMAND", set_keep_fd},
-	{'q', "quiet", NULL, "say only what went wrong", set_quiet},
-	{'v', "verbose", NULL, "say more; repeatable", set_verbose},
-	{0, NULL, NULL, NULL, NULL},
+		set_fd, AT(config.ready_fd)},
+	{0, "info-fd", "N", "write a JSON object an event to descriptor N", set_fd,
+		AT(config.info_fd)},
+	{0, "keep-fd", "N", "leave descriptor N open in COMMAND", set_keep_fd, 0},
+	{'q', "quiet", NULL, "say only what went wrong", cmd_set_quiet, AT(verbosity)},
+	{'v', "verbose", NULL, "say more; repeatable", cmd_set_verbose, AT(verbosity)},
+	{.name = NULL},
 };

@@ -15,21 +15,24 @@ struct rule_text {
 	const char *option, *text;
 };
 
-/* The target of the setters in run_options (cmd/cmd.h). Texts point into argv. */
-struct run_request {
+/* The target of run_options_table. Texts point into argv. */
+struct run_options {
 	struct sandbox_config config;
 	struct rule_text rules[RUN_LIST_MAX];
 	size_t nrules;
 	const char *guest_ports[RUN_LIST_MAX]; /* of -P; each is a port */
 	size_t nguest_ports;
 	const char *shell_command;
+	char *shell_argv[4]; /* room for config.command, where that is a shell */
 	struct env_changes env;
 	int keep_fds[RUN_KEEP_FDS_MAX];
 	bool has_stop_timeout;
 	int verbosity; /* -q: below 0; -v: above */
 };
 
+extern const struct option_def run_options_table[];
+
 /* The defaults. */
-void run_request_init(struct run_request *request);
+void run_options_init(struct run_options *options);
 
 #endif

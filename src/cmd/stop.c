@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd/stop - end sandboxes and wait until they are gone */
+#include "cmd/stop.h"
+
 #include <errno.h>
-#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "cmd/client.h"
-#include "cmd/cmd.h"
 #include "control/control.h"
 #include "util/fd.h"
 #include "util/parse.h"
@@ -26,10 +26,11 @@ static int set_timeout(void *target, const char *value, struct err *err)
 	return parse_seconds(value, &request->timeout_ms, err);
 }
 
-const struct option_def stop_options[] = {
+static const struct option_def options[] = {
 	{'t', "stop-timeout", "SECONDS",
-		"SIGKILL so long after SIGTERM (what the sandbox was started with)", set_timeout},
-	{0, NULL, NULL, NULL, NULL},
+		"SIGKILL so long after SIGTERM (what the sandbox was started with)", set_timeout,
+		0},
+	{.name = NULL},
 };
 
 /* Returns the connection, which ends with the sandbox, or -errno. */
@@ -52,24 +53,14 @@ static int ask(const char *name, const struct stop_request *request, struct err 
 	return result < 0 && result != -EPIPE ? result : fd_take(&sock);
 }
 
-static void await_end(int sock)
-{
-	struct pollfd pollfd = {.fd = sock, .events = POLLIN};
-	char discard[256];
-
-	do
-		poll(&pollfd, 1, -1);
-	while (fd_recv(sock, discard, sizeof(discard), NULL, 0, NULL) > 0);
-}
-
-int cmd_stop(int argc, char **argv)
+static int run(const struct cmd_call *call)
 {
 	struct stop_request request = {0};
 	char *names[SANDBOXES_MAX];
 	int socks[SANDBOXES_MAX], status = 0;
 	struct err err = {0};
 
-	int count = client_operands(stop_options, argc, argv, &request, names, SANDBOXES_MAX, &err);
+	int count = client_operands(options, call, &request, names, SANDBOXES_MAX, &err);
 	if (count < 0)
 		return cmd_usage_error(&err);
 	if (count == 0) {
@@ -85,8 +76,16 @@ int cmd_stop(int argc, char **argv)
 	}
 	for (int i = 0; i < count; i++) {
 		if (socks[i] >= 0)
-			await_end(socks[i]);
+			client_await_end(socks[i]);
 		fd_close(&socks[i]);
 	}
 	return status;
 }
+
+const struct subcommand stop_subcommand = {
+	.name = "stop",
+	.synopsis = "stop SANDBOX [-t SECONDS]",
+	.summary = "end a sandbox",
+	.options = options,
+	.run = run,
+};

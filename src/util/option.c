@@ -5,10 +5,10 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <string.h>
 
 #include "util/parse.h"
+#include "util/utf8.h"
 
 #define WORD_MAX         32 /* longer words are not guessed at */
 #define NO_SCORE         UINT_MAX
@@ -47,6 +47,32 @@ static enum option_takes option_takes(const struct option_def *def)
 			return at[1] ? TAKES_ONE : TAKES_OPTIONAL;
 	}
 	return TAKES_ONE;
+}
+
+int option_set_true(void *target, const char *value, struct err *err)
+{
+	(void)value, (void)err;
+	*(bool *)target = true;
+	return 0;
+}
+
+int option_set_false(void *target, const char *value, struct err *err)
+{
+	(void)value, (void)err;
+	*(bool *)target = false;
+	return 0;
+}
+
+int option_set_text(void *target, const char *value, struct err *err)
+{
+	(void)err;
+	*(const char **)target = value;
+	return 0;
+}
+
+int option_set_seconds(void *target, const char *value, struct err *err)
+{
+	return parse_seconds(value, target, err);
 }
 
 static unsigned int min3(unsigned int a, unsigned int b, unsigned int c)
@@ -143,7 +169,7 @@ static int apply(const struct reader *r, const struct option_def *def, const str
 {
 	char shown[PARSE_QUOTE_BYTES] = "";
 	struct err inner = {.text = ""};
-	int rc = def->set(r->target, w->value, &inner);
+	int rc = def->set((char *)r->target + def->offset, w->value, &inner);
 
 	if (rc >= 0)
 		return 0;
@@ -234,16 +260,6 @@ int option_parse(
 	return r.next;
 }
 
-/* Columns of UTF-8 text, if each character is one wide. */
-static int columns_of(const char *text, size_t len)
-{
-	int columns = 0;
-
-	for (size_t i = 0; i < len; i++)
-		columns += ((uint8_t)text[i] & 0xc0) != 0x80;
-	return columns;
-}
-
 /* "  -p, --port PORT" */
 static int format_left(const struct option_def *def, char *out, size_t cap_bytes)
 {
@@ -267,7 +283,7 @@ static int format_left(const struct option_def *def, char *out, size_t cap_bytes
 		break;
 	}
 	snprintf(out, cap_bytes, "  %s--%s%s%s", short_text, def->name, join, arg);
-	return columns_of(out, strlen(out));
+	return utf8_columns(out, strlen(out));
 }
 
 static void print_help(FILE *out, const char *help, int indent)
@@ -276,7 +292,7 @@ static void print_help(FILE *out, const char *help, int indent)
 
 	for (const char *word = help + strspn(help, " "); *word;) {
 		size_t len = strcspn(word, " ");
-		int width = columns_of(word, len);
+		int width = utf8_columns(word, len);
 
 		if (column > indent && column + 1 + width > USAGE_COLUMNS) {
 			fprintf(out, "\n%*s", indent, "");

@@ -18,11 +18,20 @@ struct option_def {
 
 	/*
 	 * Called once each time the option is given, in order; @value is NULL if it has none, else
-	 * it points into argv. Returns 0, or -errno with @err saying what is wrong with @value and
-	 * what is expected; the option's name is put in front by option_parse.
+	 * it points into argv. @target is @offset bytes into that of option_parse. Returns 0, or
+	 * -errno with @err saying what is wrong with @value and what is expected; the option's name
+	 * is put in front by option_parse.
 	 */
 	int (*set)(void *target, const char *value, struct err *err);
+	size_t offset;
 };
+
+/* Setters of what many options are: a bool (of options that take no argument), a text that points
+ * into argv, a uint64_t with milliseconds (util/parse has their form). */
+int option_set_true(void *target, const char *value, struct err *err);
+int option_set_false(void *target, const char *value, struct err *err);
+int option_set_text(void *target, const char *value, struct err *err);
+int option_set_seconds(void *target, const char *value, struct err *err);
 
 /*
  * Read the options in argv[1...]: -a, -ab, -aVALUE, -a VALUE, --name, --name=VALUE, --name VALUE.

@@ -96,15 +96,15 @@ static int set_users(void *target, const char *value, struct err *err)
 }
 
 static const struct option_def table[] = {
-	{'q', "quiet", NULL, "Say nothing.", set_flag},
-	{0, "keep", NULL, "Only a long name.", set_flag},
-	{'p', "port", "[ADDR:]PORT", "Brackets that are not all of it.", set_port},
-	{0, "port-driver", "NAME", "A name that begins with another's.", set_users},
-	{'t', "timeout", "SECONDS", "A time.", set_seconds},
-	{'a', "addr", "ADDR", "An address.", set_addr},
-	{0, "network", "NETWORK", "A network.", set_network},
-	{'s', "shared", "[USER,...]", "An argument that may be left out.", set_users},
-	{0, NULL, NULL, NULL, NULL},
+	{'q', "quiet", NULL, "Say nothing.", set_flag, 0},
+	{0, "keep", NULL, "Only a long name.", set_flag, 0},
+	{'p', "port", "[ADDR:]PORT", "Brackets that are not all of it.", set_port, 0},
+	{0, "port-driver", "NAME", "A name that begins with another's.", set_users, 0},
+	{'t', "timeout", "SECONDS", "A time.", set_seconds, 0},
+	{'a', "addr", "ADDR", "An address.", set_addr, 0},
+	{0, "network", "NETWORK", "A network.", set_network, 0},
+	{'s', "shared", "[USER,...]", "An argument that may be left out.", set_users, 0},
+	{.name = NULL},
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

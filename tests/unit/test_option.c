@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,13 +68,13 @@ static int set_name(void *target, const char *value, struct err *err)
 }
 
 static const struct option_def table[] = {
-	{'q', "quiet", NULL, "Say nothing.", set_quiet},
-	{'v', "verbose", NULL, "Say more.", set_verbose},
-	{'p', "port", "[ADDR:]PORT", "Forward a port.", set_port},
-	{0, "port-driver", "splice|slirp", "Choose a driver.", set_name},
-	{'s', "shared", "[USER,...]", "Let others in.", set_shared},
-	{0, "name", "NAME", "Name it.", set_name},
-	{0, NULL, NULL, NULL, NULL},
+	{'q', "quiet", NULL, "Say nothing.", set_quiet, 0},
+	{'v', "verbose", NULL, "Say more.", set_verbose, 0},
+	{'p', "port", "[ADDR:]PORT", "Forward a port.", set_port, 0},
+	{0, "port-driver", "splice|slirp", "Choose a driver.", set_name, 0},
+	{'s', "shared", "[USER,...]", "Let others in.", set_shared, 0},
+	{0, "name", "NAME", "Name it.", set_name, 0},
+	{.name = NULL},
 };
 
 /* option_parse over the words of @line ("''" is an empty one); @trace and @err are filled. */
@@ -235,15 +236,15 @@ static void test_nearest(void **state)
 static void test_usage(void **state)
 {
 	static const struct option_def usage[] = {
-		{'q', "quiet", NULL, "Say nothing.", set_quiet},
+		{'q', "quiet", NULL, "Say nothing.", set_quiet, 0},
 		{0, "port", "[ADDR:]PORT",
 			"Forward one port of the host to the same port of the sandbox, where the "
 			"command listens; may be given more than once.",
-			set_port},
+			set_port, 0},
 		{'s', "shared", "[USER,...]", "Let others in: \xc3\xa4\xc3\xb6\xc3\xbc.",
-			set_shared},
-		{0, "a-very-long-option-name", "WITH-A-LONG-ARGUMENT", "Below.", set_name},
-		{0, NULL, NULL, NULL, NULL},
+			set_shared, 0},
+		{0, "a-very-long-option-name", "WITH-A-LONG-ARGUMENT", "Below.", set_name, 0},
+		{.name = NULL},
 	};
 	char *text = NULL;
 	size_t len;
@@ -264,11 +265,49 @@ static void test_usage(void **state)
 	free(text);
 }
 
+/* Each setter writes the field at its offset, and nothing beside it. */
+static void test_setters(void **state)
+{
+	struct target {
+		char before[8];
+		bool is_on, is_off;
+		const char *text;
+		uint64_t wait_ms;
+		char behind[8];
+	} target, wanted;
+	static const struct option_def setters[] = {
+		{0, "on", NULL, "", option_set_true, offsetof(struct target, is_on)},
+		{0, "off", NULL, "", option_set_false, offsetof(struct target, is_off)},
+		{0, "text", "TEXT", "", option_set_text, offsetof(struct target, text)},
+		{0, "wait", "SECONDS", "", option_set_seconds, offsetof(struct target, wait_ms)},
+		{.name = NULL},
+	};
+	char *argv[] = {"x", "--on", "--off", "--text=abc", "--wait", "1.5", NULL};
+	char *wrong[] = {"x", "--wait", "soon", NULL};
+	struct err err = {0};
+
+	(void)state;
+	memset(&target, 0x55, sizeof(target));
+	target.is_on = false;
+	target.is_off = true;
+	wanted = target;
+	wanted.is_on = true;
+	wanted.is_off = false;
+	wanted.text = argv[3] + strlen("--text=");
+	wanted.wait_ms = 1500;
+	assert_int_equal(option_parse(setters, 6, argv, &target, &err), 6);
+	assert_memory_equal(&target, &wanted, sizeof(target));
+	assert_int_equal(option_parse(setters, 3, wrong, &target, &err), -EINVAL);
+	assert_string_equal(err.text, "--wait soon: \"soon\" is no time: "
+				      "expected seconds from 0 to 1000000, such as 30 or 1.5");
+	assert_memory_equal(&target, &wanted, sizeof(target));
+}
+
 /* Words of every length: no line is too wide, and none could have taken the next word. */
 static void test_usage_wrap(void **state)
 {
 	char help[1024] = "";
-	struct option_def usage[] = {{'q', "quiet", NULL, help, set_quiet}, {.name = NULL}};
+	struct option_def usage[] = {{'q', "quiet", NULL, help, set_quiet, 0}, {.name = NULL}};
 
 	(void)state;
 	for (unsigned int seed = 1; seed <= 200; seed++) {
@@ -303,6 +342,7 @@ int main(void)
 		cmocka_unit_test(test_long_argument),
 		cmocka_unit_test(test_nearest),
 		cmocka_unit_test(test_usage),
+		cmocka_unit_test(test_setters),
 		cmocka_unit_test(test_usage_wrap),
 	};
 

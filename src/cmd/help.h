@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cmd/help - say what there is */
+#ifndef NSWRAP_CMD_HELP_H
+#define NSWRAP_CMD_HELP_H
+
+#include "cmd/cmd.h"
+
+extern const struct subcommand help_subcommand;
+
+/* Print how @sub is called, and its options, to stdout. */
+void help_print(const struct subcommand *sub);
+
+#endif
