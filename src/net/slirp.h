@@ -25,7 +25,8 @@ struct slirp_stack;
 
 /*
  * @tap: made with a vnet header (net/tap), nonblocking; stays the caller's, like @pcap_fd (-1:
- * none). Listeners rest while @budget has no room. Returns NULL with errno set.
+ * none), and @plan, which must outlive the stack. Listeners rest while @budget has no room. Returns
+ * NULL with errno set.
  */
 struct slirp_stack *slirp_stack_new(struct loop *loop, const struct net_plan *plan, int tap,
 	int pcap_fd, struct budget *budget);
