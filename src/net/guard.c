@@ -55,7 +55,7 @@ enum place {
 
 /* One IP packet behind its header */
 struct packet {
-	const struct guard_config *config;
+	const struct net_plan *plan;
 	enum source source;
 	enum place place;
 	uint8_t hop_limit;
@@ -84,8 +84,7 @@ static bool is_v6(const uint8_t *bytes, const struct in6_addr *addr)
 	return memcmp(bytes, addr, sizeof(*addr)) == 0;
 }
 
-static enum guard_verdict check_arp(
-	const struct guard_config *config, const uint8_t *arp, size_t len)
+static enum guard_verdict check_arp(const struct net_plan *plan, const uint8_t *arp, size_t len)
 {
 	static const uint8_t ethernet_ipv4[] = {0, 1, 8, 0, 6, 4};
 	static const uint8_t probe[4];
@@ -100,7 +99,7 @@ static enum guard_verdict check_arp(
 	 * 127/8: with route_localnet the guest answers for its loopback; it also asks in that name,
 	 * since arp_announce=0 puts the waiting packet's source into the request (net/ipv4/arp.c).
 	 */
-	if (is_v4(sender, config->guest) || sender[0] == 127)
+	if (is_v4(sender, plan->guest) || sender[0] == 127)
 		return GUARD_PASS;
 	if (op == 1 && memcmp(sender, probe, sizeof(probe)) == 0)
 		return GUARD_PASS;
@@ -143,7 +142,7 @@ static enum guard_verdict check_place(const struct packet *packet, uint16_t port
 	case TO_OUTSIDE:
 		return GUARD_PASS;
 	case TO_HOST:
-		if (opens && !packet->config->allows_host_loopback)
+		if (opens && !packet->plan->allows_host_loopback)
 			return GUARD_DROP_HOST_LOOPBACK;
 		return GUARD_PASS;
 	case TO_DNS:
@@ -257,33 +256,33 @@ static enum guard_verdict check_icmp6(const struct packet *packet)
 }
 
 static enum guard_verdict place_v4(
-	const struct guard_config *config, const uint8_t *bytes, enum place *place)
+	const struct net_plan *plan, const uint8_t *bytes, enum place *place)
 {
 	struct in_addr addr;
 
 	memcpy(&addr, bytes, sizeof(addr));
 	if (addr.s_addr == INADDR_BROADCAST ||
-		addr.s_addr == (config->network.s_addr | ~config->netmask.s_addr))
+		addr.s_addr == (plan->network.s_addr | ~plan->netmask.s_addr))
 		return GUARD_DROP_BROADCAST;
 	if (bytes[0] == 0 || bytes[0] == 127 || bytes[0] >= 240)
 		return GUARD_DROP_DESTINATION;
 	if (bytes[0] >= 224)
 		return GUARD_DROP_MULTICAST;
 	*place = TO_OUTSIDE;
-	if (addr.s_addr == config->host.s_addr)
+	if (addr.s_addr == plan->host.s_addr)
 		*place = TO_HOST;
-	else if (addr.s_addr == config->dns.s_addr)
+	else if (addr.s_addr == plan->dns.s_addr)
 		*place = TO_DNS;
-	else if ((addr.s_addr & config->netmask.s_addr) == config->network.s_addr)
+	else if ((addr.s_addr & plan->netmask.s_addr) == plan->network.s_addr)
 		return GUARD_DROP_NEIGHBOUR;
-	if (*place == TO_DNS && !config->has_dns)
+	if (*place == TO_DNS && !plan->has_dns)
 		return GUARD_DROP_DNS_OFF;
 	return GUARD_PASS;
 }
 
-static enum guard_verdict check_ipv4(const struct guard_config *config, uint8_t *ip, size_t len)
+static enum guard_verdict check_ipv4(const struct net_plan *plan, uint8_t *ip, size_t len)
 {
-	struct packet packet = {.config = config, .source = FROM_GUEST};
+	struct packet packet = {.plan = plan, .source = FROM_GUEST};
 
 	if (len < IPV4_BYTES || ip[0] >> 4 != 4)
 		return GUARD_DROP_IP_HEADER;
@@ -302,9 +301,9 @@ static enum guard_verdict check_ipv4(const struct guard_config *config, uint8_t 
 
 	if (is_v4(ip + 12, (struct in_addr){htonl(INADDR_LOOPBACK)}))
 		packet.source = FROM_LOOPBACK;
-	else if (!is_v4(ip + 12, config->guest))
+	else if (!is_v4(ip + 12, plan->guest))
 		return GUARD_DROP_SOURCE;
-	enum guard_verdict verdict = place_v4(config, ip + 16, &packet.place);
+	enum guard_verdict verdict = place_v4(plan, ip + 16, &packet.place);
 	if (verdict != GUARD_PASS)
 		return verdict;
 
@@ -322,9 +321,9 @@ static enum guard_verdict check_ipv4(const struct guard_config *config, uint8_t 
 	}
 }
 
-static bool is_in_prefix(const uint8_t *bytes, const struct in6_addr *prefix, unsigned int bits)
+static bool is_in_prefix(const uint8_t *bytes, const struct in6_addr *prefix, int bits)
 {
-	unsigned int whole = bits / 8;
+	size_t whole = (size_t)bits / 8;
 	uint8_t mask = (uint8_t)(0xff00 >> bits % 8);
 
 	if (bits > 128 || memcmp(bytes, prefix, whole) != 0)
@@ -343,7 +342,7 @@ static bool is_site_local(const uint8_t *bytes)
 }
 
 static enum guard_verdict place_v6(
-	const struct guard_config *config, const uint8_t *bytes, enum place *place)
+	const struct net_plan *plan, const uint8_t *bytes, enum place *place)
 {
 	static const struct in6_addr mapped = {{{[10] = 0xff, [11] = 0xff}}};
 
@@ -352,24 +351,24 @@ static enum guard_verdict place_v6(
 		return GUARD_DROP_DESTINATION;
 	if (bytes[0] == 0xff)
 		*place = TO_MULTICAST;
-	else if (is_v6(bytes, &config->host6))
+	else if (is_v6(bytes, &plan->host6))
 		*place = TO_HOST;
-	else if (is_v6(bytes, &config->dns6))
+	else if (is_v6(bytes, &plan->dns6))
 		*place = TO_DNS;
-	else if (is_in_prefix(bytes, &config->prefix6, config->prefix6_len))
+	else if (is_in_prefix(bytes, &plan->prefix6, plan->prefix6_len))
 		return GUARD_DROP_NEIGHBOUR;
 	else if (is_link_local(bytes) || is_site_local(bytes))
 		*place = TO_LINK_LOCAL;
 	else
 		*place = TO_OUTSIDE;
-	if (*place == TO_DNS && !config->has_dns)
+	if (*place == TO_DNS && !plan->has_dns)
 		return GUARD_DROP_DNS_OFF;
 	return GUARD_PASS;
 }
 
-static enum guard_verdict check_ipv6(const struct guard_config *config, uint8_t *ip, size_t len)
+static enum guard_verdict check_ipv6(const struct net_plan *plan, uint8_t *ip, size_t len)
 {
-	struct packet packet = {.config = config, .source = FROM_GUEST};
+	struct packet packet = {.plan = plan, .source = FROM_GUEST};
 
 	if (len < IPV6_BYTES || ip[0] >> 4 != 6)
 		return GUARD_DROP_IP_HEADER;
@@ -388,11 +387,11 @@ static enum guard_verdict check_ipv6(const struct guard_config *config, uint8_t 
 		packet.source = FROM_LINK_LOCAL;
 	else if (is_v6(ip + 8, &in6addr_any))
 		packet.source = FROM_UNSPECIFIED;
-	else if (!is_v6(ip + 8, &config->guest6))
+	else if (!is_v6(ip + 8, &plan->guest6))
 		return GUARD_DROP_SOURCE;
 	if (packet.source != FROM_GUEST && ip[6] != IPPROTO_ICMPV6)
 		return GUARD_DROP_SOURCE;
-	enum guard_verdict verdict = place_v6(config, ip + 24, &packet.place);
+	enum guard_verdict verdict = place_v6(plan, ip + 24, &packet.place);
 	if (verdict != GUARD_PASS)
 		return verdict;
 
@@ -406,21 +405,21 @@ static enum guard_verdict check_ipv6(const struct guard_config *config, uint8_t 
 	}
 }
 
-enum guard_verdict guard_check(const struct guard_config *config, uint8_t *frame, size_t len)
+enum guard_verdict guard_check(const struct net_plan *plan, uint8_t *frame, size_t len)
 {
 	if (len < ETH_BYTES)
 		return GUARD_DROP_SHORT;
 	uint8_t *body = frame + ETH_BYTES;
 	size_t body_len = len - ETH_BYTES;
-	if (body_len > config->mtu)
+	if (body_len > plan->mtu)
 		return GUARD_DROP_LONG;
 	switch (read16(frame + 12)) {
 	case ETHERTYPE_IPV4:
-		return check_ipv4(config, body, body_len);
+		return check_ipv4(plan, body, body_len);
 	case ETHERTYPE_IPV6:
-		return config->has_ipv6 ? check_ipv6(config, body, body_len) : GUARD_DROP_IPV6_OFF;
+		return plan->has_ipv6 ? check_ipv6(plan, body, body_len) : GUARD_DROP_IPV6_OFF;
 	case ETHERTYPE_ARP:
-		return check_arp(config, body, body_len);
+		return check_arp(plan, body, body_len);
 	default:
 		return GUARD_DROP_ETHERTYPE;
 	}

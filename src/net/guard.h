@@ -3,10 +3,11 @@
 #ifndef NSWRAP_NET_GUARD_H
 #define NSWRAP_NET_GUARD_H
 
-#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "net/plan.h"
 
 /*
  * How it works
@@ -30,17 +31,6 @@
  * not looked at (libslirp does). Urgent data is not dropped, since honest programs send it: the
  * flag is taken out and the bytes stay in the stream, as with SO_OOBINLINE.
  */
-struct guard_config {
-	struct in_addr guest, host, dns;
-	struct in_addr network, netmask;
-	bool has_ipv6; /* else: every IPv6 frame is dropped and the next six fields are not read */
-	struct in6_addr guest6, host6, dns6, prefix6;
-	uint8_t prefix6_len;       /* 0..128 */
-	bool allows_host_loopback; /* new connections to `host` and `host6` pass */
-	bool has_dns;              /* else: nothing passes to `dns` and `dns6` */
-	size_t mtu;                /* bytes of one IP packet, without the Ethernet header */
-};
-
 enum guard_verdict {
 	GUARD_PASS = 0,
 	GUARD_DROP_SHORT,            /* no complete Ethernet header */
@@ -77,11 +67,12 @@ enum guard_verdict {
 };
 
 /*
- * Judge one Ethernet frame of @len bytes (without vnet header or FCS), as read from the TAP. Reads
- * nothing outside of @frame[0..len). Writes only to clear TCP's URG flag and urgent pointer, with
- * the checksum kept as right or wrong as it was (RFC 1624); does so only if the frame passes.
+ * By the addresses, limits and switches of @plan judge one Ethernet frame of @len bytes (without
+ * vnet header or FCS), as read from the TAP. Reads nothing outside of @frame[0..len). Writes only
+ * to clear TCP's URG flag and urgent pointer, with the checksum kept as right or wrong as it was
+ * (RFC 1624); does so only if the frame passes.
  */
-enum guard_verdict guard_check(const struct guard_config *config, uint8_t *frame, size_t len);
+enum guard_verdict guard_check(const struct net_plan *plan, uint8_t *frame, size_t len);
 
 /* A few words for logs and counters, such as "fragment"; never NULL. */
 const char *guard_reason(enum guard_verdict verdict);

@@ -36,7 +36,7 @@ struct slirp_timer {
 struct slirp_stack {
 	struct loop *loop;
 	Slirp *slirp;
-	struct guard_config guard;
+	const struct net_plan *plan;
 	int pcap_fd;
 	struct loop_io tap_io;
 	struct loop_hook hook;
@@ -114,7 +114,7 @@ static void on_tap_ready(struct loop_io *io, uint32_t events)
 		if (got <= 0)
 			return;
 		size_t len = (size_t)got;
-		enum guard_verdict verdict = guard_check(&stack->guard, frame, len);
+		enum guard_verdict verdict = guard_check(stack->plan, frame, len);
 		if (stack->pcap_fd >= 0)
 			pcap_write_frame(stack->pcap_fd, frame, len);
 		if (verdict != GUARD_PASS) {
@@ -196,26 +196,6 @@ static const SlirpCb callbacks = {
 	.notify = on_notify,
 };
 
-static void guard_init(struct guard_config *guard, const struct net_plan *plan)
-{
-	*guard = (struct guard_config){
-		.guest = plan->guest,
-		.host = plan->host,
-		.dns = plan->dns,
-		.network = plan->network,
-		.netmask = plan->netmask,
-		.has_ipv6 = plan->has_ipv6,
-		.guest6 = plan->guest6,
-		.host6 = plan->host6,
-		.dns6 = plan->dns6,
-		.prefix6 = plan->prefix6,
-		.prefix6_len = (uint8_t)plan->prefix6_len,
-		.allows_host_loopback = plan->allows_host_loopback,
-		.has_dns = plan->has_dns,
-		.mtu = plan->mtu,
-	};
-}
-
 static Slirp *make_slirp(struct slirp_stack *stack, const struct net_plan *plan)
 {
 	/* libslirp keeps the pointers and does not write there */
@@ -282,12 +262,12 @@ struct slirp_stack *slirp_stack_new(
 	if (!stack)
 		return NULL;
 	stack->loop = loop;
+	stack->plan = plan;
 	stack->pcap_fd = pcap_fd;
 	slirp_fds_init(&stack->fds, loop, budget);
 	stack->tap_io = (struct loop_io){tap, on_tap_ready};
 	stack->hook.on_before_sleep = on_before_sleep;
 	stack->frame = malloc(FRAME_BYTES);
-	guard_init(&stack->guard, plan);
 	stack->slirp = make_slirp(stack, plan);
 	if (!stack->frame || !stack->slirp || loop_io_add(loop, &stack->tap_io, EPOLLIN) < 0) {
 		slirp_stack_free(stack);

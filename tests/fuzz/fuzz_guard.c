@@ -7,10 +7,10 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* The first byte chooses the configuration: one bit for each switch, the rest for the MTU. */
-static struct guard_config choose_config(uint8_t bits)
+static struct net_plan choose_config(uint8_t bits)
 {
-	static const size_t mtus[] = {1500, 65520, 576, 65535};
-	struct guard_config config = frame_config();
+	static const unsigned mtus[] = {1500, 65520, 576, 65535};
+	struct net_plan config = frame_config();
 
 	config.has_ipv6 = !(bits & 1);
 	config.allows_host_loopback = bits & 2;
@@ -27,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (size == 0)
 		return 0;
-	struct guard_config config = choose_config(data[0]);
+	struct net_plan config = choose_config(data[0]);
 	size_t len = size - 1;
 	uint8_t *frame = malloc(len ? len : 1);
 

@@ -35,9 +35,9 @@ static inline struct in6_addr frame_v6(const char *text)
 	return addr;
 }
 
-static inline struct guard_config frame_config(void)
+static inline struct net_plan frame_config(void)
 {
-	return (struct guard_config){
+	return (struct net_plan){
 		.guest = frame_v4("10.0.2.100"),
 		.host = frame_v4("10.0.2.2"),
 		.dns = frame_v4("10.0.2.3"),
@@ -243,7 +243,7 @@ static inline const char *frame_broken_l4(uint8_t proto, const uint8_t *l4, size
 }
 
 static inline const char *frame_broken_v4(
-	const struct guard_config *config, const uint8_t *ip, size_t len)
+	const struct net_plan *config, const uint8_t *ip, size_t len)
 {
 	struct in_addr src, dst;
 
@@ -277,7 +277,7 @@ static inline const char *frame_broken_v4(
 }
 
 static inline const char *frame_broken_v6(
-	const struct guard_config *config, const uint8_t *ip, size_t len)
+	const struct net_plan *config, const uint8_t *ip, size_t len)
 {
 	static const uint8_t zero[12], mapped[12] = {[10] = 0xff, [11] = 0xff};
 
@@ -296,7 +296,7 @@ static inline const char *frame_broken_v6(
 }
 
 static inline const char *frame_broken(
-	const struct guard_config *config, const uint8_t *bytes, size_t len)
+	const struct net_plan *config, const uint8_t *bytes, size_t len)
 {
 	if (len < 14 || len - 14 > config->mtu)
 		return "frame length";

@@ -29,7 +29,7 @@
 static const uint8_t mss[] = {2, 4, 5, 0xb4, 4, 2, 1, 3, 3, 7, 0, 0};
 
 /* On a copy of exactly the frame's size, so that the sanitizers see what is read behind it */
-static enum guard_verdict judge(const struct guard_config *config, struct frame *frame)
+static enum guard_verdict judge(const struct net_plan *config, struct frame *frame)
 {
 	uint8_t *bytes = malloc(frame->len ? frame->len : 1);
 
@@ -41,7 +41,7 @@ static enum guard_verdict judge(const struct guard_config *config, struct frame 
 	return verdict;
 }
 
-static void expect(const struct guard_config *config, struct frame frame, enum guard_verdict wanted,
+static void expect(const struct net_plan *config, struct frame frame, enum guard_verdict wanted,
 	const char *file, int line)
 {
 	struct frame after = frame;
@@ -62,7 +62,7 @@ static void expect(const struct guard_config *config, struct frame frame, enum g
 
 static void honest_ipv4_frames_pass(void **state)
 {
-	struct guard_config config = frame_config();
+	struct net_plan config = frame_config();
 
 	(void)state;
 	expect_pass(frame_arp(1, GUEST, HOST));
@@ -87,7 +87,7 @@ static void honest_ipv4_frames_pass(void **state)
 
 static void padding_behind_the_packet_passes(void **state)
 {
-	struct guard_config config = frame_config();
+	struct net_plan config = frame_config();
 	struct frame frame = frame_udp(GUEST, DNS, 53);
 
 	(void)state;
@@ -100,7 +100,7 @@ static void padding_behind_the_packet_passes(void **state)
 
 static void answers_to_forwards_pass(void **state)
 {
-	struct guard_config config = frame_config();
+	struct net_plan config = frame_config();
 
 	(void)state;
 	expect_pass(frame_tcp(GUEST, HOST, 50000, SYN | ACK, mss, sizeof(mss)));
@@ -115,7 +115,7 @@ static void answers_to_forwards_pass(void **state)
 
 static void honest_ipv6_frames_pass(void **state)
 {
-	struct guard_config config = frame_config();
+	struct net_plan config = frame_config();
 
 	(void)state;
 	expect_pass(frame_tcp(GUEST6, OUT6, 443, SYN, mss, sizeof(mss)));
@@ -135,7 +135,7 @@ static void honest_ipv6_frames_pass(void **state)
 
 static void frames_that_are_no_frames(void **state)
 {
-	struct guard_config config = frame_config();
+	struct net_plan config = frame_config();
 	struct frame frame = frame_udp(GUEST, DNS, 53);
 
 	(void)state;
@@ -155,7 +155,7 @@ static void frames_that_are_no_frames(void **state)
 
 static void arp_of_others(void **state)
 {
-	struct guard_config config = frame_config();
+	struct net_plan config = frame_config();
 	static const size_t kind_offsets[] = {1, 2, 4, 5};
 
 	(void)state;
@@ -186,7 +186,7 @@ static struct frame twisted(size_t at, uint8_t value)
 
 static void broken_ipv4_headers(void **state)
 {
-	struct guard_config config = frame_config();
+	struct net_plan config = frame_config();
 
 	(void)state;
 	for (size_t len = 14; len < 14 + 20; len++) {
@@ -215,7 +215,7 @@ static void broken_ipv4_headers(void **state)
 
 static void ipv4_addresses(void **state)
 {
-	struct guard_config config = frame_config();
+	struct net_plan config = frame_config();
 
 	(void)state;
 	expect_verdict(frame_udp("10.0.2.101", OUTSIDE, 1), GUARD_DROP_SOURCE);
@@ -243,7 +243,7 @@ static void ipv4_addresses(void **state)
 
 static void host_and_dns(void **state)
 {
-	struct guard_config config = frame_config();
+	struct net_plan config = frame_config();
 
 	(void)state;
 	expect_verdict(frame_tcp(GUEST, HOST, 22, SYN, NULL, 0), GUARD_DROP_HOST_LOOPBACK);
@@ -274,7 +274,7 @@ static struct frame tcp_with(size_t at, uint8_t value)
 
 static void broken_tcp(void **state)
 {
-	struct guard_config config = frame_config();
+	struct net_plan config = frame_config();
 	static const uint8_t flags[] = {0, PSH, URG, SYN | FIN, SYN | RST, SYN | ACK | FIN, 0xc0};
 
 	(void)state;
@@ -307,7 +307,7 @@ static void broken_tcp(void **state)
 
 static void broken_udp(void **state)
 {
-	struct guard_config config = frame_config();
+	struct net_plan config = frame_config();
 	static const unsigned int services[] = {67, 69, 547};
 
 	(void)state;
@@ -335,7 +335,7 @@ static void broken_udp(void **state)
 
 static void icmp_other_than_echo(void **state)
 {
-	struct guard_config config = frame_config();
+	struct net_plan config = frame_config();
 
 	(void)state;
 	expect_verdict(frame_icmp(GUEST, HOST, 3), GUARD_DROP_ICMP_UNREACHABLE);
@@ -355,7 +355,7 @@ static void icmp_other_than_echo(void **state)
 
 static void broken_ipv6_headers(void **state)
 {
-	struct guard_config config = frame_config();
+	struct net_plan config = frame_config();
 	static const uint8_t extensions[] = {0, 43, 44, 50, 51, 59, 60, 1};
 
 	(void)state;
@@ -385,7 +385,7 @@ static void broken_ipv6_headers(void **state)
 
 static void ipv6_addresses(void **state)
 {
-	struct guard_config config = frame_config();
+	struct net_plan config = frame_config();
 	static const char *const forbidden[] = {
 		"::", "::1", "::ffff:127.0.0.1", "::ffff:8.8.8.8", "::127.0.0.1", "::8.8.8.8"};
 
@@ -420,7 +420,7 @@ static void ipv6_addresses(void **state)
 
 static void broken_neighbour_discovery(void **state)
 {
-	struct guard_config config = frame_config();
+	struct net_plan config = frame_config();
 	struct frame frame = frame_nd(GUEST6, HOST6, 135, 24);
 
 	(void)state;
@@ -445,7 +445,7 @@ static void broken_neighbour_discovery(void **state)
 
 static void check_urgent(const char *src, const char *dst, unsigned int pointer, uint8_t flags)
 {
-	struct guard_config config = frame_config();
+	struct net_plan config = frame_config();
 	struct frame frame = frame_tcp(src, dst, 23, flags, NULL, 0);
 	size_t l4 = strchr(src, ':') ? FRAME6_L4 : FRAME_L4;
 
@@ -476,7 +476,7 @@ static void urgent_data_becomes_plain_data(void **state)
 
 static void a_wrong_checksum_stays_wrong(void **state)
 {
-	struct guard_config config = frame_config();
+	struct net_plan config = frame_config();
 	struct frame frame = frame_tcp(GUEST, OUTSIDE, 23, URG | ACK, NULL, 0);
 
 	(void)state;
@@ -532,7 +532,7 @@ static struct frame any_frame(uint32_t pick)
 
 static void what_passes_is_whole(void **state)
 {
-	struct guard_config config = frame_config();
+	struct net_plan config = frame_config();
 	uint32_t seed = 20240611;
 	unsigned int passed = 0, rounds = 300000;
 
