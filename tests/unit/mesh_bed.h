@@ -29,11 +29,12 @@
 #include "mesh/agent/stack.h"
 #include "net/link.h"
 #include "netns.h"
+#include "util/addr.h"
+#include "util/clock.h"
 #include "util/fd.h"
 #include "util/list.h"
 
 #define BED_WAIT_MS 10000 /* far above what anything here takes */
-#define NS_PER_S    1000000000ULL
 
 static _Atomic uint64_t clock_ahead_ns;
 
@@ -255,6 +256,42 @@ static inline int tcp_listen(const char *ip, uint16_t port, int backlog)
 
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(listen(fd, backlog), 0);
+	return fd;
+}
+
+/* The same by text: IPv4, IPv6, or a path that begins with a slash, in which @port is not used. */
+static inline struct addr addr_at(const char *text, uint16_t port)
+{
+	struct addr addr = {0};
+
+	if (text[0] == '/') {
+		addr.local.sun_family = AF_UNIX;
+		snprintf(addr.local.sun_path, sizeof(addr.local.sun_path), "%s", text);
+	} else {
+		assert_int_equal(addr_parse(text, &addr, NULL), 0);
+		addr_set_port(&addr, port);
+	}
+	return addr;
+}
+
+/* Nonblocking; may have failed. */
+static inline int connect_to(const struct addr *to)
+{
+	int fd = socket(to->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (connect(fd, &to->any, addr_len(to)) < 0 && errno != EINPROGRESS)
+		fd_close(&fd);
+	return fd;
+}
+
+/* Nonblocking; of a path, the file must not exist yet. */
+static inline int listen_at(const struct addr *addr, int backlog)
+{
+	int on = 1, fd = socket(addr->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	assert_int_equal(bind(fd, &addr->any, addr_len(addr)), 0);
 	assert_int_equal(listen(fd, backlog), 0);
 	return fd;
 }

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <stdio.h>
 
 #include "conn/dial.h"
 #include "mesh_bed.h"
@@ -113,6 +114,116 @@ static void connects_by_ipv6(void **state)
 	assert_return_code(fd, -fd);
 	expect_joined(&bed, fd, wait_accept(&bed, listener));
 	close(listener);
+	bed_close(&bed);
+}
+
+static int start_at(
+	struct dialer *dialer, struct call *call, enum dial_where where, const struct addr *addr)
+{
+	const struct dial_target target = {.where = where, .addr = *addr};
+
+	*call = (struct call){.dial.on_done = on_done};
+	return dial_start(&call->dial, dialer, &target);
+}
+
+/* The address is all of the target, outside and inside. */
+static void connects_to_an_address(void **state)
+{
+	const char *texts[] = {"127.0.0.7", "::1"};
+	struct mesh_bed bed;
+	struct dialer *dialer = open_all(&bed);
+	struct call call;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(texts); i++)
+		for (enum dial_where where = DIAL_OUTSIDE; where <= DIAL_INSIDE; where++) {
+			const struct addr addr = addr_at(texts[i], PORT);
+			int listener = listen_at(&addr, 10);
+
+			int result = start_at(dialer, &call, where, &addr);
+			int fd = outcome(&bed, &call, result);
+			assert_return_code(fd, -fd);
+			expect_joined(&bed, fd, wait_accept(&bed, listener));
+			close(listener);
+			result = start_at(dialer, &call, where, &addr);
+			assert_int_equal(outcome(&bed, &call, result), -ECONNREFUSED);
+		}
+	bed_close(&bed);
+}
+
+/* All addresses of a name are tried inside, too, those of the system as well. */
+static void resolves_inside(void **state)
+{
+	const struct dial_target two = {.where = DIAL_INSIDE, .host = "two", .port = PORT},
+				 gone = {.where = DIAL_INSIDE, .host = "gone", .port = PORT};
+	struct mesh_bed bed;
+	struct dialer *dialer = open_all(&bed);
+	int listener = tcp_listen("127.0.0.1", PORT, MANY);
+	struct call call = {.dial.on_done = on_done};
+
+	(void)state;
+	int fd = outcome(&bed, &call, dial_start(&call.dial, dialer, &two));
+	expect_connected(&bed, fd, listener, "127.0.0.1");
+	call = (struct call){.dial.on_done = on_done};
+	assert_int_equal(outcome(&bed, &call, dial_start(&call.dial, dialer, &gone)), -ENOENT);
+	/* without sockets both families wait, and each is served */
+	const struct addr v6 = addr_at("::1", PORT), v4 = addr_at("127.0.0.1", PORT);
+	int listener6 = listen_at(&v6, MANY);
+	struct call *calls = calloc(MANY, sizeof(*calls));
+	shut_door(&bed, true);
+	for (int i = 0; i < MANY; i++) {
+		int result = start_at(dialer, &calls[i], DIAL_INSIDE, i % 2 ? &v6 : &v4);
+		if (result == -EINPROGRESS)
+			continue;
+		assert_return_code(result, -result); /* a few are left in the pool */
+		calls[i].result = result;
+		calls[i].done = 1;
+	}
+	settle(&bed);
+	shut_door(&bed, false);
+	for (int i = 0; i < MANY; i++) {
+		run_until(&bed, calls[i].done);
+		assert_return_code(calls[i].result, -calls[i].result);
+		close(wait_accept(&bed, i % 2 ? listener6 : listener));
+		close(calls[i].result);
+	}
+	free(calls);
+	close(listener6);
+	close(listener);
+	bed_close(&bed);
+}
+
+static void connects_to_a_path(void **state)
+{
+	char dir[] = "/tmp/nswrap-dial-XXXXXX", file[64];
+	struct mesh_bed bed;
+	struct dialer *dialer = open_all(&bed);
+	struct call call;
+	int result, count = 0, waiting[8];
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(file, sizeof(file), "%s/socket", dir);
+	const struct addr addr = addr_at(file, 0);
+	assert_int_equal(start_at(dialer, &call, DIAL_OUTSIDE, &addr), -ENOENT);
+	int listener = listen_at(&addr, 1);
+	int fd = start_at(dialer, &call, DIAL_OUTSIDE, &addr);
+	assert_return_code(fd, -fd);
+	assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
+	expect_joined(&bed, fd, wait_accept(&bed, listener));
+	assert_int_equal(start_at(dialer, &call, DIAL_INSIDE, &addr), -EAFNOSUPPORT);
+	/* nobody accepts: it is full some day */
+	while ((result = start_at(dialer, &call, DIAL_OUTSIDE, &addr)) >= 0) {
+		assert_in_range(count, 0, 7);
+		waiting[count++] = result;
+	}
+	assert_int_equal(result, -ECONNREFUSED);
+	while (count > 0)
+		close(waiting[--count]);
+	close(listener);
+	assert_int_equal(start_at(dialer, &call, DIAL_OUTSIDE, &addr), -ECONNREFUSED);
+	unlink(file);
+	assert_int_equal(rmdir(dir), 0);
 	bed_close(&bed);
 }
 
@@ -297,6 +408,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(connects_by_address_and_by_name),
 		cmocka_unit_test(connects_by_ipv6),
+		cmocka_unit_test(connects_to_an_address),
+		cmocka_unit_test(resolves_inside),
+		cmocka_unit_test(connects_to_a_path),
 		cmocka_unit_test(tries_every_address_of_a_name),
 		cmocka_unit_test(says_what_failed),
 		cmocka_unit_test(is_honest_when_descriptors_run_out),

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_accept - clients of every kind of socket, and rest while descriptors are short */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka needs the four above */
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "conn/accept.h"
+#include "mesh_bed.h"
+
+#define PORT 4100
+#define MANY 200
+
+struct world {
+	struct mesh_bed bed;
+	struct acceptor acceptor;
+	int listener;
+	int fds[MANY];
+	struct addr peers[MANY];
+	size_t count;
+};
+
+static void on_client(struct acceptor *acceptor, int fd, const struct addr *peer)
+{
+	struct world *world = container_of(acceptor, struct world, acceptor);
+
+	assert_in_range(world->count, 0, MANY - 1);
+	world->peers[world->count] = *peer;
+	world->fds[world->count++] = fd;
+	budget_take(&world->bed.budget, 1);
+}
+
+static struct world *world_open(const struct addr *addr, size_t fds_each)
+{
+	struct world *world = calloc(1, sizeof(*world));
+
+	bed_open(&world->bed);
+	world->listener = listen_at(addr, MANY);
+	world->acceptor.on_client = on_client;
+	world->acceptor.fds_each = fds_each;
+	assert_int_equal(acceptor_open(&world->acceptor, &world->bed.context, world->listener), 0);
+	return world;
+}
+
+static void drop_clients(struct world *world)
+{
+	while (world->count > 0) {
+		close(world->fds[--world->count]);
+		budget_give(&world->bed.budget, 1);
+	}
+}
+
+static void world_close(struct world *world)
+{
+	drop_clients(world);
+	acceptor_close(&world->acceptor);
+	assert_true(fcntl(world->listener, F_GETFD) >= 0); /* the caller's */
+	close(world->listener);
+	bed_close(&world->bed);
+	free(world);
+}
+
+static void takes_clients_of_every_family(void **state)
+{
+	char path[] = "/tmp/nswrap-accept-XXXXXX", file[64];
+	const char *texts[] = {"127.0.0.1", "::1", file};
+
+	(void)state;
+	assert_non_null(mkdtemp(path));
+	snprintf(file, sizeof(file), "%s/socket", path);
+	for (size_t i = 0; i < 3; i++) {
+		struct addr addr = addr_at(texts[i], PORT), own;
+		struct world *world = world_open(&addr, 1);
+		int client = connect_to(&addr);
+
+		run_until(&world->bed, world->count == 1);
+		int fd = world->fds[0];
+		assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
+		assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+		assert_int_equal(addr_get_own(client, &own), 0);
+		assert_true(addr_equal(&world->peers[0], &own));
+		assert_int_equal(world->peers[0].family, addr.family);
+		assert_int_equal(send(client, "ping", 4, 0), 4);
+		expect_bytes(&world->bed, fd, "ping");
+		close(client);
+		world_close(world);
+	}
+	/* a unix client that has a name */
+	struct addr addr = addr_at(file, 0), own = addr;
+	unlink(file);
+	struct world *world = world_open(&addr, 1);
+	strcat(own.local.sun_path, "-client");
+	int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(client, &own.any, addr_len(&own)), 0);
+	assert_int_equal(connect(client, &addr.any, addr_len(&addr)), 0);
+	run_until(&world->bed, world->count == 1);
+	assert_true(addr_equal(&world->peers[0], &own));
+	close(client);
+	world_close(world);
+	unlink(own.local.sun_path);
+	unlink(file);
+	assert_int_equal(rmdir(path), 0);
+}
+
+/* Others have their turn between two bursts. */
+static void a_crowd_does_not_keep_the_loop(void **state)
+{
+	const struct addr addr = addr_at("127.0.0.1", PORT);
+	struct world *world = world_open(&addr, 1);
+	int clients[MANY];
+
+	(void)state;
+	for (int i = 0; i < MANY; i++)
+		clients[i] = connect_to(&addr);
+	size_t before = 0;
+	for (int rounds = 0; world->count < MANY; rounds++) {
+		assert_in_range(rounds, 0, 1000);
+		bed_round(&world->bed);
+		assert_in_range(world->count - before, 0, MANY / 4);
+		before = world->count;
+	}
+	for (int i = 0; i < MANY; i++)
+		close(clients[i]);
+	world_close(world);
+}
+
+/* Returns how often the loop woke in a fifth of a second. */
+static int count_rounds(struct world *world)
+{
+	struct loop *loop = world->bed.context.loop;
+	int rounds = 0;
+
+	for (uint64_t end_ns = loop_now_ns(loop) + NS_PER_S / 5; loop_now_ns(loop) < end_ns;
+		rounds++)
+		assert_int_equal(loop_run_once(loop, 50), 0);
+	return rounds;
+}
+
+static void rests_while_the_budget_has_no_room(void **state)
+{
+	const struct addr addr = addr_at("127.0.0.1", PORT);
+
+	(void)state;
+	for (size_t fds_each = 0; fds_each <= 2; fds_each++) {
+		struct world *world = world_open(&addr, fds_each);
+		int clients[8];
+
+		/* three are taken: each is one, and wants room for fds_each before */
+		world->bed.budget.max = BUDGET_RESERVED + 2 + fds_each;
+		for (int i = 0; i < 8; i++)
+			clients[i] = connect_to(&addr);
+		run_until(&world->bed, world->count == 3);
+		assert_in_range(count_rounds(world), 1, 40);
+		assert_int_equal(world->count, 3);
+		drop_clients(world);
+		run_until(&world->bed, world->count == 3);
+		world->bed.budget.max = 1000;
+		run_until(&world->bed, world->count == 5);
+		for (int i = 0; i < 8; i++)
+			close(clients[i]);
+		world_close(world);
+	}
+}
+
+/* The kernel has the last word. */
+static void rests_while_descriptors_are_short(void **state)
+{
+	const struct addr addr = addr_at("127.0.0.1", PORT);
+	struct world *world = world_open(&addr, 1);
+	struct rlimit limit, small;
+
+	(void)state;
+	int client = connect_to(&addr);
+	getrlimit(RLIMIT_NOFILE, &limit);
+	small = limit;
+	small.rlim_cur = (rlim_t)dup(0); /* the next one would have this number */
+	close((int)small.rlim_cur);
+	setrlimit(RLIMIT_NOFILE, &small);
+	assert_in_range(count_rounds(world), 1, 40);
+	assert_int_equal(world->count, 0);
+	setrlimit(RLIMIT_NOFILE, &limit);
+	run_until(&world->bed, world->count == 1);
+	close(client);
+	world_close(world);
+	/* and may be closed while it rests */
+	world = world_open(&addr, 1);
+	world->bed.budget.max = 0;
+	client = connect_to(&addr);
+	settle(&world->bed);
+	acceptor_close(&world->acceptor);
+	world->bed.budget.max = 1000;
+	jump(&world->bed, 1000);
+	assert_int_equal(world->count, 0);
+	close(client);
+	world_close(world);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(takes_clients_of_every_family),
+		cmocka_unit_test(a_crowd_does_not_keep_the_loop),
+		cmocka_unit_test(rests_while_the_budget_has_no_room),
+		cmocka_unit_test(rests_while_descriptors_are_short),
+	};
+
+	bed_enter_namespace();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
