@@ -193,6 +193,7 @@ static void rests_while_descriptors_are_short(void **state)
 	client = connect_to(&addr);
 	settle(&world->bed);
 	acceptor_close(&world->acceptor);
+	assert_false(loop_timer_is_armed(&world->acceptor.pause_timer));
 	world->bed.budget.max = 1000;
 	jump(&world->bed, 1000);
 	assert_int_equal(world->count, 0);
