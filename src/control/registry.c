@@ -42,7 +42,7 @@ static bool is_name_char(char c)
 	       (c != '\0' && strchr("._+@-", c));
 }
 
-bool registry_name_is_valid(const char *name)
+static bool is_valid(const char *name)
 {
 	size_t len = strlen(name);
 
@@ -58,7 +58,7 @@ int registry_check_name(enum registry_kind kind, const char *name, struct err *e
 {
 	char quoted[PARSE_QUOTE_BYTES];
 
-	if (registry_name_is_valid(name))
+	if (is_valid(name))
 		return 0;
 	return err_set(err, EINVAL,
 		"%s is no %s name: expected 1 to %d letters, digits, '.', '_', '+', '@' or "
@@ -338,57 +338,46 @@ static bool to_name(const char *filename, char *name)
 		strcmp(filename + len - suffix_len, SUFFIX) != 0)
 		return false;
 	snprintf(name, REGISTRY_NAME_MAX + 1, "%.*s", (int)(len - suffix_len), filename);
-	return registry_name_is_valid(name);
+	return is_valid(name);
 }
 
-/* Put @name in its place among @count sorted ones; the last one falls out when all are taken. */
-static size_t insert_sorted(
-	char (*names)[REGISTRY_NAME_MAX + 1], size_t count, size_t cap, const char *name)
+static int is_entry(const struct dirent *file)
 {
-	size_t at = count;
+	char name[REGISTRY_NAME_MAX + 1];
 
-	while (at > 0 && strcmp(names[at - 1], name) > 0)
-		at--;
-	if (at >= cap)
-		return count;
-	if (count < cap)
-		count++;
-	memmove(names[at + 1], names[at], (count - at - 1) * sizeof(names[0]));
-	memcpy(names[at], name, strlen(name) + 1);
-	return count;
+	return to_name(file->d_name, name);
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+	char first[REGISTRY_NAME_MAX + 1], second[REGISTRY_NAME_MAX + 1];
+
+	to_name((*a)->d_name, first);
+	to_name((*b)->d_name, second);
+	return strcmp(first, second);
 }
 
 ssize_t registry_list(
 	const struct registry *registry, char (*names)[REGISTRY_NAME_MAX + 1], size_t cap)
 {
-	int dir_fd = registry->dir_fd;
-	char name[REGISTRY_NAME_MAX + 1];
+	_cleanup_fd_ int lock_fd = lock(registry->dir_fd);
 	struct unixsock_id id;
-	struct dirent *entry;
+	struct dirent **files;
 	size_t count = 0;
-	_cleanup_fd_ int lock_fd = lock(dir_fd);
 
 	if (lock_fd < 0)
 		return lock_fd;
-	int list_fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (list_fd < 0)
+	int found = scandirat(registry->dir_fd, ".", &files, is_entry, by_name);
+	if (found < 0)
 		return -errno;
-	DIR *dir = fdopendir(list_fd);
-	if (!dir) {
-		int code = errno;
-
-		fd_close(&list_fd);
-		return -code;
+	for (int i = 0; i < found; i++) {
+		int state = unixsock_check(registry->dir_fd, files[i]->d_name, &id);
+		if (state == 0)
+			unixsock_remove(registry->dir_fd, &id);
+		else if (state == 1 && count < cap)
+			to_name(files[i]->d_name, names[count++]);
+		free(files[i]);
 	}
-	while ((entry = readdir(dir))) {
-		if (!to_name(entry->d_name, name))
-			continue;
-		int state = unixsock_check(dir_fd, entry->d_name, &id);
-		if (state == 1)
-			count = insert_sorted(names, count, cap, name);
-		else if (state == 0)
-			unixsock_remove(dir_fd, &id);
-	}
-	closedir(dir);
+	free(files);
 	return (ssize_t)count;
 }

@@ -4,7 +4,6 @@
 #define NSWRAP_CONTROL_REGISTRY_H
 
 #include <limits.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -41,10 +40,10 @@ struct registry_entry {
 	struct unixsock_id id;
 };
 
-/* 1 to REGISTRY_NAME_MAX of [A-Za-z0-9._+@-], the first one neither '.' nor '-'. */
-bool registry_name_is_valid(const char *name);
-
-/* 0, or -EINVAL with @err saying what a name looks like. */
+/*
+ * A name has 1 to REGISTRY_NAME_MAX of [A-Za-z0-9._+@-], the first one neither '.' nor '-'. 0, or
+ * -EINVAL with @err saying so.
+ */
 int registry_check_name(enum registry_kind kind, const char *name, struct err *err);
 
 /*

@@ -29,7 +29,7 @@ struct server_client {
 	struct server *server;
 	struct list at; /* in server->clients */
 	struct loop_io io;
-	pid_t pid;      /* who connected, as we see it */
+	pid_t pid;      /* who connected, as we see it; 0: we do not */
 	bool is_marked; /* the owner's, false at first */
 };
 

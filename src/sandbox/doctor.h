@@ -8,7 +8,10 @@
 /* One thing that nswrap needs. */
 struct doctor_check {
 	const char *name;
-	/* Fills @out, all zero before; leaves nothing behind. May fork: flush stdio before. */
+	/*
+	 * Fills @out, all zero before; leaves nothing behind but the runtime directory. May fork:
+	 * flush stdio before.
+	 */
 	void (*run)(struct diagnosis *out);
 };
 

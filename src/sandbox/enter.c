@@ -21,6 +21,7 @@
 #include "proc/rights.h"
 #include "proc/tree.h"
 #include "util/fd.h"
+#include "util/list.h"
 #include "util/log.h"
 #include "util/loop.h"
 
@@ -42,8 +43,6 @@ struct session {
 	int status;
 	bool is_over; /* the sandbox has ended */
 };
-
-#define session_of(ptr, member) ((struct session *)((char *)(ptr)-offsetof(struct session, member)))
 
 /* --- being let in ------------------------------------------------------------------------- */
 
@@ -159,7 +158,7 @@ static void kill_all(struct session *session)
 
 static void on_kill_time(struct loop_timer *timer)
 {
-	struct session *session = session_of(timer, kill_timer);
+	struct session *session = container_of(timer, struct session, kill_timer);
 
 	signal_all(session, SIGKILL);
 	/* what forks faster than we look is caught in the next round */
@@ -246,7 +245,7 @@ static void pass_signal(struct session *session, const struct signalfd_siginfo *
 
 static void on_signal(struct loop_io *io, uint32_t events)
 {
-	struct session *session = session_of(io, signal_io);
+	struct session *session = container_of(io, struct session, signal_io);
 	struct signalfd_siginfo info;
 
 	(void)events;
@@ -268,7 +267,7 @@ static bool has_sandbox_ended(int control)
 
 static void on_control(struct loop_io *io, uint32_t events)
 {
-	struct session *session = session_of(io, control_io);
+	struct session *session = container_of(io, struct session, control_io);
 
 	(void)events;
 	if (!has_sandbox_ended(io->fd))

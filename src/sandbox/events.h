@@ -16,7 +16,8 @@
  * Who does not read loses events; the sandbox never waits for it.
  */
 struct events {
-	int ready_fd, info_fd;     /* -1: none; owned */
+	int ready_fd;              /* -1: none (any more); owned */
+	int info_fd;               /* -1: none; stays open */
 	const char *notify_socket; /* NULL: none */
 	bool is_ready;
 };

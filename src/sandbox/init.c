@@ -14,7 +14,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "conn/door.h"
@@ -24,13 +23,16 @@
 #include "proc/rights.h"
 #include "proc/tree.h"
 #include "sandbox/setup.h"
+#include "util/clock.h"
 #include "util/fd.h"
+#include "util/list.h"
 #include "util/log.h"
 #include "util/loop.h"
 #include "util/unixsock.h"
 
 #define KILL_ROUNDS_MS 5000
 #define FILE_TRIES     500
+#define FILE_PAUSE_MS  2
 
 enum init_state {
 	INIT_RUNNING,     /* COMMAND runs, nobody asked it to end */
@@ -84,12 +86,10 @@ static bool remove_if_stale(const struct init_file *file)
  */
 static void remove_files(struct init *init)
 {
-	const struct timespec pause = {0, 2000000};
-
 	for (size_t i = 0; i < init->nfiles; i++)
 		for (int tries = 0; tries < FILE_TRIES && !remove_if_stale(&init->files[i]);
 			tries++)
-			nanosleep(&pause, NULL);
+			clock_pause_ms(FILE_PAUSE_MS);
 }
 
 /* The supervisor is gone: nothing of the sandbox may stay behind. */
@@ -112,7 +112,7 @@ static void set_state(struct init *init, enum init_state state)
 
 static void on_kill_time(struct loop_timer *timer)
 {
-	struct init *init = (struct init *)((char *)timer - offsetof(struct init, kill_timer));
+	struct init *init = container_of(timer, struct init, kill_timer);
 
 	if (tree_signal(getpid(), SIGKILL) > 0 && init->state != INIT_KILLING)
 		log_info("SIGKILL to what did not end in time");
@@ -162,7 +162,7 @@ static void on_command_change(struct init *init, const siginfo_t *info)
 
 static void on_child(struct loop_io *io, uint32_t events)
 {
-	struct init *init = (struct init *)((char *)io - offsetof(struct init, signal_io));
+	struct init *init = container_of(io, struct init, signal_io);
 	struct signalfd_siginfo discard;
 	bool had_command = init->command != 0;
 
@@ -229,7 +229,7 @@ static void resume(struct init *init, uint64_t serial)
 
 static void on_supervisor(struct loop_io *io, uint32_t events)
 {
-	struct init *init = (struct init *)((char *)io - offsetof(struct init, supervisor_io));
+	struct init *init = container_of(io, struct init, supervisor_io);
 	struct init_message message;
 	size_t nfds = 0;
 	int fd = -1;
@@ -261,7 +261,7 @@ static void on_supervisor(struct loop_io *io, uint32_t events)
 
 static void on_door(struct loop_io *io, uint32_t events)
 {
-	struct init *init = (struct init *)((char *)io - offsetof(struct init, door_io));
+	struct init *init = container_of(io, struct init, door_io);
 
 	(void)events;
 	/* at the end the supervisor is gone as well, and says so itself */

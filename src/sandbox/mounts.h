@@ -6,8 +6,9 @@
 #include "util/err.h"
 
 /*
- * These run in a fresh mount namespace that belongs to our user namespace, as its all-capable
- * process, before rights are dropped.
+ * All but the last run in a fresh mount namespace that belongs to our user namespace, as its
+ * all-capable process, before rights are dropped. They return 0, or -errno with @err filled, unless
+ * something else is said.
  */
 
 /* Mounts made here stay here; those made outside later still come in. */
@@ -39,7 +40,8 @@ int mounts_proc(struct err *err);
  */
 int mounts_enter_empty_root(const char *resolv_text, struct err *err);
 
-/* Replace the text behind a descriptor of mounts_enter_empty_root. Returns 0 or -errno. */
+/* Anywhere: replace the text behind a descriptor of mounts_enter_empty_root. Returns 0 or -errno.
+ */
 int mounts_rewrite(int fd, const char *text);
 
 #endif

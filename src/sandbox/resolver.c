@@ -3,7 +3,6 @@
 #include "sandbox/resolver.h"
 
 #include <limits.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
@@ -11,6 +10,7 @@
 #include "net/resolv.h"
 #include "sandbox/mounts.h"
 #include "util/fd.h"
+#include "util/list.h"
 #include "util/log.h"
 
 #define RESOLV_CONF  "/etc/resolv.conf"
@@ -59,8 +59,7 @@ static void write_net_file(struct resolver *resolver)
 
 static void on_change(struct loop_io *io, uint32_t events)
 {
-	struct resolver *resolver =
-		(struct resolver *)((char *)io - offsetof(struct resolver, watch));
+	struct resolver *resolver = container_of(io, struct resolver, watch);
 	char discard[4096], before[RESOLVER_TEXT_BYTES];
 
 	(void)events;

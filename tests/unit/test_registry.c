@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,7 +79,7 @@ static void names(void **state)
 	struct registry_entry entry;
 
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
-		assert_true(registry_name_is_valid(good[i]));
+		assert_int_equal(registry_check_name(REGISTRY_SANDBOX, good[i], NULL), 0);
 		assert_int_equal(registry_claim(&place->registry, good[i], "x", &entry, NULL), 0);
 		assert_string_equal(entry.name, good[i]);
 		registry_release(&entry);
@@ -86,7 +87,7 @@ static void names(void **state)
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct err err = {0};
 
-		assert_false(registry_name_is_valid(bad[i]));
+		assert_int_equal(registry_check_name(REGISTRY_SANDBOX, bad[i], &err), -EINVAL);
 		assert_int_equal(
 			registry_claim(&place->registry, bad[i], "x", &entry, &err), -EINVAL);
 		assert_non_null(strstr(err.text, "is no sandbox name: expected"));
@@ -294,7 +295,7 @@ static void long_bases_fit(void **state)
 	struct registry_entry entry;
 
 	assert_int_equal(registry_claim(&place->registry, NULL, LONGEST LONGEST, &entry, NULL), 0);
-	assert_true(registry_name_is_valid(entry.name));
+	assert_int_equal(registry_check_name(REGISTRY_SANDBOX, entry.name, NULL), 0);
 	registry_release(&entry);
 	assert_int_equal(registry_claim(&place->registry, NULL, "", &entry, NULL), 0);
 	assert_string_equal(entry.name, "sandbox-1");
