@@ -104,15 +104,15 @@ void *config_item(const struct config_field *list, const void *of, size_t place)
 	return items + place * list->item_bytes;
 }
 
-int config_make_room(const struct config_field *list, void *of, size_t count)
+void *config_make_room(const struct config_field *list, void *of, size_t count)
 {
 	void *items = calloc(count, list->item_bytes);
 
-	if (!items)
-		return -ENOMEM;
-	memcpy(member(list, of), &items, sizeof(items));
-	memcpy((char *)of + list->count_offset, &count, sizeof(count));
-	return 0;
+	if (items) {
+		memcpy(member(list, of), &items, sizeof(items));
+		memcpy((char *)of + list->count_offset, &count, sizeof(count));
+	}
+	return items;
 }
 
 bool config_is_given(const struct config_field *field, const void *of)
@@ -221,7 +221,7 @@ static int fill(const struct config_field *fields, void *of, const void *from)
 		else if (texts_of(field, of))
 			result = copy_texts(*texts_of(field, from), texts_of(field, of));
 		else if (field->items)
-			result = config_make_room(field, of, count);
+			result = config_make_room(field, of, count) ? 0 : -ENOMEM;
 		else
 			memcpy(member(field, of), member(field, from), field->bytes);
 		for (size_t i = 0; result == 0 && i < count; i++)

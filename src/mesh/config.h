@@ -121,7 +121,7 @@ bool config_is_given(const struct config_field *field, const void *of);
 size_t config_count(const struct config_field *list, const void *of); /* 0 of another kind */
 void *config_item(const struct config_field *list, const void *of, size_t place);
 
-/* Zeroed items for a list that has none. Returns 0 or -ENOMEM. */
-int config_make_room(const struct config_field *list, void *of, size_t count);
+/* Zeroed items for a list that has none. Returns the first one, or NULL when there is no memory. */
+void *config_make_room(const struct config_field *list, void *of, size_t count);
 
 #endif

@@ -97,7 +97,7 @@ static int decode_list(const struct members *from, const struct config_field *fi
 
 	if (result < 0 || count == 0)
 		return result;
-	if (config_make_room(field, out, count) < 0)
+	if (!config_make_room(field, out, count))
 		return no_memory(from);
 	for (size_t i = 0; result == 0 && i < count; i++) {
 		result = members_item(from, field->name, i, &item);
@@ -126,7 +126,7 @@ static int decode_names(const struct members *from, const struct config_field *f
 
 	if (result < 0 || json_object_size(map.object) == 0)
 		return result;
-	if (config_make_room(field, out, json_object_size(map.object)) < 0)
+	if (!config_make_room(field, out, json_object_size(map.object)))
 		return no_memory(from);
 	json_object_foreach((json_t *)map.object, name, value)
 	{

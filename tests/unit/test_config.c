@@ -62,7 +62,7 @@ static void give(const struct config_field *field, void *of, size_t variant)
 		return;
 	case CONFIG_LIST:
 	case CONFIG_NAMES:
-		assert_int_equal(config_make_room(field, of, ITEMS), 0);
+		assert_non_null(config_make_room(field, of, ITEMS));
 		for (size_t i = 0; i < ITEMS; i++)
 			for (const struct config_field *part = field->items; part->name; part++)
 				give(part, config_item(field, of, i), 2 * i + variant);

@@ -25,7 +25,7 @@
  * tree to a fixed depth does no more than the text says, times how often he is led to one place.
  */
 struct builder {
-	struct document *yaml;
+	struct document *document;
 	struct errors *errors;
 	struct node *open[DEPTH_MAX];
 	size_t depth, nodes, documents;
@@ -73,7 +73,7 @@ static bool place_node(struct builder *b, struct node *node)
 {
 	if (b->depth)
 		return append(b, b->open[b->depth - 1], node);
-	b->yaml->root = node;
+	b->document->root = node;
 	return true;
 }
 
@@ -115,8 +115,8 @@ static struct node *new_node(struct builder *b, const yaml_event_t *event, enum 
 	}
 	node->kind = kind;
 	node->at = syntax_place(event->start_mark);
-	node->older = b->yaml->newest;
-	b->yaml->newest = node;
+	node->older = b->document->newest;
+	b->document->newest = node;
 	if (anchor && !(node->anchor = strdup((const char *)anchor))) {
 		out_of_memory(b);
 		return NULL;
@@ -328,7 +328,7 @@ static bool on_event(struct builder *b, const yaml_event_t *event)
 
 bool document_read(const char *text, size_t len, struct document *out, struct errors *errors)
 {
-	struct builder b = {.yaml = out, .errors = errors};
+	struct builder b = {.document = out, .errors = errors};
 	yaml_parser_t parser;
 	yaml_event_t event;
 	bool is_fine = true;
@@ -354,16 +354,16 @@ bool document_read(const char *text, size_t len, struct document *out, struct er
 	return is_fine;
 }
 
-void document_free(struct document *yaml)
+void document_free(struct document *document)
 {
-	while (yaml->newest) {
-		struct node *node = yaml->newest;
+	while (document->newest) {
+		struct node *node = document->newest;
 
-		yaml->newest = node->older;
+		document->newest = node->older;
 		free(node->text);
 		free(node->items);
 		free(node->anchor);
 		free(node);
 	}
-	yaml->root = NULL;
+	document->root = NULL;
 }

@@ -19,15 +19,14 @@ struct node {
 	enum node_kind kind;
 	struct place at;
 
-	/* NODE_TEXT: as it is written, without NUL. Plain: without quotes, so that YAML may
-	 * take it for something else. */
+	/* NODE_TEXT: as it is written, without NUL. Plain: without quotes, so that YAML may take it
+	 * for something else. */
 	char *text;
 	bool is_plain;
 
-	/* NODE_LIST: the items; NODE_MAP: key, value, key, value... Each key is a text;
-	 * merge keys are resolved: of a key
-	 * that is there several times the first one counts. An alias is the very node that it
-	 * stands for. */
+	/* NODE_LIST: the items; NODE_MAP: key, value, key, value... Each key is a text; merge keys
+	 * are resolved: of a key that is there several times the first one counts. An alias is the
+	 * very node that it stands for. */
 	struct node **items;
 	size_t count, cap;
 	const struct node *given_before; /* of a key that its map has twice */
@@ -47,6 +46,6 @@ struct document {
  * then, because the text is no YAML or is too much; free it in any case.
  */
 bool document_read(const char *text, size_t len, struct document *out, struct errors *errors);
-void document_free(struct document *yaml);
+void document_free(struct document *document);
 
 #endif

@@ -123,7 +123,7 @@ int manifest_parse(const char *text, size_t len, const char *file, struct manife
 	manifest_report report, void *told)
 {
 	struct errors errors = {.file = file};
-	struct document yaml = {.root = NULL};
+	struct document document = {.root = NULL};
 	struct draft draft = {.reader = {.errors = &errors,
 				      .work_left = READER_WORK_BYTES,
 				      .ports_left = READER_PORTS_MAX}};
@@ -131,10 +131,10 @@ int manifest_parse(const char *text, size_t len, const char *file, struct manife
 	if (len > TEXT_MAX_BYTES)
 		errors_add(&errors, (struct place){.line = 0},
 			"too large: expected at most %d bytes", TEXT_MAX_BYTES);
-	else if (document_read(text, len, &yaml, &errors))
-		read_document(&draft, yaml.root);
+	else if (document_read(text, len, &document, &errors))
+		read_document(&draft, document.root);
 	names_free(&draft.reader.names);
-	document_free(&yaml);
+	document_free(&document);
 
 	int rc = errors_tell(&errors, report, told);
 	if (rc == 0)

@@ -33,8 +33,8 @@ typedef void (*manifest_report)(void *told, const char *line);
 
 /*
  * Read the manifest in @text, called @file in reports. Every error is reported, not just the first
- * one. Returns 0, or -EINVAL when there was any, or -ENOMEM; @out is
- * then untouched. Pure.
+ * one, up to ERRORS_MAX. Returns 0, or -EINVAL when there was any, or -ENOMEM; @out is then
+ * untouched. Pure.
  */
 int manifest_parse(const char *text, size_t len, const char *file, struct manifest *out,
 	manifest_report report, void *told);
@@ -48,9 +48,9 @@ void manifest_free(struct manifest *manifest);
 bool manifest_host_equal(const struct manifest_host *a, const struct manifest_host *b);
 
 /*
- * What host number @host is to be told. Returns 0 (free with config_free) or -ENOMEM. The
- * other hosts' offers are `others`, without its own; names are those of all hosts with aliases;
- * each host's name server is VIP:10053/tcp.
+ * What host number @host is to be told. Returns 0 (free with config_free) or -ENOMEM. The other
+ * hosts' offers are `others`, without its own; names are those of all hosts with aliases; each
+ * host's name server is VIP:10053/tcp.
  */
 int manifest_configure(const struct manifest *manifest, size_t host, struct mesh_config *out);
 
