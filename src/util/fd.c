@@ -17,11 +17,6 @@ void fd_close(int *fd)
 	errno = saved;
 }
 
-void fd_cleanup(int *fd)
-{
-	fd_close(fd);
-}
-
 int fd_set_nonblock(int fd, int on)
 {
 	int flags = fcntl(fd, F_GETFL);

@@ -11,7 +11,7 @@
 #define FD_PASS_MAX 253
 
 /* A local declared `_cleanup_fd_ int fd = -1;` is closed when it goes out of scope. */
-#define _cleanup_fd_ __attribute__((cleanup(fd_cleanup)))
+#define _cleanup_fd_ __attribute__((cleanup(fd_close)))
 
 /* `return fd_take(&fd)` hands the descriptor over: the local is -1 afterwards. */
 static inline int fd_take(int *fd)
@@ -24,7 +24,6 @@ static inline int fd_take(int *fd)
 
 /* Close *@fd if it is open and set it to -1; errno is kept. */
 void fd_close(int *fd);
-void fd_cleanup(int *fd);
 
 /* Set or clear O_NONBLOCK. Returns 0 or -errno. */
 int fd_set_nonblock(int fd, int on);

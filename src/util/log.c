@@ -12,17 +12,19 @@
 #define LINE_CAP_BYTES 2048
 #define ESCAPED_BYTES  4 /* \xNN */
 
-static enum log_level max_level = LOG_NOTICE;
-static bool never_waits;
+static struct {
+	enum log_level max_level;
+	bool never_waits;
+} settings = {.max_level = LOG_NOTICE};
 
 void log_set_level(enum log_level level)
 {
-	max_level = level;
+	settings.max_level = level;
 }
 
 void log_never_wait(void)
 {
-	never_waits = true;
+	settings.never_waits = true;
 }
 
 /* The descriptor is shared with others, so it is not made nonblocking. */
@@ -30,12 +32,12 @@ static bool has_room(void)
 {
 	struct pollfd room = {.fd = STDERR_FILENO, .events = POLLOUT};
 
-	return !never_waits || poll(&room, 1, 0) == 1;
+	return !settings.never_waits || poll(&room, 1, 0) == 1;
 }
 
 bool log_wants(enum log_level level)
 {
-	return level <= max_level;
+	return level <= settings.max_level;
 }
 
 /*

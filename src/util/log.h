@@ -14,10 +14,12 @@ enum log_level {
 	LOG_DEBUG,   /* -vv */
 };
 
-/* Lines up to @level are printed; the default is LOG_NOTICE. The one piece of global state. */
-void log_set_level(enum log_level level);
-/* From now on a line that stderr has no room for is dropped: nobody's traffic waits for a reader.
+/*
+ * The one piece of global state is how this process writes lines: those up to a level, LOG_NOTICE
+ * at first; and after log_never_wait those for which stderr has room, so that nobody's traffic
+ * waits for a reader.
  */
+void log_set_level(enum log_level level);
 void log_never_wait(void);
 bool log_wants(enum log_level level);
 

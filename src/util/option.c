@@ -11,6 +11,7 @@
 #include "util/utf8.h"
 
 #define WORD_MAX         32 /* longer words are not guessed at */
+#define NAMES_MAX        64 /* those behind are not guessed at */
 #define NO_SCORE         UINT_MAX
 #define USAGE_COLUMNS    100
 #define USAGE_LEFT_MAX   36 /* a longer option has its help on the next line */
@@ -132,16 +133,12 @@ const char *option_nearest(const char *word, const char *const *known, size_t n)
 static int unknown_long(const struct reader *r, const char *name)
 {
 	char shown[PARSE_QUOTE_BYTES];
-	unsigned int best = NO_SCORE;
-	const char *nearest = NULL;
+	const char *names[NAMES_MAX];
+	size_t count = 0;
 
-	for (const struct option_def *def = r->table; def->name; def++) {
-		unsigned int score = typo_score(name, def->name);
-		if (score < best) {
-			best = score;
-			nearest = def->name;
-		}
-	}
+	for (; count < NAMES_MAX && r->table[count].name; count++)
+		names[count] = r->table[count].name;
+	const char *nearest = option_nearest(name, names, count);
 	parse_shown(name, shown, sizeof(shown));
 	if (nearest)
 		return err_set(

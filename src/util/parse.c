@@ -2,16 +2,16 @@
 /* util/parse - strict readers for numbers, ports and times that people write */
 #include "util/parse.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "util/clock.h"
 #include "util/log.h"
 
 #define SECONDS_MAX      1000000
 #define DECIMALS_MAX     3
-#define NUMBER_BYTES     32  /* the longest number with a point or slash that is looked at */
+#define NUMBER_BYTES     32  /* longer ones are not looked at */
 #define SHOWN_SCAN_BYTES 256 /* nothing behind that is shown */
 #define ESCAPED_BYTES    4   /* \xNN */
 
@@ -74,26 +74,17 @@ int parse_port(const char *text, bool zero_ok, uint16_t *out, struct err *err)
 	return 0;
 }
 
-/* Split a copy of @text at @mark: *@tail is NULL if it has none. Returns false if it is too long.
- */
-static bool split_number(const char *text, char mark, char *head, char **tail)
-{
-	if (strlen(text) >= NUMBER_BYTES)
-		return false;
-	strcpy(head, text);
-	*tail = strchr(head, mark);
-	if (*tail)
-		*(*tail)++ = '\0';
-	return true;
-}
-
 static int read_seconds(const char *text, uint64_t *out_ms)
 {
 	char whole[NUMBER_BYTES], *decimals;
 	unsigned long seconds, fraction = 0;
 
-	if (!split_number(text, '.', whole, &decimals) ||
-		parse_uint(whole, SECONDS_MAX, &seconds) < 0)
+	if (snprintf(whole, sizeof(whole), "%s", text) >= NUMBER_BYTES)
+		return -EINVAL;
+	decimals = strchr(whole, '.');
+	if (decimals)
+		*decimals++ = '\0';
+	if (parse_uint(whole, SECONDS_MAX, &seconds) < 0)
 		return -EINVAL;
 	if (decimals) {
 		size_t len = strlen(decimals);
@@ -103,8 +94,8 @@ static int read_seconds(const char *text, uint64_t *out_ms)
 		for (; len < DECIMALS_MAX; len++)
 			fraction *= 10;
 	}
-	uint64_t ms = (uint64_t)seconds * 1000 + fraction;
-	if (ms > (uint64_t)SECONDS_MAX * 1000)
+	uint64_t ms = seconds * MS_PER_S + fraction;
+	if (ms > SECONDS_MAX * MS_PER_S)
 		return -EINVAL;
 	*out_ms = ms;
 	return 0;

@@ -13,10 +13,10 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "util/addr.h"
+#include "util/clock.h"
 #include "util/fd.h"
 
 #define BACKLOG       128
@@ -39,12 +39,13 @@ static int check_name(const char *name)
 }
 
 /* The address of what @fd (O_PATH) is, or of the short @name in that directory. */
-static socklen_t proc_address(int fd, const char *name, struct sockaddr_un *out)
+static struct addr proc_addr(int fd, const char *name)
 {
-	*out = (struct sockaddr_un){.sun_family = AF_UNIX};
-	snprintf(out->sun_path, sizeof(out->sun_path), "/proc/self/fd/%d%s%s", fd, name ? "/" : "",
-		name ? name : "");
-	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(out->sun_path) + 1);
+	struct addr addr = {.family = AF_UNIX};
+
+	snprintf(addr.local.sun_path, sizeof(addr.local.sun_path), "/proc/self/fd/%d%s%s", fd,
+		name ? "/" : "", name ? name : "");
+	return addr;
 }
 
 /* Hold on to the socket file at @name, so that its inode number stays its own. An O_PATH fd. */
@@ -74,13 +75,12 @@ static int hold(int dir_fd, const char *name, struct unixsock_id *id)
  */
 static int is_held(int path_fd)
 {
-	struct sockaddr_un addr;
-	socklen_t len = proc_address(path_fd, NULL, &addr);
+	struct addr addr = proc_addr(path_fd, NULL);
 	_cleanup_fd_ int probe = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
 	if (probe < 0)
 		return -errno;
-	if (connect(probe, (struct sockaddr *)&addr, len) == 0)
+	if (connect(probe, &addr.any, addr_len(&addr)) == 0)
 		return 1;
 	switch (errno) {
 	case ECONNREFUSED:
@@ -103,7 +103,6 @@ int unixsock_check(int dir_fd, const char *name, struct unixsock_id *id)
 
 int unixsock_connect(int dir_fd, const char *name, int type)
 {
-	struct sockaddr_un addr;
 	_cleanup_fd_ int path_fd = hold(dir_fd, name, NULL);
 
 	if (path_fd < 0)
@@ -111,10 +110,8 @@ int unixsock_connect(int dir_fd, const char *name, int type)
 	_cleanup_fd_ int fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	socklen_t len = proc_address(path_fd, NULL, &addr);
-	if (connect(fd, (struct sockaddr *)&addr, len) < 0)
-		return -errno;
-	return fd_take(&fd);
+	struct addr addr = proc_addr(path_fd, NULL);
+	return connect(fd, &addr.any, addr_len(&addr)) < 0 ? -errno : fd_take(&fd);
 }
 
 static void make_temp_name(char *out)
@@ -152,7 +149,6 @@ int unixsock_remove(int dir_fd, const struct unixsock_id *id)
 /* Bind and listen under a name that nobody looks for. Stores it. Returns the fd or -errno. */
 static int listen_hidden(int dir_fd, int type, char *temp)
 {
-	struct sockaddr_un addr;
 	int code = EADDRINUSE;
 	_cleanup_fd_ int fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
@@ -160,9 +156,9 @@ static int listen_hidden(int dir_fd, int type, char *temp)
 		return -errno;
 	for (int i = 0; i < TEMP_TRIES && code == EADDRINUSE; i++) {
 		make_temp_name(temp);
-		socklen_t len = proc_address(dir_fd, temp, &addr);
+		struct addr addr = proc_addr(dir_fd, temp);
 		mode_t mask = umask(0177);
-		code = bind(fd, (struct sockaddr *)&addr, len) < 0 ? errno : 0;
+		code = bind(fd, &addr.any, addr_len(&addr)) < 0 ? errno : 0;
 		umask(mask);
 	}
 	if (code != 0)
@@ -179,7 +175,6 @@ static int listen_hidden(int dir_fd, int type, char *temp)
  */
 static int lock_directory(int dir_fd)
 {
-	struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
 	_cleanup_fd_ int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (fd < 0)
@@ -189,7 +184,7 @@ static int lock_directory(int dir_fd)
 			return fd_take(&fd);
 		if (errno != EWOULDBLOCK && errno != EINTR)
 			return -errno;
-		nanosleep(&pause, NULL);
+		clock_pause_ms(LOCK_PAUSE_MS);
 	}
 	return -EAGAIN;
 }
