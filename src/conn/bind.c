@@ -27,8 +27,7 @@ static int explain_port(const struct addr *addr, enum proto proto, int code, str
 	case EADDRINUSE:
 		if (port == 0)
 			return err_set(err, code, "no %s of %s is free", what, host);
-		if (diag_port_holder(addr_proto_number(proto), &addr->any, holder, sizeof(holder)) <
-			0)
+		if (diag_port_holder(proto, addr, holder, sizeof(holder)) < 0)
 			snprintf(holder, sizeof(holder), "another program");
 		return err_set(err, code, "%s %u of %s is in use by %s", what, port, host, holder);
 	case EACCES:

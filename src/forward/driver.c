@@ -65,8 +65,7 @@ static bool is_listening(const struct forward *forward, enum forward_target targ
 	struct addr addr = target_addr(forward, target);
 
 	return addr.family != AF_UNSPEC &&
-	       diag_is_listening(forward->context->guest_diag,
-		       addr_proto_number(forward->spec.proto), &addr.any) == 1;
+	       diag_is_listening(forward->context->guest_diag, forward->spec.proto, &addr) == 1;
 }
 
 void driver_note_listening(struct forward *forward)
@@ -153,8 +152,7 @@ bool driver_is_allowed(struct forward *forward, const struct addr *peer, const s
 	if (!context->checks_user || forward->spec.host.family == AF_UNIX ||
 		!addr_is_loopback(&forward->spec.host))
 		return true;
-	int result = diag_socket_uid(context->host_diag, addr_proto_number(forward->spec.proto),
-		&peer->any, &local->any, &uid);
+	int result = diag_socket_uid(context->host_diag, forward->spec.proto, peer, local, &uid);
 	for (size_t i = 0; result == 0 && i < context->nusers; i++)
 		if (context->users[i] == uid)
 			return true;

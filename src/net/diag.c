@@ -52,38 +52,33 @@ static struct endpoint endpoint_from(uint8_t family, uint16_t port_be, const voi
 	return out;
 }
 
-static int endpoint_of(const struct sockaddr *addr, struct endpoint *out)
+static int endpoint_of(const struct addr *addr, struct endpoint *out)
 {
-	const struct sockaddr_in *in = (const struct sockaddr_in *)addr;
-	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)addr;
-
-	if (addr->sa_family == AF_INET) {
-		*out = endpoint_from(AF_INET, in->sin_port, &in->sin_addr);
+	if (addr->family == AF_INET) {
+		*out = endpoint_from(AF_INET, addr->v4.sin_port, &addr->v4.sin_addr);
 		return 0;
 	}
-	if (addr->sa_family != AF_INET6)
+	if (addr->family != AF_INET6)
 		return -EAFNOSUPPORT;
-	*out = endpoint_from(AF_INET6, in6->sin6_port, &in6->sin6_addr);
+	*out = endpoint_from(AF_INET6, addr->v6.sin6_port, &addr->v6.sin6_addr);
 	if (out->family == AF_INET6)
-		out->scope_id = in6->sin6_scope_id;
+		out->scope_id = addr->v6.sin6_scope_id;
 	return 0;
 }
 
 /* Look up the socket at @own whose peer is @peer (all zero: a listener). 0 or -errno. */
-static int lookup(int nl, int ip_proto, const struct endpoint *own, const struct endpoint *peer,
+static int lookup(int nl, enum proto proto, const struct endpoint *own, const struct endpoint *peer,
 	struct inet_diag_msg *out)
 {
 	struct inet_diag_req_v2 request = {
 		.sdiag_family = own->family,
-		.sdiag_protocol = (uint8_t)ip_proto,
+		.sdiag_protocol = (uint8_t)addr_proto_number(proto),
 		.idiag_states = ~0u,
 	};
 	struct netlink_msg msg;
 
-	if (ip_proto != IPPROTO_TCP && ip_proto != IPPROTO_UDP)
-		return -EPROTONOSUPPORT;
 	/* udp_diag_dump_one takes a packet's view: "dst" is the socket's own end */
-	if (ip_proto == IPPROTO_UDP) {
+	if (proto == PROTO_UDP) {
 		const struct endpoint *swap = own;
 
 		own = peer;
@@ -106,7 +101,7 @@ static int lookup(int nl, int ip_proto, const struct endpoint *own, const struct
 	return (size_t)len < sizeof(*out) ? -EPROTO : 0;
 }
 
-int diag_is_listening(int nl, int ip_proto, const struct sockaddr *addr)
+int diag_is_listening(int nl, enum proto proto, const struct addr *addr)
 {
 	struct endpoint own, nobody;
 	struct inet_diag_msg found;
@@ -115,14 +110,14 @@ int diag_is_listening(int nl, int ip_proto, const struct sockaddr *addr)
 	if (result < 0)
 		return result;
 	nobody = (struct endpoint){.family = own.family};
-	result = lookup(nl, ip_proto, &own, &nobody, &found);
+	result = lookup(nl, proto, &own, &nobody, &found);
 	if (result < 0)
 		return result == -ENOENT ? 0 : result;
-	return found.idiag_state == (ip_proto == IPPROTO_TCP ? TCP_LISTEN : TCP_CLOSE);
+	return found.idiag_state == (proto == PROTO_TCP ? TCP_LISTEN : TCP_CLOSE);
 }
 
-int diag_socket_uid(int nl, int ip_proto, const struct sockaddr *local,
-	const struct sockaddr *remote, uid_t *uid)
+int diag_socket_uid(
+	int nl, enum proto proto, const struct addr *local, const struct addr *remote, uid_t *uid)
 {
 	struct endpoint own, peer;
 	struct inet_diag_msg found;
@@ -134,11 +129,11 @@ int diag_socket_uid(int nl, int ip_proto, const struct sockaddr *local,
 		return result;
 	if (own.family != peer.family)
 		return -EINVAL;
-	result = lookup(nl, ip_proto, &own, &peer, &found);
+	result = lookup(nl, proto, &own, &peer, &found);
 	if (result < 0)
 		return result;
 	/* with the connection gone the kernel falls back to whoever listens on that address now */
-	if (ip_proto == IPPROTO_TCP && found.idiag_state == TCP_LISTEN)
+	if (proto == PROTO_TCP && found.idiag_state == TCP_LISTEN)
 		return -ENOENT;
 	/* no inode: nobody has the socket open, and most kernels then report uid 0 */
 	if (found.idiag_inode == 0)
@@ -227,7 +222,7 @@ static int on_socket(const void *body, size_t len, void *context)
 	return 0;
 }
 
-static int find_holder(int ip_proto, struct holder *holder)
+static int find_holder(enum proto proto, struct holder *holder)
 {
 	_cleanup_fd_ int nl = diag_open();
 	static const uint8_t families[] = {AF_INET, AF_INET6};
@@ -237,7 +232,7 @@ static int find_holder(int ip_proto, struct holder *holder)
 	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
 		struct inet_diag_req_v2 request = {
 			.sdiag_family = families[i],
-			.sdiag_protocol = (uint8_t)ip_proto,
+			.sdiag_protocol = (uint8_t)addr_proto_number(proto),
 			.idiag_states = ~(1u << TCP_TIME_WAIT),
 		};
 		struct netlink_msg msg;
@@ -310,7 +305,7 @@ static void name_user(uid_t uid, char *out, size_t cap_bytes)
 	}
 }
 
-int diag_port_holder(int ip_proto, const struct sockaddr *addr, char *out, size_t cap_bytes)
+int diag_port_holder(enum proto proto, const struct addr *addr, char *out, size_t cap_bytes)
 {
 	struct holder holder = {0};
 	int result = endpoint_of(addr, &holder.wanted);
@@ -318,7 +313,7 @@ int diag_port_holder(int ip_proto, const struct sockaddr *addr, char *out, size_
 	if (cap_bytes)
 		out[0] = '\0';
 	if (result == 0)
-		result = find_holder(ip_proto, &holder);
+		result = find_holder(proto, &holder);
 	if (result < 0)
 		return result;
 	if (holder.inode && name_process(holder.inode, out, cap_bytes) == 0)
@@ -338,7 +333,7 @@ int diag_has_unsent(int nl)
 	static const uint8_t families[] = {AF_INET, AF_INET6};
 	int result = 0;
 
-	for (size_t i = 0; result == 0 && i < sizeof(families); i++) {
+	for (size_t i = 0; result == 0 && i < sizeof(families) / sizeof(families[0]); i++) {
 		struct inet_diag_req_v2 request = {
 			.sdiag_family = families[i],
 			.sdiag_protocol = IPPROTO_TCP,

@@ -4,8 +4,9 @@
 #define NSWRAP_NET_DIAG_H
 
 #include <stddef.h>
-#include <sys/socket.h>
 #include <sys/types.h>
+
+#include "util/addr.h"
 
 /*
  * How it works
@@ -15,9 +16,8 @@
  * sockets there are, never blocking, fit for a strict seccomp filter. They look at the network
  * namespace in which diag_open was called, whoever holds the descriptor later.
  *
- * @ip_proto is IPPROTO_TCP or IPPROTO_UDP. Addresses are sockaddr_in or sockaddr_in6 (-EAFNOSUPPORT
- * for others); ::ffff:1.2.3.4 is the same as 1.2.3.4, and a dual-stack IPv6 socket is found by its
- * IPv4 addresses, as it is by a packet.
+ * Addresses are IPv4 or IPv6 (-EAFNOSUPPORT for others); ::ffff:1.2.3.4 is the same as 1.2.3.4, and
+ * a dual-stack IPv6 socket is found by its IPv4 addresses, as it is by a packet.
  */
 
 /* A socket in the current network namespace, close-on-exec and nonblocking. Or -errno. */
@@ -28,7 +28,7 @@ int diag_open(void);
  * in state LISTEN; UDP: a bound socket that is not connected. Wildcard listeners count, and so do
  * those bound to the loopback device. Returns 1, 0 or -errno.
  */
-int diag_is_listening(int nl, int ip_proto, const struct sockaddr *addr);
+int diag_is_listening(int nl, enum proto proto, const struct addr *addr);
 
 /*
  * Which user owns the socket of a client on this host? @local and @remote are the connection as the
@@ -43,8 +43,8 @@ int diag_is_listening(int nl, int ip_proto, const struct sockaddr *addr);
  * The uid is of who made the socket; it may have been passed on since. UDP: users who all set
  * SO_REUSEADDR can share a port, so there the answer does not prove who sent a datagram.
  */
-int diag_socket_uid(int nl, int ip_proto, const struct sockaddr *local,
-	const struct sockaddr *remote, uid_t *uid);
+int diag_socket_uid(
+	int nl, enum proto proto, const struct addr *local, const struct addr *remote, uid_t *uid);
 
 /*
  * Who keeps us from binding @addr? For error messages: slow, opens files below /proc. Looks at the
@@ -52,7 +52,7 @@ int diag_socket_uid(int nl, int ip_proto, const struct sockaddr *local,
  * process of user bob` (the name is escaped for a terminal). Returns 0, or -errno with @out empty:
  * -ENOENT when nobody is found.
  */
-int diag_port_holder(int ip_proto, const struct sockaddr *addr, char *out, size_t cap_bytes);
+int diag_port_holder(enum proto proto, const struct addr *addr, char *out, size_t cap_bytes);
 
 /*
  * Are there TCP sockets in that namespace that were closed and whose last bytes the other side has

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_diag - what net/diag says about sockets is what connect and bind find */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/inet_diag.h>
@@ -29,57 +28,42 @@
 #include "net/diag.h"
 #include "net/link.h"
 #include "netns.h"
+#include "util/addr.h"
 
 #define WAIT_MS   5000 /* far above what anything here takes */
 #define OTHER_UID 4321
 #define COUNT(a)  (sizeof(a) / sizeof((a)[0]))
-
-union addr {
-	struct sockaddr sa;
-	struct sockaddr_in in;
-	struct sockaddr_in6 in6;
-};
 
 /* Where a socket may be bound, and where a client may knock */
 static const char *const owns[] = {
 	"127.0.0.1", "127.0.0.2", "0.0.0.0", "::1", "::", "::ffff:127.0.0.1", "::ffff:0.0.0.0"};
 static const char *const targets[] = {"127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1"};
 
-static union addr at(const char *text, uint16_t port)
+static struct addr at(const char *text, uint16_t port)
 {
-	union addr out = {0};
-	int family = strchr(text, ':') ? AF_INET6 : AF_INET;
+	struct addr out;
 
-	out.sa.sa_family = (sa_family_t)family;
-	out.in.sin_port = htons(port); /* the same place in both */
-	assert_int_equal(
-		inet_pton(family, text,
-			family == AF_INET ? (void *)&out.in.sin_addr : (void *)&out.in6.sin6_addr),
-		1);
+	assert_int_equal(addr_parse(text, &out, NULL), 0);
+	addr_set_port(&out, port);
 	return out;
 }
 
-static socklen_t size_of(const union addr *addr)
+static enum proto proto_of(int type)
 {
-	return addr->sa.sa_family == AF_INET ? sizeof(addr->in) : sizeof(addr->in6);
-}
-
-static int proto_of(int type)
-{
-	return type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
+	return type == SOCK_STREAM ? PROTO_TCP : PROTO_UDP;
 }
 
 /* A bound socket, or -errno; IPv6 is dual-stack unless @v6only */
 static int bound(int type, const char *text, uint16_t port, bool v6only)
 {
-	union addr addr = at(text, port);
-	int fd = socket(addr.sa.sa_family, type | SOCK_CLOEXEC, 0), value = v6only;
+	struct addr addr = at(text, port);
+	int fd = socket(addr.family, type | SOCK_CLOEXEC, 0), value = v6only;
 
 	assert_true(fd >= 0);
-	if (addr.sa.sa_family == AF_INET6)
+	if (addr.family == AF_INET6)
 		assert_int_equal(
 			setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &value, sizeof(value)), 0);
-	if (bind(fd, &addr.sa, size_of(&addr)) == 0)
+	if (bind(fd, &addr.any, addr_len(&addr)) == 0)
 		return fd;
 	int code = errno;
 	close(fd);
@@ -96,33 +80,42 @@ static int listener(int type, const char *text, uint16_t port, bool v6only)
 	return fd;
 }
 
-static union addr name_of(int fd, int (*get)(int, struct sockaddr *, socklen_t *))
+static struct addr own_name(int fd)
 {
-	union addr out = {0};
-	socklen_t len = sizeof(out);
+	struct addr out;
 
-	assert_int_equal(get(fd, &out.sa, &len), 0);
+	assert_int_equal(addr_get_own(fd, &out), 0);
+	return out;
+}
+
+static struct addr peer_name(int fd)
+{
+	struct addr out;
+
+	assert_int_equal(addr_get_peer(fd, &out), 0);
 	return out;
 }
 
 static uint16_t port_of(int fd)
 {
-	return ntohs(name_of(fd, getsockname).in.sin_port);
+	const struct addr own = own_name(fd);
+
+	return addr_port(&own);
 }
 
-static int client(int type, const union addr *to)
+static int client(int type, const struct addr *to)
 {
-	int fd = socket(to->sa.sa_family, type | SOCK_CLOEXEC, 0);
+	int fd = socket(to->family, type | SOCK_CLOEXEC, 0);
 
 	assert_true(fd >= 0);
-	if (connect(fd, &to->sa, size_of(to)) == 0)
+	if (connect(fd, &to->any, addr_len(to)) == 0)
 		return fd;
 	close(fd);
 	return -1;
 }
 
 /* Whether a real client finds somebody; a datagram either arrives at @server or is refused */
-static int is_found(int type, int server, const union addr *to)
+static int is_found(int type, int server, const struct addr *to)
 {
 	int fd = client(type, to);
 	char byte;
@@ -145,9 +138,9 @@ static int is_found(int type, int server, const union addr *to)
 
 static int asks(int nl, int type, const char *text, uint16_t port)
 {
-	union addr addr = at(text, port);
+	struct addr addr = at(text, port);
 
-	return diag_is_listening(nl, proto_of(type), &addr.sa);
+	return diag_is_listening(nl, proto_of(type), &addr);
 }
 
 static void check_targets(int nl, int type, int server, const char *own)
@@ -155,7 +148,7 @@ static void check_targets(int nl, int type, int server, const char *own)
 	uint16_t port = port_of(server);
 
 	for (size_t i = 0; i < COUNT(targets); i++) {
-		union addr to = at(targets[i], port);
+		struct addr to = at(targets[i], port);
 		int really = is_found(type, server, &to);
 
 		if (asks(nl, type, targets[i], port) != really)
@@ -207,7 +200,7 @@ static void test_listening_on_device(void **state)
 static void test_not_listening(void **state)
 {
 	int nl = *(int *)*state, server = listener(SOCK_STREAM, "127.0.0.1", 0, false);
-	union addr to = at("127.0.0.1", port_of(server));
+	struct addr to = at("127.0.0.1", port_of(server));
 	int fd = client(SOCK_STREAM, &to);
 
 	assert_int_equal(asks(nl, SOCK_STREAM, "127.0.0.1", port_of(fd)), 0);
@@ -217,11 +210,10 @@ static void test_not_listening(void **state)
 	assert_int_equal(asks(nl, SOCK_DGRAM, "127.0.0.1", port_of(fd)), 0);
 	close(fd);
 	close(server);
-	to.sa.sa_family = AF_UNIX;
-	assert_int_equal(diag_is_listening(nl, IPPROTO_TCP, &to.sa), -EAFNOSUPPORT);
-	to.sa.sa_family = AF_INET;
-	assert_int_equal(diag_is_listening(nl, IPPROTO_ICMP, &to.sa), -EPROTONOSUPPORT);
-	assert_int_equal(diag_is_listening(-1, IPPROTO_TCP, &to.sa), -EBADF);
+	to.family = AF_UNIX;
+	assert_int_equal(diag_is_listening(nl, PROTO_TCP, &to), -EAFNOSUPPORT);
+	to.family = AF_INET;
+	assert_int_equal(diag_is_listening(-1, PROTO_TCP, &to), -EBADF);
 }
 
 /* Unread answers of others' requests, one of them a dump, stand in front of ours */
@@ -258,7 +250,7 @@ static void test_leftovers(void **state)
 static void test_open(void **state)
 {
 	(void)state;
-	union addr to = at("127.0.0.1", 1);
+	struct addr to = at("127.0.0.1", 1);
 	int nl = diag_open(), mute[2];
 
 	assert_true(nl >= 0);
@@ -267,7 +259,7 @@ static void test_open(void **state)
 	close(nl);
 	/* what does not answer is not waited for */
 	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, mute), 0);
-	assert_int_equal(diag_is_listening(mute[0], IPPROTO_TCP, &to.sa), -EPROTO);
+	assert_int_equal(diag_is_listening(mute[0], PROTO_TCP, &to), -EPROTO);
 	close(mute[0]);
 	close(mute[1]);
 }
@@ -302,9 +294,9 @@ static void test_other_namespace(void **state)
 static void test_under_seccomp(void **state)
 {
 	int nl = *(int *)*state, server = listener(SOCK_STREAM, "127.0.0.1", 0, false);
-	union addr to = at("127.0.0.1", port_of(server));
+	struct addr to = at("127.0.0.1", port_of(server));
 	int fd = client(SOCK_STREAM, &to);
-	union addr local = name_of(fd, getsockname);
+	struct addr local = own_name(fd);
 	static const int calls[] = {SCMP_SYS(sendto), SCMP_SYS(recvfrom), SCMP_SYS(clock_gettime),
 		SCMP_SYS(exit_group)};
 	pid_t pid = fork();
@@ -317,8 +309,8 @@ static void test_under_seccomp(void **state)
 			seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 0);
 		if (seccomp_load(filter) != 0)
 			_exit(99);
-		int result = diag_is_listening(nl, IPPROTO_TCP, &to.sa);
-		result = 10 * result + diag_socket_uid(nl, IPPROTO_TCP, &local.sa, &to.sa, &uid);
+		int result = diag_is_listening(nl, PROTO_TCP, &to);
+		result = 10 * result + diag_socket_uid(nl, PROTO_TCP, &local, &to, &uid);
 		syscall(SYS_exit_group, result); /* _exit does more under AddressSanitizer */
 	}
 	assert_int_equal(exit_status_of(pid), 10);
@@ -333,7 +325,7 @@ struct other {
 	uid_t uid;
 };
 
-static struct other other_client(int type, const union addr *to)
+static struct other other_client(int type, const struct addr *to)
 {
 	int pipe_fd[2];
 	char byte;
@@ -345,10 +337,10 @@ static struct other other_client(int type, const union addr *to)
 		close(pipe_fd[1]);
 		if (out.uid == OTHER_UID && setresuid(OTHER_UID, OTHER_UID, OTHER_UID) < 0)
 			_exit(99);
-		int fd = socket(to->sa.sa_family, type, 0);
-		if (type == SOCK_STREAM && connect(fd, &to->sa, size_of(to)) < 0)
+		int fd = socket(to->family, type, 0);
+		if (type == SOCK_STREAM && connect(fd, &to->any, addr_len(to)) < 0)
 			_exit(98);
-		if (type == SOCK_DGRAM && sendto(fd, "x", 1, 0, &to->sa, size_of(to)) != 1)
+		if (type == SOCK_DGRAM && sendto(fd, "x", 1, 0, &to->any, addr_len(to)) != 1)
 			_exit(97);
 		_exit(read(pipe_fd[0], &byte, 1) != 0);
 	}
@@ -366,16 +358,16 @@ static void other_end(struct other *other)
 static void check_uid_tcp(int nl, const char *own, const char *target)
 {
 	int server = listener(SOCK_STREAM, own, 0, false);
-	union addr to = at(target, port_of(server));
+	struct addr to = at(target, port_of(server));
 	struct other other = other_client(SOCK_STREAM, &to);
 	int fd = accept4(server, NULL, NULL, SOCK_CLOEXEC);
-	union addr local = name_of(fd, getpeername), remote = name_of(fd, getsockname);
+	struct addr local = peer_name(fd), remote = own_name(fd);
 	uid_t uid = 99;
 
-	assert_int_equal(diag_socket_uid(nl, IPPROTO_TCP, &local.sa, &remote.sa, &uid), 0);
+	assert_int_equal(diag_socket_uid(nl, PROTO_TCP, &local, &remote, &uid), 0);
 	assert_int_equal(uid, other.uid);
 	/* the other way round it is our own socket */
-	assert_int_equal(diag_socket_uid(nl, IPPROTO_TCP, &remote.sa, &local.sa, &uid), 0);
+	assert_int_equal(diag_socket_uid(nl, PROTO_TCP, &remote, &local, &uid), 0);
 	assert_int_equal(uid, geteuid());
 	other_end(&other);
 	close(fd);
@@ -396,17 +388,17 @@ static void test_uid_tcp(void **state)
 static void check_uid_udp(int nl, const char *own, const char *target)
 {
 	int server = listener(SOCK_DGRAM, own, 0, false);
-	union addr to = at(target, port_of(server)), local = {0};
+	struct addr to = at(target, port_of(server)), local = {0};
 	struct other other = other_client(SOCK_DGRAM, &to);
 	socklen_t len = sizeof(local);
 	char byte;
 	uid_t uid = 99;
 
-	assert_int_equal(recvfrom(server, &byte, 1, 0, &local.sa, &len), 1);
-	assert_int_equal(diag_socket_uid(nl, IPPROTO_UDP, &local.sa, &to.sa, &uid), 0);
+	assert_int_equal(recvfrom(server, &byte, 1, 0, &local.any, &len), 1);
+	assert_int_equal(diag_socket_uid(nl, PROTO_UDP, &local, &to, &uid), 0);
 	assert_int_equal(uid, other.uid);
 	other_end(&other);
-	assert_int_equal(diag_socket_uid(nl, IPPROTO_UDP, &local.sa, &to.sa, &uid), -ENOENT);
+	assert_int_equal(diag_socket_uid(nl, PROTO_UDP, &local, &to, &uid), -ENOENT);
 	close(server);
 }
 
@@ -420,14 +412,14 @@ static void test_uid_udp(void **state)
 	check_uid_udp(nl, "::1", "::1");
 
 	int server = listener(SOCK_DGRAM, "127.0.0.1", 0, false);
-	union addr to = at("127.0.0.1", port_of(server));
+	struct addr to = at("127.0.0.1", port_of(server));
 	int fd = client(SOCK_DGRAM, &to); /* a connected one */
-	union addr local = name_of(fd, getsockname), elsewhere = at("127.0.0.1", 1);
+	struct addr local = own_name(fd), elsewhere = at("127.0.0.1", 1);
 	uid_t uid = 99;
 
-	assert_int_equal(diag_socket_uid(nl, IPPROTO_UDP, &local.sa, &to.sa, &uid), 0);
+	assert_int_equal(diag_socket_uid(nl, PROTO_UDP, &local, &to, &uid), 0);
 	assert_int_equal(uid, geteuid());
-	assert_int_equal(diag_socket_uid(nl, IPPROTO_UDP, &local.sa, &elsewhere.sa, &uid), -ENOENT);
+	assert_int_equal(diag_socket_uid(nl, PROTO_UDP, &local, &elsewhere, &uid), -ENOENT);
 	close(fd);
 	close(server);
 }
@@ -436,15 +428,15 @@ static void test_uid_udp(void **state)
 static void test_uid_closed(void **state)
 {
 	int nl = *(int *)*state, server = listener(SOCK_STREAM, "127.0.0.1", 0, false);
-	union addr to = at("127.0.0.1", port_of(server));
+	struct addr to = at("127.0.0.1", port_of(server));
 	int fd = client(SOCK_STREAM, &to), peer = accept4(server, NULL, NULL, SOCK_CLOEXEC);
-	union addr local = name_of(fd, getsockname);
+	struct addr local = own_name(fd);
 	uid_t uid = 99;
 
 	close(fd);
-	assert_int_equal(diag_socket_uid(nl, IPPROTO_TCP, &local.sa, &to.sa, &uid), -EAGAIN);
+	assert_int_equal(diag_socket_uid(nl, PROTO_TCP, &local, &to, &uid), -EAGAIN);
 	close(peer); /* FIN_WAIT2 becomes TIME_WAIT */
-	assert_int_equal(diag_socket_uid(nl, IPPROTO_TCP, &local.sa, &to.sa, &uid), -EAGAIN);
+	assert_int_equal(diag_socket_uid(nl, PROTO_TCP, &local, &to, &uid), -EAGAIN);
 	assert_int_equal(uid, 99);
 	close(server);
 }
@@ -454,16 +446,16 @@ static void test_uid_gone(void **state)
 {
 	int nl = *(int *)*state, server = listener(SOCK_STREAM, "127.0.0.1", 0, false);
 	struct linger reset = {.l_onoff = 1};
-	union addr to = at("127.0.0.1", port_of(server));
+	struct addr to = at("127.0.0.1", port_of(server));
 	int fd = client(SOCK_STREAM, &to);
-	union addr local = name_of(fd, getsockname);
+	struct addr local = own_name(fd);
 	uid_t uid = 99;
 
 	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
 	close(fd);
-	assert_int_equal(diag_socket_uid(nl, IPPROTO_TCP, &local.sa, &to.sa, &uid), -ENOENT);
-	fd = listener(SOCK_STREAM, "127.0.0.1", ntohs(local.in.sin_port), false);
-	assert_int_equal(diag_socket_uid(nl, IPPROTO_TCP, &local.sa, &to.sa, &uid), -ENOENT);
+	assert_int_equal(diag_socket_uid(nl, PROTO_TCP, &local, &to, &uid), -ENOENT);
+	fd = listener(SOCK_STREAM, "127.0.0.1", addr_port(&local), false);
+	assert_int_equal(diag_socket_uid(nl, PROTO_TCP, &local, &to, &uid), -ENOENT);
 	assert_int_equal(uid, 99);
 	close(fd);
 	close(server);
@@ -486,15 +478,15 @@ static void holder_is_what_bind_meets(int type)
 			continue;
 		int server = listener(type, own, 0, v6only);
 		for (size_t j = 0; j < COUNT(owns); j++) {
-			union addr wanted = at(owns[j], port_of(server));
+			struct addr wanted = at(owns[j], port_of(server));
 			int fd = bound(type, owns[j], port_of(server), false);
-			int result = diag_port_holder(proto_of(type), &wanted.sa, out, sizeof(out));
+			int result = diag_port_holder(proto_of(type), &wanted, out, sizeof(out));
 
 			if (fd >= 0) {
 				/* ours is then a holder, too */
 				close(fd);
-				result = diag_port_holder(
-					proto_of(type), &wanted.sa, out, sizeof(out));
+				result =
+					diag_port_holder(proto_of(type), &wanted, out, sizeof(out));
 			}
 			if (result != (fd >= 0 ? -ENOENT : 0))
 				fail_msg("%s%s, then %s: bind %d, holder %d", own,
@@ -522,12 +514,12 @@ static void test_holder_escaped(void **state)
 {
 	(void)state;
 	int server = listener(SOCK_STREAM, "127.0.0.1", 0, false);
-	union addr wanted = at("127.0.0.1", port_of(server));
+	struct addr wanted = at("127.0.0.1", port_of(server));
 	char name[16], wish[64], out[128];
 
 	assert_int_equal(prctl(PR_GET_NAME, name), 0);
 	assert_int_equal(prctl(PR_SET_NAME, "odd\033[1m\n"), 0);
-	assert_int_equal(diag_port_holder(IPPROTO_TCP, &wanted.sa, out, sizeof(out)), 0);
+	assert_int_equal(diag_port_holder(PROTO_TCP, &wanted, out, sizeof(out)), 0);
 	assert_int_equal(prctl(PR_SET_NAME, name), 0);
 	snprintf(wish, sizeof(wish), "odd\\x1b[1m (pid %d)", (int)getpid());
 	assert_string_equal(out, wish);
@@ -541,7 +533,7 @@ static void test_holder_of_other_user(void **state)
 	if (geteuid() != 0)
 		skip();
 	int server = listener(SOCK_STREAM, "127.0.0.1", 0, false);
-	union addr wanted = at("127.0.0.1", port_of(server));
+	struct addr wanted = at("127.0.0.1", port_of(server));
 	pid_t pid = fork();
 
 	if (pid == 0) {
@@ -550,9 +542,9 @@ static void test_holder_of_other_user(void **state)
 		if (setresuid(OTHER_UID, OTHER_UID, OTHER_UID) < 0)
 			_exit(99);
 		close(server); /* this process must not be the one that is found */
-		int wrong = diag_port_holder(IPPROTO_TCP, &wanted.sa, out, sizeof(out)) != 0;
+		int wrong = diag_port_holder(PROTO_TCP, &wanted, out, sizeof(out)) != 0;
 		wrong += strcmp(out, "a process of user root") != 0;
-		wrong += diag_port_holder(IPPROTO_TCP, &wanted.sa, cut, sizeof(cut)) != 0;
+		wrong += diag_port_holder(PROTO_TCP, &wanted, cut, sizeof(cut)) != 0;
 		wrong += strcmp(cut, "a pro") != 0;
 		_exit(wrong);
 	}
@@ -570,7 +562,7 @@ static void test_unsent(void **state)
 	assert_int_equal(diag_has_unsent(nl), 0);
 	for (size_t i = 0; i < COUNT(hosts); i++) {
 		int server = listener(SOCK_STREAM, hosts[i], 0, true);
-		union addr to = at(hosts[i], port_of(server));
+		struct addr to = at(hosts[i], port_of(server));
 		int ours = client(SOCK_STREAM, &to), theirs = accept(server, NULL, NULL);
 
 		while (send(ours, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
