@@ -4,13 +4,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "util/fd.h"
+#include "util/list.h"
 
 /* Sandbox to sandbox, medians of 3: with 64 KiB an eighth less throughput, with 1 MiB no more. */
 #define READ_BYTES (256 * 1024)
@@ -27,8 +27,6 @@ struct wire_hub {
 	struct wire *reading; /* whose frames are in the buffer; NULL: it was closed meanwhile */
 	unsigned char buffer[FRAME_HEADER_BYTES + FRAME_MESSAGE_MAX + READ_BYTES];
 };
-
-#define wire_of(ptr, member) ((struct wire *)((char *)(ptr)-offsetof(struct wire, member)))
 
 struct wire_hub *wire_hub_new(struct loop *loop)
 {
@@ -113,7 +111,7 @@ static bool give_frames(struct wire *wire, size_t len)
 
 static void on_in(struct loop_io *io, uint32_t events)
 {
-	struct wire *wire = wire_of(io, in);
+	struct wire *wire = container_of(io, struct wire, in);
 	struct wire_hub *hub = wire->hub;
 	struct err err = {0};
 	size_t kept = wire->partial_len;
@@ -142,7 +140,7 @@ static void on_in(struct loop_io *io, uint32_t events)
 
 static void on_linger_over(struct loop_timer *timer)
 {
-	struct wire *wire = wire_of(timer, linger_timer);
+	struct wire *wire = container_of(timer, struct wire, linger_timer);
 	struct err err;
 
 	err_set(&err, EPIPE, "the other side does not read any more");
@@ -253,7 +251,7 @@ static int enqueue(struct wire *wire, const unsigned char *bytes, size_t len, si
 
 static void on_out(struct loop_io *io, uint32_t events)
 {
-	struct wire *wire = wire_of(io, out);
+	struct wire *wire = container_of(io, struct wire, out);
 	struct iovec parts[2];
 
 	if (events & (EPOLLERR | EPOLLHUP)) {

@@ -21,8 +21,12 @@
  * collect frames by where they go and send each crowd with one system call.
  *
  * Out: frames are written straight from where they are. What the descriptor does not take waits in
- * a queue that is bounded for packets: what does not fit is dropped whole, as by a router. Messages
- * always fit (MESSAGES_MAX_BYTES). A frame is never left half written but by a link that breaks.
+ * a queue. Packets wait in WIRE_QUEUE_BYTES of it: what does not fit is dropped whole, as by a
+ * router. Messages have as much again, so packets are never in their way, and are refused beyond
+ * it. A frame is never left half written but by a link that breaks.
+ *
+ * When nobody reads what is written, the queue is lost and nothing is sent any more; what the other
+ * side still has to say is read for a moment before the wire is broken.
  *
  * A wire that is broken says so once (on_broken) and does nothing any more.
  */
@@ -81,10 +85,11 @@ void wire_close(struct wire *wire);
  */
 size_t wire_send(struct wire *wire, const struct iovec *frames, size_t count);
 
-/* Send one message. Returns 0 or -errno: -ENOBUFS when far too much is waiting already. */
+/* Send one message. Returns 0 or -errno: -ENOBUFS when it does not fit, -EPIPE when nobody reads.
+ */
 int wire_send_message(struct wire *wire, const char *text, size_t len);
 
-/* Nothing is waiting to be written. */
+/* May more be written at once? Not while anything waits, nor when nobody reads. */
 bool wire_has_room(const struct wire *wire);
 
 #endif
