@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_child - ends of children are told, with and without pidfds, and orphans are ended */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka needs the four above */
+#include <cmocka.h>
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "proc/child.h"
+#include "proc/tree.h"
+#include "util/fd.h"
+
+#define COUNT(list) (sizeof(list) / sizeof((list)[0]))
+#define ROUNDS      5000 /* of a millisecond: then it is in vain */
+#define CROWD       40
+
+static bool has_no_pidfds;
+
+/* In the place of glibc's: kernels before 5.3 have no such call. */
+long syscall(long number, ...)
+{
+	static long (*real)(long number, ...);
+	va_list args;
+	long words[6];
+
+	va_start(args, number);
+	for (size_t i = 0; i < COUNT(words); i++)
+		words[i] = va_arg(args, long);
+	va_end(args);
+	if (number == SYS_pidfd_open && has_no_pidfds) {
+		errno = ENOSYS;
+		return -1;
+	}
+	if (!real)
+		real = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+	return real(number, words[0], words[1], words[2], words[3], words[4], words[5]);
+}
+
+/* All children of this test, and one of them that tells what happens to it. */
+struct bed {
+	struct loop *loop;
+	struct children all;
+	struct child child;
+	struct child_end end;
+	int ends;
+};
+
+static void on_end(struct child *child, const struct child_end *end)
+{
+	struct bed *bed = container_of(child, struct bed, child);
+
+	assert_int_equal(child->pid, 0);
+	bed->end = *end;
+	bed->ends++;
+}
+
+static struct bed *bed_new(void)
+{
+	struct bed *bed = calloc(1, sizeof(*bed));
+
+	bed->loop = loop_new();
+	children_init(&bed->all, bed->loop);
+	bed->child.on_end = on_end;
+	return bed;
+}
+
+static void bed_free(struct bed *bed)
+{
+	assert_int_equal(children_end(&bed->all, ROUNDS), 0);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+	loop_free(bed->loop);
+	free(bed);
+}
+
+#define run_until(bed, condition)                                           \
+	do {                                                                \
+		for (int ms_ = 0; ms_ < ROUNDS && !(condition); ms_++)      \
+			assert_int_equal(loop_run_once((bed)->loop, 1), 0); \
+		if (!(condition))                                           \
+			fail_msg("in vain: %s", #condition);                \
+	} while (0)
+
+static void start(struct child *child, struct children *all, char **argv)
+{
+	struct err err;
+	struct command command = {
+		.argv = argv,
+		.rights = COMMAND_KEEPS_ALL,
+		.is_subreaper = true,
+		.death_signal = SIGKILL,
+	};
+
+	getrlimit(RLIMIT_NOFILE, &command.nofile);
+	assert_int_equal(child_start(child, all, &command, &err), 0);
+	assert_true(child->pid > 0);
+}
+
+static void run_shell(struct bed *bed, const char *script)
+{
+	start(&bed->child, &bed->all, (char *[]){"sh", "-c", (char *)script, NULL});
+}
+
+static void ends_are_told(void **state)
+{
+	static const struct {
+		char *argv[4];
+		const char *said;
+		bool has_failed;
+	} rows[] = {
+		{{"true"}, "ended with status 0", false},
+		{{"sh", "-c", "exit 127"}, "ended with status 127", true},
+		{{"sh", "-c", "kill -9 $$"}, "was ended by signal 9 (Killed)", true},
+		{{"nswrap-no-such-program"},
+			"cannot be started: nswrap-no-such-program: No such file or directory",
+			true},
+		{{"/etc/passwd"}, "cannot be started: /etc/passwd: Permission denied", true},
+	};
+	char said[256];
+
+	has_no_pidfds = *state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct bed *bed = bed_new();
+
+		start(&bed->child, &bed->all, (char **)rows[i].argv);
+		assert_int_equal(bed->child.pidfd_io.fd < 0, has_no_pidfds);
+		run_until(bed, bed->ends > 0);
+		child_describe_end(&bed->end, rows[i].argv[0], said, sizeof(said));
+		assert_string_equal(said, rows[i].said);
+		assert_int_equal(child_has_failed(&bed->end), rows[i].has_failed);
+		/* it may be started again, and what is known to run may be trusted */
+		run_shell(bed, "exit 127");
+		child_trust(&bed->child);
+		run_until(bed, bed->ends > 1);
+		child_describe_end(&bed->end, "sh", said, sizeof(said));
+		assert_string_equal(said, "ended with status 127");
+		bed_free(bed);
+	}
+}
+
+/* Each end is told to the right one, once, whatever their order is. */
+static void a_crowd_ends(void **state)
+{
+	struct bed *crowd = calloc(CROWD, sizeof(*crowd)), *bed = bed_new();
+	char script[64];
+	int ends = 0;
+
+	has_no_pidfds = *state;
+	for (int i = 0; i < CROWD; i++) {
+		crowd[i].child.on_end = on_end;
+		snprintf(script, sizeof(script), "sleep 0.0%d; exit %d", (i * 7) % 10, i + 1);
+		start(&crowd[i].child, &bed->all, (char *[]){"sh", "-c", script, NULL});
+	}
+	while (ends < CROWD) {
+		ends = 0;
+		assert_int_equal(loop_run_once(bed->loop, 100), 0);
+		children_reap(&bed->all); /* those that are not told yet stay as they are */
+		for (int i = 0; i < CROWD; i++)
+			ends += crowd[i].ends;
+	}
+	for (int i = 0; i < CROWD; i++) {
+		assert_int_equal(crowd[i].ends, 1);
+		assert_int_equal(crowd[i].end.status, i + 1);
+	}
+	free(crowd);
+	bed_free(bed);
+	has_no_pidfds = false;
+}
+
+static void what_is_left_behind_is_ended(void **state)
+{
+	struct bed *bed = bed_new();
+	struct child other = {.on_end = on_end};
+	pid_t pids[8];
+
+	(void)state;
+	/* two levels below one that ends, and another one that lives on */
+	start(&other, &bed->all, (char *[]){"sleep", "1000", NULL});
+	pid_t other_pid = other.pid;
+	run_shell(bed, "sh -c 'sleep 1000 & sleep 1000' & exit 3");
+	run_until(bed, bed->ends > 0);
+	run_until(bed, children_reap(&bed->all) == 0);
+	assert_int_equal(tree_children(pids, COUNT(pids)), 1);
+	assert_int_equal(pids[0], other_pid);
+	assert_int_equal(kill(other_pid, 0), 0);
+	assert_int_equal(tree_list(getpid(), pids, COUNT(pids)), 1);
+	/* who is dropped is killed, and nothing is told */
+	child_drop(&other);
+	assert_int_equal(other.pid, 0);
+	run_until(bed, children_reap(&bed->all) == 0);
+	assert_int_equal(tree_children(pids, COUNT(pids)), 0);
+	bed_free(bed);
+}
+
+/* A shell that became us by `exec` may have had children. */
+static void who_was_there_before_is_left_alone(void **state)
+{
+	pid_t before = fork(), ended = fork(), pids[8];
+
+	(void)state;
+	if (before == 0) {
+		pause();
+		_exit(1);
+	}
+	if (ended == 0)
+		_exit(0);
+	struct bed *bed = bed_new();
+	run_shell(bed, "sleep 1000 & exit 0");
+	run_until(bed, bed->ends > 0);
+	run_until(bed, children_reap(&bed->all) == 0);
+	assert_int_equal(kill(before, 0), 0);
+	/* one that has ended is reaped, and its number not spared any more */
+	run_until(bed, bed->all.ninherited == 1);
+	assert_int_equal(bed->all.inherited[0], before);
+	run_shell(bed, "exec sleep 1000");
+	assert_int_equal(children_end(&bed->all, ROUNDS), 0);
+	assert_int_equal(bed->ends, 1);
+	assert_int_equal(bed->child.pid, 0);
+	assert_int_equal(tree_children(pids, COUNT(pids)), 1);
+	kill(before, SIGKILL);
+	assert_int_equal(waitpid(before, NULL, 0), before);
+	bed_free(bed);
+}
+
+int main(void)
+{
+	static int without;
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(ends_are_told),
+		{"ends_are_told (no pidfds)", ends_are_told, NULL, NULL, &without},
+		cmocka_unit_test(a_crowd_ends),
+		{"a_crowd_ends (no pidfds)", a_crowd_ends, NULL, NULL, &without},
+		cmocka_unit_test(what_is_left_behind_is_ended),
+		cmocka_unit_test(who_was_there_before_is_left_alone),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
