@@ -101,7 +101,7 @@ void *config_item(const struct config_field *list, const void *of, size_t place)
 	char *items;
 
 	memcpy(&items, member(list, of), sizeof(items)); /* a pointer to whatever struct */
-	return items + place * list->item_bytes;
+	return items ? items + place * list->item_bytes : NULL;
 }
 
 void *config_make_room(const struct config_field *list, void *of, size_t count)
