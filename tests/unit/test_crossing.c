@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_crossing - packets between a link and a stack that is made up */
+#include "packets.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "mesh/agent/crossing.h"
+#include "util/list.h"
+
+#define SELF  "127.0.42.1"
+#define PEER  "127.0.42.2"
+#define LARGE 60000
+
+/* It has packets with numbers, each @len bytes long; every third one may not leave. */
+struct fake {
+	struct stack stack;
+	unsigned next, end;
+	size_t len;
+	bool is_resting;
+	unsigned taken;     /* since the last look */
+	struct pkt arrived; /* the last one */
+	unsigned count;
+};
+
+static struct fake *fake_of(struct stack *stack)
+{
+	return container_of(stack, struct fake, stack);
+}
+
+static ssize_t take(struct stack *stack, void *packet, size_t cap_bytes)
+{
+	struct fake *fake = fake_of(stack);
+	bool may_leave = fake->next % 3 != 2;
+	struct pkt head = pkt_udp(may_leave ? SELF : "10.9.9.9", 1, PEER, 2);
+	uint8_t *bytes = packet;
+
+	assert_true(cap_bytes >= FRAME_PACKET_MAX);
+	assert_false(fake->is_resting);
+	if (fake->next == fake->end)
+		return -EAGAIN;
+	fake->taken++;
+	if (fake->next % 7 == 6) {
+		fake->next++;
+		return 0;
+	}
+	memset(bytes, 0, fake->len);
+	memcpy(bytes, head.bytes, 28);
+	pkt_put16(bytes + 2, (unsigned)fake->len);
+	pkt_put16(bytes + 24, (unsigned)fake->len - 20);
+	pkt_put16(bytes + 28, fake->next++);
+	return (ssize_t)fake->len;
+}
+
+static void rest(struct stack *stack, bool is_resting)
+{
+	assert_int_not_equal(fake_of(stack)->is_resting, is_resting);
+	fake_of(stack)->is_resting = is_resting;
+}
+
+static int deliver(struct stack *stack, const void *packet, size_t len)
+{
+	struct fake *fake = fake_of(stack);
+
+	assert_in_range(len, 1, PKT_CAP);
+	memcpy(fake->arrived.bytes, packet, len);
+	fake->arrived.len = len;
+	return fake->count++ % 2 ? -ENOBUFS : 0; /* which is nobody's business */
+}
+
+static const struct stack_ops ops = {.take = take, .rest = rest, .deliver = deliver};
+
+struct world {
+	struct fake fake;
+	struct loop *loop;
+	struct wire_hub *hub;
+	struct wire wire;
+	struct gate *gate;
+	struct crossing *crossing;
+	int far; /* the manager's end */
+};
+
+static void on_room(struct wire *wire)
+{
+	crossing_resume(container_of(wire, struct world, wire)->crossing);
+}
+
+static void on_frame(struct wire *wire, struct frame *frame)
+{
+	(void)wire;
+	(void)frame;
+}
+
+static int set_up(void **state)
+{
+	static const struct wire_ops wire_ops = {.on_frame = on_frame, .on_room = on_room};
+	struct world *world = *state = calloc(1, sizeof(*world));
+	const struct in_addr peer = pkt_addr(PEER);
+	const struct gate_port ports[] = {
+		{PROTO_TCP, 80, GATE_HOLD_SYN, {0}, 0}, {PROTO_TCP, 81, GATE_OPEN, {0}, 0}};
+	const struct gate_rules rules = {pkt_addr(SELF), &peer, 1, ports, 2, false, NULL, 0};
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	world->far = pair[1];
+	world->fake = (struct fake){.stack = {&ops, -1}, .len = 100};
+	world->loop = loop_new();
+	world->hub = wire_hub_new(world->loop);
+	world->gate = gate_new();
+	assert_int_equal(gate_configure(world->gate, &rules), 0);
+	assert_int_equal(wire_open(&world->wire, world->hub, &wire_ops, pair[0], pair[0]), 0);
+	world->crossing = crossing_new(world->loop, world->gate, &world->fake.stack, &world->wire);
+	assert_non_null(world->crossing);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct world *world = *state;
+
+	crossing_free(world->crossing);
+	gate_free(world->gate);
+	wire_close(&world->wire);
+	wire_hub_free(world->hub);
+	loop_free(world->loop);
+	close(world->far);
+	free(world);
+	return 0;
+}
+
+static void read_all(int fd, void *out, size_t len)
+{
+	assert_int_equal(recv(fd, out, len, MSG_WAITALL), len);
+}
+
+/* One packet frame; returns the length of the packet. */
+static size_t read_frame(int fd, uint8_t packet[FRAME_PACKET_MAX])
+{
+	uint8_t head[FRAME_HEADER_BYTES];
+
+	read_all(fd, head, sizeof(head));
+	size_t len = pkt_get16(head + 2) - 4;
+	assert_int_equal(head[0], 0x42);
+	assert_int_equal(pkt_get16(head + 4), FRAME_PACKET);
+	read_all(fd, packet, len);
+	return len;
+}
+
+static bool leaves(unsigned number)
+{
+	return number % 3 != 2 && number % 7 != 6;
+}
+
+static void what_may_leave_leaves_in_order(void **state)
+{
+	struct world *world = *state;
+	static uint8_t packet[FRAME_PACKET_MAX];
+
+	world->fake.end = 300;
+	crossing_out(world->crossing);
+	assert_int_equal(world->fake.taken, 300);
+	for (unsigned i = 0; i < 300; i++) {
+		if (!leaves(i))
+			continue;
+		assert_int_equal(read_frame(world->far, packet), 100);
+		assert_int_equal(pkt_get16(packet + 28), i);
+	}
+	assert_int_equal(recv(world->far, packet, 1, MSG_DONTWAIT), -1);
+	assert_false(world->fake.is_resting);
+	/* so many at a time, and others get their turn */
+	world->fake.taken = 0;
+	world->fake.end = 3000;
+	crossing_out(world->crossing);
+	assert_int_equal(world->fake.taken, 512);
+}
+
+/* What the link does not take waits in the stack, and nothing is lost. */
+static void the_stack_rests_while_the_link_is_full(void **state)
+{
+	struct world *world = *state;
+	static uint8_t packet[FRAME_PACKET_MAX];
+	unsigned seen = 0, rests = 0;
+
+	world->fake.len = LARGE;
+	world->fake.end = 1000;
+	for (int round = 0; seen < 1000; round++) {
+		assert_in_range(round, 0, 10000);
+		world->fake.taken = 0;
+		if (!world->fake.is_resting)
+			crossing_out(world->crossing);
+		assert_in_range(world->fake.taken, 0, 8); /* 128 KiB and what is dropped */
+		rests += world->fake.is_resting;
+		if (!world->fake.is_resting && world->fake.next < 1000)
+			continue;
+		while (seen < world->fake.next) {
+			if (leaves(seen)) {
+				assert_int_equal(loop_run_once(world->loop, 0), 0);
+				assert_int_equal(read_frame(world->far, packet), LARGE);
+				assert_int_equal(pkt_get16(packet + 28), seen);
+			}
+			seen++;
+		}
+		assert_int_equal(loop_run_once(world->loop, 0), 0);
+	}
+	assert_true(rests > 10);
+	assert_int_equal(world->wire.dropped, 0);
+}
+
+static bool come(struct world *world, struct pkt *pkt, struct packet_view *view)
+{
+	struct frame frame = {.type = FRAME_PACKET, .payload = pkt->bytes, .len = pkt->len};
+
+	return crossing_in(world->crossing, &frame, view);
+}
+
+static void what_comes_is_let_in_held_or_refused(void **state)
+{
+	struct world *world = *state;
+	struct pkt open = pkt_tcp(PEER, 9, SELF, 81, PACKET_SYN);
+	struct pkt held = pkt_tcp(PEER, 9, SELF, 80, PACKET_SYN);
+	struct pkt closed = pkt_tcp(PEER, 9, SELF, 82, PACKET_SYN);
+	struct pkt forged = pkt_tcp(SELF, 9, SELF, 81, PACKET_SYN);
+	uint8_t packet[FRAME_PACKET_MAX];
+	struct packet_view view, answer;
+
+	for (unsigned i = 1; i <= 4; i++) {
+		assert_false(come(world, &open, &view));
+		assert_int_equal(world->fake.count, i);
+		assert_int_equal(world->fake.arrived.len, open.len);
+		assert_memory_equal(world->fake.arrived.bytes, open.bytes, open.len);
+	}
+	assert_false(come(world, &forged, &view));
+	assert_true(come(world, &held, &view));
+	assert_int_equal(view.dst.port, 80);
+	assert_int_equal(world->fake.count, 4);
+	assert_int_equal(recv(world->far, packet, 1, MSG_DONTWAIT), -1);
+	crossing_let_in(world->crossing, &view);
+	assert_memory_equal(world->fake.arrived.bytes, held.bytes, held.len);
+	crossing_refuse(world->crossing, &view);
+	assert_false(come(world, &closed, &view));
+	for (uint16_t port = 80; port <= 82; port += 2) {
+		assert_int_equal(read_frame(world->far, packet), PACKET_RST_BYTES);
+		assert_true(packet_parse(packet, PACKET_RST_BYTES, &answer));
+		assert_int_equal(answer.src.port, port);
+		assert_int_equal(answer.dst.port, 9);
+		assert_true(answer.tcp_flags & PACKET_RST);
+	}
+	assert_int_equal(world->fake.count, 5);
+	assert_int_equal(recv(world->far, packet, 1, MSG_DONTWAIT), -1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(what_may_leave_leaves_in_order, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			the_stack_rests_while_the_link_is_full, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			what_comes_is_let_in_held_or_refused, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_role - what a configuration makes of the gate, the stack and the listeners */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka needs the four above */
+#include <cmocka.h>
+
+#include <stdio.h>
+
+#include "mesh/agent/role.h"
+#include "mesh/info.h"
+#include "mesh_bed.h"
+#include "packets.h"
+
+#define SELF     "127.0.42.1"
+#define PEER     "127.0.42.2"
+#define AT       4000 /* at 127.0.0.1: where offers lead */
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+struct world {
+	struct mesh_bed bed;
+	struct gate *gate;
+	struct role *role;
+	struct in_addr self;
+	unsigned peers, bound, let_in, refused;
+	char reserved[64];
+	unsigned reservations;
+	bool has_no_address; /* set_self fails */
+};
+
+static struct world *world_of(struct stack *stack)
+{
+	struct mesh_bed *bed = container_of(stack, struct mesh_bed, stack);
+
+	return container_of(bed, struct world, bed);
+}
+
+static int set_self(struct stack *stack, struct in_addr vip)
+{
+	struct world *world = world_of(stack);
+
+	if (world->has_no_address)
+		return -EADDRNOTAVAIL;
+	world->self = vip;
+	return 0;
+}
+
+static int add_peer(struct stack *stack, struct in_addr vip)
+{
+	(void)vip;
+	world_of(stack)->peers++;
+	return 0;
+}
+
+static int del_peer(struct stack *stack, struct in_addr vip)
+{
+	(void)vip;
+	world_of(stack)->peers--;
+	return 0;
+}
+
+static int reserve_ports(struct stack *stack, const char *ports)
+{
+	struct world *world = world_of(stack);
+
+	world->reservations++;
+	snprintf(world->reserved, sizeof(world->reserved), "%s", ports);
+	return 0;
+}
+
+static int open_bound(struct stack *stack, enum proto proto, const struct addr *at)
+{
+	world_of(stack)->bound++;
+	return bed_open_bound(stack, proto, at);
+}
+
+static const struct stack_ops ops = {
+	.open_bound = open_bound,
+	.target = bed_target,
+	.set_self = set_self,
+	.add_peer = add_peer,
+	.del_peer = del_peer,
+	.reserve_ports = reserve_ports,
+};
+
+static void on_let_in(void *owner, const struct packet_view *packet)
+{
+	(void)packet;
+	((struct world *)owner)->let_in++;
+}
+
+static void on_refuse(void *owner, const struct packet_view *packet)
+{
+	(void)packet;
+	((struct world *)owner)->refused++;
+}
+
+static struct world *world_open(bool is_sandbox)
+{
+	static const struct syns_ops syns_ops = {on_let_in, on_refuse};
+	struct world *world = calloc(1, sizeof(*world));
+
+	bed_open(&world->bed);
+	world->bed.stack.ops = &ops;
+	world->gate = gate_new();
+	world->role = role_new(&(struct role_start){
+		.is_sandbox = is_sandbox,
+		.context = &world->bed.context,
+		.stack = &world->bed.stack,
+		.gate = world->gate,
+		.syns_ops = &syns_ops,
+		.syns_owner = world,
+	});
+	assert_non_null(world->role);
+	return world;
+}
+
+static void world_close(struct world *world)
+{
+	role_free(world->role);
+	gate_free(world->gate);
+	bed_close(&world->bed);
+	free(world);
+}
+
+static void configure(struct world *world, const struct mesh_config *config)
+{
+	struct err err = {0};
+
+	if (role_configure(world->role, config, &err) < 0)
+		fail_msg("%s", err.text);
+}
+
+/* The first packet of a connection; one that is held is given on. Returns the verdict. */
+static enum gate_verdict come(struct world *world, struct pkt *pkt)
+{
+	struct packet_view view;
+	enum gate_verdict verdict = gate_in(world->gate, pkt->bytes, pkt->len, 0, &view);
+
+	if (verdict == GATE_HOLD)
+		role_on_syn(world->role, &view);
+	return verdict;
+}
+
+static enum gate_verdict syn_to(struct world *world, uint16_t port)
+{
+	struct pkt pkt = pkt_tcp(PEER, 9, SELF, port, PACKET_SYN);
+
+	return come(world, &pkt);
+}
+
+static bool is_listened_at(const char *ip, uint16_t port)
+{
+	int fd = tcp_connect(NULL, 0, ip, port);
+	struct pollfd polled = {.fd = fd, .events = POLLOUT};
+	int error = 0;
+	socklen_t len = sizeof(error);
+
+	assert_int_equal(poll(&polled, 1, BED_WAIT_MS), 1);
+	getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
+	close(fd);
+	return error == 0;
+}
+
+static struct mesh_offer offers[] = {
+	{8080, "127.0.0.1", AT, PROTO_TCP},
+	{8081, "localhost", AT + 1, PROTO_TCP},
+	{8082, "198.51.100.7", AT, PROTO_TCP}, /* no address of this network */
+	{8083, "server.example", AT, PROTO_TCP},
+	{8084, "0.0.0.0", AT, PROTO_TCP},
+	{53, "127.0.0.1", 5300, PROTO_UDP},
+	{54, "server.example", 5400, PROTO_UDP},
+};
+static struct mesh_port others[2];
+
+static struct mesh_config config_of(size_t noffers)
+{
+	struct mesh_config config = {.me = pkt_addr(SELF), .offers = offers, .noffers = noffers};
+
+	others[0] = (struct mesh_port){pkt_addr(PEER), 80, PROTO_TCP};
+	others[1] = (struct mesh_port){pkt_addr("127.0.42.3"), 80, PROTO_TCP};
+	config.others = others;
+	config.nothers = COUNT(others);
+	return config;
+}
+
+/* Ports lead to the sandbox's own servers; the rest is relayed, and others are not listened for. */
+static void in_a_sandbox(void **state)
+{
+	struct world *world = world_open(true);
+	struct mesh_config config = config_of(COUNT(offers));
+	struct packet_view view;
+
+	(void)state;
+	configure(world, &config);
+	assert_int_equal(world->self.s_addr, pkt_addr(SELF).s_addr);
+	assert_int_equal(world->peers, 2);
+	assert_string_equal(world->reserved, "8080,8081,53");
+	struct pkt mapped = pkt_tcp(PEER, 9, SELF, 8081, PACKET_SYN);
+	assert_int_equal(come(world, &mapped), GATE_PASS);
+	assert_true(packet_parse(mapped.bytes, mapped.len, &view));
+	assert_int_equal(view.dst.ip.s_addr, pkt_addr("127.0.0.1").s_addr);
+	assert_int_equal(view.dst.port, AT + 1);
+	assert_int_equal(syn_to(world, 8080), GATE_PASS);
+	assert_int_equal(syn_to(world, 8082), GATE_HOLD);
+	assert_int_equal(syn_to(world, 8084), GATE_HOLD);
+	assert_int_equal(syn_to(world, 9), GATE_REFUSE);
+	assert_int_equal(world->bound, 4); /* 8082, 8083, 8084 and 54 */
+	assert_false(is_listened_at(SELF, 8080));
+	assert_true(is_listened_at(SELF, 8083));
+	assert_false(is_listened_at(PEER, 80));
+	/* any port, and nothing that is reserved */
+	config.any_port = true;
+	config.noffers = 0;
+	configure(world, &config);
+	assert_int_equal(syn_to(world, 9), GATE_PASS);
+	assert_string_equal(world->reserved, "");
+	assert_int_equal(world->reservations, 2);
+	configure(world, &config);
+	assert_int_equal(world->reservations, 2);
+	assert_false(is_listened_at(SELF, 8083));
+	world_close(world);
+}
+
+static void on_a_plain_host(void **state)
+{
+	struct world *world = world_open(false);
+	struct mesh_config config = config_of(2);
+	int target = tcp_listen("127.0.0.1", AT, 10);
+
+	(void)state;
+	config.any_port = true; /* is for sandboxes */
+	config.loopback_disable = true;
+	configure(world, &config);
+	assert_int_equal(world->reservations, 0);
+	assert_int_equal(syn_to(world, 9), GATE_REFUSE);
+	assert_int_equal(syn_to(world, 8080), GATE_HOLD);
+	close(wait_accept(&world->bed, target));
+	run_until(&world->bed, world->let_in == 1);
+	assert_int_equal(syn_to(world, 8081), GATE_HOLD); /* nobody there */
+	run_until(&world->bed, world->refused == 1);
+	assert_int_equal(world->bound, 2);
+	assert_false(is_listened_at(PEER, 80));
+	/* inside is the same place as outside here: no own offers, which have the addresses */
+	config.noffers = 0;
+	config.loopback_disable = false;
+	configure(world, &config);
+	assert_true(is_listened_at(PEER, 80));
+	assert_true(is_listened_at("127.0.42.3", 80));
+	assert_int_equal(syn_to(world, 8080), GATE_REFUSE);
+	config.nothers = 1;
+	configure(world, &config);
+	assert_true(is_listened_at(PEER, 80));
+	assert_false(is_listened_at("127.0.42.3", 80));
+	assert_int_equal(world->peers, 1);
+	close(target);
+	world_close(world);
+}
+
+static void what_fails_is_named(void **state)
+{
+	struct world *world = world_open(false);
+	struct mesh_config config = config_of(1);
+	struct err err = {0};
+
+	(void)state;
+	world->has_no_address = true;
+	assert_int_equal(role_configure(world->role, &config, &err), -EADDRNOTAVAIL);
+	assert_non_null(strstr(err.text, SELF));
+	world->has_no_address = false;
+	int holder = tcp_listen(SELF, 8080, 1);
+	assert_int_equal(role_configure(world->role, &config, &err), -EADDRINUSE);
+	assert_non_null(strstr(err.text, "8080"));
+	close(holder);
+	config.loopback_disable = true;
+	configure(world, &config);
+	world_close(world);
+}
+
+static void features(void **state)
+{
+	(void)state;
+	assert_int_equal(role_features(true), role_features(false) | FEATURE_SANDBOX);
+	assert_int_equal(role_features(false) & FEATURE_SANDBOX, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(in_a_sandbox),
+		cmocka_unit_test(on_a_plain_host),
+		cmocka_unit_test(what_fails_is_named),
+		cmocka_unit_test(features),
+	};
+
+	bed_enter_namespace();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
