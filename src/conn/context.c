@@ -11,16 +11,14 @@
 
 int context_open(struct conn_context *context, struct loop *loop, struct budget *budget, int door)
 {
-	*context = (struct conn_context){
-		.loop = loop,
-		.budget = budget,
-		.relays = relay_pool_new(loop, budget),
-		.inside = door >= 0 ? inside_new(loop, door) : NULL,
-		.resolver = resolver_new(loop),
-	};
-	if (!context->relays || (door >= 0 && !context->inside) || !context->resolver)
-		return -errno;
-	context->dialer = dialer_new(loop, context->inside, context->resolver);
+	*context = (struct conn_context){.loop = loop, .budget = budget};
+	context->relays = relay_pool_new(loop, budget);
+	if (context->relays)
+		context->inside = inside_new(loop, door);
+	if (context->inside)
+		context->resolver = resolver_new(loop);
+	if (context->resolver)
+		context->dialer = dialer_new(loop, context->inside, context->resolver);
 	return context->dialer ? 0 : -errno;
 }
 
