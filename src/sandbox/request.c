@@ -11,21 +11,6 @@
 
 #define TIMEOUT_MS_MAX 1000000000LL
 
-enum member { MEMBER_SPECS = 1, MEMBER_TIMEOUT = 2 };
-
-struct op_row {
-	const char *name;
-	int required, allowed; /* enum member bits */
-};
-
-static const struct op_row ops[REQUEST_OPS] = {
-	[REQUEST_STATUS] = {"status", 0, 0},
-	[REQUEST_PORT_ADD] = {"port-add", MEMBER_SPECS, MEMBER_SPECS},
-	[REQUEST_PORT_REMOVE] = {"port-remove", MEMBER_SPECS, MEMBER_SPECS},
-	[REQUEST_STOP] = {"stop", 0, MEMBER_TIMEOUT},
-	[REQUEST_ENTER] = {"enter", 0, 0},
-};
-
 static int decode_specs(const json_t *value, struct request *out, struct err *err)
 {
 	size_t count = json_array_size(value);
@@ -59,31 +44,38 @@ static int decode_timeout(const json_t *value, struct request *out, struct err *
 	return 0;
 }
 
-static int decode_members(json_t *root, struct request *out, struct err *err)
+/* What an op is called and may come with. */
+static const struct op {
+	const char *name, *member; /* member: NULL, there is none */
+	bool is_required;
+	int (*decode)(const json_t *value, struct request *out, struct err *err);
+} ops[REQUEST_OPS] = {
+	[REQUEST_STATUS] = {"status", NULL, false, NULL},
+	[REQUEST_PORT_ADD] = {"port-add", "specs", true, decode_specs},
+	[REQUEST_PORT_REMOVE] = {"port-remove", "specs", true, decode_specs},
+	[REQUEST_STOP] = {"stop", "timeout_ms", false, decode_timeout},
+	[REQUEST_ENTER] = {"enter", NULL, false, NULL},
+};
+
+static int decode_members(json_t *root, const struct op *op, struct request *out, struct err *err)
 {
+	bool was_there = false;
 	const char *key;
 	json_t *value;
-	int seen = 0, result = 0;
 
 	json_object_foreach(root, key, value)
 	{
 		if (strcmp(key, "op") == 0)
 			continue;
-		if (strcmp(key, "specs") == 0 && (ops[out->op].allowed & MEMBER_SPECS)) {
-			seen |= MEMBER_SPECS;
-			result = decode_specs(value, out, err);
-		} else if (strcmp(key, "timeout_ms") == 0 &&
-			   (ops[out->op].allowed & MEMBER_TIMEOUT)) {
-			result = decode_timeout(value, out, err);
-		} else {
-			result = err_set(err, EINVAL, "\"%.40s\" is no member of %s", key,
-				ops[out->op].name);
-		}
+		if (!op->member || strcmp(key, op->member) != 0)
+			return err_set(err, EINVAL, "\"%.40s\" is no member of %s", key, op->name);
+		was_there = true;
+		int result = op->decode(value, out, err);
 		if (result < 0)
 			return result;
 	}
-	if ((ops[out->op].required & seen) != ops[out->op].required)
-		return err_set(err, EINVAL, "%s needs \"specs\"", ops[out->op].name);
+	if (op->is_required && !was_there)
+		return err_set(err, EINVAL, "%s needs \"%s\"", op->name, op->member);
 	return 0;
 }
 
@@ -98,7 +90,7 @@ int request_decode(json_t *root, struct request *out, struct err *err)
 		if (strcmp(name, ops[op].name) != 0)
 			continue;
 		out->op = op;
-		int result = decode_members(root, out, err);
+		int result = decode_members(root, &ops[op], out, err);
 		if (result < 0)
 			request_free(out);
 		return result;
