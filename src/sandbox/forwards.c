@@ -59,12 +59,31 @@ void forwards_fini(struct forwards *forwards)
 	forwards->removed = NULL;
 }
 
-static int bind_one(struct forwards_item *item, struct err *err)
+/* A socket file will be made at @path. */
+static int announce_file(const struct forwards *forwards, const char *path, struct err *err)
+{
+	const char *slash = strrchr(path, '/');
+	char *dir = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+	_cleanup_fd_ int dir_fd = dir ? open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+	int code = dir ? errno : ENOMEM;
+
+	free(dir);
+	if (dir_fd < 0)
+		return err_sys(err, code, "cannot listen at %s", path);
+	forwards->ops->own_file(forwards->owner, dir_fd, slash ? slash + 1 : path);
+	return 0;
+}
+
+static int bind_one(const struct forwards *forwards, struct forwards_item *item, struct err *err)
 {
 	struct forward_spec *spec = &item->spec;
-	int result = bind_open(&spec->host, spec->proto, item->driver == FORWARD_DRIVER_SLIRP,
-		&item->listener, err);
+	int result = 0;
 
+	if (spec->host.family == AF_UNIX)
+		result = announce_file(forwards, spec->host.local.sun_path, err);
+	if (result == 0)
+		result = bind_open(&spec->host, spec->proto, item->driver == FORWARD_DRIVER_SLIRP,
+			&item->listener, err);
 	if (result == 0 && spec->guest_port == 0)
 		spec->guest_port = addr_port(&spec->host);
 	return result;
@@ -77,7 +96,8 @@ int forwards_bind_ports(struct forwards *forwards, struct err *err)
 	for (size_t i = 0; i < list->count; i++) {
 		struct forwards_item *item = append(forwards, &list->items[i], err);
 
-		if (!item || (item->spec.host.family != AF_UNIX && bind_one(item, err) < 0))
+		if (!item ||
+			(item->spec.host.family != AF_UNIX && bind_one(forwards, item, err) < 0))
 			return -err->code;
 	}
 	return 0;
@@ -85,43 +105,11 @@ int forwards_bind_ports(struct forwards *forwards, struct err *err)
 
 int forwards_bind_paths(struct forwards *forwards, struct err *err)
 {
-	for (size_t i = 0; i < forwards->count; i++)
-		if (forwards->items[i].spec.host.family == AF_UNIX &&
-			bind_one(&forwards->items[i], err) < 0)
-			return -err->code;
-	return 0;
-}
-
-/* Where the socket file of @path is, or will be. */
-static int locate(const char *path, struct init_file *file, struct err *err)
-{
-	const char *slash = strrchr(path, '/');
-	const char *name = slash ? slash + 1 : path;
-	char *dir = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
-
-	file->dir_fd = dir ? open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
-	int code = dir ? errno : ENOMEM;
-	free(dir);
-	if (file->dir_fd < 0)
-		return err_sys(err, code, "cannot listen at %s", path);
-	strncpy(file->name, name, NAME_MAX);
-	file->name[NAME_MAX] = '\0';
-	return 0;
-}
-
-int forwards_files(
-	const struct forwards *forwards, struct init_file **files, size_t *count, struct err *err)
-{
-	*count = 0;
-	*files = calloc(forwards->count + 1, sizeof(**files));
-	if (!*files)
-		return err_sys(err, ENOMEM, "cannot keep the forwards");
 	for (size_t i = 0; i < forwards->count; i++) {
-		if (forwards->items[i].spec.host.family != AF_UNIX)
-			continue;
-		if (locate(forwards->items[i].spec.host.local.sun_path, &(*files)[*count], err) < 0)
+		struct forwards_item *item = &forwards->items[i];
+
+		if (item->spec.host.family == AF_UNIX && bind_one(forwards, item, err) < 0)
 			return -err->code;
-		++*count;
 	}
 	return 0;
 }
@@ -206,22 +194,6 @@ void forwards_announce(const struct forwards *forwards, size_t first)
 	}
 }
 
-static int add_one(struct forwards *forwards, const struct forward_spec *spec, struct err *err)
-{
-	struct init_file file = {.dir_fd = -1};
-	struct forwards_item *item = append(forwards, spec, err);
-
-	if (!item)
-		return -err->code;
-	if (spec->host.family == AF_UNIX) {
-		if (locate(spec->host.local.sun_path, &file, err) < 0)
-			return -err->code;
-		forwards->ops->own_file(forwards->owner, file.dir_fd, file.name);
-		fd_close(&file.dir_fd);
-	}
-	return bind_one(item, err);
-}
-
 int forwards_add(struct forwards *forwards, char *const *specs, struct err *err)
 {
 	struct forward_list all;
@@ -232,8 +204,11 @@ int forwards_add(struct forwards *forwards, char *const *specs, struct err *err)
 		result = spec_list_parse(&all, *specs, &forwards->config->bind, err);
 	if (result == 0)
 		result = spec_list_check(&all, err);
-	for (size_t i = before; result == 0 && i < all.count; i++)
-		result = add_one(forwards, &all.items[i], err);
+	for (size_t i = before; result == 0 && i < all.count; i++) {
+		struct forwards_item *item = append(forwards, &all.items[i], err);
+
+		result = item ? bind_one(forwards, item, err) : -err->code;
+	}
 	spec_list_free(&all);
 	if (result < 0) {
 		while (forwards->count > before)

@@ -8,7 +8,6 @@
 #include "conn/bind.h"
 #include "sandbox/config.h"
 #include "sandbox/events.h"
-#include "sandbox/init.h"
 #include "sandbox/netproc.h"
 
 /*
@@ -59,18 +58,12 @@ void forwards_init(struct forwards *forwards, const struct sandbox_config *confi
 void forwards_fini(struct forwards *forwards);
 
 /*
- * Take the rules of the configuration over and bind TCP and UDP ports; unix sockets come later. The
- * three return 0, or -errno with @err filled.
+ * Take the rules of the configuration over and bind TCP and UDP ports; unix sockets come later.
+ * Both return 0, or -errno with @err filled.
  */
 int forwards_bind_ports(struct forwards *forwards, struct err *err);
-/* Bind the unix sockets; init must know of their files by then (forwards_files). */
+/* Bind the unix sockets. */
 int forwards_bind_paths(struct forwards *forwards, struct err *err);
-/*
- * Directory and name of every unix socket, and room for one more at the end. The caller closes the
- * directories and frees the list, also on error.
- */
-int forwards_files(
-	const struct forwards *forwards, struct init_file **files, size_t *count, struct err *err);
 
 /* The rules with the ports as they are. The caller frees the list, also on error. */
 int forwards_list(const struct forwards *forwards, struct forward_list *list, struct err *err);

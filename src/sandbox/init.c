@@ -40,6 +40,12 @@ enum init_state {
 	INIT_KILLING,     /* SIGKILL was sent to what was left */
 };
 
+/* A socket file of the supervisor. */
+struct init_file {
+	int dir_fd;
+	char name[NAME_MAX + 1];
+};
+
 struct init {
 	const struct init_start *start;
 	struct loop *loop;
@@ -227,13 +233,28 @@ static void resume(struct init *init, uint64_t serial)
 		signal_command(init, SIGCONT);
 }
 
+/* A message of the supervisor, which is gone when there is no whole one; the files it says. */
+static ssize_t receive(struct init *init, struct init_message *message)
+{
+	int fd = -1;
+	ssize_t got;
+
+	do
+		got = fd_recv(init->start->supervisor_fd, message, sizeof(*message), &fd, 1, NULL);
+	while (got == -ECONNRESET); /* it left something unread; what it said is still there */
+	if (got == sizeof(*message) && message->type == INIT_OWN_FILE && fd >= 0) {
+		message->file[NAME_MAX] = '\0';
+		own_file(init, message->file, fd_take(&fd));
+	}
+	fd_close(&fd);
+	return got;
+}
+
 static void on_supervisor(struct loop_io *io, uint32_t events)
 {
 	struct init *init = container_of(io, struct init, supervisor_io);
 	struct init_message message;
-	size_t nfds = 0;
-	int fd = -1;
-	ssize_t got = fd_recv(io->fd, &message, sizeof(message), &fd, 1, &nfds);
+	ssize_t got = receive(init, &message);
 
 	(void)events;
 	if (got == -EAGAIN)
@@ -250,13 +271,7 @@ static void on_supervisor(struct loop_io *io, uint32_t events)
 	case INIT_TERMINATE:
 		start_termination(init, message.value, message.timeout_ms);
 		break;
-	case INIT_OWN_FILE:
-		message.file[NAME_MAX] = '\0';
-		if (fd >= 0)
-			own_file(init, message.file, fd_take(&fd));
-		break;
 	}
-	fd_close(&fd);
 }
 
 static void on_door(struct loop_io *io, uint32_t events)
@@ -332,18 +347,15 @@ static void hand_out(const struct init_start *start, int fds[INIT_FDS])
 }
 
 /* Keep only what init needs: as long as it held the supervisor's end it would not see it go. */
-static int close_inherited(const struct init *init)
+static int close_inherited(const struct init_start *start)
 {
-	const struct init_start *start = init->start;
-	size_t count = 0, max = 2 + init->nfiles + start->config->nkeep_fds;
-	int *keep = calloc(max, sizeof(*keep));
+	size_t count = 0;
+	int *keep = calloc(2 + start->config->nkeep_fds, sizeof(*keep));
 
 	if (!keep)
 		return -ENOMEM;
 	keep[count++] = start->supervisor_fd;
 	keep[count++] = start->door_fd;
-	for (size_t i = 0; i < init->nfiles; i++)
-		keep[count++] = init->files[i].dir_fd;
 	for (size_t i = 0; i < start->config->nkeep_fds; i++)
 		keep[count++] = start->config->keep_fds[i];
 	int result = rights_keep_fds(keep, count);
@@ -355,16 +367,11 @@ static int close_inherited(const struct init *init)
 static void wait_for_go(struct init *init)
 {
 	struct init_message message;
-	int fd = -1;
 
-	for (;;) {
-		ssize_t got = fd_recv(
-			init->start->supervisor_fd, &message, sizeof(message), &fd, 1, NULL);
-		if (got != sizeof(message))
+	do
+		if (receive(init, &message) != sizeof(message))
 			end_abandoned(init);
-		if (message.type == INIT_GO)
-			return;
-	}
+	while (message.type != INIT_GO);
 }
 
 __attribute__((noreturn)) static void init_main(
@@ -377,9 +384,7 @@ __attribute__((noreturn)) static void init_main(
 
 	prctl(PR_SET_NAME, "nswrap: init");
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	for (size_t i = 0; i < start->nfiles; i++)
-		own_file(&init, start->files[i].name, start->files[i].dir_fd);
-	if (close_inherited(&init) < 0)
+	if (close_inherited(start) < 0)
 		_exit(125);
 	if (ns_map_ids(uid, gid, start->config->is_root, &err) < 0 ||
 		setup_namespaces(start, fds, &err) < 0)

@@ -69,22 +69,14 @@ struct init_message {
 	};
 };
 
-/* A socket file of the supervisor: announced before it is made. */
-struct init_file {
-	int dir_fd;
-	char name[NAME_MAX + 1];
-};
-
 struct init_start {
 	const struct sandbox_config *config;
-	char **argv;                   /* COMMAND, placeholders replaced */
-	char **env;                    /* with NSWRAP_* */
-	const char *resolv_text;       /* NULL: leave /etc/resolv.conf alone */
-	const char *hidden_dir;        /* the runtime directory */
-	int supervisor_fd, door_fd;    /* init's ends, SOCK_SEQPACKET */
-	const struct init_file *files; /* to be removed if the supervisor vanishes */
-	size_t nfiles;
-	sigset_t original_mask; /* what COMMAND gets */
+	char **argv;                /* COMMAND, placeholders replaced */
+	char **env;                 /* with NSWRAP_* */
+	const char *resolv_text;    /* NULL: leave /etc/resolv.conf alone */
+	const char *hidden_dir;     /* the runtime directory */
+	int supervisor_fd, door_fd; /* init's ends, SOCK_SEQPACKET */
+	sigset_t original_mask;     /* what COMMAND gets */
 	struct rlimit original_nofile;
 };
 

@@ -196,9 +196,7 @@ int initctl_await(struct initctl *initctl, struct err *err)
 		return err_set(err, ECHILD, "init of the sandbox ended while it was set up");
 	if (message.type != INIT_READY)
 		return err_set(err, message.err.code, "%s", message.err.text);
-	fd_set_nonblock(initctl->io.fd, 1);
-	int result = loop_io_add(initctl->loop, &initctl->io, EPOLLIN);
-	return result < 0 ? err_sys(err, -result, "cannot watch init") : 0;
+	return 0;
 }
 
 int initctl_release(struct initctl *initctl, struct err *err)
@@ -206,7 +204,12 @@ int initctl_release(struct initctl *initctl, struct err *err)
 	struct init_message go = {.type = INIT_GO};
 	int result = tell(initctl, &go, -1);
 
-	return result < 0 ? err_sys(err, -result, "init of the sandbox is gone") : 0;
+	if (result < 0)
+		return err_sys(err, -result, "init of the sandbox is gone");
+	/* it could be waited for until now: nobody inside could stop it */
+	fd_set_nonblock(initctl->io.fd, 1);
+	result = loop_io_add(initctl->loop, &initctl->io, EPOLLIN);
+	return result < 0 ? err_sys(err, -result, "cannot watch init") : 0;
 }
 
 void initctl_stop(struct initctl *initctl)

@@ -292,25 +292,9 @@ static int reserve_name(struct supervisor *supervisor, struct err *err)
 	return result;
 }
 
-/* The socket files that init removes if we vanish: the control socket and unix forwards. */
-static int list_files(
-	struct supervisor *supervisor, struct init_file **files, size_t *count, struct err *err)
-{
-	if (forwards_files(&supervisor->forwards, files, count, err) < 0)
-		return -err->code;
-	struct init_file *own = &(*files)[*count];
-	own->dir_fd = fcntl(supervisor->answers.server.entry.dir_fd, F_DUPFD_CLOEXEC, 3);
-	snprintf(own->name, sizeof(own->name), "%s.sock", supervisor->answers.server.entry.name);
-	++*count;
-	return own->dir_fd < 0 ? err_sys(err, errno, "cannot start") : 0;
-}
-
 static int spawn_init(struct supervisor *supervisor, struct err *err)
 {
 	const struct sandbox_config *config = supervisor->config;
-	struct init_file *files = NULL;
-	size_t nfiles = 0;
-	int result = list_files(supervisor, &files, &nfiles, err);
 	struct init_start start = {
 		.config = config,
 		.argv = supervisor->program.argv,
@@ -319,18 +303,21 @@ static int spawn_init(struct supervisor *supervisor, struct err *err)
 				       ? supervisor->resolver.guest_text
 				       : NULL,
 		.hidden_dir = supervisor->registry.path,
-		.files = files,
-		.nfiles = nfiles,
 		.original_mask = supervisor->original_mask,
 		.original_nofile = supervisor->original_nofile,
 	};
 
-	if (result == 0)
-		result = initctl_spawn(&supervisor->init, &start, err);
-	for (size_t i = 0; i < nfiles; i++)
-		fd_close(&files[i].dir_fd);
-	free(files);
-	return result;
+	return initctl_spawn(&supervisor->init, &start, err);
+}
+
+static int open_answers(struct supervisor *supervisor, struct err *err)
+{
+	const struct registry_entry *entry = &supervisor->answers.server.entry;
+	char file[NAME_MAX + 1];
+
+	snprintf(file, sizeof(file), "%s.sock", entry->name);
+	own_file(supervisor, entry->dir_fd, file);
+	return answers_open(&supervisor->answers, supervisor->loop, err);
 }
 
 static int make_program(struct supervisor *supervisor, struct err *err)
@@ -366,7 +353,7 @@ static int start(struct supervisor *supervisor, struct err *err)
 	if (result == 0)
 		result = forwards_bind_paths(&supervisor->forwards, err);
 	if (result == 0)
-		result = answers_open(&supervisor->answers, supervisor->loop, err);
+		result = open_answers(supervisor, err);
 	if (result == 0)
 		result = initctl_release(&supervisor->init, err);
 	if (result < 0)

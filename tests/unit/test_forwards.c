@@ -154,10 +154,8 @@ static void rules_of_the_configuration(void **state)
 {
 	struct world *world = *state;
 	struct forwards *forwards = &world->forwards;
-	struct init_file *files;
 	struct forward_list list;
 	struct err err;
-	size_t count;
 
 	assert_int_equal(spec_list_parse(&world->config.forwards, "0:80", NULL, &err), 0);
 	assert_int_equal(spec_list_parse(&world->config.forwards, "unix:s:81", NULL, &err), 0);
@@ -166,12 +164,10 @@ static void rules_of_the_configuration(void **state)
 	assert_int_equal(forwards->count, 3);
 	assert_int_not_equal(addr_port(&forwards->items[0].spec.host), 0);
 	assert_int_equal(access("s", F_OK), -1);
-	assert_int_equal(forwards_files(forwards, &files, &count, &err), 0);
-	assert_int_equal(count, 1);
-	assert_string_equal(files[0].name, "s");
-	close(files[0].dir_fd);
-	free(files);
+	assert_string_equal(world->owned, "");
 	assert_int_equal(forwards_bind_paths(forwards, &err), 0);
+	assert_string_equal(world->owned, "s");
+	assert_false(world->was_there);
 	assert_int_equal(access("s", F_OK), 0);
 	assert_int_equal(forwards_list(forwards, &list, &err), 0);
 	assert_int_equal(list.count, 3);
