@@ -88,16 +88,13 @@ static bool remember_anchor(struct builder *b, struct node *node)
 	return true;
 }
 
-static void check_tag(struct builder *b, struct place at, const char *tag, const char *const *known,
-	size_t nknown)
+static void check_tag(struct builder *b, struct place at, const yaml_char_t *tag, const char *known)
 {
 	char quoted[PARSE_QUOTE_BYTES];
 
-	for (size_t i = 0; i < nknown; i++)
-		if (strcmp(tag, known[i]) == 0)
-			return;
-	errors_add(b->errors, at, "tag %s means nothing here: expected none",
-		parse_quote(tag, quoted, sizeof(quoted)));
+	if (strcmp((const char *)tag, known) != 0)
+		errors_add(b->errors, at, "tag %s means nothing here: expected none",
+			parse_quote((const char *)tag, quoted, sizeof(quoted)));
 }
 
 /* A new node in the place where the document is now. NULL: no more of it. */
@@ -126,7 +123,7 @@ static struct node *new_node(struct builder *b, const yaml_event_t *event, enum 
 
 static bool on_scalar(struct builder *b, const yaml_event_t *event)
 {
-	static const char *const tags[] = {"!", YAML_TAG "str"};
+	const yaml_char_t *tag = event->data.scalar.tag;
 	const char *text = (const char *)event->data.scalar.value;
 	size_t len = event->data.scalar.length;
 	struct node *node = new_node(b, event, NODE_TEXT, event->data.scalar.anchor);
@@ -137,17 +134,15 @@ static bool on_scalar(struct builder *b, const yaml_event_t *event)
 		return out_of_memory(b);
 	if (memchr(text, '\0', len))
 		errors_add(b->errors, node->at, "a zero byte in a text: expected none");
-	if (event->data.scalar.tag)
-		check_tag(b, node->at, (const char *)event->data.scalar.tag, tags, 2);
-	else
-		node->is_plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+	node->is_plain = !tag && event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+	if (tag && strcmp((const char *)tag, "!") != 0)
+		check_tag(b, node->at, tag, YAML_TAG "str");
 	return remember_anchor(b, node);
 }
 
 static bool on_begin(struct builder *b, const yaml_event_t *event)
 {
 	bool is_map = event->type == YAML_MAPPING_START_EVENT;
-	const char *const known = is_map ? YAML_TAG "map" : YAML_TAG "seq";
 	const yaml_char_t *anchor =
 		is_map ? event->data.mapping_start.anchor : event->data.sequence_start.anchor;
 	const yaml_char_t *tag =
@@ -161,7 +156,7 @@ static bool on_begin(struct builder *b, const yaml_event_t *event)
 	if (!node)
 		return false;
 	if (tag)
-		check_tag(b, node->at, (const char *)tag, &known, 1);
+		check_tag(b, node->at, tag, is_map ? YAML_TAG "map" : YAML_TAG "seq");
 	b->open[b->depth++] = node;
 	return true;
 }

@@ -11,7 +11,6 @@
 #include "mesh/manifest/port.h"
 #include "util/parse.h"
 
-#define KEYS_MAX      16 /* in one map */
 #define VIP_EXPECTED  "an IPv4 address such as 127.0.42.101"
 #define CMD_EMPTY     "cmd has no words: expected a command, or no cmd for this executable"
 #define PORT_EXPECTED "LISTEN:HOST:PORT[/tcp|/udp], such as 8080:127.0.0.1:80"
@@ -74,14 +73,14 @@ static void read_vip(struct reader *reader, const struct field *field, const str
 	if (!text)
 		return;
 	if (inet_pton(AF_INET, text, &vip) != 1) {
-		errors_add(reader->errors, value->at,
+		reader_refuse(reader, value,
 			"vip %s is no IPv4 address: expected one such as 127.0.42.101",
 			parse_quote(text, quoted, sizeof(quoted)));
 		return;
 	}
 	fault = vip_fault(vip);
 	if (fault)
-		errors_add(reader->errors, value->at,
+		reader_refuse(reader, value,
 			"vip %s %s: expected another one, such as 127.0.42.101", text, fault);
 	else
 		out->vip = vip;
@@ -97,7 +96,7 @@ static void split_cmd(struct reader *reader, const struct node *value, struct ma
 	if (!g_shell_parse_argv(value->text, NULL, &words, &error)) {
 		bool is_empty = error->code == G_SHELL_ERROR_EMPTY_STRING;
 
-		errors_add(reader->errors, value->at, "%s",
+		reader_refuse(reader, value, "%s",
 			is_empty ? CMD_EMPTY
 				 : "cmd has quotes without an end: expected another one like it, "
 				   "or a list of words");
@@ -116,14 +115,14 @@ static void read_cmd(struct reader *reader, const struct field *field, const str
 	if (is_text)
 		split_cmd(reader, value, out);
 	else if (value->kind == NODE_LIST && !value->count)
-		errors_add(reader->errors, value->at, CMD_EMPTY);
+		reader_refuse(reader, value, CMD_EMPTY);
 	else if (value->kind == NODE_LIST)
 		out->cmd = reader_texts(reader, value, "a word of cmd", "a text");
 	else if (value->kind != NODE_UNKNOWN)
-		errors_add(reader->errors, value->at, "cmd is %s: expected %s",
-			reader_kind_of(value), field->expected);
+		reader_refuse(reader, value, "cmd is %s: expected %s", reader_kind_of(value),
+			field->expected);
 	if (out->cmd && out->cmd[0] && !out->cmd[0][0])
-		errors_add(reader->errors, value->at,
+		reader_refuse(reader, value,
 			"cmd begins with an empty word: expected the name of a program");
 }
 
@@ -136,7 +135,7 @@ static void read_text(struct reader *reader, const struct field *field, const st
 	if (!text || !text[0]) /* "" is how a host turns off the template's */
 		return;
 	if (field->check && field->check(text, &err) < 0)
-		errors_add(reader->errors, value->at, "%s: %s", field->what, err.text);
+		reader_refuse(reader, value, "%s: %s", field->what, err.text);
 	else
 		reader_copy(reader, text, member(out, field));
 }
@@ -151,7 +150,7 @@ static void read_restart(struct reader *reader, const struct field *field, const
 		return;
 	out->no_restart = strcmp(text, "never") == 0;
 	if (!out->no_restart && strcmp(text, "always") != 0)
-		errors_add(reader->errors, value->at, "restart is %s: expected %s",
+		reader_refuse(reader, value, "restart is %s: expected %s",
 			parse_quote(text, quoted, sizeof(quoted)), field->expected);
 }
 
@@ -172,7 +171,7 @@ static const char *key_of(const struct field *field)
 
 static void check_keys(struct reader *reader, const struct node *map, const struct field *fields)
 {
-	const char *keys[KEYS_MAX];
+	const char *keys[READER_KEYS_MAX];
 	size_t count = 0;
 
 	for (const struct field *field = fields; field->what; field++)
@@ -216,9 +215,9 @@ static void read_port(struct reader *reader, const struct node *item, struct mes
 	if (rc == -ENOMEM) {
 		reader->errors->has_no_memory = true;
 	} else if (rc < 0) {
-		errors_add(reader->errors, item->at, "%s", err.text);
+		reader_refuse(reader, item, "%s", err.text);
 	} else if (offers_already(out, &offer)) {
-		errors_add(reader->errors, item->at,
+		reader_refuse(reader, item,
 			"port %u/%s is given twice: expected it once for a host and its template",
 			offer.listen_port, addr_proto_name(offer.proto));
 		free(offer.connect_host);
@@ -321,7 +320,7 @@ void host_read(struct reader *reader, const struct node *name, const struct node
 		read_field(reader, field, reader_get(value, field->what),
 			field->is_host_only ? NULL : reader_get(template, field->what), out);
 	if (!reader_get(value, "vip"))
-		errors_add(reader->errors, name->at, "no vip: expected %s", VIP_EXPECTED);
+		reader_refuse(reader, name, "no vip: expected %s", VIP_EXPECTED);
 }
 
 void host_check_template(struct reader *reader, const struct node *template)
@@ -339,7 +338,7 @@ void host_check_template(struct reader *reader, const struct node *template)
 		if (!value)
 			continue;
 		if (field->is_host_only)
-			errors_add(reader->errors, value->at,
+			reader_refuse(reader, value,
 				"%s is not for all hosts: expected it at each host", field->what);
 		else
 			field->read(reader, field, value, &nobody);

@@ -19,13 +19,7 @@
 #define TEXT_MAX_BYTES (1 << 20)
 #define HOSTS_MAX      4096
 
-/* A manifest that is being read. */
-struct draft {
-	struct reader reader;
-	struct manifest manifest;
-};
-
-static void claim_aliases(struct draft *draft, const struct node *aliases, size_t host)
+static void claim_aliases(struct reader *reader, const struct node *aliases, size_t host)
 {
 	if (!aliases || aliases->kind != NODE_LIST)
 		return;
@@ -33,34 +27,34 @@ static void claim_aliases(struct draft *draft, const struct node *aliases, size_
 		const struct node *alias = aliases->items[i];
 
 		if (alias->kind == NODE_TEXT && !reader_is_null(alias) &&
-			reader_work(&draft->reader, alias, 0))
-			names_claim(
-				&draft->reader.names, draft->reader.errors, alias, "alias", host);
+			reader_work(reader, alias, 0))
+			names_claim(&reader->names, reader->errors, alias, "alias", host);
 	}
 }
 
-static void check_vip(struct draft *draft, const struct node *hosts, size_t number)
+static void check_vip(struct reader *reader, const struct manifest *manifest,
+	const struct node *hosts, size_t number)
 {
-	const struct manifest_host *host = &draft->manifest.hosts[number];
+	const struct manifest_host *host = &manifest->hosts[number];
 	const struct node *vip = reader_get(hosts->items[2 * number + 1], "vip");
 	char shown[INET_ADDRSTRLEN], name[PARSE_QUOTE_BYTES];
 
 	for (size_t i = 0; host->vip.s_addr && i < number; i++) {
-		if (draft->manifest.hosts[i].vip.s_addr != host->vip.s_addr)
+		if (manifest->hosts[i].vip.s_addr != host->vip.s_addr)
 			continue;
 		inet_ntop(AF_INET, &host->vip, shown, sizeof(shown));
-		parse_shown(draft->manifest.hosts[i].name, name, sizeof(name));
-		errors_add(draft->reader.errors, vip->at,
+		parse_shown(manifest->hosts[i].name, name, sizeof(name));
+		reader_refuse(reader, vip,
 			"vip %s is given twice: expected another one, host %s has it in line %zu",
 			shown, name, reader_get(hosts->items[2 * i + 1], "vip")->at.line);
 		return;
 	}
 }
 
-static void read_hosts(struct draft *draft, const struct node *hosts, const struct node *template)
+static void read_hosts(struct reader *reader, const struct node *hosts, const struct node *template,
+	struct manifest *out)
 {
 	static const char expected[] = "a map of hosts by name, see nswrap mesh --example";
-	struct reader *reader = &draft->reader;
 	size_t count;
 
 	errors_about(reader->errors, NULL, NULL);
@@ -68,32 +62,30 @@ static void read_hosts(struct draft *draft, const struct node *hosts, const stru
 		return;
 	count = hosts->count / 2;
 	if (count == 0)
-		errors_add(reader->errors, hosts->at, "no hosts: expected %s", expected);
+		reader_refuse(reader, hosts, "no hosts: expected %s", expected);
 	if (count > HOSTS_MAX) {
 		reader_too_much(reader, hosts, "too many hosts", HOSTS_MAX, "");
 		return;
 	}
-	draft->manifest.hosts = calloc(count + 1, sizeof(*draft->manifest.hosts));
-	if (!draft->manifest.hosts) {
+	out->hosts = calloc(count + 1, sizeof(*out->hosts));
+	if (!out->hosts) {
 		reader->errors->has_no_memory = true;
 		return;
 	}
 	for (size_t i = 0; i < count && !reader->errors->has_no_memory; i++) {
 		const struct node *key = hosts->items[2 * i];
 
-		draft->manifest.nhosts++;
-		host_read(
-			reader, key, hosts->items[2 * i + 1], template, &draft->manifest.hosts[i]);
+		out->nhosts++;
+		host_read(reader, key, hosts->items[2 * i + 1], template, &out->hosts[i]);
 		names_claim(&reader->names, reader->errors, key, "name", i);
-		claim_aliases(draft, reader_get(hosts->items[2 * i + 1], "aliases"), i);
-		check_vip(draft, hosts, i);
+		claim_aliases(reader, reader_get(hosts->items[2 * i + 1], "aliases"), i);
+		check_vip(reader, out, hosts, i);
 	}
 }
 
-static void read_document(struct draft *draft, const struct node *root)
+static void read_document(struct reader *reader, const struct node *root, struct manifest *out)
 {
 	static const char *const keys[] = {"hosts", "hostTemplate", "routes"};
-	struct reader *reader = &draft->reader;
 	const struct node *hosts, *template, *routes;
 
 	if (!root || reader_is_null(root)) {
@@ -111,12 +103,12 @@ static void read_document(struct draft *draft, const struct node *root)
 	if (template)
 		host_check_template(reader, template);
 	if (hosts)
-		read_hosts(draft, hosts, template);
+		read_hosts(reader, hosts, template, out);
 	else
-		errors_add(reader->errors, root->at,
+		reader_refuse(reader, root,
 			"no hosts: expected the key hosts, see nswrap mesh --example");
 	if (routes && !reader->errors->has_no_memory)
-		route_read_list(reader, routes, &draft->manifest);
+		route_read_list(reader, routes, out);
 }
 
 int manifest_parse(const char *text, size_t len, const char *file, struct manifest *out,
@@ -124,23 +116,23 @@ int manifest_parse(const char *text, size_t len, const char *file, struct manife
 {
 	struct errors errors = {.file = file};
 	struct document document = {.root = NULL};
-	struct draft draft = {.reader = {.errors = &errors,
-				      .work_left = READER_WORK_BYTES,
-				      .ports_left = READER_PORTS_MAX}};
+	struct manifest manifest = {.hosts = NULL};
+	struct reader reader = {
+		.errors = &errors, .work_left = READER_WORK_BYTES, .ports_left = READER_PORTS_MAX};
 
 	if (len > TEXT_MAX_BYTES)
 		errors_add(&errors, (struct place){.line = 0},
 			"too large: expected at most %d bytes", TEXT_MAX_BYTES);
 	else if (document_read(text, len, &document, &errors))
-		read_document(&draft, document.root);
-	names_free(&draft.reader.names);
+		read_document(&reader, document.root, &manifest);
+	names_free(&reader.names);
 	document_free(&document);
 
 	int rc = errors_tell(&errors, report, told);
 	if (rc == 0)
-		*out = draft.manifest;
+		*out = manifest;
 	else
-		manifest_free(&draft.manifest);
+		manifest_free(&manifest);
 	return rc;
 }
 

@@ -65,7 +65,7 @@ static int take_proto(char *text, enum proto *out, struct err *err)
 
 int port_parse(const char *text, struct mesh_offer *out, struct err *err)
 {
-	char quoted[PARSE_QUOTE_BYTES], rule[RULE_BYTES], *host, *port;
+	char quoted[PARSE_QUOTE_BYTES], rule[RULE_BYTES], *host = NULL, *port = NULL;
 	struct mesh_offer offer = {.listen_port = 0};
 	int rc;
 
@@ -76,8 +76,6 @@ int port_parse(const char *text, struct mesh_offer *out, struct err *err)
 			return rc;
 		host = strchr(rule, ':');
 		port = strrchr(rule, ':');
-	} else {
-		host = port = NULL;
 	}
 	if (!host || host == port)
 		return err_set(err, EINVAL,

@@ -10,7 +10,6 @@
 #include "util/option.h"
 #include "util/parse.h"
 
-#define KEYS_MAX       16
 #define KEY_BYTES      32
 #define KEYS_BYTES     256 /* a list of all keys of a map */
 #define WORK_PER_VALUE 16  /* a value that is looked at, besides its bytes */
@@ -22,7 +21,7 @@ void reader_too_much(struct reader *reader, const struct node *node, const char 
 		return;
 	reader->work_left = 0;
 	reader->errors->is_quiet = false;
-	errors_add(reader->errors, node->at, "%s: expected at most %d%s", what, limit, unit);
+	reader_refuse(reader, node, "%s: expected at most %d%s", what, limit, unit);
 }
 
 bool reader_work(struct reader *reader, const struct node *node, size_t bytes)
@@ -64,19 +63,16 @@ static void fold(const char *text, char *out, size_t cap_bytes)
 
 static const char *nearest_key(const char *word, const char *const *known, size_t count)
 {
-	char folded[KEYS_MAX][KEY_BYTES], folded_word[KEY_BYTES];
-	const char *names[KEYS_MAX], *nearest;
+	char folded[READER_KEYS_MAX][KEY_BYTES], folded_word[KEY_BYTES];
+	const char *names[READER_KEYS_MAX], *nearest;
 
-	for (size_t i = 0; i < count && i < KEYS_MAX; i++) {
+	for (size_t i = 0; i < count; i++) {
 		fold(known[i], folded[i], KEY_BYTES);
 		names[i] = folded[i];
 	}
 	fold(word, folded_word, sizeof(folded_word));
-	nearest = option_nearest(folded_word, names, count < KEYS_MAX ? count : KEYS_MAX);
-	for (size_t i = 0; nearest && i < count; i++)
-		if (nearest == names[i])
-			return known[i];
-	return NULL;
+	nearest = option_nearest(folded_word, names, count);
+	return nearest ? known[(nearest - folded[0]) / KEY_BYTES] : NULL;
 }
 
 static void unknown_key(
@@ -87,8 +83,7 @@ static void unknown_key(
 
 	parse_quote(key->text, quoted, sizeof(quoted));
 	if (nearest) {
-		errors_add(reader->errors, key->at, "unknown key %s: did you mean %s?", quoted,
-			nearest);
+		reader_refuse(reader, key, "unknown key %s: did you mean %s?", quoted, nearest);
 		return;
 	}
 	for (size_t i = 0; i < count; i++) {
@@ -96,7 +91,7 @@ static void unknown_key(
 		const char *join = i == 0 ? "" : i + 1 == count ? " or " : ", ";
 		snprintf(all + len, sizeof(all) - len, "%s%s", join, known[i]);
 	}
-	errors_add(reader->errors, key->at, "unknown key %s: expected %s", quoted, all);
+	reader_refuse(reader, key, "unknown key %s: expected %s", quoted, all);
 }
 
 void reader_check_keys(
@@ -113,7 +108,7 @@ void reader_check_keys(
 		while (at < count && strcmp(key->text, known[at]) != 0)
 			at++;
 		if (key->given_before)
-			errors_add(reader->errors, key->at,
+			reader_refuse(reader, key,
 				"%s is given twice: expected it once, line %zu has it",
 				parse_shown(key->text, shown, sizeof(shown)),
 				key->given_before->at.line);
@@ -209,8 +204,7 @@ bool reader_is_kind(struct reader *reader, const struct node *node, enum node_ki
 		return false;
 	if (node->kind == kind || node->kind == NODE_UNKNOWN)
 		return node->kind == kind;
-	errors_add(reader->errors, node->at, "%s is %s: expected %s", what, reader_kind_of(node),
-		expected);
+	reader_refuse(reader, node, "%s is %s: expected %s", what, reader_kind_of(node), expected);
 	return false;
 }
 
@@ -220,7 +214,7 @@ const char *reader_text(
 	if (!reader_is_kind(reader, node, NODE_TEXT, what, expected))
 		return NULL;
 	if (reader_is_null(node)) {
-		errors_add(reader->errors, node->at, "%s is empty: expected %s", what, expected);
+		reader_refuse(reader, node, "%s is empty: expected %s", what, expected);
 		return NULL;
 	}
 	return reader_work(reader, node, strlen(node->text)) ? node->text : NULL;
@@ -233,7 +227,7 @@ void reader_read_bool(struct reader *reader, const struct node *node, const char
 	if (!reader_is_kind(reader, node, NODE_TEXT, what, "true or false") ||
 		reader_is_bool(node, out))
 		return;
-	errors_add(reader->errors, node->at, "%s is %s: expected true or false%s", what,
+	reader_refuse(reader, node, "%s is %s: expected true or false%s", what,
 		parse_quote(node->text, quoted, sizeof(quoted)),
 		node->is_plain ? "" : " without quotes");
 }

@@ -26,6 +26,10 @@ struct reader {
 
 #define READER_WORK_BYTES (16 << 20)
 #define READER_PORTS_MAX  8192 /* of all hosts together */
+#define READER_KEYS_MAX   16   /* that a map can have */
+
+/* Complain about @node; errors_add with its place. */
+#define reader_refuse(reader, node, ...) errors_add((reader)->errors, (node)->at, __VA_ARGS__)
 
 /* Complain that there is more than @limit of something, and look at nothing any more. */
 void reader_too_much(struct reader *reader, const struct node *node, const char *what, int limit,
@@ -37,7 +41,8 @@ bool reader_work(struct reader *reader, const struct node *node, size_t bytes);
 /* The value of key @name; NULL if @map is NULL or has no such key, or nothing behind it. */
 const struct node *reader_get(const struct node *map, const char *name);
 
-/* Complain about keys that are not @known, and those that are given twice. */
+/* Complain about keys that are not @known (READER_KEYS_MAX at most), and those that are given
+ * twice. */
 void reader_check_keys(
 	struct reader *reader, const struct node *map, const char *const *known, size_t count);
 

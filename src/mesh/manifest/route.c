@@ -63,11 +63,10 @@ static void read_via(struct reader *reader, const struct node *via, const struct
 	if (reader->errors->count < GUESS_ERRORS_MAX)
 		nearest = nearest_host(manifest, text);
 	if (nearest)
-		errors_add(reader->errors, via->at, "via %s is no host: did you mean %s?", quoted,
-			nearest);
+		reader_refuse(reader, via, "via %s is no host: did you mean %s?", quoted, nearest);
 	else
-		errors_add(reader->errors, via->at,
-			"via %s is no host: expected a name or vip from hosts", quoted);
+		reader_refuse(reader, via, "via %s is no host: expected a name or vip from hosts",
+			quoted);
 }
 
 /* --- to ------------------------------------------------------------------------------------- */
@@ -115,7 +114,7 @@ static void read_to(struct reader *reader, const struct node *to, struct mesh_ro
 	if (!reader_is_kind(reader, to, NODE_LIST, "to", TO_EXPECTED))
 		return;
 	if (!to->count)
-		errors_add(reader->errors, to->at, "to is an empty list: expected %s", TO_EXPECTED);
+		reader_refuse(reader, to, "to is an empty list: expected %s", TO_EXPECTED);
 	cidrs = reader_new_texts(reader, to);
 	globs = reader_new_texts(reader, to);
 	for (size_t i = 0; cidrs && globs && i < to->count; i++) {
@@ -127,7 +126,7 @@ static void read_to(struct reader *reader, const struct node *to, struct mesh_ro
 		if (!text)
 			continue;
 		if (check_to(text, &is_network, &err) < 0)
-			errors_add(reader->errors, to->items[i]->at, "%s", err.text);
+			reader_refuse(reader, to->items[i], "%s", err.text);
 		reader_copy(reader, text, is_network ? &cidrs[ncidrs++] : &globs[nglobs++]);
 	}
 	out->cidrs = or_none(cidrs);
@@ -150,11 +149,11 @@ static void read_route(struct reader *reader, const struct node *item,
 	if (to)
 		read_to(reader, to, out);
 	else
-		errors_add(reader->errors, item->at, "no to: expected %s", TO_EXPECTED);
+		reader_refuse(reader, item, "no to: expected %s", TO_EXPECTED);
 	if (via)
 		read_via(reader, via, manifest, out);
 	else
-		errors_add(reader->errors, item->at, "no via: expected a host's name or vip");
+		reader_refuse(reader, item, "no via: expected a host's name or vip");
 }
 
 void route_read_list(struct reader *reader, const struct node *routes, struct manifest *manifest)
