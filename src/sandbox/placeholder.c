@@ -73,7 +73,7 @@ int placeholder_check(char *const *texts, size_t count, struct err *err)
 	return 0;
 }
 
-char *placeholder_expand(const char *text, const struct forward_list *forwards, struct err *err)
+static char *expand(const char *text, const struct forward_list *forwards, struct err *err)
 {
 	char *out = NULL;
 	size_t len = 0;
@@ -124,7 +124,7 @@ char **placeholder_expand_list(
 		return NULL;
 	}
 	for (size_t i = 0; i < count; i++) {
-		out[i] = placeholder_expand(texts[i], forwards, err);
+		out[i] = expand(texts[i], forwards, err);
 		if (!out[i]) {
 			placeholder_free_list(out);
 			return NULL;

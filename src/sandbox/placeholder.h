@@ -8,12 +8,10 @@
 
 /*
  * Replace {guest-port}, <guest-port>, {host-port} and <host-port>, and the same with ":N" for the
- * N-th forward (from 1), anywhere in @text. Anything else stays as it is, also other words in
- * braces. Returns a new string, or NULL with @err filled (no such forward, or no memory).
+ * N-th forward (from 1), anywhere in @texts, which end with NULL. Anything else stays as it is,
+ * also other words in braces. Returns a new list for placeholder_free_list, or NULL with @err
+ * filled (no such forward, or no memory).
  */
-char *placeholder_expand(const char *text, const struct forward_list *forwards, struct err *err);
-
-/* The same for a NULL-terminated list; placeholder_free_list frees it. */
 char **placeholder_expand_list(
 	char *const *texts, const struct forward_list *forwards, struct err *err);
 void placeholder_free_list(char **texts);
