@@ -19,11 +19,6 @@ struct join {
 	struct relay *relay; /* NULL: it waits */
 };
 
-struct joins {
-	const struct conn_context *context;
-	struct list all;
-};
-
 static void join_free(struct join *join)
 {
 	list_del(&join->link);
@@ -49,9 +44,7 @@ static void give_up(struct join *join)
 
 static void on_relay_done(struct relay *relay, void *owner)
 {
-	log_debug("connection ended: %llu bytes in, %llu bytes out",
-		(unsigned long long)relay_bytes_ab(relay),
-		(unsigned long long)relay_bytes_ba(relay));
+	(void)relay;
 	join_free(owner);
 }
 
@@ -110,21 +103,14 @@ void joins_add(struct joins *joins, int client_fd, const struct dial_target *tar
 		give_up(join);
 }
 
-struct joins *joins_new(const struct conn_context *context)
+void joins_init(struct joins *joins, const struct conn_context *context)
 {
-	struct joins *joins = calloc(1, sizeof(*joins));
-
-	if (!joins)
-		return NULL;
 	joins->context = context;
 	list_init(&joins->all);
-	return joins;
 }
 
-void joins_free(struct joins *joins)
+void joins_fini(struct joins *joins)
 {
-	if (!joins)
-		return;
 	list_each_safe (at, following, &joins->all) {
 		struct join *join = container_of(at, struct join, link);
 
@@ -135,5 +121,4 @@ void joins_free(struct joins *joins)
 			give_up(join);
 		}
 	}
-	free(joins);
 }

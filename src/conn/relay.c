@@ -10,6 +10,7 @@
 #include "conn/flow.h"
 #include "conn/pipes.h"
 #include "util/list.h"
+#include "util/log.h"
 
 #define WAKE_UP_BYTES (1024 * 1024) /* each way, then the other relays have their turn */
 #define RETRY_MS      20            /* after memory ran out */
@@ -102,7 +103,11 @@ static void end(struct relay *relay, bool is_reset)
 static void finish(struct relay *relay, bool is_reset)
 {
 	end(relay, is_reset);
-	relay->on_done(relay, relay->owner);
+	log_debug("connection ended: %llu bytes in, %llu bytes out",
+		(unsigned long long)relay_bytes_ab(relay),
+		(unsigned long long)relay_bytes_ba(relay));
+	if (relay->on_done)
+		relay->on_done(relay, relay->owner);
 	free(relay);
 }
 

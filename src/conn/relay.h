@@ -57,7 +57,8 @@ void relay_pool_free(struct relay_pool *pool);
  *
  * @on_done is called once, from the loop and never from within relay_start, when both ways have
  * ended and both descriptors are closed. @relay may be asked for its bytes until on_done returns,
- * then it is gone. on_done may start and stop other relays and may free the pool.
+ * then it is gone. on_done may start and stop other relays and may free the pool; it may be NULL. A
+ * relay that ends by itself says so at the log's debug level: @fd_a is the client's for that.
  *
  * The process must ignore SIGPIPE: splice(2) has no flag against it.
  */

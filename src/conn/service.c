@@ -29,7 +29,7 @@ struct services {
 	const struct service_ops *ops;
 	void *owner;
 	struct list buckets[BUCKETS];
-	struct joins *joins;
+	struct joins joins;
 };
 
 static struct open_service *open_of(struct list *link)
@@ -45,7 +45,7 @@ static void on_client(struct acceptor *acceptor, int fd, const struct addr *peer
 	if (open->service.is_given)
 		services->ops->on_client(services->owner, &open->service, fd, peer);
 	else
-		joins_add(services->joins, fd, &open->service.target);
+		joins_add(&services->joins, fd, &open->service.target);
 }
 
 static void service_free(struct open_service *open)
@@ -178,7 +178,7 @@ const struct service *services_find(
 
 void services_join(struct services *services, int client_fd, const struct dial_target *target)
 {
-	joins_add(services->joins, client_fd, target);
+	joins_add(&services->joins, client_fd, target);
 }
 
 static void close_unlisted(struct services *services)
@@ -239,11 +239,7 @@ struct services *services_new(
 	services->owner = owner;
 	for (size_t i = 0; i < BUCKETS; i++)
 		list_init(&services->buckets[i]);
-	services->joins = joins_new(context);
-	if (!services->joins) {
-		free(services);
-		return NULL;
-	}
+	joins_init(&services->joins, context);
 	return services;
 }
 
@@ -253,6 +249,6 @@ void services_free(struct services *services)
 		return;
 	unlist_all(services);
 	close_unlisted(services);
-	joins_free(services->joins);
+	joins_fini(&services->joins);
 	free(services);
 }

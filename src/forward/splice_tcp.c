@@ -63,20 +63,11 @@ static void drop_client(struct client client)
 	fd_close(&client.guest_fd);
 }
 
-static void on_relay_done(struct relay *relay, void *owner)
-{
-	(void)owner;
-	log_debug("connection ended: %llu bytes in, %llu bytes out",
-		(unsigned long long)relay_bytes_ab(relay),
-		(unsigned long long)relay_bytes_ba(relay));
-}
-
 /* Both are connected. Takes the client over, as all of these do. */
 static void start_relay(struct forward *forward, struct client client)
 {
 	driver_note_listening(forward);
-	if (relay_start(
-		    forward->context->relays, client.host_fd, client.guest_fd, on_relay_done, NULL))
+	if (relay_start(forward->context->relays, client.host_fd, client.guest_fd, NULL, NULL))
 		return;
 	log_warning("a connection was dropped: %s", strerror(errno));
 	drop_client(client);

@@ -17,7 +17,7 @@
 
 struct world {
 	struct mesh_bed bed;
-	struct joins *joins;
+	struct joins joins;
 };
 
 static struct world *world_open(void)
@@ -25,14 +25,13 @@ static struct world *world_open(void)
 	struct world *world = calloc(1, sizeof(*world));
 
 	bed_open(&world->bed);
-	world->joins = joins_new(&world->bed.context);
-	assert_non_null(world->joins);
+	joins_init(&world->joins, &world->bed.context);
 	return world;
 }
 
 static void world_close(struct world *world)
 {
-	joins_free(world->joins);
+	joins_fini(&world->joins);
 	bed_close(&world->bed);
 	free(world);
 }
@@ -48,7 +47,7 @@ static int join(struct world *world, const struct dial_target *target)
 	const struct addr addr = addr_at("127.0.0.1", PORT + 1);
 	int listener = listen_at(&addr, 1), client = connect_to(&addr);
 
-	joins_add(world->joins, wait_accept(&world->bed, listener), target);
+	joins_add(&world->joins, wait_accept(&world->bed, listener), target);
 	close(listener);
 	return client;
 }
@@ -163,8 +162,7 @@ static void can_be_freed_in_every_state(void **state)
 	clients[2] = join(world, &inside);
 	settle(&world->bed);
 	assert_int_equal(used(world), 2 + 2 * JOIN_FDS);
-	joins_free(world->joins);
-	world->joins = NULL;
+	joins_fini(&world->joins);
 	assert_int_equal(used(world), 0);
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(wait_end(&world->bed, clients[i]), ECONNRESET);

@@ -227,9 +227,7 @@ void syns_on_packet(
 
 static void on_relay_done(struct relay *relay, void *owner)
 {
-	log_debug("connection ended: %llu bytes in, %llu bytes out",
-		(unsigned long long)relay_bytes_ab(relay),
-		(unsigned long long)relay_bytes_ba(relay));
+	(void)relay;
 	syn_free(owner);
 }
 
