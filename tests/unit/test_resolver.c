@@ -114,7 +114,7 @@ static void asks_the_system_for_the_rest(void **state)
 static void a_thousand_names(void **state)
 {
 	struct mesh_bed bed;
-	char name[32], ip[INET_ADDRSTRLEN];
+	char name[32], ip[32];
 	struct question question;
 
 	(void)state;
