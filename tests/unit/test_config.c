@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mesh/config.h"
 #include "mesh/configure.h"
 #include "mesh/info.h"
 

@@ -14,7 +14,6 @@
 #include <string.h>
 
 #include "mesh/frame.h"
-#include "mesh/info.h"
 #include "mesh/message.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -321,70 +320,6 @@ static void errors_become_text(void **state)
 	assert_string_equal(message_error_text(NULL, text, sizeof(text)), "no reason given");
 }
 
-/* --- what an agent can do ----------------------------------------------------------------- */
-
-static void features_have_names(void **state)
-{
-	static const char *const names[] = {"tcp", "loopback", "loopback.disable", "http", "socks",
-		"hostaliases", "etchosts", "routes", "dns", "udp", "icmp", "reconfigure", "ping",
-		"sandbox", "error"};
-
-	(void)state;
-	for (size_t i = 0; i < COUNT(names); i++) {
-		struct mesh_agent_info info;
-		enum mesh_feature feature = (enum mesh_feature)(1 << i);
-		json_t *data = json_pack("{s:[s]}", "features", names[i]);
-
-		assert_string_equal(info_feature_name(feature), names[i]);
-		assert_int_equal(info_decode(data, &info, NULL), 0);
-		assert_int_equal(info.features, feature);
-		assert_string_equal(info.version, "");
-		json_decref(data);
-	}
-}
-
-static void agent_infos(void **state)
-{
-	static const struct {
-		const char *data;
-		unsigned features;
-		const char *version;
-	} rows[] = {
-		{"{}", 0, ""},
-		{"{'features':null,'version':null}", 0, ""},
-		{"{'features':[],'version':'1'}", 0, "1"},
-		{"{'features':['tcp','new','tcp','','Tcp','udp']}", FEATURE_TCP | FEATURE_UDP, ""},
-		{"{'version':'\\u001b[2J'}", 0, "\\x1b[2J"},
-		{"{'version':'"
-		 "0123456789012345678901234567890123456789012345678901234567890123456789'}",
-			0, "012345678901234567890123456789012345678901234567890123456789012"},
-	};
-	static const char *const bad[] = {"[]", "'x'", "{'features':'tcp'}", "{'features':{}}",
-		"{'features':['tcp',1]}", "{'features':[null]}", "{'version':1}"};
-	struct mesh_agent_info info = {FEATURE_UDP | FEATURE_TCP, "1.0"};
-	struct err err;
-
-	(void)state;
-	expect_json(info_encode(&info), "{\"features\":[\"tcp\",\"udp\"],\"version\":\"1.0\"}");
-	for (size_t i = 0; i < COUNT(rows); i++) {
-		json_t *data = json(rows[i].data);
-
-		assert_int_equal(info_decode(data, &info, &err), 0);
-		assert_int_equal(info.features, rows[i].features);
-		assert_string_equal(info.version, rows[i].version);
-		json_decref(data);
-	}
-	for (size_t i = 0; i < COUNT(bad); i++) {
-		json_t *data = json(bad[i]);
-
-		if (info_decode(data, &info, &err) != -EINVAL)
-			fail_msg("taken: %s", bad[i]);
-		json_decref(data);
-	}
-	assert_int_equal(info_decode(NULL, &info, &err), 0);
-	assert_int_equal(info.features, 0);
-}
-
 /* --- events ------------------------------------------------------------------------------- */
 
 static void route_suggestions(void **state)
@@ -441,8 +376,6 @@ int main(void)
 		cmocka_unit_test(too_many_values_are_refused),
 		cmocka_unit_test(messages_are_written),
 		cmocka_unit_test(errors_become_text),
-		cmocka_unit_test(features_have_names),
-		cmocka_unit_test(agent_infos),
 		cmocka_unit_test(route_suggestions),
 	};
 
