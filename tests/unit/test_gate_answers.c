@@ -31,14 +31,15 @@ static unsigned ask(struct gate_answers *answers, unsigned nflows)
 
 	for (int step = 0; step < STEPS; step++) {
 		unsigned i = (unsigned)random() % nflows;
+		const struct packet_end own = own_of(i), peer = peer_of(i);
 
 		now_ns += (uint64_t)random() % (2 * GATE_ANSWERS_TIME_NS / nflows);
 		if (random() % 2) {
-			gate_answers_await(answers, own_of(i), peer_of(i), now_ns);
+			gate_answers_await(answers, &own, &peer, now_ns);
 			ends_ns[i] = now_ns + GATE_ANSWERS_TIME_NS;
 			continue;
 		}
-		bool is_awaited = gate_answers_has(answers, own_of(i), peer_of(i), now_ns);
+		bool is_awaited = gate_answers_has(answers, &own, &peer, now_ns);
 		if (now_ns >= ends_ns[i])
 			assert_false(is_awaited);
 		else

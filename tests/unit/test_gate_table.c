@@ -102,9 +102,9 @@ static void ask(const struct gate_table *table, const struct list *list)
 	for (size_t i = 0; i < rules->nnetworks; i++)
 		is_in_network |= (list->networks[i].ip.s_addr & list->networks[i].mask.s_addr) ==
 				 (end.ip.s_addr & list->networks[i].mask.s_addr);
-	assert_slot(gate_table_port(table, number, end), list, port,
+	assert_slot(gate_table_port(table, number, &end), list, port,
 		port >= 0 ? place_of(list, (size_t)port) : end);
-	assert_slot(gate_table_place(table, number, end), list, place,
+	assert_slot(gate_table_place(table, number, &end), list, place,
 		place >= 0 ? (struct packet_end){rules->self, list->ports[place].port} : end);
 	assert_int_equal(gate_table_is_member(table, end.ip), is_member);
 	assert_int_equal(gate_table_is_target(table, end.ip), is_target);

@@ -107,7 +107,7 @@ static bool is_outside(const struct gate_table *table, struct in_addr ip)
 static bool is_open_unlisted(const struct gate_table *table, uint8_t proto, uint16_t port)
 {
 	return table->any_port &&
-	       !gate_table_place(table, proto, (struct packet_end){table->self, port});
+	       !gate_table_place(table, proto, &(struct packet_end){table->self, port});
 }
 
 /* Give a TCP or UDP packet from the mesh the place where its port @slot is. */
@@ -131,7 +131,7 @@ static enum gate_verdict hold(const struct packet_view *view)
 static enum gate_verdict tcp_in(struct passage *passage)
 {
 	const struct packet_view *view = passage->view;
-	const struct gate_slot *slot = gate_table_port(passage->table, view->proto, view->dst);
+	const struct gate_slot *slot = gate_table_port(passage->table, view->proto, &view->dst);
 	const uint8_t kind = tcp_kind(view);
 
 	if (!slot && !is_open_unlisted(passage->table, view->proto, view->dst.port)) {
@@ -151,14 +151,14 @@ static enum gate_verdict tcp_in(struct passage *passage)
 static enum gate_verdict udp_in(struct passage *passage)
 {
 	const struct packet_view *view = passage->view;
-	const struct gate_slot *slot = gate_table_port(passage->table, view->proto, view->dst);
+	const struct gate_slot *slot = gate_table_port(passage->table, view->proto, &view->dst);
 
 	if (slot) {
 		map_in(passage, slot);
 		return GATE_PASS;
 	}
 	if (is_open_unlisted(passage->table, view->proto, view->dst.port) ||
-		gate_answers_has(&passage->gate->answers, view->dst, view->src, passage->now_ns))
+		gate_answers_has(&passage->gate->answers, &view->dst, &view->src, passage->now_ns))
 		return GATE_PASS;
 	return GATE_DROP;
 }
@@ -186,7 +186,7 @@ static enum gate_verdict icmp_error_in(struct passage *passage)
 			!packet_is_same_ip(quote.dst.ip, view->src.ip)))
 		return GATE_DROP;
 
-	const struct gate_slot *slot = gate_table_port(passage->table, quote.proto, quote.src);
+	const struct gate_slot *slot = gate_table_port(passage->table, quote.proto, &quote.src);
 	if (slot && !packet_is_same_end(slot->to, quote.src)) {
 		gate_rewrite_quote(view, &quote, GATE_SRC, slot->to);
 		gate_rewrite_address(view, GATE_DST, slot->to.ip);
@@ -206,7 +206,7 @@ static enum gate_verdict icmp_error_out(struct passage *passage)
 			!packet_is_same_ip(view->src.ip, quote.dst.ip)))
 		return GATE_DROP;
 
-	const struct gate_slot *slot = gate_table_place(passage->table, quote.proto, quote.dst);
+	const struct gate_slot *slot = gate_table_place(passage->table, quote.proto, &quote.dst);
 	if (!slot)
 		return is_here(passage->table, quote.dst.ip) ? GATE_PASS : GATE_DROP;
 	if (!packet_is_same_end(slot->to, quote.dst))
@@ -290,7 +290,7 @@ enum gate_verdict gate_in(
 static enum gate_verdict flow_out(struct passage *passage)
 {
 	const struct packet_view *view = passage->view;
-	const struct gate_slot *slot = gate_table_place(passage->table, view->proto, view->src);
+	const struct gate_slot *slot = gate_table_place(passage->table, view->proto, &view->src);
 
 	if (slot) {
 		if (!packet_is_same_end(slot->to, view->src))
@@ -300,7 +300,8 @@ static enum gate_verdict flow_out(struct passage *passage)
 	if (!packet_is_same_ip(view->src.ip, passage->table->self))
 		return is_behind(passage->table, view->src.ip) ? GATE_PASS : GATE_DROP;
 	if (view->proto == IPPROTO_UDP)
-		gate_answers_await(&passage->gate->answers, view->src, view->dst, passage->now_ns);
+		gate_answers_await(
+			&passage->gate->answers, &view->src, &view->dst, passage->now_ns);
 	return GATE_PASS;
 }
 

@@ -2,11 +2,11 @@
 /* mesh/agent/gate_answers - what was sent by UDP, so that answers can be told from the rest */
 #include "mesh/agent/gate_answers.h"
 
-static struct gate_awaited make_entry(struct packet_end own, struct packet_end peer)
+static struct gate_awaited make_entry(const struct packet_end *own, const struct packet_end *peer)
 {
 	return (struct gate_awaited){
-		.ips = (uint64_t)own.ip.s_addr << 32 | peer.ip.s_addr,
-		.ports = (uint32_t)own.port << 16 | peer.port,
+		.ips = (uint64_t)own->ip.s_addr << 32 | peer->ip.s_addr,
+		.ports = (uint32_t)own->port << 16 | peer->port,
 	};
 }
 
@@ -22,8 +22,8 @@ static unsigned int find_bucket(const struct gate_awaited *entry)
 	return (unsigned int)(gate_table_hash(key) >> (64 - GATE_ANSWERS_BITS));
 }
 
-void gate_answers_await(struct gate_answers *answers, struct packet_end own, struct packet_end peer,
-	uint64_t now_ns)
+void gate_answers_await(struct gate_answers *answers, const struct packet_end *own,
+	const struct packet_end *peer, uint64_t now_ns)
 {
 	struct gate_awaited awaited = make_entry(own, peer);
 	struct gate_awaited *bucket = answers->buckets[find_bucket(&awaited)];
@@ -41,8 +41,8 @@ void gate_answers_await(struct gate_answers *answers, struct packet_end own, str
 	entry->end_ns = now_ns + GATE_ANSWERS_TIME_NS;
 }
 
-bool gate_answers_has(const struct gate_answers *answers, struct packet_end own,
-	struct packet_end peer, uint64_t now_ns)
+bool gate_answers_has(const struct gate_answers *answers, const struct packet_end *own,
+	const struct packet_end *peer, uint64_t now_ns)
 {
 	const struct gate_awaited wanted = make_entry(own, peer);
 	const struct gate_awaited *bucket = answers->buckets[find_bucket(&wanted)];

@@ -25,11 +25,11 @@ struct gate_answers {
 };
 
 /* A packet went from @own to @peer. */
-void gate_answers_await(struct gate_answers *answers, struct packet_end own, struct packet_end peer,
-	uint64_t now_ns);
+void gate_answers_await(struct gate_answers *answers, const struct packet_end *own,
+	const struct packet_end *peer, uint64_t now_ns);
 
 /* May one come from @peer to @own? */
-bool gate_answers_has(const struct gate_answers *answers, struct packet_end own,
-	struct packet_end peer, uint64_t now_ns);
+bool gate_answers_has(const struct gate_answers *answers, const struct packet_end *own,
+	const struct packet_end *peer, uint64_t now_ns);
 
 #endif

@@ -49,7 +49,7 @@ static void put_port(struct gate_table *table, const struct gate_port *port)
 
 	if (port->action == GATE_MAP)
 		place = (struct packet_end){port->target_ip, port->target_port};
-	if (gate_table_port(table, proto, seen) || gate_table_place(table, proto, place))
+	if (gate_table_port(table, proto, &seen) || gate_table_place(table, proto, &place))
 		return;
 	put(table, make_key(KIND_PORT, proto, seen.ip, seen.port), place, port->action);
 	put(table, make_key(KIND_PLACE, proto, place.ip, place.port), seen, port->action);
@@ -85,15 +85,15 @@ struct gate_table *gate_table_new(const struct gate_rules *rules)
 }
 
 const struct gate_slot *gate_table_port(
-	const struct gate_table *table, uint8_t proto, struct packet_end end)
+	const struct gate_table *table, uint8_t proto, const struct packet_end *end)
 {
-	return look_up(table, make_key(KIND_PORT, proto, end.ip, end.port));
+	return look_up(table, make_key(KIND_PORT, proto, end->ip, end->port));
 }
 
 const struct gate_slot *gate_table_place(
-	const struct gate_table *table, uint8_t proto, struct packet_end end)
+	const struct gate_table *table, uint8_t proto, const struct packet_end *end)
 {
-	return look_up(table, make_key(KIND_PLACE, proto, end.ip, end.port));
+	return look_up(table, make_key(KIND_PLACE, proto, end->ip, end->port));
 }
 
 bool gate_table_is_member(const struct gate_table *table, struct in_addr ip)

@@ -36,13 +36,15 @@ struct gate_table {
 /* Returns NULL for want of memory; free(3) it. */
 struct gate_table *gate_table_new(const struct gate_rules *rules);
 
+/* Ends come by address: a packet's are still being written when they would be read as a whole. */
+
 /* The port that the mesh sees at @end, with its place in the namespace; NULL: there is none. */
 const struct gate_slot *gate_table_port(
-	const struct gate_table *table, uint8_t proto, struct packet_end end);
+	const struct gate_table *table, uint8_t proto, const struct packet_end *end);
 
 /* What the mesh sees instead of the place @end in the namespace; NULL: that is not in the rules. */
 const struct gate_slot *gate_table_place(
-	const struct gate_table *table, uint8_t proto, struct packet_end end);
+	const struct gate_table *table, uint8_t proto, const struct packet_end *end);
 
 bool gate_table_is_member(const struct gate_table *table, struct in_addr ip);
 
