@@ -136,7 +136,7 @@ int addr_parse(const char *text, struct addr *out, struct err *err)
 int addr_parse_unmapped(const char *text, struct addr *out, struct err *err)
 {
 	char quoted[PARSE_QUOTE_BYTES], plain[INET_ADDRSTRLEN];
-	struct addr addr;
+	struct addr addr = {0};
 	int result = addr_parse(text, &addr, err);
 
 	if (result < 0)

@@ -172,7 +172,7 @@ static void run_timers(struct loop *loop)
 /* Only the tasks that are there now: one that queues itself again waits for the next round. */
 static void run_tasks(struct loop *loop)
 {
-	struct list mark = {NULL};
+	struct list mark = {NULL, NULL};
 
 	if (list_is_empty(&loop->tasks))
 		return;
