@@ -212,7 +212,7 @@ def test_libraries_of_the_readme():
     # libslirp0 brings in glib itself
     names = set(re.findall(r"\b(lib\w+)-dev", build)) - {"libc6"}
     assert {"libslirp", "libyaml"} <= names
-    told = re.search(r"libraries in the packages\s(.*?)\.", text, re.S)[1]
+    told = re.search(r"libraries in the packages\s(.*?)\.\s", text, re.S)[1]
     command = re.search(r"apt-get install -y (.*?)'", text)[1]
     for name in names:
         for where in (told, command):
