@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_session - configure once or twice, pings, and messages that should not have come */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka needs the four above */
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "mesh/manager/session.h"
+#include "util/clock.h"
+#include "util/fd.h"
+#include "version.h"
+
+#define TEXT_BYTES (1 << 16)
+#define PLAIN      "\"tcp\""
+#define FULL       "\"tcp\",\"udp\",\"reconfigure\",\"ping\",\"sandbox\""
+
+static uint64_t clock_ahead_ns;
+
+/* Stands before the one of the C library: what the loop takes for the time */
+int clock_gettime(clockid_t id, struct timespec *out)
+{
+	long result = syscall(SYS_clock_gettime, id, out);
+	uint64_t ns = (uint64_t)out->tv_nsec + clock_ahead_ns % NS_PER_S;
+
+	out->tv_sec += (time_t)(clock_ahead_ns / NS_PER_S + ns / NS_PER_S);
+	out->tv_nsec = (long)(ns % NS_PER_S);
+	return (int)result;
+}
+
+/* A session on a socket whose other end, the agent's, the test holds. */
+struct bed {
+	struct loop *loop;
+	struct wire_hub *hub;
+	struct link link;
+	struct session session;
+	int far;
+	struct mesh_config told; /* what the manifest has for it */
+	struct mesh_offer offer;
+	/* what was seen */
+	size_t readies, ends, notices, suggestions;
+	char notice[TEXT_BYTES];
+	struct in_addr suggested, via;
+};
+
+static void on_frame(struct link *link, struct frame *frame)
+{
+	session_on_frame(&container_of(link, struct bed, link)->session, frame);
+}
+
+static void on_round_end(struct link *link)
+{
+	(void)link;
+}
+
+static void on_ending(struct link *link)
+{
+	session_end(&container_of(link, struct bed, link)->session);
+}
+
+static void on_end(struct link *link)
+{
+	container_of(link, struct bed, link)->ends++;
+}
+
+static const struct link_ops link_ops = {.on_frame = on_frame,
+	.on_round_end = on_round_end,
+	.on_ending = on_ending,
+	.on_end = on_end};
+
+static struct bed *bed_of(struct session *session)
+{
+	return container_of(session, struct bed, session);
+}
+
+static int configure(struct session *session, struct mesh_config *out)
+{
+	return config_fill(out, &bed_of(session)->told);
+}
+
+static void on_ready(struct session *session)
+{
+	bed_of(session)->readies++;
+}
+
+static void on_notice(struct session *session, enum log_level level, const char *text)
+{
+	struct bed *bed = bed_of(session);
+
+	if (level > LOG_NOTICE)
+		return;
+	bed->notices++;
+	snprintf(bed->notice, sizeof(bed->notice), "%s", text);
+}
+
+static void on_suggestion(
+	struct session *session, const struct in_addr *ips, size_t count, struct in_addr via)
+{
+	struct bed *bed = bed_of(session);
+
+	bed->suggestions += count;
+	bed->suggested = ips[count - 1];
+	bed->via = via;
+}
+
+static const struct session_ops session_ops = {configure, on_ready, on_notice, on_suggestion};
+
+static void begin(struct bed *bed)
+{
+	int pair[2];
+
+	assert_int_equal(
+		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+	link_close(&bed->link);
+	fd_close(&bed->far);
+	bed->far = pair[1];
+	bed->readies = bed->ends = bed->notices = 0;
+	link_attach(&bed->link, pair[0], pair[0]);
+	session_begin(&bed->session);
+}
+
+static struct bed *bed_new(void)
+{
+	struct bed *bed = calloc(1, sizeof(*bed));
+
+	bed->far = -1;
+	bed->loop = loop_new();
+	bed->hub = wire_hub_new(bed->loop);
+	bed->link = (struct link){.ops = &link_ops, .hub = bed->hub, .loop = bed->loop};
+	bed->session = (struct session){.ops = &session_ops, .link = &bed->link};
+	bed->told.me.s_addr = htonl(0x7f002a01);
+	begin(bed);
+	return bed;
+}
+
+static void bed_free(struct bed *bed)
+{
+	session_end(&bed->session);
+	link_close(&bed->link);
+	wire_hub_free(bed->hub);
+	loop_free(bed->loop);
+	fd_close(&bed->far);
+	free(bed);
+}
+
+/* It offers UDP: then an agent with that feature is told more than others. */
+static void offer_udp(struct bed *bed)
+{
+	bed->offer = (struct mesh_offer){53, "127.0.0.1", 53, PROTO_UDP};
+	bed->told.offers = &bed->offer;
+	bed->told.noffers = 1;
+}
+
+static void run(struct bed *bed)
+{
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(loop_run_once(bed->loop, 1), 0);
+}
+
+static void jump(struct bed *bed, uint64_t ms)
+{
+	clock_ahead_ns += ms * NS_PER_MS;
+	run(bed);
+}
+
+static void say_frame(struct bed *bed, enum frame_type type, const char *text)
+{
+	unsigned char bytes[TEXT_BYTES];
+	size_t len = strlen(text);
+
+	frame_encode_header(bytes, type, len);
+	memcpy(bytes + FRAME_HEADER_BYTES, text, len);
+	assert_int_equal(write(bed->far, bytes, FRAME_HEADER_BYTES + len),
+		(ssize_t)(FRAME_HEADER_BYTES + len));
+}
+
+static void say(struct bed *bed, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void say(struct bed *bed, const char *format, ...)
+{
+	char text[TEXT_BYTES / 2];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	say_frame(bed, FRAME_MESSAGE, text);
+	run(bed);
+}
+
+/* The one request that has come: its op and id; @with is in its arguments, unless it is NULL. */
+static int64_t expect_request(struct bed *bed, const char *op, const char *with)
+{
+	char bytes[TEXT_BYTES], wanted[64];
+	struct frame frame;
+	struct err err;
+	ssize_t got = read(bed->far, bytes, sizeof(bytes) - 1);
+
+	if (got <= 0)
+		fail_msg("no %s: \"%s\", \"%s\"", op, bed->notice, bed->link.reason);
+	bytes[got] = '\0';
+	assert_int_equal(frame_decode((unsigned char *)bytes, (size_t)got, &frame, &err), got);
+	json_t *json = json_loadb((char *)frame.payload, frame.len, 0, NULL);
+	json_t *body = json_object_get(json, "body");
+	int64_t id = json_integer_value(json_object_get(body, "id"));
+	assert_string_equal(json_string_value(json_object_get(json, "type")), "request");
+	assert_string_equal(json_string_value(json_object_get(body, "op")), op);
+	snprintf(wanted, sizeof(wanted), "%s", with ? with : "");
+	if (!strstr((char *)frame.payload, wanted))
+		fail_msg("no %s in %s", wanted, (char *)frame.payload);
+	json_decref(json);
+	return id;
+}
+
+static void expect_nothing(struct bed *bed)
+{
+	char byte;
+
+	assert_int_equal(read(bed->far, &byte, 1), -1);
+	assert_int_equal(errno, EAGAIN);
+}
+
+static void answer(struct bed *bed, int64_t id, const char *features)
+{
+	say(bed,
+		"{\"type\":\"result\",\"body\":{\"request_id\":%lld,\"op\":\"configure\",\"data\":"
+		"{\"features\":[%s],\"version\":\"" NSWRAP_VERSION "\"}}}",
+		(long long)id, features);
+}
+
+static void expect_lost(struct bed *bed, const char *reason)
+{
+	run(bed);
+	assert_int_equal(bed->ends, 1);
+	assert_string_equal(bed->link.reason, reason);
+	assert_false(bed->session.patience.on_expired == NULL);
+}
+
+/* --- configure ------------------------------------------------------------------------------ */
+
+static void once_or_twice(void **state)
+{
+	struct bed *bed = bed_new();
+
+	(void)state;
+	/* nothing more to tell */
+	answer(bed, expect_request(bed, "configure", "127.0.42.1"), FULL);
+	assert_int_equal(bed->readies, 1);
+	assert_true(bed->session.is_answered);
+	assert_string_equal(bed->session.info.version, NSWRAP_VERSION);
+	expect_nothing(bed);
+
+	/* with an offer that not every agent may see */
+	offer_udp(bed);
+	begin(bed);
+	int64_t first = expect_request(bed, "configure", "\"args\":{\"me\":\"127.0.42.1\",\"http\"");
+	answer(bed, first, FULL);
+	assert_int_equal(bed->readies, 0);
+	int64_t second = expect_request(bed, "configure", "\"udp\"");
+	assert_true(second > first);
+	answer(bed, second, FULL);
+	assert_int_equal(bed->readies, 1);
+	expect_nothing(bed);
+
+	/* to one that cannot be told again it is not told, and that is said once */
+	begin(bed);
+	answer(bed, expect_request(bed, "configure", NULL), PLAIN);
+	assert_int_equal(bed->readies, 1);
+	assert_string_equal(
+		bed->notice, "the manifest asks for what its agent does not support: udp");
+	begin(bed);
+	answer(bed, expect_request(bed, "configure", NULL), PLAIN);
+	assert_int_equal(bed->notices, 0);
+	bed_free(bed);
+}
+
+static void told_anew(void **state)
+{
+	struct bed *bed = bed_new();
+	int64_t id = expect_request(bed, "configure", NULL);
+
+	(void)state;
+	/* before the answer: afterwards, and only then it is ready */
+	session_reconfigure(&bed->session);
+	expect_nothing(bed);
+	answer(bed, id, FULL);
+	assert_int_equal(bed->readies, 0);
+	id = expect_request(bed, "configure", NULL);
+	answer(bed, id, FULL);
+	assert_int_equal(bed->readies, 1);
+	/* when it is ready: at once; a second time when that is answered */
+	session_reconfigure(&bed->session);
+	id = expect_request(bed, "configure", NULL);
+	session_reconfigure(&bed->session);
+	session_reconfigure(&bed->session);
+	expect_nothing(bed);
+	answer(bed, id, FULL);
+	id = expect_request(bed, "configure", NULL);
+	answer(bed, id, FULL);
+	expect_nothing(bed);
+	assert_int_equal(bed->readies, 1);
+	/* one that does not answer that is lost as well */
+	session_reconfigure(&bed->session);
+	jump(bed, 9900);
+	assert_int_equal(bed->ends, 0);
+	jump(bed, 200);
+	expect_lost(bed, "no answer to configure in 10 s");
+	session_reconfigure(&bed->session); /* nothing happens */
+
+	begin(bed);
+	answer(bed, expect_request(bed, "configure", NULL), PLAIN);
+	session_reconfigure(&bed->session);
+	expect_nothing(bed);
+	assert_string_equal(bed->notice, "learns of the new manifest at its next start");
+	bed_free(bed);
+}
+
+static void lost_at_once(void **state)
+{
+	struct bed *bed = bed_new();
+
+	(void)state;
+	jump(bed, 10100);
+	expect_lost(bed, "no answer to configure in 10 s");
+
+	begin(bed);
+	say(bed,
+		"{\"type\":\"result\",\"body\":{\"request_id\":%lld,\"op\":\"configure\","
+		"\"error\":\"no\\nway\"}}",
+		(long long)expect_request(bed, "configure", NULL));
+	expect_lost(bed, "cannot be configured: no\\x0away");
+
+	begin(bed);
+	answer(bed, expect_request(bed, "configure", NULL), "7");
+	run(bed);
+	assert_int_equal(bed->ends, 1);
+	assert_int_equal(strncmp(bed->link.reason, "its answer to configure is wrong: ", 34), 0);
+
+	begin(bed);
+	answer(bed, expect_request(bed, "configure", NULL), "\"udp\"");
+	expect_lost(bed, "the agent does not support tcp");
+
+	bed->told.loopback_disable = true;
+	begin(bed);
+	answer(bed, expect_request(bed, "configure", NULL), PLAIN);
+	expect_lost(
+		bed, "the agent does not support loopback.disable, which the manifest asks for");
+	assert_int_equal(bed->readies, 0);
+	bed_free(bed);
+}
+
+/* --- the rest ------------------------------------------------------------------------------- */
+
+static void pings(void **state)
+{
+	struct bed *bed = bed_new();
+
+	(void)state;
+	session_ping(&bed->session); /* not known to be able to answer */
+	int64_t id = expect_request(bed, "configure", NULL);
+	answer(bed, id, FULL);
+	session_ping(&bed->session);
+	id = expect_request(bed, "ping", NULL);
+	session_ping(&bed->session); /* one at a time */
+	expect_nothing(bed);
+	clock_ahead_ns += 70 * NS_PER_MS;
+	say(bed, "{\"type\":\"result\",\"body\":{\"request_id\":%lld,\"op\":\"ping\"}}",
+		(long long)id);
+	assert_true(bed->session.rtt_ns >= 70 * NS_PER_MS);
+	assert_true(bed->session.rtt_ns < 10070 * NS_PER_MS);
+	session_ping(&bed->session);
+	assert_true(expect_request(bed, "ping", NULL) > id);
+	assert_int_equal(bed->session.frames_in, 2);
+	assert_int_equal(bed->session.frames_out, 3);
+	assert_int_equal(bed->session.bad_messages, 0);
+	bed_free(bed);
+}
+
+static void suggestions(void **state)
+{
+	struct bed *bed = bed_new();
+
+	(void)state;
+	say(bed, "{\"type\":\"event\",\"body\":{\"type\":\"routeSuggestion\",\"data\":"
+		 "{\"ip\":[\"10.1.1.1\",\"10.1.1.2\"],\"route\":\"127.0.42.2\"}}}");
+	assert_int_equal(bed->suggestions, 2);
+	assert_int_equal(bed->suggested.s_addr, htonl(0x0a010102));
+	assert_int_equal(bed->via.s_addr, htonl(0x7f002a02));
+	say(bed, "{\"type\":\"event\",\"body\":{\"type\":\"newer\",\"data\":7}}");
+	assert_int_equal(bed->session.bad_messages, 0);
+	say(bed, "{\"type\":\"event\",\"body\":{\"type\":\"routeSuggestion\",\"data\":7}}");
+	assert_int_equal(bed->session.bad_messages, 1);
+	bed_free(bed);
+}
+
+static void bad_messages(void **state)
+{
+	static const char *const bad[] = {
+		"no JSON",
+		"{\"type\":\"request\",\"body\":{\"id\":1,\"op\":\"x\"}}",
+		"{\"type\":\"result\",\"body\":{\"request_id\":77,\"op\":\"configure\"}}",
+		"{\"type\":\"result\",\"body\":{\"request_id\":1,\"op\":\"ping\"}}",
+	};
+	struct bed *bed = bed_new();
+
+	(void)state;
+	answer(bed, expect_request(bed, "configure", NULL), FULL);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		say(bed, "%s", bad[i]);
+	assert_int_equal(bed->session.bad_messages, 4);
+	assert_int_equal(bed->notices, 1);
+	assert_non_null(strstr(bed->notice, "sent 1 bad message, the last one was no JSON"));
+	/* a frame of a type to come is no message */
+	say_frame(bed, 9, "newer");
+	run(bed);
+	assert_int_equal(bed->session.unknown_frames, 1);
+	assert_int_equal(bed->session.bad_messages, 4);
+	/* once a minute, with all of them */
+	clock_ahead_ns += 61 * NS_PER_S;
+	answer(bed, 77, FULL);
+	answer(bed, 77, FULL);
+	assert_int_equal(bed->notices, 2);
+	assert_string_equal(bed->notice,
+		"sent 4 bad messages, the last one was a result of configure that nobody asked "
+		"for");
+	/* at last it is lost; a new session begins with none */
+	for (int i = 7; i <= 1000; i++) {
+		assert_int_equal(bed->link.state, LINK_OPEN);
+		say_frame(bed, FRAME_MESSAGE, "7");
+		if (i % 50 == 0) {
+			run(bed);
+			jump(bed, 100);
+		}
+	}
+	say_frame(bed, FRAME_MESSAGE, "7");
+	run(bed);
+	assert_int_equal(bed->ends, 1);
+	assert_int_equal(strncmp(bed->link.reason,
+				 "it sent more than 1000 bad messages, the last one was ", 54),
+		0);
+	begin(bed);
+	assert_int_equal(bed->session.bad_messages, 0);
+	bed_free(bed);
+}
+
+/* Good ones, but more than anybody needs: what comes too fast is not looked at. */
+static void too_many(void **state)
+{
+	struct bed *bed = bed_new();
+	char event[] = "{\"type\":\"event\",\"body\":{\"type\":\"x\"}}";
+	int count = 0;
+
+	(void)state;
+	jump(bed, 5000); /* credit is for two seconds, however long it was silent */
+	for (; bed->session.bad_messages == 0 && count < 100000; count++) {
+		say_frame(bed, FRAME_MESSAGE, event);
+		assert_int_equal(loop_run_once(bed->loop, 0), 0);
+	}
+	/* 200 us each, and one more for each of its bytes */
+	int wanted = (int)(2000000 / (200 + strlen(event)));
+	assert_true(count > wanted && count < 3 * wanted);
+	assert_string_equal(bed->notice,
+		"sent 1 bad message, the last one was one of too many in a short time");
+	bed->session.bad_messages = 0;
+	jump(bed, 500);
+	say(bed, "%s", event);
+	assert_int_equal(bed->session.bad_messages, 0);
+	bed_free(bed);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(once_or_twice),
+		cmocka_unit_test(told_anew),
+		cmocka_unit_test(lost_at_once),
+		cmocka_unit_test(pings),
+		cmocka_unit_test(suggestions),
+		cmocka_unit_test(bad_messages),
+		cmocka_unit_test(too_many),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
