@@ -408,6 +408,21 @@ static void reasons_of_commands(void **state)
 	}
 }
 
+/* What it left holds its streams, and nobody ends that: last words are not waited for for ever. */
+static void streams_that_stay_open(void **state)
+{
+	struct bed *bed = bed_new();
+
+	(void)state;
+	start(bed, (char *[]){"sh", "-c", "printf '" FRAME "'; sleep 1000 & exit 6", NULL});
+	for (int ms = 0; ms < ROUNDS && bed->ends == 0; ms++)
+		assert_int_equal(loop_run_once(bed->loop, 1), 0);
+	assert_int_equal(bed->ends, 1);
+	assert_int_equal(bed->frames, 1);
+	assert_string_equal(bed->link.reason, "ended with status 6");
+	bed_free(bed);
+}
+
 static void over_commands(void **state)
 {
 	struct bed *bed = bed_new();
@@ -566,6 +581,7 @@ int main(void)
 		cmocka_unit_test(no_descriptors),
 		cmocka_unit_test(beats_and_silence),
 		cmocka_unit_test(reasons_of_commands),
+		cmocka_unit_test(streams_that_stay_open),
 		cmocka_unit_test(over_commands),
 		cmocka_unit_test(streams_by_name),
 		cmocka_unit_test(at_random),
