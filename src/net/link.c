@@ -19,7 +19,7 @@
 #include "util/fd.h"
 
 /* Bytes of an address of @family, 0 for a family that is not IP */
-static size_t addr_len(int family)
+static size_t family_bytes(int family)
 {
 	if (family == AF_INET)
 		return sizeof(struct in_addr);
@@ -29,7 +29,7 @@ static size_t addr_len(int family)
 /* Whether @prefix_len makes sense for @family */
 static bool is_prefix(int family, int prefix_len)
 {
-	return prefix_len >= 0 && (size_t)prefix_len <= addr_len(family) * 8;
+	return prefix_len >= 0 && (size_t)prefix_len <= family_bytes(family) * 8;
 }
 
 static int call(int nl, struct netlink_msg *msg)
@@ -94,13 +94,13 @@ static int change_addr(int nl, uint16_t type, uint16_t flags, int ifindex, int f
 	};
 	struct netlink_msg msg;
 
-	if (!addr_len(family))
+	if (!family_bytes(family))
 		return -EAFNOSUPPORT;
 	if (!is_prefix(family, prefix_len))
 		return -EINVAL;
 	netlink_begin(&msg, type, NLM_F_ACK | flags, &body, sizeof(body));
-	netlink_put(&msg, IFA_LOCAL, addr, addr_len(family));
-	netlink_put(&msg, IFA_ADDRESS, addr, addr_len(family));
+	netlink_put(&msg, IFA_LOCAL, addr, family_bytes(family));
+	netlink_put(&msg, IFA_ADDRESS, addr, family_bytes(family));
 	return call(nl, &msg);
 }
 
@@ -126,7 +126,7 @@ static int change_route(
 		.rtm_scope = route->gateway ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK,
 		.rtm_type = RTN_UNICAST,
 	};
-	size_t len = addr_len(route->family);
+	size_t len = family_bytes(route->family);
 	struct netlink_msg msg;
 
 	if (!len)
@@ -213,7 +213,7 @@ int link_write_conf(int family, const char *name, const char *key, int value)
 {
 	char path[128], text[16];
 
-	if (!addr_len(family))
+	if (!family_bytes(family))
 		return -EAFNOSUPPORT;
 	if (strchr(name, '/') || strchr(key, '/') || !strcmp(name, "..") || !strcmp(key, ".."))
 		return -EINVAL;

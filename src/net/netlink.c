@@ -5,7 +5,8 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
+
+#include "util/clock.h"
 
 /* The kernel fills dump answers up to what the reader offers, at most 32 KiB */
 #define ANSWER_CAP 16384
@@ -86,10 +87,7 @@ void netlink_nest_end(struct netlink_msg *msg, size_t at)
 /* No state but the socket is kept, so the clock tells requests apart: it wraps in 4.3 seconds */
 static uint32_t new_sequence(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint32_t)((uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec);
+	return (uint32_t)clock_now_ns();
 }
 
 static int send_request(int nl, struct netlink_msg *msg)

@@ -8,10 +8,9 @@
 
 #include "util/addr.h"
 
-#define NET_TAP_NAME     "tap0"
-#define NET_MTU_DEFAULT  65520 /* libslirp's IF_MTU_MAX is 65521 */
-#define NET_MTU_MIN      1280  /* IPv6 needs that much, RFC 8200 section 5 */
-#define NET_CIDR_DEFAULT "10.0.2.0/24"
+#define NET_TAP_NAME    "tap0"
+#define NET_MTU_DEFAULT 65520 /* libslirp's IF_MTU_MAX is 65521 */
+#define NET_MTU_MIN     1280  /* IPv6 needs that much, RFC 8200 section 5 */
 
 struct net_plan {
 	bool has_outbound; /* false: no TAP at all */

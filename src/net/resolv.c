@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "util/parse.h"
+
 #define PORT_DNS 53
 
 /* A piece of the text; never NUL-terminated */
@@ -92,19 +94,11 @@ static void add_word(char *list, size_t cap_bytes, struct slice word)
 
 static bool parse_scope(const char *text, uint32_t *scope)
 {
-	uint64_t number = 0;
-	size_t len = strspn(text, "0123456789");
+	unsigned long number = 0;
+	int result = parse_uint(text, UINT32_MAX, &number);
 
-	if (len == 0 || text[len] != '\0') {
-		*scope = if_nametoindex(text);
-		return *scope != 0;
-	}
-	if (len > 10)
-		return false;
-	for (size_t i = 0; i < len; i++)
-		number = number * 10 + (uint64_t)(text[i] - '0');
-	*scope = (uint32_t)number;
-	return number > 0 && number <= UINT32_MAX;
+	*scope = result == -EINVAL ? if_nametoindex(text) : (uint32_t)number;
+	return *scope != 0;
 }
 
 static bool parse_server(struct slice word, struct addr *out)
