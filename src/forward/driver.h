@@ -17,8 +17,7 @@
 
 enum forward_driver_choice {
 	FORWARD_DRIVER_AUTO,
-	FORWARD_DRIVER_SPLICE, /* a listener of ours, and a socket made inside, with a relay between
-				*/
+	FORWARD_DRIVER_SPLICE, /* a listener of ours, a socket made inside, a relay between them */
 	FORWARD_DRIVER_SLIRP,  /* a listener of libslirp, and packets on the TAP */
 };
 
@@ -70,17 +69,16 @@ struct forward_driver {
 	int (*open)(struct forward *forward, struct err *err);
 	/* Stop accepting and forget who waits; connections that were made go on to their end. */
 	void (*close)(struct forward *forward);
-	/* The guest listens for the first time: serve who has been held. From a task of the loop.
-	 */
+	/* The guest listens for the first time: serve who was held. From a task of the loop. */
 	void (*on_guest_listening)(struct forward *forward);
 };
 
 /*
  * Which driver serves @spec: unix sockets, a sandbox without TAP, UDP on loopback and loopback
  * listeners that check users know only splice (libslirp refuses answers to UDP clients on loopback,
- * and it accepts before anybody can look at the client). `auto` takes
- * splice where the client can only be local (there is no address worth keeping), and for IPv6
- * listeners (libslirp leads those only to an IPv6 address of the guest); slirp for the rest.
+ * and it accepts before anybody can look at the client). `auto` takes splice where the client can
+ * only be local (there is no address worth keeping), and for IPv6 listeners (libslirp leads those
+ * only to an IPv6 address of the guest); slirp for the rest.
  */
 enum forward_driver_choice driver_resolve(const struct forward_spec *spec,
 	enum forward_driver_choice choice, bool has_outbound, bool checks_user);

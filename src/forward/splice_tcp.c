@@ -63,7 +63,7 @@ static void drop_client(struct client client)
 	fd_close(&client.guest_fd);
 }
 
-/* Both are connected. Takes the client over, as all of these do. */
+/* Both are connected. Takes the client over. */
 static void start_relay(struct forward *forward, struct client client)
 {
 	driver_note_listening(forward);
@@ -126,7 +126,7 @@ static int try_elsewhere(struct listener *listener, struct client *client)
 	return -EAGAIN;
 }
 
-/* @result is what came of connecting: 0, -EINPROGRESS or -errno. */
+/* @result is what came of connecting: 0, -EINPROGRESS or -errno. Takes the client over. */
 static void on_connect_result(struct listener *listener, struct client client, int result)
 {
 	struct forward *forward = listener->forward;
