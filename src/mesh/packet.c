@@ -121,8 +121,9 @@ bool packet_copy(const struct packet_view *view, struct packet_view *out)
 
 	if (!ip)
 		return false;
+	memcpy(ip, view->ip, view->len);
 	*out = *view;
-	out->ip = memcpy(ip, view->ip, view->len);
+	out->ip = ip;
 	out->l4 = ip + (view->l4 - view->ip);
 	return true;
 }

@@ -53,11 +53,11 @@ int gate_configure(struct gate *gate, const struct gate_rules *rules)
  * Source routes would have the kernel deliver the packet to another address than the one that was
  * checked; the rest of a list that cannot be read might hold one.
  */
-static bool has_safe_options(const struct passage *passage)
+static bool has_safe_options(const struct packet_view *view)
 {
-	const unsigned char *end = passage->view->l4;
+	const unsigned char *end = view->l4;
 
-	for (const unsigned char *at = passage->view->ip + PACKET_IPV4_BYTES; at < end;) {
+	for (const unsigned char *at = view->ip + PACKET_IPV4_BYTES; at < end;) {
 		if (*at == IPOPT_EOL)
 			return true;
 		if (*at == IPOPT_NOP) {
@@ -276,11 +276,10 @@ static enum gate_verdict network_in(struct passage *passage)
 enum gate_verdict gate_in(
 	struct gate *gate, void *packet, size_t len, uint64_t now_ns, struct packet_view *view)
 {
-	struct passage passage = {gate, gate->table, view, now_ns};
-
 	if (!gate->table || !packet_parse(packet, len, view) || view->is_fragment ||
-		!is_outside(gate->table, view->src.ip) || !has_safe_options(&passage))
+		!is_outside(gate->table, view->src.ip) || !has_safe_options(view))
 		return GATE_DROP;
+	struct passage passage = {gate, gate->table, view, now_ns};
 	if (packet_is_same_ip(view->dst.ip, gate->table->self))
 		return self_in(&passage);
 	return is_behind(gate->table, view->dst.ip) ? network_in(&passage) : GATE_DROP;
