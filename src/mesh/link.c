@@ -165,7 +165,6 @@ static void beat(struct link *link)
 	if (link->wire.bytes_in != link->heard_bytes) {
 		link->heard_bytes = link->wire.bytes_in;
 		link->silent = 0;
-		child_trust(&link->child);
 	} else if (++link->silent == link->silent_max) {
 		link_lose(link, "no answer for %llu s",
 			link->silent_max * (link->beat_ms / MS_PER_S));

@@ -54,7 +54,7 @@ static void look(struct child *child)
 	}
 	end.code = info.si_code;
 	end.status = info.si_status;
-	if (child->report >= 0 && command_hear(child->report, &err) != COMMAND_OK)
+	if (command_hear(child->report, &err) != COMMAND_OK)
 		end.not_executed = err.code;
 	forget(child);
 	child->on_end(child, &end);
@@ -89,12 +89,6 @@ int child_start(
 	if (child->pidfd_io.fd < 0)
 		loop_timer_set(all->loop, &child->look_timer, LOOK_MS);
 	return 0;
-}
-
-void child_trust(struct child *child)
-{
-	if (child->pid > 0)
-		fd_close(&child->report);
 }
 
 void child_signal(struct child *child, int sig)

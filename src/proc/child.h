@@ -74,9 +74,6 @@ int children_end(struct children *all, unsigned timeout_ms);
 int child_start(
 	struct child *child, struct children *all, const struct command *command, struct err *err);
 
-/* It is known to have been executed: the descriptor that would tell is closed. */
-void child_trust(struct child *child);
-
 /* kill(2), if there is one. */
 void child_signal(struct child *child, int sig);
 

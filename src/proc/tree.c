@@ -147,7 +147,8 @@ ssize_t tree_list(pid_t root, pid_t *pids, size_t cap)
 	return count < 0 ? count : (ssize_t)stored;
 }
 
-ssize_t tree_signal(pid_t root, int sig)
+/* Returns how many were found below @root, @spared included, or -errno. */
+static ssize_t signal_others(pid_t root, pid_t spared, int sig)
 {
 	pid_t *pids = malloc(TREE_MAX * sizeof(*pids));
 
@@ -155,65 +156,43 @@ ssize_t tree_signal(pid_t root, int sig)
 		return -ENOMEM;
 	ssize_t count = tree_list(root, pids, TREE_MAX);
 	for (ssize_t i = 0; i < count; i++)
-		kill(pids[i], sig);
+		if (pids[i] != spared)
+			kill(pids[i], sig);
 	free(pids);
 	return count;
 }
 
-static bool is_spared(pid_t pid, const pid_t *except, size_t nexcept)
+ssize_t tree_signal(pid_t root, int sig)
 {
-	for (size_t i = 0; i < nexcept; i++)
-		if (except[i] == pid)
-			return true;
-	return false;
+	return signal_others(root, 0, sig);
 }
 
-/* Reap what has ended; how many children are left besides the spared ones? */
-static bool has_children(const pid_t *except, size_t nexcept)
+/* Reap what has ended but @spared, whose owner reaps it. Is anybody else left? */
+static bool has_children(pid_t spared)
 {
-	pid_t pids[64];
-	pid_t self = getpid();
+	pid_t pids[2];
 
 	for (;;) {
 		siginfo_t info = {0};
 
-		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
+		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
+			return false;
+		if (info.si_pid == 0 || info.si_pid == spared)
 			break;
-		if (is_spared(info.si_pid, except, nexcept))
-			break; /* its owner reaps it */
 		waitpid(info.si_pid, NULL, WNOHANG);
 	}
-	if (nexcept == 0)
-		return waitid(P_ALL, 0, &(siginfo_t){0}, WEXITED | WNOHANG | WNOWAIT) == 0;
-	ssize_t count = tree_list(self, pids, sizeof(pids) / sizeof(pids[0]));
-	for (ssize_t i = 0; i < count; i++)
-		if (!is_spared(pids[i], except, nexcept))
-			return true;
-	return false;
+	ssize_t count = spared == 0 ? 1 : tree_list(getpid(), pids, 2);
+	return count > 1 || (count == 1 && (spared == 0 || pids[0] != spared));
 }
 
-static int kill_round(const pid_t *except, size_t nexcept)
+int tree_kill(pid_t spared, unsigned timeout_ms)
 {
-	pid_t *pids = malloc(TREE_MAX * sizeof(*pids));
-
-	if (!pids)
-		return -ENOMEM;
-	ssize_t count = tree_list(getpid(), pids, TREE_MAX);
-	for (ssize_t i = 0; i < count; i++)
-		if (!is_spared(pids[i], except, nexcept))
-			kill(pids[i], SIGKILL);
-	free(pids);
-	return count < 0 ? (int)count : 0;
-}
-
-int tree_kill(const pid_t *except, size_t nexcept, unsigned timeout_ms)
-{
-	for (unsigned waited_ms = 0; has_children(except, nexcept); waited_ms += PAUSE_MS) {
+	for (unsigned waited_ms = 0; has_children(spared); waited_ms += PAUSE_MS) {
 		if (waited_ms >= timeout_ms)
 			return -EBUSY;
-		int result = kill_round(except, nexcept);
-		if (result < 0)
-			return result;
+		ssize_t count = signal_others(getpid(), spared, SIGKILL);
+		if (count < 0)
+			return (int)count;
 		clock_pause_ms(PAUSE_MS);
 	}
 	return 0;

@@ -25,10 +25,10 @@ ssize_t tree_signal(pid_t root, int sig);
 
 /*
  * SIGKILL everything below the calling process and reap it, round after round until there are no
- * children. Children in @except (may be NULL) are spared. Returns 0, or -EBUSY when processes were
- * still there after @timeout_ms.
+ * children but @spared (0: none). Returns 0, or -EBUSY when processes were still there after
+ * @timeout_ms.
  */
-int tree_kill(const pid_t *except, size_t nexcept, unsigned timeout_ms);
+int tree_kill(pid_t spared, unsigned timeout_ms);
 
 /*
  * Wait @grace_ms for the network namespace behind @ns_fd to be empty, then SIGKILL every process in

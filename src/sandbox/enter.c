@@ -148,7 +148,7 @@ static void signal_all(const struct session *session, int sig)
 static void kill_all(struct session *session)
 {
 	if (!session->enter->has_pid_ns) {
-		tree_kill(NULL, 0, KILL_MS);
+		tree_kill(0, KILL_MS);
 	} else if (session->child > 0) {
 		kill(session->child, SIGKILL);
 		waitpid(session->child, NULL, 0);

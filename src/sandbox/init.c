@@ -101,7 +101,7 @@ static void remove_files(struct init *init)
 /* The supervisor is gone: nothing of the sandbox may stay behind. */
 __attribute__((noreturn)) static void end_abandoned(struct init *init)
 {
-	tree_kill(NULL, 0, KILL_ROUNDS_MS);
+	tree_kill(0, KILL_ROUNDS_MS);
 	remove_files(init);
 	_exit(125);
 }

@@ -210,7 +210,7 @@ static void on_init_death(struct supervisor *supervisor, int code, int status)
 	const struct keeper *keeper = &supervisor->keeper;
 
 	if (!initctl_on_death(&supervisor->init, code, status))
-		tree_kill(&keeper->pid, keeper->pid > 0 ? 1 : 0, KILL_MS);
+		tree_kill(keeper->pid, KILL_MS);
 }
 
 static void reap(struct supervisor *supervisor)
@@ -377,7 +377,7 @@ static void take_down(struct supervisor *supervisor)
 	answers_wake(&supervisor->answers);
 	/* INIT_ENDED means that nothing is left; if it did not come, all is killed here */
 	initctl_stop(&supervisor->init);
-	tree_kill(NULL, 0, KILL_MS);
+	tree_kill(0, KILL_MS);
 	/* the name last: who waits for the end finds the ports free, too */
 	forwards_fini(&supervisor->forwards);
 	answers_close(&supervisor->answers);
