@@ -265,7 +265,8 @@ static void once_or_twice(void **state)
 	/* with an offer that not every agent may see */
 	offer_udp(bed);
 	begin(bed);
-	int64_t first = expect_request(bed, "configure", "\"args\":{\"me\":\"127.0.42.1\",\"http\"");
+	int64_t first =
+		expect_request(bed, "configure", "\"args\":{\"me\":\"127.0.42.1\",\"http\"");
 	answer(bed, first, FULL);
 	assert_int_equal(bed->readies, 0);
 	int64_t second = expect_request(bed, "configure", "\"udp\"");
