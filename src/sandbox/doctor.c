@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #include "control/registry.h"
-#include "net/link.h"
+#include "net/netdev.h"
 #include "net/plan.h"
 #include "net/resolv.h"
 #include "net/tap.h"
@@ -67,10 +67,10 @@ static int probe_namespaces(uid_t uid, gid_t gid, struct err *err)
 {
 	if (ns_map_ids(uid, gid, 0, err) < 0 || mounts_detach(err) < 0)
 		return -err->code;
-	_cleanup_fd_ int nl = link_open();
+	_cleanup_fd_ int nl = netdev_open();
 	if (nl < 0)
 		return err_sys(err, -nl, "cannot open a netlink socket");
-	int result = link_set_up(nl, link_index(nl, "lo"), 0);
+	int result = netdev_set_up(nl, netdev_index(nl, "lo"), 0);
 	return result < 0 ? err_sys(err, -result, "cannot bring up the loopback device inside") : 0;
 }
 

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "net/diag.h"
-#include "net/link.h"
+#include "net/netdev.h"
 #include "net/tap.h"
 #include "sandbox/mounts.h"
 #include "util/fd.h"
@@ -38,25 +38,25 @@ static void set_sysctls(const struct init_start *start)
 static int setup_addresses(const struct net_plan *plan, int nl, int tap, struct err *err)
 {
 	/* no automatic addresses: the plan's are there at once and the only ones */
-	link_set_addrgen_none(nl, tap);
-	link_write_conf(AF_INET6, NET_TAP_NAME, "accept_ra", 0);
-	int result = link_set_up(nl, tap, plan->mtu);
+	netdev_set_addrgen_none(nl, tap);
+	netdev_write_conf(AF_INET6, NET_TAP_NAME, "accept_ra", 0);
+	int result = netdev_set_up(nl, tap, plan->mtu);
 	if (result == 0)
-		result = link_add_addr(nl, tap, AF_INET, &plan->guest, plan->prefix_len);
+		result = netdev_add_addr(nl, tap, AF_INET, &plan->guest, plan->prefix_len);
 	if (result == 0)
-		result = link_add_default_route(nl, tap, AF_INET, &plan->host);
+		result = netdev_add_default_route(nl, tap, AF_INET, &plan->host);
 	if (result < 0)
 		return err_sys(err, -result, "cannot set up IPv4 on %s", NET_TAP_NAME);
 	/* answers of servers on 127.0.0.1 to the slirp port driver leave through the TAP */
-	if (link_set_route_localnet(nl, tap) < 0)
-		link_write_conf(AF_INET, NET_TAP_NAME, "route_localnet", 1);
+	if (netdev_set_route_localnet(nl, tap) < 0)
+		netdev_write_conf(AF_INET, NET_TAP_NAME, "route_localnet", 1);
 	if (!plan->has_ipv6)
 		return 0;
-	result = link_add_addr(nl, tap, AF_INET6, &plan->link6, plan->prefix6_len);
+	result = netdev_add_addr(nl, tap, AF_INET6, &plan->link6, plan->prefix6_len);
 	if (result == 0)
-		result = link_add_addr(nl, tap, AF_INET6, &plan->guest6, plan->prefix6_len);
+		result = netdev_add_addr(nl, tap, AF_INET6, &plan->guest6, plan->prefix6_len);
 	if (result == 0)
-		result = link_add_default_route(nl, tap, AF_INET6, &plan->host6);
+		result = netdev_add_default_route(nl, tap, AF_INET6, &plan->host6);
 	if (result < 0)
 		log_info("no IPv6 inside: %s", strerror(-result));
 	return 0;
@@ -64,10 +64,10 @@ static int setup_addresses(const struct net_plan *plan, int nl, int tap, struct 
 
 static int setup_network(const struct net_plan *plan, int *tap_fd, struct err *err)
 {
-	_cleanup_fd_ int nl = link_open();
+	_cleanup_fd_ int nl = netdev_open();
 	if (nl < 0)
 		return err_sys(err, -nl, "cannot open a netlink socket");
-	int result = link_set_up(nl, link_index(nl, "lo"), 0);
+	int result = netdev_set_up(nl, netdev_index(nl, "lo"), 0);
 	if (result < 0)
 		return err_sys(err, -result, "cannot bring up the loopback device inside");
 	if (!plan->has_outbound)
@@ -75,7 +75,7 @@ static int setup_network(const struct net_plan *plan, int *tap_fd, struct err *e
 	_cleanup_fd_ int fd = tap_open(NET_TAP_NAME, true, err);
 	if (fd < 0)
 		return fd;
-	int index = link_index(nl, NET_TAP_NAME);
+	int index = netdev_index(nl, NET_TAP_NAME);
 	if (index < 0)
 		return err_sys(err, -index, "cannot find %s", NET_TAP_NAME);
 	result = setup_addresses(plan, nl, index, err);

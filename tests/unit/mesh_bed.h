@@ -27,7 +27,7 @@
 #include "conn/inside.h"
 #include "conn/relay.h"
 #include "mesh/agent/stack.h"
-#include "net/link.h"
+#include "net/netdev.h"
 #include "netns.h"
 #include "util/addr.h"
 #include "util/clock.h"
@@ -364,8 +364,8 @@ static inline void bed_enter_namespace(void)
 	struct rlimit limit;
 
 	netns_enter_or_skip();
-	int nl = link_open();
-	if (link_set_up(nl, link_index(nl, "lo"), 0) < 0)
+	int nl = netdev_open();
+	if (netdev_set_up(nl, netdev_index(nl, "lo"), 0) < 0)
 		exit(1);
 	close(nl);
 	getrlimit(RLIMIT_NOFILE, &limit);

@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 #include "conn/bind.h"
-#include "net/link.h"
+#include "net/netdev.h"
 #include "netns.h"
 
 #define PORT     8080
@@ -314,10 +314,10 @@ static void unix_paths(void **state)
 
 static int set_lo_up(void **state)
 {
-	int rtnl = link_open();
+	int rtnl = netdev_open();
 
 	(void)state;
-	return link_set_up(rtnl, link_index(rtnl, "lo"), 0) || close(rtnl);
+	return netdev_set_up(rtnl, netdev_index(rtnl, "lo"), 0) || close(rtnl);
 }
 
 int main(void)

@@ -26,7 +26,7 @@
 #include <cmocka.h>
 
 #include "net/diag.h"
-#include "net/link.h"
+#include "net/netdev.h"
 #include "netns.h"
 #include "util/addr.h"
 
@@ -587,11 +587,11 @@ static void test_unsent(void **state)
 static int open_all(void **state)
 {
 	static int nl;
-	int rtnl = link_open();
+	int rtnl = netdev_open();
 
 	nl = diag_open();
 	*state = &nl;
-	return nl < 0 || link_set_up(rtnl, link_index(rtnl, "lo"), 0) || close(rtnl);
+	return nl < 0 || netdev_set_up(rtnl, netdev_index(rtnl, "lo"), 0) || close(rtnl);
 }
 
 int main(void)

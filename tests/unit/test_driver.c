@@ -4,7 +4,7 @@
 
 #include <arpa/inet.h>
 
-#include "net/link.h"
+#include "net/netdev.h"
 #include "netns.h"
 
 struct resolve_row {
@@ -238,13 +238,13 @@ static void only_loopback_checks_users(void **state)
 static int set_lo_up(void **state)
 {
 	struct in6_addr own6;
-	int nl = link_open(), lo = link_index(nl, "lo");
+	int nl = netdev_open(), lo = netdev_index(nl, "lo");
 
 	(void)state;
 	inet_pton(AF_INET6, "fd00::7", &own6);
-	int result = link_set_up(nl, lo, 0);
+	int result = netdev_set_up(nl, lo, 0);
 	if (result == 0)
-		result = link_add_addr(nl, lo, AF_INET6, &own6, 128);
+		result = netdev_add_addr(nl, lo, AF_INET6, &own6, 128);
 	close(nl);
 	return result;
 }

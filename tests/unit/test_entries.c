@@ -34,9 +34,9 @@ struct world {
 
 static void set_lo_up(void)
 {
-	int nl = link_open();
+	int nl = netdev_open();
 
-	if (link_set_up(nl, link_index(nl, "lo"), 0) < 0)
+	if (netdev_set_up(nl, netdev_index(nl, "lo"), 0) < 0)
 		_exit(1);
 	close(nl);
 }

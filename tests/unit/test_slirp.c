@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "fake_tap.h"
-#include "net/link.h"
+#include "net/netdev.h"
 #include "net/slirp.h"
 #include "netns.h"
 #include "util/clock.h"
@@ -234,8 +234,8 @@ static void guards(void **state)
 
 static int set_lo_up(void **state)
 {
-	int nl = link_open();
-	int result = link_set_up(nl, link_index(nl, "lo"), 0);
+	int nl = netdev_open();
+	int result = netdev_set_up(nl, netdev_index(nl, "lo"), 0);
 
 	(void)state;
 	close(nl);

@@ -5,7 +5,7 @@
 
 #include "fake_tap.h"
 #include "forward/slirp_driver.h"
-#include "net/link.h"
+#include "net/netdev.h"
 #include "net/slirp.h"
 #include "netns.h"
 
@@ -173,8 +173,8 @@ static void says_why_it_cannot_listen(void **state)
 
 static int set_lo_up(void **state)
 {
-	int nl = link_open();
-	int result = link_set_up(nl, link_index(nl, "lo"), 0);
+	int nl = netdev_open();
+	int result = netdev_set_up(nl, netdev_index(nl, "lo"), 0);
 
 	(void)state;
 	close(nl);

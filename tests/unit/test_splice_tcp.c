@@ -8,7 +8,7 @@
 #include <sys/resource.h>
 
 #include "forward/splice_tcp.h"
-#include "net/link.h"
+#include "net/netdev.h"
 #include "netns.h"
 #include "util/fd.h"
 
@@ -469,13 +469,13 @@ static void closes_in_every_state(void **state)
 static int set_lo_up(void **state)
 {
 	struct in6_addr own6;
-	int nl = link_open(), lo = link_index(nl, "lo");
+	int nl = netdev_open(), lo = netdev_index(nl, "lo");
 
 	(void)state;
 	inet_pton(AF_INET6, OWN6, &own6);
-	int result = link_set_up(nl, lo, 0);
+	int result = netdev_set_up(nl, lo, 0);
 	if (result == 0)
-		result = link_add_addr(nl, lo, AF_INET6, &own6, 128);
+		result = netdev_add_addr(nl, lo, AF_INET6, &own6, 128);
 	close(nl);
 	signal(SIGPIPE, SIG_IGN);
 	return result;

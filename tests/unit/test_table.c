@@ -3,7 +3,7 @@
 #include "forward_bed.h"
 
 #include "forward/table.h"
-#include "net/link.h"
+#include "net/netdev.h"
 #include "netns.h"
 #include "util/fd.h"
 
@@ -188,8 +188,8 @@ static void fails_whole(void **state)
 
 static int set_lo_up(void **state)
 {
-	int nl = link_open();
-	int result = link_set_up(nl, link_index(nl, "lo"), 0);
+	int nl = netdev_open();
+	int result = netdev_set_up(nl, netdev_index(nl, "lo"), 0);
 
 	(void)state;
 	close(nl);

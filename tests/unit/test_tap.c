@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_tap - what stands in front of frames and packets; devices themselves are in test_link */
+/* test_tap - what stands in front of frames and packets; devices themselves are in test_netdev */
 #include "packets.h"
 
 #include <errno.h>

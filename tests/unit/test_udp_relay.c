@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #include "conn/udp_relay.h"
-#include "net/link.h"
+#include "net/netdev.h"
 #include "netns.h"
 #include "util/fd.h"
 
@@ -785,11 +785,11 @@ static void may_be_retried_in_a_refusal(void **state)
 static int set_lo_up(void **state)
 {
 	struct in6_addr addr;
-	int rtnl = link_open(), lo = link_index(rtnl, "lo");
+	int rtnl = netdev_open(), lo = netdev_index(rtnl, "lo");
 
 	(void)state;
 	inet_pton(AF_INET6, "fd00::5", &addr);
-	return link_set_up(rtnl, lo, 0) || link_add_addr(rtnl, lo, AF_INET6, &addr, 128) ||
+	return netdev_set_up(rtnl, lo, 0) || netdev_add_addr(rtnl, lo, AF_INET6, &addr, 128) ||
 	       close(rtnl);
 }
 

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "conn/door.h"
-#include "net/link.h"
+#include "net/netdev.h"
 #include "net/tap.h"
 #include "proc/ns.h"
 #include "proc/rights.h"
@@ -61,7 +61,7 @@ static const struct sysctl_row rows[] = {
 static void set_sysctls(const struct sysctl_row *list, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		int result = link_write_sysctl(list[i].key, list[i].value);
+		int result = netdev_write_sysctl(list[i].key, list[i].value);
 
 		if (result < 0)
 			log_info("cannot set %s to %.*s: %s", list[i].key,
@@ -84,19 +84,19 @@ static int open_device(char name[NAME_BYTES], struct err *err)
 
 static int set_up_device(struct holder *holder, const char *name, struct err *err)
 {
-	holder->ifindex = link_index(holder->nl, name);
+	holder->ifindex = netdev_index(holder->nl, name);
 	if (holder->ifindex < 0)
 		return err_sys(err, -holder->ifindex, "cannot find %s", name);
 	/* the mesh is IPv4: without an address the kernel does not ask for routers there */
-	link_set_addrgen_none(holder->nl, holder->ifindex);
-	link_write_conf(AF_INET6, name, "disable_ipv6", 1);
-	link_write_conf(AF_INET, name, "rp_filter", 0);
-	int result = link_set_route_localnet(holder->nl, holder->ifindex);
+	netdev_set_addrgen_none(holder->nl, holder->ifindex);
+	netdev_write_conf(AF_INET6, name, "disable_ipv6", 1);
+	netdev_write_conf(AF_INET, name, "rp_filter", 0);
+	int result = netdev_set_route_localnet(holder->nl, holder->ifindex);
 	if (result < 0)
-		result = link_write_conf(AF_INET, name, "route_localnet", 1);
+		result = netdev_write_conf(AF_INET, name, "route_localnet", 1);
 	if (result < 0)
 		log_info("addresses of 127.0.0.0/8 cannot be used: %s", strerror(-result));
-	result = link_set_up(holder->nl, holder->ifindex, STACK_MTU);
+	result = netdev_set_up(holder->nl, holder->ifindex, STACK_MTU);
 	return result < 0 ? err_sys(err, -result, "cannot set up %s", name) : 0;
 }
 
@@ -105,11 +105,11 @@ static int set_up(struct holder *holder, bool is_new, struct err *err)
 {
 	char name[NAME_BYTES];
 
-	holder->nl = link_open();
+	holder->nl = netdev_open();
 	if (holder->nl < 0)
 		return err_sys(err, -holder->nl, "cannot open a netlink socket");
 	if (is_new) {
-		int result = link_set_up(holder->nl, link_index(holder->nl, "lo"), 0);
+		int result = netdev_set_up(holder->nl, netdev_index(holder->nl, "lo"), 0);
 		if (result < 0)
 			return err_sys(err, -result, "cannot bring up the loopback device inside");
 		set_sysctls(new_rows, sizeof(new_rows) / sizeof(new_rows[0]));
@@ -128,17 +128,17 @@ static int set_self(struct holder *holder, struct in_addr vip)
 {
 	if (holder->self.s_addr == vip.s_addr)
 		return 0;
-	int result = link_add_addr(holder->nl, holder->ifindex, AF_INET, &vip, 32);
+	int result = netdev_add_addr(holder->nl, holder->ifindex, AF_INET, &vip, 32);
 	if (result < 0)
 		return result;
 	if (holder->self.s_addr) {
-		link_del_addr(holder->nl, holder->ifindex, AF_INET, &holder->self, 32);
+		netdev_del_addr(holder->nl, holder->ifindex, AF_INET, &holder->self, 32);
 		/*
 		 * Peers' routes send from the old one, and for an address of 127.0.0.0/8, which lo
 		 * has as well, they would stay.
 		 */
-		link_set_down(holder->nl, holder->ifindex);
-		result = link_set_up(holder->nl, holder->ifindex, 0);
+		netdev_set_down(holder->nl, holder->ifindex);
+		result = netdev_set_up(holder->nl, holder->ifindex, 0);
 	}
 	holder->self = vip;
 	return result;
@@ -146,7 +146,7 @@ static int set_self(struct holder *holder, struct in_addr vip)
 
 static int change_peer(struct holder *holder, enum holder_op op, struct in_addr vip)
 {
-	struct link_route route = {
+	struct netdev_route route = {
 		.family = AF_INET,
 		.dst = &vip,
 		.prefix_len = 32,
@@ -155,8 +155,8 @@ static int change_peer(struct holder *holder, enum holder_op op, struct in_addr 
 	};
 
 	if (op == HOLDER_ADD_PEER)
-		return link_add_route(holder->nl, holder->ifindex, &route);
-	int result = link_del_route(holder->nl, holder->ifindex, &route);
+		return netdev_add_route(holder->nl, holder->ifindex, &route);
+	int result = netdev_del_route(holder->nl, holder->ifindex, &route);
 	return result == -ESRCH ? -ENOENT : result;
 }
 
@@ -170,7 +170,7 @@ static int perform(struct holder *holder, struct holder_request *request)
 		return change_peer(holder, request->op, request->vip);
 	case HOLDER_RESERVE_PORTS:
 		request->ports[STACK_PORTS_BYTES - 1] = '\0';
-		return link_write_sysctl("ipv4/ip_local_reserved_ports", request->ports);
+		return netdev_write_sysctl("ipv4/ip_local_reserved_ports", request->ports);
 	default:
 		return -EINVAL;
 	}

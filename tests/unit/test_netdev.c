@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_link - what net/link and net/tap set up is there, and works */
+/* test_netdev - what net/netdev and net/tap set up is there, and works */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +26,7 @@
 
 #include <cmocka.h>
 
-#include "net/link.h"
+#include "net/netdev.h"
 #include "net/tap.h"
 #include "netns.h"
 #include "util/err.h"
@@ -54,22 +54,22 @@ static int add_addr(const struct device *dev, const char *addr, int prefix_len)
 {
 	struct in6_addr bytes = ip(addr);
 
-	return link_add_addr(dev->nl, dev->index, family_of(addr), &bytes, prefix_len);
+	return netdev_add_addr(dev->nl, dev->index, family_of(addr), &bytes, prefix_len);
 }
 
 static int add_route(const struct device *dev, const void *dst, int prefix_len, const void *gateway,
 	const void *source, int table)
 {
-	struct link_route route = {AF_INET, dst, prefix_len, gateway, source, table};
+	struct netdev_route route = {AF_INET, dst, prefix_len, gateway, source, table};
 
-	return link_add_route(dev->nl, dev->index, &route);
+	return netdev_add_route(dev->nl, dev->index, &route);
 }
 
 static int add_default(const struct device *dev, const char *gateway)
 {
 	struct in6_addr bytes = ip(gateway);
 
-	return link_add_default_route(dev->nl, dev->index, family_of(gateway), &bytes);
+	return netdev_add_default_route(dev->nl, dev->index, family_of(gateway), &bytes);
 }
 
 /* The prefix length with which @name has @addr, -1 when it has not */
@@ -167,15 +167,15 @@ static int device_setup(void **state)
 	static struct device dev;
 	struct err err = {0};
 
-	dev.nl = link_open();
+	dev.nl = netdev_open();
 	dev.tap = tap_open("tap0", false, &err);
 	if (dev.tap < 0)
 		print_error("%s\n", err.text);
 	if (dev.nl < 0 || dev.tap < 0)
 		return -1;
-	dev.index = link_index(dev.nl, "tap0");
+	dev.index = netdev_index(dev.nl, "tap0");
 	*state = &dev;
-	return link_set_addrgen_none(dev.nl, dev.index) || link_set_up(dev.nl, dev.index, 9000);
+	return netdev_set_addrgen_none(dev.nl, dev.index) || netdev_set_up(dev.nl, dev.index, 9000);
 }
 
 static int device_teardown(void **state)
@@ -190,28 +190,28 @@ static int device_teardown(void **state)
 static void test_index(void **state)
 {
 	(void)state;
-	int nl = link_open();
+	int nl = netdev_open();
 
 	assert_true(nl >= 0);
 	assert_int_equal(fcntl(nl, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
-	assert_int_equal(link_index(nl, "lo"), if_nametoindex("lo"));
-	assert_int_equal(link_index(nl, "none0"), -ENODEV);
-	assert_int_equal(link_index(nl, "a-name-that-is-far-too-long"), -ENODEV);
+	assert_int_equal(netdev_index(nl, "lo"), if_nametoindex("lo"));
+	assert_int_equal(netdev_index(nl, "none0"), -ENODEV);
+	assert_int_equal(netdev_index(nl, "a-name-that-is-far-too-long"), -ENODEV);
 	close(nl);
 }
 
 static void test_lo_up(void **state)
 {
 	(void)state;
-	int nl = link_open();
+	int nl = netdev_open();
 
 	assert_int_equal(device_ioctl(nl, SIOCGIFFLAGS, "lo") & IFF_UP, 0);
-	assert_int_equal(link_set_up(nl, link_index(nl, "lo"), 0), 0);
+	assert_int_equal(netdev_set_up(nl, netdev_index(nl, "lo"), 0), 0);
 	assert_int_equal(device_ioctl(nl, SIOCGIFFLAGS, "lo") & IFF_UP, IFF_UP);
 	assert_int_equal(device_ioctl(nl, SIOCGIFMTU, "lo"), 65536);
 	assert_int_equal(prefix_of("lo", "127.0.0.1"), 8);
 	assert_int_equal(prefix_of("lo", "::1"), 128);
-	assert_int_equal(link_set_up(nl, 12345, 0), -ENODEV);
+	assert_int_equal(netdev_set_up(nl, 12345, 0), -ENODEV);
 	close(nl);
 }
 
@@ -289,8 +289,8 @@ static void test_without_rights(void **state)
 		wrong += tap_open("norights0", false, &err) != -EPERM;
 		wrong += strstr(err.text, "CAP_NET_ADMIN") == NULL;
 		wrong += add_addr(dev, "10.9.9.9", 24) != -EPERM;
-		wrong += link_set_up(dev->nl, dev->index, 0) != -EPERM;
-		wrong += link_set_route_localnet(dev->nl, dev->index) != -EPERM;
+		wrong += netdev_set_up(dev->nl, dev->index, 0) != -EPERM;
+		wrong += netdev_set_route_localnet(dev->nl, dev->index) != -EPERM;
 		_exit(wrong);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -316,7 +316,7 @@ static void test_addresses(void **state)
 	assert_int_equal(add_addr(dev, "10.0.3.1", 33), -EINVAL);
 	assert_int_equal(add_addr(dev, "10.0.3.1", -1), -EINVAL);
 	assert_int_equal(add_addr(dev, "fd00::101", 129), -EINVAL);
-	assert_int_equal(link_add_addr(dev->nl, dev->index, AF_UNIX, &sa, 8), -EAFNOSUPPORT);
+	assert_int_equal(netdev_add_addr(dev->nl, dev->index, AF_UNIX, &sa, 8), -EAFNOSUPPORT);
 }
 
 static void test_default_routes(void **state)
@@ -362,21 +362,21 @@ static void test_route_source(void **state)
 {
 	const struct device *dev = *state;
 	struct in6_addr self = ip("127.0.42.1"), peer = ip("127.0.42.2"), none = ip("10.9.9.9");
-	struct link_route route = {AF_INET, &peer, 32, NULL, &self, RT_TABLE_LOCAL};
+	struct netdev_route route = {AF_INET, &peer, 32, NULL, &self, RT_TABLE_LOCAL};
 	char text[INET6_ADDRSTRLEN];
 
 	assert_int_equal(add_addr(dev, "10.0.2.100", 24), 0);
 	assert_int_equal(add_addr(dev, "127.0.42.1", 32), 0);
-	assert_int_equal(link_set_route_localnet(dev->nl, dev->index), 0);
+	assert_int_equal(netdev_set_route_localnet(dev->nl, dev->index), 0);
 	assert_int_equal(add_route(dev, &peer, 32, NULL, &none, RT_TABLE_LOCAL), -EINVAL);
-	assert_int_equal(link_add_route(dev->nl, dev->index, &route), 0);
-	assert_int_equal(link_add_route(dev->nl, dev->index, &route), -EEXIST);
+	assert_int_equal(netdev_add_route(dev->nl, dev->index, &route), 0);
+	assert_int_equal(netdev_add_route(dev->nl, dev->index, &route), -EEXIST);
 	assert_string_equal(source_for("127.0.42.2", text), "127.0.42.1");
-	assert_int_equal(link_del_route(dev->nl, dev->index, &route), 0);
-	assert_int_equal(link_del_route(dev->nl, dev->index, &route), -ESRCH);
+	assert_int_equal(netdev_del_route(dev->nl, dev->index, &route), 0);
+	assert_int_equal(netdev_del_route(dev->nl, dev->index, &route), -ESRCH);
 	assert_string_equal(source_for("127.0.42.2", text), "127.0.0.1");
-	assert_int_equal(link_del_addr(dev->nl, dev->index, AF_INET, &self, 32), 0);
-	assert_int_equal(link_del_addr(dev->nl, dev->index, AF_INET, &self, 32), -EADDRNOTAVAIL);
+	assert_int_equal(netdev_del_addr(dev->nl, dev->index, AF_INET, &self, 32), 0);
+	assert_int_equal(netdev_del_addr(dev->nl, dev->index, AF_INET, &self, 32), -EADDRNOTAVAIL);
 	assert_int_equal(prefix_of("tap0", "127.0.42.1"), -1);
 	assert_int_equal(prefix_of("tap0", "10.0.2.100"), 24);
 }
@@ -386,14 +386,14 @@ static void test_down(void **state)
 {
 	const struct device *dev = *state;
 	struct in6_addr peer = ip("127.0.42.2");
-	struct link_route route = {AF_INET, &peer, 32, NULL, NULL, RT_TABLE_LOCAL};
+	struct netdev_route route = {AF_INET, &peer, 32, NULL, NULL, RT_TABLE_LOCAL};
 
 	assert_int_equal(add_addr(dev, "127.0.42.1", 32), 0);
-	assert_int_equal(link_add_route(dev->nl, dev->index, &route), 0);
-	assert_int_equal(link_set_down(dev->nl, dev->index), 0);
+	assert_int_equal(netdev_add_route(dev->nl, dev->index, &route), 0);
+	assert_int_equal(netdev_set_down(dev->nl, dev->index), 0);
 	assert_int_equal(device_ioctl(dev->nl, SIOCGIFFLAGS, "tap0") & IFF_UP, 0);
-	assert_int_equal(link_set_up(dev->nl, dev->index, 0), 0);
-	assert_int_equal(link_del_route(dev->nl, dev->index, &route), -ESRCH);
+	assert_int_equal(netdev_set_up(dev->nl, dev->index, 0), 0);
+	assert_int_equal(netdev_del_route(dev->nl, dev->index, &route), -ESRCH);
 	assert_int_equal(prefix_of("tap0", "127.0.42.1"), 32);
 	assert_int_equal(device_ioctl(dev->nl, SIOCGIFMTU, "tap0"), 9000);
 }
@@ -407,7 +407,7 @@ static void test_addrgen(void **state)
 	/* the same without it does get one, so the line above says something */
 	int other = tap_open("auto0", false, &err);
 	assert_true(other >= 0);
-	assert_int_equal(link_set_up(dev->nl, link_index(dev->nl, "auto0"), 0), 0);
+	assert_int_equal(netdev_set_up(dev->nl, netdev_index(dev->nl, "auto0"), 0), 0);
 	assert_int_equal(link_local_count("auto0"), 1);
 	close(other);
 }
@@ -415,18 +415,18 @@ static void test_addrgen(void **state)
 static void test_write_conf(void **state)
 {
 	(void)state;
-	int result = link_write_conf(AF_INET6, "tap0", "accept_ra", 0);
+	int result = netdev_write_conf(AF_INET6, "tap0", "accept_ra", 0);
 
 	if (result == -EROFS || result == -EACCES)
 		skip();
 	assert_int_equal(result, 0);
 	assert_int_equal(read_conf("ipv6", "tap0", "accept_ra"), 0);
-	assert_int_equal(link_write_conf(AF_INET, "tap0", "rp_filter", 2), 0);
+	assert_int_equal(netdev_write_conf(AF_INET, "tap0", "rp_filter", 2), 0);
 	assert_int_equal(read_conf("ipv4", "tap0", "rp_filter"), 2);
-	assert_int_equal(link_write_conf(AF_INET, "none0", "rp_filter", 2), -ENOENT);
-	assert_int_equal(link_write_conf(AF_INET, "../conf/tap0", "rp_filter", 2), -EINVAL);
-	assert_int_equal(link_write_conf(AF_INET, "tap0", "../tap0/rp_filter", 2), -EINVAL);
-	assert_int_equal(link_write_conf(AF_UNIX, "tap0", "rp_filter", 2), -EAFNOSUPPORT);
+	assert_int_equal(netdev_write_conf(AF_INET, "none0", "rp_filter", 2), -ENOENT);
+	assert_int_equal(netdev_write_conf(AF_INET, "../conf/tap0", "rp_filter", 2), -EINVAL);
+	assert_int_equal(netdev_write_conf(AF_INET, "tap0", "../tap0/rp_filter", 2), -EINVAL);
+	assert_int_equal(netdev_write_conf(AF_UNIX, "tap0", "rp_filter", 2), -EAFNOSUPPORT);
 }
 
 /* Wait until @fd is readable; the result of poll */
@@ -499,7 +499,7 @@ static void test_route_localnet(void **state)
 	/* without it the kernel drops the datagram; write(2) to a TAP delivers, so no wait */
 	inject_udp(dev, sa.sin_port);
 	assert_int_equal(wait_readable(fd, 0), 0);
-	assert_int_equal(link_set_route_localnet(dev->nl, dev->index), 0);
+	assert_int_equal(netdev_set_route_localnet(dev->nl, dev->index), 0);
 	assert_int_equal(read_conf("ipv4", "tap0", "route_localnet"), 1);
 	assert_int_equal(read_conf("ipv4", "lo", "route_localnet"), 0);
 	inject_udp(dev, sa.sin_port);
@@ -593,7 +593,7 @@ static void test_neighbours_with_link_local(void **state)
 {
 	const struct device *dev = *state;
 
-	if (link_write_conf(AF_INET6, "tap0", "accept_ra", 0) < 0)
+	if (netdev_write_conf(AF_INET6, "tap0", "accept_ra", 0) < 0)
 		skip();
 	assert_int_equal(add_addr(dev, "fe80::100", 64), 0);
 	reach_router6(dev);

@@ -1,44 +1,44 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* net/link - network devices, addresses and routes of the current network namespace */
-#ifndef NSWRAP_NET_LINK_H
-#define NSWRAP_NET_LINK_H
+/* net/netdev - network devices, addresses and routes of the current network namespace */
+#ifndef NSWRAP_NET_NETDEV_H
+#define NSWRAP_NET_NETDEV_H
 
 /*
  * How it works
  *
  * One rtnetlink socket, one request and one acknowledgement per call, some microseconds each. All
  * functions return 0 or -errno (-EPERM without CAP_NET_ADMIN over the namespace). @nl is what
- * link_open returned; the socket works on the namespace in which it was opened, for ever. Addresses
- * are struct in_addr or struct in6_addr as @family says, AF_INET or AF_INET6.
+ * netdev_open returned; the socket works on the namespace in which it was opened, for ever.
+ * Addresses are struct in_addr or struct in6_addr as @family says, AF_INET or AF_INET6.
  *
  * Setting lo up is all it takes to have 127.0.0.1/8 and ::1/128: the kernel adds them. For a device
- * with static IPv6: link_set_addrgen_none and link_write_conf(.. "accept_ra", 0) first, then
- * link_set_up, then a static link-local address beside the global one. Where accept_ra cannot be
+ * with static IPv6: netdev_set_addrgen_none and netdev_write_conf(.. "accept_ra", 0) first, then
+ * netdev_set_up, then a static link-local address beside the global one. Where accept_ra cannot be
  * written, leave the link-local address out: with it the kernel solicits routers, and libslirp's
  * answer brings a second address and a second default route.
  */
 
 /* Returns a descriptor (close-on-exec) or -errno. */
-int link_open(void);
+int netdev_open(void);
 
 /* Index of the device @name, or -errno (-ENODEV: there is none). */
-int link_index(int nl, const char *name);
+int netdev_index(int nl, const char *name);
 
 /* Set the device up; @mtu in bytes, 0 leaves it alone. */
-int link_set_up(int nl, int ifindex, unsigned mtu);
+int netdev_set_up(int nl, int ifindex, unsigned mtu);
 
 /* Set it down: its routes are lost, IPv4 addresses stay. */
-int link_set_down(int nl, int ifindex);
+int netdev_set_down(int nl, int ifindex);
 
 /*
  * Add an address (-EEXIST when it is there). IPv6 addresses come without duplicate address
  * detection: they are usable at once.
  */
-int link_add_addr(int nl, int ifindex, int family, const void *addr, int prefix_len);
+int netdev_add_addr(int nl, int ifindex, int family, const void *addr, int prefix_len);
 
-int link_del_addr(int nl, int ifindex, int family, const void *addr, int prefix_len);
+int netdev_del_addr(int nl, int ifindex, int family, const void *addr, int prefix_len);
 
-struct link_route {
+struct netdev_route {
 	int family;
 	const void *dst; /* NULL if the prefix is 0 bits long */
 	int prefix_len;
@@ -48,11 +48,11 @@ struct link_route {
 };
 
 /* The device must be up. -EEXIST when it is there; to delete: -ESRCH when it is not. */
-int link_add_route(int nl, int ifindex, const struct link_route *route);
-int link_del_route(int nl, int ifindex, const struct link_route *route);
+int netdev_add_route(int nl, int ifindex, const struct netdev_route *route);
+int netdev_del_route(int nl, int ifindex, const struct netdev_route *route);
 
 /* Add 0.0.0.0/0 or ::/0 through @gateway to the main table. */
-int link_add_default_route(int nl, int ifindex, int family, const void *gateway);
+int netdev_add_default_route(int nl, int ifindex, int family, const void *gateway);
 
 /*
  * Let the kernel make no link-local IPv6 address by itself. Only before the device is set up: with
@@ -60,23 +60,23 @@ int link_add_default_route(int nl, int ifindex, int family, const void *gateway)
  * discovery works without any link-local address, but a static one is what RFC 4291 asks for.
  * -EAFNOSUPPORT when the kernel runs without IPv6.
  */
-int link_set_addrgen_none(int nl, int ifindex);
+int netdev_set_addrgen_none(int nl, int ifindex);
 
 /*
  * Let 127.0.0.0/8 be a source or destination on this device (net.ipv4.conf.DEV.route_localnet),
  * over netlink, so it works where /proc/sys is read-only. When a kernel refuses, the caller may try
- * link_write_conf.
+ * netdev_write_conf.
  */
-int link_set_route_localnet(int nl, int ifindex);
+int netdev_set_route_localnet(int nl, int ifindex);
 
 /*
  * Write /proc/sys/net/ipv4|ipv6/conf/@name/@key, of the network namespace of the calling thread.
  * For what netlink cannot set: accept_ra and rp_filter, for instance. -EROFS or -EACCES inside many
  * containers, -ENOENT when the kernel runs without IPv6.
  */
-int link_write_conf(int family, const char *name, const char *key, int value);
+int netdev_write_conf(int family, const char *name, const char *key, int value);
 
 /* Write /proc/sys/net/@key, such as "ipv4/tcp_rmem"; the same holds as above. */
-int link_write_sysctl(const char *key, const char *value);
+int netdev_write_sysctl(const char *key, const char *value);
 
 #endif

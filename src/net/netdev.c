@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* net/link - network devices, addresses and routes of the current network namespace */
-#include "net/link.h"
+/* net/netdev - network devices, addresses and routes of the current network namespace */
+#include "net/netdev.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -39,12 +39,12 @@ static int call(int nl, struct netlink_msg *msg)
 	return result < 0 ? result : 0;
 }
 
-int link_open(void)
+int netdev_open(void)
 {
 	return netlink_open(NETLINK_ROUTE);
 }
 
-int link_index(int nl, const char *name)
+int netdev_index(int nl, const char *name)
 {
 	struct ifreq request = {0};
 
@@ -72,12 +72,12 @@ static int set_flags(int nl, int ifindex, unsigned flags, unsigned mtu)
 	return call(nl, &msg);
 }
 
-int link_set_up(int nl, int ifindex, unsigned mtu)
+int netdev_set_up(int nl, int ifindex, unsigned mtu)
 {
 	return set_flags(nl, ifindex, IFF_UP, mtu);
 }
 
-int link_set_down(int nl, int ifindex)
+int netdev_set_down(int nl, int ifindex)
 {
 	return set_flags(nl, ifindex, 0, 0);
 }
@@ -104,19 +104,19 @@ static int change_addr(int nl, uint16_t type, uint16_t flags, int ifindex, int f
 	return call(nl, &msg);
 }
 
-int link_add_addr(int nl, int ifindex, int family, const void *addr, int prefix_len)
+int netdev_add_addr(int nl, int ifindex, int family, const void *addr, int prefix_len)
 {
 	return change_addr(
 		nl, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, ifindex, family, addr, prefix_len);
 }
 
-int link_del_addr(int nl, int ifindex, int family, const void *addr, int prefix_len)
+int netdev_del_addr(int nl, int ifindex, int family, const void *addr, int prefix_len)
 {
 	return change_addr(nl, RTM_DELADDR, 0, ifindex, family, addr, prefix_len);
 }
 
 static int change_route(
-	int nl, uint16_t type, uint16_t flags, int ifindex, const struct link_route *route)
+	int nl, uint16_t type, uint16_t flags, int ifindex, const struct netdev_route *route)
 {
 	struct rtmsg body = {
 		.rtm_family = (unsigned char)route->family,
@@ -145,21 +145,21 @@ static int change_route(
 	return call(nl, &msg);
 }
 
-int link_add_route(int nl, int ifindex, const struct link_route *route)
+int netdev_add_route(int nl, int ifindex, const struct netdev_route *route)
 {
 	return change_route(nl, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, ifindex, route);
 }
 
-int link_del_route(int nl, int ifindex, const struct link_route *route)
+int netdev_del_route(int nl, int ifindex, const struct netdev_route *route)
 {
 	return change_route(nl, RTM_DELROUTE, 0, ifindex, route);
 }
 
-int link_add_default_route(int nl, int ifindex, int family, const void *gateway)
+int netdev_add_default_route(int nl, int ifindex, int family, const void *gateway)
 {
-	struct link_route route = {.family = family, .gateway = gateway, .table = RT_TABLE_MAIN};
+	struct netdev_route route = {.family = family, .gateway = gateway, .table = RT_TABLE_MAIN};
 
-	return link_add_route(nl, ifindex, &route);
+	return netdev_add_route(nl, ifindex, &route);
 }
 
 /* Set one attribute inside IFLA_AF_SPEC / @family [/ @inner, when not 0] */
@@ -181,14 +181,14 @@ static int set_af_spec(int nl, int ifindex, uint16_t family, uint16_t inner, uin
 	return call(nl, &msg);
 }
 
-int link_set_addrgen_none(int nl, int ifindex)
+int netdev_set_addrgen_none(int nl, int ifindex)
 {
 	uint8_t mode = IN6_ADDR_GEN_MODE_NONE;
 
 	return set_af_spec(nl, ifindex, AF_INET6, 0, IFLA_INET6_ADDR_GEN_MODE, &mode, sizeof(mode));
 }
 
-int link_set_route_localnet(int nl, int ifindex)
+int netdev_set_route_localnet(int nl, int ifindex)
 {
 	uint32_t on = 1;
 
@@ -196,7 +196,7 @@ int link_set_route_localnet(int nl, int ifindex)
 		nl, ifindex, AF_INET, IFLA_INET_CONF, IPV4_DEVCONF_ROUTE_LOCALNET, &on, sizeof(on));
 }
 
-int link_write_sysctl(const char *key, const char *value)
+int netdev_write_sysctl(const char *key, const char *value)
 {
 	char path[128];
 	int len = snprintf(path, sizeof(path), "/proc/sys/net/%s", key);
@@ -209,7 +209,7 @@ int link_write_sysctl(const char *key, const char *value)
 	return fd_write_all(fd, value, strlen(value));
 }
 
-int link_write_conf(int family, const char *name, const char *key, int value)
+int netdev_write_conf(int family, const char *name, const char *key, int value)
 {
 	char path[128], text[16];
 
@@ -222,5 +222,5 @@ int link_write_conf(int family, const char *name, const char *key, int value)
 	if (len < 0 || (size_t)len >= sizeof(path))
 		return -ENAMETOOLONG;
 	snprintf(text, sizeof(text), "%d\n", value);
-	return link_write_sysctl(path, text);
+	return netdev_write_sysctl(path, text);
 }
