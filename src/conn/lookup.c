@@ -3,55 +3,46 @@
 #include "conn/lookup.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
+#include <unistd.h>
 
-#include "util/fd.h"
-#include "util/list.h"
+struct lookup {
+	struct loop *loop;
+	struct loop_io io; /* jobs that are done come out here, as pointers */
+	int done_fd;       /* and go in here */
+	atomic_uint users; /* the threads, and who may call lookup_free; the last one frees it */
+	struct list jobs;  /* oldest first */
+	unsigned running;
+};
 
-/* What a thread works on; its own until it is in the mailbox. */
+/* A name that is looked up or waits for a thread. */
 struct job {
-	struct mailbox *mailbox;
-	struct asked *asked; /* only for the loop */
-	struct job *next;
+	struct lookup *lookup;
+	struct list link; /* this, `queries` and `is_running` are the loop's alone */
+	struct list queries;
+	bool is_running;
 	int result;
 	struct lookup_answer answer;
 	char name[];
 };
 
-struct mailbox {
-	pthread_mutex_t lock;
-	int event_fd;
-	struct job *done;
-	unsigned threads;
-	bool is_abandoned; /* nobody reads it; the last thread frees it */
-};
-
-/* A name that is looked up or waits for a thread. */
-struct asked {
-	struct list link;
-	struct list queries;
-	bool is_running;
-	const char *name; /* behind the struct */
-};
-
-struct lookup {
-	struct loop *loop;
-	struct loop_io io;
-	struct mailbox *mailbox;
-	struct list names; /* oldest first */
-	unsigned running;
-};
-
-static void mailbox_free(struct mailbox *mailbox)
+static void leave(struct lookup *lookup)
 {
-	fd_close(&mailbox->event_fd);
-	pthread_mutex_destroy(&mailbox->lock);
-	free(mailbox);
+	struct job *job;
+
+	if (atomic_fetch_sub(&lookup->users, 1) > 1)
+		return;
+	while (read(lookup->io.fd, &job, sizeof(job)) == sizeof(job))
+		free(job);
+	close(lookup->io.fd);
+	close(lookup->done_fd);
+	free(lookup);
 }
 
 /* --- in a thread ------------------------------------------------------------------------------ */
@@ -86,7 +77,7 @@ static void *run_job(void *arg)
 {
 	const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
 	struct job *job = arg;
-	struct mailbox *mailbox = job->mailbox;
+	struct lookup *lookup = job->lookup;
 	struct addrinfo *list = NULL;
 
 	job->result = result_of(getaddrinfo(job->name, NULL, &hints, &list));
@@ -96,178 +87,127 @@ static void *run_job(void *arg)
 		if (job->answer.count == 0)
 			job->result = -ENOENT;
 	}
-	pthread_mutex_lock(&mailbox->lock);
-	mailbox->threads--;
-	bool is_abandoned = mailbox->is_abandoned, is_last = mailbox->threads == 0;
-	if (!is_abandoned) {
-		job->next = mailbox->done;
-		mailbox->done = job;
-		/* cannot block: the counter is far from its end */
-		eventfd_write(mailbox->event_fd, 1);
-	}
-	pthread_mutex_unlock(&mailbox->lock);
-	if (is_abandoned)
-		free(job);
-	if (is_abandoned && is_last)
-		mailbox_free(mailbox);
+	/* there is room for more jobs than threads */
+	if (write(lookup->done_fd, &job, sizeof(job)) < 0)
+		abort();
+	leave(lookup);
 	return NULL;
 }
 
 /* --- in the loop ------------------------------------------------------------------------------ */
 
-/* Signals of the process stay with the loop's thread. */
-static int start_thread(struct job *job)
+static int start_job(struct job *job)
 {
+	struct lookup *lookup = job->lookup;
 	sigset_t all, before;
 	pthread_t thread;
 
+	atomic_fetch_add(&lookup->users, 1);
+	/* signals of the process stay with the loop's thread */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	int code = pthread_create(&thread, NULL, run_job, job);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (code == 0)
-		pthread_detach(thread);
-	return -code;
-}
-
-static int start_job(struct lookup *lookup, struct asked *asked)
-{
-	struct mailbox *mailbox = lookup->mailbox;
-	size_t len = strlen(asked->name) + 1;
-	struct job *job = calloc(1, sizeof(*job) + len);
-
-	if (!job)
-		return -ENOMEM;
-	job->mailbox = mailbox;
-	job->asked = asked;
-	memcpy(job->name, asked->name, len);
-	pthread_mutex_lock(&mailbox->lock);
-	mailbox->threads++;
-	pthread_mutex_unlock(&mailbox->lock);
-	int result = start_thread(job);
-	if (result < 0) {
-		pthread_mutex_lock(&mailbox->lock);
-		mailbox->threads--;
-		pthread_mutex_unlock(&mailbox->lock);
-		free(job);
-		return result;
+	if (code != 0) {
+		leave(lookup);
+		return -code;
 	}
-	asked->is_running = true;
+	pthread_detach(thread);
+	job->is_running = true;
 	lookup->running++;
 	return 0;
 }
 
-static struct asked *asked_new(struct lookup *lookup, const char *name)
+static struct job *job_new(struct lookup *lookup, const char *name)
 {
 	size_t len = strlen(name) + 1;
-	struct asked *asked = calloc(1, sizeof(*asked) + len);
+	struct job *job = calloc(1, sizeof(*job) + len);
 
-	if (!asked)
+	if (!job)
 		return NULL;
-	asked->name = memcpy(asked + 1, name, len);
-	list_init(&asked->queries);
-	list_add_last(&lookup->names, &asked->link);
-	return asked;
+	job->lookup = lookup;
+	memcpy(job->name, name, len);
+	list_init(&job->queries);
+	list_add_last(&lookup->jobs, &job->link);
+	return job;
 }
 
-static void asked_free(struct asked *asked)
+static void job_free(struct job *job)
 {
-	list_del(&asked->link);
-	free(asked);
+	list_del(&job->link);
+	free(job);
 }
 
 /* Tell everyone who asks for it, and forget it; who asks again from there gets a fresh look-up. */
-static void answer_all(struct asked *asked, int result, const struct lookup_answer *answer)
+static void answer_all(struct job *job)
 {
-	list_del(&asked->link);
-	while (!list_is_empty(&asked->queries)) {
-		struct lookup_query *query = list_first(&asked->queries, struct lookup_query, link);
+	const struct lookup_answer *answer = job->result == 0 ? &job->answer : NULL;
+
+	list_del(&job->link);
+	while (!list_is_empty(&job->queries)) {
+		struct lookup_query *query = list_first(&job->queries, struct lookup_query, link);
 
 		lookup_cancel(query);
-		query->on_answer(query, result, answer);
+		query->on_answer(query, job->result, answer);
 	}
-	free(asked);
+	free(job);
 }
 
 /* Names that wait for a thread have their turn; those that nobody wants any more are forgotten. */
 static void start_waiting(struct lookup *lookup)
 {
-	struct list *at = lookup->names.next;
+	struct list *at = lookup->jobs.next;
 
-	while (at != &lookup->names && lookup->running < LOOKUP_THREADS) {
-		struct asked *asked = container_of(at, struct asked, link);
+	while (at != &lookup->jobs && lookup->running < LOOKUP_THREADS) {
+		struct job *job = container_of(at, struct job, link);
 
 		at = at->next;
-		if (asked->is_running)
+		if (job->is_running)
 			continue;
-		if (list_is_empty(&asked->queries)) {
-			asked_free(asked);
+		if (list_is_empty(&job->queries)) {
+			job_free(job);
 			continue;
 		}
-		int result = start_job(lookup, asked);
-		if (result < 0) {
-			answer_all(asked, result, NULL);
-			at = lookup->names.next;
+		job->result = start_job(job);
+		if (job->result < 0) {
+			answer_all(job);
+			at = lookup->jobs.next;
 		}
 	}
 }
 
-static void on_mail(struct loop_io *io, uint32_t events)
+static void on_done(struct loop_io *io, uint32_t events)
 {
 	struct lookup *lookup = container_of(io, struct lookup, io);
-	struct mailbox *mailbox = lookup->mailbox;
-	eventfd_t count;
+	struct job *job;
 
 	(void)events;
-	pthread_mutex_lock(&mailbox->lock);
-	eventfd_read(io->fd, &count);
-	struct job *job = mailbox->done;
-	mailbox->done = NULL;
-	pthread_mutex_unlock(&mailbox->lock);
-	while (job) {
-		struct job *next = job->next;
-
-		lookup->running--;
-		answer_all(job->asked, job->result, job->result == 0 ? &job->answer : NULL);
-		free(job);
-		job = next;
-	}
+	if (read(io->fd, &job, sizeof(job)) != sizeof(job))
+		return;
+	lookup->running--;
+	answer_all(job);
 	start_waiting(lookup);
-}
-
-static struct mailbox *mailbox_new(void)
-{
-	struct mailbox *mailbox = calloc(1, sizeof(*mailbox));
-
-	if (!mailbox)
-		return NULL;
-	mailbox->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (mailbox->event_fd < 0) {
-		free(mailbox);
-		return NULL;
-	}
-	pthread_mutex_init(&mailbox->lock, NULL);
-	return mailbox;
 }
 
 struct lookup *lookup_new(struct loop *loop)
 {
 	struct lookup *lookup = calloc(1, sizeof(*lookup));
+	int ends[2];
 
 	if (!lookup)
 		return NULL;
-	lookup->loop = loop;
-	list_init(&lookup->names);
-	lookup->mailbox = mailbox_new();
-	if (!lookup->mailbox) {
+	if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) < 0) {
 		free(lookup);
 		return NULL;
 	}
-	lookup->io = (struct loop_io){lookup->mailbox->event_fd, on_mail};
+	lookup->loop = loop;
+	lookup->io = (struct loop_io){ends[0], on_done};
+	lookup->done_fd = ends[1];
+	lookup->users = 1;
+	list_init(&lookup->jobs);
 	int result = loop_io_add(loop, &lookup->io, EPOLLIN);
 	if (result < 0) {
-		mailbox_free(lookup->mailbox);
-		free(lookup);
+		leave(lookup);
 		errno = -result;
 		return NULL;
 	}
@@ -278,52 +218,42 @@ void lookup_free(struct lookup *lookup)
 {
 	if (!lookup)
 		return;
-	struct mailbox *mailbox = lookup->mailbox;
 	loop_io_del(lookup->loop, &lookup->io);
-	pthread_mutex_lock(&mailbox->lock);
-	struct job *job = mailbox->done;
-	bool is_last = mailbox->threads == 0;
-	mailbox->is_abandoned = true;
-	pthread_mutex_unlock(&mailbox->lock);
-	while (job) {
-		struct job *next = job->next;
+	list_each_safe (at, following, &lookup->jobs) {
+		struct job *job = container_of(at, struct job, link);
 
-		free(job);
-		job = next;
+		if (!job->is_running)
+			job_free(job);
 	}
-	if (is_last)
-		mailbox_free(mailbox);
-	list_each_safe (at, following, &lookup->names)
-		asked_free(container_of(at, struct asked, link));
-	free(lookup);
+	leave(lookup);
 }
 
-static struct asked *find(const struct lookup *lookup, const char *name)
+static struct job *find(const struct lookup *lookup, const char *name)
 {
-	list_each (at, &lookup->names) {
-		struct asked *asked = container_of(at, struct asked, link);
+	list_each (at, &lookup->jobs) {
+		struct job *job = container_of(at, struct job, link);
 
-		if (strcmp(asked->name, name) == 0)
-			return asked;
+		if (strcmp(job->name, name) == 0)
+			return job;
 	}
 	return NULL;
 }
 
 int lookup_start(struct lookup *lookup, const char *name, struct lookup_query *query)
 {
-	struct asked *asked = find(lookup, name);
+	struct job *job = find(lookup, name);
 
-	if (!asked) {
-		asked = asked_new(lookup, name);
-		if (!asked)
+	if (!job) {
+		job = job_new(lookup, name);
+		if (!job)
 			return -ENOMEM;
-		int result = lookup->running < LOOKUP_THREADS ? start_job(lookup, asked) : 0;
+		int result = lookup->running < LOOKUP_THREADS ? start_job(job) : 0;
 		if (result < 0) {
-			asked_free(asked);
+			job_free(job);
 			return result;
 		}
 	}
-	list_add_last(&asked->queries, &query->link);
+	list_add_last(&job->queries, &query->link);
 	return 0;
 }
 

@@ -15,8 +15,8 @@
  * getaddrinfo(3) runs in a thread of its own for each name, LOOKUP_THREADS at most, so a name that
  * hangs holds up nobody else; names beyond that wait for their turn. Who asks for a name that is
  * being looked up shares its answer; nothing is remembered after it. Threads take no signals and
- * touch only their job: it comes back through a mailbox behind a lock, an eventfd wakes the loop.
- * The mailbox is there until the last thread is, even after lookup_free.
+ * touch only their job: it comes back through a pipe, which is there until the last thread is, even
+ * after lookup_free.
  */
 #define LOOKUP_THREADS   16
 #define LOOKUP_ADDRS_MAX 8
