@@ -17,8 +17,10 @@ static int accept_one(struct acceptor *acceptor)
 	struct addr peer = {0};
 	socklen_t len = sizeof(peer);
 
-	if (!budget_has_room(acceptor->context->budget, acceptor->fds_each))
+	if (!budget_has_room(acceptor->budget, acceptor->fds_each))
 		return -EMFILE;
+	if (acceptor->is_ready && !acceptor->is_ready(acceptor))
+		return -EAGAIN;
 	int fd = accept4(acceptor->io.fd, &peer.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd < 0)
 		return -errno;
@@ -26,17 +28,24 @@ static int accept_one(struct acceptor *acceptor)
 	return 0;
 }
 
+void acceptor_mute(struct acceptor *acceptor, bool is_muted)
+{
+	if (acceptor->is_muted == is_muted)
+		return;
+	acceptor->is_muted = is_muted;
+	loop_io_mod(acceptor->loop, &acceptor->io, is_muted ? 0 : EPOLLIN);
+}
+
 static void on_ready(struct loop_io *io, uint32_t events)
 {
 	struct acceptor *acceptor = container_of(io, struct acceptor, io);
-	struct loop *loop = acceptor->context->loop;
 
 	(void)events;
 	for (int i = 0; i < ACCEPT_BURST; i++) {
 		int result = accept_one(acceptor);
 		if (dial_is_short(result)) {
-			loop_io_mod(loop, io, 0);
-			loop_timer_set(loop, &acceptor->pause_timer, PAUSE_MS);
+			acceptor_mute(acceptor, true);
+			loop_timer_set(acceptor->loop, &acceptor->pause_timer, PAUSE_MS);
 		}
 		/* anything else but "none left" is the client's trouble, accept(2) */
 		if (result < 0 && result != -ECONNABORTED)
@@ -46,21 +55,22 @@ static void on_ready(struct loop_io *io, uint32_t events)
 
 static void on_pause_over(struct loop_timer *timer)
 {
-	struct acceptor *acceptor = container_of(timer, struct acceptor, pause_timer);
-
-	loop_io_mod(acceptor->context->loop, &acceptor->io, EPOLLIN);
+	acceptor_mute(container_of(timer, struct acceptor, pause_timer), false);
 }
 
-int acceptor_open(struct acceptor *acceptor, const struct conn_context *context, int listen_fd)
+int acceptor_open(
+	struct acceptor *acceptor, struct loop *loop, struct budget *budget, int listen_fd)
 {
-	acceptor->context = context;
+	acceptor->loop = loop;
+	acceptor->budget = budget;
 	acceptor->io = (struct loop_io){listen_fd, on_ready};
+	acceptor->is_muted = false;
 	acceptor->pause_timer = (struct loop_timer){.on_expired = on_pause_over};
-	return loop_io_add(context->loop, &acceptor->io, EPOLLIN);
+	return loop_io_add(loop, &acceptor->io, EPOLLIN);
 }
 
 void acceptor_close(struct acceptor *acceptor)
 {
-	loop_timer_cancel(acceptor->context->loop, &acceptor->pause_timer);
-	loop_io_del(acceptor->context->loop, &acceptor->io);
+	loop_timer_cancel(acceptor->loop, &acceptor->pause_timer);
+	loop_io_del(acceptor->loop, &acceptor->io);
 }

@@ -5,8 +5,9 @@
 
 #include <stddef.h>
 
-#include "conn/context.h"
 #include "util/addr.h"
+#include "util/budget.h"
+#include "util/loop.h"
 
 /*
  * A listening socket, TCP or unix. While the budget has no room for fds_each, or descriptors are
@@ -16,18 +17,27 @@ struct acceptor {
 	/* the owner's: a client, nonblocking, from now on the owner's; a unix socket's address is
 	 * mostly an empty path. It must not close the acceptor. */
 	void (*on_client)(struct acceptor *acceptor, int fd, const struct addr *peer);
+	/* before a client is accepted: is there what it will need? NULL: always. What there is must
+	 * be left until on_client, which may follow; who says no has muted the acceptor. */
+	bool (*is_ready)(struct acceptor *acceptor);
 	/* descriptors for a client that nobody counts before it comes, its own included */
 	size_t fds_each;
 
 	/* the acceptor's */
-	const struct conn_context *context;
+	struct loop *loop;
+	struct budget *budget;
 	struct loop_io io;
 	struct loop_timer pause_timer;
+	bool is_muted;
 };
 
-/* Begin. @listen_fd (nonblocking) stays the caller's, open until acceptor_close. Returns 0 or
+/* Begin. @listen_fd (nonblocking) and all else stay the caller's until acceptor_close. Returns 0 or
  * -errno. */
-int acceptor_open(struct acceptor *acceptor, const struct conn_context *context, int listen_fd);
+int acceptor_open(
+	struct acceptor *acceptor, struct loop *loop, struct budget *budget, int listen_fd);
 void acceptor_close(struct acceptor *acceptor);
+
+/* Leave clients in the kernel, or go on with them; going on ends a pause, too. */
+void acceptor_mute(struct acceptor *acceptor, bool is_muted);
 
 #endif

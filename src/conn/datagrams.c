@@ -36,12 +36,10 @@ static int open_address(struct datagrams *datagrams, const struct addr *to)
 	if (kind == DOOR_KINDS)
 		return -EAFNOSUPPORT;
 	_cleanup_fd_ int fd =
-		is_inside ? inside_take(inside, kind)
+		is_inside ? inside_take(inside, kind, &datagrams->waiter)
 			  : socket(to->family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0 && is_inside) {
-		inside_wait(inside, kind, &datagrams->waiter);
-		return -EAGAIN;
-	}
+	if (fd < 0 && is_inside)
+		return fd;
 	if (fd < 0 || connect(fd, &to->any, addr_len(to)) < 0)
 		return -errno;
 	return fd_take(&fd);

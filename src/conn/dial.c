@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "util/clock.h"
 #include "util/fd.h"
 
 /* Dials that wait for a socket of one kind of the inside. */
@@ -21,9 +20,7 @@ struct dialer {
 	struct loop *loop;
 	struct inside *inside;
 	struct resolver *resolver;
-	struct list dialled; /* outside, in order of their deadlines */
 	struct queue queues[DOOR_KINDS];
-	struct loop_timer timer;
 };
 
 /* It is not under way any more; its socket is left to the caller. */
@@ -32,6 +29,7 @@ static void forget(struct dial *dial)
 	if (dial->io.fd >= 0)
 		loop_io_del(dial->dialer->loop, &dial->io);
 	lookup_cancel(&dial->query);
+	loop_timer_cancel(dial->dialer->loop, &dial->timer);
 	list_del(&dial->link);
 	dial->dialer = NULL;
 }
@@ -104,11 +102,9 @@ static int take_inside(struct dial *dial, sa_family_t family)
 
 	if (kind == DOOR_KINDS)
 		return -EAFNOSUPPORT;
-	int fd = inside_take(dialer->inside, kind);
-	if (fd < 0) {
+	int fd = inside_take(dialer->inside, kind, &dialer->queues[kind].waiter);
+	if (fd < 0)
 		list_add_last(&dialer->queues[kind].dials, &dial->link);
-		inside_wait(dialer->inside, kind, &dialer->queues[kind].waiter);
-	}
 	return fd;
 }
 
@@ -180,32 +176,15 @@ static void on_answer(struct lookup_query *query, int result, const struct looku
 		finish(dial, result);
 }
 
-static void arm_timer(struct dialer *dialer)
-{
-	if (list_is_empty(&dialer->dialled) || loop_timer_is_armed(&dialer->timer))
-		return;
-	const struct dial *first = list_first(&dialer->dialled, struct dial, link);
-	loop_timer_set(dialer->loop, &dialer->timer,
-		clock_ms_until(first->deadline_ns, loop_now_ns(dialer->loop)));
-}
-
 static void on_deadline(struct loop_timer *timer)
 {
-	struct dialer *dialer = container_of(timer, struct dialer, timer);
-	uint64_t now_ns = loop_now_ns(dialer->loop);
+	struct dial *dial = container_of(timer, struct dial, timer);
 
-	while (!list_is_empty(&dialer->dialled)) {
-		struct dial *first = list_first(&dialer->dialled, struct dial, link);
-
-		if (first->deadline_ns > now_ns)
-			break;
-		if (first->io.fd >= 0) {
-			loop_io_del(dialer->loop, &first->io);
-			fd_reset(&first->io.fd);
-		}
-		finish(first, -ETIMEDOUT);
+	if (dial->io.fd >= 0) {
+		loop_io_del(dial->dialer->loop, &dial->io);
+		fd_reset(&dial->io.fd);
 	}
-	arm_timer(dialer);
+	finish(dial, -ETIMEDOUT);
 }
 
 static void on_sockets(struct inside_waiter *waiter)
@@ -216,12 +195,10 @@ static void on_sockets(struct inside_waiter *waiter)
 
 	while (!list_is_empty(&queue->dials)) {
 		struct dial *first = list_first(&queue->dials, struct dial, link);
-		int fd = inside_take(dialer->inside, kind);
+		int fd = inside_take(dialer->inside, kind, waiter);
 
-		if (fd < 0) {
-			inside_wait(dialer->inside, kind, waiter);
+		if (fd < 0)
 			return;
-		}
 		list_del(&first->link);
 		int result = connect_socket(first, fd);
 		if (result < 0 && result != -EINPROGRESS && !dial_is_short(result))
@@ -257,9 +234,8 @@ int dial_start(struct dial *dial, struct dialer *dialer, const struct dial_targe
 	if (result != -EINPROGRESS) {
 		dial->dialer = NULL;
 	} else if (dial->where == DIAL_OUTSIDE) {
-		dial->deadline_ns = loop_now_ns(dialer->loop) + DIAL_DEADLINE_MS * NS_PER_MS;
-		list_add_last(&dialer->dialled, &dial->link);
-		arm_timer(dialer);
+		dial->timer.on_expired = on_deadline;
+		loop_timer_set(dialer->loop, &dial->timer, DIAL_DEADLINE_MS);
 	}
 	return result;
 }
@@ -287,13 +263,11 @@ struct dialer *dialer_new(struct loop *loop, struct inside *inside, struct resol
 	dialer->loop = loop;
 	dialer->inside = inside;
 	dialer->resolver = resolver;
-	list_init(&dialer->dialled);
 	for (size_t i = 0; i < DOOR_KINDS; i++) {
 		dialer->queues[i].dialer = dialer;
 		dialer->queues[i].waiter.on_sockets = on_sockets;
 		list_init(&dialer->queues[i].dials);
 	}
-	dialer->timer.on_expired = on_deadline;
 	return dialer;
 }
 
@@ -303,6 +277,5 @@ void dialer_free(struct dialer *dialer)
 		return;
 	for (size_t i = 0; i < DOOR_KINDS; i++)
 		inside_wait_cancel(&dialer->queues[i].waiter);
-	loop_timer_cancel(dialer->loop, &dialer->timer);
 	free(dialer);
 }

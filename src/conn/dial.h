@@ -17,8 +17,7 @@
  *
  * A name is resolved each time (conn/resolver); its addresses are tried one after the other.
  *
- * Outside: sockets of this process's own network. All of a dial together may take DIAL_DEADLINE_MS,
- * so `dialled` is a ring in order of deadlines with one timer.
+ * Outside: sockets of this process's own network. All of a dial together may take DIAL_DEADLINE_MS.
  *
  * Inside: sockets of the pool (conn/inside), for as long as the kernel there tries (about two
  * minutes). While the pool is empty dials wait in a ring, first come, first served.
@@ -42,8 +41,8 @@ struct dial {
 
 	/* the dialer's */
 	struct dialer *dialer; /* NULL: nothing is under way */
-	struct list link;      /* of those with a deadline, or of those that wait for a socket */
-	uint64_t deadline_ns;
+	struct list link;      /* of those that wait for a socket of the inside */
+	struct loop_timer timer;
 	struct loop_io io;
 	struct lookup_query query;
 	struct lookup_answer answer;

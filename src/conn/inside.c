@@ -130,13 +130,20 @@ void inside_free(struct inside *inside)
 	free(inside);
 }
 
-int inside_take(struct inside *inside, enum door_kind kind)
+int inside_take(struct inside *inside, enum door_kind kind, struct inside_waiter *waiter)
 {
 	struct stock *stock = &inside->stocks[kind];
 
 	if (stock->count <= LOW_WATER)
 		request(inside, kind);
-	return stock->count > 0 ? stock->fds[--stock->count] : -EAGAIN;
+	if (stock->count > 0)
+		return stock->fds[--stock->count];
+	if (waiter && !(list_is_linked(&waiter->link) && waiter->kind == kind)) {
+		list_del(&waiter->link);
+		waiter->kind = kind;
+		list_add_last(&stock->waiters, &waiter->link);
+	}
+	return -EAGAIN;
 }
 
 int inside_take_now(struct inside *inside, enum door_kind kind, int timeout_ms)
@@ -144,7 +151,7 @@ int inside_take_now(struct inside *inside, enum door_kind kind, int timeout_ms)
 	uint64_t deadline_ns = clock_now_ns() + (uint64_t)timeout_ms * NS_PER_MS;
 
 	for (;;) {
-		int fd = inside_take(inside, kind);
+		int fd = inside_take(inside, kind, NULL);
 		uint64_t left_ms = clock_ms_until(deadline_ns, clock_now_ns());
 		if (fd >= 0)
 			return fd;
@@ -172,16 +179,6 @@ void inside_put_back(struct inside *inside, enum door_kind kind, int fd)
 		stock->fds[stock->count++] = fd;
 	else
 		close(fd);
-}
-
-void inside_wait(struct inside *inside, enum door_kind kind, struct inside_waiter *waiter)
-{
-	if (list_is_linked(&waiter->link) && waiter->kind == kind)
-		return;
-	list_del(&waiter->link);
-	waiter->kind = kind;
-	list_add_last(&inside->stocks[kind].waiters, &waiter->link);
-	request(inside, kind);
 }
 
 void inside_wait_cancel(struct inside_waiter *waiter)

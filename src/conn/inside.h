@@ -26,8 +26,12 @@ struct inside_waiter {
 struct inside *inside_new(struct loop *loop, int door);
 void inside_free(struct inside *inside);
 
-/* An unconnected, nonblocking socket, now the caller's, or -EAGAIN: wait for a refill. */
-int inside_take(struct inside *inside, enum door_kind kind);
+/*
+ * An unconnected, nonblocking socket, now the caller's, or -EAGAIN: @waiter, if there is one, waits
+ * for a refill from now on. Who waits for that kind already keeps its place.
+ */
+int inside_take(struct inside *inside, enum door_kind kind, struct inside_waiter *waiter);
+void inside_wait_cancel(struct inside_waiter *waiter);
 
 /*
  * The same for a start, before the loop runs: waits at most @timeout_ms for the pool to be filled.
@@ -38,9 +42,5 @@ int inside_take_now(struct inside *inside, enum door_kind kind, int timeout_ms);
 
 /* Give back a socket that was never connected. */
 void inside_put_back(struct inside *inside, enum door_kind kind, int fd);
-
-/* Who waits for that kind already keeps its place. */
-void inside_wait(struct inside *inside, enum door_kind kind, struct inside_waiter *waiter);
-void inside_wait_cancel(struct inside_waiter *waiter);
 
 #endif

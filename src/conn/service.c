@@ -93,7 +93,8 @@ static int serve(struct open_service *open)
 
 	if (service->proto == PROTO_TCP) {
 		open->acceptor.on_client = on_client;
-		return acceptor_open(&open->acceptor, services->context, open->bound.fd);
+		return acceptor_open(&open->acceptor, services->context->loop,
+			services->context->budget, open->bound.fd);
 	}
 	if (service->is_given)
 		return services->ops->on_bound(services->owner, service, open->bound.fd);

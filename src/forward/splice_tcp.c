@@ -8,14 +8,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "conn/accept.h"
 #include "conn/inside.h"
 #include "conn/relay.h"
 #include "forward/held.h"
 #include "util/fd.h"
 #include "util/log.h"
 
-#define ACCEPT_BURST   32   /* then others get their turn */
-#define PAUSE_MS       20   /* accepting rests this long when descriptors are short */
 #define SOCKET_WAIT_MS 1000 /* at least, for the pool to be filled */
 #define FDS_EACH       2    /* a client, and a socket of the inside */
 
@@ -35,27 +34,11 @@ struct connecting {
 
 struct listener {
 	struct forward *forward;
-	struct loop_io io;
+	struct acceptor acceptor;
 	struct inside_waiter waiter;
-	struct loop_timer pause_timer;
 	struct held held;
 	struct list connecting;
-	bool is_muted;
 };
-
-static void mute(struct listener *listener, bool is_muted)
-{
-	if (listener->is_muted == is_muted)
-		return;
-	listener->is_muted = is_muted;
-	loop_io_mod(listener->forward->context->loop, &listener->io, is_muted ? 0 : EPOLLIN);
-}
-
-static void pause_accepting(struct listener *listener)
-{
-	mute(listener, true);
-	loop_timer_set(listener->forward->context->loop, &listener->pause_timer, PAUSE_MS);
-}
 
 static void drop_client(struct client client)
 {
@@ -106,6 +89,15 @@ static struct client connecting_end(struct connecting *connecting)
 	return client;
 }
 
+/* A socket of the inside, or -EAGAIN: on_sockets will be called. */
+static int take_socket(struct listener *listener)
+{
+	struct forward *forward = listener->forward;
+
+	return inside_take(
+		forward->context->inside, driver_socket_kind(forward), &listener->waiter);
+}
+
 /*
  * The target has refused @client. Try another one, if the kernel knows one: what came of that, or
  * -ECONNREFUSED, or -EAGAIN: there is no socket now.
@@ -113,17 +105,13 @@ static struct client connecting_end(struct connecting *connecting)
 static int try_elsewhere(struct listener *listener, struct client *client)
 {
 	struct forward *forward = listener->forward;
-	struct inside *inside = forward->context->inside;
 
 	fd_close(&client->guest_fd);
 	if (client->is_second_try || !driver_find_target(forward))
 		return -ECONNREFUSED;
 	client->is_second_try = true;
-	client->guest_fd = inside_take(inside, driver_socket_kind(forward));
-	if (client->guest_fd >= 0)
-		return driver_connect(forward, client->guest_fd);
-	inside_wait(inside, driver_socket_kind(forward), &listener->waiter);
-	return -EAGAIN;
+	client->guest_fd = take_socket(listener);
+	return client->guest_fd < 0 ? -EAGAIN : driver_connect(forward, client->guest_fd);
 }
 
 /* @result is what came of connecting: 0, -EINPROGRESS or -errno. Takes the client over. */
@@ -177,16 +165,11 @@ static void serve(struct listener *listener, int host_fd, int guest_fd)
 /* Serve who is held now (and may be held again), as far as there are sockets. */
 static void serve_held(struct listener *listener)
 {
-	struct forward *forward = listener->forward;
-
 	for (size_t left = listener->held.count; left > 0; left--) {
-		enum door_kind kind = driver_socket_kind(forward);
-		int guest_fd = inside_take(forward->context->inside, kind);
+		int guest_fd = take_socket(listener);
 
-		if (guest_fd < 0) {
-			inside_wait(forward->context->inside, kind, &listener->waiter);
+		if (guest_fd < 0)
 			return;
-		}
 		serve(listener, held_take(&listener->held), guest_fd);
 	}
 }
@@ -197,73 +180,42 @@ static void on_late(void *owner)
 		((struct listener *)owner)->forward->spec.guest_port);
 }
 
-static bool is_client_allowed(struct forward *forward, int host_fd)
+static bool is_client_allowed(struct forward *forward, int host_fd, const struct addr *peer)
 {
-	struct addr peer, local;
+	struct addr local;
 
-	if (!forward->context->checks_user)
-		return true;
-	return addr_get_peer(host_fd, &peer) == 0 && addr_get_own(host_fd, &local) == 0 &&
-	       driver_is_allowed(forward, &peer, &local);
+	return !forward->context->checks_user ||
+	       (addr_get_own(host_fd, &local) == 0 && driver_is_allowed(forward, peer, &local));
 }
 
-/* Returns 0 when a client was taken, or -errno: there is none, or none can be taken now. */
-static int accept_one(struct listener *listener)
+static bool has_socket(struct acceptor *acceptor)
 {
+	struct listener *listener = container_of(acceptor, struct listener, acceptor);
 	struct forward *forward = listener->forward;
-	const struct forward_context *context = forward->context;
-	enum door_kind kind = driver_socket_kind(forward);
+	int guest_fd = take_socket(listener);
 
-	if (!budget_has_room(context->budget, FDS_EACH))
-		return -EMFILE;
-	int guest_fd = inside_take(context->inside, kind);
-	if (guest_fd < 0) {
-		mute(listener, true);
-		inside_wait(context->inside, kind, &listener->waiter);
-		return -EAGAIN;
-	}
-	int host_fd = accept4(listener->io.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	if (host_fd < 0) {
-		int code = errno;
+	if (guest_fd < 0)
+		acceptor_mute(acceptor, true);
+	else
+		inside_put_back(forward->context->inside, driver_socket_kind(forward), guest_fd);
+	return guest_fd >= 0;
+}
 
-		inside_put_back(context->inside, kind, guest_fd);
-		return -code;
-	}
-	if (is_client_allowed(forward, host_fd)) {
-		serve(listener, host_fd, guest_fd);
-	} else {
+static void on_client(struct acceptor *acceptor, int host_fd, const struct addr *peer)
+{
+	struct listener *listener = container_of(acceptor, struct listener, acceptor);
+
+	if (is_client_allowed(listener->forward, host_fd, peer))
+		serve(listener, host_fd, take_socket(listener));
+	else
 		fd_reset(&host_fd);
-		inside_put_back(context->inside, kind, guest_fd);
-	}
-	return 0;
-}
-
-static void on_listener_ready(struct loop_io *io, uint32_t events)
-{
-	struct listener *listener = container_of(io, struct listener, io);
-
-	(void)events;
-	for (int i = 0; i < ACCEPT_BURST; i++) {
-		int result = accept_one(listener);
-		if (result == -EMFILE || result == -ENFILE || result == -ENOBUFS ||
-			result == -ENOMEM)
-			pause_accepting(listener);
-		/* anything else but "none left" is the client's trouble, accept(2) */
-		if (result < 0 && result != -ECONNABORTED)
-			return;
-	}
-}
-
-static void on_pause_over(struct loop_timer *timer)
-{
-	mute(container_of(timer, struct listener, pause_timer), false);
 }
 
 static void on_sockets(struct inside_waiter *waiter)
 {
 	struct listener *listener = container_of(waiter, struct listener, waiter);
 
-	mute(listener, false);
+	acceptor_mute(&listener->acceptor, false);
 	if (listener->forward->has_listened)
 		serve_held(listener);
 }
@@ -278,10 +230,11 @@ static int splice_tcp_open(struct forward *forward, struct err *err)
 	held_init(&listener->held, forward->context->loop, forward->context->budget, on_late,
 		listener);
 	list_init(&listener->connecting);
-	listener->io = (struct loop_io){forward->listen_fd, on_listener_ready};
+	listener->acceptor = (struct acceptor){
+		.on_client = on_client, .is_ready = has_socket, .fds_each = FDS_EACH};
 	listener->waiter.on_sockets = on_sockets;
-	listener->pause_timer.on_expired = on_pause_over;
-	int result = loop_io_add(forward->context->loop, &listener->io, EPOLLIN);
+	int result = acceptor_open(&listener->acceptor, forward->context->loop,
+		forward->context->budget, forward->listen_fd);
 	if (result < 0) {
 		free(listener);
 		return err_sys(err, -result, "cannot watch a listener");
@@ -295,8 +248,7 @@ static void splice_tcp_close(struct forward *forward)
 	struct listener *listener = forward->state;
 
 	inside_wait_cancel(&listener->waiter);
-	loop_timer_cancel(forward->context->loop, &listener->pause_timer);
-	loop_io_del(forward->context->loop, &listener->io);
+	acceptor_close(&listener->acceptor);
 	held_fini(&listener->held);
 	list_each_safe (at, following, &listener->connecting)
 		drop_client(connecting_end(container_of(at, struct connecting, link)));

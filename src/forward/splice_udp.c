@@ -25,12 +25,6 @@ static void on_sockets(struct inside_waiter *waiter)
 	udp_relay_retry(container_of(waiter, struct listener, waiter)->relay);
 }
 
-static void wait_for_sockets(struct listener *listener, enum door_kind kind)
-{
-	inside_wait(listener->forward->context->inside, kind, &listener->waiter);
-	udp_relay_set_hold_ms(listener->relay, SOCKET_WAIT_MS);
-}
-
 /* A socket that leads to where the guest listens now. */
 static int open_target(void *owner, struct udp_flow *flow)
 {
@@ -41,10 +35,10 @@ static int open_target(void *owner, struct udp_flow *flow)
 		return -EAGAIN;
 	driver_find_target(forward); /* nobody there: to the last place, for an honest refusal */
 	enum door_kind kind = driver_socket_kind(forward);
-	_cleanup_fd_ int fd = inside_take(forward->context->inside, kind);
+	_cleanup_fd_ int fd = inside_take(forward->context->inside, kind, &listener->waiter);
 	if (fd < 0) {
-		wait_for_sockets(listener, kind);
-		return -EAGAIN;
+		udp_relay_set_hold_ms(listener->relay, SOCKET_WAIT_MS);
+		return fd;
 	}
 	int result = driver_connect(forward, fd);
 	if (result < 0)

@@ -43,7 +43,9 @@ static struct world *world_open(const struct addr *addr, size_t fds_each)
 	world->listener = listen_at(addr, MANY);
 	world->acceptor.on_client = on_client;
 	world->acceptor.fds_each = fds_each;
-	assert_int_equal(acceptor_open(&world->acceptor, &world->bed.context, world->listener), 0);
+	assert_int_equal(acceptor_open(&world->acceptor, world->bed.context.loop,
+				 world->bed.context.budget, world->listener),
+		0);
 	return world;
 }
 

@@ -464,7 +464,7 @@ static void waits_for_sockets(void **state)
 	shut_door(bed, false);
 	struct err err;
 	int taken;
-	while ((taken = inside_take(bed->context.inside, DOOR_UDP4)) < 0)
+	while ((taken = inside_take(bed->context.inside, DOOR_UDP4, NULL)) < 0)
 		assert_int_equal(loop_run_once(bed->loop, WAIT_MS), 0);
 	inside_put_back(bed->context.inside, DOOR_UDP4, taken);
 	assert_int_equal(driver_open(&bed->forward, &err), 0);
