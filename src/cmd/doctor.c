@@ -17,20 +17,26 @@ static const struct option_def options[] = {
 	{.name = NULL},
 };
 
+static const char *const state_names[] = {
+	[DIAGNOSIS_FINE] = "fine",
+	[DIAGNOSIS_NOTE] = "note",
+	[DIAGNOSIS_WRONG] = "wrong",
+};
+
 static void print_line(const struct diagnosis *found)
 {
 	char line[sizeof(found->what) + sizeof(found->cure) + 2], shown[sizeof(line) * 4];
 
 	snprintf(
 		line, sizeof(line), "%s%s%s", found->what, found->cure[0] ? ": " : "", found->cure);
-	printf("%-6s%s\n", diagnose_state_name(found->state),
+	printf("%-6s%s\n", state_names[found->state],
 		log_escape(line, strlen(line), shown, sizeof(shown)));
 }
 
 static json_t *to_json(const char *check, const struct diagnosis *found)
 {
-	return json_pack("{s:s, s:s, s:o, s:o}", "check", check, "state",
-		diagnose_state_name(found->state), "text", control_text(found->what), "cure",
+	return json_pack("{s:s, s:s, s:o, s:o}", "check", check, "state", state_names[found->state],
+		"text", control_text(found->what), "cure",
 		found->cure[0] ? control_text(found->cure) : json_null());
 }
 

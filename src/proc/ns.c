@@ -1,26 +1,98 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* proc/ns - make namespaces and map the caller's ids into them */
+/* proc/ns - make namespaces, map the caller's ids into them, and say why a host refuses them */
 #include "proc/ns.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "proc/diagnose.h"
 #include "util/fd.h"
+
+/* A sysctl file whose value forbids user namespaces. */
+struct sysctl_bar {
+	const char *path;
+	char bad; /* first character of the forbidding value */
+	struct ns_refusal refusal;
+};
+
+static const struct sysctl_bar sysctl_bars[] = {
+	{"/proc/sys/kernel/unprivileged_userns_clone", '0',
+		{"this system lets only root make user namespaces",
+			"an administrator runs: sysctl -w kernel.unprivileged_userns_clone=1"}},
+	{"/proc/sys/user/max_user_namespaces", '0',
+		{"this system allows no user namespaces (user.max_user_namespaces is 0)",
+			"an administrator runs: sysctl -w user.max_user_namespaces=15000"}},
+	{"/proc/sys/user/max_net_namespaces", '0',
+		{"this system allows no network namespaces (user.max_net_namespaces is 0)",
+			"an administrator runs: sysctl -w user.max_net_namespaces=15000"}},
+	{"/proc/sys/user/max_mnt_namespaces", '0',
+		{"this system allows no mount namespaces (user.max_mnt_namespaces is 0)",
+			"an administrator runs: sysctl -w user.max_mnt_namespaces=15000"}},
+	{"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", '1',
+		{"AppArmor takes the rights of user namespaces away from this program",
+			"an administrator runs: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"}},
+};
+
+/* Where no sysctl file forbids them: what the errno says. */
+static const struct {
+	int code;
+	bool in_container;
+	struct ns_refusal refusal;
+} by_code[] = {
+	{EPERM, true,
+		{"this container's seccomp profile refuses user namespaces",
+			"start it with: --security-opt seccomp=unconfined (docker, podman)"}},
+	{EPERM, false,
+		{"this system refuses user namespaces (a seccomp filter, or a chroot)",
+			"run nswrap outside of the chroot or service that forbids them"}},
+	{EINVAL, false,
+		{"this kernel has no user namespaces",
+			"use a kernel built with CONFIG_USER_NS and CONFIG_NET_NS"}},
+	{ENOSPC, false,
+		{"the limit of user or network namespaces is reached",
+			"end some sandboxes, or an administrator raises user.max_user_namespaces "
+			"and user.max_net_namespaces"}},
+};
+
+static bool applies(const struct sysctl_bar *bar)
+{
+	char value[32];
+
+	return fd_read_file(bar->path, value, sizeof(value)) > 0 && value[0] == bar->bad;
+}
+
+static bool is_in_container(void)
+{
+	return access("/.dockerenv", F_OK) == 0 || access("/run/.containerenv", F_OK) == 0 ||
+	       access("/var/run/secrets/kubernetes.io", F_OK) == 0;
+}
+
+const struct ns_refusal *ns_diagnose(int code)
+{
+	for (size_t i = 0; i < sizeof(sysctl_bars) / sizeof(sysctl_bars[0]); i++)
+		if ((geteuid() != 0 || i > 0) && applies(&sysctl_bars[i]))
+			return &sysctl_bars[i].refusal;
+	if (code == EUSERS) /* before Linux 4.9 */
+		code = ENOSPC;
+	for (size_t i = 0; i < sizeof(by_code) / sizeof(by_code[0]); i++)
+		if (by_code[i].code == code && (!by_code[i].in_container || is_in_container()))
+			return &by_code[i].refusal;
+	return NULL;
+}
 
 int ns_explain(int code, struct err *err)
 {
-	struct diagnosis found;
+	const struct ns_refusal *refusal = ns_diagnose(code);
 
-	if (!diagnose_userns(code, &found))
-		return err_set(err, code, "%s; %s", found.what, found.cure);
-	return err_sys(err, code, "cannot make a user and network namespace");
+	return refusal ? err_set(err, code, "%s; %s", refusal->what, refusal->cure)
+		       : err_sys(err, code, "cannot make a user and network namespace");
 }
 
 pid_t ns_fork(int flags, struct err *err)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* proc/ns - make namespaces and map the caller's ids into them */
+/* proc/ns - make namespaces, map the caller's ids into them, and say why a host refuses them */
 #ifndef NSWRAP_PROC_NS_H
 #define NSWRAP_PROC_NS_H
 
@@ -20,7 +20,16 @@ pid_t ns_fork(int flags, struct err *err);
  */
 int ns_map_ids(uid_t outer_uid, gid_t outer_gid, int is_root, struct err *err);
 
-/* Explain why user or network namespaces are refused here, for @code as clone(2) gave it. */
+/* Why a host refuses user or network namespaces. */
+struct ns_refusal {
+	const char *what; /* what is found, one line */
+	const char *cure; /* what to do about it: a command where there is one */
+};
+
+/* What applies here, for @code as clone(2) gave it; NULL if no known reason does. */
+const struct ns_refusal *ns_diagnose(int code);
+
+/* Put that, or else the system's words for @code, into @err. Returns -@code. */
 int ns_explain(int code, struct err *err);
 
 #endif

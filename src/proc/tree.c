@@ -18,6 +18,7 @@
 #include "util/parse.h"
 
 #define TREE_MAX       65536
+#define PID_MAX        (1UL << 30)
 #define CHILDREN_BYTES 65536 /* those past it are seen when others have ended */
 #define PAUSE_MS       2
 #define OWN_MAX        8192 /* in so many bytes */
@@ -28,12 +29,12 @@ struct entry {
 };
 
 /* The parent's pid from "PID (COMM) STATE PPID ..."; COMM may hold anything, also ")". */
-static pid_t read_parent(const char *pid_text)
+static pid_t read_parent(pid_t pid)
 {
 	char path[64], stat[512];
 	unsigned long parent;
 
-	snprintf(path, sizeof(path), "/proc/%.20s/stat", pid_text);
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 	if (fd_read_file(path, stat, sizeof(stat)) <= 0)
 		return -1;
 	char *after = strrchr(stat, ')');
@@ -42,33 +43,34 @@ static pid_t read_parent(const char *pid_text)
 	char *number = after + 4, *end = strchr(number, ' ');
 	if (end)
 		*end = '\0';
-	return parse_uint(number, 1UL << 30, &parent) < 0 ? -1 : (pid_t)parent;
+	return parse_uint(number, PID_MAX, &parent) < 0 ? -1 : (pid_t)parent;
+}
+
+/* The next process that @proc, /proc, lists; 0: there is no other. */
+static pid_t next_pid(DIR *proc)
+{
+	unsigned long pid;
+
+	for (struct dirent *item; (item = readdir(proc));)
+		if (parse_uint(item->d_name, PID_MAX, &pid) == 0)
+			return (pid_t)pid;
+	return 0;
 }
 
 static ssize_t read_entries(struct entry *entries, size_t cap)
 {
 	DIR *proc = opendir("/proc");
 	size_t count = 0;
-	unsigned long pid;
 
 	if (!proc)
 		return -errno;
-	for (struct dirent *item; count < cap && (item = readdir(proc));) {
-		if (parse_uint(item->d_name, 1UL << 30, &pid) < 0)
-			continue;
-		pid_t parent = read_parent(item->d_name);
+	for (pid_t pid; count < cap && (pid = next_pid(proc)) != 0;) {
+		pid_t parent = read_parent(pid);
 		if (parent >= 0)
-			entries[count++] = (struct entry){(pid_t)pid, parent, false};
+			entries[count++] = (struct entry){pid, parent, false};
 	}
 	closedir(proc);
 	return (ssize_t)count;
-}
-
-static int compare_pids(const void *a, const void *b)
-{
-	const struct entry *one = a, *other = b;
-
-	return (one->pid > other->pid) - (one->pid < other->pid);
 }
 
 ssize_t tree_children(pid_t *pids, size_t cap)
@@ -82,11 +84,19 @@ ssize_t tree_children(pid_t *pids, size_t cap)
 	ssize_t got = fd_read_file("/proc/thread-self/children", text, CHILDREN_BYTES);
 	for (; got > 0 && count < cap && (end = strchr(next, ' ')); next = end + 1) {
 		*end = '\0';
-		if (parse_uint(next, 1UL << 30, &pid) == 0)
+		if (parse_uint(next, PID_MAX, &pid) == 0)
 			pids[count++] = (pid_t)pid;
 	}
 	free(text);
 	return got < 0 ? got : (ssize_t)count;
+}
+
+static const struct entry *find(const struct entry *entries, size_t count, pid_t pid)
+{
+	for (size_t i = 0; i < count; i++)
+		if (entries[i].pid == pid)
+			return &entries[i];
+	return NULL;
 }
 
 /*
@@ -99,25 +109,17 @@ static size_t add_own_children(struct entry *entries, size_t count, size_t cap)
 	pid_t pids[OWN_MAX];
 	ssize_t own = tree_children(pids, OWN_MAX);
 
-	if (own > 0)
-		qsort(entries, listed, sizeof(*entries), compare_pids);
-	for (ssize_t i = 0; i < own && count < cap; i++) {
-		struct entry child = {pids[i], getpid(), false};
-
-		if (!bsearch(&child, entries, listed, sizeof(child), compare_pids))
-			entries[count++] = child;
-	}
+	for (ssize_t i = 0; i < own && count < cap; i++)
+		if (!find(entries, listed, pids[i]))
+			entries[count++] = (struct entry){pids[i], getpid(), false};
 	return count;
 }
 
 static bool is_below(const struct entry *entries, size_t count, pid_t root, pid_t parent)
 {
-	if (parent == root)
-		return true;
-	for (size_t i = 0; i < count; i++)
-		if (entries[i].pid == parent)
-			return entries[i].is_below;
-	return false;
+	const struct entry *found = parent == root ? NULL : find(entries, count, parent);
+
+	return parent == root || (found && found->is_below);
 }
 
 ssize_t tree_list(pid_t root, pid_t *pids, size_t cap)
@@ -203,21 +205,18 @@ static size_t signal_namespace(const struct stat *ns, int sig)
 {
 	DIR *proc = opendir("/proc");
 	size_t found = 0;
-	unsigned long pid;
 
 	if (!proc)
 		return 0;
-	for (struct dirent *item; (item = readdir(proc));) {
+	for (pid_t pid; (pid = next_pid(proc)) != 0;) {
 		char path[64];
 		struct stat theirs;
 
-		if (parse_uint(item->d_name, 1UL << 30, &pid) < 0)
-			continue;
-		snprintf(path, sizeof(path), "/proc/%lu/ns/net", pid);
+		snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
 		if (stat(path, &theirs) < 0 || theirs.st_dev != ns->st_dev ||
 			theirs.st_ino != ns->st_ino)
 			continue;
-		kill((pid_t)pid, sig);
+		kill(pid, sig);
 		found++;
 	}
 	closedir(proc);

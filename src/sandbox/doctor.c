@@ -116,12 +116,14 @@ static void check_namespaces(struct diagnosis *out)
 	struct probe probe;
 
 	probe_run(false, &probe);
-	if (probe.err.code == 0)
+	if (probe.err.code == 0) {
 		say(out, "user, network and mount namespaces can be made");
-	else if (diagnose_userns(probe.err.code, out) < 0) {
-		say(out, "%s", probe.err.text);
-		cure(out, DIAGNOSIS_WRONG, "ask the administrator of this system");
+		return;
 	}
+	const struct ns_refusal *refusal = ns_diagnose(probe.err.code);
+	say(out, "%s", refusal ? refusal->what : probe.err.text);
+	cure(out, DIAGNOSIS_WRONG, "%s",
+		refusal ? refusal->cure : "ask the administrator of this system");
 }
 
 /* The texts of tap_open for these are "what is wrong: the cure". */

@@ -3,7 +3,17 @@
 #ifndef NSWRAP_SANDBOX_DOCTOR_H
 #define NSWRAP_SANDBOX_DOCTOR_H
 
-#include "proc/diagnose.h"
+enum diagnosis_state {
+	DIAGNOSIS_FINE,
+	DIAGNOSIS_NOTE,  /* something is weaker than it could be */
+	DIAGNOSIS_WRONG, /* nswrap cannot run as it does by default */
+};
+
+struct diagnosis {
+	enum diagnosis_state state;
+	char what[384]; /* what is found, one line */
+	char cure[256]; /* what to do about it: a command where there is one; empty if fine */
+};
 
 /* One thing that nswrap needs. */
 struct doctor_check {
