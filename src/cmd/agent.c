@@ -28,7 +28,7 @@ bool agent_is_meant(char *const *argv)
 
 int agent_read_words(int argc, char **argv)
 {
-	char quoted[PARSE_QUOTE_BYTES], ignored[512] = "";
+	char ignored[512] = "";
 	size_t len = 0;
 
 	for (int at = 1; at < argc; at++) {
@@ -39,7 +39,7 @@ int agent_read_words(int argc, char **argv)
 		if (option_parse(options, 2, argv + at - 1, &wants_help, &err) < 2 &&
 			len < sizeof(ignored))
 			len += (size_t)snprintf(ignored + len, sizeof(ignored) - len, " %s",
-				parse_quote(argv[at], quoted, sizeof(quoted)));
+				PARSE_QUOTED(argv[at]));
 		if (wants_help) {
 			help_print(&agent_subcommand);
 			return 0;

@@ -17,7 +17,6 @@ int client_operands(const struct option_def *table, const struct cmd_call *call,
 	char **operands, size_t max, struct err *err)
 {
 	char **argv = call->argv;
-	char quoted[PARSE_QUOTE_BYTES];
 	size_t count = 0;
 	bool all_operands = false;
 
@@ -34,8 +33,8 @@ int client_operands(const struct option_def *table, const struct cmd_call *call,
 		if (at >= call->argc)
 			break;
 		if (count == max)
-			return err_set(err, EINVAL, "%s: expected nothing here",
-				parse_quote(argv[at], quoted, sizeof(quoted)));
+			return err_set(
+				err, EINVAL, "%s: expected nothing here", PARSE_QUOTED(argv[at]));
 		operands[count++] = argv[at];
 	}
 	return (int)count;

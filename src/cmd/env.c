@@ -21,21 +21,17 @@ static int append(struct env_changes *changes, const char *text, struct err *err
 
 int env_set(void *target, const char *value, struct err *err)
 {
-	char quoted[PARSE_QUOTE_BYTES];
-
 	if (value[0] == '=' || value[0] == '\0')
 		return err_set(err, EINVAL, "%s names no variable: expected NAME or NAME=VALUE",
-			parse_quote(value, quoted, sizeof(quoted)));
+			PARSE_QUOTED(value));
 	return strchr(value, '=') ? append(target, value, err) : 0;
 }
 
 int env_unset(void *target, const char *value, struct err *err)
 {
-	char quoted[PARSE_QUOTE_BYTES];
-
 	if (value[0] == '\0' || strchr(value, '='))
 		return err_set(err, EINVAL, "%s is no name of a variable: expected NAME",
-			parse_quote(value, quoted, sizeof(quoted)));
+			PARSE_QUOTED(value));
 	return append(target, value, err);
 }
 

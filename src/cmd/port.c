@@ -70,7 +70,6 @@ static int check_removal(const char *spec, struct err *err)
 static json_t *read_specs(char **specs, int count, bool is_removal, struct err *err)
 {
 	json_t *list = json_array();
-	char quoted[PARSE_QUOTE_BYTES];
 	struct err reason;
 
 	for (int i = 0; i < count; i++) {
@@ -86,8 +85,7 @@ static json_t *read_specs(char **specs, int count, bool is_removal, struct err *
 		free(text);
 		if (result == 0 && text)
 			continue;
-		err_set(err, EINVAL, "%s: %s", parse_shown(specs[i], quoted, sizeof(quoted)),
-			reason.text);
+		err_set(err, EINVAL, "%s: %s", PARSE_SHOWN(specs[i]), reason.text);
 		json_decref(list);
 		return NULL;
 	}
@@ -145,8 +143,6 @@ static const struct port_action {
 
 static const struct port_action *read_action(char **operands, int count, struct err *err)
 {
-	char quoted[PARSE_QUOTE_BYTES];
-
 	if (count == 0) {
 		err_set(err, EINVAL, "expected nswrap port list, add or remove");
 		return NULL;
@@ -166,13 +162,12 @@ static const struct port_action *read_action(char **operands, int count, struct 
 				actions[i].name, operands[1]);
 		else if (!actions[i].has_specs && count > 2)
 			err_set(err, EINVAL, "%s: expected nothing behind the SANDBOX",
-				parse_shown(operands[2], quoted, sizeof(quoted)));
+				PARSE_SHOWN(operands[2]));
 		else
 			return &actions[i];
 		return NULL;
 	}
-	err_set(err, EINVAL, "%s: expected list, add or remove",
-		parse_quote(operands[0], quoted, sizeof(quoted)));
+	err_set(err, EINVAL, "%s: expected list, add or remove", PARSE_QUOTED(operands[0]));
 	return NULL;
 }
 

@@ -112,11 +112,9 @@ bool child_has_failed(const struct child_end *end)
 char *child_describe_end(
 	const struct child_end *end, const char *program, char *out, size_t cap_bytes)
 {
-	char shown[PARSE_QUOTE_BYTES];
-
 	if (end->not_executed != 0)
-		snprintf(out, cap_bytes, "cannot be started: %s: %s",
-			parse_shown(program, shown, sizeof(shown)), strerror(end->not_executed));
+		snprintf(out, cap_bytes, "cannot be started: %s: %s", PARSE_SHOWN(program),
+			strerror(end->not_executed));
 	else if (end->code == CLD_EXITED)
 		snprintf(out, cap_bytes, "ended with status %d", end->status);
 	else

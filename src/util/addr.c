@@ -118,7 +118,7 @@ static const char *inside_brackets(const char *text, char *buf, size_t cap_bytes
 
 int addr_parse(const char *text, struct addr *out, struct err *err)
 {
-	char quoted[PARSE_QUOTE_BYTES], bare[INET6_ADDRSTRLEN];
+	char bare[INET6_ADDRSTRLEN];
 	struct in_addr v4;
 	struct in6_addr v6;
 
@@ -129,13 +129,13 @@ int addr_parse(const char *text, struct addr *out, struct err *err)
 	else
 		return err_set(err, EINVAL,
 			"%s is no IP address: expected one such as 127.0.0.1 or ::1, no host name",
-			parse_quote(text, quoted, sizeof(quoted)));
+			PARSE_QUOTED(text));
 	return 0;
 }
 
 int addr_parse_unmapped(const char *text, struct addr *out, struct err *err)
 {
-	char quoted[PARSE_QUOTE_BYTES], plain[INET_ADDRSTRLEN];
+	char plain[INET_ADDRSTRLEN];
 	struct addr addr = {0};
 	int result = addr_parse(text, &addr, err);
 
@@ -144,7 +144,7 @@ int addr_parse_unmapped(const char *text, struct addr *out, struct err *err)
 	if (addr.family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&addr.v6.sin6_addr)) {
 		inet_ntop(AF_INET, &addr.v6.sin6_addr.s6_addr[12], plain, sizeof(plain));
 		return err_set(err, EINVAL, "%s is an IPv4 address: expected %s",
-			parse_quote(text, quoted, sizeof(quoted)), plain);
+			PARSE_QUOTED(text), plain);
 	}
 	*out = addr;
 	return 0;
@@ -152,17 +152,13 @@ int addr_parse_unmapped(const char *text, struct addr *out, struct err *err)
 
 int addr_parse_cidr4(const char *text, struct in_addr *network, int *prefix_len, struct err *err)
 {
-	char quoted[PARSE_QUOTE_BYTES], head[CIDR_BYTES], expected[INET_ADDRSTRLEN];
-	const char *slash = strchr(text, '/');
+	char head[CIDR_BYTES], expected[INET_ADDRSTRLEN];
+	const char *quoted = PARSE_QUOTED(text), *slash = strchrnul(text, '/');
 	unsigned long prefix;
 	struct in_addr addr;
 
-	parse_quote(text, quoted, sizeof(quoted));
-	if (!slash || strlen(text) >= CIDR_BYTES)
-		return err_set(err, EINVAL,
-			"%s is no IPv4 network: expected one such as 10.0.2.0/24", quoted);
 	snprintf(head, sizeof(head), "%.*s", (int)(slash - text), text);
-	if (inet_pton(AF_INET, head, &addr) != 1)
+	if (!*slash || strlen(text) >= CIDR_BYTES || inet_pton(AF_INET, head, &addr) != 1)
 		return err_set(err, EINVAL,
 			"%s is no IPv4 network: expected one such as 10.0.2.0/24", quoted);
 	if (parse_uint(slash + 1, 32, &prefix) < 0)

@@ -58,13 +58,8 @@ ssize_t fd_send(int sock, const void *data, size_t len, const int *fds, size_t n
 		cmsg->cmsg_len = CMSG_LEN(nfds * sizeof(int));
 		memcpy(CMSG_DATA(cmsg), fds, nfds * sizeof(int));
 	}
-	for (;;) {
-		ssize_t sent = sendmsg(sock, &msg, MSG_NOSIGNAL);
-		if (sent >= 0)
-			return sent;
-		if (errno != EINTR)
-			return -errno;
-	}
+	ssize_t sent = TEMP_FAILURE_RETRY(sendmsg(sock, &msg, MSG_NOSIGNAL));
+	return sent < 0 ? -errno : sent;
 }
 
 /* Move the descriptors of @msg to @fds; those past @max_fds are closed. Returns how many came. */
@@ -94,14 +89,14 @@ ssize_t fd_recv(int sock, void *data, size_t cap_bytes, int *fds, size_t max_fds
 	union fd_control control;
 	/* cppcheck-suppress ctuuninitvar ; it is filled here */
 	struct iovec iov = {data, cap_bytes};
-	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-	ssize_t got;
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.bytes,
+		.msg_controllen = sizeof(control.bytes),
+	};
+	ssize_t got = TEMP_FAILURE_RETRY(recvmsg(sock, &msg, MSG_CMSG_CLOEXEC));
 
-	msg.msg_control = control.bytes;
-	msg.msg_controllen = sizeof(control.bytes);
-	do
-		got = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC);
-	while (got < 0 && errno == EINTR);
 	if (got < 0)
 		return -errno;
 
@@ -121,9 +116,7 @@ int fd_write_all(int fd, const void *data, size_t len)
 	const char *next = data;
 
 	while (len > 0) {
-		ssize_t done = write(fd, next, len);
-		if (done < 0 && errno == EINTR)
-			continue;
+		ssize_t done = TEMP_FAILURE_RETRY(write(fd, next, len));
 		if (done < 0)
 			return -errno;
 		next += done;
@@ -137,9 +130,7 @@ ssize_t fd_read_all(int fd, void *data, size_t cap_bytes)
 	size_t used = 0;
 
 	while (used < cap_bytes) {
-		ssize_t got = read(fd, (char *)data + used, cap_bytes - used);
-		if (got < 0 && errno == EINTR)
-			continue;
+		ssize_t got = TEMP_FAILURE_RETRY(read(fd, (char *)data + used, cap_bytes - used));
 		if (got < 0)
 			return -errno;
 		if (got == 0)

@@ -2,9 +2,9 @@
 /* util/log - lines for a person, on stderr */
 #include "util/log.h"
 
+#include <glib.h>
 #include <poll.h>
 #include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -40,59 +40,30 @@ bool log_wants(enum log_level level)
 	return level <= settings.max_level;
 }
 
-/*
- * Well-formed UTF-8 (RFC 3629): the first byte narrows the range of the second one, which keeps out
- * overlong forms, surrogates, what is past U+10FFFF, and here the control characters
- * U+0080..U+009F.
- */
-static const struct {
-	uint8_t first_min, first_max, second_min, second_max;
-	size_t len;
-} utf8_forms[] = {
-	{0xc2, 0xc2, 0xa0, 0xbf, 2},
-	{0xc3, 0xdf, 0x80, 0xbf, 2},
-	{0xe0, 0xe0, 0xa0, 0xbf, 3},
-	{0xe1, 0xec, 0x80, 0xbf, 3},
-	{0xed, 0xed, 0x80, 0x9f, 3},
-	{0xee, 0xef, 0x80, 0xbf, 3},
-	{0xf0, 0xf0, 0x90, 0xbf, 4},
-	{0xf1, 0xf3, 0x80, 0xbf, 4},
-	{0xf4, 0xf4, 0x80, 0x8f, 4},
-};
-
 /* Length of the well-formed, printable UTF-8 sequence at @text, 0 if there is none. */
-static size_t utf8_len(const uint8_t *text, size_t len)
+static size_t utf8_len(const char *text, size_t len)
 {
-	size_t form = 0, count = sizeof(utf8_forms) / sizeof(utf8_forms[0]);
+	gunichar character = g_utf8_get_char_validated(text, (gssize)len);
 
-	while (form < count && text[0] > utf8_forms[form].first_max)
-		form++;
-	if (form == count || text[0] < utf8_forms[form].first_min || len < utf8_forms[form].len)
+	/* U+0080..U+009F are control characters; those past U+10FFFF are GLib's errors */
+	if (character < 0xa0 || character > 0x10ffff)
 		return 0;
-	if (text[1] < utf8_forms[form].second_min || text[1] > utf8_forms[form].second_max)
-		return 0;
-	for (size_t i = 2; i < utf8_forms[form].len; i++)
-		if ((text[i] & 0xc0) != 0x80)
-			return 0;
-	return utf8_forms[form].len;
+	return (size_t)(g_utf8_next_char(text) - text);
 }
 
 char *log_escape(const char *text, size_t len, char *out, size_t cap_bytes)
 {
-	const uint8_t *in = (const uint8_t *)text;
 	size_t used = 0;
 
 	for (size_t i = 0; i < len;) {
-		size_t plain = in[i] >= 0x20 && in[i] < 0x7f ? 1 : 0;
-		if (!plain && in[i] >= 0x80)
-			plain = utf8_len(in + i, len - i);
+		size_t plain = g_ascii_isprint(text[i]) ? 1 : utf8_len(text + i, len - i);
 		size_t need = plain ? plain : ESCAPED_BYTES;
 		if (used + need >= cap_bytes)
 			break;
 		if (plain)
-			memcpy(out + used, in + i, plain);
+			memcpy(out + used, text + i, plain);
 		else
-			snprintf(out + used, cap_bytes - used, "\\x%02x", in[i]);
+			snprintf(out + used, cap_bytes - used, "\\x%02x", (unsigned char)text[i]);
 		used += need;
 		i += plain ? plain : 1;
 	}

@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/param.h>
 
 #include "util/parse.h"
 #include "util/utf8.h"
@@ -76,13 +77,6 @@ int option_set_seconds(void *target, const char *value, struct err *err)
 	return parse_seconds(value, target, err);
 }
 
-static unsigned int min3(unsigned int a, unsigned int b, unsigned int c)
-{
-	unsigned int ab = a < b ? a : b;
-
-	return ab < c ? ab : c;
-}
-
 /*
  * How many letters are wrong, missing, too many or swapped between @word and @known, or between
  * @word and a beginning of @known, which counts one more. NO_SCORE if that is too many.
@@ -100,18 +94,18 @@ static unsigned int typo_score(const char *word, const char *known)
 				cost[i][j] = (unsigned int)(i + j);
 				continue;
 			}
-			cost[i][j] = min3(cost[i - 1][j] + 1, cost[i][j - 1] + 1,
-				cost[i - 1][j - 1] + (word[i - 1] != known[j - 1]));
+			unsigned int least = MIN(cost[i - 1][j], cost[i][j - 1]) + 1;
+			least = MIN(least, cost[i - 1][j - 1] + (word[i - 1] != known[j - 1]));
 			if (i > 1 && j > 1 && word[i - 1] == known[j - 2] &&
-				word[i - 2] == known[j - 1] && cost[i - 2][j - 2] + 1 < cost[i][j])
-				cost[i][j] = cost[i - 2][j - 2] + 1;
+				word[i - 2] == known[j - 1])
+				least = MIN(least, cost[i - 2][j - 2] + 1);
+			cost[i][j] = least;
 		}
 	}
 
 	unsigned int best = cost[rows][columns];
 	for (size_t j = 1; j < columns; j++)
-		if (cost[rows][j] + 1 < best)
-			best = cost[rows][j] + 1;
+		best = MIN(best, cost[rows][j] + 1);
 	return best <= (rows + 2) / 3 && best < rows ? best : NO_SCORE;
 }
 
@@ -132,57 +126,51 @@ const char *option_nearest(const char *word, const char *const *known, size_t n)
 
 static int unknown_long(const struct reader *r, const char *name)
 {
-	char shown[PARSE_QUOTE_BYTES];
 	const char *names[NAMES_MAX];
 	size_t count = 0;
 
 	for (; count < NAMES_MAX && r->table[count].name; count++)
 		names[count] = r->table[count].name;
 	const char *nearest = option_nearest(name, names, count);
-	parse_shown(name, shown, sizeof(shown));
-	if (nearest)
-		return err_set(
-			r->err, EINVAL, "unknown option --%s; did you mean --%s?", shown, nearest);
-	return err_set(r->err, EINVAL, "unknown option --%s", shown);
+	return err_set(r->err, EINVAL, "unknown option --%s%s%s%s", PARSE_SHOWN(name),
+		nearest ? "; did you mean --" : "", nearest ? nearest : "", nearest ? "?" : "");
 }
 
 static int unknown_short(const struct reader *r, const char *at, const char *cluster)
 {
-	char name[2] = {*at, '\0'}, shown[PARSE_QUOTE_BYTES], in[PARSE_QUOTE_BYTES];
+	const char name[] = {*at, '\0'};
+	bool is_alone = cluster[2] == '\0';
 
-	parse_shown(name, shown, sizeof(shown));
-	if (cluster[2] == '\0')
-		return err_set(r->err, EINVAL, "unknown option -%s", shown);
-	return err_set(r->err, EINVAL, "unknown option -%s in %s", shown,
-		parse_shown(cluster, in, sizeof(in)));
+	return err_set(r->err, EINVAL, "unknown option -%s%s%s", PARSE_SHOWN(name),
+		is_alone ? "" : " in ", is_alone ? "" : PARSE_SHOWN(cluster));
 }
 
-static int missing_argument(const struct reader *r, const char *name, const struct option_def *def)
+/* The option is known, and the value that is joined to it, if any: take the value, set it. */
+static int apply(struct reader *r, const struct option_def *def, struct written *w)
 {
-	return err_set(r->err, EINVAL, "%s needs an argument: %s", name, def->arg);
-}
-
-static int apply(const struct reader *r, const struct option_def *def, const struct written *w)
-{
-	char shown[PARSE_QUOTE_BYTES] = "";
 	struct err inner = {.text = ""};
-	int rc = def->set((char *)r->target + def->offset, w->value, &inner);
 
+	if (!w->value && option_takes(def) == TAKES_ONE) {
+		if (r->next >= r->argc)
+			return err_set(
+				r->err, EINVAL, "%s needs an argument: %s", w->name, def->arg);
+		w->join = " ";
+		w->value = r->argv[r->next++];
+	}
+	int rc = def->set((char *)r->target + def->offset, w->value, &inner);
 	if (rc >= 0)
 		return 0;
-	if (w->value && *w->value)
-		parse_shown(w->value, shown, sizeof(shown));
-	else if (w->value)
-		strcpy(shown, "\"\""); /* nothing would not be seen */
+	/* nothing would not be seen */
+	const char *shown = w->value && !*w->value ? "\"\"" : PARSE_SHOWN(w->value ? w->value : "");
 	return err_set(r->err, -rc, "%s%s%s: %s", w->name, w->value ? w->join : "", shown,
 		inner.text[0] ? inner.text : strerror(-rc));
 }
 
 static int read_long(struct reader *r)
 {
-	const char *arg = r->argv[r->next++] + strlen("--"), *equals = strchr(arg, '=');
-	size_t len = equals ? (size_t)(equals - arg) : strlen(arg);
-	struct written w = {.join = "=", .value = equals ? equals + 1 : NULL};
+	const char *arg = r->argv[r->next++] + strlen("--"), *equals = strchrnul(arg, '=');
+	size_t len = (size_t)(equals - arg);
+	struct written w = {.join = "=", .value = *equals ? equals + 1 : NULL};
 	const struct option_def *def = r->table;
 
 	while (def->name && (strlen(def->name) != len || memcmp(def->name, arg, len) != 0))
@@ -193,19 +181,9 @@ static int read_long(struct reader *r)
 		return unknown_long(r, w.name);
 	}
 	snprintf(w.name, sizeof(w.name), "--%s", def->name);
-
-	enum option_takes takes = option_takes(def);
-	if (takes == TAKES_NONE && equals) {
-		char quoted[PARSE_QUOTE_BYTES];
+	if (w.value && option_takes(def) == TAKES_NONE)
 		return err_set(r->err, EINVAL, "%s takes no argument, but was given %s", w.name,
-			parse_quote(w.value, quoted, sizeof(quoted)));
-	}
-	if (takes == TAKES_ONE && !equals) {
-		if (r->next >= r->argc)
-			return missing_argument(r, w.name, def);
-		w.join = " ";
-		w.value = r->argv[r->next++];
-	}
+			PARSE_QUOTED(w.value));
 	return apply(r, def, &w);
 }
 
@@ -222,14 +200,8 @@ static int read_cluster(struct reader *r)
 		if (!def->name)
 			return unknown_short(r, at, cluster);
 		bool takes_one = option_takes(def) == TAKES_ONE;
-		if (takes_one && at[1]) {
+		if (takes_one && at[1])
 			w.value = at + 1;
-		} else if (takes_one) {
-			if (r->next >= r->argc)
-				return missing_argument(r, w.name, def);
-			w.join = " ";
-			w.value = r->argv[r->next++];
-		}
 		int rc = apply(r, def, &w);
 		if (rc < 0 || takes_one)
 			return rc;
@@ -240,12 +212,7 @@ static int read_cluster(struct reader *r)
 int option_parse(
 	const struct option_def *table, int argc, char **argv, void *target, struct err *err)
 {
-	struct reader r = {.table = table,
-		.argc = argc,
-		.next = 1,
-		.argv = argv,
-		.target = target,
-		.err = err};
+	struct reader r = {table, argc, 1, argv, target, err};
 
 	while (r.next < argc && argv[r.next][0] == '-' && argv[r.next][1]) {
 		if (strcmp(argv[r.next], "--") == 0)
@@ -260,26 +227,18 @@ int option_parse(
 /* "  -p, --port PORT" */
 static int format_left(const struct option_def *def, char *out, size_t cap_bytes)
 {
-	char short_text[] = "    ";
-	const char *join = "", *arg = def->arg ? def->arg : "";
+	const char short_text[] = {'-', def->short_name, ',', '\0'};
+	const char *join = "", *arg = "";
 
-	if (def->short_name) {
-		short_text[0] = '-';
-		short_text[1] = def->short_name;
-		short_text[2] = ',';
-	}
-	switch (option_takes(def)) {
-	case TAKES_NONE:
-		break;
-	case TAKES_ONE:
+	if (option_takes(def) == TAKES_ONE) {
 		join = " ";
-		break;
-	case TAKES_OPTIONAL:
+		arg = def->arg;
+	} else if (option_takes(def) == TAKES_OPTIONAL) {
 		join = "[=";
-		arg++;
-		break;
+		arg = def->arg + 1;
 	}
-	snprintf(out, cap_bytes, "  %s--%s%s%s", short_text, def->name, join, arg);
+	snprintf(out, cap_bytes, "  %-4s--%s%s%s", def->short_name ? short_text : "", def->name,
+		join, arg);
 	return utf8_columns(out, strlen(out));
 }
 

@@ -64,12 +64,11 @@ int parse_uint(const char *text, unsigned long max, unsigned long *out)
 
 int parse_port(const char *text, bool zero_ok, uint16_t *out, struct err *err)
 {
-	char quoted[PARSE_QUOTE_BYTES];
 	unsigned long value;
 
 	if (parse_uint(text, UINT16_MAX, &value) < 0 || (value == 0 && !zero_ok))
 		return err_set(err, EINVAL, "%s is no port: expected a number from %d to 65535",
-			parse_quote(text, quoted, sizeof(quoted)), zero_ok ? 0 : 1);
+			PARSE_QUOTED(text), zero_ok ? 0 : 1);
 	*out = (uint16_t)value;
 	return 0;
 }
@@ -103,11 +102,9 @@ static int read_seconds(const char *text, uint64_t *out_ms)
 
 int parse_seconds(const char *text, uint64_t *out_ms, struct err *err)
 {
-	char quoted[PARSE_QUOTE_BYTES];
-
 	if (read_seconds(text, out_ms) < 0)
 		return err_set(err, EINVAL,
 			"%s is no time: expected seconds from 0 to %d, such as 30 or 1.5",
-			parse_quote(text, quoted, sizeof(quoted)), SECONDS_MAX);
+			PARSE_QUOTED(text), SECONDS_MAX);
 	return 0;
 }
