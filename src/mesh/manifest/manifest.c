@@ -28,7 +28,7 @@ static void claim_aliases(struct reader *reader, const struct node *aliases, siz
 
 		if (alias->kind == NODE_TEXT && !reader_is_null(alias) &&
 			reader_work(reader, alias, 0))
-			names_claim(&reader->names, reader->errors, alias, "alias", host);
+			hostnames_claim(&reader->hostnames, reader->errors, alias, "alias", host);
 	}
 }
 
@@ -77,7 +77,7 @@ static void read_hosts(struct reader *reader, const struct node *hosts, const st
 
 		out->nhosts++;
 		host_read(reader, key, hosts->items[2 * i + 1], template, &out->hosts[i]);
-		names_claim(&reader->names, reader->errors, key, "name", i);
+		hostnames_claim(&reader->hostnames, reader->errors, key, "name", i);
 		claim_aliases(reader, reader_get(hosts->items[2 * i + 1], "aliases"), i);
 		check_vip(reader, out, hosts, i);
 	}
@@ -125,7 +125,7 @@ int manifest_parse(const char *text, size_t len, const char *file, struct manife
 			"too large: expected at most %d bytes", TEXT_MAX_BYTES);
 	else if (document_read(text, len, &document, &errors))
 		read_document(&reader, document.root, &manifest);
-	names_free(&reader.names);
+	hostnames_free(&reader.hostnames);
 	document_free(&document);
 
 	int rc = errors_tell(&errors, report, told);

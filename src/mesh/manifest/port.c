@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "mesh/manifest/names.h"
+#include "mesh/manifest/hostnames.h"
 #include "util/parse.h"
 
 #define RULE_BYTES 300 /* a host name has 253 at most */
@@ -39,7 +39,7 @@ static int check_host(const char *host, struct err *err)
 	char quoted[PARSE_QUOTE_BYTES];
 	struct in_addr addr;
 
-	if (is_numeric(host) ? inet_pton(AF_INET, host, &addr) == 1 : names_is_valid(host, "."))
+	if (is_numeric(host) ? inet_pton(AF_INET, host, &addr) == 1 : hostnames_is_valid(host, "."))
 		return 0;
 	return err_set(err, EINVAL,
 		"%s is no IPv4 address or host name: expected one such as 127.0.0.1",
@@ -109,7 +109,7 @@ int port_check_listen(const char *text, struct err *err)
 	if (port) {
 		*port++ = '\0';
 		if (addr[0] == '[' || is_numeric(addr) ? addr_parse(addr, &ip, NULL) == 0
-						       : names_is_valid(addr, "."))
+						       : hostnames_is_valid(addr, "."))
 			return parse_one_port(port, &number, err);
 	}
 	return err_set(err, EINVAL, "%s is no address: expected ADDR:PORT, such as 127.0.0.1:18080",

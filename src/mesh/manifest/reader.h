@@ -8,7 +8,7 @@
 
 #include "mesh/manifest/document.h"
 #include "mesh/manifest/errors.h"
-#include "mesh/manifest/names.h"
+#include "mesh/manifest/hostnames.h"
 
 /*
  * How it works
@@ -21,7 +21,7 @@ struct reader {
 	struct errors *errors;
 	size_t work_left;
 	size_t ports_left; /* of the whole mesh */
-	struct names names;
+	struct hostnames hostnames;
 };
 
 #define READER_WORK_BYTES (16 << 20)

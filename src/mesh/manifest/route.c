@@ -17,18 +17,18 @@
 
 /* --- via ------------------------------------------------------------------------------------ */
 
-/* The host of that name or virtual IP, or NAMES_NOBODY. */
+/* The host of that name or virtual IP, or HOSTNAMES_NOBODY. */
 static ssize_t find_host(
 	const struct reader *reader, const struct manifest *manifest, const char *text)
 {
 	struct in_addr vip;
 
 	if (inet_pton(AF_INET, text, &vip) != 1 || vip.s_addr == INADDR_ANY)
-		return names_find(&reader->names, text);
+		return hostnames_find(&reader->hostnames, text);
 	for (size_t i = 0; i < manifest->nhosts; i++)
 		if (manifest->hosts[i].vip.s_addr == vip.s_addr)
 			return (ssize_t)i;
-	return NAMES_NOBODY;
+	return HOSTNAMES_NOBODY;
 }
 
 static const char *nearest_host(const struct manifest *manifest, const char *name)
@@ -55,7 +55,7 @@ static void read_via(struct reader *reader, const struct node *via, const struct
 	if (!text || !manifest->nhosts)
 		return;
 	host = find_host(reader, manifest, text);
-	if (host != NAMES_NOBODY) {
+	if (host != HOSTNAMES_NOBODY) {
 		out->via = manifest->hosts[host].vip;
 		return;
 	}
@@ -89,7 +89,7 @@ static int check_to(const char *text, bool *is_network, struct err *err)
 	if (strpbrk(text, "0123456789") && text[strspn(text, "0123456789.*")] == '\0')
 		return err_set(
 			err, EINVAL, "%s is no network: expected one such as 10.0.2.0/24", quoted);
-	if (!names_is_valid(text, "*."))
+	if (!hostnames_is_valid(text, "*."))
 		return err_set(err, EINVAL,
 			"%s is no IPv4 network or host name: expected one such as 10.0.2.0/24 or "
 			"*.example.com",

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/manifest/names - the names and aliases of the hosts, each of them once */
-#include "mesh/manifest/names.h"
+/* mesh/manifest/hostnames - the names and aliases of the hosts, each of them once */
+#include "mesh/manifest/hostnames.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -23,7 +23,7 @@ static int compare(const void *left, const void *right)
 	return strcasecmp(((const struct name *)left)->text, ((const struct name *)right)->text);
 }
 
-void names_claim(struct names *names, struct errors *errors, const struct node *node,
+void hostnames_claim(struct hostnames *hostnames, struct errors *errors, const struct node *node,
 	const char *what, size_t host)
 {
 	char quoted[PARSE_QUOTE_BYTES];
@@ -32,14 +32,14 @@ void names_claim(struct names *names, struct errors *errors, const struct node *
 
 	parse_quote(node->text, quoted, sizeof(quoted));
 	/* an address as a name would be two hosts for `via` */
-	if (!names_is_valid(node->text, "") || inet_pton(AF_INET, node->text, &addr) == 1)
+	if (!hostnames_is_valid(node->text, "") || inet_pton(AF_INET, node->text, &addr) == 1)
 		errors_add(errors, node->at,
 			"%s %s is no host name: expected letters, digits, - and _, with dots "
 			"between",
 			what, quoted);
 	if (name)
 		*name = (struct name){.text = node->text, .line = node->at.line, .host = host};
-	found = name ? tsearch(name, &names->tree, compare) : NULL;
+	found = name ? tsearch(name, &hostnames->tree, compare) : NULL;
 	if (!found)
 		errors->has_no_memory = true;
 	if (found && *found == name)
@@ -51,20 +51,20 @@ void names_claim(struct names *names, struct errors *errors, const struct node *
 			(*found)->line);
 }
 
-ssize_t names_find(const struct names *names, const char *name)
+ssize_t hostnames_find(const struct hostnames *hostnames, const char *name)
 {
-	struct name *const *found = tfind(&(struct name){.text = name}, &names->tree, compare);
+	struct name *const *found = tfind(&(struct name){.text = name}, &hostnames->tree, compare);
 
-	return found ? (ssize_t)(*found)->host : NAMES_NOBODY;
+	return found ? (ssize_t)(*found)->host : HOSTNAMES_NOBODY;
 }
 
-void names_free(struct names *names)
+void hostnames_free(struct hostnames *hostnames)
 {
-	tdestroy(names->tree, free);
-	names->tree = NULL;
+	tdestroy(hostnames->tree, free);
+	hostnames->tree = NULL;
 }
 
-bool names_is_valid(const char *text, const char *more)
+bool hostnames_is_valid(const char *text, const char *more)
 {
 	size_t label = 0, len = 0;
 
