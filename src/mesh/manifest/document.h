@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <yaml.h>
 
 #include "mesh/manifest/errors.h"
 
@@ -19,9 +20,9 @@ struct node {
 	enum node_kind kind;
 	struct place at;
 
-	/* NODE_TEXT: as it is written, without NUL. Plain: without quotes, so that YAML may take it
+	/* NODE_TEXT: as it is written, up to a NUL. Plain: without quotes, so that YAML may take it
 	 * for something else. */
-	char *text;
+	const char *text;
 	bool is_plain;
 
 	/* NODE_LIST: the items; NODE_MAP: key, value, key, value... Each key is a text; merge keys
@@ -31,7 +32,8 @@ struct node {
 	size_t count, cap;
 	const struct node *given_before; /* of a key that its map has twice */
 
-	char *anchor;
+	const char *anchor;
+	yaml_event_t event; /* has the texts */
 	struct node *older; /* of all nodes */
 };
 

@@ -21,17 +21,11 @@ struct error {
 	char *text;
 };
 
-static bool make_room(struct errors *errors)
+int errors_compare_places(struct place a, struct place b)
 {
-	if (errors->count < errors->cap)
-		return true;
-	size_t cap = errors->cap ? errors->cap * 2 : 16;
-	struct error *list = reallocarray(errors->list, cap, sizeof(*list));
-	if (!list)
-		return false;
-	errors->list = list;
-	errors->cap = cap;
-	return true;
+	if (a.line != b.line)
+		return a.line < b.line ? -1 : 1;
+	return a.column < b.column ? -1 : a.column > b.column;
 }
 
 void errors_add(struct errors *errors, struct place at, const char *format, ...)
@@ -48,7 +42,9 @@ void errors_add(struct errors *errors, struct place at, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	if (!make_room(errors) || asprintf(&copy, "%s%s", errors->subject, text) < 0) {
+	if (!errors->list)
+		errors->list = calloc(ERRORS_MAX, sizeof(*errors->list));
+	if (!errors->list || asprintf(&copy, "%s%s", errors->subject, text) < 0) {
 		errors->has_no_memory = true;
 		return;
 	}
@@ -70,12 +66,9 @@ void errors_about(struct errors *errors, const char *kind, const char *name)
 static int compare(const void *left, const void *right)
 {
 	const struct error *a = left, *b = right;
+	int order = errors_compare_places(a->at, b->at);
 
-	if (a->at.line != b->at.line)
-		return a->at.line < b->at.line ? -1 : 1;
-	if (a->at.column != b->at.column)
-		return a->at.column < b->at.column ? -1 : 1;
-	return a->number < b->number ? -1 : a->number > b->number;
+	return order ? order : a->number < b->number ? -1 : 1;
 }
 
 static void tell(
@@ -97,8 +90,7 @@ static void tell(
 /* The same again: an alias leads to a wrong place several times. */
 static bool is_repeated(const struct error *a, const struct error *b)
 {
-	return a->at.line == b->at.line && a->at.column == b->at.column &&
-	       strcmp(a->text, b->text) == 0;
+	return errors_compare_places(a->at, b->at) == 0 && strcmp(a->text, b->text) == 0;
 }
 
 int errors_tell(struct errors *errors, manifest_report report, void *told)

@@ -13,6 +13,9 @@ struct place {
 	size_t line, column;
 };
 
+/* Below, equal or above 0 if @a is before, at or behind @b. */
+int errors_compare_places(struct place a, struct place b);
+
 /* Whatever a file says, it cannot fill the screen or the memory with errors. */
 #define ERRORS_MAX 1000
 
@@ -25,8 +28,8 @@ struct errors {
 	bool is_quiet;                      /* nothing is collected: it was already */
 	bool has_no_memory;
 
-	struct error *list;
-	size_t count, cap, left_out;
+	struct error *list; /* room for ERRORS_MAX */
+	size_t count, left_out;
 };
 
 /* Remember an error; once memory has run out nothing but that. */

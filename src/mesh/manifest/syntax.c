@@ -48,38 +48,22 @@ static const struct meaning meanings[] = {
 		"a control character: expected plain text"},
 };
 
-/* The place of a byte, for what is found before there are characters. */
-static struct place place_of_byte(const char *text, size_t offset)
+/* The place of the byte that is wrong: it is found before there are characters. */
+static struct place place_of_byte(const yaml_parser_t *parser)
 {
+	const unsigned char *byte = parser->input.string.start;
 	struct place at = {.line = 1, .column = 1};
 
-	for (size_t i = 0; i < offset; i++) {
-		if (text[i] == '\n') {
+	for (size_t i = 0; i < parser->problem_offset && byte < parser->input.string.end; i++) {
+		if (*byte == '\n') {
 			at.line++;
 			at.column = 1;
-		} else if (((unsigned char)text[i] & 0xc0) != 0x80) {
+		} else if ((*byte & 0xc0) != 0x80) {
 			at.column++;
 		}
+		byte++;
 	}
 	return at;
-}
-
-/* What stands at @at. NUL: nothing. */
-static char character_at(const char *text, size_t len, struct place at)
-{
-	size_t i = 0;
-
-	for (size_t line = 1; line < at.line; line++) {
-		const char *end = memchr(text + i, '\n', len - i);
-		if (!end)
-			return '\0';
-		i = (size_t)(end - text) + 1;
-	}
-	for (size_t column = 1; i < len && column < at.column && text[i] != '\n'; column++)
-		do
-			i++;
-		while (i < len && ((unsigned char)text[i] & 0xc0) == 0x80);
-	return i < len ? text[i] : '\0';
 }
 
 struct place syntax_place(yaml_mark_t mark)
@@ -99,8 +83,7 @@ static const struct meaning *find_meaning(const yaml_parser_t *parser)
 	return NULL;
 }
 
-void syntax_explain(
-	const yaml_parser_t *parser, const char *text, size_t len, struct errors *errors)
+void syntax_explain(const yaml_parser_t *parser, struct errors *errors)
 {
 	struct place at = syntax_place(parser->problem_mark);
 	const struct meaning *meaning;
@@ -111,9 +94,7 @@ void syntax_explain(
 	}
 	meaning = find_meaning(parser);
 	if (parser->error == YAML_READER_ERROR) {
-		size_t offset = parser->problem_offset < len ? parser->problem_offset : len;
-
-		at = place_of_byte(text, offset);
+		at = place_of_byte(parser);
 		if (!meaning) {
 			errors_add(errors, at, "broken YAML: no UTF-8: expected a text file");
 			return;
@@ -126,7 +107,8 @@ void syntax_explain(
 		return;
 	}
 
-	char character[2] = {character_at(text, len, at), '\0'}, shown[PARSE_QUOTE_BYTES];
+	/* what cannot begin a token is where the scanner stands */
+	char character[2] = {(char)*parser->buffer.pointer, '\0'}, shown[PARSE_QUOTE_BYTES];
 
 	if (character[0] == '\t')
 		errors_add(errors, at,

@@ -3,14 +3,12 @@
 #ifndef NSWRAP_MESH_MANIFEST_SYNTAX_H
 #define NSWRAP_MESH_MANIFEST_SYNTAX_H
 
-#include <stddef.h>
 #include <yaml.h>
 
 #include "mesh/manifest/errors.h"
 
-/* Add the error that @parser stopped at in the UTF-8 text of @len bytes. */
-void syntax_explain(
-	const yaml_parser_t *parser, const char *text, size_t len, struct errors *errors);
+/* Add the error that @parser stopped at in a UTF-8 string. */
+void syntax_explain(const yaml_parser_t *parser, struct errors *errors);
 
 /* Where @mark is, which counts from 0. */
 struct place syntax_place(yaml_mark_t mark);
