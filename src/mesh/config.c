@@ -3,6 +3,7 @@
 #include "mesh/config.h"
 
 #include <errno.h>
+#include <glib.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,27 +127,6 @@ bool config_is_given(const struct config_field *field, const void *of)
 
 /* --- texts -------------------------------------------------------------------------------- */
 
-void config_texts_free(char **texts)
-{
-	for (char **text = texts; text && *text; text++)
-		free(*text);
-	free(texts);
-}
-
-bool config_texts_equal(char *const *a, char *const *b)
-{
-	if (!a || !b)
-		return a == b;
-	while (*a && *b && strcmp(*a, *b) == 0)
-		a++, b++;
-	return !*a && !*b;
-}
-
-static bool is_same_text(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
 static int copy_text(const char *text, char **out)
 {
 	*out = strdup(text);
@@ -156,11 +136,9 @@ static int copy_text(const char *text, char **out)
 /* -ENOMEM leaves in *@out what there is. */
 static int copy_texts(char *const *texts, char ***out)
 {
-	size_t count = 0;
+	size_t count = g_strv_length((char **)texts);
 	int result = 0;
 
-	while (texts[count])
-		count++;
 	*out = calloc(count + 1, sizeof(**out));
 	if (!*out)
 		return -ENOMEM;
@@ -177,34 +155,12 @@ static void free_members(const struct config_field *fields, void *of)
 		if (text_of(field, of))
 			free(*text_of(field, of));
 		if (texts_of(field, of))
-			config_texts_free(*texts_of(field, of));
+			g_strfreev(*texts_of(field, of));
 		for (size_t i = 0; i < config_count(field, of); i++)
 			free_members(field->items, config_item(field, of, i));
 		if (field->items)
 			free(config_item(field, of, 0));
 	}
-}
-
-static bool are_equal(const struct config_field *fields, const void *a, const void *b)
-{
-	bool result = true;
-
-	for (const struct config_field *field = fields; result && field->name; field++) {
-		size_t count = config_count(field, a);
-
-		if (text_of(field, a))
-			result = is_same_text(*text_of(field, a), *text_of(field, b));
-		else if (texts_of(field, a))
-			result = config_texts_equal(*texts_of(field, a), *texts_of(field, b));
-		else if (field->items)
-			result = count == config_count(field, b);
-		else
-			result = memcmp(member(field, a), member(field, b), field->bytes) == 0;
-		for (size_t i = 0; result && i < count; i++)
-			result = are_equal(
-				field->items, config_item(field, a, i), config_item(field, b, i));
-	}
-	return result;
 }
 
 static int fill(const struct config_field *fields, void *of, const void *from)
@@ -249,11 +205,6 @@ void config_free(struct mesh_config *config)
 {
 	free_members(config_fields, config);
 	*config = (struct mesh_config){.offers = NULL};
-}
-
-bool config_equal(const struct mesh_config *a, const struct mesh_config *b)
-{
-	return are_equal(config_fields, a, b);
 }
 
 int config_fill(struct mesh_config *config, const struct mesh_config *from)

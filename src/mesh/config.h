@@ -60,8 +60,6 @@ struct mesh_config {
 /* Free what is in it; it is all zero then. */
 void config_free(struct mesh_config *config);
 
-bool config_equal(const struct mesh_config *a, const struct mesh_config *b);
-
 /*
  * Copy to @config what @from says and @config does not. Returns 0 or -ENOMEM; there may be a part
  * of it then.
@@ -74,10 +72,6 @@ struct config_needs {
 	unsigned wanted;   /* it works without them, though not as asked */
 };
 struct config_needs config_needs(const struct mesh_config *config);
-
-/* NULL-terminated arrays of texts, or NULL. Free such an array and what is in it. */
-void config_texts_free(char **texts);
-bool config_texts_equal(char *const *a, char *const *b);
 
 /* --- the table ---------------------------------------------------------------------------- */
 

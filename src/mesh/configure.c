@@ -338,3 +338,15 @@ json_t *configure_encode(const struct mesh_config *config, unsigned features)
 
 	return unless(encode_members(args, config_fields, config, features), args);
 }
+
+bool configure_tells_same(const struct mesh_config *a, unsigned a_features,
+	const struct mesh_config *b, unsigned b_features)
+{
+	json_t *of_a = configure_encode(a, a_features);
+	json_t *of_b = configure_encode(b, b_features);
+	bool is_same = json_equal(of_a, of_b);
+
+	json_decref(of_a);
+	json_decref(of_b);
+	return is_same;
+}

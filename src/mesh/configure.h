@@ -21,4 +21,9 @@ int configure_decode(const json_t *args, struct mesh_config *out, struct err *er
  */
 json_t *configure_encode(const struct mesh_config *config, unsigned features);
 
+/* Is an agent with @a_features told the same of @a as one with @b_features of @b? Not if memory
+ * runs out. */
+bool configure_tells_same(const struct mesh_config *a, unsigned a_features,
+	const struct mesh_config *b, unsigned b_features);
+
 #endif

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include <glib.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,7 +47,7 @@ static void give(const struct config_field *field, void *of, size_t variant)
 		set_text(to, 't', variant);
 		return;
 	case CONFIG_TEXTS:
-		config_texts_free(*(char ***)to);
+		g_strfreev(*(char ***)to);
 		*(char ***)to = calloc(3, sizeof(char *));
 		assert_non_null(*(char ***)to);
 		set_text(&(*(char ***)to)[0], 'x', 0);
@@ -98,6 +99,11 @@ static json_t *find(json_t *args, const struct config_field *field)
 	return json_object_get(object, field->name);
 }
 
+static bool is_same_config(const struct mesh_config *a, const struct mesh_config *b)
+{
+	return configure_tells_same(a, ~0U, b, ~0U);
+}
+
 /* --- what follows from a row --------------------------------------------------------------- */
 
 static void each_is_written_and_read(void **state)
@@ -113,7 +119,7 @@ static void each_is_written_and_read(void **state)
 		if (configure_decode(args, &again, &err) != 0)
 			fail_msg("%s: %s", field->name, err.text);
 		assert_true(config_is_given(field, &again));
-		assert_true(config_equal(&config, &again));
+		assert_true(is_same_config(&config, &again));
 		json_decref(args);
 		config_free(&config);
 		config_free(&again);
@@ -128,12 +134,12 @@ static void check_change(const struct config_field *field, const struct config_f
 	struct mesh_config config = with_all(), other = with_all();
 	void *of = of_list ? config_item(of_list, &other, ITEMS - 1) : &other;
 
-	assert_true(config_equal(&config, &other));
+	assert_true(is_same_config(&config, &other));
 	if (field->kind == CONFIG_BOOL)
 		*(bool *)member(field, of) = false;
 	else
 		give(field, of, 7);
-	if (config_equal(&config, &other) || config_equal(&other, &config))
+	if (is_same_config(&config, &other) || is_same_config(&other, &config))
 		fail_msg("no difference: %s", field->name);
 	config_free(&other);
 	config_free(&config);
@@ -147,10 +153,10 @@ static void check_missing(const struct config_field *missing)
 	for (const struct config_field *field = config_fields; field->name; field++)
 		if (field != missing)
 			give(field, &less, 0);
-	assert_false(config_equal(&config, &less));
-	assert_false(config_equal(&less, &config));
+	assert_false(is_same_config(&config, &less));
+	assert_false(is_same_config(&less, &config));
 	assert_int_equal(config_fill(&less, &config), 0);
-	assert_true(config_equal(&config, &less));
+	assert_true(is_same_config(&config, &less));
 	config_free(&less);
 	config_free(&config);
 }
@@ -174,7 +180,7 @@ static void a_copy_is_its_own(void **state)
 	(void)state;
 	assert_int_equal(config_fill(&copy, &config), 0);
 	config_free(&config);
-	assert_true(config_equal(&copy, &other));
+	assert_true(is_same_config(&copy, &other));
 	config_free(&copy);
 
 	/* what is given stays */

@@ -2,7 +2,6 @@
 /* mesh/manager/reload - what a manifest that has changed means for a host that runs */
 #include "mesh/manager/reload.h"
 
-#include <jansson.h>
 #include <string.h>
 
 #include "mesh/configure.h"
@@ -14,15 +13,8 @@ static bool is_told_else(const struct manifest *before, size_t old, const struct
 	struct mesh_config was = {0}, is = {0};
 	bool differs = true;
 
-	if (manifest_configure(before, old, &was) == 0 &&
-		manifest_configure(after, host, &is) == 0) {
-		json_t *told = configure_encode(&was, features);
-		json_t *to_tell = configure_encode(&is, features);
-
-		differs = !told || !to_tell || !json_equal(told, to_tell);
-		json_decref(told);
-		json_decref(to_tell);
-	}
+	if (manifest_configure(before, old, &was) == 0 && manifest_configure(after, host, &is) == 0)
+		differs = !configure_tells_same(&was, features, &is, features);
 	config_free(&was);
 	config_free(&is);
 	return differs;
@@ -42,7 +34,7 @@ enum reload_change reload_compare(const struct reload_host *known, const struct 
 	const struct manifest_host *was = &before->hosts[old], *is = &after->hosts[host];
 	bool is_equal = manifest_host_equal(was, is);
 
-	if (was->vip.s_addr != is->vip.s_addr || !config_texts_equal(was->cmd, is->cmd))
+	if (was->vip.s_addr != is->vip.s_addr || !manifest_texts_equal(was->cmd, is->cmd))
 		return RELOAD_RESTART;
 	if (!is_told_else(before, old, after, host, known->features))
 		return known->is_down && !is_equal ? RELOAD_RESTART : RELOAD_NOTHING;

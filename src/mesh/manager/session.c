@@ -112,18 +112,6 @@ static void send_configure(struct session *session, unsigned features)
 		link_lose(session->link, "cannot send configure");
 }
 
-/* Would it be told more, now that its features are known? */
-static bool has_more_to_tell(const struct session *session, const struct mesh_config *config)
-{
-	json_t *plain = configure_encode(config, 0);
-	json_t *full = configure_encode(config, session->info.features);
-	bool differs = !json_equal(plain, full);
-
-	json_decref(plain);
-	json_decref(full);
-	return differs;
-}
-
 static bool refuse_if_too_old(struct session *session, const struct config_needs *needs)
 {
 	unsigned missing = needs->required & ~session->info.features;
@@ -169,7 +157,7 @@ static void on_info(struct session *session, const struct mesh_config *config)
 
 	if (refuse_if_too_old(session, &needs))
 		return;
-	bool has_more = !session->is_told_all && has_more_to_tell(session, config);
+	bool has_more = !session->is_told_all && !configure_tells_same(config, 0, config, features);
 	if ((has_more || session->is_outdated) && (features & FEATURE_RECONFIGURE)) {
 		session->is_told_all = true;
 		send_configure(session, features);

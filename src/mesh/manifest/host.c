@@ -350,8 +350,8 @@ void host_check_template(struct reader *reader, const struct node *template)
 void host_fini(struct manifest_host *host)
 {
 	free(host->name);
-	config_texts_free(host->cmd);
-	config_texts_free(host->aliases);
+	g_strfreev(host->cmd);
+	g_strfreev(host->aliases);
 	config_free(&host->own);
 	*host = (struct manifest_host){.name = NULL};
 }

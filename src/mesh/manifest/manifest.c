@@ -5,10 +5,12 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glib.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "mesh/configure.h"
 #include "mesh/manifest/document.h"
 #include "mesh/manifest/host.h"
 #include "mesh/manifest/port.h"
@@ -180,15 +182,6 @@ void manifest_free(struct manifest *manifest)
 
 /* --- what a host is told -------------------------------------------------------------------- */
 
-static size_t count_texts(char **texts)
-{
-	size_t count = 0;
-
-	while (texts && texts[count])
-		count++;
-	return count;
-}
-
 static int add_name(struct mesh_config *out, const char *name, struct in_addr ip)
 {
 	struct mesh_name *slot = &out->names[out->nnames++];
@@ -205,7 +198,8 @@ static int tell_hosts(const struct manifest *manifest, size_t self, struct mesh_
 
 	for (size_t i = 0; i < manifest->nhosts; i++) {
 		nothers += i == self ? 0 : manifest->hosts[i].own.noffers;
-		nnames += count_texts(manifest->hosts[i].aliases);
+		if (manifest->hosts[i].aliases)
+			nnames += g_strv_length(manifest->hosts[i].aliases);
 	}
 	out->others = calloc(nothers + 1, sizeof(*out->others));
 	out->names = calloc(nnames + 1, sizeof(*out->names));
@@ -245,9 +239,15 @@ int manifest_configure(const struct manifest *manifest, size_t host, struct mesh
 	return rc;
 }
 
+bool manifest_texts_equal(char *const *a, char *const *b)
+{
+	return a && b ? g_strv_equal((const char *const *)a, (const char *const *)b) : a == b;
+}
+
 bool manifest_host_equal(const struct manifest_host *a, const struct manifest_host *b)
 {
 	return strcmp(a->name, b->name) == 0 && a->vip.s_addr == b->vip.s_addr &&
-	       config_texts_equal(a->cmd, b->cmd) && config_texts_equal(a->aliases, b->aliases) &&
-	       a->no_restart == b->no_restart && config_equal(&a->own, &b->own);
+	       manifest_texts_equal(a->cmd, b->cmd) &&
+	       manifest_texts_equal(a->aliases, b->aliases) && a->no_restart == b->no_restart &&
+	       configure_tells_same(&a->own, ~0U, &b->own, ~0U);
 }

@@ -44,6 +44,9 @@ int manifest_read(const char *path, struct manifest *out, manifest_report report
 
 void manifest_free(struct manifest *manifest);
 
+/* Are the texts of two NULL-terminated arrays, or NULLs, the same? */
+bool manifest_texts_equal(char *const *a, char *const *b);
+
 /* Do both say the same about this host (not about the others)? */
 bool manifest_host_equal(const struct manifest_host *a, const struct manifest_host *b);
 

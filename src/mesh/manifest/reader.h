@@ -63,7 +63,7 @@ void reader_read_bool(struct reader *reader, const struct node *node, const char
 /* A copy to *@out instead of what it was. */
 void reader_copy(struct reader *reader, const char *text, char **out);
 
-/* A NULL-terminated array with room for as many texts as @list has items, for config_texts_free.
+/* A NULL-terminated array with room for as many texts as @list has items, for g_strfreev.
  * NULL: no more of it. */
 char **reader_new_texts(struct reader *reader, const struct node *list);
 
