@@ -8,7 +8,7 @@
 
 #include "cmd/agent.h"
 #include "cmd/run_options.h"
-#include "sandbox/placeholder.h"
+#include "sandbox/program.h"
 #include "sandbox/supervisor.h"
 #include "util/log.h"
 #include "util/parse.h"
@@ -65,7 +65,7 @@ static int set_command(struct run_options *options, int argc, char **argv, struc
 			"a COMMAND is missing: expected nswrap [OPTION...] COMMAND "
 			"[ARG...]; nswrap help says more");
 	}
-	return placeholder_check(options->config.command, options->config.forwards.count, err);
+	return program_check(options->config.command, options->config.forwards.count, err);
 }
 
 /* "nswrap prot list" runs a program called prot; when there is none, say what was meant. */

@@ -3,64 +3,158 @@
 #include "sandbox/program.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "sandbox/placeholder.h"
+#define PORT_BYTES 6
+#define DIGITS_MAX 7 /* of a forward's number; with more it is no placeholder */
 
-/* Put "NAME=VALUE" to *@at, or return -ENOMEM with @err filled. */
-__attribute__((format(printf, 3, 4))) static int set(
-	char **at, struct err *err, const char *format, ...)
+struct placeholder {
+	size_t len; /* of the text, brackets included; 0: none here */
+	bool is_guest;
+	unsigned long index; /* from 1 */
+};
+
+/* Is there a placeholder at the start of @text? */
+static struct placeholder match(const char *text)
 {
-	va_list args;
+	static const char guest[] = "guest-port", host[] = "host-port";
+	struct placeholder found = {.index = 1};
+	const char *rest = text + 1;
 
-	va_start(args, format);
-	int len = vasprintf(at, format, args);
-	va_end(args);
-	if (len >= 0)
-		return 0;
-	*at = NULL;
-	return err_sys(err, ENOMEM, "cannot make the environment");
+	if (text[0] != '{' && text[0] != '<')
+		return found;
+	found.is_guest = strncmp(rest, guest, strlen(guest)) == 0;
+	if (!found.is_guest && strncmp(rest, host, strlen(host)) != 0)
+		return found;
+	rest += strlen(found.is_guest ? guest : host);
+	if (*rest == ':') {
+		size_t digits = strspn(++rest, "0123456789");
+
+		if (digits == 0 || digits > DIGITS_MAX)
+			return found;
+		found.index = strtoul(rest, NULL, 10);
+		rest += digits;
+	}
+	if (*rest == (text[0] == '{' ? '}' : '>'))
+		found.len = (size_t)(rest + 1 - text);
+	return found;
+}
+
+int program_check(char *const *argv, size_t count, struct err *err)
+{
+	for (; *argv; argv++) {
+		for (const char *at = *argv; *at; at++) {
+			struct placeholder found = match(at);
+
+			if (found.len > 0 && (found.index < 1 || found.index > count))
+				return err_set(err, EINVAL, "%.*s in the command: there %s",
+					(int)found.len, at,
+					count == 0   ? "is no forward (-p, -P or -f)"
+					: count == 1 ? "is only one forward"
+						     : "are not that many forwards");
+		}
+	}
+	return 0;
+}
+
+/* Where the host listens: a path, or the port written to @port. */
+static const char *host_text(const struct forward_spec *spec, char port[PORT_BYTES])
+{
+	if (spec->host.family == AF_UNIX)
+		return spec->host.local.sun_path;
+	snprintf(port, PORT_BYTES, "%u", addr_port(&spec->host));
+	return port;
+}
+
+/* @text was checked. Returns NULL when there is no memory. */
+static char *expand(const char *text, const struct forward_list *forwards)
+{
+	char *out = NULL, port[PORT_BYTES];
+	size_t len = 0;
+	FILE *stream = open_memstream(&out, &len);
+
+	if (!stream)
+		return NULL;
+	while (*text) {
+		struct placeholder found = match(text);
+
+		if (found.len == 0) {
+			fputc(*text++, stream);
+			continue;
+		}
+		const struct forward_spec *spec = &forwards->items[found.index - 1];
+		if (found.is_guest)
+			fprintf(stream, "%u", spec->guest_port);
+		else
+			fputs(host_text(spec, port), stream);
+		text += found.len;
+	}
+	if (fclose(stream) == 0)
+		return out;
+	free(out);
+	return NULL;
+}
+
+static size_t count_texts(char *const *texts)
+{
+	size_t count = 0;
+
+	while (texts[count])
+		count++;
+	return count;
+}
+
+static int make_argv(struct program *program, char *const *given,
+	const struct forward_list *forwards, struct err *err)
+{
+	program->argv = calloc(count_texts(given) + 1, sizeof(*program->argv));
+	for (size_t i = 0; program->argv && given[i]; i++) {
+		program->argv[i] = expand(given[i], forwards);
+		if (!program->argv[i])
+			return err_sys(err, ENOMEM, "cannot expand the command");
+	}
+	return program->argv ? 0 : err_sys(err, ENOMEM, "cannot expand the command");
 }
 
 static int make_env(struct program *program, char *const *given, const char *name,
 	const struct forward_list *forwards, struct err *err)
 {
-	size_t count = 0;
-	int result = 0;
+	const struct forward_spec *first = forwards->items;
+	size_t given_count = count_texts(given), count = forwards->count > 0 ? 3 : 1;
+	char port[PORT_BYTES];
 
-	while (given[count])
-		count++;
-	char **env = program->env = calloc(count + 4, sizeof(*env));
-	if (!env)
+	program->env = calloc(given_count + count + 1, sizeof(*program->env));
+	if (!program->env)
 		return err_sys(err, ENOMEM, "cannot make the environment");
-	for (size_t i = 0; i < count && result == 0; i++)
-		result = set(env++, err, "%s", given[i]);
-	if (result == 0)
-		result = set(env++, err, "NSWRAP_NAME=%s", name);
-	if (result < 0 || forwards->count == 0)
-		return result;
-	const struct forward_spec *first = &forwards->items[0];
-	result = set(env++, err, "NSWRAP_GUEST_PORT=%u", first->guest_port);
-	if (result == 0 && first->host.family == AF_UNIX)
-		result = set(env, err, "NSWRAP_HOST_PORT=%s", first->host.local.sun_path);
-	else if (result == 0)
-		result = set(env, err, "NSWRAP_HOST_PORT=%u", addr_port(&first->host));
-	return result;
+	memcpy(program->env, given, given_count * sizeof(*given));
+	for (size_t i = 0; i < count; i++)
+		program->env[given_count + i] = program->variables[i];
+	snprintf(program->variables[0], sizeof(program->variables[0]), "NSWRAP_NAME=%s", name);
+	if (count == 1)
+		return 0;
+	snprintf(program->variables[1], sizeof(program->variables[0]), "NSWRAP_GUEST_PORT=%u",
+		first->guest_port);
+	snprintf(program->variables[2], sizeof(program->variables[0]), "NSWRAP_HOST_PORT=%s",
+		host_text(first, port));
+	return 0;
 }
 
 int program_make(struct program *program, const struct sandbox_config *config, const char *name,
 	const struct forward_list *forwards, struct err *err)
 {
-	program->argv = placeholder_expand_list(config->command, forwards, err);
-	return program->argv ? make_env(program, config->env, name, forwards, err) : -err->code;
+	if (program_check(config->command, forwards->count, err) < 0 ||
+		make_argv(program, config->command, forwards, err) < 0)
+		return -err->code;
+	return make_env(program, config->env, name, forwards, err);
 }
 
 void program_free(struct program *program)
 {
-	placeholder_free_list(program->argv);
-	placeholder_free_list(program->env);
+	for (char **text = program->argv; text && *text; text++)
+		free(*text);
+	free(program->argv);
+	free(program->env);
 	*program = (struct program){0};
 }

@@ -5,11 +5,23 @@
 
 #include "sandbox/config.h"
 
-/* NULL-terminated, owned; all NULL before program_make. */
+/*
+ * Lists that end with NULL, both NULL before program_make. It points into itself, and to the
+ * environment of the configuration.
+ */
 struct program {
 	char **argv; /* placeholders replaced */
 	char **env;  /* with NSWRAP_* */
+	char variables[3][sizeof("NSWRAP_HOST_PORT=") + ADDR_PATH_MAX];
 };
+
+/*
+ * Placeholders are {guest-port}, <guest-port>, {host-port} and <host-port>, and the same with ":N"
+ * for the N-th forward (from 1), anywhere in the arguments. Anything else stays as it is, also
+ * other words in braces. Does every one in @argv name one of @count forwards? Returns 0, or
+ * -EINVAL with @err filled.
+ */
+int program_check(char *const *argv, size_t count, struct err *err);
 
 /*
  * For the sandbox @name whose rules are @forwards, with their ports as they are. Returns 0, or

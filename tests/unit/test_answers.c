@@ -77,7 +77,7 @@ static int set_up(void **state)
 	world->config = (struct sandbox_config){
 		.bind = addr_loopback4(0), .has_pid_ns = true, .stop_timeout_ms = 4711};
 	world->events = (struct events){-1, -1, NULL, false};
-	world->program = (struct program){argv, env};
+	world->program = (struct program){.argv = argv, .env = env};
 	for (size_t i = 0; i < ENTER_NAMESPACES; i++)
 		world->namespaces[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	forwards_init(&world->forwards, &world->config, &world->events, &ops, world);

@@ -9,9 +9,12 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "sandbox/program.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static char *command[] = {"serve", "--port={guest-port}", "{host-port}", NULL};
 static char *plain[] = {"serve", NULL};
@@ -83,13 +86,161 @@ static void without_rules(void **state)
 	program_free(&program);
 }
 
+/* 1: 127.0.0.1:9876:8888, 2: [::1]:53:5353/udp, 3: unix:/run/web.sock:80 */
+static int make_forwards(void **state)
+{
+	static struct forward_list list;
+	struct err err;
+
+	*state = &list;
+	return spec_list_parse(&list, "9876:8888", NULL, &err) < 0 ||
+	       spec_list_parse(&list, "[::1]:53:5353/udp", NULL, &err) < 0 ||
+	       spec_list_parse(&list, "unix:/run/web.sock:80", NULL, &err) < 0;
+}
+
+static int free_forwards(void **state)
+{
+	spec_list_free(*state);
+	return 0;
+}
+
+static int make(
+	struct program *program, char **texts, const struct forward_list *forwards, struct err *err)
+{
+	const struct sandbox_config config = {.command = texts, .env = environment};
+
+	*program = (struct program){0};
+	return program_make(program, &config, "box", forwards, err);
+}
+
+/* Of one text; the caller frees it. */
+static char *expand(const char *text, const struct forward_list *forwards, struct err *err)
+{
+	char *texts[] = {(char *)text, NULL};
+	struct program program;
+	char *out = make(&program, texts, forwards, err) == 0 ? strdup(program.argv[0]) : NULL;
+
+	program_free(&program);
+	return out;
+}
+
+static const char *const replaced[][2] = {
+	{"", ""},
+	{"plain", "plain"},
+	{"{guest-port}", "8888"},
+	{"{host-port}", "9876"},
+	{"<guest-port>", "8888"},
+	{"<host-port>", "9876"},
+	{"--port={guest-port}", "--port=8888"},
+	{"{guest-port}{guest-port}", "88888888"},
+	{"a{guest-port}b<host-port>c", "a8888b9876c"},
+	{"{guest-port:1}", "8888"},
+	{"{guest-port:2}", "5353"},
+	{"{host-port:2}", "53"},
+	{"<guest-port:02>", "5353"},
+	{"{host-port:3}", "/run/web.sock"},
+	{"{guest-port:3}", "80"},
+	{"{{guest-port}}", "{8888}"},
+	/* other words in braces are the command's own */
+	{"{guest-port>", "{guest-port>"},
+	{"<guest-port}", "<guest-port}"},
+	{"{guest-port", "{guest-port"},
+	{"{guest-port:}", "{guest-port:}"},
+	{"{guest-port:x}", "{guest-port:x}"},
+	{"{guest-port:1x}", "{guest-port:1x}"},
+	{"{guest-port:-1}", "{guest-port:-1}"},
+	{"{guest-port:12345678901234567890}", "{guest-port:12345678901234567890}"},
+	{"{guest_port}", "{guest_port}"},
+	{"{Guest-Port}", "{Guest-Port}"},
+	{"{port}", "{port}"},
+	{"{}", "{}"},
+	{"{", "{"},
+	{"<", "<"},
+	{"{guest-port \xff}", "{guest-port \xff}"},
+};
+
+static void replaces(void **state)
+{
+	for (size_t i = 0; i < COUNT(replaced); i++) {
+		struct err err;
+		char *out = expand(replaced[i][0], *state, &err);
+
+		assert_non_null(out);
+		assert_string_equal(out, replaced[i][1]);
+		free(out);
+	}
+}
+
+/* Nothing that is found fit by the check fails afterwards, and the other way round. */
+static void check_agrees(void **state)
+{
+	const struct forward_list *list = *state;
+	struct err err;
+
+	for (size_t i = 0; i < COUNT(replaced); i++) {
+		char *const texts[] = {"x", (char *)replaced[i][0], NULL};
+
+		assert_int_equal(program_check(texts, list->count, &err), 0);
+	}
+}
+
+static void refuses_what_is_not_there(void **state)
+{
+	static const char *const rows[] = {
+		"{guest-port:4}", "{host-port:0}", "a<host-port:1000>b", "{guest-port:9999999}"};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		char *texts[] = {"x", (char *)rows[i], NULL};
+		struct program program;
+		struct err err = {0};
+
+		assert_int_equal(program_check(texts, 3, &err), -EINVAL);
+		assert_non_null(strstr(err.text, "-port:"));
+		err.code = 0;
+		assert_null(expand(rows[i], *state, &err));
+		assert_int_equal(err.code, EINVAL);
+		assert_int_equal(make(&program, texts, *state, &err), -EINVAL);
+		assert_null(program.argv);
+		program_free(&program);
+	}
+}
+
+static void refuses_without_forwards(void **state)
+{
+	char *const texts[] = {"--port={guest-port}", NULL};
+	struct err err;
+
+	(void)state;
+	assert_int_equal(program_check(texts, 0, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "{guest-port}"));
+}
+
+static void expands_lists(void **state)
+{
+	char *texts[] = {"web", "{guest-port}", "", NULL};
+	const char *const expected[] = {"web", "8888", "", NULL};
+	struct program program;
+	struct err err;
+
+	assert_int_equal(make(&program, texts, *state, &err), 0);
+	expect(program.argv, expected);
+	program_free(&program);
+	assert_null(program.argv);
+	program_free(&program);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(with_rules),
 		cmocka_unit_test(with_a_path),
 		cmocka_unit_test(without_rules),
+		cmocka_unit_test(replaces),
+		cmocka_unit_test(check_agrees),
+		cmocka_unit_test(refuses_what_is_not_there),
+		cmocka_unit_test(refuses_without_forwards),
+		cmocka_unit_test(expands_lists),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, make_forwards, free_forwards);
 }
