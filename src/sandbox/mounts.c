@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "util/fd.h"
+#include "util/log.h"
 
 #define RESOLV_CONF "/etc/resolv.conf"
 
@@ -38,15 +39,6 @@ int mounts_detach(struct err *err)
 	return 0;
 }
 
-int mounts_set_nosuid(void)
-{
-	struct mount_attr attr = {.attr_set = MOUNT_ATTR_NOSUID};
-
-	if (syscall(SYS_mount_setattr, AT_FDCWD, "/", AT_RECURSIVE, &attr, sizeof(attr)) < 0)
-		return -errno;
-	return 0;
-}
-
 static int write_new_file(const char *path, const char *text)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
@@ -59,7 +51,7 @@ static int write_new_file(const char *path, const char *text)
 	return result < 0 ? result : fd;
 }
 
-int mounts_resolv_conf(const char *text, struct err *err)
+static int put_resolv_conf(const char *text, struct err *err)
 {
 	char target[64], source[64];
 
@@ -83,18 +75,23 @@ int mounts_resolv_conf(const char *text, struct err *err)
 	return 0;
 }
 
-int mounts_hide_directory(const char *path, struct err *err)
+int mounts_set_up(const char *resolv_text, const char *hidden_dir, bool has_pid_ns, struct err *err)
 {
-	if (mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=0700") < 0)
-		return err_sys(err, errno, "cannot hide %s from the sandbox", path);
-	return 0;
-}
+	struct mount_attr nosuid = {.attr_set = MOUNT_ATTR_NOSUID};
+	struct err soft;
 
-int mounts_proc(struct err *err)
-{
-	if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+	if (mounts_detach(err) < 0)
+		return -err->code;
+	if (resolv_text && put_resolv_conf(resolv_text, &soft) < 0)
+		log_warning("%s; names may not resolve inside", soft.text);
+	if (has_pid_ns &&
+		mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
 		return err_sys(err, errno,
 			"cannot mount /proc for --pid (in a container: its own /proc must be unmasked)");
+	if (mount("tmpfs", hidden_dir, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=0700") < 0)
+		return err_sys(err, errno, "cannot hide %s from the sandbox", hidden_dir);
+	if (syscall(SYS_mount_setattr, AT_FDCWD, "/", AT_RECURSIVE, &nosuid, sizeof(nosuid)) < 0)
+		log_info("cannot make the mounts nosuid: %s", strerror(errno));
 	return 0;
 }
 

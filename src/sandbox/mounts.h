@@ -3,6 +3,8 @@
 #ifndef NSWRAP_SANDBOX_MOUNTS_H
 #define NSWRAP_SANDBOX_MOUNTS_H
 
+#include <stdbool.h>
+
 #include "util/err.h"
 
 /*
@@ -15,24 +17,16 @@
 int mounts_detach(struct err *err);
 
 /*
- * Take set-user-ID and file capabilities away from every mount (they have no effect under
- * no_new_privs anyway). Without this a program with file capabilities, such as ping, could not be
- * executed at all with an empty bounding set: execve(2) EPERM. Returns 0, or -errno where the
- * kernel has no mount_setattr(2) (before 5.12).
+ * The file view of a sandbox: detached, with @resolv_text (NULL: none) over the file that
+ * /etc/resolv.conf leads to, behind any chain of links; an empty, writable directory of the
+ * caller's over @hidden_dir; and @has_pid_ns a /proc that shows it. Set-user-ID and file
+ * capabilities are taken away from every mount (they have no effect under no_new_privs anyway):
+ * without this a program with file capabilities, such as ping, could not be executed at all with an
+ * empty bounding set, execve(2) EPERM. Where the kernel cannot do this (before 5.12), or there is
+ * no file to mount over, that is said and the rest is done.
  */
-int mounts_set_nosuid(void);
-
-/*
- * Put a file with @text over the file that /etc/resolv.conf leads to, behind any chain of links.
- * -ENOENT with @err filled if the chain ends nowhere: there is then nothing to mount over.
- */
-int mounts_resolv_conf(const char *text, struct err *err);
-
-/* Put an empty, writable directory of the caller's over @path, which hides what is there. */
-int mounts_hide_directory(const char *path, struct err *err);
-
-/* In a new PID namespace: a /proc that shows it. */
-int mounts_proc(struct err *err);
+int mounts_set_up(
+	const char *resolv_text, const char *hidden_dir, bool has_pid_ns, struct err *err);
 
 /*
  * For the net process: leave every file behind but an /etc/resolv.conf with @resolv_text. Returns

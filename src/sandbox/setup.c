@@ -84,25 +84,6 @@ static int setup_network(const struct net_plan *plan, int *tap_fd, struct err *e
 	return result;
 }
 
-static int setup_mounts(const struct init_start *start, struct err *err)
-{
-	struct err soft;
-	int result = mounts_detach(err);
-
-	if (result < 0)
-		return result;
-	if (start->resolv_text && mounts_resolv_conf(start->resolv_text, &soft) < 0)
-		log_warning("%s; names may not resolve inside", soft.text);
-	if (start->config->has_pid_ns && mounts_proc(err) < 0)
-		return -err->code;
-	if (mounts_hide_directory(start->hidden_dir, err) < 0)
-		return -err->code;
-	result = mounts_set_nosuid();
-	if (result < 0)
-		log_info("cannot make the mounts nosuid: %s", strerror(-result));
-	return 0;
-}
-
 static int open_namespaces(int fds[INIT_FDS], struct err *err)
 {
 	static const char *const paths[] = {
@@ -122,15 +103,14 @@ static int open_namespaces(int fds[INIT_FDS], struct err *err)
 
 int setup_namespaces(const struct init_start *start, int fds[INIT_FDS], struct err *err)
 {
+	const struct sandbox_config *config = start->config;
+
 	for (size_t i = 0; i < INIT_FDS; i++)
 		fds[i] = -1;
-	int result = open_namespaces(fds, err);
-	if (result == 0)
-		result = setup_mounts(start, err);
-	if (result == 0)
-		result = setup_network(&start->config->net, &fds[INIT_FD_TAP], err);
-	if (result < 0)
-		return result;
+	if (open_namespaces(fds, err) < 0 ||
+		mounts_set_up(start->resolv_text, start->hidden_dir, config->has_pid_ns, err) < 0 ||
+		setup_network(&config->net, &fds[INIT_FD_TAP], err) < 0)
+		return -err->code;
 	set_sysctls(start);
 	fds[INIT_FD_DIAG] = diag_open();
 	if (fds[INIT_FD_DIAG] < 0)
