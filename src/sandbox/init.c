@@ -61,18 +61,9 @@ struct init {
 	size_t nfiles;
 };
 
-static int send_message(int fd, const struct init_message *message, const int *fds, size_t nfds)
+static void tell(const struct init_start *start, const struct init_message *message)
 {
-	ssize_t sent = fd_send(fd, message, sizeof(*message), fds, nfds);
-
-	return sent < 0 ? (int)sent : 0;
-}
-
-static void tell(struct init *init, enum init_message_type type, int value)
-{
-	struct init_message message = {.type = type, .value = value};
-
-	send_message(init->start->supervisor_fd, &message, NULL, 0);
+	fd_send_one(start->supervisor_fd, message, sizeof(*message), -1);
 }
 
 /* True when there is nothing (left) to remove, false while somebody holds a socket. */
@@ -144,7 +135,7 @@ static void end_if_childless(struct init *init)
 
 	if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 || errno != ECHILD)
 		return;
-	tell(init, INIT_ENDED, init->status);
+	tell(init->start, &(struct init_message){.type = INIT_ENDED, .value = init->status});
 	_exit(0);
 }
 
@@ -154,7 +145,7 @@ static void on_command_change(struct init *init, const siginfo_t *info)
 	if (info->si_code == CLD_STOPPED) {
 		struct init_message message = {
 			.type = INIT_STOPPED, .value = info->si_status, .serial = ++init->stops};
-		send_message(init->start->supervisor_fd, &message, NULL, 0);
+		tell(init->start, &message);
 	} else if (info->si_code == CLD_CONTINUED) {
 		/* the supervisor may have stopped along with it; not visible from a PID namespace
 		 */
@@ -234,32 +225,31 @@ static void resume(struct init *init, uint64_t serial)
 }
 
 /* A message of the supervisor, which is gone when there is no whole one; the files it says. */
-static ssize_t receive(struct init *init, struct init_message *message)
+static int receive(struct init *init, struct init_message *message)
 {
-	int fd = -1;
-	ssize_t got;
+	int fd, result;
 
 	do
-		got = fd_recv(init->start->supervisor_fd, message, sizeof(*message), &fd, 1, NULL);
-	while (got == -ECONNRESET); /* it left something unread; what it said is still there */
-	if (got == sizeof(*message) && message->type == INIT_OWN_FILE && fd >= 0) {
+		result = fd_recv_one(init->start->supervisor_fd, message, sizeof(*message), &fd);
+	while (result == -ECONNRESET); /* it left something unread; what it said is still there */
+	if (result == 0 && message->type == INIT_OWN_FILE && fd >= 0) {
 		message->file[NAME_MAX] = '\0';
 		own_file(init, message->file, fd_take(&fd));
 	}
 	fd_close(&fd);
-	return got;
+	return result;
 }
 
 static void on_supervisor(struct loop_io *io, uint32_t events)
 {
 	struct init *init = container_of(io, struct init, supervisor_io);
 	struct init_message message;
-	ssize_t got = receive(init, &message);
+	int result = receive(init, &message);
 
 	(void)events;
-	if (got == -EAGAIN)
+	if (result == -EAGAIN)
 		return;
-	if (got != sizeof(message))
+	if (result < 0)
 		end_abandoned(init);
 	switch (message.type) {
 	case INIT_RESUME:
@@ -328,9 +318,7 @@ static pid_t start_command(
 __attribute__((noreturn)) static void fail(
 	const struct init_start *start, enum init_message_type type, const struct err *err)
 {
-	struct init_message message = {.type = type, .value = err->code, .err = *err};
-
-	send_message(start->supervisor_fd, &message, NULL, 0);
+	tell(start, &(struct init_message){.type = type, .value = err->code, .err = *err});
 	_exit(125);
 }
 
@@ -340,7 +328,7 @@ static void hand_out(const struct init_start *start, int fds[INIT_FDS])
 	struct init_message message = {.type = INIT_READY};
 	size_t count = fds[INIT_FD_TAP] < 0 ? INIT_FD_TAP : INIT_FDS;
 
-	if (send_message(start->supervisor_fd, &message, fds, count) < 0)
+	if (fd_send(start->supervisor_fd, &message, sizeof(message), fds, count) < 0)
 		return; /* the supervisor is gone; wait_for_go will see it */
 	for (size_t i = 0; i < count; i++)
 		fd_close(&fds[i]);
@@ -369,7 +357,7 @@ static void wait_for_go(struct init *init)
 	struct init_message message;
 
 	do
-		if (receive(init, &message) != sizeof(message))
+		if (receive(init, &message) < 0)
 			end_abandoned(init);
 	while (message.type != INIT_GO);
 }
@@ -396,7 +384,7 @@ __attribute__((noreturn)) static void init_main(
 	init.command = start_command(start, &failure, &err);
 	if (init.command < 0)
 		fail(start, failure == COMMAND_EXEC_FAILED ? INIT_EXEC_FAILED : INIT_FAILED, &err);
-	tell(&init, INIT_STARTED, init.command);
+	tell(start, &(struct init_message){.type = INIT_STARTED, .value = init.command});
 	job_leave_streams();
 	/*
 	 * Out of the reach of signals to the job; COMMAND stays in it. A session, not just a group:

@@ -20,9 +20,7 @@
 
 static int tell(struct initctl *initctl, const struct init_message *message, int fd)
 {
-	ssize_t sent = fd_send(initctl->io.fd, message, sizeof(*message), &fd, fd >= 0 ? 1 : 0);
-
-	return sent < 0 ? (int)sent : 0;
+	return fd_send_one(initctl->io.fd, message, sizeof(*message), fd);
 }
 
 /* --- what init says ----------------------------------------------------------------------- */
@@ -65,13 +63,13 @@ static void on_init(struct loop_io *io, uint32_t events)
 {
 	struct initctl *initctl = container_of(io, struct initctl, io);
 	struct init_message message;
-	ssize_t got;
+	int result;
 
 	(void)events;
 	/* all of them: when init has died nobody comes back for the rest */
-	while ((got = fd_recv(io->fd, &message, sizeof(message), NULL, 0, NULL)) == sizeof(message))
+	while ((result = fd_recv_one(io->fd, &message, sizeof(message), NULL)) == 0)
 		on_message(initctl, &message);
-	if (got != -EAGAIN)
+	if (result != -EAGAIN)
 		loop_io_del(initctl->loop, io); /* SIGCHLD tells the rest */
 }
 
@@ -162,21 +160,18 @@ int initctl_spawn(struct initctl *initctl, struct init_start *start, struct err 
 {
 	int channel[2], door[2];
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel) < 0)
-		return err_sys(err, errno, "cannot make a socket pair");
+	if (fd_pair(channel, 0, err) < 0)
+		return -err->code;
+	pid_t pid = fd_pair(door, SOCK_NONBLOCK, err);
 	initctl->config = start->config;
 	initctl->io.fd = channel[0];
+	initctl->door = door[0];
 	start->supervisor_fd = channel[1];
-	pid_t pid = -1;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, door) < 0) {
-		err_sys(err, errno, "cannot make a socket pair");
-	} else {
-		initctl->door = door[0];
-		start->door_fd = door[1];
+	start->door_fd = door[1];
+	if (pid == 0)
 		pid = init_spawn(start, err);
-		fd_close(&door[1]);
-	}
 	fd_close(&channel[1]);
+	fd_close(&door[1]);
 	if (pid < 0)
 		return -err->code;
 	initctl->pid = pid;
@@ -186,12 +181,9 @@ int initctl_spawn(struct initctl *initctl, struct init_start *start, struct err 
 int initctl_await(struct initctl *initctl, struct err *err)
 {
 	struct init_message message;
-	size_t nfds = 0;
 	ssize_t got =
-		fd_recv(initctl->io.fd, &message, sizeof(message), initctl->fds, INIT_FDS, &nfds);
+		fd_recv(initctl->io.fd, &message, sizeof(message), initctl->fds, INIT_FDS, NULL);
 
-	for (size_t i = nfds; i < INIT_FDS; i++)
-		initctl->fds[i] = -1;
 	if (got != sizeof(message))
 		return err_set(err, ECHILD, "init of the sandbox ended while it was set up");
 	if (message.type != INIT_READY)

@@ -31,7 +31,7 @@ static void on_channel(struct loop_io *io, uint32_t events)
 	}
 	/* all that can wait here, since nobody comes back when it has died; but not for ever */
 	for (int i = 0; i < MESSAGES_MAX && result == 0; i++) {
-		result = netproc_message_receive(io->fd, &message, &fd);
+		result = fd_recv_one(io->fd, &message, sizeof(message), &fd);
 		if (result < 0)
 			break;
 		if (message.type == NET_ADD_FAILED || message.type == NET_FAILED)
@@ -84,8 +84,8 @@ int keeper_start(struct keeper *keeper, struct err *err)
 {
 	int ends[2];
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
-		return err_sys(err, errno, "cannot make a socket pair");
+	if (fd_pair(ends, SOCK_NONBLOCK, err) < 0)
+		return -err->code;
 	keeper->io.fd = ends[0];
 	keeper->is_full = false;
 	int result = loop_io_add(keeper->loop, &keeper->io, EPOLLIN);
@@ -108,7 +108,7 @@ int keeper_send(struct keeper *keeper, const struct net_message *message, int fd
 {
 	if (keeper->pid <= 0)
 		return -EPIPE;
-	int result = netproc_message_send(keeper->io.fd, message, fd);
+	int result = fd_send_one(keeper->io.fd, message, sizeof(*message), fd);
 	if (result == -EAGAIN && !keeper->is_full) {
 		keeper->is_full = true;
 		loop_io_mod(keeper->loop, &keeper->io, EPOLLIN | EPOLLOUT);

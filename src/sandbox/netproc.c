@@ -41,35 +41,13 @@ struct netproc {
 	struct forward_table *table;
 };
 
-int netproc_message_send(int channel, const struct net_message *message, int fd)
-{
-	ssize_t sent = fd_send(channel, message, sizeof(*message), &fd, fd >= 0 ? 1 : 0);
-
-	return sent < 0 ? (int)sent : 0;
-}
-
-int netproc_message_receive(int channel, struct net_message *message, int *fd)
-{
-	size_t nfds = 0;
-	ssize_t got = fd_recv(channel, message, sizeof(*message), fd, 1, &nfds);
-
-	if (nfds == 0)
-		*fd = -1;
-	if (got < 0)
-		return (int)got;
-	if (got == sizeof(*message))
-		return 0;
-	fd_close(fd);
-	return got == 0 ? -EPIPE : -EPROTO;
-}
-
 static void report(int channel, enum net_message_type type, uint32_t id, const struct err *err)
 {
 	struct net_message message = {.type = type, .id = id};
 
 	if (err)
 		message.err = *err;
-	netproc_message_send(channel, &message, -1);
+	fd_send_one(channel, &message, sizeof(message), -1);
 }
 
 __attribute__((noreturn)) static void fail(const struct netproc_start *start, const struct err *err)
@@ -98,7 +76,7 @@ static void on_channel(struct loop_io *io, uint32_t events)
 	struct netproc *net = container_of(io, struct netproc, channel_io);
 	struct net_message message;
 	int fd;
-	int result = netproc_message_receive(io->fd, &message, &fd);
+	int result = fd_recv_one(io->fd, &message, sizeof(message), &fd);
 
 	(void)events;
 	if (result == -EAGAIN)
@@ -217,7 +195,7 @@ __attribute__((noreturn)) static void netproc_main(const struct netproc_start *s
 		err_sys(&err, -result, "cannot load the seccomp filter of the net process");
 		fail(start, &err);
 	}
-	netproc_message_send(start->channel, &ready, resolv);
+	fd_send_one(start->channel, &ready, sizeof(ready), resolv);
 	fd_close(&resolv);
 	result = loop_run(net.loop);
 	table_free(net.table); /* who waits for the guest is reset */

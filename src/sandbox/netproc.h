@@ -19,7 +19,7 @@
  * breaks libslirp has gained the host's network, which it had before, and nothing more.
  *
  * It may die at any time; the supervisor has the TAP, the listeners and the door, and starts
- * another one. Messages go over a SOCK_SEQPACKET pair. What comes from the net process is not
+ * another one. Messages go over a pair of sockets (util/fd). What comes from the net process is not
  * trusted: the supervisor checks ids and types.
  */
 enum net_message_type {
@@ -60,9 +60,5 @@ struct netproc_start {
 
 /* Start a net process. Returns its pid or -errno. The descriptors stay open here. */
 pid_t netproc_spawn(const struct netproc_start *start, struct err *err);
-
-/* Messages of fixed size, either way. Return 0 or -errno; receive: -EPIPE at the end. */
-int netproc_message_send(int channel, const struct net_message *message, int fd);
-int netproc_message_receive(int channel, struct net_message *message, int *fd);
 
 #endif

@@ -97,6 +97,8 @@ ssize_t fd_recv(int sock, void *data, size_t cap_bytes, int *fds, size_t max_fds
 	};
 	ssize_t got = TEMP_FAILURE_RETRY(recvmsg(sock, &msg, MSG_CMSG_CLOEXEC));
 
+	for (size_t i = 0; i < max_fds; i++)
+		fds[i] = -1;
 	if (got < 0)
 		return -errno;
 
@@ -109,6 +111,32 @@ ssize_t fd_recv(int sock, void *data, size_t cap_bytes, int *fds, size_t max_fds
 	if (nfds)
 		*nfds = count;
 	return got;
+}
+
+int fd_pair(int ends[2], int flags, struct err *err)
+{
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | flags, 0, ends) == 0)
+		return 0;
+	ends[0] = ends[1] = -1;
+	return err_sys(err, errno, "cannot make a socket pair");
+}
+
+int fd_send_one(int sock, const void *data, size_t len, int fd)
+{
+	ssize_t sent = fd_send(sock, data, len, &fd, fd >= 0 ? 1 : 0);
+
+	return sent < 0 ? (int)sent : 0;
+}
+
+int fd_recv_one(int sock, void *data, size_t len, int *fd)
+{
+	ssize_t got = fd_recv(sock, data, len, fd, fd ? 1 : 0, NULL);
+
+	if (got == (ssize_t)len)
+		return 0;
+	if (fd)
+		fd_close(fd);
+	return got < 0 ? (int)got : got == 0 ? -EPIPE : -EPROTO;
 }
 
 int fd_write_all(int fd, const void *data, size_t len)

@@ -7,6 +7,8 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "util/err.h"
+
 /* Most descriptors in one message (SCM_MAX_FD, include/net/scm.h) */
 #define FD_PASS_MAX 253
 
@@ -40,10 +42,21 @@ ssize_t fd_send(int sock, const void *data, size_t len, const int *fds, size_t n
 
 /*
  * Receive one message. At most @max_fds descriptors, close-on-exec, are stored to @fds and their
- * number to *@nfds; the caller owns them. A message that was cut, or carries more descriptors, is
- * -EMSGSIZE and its descriptors are closed. Returns bytes received, 0 at the end, or -errno.
+ * number to *@nfds (may be NULL); the caller owns them, and the rest of @fds is -1. A message that
+ * was cut, or carries more descriptors, is -EMSGSIZE and its descriptors are closed. Returns bytes
+ * received, 0 at the end, or -errno.
  */
 ssize_t fd_recv(int sock, void *data, size_t cap_bytes, int *fds, size_t max_fds, size_t *nfds);
+
+/* A pair of sockets for messages, close-on-exec; @flags: SOCK_NONBLOCK or 0. 0, or -errno. */
+int fd_pair(int ends[2], int flags, struct err *err);
+
+/*
+ * Messages of fixed size with one descriptor or none (-1). Return 0 or -errno; receive: -EPIPE at
+ * the end, -EPROTO for one of another size. Where @fd is NULL none is expected, see fd_recv.
+ */
+int fd_send_one(int sock, const void *data, size_t len, int fd);
+int fd_recv_one(int sock, void *data, size_t len, int *fd);
 
 /*
  * Write all of @len, through short writes and signals; for blocking descriptors and small texts.

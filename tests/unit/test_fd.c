@@ -168,6 +168,38 @@ static void test_pass_end(void **state)
 	assert_int_equal(fd_send(pair[1], "x", 1, NULL, 0), -EPIPE);
 }
 
+static void test_pass_one(void **state)
+{
+	_cleanup_fd_ int null = open_null();
+	int ends[2], fd;
+	char text[4];
+	struct err err;
+
+	(void)state;
+	assert_int_equal(fd_pair(ends, SOCK_NONBLOCK, &err), 0);
+	assert_int_equal(fcntl(ends[0], F_GETFD), FD_CLOEXEC);
+	assert_int_equal(fd_send_one(ends[0], "none", 4, -1), 0);
+	assert_int_equal(fd_recv_one(ends[1], text, 4, &fd), 0);
+	assert_int_equal(fd, -1);
+	assert_int_equal(fd_send_one(ends[0], "with", 4, null), 0);
+	assert_int_equal(fd_recv_one(ends[1], text, 4, &fd), 0);
+	assert_memory_equal(text, "with", 4);
+	assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
+	fd_close(&fd);
+	size_t before = count_fds();
+	assert_int_equal(fd_send_one(ends[0], "odd", 3, null), 0);
+	assert_int_equal(fd_recv_one(ends[1], text, 4, &fd), -EPROTO);
+	assert_int_equal(fd, -1);
+	assert_int_equal(fd_send_one(ends[0], "with", 4, null), 0);
+	assert_int_equal(fd_recv_one(ends[1], text, 4, NULL), -EMSGSIZE);
+	assert_int_equal(fd_recv_one(ends[1], text, 4, &fd), -EAGAIN);
+	assert_int_equal(fd, -1);
+	assert_int_equal(count_fds(), before);
+	fd_close(&ends[0]);
+	assert_int_equal(fd_recv_one(ends[1], text, 4, &fd), -EPIPE);
+	fd_close(&ends[1]);
+}
+
 static void test_read_and_write_all(void **state)
 {
 	char text[32] = "";
@@ -221,6 +253,7 @@ int main(void)
 		T(test_pass),
 		T(test_pass_refused),
 		T(test_pass_end),
+		T(test_pass_one),
 		T(test_read_and_write_all),
 		T(test_read_file),
 	};

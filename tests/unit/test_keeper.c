@@ -134,12 +134,12 @@ static void say_and_die(int channel)
 {
 	struct net_message message = {.type = NET_LISTENING, .id = 5};
 
-	netproc_message_send(channel, &message, -1);
+	fd_send_one(channel, &message, sizeof(message), -1);
 	message = (struct net_message){.type = NET_READY};
-	netproc_message_send(channel, &message, channel);
+	fd_send_one(channel, &message, sizeof(message), channel);
 	message = (struct net_message){.type = NET_FAILED};
 	memset(message.err.text, 'x', sizeof(message.err.text));
-	netproc_message_send(channel, &message, channel);
+	fd_send_one(channel, &message, sizeof(message), channel);
 }
 
 /* Stops, and then wants ids in order; tells of the last one. */
@@ -149,13 +149,14 @@ static void echo(int channel)
 	int fd;
 
 	raise(SIGSTOP);
-	for (uint32_t count = 1; netproc_message_receive(channel, &message, &fd) == 0; count++) {
+	for (uint32_t count = 1; fd_recv_one(channel, &message, sizeof(message), &fd) == 0;
+		count++) {
 		fd_close(&fd);
 		if (message.id != count)
 			_exit(1);
 		if (message.type == NET_REMOVE) { /* the last one */
 			message = (struct net_message){.type = NET_LISTENING, .id = count};
-			netproc_message_send(channel, &message, -1);
+			fd_send_one(channel, &message, sizeof(message), -1);
 		}
 	}
 }

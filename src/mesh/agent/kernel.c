@@ -174,15 +174,6 @@ static const struct stack_ops ops = {
 	.reserve_ports = reserve_ports,
 };
 
-/* Both ends of a pair; the first one is ours. */
-static int make_pair(int flags, int ends[2], struct err *err)
-{
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | flags, 0, ends) == 0)
-		return 0;
-	ends[0] = ends[1] = -1;
-	return err_sys(err, errno, "cannot make a socket pair");
-}
-
 /* The holder's first words. */
 static int await_ready(struct kernel *kernel, struct err *err)
 {
@@ -220,10 +211,10 @@ static pid_t fork_holder(struct holder_start *start, struct err *err)
 static int start(struct kernel *kernel, bool is_new, struct err *err)
 {
 	int control[2], door[2] = {-1, -1};
-	int result = make_pair(0, control, err);
+	int result = fd_pair(control, 0, err);
 
 	if (result == 0)
-		result = make_pair(SOCK_NONBLOCK, door, err);
+		result = fd_pair(door, SOCK_NONBLOCK, err);
 	kernel->control_io.fd = control[0];
 	kernel->stack.door = door[0];
 	if (result == 0) {
