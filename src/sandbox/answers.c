@@ -109,11 +109,7 @@ static int on_request(struct server_client *client, json_t *message, struct serv
 	struct request request;
 	int result = request_decode(message, &request, err);
 
-	if (result < 0)
-		return result;
-	result = answer_one(client, &request, answer, err);
-	request_free(&request);
-	return result;
+	return result < 0 ? result : answer_one(client, &request, answer, err);
 }
 
 static const struct server_rules rules = {
@@ -141,9 +137,4 @@ void answers_wake(const struct answers *answers)
 		if (client->is_marked && client->pid > 0)
 			kill(client->pid, SIGCONT);
 	}
-}
-
-void answers_close(struct answers *answers)
-{
-	server_close(&answers->server);
 }

@@ -31,7 +31,10 @@ struct answers {
 /* Everything else is zero then. */
 void answers_init(struct answers *answers);
 
-/* Publish the name, which the owner has reserved in server.entry. 0, or -errno with @err filled. */
+/*
+ * Publish the name, which the owner has reserved in server.entry and gives back by server_close.
+ * Returns 0, or -errno with @err filled.
+ */
 int answers_open(struct answers *answers, struct loop *loop, struct err *err);
 
 /*
@@ -39,8 +42,5 @@ int answers_open(struct answers *answers, struct loop *loop, struct err *err);
  * only when they have reaped their children there.
  */
 void answers_wake(const struct answers *answers);
-
-/* Give the name back, and then end every connection: who waits for the end finds it free. */
-void answers_close(struct answers *answers);
 
 #endif

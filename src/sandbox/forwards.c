@@ -138,10 +138,14 @@ static int send_one(struct forwards *forwards, const struct forwards_item *item)
 	return forwards->ops->send(forwards->owner, &message, is_reserved ? -1 : item->listener.fd);
 }
 
-void forwards_send(struct forwards *forwards)
+void forwards_send(struct forwards *forwards, bool is_fresh)
 {
 	int result = 0;
 
+	for (size_t i = 0; is_fresh && i < forwards->count; i++)
+		forwards->items[i].is_sent = false;
+	if (is_fresh)
+		forwards->nremoved = 0;
 	while (result == 0 && forwards->nremoved > 0) {
 		struct net_message message = {
 			.type = NET_REMOVE, .id = forwards->removed[forwards->nremoved - 1]};
@@ -155,14 +159,6 @@ void forwards_send(struct forwards *forwards)
 		result = send_one(forwards, &forwards->items[i]);
 		forwards->items[i].is_sent = result == 0;
 	}
-}
-
-void forwards_send_again(struct forwards *forwards)
-{
-	for (size_t i = 0; i < forwards->count; i++)
-		forwards->items[i].is_sent = false;
-	forwards->nremoved = 0;
-	forwards_send(forwards);
 }
 
 json_t *forwards_json(const struct forwards *forwards, size_t first)
@@ -194,7 +190,7 @@ void forwards_announce(const struct forwards *forwards, size_t first)
 	}
 }
 
-int forwards_add(struct forwards *forwards, char *const *specs, struct err *err)
+int forwards_add(struct forwards *forwards, const char *const *specs, struct err *err)
 {
 	struct forward_list all;
 	size_t before = forwards->count;
@@ -215,7 +211,7 @@ int forwards_add(struct forwards *forwards, char *const *specs, struct err *err)
 			drop(forwards, forwards->count - 1);
 		return result;
 	}
-	forwards_send(forwards);
+	forwards_send(forwards, false);
 	forwards_announce(forwards, before);
 	return 0;
 }
@@ -281,7 +277,7 @@ static int note_removed(
 	return 0;
 }
 
-int forwards_remove(struct forwards *forwards, char *const *specs, struct err *err)
+int forwards_remove(struct forwards *forwards, const char *const *specs, struct err *err)
 {
 	struct forward_list list = {0};
 	char text[FORWARD_TEXT_BYTES];
@@ -302,7 +298,7 @@ int forwards_remove(struct forwards *forwards, char *const *specs, struct err *e
 			drop(forwards, index);
 	}
 	spec_list_free(&list);
-	forwards_send(forwards);
+	forwards_send(forwards, false);
 	return result;
 }
 

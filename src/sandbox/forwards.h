@@ -68,10 +68,8 @@ int forwards_bind_paths(struct forwards *forwards, struct err *err);
 /* The rules with the ports as they are. The caller frees the list, also on error. */
 int forwards_list(const struct forwards *forwards, struct forward_list *list, struct err *err);
 
-/* Tell the net process what it does not know yet, as far as it takes it now. */
-void forwards_send(struct forwards *forwards);
-/* Another net process: it knows nothing. */
-void forwards_send_again(struct forwards *forwards);
+/* Tell the net process, a fresh one or not, what it does not know, as far as it takes it now. */
+void forwards_send(struct forwards *forwards, bool is_fresh);
 
 /* One line and one event a rule, from number @first on. */
 void forwards_announce(const struct forwards *forwards, size_t first);
@@ -81,8 +79,8 @@ void forwards_announce(const struct forwards *forwards, size_t first);
  * which each may be just what stands in front of the guest port, if that names one rule. NULL ends
  * the texts. Return 0, or -errno with @err filled.
  */
-int forwards_add(struct forwards *forwards, char *const *specs, struct err *err);
-int forwards_remove(struct forwards *forwards, char *const *specs, struct err *err);
+int forwards_add(struct forwards *forwards, const char *const *specs, struct err *err);
+int forwards_remove(struct forwards *forwards, const char *const *specs, struct err *err);
 
 /* The net process found a listener, or could not open a rule; ids may be wrong. */
 void forwards_on_listening(struct forwards *forwards, uint32_t id);

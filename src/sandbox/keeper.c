@@ -27,7 +27,7 @@ static void on_channel(struct loop_io *io, uint32_t events)
 	if (events & EPOLLOUT) {
 		loop_io_mod(keeper->loop, io, EPOLLIN);
 		keeper->is_full = false;
-		keeper->ops->on_room(keeper->owner);
+		keeper->ops->on_room(keeper->owner, false);
 	}
 	/* all that can wait here, since nobody comes back when it has died; but not for ever */
 	for (int i = 0; i < MESSAGES_MAX && result == 0; i++) {
@@ -100,7 +100,7 @@ int keeper_start(struct keeper *keeper, struct err *err)
 	}
 	keeper->pid = result;
 	keeper->started_ns = loop_now_ns(keeper->loop);
-	keeper->ops->on_started(keeper->owner);
+	keeper->ops->on_room(keeper->owner, true);
 	return 0;
 }
 
@@ -114,11 +114,6 @@ int keeper_send(struct keeper *keeper, const struct net_message *message, int fd
 		loop_io_mod(keeper->loop, &keeper->io, EPOLLIN | EPOLLOUT);
 	}
 	return result;
-}
-
-void keeper_set_last(struct keeper *keeper)
-{
-	keeper->is_last = true;
 }
 
 void keeper_on_death(struct keeper *keeper, int code, int status)

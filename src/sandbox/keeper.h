@@ -21,10 +21,11 @@
 struct keeper_ops {
 	/* Start one with @channel as its end. Returns its pid, or -errno with @err filled. */
 	pid_t (*spawn)(void *owner, int channel, struct err *err);
-	/* A fresh process: it has been told nothing. */
-	void (*on_started)(void *owner);
-	/* It takes messages again after keeper_send said -EAGAIN. */
-	void (*on_room)(void *owner);
+	/*
+	 * It takes messages: a fresh process, which has been told nothing, or the same again after
+	 * keeper_send said -EAGAIN.
+	 */
+	void (*on_room)(void *owner, bool is_fresh);
 	/*
 	 * What it says (the texts end with NUL, ids are not checked); @fd or -1 came with it and is
 	 * closed afterwards unless it is taken.
@@ -33,15 +34,15 @@ struct keeper_ops {
 };
 
 struct keeper {
-	pid_t pid; /* 0: none runs */
+	pid_t pid;    /* 0: none runs */
+	bool is_last; /* the owner's: no other one is started */
 
 	/* its own */
 	struct loop *loop;
 	const struct keeper_ops *ops;
 	void *owner;
 	struct loop_io io;
-	bool is_full; /* the channel is; EPOLLOUT says when it is not */
-	bool is_last;
+	bool is_full;            /* the channel is; EPOLLOUT says when it is not */
 	struct loop_timer timer; /* then another one is started */
 	uint64_t started_ns;
 	unsigned quick_deaths;
@@ -56,9 +57,6 @@ int keeper_start(struct keeper *keeper, struct err *err);
 
 /* Returns 0 or -errno: -EAGAIN, and on_room will be called; -EPIPE when none runs. */
 int keeper_send(struct keeper *keeper, const struct net_message *message, int fd);
-
-/* The process that runs is the last one. */
-void keeper_set_last(struct keeper *keeper);
 
 /* It died, and was reaped: @code and @status are of waitid(2). Its last words are heard first. */
 void keeper_on_death(struct keeper *keeper, int code, int status);

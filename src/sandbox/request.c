@@ -3,7 +3,6 @@
 #include "sandbox/request.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -18,17 +17,10 @@ static int decode_specs(const json_t *value, struct request *out, struct err *er
 	if (!json_is_array(value) || count == 0 || count > FORWARD_MAX)
 		return err_set(
 			err, EINVAL, "\"specs\" must be a list of 1 to %d rules", FORWARD_MAX);
-	out->specs = calloc(count + 1, sizeof(*out->specs));
-	if (!out->specs)
-		return err_sys(err, ENOMEM, "cannot read the rules");
 	for (size_t i = 0; i < count; i++) {
-		const char *text = json_string_value(json_array_get(value, i));
-
-		if (!text)
-			return err_set(err, EINVAL, "\"specs\" must hold texts only");
-		out->specs[i] = strdup(text);
+		out->specs[i] = json_string_value(json_array_get(value, i));
 		if (!out->specs[i])
-			return err_sys(err, ENOMEM, "cannot read the rules");
+			return err_set(err, EINVAL, "\"specs\" must hold texts only");
 	}
 	return 0;
 }
@@ -90,20 +82,9 @@ int request_decode(json_t *root, struct request *out, struct err *err)
 		if (strcmp(name, ops[op].name) != 0)
 			continue;
 		out->op = op;
-		int result = decode_members(root, &ops[op], out, err);
-		if (result < 0)
-			request_free(out);
-		return result;
+		return decode_members(root, &ops[op], out, err);
 	}
 	return err_set(err, EINVAL, "unknown op \"%.40s\"", name);
-}
-
-void request_free(struct request *request)
-{
-	for (char **spec = request->specs; spec && *spec; spec++)
-		free(*spec);
-	free(request->specs);
-	request->specs = NULL;
 }
 
 json_t *request_forward_json(

@@ -43,17 +43,17 @@ enum request_op {
 
 struct request {
 	enum request_op op;
-	char **specs; /* port-add, port-remove: NULL-terminated, at least one */
+	const char
+		*specs[FORWARD_MAX + 1]; /* port-add, port-remove: at least one, NULL at the end */
 	bool has_timeout;
 	uint64_t timeout_ms;
 };
 
 /*
- * Read one request. Unknown members, members of another op and wrong types are refused. Returns 0
- * (free it with request_free), or with @err filled and nothing to free -EINVAL or -ENOMEM.
+ * Read one request; the texts of @out are those of @root. Unknown members, members of another op
+ * and wrong types are refused. Returns 0, or -EINVAL with @err filled.
  */
 int request_decode(json_t *root, struct request *out, struct err *err);
-void request_free(struct request *request);
 
 /* JSON of one forward as above. */
 json_t *request_forward_json(

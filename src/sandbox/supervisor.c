@@ -68,7 +68,7 @@ static void terminate(void *owner, uint64_t timeout_ms)
 {
 	struct supervisor *supervisor = owner;
 
-	keeper_set_last(&supervisor->keeper);
+	supervisor->keeper.is_last = true;
 	initctl_terminate(&supervisor->init, SIGTERM, timeout_ms);
 }
 
@@ -144,14 +144,9 @@ static pid_t spawn_net(void *owner, int channel, struct err *err)
 	return netproc_spawn(&start, err);
 }
 
-static void on_net_started(void *owner)
+static void on_net_room(void *owner, bool is_fresh)
 {
-	forwards_send_again(&((struct supervisor *)owner)->forwards);
-}
-
-static void on_net_room(void *owner)
-{
-	forwards_send(&((struct supervisor *)owner)->forwards);
+	forwards_send(&((struct supervisor *)owner)->forwards, is_fresh);
 }
 
 static void on_net_message(void *owner, const struct net_message *message, int *fd)
@@ -175,8 +170,7 @@ static void on_net_message(void *owner, const struct net_message *message, int *
 	}
 }
 
-static const struct keeper_ops keeper_ops = {
-	spawn_net, on_net_started, on_net_room, on_net_message};
+static const struct keeper_ops keeper_ops = {spawn_net, on_net_room, on_net_message};
 
 /* --- signals ------------------------------------------------------------------------------ */
 
@@ -334,37 +328,22 @@ static int make_program(struct supervisor *supervisor, struct err *err)
 
 static int start(struct supervisor *supervisor, struct err *err)
 {
-	int result = open_signals(supervisor, err);
-
-	if (result == 0)
-		result = companion_take_streams(&supervisor->companion, err);
-	if (result == 0)
-		result = open_host_side(supervisor, err);
-	if (result == 0)
-		result = forwards_bind_ports(&supervisor->forwards, err);
-	if (result == 0)
-		result = reserve_name(supervisor, err);
-	if (result == 0)
-		result = make_program(supervisor, err);
-	if (result == 0)
-		result = spawn_init(supervisor, err);
-	if (result == 0)
-		result = initctl_await(&supervisor->init, err);
-	if (result == 0)
-		result = forwards_bind_paths(&supervisor->forwards, err);
-	if (result == 0)
-		result = open_answers(supervisor, err);
-	if (result == 0)
-		result = initctl_release(&supervisor->init, err);
-	if (result < 0)
-		return result;
+	if (open_signals(supervisor, err) < 0 ||
+		companion_take_streams(&supervisor->companion, err) < 0 ||
+		open_host_side(supervisor, err) < 0 ||
+		forwards_bind_ports(&supervisor->forwards, err) < 0 ||
+		reserve_name(supervisor, err) < 0 || make_program(supervisor, err) < 0 ||
+		spawn_init(supervisor, err) < 0 || initctl_await(&supervisor->init, err) < 0 ||
+		forwards_bind_paths(&supervisor->forwards, err) < 0 ||
+		open_answers(supervisor, err) < 0 || initctl_release(&supervisor->init, err) < 0)
+		return -err->code;
 	job_leave_streams();
 	forwards_announce(&supervisor->forwards, 0);
 	log_never_wait();
-	result = keeper_start(&supervisor->keeper, err);
-	if (result == 0)
-		resolver_watch(&supervisor->resolver, supervisor->loop);
-	return result;
+	if (keeper_start(&supervisor->keeper, err) < 0)
+		return -err->code;
+	resolver_watch(&supervisor->resolver, supervisor->loop);
+	return 0;
 }
 
 /* --- end ---------------------------------------------------------------------------------- */
@@ -380,7 +359,7 @@ static void take_down(struct supervisor *supervisor)
 	tree_kill(0, KILL_MS);
 	/* the name last: who waits for the end finds the ports free, too */
 	forwards_fini(&supervisor->forwards);
-	answers_close(&supervisor->answers);
+	server_close(&supervisor->answers.server);
 	if (supervisor->answers.was_entered)
 		tree_end_namespace(supervisor->init.fds[INIT_FD_NET], JOINED_MS, KILL_MS);
 	resolver_fini(&supervisor->resolver);

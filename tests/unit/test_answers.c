@@ -102,7 +102,7 @@ static int tear_down(void **state)
 	struct world *world = *state;
 	char command[128];
 
-	answers_close(&world->answers);
+	server_close(&world->answers.server);
 	forwards_fini(&world->forwards);
 	for (size_t i = 0; i < ENTER_NAMESPACES; i++)
 		close(world->namespaces[i]);

@@ -105,7 +105,7 @@ static int tear_down(void **state)
 
 static void add(struct world *world, const char *text)
 {
-	char *const specs[] = {(char *)text, NULL};
+	const char *const specs[] = {text, NULL};
 	struct err err;
 
 	if (forwards_add(&world->forwards, specs, &err) < 0)
@@ -114,7 +114,7 @@ static void add(struct world *world, const char *text)
 
 static int drop(struct world *world, const char *text, struct err *err)
 {
-	char *const specs[] = {(char *)text, NULL};
+	const char *const specs[] = {text, NULL};
 
 	return forwards_remove(&world->forwards, specs, err);
 }
@@ -175,11 +175,11 @@ static void rules_of_the_configuration(void **state)
 	spec_list_free(&list);
 	forwards_announce(forwards, 1);
 	expect_event(world, "\"event\":\"forward\",\"spec\":\"unix:s:81\"");
-	forwards_send(forwards);
+	forwards_send(forwards, false);
 	expect_known(world);
-	forwards_send(forwards); /* nothing new */
+	forwards_send(forwards, false); /* nothing new */
 	world->net.nknown = 0;
-	forwards_send_again(forwards);
+	forwards_send(forwards, true);
 	expect_known(world);
 }
 
@@ -191,9 +191,9 @@ static void all_or_none_are_added(void **state)
 
 	add(world, "0:80");
 	snprintf(rule, sizeof(rule), "%s:90", outside(world, 0, taken, sizeof(taken)));
-	char *const clashing[] = {"0:81", "unix:s:82", rule, NULL};
-	char *const wrong[] = {"0:81", "unix:s:82", "x", NULL};
-	char *const no_directory[] = {"0:81", "unix:s:82", "unix:none/s:83", NULL};
+	const char *const clashing[] = {"0:81", "unix:s:82", rule, NULL};
+	const char *const wrong[] = {"0:81", "unix:s:82", "x", NULL};
+	const char *const no_directory[] = {"0:81", "unix:s:82", "unix:none/s:83", NULL};
 	assert_int_equal(forwards_add(&world->forwards, clashing, &err), -EINVAL);
 	assert_non_null(strstr(err.text, "need the same port"));
 	assert_int_equal(forwards_add(&world->forwards, wrong, &err), -EINVAL);
@@ -296,15 +296,15 @@ static void random_rules(void **state)
 			break;
 		case 3: /* another net process */
 			world->net.nknown = 0;
-			forwards_send_again(forwards);
+			forwards_send(forwards, true);
 			break;
 		default:
-			forwards_send(forwards);
+			forwards_send(forwards, false);
 		}
 		if (rand() % 8 != 0)
 			continue;
 		world->net.room = -1;
-		forwards_send(forwards);
+		forwards_send(forwards, false);
 		expect_known(world);
 		char discard[65536];
 		while (read(world->events_fd, discard, sizeof(discard)) > 0)

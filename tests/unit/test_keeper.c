@@ -51,14 +51,14 @@ static pid_t spawn(void *owner, int channel, struct err *err)
 	return pid;
 }
 
-static void on_started(void *owner)
+static void on_room(void *owner, bool is_fresh)
 {
-	((struct world *)owner)->started++;
-}
+	struct world *world = owner;
 
-static void on_room(void *owner)
-{
-	((struct world *)owner)->rooms++;
+	if (is_fresh)
+		world->started++;
+	else
+		world->rooms++;
 }
 
 static void on_message(void *owner, const struct net_message *message, int *fd)
@@ -73,7 +73,7 @@ static void on_message(void *owner, const struct net_message *message, int *fd)
 	}
 }
 
-static const struct keeper_ops ops = {spawn, on_started, on_room, on_message};
+static const struct keeper_ops ops = {spawn, on_room, on_message};
 
 static int set_up(void **state)
 {
@@ -228,7 +228,7 @@ static void the_last_one_is_not_replaced(void **state)
 	struct world *world = *state;
 
 	start(world, say_and_die);
-	keeper_set_last(&world->keeper);
+	world->keeper.is_last = true;
 	reap(world);
 	assert_int_equal(world->spawned, 1);
 	assert_int_equal(world->keeper.pid, 0);

@@ -58,12 +58,11 @@ static void good_requests(void **state)
 		if (decode(rows[i].text, &request, &err) != 0)
 			fail_msg("%s: %s", rows[i].text, err.text);
 		assert_int_equal(request.op, rows[i].op);
-		while (request.specs && request.specs[count])
+		while (request.specs[count])
 			count++;
 		assert_int_equal(count, rows[i].nspecs);
 		assert_int_equal(request.has_timeout, rows[i].has_timeout);
 		assert_int_equal(request.timeout_ms, rows[i].timeout_ms);
-		request_free(&request);
 	}
 }
 
@@ -113,7 +112,6 @@ static void bad_requests(void **state)
 		assert_int_equal(err.code, EINVAL);
 		if (!strstr(err.text, rows[i][1]))
 			fail_msg("%s: no \"%s\" in: %s", rows[i][0], rows[i][1], err.text);
-		assert_null(request.specs);
 	}
 }
 
@@ -131,7 +129,6 @@ static void at_most_so_many_specs(void **state)
 			strcat(text, i == 0 ? "\"1\"" : ",\"1\"");
 		strcat(text, "]}");
 		assert_int_equal(decode(text, &request, &err), count <= FORWARD_MAX ? 0 : -EINVAL);
-		request_free(&request);
 	}
 	free(text);
 }
