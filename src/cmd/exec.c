@@ -16,22 +16,22 @@
 #define STOP_TIMEOUT_MS 10000
 
 struct exec_request {
-	struct enter_command command;
+	struct enter_command enter;
 	struct env_changes env;
 	int verbosity;
 };
 
 static const struct option_def options[] = {
 	{'C', "chdir", "DIR", "start COMMAND in DIR", option_set_text,
-		offsetof(struct exec_request, command.chdir)},
+		offsetof(struct exec_request, enter.command.chdir)},
 	{'e', "env", "NAME[=VALUE]", "set a variable for COMMAND", env_set,
 		offsetof(struct exec_request, env)},
 	{0, "unset-env", "NAME", "take a variable away from COMMAND", env_unset,
 		offsetof(struct exec_request, env)},
 	{0, "new-session", NULL, "own session: no way to type into the caller's terminal",
-		option_set_true, offsetof(struct exec_request, command.new_session)},
+		option_set_true, offsetof(struct exec_request, enter.command.new_session)},
 	{'t', "stop-timeout", "SECONDS", "SIGKILL so long after SIGTERM (10)", option_set_seconds,
-		offsetof(struct exec_request, command.stop_timeout_ms)},
+		offsetof(struct exec_request, enter.stop_timeout_ms)},
 	{'v', "verbose", NULL, "say more; repeatable", cmd_set_verbose,
 		offsetof(struct exec_request, verbosity)},
 	{.name = NULL},
@@ -48,12 +48,12 @@ static int read_words(int argc, char **argv, struct exec_request *request, struc
 		return err_set(err, EINVAL,
 			"a SANDBOX is missing: expected nswrap exec SANDBOX COMMAND [ARG...]; "
 			"nswrap ps lists them");
-	request->command.sandbox = argv[first];
+	request->enter.sandbox = argv[first];
 	int second = option_parse(options, argc - first, argv + first, request, err);
 	if (second < 0)
 		return second;
-	request->command.argv = argv + first + second;
-	if (first + second >= argc || request->command.argv[0][0] == '\0')
+	request->enter.command.argv = argv + first + second;
+	if (first + second >= argc || request->enter.command.argv[0][0] == '\0')
 		return err_set(err, EINVAL,
 			"a COMMAND is missing: expected nswrap exec %s COMMAND [ARG...]",
 			argv[first]);
@@ -63,15 +63,15 @@ static int read_words(int argc, char **argv, struct exec_request *request, struc
 static int run_inside(struct exec_request *request, int *status, struct err *err)
 {
 	struct enter enter;
-	int control = client_connect(request->command.sandbox, err);
+	int control = client_connect(request->enter.sandbox, err);
 	int result = control < 0 ? control : enter_ask(control, &enter, err);
 
 	if (result < 0)
 		return result;
-	request->command.env = env_make(&request->env, enter.env);
-	result = request->command.env ? enter_run(&enter, &request->command, status, err)
-				      : err_sys(err, ENOMEM, "cannot make the environment");
-	free(request->command.env);
+	request->enter.command.env = env_make(&request->env, enter.env);
+	result = request->enter.command.env ? enter_run(&enter, &request->enter, status, err)
+					    : err_sys(err, ENOMEM, "cannot make the environment");
+	free(request->enter.command.env);
 	enter_fini(&enter);
 	return result;
 }
@@ -81,30 +81,30 @@ static int run_inside(struct exec_request *request, int *status, struct err *err
  * with the rights that an agent needs there and COMMAND has not. Returns -1 to go on, or an exit
  * status.
  */
-static int read_agent(struct exec_request *request)
+static int read_agent(struct command *command)
 {
 	int argc = 0;
 
-	if (!agent_is_meant(request->command.argv))
+	if (!agent_is_meant(command->argv))
 		return -1;
-	while (request->command.argv[argc])
+	while (command->argv[argc])
 		argc++;
-	int status = agent_read_words(argc - 1, request->command.argv + 1);
-	request->command.argv = NULL;
-	request->command.run = agent_run_inside;
+	int status = agent_read_words(argc - 1, (char **)command->argv + 1);
+	command->argv = NULL;
+	command->run = agent_run_inside;
 	return status;
 }
 
 static int run(const struct cmd_call *call)
 {
-	struct exec_request request = {.command.stop_timeout_ms = STOP_TIMEOUT_MS};
+	struct exec_request request = {.enter.stop_timeout_ms = STOP_TIMEOUT_MS};
 	struct err err = {0};
 	int status;
 
 	if (read_words(call->argc, call->argv, &request, &err) < 0)
 		return cmd_usage_error(&err);
 	cmd_set_log_level(request.verbosity);
-	status = read_agent(&request);
+	status = read_agent(&request.enter.command);
 	if (status >= 0)
 		return status;
 	if (run_inside(&request, &status, &err) < 0)

@@ -58,31 +58,24 @@ static int read_env(const json_t *list, struct enter *out)
 	{
 		const char *text = json_string_value(item);
 
-		out->env[i] = strdup(text && strchr(text, '=') ? text : "NSWRAP_NAME=");
-		if (!out->env[i])
-			return -ENOMEM;
+		out->env[i] = (char *)(text && strchr(text, '=') ? text : "NSWRAP_NAME=");
 	}
 	return 0;
 }
 
 int enter_ask(int control, struct enter *out, struct err *err)
 {
-	json_t *answer;
 	struct control_fds fds = {out->ns, ENTER_NAMESPACES, 0};
 
 	*out = (struct enter){.control = control, .ns = {-1, -1, -1, -1}};
 	int result = control_call(
-		control, "sandbox", json_pack("{s:s}", "op", "enter"), &answer, &fds, err);
+		control, "sandbox", json_pack("{s:s}", "op", "enter"), &out->answer, &fds, err);
+	out->is_root = json_is_true(json_object_get(out->answer, "root"));
+	out->has_pid_ns = json_is_true(json_object_get(out->answer, "pid_ns"));
 	if (result == 0 && fds.count != ENTER_NAMESPACES)
 		result = err_set(err, EPROTO, "the sandbox did not hand its namespaces over");
-	if (result == 0) {
-		out->is_root = json_is_true(json_object_get(answer, "root"));
-		out->has_pid_ns = json_is_true(json_object_get(answer, "pid_ns"));
-		result = read_env(json_object_get(answer, "env"), out);
-		if (result < 0)
-			err_sys(err, -result, "cannot keep the environment");
-	}
-	json_decref(answer);
+	else if (result == 0 && read_env(json_object_get(out->answer, "env"), out) < 0)
+		result = err_sys(err, ENOMEM, "cannot keep the environment");
 	if (result < 0)
 		enter_fini(out);
 	return result;
@@ -93,10 +86,10 @@ void enter_fini(struct enter *enter)
 	for (size_t i = 0; i < ENTER_NAMESPACES; i++)
 		fd_close(&enter->ns[i]);
 	fd_close(&enter->control);
-	for (char **item = enter->env; item && *item; item++)
-		free(*item);
 	free(enter->env);
 	enter->env = NULL;
+	json_decref(enter->answer);
+	enter->answer = NULL;
 }
 
 int enter_namespaces(const int ns[ENTER_NAMESPACES], bool joins_pid_ns)
@@ -190,7 +183,8 @@ static void on_child_change(struct session *session, const siginfo_t *info)
 	if (info->si_code == CLD_STOPPED) {
 		uint64_t stop = ++session->stops;
 
-		if (job_stop_with(session->child, info->si_status, session->command->new_session))
+		if (job_stop_with(
+			    session->child, info->si_status, session->command->command.new_session))
 			session->rested_at = stop;
 	} else if (info->si_code != CLD_CONTINUED && info->si_code != CLD_TRAPPED) {
 		on_child_end(session, info);
@@ -229,7 +223,7 @@ static void pass_signal(struct session *session, const struct signalfd_siginfo *
 {
 	int sig = (int)info->ssi_signo;
 
-	if (!job_passes_on(info, session->child, session->command->new_session))
+	if (!job_passes_on(info, session->child, session->command->command.new_session))
 		return;
 	if (sig == SIGCONT && session->rested_at > 0) {
 		resume_child(session);
@@ -304,21 +298,13 @@ static int open_session(struct session *session, struct err *err)
 /* Returns the command's pid, or -errno with *@failure and @err filled. */
 static pid_t start(struct session *session, enum command_failure *failure, struct err *err)
 {
-	const struct enter_command *given = session->command;
-	struct command command = {
-		.argv = given->argv,
-		.env = given->env,
-		.run = given->run,
-		.told = given->told,
-		.chdir = given->chdir,
-		.rights = given->run                ? COMMAND_KEEPS_ALL
-			  : session->enter->is_root ? COMMAND_KEEPS_CAPS
-						    : COMMAND_DROPS_ALL,
-		.new_session = given->new_session,
-		.death_signal = SIGKILL,
-		.mask = session->original_mask,
-	};
+	struct command command = session->command->command;
 
+	command.rights = command.run               ? COMMAND_KEEPS_ALL
+			 : session->enter->is_root ? COMMAND_KEEPS_CAPS
+						   : COMMAND_DROPS_ALL;
+	command.death_signal = SIGKILL;
+	command.mask = session->original_mask;
 	*failure = COMMAND_SETUP_FAILED;
 	getrlimit(RLIMIT_NOFILE, &command.nofile);
 	/* before we are in reach of those inside, who are the same user, and with all rights */

@@ -3,10 +3,12 @@
 #ifndef NSWRAP_SANDBOX_ENTER_H
 #define NSWRAP_SANDBOX_ENTER_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "proc/command.h"
 #include "util/err.h"
 
 /*
@@ -32,21 +34,18 @@ struct enter {
 	int control; /* its end is the end of the sandbox */
 	int ns[ENTER_NAMESPACES];
 	bool is_root, has_pid_ns;
-	char **env; /* variables of COMMAND that tell where it runs; NULL-terminated */
+	char **env;     /* variables of COMMAND that tell where it runs; NULL-terminated */
+	json_t *answer; /* has their texts */
 };
 
 struct enter_command {
 	const char *sandbox; /* for messages */
-	char **argv;         /* NULL: run is called in its place */
-	char **env;
 	/*
-	 * In the child, with all capabilities over the sandbox, which it is to give up itself; out
-	 * of reach of those inside (rights_hide). Returns the exit status.
+	 * Its argv, env, run, told, chdir and new_session; the rest is filled in here. run has all
+	 * capabilities over the sandbox, which it is to give up itself, and is out of reach of
+	 * those inside (rights_hide). chdir NULL: the caller's directory if it is there, else "/".
 	 */
-	int (*run)(void *told);
-	void *told;
-	const char *chdir; /* NULL: the caller's directory if it is there, else "/" */
-	bool new_session;
+	struct command command;
 	uint64_t stop_timeout_ms; /* from SIGTERM to SIGKILL */
 };
 

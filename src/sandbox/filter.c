@@ -42,15 +42,6 @@ static const int plain_calls[] = {
 };
 /* clang-format on */
 
-static int allow_plain(scmp_filter_ctx filter)
-{
-	int result = 0;
-
-	for (size_t i = 0; result == 0 && i < sizeof(plain_calls) / sizeof(plain_calls[0]); i++)
-		result = seccomp_rule_add(filter, SCMP_ACT_ALLOW, plain_calls[i], 0);
-	return result;
-}
-
 /* What to do when (argument & mask) == value, instead of ending the process. */
 struct argument_rule {
 	uint32_t action;
@@ -81,20 +72,7 @@ static const struct argument_rule argument_rules[] = {
 	{SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1, WHOLE, F_SETPIPE_SZ},
 };
 
-static int allow_with_arguments(scmp_filter_ctx filter)
-{
-	int result = 0;
-
-	for (size_t i = 0; result == 0 && i < sizeof(argument_rules) / sizeof(argument_rules[0]);
-		i++) {
-		const struct argument_rule *rule = &argument_rules[i];
-		struct scmp_arg_cmp compare = {
-			rule->argument, SCMP_CMP_MASKED_EQ, rule->mask, rule->value};
-
-		result = seccomp_rule_add_array(filter, rule->action, rule->call, 1, &compare);
-	}
-	return result;
-}
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 int filter_net_process(void)
 {
@@ -104,10 +82,14 @@ int filter_net_process(void)
 		return -ENOMEM;
 	/* a sorted tree of calls, not a list: the hot ones are many steps from its head */
 	int result = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-	if (result == 0)
-		result = allow_plain(filter);
-	if (result == 0)
-		result = allow_with_arguments(filter);
+	for (size_t i = 0; result == 0 && i < COUNT(plain_calls); i++)
+		result = seccomp_rule_add(filter, SCMP_ACT_ALLOW, plain_calls[i], 0);
+	for (size_t i = 0; result == 0 && i < COUNT(argument_rules); i++) {
+		const struct argument_rule *rule = &argument_rules[i];
+
+		result = seccomp_rule_add(filter, rule->action, rule->call, 1,
+			SCMP_CMP64(rule->argument, SCMP_CMP_MASKED_EQ, rule->mask, rule->value));
+	}
 	if (result == 0)
 		result = seccomp_load(filter);
 	seccomp_release(filter);
