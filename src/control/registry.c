@@ -13,7 +13,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "util/clock.h"
 #include "util/fd.h"
 #include "util/parse.h"
 
@@ -22,8 +21,9 @@
 #define NUMBER_MAX     9999
 #define NUMBER_BYTES   6 /* "-9999" */
 #define SHOWN_NAMES    5
-#define LOCK_PAUSE_MS  2
-#define LOCK_TRIES     2500
+#define LOCK_MS        5000
+#define NAME_CHARS     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._+@-"
+#define BAD_FIRST      ".-"
 #define FILENAME_BYTES (REGISTRY_NAME_MAX + sizeof(SUFFIX))
 
 static const struct kind {
@@ -36,22 +36,12 @@ static const struct kind {
 	[REGISTRY_MESH] = {"mesh", "mesh", "-n gives this one another name", true},
 };
 
-static bool is_name_char(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-	       (c != '\0' && strchr("._+@-", c));
-}
-
 static bool is_valid(const char *name)
 {
 	size_t len = strlen(name);
 
-	if (len < 1 || len > REGISTRY_NAME_MAX || name[0] == '.' || name[0] == '-')
-		return false;
-	for (size_t i = 0; i < len; i++)
-		if (!is_name_char(name[i]))
-			return false;
-	return true;
+	return len >= 1 && len <= REGISTRY_NAME_MAX && strspn(name, NAME_CHARS) == len &&
+	       !strchr(BAD_FIRST, name[0]);
 }
 
 int registry_check_name(enum registry_kind kind, const char *name, struct err *err)
@@ -180,12 +170,8 @@ static int lock(int dir_fd)
 
 	if (fd < 0)
 		return -errno;
-	for (int i = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; i++) {
-		if (errno != EINTR && (errno != EWOULDBLOCK || i == LOCK_TRIES))
-			return -errno;
-		clock_pause_ms(LOCK_PAUSE_MS);
-	}
-	return fd_take(&fd);
+	int result = fd_lock(fd, LOCK_MS);
+	return result < 0 ? result : fd_take(&fd);
 }
 
 static char *to_filename(const char *name, char *out)
@@ -218,7 +204,7 @@ static int choose_numbered(
 
 	snprintf(stem, sizeof(stem), "%s", base[0] != '\0' ? base : kind->noun);
 	for (size_t i = 0; stem[i] != '\0'; i++)
-		if (!is_name_char(stem[i]) || (i == 0 && (stem[i] == '.' || stem[i] == '-')))
+		if (!strchr(NAME_CHARS, stem[i]) || (i == 0 && strchr(BAD_FIRST, stem[i])))
 			stem[i] = '_';
 	for (unsigned number = 1; number <= NUMBER_MAX && result == -EADDRINUSE; number++) {
 		if (number == 1 && kind->is_plain_first)

@@ -34,12 +34,12 @@ static struct forwards_item *append(
 	return &grown[forwards->count++];
 }
 
-static void drop(struct forwards *forwards, size_t index)
+static void drop(struct forwards *forwards, struct forwards_item *item)
 {
-	bind_close(&forwards->items[index].listener);
-	memmove(&forwards->items[index], &forwards->items[index + 1],
-		(forwards->count - index - 1) * sizeof(forwards->items[0]));
-	forwards->count--;
+	const struct forwards_item *end = &forwards->items[forwards->count--];
+
+	bind_close(&item->listener);
+	memmove(item, item + 1, (size_t)(end - (item + 1)) * sizeof(*item));
 }
 
 void forwards_init(struct forwards *forwards, const struct sandbox_config *config,
@@ -52,7 +52,7 @@ void forwards_init(struct forwards *forwards, const struct sandbox_config *confi
 void forwards_fini(struct forwards *forwards)
 {
 	while (forwards->count > 0)
-		drop(forwards, forwards->count - 1);
+		drop(forwards, &forwards->items[forwards->count - 1]);
 	free(forwards->items);
 	free(forwards->removed);
 	forwards->items = NULL;
@@ -89,26 +89,18 @@ static int bind_one(const struct forwards *forwards, struct forwards_item *item,
 	return result;
 }
 
-int forwards_bind_ports(struct forwards *forwards, struct err *err)
+int forwards_bind(struct forwards *forwards, bool paths, struct err *err)
 {
 	const struct forward_list *list = &forwards->config->forwards;
 
-	for (size_t i = 0; i < list->count; i++) {
-		struct forwards_item *item = append(forwards, &list->items[i], err);
-
-		if (!item ||
-			(item->spec.host.family != AF_UNIX && bind_one(forwards, item, err) < 0))
+	while (forwards->count < list->count)
+		if (!append(forwards, &list->items[forwards->count], err))
 			return -err->code;
-	}
-	return 0;
-}
-
-int forwards_bind_paths(struct forwards *forwards, struct err *err)
-{
 	for (size_t i = 0; i < forwards->count; i++) {
 		struct forwards_item *item = &forwards->items[i];
 
-		if (item->spec.host.family == AF_UNIX && bind_one(forwards, item, err) < 0)
+		if ((item->spec.host.family == AF_UNIX) == paths &&
+			bind_one(forwards, item, err) < 0)
 			return -err->code;
 	}
 	return 0;
@@ -208,7 +200,7 @@ int forwards_add(struct forwards *forwards, const char *const *specs, struct err
 	spec_list_free(&all);
 	if (result < 0) {
 		while (forwards->count > before)
-			drop(forwards, forwards->count - 1);
+			drop(forwards, &forwards->items[forwards->count - 1]);
 		return result;
 	}
 	forwards_send(forwards, false);
@@ -254,14 +246,14 @@ static int read_removed(const struct forwards *forwards, const char *text,
 	return spec_list_add(list, &found->spec, err);
 }
 
-/* Index of the rule that listens where @spec says, or the number of rules. */
-static size_t find_spec(const struct forwards *forwards, const struct forward_spec *spec)
+/* The rule that listens where @spec says, or NULL. */
+static struct forwards_item *find_spec(
+	const struct forwards *forwards, const struct forward_spec *spec)
 {
-	size_t i = 0;
-
-	while (i < forwards->count && !spec_equal(&forwards->items[i].spec, spec))
-		i++;
-	return i;
+	for (size_t i = 0; i < forwards->count; i++)
+		if (spec_equal(&forwards->items[i].spec, spec))
+			return &forwards->items[i];
+	return NULL;
 }
 
 static int note_removed(
@@ -286,16 +278,16 @@ int forwards_remove(struct forwards *forwards, const char *const *specs, struct 
 	for (; result == 0 && *specs; specs++)
 		result = read_removed(forwards, *specs, &list, err);
 	for (size_t i = 0; result == 0 && i < list.count; i++)
-		if (find_spec(forwards, &list.items[i]) == forwards->count)
+		if (!find_spec(forwards, &list.items[i]))
 			result = err_set(err, ENOENT, "there is no forward %s",
 				spec_format(&list.items[i], text, sizeof(text)));
 	for (size_t i = 0; result == 0 && i < list.count; i++) {
-		size_t index = find_spec(forwards, &list.items[i]);
-		if (index == forwards->count)
+		struct forwards_item *item = find_spec(forwards, &list.items[i]);
+		if (!item)
 			continue; /* named twice */
-		result = note_removed(forwards, &forwards->items[index], err);
+		result = note_removed(forwards, item, err);
 		if (result == 0)
-			drop(forwards, index);
+			drop(forwards, item);
 	}
 	spec_list_free(&list);
 	forwards_send(forwards, false);
@@ -329,5 +321,5 @@ void forwards_on_failed(struct forwards *forwards, uint32_t id, const struct err
 	if (!item)
 		return;
 	log_error("%s", err->text);
-	drop(forwards, (size_t)(item - forwards->items));
+	drop(forwards, item);
 }

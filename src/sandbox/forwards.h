@@ -58,12 +58,10 @@ void forwards_init(struct forwards *forwards, const struct sandbox_config *confi
 void forwards_fini(struct forwards *forwards);
 
 /*
- * Take the rules of the configuration over and bind TCP and UDP ports; unix sockets come later.
- * Both return 0, or -errno with @err filled.
+ * Bind what the rules of the configuration say: TCP and UDP ports, later @paths, the unix sockets.
+ * Returns 0, or -errno with @err filled.
  */
-int forwards_bind_ports(struct forwards *forwards, struct err *err);
-/* Bind the unix sockets. */
-int forwards_bind_paths(struct forwards *forwards, struct err *err);
+int forwards_bind(struct forwards *forwards, bool paths, struct err *err);
 
 /* The rules with the ports as they are. The caller frees the list, also on error. */
 int forwards_list(const struct forwards *forwards, struct forward_list *list, struct err *err);

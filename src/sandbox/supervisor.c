@@ -331,10 +331,10 @@ static int start(struct supervisor *supervisor, struct err *err)
 	if (open_signals(supervisor, err) < 0 ||
 		companion_take_streams(&supervisor->companion, err) < 0 ||
 		open_host_side(supervisor, err) < 0 ||
-		forwards_bind_ports(&supervisor->forwards, err) < 0 ||
+		forwards_bind(&supervisor->forwards, false, err) < 0 ||
 		reserve_name(supervisor, err) < 0 || make_program(supervisor, err) < 0 ||
 		spawn_init(supervisor, err) < 0 || initctl_await(&supervisor->init, err) < 0 ||
-		forwards_bind_paths(&supervisor->forwards, err) < 0 ||
+		forwards_bind(&supervisor->forwards, true, err) < 0 ||
 		open_answers(supervisor, err) < 0 || initctl_release(&supervisor->init, err) < 0)
 		return -err->code;
 	job_leave_streams();

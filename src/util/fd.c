@@ -5,7 +5,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
+
+#include "util/clock.h"
+
+#define LOCK_PAUSE_MS 2
 
 void fd_close(int *fd)
 {
@@ -25,6 +30,16 @@ int fd_set_nonblock(int fd, int on)
 		return -errno;
 	flags = on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
 	return fcntl(fd, F_SETFL, flags) < 0 ? -errno : 0;
+}
+
+int fd_lock(int fd, unsigned timeout_ms)
+{
+	for (unsigned ms = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; ms += LOCK_PAUSE_MS) {
+		if (errno != EINTR && (errno != EWOULDBLOCK || ms >= timeout_ms))
+			return -errno;
+		clock_pause_ms(LOCK_PAUSE_MS);
+	}
+	return 0;
 }
 
 void fd_reset(int *sock)

@@ -30,6 +30,9 @@ void fd_close(int *fd);
 /* Set or clear O_NONBLOCK. Returns 0 or -errno. */
 int fd_set_nonblock(int fd, int on);
 
+/* flock(2), exclusively, waiting for at most @timeout_ms: -EAGAIN. Returns 0 or -errno. */
+int fd_lock(int fd, unsigned timeout_ms);
+
 /* Close a stream socket so that its peer sees a reset where there is one (TCP), and set it to -1.
  */
 void fd_reset(int *sock);

@@ -9,23 +9,20 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "util/addr.h"
-#include "util/clock.h"
 #include "util/fd.h"
 
-#define BACKLOG       128
-#define TEMP_BYTES    32
-#define TEMP_PREFIX   ".nswrap-"
-#define TEMP_TRIES    16
-#define CLAIM_TRIES   64 /* each failed one means that somebody else got on */
-#define LOCK_PAUSE_MS 5
-#define LOCK_TRIES    200
+#define BACKLOG     128
+#define TEMP_BYTES  32
+#define TEMP_PREFIX ".nswrap-"
+#define TEMP_TRIES  16
+#define CLAIM_TRIES 64 /* each failed one means that somebody else got on */
+#define LOCK_MS     1000
 
 static int check_name(const char *name)
 {
@@ -179,14 +176,8 @@ static int lock_directory(int dir_fd)
 
 	if (fd < 0)
 		return -errno;
-	for (int i = 0; i < LOCK_TRIES; i++) {
-		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-			return fd_take(&fd);
-		if (errno != EWOULDBLOCK && errno != EINTR)
-			return -errno;
-		clock_pause_ms(LOCK_PAUSE_MS);
-	}
-	return -EAGAIN;
+	int result = fd_lock(fd, LOCK_MS);
+	return result < 0 ? result : fd_take(&fd);
 }
 
 /* Take what is at @name away if it is stale. Returns 0 when the name may be free now, or -errno. */

@@ -160,12 +160,12 @@ static void rules_of_the_configuration(void **state)
 	assert_int_equal(spec_list_parse(&world->config.forwards, "0:80", NULL, &err), 0);
 	assert_int_equal(spec_list_parse(&world->config.forwards, "unix:s:81", NULL, &err), 0);
 	assert_int_equal(spec_list_parse(&world->config.forwards, "0:53/udp", NULL, &err), 0);
-	assert_int_equal(forwards_bind_ports(forwards, &err), 0);
+	assert_int_equal(forwards_bind(forwards, false, &err), 0);
 	assert_int_equal(forwards->count, 3);
 	assert_int_not_equal(addr_port(&forwards->items[0].spec.host), 0);
 	assert_int_equal(access("s", F_OK), -1);
 	assert_string_equal(world->owned, "");
-	assert_int_equal(forwards_bind_paths(forwards, &err), 0);
+	assert_int_equal(forwards_bind(forwards, true, &err), 0);
 	assert_string_equal(world->owned, "s");
 	assert_false(world->was_there);
 	assert_int_equal(access("s", F_OK), 0);
