@@ -48,49 +48,42 @@ int control_send(int sock, json_t *message, const int *fds, size_t nfds)
 	return sent < 0 ? (int)sent : 0;
 }
 
-static int read_answer(int sock, const char *noun, int timeout_ms, json_t **answer,
+int control_receive(int sock, const char *noun, int timeout_ms, json_t **answer,
 	struct control_fds *fds, struct err *err)
 {
+	struct control_fds none = {0};
 	struct pollfd pollfd = {.fd = sock, .events = POLLIN};
 	char *text = malloc(CONTROL_MESSAGE_MAX);
-
-	if (!text)
-		return err_sys(err, ENOMEM, "cannot read the answer");
 	ssize_t got = -ETIMEDOUT;
-	if (poll(&pollfd, 1, timeout_ms) == 1)
+	int result;
+
+	if (!fds)
+		fds = &none;
+	fds->count = 0;
+	if (text && poll(&pollfd, 1, timeout_ms) == 1)
 		got = fd_recv(sock, text, CONTROL_MESSAGE_MAX, fds->items, fds->max, &fds->count);
 	/* the other side closed before it took our question; what it had said is still there */
 	if (got == -ECONNRESET)
 		got = fd_recv(sock, text, CONTROL_MESSAGE_MAX, fds->items, fds->max, &fds->count);
 	*answer = got > 0 ? json_loadb(text, (size_t)got, 0, NULL) : NULL;
+	const char *reason = json_string_value(json_object_get(*answer, "error"));
+	if (json_is_true(json_object_get(*answer, "ok")))
+		result = 0;
+	else if (!text)
+		result = err_sys(err, ENOMEM, "cannot read the answer");
+	else if (got == 0 || got == -ECONNRESET)
+		result = err_set(err, EPIPE, "the %s has ended", noun);
+	else if (got < 0)
+		result = err_sys(err, (int)-got, "the %s does not answer", noun);
+	else if (!*answer)
+		result = err_set(err, EPROTO, "the %s answers no JSON", noun);
+	else if (reason)
+		result = err_set(err, EREMOTEIO, "%s", reason);
+	else
+		result = err_set(err, EREMOTEIO, "the %s refuses", noun);
 	free(text);
-	if (got == 0 || got == -ECONNRESET)
-		return err_set(err, EPIPE, "the %s has ended", noun);
-	if (got < 0)
-		return err_sys(err, (int)-got, "the %s does not answer", noun);
-	if (!*answer)
-		return err_set(err, EPROTO, "the %s answers no JSON", noun);
-	return 0;
-}
-
-int control_receive(int sock, const char *noun, int timeout_ms, json_t **answer,
-	struct control_fds *fds, struct err *err)
-{
-	struct control_fds none = {0};
-
-	if (!fds)
-		fds = &none;
-	fds->count = 0;
-	*answer = NULL;
-	int result = read_answer(sock, noun, timeout_ms, answer, fds, err);
-	if (result == 0 && json_is_true(json_object_get(*answer, "ok")))
+	if (result == 0)
 		return 0;
-	if (result == 0) {
-		const char *reason = json_string_value(json_object_get(*answer, "error"));
-
-		result = reason ? err_set(err, EREMOTEIO, "%s", reason)
-				: err_set(err, EREMOTEIO, "the %s refuses", noun);
-	}
 	while (fds->count > 0)
 		fd_close(&fds->items[--fds->count]);
 	json_decref(*answer);

@@ -27,6 +27,7 @@ static int refuse(int sock, const char *reason)
 static void client_free(struct server_client *client)
 {
 	list_del(&client->at);
+	client->server->nclients--;
 	loop_io_del(client->server->loop, &client->io);
 	fd_close(&client->io.fd);
 	free(client);
@@ -72,6 +73,7 @@ static void client_new(struct server *server, int *sock, pid_t pid)
 	client->pid = pid;
 	client->io = (struct loop_io){fd_take(sock), on_client};
 	list_add_last(&server->clients, &client->at);
+	server->nclients++;
 	if (loop_io_add(server->loop, &client->io, EPOLLIN) < 0)
 		client_free(client);
 }
@@ -97,15 +99,6 @@ static bool is_ours(int sock, int listen_fd, struct ucred *peer)
 	       netns_cookie(sock) == netns_cookie(listen_fd);
 }
 
-static size_t count_clients(const struct server *server)
-{
-	size_t count = 0;
-
-	list_each (at, &server->clients)
-		count++;
-	return count;
-}
-
 static void on_connection(struct loop_io *io, uint32_t events)
 {
 	struct server *server = container_of(io, struct server, io);
@@ -117,7 +110,7 @@ static void on_connection(struct loop_io *io, uint32_t events)
 		loop_io_mod(server->loop, io, 0);
 		loop_timer_set(server->loop, &server->pause, PAUSE_MS);
 	}
-	if (sock < 0 || count_clients(server) >= server->rules->clients_max)
+	if (sock < 0 || server->nclients >= server->rules->clients_max)
 		return;
 	if (is_ours(sock, io->fd, &peer))
 		client_new(server, &sock, peer.pid);

@@ -53,6 +53,7 @@ struct server_rules {
 struct server {
 	struct registry_entry entry; /* the owner reserves it between init and open */
 	struct list clients;
+	size_t nclients;
 	void *owner; /* as given to server_open */
 
 	/* the server's */
