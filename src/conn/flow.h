@@ -22,6 +22,7 @@ enum flow_kind {
 /* A socket as the two flows that meet there see it. Flags are set by events, cleared by EAGAIN. */
 struct flow_sock {
 	struct loop_io io;
+	void *owner;
 	enum flow_kind kind;
 	bool is_readable;    /* may have bytes, an end or an error */
 	bool is_writable;    /* may take bytes */

@@ -5,23 +5,21 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "conn/flow.h"
 #include "conn/pipes.h"
+#include "util/fd.h"
 #include "util/list.h"
 #include "util/log.h"
 
 #define WAKE_UP_BYTES (1024 * 1024) /* each way, then the other relays have their turn */
 #define RETRY_MS      20            /* after memory ran out */
 
-enum { A, B, SIDES };
-
 struct relay {
 	struct relay_pool *pool;
 	struct list link; /* of the pool */
-	struct flow_sock socks[SIDES];
-	struct flow flows[SIDES]; /* by where the bytes come from */
+	struct flow_sock socks[RELAY_SIDES];
+	struct flow flows[RELAY_SIDES]; /* by where the bytes come from */
 	struct loop_task task;
 	bool is_starved;
 	void (*on_done)(struct relay *relay, void *owner);
@@ -57,7 +55,6 @@ struct relay_pool *relay_pool_new(struct loop *loop, struct budget *budget)
 		return NULL;
 	if (pipes_init(&pool->pipes, budget) < 0) {
 		free(pool);
-		errno = ENOMEM;
 		return NULL;
 	}
 	pool->loop = loop;
@@ -81,31 +78,30 @@ void relay_pool_free(struct relay_pool *pool)
 /* Leave the loop and the pool, close both sockets. The struct is still there afterwards. */
 static void end(struct relay *relay, bool is_reset)
 {
-	const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
 	struct relay_pool *pool = relay->pool;
 
 	loop_task_cancel(pool->loop, &relay->task);
-	for (int side = A; side < SIDES; side++) {
+	for (enum relay_side side = RELAY_A; side < RELAY_SIDES; side++) {
 		struct flow_sock *sock = &relay->socks[side];
 
 		flow_fini(&relay->flows[side], &pool->pipes);
 		loop_io_del(pool->loop, &sock->io);
 		if (is_reset)
-			setsockopt(sock->io.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
-		close(sock->io.fd);
-		sock->io.fd = -1;
+			fd_reset(&sock->io.fd);
+		else
+			fd_close(&sock->io.fd);
 	}
 	list_del(&relay->link);
 	pool->count--;
-	budget_give(pool->budget, SIDES);
+	budget_give(pool->budget, RELAY_SIDES);
 }
 
 static void finish(struct relay *relay, bool is_reset)
 {
 	end(relay, is_reset);
 	log_debug("connection ended: %llu bytes in, %llu bytes out",
-		(unsigned long long)relay_bytes_ab(relay),
-		(unsigned long long)relay_bytes_ba(relay));
+		(unsigned long long)relay_bytes(relay, RELAY_A),
+		(unsigned long long)relay_bytes(relay, RELAY_B));
 	if (relay->on_done)
 		relay->on_done(relay, relay->owner);
 	free(relay);
@@ -118,7 +114,7 @@ void relay_stop(struct relay *relay)
 }
 
 /* Pump what comes from @side and pass its end on. A broken side has failed once it is empty. */
-static enum flow_result pump(struct relay *relay, int side)
+static enum flow_result pump(struct relay *relay, enum relay_side side)
 {
 	struct relay_pool *pool = relay->pool;
 	struct flow *flow = &relay->flows[side], *back = &relay->flows[!side];
@@ -144,7 +140,7 @@ static void run(struct relay *relay)
 	bool has_more = false;
 
 	relay->is_starved = false;
-	for (int side = A; side < SIDES; side++) {
+	for (enum relay_side side = RELAY_A; side < RELAY_SIDES; side++) {
 		enum flow_result result = pump(relay, side);
 
 		if (result == FLOW_FAILED) {
@@ -155,8 +151,8 @@ static void run(struct relay *relay)
 		relay->is_starved |= result == FLOW_STARVES;
 	}
 	/* A was found broken by what came from B, after A's own turn */
-	has_more |= relay->socks[A].is_broken;
-	if (relay->flows[A].is_ended && relay->flows[B].is_ended) {
+	has_more |= relay->socks[RELAY_A].is_broken;
+	if (relay->flows[RELAY_A].is_ended && relay->flows[RELAY_B].is_ended) {
 		finish(relay, false);
 		return;
 	}
@@ -171,33 +167,12 @@ static void on_task(struct loop_task *task)
 	run(container_of(task, struct relay, task));
 }
 
-static void on_ready_a(struct loop_io *io, uint32_t events)
+static void on_ready(struct loop_io *io, uint32_t events)
 {
-	struct relay *relay = container_of(io, struct relay, socks[A].io);
+	struct flow_sock *sock = container_of(io, struct flow_sock, io);
 
-	flow_sock_events(&relay->socks[A], events);
-	run(relay);
-}
-
-static void on_ready_b(struct loop_io *io, uint32_t events)
-{
-	struct relay *relay = container_of(io, struct relay, socks[B].io);
-
-	flow_sock_events(&relay->socks[B], events);
-	run(relay);
-}
-
-static int watch(struct relay *relay)
-{
-	struct loop *loop = relay->pool->loop;
-
-	int result = loop_io_add(loop, &relay->socks[A].io, FLOW_EVENTS);
-	if (result < 0)
-		return result;
-	result = loop_io_add(loop, &relay->socks[B].io, FLOW_EVENTS);
-	if (result < 0)
-		loop_io_del(loop, &relay->socks[A].io);
-	return result;
+	flow_sock_events(sock, events);
+	run(sock->owner);
 }
 
 struct relay *relay_start(struct relay_pool *pool, int fd_a, int fd_b,
@@ -211,53 +186,42 @@ struct relay *relay_start(struct relay_pool *pool, int fd_a, int fd_b,
 	relay->on_done = on_done;
 	relay->owner = owner;
 	relay->task.on_run = on_task;
-	relay->socks[A].io = (struct loop_io){.fd = fd_a, .on_ready = on_ready_a};
-	relay->socks[B].io = (struct loop_io){.fd = fd_b, .on_ready = on_ready_b};
-	for (int side = A; side < SIDES; side++) {
+	relay->socks[RELAY_A].io = (struct loop_io){fd_a, on_ready};
+	relay->socks[RELAY_B].io = (struct loop_io){fd_b, on_ready};
+	for (enum relay_side side = RELAY_A; side < RELAY_SIDES; side++) {
+		relay->socks[side].owner = relay;
 		relay->socks[side].is_writable = true;
 		flow_init(&relay->flows[side], &relay->socks[side], &relay->socks[!side]);
 	}
-	int result = watch(relay);
+	int result = loop_io_add(pool->loop, &relay->socks[RELAY_A].io, FLOW_EVENTS);
+	if (result == 0)
+		result = loop_io_add(pool->loop, &relay->socks[RELAY_B].io, FLOW_EVENTS);
 	if (result < 0) {
+		loop_io_del(pool->loop, &relay->socks[RELAY_A].io);
 		free(relay);
 		errno = -result;
 		return NULL;
 	}
 	list_add_first(&pool->all, &relay->link);
 	pool->count++;
-	budget_take(pool->budget, SIDES);
+	budget_take(pool->budget, RELAY_SIDES);
 	return relay;
 }
 
 _Static_assert(RELAY_PUSH_MAX == PIPES_CHUNK_SIZE, "what is pushed waits in one buffer");
 
-static int push(struct relay *relay, int side, const void *bytes, size_t len)
+int relay_push(struct relay *relay, enum relay_side from, const void *bytes, size_t len)
 {
-	int result = flow_push(&relay->flows[side], &relay->pool->pipes, bytes, len);
+	int result = flow_push(&relay->flows[from], &relay->pool->pipes, bytes, len);
 
 	if (result == 0) /* nothing may happen at the sockets */
 		loop_task_add(relay->pool->loop, &relay->task);
 	return result;
 }
 
-int relay_push_ab(struct relay *relay, const void *bytes, size_t len)
+uint64_t relay_bytes(const struct relay *relay, enum relay_side from)
 {
-	return push(relay, A, bytes, len);
-}
-
-int relay_push_ba(struct relay *relay, const void *bytes, size_t len)
-{
-	return push(relay, B, bytes, len);
-}
-
-uint64_t relay_bytes_ab(const struct relay *relay)
-{
-	return relay->flows[A].bytes;
-}
-
-uint64_t relay_bytes_ba(const struct relay *relay)
-{
-	return relay->flows[B].bytes;
+	return relay->flows[from].bytes;
 }
 
 size_t relay_pool_count(const struct relay_pool *pool)

@@ -37,6 +37,8 @@
 struct relay;
 struct relay_pool;
 
+enum relay_side { RELAY_A, RELAY_B, RELAY_SIDES };
+
 /* What all relays of a loop share: pipes, buffers, counters. Their descriptors count in @budget,
  * which stays the caller's. Returns NULL with errno set. */
 struct relay_pool *relay_pool_new(struct loop *loop, struct budget *budget);
@@ -72,15 +74,13 @@ struct relay *relay_start(struct relay_pool *pool, int fd_a, int fd_b,
  * RELAY_PUSH_MAX at most, each way. Returns 0, -EMSGSIZE or -ENOMEM; then none of them was taken.
  */
 #define RELAY_PUSH_MAX (64 * 1024)
-int relay_push_ab(struct relay *relay, const void *bytes, size_t len);
-int relay_push_ba(struct relay *relay, const void *bytes, size_t len);
+int relay_push(struct relay *relay, enum relay_side from, const void *bytes, size_t len);
 
 /* Close both at once, with a reset where it is TCP, and free; on_done is not called. */
 void relay_stop(struct relay *relay);
 
-/* Bytes handed to the receiving socket so far. */
-uint64_t relay_bytes_ab(const struct relay *relay);
-uint64_t relay_bytes_ba(const struct relay *relay);
+/* Bytes from that side that were handed to the other one so far. */
+uint64_t relay_bytes(const struct relay *relay, enum relay_side from);
 
 /* Relays that have not ended. */
 size_t relay_pool_count(const struct relay_pool *pool);

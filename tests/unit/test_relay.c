@@ -138,8 +138,8 @@ static void on_done(struct relay *relay, void *owner)
 	struct bed *bed = owner;
 
 	bed->done_count++;
-	bed->done_ab = relay_bytes_ab(relay);
-	bed->done_ba = relay_bytes_ba(relay);
+	bed->done_ab = relay_bytes(relay, RELAY_A);
+	bed->done_ba = relay_bytes(relay, RELAY_B);
 	bed->relay = NULL;
 }
 
@@ -171,8 +171,7 @@ static int push(struct bed *bed, int who, uint64_t position, size_t len)
 	static uint8_t piece[PIECE_MAX];
 
 	stream_fill(bed, who, position, piece, len);
-	int result = who == 0 ? relay_push_ab(bed->relay, piece, len)
-			      : relay_push_ba(bed->relay, piece, len);
+	int result = relay_push(bed->relay, who == 0 ? RELAY_A : RELAY_B, piece, len);
 	memset(piece, 0, len); /* they were copied */
 	return result;
 }
@@ -829,7 +828,7 @@ static void test_idle_holds_two(void **state)
 		fill(&beds[i], 0);
 	for (int i = 0; i < RELAYS; i++) {
 		receive_until(&beds[i], 1, beds[i].peers[0].sent);
-		assert_int_equal(relay_bytes_ab(beds[i].relay), beds[i].peers[0].sent);
+		assert_int_equal(relay_bytes(beds[i].relay, RELAY_A), beds[i].peers[0].sent);
 	}
 	settle(first);
 	assert_int_equal(relay_pool_count(first->pool), RELAYS);
@@ -910,7 +909,7 @@ static void free_pool(struct relay *relay, void *owner)
 {
 	struct bed *bed = owner;
 
-	assert_int_equal(relay_bytes_ab(relay), 5);
+	assert_int_equal(relay_bytes(relay, RELAY_A), 5);
 	relay_pool_free(bed->pool);
 	bed->pool = NULL;
 }
