@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/inet_diag.h>
+#include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -26,74 +27,55 @@
 /* A TCP socket that is bound and neither listens nor connects; dumped since Linux 6.8 */
 #define BOUND_INACTIVE 13
 
-/* One end of a connection in inet_diag's form */
-struct endpoint {
-	uint8_t family;
-	uint16_t port_be;
-	uint32_t scope_id;
-	uint32_t addr[4];
-};
-
 int diag_open(void)
 {
 	return netlink_open(NETLINK_SOCK_DIAG);
 }
 
-/* IPv4 inside IPv6 becomes IPv4: udp_diag does not do so by itself */
-static struct endpoint endpoint_from(uint8_t family, uint16_t port_be, const void *addr)
+/* Make IPv4 inside IPv6 IPv4: udp_diag does not do so by itself. Returns 0 or -EAFNOSUPPORT. */
+static int plain(const struct addr *addr, struct addr *out)
 {
-	struct endpoint out = {.family = family, .port_be = port_be};
+	struct in_addr v4;
 
-	if (family == AF_INET6 && IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)addr)) {
-		out.family = AF_INET;
-		addr = (const unsigned char *)addr + 12;
+	*out = *addr;
+	if (addr->family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&addr->v6.sin6_addr)) {
+		memcpy(&v4, &addr->v6.sin6_addr.s6_addr[12], sizeof(v4));
+		*out = addr_of4(v4, addr_port(addr));
 	}
-	memcpy(out.addr, addr, out.family == AF_INET ? 4 : 16);
-	return out;
+	return addr->family == AF_INET || addr->family == AF_INET6 ? 0 : -EAFNOSUPPORT;
 }
 
-static int endpoint_of(const struct addr *addr, struct endpoint *out)
+/* In inet_diag's form. Returns the device by which a packet from there would come, 0: any. */
+static uint32_t write_end(const struct addr *addr, __be16 *port, __be32 ip[4])
 {
-	if (addr->family == AF_INET) {
-		*out = endpoint_from(AF_INET, addr->v4.sin_port, &addr->v4.sin_addr);
-		return 0;
+	*port = htons(addr_port(addr));
+	if (addr->family == AF_INET6) {
+		memcpy(ip, &addr->v6.sin6_addr, sizeof(addr->v6.sin6_addr));
+		return addr->v6.sin6_scope_id;
 	}
-	if (addr->family != AF_INET6)
-		return -EAFNOSUPPORT;
-	*out = endpoint_from(AF_INET6, addr->v6.sin6_port, &addr->v6.sin6_addr);
-	if (out->family == AF_INET6)
-		out->scope_id = addr->v6.sin6_scope_id;
+	memcpy(ip, &addr->v4.sin_addr, sizeof(addr->v4.sin_addr));
 	return 0;
 }
 
 /* Look up the socket at @own whose peer is @peer (all zero: a listener). 0 or -errno. */
-static int lookup(int nl, enum proto proto, const struct endpoint *own, const struct endpoint *peer,
+static int lookup(int nl, enum proto proto, const struct addr *own, const struct addr *peer,
 	struct inet_diag_msg *out)
 {
 	struct inet_diag_req_v2 request = {
-		.sdiag_family = own->family,
+		.sdiag_family = (uint8_t)own->family,
 		.sdiag_protocol = (uint8_t)addr_proto_number(proto),
 		.idiag_states = ~0u,
+		.id.idiag_cookie = {INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE},
 	};
+	struct inet_diag_sockid *id = &request.id;
 	struct netlink_msg msg;
 
 	/* udp_diag_dump_one takes a packet's view: "dst" is the socket's own end */
-	if (proto == PROTO_UDP) {
-		const struct endpoint *swap = own;
-
-		own = peer;
-		peer = swap;
-	}
-	request.id.idiag_sport = own->port_be;
-	request.id.idiag_dport = peer->port_be;
-	memcpy(request.id.idiag_src, own->addr, sizeof(own->addr));
-	memcpy(request.id.idiag_dst, peer->addr, sizeof(peer->addr));
-	/* the device by which the packet would come: local traffic goes over lo */
-	request.id.idiag_if = own->scope_id ? own->scope_id : peer->scope_id;
-	if (!request.id.idiag_if)
-		request.id.idiag_if = LOOPBACK_INDEX;
-	request.id.idiag_cookie[0] = INET_DIAG_NOCOOKIE;
-	request.id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
+	bool is_swapped = proto == PROTO_UDP;
+	uint32_t src_device = write_end(is_swapped ? peer : own, &id->idiag_sport, id->idiag_src);
+	uint32_t dst_device = write_end(is_swapped ? own : peer, &id->idiag_dport, id->idiag_dst);
+	/* local traffic goes over lo */
+	id->idiag_if = src_device ? src_device : dst_device ? dst_device : LOOPBACK_INDEX;
 	netlink_begin(&msg, SOCK_DIAG_BY_FAMILY, 0, &request, sizeof(request));
 	int len = netlink_call(nl, &msg, out, sizeof(*out));
 	if (len < 0)
@@ -101,16 +83,35 @@ static int lookup(int nl, enum proto proto, const struct endpoint *own, const st
 	return (size_t)len < sizeof(*out) ? -EPROTO : 0;
 }
 
+/* Each socket of either family in one of the states @states (a mask). As netlink_dump. */
+static int each_socket(int nl, enum proto proto, uint32_t states,
+	int (*on_message)(const void *body, size_t len, void *context), void *context)
+{
+	static const uint8_t families[] = {AF_INET, AF_INET6};
+	int result = 0;
+
+	for (size_t i = 0; result == 0 && i < sizeof(families) / sizeof(families[0]); i++) {
+		struct inet_diag_req_v2 request = {
+			.sdiag_family = families[i],
+			.sdiag_protocol = (uint8_t)addr_proto_number(proto),
+			.idiag_states = states,
+		};
+		struct netlink_msg msg;
+
+		netlink_begin(&msg, SOCK_DIAG_BY_FAMILY, 0, &request, sizeof(request));
+		result = netlink_dump(nl, &msg, on_message, context);
+	}
+	return result;
+}
+
 int diag_is_listening(int nl, enum proto proto, const struct addr *addr)
 {
-	struct endpoint own, nobody;
+	struct addr own, nobody = {0};
 	struct inet_diag_msg found;
-	int result = endpoint_of(addr, &own);
+	int result = plain(addr, &own);
 
-	if (result < 0)
-		return result;
-	nobody = (struct endpoint){.family = own.family};
-	result = lookup(nl, proto, &own, &nobody, &found);
+	if (result == 0)
+		result = lookup(nl, proto, &own, &nobody, &found);
 	if (result < 0)
 		return result == -ENOENT ? 0 : result;
 	return found.idiag_state == (proto == PROTO_TCP ? TCP_LISTEN : TCP_CLOSE);
@@ -119,12 +120,12 @@ int diag_is_listening(int nl, enum proto proto, const struct addr *addr)
 int diag_socket_uid(
 	int nl, enum proto proto, const struct addr *local, const struct addr *remote, uid_t *uid)
 {
-	struct endpoint own, peer;
+	struct addr own, peer;
 	struct inet_diag_msg found;
-	int result = endpoint_of(local, &own);
+	int result = plain(local, &own);
 
 	if (result == 0)
-		result = endpoint_of(remote, &peer);
+		result = plain(remote, &peer);
 	if (result < 0)
 		return result;
 	if (own.family != peer.family)
@@ -144,65 +145,52 @@ int diag_socket_uid(
 
 /* What port_holder looks for and the best it has seen */
 struct holder {
-	struct endpoint wanted;
+	struct addr wanted;
 	int rank; /* 0: nothing yet, 1: a connection, 2: bound, 3: listening */
 	uint32_t inode;
 	uid_t uid;
 };
 
-static bool is_wildcard(const uint32_t addr[4])
-{
-	return !(addr[0] | addr[1] | addr[2] | addr[3]);
-}
-
 /* Whether an IPv6 socket refuses IPv4; the kernel says so in an attribute behind the message */
-static bool is_v6only(const unsigned char *attrs, size_t len)
+static bool is_v6only(const void *attrs, int len)
 {
-	struct nlattr attr;
-
-	while (len >= sizeof(attr)) {
-		memcpy(&attr, attrs, sizeof(attr));
-		if (attr.nla_len < sizeof(attr) || attr.nla_len > len)
-			return false;
-		if (attr.nla_type == INET_DIAG_SKV6ONLY && attr.nla_len > sizeof(attr))
-			return attrs[sizeof(attr)] != 0;
-		size_t step = NLA_ALIGN(attr.nla_len);
-		attrs += step < len ? step : len;
-		len -= step < len ? step : len;
-	}
+	for (const struct rtattr *attr = attrs; RTA_OK(attr, len); attr = RTA_NEXT(attr, len))
+		if (attr->rta_type == INET_DIAG_SKV6ONLY && RTA_PAYLOAD(attr) > 0)
+			return *(const uint8_t *)RTA_DATA(attr) != 0;
 	return false;
 }
 
 /* Whether a socket bound to @own keeps @wanted from being bound */
-static bool is_conflict(const struct endpoint *own, bool v6only, const struct endpoint *wanted)
+static bool is_conflict(const struct addr *own, bool v6only, const struct addr *wanted)
 {
-	size_t len = own->family == AF_INET ? sizeof(own->addr[0]) : sizeof(own->addr);
-
-	if (own->port_be != wanted->port_be)
+	if (addr_port(own) != addr_port(wanted))
 		return false;
 	if (own->family == wanted->family)
-		return is_wildcard(own->addr) || is_wildcard(wanted->addr) ||
-		       !memcmp(own->addr, wanted->addr, len);
+		return addr_is_wildcard(own) || addr_is_wildcard(wanted) ||
+		       addr_is_same_ip(own, wanted);
 	/* one is IPv4: the other reaches into IPv4 as the dual-stack wildcard only */
-	return own->family == AF_INET6 ? is_wildcard(own->addr) && !v6only
-				       : is_wildcard(wanted->addr);
+	return own->family == AF_INET6 ? addr_is_wildcard(own) && !v6only
+				       : addr_is_wildcard(wanted);
 }
 
 static int on_socket(const void *body, size_t len, void *context)
 {
 	struct holder *holder = context;
-	struct inet_diag_msg found;
-	struct endpoint own;
+	const struct inet_diag_msg *found = body;
+	struct in_addr v4;
+	struct in6_addr v6;
 	int rank;
 
-	if (len < sizeof(found))
+	if (len < sizeof(*found))
 		return -EPROTO;
-	memcpy(&found, body, sizeof(found));
-	own = endpoint_from(found.idiag_family, found.id.idiag_sport, found.id.idiag_src);
-	bool v6only = is_v6only((const unsigned char *)body + sizeof(found), len - sizeof(found));
-	if (!is_conflict(&own, v6only, &holder->wanted))
+	memcpy(&v4, found->id.idiag_src, sizeof(v4));
+	memcpy(&v6, found->id.idiag_src, sizeof(v6));
+	uint16_t port = ntohs(found->id.idiag_sport);
+	struct addr own = found->idiag_family == AF_INET ? addr_of4(v4, port) : addr_of6(&v6, port);
+	plain(&own, &own);
+	if (!is_conflict(&own, is_v6only(found + 1, (int)(len - sizeof(*found))), &holder->wanted))
 		return 0;
-	switch (found.idiag_state) {
+	switch (found->idiag_state) {
 	case TCP_LISTEN:
 		rank = 3;
 		break;
@@ -216,8 +204,8 @@ static int on_socket(const void *body, size_t len, void *context)
 	}
 	if (rank > holder->rank) {
 		holder->rank = rank;
-		holder->inode = found.idiag_inode;
-		holder->uid = found.idiag_uid;
+		holder->inode = found->idiag_inode;
+		holder->uid = found->idiag_uid;
 	}
 	return 0;
 }
@@ -225,24 +213,11 @@ static int on_socket(const void *body, size_t len, void *context)
 static int find_holder(enum proto proto, struct holder *holder)
 {
 	_cleanup_fd_ int nl = diag_open();
-	static const uint8_t families[] = {AF_INET, AF_INET6};
 
 	if (nl < 0)
 		return nl;
-	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
-		struct inet_diag_req_v2 request = {
-			.sdiag_family = families[i],
-			.sdiag_protocol = (uint8_t)addr_proto_number(proto),
-			.idiag_states = ~(1u << TCP_TIME_WAIT),
-		};
-		struct netlink_msg msg;
-
-		netlink_begin(&msg, SOCK_DIAG_BY_FAMILY, 0, &request, sizeof(request));
-		int result = netlink_dump(nl, &msg, on_socket, holder);
-		if (result < 0)
-			return result;
-	}
-	return holder->rank ? 0 : -ENOENT;
+	int result = each_socket(nl, proto, ~(1u << TCP_TIME_WAIT), on_socket, holder);
+	return result == 0 && holder->rank == 0 ? -ENOENT : result;
 }
 
 /* Whether the process whose directory below /proc is @pid has the socket @inode open */
@@ -308,10 +283,12 @@ static void name_user(uid_t uid, char *out, size_t cap_bytes)
 int diag_port_holder(enum proto proto, const struct addr *addr, char *out, size_t cap_bytes)
 {
 	struct holder holder = {0};
-	int result = endpoint_of(addr, &holder.wanted);
+	int result = plain(addr, &holder.wanted);
 
 	if (cap_bytes)
 		out[0] = '\0';
+	if (holder.wanted.family == AF_INET6)
+		holder.wanted.v6.sin6_scope_id = 0; /* those that are found have none */
 	if (result == 0)
 		result = find_holder(proto, &holder);
 	if (result < 0)
@@ -330,20 +307,7 @@ static int on_unsent(const void *body, size_t len, void *context)
 
 int diag_has_unsent(int nl)
 {
-	static const uint8_t families[] = {AF_INET, AF_INET6};
-	int result = 0;
+	const uint32_t states = 1u << TCP_FIN_WAIT1 | 1u << TCP_CLOSING | 1u << TCP_LAST_ACK;
 
-	for (size_t i = 0; result == 0 && i < sizeof(families) / sizeof(families[0]); i++) {
-		struct inet_diag_req_v2 request = {
-			.sdiag_family = families[i],
-			.sdiag_protocol = IPPROTO_TCP,
-			.idiag_states =
-				1u << TCP_FIN_WAIT1 | 1u << TCP_CLOSING | 1u << TCP_LAST_ACK,
-		};
-		struct netlink_msg msg;
-
-		netlink_begin(&msg, SOCK_DIAG_BY_FAMILY, 0, &request, sizeof(request));
-		result = netlink_dump(nl, &msg, on_unsent, NULL);
-	}
-	return result;
+	return each_socket(nl, PROTO_TCP, states, on_unsent, NULL);
 }
