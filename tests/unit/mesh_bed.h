@@ -124,7 +124,21 @@ static struct dial_target bed_target(struct stack *stack, const struct addr *at)
 	return (struct dial_target){.where = DIAL_INSIDE, .addr = *at};
 }
 
-static const struct stack_ops bed_stack_ops = {.open_bound = bed_open_bound, .target = bed_target};
+/* lo has all of 127.0.0.0/8 */
+static int bed_change_address(struct stack *stack, struct in_addr vip)
+{
+	(void)stack;
+	(void)vip;
+	return 0;
+}
+
+static const struct stack_ops bed_stack_ops = {
+	.open_bound = bed_open_bound,
+	.target = bed_target,
+	.set_self = bed_change_address,
+	.add_peer = bed_change_address,
+	.del_peer = bed_change_address,
+};
 
 static inline int count_fds(void)
 {

@@ -8,9 +8,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "conn/service.h"
 #include "mesh/agent/addresses.h"
-#include "mesh/agent/entries.h"
-#include "mesh/agent/offers.h"
 #include "mesh/info.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -22,9 +21,10 @@
 struct role {
 	struct role_start start;
 	struct addresses addresses;
-	struct offers *offers;
-	struct entries *entries;
-	bool has_reserved; /* some ports */
+	struct syns *syns;
+	struct services *offers;  /* inside, at this host's VIP */
+	struct services *entries; /* on the host's loopback */
+	bool has_reserved;        /* some ports */
 };
 
 unsigned role_features(bool is_sandbox)
@@ -32,30 +32,105 @@ unsigned role_features(bool is_sandbox)
 	return FEATURES | (is_sandbox ? FEATURE_SANDBOX : 0);
 }
 
-struct role *role_new(const struct role_start *start)
-{
-	struct role *role = calloc(1, sizeof(*role));
+/* --- what is offered ---------------------------------------------------------------------- */
 
-	if (!role)
-		return NULL;
-	role->start = *start;
-	role->offers = offers_new(start->context, start->stack, start->syns_ops, start->syns_owner);
-	role->entries = entries_new(start->context, start->stack);
-	if (role->offers && role->entries)
-		return role;
-	role_free(role);
-	return NULL;
+static struct packet_end end_of(const struct addr *addr)
+{
+	return (struct packet_end){addr->v4.sin_addr, addr_port(addr)};
 }
 
-void role_free(struct role *role)
+static int bind_inside(
+	void *owner, const struct service *service, struct bound *out, struct err *err)
 {
-	if (!role)
-		return;
-	entries_free(role->entries);
-	offers_free(role->offers);
-	addresses_fini(&role->addresses);
-	free(role);
+	struct stack *stack = ((const struct role *)owner)->start.stack;
+	char ip[ADDR_TEXT_BYTES];
+
+	int fd = stack->ops->open_bound(stack, service->proto, &service->addr);
+	if (fd < 0)
+		return err_sys(err, -fd, "cannot offer %sport %u at %s",
+			service->proto == PROTO_TCP ? "" : "UDP ", addr_port(&service->addr),
+			addr_format_ip(&service->addr, ip, sizeof(ip)));
+	out->fd = fd;
+	return 0;
 }
+
+static void on_client(void *owner, const struct service *service, int fd, const struct addr *peer)
+{
+	const struct role *role = owner;
+
+	if (!syns_meet(role->syns, end_of(peer), end_of(&service->addr), fd))
+		services_join(role->offers, fd, &service->target);
+}
+
+static void on_closed(void *owner, const struct service *service)
+{
+	const struct role *role = owner;
+
+	if (service->proto == PROTO_TCP && role->syns) /* not at the very end */
+		syns_drop(role->syns, end_of(&service->addr));
+}
+
+void role_on_syn(struct role *role, const struct packet_view *packet)
+{
+	const struct addr own = addr_of4(packet->dst.ip, packet->dst.port);
+	const struct service *service = services_find(role->offers, PROTO_TCP, &own);
+
+	if (service)
+		syns_on_packet(role->syns, packet, &service->target);
+}
+
+static struct service service_of(const struct mesh_offer *offer, struct in_addr self)
+{
+	return (struct service){
+		.proto = offer->proto,
+		.addr = addr_of4(self, offer->listen_port),
+		.target = {.host = offer->connect_host, .port = offer->connect_port},
+	};
+}
+
+/* --- what is entered ---------------------------------------------------------------------- */
+
+static void tell_left_out(const struct addr *first, size_t count)
+{
+	char ip[ADDR_TEXT_BYTES];
+
+	log_notice("programs of this host cannot reach %zu of the mesh's ports, at %s%s: only "
+		   "addresses of 127.0.0.0/8 are this host's own",
+		count, addr_format_ip(first, ip, sizeof(ip)), count > 1 ? " and so on" : "");
+}
+
+static int enter(struct role *role, const struct mesh_config *config, struct err *err)
+{
+	struct service *wanted = calloc(config->noffers + config->nothers + 1, sizeof(*wanted));
+	size_t count = 0, left_out = 0;
+	struct addr first_out = {0}, here = addr_of4(config->me, 0);
+	struct stack *stack = role->start.stack;
+
+	if (!wanted)
+		return err_sys(err, ENOMEM, "cannot listen for the mesh");
+	for (size_t i = 0; addr_is_loopback(&here) && i < config->noffers; i++)
+		wanted[count++] = service_of(&config->offers[i], config->me);
+	for (size_t i = 0; i < config->nothers; i++) {
+		const struct mesh_port *other = &config->others[i];
+		const struct addr there = addr_of4(other->ip, other->port);
+
+		if (addr_is_loopback(&there))
+			wanted[count++] = (struct service){
+				.proto = other->proto,
+				.addr = there,
+				.target = stack->ops->target(stack, &there),
+			};
+		else if (left_out++ == 0)
+			first_out = there;
+	}
+	if (left_out > 0)
+		tell_left_out(&first_out, left_out);
+	int result = services_configure(role->entries, wanted, count, err);
+	free(wanted);
+	return result;
+}
+
+/* --- a configuration ---------------------------------------------------------------------- */
 
 static int configure_addresses(struct role *role, const struct mesh_config *config, struct err *err)
 {
@@ -140,39 +215,62 @@ static int configure_gate(struct role *role, const struct mesh_config *config,
 	return result < 0 ? err_sys(err, -result, "cannot set up the gate") : 0;
 }
 
-static int serve(struct role *role, const struct mesh_config *config,
-	const struct mesh_offer *relayed, size_t nrelayed, struct err *err)
-{
-	bool has_entries = !role->start.is_sandbox && !config->loopback_disable;
-
-	if (offers_configure(role->offers, config->me, relayed, nrelayed, err) < 0)
-		return -err->code;
-	return entries_configure(role->entries, config->others, has_entries ? config->nothers : 0,
-		config->me, config->offers, has_entries ? config->noffers : 0, err);
-}
-
 int role_configure(struct role *role, const struct mesh_config *config, struct err *err)
 {
 	struct gate_port *ports = calloc(config->noffers + 1, sizeof(*ports));
-	struct mesh_offer *relayed = calloc(config->noffers + 1, sizeof(*relayed));
+	struct service *relayed = calloc(config->noffers + 1, sizeof(*relayed));
 	size_t nrelayed = 0;
 	int result = ports && relayed ? 0 : err_sys(err, ENOMEM, "cannot read the configuration");
 
 	if (result == 0)
 		result = configure_addresses(role, config, err);
 	for (size_t i = 0; result == 0 && i < config->noffers; i++)
-		if (plan_offer(role->start.is_sandbox, &config->offers[i], &ports[i]))
-			relayed[nrelayed++] = config->offers[i];
+		if (plan_offer(role->start.is_sandbox, &config->offers[i], &ports[i])) {
+			relayed[nrelayed] = service_of(&config->offers[i], config->me);
+			relayed[nrelayed++].is_given = config->offers[i].proto == PROTO_TCP;
+		}
 	if (result == 0)
 		result = configure_gate(role, config, ports, err);
 	if (result == 0)
-		result = serve(role, config, relayed, nrelayed, err);
+		result = services_configure(role->offers, relayed, nrelayed, err);
+	if (result == 0 && (role->start.is_sandbox || config->loopback_disable))
+		result = services_configure(role->entries, NULL, 0, err);
+	else if (result == 0)
+		result = enter(role, config, err);
 	free(relayed);
 	free(ports);
 	return result;
 }
 
-void role_on_syn(struct role *role, const struct packet_view *packet)
+/* --- start and end ------------------------------------------------------------------------ */
+
+struct role *role_new(const struct role_start *start)
 {
-	offers_on_syn(role->offers, packet);
+	static const struct service_ops offers_ops = {
+		.bind = bind_inside, .on_client = on_client, .on_closed = on_closed};
+	static const struct service_ops entries_ops = {0};
+	struct role *role = calloc(1, sizeof(*role));
+
+	if (!role)
+		return NULL;
+	role->start = *start;
+	role->syns = syns_new(start->context, start->syns_ops, start->syns_owner);
+	role->offers = services_new(start->context, &offers_ops, role);
+	role->entries = services_new(start->context, &entries_ops, role);
+	if (role->syns && role->offers && role->entries)
+		return role;
+	role_free(role);
+	return NULL;
+}
+
+void role_free(struct role *role)
+{
+	if (!role)
+		return;
+	services_free(role->entries);
+	syns_free(role->syns);
+	role->syns = NULL;
+	services_free(role->offers);
+	addresses_fini(&role->addresses);
+	free(role);
 }

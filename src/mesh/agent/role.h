@@ -16,7 +16,20 @@
  *
  * In a sandbox an offer that leads to an address of its own network is a mapped port of the gate,
  * and nothing is listened at. Every other offer, and all of a plain host, is held at the gate and
- * relayed (offers); on a plain host what others offer is listened at on loopback (entries).
+ * relayed; a name is looked up for each connection.
+ *
+ * TCP: a listener inside at VIP:listen_port. The packet that begins a connection is held until the
+ * target has accepted ours: then it is let in, the kernel of the namespace completes the handshake,
+ * and the accepted socket meets the one of the target (syns). If the target refuses, the peer gets
+ * a RST in answer to its SYN: it sees a refusal, not an end. Retransmissions meanwhile are
+ * swallowed. UDP: a socket inside at VIP:listen_port, and a socket to the target for each client.
+ *
+ * Entries, on a plain host only: for each VIP and port of another host a listener at that very
+ * address and port of the host's loopback; a client is joined to a connection of the stack to
+ * there. For the host's own offers the client is joined to the target at once. A VIP outside
+ * 127.0.0.0/8 is no address of this host: it is left out, with one line. A target that refuses or
+ * cannot be reached resets the client. Into the mesh the kernel of the inside decides how long it
+ * tries (about two minutes); own offers have ten seconds (conn/dial).
  */
 struct role;
 
@@ -39,12 +52,16 @@ void role_free(struct role *role);
 unsigned role_features(bool is_sandbox);
 
 /*
- * The first time, or again: what was there before and still is in @config stays, connections
- * included. Returns 0, or -errno with @err filled; what could be done is done then.
+ * The first time, or again: what was there before and still is in @config stays open, even if it
+ * leads elsewhere now; connections of what is not in it go on to their end, those that are not
+ * complete yet are refused. Sockets come from the pool: while it is empty this waits for it, as
+ * stack_ops.open_bound says. Returns 0, or -errno with @err naming the address or port, and who has
+ * it if that can be seen; what could be done is done then, but there are no offers, or no
+ * entries, at all if one of them cannot be.
  */
 int role_configure(struct role *role, const struct mesh_config *config, struct err *err);
 
-/* A packet that the gate holds. */
+/* A packet that begins a TCP connection (GATE_HOLD); dropped if it is for none of the offers. */
 void role_on_syn(struct role *role, const struct packet_view *packet);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_offers - connections and datagrams to what a host offers; first packets are made by hand */
+/* test_role_offers - connections and datagrams to what a host offers; first packets are made by
+ * hand */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,7 +11,7 @@
 #include <stdio.h>
 
 #include "mesh/agent/gate.h"
-#include "mesh/agent/offers.h"
+#include "mesh/agent/role.h"
 #include "mesh_bed.h"
 
 #define VIP       "127.0.42.1"
@@ -29,7 +30,7 @@
  */
 struct world {
 	struct mesh_bed bed;
-	struct offers *offers;
+	struct role *role;
 	struct gate *gate; /* in front of it, as in the agent */
 	bool is_deaf;
 	int injected, sent;
@@ -74,15 +75,21 @@ static struct world *world_open(void)
 	struct world *world = calloc(1, sizeof(*world));
 
 	bed_open(&world->bed);
-	world->offers = offers_new(&world->bed.context, &world->bed.stack, &syns_ops, world);
-	assert_non_null(world->offers);
 	world->gate = gate_new();
+	world->role = role_new(&(struct role_start){
+		.context = &world->bed.context,
+		.stack = &world->bed.stack,
+		.gate = world->gate,
+		.syns_ops = &syns_ops,
+		.syns_owner = world,
+	});
+	assert_non_null(world->role);
 	return world;
 }
 
 static void world_close(struct world *world)
 {
-	offers_free(world->offers);
+	role_free(world->role);
 	gate_free(world->gate);
 	bed_close(&world->bed);
 	free(world);
@@ -93,23 +100,29 @@ static struct mesh_offer tcp_offer(uint16_t port, char *host, uint16_t to)
 	return (struct mesh_offer){port, host, to, PROTO_TCP};
 }
 
-static void configure(struct world *world, const struct mesh_offer *list, size_t count)
+/* Inside is the same place as outside here: no entries, which have the addresses. */
+static int try_configure(
+	struct world *world, const struct mesh_offer *list, size_t count, struct err *err)
 {
-	struct in_addr members[10] = {address("127.0.42.3", 0).sin_addr, address(PEER, 0).sin_addr};
-	struct gate_port ports[8];
-	struct gate_rules rules = {.self = address(VIP, 0).sin_addr,
-		.members = members,
-		.nmembers = COUNT(members),
-		.ports = ports};
-	struct err err = {0};
+	struct mesh_name names[10] = {
+		{.ip = address("127.0.42.3", 0).sin_addr}, {.ip = address(PEER, 0).sin_addr}};
+	struct mesh_config config = {.me = address(VIP, 0).sin_addr,
+		.offers = (struct mesh_offer *)list,
+		.noffers = count,
+		.names = names,
+		.nnames = COUNT(names),
+		.loopback_disable = true};
 
 	for (uint32_t i = 1; i <= 8; i++) /* 127.0.43.i */
-		members[1 + i].s_addr = htonl(0x7f002b00 + i);
-	for (size_t i = 0; i < count; i++)
-		ports[rules.nports++] = (struct gate_port){
-			list[i].proto, list[i].listen_port, GATE_HOLD_SYN, {0}, 0};
-	assert_int_equal(gate_configure(world->gate, &rules), 0);
-	if (offers_configure(world->offers, rules.self, list, count, &err) < 0)
+		names[1 + i].ip.s_addr = htonl(0x7f002b00 + i);
+	return role_configure(world->role, &config, err);
+}
+
+static void configure(struct world *world, const struct mesh_offer *list, size_t count)
+{
+	struct err err = {0};
+
+	if (try_configure(world, list, count, &err) < 0)
 		fail_msg("%s", err.text);
 }
 
@@ -146,7 +159,7 @@ static void send_packet(struct world *world, void *packet, size_t len)
 	struct packet_view view;
 
 	if (gate_in(world->gate, packet, len, 0, &view) == GATE_HOLD)
-		offers_on_syn(world->offers, &view);
+		role_on_syn(world->role, &view);
 }
 
 static void send_syn(struct world *world, uint16_t from_port, uint16_t to_port)
@@ -437,7 +450,7 @@ static void other_packets_are_dropped(void **state)
 	unsigned char other[SYN_BYTES];
 	make_syn(other, PEER, FROM, VIP, PORT + 1);
 	assert_true(packet_parse(other, SYN_BYTES, &view));
-	offers_on_syn(world->offers, &view);
+	role_on_syn(world->role, &view);
 	settle(&world->bed);
 	assert_int_equal(world->sent + world->injected, 0);
 	syn[2] = SYNS_PACKET_BYTES >> 8;
@@ -512,8 +525,7 @@ static void says_which_port_cannot_be_offered(void **state)
 
 	(void)state;
 	int holder = tcp_listen(VIP, PORT + 1, 1);
-	struct in_addr vip = address(VIP, 0).sin_addr;
-	assert_int_equal(offers_configure(world->offers, vip, offers, 2, &err), -EADDRINUSE);
+	assert_int_equal(try_configure(world, offers, 2, &err), -EADDRINUSE);
 	assert_int_equal(err.code, EADDRINUSE);
 	assert_non_null(strstr(err.text, "8081"));
 	assert_non_null(strstr(err.text, VIP));
@@ -531,12 +543,11 @@ static void waits_for_sockets_but_not_for_ever(void **state)
 {
 	struct world *world = world_open();
 	const struct mesh_offer offer = tcp_offer(PORT, TARGET, AT);
-	struct in_addr vip = address(VIP, 0).sin_addr;
 	struct err err = {0};
 
 	(void)state;
 	shut_door(&world->bed, true);
-	assert_int_equal(offers_configure(world->offers, vip, &offer, 1, &err), -ETIMEDOUT);
+	assert_int_equal(try_configure(world, &offer, 1, &err), -ETIMEDOUT);
 	assert_non_null(strstr(err.text, "8080"));
 	shut_door(&world->bed, false);
 	configure(world, &offer, 1);
@@ -737,8 +748,8 @@ static void can_be_freed_at_any_time(void **state)
 	settle(&world->bed);
 	int sent = world->sent;
 	close(target);
-	offers_free(world->offers);
-	world->offers = NULL;
+	role_free(world->role);
+	world->role = NULL;
 	assert_int_equal(world->sent, sent); /* the link may be gone */
 	assert_int_equal(wait_end(&world->bed, peer), ECONNRESET);
 	assert_int_equal(wait_end(&world->bed, server), ECONNRESET);

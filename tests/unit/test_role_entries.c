@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_entries - clients of this host's loopback, led inside or, for own offers, to the target */
+/* test_role_entries - clients of this host's loopback, led inside or, for own offers, to the target
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,7 +11,7 @@
 #include <stdio.h>
 #include <sys/wait.h>
 
-#include "mesh/agent/entries.h"
+#include "mesh/agent/role.h"
 #include "mesh_bed.h"
 
 /*
@@ -28,7 +29,8 @@
 
 struct world {
 	struct mesh_bed bed;
-	struct entries *entries;
+	struct gate *gate;
+	struct role *role;
 	pid_t child;
 };
 
@@ -111,8 +113,29 @@ static void run_inside(int door)
 	_exit(0);
 }
 
+/* The host's own offers inside are no matter here: they are somewhere. */
+static int open_somewhere(struct stack *stack, enum proto proto, const struct addr *at)
+{
+	const struct addr somewhere = addr_at("127.0.0.1", 0);
+	int fd = socket(AF_INET, addr_proto_type(proto) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	(void)stack;
+	(void)at;
+	assert_int_equal(bind_socket(fd, &somewhere, proto, true), 0);
+	return fd;
+}
+
+static const struct stack_ops ops = {
+	.open_bound = open_somewhere,
+	.target = bed_target,
+	.set_self = bed_change_address,
+	.add_peer = bed_change_address,
+	.del_peer = bed_change_address,
+};
+
 static struct world *world_open(void)
 {
+	static const struct syns_ops syns_ops = {0};
 	struct world *world = calloc(1, sizeof(*world));
 	int pair[2];
 
@@ -126,8 +149,15 @@ static struct world *world_open(void)
 	}
 	close(pair[1]);
 	bed_open_with_door(&world->bed, pair[0]);
-	world->entries = entries_new(&world->bed.context, &world->bed.stack);
-	assert_non_null(world->entries);
+	world->bed.stack.ops = &ops;
+	world->gate = gate_new();
+	world->role = role_new(&(struct role_start){
+		.context = &world->bed.context,
+		.stack = &world->bed.stack,
+		.gate = world->gate,
+		.syns_ops = &syns_ops,
+	});
+	assert_non_null(world->role);
 	return world;
 }
 
@@ -135,7 +165,8 @@ static void world_close(struct world *world)
 {
 	int status;
 
-	entries_free(world->entries);
+	role_free(world->role);
+	gate_free(world->gate);
 	bed_close(&world->bed);
 	assert_int_equal(waitpid(world->child, &status, 0), world->child);
 	assert_int_equal(status, 0);
@@ -147,11 +178,16 @@ static struct mesh_port other(const char *ip, uint16_t port, enum proto proto)
 	return (struct mesh_port){address(ip, 0).sin_addr, port, proto};
 }
 
-static int try_configure(struct world *world, const struct mesh_port *others, size_t nothers,
-	const struct mesh_offer *own, size_t nown, struct err *err)
+static int try_configure(struct world *world, const char *self, const struct mesh_port *others,
+	size_t nothers, const struct mesh_offer *own, size_t nown, struct err *err)
 {
-	return entries_configure(
-		world->entries, others, nothers, address(SELF, 0).sin_addr, own, nown, err);
+	const struct mesh_config config = {.me = address(self, 0).sin_addr,
+		.others = (struct mesh_port *)others,
+		.nothers = nothers,
+		.offers = (struct mesh_offer *)own,
+		.noffers = nown};
+
+	return role_configure(world->role, &config, err);
 }
 
 static void configure(struct world *world, const struct mesh_port *others, size_t nothers,
@@ -159,7 +195,7 @@ static void configure(struct world *world, const struct mesh_port *others, size_
 {
 	struct err err = {0};
 
-	if (try_configure(world, others, nothers, own, nown, &err) < 0)
+	if (try_configure(world, SELF, others, nothers, own, nown, &err) < 0)
 		fail_msg("%s", err.text);
 }
 
@@ -235,8 +271,8 @@ static void clients_that_wait_may_go(void **state)
 	assert_int_equal(count_fds(), fds - 3);
 	assert_int_equal(recv(shut, &(char){0}, 1, 0), -1);
 	assert_int_equal(errno, EAGAIN);
-	entries_free(world->entries);
-	world->entries = NULL;
+	role_free(world->role);
+	world->role = NULL;
 	assert_int_equal(wait_end(&world->bed, shut), ECONNRESET);
 	close(shut);
 	world_close(world);
@@ -316,7 +352,7 @@ static void says_who_has_a_port(void **state)
 
 	(void)state;
 	int holder = tcp_listen(OTHER, PORT, 1);
-	assert_int_equal(try_configure(world, others, 2, NULL, 0, &err), -EADDRINUSE);
+	assert_int_equal(try_configure(world, SELF, others, 2, NULL, 0, &err), -EADDRINUSE);
 	snprintf(pid, sizeof(pid), "pid %d)", (int)getpid());
 	assert_non_null(strstr(err.text, OTHER));
 	assert_non_null(strstr(err.text, "8080"));
@@ -339,9 +375,7 @@ static void addresses_of_other_networks_are_left_out(void **state)
 	struct err err = {0};
 
 	(void)state;
-	assert_int_equal(entries_configure(world->entries, others, 3,
-				 address("192.0.2.2", 0).sin_addr, &own, 1, &err),
-		0);
+	assert_int_equal(try_configure(world, "192.0.2.2", others, 3, &own, 1, &err), 0);
 	expect_echo(world, client_of(world, VIP, PORT));
 	world_close(world);
 }
