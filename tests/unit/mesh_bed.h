@@ -125,9 +125,10 @@ static struct dial_target bed_target(struct stack *stack, const struct addr *at)
 }
 
 /* lo has all of 127.0.0.0/8 */
-static int bed_change_address(struct stack *stack, struct in_addr vip)
+static int bed_change(struct stack *stack, enum stack_change change, struct in_addr vip)
 {
 	(void)stack;
+	(void)change;
 	(void)vip;
 	return 0;
 }
@@ -135,9 +136,7 @@ static int bed_change_address(struct stack *stack, struct in_addr vip)
 static const struct stack_ops bed_stack_ops = {
 	.open_bound = bed_open_bound,
 	.target = bed_target,
-	.set_self = bed_change_address,
-	.add_peer = bed_change_address,
-	.del_peer = bed_change_address,
+	.change = bed_change,
 };
 
 static inline int count_fds(void)

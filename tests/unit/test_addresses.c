@@ -80,8 +80,19 @@ static int del_peer(struct stack *stack, struct in_addr vip)
 	return 0;
 }
 
-static const struct stack_ops ops = {
-	.set_self = set_self, .add_peer = add_peer, .del_peer = del_peer};
+static int change(struct stack *stack, enum stack_change change, struct in_addr vip)
+{
+	switch (change) {
+	case STACK_SET_SELF:
+		return set_self(stack, vip);
+	case STACK_ADD_PEER:
+		return add_peer(stack, vip);
+	default:
+		return del_peer(stack, vip);
+	}
+}
+
+static const struct stack_ops ops = {.change = change};
 
 /* After each call all is there, and what was there before was left alone. */
 static void any_list_after_any_other(void **state)

@@ -63,17 +63,17 @@ static void stop(struct kernel *kernel)
 
 static int set_self(struct kernel *kernel, const char *text)
 {
-	return kernel->stack.ops->set_self(&kernel->stack, ip(text));
+	return kernel->stack.ops->change(&kernel->stack, STACK_SET_SELF, ip(text));
 }
 
 static int add_peer(struct kernel *kernel, const char *text)
 {
-	return kernel->stack.ops->add_peer(&kernel->stack, ip(text));
+	return kernel->stack.ops->change(&kernel->stack, STACK_ADD_PEER, ip(text));
 }
 
 static int del_peer(struct kernel *kernel, const char *text)
 {
-	return kernel->stack.ops->del_peer(&kernel->stack, ip(text));
+	return kernel->stack.ops->change(&kernel->stack, STACK_DEL_PEER, ip(text));
 }
 
 static int reserve_ports(struct kernel *kernel, const char *ports)
@@ -645,8 +645,9 @@ static void test_without_user_namespaces(void **state)
 		wrong += !netns_write("/proc/self/uid_map", map);
 		wrong += !netns_write("/proc/sys/user/max_user_namespaces", "0");
 		struct stack *stack = kernel_open_new(&err);
-		wrong += !stack || stack->ops->set_self(stack, ip("127.0.42.1")) != 0 ||
-			 stack->ops->add_peer(stack, ip("127.0.42.2")) != 0;
+		wrong += !stack ||
+			 stack->ops->change(stack, STACK_SET_SELF, ip("127.0.42.1")) != 0 ||
+			 stack->ops->change(stack, STACK_ADD_PEER, ip("127.0.42.2")) != 0;
 		if (stack)
 			stack->ops->stop(stack);
 		_exit(wrong);

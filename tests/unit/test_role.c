@@ -47,17 +47,11 @@ static int set_self(struct stack *stack, struct in_addr vip)
 	return 0;
 }
 
-static int add_peer(struct stack *stack, struct in_addr vip)
+static int change(struct stack *stack, enum stack_change change, struct in_addr vip)
 {
-	(void)vip;
-	world_of(stack)->peers++;
-	return 0;
-}
-
-static int del_peer(struct stack *stack, struct in_addr vip)
-{
-	(void)vip;
-	world_of(stack)->peers--;
+	if (change == STACK_SET_SELF)
+		return set_self(stack, vip);
+	world_of(stack)->peers += change == STACK_ADD_PEER ? 1 : -1;
 	return 0;
 }
 
@@ -79,9 +73,7 @@ static int open_bound(struct stack *stack, enum proto proto, const struct addr *
 static const struct stack_ops ops = {
 	.open_bound = open_bound,
 	.target = bed_target,
-	.set_self = set_self,
-	.add_peer = add_peer,
-	.del_peer = del_peer,
+	.change = change,
 	.reserve_ports = reserve_ports,
 };
 

@@ -128,9 +128,7 @@ static int open_somewhere(struct stack *stack, enum proto proto, const struct ad
 static const struct stack_ops ops = {
 	.open_bound = open_somewhere,
 	.target = bed_target,
-	.set_self = bed_change_address,
-	.add_peer = bed_change_address,
-	.del_peer = bed_change_address,
+	.change = bed_change,
 };
 
 static struct world *world_open(void)

@@ -44,7 +44,7 @@ static int change(struct addresses *addresses, struct stack *stack, struct in_ad
 	int result = 0;
 
 	if (self.s_addr != addresses->self.s_addr) {
-		result = stack->ops->set_self(stack, self);
+		result = stack->ops->change(stack, STACK_SET_SELF, self);
 		if (result < 0)
 			return err_sys(err, -result, "cannot take the address %s",
 				inet_ntop(AF_INET, &self, text, sizeof(text)));
@@ -53,11 +53,11 @@ static int change(struct addresses *addresses, struct stack *stack, struct in_ad
 	}
 	for (size_t i = 0; i < addresses->npeers; i++)
 		if (!contains(peers, npeers, addresses->peers[i]))
-			stack->ops->del_peer(stack, addresses->peers[i]);
+			stack->ops->change(stack, STACK_DEL_PEER, addresses->peers[i]);
 	for (size_t i = 0; i < npeers; i++) {
 		if (contains(addresses->peers, addresses->npeers, peers[i]))
 			continue;
-		result = stack->ops->add_peer(stack, peers[i]);
+		result = stack->ops->change(stack, STACK_ADD_PEER, peers[i]);
 		if (result < 0 && result != -EEXIST) /* of an attempt that failed half-way */
 			return err_sys(err, -result, "cannot add a route to %s",
 				inet_ntop(AF_INET, &peers[i], text, sizeof(text)));

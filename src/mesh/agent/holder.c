@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/rtnetlink.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -27,6 +28,10 @@
 
 struct holder {
 	int control, door, nl, ifindex;
+	bool is_new;      /* the network namespace is nobody else's */
+	bool has_user_ns; /* and so is the user namespace, in which these become root */
+	uid_t uid;
+	gid_t gid;
 	struct in_addr self; /* 0: none yet */
 };
 
@@ -101,14 +106,14 @@ static int set_up_device(struct holder *holder, const char *name, struct err *er
 }
 
 /* Returns the TUN device's descriptor, or -errno with @err filled. */
-static int set_up(struct holder *holder, bool is_new, struct err *err)
+static int set_up(struct holder *holder, struct err *err)
 {
 	char name[NAME_BYTES];
 
 	holder->nl = netdev_open();
 	if (holder->nl < 0)
 		return err_sys(err, -holder->nl, "cannot open a netlink socket");
-	if (is_new) {
+	if (holder->is_new) {
 		int result = netdev_set_up(holder->nl, netdev_index(holder->nl, "lo"), 0);
 		if (result < 0)
 			return err_sys(err, -result, "cannot bring up the loopback device inside");
@@ -144,7 +149,7 @@ static int set_self(struct holder *holder, struct in_addr vip)
 	return result;
 }
 
-static int change_peer(struct holder *holder, enum holder_op op, struct in_addr vip)
+static int change_peer(struct holder *holder, enum stack_change change, struct in_addr vip)
 {
 	struct netdev_route route = {
 		.family = AF_INET,
@@ -154,7 +159,7 @@ static int change_peer(struct holder *holder, enum holder_op op, struct in_addr 
 		.table = RT_TABLE_LOCAL,
 	};
 
-	if (op == HOLDER_ADD_PEER)
+	if (change == STACK_ADD_PEER)
 		return netdev_add_route(holder->nl, holder->ifindex, &route);
 	int result = netdev_del_route(holder->nl, holder->ifindex, &route);
 	return result == -ESRCH ? -ENOENT : result;
@@ -163,10 +168,10 @@ static int change_peer(struct holder *holder, enum holder_op op, struct in_addr 
 static int perform(struct holder *holder, struct holder_request *request)
 {
 	switch (request->op) {
-	case HOLDER_SET_SELF:
+	case STACK_SET_SELF:
 		return set_self(holder, request->vip);
-	case HOLDER_ADD_PEER:
-	case HOLDER_DEL_PEER:
+	case STACK_ADD_PEER:
+	case STACK_DEL_PEER:
 		return change_peer(holder, request->op, request->vip);
 	case HOLDER_RESERVE_PORTS:
 		request->ports[STACK_PORTS_BYTES - 1] = '\0';
@@ -221,10 +226,9 @@ static void redirect_streams(void)
 	}
 }
 
-void holder_run(const struct holder_start *start)
+static void __attribute__((noreturn)) run(struct holder *holder)
 {
-	struct holder holder = {.control = start->control, .door = start->door};
-	int keep[] = {start->control, start->door};
+	int keep[] = {holder->control, holder->door};
 	struct holder_answer answer = {0};
 	int tun = -1;
 
@@ -234,10 +238,10 @@ void holder_run(const struct holder_start *start)
 	int result = rights_keep_fds(keep, 2);
 	if (result < 0)
 		err_sys(&answer.err, -result, "cannot close descriptors");
-	if (result == 0 && start->has_user_ns)
-		result = ns_map_ids(start->uid, start->gid, 0, &answer.err);
+	if (result == 0 && holder->has_user_ns)
+		result = ns_map_ids(holder->uid, holder->gid, 0, &answer.err);
 	if (result == 0)
-		result = tun = set_up(&holder, start->is_new, &answer.err);
+		result = tun = set_up(holder, &answer.err);
 	if (result >= 0) {
 		result = rights_keep_net_admin();
 		if (result == 0)
@@ -248,10 +252,36 @@ void holder_run(const struct holder_start *start)
 	/* after the change of credentials, which clears it, prctl(2) */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	answer.result = result < 0 ? result : 0;
-	if (fd_send(holder.control, &answer, sizeof(answer), &tun, tun >= 0 ? 1 : 0) < 0 ||
+	if (fd_send(holder->control, &answer, sizeof(answer), &tun, tun >= 0 ? 1 : 0) < 0 ||
 		result < 0)
 		_exit(125);
 	fd_close(&tun); /* the device lives and dies with the agent */
-	serve(&holder);
+	serve(holder);
 	_exit(0);
+}
+
+pid_t holder_start(bool is_new, int control, int door, struct err *err)
+{
+	struct holder holder = {
+		.control = control,
+		.door = door,
+		.is_new = is_new,
+		.has_user_ns = is_new,
+		.uid = geteuid(),
+		.gid = getegid(),
+	};
+	struct err second;
+
+	pid_t pid = ns_fork(is_new ? CLONE_NEWUSER | CLONE_NEWNET : 0, err);
+	if (pid < 0 && is_new) {
+		/*
+		 * Root of a container, or of a host, may make a network namespace where user
+		 * namespaces are refused: as its own.
+		 */
+		holder.has_user_ns = false;
+		pid = ns_fork(CLONE_NEWNET, &second);
+	}
+	if (pid == 0)
+		run(&holder);
+	return pid < 0 ? -err->code : pid;
 }

@@ -19,15 +19,10 @@
  * a SOCK_SEQPACKET pair; one answer for each request). It ends, and a namespace that was made for
  * it with it, when the other end of control is closed.
  */
-enum holder_op {
-	HOLDER_SET_SELF, /* as the calls of struct stack_ops say */
-	HOLDER_ADD_PEER,
-	HOLDER_DEL_PEER,
-	HOLDER_RESERVE_PORTS,
-};
+#define HOLDER_RESERVE_PORTS (STACK_DEL_PEER + 1)
 
 struct holder_request {
-	uint32_t op; /* enum holder_op */
+	uint32_t op; /* enum stack_change, or that one */
 	struct in_addr vip;
 	char ports[STACK_PORTS_BYTES];
 };
@@ -38,15 +33,10 @@ struct holder_answer {
 	struct err err; /* of the first one */
 };
 
-struct holder_start {
-	int control, door; /* its ends; the door's is nonblocking */
-	bool is_new;       /* the network namespace is nobody else's */
-	bool has_user_ns;  /* and so is the user namespace, in which these become root */
-	uid_t uid;
-	gid_t gid;
-};
-
-/* In a child that is in the namespace. Closes all descriptors but its own. */
-void holder_run(const struct holder_start *start) __attribute__((noreturn));
+/*
+ * Start one with its ends, of which the door's is nonblocking, in the caller's network namespace or
+ * a new one. Returns its pid, or -errno with @err filled.
+ */
+pid_t holder_start(bool is_new, int control, int door, struct err *err);
 
 #endif

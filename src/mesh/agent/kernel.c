@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +15,6 @@
 #include "conn/inside.h"
 #include "mesh/agent/holder.h"
 #include "net/tap.h"
-#include "proc/ns.h"
 #include "util/fd.h"
 #include "util/list.h"
 
@@ -83,19 +81,9 @@ static int ask(struct stack *stack, const struct holder_request *request)
 	return answer.result;
 }
 
-static int set_self(struct stack *stack, struct in_addr vip)
+static int change(struct stack *stack, enum stack_change change, struct in_addr vip)
 {
-	return ask(stack, &(struct holder_request){.op = HOLDER_SET_SELF, .vip = vip});
-}
-
-static int add_peer(struct stack *stack, struct in_addr vip)
-{
-	return ask(stack, &(struct holder_request){.op = HOLDER_ADD_PEER, .vip = vip});
-}
-
-static int del_peer(struct stack *stack, struct in_addr vip)
-{
-	return ask(stack, &(struct holder_request){.op = HOLDER_DEL_PEER, .vip = vip});
+	return ask(stack, &(struct holder_request){.op = change, .vip = vip});
 }
 
 static int reserve_ports(struct stack *stack, const char *ports)
@@ -168,9 +156,7 @@ static const struct stack_ops ops = {
 	.deliver = deliver,
 	.target = target,
 	.open_bound = open_bound,
-	.set_self = set_self,
-	.add_peer = add_peer,
-	.del_peer = del_peer,
+	.change = change,
 	.reserve_ports = reserve_ports,
 };
 
@@ -189,25 +175,6 @@ static int await_ready(struct kernel *kernel, struct err *err)
 	return 0;
 }
 
-/*
- * Root of a container, or of a host, may make a network namespace where user namespaces are
- * refused: as its own.
- */
-static pid_t fork_holder(struct holder_start *start, struct err *err)
-{
-	struct err second;
-
-	if (!start->is_new)
-		return ns_fork(0, err);
-	start->has_user_ns = true;
-	pid_t pid = ns_fork(CLONE_NEWUSER | CLONE_NEWNET, err);
-	if (pid >= 0)
-		return pid;
-	start->has_user_ns = false;
-	pid = ns_fork(CLONE_NEWNET, &second);
-	return pid >= 0 ? pid : -err->code;
-}
-
 static int start(struct kernel *kernel, bool is_new, struct err *err)
 {
 	int control[2], door[2] = {-1, -1};
@@ -217,18 +184,8 @@ static int start(struct kernel *kernel, bool is_new, struct err *err)
 		result = fd_pair(door, SOCK_NONBLOCK, err);
 	kernel->control_io.fd = control[0];
 	kernel->stack.door = door[0];
-	if (result == 0) {
-		struct holder_start child = {.control = control[1],
-			.door = door[1],
-			.is_new = is_new,
-			.uid = geteuid(),
-			.gid = getegid()};
-
-		kernel->pid = fork_holder(&child, err);
-		if (kernel->pid == 0)
-			holder_run(&child);
-		result = kernel->pid < 0 ? -err->code : 0;
-	}
+	if (result == 0)
+		result = kernel->pid = holder_start(is_new, control[1], door[1], err);
 	fd_close(&control[1]);
 	fd_close(&door[1]);
 	return result < 0 ? result : await_ready(kernel, err);

@@ -33,6 +33,12 @@ struct stack_events {
 	void (*on_gone)(void *owner);
 };
 
+enum stack_change {
+	STACK_SET_SELF, /* its own address (replaces another one): all peers are lost */
+	STACK_ADD_PEER, /* an address of the mesh; -EEXIST */
+	STACK_DEL_PEER, /* -ENOENT */
+};
+
 struct stack_ops {
 	/* Begin to call. The loop of @context and @events must stay until the end, its sockets of
 	 * the door as long as there are calls. Returns 0 or -errno. */
@@ -57,14 +63,8 @@ struct stack_ops {
 	 * May wait for up to two seconds. Returns it or -errno. */
 	int (*open_bound)(struct stack *stack, enum proto proto, const struct addr *at);
 
-	/*
-	 * Its own address (replaces another one), and addresses of the mesh. Each waits for the
-	 * answer. Returns 0 or -errno (-EEXIST, -ENOENT; -EPIPE: it is gone). Peers are lost when
-	 * the own address changes: add them again.
-	 */
-	int (*set_self)(struct stack *stack, struct in_addr vip);
-	int (*add_peer)(struct stack *stack, struct in_addr vip);
-	int (*del_peer)(struct stack *stack, struct in_addr vip);
+	/* Waits for the answer. Returns 0 or -errno (-EPIPE: it is gone). */
+	int (*change)(struct stack *stack, enum stack_change change, struct in_addr vip);
 	/*
 	 * Ports that it shall not choose for outgoing connections, "80,8000" or "" (replaces
 	 * others). -EROFS or -EACCES inside some containers; -ENAMETOOLONG from STACK_PORTS_BYTES
