@@ -2,41 +2,27 @@
 /* net/guard - which frames of the guest may reach libslirp */
 #include "net/guard.h"
 
+#include <net/ethernet.h>
+#include <netinet/icmp6.h>
+#include <netinet/ip.h>
+#include <netinet/ip_icmp.h>
+#include <netinet/tcp.h>
 #include <string.h>
 
-/* Sizes and offsets on the wire: fields are read as bytes, so alignment does not matter. */
-#define ETH_BYTES         14
-#define ARP_BYTES         28
-#define IPV4_BYTES        20
-#define IPV6_BYTES        40
-#define TCP_BYTES         20
-#define UDP_BYTES         8
-#define ICMP_BYTES        8
-#define ND_ADVERT_BYTES   24 /* neighbour solicitation and advertisement: with target */
-#define ETHERTYPE_IPV4    0x0800
-#define ETHERTYPE_ARP     0x0806
-#define ETHERTYPE_IPV6    0x86dd
-#define IPV4_DONT_FRAG    0x4000
-#define TCP_FIN           0x01
-#define TCP_SYN           0x02
-#define TCP_RST           0x04
-#define TCP_ACK           0x10
-#define TCP_URG           0x20
-#define TCP_OPTION_END    0
-#define TCP_OPTION_NOP    1
-#define PORT_DNS          53
-#define PORT_BOOTP        67
-#define PORT_TFTP         69
-#define PORT_DHCPV6       547
-#define ICMP4_UNREACHABLE 3
-#define ICMP4_ECHO        8
-#define ICMP6_UNREACHABLE 1
-#define ICMP6_ECHO        128
-#define ND_ROUTER_SOLICIT 133
-#define ND_SOLICIT        135
-#define ND_ADVERT         136
-#define ND_HOP_LIMIT      255
-#define ND_OPTION_UNIT    8 /* bytes that one unit of an option's length stands for */
+/* Sizes on the wire: fields are read as bytes, so alignment does not matter. */
+#define ARP_BYTES       28
+#define IPV4_BYTES      20
+#define IPV6_BYTES      40
+#define TCP_BYTES       20
+#define UDP_BYTES       8
+#define ICMP_BYTES      8
+#define ND_ADVERT_BYTES 24 /* neighbour solicitation and advertisement: with target */
+#define ND_OPTION_UNIT  8  /* bytes that one unit of an option's length stands for */
+#define ND_HOP_LIMIT    255
+#define PORT_DNS        53
+#define PORT_BOOTP      67
+#define PORT_TFTP       69
+#define PORT_DHCPV6     547
 
 enum source {
 	FROM_GUEST,
@@ -79,11 +65,6 @@ static bool is_v4(const uint8_t *bytes, struct in_addr addr)
 	return memcmp(bytes, &addr, sizeof(addr)) == 0;
 }
 
-static bool is_v6(const uint8_t *bytes, const struct in6_addr *addr)
-{
-	return memcmp(bytes, addr, sizeof(*addr)) == 0;
-}
-
 static enum guard_verdict check_arp(const struct net_plan *plan, const uint8_t *arp, size_t len)
 {
 	static const uint8_t ethernet_ipv4[] = {0, 1, 8, 0, 6, 4};
@@ -123,8 +104,8 @@ static bool has_valid_tcp_options(const uint8_t *options, size_t len)
 {
 	size_t at = 0;
 
-	while (at < len && options[at] != TCP_OPTION_END) {
-		if (options[at] == TCP_OPTION_NOP) {
+	while (at < len && options[at] != TCPOPT_EOL) {
+		if (options[at] == TCPOPT_NOP) {
 			at++;
 			continue;
 		}
@@ -164,19 +145,19 @@ static enum guard_verdict check_tcp(const struct packet *packet)
 	uint8_t flags = tcp[13];
 	if (header_len < TCP_BYTES || header_len > packet->len)
 		return GUARD_DROP_TCP_HEADER;
-	if (!(flags & (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK)))
+	if (!(flags & (TH_FIN | TH_SYN | TH_RST | TH_ACK)))
 		return GUARD_DROP_TCP_FLAGS;
-	if ((flags & TCP_SYN) && (flags & (TCP_FIN | TCP_RST)))
+	if ((flags & TH_SYN) && (flags & (TH_FIN | TH_RST)))
 		return GUARD_DROP_TCP_FLAGS;
 	if (!has_valid_tcp_options(tcp + TCP_BYTES, header_len - TCP_BYTES))
 		return GUARD_DROP_TCP_OPTIONS;
 
-	bool opens = (flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	bool opens = (flags & (TH_SYN | TH_ACK)) == TH_SYN;
 	if (opens && packet->source == FROM_LOOPBACK)
 		return GUARD_DROP_SOURCE;
 	enum guard_verdict verdict = check_place(packet, read16(tcp + 2), opens);
-	if (verdict == GUARD_PASS && (flags & TCP_URG)) {
-		replace16(tcp + 12, tcp + 16, (uint16_t)(read16(tcp + 12) & ~TCP_URG));
+	if (verdict == GUARD_PASS && (flags & TH_URG)) {
+		replace16(tcp + 12, tcp + 16, (uint16_t)(read16(tcp + 12) & ~TH_URG));
 		replace16(tcp + 18, tcp + 16, 0);
 	}
 	return verdict;
@@ -201,9 +182,9 @@ static enum guard_verdict check_icmp4(const struct packet *packet)
 		return GUARD_DROP_SOURCE;
 	if (packet->len < ICMP_BYTES)
 		return GUARD_DROP_ICMP_HEADER;
-	if (packet->payload[0] == ICMP4_UNREACHABLE)
+	if (packet->payload[0] == ICMP_DEST_UNREACH)
 		return GUARD_DROP_ICMP_UNREACHABLE;
-	if (packet->payload[0] != ICMP4_ECHO || packet->payload[1] != 0)
+	if (packet->payload[0] != ICMP_ECHO || packet->payload[1] != 0)
 		return GUARD_DROP_ICMP_TYPE;
 	return GUARD_PASS;
 }
@@ -234,13 +215,13 @@ static enum guard_verdict check_icmp6(const struct packet *packet)
 	switch (packet->payload[0]) {
 	case ND_ROUTER_SOLICIT:
 		return check_nd(packet, ICMP_BYTES);
-	case ND_SOLICIT:
+	case ND_NEIGHBOR_SOLICIT:
 		return check_nd(packet, ND_ADVERT_BYTES);
-	case ND_ADVERT:
+	case ND_NEIGHBOR_ADVERT:
 		if (packet->source == FROM_UNSPECIFIED)
 			return GUARD_DROP_SOURCE;
 		return check_nd(packet, ND_ADVERT_BYTES);
-	case ICMP6_ECHO:
+	case ICMP6_ECHO_REQUEST:
 		if (packet->source != FROM_GUEST)
 			return GUARD_DROP_SOURCE;
 		if (packet->place == TO_MULTICAST)
@@ -248,7 +229,7 @@ static enum guard_verdict check_icmp6(const struct packet *packet)
 		if (packet->place == TO_LINK_LOCAL)
 			return GUARD_DROP_LINK_LOCAL;
 		return packet->payload[1] == 0 ? GUARD_PASS : GUARD_DROP_ICMP_TYPE;
-	case ICMP6_UNREACHABLE:
+	case ICMP6_DST_UNREACH:
 		return GUARD_DROP_ICMP_UNREACHABLE;
 	default:
 		return GUARD_DROP_ICMP_TYPE;
@@ -296,7 +277,7 @@ static enum guard_verdict check_ipv4(const struct net_plan *plan, uint8_t *ip, s
 	if (total_len < header_len || total_len > len)
 		return GUARD_DROP_IP_LENGTH;
 	/* libslirp reassembles whatever has any of these bits but DF, the reserved one included */
-	if (read16(ip + 6) & ~IPV4_DONT_FRAG)
+	if (read16(ip + 6) & ~IP_DF)
 		return GUARD_DROP_FRAGMENT;
 
 	if (is_v4(ip + 12, (struct in_addr){htonl(INADDR_LOOPBACK)}))
@@ -321,43 +302,34 @@ static enum guard_verdict check_ipv4(const struct net_plan *plan, uint8_t *ip, s
 	}
 }
 
-static bool is_in_prefix(const uint8_t *bytes, const struct in6_addr *prefix, int bits)
+static bool is_in_prefix(const struct in6_addr *addr, const struct in6_addr *prefix, int bits)
 {
-	size_t whole = (size_t)bits / 8;
+	int whole = bits / 8;
 	uint8_t mask = (uint8_t)(0xff00 >> bits % 8);
 
-	if (bits > 128 || memcmp(bytes, prefix, whole) != 0)
+	if (memcmp(addr, prefix, (size_t)whole) != 0)
 		return false;
-	return mask == 0 || !((bytes[whole] ^ prefix->s6_addr[whole]) & mask);
-}
-
-static bool is_link_local(const uint8_t *bytes)
-{
-	return bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80;
-}
-
-static bool is_site_local(const uint8_t *bytes)
-{
-	return bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0xc0;
+	return mask == 0 || !((addr->s6_addr[whole] ^ prefix->s6_addr[whole]) & mask);
 }
 
 static enum guard_verdict place_v6(
 	const struct net_plan *plan, const uint8_t *bytes, enum place *place)
 {
-	static const struct in6_addr mapped = {{{[10] = 0xff, [11] = 0xff}}};
+	struct in6_addr addr;
 
+	memcpy(&addr, bytes, sizeof(addr));
 	/* ::/96 has ::, ::1 and the v4-compatible addresses in it */
-	if (is_in_prefix(bytes, &in6addr_any, 96) || is_in_prefix(bytes, &mapped, 96))
+	if (is_in_prefix(&addr, &in6addr_any, 96) || IN6_IS_ADDR_V4MAPPED(&addr))
 		return GUARD_DROP_DESTINATION;
-	if (bytes[0] == 0xff)
+	if (IN6_IS_ADDR_MULTICAST(&addr))
 		*place = TO_MULTICAST;
-	else if (is_v6(bytes, &plan->host6))
+	else if (IN6_ARE_ADDR_EQUAL(&addr, &plan->host6))
 		*place = TO_HOST;
-	else if (is_v6(bytes, &plan->dns6))
+	else if (IN6_ARE_ADDR_EQUAL(&addr, &plan->dns6))
 		*place = TO_DNS;
-	else if (is_in_prefix(bytes, &plan->prefix6, plan->prefix6_len))
+	else if (is_in_prefix(&addr, &plan->prefix6, plan->prefix6_len))
 		return GUARD_DROP_NEIGHBOUR;
-	else if (is_link_local(bytes) || is_site_local(bytes))
+	else if (IN6_IS_ADDR_LINKLOCAL(&addr) || IN6_IS_ADDR_SITELOCAL(&addr))
 		*place = TO_LINK_LOCAL;
 	else
 		*place = TO_OUTSIDE;
@@ -369,6 +341,7 @@ static enum guard_verdict place_v6(
 static enum guard_verdict check_ipv6(const struct net_plan *plan, uint8_t *ip, size_t len)
 {
 	struct packet packet = {.plan = plan, .source = FROM_GUEST};
+	struct in6_addr source;
 
 	if (len < IPV6_BYTES || ip[0] >> 4 != 6)
 		return GUARD_DROP_IP_HEADER;
@@ -383,11 +356,12 @@ static enum guard_verdict check_ipv6(const struct net_plan *plan, uint8_t *ip, s
 	if (ip[6] != IPPROTO_TCP && ip[6] != IPPROTO_UDP && ip[6] != IPPROTO_ICMPV6)
 		return GUARD_DROP_PROTOCOL;
 
-	if (is_link_local(ip + 8))
+	memcpy(&source, ip + 8, sizeof(source));
+	if (IN6_IS_ADDR_LINKLOCAL(&source))
 		packet.source = FROM_LINK_LOCAL;
-	else if (is_v6(ip + 8, &in6addr_any))
+	else if (IN6_IS_ADDR_UNSPECIFIED(&source))
 		packet.source = FROM_UNSPECIFIED;
-	else if (!is_v6(ip + 8, &plan->guest6))
+	else if (!IN6_ARE_ADDR_EQUAL(&source, &plan->guest6))
 		return GUARD_DROP_SOURCE;
 	if (packet.source != FROM_GUEST && ip[6] != IPPROTO_ICMPV6)
 		return GUARD_DROP_SOURCE;
@@ -407,14 +381,14 @@ static enum guard_verdict check_ipv6(const struct net_plan *plan, uint8_t *ip, s
 
 enum guard_verdict guard_check(const struct net_plan *plan, uint8_t *frame, size_t len)
 {
-	if (len < ETH_BYTES)
+	if (len < ETH_HLEN)
 		return GUARD_DROP_SHORT;
-	uint8_t *body = frame + ETH_BYTES;
-	size_t body_len = len - ETH_BYTES;
+	uint8_t *body = frame + ETH_HLEN;
+	size_t body_len = len - ETH_HLEN;
 	if (body_len > plan->mtu)
 		return GUARD_DROP_LONG;
 	switch (read16(frame + 12)) {
-	case ETHERTYPE_IPV4:
+	case ETHERTYPE_IP:
 		return check_ipv4(plan, body, body_len);
 	case ETHERTYPE_IPV6:
 		return plan->has_ipv6 ? check_ipv6(plan, body, body_len) : GUARD_DROP_IPV6_OFF;
@@ -425,58 +399,20 @@ enum guard_verdict guard_check(const struct net_plan *plan, uint8_t *frame, size
 	}
 }
 
+static const struct {
+	bool is_usual;
+	const char *reason;
+} verdicts[GUARD_VERDICTS] = {
+#define DROP(name, reason)  [GUARD_DROP_##name] = {false, reason},
+#define USUAL(name, reason) [GUARD_DROP_##name] = {true, reason},
+	[GUARD_PASS] = {true, "passed"}, GUARD_LIST(DROP, USUAL)};
+
 const char *guard_reason(enum guard_verdict verdict)
 {
-	static const char *const reasons[GUARD_VERDICTS] = {
-		[GUARD_PASS] = "passed",
-		[GUARD_DROP_SHORT] = "short frame",
-		[GUARD_DROP_LONG] = "over the MTU",
-		[GUARD_DROP_ETHERTYPE] = "unknown ethertype",
-		[GUARD_DROP_IPV6_OFF] = "IPv6 is off",
-		[GUARD_DROP_ARP_SHAPE] = "bad ARP packet",
-		[GUARD_DROP_ARP_SENDER] = "foreign ARP sender",
-		[GUARD_DROP_IP_HEADER] = "bad IP header",
-		[GUARD_DROP_IP_OPTIONS] = "IP options",
-		[GUARD_DROP_IP_LENGTH] = "bad IP length",
-		[GUARD_DROP_FRAGMENT] = "fragment",
-		[GUARD_DROP_PROTOCOL] = "unknown protocol",
-		[GUARD_DROP_SOURCE] = "foreign source",
-		[GUARD_DROP_DESTINATION] = "forbidden destination",
-		[GUARD_DROP_MULTICAST] = "multicast",
-		[GUARD_DROP_BROADCAST] = "broadcast",
-		[GUARD_DROP_NEIGHBOUR] = "no such neighbour",
-		[GUARD_DROP_LINK_LOCAL] = "link-local destination",
-		[GUARD_DROP_HOST_LOOPBACK] = "host loopback",
-		[GUARD_DROP_DNS_OFF] = "DNS is off",
-		[GUARD_DROP_DNS_PORT] = "not a DNS port",
-		[GUARD_DROP_TCP_HEADER] = "bad TCP header",
-		[GUARD_DROP_TCP_FLAGS] = "bad TCP flags",
-		[GUARD_DROP_TCP_OPTIONS] = "bad TCP options",
-		[GUARD_DROP_UDP_LENGTH] = "bad UDP length",
-		[GUARD_DROP_UDP_SERVICE] = "BOOTP, TFTP or DHCPv6",
-		[GUARD_DROP_ICMP_HEADER] = "bad ICMP header",
-		[GUARD_DROP_ICMP_TYPE] = "unknown ICMP type",
-		[GUARD_DROP_ICMP_UNREACHABLE] = "ICMP unreachable",
-		[GUARD_DROP_ND] = "bad neighbour discovery",
-		[GUARD_DROP_ND_OPTIONS] = "bad neighbour discovery options",
-	};
-
-	if ((unsigned int)verdict >= GUARD_VERDICTS || !reasons[verdict])
-		return "unknown";
-	return reasons[verdict];
+	return (unsigned int)verdict < GUARD_VERDICTS ? verdicts[verdict].reason : "unknown";
 }
 
 bool guard_is_usual(enum guard_verdict verdict)
 {
-	switch (verdict) {
-	case GUARD_PASS:
-	case GUARD_DROP_IPV6_OFF:
-	case GUARD_DROP_MULTICAST:
-	case GUARD_DROP_BROADCAST:
-	case GUARD_DROP_PROTOCOL: /* MLD reports come behind a hop-by-hop header */
-	case GUARD_DROP_ICMP_UNREACHABLE:
-		return true;
-	default:
-		return false;
-	}
+	return verdicts[verdict].is_usual;
 }

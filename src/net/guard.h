@@ -31,40 +31,45 @@
  * not looked at (libslirp does). Urgent data is not dropped, since honest programs send it: the
  * flag is taken out and the bytes stay in the stream, as with SO_OOBINLINE.
  */
-enum guard_verdict {
-	GUARD_PASS = 0,
-	GUARD_DROP_SHORT,            /* no complete Ethernet header */
-	GUARD_DROP_LONG,             /* frame or packet over the MTU */
-	GUARD_DROP_ETHERTYPE,        /* not ARP, IPv4, IPv6 */
-	GUARD_DROP_IPV6_OFF,         /* IPv6, but it is off */
-	GUARD_DROP_ARP_SHAPE,        /* cut, not Ethernet/IPv4, not request or reply */
-	GUARD_DROP_ARP_SENDER,       /* speaks for an address that is not the guest's */
-	GUARD_DROP_IP_HEADER,        /* cut, wrong version or header length, TTL 0 */
-	GUARD_DROP_IP_OPTIONS,       /* IPv4 with options */
-	GUARD_DROP_IP_LENGTH,        /* length field does not fit the frame */
-	GUARD_DROP_FRAGMENT,         /* MF, an offset, or the reserved bit */
-	GUARD_DROP_PROTOCOL,         /* not TCP, UDP, ICMP; IPv6: also every extension header */
-	GUARD_DROP_SOURCE,           /* not an address, or not a use of it, that is the guest's */
-	GUARD_DROP_DESTINATION,      /* destination that the host would take for itself; class E */
-	GUARD_DROP_MULTICAST,        /* multicast, IPv6: other than ND */
-	GUARD_DROP_BROADCAST,        /* 255.255.255.255 or the virtual network's */
-	GUARD_DROP_NEIGHBOUR,        /* in the virtual network, but not `host` or `dns` */
-	GUARD_DROP_LINK_LOCAL,       /* IPv6 link-local or site-local, other than ND */
-	GUARD_DROP_HOST_LOOPBACK,    /* opens a connection to `host` */
-	GUARD_DROP_DNS_OFF,          /* to `dns` without has_dns */
-	GUARD_DROP_DNS_PORT,         /* to `dns`, port other than 53 */
-	GUARD_DROP_TCP_HEADER,       /* cut, or data offset outside 20..packet */
-	GUARD_DROP_TCP_FLAGS,        /* SYN+FIN, SYN+RST, or none */
-	GUARD_DROP_TCP_OPTIONS,      /* an option with a wrong length */
-	GUARD_DROP_UDP_LENGTH,       /* cut, or length field is not the payload's */
-	GUARD_DROP_UDP_SERVICE,      /* BOOTP, TFTP, DHCPv6 servers inside libslirp */
-	GUARD_DROP_ICMP_HEADER,      /* cut */
-	GUARD_DROP_ICMP_TYPE,        /* other than echo request and ND solicitations/adverts */
-	GUARD_DROP_ICMP_UNREACHABLE, /* usual: a closed port of the guest answers a forward */
-	GUARD_DROP_ND,               /* hop limit, code, length or destination is wrong */
-	GUARD_DROP_ND_OPTIONS,       /* an ND option with a wrong length */
-	GUARD_VERDICTS
-};
+
+/*
+ * What is dropped, and its words for a log. USUAL: any honest guest causes it now and then (it is
+ * not worth a line).
+ */
+#define GUARD_LIST(DROP, USUAL)                                                                    \
+	DROP(SHORT, "short frame")           /* no complete Ethernet header */                     \
+	DROP(LONG, "over the MTU")           /* frame or packet */                                 \
+	DROP(ETHERTYPE, "unknown ethertype") /* not ARP, IPv4, IPv6 */                             \
+	USUAL(IPV6_OFF, "IPv6 is off")                                                             \
+	DROP(ARP_SHAPE, "bad ARP packet")      /* cut, not Ethernet/IPv4, not request or reply */  \
+	DROP(ARP_SENDER, "foreign ARP sender") /* speaks for an address not the guest's */         \
+	DROP(IP_HEADER, "bad IP header")       /* cut, wrong version or header length, TTL 0 */    \
+	DROP(IP_OPTIONS, "IP options")         /* IPv4 */                                          \
+	DROP(IP_LENGTH, "bad IP length")       /* length field does not fit the frame */           \
+	DROP(FRAGMENT, "fragment")             /* MF, an offset, or the reserved bit */            \
+	USUAL(PROTOCOL, "unknown protocol")    /* IPv6: every extension header, too (MLD) */       \
+	DROP(SOURCE, "foreign source")         /* not the guest's, or not so used by it */         \
+	DROP(DESTINATION, "forbidden destination") /* the host itself; class E */                  \
+	USUAL(MULTICAST, "multicast")              /* IPv6: other than ND */                       \
+	USUAL(BROADCAST, "broadcast")              /* 255.255.255.255 or the virtual network's */  \
+	DROP(NEIGHBOUR, "no such neighbour")       /* in the network, not `host` or `dns` */       \
+	DROP(LINK_LOCAL, "link-local destination") /* IPv6; site-local too; other than ND */       \
+	DROP(HOST_LOOPBACK, "host loopback")       /* opens a connection to `host` */              \
+	DROP(DNS_OFF, "DNS is off")                /* to `dns` without has_dns */                  \
+	DROP(DNS_PORT, "not a DNS port")           /* to `dns`, port other than 53 */              \
+	DROP(TCP_HEADER, "bad TCP header")         /* cut, or data offset outside 20..packet */    \
+	DROP(TCP_FLAGS, "bad TCP flags")           /* SYN+FIN, SYN+RST, or none */                 \
+	DROP(TCP_OPTIONS, "bad TCP options")       /* a wrong length */                            \
+	DROP(UDP_LENGTH, "bad UDP length")         /* cut, or length field is not the payload's */ \
+	DROP(UDP_SERVICE, "BOOTP, TFTP or DHCPv6") /* servers inside libslirp */                   \
+	DROP(ICMP_HEADER, "bad ICMP header")       /* cut */                                       \
+	DROP(ICMP_TYPE, "unknown ICMP type") /* not echo request, ND solicitation or advert */     \
+	USUAL(ICMP_UNREACHABLE, "ICMP unreachable") /* a forward met a closed port */              \
+	DROP(ND, "bad neighbour discovery") /* wrong hop limit, code, length, destination */       \
+	DROP(ND_OPTIONS, "bad neighbour discovery options") /* a wrong length */
+
+#define GUARD_NAME(name, reason) GUARD_DROP_##name,
+enum guard_verdict { GUARD_PASS, GUARD_LIST(GUARD_NAME, GUARD_NAME) GUARD_VERDICTS };
 
 /*
  * By the addresses, limits and switches of @plan judge one Ethernet frame of @len bytes (without
@@ -77,7 +82,7 @@ enum guard_verdict guard_check(const struct net_plan *plan, uint8_t *frame, size
 /* A few words for logs and counters, such as "fragment"; never NULL. */
 const char *guard_reason(enum guard_verdict verdict);
 
-/* True for drops that any honest guest causes now and then (multicast, ...): not worth a line. */
+/* GUARD_PASS, or marked as USUAL above. */
 bool guard_is_usual(enum guard_verdict verdict);
 
 #endif
