@@ -26,12 +26,6 @@ static size_t family_bytes(int family)
 	return family == AF_INET6 ? sizeof(struct in6_addr) : 0;
 }
 
-/* Whether @prefix_len makes sense for @family */
-static bool is_prefix(int family, int prefix_len)
-{
-	return prefix_len >= 0 && (size_t)prefix_len <= family_bytes(family) * 8;
-}
-
 static int call(int nl, struct netlink_msg *msg)
 {
 	int result = netlink_call(nl, msg, NULL, 0);
@@ -58,12 +52,7 @@ int netdev_index(int nl, const char *name)
 /* @flags: IFF_UP or 0 */
 static int set_flags(int nl, int ifindex, unsigned flags, unsigned mtu)
 {
-	struct ifinfomsg body = {
-		.ifi_family = AF_UNSPEC,
-		.ifi_index = ifindex,
-		.ifi_flags = flags,
-		.ifi_change = IFF_UP,
-	};
+	struct ifinfomsg body = {.ifi_index = ifindex, .ifi_flags = flags, .ifi_change = IFF_UP};
 	struct netlink_msg msg;
 
 	netlink_begin(&msg, RTM_SETLINK, NLM_F_ACK, &body, sizeof(body));
@@ -96,8 +85,6 @@ static int change_addr(int nl, uint16_t type, uint16_t flags, int ifindex, int f
 
 	if (!family_bytes(family))
 		return -EAFNOSUPPORT;
-	if (!is_prefix(family, prefix_len))
-		return -EINVAL;
 	netlink_begin(&msg, type, NLM_F_ACK | flags, &body, sizeof(body));
 	netlink_put(&msg, IFA_LOCAL, addr, family_bytes(family));
 	netlink_put(&msg, IFA_ADDRESS, addr, family_bytes(family));
@@ -131,8 +118,6 @@ static int change_route(
 
 	if (!len)
 		return -EAFNOSUPPORT;
-	if (!is_prefix(route->family, route->prefix_len))
-		return -EINVAL;
 	netlink_begin(&msg, type, NLM_F_ACK | flags, &body, sizeof(body));
 	if (route->prefix_len > 0)
 		netlink_put(&msg, RTA_DST, route->dst, len);
@@ -166,7 +151,7 @@ int netdev_add_default_route(int nl, int ifindex, int family, const void *gatewa
 static int set_af_spec(int nl, int ifindex, uint16_t family, uint16_t inner, uint16_t type,
 	const void *value, size_t len)
 {
-	struct ifinfomsg body = {.ifi_family = AF_UNSPEC, .ifi_index = ifindex};
+	struct ifinfomsg body = {.ifi_index = ifindex};
 	struct netlink_msg msg;
 
 	netlink_begin(&msg, RTM_SETLINK, NLM_F_ACK, &body, sizeof(body));

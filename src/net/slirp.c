@@ -49,21 +49,6 @@ struct slirp_stack {
 
 /* --- descriptors ------------------------------------------------------------------------- */
 
-static int on_add_poll(int fd, int events, void *opaque)
-{
-	struct slirp_stack *stack = opaque;
-
-	slirp_fds_want(&stack->fds, fd, events);
-	return fd;
-}
-
-static int on_get_revents(int fd, void *opaque)
-{
-	const struct slirp_stack *stack = opaque;
-
-	return slirp_fds_happened(&stack->fds, fd);
-}
-
 static void on_register(int fd, void *opaque)
 {
 	struct slirp_stack *stack = opaque;
@@ -226,21 +211,8 @@ static Slirp *make_slirp(struct slirp_stack *stack, const struct net_plan *plan)
 	Slirp *slirp = slirp_new(&config, &callbacks, stack);
 	/* sets its clock; at 0 the first UDP socket would count as expired at once */
 	if (slirp)
-		slirp_pollfds_poll(slirp, 1, on_get_revents, stack);
+		slirp_fds_poll(&stack->fds, slirp, true);
 	return slirp;
-}
-
-/* Ask libslirp what it waits for, and for how long. */
-static void ask(struct slirp_stack *stack)
-{
-	uint32_t timeout_ms = UINT32_MAX;
-
-	slirp_fds_begin(&stack->fds);
-	slirp_pollfds_fill(stack->slirp, &timeout_ms, on_add_poll, stack);
-	slirp_fds_end(&stack->fds);
-	stack->due_ns =
-		timeout_ms == UINT32_MAX ? UINT64_MAX : clock_now_ns() + timeout_ms * NS_PER_MS;
-	stack->has_input = false;
 }
 
 static uint64_t on_before_sleep(struct loop_hook *hook)
@@ -248,8 +220,11 @@ static uint64_t on_before_sleep(struct loop_hook *hook)
 	struct slirp_stack *stack = container_of(hook, struct slirp_stack, hook);
 
 	if (stack->has_input || stack->fds.has_events || clock_now_ns() >= stack->due_ns) {
-		slirp_pollfds_poll(stack->slirp, 0, on_get_revents, stack);
-		ask(stack);
+		slirp_fds_poll(&stack->fds, stack->slirp, false);
+		uint32_t timeout_ms = slirp_fds_fill(&stack->fds, stack->slirp);
+		stack->due_ns = timeout_ms == UINT32_MAX ? UINT64_MAX
+							 : clock_now_ns() + timeout_ms * NS_PER_MS;
+		stack->has_input = false;
 	}
 	return stack->due_ns;
 }

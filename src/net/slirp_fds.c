@@ -15,10 +15,10 @@
 struct slirp_fd {
 	struct loop_io io;
 	struct slirp_fds *fds;
-	uint32_t interest; /* what the loop's epoll set has; only if is_added */
+	uint32_t interest; /* what the loop's epoll set has; 0: it is not there */
 	uint32_t revents;  /* what happened in this round */
 	unsigned round;    /* last one that named it */
-	bool is_added, is_open, is_listener, is_muted;
+	bool is_open, is_listener, is_muted;
 	void (*on_waiting)(void *owner);
 	void *owner;
 };
@@ -26,6 +26,25 @@ struct slirp_fd {
 void slirp_fds_init(struct slirp_fds *fds, struct loop *loop, struct budget *budget)
 {
 	*fds = (struct slirp_fds){.loop = loop, .budget = budget};
+}
+
+static void set_interest(struct slirp_fd *item, uint32_t interest)
+{
+	struct loop *loop = item->fds->loop;
+	int result = 0;
+
+	if (item->interest == interest)
+		return;
+	if (interest == 0)
+		loop_io_del(loop, &item->io);
+	else if (item->interest)
+		result = loop_io_mod(loop, &item->io, interest);
+	if (interest && (!item->interest || result == -ENOENT))
+		result = loop_io_add(loop, &item->io, interest);
+	if (result < 0)
+		log_debug("cannot watch descriptor %d: %s", item->io.fd, strerror(-result));
+	else
+		item->interest = interest;
 }
 
 static void on_ready(struct loop_io *io, uint32_t events)
@@ -38,9 +57,7 @@ static void on_ready(struct loop_io *io, uint32_t events)
 		return;
 	}
 	/* told once; the backlog would keep epoll awake */
-	loop_io_del(item->fds->loop, io);
-	item->is_added = false;
-	item->interest = 0;
+	set_interest(item, 0);
 	if (item->on_waiting)
 		item->on_waiting(item->owner);
 	item->on_waiting = NULL;
@@ -82,11 +99,10 @@ static struct slirp_fd *get(struct slirp_fds *fds, int fd)
 
 static void reset(struct slirp_fd *item)
 {
-	if (item->is_added)
-		loop_io_del(item->fds->loop, &item->io);
+	set_interest(item, 0);
 	budget_give(item->fds->budget, item->is_open);
-	item->is_added = item->is_open = item->is_listener = item->is_muted = false;
-	item->interest = item->revents = 0;
+	item->is_open = item->is_listener = item->is_muted = false;
+	item->revents = 0;
 	item->on_waiting = NULL;
 }
 
@@ -119,44 +135,14 @@ void slirp_fds_closed(struct slirp_fds *fds, int fd)
 		reset(item);
 }
 
-static void set_interest(struct slirp_fd *item, uint32_t interest)
+static int on_add_poll(int fd, int events, void *opaque)
 {
-	struct loop *loop = item->fds->loop;
-	int result = -ENOENT;
-
-	if (item->interest == interest)
-		return;
-	if (interest == 0) {
-		loop_io_del(loop, &item->io);
-		item->is_added = false;
-		item->interest = 0;
-		return;
-	}
-	if (item->is_added)
-		result = loop_io_mod(loop, &item->io, interest);
-	if (result == -ENOENT)
-		result = loop_io_add(loop, &item->io, interest);
-	if (result < 0) {
-		log_debug("cannot watch descriptor %d: %s", item->io.fd, strerror(-result));
-		return;
-	}
-	item->is_added = true;
-	item->interest = interest;
-}
-
-void slirp_fds_begin(struct slirp_fds *fds)
-{
-	fds->round++;
-	fds->has_events = false;
-}
-
-void slirp_fds_want(struct slirp_fds *fds, int fd, int events)
-{
+	struct slirp_fds *fds = opaque;
 	struct slirp_fd *item = get(fds, fd);
 	uint32_t interest = 0;
 
 	if (!item)
-		return;
+		return fd;
 	item->round = fds->round;
 	item->revents = 0;
 	if (item->is_muted)
@@ -167,24 +153,36 @@ void slirp_fds_want(struct slirp_fds *fds, int fd, int events)
 			   (events & SLIRP_POLL_PRI ? EPOLLPRI : 0) |
 			   (events & SLIRP_POLL_HUP ? EPOLLRDHUP : 0);
 	set_interest(item, interest);
+	return fd;
 }
 
-void slirp_fds_end(struct slirp_fds *fds)
+uint32_t slirp_fds_fill(struct slirp_fds *fds, Slirp *slirp)
 {
+	uint32_t timeout_ms = UINT32_MAX;
+
+	fds->round++;
+	fds->has_events = false;
+	slirp_pollfds_fill(slirp, &timeout_ms, on_add_poll, fds);
 	for (size_t fd = 0; fd < fds->count; fd++)
 		if (fds->items[fd] && fds->items[fd]->round != fds->round)
 			set_interest(fds->items[fd], 0);
+	return timeout_ms;
 }
 
-int slirp_fds_happened(const struct slirp_fds *fds, int fd)
+static int on_get_revents(int fd, void *opaque)
 {
-	const struct slirp_fd *item = find(fds, fd);
+	const struct slirp_fd *item = find(opaque, fd);
 	uint32_t revents = item ? item->revents : 0;
 
 	return (revents & EPOLLIN ? SLIRP_POLL_IN : 0) | (revents & EPOLLOUT ? SLIRP_POLL_OUT : 0) |
 	       (revents & EPOLLPRI ? SLIRP_POLL_PRI : 0) |
 	       (revents & EPOLLERR ? SLIRP_POLL_ERR : 0) |
 	       (revents & (EPOLLHUP | EPOLLRDHUP) ? SLIRP_POLL_HUP : 0);
+}
+
+void slirp_fds_poll(struct slirp_fds *fds, Slirp *slirp, bool has_failed)
+{
+	slirp_pollfds_poll(slirp, has_failed, on_get_revents, fds);
 }
 
 void slirp_fds_set_listener(struct slirp_fds *fds, int fd)

@@ -3,6 +3,7 @@
 #ifndef NSWRAP_NET_SLIRP_FDS_H
 #define NSWRAP_NET_SLIRP_FDS_H
 
+#include <libslirp.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -24,7 +25,7 @@ struct slirp_fds {
 	size_t count;
 	struct budget *budget;
 	unsigned round;
-	bool has_events; /* something happened since the last slirp_fds_begin */
+	bool has_events; /* something happened since the last slirp_fds_fill */
 };
 
 void slirp_fds_init(struct slirp_fds *fds, struct loop *loop, struct budget *budget);
@@ -35,13 +36,11 @@ void slirp_fds_fini(struct slirp_fds *fds);
 void slirp_fds_opened(struct slirp_fds *fds, int fd);
 void slirp_fds_closed(struct slirp_fds *fds, int fd);
 
-/* A round of wishes: begin, want (SLIRP_POLL_* bits) for each descriptor, end. */
-void slirp_fds_begin(struct slirp_fds *fds);
-void slirp_fds_want(struct slirp_fds *fds, int fd, int events);
-void slirp_fds_end(struct slirp_fds *fds);
+/* A round of slirp_pollfds_fill. Returns how long libslirp would wait, UINT32_MAX: for ever. */
+uint32_t slirp_fds_fill(struct slirp_fds *fds, Slirp *slirp);
 
-/* SLIRP_POLL_* bits that happened at @fd since it was last wanted. Any number is allowed. */
-int slirp_fds_happened(const struct slirp_fds *fds, int fd);
+/* Let libslirp hear what happened since: slirp_pollfds_poll. */
+void slirp_fds_poll(struct slirp_fds *fds, Slirp *slirp, bool has_failed);
 
 /* @fd is a listener of libslirp's: see above. */
 void slirp_fds_set_listener(struct slirp_fds *fds, int fd);
