@@ -22,19 +22,19 @@ struct resolv_conf {
 };
 
 /*
- * Read @text (not NUL-terminated, any bytes). Never fails: a line that is not understood is
- * skipped, as glibc does; like there, # and ; begin a comment. Words with anything but printable
- * ASCII, and words for which there is no room, are left out. A %scope is a number or the name of an
- * interface of this network namespace; a server with an unknown scope is left out. A text that
- * names no server at all means 127.0.0.1.
+ * Read @text (any bytes), which is cut to words on the way; text[len] is written to. Never fails: a
+ * line that is not understood is skipped, as glibc does; like there, # and ; begin a comment. Words
+ * with anything but printable ASCII, and words for which there is no room, are left out. A %scope
+ * is a number or the name of an interface of this network namespace; a server with an unknown scope
+ * is left out. A text that names no server at all means 127.0.0.1.
  */
-void resolv_parse(const char *text, size_t len, struct resolv_conf *out);
+void resolv_parse(char *text, size_t len, struct resolv_conf *out);
 
 /*
  * Write the guest's file to @out, NUL-terminated: "nameserver @dns4" if the host has a v4 server or
  * none is known; "nameserver @dns6" if the host has a v6 server and @dns6 is not NULL; if neither
  * line came of that, @dns4 all the same. Then the host's search and options.
- * Returns 0 or -EMSGSIZE; @out is then the empty string (if it has room for one).
+ * Returns 0, -EMSGSIZE or -ENOMEM; @out is then the empty string (if it has room for one).
  */
 int resolv_format_guest(const struct resolv_conf *host, const struct in_addr *dns4,
 	const struct in6_addr *dns6, char *out, size_t cap_bytes);
@@ -44,8 +44,8 @@ int resolv_format_guest(const struct resolv_conf *host, const struct in_addr *dn
  * is not NULL (AF_INET or AF_INET6). A scope is written as the interface's name, all that libslirp
  * understands; a server of the host whose interface has none is left out. libslirp can use one
  * server of a kind and port 53 only; a port in @override is not written.
- * Returns 0, -EMSGSIZE, -EAFNOSUPPORT, or -ENODEV (the interface of @override); @out is then the
- * empty string (if it has room for one).
+ * Returns 0, -EMSGSIZE, -ENOMEM, -EAFNOSUPPORT, or -ENODEV (the interface of @override); @out is
+ * then the empty string (if it has room for one).
  */
 int resolv_format_net(
 	const struct resolv_conf *host, const struct addr *override, char *out, size_t cap_bytes);

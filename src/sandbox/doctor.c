@@ -183,7 +183,7 @@ static bool names_server(const char *text)
 	return false;
 }
 
-static void describe_servers(const char *real, const char *text, size_t len, struct diagnosis *out)
+static void describe_servers(const char *real, char *text, size_t len, struct diagnosis *out)
 {
 	struct resolv_conf conf;
 

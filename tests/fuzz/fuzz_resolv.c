@@ -29,9 +29,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct in_addr dns4 = {htonl(0x0a000203)};
 	struct in6_addr dns6 = in6addr_loopback;
 	char text[4096];
-	char small[32];
+	char small[32], *copy = malloc(size + 1);
 
-	resolv_parse((const char *)data, size, &conf);
+	if (!copy)
+		return 0;
+	memcpy(copy, data, size);
+	resolv_parse(copy, size, &conf);
+	free(copy);
 	if (conf.nservers == 0 || conf.nservers > RESOLV_SERVERS_MAX)
 		abort();
 	if (resolv_format_guest(&conf, &dns4, &dns6, text, sizeof(text)) != 0)

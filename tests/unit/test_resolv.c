@@ -14,14 +14,15 @@
 
 #include <cmocka.h>
 
-/* On a copy without NUL of exactly the text's size, so that the sanitizers see over-reads */
+/* On a copy of exactly the text's size and one byte, so that the sanitizers see over-reads */
 static struct resolv_conf parse_bytes(const char *text, size_t len)
 {
 	struct resolv_conf conf;
-	char *copy = malloc(len ? len : 1);
+	char *copy = malloc(len + 1);
 
 	assert_non_null(copy);
 	memcpy(copy, text, len);
+	copy[len] = 'x';
 	memset(&conf, 0xa5, sizeof(conf));
 	resolv_parse(copy, len, &conf);
 	free(copy);
