@@ -19,7 +19,6 @@
 #define SOCKET_BYTES       (1 << 20)    /* cut to net.core.wmem_max */
 #define QUEUE_MIN_BYTES    (128 * 1024) /* kept once it is there */
 #define MESSAGES_MAX_BYTES (4U << 20)   /* beyond the bound for packets */
-#define PARTS_MAX          512
 #define LAST_WORDS_MS      500
 
 struct wire_hub {
@@ -45,7 +44,7 @@ void wire_hub_free(struct wire_hub *hub)
 	free(hub);
 }
 
-static void broken(struct wire *wire, const struct err *err)
+static void stop(struct wire *wire)
 {
 	loop_io_del(wire->hub->loop, &wire->in);
 	loop_io_del(wire->hub->loop, &wire->out);
@@ -53,6 +52,11 @@ static void broken(struct wire *wire, const struct err *err)
 	wire->can_write = false;
 	if (wire->hub->reading == wire)
 		wire->hub->reading = NULL;
+}
+
+static void broken(struct wire *wire, const struct err *err)
+{
+	stop(wire);
 	wire->ops->on_broken(wire, err);
 }
 
@@ -62,11 +66,10 @@ static void broken(struct wire *wire, const struct err *err)
 static int keep_partial(struct wire *wire, const unsigned char *bytes, size_t len)
 {
 	if (len > wire->partial_cap) {
-		unsigned char *grown = malloc(len);
+		unsigned char *grown = realloc(wire->partial, len);
 
 		if (!grown)
 			return -ENOMEM;
-		free(wire->partial);
 		wire->partial = grown;
 		wire->partial_cap = len;
 	}
@@ -179,18 +182,13 @@ static size_t write_parts(struct wire *wire, const struct iovec *parts, int coun
 	return 0;
 }
 
-/* The two stretches of a ring from @start on. Returns how many there are. */
-static int ring_parts(const struct wire *wire, size_t start, size_t len, struct iovec parts[2])
+/* The two stretches of the ring from @start on; the second one may be empty. */
+static void ring_parts(const struct wire *wire, size_t start, size_t len, struct iovec parts[2])
 {
-	size_t first = wire->queue_cap - start;
+	size_t to_end = wire->queue_cap - start, first = len < to_end ? len : to_end;
 
-	if (first >= len) {
-		parts[0] = (struct iovec){wire->queue + start, len};
-		return 1;
-	}
 	parts[0] = (struct iovec){wire->queue + start, first};
 	parts[1] = (struct iovec){wire->queue, len - first};
-	return 2;
 }
 
 static int grow_queue(struct wire *wire, size_t wanted)
@@ -206,11 +204,9 @@ static int grow_queue(struct wire *wire, size_t wanted)
 	if (!grown)
 		return -ENOMEM;
 	if (wire->queue_len > 0) {
-		int count = ring_parts(wire, wire->queue_start, wire->queue_len, parts);
-
+		ring_parts(wire, wire->queue_start, wire->queue_len, parts);
 		memcpy(grown, parts[0].iov_base, parts[0].iov_len);
-		if (count > 1)
-			memcpy(grown + parts[0].iov_len, parts[1].iov_base, parts[1].iov_len);
+		memcpy(grown + parts[0].iov_len, parts[1].iov_base, parts[1].iov_len);
 	}
 	free(wire->queue);
 	wire->queue = grown;
@@ -240,10 +236,9 @@ static int enqueue(struct wire *wire, const unsigned char *bytes, size_t len, si
 	if (result < 0)
 		return result;
 	size_t end = (wire->queue_start + wire->queue_len) % wire->queue_cap;
-	int count = ring_parts(wire, end, len, parts);
+	ring_parts(wire, end, len, parts);
 	memcpy(parts[0].iov_base, bytes, parts[0].iov_len);
-	if (count > 1)
-		memcpy(parts[1].iov_base, bytes + parts[0].iov_len, parts[1].iov_len);
+	memcpy(parts[1].iov_base, bytes + parts[0].iov_len, parts[1].iov_len);
 	wire->queue_len += len;
 	wait_for_room(wire, true);
 	return 0;
@@ -259,9 +254,8 @@ static void on_out(struct loop_io *io, uint32_t events)
 		return;
 	}
 	if (wire->queue_len > 0) {
-		int count = ring_parts(wire, wire->queue_start, wire->queue_len, parts);
-		size_t put = write_parts(wire, parts, count);
-
+		ring_parts(wire, wire->queue_start, wire->queue_len, parts);
+		size_t put = write_parts(wire, parts, parts[1].iov_len > 0 ? 2 : 1);
 		if (put == 0)
 			return;
 		wire->queue_start = (wire->queue_start + put) % wire->queue_cap;
@@ -275,59 +269,36 @@ static void on_out(struct loop_io *io, uint32_t events)
 		wire->ops->on_room(wire);
 }
 
-/* Make parts for writev of the first frames, joined where they lie side by side. */
-static int gather(const struct iovec *frames, size_t count, struct iovec parts[PARTS_MAX])
+/* Write as much as there is room for, joined where frames lie side by side. */
+static size_t write_frames(struct wire *wire, const struct iovec *frames, size_t count)
 {
+	struct iovec parts[WIRE_PARTS_MAX];
 	int nparts = 0;
 
 	for (size_t i = 0; i < count; i++) {
 		struct iovec *last = nparts > 0 ? &parts[nparts - 1] : NULL;
 
-		if (last && (char *)last->iov_base + last->iov_len == frames[i].iov_base) {
+		if (last && (char *)last->iov_base + last->iov_len == frames[i].iov_base)
 			last->iov_len += frames[i].iov_len;
-			continue;
-		}
-		if (nparts == PARTS_MAX)
-			break;
-		parts[nparts++] = frames[i];
+		else
+			parts[nparts++] = frames[i];
 	}
-	return nparts;
+	return write_parts(wire, parts, nparts);
 }
 
-/* Write from the start as far as there is room. Returns the bytes that went. */
-static size_t write_frames(struct wire *wire, const struct iovec *frames, size_t count)
+/* Returns how many were dropped: of the others up to @max_bytes wait in the queue. */
+static size_t send_frames(
+	struct wire *wire, const struct iovec *frames, size_t count, size_t max_bytes)
 {
-	struct iovec parts[PARTS_MAX];
-	size_t total = 0, done = 0;
-
-	while (done < count && wire->can_write) {
-		int nparts = gather(frames + done, count - done, parts);
-		size_t wanted = 0;
-
-		for (int i = 0; i < nparts; i++)
-			wanted += parts[i].iov_len;
-		size_t put = write_parts(wire, parts, nparts);
-		total += put;
-		if (put < wanted)
-			break;
-		while (done < count && wanted > 0)
-			wanted -= frames[done++].iov_len;
-	}
-	return total;
-}
-
-size_t wire_send(struct wire *wire, const struct iovec *frames, size_t count)
-{
-	size_t dropped = 0;
-	size_t put = wire->queue_len == 0 ? write_frames(wire, frames, count) : 0;
+	size_t dropped = 0, put = wire_has_room(wire) ? write_frames(wire, frames, count) : 0;
 
 	for (size_t i = 0; i < count; i++) {
 		const unsigned char *bytes = frames[i].iov_base;
 		size_t len = frames[i].iov_len, gone = put < len ? put : len;
 
 		put -= gone;
-		if (gone < len && (!wire->can_write || enqueue(wire, bytes + gone, len - gone,
-							       WIRE_QUEUE_BYTES) < 0)) {
+		if (gone < len && (!wire->can_write ||
+					  enqueue(wire, bytes + gone, len - gone, max_bytes) < 0)) {
 			dropped++;
 			if (gone > 0) /* what follows would be taken for the rest of it */
 				stop_writing(wire);
@@ -336,37 +307,31 @@ size_t wire_send(struct wire *wire, const struct iovec *frames, size_t count)
 		wire->frames_out++;
 		wire->bytes_out += len;
 	}
+	return dropped;
+}
+
+size_t wire_send(struct wire *wire, const struct iovec *frames, size_t count)
+{
+	size_t dropped = send_frames(wire, frames, count, WIRE_QUEUE_BYTES);
+
 	wire->dropped += dropped;
 	return dropped;
 }
 
 int wire_send_message(struct wire *wire, const char *text, size_t len)
 {
-	size_t size = FRAME_HEADER_BYTES + len, put = 0;
-	int result = 0;
-
 	if (!wire->can_write)
 		return -EPIPE;
 	if (len > FRAME_MESSAGE_MAX)
 		return -EMSGSIZE;
-	unsigned char *bytes = malloc(size);
-	if (!bytes)
+	struct iovec frame = {malloc(FRAME_HEADER_BYTES + len), FRAME_HEADER_BYTES + len};
+	if (!frame.iov_base)
 		return -ENOMEM;
-	frame_encode_header(bytes, FRAME_MESSAGE, len);
-	memcpy(bytes + FRAME_HEADER_BYTES, text, len);
-	if (wire->queue_len == 0)
-		put = write_parts(wire, &(struct iovec){bytes, size}, 1);
-	if (put < size)
-		result = enqueue(
-			wire, bytes + put, size - put, WIRE_QUEUE_BYTES + MESSAGES_MAX_BYTES);
-	free(bytes);
-	if (result < 0 && put > 0)
-		stop_writing(wire);
-	if (result < 0)
-		return result;
-	wire->frames_out++;
-	wire->bytes_out += size;
-	return 0;
+	frame_encode_header(frame.iov_base, FRAME_MESSAGE, len);
+	memcpy((char *)frame.iov_base + FRAME_HEADER_BYTES, text, len);
+	size_t dropped = send_frames(wire, &frame, 1, WIRE_QUEUE_BYTES + MESSAGES_MAX_BYTES);
+	free(frame.iov_base);
+	return dropped == 0 ? 0 : wire->can_write ? -ENOBUFS : -EPIPE;
 }
 
 bool wire_has_room(const struct wire *wire)
@@ -423,16 +388,12 @@ void wire_close(struct wire *wire)
 {
 	if (!wire->is_open)
 		return;
-	loop_io_del(wire->hub->loop, &wire->in);
-	loop_io_del(wire->hub->loop, &wire->out);
-	loop_timer_cancel(wire->hub->loop, &wire->linger_timer);
-	if (wire->hub->reading == wire)
-		wire->hub->reading = NULL;
+	stop(wire);
 	fd_close(&wire->in.fd);
 	fd_close(&wire->out.fd);
 	free(wire->partial);
 	free(wire->queue);
 	wire->partial = wire->queue = NULL;
 	wire->partial_len = wire->queue_len = 0;
-	wire->is_open = wire->can_write = false;
+	wire->is_open = false;
 }

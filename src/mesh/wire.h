@@ -31,6 +31,7 @@
  * A wire that is broken says so once (on_broken) and does nothing any more.
  */
 #define WIRE_QUEUE_BYTES (4U << 20)
+#define WIRE_PARTS_MAX   512
 
 struct wire;
 
@@ -80,8 +81,8 @@ int wire_open(
 void wire_close(struct wire *wire);
 
 /*
- * Send whole packet frames, one a part, as few system calls as possible. Returns how many were
- * dropped for want of room. Parts may point into frames of this round.
+ * Send whole packet frames, one a part and at most WIRE_PARTS_MAX, with one system call. Returns
+ * how many were dropped for want of room. Parts may point into frames of this round.
  */
 size_t wire_send(struct wire *wire, const struct iovec *frames, size_t count);
 

@@ -8,7 +8,6 @@
 #include "util/log.h"
 
 #define BATCH_BYTES (128 * 1024) /* more is not read at once; one packet may go beyond */
-#define BATCH_PARTS 512
 
 struct crossing {
 	struct loop *loop;
@@ -17,7 +16,7 @@ struct crossing {
 	struct wire *wire;
 	bool is_resting; /* the stack: the link is full */
 	unsigned char batch[BATCH_BYTES + FRAME_HEADER_BYTES + FRAME_PACKET_MAX];
-	struct iovec frames[BATCH_PARTS];
+	struct iovec frames[WIRE_PARTS_MAX];
 };
 
 struct crossing *crossing_new(
@@ -104,7 +103,7 @@ void crossing_out(struct crossing *crossing)
 {
 	size_t used = 0, count = 0;
 
-	for (size_t reads = 0; used < BATCH_BYTES && reads < BATCH_PARTS; reads++) {
+	for (size_t reads = 0; used < BATCH_BYTES && reads < WIRE_PARTS_MAX; reads++) {
 		ssize_t size = take_frame(crossing, crossing->batch + used);
 		if (size < 0)
 			break;
