@@ -19,20 +19,15 @@ struct network {
 	int host;
 };
 
-struct suggestion {
-	in_addr_t ip;
-	int host;
-};
-
 struct router {
 	struct slot *slots; /* open addressing, at most half of them taken */
 	unsigned hash_shift;
 	size_t slot_mask;
-	in_addr_t *vips;          /* by the host's number */
-	struct network *networks; /* as in the manifest: a later one counts before an earlier one */
-	size_t nnetworks;
-	struct suggestion suggestions[ROUTER_SUGGESTIONS_MAX]; /* each address once, oldest first */
-	size_t nsuggestions;
+	in_addr_t *vips; /* by the host's number */
+	/* a later one counts before an earlier one: those of the manifest; then, as networks of one
+	 * address, the suggestions, each address once */
+	struct network *networks;
+	size_t nfixed, nnetworks; /* of the manifest; all */
 };
 
 /* --- VIPs --------------------------------------------------------------------------------- */
@@ -43,22 +38,19 @@ static size_t first_slot(const struct router *router, in_addr_t vip)
 	return (vip * 2654435769U) >> router->hash_shift;
 }
 
-static int find_vip(const struct router *router, in_addr_t vip)
+/* The one that holds @vip, or the free one where it belongs. */
+static struct slot *find_slot(const struct router *router, in_addr_t vip)
 {
 	size_t at = first_slot(router, vip);
 
 	while (router->slots[at].host != ROUTER_NOBODY && router->slots[at].vip != vip)
 		at = (at + 1) & router->slot_mask;
-	return router->slots[at].host;
+	return &router->slots[at];
 }
 
-static void add_vip(struct router *router, in_addr_t vip, int host)
+static int find_vip(const struct router *router, in_addr_t vip)
 {
-	size_t at = first_slot(router, vip);
-
-	while (router->slots[at].host != ROUTER_NOBODY)
-		at = (at + 1) & router->slot_mask;
-	router->slots[at] = (struct slot){vip, host};
+	return find_slot(router, vip)->host;
 }
 
 static int make_slots(struct router *router, const struct manifest *manifest)
@@ -77,7 +69,7 @@ static int make_slots(struct router *router, const struct manifest *manifest)
 		router->slots[i] = (struct slot){0, ROUTER_NOBODY};
 	for (size_t i = 0; i < manifest->nhosts; i++) {
 		router->vips[i] = manifest->hosts[i].vip.s_addr;
-		add_vip(router, router->vips[i], (int)i);
+		*find_slot(router, router->vips[i]) = (struct slot){router->vips[i], (int)i};
 	}
 	return 0;
 }
@@ -103,7 +95,7 @@ static int make_networks(struct router *router, const struct manifest *manifest)
 	for (size_t i = 0; i < manifest->nroutes; i++)
 		for (char **cidr = manifest->routes[i].cidrs; cidr && *cidr; cidr++)
 			count++;
-	router->networks = calloc(count + 1, sizeof(*router->networks));
+	router->networks = calloc(count + ROUTER_SUGGESTIONS_MAX, sizeof(*router->networks));
 	if (!router->networks)
 		return -1;
 	for (size_t i = 0; i < manifest->nroutes; i++) {
@@ -113,6 +105,7 @@ static int make_networks(struct router *router, const struct manifest *manifest)
 			if (host != ROUTER_NOBODY)
 				add_network(router, *cidr, host);
 	}
+	router->nfixed = router->nnetworks;
 	return 0;
 }
 
@@ -144,9 +137,6 @@ int router_find(const struct router *router, struct in_addr dst)
 
 	if (host != ROUTER_NOBODY)
 		return host;
-	for (size_t i = router->nsuggestions; i > 0; i--)
-		if (router->suggestions[i - 1].ip == dst.s_addr)
-			return router->suggestions[i - 1].host;
 	for (size_t i = router->nnetworks; i > 0; i--) {
 		const struct network *network = &router->networks[i - 1];
 
@@ -162,34 +152,31 @@ bool router_may_send(const struct router *router, int host, struct in_addr src)
 	return router->vips[host] == src.s_addr || router_find(router, src) == host;
 }
 
-static void forget(struct router *router, size_t at)
-{
-	router->nsuggestions--;
-	memmove(&router->suggestions[at], &router->suggestions[at + 1],
-		(router->nsuggestions - at) * sizeof(router->suggestions[0]));
-}
-
 void router_suggest(struct router *router, struct in_addr ip, struct in_addr via)
 {
 	int host = find_vip(router, via.s_addr);
-	size_t at = 0;
+	size_t at = router->nfixed;
 
 	if (host == ROUTER_NOBODY || find_vip(router, ip.s_addr) != ROUTER_NOBODY)
 		return;
-	while (at < router->nsuggestions && router->suggestions[at].ip != ip.s_addr)
+	while (at < router->nnetworks && router->networks[at].address != ip.s_addr)
 		at++;
-	if (at < router->nsuggestions)
-		forget(router, at);
-	else if (router->nsuggestions == ROUTER_SUGGESTIONS_MAX)
-		forget(router, 0);
-	router->suggestions[router->nsuggestions++] = (struct suggestion){ip.s_addr, host};
+	if (at == router->nfixed + ROUTER_SUGGESTIONS_MAX)
+		at = router->nfixed; /* the oldest one */
+	if (at < router->nnetworks) {
+		router->nnetworks--;
+		memmove(&router->networks[at], &router->networks[at + 1],
+			(router->nnetworks - at) * sizeof(router->networks[0]));
+	}
+	router->networks[router->nnetworks++] =
+		(struct network){ip.s_addr, htonl(UINT32_MAX), host};
 }
 
 void router_inherit(struct router *router, const struct router *old)
 {
-	for (size_t i = 0; i < old->nsuggestions; i++) {
-		const struct suggestion *known = &old->suggestions[i];
-		struct in_addr ip = {known->ip}, via = {old->vips[known->host]};
+	for (size_t i = old->nfixed; i < old->nnetworks; i++) {
+		const struct network *known = &old->networks[i];
+		struct in_addr ip = {known->address}, via = {old->vips[known->host]};
 
 		router_suggest(router, ip, via);
 	}
