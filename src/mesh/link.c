@@ -294,8 +294,3 @@ void link_watch(struct link *link, unsigned every_ms, unsigned silent_max)
 	link->heard_bytes = link->wire.bytes_in;
 	loop_timer_set(link->loop, &link->timer, every_ms);
 }
-
-int link_send_message(struct link *link, const char *text, size_t len)
-{
-	return wire_send_message(&link->wire, text, len);
-}

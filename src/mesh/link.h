@@ -55,7 +55,7 @@ struct link {
 
 	/* the owner may read these */
 	enum link_state state;
-	struct wire wire;               /* its counters: of the last one that was open */
+	struct wire wire;               /* to send; its counters: of the last one that was open */
 	struct child child;             /* pid 0: none, or reaped */
 	char reason[LINK_REASON_BYTES]; /* why it was closed last */
 
@@ -91,9 +91,6 @@ void link_attach(struct link *link, int in_fd, int out_fd);
  * (Ctrl-Z).
  */
 void link_watch(struct link *link, unsigned every_ms, unsigned silent_max);
-
-/* Send one message; what is returned is wire_send_message's. */
-int link_send_message(struct link *link, const char *text, size_t len);
 
 /*
  * There is no use in going on; @format says why, NULL: see how it ends. Of several reasons the

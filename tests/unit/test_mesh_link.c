@@ -261,7 +261,7 @@ static void over_descriptors(void **state)
 	int far[2];
 
 	attach(bed, *state, far);
-	assert_int_equal(link_send_message(&bed->link, "to you", 6), 0);
+	assert_int_equal(wire_send_message(&bed->link.wire, "to you", 6), 0);
 	expect_message(far[0], "to you");
 	assert_true(write_message(far[1], "to me"));
 	run_until(bed, bed->frames == 1);
@@ -277,7 +277,7 @@ static void over_descriptors(void **state)
 
 	/* it is ended, and can be opened again */
 	attach(bed, *state, far);
-	assert_int_equal(link_send_message(&bed->link, "last", 4), 0);
+	assert_int_equal(wire_send_message(&bed->link.wire, "last", 4), 0);
 	link_end(&bed->link, 1000);
 	assert_int_equal(bed->link.state, LINK_ENDING);
 	assert_int_equal(bed->ends, 0); /* never from within */
@@ -442,11 +442,11 @@ static void over_commands(void **state)
 	assert_string_equal(bed->link.reason, "ended with status 0");
 
 	start(bed, (char *[]){"cat", NULL});
-	assert_int_equal(link_send_message(&bed->link, "there and back", 14), 0);
+	assert_int_equal(wire_send_message(&bed->link.wire, "there and back", 14), 0);
 	run_until(bed, bed->frames == 1);
 	assert_string_equal(bed->text, "there and back");
 	link_kill(&bed->link); /* it is not ending */
-	assert_int_equal(link_send_message(&bed->link, "again", 5), 0);
+	assert_int_equal(wire_send_message(&bed->link.wire, "again", 5), 0);
 	run_until(bed, bed->frames == 2);
 	/* its stdin ends, and so it ends, long before its time */
 	link_end(&bed->link, 1000 * MS_PER_S);
@@ -554,7 +554,7 @@ static void at_random(void **state)
 			break;
 		default:
 			if (is_command && link->state == LINK_OPEN)
-				sent += link_send_message(link, "x", 1) == 0;
+				sent += wire_send_message(&link->wire, "x", 1) == 0;
 			else if (!is_command && far[1] >= 0)
 				sent += write_message(far[1], "x");
 			break;

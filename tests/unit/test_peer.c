@@ -163,9 +163,9 @@ static void on_change(struct peer *peer)
 	bed->changes++;
 }
 
-static void on_notice(struct peer *peer, enum log_level level, const char *text)
+static void on_notice(struct session *session, enum log_level level, const char *text)
 {
-	struct bed *bed = peer->context->owner;
+	struct bed *bed = peer_of(session)->context->owner;
 
 	(void)level;
 	snprintf(bed->notice, sizeof(bed->notice), "%s", text);
@@ -178,23 +178,24 @@ static void on_stderr(struct peer *peer, const char *text, size_t len)
 	snprintf(bed->line, sizeof(bed->line), "%.*s", (int)len, text);
 }
 
-static int configure(struct peer *peer, struct mesh_config *out)
+static int configure(struct session *session, struct mesh_config *out)
 {
+	struct peer *peer = peer_of(session);
 	struct bed *bed = peer->context->owner;
 
 	return manifest_configure(&bed->manifest, (size_t)peer->port.number, out);
 }
 
 static void on_suggestion(
-	struct peer *peer, const struct in_addr *ips, size_t count, struct in_addr via)
+	struct session *session, const struct in_addr *ips, size_t count, struct in_addr via)
 {
-	struct bed *bed = peer->context->owner;
+	struct bed *bed = peer_of(session)->context->owner;
 
 	(void)ips, (void)via;
 	bed->suggestions += count;
 }
 
-static const struct peer_ops ops = {on_change, on_notice, on_stderr, configure, on_suggestion};
+static const struct session_ops ops = {configure, on_notice, on_suggestion};
 
 static char program[] = "/proc/self/exe", good[] = "good", mute[] = "mute", broken[] = "broken";
 
@@ -217,7 +218,9 @@ static struct bed *bed_new(char *mode)
 		.hub = wire_hub_new(bed->loop),
 		.children = &bed->children,
 		.fabric = &bed->fabric,
-		.ops = &ops,
+		.session_ops = &ops,
+		.on_change = on_change,
+		.on_stderr = on_stderr,
 		.owner = bed,
 	};
 	getrlimit(RLIMIT_NOFILE, &bed->context.nofile);
@@ -461,7 +464,7 @@ static void at_random(void **state)
 			child_signal(&peer->link.child, SIGKILL);
 			break;
 		case 4:
-			peer_kill(peer);
+			link_kill(&peer->link);
 			break;
 		case 5:
 			bed->host.cmd[1] = modes[random_below(bed, 4)];
@@ -472,7 +475,7 @@ static void at_random(void **state)
 				jump(bed, random_below(bed, 3000));
 			break;
 		case 7:
-			peer_reconfigure(peer);
+			session_reconfigure(&peer->session);
 			break;
 		default:
 			for (uint32_t n = random_below(bed, 20); n > 0; n--)

@@ -115,7 +115,7 @@ static void on_suggestion(
 	bed->via = via;
 }
 
-static const struct session_ops session_ops = {configure, on_ready, on_notice, on_suggestion};
+static const struct session_ops session_ops = {configure, on_notice, on_suggestion};
 
 static void begin(struct bed *bed)
 {
@@ -139,7 +139,8 @@ static struct bed *bed_new(void)
 	bed->loop = loop_new();
 	bed->hub = wire_hub_new(bed->loop);
 	bed->link = (struct link){.ops = &link_ops, .hub = bed->hub, .loop = bed->loop};
-	bed->session = (struct session){.ops = &session_ops, .link = &bed->link};
+	bed->session =
+		(struct session){.ops = &session_ops, .on_ready = on_ready, .link = &bed->link};
 	bed->told.me.s_addr = htonl(0x7f002a01);
 	begin(bed);
 	return bed;

@@ -24,20 +24,6 @@ static uint64_t now_ns(const struct peer *peer)
 	return loop_now_ns(peer->context->loop);
 }
 
-static void notice(struct peer *peer, enum log_level level, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-
-static void notice(struct peer *peer, enum log_level level, const char *format, ...)
-{
-	char text[LINK_REASON_BYTES + 64];
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	peer->context->ops->on_notice(peer, level, text);
-}
-
 static void set_state(struct peer *peer, enum peer_state state)
 {
 	if (peer->state == PEER_READY && now_ns(peer) - peer->since_ns >= GOOD_MS * NS_PER_MS)
@@ -45,7 +31,7 @@ static void set_state(struct peer *peer, enum peer_state state)
 	peer->state = state;
 	peer->since = time(NULL);
 	peer->since_ns = now_ns(peer);
-	peer->context->ops->on_change(peer);
+	peer->context->on_change(peer);
 }
 
 struct peer_traffic peer_traffic(const struct peer *peer)
@@ -128,7 +114,7 @@ static void wait_and_start_again(struct peer *peer)
 	pause_ms = gone_ms < pause_ms ? pause_ms - gone_ms : 0;
 	loop_timer_set(peer->context->loop, &peer->pause, pause_ms);
 	set_state(peer, PEER_WAITING);
-	notice(peer, LOG_ERROR, "lost: %s; again in %llu.%llu s", peer->reason,
+	session_notice(&peer->session, LOG_ERROR, "lost: %s; again in %llu.%llu s", peer->reason,
 		(unsigned long long)(pause_ms / MS_PER_S),
 		(unsigned long long)(pause_ms % MS_PER_S / 100));
 }
@@ -146,14 +132,14 @@ static void on_pause_over(struct loop_timer *timer)
 
 /* --- the link ----------------------------------------------------------------------------- */
 
-static struct peer *peer_of(struct link *link)
+static struct peer *at_link(struct link *link)
 {
 	return container_of(link, struct peer, link);
 }
 
 static void on_frame(struct link *link, struct frame *frame)
 {
-	struct peer *peer = peer_of(link);
+	struct peer *peer = at_link(link);
 
 	if (frame->type != FRAME_PACKET)
 		session_on_frame(&peer->session, frame);
@@ -163,24 +149,24 @@ static void on_frame(struct link *link, struct frame *frame)
 
 static void on_round_end(struct link *link)
 {
-	fabric_flush(peer_of(link)->context->fabric);
+	fabric_flush(at_link(link)->context->fabric);
 }
 
 static void on_line(struct link *link, const char *text, size_t len)
 {
-	struct peer *peer = peer_of(link);
+	struct peer *peer = at_link(link);
 
-	peer->context->ops->on_stderr(peer, text, len);
+	peer->context->on_stderr(peer, text, len);
 }
 
 static void on_beat(struct link *link)
 {
-	session_ping(&peer_of(link)->session);
+	session_ping(&at_link(link)->session);
 }
 
 static void on_ending(struct link *link)
 {
-	struct peer *peer = peer_of(link);
+	struct peer *peer = at_link(link);
 
 	session_end(&peer->session);
 	fabric_port_close(&peer->port);
@@ -190,18 +176,18 @@ static void on_ending(struct link *link)
 
 static void on_end(struct link *link)
 {
-	struct peer *peer = peer_of(link);
+	struct peer *peer = at_link(link);
 
 	if (!peer->is_asked_to_end)
 		memcpy(peer->reason, link->reason, sizeof(peer->reason));
 	if (peer->is_retired) {
 		set_state(peer, PEER_DOWN);
-		notice(peer, LOG_INFO, "stopped");
+		session_notice(&peer->session, LOG_INFO, "stopped");
 	} else if (peer->is_asked_to_end) {
 		start_again(peer);
 	} else if (peer->host->no_restart) {
 		set_state(peer, PEER_DOWN);
-		notice(peer, LOG_ERROR, "lost: %s", peer->reason);
+		session_notice(&peer->session, LOG_ERROR, "lost: %s", peer->reason);
 	} else {
 		wait_and_start_again(peer);
 	}
@@ -216,23 +202,9 @@ static const struct link_ops link_ops = {
 	.on_end = on_end,
 };
 
-/* --- the session -------------------------------------------------------------------------- */
-
-static struct peer *in_session(struct session *session)
-{
-	return container_of(session, struct peer, session);
-}
-
-static int configure(struct session *session, struct mesh_config *out)
-{
-	struct peer *peer = in_session(session);
-
-	return peer->context->ops->configure(peer, out);
-}
-
 static void on_ready(struct session *session)
 {
-	struct peer *peer = in_session(session);
+	struct peer *peer = peer_of(session);
 	bool can_be_asked = session->info.features & FEATURE_PING;
 	char address[INET_ADDRSTRLEN];
 
@@ -241,33 +213,11 @@ static void on_ready(struct session *session)
 		return;
 	}
 	set_state(peer, PEER_READY);
-	notice(peer, LOG_NOTICE, "ready at %s",
+	session_notice(&peer->session, LOG_NOTICE, "ready at %s",
 		inet_ntop(AF_INET, &peer->host->vip, address, sizeof(address)));
 	link_watch(&peer->link, PING_MS, can_be_asked ? SILENCE_S * MS_PER_S / PING_MS : 0);
 	session_ping(session);
 }
-
-static void on_notice(struct session *session, enum log_level level, const char *text)
-{
-	struct peer *peer = in_session(session);
-
-	peer->context->ops->on_notice(peer, level, text);
-}
-
-static void on_suggestion(
-	struct session *session, const struct in_addr *ips, size_t count, struct in_addr via)
-{
-	struct peer *peer = in_session(session);
-
-	peer->context->ops->on_suggestion(peer, ips, count, via);
-}
-
-static const struct session_ops session_ops = {
-	.configure = configure,
-	.on_ready = on_ready,
-	.on_notice = on_notice,
-	.on_suggestion = on_suggestion,
-};
 
 /* --- what the owner wants ----------------------------------------------------------------- */
 
@@ -283,7 +233,8 @@ struct peer *peer_new(const struct peer_context *context, const struct manifest_
 	peer->link.ops = &link_ops;
 	peer->link.hub = context->hub;
 	peer->link.loop = context->loop;
-	peer->session.ops = &session_ops;
+	peer->session.ops = context->session_ops;
+	peer->session.on_ready = on_ready;
 	peer->session.link = &peer->link;
 	peer->pause.on_expired = on_pause_over;
 	peer->since = time(NULL);
@@ -335,7 +286,7 @@ void peer_restart(struct peer *peer, const char *reason)
 {
 	peer->is_retired = false;
 	if (peer->state == PEER_STARTING || peer->state == PEER_READY) {
-		notice(peer, LOG_NOTICE, "is started again: %s", reason);
+		session_notice(&peer->session, LOG_NOTICE, "is started again: %s", reason);
 		ask_to_end(peer);
 	} else if (peer->state == PEER_WAITING || peer->state == PEER_DOWN) {
 		loop_timer_cancel(peer->context->loop, &peer->pause);

@@ -40,19 +40,6 @@ enum peer_state {
 
 struct peer;
 
-/* What a peer asks and tells its owner. */
-struct peer_ops {
-	/* The state is another one. */
-	void (*on_change)(struct peer *peer);
-	/* A line for a person: about the host, and one of its own. */
-	void (*on_notice)(struct peer *peer, enum log_level level, const char *text);
-	void (*on_stderr)(struct peer *peer, const char *text, size_t len);
-	/* As in struct session_ops. */
-	int (*configure)(struct peer *peer, struct mesh_config *out);
-	void (*on_suggestion)(
-		struct peer *peer, const struct in_addr *ips, size_t count, struct in_addr via);
-};
-
 /* What all peers of a manager have in common. */
 struct peer_context {
 	struct loop *loop;
@@ -60,7 +47,9 @@ struct peer_context {
 	struct children *children;
 	struct fabric *fabric;
 	struct rlimit nofile; /* for the commands */
-	const struct peer_ops *ops;
+	const struct session_ops *session_ops;
+	void (*on_change)(struct peer *peer); /* the state is another one */
+	void (*on_stderr)(struct peer *peer, const char *text, size_t len);
 	void *owner;
 };
 
@@ -109,16 +98,9 @@ void peer_stop(struct peer *peer);
 /* End it and start it again without a pause; starts one that is down. */
 void peer_restart(struct peer *peer, const char *reason);
 
-/* SIGKILL now, if it is ending. */
-static inline void peer_kill(struct peer *peer)
+static inline struct peer *peer_of(struct session *session)
 {
-	link_kill(&peer->link);
-}
-
-/* What it is to be told is different: tell it, now or when it can be told. */
-static inline void peer_reconfigure(struct peer *peer)
-{
-	session_reconfigure(&peer->session);
+	return container_of(session, struct peer, session);
 }
 
 struct peer_traffic peer_traffic(const struct peer *peer);

@@ -22,8 +22,9 @@ static void on_change(struct peer *peer)
 	roster->on_change(roster);
 }
 
-static void on_notice(struct peer *peer, enum log_level level, const char *text)
+static void on_notice(struct session *session, enum log_level level, const char *text)
 {
+	const struct peer *peer = peer_of(session);
 	struct roster *roster = peer->context->owner;
 
 	display_say(roster->display, level, "%s: %s", peer->name, text);
@@ -43,8 +44,9 @@ static void on_stderr(struct peer *peer, const char *text, size_t len)
 	display_line(roster->display, line, name_len + len);
 }
 
-static int configure(struct peer *peer, struct mesh_config *out)
+static int configure(struct session *session, struct mesh_config *out)
 {
+	const struct peer *peer = peer_of(session);
 	const struct roster *roster = peer->context->owner;
 
 	return manifest_configure(&roster->manifest, (size_t)peer->port.number, out);
@@ -55,8 +57,9 @@ static int configure(struct peer *peer, struct mesh_config *out)
  * itself what was not meant for it.
  */
 static void on_suggestion(
-	struct peer *peer, const struct in_addr *ips, size_t count, struct in_addr via)
+	struct session *session, const struct in_addr *ips, size_t count, struct in_addr via)
 {
+	const struct peer *peer = peer_of(session);
 	struct roster *roster = peer->context->owner;
 	const struct manifest *manifest = &roster->manifest;
 	bool is_via = false;
@@ -69,13 +72,8 @@ static void on_suggestion(
 		router_suggest(roster->router, ips[i], via);
 }
 
-static const struct peer_ops peer_ops = {
-	.on_change = on_change,
-	.on_notice = on_notice,
-	.on_stderr = on_stderr,
-	.configure = configure,
-	.on_suggestion = on_suggestion,
-};
+static const struct session_ops session_ops = {
+	.configure = configure, .on_notice = on_notice, .on_suggestion = on_suggestion};
 
 static void on_lost_route(struct fabric *fabric, const struct fabric_port *from, struct in_addr dst)
 {
@@ -191,7 +189,7 @@ int roster_follow(struct roster *roster, struct manifest *after)
 		peer_stop(container_of(at, struct peer, in_list));
 	for (size_t i = 0; i < roster->manifest.nhosts; i++) {
 		if (plan.changes[i] == RELOAD_TELL)
-			peer_reconfigure(roster->peers[i]);
+			session_reconfigure(&roster->peers[i]->session);
 		else if (plan.changes[i] == RELOAD_RESTART)
 			peer_restart(roster->peers[i], "its part of the manifest has changed");
 	}
@@ -212,11 +210,11 @@ void roster_stop(struct roster *roster, bool is_now)
 	for (size_t i = 0; i < roster->manifest.nhosts; i++) {
 		peer_stop(roster->peers[i]);
 		if (is_now)
-			peer_kill(roster->peers[i]);
+			link_kill(&roster->peers[i]->link);
 	}
 	list_each (at, &roster->leaving)
 		if (is_now)
-			peer_kill(container_of(at, struct peer, in_list));
+			link_kill(&container_of(at, struct peer, in_list)->link);
 }
 
 void roster_on_child(struct roster *roster)
@@ -253,7 +251,9 @@ int roster_init(struct roster *roster, struct manifest *manifest, const struct r
 		.children = &roster->children,
 		.fabric = &roster->fabric,
 		.nofile = *nofile,
-		.ops = &peer_ops,
+		.session_ops = &session_ops,
+		.on_change = on_change,
+		.on_stderr = on_stderr,
 		.owner = roster,
 	};
 	int result = roster->context.hub ? make_plan(roster, manifest, &plan) : -ENOMEM;

@@ -27,12 +27,9 @@
 #define COST_BYTE_NS    1000ULL
 #define CREDIT_NS       (2 * NS_PER_S)
 
-static void notice(struct session *session, enum log_level level, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-
-static void notice(struct session *session, enum log_level level, const char *format, ...)
+void session_notice(struct session *session, enum log_level level, const char *format, ...)
 {
-	char text[2 * TEXT_BYTES];
+	char text[LINK_REASON_BYTES + 64];
 	va_list args;
 
 	va_start(args, format);
@@ -42,10 +39,8 @@ static void notice(struct session *session, enum log_level level, const char *fo
 }
 
 /* A message that should not have come. */
-static void on_bad(struct session *session, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
-
-static void on_bad(struct session *session, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void on_bad(
+	struct session *session, const char *format, ...)
 {
 	uint64_t now_ns = loop_now_ns(session->link->loop);
 	char text[TEXT_BYTES];
@@ -62,7 +57,7 @@ static void on_bad(struct session *session, const char *format, ...)
 	}
 	if (session->bad_told_ns != 0 && now_ns - session->bad_told_ns < BAD_TOLD_S * NS_PER_S)
 		return;
-	notice(session, LOG_WARNING, "sent %u bad message%s, the last one was %s",
+	session_notice(session, LOG_WARNING, "sent %u bad message%s, the last one was %s",
 		session->bad_untold, session->bad_untold == 1 ? "" : "s", text);
 	session->bad_told_ns = now_ns;
 	session->bad_untold = 0;
@@ -78,7 +73,7 @@ static int64_t ask(struct session *session, const char *op, json_t *args)
 		return 0;
 	snprintf(message.op, sizeof(message.op), "%s", op);
 	char *text = message_encode(&message, &len);
-	int result = text ? link_send_message(session->link, text, len) : -1;
+	int result = text ? wire_send_message(&session->link->wire, text, len) : -1;
 	free(text);
 	if (result < 0)
 		return 0;
@@ -140,12 +135,12 @@ static void warn_of_missing(struct session *session, const struct config_needs *
 			if (missing & bit)
 				used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s",
 					used > 0 ? ", " : "", info_feature_name(bit));
-		notice(session, LOG_WARNING,
+		session_notice(session, LOG_WARNING,
 			"the manifest asks for what its agent does not support: %s", list);
 	}
 	session->warned = missing;
 	if (strcmp(info->version, NSWRAP_VERSION) != 0)
-		notice(session, LOG_INFO, "its agent has version %s",
+		session_notice(session, LOG_INFO, "its agent has version %s",
 			info->version[0] != '\0' ? info->version : "(none)");
 }
 
@@ -164,14 +159,14 @@ static void on_info(struct session *session, const struct mesh_config *config)
 		return;
 	}
 	if (session->is_outdated)
-		notice(session, LOG_NOTICE, "learns of the new manifest at its next start");
+		session_notice(session, LOG_NOTICE, "learns of the new manifest at its next start");
 	session->is_told_all = true;
 	session->is_outdated = false;
 	if (session->is_ready)
 		return;
 	warn_of_missing(session, &needs);
 	session->is_ready = true;
-	session->ops->on_ready(session);
+	session->on_ready(session);
 }
 
 static void on_configured(struct session *session, const struct message *message)
@@ -205,7 +200,7 @@ void session_reconfigure(struct session *session)
 	else if (session->info.features & FEATURE_RECONFIGURE)
 		send_configure(session, session->info.features);
 	else
-		notice(session, LOG_NOTICE, "learns of the new manifest at its next start");
+		session_notice(session, LOG_NOTICE, "learns of the new manifest at its next start");
 }
 
 /* --- the rest ----------------------------------------------------------------------------- */

@@ -28,8 +28,6 @@ struct session;
 struct session_ops {
 	/* What the agent is to be told; free it with config_free. 0 or -ENOMEM. */
 	int (*configure)(struct session *session, struct mesh_config *out);
-	/* It has answered, and knows all it is to know. Once. */
-	void (*on_ready)(struct session *session);
 	/* A line for a person. */
 	void (*on_notice)(struct session *session, enum log_level level, const char *text);
 	/* Addresses that go by way of @via from now on. */
@@ -37,9 +35,11 @@ struct session_ops {
 		struct in_addr via);
 };
 
-/* Starts as all zero but for ops and link. */
+/* Starts as all zero but for ops, on_ready and link. */
 struct session {
 	const struct session_ops *ops;
+	/* It has answered, and knows all it is to know. Once. */
+	void (*on_ready)(struct session *session);
 	struct link *link;
 
 	/* the owner may read these */
@@ -77,5 +77,9 @@ void session_ping(struct session *session);
 
 /* What it is to be told is different: tell it, now or when it can be told. May lose the link. */
 void session_reconfigure(struct session *session);
+
+/* Tell a person of it, by session_ops.on_notice. */
+void session_notice(struct session *session, enum log_level level, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 #endif
