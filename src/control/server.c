@@ -36,16 +36,16 @@ static void client_free(struct server_client *client)
 /* Returns 0, or -errno when the client does not read its answers. */
 static int answer(struct server_client *client, const char *text, size_t len)
 {
-	struct server_answer answer = {0};
-	struct err err;
-	json_t *request = control_parse(text, len, &err);
-	int result = request ? client->server->rules->on_request(client, request, &answer, &err)
-			     : -err.code;
+	struct err err = {0};
+	json_t *request = control_parse(text, len, &err), *message = NULL;
 
+	client->nfds = 0;
+	if (request)
+		message = client->server->rules->on_request(client, request, &err);
 	json_decref(request);
-	if (result < 0)
+	if (!message && err.code != 0)
 		return refuse(client->io.fd, err.text);
-	result = control_send(client->io.fd, answer.message, answer.fds, answer.nfds);
+	int result = control_send(client->io.fd, message, client->fds, client->nfds);
 	return result == -EMSGSIZE ? refuse(client->io.fd, "the answer is too long") : result;
 }
 

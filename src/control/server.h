@@ -31,11 +31,8 @@ struct server_client {
 	struct loop_io io;
 	pid_t pid;      /* who connected, as we see it; 0: we do not */
 	bool is_marked; /* the owner's, false at first */
-};
-
-struct server_answer {
-	json_t *message; /* {"ok": true, ...}; taken over */
-	const int *fds;  /* they stay the owner's */
+	/* The owner's: they go with the answer to this request, and stay its own. */
+	const int *fds;
 	size_t nfds;
 };
 
@@ -43,11 +40,10 @@ struct server_rules {
 	size_t clients_max;    /* one more is closed at once */
 	const char *strangers; /* what they are told */
 	/*
-	 * Answer @request, any JSON: fill *@answer, all zero before, and return 0, or return -errno
-	 * with @err, which is told. The server must not be closed in here.
+	 * Answer @request, any JSON: return {"ok": true, ...}, which is taken over, or NULL with
+	 * @err, which is told. The server must not be closed in here.
 	 */
-	int (*on_request)(struct server_client *client, json_t *request,
-		struct server_answer *answer, struct err *err);
+	json_t *(*on_request)(struct server_client *client, json_t *request, struct err *err);
 };
 
 struct server {

@@ -47,69 +47,50 @@ static json_t *env_json(const struct answers *answers)
 	return env;
 }
 
-static void let_in(struct server_client *client, struct server_answer *answer)
+static json_t *let_in(struct server_client *client)
 {
 	struct answers *answers = client->server->owner;
 	const struct sandbox_config *config = answers->config;
 
-	*answer = (struct server_answer){
-		.message = json_pack("{s:b, s:b, s:b, s:o}", "ok", 1, "root", config->is_root,
-			"pid_ns", config->has_pid_ns, "env", env_json(answers)),
-		.fds = answers->namespaces,
-		.nfds = ENTER_NAMESPACES,
-	};
+	client->fds = answers->namespaces;
+	client->nfds = ENTER_NAMESPACES;
 	client->is_marked = true;
 	answers->was_entered = true;
+	return json_pack("{s:b, s:b, s:b, s:o}", "ok", 1, "root", config->is_root, "pid_ns",
+		config->has_pid_ns, "env", env_json(answers));
 }
 
-static json_t *ok(void)
-{
-	return json_pack("{s:b}", "ok", 1);
-}
-
-static int answer_one(struct server_client *client, const struct request *request,
-	struct server_answer *answer, struct err *err)
+static json_t *on_request(struct server_client *client, json_t *message, struct err *err)
 {
 	struct answers *answers = client->server->owner;
 	size_t before = answers->forwards->count;
+	struct request request;
 
-	switch (request->op) {
+	if (request_decode(message, &request, err) < 0)
+		return NULL;
+	switch (request.op) {
 	case REQUEST_STATUS:
-		answer->message = status_json(answers);
-		break;
+		return status_json(answers);
 	case REQUEST_PORT_ADD:
-		if (forwards_add(answers->forwards, request->specs, err) < 0)
-			return -err->code;
-		answer->message = json_pack("{s:b, s:o}", "ok", 1, "forwards",
+		if (forwards_add(answers->forwards, request.specs, err) < 0)
+			return NULL;
+		return json_pack("{s:b, s:o}", "ok", 1, "forwards",
 			forwards_json(answers->forwards, before));
-		break;
 	case REQUEST_PORT_REMOVE:
-		if (forwards_remove(answers->forwards, request->specs, err) < 0)
-			return -err->code;
-		answer->message = ok();
+		if (forwards_remove(answers->forwards, request.specs, err) < 0)
+			return NULL;
 		break;
 	case REQUEST_STOP:
-		answers->on_stop(answers->owner, request->has_timeout
-							 ? request->timeout_ms
+		answers->on_stop(answers->owner, request.has_timeout
+							 ? request.timeout_ms
 							 : answers->config->stop_timeout_ms);
-		answer->message = ok();
 		break;
 	case REQUEST_ENTER:
-		let_in(client, answer);
-		break;
+		return let_in(client);
 	case REQUEST_OPS:
 		break;
 	}
-	return 0;
-}
-
-static int on_request(struct server_client *client, json_t *message, struct server_answer *answer,
-	struct err *err)
-{
-	struct request request;
-	int result = request_decode(message, &request, err);
-
-	return result < 0 ? result : answer_one(client, &request, answer, err);
+	return json_pack("{s:b}", "ok", 1);
 }
 
 static const struct server_rules rules = {

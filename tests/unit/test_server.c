@@ -38,8 +38,7 @@ struct world {
 };
 
 /* "echo" gives back what came as "text", "open" a descriptor, "long" what cannot be sent. */
-static int on_request(struct server_client *client, json_t *request, struct server_answer *answer,
-	struct err *err)
+static json_t *on_request(struct server_client *client, json_t *request, struct err *err)
 {
 	struct world *world = client->server->owner;
 	const char *op = json_string_value(json_object_get(request, "op"));
@@ -47,26 +46,27 @@ static int on_request(struct server_client *client, json_t *request, struct serv
 	world->asked++;
 	assert_int_equal(client->pid, getpid());
 	assert_false(client->is_marked);
-	if (!op)
-		return err_set(err, EINVAL, "no op");
-	answer->message =
+	if (!op) {
+		err_set(err, EINVAL, "no op");
+		return NULL;
+	}
+	json_t *answer =
 		json_pack("{s:b, s:O?}", "ok", 1, "text", json_object_get(request, "text"));
 	if (strcmp(op, "open") == 0) {
-		answer->fds = &world->null;
-		answer->nfds = 1;
+		client->fds = &world->null;
+		client->nfds = 1;
 	} else if (strcmp(op, "long") == 0) {
 		char *text = malloc(CONTROL_MESSAGE_MAX);
 
 		memset(text, 'a', CONTROL_MESSAGE_MAX);
-		json_object_set_new(
-			answer->message, "more", json_stringn(text, CONTROL_MESSAGE_MAX));
+		json_object_set_new(answer, "more", json_stringn(text, CONTROL_MESSAGE_MAX));
 		free(text);
 	} else if (strcmp(op, "echo") != 0) {
-		json_decref(answer->message);
-		answer->message = NULL;
-		return err_set(err, EINVAL, "no op \"%s\"", op);
+		json_decref(answer);
+		err_set(err, EINVAL, "no op \"%s\"", op);
+		return NULL;
 	}
-	return 0;
+	return answer;
 }
 
 static const struct server_rules rules = {

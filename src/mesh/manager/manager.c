@@ -156,8 +156,7 @@ static json_t *answer_reload(struct manager *manager)
 		(json_int_t)manager->roster.manifest.nhosts, "errors", errors);
 }
 
-static int on_request(struct server_client *client, json_t *request, struct server_answer *answer,
-	struct err *err)
+static json_t *on_request(struct server_client *client, json_t *request, struct err *err)
 {
 	struct manager *manager = client->server->owner;
 	const char *op = json_string_value(json_object_get(request, "op"));
@@ -168,20 +167,20 @@ static int on_request(struct server_client *client, json_t *request, struct serv
 		.started = manager->started,
 	};
 
-	if (!op)
-		return err_set(err, EINVAL, "a question is an object with a text \"op\"");
-	if (strcmp(op, "status") == 0) {
-		answer->message =
-			status_json(&manager->roster, &mesh, from < 0 ? SIZE_MAX : (size_t)from);
-	} else if (strcmp(op, "reload") == 0) {
-		answer->message = answer_reload(manager);
-	} else if (strcmp(op, "stop") == 0) {
-		stop(manager);
-		answer->message = json_pack("{s:b}", "ok", 1);
-	} else {
-		return err_set(err, EINVAL, "unknown op");
+	if (!op) {
+		err_set(err, EINVAL, "a question is an object with a text \"op\"");
+		return NULL;
 	}
-	return 0;
+	if (strcmp(op, "status") == 0)
+		return status_json(&manager->roster, &mesh, from < 0 ? SIZE_MAX : (size_t)from);
+	if (strcmp(op, "reload") == 0)
+		return answer_reload(manager);
+	if (strcmp(op, "stop") == 0) {
+		stop(manager);
+		return json_pack("{s:b}", "ok", 1);
+	}
+	err_set(err, EINVAL, "unknown op");
+	return NULL;
 }
 
 static const struct server_rules rules = {
