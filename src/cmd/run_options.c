@@ -31,7 +31,6 @@ void run_options_init(struct run_options *options)
 		.shell_argv = {"/bin/sh", "-c"},
 	};
 	plan_init(&options->config.net);
-	options->config.keep_fds = options->keep_fds;
 }
 
 static int append(const char **list, size_t *count, const char *text, struct err *err)
@@ -228,12 +227,12 @@ static int set_fd(void *target, const char *value, struct err *err)
 
 static int set_keep_fd(void *target, const char *value, struct err *err)
 {
-	struct run_options *options = target;
+	struct sandbox_config *config = &((struct run_options *)target)->config;
 
-	if (options->config.nkeep_fds == RUN_KEEP_FDS_MAX)
+	if (config->nkeep_fds == SANDBOX_KEEP_FDS_MAX)
 		return err_set(
-			err, EINVAL, "given too often: expected at most %d", RUN_KEEP_FDS_MAX);
-	return set_fd(&options->keep_fds[options->config.nkeep_fds++], value, err);
+			err, EINVAL, "given too often: expected at most %d", SANDBOX_KEEP_FDS_MAX);
+	return set_fd(&config->keep_fds[config->nkeep_fds++], value, err);
 }
 
 #define AT(field) offsetof(struct run_options, field)

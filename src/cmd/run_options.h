@@ -7,8 +7,7 @@
 #include "sandbox/config.h"
 #include "util/option.h"
 
-#define RUN_LIST_MAX     FORWARD_MAX
-#define RUN_KEEP_FDS_MAX 64
+#define RUN_LIST_MAX FORWARD_MAX
 
 /* -p and -f as they came: their default address, -b, may come behind them. */
 struct rule_text {
@@ -25,7 +24,6 @@ struct run_options {
 	const char *shell_command;
 	char *shell_argv[4]; /* room for config.command, where that is a shell */
 	struct env_changes env;
-	int keep_fds[RUN_KEEP_FDS_MAX];
 	bool has_stop_timeout;
 	int verbosity; /* -q: below 0; -v: above */
 };

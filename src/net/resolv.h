@@ -9,6 +9,7 @@
 
 #include "util/addr.h"
 
+#define RESOLV_CONF           "/etc/resolv.conf"
 #define RESOLV_SERVERS_MAX    3     /* glibc: MAXNS */
 #define RESOLV_TEXT_MAX_BYTES 65536 /* what is behind is not read */
 

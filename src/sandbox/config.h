@@ -13,6 +13,8 @@
 #include "forward/spec.h"
 #include "net/plan.h"
 
+#define SANDBOX_KEEP_FDS_MAX 64
+
 /*
  * A function that serves beside COMMAND, in a process of its own inside the sandbox, with all
  * capabilities over it (which it gives up itself) and with nswrap's stdin and stdout: COMMAND reads
@@ -46,7 +48,7 @@ struct sandbox_config {
 	const char *chdir;
 	char **env; /* complete, NULL-terminated, without NSWRAP_* */
 
-	const int *keep_fds; /* stay open in COMMAND besides 0, 1, 2 */
+	int keep_fds[SANDBOX_KEEP_FDS_MAX]; /* stay open in COMMAND besides 0, 1, 2 */
 	size_t nkeep_fds;
 	int ready_fd; /* -1: none */
 	int info_fd;  /* -1: none */

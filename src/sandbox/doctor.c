@@ -29,7 +29,6 @@
 #include "util/fd.h"
 #include "util/parse.h"
 
-#define RESOLV_CONF    "/etc/resolv.conf"
 #define FEW_FDS        4096
 #define FEW_PIPE_PAGES 4096
 #define SLIRP_WANTED   4007 /* major * 1000 + minor */

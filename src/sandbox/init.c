@@ -337,18 +337,11 @@ static void hand_out(const struct init_start *start, int fds[INIT_FDS])
 /* Keep only what init needs: as long as it held the supervisor's end it would not see it go. */
 static int close_inherited(const struct init_start *start)
 {
-	size_t count = 0;
-	int *keep = calloc(2 + start->config->nkeep_fds, sizeof(*keep));
+	const struct sandbox_config *config = start->config;
+	int keep[2 + SANDBOX_KEEP_FDS_MAX] = {start->supervisor_fd, start->door_fd};
 
-	if (!keep)
-		return -ENOMEM;
-	keep[count++] = start->supervisor_fd;
-	keep[count++] = start->door_fd;
-	for (size_t i = 0; i < start->config->nkeep_fds; i++)
-		keep[count++] = start->config->keep_fds[i];
-	int result = rights_keep_fds(keep, count);
-	free(keep);
-	return result;
+	memcpy(keep + 2, config->keep_fds, config->nkeep_fds * sizeof(*keep));
+	return rights_keep_fds(keep, 2 + config->nkeep_fds);
 }
 
 /* Everything inside is ready; the supervisor binds what is left and says so. */

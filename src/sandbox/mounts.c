@@ -13,10 +13,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "net/resolv.h"
 #include "util/fd.h"
 #include "util/log.h"
-
-#define RESOLV_CONF "/etc/resolv.conf"
 
 /*
  * A tmpfs is mounted over one of these for a moment, in our own mount namespace. mount(2) rather

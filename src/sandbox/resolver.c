@@ -13,7 +13,6 @@
 #include "util/list.h"
 #include "util/log.h"
 
-#define RESOLV_CONF  "/etc/resolv.conf"
 #define WATCH_EVENTS (IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE)
 
 static void read_host(struct resolver *resolver)
