@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sandbox/request.h"
+#include "control/control.h"
 #include "util/fd.h"
 #include "util/log.h"
 #include "util/parse.h"
@@ -117,19 +117,6 @@ int forwards_list(const struct forwards *forwards, struct forward_list *list, st
 	return 0;
 }
 
-static int send_one(struct forwards *forwards, const struct forwards_item *item)
-{
-	struct net_message message = {
-		.type = NET_ADD,
-		.id = item->id,
-		.forward = {item->spec, item->driver, item->has_listened},
-	};
-	bool is_reserved = item->driver == FORWARD_DRIVER_SLIRP;
-
-	/* a reservation stays here: libslirp makes its own listener */
-	return forwards->ops->send(forwards->owner, &message, is_reserved ? -1 : item->listener.fd);
-}
-
 void forwards_send(struct forwards *forwards, bool is_fresh)
 {
 	int result = 0;
@@ -146,23 +133,47 @@ void forwards_send(struct forwards *forwards, bool is_fresh)
 		forwards->nremoved -= result == 0;
 	}
 	for (size_t i = 0; result == 0 && i < forwards->count; i++) {
-		if (forwards->items[i].is_sent)
+		struct forwards_item *item = &forwards->items[i];
+		struct net_message message = {
+			.type = NET_ADD,
+			.id = item->id,
+			.forward = {item->spec, item->driver, item->has_listened},
+		};
+
+		if (item->is_sent)
 			continue;
-		result = send_one(forwards, &forwards->items[i]);
-		forwards->items[i].is_sent = result == 0;
+		/* a reservation stays here: libslirp makes its own listener */
+		result = forwards->ops->send(forwards->owner, &message,
+			item->driver == FORWARD_DRIVER_SLIRP ? -1 : item->listener.fd);
+		item->is_sent = result == 0;
 	}
+}
+
+static json_t *item_json(const struct forwards_item *item)
+{
+	const struct forward_spec *spec = &item->spec;
+	char text[FORWARD_TEXT_BYTES], host[ADDR_TEXT_BYTES];
+	json_t *forward = json_pack("{s:o, s:i, s:s, s:s, s:b}", "spec",
+		control_text(spec_format(spec, text, sizeof(text))), "guest_port", spec->guest_port,
+		"proto", addr_proto_name(spec->proto), "driver", driver_name(item->driver),
+		"listening", item->has_listened);
+
+	addr_format_ip(&spec->host, host, sizeof(host));
+	if (spec->host.family == AF_UNIX) {
+		json_object_set_new(forward, "path", control_text(host));
+		return forward;
+	}
+	json_object_set_new(forward, "host", json_string(host));
+	json_object_set_new(forward, "host_port", json_integer(addr_port(&spec->host)));
+	return forward;
 }
 
 json_t *forwards_json(const struct forwards *forwards, size_t first)
 {
 	json_t *list = json_array();
 
-	for (size_t i = first; i < forwards->count; i++) {
-		const struct forwards_item *item = &forwards->items[i];
-
-		json_array_append_new(
-			list, request_forward_json(&item->spec, item->driver, item->has_listened));
-	}
+	for (size_t i = first; i < forwards->count; i++)
+		json_array_append_new(list, item_json(&forwards->items[i]));
 	return list;
 }
 
@@ -177,8 +188,7 @@ void forwards_announce(const struct forwards *forwards, size_t first)
 		*strrchr(text, ':') = '\0';
 		log_notice("%s leads to port %u%s inside (%s)", text, item->spec.guest_port,
 			item->spec.proto == PROTO_UDP ? "/udp" : "", driver_name(item->driver));
-		events_emit(forwards->events, "forward",
-			request_forward_json(&item->spec, item->driver, item->has_listened));
+		events_emit(forwards->events, "forward", item_json(item));
 	}
 }
 
@@ -309,8 +319,7 @@ void forwards_on_listening(struct forwards *forwards, uint32_t id)
 	if (!item || item->has_listened)
 		return;
 	item->has_listened = true;
-	events_emit(forwards->events, "guest-listening",
-		request_forward_json(&item->spec, item->driver, true));
+	events_emit(forwards->events, "guest-listening", item_json(item));
 	events_ready(forwards->events);
 }
 

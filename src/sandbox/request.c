@@ -4,9 +4,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/socket.h>
-
-#include "control/control.h"
 
 #define TIMEOUT_MS_MAX 1000000000LL
 
@@ -85,23 +82,4 @@ int request_decode(json_t *root, struct request *out, struct err *err)
 		return decode_members(root, &ops[op], out, err);
 	}
 	return err_set(err, EINVAL, "unknown op \"%.40s\"", name);
-}
-
-json_t *request_forward_json(
-	const struct forward_spec *spec, enum forward_driver_choice driver, bool has_listened)
-{
-	char text[FORWARD_TEXT_BYTES], host[ADDR_TEXT_BYTES];
-	json_t *forward = json_pack("{s:o, s:i, s:s, s:s, s:b}", "spec",
-		control_text(spec_format(spec, text, sizeof(text))), "guest_port", spec->guest_port,
-		"proto", addr_proto_name(spec->proto), "driver", driver_name(driver), "listening",
-		has_listened);
-
-	addr_format_ip(&spec->host, host, sizeof(host));
-	if (spec->host.family == AF_UNIX) {
-		json_object_set_new(forward, "path", control_text(host));
-		return forward;
-	}
-	json_object_set_new(forward, "host", json_string(host));
-	json_object_set_new(forward, "host_port", json_integer(addr_port(&spec->host)));
-	return forward;
 }

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "forward/driver.h"
+#include "forward/spec.h"
 #include "util/err.h"
 
 /*
@@ -54,9 +54,5 @@ struct request {
  * and wrong types are refused. Returns 0, or -EINVAL with @err filled.
  */
 int request_decode(json_t *root, struct request *out, struct err *err);
-
-/* JSON of one forward as above. */
-json_t *request_forward_json(
-	const struct forward_spec *spec, enum forward_driver_choice driver, bool has_listened);
 
 #endif

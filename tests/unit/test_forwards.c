@@ -312,6 +312,35 @@ static void random_rules(void **state)
 	}
 }
 
+static void forward_json(void **state)
+{
+	struct forwards_item items[2] = {{.driver = FORWARD_DRIVER_SPLICE, .has_listened = true},
+		{.driver = FORWARD_DRIVER_SPLICE}};
+	const struct forwards forwards = {.items = items, .count = 2};
+	struct forward_list list = {0};
+	struct err err;
+
+	(void)state;
+	assert_int_equal(spec_list_parse(&list, "[::1]:8080:80/udp", NULL, &err), 0);
+	assert_int_equal(spec_list_parse(&list, "unix:/tmp/\xff:81", NULL, &err), 0);
+	items[0].spec = list.items[0];
+	items[1].spec = list.items[1];
+	json_t *rows = forwards_json(&forwards, 0);
+	assert_int_equal(json_array_size(rows), 2);
+	char *text = json_dumps(json_array_get(rows, 0), JSON_COMPACT | JSON_SORT_KEYS);
+	assert_string_equal(text, "{\"driver\":\"splice\",\"guest_port\":80,\"host\":\"::1\","
+				  "\"host_port\":8080,\"listening\":true,\"proto\":\"udp\","
+				  "\"spec\":\"[::1]:8080:80/udp\"}");
+	free(text);
+	text = json_dumps(json_array_get(rows, 1), JSON_COMPACT | JSON_SORT_KEYS);
+	assert_string_equal(text,
+		"{\"driver\":\"splice\",\"guest_port\":81,\"listening\":false,"
+		"\"path\":\"/tmp/\\\\xff\",\"proto\":\"tcp\",\"spec\":\"unix:/tmp/\\\\xff:81\"}");
+	free(text);
+	json_decref(rows);
+	spec_list_free(&list);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -321,6 +350,7 @@ int main(void)
 		TEST(rules_are_named_by_their_outside),
 		TEST(listening_is_told_once),
 		TEST(random_rules),
+		cmocka_unit_test(forward_json),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

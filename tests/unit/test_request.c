@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_request - requests to a sandbox, good and bad ones; forwards as JSON */
+/* test_request - requests to a sandbox, good and bad ones */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -133,38 +133,12 @@ static void at_most_so_many_specs(void **state)
 	free(text);
 }
 
-static void forward_json(void **state)
-{
-	struct forward_list list = {0};
-	struct err err;
-
-	(void)state;
-	assert_int_equal(spec_list_parse(&list, "[::1]:8080:80/udp", NULL, &err), 0);
-	assert_int_equal(spec_list_parse(&list, "unix:/tmp/\xff:81", NULL, &err), 0);
-	json_t *forward = request_forward_json(&list.items[0], FORWARD_DRIVER_SPLICE, true);
-	char *text = json_dumps(forward, JSON_COMPACT | JSON_SORT_KEYS);
-	assert_string_equal(text, "{\"driver\":\"splice\",\"guest_port\":80,\"host\":\"::1\","
-				  "\"host_port\":8080,\"listening\":true,\"proto\":\"udp\","
-				  "\"spec\":\"[::1]:8080:80/udp\"}");
-	free(text);
-	json_decref(forward);
-	forward = request_forward_json(&list.items[1], FORWARD_DRIVER_SPLICE, false);
-	text = json_dumps(forward, JSON_COMPACT | JSON_SORT_KEYS);
-	assert_string_equal(text,
-		"{\"driver\":\"splice\",\"guest_port\":81,\"listening\":false,"
-		"\"path\":\"/tmp/\\\\xff\",\"proto\":\"tcp\",\"spec\":\"unix:/tmp/\\\\xff:81\"}");
-	free(text);
-	json_decref(forward);
-	spec_list_free(&list);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(good_requests),
 		cmocka_unit_test(bad_requests),
 		cmocka_unit_test(at_most_so_many_specs),
-		cmocka_unit_test(forward_json),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
