@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "control/registry.h"
 #include "util/fd.h"
 #include "util/parse.h"
 
@@ -40,14 +39,34 @@ int client_operands(const struct option_def *table, const struct cmd_call *call,
 	return (int)count;
 }
 
-int client_connect(const char *name, struct err *err)
+/* Returns the name of the only mesh, or NULL with @err. */
+static const char *only_name(
+	const struct registry *registry, char (*names)[REGISTRY_NAME_MAX + 1], struct err *err)
 {
+	char running[REGISTRY_DESCRIPTION_BYTES];
+	ssize_t count = registry_list(registry, names, 2);
+
+	if (count == 1)
+		return names[0];
+	registry_describe(registry, running, sizeof(running));
+	if (count == 0)
+		err_set(err, ENOENT, "no mesh is running");
+	else
+		err_set(err, EINVAL, "which mesh? A NAME is missing (%s)", running);
+	return NULL;
+}
+
+int client_connect(enum registry_kind kind, const char *name, struct err *err)
+{
+	char names[2][REGISTRY_NAME_MAX + 1];
 	struct registry registry;
-	int result = registry_open(REGISTRY_SANDBOX, &registry, err);
+	int result = registry_open(kind, &registry, err);
 
 	if (result < 0)
 		return result;
-	result = registry_connect(&registry, name, err);
+	if (!name)
+		name = only_name(&registry, names, err);
+	result = name ? registry_connect(&registry, name, err) : -err->code;
 	registry_close(&registry);
 	return result;
 }

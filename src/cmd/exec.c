@@ -63,7 +63,7 @@ static int read_words(int argc, char **argv, struct exec_request *request, struc
 static int run_inside(struct exec_request *request, int *status, struct err *err)
 {
 	struct enter enter;
-	int control = client_connect(request->enter.sandbox, err);
+	int control = client_connect(REGISTRY_SANDBOX, request->enter.sandbox, err);
 	int result = control < 0 ? control : enter_ask(control, &enter, err);
 
 	if (result < 0)

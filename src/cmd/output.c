@@ -3,53 +3,86 @@
 #include "cmd/output.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/param.h>
 
+#include "util/log.h"
 #include "util/utf8.h"
 
-#define GAP 2 /* between columns */
+#define GAP      2 /* between columns */
+#define LAST_MIN 10
 
-static int width_of(const char *cell)
+const char *output_member(const json_t *object, const char *key, const char *missing)
 {
-	return utf8_columns(cell, strlen(cell));
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? text : missing;
 }
 
-void output_fit(struct output_table *table, output_cell *cells)
+json_t *output_escaped(const char *text)
 {
-	for (size_t i = 0; i < table->count; i++)
-		if (width_of(cells[i]) > table->widths[i])
-			table->widths[i] = width_of(cells[i]);
+	char shown[OUTPUT_TEXT_BYTES];
+
+	return json_string(log_escape(text, strlen(text), shown, sizeof(shown)));
 }
 
-void output_row(const struct output_table *table, output_cell *cells, const char *last)
+json_t *output_age(long long seconds)
 {
-	for (size_t i = 0; i < table->count; i++)
-		printf("%s%*s", cells[i], table->widths[i] + GAP - width_of(cells[i]), "");
-	printf("%s\n", last);
+	static const struct {
+		long long below, unit;
+		char name;
+	} ages[] = {{100, 1, 's'}, {100 * 60, 60, 'm'}, {48 * 3600, 3600, 'h'},
+		{LLONG_MAX, 86400, 'd'}};
+	size_t i = 0;
+
+	while (seconds >= ages[i].below)
+		i++;
+	return json_sprintf("%lld%c", MAX(seconds, 0) / ages[i].unit, ages[i].name);
 }
 
-int output_indent(const struct output_table *table)
+static int width_of(const json_t *cell)
 {
-	int indent = 0;
-
-	for (size_t i = 0; i < table->count; i++)
-		indent += table->widths[i] + GAP;
-	return indent;
+	return utf8_columns(json_string_value(cell), json_string_length(cell));
 }
 
-void output_age(long long seconds, output_cell cell)
+/* Bytes of the first @columns of @text. */
+static int bytes_of(const char *text, int columns)
 {
-	if (seconds < 0)
-		seconds = 0;
-	if (seconds < 100)
-		snprintf(cell, OUTPUT_CELL_BYTES, "%llds", seconds);
-	else if (seconds < 100 * 60)
-		snprintf(cell, OUTPUT_CELL_BYTES, "%lldm", seconds / 60);
-	else if (seconds < 48 * 3600)
-		snprintf(cell, OUTPUT_CELL_BYTES, "%lldh", seconds / 3600);
-	else
-		snprintf(cell, OUTPUT_CELL_BYTES, "%lldd", seconds / 86400);
+	const char *end = text;
+
+	while (*end && (columns > 0 || !utf8_is_start(*end)))
+		columns -= utf8_is_start(*end++);
+	return (int)(end - text);
+}
+
+void output_table(const json_t *rows, int width)
+{
+	size_t columns = json_array_size(json_array_get(rows, 0)), i, column;
+	int widths[OUTPUT_COLUMNS_MAX] = {0}, room = width;
+	json_t *row, *cell;
+
+	json_array_foreach(rows, i, row)
+	{
+		json_array_foreach(row, column, cell)
+		{
+			widths[column] = MAX(widths[column], width_of(cell));
+		}
+	}
+	for (column = 0; column + 1 < columns; column++)
+		room -= widths[column] + GAP;
+	room = width > 0 ? MAX(room, LAST_MIN) : INT_MAX;
+	json_array_foreach(rows, i, row)
+	{
+		for (column = 0; column + 1 < columns; column++) {
+			cell = json_array_get(row, column);
+			printf("%s%*s", json_string_value(cell),
+				widths[column] + GAP - width_of(cell), "");
+		}
+		const char *text = json_string_value(json_array_get(row, column));
+		printf("%.*s\n", bytes_of(text, room), text);
+	}
 }
 
 void output_json(const json_t *json)

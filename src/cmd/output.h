@@ -4,31 +4,26 @@
 #define NSWRAP_CMD_OUTPUT_H
 
 #include <jansson.h>
-#include <stddef.h>
 
 #include "util/err.h"
 
-#define OUTPUT_COLUMNS_MAX 9
-#define OUTPUT_CELL_BYTES  256
+#define OUTPUT_COLUMNS_MAX 10
+#define OUTPUT_TEXT_BYTES  4096
 
-/* Cells of printable text; behind the columns that are aligned comes one of any length. */
-typedef char output_cell[OUTPUT_CELL_BYTES];
+/* The text of @object at @key, or @missing. */
+const char *output_member(const json_t *object, const char *key, const char *missing);
 
-/* Starts as @count and all zero. */
-struct output_table {
-	size_t count; /* columns, up to OUTPUT_COLUMNS_MAX */
-	int widths[OUTPUT_COLUMNS_MAX];
-};
-
-/* Make room for a row: all of them must have been fitted before the first is printed. */
-void output_fit(struct output_table *table, output_cell *cells);
-void output_row(const struct output_table *table, output_cell *cells, const char *last);
-
-/* Where @last of each row begins. */
-int output_indent(const struct output_table *table);
-
+/* Cells of a table. @text with what is not printable escaped, up to OUTPUT_TEXT_BYTES. */
+json_t *output_escaped(const char *text);
 /* "99s", "99m", "47h", "2d" */
-void output_age(long long seconds, output_cell cell);
+json_t *output_age(long long seconds);
+
+/*
+ * Print @rows, arrays of as many cells each, which are printable texts. All columns but the last
+ * one are aligned; that is cut where a line would be longer than @width (0: not cut), but keeps ten
+ * columns.
+ */
+void output_table(const json_t *rows, int width);
 
 /* Print @json (NULL: nothing), indented, and its end of line. */
 void output_json(const json_t *json);

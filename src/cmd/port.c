@@ -94,13 +94,6 @@ static json_t *read_specs(char **specs, int count, bool is_removal, struct err *
 
 /* --- answers ------------------------------------------------------------------------------ */
 
-static const char *text_of(const json_t *object, const char *key)
-{
-	const char *text = json_string_value(json_object_get(object, key));
-
-	return text ? text : "?";
-}
-
 static void print_forwards(const json_t *forwards)
 {
 	char shown[FORWARD_TEXT_BYTES * 4];
@@ -109,10 +102,10 @@ static void print_forwards(const json_t *forwards)
 
 	json_array_foreach(forwards, i, forward)
 	{
-		const char *spec = text_of(forward, "spec");
+		const char *spec = output_member(forward, "spec", "?");
 
 		log_escape(spec, strlen(spec), shown, sizeof(shown));
-		printf("%s (%s%s)\n", shown, text_of(forward, "driver"),
+		printf("%s (%s%s)\n", shown, output_member(forward, "driver", "?"),
 			json_is_true(json_object_get(forward, "listening"))
 				? ""
 				: ", nobody has listened inside yet");
@@ -173,14 +166,12 @@ static const struct port_action *read_action(char **operands, int count, struct 
 
 static int ask(const char *name, json_t *request, bool is_json, struct err *err)
 {
-	_cleanup_fd_ int sock = client_connect(name, err);
+	_cleanup_fd_ int sock = client_connect(REGISTRY_SANDBOX, name, err);
 	json_t *answer;
 
-	if (sock < 0) {
-		json_decref(request);
+	if (sock < 0)
 		return sock;
-	}
-	int result = control_call(sock, "sandbox", request, &answer, NULL, err);
+	int result = control_call(sock, "sandbox", json_incref(request), &answer, NULL, err);
 	if (result == 0 && json_object_get(answer, "forwards"))
 		result = print_answer(answer, is_json, err);
 	json_decref(answer);
@@ -199,17 +190,17 @@ static int run(const struct cmd_call *call)
 	const struct port_action *action = read_action(operands, count, &err);
 	if (!action)
 		return cmd_usage_error(&err);
-	json_t *request = json_pack("{s:s}", "op", action->op);
+	json_t *specs = NULL;
 	if (action->has_specs) {
-		json_t *specs = read_specs(
+		specs = read_specs(
 			operands + 2, count - 2, strcmp(action->name, "remove") == 0, &err);
-		if (!specs) {
-			json_decref(request);
+		if (!specs)
 			return cmd_usage_error(&err);
-		}
-		json_object_set_new(request, "specs", specs);
 	}
-	return ask(operands[1], request, is_json, &err) < 0 ? cmd_failed(&err) : 0;
+	json_t *request = json_pack("{s:s, s:o*}", "op", action->op, "specs", specs);
+	int result = ask(operands[1], request, is_json, &err);
+	json_decref(request);
+	return result < 0 ? cmd_failed(&err) : 0;
 }
 
 const struct subcommand port_subcommand = {

@@ -17,19 +17,11 @@
 #include "util/clock.h"
 #include "util/fd.h"
 #include "util/log.h"
-#include "util/utf8.h"
 
 #define SANDBOXES_MAX  1024
 #define PATIENCE_MS    1000 /* for all of them together */
 #define FORWARDS_SHOWN 3
-#define COMMAND_BYTES  4096
-
-enum column { COLUMN_NAME, COLUMN_PID, COLUMN_AGE, COLUMN_FORWARDS, COLUMNS };
-
-struct row {
-	output_cell cells[COLUMNS];
-	char command[COMMAND_BYTES];
-};
+#define FORWARD_BYTES  64 /* of one of them, what is longer is cut */
 
 static const struct option_def options[] = {
 	{0, "json", NULL, "print JSON: an array of objects", option_set_true, 0},
@@ -98,72 +90,57 @@ static void format_forward(const char *spec, char *out, size_t cap_bytes)
 	log_escape(spec, len, out, cap_bytes);
 }
 
-static void format_forwards(const json_t *forwards, char *out)
+static json_t *format_forwards(const json_t *forwards)
 {
+	char text[(FORWARDS_SHOWN + 1) * FORWARD_BYTES] = "-";
 	size_t used = 0, i, count = json_array_size(forwards);
 	json_t *forward;
 
-	snprintf(out, OUTPUT_CELL_BYTES, "-");
 	json_array_foreach(forwards, i, forward)
 	{
-		const char *spec = json_string_value(json_object_get(forward, "spec"));
-		char text[OUTPUT_CELL_BYTES / 4];
-
 		if (i == FORWARDS_SHOWN) {
-			snprintf(out + used, OUTPUT_CELL_BYTES - used, ",+%zu", count - i);
-			return;
+			snprintf(text + used, sizeof(text) - used, ",+%zu", count - i);
+			break;
 		}
-		format_forward(spec ? spec : "?", text, sizeof(text));
-		used += (size_t)snprintf(
-			out + used, OUTPUT_CELL_BYTES - used, "%s%s", i > 0 ? "," : "", text);
+		if (i > 0)
+			text[used++] = ',';
+		format_forward(output_member(forward, "spec", "?"), text + used, FORWARD_BYTES);
+		used += strlen(text + used);
 	}
+	return json_string(text);
 }
 
-static void format_command(const json_t *command, char *out)
+static json_t *format_command(const json_t *command)
 {
+	char text[OUTPUT_TEXT_BYTES] = "";
 	size_t used = 0, i;
 	json_t *arg;
 
 	json_array_foreach(command, i, arg)
 	{
-		const char *text = json_string_value(arg);
+		const char *word = json_is_string(arg) ? json_string_value(arg) : "?";
 
-		if (i > 0 && used + 1 < COMMAND_BYTES)
-			out[used++] = ' ';
-		log_escape(text ? text : "?", text ? strlen(text) : 1, out + used,
-			COMMAND_BYTES - used);
-		used += strlen(out + used);
+		if (i > 0 && used + 1 < sizeof(text))
+			text[used++] = ' ';
+		log_escape(word, strlen(word), text + used, sizeof(text) - used);
+		used += strlen(text + used);
 	}
+	return json_string(text);
 }
 
-static void format_row(const json_t *status, struct row *row)
+static json_t *make_row(const json_t *status)
 {
-	const char *name = json_string_value(json_object_get(status, "name"));
-	const char *error = json_string_value(json_object_get(status, "error"));
+	json_t *name = output_escaped(output_member(status, "name", "?"));
+	const char *error = output_member(status, "error", NULL);
 
-	log_escape(name ? name : "?", name ? strlen(name) : 1, row->cells[COLUMN_NAME],
-		OUTPUT_CELL_BYTES);
-	if (error) {
-		for (enum column i = COLUMN_PID; i < COLUMNS; i++)
-			strcpy(row->cells[i], "-");
-		snprintf(row->command, COMMAND_BYTES, "(%s)", error);
-		return;
-	}
-	snprintf(row->cells[COLUMN_PID], OUTPUT_CELL_BYTES, "%lld",
-		(long long)json_integer_value(json_object_get(status, "pid")));
-	output_age(json_integer_value(json_object_get(status, "age")), row->cells[COLUMN_AGE]);
-	format_forwards(json_object_get(status, "forwards"), row->cells[COLUMN_FORWARDS]);
-	format_command(json_object_get(status, "command"), row->command);
-}
-
-/* Cut @text to @columns; nothing is cut for 0 and less. */
-static void cut(char *text, int columns)
-{
-	if (columns <= 0)
-		return;
-	while (*text && (columns > 0 || !utf8_is_start(*text)))
-		columns -= utf8_is_start(*text++);
-	*text = '\0';
+	if (error)
+		return json_pack(
+			"[o, s, s, s, o]", name, "-", "-", "-", json_sprintf("(%s)", error));
+	return json_pack("[o, o, o, o, o]", name,
+		json_sprintf("%lld", json_integer_value(json_object_get(status, "pid"))),
+		output_age(json_integer_value(json_object_get(status, "age"))),
+		format_forwards(json_object_get(status, "forwards")),
+		format_command(json_object_get(status, "command")));
 }
 
 static int terminal_width(void)
@@ -173,30 +150,18 @@ static int terminal_width(void)
 	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
-static int print_table(const json_t *list, struct err *err)
+static void print_table(const json_t *list)
 {
-	struct output_table table = {.count = COLUMNS};
-	size_t count = json_array_size(list) + 1, i;
-	struct row *rows = calloc(count, sizeof(*rows));
+	json_t *rows = json_pack("[[s, s, s, s, s]]", "NAME", "PID", "AGE", "FORWARDS", "COMMAND");
 	json_t *status;
+	size_t i;
 
-	if (!rows)
-		return err_sys(err, ENOMEM, "cannot list the sandboxes");
-	rows[0] = (struct row){{"NAME", "PID", "AGE", "FORWARDS"}, "COMMAND"};
 	json_array_foreach(list, i, status)
 	{
-		format_row(status, &rows[i + 1]);
+		json_array_append_new(rows, make_row(status));
 	}
-	for (i = 0; i < count; i++)
-		output_fit(&table, rows[i].cells);
-	int before = output_indent(&table), total = terminal_width();
-	for (i = 0; i < count; i++) {
-		/* the command keeps ten columns even where that is too much */
-		cut(rows[i].command, total > 0 && total < before + 10 ? 10 : total - before);
-		output_row(&table, rows[i].cells, rows[i].command);
-	}
-	free(rows);
-	return 0;
+	output_table(rows, terminal_width());
+	json_decref(rows);
 }
 
 static int list_sandboxes(bool is_json, struct err *err)
@@ -219,7 +184,7 @@ static int list_sandboxes(bool is_json, struct err *err)
 	else if (is_json)
 		output_json(list);
 	else
-		result = print_table(list, err);
+		print_table(list);
 	json_decref(list);
 	return result < 0 ? result : output_end(err);
 }

@@ -3,50 +3,87 @@
 #include "cmd/question.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cmd/client.h"
 #include "cmd/cmd.h"
-#include "cmd/hosts.h"
 #include "cmd/output.h"
 #include "control/control.h"
-#include "control/registry.h"
 #include "util/fd.h"
 #include "util/log.h"
 
-/* Returns the name of the only mesh, or NULL with @err. */
-static const char *only_name(
-	const struct registry *registry, char (*names)[REGISTRY_NAME_MAX + 1], struct err *err)
-{
-	char running[REGISTRY_DESCRIPTION_BYTES];
-	ssize_t count = registry_list(registry, names, 2);
+#define COUNT_BYTES 16
 
-	if (count == 1)
-		return names[0];
-	registry_describe(registry, running, sizeof(running));
-	if (count == 0)
-		err_set(err, ENOENT, "no mesh is running");
-	else
-		err_set(err, EINVAL, "which mesh? A NAME is missing (%s)", running);
-	return NULL;
+/* --- the table of a status ------------------------------------------------------------------ */
+
+/* 999, 1.2k, 34M */
+static char *format_count(json_int_t value, char out[COUNT_BYTES])
+{
+	static const char units[] = " kMGTPE";
+	double shown = (double)value;
+	size_t unit = 0;
+
+	for (; shown >= 999.5 && units[unit + 1]; unit++)
+		shown /= 1000;
+	snprintf(out, COUNT_BYTES, "%.*f%.*s", unit > 0 && shown < 9.95 ? 1 : 0, shown,
+		unit > 0 ? 1 : 0, units + unit);
+	return out;
 }
 
-/* Connect to @name, or if it is NULL to the only mesh. Returns a descriptor, or -errno with @err.
- */
-static int connect_mesh(const char *name, struct err *err)
+/* BYTES/PACKETS */
+static json_t *format_traffic(const json_t *traffic)
 {
-	char names[2][REGISTRY_NAME_MAX + 1];
-	struct registry registry;
-	int result = registry_open(REGISTRY_MESH, &registry, err);
+	char bytes[COUNT_BYTES], packets[COUNT_BYTES];
 
-	if (result < 0)
-		return result;
-	if (!name)
-		name = only_name(&registry, names, err);
-	result = name ? registry_connect(&registry, name, err) : -err->code;
-	registry_close(&registry);
-	return result;
+	return json_sprintf("%s/%s",
+		format_count(json_integer_value(json_object_get(traffic, "bytes")), bytes),
+		format_count(json_integer_value(json_object_get(traffic, "packets")), packets));
 }
+
+static json_int_t sum_drops(const json_t *host)
+{
+	json_t *drops = json_object_get(host, "drops"), *value;
+	json_int_t sum = 0;
+	const char *cause;
+
+	json_object_foreach(drops, cause, value) sum += json_integer_value(value);
+	return sum;
+}
+
+static json_t *make_row(const json_t *host)
+{
+	const json_t *rtt = json_object_get(host, "rtt_ms");
+	char drops[COUNT_BYTES];
+
+	return json_pack("[o, s, s, o, o, o, o, s, o, o]",
+		output_escaped(output_member(host, "name", "")), output_member(host, "vip", ""),
+		output_member(host, "state", ""),
+		output_age(json_integer_value(json_object_get(host, "age"))),
+		json_is_number(rtt) ? json_sprintf("%.2fms", json_number_value(rtt))
+				    : json_string("-"),
+		format_traffic(json_object_get(host, "in")),
+		format_traffic(json_object_get(host, "out")), format_count(sum_drops(host), drops),
+		json_sprintf("%lld", json_integer_value(json_object_get(host, "restarts"))),
+		output_escaped(output_member(host, "reason", "")));
+}
+
+static void print_table(const json_t *hosts)
+{
+	json_t *rows = json_pack("[[s, s, s, s, s, s, s, s, s, s]]", "HOST", "VIP", "STATE", "FOR",
+		"RTT", "IN", "OUT", "DROPS", "RESTARTS", "LAST LOST");
+	json_t *host;
+	size_t i;
+
+	json_array_foreach(hosts, i, host)
+	{
+		json_array_append_new(rows, make_row(host));
+	}
+	output_table(rows, 0);
+	json_decref(rows);
+}
+
+/* --- the questions -------------------------------------------------------------------------- */
 
 /* Ask; NULL with @err filled when it does not answer or refuses. */
 static json_t *call(int sock, json_t *question, struct err *err)
@@ -97,7 +134,7 @@ static int print_status(int sock, bool is_json, struct err *err)
 	if (is_json)
 		output_json(status);
 	else
-		hosts_print(status);
+		print_table(json_object_get(status, "hosts"));
 	json_decref(status);
 	return output_end(err) < 0 ? cmd_failed(err) : 0;
 }
@@ -149,7 +186,7 @@ const struct question *question_find(const char *word)
 int question_ask(const struct question *question, const char *name, bool is_json)
 {
 	struct err err = {0};
-	_cleanup_fd_ int sock = connect_mesh(name, &err);
+	_cleanup_fd_ int sock = client_connect(REGISTRY_MESH, name, &err);
 
 	return sock < 0 ? cmd_failed(&err) : question->ask(sock, is_json, &err);
 }

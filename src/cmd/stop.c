@@ -36,17 +36,16 @@ static const struct option_def options[] = {
 /* Returns the connection, which ends with the sandbox, or -errno. */
 static int ask(const char *name, const struct stop_request *request, struct err *err)
 {
-	json_t *message = json_pack("{s:s}", "op", "stop"), *answer;
-	_cleanup_fd_ int sock = client_connect(name, err);
+	_cleanup_fd_ int sock = client_connect(REGISTRY_SANDBOX, name, err);
 
-	if (sock < 0) {
-		json_decref(message);
+	json_t *answer;
+
+	if (sock < 0)
 		return sock;
-	}
 	client_wake(sock);
-	if (request->has_timeout)
-		json_object_set_new(
-			message, "timeout_ms", json_integer((json_int_t)request->timeout_ms));
+	json_t *timeout_ms =
+		request->has_timeout ? json_integer((json_int_t)request->timeout_ms) : NULL;
+	json_t *message = json_pack("{s:s, s:o*}", "op", "stop", "timeout_ms", timeout_ms);
 	int result = control_call(sock, "sandbox", message, &answer, NULL, err);
 	json_decref(answer);
 	/* it may have ended before it could answer: that is what is wanted */

@@ -13,30 +13,63 @@
 
 #include "cmd/output.h"
 
-static void test_table(void **state)
+static void check_table(const json_t *rows, int width, const char *wanted)
 {
-	output_cell rows[][3] = {{"NAME", "PID", "AGE"}, {"box", "1234567", "5s"},
-		{"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80xyz", "", "2d"}}; /* six characters */
-	struct output_table table = {.count = 3};
 	FILE *real = stdout;
 	char *text = NULL;
 	size_t len;
 
-	(void)state;
-	assert_int_equal(output_indent(&table), 6);
-	for (size_t i = 0; i < 3; i++)
-		output_fit(&table, rows[i]);
-	assert_int_equal(output_indent(&table), 6 + 7 + 3 + 6);
 	stdout = open_memstream(&text, &len);
-	output_row(&table, rows[0], "COMMAND");
-	output_row(&table, rows[1], "");
-	output_row(&table, rows[2], "a b");
+	output_table(rows, width);
 	fclose(stdout);
 	stdout = real;
-	assert_string_equal(text, "NAME    PID      AGE  COMMAND\n"
-				  "box     1234567  5s   \n"
-				  "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80xyz           2d   a b\n");
+	assert_string_equal(text, wanted);
 	free(text);
+}
+
+static void test_table(void **state)
+{
+	json_t *rows = json_pack("[[s, s, s, s]]", "NAME", "PID", "AGE", "COMMAND");
+
+	(void)state;
+	check_table(rows, 0, "NAME  PID  AGE  COMMAND\n");
+	json_array_append_new(rows, json_pack("[s, s, s, s]", "box", "1234567", "5s", ""));
+	json_array_append_new(
+		rows, json_pack("[s, s, s, s]", /* six characters */
+			      "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80xyz", "", "2d", "a b"));
+	check_table(rows, 0,
+		"NAME    PID      AGE  COMMAND\n"
+		"box     1234567  5s   \n"
+		"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80xyz           2d   a b\n");
+	json_decref(rows);
+}
+
+/* The last column begins behind "A" and its gap. */
+static void test_cut(void **state)
+{
+	json_t *rows = json_pack("[[s, s], [s, s]]", "A",
+		"ab\xc3\xa4"
+		"defghij\xe2\x82\xac"
+		"lm",
+		"", "0123456789");
+
+	(void)state;
+	check_table(rows, 0,
+		"A  ab\xc3\xa4"
+		"defghij\xe2\x82\xac"
+		"lm\n   0123456789\n");
+	check_table(rows, 16,
+		"A  ab\xc3\xa4"
+		"defghij\xe2\x82\xac"
+		"lm\n   0123456789\n");
+	check_table(rows, 14,
+		"A  ab\xc3\xa4"
+		"defghij\xe2\x82\xac\n   0123456789\n");
+	for (int width = 1; width <= 13; width++) /* ten columns stay */
+		check_table(rows, width,
+			"A  ab\xc3\xa4"
+			"defghij\n   0123456789\n");
+	json_decref(rows);
 }
 
 static void test_age(void **state)
@@ -46,12 +79,12 @@ static void test_age(void **state)
 		const char *text;
 	} rows[] = {{-1, "0s"}, {0, "0s"}, {99, "99s"}, {100, "1m"}, {5999, "99m"}, {6000, "1h"},
 		{172799, "47h"}, {172800, "2d"}, {259199, "2d"}, {31536000, "365d"}};
-	output_cell cell;
-
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		output_age(rows[i].seconds, cell);
-		assert_string_equal(cell, rows[i].text);
+		json_t *age = output_age(rows[i].seconds);
+
+		assert_string_equal(json_string_value(age), rows[i].text);
+		json_decref(age);
 	}
 }
 
@@ -86,6 +119,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_table),
+		cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_age),
 		cmocka_unit_test(test_json),
 	};
