@@ -2,9 +2,16 @@
 /* cmd/cmd - what a subcommand is, and what all of them say alike */
 #include "cmd/cmd.h"
 
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <string.h>
+#include <sys/socket.h>
 
+#include "util/fd.h"
 #include "util/log.h"
+#include "util/parse.h"
 
 #define QUIET (-2) /* a -v behind it does not undo it */
 
@@ -14,6 +21,33 @@ const struct subcommand *cmd_find(const struct subcommand *const *all, const cha
 		if (strcmp((*all)->name, name) == 0)
 			return *all;
 	return NULL;
+}
+
+int cmd_operands(const struct option_def *table, const struct cmd_call *call, void *target,
+	char **operands, size_t max, struct err *err)
+{
+	char **argv = call->argv;
+	size_t count = 0;
+	bool all_operands = false;
+
+	for (int at = 0; at < call->argc;) {
+		/* the word before the slice stands in the place of argv[0] */
+		int next = all_operands
+				   ? 1
+				   : option_parse(table, call->argc - at, argv + at, target, err);
+
+		if (next < 0)
+			return -EINVAL;
+		all_operands = all_operands || (next > 1 && strcmp(argv[at + next - 1], "--") == 0);
+		at += next;
+		if (at >= call->argc)
+			break;
+		if (count == max)
+			return err_set(
+				err, EINVAL, "%s: expected nothing here", PARSE_QUOTED(argv[at]));
+		operands[count++] = argv[at];
+	}
+	return (int)count;
 }
 
 int cmd_usage_error(const struct err *err)
@@ -45,4 +79,55 @@ int cmd_set_verbose(void *target, const char *value, struct err *err)
 void cmd_set_log_level(int verbosity)
 {
 	log_set_level(verbosity < 0 ? LOG_ERROR : LOG_NOTICE + verbosity);
+}
+
+/* Returns the name of the only mesh, or NULL with @err. */
+static const char *only_name(
+	const struct registry *registry, char (*names)[REGISTRY_NAME_MAX + 1], struct err *err)
+{
+	char running[REGISTRY_DESCRIPTION_BYTES];
+	ssize_t count = registry_list(registry, names, 2);
+
+	if (count == 1)
+		return names[0];
+	registry_describe(registry, running, sizeof(running));
+	if (count == 0)
+		err_set(err, ENOENT, "no mesh is running");
+	else
+		err_set(err, EINVAL, "which mesh? A NAME is missing (%s)", running);
+	return NULL;
+}
+
+int cmd_connect(enum registry_kind kind, const char *name, struct err *err)
+{
+	char names[2][REGISTRY_NAME_MAX + 1];
+	struct registry registry;
+	int result = registry_open(kind, &registry, err);
+
+	if (result < 0)
+		return result;
+	if (!name)
+		name = only_name(&registry, names, err);
+	result = name ? registry_connect(&registry, name, err) : -err->code;
+	registry_close(&registry);
+	return result;
+}
+
+void cmd_await_end(int sock)
+{
+	struct pollfd pollfd = {.fd = sock, .events = POLLIN};
+	char discard[256];
+
+	do
+		poll(&pollfd, 1, -1);
+	while (fd_recv(sock, discard, sizeof(discard), NULL, 0, NULL) > 0);
+}
+
+void cmd_wake(int sock)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid > 0)
+		kill(peer.pid, SIGCONT);
 }

@@ -3,6 +3,9 @@
 #ifndef NSWRAP_CMD_CMD_H
 #define NSWRAP_CMD_CMD_H
 
+#include <stddef.h>
+
+#include "control/registry.h"
 #include "util/err.h"
 #include "util/option.h"
 
@@ -16,7 +19,10 @@ struct cmd_call {
 	char **argv; /* argv[0] is the subcommand's name; where that was left out, nswrap's */
 };
 
-/* Each has a file of its name, which makes one struct of its options, and of that one call. */
+/*
+ * Each has a file of its name, which makes one struct of its options, and of that one call. Where
+ * nothing else of that file is public, it is declared here.
+ */
 struct subcommand {
 	const char *name;
 	const char *synopsis; /* lines of it, each without "nswrap " */
@@ -25,8 +31,19 @@ struct subcommand {
 	int (*run)(const struct cmd_call *call); /* returns the exit status */
 };
 
+extern const struct subcommand doctor_subcommand, exec_subcommand, mesh_subcommand, port_subcommand,
+	ps_subcommand, run_subcommand, stop_subcommand;
+
 /* NULL if there is none of that name. */
 const struct subcommand *cmd_find(const struct subcommand *const *all, const char *name);
+
+/*
+ * Read options that may stand before, between and behind the operands; behind "--" all are
+ * operands. Stores pointers into argv to @operands, at most @max. Returns how many, or -EINVAL with
+ * @err filled.
+ */
+int cmd_operands(const struct option_def *table, const struct cmd_call *call, void *target,
+	char **operands, size_t max, struct err *err);
 
 /* Print @err as the one line that it is. Return EXIT_USAGE or EXIT_NSWRAP_FAILED. */
 int cmd_usage_error(const struct err *err);
@@ -36,5 +53,19 @@ int cmd_failed(const struct err *err);
 int cmd_set_quiet(void *target, const char *value, struct err *err);
 int cmd_set_verbose(void *target, const char *value, struct err *err);
 void cmd_set_log_level(int verbosity);
+
+/* --- what those that ask a running sandbox or mesh have in common --------------------------- */
+
+/*
+ * Connect to the control socket of the sandbox or mesh @name, or if that is NULL of the only mesh.
+ * Returns a descriptor, or -errno with @err.
+ */
+int cmd_connect(enum registry_kind kind, const char *name, struct err *err);
+
+/* Wait until the other end of @sock is closed; what it still says is not read. */
+void cmd_await_end(int sock);
+
+/* Let whoever is at the other end of @sock go on: one that was stopped (Ctrl-Z) hears nobody. */
+void cmd_wake(int sock);
 
 #endif

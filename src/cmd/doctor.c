@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd/doctor - check whether nswrap can work here */
-#include "cmd/doctor.h"
+#include "cmd/cmd.h"
 
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "cmd/client.h"
 #include "cmd/output.h"
 #include "control/control.h"
 #include "sandbox/doctor.h"
@@ -45,7 +44,7 @@ static int run(const struct cmd_call *call)
 	bool is_json = false, can_run = true;
 	struct err err = {0};
 
-	if (client_operands(options, call, &is_json, NULL, 0, &err) < 0)
+	if (cmd_operands(options, call, &is_json, NULL, 0, &err) < 0)
 		return cmd_usage_error(&err);
 	json_t *list = json_array();
 	for (const struct doctor_check *check = doctor_checks; check->name; check++) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd/exec - run another command in a sandbox that is there */
-#include "cmd/exec.h"
+#include "cmd/cmd.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "cmd/agent.h"
-#include "cmd/client.h"
 #include "cmd/env.h"
 #include "sandbox/enter.h"
 #include "util/log.h"
@@ -21,19 +20,17 @@ struct exec_request {
 	int verbosity;
 };
 
+#define AT(field) offsetof(struct exec_request, field)
+
 static const struct option_def options[] = {
-	{'C', "chdir", "DIR", "start COMMAND in DIR", option_set_text,
-		offsetof(struct exec_request, enter.command.chdir)},
-	{'e', "env", "NAME[=VALUE]", "set a variable for COMMAND", env_set,
-		offsetof(struct exec_request, env)},
-	{0, "unset-env", "NAME", "take a variable away from COMMAND", env_unset,
-		offsetof(struct exec_request, env)},
+	{'C', "chdir", "DIR", "start COMMAND in DIR", option_set_text, AT(enter.command.chdir)},
+	{'e', "env", "NAME[=VALUE]", "set a variable for COMMAND", env_set, AT(env)},
+	{0, "unset-env", "NAME", "take a variable away from COMMAND", env_unset, AT(env)},
 	{0, "new-session", NULL, "own session: no way to type into the caller's terminal",
-		option_set_true, offsetof(struct exec_request, enter.command.new_session)},
+		option_set_true, AT(enter.command.new_session)},
 	{'t', "stop-timeout", "SECONDS", "SIGKILL so long after SIGTERM (10)", option_set_seconds,
-		offsetof(struct exec_request, enter.stop_timeout_ms)},
-	{'v', "verbose", NULL, "say more; repeatable", cmd_set_verbose,
-		offsetof(struct exec_request, verbosity)},
+		AT(enter.stop_timeout_ms)},
+	{'v', "verbose", NULL, "say more; repeatable", cmd_set_verbose, AT(verbosity)},
 	{.name = NULL},
 };
 
@@ -63,7 +60,7 @@ static int read_words(int argc, char **argv, struct exec_request *request, struc
 static int run_inside(struct exec_request *request, int *status, struct err *err)
 {
 	struct enter enter;
-	int control = client_connect(REGISTRY_SANDBOX, request->enter.sandbox, err);
+	int control = cmd_connect(REGISTRY_SANDBOX, request->enter.sandbox, err);
 	int result = control < 0 ? control : enter_ask(control, &enter, err);
 
 	if (result < 0)

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd/mesh - make one network of the hosts of a manifest */
-#include "cmd/mesh.h"
+#include "cmd/cmd.h"
 
 #include <errno.h>
 #include <stdio.h>
 
-#include "cmd/client.h"
 #include "cmd/question.h"
 #include "control/registry.h"
 #include "mesh/manager/manager.h"
@@ -26,19 +25,17 @@ static int set_name(void *target, const char *value, struct err *err)
 	return registry_check_name(REGISTRY_MESH, value, err);
 }
 
+#define AT(field) offsetof(struct mesh_request, field)
+
 static const struct option_def options[] = {
 	{0, "check", NULL, "read the manifest, report every error in it, start nothing",
-		option_set_true, offsetof(struct mesh_request, is_check)},
-	{0, "example", NULL, "print a commented manifest", option_set_true,
-		offsetof(struct mesh_request, is_example)},
+		option_set_true, AT(is_check)},
+	{0, "example", NULL, "print a commented manifest", option_set_true, AT(is_example)},
 	{'n', "name", "NAME", "for status, reload and stop (the manifest's name without .yaml)",
-		set_name, offsetof(struct mesh_request, name)},
-	{0, "json", NULL, "status: print JSON", option_set_true,
-		offsetof(struct mesh_request, is_json)},
-	{'q', "quiet", NULL, "say only what went wrong", cmd_set_quiet,
-		offsetof(struct mesh_request, verbosity)},
-	{'v', "verbose", NULL, "say more; repeatable", cmd_set_verbose,
-		offsetof(struct mesh_request, verbosity)},
+		set_name, AT(name)},
+	{0, "json", NULL, "status: print JSON", option_set_true, AT(is_json)},
+	{'q', "quiet", NULL, "say only what went wrong", cmd_set_quiet, AT(verbosity)},
+	{'v', "verbose", NULL, "say more; repeatable", cmd_set_verbose, AT(verbosity)},
 	{.name = NULL},
 };
 
@@ -85,7 +82,7 @@ static int run(const struct cmd_call *call)
 	char *operands[OPERANDS_MAX] = {NULL};
 	struct err err = {0};
 
-	int count = client_operands(options, call, &request, operands, OPERANDS_MAX, &err);
+	int count = cmd_operands(options, call, &request, operands, OPERANDS_MAX, &err);
 	const struct question *question = count > 0 ? question_find(operands[0]) : NULL;
 	if (count < 0 || check_operands(&request, question, operands, count, &err) < 0)
 		return cmd_usage_error(&err);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd/port - show or change the forwards of a running sandbox */
-#include "cmd/port.h"
+#include "cmd/cmd.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -10,7 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cmd/client.h"
 #include "cmd/output.h"
 #include "control/control.h"
 #include "forward/spec.h"
@@ -166,7 +165,7 @@ static const struct port_action *read_action(char **operands, int count, struct 
 
 static int ask(const char *name, json_t *request, bool is_json, struct err *err)
 {
-	_cleanup_fd_ int sock = client_connect(REGISTRY_SANDBOX, name, err);
+	_cleanup_fd_ int sock = cmd_connect(REGISTRY_SANDBOX, name, err);
 	json_t *answer;
 
 	if (sock < 0)
@@ -184,7 +183,7 @@ static int run(const struct cmd_call *call)
 	bool is_json = false;
 	struct err err = {0};
 
-	int count = client_operands(options, call, &is_json, operands, OPERANDS_MAX, &err);
+	int count = cmd_operands(options, call, &is_json, operands, OPERANDS_MAX, &err);
 	if (count < 0)
 		return cmd_usage_error(&err);
 	const struct port_action *action = read_action(operands, count, &err);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd/ps - list the running sandboxes */
-#include "cmd/ps.h"
+#include "cmd/cmd.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -10,7 +10,6 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "cmd/client.h"
 #include "cmd/output.h"
 #include "control/control.h"
 #include "control/registry.h"
@@ -194,7 +193,7 @@ static int run(const struct cmd_call *call)
 	bool is_json = false;
 	struct err err = {0};
 
-	if (client_operands(options, call, &is_json, NULL, 0, &err) < 0)
+	if (cmd_operands(options, call, &is_json, NULL, 0, &err) < 0)
 		return cmd_usage_error(&err);
 	return list_sandboxes(is_json, &err) < 0 ? cmd_failed(&err) : 0;
 }

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cmd/client.h"
 #include "cmd/cmd.h"
 #include "cmd/output.h"
 #include "control/control.h"
@@ -159,13 +158,13 @@ static int reload(int sock, bool is_json, struct err *err)
 static int stop(int sock, bool is_json, struct err *err)
 {
 	(void)is_json;
-	client_wake(sock);
+	cmd_wake(sock);
 	json_t *answer = call(sock, json_pack("{s:s}", "op", "stop"), err);
 	/* it may have ended before it could answer: that is what is wanted */
 	if (!answer && err->code != EPIPE)
 		return cmd_failed(err);
 	json_decref(answer);
-	client_await_end(sock);
+	cmd_await_end(sock);
 	return 0;
 }
 
@@ -186,7 +185,7 @@ const struct question *question_find(const char *word)
 int question_ask(const struct question *question, const char *name, bool is_json)
 {
 	struct err err = {0};
-	_cleanup_fd_ int sock = client_connect(REGISTRY_MESH, name, &err);
+	_cleanup_fd_ int sock = cmd_connect(REGISTRY_MESH, name, &err);
 
 	return sock < 0 ? cmd_failed(&err) : question->ask(sock, is_json, &err);
 }

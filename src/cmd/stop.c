@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd/stop - end sandboxes and wait until they are gone */
-#include "cmd/stop.h"
+#include "cmd/cmd.h"
 
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "cmd/client.h"
 #include "control/control.h"
 #include "util/fd.h"
 #include "util/parse.h"
@@ -36,13 +35,13 @@ static const struct option_def options[] = {
 /* Returns the connection, which ends with the sandbox, or -errno. */
 static int ask(const char *name, const struct stop_request *request, struct err *err)
 {
-	_cleanup_fd_ int sock = client_connect(REGISTRY_SANDBOX, name, err);
+	_cleanup_fd_ int sock = cmd_connect(REGISTRY_SANDBOX, name, err);
 
 	json_t *answer;
 
 	if (sock < 0)
 		return sock;
-	client_wake(sock);
+	cmd_wake(sock);
 	json_t *timeout_ms =
 		request->has_timeout ? json_integer((json_int_t)request->timeout_ms) : NULL;
 	json_t *message = json_pack("{s:s, s:o*}", "op", "stop", "timeout_ms", timeout_ms);
@@ -59,7 +58,7 @@ static int run(const struct cmd_call *call)
 	int socks[SANDBOXES_MAX], status = 0;
 	struct err err = {0};
 
-	int count = client_operands(options, call, &request, names, SANDBOXES_MAX, &err);
+	int count = cmd_operands(options, call, &request, names, SANDBOXES_MAX, &err);
 	if (count < 0)
 		return cmd_usage_error(&err);
 	if (count == 0) {
@@ -75,7 +74,7 @@ static int run(const struct cmd_call *call)
 	}
 	for (int i = 0; i < count; i++) {
 		if (socks[i] >= 0)
-			client_await_end(socks[i]);
+			cmd_await_end(socks[i]);
 		fd_close(&socks[i]);
 	}
 	return status;
