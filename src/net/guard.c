@@ -9,13 +9,11 @@
 #include <netinet/tcp.h>
 #include <string.h>
 
+#include "net/packet.h"
+
 /* Sizes on the wire: fields are read as bytes, so alignment does not matter. */
 #define ARP_BYTES       28
-#define IPV4_BYTES      20
 #define IPV6_BYTES      40
-#define TCP_BYTES       20
-#define UDP_BYTES       8
-#define ICMP_BYTES      8
 #define ND_ADVERT_BYTES 24 /* neighbour solicitation and advertisement: with target */
 #define ND_OPTION_UNIT  8  /* bytes that one unit of an option's length stands for */
 #define ND_HOP_LIMIT    255
@@ -49,17 +47,6 @@ struct packet {
 	size_t len;
 };
 
-static uint16_t read16(const uint8_t *bytes)
-{
-	return (uint16_t)(bytes[0] << 8 | bytes[1]);
-}
-
-static void write16(uint8_t *bytes, uint16_t value)
-{
-	bytes[0] = (uint8_t)(value >> 8);
-	bytes[1] = (uint8_t)value;
-}
-
 static bool is_v4(const uint8_t *bytes, struct in_addr addr)
 {
 	return memcmp(bytes, &addr, sizeof(addr)) == 0;
@@ -72,7 +59,7 @@ static enum guard_verdict check_arp(const struct net_plan *plan, const uint8_t *
 
 	if (len < ARP_BYTES || memcmp(arp, ethernet_ipv4, sizeof(ethernet_ipv4)) != 0)
 		return GUARD_DROP_ARP_SHAPE;
-	uint16_t op = read16(arp + 6);
+	uint16_t op = packet_get16(arp + 6);
 	const uint8_t *sender = arp + 14;
 	if (op != 1 && op != 2)
 		return GUARD_DROP_ARP_SHAPE;
@@ -85,19 +72,6 @@ static enum guard_verdict check_arp(const struct net_plan *plan, const uint8_t *
 	if (op == 1 && memcmp(sender, probe, sizeof(probe)) == 0)
 		return GUARD_PASS;
 	return GUARD_DROP_ARP_SENDER;
-}
-
-/* RFC 1624, equation 3: HC' = ~(~HC + ~m + m') */
-static void replace16(uint8_t *field, uint8_t *checksum, uint16_t value)
-{
-	uint32_t sum = (uint16_t)~read16(checksum);
-
-	sum += (uint16_t)~read16(field);
-	sum += value;
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	write16(checksum, (uint16_t)~sum);
-	write16(field, value);
 }
 
 static bool has_valid_tcp_options(const uint8_t *options, size_t len)
@@ -139,26 +113,27 @@ static enum guard_verdict check_tcp(const struct packet *packet)
 {
 	uint8_t *tcp = packet->payload;
 
-	if (packet->len < TCP_BYTES)
+	if (packet->len < PACKET_TCP_BYTES)
 		return GUARD_DROP_TCP_HEADER;
 	size_t header_len = (size_t)(tcp[12] >> 4) * 4;
 	uint8_t flags = tcp[13];
-	if (header_len < TCP_BYTES || header_len > packet->len)
+	if (header_len < PACKET_TCP_BYTES || header_len > packet->len)
 		return GUARD_DROP_TCP_HEADER;
 	if (!(flags & (TH_FIN | TH_SYN | TH_RST | TH_ACK)))
 		return GUARD_DROP_TCP_FLAGS;
 	if ((flags & TH_SYN) && (flags & (TH_FIN | TH_RST)))
 		return GUARD_DROP_TCP_FLAGS;
-	if (!has_valid_tcp_options(tcp + TCP_BYTES, header_len - TCP_BYTES))
+	if (!has_valid_tcp_options(tcp + PACKET_TCP_BYTES, header_len - PACKET_TCP_BYTES))
 		return GUARD_DROP_TCP_OPTIONS;
 
 	bool opens = (flags & (TH_SYN | TH_ACK)) == TH_SYN;
 	if (opens && packet->source == FROM_LOOPBACK)
 		return GUARD_DROP_SOURCE;
-	enum guard_verdict verdict = check_place(packet, read16(tcp + 2), opens);
+	enum guard_verdict verdict = check_place(packet, packet_get16(tcp + 2), opens);
 	if (verdict == GUARD_PASS && (flags & TH_URG)) {
-		replace16(tcp + 12, tcp + 16, (uint16_t)(read16(tcp + 12) & ~TH_URG));
-		replace16(tcp + 18, tcp + 16, 0);
+		uint16_t without = (uint16_t)(packet_get16(tcp + 12) & ~TH_URG);
+		packet_adjust(tcp + 16,
+			packet_change16(tcp + 12, without) + packet_change16(tcp + 18, 0));
 	}
 	return verdict;
 }
@@ -167,9 +142,9 @@ static enum guard_verdict check_udp(const struct packet *packet)
 {
 	const uint8_t *udp = packet->payload;
 
-	if (packet->len < UDP_BYTES || read16(udp + 4) != packet->len)
+	if (packet->len < PACKET_UDP_BYTES || packet_get16(udp + 4) != packet->len)
 		return GUARD_DROP_UDP_LENGTH;
-	uint16_t port = read16(udp + 2);
+	uint16_t port = packet_get16(udp + 2);
 	bool is_service = port == PORT_BOOTP || port == PORT_TFTP || port == PORT_DHCPV6;
 	if (is_service && packet->place != TO_OUTSIDE)
 		return GUARD_DROP_UDP_SERVICE;
@@ -180,7 +155,7 @@ static enum guard_verdict check_icmp4(const struct packet *packet)
 {
 	if (packet->source != FROM_GUEST)
 		return GUARD_DROP_SOURCE;
-	if (packet->len < ICMP_BYTES)
+	if (packet->len < PACKET_ICMP_BYTES)
 		return GUARD_DROP_ICMP_HEADER;
 	if (packet->payload[0] == ICMP_DEST_UNREACH)
 		return GUARD_DROP_ICMP_UNREACHABLE;
@@ -210,11 +185,11 @@ static enum guard_verdict check_nd(const struct packet *packet, size_t header_le
 
 static enum guard_verdict check_icmp6(const struct packet *packet)
 {
-	if (packet->len < ICMP_BYTES)
+	if (packet->len < PACKET_ICMP_BYTES)
 		return GUARD_DROP_ICMP_HEADER;
 	switch (packet->payload[0]) {
 	case ND_ROUTER_SOLICIT:
-		return check_nd(packet, ICMP_BYTES);
+		return check_nd(packet, PACKET_ICMP_BYTES);
 	case ND_NEIGHBOR_SOLICIT:
 		return check_nd(packet, ND_ADVERT_BYTES);
 	case ND_NEIGHBOR_ADVERT:
@@ -265,19 +240,19 @@ static enum guard_verdict check_ipv4(const struct net_plan *plan, uint8_t *ip, s
 {
 	struct packet packet = {.plan = plan, .source = FROM_GUEST};
 
-	if (len < IPV4_BYTES || ip[0] >> 4 != 4)
+	if (len < PACKET_IPV4_BYTES || ip[0] >> 4 != 4)
 		return GUARD_DROP_IP_HEADER;
 	size_t header_len = (size_t)(ip[0] & 0xf) * 4;
-	size_t total_len = read16(ip + 2);
+	size_t total_len = packet_get16(ip + 2);
 	uint8_t ttl = ip[8];
-	if (header_len < IPV4_BYTES || header_len > len || ttl == 0)
+	if (header_len < PACKET_IPV4_BYTES || header_len > len || ttl == 0)
 		return GUARD_DROP_IP_HEADER;
-	if (header_len > IPV4_BYTES)
+	if (header_len > PACKET_IPV4_BYTES)
 		return GUARD_DROP_IP_OPTIONS;
 	if (total_len < header_len || total_len > len)
 		return GUARD_DROP_IP_LENGTH;
 	/* libslirp reassembles whatever has any of these bits but DF, the reserved one included */
-	if (read16(ip + 6) & ~IP_DF)
+	if (packet_get16(ip + 6) & ~IP_DF)
 		return GUARD_DROP_FRAGMENT;
 
 	if (is_v4(ip + 12, (struct in_addr){htonl(INADDR_LOOPBACK)}))
@@ -346,7 +321,7 @@ static enum guard_verdict check_ipv6(const struct net_plan *plan, uint8_t *ip, s
 	if (len < IPV6_BYTES || ip[0] >> 4 != 6)
 		return GUARD_DROP_IP_HEADER;
 	packet.payload = ip + IPV6_BYTES;
-	packet.len = read16(ip + 4);
+	packet.len = packet_get16(ip + 4);
 	packet.hop_limit = ip[7];
 	if (packet.hop_limit == 0)
 		return GUARD_DROP_IP_HEADER;
@@ -387,7 +362,7 @@ enum guard_verdict guard_check(const struct net_plan *plan, uint8_t *frame, size
 	size_t body_len = len - ETH_HLEN;
 	if (body_len > plan->mtu)
 		return GUARD_DROP_LONG;
-	switch (read16(frame + 12)) {
+	switch (packet_get16(frame + 12)) {
 	case ETHERTYPE_IP:
 		return check_ipv4(plan, body, body_len);
 	case ETHERTYPE_IPV6:

@@ -6,7 +6,7 @@
 #include "packets.h"
 
 #include "mesh/agent/gate.h"
-#include "mesh/packet.h"
+#include "net/packet.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "mesh/manager/fabric.h"
-#include "mesh/packet.h"
+#include "net/packet.h"
 #include "util/clock.h"
 #include "util/fd.h"
 

@@ -2,7 +2,7 @@
 /* unit/test_packet - packets are looked into no further than they are long, and answered */
 #include "packets.h"
 
-#include "mesh/packet.h"
+#include "net/packet.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

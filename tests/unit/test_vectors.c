@@ -16,7 +16,7 @@
 #include "mesh/frame.h"
 #include "mesh/info.h"
 #include "mesh/message.h"
-#include "mesh/packet.h"
+#include "net/packet.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define FOLDER       "tests/data/norouter/"

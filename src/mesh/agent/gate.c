@@ -11,7 +11,7 @@
 #include "mesh/agent/gate_answers.h"
 #include "mesh/agent/gate_rewrite.h"
 #include "mesh/agent/gate_table.h"
-#include "mesh/packet.h"
+#include "net/packet.h"
 
 struct gate {
 	struct gate_table *table; /* NULL: no rules yet */

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "mesh/packet.h"
+#include "net/packet.h"
 #include "util/addr.h"
 
 /*

@@ -9,38 +9,20 @@
 #define UDP_CHECKSUM  6
 #define ICMP_CHECKSUM 2
 
-/* Returns what the sum of a checksum that covers @field grows by (RFC 1624: ~m + m'). */
-static uint32_t change16(unsigned char *field, uint16_t value)
-{
-	uint16_t old = packet_get16(field);
-
-	packet_put16(field, value);
-	return (uint32_t)(uint16_t)~old + value;
-}
-
 static uint32_t change_address(unsigned char *ip, enum gate_side side, struct in_addr to)
 {
 	const uint32_t value = ntohl(to.s_addr);
 	unsigned char *field = ip + (side == GATE_SRC ? 12 : 16);
 
-	return change16(field, (uint16_t)(value >> 16)) + change16(field + 2, (uint16_t)value);
-}
-
-/* The words under @checksum have changed by @change; returns what it has itself changed by. */
-static uint32_t adjust(unsigned char *checksum, uint32_t change)
-{
-	uint32_t sum = (uint16_t)~packet_get16(checksum) + change;
-
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return change16(checksum, (uint16_t)~sum);
+	return packet_change16(field, (uint16_t)(value >> 16)) +
+	       packet_change16(field + 2, (uint16_t)value);
 }
 
 static uint32_t adjust_udp(unsigned char *checksum, uint32_t change)
 {
 	if (packet_get16(checksum) == 0)
 		return 0; /* there is none */
-	uint32_t own_change = adjust(checksum, change);
+	uint32_t own_change = packet_adjust(checksum, change);
 	if (packet_get16(checksum) == 0)
 		packet_put16(checksum, 0xffff); /* which is 0, too, in a sum over it */
 	return own_change;
@@ -50,13 +32,13 @@ static uint32_t adjust_udp(unsigned char *checksum, uint32_t change)
 static uint32_t rewrite(const struct packet_view *view, enum gate_side side, struct packet_end to)
 {
 	uint32_t change = change_address(view->ip, side, to.ip);
-	uint32_t total = adjust(view->ip + IPV4_CHECKSUM, change);
+	uint32_t total = packet_adjust(view->ip + IPV4_CHECKSUM, change);
 
-	change += change16(view->l4 + (side == GATE_SRC ? 0 : 2), to.port);
+	change += packet_change16(view->l4 + (side == GATE_SRC ? 0 : 2), to.port);
 	if (view->proto == IPPROTO_UDP)
 		total += adjust_udp(view->l4 + UDP_CHECKSUM, change);
 	else if (view->l4_len >= TCP_CHECKSUM + 2) /* else a quote that ends before it */
-		total += adjust(view->l4 + TCP_CHECKSUM, change);
+		total += packet_adjust(view->l4 + TCP_CHECKSUM, change);
 	return total + change;
 }
 
@@ -67,11 +49,11 @@ void gate_rewrite(const struct packet_view *view, enum gate_side side, struct pa
 
 void gate_rewrite_address(const struct packet_view *view, enum gate_side side, struct in_addr to)
 {
-	adjust(view->ip + IPV4_CHECKSUM, change_address(view->ip, side, to));
+	packet_adjust(view->ip + IPV4_CHECKSUM, change_address(view->ip, side, to));
 }
 
 void gate_rewrite_quote(const struct packet_view *error, const struct packet_view *quote,
 	enum gate_side side, struct packet_end to)
 {
-	adjust(error->l4 + ICMP_CHECKSUM, rewrite(quote, side, to));
+	packet_adjust(error->l4 + ICMP_CHECKSUM, rewrite(quote, side, to));
 }

@@ -7,7 +7,7 @@
 #include <netinet/in.h>
 
 #include "mesh/agent/gate_table.h"
-#include "mesh/packet.h"
+#include "net/packet.h"
 
 enum gate_side { GATE_SRC, GATE_DST };
 

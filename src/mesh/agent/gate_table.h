@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #include "mesh/agent/gate.h"
-#include "mesh/packet.h"
+#include "net/packet.h"
 
 /* Good for tables by its upper bits, for keys that differ in few bits of any place. */
 static inline uint64_t gate_table_hash(uint64_t key)

@@ -7,7 +7,7 @@
 
 #include "conn/context.h"
 #include "conn/dial.h"
-#include "mesh/packet.h"
+#include "net/packet.h"
 
 /*
  * How it works

@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "mesh/packet.h"
+#include "net/packet.h"
 #include "util/clock.h"
 
 #define TOLD_NS (60 * NS_PER_S)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/packet - IPv4 packets: checked, looked into, answered */
-#ifndef NSWRAP_MESH_PACKET_H
-#define NSWRAP_MESH_PACKET_H
+/* net/packet - IPv4 packets: checked, looked into, answered */
+#ifndef NSWRAP_NET_PACKET_H
+#define NSWRAP_NET_PACKET_H
 
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -83,6 +83,25 @@ static inline void packet_put16(unsigned char *bytes, uint16_t value)
 {
 	bytes[0] = (unsigned char)(value >> 8);
 	bytes[1] = (unsigned char)value;
+}
+
+/* Set @field. Returns what the sum of a checksum that covers it grows by (RFC 1624: ~m + m'). */
+static inline uint32_t packet_change16(unsigned char *field, uint16_t value)
+{
+	uint16_t old = packet_get16(field);
+
+	packet_put16(field, value);
+	return (uint32_t)(uint16_t)~old + value;
+}
+
+/* The words under @checksum have changed by @change; returns what it has itself changed by. */
+static inline uint32_t packet_adjust(unsigned char *checksum, uint32_t change)
+{
+	uint32_t sum = (uint16_t)~packet_get16(checksum) + change;
+
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return packet_change16(checksum, (uint16_t)~sum);
 }
 
 #endif

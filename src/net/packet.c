@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/packet - IPv4 packets: checked, looked into, answered */
-#include "mesh/packet.h"
+/* net/packet - IPv4 packets: checked, looked into, answered */
+#include "net/packet.h"
 
 #include <stdlib.h>
 #include <string.h>
