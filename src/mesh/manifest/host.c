@@ -28,7 +28,7 @@ struct field {
 	const char *expected;
 	int (*check)(const char *text, struct err *err);
 	const struct field *parts; /* of a map */
-	bool is_host_only;         /* the template must not have it */
+	bool is_host_only;         /* the template, which has no name, must not have it */
 	bool adds_up;              /* both the template's and the host's count */
 };
 
@@ -169,28 +169,38 @@ static const char *key_of(const struct field *field)
 	return dot ? dot + 1 : field->what;
 }
 
-static void check_keys(struct reader *reader, const struct node *map, const struct field *fields)
+/* What @map says of @fields, and @template (NULL: nothing) where it does not. */
+static void read_fields(struct reader *reader, const struct field *fields, const struct node *map,
+	const struct node *template, struct manifest_host *out)
 {
 	const char *keys[READER_KEYS_MAX];
 	size_t count = 0;
 
-	for (const struct field *field = fields; field->what; field++)
-		keys[count++] = key_of(field);
+	for (const struct field *field = fields; field->what; field++) {
+		const char *key = keys[count++] = key_of(field);
+		const struct node *value = reader_get(map, key);
+		const struct node *inherited =
+			field->is_host_only ? NULL : reader_get(template, key);
+
+		if (inherited && (!value || field->adds_up)) {
+			reader->errors->is_quiet = true;
+			field->read(reader, field, inherited, out);
+			reader->errors->is_quiet = false;
+		}
+		if (value && field->is_host_only && !out->name)
+			reader_refuse(reader, value,
+				"%s is not for all hosts: expected it at each host", field->what);
+		else if (value)
+			field->read(reader, field, value, out);
+	}
 	reader_check_keys(reader, map, keys, count);
 }
 
 static void read_section(struct reader *reader, const struct field *field, const struct node *value,
 	struct manifest_host *out)
 {
-	if (!reader_is_kind(reader, value, NODE_MAP, field->what, field->expected))
-		return;
-	for (const struct field *part = field->parts; part->what; part++) {
-		const struct node *node = reader_get(value, key_of(part));
-
-		if (node)
-			part->read(reader, part, node, out);
-	}
-	check_keys(reader, value, field->parts);
+	if (reader_is_kind(reader, value, NODE_MAP, field->what, field->expected))
+		read_fields(reader, field->parts, value, NULL, out);
 }
 
 static bool offers_already(const struct mesh_config *own, const struct mesh_offer *offer)
@@ -296,18 +306,6 @@ static const struct field fields[] = {
 
 /* --- a host --------------------------------------------------------------------------------- */
 
-static void read_field(struct reader *reader, const struct field *field, const struct node *value,
-	const struct node *inherited, struct manifest_host *out)
-{
-	if (inherited && (!value || field->adds_up)) {
-		reader->errors->is_quiet = true;
-		field->read(reader, field, inherited, out);
-		reader->errors->is_quiet = false;
-	}
-	if (value)
-		field->read(reader, field, value, out);
-}
-
 void host_read(struct reader *reader, const struct node *name, const struct node *value,
 	const struct node *template, struct manifest_host *out)
 {
@@ -315,10 +313,7 @@ void host_read(struct reader *reader, const struct node *name, const struct node
 	reader_copy(reader, name->text, &out->name);
 	if (!reader_is_kind(reader, value, NODE_MAP, "it", "a map with vip at least"))
 		return;
-	check_keys(reader, value, fields);
-	for (const struct field *field = fields; field->what; field++)
-		read_field(reader, field, reader_get(value, field->what),
-			field->is_host_only ? NULL : reader_get(template, field->what), out);
+	read_fields(reader, fields, value, template, out);
 	if (!reader_get(value, "vip"))
 		reader_refuse(reader, name, "no vip: expected %s", VIP_EXPECTED);
 }
@@ -331,18 +326,7 @@ void host_check_template(struct reader *reader, const struct node *template)
 	errors_about(reader->errors, "hostTemplate", NULL);
 	if (!reader_is_kind(reader, template, NODE_MAP, "it", "a map with keys of a host"))
 		return;
-	check_keys(reader, template, fields);
-	for (const struct field *field = fields; field->what; field++) {
-		const struct node *value = reader_get(template, field->what);
-
-		if (!value)
-			continue;
-		if (field->is_host_only)
-			reader_refuse(reader, value,
-				"%s is not for all hosts: expected it at each host", field->what);
-		else
-			field->read(reader, field, value, &nobody);
-	}
+	read_fields(reader, fields, template, NULL, &nobody);
 	host_fini(&nobody);
 	reader->ports_left = ports_left;
 }

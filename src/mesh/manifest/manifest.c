@@ -163,15 +163,9 @@ int manifest_read(const char *path, struct manifest *out, manifest_report report
 	return (int)len;
 }
 
-/* As a part of a configuration; they remain the manifest's. */
-static struct mesh_config routes_of(const struct manifest *manifest)
-{
-	return (struct mesh_config){.routes = manifest->routes, .nroutes = manifest->nroutes};
-}
-
 void manifest_free(struct manifest *manifest)
 {
-	struct mesh_config routes = routes_of(manifest);
+	struct mesh_config routes = {.routes = manifest->routes, .nroutes = manifest->nroutes};
 
 	for (size_t i = 0; i < manifest->nhosts; i++)
 		host_fini(&manifest->hosts[i]);
@@ -182,19 +176,10 @@ void manifest_free(struct manifest *manifest)
 
 /* --- what a host is told -------------------------------------------------------------------- */
 
-static int add_name(struct mesh_config *out, const char *name, struct in_addr ip)
-{
-	struct mesh_name *slot = &out->names[out->nnames++];
-
-	slot->ip = ip;
-	slot->name = strdup(name);
-	return slot->name ? 0 : -ENOMEM;
-}
-
+/* Three lists for free(3), whose texts are the manifest's. */
 static int tell_hosts(const struct manifest *manifest, size_t self, struct mesh_config *out)
 {
 	size_t nothers = 0, nnames = manifest->nhosts;
-	int rc = 0;
 
 	for (size_t i = 0; i < manifest->nhosts; i++) {
 		nothers += i == self ? 0 : manifest->hosts[i].own.noffers;
@@ -206,7 +191,7 @@ static int tell_hosts(const struct manifest *manifest, size_t self, struct mesh_
 	out->name_servers = calloc(manifest->nhosts + 1, sizeof(*out->name_servers));
 	if (!out->others || !out->names || !out->name_servers)
 		return -ENOMEM;
-	for (size_t i = 0; rc == 0 && i < manifest->nhosts; i++) {
+	for (size_t i = 0; i < manifest->nhosts; i++) {
 		const struct manifest_host *host = &manifest->hosts[i];
 
 		for (size_t k = 0; i != self && k < host->own.noffers; k++)
@@ -215,27 +200,29 @@ static int tell_hosts(const struct manifest *manifest, size_t self, struct mesh_
 				.proto = host->own.offers[k].proto};
 		out->name_servers[out->nname_servers++] = (struct mesh_port){
 			.ip = host->vip, .port = PORT_NAME_SERVER, .proto = PROTO_TCP};
-		rc = add_name(out, host->name, host->vip);
-		for (char **alias = host->aliases; rc == 0 && alias && *alias; alias++)
-			rc = add_name(out, *alias, host->vip);
+		out->names[out->nnames++] = (struct mesh_name){host->name, host->vip};
+		for (char **alias = host->aliases; alias && *alias; alias++)
+			out->names[out->nnames++] = (struct mesh_name){*alias, host->vip};
 	}
-	return rc;
+	return 0;
 }
 
 int manifest_configure(const struct manifest *manifest, size_t host, struct mesh_config *out)
 {
-	struct mesh_config config = {.me = manifest->hosts[host].vip};
-	const struct mesh_config routes = routes_of(manifest);
-	int rc = config_fill(&config, &manifest->hosts[host].own);
+	struct mesh_config all = manifest->hosts[host].own;
 
+	all.me = manifest->hosts[host].vip;
+	all.routes = manifest->routes;
+	all.nroutes = manifest->nroutes;
+	int rc = tell_hosts(manifest, host, &all);
+	*out = (struct mesh_config){.offers = NULL};
 	if (rc == 0)
-		rc = tell_hosts(manifest, host, &config);
-	if (rc == 0)
-		rc = config_fill(&config, &routes);
+		rc = config_fill(out, &all);
 	if (rc < 0)
-		config_free(&config);
-	else
-		*out = config;
+		config_free(out);
+	free(all.others);
+	free(all.names);
+	free(all.name_servers);
 	return rc;
 }
 
