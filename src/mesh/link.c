@@ -74,10 +74,7 @@ void link_lose(struct link *link, const char *format, ...)
 		vsnprintf(link->trouble, sizeof(link->trouble), format, args);
 		va_end(args);
 	}
-	if (link->state != LINK_OPEN)
-		return;
-	close_wire(link);
-	begin_ending(link, link->child.pid > 0 ? LOST_MS : 0);
+	link_end(link, LOST_MS);
 }
 
 void link_end(struct link *link, unsigned grace_ms)

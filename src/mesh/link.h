@@ -53,7 +53,7 @@ struct link {
 	struct wire_hub *hub;
 	struct loop *loop;
 
-	/* the owner may read these */
+	/* the owner may use these */
 	enum link_state state;
 	struct wire wire;               /* to send; its counters: of the last one that was open */
 	struct child child;             /* pid 0: none, or reaped */

@@ -52,9 +52,7 @@ int members_text(const struct members *from, const char *name, const char **out)
 	const json_t *value = get(from, name);
 
 	*out = json_string_value(value);
-	if (value && !*out)
-		return members_refuse(from, name, value, "a text");
-	return 0;
+	return value && !*out ? members_refuse(from, name, value, "a text") : 0;
 }
 
 int members_bool(const struct members *from, const char *name, bool *out)
@@ -70,9 +68,7 @@ int members_bool(const struct members *from, const char *name, bool *out)
 int members_list(const struct members *from, const char *name, const json_t **out)
 {
 	*out = get(from, name);
-	if (*out && !json_is_array(*out))
-		return members_refuse(from, name, *out, "a list");
-	return 0;
+	return *out && !json_is_array(*out) ? members_refuse(from, name, *out, "a list") : 0;
 }
 
 int members_object(const struct members *from, const char *name, struct members *out)
