@@ -41,22 +41,14 @@ static struct addr target_addr(const struct forward *forward, enum forward_targe
 	const struct net_plan *plan = forward->context->plan;
 	uint16_t port = forward->spec.guest_port;
 
-	switch (target) {
-	case TARGET_LOOPBACK4:
+	if (target == TARGET_LOOPBACK4)
 		return addr_loopback4(port);
-	case TARGET_LOOPBACK6:
+	if (target == TARGET_LOOPBACK6)
 		return addr_of6(&in6addr_loopback, port);
-	case TARGET_OWN4:
-		if (plan->has_outbound)
-			return addr_of4(plan->guest, port);
-		break;
-	case TARGET_OWN6:
-		if (plan->has_outbound && plan->has_ipv6)
-			return addr_of6(&plan->guest6, port);
-		break;
-	case TARGETS:
-		break;
-	}
+	if (target == TARGET_OWN4 && plan->has_outbound)
+		return addr_of4(plan->guest, port);
+	if (target == TARGET_OWN6 && plan->has_outbound && plan->has_ipv6)
+		return addr_of6(&plan->guest6, port);
 	return (struct addr){0};
 }
 
@@ -113,11 +105,9 @@ void driver_close(struct forward *forward)
 
 enum door_kind driver_socket_kind(const struct forward *forward)
 {
-	bool is_v6 = forward->target == TARGET_LOOPBACK6 || forward->target == TARGET_OWN6;
+	struct addr addr = target_addr(forward, forward->target);
 
-	if (forward->spec.proto == PROTO_UDP)
-		return is_v6 ? DOOR_UDP6 : DOOR_UDP4;
-	return is_v6 ? DOOR_TCP6 : DOOR_TCP4;
+	return door_kind_of(addr.family, forward->spec.proto);
 }
 
 int driver_connect(const struct forward *forward, int fd)

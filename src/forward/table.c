@@ -24,18 +24,12 @@ struct forward_table {
 	uint64_t quick_until_ns;
 };
 
-static unsigned look_interval_ms(const struct forward_table *table, size_t waiting)
+static void on_look(struct loop_timer *timer)
 {
-	unsigned interval_ms = LOOK_MS;
-
-	if (loop_now_ns(table->context->loop) >= table->quick_until_ns)
-		interval_ms = SLOW_LOOK_MS;
-	return interval_ms * (unsigned)(1 + waiting / QUICK_PORTS);
-}
-
-static void look(struct forward_table *table)
-{
-	size_t waiting = 0;
+	struct forward_table *table = container_of(timer, struct forward_table, look_timer);
+	struct loop *loop = table->context->loop;
+	unsigned interval_ms = loop_now_ns(loop) < table->quick_until_ns ? LOOK_MS : SLOW_LOOK_MS;
+	unsigned waiting = 0;
 
 	list_each (at, &table->forwards) {
 		struct forward *forward = container_of(at, struct forward, link);
@@ -43,13 +37,7 @@ static void look(struct forward_table *table)
 		waiting += !forward->has_listened && !driver_find_target(forward);
 	}
 	if (waiting > 0)
-		loop_timer_set(
-			table->context->loop, &table->look_timer, look_interval_ms(table, waiting));
-}
-
-static void on_look(struct loop_timer *timer)
-{
-	look(container_of(timer, struct forward_table, look_timer));
+		loop_timer_set(loop, timer, interval_ms * (1 + waiting / QUICK_PORTS));
 }
 
 struct forward_table *table_new(const struct forward_context *context)

@@ -26,13 +26,6 @@ static size_t family_bytes(int family)
 	return family == AF_INET6 ? sizeof(struct in6_addr) : 0;
 }
 
-static int call(int nl, struct netlink_msg *msg)
-{
-	int result = netlink_call(nl, msg, NULL, 0);
-
-	return result < 0 ? result : 0;
-}
-
 int netdev_open(void)
 {
 	return netlink_open(NETLINK_ROUTE);
@@ -58,7 +51,7 @@ static int set_flags(int nl, int ifindex, unsigned flags, unsigned mtu)
 	netlink_begin(&msg, RTM_SETLINK, NLM_F_ACK, &body, sizeof(body));
 	if (mtu)
 		netlink_put_u32(&msg, IFLA_MTU, mtu);
-	return call(nl, &msg);
+	return netlink_call(nl, &msg, NULL, 0);
 }
 
 int netdev_set_up(int nl, int ifindex, unsigned mtu)
@@ -88,7 +81,7 @@ static int change_addr(int nl, uint16_t type, uint16_t flags, int ifindex, int f
 	netlink_begin(&msg, type, NLM_F_ACK | flags, &body, sizeof(body));
 	netlink_put(&msg, IFA_LOCAL, addr, family_bytes(family));
 	netlink_put(&msg, IFA_ADDRESS, addr, family_bytes(family));
-	return call(nl, &msg);
+	return netlink_call(nl, &msg, NULL, 0);
 }
 
 int netdev_add_addr(int nl, int ifindex, int family, const void *addr, int prefix_len)
@@ -127,7 +120,7 @@ static int change_route(
 		netlink_put(&msg, RTA_PREFSRC, route->source, len);
 	netlink_put_u32(&msg, RTA_OIF, (uint32_t)ifindex);
 	netlink_put_u32(&msg, RTA_TABLE, (uint32_t)route->table);
-	return call(nl, &msg);
+	return netlink_call(nl, &msg, NULL, 0);
 }
 
 int netdev_add_route(int nl, int ifindex, const struct netdev_route *route)
@@ -163,7 +156,7 @@ static int set_af_spec(int nl, int ifindex, uint16_t family, uint16_t inner, uin
 		netlink_nest_end(&msg, in);
 	netlink_nest_end(&msg, af);
 	netlink_nest_end(&msg, spec);
-	return call(nl, &msg);
+	return netlink_call(nl, &msg, NULL, 0);
 }
 
 int netdev_set_addrgen_none(int nl, int ifindex)

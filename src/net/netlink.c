@@ -2,6 +2,7 @@
 /* net/netlink - one request to the kernel over a netlink socket, and its answer */
 #include "net/netlink.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -23,16 +24,12 @@ static struct nlmsghdr *header(struct netlink_msg *msg)
 	return (struct nlmsghdr *)msg->bytes;
 }
 
-/* Room for @len bytes at the aligned end of the request, zeroed; NULL when it is full */
+/* Room for @len bytes at the aligned end of the request, zeroed */
 static void *reserve(struct netlink_msg *msg, size_t len)
 {
 	size_t at = NLMSG_ALIGN(header(msg)->nlmsg_len);
 
-	if (msg->is_full || len > sizeof(msg->bytes) ||
-		at + NLMSG_ALIGN(len) > sizeof(msg->bytes)) {
-		msg->is_full = true;
-		return NULL;
-	}
+	assert(at + NLMSG_ALIGN(len) <= sizeof(msg->bytes));
 	memset(msg->bytes + at, 0, NLMSG_ALIGN(len));
 	header(msg)->nlmsg_len = (uint32_t)(at + len);
 	return msg->bytes + at;
@@ -41,23 +38,18 @@ static void *reserve(struct netlink_msg *msg, size_t len)
 void netlink_begin(
 	struct netlink_msg *msg, uint16_t type, uint16_t flags, const void *body, size_t len)
 {
-	msg->is_full = false;
 	*header(msg) = (struct nlmsghdr){
 		.nlmsg_len = NLMSG_HDRLEN,
 		.nlmsg_type = type,
 		.nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags),
 	};
-	void *room = reserve(msg, len);
-	if (room)
-		memcpy(room, body, len);
+	memcpy(reserve(msg, len), body, len);
 }
 
 void netlink_put(struct netlink_msg *msg, uint16_t type, const void *data, size_t len)
 {
 	struct nlattr *attr = reserve(msg, NLA_HDRLEN + len);
 
-	if (!attr)
-		return;
 	attr->nla_len = (uint16_t)(NLA_HDRLEN + len);
 	attr->nla_type = type;
 	if (len)
@@ -79,15 +71,7 @@ size_t netlink_nest(struct netlink_msg *msg, uint16_t type)
 
 void netlink_nest_end(struct netlink_msg *msg, size_t at)
 {
-	if (!msg->is_full)
-		((struct nlattr *)(msg->bytes + at))->nla_len =
-			(uint16_t)(header(msg)->nlmsg_len - at);
-}
-
-/* No state but the socket is kept, so the clock tells requests apart: it wraps in 4.3 seconds */
-static uint32_t new_sequence(void)
-{
-	return (uint32_t)clock_now_ns();
+	((struct nlattr *)(msg->bytes + at))->nla_len = (uint16_t)(header(msg)->nlmsg_len - at);
 }
 
 static int send_request(int nl, struct netlink_msg *msg)
@@ -95,9 +79,8 @@ static int send_request(int nl, struct netlink_msg *msg)
 	struct nlmsghdr *h = header(msg);
 	ssize_t n;
 
-	if (msg->is_full)
-		return -EMSGSIZE;
-	h->nlmsg_seq = new_sequence();
+	/* no state but the socket is kept, so the clock tells requests apart: it wraps in 4.3 s */
+	h->nlmsg_seq = (uint32_t)clock_now_ns();
 	do
 		n = send(nl, h, h->nlmsg_len, 0);
 	while (n < 0 && errno == EINTR);
@@ -136,42 +119,14 @@ static int status_of(const struct nlmsghdr *h)
 	return status > 0 ? -EPROTO : status;
 }
 
-int netlink_call(int nl, struct netlink_msg *msg, void *reply, size_t cap_bytes)
-{
-	_Alignas(struct nlmsghdr) unsigned char answer[4096];
-	int result = send_request(nl, msg);
-
-	if (result < 0)
-		return result;
-	for (;;) {
-		ssize_t n = receive(nl, answer, sizeof(answer));
-		const struct nlmsghdr *h = (const struct nlmsghdr *)answer;
-
-		/* too long for this buffer can only be a leftover of a dump */
-		if (n == -EMSGSIZE)
-			continue;
-		if (n < 0)
-			return (int)n;
-		if (!NLMSG_OK(h, (size_t)n) || h->nlmsg_seq != header(msg)->nlmsg_seq)
-			continue;
-		if (h->nlmsg_type == NLMSG_ERROR)
-			return status_of(h);
-		size_t len = h->nlmsg_len - NLMSG_HDRLEN;
-		if (len > cap_bytes)
-			len = cap_bytes;
-		if (len)
-			memcpy(reply, NLMSG_DATA(h), len);
-		return (int)len;
-	}
-}
-
-int netlink_dump(int nl, struct netlink_msg *msg,
+/* Send @msg and walk the messages of its answer, as netlink_dump says. */
+static int exchange(int nl, struct netlink_msg *msg,
 	int (*on_message)(const void *body, size_t len, void *context), void *context)
 {
 	_Alignas(struct nlmsghdr) unsigned char answer[ANSWER_CAP];
 
-	header(msg)->nlmsg_flags |= NLM_F_DUMP;
 	int result = send_request(nl, msg);
+
 	if (result < 0)
 		return result;
 	for (;;) {
@@ -190,4 +145,31 @@ int netlink_dump(int nl, struct netlink_msg *msg,
 				return result;
 		}
 	}
+}
+
+struct reply {
+	void *data;
+	size_t cap_bytes;
+};
+
+static int on_reply(const void *body, size_t len, void *context)
+{
+	const struct reply *reply = context;
+
+	if (len > reply->cap_bytes)
+		len = reply->cap_bytes;
+	memcpy(reply->data, body, len);
+	return (int)len;
+}
+
+int netlink_call(int nl, struct netlink_msg *msg, void *reply, size_t cap_bytes)
+{
+	return exchange(nl, msg, on_reply, &(struct reply){reply, cap_bytes});
+}
+
+int netlink_dump(int nl, struct netlink_msg *msg,
+	int (*on_message)(const void *body, size_t len, void *context), void *context)
+{
+	header(msg)->nlmsg_flags |= NLM_F_DUMP;
+	return exchange(nl, msg, on_message, context);
 }

@@ -4,7 +4,6 @@
 #define NSWRAP_NET_NETLINK_H
 
 #include <linux/netlink.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,10 +16,9 @@
  * another one are leftovers of an earlier request and are skipped, and so is everything that does
  * not come from the kernel. Only send(2) and recvfrom(2) are used, and clock_gettime of the vDSO.
  */
-#define NETLINK_REQUEST_CAP 512 /* bytes; an address or route needs about 100 */
+#define NETLINK_REQUEST_CAP 512 /* bytes, which must do; an address or route needs about 100 */
 
 struct netlink_msg {
-	bool is_full; /* something did not fit; the request will be refused with -EMSGSIZE */
 	_Alignas(struct nlmsghdr) unsigned char bytes[NETLINK_REQUEST_CAP];
 };
 

@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "util/fd.h"
+
 #define MAGIC_NANOSECONDS 0xa1b23c4d
 #define VERSION_MAJOR     2
 #define VERSION_MINOR     4
@@ -27,21 +29,6 @@ struct frame_header {
 	uint32_t captured_len, original_len;
 };
 
-static int write_parts(int fd, const struct iovec *parts, int count)
-{
-	size_t len = 0;
-	ssize_t done;
-
-	for (int i = 0; i < count; i++)
-		len += parts[i].iov_len;
-	do
-		done = writev(fd, parts, count);
-	while (done < 0 && errno == EINTR);
-	if (done < 0)
-		return -errno;
-	return (size_t)done == len ? 0 : -EIO;
-}
-
 int pcap_write_header(int fd)
 {
 	struct file_header header = {
@@ -52,7 +39,7 @@ int pcap_write_header(int fd)
 		.linktype = LINKTYPE_ETHERNET,
 	};
 
-	return write_parts(fd, &(struct iovec){&header, sizeof(header)}, 1);
+	return fd_write_all(fd, &header, sizeof(header));
 }
 
 int pcap_write_frame(int fd, const void *frame, size_t len)
@@ -68,5 +55,12 @@ int pcap_write_frame(int fd, const void *frame, size_t len)
 		.original_len = (uint32_t)len,
 	};
 	struct iovec parts[] = {{&header, sizeof(header)}, {(void *)frame, captured_len}};
-	return write_parts(fd, parts, 2);
+	ssize_t done;
+
+	do
+		done = writev(fd, parts, 2);
+	while (done < 0 && errno == EINTR);
+	if (done < 0)
+		return -errno;
+	return (size_t)done == sizeof(header) + captured_len ? 0 : -EIO;
 }
