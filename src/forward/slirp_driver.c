@@ -93,7 +93,6 @@ static void slirp_close(struct forward *forward)
 	loop_timer_cancel(forward->context->loop, &slirp->wait_timer);
 	slirp_stack_unlisten(forward->context->slirp, forward->spec.proto, &forward->spec.host);
 	free(slirp);
-	forward->state = NULL;
 }
 
 static void slirp_on_guest_listening(struct forward *forward)

@@ -25,46 +25,41 @@ static size_t range_len(struct port_range range)
 
 static int not_of_form(const char *text, const char *form, struct err *err)
 {
-	char quoted[PARSE_QUOTE_BYTES];
-
 	return err_set(err, EINVAL, "%s is no forward: expected %s, an IPv6 ADDR in brackets",
-		parse_quote(text, quoted, sizeof(quoted)), form);
+		PARSE_QUOTED(text), form);
 }
 
 static int read_port(
 	const char *text, const char *side, bool zero_ok, uint16_t *out, struct err *err)
 {
-	char quoted[PARSE_QUOTE_BYTES];
-
-	if (parse_port(text, zero_ok, out, NULL) < 0)
-		return err_set(err, EINVAL, "%s is no %sport: expected a number from %s",
-			parse_quote(text, quoted, sizeof(quoted)), side,
-			zero_ok ? "1 to 65535, or 0 for a free one" : "1 to 65535");
-	return 0;
+	if (parse_port(text, zero_ok, out, NULL) == 0)
+		return 0;
+	return err_set(err, EINVAL, "%s is no %sport: expected a number from 1 to 65535%s",
+		PARSE_QUOTED(text), side, zero_ok ? ", or 0 for a free one" : "");
 }
 
-/* "80" or "80-90"; "-80" and "80-" are ports that are wrong. @text is changed only for the moment.
- */
+/* "80" or "80-90"; "-80" and "80-" are ports that are wrong. */
 static int read_range(
 	char *text, const char *side, bool zero_ok, struct port_range *out, struct err *err)
 {
-	char quoted[PARSE_QUOTE_BYTES], *dash = strchr(text, '-');
-	int rc;
+	char *dash = strchr(text, '-');
 
 	if (!dash || dash == text || !dash[1]) {
-		rc = read_port(text, side, zero_ok, &out->first, err);
+		int rc = read_port(text, side, zero_ok, &out->first, err);
+
 		out->last = out->first;
 		return rc;
 	}
 	*dash = '\0';
-	rc = read_port(text, side, false, &out->first, err);
+	if (read_port(text, side, false, &out->first, err) < 0 ||
+		read_port(dash + 1, side, false, &out->last, err) < 0)
+		return -EINVAL;
 	*dash = '-';
-	if (rc == 0)
-		rc = read_port(dash + 1, side, false, &out->last, err);
-	if (rc == 0 && out->first > out->last)
-		rc = err_set(err, EINVAL, "%s is no range of %sports: expected the lower one first",
-			parse_quote(text, quoted, sizeof(quoted)), side);
-	return rc;
+	if (out->first > out->last)
+		return err_set(err, EINVAL,
+			"%s is no range of %sports: expected the lower one first",
+			PARSE_QUOTED(text), side);
+	return 0;
 }
 
 /*
@@ -101,16 +96,12 @@ static int take_addr(
 /* Cut "/tcp" or "/udp" off the end of @text; PROTO_TCP where there is none. */
 static int take_proto(char *text, enum proto *out, struct err *err)
 {
-	char quoted[PARSE_QUOTE_BYTES], *slash = strchr(text, '/');
+	char *slash = strchr(text, '/');
 
-	*out = PROTO_TCP;
-	if (!slash || strcmp(slash, "/tcp") == 0) {
-	} else if (strcmp(slash, "/udp") == 0) {
-		*out = PROTO_UDP;
-	} else {
+	*out = slash && strcmp(slash, "/udp") == 0 ? PROTO_UDP : PROTO_TCP;
+	if (slash && *out == PROTO_TCP && strcmp(slash, "/tcp") != 0)
 		return err_set(err, EINVAL, "%s is no protocol: expected /tcp or /udp",
-			parse_quote(slash, quoted, sizeof(quoted)));
-	}
+			PARSE_QUOTED(slash));
 	if (slash)
 		*slash = '\0';
 	return 0;
@@ -146,12 +137,12 @@ void spec_list_free(struct forward_list *list)
 
 static int parse_unix(struct forward_list *list, const char *text, struct err *err)
 {
-	char quoted[PARSE_QUOTE_BYTES], guest[FORWARD_TEXT_BYTES];
+	char guest[FORWARD_TEXT_BYTES];
 	const char *path = text + strlen(UNIX_PREFIX), *colon = strrchr(path, ':');
 	struct forward_spec spec = {.host.family = AF_UNIX};
 	size_t path_len = colon ? (size_t)(colon - path) : 0;
 
-	parse_quote(text, quoted, sizeof(quoted));
+	const char *quoted = PARSE_QUOTED(text);
 	if (!colon)
 		return err_set(
 			err, EINVAL, "%s has no guest port: expected unix:PATH:GUEST", quoted);
@@ -177,7 +168,7 @@ static int parse_unix(struct forward_list *list, const char *text, struct err *e
 int spec_list_parse(
 	struct forward_list *list, const char *text, const struct addr *bind, struct err *err)
 {
-	char quoted[PARSE_QUOTE_BYTES], copy[FORWARD_TEXT_BYTES], *rest = copy;
+	char copy[FORWARD_TEXT_BYTES], *rest = copy;
 	struct port_range host, guest;
 	struct forward_spec spec = {.guest_port = 0};
 
@@ -199,8 +190,7 @@ int spec_list_parse(
 	if (range_len(host) != range_len(guest))
 		return err_set(err, EINVAL,
 			"%s has ranges of %zu and %zu ports: expected the same length",
-			parse_quote(text, quoted, sizeof(quoted)), range_len(host),
-			range_len(guest));
+			PARSE_QUOTED(text), range_len(host), range_len(guest));
 	if ((rc = list_reserve(list, range_len(host), err)) < 0)
 		return rc;
 	for (size_t i = 0; i < range_len(host); i++) {

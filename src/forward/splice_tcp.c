@@ -62,13 +62,12 @@ static void wait_for_connection(struct listener *listener, struct client client)
 {
 	struct connecting *connecting = calloc(1, sizeof(*connecting));
 
-	if (!connecting) {
-		drop_client(client);
-		return;
-	}
-	*connecting = (struct connecting){
-		.listener = listener, .client = client, .io = {client.guest_fd, on_connected}};
-	if (loop_io_add(listener->forward->context->loop, &connecting->io, EPOLLOUT) < 0) {
+	if (connecting)
+		*connecting = (struct connecting){.listener = listener,
+			.client = client,
+			.io = {client.guest_fd, on_connected}};
+	if (!connecting ||
+		loop_io_add(listener->forward->context->loop, &connecting->io, EPOLLOUT) < 0) {
 		free(connecting);
 		drop_client(client);
 		return;
@@ -163,8 +162,10 @@ static void serve(struct listener *listener, int host_fd, int guest_fd)
 }
 
 /* Serve who is held now (and may be held again), as far as there are sockets. */
-static void serve_held(struct listener *listener)
+static void serve_held(struct forward *forward)
 {
+	struct listener *listener = forward->state;
+
 	for (size_t left = listener->held.count; left > 0; left--) {
 		int guest_fd = take_socket(listener);
 
@@ -178,14 +179,6 @@ static void on_late(void *owner)
 {
 	log_info("the guest did not listen on port %u in time",
 		((struct listener *)owner)->forward->spec.guest_port);
-}
-
-static bool is_client_allowed(struct forward *forward, int host_fd, const struct addr *peer)
-{
-	struct addr local;
-
-	return !forward->context->checks_user ||
-	       (addr_get_own(host_fd, &local) == 0 && driver_is_allowed(forward, peer, &local));
 }
 
 static bool has_socket(struct acceptor *acceptor)
@@ -204,8 +197,11 @@ static bool has_socket(struct acceptor *acceptor)
 static void on_client(struct acceptor *acceptor, int host_fd, const struct addr *peer)
 {
 	struct listener *listener = container_of(acceptor, struct listener, acceptor);
+	struct forward *forward = listener->forward;
+	struct addr local;
 
-	if (is_client_allowed(listener->forward, host_fd, peer))
+	if (!forward->context->checks_user ||
+		(addr_get_own(host_fd, &local) == 0 && driver_is_allowed(forward, peer, &local)))
 		serve(listener, host_fd, take_socket(listener));
 	else
 		fd_reset(&host_fd);
@@ -217,7 +213,7 @@ static void on_sockets(struct inside_waiter *waiter)
 
 	acceptor_mute(&listener->acceptor, false);
 	if (listener->forward->has_listened)
-		serve_held(listener);
+		serve_held(listener->forward);
 }
 
 static int splice_tcp_open(struct forward *forward, struct err *err)
@@ -253,16 +249,10 @@ static void splice_tcp_close(struct forward *forward)
 	list_each_safe (at, following, &listener->connecting)
 		drop_client(connecting_end(container_of(at, struct connecting, link)));
 	free(listener);
-	forward->state = NULL;
-}
-
-static void splice_tcp_on_guest_listening(struct forward *forward)
-{
-	serve_held(forward->state);
 }
 
 const struct forward_driver splice_tcp_driver = {
 	.open = splice_tcp_open,
 	.close = splice_tcp_close,
-	.on_guest_listening = splice_tcp_on_guest_listening,
+	.on_guest_listening = serve_held,
 };

@@ -33,6 +33,9 @@ int parse_seconds(const char *text, uint64_t *out_ms, struct err *err);
 char *parse_quote(const char *text, char *out, size_t cap_bytes);
 char *parse_shown(const char *text, char *out, size_t cap_bytes);
 
+/* parse_quote into an array that lives as long as the block around it. */
+#define PARSE_QUOTED(text) parse_quote(text, (char[PARSE_QUOTE_BYTES]){0}, PARSE_QUOTE_BYTES)
+
 /* The same in an array of their own, which is there until the end of the block. */
 #define PARSE_QUOTED(text) parse_quote(text, (char[PARSE_QUOTE_BYTES]){0}, PARSE_QUOTE_BYTES)
 #define PARSE_SHOWN(text)  parse_shown(text, (char[PARSE_QUOTE_BYTES]){0}, PARSE_QUOTE_BYTES)
