@@ -56,16 +56,11 @@ int agent_read_words(int argc, char **argv)
 
 static int serve(bool is_sandbox)
 {
-	const struct agent_start start = {
-		.open_stack = is_sandbox ? kernel_open_here : kernel_open_new,
-		.is_sandbox = is_sandbox,
-		.in_fd = STDIN_FILENO,
-		.out_fd = STDOUT_FILENO,
-	};
 	struct err err = {0};
 
 	prctl(PR_SET_NAME, "nswrap: agent");
-	return agent_run(&start, &err) < 0 ? cmd_failed(&err) : 0;
+	int result = agent_run(is_sandbox ? kernel_open_here : kernel_open_new, is_sandbox, &err);
+	return result < 0 ? cmd_failed(&err) : 0;
 }
 
 int agent_run_inside(void *told)

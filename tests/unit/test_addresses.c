@@ -105,7 +105,8 @@ static void any_list_after_any_other(void **state)
 	(void)state;
 	srandom(1);
 	for (int round = 0; round < ROUNDS; round++) {
-		struct in_addr list[2 * HOSTS], self = host(random() % 8 ? 0 : random() % HOSTS);
+		struct in_addr *list = calloc(2 * HOSTS, sizeof(*list)),
+			       self = host(random() % 8 ? 0 : random() % HOSTS);
 		size_t count = (size_t)random() % (2 * HOSTS);
 		bool wanted[HOSTS] = {0};
 		struct fake before = fake;

@@ -82,13 +82,13 @@ struct world {
 	struct wire_hub *hub;
 	struct wire wire;
 	struct gate *gate;
-	struct crossing *crossing;
+	struct crossing crossing;
 	int far; /* the manager's end */
 };
 
 static void on_room(struct wire *wire)
 {
-	crossing_resume(container_of(wire, struct world, wire)->crossing);
+	crossing_resume(&container_of(wire, struct world, wire)->crossing);
 }
 
 static void on_frame(struct wire *wire, struct frame *frame)
@@ -115,8 +115,10 @@ static int set_up(void **state)
 	world->gate = gate_new();
 	assert_int_equal(gate_configure(world->gate, &rules), 0);
 	assert_int_equal(wire_open(&world->wire, world->hub, &wire_ops, pair[0], pair[0]), 0);
-	world->crossing = crossing_new(world->loop, world->gate, &world->fake.stack, &world->wire);
-	assert_non_null(world->crossing);
+	world->crossing.loop = world->loop;
+	world->crossing.gate = world->gate;
+	world->crossing.stack = &world->fake.stack;
+	world->crossing.wire = &world->wire;
 	return 0;
 }
 
@@ -124,7 +126,6 @@ static int tear_down(void **state)
 {
 	struct world *world = *state;
 
-	crossing_free(world->crossing);
 	gate_free(world->gate);
 	wire_close(&world->wire);
 	wire_hub_free(world->hub);
@@ -163,7 +164,7 @@ static void what_may_leave_leaves_in_order(void **state)
 	static uint8_t packet[FRAME_PACKET_MAX];
 
 	world->fake.end = 300;
-	crossing_out(world->crossing);
+	crossing_out(&world->crossing);
 	assert_int_equal(world->fake.taken, 300);
 	for (unsigned i = 0; i < 300; i++) {
 		if (!leaves(i))
@@ -176,7 +177,7 @@ static void what_may_leave_leaves_in_order(void **state)
 	/* so many at a time, and others get their turn */
 	world->fake.taken = 0;
 	world->fake.end = 3000;
-	crossing_out(world->crossing);
+	crossing_out(&world->crossing);
 	assert_int_equal(world->fake.taken, 512);
 }
 
@@ -193,7 +194,7 @@ static void the_stack_rests_while_the_link_is_full(void **state)
 		assert_in_range(round, 0, 10000);
 		world->fake.taken = 0;
 		if (!world->fake.is_resting)
-			crossing_out(world->crossing);
+			crossing_out(&world->crossing);
 		assert_in_range(world->fake.taken, 0, 8); /* 128 KiB and what is dropped */
 		rests += world->fake.is_resting;
 		if (!world->fake.is_resting && world->fake.next < 1000)
@@ -216,7 +217,7 @@ static bool come(struct world *world, struct pkt *pkt, struct packet_view *view)
 {
 	struct frame frame = {.type = FRAME_PACKET, .payload = pkt->bytes, .len = pkt->len};
 
-	return crossing_in(world->crossing, &frame, view);
+	return crossing_in(&world->crossing, &frame, view);
 }
 
 static void what_comes_is_let_in_held_or_refused(void **state)
@@ -240,9 +241,9 @@ static void what_comes_is_let_in_held_or_refused(void **state)
 	assert_int_equal(view.dst.port, 80);
 	assert_int_equal(world->fake.count, 4);
 	assert_int_equal(recv(world->far, packet, 1, MSG_DONTWAIT), -1);
-	crossing_let_in(world->crossing, &view);
+	crossing_syns_ops.let_in(&world->crossing, &view);
 	assert_memory_equal(world->fake.arrived.bytes, held.bytes, held.len);
-	crossing_refuse(world->crossing, &view);
+	crossing_syns_ops.refuse(&world->crossing, &view);
 	assert_false(come(world, &closed, &view));
 	for (uint16_t port = 80; port <= 82; port += 2) {
 		assert_int_equal(read_frame(world->far, packet), PACKET_RST_BYTES);

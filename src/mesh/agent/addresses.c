@@ -66,19 +66,13 @@ static int change(struct addresses *addresses, struct stack *stack, struct in_ad
 }
 
 int addresses_set(struct addresses *addresses, struct stack *stack, struct in_addr self,
-	const struct in_addr *peers, size_t npeers, struct err *err)
+	struct in_addr *peers, size_t npeers, struct err *err)
 {
-	struct in_addr *wanted = calloc(npeers + 1, sizeof(*wanted));
-
-	if (!wanted)
-		return err_sys(err, ENOMEM, "cannot list the hosts");
-	if (npeers > 0)
-		memcpy(wanted, peers, npeers * sizeof(*wanted));
-	npeers = tidy(wanted, npeers, self);
-	int result = change(addresses, stack, self, wanted, npeers, err);
+	npeers = tidy(peers, npeers, self);
+	int result = change(addresses, stack, self, peers, npeers, err);
 	/* after a failure some may be there already: none is taken for known then */
 	free(addresses->peers);
-	addresses->peers = wanted;
+	addresses->peers = peers;
 	addresses->npeers = result < 0 ? 0 : npeers;
 	return result;
 }

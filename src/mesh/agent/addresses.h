@@ -15,12 +15,13 @@ struct addresses {
 void addresses_fini(struct addresses *addresses);
 
 /*
- * Have @self and @peers (in any order, any number of times, self may be among them) and no others.
+ * Have @self and @peers (in any order, any number of times, self may be among them; of malloc(3),
+ * taken over) and no others.
  * What was there before and still is wanted is not touched, unless self changes. Returns 0, or
  * -errno with @err naming the address; the next call does the rest then, but what was added by one
  * that failed and is not wanted any more stays until self changes.
  */
 int addresses_set(struct addresses *addresses, struct stack *stack, struct in_addr self,
-	const struct in_addr *peers, size_t npeers, struct err *err);
+	struct in_addr *peers, size_t npeers, struct err *err);
 
 #endif

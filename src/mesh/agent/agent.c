@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <unistd.h>
 
 #include "conn/context.h"
 #include "mesh/agent/crossing.h"
@@ -31,13 +32,13 @@
 #define FDS_MAX 65536
 
 struct agent {
-	const struct agent_start *start;
+	bool is_sandbox;
 	struct loop *loop;
 	struct wire_hub *hub;
 	struct wire wire;
 	struct stack *stack;
 	struct gate *gate;
-	struct crossing *crossing;
+	struct crossing crossing;
 	struct role *role;
 	struct loop_io signal_io;
 	struct budget budget;
@@ -47,32 +48,14 @@ struct agent {
 
 /* --- packets ------------------------------------------------------------------------------ */
 
-static void on_packet(struct agent *agent, struct frame *frame)
-{
-	struct packet_view view;
-
-	if (crossing_in(agent->crossing, frame, &view))
-		role_on_syn(agent->role, &view);
-}
-
 static void on_packets(void *owner)
 {
-	crossing_out(((struct agent *)owner)->crossing);
+	crossing_out(&((struct agent *)owner)->crossing);
 }
 
 static void on_room(struct wire *wire)
 {
-	crossing_resume(container_of(wire, struct agent, wire)->crossing);
-}
-
-static void let_in(void *owner, const struct packet_view *packet)
-{
-	crossing_let_in(((struct agent *)owner)->crossing, packet);
-}
-
-static void refuse(void *owner, const struct packet_view *packet)
-{
-	crossing_refuse(((struct agent *)owner)->crossing, packet);
+	crossing_resume(&container_of(wire, struct agent, wire)->crossing);
 }
 
 /* --- messages ----------------------------------------------------------------------------- */
@@ -92,7 +75,7 @@ static void answer(struct agent *agent, struct message *message)
 static json_t *configure(struct agent *agent, const json_t *args, struct err *err)
 {
 	struct mesh_agent_info info = {
-		.features = role_features(agent->start->is_sandbox), .version = NSWRAP_VERSION};
+		.features = role_features(agent->is_sandbox), .version = NSWRAP_VERSION};
 	struct mesh_config config = {0};
 
 	int result = configure_decode(args, &config, err);
@@ -136,13 +119,16 @@ static void on_message(struct agent *agent, const struct frame *frame)
 static void on_frame(struct wire *wire, struct frame *frame)
 {
 	struct agent *agent = container_of(wire, struct agent, wire);
+	struct packet_view view;
 
-	if (frame->type == FRAME_PACKET)
-		on_packet(agent, frame);
-	else if (frame->type == FRAME_MESSAGE)
+	if (frame->type == FRAME_PACKET) {
+		if (crossing_in(&agent->crossing, frame, &view))
+			role_on_syn(agent->role, &view);
+	} else if (frame->type == FRAME_MESSAGE) {
 		on_message(agent, frame);
-	else
+	} else {
 		log_debug("a frame of type %u was skipped", frame->type);
+	}
 }
 
 /* --- start and end ------------------------------------------------------------------------ */
@@ -177,7 +163,6 @@ static const struct wire_ops wire_ops = {
 };
 
 static const struct stack_events stack_events = {on_packets, on_gone};
-static const struct syns_ops syns_ops = {.let_in = let_in, .refuse = refuse};
 
 static int open_parts(struct agent *agent, struct err *err)
 {
@@ -186,16 +171,19 @@ static int open_parts(struct agent *agent, struct err *err)
 	if (result < 0)
 		return err_sys(err, -result, "cannot set up the agent");
 	agent->gate = gate_new();
-	agent->crossing = crossing_new(agent->loop, agent->gate, agent->stack, &agent->wire);
+	agent->crossing.loop = agent->loop;
+	agent->crossing.gate = agent->gate;
+	agent->crossing.stack = agent->stack;
+	agent->crossing.wire = &agent->wire;
 	agent->role = role_new(&(struct role_start){
-		.is_sandbox = agent->start->is_sandbox,
+		.is_sandbox = agent->is_sandbox,
 		.context = &agent->context,
 		.stack = agent->stack,
 		.gate = agent->gate,
-		.syns_ops = &syns_ops,
-		.syns_owner = agent,
+		.syns_ops = &crossing_syns_ops,
+		.syns_owner = &agent->crossing,
 	});
-	if (!agent->gate || !agent->crossing || !agent->role)
+	if (!agent->gate || !agent->role)
 		return err_sys(err, ENOMEM, "cannot set up the agent");
 	return 0;
 }
@@ -218,7 +206,6 @@ static int open_signals(struct agent *agent, struct err *err)
 
 static int watch(struct agent *agent, struct err *err)
 {
-	const struct agent_start *start = agent->start;
 	struct stack *stack = agent->stack;
 
 	int result = stack->ops->watch(stack, &agent->context, &stack_events, agent);
@@ -226,24 +213,20 @@ static int watch(struct agent *agent, struct err *err)
 		result = loop_io_add(agent->loop, &agent->signal_io, EPOLLIN);
 	if (result == 0)
 		result =
-			wire_open(&agent->wire, agent->hub, &wire_ops, start->in_fd, start->out_fd);
+			wire_open(&agent->wire, agent->hub, &wire_ops, STDIN_FILENO, STDOUT_FILENO);
 	if (result == -EPERM)
 		return err_set(
 			err, EPERM, "agent: stdin or stdout is a file: expected pipes or sockets");
 	return result < 0 ? err_sys(err, -result, "cannot watch the link") : 0;
 }
 
+/* The stack is there. */
 static int set_up(struct agent *agent, struct err *err)
 {
-	const bool is_sandbox = agent->start->is_sandbox;
-
-	agent->stack = agent->start->open_stack(err);
-	if (!agent->stack)
-		return -err->code;
 	/* who is in a sandbox trusts nobody there; on a plain host the user's own rights are needed
 	 */
-	int result = is_sandbox ? rights_drop_all() : 0;
-	if (result == 0 && is_sandbox)
+	int result = agent->is_sandbox ? rights_drop_all() : 0;
+	if (result == 0 && agent->is_sandbox)
 		result = rights_hide();
 	if (result < 0)
 		return err_sys(err, -result, "cannot drop the rights of the agent");
@@ -260,7 +243,6 @@ static void tear_down(struct agent *agent)
 {
 	role_free(agent->role);
 	context_close(&agent->context);
-	crossing_free(agent->crossing);
 	gate_free(agent->gate);
 	wire_close(&agent->wire);
 	wire_hub_free(agent->hub);
@@ -273,18 +255,20 @@ static void tear_down(struct agent *agent)
 	fd_close(&agent->signal_io.fd);
 }
 
-int agent_run(const struct agent_start *start, struct err *err)
+int agent_run(struct stack *(*open_stack)(struct err *err), bool is_sandbox, struct err *err)
 {
 	struct agent *agent = calloc(1, sizeof(*agent));
 
 	if (!agent)
 		return err_sys(err, ENOMEM, "cannot start the agent");
-	agent->start = start;
+	agent->is_sandbox = is_sandbox;
 	agent->err = err;
 	log_never_wait();
 	int result = open_signals(agent, err);
-	if (result == 0)
-		result = set_up(agent, err);
+	if (result == 0) {
+		agent->stack = open_stack(err);
+		result = agent->stack ? set_up(agent, err) : -err->code;
+	}
 	if (result == 0)
 		result = loop_run(agent->loop);
 	tear_down(agent);

@@ -8,18 +8,12 @@
 #include "mesh/agent/stack.h"
 #include "util/err.h"
 
-struct agent_start {
-	struct stack *(*open_stack)(struct err *err);
-	/* Of a sandbox, whose network is the stack's: ports lead to it, and nothing is listened at
-	 * but inside. Else of a plain host. */
-	bool is_sandbox;
-	int in_fd, out_fd; /* the link; taken over */
-};
-
 /*
- * Serve the link to its end. In a sandbox all rights are given up once there is a stack.
- * Returns 0 at the end of the input, or -errno with @err filled.
+ * Serve the link, stdin and stdout, to its end; both are closed then. @is_sandbox: its network is
+ * the stack's, ports lead to it, nothing is listened at but inside, and all rights are given up
+ * once there is a stack; else it is a plain host. Returns 0 at the end of the input, or -errno with
+ * @err filled.
  */
-int agent_run(const struct agent_start *start, struct err *err);
+int agent_run(struct stack *(*open_stack)(struct err *err), bool is_sandbox, struct err *err);
 
 #endif

@@ -2,53 +2,23 @@
 /* mesh/agent/crossing - the way of packets between the link and the stack, through the gate */
 #include "mesh/agent/crossing.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "util/log.h"
 
-#define BATCH_BYTES (128 * 1024) /* more is not read at once; one packet may go beyond */
-
-struct crossing {
-	struct loop *loop;
-	struct gate *gate;
-	struct stack *stack;
-	struct wire *wire;
-	bool is_resting; /* the stack: the link is full */
-	unsigned char batch[BATCH_BYTES + FRAME_HEADER_BYTES + FRAME_PACKET_MAX];
-	struct iovec frames[WIRE_PARTS_MAX];
-};
-
-struct crossing *crossing_new(
-	struct loop *loop, struct gate *gate, struct stack *stack, struct wire *wire)
+static void let_in(void *owner, const struct packet_view *packet)
 {
-	struct crossing *crossing = calloc(1, sizeof(*crossing));
-
-	if (!crossing)
-		return NULL;
-	crossing->loop = loop;
-	crossing->gate = gate;
-	crossing->stack = stack;
-	crossing->wire = wire;
-	return crossing;
-}
-
-void crossing_free(struct crossing *crossing)
-{
-	free(crossing);
-}
-
-void crossing_let_in(struct crossing *crossing, const struct packet_view *packet)
-{
-	int result = crossing->stack->ops->deliver(crossing->stack, packet->ip, packet->len);
+	struct stack *stack = ((const struct crossing *)owner)->stack;
+	int result = stack->ops->deliver(stack, packet->ip, packet->len);
 
 	/* what it does not take is lost, as on any network */
 	if (result < 0)
 		log_debug("a packet was lost: %s", strerror(-result));
 }
 
-void crossing_refuse(struct crossing *crossing, const struct packet_view *packet)
+static void refuse(void *owner, const struct packet_view *packet)
 {
+	const struct crossing *crossing = owner;
 	unsigned char frame[FRAME_HEADER_BYTES + PACKET_RST_BYTES];
 
 	if (!packet_make_rst(packet, frame + FRAME_HEADER_BYTES))
@@ -57,17 +27,19 @@ void crossing_refuse(struct crossing *crossing, const struct packet_view *packet
 	wire_send(crossing->wire, &(struct iovec){frame, sizeof(frame)}, 1);
 }
 
+const struct syns_ops crossing_syns_ops = {.let_in = let_in, .refuse = refuse};
+
 bool crossing_in(struct crossing *crossing, struct frame *frame, struct packet_view *view)
 {
 	switch (gate_in(
 		crossing->gate, frame->payload, frame->len, loop_now_ns(crossing->loop), view)) {
 	case GATE_PASS:
-		crossing_let_in(crossing, view);
+		let_in(crossing, view);
 		break;
 	case GATE_HOLD:
 		return true;
 	case GATE_REFUSE:
-		crossing_refuse(crossing, view);
+		refuse(crossing, view);
 		break;
 	case GATE_DROP:
 		break;
@@ -103,7 +75,7 @@ void crossing_out(struct crossing *crossing)
 {
 	size_t used = 0, count = 0;
 
-	for (size_t reads = 0; used < BATCH_BYTES && reads < WIRE_PARTS_MAX; reads++) {
+	for (size_t reads = 0; used < CROSSING_BATCH_BYTES && reads < WIRE_PARTS_MAX; reads++) {
 		ssize_t size = take_frame(crossing, crossing->batch + used);
 		if (size < 0)
 			break;

@@ -5,6 +5,7 @@
 
 #include "mesh/agent/gate.h"
 #include "mesh/agent/stack.h"
+#include "mesh/agent/syns.h"
 #include "mesh/wire.h"
 #include "util/loop.h"
 
@@ -16,12 +17,18 @@
  * goes to the link with one write. The stack rests while something waits for the link: packets
  * queue up there, where TCP sees it and slows down.
  */
-struct crossing;
+#define CROSSING_BATCH_BYTES (128 * 1024) /* more is not read at once; one packet may go beyond */
 
-/* All but the result stay the caller's. Returns NULL with errno set. */
-struct crossing *crossing_new(
-	struct loop *loop, struct gate *gate, struct stack *stack, struct wire *wire);
-void crossing_free(struct crossing *crossing); /* NULL is allowed */
+/* Starts as all zero but for the first four, which are the caller's. Nothing is to be freed. */
+struct crossing {
+	struct loop *loop;
+	struct gate *gate;
+	struct stack *stack;
+	struct wire *wire;
+	bool is_resting; /* the stack: the link is full */
+	unsigned char batch[CROSSING_BATCH_BYTES + FRAME_HEADER_BYTES + FRAME_PACKET_MAX];
+	struct iovec frames[WIRE_PARTS_MAX];
+};
 
 /*
  * A packet from the link. True: it begins a connection that is to be held, and @view is of it; all
@@ -33,8 +40,7 @@ bool crossing_in(struct crossing *crossing, struct frame *frame, struct packet_v
 void crossing_out(struct crossing *crossing);
 void crossing_resume(struct crossing *crossing);
 
-/* What was held: into the stack after all, or answered with a RST. */
-void crossing_let_in(struct crossing *crossing, const struct packet_view *packet);
-void crossing_refuse(struct crossing *crossing, const struct packet_view *packet);
+/* What was held: into the stack after all, or answered with a RST. The owner is the crossing. */
+extern const struct syns_ops crossing_syns_ops;
 
 #endif

@@ -143,10 +143,7 @@ static int configure_addresses(struct role *role, const struct mesh_config *conf
 		peers[count++] = config->names[i].ip;
 	for (size_t i = 0; i < config->nothers; i++)
 		peers[count++] = config->others[i].ip;
-	int result =
-		addresses_set(&role->addresses, role->start.stack, config->me, peers, count, err);
-	free(peers);
-	return result;
+	return addresses_set(&role->addresses, role->start.stack, config->me, peers, count, err);
 }
 
 /* Is it an address of this network? Asked by binding to it. */
