@@ -59,7 +59,7 @@ static int serve(bool is_sandbox)
 	struct err err = {0};
 
 	prctl(PR_SET_NAME, "nswrap: agent");
-	int result = agent_run(is_sandbox ? kernel_open_here : kernel_open_new, is_sandbox, &err);
+	int result = agent_run(kernel_open, is_sandbox, &err);
 	return result < 0 ? cmd_failed(&err) : 0;
 }
 

@@ -46,10 +46,10 @@ static struct sockaddr_in at(const char *text, uint16_t port)
 		.sin_family = AF_INET, .sin_addr = ip(text), .sin_port = htons(port)};
 }
 
-static struct kernel *start(struct stack *(*open_stack)(struct err *err))
+static struct kernel *start(bool is_new)
 {
 	struct err err = {0};
-	struct stack *stack = open_stack(&err);
+	struct stack *stack = kernel_open(is_new, &err);
 
 	if (!stack)
 		fail_msg("%s", err.text);
@@ -171,7 +171,7 @@ static uint16_t udp_checksum(const struct datagram *packet)
 static void test_rights(void **state)
 {
 	(void)state;
-	struct kernel *kernel = start(kernel_open_new);
+	struct kernel *kernel = start(true);
 	char path[64];
 
 	assert_status(kernel->pid, "Name", "nswrap: stack");
@@ -191,7 +191,7 @@ static void test_rights(void **state)
 static void test_lives_with_the_agent(void **state)
 {
 	(void)state;
-	struct kernel *kernel = start(kernel_open_new);
+	struct kernel *kernel = start(true);
 	pid_t pid = kernel->pid;
 	int status, ends[2];
 
@@ -202,7 +202,7 @@ static void test_lives_with_the_agent(void **state)
 	kernel->pid = 0;
 	stop(kernel);
 	/* a stopped one is ended all the same */
-	kernel = start(kernel_open_new);
+	kernel = start(true);
 	pid = kernel->pid;
 	assert_int_equal(kill(pid, SIGSTOP), 0);
 	stop(kernel);
@@ -211,7 +211,7 @@ static void test_lives_with_the_agent(void **state)
 	assert_int_equal(pipe(ends), 0);
 	pid_t agent = fork();
 	if (agent == 0) {
-		kernel = start(kernel_open_new);
+		kernel = start(true);
 		kill(kernel->pid, SIGSTOP);
 		fd_write_all(ends[1], &kernel->pid, sizeof(kernel->pid));
 		raise(SIGKILL);
@@ -226,7 +226,7 @@ static void test_lives_with_the_agent(void **state)
 static void test_requests(void **state)
 {
 	(void)state;
-	struct kernel *kernel = start(kernel_open_new);
+	struct kernel *kernel = start(true);
 
 	/* a source that is not there */
 	assert_int_equal(add_peer(kernel, "127.0.42.2"), 0);
@@ -252,7 +252,7 @@ static void test_requests(void **state)
 	assert_int_equal(set_self(kernel, "127.0.42.1"), -EPIPE);
 	stop(kernel);
 	/* one that was stopped is not waited for for ever */
-	kernel = start(kernel_open_new);
+	kernel = start(true);
 	kill(kernel->pid, SIGSTOP);
 	assert_int_equal(set_self(kernel, "127.0.42.1"), -EPIPE);
 	stop(kernel);
@@ -274,7 +274,7 @@ static uint16_t port_of_choice(struct kernel *kernel)
 static void test_reserved_ports(void **state)
 {
 	char text[STACK_PORTS_BYTES + 1];
-	struct kernel *kernel = start(kernel_open_new);
+	struct kernel *kernel = start(true);
 
 	(void)state;
 	assert_int_equal(reserve_ports(kernel, "80,32768-60997,60999"), 0);
@@ -295,7 +295,7 @@ static void test_reserved_ports(void **state)
 static void test_sockets(void **state)
 {
 	(void)state;
-	struct kernel *kernel = start(kernel_open_new);
+	struct kernel *kernel = start(true);
 	struct sockaddr_in addr = at("127.0.42.1", 80);
 	int fd = socket_inside(kernel, DOOR_TCP4);
 
@@ -323,7 +323,7 @@ static void test_sockets(void **state)
 static void test_packets(void **state)
 {
 	(void)state;
-	struct kernel *kernel = start(kernel_open_new);
+	struct kernel *kernel = start(true);
 	struct sockaddr_in addr = at("127.0.42.2", 9);
 	struct {
 		unsigned char header[HEADER_BYTES];
@@ -407,7 +407,7 @@ static void run_to(struct loop *loop, const int *count, int wanted)
 static void test_watched(void **state)
 {
 	static const struct stack_events events = {on_packets, on_gone};
-	struct kernel *kernel = start(kernel_open_new);
+	struct kernel *kernel = start(true);
 	struct owner owner = {.stack = &kernel->stack, .takes = true};
 	const struct stack_ops *ops = owner.stack->ops;
 	struct loop *loop = loop_new();
@@ -520,7 +520,7 @@ static void receive_stream(int fd)
 static void test_joined(void **state)
 {
 	(void)state;
-	struct kernel *one = start(kernel_open_new), *two = start(kernel_open_new);
+	struct kernel *one = start(true), *two = start(true);
 	struct sockaddr_in addr = at("127.0.42.2", 80), peer;
 	socklen_t len = sizeof(peer);
 	int status;
@@ -568,7 +568,7 @@ static void assert_sysctl(const char *key, const char *expected)
 static void test_here(void **state)
 {
 	(void)state;
-	struct kernel *first = start(kernel_open_here), *second = start(kernel_open_here);
+	struct kernel *first = start(false), *second = start(false);
 
 	assert_true(if_nametoindex("mesh0") > 0);
 	assert_true(if_nametoindex("mesh1") > 0);
@@ -585,7 +585,7 @@ static void test_here(void **state)
 	/* devices, addresses and routes go with it; a name that is free again is used again */
 	stop(first);
 	assert_int_equal(if_nametoindex("mesh0"), 0);
-	first = start(kernel_open_here);
+	first = start(false);
 	assert_true(if_nametoindex("mesh0") > 0);
 	stop(first);
 	stop(second);
@@ -598,8 +598,8 @@ static void test_no_name_left(void **state)
 	struct err err = {0};
 
 	for (int i = 0; i < 10; i++)
-		kernels[i] = start(kernel_open_here);
-	assert_null(kernel_open_here(&err));
+		kernels[i] = start(false);
+	assert_null(kernel_open(false, &err));
 	assert_int_equal(err.code, EBUSY);
 	assert_non_null(strstr(err.text, "mesh9"));
 	for (int i = 0; i < 10; i++)
@@ -618,7 +618,7 @@ static void test_refused(void **state)
 		cap_t none = cap_init();
 		int wrong = cap_set_proc(none) != 0;
 
-		wrong += kernel_open_here(&err) != NULL || err.code != EPERM;
+		wrong += kernel_open(false, &err) != NULL || err.code != EPERM;
 		wrong += strstr(err.text, "CAP_NET_ADMIN") == NULL;
 		wrong += strstr(err.text, "nswrap doctor") == NULL;
 		wrong += strstr(err.text, "--network") != NULL || strchr(err.text, '\n') != NULL;
@@ -644,7 +644,7 @@ static void test_without_user_namespaces(void **state)
 		int wrong = unshare(CLONE_NEWUSER) != 0;
 		wrong += !netns_write("/proc/self/uid_map", map);
 		wrong += !netns_write("/proc/sys/user/max_user_namespaces", "0");
-		struct stack *stack = kernel_open_new(&err);
+		struct stack *stack = kernel_open(true, &err);
 		wrong += !stack ||
 			 stack->ops->change(stack, STACK_SET_SELF, ip("127.0.42.1")) != 0 ||
 			 stack->ops->change(stack, STACK_ADD_PEER, ip("127.0.42.2")) != 0;

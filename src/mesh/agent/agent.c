@@ -164,28 +164,51 @@ static const struct wire_ops wire_ops = {
 
 static const struct stack_events stack_events = {on_packets, on_gone};
 
-static int open_parts(struct agent *agent, struct err *err)
+/* The stack is there. */
+static int set_up(struct agent *agent, struct err *err)
 {
+	struct stack *stack = agent->stack;
+
+	/* who is in a sandbox trusts nobody there; on a plain host the user's own rights are needed
+	 */
+	int result = agent->is_sandbox ? rights_drop_all() : 0;
+	if (result == 0 && agent->is_sandbox)
+		result = rights_hide();
+	if (result < 0)
+		return err_sys(err, -result, "cannot drop the rights of the agent");
+	agent->loop = loop_new();
+	agent->hub = agent->loop ? wire_hub_new(agent->loop) : NULL;
+	if (!agent->hub)
+		return err_sys(err, errno, "cannot make an event loop");
 	agent->budget.max = rights_raise_fd_limit(FDS_MAX);
-	int result = context_open(&agent->context, agent->loop, &agent->budget, agent->stack->door);
+	result = context_open(&agent->context, agent->loop, &agent->budget, stack->door);
 	if (result < 0)
 		return err_sys(err, -result, "cannot set up the agent");
 	agent->gate = gate_new();
 	agent->crossing.loop = agent->loop;
 	agent->crossing.gate = agent->gate;
-	agent->crossing.stack = agent->stack;
+	agent->crossing.stack = stack;
 	agent->crossing.wire = &agent->wire;
 	agent->role = role_new(&(struct role_start){
 		.is_sandbox = agent->is_sandbox,
 		.context = &agent->context,
-		.stack = agent->stack,
+		.stack = stack,
 		.gate = agent->gate,
 		.syns_ops = &crossing_syns_ops,
 		.syns_owner = &agent->crossing,
 	});
 	if (!agent->gate || !agent->role)
 		return err_sys(err, ENOMEM, "cannot set up the agent");
-	return 0;
+	result = stack->ops->watch(stack, &agent->context, &stack_events, agent);
+	if (result == 0)
+		result = loop_io_add(agent->loop, &agent->signal_io, EPOLLIN);
+	if (result == 0)
+		result =
+			wire_open(&agent->wire, agent->hub, &wire_ops, STDIN_FILENO, STDOUT_FILENO);
+	if (result == -EPERM)
+		return err_set(
+			err, EPERM, "agent: stdin or stdout is a file: expected pipes or sockets");
+	return result < 0 ? err_sys(err, -result, "cannot watch the link") : 0;
 }
 
 /* Before there is any thread. */
@@ -204,41 +227,6 @@ static int open_signals(struct agent *agent, struct err *err)
 	return agent->signal_io.fd < 0 ? err_sys(err, errno, "cannot receive signals") : 0;
 }
 
-static int watch(struct agent *agent, struct err *err)
-{
-	struct stack *stack = agent->stack;
-
-	int result = stack->ops->watch(stack, &agent->context, &stack_events, agent);
-	if (result == 0)
-		result = loop_io_add(agent->loop, &agent->signal_io, EPOLLIN);
-	if (result == 0)
-		result =
-			wire_open(&agent->wire, agent->hub, &wire_ops, STDIN_FILENO, STDOUT_FILENO);
-	if (result == -EPERM)
-		return err_set(
-			err, EPERM, "agent: stdin or stdout is a file: expected pipes or sockets");
-	return result < 0 ? err_sys(err, -result, "cannot watch the link") : 0;
-}
-
-/* The stack is there. */
-static int set_up(struct agent *agent, struct err *err)
-{
-	/* who is in a sandbox trusts nobody there; on a plain host the user's own rights are needed
-	 */
-	int result = agent->is_sandbox ? rights_drop_all() : 0;
-	if (result == 0 && agent->is_sandbox)
-		result = rights_hide();
-	if (result < 0)
-		return err_sys(err, -result, "cannot drop the rights of the agent");
-	agent->loop = loop_new();
-	agent->hub = agent->loop ? wire_hub_new(agent->loop) : NULL;
-	if (!agent->hub)
-		return err_sys(err, errno, "cannot make an event loop");
-	if (open_parts(agent, err) < 0)
-		return -err->code;
-	return watch(agent, err);
-}
-
 static void tear_down(struct agent *agent)
 {
 	role_free(agent->role);
@@ -255,7 +243,8 @@ static void tear_down(struct agent *agent)
 	fd_close(&agent->signal_io.fd);
 }
 
-int agent_run(struct stack *(*open_stack)(struct err *err), bool is_sandbox, struct err *err)
+int agent_run(
+	struct stack *(*open_stack)(bool is_new, struct err *err), bool is_sandbox, struct err *err)
 {
 	struct agent *agent = calloc(1, sizeof(*agent));
 
@@ -266,7 +255,7 @@ int agent_run(struct stack *(*open_stack)(struct err *err), bool is_sandbox, str
 	log_never_wait();
 	int result = open_signals(agent, err);
 	if (result == 0) {
-		agent->stack = open_stack(err);
+		agent->stack = open_stack(!is_sandbox, err);
 		result = agent->stack ? set_up(agent, err) : -err->code;
 	}
 	if (result == 0)

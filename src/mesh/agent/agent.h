@@ -14,6 +14,7 @@
  * once there is a stack; else it is a plain host. Returns 0 at the end of the input, or -errno with
  * @err filled.
  */
-int agent_run(struct stack *(*open_stack)(struct err *err), bool is_sandbox, struct err *err);
+int agent_run(struct stack *(*open_stack)(bool is_new, struct err *err), bool is_sandbox,
+	struct err *err);
 
 #endif

@@ -3,7 +3,6 @@
 #include "mesh/agent/holder.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/rtnetlink.h>
 #include <poll.h>
 #include <sched.h>
@@ -18,6 +17,7 @@
 #include "conn/door.h"
 #include "net/netdev.h"
 #include "net/tap.h"
+#include "proc/job.h"
 #include "proc/ns.h"
 #include "proc/rights.h"
 #include "util/fd.h"
@@ -39,39 +39,37 @@ struct holder {
 
 struct sysctl_row {
 	const char *key, *value;
-};
-
-static const struct sysctl_row new_rows[] = {
-	/* nobody but us is in there */
-	{"ipv4/ip_unprivileged_port_start", "0\n"},
-	{"core/somaxconn", "4096\n"},
+	bool is_for_new; /* only where nobody but us is */
 };
 
 static const struct sysctl_row rows[] = {
+	{"ipv4/ip_unprivileged_port_start", "0\n", true},
+	{"core/somaxconn", "4096\n", true},
 	/*
 	 * 1 Gbit/s at 50 ms is 6 MiB under way, and part of a buffer is for the kernel's own use:
 	 * one flow fills such a link with 12 MiB, and 87 % of it with 8. The rest is for links that
 	 * are longer or faster still; what is not used costs nothing.
 	 */
-	{"ipv4/tcp_rmem", "4096 131072 67108864\n"},
-	{"ipv4/tcp_wmem", "4096 16384 67108864\n"},
+	{"ipv4/tcp_rmem", "4096 131072 67108864\n", false},
+	{"ipv4/tcp_wmem", "4096 16384 67108864\n", false},
 	/* after a pause a flow goes on as fast as it was */
-	{"ipv4/tcp_slow_start_after_idle", "0\n"},
+	{"ipv4/tcp_slow_start_after_idle", "0\n", false},
 	/* addresses of 127.0.0.0/8 come in through the device; the other way to lo is the usual */
-	{"ipv4/conf/all/rp_filter", "0\n"},
-	{"ipv4/conf/all/route_localnet", "1\n"},
+	{"ipv4/conf/all/rp_filter", "0\n", false},
+	{"ipv4/conf/all/route_localnet", "1\n", false},
 };
 
 /* Wishes: in many containers /proc/sys is read-only, and older kernels keep some for root. */
-static void set_sysctls(const struct sysctl_row *list, size_t count)
+static void set_sysctls(bool is_new)
 {
-	for (size_t i = 0; i < count; i++) {
-		int result = netdev_write_sysctl(list[i].key, list[i].value);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const struct sysctl_row *row = &rows[i];
+		int result =
+			is_new || !row->is_for_new ? netdev_write_sysctl(row->key, row->value) : 0;
 
 		if (result < 0)
-			log_info("cannot set %s to %.*s: %s", list[i].key,
-				(int)strcspn(list[i].value, "\n"), list[i].value,
-				strerror(-result));
+			log_info("cannot set %s to %.*s: %s", row->key,
+				(int)strcspn(row->value, "\n"), row->value, strerror(-result));
 	}
 }
 
@@ -117,9 +115,8 @@ static int set_up(struct holder *holder, struct err *err)
 		int result = netdev_set_up(holder->nl, netdev_index(holder->nl, "lo"), 0);
 		if (result < 0)
 			return err_sys(err, -result, "cannot bring up the loopback device inside");
-		set_sysctls(new_rows, sizeof(new_rows) / sizeof(new_rows[0]));
 	}
-	set_sysctls(rows, sizeof(rows) / sizeof(rows[0]));
+	set_sysctls(holder->is_new);
 	_cleanup_fd_ int tun = open_device(name, err);
 	if (tun < 0)
 		return tun;
@@ -186,13 +183,12 @@ static int serve_request(struct holder *holder)
 {
 	struct holder_request request;
 	struct holder_answer answer = {0};
-	ssize_t got = fd_recv(holder->control, &request, sizeof(request), NULL, 0, NULL);
+	int result = fd_recv_one(holder->control, &request, sizeof(request), NULL);
 
-	if (got != sizeof(request))
-		return got < 0 ? (int)got : -EPIPE;
+	if (result < 0)
+		return result;
 	answer.result = perform(holder, &request);
-	ssize_t sent = fd_send(holder->control, &answer, sizeof(answer), NULL, 0);
-	return sent < 0 ? (int)sent : 0;
+	return fd_send_one(holder->control, &answer, sizeof(answer), -1);
 }
 
 static void serve(struct holder *holder)
@@ -216,16 +212,6 @@ static void serve(struct holder *holder)
 	}
 }
 
-static void redirect_streams(void)
-{
-	_cleanup_fd_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	if (null >= 0) {
-		dup2(null, STDIN_FILENO);
-		dup2(null, STDOUT_FILENO);
-	}
-}
-
 static void __attribute__((noreturn)) run(struct holder *holder)
 {
 	int keep[] = {holder->control, holder->door};
@@ -234,7 +220,7 @@ static void __attribute__((noreturn)) run(struct holder *holder)
 
 	prctl(PR_SET_NAME, "nswrap: stack");
 	setsid(); /* signals to the agent's group are not for us */
-	redirect_streams();
+	job_leave_streams();
 	int result = rights_keep_fds(keep, 2);
 	if (result < 0)
 		err_sys(&answer.err, -result, "cannot close descriptors");
@@ -252,8 +238,7 @@ static void __attribute__((noreturn)) run(struct holder *holder)
 	/* after the change of credentials, which clears it, prctl(2) */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	answer.result = result < 0 ? result : 0;
-	if (fd_send(holder->control, &answer, sizeof(answer), &tun, tun >= 0 ? 1 : 0) < 0 ||
-		result < 0)
+	if (fd_send_one(holder->control, &answer, sizeof(answer), tun) < 0 || result < 0)
 		_exit(125);
 	fd_close(&tun); /* the device lives and dies with the agent */
 	serve(holder);

@@ -71,14 +71,12 @@ static int ask(struct stack *stack, const struct holder_request *request)
 	struct pollfd pollfd = {control, POLLIN, 0};
 	struct holder_answer answer;
 
-	if (fd_send(control, request, sizeof(*request), NULL, 0) != sizeof(*request))
+	if (fd_send_one(control, request, sizeof(*request), -1) < 0)
 		return -EPIPE;
 	/* a program of the sandbox may have stopped it: its end is noticed, its silence is not */
 	if (poll(&pollfd, 1, ANSWER_MS) == 0)
 		kill(kernel->pid, SIGKILL);
-	if (fd_recv(control, &answer, sizeof(answer), NULL, 0, NULL) != sizeof(answer))
-		return -EPIPE;
-	return answer.result;
+	return fd_recv_one(control, &answer, sizeof(answer), NULL) < 0 ? -EPIPE : answer.result;
 }
 
 static int change(struct stack *stack, enum stack_change change, struct in_addr vip)
@@ -160,23 +158,9 @@ static const struct stack_ops ops = {
 	.reserve_ports = reserve_ports,
 };
 
-/* The holder's first words. */
-static int await_ready(struct kernel *kernel, struct err *err)
-{
-	struct holder_answer answer;
-	size_t nfds = 0;
-	ssize_t got = fd_recv(
-		kernel->control_io.fd, &answer, sizeof(answer), &kernel->tun_io.fd, 1, &nfds);
-
-	if (got == sizeof(answer) && answer.result < 0)
-		return err_set(err, answer.err.code, "%s", answer.err.text);
-	if (got != sizeof(answer) || nfds != 1)
-		return err_set(err, ECHILD, "the process that sets it up ended at once");
-	return 0;
-}
-
 static int start(struct kernel *kernel, bool is_new, struct err *err)
 {
+	struct holder_answer answer;
 	int control[2], door[2] = {-1, -1};
 	int result = fd_pair(control, 0, err);
 
@@ -188,10 +172,17 @@ static int start(struct kernel *kernel, bool is_new, struct err *err)
 		result = kernel->pid = holder_start(is_new, control[1], door[1], err);
 	fd_close(&control[1]);
 	fd_close(&door[1]);
-	return result < 0 ? result : await_ready(kernel, err);
+	if (result < 0)
+		return result;
+	result = fd_recv_one(control[0], &answer, sizeof(answer), &kernel->tun_io.fd);
+	if (result == 0 && answer.result < 0)
+		return err_set(err, answer.err.code, "%s", answer.err.text);
+	if (kernel->tun_io.fd < 0)
+		return err_set(err, ECHILD, "the process that sets it up ended at once");
+	return 0;
 }
 
-static struct stack *open_kernel(bool is_new, struct err *err)
+struct stack *kernel_open(bool is_new, struct err *err)
 {
 	struct kernel *kernel = calloc(1, sizeof(*kernel));
 	struct err reason = {0};
@@ -207,14 +198,4 @@ static struct stack *open_kernel(bool is_new, struct err *err)
 	err_set(err, reason.code, "no network for the mesh: %s; `nswrap doctor` says more",
 		reason.text);
 	return NULL;
-}
-
-struct stack *kernel_open_new(struct err *err)
-{
-	return open_kernel(true, err);
-}
-
-struct stack *kernel_open_here(struct err *err)
-{
-	return open_kernel(false, err);
 }

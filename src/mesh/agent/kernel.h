@@ -32,7 +32,6 @@ struct kernel {
  * caller's, over which it has CAP_NET_ADMIN. The device is up; it has no address yet. Returns NULL
  * with @err filled, one line that names `nswrap doctor` where the host refuses.
  */
-struct stack *kernel_open_new(struct err *err);
-struct stack *kernel_open_here(struct err *err);
+struct stack *kernel_open(bool is_new, struct err *err);
 
 #endif

@@ -90,21 +90,13 @@ static struct service service_of(const struct mesh_offer *offer, struct in_addr 
 
 /* --- what is entered ---------------------------------------------------------------------- */
 
-static void tell_left_out(const struct addr *first, size_t count)
-{
-	char ip[ADDR_TEXT_BYTES];
-
-	log_notice("programs of this host cannot reach %zu of the mesh's ports, at %s%s: only "
-		   "addresses of 127.0.0.0/8 are this host's own",
-		count, addr_format_ip(first, ip, sizeof(ip)), count > 1 ? " and so on" : "");
-}
-
 static int enter(struct role *role, const struct mesh_config *config, struct err *err)
 {
 	struct service *wanted = calloc(config->noffers + config->nothers + 1, sizeof(*wanted));
 	size_t count = 0, left_out = 0;
 	struct addr first_out = {0}, here = addr_of4(config->me, 0);
 	struct stack *stack = role->start.stack;
+	char ip[ADDR_TEXT_BYTES];
 
 	if (!wanted)
 		return err_sys(err, ENOMEM, "cannot listen for the mesh");
@@ -124,7 +116,10 @@ static int enter(struct role *role, const struct mesh_config *config, struct err
 			first_out = there;
 	}
 	if (left_out > 0)
-		tell_left_out(&first_out, left_out);
+		log_notice("programs of this host cannot reach %zu of the mesh's ports, at %s%s: "
+			   "only addresses of 127.0.0.0/8 are this host's own",
+			left_out, addr_format_ip(&first_out, ip, sizeof(ip)),
+			left_out > 1 ? " and so on" : "");
 	int result = services_configure(role->entries, wanted, count, err);
 	free(wanted);
 	return result;
