@@ -20,12 +20,11 @@
 #include <unistd.h>
 
 #include "control/registry.h"
-#include "net/netdev.h"
 #include "net/plan.h"
 #include "net/resolv.h"
 #include "net/tap.h"
 #include "proc/ns.h"
-#include "sandbox/mounts.h"
+#include "sandbox/setup.h"
 #include "util/fd.h"
 #include "util/parse.h"
 
@@ -62,22 +61,12 @@ struct probe {
 	struct err err;
 };
 
-static int probe_namespaces(uid_t uid, gid_t gid, struct err *err)
-{
-	if (ns_map_ids(uid, gid, 0, err) < 0 || mounts_detach(err) < 0)
-		return -err->code;
-	_cleanup_fd_ int nl = netdev_open();
-	if (nl < 0)
-		return err_sys(err, -nl, "cannot open a netlink socket");
-	int result = netdev_set_up(nl, netdev_index(nl, "lo"), 0);
-	return result < 0 ? err_sys(err, -result, "cannot bring up the loopback device inside") : 0;
-}
-
 __attribute__((noreturn)) static void probe_main(bool wants_tap, uid_t uid, gid_t gid, int fd)
 {
 	struct probe probe = {0};
 
-	probe.has_namespaces = probe_namespaces(uid, gid, &probe.err) == 0;
+	probe.has_namespaces =
+		ns_map_ids(uid, gid, 0, &probe.err) == 0 && setup_try(&probe.err) == 0;
 	if (probe.has_namespaces && wants_tap) {
 		int tap = tap_open(NET_TAP_NAME, true, &probe.err);
 		if (tap >= 0)
