@@ -68,8 +68,10 @@ static const char *find_parent(void)
 	return parent;
 }
 
-static int check_directory(int fd, const char *shown, struct err *err)
+/* @opened, taken over, if it is good. */
+static int check_directory(int opened, const char *shown, struct err *err)
 {
+	_cleanup_fd_ int fd = opened;
 	struct stat info;
 
 	if (fstat(fd, &info) < 0)
@@ -84,7 +86,7 @@ static int check_directory(int fd, const char *shown, struct err *err)
 			"other users can enter the runtime directory %s (mode %03o): chmod 700 it, "
 			"if what is in it can be trusted, or remove it",
 			shown, (unsigned)info.st_mode & 0777);
-	return 0;
+	return fd_take(&fd);
 }
 
 static int open_runtime(char *path, size_t cap_bytes, struct err *err)
@@ -102,7 +104,7 @@ static int open_runtime(char *path, size_t cap_bytes, struct err *err)
 			"cannot make the runtime directory %s (XDG_RUNTIME_DIR may name another "
 			"place)",
 			shown);
-	_cleanup_fd_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 && (errno == ELOOP || errno == ENOTDIR))
 		return err_set(err, ENOTDIR,
 			"the runtime directory %s is a link or no directory: remove it, or set "
@@ -115,8 +117,7 @@ static int open_runtime(char *path, size_t cap_bytes, struct err *err)
 			shown);
 	if (fd < 0)
 		return err_sys(err, errno, "cannot open the runtime directory %s", shown);
-	int result = check_directory(fd, shown, err);
-	return result < 0 ? result : fd_take(&fd);
+	return check_directory(fd, shown, err);
 }
 
 /* The directory @sub of @parent, whose path is completed. */
@@ -129,11 +130,10 @@ static int open_below(int parent, const char *sub, char *path, size_t cap_bytes,
 	parse_quote(path, shown, sizeof(shown));
 	if (mkdirat(parent, sub, 0700) < 0 && errno != EEXIST)
 		return err_sys(err, errno, "cannot make the directory %s", shown);
-	_cleanup_fd_ int fd = openat(parent, sub, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int fd = openat(parent, sub, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return err_sys(err, errno, "cannot open the directory %s", shown);
-	int result = check_directory(fd, shown, err);
-	return result < 0 ? result : fd_take(&fd);
+	return check_directory(fd, shown, err);
 }
 
 int registry_open(enum registry_kind kind, struct registry *out, struct err *err)

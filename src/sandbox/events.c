@@ -53,12 +53,10 @@ static void notify(const char *path)
 
 void events_ready(struct events *events)
 {
-	if (events->is_ready)
-		return;
-	events->is_ready = true;
 	if (events->ready_fd >= 0 && fd_write_all(events->ready_fd, "READY=1\n", 8) < 0)
 		log_info("nobody reads --ready-fd");
 	fd_close(&events->ready_fd);
 	if (events->notify_socket)
 		notify(events->notify_socket);
+	events->notify_socket = NULL;
 }

@@ -4,7 +4,6 @@
 #define NSWRAP_SANDBOX_EVENTS_H
 
 #include <jansson.h>
-#include <stdbool.h>
 
 /*
  * How it works
@@ -18,8 +17,7 @@
 struct events {
 	int ready_fd;              /* -1: none (any more); owned */
 	int info_fd;               /* -1: none; stays open */
-	const char *notify_socket; /* NULL: none */
-	bool is_ready;
+	const char *notify_socket; /* NULL: none (any more) */
 };
 
 /* Emit @body (taken over; a JSON object, or NULL for none) as event @name. */

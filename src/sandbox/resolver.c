@@ -33,20 +33,6 @@ static void read_host(struct resolver *resolver)
 		resolver->net_text, sizeof(resolver->net_text));
 }
 
-void resolver_init(struct resolver *resolver, const struct sandbox_config *config)
-{
-	*resolver = (struct resolver){.config = config, .net_file = -1, .watch.fd = -1};
-	read_host(resolver);
-}
-
-void resolver_fini(struct resolver *resolver)
-{
-	fd_close(&resolver->net_file);
-	if (resolver->loop)
-		loop_io_del(resolver->loop, &resolver->watch);
-	fd_close(&resolver->watch.fd);
-}
-
 static void write_net_file(struct resolver *resolver)
 {
 	if (resolver->net_file < 0)
@@ -70,14 +56,29 @@ static void on_change(struct loop_io *io, uint32_t events)
 		write_net_file(resolver);
 }
 
-void resolver_watch(struct resolver *resolver, struct loop *loop)
+void resolver_init(
+	struct resolver *resolver, const struct sandbox_config *config, struct loop *loop)
+{
+	*resolver = (struct resolver){
+		.config = config, .loop = loop, .net_file = -1, .watch = {-1, on_change}};
+	read_host(resolver);
+}
+
+void resolver_fini(struct resolver *resolver)
+{
+	fd_close(&resolver->net_file);
+	loop_io_del(resolver->loop, &resolver->watch);
+	fd_close(&resolver->watch.fd);
+}
+
+void resolver_watch(struct resolver *resolver)
 {
 	char real[PATH_MAX];
 	const struct sandbox_config *config = resolver->config;
 
 	if (!config->net.has_outbound || !config->net.has_dns || config->dns_override.family)
 		return;
-	resolver->watch = (struct loop_io){inotify_init1(IN_NONBLOCK | IN_CLOEXEC), on_change};
+	resolver->watch.fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	if (resolver->watch.fd < 0)
 		return;
 	/* directories: the file is usually replaced, not rewritten; a link may be turned, too */
@@ -86,8 +87,7 @@ void resolver_watch(struct resolver *resolver, struct loop *loop)
 		*strrchr(real, '/') = '\0';
 		inotify_add_watch(resolver->watch.fd, real, WATCH_EVENTS);
 	}
-	resolver->loop = loop;
-	loop_io_add(loop, &resolver->watch, EPOLLIN);
+	loop_io_add(resolver->loop, &resolver->watch, EPOLLIN);
 }
 
 void resolver_set_net_file(struct resolver *resolver, int file)

@@ -23,11 +23,12 @@ struct resolver {
 };
 
 /* Read the host's settings. Without outbound network or DNS both texts are for nobody. */
-void resolver_init(struct resolver *resolver, const struct sandbox_config *config);
+void resolver_init(
+	struct resolver *resolver, const struct sandbox_config *config, struct loop *loop);
 void resolver_fini(struct resolver *resolver);
 
 /* Watch for changes from now on; where inotify is short, the settings stay as they are. */
-void resolver_watch(struct resolver *resolver, struct loop *loop);
+void resolver_watch(struct resolver *resolver);
 
 /* There is a new net process: @file, taken over, is what it reads. */
 void resolver_set_net_file(struct resolver *resolver, int file);

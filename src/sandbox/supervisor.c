@@ -342,7 +342,7 @@ static int start(struct supervisor *supervisor, struct err *err)
 	log_never_wait();
 	if (keeper_start(&supervisor->keeper, err) < 0)
 		return -err->code;
-	resolver_watch(&supervisor->resolver, supervisor->loop);
+	resolver_watch(&supervisor->resolver);
 	return 0;
 }
 
@@ -379,7 +379,7 @@ static void init_parts(struct supervisor *supervisor)
 	struct answers *answers = &supervisor->answers;
 
 	initctl_init(&supervisor->init, supervisor->loop, &initctl_ops, supervisor);
-	resolver_init(&supervisor->resolver, config);
+	resolver_init(&supervisor->resolver, config, supervisor->loop);
 	forwards_init(
 		&supervisor->forwards, config, &supervisor->events, &forwards_ops, supervisor);
 	keeper_init(&supervisor->keeper, supervisor->loop, &keeper_ops, supervisor);
@@ -398,7 +398,7 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 	struct supervisor supervisor = {
 		.config = config,
 		.loop = loop_new(),
-		.events = {config->ready_fd, config->info_fd, getenv("NOTIFY_SOCKET"), false},
+		.events = {config->ready_fd, config->info_fd, getenv("NOTIFY_SOCKET")},
 		.signal_io.fd = -1,
 		.host_diag = -1,
 		.pcap = -1,
