@@ -10,17 +10,6 @@
 #define FRAGMENT_BITS  0x3fff /* more fragments, and the offset */
 #define QUOTE_L4_BYTES 8      /* every error quotes as much (RFC 792) */
 
-static uint32_t get32(const unsigned char *bytes)
-{
-	return (uint32_t)packet_get16(bytes) << 16 | packet_get16(bytes + 2);
-}
-
-static void put32(unsigned char *bytes, uint32_t value)
-{
-	packet_put16(bytes, (uint16_t)(value >> 16));
-	packet_put16(bytes + 2, (uint16_t)value);
-}
-
 bool packet_addresses(const void *packet, size_t len, struct in_addr *src, struct in_addr *dst)
 {
 	const unsigned char *ip = packet;
@@ -67,20 +56,33 @@ static bool parse_udp(struct packet_view *view)
 	return true;
 }
 
-bool packet_parse(void *packet, size_t len, struct packet_view *out)
+/* The header of an IPv4 packet of which there are @len bytes, 20 at least. False: it has more. */
+static bool parse_header(unsigned char *ip, size_t len, struct packet_view *out)
 {
-	unsigned char *ip = packet;
+	const size_t header_len = (size_t)(ip[0] & 0xf) * 4;
 
-	*out = (struct packet_view){.ip = ip, .len = len};
-	if (!packet_addresses(packet, len, &out->src.ip, &out->dst.ip))
-		return false;
-	size_t header_len = (size_t)(ip[0] & 0xf) * 4;
 	if (header_len < PACKET_IPV4_BYTES || header_len > len)
 		return false;
-	out->proto = ip[9];
-	out->is_fragment = (packet_get16(ip + 6) & FRAGMENT_BITS) != 0;
-	out->l4 = ip + header_len;
-	out->l4_len = len - header_len;
+	*out = (struct packet_view){
+		.ip = ip,
+		.len = len,
+		.proto = ip[9],
+		.is_fragment = (packet_get16(ip + 6) & FRAGMENT_BITS) != 0,
+		.l4 = ip + header_len,
+		.l4_len = len - header_len,
+	};
+	memcpy(&out->src.ip, ip + 12, sizeof(out->src.ip));
+	memcpy(&out->dst.ip, ip + 16, sizeof(out->dst.ip));
+	return true;
+}
+
+bool packet_parse(void *packet, size_t len, struct packet_view *out)
+{
+	const unsigned char *ip = packet;
+
+	if (len < PACKET_IPV4_BYTES || ip[0] >> 4 != 4 || packet_get16(ip + 2) != len ||
+		!parse_header(packet, len, out))
+		return false;
 	if (out->is_fragment)
 		return true;
 	if (out->proto == IPPROTO_TCP)
@@ -93,23 +95,11 @@ bool packet_parse(void *packet, size_t len, struct packet_view *out)
 bool packet_parse_quote(const struct packet_view *error, struct packet_view *out)
 {
 	unsigned char *ip = error->l4 + PACKET_ICMP_BYTES;
-	const size_t len = error->l4_len - PACKET_ICMP_BYTES;
 
-	if (error->l4_len < PACKET_ICMP_BYTES + PACKET_IPV4_BYTES || ip[0] >> 4 != 4)
+	if (error->l4_len < PACKET_ICMP_BYTES + PACKET_IPV4_BYTES || ip[0] >> 4 != 4 ||
+		!parse_header(ip, error->l4_len - PACKET_ICMP_BYTES, out) ||
+		out->l4_len < QUOTE_L4_BYTES || out->is_fragment)
 		return false;
-	const size_t header_len = (size_t)(ip[0] & 0xf) * 4;
-	if (header_len < PACKET_IPV4_BYTES || header_len + QUOTE_L4_BYTES > len ||
-		(packet_get16(ip + 6) & FRAGMENT_BITS))
-		return false;
-	*out = (struct packet_view){
-		.ip = ip,
-		.len = len,
-		.proto = ip[9],
-		.l4 = ip + header_len,
-		.l4_len = len - header_len,
-	};
-	memcpy(&out->src.ip, ip + 12, sizeof(out->src.ip));
-	memcpy(&out->dst.ip, ip + 16, sizeof(out->dst.ip));
 	if (out->proto == IPPROTO_TCP || out->proto == IPPROTO_UDP)
 		parse_ports(out);
 	return true;
@@ -169,7 +159,11 @@ bool packet_make_rst(const struct packet_view *view, unsigned char out[PACKET_RS
 
 		segment_len += (view->tcp_flags & PACKET_SYN) != 0;
 		segment_len += (view->tcp_flags & PACKET_FIN) != 0;
-		put32(tcp + 8, get32(view->l4 + 4) + (uint32_t)segment_len);
+		uint32_t seq;
+
+		memcpy(&seq, view->l4 + 4, sizeof(seq));
+		seq = htonl(ntohl(seq) + (uint32_t)segment_len);
+		memcpy(tcp + 8, &seq, sizeof(seq));
 		tcp[13] |= PACKET_ACK;
 	}
 	uint32_t pseudo = sum(IPPROTO_TCP + PACKET_TCP_BYTES, ip + 12, 8);

@@ -42,7 +42,14 @@ static void *member(struct manifest_host *host, const struct field *field)
 static void read_truth(struct reader *reader, const struct field *field, const struct node *value,
 	struct manifest_host *out)
 {
-	reader_read_bool(reader, value, field->what, member(out, field));
+	char quoted[PARSE_QUOTE_BYTES];
+
+	if (!reader_is_kind(reader, value, NODE_TEXT, field->what, "true or false") ||
+		reader_is_bool(value, member(out, field)))
+		return;
+	reader_refuse(reader, value, "%s is %s: expected true or false%s", field->what,
+		parse_quote(value->text, quoted, sizeof(quoted)),
+		value->is_plain ? "" : " without quotes");
 }
 
 /* What an address is that no host can have in a mesh. NULL: it may be used. */

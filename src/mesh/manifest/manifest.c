@@ -4,7 +4,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <glib.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,16 +141,13 @@ int manifest_read(const char *path, struct manifest *out, manifest_report report
 {
 	bool is_stdin = strcmp(path, "-") == 0;
 	struct errors errors = {.file = is_stdin ? "stdin" : path};
-	_cleanup_fd_ int fd = -1;
-	char *text = malloc(TEXT_MAX_BYTES + 1);
-	ssize_t len = text ? 0 : -ENOMEM;
+	const size_t cap = TEXT_MAX_BYTES + 2; /* one more than may be, and fd_read_file's NUL */
+	char *text = malloc(cap);
+	ssize_t len = -ENOMEM;
 
-	if (len == 0 && !is_stdin) {
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-		len = fd < 0 ? -errno : 0;
-	}
-	if (len == 0)
-		len = fd_read_all(is_stdin ? STDIN_FILENO : fd, text, TEXT_MAX_BYTES + 1);
+	if (text)
+		len = is_stdin ? fd_read_all(STDIN_FILENO, text, cap - 1)
+			       : fd_read_file(path, text, cap);
 	if (len < 0) {
 		errors_add(&errors, (struct place){.line = 0}, "cannot be read: %s",
 			strerror((int)-len));

@@ -220,18 +220,6 @@ const char *reader_text(
 	return reader_work(reader, node, strlen(node->text)) ? node->text : NULL;
 }
 
-void reader_read_bool(struct reader *reader, const struct node *node, const char *what, bool *out)
-{
-	char quoted[PARSE_QUOTE_BYTES];
-
-	if (!reader_is_kind(reader, node, NODE_TEXT, what, "true or false") ||
-		reader_is_bool(node, out))
-		return;
-	reader_refuse(reader, node, "%s is %s: expected true or false%s", what,
-		parse_quote(node->text, quoted, sizeof(quoted)),
-		node->is_plain ? "" : " without quotes");
-}
-
 void reader_copy(struct reader *reader, const char *text, char **out)
 {
 	free(*out);

@@ -57,9 +57,6 @@ bool reader_is_kind(struct reader *reader, const struct node *node, enum node_ki
 const char *reader_text(
 	struct reader *reader, const struct node *node, const char *what, const char *expected);
 
-/* True or false, or complain and leave *@out alone. */
-void reader_read_bool(struct reader *reader, const struct node *node, const char *what, bool *out);
-
 /* A copy to *@out instead of what it was. */
 void reader_copy(struct reader *reader, const char *text, char **out);
 
