@@ -74,18 +74,9 @@ static void *member(const struct config_field *field, const void *of)
 	return (char *)of + field->offset;
 }
 
-/* Where the text is; NULL: it is none. */
-static char **text_of(const struct config_field *field, const void *of)
+static bool is_text(const struct config_field *field)
 {
-	bool is_text = field->kind == CONFIG_TEXT || field->kind == CONFIG_TARGET;
-
-	return is_text ? member(field, of) : NULL;
-}
-
-/* The same for an array of them. */
-static char ***texts_of(const struct config_field *field, const void *of)
-{
-	return field->kind == CONFIG_TEXTS ? member(field, of) : NULL;
+	return field->kind == CONFIG_TEXT || field->kind == CONFIG_TARGET;
 }
 
 size_t config_count(const struct config_field *list, const void *of)
@@ -152,10 +143,10 @@ static int copy_texts(char *const *texts, char ***out)
 static void free_members(const struct config_field *fields, void *of)
 {
 	for (const struct config_field *field = fields; field->name; field++) {
-		if (text_of(field, of))
-			free(*text_of(field, of));
-		if (texts_of(field, of))
-			g_strfreev(*texts_of(field, of));
+		if (is_text(field))
+			free(*(char **)member(field, of));
+		if (field->kind == CONFIG_TEXTS)
+			g_strfreev(*(char ***)member(field, of));
 		for (size_t i = 0; i < config_count(field, of); i++)
 			free_members(field->items, config_item(field, of, i));
 		if (field->items)
@@ -172,10 +163,10 @@ static int fill(const struct config_field *fields, void *of, const void *from)
 
 		if (!config_is_given(field, from) || config_is_given(field, of))
 			continue;
-		if (text_of(field, of))
-			result = copy_text(*text_of(field, from), text_of(field, of));
-		else if (texts_of(field, of))
-			result = copy_texts(*texts_of(field, from), texts_of(field, of));
+		if (is_text(field))
+			result = copy_text(*(char **)member(field, from), member(field, of));
+		else if (field->kind == CONFIG_TEXTS)
+			result = copy_texts(*(char ***)member(field, from), member(field, of));
 		else if (field->items)
 			result = config_make_room(field, of, count) ? 0 : -ENOMEM;
 		else

@@ -30,12 +30,10 @@ struct wire_hub {
 struct wire_hub *wire_hub_new(struct loop *loop)
 {
 	/* more than a megabyte; the pages that are not used cost nothing */
-	struct wire_hub *hub = malloc(sizeof(*hub));
+	struct wire_hub *hub = calloc(1, sizeof(*hub));
 
-	if (!hub)
-		return NULL;
-	hub->loop = loop;
-	hub->reading = NULL;
+	if (hub)
+		hub->loop = loop;
 	return hub;
 }
 

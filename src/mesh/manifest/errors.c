@@ -13,6 +13,7 @@
 
 #define TEXT_BYTES    512
 #define LINE_BYTES    1024
+#define PLACE_BYTES   48
 #define ESCAPED_BYTES 4 /* \xNN */
 
 struct error {
@@ -74,16 +75,11 @@ static int compare(const void *left, const void *right)
 static void tell(
 	const struct errors *errors, const struct error *error, manifest_report report, void *told)
 {
-	char line[LINE_BYTES], escaped[LINE_BYTES * ESCAPED_BYTES];
-	int len;
+	char line[LINE_BYTES], escaped[LINE_BYTES * ESCAPED_BYTES], place[PLACE_BYTES] = "";
 
 	if (error->at.line)
-		len = snprintf(line, sizeof(line), "%s:%zu:%zu: %s", errors->file, error->at.line,
-			error->at.column, error->text);
-	else
-		len = snprintf(line, sizeof(line), "%s: %s", errors->file, error->text);
-	if (len < 0)
-		return;
+		snprintf(place, sizeof(place), ":%zu:%zu", error->at.line, error->at.column);
+	snprintf(line, sizeof(line), "%s%s: %s", errors->file, place, error->text);
 	report(told, log_escape(line, strlen(line), escaped, sizeof(escaped)));
 }
 

@@ -181,15 +181,10 @@ bool reader_is_bool(const struct node *node, bool *value)
 
 const char *reader_kind_of(const struct node *node)
 {
-	switch (node->kind) {
-	case NODE_LIST:
+	if (node->kind == NODE_LIST)
 		return "a list";
-	case NODE_MAP:
+	if (node->kind == NODE_MAP)
 		return "a map";
-	case NODE_TEXT:
-	case NODE_UNKNOWN:
-		break;
-	}
 	if (reader_is_null(node))
 		return "empty";
 	if (reader_is_number(node))
