@@ -7,27 +7,11 @@
 #include "mesh/members.h"
 #include "util/log.h"
 
-/* In the order in which NoRouter lists them. */
+#define ROW(feature, bit, name) {FEATURE_##feature, name},
 static const struct {
 	enum mesh_feature feature;
 	const char *name;
-} features[] = {
-	{FEATURE_LOOPBACK, "loopback"},
-	{FEATURE_TCP, "tcp"},
-	{FEATURE_HTTP, "http"},
-	{FEATURE_LOOPBACK_DISABLE, "loopback.disable"},
-	{FEATURE_SOCKS, "socks"},
-	{FEATURE_HOSTALIASES, "hostaliases"},
-	{FEATURE_ETCHOSTS, "etchosts"},
-	{FEATURE_ROUTES, "routes"},
-	{FEATURE_DNS, "dns"},
-	{FEATURE_UDP, "udp"},
-	{FEATURE_ICMP, "icmp"},
-	{FEATURE_RECONFIGURE, "reconfigure"},
-	{FEATURE_PING, "ping"},
-	{FEATURE_SANDBOX, "sandbox"},
-	{FEATURE_ERROR, "error"},
-};
+} features[] = {INFO_FEATURES(ROW)};
 #define FEATURES (sizeof(features) / sizeof(features[0]))
 
 const char *info_feature_name(enum mesh_feature feature)

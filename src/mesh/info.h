@@ -7,25 +7,30 @@
 
 #include "util/err.h"
 
-/* What an agent can do, by the names it lists. A feature is a promise. */
-enum mesh_feature {
-	FEATURE_TCP = 1 << 0,
-	FEATURE_LOOPBACK = 1 << 1,
-	FEATURE_LOOPBACK_DISABLE = 1 << 2,
-	FEATURE_HTTP = 1 << 3,
-	FEATURE_SOCKS = 1 << 4,
-	FEATURE_HOSTALIASES = 1 << 5,
-	FEATURE_ETCHOSTS = 1 << 6,
-	FEATURE_ROUTES = 1 << 7,
-	FEATURE_DNS = 1 << 8,
-	/* nswrap's own */
-	FEATURE_UDP = 1 << 9,
-	FEATURE_ICMP = 1 << 10,
-	FEATURE_RECONFIGURE = 1 << 11,
-	FEATURE_PING = 1 << 12,
-	FEATURE_SANDBOX = 1 << 13, /* the agent is in a sandbox, and knows anyPort */
-	FEATURE_ERROR = 1 << 14,
-};
+/*
+ * What an agent can do: each feature, its bit and the name by which it is listed, in NoRouter's
+ * order. A feature is a promise. Those from UDP on are nswrap's own; the agent with SANDBOX is in
+ * one, and knows anyPort.
+ */
+#define INFO_FEATURES(X)                           \
+	X(LOOPBACK, 1, "loopback")                 \
+	X(TCP, 0, "tcp")                           \
+	X(HTTP, 3, "http")                         \
+	X(LOOPBACK_DISABLE, 2, "loopback.disable") \
+	X(SOCKS, 4, "socks")                       \
+	X(HOSTALIASES, 5, "hostaliases")           \
+	X(ETCHOSTS, 6, "etchosts")                 \
+	X(ROUTES, 7, "routes")                     \
+	X(DNS, 8, "dns")                           \
+	X(UDP, 9, "udp")                           \
+	X(ICMP, 10, "icmp")                        \
+	X(RECONFIGURE, 11, "reconfigure")          \
+	X(PING, 12, "ping")                        \
+	X(SANDBOX, 13, "sandbox")                  \
+	X(ERROR, 14, "error")
+
+#define INFO_BIT(feature, bit, name) FEATURE_##feature = 1 << (bit),
+enum mesh_feature { INFO_FEATURES(INFO_BIT) };
 
 struct mesh_agent_info {
 	unsigned features; /* of enum mesh_feature; names that are not known are left out */

@@ -41,12 +41,9 @@ static int decode_type(const struct members *root, enum message_type *out)
 
 	if (result < 0)
 		return result;
-	for (size_t i = 0; i < BODIES; i++) {
-		if (strcmp(name, bodies[i].type) != 0)
-			continue;
-		*out = (enum message_type)i;
-		return 0;
-	}
+	for (*out = 0; *out < BODIES; ++*out)
+		if (strcmp(name, bodies[*out].type) == 0)
+			return 0;
 	return members_refuse(root, "type", json_object_get(root->object, "type"),
 		"\"request\", \"result\" or \"event\"");
 }
