@@ -77,17 +77,17 @@ static bool flush(struct display *display)
 	return len == 0 || write(fd, display->screen, len) == (ssize_t)len;
 }
 
-static void append(struct display *display, const char *text, size_t len)
+/* What there is no room for is left out. */
+__attribute__((format(printf, 2, 3))) static void append(
+	struct display *display, const char *format, ...)
 {
-	if (len > sizeof(display->screen) - display->len)
-		len = sizeof(display->screen) - display->len;
-	memcpy(display->screen + display->len, text, len);
-	display->len += len;
-}
+	size_t room = sizeof(display->screen) - display->len;
+	va_list args;
 
-static void append_text(struct display *display, const char *text)
-{
-	append(display, text, strlen(text));
+	va_start(args, format);
+	size_t len = (size_t)vsnprintf(display->screen + display->len, room, format, args);
+	va_end(args);
+	display->len += len < room ? len : room - 1;
 }
 
 /* --- rows --------------------------------------------------------------------------------- */
@@ -139,13 +139,9 @@ static size_t drawn_lines(const struct display *display, unsigned width)
 /* Put the cursor where the first row begins, with nothing behind it. */
 static void take_rows_away(struct display *display)
 {
-	char move[32];
-
 	if (display->ndrawn == 0)
 		return;
-	snprintf(move, sizeof(move), "\r\033[%zuA\033[J",
-		drawn_lines(display, terminal_size().ws_col));
-	append_text(display, move);
+	append(display, "\r\033[%zuA\033[J", drawn_lines(display, terminal_size().ws_col));
 	display->ndrawn = 0;
 }
 
@@ -165,8 +161,8 @@ static void append_rows(struct display *display)
 		else
 			display->row_text(display->told, i, raw, sizeof(raw));
 		log_escape(raw, strlen(raw), text, sizeof(text));
-		append(display, text, fitting(text, size.ws_col - 1U, &display->drawn_columns[i]));
-		append_text(display, "\r\n");
+		append(display, "%.*s\r\n",
+			(int)fitting(text, size.ws_col - 1U, &display->drawn_columns[i]), text);
 	}
 	display->ndrawn = count;
 }
@@ -239,8 +235,7 @@ void display_line(struct display *display, const char *text, size_t len)
 	if (shows_rows(display))
 		take_rows_away(display);
 	display->ndrawn = 0; /* in a hold they scroll away with the rest */
-	append_text(display, log_escape(text, len, line, sizeof(line)));
-	append_text(display, "\n");
+	append(display, "%s\n", log_escape(text, len, line, sizeof(line)));
 	finish(display);
 }
 

@@ -2,30 +2,10 @@
 /* mesh/manager/fabric - the way of packets from one host to the others */
 #include "mesh/manager/fabric.h"
 
-#include <errno.h>
-#include <stdlib.h>
-
 #include "net/packet.h"
 #include "util/clock.h"
 
 #define TOLD_NS (60 * NS_PER_S)
-
-int fabric_port_open(struct fabric_port *port, struct wire *wire)
-{
-	port->parts = calloc(FABRIC_PARTS_MAX, sizeof(*port->parts));
-	if (!port->parts)
-		return -ENOMEM;
-	port->wire = wire;
-	return 0;
-}
-
-void fabric_port_close(struct fabric_port *port)
-{
-	free(port->parts);
-	port->parts = NULL;
-	port->nparts = 0;
-	port->wire = NULL;
-}
 
 static void tell_lost_route(
 	struct fabric *fabric, const struct fabric_port *from, struct in_addr dst, uint64_t now_ns)

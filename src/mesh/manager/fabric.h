@@ -35,10 +35,11 @@ struct fabric_drops {
 struct fabric_port {
 	int number; /* of the host, as in the manifest */
 	struct fabric_drops drops;
+	/* where packets for it go; NULL: nowhere, once what was collected is flushed */
+	struct wire *wire;
 
 	/* its own */
-	struct wire *wire;   /* NULL: closed */
-	struct iovec *parts; /* frames to it of this round */
+	struct iovec parts[FABRIC_PARTS_MAX]; /* frames to it of this round */
 	size_t nparts;
 };
 
@@ -61,12 +62,6 @@ struct fabric {
 	size_t ndirty;
 	struct fabric_lost_route lost_routes[FABRIC_LOST_ROUTES_MAX];
 };
-
-/* Packets for it go to @wire from now on. Returns 0 or -ENOMEM. */
-int fabric_port_open(struct fabric_port *port, struct wire *wire);
-
-/* Not any more; what was collected must be flushed. A port that is closed is fine. */
-void fabric_port_close(struct fabric_port *port);
 
 /*
  * A packet that came from @from at @now_ns. Its frame must be there until fabric_flush, which may

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <jansson.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -39,6 +38,7 @@ struct manager {
 	bool is_ending, was_complete;
 	int status;
 	time_t started;
+	json_t *errors;       /* of the manifest that is being read again */
 	struct server server; /* its name is the mesh's */
 };
 
@@ -92,29 +92,25 @@ static void stop(struct manager *manager)
 
 /* --- reload --------------------------------------------------------------------------------- */
 
-struct report {
-	struct display *display;
-	json_t *errors;
-};
-
+/* Every error is told, and is in the answer. */
 static void on_error(void *told, const char *line)
 {
-	struct report *report = told;
+	struct manager *manager = told;
 
-	display_say(report->display, LOG_ERROR, "%s", line);
-	json_array_append_new(report->errors, control_text(line));
+	display_say(manager->display, LOG_ERROR, "%s", line);
+	json_array_append_new(manager->errors, control_text(line));
 }
 
-static int follow(struct manager *manager, struct report *report)
+static int follow(struct manager *manager)
 {
 	struct manifest after = {0};
-	int result = manifest_read(manager->config->path, &after, on_error, report);
+	int result = manifest_read(manager->config->path, &after, on_error, manager);
 
 	if (result < 0)
 		return result;
 	result = roster_follow(&manager->roster, &after);
 	if (result < 0) {
-		on_error(report, "no memory");
+		on_error(manager, "no memory");
 		manifest_free(&after);
 		return result;
 	}
@@ -123,58 +119,41 @@ static int follow(struct manager *manager, struct report *report)
 	return 0;
 }
 
-/*
- * Read the manifest again and follow it, or change nothing. Every error is told, and appended to
- * @errors, an array of texts.
- */
-static void reload(struct manager *manager, json_t *errors)
+/* Read the manifest again and follow it, or change nothing. Returns the answer. */
+static json_t *reload(struct manager *manager)
 {
-	struct report report = {manager->display, errors};
 	const char *path = manager->config->path;
 
-	if (manager->is_ending) {
-		on_error(&report, "it is ending");
-		return;
-	}
-	if (strcmp(path, "-") == 0) {
-		on_error(&report, "the manifest was read from stdin: it cannot be read again");
-		return;
-	}
-	int result = follow(manager, &report);
-	display_say(manager->display, LOG_NOTICE,
-		result < 0 ? "%s is not followed" : "%s was read again", path);
+	manager->errors = json_array();
+	if (manager->is_ending)
+		on_error(manager, "it is ending");
+	else if (strcmp(path, "-") == 0)
+		on_error(manager, "the manifest was read from stdin: it cannot be read again");
+	else
+		display_say(manager->display, LOG_NOTICE,
+			follow(manager) < 0 ? "%s is not followed" : "%s was read again", path);
+	return json_pack("{s:b, s:I, s:o}", "ok", 1, "hosts",
+		(json_int_t)manager->roster.manifest.nhosts, "errors", manager->errors);
 }
 
 /* --- the name, and what is asked ------------------------------------------------------------ */
-
-static json_t *answer_reload(struct manager *manager)
-{
-	json_t *errors = json_array();
-
-	reload(manager, errors);
-	return json_pack("{s:b, s:I, s:o}", "ok", 1, "hosts",
-		(json_int_t)manager->roster.manifest.nhosts, "errors", errors);
-}
 
 static json_t *on_request(struct server_client *client, json_t *request, struct err *err)
 {
 	struct manager *manager = client->server->owner;
 	const char *op = json_string_value(json_object_get(request, "op"));
 	json_int_t from = json_integer_value(json_object_get(request, "from"));
-	struct status_mesh mesh = {
-		.name = manager->server.entry.name,
-		.manifest = manager->config->path,
-		.started = manager->started,
-	};
 
 	if (!op) {
 		err_set(err, EINVAL, "a question is an object with a text \"op\"");
 		return NULL;
 	}
 	if (strcmp(op, "status") == 0)
-		return status_json(&manager->roster, &mesh, from < 0 ? SIZE_MAX : (size_t)from);
+		return status_json(&manager->roster, manager->server.entry.name,
+			manager->config->path, manager->started,
+			from < 0 ? SIZE_MAX : (size_t)from);
 	if (strcmp(op, "reload") == 0)
-		return answer_reload(manager);
+		return reload(manager);
 	if (strcmp(op, "stop") == 0) {
 		stop(manager);
 		return json_pack("{s:b}", "ok", 1);
@@ -200,7 +179,7 @@ static void make_base(const char *path, char *out, size_t cap_bytes)
 		len = (size_t)(dot - base);
 	if (strcmp(path, "-") == 0)
 		len = 0;
-	snprintf(out, cap_bytes, "%.*s", (int)(len < INT_MAX ? len : INT_MAX), base);
+	snprintf(out, cap_bytes, "%.*s", (int)len, base);
 }
 
 static int open_control(struct manager *manager, struct err *err)
@@ -222,17 +201,6 @@ static int open_control(struct manager *manager, struct err *err)
 
 /* --- signals -------------------------------------------------------------------------------- */
 
-static void on_hangup(struct manager *manager)
-{
-	json_t *errors = json_array();
-
-	if (display_is_hung_up(manager->display))
-		stop(manager);
-	else
-		reload(manager, errors);
-	json_decref(errors);
-}
-
 static void on_signal(struct loop_io *io, uint32_t events)
 {
 	struct manager *manager = container_of(io, struct manager, signal_io);
@@ -243,7 +211,7 @@ static void on_signal(struct loop_io *io, uint32_t events)
 	while (read(io->fd, &info, sizeof(info)) == sizeof(info)) {
 		switch (info.ssi_signo) {
 		case SIGCHLD:
-			roster_on_child(&manager->roster);
+			children_reap(&manager->roster.children);
 			break;
 		case SIGCONT:
 			display_begin_anew(manager->display);
@@ -252,7 +220,10 @@ static void on_signal(struct loop_io *io, uint32_t events)
 			display_change(manager->display);
 			break;
 		case SIGHUP:
-			on_hangup(manager);
+			if (display_is_hung_up(manager->display))
+				stop(manager);
+			else
+				json_decref(reload(manager));
 			break;
 		case SIGINT:
 		case SIGTERM:

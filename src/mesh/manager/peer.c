@@ -169,7 +169,7 @@ static void on_ending(struct link *link)
 	struct peer *peer = at_link(link);
 
 	session_end(&peer->session);
-	fabric_port_close(&peer->port);
+	peer->port.wire = NULL;
 	peer->ended_ns = now_ns(peer);
 	set_state(peer, PEER_ENDING);
 }
@@ -208,10 +208,7 @@ static void on_ready(struct session *session)
 	bool can_be_asked = session->info.features & FEATURE_PING;
 	char address[INET_ADDRSTRLEN];
 
-	if (fabric_port_open(&peer->port, &peer->link.wire) < 0) {
-		link_lose(&peer->link, "no memory");
-		return;
-	}
+	peer->port.wire = &peer->link.wire;
 	set_state(peer, PEER_READY);
 	session_notice(&peer->session, LOG_NOTICE, "ready at %s",
 		inet_ntop(AF_INET, &peer->host->vip, address, sizeof(address)));
@@ -251,7 +248,6 @@ void peer_free(struct peer *peer)
 		return;
 	loop_timer_cancel(peer->context->loop, &peer->pause);
 	session_end(&peer->session);
-	fabric_port_close(&peer->port);
 	link_close(&peer->link);
 	free(peer->name);
 	free(peer);
@@ -296,18 +292,17 @@ void peer_restart(struct peer *peer, const char *reason)
 
 const char *peer_state_name(const struct peer *peer)
 {
-	switch (peer->state) {
-	case PEER_STARTING:
-		return "starting";
-	case PEER_READY:
-		return "ready";
-	case PEER_ENDING:
-		return peer->is_asked_to_end ? "stopping" : "lost";
-	case PEER_WAITING:
-		return "waiting";
-	case PEER_DOWN:
-	case PEER_STATES:
-		break;
-	}
-	return peer->reason[0] != '\0' && !peer->is_retired ? "lost" : "stopped";
+	static const char *const names[] = {
+		[PEER_DOWN] = "stopped",
+		[PEER_STARTING] = "starting",
+		[PEER_READY] = "ready",
+		[PEER_ENDING] = "lost",
+		[PEER_WAITING] = "waiting",
+	};
+
+	if (peer->state == PEER_ENDING && peer->is_asked_to_end)
+		return "stopping";
+	if (peer->state == PEER_DOWN && peer->reason[0] != '\0' && !peer->is_retired)
+		return "lost";
+	return names[peer->state];
 }

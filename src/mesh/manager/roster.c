@@ -217,11 +217,6 @@ void roster_stop(struct roster *roster, bool is_now)
 			link_kill(&container_of(at, struct peer, in_list)->link);
 }
 
-void roster_on_child(struct roster *roster)
-{
-	children_reap(&roster->children);
-}
-
 bool roster_sweep(struct roster *roster, size_t counts[PEER_STATES])
 {
 	memset(counts, 0, PEER_STATES * sizeof(counts[0]));

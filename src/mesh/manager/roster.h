@@ -32,9 +32,10 @@ struct roster {
 	struct manifest manifest;
 	struct peer **peers; /* by number, as in the manifest */
 
+	struct children children; /* SIGCHLD: children_reap, by the owner */
+
 	/* its own */
 	struct list leaving; /* struct peer */
-	struct children children;
 	struct peer_context context;
 	struct router *router;
 	struct fabric fabric;
@@ -57,9 +58,6 @@ void roster_start(struct roster *roster);
 
 /* Let everything end; @is_now: SIGKILL for what is ending. */
 void roster_stop(struct roster *roster, bool is_now);
-
-/* SIGCHLD came: end what commands have left behind. */
-void roster_on_child(struct roster *roster);
 
 /*
  * Follow another manifest without touching what is as it was. @after is taken over. Returns 0, or

@@ -9,17 +9,12 @@
 
 #include "mesh/manager/roster.h"
 
-/* The mesh itself. */
-struct status_mesh {
-	const char *name, *manifest;
-	time_t started;
-};
-
 /*
- * The answer to "status" (mesh/manager/manager) with the hosts from number @from on, as many as fit
- * into a message. NULL: no memory.
+ * The answer to "status" (mesh/manager/manager) of mesh @name with the hosts from number @from on,
+ * as many as fit into a message. NULL: no memory.
  */
-json_t *status_json(const struct roster *roster, const struct status_mesh *mesh, size_t from);
+json_t *status_json(const struct roster *roster, const char *name, const char *manifest,
+	time_t started, size_t from);
 
 /* The row of one host on a terminal, for struct display; @roster is a struct roster. */
 void status_row(void *roster, size_t row, char *out, size_t cap_bytes);
