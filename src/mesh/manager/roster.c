@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "mesh/manager/reload.h"
+#include "mesh/configure.h"
 
 #define LINE_BYTES 1024
 #define KILL_MS    300
@@ -92,7 +92,7 @@ struct plan {
 	struct router *router;
 	struct peer **peers;
 	struct fabric_port **ports;
-	enum reload_change *changes;
+	enum roster_change *changes;
 };
 
 static void plan_free(struct plan *plan)
@@ -103,25 +103,55 @@ static void plan_free(struct plan *plan)
 	free(plan->changes);
 }
 
+/* Is number @host told something else now than number @old was, given what its agent can do? */
+static bool is_told_else(const struct manifest *before, size_t old, const struct manifest *after,
+	size_t host, unsigned features)
+{
+	struct mesh_config was = {0}, is = {0};
+	bool differs = true;
+
+	if (manifest_configure(before, old, &was) == 0 && manifest_configure(after, host, &is) == 0)
+		differs = !configure_tells_same(&was, features, &is, features);
+	config_free(&was);
+	config_free(&is);
+	return differs;
+}
+
+int roster_find(const struct manifest *before, const struct manifest *after, size_t host)
+{
+	for (size_t i = 0; i < before->nhosts; i++)
+		if (strcmp(before->hosts[i].name, after->hosts[host].name) == 0)
+			return (int)i;
+	return ROUTER_NOBODY;
+}
+
+enum roster_change roster_compare(const struct peer *peer, const struct manifest *before,
+	size_t old, const struct manifest *after, size_t host)
+{
+	const struct manifest_host *was = &before->hosts[old], *is = &after->hosts[host];
+	const struct session *session = &peer->session;
+	unsigned features = session->info.features;
+	bool is_equal = manifest_host_equal(was, is);
+	bool can_be_told = session->is_answered && (features & FEATURE_RECONFIGURE);
+
+	if (was->vip.s_addr != is->vip.s_addr || !manifest_texts_equal(was->cmd, is->cmd))
+		return ROSTER_RESTART;
+	if (!is_told_else(before, old, after, host, features))
+		return peer->state == PEER_DOWN && !is_equal ? ROSTER_RESTART : ROSTER_NOTHING;
+	return is_equal || can_be_told ? ROSTER_TELL : ROSTER_RESTART;
+}
+
 /* Number @host of @after: the peer that it has, or a new one. */
 static struct peer *find_or_make(struct roster *roster, const struct manifest *after, size_t host,
-	enum reload_change *change)
+	enum roster_change *change)
 {
-	int old = reload_find(&roster->manifest, after, host);
+	int old = roster_find(&roster->manifest, after, host);
 
-	*change = RELOAD_RESTART;
-	if (old == RELOAD_NOBODY)
+	*change = ROSTER_RESTART;
+	if (old == ROUTER_NOBODY)
 		return peer_new(&roster->context, &after->hosts[host]);
-	struct peer *peer = roster->peers[old];
-	const struct session *session = &peer->session;
-	struct reload_host known = {
-		.is_down = peer->state == PEER_DOWN,
-		.can_reconfigure =
-			session->is_answered && (session->info.features & FEATURE_RECONFIGURE),
-		.features = session->info.features,
-	};
-	*change = reload_compare(&known, &roster->manifest, (size_t)old, after, host);
-	return peer;
+	*change = roster_compare(roster->peers[old], &roster->manifest, (size_t)old, after, host);
+	return roster->peers[old];
 }
 
 static int make_plan(struct roster *roster, const struct manifest *after, struct plan *plan)
@@ -143,7 +173,7 @@ static int make_plan(struct roster *roster, const struct manifest *after, struct
 	if (is_made)
 		return 0;
 	for (size_t i = 0; i < made; i++)
-		if (reload_find(&roster->manifest, after, i) == RELOAD_NOBODY)
+		if (roster_find(&roster->manifest, after, i) == ROUTER_NOBODY)
 			peer_free(plan->peers[i]);
 	plan_free(plan);
 	return -ENOMEM;
@@ -188,9 +218,9 @@ int roster_follow(struct roster *roster, struct manifest *after)
 	list_each (at, &roster->leaving)
 		peer_stop(container_of(at, struct peer, in_list));
 	for (size_t i = 0; i < roster->manifest.nhosts; i++) {
-		if (plan.changes[i] == RELOAD_TELL)
+		if (plan.changes[i] == ROSTER_TELL)
 			session_reconfigure(&roster->peers[i]->session);
-		else if (plan.changes[i] == RELOAD_RESTART)
+		else if (plan.changes[i] == ROSTER_RESTART)
 			peer_restart(roster->peers[i], "its part of the manifest has changed");
 	}
 	free(plan.changes);

@@ -41,6 +41,20 @@ struct roster {
 	struct fabric fabric;
 };
 
+/* What a manifest that has changed means for a host. */
+enum roster_change {
+	ROSTER_NOTHING, /* it is told what it was told, and started as it was */
+	ROSTER_TELL,    /* it is to be told something else, or is at its next start */
+	ROSTER_RESTART, /* it is started in another way, or cannot be told otherwise; or is new */
+};
+
+/* The number in @before of the host that is called as number @host of @after, or ROUTER_NOBODY. */
+int roster_find(const struct manifest *before, const struct manifest *after, size_t host);
+
+/* What becomes of @peer, number @old in @before and number @host in @after. Changes nothing. */
+enum roster_change roster_compare(const struct peer *peer, const struct manifest *before,
+	size_t old, const struct manifest *after, size_t host);
+
 /*
  * Take @manifest over; nothing is started yet. @nofile is for the commands. Children of this
  * process are waited for from here on (proc/child). Returns 0 or -errno; roster_fini is due in any

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_reload - of two manifests at random: which hosts stay, are told, are started again */
+/* test_roster - of two manifests at random: which hosts stay, are told, are started again */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +13,7 @@
 
 #include "manifest_report.h"
 #include "mesh/info.h"
-#include "mesh/manager/reload.h"
+#include "mesh/manager/roster.h"
 
 #define NAMES  6
 #define ROUNDS 20000
@@ -173,21 +173,24 @@ static void tell(const struct model *model, size_t self, unsigned features, char
 		append(key, len, "r%u %u", model->hosts[0].vip, model->route);
 }
 
-static enum reload_change expected(const struct reload_host *known, const struct model *before,
-	size_t old, const struct model *after, size_t host)
+static enum roster_change expected(const struct peer *known, const struct model *before, size_t old,
+	const struct model *after, size_t host)
 {
 	static char was_told[TEXT_BYTES], to_tell[TEXT_BYTES];
+	unsigned features = known->session.info.features;
 	const struct model_host *was = &before->hosts[old], *is = &after->hosts[host];
 	bool is_as_it_was = memcmp(was, is, sizeof(*was)) == 0;
 
 	if (was->vip != is->vip || was->cmd != is->cmd)
-		return RELOAD_RESTART;
-	tell(before, old, known->features, was_told);
-	tell(after, host, known->features, to_tell);
+		return ROSTER_RESTART;
+	tell(before, old, features, was_told);
+	tell(after, host, features, to_tell);
 	if (strcmp(was_told, to_tell) == 0) /* only how it is kept running may have changed */
-		return known->is_down && !is_as_it_was ? RELOAD_RESTART : RELOAD_NOTHING;
+		return known->state == PEER_DOWN && !is_as_it_was ? ROSTER_RESTART : ROSTER_NOTHING;
 	/* what the others have changed waits for its next start, if it cannot be told */
-	return known->can_reconfigure || is_as_it_was ? RELOAD_TELL : RELOAD_RESTART;
+	return (known->session.is_answered && (features & FEATURE_RECONFIGURE)) || is_as_it_was
+		       ? ROSTER_TELL
+		       : ROSTER_RESTART;
 }
 
 static void at_random(void **state)
@@ -208,21 +211,24 @@ static void at_random(void **state)
 		parse(&before, &was);
 		parse(&after, &is);
 		for (size_t i = 0; i < after.nhosts; i++) {
-			int old = RELOAD_NOBODY;
-			struct reload_host known = {random_below(3) == 0, random_below(2),
-				features[random_below(COUNT(features))]};
+			int old = ROUTER_NOBODY;
+			struct peer known = {
+				.state = random_below(3) == 0 ? PEER_DOWN : PEER_READY,
+				.session.is_answered = random_below(2),
+				.session.info.features = features[random_below(COUNT(features))],
+			};
 
 			for (size_t j = 0; j < before.nhosts; j++)
 				if (before.hosts[j].name == after.hosts[i].name)
 					old = (int)j;
-			assert_int_equal(reload_find(&was, &is, i), old);
-			nobody += old == RELOAD_NOBODY;
-			if (old == RELOAD_NOBODY)
+			assert_int_equal(roster_find(&was, &is, i), old);
+			nobody += old == ROUTER_NOBODY;
+			if (old == ROUTER_NOBODY)
 				continue;
-			enum reload_change wanted =
+			enum roster_change wanted =
 				expected(&known, &before, (size_t)old, &after, i);
 			seen[wanted]++;
-			assert_int_equal(reload_compare(&known, &was, (size_t)old, &is, i), wanted);
+			assert_int_equal(roster_compare(&known, &was, (size_t)old, &is, i), wanted);
 		}
 		manifest_free(&was);
 		manifest_free(&is);
