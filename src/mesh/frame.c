@@ -2,7 +2,9 @@
 /* mesh/frame - the frames in which packets and messages cross a link, nswrap-wire(7) */
 #include "mesh/frame.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <string.h>
 
 #include "util/log.h"
 
@@ -57,14 +59,8 @@ ssize_t frame_decode(unsigned char *bytes, size_t len, struct frame *out, struct
 
 void frame_encode_header(unsigned char out[FRAME_HEADER_BYTES], enum frame_type type, size_t len)
 {
-	size_t length = len + FRAME_HEADER_BYTES - LENGTH_BYTES;
+	uint32_t length = (uint32_t)len + FRAME_HEADER_BYTES - LENGTH_BYTES;
+	uint32_t words[] = {htonl((uint32_t)MAGIC << 24 | length), htonl((uint32_t)type << 16)};
 
-	out[0] = MAGIC;
-	out[1] = (unsigned char)(length >> 16);
-	out[2] = (unsigned char)(length >> 8);
-	out[3] = (unsigned char)length;
-	out[4] = 0;
-	out[5] = (unsigned char)type;
-	out[6] = 0;
-	out[7] = 0;
+	memcpy(out, words, FRAME_HEADER_BYTES);
 }

@@ -77,8 +77,8 @@ static int keep_partial(struct wire *wire, const unsigned char *bytes, size_t le
 	return 0;
 }
 
-/* Give the frames in the buffer to the owner; keeps the rest. False when the wire is no more. */
-static bool give_frames(struct wire *wire, size_t len)
+/* Give the frames in the buffer to the owner; keeps the rest. */
+static void give_frames(struct wire *wire, size_t len)
 {
 	struct wire_hub *hub = wire->hub;
 	unsigned char *at = hub->buffer;
@@ -86,12 +86,13 @@ static bool give_frames(struct wire *wire, size_t len)
 	struct err err, reason;
 	ssize_t size;
 
+	hub->reading = wire;
 	while ((size = frame_decode(at, len, &frame, &reason)) > 0) {
 		wire->frames_in++;
 		wire->bytes_in += (size_t)size;
 		wire->ops->on_frame(wire, &frame);
 		if (hub->reading != wire)
-			return false;
+			return;
 		at += size;
 		len -= (size_t)size;
 	}
@@ -100,14 +101,13 @@ static bool give_frames(struct wire *wire, size_t len)
 	if (wire->ops->on_round_end)
 		wire->ops->on_round_end(wire);
 	if (hub->reading != wire)
-		return false;
+		return;
+	hub->reading = NULL;
 	if (size < 0) {
 		err_set(&err, reason.code, "at byte %llu: %s", (unsigned long long)wire->bytes_in,
 			reason.text);
 		broken(wire, &err);
-		return false;
 	}
-	return true;
 }
 
 static void on_in(struct loop_io *io, uint32_t events)
@@ -132,9 +132,7 @@ static void on_in(struct loop_io *io, uint32_t events)
 	}
 	if (kept > 0)
 		memcpy(hub->buffer, wire->partial, kept);
-	hub->reading = wire;
-	if (give_frames(wire, kept + (size_t)got))
-		hub->reading = NULL;
+	give_frames(wire, kept + (size_t)got);
 }
 
 /* --- out ---------------------------------------------------------------------------------- */

@@ -14,7 +14,7 @@ static void tell_lost_route(
 
 	for (struct fabric_lost_route *at = fabric->lost_routes;
 		at < fabric->lost_routes + FABRIC_LOST_ROUTES_MAX; at++) {
-		if (at->told_ns != 0 && at->dst.s_addr == dst.s_addr) {
+		if (at->dst.s_addr == dst.s_addr) {
 			oldest = at;
 			break;
 		}

@@ -3,6 +3,7 @@
 #include "mesh/manager/peer.h"
 
 #include <arpa/inet.h>
+#include <glib.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -52,11 +53,9 @@ struct peer_traffic peer_traffic(const struct peer *peer)
 static char **make_argv(char *const *cmd)
 {
 	static char agent[] = "agent", automated[] = "--automated";
-	size_t count = 0;
-
-	while (cmd[count])
-		count++;
+	size_t count = g_strv_length((char **)cmd);
 	char **argv = calloc(count + 3, sizeof(*argv));
+
 	if (!argv)
 		return NULL;
 	memcpy(argv, cmd, count * sizeof(*argv));

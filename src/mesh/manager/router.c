@@ -76,18 +76,6 @@ static int make_slots(struct router *router, const struct manifest *manifest)
 
 /* --- networks ----------------------------------------------------------------------------- */
 
-static void add_network(struct router *router, const char *cidr, int host)
-{
-	struct in_addr address;
-	int prefix_len;
-
-	/* IPv6 networks are for a later version of the wire */
-	if (addr_parse_cidr4(cidr, &address, &prefix_len, NULL) < 0)
-		return;
-	uint32_t mask = prefix_len == 0 ? 0 : UINT32_MAX << (32 - prefix_len);
-	router->networks[router->nnetworks++] = (struct network){address.s_addr, htonl(mask), host};
-}
-
 static int make_networks(struct router *router, const struct manifest *manifest)
 {
 	size_t count = 0;
@@ -101,9 +89,18 @@ static int make_networks(struct router *router, const struct manifest *manifest)
 	for (size_t i = 0; i < manifest->nroutes; i++) {
 		int host = find_vip(router, manifest->routes[i].via.s_addr);
 
-		for (char **cidr = manifest->routes[i].cidrs; cidr && *cidr; cidr++)
-			if (host != ROUTER_NOBODY)
-				add_network(router, *cidr, host);
+		for (char **cidr = manifest->routes[i].cidrs; cidr && *cidr; cidr++) {
+			struct in_addr address;
+			int prefix_len;
+
+			/* IPv6 networks are for a later version of the wire */
+			if (host == ROUTER_NOBODY ||
+				addr_parse_cidr4(*cidr, &address, &prefix_len, NULL) < 0)
+				continue;
+			uint32_t mask = prefix_len == 0 ? 0 : UINT32_MAX << (32 - prefix_len);
+			router->networks[router->nnetworks++] =
+				(struct network){address.s_addr, htonl(mask), host};
+		}
 	}
 	router->nfixed = router->nnetworks;
 	return 0;

@@ -153,14 +153,13 @@ static void on_info(struct session *session, const struct mesh_config *config)
 	if (refuse_if_too_old(session, &needs))
 		return;
 	bool has_more = !session->is_told_all && !configure_tells_same(config, 0, config, features);
+	session->is_told_all = true;
 	if ((has_more || session->is_outdated) && (features & FEATURE_RECONFIGURE)) {
-		session->is_told_all = true;
 		send_configure(session, features);
 		return;
 	}
 	if (session->is_outdated)
 		session_notice(session, LOG_NOTICE, "learns of the new manifest at its next start");
-	session->is_told_all = true;
 	session->is_outdated = false;
 	if (session->is_ready)
 		return;
