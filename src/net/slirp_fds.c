@@ -4,13 +4,10 @@
 
 #include <errno.h>
 #include <libslirp.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "util/list.h"
 #include "util/log.h"
-
-#define GROW_BY 64
 
 struct slirp_fd {
 	struct loop_io io;
@@ -18,14 +15,15 @@ struct slirp_fd {
 	uint32_t interest; /* what the loop's epoll set has; 0: it is not there */
 	uint32_t revents;  /* what happened in this round */
 	unsigned round;    /* last one that named it */
-	bool is_open, is_listener, is_muted;
-	void (*on_waiting)(void *owner);
+	bool is_open, is_listener;
+	void (*on_waiting)(void *owner); /* not NULL: it is muted */
 	void *owner;
+	bool is_told; /* of somebody who waits */
 };
 
 void slirp_fds_init(struct slirp_fds *fds, struct loop *loop, struct budget *budget)
 {
-	*fds = (struct slirp_fds){.loop = loop, .budget = budget};
+	*fds = (struct slirp_fds){.loop = loop, .budget = budget, .items = g_ptr_array_new()};
 }
 
 static void set_interest(struct slirp_fd *item, uint32_t interest)
@@ -51,77 +49,62 @@ static void on_ready(struct loop_io *io, uint32_t events)
 {
 	struct slirp_fd *item = container_of(io, struct slirp_fd, io);
 
-	if (!item->is_muted) {
+	if (!item->on_waiting) {
 		item->revents |= events;
 		item->fds->has_events = true;
 		return;
 	}
 	/* told once; the backlog would keep epoll awake */
 	set_interest(item, 0);
-	if (item->on_waiting)
-		item->on_waiting(item->owner);
-	item->on_waiting = NULL;
+	item->is_told = true;
+	item->on_waiting(item->owner);
 }
 
 static struct slirp_fd *find(const struct slirp_fds *fds, int fd)
 {
-	return fd >= 0 && (size_t)fd < fds->count ? fds->items[fd] : NULL;
+	return fd >= 0 && (guint)fd < fds->items->len ? g_ptr_array_index(fds->items, fd) : NULL;
 }
 
-static int grow(struct slirp_fds *fds, size_t fd)
-{
-	size_t count = (fd / GROW_BY + 1) * GROW_BY;
-	struct slirp_fd **grown = reallocarray(fds->items, count, sizeof(*grown));
-
-	if (!grown)
-		return -ENOMEM;
-	memset(grown + fds->count, 0, (count - fds->count) * sizeof(*grown));
-	fds->items = grown;
-	fds->count = count;
-	return 0;
-}
-
-/* The entry of @fd, made if need be; NULL when memory is short. */
+/* The entry of @fd, made if need be. */
 static struct slirp_fd *get(struct slirp_fds *fds, int fd)
 {
-	if (fd < 0 || ((size_t)fd >= fds->count && grow(fds, (size_t)fd) < 0))
-		return NULL;
-	if (fds->items[fd])
-		return fds->items[fd];
-	struct slirp_fd *made = calloc(1, sizeof(*made));
-	if (made) {
-		made->io = (struct loop_io){fd, on_ready};
-		made->fds = fds;
-	}
-	fds->items[fd] = made;
-	return made;
+	struct slirp_fd *item = find(fds, fd);
+
+	if (item)
+		return item;
+	if ((guint)fd >= fds->items->len)
+		g_ptr_array_set_size(fds->items, fd + 1);
+	item = g_new(struct slirp_fd, 1);
+	*item = (struct slirp_fd){.io = {fd, on_ready}, .fds = fds};
+	g_ptr_array_index(fds->items, fd) = item;
+	return item;
 }
 
 static void reset(struct slirp_fd *item)
 {
 	set_interest(item, 0);
 	budget_give(item->fds->budget, item->is_open);
-	item->is_open = item->is_listener = item->is_muted = false;
+	item->is_open = item->is_listener = false;
 	item->revents = 0;
 	item->on_waiting = NULL;
 }
 
 void slirp_fds_fini(struct slirp_fds *fds)
 {
-	for (size_t fd = 0; fd < fds->count; fd++) {
-		if (fds->items[fd])
-			reset(fds->items[fd]);
-		free(fds->items[fd]);
+	for (guint fd = 0; fd < fds->items->len; fd++) {
+		struct slirp_fd *item = g_ptr_array_index(fds->items, fd);
+
+		if (item)
+			reset(item);
+		g_free(item);
 	}
-	free(fds->items);
+	g_ptr_array_free(fds->items, TRUE);
 }
 
 void slirp_fds_opened(struct slirp_fds *fds, int fd)
 {
 	struct slirp_fd *item = get(fds, fd);
 
-	if (!item)
-		return;
 	reset(item);
 	item->is_open = true;
 	budget_take(fds->budget, 1);
@@ -141,12 +124,10 @@ static int on_add_poll(int fd, int events, void *opaque)
 	struct slirp_fd *item = get(fds, fd);
 	uint32_t interest = 0;
 
-	if (!item)
-		return fd;
 	item->round = fds->round;
 	item->revents = 0;
-	if (item->is_muted)
-		interest = item->on_waiting ? EPOLLIN : 0;
+	if (item->on_waiting)
+		interest = item->is_told ? 0 : EPOLLIN;
 	else if (!item->is_listener || budget_has_room(fds->budget, 1))
 		interest = (events & SLIRP_POLL_IN ? EPOLLIN : 0) |
 			   (events & SLIRP_POLL_OUT ? EPOLLOUT : 0) |
@@ -163,9 +144,12 @@ uint32_t slirp_fds_fill(struct slirp_fds *fds, Slirp *slirp)
 	fds->round++;
 	fds->has_events = false;
 	slirp_pollfds_fill(slirp, &timeout_ms, on_add_poll, fds);
-	for (size_t fd = 0; fd < fds->count; fd++)
-		if (fds->items[fd] && fds->items[fd]->round != fds->round)
-			set_interest(fds->items[fd], 0);
+	for (guint fd = 0; fd < fds->items->len; fd++) {
+		struct slirp_fd *item = g_ptr_array_index(fds->items, fd);
+
+		if (item && item->round != fds->round)
+			set_interest(item, 0);
+	}
 	return timeout_ms;
 }
 
@@ -187,29 +171,14 @@ void slirp_fds_poll(struct slirp_fds *fds, Slirp *slirp, bool has_failed)
 
 void slirp_fds_set_listener(struct slirp_fds *fds, int fd)
 {
-	struct slirp_fd *item = get(fds, fd);
-
-	if (item)
-		item->is_listener = true;
+	get(fds, fd)->is_listener = true;
 }
 
 void slirp_fds_mute(struct slirp_fds *fds, int fd, void (*on_waiting)(void *owner), void *owner)
 {
 	struct slirp_fd *item = get(fds, fd);
 
-	if (!item)
-		return;
-	item->is_muted = true;
 	item->on_waiting = on_waiting;
 	item->owner = owner;
-}
-
-void slirp_fds_unmute(struct slirp_fds *fds, int fd)
-{
-	struct slirp_fd *item = find(fds, fd);
-
-	if (!item)
-		return;
-	item->is_muted = false;
-	item->on_waiting = NULL;
+	item->is_told = false;
 }

@@ -3,6 +3,7 @@
 #ifndef NSWRAP_NET_SLIRP_FDS_H
 #define NSWRAP_NET_SLIRP_FDS_H
 
+#include <glib.h>
 #include <libslirp.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,8 +22,7 @@
  */
 struct slirp_fds {
 	struct loop *loop;
-	struct slirp_fd **items; /* by descriptor; NULL: never seen */
-	size_t count;
+	GPtrArray *items; /* struct slirp_fd by descriptor; NULL: never seen */
 	struct budget *budget;
 	unsigned round;
 	bool has_events; /* something happened since the last slirp_fds_fill */
@@ -46,10 +46,9 @@ void slirp_fds_poll(struct slirp_fds *fds, Slirp *slirp, bool has_failed);
 void slirp_fds_set_listener(struct slirp_fds *fds, int fd);
 
 /*
- * Mute: @on_waiting (may be NULL) is called once, when a client waits there. Unmute: libslirp hears
- * of it again. Both count from the next round.
+ * Mute: @on_waiting is called once, when a client waits there. NULL: libslirp hears of it again.
+ * Both count from the next round.
  */
 void slirp_fds_mute(struct slirp_fds *fds, int fd, void (*on_waiting)(void *owner), void *owner);
-void slirp_fds_unmute(struct slirp_fds *fds, int fd);
 
 #endif

@@ -21,27 +21,20 @@
 /* @or_else: what a person may do instead of the cure; "" for nothing */
 static int explain_open(int code, const char *or_else, struct err *err)
 {
-	switch (code) {
-	case ENOENT:
-	case ENODEV:
-	case ENXIO:
-		return err_set(err, code,
-			DEVICE " is missing or the kernel module tun is not loaded: "
-			       "modprobe tun (as root)%s",
-			or_else);
-	case EACCES:
-		return err_set(err, code,
-			"no permission to open " DEVICE ": the administrator gives it mode 0666 "
-			"(chmod 0666 " DEVICE ")%s",
-			or_else);
-	case EPERM:
-		return err_set(err, code,
-			DEVICE " may not be opened here (a container without that device?): "
-			       "add the device to the container%s",
-			or_else);
-	default:
+	const char *trouble;
+
+	if (code == ENOENT || code == ENODEV || code == ENXIO)
+		trouble = DEVICE " is missing or the kernel module tun is not loaded: "
+				 "modprobe tun (as root)";
+	else if (code == EACCES)
+		trouble = "no permission to open " DEVICE ": the administrator gives it mode 0666 "
+			  "(chmod 0666 " DEVICE ")";
+	else if (code == EPERM)
+		trouble = DEVICE " may not be opened here (a container without that device?): "
+				 "add the device to the container";
+	else
 		return err_sys(err, code, "cannot open " DEVICE);
-	}
+	return err_set(err, code, "%s%s", trouble, or_else);
 }
 
 static int explain_attach(int code, const char *name, struct err *err)
