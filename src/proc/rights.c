@@ -24,29 +24,17 @@ static int drop_bounding_set(void)
 	}
 }
 
-int rights_drop_all(void)
+/* Effective and permitted are @kept from now on, in the words of cap_from_text(3). */
+static int set_capabilities(const char *kept)
 {
-	return rights_drop_command(false);
-}
+	cap_t caps = cap_from_text(kept);
+	int result = caps && cap_set_proc(caps) == 0 ? 0 : -errno;
 
-/* Effective and permitted are @kept[@count] from now on. */
-static int set_capabilities(const cap_value_t *kept, int count)
-{
-	cap_t caps = cap_init();
-	int result = 0;
-
-	if (!caps)
-		return -ENOMEM;
-	if (count > 0 && (cap_set_flag(caps, CAP_PERMITTED, count, kept, CAP_SET) < 0 ||
-				 cap_set_flag(caps, CAP_EFFECTIVE, count, kept, CAP_SET) < 0))
-		result = -errno;
-	if (result == 0 && cap_set_proc(caps) < 0)
-		result = -errno;
 	cap_free(caps);
 	return result;
 }
 
-static int drop(bool keeps_bounding, const cap_value_t *kept, int count)
+static int drop(bool keeps_bounding, const char *kept)
 {
 	int result = keeps_bounding ? 0 : drop_bounding_set();
 
@@ -54,22 +42,25 @@ static int drop(bool keeps_bounding, const cap_value_t *kept, int count)
 		return result;
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
 		return -errno;
-	result = set_capabilities(kept, count);
+	result = set_capabilities(kept);
 	if (result < 0)
 		return result;
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
 }
 
+int rights_drop_all(void)
+{
+	return drop(false, "=");
+}
+
 int rights_drop_command(bool keeps_bounding)
 {
-	return drop(keeps_bounding, NULL, 0);
+	return drop(keeps_bounding, "=");
 }
 
 int rights_keep_net_admin(void)
 {
-	const cap_value_t kept = CAP_NET_ADMIN;
-
-	return drop(false, &kept, 1);
+	return drop(false, "cap_net_admin=ep");
 }
 
 int rights_hide(void)

@@ -30,26 +30,17 @@
 
 #define FEW_FDS        4096
 #define FEW_PIPE_PAGES 4096
-#define SLIRP_WANTED   4007 /* major * 1000 + minor */
+#define SLIRP_WANTED   "4.7"
 
-__attribute__((format(printf, 2, 3))) static void say(
-	struct diagnosis *out, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(out->what, sizeof(out->what), format, args);
-	va_end(args);
-}
-
-__attribute__((format(printf, 3, 4))) static void cure(
-	struct diagnosis *out, enum diagnosis_state state, const char *format, ...)
+__attribute__((format(printf, 4, 5))) static void say(struct diagnosis *out,
+	enum diagnosis_state state, const char *cure, const char *format, ...)
 {
 	va_list args;
 
 	out->state = state;
+	snprintf(out->cure, sizeof(out->cure), "%s", cure);
 	va_start(args, format);
-	vsnprintf(out->cure, sizeof(out->cure), format, args);
+	vsnprintf(out->what, sizeof(out->what), format, args);
 	va_end(args);
 }
 
@@ -105,13 +96,12 @@ static void check_namespaces(struct diagnosis *out)
 
 	probe_run(false, &probe);
 	if (probe.err.code == 0) {
-		say(out, "user, network and mount namespaces can be made");
+		say(out, DIAGNOSIS_FINE, "", "user, network and mount namespaces can be made");
 		return;
 	}
 	const struct ns_refusal *refusal = ns_diagnose(probe.err.code);
-	say(out, "%s", refusal ? refusal->what : probe.err.text);
-	cure(out, DIAGNOSIS_WRONG, "%s",
-		refusal ? refusal->cure : "ask the administrator of this system");
+	say(out, DIAGNOSIS_WRONG, refusal ? refusal->cure : "ask the administrator of this system",
+		"%s", refusal ? refusal->what : probe.err.text);
 }
 
 /* The texts of tap_open for these are "what is wrong: the cure". */
@@ -124,8 +114,9 @@ static void explain_tap(const struct err *err, struct diagnosis *out)
 {
 	const char *colon = has_cure(err->code) ? strstr(err->text, ": ") : NULL;
 
-	say(out, "%.*s", colon ? (int)(colon - err->text) : INT_MAX, err->text);
-	cure(out, DIAGNOSIS_WRONG, "%s (in docker: --device /dev/net/tun)",
+	say(out, DIAGNOSIS_WRONG, "", "%.*s", colon ? (int)(colon - err->text) : INT_MAX,
+		err->text);
+	snprintf(out->cure, sizeof(out->cure), "%s (in docker: --device /dev/net/tun)",
 		colon ? colon + 2
 		      : "an administrator makes the device: mknod -m 0666 /dev/net/tun c 10 200; "
 			"or use --network none");
@@ -139,11 +130,11 @@ static void check_tap(struct diagnosis *out)
 	if (!probe.has_namespaces) {
 		bool is_open = access("/dev/net/tun", R_OK | W_OK) == 0;
 
-		say(out, "/dev/net/tun %s; not tried further without namespaces",
+		say(out, DIAGNOSIS_NOTE, "see namespaces",
+			"/dev/net/tun %s; not tried further without namespaces",
 			is_open ? "can be opened" : "is missing or may not be opened");
-		cure(out, DIAGNOSIS_NOTE, "see namespaces");
 	} else if (probe.err.code == 0) {
-		say(out, "/dev/net/tun makes network devices inside");
+		say(out, DIAGNOSIS_FINE, "", "/dev/net/tun makes network devices inside");
 	} else {
 		explain_tap(&probe.err, out);
 	}
@@ -153,11 +144,12 @@ static void check_seccomp(struct diagnosis *out)
 {
 	uint32_t action = SECCOMP_RET_KILL_PROCESS;
 
-	say(out, "seccomp filters can be set");
 	if (syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0)
-		return;
-	say(out, "this kernel has no seccomp filters that end a process: %s", strerror(errno));
-	cure(out, DIAGNOSIS_WRONG, "use Linux 4.14 or later with CONFIG_SECCOMP_FILTER");
+		say(out, DIAGNOSIS_FINE, "", "seccomp filters can be set");
+	else
+		say(out, DIAGNOSIS_WRONG, "use Linux 4.14 or later with CONFIG_SECCOMP_FILTER",
+			"this kernel has no seccomp filters that end a process: %s",
+			strerror(errno));
 }
 
 /* --- the host's network ------------------------------------------------------------------- */
@@ -178,7 +170,7 @@ static void describe_servers(const char *real, char *text, size_t len, struct di
 	resolv_parse(text, len, &conf);
 	bool is_local = conf.nservers > 0 && conf.servers[0].family == AF_INET &&
 			addr_is_loopback(&conf.servers[0]);
-	say(out, "%s%s%s names %zu server%s%s", RESOLV_CONF,
+	say(out, DIAGNOSIS_FINE, "", "%s%s%s names %zu server%s%s", RESOLV_CONF,
 		strcmp(real, RESOLV_CONF) ? ", which is " : "",
 		strcmp(real, RESOLV_CONF) ? real : "", conf.nservers, conf.nservers == 1 ? "" : "s",
 		is_local ? "; one of this host itself, which is asked through 10.0.2.3" : "");
@@ -190,16 +182,15 @@ static void check_dns(struct diagnosis *out)
 	ssize_t len = fd_read_file(RESOLV_CONF, text, sizeof(text));
 
 	if (len < 0) {
-		say(out, RESOLV_CONF " cannot be read: %s", strerror((int)-len));
-		cure(out, DIAGNOSIS_NOTE, "make it, or mend the link; names do not resolve inside");
+		say(out, DIAGNOSIS_NOTE, "make it, or mend the link; names do not resolve inside",
+			RESOLV_CONF " cannot be read: %s", strerror((int)-len));
 		return;
 	}
 	if (!realpath(RESOLV_CONF, real))
 		strcpy(real, RESOLV_CONF);
 	if (!names_server(text)) {
-		say(out, "%s names no server: 127.0.0.1 is asked", real);
-		cure(out, DIAGNOSIS_NOTE,
-			"add a line to it: nameserver ADDRESS; or use --dns ADDR");
+		say(out, DIAGNOSIS_NOTE, "add a line to it: nameserver ADDRESS; or use --dns ADDR",
+			"%s names no server: 127.0.0.1 is asked", real);
 		return;
 	}
 	describe_servers(real, text, (size_t)len, out);
@@ -210,13 +201,13 @@ static void check_ping(struct diagnosis *out)
 {
 	_cleanup_fd_ int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_ICMP);
 
-	say(out, "ping works inside");
 	if (sock >= 0)
-		return;
-	say(out, "ping does not work inside: group %u is not in net.ipv4.ping_group_range",
-		(unsigned)getegid());
-	cure(out, DIAGNOSIS_NOTE,
-		"an administrator runs: sysctl -w net.ipv4.ping_group_range='0 2147483647'");
+		say(out, DIAGNOSIS_FINE, "", "ping works inside");
+	else
+		say(out, DIAGNOSIS_NOTE,
+			"an administrator runs: sysctl -w net.ipv4.ping_group_range='0 2147483647'",
+			"ping does not work inside: group %u is not in net.ipv4.ping_group_range",
+			(unsigned)getegid());
 }
 
 /* --- the rest ----------------------------------------------------------------------------- */
@@ -225,38 +216,26 @@ static void check_runtime_dir(struct diagnosis *out)
 {
 	struct registry registry;
 	struct err err;
-	int result = registry_open(REGISTRY_SANDBOX, &registry, &err);
 
-	say(out, "the runtime directory is %s", registry.path);
+	if (registry_open(REGISTRY_SANDBOX, &registry, &err) == 0)
+		say(out, DIAGNOSIS_FINE, "", "the runtime directory is %s", registry.path);
+	else
+		say(out, DIAGNOSIS_WRONG,
+			"set XDG_RUNTIME_DIR to a directory of yours with mode 0700", "%s",
+			err.text);
 	registry_close(&registry);
-	if (result == 0)
-		return;
-	say(out, "%s", err.text);
-	cure(out, DIAGNOSIS_WRONG, "set XDG_RUNTIME_DIR to a directory of yours with mode 0700");
-}
-
-/* "4.7.0" as 4007; 0 if it is nothing of the kind. */
-static unsigned long read_version(const char *text)
-{
-	char words[32];
-	unsigned long major, minor;
-	char *rest = words;
-
-	snprintf(words, sizeof(words), "%s", text);
-	const char *first = strsep(&rest, "."), *second = rest ? strsep(&rest, ".-+") : NULL;
-	if (!second || parse_uint(first, 999, &major) < 0 || parse_uint(second, 999, &minor) < 0)
-		return 0;
-	return major * 1000 + minor;
 }
 
 static void check_libslirp(struct diagnosis *out)
 {
 	const char *version = slirp_version_string();
 
-	say(out, "libslirp %s", version);
-	if (read_version(version) < SLIRP_WANTED)
-		cure(out, DIAGNOSIS_NOTE,
-			"install libslirp 4.7 or later, in which holes were closed");
+	bool is_old = strverscmp(version, SLIRP_WANTED) < 0;
+
+	say(out, is_old ? DIAGNOSIS_NOTE : DIAGNOSIS_FINE,
+		is_old ? "install libslirp " SLIRP_WANTED " or later, in which holes were closed"
+		       : "",
+		"libslirp %s", version);
 }
 
 static void check_fds(struct diagnosis *out)
@@ -264,9 +243,10 @@ static void check_fds(struct diagnosis *out)
 	struct rlimit limit = {0};
 
 	getrlimit(RLIMIT_NOFILE, &limit);
-	say(out, "%llu descriptors can be open in a process", (unsigned long long)limit.rlim_max);
+	say(out, limit.rlim_max < FEW_FDS ? DIAGNOSIS_NOTE : DIAGNOSIS_FINE, "",
+		"%llu descriptors can be open in a process", (unsigned long long)limit.rlim_max);
 	if (limit.rlim_max < FEW_FDS)
-		cure(out, DIAGNOSIS_NOTE,
+		snprintf(out->cure, sizeof(out->cure),
 			"for more than about %llu connections at once raise the hard limit: ulimit -Hn, "
 			"/etc/security/limits.conf",
 			(unsigned long long)limit.rlim_max / 3);
@@ -279,11 +259,13 @@ static void check_pipes(struct diagnosis *out)
 
 	if (fd_read_file("/proc/sys/fs/pipe-user-pages-soft", text, sizeof(text)) > 0)
 		text[strcspn(text, "\n")] = '\0';
-	say(out, "pipes may be large enough");
 	if (parse_uint(text, ULONG_MAX, &pages) < 0 || pages == 0 || pages >= FEW_PIPE_PAGES)
-		return;
-	say(out, "a user's pipes may hold only %lu pages, many connections are slower", pages);
-	cure(out, DIAGNOSIS_NOTE, "an administrator runs: sysctl -w fs.pipe-user-pages-soft=16384");
+		say(out, DIAGNOSIS_FINE, "", "pipes may be large enough");
+	else
+		say(out, DIAGNOSIS_NOTE,
+			"an administrator runs: sysctl -w fs.pipe-user-pages-soft=16384",
+			"a user's pipes may hold only %lu pages, many connections are slower",
+			pages);
 }
 
 const struct doctor_check doctor_checks[] = {
