@@ -3,6 +3,7 @@
 #include "cmd/env.h"
 
 #include <errno.h>
+#include <glib.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,19 +59,10 @@ static void apply(char **env, const char *change)
 	env[kept] = NULL;
 }
 
-static size_t count_texts(char *const *texts)
-{
-	size_t count = 0;
-
-	while (texts && texts[count])
-		count++;
-	return count;
-}
-
 char **env_make(const struct env_changes *changes, char *const *more)
 {
-	size_t used = 0, nmore = count_texts(more);
-	char **env = calloc(count_texts(environ) + nmore + changes->count + 1, sizeof(*env));
+	size_t used = 0, nmore = more ? g_strv_length((char **)more) : 0;
+	char **env = calloc(g_strv_length(environ) + nmore + changes->count + 1, sizeof(*env));
 
 	if (!env)
 		return NULL;

@@ -3,13 +3,12 @@
 #include "cmd/output.h"
 
 #include <errno.h>
+#include <glib.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/param.h>
 
 #include "util/log.h"
-#include "util/utf8.h"
 
 #define GAP      2 /* between columns */
 #define LAST_MIN 10
@@ -42,19 +41,10 @@ json_t *output_age(long long seconds)
 	return json_sprintf("%lld%c", MAX(seconds, 0) / ages[i].unit, ages[i].name);
 }
 
+/* Columns, if each character takes one. */
 static int width_of(const json_t *cell)
 {
-	return utf8_columns(json_string_value(cell), json_string_length(cell));
-}
-
-/* Bytes of the first @columns of @text. */
-static int bytes_of(const char *text, int columns)
-{
-	const char *end = text;
-
-	while (*end && (columns > 0 || !utf8_is_start(*end)))
-		columns -= utf8_is_start(*end++);
-	return (int)(end - text);
+	return (int)g_utf8_strlen(json_string_value(cell), -1);
 }
 
 void output_table(const json_t *rows, int width)
@@ -80,8 +70,10 @@ void output_table(const json_t *rows, int width)
 			printf("%s%*s", json_string_value(cell),
 				widths[column] + GAP - width_of(cell), "");
 		}
-		const char *text = json_string_value(json_array_get(row, column));
-		printf("%.*s\n", bytes_of(text, room), text);
+		cell = json_array_get(row, column);
+		const char *text = json_string_value(cell);
+		const char *end = g_utf8_offset_to_pointer(text, MIN(room, width_of(cell)));
+		printf("%.*s\n", (int)(end - text), text);
 	}
 }
 

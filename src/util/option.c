@@ -3,13 +3,12 @@
 #include "util/option.h"
 
 #include <errno.h>
+#include <glib.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/param.h>
 
 #include "util/parse.h"
-#include "util/utf8.h"
 
 #define WORD_MAX         32 /* longer words are not guessed at */
 #define NAMES_MAX        64 /* those behind are not guessed at */
@@ -239,7 +238,7 @@ static int format_left(const struct option_def *def, char *out, size_t cap_bytes
 	}
 	snprintf(out, cap_bytes, "  %-4s--%s%s%s", def->short_name ? short_text : "", def->name,
 		join, arg);
-	return utf8_columns(out, strlen(out));
+	return (int)g_utf8_strlen(out, -1);
 }
 
 static void print_help(FILE *out, const char *help, int indent)
@@ -248,7 +247,7 @@ static void print_help(FILE *out, const char *help, int indent)
 
 	for (const char *word = help + strspn(help, " "); *word;) {
 		size_t len = strcspn(word, " ");
-		int width = utf8_columns(word, len);
+		int width = (int)g_utf8_strlen(word, (gssize)len);
 
 		if (column > indent && column + 1 + width > USAGE_COLUMNS) {
 			fprintf(out, "\n%*s", indent, "");
