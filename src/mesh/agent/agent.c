@@ -60,18 +60,6 @@ static void on_room(struct wire *wire)
 
 /* --- messages ----------------------------------------------------------------------------- */
 
-/* Send @message, whose data and error are taken over. */
-static void answer(struct agent *agent, struct message *message)
-{
-	size_t len;
-	char *text = message_encode(message, &len);
-	int result = text ? wire_send_message(&agent->wire, text, len) : -ENOMEM;
-
-	free(text);
-	if (result < 0)
-		log_warning("cannot answer the manager: %s", strerror(-result));
-}
-
 static json_t *configure(struct agent *agent, const json_t *args, struct err *err)
 {
 	struct mesh_agent_info info = {
@@ -89,6 +77,7 @@ static void on_request(struct agent *agent, const struct message *request)
 {
 	struct message result = {.type = MESSAGE_RESULT, .id = request->id};
 	struct err err = {0};
+	size_t len;
 
 	memcpy(result.op, request->op, sizeof(result.op));
 	if (strcmp(request->op, "configure") == 0)
@@ -99,7 +88,11 @@ static void on_request(struct agent *agent, const struct message *request)
 		log_error("%s: %s", request->op, err.text);
 		result.error = json_string(err.text);
 	}
-	answer(agent, &result);
+	char *text = message_encode(&result, &len);
+	int sent = text ? wire_send_message(&agent->wire, text, len) : -ENOMEM;
+	free(text);
+	if (sent < 0)
+		log_warning("cannot answer the manager: %s", strerror(-sent));
 }
 
 static void on_message(struct agent *agent, const struct frame *frame)
