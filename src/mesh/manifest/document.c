@@ -200,13 +200,12 @@ static void check_tag(struct builder *b, const struct node *node, const char *ta
 		[NODE_LIST] = YAML_TAG "seq",
 		[NODE_MAP] = YAML_TAG "map",
 	};
-	char quoted[PARSE_QUOTE_BYTES];
 
 	if (strcmp(tag, known[node->kind]) == 0)
 		return;
 	if (node->kind != NODE_TEXT || strcmp(tag, "!") != 0)
 		errors_add(b->errors, node->at, "tag %s means nothing here: expected none",
-			parse_quote(tag, quoted, sizeof(quoted)));
+			PARSE_QUOTED(tag));
 }
 
 static void remember_anchor(struct builder *b, struct node *node)
@@ -221,7 +220,7 @@ static void remember_anchor(struct builder *b, struct node *node)
 static struct node *find_anchor(struct builder *b, struct place at)
 {
 	const char *name = (const char *)b->event.data.alias.anchor;
-	char shown[PARSE_QUOTE_BYTES];
+	const char *shown = PARSE_SHOWN(name);
 
 	for (size_t i = b->nanchors; i-- > 0;) /* an anchor may be used again: the last one */
 		if (strcmp(b->anchors[i]->anchor, name) == 0)
@@ -229,7 +228,7 @@ static struct node *find_anchor(struct builder *b, struct place at)
 	errors_add(b->errors, at,
 		"alias *%s has no anchor &%s before it: expected one, or quotes around a text that "
 		"begins with *",
-		parse_shown(name, shown, sizeof(shown)), shown);
+		shown, shown);
 	return NULL;
 }
 

@@ -56,12 +56,10 @@ void errors_add(struct errors *errors, struct place at, const char *format, ...)
 
 void errors_about(struct errors *errors, const char *kind, const char *name)
 {
-	char shown[PARSE_QUOTE_BYTES];
-
 	errors->subject[0] = '\0';
 	if (kind)
 		snprintf(errors->subject, sizeof(errors->subject), "%s%s%s: ", kind,
-			name ? " " : "", name ? parse_shown(name, shown, sizeof(shown)) : "");
+			name ? " " : "", name ? PARSE_SHOWN(name) : "");
 }
 
 static int compare(const void *left, const void *right)

@@ -42,14 +42,11 @@ static void *member(struct manifest_host *host, const struct field *field)
 static void read_truth(struct reader *reader, const struct field *field, const struct node *value,
 	struct manifest_host *out)
 {
-	char quoted[PARSE_QUOTE_BYTES];
-
 	if (!reader_is_kind(reader, value, NODE_TEXT, field->what, "true or false") ||
 		reader_is_bool(value, member(out, field)))
 		return;
 	reader_refuse(reader, value, "%s is %s: expected true or false%s", field->what,
-		parse_quote(value->text, quoted, sizeof(quoted)),
-		value->is_plain ? "" : " without quotes");
+		PARSE_QUOTED(value->text), value->is_plain ? "" : " without quotes");
 }
 
 /* What an address is that no host can have in a mesh. NULL: it may be used. */
@@ -74,7 +71,6 @@ static void read_vip(struct reader *reader, const struct field *field, const str
 	struct manifest_host *out)
 {
 	const char *text = reader_text(reader, value, field->what, field->expected), *fault;
-	char quoted[PARSE_QUOTE_BYTES];
 	struct in_addr vip;
 
 	if (!text)
@@ -82,7 +78,7 @@ static void read_vip(struct reader *reader, const struct field *field, const str
 	if (inet_pton(AF_INET, text, &vip) != 1) {
 		reader_refuse(reader, value,
 			"vip %s is no IPv4 address: expected one such as 127.0.42.101",
-			parse_quote(text, quoted, sizeof(quoted)));
+			PARSE_QUOTED(text));
 		return;
 	}
 	fault = vip_fault(vip);
@@ -151,14 +147,13 @@ static void read_restart(struct reader *reader, const struct field *field, const
 	struct manifest_host *out)
 {
 	const char *text = reader_text(reader, value, field->what, field->expected);
-	char quoted[PARSE_QUOTE_BYTES];
 
 	if (!text)
 		return;
 	out->no_restart = strcmp(text, "never") == 0;
 	if (!out->no_restart && strcmp(text, "always") != 0)
-		reader_refuse(reader, value, "restart is %s: expected %s",
-			parse_quote(text, quoted, sizeof(quoted)), field->expected);
+		reader_refuse(reader, value, "restart is %s: expected %s", PARSE_QUOTED(text),
+			field->expected);
 }
 
 static void read_aliases(struct reader *reader, const struct field *field, const struct node *value,

@@ -26,11 +26,10 @@ static int compare(const void *left, const void *right)
 void hostnames_claim(struct hostnames *hostnames, struct errors *errors, const struct node *node,
 	const char *what, size_t host)
 {
-	char quoted[PARSE_QUOTE_BYTES];
+	const char *quoted = PARSE_QUOTED(node->text);
 	struct in_addr addr;
 	struct name *name = calloc(1, sizeof(*name)), **found;
 
-	parse_quote(node->text, quoted, sizeof(quoted));
 	/* an address as a name would be two hosts for `via` */
 	if (!hostnames_is_valid(node->text, "") || inet_pton(AF_INET, node->text, &addr) == 1)
 		errors_add(errors, node->at,

@@ -38,16 +38,16 @@ static void check_vip(struct reader *reader, const struct manifest *manifest,
 {
 	const struct manifest_host *host = &manifest->hosts[number];
 	const struct node *vip = reader_get(hosts->items[2 * number + 1], "vip");
-	char shown[INET_ADDRSTRLEN], name[PARSE_QUOTE_BYTES];
+	char shown[INET_ADDRSTRLEN];
 
 	for (size_t i = 0; host->vip.s_addr && i < number; i++) {
 		if (manifest->hosts[i].vip.s_addr != host->vip.s_addr)
 			continue;
 		inet_ntop(AF_INET, &host->vip, shown, sizeof(shown));
-		parse_shown(manifest->hosts[i].name, name, sizeof(name));
 		reader_refuse(reader, vip,
 			"vip %s is given twice: expected another one, host %s has it in line %zu",
-			shown, name, reader_get(hosts->items[2 * i + 1], "vip")->at.line);
+			shown, PARSE_SHOWN(manifest->hosts[i].name),
+			reader_get(hosts->items[2 * i + 1], "vip")->at.line);
 		return;
 	}
 }

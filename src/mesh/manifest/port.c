@@ -20,36 +20,34 @@ static bool is_numeric(const char *text)
 
 static int parse_one_port(const char *text, uint16_t *out, struct err *err)
 {
-	char shown[PARSE_QUOTE_BYTES];
 	unsigned long value;
 	int rc = parse_uint(text, UINT16_MAX, &value);
 
 	if (rc == -ERANGE || (rc == 0 && value == 0))
 		return err_set(err, EINVAL, "port %s is out of range: expected 1 to 65535",
-			parse_shown(text, shown, sizeof(shown)));
+			PARSE_SHOWN(text));
 	if (rc < 0)
 		return err_set(err, EINVAL, "port %s is no number: expected 1 to 65535",
-			parse_quote(text, shown, sizeof(shown)));
+			PARSE_QUOTED(text));
 	*out = (uint16_t)value;
 	return 0;
 }
 
 static int check_host(const char *host, struct err *err)
 {
-	char quoted[PARSE_QUOTE_BYTES];
 	struct in_addr addr;
 
 	if (is_numeric(host) ? inet_pton(AF_INET, host, &addr) == 1 : hostnames_is_valid(host, "."))
 		return 0;
 	return err_set(err, EINVAL,
 		"%s is no IPv4 address or host name: expected one such as 127.0.0.1",
-		parse_quote(host, quoted, sizeof(quoted)));
+		PARSE_QUOTED(host));
 }
 
 /* Cut "/tcp" or "/udp" off the end of @text. */
 static int take_proto(char *text, enum proto *out, struct err *err)
 {
-	char quoted[PARSE_QUOTE_BYTES], *slash = strchr(text, '/');
+	char *slash = strchr(text, '/');
 
 	*out = PROTO_TCP;
 	if (!slash)
@@ -58,14 +56,14 @@ static int take_proto(char *text, enum proto *out, struct err *err)
 		*out = PROTO_UDP;
 	else if (strcmp(slash, "/tcp") != 0)
 		return err_set(err, EINVAL, "%s is no protocol: expected /tcp or /udp",
-			parse_quote(slash, quoted, sizeof(quoted)));
+			PARSE_QUOTED(slash));
 	*slash = '\0';
 	return 0;
 }
 
 int port_parse(const char *text, struct mesh_offer *out, struct err *err)
 {
-	char quoted[PARSE_QUOTE_BYTES], rule[RULE_BYTES], *host = NULL, *port = NULL;
+	char rule[RULE_BYTES], *host = NULL, *port = NULL;
 	struct mesh_offer offer = {.listen_port = 0};
 	int rc;
 
@@ -81,7 +79,7 @@ int port_parse(const char *text, struct mesh_offer *out, struct err *err)
 		return err_set(err, EINVAL,
 			"%s is no port: expected LISTEN:HOST:PORT[/tcp|/udp], such as "
 			"8080:127.0.0.1:80",
-			parse_quote(text, quoted, sizeof(quoted)));
+			PARSE_QUOTED(text));
 	*host++ = '\0';
 	*port++ = '\0';
 	if ((rc = parse_one_port(rule, &offer.listen_port, err)) < 0 ||
@@ -101,7 +99,7 @@ int port_parse(const char *text, struct mesh_offer *out, struct err *err)
 
 int port_check_listen(const char *text, struct err *err)
 {
-	char quoted[PARSE_QUOTE_BYTES], addr[RULE_BYTES], *port;
+	char addr[RULE_BYTES], *port;
 	struct addr ip;
 	uint16_t number;
 
@@ -113,5 +111,5 @@ int port_check_listen(const char *text, struct err *err)
 			return parse_one_port(port, &number, err);
 	}
 	return err_set(err, EINVAL, "%s is no address: expected ADDR:PORT, such as 127.0.0.1:18080",
-		parse_quote(text, quoted, sizeof(quoted)));
+		PARSE_QUOTED(text));
 }

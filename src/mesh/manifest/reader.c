@@ -78,10 +78,10 @@ static const char *nearest_key(const char *word, const char *const *known, size_
 static void unknown_key(
 	struct reader *reader, const struct node *key, const char *const *known, size_t count)
 {
-	char quoted[PARSE_QUOTE_BYTES], all[KEYS_BYTES] = "";
+	const char *quoted = PARSE_QUOTED(key->text);
+	char all[KEYS_BYTES] = "";
 	const char *nearest = nearest_key(key->text, known, count);
 
-	parse_quote(key->text, quoted, sizeof(quoted));
 	if (nearest) {
 		reader_refuse(reader, key, "unknown key %s: did you mean %s?", quoted, nearest);
 		return;
@@ -97,8 +97,6 @@ static void unknown_key(
 void reader_check_keys(
 	struct reader *reader, const struct node *map, const char *const *known, size_t count)
 {
-	char shown[PARSE_QUOTE_BYTES];
-
 	for (size_t i = 0; i < map->count; i += 2) {
 		const struct node *key = map->items[i];
 		size_t at = 0;
@@ -110,8 +108,7 @@ void reader_check_keys(
 		if (key->given_before)
 			reader_refuse(reader, key,
 				"%s is given twice: expected it once, line %zu has it",
-				parse_shown(key->text, shown, sizeof(shown)),
-				key->given_before->at.line);
+				PARSE_SHOWN(key->text), key->given_before->at.line);
 		else if (at == count)
 			unknown_key(reader, key, known, count);
 	}

@@ -48,7 +48,6 @@ static void read_via(struct reader *reader, const struct node *via, const struct
 	struct mesh_route *out)
 {
 	const char *text = reader_text(reader, via, "via", "a host's name or vip");
-	char quoted[PARSE_QUOTE_BYTES];
 	const char *nearest = NULL;
 	ssize_t host;
 
@@ -59,14 +58,14 @@ static void read_via(struct reader *reader, const struct node *via, const struct
 		out->via = manifest->hosts[host].vip;
 		return;
 	}
-	parse_quote(text, quoted, sizeof(quoted));
 	if (reader->errors->count < GUESS_ERRORS_MAX)
 		nearest = nearest_host(manifest, text);
 	if (nearest)
-		reader_refuse(reader, via, "via %s is no host: did you mean %s?", quoted, nearest);
+		reader_refuse(reader, via, "via %s is no host: did you mean %s?",
+			PARSE_QUOTED(text), nearest);
 	else
 		reader_refuse(reader, via, "via %s is no host: expected a name or vip from hosts",
-			quoted);
+			PARSE_QUOTED(text));
 }
 
 /* --- to ------------------------------------------------------------------------------------- */
@@ -74,7 +73,6 @@ static void read_via(struct reader *reader, const struct node *via, const struct
 /* A network (true in *@is_network) or a pattern of host names, or @err says what it is instead. */
 static int check_to(const char *text, bool *is_network, struct err *err)
 {
-	char quoted[PARSE_QUOTE_BYTES];
 	struct in_addr addr;
 	int prefix;
 
@@ -84,16 +82,15 @@ static int check_to(const char *text, bool *is_network, struct err *err)
 	if (inet_pton(AF_INET, text, &addr) == 1)
 		return err_set(err, EINVAL, "%s is a bare address: expected %s/32 for it alone",
 			text, text);
-	parse_quote(text, quoted, sizeof(quoted));
 	/* "10.0.*" looks like a network and would match no name */
 	if (strpbrk(text, "0123456789") && text[strspn(text, "0123456789.*")] == '\0')
-		return err_set(
-			err, EINVAL, "%s is no network: expected one such as 10.0.2.0/24", quoted);
+		return err_set(err, EINVAL, "%s is no network: expected one such as 10.0.2.0/24",
+			PARSE_QUOTED(text));
 	if (!hostnames_is_valid(text, "*."))
 		return err_set(err, EINVAL,
 			"%s is no IPv4 network or host name: expected one such as 10.0.2.0/24 or "
 			"*.example.com",
-			quoted);
+			PARSE_QUOTED(text));
 	return 0;
 }
 

@@ -108,7 +108,7 @@ void syntax_explain(const yaml_parser_t *parser, struct errors *errors)
 	}
 
 	/* what cannot begin a token is where the scanner stands */
-	char character[2] = {(char)*parser->buffer.pointer, '\0'}, shown[PARSE_QUOTE_BYTES];
+	char character[2] = {(char)*parser->buffer.pointer, '\0'};
 
 	if (character[0] == '\t')
 		errors_add(errors, at,
@@ -116,7 +116,7 @@ void syntax_explain(const yaml_parser_t *parser, struct errors *errors)
 	else if (strcmp(parser->problem, "found character that cannot start any token") == 0)
 		errors_add(errors, at,
 			"broken YAML: %s cannot begin a text: expected quotes around it",
-			parse_shown(character, shown, sizeof(shown)));
+			PARSE_SHOWN(character));
 	else
 		errors_add(errors, at, "broken YAML: %s", parser->problem);
 }
