@@ -11,7 +11,6 @@
 #include "util/parse.h"
 
 #define NAME_SHOWN 40 /* bytes of a name, which the stranger may have chosen */
-#define PATH_SHOWN 80
 
 static const json_t *get(const struct members *from, const char *name)
 {
@@ -20,31 +19,18 @@ static const json_t *get(const struct members *from, const char *name)
 	return json_is_null(value) ? NULL : value;
 }
 
-/* "forwards[2].connect_ip", "http.listen" or "me", with what the stranger chose escaped. */
-static char *path(const struct members *from, const char *name, char *out, size_t cap_bytes)
-{
-	char shown[NAME_SHOWN];
-
-	parse_shown(name, shown, sizeof(shown));
-	if (!from->of)
-		snprintf(out, cap_bytes, "%s", shown);
-	else if (from->place == MEMBERS_NO_LIST)
-		snprintf(out, cap_bytes, "%s.%s", from->of, shown);
-	else
-		snprintf(out, cap_bytes, "%s[%zu].%s", from->of, from->place, shown);
-	return out;
-}
-
 int members_refuse(
 	const struct members *from, const char *name, const json_t *value, const char *expected)
 {
-	char where[PATH_SHOWN], shown[PARSE_QUOTE_BYTES];
+	/* "forwards[2].connect_ip", "http.listen" or "me", with what the stranger chose escaped */
+	char shown_name[NAME_SHOWN], shown[PARSE_QUOTE_BYTES];
 	char *text = value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
 
 	parse_shown(text ? text : "nothing", shown, sizeof(shown));
 	free(text);
-	return err_set(from->err, EINVAL, "%s: expected %s, found %s",
-		path(from, name, where, sizeof(where)), expected, shown);
+	return err_set(from->err, EINVAL, "%s%s%s: expected %s, found %s", from->of,
+		from->of[0] ? "." : "", parse_shown(name, shown_name, sizeof(shown_name)), expected,
+		shown);
 }
 
 int members_text(const struct members *from, const char *name, const char **out)
@@ -75,8 +61,8 @@ int members_object(const struct members *from, const char *name, struct members 
 {
 	const json_t *value = get(from, name);
 
-	*out = (struct members){
-		.object = value, .of = name, .place = MEMBERS_NO_LIST, .err = from->err};
+	*out = (struct members){.object = value, .err = from->err};
+	snprintf(out->of, sizeof(out->of), "%s", name);
 	if (value && !json_is_object(value))
 		return members_refuse(from, name, value, "an object");
 	return 0;
@@ -133,11 +119,8 @@ int members_need_host(const struct members *from, const char *name, struct in_ad
 int members_item(const struct members *from, const char *name, size_t place, struct members *out)
 {
 	const json_t *value = json_array_get(get(from, name), place);
-	char where[NAME_SHOWN];
 
-	*out = (struct members){.object = value, .of = name, .place = place, .err = from->err};
-	if (json_is_object(value))
-		return 0;
-	snprintf(where, sizeof(where), "%s[%zu]", name, place);
-	return members_refuse(from, where, value, "an object");
+	*out = (struct members){.object = value, .err = from->err};
+	snprintf(out->of, sizeof(out->of), "%s[%zu]", name, place);
+	return json_is_object(value) ? 0 : members_refuse(from, out->of, value, "an object");
 }

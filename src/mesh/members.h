@@ -17,11 +17,9 @@
  */
 struct members {
 	const json_t *object;
-	const char *of; /* the member that the object is the value of; NULL: it is the whole */
-	size_t place;   /* in the list @of; MEMBERS_NO_LIST: @of is the object itself */
+	char of[40]; /* what the object is: "" for the whole, "http", "forwards[2]" */
 	struct err *err;
 };
-#define MEMBERS_NO_LIST SIZE_MAX
 
 /* Values that may be absent: NULL, false, an object without members. Borrowed from the JSON. */
 int members_text(const struct members *from, const char *name, const char **out);
