@@ -3,6 +3,7 @@
 #include "sandbox/program.h"
 
 #include <errno.h>
+#include <glib.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,19 +98,10 @@ static char *expand(const char *text, const struct forward_list *forwards)
 	return NULL;
 }
 
-static size_t count_texts(char *const *texts)
-{
-	size_t count = 0;
-
-	while (texts[count])
-		count++;
-	return count;
-}
-
 static int make_argv(struct program *program, char *const *given,
 	const struct forward_list *forwards, struct err *err)
 {
-	program->argv = calloc(count_texts(given) + 1, sizeof(*program->argv));
+	program->argv = calloc(g_strv_length((char **)given) + 1, sizeof(*program->argv));
 	for (size_t i = 0; program->argv && given[i]; i++) {
 		program->argv[i] = expand(given[i], forwards);
 		if (!program->argv[i])
@@ -122,7 +114,7 @@ static int make_env(struct program *program, char *const *given, const char *nam
 	const struct forward_list *forwards, struct err *err)
 {
 	const struct forward_spec *first = forwards->items;
-	size_t given_count = count_texts(given), count = forwards->count > 0 ? 3 : 1;
+	size_t given_count = g_strv_length((char **)given), count = forwards->count > 0 ? 3 : 1;
 	char port[PORT_BYTES];
 
 	program->env = calloc(given_count + count + 1, sizeof(*program->env));
@@ -152,9 +144,7 @@ int program_make(struct program *program, const struct sandbox_config *config, c
 
 void program_free(struct program *program)
 {
-	for (char **text = program->argv; text && *text; text++)
-		free(*text);
-	free(program->argv);
+	g_strfreev(program->argv);
 	free(program->env);
 	*program = (struct program){0};
 }
