@@ -93,20 +93,6 @@ static int take_addr(
 	return 0;
 }
 
-/* Cut "/tcp" or "/udp" off the end of @text; PROTO_TCP where there is none. */
-static int take_proto(char *text, enum proto *out, struct err *err)
-{
-	char *slash = strchr(text, '/');
-
-	*out = slash && strcmp(slash, "/udp") == 0 ? PROTO_UDP : PROTO_TCP;
-	if (slash && *out == PROTO_TCP && strcmp(slash, "/tcp") != 0)
-		return err_set(err, EINVAL, "%s is no protocol: expected /tcp or /udp",
-			PARSE_QUOTED(slash));
-	if (slash)
-		*slash = '\0';
-	return 0;
-}
-
 /* Room for @more items behind those of the list. */
 static int list_reserve(struct forward_list *list, size_t more, struct err *err)
 {
@@ -156,7 +142,7 @@ static int parse_unix(struct forward_list *list, const char *text, struct err *e
 	memcpy(spec.host.local.sun_path, path, path_len);
 	if (snprintf(guest, sizeof(guest), "%s", colon + 1) >= (int)sizeof(guest))
 		return not_of_form(text, "unix:PATH:GUEST", err);
-	int rc = take_proto(guest, &spec.proto, err);
+	int rc = addr_take_proto(guest, &spec.proto, err);
 	if (rc == 0 && spec.proto == PROTO_UDP)
 		return err_set(err, EINVAL,
 			"%s asks for /udp: a unix socket is forwarded to TCP only", quoted);
@@ -177,7 +163,7 @@ int spec_list_parse(
 	if (snprintf(copy, sizeof(copy), "%s", text) >= (int)sizeof(copy))
 		return not_of_form(text, LIST_FORM, err);
 	int rc = take_addr(&rest, 2, bind, &spec.host, err);
-	if (rc < 0 || (rc = take_proto(rest, &spec.proto, err)) < 0)
+	if (rc < 0 || (rc = addr_take_proto(rest, &spec.proto, err)) < 0)
 		return rc;
 
 	char *colon = strchr(rest, ':');

@@ -234,3 +234,16 @@ int addr_proto_number(enum proto proto)
 {
 	return proto == PROTO_UDP ? IPPROTO_UDP : IPPROTO_TCP;
 }
+
+int addr_take_proto(char *text, enum proto *out, struct err *err)
+{
+	char *slash = strchr(text, '/');
+
+	*out = slash && strcmp(slash, "/udp") == 0 ? PROTO_UDP : PROTO_TCP;
+	if (slash && *out == PROTO_TCP && strcmp(slash, "/tcp") != 0)
+		return err_set(err, EINVAL, "%s is no protocol: expected /tcp or /udp",
+			PARSE_QUOTED(slash));
+	if (slash)
+		*slash = '\0';
+	return 0;
+}

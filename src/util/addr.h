@@ -82,4 +82,8 @@ const char *addr_proto_name(enum proto proto);
 int addr_proto_type(enum proto proto);
 int addr_proto_number(enum proto proto);
 
+/* Cut "/tcp" or "/udp" off the end of @text; PROTO_TCP where there is none. 0, or -EINVAL with @err
+ * filled. */
+int addr_take_proto(char *text, enum proto *out, struct err *err);
+
 #endif

@@ -44,23 +44,6 @@ static int check_host(const char *host, struct err *err)
 		PARSE_QUOTED(host));
 }
 
-/* Cut "/tcp" or "/udp" off the end of @text. */
-static int take_proto(char *text, enum proto *out, struct err *err)
-{
-	char *slash = strchr(text, '/');
-
-	*out = PROTO_TCP;
-	if (!slash)
-		return 0;
-	if (strcmp(slash, "/udp") == 0)
-		*out = PROTO_UDP;
-	else if (strcmp(slash, "/tcp") != 0)
-		return err_set(err, EINVAL, "%s is no protocol: expected /tcp or /udp",
-			PARSE_QUOTED(slash));
-	*slash = '\0';
-	return 0;
-}
-
 int port_parse(const char *text, struct mesh_offer *out, struct err *err)
 {
 	char rule[RULE_BYTES], *host = NULL, *port = NULL;
@@ -69,7 +52,7 @@ int port_parse(const char *text, struct mesh_offer *out, struct err *err)
 
 	if (strlen(text) < sizeof(rule)) {
 		strcpy(rule, text);
-		rc = take_proto(rule, &offer.proto, err);
+		rc = addr_take_proto(rule, &offer.proto, err);
 		if (rc < 0)
 			return rc;
 		host = strchr(rule, ':');
