@@ -99,14 +99,9 @@ static const struct server_rules rules = {
 	.on_request = on_request,
 };
 
-void answers_init(struct answers *answers)
-{
-	*answers = (struct answers){.started = time(NULL)};
-	server_init(&answers->server);
-}
-
 int answers_open(struct answers *answers, struct loop *loop, struct err *err)
 {
+	answers->started = time(NULL);
 	return server_open(&answers->server, loop, &rules, answers, err);
 }
 

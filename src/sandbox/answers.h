@@ -12,7 +12,10 @@
 #include "sandbox/forwards.h"
 #include "sandbox/program.h"
 
-/* The owner fills the first group before answers_open; all of it must stay. */
+/*
+ * The owner fills the first group before answers_open, and all of it must stay; server is as
+ * server_init leaves it, the rest zero.
+ */
 struct answers {
 	const struct sandbox_config *config;
 	const struct program *program;
@@ -27,9 +30,6 @@ struct answers {
 	time_t started;
 	bool was_entered; /* by `exec`, at least once */
 };
-
-/* Everything else is zero then. */
-void answers_init(struct answers *answers);
 
 /*
  * Publish the name, which the owner has reserved in server.entry and gives back by server_close.

@@ -19,11 +19,6 @@
 #define SENT_MS       1000
 #define SENT_PAUSE_MS 5
 
-void companion_init(struct companion *companion, const struct sandbox_companion *config)
-{
-	*companion = (struct companion){.config = config, .fds = {-1, -1}};
-}
-
 static void close_fds(struct companion *companion)
 {
 	fd_close(&companion->fds[0]);

@@ -10,15 +10,14 @@
 #include "util/err.h"
 
 /*
- * See struct sandbox_companion. All of this does nothing where there is to be none.
+ * See struct sandbox_companion. All of this does nothing where there is to be none. Starts with
+ * config set, pid 0 and no fds.
  */
 struct companion {
 	const struct sandbox_companion *config;
 	pid_t pid;  /* 0: none runs */
 	int fds[2]; /* its stdin and stdout while we keep them; -1: none */
 };
-
-void companion_init(struct companion *companion, const struct sandbox_companion *config);
 
 /* Keep stdin and stdout for it, and leave others for COMMAND. Returns 0, or -errno with @err. */
 int companion_take_streams(struct companion *companion, struct err *err);

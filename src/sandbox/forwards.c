@@ -42,13 +42,6 @@ static void drop(struct forwards *forwards, struct forwards_item *item)
 	memmove(item, item + 1, (size_t)(end - (item + 1)) * sizeof(*item));
 }
 
-void forwards_init(struct forwards *forwards, const struct sandbox_config *config,
-	struct events *events, const struct forwards_ops *ops, void *owner)
-{
-	*forwards =
-		(struct forwards){.config = config, .events = events, .ops = ops, .owner = owner};
-}
-
 void forwards_fini(struct forwards *forwards)
 {
 	while (forwards->count > 0)

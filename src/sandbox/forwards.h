@@ -35,6 +35,7 @@ struct forwards_item {
 	bool is_sent; /* the net process that runs knows it */
 };
 
+/* Starts as all zero but for the first group, which must stay. */
 struct forwards {
 	const struct sandbox_config *config;
 	struct events *events;
@@ -51,9 +52,6 @@ struct forwards {
 	size_t nremoved;
 };
 
-/* All of @config, @events and @ops must stay; nothing is bound yet. */
-void forwards_init(struct forwards *forwards, const struct sandbox_config *config,
-	struct events *events, const struct forwards_ops *ops, void *owner);
 /* Close everything and remove the socket files. */
 void forwards_fini(struct forwards *forwards);
 

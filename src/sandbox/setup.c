@@ -102,12 +102,12 @@ static int setup_mounts(const struct init_start *start, struct err *err)
 /* --- network ------------------------------------------------------------------------------ */
 
 /* Sysctls of the namespace are wishes: in many containers /proc/sys is read-only. */
-static void set_sysctl(const char *path, const char *value)
+static void set_sysctl(const char *key, const char *value)
 {
-	_cleanup_fd_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int result = netdev_write_sysctl(key, value);
 
-	if (fd < 0 || write(fd, value, strlen(value)) < 0)
-		log_info("cannot set %s to %s: %s", path, value, strerror(errno));
+	if (result < 0)
+		log_info("cannot set /proc/sys/net/%s to %s: %s", key, value, strerror(-result));
 }
 
 static void set_sysctls(const struct init_start *start)
@@ -116,9 +116,9 @@ static void set_sysctls(const struct init_start *start)
 	gid_t gid = start->config->is_root ? 0 : getgid();
 
 	/* nobody outside can reach these ports, so there is nothing to protect below 1024 */
-	set_sysctl("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
+	set_sysctl("ipv4/ip_unprivileged_port_start", "0");
 	snprintf(groups, sizeof(groups), "%u %u", gid, gid);
-	set_sysctl("/proc/sys/net/ipv4/ping_group_range", groups);
+	set_sysctl("ipv4/ping_group_range", groups);
 }
 
 static int setup_addresses(const struct net_plan *plan, int nl, int tap, struct err *err)

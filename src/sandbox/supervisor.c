@@ -372,33 +372,23 @@ static void take_down(struct supervisor *supervisor)
 	sigprocmask(SIG_SETMASK, &supervisor->original_mask, NULL);
 }
 
-/* The modules, with nothing open. */
-static void init_parts(struct supervisor *supervisor)
-{
-	const struct sandbox_config *config = supervisor->config;
-	struct answers *answers = &supervisor->answers;
-
-	initctl_init(&supervisor->init, supervisor->loop, &initctl_ops, supervisor);
-	resolver_init(&supervisor->resolver, config, supervisor->loop);
-	forwards_init(
-		&supervisor->forwards, config, &supervisor->events, &forwards_ops, supervisor);
-	keeper_init(&supervisor->keeper, supervisor->loop, &keeper_ops, supervisor);
-	companion_init(&supervisor->companion, &config->companion);
-	answers_init(answers);
-	answers->config = config;
-	answers->program = &supervisor->program;
-	answers->forwards = &supervisor->forwards;
-	answers->namespaces = supervisor->init.fds;
-	answers->on_stop = terminate;
-	answers->owner = supervisor;
-}
-
 int supervisor_run(const struct sandbox_config *config, int *status, struct err *err)
 {
 	struct supervisor supervisor = {
 		.config = config,
 		.loop = loop_new(),
 		.events = {config->ready_fd, config->info_fd, getenv("NOTIFY_SOCKET")},
+		.forwards = {.config = config,
+			.events = &supervisor.events,
+			.ops = &forwards_ops,
+			.owner = &supervisor},
+		.companion = {.config = &config->companion, .fds = {-1, -1}},
+		.answers = {.config = config,
+			.program = &supervisor.program,
+			.forwards = &supervisor.forwards,
+			.namespaces = supervisor.init.fds,
+			.on_stop = terminate,
+			.owner = &supervisor},
 		.signal_io.fd = -1,
 		.host_diag = -1,
 		.pcap = -1,
@@ -410,7 +400,10 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 	err->code = 0;
 	getrlimit(RLIMIT_NOFILE, &supervisor.original_nofile);
 	rights_raise_fd_limit(FDS_MAX);
-	init_parts(&supervisor);
+	initctl_init(&supervisor.init, supervisor.loop, &initctl_ops, &supervisor);
+	resolver_init(&supervisor.resolver, config, supervisor.loop);
+	keeper_init(&supervisor.keeper, supervisor.loop, &keeper_ops, &supervisor);
+	server_init(&supervisor.answers.server);
 	int result = start(&supervisor, err);
 	if (result == 0)
 		result = loop_run(supervisor.loop);

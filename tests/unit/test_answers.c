@@ -80,15 +80,18 @@ static int set_up(void **state)
 	world->program = (struct program){.argv = argv, .env = env};
 	for (size_t i = 0; i < ENTER_NAMESPACES; i++)
 		world->namespaces[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	forwards_init(&world->forwards, &world->config, &world->events, &ops, world);
-	answers_init(answers);
-	answers->config = &world->config;
-	answers->program = &world->program;
-	answers->forwards = &world->forwards;
-	answers->namespaces = world->namespaces;
-	answers->command = 42;
-	answers->on_stop = on_stop;
-	answers->owner = world;
+	world->forwards = (struct forwards){
+		.config = &world->config, .events = &world->events, .ops = &ops, .owner = world};
+	*answers = (struct answers){
+		.config = &world->config,
+		.program = &world->program,
+		.forwards = &world->forwards,
+		.namespaces = world->namespaces,
+		.command = 42,
+		.on_stop = on_stop,
+		.owner = world,
+	};
+	server_init(&answers->server);
 	assert_int_equal(registry_open(REGISTRY_SANDBOX, &world->registry, &err), 0);
 	assert_int_equal(
 		registry_reserve(&world->registry, "box", NULL, &answers->server.entry, &err), 0);

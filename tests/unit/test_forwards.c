@@ -85,7 +85,8 @@ static int set_up(void **state)
 	world->config.bind = addr_loopback4(0);
 	world->config.net.has_outbound = true;
 	world->net.room = -1;
-	forwards_init(&world->forwards, &world->config, &world->events, &ops, world);
+	world->forwards = (struct forwards){
+		.config = &world->config, .events = &world->events, .ops = &ops, .owner = world};
 	*state = world;
 	return 0;
 }
