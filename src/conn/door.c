@@ -31,9 +31,8 @@ enum door_kind door_kind_of(sa_family_t family, enum proto proto)
 int door_request(int door, enum door_kind kind, unsigned count)
 {
 	struct door_message request = {kind, count < DOOR_BATCH_MAX ? count : DOOR_BATCH_MAX};
-	ssize_t sent = fd_send(door, &request, sizeof(request), NULL, 0);
 
-	return sent < 0 ? (int)sent : 0;
+	return fd_send_one(door, &request, sizeof(request), -1);
 }
 
 static void close_all(int *fds, size_t count)

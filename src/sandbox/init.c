@@ -316,9 +316,9 @@ static pid_t start_command(
 }
 
 __attribute__((noreturn)) static void fail(
-	const struct init_start *start, enum init_message_type type, const struct err *err)
+	const struct init_start *start, int status, const struct err *err)
 {
-	tell(start, &(struct init_message){.type = type, .value = err->code, .err = *err});
+	tell(start, &(struct init_message){.type = INIT_FAILED, .value = status, .err = *err});
 	_exit(125);
 }
 
@@ -369,14 +369,14 @@ __attribute__((noreturn)) static void init_main(
 		_exit(125);
 	if (ns_map_ids(uid, gid, start->config->is_root, &err) < 0 ||
 		setup_namespaces(start, fds, &err) < 0)
-		fail(start, INIT_FAILED, &err);
+		fail(start, 125, &err);
 	hand_out(start, fds);
 	if (rights_hide() < 0)
 		end_abandoned(&init);
 	wait_for_go(&init);
 	init.command = start_command(start, &failure, &err);
 	if (init.command < 0)
-		fail(start, failure == COMMAND_EXEC_FAILED ? INIT_EXEC_FAILED : INIT_FAILED, &err);
+		fail(start, command_failure_status(failure, err.code), &err);
 	tell(start, &(struct init_message){.type = INIT_STARTED, .value = init.command});
 	job_leave_streams();
 	/*

@@ -33,10 +33,9 @@
 
 enum init_message_type {
 	/* to the supervisor */
-	INIT_READY,       /* with descriptors, see enum init_fd */
-	INIT_FAILED,      /* err; nothing runs */
-	INIT_EXEC_FAILED, /* err; COMMAND could not be executed: value is its errno */
-	INIT_STARTED,     /* COMMAND runs; value: its pid as init sees it */
+	INIT_READY,   /* with descriptors, see enum init_fd */
+	INIT_FAILED,  /* err; nothing runs; value: nswrap's exit status */
+	INIT_STARTED, /* COMMAND runs; value: its pid as init sees it */
 	INIT_STOPPED, /* COMMAND was stopped by signal value; serial: for the how-manieth time */
 	INIT_ENDED,   /* everything is gone; value: exit status as a shell shows it */
 	/* to init */

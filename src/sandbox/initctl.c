@@ -9,7 +9,6 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#include "proc/command.h"
 #include "proc/job.h"
 #include "proc/tree.h"
 #include "util/clock.h"
@@ -46,12 +45,8 @@ static void on_message(struct initctl *initctl, const struct init_message *messa
 		if (job_stop_with(initctl->command, message->value, config->new_session))
 			initctl->rested_at = message->serial;
 		break;
-	case INIT_EXEC_FAILED:
-		end(initctl, command_failure_status(COMMAND_EXEC_FAILED, message->value),
-			&message->err);
-		break;
 	case INIT_FAILED:
-		end(initctl, 125, &message->err);
+		end(initctl, message->value, &message->err);
 		break;
 	case INIT_ENDED:
 		end(initctl, message->value, NULL);
