@@ -50,22 +50,15 @@ static void close_channel(struct keeper *keeper)
 }
 
 /* COMMAND lives on without a net process: one that cannot be started now may be in a moment. */
-static void respawn(struct keeper *keeper)
-{
-	struct err err;
-
-	if (keeper_start(keeper, &err) == 0)
-		return;
-	log_warning("%s; trying again", err.text);
-	loop_timer_set(keeper->loop, &keeper->timer, RESPAWN_MS);
-}
-
-static void on_respawn(struct loop_timer *timer)
+static void respawn(struct loop_timer *timer)
 {
 	struct keeper *keeper = container_of(timer, struct keeper, timer);
+	struct err err;
 
-	if (!keeper->is_last)
-		respawn(keeper);
+	if (keeper->is_last || keeper_start(keeper, &err) == 0)
+		return;
+	log_warning("%s; trying again", err.text);
+	loop_timer_set(keeper->loop, timer, RESPAWN_MS);
 }
 
 void keeper_init(
@@ -76,7 +69,7 @@ void keeper_init(
 		.ops = ops,
 		.owner = owner,
 		.io = {-1, on_channel},
-		.timer.on_expired = on_respawn,
+		.timer.on_expired = respawn,
 	};
 }
 
@@ -139,7 +132,7 @@ void keeper_on_death(struct keeper *keeper, int code, int status)
 	if (keeper->quick_deaths >= QUICK_DEATHS)
 		loop_timer_set(keeper->loop, &keeper->timer, RESPAWN_MS);
 	else
-		respawn(keeper);
+		respawn(&keeper->timer);
 }
 
 void keeper_stop(struct keeper *keeper)

@@ -174,18 +174,6 @@ static const struct keeper_ops keeper_ops = {spawn_net, on_net_room, on_net_mess
 
 /* --- signals ------------------------------------------------------------------------------ */
 
-static void on_signal_info(struct supervisor *supervisor, const struct signalfd_siginfo *info)
-{
-	const struct sandbox_config *config = supervisor->config;
-
-	if (!job_passes_on(info, supervisor->init.command, config->new_session))
-		return;
-	if (info->ssi_signo == SIGTERM)
-		terminate(supervisor, config->stop_timeout_ms);
-	else
-		initctl_signal(&supervisor->init, (int)info->ssi_signo, (pid_t)info->ssi_pid);
-}
-
 static void on_companion_death(struct supervisor *supervisor, int code, int status)
 {
 	if (supervisor->init.has_ended) {
@@ -227,14 +215,20 @@ static void reap(struct supervisor *supervisor)
 static void on_signal(struct loop_io *io, uint32_t events)
 {
 	struct supervisor *supervisor = container_of(io, struct supervisor, signal_io);
+	const struct sandbox_config *config = supervisor->config;
+	struct initctl *init = &supervisor->init;
 	struct signalfd_siginfo info;
 
 	(void)events;
 	while (read(io->fd, &info, sizeof(info)) == sizeof(info)) {
 		if (info.ssi_signo == SIGCHLD)
 			reap(supervisor);
+		else if (!job_passes_on(&info, init->command, config->new_session))
+			continue;
+		else if (info.ssi_signo == SIGTERM)
+			terminate(supervisor, config->stop_timeout_ms);
 		else
-			on_signal_info(supervisor, &info);
+			initctl_signal(init, (int)info.ssi_signo, (pid_t)info.ssi_pid);
 	}
 }
 
