@@ -36,6 +36,8 @@ bool job_stop_with(pid_t command, int sig, bool has_own_session)
 
 void job_signal(pid_t command, int sig)
 {
+	if (command == 0)
+		return;
 	kill(command, sig);
 	if (sig == SIGCONT && getpgid(command) == command)
 		kill(-command, sig);

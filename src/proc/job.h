@@ -27,7 +27,10 @@ bool job_passes_on(const struct signalfd_siginfo *info, pid_t command, bool has_
  */
 bool job_stop_with(pid_t command, int sig, bool has_own_session);
 
-/* kill(2); SIGCONT goes to a group that the command leads (a shell with job control), too. */
+/*
+ * kill(2), if there is a command (0: none); SIGCONT goes to a group that it leads (a shell with job
+ * control), too.
+ */
 void job_signal(pid_t command, int sig);
 
 /* stdin and stdout are the command's alone: who reads them must see it close them. */

@@ -158,12 +158,6 @@ static void on_kill_time(struct loop_timer *timer)
 	loop_timer_set(session->loop, timer, 10);
 }
 
-static void signal_child(const struct session *session, int sig)
-{
-	if (session->child > 0)
-		job_signal(session->child, sig);
-}
-
 static void on_child_end(struct session *session, const siginfo_t *info)
 {
 	session->child = 0;
@@ -216,7 +210,7 @@ static void resume_child(struct session *session)
 	session->rested_at = 0;
 	reap(session);
 	if (session->is_stopped && session->stops == stop)
-		signal_child(session, SIGCONT);
+		job_signal(session->child, SIGCONT);
 }
 
 static void pass_signal(struct session *session, const struct signalfd_siginfo *info)
@@ -229,9 +223,9 @@ static void pass_signal(struct session *session, const struct signalfd_siginfo *
 		resume_child(session);
 		return;
 	}
-	signal_child(session, sig);
+	job_signal(session->child, sig);
 	if (sig == SIGTERM && session->child > 0) {
-		signal_child(session, SIGCONT);
+		job_signal(session->child, SIGCONT);
 		loop_timer_set(
 			session->loop, &session->kill_timer, session->command->stop_timeout_ms);
 	}

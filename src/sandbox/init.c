@@ -182,17 +182,11 @@ static void on_child(struct loop_io *io, uint32_t events)
 		terminate_rest(init, init->start->config->stop_timeout_ms);
 }
 
-static void signal_command(struct init *init, int sig)
-{
-	if (init->command != 0)
-		job_signal(init->command, sig);
-}
-
 static void start_termination(struct init *init, int sig, uint64_t timeout_ms)
 {
-	signal_command(init, sig);
+	job_signal(init->command, sig);
 	if (init->is_stopped) /* it could not act on the signal */
-		signal_command(init, SIGCONT);
+		job_signal(init->command, SIGCONT);
 	/* who asks again may make it sooner, not later */
 	if (init->state == INIT_KILLING ||
 		(init->state == INIT_TERMINATING && timeout_ms >= init->timeout_ms))
@@ -221,7 +215,7 @@ static void resume(struct init *init, uint64_t serial)
 	/* the shell's SIGCONT may have reached COMMAND, and the next Ctrl-Z, too: look first */
 	on_child(&init->signal_io, 0);
 	if (init->is_stopped && init->stops == serial)
-		signal_command(init, SIGCONT);
+		job_signal(init->command, SIGCONT);
 }
 
 /* A message of the supervisor, which is gone when there is no whole one; the files it says. */
@@ -256,7 +250,7 @@ static void on_supervisor(struct loop_io *io, uint32_t events)
 		resume(init, message.serial);
 		break;
 	case INIT_SIGNAL:
-		signal_command(init, message.value);
+		job_signal(init->command, message.value);
 		break;
 	case INIT_TERMINATE:
 		start_termination(init, message.value, message.timeout_ms);

@@ -61,20 +61,12 @@ static void on_listening(void *owner, uint32_t id)
 	report(((struct netproc *)owner)->start->channel, NET_LISTENING, id, NULL);
 }
 
-static void add_forward(struct netproc *net, const struct net_message *message, int fd)
-{
-	const struct net_forward *forward = &message->forward;
-	struct err err;
-
-	if (table_add(net->table, message->id, &forward->spec, forward->driver, fd,
-		    forward->has_listened, &err) < 0)
-		report(net->start->channel, NET_ADD_FAILED, message->id, &err);
-}
-
 static void on_channel(struct loop_io *io, uint32_t events)
 {
 	struct netproc *net = container_of(io, struct netproc, channel_io);
 	struct net_message message;
+	const struct net_forward *forward = &message.forward;
+	struct err err;
 	int fd;
 	int result = fd_recv_one(io->fd, &message, sizeof(message), &fd);
 
@@ -85,10 +77,11 @@ static void on_channel(struct loop_io *io, uint32_t events)
 		loop_stop(net->loop, result);
 		return;
 	}
-	if (message.type == NET_ADD)
-		add_forward(net, &message, fd);
-	else
-		fd_close(&fd);
+	if (message.type == NET_ADD &&
+		table_add(net->table, message.id, &forward->spec, forward->driver, fd_take(&fd),
+			forward->has_listened, &err) < 0)
+		report(net->start->channel, NET_ADD_FAILED, message.id, &err);
+	fd_close(&fd);
 	if (message.type == NET_REMOVE)
 		table_remove(net->table, message.id);
 }
