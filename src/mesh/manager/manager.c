@@ -44,14 +44,6 @@ struct manager {
 
 /* --- what follows from the states of all hosts ---------------------------------------------- */
 
-static void on_change(struct roster *roster)
-{
-	struct manager *manager = container_of(roster, struct manager, roster);
-
-	loop_task_add(manager->loop, &manager->check);
-	display_change(manager->display);
-}
-
 /* Once a round in which one of them changed. */
 static void on_check(struct loop_task *task)
 {
@@ -271,7 +263,7 @@ static int start(struct manager *manager, struct manifest *manifest, struct err 
 		return result;
 	roster->loop = manager->loop;
 	roster->display = manager->display;
-	roster->on_change = on_change;
+	roster->check = &manager->check;
 	result = roster_init(roster, manifest, &nofile);
 	if (result < 0)
 		return err_sys(err, -result, "cannot start");

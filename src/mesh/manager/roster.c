@@ -19,7 +19,8 @@ static void on_change(struct peer *peer)
 {
 	struct roster *roster = peer->context->owner;
 
-	roster->on_change(roster);
+	loop_task_add(roster->loop, roster->check);
+	display_change(roster->display);
 }
 
 static void on_notice(struct session *session, enum log_level level, const char *text)

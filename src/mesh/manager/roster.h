@@ -20,13 +20,13 @@
  *
  * One peer a host of the manifest, and those that are not in it any more until they have ended. No
  * peer is freed while it is being called: who asks for that (roster_sweep) does it in a task after
- * the round in which on_change told of it.
+ * the round in which a peer came into another state.
  */
 struct roster {
 	/* the owner sets these */
 	struct loop *loop;
 	struct display *display;
-	void (*on_change)(struct roster *roster); /* a peer is in another state */
+	struct loop_task *check; /* added when a peer is in another state */
 
 	/* the owner may read these */
 	struct manifest manifest;

@@ -107,21 +107,6 @@ static void send_configure(struct session *session, unsigned features)
 		link_lose(session->link, "cannot send configure");
 }
 
-static bool refuse_if_too_old(struct session *session, const struct config_needs *needs)
-{
-	unsigned missing = needs->required & ~session->info.features;
-
-	if (!(session->info.features & FEATURE_TCP))
-		link_lose(session->link, "the agent does not support tcp");
-	else if (missing != 0)
-		link_lose(session->link,
-			"the agent does not support %s, which the manifest asks for",
-			info_feature_name(missing & -missing));
-	else
-		return false;
-	return true;
-}
-
 /* One line, and again only when something else is missing. */
 static void warn_of_missing(struct session *session, const struct config_needs *needs)
 {
@@ -148,10 +133,18 @@ static void warn_of_missing(struct session *session, const struct config_needs *
 static void on_info(struct session *session, const struct mesh_config *config)
 {
 	const struct config_needs needs = config_needs(config);
-	unsigned features = session->info.features;
+	unsigned features = session->info.features, missing = needs.required & ~features;
 
-	if (refuse_if_too_old(session, &needs))
+	if (!(features & FEATURE_TCP)) {
+		link_lose(session->link, "the agent does not support tcp");
 		return;
+	}
+	if (missing != 0) {
+		link_lose(session->link,
+			"the agent does not support %s, which the manifest asks for",
+			info_feature_name(missing & -missing));
+		return;
+	}
 	bool has_more = !session->is_told_all && !configure_tells_same(config, 0, config, features);
 	session->is_told_all = true;
 	if ((has_more || session->is_outdated) && (features & FEATURE_RECONFIGURE)) {
