@@ -4,7 +4,6 @@
 
 #include <errno.h>
 
-#include "conn/dial.h"
 #include "conn/inside.h"
 #include "conn/relay.h"
 #include "conn/resolver.h"
@@ -17,14 +16,11 @@ int context_open(struct conn_context *context, struct loop *loop, struct budget 
 		context->inside = inside_new(loop, door);
 	if (context->inside)
 		context->resolver = resolver_new(loop);
-	if (context->resolver)
-		context->dialer = dialer_new(loop, context->inside, context->resolver);
-	return context->dialer ? 0 : -errno;
+	return context->resolver ? 0 : -errno;
 }
 
 void context_close(struct conn_context *context)
 {
-	dialer_free(context->dialer);
 	resolver_free(context->resolver);
 	relay_pool_free(context->relays);
 	inside_free(context->inside);

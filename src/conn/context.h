@@ -12,7 +12,6 @@ struct conn_context {
 	struct relay_pool *relays;
 	struct inside *inside;     /* sockets of the namespace that is served; NULL: of none */
 	struct resolver *resolver; /* before the system is asked; its owner may add some */
-	struct dialer *dialer;
 };
 
 /*
@@ -21,7 +20,7 @@ struct conn_context {
  */
 int context_open(struct conn_context *context, struct loop *loop, struct budget *budget, int door);
 
-/* What was made with it must be gone, but for relays, which are stopped. Fine for all zero. */
+/* What was made with it must be gone, dials too; relays are stopped. Fine for all zero. */
 void context_close(struct conn_context *context);
 
 #endif

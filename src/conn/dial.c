@@ -9,40 +9,29 @@
 
 #include "util/fd.h"
 
-/* Dials that wait for a socket of one kind of the inside. */
-struct queue {
-	struct dialer *dialer;
-	struct inside_waiter waiter;
-	struct list dials;
-};
-
-struct dialer {
-	struct loop *loop;
-	struct inside *inside;
-	struct resolver *resolver;
-	struct queue queues[DOOR_KINDS];
-};
-
 /* It is not under way any more; its socket is left to the caller. */
 static void forget(struct dial *dial)
 {
 	if (dial->io.fd >= 0)
-		loop_io_del(dial->dialer->loop, &dial->io);
+		loop_io_del(dial->context->loop, &dial->io);
 	lookup_cancel(&dial->query);
-	loop_timer_cancel(dial->dialer->loop, &dial->timer);
-	list_del(&dial->link);
-	dial->dialer = NULL;
+	loop_timer_cancel(dial->context->loop, &dial->timer);
+	inside_wait_cancel(&dial->waiter);
+	dial->context = NULL;
 }
 
+/* Unless it goes on: @result is -EINPROGRESS. */
 static void finish(struct dial *dial, int result)
 {
+	if (result == -EINPROGRESS)
+		return;
 	forget(dial);
 	dial->on_done(dial, result);
 }
 
 void dial_cancel(struct dial *dial)
 {
-	if (!dial->dialer)
+	if (!dial->context)
 		return;
 	forget(dial);
 	fd_reset(&dial->io.fd);
@@ -84,7 +73,7 @@ static int connect_socket(struct dial *dial, int fd)
 	if (errno != EINPROGRESS)
 		return result_of(errno, to);
 	dial->io = (struct loop_io){fd, on_connected};
-	int result = loop_io_add(dial->dialer->loop, &dial->io, EPOLLOUT);
+	int result = loop_io_add(dial->context->loop, &dial->io, EPOLLOUT);
 	if (result < 0) {
 		dial->io.fd = -1;
 		return result;
@@ -93,25 +82,15 @@ static int connect_socket(struct dial *dial, int fd)
 	return -EINPROGRESS;
 }
 
-/* A socket of the pool, or -EAGAIN: @dial waits for one now. */
-static int take_inside(struct dial *dial, sa_family_t family)
-{
-	struct dialer *dialer = dial->dialer;
-
-	enum door_kind kind = door_kind_of(family, PROTO_TCP);
-
-	if (kind == DOOR_KINDS)
-		return -EAFNOSUPPORT;
-	int fd = inside_take(dialer->inside, kind, &dialer->queues[kind].waiter);
-	if (fd < 0)
-		list_add_last(&dialer->queues[kind].dials, &dial->link);
-	return fd;
-}
-
+/* A socket, or -errno. -EAGAIN: @dial waits for one of the inside now. */
 static int open_socket(struct dial *dial, sa_family_t family)
 {
-	if (dial->where == DIAL_INSIDE)
-		return take_inside(dial, family);
+	if (dial->where == DIAL_INSIDE) {
+		enum door_kind kind = door_kind_of(family, PROTO_TCP);
+
+		return kind == DOOR_KINDS ? -EAFNOSUPPORT
+					  : inside_take(dial->context->inside, kind, &dial->waiter);
+	}
 	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	return fd < 0 ? -errno : fd;
 }
@@ -133,6 +112,13 @@ static int try_next(struct dial *dial, int result)
 	return result;
 }
 
+static void on_sockets(struct inside_waiter *waiter)
+{
+	struct dial *dial = container_of(waiter, struct dial, waiter);
+
+	finish(dial, try_next(dial, -ENOENT));
+}
+
 static void on_connected(struct loop_io *io, uint32_t events)
 {
 	struct dial *dial = container_of(io, struct dial, io);
@@ -142,7 +128,7 @@ static void on_connected(struct loop_io *io, uint32_t events)
 	(void)events;
 	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
 		error = errno;
-	loop_io_del(dial->dialer->loop, io);
+	loop_io_del(dial->context->loop, io);
 	io->fd = -1;
 	if (error == 0 && has_met_itself(fd, &dial->answer.addrs[dial->tried - 1]))
 		error = ECONNREFUSED;
@@ -151,9 +137,7 @@ static void on_connected(struct loop_io *io, uint32_t events)
 		return;
 	}
 	fd_reset(&fd);
-	int result = try_next(dial, -error);
-	if (result != -EINPROGRESS)
-		finish(dial, result);
+	finish(dial, try_next(dial, -error));
 }
 
 /* Its addresses are known. As dial_start. */
@@ -172,8 +156,7 @@ static void on_answer(struct lookup_query *query, int result, const struct looku
 		dial->answer = *answer;
 		result = start_connecting(dial);
 	}
-	if (result != -EINPROGRESS)
-		finish(dial, result);
+	finish(dial, result);
 }
 
 static void on_deadline(struct loop_timer *timer)
@@ -181,31 +164,10 @@ static void on_deadline(struct loop_timer *timer)
 	struct dial *dial = container_of(timer, struct dial, timer);
 
 	if (dial->io.fd >= 0) {
-		loop_io_del(dial->dialer->loop, &dial->io);
+		loop_io_del(dial->context->loop, &dial->io);
 		fd_reset(&dial->io.fd);
 	}
 	finish(dial, -ETIMEDOUT);
-}
-
-static void on_sockets(struct inside_waiter *waiter)
-{
-	struct queue *queue = container_of(waiter, struct queue, waiter);
-	struct dialer *dialer = queue->dialer;
-	enum door_kind kind = (enum door_kind)(queue - dialer->queues);
-
-	while (!list_is_empty(&queue->dials)) {
-		struct dial *first = list_first(&queue->dials, struct dial, link);
-		int fd = inside_take(dialer->inside, kind, waiter);
-
-		if (fd < 0)
-			return;
-		list_del(&first->link);
-		int result = connect_socket(first, fd);
-		if (result < 0 && result != -EINPROGRESS && !dial_is_short(result))
-			result = try_next(first, result);
-		if (result != -EINPROGRESS)
-			finish(first, result);
-	}
 }
 
 static int resolve(struct dial *dial, const struct dial_target *target)
@@ -213,7 +175,7 @@ static int resolve(struct dial *dial, const struct dial_target *target)
 	if (target->host) {
 		dial->port = target->port;
 		return resolver_start(
-			dial->dialer->resolver, target->host, &dial->query, &dial->answer);
+			dial->context->resolver, target->host, &dial->query, &dial->answer);
 	}
 	dial->port = addr_port(&target->addr);
 	dial->answer.addrs[0] = target->addr;
@@ -221,21 +183,23 @@ static int resolve(struct dial *dial, const struct dial_target *target)
 	return 0;
 }
 
-int dial_start(struct dial *dial, struct dialer *dialer, const struct dial_target *target)
+int dial_start(
+	struct dial *dial, const struct conn_context *context, const struct dial_target *target)
 {
-	dial->dialer = dialer;
+	dial->context = context;
 	dial->where = target->where;
 	dial->tried = dial->answer.count = 0;
 	dial->io.fd = -1;
 	dial->query.on_answer = on_answer;
+	dial->waiter.on_sockets = on_sockets;
 	int result = resolve(dial, target);
 	if (result == 0)
 		result = start_connecting(dial);
 	if (result != -EINPROGRESS) {
-		dial->dialer = NULL;
+		dial->context = NULL;
 	} else if (dial->where == DIAL_OUTSIDE) {
 		dial->timer.on_expired = on_deadline;
-		loop_timer_set(dialer->loop, &dial->timer, DIAL_DEADLINE_MS);
+		loop_timer_set(context->loop, &dial->timer, DIAL_DEADLINE_MS);
 	}
 	return result;
 }
@@ -252,30 +216,4 @@ const char *dial_words(int result)
 	if (result == -EAGAIN)
 		return "its name cannot be looked up now";
 	return strerror(-result);
-}
-
-struct dialer *dialer_new(struct loop *loop, struct inside *inside, struct resolver *resolver)
-{
-	struct dialer *dialer = calloc(1, sizeof(*dialer));
-
-	if (!dialer)
-		return NULL;
-	dialer->loop = loop;
-	dialer->inside = inside;
-	dialer->resolver = resolver;
-	for (size_t i = 0; i < DOOR_KINDS; i++) {
-		dialer->queues[i].dialer = dialer;
-		dialer->queues[i].waiter.on_sockets = on_sockets;
-		list_init(&dialer->queues[i].dials);
-	}
-	return dialer;
-}
-
-void dialer_free(struct dialer *dialer)
-{
-	if (!dialer)
-		return;
-	for (size_t i = 0; i < DOOR_KINDS; i++)
-		inside_wait_cancel(&dialer->queues[i].waiter);
-	free(dialer);
 }

@@ -6,10 +6,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "conn/context.h"
 #include "conn/inside.h"
 #include "conn/resolver.h"
 #include "util/addr.h"
-#include "util/list.h"
 #include "util/loop.h"
 
 /*
@@ -20,7 +20,7 @@
  * Outside: sockets of this process's own network. All of a dial together may take DIAL_DEADLINE_MS.
  *
  * Inside: sockets of the pool (conn/inside), for as long as the kernel there tries (about two
- * minutes). While the pool is empty dials wait in a ring, first come, first served.
+ * minutes). While the pool is empty dials wait there, first come, first served.
  */
 #define DIAL_DEADLINE_MS 10000
 
@@ -39,9 +39,9 @@ struct dial {
 	/* A connected, nonblocking socket, now the owner's, or -errno. From the loop. */
 	void (*on_done)(struct dial *dial, int result);
 
-	/* the dialer's */
-	struct dialer *dialer; /* NULL: nothing is under way */
-	struct list link;      /* of those that wait for a socket of the inside */
+	/* dial's own */
+	const struct conn_context *context; /* NULL: nothing is under way */
+	struct inside_waiter waiter;
 	struct loop_timer timer;
 	struct loop_io io;
 	struct lookup_query query;
@@ -51,22 +51,15 @@ struct dial {
 	uint16_t port;
 };
 
-struct dialer;
-
-/* @inside and @resolver stay the caller's. Returns NULL with errno set. */
-struct dialer *dialer_new(struct loop *loop, struct inside *inside, struct resolver *resolver);
-
-/* All dials must have ended or been cancelled. NULL is allowed. */
-void dialer_free(struct dialer *dialer);
-
 /*
- * Connect to @target, which need not stay. Returns the socket if that went at once, -EINPROGRESS if
- * on_done will be called, or another -errno and on_done will not be called. Beyond those of
- * connect(2): -ENOENT, no such name; -EAGAIN, the name could not be looked up; -ETIMEDOUT;
+ * Connect to @target, which need not stay (@context must). Returns the socket if that went at once,
+ * -EINPROGRESS if on_done will be called, or another -errno and on_done will not be called. Beyond
+ * those of connect(2): -ENOENT, no such name; -EAGAIN, the name could not be looked up; -ETIMEDOUT;
  * -EAFNOSUPPORT, a path inside; dial_is_short tells that descriptors or memory ran out. A unix
  * socket whose backlog is full refuses.
  */
-int dial_start(struct dial *dial, struct dialer *dialer, const struct dial_target *target);
+int dial_start(
+	struct dial *dial, const struct conn_context *context, const struct dial_target *target);
 
 /* Nothing happens if it is not under way. */
 void dial_cancel(struct dial *dial);

@@ -41,19 +41,21 @@ static void request(struct inside *inside, enum door_kind kind)
 		loop_timer_set(inside->loop, &inside->retry_timer, RETRY_DELAY_MS);
 }
 
-/* Everyone who waits now, once: who finds nothing waits again at the end of the list. */
+/* Whoever waits now, once, while there are sockets. */
 static void wake_waiters(struct stock *stock)
 {
 	struct list now;
 
 	list_init(&now);
 	list_move_all(&now, &stock->waiters);
-	while (!list_is_empty(&now)) {
+	while (!list_is_empty(&now) && stock->count > 0) {
 		struct inside_waiter *waiter = list_first(&now, struct inside_waiter, link);
 
 		list_del(&waiter->link);
 		waiter->on_sockets(waiter);
 	}
+	list_move_all(&now, &stock->waiters); /* they came later */
+	list_move_all(&stock->waiters, &now);
 }
 
 static void on_answer(struct loop_io *io, uint32_t events)

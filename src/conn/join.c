@@ -93,7 +93,7 @@ void joins_add(struct joins *joins, int client_fd, const struct dial_target *tar
 	join->io = (struct loop_io){client_fd, on_client_broken};
 	join->dial.on_done = on_dialled;
 	budget_take(joins->context->budget, JOIN_FDS);
-	int result = dial_start(&join->dial, joins->context->dialer, target);
+	int result = dial_start(&join->dial, joins->context, target);
 	if (result != -EINPROGRESS) {
 		on_result(join, result);
 		return;

@@ -21,7 +21,6 @@ static void has_all_parts(void **state)
 	assert_non_null(bed.context.relays);
 	assert_non_null(bed.context.inside);
 	assert_non_null(bed.context.resolver);
-	assert_non_null(bed.context.dialer);
 	bed_close(&bed);
 }
 

@@ -23,10 +23,10 @@ struct call {
 	int done, result;
 };
 
-static struct dialer *open_all(struct mesh_bed *bed)
+static const struct conn_context *open_all(struct mesh_bed *bed)
 {
 	bed_open(bed);
-	return bed->context.dialer;
+	return &bed->context;
 }
 
 static void on_done(struct dial *dial, int result)
@@ -37,21 +37,23 @@ static void on_done(struct dial *dial, int result)
 	call->result = result;
 }
 
-static int start(struct dialer *dialer, struct call *call, const char *host, uint16_t port)
+static int start(
+	const struct conn_context *context, struct call *call, const char *host, uint16_t port)
 {
 	const struct dial_target target = {.host = host, .port = port};
 
 	*call = (struct call){.dial.on_done = on_done};
-	return dial_start(&call->dial, dialer, &target);
+	return dial_start(&call->dial, context, &target);
 }
 
-static int start_inside(struct dialer *dialer, struct call *call, const char *ip, uint16_t port)
+static int start_inside(
+	const struct conn_context *context, struct call *call, const char *ip, uint16_t port)
 {
 	const struct dial_target target = {
 		.where = DIAL_INSIDE, .addr = addr_of4(address(ip, 0).sin_addr, port)};
 
 	*call = (struct call){.dial.on_done = on_done};
-	return dial_start(&call->dial, dialer, &target);
+	return dial_start(&call->dial, context, &target);
 }
 
 /* The result of dial_start, or what came later. */
@@ -84,14 +86,14 @@ static void expect_connected(struct mesh_bed *bed, int fd, int listener, const c
 static void connects_by_address_and_by_name(void **state)
 {
 	struct mesh_bed bed;
-	struct dialer *dialer = open_all(&bed);
+	const struct conn_context *context = open_all(&bed);
 	int listener = tcp_listen("0.0.0.0", PORT, 10);
 	struct call call;
 
 	(void)state;
-	int fd = outcome(&bed, &call, start(dialer, &call, "127.0.0.5", PORT));
+	int fd = outcome(&bed, &call, start(context, &call, "127.0.0.5", PORT));
 	expect_connected(&bed, fd, listener, "127.0.0.5");
-	int result = start(dialer, &call, "name", PORT);
+	int result = start(context, &call, "name", PORT);
 	assert_int_equal(result, -EINPROGRESS);
 	expect_connected(&bed, outcome(&bed, &call, result), listener, "127.0.0.1");
 	close(listener);
@@ -101,7 +103,7 @@ static void connects_by_address_and_by_name(void **state)
 static void connects_by_ipv6(void **state)
 {
 	struct mesh_bed bed;
-	struct dialer *dialer = open_all(&bed);
+	const struct conn_context *context = open_all(&bed);
 	struct sockaddr_in6 addr = {.sin6_family = AF_INET6, .sin6_port = htons(PORT)};
 	int listener = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	struct call call;
@@ -110,20 +112,20 @@ static void connects_by_ipv6(void **state)
 	addr.sin6_addr = in6addr_loopback;
 	assert_int_equal(bind(listener, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	assert_int_equal(listen(listener, 1), 0);
-	int fd = outcome(&bed, &call, start(dialer, &call, "::1", PORT));
+	int fd = outcome(&bed, &call, start(context, &call, "::1", PORT));
 	assert_return_code(fd, -fd);
 	expect_joined(&bed, fd, wait_accept(&bed, listener));
 	close(listener);
 	bed_close(&bed);
 }
 
-static int start_at(
-	struct dialer *dialer, struct call *call, enum dial_where where, const struct addr *addr)
+static int start_at(const struct conn_context *context, struct call *call, enum dial_where where,
+	const struct addr *addr)
 {
 	const struct dial_target target = {.where = where, .addr = *addr};
 
 	*call = (struct call){.dial.on_done = on_done};
-	return dial_start(&call->dial, dialer, &target);
+	return dial_start(&call->dial, context, &target);
 }
 
 /* The address is all of the target, outside and inside. */
@@ -131,7 +133,7 @@ static void connects_to_an_address(void **state)
 {
 	const char *texts[] = {"127.0.0.7", "::1"};
 	struct mesh_bed bed;
-	struct dialer *dialer = open_all(&bed);
+	const struct conn_context *context = open_all(&bed);
 	struct call call;
 
 	(void)state;
@@ -140,12 +142,12 @@ static void connects_to_an_address(void **state)
 			const struct addr addr = addr_at(texts[i], PORT);
 			int listener = listen_at(&addr, 10);
 
-			int result = start_at(dialer, &call, where, &addr);
+			int result = start_at(context, &call, where, &addr);
 			int fd = outcome(&bed, &call, result);
 			assert_return_code(fd, -fd);
 			expect_joined(&bed, fd, wait_accept(&bed, listener));
 			close(listener);
-			result = start_at(dialer, &call, where, &addr);
+			result = start_at(context, &call, where, &addr);
 			assert_int_equal(outcome(&bed, &call, result), -ECONNREFUSED);
 		}
 	bed_close(&bed);
@@ -158,7 +160,7 @@ static void resolves_inside(void **state)
 	const struct dial_target both = {.where = DIAL_INSIDE, .host = "far", .port = PORT},
 				 gone = {.where = DIAL_INSIDE, .host = "gone", .port = PORT};
 	struct mesh_bed bed;
-	struct dialer *dialer = open_all(&bed);
+	const struct conn_context *context = open_all(&bed);
 	int listener = tcp_listen("127.0.0.1", PORT, MANY);
 	struct call call = {.dial.on_done = on_done};
 
@@ -167,20 +169,20 @@ static void resolves_inside(void **state)
 	resolver_add(bed.context.resolver, "far", &far);
 	resolver_add(bed.context.resolver, "far", &near);
 	shut_door(&bed, true);
-	int result = dial_start(&call.dial, dialer, &both);
+	int result = dial_start(&call.dial, context, &both);
 	settle(&bed);
 	assert_int_equal(call.done, 0);
 	shut_door(&bed, false);
 	expect_connected(&bed, outcome(&bed, &call, result), listener, "127.0.0.1");
 	call = (struct call){.dial.on_done = on_done};
-	assert_int_equal(outcome(&bed, &call, dial_start(&call.dial, dialer, &gone)), -ENOENT);
+	assert_int_equal(outcome(&bed, &call, dial_start(&call.dial, context, &gone)), -ENOENT);
 	/* without sockets both families wait, and each is served */
 	const struct addr v6 = addr_at("::1", PORT), v4 = addr_at("127.0.0.1", PORT);
 	int listener6 = listen_at(&v6, MANY);
 	struct call *calls = calloc(MANY, sizeof(*calls));
 	shut_door(&bed, true);
 	for (int i = 0; i < MANY; i++) {
-		result = start_at(dialer, &calls[i], DIAL_INSIDE, i % 2 ? &v6 : &v4);
+		result = start_at(context, &calls[i], DIAL_INSIDE, i % 2 ? &v6 : &v4);
 		if (result == -EINPROGRESS)
 			continue;
 		assert_return_code(result, -result); /* a few are left in the pool */
@@ -205,7 +207,7 @@ static void connects_to_a_path(void **state)
 {
 	char dir[] = "/tmp/nswrap-dial-XXXXXX", file[64];
 	struct mesh_bed bed;
-	struct dialer *dialer = open_all(&bed);
+	const struct conn_context *context = open_all(&bed);
 	struct call call;
 	int result, count = 0, waiting[8];
 
@@ -213,15 +215,15 @@ static void connects_to_a_path(void **state)
 	assert_non_null(mkdtemp(dir));
 	snprintf(file, sizeof(file), "%s/socket", dir);
 	const struct addr addr = addr_at(file, 0);
-	assert_int_equal(start_at(dialer, &call, DIAL_OUTSIDE, &addr), -ENOENT);
+	assert_int_equal(start_at(context, &call, DIAL_OUTSIDE, &addr), -ENOENT);
 	int listener = listen_at(&addr, 1);
-	int fd = start_at(dialer, &call, DIAL_OUTSIDE, &addr);
+	int fd = start_at(context, &call, DIAL_OUTSIDE, &addr);
 	assert_return_code(fd, -fd);
 	assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
 	expect_joined(&bed, fd, wait_accept(&bed, listener));
-	assert_int_equal(start_at(dialer, &call, DIAL_INSIDE, &addr), -EAFNOSUPPORT);
+	assert_int_equal(start_at(context, &call, DIAL_INSIDE, &addr), -EAFNOSUPPORT);
 	/* nobody accepts: it is full some day */
-	while ((result = start_at(dialer, &call, DIAL_OUTSIDE, &addr)) >= 0) {
+	while ((result = start_at(context, &call, DIAL_OUTSIDE, &addr)) >= 0) {
 		assert_in_range(count, 0, 7);
 		waiting[count++] = result;
 	}
@@ -229,7 +231,7 @@ static void connects_to_a_path(void **state)
 	while (count > 0)
 		close(waiting[--count]);
 	close(listener);
-	assert_int_equal(start_at(dialer, &call, DIAL_OUTSIDE, &addr), -ECONNREFUSED);
+	assert_int_equal(start_at(context, &call, DIAL_OUTSIDE, &addr), -ECONNREFUSED);
 	unlink(file);
 	assert_int_equal(rmdir(dir), 0);
 	bed_close(&bed);
@@ -238,31 +240,31 @@ static void connects_to_a_path(void **state)
 static void tries_every_address_of_a_name(void **state)
 {
 	struct mesh_bed bed;
-	struct dialer *dialer = open_all(&bed);
+	const struct conn_context *context = open_all(&bed);
 	int listener = tcp_listen("127.0.0.1", PORT, 10);
 	struct call call;
 
 	(void)state;
-	int fd = outcome(&bed, &call, start(dialer, &call, "two", PORT));
+	int fd = outcome(&bed, &call, start(context, &call, "two", PORT));
 	expect_connected(&bed, fd, listener, "127.0.0.1");
 	close(listener);
-	assert_int_equal(outcome(&bed, &call, start(dialer, &call, "two", PORT)), -ECONNREFUSED);
+	assert_int_equal(outcome(&bed, &call, start(context, &call, "two", PORT)), -ECONNREFUSED);
 	bed_close(&bed);
 }
 
 static void says_what_failed(void **state)
 {
 	struct mesh_bed bed;
-	struct dialer *dialer = open_all(&bed);
+	const struct conn_context *context = open_all(&bed);
 	struct call call;
 
 	(void)state;
 	assert_int_equal(
-		outcome(&bed, &call, start(dialer, &call, "127.0.0.1", NOBODY)), -ECONNREFUSED);
-	assert_int_equal(outcome(&bed, &call, start(dialer, &call, "gone", PORT)), -ENOENT);
+		outcome(&bed, &call, start(context, &call, "127.0.0.1", NOBODY)), -ECONNREFUSED);
+	assert_int_equal(outcome(&bed, &call, start(context, &call, "gone", PORT)), -ENOENT);
 	assert_int_equal(
-		outcome(&bed, &call, start(dialer, &call, "192.0.2.1", PORT)), -ENETUNREACH);
-	assert_int_equal(outcome(&bed, &call, start_inside(dialer, &call, "127.0.0.1", NOBODY)),
+		outcome(&bed, &call, start(context, &call, "192.0.2.1", PORT)), -ENETUNREACH);
+	assert_int_equal(outcome(&bed, &call, start_inside(context, &call, "127.0.0.1", NOBODY)),
 		-ECONNREFUSED);
 	assert_string_equal(dial_words(-ENOENT), "there is no such name");
 	assert_string_equal(dial_words(-ECONNREFUSED), strerror(ECONNREFUSED));
@@ -272,7 +274,7 @@ static void says_what_failed(void **state)
 static void is_honest_when_descriptors_run_out(void **state)
 {
 	struct mesh_bed bed;
-	struct dialer *dialer = open_all(&bed);
+	const struct conn_context *context = open_all(&bed);
 	struct rlimit limit, small;
 	struct call call;
 
@@ -282,7 +284,7 @@ static void is_honest_when_descriptors_run_out(void **state)
 	small.rlim_cur = (rlim_t)dup(0); /* the next one would have this number */
 	close((int)small.rlim_cur);
 	setrlimit(RLIMIT_NOFILE, &small);
-	int result = start(dialer, &call, "127.0.0.1", NOBODY);
+	int result = start(context, &call, "127.0.0.1", NOBODY);
 	setrlimit(RLIMIT_NOFILE, &limit);
 	assert_int_equal(result, -EMFILE);
 	assert_true(dial_is_short(result));
@@ -310,15 +312,15 @@ static void close_full(int listener, int fill[2])
 static void gives_up_in_time(void **state)
 {
 	struct mesh_bed bed;
-	struct dialer *dialer = open_all(&bed);
+	const struct conn_context *context = open_all(&bed);
 	int fill[2], listener = open_full(PORT, fill);
 	struct call slow, hanging, later;
 
 	(void)state;
-	assert_int_equal(start(dialer, &slow, "127.0.0.1", PORT), -EINPROGRESS);
-	assert_int_equal(start(dialer, &hanging, "hang", PORT), -EINPROGRESS);
+	assert_int_equal(start(context, &slow, "127.0.0.1", PORT), -EINPROGRESS);
+	assert_int_equal(start(context, &hanging, "hang", PORT), -EINPROGRESS);
 	jump(&bed, DIAL_DEADLINE_MS / 2);
-	assert_int_equal(start(dialer, &later, "127.0.0.1", PORT), -EINPROGRESS);
+	assert_int_equal(start(context, &later, "127.0.0.1", PORT), -EINPROGRESS);
 	jump(&bed, DIAL_DEADLINE_MS / 2 - 1000);
 	assert_int_equal(slow.done + hanging.done + later.done, 0);
 	jump(&bed, 1001);
@@ -336,16 +338,16 @@ static void gives_up_in_time(void **state)
 static void can_be_cancelled_at_any_time(void **state)
 {
 	struct mesh_bed bed;
-	struct dialer *dialer = open_all(&bed);
+	const struct conn_context *context = open_all(&bed);
 	int fill[2], listener = open_full(PORT, fill);
 	struct call calls[4];
 
 	(void)state;
 	shut_door(&bed, true);
-	assert_int_equal(start(dialer, &calls[0], "127.0.0.1", PORT), -EINPROGRESS);
-	assert_int_equal(start(dialer, &calls[1], "hang", PORT), -EINPROGRESS);
-	assert_int_equal(start(dialer, &calls[2], "name", PORT), -EINPROGRESS);
-	assert_int_equal(start_inside(dialer, &calls[3], "127.0.0.1", PORT), -EINPROGRESS);
+	assert_int_equal(start(context, &calls[0], "127.0.0.1", PORT), -EINPROGRESS);
+	assert_int_equal(start(context, &calls[1], "hang", PORT), -EINPROGRESS);
+	assert_int_equal(start(context, &calls[2], "name", PORT), -EINPROGRESS);
+	assert_int_equal(start_inside(context, &calls[3], "127.0.0.1", PORT), -EINPROGRESS);
 	settle(&bed); /* the third one is connecting now */
 	for (size_t i = 0; i < COUNT(calls); i++) {
 		dial_cancel(&calls[i].dial);
@@ -365,14 +367,14 @@ static void can_be_cancelled_at_any_time(void **state)
 static void waits_for_sockets_of_the_inside(void **state)
 {
 	struct mesh_bed bed;
-	struct dialer *dialer = open_all(&bed);
+	const struct conn_context *context = open_all(&bed);
 	int listener = tcp_listen("127.0.0.1", PORT, MANY), clients[MANY];
 	struct call *calls = calloc(MANY, sizeof(*calls));
 
 	(void)state;
 	shut_door(&bed, true);
 	for (int i = 0; i < MANY; i++)
-		assert_int_equal(start_inside(dialer, &calls[i], "127.0.0.1", PORT), -EINPROGRESS);
+		assert_int_equal(start_inside(context, &calls[i], "127.0.0.1", PORT), -EINPROGRESS);
 	jump(&bed, DIAL_DEADLINE_MS * 2); /* no deadline of ours */
 	for (int i = 0; i < MANY; i++)
 		assert_int_equal(calls[i].done, 0);
@@ -395,7 +397,7 @@ static void waits_for_sockets_of_the_inside(void **state)
 static void does_not_meet_itself(void **state)
 {
 	struct mesh_bed bed;
-	struct dialer *dialer = open_all(&bed);
+	const struct conn_context *context = open_all(&bed);
 	struct call call;
 
 	(void)state;
@@ -405,7 +407,7 @@ static void does_not_meet_itself(void **state)
 	assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	fd_reset(&fd);
 	for (int i = 0; i < 2; i++) /* nothing is left behind */
-		assert_int_equal(outcome(&bed, &call, start(dialer, &call, "127.0.0.1", 40000)),
+		assert_int_equal(outcome(&bed, &call, start(context, &call, "127.0.0.1", 40000)),
 			-ECONNREFUSED);
 	assert_true(netns_write("/proc/sys/net/ipv4/ip_local_port_range", "32768 60999"));
 	bed_close(&bed);

@@ -163,7 +163,7 @@ static void dials_go_where_the_table_says(void **state)
 	for (size_t i = 0; i < 2; i++) {
 		struct call call = {.dial.on_done = on_dialled};
 
-		call.result = dial_start(&call.dial, bed.context.dialer, &targets[i]);
+		call.result = dial_start(&call.dial, &bed.context, &targets[i]);
 		run_until(&bed, call.result != -EINPROGRESS);
 		assert_return_code(call.result, -call.result);
 		expect_joined(&bed, call.result, wait_accept(&bed, listener));

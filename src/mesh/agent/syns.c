@@ -218,7 +218,7 @@ void syns_on_packet(
 		syn = add(syns, packet->src, packet->dst);
 	if (!syn)
 		return;
-	int result = dial_start(&syn->dial, syns->context->dialer, target);
+	int result = dial_start(&syn->dial, syns->context, target);
 	if (result != -EINPROGRESS)
 		on_result(syn, result, packet);
 	else if (!packet_copy(packet, &syn->packet))
