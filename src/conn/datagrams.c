@@ -97,7 +97,6 @@ struct datagrams *datagrams_new(
 	const struct conn_context *context, int fd, const struct dial_target *target)
 {
 	static const struct udp_relay_ops ops = {.open = open_target};
-	const struct udp_relay_limits limits = {.budget = context->budget, .hold_ms = HOLD_MS};
 	struct datagrams *datagrams = calloc(1, sizeof(*datagrams));
 
 	if (!datagrams)
@@ -106,11 +105,12 @@ struct datagrams *datagrams_new(
 	datagrams->target = target;
 	datagrams->waiter.on_sockets = on_sockets;
 	datagrams->query.on_answer = on_answer;
-	datagrams->relay = udp_relay_new(context->loop, fd, &ops, datagrams, &limits);
+	datagrams->relay = udp_relay_new(context->loop, context->budget, fd, &ops, datagrams);
 	if (!datagrams->relay) {
 		free(datagrams);
 		return NULL;
 	}
+	udp_relay_set_hold_ms(datagrams->relay, HOLD_MS);
 	return datagrams;
 }
 

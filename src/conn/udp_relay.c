@@ -21,7 +21,8 @@ struct udp_relay {
 	struct loop *loop;
 	const struct udp_relay_ops *ops;
 	void *owner;
-	struct udp_relay_limits limits;
+	struct budget *budget;
+	uint64_t hold_ms;
 	struct loop_io io; /* on the listener */
 	struct loop_timer sweep_timer;
 	struct udp_flows *flows;
@@ -77,7 +78,7 @@ static void close_target(struct udp_flow *flow)
 		return;
 	loop_io_del(relay->loop, &flow->io);
 	fd_close(&flow->io.fd);
-	budget_give(relay->limits.budget, 1);
+	budget_give(relay->budget, 1);
 }
 
 static void on_target_ready(struct loop_io *io, uint32_t events);
@@ -85,7 +86,7 @@ static void on_target_ready(struct loop_io *io, uint32_t events);
 /* Returns 0 when @flow has a target, or -errno: what the owner said. */
 static int open_target(struct udp_relay *relay, struct udp_flow *flow)
 {
-	if (!budget_has_room(relay->limits.budget, 1))
+	if (!budget_has_room(relay->budget, 1))
 		return -EMFILE;
 	_cleanup_fd_ int fd = relay->ops->open(relay->owner, flow);
 	if (fd < 0)
@@ -98,7 +99,7 @@ static int open_target(struct udp_relay *relay, struct udp_flow *flow)
 		flow->io.fd = -1;
 		return result;
 	}
-	budget_take(relay->limits.budget, 1);
+	budget_take(relay->budget, 1);
 	fd_take(&fd);
 	return 0;
 }
@@ -118,10 +119,9 @@ static int meet_refusal(struct udp_relay *relay, struct udp_flow *flow)
 
 static void hold(struct udp_relay *relay, struct udp_flow *flow, const struct iovec *part)
 {
-	uint64_t hold_ms = relay->limits.hold_ms;
-	uint64_t deadline_ns = loop_now_ns(relay->loop) + hold_ms * NS_PER_MS;
+	uint64_t deadline_ns = loop_now_ns(relay->loop) + relay->hold_ms * NS_PER_MS;
 
-	if (hold_ms > 0 &&
+	if (relay->hold_ms > 0 &&
 		udp_flows_hold(relay->flows, flow, part->iov_base, part->iov_len, deadline_ns))
 		sweep_by(relay, deadline_ns);
 }
@@ -192,7 +192,7 @@ void udp_relay_retry(struct udp_relay *relay)
 
 void udp_relay_set_hold_ms(struct udp_relay *relay, uint64_t hold_ms)
 {
-	relay->limits.hold_ms = hold_ms;
+	relay->hold_ms = hold_ms;
 }
 
 /* Take up to a batch from @fd. Returns how many, 0: there are none, or -errno. */
@@ -304,8 +304,8 @@ static void on_target_ready(struct loop_io *io, uint32_t events)
 	leave(relay);
 }
 
-struct udp_relay *udp_relay_new(struct loop *loop, int listen_fd, const struct udp_relay_ops *ops,
-	void *owner, const struct udp_relay_limits *limits)
+struct udp_relay *udp_relay_new(struct loop *loop, struct budget *budget, int listen_fd,
+	const struct udp_relay_ops *ops, void *owner)
 {
 	struct udp_relay *relay = calloc(1, sizeof(*relay));
 	int result = -ENOMEM;
@@ -315,7 +315,7 @@ struct udp_relay *udp_relay_new(struct loop *loop, int listen_fd, const struct u
 	relay->loop = loop;
 	relay->ops = ops;
 	relay->owner = owner;
-	relay->limits = *limits;
+	relay->budget = budget;
 	relay->io = (struct loop_io){listen_fd, on_clients_ready};
 	relay->sweep_timer.on_expired = on_sweep;
 	relay->flows = udp_flows_new(close_target, relay);

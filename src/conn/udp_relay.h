@@ -52,20 +52,14 @@ struct udp_relay_ops {
 	void (*on_answer)(void *owner);
 };
 
-struct udp_relay_limits {
-	/* Targets count in it, which stays the owner's. While it has no room none is opened, and
-	 * what waits for one is dropped. */
-	struct budget *budget;
-	uint64_t hold_ms; /* how long datagrams wait for a target; 0: they are dropped */
-};
-
 /*
  * Relay from now on. @listen_fd (bound, not connected, nonblocking) stays the caller's and must
- * stay open until udp_relay_free; so must @ops. All callbacks come from @loop or from
+ * stay open until udp_relay_free; so must @ops. Targets count in @budget: while it has no room none
+ * is opened, and what waits for one is dropped. All callbacks come from @loop or from
  * udp_relay_retry, none from here. Returns NULL with errno set.
  */
-struct udp_relay *udp_relay_new(struct loop *loop, int listen_fd, const struct udp_relay_ops *ops,
-	void *owner, const struct udp_relay_limits *limits);
+struct udp_relay *udp_relay_new(struct loop *loop, struct budget *budget, int listen_fd,
+	const struct udp_relay_ops *ops, void *owner);
 
 /*
  * `open` may have more success now: try for the flows with datagrams that wait, one after the
@@ -73,7 +67,7 @@ struct udp_relay *udp_relay_new(struct loop *loop, int listen_fd, const struct u
  */
 void udp_relay_retry(struct udp_relay *relay);
 
-/* For datagrams that are held from now on. */
+/* How long datagrams that come from now on wait for a target; 0, as at the start: not at all. */
 void udp_relay_set_hold_ms(struct udp_relay *relay, uint64_t hold_ms);
 
 /* Forget all flows and close their targets. Fine from within a callback, and for NULL. No callback

@@ -92,23 +92,20 @@ static int splice_udp_open(struct forward *forward, struct err *err)
 {
 	const struct forward_context *context = forward->context;
 	struct listener *listener = calloc(1, sizeof(*listener));
-	struct udp_relay_limits limits = {
-		.budget = context->budget,
-		.hold_ms = context->wait_ms,
-	};
 
 	if (!listener)
 		return err_sys(err, ENOMEM, "cannot open a forward");
 	listener->forward = forward;
 	listener->waiter.on_sockets = on_sockets;
-	listener->relay =
-		udp_relay_new(context->loop, forward->listen_fd, &relay_ops, listener, &limits);
+	listener->relay = udp_relay_new(
+		context->loop, context->budget, forward->listen_fd, &relay_ops, listener);
 	if (!listener->relay) {
 		int code = errno;
 
 		free(listener);
 		return err_sys(err, code, "cannot watch a UDP port");
 	}
+	udp_relay_set_hold_ms(listener->relay, context->wait_ms);
 	forward->state = listener;
 	return 0;
 }

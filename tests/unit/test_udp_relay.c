@@ -216,9 +216,9 @@ static struct bed *bed_open(const char *host, bool has_all_ops)
 	if (has_all_ops)
 		bed->ops = (struct udp_relay_ops){
 			open_target, is_allowed, on_refused, on_clients, on_answer};
-	struct udp_relay_limits limits = {&bed->budget, HOLD_MS};
-	bed->relay = udp_relay_new(bed->loop, bed->listener, &bed->ops, bed, &limits);
+	bed->relay = udp_relay_new(bed->loop, &bed->budget, bed->listener, &bed->ops, bed);
 	assert_non_null(bed->relay);
+	udp_relay_set_hold_ms(bed->relay, HOLD_MS);
 	return bed;
 }
 
