@@ -5,8 +5,8 @@
 #include <errno.h>
 
 #include "conn/inside.h"
+#include "conn/names.h"
 #include "conn/relay.h"
-#include "conn/resolver.h"
 
 int context_open(struct conn_context *context, struct loop *loop, struct budget *budget, int door)
 {
@@ -15,13 +15,13 @@ int context_open(struct conn_context *context, struct loop *loop, struct budget 
 	if (context->relays)
 		context->inside = inside_new(loop, door);
 	if (context->inside)
-		context->resolver = resolver_new(loop);
-	return context->resolver ? 0 : -errno;
+		context->names = names_new(loop);
+	return context->names ? 0 : -errno;
 }
 
 void context_close(struct conn_context *context)
 {
-	resolver_free(context->resolver);
+	names_free(context->names);
 	relay_pool_free(context->relays);
 	inside_free(context->inside);
 	*context = (struct conn_context){0};

@@ -10,8 +10,8 @@ struct conn_context {
 	struct loop *loop;
 	struct budget *budget; /* of the process */
 	struct relay_pool *relays;
-	struct inside *inside;     /* sockets of the namespace that is served; NULL: of none */
-	struct resolver *resolver; /* before the system is asked; its owner may add some */
+	struct inside *inside; /* sockets of the namespace that is served; NULL: of none */
+	struct names *names;   /* before the system is asked; its owner may add some */
 };
 
 /*

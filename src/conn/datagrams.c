@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 
 #include "conn/inside.h"
-#include "conn/resolver.h"
+#include "conn/names.h"
 #include "conn/udp_relay.h"
 #include "util/fd.h"
 #include "util/list.h"
@@ -52,7 +52,7 @@ static int resolve(struct datagrams *datagrams)
 		return datagrams->found;
 	if (list_is_linked(&datagrams->query.link))
 		return -EAGAIN;
-	int result = resolver_start(datagrams->context->resolver, datagrams->target->host,
+	int result = names_start(datagrams->context->names, datagrams->target->host,
 		&datagrams->query, &datagrams->answer);
 	return result == -EINPROGRESS ? -EAGAIN : result;
 }

@@ -174,8 +174,7 @@ static int resolve(struct dial *dial, const struct dial_target *target)
 {
 	if (target->host) {
 		dial->port = target->port;
-		return resolver_start(
-			dial->context->resolver, target->host, &dial->query, &dial->answer);
+		return names_start(dial->context->names, target->host, &dial->query, &dial->answer);
 	}
 	dial->port = addr_port(&target->addr);
 	dial->answer.addrs[0] = target->addr;

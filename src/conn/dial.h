@@ -8,14 +8,14 @@
 
 #include "conn/context.h"
 #include "conn/inside.h"
-#include "conn/resolver.h"
+#include "conn/names.h"
 #include "util/addr.h"
 #include "util/loop.h"
 
 /*
  * How it works
  *
- * A name is resolved each time (conn/resolver); its addresses are tried one after the other.
+ * A name is resolved each time (conn/names); its addresses are tried one after the other.
  *
  * Outside: sockets of this process's own network. All of a dial together may take DIAL_DEADLINE_MS.
  *

@@ -20,7 +20,7 @@ static void has_all_parts(void **state)
 	assert_non_null(bed.context.loop);
 	assert_non_null(bed.context.relays);
 	assert_non_null(bed.context.inside);
-	assert_non_null(bed.context.resolver);
+	assert_non_null(bed.context.names);
 	bed_close(&bed);
 }
 

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "conn/datagrams.h"
-#include "conn/resolver.h"
+#include "conn/names.h"
 #include "mesh_bed.h"
 
 #define PORT    4500
@@ -129,7 +129,7 @@ static void waits_for_a_name(void **state)
 	expect(world, clients[0], world->server4, 5);
 	assert_int_equal(names_asked, asked + 1);
 	const struct addr v6 = addr_at("::1", 0);
-	assert_int_equal(resolver_add(world->bed.context.resolver, "slow", &v6), 0);
+	assert_int_equal(names_add(world->bed.context.names, "slow", &v6), 0);
 	int third = new_client();
 	say(third, 6);
 	expect(world, third, world->server6, 6);

@@ -166,8 +166,8 @@ static void resolves_inside(void **state)
 
 	(void)state;
 	/* the name is known before there is a socket; and there is no way to the first address */
-	resolver_add(bed.context.resolver, "far", &far);
-	resolver_add(bed.context.resolver, "far", &near);
+	names_add(bed.context.names, "far", &far);
+	names_add(bed.context.names, "far", &near);
 	shut_door(&bed, true);
 	int result = dial_start(&call.dial, context, &both);
 	settle(&bed);

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <sys/random.h>
 
-#include "conn/resolver.h"
+#include "conn/names.h"
 #include "conn/service.h"
 #include "mesh_bed.h"
 
@@ -247,11 +247,11 @@ static void leads_to_every_target(void **state)
 		configure(world, list, 2);
 		for (int round = 0; round < 2; round++) { /* by the system, then by the table */
 			if (round == 1)
-				resolver_add(world->bed.context.resolver, "here", &v6);
+				names_add(world->bed.context.names, "here", &v6);
 			expect_led(world, &list[0].addr, round ? listeners[0] : world->targets[0]);
 			expect_answered(world, &list[1].addr, round ? udp6 : world->udp_targets[0]);
 		}
-		resolver_clear(world->bed.context.resolver);
+		names_clear(world->bed.context.names);
 	}
 	list[0].target = list[1].target = (struct dial_target){.addr = path};
 	configure(world, list, 2);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* conn/resolver - where a name leads: a table that answers at once, and the system's look-up */
-#ifndef NSWRAP_CONN_RESOLVER_H
-#define NSWRAP_CONN_RESOLVER_H
+/* conn/names - where a name leads: a table that answers at once, and the system's look-up */
+#ifndef NSWRAP_CONN_NAMES_H
+#define NSWRAP_CONN_NAMES_H
 
 #include "conn/lookup.h"
 
@@ -12,28 +12,28 @@
  * says, whatever the system thinks; letters count as the same in either case. Every other name is
  * looked up (conn/lookup). So every way out resolves alike.
  */
-struct resolver;
+struct names;
 
 /* Returns NULL with errno set. */
-struct resolver *resolver_new(struct loop *loop);
+struct names *names_new(struct loop *loop);
 
 /* All queries must have been answered or cancelled; not from within on_answer. NULL is allowed. */
-void resolver_free(struct resolver *resolver);
+void names_free(struct names *names);
 
 /*
  * From now on @name (copied) leads to @addr, too, behind those that were added before; its port
  * does not count. Returns 0, -ENOSPC past LOOKUP_ADDRS_MAX of them, or -ENOMEM.
  */
-int resolver_add(struct resolver *resolver, const char *name, const struct addr *addr);
+int names_add(struct names *names, const char *name, const struct addr *addr);
 
 /* The table is empty again. Look-ups that are under way go on. */
-void resolver_clear(struct resolver *resolver);
+void names_clear(struct names *names);
 
 /*
  * Returns 0 with @answer filled; -EINPROGRESS, then @query is answered later or cancelled
  * (lookup_cancel); or another -errno and it will not be.
  */
-int resolver_start(struct resolver *resolver, const char *name, struct lookup_query *query,
+int names_start(struct names *names, const char *name, struct lookup_query *query,
 	struct lookup_answer *answer);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_resolver - names of the table, names of the system, and what is no name */
+/* test_names - names of the table, names of the system, and what is no name */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,7 +10,7 @@
 #include <stdio.h>
 
 #include "conn/dial.h"
-#include "conn/resolver.h"
+#include "conn/names.h"
 #include "mesh_bed.h"
 
 #define PORT 4000
@@ -34,7 +34,7 @@ static void on_answer(struct lookup_query *query, int result, const struct looku
 static int ask(struct mesh_bed *bed, struct question *question, const char *name)
 {
 	*question = (struct question){.query.on_answer = on_answer};
-	return resolver_start(bed->context.resolver, name, &question->query, &question->answer);
+	return names_start(bed->context.names, name, &question->query, &question->answer);
 }
 
 static void expect_answer(struct mesh_bed *bed, const char *name, const char *ip, size_t count)
@@ -55,7 +55,7 @@ static int add(struct mesh_bed *bed, const char *name, const char *ip)
 {
 	const struct addr addr = addr_at(ip, 77);
 
-	return resolver_add(bed->context.resolver, name, &addr);
+	return names_add(bed->context.names, name, &addr);
 }
 
 static void answers_at_once(void **state)
@@ -92,7 +92,7 @@ static void asks_the_system_for_the_rest(void **state)
 	bed_open(&bed);
 	assert_int_equal(add(&bed, "web", "127.0.42.1"), 0);
 	assert_int_equal(ask(&bed, &question, "two"), -EINPROGRESS);
-	resolver_clear(bed.context.resolver); /* that one is not of the table */
+	names_clear(bed.context.names); /* that one is not of the table */
 	run_until(&bed, question.done);
 	assert_int_equal(question.result, 0);
 	assert_int_equal(question.answer.count, 2);
@@ -133,7 +133,7 @@ static void a_thousand_names(void **state)
 			assert_int_equal(question.answer.count, 1);
 			assert_true(addr_is_same_ip(&question.answer.addrs[0], &expected));
 		}
-		resolver_clear(bed.context.resolver);
+		names_clear(bed.context.names);
 	}
 	bed_close(&bed);
 }
