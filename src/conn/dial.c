@@ -163,11 +163,8 @@ static void on_deadline(struct loop_timer *timer)
 {
 	struct dial *dial = container_of(timer, struct dial, timer);
 
-	if (dial->io.fd >= 0) {
-		loop_io_del(dial->context->loop, &dial->io);
-		fd_reset(&dial->io.fd);
-	}
-	finish(dial, -ETIMEDOUT);
+	dial_cancel(dial);
+	dial->on_done(dial, -ETIMEDOUT);
 }
 
 static int resolve(struct dial *dial, const struct dial_target *target)

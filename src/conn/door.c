@@ -7,11 +7,9 @@
 
 #include "util/fd.h"
 
-struct kind_row {
+static const struct {
 	int family, type;
-};
-
-static const struct kind_row kinds[DOOR_KINDS] = {
+} kinds[DOOR_KINDS] = {
 	[DOOR_TCP4] = {AF_INET, SOCK_STREAM},
 	[DOOR_TCP6] = {AF_INET6, SOCK_STREAM},
 	[DOOR_UDP4] = {AF_INET, SOCK_DGRAM},
@@ -74,9 +72,9 @@ int door_serve(int door)
 		return -EPIPE;
 	if (got != sizeof(request) || request.kind >= DOOR_KINDS || request.count > DOOR_BATCH_MAX)
 		return 0;
-	const struct kind_row *row = &kinds[request.kind];
+	int type = kinds[request.kind].type | SOCK_NONBLOCK | SOCK_CLOEXEC;
 	while (made < request.count) {
-		int fd = socket(row->family, row->type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		int fd = socket(kinds[request.kind].family, type, 0);
 		if (fd < 0)
 			break;
 		fds[made++] = fd;

@@ -77,18 +77,15 @@ static void on_answer(struct loop_io *io, uint32_t events)
 			inside->stocks[kind].is_requested = false;
 			inside->stocks[kind].batch = 0;
 		}
-		loop_timer_set(inside->loop, &inside->retry_timer, RETRY_DELAY_MS);
 	}
+	if (count == -EMSGSIZE || count == 0) /* 0: the server is short of descriptors */
+		loop_timer_set(inside->loop, &inside->retry_timer, RETRY_DELAY_MS);
 	if (count < 0)
 		return;
-	struct stock *stock = &inside->stocks[kind];
-	stock->is_requested = false;
+	inside->stocks[kind].is_requested = false;
 	for (ssize_t i = 0; i < count; i++)
 		inside_put_back(inside, kind, fds[i]);
-	if (count == 0) /* the server is short of descriptors */
-		loop_timer_set(inside->loop, &inside->retry_timer, RETRY_DELAY_MS);
-	else
-		wake_waiters(stock);
+	wake_waiters(&inside->stocks[kind]);
 }
 
 static void on_retry(struct loop_timer *timer)

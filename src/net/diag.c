@@ -179,7 +179,7 @@ static int on_socket(const void *body, size_t len, void *context)
 	const struct inet_diag_msg *found = body;
 	struct in_addr v4;
 	struct in6_addr v6;
-	int rank;
+	int rank = 1;
 
 	if (len < sizeof(*found))
 		return -EPROTO;
@@ -190,18 +190,10 @@ static int on_socket(const void *body, size_t len, void *context)
 	plain(&own, &own);
 	if (!is_conflict(&own, is_v6only(found + 1, (int)(len - sizeof(*found))), &holder->wanted))
 		return 0;
-	switch (found->idiag_state) {
-	case TCP_LISTEN:
+	if (found->idiag_state == TCP_LISTEN)
 		rank = 3;
-		break;
-	case TCP_CLOSE: /* a UDP socket */
-	case BOUND_INACTIVE:
-		rank = 2;
-		break;
-	default:
-		rank = 1;
-		break;
-	}
+	else if (found->idiag_state == BOUND_INACTIVE || found->idiag_state == TCP_CLOSE)
+		rank = 2; /* TCP_CLOSE: a UDP socket */
 	if (rank > holder->rank) {
 		holder->rank = rank;
 		holder->inode = found->idiag_inode;
