@@ -18,16 +18,6 @@ struct slirp_forward {
 	struct loop_timer wait_timer;
 };
 
-/* Where the guest is reached over the TAP. */
-static struct addr guest_addr(const struct forward *forward)
-{
-	uint16_t port = forward->spec.guest_port;
-
-	if (forward->spec.host.family == AF_INET6)
-		return addr_of6(&forward->context->plan->guest6, port);
-	return addr_loopback4(port);
-}
-
 static void on_client_waiting(void *owner)
 {
 	struct slirp_forward *slirp = owner;
@@ -64,7 +54,11 @@ static void on_wait_over(struct loop_timer *timer)
 static int slirp_open(struct forward *forward, struct err *err)
 {
 	struct slirp_forward *slirp = calloc(1, sizeof(*slirp));
-	struct addr guest = guest_addr(forward);
+	uint16_t port = forward->spec.guest_port;
+	/* where the guest is reached over the TAP */
+	struct addr guest = forward->spec.host.family == AF_INET6
+				    ? addr_of6(&forward->context->plan->guest6, port)
+				    : addr_loopback4(port);
 	char text[FORWARD_TEXT_BYTES];
 
 	if (!slirp)

@@ -117,7 +117,6 @@ static void splice_udp_close(struct forward *forward)
 	inside_wait_cancel(&listener->waiter);
 	udp_relay_free(listener->relay);
 	free(listener);
-	forward->state = NULL;
 }
 
 static void splice_udp_on_guest_listening(struct forward *forward)
