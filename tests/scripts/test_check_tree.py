@@ -22,8 +22,7 @@ FLOORS = [["cmd"], ["top"], ["left", "mesh"], ["low"]]
 
 
 def header(path, *lines):
-    guard = "NSWRAP_" + path.upper().replace("/", "_").replace(".", "_")
-    return "\n".join([f"/* {path} */", f"#ifndef {guard}", f"#define {guard}", *lines, "#endif", ""])
+    return "\n".join([f"/* {path} */", "#pragma once", *lines, ""])
 
 
 def module(path, *lines, declares=()):
@@ -116,7 +115,7 @@ def test_arrows(tmp_path, name, included, problem):
 
 def test_arrows_of_headers(tmp_path):
     tree = good_tree()
-    replace(tree, "src/low/wire.h", "#endif", '#include "left/lamp.h"\n#endif')
+    replace(tree, "src/low/wire.h", "#pragma once", '#pragma once\n#include "left/lamp.h"')
     assert check(tmp_path, tree) == [
         "src/low/wire.h: includes left/lamp.h, which is on a higher floor"]
 
@@ -175,21 +174,21 @@ def test_names(tmp_path):
 
 def test_names_of_inline_functions(tmp_path):
     tree = good_tree()
-    replace(tree, "src/low/wire.h", "#endif",
-            "static inline void cut(struct wire *wire)\n{\n\tif (wire) { wire = 0; }\n}\n#endif")
+    replace(tree, "src/low/wire.h", "typedef",
+            "struct wire;\nstatic inline void cut(struct wire *wire)\n{\n\tif (wire) { wire = 0; }\n}\ntypedef")
     assert check(tmp_path, tree) == ["src/low/wire.h: cut does not begin with wire"]
 
 
 def test_declared_where_it_is_defined(tmp_path):
     tree = good_tree()
-    replace(tree, "src/left/lamp.h", "#endif", "int bulb_on(void);\n#endif")
+    replace(tree, "src/left/lamp.h", "#pragma once", "#pragma once\nint bulb_on(void);")
     assert check(tmp_path, tree) == [
         "src/left/lamp.h: declares bulb_on, which is defined in left/bulb.c"]
 
 
 def test_circles(tmp_path):
     tree = good_tree()
-    replace(tree, "src/left/bulb.h", "#endif", "int bulb_off(void);\n#endif")
+    replace(tree, "src/left/bulb.h", "#pragma once", "#pragma once\nint bulb_off(void);")
     append(tree, "src/left/bulb.c", "int watt_sum(void);\nint bulb_off(void) { return watt_sum(); }")
     tree.update(module("left/watt", '#include "left/lamp.h"',
                        "int watt_sum(void) { return lamp_watts + lamp_light(); }",
@@ -201,15 +200,22 @@ def test_circles(tmp_path):
         "    src/left/watt.c uses lamp_light, lamp_watts of src/left/lamp.c"])]
 
 
-@pytest.mark.parametrize("old, new", [
-    ("NSWRAP_LOW_WIRE_H", "NSWRAP_WIRE_H"),
-    ("#define NSWRAP_LOW_WIRE_H", "#define NSWRAP_LOW_WIRES_H"),
-    ("#ifndef", "#include <stdio.h>\n#ifndef"),
-])
-def test_guards(tmp_path, old, new):
+@pytest.mark.parametrize("new", ["#define WIRE_H", "#include <stdio.h>\n#pragma once", ""])
+def test_headers_are_read_once(tmp_path, new):
     tree = good_tree()
-    replace(tree, "src/low/wire.h", old, new)
-    assert check(tmp_path, tree) == ["src/low/wire.h: its guard is not NSWRAP_LOW_WIRE_H"]
+    replace(tree, "src/low/wire.h", "#pragma once", new)
+    assert check(tmp_path, tree) == ["src/low/wire.h: does not begin with #pragma once"]
+
+
+def test_pages(tmp_path):
+    """Paths and functions that a page names must be there."""
+    tree = {**good_tree(), "docs/ways/on.md": "`src/left/lamp.c` has `lamp_light`, in src/left/\n"}
+    assert check(tmp_path, tree) == []
+    tree["docs/ways/on.md"] += "`src/left/lamps.c` has `lamp_dark`, tested in tests/unit/test_wires.c\n"
+    assert check(tmp_path, tree) == [
+        "docs/ways/on.md: names src/left/lamps.c, which is not there",
+        "docs/ways/on.md: names tests/unit/test_wires.c, which is not there",
+        "docs/ways/on.md: names lamp_dark, which is nowhere in src"]
 
 
 def test_a_module_without_a_test(tmp_path):
