@@ -394,6 +394,7 @@ def listening(host):
 def test_a_busy_port_is_an_error(host):
     """That names the address, the port and who has it; the agent goes on and can be told again."""
     one = host(ONE)
+    one.set()  # it is there, and has its namespaces
     # in the agent's own user namespace, as on a host: only there it can see whose port it is
     enter = [[*f"nsenter -t {pid} --preserve-credentials".split(), *what, "--"] for pid, what in
              ((one.outer.holder.pid, ("-U", "-n", "-m")), (one.popen.pid, ("-U",)))]
