@@ -9,8 +9,14 @@
 #include <unistd.h>
 
 #include "cmd/agent.h"
-#include "cmd/cmd.h"
+#include "cmd/doctor.h"
+#include "cmd/exec.h"
 #include "cmd/help.h"
+#include "cmd/mesh.h"
+#include "cmd/port.h"
+#include "cmd/ps.h"
+#include "cmd/run.h"
+#include "cmd/stop.h"
 #include "version.h"
 
 static const struct subcommand *const all[] = {&run_subcommand, &exec_subcommand, &ps_subcommand,

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd/agent - serve as a host of a mesh, on the host as it is or inside a sandbox */
-#ifndef NSWRAP_CMD_AGENT_H
-#define NSWRAP_CMD_AGENT_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -24,5 +23,3 @@ int agent_read_words(int argc, char **argv);
  * stdin ends. Returns the exit status. Errors are printed. @told is not used.
  */
 int agent_run_inside(void *told);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd/cmd - what a subcommand is, and what all of them say alike */
-#ifndef NSWRAP_CMD_CMD_H
-#define NSWRAP_CMD_CMD_H
+#pragma once
 
 #include <stddef.h>
 
@@ -19,10 +18,7 @@ struct cmd_call {
 	char **argv; /* argv[0] is the subcommand's name; where that was left out, nswrap's */
 };
 
-/*
- * Each has a file of its name, which makes one struct of its options, and of that one call. Where
- * nothing else of that file is public, it is declared here.
- */
+/* Each has a file of its name, which makes one struct of its options, and of that one call. */
 struct subcommand {
 	const char *name;
 	const char *synopsis; /* lines of it, each without "nswrap " */
@@ -30,9 +26,6 @@ struct subcommand {
 	const struct option_def *options;        /* NULL: none */
 	int (*run)(const struct cmd_call *call); /* returns the exit status */
 };
-
-extern const struct subcommand doctor_subcommand, exec_subcommand, mesh_subcommand, port_subcommand,
-	ps_subcommand, run_subcommand, stop_subcommand;
 
 /* NULL if there is none of that name. */
 const struct subcommand *cmd_find(const struct subcommand *const *all, const char *name);
@@ -67,5 +60,3 @@ void cmd_await_end(int sock);
 
 /* Let whoever is at the other end of @sock go on: one that was stopped (Ctrl-Z) hears nobody. */
 void cmd_wake(int sock);
-
-#endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd/doctor - check whether nswrap can work here */
-#include "cmd/cmd.h"
+#include "cmd/doctor.h"
 
 #include <stdbool.h>
 #include <stdio.h>

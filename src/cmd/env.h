@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd/env - the environment of a command: the caller's, with changes */
-#ifndef NSWRAP_CMD_ENV_H
-#define NSWRAP_CMD_ENV_H
+#pragma once
 
 #include <stddef.h>
 
@@ -28,5 +27,3 @@ int env_unset(void *target, const char *value, struct err *err);
  * which belong to environ, @more and @changes. NULL: no memory.
  */
 char **env_make(const struct env_changes *changes, char *const *more);
-
-#endif

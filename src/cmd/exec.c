@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd/exec - run another command in a sandbox that is there */
-#include "cmd/cmd.h"
+#include "cmd/exec.h"
 
 #include <errno.h>
 #include <stdbool.h>

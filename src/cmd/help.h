@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd/help - say what there is */
-#ifndef NSWRAP_CMD_HELP_H
-#define NSWRAP_CMD_HELP_H
+#pragma once
 
 #include "cmd/cmd.h"
 
@@ -9,5 +8,3 @@ extern const struct subcommand help_subcommand;
 
 /* Print how @sub is called, and its options, to stdout. */
 void help_print(const struct subcommand *sub);
-
-#endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd/mesh - make one network of the hosts of a manifest, or ask one that runs */
-#include "cmd/cmd.h"
+#include "cmd/mesh.h"
 
 #include <errno.h>
 #include <stdbool.h>

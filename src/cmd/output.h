@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd/output - what programs and people read on stdout: JSON and tables */
-#ifndef NSWRAP_CMD_OUTPUT_H
-#define NSWRAP_CMD_OUTPUT_H
+#pragma once
 
 #include <jansson.h>
 
@@ -30,5 +29,3 @@ void output_json(const json_t *json);
 
 /* Has all of it been written? 0, or -errno with @err filled. */
 int output_end(struct err *err);
-
-#endif

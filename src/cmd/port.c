@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd/port - show or change the forwards of a running sandbox */
-#include "cmd/cmd.h"
+#include "cmd/port.h"
 
 #include <errno.h>
 #include <limits.h>

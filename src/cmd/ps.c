@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd/ps - list the running sandboxes */
-#include "cmd/cmd.h"
+#include "cmd/ps.h"
 
 #include <errno.h>
 #include <stdbool.h>

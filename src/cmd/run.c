@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd/run - run a command in its own network */
-#include "cmd/cmd.h"
+#include "cmd/run.h"
 
 #include <errno.h>
 #include <stdlib.h>

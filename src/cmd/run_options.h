@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd/run_options - what the options of run say, before it is put together */
-#ifndef NSWRAP_CMD_RUN_OPTIONS_H
-#define NSWRAP_CMD_RUN_OPTIONS_H
+#pragma once
 
 #include "cmd/env.h"
 #include "sandbox/config.h"
@@ -32,5 +31,3 @@ extern const struct option_def run_options_table[];
 
 /* The defaults. */
 void run_options_init(struct run_options *options);
-
-#endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd/stop - end sandboxes and wait until they are gone */
-#include "cmd/cmd.h"
+#include "cmd/stop.h"
 
 #include <errno.h>
 #include <stdbool.h>

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* conn/accept - clients of a listening socket, as fast as they can be served */
-#ifndef NSWRAP_CONN_ACCEPT_H
-#define NSWRAP_CONN_ACCEPT_H
+#pragma once
 
 #include <stddef.h>
 
@@ -39,5 +38,3 @@ void acceptor_close(struct acceptor *acceptor);
 
 /* Leave clients in the kernel, or go on with them; going on ends a pause, too. */
 void acceptor_mute(struct acceptor *acceptor, bool is_muted);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* conn/bind - sockets bound to an address or a path, and why one could not be */
-#ifndef NSWRAP_CONN_BIND_H
-#define NSWRAP_CONN_BIND_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -35,5 +34,3 @@ int bind_socket(int fd, const struct addr *addr, enum proto proto, bool listens)
 
 /* Close, and remove the socket file if it still is ours. */
 void bind_close(struct bound *bound);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* conn/context - what all connections of a process have in common */
-#ifndef NSWRAP_CONN_CONTEXT_H
-#define NSWRAP_CONN_CONTEXT_H
+#pragma once
 
 #include "util/budget.h"
 #include "util/loop.h"
@@ -22,5 +21,3 @@ int context_open(struct conn_context *context, struct loop *loop, struct budget 
 
 /* What was made with it must be gone, dials too; relays are stopped. Fine for all zero. */
 void context_close(struct conn_context *context);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* conn/datagrams - a bound UDP socket, its clients joined to a target outside or inside */
-#ifndef NSWRAP_CONN_DATAGRAMS_H
-#define NSWRAP_CONN_DATAGRAMS_H
+#pragma once
 
 #include "conn/context.h"
 #include "conn/dial.h"
@@ -22,5 +21,3 @@ struct datagrams *datagrams_new(
 
 /* Ends its flows, too. NULL is allowed. */
 void datagrams_free(struct datagrams *datagrams);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* conn/dial - stream connections: outside or inside, to a name, an address or a path */
-#ifndef NSWRAP_CONN_DIAL_H
-#define NSWRAP_CONN_DIAL_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -68,5 +67,3 @@ bool dial_is_short(int result);
 
 /* Words for a -errno of dial_start. */
 const char *dial_words(int result);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* conn/door - sockets of a namespace, handed out to a process that is not in it */
-#ifndef NSWRAP_CONN_DOOR_H
-#define NSWRAP_CONN_DOOR_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -41,5 +40,3 @@ ssize_t door_receive(int door, enum door_kind *kind, int *fds);
 
 /* The server serves one request. Returns 0, -EAGAIN if there is none, -EPIPE at the end. */
 int door_serve(int door);
-
-#endif

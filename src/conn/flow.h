@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* conn/flow - one way of a relay: what one socket receives, another one sends */
-#ifndef NSWRAP_CONN_FLOW_H
-#define NSWRAP_CONN_FLOW_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -73,5 +72,3 @@ void flow_sock_events(struct flow_sock *sock, uint32_t events);
  */
 enum flow_result flow_pump(
 	struct flow *flow, struct pipes *pipes, struct loop *loop, size_t budget);
-
-#endif

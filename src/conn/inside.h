@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* conn/inside - a small pool of sockets that belong to another network namespace */
-#ifndef NSWRAP_CONN_INSIDE_H
-#define NSWRAP_CONN_INSIDE_H
+#pragma once
 
 #include "conn/door.h"
 #include "util/list.h"
@@ -42,5 +41,3 @@ int inside_take_now(struct inside *inside, enum door_kind kind, int timeout_ms);
 
 /* Give back a socket that was never connected. */
 void inside_put_back(struct inside *inside, enum door_kind kind, int fd);
-
-#endif

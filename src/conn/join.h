@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* conn/join - accepted clients, each joined to a target that is dialled for it */
-#ifndef NSWRAP_CONN_JOIN_H
-#define NSWRAP_CONN_JOIN_H
+#pragma once
 
 #include "conn/context.h"
 #include "conn/dial.h"
@@ -28,5 +27,3 @@ void joins_fini(struct joins *joins);
 
 /* Takes @client_fd over whatever happens, and counts JOIN_FDS; @target need not stay. */
 void joins_add(struct joins *joins, int client_fd, const struct dial_target *target);
-
-#endif

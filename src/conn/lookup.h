@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* conn/lookup - the addresses of a host name, without waiting for them */
-#ifndef NSWRAP_CONN_LOOKUP_H
-#define NSWRAP_CONN_LOOKUP_H
+#pragma once
 
 #include <stddef.h>
 
@@ -52,5 +51,3 @@ int lookup_start(struct lookup *lookup, const char *name, struct lookup_query *q
 
 /* No answer comes after it. Nothing happens if none is waited for. */
 void lookup_cancel(struct lookup_query *query);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* conn/names - where a name leads: a table that answers at once, and the system's look-up */
-#ifndef NSWRAP_CONN_NAMES_H
-#define NSWRAP_CONN_NAMES_H
+#pragma once
 
 #include "conn/lookup.h"
 
@@ -35,5 +34,3 @@ void names_clear(struct names *names);
  */
 int names_start(struct names *names, const char *name, struct lookup_query *query,
 	struct lookup_answer *answer);
-
-#endif

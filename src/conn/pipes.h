@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* conn/pipes - pipes and buffers, lent out for as long as they hold bytes */
-#ifndef NSWRAP_CONN_PIPES_H
-#define NSWRAP_CONN_PIPES_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -53,5 +52,3 @@ void pipes_give(struct pipes *pipes, struct pipe *pipe, bool is_empty);
 /* Borrow a buffer, NULL when there is no memory for one now; give it back. */
 struct chunk *pipes_take_chunk(struct pipes *pipes);
 void pipes_give_chunk(struct pipes *pipes, struct chunk *chunk);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* conn/relay - bytes between two connected stream sockets, both ways, until both ways have ended */
-#ifndef NSWRAP_CONN_RELAY_H
-#define NSWRAP_CONN_RELAY_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -84,5 +83,3 @@ uint64_t relay_bytes(const struct relay *relay, enum relay_side from);
 
 /* Relays that have not ended. */
 size_t relay_pool_count(const struct relay_pool *pool);
-
-#endif

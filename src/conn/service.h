@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* conn/service - a set of bound sockets that changes as told, and what becomes of their clients */
-#ifndef NSWRAP_CONN_SERVICE_H
-#define NSWRAP_CONN_SERVICE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -63,5 +62,3 @@ const struct service *services_find(
 
 /* Have a client, which is taken over, joined to @target after all. */
 void services_join(struct services *services, int client_fd, const struct dial_target *target);
-
-#endif

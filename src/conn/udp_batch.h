@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* conn/udp_batch - datagrams received and sent many at a time, with the addresses at both ends */
-#ifndef NSWRAP_CONN_UDP_BATCH_H
-#define NSWRAP_CONN_UDP_BATCH_H
+#pragma once
 
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -49,5 +48,3 @@ void udp_batch_take_key(struct udp_batch *batch, size_t i, struct udp_key *key);
  * there (if it is not zero). What cannot be sent now is dropped.
  */
 void udp_batch_answer(struct udp_batch *batch, int fd, const struct udp_key *key, size_t count);
-
-#endif

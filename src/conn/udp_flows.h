@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* conn/udp_flows - who talks through a UDP relay: a table of flows that forgets */
-#ifndef NSWRAP_CONN_UDP_FLOWS_H
-#define NSWRAP_CONN_UDP_FLOWS_H
+#pragma once
 
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -92,5 +91,3 @@ uint64_t udp_flows_sweep(struct udp_flows *flows, uint64_t now_ns);
 /* Call @serve for each flow that holds datagrams, until it returns false. It must not forget any.
  */
 void udp_flows_each_held(struct udp_flows *flows, bool (*serve)(struct udp_flow *flow));
-
-#endif

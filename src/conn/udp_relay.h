@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* conn/udp_relay - datagrams between a bound socket and a socket for each of its clients */
-#ifndef NSWRAP_CONN_UDP_RELAY_H
-#define NSWRAP_CONN_UDP_RELAY_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -73,5 +72,3 @@ void udp_relay_set_hold_ms(struct udp_relay *relay, uint64_t hold_ms);
 /* Forget all flows and close their targets. Fine from within a callback, and for NULL. No callback
  * comes after it. */
 void udp_relay_free(struct udp_relay *relay);
-
-#endif

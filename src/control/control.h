@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* control/control - requests and answers over the socket of a name */
-#ifndef NSWRAP_CONTROL_CONTROL_H
-#define NSWRAP_CONTROL_CONTROL_H
+#pragma once
 
 #include <jansson.h>
 #include <stddef.h>
@@ -46,5 +45,3 @@ int control_receive(int sock, const char *noun, int timeout_ms, json_t **answer,
 /* Send @request (taken over) and receive its answer, waiting at most CONTROL_TIMEOUT_MS. */
 int control_call(int sock, const char *noun, json_t *request, json_t **answer,
 	struct control_fds *fds, struct err *err);
-
-#endif

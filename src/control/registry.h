@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* control/registry - what runs of a user's, by name: one socket each in a private directory */
-#ifndef NSWRAP_CONTROL_REGISTRY_H
-#define NSWRAP_CONTROL_REGISTRY_H
+#pragma once
 
 #include <limits.h>
 #include <stddef.h>
@@ -85,5 +84,3 @@ ssize_t registry_list(
 
 /* "none is running", "running: a, b" or, of more than five, "running: a, b, c, d, e and more". */
 void registry_describe(const struct registry *registry, char *out, size_t cap_bytes);
-
-#endif

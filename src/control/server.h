@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* control/server - the owner of a name: who may ask, what is asked, and the answers */
-#ifndef NSWRAP_CONTROL_SERVER_H
-#define NSWRAP_CONTROL_SERVER_H
+#pragma once
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -74,5 +73,3 @@ int server_open(struct server *server, struct loop *loop, const struct server_ru
  * Also for a server that was not opened.
  */
 void server_close(struct server *server);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* forward/driver - the small interface behind which the ways into a sandbox are interchangeable */
-#ifndef NSWRAP_FORWARD_DRIVER_H
-#define NSWRAP_FORWARD_DRIVER_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -112,5 +111,3 @@ int driver_connect(const struct forward *forward, int fd);
  * it is a loopback listener.
  */
 bool driver_is_allowed(struct forward *forward, const struct addr *peer, const struct addr *local);
-
-#endif

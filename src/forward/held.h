@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* forward/held - clients of a stream that wait to be served, each for a limited time */
-#ifndef NSWRAP_FORWARD_HELD_H
-#define NSWRAP_FORWARD_HELD_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -37,5 +36,3 @@ void held_add(struct held *held, int fd, uint64_t wait_ms);
 
 /* The descriptor of the first client, the caller's from now on; -1: there is none. */
 int held_take(struct held *held);
-
-#endif

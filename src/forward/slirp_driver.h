@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* forward/slirp_driver - the slirp driver: libslirp listens, and the guest sees who connects */
-#ifndef NSWRAP_FORWARD_SLIRP_DRIVER_H
-#define NSWRAP_FORWARD_SLIRP_DRIVER_H
+#pragma once
 
 #include "forward/driver.h"
 
@@ -14,5 +13,3 @@
  * After that a refusal of the guest is libslirp's to pass on.
  */
 extern const struct forward_driver slirp_driver;
-
-#endif

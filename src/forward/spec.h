@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* forward/spec - read and print port forwarding rules such as "127.0.0.1:8080:80/tcp" */
-#ifndef NSWRAP_FORWARD_SPEC_H
-#define NSWRAP_FORWARD_SPEC_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -67,5 +66,3 @@ int spec_list_check(const struct forward_list *list, struct err *err);
 char *spec_format(const struct forward_spec *spec, char *out, size_t cap_bytes);
 
 bool spec_equal(const struct forward_spec *a, const struct forward_spec *b);
-
-#endif

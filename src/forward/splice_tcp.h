@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* forward/splice_tcp - the splice driver for streams: TCP and unix sockets of the host */
-#ifndef NSWRAP_FORWARD_SPLICE_TCP_H
-#define NSWRAP_FORWARD_SPLICE_TCP_H
+#pragma once
 
 #include "forward/driver.h"
 
@@ -18,5 +17,3 @@
  * been accepted while the pool of sockets is empty is held until there are some.
  */
 extern const struct forward_driver splice_tcp_driver;
-
-#endif

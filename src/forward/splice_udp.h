@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* forward/splice_udp - the splice driver for datagrams */
-#ifndef NSWRAP_FORWARD_SPLICE_UDP_H
-#define NSWRAP_FORWARD_SPLICE_UDP_H
+#pragma once
 
 #include "forward/driver.h"
 
@@ -14,5 +13,3 @@
  * asked where it listens now, and the flow moves there.
  */
 extern const struct forward_driver splice_udp_driver;
-
-#endif

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* forward/table - the forwards at work in a net process, and the look-out for the guest's servers
  */
-#ifndef NSWRAP_FORWARD_TABLE_H
-#define NSWRAP_FORWARD_TABLE_H
+#pragma once
 
 #include "forward/driver.h"
 
@@ -29,5 +28,3 @@ int table_add(struct forward_table *table, uint32_t id, const struct forward_spe
 
 /* Stop accepting for @id; connections go on. Returns 0 or -ENOENT. */
 int table_remove(struct forward_table *table, uint32_t id);
-
-#endif

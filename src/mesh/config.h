@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/config - what an agent is told about its mesh: the arguments of `configure` */
-#ifndef NSWRAP_MESH_CONFIG_H
-#define NSWRAP_MESH_CONFIG_H
+#pragma once
 
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -117,5 +116,3 @@ void *config_item(const struct config_field *list, const void *of, size_t place)
 
 /* Zeroed items for a list that has none. Returns the first one, or NULL when there is no memory. */
 void *config_make_room(const struct config_field *list, void *of, size_t count);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/configure - the arguments of `configure` in JSON, as a NoRouter manager writes them */
-#ifndef NSWRAP_MESH_CONFIGURE_H
-#define NSWRAP_MESH_CONFIGURE_H
+#pragma once
 
 #include <jansson.h>
 
@@ -25,5 +24,3 @@ json_t *configure_encode(const struct mesh_config *config, unsigned features);
  * runs out. */
 bool configure_tells_same(const struct mesh_config *a, unsigned a_features,
 	const struct mesh_config *b, unsigned b_features);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/frame - the frames in which packets and messages cross a link, nswrap-wire(7) */
-#ifndef NSWRAP_MESH_FRAME_H
-#define NSWRAP_MESH_FRAME_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -42,5 +41,3 @@ ssize_t frame_decode(unsigned char *bytes, size_t len, struct frame *out, struct
 
 /* Write the header of a frame with @len bytes of payload. */
 void frame_encode_header(unsigned char out[FRAME_HEADER_BYTES], enum frame_type type, size_t len);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/info - what an agent says of itself: the data of the result of `configure` */
-#ifndef NSWRAP_MESH_INFO_H
-#define NSWRAP_MESH_INFO_H
+#pragma once
 
 #include <jansson.h>
 
@@ -43,5 +42,3 @@ json_t *info_encode(const struct mesh_agent_info *info);
 
 /* The name on the wire of one feature, such as "loopback.disable". */
 const char *info_feature_name(enum mesh_feature feature);
-
-#endif

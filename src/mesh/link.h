@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/link - frames over a command that was started, a socket, or descriptors that are there */
-#ifndef NSWRAP_MESH_LINK_H
-#define NSWRAP_MESH_LINK_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -109,5 +108,3 @@ void link_kill(struct link *link);
 
 /* Close what is open and kill a command that runs, without callbacks. */
 void link_close(struct link *link);
-
-#endif

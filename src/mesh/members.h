@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/members - members of a JSON object that a stranger sent, read with their types checked */
-#ifndef NSWRAP_MESH_MEMBERS_H
-#define NSWRAP_MESH_MEMBERS_H
+#pragma once
 
 #include <jansson.h>
 #include <netinet/in.h>
@@ -42,5 +41,3 @@ int members_item(const struct members *from, const char *name, size_t place, str
 /* Say of a member that it is not what is @expected, and show its value. Returns -EINVAL. */
 int members_refuse(
 	const struct members *from, const char *name, const json_t *value, const char *expected);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/message - the JSON messages between manager and agent */
-#ifndef NSWRAP_MESH_MESSAGE_H
-#define NSWRAP_MESH_MESSAGE_H
+#pragma once
 
 #include <jansson.h>
 #include <netinet/in.h>
@@ -51,5 +50,3 @@ char *message_error_text(const json_t *error, char *out, size_t cap_bytes);
  */
 ssize_t message_decode_suggestion(
 	const json_t *data, struct in_addr *ips, size_t cap, struct in_addr *via, struct err *err);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/wire - one end of a link: frames read from one descriptor and written to another */
-#ifndef NSWRAP_MESH_WIRE_H
-#define NSWRAP_MESH_WIRE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -92,5 +91,3 @@ int wire_send_message(struct wire *wire, const char *text, size_t len);
 
 /* May more be written at once? Not while anything waits, nor when nobody reads. */
 bool wire_has_room(const struct wire *wire);
-
-#endif

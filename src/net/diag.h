@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* net/diag - ask the kernel about sockets: who listens, who owns, who holds a port */
-#ifndef NSWRAP_NET_DIAG_H
-#define NSWRAP_NET_DIAG_H
+#pragma once
 
 #include <stddef.h>
 #include <sys/types.h>
@@ -59,5 +58,3 @@ int diag_port_holder(enum proto proto, const struct addr *addr, char *out, size_
  * not acknowledged yet? Walks all sockets. Returns 1, 0 or -errno.
  */
 int diag_has_unsent(int nl);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* net/guard - which frames of the guest may reach libslirp */
-#ifndef NSWRAP_NET_GUARD_H
-#define NSWRAP_NET_GUARD_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -84,5 +83,3 @@ const char *guard_reason(enum guard_verdict verdict);
 
 /* GUARD_PASS, or marked as USUAL above. */
 bool guard_is_usual(enum guard_verdict verdict);
-
-#endif

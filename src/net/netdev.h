@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* net/netdev - network devices, addresses and routes of the current network namespace */
-#ifndef NSWRAP_NET_NETDEV_H
-#define NSWRAP_NET_NETDEV_H
+#pragma once
 
 /*
  * How it works
@@ -78,5 +77,3 @@ int netdev_write_conf(int family, const char *name, const char *key, int value);
 
 /* Write /proc/sys/net/@key, such as "ipv4/tcp_rmem"; the same holds as above. */
 int netdev_write_sysctl(const char *key, const char *value);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* net/netlink - one request to the kernel over a netlink socket, and its answer */
-#ifndef NSWRAP_NET_NETLINK_H
-#define NSWRAP_NET_NETLINK_H
+#pragma once
 
 #include <linux/netlink.h>
 #include <stddef.h>
@@ -51,5 +50,3 @@ int netlink_call(int nl, struct netlink_msg *msg, void *reply, size_t cap_bytes)
  */
 int netlink_dump(int nl, struct netlink_msg *msg,
 	int (*on_message)(const void *body, size_t len, void *context), void *context);
-
-#endif

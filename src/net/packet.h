@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* net/packet - IPv4 packets: checked, looked into, answered */
-#ifndef NSWRAP_NET_PACKET_H
-#define NSWRAP_NET_PACKET_H
+#pragma once
 
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -103,5 +102,3 @@ static inline uint32_t packet_adjust(unsigned char *checksum, uint32_t change)
 	sum = (sum & 0xffff) + (sum >> 16);
 	return packet_change16(checksum, (uint16_t)~sum);
 }
-
-#endif

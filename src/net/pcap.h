@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* net/pcap - write Ethernet frames to a capture file that tcpdump and Wireshark read */
-#ifndef NSWRAP_NET_PCAP_H
-#define NSWRAP_NET_PCAP_H
+#pragma once
 
 #include <stddef.h>
 
@@ -21,5 +20,3 @@ int pcap_write_header(int fd);
  * nonblocking (-EAGAIN: nothing was written).
  */
 int pcap_write_frame(int fd, const void *frame, size_t len);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* net/plan - the addresses and limits of a sandbox's network, as slirp4netns users know them */
-#ifndef NSWRAP_NET_PLAN_H
-#define NSWRAP_NET_PLAN_H
+#pragma once
 
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -36,5 +35,3 @@ void plan_init(struct net_plan *plan);
 
 /* Put the IPv4 addresses into @network/@prefix_len (1..25: there must be a host number 100). */
 void plan_set_network(struct net_plan *plan, struct in_addr network, int prefix_len);
-
-#endif

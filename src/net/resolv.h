@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* net/resolv - read the host's resolv.conf and write those of the guest and the net process */
-#ifndef NSWRAP_NET_RESOLV_H
-#define NSWRAP_NET_RESOLV_H
+#pragma once
 
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -50,5 +49,3 @@ int resolv_format_guest(const struct resolv_conf *host, const struct in_addr *dn
  */
 int resolv_format_net(
 	const struct resolv_conf *host, const struct addr *override, char *out, size_t cap_bytes);
-
-#endif

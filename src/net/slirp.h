@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* net/slirp - libslirp on a TAP, a guest of the event loop, behind the frame guard */
-#ifndef NSWRAP_NET_SLIRP_H
-#define NSWRAP_NET_SLIRP_H
+#pragma once
 
 #include <stdbool.h>
 #include <sys/socket.h>
@@ -47,5 +46,3 @@ void slirp_stack_unlisten(struct slirp_stack *stack, enum proto proto, const str
  */
 void slirp_stack_mute(
 	struct slirp_stack *stack, int listen_fd, void (*on_waiting)(void *owner), void *owner);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* net/slirp_fds - what libslirp waits for, kept in the event loop's epoll set */
-#ifndef NSWRAP_NET_SLIRP_FDS_H
-#define NSWRAP_NET_SLIRP_FDS_H
+#pragma once
 
 #include <glib.h>
 #include <libslirp.h>
@@ -50,5 +49,3 @@ void slirp_fds_set_listener(struct slirp_fds *fds, int fd);
  * Both count from the next round.
  */
 void slirp_fds_mute(struct slirp_fds *fds, int fd, void (*on_waiting)(void *owner), void *owner);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* net/tap - virtual network devices whose other end is a file descriptor */
-#ifndef NSWRAP_NET_TAP_H
-#define NSWRAP_NET_TAP_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -41,5 +40,3 @@ ssize_t tap_read(int fd, void *frame, size_t cap_bytes);
  * TAP_ETHER_BYTES; what is neither IPv4 nor IPv6 there goes as it is. Returns 0 or -errno.
  */
 int tap_write(int fd, const void *frame, size_t len, size_t ip_at);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* proc/child - programs that run below a loop, how they end, and what they leave behind */
-#ifndef NSWRAP_PROC_CHILD_H
-#define NSWRAP_PROC_CHILD_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -85,5 +84,3 @@ bool child_has_failed(const struct child_end *end);
 /* "ended with status 1" and so on; @program is what could not be started, escaped here. */
 char *child_describe_end(
 	const struct child_end *end, const char *program, char *out, size_t cap_bytes);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* proc/command - start a program, and hear why it could not be started */
-#ifndef NSWRAP_PROC_COMMAND_H
-#define NSWRAP_PROC_COMMAND_H
+#pragma once
 
 #include <signal.h>
 #include <stdbool.h>
@@ -63,5 +62,3 @@ int command_failure_status(enum command_failure failure, int code);
 
 /* Exit status as a shell shows it: the command's own, or 128 + signal. @code, @status: waitid(2) */
 int command_exit_status(int code, int status);
-
-#endif

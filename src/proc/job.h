@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* proc/job - how a command and its starter share a shell's job and its terminal */
-#ifndef NSWRAP_PROC_JOB_H
-#define NSWRAP_PROC_JOB_H
+#pragma once
 
 #include <stdbool.h>
 #include <sys/signalfd.h>
@@ -35,5 +34,3 @@ void job_signal(pid_t command, int sig);
 
 /* stdin and stdout are the command's alone: who reads them must see it close them. */
 void job_leave_streams(void);
-
-#endif

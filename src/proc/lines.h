@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* proc/lines - what a program says on its stderr, line by line */
-#ifndef NSWRAP_PROC_LINES_H
-#define NSWRAP_PROC_LINES_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -38,5 +37,3 @@ int lines_open(struct lines *lines, struct loop *loop, int fd);
 /* Nothing happens if it is not open. */
 void lines_close(struct lines *lines);
 bool lines_is_open(const struct lines *lines);
-
-#endif

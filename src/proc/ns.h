@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* proc/ns - make namespaces, map the caller's ids into them, and say why a host refuses them */
-#ifndef NSWRAP_PROC_NS_H
-#define NSWRAP_PROC_NS_H
+#pragma once
 
 #include <sys/types.h>
 
@@ -31,5 +30,3 @@ const struct ns_refusal *ns_diagnose(int code);
 
 /* Put that, or else the system's words for @code, into @err. Returns -@code. */
 int ns_explain(int code, struct err *err);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* proc/rights - give up capabilities, privileges and descriptors */
-#ifndef NSWRAP_PROC_RIGHTS_H
-#define NSWRAP_PROC_RIGHTS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -36,5 +35,3 @@ int rights_keep_fds(const int *keep, size_t nkeep);
 
 /* Let descriptors be opened up to the hard limit or @max; returns the limit that holds now. */
 size_t rights_raise_fd_limit(size_t max);
-
-#endif

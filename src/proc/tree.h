@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* proc/tree - find and signal every process below another one */
-#ifndef NSWRAP_PROC_TREE_H
-#define NSWRAP_PROC_TREE_H
+#pragma once
 
 #include <stddef.h>
 #include <sys/types.h>
@@ -36,5 +35,3 @@ int tree_kill(pid_t spared, unsigned timeout_ms);
  * had joined the sandbox.
  */
 void tree_end_namespace(int ns_fd, unsigned grace_ms, unsigned timeout_ms);
-
-#endif

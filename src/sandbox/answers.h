@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sandbox/answers - answer what a running sandbox is asked */
-#ifndef NSWRAP_SANDBOX_ANSWERS_H
-#define NSWRAP_SANDBOX_ANSWERS_H
+#pragma once
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -42,5 +41,3 @@ int answers_open(struct answers *answers, struct loop *loop, struct err *err);
  * only when they have reaped their children there.
  */
 void answers_wake(const struct answers *answers);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sandbox/companion - the function that serves beside COMMAND, in a process of its own */
-#ifndef NSWRAP_SANDBOX_COMPANION_H
-#define NSWRAP_SANDBOX_COMPANION_H
+#pragma once
 
 #include <signal.h>
 #include <sys/types.h>
@@ -40,5 +39,3 @@ int companion_on_death(struct companion *companion, int code, int status);
  * ended is first given a second to get through.
  */
 void companion_stop(struct companion *companion, int diag);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sandbox/config - everything a sandbox is started with, checked and complete */
-#ifndef NSWRAP_SANDBOX_CONFIG_H
-#define NSWRAP_SANDBOX_CONFIG_H
+#pragma once
 
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -55,5 +54,3 @@ struct sandbox_config {
 	uint64_t stop_timeout_ms;
 	struct sandbox_companion companion;
 };
-
-#endif

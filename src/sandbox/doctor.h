@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sandbox/doctor - the checks of `nswrap doctor`: each tries what a sandbox will do */
-#ifndef NSWRAP_SANDBOX_DOCTOR_H
-#define NSWRAP_SANDBOX_DOCTOR_H
+#pragma once
 
 enum diagnosis_state {
 	DIAGNOSIS_FINE,
@@ -27,5 +26,3 @@ struct doctor_check {
 
 /* All of them, in the order in which a start needs them; ends with an entry without a name. */
 extern const struct doctor_check doctor_checks[];
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sandbox/enter - join a running sandbox and run a command there with the rights of its COMMAND */
-#ifndef NSWRAP_SANDBOX_ENTER_H
-#define NSWRAP_SANDBOX_ENTER_H
+#pragma once
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -69,5 +68,3 @@ int enter_namespaces(const int ns[ENTER_NAMESPACES], bool joins_pid_ns);
  */
 int enter_run(
 	struct enter *enter, const struct enter_command *command, int *status, struct err *err);
-
-#endif

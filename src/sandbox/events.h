@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sandbox/events - tell other programs how a sandbox is doing */
-#ifndef NSWRAP_SANDBOX_EVENTS_H
-#define NSWRAP_SANDBOX_EVENTS_H
+#pragma once
 
 #include <jansson.h>
 
@@ -23,5 +22,3 @@ struct events {
 /* Emit @body (taken over; a JSON object, or NULL for none) as event @name. */
 void events_emit(struct events *events, const char *name, json_t *body);
 void events_ready(struct events *events);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sandbox/filter - the system calls that the net process may make */
-#ifndef NSWRAP_SANDBOX_FILTER_H
-#define NSWRAP_SANDBOX_FILTER_H
+#pragma once
 
 /*
  * Allow what libslirp, the relays and libc's allocator need, kill the process for anything else.
@@ -9,5 +8,3 @@
  * executable. Needs no_new_privs. Returns 0 or -errno.
  */
 int filter_net_process(void);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sandbox/forwards - the rules of a sandbox, their listeners, and what is said of them */
-#ifndef NSWRAP_SANDBOX_FORWARDS_H
-#define NSWRAP_SANDBOX_FORWARDS_H
+#pragma once
 
 #include <jansson.h>
 
@@ -84,5 +83,3 @@ void forwards_on_failed(struct forwards *forwards, uint32_t id, const struct err
 
 /* An array of what sandbox/request calls a forward, from number @first on. */
 json_t *forwards_json(const struct forwards *forwards, size_t first);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sandbox/init - the first process inside: sets up, starts COMMAND, reaps, cleans up */
-#ifndef NSWRAP_SANDBOX_INIT_H
-#define NSWRAP_SANDBOX_INIT_H
+#pragma once
 
 #include <limits.h>
 #include <signal.h>
@@ -84,5 +83,3 @@ struct init_start {
  * that comes as messages to the other end of @start->supervisor_fd.
  */
 pid_t init_spawn(const struct init_start *start, struct err *err);
-
-#endif

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sandbox/initctl - the supervisor's end of init: start it, tell it, hear what becomes of COMMAND
  */
-#ifndef NSWRAP_SANDBOX_INITCTL_H
-#define NSWRAP_SANDBOX_INITCTL_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -67,5 +66,3 @@ bool initctl_on_death(struct initctl *initctl, int code, int status);
 /* Kill it unless it has ended, and reap it. */
 void initctl_stop(struct initctl *initctl);
 void initctl_fini(struct initctl *initctl);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sandbox/keeper - keep a net process running */
-#ifndef NSWRAP_SANDBOX_KEEPER_H
-#define NSWRAP_SANDBOX_KEEPER_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -63,5 +62,3 @@ void keeper_on_death(struct keeper *keeper, int code, int status);
 
 /* End it and start no other one. */
 void keeper_stop(struct keeper *keeper);
-
-#endif

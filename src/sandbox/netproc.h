@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sandbox/netproc - the net process: libslirp, relays and listeners, with no rights of its own */
-#ifndef NSWRAP_SANDBOX_NETPROC_H
-#define NSWRAP_SANDBOX_NETPROC_H
+#pragma once
 
 #include <stdint.h>
 #include <sys/types.h>
@@ -60,5 +59,3 @@ struct netproc_start {
 
 /* Start a net process. Returns its pid or -errno. The descriptors stay open here. */
 pid_t netproc_spawn(const struct netproc_start *start, struct err *err);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sandbox/program - the arguments and the environment that COMMAND is executed with */
-#ifndef NSWRAP_SANDBOX_PROGRAM_H
-#define NSWRAP_SANDBOX_PROGRAM_H
+#pragma once
 
 #include "sandbox/config.h"
 
@@ -30,5 +29,3 @@ int program_check(char *const *argv, size_t count, struct err *err);
 int program_make(struct program *program, const struct sandbox_config *config, const char *name,
 	const struct forward_list *forwards, struct err *err);
 void program_free(struct program *program);
-
-#endif

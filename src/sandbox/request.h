@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sandbox/request - what a running sandbox can be asked */
-#ifndef NSWRAP_SANDBOX_REQUEST_H
-#define NSWRAP_SANDBOX_REQUEST_H
+#pragma once
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -54,5 +53,3 @@ struct request {
  * and wrong types are refused. Returns 0, or -EINVAL with @err filled.
  */
 int request_decode(json_t *root, struct request *out, struct err *err);
-
-#endif

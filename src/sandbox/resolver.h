@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sandbox/resolver - the name server settings of guest and net process, kept as the host's are */
-#ifndef NSWRAP_SANDBOX_RESOLVER_H
-#define NSWRAP_SANDBOX_RESOLVER_H
+#pragma once
 
 #include "sandbox/config.h"
 #include "util/loop.h"
@@ -32,5 +31,3 @@ void resolver_watch(struct resolver *resolver);
 
 /* There is a new net process: @file, taken over, is what it reads. */
 void resolver_set_net_file(struct resolver *resolver, int file);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sandbox/setup - make fresh namespaces into a place to work in */
-#ifndef NSWRAP_SANDBOX_SETUP_H
-#define NSWRAP_SANDBOX_SETUP_H
+#pragma once
 
 #include "sandbox/init.h"
 
@@ -37,5 +36,3 @@ int setup_empty_root(const char *resolv_text, struct err *err);
 
 /* Anywhere: replace the text behind a descriptor of setup_empty_root. Returns 0 or -errno. */
 int setup_rewrite(int fd, const char *text);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sandbox/supervisor - start a sandbox, keep it running, take everything down with it */
-#ifndef NSWRAP_SANDBOX_SUPERVISOR_H
-#define NSWRAP_SANDBOX_SUPERVISOR_H
+#pragma once
 
 #include "sandbox/config.h"
 #include "util/err.h"
@@ -35,5 +34,3 @@
  * nswrap itself failed. Signals must not be blocked or handled by the caller.
  */
 int supervisor_run(const struct sandbox_config *config, int *status, struct err *err);
-
-#endif

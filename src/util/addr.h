@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* util/addr - where a socket is: an IPv4 or IPv6 address with its port, or a path */
-#ifndef NSWRAP_UTIL_ADDR_H
-#define NSWRAP_UTIL_ADDR_H
+#pragma once
 
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -85,5 +84,3 @@ int addr_proto_number(enum proto proto);
 /* Cut "/tcp" or "/udp" off the end of @text; PROTO_TCP where there is none. 0, or -EINVAL with @err
  * filled. */
 int addr_take_proto(char *text, enum proto *out, struct err *err);
-
-#endif

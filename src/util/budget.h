@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* util/budget - how many descriptors a process may have, and who counts how many of them */
-#ifndef NSWRAP_UTIL_BUDGET_H
-#define NSWRAP_UTIL_BUDGET_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -46,5 +45,3 @@ static inline void budget_give(struct budget *budget, size_t count)
 {
 	budget->used -= count;
 }
-
-#endif

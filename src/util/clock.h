@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* util/clock - units of time, and the clock that never goes back */
-#ifndef NSWRAP_UTIL_CLOCK_H
-#define NSWRAP_UTIL_CLOCK_H
+#pragma once
 
 #include <stdint.h>
 #include <time.h>
@@ -33,5 +32,3 @@ static inline uint64_t clock_ms_until(uint64_t deadline_ns, uint64_t now_ns)
 {
 	return deadline_ns > now_ns ? (deadline_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS : 0;
 }
-
-#endif

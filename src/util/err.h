@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* util/err - what went wrong, in words a person can act on */
-#ifndef NSWRAP_UTIL_ERR_H
-#define NSWRAP_UTIL_ERR_H
+#pragma once
 
 /*
  * Leaf functions return 0 or -errno and print nothing. Functions that can explain take a
@@ -23,5 +22,3 @@ int err_set(struct err *err, int code, const char *format, ...)
 /* The same, with ": " and the system's words for @code behind the text. */
 int err_sys(struct err *err, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
-
-#endif

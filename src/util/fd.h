@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* util/fd - owning, passing and marking file descriptors */
-#ifndef NSWRAP_UTIL_FD_H
-#define NSWRAP_UTIL_FD_H
+#pragma once
 
 #include <stddef.h>
 #include <sys/types.h>
@@ -74,5 +73,3 @@ ssize_t fd_read_all(int fd, void *data, size_t cap_bytes);
 
 /* Read a small file whole as text, NUL-terminated, cut to @cap_bytes - 1. Bytes or -errno. */
 ssize_t fd_read_file(const char *path, char *text, size_t cap_bytes);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* util/list - rings of structs that carry their own links */
-#ifndef NSWRAP_UTIL_LIST_H
-#define NSWRAP_UTIL_LIST_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -75,5 +74,3 @@ static inline void list_move_all(struct list *head, struct list *from)
 #define list_each_safe(at, following, head)                                       \
 	for (struct list *at = (head)->next, *following = at->next; at != (head); \
 		at = following, following = at->next) /* NOLINT */
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* util/log - lines for a person, on stderr */
-#ifndef NSWRAP_UTIL_LOG_H
-#define NSWRAP_UTIL_LOG_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -41,5 +40,3 @@ void log_line(enum log_level level, const char *format, ...) __attribute__((form
  * written as \xNN; always ends with NUL, cut to fit. Returns @out.
  */
 char *log_escape(const char *text, size_t len, char *out, size_t cap_bytes);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* util/loop - the event loop: descriptors, timers and work put off to the next round */
-#ifndef NSWRAP_UTIL_LOOP_H
-#define NSWRAP_UTIL_LOOP_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -91,5 +90,3 @@ int loop_run_once(struct loop *loop, int timeout_ms);
 /* Rounds until loop_stop is called from a callback. Returns what loop_stop was given, or -errno. */
 int loop_run(struct loop *loop);
 void loop_stop(struct loop *loop, int result);
-
-#endif

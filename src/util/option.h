@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* util/option - command line options, read and explained from one table */
-#ifndef NSWRAP_UTIL_OPTION_H
-#define NSWRAP_UTIL_OPTION_H
+#pragma once
 
 #include <stddef.h>
 #include <stdio.h>
@@ -53,5 +52,3 @@ void option_print_usage(FILE *out, const struct option_def *table);
  * swapped, or the same of a beginning. NULL if none is near.
  */
 const char *option_nearest(const char *word, const char *const *known, size_t n);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* util/parse - strict readers for numbers, ports and times that people write */
-#ifndef NSWRAP_UTIL_PARSE_H
-#define NSWRAP_UTIL_PARSE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -39,5 +38,3 @@ char *parse_shown(const char *text, char *out, size_t cap_bytes);
 /* The same in an array of their own, which is there until the end of the block. */
 #define PARSE_QUOTED(text) parse_quote(text, (char[PARSE_QUOTE_BYTES]){0}, PARSE_QUOTE_BYTES)
 #define PARSE_SHOWN(text)  parse_shown(text, (char[PARSE_QUOTE_BYTES]){0}, PARSE_QUOTE_BYTES)
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* util/unixsock - listening sockets in the file system: claimed, found and removed by identity */
-#ifndef NSWRAP_UTIL_UNIXSOCK_H
-#define NSWRAP_UTIL_UNIXSOCK_H
+#pragma once
 
 #include <limits.h>
 #include <stddef.h>
@@ -56,5 +55,3 @@ int unixsock_remove(int dir_fd, const struct unixsock_id *id);
  * live starter, or one whose descriptors are just being closed.
  */
 size_t unixsock_sweep(int dir_fd);
-
-#endif

@@ -18,7 +18,7 @@ def load_script():
 
 
 CHECK = load_script()
-FLOORS = [["cmd"], ["top"], ["left", "mesh"], ["low"]]
+FLOORS = [["top"], ["left", "mesh"], ["low"]]
 
 
 def header(path, *lines):
@@ -141,20 +141,6 @@ def test_a_header_of_its_own(tmp_path):
     tree["src/low/alone.c"] = "static int x;\n"
     assert check(tmp_path, tree, [("", "low/alone")]) == [
         "src/low/alone.c: has no header of its own"]
-
-
-@pytest.mark.parametrize("lines, problem", [
-    ([], None),
-    (["int stop_it(void) { return 1; }"], "has no header of its own"),
-    (["const int other = 2;"], "has no header of its own"),
-    (["#include <stdio.h>"], 'its first include is not "cmd/cmd.h"'),
-])
-def test_a_subcommand_needs_no_header(tmp_path, lines, problem):
-    tree = {**good_tree(), **module("cmd/cmd", declares=["extern const int stop_subcommand;"])}
-    tree["src/cmd/stop.c"] = "\n".join(
-        [*lines, '#include "cmd/cmd.h"', "const int stop_subcommand = 1;", ""])
-    problems = check(tmp_path, tree, [("", "cmd/stop")])
-    assert problems[:1] == ([f"src/cmd/stop.c: {problem}"] if problem else [])
 
 
 @pytest.mark.parametrize("first", ["#include <stdio.h>", '#include "version.h"'])

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/agent/addresses - the addresses of the mesh that a stack has, changed as told */
-#ifndef NSWRAP_MESH_AGENT_ADDRESSES_H
-#define NSWRAP_MESH_AGENT_ADDRESSES_H
+#pragma once
 
 #include "mesh/agent/stack.h"
 
@@ -23,5 +22,3 @@ void addresses_fini(struct addresses *addresses);
  */
 int addresses_set(struct addresses *addresses, struct stack *stack, struct in_addr self,
 	struct in_addr *peers, size_t npeers, struct err *err);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/agent/agent - a host of a mesh: packets between a link and a namespace */
-#ifndef NSWRAP_MESH_AGENT_AGENT_H
-#define NSWRAP_MESH_AGENT_AGENT_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -16,5 +15,3 @@
  */
 int agent_run(struct stack *(*open_stack)(bool is_new, struct err *err), bool is_sandbox,
 	struct err *err);
-
-#endif

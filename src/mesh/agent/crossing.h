@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/agent/crossing - the way of packets between the link and the stack, through the gate */
-#ifndef NSWRAP_MESH_AGENT_CROSSING_H
-#define NSWRAP_MESH_AGENT_CROSSING_H
+#pragma once
 
 #include "mesh/agent/gate.h"
 #include "mesh/agent/stack.h"
@@ -42,5 +41,3 @@ void crossing_resume(struct crossing *crossing);
 
 /* What was held: into the stack after all, or answered with a RST. The owner is the crossing. */
 extern const struct syns_ops crossing_syns_ops;
-
-#endif

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/agent/gate - what may cross between the mesh and the namespace, and what is rewritten there
  */
-#ifndef NSWRAP_MESH_AGENT_GATE_H
-#define NSWRAP_MESH_AGENT_GATE_H
+#pragma once
 
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -100,5 +99,3 @@ int gate_configure(struct gate *gate, const struct gate_rules *rules);
 enum gate_verdict gate_in(
 	struct gate *gate, void *packet, size_t len, uint64_t now_ns, struct packet_view *view);
 enum gate_verdict gate_out(struct gate *gate, void *packet, size_t len, uint64_t now_ns);
-
-#endif

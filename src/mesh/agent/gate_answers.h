@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/agent/gate_answers - what was sent by UDP, so that answers can be told from the rest */
-#ifndef NSWRAP_MESH_AGENT_GATE_ANSWERS_H
-#define NSWRAP_MESH_AGENT_GATE_ANSWERS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -31,5 +30,3 @@ void gate_answers_await(struct gate_answers *answers, const struct packet_end *o
 /* May one come from @peer to @own? */
 bool gate_answers_has(const struct gate_answers *answers, const struct packet_end *own,
 	const struct packet_end *peer, uint64_t now_ns);
-
-#endif

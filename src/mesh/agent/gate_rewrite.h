@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/agent/gate_rewrite - other ends for packets, with checksums kept as right or wrong as they
  * were */
-#ifndef NSWRAP_MESH_AGENT_GATE_REWRITE_H
-#define NSWRAP_MESH_AGENT_GATE_REWRITE_H
+#pragma once
 
 #include <netinet/in.h>
 
@@ -20,5 +19,3 @@ void gate_rewrite_address(const struct packet_view *view, enum gate_side side, s
 /* The same as gate_rewrite for a TCP or UDP packet that is quoted in @error. */
 void gate_rewrite_quote(const struct packet_view *error, const struct packet_view *quote,
 	enum gate_side side, struct packet_end to);
-
-#endif

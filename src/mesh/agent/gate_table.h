@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/agent/gate_table - the gate's rules as one hash table, which never changes */
-#ifndef NSWRAP_MESH_AGENT_GATE_TABLE_H
-#define NSWRAP_MESH_AGENT_GATE_TABLE_H
+#pragma once
 
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -53,5 +52,3 @@ bool gate_table_is_target(const struct gate_table *table, struct in_addr ip);
 
 /* Is @ip in one of the networks? Looks at one after the other. */
 bool gate_table_is_in_network(const struct gate_table *table, struct in_addr ip);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/agent/holder - the process that stays in the mesh's namespace, "nswrap: stack" */
-#ifndef NSWRAP_MESH_AGENT_HOLDER_H
-#define NSWRAP_MESH_AGENT_HOLDER_H
+#pragma once
 
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -38,5 +37,3 @@ struct holder_answer {
  * a new one. Returns its pid, or -errno with @err filled.
  */
 pid_t holder_start(bool is_new, int control, int door, struct err *err);
-
-#endif

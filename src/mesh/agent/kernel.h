@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/agent/kernel - a network namespace with a TUN device as the agent's TCP/IP stack */
-#ifndef NSWRAP_MESH_AGENT_KERNEL_H
-#define NSWRAP_MESH_AGENT_KERNEL_H
+#pragma once
 
 #include "mesh/agent/stack.h"
 #include "util/loop.h"
@@ -33,5 +32,3 @@ struct kernel {
  * with @err filled, one line that names `nswrap doctor` where the host refuses.
  */
 struct stack *kernel_open(bool is_new, struct err *err);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/agent/role - what this host is in its mesh: its address, what it offers, what it enters */
-#ifndef NSWRAP_MESH_AGENT_ROLE_H
-#define NSWRAP_MESH_AGENT_ROLE_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -63,5 +62,3 @@ int role_configure(struct role *role, const struct mesh_config *config, struct e
 
 /* A packet that begins a TCP connection (GATE_HOLD); dropped if it is for none of the offers. */
 void role_on_syn(struct role *role, const struct packet_view *packet);
-
-#endif

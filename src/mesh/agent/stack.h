@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/agent/stack - the small interface behind which an agent's TCP/IP stacks are interchangeable
  */
-#ifndef NSWRAP_MESH_AGENT_STACK_H
-#define NSWRAP_MESH_AGENT_STACK_H
+#pragma once
 
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -72,5 +71,3 @@ struct stack_ops {
 	 */
 	int (*reserve_ports)(struct stack *stack, const char *ports);
 };
-
-#endif

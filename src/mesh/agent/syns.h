@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/agent/syns - connections from the mesh, let in when their target has accepted */
-#ifndef NSWRAP_MESH_AGENT_SYNS_H
-#define NSWRAP_MESH_AGENT_SYNS_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -54,5 +53,3 @@ bool syns_meet(struct syns *syns, struct packet_end peer, struct packet_end own,
 
 /* Nobody listens at @own any more: refuse what is pending there. */
 void syns_drop(struct syns *syns, struct packet_end own);
-
-#endif

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manager/display - what a person sees on stderr: lines, and on a terminal a row for each host
  */
-#ifndef NSWRAP_MESH_MANAGER_DISPLAY_H
-#define NSWRAP_MESH_MANAGER_DISPLAY_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -52,5 +51,3 @@ void display_hold(struct display *display, bool is_held);
 
 /* Was stderr a terminal that is gone now? */
 bool display_is_hung_up(const struct display *display);
-
-#endif

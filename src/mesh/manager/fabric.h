@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manager/fabric - the way of packets from one host to the others */
-#ifndef NSWRAP_MESH_MANAGER_FABRIC_H
-#define NSWRAP_MESH_MANAGER_FABRIC_H
+#pragma once
 
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -71,5 +70,3 @@ void fabric_take(struct fabric *fabric, struct fabric_port *from, const struct f
 	uint64_t now_ns);
 
 void fabric_flush(struct fabric *fabric);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manager/manager - start the hosts of a mesh, route their packets, keep all of it running */
-#ifndef NSWRAP_MESH_MANAGER_MANAGER_H
-#define NSWRAP_MESH_MANAGER_MANAGER_H
+#pragma once
 
 #include "mesh/manifest/manifest.h"
 #include "util/err.h"
@@ -38,5 +37,3 @@ struct manager_config {
  */
 int manager_run(const struct manager_config *config, struct manifest *manifest, int *status,
 	struct err *err);
-
-#endif

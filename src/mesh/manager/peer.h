@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manager/peer - one host as the manager sees it: when it is started, lost, started again */
-#ifndef NSWRAP_MESH_MANAGER_PEER_H
-#define NSWRAP_MESH_MANAGER_PEER_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -107,5 +106,3 @@ struct peer_traffic peer_traffic(const struct peer *peer);
 
 /* "starting", "ready", "stopping", "lost", "waiting", "stopped" */
 const char *peer_state_name(const struct peer *peer);
-
-#endif

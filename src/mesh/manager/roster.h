@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manager/roster - the hosts of a mesh: those of its manifest, and those that leave */
-#ifndef NSWRAP_MESH_MANAGER_ROSTER_H
-#define NSWRAP_MESH_MANAGER_ROSTER_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -82,5 +81,3 @@ int roster_follow(struct roster *roster, struct manifest *after);
 /* Free the peers that have left, and count the others by state. Returns whether some still leave.
  */
 bool roster_sweep(struct roster *roster, size_t counts[PEER_STATES]);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manager/router - which host a packet goes to, by its destination address alone */
-#ifndef NSWRAP_MESH_MANAGER_ROUTER_H
-#define NSWRAP_MESH_MANAGER_ROUTER_H
+#pragma once
 
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -37,5 +36,3 @@ void router_suggest(struct router *router, struct in_addr ip, struct in_addr via
 
 /* Take over what @old had learnt, as far as its hosts (by VIP) still are there. */
 void router_inherit(struct router *router, const struct router *old);
-
-#endif

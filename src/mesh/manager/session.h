@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manager/session - what is said to an agent and what it says: configure, ping, events */
-#ifndef NSWRAP_MESH_MANAGER_SESSION_H
-#define NSWRAP_MESH_MANAGER_SESSION_H
+#pragma once
 
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -81,5 +80,3 @@ void session_reconfigure(struct session *session);
 /* Tell a person of it, by session_ops.on_notice. */
 void session_notice(struct session *session, enum log_level level, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manager/status - what is to be known about the hosts of a mesh */
-#ifndef NSWRAP_MESH_MANAGER_STATUS_H
-#define NSWRAP_MESH_MANAGER_STATUS_H
+#pragma once
 
 #include <jansson.h>
 #include <stddef.h>
@@ -18,5 +17,3 @@ json_t *status_json(const struct roster *roster, const char *name, const char *m
 
 /* The row of one host on a terminal, for struct display; @roster is a struct roster. */
 void status_row(void *roster, size_t row, char *out, size_t cap_bytes);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manifest/document - a YAML document as a tree whose nodes know where they stand */
-#ifndef NSWRAP_MESH_MANIFEST_DOCUMENT_H
-#define NSWRAP_MESH_MANIFEST_DOCUMENT_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -49,5 +48,3 @@ struct document {
  */
 bool document_read(const char *text, size_t len, struct document *out, struct errors *errors);
 void document_free(struct document *document);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manifest/errors - what is wrong with a manifest, collected and told in the file's order */
-#ifndef NSWRAP_MESH_MANIFEST_ERRORS_H
-#define NSWRAP_MESH_MANIFEST_ERRORS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -41,5 +40,3 @@ void errors_about(struct errors *errors, const char *kind, const char *name);
 
 /* Tell each of them once and free them. Returns 0 if there was none, else -EINVAL or -ENOMEM. */
 int errors_tell(struct errors *errors, manifest_report report, void *told);
-
-#endif

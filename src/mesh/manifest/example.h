@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manifest/example - what `nswrap mesh --example` prints */
-#ifndef NSWRAP_MESH_MANIFEST_EXAMPLE_H
-#define NSWRAP_MESH_MANIFEST_EXAMPLE_H
+#pragma once
 
 /* A commented manifest that manifest_parse accepts, with every key in it. */
 extern const char example_manifest[];
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manifest/host - what a manifest says about one host, or about all of them */
-#ifndef NSWRAP_MESH_MANIFEST_HOST_H
-#define NSWRAP_MESH_MANIFEST_HOST_H
+#pragma once
 
 #include "mesh/manifest/manifest.h"
 #include "mesh/manifest/reader.h"
@@ -18,5 +17,3 @@ void host_check_template(struct reader *reader, const struct node *template);
 
 /* Free what is in it. */
 void host_fini(struct manifest_host *host);
-
-#endif

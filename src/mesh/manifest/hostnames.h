@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manifest/hostnames - the names and aliases of the hosts, each of them once */
-#ifndef NSWRAP_MESH_MANIFEST_HOSTNAMES_H
-#define NSWRAP_MESH_MANIFEST_HOSTNAMES_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -32,5 +31,3 @@ void hostnames_free(struct hostnames *hostnames);
  * @more: one may also stand at the end.
  */
 bool hostnames_is_valid(const char *text, const char *more);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manifest/manifest - the file that says which hosts a mesh has, nswrap-manifest(5) */
-#ifndef NSWRAP_MESH_MANIFEST_MANIFEST_H
-#define NSWRAP_MESH_MANIFEST_MANIFEST_H
+#pragma once
 
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -56,5 +55,3 @@ bool manifest_host_equal(const struct manifest_host *a, const struct manifest_ho
  * host's name server is VIP:10053/tcp.
  */
 int manifest_configure(const struct manifest *manifest, size_t host, struct mesh_config *out);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manifest/port - read a host's ports such as "8080:127.0.0.1:80/tcp", and listen addresses */
-#ifndef NSWRAP_MESH_MANIFEST_PORT_H
-#define NSWRAP_MESH_MANIFEST_PORT_H
+#pragma once
 
 #include "mesh/config.h"
 #include "util/err.h"
@@ -18,5 +17,3 @@ int port_parse(const char *text, struct mesh_offer *out, struct err *err);
 /* Is @text "ADDR:PORT"? ADDR is an IPv4 address, an IPv6 address in brackets, or a name. Returns 0
  * or -EINVAL with @err filled. */
 int port_check_listen(const char *text, struct err *err);
-
-#endif

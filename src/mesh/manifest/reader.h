@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manifest/reader - take values out of a manifest's tree, or say what is wrong with them */
-#ifndef NSWRAP_MESH_MANIFEST_READER_H
-#define NSWRAP_MESH_MANIFEST_READER_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -74,5 +73,3 @@ bool reader_is_null(const struct node *node);
 bool reader_is_bool(const struct node *node, bool *value);
 /* A plain text that YAML takes for a number. */
 bool reader_is_number(const struct node *node);
-
-#endif

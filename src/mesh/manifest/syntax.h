@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/manifest/syntax - why a text is no YAML, in words a person can act on */
-#ifndef NSWRAP_MESH_MANIFEST_SYNTAX_H
-#define NSWRAP_MESH_MANIFEST_SYNTAX_H
+#pragma once
 
 #include <yaml.h>
 
@@ -12,5 +11,3 @@ void syntax_explain(const yaml_parser_t *parser, struct errors *errors);
 
 /* Where @mark is, which counts from 0. */
 struct place syntax_place(yaml_mark_t mark);
-
-#endif
