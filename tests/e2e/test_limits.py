@@ -102,9 +102,10 @@ def test_many_at_once(start, driver):
         peaks_kb.append(load.memory_kb())
         out, err = client.communicate(b"go\n")
         assert client.returncode == 0, out.decode() + err.decode() + load.said()
-        wait_for(lambda: load.fds() < KEPT_FDS, "the descriptors to be closed", LINGER_S)
+        # libslirp closes its ones over some time: the count may still be falling
+        most = min([KEPT_FDS - 1] + [count + 64 for count in counts])
+        wait_for(lambda: load.fds() <= most, "the descriptors to be closed", LINGER_S)
         counts.append(load.fds())
-    assert counts[-1] <= counts[-2] + 64, counts
     # what the allocator keeps is used again: a leak would raise the peaks, and the end above them
     if not SANITIZED:
         assert max(peaks_kb[1:] + [load.memory_kb()]) <= peaks_kb[0] + KEPT_KB, peaks_kb
