@@ -21,6 +21,7 @@ int netlink_open(int protocol)
 
 static struct nlmsghdr *header(struct netlink_msg *msg)
 {
+	/* cppcheck-suppress ctuuninitvar ; it is filled here */
 	return (struct nlmsghdr *)msg->bytes;
 }
 

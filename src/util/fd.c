@@ -113,6 +113,7 @@ ssize_t fd_recv(int sock, void *data, size_t cap_bytes, int *fds, size_t max_fds
 	ssize_t got = TEMP_FAILURE_RETRY(recvmsg(sock, &msg, MSG_CMSG_CLOEXEC));
 
 	for (size_t i = 0; i < max_fds; i++)
+		/* cppcheck-suppress nullPointerRedundantCheck ; none is 0 of them */
 		fds[i] = -1;
 	if (got < 0)
 		return -errno;

@@ -211,6 +211,7 @@ static int read_cluster(struct reader *r)
 int option_parse(
 	const struct option_def *table, int argc, char **argv, void *target, struct err *err)
 {
+	/* cppcheck-suppress ctuuninitvar ; it is filled there */
 	struct reader r = {table, argc, 1, argv, target, err};
 
 	while (r.next < argc && argv[r.next][0] == '-' && argv[r.next][1]) {

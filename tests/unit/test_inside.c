@@ -14,8 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "conn/inside.h"
 #include "conn/door.h"
+#include "conn/inside.h"
 #include "util/fd.h"
 
 #define TAKEN     60
