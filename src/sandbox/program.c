@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "util/parse.h"
+
 #define PORT_BYTES 6
 #define DIGITS_MAX 7 /* of a forward's number; with more it is no placeholder */
 
@@ -23,6 +25,7 @@ static struct placeholder match(const char *text)
 	static const char guest[] = "guest-port", host[] = "host-port";
 	struct placeholder found = {.index = 1};
 	const char *rest = text + 1;
+	char number[DIGITS_MAX + 1];
 
 	if (text[0] != '{' && text[0] != '<')
 		return found;
@@ -35,7 +38,9 @@ static struct placeholder match(const char *text)
 
 		if (digits == 0 || digits > DIGITS_MAX)
 			return found;
-		found.index = strtoul(rest, NULL, 10);
+		snprintf(number, sizeof(number), "%.*s", (int)digits, rest);
+		if (parse_uint(number, FORWARD_MAX, &found.index) < 0)
+			found.index = 0; /* there is no such forward */
 		rest += digits;
 	}
 	if (*rest == (text[0] == '{' ? '}' : '>'))
