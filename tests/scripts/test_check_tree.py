@@ -204,6 +204,12 @@ def test_pages(tmp_path):
         "docs/ways/on.md: names lamp_dark, which is nowhere in src"]
 
 
+def test_tests_that_a_page_names(tmp_path):
+    tree = {**good_tree(), "tests/e2e/test_dark.py": "def test_it_is_dark():\n    pass\n",
+            "SECURITY.md": "`test_it_is_dark`, `test_it_is_light`\n"}
+    assert check(tmp_path, tree) == ["SECURITY.md: names test_it_is_light, which is no test"]
+
+
 def test_a_module_without_a_test(tmp_path):
     tree = good_tree()
     del tree["tests/unit/test_wire.c"]
