@@ -16,9 +16,10 @@
 #define READ_BYTES (256 * 1024)
 /* A user's pipes share 64 MiB (fs.pipe-user-pages-soft): beyond it new ones have 8 KiB. */
 #define PIPE_BYTES         (256 * 1024)
-#define SOCKET_BYTES       (1 << 20)    /* cut to net.core.wmem_max */
-#define QUEUE_MIN_BYTES    (128 * 1024) /* kept once it is there */
-#define MESSAGES_MAX_BYTES (4U << 20)   /* beyond the bound for packets */
+#define SOCKET_BYTES       (1 << 20) /* cut to net.core.wmem_max */
+#define MESSAGES_MAX_BYTES (4U << 20)
+#define LEAVING_BYTES      (64 * 1024) /* of what waits, in one write */
+#define LEAVING_PARTS      64
 #define LAST_WORDS_MS      500
 
 struct wire_hub {
@@ -153,9 +154,15 @@ static void on_linger_over(struct loop_timer *timer)
 static void stop_writing(struct wire *wire)
 {
 	wire->can_write = false;
-	wire->queue_len = 0;
+	outbox_clear(&wire->outbox);
 	loop_io_del(wire->hub->loop, &wire->out);
 	loop_timer_set(wire->hub->loop, &wire->linger_timer, LAST_WORDS_MS);
+}
+
+static void note_drops(struct wire *wire)
+{
+	wire->dropped += wire->outbox.packets.dropped;
+	wire->outbox.packets.dropped = 0;
 }
 
 static void wait_for_room(struct wire *wire, bool is_waiting)
@@ -178,88 +185,31 @@ static size_t write_parts(struct wire *wire, const struct iovec *parts, int coun
 	return 0;
 }
 
-/* The two stretches of the ring from @start on; the second one may be empty. */
-static void ring_parts(const struct wire *wire, size_t start, size_t len, struct iovec parts[2])
+/* Write of what waits as much as there is room for. */
+static void write_waiting(struct wire *wire)
 {
-	size_t to_end = wire->queue_cap - start, first = len < to_end ? len : to_end;
+	struct iovec parts[LEAVING_PARTS];
+	struct outbox *outbox = &wire->outbox;
 
-	parts[0] = (struct iovec){wire->queue + start, first};
-	parts[1] = (struct iovec){wire->queue, len - first};
-}
-
-static int grow_queue(struct wire *wire, size_t wanted)
-{
-	size_t cap = wire->queue_cap ? wire->queue_cap : QUEUE_MIN_BYTES;
-	struct iovec parts[2];
-
-	while (cap < wanted)
-		cap *= 2;
-	if (cap == wire->queue_cap)
-		return 0;
-	unsigned char *grown = malloc(cap);
-	if (!grown)
-		return -ENOMEM;
-	if (wire->queue_len > 0) {
-		ring_parts(wire, wire->queue_start, wire->queue_len, parts);
-		memcpy(grown, parts[0].iov_base, parts[0].iov_len);
-		memcpy(grown + parts[0].iov_len, parts[1].iov_base, parts[1].iov_len);
-	}
-	free(wire->queue);
-	wire->queue = grown;
-	wire->queue_cap = cap;
-	wire->queue_start = 0;
-	return 0;
-}
-
-static void shrink_queue(struct wire *wire)
-{
-	wire->queue_start = 0;
-	if (wire->queue_cap > QUEUE_MIN_BYTES) {
-		free(wire->queue);
-		wire->queue = NULL;
-		wire->queue_cap = 0;
-	}
-}
-
-/* Append a copy. Returns 0, -ENOBUFS when more than @max_bytes would wait, or -ENOMEM. */
-static int enqueue(struct wire *wire, const unsigned char *bytes, size_t len, size_t max_bytes)
-{
-	struct iovec parts[2];
-
-	if (wire->queue_len + len > max_bytes)
-		return -ENOBUFS;
-	int result = grow_queue(wire, wire->queue_len + len);
-	if (result < 0)
-		return result;
-	size_t end = (wire->queue_start + wire->queue_len) % wire->queue_cap;
-	ring_parts(wire, end, len, parts);
-	memcpy(parts[0].iov_base, bytes, parts[0].iov_len);
-	memcpy(parts[1].iov_base, bytes + parts[0].iov_len, parts[1].iov_len);
-	wire->queue_len += len;
-	wait_for_room(wire, true);
-	return 0;
+	outbox_fill(outbox, LEAVING_BYTES, loop_now_ns(wire->hub->loop));
+	int count = outbox_parts(outbox, parts, LEAVING_PARTS);
+	size_t put = count > 0 ? write_parts(wire, parts, count) : 0;
+	wire->bytes_out += put;
+	wire->frames_out += outbox_written(outbox, put);
+	note_drops(wire);
 }
 
 static void on_out(struct loop_io *io, uint32_t events)
 {
 	struct wire *wire = container_of(io, struct wire, out);
-	struct iovec parts[2];
 
 	if (events & (EPOLLERR | EPOLLHUP)) {
 		stop_writing(wire);
 		return;
 	}
-	if (wire->queue_len > 0) {
-		ring_parts(wire, wire->queue_start, wire->queue_len, parts);
-		size_t put = write_parts(wire, parts, parts[1].iov_len > 0 ? 2 : 1);
-		if (put == 0)
-			return;
-		wire->queue_start = (wire->queue_start + put) % wire->queue_cap;
-		wire->queue_len -= put;
-	}
-	if (wire->queue_len > 0)
+	write_waiting(wire);
+	if (!outbox_is_empty(&wire->outbox) || !wire->can_write)
 		return;
-	shrink_queue(wire);
 	wait_for_room(wire, false);
 	if (wire->ops->on_room)
 		wire->ops->on_room(wire);
@@ -282,36 +232,42 @@ static size_t write_frames(struct wire *wire, const struct iovec *frames, size_t
 	return write_parts(wire, parts, nparts);
 }
 
-/* Returns how many were dropped: of the others up to @max_bytes wait in the queue. */
-static size_t send_frames(
-	struct wire *wire, const struct iovec *frames, size_t count, size_t max_bytes)
+/* What of @frame was not written waits. */
+static void keep_waiting(
+	struct wire *wire, uint32_t source, const struct iovec *frame, size_t written)
 {
-	size_t dropped = 0, put = wire_has_room(wire) ? write_frames(wire, frames, count) : 0;
-
-	for (size_t i = 0; i < count; i++) {
-		const unsigned char *bytes = frames[i].iov_base;
-		size_t len = frames[i].iov_len, gone = put < len ? put : len;
-
-		put -= gone;
-		if (gone < len && (!wire->can_write ||
-					  enqueue(wire, bytes + gone, len - gone, max_bytes) < 0)) {
-			dropped++;
-			if (gone > 0) /* what follows would be taken for the rest of it */
-				stop_writing(wire);
-			continue;
-		}
-		wire->frames_out++;
-		wire->bytes_out += len;
+	if (written == 0) {
+		outbox_add_packet(&wire->outbox, source, frame->iov_base, frame->iov_len,
+			loop_now_ns(wire->hub->loop));
+	} else if (outbox_add_rest(&wire->outbox, (char *)frame->iov_base + written,
+			   frame->iov_len - written) < 0) {
+		/* what follows would be taken for the rest of it */
+		wire->dropped++;
+		stop_writing(wire);
 	}
-	return dropped;
 }
 
-size_t wire_send(struct wire *wire, const struct iovec *frames, size_t count)
+size_t wire_send(struct wire *wire, uint32_t source, const struct iovec *frames, size_t count)
 {
-	size_t dropped = send_frames(wire, frames, count, WIRE_QUEUE_BYTES);
+	size_t put = wire_has_room(wire) ? write_frames(wire, frames, count) : 0;
 
-	wire->dropped += dropped;
-	return dropped;
+	wire->bytes_out += put;
+	for (size_t i = 0; i < count; i++) {
+		size_t len = frames[i].iov_len, written = put < len ? put : len;
+
+		put -= written;
+		if (written == len)
+			wire->frames_out++;
+		else if (wire->can_write)
+			keep_waiting(wire, source, &frames[i], written);
+		else
+			wire->dropped++;
+	}
+	note_drops(wire);
+	wait_for_room(wire, !outbox_is_empty(&wire->outbox));
+	uint64_t told = wire->told_dropped;
+	wire->told_dropped = wire->dropped;
+	return (size_t)(wire->dropped - told);
 }
 
 int wire_send_message(struct wire *wire, const char *text, size_t len)
@@ -320,19 +276,25 @@ int wire_send_message(struct wire *wire, const char *text, size_t len)
 		return -EPIPE;
 	if (len > FRAME_MESSAGE_MAX)
 		return -EMSGSIZE;
-	struct iovec frame = {malloc(FRAME_HEADER_BYTES + len), FRAME_HEADER_BYTES + len};
-	if (!frame.iov_base)
+	if (wire->outbox.message_bytes + len > MESSAGES_MAX_BYTES)
+		return -ENOBUFS;
+	unsigned char *frame = malloc(FRAME_HEADER_BYTES + len);
+	if (!frame)
 		return -ENOMEM;
-	frame_encode_header(frame.iov_base, FRAME_MESSAGE, len);
-	memcpy((char *)frame.iov_base + FRAME_HEADER_BYTES, text, len);
-	size_t dropped = send_frames(wire, &frame, 1, WIRE_QUEUE_BYTES + MESSAGES_MAX_BYTES);
-	free(frame.iov_base);
-	return dropped == 0 ? 0 : wire->can_write ? -ENOBUFS : -EPIPE;
+	frame_encode_header(frame, FRAME_MESSAGE, len);
+	memcpy(frame + FRAME_HEADER_BYTES, text, len);
+	bool has_room = wire_has_room(wire);
+	int result = outbox_add_message(&wire->outbox, frame, FRAME_HEADER_BYTES + len);
+	free(frame);
+	if (result == 0 && has_room)
+		write_waiting(wire);
+	wait_for_room(wire, !outbox_is_empty(&wire->outbox));
+	return result < 0 ? result : wire->can_write ? 0 : -EPIPE;
 }
 
 bool wire_has_room(const struct wire *wire)
 {
-	return wire->can_write && wire->queue_len == 0;
+	return wire->can_write && outbox_is_empty(&wire->outbox);
 }
 
 /* --- open and close ----------------------------------------------------------------------- */
@@ -361,6 +323,7 @@ int wire_open(
 		.is_open = true,
 		.can_write = true,
 	};
+	outbox_init(&wire->outbox, WIRE_QUEUE_BYTES);
 	/* an epoll set takes a number only once */
 	if (in_fd == out_fd)
 		wire->out.fd = fcntl(in_fd, F_DUPFD_CLOEXEC, 3);
@@ -388,8 +351,8 @@ void wire_close(struct wire *wire)
 	fd_close(&wire->in.fd);
 	fd_close(&wire->out.fd);
 	free(wire->partial);
-	free(wire->queue);
-	wire->partial = wire->queue = NULL;
-	wire->partial_len = wire->queue_len = 0;
+	outbox_clear(&wire->outbox);
+	wire->partial = NULL;
+	wire->partial_len = 0;
 	wire->is_open = false;
 }

@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 
 #include "mesh/frame.h"
+#include "mesh/outbox.h"
 #include "util/err.h"
 #include "util/loop.h"
 
@@ -19,13 +20,14 @@
  * round is one read: then on_round_end comes, and only after it the bytes are gone. So an owner may
  * collect frames by where they go and send each crowd with one system call.
  *
- * Out: frames are written straight from where they are. What the descriptor does not take waits in
- * a queue. Packets wait in WIRE_QUEUE_BYTES of it: what does not fit is dropped whole, as by a
- * router. Messages have as much again, so packets are never in their way, and are refused beyond
- * it. A frame is never left half written but by a link that breaks.
+ * Out: frames are written straight from where they are. What the descriptor does not take waits
+ * (mesh/outbox). Packets wait in WIRE_QUEUE_BYTES, by turns of their sources and flows; what does
+ * not fit, or waits for too long, is dropped whole, as by a router. Messages have as much again, so
+ * packets are never in their way, and are refused beyond it. A frame is never left half written but
+ * by a link that breaks.
  *
- * When nobody reads what is written, the queue is lost and nothing is sent any more; what the other
- * side still has to say is read for a moment before the wire is broken.
+ * When nobody reads what is written, what waits is lost and nothing is sent any more; what the
+ * other side still has to say is read for a moment before the wire is broken.
  *
  * A wire that is broken says so once (on_broken) and does nothing any more.
  */
@@ -49,8 +51,9 @@ struct wire_hub; /* what the wires of a loop share: the buffer */
 
 struct wire {
 	/* the owner may read these */
-	uint64_t frames_in, bytes_in, frames_out, bytes_out; /* whole frames, headers included */
-	uint64_t dropped; /* frames that the queue had no room for */
+	/* whole frames, headers included; those that wait have not gone out yet */
+	uint64_t frames_in, bytes_in, frames_out, bytes_out;
+	uint64_t dropped; /* packets that waited for too long, or found no room */
 
 	/* the wire's own */
 	struct wire_hub *hub;
@@ -61,8 +64,8 @@ struct wire {
 	bool is_open, can_write, is_waiting; /* the last: for EPOLLOUT */
 	unsigned char *partial;              /* beginning of a frame */
 	size_t partial_len, partial_cap;
-	unsigned char *queue; /* ring of queue_cap bytes */
-	size_t queue_cap, queue_start, queue_len;
+	struct outbox outbox;
+	uint64_t told_dropped; /* by wire_send */
 };
 
 /* Returns NULL with errno set. */
@@ -80,10 +83,11 @@ int wire_open(
 void wire_close(struct wire *wire);
 
 /*
- * Send whole packet frames, one a part and at most WIRE_PARTS_MAX, with one system call. Returns
- * how many were dropped for want of room. Parts may point into frames of this round.
+ * Send whole packet frames, one a part and at most WIRE_PARTS_MAX, with one system call. They are
+ * of @source, whose share of the link is as large as that of each other one. Parts may point into
+ * frames of this round. Returns how many packets were dropped since the last call.
  */
-size_t wire_send(struct wire *wire, const struct iovec *frames, size_t count);
+size_t wire_send(struct wire *wire, uint32_t source, const struct iovec *frames, size_t count);
 
 /* Send one message. Returns 0 or -errno: -ENOBUFS when it does not fit, -EPIPE when nobody reads.
  */

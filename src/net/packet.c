@@ -118,6 +118,30 @@ bool packet_copy(const struct packet_view *view, struct packet_view *out)
 	return true;
 }
 
+/* Each bit of @word changes all of the hash, also the lowest bits, by which flows are placed. */
+static uint32_t mix(uint32_t hash, uint32_t word)
+{
+	hash = (hash ^ word) * 2654435769U;
+	return hash ^ hash >> 15;
+}
+
+uint32_t packet_flow(const void *packet, size_t len)
+{
+	const unsigned char *ip = packet;
+	struct in_addr src, dst;
+	uint32_t hash, ports;
+
+	if (!packet_addresses(packet, len, &src, &dst))
+		return 0;
+	size_t header_len = (size_t)(ip[0] & 0xf) * 4;
+	hash = mix(mix(mix(1, src.s_addr), dst.s_addr), ip[9]);
+	if ((ip[9] != IPPROTO_TCP && ip[9] != IPPROTO_UDP) || len < header_len + sizeof(ports) ||
+		(packet_get16(ip + 6) & FRAGMENT_BITS) != 0)
+		return hash;
+	memcpy(&ports, ip + header_len, sizeof(ports));
+	return mix(hash, ports);
+}
+
 /* Add @len bytes, an even number, to the sum of a checksum. */
 static uint32_t sum(uint32_t start, const unsigned char *bytes, size_t len)
 {

@@ -55,6 +55,12 @@ bool packet_copy(const struct packet_view *view, struct packet_view *out);
  * length is @len. For a router, which looks at nothing else. */
 bool packet_addresses(const void *packet, size_t len, struct in_addr *src, struct in_addr *dst);
 
+/*
+ * A hash of what flow the packet is of: addresses, protocol, and the ports of TCP and UDP. 0 for
+ * what is no packet.
+ */
+uint32_t packet_flow(const void *packet, size_t len);
+
 #define PACKET_RST_BYTES 40
 
 /*

@@ -277,6 +277,38 @@ static void what_gets_no_refusal(void **state)
 	}
 }
 
+/* The same for all of a flow, another one for what differs in anything that makes a flow. */
+static void a_flow_has_its_hash(void **state)
+{
+	struct pkt base = pkt_tcp(PEER, 40000, SELF, 80, SYN);
+	const struct pkt others[] = {
+		pkt_tcp(PEER, 40001, SELF, 80, SYN), pkt_tcp(PEER, 40000, SELF, 81, SYN),
+		pkt_tcp(SELF, 40000, SELF, 80, SYN), pkt_tcp(PEER, 40000, PEER, 80, SYN),
+		pkt_udp(PEER, 40000, SELF, 80),
+		with(base, 6, 0x20), /* a fragment: its ports may be anything */
+	};
+	uint32_t flow = packet_flow(base.bytes, base.len);
+	unsigned low[256] = {0}, most = 0;
+
+	(void)state;
+	struct pkt later = with(pkt_tcp(PEER, 40000, SELF, 80, ACK), 27, 77);
+	assert_int_equal(packet_flow(later.bytes, later.len), flow);
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		assert_int_not_equal(packet_flow(others[i].bytes, others[i].len), flow);
+	struct pkt fragment = with(with(base, 6, 0x20), 23, 99);
+	assert_int_equal(packet_flow(fragment.bytes, fragment.len),
+		packet_flow(others[5].bytes, others[5].len));
+	assert_int_equal(packet_flow(base.bytes, 19), 0);
+	/* ports in a row are spread */
+	for (unsigned i = 0; i < 2560; i++) {
+		struct pkt pkt = pkt_tcp(PEER, 40000 + i, SELF, 80, SYN);
+		unsigned *count = &low[packet_flow(pkt.bytes, pkt.len) % 256];
+
+		most = ++*count > most ? *count : most;
+	}
+	assert_in_range(most, 10, 40);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -288,6 +320,7 @@ int main(void)
 		cmocka_unit_test(a_quote_is_the_beginning_of_a_packet),
 		cmocka_unit_test(a_refusal_is_for_this_segment),
 		cmocka_unit_test(what_gets_no_refusal),
+		cmocka_unit_test(a_flow_has_its_hash),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

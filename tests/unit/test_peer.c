@@ -329,7 +329,7 @@ static void packets_are_counted(void **state)
 		/* it goes to and fro until the link ends */
 		uint64_t before = peer_traffic(peer).packets_in;
 		struct iovec part = {bytes, sizeof(bytes)};
-		assert_int_equal(wire_send(peer->port.wire, &part, 1), 0);
+		assert_int_equal(wire_send(peer->port.wire, 0, &part, 1), 0);
 		run_until(bed, peer_traffic(peer).packets_in >= before + 10);
 		struct peer_traffic now = peer_traffic(peer);
 		assert_true(now.packets_out >= now.packets_in);

@@ -328,7 +328,7 @@ static size_t send_frames(struct bed *bed, uint32_t first, size_t count)
 		frames[i] = (struct iovec){bytes + at, size};
 		at += size;
 	}
-	size_t dropped = wire_send(&bed->wire, frames, count);
+	size_t dropped = wire_send(&bed->wire, 0, frames, count);
 	free(frames);
 	free(bytes);
 	return dropped;
@@ -375,8 +375,8 @@ static void test_bounded(void **state)
 	for (; number < 4000; number += 20)
 		send_frames(bed, number, 20);
 	assert_true(bed->wire.dropped > 0);
-	assert_true(bed->wire.queue_len <= WIRE_QUEUE_BYTES + FRAME_PACKET_MAX);
-	assert_true(bed->wire.queue_len > WIRE_QUEUE_BYTES - 2 * FRAME_PACKET_MAX);
+	assert_true(bed->wire.outbox.packets.bytes <= WIRE_QUEUE_BYTES);
+	assert_true(bed->wire.outbox.packets.bytes > WIRE_QUEUE_BYTES - 2 * FRAME_PACKET_MAX);
 	assert_int_equal(wire_send_message(&bed->wire, "{}", 2), 0);
 	assert_false(wire_has_room(&bed->wire));
 	for (int i = 0; i < 100000 && !wire_has_room(&bed->wire); i++) {

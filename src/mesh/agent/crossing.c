@@ -24,7 +24,7 @@ static void refuse(void *owner, const struct packet_view *packet)
 	if (!packet_make_rst(packet, frame + FRAME_HEADER_BYTES))
 		return;
 	frame_encode_header(frame, FRAME_PACKET, PACKET_RST_BYTES);
-	wire_send(crossing->wire, &(struct iovec){frame, sizeof(frame)}, 1);
+	wire_send(crossing->wire, 0, &(struct iovec){frame, sizeof(frame)}, 1);
 }
 
 const struct syns_ops crossing_syns_ops = {.let_in = let_in, .refuse = refuse};
@@ -85,7 +85,7 @@ void crossing_out(struct crossing *crossing)
 		used += (size_t)size;
 	}
 	if (count > 0)
-		wire_send(crossing->wire, crossing->frames, count);
+		wire_send(crossing->wire, 0, crossing->frames, count);
 	if (!wire_has_room(crossing->wire))
 		rest(crossing, true);
 }

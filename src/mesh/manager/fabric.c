@@ -51,6 +51,7 @@ void fabric_take(
 		to->drops.not_ready++;
 		return;
 	}
+	fabric->from = from->number;
 	if (to->nparts == 0) {
 		if (fabric->ndirty == FABRIC_PARTS_MAX)
 			fabric_flush(fabric);
@@ -68,7 +69,8 @@ void fabric_flush(struct fabric *fabric)
 		struct fabric_port *to = fabric->dirty[i];
 
 		if (to->nparts > 0)
-			to->drops.queue_full += wire_send(to->wire, to->parts, to->nparts);
+			to->drops.queue_full +=
+				wire_send(to->wire, (uint32_t)fabric->from, to->parts, to->nparts);
 		to->nparts = 0;
 	}
 	fabric->ndirty = 0;

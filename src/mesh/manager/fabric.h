@@ -38,7 +38,7 @@ struct fabric_port {
 	struct wire *wire;
 
 	/* its own */
-	struct iovec parts[FABRIC_PARTS_MAX]; /* frames to it of this round */
+	struct iovec parts[FABRIC_PARTS_MAX]; /* frames to it of this round, all from one port */
 	size_t nparts;
 };
 
@@ -57,6 +57,7 @@ struct fabric {
 		struct fabric *fabric, const struct fabric_port *from, struct in_addr dst);
 
 	/* its own; starts as zero */
+	int from; /* whose round it is: a host's number */
 	struct fabric_port *dirty[FABRIC_PARTS_MAX]; /* who has parts in this round */
 	size_t ndirty;
 	struct fabric_lost_route lost_routes[FABRIC_LOST_ROUTES_MAX];

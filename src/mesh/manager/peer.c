@@ -42,7 +42,9 @@ struct peer_traffic peer_traffic(const struct peer *peer)
 
 	sum.packets_in += wire->frames_in - peer->session.frames_in;
 	sum.bytes_in += wire->bytes_in;
-	sum.packets_out += wire->frames_out - peer->session.frames_out;
+	/* a message that waits is counted by the session alone */
+	if (wire->frames_out > peer->session.frames_out)
+		sum.packets_out += wire->frames_out - peer->session.frames_out;
 	sum.bytes_out += wire->bytes_out;
 	return sum;
 }
