@@ -51,7 +51,8 @@ as_ordinary_user() {
 		return
 	fi
 
-	# two runs at once would find each other's processes
+	# two runs at once would find each other's processes; a bare system has no /run/lock
+	mkdir -p /run/lock
 	exec {lock_fd}>"/run/lock/$TEST_USER.lock"
 	flock -n "$lock_fd" || {
 		echo "waiting for another run to end"
