@@ -203,7 +203,9 @@ static enum guard_verdict check_icmp6(const struct packet *packet)
 			return GUARD_DROP_MULTICAST;
 		if (packet->place == TO_LINK_LOCAL)
 			return GUARD_DROP_LINK_LOCAL;
-		return packet->payload[1] == 0 ? GUARD_PASS : GUARD_DROP_ICMP_TYPE;
+		if (packet->payload[1] != 0)
+			return GUARD_DROP_ICMP_TYPE;
+		return packet->place == TO_OUTSIDE ? GUARD_DROP_ECHO6 : GUARD_PASS;
 	case ICMP6_DST_UNREACH:
 		return GUARD_DROP_ICMP_UNREACHABLE;
 	default:

@@ -25,6 +25,7 @@
  * passes: there it is libslirp's disable_host_loopback that refuses. ICMP echo always passes.
  * `dns`: port 53 and ICMP echo only, because libslirp would carry every port to the address of the
  * host's resolver, which may be a loopback address such as 127.0.0.53.
+ * ICMPv6 echo: `host` and `dns` only; libslirp carries none to the outside, and says so for each.
  *
  * No state, no allocation; reads headers only, so it costs the same for every length. Checksums are
  * not looked at (libslirp does). Urgent data is not dropped, since honest programs send it: the
@@ -63,6 +64,7 @@
 	DROP(UDP_SERVICE, "BOOTP, TFTP or DHCPv6") /* servers inside libslirp */                   \
 	DROP(ICMP_HEADER, "bad ICMP header")       /* cut */                                       \
 	DROP(ICMP_TYPE, "unknown ICMP type") /* not echo request, ND solicitation or advert */     \
+	USUAL(ECHO6, "ICMPv6 echo to the outside")  /* libslirp cannot; net/slirp answers */       \
 	USUAL(ICMP_UNREACHABLE, "ICMP unreachable") /* a forward met a closed port */              \
 	DROP(ND, "bad neighbour discovery") /* wrong hop limit, code, length, destination */       \
 	DROP(ND_OPTIONS, "bad neighbour discovery options") /* a wrong length */

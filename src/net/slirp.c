@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "net/guard.h"
+#include "net/icmp6.h"
 #include "net/pcap.h"
 #include "net/slirp_fds.h"
 #include "net/tap.h"
@@ -78,6 +79,15 @@ static ssize_t on_send_packet(const void *frame, size_t len, void *opaque)
 	return (ssize_t)len;
 }
 
+/* Who pings an address outside by IPv6 learns at once that no answer will come. */
+static void answer_echo6(struct slirp_stack *stack, size_t len)
+{
+	uint8_t answer[ICMP6_FRAME_BYTES];
+
+	on_send_packet(answer,
+		icmp6_make_prohibited(&stack->plan->host6, stack->frame, len, answer), stack);
+}
+
 static void drop_frame(struct slirp_stack *stack, enum guard_verdict verdict)
 {
 	/* once a power of two: a hostile guest must not fill the terminal */
@@ -102,6 +112,8 @@ static void on_tap_ready(struct loop_io *io, uint32_t events)
 		enum guard_verdict verdict = guard_check(stack->plan, frame, len);
 		if (stack->pcap_fd >= 0)
 			pcap_write_frame(stack->pcap_fd, frame, len);
+		if (verdict == GUARD_DROP_ECHO6)
+			answer_echo6(stack, len);
 		if (verdict != GUARD_PASS) {
 			drop_frame(stack, verdict);
 			continue;

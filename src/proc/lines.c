@@ -13,6 +13,7 @@
 
 #define READ_BYTES    4096
 #define LEFT_OUT_TEXT 64
+#define DRAIN_BYTES   (256 * READ_BYTES)
 
 static void say_left_out(struct lines *lines)
 {
@@ -67,23 +68,29 @@ static void take(struct lines *lines, const char *bytes, size_t len)
 	}
 }
 
-static void on_ready(struct loop_io *io, uint32_t events)
+/* False if there was nothing (more) to read. */
+static bool read_some(struct lines *lines)
 {
-	struct lines *lines = container_of(io, struct lines, io);
 	char bytes[READ_BYTES];
 
-	(void)events;
-	ssize_t got = read(io->fd, bytes, sizeof(bytes));
+	ssize_t got = read(lines->io.fd, bytes, sizeof(bytes));
 	if (got > 0) {
 		take(lines, bytes, (size_t)got);
-		return;
+		return true;
 	}
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
+		return false;
 	finish_line(lines);
 	say_left_out(lines);
 	lines_close(lines);
 	lines->on_end(lines);
+	return false;
+}
+
+static void on_ready(struct loop_io *io, uint32_t events)
+{
+	(void)events;
+	read_some(container_of(io, struct lines, io));
 }
 
 int lines_open(struct lines *lines, struct loop *loop, int fd)
@@ -98,6 +105,13 @@ int lines_open(struct lines *lines, struct loop *loop, int fd)
 	if (result < 0)
 		fd_close(&lines->io.fd);
 	return result;
+}
+
+void lines_drain(struct lines *lines)
+{
+	for (size_t left = DRAIN_BYTES; left > 0 && lines_is_open(lines); left -= READ_BYTES)
+		if (!read_some(lines))
+			return;
 }
 
 void lines_close(struct lines *lines)

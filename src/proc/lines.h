@@ -34,6 +34,9 @@ struct lines {
 #define LINES_PER_SECOND 100
 int lines_open(struct lines *lines, struct loop *loop, int fd);
 
+/* Read now what is there, up to a megabyte. Nothing happens if it is not open. */
+void lines_drain(struct lines *lines);
+
 /* Nothing happens if it is not open. */
 void lines_close(struct lines *lines);
 bool lines_is_open(const struct lines *lines);

@@ -25,7 +25,7 @@ static void close_fds(struct companion *companion)
 	fd_close(&companion->fds[1]);
 }
 
-int companion_take_streams(struct companion *companion, struct err *err)
+int companion_take_streams(struct companion *companion, struct loop *loop, struct err *err)
 {
 	int *fds = companion->fds;
 
@@ -38,7 +38,7 @@ int companion_take_streams(struct companion *companion, struct err *err)
 		dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
 		return err_sys(err, errno, "cannot keep stdin and stdout for the %s",
 			companion->config->name);
-	return 0;
+	return words_open(&companion->words, companion->config->name, loop, err);
 }
 
 /* Everything between fork and the companion's own function. */
@@ -50,6 +50,7 @@ static int enter(const struct companion *companion, const int *namespaces, pid_t
 		return -ESRCH;
 	if (dup2(companion->fds[0], STDIN_FILENO) < 0 || dup2(companion->fds[1], STDOUT_FILENO) < 0)
 		return -errno;
+	words_speak(&companion->words);
 	/* before we are in reach of those inside, who are the same user, and with all rights */
 	int result = rights_hide();
 	/*
@@ -118,4 +119,5 @@ void companion_stop(struct companion *companion, int diag)
 		waitpid(companion->pid, NULL, 0);
 	}
 	companion->pid = 0;
+	words_close(&companion->words);
 }

@@ -6,20 +6,25 @@
 #include <sys/types.h>
 
 #include "sandbox/config.h"
+#include "sandbox/words.h"
 #include "util/err.h"
 
 /*
  * See struct sandbox_companion. All of this does nothing where there is to be none. Starts with
- * config set, pid 0 and no fds.
+ * config set, pid 0, and no descriptors (-1).
  */
 struct companion {
 	const struct sandbox_companion *config;
 	pid_t pid;  /* 0: none runs */
 	int fds[2]; /* its stdin and stdout while we keep them; -1: none */
+	struct words words;
 };
 
-/* Keep stdin and stdout for it, and leave others for COMMAND. Returns 0, or -errno with @err. */
-int companion_take_streams(struct companion *companion, struct err *err);
+/*
+ * Keep stdin and stdout for it, and leave others for COMMAND; its stderr is a pipe to us. Returns
+ * 0, or -errno with @err.
+ */
+int companion_take_streams(struct companion *companion, struct loop *loop, struct err *err);
 
 /*
  * Start it in @namespaces, descriptors in the order of enum enter_ns, with the signal mask @mask.

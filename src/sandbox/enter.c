@@ -20,6 +20,7 @@
 #include "proc/job.h"
 #include "proc/rights.h"
 #include "proc/tree.h"
+#include "sandbox/words.h"
 #include "util/fd.h"
 #include "util/list.h"
 #include "util/log.h"
@@ -36,12 +37,14 @@ struct session {
 	struct loop_io signal_io, control_io;
 	struct loop_timer kill_timer;
 	sigset_t original_mask;
+	bool restores_pipe;
 	pid_t child; /* 0: has ended */
 	bool is_stopped;
 	uint64_t stops, rested_at; /* of the child, so far; the one along with which we stopped */
 	int end_signal;            /* that ended it, 0: none */
 	int status;
-	bool is_over; /* the sandbox has ended */
+	bool is_over;       /* the sandbox has ended */
+	struct words words; /* of an agent */
 };
 
 /* --- being let in ------------------------------------------------------------------------- */
@@ -273,6 +276,8 @@ static int open_session(struct session *session, struct err *err)
 
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, &session->original_mask);
+	/* a reader of ours that has gone is not the end of the command */
+	session->restores_pipe = signal(SIGPIPE, SIG_IGN) != SIG_IGN;
 	session->loop = loop_new();
 	session->signal_io =
 		(struct loop_io){signalfd(-1, &all, SFD_NONBLOCK | SFD_CLOEXEC), on_signal};
@@ -286,7 +291,9 @@ static int open_session(struct session *session, struct err *err)
 	if (result < 0)
 		return err_sys(err, -result, "cannot watch the sandbox");
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	return 0;
+	return session->command->command.run
+		       ? words_open(&session->words, "agent", session->loop, err)
+		       : 0;
 }
 
 /* Returns the command's pid, or -errno with *@failure and @err filled. */
@@ -298,6 +305,11 @@ static pid_t start(struct session *session, enum command_failure *failure, struc
 			 : session->enter->is_root ? COMMAND_KEEPS_CAPS
 						   : COMMAND_DROPS_ALL;
 	command.death_signal = SIGKILL;
+	int streams[] = {STDIN_FILENO, STDOUT_FILENO, session->words.write_fd};
+
+	if (command.run)
+		command.streams = streams;
+	command.restores_pipe = session->restores_pipe;
 	command.mask = session->original_mask;
 	*failure = COMMAND_SETUP_FAILED;
 	getrlimit(RLIMIT_NOFILE, &command.nofile);
@@ -337,7 +349,8 @@ static int await_end(struct session *session, struct err *err)
 int enter_run(
 	struct enter *enter, const struct enter_command *command, int *status, struct err *err)
 {
-	struct session session = {.enter = enter, .command = command, .signal_io.fd = -1};
+	struct session session = {
+		.enter = enter, .command = command, .signal_io.fd = -1, .words.write_fd = -1};
 	enum command_failure failure;
 
 	err->code = 0;
@@ -346,6 +359,7 @@ int enter_run(
 		session.child = start(&session, &failure, err);
 		if (session.child > 0) {
 			job_leave_streams();
+			log_wait_at_most(0);
 			result = await_end(&session, err);
 			*status = session.status;
 		} else if (failure == COMMAND_EXEC_FAILED) {
@@ -354,6 +368,7 @@ int enter_run(
 			result = -err->code;
 		}
 	}
+	words_close(&session.words);
 	if (session.loop)
 		loop_free(session.loop);
 	fd_close(&session.signal_io.fd);

@@ -2,7 +2,6 @@
 /* sandbox/events - tell other programs how a sandbox is doing */
 #include "sandbox/events.h"
 
-#include <poll.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,9 +25,7 @@ void events_emit(struct events *events, const char *name, json_t *body)
 		return;
 	size_t len = strlen(text);
 	text[len] = '\n'; /* in place of the NUL: one write, one line */
-	/* the descriptor is shared with its reader, so it is not made nonblocking */
-	struct pollfd room = {.fd = events->info_fd, .events = POLLOUT};
-	if (poll(&room, 1, 0) != 1 || write(events->info_fd, text, len + 1) < 0)
+	if (fd_tell(events->info_fd, text, len + 1, 0) < 0)
 		log_info("nobody reads --info-fd");
 	free(text);
 }
@@ -53,7 +50,7 @@ static void notify(const char *path)
 
 void events_ready(struct events *events)
 {
-	if (events->ready_fd >= 0 && fd_write_all(events->ready_fd, "READY=1\n", 8) < 0)
+	if (events->ready_fd >= 0 && fd_tell(events->ready_fd, "READY=1\n", 8, 0) < 0)
 		log_info("nobody reads --ready-fd");
 	fd_close(&events->ready_fd);
 	if (events->notify_socket)

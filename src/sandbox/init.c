@@ -302,6 +302,7 @@ static pid_t start_command(
 		.death_signal = SIGKILL,
 		.keep_fds = config->keep_fds,
 		.nkeep_fds = config->nkeep_fds,
+		.restores_pipe = start->restores_pipe,
 		.mask = start->original_mask,
 		.nofile = start->original_nofile,
 	};
@@ -332,10 +333,24 @@ static void hand_out(const struct init_start *start, int fds[INIT_FDS])
 static int close_inherited(const struct init_start *start)
 {
 	const struct sandbox_config *config = start->config;
-	int keep[2 + SANDBOX_KEEP_FDS_MAX] = {start->supervisor_fd, start->door_fd};
+	int keep[3 + SANDBOX_KEEP_FDS_MAX] = {
+		start->supervisor_fd, start->door_fd, start->words->write_fd};
 
-	memcpy(keep + 2, config->keep_fds, config->nkeep_fds * sizeof(*keep));
-	return rights_keep_fds(keep, 2 + config->nkeep_fds);
+	memcpy(keep + 3, config->keep_fds, config->nkeep_fds * sizeof(*keep));
+	return rights_keep_fds(keep, 3 + config->nkeep_fds);
+}
+
+/* COMMAND has what is the caller's; who reads it must see COMMAND close it. */
+static void leave_inherited(const struct init_start *start)
+{
+	const struct sandbox_config *config = start->config;
+
+	job_leave_streams();
+	words_speak(start->words);
+	close(start->words->write_fd);
+	for (size_t i = 0; i < config->nkeep_fds; i++)
+		if (config->keep_fds[i] > STDERR_FILENO)
+			close(config->keep_fds[i]);
 }
 
 /* Everything inside is ready; the supervisor binds what is left and says so. */
@@ -372,7 +387,7 @@ __attribute__((noreturn)) static void init_main(
 	if (init.command < 0)
 		fail(start, command_failure_status(failure, err.code), &err);
 	tell(start, &(struct init_message){.type = INIT_STARTED, .value = init.command});
-	job_leave_streams();
+	leave_inherited(start);
 	/*
 	 * Out of the reach of signals to the job; COMMAND stays in it. A session, not just a group:
 	 * as its parent in the same session we would keep the job's group from being orphaned, and

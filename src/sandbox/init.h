@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "sandbox/config.h"
+#include "sandbox/words.h"
 #include "util/err.h"
 
 /*
@@ -74,7 +75,9 @@ struct init_start {
 	const char *resolv_text;    /* NULL: leave /etc/resolv.conf alone */
 	const char *hidden_dir;     /* the runtime directory */
 	int supervisor_fd, door_fd; /* init's ends, SOCK_SEQPACKET */
+	const struct words *words;  /* where what init says goes when COMMAND runs */
 	sigset_t original_mask;     /* what COMMAND gets */
+	bool restores_pipe;         /* SIGPIPE, which we ignore, ends COMMAND */
 	struct rlimit original_nofile;
 };
 

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glib.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include "conn/relay.h"
 #include "forward/table.h"
 #include "net/slirp.h"
+#include "proc/job.h"
 #include "proc/ns.h"
 #include "proc/rights.h"
 #include "sandbox/filter.h"
@@ -164,6 +166,16 @@ static int set_up(struct netproc *net, struct err *err)
 	return 0;
 }
 
+/* A guest can make libslirp say much; GLib itself only says why it gives up. */
+static void on_glib_message(
+	const char *domain, GLogLevelFlags level, const char *message, void *context)
+{
+	bool is_last = level & (G_LOG_FLAG_FATAL | G_LOG_LEVEL_ERROR);
+
+	(void)context;
+	log_line(is_last ? LOG_ERROR : LOG_INFO, "%s: %s", domain ? domain : "GLib", message);
+}
+
 __attribute__((noreturn)) static void netproc_main(const struct netproc_start *start, pid_t parent)
 {
 	struct netproc net = {.start = start};
@@ -174,8 +186,11 @@ __attribute__((noreturn)) static void netproc_main(const struct netproc_start *s
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(125);
-	setsid();                 /* signals to the job are not for us */
-	signal(SIGPIPE, SIG_IGN); /* splice(2) has no flag against it */
+	setsid(); /* signals to the job are not for us */
+	/* nothing of the caller's */
+	job_leave_streams();
+	words_speak(start->words);
+	g_log_set_default_handler(on_glib_message, NULL);
 	int resolv = isolate(start, &err);
 	if (resolv < 0)
 		fail(start, &err);

@@ -7,6 +7,7 @@
 
 #include "forward/driver.h"
 #include "sandbox/config.h"
+#include "sandbox/words.h"
 #include "util/err.h"
 
 /*
@@ -55,6 +56,7 @@ struct netproc_start {
 	int pcap;                /* -1: none */
 	int door;                /* the net process's end */
 	int guest_diag, host_diag;
+	const struct words *words; /* where what it says goes */
 };
 
 /* Start a net process. Returns its pid or -errno. The descriptors stay open here. */

@@ -32,9 +32,10 @@
 #include "util/list.h"
 #include "util/log.h"
 
-#define KILL_MS   5000
-#define FDS_MAX   65536
-#define JOINED_MS 1000 /* `exec` ends by itself what it started, when it sees us close */
+#define KILL_MS        5000
+#define FDS_MAX        65536
+#define START_LINES_MS 1000 /* who reads them may still be starting */
+#define JOINED_MS      1000 /* `exec` ends by itself what it started, when it sees us close */
 
 static_assert(ENTER_USER == (int)INIT_FD_USER && ENTER_NET == (int)INIT_FD_NET &&
 		      ENTER_MNT == (int)INIT_FD_MNT && ENTER_PID == (int)INIT_FD_PID,
@@ -52,11 +53,13 @@ struct supervisor {
 	struct companion companion;
 	struct answers answers;
 	struct registry registry; /* closed; its path is hidden inside */
+	struct words words;       /* of init and the net process */
 
 	int host_diag, pcap; /* the net process's; -1: none */
 
 	struct loop_io signal_io;
 	sigset_t original_mask;
+	bool restores_pipe; /* for COMMAND: SIGPIPE was not ignored */
 	struct rlimit original_nofile;
 	bool has_companion_ended; /* so everything ends, and COMMAND's status does not count */
 	int status;
@@ -139,6 +142,7 @@ static pid_t spawn_net(void *owner, int channel, struct err *err)
 		.door = supervisor->init.door,
 		.guest_diag = supervisor->init.fds[INIT_FD_DIAG],
 		.host_diag = supervisor->host_diag,
+		.words = &supervisor->words,
 	};
 
 	return netproc_spawn(&start, err);
@@ -291,7 +295,9 @@ static int spawn_init(struct supervisor *supervisor, struct err *err)
 				       ? supervisor->resolver.guest_text
 				       : NULL,
 		.hidden_dir = supervisor->registry.path,
+		.words = &supervisor->words,
 		.original_mask = supervisor->original_mask,
+		.restores_pipe = supervisor->restores_pipe,
 		.original_nofile = supervisor->original_nofile,
 	};
 
@@ -323,7 +329,8 @@ static int make_program(struct supervisor *supervisor, struct err *err)
 static int start(struct supervisor *supervisor, struct err *err)
 {
 	if (open_signals(supervisor, err) < 0 ||
-		companion_take_streams(&supervisor->companion, err) < 0 ||
+		words_open(&supervisor->words, "net process", supervisor->loop, err) < 0 ||
+		companion_take_streams(&supervisor->companion, supervisor->loop, err) < 0 ||
 		open_host_side(supervisor, err) < 0 ||
 		forwards_bind(&supervisor->forwards, false, err) < 0 ||
 		reserve_name(supervisor, err) < 0 || make_program(supervisor, err) < 0 ||
@@ -332,8 +339,9 @@ static int start(struct supervisor *supervisor, struct err *err)
 		open_answers(supervisor, err) < 0 || initctl_release(&supervisor->init, err) < 0)
 		return -err->code;
 	job_leave_streams();
+	log_wait_at_most(START_LINES_MS);
 	forwards_announce(&supervisor->forwards, 0);
-	log_never_wait();
+	log_wait_at_most(0);
 	if (keeper_start(&supervisor->keeper, err) < 0)
 		return -err->code;
 	resolver_watch(&supervisor->resolver);
@@ -351,6 +359,7 @@ static void take_down(struct supervisor *supervisor)
 	/* INIT_ENDED means that nothing is left; if it did not come, all is killed here */
 	initctl_stop(&supervisor->init);
 	tree_kill(0, KILL_MS);
+	words_close(&supervisor->words);
 	/* the name last: who waits for the end finds the ports free, too */
 	forwards_fini(&supervisor->forwards);
 	server_close(&supervisor->answers.server);
@@ -376,7 +385,7 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 			.events = &supervisor.events,
 			.ops = &forwards_ops,
 			.owner = &supervisor},
-		.companion = {.config = &config->companion, .fds = {-1, -1}},
+		.companion = {.config = &config->companion, .fds = {-1, -1}, .words.write_fd = -1},
 		.answers = {.config = config,
 			.program = &supervisor.program,
 			.forwards = &supervisor.forwards,
@@ -384,6 +393,7 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 			.on_stop = terminate,
 			.owner = &supervisor},
 		.signal_io.fd = -1,
+		.words.write_fd = -1,
 		.host_diag = -1,
 		.pcap = -1,
 		.err = err,
@@ -392,6 +402,8 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 	if (!supervisor.loop)
 		return err_sys(err, errno, "cannot make an event loop");
 	err->code = 0;
+	/* a reader of ours that has gone is not the end of COMMAND */
+	supervisor.restores_pipe = signal(SIGPIPE, SIG_IGN) != SIG_IGN;
 	getrlimit(RLIMIT_NOFILE, &supervisor.original_nofile);
 	rights_raise_fd_limit(FDS_MAX);
 	initctl_init(&supervisor.init, supervisor.loop, &initctl_ops, &supervisor);

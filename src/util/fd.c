@@ -4,9 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "util/clock.h"
 
@@ -167,6 +170,42 @@ int fd_write_all(int fd, const void *data, size_t len)
 		len -= (size_t)done;
 	}
 	return 0;
+}
+
+/*
+ * Between poll(2) and write(2) others may fill a pipe, and it would be waited for after all: so it
+ * is opened once more. Returns -1 where that cannot be, or is not needed.
+ */
+static int open_own(int fd, const struct stat *info)
+{
+	char path[32];
+
+	if (!S_ISFIFO(info->st_mode) || fcntl(fd, F_GETFL) & O_NONBLOCK)
+		return -1;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+}
+
+int fd_tell(int fd, const void *data, size_t len, int wait_ms)
+{
+	struct pollfd room = {.fd = fd, .events = POLLOUT};
+	struct stat info;
+	ssize_t done;
+
+	if (wait_ms < 0)
+		return fd_write_all(fd, data, len);
+	if (TEMP_FAILURE_RETRY(poll(&room, 1, wait_ms)) != 1)
+		return -EAGAIN;
+	if (fstat(fd, &info) < 0)
+		return -errno;
+	_cleanup_fd_ int own = open_own(fd, &info);
+	if (S_ISSOCK(info.st_mode))
+		done = send(fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	else
+		done = write(own >= 0 ? own : fd, data, len);
+	if (done < 0)
+		return -errno;
+	return (size_t)done == len ? 0 : -EAGAIN;
 }
 
 ssize_t fd_read_all(int fd, void *data, size_t cap_bytes)

@@ -67,6 +67,13 @@ int fd_recv_one(int sock, void *data, size_t len, int *fd);
 int fd_write_all(int fd, const void *data, size_t len);
 
 /*
+ * Tell a stranger, who may not read: wait for room for at most @wait_ms (-1: for ever), and not for
+ * the rest. A descriptor that is shared stays as it is. Up to PIPE_BUF bytes go whole or not at all
+ * into a pipe. May raise SIGPIPE. Returns 0 or -errno (-EAGAIN: no room).
+ */
+int fd_tell(int fd, const void *data, size_t len, int wait_ms);
+
+/*
  * Read until the end or @cap_bytes; the rest is not read. Returns bytes read or -errno.
  */
 ssize_t fd_read_all(int fd, void *data, size_t cap_bytes);

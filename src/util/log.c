@@ -2,37 +2,31 @@
 /* util/log - lines for a person, on stderr */
 #include "util/log.h"
 
+#include <errno.h>
 #include <glib.h>
-#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "util/fd.h"
 
 #define LINE_CAP_BYTES 2048
 #define ESCAPED_BYTES  4 /* \xNN */
 
 static struct {
 	enum log_level max_level;
-	bool never_waits;
-} settings = {.max_level = LOG_NOTICE};
+	int wait_ms; /* -1: for ever */
+} settings = {.max_level = LOG_NOTICE, .wait_ms = -1};
 
 void log_set_level(enum log_level level)
 {
 	settings.max_level = level;
 }
 
-void log_never_wait(void)
+void log_wait_at_most(int ms)
 {
-	settings.never_waits = true;
-}
-
-/* The descriptor is shared with others, so it is not made nonblocking. */
-static bool has_room(void)
-{
-	struct pollfd room = {.fd = STDERR_FILENO, .events = POLLOUT};
-
-	return !settings.never_waits || poll(&room, 1, 0) == 1;
+	settings.wait_ms = ms;
 }
 
 bool log_wants(enum log_level level)
@@ -73,7 +67,7 @@ char *log_escape(const char *text, size_t len, char *out, size_t cap_bytes)
 
 void log_line(enum log_level level, const char *format, ...)
 {
-	char raw[LINE_CAP_BYTES / 2], line[LINE_CAP_BYTES] = "nswrap: ";
+	char raw[LINE_CAP_BYTES / 2], line[LINE_CAP_BYTES] = LOG_PREFIX;
 	size_t prefix = strlen(line);
 	va_list args;
 
@@ -88,6 +82,6 @@ void log_line(enum log_level level, const char *format, ...)
 		len = sizeof(raw) - 1;
 	log_escape(raw, (size_t)len, line + prefix, sizeof(line) - prefix - 1);
 	strcat(line, "\n");
-	if (!has_room() || write(STDERR_FILENO, line, strlen(line)) < 0)
-		return; /* nobody is there to be told */
+	if (fd_tell(STDERR_FILENO, line, strlen(line), settings.wait_ms) == -EAGAIN)
+		settings.wait_ms = 0;
 }

@@ -13,17 +13,20 @@ enum log_level {
 	LOG_DEBUG,   /* -vv */
 };
 
+#define LOG_PREFIX "nswrap: "
+
 /*
  * The one piece of global state is how this process writes lines: those up to a level, LOG_NOTICE
- * at first; and after log_never_wait those for which stderr has room, so that nobody's traffic
- * waits for a reader.
+ * at first; and how long one waits for room in stderr, for ever at first. The first one that waited
+ * in vain is lost and makes the next ones wait no more, so that nobody's traffic waits for a
+ * reader.
  */
 void log_set_level(enum log_level level);
-void log_never_wait(void);
+void log_wait_at_most(int ms);
 bool log_wants(enum log_level level);
 
 /*
- * Print "nswrap: " and one line with a single write(2), so that lines of several processes do not
+ * Print LOG_PREFIX and one line with a single write(2), so that lines of several processes do not
  * mix. Control characters and bytes that are not ASCII-printable or UTF-8 continuation are escaped
  * as \xNN: the text may contain what a stranger sent. Errors of the write are ignored.
  */

@@ -11,7 +11,8 @@ import subprocess
 
 import pytest
 
-from harness import BINARY, TCP_ECHO, UDP_ECHO, python, rights
+from harness import (
+    BINARY, TCP_ECHO, UDP_ECHO, descendants, process_table, python, rights, wait_for)
 from tools import Roles, tool
 
 NO_CAPS = {"CapInh": 0, "CapPrm": 0, "CapEff": 0, "CapBnd": 0, "CapAmb": 0}
@@ -283,11 +284,11 @@ for fd in os.listdir(f'/proc/{sys.argv[1]}/fd'):
 def nested(nswrap, outer):
     """A sandbox of the root of an outer user namespace, who may look at its processes."""
 
-    def start(*options):
+    def start(*options, **more):
         host = outer()
         prefix = host.prefix()
         running = nswrap.start(*options, "-p", 0, "-P", 7000, "--", tool("guest"), 7000,
-                               prefix=prefix[:prefix.index("--") + 1])
+                               prefix=prefix[:prefix.index("--") + 1], **more)
         running.guest_listening()
         return host, Roles(running)
 
@@ -299,13 +300,16 @@ def test_net_process_sees_no_files(nested):
     assert as_outer_root(host, TREE_OF, roles.net).split() == ["/etc", "/etc/resolv.conf"]
 
 
+def numbered_descriptors(host, pid):
+    """{number: what it is} of a process that hides."""
+    lines = as_outer_root(host, FDS_OF, pid).splitlines()
+    return {int(fd): target for fd, target in (line.split(" ", 1) for line in lines)}
+
+
 def descriptors(host, pid):
-    """{number: what it is} of a process that hides; socket:[1] and pipe:[2] without their number."""
-    found = {}
-    for line in as_outer_root(host, FDS_OF, pid).splitlines():
-        fd, target = line.split(" ", 1)
-        found[int(fd)] = re.sub(r":\[\d+\]$", "", target)
-    return found
+    """The same; socket:[1] and pipe:[2] without their number."""
+    return {fd: re.sub(r":\[\d+\]$", "", target)
+            for fd, target in numbered_descriptors(host, pid).items()}
 
 
 @pytest.mark.parametrize("options", [[], ["--network", "none"]], ids=["outbound", "none"])
@@ -317,6 +321,49 @@ def test_net_process_has_few_descriptors(nested, options):
     rest = [target for fd, target in found.items() if fd > 2]
     assert rest.count("/dev/net/tun") == (0 if options else 1)
     assert set(rest) <= {"socket", "pipe", "anon_inode:[eventpoll]", "/dev/net/tun"}
+
+
+@pytest.mark.parametrize("role", ["net", "init"])
+@pytest.mark.parametrize("options", [[], ["--pid"]], ids=["plain", "pid"])
+def test_nothing_of_the_callers_stays_open(nested, role, options):
+    """The caller's terminal, pipes and files are the supervisor's and COMMAND's, even those to keep."""
+    kept = os.memfd_create("kept")
+    host, roles = nested("--keep-fd", kept, *options, pass_fds=[kept])
+    os.close(kept)
+    callers = numbered_descriptors(host, roles.supervisor)
+    streams = {callers[fd] for fd in (0, 1, 2)} - {"/dev/null"}
+    assert streams
+    found = numbered_descriptors(host, getattr(roles, role))
+    assert found[0] == found[1] == "/dev/null" and found[2].startswith("pipe:")
+    assert not streams & set(found.values())
+    assert not [target for target in found.values() if "kept" in target]
+
+
+@pytest.mark.parametrize("words", [
+    ["-c", "sleep 60", "agent"], ["exec", "other", "nswrap", "agent"]], ids=["companion", "exec"])
+def test_stderr_of_an_agent_is_a_pipe_to_its_parent(nswrap, outer, words):
+    """Its link and nothing else is the caller's; its words arrive all the same."""
+    host = outer()
+    prefix = host.prefix()
+    prefix = prefix[:prefix.index("--") + 1]
+    other = nswrap.start("-n", "other", "sleep", 60, prefix=prefix)
+    other.wait_event("started")
+    popen = nswrap.popen(*words, prefix=prefix, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE)
+
+    def agents():
+        table = process_table()
+        return [pid for pid in descendants(popen.pid) if pid in table and table[pid][2] in ("nswrap: agent", "nswrap: stack")]
+
+    pids = wait_for(lambda: len(agents()) == 2 and agents(), "agent and stack")
+    mine = f"pipe:[{os.fstat(popen.stderr.fileno()).st_ino}]"
+    for pid in pids:
+        wait_for(lambda: mine not in numbered_descriptors(host, pid).values(), "no stderr of the caller's")
+    popen.stdin.write(b"this is no frame of the protocol, and its length is nonsense" * 100)
+    popen.stdin.close()
+    assert b"nswrap: the link to the manager broke" in popen.stderr.read()
+    popen.stdout.read()
+    popen.wait(20)
 
 
 def test_init_has_few_descriptors(nested):

@@ -243,6 +243,32 @@ static void test_read_file(void **state)
 	assert_string_equal(text, "");
 }
 
+#define ROOM_BYTES 4096
+
+/* A pipe with one page of room: a write(2) of more waits for a reader. */
+static void test_tell_waits_for_nobody(void **state)
+{
+	static const char text[2 * ROOM_BYTES];
+	char got[3 * ROOM_BYTES];
+	int pipes[2], *pair = *state;
+
+	assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+	assert_int_equal(fcntl(pipes[1], F_SETPIPE_SZ, 2 * ROOM_BYTES), 2 * ROOM_BYTES);
+	assert_int_equal(fd_tell(pipes[1], text, ROOM_BYTES, 0), 0);
+	assert_int_equal(fd_tell(pipes[1], text, sizeof(text), 0), -EAGAIN);
+	assert_int_equal(fd_tell(pipes[1], text, 1, 20), -EAGAIN);
+	assert_false(fcntl(pipes[1], F_GETFL) & O_NONBLOCK);
+	assert_int_equal(read(pipes[0], got, sizeof(got)), 2 * ROOM_BYTES);
+	assert_int_equal(fd_tell(pipes[1], text, 1, -1), 0);
+	close(pipes[0]);
+	close(pipes[1]);
+	int result;
+	for (int i = 0; i < 100000 && (result = fd_tell(pair[0], text, 100, 0)) == 0; i++)
+		;
+	assert_int_equal(result, -EAGAIN);
+	assert_int_equal(fd_tell(999, text, 1, 0), -EBADF);
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -256,6 +282,7 @@ int main(void)
 		T(test_pass_one),
 		T(test_read_and_write_all),
 		T(test_read_file),
+		T(test_tell_waits_for_nobody),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -245,7 +245,7 @@ int agent_run(
 		return err_sys(err, ENOMEM, "cannot start the agent");
 	agent->is_sandbox = is_sandbox;
 	agent->err = err;
-	log_never_wait();
+	log_wait_at_most(0);
 	int result = open_signals(agent, err);
 	if (result == 0) {
 		agent->stack = open_stack(!is_sandbox, err);

@@ -240,7 +240,8 @@ static void __attribute__((noreturn)) run(struct holder *holder)
 	answer.result = result < 0 ? result : 0;
 	if (fd_send_one(holder->control, &answer, sizeof(answer), tun) < 0 || result < 0)
 		_exit(125);
-	fd_close(&tun); /* the device lives and dies with the agent */
+	fd_close(&tun);                     /* the device lives and dies with the agent */
+	dup2(STDOUT_FILENO, STDERR_FILENO); /* nothing of the caller's: it is null by now */
 	serve(holder);
 	_exit(0);
 }

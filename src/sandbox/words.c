@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox/words - what processes beside COMMAND say, and the one that has the caller's stderr */
+#include "sandbox/words.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "util/fd.h"
+#include "util/list.h"
+#include "util/log.h"
+
+static void on_line(struct lines *lines, const char *text, size_t len)
+{
+	const struct words *words = container_of(lines, struct words, lines);
+	size_t prefix = strlen(LOG_PREFIX);
+
+	/* a byte 0 would hide the rest; escaped it is seen */
+	char shown[4 * LINES_LINE_MAX + 1];
+	bool is_ours = len >= prefix && memcmp(text, LOG_PREFIX, prefix) == 0;
+	log_escape(
+		text + (is_ours ? prefix : 0), len - (is_ours ? prefix : 0), shown, sizeof(shown));
+	if (is_ours)
+		log_error("%s", shown);
+	else
+		log_warning("%s: %s", words->who, shown);
+}
+
+static void on_end(struct lines *lines)
+{
+	(void)lines; /* there is a writer while it is open: us */
+}
+
+int words_open(struct words *words, const char *who, struct loop *loop, struct err *err)
+{
+	int ends[2];
+
+	words->who = who;
+	words->lines = (struct lines){.on_line = on_line, .on_end = on_end};
+	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
+		return err_sys(err, errno, "cannot make a pipe for what the %s says", who);
+	words->write_fd = ends[1];
+	int result = lines_open(&words->lines, loop, ends[0]);
+	if (result < 0)
+		fd_close(&words->write_fd);
+	return result < 0 ? err_sys(err, -result, "cannot hear the %s", who) : 0;
+}
+
+void words_speak(const struct words *words)
+{
+	if (words->write_fd >= 0)
+		dup2(words->write_fd, STDERR_FILENO);
+}
+
+void words_close(struct words *words)
+{
+	fd_close(&words->write_fd);
+	lines_drain(&words->lines);
+	lines_close(&words->lines);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox/words - what processes beside COMMAND say, and the one that has the caller's stderr */
+#pragma once
+
+#include "proc/lines.h"
+#include "util/err.h"
+#include "util/loop.h"
+
+/*
+ * How it works
+ *
+ * Who reads untrusted bytes has no descriptor of the caller's: its stderr is a pipe to a process
+ * that reads none. A full pipe loses a line and makes nobody wait; a flood is cut by proc/lines;
+ * what comes out is escaped. Lines of util/log were judged by the level of who said them. Others,
+ * such as a library's last words before abort(3), are shown with @who in front, as warnings.
+ */
+struct words {
+	const char *who;
+
+	/* its own */
+	struct lines lines;
+	int write_fd; /* of the pipe; stays open for processes to come. -1: not open */
+};
+
+/* Returns 0, or -errno with @err filled. */
+int words_open(struct words *words, const char *who, struct loop *loop, struct err *err);
+
+/* In the process that speaks: the pipe is its stderr from now on. */
+void words_speak(const struct words *words);
+
+/* What was said until now is passed on first. Nothing happens if it is not open. */
+void words_close(struct words *words);

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""e2e/test_told - what is told to others costs COMMAND nothing, and comes by nobody who serves strangers"""
+
+import contextlib
+import fcntl
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+
+from harness import HTTP, free_port, http_get, is_alive, python, wait_for
+from tools import Roles, tool
+
+# sends echo requests for some seconds, whatever comes back, and prints how many; argv: address seconds
+PING_FLOOD = """
+import socket, struct, sys, time
+s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM, socket.IPPROTO_ICMPV6)
+s.setblocking(False)
+end, sent = time.monotonic() + float(sys.argv[2]), 0
+while time.monotonic() < end:
+    try:
+        s.sendto(struct.pack('!BBHHH', 128, 0, 0, 1, sent & 0xffff), (sys.argv[1], 0))
+        sent += 1
+    except OSError:
+        pass
+print(sent, flush=True)
+"""
+
+
+def full_pipe():
+    """(read end, write end) of a pipe with no room in it."""
+    read, write = os.pipe()
+    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(write, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(write, b"x" * 4096)
+    os.set_blocking(write, True)
+    return read, write
+
+
+def no_reader():
+    read, write = os.pipe()
+    os.close(read)
+    return write
+
+
+# --- stderr ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [[], ["-v"]], ids=["plain", "verbose"])
+def test_a_flood_of_pings_is_not_written_down(nswrap, options):
+    running = nswrap.start(*options, "--", *python(PING_FLOOD, "2001:db8::1", 1))
+    assert int(running.read_line()) > 1000
+    assert running.wait() == 0
+    running.stderr.join()
+    assert len(running.stderr.text()) < 20000
+
+
+@pytest.mark.parametrize("address, answer", [
+    ("fd00::2", "1 received"), ("fd00::3", "1 received"),
+    ("2001:db8::1", "From fd00::2 .*Administratively prohibited")])
+def test_ping6_is_answered_or_refused(nswrap, address, answer):
+    result = nswrap.run("-q", "ping", "-6", "-n", "-c", 1, "-W", 5, address)
+    assert re.search(answer, result.stdout.decode()), result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("driver", ["splice", "slirp"])
+@pytest.mark.parametrize("options", [[], ["-vv"]], ids=["plain", "verbose"])
+def test_nobody_waits_for_who_reads_stderr(nswrap, driver, options):
+    """The pipe is full before the first line, and COMMAND fills what would become free."""
+    read, write = full_pipe()
+    port = free_port()
+    popen = nswrap.popen(*options, "--port-driver", driver, "-p", port, "-P", 7000,
+                         "--", *python(HTTP, "127.0.0.1", 7000), stderr=write)
+    os.close(write)
+    wait_for(lambda: _is_served(port), "an answer")
+    for i in range(100):
+        assert http_get(port, f"/{i}")[0] == 200
+    popen.terminate()
+    assert popen.wait(15) == 128 + signal.SIGTERM
+    os.close(read)
+
+
+def _is_served(port):
+    with contextlib.suppress(OSError):
+        return http_get(port)[0] == 200
+    return False
+
+
+# --- those who listen to events ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [["--info-fd"], ["--ready-fd"]], ids=["info", "ready"])
+@pytest.mark.parametrize("make", ["gone", "full"])
+def test_events_that_nobody_reads(nswrap, options, make):
+    read, write = full_pipe() if make == "full" else (None, no_reader())
+    result = nswrap.run(*options, write, "sh", "-c", "exit 7", pass_fds=[write])
+    os.close(write)
+    assert result.returncode == 7, result.stderr
+    if read is not None:
+        os.close(read)
+
+
+@pytest.mark.parametrize("words", [["-vv"], ["-p", "0", "-v"]], ids=["plain", "forward"])
+def test_stderr_that_nobody_reads(nswrap, words):
+    write = no_reader()
+    popen = nswrap.popen(*words, "sh", "-c", "sleep 0.1; exit 7", stderr=write, stdout=subprocess.DEVNULL)
+    os.close(write)
+    assert popen.wait(20) == 7
+
+
+def test_exec_with_stderr_that_nobody_reads(nswrap):
+    other = nswrap.start("-n", "other", "sleep", 60)
+    other.wait_event("started")
+    write = no_reader()
+    popen = nswrap.popen("exec", "-vv", "other", "sh", "-c", "cd /; exit 7", stderr=write, cwd="/dev/shm")
+    os.close(write)
+    assert popen.wait(20) == 7
+
+
+@pytest.mark.parametrize("handler, status", [(signal.SIG_DFL, 128 + signal.SIGPIPE), (signal.SIG_IGN, 3)])
+@pytest.mark.parametrize("words", [[], ["--pid"], ["exec", "other"]], ids=["plain", "pid", "exec"])
+def test_sigpipe_of_the_command_is_the_callers(nswrap, words, handler, status):
+    other = nswrap.start("-n", "other", "sleep", 60)
+    other.wait_event("started")
+    result = nswrap.run(*words, "sh", "-c", "kill -PIPE $$; exit 3", restore_signals=False,
+                        preexec_fn=lambda: signal.signal(signal.SIGPIPE, handler))
+    assert result.returncode == status, result.stderr
+
+
+def test_clients_that_do_not_wait_for_their_answer(nswrap):
+    """Of the control socket: COMMAND and others are not touched by it."""
+    running = nswrap.start("-n", "me", "-p", 0, "-P", 7000, "--", tool("guest"), 7000)
+    running.guest_listening()
+    for _ in range(30):
+        popen = nswrap.popen("ps", "--json", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        popen.kill()
+        popen.wait()
+        popen.stdout.close()
+    assert running.popen.poll() is None and is_alive(Roles(running).command)
+    assert b"me" in nswrap.run("ps").stdout
