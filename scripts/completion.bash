@@ -44,7 +44,7 @@ _nswrap_sandboxes() {
 # They have no command that lists their names alone: their sockets have them.
 _nswrap_meshes() {
 	local path
-	for path in "$XDG_RUNTIME_DIR"/nswrap/mesh/*.sock /tmp/nswrap-"$UID"/mesh/*.sock; do
+	for path in "$XDG_RUNTIME_DIR"/nswrap/mesh/*.sock /tmp/nswrap-"$UID"{,-??????}/mesh/*.sock; do
 		[[ -S $path ]] && path=${path##*/} && echo "${path%.sock}"
 	done
 }

@@ -81,5 +81,8 @@ as_ordinary_user() {
 			setsid -w "$@"
 	) </dev/null || status=$?
 	no_process_left || status=1
+	# the runtime directories of those that ran without XDG_RUNTIME_DIR, and as root of a namespace
+	find /tmp -maxdepth 1 -user "$TEST_USER" -name 'nswrap-*[0-9]*' ! -name 'nswrap-test.*' \
+		-exec rm -rf -- {} +
 	return "$status"
 }

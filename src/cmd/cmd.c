@@ -83,13 +83,13 @@ void cmd_set_log_level(int verbosity)
 
 /* Returns the name of the only mesh, or NULL with @err. */
 static const char *only_name(
-	const struct registry *registry, char (*names)[REGISTRY_NAME_MAX + 1], struct err *err)
+	const struct registry *registry, struct registry_found *found, struct err *err)
 {
 	char running[REGISTRY_DESCRIPTION_BYTES];
-	ssize_t count = registry_list(registry, names, 2);
+	ssize_t count = registry_list(registry, found, 2);
 
 	if (count == 1)
-		return names[0];
+		return found[0].name;
 	registry_describe(registry, running, sizeof(running));
 	if (count == 0)
 		err_set(err, ENOENT, "no mesh is running");
@@ -100,14 +100,14 @@ static const char *only_name(
 
 int cmd_connect(enum registry_kind kind, const char *name, struct err *err)
 {
-	char names[2][REGISTRY_NAME_MAX + 1];
+	struct registry_found found[2];
 	struct registry registry;
 	int result = registry_open(kind, &registry, err);
 
 	if (result < 0)
 		return result;
 	if (!name)
-		name = only_name(&registry, names, err);
+		name = only_name(&registry, found, err);
 	result = name ? registry_connect(&registry, name, err) : -err->code;
 	registry_close(&registry);
 	return result;

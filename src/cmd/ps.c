@@ -29,46 +29,61 @@ static const struct option_def options[] = {
 
 /* --- asking ------------------------------------------------------------------------------- */
 
-/* The status of @name, or if it cannot be had {"name", "error"}; NULL: it has ended. */
-static json_t *receive_status(int sock, const char *name, int timeout_ms)
-{
-	struct err err;
-	json_t *status;
-	int result =
-		sock < 0 ? sock : control_receive(sock, "sandbox", timeout_ms, &status, NULL, &err);
+/* One of them and our question to it. */
+struct asked {
+	const char *name;
+	int sock; /* below 0: -errno, and @why says more */
+	struct err why;
+};
 
-	if (result == -EPIPE)
+static void ask(
+	struct asked *asked, const struct registry *registry, const struct registry_found *found)
+{
+	asked->name = found->name;
+	asked->sock = registry_connect_found(registry, found, &asked->why);
+	if (asked->sock >= 0)
+		control_send(asked->sock, json_pack("{s:s}", "op", "status"), NULL, 0);
+}
+
+/* The status, or if it cannot be had {"name", "error"}; NULL: it has ended. */
+static json_t *receive_status(struct asked *asked, int timeout_ms)
+{
+	json_t *status;
+	int result = asked->sock;
+
+	if (result >= 0)
+		result = control_receive(
+			asked->sock, "sandbox", timeout_ms, &status, NULL, &asked->why);
+	fd_close(&asked->sock);
+	if (result == -EPIPE || result == -ENOENT)
 		return NULL;
+	if (result == -EPERM)
+		return json_pack(
+			"{s:s, s:o}", "name", asked->name, "error", control_text(asked->why.text));
 	if (result < 0)
-		return json_pack("{s:s, s:s}", "name", name, "error", "does not answer");
+		return json_pack("{s:s, s:s}", "name", asked->name, "error", "does not answer");
 	json_object_del(status, "ok");
 	return status;
 }
 
 /* All are asked before the first answer is awaited: those that hang take a second together. */
 static json_t *ask_all(
-	const struct registry *registry, char (*names)[REGISTRY_NAME_MAX + 1], size_t count)
+	const struct registry *registry, const struct registry_found *found, size_t count)
 {
 	json_t *list = json_array();
-	int *socks = calloc(count + 1, sizeof(*socks));
+	struct asked *asked = calloc(count + 1, sizeof(*asked));
 	uint64_t deadline_ns = clock_now_ns() + PATIENCE_MS * NS_PER_MS;
 
-	for (size_t i = 0; socks && i < count; i++) {
-		socks[i] = registry_connect(registry, names[i], NULL);
-		if (socks[i] >= 0)
-			control_send(socks[i], json_pack("{s:s}", "op", "status"), NULL, 0);
-	}
-	for (size_t i = 0; socks && i < count; i++) {
+	for (size_t i = 0; asked && i < count; i++)
+		ask(&asked[i], registry, &found[i]);
+	for (size_t i = 0; asked && i < count; i++) {
 		int left_ms = (int)clock_ms_until(deadline_ns, clock_now_ns());
+		json_t *status = receive_status(&asked[i], left_ms);
 
-		if (socks[i] == -ENOENT)
-			continue;
-		json_t *status = receive_status(socks[i], names[i], left_ms);
 		if (status)
 			json_array_append_new(list, status);
-		fd_close(&socks[i]);
 	}
-	free(socks);
+	free(asked);
 	return list;
 }
 
@@ -167,19 +182,18 @@ static int list_sandboxes(bool is_json, struct err *err)
 {
 	struct registry registry;
 	int result = registry_open(REGISTRY_SANDBOX, &registry, err);
-	char(*names)[REGISTRY_NAME_MAX + 1] = calloc(SANDBOXES_MAX, sizeof(*names));
+	struct registry_found *found = calloc(SANDBOXES_MAX, sizeof(*found));
 
-	if (result < 0 || !names) {
-		free(names);
+	if (result < 0 || !found) {
+		free(found);
 		return result < 0 ? result : err_sys(err, ENOMEM, "cannot list the sandboxes");
 	}
-	ssize_t count = registry_list(&registry, names, SANDBOXES_MAX);
-	json_t *list = ask_all(&registry, names, count > 0 ? (size_t)count : 0);
-	free(names);
+	ssize_t count = registry_list(&registry, found, SANDBOXES_MAX);
+	json_t *list = ask_all(&registry, found, count > 0 ? (size_t)count : 0);
+	free(found);
 	registry_close(&registry);
 	if (count < 0)
-		result = err_sys(
-			err, (int)-count, "cannot read the runtime directory %s", registry.path);
+		result = err_sys(err, (int)-count, "cannot read the runtime directories");
 	else if (is_json)
 		output_json(list);
 	else

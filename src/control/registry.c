@@ -13,7 +13,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "control/identity.h"
 #include "util/fd.h"
+#include "util/log.h"
 #include "util/parse.h"
 
 #define SUFFIX         ".sock"
@@ -56,107 +58,68 @@ int registry_check_name(enum registry_kind kind, const char *name, struct err *e
 		parse_quote(name, quoted, sizeof(quoted)), kinds[kind].noun, REGISTRY_NAME_MAX);
 }
 
-/* Is $XDG_RUNTIME_DIR what it should be? */
-static const char *find_parent(void)
+/* The directory @sub of @place, whose path is completed; only made if @is_made. */
+static int open_below(struct place *place, const char *sub, bool is_made)
 {
-	const char *parent = getenv("XDG_RUNTIME_DIR");
+	_cleanup_fd_ int parent_fd = fd_take(&place->dir_fd);
+	size_t len = strlen(place->path);
 	struct stat info;
 
-	if (!parent || parent[0] != '/' || stat(parent, &info) < 0 || !S_ISDIR(info.st_mode) ||
-		info.st_uid != geteuid())
-		return NULL;
-	return parent;
+	snprintf(place->path + len, sizeof(place->path) - len, "/%s", sub);
+	if (is_made && mkdirat(parent_fd, sub, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	place->dir_fd = openat(parent_fd, sub, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (place->dir_fd < 0 || fstat(place->dir_fd, &info) < 0)
+		return -errno;
+	return info.st_uid == geteuid() && !(info.st_mode & 022) ? 0 : -EPERM;
 }
 
-/* @opened, taken over, if it is good. */
-static int check_directory(int opened, const char *shown, struct err *err)
+/* Go down to the directories of our kind. Those that are not there yet stay closed. */
+static int descend(struct registry *registry, const char *sub, struct err *err)
 {
-	_cleanup_fd_ int fd = opened;
-	struct stat info;
-
-	if (fstat(fd, &info) < 0)
-		return err_sys(err, errno, "cannot look at the runtime directory %s", shown);
-	if (info.st_uid != geteuid())
-		return err_set(err, EPERM,
-			"the runtime directory %s belongs to another user (uid %u): have it "
-			"removed, or set XDG_RUNTIME_DIR to a directory of yours",
-			shown, (unsigned)info.st_uid);
-	if (info.st_mode & 077)
-		return err_set(err, EPERM,
-			"other users can enter the runtime directory %s (mode %03o): chmod 700 it, "
-			"if what is in it can be trusted, or remove it",
-			shown, (unsigned)info.st_mode & 0777);
-	return fd_take(&fd);
-}
-
-static int open_runtime(char *path, size_t cap_bytes, struct err *err)
-{
-	const char *parent = find_parent();
-	char shown[PARSE_QUOTE_BYTES];
-	int len = parent ? snprintf(path, cap_bytes, "%s/nswrap", parent)
-			 : snprintf(path, cap_bytes, "/tmp/nswrap-%u", (unsigned)geteuid());
-
-	if ((size_t)len >= cap_bytes)
-		return err_set(err, ENAMETOOLONG, "XDG_RUNTIME_DIR is too long");
-	parse_quote(path, shown, sizeof(shown));
-	if (mkdir(path, 0700) < 0 && errno != EEXIST)
-		return err_sys(err, errno,
-			"cannot make the runtime directory %s (XDG_RUNTIME_DIR may name another "
-			"place)",
-			shown);
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 && (errno == ELOOP || errno == ENOTDIR))
-		return err_set(err, ENOTDIR,
-			"the runtime directory %s is a link or no directory: remove it, or set "
-			"XDG_RUNTIME_DIR to a directory of yours",
-			shown);
-	if (fd < 0 && errno == EACCES)
-		return err_set(err, EACCES,
-			"the runtime directory %s cannot be entered: if it belongs to another "
-			"user, set XDG_RUNTIME_DIR to a directory of yours",
-			shown);
-	if (fd < 0)
-		return err_sys(err, errno, "cannot open the runtime directory %s", shown);
-	return check_directory(fd, shown, err);
-}
-
-/* The directory @sub of @parent, whose path is completed. */
-static int open_below(int parent, const char *sub, char *path, size_t cap_bytes, struct err *err)
-{
-	size_t len = strlen(path);
+	struct places *places = &registry->places;
 	char shown[PARSE_QUOTE_BYTES];
 
-	snprintf(path + len, cap_bytes - len, "/%s", sub);
-	parse_quote(path, shown, sizeof(shown));
-	if (mkdirat(parent, sub, 0700) < 0 && errno != EEXIST)
-		return err_sys(err, errno, "cannot make the directory %s", shown);
-	int fd = openat(parent, sub, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return err_sys(err, errno, "cannot open the directory %s", shown);
-	return check_directory(fd, shown, err);
+	for (size_t i = 0; i < places->total; i++) {
+		int result = open_below(&places->items[i], sub, i == 0);
+
+		if (result < 0)
+			fd_close(&places->items[i].dir_fd);
+		if (result < 0 && i == 0)
+			return err_sys(err, -result, "cannot use the directory %s",
+				parse_quote(places->items[i].path, shown, sizeof(shown)));
+	}
+	return 0;
+}
+
+int registry_open_in(const struct places_roots *roots, enum registry_kind kind,
+	struct registry *out, struct err *err)
+{
+	out->kind = kind;
+	out->pointer.hub_fd = -1;
+	int result = places_open(roots, &out->places, err);
+	if (result < 0)
+		return result;
+	if (places_pointer(&out->places, &out->pointer) < 0)
+		out->pointer.hub_fd = -1; /* as if there were no hub */
+	if (kinds[kind].directory)
+		result = descend(out, kinds[kind].directory, err);
+	if (result < 0)
+		registry_close(out);
+	return result;
 }
 
 int registry_open(enum registry_kind kind, struct registry *out, struct err *err)
 {
-	int result = open_runtime(out->path, sizeof(out->path), err);
+	const struct places_roots roots = {getenv("XDG_RUNTIME_DIR"), "/run/user", "/tmp"};
 
-	out->kind = kind;
-	out->dir_fd = -1;
-	if (result >= 0 && kinds[kind].directory) {
-		_cleanup_fd_ int runtime = result;
-
-		result = open_below(
-			runtime, kinds[kind].directory, out->path, sizeof(out->path), err);
-	}
-	if (result < 0)
-		return result;
-	out->dir_fd = result;
-	return 0;
+	return registry_open_in(&roots, kind, out, err);
 }
 
 void registry_close(struct registry *registry)
 {
-	fd_close(&registry->dir_fd);
+	places_close(&registry->places);
+	fd_close(&registry->pointer.hub_fd);
 }
 
 /*
@@ -180,25 +143,36 @@ static char *to_filename(const char *name, char *out)
 	return out;
 }
 
-/* Returns 0, -EADDRINUSE when @name runs, -EEXIST when its file is no socket, or -errno. */
-static int choose_one(int dir_fd, const char *name, struct registry_entry *out)
+/* Does @name run in that place? 1, 0 or -errno. */
+static int is_running(const struct registry *registry, size_t place, const char *name)
 {
 	char filename[FILENAME_BYTES];
-	int state = unixsock_check(dir_fd, to_filename(name, filename), NULL);
+	int dir_fd = registry->places.items[place].dir_fd;
+	int state =
+		dir_fd < 0 ? -ENOENT : unixsock_check(dir_fd, to_filename(name, filename), NULL);
 
-	if (state == 1)
-		return -EADDRINUSE;
-	if (state == -ENOTSOCK || state == -ELOOP)
-		return -EEXIST;
-	if (state < 0 && state != -ENOENT)
-		return state;
+	return state == -ENOENT ? 0 : state;
+}
+
+/* Returns 0, -EADDRINUSE when @name runs, -EEXIST when its file is no socket, or -errno. */
+static int choose_one(const struct registry *registry, const char *name, struct registry_entry *out)
+{
+	for (size_t i = 0; i < registry->places.count; i++) {
+		int state = is_running(registry, i, name);
+
+		if (state == 1)
+			return -EADDRINUSE;
+		if (state < 0 && i == 0)
+			return state == -ENOTSOCK || state == -ELOOP ? -EEXIST : state;
+	}
 	snprintf(out->name, sizeof(out->name), "%s", name);
 	return 0;
 }
 
 static int choose_numbered(
-	int dir_fd, const struct kind *kind, const char *base, struct registry_entry *out)
+	const struct registry *registry, const char *base, struct registry_entry *out)
 {
+	const struct kind *kind = &kinds[registry->kind];
 	char stem[REGISTRY_NAME_MAX - NUMBER_BYTES + 2], name[REGISTRY_NAME_MAX + 1];
 	int result = -EADDRINUSE;
 
@@ -211,7 +185,7 @@ static int choose_numbered(
 			snprintf(name, sizeof(name), "%s", stem);
 		else
 			snprintf(name, sizeof(name), "%s-%u", stem, number);
-		result = choose_one(dir_fd, name, out);
+		result = choose_one(registry, name, out);
 		if (result == -EEXIST) /* somebody's odd file: no reason to give up */
 			result = -EADDRINUSE;
 	}
@@ -244,17 +218,20 @@ int registry_reserve(const struct registry *registry, const char *name, const ch
 	if (result < 0)
 		return result;
 	*out = (struct registry_entry){.kind = registry->kind, .listen_fd = -1, .lock_fd = -1};
-	out->dir_fd = fcntl(registry->dir_fd, F_DUPFD_CLOEXEC, 3);
+	out->pointer = registry->pointer;
+	out->pointer.hub_fd = -1;
+	out->dir_fd = fcntl(registry->places.items[0].dir_fd, F_DUPFD_CLOEXEC, 3);
 	if (out->dir_fd < 0)
 		return err_sys(err, errno, "cannot register the %s", kind->noun);
+	if (registry->pointer.hub_fd >= 0)
+		out->pointer.hub_fd = fcntl(registry->pointer.hub_fd, F_DUPFD_CLOEXEC, 3);
 	out->lock_fd = result = lock(out->dir_fd);
 	if (result >= 0)
-		result = name ? choose_one(out->dir_fd, name, out)
-			      : choose_numbered(out->dir_fd, kind, base, out);
+		result = name ? choose_one(registry, name, out)
+			      : choose_numbered(registry, base, out);
 	if (result >= 0)
 		return 0;
-	fd_close(&out->dir_fd);
-	fd_close(&out->lock_fd);
+	registry_release(out);
 	return explain(kind, result, name, err);
 }
 
@@ -269,6 +246,11 @@ int registry_publish(struct registry_entry *entry, struct err *err)
 	fd_close(&entry->lock_fd);
 	if (entry->listen_fd < 0)
 		return explain(&kinds[entry->kind], entry->listen_fd, entry->name, err);
+	int result = places_point(&entry->pointer);
+	if (result < 0)
+		log_info("without XDG_RUNTIME_DIR this %s is not found: %s",
+			kinds[entry->kind].noun, strerror(-result));
+	fd_close(&entry->pointer.hub_fd);
 	return 0;
 }
 
@@ -279,41 +261,90 @@ void registry_release(struct registry_entry *entry)
 	fd_close(&entry->listen_fd);
 	fd_close(&entry->lock_fd);
 	fd_close(&entry->dir_fd);
+	fd_close(&entry->pointer.hub_fd);
 }
 
 void registry_describe(const struct registry *registry, char *out, size_t cap_bytes)
 {
-	char names[SHOWN_NAMES + 1][REGISTRY_NAME_MAX + 1];
-	ssize_t count = registry_list(registry, names, SHOWN_NAMES + 1);
+	struct registry_found found[SHOWN_NAMES + 1];
+	ssize_t count = registry_list(registry, found, SHOWN_NAMES + 1);
 	size_t used = 0;
 
 	snprintf(out, cap_bytes, "none is running");
 	for (ssize_t i = 0; i < count && i < SHOWN_NAMES && used < cap_bytes; i++)
 		used += (size_t)snprintf(out + used, cap_bytes - used, "%s%s",
-			i == 0 ? "running: " : ", ", names[i]);
+			i == 0 ? "running: " : ", ", found[i].name);
 	if (count > SHOWN_NAMES && used < cap_bytes)
 		snprintf(out + used, cap_bytes - used, " and more");
 }
 
-int registry_connect(const struct registry *registry, const char *name, struct err *err)
+/* --- connecting --------------------------------------------------------------------------- */
+
+static int say_not_there(const struct registry *registry, const char *name, struct err *err)
+{
+	const struct places *places = &registry->places;
+	char running[REGISTRY_DESCRIPTION_BYTES], shown[PARSE_QUOTE_BYTES];
+
+	registry_describe(registry, running, sizeof(running));
+	err_set(err, ENOENT, "no %s \"%s\" is running (%s)", kinds[registry->kind].noun, name,
+		running);
+	for (size_t i = 0; err && i < places->count; i++) {
+		size_t used = strlen(err->text);
+
+		snprintf(err->text + used, sizeof(err->text) - used, "%s%s",
+			i == 0 ? "; looked in " : ", ",
+			parse_quote(places->items[i].path, shown, sizeof(shown)));
+	}
+	return -ENOENT;
+}
+
+int registry_connect_found(
+	const struct registry *registry, const struct registry_found *found, struct err *err)
 {
 	const char *noun = kinds[registry->kind].noun;
-	char filename[FILENAME_BYTES], running[REGISTRY_DESCRIPTION_BYTES];
+	char filename[FILENAME_BYTES];
+	struct err who;
+	_cleanup_fd_ int sock = unixsock_connect(registry->places.items[found->place].dir_fd,
+		to_filename(found->name, filename), SOCK_SEQPACKET);
+
+	if (sock == -ENOENT || sock == -ECONNREFUSED)
+		return say_not_there(registry, found->name, err);
+	if (sock == -EAGAIN)
+		return err_set(err, EAGAIN, "the %s \"%s\" does not answer", noun, found->name);
+	if (sock < 0)
+		return err_sys(err, -sock, "cannot talk to the %s \"%s\"", noun, found->name);
+	if (identity_check(sock, &who) < 0)
+		return err_set(
+			err, EPERM, "the %s \"%s\" is not asked: %s", noun, found->name, who.text);
+	return fd_take(&sock);
+}
+
+/* Our own place first; in the others it must not be there twice. */
+int registry_connect(const struct registry *registry, const char *name, struct err *err)
+{
+	const struct places *places = &registry->places;
+	struct registry_found found = {.place = places->count};
 	int result = registry_check_name(registry->kind, name, err);
 
 	if (result < 0)
 		return result;
-	result = unixsock_connect(registry->dir_fd, to_filename(name, filename), SOCK_SEQPACKET);
-	if (result >= 0)
-		return result;
-	if (result == -ENOENT || result == -ECONNREFUSED) {
-		registry_describe(registry, running, sizeof(running));
-		return err_set(err, ENOENT, "no %s \"%s\" is running (%s)", noun, name, running);
+	for (size_t i = 0; i < places->count && found.place != 0; i++) {
+		if (is_running(registry, i, name) == 0)
+			continue;
+		if (found.place < places->count)
+			return err_set(err, EEXIST,
+				"two of that name are running, \"%s\" in %s and in %s: set "
+				"XDG_RUNTIME_DIR as it was for the one that is meant",
+				name, places->items[found.place].path, places->items[i].path);
+		found.place = i;
 	}
-	if (result == -EAGAIN)
-		return err_set(err, EAGAIN, "the %s \"%s\" does not answer", noun, name);
-	return err_sys(err, -result, "cannot talk to the %s \"%s\"", noun, name);
+	if (found.place == places->count)
+		return say_not_there(registry, name, err);
+	snprintf(found.name, sizeof(found.name), "%s", name);
+	return registry_connect_found(registry, &found, err);
 }
+
+/* --- listing ------------------------------------------------------------------------------ */
 
 /* Is it NAME.sock? Stores NAME. */
 static bool to_name(const char *filename, char *name)
@@ -334,36 +365,60 @@ static int is_entry(const struct dirent *file)
 	return to_name(file->d_name, name);
 }
 
-static int by_name(const struct dirent **a, const struct dirent **b)
+static int by_name(const void *a, const void *b)
 {
-	char first[REGISTRY_NAME_MAX + 1], second[REGISTRY_NAME_MAX + 1];
+	const struct registry_found *first = a, *second = b;
+	int order = strcmp(first->name, second->name);
 
-	to_name((*a)->d_name, first);
-	to_name((*b)->d_name, second);
-	return strcmp(first, second);
+	return order != 0 ? order : (first->place > second->place) - (first->place < second->place);
 }
 
-ssize_t registry_list(
-	const struct registry *registry, char (*names)[REGISTRY_NAME_MAX + 1], size_t cap)
+/* Adds those of one place to @out, which has @count. Returns how many it has then, or -errno. */
+static ssize_t list_place(
+	const struct registry *registry, size_t place, struct registry_found **out, size_t count)
 {
-	_cleanup_fd_ int lock_fd = lock(registry->dir_fd);
+	int dir_fd = registry->places.items[place].dir_fd;
+	_cleanup_fd_ int lock_fd = lock(dir_fd);
 	struct unixsock_id id;
 	struct dirent **files;
-	size_t count = 0;
 
 	if (lock_fd < 0)
 		return lock_fd;
-	int found = scandirat(registry->dir_fd, ".", &files, is_entry, by_name);
+	int found = scandirat(dir_fd, ".", &files, is_entry, NULL);
 	if (found < 0)
 		return -errno;
+	struct registry_found *list = realloc(*out, (count + (size_t)found + 1) * sizeof(*list));
 	for (int i = 0; i < found; i++) {
-		int state = unixsock_check(registry->dir_fd, files[i]->d_name, &id);
+		int state = list ? unixsock_check(dir_fd, files[i]->d_name, &id) : -ENOMEM;
+
 		if (state == 0)
-			unixsock_remove(registry->dir_fd, &id);
-		else if (state == 1 && count < cap)
-			to_name(files[i]->d_name, names[count++]);
+			unixsock_remove(dir_fd, &id);
+		if (state == 1) {
+			list[count].place = place;
+			to_name(files[i]->d_name, list[count++].name);
+		}
 		free(files[i]);
 	}
 	free(files);
+	if (!list)
+		return -ENOMEM;
+	*out = list;
 	return (ssize_t)count;
+}
+
+ssize_t registry_list(const struct registry *registry, struct registry_found *out, size_t cap)
+{
+	struct registry_found *all = NULL;
+	ssize_t count = 0;
+
+	for (size_t i = 0; i < registry->places.count && count >= 0; i++)
+		if (registry->places.items[i].dir_fd >= 0)
+			count = list_place(registry, i, &all, (size_t)count);
+	if (count > 0) {
+		qsort(all, (size_t)count, sizeof(*all), by_name);
+		count = (size_t)count < cap ? count : (ssize_t)cap;
+		memcpy(out, all, (size_t)count * sizeof(*all));
+	}
+	free(all);
+	return count;
 }

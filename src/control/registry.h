@@ -6,27 +6,35 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "control/places.h"
 #include "util/err.h"
 #include "util/unixsock.h"
 
 /*
  * How it works
  *
- * A running sandbox has a socket NAME.sock (SOCK_SEQPACKET) in the runtime directory,
- * $XDG_RUNTIME_DIR/nswrap or /tmp/nswrap-UID; a running mesh has one in the directory "mesh" below
- * it. Whether it runs is whether its socket is held: there is no list and no pid to go stale.
- * Starters take turns by a lock on the file .lock there.
+ * A running sandbox has a socket NAME.sock (SOCK_SEQPACKET) in one of the user's places
+ * (control/places); a running mesh has one in the directory "mesh" below it. Whether it runs is
+ * whether its socket is held: there is no list and no pid to go stale. Starters take turns by a
+ * lock on the file .lock there. Who listens is looked at before it is asked (control/identity).
  */
 enum registry_kind { REGISTRY_SANDBOX, REGISTRY_MESH };
 
 #define REGISTRY_NAME_MAX          64
 #define REGISTRY_DESCRIPTION_BYTES 400 /* the longest registry_describe, with its NUL */
 
-/* The directory with the names of one kind. */
+/* The names of one kind. Its places are the directories with their sockets; in the first are ours.
+ */
 struct registry {
 	enum registry_kind kind;
-	int dir_fd; /* -1: not open */
-	char path[PATH_MAX];
+	struct places places;
+	struct place_pointer pointer;
+};
+
+/* One that runs; the place is an index of the registry's. */
+struct registry_found {
+	char name[REGISTRY_NAME_MAX + 1];
+	size_t place;
 };
 
 /* A name that is taken. All fields are the entry's own. */
@@ -37,6 +45,7 @@ struct registry_entry {
 	int listen_fd; /* -1: not yet published */
 	char name[REGISTRY_NAME_MAX + 1];
 	struct unixsock_id id;
+	struct place_pointer pointer;
 };
 
 /*
@@ -45,13 +54,14 @@ struct registry_entry {
  */
 int registry_check_name(enum registry_kind kind, const char *name, struct err *err);
 
-/*
- * Open the directory, which is made with mode 0700 if it is missing. XDG_RUNTIME_DIR counts if it
- * is an absolute path of a directory of ours; else it is below /tmp. Returns 0, or -errno with @err
- * naming the directory and the cure and nothing to close: a link, a directory of somebody else's or
- * one that others can enter is refused.
- */
+/* Open all places (places_open). Returns 0, or -errno with @err filled and nothing to close. */
 int registry_open(enum registry_kind kind, struct registry *out, struct err *err);
+
+/* The same, somewhere else: for tests. */
+int registry_open_in(const struct places_roots *roots, enum registry_kind kind,
+	struct registry *out, struct err *err);
+
+/* The paths of the places stay. */
 void registry_close(struct registry *registry);
 
 /*
@@ -70,17 +80,19 @@ int registry_publish(struct registry_entry *entry, struct err *err);
 void registry_release(struct registry_entry *entry);
 
 /*
- * Connect to a running one. Returns a nonblocking descriptor, or -errno with @err saying which do
- * run: -ENOENT when none of that name does.
+ * Connect to a running one. Returns a nonblocking descriptor, or -errno with @err: -ENOENT, saying
+ * which do run and where was looked, when none of that name does; -EEXIST when several do, none of
+ * them in our own place; -EPERM when who listens is no nswrap of ours (identity_check).
  */
 int registry_connect(const struct registry *registry, const char *name, struct err *err);
+int registry_connect_found(
+	const struct registry *registry, const struct registry_found *found, struct err *err);
 
 /*
- * The names of those that run, sorted by bytes; the first @cap if there are more. Removes the files
- * of dead ones. Returns how many were stored, or -errno.
+ * Those that run, sorted by name (bytes) and place; the first @cap if there are more. Removes the
+ * files of dead ones. Returns how many were stored, or -errno.
  */
-ssize_t registry_list(
-	const struct registry *registry, char (*names)[REGISTRY_NAME_MAX + 1], size_t cap);
+ssize_t registry_list(const struct registry *registry, struct registry_found *out, size_t cap);
 
 /* "none is running", "running: a, b" or, of more than five, "running: a, b, c, d, e and more". */
 void registry_describe(const struct registry *registry, char *out, size_t cap_bytes);

@@ -130,7 +130,7 @@ static void on_pause_over(struct loop_timer *timer)
 void server_init(struct server *server)
 {
 	*server = (struct server){
-		.entry = {.dir_fd = -1, .lock_fd = -1, .listen_fd = -1},
+		.entry = {.dir_fd = -1, .lock_fd = -1, .listen_fd = -1, .pointer.hub_fd = -1},
 		.io = {-1, on_connection},
 		.pause.on_expired = on_pause_over,
 	};

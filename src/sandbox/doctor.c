@@ -218,7 +218,7 @@ static void check_runtime_dir(struct diagnosis *out)
 	struct err err;
 
 	if (registry_open(REGISTRY_SANDBOX, &registry, &err) == 0)
-		say(out, DIAGNOSIS_FINE, "", "the runtime directory is %s", registry.path);
+		say(out, DIAGNOSIS_FINE, "", "the runtime directory is %s", registry.places.items[0].path);
 	else
 		say(out, DIAGNOSIS_WRONG,
 			"set XDG_RUNTIME_DIR to a directory of yours with mode 0700", "%s",

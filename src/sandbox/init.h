@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
+#include "control/places.h"
 #include "sandbox/config.h"
 #include "sandbox/words.h"
 #include "util/err.h"
@@ -70,14 +71,14 @@ struct init_message {
 
 struct init_start {
 	const struct sandbox_config *config;
-	char **argv;                /* COMMAND, placeholders replaced */
-	char **env;                 /* with NSWRAP_* */
-	const char *resolv_text;    /* NULL: leave /etc/resolv.conf alone */
-	const char *hidden_dir;     /* the runtime directory */
-	int supervisor_fd, door_fd; /* init's ends, SOCK_SEQPACKET */
-	const struct words *words;  /* where what init says goes when COMMAND runs */
-	sigset_t original_mask;     /* what COMMAND gets */
-	bool restores_pipe;         /* SIGPIPE, which we ignore, ends COMMAND */
+	char **argv;                 /* COMMAND, placeholders replaced */
+	char **env;                  /* with NSWRAP_* */
+	const char *resolv_text;     /* NULL: leave /etc/resolv.conf alone */
+	const struct places *hidden; /* the runtime directories */
+	int supervisor_fd, door_fd;  /* init's ends, SOCK_SEQPACKET */
+	const struct words *words;   /* where what init says goes when COMMAND runs */
+	sigset_t original_mask;      /* what COMMAND gets */
+	bool restores_pipe;          /* SIGPIPE, which we ignore, ends COMMAND */
 	struct rlimit original_nofile;
 };
 

@@ -78,6 +78,19 @@ static int put_resolv_conf(const char *text, struct err *err)
 	return 0;
 }
 
+/* All of them: another nswrap of the same user looks in places that ours does not make use of. */
+static int hide_places(const struct places *hidden, struct err *err)
+{
+	for (size_t i = 0; i < hidden->total; i++) {
+		const char *path = hidden->items[i].path;
+
+		if (mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=0700") < 0 &&
+			(errno != ENOENT || i == 0))
+			return err_sys(err, errno, "cannot hide %s from the sandbox", path);
+	}
+	return 0;
+}
+
 static int setup_mounts(const struct init_start *start, struct err *err)
 {
 	struct mount_attr nosuid = {.attr_set = MOUNT_ATTR_NOSUID};
@@ -91,9 +104,8 @@ static int setup_mounts(const struct init_start *start, struct err *err)
 		mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
 		return err_sys(err, errno,
 			"cannot mount /proc for --pid (in a container: its own /proc must be unmasked)");
-	if (mount("tmpfs", start->hidden_dir, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=0700") <
-		0)
-		return err_sys(err, errno, "cannot hide %s from the sandbox", start->hidden_dir);
+	if (hide_places(start->hidden, err) < 0)
+		return -err->code;
 	if (syscall(SYS_mount_setattr, AT_FDCWD, "/", AT_RECURSIVE, &nosuid, sizeof(nosuid)) < 0)
 		log_info("cannot make the mounts nosuid: %s", strerror(errno));
 	return 0;

@@ -16,7 +16,7 @@
  *
  * The file view is the caller's own, and mounts made outside later still come in, but for these:
  * the resolv_text of @start over the file that /etc/resolv.conf leads to, behind any chain of
- * links; an empty, writable directory of the caller's over its hidden_dir; and in a PID namespace
+ * links; empty, writable directories of the caller's over its hidden ones; and in a PID namespace
  * a /proc that shows it. Set-user-ID and file capabilities are taken away from every mount (they
  * have no effect under no_new_privs anyway): without this a program with file capabilities, such as
  * ping, could not be executed at all with an empty bounding set, execve(2) EPERM. Where the kernel

@@ -294,7 +294,7 @@ static int spawn_init(struct supervisor *supervisor, struct err *err)
 		.resolv_text = config->net.has_outbound && config->net.has_dns
 				       ? supervisor->resolver.guest_text
 				       : NULL,
-		.hidden_dir = supervisor->registry.path,
+		.hidden = &supervisor->registry.places,
 		.words = &supervisor->words,
 		.original_mask = supervisor->original_mask,
 		.restores_pipe = supervisor->restores_pipe,

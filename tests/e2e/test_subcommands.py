@@ -704,8 +704,6 @@ SPOILT = [
     ("echo 0 >/proc/sys/user/max_mnt_namespaces", "namespaces", "max_mnt_namespaces", "sysctl -w"),
     ("mount --bind /dev/null /dev/net/tun", "tun", "tap0", "/dev/net/tun"),
     ("mount -t tmpfs none /dev/net", "tun", "/dev/net/tun", "modprobe tun"),
-    ('mount -t tmpfs -o mode=755 none "$XDG_RUNTIME_DIR"; mkdir -m 755 "$XDG_RUNTIME_DIR/nswrap"',
-     "runtime directory", "runtime directory", "0700"),
 ]
 
 

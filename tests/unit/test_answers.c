@@ -72,7 +72,6 @@ static int set_up(void **state)
 	memset(long_word, 'x', sizeof(long_word) - 1);
 	strcpy(world->parent, "/tmp/test_answers.XXXXXX");
 	assert_non_null(mkdtemp(world->parent));
-	setenv("XDG_RUNTIME_DIR", world->parent, 1);
 	world->loop = loop_new();
 	world->config = (struct sandbox_config){
 		.bind = addr_loopback4(0), .has_pid_ns = true, .stop_timeout_ms = 4711};
@@ -92,7 +91,9 @@ static int set_up(void **state)
 		.owner = world,
 	};
 	server_init(&answers->server);
-	assert_int_equal(registry_open(REGISTRY_SANDBOX, &world->registry, &err), 0);
+	assert_int_equal(registry_open_in(&(struct places_roots){NULL, "/nowhere", world->parent},
+				 REGISTRY_SANDBOX, &world->registry, &err),
+		0);
 	assert_int_equal(
 		registry_reserve(&world->registry, "box", NULL, &answers->server.entry, &err), 0);
 	assert_int_equal(answers_open(answers, world->loop, &err), 0);

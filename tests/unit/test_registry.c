@@ -38,34 +38,47 @@ static int registry_claim(const struct registry *registry, const char *name, con
 #define STARTERS 8
 #define ROUNDS   40
 
-struct place {
+struct bed {
 	char parent[64];
+	struct places_roots roots;
 	struct registry registry;
 };
 
+/* How it begins; where it was looked stands behind it. */
+static void assert_said(const char *text, const char *beginning)
+{
+	if (strncmp(text, beginning, strlen(beginning)) != 0)
+		assert_string_equal(text, beginning);
+}
+
+static int dir_of(const struct bed *bed)
+{
+	return bed->registry.places.items[0].dir_fd;
+}
+
 static int set_up(void **state)
 {
-	struct place *place = calloc(1, sizeof(*place));
+	struct bed *bed = calloc(1, sizeof(*bed));
 	struct err err;
 
-	strcpy(place->parent, "/tmp/test_registry.XXXXXX");
-	assert_non_null(mkdtemp(place->parent));
-	setenv("XDG_RUNTIME_DIR", place->parent, 1);
-	assert_int_equal(registry_open(REGISTRY_SANDBOX, &place->registry, &err), 0);
-	assert_true(place->registry.dir_fd >= 0);
-	*state = place;
+	strcpy(bed->parent, "/tmp/test_registry.XXXXXX");
+	assert_non_null(mkdtemp(bed->parent));
+	bed->roots = (struct places_roots){NULL, "/nowhere", bed->parent};
+	assert_int_equal(registry_open_in(&bed->roots, REGISTRY_SANDBOX, &bed->registry, &err), 0);
+	assert_true(dir_of(bed) >= 0);
+	*state = bed;
 	return 0;
 }
 
 static int tear_down(void **state)
 {
-	struct place *place = *state;
+	struct bed *bed = *state;
 	char command[128];
 
-	registry_close(&place->registry);
-	snprintf(command, sizeof(command), "rm -rf '%s'", place->parent);
+	registry_close(&bed->registry);
+	snprintf(command, sizeof(command), "rm -rf '%s'", bed->parent);
 	int result = system(command);
-	free(place);
+	free(bed);
 	return result;
 }
 
@@ -75,12 +88,12 @@ static void names(void **state)
 		"a", "A-1", "_x", "9", "+", "@home", "a.b+c@d-e", LONGEST};
 	static const char *const bad[] = {
 		"", ".", "..", ".a", "-a", "a/b", "/", "a b", "a\n", "\xc3\xa4", LONGEST "x"};
-	struct place *place = *state;
+	struct bed *bed = *state;
 	struct registry_entry entry;
 
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
 		assert_int_equal(registry_check_name(REGISTRY_SANDBOX, good[i], NULL), 0);
-		assert_int_equal(registry_claim(&place->registry, good[i], "x", &entry, NULL), 0);
+		assert_int_equal(registry_claim(&bed->registry, good[i], "x", &entry, NULL), 0);
 		assert_string_equal(entry.name, good[i]);
 		registry_release(&entry);
 	}
@@ -89,115 +102,35 @@ static void names(void **state)
 
 		assert_int_equal(registry_check_name(REGISTRY_SANDBOX, bad[i], &err), -EINVAL);
 		assert_int_equal(
-			registry_claim(&place->registry, bad[i], "x", &entry, &err), -EINVAL);
+			registry_claim(&bed->registry, bad[i], "x", &entry, &err), -EINVAL);
 		assert_non_null(strstr(err.text, "is no sandbox name: expected"));
-		assert_int_equal(registry_connect(&place->registry, bad[i], &err), -EINVAL);
-	}
-}
-
-static void directory_is_private(void **state)
-{
-	struct place *place = *state;
-	char expected[PATH_MAX];
-	struct registry other;
-	struct err err = {0};
-	struct stat info;
-
-	snprintf(expected, sizeof(expected), "%s/nswrap", place->parent);
-	assert_string_equal(place->registry.path, expected);
-	assert_int_equal(stat(expected, &info), 0);
-	assert_int_equal(info.st_mode, S_IFDIR | 0700);
-
-	mode_t modes[] = {0701, 0710, 0704, 0777, 0720};
-	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
-		assert_int_equal(chmod(expected, modes[i]), 0);
-		assert_int_equal(registry_open(REGISTRY_SANDBOX, &other, &err), -EPERM);
-		assert_non_null(strstr(err.text, expected));
-		assert_non_null(strstr(err.text, "chmod 700"));
-	}
-	assert_int_equal(rmdir(expected), 0);
-	assert_int_equal(symlink("/tmp", expected), 0);
-	assert_int_equal(registry_open(REGISTRY_SANDBOX, &other, &err), -ENOTDIR);
-	assert_non_null(strstr(err.text, expected));
-	unlink(expected);
-	int file = open(expected, O_CREAT | O_WRONLY, 0600);
-	close(file);
-	assert_int_equal(registry_open(REGISTRY_SANDBOX, &other, &err), -ENOTDIR);
-	unlink(expected);
-
-	if (geteuid() == 0) { /* somebody else's */
-		assert_int_equal(mkdir(expected, 0700), 0);
-		assert_int_equal(chown(expected, 4321, 4321), 0);
-		assert_int_equal(registry_open(REGISTRY_SANDBOX, &other, &err), -EPERM);
-		assert_non_null(strstr(err.text, "another user (uid 4321)"));
-		assert_int_equal(rmdir(expected), 0);
-	}
-}
-
-/* The parents that do not count; in a child, because the place may be one in real use */
-static void falls_back_to_tmp(void **state)
-{
-	struct place *place = *state;
-	struct registry other;
-	char fallback[64], missing[96], file[96];
-	const char *const parents[] = {"", "tmp", "../tmp", missing, file, NULL};
-
-	snprintf(fallback, sizeof(fallback), "/tmp/nswrap-%u", (unsigned)geteuid());
-	snprintf(missing, sizeof(missing), "%s/missing", place->parent);
-	snprintf(file, sizeof(file), "%s/file", place->parent);
-	close(open(file, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
-	bool was_there = access(fallback, F_OK) == 0;
-	for (size_t i = 0; i < sizeof(parents) / sizeof(parents[0]); i++) {
-		struct err err;
-
-		if (parents[i])
-			setenv("XDG_RUNTIME_DIR", parents[i], 1);
-		else
-			unsetenv("XDG_RUNTIME_DIR");
-		int result = registry_open(REGISTRY_SANDBOX, &other, &err);
-		assert_string_equal(other.path, fallback);
-		registry_close(&other);
-		if (result < 0)
-			assert_true(was_there); /* and is not as it should be */
-	}
-	if (!was_there)
-		rmdir(fallback);
-	if (geteuid() == 0) { /* a directory of somebody else's */
-		assert_int_equal(mkdir(missing, 0777), 0);
-		assert_int_equal(chown(missing, 4321, 4321), 0);
-		setenv("XDG_RUNTIME_DIR", missing, 1);
-		registry_open(REGISTRY_SANDBOX, &other, NULL);
-		assert_string_equal(other.path, fallback);
-		registry_close(&other);
-		if (!was_there)
-			rmdir(fallback);
+		assert_int_equal(registry_connect(&bed->registry, bad[i], &err), -EINVAL);
 	}
 }
 
 static void claims_and_lists(void **state)
 {
-	struct place *place = *state;
+	struct bed *bed = *state;
 	struct registry_entry b, a, again, numbered[3];
-	char listed[8][REGISTRY_NAME_MAX + 1];
+	struct registry_found listed[8];
 	struct err err = {0};
 
-	assert_int_equal(registry_list(&place->registry, listed, 8), 0);
-	assert_int_equal(registry_claim(&place->registry, "b", NULL, &b, &err), 0);
-	assert_int_equal(registry_claim(&place->registry, "a", NULL, &a, &err), 0);
-	assert_int_equal(registry_claim(&place->registry, "a", NULL, &again, &err), -EEXIST);
+	assert_int_equal(registry_list(&bed->registry, listed, 8), 0);
+	assert_int_equal(registry_claim(&bed->registry, "b", NULL, &b, &err), 0);
+	assert_int_equal(registry_claim(&bed->registry, "a", NULL, &a, &err), 0);
+	assert_int_equal(registry_claim(&bed->registry, "a", NULL, &again, &err), -EEXIST);
 	assert_string_equal(err.text, "a sandbox \"a\" is running already: choose another name");
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(
-			registry_claim(&place->registry, NULL, ".my prog/x", &numbered[i], &err),
-			0);
+			registry_claim(&bed->registry, NULL, ".my prog/x", &numbered[i], &err), 0);
 	assert_string_equal(numbered[0].name, "_my_prog_x-1");
 	assert_string_equal(numbered[2].name, "_my_prog_x-3");
-	assert_int_equal(registry_list(&place->registry, listed, 8), 5);
-	assert_string_equal(listed[0], "_my_prog_x-1");
-	assert_string_equal(listed[3], "a");
-	assert_string_equal(listed[4], "b");
-	assert_int_equal(registry_list(&place->registry, listed, 2), 2);
-	assert_string_equal(listed[1], "_my_prog_x-2");
+	assert_int_equal(registry_list(&bed->registry, listed, 8), 5);
+	assert_string_equal(listed[0].name, "_my_prog_x-1");
+	assert_string_equal(listed[3].name, "a");
+	assert_string_equal(listed[4].name, "b");
+	assert_int_equal(registry_list(&bed->registry, listed, 2), 2);
+	assert_string_equal(listed[1].name, "_my_prog_x-2");
 
 	/* free again, by release and by death */
 	registry_release(&numbered[0]);
@@ -205,40 +138,38 @@ static void claims_and_lists(void **state)
 	assert_int_equal(numbered[0].dir_fd, -1);
 	registry_release(&numbered[0]);
 	close(numbered[1].listen_fd);
-	assert_int_equal(registry_list(&place->registry, listed, 8), 3);
-	assert_int_equal(faccessat(place->registry.dir_fd, "_my_prog_x-2.sock", F_OK, 0), -1);
-	assert_int_equal(
-		registry_claim(&place->registry, NULL, ".my prog/x", &numbered[0], &err), 0);
+	assert_int_equal(registry_list(&bed->registry, listed, 8), 3);
+	assert_int_equal(faccessat(dir_of(bed), "_my_prog_x-2.sock", F_OK, 0), -1);
+	assert_int_equal(registry_claim(&bed->registry, NULL, ".my prog/x", &numbered[0], &err), 0);
 	assert_string_equal(numbered[0].name, "_my_prog_x-1");
 	close(a.listen_fd);
-	assert_int_equal(registry_claim(&place->registry, "a", NULL, &again, &err), 0);
+	assert_int_equal(registry_claim(&bed->registry, "a", NULL, &again, &err), 0);
 	registry_release(&a); /* is not a's any more */
-	assert_int_equal(unixsock_check(place->registry.dir_fd, "a.sock", NULL), 1);
+	assert_int_equal(unixsock_check(dir_of(bed), "a.sock", NULL), 1);
 }
 
 static void connects_or_explains(void **state)
 {
-	struct place *place = *state;
+	struct bed *bed = *state;
 	struct registry_entry entries[7];
 	struct err err = {0};
 	char name[8];
 
-	assert_int_equal(registry_connect(&place->registry, "x", &err), -ENOENT);
-	assert_string_equal(err.text, "no sandbox \"x\" is running (none is running)");
+	assert_int_equal(registry_connect(&bed->registry, "x", &err), -ENOENT);
+	assert_said(err.text, "no sandbox \"x\" is running (none is running); looked in ");
 	for (int i = 0; i < 7; i++) {
 		snprintf(name, sizeof(name), "s%d", i);
-		assert_int_equal(
-			registry_claim(&place->registry, name, NULL, &entries[i], &err), 0);
+		assert_int_equal(registry_claim(&bed->registry, name, NULL, &entries[i], &err), 0);
 		if (i != 1)
 			continue;
-		assert_int_equal(registry_connect(&place->registry, "x", &err), -ENOENT);
-		assert_string_equal(err.text, "no sandbox \"x\" is running (running: s0, s1)");
+		assert_int_equal(registry_connect(&bed->registry, "x", &err), -ENOENT);
+		assert_said(err.text, "no sandbox \"x\" is running (running: s0, s1); looked in ");
 	}
 	close(entries[6].listen_fd);
-	assert_int_equal(registry_connect(&place->registry, "s6", &err), -ENOENT);
-	assert_string_equal(
-		err.text, "no sandbox \"s6\" is running (running: s0, s1, s2, s3, s4 and more)");
-	int client = registry_connect(&place->registry, "s3", &err);
+	assert_int_equal(registry_connect(&bed->registry, "s6", &err), -ENOENT);
+	assert_said(err.text,
+		"no sandbox \"s6\" is running (running: s0, s1, s2, s3, s4 and more); looked in ");
+	int client = registry_connect(&bed->registry, "s3", &err);
 	assert_true(client >= 0);
 	int server = accept(entries[3].listen_fd, NULL, NULL), type = 0;
 	socklen_t len = sizeof(type);
@@ -250,26 +181,27 @@ static void connects_or_explains(void **state)
 /* Names of their own, in a directory of their own, with errors that speak of meshes. */
 static void meshes_are_no_sandboxes(void **state)
 {
-	struct place *place = *state;
+	struct bed *bed = *state;
 	struct registry meshes;
 	struct registry_entry sandbox, entries[3], again;
-	char expected[PATH_MAX + 8], listed[4][REGISTRY_NAME_MAX + 1];
+	struct registry_found listed[4];
+	char expected[PATH_MAX + 8];
 	char running[REGISTRY_DESCRIPTION_BYTES];
 	struct err err = {0};
 
-	assert_int_equal(registry_open(REGISTRY_MESH, &meshes, &err), 0);
-	snprintf(expected, sizeof(expected), "%s/mesh", place->registry.path);
-	assert_string_equal(meshes.path, expected);
-	assert_int_equal(registry_claim(&place->registry, "site", NULL, &sandbox, &err), 0);
+	assert_int_equal(registry_open_in(&bed->roots, REGISTRY_MESH, &meshes, &err), 0);
+	snprintf(expected, sizeof(expected), "%s/mesh", bed->registry.places.items[0].path);
+	assert_string_equal(meshes.places.items[0].path, expected);
+	assert_int_equal(registry_claim(&bed->registry, "site", NULL, &sandbox, &err), 0);
 	assert_int_equal(registry_connect(&meshes, "site", &err), -ENOENT);
-	assert_string_equal(err.text, "no mesh \"site\" is running (none is running)");
+	assert_said(err.text, "no mesh \"site\" is running (none is running); looked in ");
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(registry_claim(&meshes, NULL, "-site", &entries[i], &err), 0);
 	assert_string_equal(entries[0].name, "_site");
 	assert_string_equal(entries[1].name, "_site-2");
 	assert_string_equal(entries[2].name, "_site-3");
 	assert_int_equal(registry_list(&meshes, listed, 4), 3);
-	assert_int_equal(registry_list(&place->registry, listed, 4), 1);
+	assert_int_equal(registry_list(&bed->registry, listed, 4), 1);
 	registry_describe(&meshes, running, sizeof(running));
 	assert_string_equal(running, "running: _site, _site-2, _site-3");
 	assert_int_equal(registry_claim(&meshes, "_site", NULL, &again, &err), -EEXIST);
@@ -284,20 +216,79 @@ static void meshes_are_no_sandboxes(void **state)
 	registry_release(&entries[0]);
 	registry_release(&sandbox);
 	registry_close(&meshes);
-	assert_int_equal(chmod(expected, 0750), 0);
-	assert_int_equal(registry_open(REGISTRY_MESH, &meshes, &err), -EPERM);
-	assert_int_equal(meshes.dir_fd, -1);
+	assert_int_equal(chmod(expected, 0770), 0);
+	assert_int_equal(registry_open_in(&bed->roots, REGISTRY_MESH, &meshes, &err), -EPERM);
+	assert_int_equal(meshes.places.items[0].dir_fd, -1);
+}
+
+/* Opens it with XDG_RUNTIME_DIR @xdg, or without. */
+static void open_with(struct bed *bed, const char *xdg, struct registry *out)
+{
+	struct places_roots roots = bed->roots;
+	struct err err;
+
+	roots.xdg = xdg;
+	if (xdg)
+		mkdir(xdg, 0700);
+	assert_int_equal(registry_open_in(&roots, REGISTRY_SANDBOX, out, &err), 0);
+}
+
+/* With XDG_RUNTIME_DIR and without, they find one another; names are taken in all of them. */
+static void several_places(void **state)
+{
+	struct bed *bed = *state;
+	struct registry plain = bed->registry, one, other, late;
+	struct registry_entry entries[4], again;
+	struct registry_found listed[8];
+	struct err err = {0};
+	char xdg[2][80];
+
+	snprintf(xdg[0], sizeof(xdg[0]), "%s/one", bed->parent);
+	snprintf(xdg[1], sizeof(xdg[1]), "%s/other", bed->parent);
+	open_with(bed, xdg[0], &one);
+	open_with(bed, xdg[1], &other);
+	assert_int_equal(registry_claim(&plain, "p", NULL, &entries[0], &err), 0);
+	assert_int_equal(registry_claim(&one, "x", NULL, &entries[1], &err), 0);
+	assert_int_equal(registry_claim(&other, "x", NULL, &entries[2], &err), 0);
+	assert_int_equal(registry_claim(&other, "p", NULL, &again, &err), -EEXIST);
+	assert_int_equal(registry_claim(&other, NULL, "p", &entries[3], &err), 0);
+	assert_string_equal(entries[3].name, "p-1");
+
+	assert_int_equal(registry_list(&one, listed, 8), 2);
+	assert_string_equal(listed[0].name, "p");
+	assert_string_equal(listed[1].name, "x");
+	open_with(bed, NULL, &late);
+	assert_int_equal(registry_list(&late, listed, 8), 4);
+	assert_string_equal(listed[3].name, "x");
+	assert_int_equal(registry_claim(&late, "p-1", NULL, &again, &err), -EEXIST);
+	int client = registry_connect(&late, "p-1", &err);
+	assert_true(client >= 0);
+	close(client);
+	assert_int_equal(registry_connect(&late, "x", &err), -EEXIST);
+	assert_non_null(strstr(err.text, xdg[0]));
+	assert_non_null(strstr(err.text, xdg[1]));
+	client = registry_connect(&one, "x", &err);
+	assert_true(client >= 0);
+	close(client);
+	assert_int_equal(registry_connect(&one, "nobody", &err), -ENOENT);
+	assert_non_null(strstr(err.text, xdg[0]));
+	assert_non_null(strstr(err.text, plain.places.items[0].path));
+	for (int i = 0; i < 4; i++)
+		registry_release(&entries[i]);
+	registry_close(&one);
+	registry_close(&other);
+	registry_close(&late);
 }
 
 static void long_bases_fit(void **state)
 {
-	struct place *place = *state;
+	struct bed *bed = *state;
 	struct registry_entry entry;
 
-	assert_int_equal(registry_claim(&place->registry, NULL, LONGEST LONGEST, &entry, NULL), 0);
+	assert_int_equal(registry_claim(&bed->registry, NULL, LONGEST LONGEST, &entry, NULL), 0);
 	assert_int_equal(registry_check_name(REGISTRY_SANDBOX, entry.name, NULL), 0);
 	registry_release(&entry);
-	assert_int_equal(registry_claim(&place->registry, NULL, "", &entry, NULL), 0);
+	assert_int_equal(registry_claim(&bed->registry, NULL, "", &entry, NULL), 0);
 	assert_string_equal(entry.name, "sandbox-1");
 	registry_release(&entry);
 }
@@ -305,8 +296,8 @@ static void long_bases_fit(void **state)
 /* Starters of the same base at the same time all get a name, no two the same one. */
 static void starters_take_turns(void **state)
 {
-	struct place *place = *state;
-	char listed[2 * STARTERS][REGISTRY_NAME_MAX + 1];
+	struct bed *bed = *state;
+	struct registry_found listed[2 * STARTERS];
 
 	for (int round = 0; round < ROUNDS; round++) {
 		int go[2], report[2], done[2], status;
@@ -322,7 +313,7 @@ static void starters_take_turns(void **state)
 			close(done[1]);
 			if (read(go[0], &byte, 1) != 0)
 				_exit(1);
-			int result = registry_claim(&place->registry, NULL, "s", &entry, NULL);
+			int result = registry_claim(&bed->registry, NULL, "s", &entry, NULL);
 			byte = result == 0 ? 'y' : 'n';
 			if (write(report[1], &byte, 1) != 1 || read(done[0], &byte, 1) != 0)
 				_exit(1);
@@ -334,12 +325,12 @@ static void starters_take_turns(void **state)
 			assert_int_equal(read(report[0], &byte, 1), 1);
 			assert_int_equal(byte, 'y');
 		}
-		assert_int_equal(registry_list(&place->registry, listed, 2 * STARTERS), STARTERS);
+		assert_int_equal(registry_list(&bed->registry, listed, 2 * STARTERS), STARTERS);
 		for (int i = 0; i < STARTERS; i++) {
 			char expected[16];
 
 			snprintf(expected, sizeof(expected), "s-%d", i + 1);
-			assert_string_equal(listed[i], expected);
+			assert_string_equal(listed[i].name, expected);
 		}
 		close(done[1]);
 		for (int i = 0; i < STARTERS; i++) {
@@ -357,8 +348,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(names),
-		TEST(directory_is_private),
-		TEST(falls_back_to_tmp),
+		TEST(several_places),
 		TEST(claims_and_lists),
 		TEST(connects_or_explains),
 		TEST(meshes_are_no_sandboxes),

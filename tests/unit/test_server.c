@@ -82,10 +82,11 @@ static int set_up(void **state)
 
 	strcpy(world->parent, "/tmp/test_server.XXXXXX");
 	assert_non_null(mkdtemp(world->parent));
-	setenv("XDG_RUNTIME_DIR", world->parent, 1);
 	world->loop = loop_new();
 	world->null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	assert_int_equal(registry_open(REGISTRY_SANDBOX, &world->registry, &err), 0);
+	assert_int_equal(registry_open_in(&(struct places_roots){NULL, "/nowhere", world->parent},
+				 REGISTRY_SANDBOX, &world->registry, &err),
+		0);
 	server_init(&world->server);
 	assert_int_equal(
 		registry_reserve(&world->registry, "box", NULL, &world->server.entry, &err), 0);
@@ -342,7 +343,8 @@ static void strangers_are_told(void **state)
 	if (pid == 0) {
 		if (unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
 			_exit(77);
-		int sock = registry_connect(&world->registry, "box", NULL);
+		int sock = unixsock_connect(
+			world->registry.places.items[0].dir_fd, "box.sock", SOCK_SEQPACKET);
 		struct pollfd told = {.fd = sock, .events = POLLIN};
 		poll(&told, 1, WAIT_MS);
 		ssize_t got = recv(sock, text, sizeof(text) - 1, 0);
