@@ -94,6 +94,8 @@ static int set_up(const struct command *command, int report_fd, pid_t parent, st
 		result = keep_fds(command, report_fd);
 	if (result < 0)
 		return err_sys(err, -result, "cannot drop the rights of the command");
+	if (command->confine && (result = confine_self(command->confine)) < 0)
+		return err_sys(err, -result, "cannot confine the command");
 	prctl(PR_SET_CHILD_SUBREAPER, command->is_subreaper);
 	/* after the capabilities: a change of them may clear it, prctl(2) */
 	prctl(PR_SET_PDEATHSIG, command->death_signal, 0, 0, 0);

@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
+#include "proc/confine.h"
 #include "util/err.h"
 
 enum command_rights {
@@ -28,6 +29,7 @@ struct command {
 	size_t nkeep_fds;
 	const char *chdir; /* NULL: stay */
 	enum command_rights rights;
+	const struct confine *confine; /* NULL: not; not with COMMAND_KEEPS_ALL */
 	bool new_session;
 	bool is_subreaper;  /* what it starts stays below it while it lives */
 	bool restores_pipe; /* SIGPIPE, which this process ignores, ends it again */

@@ -56,8 +56,9 @@ static json_t *let_in(struct server_client *client)
 	client->nfds = ENTER_NAMESPACES;
 	client->is_marked = true;
 	answers->was_entered = true;
-	return json_pack("{s:b, s:b, s:b, s:o}", "ok", 1, "root", config->is_root, "pid_ns",
-		config->has_pid_ns, "env", env_json(answers));
+	return json_pack("{s:b, s:b, s:b, s:b, s:o}", "ok", 1, "root", config->is_root, "pid_ns",
+		config->has_pid_ns, "no_network", !config->net.has_outbound, "env",
+		env_json(answers));
 }
 
 static json_t *on_request(struct server_client *client, json_t *message, struct err *err)

@@ -42,7 +42,7 @@ struct sandbox_config {
 	const char *pcap_path;    /* NULL: none */
 
 	bool is_root;     /* uid 0 inside, with the namespace's capabilities */
-	bool has_pid_ns;  /* own PID namespace and /proc */
+	bool has_pid_ns;  /* own PID and IPC namespaces, and /proc */
 	bool new_session; /* setsid() */
 	const char *chdir;
 	char **env; /* complete, NULL-terminated, without NSWRAP_* */

@@ -23,6 +23,7 @@
 #include "net/plan.h"
 #include "net/resolv.h"
 #include "net/tap.h"
+#include "proc/confine.h"
 #include "proc/ns.h"
 #include "sandbox/setup.h"
 #include "util/fd.h"
@@ -152,6 +153,16 @@ static void check_seccomp(struct diagnosis *out)
 			strerror(errno));
 }
 
+static void check_signals(struct diagnosis *out)
+{
+	if (confine_can_keep_signals())
+		say(out, DIAGNOSIS_FINE, "", "programs inside cannot signal processes outside");
+	else
+		say(out, DIAGNOSIS_NOTE,
+			"use --pid, or Linux 6.12 or later with landlock among the lsm= of its command line",
+			"programs inside can signal your other processes: no Landlock signal scope here");
+}
+
 /* --- the host's network ------------------------------------------------------------------- */
 
 /* Is there a nameserver line? Without one, resolv_parse answers as the C library does. */
@@ -272,6 +283,7 @@ const struct doctor_check doctor_checks[] = {
 	{"namespaces", check_namespaces},
 	{"tun", check_tap},
 	{"seccomp", check_seccomp},
+	{"signals", check_signals},
 	{"runtime directory", check_runtime_dir},
 	{"libslirp", check_libslirp},
 	{"dns", check_dns},

@@ -70,11 +70,12 @@ int enter_ask(int control, struct enter *out, struct err *err)
 {
 	struct control_fds fds = {out->ns, ENTER_NAMESPACES, 0};
 
-	*out = (struct enter){.control = control, .ns = {-1, -1, -1, -1}};
+	*out = (struct enter){.control = control, .ns = {-1, -1, -1, -1, -1}};
 	int result = control_call(
 		control, "sandbox", json_pack("{s:s}", "op", "enter"), &out->answer, &fds, err);
 	out->is_root = json_is_true(json_object_get(out->answer, "root"));
 	out->has_pid_ns = json_is_true(json_object_get(out->answer, "pid_ns"));
+	out->has_no_network = json_is_true(json_object_get(out->answer, "no_network"));
 	if (result == 0 && fds.count != ENTER_NAMESPACES)
 		result = err_set(err, EPROTO, "the sandbox did not hand its namespaces over");
 	else if (result == 0 && read_env(json_object_get(out->answer, "env"), out) < 0)
@@ -103,10 +104,11 @@ int enter_namespaces(const int ns[ENTER_NAMESPACES], bool joins_pid_ns)
 		[ENTER_NET] = CLONE_NEWNET,
 		[ENTER_MNT] = CLONE_NEWNS,
 		[ENTER_PID] = CLONE_NEWPID,
+		[ENTER_IPC] = CLONE_NEWIPC,
 	};
 
 	for (size_t i = 0; i < ENTER_NAMESPACES; i++)
-		if ((i != ENTER_PID || joins_pid_ns) && setns(ns[i], types[i]) < 0)
+		if ((i < ENTER_PID || joins_pid_ns) && setns(ns[i], types[i]) < 0)
 			return -errno;
 	return 0;
 }
@@ -299,11 +301,14 @@ static int open_session(struct session *session, struct err *err)
 /* Returns the command's pid, or -errno with *@failure and @err filled. */
 static pid_t start(struct session *session, enum command_failure *failure, struct err *err)
 {
+	/* of signals not: a domain of its own could not reach what COMMAND started */
+	const struct confine confine = {.has_no_network = session->enter->has_no_network};
 	struct command command = session->command->command;
 
 	command.rights = command.run               ? COMMAND_KEEPS_ALL
 			 : session->enter->is_root ? COMMAND_KEEPS_CAPS
 						   : COMMAND_DROPS_ALL;
+	command.confine = command.run ? NULL : &confine;
 	command.death_signal = SIGKILL;
 	int streams[] = {STDIN_FILENO, STDOUT_FILENO, session->words.write_fd};
 

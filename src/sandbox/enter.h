@@ -26,13 +26,13 @@
  * /proc shows are others than those kill(2) takes from here, so the tree is never looked at there.
  */
 
-enum enter_ns { ENTER_USER, ENTER_NET, ENTER_MNT, ENTER_PID, ENTER_NAMESPACES };
+enum enter_ns { ENTER_USER, ENTER_NET, ENTER_MNT, ENTER_PID, ENTER_IPC, ENTER_NAMESPACES };
 
 /* What a sandbox lets in. Everything belongs to it; free with enter_fini. */
 struct enter {
 	int control; /* its end is the end of the sandbox */
 	int ns[ENTER_NAMESPACES];
-	bool is_root, has_pid_ns;
+	bool is_root, has_pid_ns, has_no_network;
 	char **env;     /* variables of COMMAND that tell where it runs; NULL-terminated */
 	json_t *answer; /* has their texts */
 };

@@ -293,11 +293,14 @@ static pid_t start_command(
 	const struct init_start *start, enum command_failure *failure, struct err *err)
 {
 	const struct sandbox_config *config = start->config;
+	const struct confine confine = {
+		.keeps_signals_inside = true, .has_no_network = !config->net.has_outbound};
 	struct command command = {
 		.argv = start->argv,
 		.env = start->env,
 		.chdir = config->chdir,
 		.rights = config->is_root ? COMMAND_KEEPS_CAPS : COMMAND_DROPS_ALL,
+		.confine = &confine,
 		.new_session = config->new_session,
 		.death_signal = SIGKILL,
 		.keep_fds = config->keep_fds,
@@ -407,7 +410,7 @@ pid_t init_spawn(const struct init_start *start, struct err *err)
 	gid_t gid = getegid();
 
 	if (start->config->has_pid_ns)
-		flags |= CLONE_NEWPID;
+		flags |= CLONE_NEWPID | CLONE_NEWIPC;
 	pid_t pid = ns_fork(flags, err);
 	if (pid == 0)
 		init_main(start, uid, gid);

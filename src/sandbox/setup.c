@@ -91,6 +91,18 @@ static int hide_places(const struct places *hidden, struct err *err)
 	return 0;
 }
 
+/* What a PID namespace comes with: a /proc that shows it, and the message queues of its IPC. */
+static int mount_for_pids(struct err *err)
+{
+	if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+		return err_sys(err, errno,
+			"cannot mount /proc for --pid (in a container: its own /proc must be unmasked)");
+	if (mount("mqueue", "/dev/mqueue", "mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0 &&
+		errno != ENOENT)
+		log_info("cannot mount /dev/mqueue: %s", strerror(errno));
+	return 0;
+}
+
 static int setup_mounts(const struct init_start *start, struct err *err)
 {
 	struct mount_attr nosuid = {.attr_set = MOUNT_ATTR_NOSUID};
@@ -100,10 +112,8 @@ static int setup_mounts(const struct init_start *start, struct err *err)
 		return -err->code;
 	if (start->resolv_text && put_resolv_conf(start->resolv_text, &soft) < 0)
 		log_warning("%s; names may not resolve inside", soft.text);
-	if (start->config->has_pid_ns &&
-		mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
-		return err_sys(err, errno,
-			"cannot mount /proc for --pid (in a container: its own /proc must be unmasked)");
+	if (start->config->has_pid_ns && mount_for_pids(err) < 0)
+		return -err->code;
 	if (hide_places(start->hidden, err) < 0)
 		return -err->code;
 	if (syscall(SYS_mount_setattr, AT_FDCWD, "/", AT_RECURSIVE, &nosuid, sizeof(nosuid)) < 0)
@@ -198,6 +208,7 @@ static int open_namespaces(int fds[INIT_FDS], struct err *err)
 		[INIT_FD_NET] = "/proc/self/ns/net",
 		[INIT_FD_MNT] = "/proc/self/ns/mnt",
 		[INIT_FD_PID] = "/proc/self/ns/pid",
+		[INIT_FD_IPC] = "/proc/self/ns/ipc",
 	};
 
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {

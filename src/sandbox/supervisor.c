@@ -38,7 +38,8 @@
 #define JOINED_MS      1000 /* `exec` ends by itself what it started, when it sees us close */
 
 static_assert(ENTER_USER == (int)INIT_FD_USER && ENTER_NET == (int)INIT_FD_NET &&
-		      ENTER_MNT == (int)INIT_FD_MNT && ENTER_PID == (int)INIT_FD_PID,
+		      ENTER_MNT == (int)INIT_FD_MNT && ENTER_PID == (int)INIT_FD_PID &&
+		      ENTER_IPC == (int)INIT_FD_IPC,
 	"init hands the namespaces out in the order in which they are entered");
 
 struct supervisor {

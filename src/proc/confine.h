@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* proc/confine - keep a program from what no namespace keeps it from */
+#pragma once
+
+#include <stdbool.h>
+
+/*
+ * The calling process, and all that it starts, for ever:
+ *
+ * - do not type into a terminal (TIOCSTI, TIOCLINUX of ioctl_tty(2): EPERM);
+ * - have no sockets of families that leave the host by another way than its network, whatever the
+ *   network namespace: AF_VSOCK to the hypervisor, AF_QIPCRTR to modems, and the like
+ *   (EAFNOSUPPORT, as where the kernel lacks them);
+ * - have a session keyring of their own (keyrings(7)), not the caller's; where the user's quota of
+ *   keys is used up the caller's stays.
+ */
+struct confine {
+	/* Signals reach only what was started from here on: Linux 6.12, else nothing is done. */
+	bool keeps_signals_inside;
+	/*
+	 * What could get round the list of families is refused, too: io_uring (EPERM), and
+	 * socket(2) through socketcall(2), whose arguments no filter sees: 32-bit programs on x86
+	 * have no sockets at all then.
+	 */
+	bool has_no_network;
+};
+
+/*
+ * After no_new_privs has been set. Returns 0, or -errno if the kernel refuses seccomp filters, as
+ * only one that could not have a net process either does.
+ */
+int confine_self(const struct confine *confine);
+
+/* Can this kernel keep signals inside? Landlock ABI 6, Linux 6.12, switched on at boot. */
+bool confine_can_keep_signals(void);

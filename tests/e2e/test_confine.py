@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""e2e/test_confine - what COMMAND cannot do to processes, terminals and kernel objects outside"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+from harness import BINARY, python
+from tools import Roles
+
+# tries to stop or end processes in every way there is; argv: pids
+SIGNAL = """
+import ctypes, os, signal, sys
+libc = ctypes.CDLL(None, use_errno=True)
+for pid in map(int, sys.argv[1:]):
+    done = []
+    for sig in (signal.SIGSTOP, signal.SIGTERM, signal.SIGKILL):
+        for name, call in (('kill', lambda: os.kill(pid, sig)), ('group', lambda: os.killpg(os.getpgid(pid), sig)),
+                           ('pidfd', lambda: signal.pidfd_send_signal(os.pidfd_open(pid), sig)),
+                           ('thread', lambda: libc.syscall(234, pid, pid, sig) < 0 and 1 / 0)):
+            if name == 'group' and os.getpgid(pid) == os.getpgrp():
+                continue  # which would be ourselves
+            try:
+                call()
+                done.append(f'{name} {sig}')
+            except (OSError, ZeroDivisionError):
+                pass
+    print(done, flush=True)
+"""
+
+
+@pytest.fixture
+def keeps_signals(nswrap):
+    checks = json.loads(nswrap.run("doctor", "--json").stdout)
+    if next(check for check in checks if check["check"] == "signals")["state"] != "fine":
+        pytest.skip("this kernel has no Landlock signal scope")
+
+
+def read_pids(*options, program=SIGNAL):
+    """The words of a sandbox whose COMMAND runs @program on the pids that are written to its stdin."""
+    return [*options, "--", "sh", "-c", 'read pids; exec "$@" $pids', "sh", *python(program)]
+
+
+@pytest.mark.usefixtures("keeps_signals")
+@pytest.mark.parametrize("options", [[], ["--root"], ["--new-session"]], ids=["plain", "root", "session"])
+def test_command_cannot_signal_its_guards(nswrap, options):
+    running = nswrap.start(*read_pids(*options, "-p", 0, "-P", 7000), stdin=subprocess.PIPE)
+    running.wait_event("started")
+    roles = Roles(running)
+    with subprocess.Popen(["sleep", "60"]) as other:
+        pids = [roles.supervisor, roles.init, roles.net, other.pid]
+        running.stdin.write(f"{' '.join(map(str, pids))}\n".encode())
+        running.stdin.flush()
+        try:
+            assert [running.read_line() for _ in pids] == ["[]"] * len(pids)
+        finally:
+            other.kill()
+    assert running.popen.wait(10) == 0
+
+
+@pytest.mark.usefixtures("keeps_signals")
+def test_the_whole_group_is_not_its_guards(nswrap):
+    """kill(0) reaches COMMAND's own processes, and not the supervisor, which is in its group."""
+    running = nswrap.start("-q", "--", "sh", "-c", "trap '' TERM; kill -TERM 0; echo on; kill -KILL 0")
+    assert running.read_line() == "on"
+    assert running.popen.wait(10) == 128 + signal.SIGKILL
+
+
+@pytest.mark.parametrize("options", [[], ["--pid"], ["--root"]], ids=["plain", "pid", "root"])
+def test_own_children_can_be_signalled(nswrap, options):
+    result = nswrap.run("-q", *options, "-c", "sleep 60 & kill -STOP $!; kill -CONT $!; kill $!; wait $!; echo $?")
+    assert result.stdout == b"143\n"
+
+
+@pytest.mark.parametrize("inner", [
+    [BINARY, "-q", "-p", "0", "-P", "80", "--", "sh", "-c", "kill -0 $$ && echo in"],
+    [BINARY, "-q", "--pid", "--", "sh", "-c", "kill -0 $$ && echo in"],
+    [BINARY, "-q", "--network", "none", "--root", "--", "sh", "-c", "kill -0 $$ && echo in"],
+    ["unshare", "-Urmpf", "--mount-proc", "sh", "-c", "kill -0 $$ && echo in"],
+    ["timeout", "5", "sh", "-c", "kill -0 $$ && echo in"],
+    ["setsid", "-w", "bash", "-c", "set -m; sleep 9 & kill %1; wait %1; echo in"],
+], ids=["nswrap", "nswrap-pid", "nswrap-root", "unshare", "timeout", "job"])
+@pytest.mark.parametrize("options", [[], ["--pid"]], ids=["plain", "pid"])
+def test_what_programs_do_inside(nswrap, options, inner):
+    """Sandboxes in sandboxes, and what ends its own children."""
+    result = nswrap.run("-q", *options, "--", *inner)
+    assert result.stdout == b"in\n", result.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--pid"]], ids=["plain", "pid"])
+def test_a_shell_of_exec_signals_what_runs_inside(nswrap, options):
+    running = nswrap.start("-q", *options, "-n", "box", "--", "sh", "-c", "sleep 300 & echo $!; wait $!; echo $?")
+    inner = running.read_line()
+    assert nswrap.run("exec", "box", "kill", inner).returncode == 0
+    assert running.read_line() == "143"
+
+
+@pytest.mark.usefixtures("keeps_signals")
+def test_command_beside_an_agent_cannot_signal_it(nswrap):
+    """COMMAND of `-c CMD agent` knows its agent's and the stack's pids from /proc, and reaches neither."""
+    script = ("for p in /proc/[0-9]*; do case $(cat $p/comm 2>/dev/null) in nswrap*) "
+              "kill -STOP ${p#/proc/} 2>/dev/null && echo reached; echo tried;; esac; done >&2; sleep 60")
+    popen = nswrap.popen("-q", "--network", "none", "-c", script, "agent", stdin=subprocess.PIPE,
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    tried = [popen.stderr.readline() for _ in range(3)]
+    popen.stdin.close()
+    popen.wait(20)
+    assert tried == [b"tried\n"] * 3
+
+
+# --- kernel objects --------------------------------------------------------------------------------------
+
+OBJECTS = """
+import ctypes, errno, fcntl, socket, termios
+libc = ctypes.CDLL(None, use_errno=True)
+def says(call):
+    try:
+        call()
+        return 'open'
+    except OSError as error:
+        return errno.errorcode[error.errno]
+def rings():
+    if libc.syscall(425, 4, 0) < 0:
+        raise OSError(ctypes.get_errno(), '')
+print(says(lambda: socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)),
+      says(lambda: fcntl.ioctl(0, termios.TIOCSTI, b'!')), says(rings))
+"""
+
+
+@pytest.mark.parametrize("options, rings", [(["--network", "none"], "EPERM"), ([], "EFAULT"), (["--root"], "EFAULT")],
+                         ids=["none", "plain", "root"])
+@pytest.mark.parametrize("by_exec", [False, True], ids=["command", "exec"])
+def test_kernel_objects(nswrap, options, rings, by_exec):
+    if not by_exec:
+        result = nswrap.run("-q", *options, "--", *python(OBJECTS))
+    else:
+        nswrap.start("-q", *options, "-n", "box", "sleep", 60).wait_event("started")
+        result = nswrap.run("exec", "box", *python(OBJECTS))
+    assert result.stdout.decode().split() == ["EAFNOSUPPORT", "EPERM", rings], result.stderr
+
+
+def ipc_of(nswrap, *words):
+    return nswrap.run(*words, "readlink", "/proc/self/ns/ipc").stdout
+
+
+def test_ipc(nswrap):
+    """With --pid the objects of SysV IPC and message queues are the sandbox's, and go with it."""
+    outside = os.readlink("/proc/self/ns/ipc").encode() + b"\n"
+    assert ipc_of(nswrap, "-q", "--") == outside
+    nswrap.start("-q", "--pid", "-n", "box", "sleep", 60).wait_event("started")
+    inside = ipc_of(nswrap, "exec", "box")
+    assert inside and inside != outside
+    if os.path.isdir("/dev/mqueue"):
+        shown = nswrap.run("exec", "box", "stat", "-fc", "%T", "/dev/mqueue").stdout
+        assert shown == b"mqueue\n"
+        assert nswrap.run("exec", "box", "stat", "-c", "%d", "/dev/mqueue").stdout != \
+            f"{os.stat('/dev/mqueue').st_dev}\n".encode()
+
+
+KEYRING = "import ctypes; print(ctypes.CDLL(None).syscall(250, 0, -3, 0))"
+
+
+@pytest.mark.parametrize("options", [[], ["--pid"], ["--root"]], ids=["plain", "pid", "root"])
+def test_session_keyring(nswrap, options):
+    """COMMAND does not have the keys of the caller's session."""
+    prefix = ["keyctl", "session", "-"] if shutil.which("keyctl") else []
+    join = ("import ctypes, os, sys; libc = ctypes.CDLL(None); libc.syscall(250, 1, 0); "
+            "print(libc.syscall(250, 0, -3, 0), flush=True); os.execvp(sys.argv[1], sys.argv[1:])")
+    line = [*prefix, *python(join), BINARY, "-q", *options, "--", *python(KEYRING)]
+    outside, inside = subprocess.run(line, capture_output=True, check=True, env=nswrap.env).stdout.split()
+    if int(outside) < 0:
+        pytest.skip("no keyrings here")
+    assert int(inside) > 0 and inside != outside

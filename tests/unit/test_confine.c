@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* unit/test_confine - what a confined program is refused, each call in a child */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <linux/io_uring.h>
+#include <linux/keyctl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "proc/confine.h"
+
+static const struct confine with_network = {.keeps_signals_inside = true};
+static const struct confine without = {.keeps_signals_inside = true, .has_no_network = true};
+
+/* The errno of @call in a confined child, 0 if it works. */
+static int try(const struct confine *confine, int (*call)(int told), int told)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || confine_self(confine) < 0)
+			_exit(255);
+		_exit(call(told) < 0 ? errno : 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static int make_socket(int family)
+{
+	return socket(family, SOCK_STREAM, 0);
+}
+
+static int make_pair(int family)
+{
+	int fds[2];
+
+	return socketpair(family, SOCK_STREAM, 0, fds);
+}
+
+static void families(void **state)
+{
+	static const int refused[] = {AF_VSOCK, AF_BLUETOOTH, AF_NFC, AF_RDS, AF_IUCV, 34, 42};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+		assert_int_equal(try(&with_network, make_socket, refused[i]), EAFNOSUPPORT);
+		assert_int_equal(try(&without, make_socket, refused[i]), EAFNOSUPPORT);
+		assert_int_equal(try(&with_network, make_pair, refused[i]), EAFNOSUPPORT);
+	}
+	assert_int_equal(try(&without, make_socket, AF_UNIX), 0);
+	assert_int_equal(try(&without, make_socket, AF_INET), 0);
+	assert_int_equal(try(&without, make_socket, AF_INET6), 0);
+	assert_int_equal(try(&without, make_pair, AF_UNIX), 0);
+}
+
+#ifdef __x86_64__
+/* A call of a 32-bit program, which a 64-bit one can make as well. Returns -1 with errno. */
+static int call_32(int number, int first, int second, int third)
+{
+	int result;
+
+	__asm__ volatile("int $0x80"
+			 : "=a"(result)
+			 : "a"(number), "b"(first), "c"(second), "d"(third)
+			 : "memory", "r8", "r9", "r10", "r11");
+	if (result >= 0)
+		return result;
+	errno = -result;
+	return -1;
+}
+
+static int make_socket_32(int family)
+{
+	return call_32(359, family, SOCK_STREAM, 0);
+}
+
+/* socketcall(SYS_SOCKET, a bad address) */
+static int make_socketcall_32(int told)
+{
+	(void)told;
+	return call_32(102, 1, 8, 0);
+}
+
+static int type_32(int told)
+{
+	(void)told;
+	return call_32(54, 0, TIOCSTI, 0);
+}
+
+static int make_socket_x32(int family)
+{
+	return (int)syscall(0x40000000 + SYS_socket, family, SOCK_STREAM, 0);
+}
+
+static int says(void)
+{
+	return call_32(20, 0, 0, 0) < 0; /* getpid */
+}
+
+static void other_architectures(void **state)
+{
+	(void)state;
+	if (says())
+		skip(); /* this kernel has no 32-bit calls */
+	assert_int_equal(try(&without, make_socket_32, AF_VSOCK), EAFNOSUPPORT);
+	assert_int_equal(try(&without, make_socket_32, AF_INET), 0);
+	assert_int_equal(try(&without, make_socketcall_32, 0), EAFNOSUPPORT);
+	/* 32-bit programs have a network where there is one */
+	assert_int_equal(try(&with_network, make_socketcall_32, 0), EFAULT);
+	assert_int_equal(try(&with_network, type_32, 0), EPERM);
+	int result = try(&with_network, make_socket_x32, AF_VSOCK);
+	assert_true(result == EAFNOSUPPORT);
+}
+#endif
+
+static int type(int request)
+{
+	return ioctl(-1, (unsigned)request, "x");
+}
+
+/* The kernel does not look at the upper half of the request. */
+static int type_with_more(int request)
+{
+	return (int)syscall(SYS_ioctl, -1, (1ul << 40) | (unsigned)request, "x");
+}
+
+static void terminals(void **state)
+{
+	static const int refused[] = {TIOCSTI, TIOCLINUX};
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(try(&with_network, type, refused[i]), EPERM);
+		assert_int_equal(try(&with_network, type_with_more, refused[i]), EPERM);
+	}
+	assert_int_equal(try(&with_network, type, TIOCGWINSZ), EBADF);
+}
+
+static int make_ring(int told)
+{
+	struct io_uring_params params = {0};
+
+	(void)told;
+	return (int)syscall(SYS_io_uring_setup, 4, &params);
+}
+
+static void rings(void **state)
+{
+	(void)state;
+	assert_int_equal(try(&without, make_ring, 0), EPERM);
+	if (make_ring(0) >= 0) /* no container or sysctl refuses it already */
+		assert_int_equal(try(&with_network, make_ring, 0), 0);
+}
+
+static int signal_parent(int told)
+{
+	(void)told;
+	return kill(getppid(), 0);
+}
+
+static int signal_child(int told)
+{
+	(void)told;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		pause();
+		_exit(0);
+	}
+	return kill(pid, SIGKILL);
+}
+
+static void signals(void **state)
+{
+	static const struct confine nothing = {0};
+
+	(void)state;
+	if (!confine_can_keep_signals())
+		skip();
+	assert_int_equal(try(&with_network, signal_parent, 0), EPERM);
+	assert_int_equal(try(&with_network, signal_child, 0), 0);
+	assert_int_equal(try(&nothing, signal_parent, 0), 0);
+}
+
+static int has_session_keyring(int serial)
+{
+	long own = syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING, 0);
+
+	errno = EEXIST;
+	return own == serial ? 0 : -1;
+}
+
+static void keyrings(void **state)
+{
+	long serial = syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING, 0);
+
+	(void)state;
+	if (serial < 0)
+		skip(); /* a kernel or container without */
+	assert_int_equal(try(&with_network, has_session_keyring, (int)serial), EEXIST);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(families),
+#ifdef __x86_64__
+		cmocka_unit_test(other_architectures),
+#endif
+		cmocka_unit_test(terminals),
+		cmocka_unit_test(rings),
+		cmocka_unit_test(signals),
+		cmocka_unit_test(keyrings),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
