@@ -23,6 +23,13 @@ static int no_frame(const unsigned char *bytes, size_t len, const char *what, st
 		first < len ? "..." : "");
 }
 
+size_t frame_size(const unsigned char *bytes, size_t len)
+{
+	if (len < FRAME_HEADER_BYTES)
+		return 0;
+	return LENGTH_BYTES + ((size_t)bytes[1] << 16 | (size_t)bytes[2] << 8 | bytes[3]);
+}
+
 ssize_t frame_decode(unsigned char *bytes, size_t len, struct frame *out, struct err *err)
 {
 	size_t length = 0; /* at least, while some of its bytes are to come */

@@ -39,5 +39,8 @@ struct frame {
  */
 ssize_t frame_decode(unsigned char *bytes, size_t len, struct frame *out, struct err *err);
 
+/* How long the frame is that frame_decode wants more of, 0 if its header is not complete. */
+size_t frame_size(const unsigned char *bytes, size_t len);
+
 /* Write the header of a frame with @len bytes of payload. */
 void frame_encode_header(unsigned char out[FRAME_HEADER_BYTES], enum frame_type type, size_t len);

@@ -45,6 +45,7 @@ void wire_hub_free(struct wire_hub *hub)
 
 static void stop(struct wire *wire)
 {
+	trickle_end(&wire->trickle);
 	loop_io_del(wire->hub->loop, &wire->in);
 	loop_io_del(wire->hub->loop, &wire->out);
 	loop_timer_cancel(wire->hub->loop, &wire->linger_timer);
@@ -61,36 +62,57 @@ static void broken(struct wire *wire, const struct err *err)
 
 /* --- in ----------------------------------------------------------------------------------- */
 
-/* Keep the beginning of a frame until the rest comes. */
+/* Add to the beginning of a frame, which is kept until the rest has come. */
 static int keep_partial(struct wire *wire, const unsigned char *bytes, size_t len)
 {
-	if (len > wire->partial_cap) {
-		unsigned char *grown = realloc(wire->partial, len);
+	size_t all = wire->partial_len + len;
+
+	if (all > wire->partial_cap) {
+		/* twice as much: the bytes of a frame that comes in crumbs are not moved each time
+		 */
+		unsigned char *grown = realloc(wire->partial, 2 * all);
 
 		if (!grown)
 			return -ENOMEM;
 		wire->partial = grown;
-		wire->partial_cap = len;
+		wire->partial_cap = 2 * all;
 	}
 	if (len > 0)
-		memcpy(wire->partial, bytes, len);
-	wire->partial_len = len;
+		memcpy(wire->partial + wire->partial_len, bytes, len);
+	wire->partial_len = all;
 	return 0;
 }
 
+/* More of the frame whose beginning is kept, but not the end of it: it is not looked at. */
+static void keep_more(struct wire *wire, const unsigned char *bytes, size_t len)
+{
+	struct err err;
+
+	if (keep_partial(wire, bytes, len) < 0) {
+		err_sys(&err, ENOMEM, "cannot keep a frame");
+		broken(wire, &err);
+		return;
+	}
+	trickle_note(&wire->trickle, len >= TRICKLE_BYTES);
+}
+
 /* Give the frames in the buffer to the owner; keeps the rest. */
-static void give_frames(struct wire *wire, size_t len)
+static void give_frames(struct wire *wire, size_t kept, size_t got)
 {
 	struct wire_hub *hub = wire->hub;
 	unsigned char *at = hub->buffer;
+	bool was_worth_it = got >= TRICKLE_BYTES;
+	size_t len = kept + got;
 	struct frame frame;
 	struct err err, reason;
 	ssize_t size;
 
 	hub->reading = wire;
+	wire->partial_len = 0;
 	while ((size = frame_decode(at, len, &frame, &reason)) > 0) {
 		wire->frames_in++;
 		wire->bytes_in += (size_t)size;
+		was_worth_it |= frame.type == FRAME_PACKET;
 		wire->ops->on_frame(wire, &frame);
 		if (hub->reading != wire)
 			return;
@@ -108,7 +130,9 @@ static void give_frames(struct wire *wire, size_t len)
 		err_set(&err, reason.code, "at byte %llu: %s", (unsigned long long)wire->bytes_in,
 			reason.text);
 		broken(wire, &err);
+		return;
 	}
+	trickle_note(&wire->trickle, was_worth_it);
 }
 
 static void on_in(struct loop_io *io, uint32_t events)
@@ -131,9 +155,13 @@ static void on_in(struct loop_io *io, uint32_t events)
 		broken(wire, &err);
 		return;
 	}
+	if (kept > 0 && kept + (size_t)got < frame_size(wire->partial, kept)) {
+		keep_more(wire, hub->buffer + kept, (size_t)got);
+		return;
+	}
 	if (kept > 0)
 		memcpy(hub->buffer, wire->partial, kept);
-	give_frames(wire, kept + (size_t)got);
+	give_frames(wire, kept, (size_t)got);
 }
 
 /* --- out ---------------------------------------------------------------------------------- */
@@ -338,6 +366,7 @@ int wire_open(
 		wire_close(wire);
 		return result;
 	}
+	trickle_begin(&wire->trickle, hub->loop, &wire->in);
 	widen(in_fd);
 	widen(wire->out.fd);
 	return 0;

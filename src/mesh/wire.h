@@ -11,14 +11,17 @@
 #include "mesh/outbox.h"
 #include "util/err.h"
 #include "util/loop.h"
+#include "util/trickle.h"
 
 /*
  * How it works
  *
  * In: one buffer, shared by all wires of a loop, is filled with one read(2); its frames are given
- * to the owner where they lie. Part of a frame at the end is kept aside until the rest has come. A
- * round is one read: then on_round_end comes, and only after it the bytes are gone. So an owner may
- * collect frames by where they go and send each crowd with one system call.
+ * to the owner where they lie. Part of a frame at the end is kept aside until the rest has come,
+ * and not looked at before. Who sends crumbs, bytes of frames or what is no packet, is read less
+ * often (util/trickle). A round is one read: then on_round_end comes, and only after it the bytes
+ * are gone. So an owner may collect frames by where they go and send each crowd with one system
+ * call.
  *
  * Out: frames are written straight from where they are. What the descriptor does not take waits
  * (mesh/outbox). Packets wait in WIRE_QUEUE_BYTES, by turns of their sources and flows; what does
@@ -64,6 +67,7 @@ struct wire {
 	bool is_open, can_write, is_waiting; /* the last: for EPOLLOUT */
 	unsigned char *partial;              /* beginning of a frame */
 	size_t partial_len, partial_cap;
+	struct trickle trickle;
 	struct outbox outbox;
 	uint64_t told_dropped; /* by wire_send */
 };

@@ -75,6 +75,7 @@ static bool read_some(struct lines *lines)
 
 	ssize_t got = read(lines->io.fd, bytes, sizeof(bytes));
 	if (got > 0) {
+		trickle_note(&lines->trickle, got >= TRICKLE_BYTES);
 		take(lines, bytes, (size_t)got);
 		return true;
 	}
@@ -104,6 +105,8 @@ int lines_open(struct lines *lines, struct loop *loop, int fd)
 		result = loop_io_add(loop, &lines->io, EPOLLIN);
 	if (result < 0)
 		fd_close(&lines->io.fd);
+	else
+		trickle_begin(&lines->trickle, loop, &lines->io);
 	return result;
 }
 
@@ -118,6 +121,7 @@ void lines_close(struct lines *lines)
 {
 	if (!lines_is_open(lines))
 		return;
+	trickle_end(&lines->trickle);
 	loop_io_del(lines->loop, &lines->io);
 	fd_close(&lines->io.fd);
 }

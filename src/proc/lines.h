@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "util/loop.h"
+#include "util/trickle.h"
 
 #define LINES_LINE_MAX 512 /* bytes of a line; the rest of it is left out */
 
@@ -19,7 +20,8 @@ struct lines {
 	/* its own */
 	struct loop *loop;
 	struct loop_io io;
-	bool is_cut; /* the rest of this line is skipped */
+	struct trickle trickle; /* who says little at a time is heard less often */
+	bool is_cut;            /* the rest of this line is skipped */
 	char partial[LINES_LINE_MAX];
 	size_t len;
 	uint64_t second_ns; /* since when lines are counted */

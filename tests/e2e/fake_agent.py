@@ -51,6 +51,14 @@ class Agent:
         while data:
             data = data[os.write(1, data):]
 
+    def crumbs(self):
+        """One byte at a time, as fast as it can be done."""
+        data = {"frame": frame(2, bytes(1 << 20)), "frames": frame(9, b""), "lines": b"x\n"}
+        kind = self.options.crumbs
+        while True:
+            for byte in data[kind]:
+                os.write(2 if kind == "lines" else 1, bytes([byte]))
+
     def on_request(self, body):
         if body["op"] == "ping":
             if not self.options.no_pong:
@@ -68,6 +76,8 @@ class Agent:
         self.write(message("result", request_id=body["id"], op=body["op"], data=data))
         if self.options.exit is not None:
             sys.exit(self.options.exit)
+        if self.options.crumbs:
+            self.crumbs()
         if self.options.flood:
             while True:
                 self.write(os.urandom(4096) if self.options.flood == "random" else
@@ -125,6 +135,7 @@ def main():
     parser.add_argument("--ignore", action="store_true", help="signals and the end of stdin")
     parser.add_argument("--grandchild", action="store_true", help="leave a process that stays")
     parser.add_argument("--flood", choices=["random", "messages"])
+    parser.add_argument("--crumbs", choices=["frame", "frames", "lines"])
     options, words = parser.parse_known_args()
     assert words == ["agent", "--automated"], words
     agent = Agent(options)

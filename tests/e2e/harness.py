@@ -232,6 +232,12 @@ def descendants(pid):
     return found[1:]
 
 
+def cpu_ticks(pid):
+    """What a process has used of the processor, in ticks."""
+    text = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    return sum(map(int, text.rsplit(")", 1)[1].split()[11:13]))
+
+
 def describe(pid):
     try:
         args = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()

@@ -2,13 +2,14 @@
 """An agent whose manager is hostile: mutated packets and messages, far too many of them"""
 
 import json
+import os
 import random
 import struct
 import time
 
 import pytest
 
-from harness import SANITIZED, TREE, descendants, proc_status, wait_for
+from harness import SANITIZED, TREE, cpu_ticks, descendants, proc_status, wait_for
 from standin import MESSAGE, PACKET, PIPES, RECORDED_REQUEST, Link, frame
 
 STREAM = (TREE / "tests/data/norouter/streams/host1.m2a.bin").read_bytes()
@@ -106,3 +107,17 @@ def test_a_hostile_manager(nswrap, words):
     link.send(b"SSH-2.0")
     assert link.popen.wait(20) == 125
     link.popen.stdin.close()
+
+
+def test_crumbs_cost_the_manager(nswrap):
+    """Who sends one byte at a time has more work with it than the agent."""
+    link = Link(nswrap.popen("agent", **PIPES))
+    out = link.popen.stdin.fileno()
+    before, began = cpu_ticks(link.popen.pid), time.process_time()
+    for byte in frame(MESSAGE, bytes(1 << 20)):
+        os.write(out, bytes([byte]))
+    answers(link, 1)
+    spent = (cpu_ticks(link.popen.pid) - before) / os.sysconf("SC_CLK_TCK")
+    assert spent < (time.process_time() - began) / 4
+    link.popen.stdin.close()
+    assert link.popen.wait(20) == 0

@@ -19,8 +19,8 @@ import time
 
 import pytest
 
-from harness import (PATIENCE, PYTHON, SANITIZED, TREE, Lines, Running, is_alive, open_fds,
-                     proc_status, wait_for)
+from harness import (PATIENCE, PYTHON, SANITIZED, TREE, Lines, Running, cpu_ticks, is_alive,
+                     open_fds, proc_status, wait_for)
 
 FAKE = str(TREE / "tests/e2e/fake_agent.py")
 RECORDED = TREE / "tests/data/norouter/request.bin"
@@ -610,6 +610,17 @@ def test_bad_messages_are_counted_and_endured(mesh):
         for _ in range(1000):
             mesh.send("a", frame(b"{}", 2))
     running.wait_line("a: lost: it sent more than 1000 bad messages, the last one was ")
+
+
+@pytest.mark.parametrize("kind", ["frame", "frames", "lines"])
+def test_crumbs_cost_their_sender(mesh, kind):
+    """One byte at a time: of a frame of 1 MiB, of frames of an unknown type, of stderr."""
+    mesh.fake("a", "--crumbs", kind)
+    mesh.start()
+    host = mesh.notes("a", "pid")[0]
+    ours, theirs = cpu_ticks(mesh.pid), cpu_ticks(host)
+    wait_for(lambda: cpu_ticks(host) > theirs + 100, "a second of the host's processor time", 20)
+    assert cpu_ticks(mesh.pid) - ours < (cpu_ticks(host) - theirs) / 8
 
 
 # --- reload ---------------------------------------------------------------------------------------

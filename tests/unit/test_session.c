@@ -468,7 +468,8 @@ static void too_many(void **state)
 	jump(bed, 5000); /* credit is for two seconds, however long it was silent */
 	for (; bed->session.bad_messages == 0 && count < 100000; count++) {
 		say_frame(bed, FRAME_MESSAGE, event);
-		assert_int_equal(loop_run_once(bed->loop, 0), 0);
+		if (count % 64 == 0) /* crumbs would be read less often */
+			assert_int_equal(loop_run_once(bed->loop, 0), 0);
 	}
 	/* 200 us each, and one more for each of its bytes */
 	int wanted = (int)(2000000 / (200 + strlen(event)));

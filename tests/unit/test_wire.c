@@ -13,10 +13,12 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "mesh/wire.h"
+#include "util/clock.h"
 #include "util/fd.h"
 
 #define FRAMES   3000
@@ -271,6 +273,73 @@ static void test_long_message(void **state)
 	bed_free(bed);
 }
 
+/* How often the wire reads while the far side writes @text one byte at a time, as fast as it can.
+ */
+static size_t rounds_of_crumbs(struct bed *bed, const unsigned char *text, size_t len)
+{
+	size_t busy = 0;
+
+	for (size_t put = 0; put < len; put++) {
+		ssize_t n = write(bed->to_wire, text + put, 1);
+		int waits = -1;
+
+		assert_int_equal(n, 1);
+		run(bed);
+		ioctl(bed->to_wire, FIONREAD, &waits);
+		busy += waits == 0;
+	}
+	return busy;
+}
+
+/* Crumbs of a frame gather in the kernel; so do whole frames that are no packets. */
+static void check_crumbs(size_t payload_len, size_t frames)
+{
+	size_t size = FRAME_HEADER_BYTES + payload_len, len = size * frames;
+	unsigned char *text = calloc(1, len);
+	struct bed *bed = bed_new(false);
+
+	for (size_t i = 0; i < frames; i++)
+		frame_encode_header(text + i * size, FRAME_MESSAGE, payload_len);
+	uint64_t began_ns = clock_now_ns();
+	size_t busy = rounds_of_crumbs(bed, text, len);
+	uint64_t took_ms = (clock_now_ns() - began_ns) / NS_PER_MS;
+	/* a pause of a millisecond, a read that is worth it by then, and the one that it pays for
+	 */
+	assert_true(busy <= TRICKLE_FREE + 4 * (took_ms / TRICKLE_MS + 1));
+	assert_true(busy < len / 4);
+	while (bed->given < frames)
+		assert_int_equal(loop_run_once(bed->loop, WAIT_MS), 0);
+	assert_int_equal(bed->broken, 0);
+	free(text);
+	bed_free(bed);
+}
+
+static void test_crumbs(void **state)
+{
+	(void)state;
+	check_crumbs(60000, 1);
+	check_crumbs(0, 6000);
+	check_crumbs(1, 6000);
+}
+
+/* What is still to be read when the far side has gone is read, paused or not. */
+static void test_crumbs_at_the_end(void **state)
+{
+	unsigned char text[FRAME_HEADER_BYTES + 100] = {0};
+	struct bed *bed = bed_new(false);
+
+	(void)state;
+	frame_encode_header(text, FRAME_MESSAGE, 100);
+	rounds_of_crumbs(bed, text, sizeof(text));
+	fd_close(&bed->to_wire);
+	for (int i = 0; i < 10 && bed->broken == 0; i++)
+		assert_int_equal(loop_run_once(bed->loop, WAIT_MS), 0);
+	assert_int_equal(bed->given, 1);
+	assert_int_equal(bed->broken, 1);
+	assert_int_equal(bed->err.code, 0);
+	bed_free(bed);
+}
+
 /* --- out ---------------------------------------------------------------------------------- */
 
 /* What the far side reads: whole frames, numbers that only grow. */
@@ -431,6 +500,8 @@ int main(void)
 		cmocka_unit_test(test_broken),
 		cmocka_unit_test(test_close_in_callback),
 		cmocka_unit_test(test_long_message),
+		cmocka_unit_test(test_crumbs),
+		cmocka_unit_test(test_crumbs_at_the_end),
 		cmocka_unit_test(test_sent_whole),
 		{"test_sent_whole (socket)", test_sent_whole, NULL, NULL, &sockets},
 		cmocka_unit_test(test_bounded),
