@@ -98,6 +98,16 @@ static void drop_frame(struct slirp_stack *stack, enum guard_verdict verdict)
 			guard_reason(verdict));
 }
 
+/*
+ * Root inside has deleted the device (tun_chr_read_iter: EBADFD), and epoll would not let us sleep.
+ * Forwards that need no TAP go on.
+ */
+static void on_tap_gone(struct slirp_stack *stack)
+{
+	log_warning("the network device inside was deleted: nothing gets out of the sandbox");
+	loop_io_del(stack->loop, &stack->tap_io);
+}
+
 static void on_tap_ready(struct loop_io *io, uint32_t events)
 {
 	struct slirp_stack *stack = container_of(io, struct slirp_stack, tap_io);
@@ -106,6 +116,8 @@ static void on_tap_ready(struct loop_io *io, uint32_t events)
 	(void)events;
 	for (int i = 0; i < READ_BURST; i++) {
 		ssize_t got = tap_read(io->fd, frame, FRAME_BYTES);
+		if (got == -EBADFD)
+			on_tap_gone(stack);
 		if (got <= 0)
 			return;
 		size_t len = (size_t)got;

@@ -7,6 +7,7 @@
 #include <glib.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -28,7 +29,8 @@
 
 /*
  * A runaway allocation ends here, not in the host's swap. libslirp reserves three buffers of 128
- * KiB a connection, mostly never touched, and keeps a connection that its side closed for 10 s.
+ * KiB a connection, mostly never touched, and keeps a connection that its side closed for 10 s:
+ * what that takes comes on top, where there is a libslirp.
  */
 #define BASE_BYTES       (4ULL << 30)
 #define CONNECTION_BYTES (3ULL * 128 * 1024)
@@ -88,10 +90,10 @@ static void on_channel(struct loop_io *io, uint32_t events)
 		table_remove(net->table, message.id);
 }
 
-static void limit_resources(void)
+static void limit_resources(bool has_slirp)
 {
 	size_t fds = rights_raise_fd_limit(FDS_MAX);
-	rlim_t bytes = BASE_BYTES + fds * CONNECTION_BYTES;
+	rlim_t bytes = BASE_BYTES + (has_slirp ? fds * CONNECTION_BYTES : 0);
 
 #ifndef __SANITIZE_ADDRESS__ /* which maps terabytes for its shadow */
 	setrlimit(RLIMIT_AS, &(struct rlimit){bytes, bytes});
@@ -123,7 +125,7 @@ static int isolate(const struct netproc_start *start, struct err *err)
 		result = rights_keep_fds(keep, sizeof(keep) / sizeof(keep[0]));
 	if (result < 0)
 		return err_sys(err, -result, "cannot drop the rights of the net process");
-	limit_resources();
+	limit_resources(start->tap >= 0);
 	return resolv;
 }
 

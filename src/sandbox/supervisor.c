@@ -28,6 +28,7 @@
 #include "sandbox/keeper.h"
 #include "sandbox/program.h"
 #include "sandbox/resolver.h"
+#include "util/budget.h"
 #include "util/fd.h"
 #include "util/list.h"
 #include "util/log.h"
@@ -406,7 +407,10 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 	/* a reader of ours that has gone is not the end of COMMAND */
 	supervisor.restores_pipe = signal(SIGPIPE, SIG_IGN) != SIG_IGN;
 	getrlimit(RLIMIT_NOFILE, &supervisor.original_nofile);
-	rights_raise_fd_limit(FDS_MAX);
+	if (budget_check(rights_raise_fd_limit(FDS_MAX), config->forwards.count, err) < 0) {
+		loop_free(supervisor.loop);
+		return -err->code;
+	}
 	initctl_init(&supervisor.init, supervisor.loop, &initctl_ops, &supervisor);
 	resolver_init(&supervisor.resolver, config, supervisor.loop);
 	keeper_init(&supervisor.keeper, supervisor.loop, &keeper_ops, &supervisor);

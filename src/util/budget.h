@@ -2,8 +2,11 @@
 /* util/budget - how many descriptors a process may have, and who counts how many of them */
 #pragma once
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
+
+#include "util/err.h"
 
 /*
  * How it works
@@ -15,11 +18,22 @@
  * and the kernel has the last word.
  */
 #define BUDGET_RESERVED 96
+#define BUDGET_MIN      128 /* with fewer nobody would ever be served */
 
 struct budget {
 	size_t max;  /* descriptors this process may have */
 	size_t used; /* of them, those that are counted */
 };
+
+/* May a process with @max descriptors, @listeners of them taken, serve? 0, or -errno with @err. */
+static inline int budget_check(size_t max, size_t listeners, struct err *err)
+{
+	if (max >= BUDGET_MIN + listeners)
+		return 0;
+	return err_set(err, EMFILE,
+		"the hard limit of open files is %zu (ulimit -Hn): expected at least %zu", max,
+		BUDGET_MIN + listeners);
+}
 
 /* What may still be begun. */
 static inline size_t budget_left(const struct budget *budget)

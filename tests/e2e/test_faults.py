@@ -4,6 +4,7 @@
 import contextlib
 import json
 import os
+import pathlib
 import re
 import signal
 import statistics
@@ -260,6 +261,31 @@ def test_net_process_comes_back(nswrap, driver, options):
     assert Roles(running).command == command
     said = [line for line in running.stderr.lines if "another one takes over" in line]
     assert len(said) == 3 and all("signal 9" in line for line in said)
+    assert running.stop() == 143
+
+
+def busy_seconds(pid):
+    """Processor time that it has used."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize("how", ["link del tap0", "link set tap0 down", "addr flush tap0"])
+def test_root_inside_takes_the_network_away(nswrap, how):
+    """The net process says so if it sees it, and sleeps; forwards that need no TAP go on."""
+    running = nswrap.start("--root", "-p", 0, "-P", 7000, "-c", f"ip {how} && exec {tool('guest')} 7000")
+    running.guest_listening()
+    if "del" in how:
+        running.wait_line("the network device inside was deleted")
+    net = Roles(running).net
+    before, start = busy_seconds(net), time.monotonic()
+    while time.monotonic() - start < 1:
+        assert echoes(running.host_port())
+        time.sleep(0.05)
+    assert busy_seconds(net) - before < 0.5
+    if "del" in how:
+        kill_net(running) # so does the next one
+        assert busy_seconds(Roles(running).net) < 0.5
     assert running.stop() == 143
 
 

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from harness import SANITIZED, PATIENCE, proc_status, wait_for
+from harness import PATIENCE, SANITIZED, exchange, proc_status, wait_for
 from tools import THOROUGH, Roles, tool
 
 AT_ONCE = 2000
@@ -130,6 +130,40 @@ def test_many_one_after_another(start, driver):
     if not SANITIZED and driver == "splice":
         assert load.memory_kb() <= size + KEPT_KB
     assert load.run(100, 16) < 10 * PATIENCE
+
+
+@DRIVERS
+@pytest.mark.parametrize("limit", [16, 32, 64, 96, 128, 129, 160])
+def test_a_hard_limit_serves_or_is_refused(nswrap, driver, limit):
+    """Never a forward that is there and serves nobody."""
+    words = ["--port-driver", driver, "-p", 0, "-P", 7000, "--", tool("guest"), 7000]
+    prefix = ["sh", "-c", f'ulimit -Sn {limit}; ulimit -Hn {limit}; exec "$@"', "sh"]
+    if limit < 129:
+        result = nswrap.run(*words, prefix=prefix)
+        assert result.returncode == 125
+        said = result.stderr.decode().splitlines()
+        assert len(said) == 1 and f"is {limit} (ulimit -Hn): expected at least 129" in said[0]
+        return
+    running = nswrap.start(*words, prefix=prefix)
+    running.guest_listening()
+    assert exchange(running.host_port(), b"hello") == b"hello"
+
+
+def test_a_hard_limit_is_too_low_for_an_agent(nswrap):
+    result = nswrap.run("agent", prefix=["sh", "-c", 'ulimit -Sn 64; ulimit -Hn 64; exec "$@"', "sh"])
+    assert result.returncode == 125
+    assert b"is 64 (ulimit -Hn): expected at least 128" in result.stderr
+
+
+@pytest.mark.parametrize("options, bytes_each", [([], 384 * 1024), (["--network", "none"], 0)])
+def test_address_space_of_the_net_process(nswrap, options, bytes_each):
+    """As SECURITY.md says."""
+    running = nswrap.start(*options, "-p", 0, "-P", 7000, "--", tool("guest"), 7000,
+                           prefix=["sh", "-c", 'ulimit -n 1000; exec "$@"', "sh"])
+    running.guest_listening()
+    with open(f"/proc/{Roles(running).net}/limits", encoding="utf-8") as limits:
+        line = next(line for line in limits if line.startswith("Max address space"))
+    assert SANITIZED or line.split()[3:5] == [str((4 << 30) + 1000 * bytes_each)] * 2
 
 
 @DRIVERS

@@ -174,6 +174,8 @@ static int set_up(struct agent *agent, struct err *err)
 	if (!agent->hub)
 		return err_sys(err, errno, "cannot make an event loop");
 	agent->budget.max = rights_raise_fd_limit(FDS_MAX);
+	if (budget_check(agent->budget.max, 0, err) < 0)
+		return -err->code;
 	result = context_open(&agent->context, agent->loop, &agent->budget, stack->door);
 	if (result < 0)
 		return err_sys(err, -result, "cannot set up the agent");
