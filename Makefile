@@ -2,7 +2,7 @@
 # make            ./nswrap
 # make check      unit tests, corpus replay, end-to-end tests (scripts/test does all of the set-up)
 # make lint       warnings as errors with gcc and clang, clang-tidy, clang-format, cppcheck, the
-#                 rules about files (scripts/check-tree)
+#                 rules about files (scripts/check-tree), what no test names (scripts/check-tested)
 # make asan       everything again under AddressSanitizer and UBSan
 # make fuzz       every fuzz target, FUZZ_SECONDS each
 # make bench      side by side with slirp4netns, pasta, rootlesskit and bubblewrap
@@ -168,6 +168,7 @@ lint-format:
 lint-tree: $(LIB_OBJ) $(BUILD)/src/main.o
 	$(call say,LINT,check-tree)
 	$(Q)scripts/check-tree $(BUILD)
+	$(Q)scripts/check-tested
 lint-gcc lint-clang: lint-%:
 	+$(Q)$(MAKE) --no-print-directory objects BUILD=build/lint-$* CC=$* CFLAGS='-O2 -Werror'
 lint-cppcheck:

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""e2e/test_options - options, events and JSON members that no other test is about: each does something
+
+scripts/check-tested lists those that have none.
+"""
+import contextlib
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import time
+
+import pytest
+
+from harness import NAME_SERVER, PATIENCE, PYTHON, TCP_ECHO, connect, exchange, python, read_all
+from test_mesh_manager import FAKE
+
+STUBBORN = "trap '' TERM; echo up; while :; do sleep 0.05; done"
+
+
+def box(nswrap, *options, command=("sleep", "1000")):
+    running = nswrap.start("-q", "-n", "box", *options, "--", *command)
+    running.wait_event("started")
+    return running
+
+
+def shown(nswrap, *words, **options):
+    """What COMMAND prints."""
+    result = nswrap.run("-q", *words, **options)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.decode()
+
+
+# --- the network inside ------------------------------------------------------------------------------
+
+
+def test_cidr(nswrap):
+    words = ["--", "sh", "-c", "ip -4 -o addr show dev tap0; ip route; cat /etc/resolv.conf"]
+    assert "10.0.2.100/24" in shown(nswrap, *words)
+    text = shown(nswrap, "--cidr", "10.77.8.0/25", *words)
+    assert " 10.77.8.100/25 " in text and "default via 10.77.8.2 " in text and "10.0.2" not in text
+    assert "nameserver 10.77.8.3" in text
+
+
+def test_mtu(nswrap):
+    words = ["--", "ip", "-o", "link", "show", "dev", "tap0"]
+    assert " mtu 65520 " in shown(nswrap, *words)
+    assert " mtu 1400 " in shown(nswrap, "--mtu", 1400, *words)
+
+
+def test_no_ipv6(nswrap):
+    words = ["--", "sh", "-c", "ip -6 -o addr show dev tap0; ip -6 route show default; echo end"]
+    assert "fd00::100/64" in shown(nswrap, *words)
+    assert shown(nswrap, "--no-ipv6", *words) == "end\n"
+
+
+@pytest.mark.parametrize("words, resolves", [
+    (["--dns", "192.0.2.10"], True), ([], False), (["--dns", "192.0.2.10", "--no-dns"], False)])
+def test_dns(nswrap, outer, short_dir, words, resolves):
+    """The host's name server is not there; the one that is given is."""
+    resolv = os.path.join(short_dir, "resolv.conf")
+    with open(resolv, "w") as f:
+        f.write("nameserver 192.0.2.99\noptions timeout:1 attempts:1\n")
+    host = outer(f"mount --bind {resolv} /etc/resolv.conf")
+    host.serve(NAME_SERVER, "192.0.2.10", 53, udp=True)
+    if not resolves:
+        host.run("ip", "neigh", "add", "192.0.2.99", "lladdr", "0:0:0:0:0:1", "dev", "ext0")
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        result = nswrap.run("-q", *words, "getent", "ahostsv4", "some.name.example", prefix=host.prefix())
+        assert (b"192.0.2.77 " in result.stdout) == resolves, result
+
+
+def test_no_dns(nswrap):
+    with open("/etc/resolv.conf", encoding="utf-8") as f:
+        text = f.read()
+    assert "10.0.2.3" in shown(nswrap, "cat", "/etc/resolv.conf")
+    assert shown(nswrap, "--no-dns", "cat", "/etc/resolv.conf") == text
+
+
+def test_pcap(nswrap, short_dir):
+    """Frames of both directions in libpcap's format (pcap-savefile(5))."""
+    path = os.path.join(short_dir, "frames")
+    program = ("import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM);"
+               "s.sendto(b'written down', ('10.0.2.2', 9))")
+    shown(nswrap, "--pcap", path, *python(program))
+    with open(path, "rb") as f:
+        data = f.read()
+    os.unlink(path)
+    magic, major, minor = struct.unpack("=IHH", data[:8])
+    assert magic in (0xa1b2c3d4, 0xa1b23c4d) and (major, minor) == (2, 4)
+    assert b"written down" in data[24:]
+
+
+# --- forwards ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("users, is_served", [
+    ("", True), (f"={os.getuid()}", True), ("=root", False), (f"=root,{os.getuid()}", True)])
+@pytest.mark.parametrize("listener", ["127.0.0.1", "::1"])
+def test_only_user(nswrap, users, is_served, listener):
+    """As a user who is not among them, and one who is."""
+    shown_listener = f"[{listener}]" if ":" in listener else listener
+    running = nswrap.start(f"--only-user{users}", "-f", f"{shown_listener}:0:7000", "--",
+                           *python(TCP_ECHO, "127.0.0.1", 7000))
+    running.guest_listening()
+    if is_served:
+        assert exchange(running.host_port(), b"hello", listener) == b"hello"
+        return
+    with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+        with connect(running.host_port(), listener) as client:
+            client.sendall(b"hello")
+            assert read_all(client) == b""
+    running.wait_line(re.escape(str(os.getuid())))
+
+
+def test_wait(nswrap):
+    """A client who comes before the guest listens is held for so long, and refused then."""
+    late = "import sys, time; sys.stdin.read(1);" + TCP_ECHO
+    running = nswrap.start("-f", "0:7000", "--wait", 0.3, "--", *python(late, "127.0.0.1", 7000),
+                           stdin=subprocess.PIPE)
+    begun = time.monotonic()
+    with contextlib.suppress(ConnectionResetError):
+        with connect(running.host_port()) as client:
+            assert client.recv(1) == b""
+    assert 0.25 < time.monotonic() - begun < 8
+    running.stdin.write(b"x")
+    running.stdin.close()
+
+
+# --- who is told -------------------------------------------------------------------------------------
+
+
+def test_events_of_the_end(nswrap):
+    running = nswrap.start("-q", "sh", "-c", "exit 7")
+    assert running.wait_event("exited")["status"] == running.wait() == 7
+    started = running.wait_event("started")
+    assert started["name"].startswith("sh-") and started["pid"] > 0
+    assert running.events[-1]["event"] == "exited"
+
+
+def test_ready_fd(nswrap):
+    """READY=1, once, when the guest listens and not before; without a forward at the start."""
+    read, write = os.pipe()
+    late = "import sys; sys.stdin.read(1);" + TCP_ECHO
+    running = nswrap.start("-q", "-f", "0:7000", "--ready-fd", write, "--",
+                           *python(late, "127.0.0.1", 7000), stdin=subprocess.PIPE, pass_fds=[write])
+    os.close(write)
+    running.wait_event("started")
+    os.set_blocking(read, False)
+    with pytest.raises(BlockingIOError):
+        os.read(read, 100)
+    os.set_blocking(read, True)
+    running.stdin.write(b"x")
+    running.stdin.close()
+    with open(read, "rb") as f:
+        assert f.read() == b"READY=1\n", "and the end"
+
+
+def test_notify_socket(nswrap, short_dir):
+    path = os.path.join(short_dir, "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.bind(path)
+        s.settimeout(10 * PATIENCE)
+        running = nswrap.start("-q", "sleep", 60, env={"NOTIFY_SOCKET": path})
+        running.wait_event("started")
+        assert s.recv(100) == b"READY=1"
+
+
+@pytest.mark.parametrize("words, says", [([], True), (["-q"], False)], ids=["plain", "quiet"])
+def test_quiet(nswrap, words, says):
+    result = nswrap.run(*words, "-p", 0, "-P", 80, "true")
+    assert bool(result.stderr) == says
+
+
+@pytest.mark.parametrize("words, says", [(["-v"], True), (["-vq"], False), ([], False)])
+def test_verbose(nswrap, words, says):
+    running = nswrap.start(*words, "-t", 0.1, "sh", "-c", STUBBORN)
+    running.read_line()
+    running.stop()
+    running.stderr.join()
+    assert ("SIGKILL to what did not end in time" in running.stderr.text()) == says
+
+
+# --- COMMAND -----------------------------------------------------------------------------------------
+
+
+def test_environment_and_directory(nswrap, short_dir):
+    words = ["-C", short_dir, "-e", "NEW=a=b", "-e", "KEPT", "--unset-env", "GONE"]
+    script = 'pwd; echo "$NEW,$KEPT,${GONE-none}"'
+    text = shown(nswrap, *words, "sh", "-c", script, env={"KEPT": "1", "GONE": "1"})
+    assert text == f"{short_dir}\na=b,1,none\n"
+
+
+# --- exec --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words, is_own", [(["--new-session"], True), ([], False)])
+def test_exec_new_session(nswrap, words, is_own):
+    box(nswrap)
+    program = "import os; print(os.getsid(0) == os.getpid())"
+    assert nswrap.run("exec", *words, "box", *python(program)).stdout == b"%r\n" % is_own
+
+
+def test_exec_verbose(nswrap):
+    box(nswrap)
+    hidden = nswrap.runtime_dir / "nswrap" / "deep"
+    hidden.mkdir()
+    for words, says in ([], False), (["-v"], True):
+        result = nswrap.run("exec", *words, "box", "pwd", cwd=hidden)
+        assert result.stdout == b"/\n"
+        assert (b"the current directory is not in the sandbox" in result.stderr) == says
+    hidden.rmdir()
+
+
+def test_exec_stop_timeout(nswrap):
+    box(nswrap)
+    popen = nswrap.popen("exec", "-t", 0.1, "box", "sh", "-c", STUBBORN, stdout=subprocess.PIPE)
+    assert popen.stdout.readline() == b"up\n"
+    begun = time.monotonic()
+    popen.send_signal(signal.SIGTERM)
+    assert popen.wait(20 * PATIENCE) == 128 + signal.SIGKILL
+    assert time.monotonic() - begun < 5 * PATIENCE, "the default is ten seconds"
+
+
+# --- the mesh ----------------------------------------------------------------------------------------
+
+
+def test_agent_help(nswrap):
+    for word in "--help", "-h":
+        result = nswrap.run("agent", word)
+        assert result.returncode == 0 and b"nswrap agent" in result.stdout, result
+
+
+@pytest.mark.parametrize("words, says", [(["-v"], True), ([], False)])
+def test_mesh_verbose(nswrap, short_dir, words, says):
+    """A host whose agent has another version than ours."""
+    site = os.path.join(short_dir, "site.yaml")
+    with open(site, "w") as f:
+        f.write(f"hosts: {{a: {{vip: 127.0.42.100, cmd: [{PYTHON}, {FAKE}]}}}}")
+    popen = nswrap.popen("mesh", *words, site, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    lines = []
+    for line in popen.stderr:
+        lines.append(line)
+        if b"ready" in line:
+            break
+    popen.terminate()
+    text = b"".join(lines) + popen.communicate()[1]
+    assert (b"its agent has version 0.6.5" in text) == says, text
