@@ -249,6 +249,8 @@ const struct option_def run_options_table[] = {
 		set_forward, 0},
 	{'b', "bind", "ADDR", "listen address where none is given (127.0.0.1)", set_addr,
 		AT(config.bind)},
+	{0, "no-hold", NULL, "leave the guest's port on the host's loopback to others",
+		option_set_true, AT(config.holds_nothing)},
 	{0, "port-driver", "DRIVER",
 		"auto, splice (fastest) or slirp (the guest sees who connects)", set_port_driver,
 		AT(config.driver)},

@@ -59,6 +59,24 @@ int bind_socket(int fd, const struct addr *addr, enum proto proto, bool listens)
 	return proto == PROTO_TCP && listens && listen(fd, BACKLOG) < 0 ? -errno : 0;
 }
 
+/*
+ * The port is in use. If nobody listens there it may be a sandbox of the same user that holds it
+ * (conn/hold): listen beside that. SO_REUSEPORT does not stay, or a second listener could join.
+ */
+static int bind_beside_hold(int fd, const struct addr *addr)
+{
+	int on = 1, off = 0;
+
+	if (diag_has_listener(PROTO_TCP, addr))
+		return -EADDRINUSE;
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0)
+		return -errno;
+	int result = bind_socket(fd, addr, PROTO_TCP, true);
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &off, sizeof(off)) < 0)
+		return -errno;
+	return result;
+}
+
 static int bind_port(
 	struct addr *addr, enum proto proto, bool reserve_only, struct bound *out, struct err *err)
 {
@@ -67,6 +85,8 @@ static int bind_port(
 	int result = fd < 0 ? -errno : bind_socket(fd, addr, proto, !reserve_only);
 	struct addr own;
 
+	if (result == -EADDRINUSE && proto == PROTO_TCP && !reserve_only && addr_port(addr) != 0)
+		result = bind_beside_hold(fd, addr);
 	if (result == 0)
 		result = addr_get_own(fd, &own);
 	if (result < 0)

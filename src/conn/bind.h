@@ -23,6 +23,8 @@ struct bound {
  * and listen as long as the first does not listen). A second UDP socket would steal datagrams:
  * there the port is tried and let go, fd is -1. No use for unix sockets: -EINVAL.
  *
+ * A TCP port that only conn/hold of the same user has counts as free, unless it is reserved.
+ *
  * Port 0 becomes the one that was picked. Returns 0, or -errno with @err naming address and port,
  * the cause and, if it can be seen, who has the port; @addr is untouched then and @out is closed.
  */

@@ -143,10 +143,12 @@ int diag_socket_uid(
 	return 0;
 }
 
+enum rank { RANK_NOTHING, RANK_CONNECTED, RANK_BOUND, RANK_LISTENS };
+
 /* What port_holder looks for and the best it has seen */
 struct holder {
 	struct addr wanted;
-	int rank; /* 0: nothing yet, 1: a connection, 2: bound, 3: listening */
+	enum rank rank;
 	uint32_t inode;
 	uid_t uid;
 };
@@ -179,7 +181,7 @@ static int on_socket(const void *body, size_t len, void *context)
 	const struct inet_diag_msg *found = body;
 	struct in_addr v4;
 	struct in6_addr v6;
-	int rank = 1;
+	enum rank rank = RANK_CONNECTED;
 
 	if (len < sizeof(*found))
 		return -EPROTO;
@@ -191,9 +193,9 @@ static int on_socket(const void *body, size_t len, void *context)
 	if (!is_conflict(&own, is_v6only(found + 1, (int)(len - sizeof(*found))), &holder->wanted))
 		return 0;
 	if (found->idiag_state == TCP_LISTEN)
-		rank = 3;
+		rank = RANK_LISTENS;
 	else if (found->idiag_state == BOUND_INACTIVE || found->idiag_state == TCP_CLOSE)
-		rank = 2; /* TCP_CLOSE: a UDP socket */
+		rank = RANK_BOUND; /* TCP_CLOSE: a UDP socket */
 	if (rank > holder->rank) {
 		holder->rank = rank;
 		holder->inode = found->idiag_inode;
@@ -209,7 +211,15 @@ static int find_holder(enum proto proto, struct holder *holder)
 	if (nl < 0)
 		return nl;
 	int result = each_socket(nl, proto, ~(1u << TCP_TIME_WAIT), on_socket, holder);
-	return result == 0 && holder->rank == 0 ? -ENOENT : result;
+	return result == 0 && holder->rank == RANK_NOTHING ? -ENOENT : result;
+}
+
+bool diag_has_listener(enum proto proto, const struct addr *addr)
+{
+	struct holder holder = {0};
+
+	return plain(addr, &holder.wanted) == 0 && find_holder(proto, &holder) == 0 &&
+	       holder.rank == RANK_LISTENS;
 }
 
 /* Whether the process whose directory below /proc is @pid has the socket @inode open */

@@ -2,6 +2,7 @@
 /* net/diag - ask the kernel about sockets: who listens, who owns, who holds a port */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -52,6 +53,9 @@ int diag_socket_uid(
  * -ENOENT when nobody is found.
  */
 int diag_port_holder(enum proto proto, const struct addr *addr, char *out, size_t cap_bytes);
+
+/* Does somebody listen where that would keep us from listening at @addr? As slow as that. */
+bool diag_has_listener(enum proto proto, const struct addr *addr);
 
 /*
  * Are there TCP sockets in that namespace that were closed and whose last bytes the other side has

@@ -30,7 +30,8 @@ struct sandbox_config {
 	char **command;   /* NULL-terminated; placeholders not yet replaced */
 
 	struct forward_list forwards;
-	struct addr bind; /* for rules that come later without an address */
+	bool holds_nothing; /* leave the host's ports of the guest's numbers to others */
+	struct addr bind;   /* for rules that come later without an address */
 	enum forward_driver_choice driver;
 	bool checks_user; /* only the users below may connect to loopback listeners */
 	uid_t users[FORWARD_USERS_MAX];

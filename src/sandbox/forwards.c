@@ -4,10 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "control/control.h"
+#include "net/diag.h"
 #include "util/fd.h"
 #include "util/log.h"
 #include "util/parse.h"
@@ -31,6 +33,7 @@ static struct forwards_item *append(
 			spec, config->driver, config->net.has_outbound, config->checks_user),
 		.listener = {.fd = -1, .dir_fd = -1},
 	};
+	hold_init(&grown[forwards->count].hold);
 	return &grown[forwards->count++];
 }
 
@@ -39,6 +42,7 @@ static void drop(struct forwards *forwards, struct forwards_item *item)
 	const struct forwards_item *end = &forwards->items[forwards->count--];
 
 	bind_close(&item->listener);
+	hold_release(&item->hold);
 	memmove(item, item + 1, (size_t)(end - (item + 1)) * sizeof(*item));
 }
 
@@ -82,6 +86,34 @@ static int bind_one(const struct forwards *forwards, struct forwards_item *item,
 	return result;
 }
 
+/* Does a rule listen there? */
+static bool is_led(const void *owner, const struct addr *addr)
+{
+	const struct forwards *forwards = owner;
+
+	for (size_t i = 0; i < forwards->count; i++) {
+		const struct forward_spec *spec = &forwards->items[i].spec;
+
+		if (spec->proto == PROTO_TCP && spec->host.family == addr->family &&
+			addr_port(&spec->host) == addr_port(addr) &&
+			(addr_is_wildcard(&spec->host) || addr_is_same_ip(&spec->host, addr)))
+			return true;
+	}
+	return false;
+}
+
+/* What the programs of the rules from number @first on print leads to nobody else. */
+static void hold_guest_ports(struct forwards *forwards, size_t first)
+{
+	for (size_t i = first; i < forwards->count && i < HOLD_RULES_MAX; i++) {
+		struct forwards_item *item = &forwards->items[i];
+
+		if (item->spec.proto == PROTO_TCP && !forwards->config->holds_nothing)
+			hold_port(&item->hold, item->spec.guest_port, is_led, forwards,
+				&item->elsewhere);
+	}
+}
+
 int forwards_bind(struct forwards *forwards, bool paths, struct err *err)
 {
 	const struct forward_list *list = &forwards->config->forwards;
@@ -96,6 +128,8 @@ int forwards_bind(struct forwards *forwards, bool paths, struct err *err)
 			bind_one(forwards, item, err) < 0)
 			return -err->code;
 	}
+	if (paths)
+		hold_guest_ports(forwards, 0);
 	return 0;
 }
 
@@ -170,6 +204,21 @@ json_t *forwards_json(const struct forwards *forwards, size_t first)
 	return list;
 }
 
+/* The port that the command will print is somebody else's. */
+static void announce_elsewhere(const struct forwards_item *item)
+{
+	char host[ADDR_TEXT_BYTES], address[ADDR_TEXT_BYTES], holder[128];
+
+	if (item->elsewhere.family == AF_UNSPEC)
+		return;
+	if (diag_port_holder(PROTO_TCP, &item->elsewhere, holder, sizeof(holder)) < 0)
+		snprintf(holder, sizeof(holder), "another program");
+	log_warning("port %u of %s on this host is in use by %s: if the command prints an address "
+		    "with that port, open %s instead",
+		item->spec.guest_port, addr_format_ip(&item->elsewhere, host, sizeof(host)), holder,
+		addr_format(&item->spec.host, address, sizeof(address)));
+}
+
 void forwards_announce(const struct forwards *forwards, size_t first)
 {
 	for (size_t i = first; i < forwards->count; i++) {
@@ -181,6 +230,7 @@ void forwards_announce(const struct forwards *forwards, size_t first)
 		*strrchr(text, ':') = '\0';
 		log_notice("%s leads to port %u%s inside (%s)", text, item->spec.guest_port,
 			item->spec.proto == PROTO_UDP ? "/udp" : "", driver_name(item->driver));
+		announce_elsewhere(item);
 		events_emit(forwards->events, "forward", item_json(item));
 	}
 }
@@ -206,6 +256,7 @@ int forwards_add(struct forwards *forwards, const char *const *specs, struct err
 			drop(forwards, &forwards->items[forwards->count - 1]);
 		return result;
 	}
+	hold_guest_ports(forwards, before);
 	forwards_send(forwards, false);
 	forwards_announce(forwards, before);
 	return 0;
@@ -293,6 +344,7 @@ int forwards_remove(struct forwards *forwards, const char *const *specs, struct 
 			drop(forwards, item);
 	}
 	spec_list_free(&list);
+	hold_guest_ports(forwards, 0);
 	forwards_send(forwards, false);
 	return result;
 }

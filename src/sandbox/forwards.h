@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "conn/bind.h"
+#include "conn/hold.h"
 #include "sandbox/config.h"
 #include "sandbox/events.h"
 #include "sandbox/netproc.h"
@@ -16,7 +17,14 @@
  * copies of them. What it does not know yet (new rules, rules that are gone) is sent as far as it
  * takes it; the rest when forwards_send is called again. Socket files are announced to init before
  * they are made, so that it can remove them should we vanish.
+ *
+ * The host's loopback port of the guest's number is held (conn/hold) wherever the rule does not
+ * listen there itself: programs print their own address, and what they print must not lead to
+ * somebody else. Only for the first HOLD_RULES_MAX rules, which leaves
+ * descriptors for the rest.
  */
+#define HOLD_RULES_MAX 64
+
 struct forwards_ops {
 	/* To the net process, with @fd if that is none of -1. Returns 0, or -errno: not now. */
 	int (*send)(void *owner, const struct net_message *message, int fd);
@@ -30,6 +38,8 @@ struct forwards_item {
 	struct forward_spec spec;
 	enum forward_driver_choice driver;
 	struct bound listener;
+	struct hold hold;      /* of the guest's port, where it does not lead here */
+	struct addr elsewhere; /* where that port is somebody else's; none: nowhere */
 	bool has_listened;
 	bool is_sent; /* the net process that runs knows it */
 };

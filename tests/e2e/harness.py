@@ -102,6 +102,15 @@ def http_get(port, path="/", host="127.0.0.1"):
         return answer.status, answer.read()
 
 
+def other_user():
+    """Words in front of a command that make it another user's, without any right, on the same host."""
+    words = ["unshare", "-U", "--map-auto", "--setuid", "5", "--setgid", "5"]
+    made = subprocess.run([*words, "cat", "/proc/self/uid_map"], capture_output=True)
+    assert made.returncode == 0, f"no subordinate ids for this user (newuidmap): {made.stderr}"
+    assert int(made.stdout.split()[1]) != os.getuid()
+    return words
+
+
 # --- programs for the inside (python -c); argv is what follows ---------------------------------
 
 # sends back what it gets and passes the end of the stream on; argv: address port

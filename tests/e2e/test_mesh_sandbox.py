@@ -16,7 +16,7 @@ import time
 import pytest
 
 from harness import (PATIENCE, TCP_ECHO, TCP_PEER, Lines, descendants, exchange, free_port, is_alive,
-                     namespace, proc_status, process_table, python, rights, wait_for)
+                     namespace, other_user, proc_status, process_table, python, rights, wait_for)
 from standin import PIPES, RECORDED_REQUEST, Link, Switch
 
 ONE, TWO = "127.0.42.101", "127.0.42.102"
@@ -236,15 +236,6 @@ def test_recorded_configure(beside, join, sandbox):
 
 
 # --- nothing of it is on the host ----------------------------------------------------------------
-
-
-def other_user():
-    """Words in front of a command that make it another user's, without any right, on the same host."""
-    words = ["unshare", "-U", "--map-auto", "--setuid", "5", "--setgid", "5"]
-    made = subprocess.run([*words, "cat", "/proc/self/uid_map"], capture_output=True)
-    assert made.returncode == 0, f"no subordinate ids for this user (newuidmap): {made.stderr}"
-    assert int(made.stdout.split()[1]) != os.getuid()
-    return words
 
 
 def reachable(*addresses):
