@@ -3,14 +3,16 @@
 
 import json
 import os
+import pathlib
 import random
 import struct
 import time
 
 import pytest
 
-from harness import SANITIZED, TREE, cpu_ticks, descendants, proc_status, wait_for
-from standin import MESSAGE, PACKET, PIPES, RECORDED_REQUEST, Link, frame
+from harness import SANITIZED, TREE, cpu_ticks, descendants, free_port, proc_status, wait_for
+from mesh_tools import network
+from standin import MESSAGE, PACKET, PIPES, RECORDED_REQUEST, Link, arguments, frame
 
 STREAM = (TREE / "tests/data/norouter/streams/host1.m2a.bin").read_bytes()
 SECONDS = 4
@@ -121,3 +123,42 @@ def test_crumbs_cost_the_manager(nswrap):
     assert spent < (time.process_time() - began) / 4
     link.popen.stdin.close()
     assert link.popen.wait(20) == 0
+
+
+NET = network()
+ME, OTHER = f"{NET}.101", f"{NET}.102"
+FREE = free_port()
+
+
+def claims(link, ip):
+    """The error when the host itself, a port of another one, or a name has this address."""
+    rest = arguments(ME, others=[(OTHER, FREE)])
+    for args in (arguments(ip), arguments(ME, others=[(OTHER, FREE), (ip, FREE)]),
+                 {**rest, "hostnameMap": {"a": ME, "x": ip}}):
+        yield link.request("configure", args).get("error")
+
+
+@pytest.mark.parametrize("words", [["agent"], ["-c", "exec sleep 1000", "agent"]], ids=["plain", "sandbox"])
+def test_addresses_that_a_manager_may_not_give(nswrap, words):
+    """Those of the host itself, those of the sandbox's network, and those that no host can have."""
+    link = Link(nswrap.popen(*words, **PIPES))
+    link.configure(ME, others=[(OTHER, FREE)])
+    bad = ["127.0.0.1", "127.0.0.53", "127.0.1.1", "169.254.169.254"]
+    if len(words) > 1:
+        bad += ["10.0.2.2", "10.0.2.3", "10.0.2.100", "10.0.2.255"]
+    else:
+        bad += [address for address in host_addresses() if address not in bad]
+    for ip in [*bad, "0.0.0.0", "0.1.2.3", "224.0.0.251", "255.255.255.255"]:
+        for error in claims(link, ip):
+            assert error and ip in error and "\n" not in error, (ip, error)
+    link.configure(ME, others=[(OTHER, FREE)])
+    # what routes say is nothing to this agent
+    link.configure(ME, others=[(OTHER, FREE)], routes=[{"toCIDR": ["0.0.0.0/0"], "via": OTHER}])
+    link.hang_up()
+    assert link.popen.wait(20) == 0
+
+
+def host_addresses():
+    """This host's own IPv4 addresses."""
+    rows = pathlib.Path("/proc/net/fib_trie").read_text().splitlines()
+    return sorted({rows[i].split()[1] for i, row in enumerate(rows[1:]) if "/32 host LOCAL" in row})

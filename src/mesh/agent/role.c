@@ -10,6 +10,7 @@
 
 #include "conn/service.h"
 #include "mesh/agent/addresses.h"
+#include "mesh/agent/taken.h"
 #include "mesh/info.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -138,6 +139,12 @@ static int configure_addresses(struct role *role, const struct mesh_config *conf
 		peers[count++] = config->names[i].ip;
 	for (size_t i = 0; i < config->nothers; i++)
 		peers[count++] = config->others[i].ip;
+	peers[count] = config->me;
+	int result = taken_check(role->start.is_sandbox, peers, count + 1, err);
+	if (result < 0) {
+		free(peers);
+		return result;
+	}
 	return addresses_set(&role->addresses, role->start.stack, config->me, peers, count, err);
 }
 

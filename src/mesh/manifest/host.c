@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "mesh/manifest/port.h"
+#include "mesh/vip.h"
 #include "util/parse.h"
 
 #define VIP_EXPECTED  "an IPv4 address such as 127.0.42.101"
@@ -47,24 +48,6 @@ static void read_truth(struct reader *reader, const struct field *field, const s
 		return;
 	reader_refuse(reader, value, "%s is %s: expected true or false%s", field->what,
 		PARSE_QUOTED(value->text), value->is_plain ? "" : " without quotes");
-}
-
-/* What an address is that no host can have in a mesh. NULL: it may be used. */
-static const char *vip_fault(struct in_addr vip)
-{
-	in_addr_t addr = ntohl(vip.s_addr);
-
-	if (addr >> 24 == 0)
-		return "stands for no host";
-	if (addr == INADDR_LOOPBACK)
-		return "is each host's own loopback address";
-	if (addr >> 24 == 127 && (addr << 8 == 0 || addr << 8 == 0xffffff00))
-		return "is no host of the loopback network, but its first or last address";
-	if (IN_MULTICAST(addr))
-		return "is a multicast address";
-	if (addr == INADDR_BROADCAST)
-		return "is the broadcast address";
-	return NULL;
 }
 
 static void read_vip(struct reader *reader, const struct field *field, const struct node *value,
