@@ -20,6 +20,14 @@ prepare_machine() {
 	{ echo '0 2147483647' >/proc/sys/net/ipv4/ping_group_range; } 2>/dev/null ||
 		echo "cannot write net.ipv4.ping_group_range" >&2
 	id "$TEST_USER" >/dev/null 2>&1 || useradd -m -s /bin/bash "$TEST_USER"
+	# useradd does that itself where it finds the two files: 65536 ids behind all that are there
+	local file
+	for file in /etc/subuid /etc/subgid; do
+		! grep -q "^$TEST_USER:" "$file" 2>/dev/null || continue
+		[ -e "$file" ] || : >"$file"
+		awk -F: -v user="$TEST_USER" -v end=100000 '$2 + $3 > end { end = $2 + $3 }
+			END { print user ":" end ":65536" }' "$file" >>"$file"
+	done
 }
 
 # Zombies are dead; whoever is init here may take its time to reap them.

@@ -2,13 +2,16 @@
 """e2e/mesh_tools - a mesh that runs, sandboxes to join to it, an sshd to reach hosts by"""
 
 import contextlib
+import functools
 import getpass
 import hashlib
 import json
 import os
 import pathlib
+import random
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -20,11 +23,27 @@ from harness import BINARY, Lines, Running, descendants, free_port, python, wait
 BACK_S = 1
 
 
+@functools.lru_cache(maxsize=None)
 def network():
     """The first three numbers of addresses for virtual IPs on the host's own loopback.
 
     Another one for each run: programs of other runs may hold ports of others."""
-    return f"127.{100 + os.getpid() // 250 % 100}.{1 + os.getpid() % 250}"
+    while True:
+        net = f"127.{random.SystemRandom().randrange(1, 255)}.{random.SystemRandom().randrange(1, 255)}"
+        # a listener at one of these addresses is somebody's mesh; one at all of them is everywhere
+        rows = [row.split()[1] for kind in ("tcp", "udp")
+                for row in pathlib.Path(f"/proc/net/{kind}").read_text().splitlines()[1:]]
+        if not any(row[2:8] == socket.inet_aton(net + ".0")[2::-1].hex().upper() for row in rows):
+            return net
+
+
+def settled(text):
+    """(the text of a manifest at addresses of ours, {its port: ours}): for those that somebody has."""
+    ports = {}
+    for port in map(int, re.findall(r'ports: \["(\d+):', text)):
+        ports[port] = port if harness.is_free(port, f"{network()}.101") else free_port()
+        text = text.replace(f'["{port}:', f'["{ports[port]}:')
+    return text.replace("127.0.42.", network() + "."), ports
 
 
 class Site:

@@ -13,7 +13,7 @@ import subprocess
 import pytest
 
 from harness import BINARY, PATIENCE, TREE, wait_for
-from mesh_tools import Site, network, sshd
+from mesh_tools import Site, network, settled, sshd
 from test_jupyter import Notebook
 
 MAN = TREE / "man"
@@ -240,7 +240,7 @@ def test_notebooks_of_the_readme(nswrap, short_dir, text):
     (home / ".local/bin/nswrap").symlink_to(BINARY)
     with sshd(short_dir, HOME=home, XDG_RUNTIME_DIR=nswrap.runtime_dir) as server:
         site = Site(nswrap, short_dir, env={"PATH": f"{server.bin}:{os.environ['PATH']}"})
-        site.text = text.replace("127.0.42.", network() + ".")
+        site.text, ports = settled(text)
         if outlives:
             [line] = re.findall(r"^nswrap (-n lab .*)$", (TREE / "README.md").read_text(), re.M)
             lab = nswrap.start(*line.split(), env={"HOME": str(home)})
@@ -248,7 +248,7 @@ def test_notebooks_of_the_readme(nswrap, short_dir, text):
         with site:
             said = (lab if outlives else site.running).wait_line(r"\btoken=[0-9a-f]+", 60)
             notebook = Notebook(8888, re.search(r"token=([0-9a-f]+)", said)[1])
-            notebook.base = f"{network()}.103:8888"
+            notebook.base = f"{network()}.103:{ports[8888]}"
 
             def break_link():
                 if outlives:

@@ -89,8 +89,10 @@ def answers(link, number):
 
 @pytest.mark.parametrize("words", [["agent"], ["-q", "--network", "none", "-c", "exec sleep 1000", "agent"]],
                          ids=["plain", "sandbox"])
-def test_a_hostile_manager(nswrap, words):
-    link = Link(nswrap.popen(*words, **PIPES))
+def test_a_hostile_manager(nswrap, outer, words):
+    # a plain host listens at the addresses of the recording
+    prefix = outer().prefix() if words == ["agent"] else []
+    link = Link(nswrap.popen(*words, prefix=prefix, **PIPES))
     chance = random.Random(42)
     link.send(RECORDED_REQUEST)
     assert link.result().get("error") is None

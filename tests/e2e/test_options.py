@@ -129,6 +129,14 @@ def test_wait(nswrap):
     running.stdin.close()
 
 
+@pytest.mark.parametrize("words, driver", [
+    (["--port-driver", "slirp"], "slirp"), (["-b", "0.0.0.0", "--port-driver", "splice"], "splice"),
+    (["-b", "0.0.0.0"], "slirp"), ([], "splice")])
+def test_port_driver(nswrap, words, driver):
+    running = nswrap.start("-q", *words, "-p", 0, "-P", 80, "sleep", 60)
+    assert running.wait_event("forward")["driver"] == driver
+
+
 # --- who is told -------------------------------------------------------------------------------------
 
 

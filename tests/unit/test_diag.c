@@ -597,6 +597,8 @@ static int open_all(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		/* first: what the others leave behind is unsent, too */
+		cmocka_unit_test(test_unsent),
 		cmocka_unit_test(test_listening_tcp),
 		cmocka_unit_test(test_listening_udp),
 		cmocka_unit_test(test_listening_on_device),
@@ -613,7 +615,6 @@ int main(void)
 		cmocka_unit_test(test_holder_udp),
 		cmocka_unit_test(test_holder_escaped),
 		cmocka_unit_test(test_holder_of_other_user),
-		cmocka_unit_test(test_unsent),
 	};
 
 	netns_enter_or_skip();

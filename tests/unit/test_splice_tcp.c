@@ -140,10 +140,11 @@ static void look(struct bed *bed)
 static void serves_every_kind_of_listener(void **state)
 {
 	static const char *const hosts[] = {"127.0.0.1", "::1", "0.0.0.0", "@"};
-	char path[64];
+	char dir[] = "/tmp/test_splice_tcp.XXXXXX", path[64];
 
 	(void)state;
-	snprintf(path, sizeof(path), "/tmp/test_splice_tcp.%d", (int)getpid());
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/sock", dir);
 	for (size_t i = 0; i < 4; i++) {
 		struct bed *bed = tcp_bed(hosts[i][0] == '@' ? path : hosts[i], HOLD_MS, false);
 		int server = server_at("127.0.0.1");
@@ -154,6 +155,8 @@ static void serves_every_kind_of_listener(void **state)
 		close(server);
 		bed_close(bed);
 	}
+	unlink(path);
+	rmdir(dir);
 }
 
 /* The order in which they came is kept. */
