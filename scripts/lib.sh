@@ -26,7 +26,7 @@ prepare_machine() {
 		! grep -q "^$TEST_USER:" "$file" 2>/dev/null || continue
 		[ -e "$file" ] || : >"$file"
 		awk -F: -v user="$TEST_USER" -v end=100000 '$2 + $3 > end { end = $2 + $3 }
-			END { print user ":" end ":65536" }' "$file" >>"$file"
+			END { print user ":" end ":65536" }' "$file" | tee -a "$file" >/dev/null
 	done
 }
 

@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(session, config, items):
 def pytest_runtest_call(item):
     """A test that hangs fails."""
     marker = item.get_closest_marker("limit")
-    limit_s = (marker.args[0] if marker else LIMIT_S) * harness.PATIENCE
+    limit_s = int((marker.args[0] if marker else LIMIT_S) * harness.PATIENCE)
 
     def on_alarm(*_):
         raise AssertionError(f"the test took longer than {limit_s} s")

@@ -22,8 +22,20 @@ TREE = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.path.abspath(os.environ.get("NSWRAP", TREE / "nswrap"))
 PYTHON = sys.executable
 SANITIZED = b"__asan_init" in pathlib.Path(BINARY).read_bytes() if os.path.exists(BINARY) else False
-# what takes a moment may take several under sanitizers
-PATIENCE = 3 if SANITIZED else 1
+
+
+class Patience:
+    """How much longer than a moment a moment may take: a factor for times, just now."""
+
+    def __mul__(self, seconds):
+        """Under sanitizers, and while the machine has more to do than it has processors for."""
+        busy = os.getloadavg()[0] / len(os.sched_getaffinity(0))
+        return seconds * (3 if SANITIZED else 1) * min(max(busy, 1), 4)
+
+    __rmul__ = __mul__
+
+
+PATIENCE = Patience()
 
 
 def wait_for(condition, what="the condition", timeout=10):

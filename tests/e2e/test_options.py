@@ -4,6 +4,7 @@
 scripts/check-tested lists those that have none.
 """
 import contextlib
+import json
 import os
 import re
 import signal
@@ -137,10 +138,19 @@ def test_port_driver(nswrap, words, driver):
     assert running.wait_event("forward")["driver"] == driver
 
 
+def test_json_of_a_unix_socket(nswrap, short_dir):
+    path = os.path.join(short_dir, "sock")
+    box(nswrap, "-f", f"unix:{path}:80")
+    [forward] = json.loads(nswrap.run("port", "list", "box", "--json").stdout)
+    assert forward["path"] == path and "host" not in forward and "host_port" not in forward
+    assert (forward["spec"], forward["guest_port"]) == (f"unix:{path}:80", 80)
+
+
 # --- who is told -------------------------------------------------------------------------------------
 
 
 def test_events_of_the_end(nswrap):
+    """On --info-fd, which start() gives."""
     running = nswrap.start("-q", "sh", "-c", "exit 7")
     assert running.wait_event("exited")["status"] == running.wait() == 7
     started = running.wait_event("started")
