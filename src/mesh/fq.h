@@ -41,6 +41,7 @@ struct fq_packet {
 	unsigned char *start; /* in bytes */
 	size_t len;
 	bool is_begun; /* a part of it is gone */
+	uint16_t kind; /* the owner's */
 	unsigned char bytes[];
 };
 

@@ -15,12 +15,17 @@
  *	payload
  */
 #define FRAME_HEADER_BYTES 8
-#define FRAME_PACKET_MAX   65535     /* no IPv4 packet is longer */
+#define FRAME_TYPE_AT      4
+#define FRAME_PACKET_MAX   65535 /* no IPv4 packet is longer */
+#define FRAME_ACK_BYTES    8
 #define FRAME_MESSAGE_MAX  (1 << 20) /* also for types that are not known */
 
 enum frame_type {
 	FRAME_PACKET = 1,  /* one bare IPv4 packet */
 	FRAME_MESSAGE = 2, /* one JSON message */
+	/* between ends that both know them, and for mesh/wire alone */
+	FRAME_ACKNOWLEDGEMENT = 3, /* FRAME_ACK_BYTES: how many bytes have come, big-endian */
+	FRAME_PADDING = 4,         /* whatever, to be acknowledged at once */
 };
 
 /* Points into the bytes that were decoded. */

@@ -26,7 +26,8 @@
 	X(RECONFIGURE, 11, "reconfigure")          \
 	X(PING, 12, "ping")                        \
 	X(SANDBOX, 13, "sandbox")                  \
-	X(ERROR, 14, "error")
+	X(ERROR, 14, "error")                      \
+	X(ACKNOWLEDGE, 15, "acknowledge")
 
 #define INFO_BIT(feature, bit, name) FEATURE_##feature = 1 << (bit),
 enum mesh_feature { INFO_FEATURES(INFO_BIT) };

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "mesh/frame.h"
 #include "net/packet.h"
@@ -54,6 +55,7 @@ int outbox_add_rest(struct outbox *outbox, const void *bytes, size_t len)
 
 	if (!frame)
 		return -ENOMEM;
+	frame->kind = FRAME_PACKET;
 	leave(outbox, frame);
 	return 0;
 }
@@ -64,6 +66,7 @@ int outbox_add_message(struct outbox *outbox, const void *frame, size_t len)
 
 	if (!copy)
 		return -ENOMEM;
+	copy->kind = packet_get16(copy->start + FRAME_TYPE_AT);
 	list_add_last(&outbox->messages, &copy->link);
 	outbox->message_bytes += len;
 	return 0;
@@ -78,21 +81,49 @@ void outbox_add_packet(
 		outbox->packets.dropped++;
 		return;
 	}
-	uint32_t flow = packet_flow(copy->start + FRAME_HEADER_BYTES, len - FRAME_HEADER_BYTES);
+	unsigned char *packet = copy->start + FRAME_HEADER_BYTES;
+	uint32_t flow = packet_flow(packet, len - FRAME_HEADER_BYTES);
+	copy->kind = FRAME_PACKET;
+	if (outbox->max_mss > 0)
+		packet_limit_mss(packet, len - FRAME_HEADER_BYTES, outbox->max_mss);
 	fq_put(&outbox->packets, copy, source, flow, now_ns);
 }
 
-void outbox_fill(struct outbox *outbox, size_t max_bytes, uint64_t now_ns)
+/* As fq_cut: the first @max_bytes of a frame, as a frame of its own. */
+static struct fq_packet *cut(struct fq_packet *frame, size_t max_bytes)
+{
+	struct fq_packet *front = malloc(sizeof(*front) + max_bytes);
+	size_t taken = 0;
+
+	if (front)
+		taken = packet_cut(frame->start + FRAME_HEADER_BYTES,
+			frame->len - FRAME_HEADER_BYTES, front->bytes + FRAME_HEADER_BYTES,
+			max_bytes - FRAME_HEADER_BYTES);
+	if (taken == 0) {
+		free(front);
+		return NULL;
+	}
+	*front = (struct fq_packet){
+		.start = front->bytes, .len = max_bytes, .kind = FRAME_PACKET, .is_begun = true};
+	frame_encode_header(front->start, FRAME_PACKET, max_bytes - FRAME_HEADER_BYTES);
+	frame->start += taken;
+	frame->len -= taken;
+	frame->is_begun = true;
+	frame_encode_header(frame->start, FRAME_PACKET, frame->len - FRAME_HEADER_BYTES);
+	return front;
+}
+
+void outbox_fill(struct outbox *outbox, size_t max_bytes, size_t packet_bytes, uint64_t now_ns)
 {
 	while (outbox->leaving_bytes < max_bytes) {
-		struct fq_packet *frame;
+		struct fq_packet *frame = NULL;
 
 		if (!list_is_empty(&outbox->messages)) {
 			frame = frame_at(outbox->messages.next);
 			list_del(&frame->link);
 			outbox->message_bytes -= frame->len;
-		} else {
-			frame = fq_take(&outbox->packets, now_ns, NULL, 0);
+		} else if (packet_bytes > 0) {
+			frame = fq_take(&outbox->packets, now_ns, cut, packet_bytes);
 		}
 		if (!frame)
 			return;
@@ -114,23 +145,24 @@ int outbox_parts(const struct outbox *outbox, struct iovec *parts, int cap)
 	return count;
 }
 
-size_t outbox_written(struct outbox *outbox, size_t bytes)
+struct outbox_gone outbox_written(struct outbox *outbox, size_t bytes)
 {
-	size_t ended = 0;
+	struct outbox_gone gone = {0};
 
 	outbox->leaving_bytes -= bytes;
 	while (bytes > 0) {
 		struct fq_packet *frame = frame_at(outbox->leaving.next);
+		size_t part = bytes < frame->len ? bytes : frame->len;
 
-		if (bytes < frame->len) {
-			frame->start += bytes;
-			frame->len -= bytes;
+		bytes -= part;
+		frame->start += part;
+		frame->len -= part;
+		gone.bytes += frame->kind != FRAME_ACKNOWLEDGEMENT ? part : 0;
+		if (frame->len > 0)
 			break;
-		}
-		bytes -= frame->len;
+		gone.frames += frame->kind == FRAME_PACKET || frame->kind == FRAME_MESSAGE;
 		list_del(&frame->link);
 		free(frame);
-		ended++;
 	}
-	return ended;
+	return gone;
 }

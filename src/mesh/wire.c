@@ -2,6 +2,7 @@
 /* mesh/wire - one end of a link: frames read from one descriptor and written to another */
 #include "mesh/wire.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "util/clock.h"
 #include "util/fd.h"
 #include "util/list.h"
 
@@ -20,6 +22,14 @@
 #define MESSAGES_MAX_BYTES (4U << 20)
 #define LEAVING_BYTES      (64 * 1024) /* of what waits, in one write */
 #define LEAVING_PARTS      64
+#define WRITES_MAX         16 /* before others have their turn */
+#define ACK_BYTES          (256 * 1024)
+#define ACK_MS             5
+#define PROBES_MAX         4 /* one for the round trip, the others for the rate: the best one counts */
+#define PROBE_RATE_MIN     (32 * 1024) /* a second one would take too long */
+#define SMALL_MSS_RATE     (2U << 20)  /* TCP is asked for small segments below it */
+#define CAUTIOUS_MSS       8192        /* while nothing is known yet */
+#define HEADERS_BYTES      100         /* of a frame and a packet with options, at most */
 #define LAST_WORDS_MS      500
 
 struct wire_hub {
@@ -49,6 +59,8 @@ static void stop(struct wire *wire)
 	loop_io_del(wire->hub->loop, &wire->in);
 	loop_io_del(wire->hub->loop, &wire->out);
 	loop_timer_cancel(wire->hub->loop, &wire->linger_timer);
+	loop_timer_cancel(wire->hub->loop, &wire->pace_timer);
+	loop_timer_cancel(wire->hub->loop, &wire->ack_timer);
 	wire->can_write = false;
 	if (wire->hub->reading == wire)
 		wire->hub->reading = NULL;
@@ -58,6 +70,336 @@ static void broken(struct wire *wire, const struct err *err)
 {
 	stop(wire);
 	wire->ops->on_broken(wire, err);
+}
+
+/* --- out ---------------------------------------------------------------------------------- */
+
+static void on_linger_over(struct loop_timer *timer)
+{
+	struct wire *wire = container_of(timer, struct wire, linger_timer);
+	struct err err;
+
+	err_set(&err, EPIPE, "the other side does not read any more");
+	broken(wire, &err);
+}
+
+/*
+ * Nobody reads what we write. What the other side still has to say comes first; when it ends that
+ * is noticed there.
+ */
+static void stop_writing(struct wire *wire)
+{
+	wire->can_write = false;
+	loop_timer_cancel(wire->hub->loop, &wire->pace_timer);
+	outbox_clear(&wire->outbox);
+	loop_io_del(wire->hub->loop, &wire->out);
+	loop_timer_set(wire->hub->loop, &wire->linger_timer, LAST_WORDS_MS);
+}
+
+static void note_drops(struct wire *wire)
+{
+	wire->dropped += wire->outbox.packets.dropped;
+	wire->outbox.packets.dropped = 0;
+}
+
+static void wait_for_room(struct wire *wire, bool is_waiting)
+{
+	if (wire->is_waiting == is_waiting || !wire->can_write)
+		return;
+	wire->is_waiting = is_waiting;
+	loop_io_mod(wire->hub->loop, &wire->out, is_waiting ? EPOLLOUT : 0);
+}
+
+/* Returns what was written, 0 when there is no room. Notes when nobody reads. */
+static size_t write_parts(struct wire *wire, const struct iovec *parts, int count)
+{
+	ssize_t put = writev(wire->out.fd, parts, count);
+
+	if (put >= 0)
+		return (size_t)put;
+	if (errno != EAGAIN && errno != EINTR)
+		stop_writing(wire);
+	return 0;
+}
+
+static size_t bytes_of(const struct iovec *parts, int count)
+{
+	size_t sum = 0;
+
+	for (int i = 0; i < count; i++)
+		sum += parts[i].iov_len;
+	return sum;
+}
+
+/* One write of what may leave. Returns whether there may be more for another one. */
+static bool write_some(struct wire *wire, uint64_t now_ns, bool *is_full)
+{
+	struct iovec parts[LEAVING_PARTS];
+	struct outbox *outbox = &wire->outbox;
+	bool is_open = window_is_open(&wire->window, now_ns);
+	size_t portion = window_portion_bytes(&wire->window);
+
+	outbox_fill(outbox, portion < LEAVING_BYTES ? portion : LEAVING_BYTES,
+		is_open ? window_frame_bytes(&wire->window) : 0, now_ns);
+	int count = outbox_parts(outbox, parts, LEAVING_PARTS);
+	if (count == 0)
+		return false;
+	size_t put = write_parts(wire, parts, count);
+	if (!wire->can_write)
+		return false;
+	struct outbox_gone gone = outbox_written(outbox, put);
+	wire->bytes_out += put;
+	wire->frames_out += gone.frames;
+	if (gone.bytes > 0)
+		window_sent(&wire->window, gone.bytes, now_ns);
+	*is_full = put < bytes_of(parts, count);
+	return !*is_full;
+}
+
+/* Write of what waits as much as there is room for; see to it that the rest has its time. */
+static void write_waiting(struct wire *wire)
+{
+	uint64_t now_ns = loop_now_ns(wire->hub->loop), wait_ns;
+	bool is_full = false, is_more = true;
+	struct window *window = &wire->window;
+
+	for (int i = 0; i < WRITES_MAX && is_more; i++)
+		is_more = write_some(wire, now_ns, &is_full);
+	note_drops(wire);
+	wait_for_room(wire, is_full || is_more);
+	if (is_full || is_more || wire->outbox.packets.packets == 0)
+		return;
+	wait_ns = window_wait_ns(window, now_ns);
+	if (wait_ns < UINT64_MAX)
+		loop_timer_set(
+			wire->hub->loop, &wire->pace_timer, (wait_ns + NS_PER_MS - 1) / NS_PER_MS);
+}
+
+/* There is room of some kind again. */
+static void go_on(struct wire *wire)
+{
+	bool had_room = wire_has_room(wire);
+
+	write_waiting(wire);
+	if (!had_room && wire_has_room(wire) && wire->ops->on_room)
+		wire->ops->on_room(wire);
+}
+
+static void on_pace(struct loop_timer *timer)
+{
+	struct wire *wire = container_of(timer, struct wire, pace_timer);
+
+	if (!wire->is_waiting)
+		go_on(wire);
+}
+
+/* A frame that is no packet, in front of those that are; written at once if that is possible. */
+static int send_first(struct wire *wire, enum frame_type type, const void *payload, size_t len)
+{
+	unsigned char *frame = malloc(FRAME_HEADER_BYTES + len);
+
+	if (!frame)
+		return -ENOMEM;
+	frame_encode_header(frame, type, len);
+	if (len > 0)
+		memcpy(frame + FRAME_HEADER_BYTES, payload, len);
+	int result = outbox_add_message(&wire->outbox, frame, FRAME_HEADER_BYTES + len);
+	free(frame);
+	if (result < 0 || wire->is_waiting)
+		return result;
+	if (!window_is_slow(&wire->window) || wire->outbox.packets.packets == 0)
+		write_waiting(wire);
+	else if (!loop_timer_is_armed(&wire->pace_timer))
+		/* it goes along with packets; alone it would be one more piece for the link */
+		loop_timer_set(
+			wire->hub->loop, &wire->pace_timer, wire->window.min_rtt_ns / NS_PER_MS);
+	return result;
+}
+
+/* --- acknowledgements --------------------------------------------------------------------- */
+
+static void tell_come(struct wire *wire)
+{
+	uint64_t come = htobe64(wire->come);
+
+	/* on_out comes back to it */
+	if (wire->is_waiting || !wire->can_write)
+		return;
+	wire->is_asked = false;
+	wire->told = wire->come;
+	loop_timer_cancel(wire->hub->loop, &wire->ack_timer);
+	send_first(wire, FRAME_ACKNOWLEDGEMENT, &come, sizeof(come));
+}
+
+/* At once if there is much of it, or somebody waits for it. */
+static void tell_come_in_time(struct wire *wire)
+{
+	if (!wire->acknowledges || (wire->come == wire->told && !wire->is_asked))
+		return;
+	if (wire->is_asked || wire->come - wire->told >= ACK_BYTES)
+		tell_come(wire);
+	else if (!loop_timer_is_armed(&wire->ack_timer))
+		loop_timer_set(wire->hub->loop, &wire->ack_timer, ACK_MS);
+}
+
+static void on_ack_due(struct loop_timer *timer)
+{
+	tell_come(container_of(timer, struct wire, ack_timer));
+}
+
+void wire_acknowledge(struct wire *wire)
+{
+	if (wire->acknowledges)
+		return;
+	wire->acknowledges = true;
+	wire->is_asked = true;
+	tell_come(wire);
+}
+
+/* How fast is the link? Until it has been shown to be fast. */
+static void probe(struct wire *wire)
+{
+	static const unsigned char padding[WINDOW_PROBE_BYTES];
+	struct window *window = &wire->window;
+	bool is_first = window->min_rtt_ns == 0;
+
+	if (wire->probes >= PROBES_MAX || !wire_has_room(wire))
+		return;
+	if (window->is_measured && (!window_is_slow(window) || window->rate < PROBE_RATE_MIN)) {
+		wire->probes = PROBES_MAX;
+		return;
+	}
+	if (is_first ? wire->probes > 0 : !window_probe(window))
+		return;
+	wire->probes++;
+	send_first(wire, FRAME_PADDING, padding, is_first ? 0 : sizeof(padding));
+}
+
+static void on_acknowledgement(struct wire *wire, const struct frame *frame)
+{
+	uint64_t total;
+
+	if (frame->len != FRAME_ACK_BYTES)
+		return;
+	memcpy(&total, frame->payload, sizeof(total));
+	window_acked(&wire->window, be64toh(total), !outbox_is_empty(&wire->outbox),
+		loop_now_ns(wire->hub->loop));
+	wire_acknowledge(wire);
+	if (!wire->is_waiting)
+		go_on(wire);
+	probe(wire);
+}
+
+/* --- sending ------------------------------------------------------------------------------ */
+
+static void on_out(struct loop_io *io, uint32_t events)
+{
+	struct wire *wire = container_of(io, struct wire, out);
+
+	if (events & (EPOLLERR | EPOLLHUP)) {
+		stop_writing(wire);
+		return;
+	}
+	go_on(wire);
+	tell_come_in_time(wire);
+}
+
+/* Write as much as there is room for, joined where frames lie side by side. */
+static size_t write_frames(struct wire *wire, const struct iovec *frames, size_t count)
+{
+	struct iovec parts[WIRE_PARTS_MAX];
+	int nparts = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		struct iovec *last = nparts > 0 ? &parts[nparts - 1] : NULL;
+
+		if (last && (char *)last->iov_base + last->iov_len == frames[i].iov_base)
+			last->iov_len += frames[i].iov_len;
+		else
+			parts[nparts++] = frames[i];
+	}
+	return write_parts(wire, parts, nparts);
+}
+
+/* What TCP is asked for by connections that begin: on a link that is slow, or may be. */
+static uint16_t max_mss(const struct wire *wire)
+{
+	const struct window *window = &wire->window;
+
+	if (wire->acknowledges && !window->is_measured)
+		return CAUTIOUS_MSS;
+	if (!window_is_slow(window) || window->rate >= SMALL_MSS_RATE)
+		return 0;
+	return (uint16_t)(window_frame_bytes(window) - HEADERS_BYTES);
+}
+
+/* What of @frame was not written waits. */
+static void keep_waiting(
+	struct wire *wire, uint32_t source, const struct iovec *frame, size_t written)
+{
+	if (written == 0) {
+		wire->outbox.max_mss = max_mss(wire);
+		outbox_add_packet(&wire->outbox, source, frame->iov_base, frame->iov_len,
+			loop_now_ns(wire->hub->loop));
+	} else if (outbox_add_rest(&wire->outbox, (char *)frame->iov_base + written,
+			   frame->iov_len - written) < 0) {
+		/* what follows would be taken for the rest of it */
+		wire->dropped++;
+		stop_writing(wire);
+	}
+}
+
+size_t wire_send(struct wire *wire, uint32_t source, const struct iovec *frames, size_t count)
+{
+	uint64_t now_ns = loop_now_ns(wire->hub->loop);
+	bool is_direct = wire_has_room(wire) && max_mss(wire) == 0 &&
+			 !window_is_slow(&wire->window) && window_is_open(&wire->window, now_ns);
+	size_t put = is_direct ? write_frames(wire, frames, count) : 0;
+
+	wire->bytes_out += put;
+	if (put > 0)
+		window_sent(&wire->window, put, now_ns);
+	for (size_t i = 0; i < count; i++) {
+		size_t len = frames[i].iov_len, written = put < len ? put : len;
+
+		put -= written;
+		if (written == len)
+			wire->frames_out++;
+		else if (wire->can_write)
+			keep_waiting(wire, source, &frames[i], written);
+		else
+			wire->dropped++;
+	}
+	if (is_direct)
+		wait_for_room(wire, !outbox_is_empty(&wire->outbox));
+	else if (!wire->is_waiting && wire->can_write)
+		write_waiting(wire);
+	note_drops(wire);
+	uint64_t told = wire->told_dropped;
+	wire->told_dropped = wire->dropped;
+	return (size_t)(wire->dropped - told);
+}
+
+int wire_send_message(struct wire *wire, const char *text, size_t len)
+{
+	if (!wire->can_write)
+		return -EPIPE;
+	if (len > FRAME_MESSAGE_MAX)
+		return -EMSGSIZE;
+	if (wire->outbox.message_bytes + len > MESSAGES_MAX_BYTES)
+		return -ENOBUFS;
+	int result = send_first(wire, FRAME_MESSAGE, text, len);
+	return result < 0 ? result : wire->can_write ? 0 : -EPIPE;
+}
+
+bool wire_has_room(const struct wire *wire)
+{
+	return wire->can_write && outbox_is_empty(&wire->outbox);
+}
+
+bool wire_wants_packets(const struct wire *wire)
+{
+	return wire->can_write && (outbox_is_empty(&wire->outbox) || window_is_slow(&wire->window));
 }
 
 /* --- in ----------------------------------------------------------------------------------- */
@@ -96,6 +438,25 @@ static void keep_more(struct wire *wire, const unsigned char *bytes, size_t len)
 	trickle_note(&wire->trickle, len >= TRICKLE_BYTES);
 }
 
+/* To the owner, unless it is the wire's own business. Returns whether it was worth reading. */
+static bool take_frame(struct wire *wire, struct frame *frame, size_t size)
+{
+	uint64_t acked = wire->window.acked;
+
+	if (frame->type == FRAME_ACKNOWLEDGEMENT) {
+		on_acknowledgement(wire, frame);
+		return wire->window.acked > acked;
+	}
+	wire->come += size;
+	if (frame->type == FRAME_PADDING) {
+		wire->is_asked = true;
+		return false;
+	}
+	wire->frames_in++;
+	wire->ops->on_frame(wire, frame);
+	return frame->type == FRAME_PACKET;
+}
+
 /* Give the frames in the buffer to the owner; keeps the rest. */
 static void give_frames(struct wire *wire, size_t kept, size_t got)
 {
@@ -110,10 +471,8 @@ static void give_frames(struct wire *wire, size_t kept, size_t got)
 	hub->reading = wire;
 	wire->partial_len = 0;
 	while ((size = frame_decode(at, len, &frame, &reason)) > 0) {
-		wire->frames_in++;
 		wire->bytes_in += (size_t)size;
-		was_worth_it |= frame.type == FRAME_PACKET;
-		wire->ops->on_frame(wire, &frame);
+		was_worth_it |= take_frame(wire, &frame, (size_t)size);
 		if (hub->reading != wire)
 			return;
 		at += size;
@@ -126,6 +485,7 @@ static void give_frames(struct wire *wire, size_t kept, size_t got)
 	if (hub->reading != wire)
 		return;
 	hub->reading = NULL;
+	tell_come_in_time(wire);
 	if (size < 0) {
 		err_set(&err, reason.code, "at byte %llu: %s", (unsigned long long)wire->bytes_in,
 			reason.text);
@@ -164,167 +524,6 @@ static void on_in(struct loop_io *io, uint32_t events)
 	give_frames(wire, kept, (size_t)got);
 }
 
-/* --- out ---------------------------------------------------------------------------------- */
-
-static void on_linger_over(struct loop_timer *timer)
-{
-	struct wire *wire = container_of(timer, struct wire, linger_timer);
-	struct err err;
-
-	err_set(&err, EPIPE, "the other side does not read any more");
-	broken(wire, &err);
-}
-
-/*
- * Nobody reads what we write. What the other side still has to say comes first; when it ends that
- * is noticed there.
- */
-static void stop_writing(struct wire *wire)
-{
-	wire->can_write = false;
-	outbox_clear(&wire->outbox);
-	loop_io_del(wire->hub->loop, &wire->out);
-	loop_timer_set(wire->hub->loop, &wire->linger_timer, LAST_WORDS_MS);
-}
-
-static void note_drops(struct wire *wire)
-{
-	wire->dropped += wire->outbox.packets.dropped;
-	wire->outbox.packets.dropped = 0;
-}
-
-static void wait_for_room(struct wire *wire, bool is_waiting)
-{
-	if (wire->is_waiting == is_waiting || !wire->can_write)
-		return;
-	wire->is_waiting = is_waiting;
-	loop_io_mod(wire->hub->loop, &wire->out, is_waiting ? EPOLLOUT : 0);
-}
-
-/* Returns what was written, 0 when there is no room. Notes when nobody reads. */
-static size_t write_parts(struct wire *wire, const struct iovec *parts, int count)
-{
-	ssize_t put = writev(wire->out.fd, parts, count);
-
-	if (put >= 0)
-		return (size_t)put;
-	if (errno != EAGAIN && errno != EINTR)
-		stop_writing(wire);
-	return 0;
-}
-
-/* Write of what waits as much as there is room for. */
-static void write_waiting(struct wire *wire)
-{
-	struct iovec parts[LEAVING_PARTS];
-	struct outbox *outbox = &wire->outbox;
-
-	outbox_fill(outbox, LEAVING_BYTES, loop_now_ns(wire->hub->loop));
-	int count = outbox_parts(outbox, parts, LEAVING_PARTS);
-	size_t put = count > 0 ? write_parts(wire, parts, count) : 0;
-	wire->bytes_out += put;
-	wire->frames_out += outbox_written(outbox, put);
-	note_drops(wire);
-}
-
-static void on_out(struct loop_io *io, uint32_t events)
-{
-	struct wire *wire = container_of(io, struct wire, out);
-
-	if (events & (EPOLLERR | EPOLLHUP)) {
-		stop_writing(wire);
-		return;
-	}
-	write_waiting(wire);
-	if (!outbox_is_empty(&wire->outbox) || !wire->can_write)
-		return;
-	wait_for_room(wire, false);
-	if (wire->ops->on_room)
-		wire->ops->on_room(wire);
-}
-
-/* Write as much as there is room for, joined where frames lie side by side. */
-static size_t write_frames(struct wire *wire, const struct iovec *frames, size_t count)
-{
-	struct iovec parts[WIRE_PARTS_MAX];
-	int nparts = 0;
-
-	for (size_t i = 0; i < count; i++) {
-		struct iovec *last = nparts > 0 ? &parts[nparts - 1] : NULL;
-
-		if (last && (char *)last->iov_base + last->iov_len == frames[i].iov_base)
-			last->iov_len += frames[i].iov_len;
-		else
-			parts[nparts++] = frames[i];
-	}
-	return write_parts(wire, parts, nparts);
-}
-
-/* What of @frame was not written waits. */
-static void keep_waiting(
-	struct wire *wire, uint32_t source, const struct iovec *frame, size_t written)
-{
-	if (written == 0) {
-		outbox_add_packet(&wire->outbox, source, frame->iov_base, frame->iov_len,
-			loop_now_ns(wire->hub->loop));
-	} else if (outbox_add_rest(&wire->outbox, (char *)frame->iov_base + written,
-			   frame->iov_len - written) < 0) {
-		/* what follows would be taken for the rest of it */
-		wire->dropped++;
-		stop_writing(wire);
-	}
-}
-
-size_t wire_send(struct wire *wire, uint32_t source, const struct iovec *frames, size_t count)
-{
-	size_t put = wire_has_room(wire) ? write_frames(wire, frames, count) : 0;
-
-	wire->bytes_out += put;
-	for (size_t i = 0; i < count; i++) {
-		size_t len = frames[i].iov_len, written = put < len ? put : len;
-
-		put -= written;
-		if (written == len)
-			wire->frames_out++;
-		else if (wire->can_write)
-			keep_waiting(wire, source, &frames[i], written);
-		else
-			wire->dropped++;
-	}
-	note_drops(wire);
-	wait_for_room(wire, !outbox_is_empty(&wire->outbox));
-	uint64_t told = wire->told_dropped;
-	wire->told_dropped = wire->dropped;
-	return (size_t)(wire->dropped - told);
-}
-
-int wire_send_message(struct wire *wire, const char *text, size_t len)
-{
-	if (!wire->can_write)
-		return -EPIPE;
-	if (len > FRAME_MESSAGE_MAX)
-		return -EMSGSIZE;
-	if (wire->outbox.message_bytes + len > MESSAGES_MAX_BYTES)
-		return -ENOBUFS;
-	unsigned char *frame = malloc(FRAME_HEADER_BYTES + len);
-	if (!frame)
-		return -ENOMEM;
-	frame_encode_header(frame, FRAME_MESSAGE, len);
-	memcpy(frame + FRAME_HEADER_BYTES, text, len);
-	bool has_room = wire_has_room(wire);
-	int result = outbox_add_message(&wire->outbox, frame, FRAME_HEADER_BYTES + len);
-	free(frame);
-	if (result == 0 && has_room)
-		write_waiting(wire);
-	wait_for_room(wire, !outbox_is_empty(&wire->outbox));
-	return result < 0 ? result : wire->can_write ? 0 : -EPIPE;
-}
-
-bool wire_has_room(const struct wire *wire)
-{
-	return wire->can_write && outbox_is_empty(&wire->outbox);
-}
-
 /* --- open and close ----------------------------------------------------------------------- */
 
 /* What is refused, as a user with many pipes sees it, stays as it is. */
@@ -348,6 +547,8 @@ int wire_open(
 		.in = {in_fd, on_in},
 		.out = {out_fd, on_out},
 		.linger_timer.on_expired = on_linger_over,
+		.pace_timer.on_expired = on_pace,
+		.ack_timer.on_expired = on_ack_due,
 		.is_open = true,
 		.can_write = true,
 	};

@@ -9,6 +9,7 @@
 
 #include "mesh/frame.h"
 #include "mesh/outbox.h"
+#include "mesh/window.h"
 #include "util/err.h"
 #include "util/loop.h"
 #include "util/trickle.h"
@@ -28,6 +29,10 @@
  * not fit, or waits for too long, is dropped whole, as by a router. Messages have as much again, so
  * packets are never in their way, and are refused beyond it. A frame is never left half written but
  * by a link that breaks.
+ *
+ * Once the other side acknowledges what has come (nswrap-wire(7)), no more is written than what
+ * keeps the link busy (mesh/window), and the rest waits here, where it takes turns. On a link that
+ * is slow packets are cut, too, and connections that begin are asked for small ones.
  *
  * When nobody reads what is written, what waits is lost and nothing is sent any more; what the
  * other side still has to say is read for a moment before the wire is broken.
@@ -54,7 +59,8 @@ struct wire_hub; /* what the wires of a loop share: the buffer */
 
 struct wire {
 	/* the owner may read these */
-	/* whole frames, headers included; those that wait have not gone out yet */
+	/* whole frames, headers included; those that wait have not gone out yet; frames: packets
+	 * and messages only */
 	uint64_t frames_in, bytes_in, frames_out, bytes_out;
 	uint64_t dropped; /* packets that waited for too long, or found no room */
 
@@ -70,6 +76,13 @@ struct wire {
 	struct trickle trickle;
 	struct outbox outbox;
 	uint64_t told_dropped; /* by wire_send */
+	struct window window;
+	struct loop_timer pace_timer; /* more may be written then */
+	unsigned probes;              /* that were sent to learn of the link */
+	/* what is acknowledged to the other side, which wants it */
+	bool acknowledges, is_asked; /* asked: at once */
+	uint64_t come, told;         /* bytes */
+	struct loop_timer ack_timer;
 };
 
 /* Returns NULL with errno set. */
@@ -97,5 +110,14 @@ size_t wire_send(struct wire *wire, uint32_t source, const struct iovec *frames,
  */
 int wire_send_message(struct wire *wire, const char *text, size_t len);
 
-/* May more be written at once? Not while anything waits, nor when nobody reads. */
+/* Tell the other side, which must know of it, what has come, from now on. It does the same then. */
+void wire_acknowledge(struct wire *wire);
+
+/* Does nothing wait? False when nobody reads. */
 bool wire_has_room(const struct wire *wire);
+
+/*
+ * Shall packets be sent now, rather than when there is room? On a link that is slow they wait
+ * better here, by turns, than in front of us.
+ */
+bool wire_wants_packets(const struct wire *wire);

@@ -156,6 +156,78 @@ static uint16_t finish(uint32_t total)
 	return (uint16_t) ~(total + (total >> 16));
 }
 
+/* --- cutting ------------------------------------------------------------------------------ */
+
+/* Lengths and checksums of a TCP packet whose fields are right otherwise. */
+static void complete(unsigned char *ip, size_t len)
+{
+	size_t header_len = (size_t)(ip[0] & 0xf) * 4, l4_len = len - header_len;
+	unsigned char *tcp = ip + header_len;
+
+	packet_put16(ip + 2, (uint16_t)len);
+	packet_put16(ip + 10, 0);
+	packet_put16(ip + 10, finish(sum(0, ip, header_len)));
+	packet_put16(tcp + 16, 0);
+	uint32_t total = sum(IPPROTO_TCP + (uint32_t)l4_len, ip + 12, 8);
+	total = sum(total, tcp, l4_len & ~(size_t)1);
+	if (l4_len % 2 != 0)
+		total += (uint32_t)tcp[l4_len - 1] << 8;
+	packet_put16(tcp + 16, finish(total));
+}
+
+size_t packet_cut(unsigned char *packet, size_t len, unsigned char *front, size_t cap_bytes)
+{
+	struct packet_view view;
+	uint32_t seq;
+
+	if (len <= cap_bytes || !packet_parse(packet, len, &view) || view.is_fragment ||
+		view.proto != IPPROTO_TCP ||
+		(view.tcp_flags & (PACKET_SYN | PACKET_RST | PACKET_URG)) != 0)
+		return 0;
+	size_t tcp_at = (size_t)(view.l4 - packet), head_len = tcp_at + tcp_header_len(view.l4);
+	/* what is left gets its head where the front's data were */
+	if (cap_bytes < 2 * head_len)
+		return 0;
+	size_t taken = cap_bytes - head_len;
+	memcpy(front, packet, cap_bytes);
+	memcpy(packet + taken, front, head_len);
+	unsigned char *front_tcp = front + tcp_at, *tcp = packet + taken + tcp_at;
+	front_tcp[13] &= (unsigned char)~(PACKET_FIN | PACKET_PSH);
+	tcp[13] &= (unsigned char)~PACKET_CWR;
+	memcpy(&seq, tcp + 4, sizeof(seq));
+	seq = htonl(ntohl(seq) + (uint32_t)taken);
+	memcpy(tcp + 4, &seq, sizeof(seq));
+	complete(front, cap_bytes);
+	complete(packet + taken, len - taken);
+	return taken;
+}
+
+void packet_limit_mss(unsigned char *packet, size_t len, uint16_t mss)
+{
+	struct packet_view view;
+
+	if (!packet_parse(packet, len, &view) || view.is_fragment || view.proto != IPPROTO_TCP ||
+		!(view.tcp_flags & PACKET_SYN))
+		return;
+	unsigned char *at = view.l4 + PACKET_TCP_BYTES, *end = view.l4 + tcp_header_len(view.l4);
+	/* RFC 9293 3.1: 0 ends the options, 1 is one byte, all others have a length */
+	while (end - at >= 4 && at[0] != 0) {
+		if (at[0] == 2 && at[1] == 4) {
+			if (packet_get16(at + 2) > mss) {
+				packet_put16(at + 2, mss);
+				complete(packet, len);
+			}
+			return;
+		}
+		size_t size = at[0] == 1 ? 1 : at[1];
+		if (size == 0 || size > (size_t)(end - at))
+			return;
+		at += size;
+	}
+}
+
+/* --- answers ------------------------------------------------------------------------------ */
+
 bool packet_make_rst(const struct packet_view *view, unsigned char out[PACKET_RST_BYTES])
 {
 	if (view->is_fragment || view->proto != IPPROTO_TCP || (view->tcp_flags & PACKET_RST))

@@ -14,7 +14,10 @@
 #define PACKET_FIN        0x01
 #define PACKET_SYN        0x02
 #define PACKET_RST        0x04
+#define PACKET_PSH        0x08
 #define PACKET_ACK        0x10
+#define PACKET_URG        0x20
+#define PACKET_CWR        0x80
 
 /* One end of a flow. */
 struct packet_end {
@@ -60,6 +63,16 @@ bool packet_addresses(const void *packet, size_t len, struct in_addr *src, struc
  * what is no packet.
  */
 uint32_t packet_flow(const void *packet, size_t len);
+
+/*
+ * Cut a TCP packet in two that say the same as it did: @front has the first of its bytes, as many
+ * as @cap_bytes have room for; what is left of it begins at the place in @packet that is returned.
+ * Both have complete checksums. 0: it is short enough, or cannot be cut (no TCP, or no plain data).
+ */
+size_t packet_cut(unsigned char *packet, size_t len, unsigned char *front, size_t cap_bytes);
+
+/* A SYN that allows larger segments than @mss allows those from now on. */
+void packet_limit_mss(unsigned char *packet, size_t len, uint16_t mss);
 
 #define PACKET_RST_BYTES 40
 

@@ -224,8 +224,8 @@ def test_a_bad_link_is_nobody_elses(triangle, is_full, options):
         count, longest = steady.end()
         flood.kill()
         flood.wait()
-        # what went over the bad one has waited, but it is still there
-        assert across.end()[1] > 0.5
+        # what went over the bad one has waited (behind the flood, but for a moment), it is still there
+        assert across.end()[1] > (0.02 if "-r" in options else 0.5)
         assert [status[name]["drops"]["queue_full"] for name in ("a", "b")] == [0, 0]
         assert {host["restarts"] for host in mesh.site.status().values()} == {0}
     assert count > 100 and longest < UNNOTICED_S * PATIENCE + hiccups.lost_s

@@ -146,3 +146,38 @@ def test_a_flood_to_a_slow_host_is_its_senders_alone(nswrap, short_dir, size):
             sent, took = echoes(boxes["b"], VIPS["c"], 3)
     assert len(took) > 0.9 * sent > 50
     assert statistics.median(took) < 1.0 * PATIENCE
+
+
+# --- between flows --------------------------------------------------------------------------------
+
+
+def beside_bulk(boxes, sender, receiver, flows, seconds):
+    """(median of the echoes from the fast side to the slow one, bytes a second that arrive) while
+    there are so many connections from one box to the other."""
+    client = boxes["a"] if "c" in (sender, receiver) else boxes[sender]
+    with background(boxes[receiver], COUNTS, "0.0.0.0", SINK) as sink:
+        wait_for(lambda: any(row[1].endswith(f":{SINK:04X}") for row in boxes[receiver].table("tcp")),
+                 "the sink")
+        with background(boxes[sender], BULK, VIPS[receiver], SINK, flows):
+            wait_for(lambda: counted(sink) > 0, "bytes to come")
+            time.sleep(2)
+            began, before = time.monotonic(), counted(sink)
+            sent, took = echoes(client, VIPS["c"], seconds)
+            rate = (counted(sink) - before) / (time.monotonic() - began)
+    print(f"{sender} to {receiver}, {flows} flows: echo {statistics.median(took or [99]):.3f} s, {len(took)} of {sent},",
+          f"{rate / SLOW_BYTES:.2f} of the link")
+    return statistics.median(took), rate
+
+
+ALL = [(way, buffer, flows) for way in ("down", "up") for buffer in (64, None) for flows in (1, 8)]
+
+
+@pytest.mark.parametrize("way, buffer, flows", ALL if THOROUGH else [("down", 64, 8), ("up", None, 8)])
+def test_an_echo_beside_bulk(nswrap, short_dir, way, buffer, flows):
+    """It is hardly slower than without, and the bulk has the link. Whatever the link's own buffer is."""
+    with mesh(nswrap, short_dir, *SLOW, *(("-b", buffer) if buffer else ())) as (_, boxes):
+        sender, receiver = ("a", "c") if way == "down" else ("c", "a")
+        median, rate = beside_bulk(boxes, sender, receiver, flows, 4)
+    # alone on an idle machine: 0.09 to 0.15 s, and 0.8 to 0.98 of the link; the way takes 0.06 s
+    assert median < 0.25 * PATIENCE
+    assert rate > 0.6 * SLOW_BYTES / PATIENCE

@@ -309,6 +309,123 @@ static void a_flow_has_its_hash(void **state)
 	assert_in_range(most, 10, 40);
 }
 
+#define LARGE 60000
+
+/* A TCP packet with options and @len bytes of data, which are 0, 1, 2... */
+static size_t make_large(uint8_t *out, size_t len, uint8_t flags)
+{
+	static const uint8_t timestamps[12] = {1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8};
+	struct pkt pkt = cut(pkt_tcp(PEER, 40000, SELF, 80, flags), 40);
+	size_t total = 40 + sizeof(timestamps) + len;
+
+	memcpy(out, pkt.bytes, 40);
+	memcpy(out + 40, timestamps, sizeof(timestamps));
+	for (size_t i = 0; i < len; i++)
+		out[52 + i] = (uint8_t)(i * 7 + i / 256);
+	pkt_put16(out + 2, (unsigned)total);
+	out[32] = 8 << 4;
+	pkt_put16(out + 10, 0);
+	pkt_put16(out + 10, 0xffff - pkt_sum(out, 20, 0));
+	pkt_put16(out + 36, 0);
+	pkt_put16(out + 36, 0xffff - pkt_flow_sum(out, total));
+	return total;
+}
+
+static uint32_t seq_of(const uint8_t *packet)
+{
+	return (uint32_t)pkt_get16(packet + 24) << 16 | pkt_get16(packet + 26);
+}
+
+/* In order, the parts say what the packet said, and each is a packet that is right. */
+static void parts_say_the_same(void **state)
+{
+	static uint8_t packet[LARGE + 60], whole[LARGE + 60], front[LARGE];
+	static const size_t caps[] = {104, 105, 1500, 4001, 59999};
+	const uint8_t flags = ACK | FIN | PACKET_PSH | PACKET_CWR;
+
+	(void)state;
+	for (size_t c = 0; c < sizeof(caps) / sizeof(caps[0]); c++) {
+		size_t len = make_large(packet, LARGE - 1, flags), at = 0, seen = 0, taken;
+		uint32_t first = seq_of(packet);
+		struct packet_view view;
+
+		memcpy(whole, packet, len);
+		while ((taken = packet_cut(packet + at, len - at, front, caps[c])) > 0) {
+			assert_true(packet_parse(front, caps[c], &view));
+			assert_true(pkt_is_ip_right(front) && pkt_is_flow_right(front, caps[c]));
+			assert_int_equal(seq_of(front), first + seen);
+			assert_int_equal(view.tcp_flags, ACK | (seen == 0 ? PACKET_CWR : 0));
+			assert_memory_equal(front + 40, whole + 40, 12);
+			assert_memory_equal(front + 52, whole + 52 + seen, taken);
+			assert_int_equal(caps[c], 52 + taken);
+			at += taken;
+			seen += taken;
+		}
+		assert_true(seen > 0 && len - at <= caps[c]);
+		assert_true(packet_parse(packet + at, len - at, &view));
+		assert_true(pkt_is_ip_right(packet + at));
+		assert_true(pkt_is_flow_right(packet + at, len - at));
+		assert_int_equal(seq_of(packet + at), first + seen);
+		assert_int_equal(view.tcp_flags, flags & ~PACKET_CWR);
+		assert_memory_equal(packet + at + 52, whole + 52 + seen, len - at - 52);
+	}
+}
+
+static void what_cannot_be_cut(void **state)
+{
+	static uint8_t packet[LARGE + 60], same[LARGE + 60], front[LARGE];
+	static const uint8_t flags[] = {SYN, RST | ACK, ACK | PACKET_URG};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(flags); i++) {
+		size_t len = make_large(packet, 5000, flags[i]);
+
+		memcpy(same, packet, len);
+		assert_int_equal(packet_cut(packet, len, front, 1500), 0);
+		assert_memory_equal(packet, same, len);
+	}
+	size_t len = make_large(packet, 5000, ACK);
+	assert_int_equal(packet_cut(packet, len, front, len), 0);
+	assert_int_equal(packet_cut(packet, len, front, 103), 0); /* no room for two heads */
+	assert_int_equal(packet_cut(packet, len - 1, front, 1500), 0);
+	packet[6] |= 0x20;
+	assert_int_equal(packet_cut(packet, len, front, 1500), 0);
+	packet[6] = 0;
+	packet[9] = IPPROTO_UDP;
+	assert_int_equal(packet_cut(packet, len, front, 1500), 0);
+}
+
+/* The option of a SYN becomes smaller, never larger, wherever it stands. */
+static void the_segment_size_is_limited(void **state)
+{
+	static const struct {
+		uint8_t options[12], flags;
+		unsigned limit, mss, at;
+	} rows[] = {
+		{{2, 4, 0xff, 0xd7}, SYN, 4000, 4000, 42},
+		{{2, 4, 0xff, 0xd7}, SYN | ACK, 4000, 4000, 42},
+		{{1, 1, 3, 3, 7, 2, 4, 0x20, 0}, SYN, 4000, 4000, 47},
+		{{2, 4, 5, 0xb4}, SYN, 4000, 1460, 42},
+		{{2, 4, 0xff, 0xd7}, ACK, 4000, 0xffd7, 42},
+		{{0, 0, 2, 4, 0xff, 0xd7}, SYN, 4000, 0xffd7, 44},       /* behind the end */
+		{{9, 1, 3, 0, 2, 4, 0xff, 0xd7}, SYN, 4000, 0xffd7, 46}, /* none that is right */
+		{{9, 40, 3, 0, 2, 4, 0xff, 0xd7}, SYN, 4000, 0xffd7, 46},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		uint8_t packet[100];
+		size_t len = make_large(packet, 0, rows[i].flags);
+
+		memcpy(packet + 40, rows[i].options, sizeof(rows[i].options));
+		pkt_put16(packet + 36, 0);
+		pkt_put16(packet + 36, 0xffff - pkt_flow_sum(packet, len));
+		packet_limit_mss(packet, len, (uint16_t)rows[i].limit);
+		assert_int_equal(pkt_get16(packet + rows[i].at), rows[i].mss);
+		assert_true(pkt_is_flow_right(packet, len) && pkt_is_ip_right(packet));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -321,6 +438,9 @@ int main(void)
 		cmocka_unit_test(a_refusal_is_for_this_segment),
 		cmocka_unit_test(what_gets_no_refusal),
 		cmocka_unit_test(a_flow_has_its_hash),
+		cmocka_unit_test(parts_say_the_same),
+		cmocka_unit_test(what_cannot_be_cut),
+		cmocka_unit_test(the_segment_size_is_limited),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

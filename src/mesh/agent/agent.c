@@ -63,7 +63,8 @@ static void on_room(struct wire *wire)
 static json_t *configure(struct agent *agent, const json_t *args, struct err *err)
 {
 	struct mesh_agent_info info = {
-		.features = role_features(agent->is_sandbox), .version = NSWRAP_VERSION};
+		.features = role_features(agent->is_sandbox) | FEATURE_ACKNOWLEDGE,
+		.version = NSWRAP_VERSION};
 	struct mesh_config config = {0};
 
 	int result = configure_decode(args, &config, err);

@@ -86,7 +86,7 @@ void crossing_out(struct crossing *crossing)
 	}
 	if (count > 0)
 		wire_send(crossing->wire, 0, crossing->frames, count);
-	if (!wire_has_room(crossing->wire))
+	if (!wire_wants_packets(crossing->wire))
 		rest(crossing, true);
 }
 

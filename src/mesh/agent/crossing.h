@@ -13,8 +13,8 @@
  *
  * Packets from the link go through the gate and into the stack, one call each. Packets from the
  * stack go through the gate into a batch, where they are written to by the stack itself, and that
- * goes to the link with one write. The stack rests while something waits for the link: packets
- * queue up there, where TCP sees it and slows down.
+ * goes to the link with one write. The stack rests while something waits for the link, unless that
+ * is slow: what waits for it takes turns there (mesh/wire), and would stand in line here.
  */
 #define CROSSING_BATCH_BYTES (128 * 1024) /* more is not read at once; one packet may go beyond */
 

@@ -175,6 +175,8 @@ static void on_configured(struct session *session, const struct message *message
 		link_lose(session->link, "its answer to configure is wrong: %s", err.text);
 	} else {
 		session->is_answered = true;
+		if (session->info.features & FEATURE_ACKNOWLEDGE)
+			wire_acknowledge(&session->link->wire);
 		if (session->ops->configure(session, &config) == 0)
 			on_info(session, &config);
 		else
