@@ -17,7 +17,8 @@ static int accept_one(struct acceptor *acceptor)
 	struct addr peer = {0};
 	socklen_t len = sizeof(peer);
 
-	if (!budget_has_room(acceptor->budget, acceptor->fds_each))
+	if (!budget_has_room(acceptor->budget, acceptor->fds_each) &&
+		!(acceptor->make_room && acceptor->make_room(acceptor)))
 		return -EMFILE;
 	if (acceptor->is_ready && !acceptor->is_ready(acceptor))
 		return -EAGAIN;

@@ -19,6 +19,8 @@ struct acceptor {
 	/* before a client is accepted: is there what it will need? NULL: always. What there is must
 	 * be left until on_client, which may follow; who says no has muted the acceptor. */
 	bool (*is_ready)(struct acceptor *acceptor);
+	/* the budget has no room for fds_each: make some, or say false. NULL: wait */
+	bool (*make_room)(struct acceptor *acceptor);
 	/* descriptors for a client that nobody counts before it comes, its own included */
 	size_t fds_each;
 

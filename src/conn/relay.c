@@ -14,10 +14,15 @@
 
 #define WAKE_UP_BYTES (1024 * 1024) /* each way, then the other relays have their turn */
 #define RETRY_MS      20            /* after memory ran out */
+#define SOURCES       1024
 
 struct relay {
 	struct relay_pool *pool;
 	struct list link; /* of the pool */
+	/* for relay_pool_yield, and known only once that was called */
+	bool has_source;
+	unsigned short source;
+	uint64_t seen_bytes;
 	struct flow_sock socks[RELAY_SIDES];
 	struct flow flows[RELAY_SIDES]; /* by where the bytes come from */
 	struct loop_task task;
@@ -30,8 +35,10 @@ struct relay_pool {
 	struct loop *loop;
 	struct budget *budget;
 	struct pipes pipes;
-	struct list all;
+	struct list all; /* the newest first */
 	size_t count;
+	unsigned by_source[SOURCES]; /* those of the relays that are known; some have one in common
+				      */
 	struct loop_timer retry;
 };
 
@@ -93,6 +100,8 @@ static void end(struct relay *relay, bool is_reset)
 	}
 	list_del(&relay->link);
 	pool->count--;
+	if (relay->has_source)
+		pool->by_source[relay->source]--;
 	budget_give(pool->budget, RELAY_SIDES);
 }
 
@@ -222,6 +231,73 @@ int relay_push(struct relay *relay, enum relay_side from, const void *bytes, siz
 uint64_t relay_bytes(const struct relay *relay, enum relay_side from)
 {
 	return relay->flows[from].bytes;
+}
+
+/* --- sources ------------------------------------------------------------------------------ */
+
+static unsigned short source_of(const struct addr *addr)
+{
+	const void *start = &addr->v4.sin_addr;
+	size_t len = sizeof(addr->v4.sin_addr), hash = 0;
+
+	if (addr->family == AF_INET6) {
+		start = &addr->v6.sin6_addr;
+		len = sizeof(addr->v6.sin6_addr) / 2; /* who has one has the network, too */
+	} else if (addr->family != AF_INET) {
+		return 0;
+	}
+	for (const unsigned char *at = start; len > 0; at++, len--)
+		hash = hash * 31 + *at;
+	return hash % SOURCES;
+}
+
+/* Only those that came since the last time are not known. */
+static void learn_sources(struct relay_pool *pool)
+{
+	list_each (at, &pool->all) {
+		struct relay *relay = container_of(at, struct relay, link);
+		struct addr client = {0};
+		socklen_t len = sizeof(client);
+
+		if (relay->has_source)
+			return;
+		getpeername(relay->socks[RELAY_A].io.fd, &client.any, &len);
+		relay->has_source = true;
+		relay->source = source_of(&client);
+		pool->by_source[relay->source]++;
+	}
+}
+
+static struct relay *oldest_at_rest(struct relay_pool *pool, unsigned short source)
+{
+	struct relay *oldest = NULL;
+
+	for (struct list *at = pool->all.prev; at != &pool->all; at = at->prev) {
+		struct relay *relay = container_of(at, struct relay, link);
+		uint64_t bytes = relay_bytes(relay, RELAY_A) + relay_bytes(relay, RELAY_B);
+
+		if (relay->source != source)
+			continue;
+		if (relay->seen_bytes == bytes)
+			return relay;
+		relay->seen_bytes = bytes;
+		oldest = oldest ? oldest : relay;
+	}
+	return oldest;
+}
+
+bool relay_pool_yield(struct relay_pool *pool, const struct addr *source, size_t own_count)
+{
+	unsigned short most = 0;
+
+	learn_sources(pool);
+	for (unsigned short i = 1; i < SOURCES; i++)
+		if (pool->by_source[i] > pool->by_source[most])
+			most = i;
+	if (pool->by_source[most] <= pool->by_source[source_of(source)] + own_count + 1)
+		return false;
+	finish(oldest_at_rest(pool, most), true);
+	return true;
 }
 
 size_t relay_pool_count(const struct relay_pool *pool)

@@ -2,9 +2,11 @@
 /* conn/relay - bytes between two connected stream sockets, both ways, until both ways have ended */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "util/addr.h"
 #include "util/budget.h"
 #include "util/loop.h"
 
@@ -80,6 +82,15 @@ void relay_stop(struct relay *relay);
 
 /* Bytes from that side that were handed to the other one so far. */
 uint64_t relay_bytes(const struct relay *relay, enum relay_side from);
+
+/*
+ * There are no descriptors for another one of @own_count + 1 of the client address @source, relays
+ * of it not counted (ports do not matter). If another source has more, one of its relays is reset:
+ * of those through which nothing has gone since they were last looked at the oldest, or else the
+ * oldest. Its on_done is called from here. Returns whether there was one. Not from a callback of a
+ * relay.
+ */
+bool relay_pool_yield(struct relay_pool *pool, const struct addr *source, size_t own_count);
 
 /* Relays that have not ended. */
 size_t relay_pool_count(const struct relay_pool *pool);

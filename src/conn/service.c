@@ -9,6 +9,7 @@
 #include "conn/accept.h"
 #include "conn/datagrams.h"
 #include "conn/join.h"
+#include "conn/relay.h"
 #include "util/list.h"
 
 #define BUCKETS 1024
@@ -46,6 +47,19 @@ static void on_client(struct acceptor *acceptor, int fd, const struct addr *peer
 		services->ops->on_client(services->owner, &open->service, fd, peer);
 	else
 		joins_add(&services->joins, fd, &open->service.target);
+}
+
+/* Clients of loopback, whose own addresses are theirs to choose, are one source. */
+static bool make_room(struct acceptor *acceptor)
+{
+	struct open_service *open = container_of(acceptor, struct open_service, acceptor);
+	const struct conn_context *context = open->services->context;
+	const struct addr here = addr_loopback4(0);
+
+	while (!budget_has_room(context->budget, acceptor->fds_each))
+		if (!relay_pool_yield(context->relays, &here, 0))
+			return false;
+	return true;
 }
 
 static void service_free(struct open_service *open)
@@ -93,6 +107,7 @@ static int serve(struct open_service *open)
 
 	if (service->proto == PROTO_TCP) {
 		open->acceptor.on_client = on_client;
+		open->acceptor.make_room = make_room;
 		return acceptor_open(&open->acceptor, services->context->loop,
 			services->context->budget, open->bound.fd);
 	}

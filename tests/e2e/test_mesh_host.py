@@ -109,12 +109,12 @@ with socket.create_server((sys.argv[1], int(sys.argv[2]))):
 class Host(Link):
     """A host with a network of its own, and an agent on it."""
 
-    def __init__(self, nswrap, outer, switch, vip):
+    def __init__(self, nswrap, outer, switch, vip, wrap=()):
         self.vip = vip
         self.outer = outer
         self.switch = switch
         err_read, err_write = os.pipe()
-        super().__init__(nswrap.popen("agent", "--automated", prefix=outer.prefix(),
+        super().__init__(nswrap.popen("agent", "--automated", prefix=[*outer.prefix(), *wrap],
                                       stderr=err_write, **PIPES))
         os.close(err_write)
         self.stderr = Lines(err_read)
@@ -145,11 +145,11 @@ class Host(Link):
 
 @pytest.fixture
 def host(nswrap, outer):
-    """host(VIP, "shell lines that make it"): all of them are joined."""
+    """host(VIP, "shell lines that make it", words before its agent's): all of them are joined."""
     switch = Switch()
 
-    def make(vip, setup=""):
-        return Host(nswrap, outer(setup), switch, vip)
+    def make(vip, setup="", wrap=()):
+        return Host(nswrap, outer(setup), switch, vip, wrap)
 
     return make
 
@@ -229,6 +229,53 @@ def test_a_thousand_at_once(pair):
     # some pipes and sockets stay in stock
     wait_for(lambda: all(len(os.listdir(f"/proc/{pid}/fd")) < n + 200
                          for pid, n in zip(agents, before)), "the descriptors to be closed")
+
+
+# opens argv[3] connections that say nothing, and keeps them until stdin ends; prints when it has
+IDLE = """
+import socket, sys
+kept = []
+for _ in range(int(sys.argv[3])):
+    s = socket.socket()
+    s.setblocking(False)
+    s.connect_ex((sys.argv[1], int(sys.argv[2])))
+    kept.append(s)
+print('open', flush=True)
+sys.stdin.read()
+"""
+
+# argv[3] echoes, one after the other, each on a connection of its own that stays; prints how many
+# came back
+ECHOES = """
+import socket, sys
+kept = []
+for i in range(int(sys.argv[3])):
+    s = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=20)
+    s.sendall(b'%d' % i)
+    assert s.recv(10) == b'%d' % i
+    kept.append(s)
+print(len(kept))
+"""
+
+
+@pytest.mark.parametrize("greedy", ["another", "itself"])
+def test_idle_connections_keep_nobody_out(host, greedy):
+    """Of 500 idle ones of a host where 150 are possible some end when others want one."""
+    one = host(ONE, wrap=["prlimit", "--nofile=400", "--"])
+    two, three = host(TWO), host(THREE)
+    one.set([(8080, TARGET, 8000)])
+    one.outer.serve(TCP_ECHO, TARGET, 8000)
+    for at in two, three:
+        at.set(others=[(ONE, 8080)])
+    flooder = {"another": two, "itself": one}[greedy]
+    idle = flooder.outer.popen(*python(IDLE, ONE, 8080, 500), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert idle.stdout.readline() == b"open\n"
+    fds = pathlib.Path(f"/proc/{one.popen.pid}/fd")
+    wait_for(lambda: len(list(fds.iterdir())) > 290, "the flood")
+    for at in (three, one) if greedy == "another" else (two, three):
+        assert at.run(ECHOES, ONE, 8080, 20) == ["20"]
+    idle.stdin.close()
+    idle.wait(20)
 
 
 def test_datagrams(host):

@@ -953,6 +953,97 @@ static void test_no_starvation(void **state)
 	bed_close(&busy);
 }
 
+/* --- sources ------------------------------------------------------------------------------ */
+
+#define CROWD 20
+
+struct crowd {
+	struct relay *relays[CROWD]; /* NULL: it was ended */
+	int clients[CROWD], targets[CROWD];
+	size_t ended;
+};
+
+static void on_crowd_done(struct relay *relay, void *owner)
+{
+	struct crowd *crowd = owner;
+
+	for (size_t i = 0; i < CROWD; i++)
+		if (crowd->relays[i] == relay)
+			crowd->relays[i] = NULL;
+	crowd->ended++;
+}
+
+/* Number @i of them, whose client is at 127.0.0.@last. */
+static void crowd_start(struct bed *bed, struct crowd *crowd, size_t i, uint8_t last)
+{
+	struct sockaddr_in own = {.sin_family = AF_INET}, at = {.sin_family = AF_INET};
+	socklen_t len = sizeof(at);
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), pair[2];
+
+	own.sin_addr.s_addr = htonl(0x7f000000 + last);
+	at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_return_code(bind(listener, (struct sockaddr *)&at, sizeof(at)), errno);
+	assert_return_code(listen(listener, 1), errno);
+	assert_return_code(getsockname(listener, (struct sockaddr *)&at, &len), errno);
+	crowd->clients[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_return_code(bind(crowd->clients[i], (struct sockaddr *)&own, sizeof(own)), errno);
+	assert_return_code(connect(crowd->clients[i], (struct sockaddr *)&at, len), errno);
+	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	close(listener);
+	assert_return_code(
+		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), errno);
+	crowd->targets[i] = pair[0];
+	crowd->relays[i] = relay_start(bed->pool, fd, pair[1], on_crowd_done, crowd);
+	assert_non_null(crowd->relays[i]);
+}
+
+/* Who has most gives way to who has less by two at least, and first with what rests. */
+static void test_yield(void **state)
+{
+	const struct addr few = addr_of4((struct in_addr){htonl(0x7f000003)}, 0),
+			  most = addr_of4((struct in_addr){htonl(0x7f000002)}, 0);
+	struct crowd crowd = {0};
+	struct bed bed;
+
+	(void)state;
+	bed_open(&bed, 1);
+	assert_false(relay_pool_yield(bed.pool, &few, 0));
+	for (size_t i = 0; i < CROWD; i++)
+		crowd_start(&bed, &crowd, i, i < 12 ? 2 : 3);
+	/* only the third has never said anything */
+	for (size_t i = 0; i < 12; i++)
+		if (i != 2)
+			assert_int_equal(write(crowd.clients[i], "x", 1), 1);
+	settle(&bed);
+	assert_false(relay_pool_yield(bed.pool, &most, 0));
+	assert_false(relay_pool_yield(bed.pool, &few, 3));
+	assert_int_equal(crowd.ended, 0);
+	assert_true(relay_pool_yield(bed.pool, &few, 0));
+	assert_null(crowd.relays[2]);
+	/* the others have, so it is the turn of the oldest, unless it goes on */
+	assert_int_equal(write(crowd.clients[0], "x", 1), 1);
+	settle(&bed);
+	assert_true(relay_pool_yield(bed.pool, &few, 0));
+	assert_null(crowd.relays[1]);
+	/* ten against eight: one more, and they are as good as equal */
+	assert_true(relay_pool_yield(bed.pool, &few, 0));
+	assert_false(relay_pool_yield(bed.pool, &few, 0));
+	assert_int_equal(crowd.ended, 3);
+	for (size_t i = 12; i < CROWD; i++)
+		assert_non_null(crowd.relays[i]);
+	/* and what ends by itself does not count any more */
+	for (size_t i = 12; i < CROWD; i++) {
+		relay_stop(crowd.relays[i]);
+		crowd.relays[i] = NULL;
+	}
+	assert_true(relay_pool_yield(bed.pool, &few, 0));
+	for (size_t i = 0; i < CROWD; i++) {
+		close(crowd.clients[i]);
+		close(crowd.targets[i]);
+	}
+	bed_close(&bed);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -972,6 +1063,7 @@ int main(void)
 		cmocka_unit_test(test_stop_in_on_done),
 		cmocka_unit_test(test_free_in_on_done),
 		cmocka_unit_test(test_no_starvation),
+		cmocka_unit_test(test_yield),
 		cmocka_unit_test_teardown(test_random_schedules, tell_seed),
 	};
 

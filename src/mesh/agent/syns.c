@@ -193,15 +193,27 @@ static struct syn *add(struct syns *syns, struct packet_end peer, struct packet_
 	return syn;
 }
 
-/* Room for another one from @ip? Who never completes anything leaves some for others. */
-static bool has_room(struct syns *syns, struct in_addr ip)
+/* Are there descriptors for another one from @ip? Who never completes anything leaves some. */
+static bool has_fds(const struct syns *syns, size_t own)
 {
 	const struct budget *budget = syns->context->budget;
-	size_t own = *pending_from(syns, ip);
 	size_t fds = budget_left(budget) + syns->pending * FDS_EACH;
 
-	return syns->pending < SYNS_MAX && budget_has_room(budget, FDS_EACH) &&
-	       own < SYNS_MAX / SHARES && (own + 1) * FDS_EACH * SHARES <= fds;
+	return budget_has_room(budget, FDS_EACH) && (own + 1) * FDS_EACH * SHARES <= fds;
+}
+
+/* Room for another one from @ip? Who has more connections than that gives way, one at a time. */
+static bool make_room(struct syns *syns, struct in_addr ip)
+{
+	const struct addr source = addr_of4(ip, 0);
+	size_t own = *pending_from(syns, ip);
+
+	if (syns->pending >= SYNS_MAX || own >= SYNS_MAX / SHARES)
+		return false;
+	while (!has_fds(syns, own))
+		if (!relay_pool_yield(syns->context->relays, &source, own))
+			return false;
+	return true;
 }
 
 void syns_on_packet(
@@ -214,7 +226,7 @@ void syns_on_packet(
 			syns->ops->let_in(syns->owner, packet);
 		return;
 	}
-	if (packet->len <= SYNS_PACKET_BYTES && has_room(syns, packet->src.ip))
+	if (packet->len <= SYNS_PACKET_BYTES && make_room(syns, packet->src.ip))
 		syn = add(syns, packet->src, packet->dst);
 	if (!syn)
 		return;

@@ -22,7 +22,8 @@
  *
  * The first two are pending: SYNS_MAX of them at most, in order of their deadlines (a peer that
  * never completes costs the target's descriptor for SYNS_LET_IN_MS), and a quarter of them from one
- * address. What is too much is dropped: the peer will send it again.
+ * address. What is too much is dropped: the peer will send it again. While descriptors are short,
+ * the address with the most connections loses one to each that has fewer (relay_pool_yield).
  */
 #define SYNS_MAX          4096
 #define SYNS_LET_IN_MS    30000
