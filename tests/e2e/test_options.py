@@ -16,7 +16,7 @@ import time
 import pytest
 
 from harness import NAME_SERVER, PATIENCE, PYTHON, TCP_ECHO, connect, exchange, python, read_all
-from test_mesh_manager import FAKE
+from test_mesh_manager import FAKE, Mesh
 
 STUBBORN = "trap '' TERM; echo up; while :; do sleep 0.05; done"
 
@@ -266,3 +266,20 @@ def test_mesh_verbose(nswrap, short_dir, words, says):
     popen.terminate()
     text = b"".join(lines) + popen.communicate()[1]
     assert (b"its agent has version 0.6.5" in text) == says, text
+
+
+def test_mesh_status_in_json(nswrap, short_dir):
+    mesh = Mesh(nswrap, short_dir)
+    mesh.joined("a")
+    mesh.joined("b")
+    running = mesh.start()
+    mesh.passes("a", "b", b"payload")
+    told = json.loads(nswrap.run("mesh", "status", "--json").stdout)
+    assert told["manifest"] == str(mesh.path)
+    assert (told["name"], told["pid"]) == ("site", running.pid)
+    a, b = told["hosts"]
+    assert a["in"]["packets"] == b["out"]["packets"] == 1
+    assert a["in"]["bytes"] == b["out"]["bytes"] > len(b"payload")
+    for sock in mesh.socks.values():
+        sock.close()
+    running.stop()
