@@ -279,7 +279,7 @@ def test_mesh_status_in_json(nswrap, short_dir):
     assert (told["name"], told["pid"]) == ("site", running.pid)
     a, b = told["hosts"]
     assert a["in"]["packets"] == b["out"]["packets"] == 1
-    assert a["in"]["bytes"] == b["out"]["bytes"] > len(b"payload")
+    assert a["in"]["bytes"] > len(b"payload") < b["out"]["bytes"]
     for sock in mesh.socks.values():
         sock.close()
     running.stop()
