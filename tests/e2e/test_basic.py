@@ -453,7 +453,7 @@ for address, port in zip(sys.argv[1::2], sys.argv[2::2]):
 def test_the_hosts_loopback_is_out_of_reach(nswrap, host_server):
     port = free_port()
     host_server(TCP_ECHO, port)
-    name = f"nswrap-test-{os.getpid()}"
+    name = f"nswrap-test-{os.urandom(8).hex()}"
     with socket.socket(socket.AF_UNIX) as abstract:
         abstract.bind("\0" + name)
         abstract.listen()

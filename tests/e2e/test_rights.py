@@ -442,7 +442,7 @@ def test_loopback_of_the_host_on_request(nswrap, loopback_host):
 
 
 def test_abstract_sockets_of_the_host_are_out_of_reach(nswrap):
-    name = f"nswrap-rights-{os.getpid()}"
+    name = f"nswrap-rights-{os.urandom(8).hex()}"
     with socket.socket(socket.AF_UNIX) as abstract:
         abstract.bind("\0" + name)
         abstract.listen()
