@@ -180,4 +180,4 @@ def test_an_echo_beside_bulk(nswrap, short_dir, way, buffer, flows):
         median, rate = beside_bulk(boxes, sender, receiver, flows, 4)
     # alone on an idle machine: 0.09 to 0.15 s, and 0.8 to 0.98 of the link; the way takes 0.06 s
     assert median < 0.25 * PATIENCE
-    assert rate > 0.6 * SLOW_BYTES / PATIENCE
+    assert rate > 0.6 * SLOW_BYTES

@@ -288,6 +288,29 @@ static void once_or_twice(void **state)
 	bed_free(bed);
 }
 
+/* What has come is acknowledged to agents that know of it; nobody else, NoRouter's, sees any of
+ * that. */
+static void acknowledged_to_who_knows_it(void **state)
+{
+	unsigned char bytes[100];
+	struct bed *bed = bed_new();
+	struct frame frame;
+	struct err err;
+
+	(void)state;
+	answer(bed, expect_request(bed, "configure", NULL), FULL);
+	for (int i = 0; i < 5; i++)
+		loop_run_once(bed->loop, 5);
+	expect_nothing(bed);
+	begin(bed);
+	answer(bed, expect_request(bed, "configure", NULL), FULL ",\"acknowledge\"");
+	ssize_t got = read(bed->far, bytes, sizeof(bytes));
+	assert_int_equal(got, FRAME_HEADER_BYTES + FRAME_ACK_BYTES);
+	assert_int_equal(frame_decode(bytes, (size_t)got, &frame, &err), got);
+	assert_int_equal(frame.type, FRAME_ACKNOWLEDGEMENT);
+	bed_free(bed);
+}
+
 static void told_anew(void **state)
 {
 	struct bed *bed = bed_new();
@@ -487,6 +510,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(once_or_twice),
+		cmocka_unit_test(acknowledged_to_who_knows_it),
 		cmocka_unit_test(told_anew),
 		cmocka_unit_test(lost_at_once),
 		cmocka_unit_test(pings),
