@@ -49,6 +49,18 @@ static int read_rules(struct run_options *options, struct err *err)
 	return spec_list_check(list, err);
 }
 
+static int check_users(const struct sandbox_config *config, struct err *err)
+{
+	if (config->allows_network && !config->checks_user)
+		return err_set(err, EINVAL,
+			"--allow-network goes with --only-user; without that everybody may connect");
+	for (size_t i = 0; config->checks_user && i < config->forwards.count; i++)
+		if (driver_check_users(
+			    &config->forwards.items[i], config->users, config->nusers, err) < 0)
+			return -EINVAL;
+	return 0;
+}
+
 static int set_command(struct run_options *options, int argc, char **argv, struct err *err)
 {
 	if (options->shell_command && argc > 0 && strcmp(argv[0], "agent") != 0)
@@ -104,7 +116,7 @@ static int run_with(struct run_options *options, const struct cmd_call *call)
 	int status, first = option_parse(run_options_table, call->argc, call->argv, options, &err);
 	char **rest = call->argv + first;
 
-	if (first < 0 || read_rules(options, &err) < 0 ||
+	if (first < 0 || read_rules(options, &err) < 0 || check_users(&options->config, &err) < 0 ||
 		set_command(options, call->argc - first, rest, &err) < 0)
 		return cmd_usage_error(&err);
 	cmd_set_log_level(options->verbosity);

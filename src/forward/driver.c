@@ -9,6 +9,7 @@
 #include "net/diag.h"
 #include "net/plan.h"
 #include "util/clock.h"
+#include "util/fd.h"
 #include "util/log.h"
 
 enum forward_driver_choice driver_resolve(const struct forward_spec *spec,
@@ -18,8 +19,8 @@ enum forward_driver_choice driver_resolve(const struct forward_spec *spec,
 
 	/* libslirp shows a client on loopback as 10.0.2.2 and refuses UDP answers to that address
 	 */
-	if (spec->host.family == AF_UNIX || !has_outbound ||
-		(is_loopback && (checks_user || spec->proto == PROTO_UDP)))
+	if (spec->host.family == AF_UNIX || !has_outbound || checks_user ||
+		(is_loopback && spec->proto == PROTO_UDP))
 		return FORWARD_DRIVER_SPLICE;
 	if (choice != FORWARD_DRIVER_AUTO)
 		return choice;
@@ -117,34 +118,83 @@ int driver_connect(const struct forward *forward, int fd)
 }
 
 /* A stranger must not fill the log. */
-static void log_refusal(struct forward *forward, bool is_known, uid_t uid)
+static void log_refusal(struct forward *forward, const char *whom)
 {
 	uint64_t now_ns = loop_now_ns(forward->context->loop);
-	char text[FORWARD_TEXT_BYTES], user[24] = "an unknown user";
+	char text[FORWARD_TEXT_BYTES];
 
 	forward->refused++;
 	if (forward->refused > 1 && now_ns - forward->refusal_line_ns < NS_PER_S)
 		return;
 	forward->refusal_line_ns = now_ns;
-	if (is_known)
-		snprintf(user, sizeof(user), "user %u", uid);
-	log_notice("refused a connection of %s to %s (%llu refused so far)", user,
+	log_notice("refused a connection of %s to %s (%llu refused so far)", whom,
 		spec_format(&forward->spec, text, sizeof(text)),
 		(unsigned long long)forward->refused);
+}
+
+/* Is it an address of this host? Asked by binding to it; if in doubt it is. */
+static bool is_own_address(const struct addr *addr)
+{
+	struct addr own = *addr;
+	_cleanup_fd_ int fd = socket(addr->family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	addr_set_port(&own, 0);
+	return addr_is_loopback(addr) || fd < 0 || bind(fd, &own.any, addr_len(&own)) == 0 ||
+	       errno != EADDRNOTAVAIL;
 }
 
 bool driver_is_allowed(struct forward *forward, const struct addr *peer, const struct addr *local)
 {
 	const struct forward_context *context = forward->context;
+	char whom[sizeof("another machine ()") + ADDR_TEXT_BYTES] = "an unknown user";
 	uid_t uid = 0;
 
-	if (!context->checks_user || forward->spec.host.family == AF_UNIX ||
-		!addr_is_loopback(&forward->spec.host))
+	if (!context->checks_user)
 		return true;
+	/* first: a UDP socket of this host at a wildcard would be found for any address */
+	if (!is_own_address(peer)) {
+		char text[ADDR_TEXT_BYTES];
+
+		snprintf(whom, sizeof(whom), "another machine (%s)",
+			addr_format_ip(peer, text, sizeof(text)));
+		if (!context->allows_network)
+			log_refusal(forward, whom);
+		return context->allows_network;
+	}
 	int result = diag_socket_uid(context->host_diag, forward->spec.proto, peer, local, &uid);
 	for (size_t i = 0; result == 0 && i < context->nusers; i++)
 		if (context->users[i] == uid)
 			return true;
-	log_refusal(forward, result == 0, uid);
+	if (result == 0)
+		snprintf(whom, sizeof(whom), "user %u", uid);
+	log_refusal(forward, whom);
 	return false;
+}
+
+bool driver_is_allowed_path(struct forward *forward, int fd)
+{
+	struct ucred creds = {0};
+	socklen_t len = sizeof(creds);
+
+	if (!forward->context->checks_user)
+		return true;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &creds, &len) == 0 &&
+		creds.uid == forward->context->own_user)
+		return true;
+	log_refusal(forward, "another user");
+	return false;
+}
+
+int driver_check_users(
+	const struct forward_spec *spec, const uid_t *users, size_t nusers, struct err *err)
+{
+	bool has_own = false, has_others = false;
+
+	for (size_t i = 0; i < nusers; i++)
+		*(users[i] == geteuid() ? &has_own : &has_others) = true;
+	if (spec->host.family != AF_UNIX || (has_own && !has_others))
+		return 0;
+	return err_set(err, EINVAL,
+		"unix:%s: a socket file is its owner's alone: expected --only-user without a value",
+		spec->host.local.sun_path);
 }

@@ -32,7 +32,9 @@ struct forward_context {
 	struct inside *inside;     /* sockets of the sandbox */
 	int guest_diag, host_diag; /* net/diag sockets of either namespace */
 	uint64_t wait_ms;          /* hold clients until the guest first listens; 0: refuse */
-	bool checks_user;          /* loopback listeners accept only these users */
+	bool checks_user;          /* only these users may connect */
+	bool allows_network;       /* and all that is on other machines */
+	uid_t own_user;            /* whose socket files are */
 	const uid_t *users;
 	size_t nusers;
 	struct budget *budget; /* of the process */
@@ -73,9 +75,9 @@ struct forward_driver {
 };
 
 /*
- * Which driver serves @spec: unix sockets, a sandbox without TAP, UDP on loopback and loopback
- * listeners that check users know only splice (libslirp refuses answers to UDP clients on loopback,
- * and it accepts before anybody can look at the client). `auto` takes splice where the client can
+ * Which driver serves @spec: unix sockets, a sandbox without TAP, UDP on loopback and listeners
+ * that check users know only splice (libslirp refuses answers to UDP clients on loopback, and it
+ * accepts before anybody can look at the client). `auto` takes splice where the client can
  * only be local (there is no address worth keeping), and for IPv6 listeners (libslirp leads those
  * only to an IPv6 address of the guest); slirp for the rest.
  */
@@ -107,7 +109,21 @@ int driver_connect(const struct forward *forward, int fd);
 
 /*
  * May the client of this accepted connection or datagram (@peer, seen at @local) use @forward?
- * Writes a log line if not, at most one a second. Always true unless the context checks users and
- * it is a loopback listener.
+ * Writes a log line if not, at most one a second. Always true unless the context checks users. Then
+ * a client on this host needs one of them as the owner of its socket, and one whose address is none
+ * of this host needs allows_network: nothing says whose it is.
  */
 bool driver_is_allowed(struct forward *forward, const struct addr *peer, const struct addr *local);
+
+/*
+ * The same for a client of a unix socket, accepted as @fd. The net process has a user namespace of
+ * its own, in which the kernel tells it the caller's uid only, so nobody else is allowed.
+ */
+bool driver_is_allowed_path(struct forward *forward, int fd);
+
+/*
+ * Can a forward be for these users only? A socket file cannot, unless they are its owner: -EINVAL
+ * with @err filled. 0 otherwise.
+ */
+int driver_check_users(
+	const struct forward_spec *spec, const uid_t *users, size_t nusers, struct err *err);

@@ -194,14 +194,22 @@ static bool has_socket(struct acceptor *acceptor)
 	return guest_fd >= 0;
 }
 
+static bool is_allowed(struct forward *forward, int host_fd, const struct addr *peer)
+{
+	struct addr local;
+
+	if (!forward->context->checks_user)
+		return true;
+	if (forward->spec.host.family == AF_UNIX)
+		return driver_is_allowed_path(forward, host_fd);
+	return addr_get_own(host_fd, &local) == 0 && driver_is_allowed(forward, peer, &local);
+}
+
 static void on_client(struct acceptor *acceptor, int host_fd, const struct addr *peer)
 {
 	struct listener *listener = container_of(acceptor, struct listener, acceptor);
-	struct forward *forward = listener->forward;
-	struct addr local;
 
-	if (!forward->context->checks_user ||
-		(addr_get_own(host_fd, &local) == 0 && driver_is_allowed(forward, peer, &local)))
+	if (is_allowed(listener->forward, host_fd, peer))
 		serve(listener, host_fd, take_socket(listener));
 	else
 		fd_reset(&host_fd);

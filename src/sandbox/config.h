@@ -33,7 +33,8 @@ struct sandbox_config {
 	bool holds_nothing; /* leave the host's ports of the guest's numbers to others */
 	struct addr bind;   /* for rules that come later without an address */
 	enum forward_driver_choice driver;
-	bool checks_user; /* only the users below may connect to loopback listeners */
+	bool checks_user;    /* only the users below may connect */
+	bool allows_network; /* and all that is on other machines */
 	uid_t users[FORWARD_USERS_MAX];
 	size_t nusers;
 	uint64_t wait_ms; /* hold connections until the guest first listens */

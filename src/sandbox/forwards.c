@@ -219,6 +219,24 @@ static void announce_elsewhere(const struct forwards_item *item)
 		addr_format(&item->spec.host, address, sizeof(address)));
 }
 
+/* Who connects from another machine has no user that could be asked for. */
+static void announce_network(const struct sandbox_config *config, const struct forwards_item *item)
+{
+	char address[ADDR_TEXT_BYTES];
+
+	if (!config->checks_user || addr_is_loopback(&item->spec.host))
+		return;
+	addr_format(&item->spec.host, address, sizeof(address));
+	if (config->allows_network)
+		log_warning("%s%s is open to all users of other machines (--allow-network): "
+			    "--only-user can tell those of this host only",
+			address, item->spec.proto == PROTO_UDP ? "/udp" : "");
+	else
+		log_warning("%s%s refuses other machines: --only-user can tell users of this host "
+			    "only; --allow-network lets all the others in",
+			address, item->spec.proto == PROTO_UDP ? "/udp" : "");
+}
+
 void forwards_announce(const struct forwards *forwards, size_t first)
 {
 	for (size_t i = first; i < forwards->count; i++) {
@@ -231,8 +249,16 @@ void forwards_announce(const struct forwards *forwards, size_t first)
 		log_notice("%s leads to port %u%s inside (%s)", text, item->spec.guest_port,
 			item->spec.proto == PROTO_UDP ? "/udp" : "", driver_name(item->driver));
 		announce_elsewhere(item);
+		announce_network(forwards->config, item);
 		events_emit(forwards->events, "forward", item_json(item));
 	}
+}
+
+static int check_users(
+	const struct sandbox_config *config, const struct forward_spec *spec, struct err *err)
+{
+	return config->checks_user ? driver_check_users(spec, config->users, config->nusers, err)
+				   : 0;
 }
 
 int forwards_add(struct forwards *forwards, const char *const *specs, struct err *err)
@@ -245,6 +271,8 @@ int forwards_add(struct forwards *forwards, const char *const *specs, struct err
 		result = spec_list_parse(&all, *specs, &forwards->config->bind, err);
 	if (result == 0)
 		result = spec_list_check(&all, err);
+	for (size_t i = before; result == 0 && i < all.count; i++)
+		result = check_users(forwards->config, &all.items[i], err);
 	for (size_t i = before; result == 0 && i < all.count; i++) {
 		struct forwards_item *item = append(forwards, &all.items[i], err);
 

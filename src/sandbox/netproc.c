@@ -148,6 +148,8 @@ static int set_up(struct netproc *net, struct err *err)
 		.host_diag = start->host_diag,
 		.wait_ms = start->config->wait_ms,
 		.checks_user = start->config->checks_user,
+		.allows_network = start->config->allows_network,
+		.own_user = geteuid(),
 		.users = start->config->users,
 		.nusers = start->config->nusers,
 		.budget = &net->budget,

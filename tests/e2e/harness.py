@@ -536,6 +536,19 @@ echo '0 0' >/proc/sys/net/ipv4/ping_group_range
 """
 
 
+# the other end of the cable is a machine of its own, in the place of ext1
+NEIGHBOUR_SETUP = """
+exec 3<&0
+unshare -n cat <&3 >&2 &
+until [ "$(readlink /proc/$!/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do :; done
+ip link set ext1 netns $!
+nsenter -t $! -n sh -ec 'ip link set lo up
+ip addr add 192.0.2.1/24 dev ext1
+ip -6 addr add 2001:db8::1/64 dev ext1 nodad
+ip link set ext1 up'
+"""
+
+
 class OuterHost:
     """A network with addresses, a default route and names of its own, in the place of the host's.
 
@@ -571,6 +584,12 @@ class OuterHost:
     def run(self, *command, **options):
         options.setdefault("timeout", 30 * PATIENCE)
         return subprocess.run([*self.prefix(), *map(str, command)], capture_output=True, **options)
+
+    def neighbour(self):
+        """Words in front of a command that let it run on the neighbour (NEIGHBOUR_SETUP), as root."""
+        pid = next(p for p, (parent, _, comm) in process_table().items()
+                   if parent == self.holder.pid and comm == "cat")
+        return ["nsenter", "-t", str(pid), "-U", "-n", "--preserve-credentials", "--"]
 
     def serve(self, program, address, port, udp=False):
         """Start one of the programs above on the outer host, and wait until it listens."""

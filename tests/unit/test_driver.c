@@ -7,6 +7,8 @@
 #include "net/netdev.h"
 #include "netns.h"
 
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
 struct resolve_row {
 	const char *rule;
 	enum forward_driver_choice choice;
@@ -35,7 +37,9 @@ static void drivers_are_chosen_by_the_client(void **state)
 		{"127.0.0.1:80:80/udp", slirp, true, false, splice},
 		{"127.0.0.1:80:80", slirp, true, true, splice},
 		{"0.0.0.0:80:80", slirp, false, false, splice},
-		{"0.0.0.0:80:80", slirp, true, true, slirp},
+		{"0.0.0.0:80:80", slirp, true, true, splice},
+		{"0.0.0.0:80:80", any, true, true, splice},
+		{"[::]:80:80/udp", slirp, true, true, splice},
 	};
 
 	(void)state;
@@ -212,37 +216,115 @@ static void tells_once_and_from_the_loop(void **state)
 	bed_close(bed);
 }
 
-static void only_loopback_checks_users(void **state)
+/* A socket of this host at @own, by which @peer is reached: who is allowed there? */
+static void expect_only_the_user(struct bed *bed, const struct addr *own, const struct addr *peer)
 {
-	static const struct {
-		const char *host;
-		bool is_checked;
-	} rows[] = {{"127.0.0.1", true}, {"::1", true}, {"0.0.0.0", false}, {"::", false}};
-	struct bed *bed = double_bed(PROTO_TCP);
-	struct addr nobody = addr_loopback4(1);
+	bed->users[0] = geteuid();
+	assert_true(driver_is_allowed(&bed->forward, own, peer));
+	bed->users[0] = geteuid() + 1;
+	assert_false(driver_is_allowed(&bed->forward, own, peer));
+}
+
+/* At every listener: a client of this host by its user, one of elsewhere never or always. */
+static void clients_are_checked(void **state)
+{
+	static const char *const listeners[] = {
+		"127.0.0.1", "::1", "0.0.0.0", "::", "192.0.2.7", "fd00::7"};
+	static const char *const own[] = {"127.0.0.1", "::1", "192.0.2.7", "fd00::7"};
+	static const char *const foreign[] = {"192.0.2.1", "fd00::1"};
 
 	(void)state;
-	assert_true(driver_is_allowed(&bed->forward, &nobody, &nobody));
-	bed->context.checks_user = true;
-	for (size_t i = 0; i < 4; i++) {
-		assert_int_equal(addr_parse(rows[i].host, &bed->forward.spec.host, NULL), 0);
-		assert_int_equal(
-			driver_is_allowed(&bed->forward, &nobody, &nobody), !rows[i].is_checked);
+	for (size_t i = 0; i < 2 * COUNT(listeners); i++) {
+		enum proto proto = i & 1 ? PROTO_UDP : PROTO_TCP;
+		struct bed *bed = double_bed(proto);
+		struct addr nobody = addr_loopback4(1);
+
+		assert_int_equal(addr_parse(listeners[i / 2], &bed->forward.spec.host, NULL), 0);
+		assert_true(driver_is_allowed(&bed->forward, &nobody, &nobody));
+		bed->context.checks_user = true;
+		for (int network = 0; network < 2; network++) {
+			bed->context.allows_network = network;
+			assert_false(driver_is_allowed(&bed->forward, &nobody, &nobody));
+			for (size_t j = 0; j < COUNT(own); j++) {
+				int server = server_at(own[j], proto);
+				struct addr at, peer;
+
+				assert_int_equal(addr_get_own(server, &at), 0);
+				int client =
+					socket(at.family, addr_proto_type(proto) | SOCK_CLOEXEC, 0);
+				assert_int_equal(connect(client, &at.any, addr_len(&at)), 0);
+				assert_int_equal(addr_get_own(client, &peer), 0);
+				expect_only_the_user(bed, &peer, &at);
+				close(client);
+				/* whoever it was */
+				bed->users[0] = geteuid();
+				assert_false(driver_is_allowed(&bed->forward, &peer, &at));
+				close(server);
+			}
+			for (size_t j = 0; j < COUNT(foreign); j++) {
+				/* a socket of ours with the same port does not make it ours */
+				int ours = server_at(j ? "::" : "0.0.0.0", proto);
+				struct addr peer, at;
+
+				assert_int_equal(addr_parse(foreign[j], &peer, NULL), 0);
+				assert_int_equal(addr_parse(own[2 + j], &at, NULL), 0);
+				addr_set_port(&peer, GUEST_PORT);
+				addr_set_port(&at, HOST_PORT);
+				assert_int_equal(
+					driver_is_allowed(&bed->forward, &peer, &at), network);
+				close(ours);
+			}
+		}
+		bed_close(bed);
 	}
-	bed->forward.spec.host = (struct addr){.family = AF_UNIX};
-	assert_true(driver_is_allowed(&bed->forward, &nobody, &nobody));
-	assert_int_equal(bed->forward.refused, 2);
+}
+
+static void socket_files_are_their_owners(void **state)
+{
+	struct bed *bed = double_bed(PROTO_TCP);
+	const uid_t users[] = {geteuid(), geteuid() + 1};
+	struct forward_list list = {0};
+	struct err err;
+	int ends[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+	assert_true(driver_is_allowed_path(&bed->forward, ends[0]));
+	bed->context.checks_user = true;
+	bed->context.own_user = geteuid();
+	assert_true(driver_is_allowed_path(&bed->forward, ends[0]));
+	bed->context.own_user = geteuid() + 1;
+	assert_false(driver_is_allowed_path(&bed->forward, ends[0]));
+	assert_int_equal(bed->forward.refused, 1);
+	close(ends[0]);
+	close(ends[1]);
 	bed_close(bed);
+
+	assert_int_equal(spec_list_parse(&list, "unix:/x:80", NULL, NULL), 0);
+	assert_int_equal(spec_list_parse(&list, "80:80", NULL, NULL), 0);
+	assert_int_equal(driver_check_users(&list.items[0], users, 1, &err), 0);
+	for (int i = 0; i < 2; i++) { /* somebody else, and both */
+		assert_int_equal(
+			driver_check_users(&list.items[0], users + 1 - i, 1 + i, &err), -EINVAL);
+		assert_string_equal(err.text, "unix:/x: a socket file is its owner's alone: "
+					      "expected --only-user without a value");
+		assert_int_equal(driver_check_users(&list.items[1], users + 1 - i, 1 + i, &err), 0);
+	}
+	spec_list_free(&list);
 }
 
 static int set_lo_up(void **state)
 {
 	struct in6_addr own6;
+	struct in_addr own4;
 	int nl = netdev_open(), lo = netdev_index(nl, "lo");
 
 	(void)state;
 	inet_pton(AF_INET6, "fd00::7", &own6);
+	inet_pton(AF_INET, "192.0.2.7", &own4);
 	int result = netdev_set_up(nl, lo, 0);
+	if (result == 0)
+		result = netdev_add_addr(nl, lo, AF_INET, &own4, 32);
 	if (result == 0)
 		result = netdev_add_addr(nl, lo, AF_INET6, &own6, 128);
 	close(nl);
@@ -255,7 +337,8 @@ int main(void)
 		cmocka_unit_test(drivers_are_chosen_by_the_client),
 		cmocka_unit_test(finds_the_server_wherever_it_is),
 		cmocka_unit_test(tells_once_and_from_the_loop),
-		cmocka_unit_test(only_loopback_checks_users),
+		cmocka_unit_test(clients_are_checked),
+		cmocka_unit_test(socket_files_are_their_owners),
 	};
 
 	netns_enter_or_skip();
