@@ -18,7 +18,6 @@
 
 #define OTHERS_MAX 4096 /* those past it are seen when others have ended */
 #define LOOK_MS    20
-#define PAUSE_MS   2
 
 /* --- one child ------------------------------------------------------------------------------ */
 
@@ -178,7 +177,7 @@ int children_end(struct children *all, unsigned timeout_ms)
 {
 	siginfo_t info;
 
-	for (unsigned waited_ms = 0;; waited_ms += PAUSE_MS) {
+	for (struct clock_wait wait = clock_wait_start(timeout_ms);;) {
 		list_each_safe (at, following, &all->started) {
 			struct child *child = container_of(at, struct child, link);
 
@@ -188,8 +187,7 @@ int children_end(struct children *all, unsigned timeout_ms)
 		}
 		if (children_reap(all) == 0 && list_is_empty(&all->started))
 			return 0;
-		if (waited_ms >= timeout_ms)
+		if (!clock_wait_go_on(&wait))
 			return -EBUSY;
-		clock_pause_ms(PAUSE_MS);
 	}
 }

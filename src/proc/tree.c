@@ -20,8 +20,7 @@
 #define TREE_MAX       65536
 #define PID_MAX        (1UL << 30)
 #define CHILDREN_BYTES 65536 /* those past it are seen when others have ended */
-#define PAUSE_MS       2
-#define OWN_MAX        8192 /* in so many bytes */
+#define OWN_MAX        8192  /* in so many bytes */
 
 struct entry {
 	pid_t pid, parent;
@@ -149,8 +148,7 @@ ssize_t tree_list(pid_t root, pid_t *pids, size_t cap)
 	return count < 0 ? count : (ssize_t)stored;
 }
 
-/* Returns how many were found below @root, @spared included, or -errno. */
-static ssize_t signal_others(pid_t root, pid_t spared, int sig)
+ssize_t tree_signal(pid_t root, int sig)
 {
 	pid_t *pids = malloc(TREE_MAX * sizeof(*pids));
 
@@ -158,45 +156,45 @@ static ssize_t signal_others(pid_t root, pid_t spared, int sig)
 		return -ENOMEM;
 	ssize_t count = tree_list(root, pids, TREE_MAX);
 	for (ssize_t i = 0; i < count; i++)
-		if (pids[i] != spared)
-			kill(pids[i], sig);
+		kill(pids[i], sig);
 	free(pids);
 	return count;
 }
 
-ssize_t tree_signal(pid_t root, int sig)
+/* Reap what has ended. Is anybody left? */
+static bool has_children(void)
 {
-	return signal_others(root, 0, sig);
-}
-
-/* Reap what has ended but @spared, whose owner reaps it. Is anybody else left? */
-static bool has_children(pid_t spared)
-{
-	pid_t pids[2];
-
 	for (;;) {
 		siginfo_t info = {0};
 
-		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
+		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG) < 0)
 			return false;
-		if (info.si_pid == 0 || info.si_pid == spared)
-			break;
-		waitpid(info.si_pid, NULL, WNOHANG);
+		if (info.si_pid == 0)
+			return true;
 	}
-	ssize_t count = spared == 0 ? 1 : tree_list(getpid(), pids, 2);
-	return count > 1 || (count == 1 && (spared == 0 || pids[0] != spared));
 }
 
-int tree_kill(pid_t spared, unsigned timeout_ms)
+int tree_kill(unsigned timeout_ms)
 {
-	for (unsigned waited_ms = 0; has_children(spared); waited_ms += PAUSE_MS) {
-		if (waited_ms >= timeout_ms)
-			return -EBUSY;
-		ssize_t count = signal_others(getpid(), spared, SIGKILL);
+	for (struct clock_wait wait = clock_wait_start(timeout_ms); has_children();) {
+		ssize_t count = tree_signal(getpid(), SIGKILL);
 		if (count < 0)
 			return (int)count;
-		clock_pause_ms(PAUSE_MS);
+		if (!clock_wait_go_on(&wait))
+			return -EBUSY;
 	}
+	return 0;
+}
+
+int tree_kill_child(pid_t pid, unsigned timeout_ms)
+{
+	struct clock_wait wait = clock_wait_start(timeout_ms);
+	siginfo_t info = {0};
+
+	kill(pid, SIGKILL);
+	while (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG) == 0 && info.si_pid == 0)
+		if (!clock_wait_go_on(&wait))
+			return -EBUSY;
 	return 0;
 }
 
@@ -229,9 +227,10 @@ void tree_end_namespace(int ns_fd, unsigned grace_ms, unsigned timeout_ms)
 
 	if (fstat(ns_fd, &ns) < 0)
 		return;
-	for (unsigned waited_ms = 0; waited_ms < grace_ms + timeout_ms; waited_ms += PAUSE_MS) {
-		if (signal_namespace(&ns, waited_ms < grace_ms ? 0 : SIGKILL) == 0)
-			return;
-		clock_pause_ms(PAUSE_MS);
-	}
+	struct clock_wait wait = clock_wait_start(grace_ms);
+	while (signal_namespace(&ns, 0) > 0 && clock_wait_go_on(&wait))
+		;
+	wait = clock_wait_start(timeout_ms);
+	while (signal_namespace(&ns, SIGKILL) > 0 && clock_wait_go_on(&wait))
+		;
 }

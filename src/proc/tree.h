@@ -24,10 +24,16 @@ ssize_t tree_signal(pid_t root, int sig);
 
 /*
  * SIGKILL everything below the calling process and reap it, round after round until there are no
- * children but @spared (0: none). Returns 0, or -EBUSY when processes were still there after
- * @timeout_ms.
+ * children. Whoever waits for one of them has done so before. Returns 0, or -EBUSY when processes
+ * were still there after @timeout_ms.
  */
-int tree_kill(pid_t spared, unsigned timeout_ms);
+int tree_kill(unsigned timeout_ms);
+
+/*
+ * SIGKILL @pid, a child of ours that is not reaped, and reap it. Returns 0, or -EBUSY when it was
+ * still there after @timeout_ms: one that the kernel holds does not hold us.
+ */
+int tree_kill_child(pid_t pid, unsigned timeout_ms);
 
 /*
  * Wait @grace_ms for the network namespace behind @ns_fd to be empty, then SIGKILL every process in

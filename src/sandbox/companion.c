@@ -6,18 +6,18 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "net/diag.h"
 #include "proc/rights.h"
+#include "proc/tree.h"
 #include "sandbox/enter.h"
 #include "util/clock.h"
 #include "util/fd.h"
 #include "util/log.h"
 
-#define SENT_MS       1000
-#define SENT_PAUSE_MS 5
+#define SENT_MS 1000
+#define KILL_MS 5000
 
 static void close_fds(struct companion *companion)
 {
@@ -112,11 +112,10 @@ void companion_stop(struct companion *companion, int diag)
 {
 	close_fds(companion);
 	if (companion->pid > 0) {
-		for (int ms = 0; ms < SENT_MS && diag >= 0 && diag_has_unsent(diag) == 1;
-			ms += SENT_PAUSE_MS)
-			clock_pause_ms(SENT_PAUSE_MS);
-		kill(companion->pid, SIGKILL);
-		waitpid(companion->pid, NULL, 0);
+		struct clock_wait wait = clock_wait_start(SENT_MS);
+		while (diag >= 0 && diag_has_unsent(diag) == 1 && clock_wait_go_on(&wait))
+			;
+		tree_kill_child(companion->pid, KILL_MS);
 	}
 	companion->pid = 0;
 	words_close(&companion->words);

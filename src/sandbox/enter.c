@@ -21,6 +21,7 @@
 #include "proc/rights.h"
 #include "proc/tree.h"
 #include "sandbox/words.h"
+#include "util/clock.h"
 #include "util/fd.h"
 #include "util/list.h"
 #include "util/log.h"
@@ -36,6 +37,7 @@ struct session {
 	struct loop *loop;
 	struct loop_io signal_io, control_io;
 	struct loop_timer kill_timer;
+	struct clock_wait killing; /* from the first SIGKILL on */
 	sigset_t original_mask;
 	bool restores_pipe;
 	pid_t child; /* 0: has ended */
@@ -146,10 +148,9 @@ static void signal_all(const struct session *session, int sig)
 static void kill_all(struct session *session)
 {
 	if (!session->enter->has_pid_ns) {
-		tree_kill(0, KILL_MS);
+		tree_kill(KILL_MS);
 	} else if (session->child > 0) {
-		kill(session->child, SIGKILL);
-		waitpid(session->child, NULL, 0);
+		tree_kill_child(session->child, KILL_MS);
 	}
 	session->child = 0;
 }
@@ -159,8 +160,13 @@ static void on_kill_time(struct loop_timer *timer)
 	struct session *session = container_of(timer, struct session, kill_timer);
 
 	signal_all(session, SIGKILL);
+	if (session->killing.deadline_ns == 0)
+		session->killing = clock_wait_start(KILL_MS);
 	/* what forks faster than we look is caught in the next round */
-	loop_timer_set(session->loop, timer, 10);
+	if (loop_now_ns(session->loop) < session->killing.deadline_ns)
+		loop_timer_set(session->loop, timer, clock_wait_next_ms(&session->killing));
+	else
+		loop_stop(session->loop, 0); /* the kernel does not let them end */
 }
 
 static void on_child_end(struct session *session, const siginfo_t *info)

@@ -31,8 +31,7 @@
 #include "util/unixsock.h"
 
 #define KILL_ROUNDS_MS 5000
-#define FILE_TRIES     500
-#define FILE_PAUSE_MS  2
+#define FILES_MS       10000 /* many TAPs that are taken down at once take their turns */
 
 enum init_state {
 	INIT_RUNNING,     /* COMMAND runs, nobody asked it to end */
@@ -51,7 +50,8 @@ struct init {
 	struct loop *loop;
 	struct loop_io supervisor_io, door_io, signal_io;
 	struct loop_timer kill_timer;
-	uint64_t timeout_ms; /* what the timer was set to */
+	uint64_t timeout_ms;       /* what the timer was set to */
+	struct clock_wait killing; /* from the first SIGKILL on */
 	enum init_state state;
 	pid_t command; /* 0: has ended */
 	bool is_stopped;
@@ -83,16 +83,17 @@ static bool remove_if_stale(const struct init_file *file)
  */
 static void remove_files(struct init *init)
 {
+	struct clock_wait wait = clock_wait_start(FILES_MS);
+
 	for (size_t i = 0; i < init->nfiles; i++)
-		for (int tries = 0; tries < FILE_TRIES && !remove_if_stale(&init->files[i]);
-			tries++)
-			clock_pause_ms(FILE_PAUSE_MS);
+		while (!remove_if_stale(&init->files[i]) && clock_wait_go_on(&wait))
+			;
 }
 
 /* The supervisor is gone: nothing of the sandbox may stay behind. */
 __attribute__((noreturn)) static void end_abandoned(struct init *init)
 {
-	tree_kill(0, KILL_ROUNDS_MS);
+	tree_kill(KILL_ROUNDS_MS);
 	remove_files(init);
 	_exit(125);
 }
@@ -107,15 +108,35 @@ static void set_state(struct init *init, enum init_state state)
 	init->state = state;
 }
 
+/* Nothing is left. The supervisor ends us when it has heard it, unless it is gone, or dies now. */
+__attribute__((noreturn)) static void end(struct init *init)
+{
+	int fd = init->start->supervisor_fd;
+	struct init_message message = {.type = INIT_ENDED, .value = init->status};
+
+	tell(init->start, &message);
+	fd_set_nonblock(fd, 0);
+	while (fd_recv_one(fd, &message, sizeof(message), NULL) == 0)
+		;
+	end_abandoned(init);
+}
+
 static void on_kill_time(struct loop_timer *timer)
 {
 	struct init *init = container_of(timer, struct init, kill_timer);
 
 	if (tree_signal(getpid(), SIGKILL) > 0 && init->state != INIT_KILLING)
 		log_info("SIGKILL to what did not end in time");
+	if (init->state != INIT_KILLING)
+		init->killing = clock_wait_start(KILL_ROUNDS_MS);
 	set_state(init, INIT_KILLING);
+	if (loop_now_ns(init->loop) >= init->killing.deadline_ns) {
+		log_warning("processes that the kernel does not let end are left behind");
+		init->status = init->command != 0 ? 128 + SIGKILL : init->status;
+		end(init);
+	}
 	/* what forks faster than we look is caught in the next round */
-	loop_timer_set(init->loop, &init->kill_timer, 10);
+	loop_timer_set(init->loop, &init->kill_timer, clock_wait_next_ms(&init->killing));
 }
 
 static void terminate_rest(struct init *init, uint64_t timeout_ms)
@@ -135,8 +156,7 @@ static void end_if_childless(struct init *init)
 
 	if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 || errno != ECHILD)
 		return;
-	tell(init->start, &(struct init_message){.type = INIT_ENDED, .value = init->status});
-	_exit(0);
+	end(init);
 }
 
 static void on_command_change(struct init *init, const siginfo_t *info)

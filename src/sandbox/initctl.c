@@ -4,10 +4,11 @@
 #include "sandbox/initctl.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 
 #include "proc/job.h"
 #include "proc/tree.h"
@@ -15,7 +16,10 @@
 #include "util/fd.h"
 #include "util/list.h"
 
-#define END_MS 5000 /* for init to end everything after it sent SIGKILL */
+#define KILL_MS  5000
+#define READY_MS 30000 /* a host that is overloaded takes long */
+#define LOOK_MS  100
+#define END_MS   5000 /* for init to end everything after it sent SIGKILL */
 
 static int tell(struct initctl *initctl, const struct init_message *message, int fd)
 {
@@ -68,21 +72,20 @@ static void on_init(struct loop_io *io, uint32_t events)
 		loop_io_del(initctl->loop, io); /* SIGCHLD tells the rest */
 }
 
-bool initctl_on_death(struct initctl *initctl, int code, int status)
+void initctl_on_death(struct initctl *initctl, int code, int status)
 {
 	struct err err;
 
 	initctl->pid = 0;
 	on_init(&initctl->io, EPOLLIN); /* INIT_ENDED may be waiting */
 	if (initctl->has_ended)
-		return true;
+		return;
 	if (code == CLD_EXITED)
 		err_set(&err, ECHILD, "init of the sandbox ended (status %d)", status);
 	else
 		err_set(&err, ECHILD, "init of the sandbox was ended by signal %d (%s)", status,
 			strsignal(status));
 	end(initctl, 125, &err);
-	return false;
 }
 
 /* --- what it is told ---------------------------------------------------------------------- */
@@ -173,9 +176,43 @@ int initctl_spawn(struct initctl *initctl, struct init_start *start, struct err 
 	return 0;
 }
 
+/* The signal that asks us to end and waits, blocked; 0: none. */
+static int pending_end(void)
+{
+	static const int ends[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
+	sigset_t pending;
+
+	sigpending(&pending);
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+		if (sigismember(&pending, ends[i]) == 1)
+			return ends[i];
+	return 0;
+}
+
+static int await_message(int fd, struct err *err)
+{
+	const uint64_t deadline_ns = clock_now_ns() + READY_MS * NS_PER_MS;
+	struct pollfd pollfd = {fd, POLLIN, 0};
+
+	while (poll(&pollfd, 1, LOOK_MS) == 0) {
+		int sig = pending_end();
+
+		if (sig != 0)
+			return err_set(err, EINTR, "ended by signal %d (%s) while it started", sig,
+				strsignal(sig));
+		if (clock_now_ns() >= deadline_ns)
+			return err_set(err, ETIMEDOUT,
+				"init of the sandbox was not ready within %d s", READY_MS / 1000);
+	}
+	return 0;
+}
+
 int initctl_await(struct initctl *initctl, struct err *err)
 {
 	struct init_message message;
+
+	if (await_message(initctl->io.fd, err) < 0)
+		return -err->code;
 	ssize_t got =
 		fd_recv(initctl->io.fd, &message, sizeof(message), initctl->fds, INIT_FDS, NULL);
 
@@ -201,11 +238,9 @@ int initctl_release(struct initctl *initctl, struct err *err)
 
 void initctl_stop(struct initctl *initctl)
 {
-	if (!initctl->has_ended && initctl->pid > 0)
-		kill(initctl->pid, SIGKILL);
 	fd_close(&initctl->io.fd);
 	if (initctl->pid > 0)
-		waitpid(initctl->pid, NULL, 0);
+		tree_kill_child(initctl->pid, KILL_MS);
 	initctl->pid = 0;
 }
 

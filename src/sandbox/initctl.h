@@ -42,7 +42,8 @@ void initctl_init(
 
 /*
  * Start init with @start, whose descriptors are filled in here. Then wait until the namespaces are
- * set up, and in the end let COMMAND be executed. Each returns 0, or -errno with @err filled.
+ * set up, for half a minute at most, or until a signal comes that would end us if it were not
+ * blocked (-EINTR). In the end let COMMAND be executed. Each returns 0, or -errno with @err filled.
  */
 int initctl_spawn(struct initctl *initctl, struct init_start *start, struct err *err);
 int initctl_await(struct initctl *initctl, struct err *err);
@@ -58,10 +59,10 @@ void initctl_signal(struct initctl *initctl, int sig, pid_t sender);
 void initctl_terminate(struct initctl *initctl, int sig, uint64_t timeout_ms);
 
 /*
- * It died, and was reaped: @code and @status are of waitid(2). Returns false if it had not said
- * that nothing is left (on_ended has been called then): what it leaves is ours.
+ * It died, and was reaped: @code and @status are of waitid(2). If it had not said that nothing is
+ * left, on_ended is called: what it leaves is ours to end.
  */
-bool initctl_on_death(struct initctl *initctl, int code, int status);
+void initctl_on_death(struct initctl *initctl, int code, int status);
 
 /* Kill it unless it has ended, and reap it. */
 void initctl_stop(struct initctl *initctl);

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "proc/tree.h"
 #include "util/clock.h"
 #include "util/fd.h"
 #include "util/list.h"
@@ -17,6 +18,7 @@
 #define QUICK_DEATHS   5    /* then the next start waits */
 #define MESSAGES_MAX   1024 /* more than the channel holds */
 #define RESPAWN_MS     1000
+#define KILL_MS        5000
 
 static void on_channel(struct loop_io *io, uint32_t events)
 {
@@ -139,9 +141,7 @@ void keeper_stop(struct keeper *keeper)
 {
 	loop_timer_cancel(keeper->loop, &keeper->timer);
 	close_channel(keeper);
-	if (keeper->pid > 0) {
-		kill(keeper->pid, SIGKILL);
-		waitpid(keeper->pid, NULL, 0);
-	}
+	if (keeper->pid > 0)
+		tree_kill_child(keeper->pid, KILL_MS);
 	keeper->pid = 0;
 }

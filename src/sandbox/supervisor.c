@@ -193,14 +193,6 @@ static void on_companion_death(struct supervisor *supervisor, int code, int stat
 	terminate(supervisor, supervisor->config->stop_timeout_ms);
 }
 
-static void on_init_death(struct supervisor *supervisor, int code, int status)
-{
-	const struct keeper *keeper = &supervisor->keeper;
-
-	if (!initctl_on_death(&supervisor->init, code, status))
-		tree_kill(keeper->pid, KILL_MS);
-}
-
 static void reap(struct supervisor *supervisor)
 {
 	for (;;) {
@@ -209,7 +201,8 @@ static void reap(struct supervisor *supervisor)
 		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
 			return;
 		if (info.si_pid == supervisor->init.pid) {
-			on_init_death(supervisor, info.si_code, info.si_status);
+			supervisor->keeper.is_last = true;
+			initctl_on_death(&supervisor->init, info.si_code, info.si_status);
 		} else if (info.si_pid == supervisor->keeper.pid) {
 			keeper_on_death(&supervisor->keeper, info.si_code, info.si_status);
 		} else if (info.si_pid == supervisor->companion.pid) {
@@ -360,7 +353,7 @@ static void take_down(struct supervisor *supervisor)
 	answers_wake(&supervisor->answers);
 	/* INIT_ENDED means that nothing is left; if it did not come, all is killed here */
 	initctl_stop(&supervisor->init);
-	tree_kill(0, KILL_MS);
+	tree_kill(KILL_MS);
 	words_close(&supervisor->words);
 	/* the name last: who waits for the end finds the ports free, too */
 	forwards_fini(&supervisor->forwards);

@@ -13,8 +13,6 @@
 
 #include "util/clock.h"
 
-#define LOCK_PAUSE_MS 2
-
 void fd_close(int *fd)
 {
 	int saved = errno;
@@ -37,10 +35,12 @@ int fd_set_nonblock(int fd, int on)
 
 int fd_lock(int fd, unsigned timeout_ms)
 {
-	for (unsigned ms = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; ms += LOCK_PAUSE_MS) {
-		if (errno != EINTR && (errno != EWOULDBLOCK || ms >= timeout_ms))
-			return -errno;
-		clock_pause_ms(LOCK_PAUSE_MS);
+	struct clock_wait wait = clock_wait_start(timeout_ms);
+
+	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		int code = errno;
+		if ((code != EINTR && code != EWOULDBLOCK) || !clock_wait_go_on(&wait))
+			return -code;
 	}
 	return 0;
 }

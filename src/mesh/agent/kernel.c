@@ -8,17 +8,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "conn/bind.h"
 #include "conn/inside.h"
 #include "mesh/agent/holder.h"
 #include "net/tap.h"
+#include "proc/tree.h"
 #include "util/fd.h"
 #include "util/list.h"
 
 #define ANSWER_MS 5000
+#define KILL_MS   5000
 #define SOCKET_MS 2000 /* for the pool of inside sockets to answer */
 
 static struct kernel *kernel_of(struct stack *stack)
@@ -140,8 +141,7 @@ static void stop(struct stack *stack)
 	fd_close(&kernel->control_io.fd);
 	if (kernel->pid > 0) {
 		/* it would see our end go; but it may be stopped */
-		kill(kernel->pid, SIGKILL);
-		waitpid(kernel->pid, NULL, 0);
+		tree_kill_child(kernel->pid, KILL_MS);
 	}
 	free(kernel);
 }
