@@ -104,10 +104,16 @@ static void print_forwards(const json_t *forwards)
 		const char *spec = output_member(forward, "spec", "?");
 
 		log_escape(spec, strlen(spec), shown, sizeof(shown));
-		printf("%s (%s%s)\n", shown, output_member(forward, "driver", "?"),
+		printf("%s (%s%s)", shown, output_member(forward, "driver", "?"),
 			json_is_true(json_object_get(forward, "listening"))
 				? ""
 				: ", nobody has listened inside yet");
+		const char *error = output_member(forward, "error", NULL);
+		if (error) {
+			log_escape(error, strlen(error), shown, sizeof(shown));
+			printf(": lost (%s), trying again", shown);
+		}
+		putchar('\n');
 	}
 }
 

@@ -120,6 +120,8 @@ static json_t *format_forwards(const json_t *forwards)
 			text[used++] = ',';
 		format_forward(output_member(forward, "spec", "?"), text + used, FORWARD_BYTES);
 		used += strlen(text + used);
+		if (output_member(forward, "error", NULL))
+			used += (size_t)snprintf(text + used, sizeof(text) - used, "(lost)");
 	}
 	return json_string(text);
 }

@@ -45,7 +45,7 @@ static int explain_port(const struct addr *addr, enum proto proto, int code, str
 	}
 }
 
-int bind_socket(int fd, const struct addr *addr, enum proto proto, bool listens)
+int bind_socket(int fd, const struct addr *addr, enum proto proto)
 {
 	int on = 1;
 
@@ -56,7 +56,7 @@ int bind_socket(int fd, const struct addr *addr, enum proto proto, bool listens)
 		return -errno;
 	if (bind(fd, &addr->any, addr_len(addr)) < 0)
 		return -errno;
-	return proto == PROTO_TCP && listens && listen(fd, BACKLOG) < 0 ? -errno : 0;
+	return proto == PROTO_TCP && listen(fd, BACKLOG) < 0 ? -errno : 0;
 }
 
 /*
@@ -71,29 +71,27 @@ static int bind_beside_hold(int fd, const struct addr *addr)
 		return -EADDRINUSE;
 	if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0)
 		return -errno;
-	int result = bind_socket(fd, addr, PROTO_TCP, true);
+	int result = bind_socket(fd, addr, PROTO_TCP);
 	if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &off, sizeof(off)) < 0)
 		return -errno;
 	return result;
 }
 
-static int bind_port(
-	struct addr *addr, enum proto proto, bool reserve_only, struct bound *out, struct err *err)
+static int bind_port(struct addr *addr, enum proto proto, struct bound *out, struct err *err)
 {
 	_cleanup_fd_ int fd =
 		socket(addr->family, addr_proto_type(proto) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int result = fd < 0 ? -errno : bind_socket(fd, addr, proto, !reserve_only);
+	int result = fd < 0 ? -errno : bind_socket(fd, addr, proto);
 	struct addr own;
 
-	if (result == -EADDRINUSE && proto == PROTO_TCP && !reserve_only && addr_port(addr) != 0)
+	if (result == -EADDRINUSE && proto == PROTO_TCP && addr_port(addr) != 0)
 		result = bind_beside_hold(fd, addr);
 	if (result == 0)
 		result = addr_get_own(fd, &own);
 	if (result < 0)
 		return explain_port(addr, proto, -result, err);
 	*addr = own;
-	if (!reserve_only || proto == PROTO_TCP)
-		out->fd = fd_take(&fd);
+	out->fd = fd_take(&fd);
 	return 0;
 }
 
@@ -150,14 +148,11 @@ static int bind_path(const char *path, struct bound *out, struct err *err)
 	return 0;
 }
 
-int bind_open(
-	struct addr *addr, enum proto proto, bool reserve_only, struct bound *out, struct err *err)
+int bind_open(struct addr *addr, enum proto proto, struct bound *out, struct err *err)
 {
 	*out = (struct bound){.fd = -1, .dir_fd = -1};
 	if (addr->family != AF_UNIX)
-		return bind_port(addr, proto, reserve_only, out, err);
-	if (reserve_only)
-		return err_set(err, EINVAL, "libslirp does not serve unix sockets");
+		return bind_port(addr, proto, out, err);
 	return bind_path(addr->local.sun_path, out, err);
 }
 

@@ -141,7 +141,7 @@ static int bind_service(struct open_service *open, struct err *err)
 
 	if (services->ops->bind)
 		return services->ops->bind(services->owner, &open->service, &open->bound, err);
-	return bind_open(&addr, open->service.proto, false, &open->bound, err);
+	return bind_open(&addr, open->service.proto, &open->bound, err);
 }
 
 static int service_open(struct services *services, const struct service *service, struct err *err)

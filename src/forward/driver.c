@@ -17,10 +17,8 @@ enum forward_driver_choice driver_resolve(const struct forward_spec *spec,
 {
 	bool is_loopback = addr_is_loopback(&spec->host);
 
-	/* libslirp shows a client on loopback as 10.0.2.2 and refuses UDP answers to that address
-	 */
 	if (spec->host.family == AF_UNIX || !has_outbound || checks_user ||
-		(is_loopback && spec->proto == PROTO_UDP))
+		spec->proto == PROTO_UDP)
 		return FORWARD_DRIVER_SPLICE;
 	if (choice != FORWARD_DRIVER_AUTO)
 		return choice;
@@ -35,7 +33,6 @@ const char *driver_name(enum forward_driver_choice driver)
 	return names[driver];
 }
 
-/* With the guest port; none if the sandbox has no such address. */
 static struct addr target_addr(const struct forward *forward, enum forward_target target)
 {
 	const struct net_plan *plan = forward->context->plan;
@@ -87,8 +84,8 @@ static void on_tell(struct loop_task *task)
 {
 	struct forward *forward = container_of(task, struct forward, tell_task);
 
-	forward->driver->on_guest_listening(forward);
 	forward->context->on_listening(forward->context->owner, forward->id);
+	forward->driver->on_guest_listening(forward);
 }
 
 int driver_open(struct forward *forward, struct err *err)
@@ -103,16 +100,21 @@ void driver_close(struct forward *forward)
 	forward->driver->close(forward);
 }
 
+struct addr driver_target(const struct forward *forward)
+{
+	return target_addr(forward, forward->target);
+}
+
 enum door_kind driver_socket_kind(const struct forward *forward)
 {
-	struct addr addr = target_addr(forward, forward->target);
+	struct addr addr = driver_target(forward);
 
 	return door_kind_of(addr.family, forward->spec.proto);
 }
 
 int driver_connect(const struct forward *forward, int fd)
 {
-	struct addr addr = target_addr(forward, forward->target);
+	struct addr addr = driver_target(forward);
 
 	return connect(fd, &addr.any, addr_len(&addr)) < 0 ? -errno : 0;
 }

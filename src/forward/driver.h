@@ -17,7 +17,7 @@
 enum forward_driver_choice {
 	FORWARD_DRIVER_AUTO,
 	FORWARD_DRIVER_SPLICE, /* a listener of ours, a socket made inside, a relay between them */
-	FORWARD_DRIVER_SLIRP,  /* a listener of libslirp, and packets on the TAP */
+	FORWARD_DRIVER_SLIRP,  /* libslirp accepts at a listener of ours: packets on the TAP */
 };
 
 struct net_plan;
@@ -40,6 +40,8 @@ struct forward_context {
 	struct budget *budget; /* of the process */
 	/* forward @id is listened at for the first time; once a forward, from a task of the loop */
 	void (*on_listening)(void *owner, uint32_t id);
+	/* forward @id cannot be served any more, because of @err; may be removed at once */
+	void (*on_lost)(void *owner, uint32_t id, const struct err *err);
 	void *owner;
 };
 
@@ -56,7 +58,7 @@ struct forward {
 	struct forward_spec spec; /* ports as they are, none is 0 */
 	const struct forward_driver *driver;
 	const struct forward_context *context;
-	int listen_fd;     /* the host's listener (splice) or reservation (slirp); owned */
+	int listen_fd;     /* the host's: listens (streams) or is bound (UDP); owned */
 	bool has_listened; /* somebody was found listening inside, once at least */
 	/* --- */
 	enum forward_target target;        /* where, the last time */
@@ -70,16 +72,19 @@ struct forward_driver {
 	int (*open)(struct forward *forward, struct err *err);
 	/* Stop accepting and forget who waits; connections that were made go on to their end. */
 	void (*close)(struct forward *forward);
-	/* The guest listens for the first time: serve who was held. From a task of the loop. */
+	/*
+	 * The guest listens for the first time: serve who was held. From a task of the loop; the
+	 * context's on_lost may be called, as the last thing.
+	 */
 	void (*on_guest_listening)(struct forward *forward);
 };
 
 /*
- * Which driver serves @spec: unix sockets, a sandbox without TAP, UDP on loopback and listeners
- * that check users know only splice (libslirp refuses answers to UDP clients on loopback, and it
- * accepts before anybody can look at the client). `auto` takes splice where the client can
- * only be local (there is no address worth keeping), and for IPv6 listeners (libslirp leads those
- * only to an IPv6 address of the guest); slirp for the rest.
+ * Which driver serves @spec: unix sockets, a sandbox without TAP, UDP and listeners that check
+ * users know only splice (libslirp accepts before anybody can look at the client; for UDP see
+ * docs/design.md). `auto` takes splice where the client can only be local (there is no address
+ * worth keeping), and for IPv6 listeners (libslirp leads those only to an IPv6 address of the
+ * guest); slirp for the rest.
  */
 enum forward_driver_choice driver_resolve(const struct forward_spec *spec,
 	enum forward_driver_choice choice, bool has_outbound, bool checks_user);
@@ -100,6 +105,9 @@ bool driver_find_target(struct forward *forward);
  * task of the loop tells the driver, and then the context's owner.
  */
 void driver_note_listening(struct forward *forward);
+
+/* The target, with the guest port; no family: the sandbox has no such address. */
+struct addr driver_target(const struct forward *forward);
 
 /* The kind of socket that leads to the target. */
 enum door_kind driver_socket_kind(const struct forward *forward);

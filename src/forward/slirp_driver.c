@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* forward/slirp_driver - the slirp driver: libslirp listens, and the guest sees who connects */
+/* forward/slirp_driver - the slirp driver: packets of libslirp, and the guest sees who connects */
 #include "forward/slirp_driver.h"
 
 #include <errno.h>
@@ -7,94 +7,144 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "net/plan.h"
+#include "forward/splice_tcp.h"
 #include "net/slirp.h"
 #include "util/fd.h"
 #include "util/log.h"
 
 struct slirp_forward {
 	struct forward *forward;
-	int listen_fd; /* libslirp's */
-	struct loop_timer wait_timer;
+	struct loop_io clients_io;    /* on the listener, until the first client waits */
+	struct loop_timer wait_timer; /* since then */
+	bool is_led;                  /* by libslirp; the two above are not used any more */
 };
 
-static void on_client_waiting(void *owner)
+static void on_client_waiting(struct loop_io *io, uint32_t events)
 {
-	struct slirp_forward *slirp = owner;
+	struct slirp_forward *slirp = container_of(io, struct slirp_forward, clients_io);
 	const struct forward_context *context = slirp->forward->context;
 
+	(void)events;
+	loop_io_del(context->loop, io); /* the backlog would keep epoll awake */
 	loop_timer_set(context->loop, &slirp->wait_timer, context->wait_ms);
-}
-
-static void mute(struct slirp_forward *slirp)
-{
-	slirp_stack_mute(
-		slirp->forward->context->slirp, slirp->listen_fd, on_client_waiting, slirp);
 }
 
 /* The guest did not listen in time: refuse everyone who waits, and wait for the next one. */
 static void on_wait_over(struct loop_timer *timer)
 {
 	struct slirp_forward *slirp = container_of(timer, struct slirp_forward, wait_timer);
-	char discard[1];
+	struct forward *forward = slirp->forward;
+	int client, result;
+	struct err err;
 
-	if (slirp->forward->spec.proto == PROTO_UDP) {
-		while (recv(slirp->listen_fd, discard, sizeof(discard), MSG_DONTWAIT) >= 0)
-			;
-	} else {
-		int client;
+	while ((client = accept4(forward->listen_fd, NULL, NULL, SOCK_CLOEXEC)) >= 0)
+		fd_reset(&client);
+	log_info("the guest did not listen on port %u in time", forward->spec.guest_port);
+	result = loop_io_add(forward->context->loop, &slirp->clients_io, EPOLLIN);
+	if (result == 0)
+		return;
+	err_sys(&err, -result, "cannot watch a listener");
+	forward->context->on_lost(forward->context->owner, forward->id, &err);
+}
 
-		while ((client = accept4(slirp->listen_fd, NULL, NULL, SOCK_CLOEXEC)) >= 0)
-			fd_reset(&client);
+static void stop(struct slirp_forward *slirp)
+{
+	const struct forward_context *context = slirp->forward->context;
+
+	loop_timer_cancel(context->loop, &slirp->wait_timer);
+	loop_io_del(context->loop, &slirp->clients_io);
+	if (slirp->is_led)
+		slirp_stack_unlisten(context->slirp, slirp->forward->listen_fd);
+	slirp->is_led = false;
+}
+
+static void on_clients(void *owner);
+
+static bool can_lead(const struct forward *forward)
+{
+	struct addr guest = driver_target(forward);
+
+	return guest.family == forward->spec.host.family && forward->target != TARGET_LOOPBACK6;
+}
+
+/* Lead to the target, by splice if need be: then @slirp is no more. Nothing is led on error. */
+static int lead(struct slirp_forward *slirp, struct err *err)
+{
+	struct forward *forward = slirp->forward;
+	struct addr guest = driver_target(forward);
+	char text[FORWARD_TEXT_BYTES];
+
+	stop(slirp);
+	spec_format(&forward->spec, text, sizeof(text));
+	if (can_lead(forward)) {
+		int result = slirp_stack_listen(
+			forward->context->slirp, forward->listen_fd, &guest, on_clients, slirp);
+		slirp->is_led = result == 0;
+		return slirp->is_led ? 0
+				     : err_sys(err, -result, "libslirp cannot listen for %s", text);
 	}
-	log_info("the guest did not listen on port %u in time", slirp->forward->spec.guest_port);
-	mute(slirp);
+	log_info("%s is led by splice: libslirp does not lead to where the guest listens", text);
+	int result = splice_tcp_driver.open(forward, err);
+	if (result < 0)
+		return result;
+	forward->driver = &splice_tcp_driver;
+	free(slirp);
+	return 0;
+}
+
+static void lead_or_lose(struct slirp_forward *slirp)
+{
+	const struct forward *forward = slirp->forward;
+	struct err err;
+
+	if (lead(slirp, &err) < 0)
+		forward->context->on_lost(forward->context->owner, forward->id, &err);
+}
+
+static void on_clients(void *owner)
+{
+	struct slirp_forward *slirp = owner;
+	enum forward_target before = slirp->forward->target;
+
+	if (driver_find_target(slirp->forward) && slirp->forward->target != before)
+		lead_or_lose(slirp);
 }
 
 static int slirp_open(struct forward *forward, struct err *err)
 {
 	struct slirp_forward *slirp = calloc(1, sizeof(*slirp));
-	uint16_t port = forward->spec.guest_port;
-	/* where the guest is reached over the TAP */
-	struct addr guest = forward->spec.host.family == AF_INET6
-				    ? addr_of6(&forward->context->plan->guest6, port)
-				    : addr_loopback4(port);
-	char text[FORWARD_TEXT_BYTES];
+	int result;
 
 	if (!slirp)
 		return err_sys(err, ENOMEM, "cannot open a forward");
 	slirp->forward = forward;
+	slirp->clients_io = (struct loop_io){forward->listen_fd, on_client_waiting};
 	slirp->wait_timer.on_expired = on_wait_over;
-	slirp->listen_fd = slirp_stack_listen(
-		forward->context->slirp, forward->spec.proto, &forward->spec.host, &guest);
-	if (slirp->listen_fd < 0) {
-		int code = -slirp->listen_fd;
-
-		free(slirp);
-		spec_format(&forward->spec, text, sizeof(text));
-		return err_sys(err, code, "libslirp cannot listen for %s", text);
-	}
 	forward->state = slirp;
-	if (!forward->has_listened)
-		mute(slirp);
-	return 0;
+	if (forward->spec.host.family == AF_INET6)
+		forward->target = TARGET_OWN6;
+	if (forward->has_listened) {
+		driver_find_target(forward);
+		result = lead(slirp, err);
+	} else {
+		result = loop_io_add(forward->context->loop, &slirp->clients_io, EPOLLIN);
+		if (result < 0)
+			err_sys(err, -result, "cannot watch a listener");
+	}
+	if (result < 0)
+		free(slirp);
+	return result;
 }
 
 static void slirp_close(struct forward *forward)
 {
-	struct slirp_forward *slirp = forward->state;
-
-	loop_timer_cancel(forward->context->loop, &slirp->wait_timer);
-	slirp_stack_unlisten(forward->context->slirp, forward->spec.proto, &forward->spec.host);
-	free(slirp);
+	stop(forward->state);
+	free(forward->state);
 }
 
 static void slirp_on_guest_listening(struct forward *forward)
 {
-	struct slirp_forward *slirp = forward->state;
-
-	loop_timer_cancel(forward->context->loop, &slirp->wait_timer);
-	slirp_stack_mute(forward->context->slirp, slirp->listen_fd, NULL, NULL);
+	lead_or_lose(forward->state);
 }
 
 const struct forward_driver slirp_driver = {

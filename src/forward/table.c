@@ -82,7 +82,13 @@ int table_add(struct forward_table *table, uint32_t id, const struct forward_spe
 	enum forward_driver_choice driver, int listen_fd, bool has_listened, struct err *err)
 {
 	struct forward *forward = calloc(1, sizeof(*forward));
+	char text[FORWARD_TEXT_BYTES];
 
+	if (listen_fd < 0) {
+		free(forward);
+		return err_sys(
+			err, EMFILE, "cannot listen for %s", spec_format(spec, text, sizeof(text)));
+	}
 	if (!forward) {
 		fd_close(&listen_fd);
 		return err_sys(err, ENOMEM, "cannot add a forward");

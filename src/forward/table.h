@@ -19,9 +19,9 @@ struct forward_table *table_new(const struct forward_context *context);
 void table_free(struct forward_table *table);
 
 /*
- * Put @spec to work by @driver. Takes @listen_fd (see conn/bind; -1 if there is none) over, in
- * any case. @has_listened: known from an earlier net process. Returns 0, or -errno with @err
- * filled.
+ * Put @spec to work by @driver. Takes @listen_fd (see conn/bind; -1: there was no room for it)
+ * over, in any case. @has_listened: known from an earlier net process. Returns 0, or -errno with
+ * @err filled.
  */
 int table_add(struct forward_table *table, uint32_t id, const struct forward_spec *spec,
 	enum forward_driver_choice driver, int listen_fd, bool has_listened, struct err *err);

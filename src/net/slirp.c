@@ -3,6 +3,7 @@
 #include "net/slirp.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <libslirp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,6 @@
 #include "net/slirp_fds.h"
 #include "net/tap.h"
 #include "util/clock.h"
-#include "util/fd.h"
 #include "util/list.h"
 #include "util/log.h"
 
@@ -26,7 +26,6 @@
  * wait for each other, and the rate swings by a factor of four with where the scheduler puts them.
  */
 #define SEGMENT_MTU 16410
-#define BACKLOG     4096 /* libslirp asks for one; the kernel cuts it to net.core.somaxconn */
 
 struct slirp_timer {
 	struct loop_timer timer;
@@ -293,65 +292,56 @@ void slirp_stack_free(struct slirp_stack *stack)
 /* --- listeners --------------------------------------------------------------------------- */
 
 struct listener_search {
-	const struct addr *addr;
-	int type;
+	const struct slirp_fds *fds;
 	int fd;
 };
 
+/* Is it the listener that was just made: one that nobody has been told of yet? */
 static int on_search_poll(int fd, int events, void *opaque)
 {
 	struct listener_search *search = opaque;
-	struct addr name;
-	socklen_t int_len = sizeof(int);
-	int type = 0;
+	socklen_t len = sizeof(int);
+	int is_listening = 0;
 
 	(void)events;
-	if (addr_get_own(fd, &name) == 0 && addr_equal(&name, search->addr) &&
-		getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &int_len) == 0 && type == search->type &&
-		(search->fd < 0 || type == SOCK_DGRAM))
+	if (search->fd < 0 && !slirp_fds_is_listener(search->fds, fd) &&
+		getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &len) == 0 && is_listening)
 		search->fd = fd;
 	return -1; /* this round's events are not for it */
 }
 
-int slirp_stack_listen(struct slirp_stack *stack, enum proto proto, const struct addr *host,
-	const struct addr *guest)
+int slirp_stack_listen(struct slirp_stack *stack, int listen_fd, const struct addr *guest,
+	void (*on_clients)(void *owner), void *owner)
 {
-	struct listener_search search = {host, addr_proto_type(proto), -1};
-	bool is_udp = proto == PROTO_UDP;
-	int flags = is_udp ? SLIRP_HOSTFWD_UDP : 0;
+	struct listener_search search = {&stack->fds, -1};
+	struct addr any =
+		guest->family == AF_INET6 ? addr_of6(&in6addr_loopback, 0) : addr_loopback4(0);
 	uint32_t timeout_ms = 0;
 
-	if (host->family == AF_INET6)
-		flags |= SLIRP_HOSTFWD_V6ONLY;
 	errno = 0;
-	if (slirp_add_hostxfwd(stack->slirp, &host->any, addr_len(host), &guest->any,
-		    addr_len(guest), flags) < 0)
+	if (slirp_add_hostxfwd(stack->slirp, &any.any, addr_len(&any), &guest->any, addr_len(guest),
+		    SLIRP_HOSTFWD_V6ONLY) < 0)
 		return errno ? -errno : -EADDRINUSE;
 	/* libslirp does not tell the descriptor, but it asks to have it polled */
 	slirp_pollfds_fill(stack->slirp, &timeout_ms, on_search_poll, &search);
 	stack->has_input = true;
 	if (search.fd < 0)
 		return -ENOENT;
-	/* libslirp leaves it blocking; who refuses those that wait must not wait for one more */
-	fd_set_nonblock(search.fd, 1);
-	if (!is_udp) {
-		listen(search.fd, BACKLOG);
-		slirp_fds_set_listener(&stack->fds, search.fd);
-	}
-	return search.fd;
+	slirp_fds_opened(&stack->fds, search.fd);
+	slirp_fds_set_listener(&stack->fds, search.fd, on_clients, owner);
+	if (dup3(listen_fd, search.fd, O_CLOEXEC) >= 0)
+		return 0;
+	int result = -errno;
+	slirp_stack_unlisten(stack, search.fd);
+	return result;
 }
 
-void slirp_stack_unlisten(struct slirp_stack *stack, enum proto proto, const struct addr *host)
+void slirp_stack_unlisten(struct slirp_stack *stack, int listen_fd)
 {
-	int flags = proto == PROTO_UDP ? SLIRP_HOSTFWD_UDP : 0;
+	struct addr own;
 
-	slirp_remove_hostxfwd(stack->slirp, &host->any, addr_len(host), flags);
-	stack->has_input = true;
-}
-
-void slirp_stack_mute(
-	struct slirp_stack *stack, int listen_fd, void (*on_waiting)(void *owner), void *owner)
-{
-	slirp_fds_mute(&stack->fds, listen_fd, on_waiting, owner);
+	/* libslirp asks its sockets for their address */
+	if (addr_get_own(listen_fd, &own) == 0)
+		slirp_remove_hostxfwd(stack->slirp, &own.any, addr_len(&own), 0);
 	stack->has_input = true;
 }

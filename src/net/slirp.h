@@ -32,17 +32,15 @@ struct slirp_stack *slirp_stack_new(struct loop *loop, const struct net_plan *pl
 void slirp_stack_free(struct slirp_stack *stack);
 
 /*
- * libslirp listens at @host and leads to @guest, an address of the same family. Returns its
- * listening descriptor, which stays libslirp's, or -errno.
+ * libslirp accepts the clients of @listen_fd, a TCP socket that listens, by a copy of it, and leads
+ * them to @guest, an address of the same family. @on_clients is called when some wait, before
+ * libslirp hears of them; it may call slirp_stack_unlisten. Returns 0 or -errno.
+ *
+ * libslirp knows listeners only that it has made itself. So it makes one, on a free port of the
+ * loopback, and finds the copy in its place.
  */
-int slirp_stack_listen(struct slirp_stack *stack, enum proto proto, const struct addr *host,
-	const struct addr *guest);
-void slirp_stack_unlisten(struct slirp_stack *stack, enum proto proto, const struct addr *host);
+int slirp_stack_listen(struct slirp_stack *stack, int listen_fd, const struct addr *guest,
+	void (*on_clients)(void *owner), void *owner);
 
-/*
- * While a listener is muted libslirp does not learn of its clients: they wait in the backlog.
- * @on_waiting is called when the first of them is there, and not again until this is called again.
- * NULL: it is no longer muted.
- */
-void slirp_stack_mute(
-	struct slirp_stack *stack, int listen_fd, void (*on_waiting)(void *owner), void *owner);
+/* No longer. @listen_fd still listens. */
+void slirp_stack_unlisten(struct slirp_stack *stack, int listen_fd);

@@ -15,10 +15,9 @@ struct slirp_fd {
 	uint32_t interest; /* what the loop's epoll set has; 0: it is not there */
 	uint32_t revents;  /* what happened in this round */
 	unsigned round;    /* last one that named it */
-	bool is_open, is_listener;
-	void (*on_waiting)(void *owner); /* not NULL: it is muted */
+	bool is_open;
+	void (*on_clients)(void *owner); /* NULL: it is no listener */
 	void *owner;
-	bool is_told; /* of somebody who waits */
 };
 
 void slirp_fds_init(struct slirp_fds *fds, struct loop *loop, struct budget *budget)
@@ -49,15 +48,10 @@ static void on_ready(struct loop_io *io, uint32_t events)
 {
 	struct slirp_fd *item = container_of(io, struct slirp_fd, io);
 
-	if (!item->on_waiting) {
-		item->revents |= events;
-		item->fds->has_events = true;
-		return;
-	}
-	/* told once; the backlog would keep epoll awake */
-	set_interest(item, 0);
-	item->is_told = true;
-	item->on_waiting(item->owner);
+	if (item->on_clients)
+		item->on_clients(item->owner);
+	item->revents |= events;
+	item->fds->has_events = true;
 }
 
 static struct slirp_fd *find(const struct slirp_fds *fds, int fd)
@@ -84,9 +78,9 @@ static void reset(struct slirp_fd *item)
 {
 	set_interest(item, 0);
 	budget_give(item->fds->budget, item->is_open);
-	item->is_open = item->is_listener = false;
+	item->is_open = false;
 	item->revents = 0;
-	item->on_waiting = NULL;
+	item->on_clients = NULL;
 }
 
 void slirp_fds_fini(struct slirp_fds *fds)
@@ -126,9 +120,7 @@ static int on_add_poll(int fd, int events, void *opaque)
 
 	item->round = fds->round;
 	item->revents = 0;
-	if (item->on_waiting)
-		interest = item->is_told ? 0 : EPOLLIN;
-	else if (!item->is_listener || budget_has_room(fds->budget, 1))
+	if (!item->on_clients || budget_has_room(fds->budget, 1))
 		interest = (events & SLIRP_POLL_IN ? EPOLLIN : 0) |
 			   (events & SLIRP_POLL_OUT ? EPOLLOUT : 0) |
 			   (events & SLIRP_POLL_PRI ? EPOLLPRI : 0) |
@@ -169,16 +161,18 @@ void slirp_fds_poll(struct slirp_fds *fds, Slirp *slirp, bool has_failed)
 	slirp_pollfds_poll(slirp, has_failed, on_get_revents, fds);
 }
 
-void slirp_fds_set_listener(struct slirp_fds *fds, int fd)
-{
-	get(fds, fd)->is_listener = true;
-}
-
-void slirp_fds_mute(struct slirp_fds *fds, int fd, void (*on_waiting)(void *owner), void *owner)
+void slirp_fds_set_listener(
+	struct slirp_fds *fds, int fd, void (*on_clients)(void *owner), void *owner)
 {
 	struct slirp_fd *item = get(fds, fd);
 
-	item->on_waiting = on_waiting;
+	item->on_clients = on_clients;
 	item->owner = owner;
-	item->is_told = false;
+}
+
+bool slirp_fds_is_listener(const struct slirp_fds *fds, int fd)
+{
+	const struct slirp_fd *item = find(fds, fd);
+
+	return item && item->on_clients;
 }

@@ -15,9 +15,9 @@
  *
  * Before each sleep libslirp names every descriptor and what it waits for there; this table,
  * indexed by descriptor, passes only the changes on to epoll. What happens is noted until libslirp
- * asks. Entries are made once and kept. A listener may be muted: libslirp then hears nothing of it.
- * Each open socket of libslirp counts in the budget. While that has no room for one more, listeners
- * rest, so that established connections have what they need.
+ * asks. Entries are made once and kept. Each open socket of libslirp counts in the budget. While
+ * that has no room for one more, listeners rest, so that established connections have what they
+ * need.
  */
 struct slirp_fds {
 	struct loop *loop;
@@ -41,11 +41,10 @@ uint32_t slirp_fds_fill(struct slirp_fds *fds, Slirp *slirp);
 /* Let libslirp hear what happened since: slirp_pollfds_poll. */
 void slirp_fds_poll(struct slirp_fds *fds, Slirp *slirp, bool has_failed);
 
-/* @fd is a listener of libslirp's: see above. */
-void slirp_fds_set_listener(struct slirp_fds *fds, int fd);
-
 /*
- * Mute: @on_waiting is called once, when a client waits there. NULL: libslirp hears of it again.
- * Both count from the next round.
+ * @fd is a listener of libslirp's that was opened: see above. @on_clients is called when clients
+ * wait there, before libslirp hears of them; it may close the listener.
  */
-void slirp_fds_mute(struct slirp_fds *fds, int fd, void (*on_waiting)(void *owner), void *owner);
+void slirp_fds_set_listener(
+	struct slirp_fds *fds, int fd, void (*on_clients)(void *owner), void *owner);
+bool slirp_fds_is_listener(const struct slirp_fds *fds, int fd);

@@ -23,6 +23,8 @@ static const int plain_calls[] = {
 	/* bytes */
 	SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(readv), SCMP_SYS(writev), SCMP_SYS(splice),
 	SCMP_SYS(pipe2), SCMP_SYS(close), SCMP_SYS(lseek),
+	/* a listener of ours in the place of one of libslirp's */
+	SCMP_SYS(dup3),
 	/* sockets */
 	SCMP_SYS(accept), SCMP_SYS(accept4), SCMP_SYS(bind), SCMP_SYS(connect),
 	SCMP_SYS(listen), SCMP_SYS(getsockname), SCMP_SYS(getpeername), SCMP_SYS(getsockopt),

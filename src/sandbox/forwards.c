@@ -11,8 +11,11 @@
 #include "control/control.h"
 #include "net/diag.h"
 #include "util/fd.h"
+#include "util/list.h"
 #include "util/log.h"
 #include "util/parse.h"
+
+#define RETRY_MS 1000
 
 static struct forwards_item *append(
 	struct forwards *forwards, const struct forward_spec *spec, struct err *err)
@@ -43,11 +46,13 @@ static void drop(struct forwards *forwards, struct forwards_item *item)
 
 	bind_close(&item->listener);
 	hold_release(&item->hold);
+	free(item->lost_text);
 	memmove(item, item + 1, (size_t)(end - (item + 1)) * sizeof(*item));
 }
 
 void forwards_fini(struct forwards *forwards)
 {
+	loop_timer_cancel(forwards->loop, &forwards->retry_timer);
 	while (forwards->count > 0)
 		drop(forwards, &forwards->items[forwards->count - 1]);
 	free(forwards->items);
@@ -79,8 +84,7 @@ static int bind_one(const struct forwards *forwards, struct forwards_item *item,
 	if (spec->host.family == AF_UNIX)
 		result = announce_file(forwards, spec->host.local.sun_path, err);
 	if (result == 0)
-		result = bind_open(&spec->host, spec->proto, item->driver == FORWARD_DRIVER_SLIRP,
-			&item->listener, err);
+		result = bind_open(&spec->host, spec->proto, &item->listener, err);
 	if (result == 0 && spec->guest_port == 0)
 		spec->guest_port = addr_port(&spec->host);
 	return result;
@@ -164,16 +168,18 @@ void forwards_send(struct forwards *forwards, bool is_fresh)
 		struct net_message message = {
 			.type = NET_ADD,
 			.id = item->id,
-			.forward = {item->spec, item->driver, item->has_listened},
+			.forward = {item->spec, item->driver, item->has_listened,
+				item->lost_text != NULL},
 		};
 
 		if (item->is_sent)
 			continue;
-		/* a reservation stays here: libslirp makes its own listener */
-		result = forwards->ops->send(forwards->owner, &message,
-			item->driver == FORWARD_DRIVER_SLIRP ? -1 : item->listener.fd);
+		result = forwards->ops->send(forwards->owner, &message, item->listener.fd);
 		item->is_sent = result == 0;
 	}
+	/* such as ETOOMANYREFS: too many descriptors are on their way, unix(7) */
+	if (result < 0 && result != -EAGAIN && result != -EPIPE)
+		loop_timer_set(forwards->loop, &forwards->retry_timer, RETRY_MS);
 }
 
 static json_t *item_json(const struct forwards_item *item)
@@ -184,6 +190,8 @@ static json_t *item_json(const struct forwards_item *item)
 		control_text(spec_format(spec, text, sizeof(text))), "guest_port", spec->guest_port,
 		"proto", addr_proto_name(spec->proto), "driver", driver_name(item->driver),
 		"listening", item->has_listened);
+	if (item->lost_text)
+		json_object_set_new(forward, "error", control_text(item->lost_text));
 
 	addr_format_ip(&spec->host, host, sizeof(host));
 	if (spec->host.family == AF_UNIX) {
@@ -396,12 +404,42 @@ void forwards_on_listening(struct forwards *forwards, uint32_t id)
 	events_ready(forwards->events);
 }
 
-void forwards_on_failed(struct forwards *forwards, uint32_t id, const struct err *err)
+/* Again and again: nothing of it tells when there will be room for it. */
+static void on_retry(struct loop_timer *timer)
+{
+	forwards_send(container_of(timer, struct forwards, retry_timer), false);
+}
+
+void forwards_init(struct forwards *forwards, struct loop *loop)
+{
+	forwards->loop = loop;
+	forwards->retry_timer.on_expired = on_retry;
+}
+
+void forwards_on_lost(struct forwards *forwards, uint32_t id, const struct err *err)
 {
 	struct forwards_item *item = find_id(forwards, id);
 
 	if (!item)
 		return;
-	log_error("%s", err->text);
-	drop(forwards, item);
+	item->is_sent = false;
+	loop_timer_set(forwards->loop, &forwards->retry_timer, RETRY_MS);
+	if (item->lost_text)
+		return;
+	log_error("%s; trying again, clients wait", err->text);
+	item->lost_text = strdup(err->text);
+	events_emit(forwards->events, "forward-lost", item_json(item));
+}
+
+void forwards_on_back(struct forwards *forwards, uint32_t id)
+{
+	struct forwards_item *item = find_id(forwards, id);
+	char text[FORWARD_TEXT_BYTES];
+
+	if (!item || !item->lost_text)
+		return;
+	free(item->lost_text);
+	item->lost_text = NULL;
+	log_notice("%s works again", spec_format(&item->spec, text, sizeof(text)));
+	events_emit(forwards->events, "forward-back", item_json(item));
 }

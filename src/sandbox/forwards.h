@@ -9,14 +9,17 @@
 #include "sandbox/config.h"
 #include "sandbox/events.h"
 #include "sandbox/netproc.h"
+#include "util/loop.h"
 
 /*
  * How it works
  *
- * The listeners are bound here, with the caller's rights, and outlive the net process, which gets
- * copies of them. What it does not know yet (new rules, rules that are gone) is sent as far as it
- * takes it; the rest when forwards_send is called again. Socket files are announced to init before
- * they are made, so that it can remove them should we vanish.
+ * The listeners are bound here, with the caller's rights, and stay open until their rule is
+ * removed: the net process gets copies of them, so when it dies clients wait for the next one, and
+ * nobody else can have the port. What it does not know yet (new rules, rules that are gone) is sent
+ * as far as it takes it; the rest when forwards_send is called again. A rule that it cannot serve
+ * is lost: it is sent again after a pause, until it is served. Socket files are announced to init
+ * before they are made, so that it can remove them should we vanish.
  *
  * The host's loopback port of the guest's number is held (conn/hold) wherever the rule does not
  * listen there itself: programs print their own address, and what they print must not lead to
@@ -26,7 +29,10 @@
 #define HOLD_RULES_MAX 64
 
 struct forwards_ops {
-	/* To the net process, with @fd if that is none of -1. Returns 0, or -errno: not now. */
+	/*
+	 * To the net process, with @fd if that is none of -1. Returns 0, or -errno: not now, and
+	 * with -EAGAIN and -EPIPE forwards_send will be called.
+	 */
 	int (*send)(void *owner, const struct net_message *message, int fd);
 	/* Socket @name in the directory @dir_fd is about to be made. */
 	void (*own_file)(void *owner, int dir_fd, const char *name);
@@ -41,7 +47,8 @@ struct forwards_item {
 	struct hold hold;      /* of the guest's port, where it does not lead here */
 	struct addr elsewhere; /* where that port is somebody else's; none: nowhere */
 	bool has_listened;
-	bool is_sent; /* the net process that runs knows it */
+	bool is_sent;    /* the net process that runs knows it */
+	char *lost_text; /* why it is not served now, NULL: it is; owned */
 };
 
 /* Starts as all zero but for the first group, which must stay. */
@@ -59,7 +66,12 @@ struct forwards {
 	uint32_t next_id;
 	uint32_t *removed; /* ids that the net process has still to forget */
 	size_t nremoved;
+	struct loop *loop;
+	struct loop_timer retry_timer;
 };
+
+/* @loop must stay. */
+void forwards_init(struct forwards *forwards, struct loop *loop);
 
 /* Close everything and remove the socket files. */
 void forwards_fini(struct forwards *forwards);
@@ -87,9 +99,10 @@ void forwards_announce(const struct forwards *forwards, size_t first);
 int forwards_add(struct forwards *forwards, const char *const *specs, struct err *err);
 int forwards_remove(struct forwards *forwards, const char *const *specs, struct err *err);
 
-/* The net process found a listener, or could not open a rule; ids may be wrong. */
+/* The net process found a listener, cannot serve a rule, or can again; ids may be wrong. */
 void forwards_on_listening(struct forwards *forwards, uint32_t id);
-void forwards_on_failed(struct forwards *forwards, uint32_t id, const struct err *err);
+void forwards_on_lost(struct forwards *forwards, uint32_t id, const struct err *err);
+void forwards_on_back(struct forwards *forwards, uint32_t id);
 
 /* An array of what sandbox/request calls a forward, from number @first on. */
 json_t *forwards_json(const struct forwards *forwards, size_t first);

@@ -36,7 +36,7 @@ static void on_channel(struct loop_io *io, uint32_t events)
 		result = fd_recv_one(io->fd, &message, sizeof(message), &fd);
 		if (result < 0)
 			break;
-		if (message.type == NET_ADD_FAILED || message.type == NET_FAILED)
+		if (message.type == NET_LOST || message.type == NET_FAILED)
 			message.err.text[sizeof(message.err.text) - 1] = '\0';
 		keeper->ops->on_message(keeper->owner, &message, &fd);
 		fd_close(&fd);

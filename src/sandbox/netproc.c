@@ -65,12 +65,30 @@ static void on_listening(void *owner, uint32_t id)
 	report(((struct netproc *)owner)->start->channel, NET_LISTENING, id, NULL);
 }
 
+static void on_lost(void *owner, uint32_t id, const struct err *err)
+{
+	struct netproc *net = owner;
+
+	table_remove(net->table, id);
+	report(net->start->channel, NET_LOST, id, err);
+}
+
+static void add_forward(struct netproc *net, const struct net_message *message, int listen_fd)
+{
+	const struct net_forward *forward = &message->forward;
+	struct err err;
+
+	if (table_add(net->table, message->id, &forward->spec, forward->driver, listen_fd,
+		    forward->has_listened, &err) < 0)
+		report(net->start->channel, NET_LOST, message->id, &err);
+	else if (forward->was_lost)
+		report(net->start->channel, NET_ADDED, message->id, NULL);
+}
+
 static void on_channel(struct loop_io *io, uint32_t events)
 {
 	struct netproc *net = container_of(io, struct netproc, channel_io);
 	struct net_message message;
-	const struct net_forward *forward = &message.forward;
-	struct err err;
 	int fd;
 	int result = fd_recv_one(io->fd, &message, sizeof(message), &fd);
 
@@ -81,10 +99,8 @@ static void on_channel(struct loop_io *io, uint32_t events)
 		loop_stop(net->loop, result);
 		return;
 	}
-	if (message.type == NET_ADD &&
-		table_add(net->table, message.id, &forward->spec, forward->driver, fd_take(&fd),
-			forward->has_listened, &err) < 0)
-		report(net->start->channel, NET_ADD_FAILED, message.id, &err);
+	if (message.type == NET_ADD)
+		add_forward(net, &message, fd_take(&fd));
 	fd_close(&fd);
 	if (message.type == NET_REMOVE)
 		table_remove(net->table, message.id);
@@ -154,6 +170,7 @@ static int set_up(struct netproc *net, struct err *err)
 		.nusers = start->config->nusers,
 		.budget = &net->budget,
 		.on_listening = on_listening,
+		.on_lost = on_lost,
 		.owner = net,
 	};
 	if (start->tap >= 0) {

@@ -24,19 +24,21 @@
  */
 enum net_message_type {
 	/* to the net process */
-	NET_ADD,    /* forward; with its listener, if there is one */
+	NET_ADD,    /* forward; with its listener */
 	NET_REMOVE, /* id */
 	/* from the net process */
-	NET_READY,      /* with a descriptor for rewriting its resolv.conf, if it reads one */
-	NET_FAILED,     /* err; it ends */
-	NET_ADD_FAILED, /* id, err; it goes on */
-	NET_LISTENING,  /* id: the guest listens there for the first time */
+	NET_READY,     /* with a descriptor for rewriting its resolv.conf, if it reads one */
+	NET_FAILED,    /* err; it ends */
+	NET_ADDED,     /* id: of a forward that was lost */
+	NET_LOST,      /* id, err: that forward is not served; it goes on */
+	NET_LISTENING, /* id: the guest listens there for the first time */
 };
 
 struct net_forward {
 	struct forward_spec spec;
 	uint32_t driver; /* enum forward_driver_choice, not auto */
 	bool has_listened;
+	bool was_lost; /* say NET_ADDED */
 };
 
 struct net_message {

@@ -27,7 +27,7 @@
  * its end is the end of the sandbox.
  *
  * A forward is {"spec", "host", "host_port" or "path", "guest_port", "proto", "driver",
- * "listening"}.
+ * "listening"}, and "error" while it is not served.
  */
 #define REQUEST_COMMAND_MAX 16384
 

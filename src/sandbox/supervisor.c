@@ -166,8 +166,11 @@ static void on_net_message(void *owner, const struct net_message *message, int *
 	case NET_LISTENING:
 		forwards_on_listening(&supervisor->forwards, message->id);
 		break;
-	case NET_ADD_FAILED:
-		forwards_on_failed(&supervisor->forwards, message->id, &message->err);
+	case NET_ADDED:
+		forwards_on_back(&supervisor->forwards, message->id);
+		break;
+	case NET_LOST:
+		forwards_on_lost(&supervisor->forwards, message->id, &message->err);
 		break;
 	case NET_FAILED: /* nothing that runs can be kept from being reached */
 		log_error("%s", message->err.text);
@@ -405,6 +408,7 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 		return -err->code;
 	}
 	initctl_init(&supervisor.init, supervisor.loop, &initctl_ops, &supervisor);
+	forwards_init(&supervisor.forwards, supervisor.loop);
 	resolver_init(&supervisor.resolver, config, supervisor.loop);
 	keeper_init(&supervisor.keeper, supervisor.loop, &keeper_ops, &supervisor);
 	server_init(&supervisor.answers.server);

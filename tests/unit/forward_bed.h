@@ -163,7 +163,7 @@ static inline struct bed *bed_open(const struct forward_driver *driver, enum pro
 	}
 	forward->spec.guest_port = GUEST_PORT;
 	forward->spec.proto = proto;
-	assert_int_equal(bind_open(addr, proto, false, &bed->listener, &err), 0);
+	assert_int_equal(bind_open(addr, proto, &bed->listener, &err), 0);
 	forward->driver = driver;
 	forward->context = &bed->context;
 	forward->listen_fd = bed->listener.fd;

@@ -110,7 +110,7 @@ static int bed_open_bound(struct stack *stack, enum proto proto, const struct ad
 	const struct mesh_bed *bed = container_of(stack, struct mesh_bed, stack);
 	int fd = inside_take_now(
 		bed->context.inside, proto == PROTO_TCP ? DOOR_TCP4 : DOOR_UDP4, 2000);
-	int result = fd < 0 ? fd : bind_socket(fd, at, proto, true);
+	int result = fd < 0 ? fd : bind_socket(fd, at, proto);
 
 	if (result == 0)
 		return fd;

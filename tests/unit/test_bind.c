@@ -59,22 +59,6 @@ static int client_of(const struct addr *addr, enum proto proto)
 	return -code;
 }
 
-/* What libslirp does: a socket of its own with SO_REUSEADDR. Listening fd or -errno. */
-static int listen_like_libslirp(const struct addr *addr)
-{
-	int fd = socket(addr->family, SOCK_STREAM, 0), on = 1;
-
-	assert_true(fd >= 0);
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (addr->family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
-	if (bind(fd, &addr->any, addr_len(addr)) == 0 && listen(fd, 1) == 0)
-		return fd;
-	int code = errno;
-	close(fd);
-	return -code;
-}
-
 static const char *const hosts[] = {"127.0.0.1", "127.0.0.2", "0.0.0.0", "::1", "::"};
 
 static void tcp_listens(void **state)
@@ -84,7 +68,7 @@ static void tcp_listens(void **state)
 		struct addr addr = addr_at(hosts[i], PORT);
 		struct bound listener;
 
-		assert_int_equal(bind_open(&addr, PROTO_TCP, false, &listener, NULL), 0);
+		assert_int_equal(bind_open(&addr, PROTO_TCP, &listener, NULL), 0);
 		assert_int_equal(addr_port(&addr), PORT);
 		assert_int_equal(listener.dir_fd, -1);
 		assert_int_equal(fcntl(listener.fd, F_GETFD), FD_CLOEXEC);
@@ -108,12 +92,12 @@ static void wildcards_do_not_overlap(void **state)
 	struct bound listener4, listener6;
 
 	(void)state;
-	assert_int_equal(bind_open(&v6, PROTO_TCP, false, &listener6, NULL), 0);
-	assert_int_equal(bind_open(&v4, PROTO_TCP, false, &listener4, NULL), 0);
+	assert_int_equal(bind_open(&v6, PROTO_TCP, &listener6, NULL), 0);
+	assert_int_equal(bind_open(&v4, PROTO_TCP, &listener4, NULL), 0);
 	bind_close(&listener4);
 	bind_close(&listener6);
-	assert_int_equal(bind_open(&v6, PROTO_UDP, false, &listener6, NULL), 0);
-	assert_int_equal(bind_open(&v4, PROTO_UDP, false, &listener4, NULL), 0);
+	assert_int_equal(bind_open(&v6, PROTO_UDP, &listener6, NULL), 0);
+	assert_int_equal(bind_open(&v4, PROTO_UDP, &listener4, NULL), 0);
 	bind_close(&listener4);
 	bind_close(&listener6);
 }
@@ -121,56 +105,58 @@ static void wildcards_do_not_overlap(void **state)
 static void picks_ports(void **state)
 {
 	(void)state;
-	for (int i = 0; i < 4; i++) {
-		bool is_udp = i & 1, reserve_only = i & 2;
-		enum proto proto = is_udp ? PROTO_UDP : PROTO_TCP;
+	for (enum proto proto = PROTO_TCP; proto <= PROTO_UDP; proto++) {
 		struct addr addr = addr_at("127.0.0.1", 0), own;
 		struct bound listener;
 
-		assert_int_equal(bind_open(&addr, proto, reserve_only, &listener, NULL), 0);
+		assert_int_equal(bind_open(&addr, proto, &listener, NULL), 0);
 		assert_true(addr_port(&addr) != 0);
-		assert_int_equal(listener.fd < 0, is_udp && reserve_only);
-		if (listener.fd >= 0) {
-			assert_int_equal(addr_get_own(listener.fd, &own), 0);
-			assert_true(addr_equal(&own, &addr));
-		}
+		assert_int_equal(addr_get_own(listener.fd, &own), 0);
+		assert_true(addr_equal(&own, &addr));
 		bind_close(&listener);
 	}
 }
 
-/* Reserved: nobody is answered, nobody but libslirp's socket gets the port, and that one does. */
-static void reserves_for_libslirp(void **state)
+/* Somebody else tries for @addr's port at @host, with @option set. What bind(2) or listen(2) says.
+ */
+static int try_port(const struct addr *addr, const char *host, enum proto proto, int option)
 {
+	struct addr at = addr_at(host, addr_port(addr));
+	int fd = socket(at.family, addr_proto_type(proto) | SOCK_CLOEXEC, 0), on = 1, code = 0;
+
+	if (at.family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+	if (option)
+		assert_int_equal(setsockopt(fd, SOL_SOCKET, option, &on, sizeof(on)), 0);
+	if (bind(fd, &at.any, addr_len(&at)) < 0 || (proto == PROTO_TCP && listen(fd, 1) < 0))
+		code = errno;
+	close(fd);
+	return code;
+}
+
+/* However they ask: at the same address, at the wildcard and, below that, at one address. */
+static void nobody_else_gets_the_port(void **state)
+{
+	static const int options[] = {0, SO_REUSEADDR, SO_REUSEPORT};
+
 	(void)state;
-	for (size_t i = 0; i < COUNT(hosts); i++) {
-		struct addr addr = addr_at(hosts[i], PORT);
-		struct bound reserved, second;
-		struct err err = {0};
-		int plain = socket(addr.family, SOCK_STREAM, 0), on = 1;
+	for (size_t i = 0; i < COUNT(hosts) * 2; i++) {
+		const char *host = hosts[i / 2];
+		enum proto proto = i & 1 ? PROTO_UDP : PROTO_TCP;
+		struct addr addr = addr_at(host, PORT);
+		bool is_v6 = addr.family == AF_INET6;
+		struct bound listener;
 
-		assert_int_equal(bind_open(&addr, PROTO_TCP, true, &reserved, &err), 0);
-		assert_int_equal(client_of(&addr, PROTO_TCP), -ECONNREFUSED);
-		if (addr.family == AF_INET6)
-			setsockopt(plain, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
-		assert_int_equal(bind(plain, &addr.any, addr_len(&addr)), -1);
-		assert_int_equal(errno, EADDRINUSE);
-		close(plain);
+		assert_int_equal(bind_open(&addr, proto, &listener, NULL), 0);
+		for (size_t k = 0; k < COUNT(options); k++) {
+			const char *wildcard = is_v6 ? "::" : "0.0.0.0";
+			const char *one =
+				addr_is_wildcard(&addr) ? is_v6 ? "::1" : "127.0.0.1" : host;
 
-		int theirs = listen_like_libslirp(&addr);
-		assert_true(theirs >= 0);
-		int client = client_of(&addr, PROTO_TCP);
-		assert_true(client >= 0);
-		/* and now nobody else, however he asks */
-		assert_int_equal(bind_open(&addr, PROTO_TCP, true, &second, &err), -EADDRINUSE);
-		assert_int_equal(bind_open(&addr, PROTO_TCP, false, &second, &err), -EADDRINUSE);
-		assert_int_equal(second.fd, -1);
-		close(client);
-		/* the net process died: the next one's libslirp listens again */
-		close(theirs);
-		theirs = listen_like_libslirp(&addr);
-		assert_true(theirs >= 0);
-		close(theirs);
-		bind_close(&reserved);
+			assert_int_equal(try_port(&addr, wildcard, proto, options[k]), EADDRINUSE);
+			assert_int_equal(try_port(&addr, one, proto, options[k]), EADDRINUSE);
+		}
+		bind_close(&listener);
 	}
 }
 
@@ -191,17 +177,14 @@ static void says_who_has_the_port(void **state)
 		struct bound holder, listener;
 		struct err err = {0};
 
-		assert_int_equal(bind_open(&addr, proto, false, &holder, &err), 0);
-		for (int reserve_only = 0; reserve_only < 2; reserve_only++) {
-			assert_int_equal(bind_open(&addr, proto, reserve_only, &listener, &err),
-				-EADDRINUSE);
-			assert_int_equal(listener.fd, -1);
-			assert_true(addr_equal(&addr, &before));
-			snprintf(expected, sizeof(expected), "%s %d of %s is in use by %s (pid %d)",
-				i & 1 ? "UDP port" : "port", PORT, host, name, getpid());
-			assert_string_equal(err.text, expected);
-			assert_int_equal(err.code, EADDRINUSE);
-		}
+		assert_int_equal(bind_open(&addr, proto, &holder, &err), 0);
+		assert_int_equal(bind_open(&addr, proto, &listener, &err), -EADDRINUSE);
+		assert_int_equal(listener.fd, -1);
+		assert_true(addr_equal(&addr, &before));
+		snprintf(expected, sizeof(expected), "%s %d of %s is in use by %s (pid %d)",
+			i & 1 ? "UDP port" : "port", PORT, host, name, getpid());
+		assert_string_equal(err.text, expected);
+		assert_int_equal(err.code, EADDRINUSE);
 		bind_close(&holder);
 	}
 }
@@ -214,10 +197,10 @@ static void explains_addresses_and_rights(void **state)
 	int status;
 
 	(void)state;
-	assert_int_equal(bind_open(&addr, PROTO_TCP, false, &listener, &err), -EADDRNOTAVAIL);
+	assert_int_equal(bind_open(&addr, PROTO_TCP, &listener, &err), -EADDRNOTAVAIL);
 	assert_string_equal(err.text, "192.0.2.1 is no address of this host");
 	addr = addr_at("2001:db8::1", PORT);
-	assert_int_equal(bind_open(&addr, PROTO_UDP, true, &listener, &err), -EADDRNOTAVAIL);
+	assert_int_equal(bind_open(&addr, PROTO_UDP, &listener, &err), -EADDRNOTAVAIL);
 	assert_string_equal(err.text, "2001:db8::1 is no address of this host");
 
 	pid_t child = fork();
@@ -227,7 +210,7 @@ static void explains_addresses_and_rights(void **state)
 		addr = addr_at("127.0.0.1", 80);
 		if (cap_set_proc(none) < 0)
 			_exit(2);
-		int result = bind_open(&addr, PROTO_TCP, false, &listener, &err);
+		int result = bind_open(&addr, PROTO_TCP, &listener, &err);
 		_exit(result == -EACCES && strstr(err.text, "port 80 of 127.0.0.1") == err.text &&
 					strstr(err.text, "1024") &&
 					strstr(err.text, "net.ipv4.ip_unprivileged_port_start")
@@ -245,9 +228,9 @@ static void udp_is_bound(void **state)
 	char byte = 0;
 
 	(void)state;
-	assert_int_equal(bind_open(&addr, PROTO_UDP, false, &listener, NULL), 0);
+	assert_int_equal(bind_open(&addr, PROTO_UDP, &listener, NULL), 0);
 	/* no two share a port */
-	assert_int_equal(bind_open(&addr, PROTO_UDP, false, &second, NULL), -EADDRINUSE);
+	assert_int_equal(bind_open(&addr, PROTO_UDP, &second, NULL), -EADDRINUSE);
 	int client = client_of(&addr, PROTO_UDP);
 	assert_int_equal(send(client, "x", 1, 0), 1);
 	struct pollfd ready = {listener.fd, POLLIN, 0};
@@ -270,11 +253,11 @@ static void unix_paths(void **state)
 	assert_non_null(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/s", dir);
 	struct addr addr = addr_of_path(path), relative = addr_of_path("s");
-	assert_int_equal(bind_open(&addr, PROTO_TCP, false, &listener, &err), 0);
+	assert_int_equal(bind_open(&addr, PROTO_TCP, &listener, &err), 0);
 	int client = client_of(&addr, PROTO_TCP);
 	assert_true(client >= 0);
 	close(client);
-	assert_int_equal(bind_open(&addr, PROTO_TCP, false, &second, &err), -EADDRINUSE);
+	assert_int_equal(bind_open(&addr, PROTO_TCP, &second, &err), -EADDRINUSE);
 	assert_non_null(strstr(err.text, path));
 	assert_non_null(strstr(err.text, "is in use by another program"));
 	assert_int_equal(second.fd, -1);
@@ -284,7 +267,7 @@ static void unix_paths(void **state)
 	close(listener.dir_fd);
 	assert_non_null(getcwd(here, sizeof(here)));
 	assert_int_equal(chdir(dir), 0);
-	assert_int_equal(bind_open(&relative, PROTO_TCP, false, &listener, &err), 0);
+	assert_int_equal(bind_open(&relative, PROTO_TCP, &listener, &err), 0);
 	assert_int_equal(chdir("/"), 0);
 	assert_true((client = client_of(&addr, PROTO_TCP)) >= 0);
 	close(client);
@@ -294,21 +277,20 @@ static void unix_paths(void **state)
 	assert_int_equal(access(path, F_OK), -1);
 
 	/* not ours any more: stays */
-	assert_int_equal(bind_open(&addr, PROTO_TCP, false, &listener, &err), 0);
+	assert_int_equal(bind_open(&addr, PROTO_TCP, &listener, &err), 0);
 	assert_int_equal(unlink(path), 0);
 	close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
-	assert_int_equal(bind_open(&addr, PROTO_TCP, false, &second, &err), -EEXIST);
+	assert_int_equal(bind_open(&addr, PROTO_TCP, &second, &err), -EEXIST);
 	assert_non_null(strstr(err.text, "is no socket"));
 	bind_close(&listener);
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(rmdir(dir), 0);
 
-	assert_int_equal(bind_open(&addr, PROTO_TCP, false, &listener, &err), -ENOENT);
+	assert_int_equal(bind_open(&addr, PROTO_TCP, &listener, &err), -ENOENT);
 	assert_non_null(strstr(err.text, dir));
 	assert_non_null(strstr(err.text, "no directory"));
 	addr = addr_of_path("/tmp/");
-	assert_int_equal(bind_open(&addr, PROTO_TCP, false, &listener, &err), -EINVAL);
-	assert_int_equal(bind_open(&addr, PROTO_TCP, true, &listener, &err), -EINVAL);
+	assert_int_equal(bind_open(&addr, PROTO_TCP, &listener, &err), -EINVAL);
 	assert_int_equal(chdir(here), 0);
 }
 
@@ -326,7 +308,7 @@ int main(void)
 		cmocka_unit_test(tcp_listens),
 		cmocka_unit_test(wildcards_do_not_overlap),
 		cmocka_unit_test(picks_ports),
-		cmocka_unit_test(reserves_for_libslirp),
+		cmocka_unit_test(nobody_else_gets_the_port),
 		cmocka_unit_test(says_who_has_the_port),
 		cmocka_unit_test(explains_addresses_and_rights),
 		cmocka_unit_test(udp_is_bound),

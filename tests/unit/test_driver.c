@@ -26,7 +26,8 @@ static void drivers_are_chosen_by_the_client(void **state)
 		{"[::1]:80:80", any, true, false, splice},
 		{"unix:/x:80", any, true, false, splice},
 		{"0.0.0.0:80:80", any, true, false, slirp},
-		{"192.0.2.1:80:80/udp", any, true, false, slirp},
+		{"192.0.2.1:80:80/udp", any, true, false, splice},
+		{"0.0.0.0:80:80/udp", slirp, true, false, splice},
 		{"[::]:80:80", any, true, false, splice},
 		/* on request */
 		{"127.0.0.1:80:80", slirp, true, false, slirp},
@@ -193,7 +194,7 @@ static void tells_once_and_from_the_loop(void **state)
 		assert_int_equal(driver.told, i > 0);
 		assert_int_equal(loop_run_once(bed->loop, 0), 0);
 		assert_int_equal(driver.told, 1);
-		assert_int_equal(driver.owner_told_before, 0); /* first the driver */
+		assert_int_equal(driver.owner_told_before, 1); /* the driver may lose the forward */
 		assert_int_equal(bed->told, 1);
 		assert_int_equal(bed->told_id, 9);
 	}

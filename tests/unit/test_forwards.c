@@ -26,6 +26,7 @@ struct net {
 	struct net_message known[KNOWN_MAX];
 	size_t nknown;
 	int room; /* messages that it still takes; -1: any number */
+	bool expects_lost;
 };
 
 struct world {
@@ -33,6 +34,7 @@ struct world {
 	struct sandbox_config config;
 	struct events events;
 	int events_fd;
+	struct loop *loop;
 	struct forwards forwards;
 	struct net net;
 	char owned[NAME_MAX + 1]; /* the socket file that was announced last */
@@ -54,7 +56,8 @@ static int take_message(void *owner, const struct net_message *message, int fd)
 		return 0;
 	}
 	assert_int_equal(message->type, NET_ADD);
-	assert_int_equal(fd >= 0, message->forward.driver == FORWARD_DRIVER_SPLICE);
+	assert_true(fd >= 0);
+	assert_true(message->forward.was_lost == net->expects_lost);
 	assert_in_range(net->nknown, 0, KNOWN_MAX - 1);
 	net->known[net->nknown++] = *message;
 	return 0;
@@ -87,6 +90,8 @@ static int set_up(void **state)
 	world->net.room = -1;
 	world->forwards = (struct forwards){
 		.config = &world->config, .events = &world->events, .ops = &ops, .owner = world};
+	world->loop = loop_new();
+	forwards_init(&world->forwards, world->loop);
 	*state = world;
 	return 0;
 }
@@ -96,6 +101,7 @@ static int tear_down(void **state)
 	struct world *world = *state;
 
 	forwards_fini(&world->forwards);
+	loop_free(world->loop);
 	spec_list_free(&world->config.forwards);
 	close(world->events_fd);
 	close(world->events.info_fd);
@@ -246,10 +252,8 @@ static void listening_is_told_once(void **state)
 {
 	struct world *world = *state;
 	char discard[1024];
-	struct err err = {.text = "no"};
 
 	add(world, "0:80");
-	add(world, "0:81");
 	uint32_t id = world->forwards.items[0].id;
 	assert_true(world->events.ready_fd >= 0);
 	forwards_on_listening(&world->forwards, id);
@@ -258,13 +262,51 @@ static void listening_is_told_once(void **state)
 	forwards_on_listening(&world->forwards, id);
 	forwards_on_listening(&world->forwards, 4711);
 	assert_int_equal(read(world->events_fd, discard, sizeof(discard)), -1);
-	forwards_on_failed(&world->forwards, 4711, &err);
-	forwards_on_failed(&world->forwards, id, &err);
-	assert_int_equal(world->forwards.count, 1);
-	assert_int_not_equal(world->forwards.items[0].id, id);
-	json_t *list = forwards_json(&world->forwards, 0);
-	assert_int_equal(json_array_size(list), 1);
-	assert_true(json_is_false(json_object_get(json_array_get(list, 0), "listening")));
+}
+
+static const char *shown_error(const struct world *world, json_t **list)
+{
+	*list = forwards_json(&world->forwards, 0);
+	return json_string_value(json_object_get(json_array_get(*list, 0), "error"));
+}
+
+/* It keeps its port, is shown as lost, told of once, and tried again until it is back. */
+static void what_is_lost_is_tried_again(void **state)
+{
+	struct world *world = *state;
+	char discard[1024];
+	struct err err = {.text = "no room"};
+	json_t *list;
+
+	add(world, "0:80");
+	add(world, "0:81");
+	uint32_t id = world->forwards.items[0].id;
+	expect_event(world, "\"event\":\"forward\"");
+	forwards_on_lost(&world->forwards, 4711, &err);
+	forwards_on_back(&world->forwards, id); /* it was never away */
+	assert_int_equal(read(world->events_fd, discard, sizeof(discard)), -1);
+	world->net.expects_lost = true;
+	for (int turn = 0; turn < 2; turn++) {
+		world->net.known[0] = world->net.known[--world->net.nknown];
+		forwards_on_lost(&world->forwards, id, &err);
+		if (turn == 0)
+			expect_event(world, "\"event\":\"forward-lost\"");
+		assert_int_equal(read(world->events_fd, discard, sizeof(discard)), -1);
+		assert_string_equal(shown_error(world, &list), "no room");
+		json_decref(list);
+		for (int i = 0; i < 100 && world->net.nknown == 1; i++)
+			assert_int_equal(loop_run_once(world->loop, 100), 0);
+		expect_known(world);
+		/* known[] is not in the order of the rules */
+		struct net_message swap = world->net.known[0];
+		world->net.known[0] = world->net.known[1];
+		world->net.known[1] = swap;
+	}
+	assert_int_equal(world->forwards.items[0].id, id);
+	assert_true(world->forwards.items[0].listener.fd >= 0);
+	forwards_on_back(&world->forwards, id);
+	expect_event(world, "\"event\":\"forward-back\"");
+	assert_null(shown_error(world, &list));
 	json_decref(list);
 }
 
@@ -352,6 +394,7 @@ int main(void)
 		TEST(all_or_none_are_added),
 		TEST(rules_are_named_by_their_outside),
 		TEST(listening_is_told_once),
+		TEST(what_is_lost_is_tried_again),
 		TEST(random_rules),
 		cmocka_unit_test(forward_json),
 	};

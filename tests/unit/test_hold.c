@@ -205,16 +205,15 @@ static void a_users_holds_share(void **state)
 		struct bound listener, second;
 		struct err err;
 
-		assert_int_equal(bind_open(&addr, PROTO_TCP, false, &listener, &err), 0);
+		assert_int_equal(bind_open(&addr, PROTO_TCP, &listener, &err), 0);
 		if (addr_is_wildcard(&addr))
 			specific = addr_at(addr.family == AF_INET ? "127.0.0.1" : "::1");
 		int client = connect_to(&specific);
 		assert_true(client >= 0);
 		close(client);
 		/* one: a port in use is an error as ever */
-		assert_int_equal(bind_open(&addr, PROTO_TCP, false, &second, &err), -EADDRINUSE);
-		assert_int_equal(
-			bind_open(&specific, PROTO_TCP, false, &second, &err), -EADDRINUSE);
+		assert_int_equal(bind_open(&addr, PROTO_TCP, &second, &err), -EADDRINUSE);
+		assert_int_equal(bind_open(&specific, PROTO_TCP, &second, &err), -EADDRINUSE);
 		bind_close(&listener);
 	}
 	for (size_t i = 0; i < COUNT(holds); i++) {

@@ -121,7 +121,7 @@ static int open_somewhere(struct stack *stack, enum proto proto, const struct ad
 
 	(void)stack;
 	(void)at;
-	assert_int_equal(bind_socket(fd, &somewhere, proto, true), 0);
+	assert_int_equal(bind_socket(fd, &somewhere, proto), 0);
 	return fd;
 }
 

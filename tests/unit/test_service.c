@@ -50,7 +50,7 @@ static int on_bind(void *owner, const struct service *service, struct bound *out
 	if (addr_equal(&addr, &world->bind_fails_at))
 		return err_set(err, EADDRINUSE, "no");
 	world->binds++;
-	return bind_open(&addr, service->proto, false, out, err);
+	return bind_open(&addr, service->proto, out, err);
 }
 
 static void on_client(void *owner, const struct service *service, int fd, const struct addr *peer)

@@ -41,7 +41,7 @@ static int add(struct world *world, uint32_t id, enum proto proto, bool has_list
 	struct err err;
 
 	addr_set_port(&spec.host, (uint16_t)(BASE_PORT + 1000 + id));
-	assert_int_equal(bind_open(&spec.host, proto, false, &bound, &err), 0);
+	assert_int_equal(bind_open(&spec.host, proto, &bound, &err), 0);
 	return table_add(
 		world->table, id, &spec, FORWARD_DRIVER_SPLICE, bound.fd, has_listened, &err);
 }

@@ -58,7 +58,7 @@ static int open_bound(struct stack *stack, enum proto proto, const struct addr *
 {
 	_cleanup_fd_ int fd = inside_take_now(
 		kernel_of(stack)->inside, proto == PROTO_TCP ? DOOR_TCP4 : DOOR_UDP4, SOCKET_MS);
-	int result = fd < 0 ? fd : bind_socket(fd, addr, proto, true);
+	int result = fd < 0 ? fd : bind_socket(fd, addr, proto);
 
 	return result < 0 ? result : fd_take(&fd);
 }

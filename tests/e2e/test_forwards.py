@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: Apache-2.0
+"""e2e/test_forwards - whose the ports are, from the first line to the end; and who is answered there"""
+
+import collections
+import concurrent.futures
+import json
+import os
+import pathlib
+import re
+import resource
+import signal
+import subprocess
+
+import pytest
+
+from harness import (PATIENCE, TCP_ECHO, TREE, Lines, connect, exchange, free_port, is_alive, other_user, python,
+                     wait_for)
+
+DRIVERS = pytest.mark.parametrize("driver", ["splice", "slirp"])
+
+# --- nobody else gets a port ---------------------------------------------------------------------
+
+# tries for ports again and again, however one can, until stdin ends; says what it got and how often
+# it tried all; argv: KIND,ADDRESS,PORT...
+THIEF = """
+import errno, os, select, socket, sys
+wanted = [(k, a, int(p)) for k, a, p in (arg.split(',') for arg in sys.argv[1:])]
+rounds = 0
+def attempt(kind, address, port, option):
+    v6 = ':' in address
+    type = socket.SOCK_DGRAM if kind == 'udp' else socket.SOCK_STREAM
+    with socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, type) as s:
+        if v6:
+            s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if option:
+            s.setsockopt(socket.SOL_SOCKET, option, 1)
+        try:
+            s.bind((address, port))
+            if kind == 'tcp':
+                s.listen()
+        except OSError as e:
+            assert e.errno == errno.EADDRINUSE, e
+        else:
+            print('got', kind, address, port, option, flush=True)
+def attempt_path(path):
+    try:
+        os.unlink(path)
+        print('got', path, flush=True)
+    except PermissionError:
+        pass
+while not select.select([0], [], [], 0)[0]:
+    for kind, address, port in wanted:
+        if kind == 'unix':
+            attempt_path(address)
+            continue
+        for option in (0, socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+            attempt(kind, address, port, option)
+    rounds += 1
+    if rounds in (1, 100):
+        print('rounds', rounds, flush=True)
+"""
+
+# listens once its stdin says so; argv: address port
+LATE_ECHO = "import sys; sys.stdin.readline()\n" + TCP_ECHO
+
+
+class Thief:
+    """Another user who wants ports."""
+
+    def __init__(self, *wanted):
+        self.popen = subprocess.Popen(
+            [*other_user(), *python(THIEF, *(",".join(map(str, w)) for w in wanted))],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.lines = Lines(os.dup(self.popen.stdout.fileno()))
+
+    def tries(self):
+        """Wait until it has tried for everything."""
+        wait_for(lambda: self.lines.lines or self.lines.ended, "the other user to try")
+
+    def end(self):
+        """What it got."""
+        self.popen.stdin.close()
+        self.popen.wait(10 * PATIENCE)
+        self.lines.join()
+        self.popen.stdout.close()
+        assert self.lines.lines, "it has not tried"
+        return [line for line in self.lines.lines if not line.startswith("rounds")]
+
+
+def kill_net(running):
+    pid = running.net_pid()
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not is_alive(pid), "the net process to end")
+
+
+@DRIVERS
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::1"])
+def test_nobody_else_gets_the_port(nswrap, short_dir, driver, address):
+    """Held, without a net process, in use: another user gets no port and no socket, clients wait."""
+    host = f"[{address}]" if ":" in address else address
+    os.chmod(short_dir, 0o755)
+    sticky = pathlib.Path(short_dir, "tmp")
+    sticky.mkdir()
+    sticky.chmod(0o1777)
+    running = nswrap.start("--port-driver", driver, "-f", f"{host}:0:7000", "-f", f"{host}:0:7001/udp",
+                           "-f", f"unix:{sticky}/s:7000", "--", *python(LATE_ECHO, "127.0.0.1", 7000),
+                           stdin=subprocess.PIPE)
+    tcp, udp = running.host_port(1), running.host_port(2)
+    running.wait_event("forward", 3)
+    any_address = "::" if ":" in address else "0.0.0.0"
+    local = "::1" if ":" in address else "127.0.0.1"
+    thief = Thief(*((kind, where, port) for kind, port in (("tcp", tcp), ("udp", udp))
+                    for where in {address, any_address, local}), ("unix", sticky / "s", 0))
+    thief.tries()
+    for _ in range(3):
+        kill_net(running)
+    with connect(tcp, local, 20) as held:
+        held.sendall(b"held")
+        kill_net(running)
+        # nobody is there to accept it yet, and it is not refused
+        with connect(tcp, local, 20) as waiting:
+            waiting.sendall(b"waits")
+            running.net_pid()
+            running.popen.stdin.write(b"\n")
+            running.popen.stdin.flush()
+            assert waiting.recv(100) == b"waits"
+    for _ in range(3):
+        kill_net(running)
+    assert exchange(tcp, b"hello", local) == b"hello"
+    assert thief.end() == []
+    assert running.stop() == 143
+
+
+def test_added_and_removed_ports(nswrap):
+    """Ours from the answer on, and anybody's when they are removed."""
+    running = nswrap.start("-n", "box", "--port-driver", "slirp", "sleep", "1000")
+    running.wait_event("started")
+    added = json.loads(nswrap.run("port", "add", "--json", "box", "0:7000", "0.0.0.0:0:7001",
+                                  "0.0.0.0:0:7002/udp").stdout)
+    wanted = [("udp" if f["proto"] == "udp" else "tcp", f["host"], f["host_port"]) for f in added]
+    thief = Thief(*wanted)
+    thief.tries()
+    kill_net(running)
+    running.net_pid()
+    assert thief.end() == []
+    assert nswrap.run("port", "remove", "box", *(f["spec"] for f in added)).returncode == 0
+
+    def is_free():
+        thief = Thief(*wanted)
+        thief.tries()
+        return len({tuple(line.split()[1:4]) for line in thief.end()}) == len(wanted)
+
+    wait_for(is_free, "the ports to be free")
+
+
+# --- what is lost --------------------------------------------------------------------------------
+
+
+@DRIVERS
+def test_a_lost_forward_comes_back(nswrap, driver):
+    """The net process may have no more descriptors, and may again: shown, told once, back by itself."""
+    running = nswrap.start("-n", "box", "--port-driver", driver, "-p", 0, "-P", 7000, "--",
+                           *python(TCP_ECHO, "127.0.0.1", 7000))
+    running.guest_listening()
+    net = running.net_pid()
+    before = resource.prlimit(net, resource.RLIMIT_NOFILE)
+    resource.prlimit(net, resource.RLIMIT_NOFILE, (0, before[1]))
+    port = json.loads(nswrap.run("port", "add", "--json", "box", "0:7000").stdout)[0]["host_port"]
+    lost = running.wait_event("forward-lost")
+    assert lost["host_port"] == port and "Too many open files" in lost["error"]
+    line = running.wait_line("Too many open files")
+    assert "trying again" in line and str(port) in line
+    shown = json.loads(nswrap.run("port", "list", "--json", "box").stdout)
+    assert [f.get("error") for f in shown] == [None, lost["error"]]
+    assert json.loads(nswrap.run("ps", "--json").stdout)[0]["forwards"] == shown
+    assert f"{port}:7000(lost)" in nswrap.run("ps").stdout.decode()
+    listed = nswrap.run("port", "list", "box").stdout.decode().splitlines()
+    assert "lost" not in listed[0] and "lost" in listed[1] and "trying again" in listed[1]
+    with connect(port) as client:
+        client.sendall(b"early")
+        resource.prlimit(net, resource.RLIMIT_NOFILE, before)
+        assert running.wait_event("forward-back")["host_port"] == port
+        assert client.recv(100) == b"early"
+    running.wait_line(f"127.0.0.1:{port}:7000/tcp works again")
+    assert all("error" not in f for f in json.loads(nswrap.run("port", "list", "--json", "box").stdout))
+    assert len([line for line in running.stderr.lines if "Too many open files" in line]) == 1
+    assert exchange(port, b"hello") == b"hello"
+
+
+# --- every client is answered --------------------------------------------------------------------
+
+# TCP and UDP, and says whom it sees; argv: address port
+GUEST = """
+import socket, sys, threading
+host, port = sys.argv[1], int(sys.argv[2])
+family = socket.AF_INET6 if ':' in host else socket.AF_INET
+udp = socket.socket(family, socket.SOCK_DGRAM)
+udp.bind((host, port))
+def answer():
+    while True:
+        data, peer = udp.recvfrom(65536)
+        udp.sendto(data + b' ' + peer[0].encode(), peer)
+threading.Thread(target=answer, daemon=True).start()
+with socket.create_server((host, port), family=family, backlog=100, dualstack_ipv6=host == '::') as server:
+    while True:
+        c, peer = server.accept()
+        with c:
+            c.sendall(c.recv(100) + b' ' + peer[0].encode())
+"""
+
+# asks all, each by a connected socket, and says whom each server sees; argv: KIND,ADDRESS,PORT...
+CLIENT = """
+import concurrent.futures, socket, sys
+def ask(arg):
+    kind, address, port = arg.split(',')
+    family = socket.AF_INET6 if ':' in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM if kind == 'udp' else socket.SOCK_STREAM) as s:
+        s.settimeout(10)
+        try:
+            s.connect((address, int(port)))
+            for attempt in range(20):
+                s.settimeout(10 if kind == 'tcp' else 0.5)
+                s.send(b'hello')
+                try:
+                    said, peer = s.recv(100).decode().split()
+                    return f'{arg} {peer.removeprefix("::ffff:")}' if said == 'hello' else f'{arg} {said!r}'
+                except TimeoutError:
+                    if attempt == 3 or kind == 'tcp':
+                        return f'{arg} timeout'
+        except (OSError, ValueError) as e:
+            return f'{arg} {e!r}'
+with concurrent.futures.ThreadPoolExecutor(32) as pool:
+    print('\\n'.join(pool.map(ask, sys.argv[1:])))
+"""
+
+ADDRESSES = {"127.0.0.1": ["127.0.0.1"], "192.0.2.10": ["192.0.2.10"],
+             "0.0.0.0": ["127.0.0.1", "192.0.2.10", "192.0.2.11"],
+             "::1": ["::1"], "2001:db8::10": ["2001:db8::10"],
+             "::": ["::1", "2001:db8::10", "2001:db8::11"]}
+LOCAL = {"127.0.0.1", "::1", "10.0.2.100", "fd00::100"}
+OUTSIDE = {"192.0.2.20", "2001:db8::20"}
+
+SECOND_ADDRESSES = """
+ip addr add 192.0.2.11/24 dev ext0
+ip -6 addr add 2001:db8::11/64 dev ext0 nodad
+"""
+FAR_SIDE = """
+ip link set lo up
+ip addr add 192.0.2.20/24 dev ext1
+ip -6 addr add 2001:db8::20/64 dev ext1 nodad
+ip link set ext1 up
+"""
+
+
+class FarHost:
+    """A host at the other end of an outer host's wire: 192.0.2.20, 2001:db8::20."""
+
+    def __init__(self, host):
+        enter = ["nsenter", "-t", str(host.holder.pid), "-U", "-n", "-m", "--preserve-credentials", "--"]
+        self.holder = subprocess.Popen([*enter, "unshare", "-n", "sh", "-c", "echo ready; exec cat"],
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self.holder.stdout.readline() == b"ready\n"
+        subprocess.run([*enter, "ip", "link", "set", "ext1", "netns", str(self.holder.pid)], check=True)
+        self.enter = ["nsenter", "-t", str(self.holder.pid), "-U", "-n", "--preserve-credentials", "--"]
+        subprocess.run([*self.enter, "sh", "-ec", FAR_SIDE], check=True)
+
+    def run(self, *command):
+        return subprocess.run([*self.enter, *command], capture_output=True, timeout=60 * PATIENCE)
+
+    def close(self):
+        self.holder.stdin.close()
+        self.holder.wait(10)
+        self.holder.stdout.close()
+
+
+@pytest.fixture
+def far(outer):
+    host = outer(SECOND_ADDRESSES)
+    far = FarHost(host)
+    yield host, far
+    far.close()
+
+
+def in_manual():
+    """The table of the manual: {(kind, driver asked for): {listener: (driver, whom the guest sees)}}."""
+    text = (TREE / "man" / "nswrap.1").read_text()
+    table = re.search(r'\.Bl -column "loopback, IPv4".*?\n(.*?)\.El', text, re.S).group(1)
+    rows = [[cell.strip() for cell in line.removeprefix(".It ").split(" Ta ")]
+            for line in table.splitlines()]
+    return {(row[0], row[1]): row[2:] for row in rows[1:]}
+
+
+def expected(kind, choice, listener, is_outside):
+    """(driver, the addresses that the guest may see the client at), by the manual."""
+    where = "loopback" if listener in ("127.0.0.1", "::1") else "other"
+    family = "IPv6" if ":" in listener else "IPv4"
+    driver, seen = in_manual()[f"{where}, {family}", kind][["auto", "splice", "slirp"].index(choice)].split()
+    return driver, seen
