@@ -95,7 +95,7 @@ static void on_channel(struct loop_io *io, uint32_t events)
 	(void)events;
 	if (result == -EAGAIN)
 		return;
-	if (result < 0) {
+	if (result < 0 && result != -EMSGSIZE) { /* that one: fd is -1 */
 		loop_stop(net->loop, result);
 		return;
 	}

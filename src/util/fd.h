@@ -55,7 +55,8 @@ int fd_pair(int ends[2], int flags, struct err *err);
 
 /*
  * Messages of fixed size with one descriptor or none (-1). Return 0 or -errno; receive: -EPIPE at
- * the end, -EPROTO for one of another size. Where @fd is NULL none is expected, see fd_recv.
+ * the end, -EPROTO for one of another size, -EMSGSIZE where this process had no room for its
+ * descriptor: @data is filled then. Where @fd is NULL none is expected, see fd_recv.
  */
 int fd_send_one(int sock, const void *data, size_t len, int fd);
 int fd_recv_one(int sock, void *data, size_t len, int *fd);

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """e2e/test_forwards - whose the ports are, from the first line to the end; and who is answered there"""
 
-import collections
 import concurrent.futures
 import json
 import os
@@ -237,9 +236,6 @@ ADDRESSES = {"127.0.0.1": ["127.0.0.1"], "192.0.2.10": ["192.0.2.10"],
              "0.0.0.0": ["127.0.0.1", "192.0.2.10", "192.0.2.11"],
              "::1": ["::1"], "2001:db8::10": ["2001:db8::10"],
              "::": ["::1", "2001:db8::10", "2001:db8::11"]}
-LOCAL = {"127.0.0.1", "::1", "10.0.2.100", "fd00::100"}
-OUTSIDE = {"192.0.2.20", "2001:db8::20"}
-
 SECOND_ADDRESSES = """
 ip addr add 192.0.2.11/24 dev ext0
 ip -6 addr add 2001:db8::11/64 dev ext0 nodad
@@ -281,18 +277,62 @@ def far(outer):
     far.close()
 
 
-def in_manual():
-    """The table of the manual: {(kind, driver asked for): {listener: (driver, whom the guest sees)}}."""
+def manual(forward, choice):
+    """The driver of the manual's table, and a function: whom may a guest see for a client at a place?"""
     text = (TREE / "man" / "nswrap.1").read_text()
-    table = re.search(r'\.Bl -column "loopback, IPv4".*?\n(.*?)\.El', text, re.S).group(1)
-    rows = [[cell.strip() for cell in line.removeprefix(".It ").split(" Ta ")]
+    table = re.search(r"\.Bl -column \"other IPv4, TCP\".*?\n(.*?)\.El", text, re.S).group(1)
+    rows = [[cell.removeprefix("Cm ") for cell in line.removeprefix(".It ").split(" Ta ")]
             for line in table.splitlines()]
-    return {(row[0], row[1]): row[2:] for row in rows[1:]}
+    kind = forward["proto"].upper()
+    is_loopback = forward["host"] in ("127.0.0.1", "::1")
+    name = "UDP" if kind == "UDP" else \
+        f"{'loopback' if is_loopback else 'other'} IPv{6 if ':' in forward['host'] else 4}, TCP"
+    driver = dict(zip(rows[0], next(row for row in rows if row[0] == name)))[choice]
 
+    def seen(guest, place):
+        # libslirp leads IPv4 to IPv4 and IPv6 to the guest's IPv6 address; splice does the rest
+        leads = (guest in ("::", "fd00::100") if ":" in forward["host"]
+                 else guest in ("127.0.0.1", "0.0.0.0", "::", "10.0.2.100"))
+        if driver == "splice" or not leads:
+            return {"127.0.0.1", "::1", "10.0.2.100", "fd00::100"}
+        if place == "outside":
+            return {"192.0.2.20", "2001:db8::20"}
+        return {"10.0.2.2", "fd00::2", "192.0.2.10", "192.0.2.11", "2001:db8::10", "2001:db8::11"}
 
-def expected(kind, choice, listener, is_outside):
-    """(driver, the addresses that the guest may see the client at), by the manual."""
-    where = "loopback" if listener in ("127.0.0.1", "::1") else "other"
-    family = "IPv6" if ":" in listener else "IPv4"
-    driver, seen = in_manual()[f"{where}, {family}", kind][["auto", "splice", "slirp"].index(choice)].split()
     return driver, seen
+
+
+@pytest.mark.parametrize("choice", ["auto", "splice", "slirp"])
+@pytest.mark.parametrize("guest", ["127.0.0.1", "0.0.0.0", "::1", "::", "10.0.2.100", "fd00::100"])
+def test_every_client_is_answered(nswrap, far, choice, guest):
+    """Whatever listens, wherever the guest does, from here and from outside, and as the manual says."""
+    host, outside = far
+    rules = []
+    for listener in ADDRESSES:
+        for kind in ("tcp", "udp"):
+            text = f"[{listener}]" if ":" in listener else listener
+            rules += ["-f", f"{text}:0:7000/{kind}"]
+    running = nswrap.start("--port-driver", choice, *rules, "--", *python(GUEST, guest, 7000),
+                           prefix=host.prefix())
+    running.guest_listening(len(rules) // 2)
+    forwards = [e for e in running.events if e["event"] == "forward"]
+    asked = [(f, address) for f in forwards for address in ADDRESSES[f["host"]]]
+    here = [f"{f['proto']},{address},{f['host_port']}" for f, address in asked]
+    there = [line for line in here if line.split(",")[1] not in ("127.0.0.1", "::1")]
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda run: run().stdout.decode().splitlines(),
+                                (lambda: host.run(*python(CLIENT, *here)),
+                                 lambda: outside.run(*python(CLIENT, *there)))))
+    assert [len(a) for a in answers] == [len(here), len(there)]
+    of_port = {(f["proto"], str(f["host_port"])): f for f in forwards}
+    wrong = []
+    for place, lines in zip(("here", "outside"), answers):
+        for line in lines:
+            target, said = line.split(" ", 1)
+            kind, _, port = target.split(",")
+            forward = of_port[kind, port]
+            driver, seen = manual(forward, choice)
+            if forward["driver"] != driver or said not in seen(guest, place):
+                wrong.append((place, forward["spec"], forward["driver"], line))
+    assert not wrong, "\n".join(map(str, wrong))
+    assert running.stop() == 143
