@@ -382,7 +382,8 @@ static ssize_t list_place(
 	struct unixsock_id id;
 	struct dirent **files;
 
-	if (lock_fd < 0)
+	/* without it nothing is removed; only of our own place that is a reason to give up */
+	if (lock_fd < 0 && place == 0)
 		return lock_fd;
 	int found = scandirat(dir_fd, ".", &files, is_entry, NULL);
 	if (found < 0)
@@ -391,7 +392,7 @@ static ssize_t list_place(
 	for (int i = 0; i < found; i++) {
 		int state = list ? unixsock_check(dir_fd, files[i]->d_name, &id) : -ENOMEM;
 
-		if (state == 0)
+		if (state == 0 && lock_fd >= 0)
 			unixsock_remove(dir_fd, &id);
 		if (state == 1) {
 			list[count].place = place;

@@ -51,6 +51,11 @@ static void assert_said(const char *text, const char *beginning)
 		assert_string_equal(text, beginning);
 }
 
+static int dir_of_registry(const struct registry *registry)
+{
+	return registry->places.items[0].dir_fd;
+}
+
 static int dir_of(const struct bed *bed)
 {
 	return bed->registry.places.items[0].dir_fd;
@@ -258,6 +263,9 @@ static void several_places(void **state)
 	assert_string_equal(listed[0].name, "p");
 	assert_string_equal(listed[1].name, "x");
 	open_with(bed, NULL, &late);
+	/* one in which nothing can be locked takes nothing away from the others */
+	assert_int_equal(unlinkat(dir_of_registry(&one), ".lock", 0), 0);
+	assert_int_equal(mkdirat(dir_of_registry(&one), ".lock", 0700), 0);
 	assert_int_equal(registry_list(&late, listed, 8), 4);
 	assert_string_equal(listed[3].name, "x");
 	assert_int_equal(registry_claim(&late, "p-1", NULL, &again, &err), -EEXIST);
