@@ -32,7 +32,7 @@ static int set_rights(enum command_rights rights)
 		return 0;
 	if (rights == COMMAND_KEEPS_CAPS)
 		return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
-	/* see sandbox/setup, which not every kernel can do */
+	/* see sandbox/view, which not every kernel can do */
 	return rights_drop_command(!(statvfs("/", &root) == 0 && (root.f_flag & ST_NOSUID)));
 }
 

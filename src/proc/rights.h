@@ -14,7 +14,7 @@ int rights_drop_all(void);
 
 /*
  * The same for COMMAND. @keeps_bounding leaves the bounding set alone, which no_new_privs makes
- * powerless: where sandbox/setup found no way programs with file capabilities could not start.
+ * powerless: where sandbox/view found no way programs with file capabilities could not start.
  */
 int rights_drop_command(bool keeps_bounding);
 

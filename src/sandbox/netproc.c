@@ -21,7 +21,7 @@
 #include "proc/ns.h"
 #include "proc/rights.h"
 #include "sandbox/filter.h"
-#include "sandbox/setup.h"
+#include "sandbox/view.h"
 #include "util/fd.h"
 #include "util/list.h"
 #include "util/log.h"
@@ -130,7 +130,7 @@ static int isolate(const struct netproc_start *start, struct err *err)
 		return ns_explain(errno, err);
 	if (ns_map_ids(uid, gid, 0, err) < 0)
 		return -err->code;
-	int resolv = setup_empty_root(start->resolv_text, err);
+	int resolv = view_empty_root(start->resolv_text, err);
 	if (resolv < 0)
 		return resolv;
 	keep[6] = resolv;

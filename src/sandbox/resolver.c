@@ -8,7 +8,7 @@
 #include <sys/inotify.h>
 
 #include "net/resolv.h"
-#include "sandbox/setup.h"
+#include "sandbox/view.h"
 #include "util/fd.h"
 #include "util/list.h"
 #include "util/log.h"
@@ -37,7 +37,7 @@ static void write_net_file(struct resolver *resolver)
 {
 	if (resolver->net_file < 0)
 		return;
-	int result = setup_rewrite(resolver->net_file, resolver->net_text);
+	int result = view_rewrite(resolver->net_file, resolver->net_text);
 	if (result < 0)
 		log_info("cannot renew the name servers: %s", strerror(-result));
 }

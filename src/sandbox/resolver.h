@@ -16,7 +16,7 @@ struct resolver {
 	const struct sandbox_config *config;
 	char guest_text[RESOLVER_TEXT_BYTES];
 	char net_text[RESOLVER_TEXT_BYTES];
-	int net_file; /* of the net process, see setup_empty_root; -1: none yet; owned */
+	int net_file; /* of the net process, see view_empty_root; -1: none yet; owned */
 	struct loop *loop;
 	struct loop_io watch; /* inotify */
 };

@@ -5,34 +5,15 @@
 #include "sandbox/init.h"
 
 /*
- * All but the last run in fresh namespaces that belong to our user namespace, as their all-capable
- * process, before rights are dropped. They return 0, or -errno with @err filled, unless something
- * else is said.
+ * Both run in fresh namespaces that belong to our user namespace, as their all-capable process,
+ * before rights are dropped. They return 0, or -errno with @err filled.
  */
 
 /*
- * Run by init: mounts, loopback, TAP, addresses, routes, sysctls. Stores the descriptors for
- * INIT_READY to @fds (-1 where there is none; the caller owns them).
- *
- * The file view is the caller's own, and mounts made outside later still come in, but for these:
- * the resolv_text of @start over the file that /etc/resolv.conf leads to, behind any chain of
- * links; empty, writable directories of the caller's over its hidden ones; and in a PID namespace
- * a /proc that shows it. Set-user-ID and file capabilities are taken away from every mount (they
- * have no effect under no_new_privs anyway): without this a program with file capabilities, such as
- * ping, could not be executed at all with an empty bounding set, execve(2) EPERM. Where the kernel
- * cannot do this (before 5.12), or there is no file to mount over, that is said and the rest is
- * done.
+ * Run by init: the file view (sandbox/view.h), loopback, TAP, addresses, routes, sysctls. Stores
+ * the descriptors for INIT_READY to @fds (-1 where there is none; the caller owns them).
  */
 int setup_namespaces(const struct init_start *start, int fds[INIT_FDS], struct err *err);
 
 /* The first steps of it, of which nothing is kept: would they be allowed here? */
 int setup_try(struct err *err);
-
-/*
- * For the net process: leave every file behind but an /etc/resolv.conf with @resolv_text. Returns
- * a descriptor for rewriting that file, open for writing and close-on-exec, or -errno.
- */
-int setup_empty_root(const char *resolv_text, struct err *err);
-
-/* Anywhere: replace the text behind a descriptor of setup_empty_root. Returns 0 or -errno. */
-int setup_rewrite(int fd, const char *text);

@@ -156,34 +156,65 @@ def test_root_is_nobody_outside(nswrap, script):
     assert result.returncode != 0, script
 
 
-UNCOVER = "ls -A {0}; {1} umount {0}; {1} umount -l {0}; {1} ls -A {0}; {1} ls -A {0}/../nswrap"
+UNCOVER = """
+ls -A {0}; umount {0}; umount -l {0}; ls -A {0}; ls -A {0}/../nswrap
+mount -t tmpfs mine /mnt && cd /mnt && mkdir a b u w m
+mount --move {0} b; ls -A {0}
+mount --bind {0}/.. a; mount --rbind {0}/.. b; umount b/nswrap; ls -A a/nswrap b/nswrap
+mount -t overlay -o lowerdir={0}/..,upperdir=u,workdir=w o m; ls -A m/nswrap
+unshare -m sh -c 'umount {0}; ls -A {0}'
+mount --rbind / a && cd a && pivot_root . mnt && chroot . sh -c 'umount {0}; umount -l /mnt; ls -A {0}'
+"""
 
 
 @pytest.mark.parametrize("options, prefix", [
-    ([], ""),
-    ([], "unshare -Urm"),
-], ids=["plain", "nested"])
+    ([], []),
+    ([], ["unshare", "-Urm"]),
+    (["--root"], []),
+    (["--root", "--pid"], []),
+    (["--root"], ["unshare", "-Urm"]),
+], ids=["plain", "nested", "root", "root-pid", "root-nested"])
 def test_runtime_directory_is_hidden(nswrap, options, prefix):
     """COMMAND cannot talk to nswrap, or to another sandbox."""
     other = nswrap.start("-n", "other", "sleep", 60)
     other.wait_event("started")
     directory = nswrap.runtime_dir / "nswrap"
     assert (directory / "other.sock").exists()
-    script = UNCOVER.format(directory, prefix)
-    result = nswrap.run("-q", *options, "-n", "me", "-c", script)
+    script = UNCOVER.format(directory)
+    result = nswrap.run("-q", *options, "-n", "me", "--", *prefix, "sh", "-c", script)
     assert b"sock" not in result.stdout, result.stderr
+
+
+LOOK_AT_PROC = "umount /proc; umount -l /proc; mount --move /proc /mnt; ls /proc /mnt"
+
+
+def test_proc_of_the_host_stays_covered(nswrap):
+    """... and what root inside may do with mounts it still may."""
+    outside = str(os.getpid())
+    assert outside in os.listdir("/proc")
+    result = nswrap.run("-q", "--pid", "--root", "-c", LOOK_AT_PROC)
+    numbers = [int(word) for word in result.stdout.split() if word.isdigit()]
+    assert 1 in numbers and max(numbers) < 100 and len(numbers) < 10, result.stdout
+    mine = "set -e; pwd; mount -t tmpfs x /mnt; mount -t proc x /mnt; umount /mnt; umount /mnt;" \
+           "mount --bind /usr /mnt; mount -o remount,bind,ro /mnt; mount -o remount,bind,ro,suid /mnt;" \
+           "ip link set lo mtu 1400"
+    result = nswrap.run("--pid", "--root", "-c", mine, cwd=nswrap.runtime_dir)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert result.stdout.decode().strip() == os.path.realpath(nswrap.runtime_dir)
 
 
 @pytest.mark.parametrize("arguments", [
     ["ps"], ["port", "add", "other", "0:80"], ["stop", "other"], ["exec", "other", "true"]])
 def test_root_inside_is_not_heard(nswrap, arguments):
-    """Root of the mount namespace can take the cover off; the control sockets refuse it all the same."""
+    """A descriptor of the directory outside leads around the cover; the control sockets refuse all the same."""
     other = nswrap.start("-n", "other", "sleep", 60)
     other.wait_event("started")
-    directory = nswrap.runtime_dir / "nswrap"
-    words = " ".join([BINARY, *arguments])
-    result = nswrap.run("-q", "--root", "-n", "me", "-c",
-                        f"umount {directory} && ls {directory}/other.sock && {words}")
+    outside = os.open(nswrap.runtime_dir, os.O_RDONLY)
+    place = f"/proc/$$/fd/{outside}"
+    words = " ".join([f"XDG_RUNTIME_DIR={place}", BINARY, *arguments])
+    result = nswrap.run("-q", "--root", "--keep-fd", outside, "-n", "me", "-c",
+                        f"ls {place}/nswrap/other.sock && {words}", pass_fds=[outside])
+    os.close(outside)
     assert b"other.sock" in result.stdout, "the cover is off"
     assert b"sleep" not in result.stdout and (arguments == ["ps"] or result.returncode != 0)
     assert other.popen.poll() is None

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox/view - which files COMMAND sees, and which the net process does */
+#include "sandbox/view.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "net/resolv.h"
+#include "proc/ns.h"
+#include "util/fd.h"
+#include "util/log.h"
+
+/*
+ * A tmpfs is mounted over one of these for a moment, in our own mount namespace. mount(2) rather
+ * than fsmount(2), which the 4.18 kernels of login nodes lack.
+ */
+static const char *work_dir(void)
+{
+	static const char *const dirs[] = {"/tmp", "/run", "/mnt", "/usr"};
+	size_t i = 0;
+
+	while (i + 1 < sizeof(dirs) / sizeof(dirs[0]) && access(dirs[i], F_OK) < 0)
+		i++;
+	return dirs[i];
+}
+
+/* Mounts made here stay here; those made outside later still come in. */
+int view_detach(struct err *err)
+{
+	if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
+		return err_sys(err, errno, "cannot detach the mounts of the sandbox");
+	return 0;
+}
+
+static int write_new_file(const char *path, const char *text)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+
+	if (fd < 0)
+		return -errno;
+	int result = fd_write_all(fd, text, strlen(text));
+	if (result < 0)
+		fd_close(&fd);
+	return result < 0 ? result : fd;
+}
+
+static int put_resolv_conf(const char *text, struct err *err)
+{
+	char target[64], source[64];
+
+	/* before the tmpfs is there: the chain may lead through its directory */
+	_cleanup_fd_ int target_fd = open(RESOLV_CONF, O_PATH | O_CLOEXEC);
+	if (target_fd < 0)
+		return err_sys(err, errno, "cannot put a name server into " RESOLV_CONF);
+	snprintf(target, sizeof(target), "/proc/self/fd/%d", target_fd);
+
+	const char *work = work_dir();
+	if (mount("tmpfs", work, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=64k") < 0)
+		return err_sys(err, errno, "cannot mount a tmpfs for " RESOLV_CONF);
+	snprintf(source, sizeof(source), "%s/resolv.conf", work);
+	_cleanup_fd_ int source_fd = write_new_file(source, text);
+	int result = source_fd < 0 ? source_fd : 0;
+	if (result == 0 && mount(source, target, NULL, MS_BIND, NULL) < 0)
+		result = -errno;
+	umount2(work, MNT_DETACH); /* the bind keeps the file alive */
+	if (result < 0)
+		return err_sys(err, -result, "cannot mount over " RESOLV_CONF);
+	return 0;
+}
+
+/* All of them: another nswrap of the same user looks in places that ours does not make use of. */
+static int hide_places(const struct places *hidden, struct err *err)
+{
+	for (size_t i = 0; i < hidden->total; i++) {
+		const char *path = hidden->items[i].path;
+
+		if (mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=0700") < 0 &&
+			(errno != ENOENT || i == 0))
+			return err_sys(err, errno, "cannot hide %s from the sandbox", path);
+	}
+	return 0;
+}
+
+/* What a PID namespace comes with: a /proc that shows it, and the message queues of its IPC. */
+static int mount_for_pids(struct err *err)
+{
+	if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+		return err_sys(err, errno,
+			"cannot mount /proc for --pid (in a container: its own /proc must be unmasked)");
+	if (mount("mqueue", "/dev/mqueue", "mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0 &&
+		errno != ENOENT)
+		log_info("cannot mount /dev/mqueue: %s", strerror(errno));
+	return 0;
+}
+
+/*
+ * From here on nobody can take a cover off, whatever their capabilities. The kernel locks mounts
+ * that were copied into a mount namespace of another user namespace (mount_namespaces(7)). So a
+ * child copies them into namespaces of its own, and we go there: its user namespace is below ours,
+ * so mounts can still be made, while ours stays the one that owns the network.
+ */
+static int lock_mounts(struct err *err)
+{
+	pid_t parent = getpid();
+	char cwd[PATH_MAX], path[64];
+
+	if (!getcwd(cwd, sizeof(cwd)))
+		cwd[0] = '\0';
+	pid_t child = ns_fork(CLONE_NEWUSER | CLONE_NEWNS, err);
+	if (child < 0)
+		return child;
+	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		while (getppid() == parent)
+			pause();
+		_exit(0);
+	}
+	snprintf(path, sizeof(path), "/proc/%d/ns/mnt", child);
+	_cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int result = fd < 0 || setns(fd, CLONE_NEWNS) < 0 ? -errno : 0;
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	if (result < 0)
+		return err_sys(err, -result, "cannot lock the mounts of the sandbox");
+	/* by its path: a descriptor of the directory would lead to where it was not covered */
+	if (chdir(cwd) < 0)
+		log_info("the current directory is not in the sandbox; starting in /");
+	return 0;
+}
+
+int view_set_up(const struct init_start *start, struct err *err)
+{
+	struct mount_attr nosuid = {.attr_set = MOUNT_ATTR_NOSUID};
+	struct err soft;
+
+	if (view_detach(err) < 0)
+		return -err->code;
+	if (start->resolv_text && put_resolv_conf(start->resolv_text, &soft) < 0)
+		log_warning("%s; names may not resolve inside", soft.text);
+	if (start->config->has_pid_ns && mount_for_pids(err) < 0)
+		return -err->code;
+	if (hide_places(start->hidden, err) < 0)
+		return -err->code;
+	if (start->config->is_root && lock_mounts(err) < 0)
+		return -err->code;
+	/* after that, as root may change flags of mounts unless they are locked, too */
+	if (syscall(SYS_mount_setattr, AT_FDCWD, "/", AT_RECURSIVE, &nosuid, sizeof(nosuid)) < 0)
+		log_info("cannot make the mounts nosuid: %s", strerror(errno));
+	return 0;
+}
+
+int view_empty_root(const char *resolv_text, struct err *err)
+{
+	const char *work = work_dir();
+
+	if (view_detach(err) < 0)
+		return -err->code;
+	if (mount("tmpfs", work, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=64k,mode=0700") <
+			0 ||
+		chdir(work) < 0 || mkdir("etc", 0755) < 0)
+		return err_sys(err, errno, "cannot make an empty root");
+	_cleanup_fd_ int fd = write_new_file("etc/resolv.conf", resolv_text);
+	if (fd < 0)
+		return err_sys(err, -fd, "cannot write " RESOLV_CONF " of the net process");
+	/* with both names ".", the old root lands on top of the new one: pivot_root(2) */
+	if (syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
+		return err_sys(err, errno, "cannot leave the file system");
+	return fd_take(&fd);
+}
+
+int view_rewrite(int fd, const char *text)
+{
+	size_t len = strlen(text);
+
+	if (pwrite(fd, text, len, 0) != (ssize_t)len || ftruncate(fd, (off_t)len) < 0)
+		return -errno;
+	return 0;
+}
