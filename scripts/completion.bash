@@ -5,7 +5,7 @@
 _nswrap_options() {
 	case $1 in
 	run) echo -p --host-port -P --guest-port -f --forward -b --bind --no-hold --port-driver \
-		--only-user --allow-network --wait -n --name --network --host-loopback --cidr --mtu \
+		--only-user --allow-network --wait -n --name --network --host-loopback --cidr --cidr6 --mtu \
 		--dns --no-dns --outbound-addr --no-ipv6 --pcap --root --pid --new-session -C --chdir -e --env \
 		--unset-env -c --shell-command -t --stop-timeout --ready-fd --info-fd --keep-fd \
 		-q --quiet -v --verbose ;;
@@ -20,7 +20,7 @@ _nswrap_options() {
 _nswrap_takes_word() {
 	case $1 in
 	--host-port | --guest-port | --forward | --bind | --port-driver | --wait | --name | \
-		--network | --cidr | --mtu | --dns | --outbound-addr | --pcap | --chdir | --env | \
+		--network | --cidr | --cidr6 | --mtu | --dns | --outbound-addr | --pcap | --chdir | --env | \
 		--unset-env | --shell-command | --stop-timeout | --ready-fd | --info-fd | --keep-fd) ;;
 	-[qv]*[pPfbnCect] | -[pPfbnCect]) ;;
 	*) return 1 ;;

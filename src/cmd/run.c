@@ -8,6 +8,7 @@
 
 #include "cmd/agent.h"
 #include "cmd/run_options.h"
+#include "net/occupied.h"
 #include "sandbox/program.h"
 #include "sandbox/supervisor.h"
 #include "util/log.h"
@@ -110,6 +111,26 @@ static int read_agent(struct run_options *options, int argc, char **argv)
 	return agent_read_words(argc, argv);
 }
 
+/* Where this host has the usual networks itself there are others inside. */
+static void settle_networks(struct net_plan *plan)
+{
+	static const char words[] =
+		"%s %s: this host uses it itself, and what it has there cannot be reached from inside";
+	char network[NET_TEXT_BYTES];
+	struct occupied occupied;
+
+	if (!plan->has_outbound)
+		return;
+	if (occupied_read(&occupied) < 0)
+		log_info("cannot look at the networks of this host");
+	plan_avoid(plan, &occupied);
+	occupied_free(&occupied);
+	if (plan->is_taken4)
+		log_warning(words, "--cidr", plan_format4(plan, network));
+	if (plan->has_ipv6 && plan->is_taken6)
+		log_warning(words, "--cidr6", plan_format6(plan, network));
+}
+
 static int run_with(struct run_options *options, const struct cmd_call *call)
 {
 	struct err err = {0};
@@ -123,6 +144,7 @@ static int run_with(struct run_options *options, const struct cmd_call *call)
 	status = read_agent(options, call->argc - first, rest);
 	if (status >= 0)
 		return status;
+	settle_networks(&options->config.net);
 	options->config.env = env_make(&options->env, NULL);
 	if (!options->config.env) {
 		err_sys(&err, ENOMEM, "cannot make the environment");

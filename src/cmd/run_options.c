@@ -153,6 +153,7 @@ static int set_network(void *target, const char *value, struct err *err)
 
 static int set_cidr(void *target, const char *value, struct err *err)
 {
+	struct net_plan *plan = target;
 	struct in_addr network;
 	int prefix_len;
 
@@ -162,7 +163,37 @@ static int set_cidr(void *target, const char *value, struct err *err)
 		return err_set(err, EINVAL,
 			"\"%s\" has no room for the guest's number 100: expected a prefix of /8 to /25",
 			value);
-	plan_set_network(target, network, prefix_len);
+	unsigned first = ntohl(network.s_addr) >> 24;
+	if (first == 0 || first == 127 || first >= 224)
+		return err_set(err, EINVAL,
+			"\"%s\" is set aside for other things: expected a network of hosts, such as "
+			"192.168.77.0/24",
+			value);
+	plan_set_network(plan, network, prefix_len);
+	plan->is_given4 = true;
+	return 0;
+}
+
+static int set_cidr6(void *target, const char *value, struct err *err)
+{
+	struct net_plan *plan = target;
+	struct in6_addr prefix;
+	int prefix_len;
+
+	if (addr_parse_cidr6(value, &prefix, &prefix_len, err) < 0)
+		return -EINVAL;
+	if (prefix_len < 8 || prefix_len > 112)
+		return err_set(err, EINVAL,
+			"\"%s\" has no room for the guest's number 100: expected a prefix of /8 to /112",
+			value);
+	/* global unicast (RFC 4291) and unique local addresses (RFC 4193) */
+	if (prefix.s6_addr[0] >> 5 != 1 && (prefix.s6_addr[0] & 0xfe) != 0xfc)
+		return err_set(err, EINVAL,
+			"\"%s\" is set aside for other things: expected a network of hosts, such as "
+			"fd00:77::/64",
+			value);
+	plan_set_prefix6(plan, &prefix, prefix_len);
+	plan->is_given6 = true;
 	return 0;
 }
 
@@ -177,6 +208,24 @@ static int set_mtu(void *target, const char *value, struct err *err)
 	return 0;
 }
 
+/* One that a single host can have; of addresses with a port elsewhere, listeners may be wildcards.
+ */
+static int parse_host_address(const char *text, struct addr *out, struct err *err)
+{
+	if (addr_parse_unmapped(text, out, err) < 0)
+		return -EINVAL;
+	bool is_many = out->family == AF_INET ? ntohl(out->v4.sin_addr.s_addr) >> 28 >= 14
+					      : IN6_IS_ADDR_MULTICAST(&out->v6.sin6_addr);
+	if (is_many || addr_is_wildcard(out))
+		return err_set(err, EINVAL, "%s is no address of a host", text);
+	return 0;
+}
+
+static int set_dns(void *target, const char *value, struct err *err)
+{
+	return parse_host_address(value, target, err);
+}
+
 /* An address of this host? Asked by binding to it. */
 static int check_own_address(const struct addr *addr, const char *text, struct err *err)
 {
@@ -185,7 +234,11 @@ static int check_own_address(const struct addr *addr, const char *text, struct e
 
 	if (sock >= 0)
 		close(sock);
-	return result < 0 ? err_set(err, EINVAL, "%s is no address of this host", text) : 0;
+	return result < 0 ? err_set(err, EINVAL,
+				    "%s is no address of this host: expected one of those that "
+				    "`ip addr` shows",
+				    text)
+			  : 0;
 }
 
 static int set_outbound_addr(void *target, const char *value, struct err *err)
@@ -193,7 +246,7 @@ static int set_outbound_addr(void *target, const char *value, struct err *err)
 	struct net_plan *plan = target;
 	struct addr addr;
 
-	if (addr_parse(value, &addr, err) < 0 || check_own_address(&addr, value, err) < 0)
+	if (parse_host_address(value, &addr, err) < 0 || check_own_address(&addr, value, err) < 0)
 		return -EINVAL;
 	if (addr.family == AF_INET)
 		plan->outbound4 = addr;
@@ -266,11 +319,14 @@ const struct option_def run_options_table[] = {
 		AT(config.name)},
 	{0, "network", "KIND", "outbound (default), or none: no way out, forwards still work",
 		set_network, AT(config.net.has_outbound)},
-	{0, "host-loopback", NULL, "let 10.0.2.2 reach the host's 127.0.0.1", option_set_true,
-		AT(config.net.allows_host_loopback)},
-	{0, "cidr", "NETWORK/LEN", "network inside (10.0.2.0/24)", set_cidr, AT(config.net)},
+	{0, "host-loopback", NULL, "let the gateway inside (10.0.2.2) reach the host's 127.0.0.1",
+		option_set_true, AT(config.net.allows_host_loopback)},
+	{0, "cidr", "NETWORK/LEN", "IPv4 network inside (10.0.2.0/24 if the host has it not)",
+		set_cidr, AT(config.net)},
+	{0, "cidr6", "NETWORK/LEN", "IPv6 network inside (fd00::/64 if the host has it not)",
+		set_cidr6, AT(config.net)},
 	{0, "mtu", "BYTES", "MTU of the TAP (65520)", set_mtu, AT(config.net.mtu)},
-	{0, "dns", "ADDR", "name server to ask instead of the host's", set_addr,
+	{0, "dns", "ADDR", "name server to ask instead of the host's", set_dns,
 		AT(config.dns_override)},
 	{0, "no-dns", NULL, "no name server, leave /etc/resolv.conf alone", option_set_false,
 		AT(config.net.has_dns)},

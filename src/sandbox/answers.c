@@ -27,13 +27,26 @@ static json_t *command_json(char *const *argv)
 	return command;
 }
 
+json_t *answers_with_networks(json_t *object, const struct net_plan *plan)
+{
+	char text[NET_TEXT_BYTES];
+
+	if (plan->has_outbound)
+		json_object_set_new(object, "network", json_string(plan_format4(plan, text)));
+	if (plan->has_outbound && plan->has_ipv6)
+		json_object_set_new(object, "network6", json_string(plan_format6(plan, text)));
+	return object;
+}
+
 static json_t *status_json(const struct answers *answers)
 {
-	return json_pack("{s:b, s:s, s:i, s:o, s:I, s:I, s:o}", "ok", 1, "name",
+	json_t *status = json_pack("{s:b, s:s, s:i, s:o, s:I, s:I, s:o}", "ok", 1, "name",
 		answers->server.entry.name, "pid", answers->command, "command",
 		command_json(answers->program->argv), "started", (json_int_t)answers->started,
 		"age", (json_int_t)(time(NULL) - answers->started), "forwards",
 		forwards_json(answers->forwards, 0));
+
+	return answers_with_networks(status, &answers->config->net);
 }
 
 /* The variables that COMMAND has and a program that joins it should have, too. */

@@ -36,6 +36,9 @@ struct answers {
  */
 int answers_open(struct answers *answers, struct loop *loop, struct err *err);
 
+/* Adds network and network6, those inside, where there are such. Returns @object. */
+json_t *answers_with_networks(json_t *object, const struct net_plan *plan);
+
 /*
  * The sandbox ends: let stopped processes that joined it go on. The kernel ends a PID namespace
  * only when they have reaped their children there.

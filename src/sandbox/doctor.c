@@ -2,6 +2,7 @@
 /* sandbox/doctor - the checks of `nswrap doctor`: each tries what a sandbox will do */
 #include "sandbox/doctor.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libslirp.h>
@@ -20,6 +21,7 @@
 #include <unistd.h>
 
 #include "control/registry.h"
+#include "net/occupied.h"
 #include "net/plan.h"
 #include "net/resolv.h"
 #include "net/tap.h"
@@ -165,6 +167,32 @@ static void check_signals(struct diagnosis *out)
 
 /* --- the host's network ------------------------------------------------------------------- */
 
+/* What a sandbox would have that were started now. */
+static struct net_plan plan_of_now(void)
+{
+	struct net_plan plan;
+	struct occupied occupied;
+
+	plan_init(&plan);
+	occupied_read(&occupied);
+	plan_avoid(&plan, &occupied);
+	occupied_free(&occupied);
+	return plan;
+}
+
+static void check_addresses(struct diagnosis *out)
+{
+	struct net_plan plan = plan_of_now();
+	char network[NET_TEXT_BYTES], network6[NET_TEXT_BYTES];
+	bool is_taken = plan.is_taken4 || plan.is_taken6;
+
+	say(out, is_taken ? DIAGNOSIS_NOTE : DIAGNOSIS_FINE,
+		is_taken ? "give networks that can be missed: --cidr, --cidr6" : "",
+		"the networks inside are %s and %s%s", plan_format4(&plan, network),
+		plan_format6(&plan, network6),
+		is_taken ? ", though this host has such addresses or routes itself" : "");
+}
+
 /* Is there a nameserver line? Without one, resolv_parse answers as the C library does. */
 static bool names_server(const char *text)
 {
@@ -176,15 +204,19 @@ static bool names_server(const char *text)
 
 static void describe_servers(const char *real, char *text, size_t len, struct diagnosis *out)
 {
+	struct net_plan plan = plan_of_now();
+	char inside[INET_ADDRSTRLEN];
 	struct resolv_conf conf;
 
+	inet_ntop(AF_INET, &plan.dns, inside, sizeof(inside));
 	resolv_parse(text, len, &conf);
 	bool is_local = conf.nservers > 0 && conf.servers[0].family == AF_INET &&
 			addr_is_loopback(&conf.servers[0]);
-	say(out, DIAGNOSIS_FINE, "", "%s%s%s names %zu server%s%s", RESOLV_CONF,
+	say(out, DIAGNOSIS_FINE, "", "%s%s%s names %zu server%s%s%s", RESOLV_CONF,
 		strcmp(real, RESOLV_CONF) ? ", which is " : "",
 		strcmp(real, RESOLV_CONF) ? real : "", conf.nservers, conf.nservers == 1 ? "" : "s",
-		is_local ? "; one of this host itself, which is asked through 10.0.2.3" : "");
+		is_local ? "; one of this host itself, which is asked through " : "",
+		is_local ? inside : "");
 }
 
 static void check_dns(struct diagnosis *out)
@@ -229,7 +261,8 @@ static void check_runtime_dir(struct diagnosis *out)
 	struct err err;
 
 	if (registry_open(REGISTRY_SANDBOX, &registry, &err) == 0)
-		say(out, DIAGNOSIS_FINE, "", "the runtime directory is %s", registry.places.items[0].path);
+		say(out, DIAGNOSIS_FINE, "", "the runtime directory is %s",
+			registry.places.items[0].path);
 	else
 		say(out, DIAGNOSIS_WRONG,
 			"set XDG_RUNTIME_DIR to a directory of yours with mode 0700", "%s",
@@ -286,6 +319,7 @@ const struct doctor_check doctor_checks[] = {
 	{"signals", check_signals},
 	{"runtime directory", check_runtime_dir},
 	{"libslirp", check_libslirp},
+	{"addresses", check_addresses},
 	{"dns", check_dns},
 	{"ping", check_ping},
 	{"descriptors", check_fds},

@@ -8,7 +8,7 @@
 #define RESOLVER_TEXT_BYTES 4096
 
 /*
- * The guest asks 10.0.2.3 (fd00::3); libslirp carries the question to the host's name server, which
+ * The guest asks the plan's name server (10.0.2.3, fd00::3); libslirp carries the question to the host's name server, which
  * it finds in the resolv.conf of the net process. A laptop changes its name server when it changes
  * its network: the host's file is watched, and the net process's is written again.
  */

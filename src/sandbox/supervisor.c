@@ -93,9 +93,10 @@ static void on_started(void *owner)
 	struct err err;
 
 	answers->command = supervisor->init.command;
+	json_t *event = json_pack(
+		"{s:s, s:i}", "name", answers->server.entry.name, "pid", answers->command);
 	events_emit(&supervisor->events, "started",
-		json_pack(
-			"{s:s, s:i}", "name", answers->server.entry.name, "pid", answers->command));
+		answers_with_networks(event, &supervisor->config->net));
 	if (supervisor->forwards.count == 0)
 		events_ready(&supervisor->events);
 	if (companion_start(&supervisor->companion, supervisor->init.fds,
@@ -326,6 +327,8 @@ static int make_program(struct supervisor *supervisor, struct err *err)
 
 static int start(struct supervisor *supervisor, struct err *err)
 {
+	char moved[NET_MOVED_BYTES];
+
 	if (open_signals(supervisor, err) < 0 ||
 		words_open(&supervisor->words, "net process", supervisor->loop, err) < 0 ||
 		companion_take_streams(&supervisor->companion, supervisor->loop, err) < 0 ||
@@ -338,6 +341,8 @@ static int start(struct supervisor *supervisor, struct err *err)
 		return -err->code;
 	job_leave_streams();
 	log_wait_at_most(START_LINES_MS);
+	if (plan_tell_moved(&supervisor->config->net, moved))
+		log_notice("the network inside is %s", moved);
 	forwards_announce(&supervisor->forwards, 0);
 	log_wait_at_most(0);
 	if (keeper_start(&supervisor->keeper, err) < 0)

@@ -9,7 +9,7 @@
 
 #include "util/parse.h"
 
-#define CIDR_BYTES 32
+#define CIDR_BYTES (INET6_ADDRSTRLEN + 4)
 
 struct addr addr_of4(struct in_addr ip, uint16_t port)
 {
@@ -150,32 +150,53 @@ int addr_parse_unmapped(const char *text, struct addr *out, struct err *err)
 	return 0;
 }
 
-int addr_parse_cidr4(const char *text, struct in_addr *network, int *prefix_len, struct err *err)
+/* What both families have alike. @addr: of @bytes bytes. */
+static int parse_cidr(
+	const char *text, int family, void *addr, size_t bytes, int *prefix_len, struct err *err)
 {
-	char head[CIDR_BYTES], expected[INET_ADDRSTRLEN];
+	char head[CIDR_BYTES], expected[INET6_ADDRSTRLEN];
 	const char *quoted = PARSE_QUOTED(text), *slash = strchrnul(text, '/');
+	const char *kind = family == AF_INET ? "IPv4" : "IPv6";
+	unsigned char masked[sizeof(struct in6_addr)] = {0};
 	unsigned long prefix;
-	struct in_addr addr;
 
 	snprintf(head, sizeof(head), "%.*s", (int)(slash - text), text);
-	if (!*slash || strlen(text) >= CIDR_BYTES || inet_pton(AF_INET, head, &addr) != 1)
+	if (!*slash || strlen(text) >= CIDR_BYTES || inet_pton(family, head, addr) != 1)
+		return err_set(err, EINVAL, "%s is no %s network: expected one such as %s", quoted,
+			kind, family == AF_INET ? "10.0.2.0/24" : "fd00::/64");
+	if (parse_uint(slash + 1, bytes * 8, &prefix) < 0)
 		return err_set(err, EINVAL,
-			"%s is no IPv4 network: expected one such as 10.0.2.0/24", quoted);
-	if (parse_uint(slash + 1, 32, &prefix) < 0)
-		return err_set(err, EINVAL,
-			"%s is no IPv4 network: expected a prefix from 0 to 32 behind the slash",
-			quoted);
-
-	in_addr_t mask_be = htonl(prefix ? UINT32_MAX << (32 - prefix) : 0);
-	if (addr.s_addr & ~mask_be) {
-		addr.s_addr &= mask_be;
-		inet_ntop(AF_INET, &addr, expected, sizeof(expected));
+			"%s is no %s network: expected a prefix from 0 to %zu behind the slash",
+			quoted, kind, bytes * 8);
+	memcpy(masked, addr, prefix / 8);
+	if (prefix % 8)
+		masked[prefix / 8] =
+			((unsigned char *)addr)[prefix / 8] & (unsigned char)(0xff00 >> prefix % 8);
+	if (memcmp(masked, addr, bytes) != 0)
 		return err_set(err, EINVAL, "%s has bits behind its prefix: expected %s/%lu",
-			quoted, expected, prefix);
-	}
-	*network = addr;
+			quoted, inet_ntop(family, masked, expected, sizeof(expected)), prefix);
 	*prefix_len = (int)prefix;
 	return 0;
+}
+
+int addr_parse_cidr4(const char *text, struct in_addr *network, int *prefix_len, struct err *err)
+{
+	struct in_addr addr;
+	int result = parse_cidr(text, AF_INET, &addr, sizeof(addr), prefix_len, err);
+
+	if (result == 0)
+		*network = addr;
+	return result;
+}
+
+int addr_parse_cidr6(const char *text, struct in6_addr *prefix, int *prefix_len, struct err *err)
+{
+	struct in6_addr addr;
+	int result = parse_cidr(text, AF_INET6, &addr, sizeof(addr), prefix_len, err);
+
+	if (result == 0)
+		*prefix = addr;
+	return result;
 }
 
 char *addr_format_ip(const struct addr *addr, char *out, size_t cap_bytes)

@@ -65,6 +65,9 @@ int addr_parse_unmapped(const char *text, struct addr *out, struct err *err);
  */
 int addr_parse_cidr4(const char *text, struct in_addr *network, int *prefix_len, struct err *err);
 
+/* The same for "fd00::/64", the prefix 0..128. */
+int addr_parse_cidr6(const char *text, struct in6_addr *prefix, int *prefix_len, struct err *err);
+
 /*
  * "127.0.0.1:80", "[::1]:80", "unix:/tmp/s" (control characters as they are). addr_format_ip is the
  * address alone, without brackets; of a path that is the path. Both return @out.

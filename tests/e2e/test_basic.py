@@ -3,6 +3,8 @@
 
 import concurrent.futures
 import hashlib
+import ipaddress
+import json
 import os
 import re
 import signal
@@ -81,6 +83,19 @@ BAD = [
     (["--host-prot", "80", "true"], "--host-port"),
     (["--nonsense-nobody-knows", "true"], "--nonsense-nobody-knows"),
     (["-p", "8080"], "ommand|COMMAND"),
+    *[([option, value, "true"], option) for option, value in [
+        ("--cidr", "224.0.0.0/8"), ("--cidr", "240.0.0.0/8"), ("--cidr", "127.0.0.0/8"),
+        ("--cidr", "0.0.0.0/8"), ("--cidr", "10.0.2.0/26"), ("--cidr", "10.0.0.0/7"), ("--cidr", "10.0.2.1/24"),
+        ("--cidr", "fd00::/64"), ("--cidr", "255.255.255.0/24"), ("--cidr6", "10.0.2.0/24"),
+        ("--cidr6", "fe80::/64"), ("--cidr6", "ff00::/64"), ("--cidr6", "::/64"), ("--cidr6", "::ffff:0:0/96"),
+        ("--cidr6", "fd00::/113"), ("--cidr6", "fc00::/7"), ("--cidr6", "fd00::1/64"), ("--cidr6", "fd00::"),
+        ("--mtu", "1279"), ("--mtu", "65521"), ("--mtu", "big"),
+        ("--dns", "0.0.0.0"), ("--dns", "::"), ("--dns", "224.0.0.1"), ("--dns", "255.255.255.255"),
+        ("--dns", "ff02::1"), ("--dns", "::ffff:10.0.0.1"), ("--dns", "dns.example"),
+        ("--outbound-addr", "192.0.2.77"), ("--outbound-addr", "2001:db8::77"), ("--outbound-addr", "0.0.0.0"),
+        ("--outbound-addr", "::"), ("--outbound-addr", "224.0.0.1"), ("--outbound-addr", "255.255.255.255"),
+        ("--outbound-addr", "ff02::1"), ("--outbound-addr", "::ffff:127.0.0.1"), ("--outbound-addr", "eth0"),
+    ]],
     (["-p"], "-p"),
     (["-c"], "-c"),
 ]
@@ -517,6 +532,78 @@ def test_outbound_addr(nswrap, outer):
                                         ("udp", "2001:db8::10", 7007, b"2001:db8::11 ")]:
         result = nswrap.run(*options, *python(ASK, kind, address, port), prefix=host.prefix())
         assert result.stdout.startswith(source), result.stdout + result.stderr
+
+
+# an address of this host that COMMAND asks, in a network that would be the usual one inside
+NEIGHBOURS = """
+ip link add near0 type veth peer name near1
+ip link set near1 up
+ip link set near0 up
+ip addr add {0}.15/24 dev near0
+ip -6 addr add {1}15/64 dev near0 nodad
+"""
+ADDRESSES = "ip -j addr show tap0; ip -j route; ip -6 -j route; cat /etc/resolv.conf"
+
+
+@pytest.mark.parametrize("more, network, network6", [
+    ("", "10.162.2.0/24", "fd6e:7377:7261:7000::/64"),
+    # a VPN with everything that is private, and a default route in two halves
+    ("ip route add 10.0.0.0/8 dev ext0; ip route add 172.16.0.0/12 dev ext0; "
+     "ip route add 192.168.0.0/16 dev ext0; ip -6 route add fc00::/7 dev ext0; "
+     "ip route add 0.0.0.0/1 dev ext0; ip route add 128.0.0.0/1 dev ext0; ip -6 route add ::/1 dev ext0",
+     "198.18.2.0/24", "2001:2:0:162::/64"),
+], ids=["neighbours", "everything private"])
+def test_networks_of_the_host_are_left_alone(nswrap, outer, more, network, network6):
+    host = outer(NEIGHBOURS.format("10.0.2", "fd00::") + more)
+    host.serve(UDP_ECHO, "10.0.2.15", 7007, udp=True)
+    host.serve(TCP_ECHO, "fd00::15", 7008)
+    running = nswrap.start("-p", 0, "-P", 7000, "-c", f"{ADDRESSES}; exec sleep 60", prefix=host.prefix())
+    started = running.wait_event("started")
+    assert (started["network"], started["network6"]) == (network, network6)
+    running.wait_line(f"the network inside is {network} and {network6}, "
+                      "as this host uses 10.0.2.0/24 and fd00::/64 itself")
+    four, six = ipaddress.ip_network(network), ipaddress.ip_network(network6)
+    tap, routes, routes6 = (json.loads(running.read_line()) for _ in range(3))
+    inside = {a["local"] for a in tap[0]["addr_info"]}
+    assert {str(four[100]), str(six[0x100])} <= inside
+    assert [r["gateway"] for r in routes + routes6 if r["dst"] == "default"] == [str(four[2]), str(six[2])]
+    assert running.read_line() == f"nameserver {four[3]}"
+    for kind, address, port in (("udp", "10.0.2.15", 7007), ("tcp", "fd00::15", 7008)):
+        result = nswrap.run("-q", "--", *python(ASK, kind, address, port), prefix=host.prefix())
+        assert result.returncode == 0 and result.stdout, result.stderr
+    listed = json.loads(nswrap.run("ps", "--json", prefix=host.prefix()).stdout)
+    assert [(s["network"], s["network6"]) for s in listed] == [(network, network6)]
+
+
+@pytest.mark.parametrize("option, value, expected", [
+    ("--cidr", "10.0.2.0/24", "--cidr 10.0.2.0/24: this host uses it itself"),
+    ("--cidr6", "fd00::/64", "--cidr6 fd00::/64: this host uses it itself"),
+])
+def test_networks_that_are_given_are_obeyed(nswrap, outer, option, value, expected):
+    host = outer(NEIGHBOURS.format("10.0.2", "fd00::"))
+    running = nswrap.start(option, value, "true", prefix=host.prefix())
+    assert value in (running.wait_event("started")["network"], running.wait_event("started")["network6"])
+    running.wait_line(expected)
+
+
+@pytest.mark.parametrize("cidr6", ["fd00:77::/64", "2001:db8:5:6::/112", "fd77::/61", "fd00:88::/48"])
+@pytest.mark.parametrize("driver", ["splice", "slirp"])
+def test_cidr6(nswrap, outer, cidr6, driver):
+    """Out, in, and to the name server, which answers pings."""
+    host = outer()
+    host.serve(TCP_ECHO, "2001:db8::10", 7008)
+    prefix = cidr6.split("::")[0] + "::"
+    asked = nswrap.run("-q", "--cidr6", cidr6, "--", *python(ASK, "tcp", "2001:db8::10", 7008), prefix=host.prefix())
+    assert asked.returncode == 0 and asked.stdout, asked.stderr
+    ping = nswrap.run("-q", "--cidr6", cidr6, "ping", "-6", "-n", "-c", 1, "-W", 5, prefix + "3", prefix=host.prefix())
+    assert ping.returncode == 0, ping.stdout + ping.stderr
+    running = nswrap.start("--cidr6", cidr6, "--port-driver", driver, "-p", "[::1]:0", "-P", 7000,
+                           "--", *python(TCP_ECHO, prefix + "100", 7000), prefix=host.prefix())
+    running.guest_listening()
+    port = running.host_port()
+    answer = host.run(*python("import socket, sys; s = socket.create_connection(('::1', int(sys.argv[1]))); "
+                              "s.sendall(b'hello'); print(s.recv(9))", port))
+    assert b"hello" in answer.stdout, answer.stderr
 
 
 def test_ping(nswrap, outer):

@@ -62,8 +62,8 @@ def test_a_flood_of_pings_is_not_written_down(nswrap, options):
 @pytest.mark.parametrize("address, answer", [
     ("fd00::2", "1 received"), ("fd00::3", "1 received"),
     ("2001:db8::1", "From fd00::2 .*Administratively prohibited")])
-def test_ping6_is_answered_or_refused(nswrap, address, answer):
-    result = nswrap.run("-q", "ping", "-6", "-n", "-c", 1, "-W", 5, address)
+def test_ping6_is_answered_or_refused(nswrap, outer, address, answer):
+    result = nswrap.run("-q", "ping", "-6", "-n", "-c", 1, "-W", 5, address, prefix=outer().prefix())
     assert re.search(answer, result.stdout.decode()), result.stdout + result.stderr
 
 

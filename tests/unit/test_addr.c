@@ -123,6 +123,33 @@ static void test_cidr4(void **state)
 		err.text, "\"10.0.2.15/24\" has bits behind its prefix: expected 10.0.2.0/24");
 }
 
+static void test_cidr6(void **state)
+{
+	static const char *const wrong[] = {"", "/64", "fd00::", "fd00::/", "fd00::/129",
+		"fd00::/-1", "fd00::/64/64", "fd00::1/64", "fd00::/7", "10.0.2.0/24", "[fd00::]/64",
+		"fd00::%lo/64", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/127"};
+	struct in6_addr prefix = {.s6_addr = {UNTOUCHED & 0xff}}, before = prefix;
+	int prefix_len = UNTOUCHED;
+	struct err err;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(wrong); i++) {
+		assert_int_equal(addr_parse_cidr6(wrong[i], &prefix, &prefix_len, &err), -EINVAL);
+		assert_memory_equal(&prefix, &before, sizeof(prefix));
+		assert_int_equal(prefix_len, UNTOUCHED);
+	}
+	addr_parse_cidr6("fd00::7/61", &prefix, &prefix_len, &err);
+	assert_string_equal(
+		err.text, "\"fd00::7/61\" has bits behind its prefix: expected fd00::/61");
+	assert_int_equal(addr_parse_cidr6("fd00:0:0:8::/61", &prefix, &prefix_len, &err), 0);
+	assert_true(prefix.s6_addr[0] == 0xfd && prefix.s6_addr[7] == 8 && prefix_len == 61);
+	assert_int_equal(addr_parse_cidr6("::/0", &prefix, &prefix_len, &err), 0);
+	assert_int_equal(addr_parse_cidr6("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128", &prefix,
+				 &prefix_len, &err),
+		0);
+	assert_int_equal(prefix_len, 128);
+}
+
 static void test_unmapped(void **state)
 {
 	struct addr addr = {.family = AF_UNIX};
@@ -322,6 +349,7 @@ int main(void)
 		cmocka_unit_test(test_ip),
 		cmocka_unit_test(test_ip_wrong),
 		cmocka_unit_test(test_cidr4),
+		cmocka_unit_test(test_cidr6),
 		cmocka_unit_test(test_unmapped),
 		cmocka_unit_test(test_shape),
 		cmocka_unit_test(test_equal),
