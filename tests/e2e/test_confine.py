@@ -93,7 +93,8 @@ def test_what_programs_do_inside(nswrap, options, inner):
 
 @pytest.mark.parametrize("options", [[], ["--pid"]], ids=["plain", "pid"])
 def test_a_shell_of_exec_signals_what_runs_inside(nswrap, options):
-    running = nswrap.start("-q", *options, "-n", "box", "--", "sh", "-c", "sleep 300 & echo $!; wait $!; echo $?")
+    running = nswrap.start("-q", *options, "-n", "box", "--", "sh", "-c",
+                           "sleep 300 & echo $!; wait $!; echo $?; exec sleep 300")
     inner = running.read_line()
     assert nswrap.run("exec", "box", "kill", inner).returncode == 0
     assert running.read_line() == "143"
