@@ -56,7 +56,10 @@ int bind_socket(int fd, const struct addr *addr, enum proto proto)
 		return -errno;
 	if (bind(fd, &addr->any, addr_len(addr)) < 0)
 		return -errno;
-	return proto == PROTO_TCP && listen(fd, BACKLOG) < 0 ? -errno : 0;
+	if (proto != PROTO_TCP)
+		return 0;
+	fd_keep_alive(fd);
+	return listen(fd, BACKLOG) < 0 ? -errno : 0;
 }
 
 /*

@@ -18,8 +18,9 @@ struct bound {
  * Bind @addr: a listening TCP or unix socket or a bound UDP socket, nonblocking, close-on-exec.
  * IPv6 sockets are for IPv6 only. Nobody else can bind the same port as long as it is open: TCP has
  * SO_REUSEADDR, which the kernel heeds only while none of the sockets listens, UDP has nothing.
+ * Who is accepted at a TCP socket is kept alive (fd_keep_alive).
  *
- * A TCP port that only conn/hold of the same user has counts as free, unless it is reserved.
+ * A TCP port that only conn/hold of the same user has counts as free.
  *
  * Port 0 becomes the one that was picked. Returns 0, or -errno with @err naming address and port,
  * the cause and, if it can be seen, who has the port; @addr is untouched then and @out is closed.

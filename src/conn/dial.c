@@ -64,6 +64,8 @@ static int connect_socket(struct dial *dial, int fd)
 	_cleanup_fd_ int socket_fd = fd;
 	const struct addr *to = &dial->answer.addrs[dial->tried++];
 
+	if (to->family != AF_UNIX)
+		fd_keep_alive(fd);
 	if (connect(fd, &to->any, addr_len(to)) == 0) {
 		if (!has_met_itself(fd, to))
 			return fd_take(&socket_fd);

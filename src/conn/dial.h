@@ -16,6 +16,8 @@
  *
  * A name is resolved each time (conn/names); its addresses are tried one after the other.
  *
+ * What is dialled is kept alive (fd_keep_alive): no peer vanishes unnoticed.
+ *
  * Outside: sockets of this process's own network. All of a dial together may take DIAL_DEADLINE_MS.
  *
  * Inside: sockets of the pool (conn/inside), for as long as the kernel there tries (about two

@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <libslirp.h>
 #include <string.h>
+#include <sys/socket.h>
 
+#include "util/fd.h"
 #include "util/list.h"
 #include "util/log.h"
 
@@ -101,6 +103,7 @@ void slirp_fds_opened(struct slirp_fds *fds, int fd)
 
 	reset(item);
 	item->is_open = true;
+	fd_keep_alive(fd);
 	budget_take(fds->budget, 1);
 }
 
@@ -145,11 +148,27 @@ uint32_t slirp_fds_fill(struct slirp_fds *fds, Slirp *slirp)
 	return timeout_ms;
 }
 
+/*
+ * libslirp makes a clean end of an error that it does not know, such as ETIMEDOUT (soread in its
+ * socket.c, 4.7.0), and what the guest has then looks complete. With the error taken away recv(2)
+ * says "end" and getpeername(2) ENOTCONN, which libslirp makes a reset of.
+ */
+static void take_error(int fd)
+{
+	int error;
+	socklen_t len = sizeof(error);
+
+	getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
+}
+
 static int on_get_revents(int fd, void *opaque)
 {
 	const struct slirp_fd *item = find(opaque, fd);
 	uint32_t revents = item ? item->revents : 0;
 
+	/* of connected TCP sockets alone libslirp wants to know that they hang up */
+	if ((revents & EPOLLERR) && (item->interest & EPOLLRDHUP))
+		take_error(fd);
 	return (revents & EPOLLIN ? SLIRP_POLL_IN : 0) | (revents & EPOLLOUT ? SLIRP_POLL_OUT : 0) |
 	       (revents & EPOLLPRI ? SLIRP_POLL_PRI : 0) |
 	       (revents & EPOLLERR ? SLIRP_POLL_ERR : 0) |

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -52,6 +54,19 @@ void fd_reset(int *sock)
 	if (*sock >= 0)
 		setsockopt(*sock, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
 	fd_close(sock);
+}
+
+void fd_keep_alive(int sock)
+{
+	const int idle_s = FD_ALIVE_IDLE_S, every_s = FD_ALIVE_EVERY_S, probes = FD_ALIVE_PROBES;
+	int on = 1;
+
+	/* first: it fails where it is not TCP */
+	if (setsockopt(sock, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s)) < 0)
+		return;
+	setsockopt(sock, IPPROTO_TCP, TCP_KEEPINTVL, &every_s, sizeof(every_s));
+	setsockopt(sock, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+	setsockopt(sock, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 }
 
 union fd_control {

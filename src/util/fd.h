@@ -37,6 +37,20 @@ int fd_lock(int fd, unsigned timeout_ms);
 void fd_reset(int *sock);
 
 /*
+ * Have the kernel ask the peer of a TCP socket for signs of life: one that has been silent for
+ * FD_ALIVE_IDLE_S and then does not answer breaks the connection (ETIMEDOUT or what a router said)
+ * after FD_ALIVE_PROBES more questions, 30 s in all. Sockets accepted from a listener have it of
+ * that (tcp(7)). Others stay as they are.
+ *
+ * Not TCP_USER_TIMEOUT: that also ends connections whose peer answers but does not read for a while
+ * (RFC 5482 leaves it open; Linux counts zero-window probes).
+ */
+#define FD_ALIVE_IDLE_S  10
+#define FD_ALIVE_EVERY_S 5
+#define FD_ALIVE_PROBES  4
+void fd_keep_alive(int sock);
+
+/*
  * Send one message with @nfds (0..FD_PASS_MAX) descriptors over a unix socket; the descriptors
  * stay open here. Never raises SIGPIPE. Returns bytes sent or -errno.
  */

@@ -77,6 +77,10 @@ static void tcp_listens(void **state)
 		assert_true(client >= 0);
 		int server = accept(listener.fd, NULL, NULL);
 		assert_true(server >= 0);
+		int is_kept = 0;
+		socklen_t len = sizeof(is_kept);
+		assert_int_equal(getsockopt(server, SOL_SOCKET, SO_KEEPALIVE, &is_kept, &len), 0);
+		assert_true(is_kept);
 		close(server); /* first: leaves TIME_WAIT, which must not matter */
 		close(client);
 		bind_close(&listener);

@@ -72,6 +72,11 @@ static int outcome(struct mesh_bed *bed, struct call *call, int result)
 
 static void expect_connected(struct mesh_bed *bed, int fd, int listener, const char *peer)
 {
+	int is_kept = 0;
+	socklen_t kept_len = sizeof(is_kept);
+
+	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &is_kept, &kept_len), 0);
+	assert_true(is_kept);
 	struct sockaddr_in addr;
 	socklen_t len = sizeof(addr);
 

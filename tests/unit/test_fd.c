@@ -10,6 +10,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -269,6 +271,32 @@ static void test_tell_waits_for_nobody(void **state)
 	assert_int_equal(fd_tell(999, text, 1, 0), -EBADF);
 }
 
+static int option(int fd, int level, int name)
+{
+	int value = -1;
+	socklen_t len = sizeof(value);
+
+	assert_int_equal(getsockopt(fd, level, name, &value, &len), 0);
+	return value;
+}
+
+static void test_keep_alive(void **state)
+{
+	int tcp = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	(void)state;
+	fd_keep_alive(tcp);
+	assert_int_equal(option(tcp, SOL_SOCKET, SO_KEEPALIVE), 1);
+	assert_int_equal(option(tcp, IPPROTO_TCP, TCP_KEEPIDLE), FD_ALIVE_IDLE_S);
+	assert_int_equal(option(tcp, IPPROTO_TCP, TCP_KEEPINTVL), FD_ALIVE_EVERY_S);
+	assert_int_equal(option(tcp, IPPROTO_TCP, TCP_KEEPCNT), FD_ALIVE_PROBES);
+	fd_keep_alive(udp);
+	assert_int_equal(option(udp, SOL_SOCKET, SO_KEEPALIVE), 0);
+	close(tcp);
+	close(udp);
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -283,6 +311,7 @@ int main(void)
 		T(test_read_and_write_all),
 		T(test_read_file),
 		T(test_tell_waits_for_nobody),
+		cmocka_unit_test(test_keep_alive),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
