@@ -24,6 +24,8 @@
  * libslirp knows no window scaling: 64 KiB are on their way at most. With segments of a quarter of
  * that one side copies while the other one computes, and the rate is steady; with whole ones they
  * wait for each other, and the rate swings by a factor of four with where the scheduler puts them.
+ * Only what libslirp is said to receive is that small: it takes the lesser of both for segments
+ * (tcp_mss in its tcp_input.c, 4.7.0), but refuses each IPv6 packet larger than if_mtu.
  */
 #define SEGMENT_MTU 16410
 
@@ -222,7 +224,7 @@ static Slirp *make_slirp(struct slirp_stack *stack, const struct net_plan *plan)
 		.vprefix_len = (uint8_t)plan->prefix6_len,
 		.vhost6 = plan->host6,
 		.vnameserver6 = plan->dns6,
-		.if_mtu = plan->mtu < SEGMENT_MTU ? plan->mtu : SEGMENT_MTU,
+		.if_mtu = plan->mtu,
 		.if_mru = plan->mtu < SEGMENT_MTU ? plan->mtu : SEGMENT_MTU,
 		.disable_host_loopback = !plan->allows_host_loopback,
 		.outbound_addr = plan->outbound4.family ? outbound4 : NULL,

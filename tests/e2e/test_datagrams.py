@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""UDP datagrams of every size that the manual promises arrive, each way"""
+
+import socket
+import subprocess
+
+import pytest
+
+from harness import NEIGHBOUR_SETUP, PATIENCE, free_port, python
+
+# answers with as many bytes as the text in front says, or with their number; argv: address port
+SIZES = """
+import socket, sys
+host = sys.argv[1]
+s = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((host, int(sys.argv[2])))
+while True:
+    data, peer = s.recvfrom(70000)
+    asked = data.rstrip(b'.')
+    s.sendto(b'.' * int(asked) if asked else b'%d' % len(data), peer)
+"""
+
+# prints which of the sizes go out, and which come in; argv: address port size...
+ASK = """
+import socket, sys
+host, port, *sizes = sys.argv[1:]
+s = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET, socket.SOCK_DGRAM)
+s.connect((host, int(port)))
+def answers(data, expected):
+    s.settimeout(PATIENCE_S)
+    for _ in range(10):
+        try:
+            s.send(data)
+            return s.recv(70000) == expected
+        except OSError:  # refused while the server starts; lost in a busy machine
+            s.settimeout(0.3)
+    return False
+for size in map(int, sizes):
+    print(size, answers(b'.' * size, b'%d' % size), answers(b'%d' % size, b'.' * size))
+"""
+
+GOES = "True True"
+
+
+def asked(runner, *where_and_sizes):
+    program = ASK.replace("PATIENCE_S", str(0.3 * PATIENCE))
+    done = runner(*python(program, *where_and_sizes))
+    assert done.returncode == 0, done.stderr
+    return dict(line.split(" ", 1) for line in done.stdout.decode().splitlines())
+
+
+@pytest.mark.parametrize("mtu", [65520, 9000, 1280])
+@pytest.mark.parametrize("version, headers", [(4, 28), (6, 48)])
+def test_outbound(nswrap, outer, version, headers, mtu):
+    """Up to the MTU of the TAP less the headers."""
+    host = outer(NEIGHBOUR_SETUP)
+    address = "192.0.2.1" if version == 4 else "2001:db8::1"
+    server = subprocess.Popen([*host.neighbour(), *python(SIZES, address, 7000)])
+    try:
+        sizes = [n for n in (1, 1200, 1452, 1453, 8192, 16360, 16361, 16384, 32768) if n < mtu - headers]
+        sizes.append(mtu - headers)
+        found = asked(lambda *words: nswrap.run("--mtu", mtu, *words, prefix=host.prefix()),
+                      address, 7000, *sizes)
+        assert found == {str(size): GOES for size in sizes}
+    finally:
+        server.kill()
+        server.wait()
+
+
+@pytest.mark.parametrize("inside", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("listener", ["127.0.0.1", "::1"])
+def test_forwards(nswrap, listener, inside):
+    """Up to what UDP over IPv4 can carry, whatever the MTU of the TAP."""
+    port = free_port(socket.SOCK_DGRAM)
+    shown = f"[{listener}]" if ":" in listener else listener
+    running = nswrap.start("-f", f"{shown}:{port}:7000/udp", *python(SIZES, inside, 7000))
+    running.guest_listening()
+    sizes = [1, 1472, 1473, 16384, 32768, 65472, 65507]
+    found = asked(lambda *words: subprocess.run(words, capture_output=True), listener, port, *sizes)
+    assert found == {str(size): GOES for size in sizes}
