@@ -95,11 +95,11 @@ static struct fq_source **source_place(struct fq *fq, uint32_t key)
 /* NULL: no memory. */
 static struct fq_source *find_source(struct fq *fq, uint32_t key)
 {
-	struct fq_source **place = source_place(fq, key);
+	struct fq_source **place = source_place(fq, key), *source = *place;
 
-	if (*place)
-		return *place;
-	struct fq_source *source = calloc(1, sizeof(*source));
+	if (source)
+		return source;
+	source = calloc(1, sizeof(*source));
 	if (!source)
 		return NULL;
 	source->key = key;
