@@ -47,12 +47,28 @@ static int width_of(const json_t *cell)
 	return (int)g_utf8_strlen(json_string_value(cell), -1);
 }
 
-void output_table(const json_t *rows, int width)
+/* Whatever it is, and wherever it came from: in place, which changes nothing a second time. */
+static void escape_cells(json_t *rows)
+{
+	size_t i, column;
+	json_t *row, *cell;
+
+	json_array_foreach(rows, i, row)
+	{
+		json_array_foreach(row, column, cell)
+		{
+			json_array_set_new(row, column, output_escaped(json_string_value(cell)));
+		}
+	}
+}
+
+void output_table(json_t *rows, int width)
 {
 	size_t columns = json_array_size(json_array_get(rows, 0)), i, column;
 	int widths[OUTPUT_COLUMNS_MAX] = {0}, room = width;
 	json_t *row, *cell;
 
+	escape_cells(rows);
 	json_array_foreach(rows, i, row)
 	{
 		json_array_foreach(row, column, cell)

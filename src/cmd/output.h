@@ -18,11 +18,11 @@ json_t *output_escaped(const char *text);
 json_t *output_age(long long seconds);
 
 /*
- * Print @rows, arrays of as many cells each, which are printable texts. All columns but the last
- * one are aligned; that is cut where a line would be longer than @width (0: not cut), but keeps ten
- * columns.
+ * Print @rows, arrays of as many cells each, which are texts; they are escaped here. All columns
+ * but the last one are aligned; that is cut where a line would be longer than @width (0: not cut),
+ * but keeps ten columns.
  */
-void output_table(const json_t *rows, int width);
+void output_table(json_t *rows, int width);
 
 /* Print @json (NULL: nothing), indented, and its end of line. */
 void output_json(const json_t *json);

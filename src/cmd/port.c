@@ -95,16 +95,18 @@ static json_t *read_specs(char **specs, int count, bool is_removal, struct err *
 
 static void print_forwards(const json_t *forwards)
 {
-	char shown[FORWARD_TEXT_BYTES * 4];
+	char shown[FORWARD_TEXT_BYTES * 4], driver[FORWARD_TEXT_BYTES];
 	size_t i;
 	json_t *forward;
 
 	json_array_foreach(forwards, i, forward)
 	{
 		const char *spec = output_member(forward, "spec", "?");
+		const char *name = output_member(forward, "driver", "?");
 
 		log_escape(spec, strlen(spec), shown, sizeof(shown));
-		printf("%s (%s%s)", shown, output_member(forward, "driver", "?"),
+		log_escape(name, strlen(name), driver, sizeof(driver));
+		printf("%s (%s%s)", shown, driver,
 			json_is_true(json_object_get(forward, "listening"))
 				? ""
 				: ", nobody has listened inside yet");

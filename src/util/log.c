@@ -34,13 +34,46 @@ bool log_wants(enum log_level level)
 	return level <= settings.max_level;
 }
 
+/* Characters that take no place, and belong to none of the types below (Unicode's
+ * Default_Ignorable).
+ */
+static bool is_filler(gunichar character)
+{
+	static const gunichar fillers[][2] = {{0x34f, 0x34f}, {0x115f, 0x1160}, {0x17b4, 0x17b5},
+		{0x180b, 0x180f}, {0x3164, 0x3164}, {0xfe00, 0xfe0f}, {0xffa0, 0xffa0},
+		{0xe0000, 0xe0fff}};
+
+	for (size_t i = 0; i < sizeof(fillers) / sizeof(fillers[0]); i++)
+		if (character >= fillers[i][0] && character <= fillers[i][1])
+			return true;
+	return false;
+}
+
+/* Does it show where and as what it stands? Not what is for terminals, turns text around (bidi),
+ * breaks lines, or cannot be seen. */
+static bool is_shown(gunichar character)
+{
+	switch (g_unichar_type(character)) {
+	case G_UNICODE_CONTROL:
+	case G_UNICODE_FORMAT:
+	case G_UNICODE_UNASSIGNED:
+	case G_UNICODE_SURROGATE:
+	case G_UNICODE_PRIVATE_USE:
+	case G_UNICODE_LINE_SEPARATOR:
+	case G_UNICODE_PARAGRAPH_SEPARATOR:
+		return false;
+	default:
+		return !is_filler(character);
+	}
+}
+
 /* Length of the well-formed, printable UTF-8 sequence at @text, 0 if there is none. */
 static size_t utf8_len(const char *text, size_t len)
 {
 	gunichar character = g_utf8_get_char_validated(text, (gssize)len);
 
-	/* U+0080..U+009F are control characters; those past U+10FFFF are GLib's errors */
-	if (character < 0xa0 || character > 0x10ffff)
+	/* those past U+10FFFF are GLib's errors */
+	if (character > 0x10ffff || !is_shown(character))
 		return 0;
 	return (size_t)(g_utf8_next_char(text) - text);
 }

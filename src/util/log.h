@@ -27,8 +27,8 @@ bool log_wants(enum log_level level);
 
 /*
  * Print LOG_PREFIX and one line with a single write(2), so that lines of several processes do not
- * mix. Control characters and bytes that are not ASCII-printable or UTF-8 continuation are escaped
- * as \xNN: the text may contain what a stranger sent. Errors of the write are ignored.
+ * mix. What log_escape escapes is escaped: the text may contain what a stranger sent. Errors of the
+ * write are ignored.
  */
 void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -39,7 +39,9 @@ void log_line(enum log_level level, const char *format, ...) __attribute__((form
 #define log_debug(...)   log_line(LOG_DEBUG, __VA_ARGS__)
 
 /*
- * Copy @text to @out with every control character (0x00-0x1f, 0x7f, and 0x80-0x9f outside UTF-8)
- * written as \xNN; always ends with NUL, cut to fit. Returns @out.
+ * Copy @text to @out with every byte written as \xNN that is no part of a well-formed UTF-8
+ * character that shows as itself: not of controls, of what turns text around or takes no place
+ * (bidi, zero width, variation selectors), of separators of lines, or of what is not assigned or
+ * private. Escaping twice is escaping once. Always ends with NUL, cut to fit. Returns @out.
  */
 char *log_escape(const char *text, size_t len, char *out, size_t cap_bytes);

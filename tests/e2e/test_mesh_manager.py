@@ -407,11 +407,13 @@ def test_what_dead_commands_leave_is_ended(mesh):
 
 
 def test_stderr_of_agents(mesh):
-    mesh.fake("talks", "--stderr", "plain", "--stderr", "\x1b[31mred\x07", "--stderr", "x" * 5000)
+    mesh.fake("talks", "--stderr", "plain", "--stderr", "\x1b[31mred\x07", "--stderr", "x" * 5000,
+              "--stderr", "b\u202ecba\u2028nswrap: \u200b\u2066")
     mesh.host("floods", ["sh", "-c", "yes hello | head -n 100000 >&2; exec sleep 1000"])
     running = mesh.start(ready=False)
     running.wait_line("^talks: plain$")
     running.wait_line(r"^talks: \\x1b\[31mred\\x07$")
+    running.wait_line(r"^talks: b\\xe2\\x80\\xaecba\\xe2\\x80\\xa8nswrap: \\xe2\\x80\\x8b\\xe2\\x81\\xa6$")
     assert len(running.wait_line("^talks: xxx.*[.]{3}$")) < 600
     running.wait_line("talks: ready")
     mesh.status()

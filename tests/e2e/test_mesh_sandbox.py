@@ -512,3 +512,12 @@ def test_not_for_a_terminal(nswrap, words, stream):
 def test_what_may_stand_behind_c(nswrap):
     result = nswrap.run("-c", "true", "agents")
     assert result.returncode == 2 and b"expected nothing behind it, or agent" in result.stderr
+
+
+def test_a_deleted_device_ends_the_agent(nswrap):
+    """Root inside has deleted mesh0: the agent says so and ends, it does not spin."""
+    agent = Agent(nswrap, "--root", "--network", "none",
+                  "-c", "until ip link del mesh0 2>/dev/null; do sleep 0.01; done; exec sleep 1000", "agent")
+    agent.wait_line("the network device of the mesh was deleted")
+    assert agent.wait() == 125
+    agent.popen.stdin.close()

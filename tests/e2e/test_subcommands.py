@@ -378,7 +378,7 @@ def test_ps(nswrap):
 
 def test_ps_survives_odd_arguments(nswrap):
     odd = [b"sh", b"-c", b"sleep 1000", b"bad\xff\xc3", b"esc\x1b[31m", b"line\nbreak", "gr\u00fc\u00df".encode(),
-           b"long" * 20000]
+           "b\u202ei\u2066d\u2028i\u200b".encode(), b"long" * 20000]
     line = [BINARY, "-q", "-n", "box", "--", *odd]
     popen = subprocess.Popen(line, env=nswrap.env, stdin=subprocess.DEVNULL)
     nswrap.started.append(popen)
@@ -388,8 +388,9 @@ def test_ps_survives_odd_arguments(nswrap):
     assert len("".join(status["command"])) <= 16384, "what is too long is cut"
     table = nswrap.run("ps").stdout
     assert len(table.splitlines()) == 2
-    assert b"\x1b" not in table and b"\xff" not in table
+    assert b"\x1b" not in table and b"\xff" not in table and "\u202e".encode() not in table
     assert rb"esc\x1b[31m line\x0abreak" in table
+    assert rb"b\xe2\x80\xaei\xe2\x81\xa6d\xe2\x80\xa8i\xe2\x80\x8b" in table
 
 
 def test_ps_cuts_to_the_terminal(nswrap):

@@ -398,8 +398,9 @@ static void on_packets(void *told)
 		-EAGAIN);
 }
 
-static void on_gone(void *told)
+static void on_gone(void *told, const char *why)
 {
+	(void)why;
 	((struct owner *)told)->gone++;
 }
 

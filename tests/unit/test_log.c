@@ -7,6 +7,8 @@
 /* cmocka needs the four above */
 #include <cmocka.h>
 
+#include <glib.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -48,9 +50,41 @@ static void test_escape(void **state)
 	ESCAPED("\xed\xa0\x80", "\\xed\\xa0\\x80");
 	ESCAPED("\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80");
 	ESCAPED("\xff\xfe\x80", "\\xff\\xfe\\x80");
-	/* the lowest and the highest of each length */
-	ESCAPED("\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80", "\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80");
-	ESCAPED("\xf0\x90\x80\x80\xf4\x8f\xbf\xbf", "\xf0\x90\x80\x80\xf4\x8f\xbf\xbf");
+	/* the lowest of each length */
+	ESCAPED("\xc2\xa1\xe0\xa0\x80\xf0\x90\x80\x80", "\xc2\xa1\xe0\xa0\x80\xf0\x90\x80\x80");
+}
+
+static void assert_shown(uint32_t character, bool is_shown)
+{
+	char text[8] = {0}, out[64];
+	gint len = g_unichar_to_utf8(character, text);
+
+	log_escape(text, (size_t)len, out, sizeof(out));
+	if ((strcmp(out, text) == 0) != is_shown || (!is_shown && strlen(out) != 4 * (size_t)len))
+		fail_msg("U+%04X became %s", character, out);
+}
+
+/* What turns text around, hides in it, or begins a line. */
+static void test_what_does_not_show(void **state)
+{
+	static const uint32_t hidden[] = {0x85, 0x9b, 0xad, 0x34f, 0x600, 0x61c, 0x70f, 0x115f,
+		0x1160, 0x17b4, 0x180e, 0x200b, 0x200c, 0x200d, 0x200e, 0x200f, 0x2028, 0x2029,
+		0x202a, 0x202b, 0x202c, 0x202d, 0x202e, 0x2060, 0x2061, 0x2066, 0x2067, 0x2068,
+		0x2069, 0x206f, 0x3164, 0xe000, 0xf8ff, 0xfe00, 0xfe0f, 0xfeff, 0xffa0, 0xfff9,
+		0xfffb, 0xfffe, 0xffff, 0x1d173, 0xe0001, 0xe0020, 0xe007f, 0xe0100, 0xf0000,
+		0x10fffd, 0x10ffff};
+	static const uint32_t shown[] = {0xa0, 0xe9, 0x301, 0x3b1, 0x416, 0x5d0, 0x627, 0x939,
+		0x4e2d, 0x3042, 0xac00, 0x20ac, 0x2190, 0x2500, 0x1f600, 0xfffd};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(hidden) / sizeof(hidden[0]); i++)
+		assert_shown(hidden[i], false);
+	for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++)
+		assert_shown(shown[i], true);
+	ESCAPED("a\xe2\x80\xae"
+		"gpj.exe",
+		"a\\xe2\\x80\\xaegpj.exe");
+	ESCAPED("a\\xe2\\x80\\xaegpj.exe", "a\\xe2\\x80\\xaegpj.exe");
 }
 
 /* Every room: never past the end, always ended, never half of an escape or character. */
@@ -139,6 +173,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_escape),
+		cmocka_unit_test(test_what_does_not_show),
 		cmocka_unit_test(test_escape_is_cut),
 		cmocka_unit_test(test_line),
 		cmocka_unit_test(test_long_line),

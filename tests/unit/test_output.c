@@ -13,7 +13,7 @@
 
 #include "cmd/output.h"
 
-static void check_table(const json_t *rows, int width, const char *wanted)
+static void check_table(json_t *rows, int width, const char *wanted)
 {
 	FILE *real = stdout;
 	char *text = NULL;
@@ -41,6 +41,16 @@ static void test_table(void **state)
 		"NAME    PID      AGE  COMMAND\n"
 		"box     1234567  5s   \n"
 		"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80xyz           2d   a b\n");
+	json_decref(rows);
+}
+
+/* Whoever made the rows: no cell writes more than itself. */
+static void test_strangers(void **state)
+{
+	json_t *rows = json_pack("[[s, s], [s, s]]", "A", "B", "\x1b[2J", "x\xe2\x80\xaey\nz");
+
+	(void)state;
+	check_table(rows, 0, "A        B\n\\x1b[2J  x\\xe2\\x80\\xaey\\x0az\n");
 	json_decref(rows);
 }
 
@@ -119,6 +129,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_table),
+		cmocka_unit_test(test_strangers),
 		cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_age),
 		cmocka_unit_test(test_json),

@@ -136,11 +136,11 @@ static void on_broken(struct wire *wire, const struct err *err)
 	loop_stop(agent->loop, -err->code);
 }
 
-static void on_gone(void *owner)
+static void on_gone(void *owner, const char *why)
 {
 	struct agent *agent = owner;
 
-	loop_stop(agent->loop, err_set(agent->err, ECHILD, "the stack process is gone"));
+	loop_stop(agent->loop, err_set(agent->err, ECHILD, "%s", why));
 }
 
 /* Like the end of the link; so the stack process is reaped by who started it. */

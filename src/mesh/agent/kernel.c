@@ -31,7 +31,14 @@ static struct kernel *kernel_of(struct stack *stack)
 
 static ssize_t take(struct stack *stack, void *packet, size_t cap_bytes)
 {
-	return tap_read(kernel_of(stack)->tun_io.fd, packet, cap_bytes);
+	const struct kernel *kernel = kernel_of(stack);
+	ssize_t got = tap_read(kernel->tun_io.fd, packet, cap_bytes);
+
+	/* what tun_chr_read_iter says then; and epoll would not let us sleep any more */
+	if (got == -EBADFD && kernel->events)
+		kernel->events->on_gone(
+			kernel->owner, "the network device of the mesh was deleted");
+	return got;
 }
 
 static int deliver(struct stack *stack, const void *packet, size_t len)
@@ -110,7 +117,7 @@ static void on_end(struct loop_io *io, uint32_t events)
 	struct kernel *kernel = container_of(io, struct kernel, control_io);
 
 	(void)events;
-	kernel->events->on_gone(kernel->owner);
+	kernel->events->on_gone(kernel->owner, "the stack process is gone");
 }
 
 static int watch(struct stack *stack, const struct conn_context *context,

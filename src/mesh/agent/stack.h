@@ -28,8 +28,8 @@ struct stack {
 struct stack_events {
 	/* There are packets for the mesh. Comes again while some are left, unless it rests. */
 	void (*on_packets)(void *owner);
-	/* It has ended. */
-	void (*on_gone)(void *owner);
+	/* It has ended, @why in words. May come from take, and more than once. */
+	void (*on_gone)(void *owner, const char *why);
 };
 
 enum stack_change {
