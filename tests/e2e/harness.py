@@ -155,7 +155,8 @@ with socket.create_server((host, port), family=family, backlog=1024) as server:
 # answers with the address it sees the client at; argv: address port
 TCP_PEER = """
 import socket, sys
-with socket.create_server((sys.argv[1], int(sys.argv[2]))) as server:
+family = socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET
+with socket.create_server((sys.argv[1], int(sys.argv[2])), family=family) as server:
     while True:
         c, peer = server.accept()
         with c:

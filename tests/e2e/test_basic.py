@@ -523,12 +523,14 @@ def test_outbound_addr(nswrap, outer):
     """What libslirp is told to bind to has to be there for as long as libslirp is."""
     host = outer("ip -6 addr add 2001:db8::11/64 dev ext0 nodad")
     host.serve(UDP_ECHO, "2001:db8::10", 7007, udp=True)
+    host.serve(TCP_PEER, "2001:db8::10", 7010)
     host.serve(UDP_ECHO, "127.0.0.1", 7008, udp=True)
     host.serve(TCP_PEER, "127.0.0.1", 7009)
     options = ["-q", "--host-loopback", "--outbound-addr", "127.0.0.2",
                "--outbound-addr", "2001:db8::11", "--"]
     for kind, address, port, source in [("tcp", "10.0.2.2", 7009, b"127.0.0.2"),
                                         ("udp", "10.0.2.2", 7008, b"127.0.0.2 "),
+                                        ("tcp", "2001:db8::10", 7010, b"2001:db8::11"),
                                         ("udp", "2001:db8::10", 7007, b"2001:db8::11 ")]:
         result = nswrap.run(*options, *python(ASK, kind, address, port), prefix=host.prefix())
         assert result.stdout.startswith(source), result.stdout + result.stderr
