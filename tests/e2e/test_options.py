@@ -39,7 +39,7 @@ def shown(nswrap, *words, **options):
 
 def test_cidr(nswrap):
     words = ["--", "sh", "-c", "ip -4 -o addr show dev tap0; ip route; cat /etc/resolv.conf"]
-    assert "10.0.2.100/24" in shown(nswrap, *words)
+    assert "10.77.8." not in shown(nswrap, *words)
     text = shown(nswrap, "--cidr", "10.77.8.0/25", *words)
     assert " 10.77.8.100/25 " in text and "default via 10.77.8.2 " in text and "10.0.2" not in text
     assert "nameserver 10.77.8.3" in text
@@ -53,7 +53,7 @@ def test_mtu(nswrap):
 
 def test_no_ipv6(nswrap):
     words = ["--", "sh", "-c", "ip -6 -o addr show dev tap0; ip -6 route show default; echo end"]
-    assert "fd00::100/64" in shown(nswrap, *words)
+    assert "::100/64" in shown(nswrap, *words)
     assert shown(nswrap, "--no-ipv6", *words) == "end\n"
 
 
@@ -76,7 +76,7 @@ def test_dns(nswrap, outer, short_dir, words, resolves):
 def test_no_dns(nswrap):
     with open("/etc/resolv.conf", encoding="utf-8") as f:
         text = f.read()
-    assert "10.0.2.3" in shown(nswrap, "cat", "/etc/resolv.conf")
+    assert shown(nswrap, "cat", "/etc/resolv.conf") != text
     assert shown(nswrap, "--no-dns", "cat", "/etc/resolv.conf") == text
 
 
@@ -84,7 +84,7 @@ def test_pcap(nswrap, short_dir):
     """Frames of both directions in libpcap's format (pcap-savefile(5))."""
     path = os.path.join(short_dir, "frames")
     program = ("import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM);"
-               "s.sendto(b'written down', ('10.0.2.2', 9))")
+               "s.sendto(b'written down', ('192.0.2.1', 9))")
     shown(nswrap, "--pcap", path, *python(program))
     with open(path, "rb") as f:
         data = f.read()
