@@ -18,6 +18,7 @@
 
 #define OTHERS_MAX 4096 /* those past it are seen when others have ended */
 #define LOOK_MS    20
+#define LEFT_MS    400 /* from SIGTERM to SIGKILL for what a dead child left */
 
 /* --- one child ------------------------------------------------------------------------------ */
 
@@ -124,12 +125,18 @@ char *child_describe_end(
 
 /* --- all of them ---------------------------------------------------------------------------- */
 
+static void on_left_time(struct loop_timer *timer)
+{
+	children_reap(container_of(timer, struct children, left_timer));
+}
+
 void children_init(struct children *all, struct loop *loop)
 {
 	ssize_t count = tree_children(all->inherited, CHILDREN_INHERITED_MAX);
 
 	all->ninherited = count > 0 ? (size_t)count : 0;
 	all->loop = loop;
+	all->left_timer.on_expired = on_left_time;
 	list_init(&all->started);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 }
@@ -157,6 +164,30 @@ static bool is_inherited(struct children *all, pid_t pid)
 	return false;
 }
 
+/* Since when is @pid known as left behind? SIGTERM at first sight; 0: there is no room to know. */
+static uint64_t left_since(struct children *all, pid_t pid)
+{
+	for (size_t i = 0; i < all->nleft; i++)
+		if (all->left[i].pid == pid)
+			return all->left[i].since_ns;
+	if (all->nleft == CHILDREN_LEFT_MAX)
+		return 0;
+	kill(pid, SIGTERM);
+	kill(pid, SIGCONT); /* a stopped process cannot act on it */
+	all->left[all->nleft++] = (struct child_left){pid, clock_now_ns()};
+	return all->left[all->nleft - 1].since_ns;
+}
+
+/* It was reaped: its number may come again. */
+static void forget_left(struct children *all, pid_t pid)
+{
+	for (size_t i = 0; i < all->nleft; i++)
+		if (all->left[i].pid == pid) {
+			all->left[i] = all->left[--all->nleft];
+			return;
+		}
+}
+
 size_t children_reap(struct children *all)
 {
 	pid_t pids[OTHERS_MAX];
@@ -167,17 +198,25 @@ size_t children_reap(struct children *all)
 	for (ssize_t i = 0; i < count; i++) {
 		if (is_started(all, pids[i]) || is_inherited(all, pids[i]))
 			continue;
-		kill(pids[i], SIGKILL);
-		left += !reap(pids[i], &info);
+		if (clock_now_ns() - left_since(all, pids[i]) >= LEFT_MS * NS_PER_MS)
+			kill(pids[i], SIGKILL);
+		if (reap(pids[i], &info))
+			forget_left(all, pids[i]);
+		else
+			left++;
 	}
+	if (left > 0 && !loop_timer_is_armed(&all->left_timer))
+		loop_timer_set(all->loop, &all->left_timer, LOOK_MS);
 	return left;
 }
 
 int children_end(struct children *all, unsigned timeout_ms)
 {
+	struct clock_wait wait = clock_wait_start(timeout_ms);
 	siginfo_t info;
+	bool has_ended;
 
-	for (struct clock_wait wait = clock_wait_start(timeout_ms);;) {
+	do {
 		list_each_safe (at, following, &all->started) {
 			struct child *child = container_of(at, struct child, link);
 
@@ -185,9 +224,8 @@ int children_end(struct children *all, unsigned timeout_ms)
 			if (reap(child->pid, &info))
 				forget(child);
 		}
-		if (children_reap(all) == 0 && list_is_empty(&all->started))
-			return 0;
-		if (!clock_wait_go_on(&wait))
-			return -EBUSY;
-	}
+		has_ended = children_reap(all) == 0 && list_is_empty(&all->started);
+	} while (!has_ended && clock_wait_go_on(&wait));
+	loop_timer_cancel(all->loop, &all->left_timer);
+	return has_ended ? 0 : -EBUSY;
 }

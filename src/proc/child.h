@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "proc/command.h"
@@ -17,14 +18,23 @@
  * A child is a subreaper for what it starts, as this process is for its children: while the child
  * lives all of that stays below it, and when it dies all of that comes to this process at once. So
  * whatever child of this process was not started here, and was not there before, is what a dead one
- * left behind: children_reap, which the owner calls at SIGCHLD, kills it, level by level as their
- * parents die. Nothing is looked up by pid that could have been reused: one signals and waits for
- * own children only that are not reaped yet, one by one.
+ * left behind: children_reap, which the owner calls at SIGCHLD, ends it, level by level as their
+ * parents die. Each gets SIGTERM when it is first seen and SIGKILL a moment later: an nswrap among
+ * them removes its socket file, and its init cleans up where it had no time to. Nothing is looked
+ * up by pid that could have been reused: one signals and waits for own children only that are not
+ * reaped yet, one by one.
  *
  * The end of a child is an event of its pidfd. Where there is none (before Linux 5.3, under a
  * seccomp filter that does not know it, or when descriptors are short) a timer looks.
  */
 #define CHILDREN_INHERITED_MAX 32
+#define CHILDREN_LEFT_MAX      64 /* those past it get SIGKILL at once */
+
+/* What a dead child has left behind, and when it was told to end. */
+struct child_left {
+	pid_t pid;
+	uint64_t since_ns;
+};
 
 /* All children of this process. */
 struct children {
@@ -32,6 +42,9 @@ struct children {
 	struct list started; /* struct child */
 	pid_t inherited[CHILDREN_INHERITED_MAX];
 	size_t ninherited;
+	struct child_left left[CHILDREN_LEFT_MAX];
+	size_t nleft;
+	struct loop_timer left_timer; /* no SIGCHLD tells that the time is over */
 };
 
 /* How a child has ended. */
@@ -60,7 +73,10 @@ struct child {
  */
 void children_init(struct children *all, struct loop *loop);
 
-/* Kill and reap what children that have ended left behind. Returns how many still are there. */
+/*
+ * End and reap what children that have ended left behind; goes on by itself, below the loop.
+ * Returns how many are still there.
+ */
 size_t children_reap(struct children *all);
 
 /*

@@ -2,6 +2,7 @@
 /* proc/job - how a command and its starter share a shell's job and its terminal */
 #include "proc/job.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
@@ -41,6 +42,30 @@ void job_signal(pid_t command, int sig)
 	kill(command, sig);
 	if (sig == SIGCONT && getpgid(command) == command)
 		kill(-command, sig);
+}
+
+struct job_terminal job_terminal_keep(void)
+{
+	struct job_terminal terminal = {
+		.fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY), .foreground = getpgrp()};
+
+	if (terminal.fd >= 0 && (tcgetpgrp(terminal.fd) != terminal.foreground ||
+					tcgetattr(terminal.fd, &terminal.settings) < 0))
+		fd_close(&terminal.fd);
+	return terminal;
+}
+
+void job_terminal_give_back(struct job_terminal *terminal, bool is_killed)
+{
+	pid_t now = terminal->fd >= 0 ? tcgetpgrp(terminal->fd) : -1;
+	bool is_ours = now == terminal->foreground;
+
+	/* a group that lives has it by right: the shell has taken it back */
+	if (now > 0 && !is_ours && kill(-now, 0) < 0 && errno == ESRCH)
+		is_killed = is_ours = tcsetpgrp(terminal->fd, terminal->foreground) == 0;
+	if (is_ours && is_killed)
+		tcsetattr(terminal->fd, TCSANOW, &terminal->settings);
+	fd_close(&terminal->fd);
 }
 
 void job_leave_streams(void)

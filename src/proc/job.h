@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <sys/signalfd.h>
 #include <sys/types.h>
+#include <termios.h>
 
 /*
  * The command stays in the process group of its starter (unless it got a session of its own), so a
@@ -31,6 +32,23 @@ bool job_stop_with(pid_t command, int sig, bool has_own_session);
  * control), too.
  */
 void job_signal(pid_t command, int sig);
+
+/* What a job's terminal was like before the job began. */
+struct job_terminal {
+	int fd;           /* -1: it has none, or is not in its foreground */
+	pid_t foreground; /* our group */
+	struct termios settings;
+};
+
+struct job_terminal job_terminal_keep(void);
+
+/*
+ * All has ended; SIGTTOU is blocked. A shell with job control that was killed, or that cannot see
+ * our group from its PID namespace, has left the terminal to a group that is gone: whoever reads
+ * next would get EIO. Then, or if @is_killed, the command's end was by a signal, the settings are
+ * put back as well, as shells do.
+ */
+void job_terminal_give_back(struct job_terminal *terminal, bool is_killed);
 
 /* stdin and stdout are the command's alone: who reads them must see it close them. */
 void job_leave_streams(void);

@@ -20,6 +20,7 @@
 #define TREE_MAX       65536
 #define PID_MAX        (1UL << 30)
 #define CHILDREN_BYTES 65536 /* those past it are seen when others have ended */
+#define REAP_MAX       256   /* at a time */
 #define OWN_MAX        8192  /* in so many bytes */
 
 struct entry {
@@ -161,22 +162,26 @@ ssize_t tree_signal(pid_t root, int sig)
 	return count;
 }
 
-/* Reap what has ended. Is anybody left? */
-static bool has_children(void)
+enum tree_reaped tree_reap(
+	int options, void (*on_change)(void *owner, const siginfo_t *info), void *owner)
 {
-	for (;;) {
+	for (unsigned i = 0; i < REAP_MAX; i++) {
 		siginfo_t info = {0};
 
-		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG) < 0)
-			return false;
+		if (waitid(P_ALL, 0, &info, options | WNOHANG) < 0)
+			return TREE_CHILDLESS;
 		if (info.si_pid == 0)
-			return true;
+			return TREE_LIVES;
+		if (on_change)
+			on_change(owner, &info);
 	}
+	return TREE_MORE;
 }
 
 int tree_kill(unsigned timeout_ms)
 {
-	for (struct clock_wait wait = clock_wait_start(timeout_ms); has_children();) {
+	for (struct clock_wait wait = clock_wait_start(timeout_ms);
+		tree_reap(WEXITED, NULL, NULL) != TREE_CHILDLESS;) {
 		ssize_t count = tree_signal(getpid(), SIGKILL);
 		if (count < 0)
 			return (int)count;

@@ -2,6 +2,7 @@
 /* proc/tree - find and signal every process below another one */
 #pragma once
 
+#include <signal.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -21,6 +22,20 @@ ssize_t tree_list(pid_t root, pid_t *pids, size_t cap);
 
 /* Send @sig to all of them. Returns how many were found, or -errno. */
 ssize_t tree_signal(pid_t root, int sig);
+
+enum tree_reaped {
+	TREE_CHILDLESS, /* there is no child */
+	TREE_LIVES,     /* none that waits to be reaped */
+	TREE_MORE,      /* it stopped early: call it again, after what else is to be done */
+};
+
+/*
+ * Reap children that have ended, or changed as the @options of waitid(2) say; @on_change hears of
+ * each (NULL: nobody does). Some hundreds at most: who forks without end must not keep us from
+ * messages and timers.
+ */
+enum tree_reaped tree_reap(
+	int options, void (*on_change)(void *owner, const siginfo_t *info), void *owner);
 
 /*
  * SIGKILL everything below the calling process and reap it, round after round until there are no

@@ -37,7 +37,8 @@ struct session {
 	struct loop *loop;
 	struct loop_io signal_io, control_io;
 	struct loop_timer kill_timer;
-	struct clock_wait killing; /* from the first SIGKILL on */
+	struct loop_task reap_task; /* there is more to reap */
+	struct clock_wait killing;  /* from the first SIGKILL on */
 	sigset_t original_mask;
 	bool restores_pipe;
 	pid_t child; /* 0: has ended */
@@ -196,21 +197,23 @@ static void on_child_change(struct session *session, const siginfo_t *info)
 	}
 }
 
-static void reap(struct session *session)
+static void on_change(void *owner, const siginfo_t *info)
 {
-	for (;;) {
-		siginfo_t info = {0};
+	struct session *session = owner;
 
-		if (waitid(P_ALL, 0, &info, WEXITED | WSTOPPED | WCONTINUED | WNOHANG) < 0) {
-			if (errno == ECHILD)
-				loop_stop(session->loop, 0);
-			return;
-		}
-		if (info.si_pid == 0)
-			return;
-		if (info.si_pid == session->child)
-			on_child_change(session, &info);
-	}
+	if (info->si_pid == session->child)
+		on_child_change(session, info);
+}
+
+static void on_reap(struct loop_task *task)
+{
+	struct session *session = container_of(task, struct session, reap_task);
+	enum tree_reaped reaped = tree_reap(WEXITED | WSTOPPED | WCONTINUED, on_change, session);
+
+	if (reaped == TREE_MORE)
+		loop_task_add(session->loop, task);
+	else if (reaped == TREE_CHILDLESS)
+		loop_stop(session->loop, 0);
 }
 
 /* We are continued, and the child should be, if it is not yet or stopped again already. */
@@ -219,7 +222,7 @@ static void resume_child(struct session *session)
 	uint64_t stop = session->rested_at;
 
 	session->rested_at = 0;
-	reap(session);
+	on_reap(&session->reap_task);
 	if (session->is_stopped && session->stops == stop)
 		job_signal(session->child, SIGCONT);
 }
@@ -250,7 +253,7 @@ static void on_signal(struct loop_io *io, uint32_t events)
 	(void)events;
 	while (read(io->fd, &info, sizeof(info)) == sizeof(info)) {
 		if (info.ssi_signo == SIGCHLD)
-			reap(session);
+			on_reap(&session->reap_task);
 		else
 			pass_signal(session, &info);
 	}
@@ -291,6 +294,7 @@ static int open_session(struct session *session, struct err *err)
 		(struct loop_io){signalfd(-1, &all, SFD_NONBLOCK | SFD_CLOEXEC), on_signal};
 	session->control_io = (struct loop_io){session->enter->control, on_control};
 	session->kill_timer.on_expired = on_kill_time;
+	session->reap_task.on_run = on_reap;
 	if (!session->loop || session->signal_io.fd < 0)
 		return err_sys(err, errno, "cannot receive signals");
 	int result = loop_io_add(session->loop, &session->signal_io, EPOLLIN);
@@ -341,7 +345,7 @@ static pid_t start(struct session *session, enum command_failure *failure, struc
 
 static int await_end(struct session *session, struct err *err)
 {
-	reap(session); /* what has ended already */
+	on_reap(&session->reap_task); /* what has ended already */
 	int result = loop_run(session->loop);
 	if (result < 0)
 		return err_sys(err, -result, "cannot wait for the command");
@@ -362,6 +366,7 @@ int enter_run(
 {
 	struct session session = {
 		.enter = enter, .command = command, .signal_io.fd = -1, .words.write_fd = -1};
+	struct job_terminal terminal = job_terminal_keep();
 	enum command_failure failure;
 
 	err->code = 0;
@@ -383,6 +388,7 @@ int enter_run(
 	if (session.loop)
 		loop_free(session.loop);
 	fd_close(&session.signal_io.fd);
-	sigprocmask(SIG_SETMASK, &session.original_mask, NULL);
+	job_terminal_give_back(&terminal, session.status > 128);
+	/* signals stay blocked: one that comes now would take the place of the command's status */
 	return result;
 }

@@ -50,8 +50,9 @@ struct init {
 	struct loop *loop;
 	struct loop_io supervisor_io, door_io, signal_io;
 	struct loop_timer kill_timer;
-	uint64_t timeout_ms;       /* what the timer was set to */
-	struct clock_wait killing; /* from the first SIGKILL on */
+	struct loop_task reap_task; /* there is more to reap */
+	uint64_t timeout_ms;        /* what the timer was set to */
+	struct clock_wait killing;  /* from the first SIGKILL on */
 	enum init_state state;
 	pid_t command; /* 0: has ended */
 	bool is_stopped;
@@ -177,29 +178,37 @@ static void on_command_change(struct init *init, const siginfo_t *info)
 	}
 }
 
-static void on_child(struct loop_io *io, uint32_t events)
+static void on_change(void *owner, const siginfo_t *info)
 {
-	struct init *init = container_of(io, struct init, signal_io);
-	struct signalfd_siginfo discard;
+	struct init *init = owner;
+
+	if (info->si_pid == init->command)
+		on_command_change(init, info);
+}
+
+static void on_reap(struct loop_task *task)
+{
+	struct init *init = container_of(task, struct init, reap_task);
 	bool had_command = init->command != 0;
 
-	(void)events;
-	while (read(io->fd, &discard, sizeof(discard)) > 0)
-		;
-	for (;;) {
-		siginfo_t info = {0};
-
-		if (waitid(P_ALL, 0, &info, WEXITED | WSTOPPED | WCONTINUED | WNOHANG) < 0 ||
-			info.si_pid == 0)
-			break;
-		if (info.si_pid == init->command)
-			on_command_change(init, &info);
-	}
+	if (tree_reap(WEXITED | WSTOPPED | WCONTINUED, on_change, init) == TREE_MORE)
+		loop_task_add(init->loop, task);
 	if (init->command != 0)
 		return;
 	end_if_childless(init);
 	if (had_command)
 		terminate_rest(init, init->start->config->stop_timeout_ms);
+}
+
+static void on_child(struct loop_io *io, uint32_t events)
+{
+	struct init *init = container_of(io, struct init, signal_io);
+	struct signalfd_siginfo discard;
+
+	(void)events;
+	while (read(io->fd, &discard, sizeof(discard)) > 0)
+		;
+	on_reap(&init->reap_task);
 }
 
 static void start_termination(struct init *init, int sig, uint64_t timeout_ms)
@@ -299,6 +308,7 @@ static int run_loop(struct init *init)
 	init->supervisor_io = (struct loop_io){init->start->supervisor_fd, on_supervisor};
 	init->door_io = (struct loop_io){init->start->door_fd, on_door};
 	init->kill_timer.on_expired = on_kill_time;
+	init->reap_task.on_run = on_reap;
 	init->loop = loop_new();
 	if (!init->loop || init->signal_io.fd < 0 ||
 		loop_io_add(init->loop, &init->signal_io, EPOLLIN) < 0 ||

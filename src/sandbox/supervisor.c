@@ -60,6 +60,8 @@ struct supervisor {
 	int host_diag, pcap; /* the net process's; -1: none */
 
 	struct loop_io signal_io;
+	struct loop_task reap_task; /* there is more to reap */
+	struct job_terminal terminal;
 	sigset_t original_mask;
 	bool restores_pipe; /* for COMMAND: SIGPIPE was not ignored */
 	struct rlimit original_nofile;
@@ -197,22 +199,26 @@ static void on_companion_death(struct supervisor *supervisor, int code, int stat
 	terminate(supervisor, supervisor->config->stop_timeout_ms);
 }
 
-static void reap(struct supervisor *supervisor)
+static void on_death(void *owner, const siginfo_t *info)
 {
-	for (;;) {
-		siginfo_t info = {0};
+	struct supervisor *supervisor = owner;
 
-		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
-			return;
-		if (info.si_pid == supervisor->init.pid) {
-			supervisor->keeper.is_last = true;
-			initctl_on_death(&supervisor->init, info.si_code, info.si_status);
-		} else if (info.si_pid == supervisor->keeper.pid) {
-			keeper_on_death(&supervisor->keeper, info.si_code, info.si_status);
-		} else if (info.si_pid == supervisor->companion.pid) {
-			on_companion_death(supervisor, info.si_code, info.si_status);
-		}
+	if (info->si_pid == supervisor->init.pid) {
+		supervisor->keeper.is_last = true;
+		initctl_on_death(&supervisor->init, info->si_code, info->si_status);
+	} else if (info->si_pid == supervisor->keeper.pid) {
+		keeper_on_death(&supervisor->keeper, info->si_code, info->si_status);
+	} else if (info->si_pid == supervisor->companion.pid) {
+		on_companion_death(supervisor, info->si_code, info->si_status);
 	}
+}
+
+static void on_reap(struct loop_task *task)
+{
+	struct supervisor *supervisor = container_of(task, struct supervisor, reap_task);
+
+	if (tree_reap(WEXITED, on_death, supervisor) == TREE_MORE)
+		loop_task_add(supervisor->loop, task);
 }
 
 static void on_signal(struct loop_io *io, uint32_t events)
@@ -225,7 +231,7 @@ static void on_signal(struct loop_io *io, uint32_t events)
 	(void)events;
 	while (read(io->fd, &info, sizeof(info)) == sizeof(info)) {
 		if (info.ssi_signo == SIGCHLD)
-			reap(supervisor);
+			on_reap(&supervisor->reap_task);
 		else if (!job_passes_on(&info, init->command, config->new_session))
 			continue;
 		else if (info.ssi_signo == SIGTERM)
@@ -375,7 +381,8 @@ static void take_down(struct supervisor *supervisor)
 	fd_close(&supervisor->signal_io.fd);
 	program_free(&supervisor->program);
 	loop_free(supervisor->loop);
-	sigprocmask(SIG_SETMASK, &supervisor->original_mask, NULL);
+	job_terminal_give_back(&supervisor->terminal, supervisor->status > 128);
+	/* signals stay blocked: one that comes now would take the place of COMMAND's status */
 }
 
 int supervisor_run(const struct sandbox_config *config, int *status, struct err *err)
@@ -396,6 +403,8 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 			.on_stop = terminate,
 			.owner = &supervisor},
 		.signal_io.fd = -1,
+		.reap_task.on_run = on_reap,
+		.terminal = job_terminal_keep(),
 		.words.write_fd = -1,
 		.host_diag = -1,
 		.pcap = -1,

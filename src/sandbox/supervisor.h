@@ -31,6 +31,7 @@
 /*
  * Run the sandbox to its end. Returns 0 with the exit status for the shell in *@status (125, 126,
  * 127 with @err filled, too, if COMMAND could not be started), or -errno with @err filled when
- * nswrap itself failed. Signals must not be blocked or handled by the caller.
+ * nswrap itself failed. Signals must not be blocked or handled by the caller,
+ * and are blocked afterwards.
  */
 int supervisor_run(const struct sandbox_config *config, int *status, struct err *err);

@@ -462,3 +462,34 @@ def test_sigterm_ends_a_stopped_command(nswrap):
     begun = time.monotonic()
     assert running.stop() == 143
     assert time.monotonic() - begun < 5 * PATIENCE
+
+
+# --- what comes after ------------------------------------------------------------------------------
+
+# a shell with job control has a group of its own, and raw settings of its own while it waits for keys
+ENDS = {"exits": "exit 3", "killed": "kill -9 $$"}
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("how", ["", "--pid", "--new-session", "exec", "exec --pid"])
+def test_the_terminal_is_given_back(nswrap, how, end):
+    """A script's next read from the terminal works, with the settings of before."""
+    options = [word for word in how.split() if word != "exec"]
+    line = [BINARY, *options, "--network", "none", "--"]
+    if how.startswith("exec"):
+        other = nswrap.start("-n", "other", *options, "--network", "none", "sleep", "1000")
+        other.wait_event("started")
+        line = [BINARY, "exec", "other"]
+    shell = shlex.join([*line, "bash", "--norc", "-i"])
+    script = f"stty -g >/dev/null; {shell}; echo after; read x && echo got=$x"
+    terminal = Terminal(nswrap, ["sh", "-c", script])
+    before = termios.tcgetattr(terminal.master)
+    terminal.expect(r"outside\$ |bash.*\$ ")
+    terminal.type(ENDS[end] + "\n")
+    terminal.expect("after\r\n")
+    assert termios.tcgetattr(terminal.master) == before
+    assert os.tcgetpgrp(terminal.master) == terminal.popen.pid
+    terminal.type("word\n")
+    terminal.expect("got=word")
+    assert terminal.popen.wait(10) == 0
+    os.close(terminal.master)

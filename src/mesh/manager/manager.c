@@ -34,7 +34,6 @@ struct manager {
 	struct loop_task check; /* after something changed: what follows from it? */
 	struct loop_io signal_io;
 	struct loop_timer end_timer;
-	sigset_t original_mask;
 	bool is_ending, was_complete;
 	int status;
 	time_t started;
@@ -235,7 +234,7 @@ static int open_signals(struct manager *manager, struct err *err)
 	sigemptyset(&set);
 	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
 		sigaddset(&set, wanted[i]);
-	sigprocmask(SIG_BLOCK, &set, &manager->original_mask);
+	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	manager->signal_io =
 		(struct loop_io){signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC), on_signal};
@@ -284,7 +283,6 @@ static void take_down(struct manager *manager)
 	server_close(&manager->server);
 	fd_close(&manager->signal_io.fd);
 	loop_free(manager->loop);
-	sigprocmask(SIG_SETMASK, &manager->original_mask, NULL);
 }
 
 int manager_run(const struct manager_config *config, struct manifest *manifest, int *status,
@@ -299,7 +297,6 @@ int manager_run(const struct manager_config *config, struct manifest *manifest, 
 	};
 
 	server_init(&manager.server);
-	sigprocmask(SIG_SETMASK, NULL, &manager.original_mask);
 	int result = start(&manager, manifest, err);
 	if (result == 0)
 		result = loop_run(manager.loop);
