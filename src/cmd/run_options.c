@@ -340,6 +340,8 @@ const struct option_def run_options_table[] = {
 	{0, "pid", NULL, "own PID namespace and /proc", option_set_true, AT(config.has_pid_ns)},
 	{0, "new-session", NULL, "own session: no way to type into the caller's terminal",
 		option_set_true, AT(config.new_session)},
+	{0, "wait-all", NULL, "end with the last process inside, not with COMMAND", option_set_true,
+		AT(config.waits_all)},
 	{'C', "chdir", "DIR", "start COMMAND in DIR", set_chdir, AT(config.chdir)},
 	{'e', "env", "NAME[=VALUE]", "set a variable for COMMAND", env_set, AT(env)},
 	{0, "unset-env", "NAME", "take a variable away from COMMAND", env_unset, AT(env)},

@@ -46,6 +46,7 @@ struct sandbox_config {
 	bool is_root;     /* uid 0 inside, with the namespace's capabilities */
 	bool has_pid_ns;  /* own PID and IPC namespaces, and /proc */
 	bool new_session; /* setsid() */
+	bool waits_all;   /* the sandbox ends with its last process, not with COMMAND */
 	const char *chdir;
 	char **env; /* complete, NULL-terminated, without NSWRAP_* */
 

@@ -31,6 +31,8 @@
 #include "util/unixsock.h"
 
 #define KILL_ROUNDS_MS 5000
+#define DAEMONS_MAX    64
+#define DAEMON_MS      50
 #define FILES_MS       10000 /* many TAPs that are taken down at once take their turns */
 
 enum init_state {
@@ -50,11 +52,13 @@ struct init {
 	struct loop *loop;
 	struct loop_io supervisor_io, door_io, signal_io;
 	struct loop_timer kill_timer;
-	struct loop_task reap_task; /* there is more to reap */
-	uint64_t timeout_ms;        /* what the timer was set to */
-	struct clock_wait killing;  /* from the first SIGKILL on */
+	struct loop_timer daemon_timer; /* then daemons should have sessions of their own */
+	struct loop_task reap_task;     /* there is more to reap */
+	uint64_t timeout_ms;            /* what the timer was set to */
+	struct clock_wait killing;      /* from the first SIGKILL on */
 	enum init_state state;
 	pid_t command; /* 0: has ended */
+	pid_t session; /* COMMAND's, as it was started */
 	bool is_stopped;
 	uint64_t stops; /* of COMMAND, so far */
 	int status;     /* exit status of COMMAND once it has ended */
@@ -178,6 +182,47 @@ static void on_command_change(struct init *init, const siginfo_t *info)
 	}
 }
 
+/* How many processes have left COMMAND's session, as daemons do? */
+static size_t count_daemons(const struct init *init)
+{
+	pid_t pids[DAEMONS_MAX];
+	ssize_t count = tree_list(getpid(), pids, DAEMONS_MAX);
+	size_t daemons = 0;
+
+	for (ssize_t i = 0; i < count; i++)
+		daemons += getsid(pids[i]) != init->session;
+	return daemons;
+}
+
+/* It may have meant to leave a server behind: that it takes along is not passed over in silence. */
+static void on_daemon_time(struct loop_timer *timer)
+{
+	struct init *init = container_of(timer, struct init, daemon_timer);
+	size_t daemons = count_daemons(init);
+
+	if (init->state != INIT_RUNNING)
+		return;
+	if (daemons > 0)
+		log_notice("COMMAND has ended and left %zu process%s in the background, which "
+			   "end%s with it; --wait-all waits for them",
+			daemons, daemons > 1 ? "es" : "", daemons > 1 ? "" : "s");
+	terminate_rest(init, init->start->config->stop_timeout_ms);
+}
+
+static void end_rest(struct init *init)
+{
+	const struct sandbox_config *config = init->start->config;
+
+	if (init->state != INIT_RUNNING)
+		terminate_rest(init, config->stop_timeout_ms);
+	else if (config->waits_all)
+		tell(init->start, &(struct init_message){.type = INIT_WAITS});
+	else if (init->status == 0) /* a daemon's parent ends before it has its own session */
+		loop_timer_set(init->loop, &init->daemon_timer, DAEMON_MS);
+	else
+		terminate_rest(init, config->stop_timeout_ms);
+}
+
 static void on_change(void *owner, const siginfo_t *info)
 {
 	struct init *init = owner;
@@ -197,7 +242,7 @@ static void on_reap(struct loop_task *task)
 		return;
 	end_if_childless(init);
 	if (had_command)
-		terminate_rest(init, init->start->config->stop_timeout_ms);
+		end_rest(init);
 }
 
 static void on_child(struct loop_io *io, uint32_t events)
@@ -214,6 +259,11 @@ static void on_child(struct loop_io *io, uint32_t events)
 static void start_termination(struct init *init, int sig, uint64_t timeout_ms)
 {
 	job_signal(init->command, sig);
+	if (init->command == 0 && init->state == INIT_RUNNING) {
+		/* what it left, and was waited for */
+		terminate_rest(init, timeout_ms);
+		return;
+	}
 	if (init->is_stopped) /* it could not act on the signal */
 		job_signal(init->command, SIGCONT);
 	/* who asks again may make it sooner, not later */
@@ -309,6 +359,7 @@ static int run_loop(struct init *init)
 	init->door_io = (struct loop_io){init->start->door_fd, on_door};
 	init->kill_timer.on_expired = on_kill_time;
 	init->reap_task.on_run = on_reap;
+	init->daemon_timer.on_expired = on_daemon_time;
 	init->loop = loop_new();
 	if (!init->loop || init->signal_io.fd < 0 ||
 		loop_io_add(init->loop, &init->signal_io, EPOLLIN) < 0 ||
@@ -419,6 +470,7 @@ __attribute__((noreturn)) static void init_main(
 	init.command = start_command(start, &failure, &err);
 	if (init.command < 0)
 		fail(start, command_failure_status(failure, err.code), &err);
+	init.session = start->config->new_session ? init.command : getsid(0);
 	tell(start, &(struct init_message){.type = INIT_STARTED, .value = init.command});
 	leave_inherited(start);
 	/*

@@ -27,9 +27,9 @@
  * signal from the terminal never reaches init.
  *
  * The end: COMMAND ends, or INIT_TERMINATE comes (SIGTERM to COMMAND). What is left in the tree
- * then gets SIGTERM, and SIGKILL when the time is over. INIT_ENDED is sent when nothing is left.
- * When the supervisor vanishes everything is killed at once and its socket files (announced before
- * they are made, INIT_OWN_FILE) are removed.
+ * then gets SIGTERM, and SIGKILL when the time is over; with --wait-all only when it is told to.
+ * INIT_ENDED is sent when nothing is left. When the supervisor vanishes everything is killed at
+ * once and its socket files (announced before they are made, INIT_OWN_FILE) are removed.
  */
 
 enum init_message_type {
@@ -38,6 +38,7 @@ enum init_message_type {
 	INIT_FAILED,  /* err; nothing runs; value: nswrap's exit status */
 	INIT_STARTED, /* COMMAND runs; value: its pid as init sees it */
 	INIT_STOPPED, /* COMMAND was stopped by signal value; serial: for the how-manieth time */
+	INIT_WAITS,   /* COMMAND has ended; what it left is waited for */
 	INIT_ENDED,   /* everything is gone; value: exit status as a shell shows it */
 	/* to init */
 	INIT_GO,        /* everything outside is ready: start COMMAND */

@@ -52,6 +52,9 @@ static void on_message(struct initctl *initctl, const struct init_message *messa
 	case INIT_FAILED:
 		end(initctl, message->value, &message->err);
 		break;
+	case INIT_WAITS:
+		initctl->waits = true;
+		break;
 	case INIT_ENDED:
 		end(initctl, message->value, NULL);
 		break;

@@ -221,6 +221,13 @@ static void on_reap(struct loop_task *task)
 		loop_task_add(supervisor->loop, task);
 }
 
+/* COMMAND has ended: what would end it ends what it left. */
+static void end_waiting(struct supervisor *supervisor, int sig)
+{
+	if (sig == SIGTERM || sig == SIGINT || sig == SIGHUP || sig == SIGQUIT)
+		terminate(supervisor, supervisor->config->stop_timeout_ms);
+}
+
 static void on_signal(struct loop_io *io, uint32_t events)
 {
 	struct supervisor *supervisor = container_of(io, struct supervisor, signal_io);
@@ -232,6 +239,8 @@ static void on_signal(struct loop_io *io, uint32_t events)
 	while (read(io->fd, &info, sizeof(info)) == sizeof(info)) {
 		if (info.ssi_signo == SIGCHLD)
 			on_reap(&supervisor->reap_task);
+		else if (init->waits)
+			end_waiting(supervisor, (int)info.ssi_signo);
 		else if (!job_passes_on(&info, init->command, config->new_session))
 			continue;
 		else if (info.ssi_signo == SIGTERM)
