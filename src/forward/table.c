@@ -15,6 +15,7 @@
 #define LOOK_MS      4  /* "ready within 10 ms of the guest's own listen()" */
 #define SLOW_LOOK_MS 20 /* when nobody has listened for QUICK_MS */
 #define QUICK_MS     60000
+#define FDS_LEAST    4  /* a listener, libslirp's copy of it, the two of a connection */
 #define QUICK_PORTS  32 /* more ports than this are looked at in proportionally longer turns */
 
 struct forward_table {
@@ -57,6 +58,7 @@ static void forward_free(struct forward *forward)
 	list_del(&forward->link);
 	driver_close(forward);
 	fd_close(&forward->listen_fd);
+	budget_give(forward->context->budget, 1);
 	free(forward);
 }
 
@@ -81,14 +83,16 @@ static const struct forward_driver *choose_driver(
 int table_add(struct forward_table *table, uint32_t id, const struct forward_spec *spec,
 	enum forward_driver_choice driver, int listen_fd, bool has_listened, struct err *err)
 {
-	struct forward *forward = calloc(1, sizeof(*forward));
+	const struct forward_context *context = table->context;
 	char text[FORWARD_TEXT_BYTES];
 
-	if (listen_fd < 0) {
-		free(forward);
+	/* one that could never accept anybody would be silent */
+	if (listen_fd < 0 || !budget_has_room(context->budget, FDS_LEAST)) {
+		fd_close(&listen_fd);
 		return err_sys(
 			err, EMFILE, "cannot listen for %s", spec_format(spec, text, sizeof(text)));
 	}
+	struct forward *forward = calloc(1, sizeof(*forward));
 	if (!forward) {
 		fd_close(&listen_fd);
 		return err_sys(err, ENOMEM, "cannot add a forward");
@@ -96,7 +100,7 @@ int table_add(struct forward_table *table, uint32_t id, const struct forward_spe
 	forward->id = id;
 	forward->spec = *spec;
 	forward->driver = choose_driver(spec, driver);
-	forward->context = table->context;
+	forward->context = context;
 	forward->listen_fd = listen_fd;
 	forward->has_listened = has_listened;
 	int result = driver_open(forward, err);
@@ -105,10 +109,11 @@ int table_add(struct forward_table *table, uint32_t id, const struct forward_spe
 		free(forward);
 		return result;
 	}
+	budget_take(context->budget, 1);
 	list_add_last(&table->forwards, &forward->link);
 	if (!has_listened) {
-		table->quick_until_ns = loop_now_ns(table->context->loop) + QUICK_MS * NS_PER_MS;
-		loop_timer_set(table->context->loop, &table->look_timer, 0);
+		table->quick_until_ns = loop_now_ns(context->loop) + QUICK_MS * NS_PER_MS;
+		loop_timer_set(context->loop, &table->look_timer, 0);
 	}
 	return 0;
 }

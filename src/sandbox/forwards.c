@@ -17,10 +17,25 @@
 
 #define RETRY_MS 1000
 
+static enum forward_driver_choice resolve(
+	const struct sandbox_config *config, const struct forward_spec *spec)
+{
+	return driver_resolve(spec, config->driver, config->net.has_outbound, config->checks_user);
+}
+
+size_t forwards_fds(const struct sandbox_config *config)
+{
+	size_t count = config->forwards.count;
+
+	/* libslirp has a copy */
+	for (size_t i = 0; i < config->forwards.count; i++)
+		count += resolve(config, &config->forwards.items[i]) == FORWARD_DRIVER_SLIRP;
+	return count;
+}
+
 static struct forwards_item *append(
 	struct forwards *forwards, const struct forward_spec *spec, struct err *err)
 {
-	const struct sandbox_config *config = forwards->config;
 	struct forwards_item *grown =
 		reallocarray(forwards->items, forwards->count + 1, sizeof(*grown));
 
@@ -32,8 +47,7 @@ static struct forwards_item *append(
 	grown[forwards->count] = (struct forwards_item){
 		.id = ++forwards->next_id,
 		.spec = *spec,
-		.driver = driver_resolve(
-			spec, config->driver, config->net.has_outbound, config->checks_user),
+		.driver = resolve(forwards->config, spec),
 		.listener = {.fd = -1, .dir_fd = -1},
 	};
 	hold_init(&grown[forwards->count].hold);

@@ -73,6 +73,9 @@ struct forwards {
 /* @loop must stay. */
 void forwards_init(struct forwards *forwards, struct loop *loop);
 
+/* How many descriptors the rules of @config take in the net process, without any connection. */
+size_t forwards_fds(const struct sandbox_config *config);
+
 /* Close everything and remove the socket files. */
 void forwards_fini(struct forwards *forwards);
 

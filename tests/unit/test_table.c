@@ -186,6 +186,21 @@ static void fails_whole(void **state)
 	close_world(&world);
 }
 
+/* Who listens with no descriptor left for a client would be silent. */
+static void listens_with_room_only(void **state)
+{
+	struct world world = open_world();
+
+	(void)state;
+	assert_int_equal(add(&world, 1, PROTO_TCP, false), 0);
+	assert_int_equal(world.bed->budget.used, 1);
+	world.bed->budget.max = BUDGET_RESERVED + 4;
+	assert_int_equal(add(&world, 2, PROTO_TCP, false), -EMFILE);
+	assert_int_equal(table_remove(world.table, 1), 0);
+	assert_int_equal(add(&world, 2, PROTO_TCP, false), 0);
+	close_world(&world);
+}
+
 static int set_lo_up(void **state)
 {
 	int nl = netdev_open();
@@ -203,6 +218,7 @@ int main(void)
 		cmocka_unit_test(rests_when_all_have_listened),
 		cmocka_unit_test(removes),
 		cmocka_unit_test(fails_whole),
+		cmocka_unit_test(listens_with_room_only),
 	};
 
 	netns_enter_or_skip();
