@@ -10,6 +10,7 @@
 
 #include "control/places.h"
 #include "sandbox/config.h"
+#include "sandbox/sshconf.h"
 #include "sandbox/words.h"
 #include "util/err.h"
 
@@ -76,6 +77,7 @@ struct init_start {
 	char **argv;                 /* COMMAND, placeholders replaced */
 	char **env;                  /* with NSWRAP_* */
 	const char *resolv_text;     /* NULL: leave /etc/resolv.conf alone */
+	const struct sshconf *ssh;   /* copies that cover what they were made of */
 	const struct places *hidden; /* the runtime directories */
 	int supervisor_fd, door_fd;  /* init's ends, SOCK_SEQPACKET */
 	const struct words *words;   /* where what init says goes when COMMAND runs */

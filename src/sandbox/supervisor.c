@@ -28,6 +28,7 @@
 #include "sandbox/keeper.h"
 #include "sandbox/program.h"
 #include "sandbox/resolver.h"
+#include "sandbox/sshconf.h"
 #include "util/budget.h"
 #include "util/fd.h"
 #include "util/list.h"
@@ -300,6 +301,8 @@ static int reserve_name(struct supervisor *supervisor, struct err *err)
 
 static int spawn_init(struct supervisor *supervisor, struct err *err)
 {
+	static const struct sshconf_roots ssh_roots = {"/etc/ssh", "~/.ssh", 0};
+	struct sshconf ssh = {.count = 0};
 	const struct sandbox_config *config = supervisor->config;
 	struct init_start start = {
 		.config = config,
@@ -308,6 +311,7 @@ static int spawn_init(struct supervisor *supervisor, struct err *err)
 		.resolv_text = config->net.has_outbound && config->net.has_dns
 				       ? supervisor->resolver.guest_text
 				       : NULL,
+		.ssh = &ssh,
 		.hidden = &supervisor->registry.places,
 		.words = &supervisor->words,
 		.original_mask = supervisor->original_mask,
@@ -315,7 +319,11 @@ static int spawn_init(struct supervisor *supervisor, struct err *err)
 		.original_nofile = supervisor->original_nofile,
 	};
 
-	return initctl_spawn(&supervisor->init, &start, err);
+	if (geteuid() != ssh_roots.owner)
+		sshconf_read(&ssh_roots, &ssh);
+	int result = initctl_spawn(&supervisor->init, &start, err);
+	sshconf_free(&ssh);
+	return result;
 }
 
 static int open_answers(struct supervisor *supervisor, struct err *err)

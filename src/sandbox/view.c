@@ -19,6 +19,7 @@
 
 #include "net/resolv.h"
 #include "proc/ns.h"
+#include "sandbox/sshconf.h"
 #include "util/fd.h"
 #include "util/log.h"
 
@@ -44,40 +45,79 @@ int view_detach(struct err *err)
 	return 0;
 }
 
-static int write_new_file(const char *path, const char *text)
+static int write_new_file(const char *path, const char *text, size_t len, mode_t mode)
 {
-	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
 
 	if (fd < 0)
 		return -errno;
-	int result = fd_write_all(fd, text, strlen(text));
+	int result = fd_write_all(fd, text, len);
+	if (result == 0 && fchmod(fd, mode) < 0)
+		result = -errno;
 	if (result < 0)
 		fd_close(&fd);
 	return result < 0 ? result : fd;
 }
 
-static int put_resolv_conf(const char *text, struct err *err)
+/* What is shown in the place of a file, or of what the links at its path lead to. */
+struct copy {
+	const char *path, *text;
+	size_t len;
+	mode_t mode;
+	int target_fd; /* of that file */
+};
+
+static int put_copy(const struct copy *copy, const char *source)
 {
-	char target[64], source[64];
+	char target[64];
 
-	/* before the tmpfs is there: the chain may lead through its directory */
-	_cleanup_fd_ int target_fd = open(RESOLV_CONF, O_PATH | O_CLOEXEC);
-	if (target_fd < 0)
-		return err_sys(err, errno, "cannot put a name server into " RESOLV_CONF);
-	snprintf(target, sizeof(target), "/proc/self/fd/%d", target_fd);
+	_cleanup_fd_ int fd = write_new_file(source, copy->text, copy->len, copy->mode);
+	if (fd < 0)
+		return fd;
+	snprintf(target, sizeof(target), "/proc/self/fd/%d", copy->target_fd);
+	return mount(source, target, NULL, MS_BIND, NULL) < 0 ? -errno : 0;
+}
 
+static void put_copies(struct copy *copies, size_t count)
+{
 	const char *work = work_dir();
-	if (mount("tmpfs", work, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=64k") < 0)
-		return err_sys(err, errno, "cannot mount a tmpfs for " RESOLV_CONF);
-	snprintf(source, sizeof(source), "%s/resolv.conf", work);
-	_cleanup_fd_ int source_fd = write_new_file(source, text);
-	int result = source_fd < 0 ? source_fd : 0;
-	if (result == 0 && mount(source, target, NULL, MS_BIND, NULL) < 0)
+	char source[64];
+	int result = 0;
+
+	/* before the tmpfs is there: links may lead through its directory */
+	for (size_t i = 0; i < count; i++)
+		copies[i].target_fd = open(copies[i].path, O_PATH | O_CLOEXEC);
+	if (mount("tmpfs", work, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=4m") < 0)
 		result = -errno;
-	umount2(work, MNT_DETACH); /* the bind keeps the file alive */
-	if (result < 0)
-		return err_sys(err, -result, "cannot mount over " RESOLV_CONF);
-	return 0;
+	for (size_t i = 0; i < count; i++) {
+		snprintf(source, sizeof(source), "%s/%zu", work, i);
+		int put = result < 0 ? result : put_copy(&copies[i], source);
+		fd_close(&copies[i].target_fd);
+		if (put < 0)
+			log_warning("cannot mount over %s: %s; what reads it may fail inside",
+				copies[i].path, strerror(-put));
+	}
+	if (result == 0)
+		umount2(work, MNT_DETACH); /* the binds keep the files alive */
+}
+
+static void cover_files(const struct init_start *start)
+{
+	struct copy copies[1 + SSHCONF_FILES_MAX];
+	size_t count = 0;
+
+	if (start->resolv_text)
+		copies[count++] = (struct copy){
+			RESOLV_CONF, start->resolv_text, strlen(start->resolv_text), 0644, -1};
+	for (size_t i = 0; i < start->ssh->count; i++) {
+		const struct sshconf_file *file = &start->ssh->files[i];
+
+		if (file->path)
+			copies[count++] =
+				(struct copy){file->path, file->text, file->len, file->mode, -1};
+	}
+	if (count > 0)
+		put_copies(copies, count);
 }
 
 /* All of them: another nswrap of the same user looks in places that ours does not make use of. */
@@ -143,12 +183,10 @@ static int lock_mounts(struct err *err)
 int view_set_up(const struct init_start *start, struct err *err)
 {
 	struct mount_attr nosuid = {.attr_set = MOUNT_ATTR_NOSUID};
-	struct err soft;
 
 	if (view_detach(err) < 0)
 		return -err->code;
-	if (start->resolv_text && put_resolv_conf(start->resolv_text, &soft) < 0)
-		log_warning("%s; names may not resolve inside", soft.text);
+	cover_files(start);
 	if (start->config->has_pid_ns && mount_for_pids(err) < 0)
 		return -err->code;
 	if (hide_places(start->hidden, err) < 0)
@@ -171,7 +209,8 @@ int view_empty_root(const char *resolv_text, struct err *err)
 			0 ||
 		chdir(work) < 0 || mkdir("etc", 0755) < 0)
 		return err_sys(err, errno, "cannot make an empty root");
-	_cleanup_fd_ int fd = write_new_file("etc/resolv.conf", resolv_text);
+	_cleanup_fd_ int fd =
+		write_new_file("etc/resolv.conf", resolv_text, strlen(resolv_text), 0644);
 	if (fd < 0)
 		return err_sys(err, -fd, "cannot write " RESOLV_CONF " of the net process");
 	/* with both names ".", the old root lands on top of the new one: pivot_root(2) */

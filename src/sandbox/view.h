@@ -15,9 +15,9 @@ int view_detach(struct err *err);
 /*
  * Run by init. The file view is the caller's own, and mounts made outside later still come in, but
  * for these: the resolv_text of @start over the file that /etc/resolv.conf leads to, behind any
- * chain of links; empty, writable directories of the caller's over its hidden ones; and in a PID
- * namespace a /proc that shows it. With --root nobody inside can take those off again: the mount
- * namespace is another one afterwards.
+ * chain of links; its ssh copies over what they were made of; empty, writable directories of the
+ * caller's over its hidden ones; and in a PID namespace a /proc that shows it. With --root nobody
+ * inside can take those off again: the mount namespace is another one afterwards.
  *
  * Set-user-ID and file capabilities are taken away from every mount (they have no effect under
  * no_new_privs anyway): without this a program with file capabilities, such as ping, could not be
