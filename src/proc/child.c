@@ -18,7 +18,7 @@
 
 #define OTHERS_MAX 4096 /* those past it are seen when others have ended */
 #define LOOK_MS    20
-#define LEFT_MS    400 /* from SIGTERM to SIGKILL for what a dead child left */
+#define LEFT_MS    2000 /* from SIGTERM to SIGKILL for what a dead child left */
 
 /* --- one child ------------------------------------------------------------------------------ */
 
@@ -198,7 +198,8 @@ size_t children_reap(struct children *all)
 	for (ssize_t i = 0; i < count; i++) {
 		if (is_started(all, pids[i]) || is_inherited(all, pids[i]))
 			continue;
-		if (clock_now_ns() - left_since(all, pids[i]) >= LEFT_MS * NS_PER_MS)
+		uint64_t since_ns = left_since(all, pids[i]);
+		if (clock_now_ns() - since_ns >= LEFT_MS * NS_PER_MS)
 			kill(pids[i], SIGKILL);
 		if (reap(pids[i], &info))
 			forget_left(all, pids[i]);

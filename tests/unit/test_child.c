@@ -201,6 +201,26 @@ static void what_is_left_behind_is_ended(void **state)
 	bed_free(bed);
 }
 
+/* As the init of an nswrap does: it removes a file when it is told to end. */
+static void what_is_left_behind_may_clean_up(void **state)
+{
+	struct bed *bed = bed_new();
+	char path[] = "/tmp/test_child.XXXXXX", script[256];
+
+	(void)state;
+	close(mkstemp(path));
+	unlink(path);
+	snprintf(script, sizeof(script),
+		"(trap 'rm %s; exit' TERM; : >%s; while :; do sleep 0.01; done) & "
+		"until [ -e %s ]; do :; done",
+		path, path, path);
+	run_shell(bed, script);
+	run_until(bed, bed->ends > 0);
+	run_until(bed, children_reap(&bed->all) == 0);
+	assert_int_equal(access(path, F_OK), -1);
+	bed_free(bed);
+}
+
 /* A shell that became us by `exec` may have had children. */
 static void who_was_there_before_is_left_alone(void **state)
 {
@@ -240,6 +260,7 @@ int main(void)
 		cmocka_unit_test(a_crowd_ends),
 		{"a_crowd_ends (no pidfds)", a_crowd_ends, NULL, NULL, &without},
 		cmocka_unit_test(what_is_left_behind_is_ended),
+		cmocka_unit_test(what_is_left_behind_may_clean_up),
 		cmocka_unit_test(who_was_there_before_is_left_alone),
 	};
 

@@ -11,7 +11,7 @@
 #include "mesh/configure.h"
 
 #define LINE_BYTES 1024
-#define KILL_MS    1500
+#define KILL_MS    4500
 
 /* --- what peers tell ------------------------------------------------------------------------ */
 
