@@ -8,9 +8,10 @@
 #define RESOLVER_TEXT_BYTES 4096
 
 /*
- * The guest asks the plan's name server (10.0.2.3, fd00::3); libslirp carries the question to the host's name server, which
- * it finds in the resolv.conf of the net process. A laptop changes its name server when it changes
- * its network: the host's file is watched, and the net process's is written again.
+ * The guest asks the plan's name server (10.0.2.3, fd00::3); libslirp carries the question to the
+ * host's name server, which it finds in the resolv.conf of the net process. A laptop changes its
+ * name server when it changes its network: the host's file is watched, and the net process's is
+ * written again.
  */
 struct resolver {
 	const struct sandbox_config *config;

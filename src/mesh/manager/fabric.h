@@ -57,7 +57,7 @@ struct fabric {
 		struct fabric *fabric, const struct fabric_port *from, struct in_addr dst);
 
 	/* its own; starts as zero */
-	int from; /* whose round it is: a host's number */
+	int from;                                    /* whose round it is: a host's number */
 	struct fabric_port *dirty[FABRIC_PARTS_MAX]; /* who has parts in this round */
 	size_t ndirty;
 	struct fabric_lost_route lost_routes[FABRIC_LOST_ROUTES_MAX];
