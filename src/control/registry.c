@@ -390,11 +390,11 @@ static ssize_t list_place(
 		return -errno;
 	struct registry_found *list = realloc(*out, (count + (size_t)found + 1) * sizeof(*list));
 	for (int i = 0; i < found; i++) {
-		int state = list ? unixsock_check(dir_fd, files[i]->d_name, &id) : -ENOMEM;
+		int state = unixsock_check(dir_fd, files[i]->d_name, &id);
 
 		if (state == 0 && lock_fd >= 0)
 			unixsock_remove(dir_fd, &id);
-		if (state == 1) {
+		if (state == 1 && list) {
 			list[count].place = place;
 			to_name(files[i]->d_name, list[count++].name);
 		}
