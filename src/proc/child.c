@@ -136,6 +136,7 @@ void children_init(struct children *all, struct loop *loop)
 
 	all->ninherited = count > 0 ? (size_t)count : 0;
 	all->loop = loop;
+	all->left_ms = LEFT_MS;
 	all->left_timer.on_expired = on_left_time;
 	list_init(&all->started);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -199,7 +200,7 @@ size_t children_reap(struct children *all)
 		if (is_started(all, pids[i]) || is_inherited(all, pids[i]))
 			continue;
 		uint64_t since_ns = left_since(all, pids[i]);
-		if (clock_now_ns() - since_ns >= LEFT_MS * NS_PER_MS)
+		if (clock_now_ns() - since_ns >= all->left_ms * NS_PER_MS)
 			kill(pids[i], SIGKILL);
 		if (reap(pids[i], &info))
 			forget_left(all, pids[i]);
@@ -217,6 +218,7 @@ int children_end(struct children *all, unsigned timeout_ms)
 	siginfo_t info;
 	bool has_ended;
 
+	all->left_ms = timeout_ms / 2; /* then those that die leave others, who need the rest */
 	do {
 		list_each_safe (at, following, &all->started) {
 			struct child *child = container_of(at, struct child, link);

@@ -19,10 +19,10 @@
  * lives all of that stays below it, and when it dies all of that comes to this process at once. So
  * whatever child of this process was not started here, and was not there before, is what a dead one
  * left behind: children_reap, which the owner calls at SIGCHLD, ends it, level by level as their
- * parents die. Each gets SIGTERM when it is first seen and SIGKILL a moment later: an nswrap among
- * them removes its socket file, and its init cleans up where it had no time to. Nothing is looked
- * up by pid that could have been reused: one signals and waits for own children only that are not
- * reaped yet, one by one.
+ * parents die. Each gets SIGTERM when it is first seen and SIGKILL two seconds later: an nswrap
+ * among them removes its socket file, and its init cleans up where it had no time to. Nothing is
+ * looked up by pid that could have been reused: one signals and waits for own children only that
+ * are not reaped yet, one by one.
  *
  * The end of a child is an event of its pidfd. Where there is none (before Linux 5.3, under a
  * seccomp filter that does not know it, or when descriptors are short) a timer looks.
@@ -44,6 +44,7 @@ struct children {
 	size_t ninherited;
 	struct child_left left[CHILDREN_LEFT_MAX];
 	size_t nleft;
+	uint64_t left_ms;             /* from SIGTERM to SIGKILL */
 	struct loop_timer left_timer; /* no SIGCHLD tells that the time is over */
 };
 
@@ -80,8 +81,8 @@ void children_init(struct children *all, struct loop *loop);
 size_t children_reap(struct children *all);
 
 /*
- * SIGKILL all that was started and all that it left, and reap it, for at most @timeout_ms; on_end
- * is not called. Returns 0, or -EBUSY when some are left.
+ * SIGKILL all that was started, and what it left after half of the time, and reap it, for at most
+ * @timeout_ms; on_end is not called. Returns 0, or -EBUSY when some are left.
  */
 int children_end(struct children *all, unsigned timeout_ms);
 

@@ -11,7 +11,7 @@
 #include "mesh/configure.h"
 
 #define LINE_BYTES 1024
-#define KILL_MS    4500
+#define KILL_MS    300
 
 /* --- what peers tell ------------------------------------------------------------------------ */
 
