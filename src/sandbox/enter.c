@@ -20,6 +20,7 @@
 #include "proc/job.h"
 #include "proc/rights.h"
 #include "proc/tree.h"
+#include "proc/witness.h"
 #include "sandbox/words.h"
 #include "util/clock.h"
 #include "util/fd.h"
@@ -36,6 +37,7 @@ struct session {
 	const struct enter_command *command;
 	struct loop *loop;
 	struct loop_io signal_io, control_io;
+	struct witness witness; /* of the signals that the command gets without us */
 	struct loop_timer kill_timer;
 	struct loop_task reap_task; /* there is more to reap */
 	struct clock_wait killing;  /* from the first SIGKILL on */
@@ -148,6 +150,7 @@ static void signal_all(const struct session *session, int sig)
 
 static void kill_all(struct session *session)
 {
+	witness_stop(&session->witness);
 	if (!session->enter->has_pid_ns) {
 		tree_kill(KILL_MS);
 	} else if (session->child > 0) {
@@ -173,6 +176,7 @@ static void on_kill_time(struct loop_timer *timer)
 static void on_child_end(struct session *session, const siginfo_t *info)
 {
 	session->child = 0;
+	witness_stop(&session->witness);
 	session->status = command_exit_status(info->si_code, info->si_status);
 	session->end_signal = info->si_code == CLD_EXITED ? 0 : info->si_status;
 	loop_timer_cancel(session->loop, &session->kill_timer);
@@ -203,6 +207,8 @@ static void on_change(void *owner, const siginfo_t *info)
 
 	if (info->si_pid == session->child)
 		on_child_change(session, info);
+	else if (info->si_code != CLD_STOPPED && info->si_code != CLD_CONTINUED)
+		witness_on_death(&session->witness, info->si_pid);
 }
 
 static void on_reap(struct loop_task *task)
@@ -227,22 +233,31 @@ static void resume_child(struct session *session)
 		job_signal(session->child, SIGCONT);
 }
 
-static void pass_signal(struct session *session, const struct signalfd_siginfo *info)
+static void pass_signal(void *owner, int sig, pid_t sender, bool has_reached)
 {
-	int sig = (int)info->ssi_signo;
+	struct session *session = owner;
 
-	if (!job_passes_on(info, session->child, session->command->command.new_session))
-		return;
-	if (sig == SIGCONT && session->rested_at > 0) {
-		resume_child(session);
-		return;
-	}
-	job_signal(session->child, sig);
+	(void)sender;
+	if (!has_reached)
+		job_signal(session->child, sig);
 	if (sig == SIGTERM && session->child > 0) {
 		job_signal(session->child, SIGCONT);
 		loop_timer_set(
 			session->loop, &session->kill_timer, session->command->stop_timeout_ms);
 	}
+}
+
+static void on_own_signal(struct session *session, const struct signalfd_siginfo *info)
+{
+	int sig = (int)info->ssi_signo;
+	pid_t sender = (pid_t)info->ssi_pid;
+
+	if (!job_passes_on(info, session->child, session->command->command.new_session))
+		return;
+	if (sig == SIGCONT && session->rested_at > 0)
+		resume_child(session);
+	else if (!witness_hold(&session->witness, sig, sender, session->child))
+		pass_signal(session, sig, sender, false);
 }
 
 static void on_signal(struct loop_io *io, uint32_t events)
@@ -255,7 +270,7 @@ static void on_signal(struct loop_io *io, uint32_t events)
 		if (info.ssi_signo == SIGCHLD)
 			on_reap(&session->reap_task);
 		else
-			pass_signal(session, &info);
+			on_own_signal(session, &info);
 	}
 }
 
@@ -365,13 +380,19 @@ int enter_run(
 	struct enter *enter, const struct enter_command *command, int *status, struct err *err)
 {
 	struct session session = {
-		.enter = enter, .command = command, .signal_io.fd = -1, .words.write_fd = -1};
+		.enter = enter,
+		.command = command,
+		.witness = {.on_signal = pass_signal, .owner = &session, .io.fd = -1},
+		.signal_io.fd = -1,
+		.words.write_fd = -1,
+	};
 	struct job_terminal terminal = job_terminal_keep();
 	enum command_failure failure;
 
 	err->code = 0;
 	int result = open_session(&session, err);
 	if (result == 0) {
+		witness_start(&session.witness, session.loop, command->command.new_session);
 		session.child = start(&session, &failure, err);
 		if (session.child > 0) {
 			job_leave_streams();
@@ -384,6 +405,7 @@ int enter_run(
 			result = -err->code;
 		}
 	}
+	witness_stop(&session.witness);
 	words_close(&session.words);
 	if (session.loop)
 		loop_free(session.loop);

@@ -19,6 +19,7 @@
 #include "proc/job.h"
 #include "proc/rights.h"
 #include "proc/tree.h"
+#include "proc/witness.h"
 #include "sandbox/answers.h"
 #include "sandbox/companion.h"
 #include "sandbox/enter.h"
@@ -60,6 +61,7 @@ struct supervisor {
 
 	int host_diag, pcap; /* the net process's; -1: none */
 
+	struct witness witness; /* of the signals that COMMAND gets without us */
 	struct loop_io signal_io;
 	struct loop_task reap_task; /* there is more to reap */
 	struct job_terminal terminal;
@@ -71,13 +73,16 @@ struct supervisor {
 	struct err *err;
 };
 
-/* End the tree: SIGTERM now, SIGKILL after @timeout_ms. */
+/* End the tree: @sig (0: it has it) now, SIGKILL after @timeout_ms. */
+static void terminate_by(struct supervisor *supervisor, int sig, uint64_t timeout_ms)
+{
+	supervisor->keeper.is_last = true;
+	initctl_terminate(&supervisor->init, sig, timeout_ms);
+}
+
 static void terminate(void *owner, uint64_t timeout_ms)
 {
-	struct supervisor *supervisor = owner;
-
-	supervisor->keeper.is_last = true;
-	initctl_terminate(&supervisor->init, SIGTERM, timeout_ms);
+	terminate_by(owner, SIGTERM, timeout_ms);
 }
 
 /* Something that COMMAND cannot do without has failed. */
@@ -102,6 +107,7 @@ static void on_started(void *owner)
 		answers_with_networks(event, &supervisor->config->net));
 	if (supervisor->forwards.count == 0)
 		events_ready(&supervisor->events);
+	witness_start(&supervisor->witness, supervisor->loop, supervisor->config->new_session);
 	if (companion_start(&supervisor->companion, supervisor->init.fds,
 		    &supervisor->original_mask, &err) == 0)
 		return;
@@ -211,6 +217,8 @@ static void on_death(void *owner, const siginfo_t *info)
 		keeper_on_death(&supervisor->keeper, info->si_code, info->si_status);
 	} else if (info->si_pid == supervisor->companion.pid) {
 		on_companion_death(supervisor, info->si_code, info->si_status);
+	} else {
+		witness_on_death(&supervisor->witness, info->si_pid);
 	}
 }
 
@@ -229,6 +237,17 @@ static void end_waiting(struct supervisor *supervisor, int sig)
 		terminate(supervisor, supervisor->config->stop_timeout_ms);
 }
 
+static void pass_signal(void *owner, int sig, pid_t sender, bool has_reached)
+{
+	struct supervisor *supervisor = owner;
+
+	if (sig == SIGTERM)
+		terminate_by(
+			supervisor, has_reached ? 0 : sig, supervisor->config->stop_timeout_ms);
+	else if (!has_reached)
+		initctl_signal(&supervisor->init, sig, sender);
+}
+
 static void on_signal(struct loop_io *io, uint32_t events)
 {
 	struct supervisor *supervisor = container_of(io, struct supervisor, signal_io);
@@ -238,16 +257,16 @@ static void on_signal(struct loop_io *io, uint32_t events)
 
 	(void)events;
 	while (read(io->fd, &info, sizeof(info)) == sizeof(info)) {
-		if (info.ssi_signo == SIGCHLD)
+		int sig = (int)info.ssi_signo;
+		pid_t sender = (pid_t)info.ssi_pid;
+
+		if (sig == SIGCHLD)
 			on_reap(&supervisor->reap_task);
 		else if (init->waits)
-			end_waiting(supervisor, (int)info.ssi_signo);
-		else if (!job_passes_on(&info, init->command, config->new_session))
-			continue;
-		else if (info.ssi_signo == SIGTERM)
-			terminate(supervisor, config->stop_timeout_ms);
-		else
-			initctl_signal(init, (int)info.ssi_signo, (pid_t)info.ssi_pid);
+			end_waiting(supervisor, sig);
+		else if (job_passes_on(&info, init->command, config->new_session) &&
+			 !witness_hold(&supervisor->witness, sig, sender, init->command))
+			pass_signal(supervisor, sig, sender, false);
 	}
 }
 
@@ -378,6 +397,7 @@ static int start(struct supervisor *supervisor, struct err *err)
 
 static void take_down(struct supervisor *supervisor)
 {
+	witness_stop(&supervisor->witness);
 	companion_stop(&supervisor->companion,
 		supervisor->init.has_ended ? supervisor->init.fds[INIT_FD_DIAG] : -1);
 	keeper_stop(&supervisor->keeper);
@@ -419,6 +439,7 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 			.namespaces = supervisor.init.fds,
 			.on_stop = terminate,
 			.owner = &supervisor},
+		.witness = {.on_signal = pass_signal, .owner = &supervisor, .io.fd = -1},
 		.signal_io.fd = -1,
 		.reap_task.on_run = on_reap,
 		.terminal = job_terminal_keep(),

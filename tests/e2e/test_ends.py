@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""e2e/test_ends - a COMMAND that ends and leaves a server behind"""
+"""e2e/test_ends - a COMMAND that leaves a server behind; signals that end it come once"""
 
 import os
 import signal
+import socket
+import subprocess
+import time
 
 import pytest
 
-from harness import connect, is_alive, proc_status, python, wait_for
+from harness import connect, descendants, is_alive, proc_status, python, wait_for
 
 # a daemon as in a book: forks, a session of its own, forks; its parent ends once it listens
 DAEMON = """
@@ -66,3 +69,88 @@ def test_wait_all(nswrap, options, how):
     assert running.wait() == 5
     assert "background" not in running.stderr.text()
     assert not is_alive(left[0])
+
+
+# --- signals to more than nswrap ----------------------------------------------------------------------------
+
+COUNTS = """
+import os, signal, sys
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+    signal.signal(number, lambda found, frame: os.write(1, signal.Signals(found).name.encode() + b'\\n'))
+print('ready', flush=True)
+sys.stdin.readline()
+print('end', flush=True)
+"""
+SENT = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1]
+
+
+def send(running, number, to):
+    """To nswrap alone, to its process group (`kill %1`), or to each process of it (systemd's stop)."""
+    if to == "process":
+        os.kill(running.pid, number)
+    elif to == "group":
+        os.killpg(running.pid, number)
+    else:
+        for pid in [running.pid, *descendants(running.pid)]:
+            os.kill(pid, number)
+
+
+@pytest.mark.parametrize("to", ["process", "group", "cgroup"])
+@pytest.mark.parametrize("how", [[], ["--pid"], ["--new-session"], "exec"], ids=["plain", "pid", "session", "exec"])
+def test_a_signal_comes_once(nswrap, how, to):
+    """However it is sent: a second one makes many programs end without finishing what they do."""
+    if how == "exec":
+        nswrap.start("-q", "-n", "box", "sleep", 60).wait_event("started")
+        popen = nswrap.popen("exec", "box", *python(COUNTS), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                             start_new_session=True)
+    else:
+        popen = nswrap.popen("-q", *how, "--", *python(COUNTS), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                             start_new_session=True)
+    assert popen.stdout.readline() == b"ready\n"
+    for number in SENT:
+        send(popen, number, to)
+    seen = sorted(popen.stdout.readline().strip().decode() for _ in SENT)
+    time.sleep(0.2)  # for one that would come again
+    out, _ = popen.communicate(b"\n", timeout=20)
+    assert (seen, out) == (sorted(number.name for number in SENT), b"end\n")
+
+
+SLOW = """
+import http.server, signal, threading, time
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'begin')
+        stopped.wait(20)
+        time.sleep(0.3)
+        self.wfile.write(b'end')
+    def log_message(self, *words):
+        pass
+stopped = threading.Event()
+server = http.server.HTTPServer(('127.0.0.1', 8000), Handler)
+def stop(*_):
+    stopped.set()
+    threading.Thread(target=server.shutdown).start()
+signal.signal(signal.SIGTERM, stop)
+server.serve_forever()
+"""
+
+
+@pytest.mark.parametrize("driver", ["splice", "slirp"])
+@pytest.mark.parametrize("to", ["process", "group", "cgroup"])
+def test_what_is_asked_for_is_answered(nswrap, driver, to):
+    """A server that ends with grace when it is told to can do so: its clients are served until it has ended."""
+    running = nswrap.start("-q", "--port-driver", driver, "-p", 0, "-P", 8000, "--", *python(SLOW),
+                           start_new_session=True)
+    running.guest_listening()
+    with socket.create_connection(("127.0.0.1", running.host_port()), timeout=20) as client:
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        got = b""
+        while b"begin" not in got:
+            got += client.recv(4096)
+        send(running, signal.SIGTERM, to)
+        while more := client.recv(4096):
+            got += more
+    assert got.endswith(b"beginend")
+    assert running.popen.wait(20) == 0

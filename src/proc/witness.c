@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* proc/witness - has a signal reached the command already, by its group or by its cgroup? */
+#include "proc/witness.h"
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "proc/job.h"
+#include "proc/rights.h"
+#include "proc/tree.h"
+#include "util/clock.h"
+#include "util/fd.h"
+#include "util/list.h"
+
+/* systemd looks for the processes of a cgroup and signals one by one */
+#define HOLD_MS 50
+#define KILL_MS 1000
+
+static const int held_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
+
+static bool is_held(int sig)
+{
+	for (size_t i = 0; i < sizeof(held_signals) / sizeof(held_signals[0]); i++)
+		if (held_signals[i] == sig)
+			return true;
+	return false;
+}
+
+__attribute__((noreturn)) static void run(int fd, bool has_own_session, pid_t parent)
+{
+	sigset_t all;
+
+	prctl(PR_SET_NAME, "nswrap: witness");
+	if (has_own_session)
+		setsid();
+	job_leave_streams();
+	dup2(STDOUT_FILENO, STDERR_FILENO); /* null by now */
+	if (rights_keep_fds(&fd, 1) < 0 || rights_drop_all() < 0 || rights_hide() < 0)
+		_exit(125);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	sigfillset(&all);
+	while (getppid() == parent) {
+		int sig = sigwaitinfo(&all, NULL);
+		uint8_t number = (uint8_t)sig;
+
+		if (sig > 0 && is_held(sig) && write(fd, &number, 1) < 0)
+			break;
+	}
+	_exit(0);
+}
+
+static void on_told(struct loop_io *io, uint32_t events)
+{
+	struct witness *witness = container_of(io, struct witness, io);
+	uint8_t numbers[64];
+	ssize_t count;
+
+	(void)events;
+	while ((count = read(io->fd, numbers, sizeof(numbers))) > 0)
+		for (ssize_t i = 0; i < count; i++)
+			if (numbers[i] < WITNESS_SIGNALS)
+				witness->signals[numbers[i]].seen_ns = loop_now_ns(witness->loop);
+	if (count == 0)
+		loop_io_del(witness->loop, io);
+}
+
+static void decide(struct witness *witness, int sig)
+{
+	uint64_t came_ns = witness->signals[sig].came_ns, seen_ns = witness->signals[sig].seen_ns;
+	bool has_reached = seen_ns + HOLD_MS * NS_PER_MS >= came_ns && seen_ns > 0;
+
+	witness->signals[sig].came_ns = witness->signals[sig].seen_ns = 0;
+	witness->on_signal(witness->owner, sig, witness->signals[sig].sender, has_reached);
+}
+
+static void on_time(struct loop_timer *timer)
+{
+	struct witness *witness = container_of(timer, struct witness, timer);
+
+	const uint64_t now_ns = loop_now_ns(witness->loop);
+	uint64_t next_ms = 0;
+
+	on_told(&witness->io, 0);
+	for (int sig = 1; sig < WITNESS_SIGNALS; sig++) {
+		uint64_t came_ns = witness->signals[sig].came_ns;
+		uint64_t left_ms = clock_ms_until(came_ns + HOLD_MS * NS_PER_MS, now_ns);
+
+		if (came_ns != 0 && left_ms == 0)
+			decide(witness, sig);
+		else if (came_ns != 0 && (next_ms == 0 || left_ms < next_ms))
+			next_ms = left_ms;
+	}
+	if (next_ms > 0)
+		loop_timer_set(witness->loop, timer, next_ms);
+}
+
+void witness_start(struct witness *witness, struct loop *loop, bool has_own_session)
+{
+	int ends[2];
+	pid_t self = getpid();
+
+	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
+		return;
+	witness->loop = loop;
+	witness->has_own_session = has_own_session;
+	witness->timer.on_expired = on_time;
+	witness->io = (struct loop_io){ends[0], on_told};
+	witness->pid = loop_io_add(loop, &witness->io, EPOLLIN) < 0 ? -1 : fork();
+	if (witness->pid == 0)
+		run(ends[1], has_own_session, self);
+	close(ends[1]);
+	if (witness->pid < 0)
+		witness_stop(witness);
+}
+
+/* What reaches the witness reaches @command as well. */
+static bool is_beside(const struct witness *witness, pid_t command)
+{
+	pid_t group = witness->has_own_session ? command : getpgid(witness->pid);
+
+	return command > 0 && getpgid(command) == group;
+}
+
+bool witness_hold(struct witness *witness, int sig, pid_t sender, pid_t command)
+{
+	if (witness->pid <= 0 || !is_held(sig) || !is_beside(witness, command))
+		return false;
+	if (witness->signals[sig].came_ns != 0)
+		return true; /* two that come so close are one, as for the kernel */
+	witness->signals[sig].came_ns = loop_now_ns(witness->loop);
+	witness->signals[sig].sender = sender;
+	if (!loop_timer_is_armed(&witness->timer))
+		loop_timer_set(witness->loop, &witness->timer, HOLD_MS);
+	return true;
+}
+
+bool witness_on_death(struct witness *witness, pid_t pid)
+{
+	if (pid != witness->pid)
+		return false;
+	witness->pid = 0;
+	return true;
+}
+
+void witness_stop(struct witness *witness)
+{
+	if (witness->loop) {
+		loop_timer_cancel(witness->loop, &witness->timer);
+		loop_io_del(witness->loop, &witness->io);
+	}
+	fd_close(&witness->io.fd);
+	if (witness->pid > 0)
+		tree_kill_child(witness->pid, KILL_MS);
+	witness->pid = 0;
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* unit/test_witness - which signals a command has got already */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "proc/witness.h"
+#include "util/clock.h"
+
+/* A command beside the witness: a process that waits, in our group or in a session of its own. */
+struct bed {
+	struct loop *loop;
+	struct witness witness;
+	pid_t command;
+	char heard[256];
+};
+
+static void on_signal(void *owner, int sig, pid_t sender, bool has_reached)
+{
+	struct bed *bed = owner;
+	size_t used = strlen(bed->heard);
+
+	assert_int_equal(sender, 77);
+	snprintf(bed->heard + used, sizeof(bed->heard) - used, "%s%s ", strsignal(sig),
+		has_reached ? "!" : "");
+	loop_stop(bed->loop, 0);
+}
+
+static void open_bed(struct bed *bed, bool has_own_session)
+{
+	int ready[2];
+	char byte = 0;
+
+	*bed = (struct bed){.loop = loop_new(), .witness = {.on_signal = on_signal, .io.fd = -1}};
+	bed->witness.owner = bed;
+	assert_int_equal(pipe(ready), 0);
+	bed->command = fork();
+	if (bed->command == 0) {
+		if (has_own_session)
+			setsid();
+		assert_int_equal(write(ready[1], &byte, 1), 1);
+		for (;;)
+			pause();
+	}
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	close(ready[0]);
+	close(ready[1]);
+	witness_start(&bed->witness, bed->loop, has_own_session);
+	assert_true(bed->witness.pid > 0);
+}
+
+static void close_bed(struct bed *bed)
+{
+	witness_stop(&bed->witness);
+	kill(bed->command, SIGKILL);
+	waitpid(bed->command, NULL, 0);
+	loop_free(bed->loop);
+}
+
+static void run(struct bed *bed, const char *heard)
+{
+	bed->heard[0] = '\0';
+	assert_int_equal(loop_run(bed->loop), 0);
+	assert_string_equal(bed->heard, heard);
+}
+
+static void test_reached_or_not(void **state)
+{
+	struct bed bed;
+
+	for (int own = 0; own < 2; own++) {
+		open_bed(&bed, own);
+		assert_true(witness_hold(&bed.witness, SIGTERM, 77, bed.command));
+		run(&bed, "Terminated ");
+		/* before ours, or after it */
+		for (int late = 0; late < 2; late++) {
+			if (!late)
+				kill(bed.witness.pid, SIGINT);
+			assert_true(witness_hold(&bed.witness, SIGINT, 77, bed.command));
+			if (late)
+				kill(bed.witness.pid, SIGINT);
+			run(&bed, "Interrupt! ");
+		}
+		/* and the next one is another matter; so is another signal */
+		assert_true(witness_hold(&bed.witness, SIGINT, 77, bed.command));
+		run(&bed, "Interrupt ");
+		kill(bed.witness.pid, SIGHUP);
+		assert_true(witness_hold(&bed.witness, SIGTERM, 77, bed.command));
+		run(&bed, "Terminated ");
+		close_bed(&bed);
+	}
+	(void)state;
+}
+
+static void test_what_is_not_held(void **state)
+{
+	struct bed bed;
+
+	(void)state;
+	open_bed(&bed, false);
+	assert_false(witness_hold(&bed.witness, SIGCONT, 77, bed.command));
+	assert_false(witness_hold(&bed.witness, SIGWINCH, 77, bed.command));
+	assert_false(witness_hold(&bed.witness, SIGTERM, 77, 0));
+	/* one that has left the group, as shells do */
+	assert_int_equal(setpgid(bed.command, bed.command), 0);
+	assert_false(witness_hold(&bed.witness, SIGTERM, 77, bed.command));
+	assert_int_equal(setpgid(bed.command, getpgrp()), 0);
+	assert_true(witness_hold(&bed.witness, SIGTERM, 77, bed.command));
+	/* without a witness all is passed on */
+	pid_t pid = bed.witness.pid;
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	assert_false(witness_on_death(&bed.witness, pid + 1));
+	assert_true(witness_on_death(&bed.witness, pid));
+	assert_false(witness_hold(&bed.witness, SIGTERM, 77, bed.command));
+	close_bed(&bed);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_reached_or_not),
+		cmocka_unit_test(test_what_is_not_held),
+	};
+	sigset_t all;
+
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, NULL);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
