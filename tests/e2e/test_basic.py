@@ -199,7 +199,7 @@ def test_sigterm_ends_the_tree(nswrap):
     """Also what has left COMMAND's session, and by SIGKILL what does not want to hear."""
     running = nswrap.start("-q", "-c", "setsid sh -c 'trap \"\" TERM; echo $$; while :; do sleep 60; "
                            "done' & sleep 60 & echo; wait")
-    wait_for(lambda: len(running.tree()) >= 5, "the whole tree")
+    wait_for(lambda: len(running.tree()) >= 6, "the whole tree")
     tree = running.tree()
     assert running.popen.poll() is None
     running.signal(signal.SIGTERM)

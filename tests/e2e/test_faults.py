@@ -187,8 +187,8 @@ def run_guest(nswrap, path, *options, daemon_options="-d"):
                            tool("guest"), daemon_options, 7000)
     running.guest_listening()
     assert echoes(running.host_port())
-    # supervisor, init, net, COMMAND and its daemon
-    wait_for(lambda: len(running.tree()) == 4, "the daemon")
+    # below the supervisor: init, net, the witness, COMMAND and its daemon
+    wait_for(lambda: len(running.tree()) == 5, "the daemon")
     return running
 
 
@@ -315,5 +315,5 @@ def test_net_process_killed_again_and_again(nswrap, driver):
         thread.join()
     assert echoes(port)
     wait_for(lambda: len(open_fds(running.pid)) <= before, "the supervisor's descriptors to be closed")
-    assert len(running.tree()) == 3
+    assert len(running.tree()) == 4
     assert running.stop() == 143

@@ -70,7 +70,7 @@ class Load:
 
     def is_same(self):
         """The processes are those of the start, and no more."""
-        return self.roles.net == self.net and len(self.running.tree()) == 3
+        return self.roles.net == self.net and len(self.running.tree()) == 4
 
 
 @pytest.fixture
