@@ -415,7 +415,7 @@ ssize_t registry_list(const struct registry *registry, struct registry_found *ou
 	for (size_t i = 0; i < registry->places.count && count >= 0; i++)
 		if (registry->places.items[i].dir_fd >= 0)
 			count = list_place(registry, i, &all, (size_t)count);
-	if (count > 0) {
+	if (all && count > 0) {
 		qsort(all, (size_t)count, sizeof(*all), by_name);
 		count = (size_t)count < cap ? count : (ssize_t)cap;
 		memcpy(out, all, (size_t)count * sizeof(*all));

@@ -213,11 +213,10 @@ static void end_rest(struct init *init)
 {
 	const struct sandbox_config *config = init->start->config;
 
-	if (init->state != INIT_RUNNING)
-		terminate_rest(init, config->stop_timeout_ms);
-	else if (config->waits_all)
+	if (init->state == INIT_RUNNING && config->waits_all)
 		tell(init->start, &(struct init_message){.type = INIT_WAITS});
-	else if (init->status == 0) /* a daemon's parent ends before it has its own session */
+	else if (init->state == INIT_RUNNING &&
+		 init->status == 0) /* a daemon's parent ends before it has its own session */
 		loop_timer_set(init->loop, &init->daemon_timer, DAEMON_MS);
 	else
 		terminate_rest(init, config->stop_timeout_ms);
