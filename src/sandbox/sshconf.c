@@ -89,7 +89,6 @@ static void keep(const struct reader *reader, const struct stat *st, const char 
 {
 	struct sshconf *conf = reader->conf;
 	struct sshconf_file *file = &conf->files[conf->count++];
-	char *fitted;
 
 	*file = (struct sshconf_file){.device = st->st_dev, .inode = st->st_ino};
 	if (st->st_uid == reader->owner && conf->copied_bytes + len <= SSHCONF_BYTES_MAX)
@@ -98,8 +97,9 @@ static void keep(const struct reader *reader, const struct stat *st, const char 
 		free(text);
 		return;
 	}
-	fitted = realloc(text, len + 1);
-	file->text = fitted ? fitted : text;
+	file->text = realloc(text, len + 1);
+	if (!file->text)
+		file->text = text; /* too large, but whole */
 	file->len = len;
 	file->mode = (st->st_mode & 0777) | S_IRUSR;
 	conf->copied_bytes += len;
