@@ -249,7 +249,7 @@ size_t window_frame_bytes(const struct window *window)
 
 size_t window_portion_bytes(const struct window *window)
 {
-	if (!window_is_slow(window))
-		return SIZE_MAX;
+	if (!window->is_measured)
+		return WINDOW_PORTION_UNKNOWN;
 	return at_least(bytes_in(window, WINDOW_PORTION_NS), WINDOW_FRAME_MIN);
 }

@@ -26,11 +26,12 @@
  * that hand on what they have in large pieces would leave gaps. Nothing here is limited before the
  * first acknowledgement. Time is a parameter.
  */
-#define WINDOW_QUEUE_NS   35000000ULL
-#define WINDOW_RATES      10
-#define WINDOW_FRAME_NS   8000000ULL /* no frame should keep a link busy for longer */
-#define WINDOW_PORTION_NS 24000000ULL
-#define WINDOW_FRAME_MIN  1500
+#define WINDOW_QUEUE_NS        35000000ULL
+#define WINDOW_RATES           10
+#define WINDOW_FRAME_NS        8000000ULL /* no frame should keep a link busy for longer */
+#define WINDOW_PORTION_NS      24000000ULL
+#define WINDOW_PORTION_UNKNOWN (64 * 1024)
+#define WINDOW_FRAME_MIN       1500
 #define WINDOW_SLOW_RATE                                                         \
 	(65536 * 1000000000ULL / WINDOW_FRAME_NS) /* any frame is short above it \
 						   */
@@ -93,5 +94,8 @@ bool window_is_slow(const struct window *window);
 /* How large a frame should be at most; SIZE_MAX on a link that is not slow. */
 size_t window_frame_bytes(const struct window *window);
 
-/* How much should be written at once at least, if there is so much; SIZE_MAX as before. */
+/*
+ * How much should be written at once at least, if there is so much: what has begun to leave cannot
+ * be overtaken.
+ */
 size_t window_portion_bytes(const struct window *window);

@@ -20,8 +20,8 @@
 #define PIPE_BYTES         (256 * 1024)
 #define SOCKET_BYTES       (1 << 20) /* cut to net.core.wmem_max */
 #define MESSAGES_MAX_BYTES (4U << 20)
-#define LEAVING_BYTES      (64 * 1024) /* of what waits, in one write */
-#define LEAVING_PARTS      64
+#define LEAVING_BYTES      (256 * 1024) /* of what waits, in one write: as in READ_BYTES */
+#define LEAVING_PARTS      256
 #define WRITES_MAX         16 /* before others have their turn */
 #define ACK_BYTES          (256 * 1024)
 #define ACK_MS             5
