@@ -142,18 +142,23 @@ uint32_t packet_flow(const void *packet, size_t len)
 	return mix(hash, ports);
 }
 
-/* Add @len bytes, an even number, to the sum of a checksum. */
+/* Add @len bytes to the sum of a checksum; the last ones if they are an odd number. */
 static uint32_t sum(uint32_t start, const unsigned char *bytes, size_t len)
 {
-	for (size_t at = 0; at < len; at += 2)
+	for (size_t at = 0; at + 1 < len; at += 2)
 		start += packet_get16(bytes + at);
-	return start;
+	return len % 2 == 0 ? start : start + ((uint32_t)bytes[len - 1] << 8);
 }
 
 static uint16_t finish(uint32_t total)
 {
 	total = (total & 0xffff) + (total >> 16);
 	return (uint16_t) ~(total + (total >> 16));
+}
+
+uint16_t packet_checksum(const unsigned char *bytes, size_t len)
+{
+	return finish(sum(0, bytes, len));
 }
 
 /* --- cutting ------------------------------------------------------------------------------ */
@@ -166,13 +171,10 @@ static void complete(unsigned char *ip, size_t len)
 
 	packet_put16(ip + 2, (uint16_t)len);
 	packet_put16(ip + 10, 0);
-	packet_put16(ip + 10, finish(sum(0, ip, header_len)));
+	packet_put16(ip + 10, packet_checksum(ip, header_len));
 	packet_put16(tcp + 16, 0);
 	uint32_t total = sum(IPPROTO_TCP + (uint32_t)l4_len, ip + 12, 8);
-	total = sum(total, tcp, l4_len & ~(size_t)1);
-	if (l4_len % 2 != 0)
-		total += (uint32_t)tcp[l4_len - 1] << 8;
-	packet_put16(tcp + 16, finish(total));
+	packet_put16(tcp + 16, finish(sum(total, tcp, l4_len)));
 }
 
 size_t packet_cut(unsigned char *packet, size_t len, unsigned char *front, size_t cap_bytes)
@@ -242,7 +244,7 @@ bool packet_make_rst(const struct packet_view *view, unsigned char out[PACKET_RS
 	ip[9] = IPPROTO_TCP;
 	memcpy(ip + 12, &view->dst.ip, sizeof(view->dst.ip));
 	memcpy(ip + 16, &view->src.ip, sizeof(view->src.ip));
-	packet_put16(ip + 10, finish(sum(0, ip, PACKET_IPV4_BYTES)));
+	packet_put16(ip + 10, packet_checksum(ip, PACKET_IPV4_BYTES));
 
 	packet_put16(tcp, view->dst.port);
 	packet_put16(tcp + 2, view->src.port);

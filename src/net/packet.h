@@ -74,6 +74,9 @@ size_t packet_cut(unsigned char *packet, size_t len, unsigned char *front, size_
 /* A SYN that allows larger segments than @mss allows those from now on. */
 void packet_limit_mss(unsigned char *packet, size_t len, uint16_t mss);
 
+/* The checksum of @len bytes, in which its own place is 0 (RFC 1071). */
+uint16_t packet_checksum(const unsigned char *bytes, size_t len);
+
 #define PACKET_RST_BYTES 40
 
 /*

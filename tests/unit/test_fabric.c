@@ -19,6 +19,7 @@
 #include "net/packet.h"
 #include "util/clock.h"
 #include "util/fd.h"
+#include "util/list.h"
 
 #define HOSTS       5
 #define ROUNDS      3000
@@ -45,6 +46,7 @@ struct bed {
 	int far[HOSTS][2]; /* what comes out, what is held open */
 	size_t lost_told;
 	struct in_addr lost_dst;
+	struct loop_timer timer;
 	uint64_t seed;
 };
 
@@ -88,6 +90,7 @@ static struct bed *bed_new(void)
 		hosts[i].vip = vip(i);
 	bed->manifest = (struct manifest){.hosts = hosts, .nhosts = HOSTS};
 	bed->router = router_new(&bed->manifest);
+	bed->fabric.loop = bed->loop;
 	bed->fabric.router = bed->router;
 	bed->fabric.ports = bed->by_number;
 	bed->fabric.on_lost_route = on_lost_route;
@@ -108,6 +111,7 @@ static struct bed *bed_new(void)
 
 static void bed_free(struct bed *bed)
 {
+	fabric_forget(&bed->fabric);
 	for (size_t i = 0; i < HOSTS; i++) {
 		bed->ports[i].wire = NULL;
 		wire_close(&bed->wires[i]);
@@ -263,9 +267,193 @@ static void lost_routes_are_told(void **state)
 	bed_free(bed);
 }
 
+/* A datagram or, with flags, a TCP packet from host @from. */
+static void send_one(
+	struct bed *bed, size_t from, struct in_addr dst, uint16_t port, uint8_t tcp_flags)
+{
+	static unsigned char frames[FABRIC_PARTS_MAX][FRAME_HEADER_BYTES + 40];
+	static size_t next;
+	unsigned char *bytes = frames[next++ % FABRIC_PARTS_MAX], *ip = bytes + FRAME_HEADER_BYTES;
+	size_t len = tcp_flags ? 40 : 28;
+	struct in_addr src = vip(from);
+	struct frame frame;
+	struct err err;
+
+	frame_encode_header(bytes, FRAME_PACKET, len);
+	memset(ip, 0, len);
+	ip[0] = 0x45;
+	packet_put16(ip + 2, (uint16_t)len);
+	ip[9] = tcp_flags ? IPPROTO_TCP : IPPROTO_UDP;
+	memcpy(ip + 12, &src, sizeof(src));
+	memcpy(ip + 16, &dst, sizeof(dst));
+	packet_put16(ip + 20, port);
+	packet_put16(ip + 22, 80);
+	if (tcp_flags)
+		ip[32] = 0x50;
+	else
+		packet_put16(ip + 24, 8);
+	ip[33] = tcp_flags;
+	assert_int_equal(frame_decode(bytes, FRAME_HEADER_BYTES + len, &frame, &err),
+		FRAME_HEADER_BYTES + len);
+	fabric_take(&bed->fabric, &bed->ports[from], &frame, loop_now_ns(bed->loop));
+}
+
+/* The next packet that has come out at @host; its protocol, 0: none. */
+static int next_at(struct bed *bed, size_t host, struct packet_view *view)
+{
+	static unsigned char bytes[ANSWER_FRAME_BYTES];
+	struct frame frame;
+	struct err err;
+
+	if (read(bed->far[host][0], bytes, FRAME_HEADER_BYTES) < 0)
+		return 0;
+	size_t len = packet_get16(bytes + 2) - 4U;
+	assert_int_equal(read(bed->far[host][0], bytes + FRAME_HEADER_BYTES, len), len);
+	assert_int_equal(frame_decode(bytes, FRAME_HEADER_BYTES + len, &frame, &err),
+		FRAME_HEADER_BYTES + len);
+	assert_true(packet_parse(frame.payload, frame.len, view));
+	return view->proto;
+}
+
+static void expect_answer(struct bed *bed, int proto, struct in_addr asked)
+{
+	struct packet_view view;
+
+	assert_int_equal(next_at(bed, 0, &view), proto);
+	if (proto == 0)
+		return;
+	assert_int_equal(view.src.ip.s_addr, asked.s_addr);
+	assert_int_equal(view.dst.ip.s_addr, vip(0).s_addr);
+	if (proto == IPPROTO_ICMP) {
+		assert_int_equal(view.l4[0], 3);
+		assert_int_equal(view.l4[1], 1);
+	} else {
+		assert_true(view.tcp_flags & PACKET_RST);
+	}
+}
+
+/* Of a host that is down, and of an address that is nobody's. */
+static void nobody_is_there(void **state)
+{
+	struct bed *bed = bed_new();
+	struct in_addr asked[] = {vip(1), vip(77)};
+
+	(void)state;
+	bed->ports[1].wire = NULL;
+	for (size_t i = 0; i < 2; i++) {
+		for (int knows = 0; knows < 2; knows++) {
+			bed->ports[0].knows_icmp = knows;
+			send_one(bed, 0, asked[i], 1, PACKET_SYN);
+			send_one(bed, 0, asked[i], 1, PACKET_ACK);
+			send_one(bed, 0, asked[i], 1, PACKET_RST);
+			send_one(bed, 0, asked[i], 1, 0);
+			fabric_flush(&bed->fabric);
+			expect_answer(bed, knows ? IPPROTO_ICMP : IPPROTO_TCP, asked[i]);
+			expect_answer(bed, IPPROTO_TCP, asked[i]);
+			if (knows)
+				expect_answer(bed, IPPROTO_ICMP, asked[i]);
+			expect_answer(bed, 0, asked[i]);
+		}
+	}
+	assert_int_equal(bed->ports[1].drops.not_ready, 8);
+	assert_int_equal(bed->ports[0].drops.no_route, 8);
+	/* a crowd of them, more than are collected */
+	writes = 0;
+	for (int i = 0; i < 3 * FABRIC_ANSWERS_MAX; i++)
+		send_one(bed, 0, vip(1), 1, PACKET_ACK);
+	fabric_flush(&bed->fabric);
+	assert_int_equal(writes, 3);
+	for (int i = 0; i < 3 * FABRIC_ANSWERS_MAX; i++)
+		expect_answer(bed, IPPROTO_TCP, vip(1));
+	expect_answer(bed, 0, vip(1));
+	/* who is not ready itself is told nothing */
+	bed->ports[0].wire = NULL;
+	send_one(bed, 0, vip(1), 1, PACKET_ACK);
+	fabric_flush(&bed->fabric);
+	expect_answer(bed, 0, vip(1));
+	bed_free(bed);
+}
+
+/* What begins something waits for a host that is starting; the rest is of another life. */
+static void a_host_starts(void **state)
+{
+	struct bed *bed = bed_new();
+	struct packet_view view;
+
+	(void)state;
+	for (int comes = 0; comes < 2; comes++) {
+		bed->ports[0].knows_icmp = true;
+		bed->ports[1].wire = NULL;
+		bed->ports[1].is_starting = true;
+		send_one(bed, 0, vip(1), 1, PACKET_SYN);
+		send_one(bed, 0, vip(1), 1, PACKET_SYN);
+		send_one(bed, 2, vip(1), 2, 0);
+		send_one(bed, 0, vip(1), 3, PACKET_ACK);
+		fabric_flush(&bed->fabric);
+		expect_answer(bed, IPPROTO_TCP, vip(1));
+		expect_answer(bed, 0, vip(1));
+		fabric_settle(&bed->fabric, &bed->ports[1]); /* it still does */
+		fabric_settle(&bed->fabric, &bed->ports[3]);
+		expect_answer(bed, 0, vip(1));
+		bed->ports[1].is_starting = false;
+		bed->ports[1].wire = comes ? &bed->wires[1] : NULL;
+		fabric_settle(&bed->fabric, &bed->ports[1]);
+		if (comes) {
+			int first = next_at(bed, 1, &view), second = next_at(bed, 1, &view);
+
+			assert_int_equal(first + second, IPPROTO_TCP + IPPROTO_UDP);
+		} else {
+			expect_answer(bed, IPPROTO_ICMP, vip(1));
+		}
+		assert_int_equal(next_at(bed, 1, &view), 0);
+		expect_answer(bed, 0, vip(1));
+		assert_int_equal(bed->ports[0].early + bed->ports[2].early, 0);
+	}
+	/* who has gone meanwhile gets nothing, and leaves nothing */
+	bed->ports[1].wire = NULL;
+	bed->ports[1].is_starting = true;
+	send_one(bed, 0, vip(1), 1, PACKET_SYN);
+	bed->ports[0].wire = NULL;
+	fabric_settle(&bed->fabric, &bed->ports[0]);
+	assert_int_equal(bed->fabric.early.count, 0);
+	bed_free(bed);
+}
+
+static void stop(struct loop_timer *timer)
+{
+	loop_stop(container_of(timer, struct bed, timer)->loop, 0);
+}
+
+/* A host that does not become ready in time. */
+static void patience_ends(void **state)
+{
+	struct bed *bed = bed_new();
+	uint64_t start_ns = clock_now_ns();
+
+	(void)state;
+	bed->ports[0].knows_icmp = true;
+	bed->ports[1].wire = NULL;
+	bed->ports[1].is_starting = true;
+	send_one(bed, 0, vip(1), 1, PACKET_SYN);
+	/* as if it had come nearly as long ago as it is kept */
+	for (size_t i = 0; i < EARLY_MAX; i++)
+		bed->fabric.early.packets[i].end_ns -= (EARLY_MS - 100) * NS_PER_MS;
+	loop_timer_set(bed->loop, &bed->fabric.early_timer, 100);
+	bed->timer.on_expired = stop;
+	loop_timer_set(bed->loop, &bed->timer, 110);
+	assert_int_equal(loop_run(bed->loop), 0);
+	expect_answer(bed, IPPROTO_ICMP, vip(1));
+	assert_int_equal(bed->fabric.early.count, 0);
+	assert_true(clock_now_ns() - start_ns >= 100 * NS_PER_MS);
+	bed_free(bed);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(nobody_is_there),
+		cmocka_unit_test(a_host_starts),
+		cmocka_unit_test(patience_ends),
 		cmocka_unit_test(against_a_model),
 		cmocka_unit_test(a_full_queue),
 		cmocka_unit_test(lost_routes_are_told),

@@ -2,8 +2,11 @@
 /* mesh/manager/fabric - the way of packets from one host to the others */
 #include "mesh/manager/fabric.h"
 
+#include <errno.h>
+
 #include "net/packet.h"
 #include "util/clock.h"
+#include "util/list.h"
 
 #define TOLD_NS (60 * NS_PER_S)
 
@@ -27,6 +30,137 @@ static void tell_lost_route(
 	fabric->on_lost_route(fabric, from, dst);
 }
 
+/* @frame is one from @from, or an answer to that; it stays where it is until it is flushed. */
+static void add_part(
+	struct fabric *fabric, int from, struct fabric_port *to, unsigned char *frame, size_t len)
+{
+	fabric->from = from;
+	if (to->nparts == 0) {
+		if (fabric->ndirty == FABRIC_PARTS_MAX)
+			fabric_flush(fabric);
+		fabric->dirty[fabric->ndirty++] = to;
+	}
+	to->parts[to->nparts++] = (struct iovec){frame, len};
+	if (to->nparts == FABRIC_PARTS_MAX)
+		fabric_flush(fabric);
+}
+
+/* --- packets that go no further ----------------------------------------------------------- */
+
+/* Returns the frame's size, or 0. */
+static size_t answer(struct fabric *fabric, const struct fabric_port *from,
+	const struct packet_view *view, uint64_t now_ns, unsigned char *frame)
+{
+	/* who is asked for speaks: an agent believes nobody else of a member */
+	const struct answer answer = {view->dst.ip, ICMP_HOST_UNREACH, !from->knows_icmp};
+
+	return answer_make(&fabric->answered, &answer, view, now_ns, frame);
+}
+
+static void arm_timer(struct fabric *fabric, uint64_t now_ns)
+{
+	const uint64_t end_ns = early_end_ns(&fabric->early);
+
+	if (end_ns != 0 && !loop_timer_is_armed(&fabric->early_timer))
+		loop_timer_set(fabric->loop, &fabric->early_timer, clock_ms_until(end_ns, now_ns));
+}
+
+static void send_answer(
+	struct fabric *fabric, struct early_packet *packet, unsigned char *frame, uint64_t now_ns)
+{
+	const struct fabric_port *from = packet->from;
+	struct packet_view view;
+
+	if (!from->wire || !packet_parse(packet->bytes + EARLY_FRAME_ROOM, packet->len, &view))
+		return;
+	size_t len = answer(fabric, from, &view, now_ns, frame);
+	if (len > 0)
+		wire_send(from->wire, (uint32_t)from->number, &(struct iovec){frame, len}, 1);
+}
+
+static void on_early_end(struct loop_timer *timer)
+{
+	struct fabric *fabric = container_of(timer, struct fabric, early_timer);
+	uint64_t now_ns = loop_now_ns(fabric->loop);
+	unsigned char frame[ANSWER_FRAME_BYTES];
+
+	for (size_t i = 0; i < EARLY_MAX; i++) {
+		struct early_packet *packet = &fabric->early.packets[i];
+
+		if (!packet->to || packet->end_ns > now_ns)
+			continue;
+		((struct fabric_port *)packet->to)->drops.not_ready++;
+		send_answer(fabric, packet, frame, now_ns);
+		early_drop(&fabric->early, packet);
+	}
+	arm_timer(fabric, now_ns);
+}
+
+void fabric_settle(struct fabric *fabric, const struct fabric_port *port)
+{
+	uint64_t now_ns = loop_now_ns(fabric->loop);
+	unsigned char frame[ANSWER_FRAME_BYTES];
+
+	for (size_t i = 0; fabric->early.count > 0 && i < EARLY_MAX; i++) {
+		struct early_packet *packet = &fabric->early.packets[i];
+		struct fabric_port *to = packet->to;
+		const struct fabric_port *from = packet->from;
+
+		if (to && to == port && to->wire) {
+			frame_encode_header(packet->bytes, FRAME_PACKET, packet->len);
+			to->drops.queue_full += wire_send(to->wire, (uint32_t)from->number,
+				&(struct iovec){packet->bytes, EARLY_FRAME_ROOM + packet->len}, 1);
+		} else if (to && to == port && !to->is_starting) {
+			to->drops.not_ready++;
+			send_answer(fabric, packet, frame, now_ns);
+		} else if (!to || from != port || from->wire) {
+			continue;
+		}
+		early_drop(&fabric->early, packet);
+	}
+}
+
+void fabric_forget(struct fabric *fabric)
+{
+	for (size_t i = 0; i < EARLY_MAX; i++)
+		early_drop(&fabric->early, &fabric->early.packets[i]);
+	if (fabric->loop)
+		loop_timer_cancel(fabric->loop, &fabric->early_timer);
+}
+
+/* A packet from @from for which there is no wire; @to may be NULL. */
+static void go_nowhere(struct fabric *fabric, struct fabric_port *from, struct fabric_port *to,
+	const struct frame *frame, uint64_t now_ns)
+{
+	struct packet_view view;
+	int kept = -ENOTSUP;
+
+	if (packet_parse(frame->payload, frame->len, &view)) {
+		if (to && to->is_starting)
+			kept = early_keep(&fabric->early, &view, from, to, &from->early, now_ns);
+		if (kept == 0) {
+			fabric->early_timer.on_expired = on_early_end;
+			if (!loop_timer_is_armed(&fabric->early_timer))
+				arm_timer(fabric, now_ns);
+			return;
+		}
+		if (kept == -ENOTSUP && from->wire) {
+			if (fabric->nanswers == FABRIC_ANSWERS_MAX)
+				fabric_flush(fabric);
+			unsigned char *place = fabric->answers[fabric->nanswers];
+			size_t len = answer(fabric, from, &view, now_ns, place);
+			if (len > 0) {
+				fabric->nanswers++;
+				add_part(fabric, from->number, from, place, len);
+			}
+		}
+	}
+	if (to)
+		to->drops.not_ready++;
+}
+
+/* --- rounds ------------------------------------------------------------------------------- */
+
 void fabric_take(
 	struct fabric *fabric, struct fabric_port *from, const struct frame *frame, uint64_t now_ns)
 {
@@ -44,23 +178,15 @@ void fabric_take(
 	if (number == ROUTER_NOBODY) {
 		from->drops.no_route++;
 		tell_lost_route(fabric, from, dst, now_ns);
+		go_nowhere(fabric, from, NULL, frame, now_ns);
 		return;
 	}
 	struct fabric_port *to = fabric->ports[number];
-	if (!to->wire) {
-		to->drops.not_ready++;
-		return;
-	}
-	fabric->from = from->number;
-	if (to->nparts == 0) {
-		if (fabric->ndirty == FABRIC_PARTS_MAX)
-			fabric_flush(fabric);
-		fabric->dirty[fabric->ndirty++] = to;
-	}
-	to->parts[to->nparts++] =
-		(struct iovec){frame->start, (size_t)(frame->payload - frame->start) + frame->len};
-	if (to->nparts == FABRIC_PARTS_MAX)
-		fabric_flush(fabric);
+	if (to->wire)
+		add_part(fabric, from->number, to, frame->start,
+			(size_t)(frame->payload - frame->start) + frame->len);
+	else
+		go_nowhere(fabric, from, to, frame, now_ns);
 }
 
 void fabric_flush(struct fabric *fabric)
@@ -68,10 +194,11 @@ void fabric_flush(struct fabric *fabric)
 	for (size_t i = 0; i < fabric->ndirty; i++) {
 		struct fabric_port *to = fabric->dirty[i];
 
-		if (to->nparts > 0)
+		if (to->nparts > 0 && to->wire)
 			to->drops.queue_full +=
 				wire_send(to->wire, (uint32_t)fabric->from, to->parts, to->nparts);
 		to->nparts = 0;
 	}
 	fabric->ndirty = 0;
+	fabric->nanswers = 0;
 }

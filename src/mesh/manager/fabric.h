@@ -8,9 +8,12 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "mesh/answer.h"
 #include "mesh/frame.h"
+#include "mesh/manager/early.h"
 #include "mesh/manager/router.h"
 #include "mesh/wire.h"
+#include "util/loop.h"
 
 /*
  * How it works
@@ -18,8 +21,13 @@
  * Each host has a port. The packets of one round of a wire are collected by the port that they go
  * to, where they lie, and fabric_flush, at the end of the round, writes each crowd with one system
  * call. What does not go on is counted by its cause, and dropped.
+ *
+ * Its sender is told at once (mesh/answer) if nobody will ever answer: the address is nobody's, or
+ * the host is down. What begins something and is for a host that is just starting waits for it
+ * (mesh/manager/early). A connection that goes on there is one of a life before.
  */
 #define FABRIC_PARTS_MAX       256
+#define FABRIC_ANSWERS_MAX     32 /* of a round, before they are written */
 #define FABRIC_LOST_ROUTES_MAX 32
 
 /* Packets that did not go on, by cause. */
@@ -36,8 +44,11 @@ struct fabric_port {
 	struct fabric_drops drops;
 	/* where packets for it go; NULL: nowhere, once what was collected is flushed */
 	struct wire *wire;
+	bool is_starting; /* without a wire: there is hope for one. Then fabric_settle is due */
+	bool knows_icmp;
 
 	/* its own */
+	size_t early;                         /* packets from it that are kept */
 	struct iovec parts[FABRIC_PARTS_MAX]; /* frames to it of this round, all from one port */
 	size_t nparts;
 };
@@ -49,6 +60,7 @@ struct fabric_lost_route {
 };
 
 struct fabric {
+	struct loop *loop;
 	const struct router *router;
 	struct fabric_port **ports; /* by number */
 	/* A packet for an address that nobody has: told once for each address and minute, not at
@@ -61,6 +73,11 @@ struct fabric {
 	struct fabric_port *dirty[FABRIC_PARTS_MAX]; /* who has parts in this round */
 	size_t ndirty;
 	struct fabric_lost_route lost_routes[FABRIC_LOST_ROUTES_MAX];
+	struct answers answered;
+	unsigned char answers[FABRIC_ANSWERS_MAX][ANSWER_FRAME_BYTES];
+	size_t nanswers; /* of this round */
+	struct early early;
+	struct loop_timer early_timer;
 };
 
 /*
@@ -71,3 +88,10 @@ void fabric_take(struct fabric *fabric, struct fabric_port *from, const struct f
 	uint64_t now_ns);
 
 void fabric_flush(struct fabric *fabric);
+
+/* The wire of @port, or the hope for one, has come or gone: what is kept for it is sent, or
+ * answered, and nothing of it is kept without a wire. */
+void fabric_settle(struct fabric *fabric, const struct fabric_port *port);
+
+/* Forget all that is kept: ports are to go. */
+void fabric_forget(struct fabric *fabric);

@@ -30,6 +30,9 @@ static void set_state(struct peer *peer, enum peer_state state)
 	if (peer->state == PEER_READY && now_ns(peer) - peer->since_ns >= GOOD_MS * NS_PER_MS)
 		peer->pause_ms = 0;
 	peer->state = state;
+	peer->port.is_starting =
+		state == PEER_STARTING ||
+		(state == PEER_ENDING && peer->is_asked_to_end && !peer->is_retired);
 	peer->since = time(NULL);
 	peer->since_ns = now_ns(peer);
 	peer->context->on_change(peer);
@@ -210,6 +213,7 @@ static void on_ready(struct session *session)
 	char address[INET_ADDRSTRLEN];
 
 	peer->port.wire = &peer->link.wire;
+	peer->port.knows_icmp = session->info.features & FEATURE_ICMP;
 	set_state(peer, PEER_READY);
 	session_notice(&peer->session, LOG_NOTICE, "ready at %s",
 		inet_ntop(AF_INET, &peer->host->vip, address, sizeof(address)));

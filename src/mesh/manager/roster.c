@@ -19,6 +19,7 @@ static void on_change(struct peer *peer)
 {
 	struct roster *roster = peer->context->owner;
 
+	fabric_settle(&roster->fabric, &peer->port);
 	loop_task_add(roster->loop, roster->check);
 	display_change(roster->display);
 }
@@ -191,6 +192,7 @@ static void adopt(struct roster *roster, struct manifest *after, struct plan *pl
 		roster->peers[i]->host = NULL;
 		list_add_last(&roster->leaving, &roster->peers[i]->in_list);
 	}
+	fabric_forget(&roster->fabric);
 	if (roster->router && plan->router)
 		router_inherit(plan->router, roster->router);
 	roster->manifest = *after;
@@ -270,6 +272,7 @@ int roster_init(struct roster *roster, struct manifest *manifest, const struct r
 
 	list_init(&roster->leaving);
 	children_init(&roster->children, roster->loop);
+	roster->fabric.loop = roster->loop;
 	roster->fabric.on_lost_route = on_lost_route;
 	roster->context = (struct peer_context){
 		.loop = roster->loop,
