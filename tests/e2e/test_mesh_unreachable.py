@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""e2e/test_mesh_unreachable - hosts of a mesh that are down, start, go and come back: who talks to
+them is told"""
+
+import errno
+import os
+import pathlib
+import signal
+import subprocess
+import time
+
+import pytest
+
+from harness import PATIENCE, TCP_ECHO, UDP_ECHO, python, wait_for
+from mesh_tools import BACK_S, TRY, Box, Site
+
+A, B = "127.0.42.101", "127.0.42.102"
+PORT = 7000
+# what is known is said: no timeout is waited for
+AT_ONCE_S = 0.8 * PATIENCE
+# src/mesh/manager/early.h
+EARLY_S = 5
+
+# sends a datagram; prints the errno of the error that comes, or what comes, and when; argv: address port
+# (only with IP_RECVERR the kernel tells UDP of hosts that are unreachable)
+ASK = """
+import socket, sys, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.IPPROTO_IP, 11, 1)
+s.connect((sys.argv[1], int(sys.argv[2])))
+s.settimeout(20)
+began = time.monotonic()
+s.send(b'question')
+try:
+    print(0, len(s.recv(1000)), time.monotonic() - began)
+except OSError as e:
+    print(e.errno, 0, time.monotonic() - began)
+"""
+
+# host b: `open` lets its command start, `slow` holds it up
+GATE = """
+while [ -e "$0/slow" ]; do sleep 0.02; done
+[ -e "$0/open" ] && exec "$@"
+exit 1
+"""
+
+
+class Pair:
+    """Sandboxes a and b in a mesh, b behind a gate."""
+
+    def __init__(self, nswrap, directory):
+        self.gate = pathlib.Path(directory)
+        (self.gate / "open").touch()
+        self.site = Site(nswrap, directory)
+        self.a, self.b = Box(nswrap, "a"), Box(nswrap, "b")
+        self.site.host("a", A, self.a.agent(), anyPort=True)
+        self.site.host("b", B, ["sh", "-c", GATE, str(directory), *self.b.agent()], anyPort=True)
+        self.b.serve(TCP_ECHO, "0.0.0.0", PORT, port=PORT)
+        self.b.serve(UDP_ECHO, "0.0.0.0", PORT, port=PORT, udp=True)
+
+    def __enter__(self):
+        self.site.__enter__()
+        return self
+
+    def __exit__(self, *how):
+        (self.gate / "slow").unlink(missing_ok=True)
+        self.site.__exit__(*how)
+
+    def break_b(self):
+        """b's command is killed, and starts again when it may."""
+        os.kill(self.site.status()["b"]["pid"], signal.SIGKILL)
+
+    def try_b(self, seconds=20):
+        """(errno, how long it took) of a connection to b."""
+        done = self.a.do(*python(TRY, B, PORT, seconds)).split()
+        return int(done[0]), float(done[1])
+
+    def ask_b(self):
+        """(errno, bytes of the answer, how long it took) of a datagram to b."""
+        done = self.a.do(*python(ASK, B, PORT)).split()
+        return int(done[0]), int(done[1]), float(done[2])
+
+
+@pytest.fixture
+def pair(nswrap, short_dir):
+    return Pair(nswrap, short_dir)
+
+
+def test_a_host_that_is_down_is_said_at_once(pair):
+    with pair:
+        assert pair.try_b()[0] == 0 and pair.ask_b()[0] == 0
+        (pair.gate / "open").unlink()
+        pair.break_b()
+        pair.site.wait_state("b", "waiting")
+        for number, took in (pair.try_b(), pair.ask_b()[::2]):
+            assert number == errno.EHOSTUNREACH and took < AT_ONCE_S
+        done = pair.a.run("ping", "-c", "1", "-W", "20", B)
+        assert b"Host Unreachable" in done.stdout, done.stdout
+        (pair.gate / "open").touch()
+        pair.site.wait_state("b")
+        assert pair.try_b()[0] == 0
+
+
+def begin(pair):
+    """A connection and a datagram to b, which have left."""
+    popens = [pair.a.popen(*python(program, B, PORT, 30), stdin=subprocess.DEVNULL,
+                           stdout=subprocess.PIPE) for program in (TRY, ASK)]
+    wait_for(lambda: any(row[3] == "02" for row in pair.a.table("tcp")), "the SYN")
+    wait_for(lambda: any(row[3] == "01" for row in pair.a.table("udp")), "the datagram")
+    return [popen.communicate for popen in popens]
+
+
+def test_a_host_that_starts_is_waited_for(pair):
+    with pair:
+        (pair.gate / "slow").touch()
+        pair.break_b()
+        pair.site.wait_state("b", "starting")
+        began = time.monotonic()
+        ends = begin(pair)
+        # TCP repeats its SYN after 1 s and after 3 s
+        wait_for(lambda: time.monotonic() - began > 1.2, "the time between")
+        (pair.gate / "slow").unlink()
+        tcp, udp = (end(timeout=20)[0].split() for end in ends)
+        assert tcp[0] == b"0" and 1 < float(tcp[1]) < 2.8, tcp
+        assert udp[0] == b"0" and udp[1] != b"0", udp
+
+
+def test_a_host_that_starts_for_long_is_not_waited_for(pair):
+    with pair:
+        (pair.gate / "slow").touch()
+        pair.break_b()
+        pair.site.wait_state("b", "starting")
+        for end in begin(pair):
+            found = end(timeout=20)[0].split()
+            assert int(found[0]) == errno.EHOSTUNREACH
+            assert EARLY_S - 1 < float(found[-1]) < EARLY_S + 2 * PATIENCE, found
+        assert pair.site.status()["b"]["drops"]["not_ready"] >= 2
+        (pair.gate / "slow").unlink()
+        pair.site.wait_state("b", timeout=10 + BACK_S)
+        assert pair.try_b()[0] == 0
