@@ -305,7 +305,7 @@ static inline struct model_result model_in(
 	if (model_is_behind(model, ip + 16))
 		return model_network_in(model, ip, len);
 	if (!model_same(model_ip(ip + 16), rules->self))
-		return model_drop();
+		return (struct model_result){.verdict = GATE_NO_HOST};
 	const uint8_t *l4 = ip + pkt_head_len(ip);
 	if (ip[9] == 1) {
 		if (model_is_error(l4))
@@ -313,7 +313,8 @@ static inline struct model_result model_in(
 		return l4[0] == 0 || l4[0] == 8 ? model_pass() : model_drop();
 	}
 	if (ip[9] != 6 && ip[9] != 17)
-		return rules->any_port ? model_pass() : model_drop();
+		return (struct model_result){
+			.verdict = rules->any_port ? GATE_PASS : GATE_NO_PROTOCOL};
 
 	int i = model_find_port(model, ip[9], pkt_get16(l4 + 2));
 	bool is_open = i >= 0 || (rules->any_port && model_find_place(model, ip[9], rules->self,
@@ -330,7 +331,7 @@ static inline struct model_result model_in(
 		return model_change(rules->ports[i].target_ip, rules->ports[i].target_port, false);
 	if (ip[9] == 17 && !is_open)
 		return (struct model_result){
-			.verdict = model_has_sent(model, flow, now_ns) ? GATE_PASS : GATE_DROP,
+			.verdict = model_has_sent(model, flow, now_ns) ? GATE_PASS : GATE_REFUSE,
 			.is_forgettable = model->may_forget};
 	return model_pass();
 }
@@ -348,13 +349,14 @@ static inline struct model_result model_out(
 	if (ip[9] == 1 && model_is_error(l4))
 		return model_error_out(model, ip, len);
 	if (ip[9] != 6 && ip[9] != 17)
-		return is_from_self ? model_pass() : model_drop();
+		return (struct model_result){.verdict = is_from_self ? GATE_PASS : GATE_NO_HOST};
 
 	int i = model_find_place(model, ip[9], model_ip(ip + 12), pkt_get16(l4));
 	if (i >= 0)
 		return model_change(rules->self, rules->ports[i].port, false);
 	if (!is_from_self)
-		return model_is_behind(model, ip + 12) ? model_pass() : model_drop();
+		return (struct model_result){
+			.verdict = model_is_behind(model, ip + 12) ? GATE_PASS : GATE_NO_HOST};
 	if (ip[9] == 17)
 		model->sent[model->nsent++ % MODEL_SENT_MAX] = (struct model_flow){
 			model_ip(ip + 16), pkt_get16(l4), pkt_get16(l4 + 2), now_ns};
@@ -445,7 +447,7 @@ static inline const char *model_check(struct gate_model *model, struct gate *gat
 		     : gate_out(gate, after, len, now_ns);
 	const struct model_result wanted = is_in ? model_in(model, packet, len, now_ns)
 						 : model_out(model, packet, len, now_ns);
-	if (*got != wanted.verdict && !(wanted.is_forgettable && *got == GATE_DROP))
+	if (*got != wanted.verdict && !(wanted.is_forgettable && *got == GATE_REFUSE))
 		broken = "the verdict";
 	else if (*got == GATE_PASS && wanted.has_change)
 		broken = model_compare_all(model, &wanted, is_in, packet, after, len);

@@ -256,6 +256,61 @@ static void what_comes_is_let_in_held_or_refused(void **state)
 	assert_int_equal(recv(world->far, packet, 1, MSG_DONTWAIT), -1);
 }
 
+/* Each with what is true of it; and what is no packet of anybody's, or an answer itself, is not. */
+static void what_nobody_will_answer_is_answered(void **state)
+{
+	struct world *world = *state;
+	struct {
+		struct pkt pkt;
+		const char *from;
+		int code; /* of ICMP; -1: a RST, -2: nothing */
+	} rows[] = {
+		{pkt_udp(PEER, 9, SELF, 53), SELF, 3},
+		{pkt_ip((struct pkt_head){PEER, SELF, NULL, 0}, 132, "12345678", 8), SELF, 2},
+		{pkt_udp(PEER, 9, "127.0.42.9", 53), SELF, 1},
+		{pkt_icmp(PEER, "127.0.42.9", 8, "", 0), SELF, 1},
+		{pkt_tcp(PEER, 9, "127.0.42.9", 80, PACKET_SYN), SELF, 1},
+		{pkt_tcp(PEER, 9, "10.1.2.3", 80, PACKET_ACK), "10.1.2.3", -1},
+		{pkt_tcp(PEER, 9, "10.1.2.3", 80, PACKET_RST), NULL, -2},
+		{pkt_icmp(PEER, "127.0.42.9", 3, "12345678901234567890123456789", 28), NULL, -2},
+		{pkt_udp(PEER, 9, "224.0.0.1", 53), NULL, -2},
+		{pkt_udp("127.0.42.9", 9, SELF, 53), NULL, -2},
+	};
+	uint8_t packet[FRAME_PACKET_MAX];
+	struct packet_view view;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		assert_false(come(world, &rows[i].pkt, &view));
+		if (rows[i].code == -2)
+			continue;
+		size_t len = read_frame(world->far, packet);
+		assert_true(packet_parse(packet, len, &view));
+		assert_int_equal(view.src.ip.s_addr, pkt_addr(rows[i].from).s_addr);
+		assert_int_equal(view.dst.ip.s_addr, pkt_addr(PEER).s_addr);
+		assert_int_equal(view.proto, rows[i].code < 0 ? IPPROTO_TCP : IPPROTO_ICMP);
+		if (rows[i].code >= 0)
+			assert_int_equal(view.l4[1], rows[i].code);
+	}
+	assert_int_equal(recv(world->far, packet, 1, MSG_DONTWAIT), -1);
+	assert_int_equal(world->fake.count, 0);
+}
+
+/* The stack hears of what it sent from an address that the mesh does not know. */
+static void what_cannot_leave_is_answered(void **state)
+{
+	struct world *world = *state;
+	struct packet_view view;
+
+	world->fake.next = 2;
+	world->fake.end = 3;
+	crossing_out(&world->crossing);
+	assert_int_equal(world->fake.count, 1);
+	assert_true(packet_parse(world->fake.arrived.bytes, world->fake.arrived.len, &view));
+	assert_int_equal(view.proto, IPPROTO_ICMP);
+	assert_int_equal(view.src.ip.s_addr, pkt_addr(PEER).s_addr);
+	assert_int_equal(view.dst.ip.s_addr, pkt_addr("10.9.9.9").s_addr);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -264,6 +319,9 @@ int main(void)
 			the_stack_rests_while_the_link_is_full, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 			what_comes_is_let_in_held_or_refused, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			what_nobody_will_answer_is_answered, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_cannot_leave_is_answered, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

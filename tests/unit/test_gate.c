@@ -40,10 +40,10 @@ static void only_for_its_own_address(void **state)
 	static const char *const others[] = {PEER, LO, TAP, FAR, "255.255.255.255", "224.0.0.1"};
 
 	for (size_t i = 0; i < COUNT(others); i++) {
-		expect_in(*state, pkt_tcp(OTHER, 1, others[i], 22, SYN), GATE_DROP);
-		expect_in(*state, pkt_tcp(OTHER, 1, others[i], 8000, ACK), GATE_DROP);
-		expect_in(*state, pkt_udp(OTHER, 1, others[i], 53), GATE_DROP);
-		expect_in(*state, pkt_icmp(OTHER, others[i], 8, "", 0), GATE_DROP);
+		expect_in(*state, pkt_tcp(OTHER, 1, others[i], 22, SYN), GATE_NO_HOST);
+		expect_in(*state, pkt_tcp(OTHER, 1, others[i], 8000, ACK), GATE_NO_HOST);
+		expect_in(*state, pkt_udp(OTHER, 1, others[i], 53), GATE_NO_HOST);
+		expect_in(*state, pkt_icmp(OTHER, others[i], 8, "", 0), GATE_NO_HOST);
 	}
 }
 
@@ -138,16 +138,16 @@ static void udp_in_needs_a_port_or_a_question(void **state)
 	struct pkt answer = pkt_udp(PEER, 5353, SELF, 40000);
 
 	expect_in(*state, pkt_udp(PEER, 1, SELF, 53), GATE_PASS);
-	expect_in(*state, pkt_udp(PEER, 1, SELF, 22), GATE_DROP);
-	expect_in(*state, answer, GATE_DROP);
+	expect_in(*state, pkt_udp(PEER, 1, SELF, 22), GATE_REFUSE);
+	expect_in(*state, answer, GATE_REFUSE);
 	expect_out(*state, pkt_tcp(SELF, 40000, PEER, 5353, ACK), GATE_PASS);
-	expect_in(*state, answer, GATE_DROP);
+	expect_in(*state, answer, GATE_REFUSE);
 	expect_out(*state, pkt_udp(SELF, 40000, PEER, 5353), GATE_PASS);
 	expect_in(*state, answer, GATE_PASS);
-	expect_in(*state, pkt_udp(OTHER, 5353, SELF, 40000), GATE_DROP);
-	expect_in(*state, pkt_udp(PEER, 5354, SELF, 40000), GATE_DROP);
-	expect_in(*state, pkt_udp(PEER, 5353, SELF, 40001), GATE_DROP);
-	expect_in(*state, pkt_udp(PEER, 40000, SELF, 5353), GATE_DROP);
+	expect_in(*state, pkt_udp(OTHER, 5353, SELF, 40000), GATE_REFUSE);
+	expect_in(*state, pkt_udp(PEER, 5354, SELF, 40000), GATE_REFUSE);
+	expect_in(*state, pkt_udp(PEER, 5353, SELF, 40001), GATE_REFUSE);
+	expect_in(*state, pkt_udp(PEER, 40000, SELF, 5353), GATE_REFUSE);
 
 	/* what leaves a port of the rules lets nothing in but there */
 	expect_out(*state, pkt_udp(SELF, 54, PEER, 5353), GATE_PASS);
@@ -162,7 +162,7 @@ static void questions_are_forgotten(void **state)
 
 	expect_at(*state, gate_out, question, GATE_PASS, question, 0, __FILE__, __LINE__);
 	expect_at(*state, go_in, answer, GATE_PASS, answer, WAITS * SECOND - 1, __FILE__, __LINE__);
-	expect_at(*state, go_in, answer, GATE_DROP, answer, WAITS * SECOND, __FILE__, __LINE__);
+	expect_at(*state, go_in, answer, GATE_REFUSE, answer, WAITS * SECOND, __FILE__, __LINE__);
 	/* another question lengthens it, an answer does not */
 	for (uint64_t i = 1; i < 4; i++) {
 		uint64_t now = i * 100 * SECOND;
@@ -171,7 +171,7 @@ static void questions_are_forgotten(void **state)
 		expect_at(*state, go_in, answer, GATE_PASS, answer, now + 170 * SECOND, __FILE__,
 			__LINE__);
 	}
-	expect_at(*state, go_in, answer, GATE_DROP, answer, 480 * SECOND, __FILE__, __LINE__);
+	expect_at(*state, go_in, answer, GATE_REFUSE, answer, 480 * SECOND, __FILE__, __LINE__);
 }
 
 static void few_of_many_questions_are_forgotten(void **state)
@@ -208,7 +208,7 @@ static void new_rules_replace_old_ones(void **state)
 	expect_in(*state, pkt_tcp(OTHER, 1, SELF, 23, SYN), GATE_PASS);
 	expect_in(*state, pkt_tcp(PEER, 1, SELF, 23, SYN), GATE_DROP);
 	expect_in(*state, pkt_tcp(TAP, 1, SELF, 23, SYN), GATE_PASS);
-	expect_out(*state, pkt_tcp(LO, 8000, OTHER, 1, ACK), GATE_DROP);
+	expect_out(*state, pkt_tcp(LO, 8000, OTHER, 1, ACK), GATE_NO_HOST);
 }
 
 static void only_its_own_sources_go_out(void **state)
@@ -216,9 +216,9 @@ static void only_its_own_sources_go_out(void **state)
 	static const char *const others[] = {PEER, LO, TAP, FAR, "0.0.0.0"};
 
 	for (size_t i = 0; i < COUNT(others); i++) {
-		expect_out(*state, pkt_tcp(others[i], 9, OTHER, 1, ACK), GATE_DROP);
-		expect_out(*state, pkt_udp(others[i], 8000, OTHER, 1), GATE_DROP);
-		expect_out(*state, pkt_icmp(others[i], OTHER, 0, "", 0), GATE_DROP);
+		expect_out(*state, pkt_tcp(others[i], 9, OTHER, 1, ACK), GATE_NO_HOST);
+		expect_out(*state, pkt_udp(others[i], 8000, OTHER, 1), GATE_NO_HOST);
+		expect_out(*state, pkt_icmp(others[i], OTHER, 0, "", 0), GATE_NO_HOST);
 	}
 	expect_out(*state, pkt_tcp(SELF, 9, PEER, 22, SYN), GATE_PASS);
 	expect_out(*state, pkt_icmp(SELF, PEER, 8, "", 0), GATE_PASS);
@@ -247,8 +247,8 @@ static void mapped_both_ways(void **state)
 		}
 	}
 	expect_in(*state, pkt_tcp(PEER, 1, SELF, 8100, SYN), GATE_REFUSE);
-	expect_out(*state, pkt_tcp(LO, 80, PEER, 1, ACK), GATE_DROP);
-	expect_out(*state, pkt_udp(LO, 8000, PEER, 1), GATE_DROP);
+	expect_out(*state, pkt_tcp(LO, 80, PEER, 1, ACK), GATE_NO_HOST);
+	expect_out(*state, pkt_udp(LO, 8000, PEER, 1), GATE_NO_HOST);
 }
 
 static void udp_checksums_that_are_special(void **state)
@@ -320,9 +320,9 @@ static void behind_this_host(void **state)
 	expect_out(*state, pkt_udp("10.255.255.255", 53, PEER, 1), GATE_PASS);
 	/* no other packets, whatever any_port says; errors about what was sent from there */
 	expect_in(*state, pkt_icmp(PEER, FAR, 8, "", 0), GATE_DROP);
-	expect_out(*state, pkt_icmp(FAR, PEER, 0, "", 0), GATE_DROP);
+	expect_out(*state, pkt_icmp(FAR, PEER, 0, "", 0), GATE_NO_HOST);
 	expect_in(*state, pkt_ip((struct pkt_head){PEER, FAR, NULL, 0}, 132, "", 0), GATE_DROP);
-	expect_out(*state, pkt_ip((struct pkt_head){FAR, PEER, NULL, 0}, 132, "", 0), GATE_DROP);
+	expect_out(*state, pkt_ip((struct pkt_head){FAR, PEER, NULL, 0}, 132, "", 0), GATE_NO_HOST);
 	struct pkt answer = pkt_udp(FAR, 53, PEER, 1), question = pkt_udp(PEER, 1, FAR, 53);
 	expect_in(*state, pkt_error(PEER, FAR, 3, answer, PKT_CAP), GATE_PASS);
 	expect_in(*state, pkt_error(PEER, SELF, 3, answer, PKT_CAP), GATE_DROP);
@@ -335,9 +335,9 @@ static void behind_this_host(void **state)
 	expect_in(*state, pkt_tcp("10.1.1.1", 1, SELF, 9, SYN), GATE_PASS);
 	expect_out(*state, pkt_tcp(SELF, 1, "10.2.3.4", 9, SYN), GATE_DROP);
 	for (size_t i = 0; i < COUNT(others); i++) {
-		expect_in(*state, pkt_tcp(PEER, 1, others[i], 9, SYN), GATE_DROP);
-		expect_in(*state, pkt_udp(PEER, 1, others[i], 9), GATE_DROP);
-		expect_out(*state, pkt_udp(others[i], 9, PEER, 1), GATE_DROP);
+		expect_in(*state, pkt_tcp(PEER, 1, others[i], 9, SYN), GATE_NO_HOST);
+		expect_in(*state, pkt_udp(PEER, 1, others[i], 9), GATE_NO_HOST);
+		expect_out(*state, pkt_udp(others[i], 9, PEER, 1), GATE_NO_HOST);
 	}
 }
 

@@ -128,12 +128,12 @@ static void other_protocols_only_with_any_port(void **state)
 	struct pkt in = pkt_ip((struct pkt_head){PEER, SELF, NULL, 0}, 132, "12345678", 8);
 	struct gate *open = standard(true);
 
-	expect_in(*state, in, GATE_DROP);
+	expect_in(*state, in, GATE_NO_PROTOCOL);
 	expect_in(open, in, GATE_PASS);
 	expect_in(open, pkt_ip((struct pkt_head){LO, SELF, NULL, 0}, 132, "", 0), GATE_DROP);
-	expect_in(open, pkt_ip((struct pkt_head){PEER, LO, NULL, 0}, 132, "", 0), GATE_DROP);
+	expect_in(open, pkt_ip((struct pkt_head){PEER, LO, NULL, 0}, 132, "", 0), GATE_NO_HOST);
 	expect_out(open, pkt_ip((struct pkt_head){SELF, PEER, NULL, 0}, 132, "", 0), GATE_PASS);
-	expect_out(open, pkt_ip((struct pkt_head){LO, PEER, NULL, 0}, 132, "", 0), GATE_DROP);
+	expect_out(open, pkt_ip((struct pkt_head){LO, PEER, NULL, 0}, 132, "", 0), GATE_NO_HOST);
 	gate_free(open);
 }
 

@@ -117,7 +117,7 @@ static void the_gate_does_what_the_model_says(void **state)
 {
 	static struct gate_model model;
 	uint64_t seed = 0x6d657368;
-	unsigned int counts[2][4] = {0}, behind[2] = {0};
+	unsigned int counts[2][GATE_NO_HOST + 1] = {0}, behind[2] = {0};
 	struct gate_port ports[MODEL_RULES_MAX];
 	struct gate_rules rules;
 
@@ -143,7 +143,8 @@ static void the_gate_does_what_the_model_says(void **state)
 				fail_msg("world %d, packet %d, %s: %s", world, i,
 					is_in ? "in" : "out", broken);
 			counts[is_in][got]++;
-			if (got != GATE_DROP && pkt.bytes[is_in ? 16 : 12] == 198)
+			if ((got == GATE_PASS || got == GATE_HOLD) &&
+				pkt.bytes[is_in ? 16 : 12] == 198)
 				behind[is_in]++;
 			now_ns += pick(&seed, 4) ? 0 : pick(&seed, 1u << 31) * 8ull;
 		}
@@ -153,9 +154,11 @@ static void the_gate_does_what_the_model_says(void **state)
 	for (int is_in = 0; is_in < 2; is_in++) {
 		assert_true(counts[is_in][GATE_PASS] > WORLDS * PACKETS / 20);
 		assert_true(counts[is_in][GATE_DROP] > WORLDS * PACKETS / 20);
+		assert_true(counts[is_in][GATE_NO_HOST] > WORLDS);
 	}
 	assert_true(counts[1][GATE_HOLD] > WORLDS);
 	assert_true(counts[1][GATE_REFUSE] > WORLDS);
+	assert_true(counts[1][GATE_NO_PROTOCOL] > WORLDS);
 	assert_true(behind[0] > WORLDS && behind[1] > WORLDS);
 	assert_true(model.rewritten > WORLDS * PACKETS / 50);
 	assert_true(model.translated > WORLDS * PACKETS / 500);

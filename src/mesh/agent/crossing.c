@@ -16,15 +16,28 @@ static void let_in(void *owner, const struct packet_view *packet)
 		log_debug("a packet was lost: %s", strerror(-result));
 }
 
+/* Returns the size of a frame, or 0. */
+static size_t answer(struct crossing *crossing, const struct packet_view *packet,
+	struct in_addr from, uint8_t code, unsigned char *frame)
+{
+	const struct answer answer = {.from = from, .code = code};
+
+	return answer_make(&crossing->answers, &answer, packet, loop_now_ns(crossing->loop), frame);
+}
+
+static void answer_mesh(struct crossing *crossing, const struct packet_view *packet,
+	struct in_addr from, uint8_t code)
+{
+	unsigned char frame[ANSWER_FRAME_BYTES];
+	size_t len = answer(crossing, packet, from, code, frame);
+
+	if (len > 0)
+		wire_send(crossing->wire, 0, &(struct iovec){frame, len}, 1);
+}
+
 static void refuse(void *owner, const struct packet_view *packet)
 {
-	const struct crossing *crossing = owner;
-	unsigned char frame[FRAME_HEADER_BYTES + PACKET_RST_BYTES];
-
-	if (!packet_make_rst(packet, frame + FRAME_HEADER_BYTES))
-		return;
-	frame_encode_header(frame, FRAME_PACKET, PACKET_RST_BYTES);
-	wire_send(crossing->wire, 0, &(struct iovec){frame, sizeof(frame)}, 1);
+	answer_mesh(owner, packet, packet->dst.ip, ICMP_PORT_UNREACH);
 }
 
 const struct syns_ops crossing_syns_ops = {.let_in = let_in, .refuse = refuse};
@@ -41,10 +54,30 @@ bool crossing_in(struct crossing *crossing, struct frame *frame, struct packet_v
 	case GATE_REFUSE:
 		refuse(crossing, view);
 		break;
+	case GATE_NO_PROTOCOL:
+		answer_mesh(crossing, view, view->dst.ip, ICMP_PROT_UNREACH);
+		break;
+	case GATE_NO_HOST:
+		answer_mesh(crossing, view, gate_self(crossing->gate), ICMP_HOST_UNREACH);
+		break;
 	case GATE_DROP:
 		break;
 	}
 	return false;
+}
+
+/* A packet of the stack's own that cannot leave is answered there, as if by who it is for. */
+static void answer_stack(struct crossing *crossing, unsigned char *packet, size_t len)
+{
+	struct stack *stack = crossing->stack;
+	unsigned char frame[ANSWER_FRAME_BYTES];
+	struct packet_view view;
+
+	if (!packet_parse(packet, len, &view))
+		return;
+	len = answer(crossing, &view, view.dst.ip, ICMP_HOST_UNREACH, frame);
+	if (len > 0)
+		stack->ops->deliver(stack, frame + FRAME_HEADER_BYTES, len - FRAME_HEADER_BYTES);
 }
 
 /* Returns the frame's size, 0 for a packet that may not leave, or -errno. */
@@ -57,7 +90,11 @@ static ssize_t take_frame(struct crossing *crossing, unsigned char *frame)
 	if (got <= 0)
 		return got;
 	size_t len = (size_t)got;
-	if (gate_out(crossing->gate, packet, len, loop_now_ns(crossing->loop)) != GATE_PASS)
+	enum gate_verdict verdict =
+		gate_out(crossing->gate, packet, len, loop_now_ns(crossing->loop));
+	if (verdict == GATE_NO_HOST)
+		answer_stack(crossing, packet, len);
+	if (verdict != GATE_PASS)
 		return 0;
 	frame_encode_header(frame, FRAME_PACKET, len);
 	return (ssize_t)(FRAME_HEADER_BYTES + len);

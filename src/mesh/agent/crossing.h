@@ -5,6 +5,7 @@
 #include "mesh/agent/gate.h"
 #include "mesh/agent/stack.h"
 #include "mesh/agent/syns.h"
+#include "mesh/answer.h"
 #include "mesh/wire.h"
 #include "util/loop.h"
 
@@ -15,6 +16,9 @@
  * stack go through the gate into a batch, where they are written to by the stack itself, and that
  * goes to the link with one write. The stack rests while something waits for the link, unless that
  * is slow: what waits for it takes turns there (mesh/wire), and would stand in line here.
+ *
+ * What the gate does not let through and nobody will ever answer is answered here (mesh/answer):
+ * over the link, or to the stack as if by the one that it is for.
  */
 #define CROSSING_BATCH_BYTES (128 * 1024) /* more is not read at once; one packet may go beyond */
 
@@ -25,6 +29,7 @@ struct crossing {
 	struct stack *stack;
 	struct wire *wire;
 	bool is_resting; /* the stack: the link is full */
+	struct answers answers;
 	unsigned char batch[CROSSING_BATCH_BYTES + FRAME_HEADER_BYTES + FRAME_PACKET_MAX];
 	struct iovec frames[WIRE_PARTS_MAX];
 };

@@ -160,7 +160,7 @@ static enum gate_verdict udp_in(struct passage *passage)
 	if (is_open_unlisted(passage->table, view->proto, view->dst.port) ||
 		gate_answers_has(&passage->gate->answers, &view->dst, &view->src, passage->now_ns))
 		return GATE_PASS;
-	return GATE_DROP;
+	return GATE_REFUSE;
 }
 
 /* Errors about other protocols are like packets of other protocols. */
@@ -246,7 +246,7 @@ static enum gate_verdict self_in(struct passage *passage)
 	case IPPROTO_ICMP:
 		return icmp_in(passage);
 	default:
-		return passage->table->any_port ? GATE_PASS : GATE_DROP;
+		return passage->table->any_port ? GATE_PASS : GATE_NO_PROTOCOL;
 	}
 }
 
@@ -282,7 +282,7 @@ enum gate_verdict gate_in(
 	struct passage passage = {gate, gate->table, view, now_ns};
 	if (packet_is_same_ip(view->dst.ip, gate->table->self))
 		return self_in(&passage);
-	return is_behind(gate->table, view->dst.ip) ? network_in(&passage) : GATE_DROP;
+	return is_behind(gate->table, view->dst.ip) ? network_in(&passage) : GATE_NO_HOST;
 }
 
 /* TCP or UDP */
@@ -297,7 +297,7 @@ static enum gate_verdict flow_out(struct passage *passage)
 		return GATE_PASS;
 	}
 	if (!packet_is_same_ip(view->src.ip, passage->table->self))
-		return is_behind(passage->table, view->src.ip) ? GATE_PASS : GATE_DROP;
+		return is_behind(passage->table, view->src.ip) ? GATE_PASS : GATE_NO_HOST;
 	if (view->proto == IPPROTO_UDP)
 		gate_answers_await(
 			&passage->gate->answers, &view->src, &view->dst, passage->now_ns);
@@ -325,5 +325,10 @@ enum gate_verdict gate_out(struct gate *gate, void *packet, size_t len, uint64_t
 	default:
 		break;
 	}
-	return packet_is_same_ip(view.src.ip, gate->table->self) ? GATE_PASS : GATE_DROP;
+	return packet_is_same_ip(view.src.ip, gate->table->self) ? GATE_PASS : GATE_NO_HOST;
+}
+
+struct in_addr gate_self(const struct gate *gate)
+{
+	return gate->table ? gate->table->self : (struct in_addr){0};
 }

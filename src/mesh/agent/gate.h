@@ -23,7 +23,8 @@
  * must be for a port that is open; the rest is the kernel's business. UDP: for a port that is open,
  * or an answer to what was sent to that address and port from here (a table that forgets). ICMP:
  * echo, and errors about what was sent from here to another host, of which those about a packet to
- * a member must come from that member.
+ * a member must come from that member. What is well-formed and will not be let in is to be answered
+ * by the owner, unless its answer would say more of what is here than that.
  *
  * A port may be mapped: packets to it lead to another local address and port, such as 127.0.0.1:80,
  * and what comes back from there gets the mapped source again. Both ways are stateless, checksums
@@ -73,8 +74,12 @@ struct gate_rules {
 enum gate_verdict {
 	GATE_PASS,
 	GATE_DROP,
-	GATE_HOLD,   /* begins a TCP connection to a held port: SYN without ACK, RST and FIN */
-	GATE_REFUSE, /* begins one to a port that is not open: answer it with a RST */
+	GATE_HOLD, /* begins a TCP connection to a held port: SYN without ACK, RST and FIN */
+	/* nobody will ever answer it: somebody has to say so (mesh/answer) */
+	GATE_REFUSE,      /* the port is not open; of TCP only what begins a connection */
+	GATE_NO_PROTOCOL, /* nothing of its protocol is open */
+	/* in: it is for another address; out: it comes from one that the mesh does not know */
+	GATE_NO_HOST,
 };
 
 struct gate; /* everything is dropped until gate_configure */
@@ -99,3 +104,6 @@ int gate_configure(struct gate *gate, const struct gate_rules *rules);
 enum gate_verdict gate_in(
 	struct gate *gate, void *packet, size_t len, uint64_t now_ns, struct packet_view *view);
 enum gate_verdict gate_out(struct gate *gate, void *packet, size_t len, uint64_t now_ns);
+
+/* The agent's own address; 0: none yet. */
+struct in_addr gate_self(const struct gate *gate);
