@@ -372,6 +372,41 @@ def test_a_refusal_is_a_rst(host):
     wait_for(lambda: peer.answer() == (5003, SYN_ACK, 4001), "the last answer")  # 5001 is sent again
 
 
+def test_what_nobody_will_answer_is_said_in_icmp(host):
+    """Once for each packet, but no more than so many a second; not to ICMP, not to all hosts."""
+    one = host(ONE)
+    peer = Peer(one.switch, TWO, one)
+    one.set([(8080, TARGET, 8000)], [(TWO, 80)])
+
+    def packet(dst, proto, payload):
+        ip = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), 1, 0, 64, proto, 0)
+        ip += socket.inet_aton(TWO) + socket.inet_aton(dst)
+        return ip[:10] + struct.pack("!H", checksum(ip)) + ip[12:] + payload
+
+    udp, echo = struct.pack("!HHHH", 9, 53, 8, 0), struct.pack("!BBHHH", 8, 0, 0xf7ff, 0, 0)
+    silent = [packet("127.0.42.9", 1, struct.pack("!BBHI", 3, 1, 0, 0) + packet(ONE, 17, udp)),
+              packet("224.0.0.1", 17, udp), packet("255.255.255.255", 17, udp)]
+    asked = [(packet(ONE, 17, udp), 3), (packet(ONE, 132, bytes(8)), 2),
+             (packet("127.0.42.9", 17, udp), 1), (packet("10.1.2.3", 1, echo), 1),
+             (make_syn(TWO, "10.1.2.3", 9, 80, 1), 1)]
+    for data in silent:
+        one.send_packet(data)
+    for data, code in asked:
+        one.send_packet(data)
+        answer = peer.packets.get(timeout=5 * PATIENCE)
+        assert answer[9] == 1 and answer[12:20] == socket.inet_aton(ONE) + socket.inet_aton(TWO)
+        assert (answer[20], answer[21]) == (3, code) and checksum(answer[20:]) == 0
+        assert answer[28:] == data
+    began = time.monotonic()
+    for _ in range(3000):
+        one.send_packet(asked[0][0])
+    peer.syn(5000, 8081)  # TCP has its answer beside that
+    answers = []
+    while (data := peer.packets.get(timeout=5 * PATIENCE))[9] == 1:
+        answers.append(data)
+    assert 50 < len(answers) < 110 * (2 + time.monotonic() - began)
+
+
 # --- names ---------------------------------------------------------------------------------------
 
 

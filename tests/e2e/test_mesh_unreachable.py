@@ -101,6 +101,24 @@ def test_a_host_that_is_down_is_said_at_once(pair):
         assert pair.try_b()[0] == 0
 
 
+def test_what_cannot_leave_or_come_in_is_said_at_once(pair):
+    """From another address of the sandbox than its VIP; to a UDP port that is not offered."""
+    pair.site.hosts["b"]["anyPort"] = False
+    bound = """
+import socket, sys, time
+s = socket.socket()
+s.settimeout(20)
+s.bind(("127.0.0.1", 0))
+began = time.monotonic()
+print(s.connect_ex((sys.argv[1], int(sys.argv[2]))), time.monotonic() - began)
+"""
+    with pair:
+        number, took = pair.a.do(*python(bound, B, PORT)).split()
+        assert int(number) == errno.EHOSTUNREACH and float(took) < AT_ONCE_S
+        number, _, took = pair.ask_b()
+        assert number == errno.ECONNREFUSED and took < AT_ONCE_S
+
+
 def begin(pair):
     """A connection and a datagram to b, which have left."""
     popens = [pair.a.popen(*python(program, B, PORT, 30), stdin=subprocess.DEVNULL,
