@@ -13,7 +13,9 @@ _nswrap_options() {
 	ps | port | doctor) echo --json ;;
 	stop) echo -t --stop-timeout ;;
 	mesh | manager) echo --check --example -n --name --json -q --quiet -v --verbose ;;
+	agent) echo --automated ;;
 	esac
+	echo -h --help
 }
 
 # Options that take the next word.
@@ -122,7 +124,7 @@ _nswrap() {
 		return
 	fi
 	if [[ $cur == -* ]]; then
-		[[ $sub == run ]] && word="--help --version" || word=
+		[[ $sub == run ]] && word=--version || word=
 		_nswrap_words "$(_nswrap_options "$sub") $word"
 		return
 	fi

@@ -11,6 +11,7 @@
 #include "cmd/agent.h"
 #include "cmd/doctor.h"
 #include "cmd/exec.h"
+#include "cmd/habits.h"
 #include "cmd/help.h"
 #include "cmd/mesh.h"
 #include "cmd/port.h"
@@ -63,11 +64,21 @@ static bool is_manifest(const char *word)
 	       stat(word, &info) == 0 && !S_ISDIR(info.st_mode);
 }
 
+static int call(const struct subcommand *sub, const struct cmd_call *words)
+{
+	int status = sub->run(words);
+
+	if (status == CMD_HELP)
+		help_print(sub);
+	return status == CMD_HELP ? 0 : status;
+}
+
 int main(int argc, char **argv)
 {
 	const char *word = argc > 1 ? argv[1] : "help";
 	const struct subcommand *sub = find(word);
 	const struct cmd_call named = {all, argc - 1, argv + 1}, unnamed = {all, argc, argv};
+	struct err err;
 
 	normalise_start();
 	if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) {
@@ -75,7 +86,10 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (sub)
-		return sub->run(&named);
+		return call(sub, &named);
 	/* a first word that is no subcommand is an option of run, or the COMMAND itself */
-	return (is_manifest(word) ? &mesh_subcommand : &run_subcommand)->run(&unnamed);
+	if (is_manifest(word))
+		return call(&mesh_subcommand, &unnamed);
+	return habits_check_words(&unnamed, &err) < 0 ? cmd_usage_error(&err)
+						      : call(&run_subcommand, &unnamed);
 }

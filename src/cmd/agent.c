@@ -2,6 +2,7 @@
 /* cmd/agent - serve as a host of a mesh, on the host as it is or inside a sandbox */
 #include "cmd/agent.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -14,7 +15,7 @@
 #include "util/parse.h"
 
 static const struct option_def options[] = {
-	{'h', "help", NULL, "say this", option_set_true, 0},
+	{0, "automated", NULL, "what managers say; it changes nothing", option_set_true, 0},
 	{.name = NULL},
 };
 
@@ -32,18 +33,18 @@ int agent_read_words(int argc, char **argv)
 	size_t len = 0;
 
 	for (int at = 1; at < argc; at++) {
-		bool wants_help = false;
+		bool is_automated;
 		struct err err;
-
 		/* the word before stands in the place of argv[0] */
-		if (option_parse(options, 2, argv + at - 1, &wants_help, &err) < 2 &&
-			len < sizeof(ignored))
-			len += (size_t)snprintf(ignored + len, sizeof(ignored) - len, " %s",
-				PARSE_QUOTED(argv[at]));
-		if (wants_help) {
+		int next = option_parse(options, 2, argv + at - 1, &is_automated, &err);
+
+		if (next == -ECANCELED) {
 			help_print(&agent_subcommand);
 			return 0;
 		}
+		if (next < 2 && len < sizeof(ignored))
+			len += (size_t)snprintf(ignored + len, sizeof(ignored) - len, " %s",
+				PARSE_QUOTED(argv[at]));
 	}
 	if (len > 0)
 		log_notice("agent: ignoring%s", ignored);

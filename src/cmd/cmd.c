@@ -23,8 +23,8 @@ const struct subcommand *cmd_find(const struct subcommand *const *all, const cha
 	return NULL;
 }
 
-int cmd_operands(const struct option_def *table, const struct cmd_call *call, void *target,
-	char **operands, size_t max, struct err *err)
+int cmd_operands(const struct option_def *table, const struct option_habit *habits,
+	const struct cmd_call *call, void *target, char **operands, size_t max, struct err *err)
 {
 	char **argv = call->argv;
 	size_t count = 0;
@@ -32,9 +32,9 @@ int cmd_operands(const struct option_def *table, const struct cmd_call *call, vo
 
 	for (int at = 0; at < call->argc;) {
 		/* the word before the slice stands in the place of argv[0] */
-		int next = all_operands
-				   ? 1
-				   : option_parse(table, call->argc - at, argv + at, target, err);
+		int next = all_operands ? 1
+					: option_parse_with(table, habits, call->argc - at,
+						  argv + at, target, err);
 
 		if (next < 0)
 			return -EINVAL;
@@ -52,6 +52,8 @@ int cmd_operands(const struct option_def *table, const struct cmd_call *call, vo
 
 int cmd_usage_error(const struct err *err)
 {
+	if (err->code == ECANCELED)
+		return CMD_HELP;
 	log_error("%s", err->text);
 	return EXIT_USAGE;
 }

@@ -9,7 +9,12 @@
 #include "util/option.h"
 
 /* Exit statuses besides the command's own. */
-enum { EXIT_USAGE = 2, EXIT_NSWRAP_FAILED = 125 };
+enum {
+	EXIT_USAGE = 2,
+	EXIT_NSWRAP_FAILED = 125,
+	CMD_HELP =
+		256, /* none: who called prints the help of the subcommand, and 0 is the status */
+};
 
 /* One call of nswrap. */
 struct cmd_call {
@@ -24,7 +29,8 @@ struct subcommand {
 	const char *synopsis; /* lines of it, each without "nswrap " */
 	const char *summary;
 	const struct option_def *options;        /* NULL: none */
-	int (*run)(const struct cmd_call *call); /* returns the exit status */
+	const char *footer;                      /* of its help, or NULL */
+	int (*run)(const struct cmd_call *call); /* returns the exit status, or CMD_HELP */
 };
 
 /* NULL if there is none of that name. */
@@ -35,10 +41,13 @@ const struct subcommand *cmd_find(const struct subcommand *const *all, const cha
  * operands. Stores pointers into argv to @operands, at most @max. Returns how many, or -EINVAL with
  * @err filled.
  */
-int cmd_operands(const struct option_def *table, const struct cmd_call *call, void *target,
-	char **operands, size_t max, struct err *err);
+int cmd_operands(const struct option_def *table, const struct option_habit *habits,
+	const struct cmd_call *call, void *target, char **operands, size_t max, struct err *err);
 
-/* Print @err as the one line that it is. Return EXIT_USAGE or EXIT_NSWRAP_FAILED. */
+/*
+ * Print @err as the one line that it is. Return EXIT_USAGE or EXIT_NSWRAP_FAILED; of a usage error
+ * that is -h or --help (util/option), without a word, CMD_HELP.
+ */
 int cmd_usage_error(const struct err *err);
 int cmd_failed(const struct err *err);
 

@@ -44,7 +44,7 @@ static int run(const struct cmd_call *call)
 	bool is_json = false, can_run = true;
 	struct err err = {0};
 
-	if (cmd_operands(options, call, &is_json, NULL, 0, &err) < 0)
+	if (cmd_operands(options, NULL, call, &is_json, NULL, 0, &err) < 0)
 		return cmd_usage_error(&err);
 	json_t *list = json_array();
 	for (const struct doctor_check *check = doctor_checks; check->name; check++) {

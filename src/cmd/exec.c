@@ -9,6 +9,7 @@
 
 #include "cmd/agent.h"
 #include "cmd/env.h"
+#include "cmd/habits.h"
 #include "sandbox/enter.h"
 #include "util/log.h"
 
@@ -37,7 +38,7 @@ static const struct option_def options[] = {
 /* Options may stand in front of SANDBOX and behind it, but not behind COMMAND. */
 static int read_words(int argc, char **argv, struct exec_request *request, struct err *err)
 {
-	int first = option_parse(options, argc, argv, request, err);
+	int first = option_parse_with(options, habits_exec, argc, argv, request, err);
 
 	if (first < 0)
 		return first;
@@ -46,7 +47,8 @@ static int read_words(int argc, char **argv, struct exec_request *request, struc
 			"a SANDBOX is missing: expected nswrap exec SANDBOX COMMAND [ARG...]; "
 			"nswrap ps lists them");
 	request->enter.sandbox = argv[first];
-	int second = option_parse(options, argc - first, argv + first, request, err);
+	int second =
+		option_parse_with(options, habits_exec, argc - first, argv + first, request, err);
 	if (second < 0)
 		return second;
 	request->enter.command.argv = argv + first + second;

@@ -5,6 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cmd/habits.h"
+
+#define OPTIONS_MAX 80
+
 static void print_synopsis(const struct subcommand *sub)
 {
 	const char *line = sub->synopsis;
@@ -25,33 +29,43 @@ static void print_overview(const struct subcommand *const *all)
 	printf("\n");
 	for (size_t i = 0; all[i]; i++)
 		printf("  %-8s %s\n", all[i]->name, all[i]->summary);
-	printf("\nExample: nswrap -p 9876 -P 8888 jupyter lab --port={guest-port}\n"
-	       "Options of each: nswrap help SUBCOMMAND. Manual: man nswrap\n");
+	printf("\nExample: nswrap -p 9876:8888 jupyter lab --port={guest-port}\n"
+	       "Options of each, and what --publish, -L, -it and -w of other programs are here:\n"
+	       "nswrap SUBCOMMAND --help. Manual: man nswrap\n");
 }
 
 void help_print(const struct subcommand *sub)
 {
+	struct option_def rows[OPTIONS_MAX] = {0};
+	size_t count = 0;
+
 	print_synopsis(sub);
-	printf("\n%s%s\n", sub->summary, sub->options ? "\n" : "");
-	if (sub->options)
-		option_print_usage(stdout, sub->options);
+	printf("\n%s\n\n", sub->summary);
+	for (; sub->options && sub->options[count].name && count < OPTIONS_MAX - 2; count++)
+		rows[count] = sub->options[count];
+	rows[count] = (struct option_def){'h', "help", NULL, "say this", NULL, 0};
+	option_print_usage(stdout, rows);
+	if (sub->footer)
+		printf("\n%s\n", sub->footer);
 }
 
+/* What stands behind it, as in `help port add`, is the subcommand's own. */
 static int run(const struct cmd_call *call)
 {
+	const char *word = call->argc > 1 ? call->argv[1] : "";
+	const struct subcommand *sub = cmd_find(call->all, word);
 	struct err err;
 
-	if (call->argc < 2) {
+	if (call->argc < 2)
 		print_overview(call->all);
-		return 0;
-	}
-	const struct subcommand *sub = cmd_find(call->all, call->argv[1]);
-	if (!sub) {
-		err_set(&err, 0, "there is no subcommand %s; nswrap help lists them",
-			call->argv[1]);
+	else if (sub)
+		help_print(sub);
+	else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+		help_print(&help_subcommand);
+	else {
+		habits_unknown_subcommand(call->all, word, &err);
 		return cmd_usage_error(&err);
 	}
-	help_print(sub);
 	return 0;
 }
 

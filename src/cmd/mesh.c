@@ -271,7 +271,7 @@ static int run(const struct cmd_call *call)
 	char *operands[OPERANDS_MAX] = {NULL};
 	struct err err = {0};
 
-	int count = cmd_operands(options, call, &request, operands, OPERANDS_MAX, &err);
+	int count = cmd_operands(options, NULL, call, &request, operands, OPERANDS_MAX, &err);
 	const struct question *question = count > 0 ? find_question(operands[0]) : NULL;
 	if (count < 0 || check_operands(&request, question, operands, count, &err) < 0)
 		return cmd_usage_error(&err);

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cmd/habits.h"
 #include "cmd/output.h"
 #include "control/control.h"
 #include "forward/spec.h"
@@ -191,7 +192,8 @@ static int run(const struct cmd_call *call)
 	bool is_json = false;
 	struct err err = {0};
 
-	int count = cmd_operands(options, call, &is_json, operands, OPERANDS_MAX, &err);
+	int count =
+		cmd_operands(options, habits_port, call, &is_json, operands, OPERANDS_MAX, &err);
 	if (count < 0)
 		return cmd_usage_error(&err);
 	const struct port_action *action = read_action(operands, count, &err);

@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "cmd/habits.h"
 #include "cmd/output.h"
 #include "control/control.h"
 #include "control/registry.h"
@@ -209,7 +210,7 @@ static int run(const struct cmd_call *call)
 	bool is_json = false;
 	struct err err = {0};
 
-	if (cmd_operands(options, call, &is_json, NULL, 0, &err) < 0)
+	if (cmd_operands(options, habits_ps, call, &is_json, NULL, 0, &err) < 0)
 		return cmd_usage_error(&err);
 	return list_sandboxes(is_json, &err) < 0 ? cmd_failed(&err) : 0;
 }

@@ -5,8 +5,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cmd/agent.h"
+#include "cmd/habits.h"
 #include "cmd/run_options.h"
 #include "net/occupied.h"
 #include "sandbox/program.h"
@@ -16,7 +18,6 @@
 
 /* A manager wants an agent and all that it started gone a second after it closed the link. */
 #define AGENT_STOP_TIMEOUT_MS 500
-#define SUBCOMMANDS_MAX       16
 
 static int read_rules(struct run_options *options, struct err *err)
 {
@@ -29,7 +30,7 @@ static int read_rules(struct run_options *options, struct err *err)
 		struct err reason;
 		int result;
 
-		if (strcmp(rule->option, "-f") == 0) {
+		if (strcmp(rule->option, "-f") == 0 || spec_has_guest(rule->text)) {
 			result = spec_list_parse(list, rule->text, &options->config.bind, &reason);
 		} else {
 			result = spec_host_parse(rule->text, &options->config.bind, &spec, &reason);
@@ -45,7 +46,7 @@ static int read_rules(struct run_options *options, struct err *err)
 	}
 	if (nguest < options->nguest_ports)
 		return err_set(err, EINVAL,
-			"-P %s: there is no -p for it: expected as many -p as -P",
+			"-P %s: there is no -p for it: expected as many -p without a GUEST as -P",
 			options->guest_ports[nguest]);
 	return spec_list_check(list, err);
 }
@@ -62,6 +63,17 @@ static int check_users(const struct sandbox_config *config, struct err *err)
 	return 0;
 }
 
+/* docker's -v takes a word, ours does not: that would be COMMAND. */
+static int check_volume(char *const *argv, struct err *err)
+{
+	if (strcmp(argv[-1], "-v") == 0 && strchr(argv[0], ':') && access(argv[0], F_OK) < 0)
+		return err_set(err, EINVAL,
+			"-v %s: -v says more, and takes nothing; COMMAND has the caller's files, "
+			"there is nothing to mount",
+			PARSE_SHOWN(argv[0]));
+	return 0;
+}
+
 static int set_command(struct run_options *options, int argc, char **argv, struct err *err)
 {
 	if (options->shell_command && argc > 0 && strcmp(argv[0], "agent") != 0)
@@ -72,6 +84,8 @@ static int set_command(struct run_options *options, int argc, char **argv, struc
 		options->shell_argv[2] = (char *)options->shell_command;
 		options->config.command = options->shell_argv;
 	} else if (argc > 0 && argv[0][0] != '\0') {
+		if (check_volume(argv, err) < 0)
+			return -EINVAL;
 		options->config.command = argv;
 	} else {
 		return err_set(err, EINVAL,
@@ -81,19 +95,13 @@ static int set_command(struct run_options *options, int argc, char **argv, struc
 	return program_check(options->config.command, options->config.forwards.count, err);
 }
 
-/* "nswrap prot list" runs a program called prot; when there is none, say what was meant. */
+/* "nswrap -v prot list" runs a program called prot; when there is none, say what was meant. */
 static void hint_subcommand(const struct subcommand *const *all, const char *word, int status)
 {
-	const char *names[SUBCOMMANDS_MAX];
-	size_t count = 0;
+	struct err err;
 
-	if (status != 127)
-		return;
-	for (; count < SUBCOMMANDS_MAX && all[count]; count++)
-		names[count] = all[count]->name;
-	const char *nearest = option_nearest(word, names, count);
-	if (nearest)
-		log_error("there is no subcommand %s either; did you mean %s?", word, nearest);
+	if (status == 127 && habits_find_meant(all, word, &err))
+		log_error("%s", err.text);
 }
 
 /*
@@ -134,7 +142,8 @@ static void settle_networks(struct net_plan *plan)
 static int run_with(struct run_options *options, const struct cmd_call *call)
 {
 	struct err err = {0};
-	int status, first = option_parse(run_options_table, call->argc, call->argv, options, &err);
+	int status, first = option_parse_with(
+			    run_options_table, habits_run, call->argc, call->argv, options, &err);
 	char **rest = call->argv + first;
 
 	if (first < 0 || read_rules(options, &err) < 0 || check_users(&options->config, &err) < 0 ||
@@ -174,5 +183,9 @@ const struct subcommand run_subcommand = {
 	.synopsis = "[run] [OPTION...] [--] COMMAND [ARG...]\n[run] [OPTION...] -c 'SHELL COMMAND'",
 	.summary = "run a command in its own network",
 	.options = run_options_table,
+	.footer =
+		"As with docker: -p 8080:80, -e, --name. For --publish and ssh's -L: -p; for -w: -C; "
+		"for -u root: --root.\n-it, --rm, -v and --net are not needed: COMMAND has the caller's "
+		"terminal and files, and its own network.",
 	.run = run,
 };

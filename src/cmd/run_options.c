@@ -132,6 +132,9 @@ static int set_stop_timeout(void *target, const char *value, struct err *err)
 {
 	struct run_options *options = target;
 
+	if (strchr(value, ':'))
+		return err_set(err, EINVAL, "%s is no time; ports are led in with -p %s",
+			PARSE_QUOTED(value), PARSE_SHOWN(value));
 	options->has_stop_timeout = true;
 	return parse_seconds(value, &options->config.stop_timeout_ms, err);
 }
@@ -291,10 +294,12 @@ static int set_keep_fd(void *target, const char *value, struct err *err)
 #define AT(field) offsetof(struct run_options, field)
 
 const struct option_def run_options_table[] = {
-	{'p', "host-port", "[ADDR:]PORT", "listen there on the host; 0 picks a free port",
+	{'p', "host-port", "[ADDR:]PORT[:GUEST]",
+		"listen there on the host and lead to GUEST inside, or what -P says, or the same "
+		"port; 0 picks a free one",
 		set_host_port, 0},
 	{'P', "guest-port", "PORT",
-		"lead to this port inside; pairs with -p in order; default: the same number",
+		"lead to this port inside; pairs in order with each -p that has no GUEST",
 		set_guest_port, 0},
 	{'f', "forward", "SPEC",
 		"[ADDR:]HOST:GUEST[/tcp|/udp], [V6ADDR]:HOST:GUEST, unix:PATH:GUEST, or port ranges "

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cmd/habits.h"
 #include "control/control.h"
 #include "util/fd.h"
 #include "util/parse.h"
@@ -58,7 +59,7 @@ static int run(const struct cmd_call *call)
 	int socks[SANDBOXES_MAX], status = 0;
 	struct err err = {0};
 
-	int count = cmd_operands(options, call, &request, names, SANDBOXES_MAX, &err);
+	int count = cmd_operands(options, habits_stop, call, &request, names, SANDBOXES_MAX, &err);
 	if (count < 0)
 		return cmd_usage_error(&err);
 	if (count == 0) {

@@ -11,7 +11,7 @@
 
 #define UNIX_PREFIX "unix:"
 #define LIST_FORM   "[ADDR:]HOST:GUEST[/tcp|/udp]"
-#define HOST_FORM   "[ADDR:]PORT"
+#define HOST_FORM   "[ADDR:]PORT[/tcp|/udp] or [ADDR:]HOST:GUEST[/tcp|/udp]"
 #define CLASH_BYTES 200 /* of each rule in the text of an error */
 
 struct port_range {
@@ -197,12 +197,29 @@ int spec_host_parse(
 		return not_of_form(text, HOST_FORM, err);
 	int rc = take_addr(&rest, 1, bind, &spec.host, err);
 	if (rc == 0)
+		rc = addr_take_proto(rest, &spec.proto, err);
+	if (rc == 0 && strchr(rest, '-') > rest) /* a range */
+		return not_of_form(text, HOST_FORM, err);
+	if (rc == 0)
 		rc = read_port(rest, "", true, &spec.guest_port, err);
 	if (rc < 0)
 		return rc;
 	addr_set_port(&spec.host, spec.guest_port);
 	*out = spec;
 	return 0;
+}
+
+/* An address has a dot, a bracket or another colon; what has none of them before a colon is a port.
+ */
+bool spec_has_guest(const char *text)
+{
+	const char *end = text[0] == '[' ? strchr(text, ']') : NULL;
+	const char *colon = strchr(end ? end : text, ':');
+
+	if (!colon || strncmp(text, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0)
+		return colon != NULL;
+	return strchr(colon + 1, ':') ||
+	       (!end && strspn(text, "0123456789-") == (size_t)(colon - text) && colon > text);
 }
 
 bool spec_equal(const struct forward_spec *a, const struct forward_spec *b)
@@ -254,7 +271,7 @@ char *spec_format(const struct forward_spec *spec, char *out, size_t cap_bytes)
 	if (spec->host.family == AF_UNIX)
 		snprintf(out, cap_bytes, "%s:%u", host, spec->guest_port);
 	else if (spec->guest_port == 0)
-		snprintf(out, cap_bytes, "%s", host);
+		snprintf(out, cap_bytes, "%s%s", host, spec->proto == PROTO_UDP ? "/udp" : "");
 	else
 		snprintf(out, cap_bytes, "%s:%u/%s", host, spec->guest_port,
 			addr_proto_name(spec->proto));

@@ -41,11 +41,14 @@ int spec_list_parse(
 	struct forward_list *list, const char *text, const struct addr *bind, struct err *err);
 
 /*
- * Read "[ADDR:]PORT" where the guest uses the same port as the host; 0: a free one, guest_port is
- * then 0 as well. TCP. @bind and errors as above; @out is untouched on error.
+ * Read "[ADDR:]PORT[/tcp|/udp]" where the guest uses the same port as the host; 0: a free one,
+ * guest_port is then 0 as well. @bind and errors as above; @out is untouched on error.
  */
 int spec_host_parse(
 	const char *text, const struct addr *bind, struct forward_spec *out, struct err *err);
+
+/* Is @text, right or wrong, one for spec_list_parse and not for spec_host_parse: "8080:80"? */
+bool spec_has_guest(const char *text);
 
 /* Append a copy. Returns 0, -EINVAL (FORWARD_MAX) or -ENOMEM; the list is then untouched. */
 int spec_list_add(struct forward_list *list, const struct forward_spec *spec, struct err *err);

@@ -325,6 +325,7 @@ static bool listens_at(const struct forwards_item *item, const char *outside)
 	if (parse_uint(outside, UINT16_MAX, &port) == 0)
 		return addr_port(&spec->host) == port; /* at any address */
 	return spec_host_parse(outside, NULL, &asked, NULL) == 0 &&
+	       (!strchr(outside, '/') || asked.proto == spec->proto) &&
 	       addr_equal(&asked.host, &spec->host);
 }
 

@@ -20,6 +20,7 @@
 /* The arguments and how far they are read. */
 struct reader {
 	const struct option_def *table;
+	const struct option_habit *habits;
 	int argc, next;
 	char **argv;
 	void *target;
@@ -123,23 +124,52 @@ const char *option_nearest(const char *word, const char *const *known, size_t n)
 	return nearest;
 }
 
+/* What is said of @word of another program, or NULL. */
+static const char *find_habit(const struct reader *r, const char *word)
+{
+	for (const struct option_habit *habit = r->habits; habit && habit->word; habit++)
+		if (strcmp(habit->word, word) == 0)
+			return habit->instead;
+	return NULL;
+}
+
+static int wants_help(const struct reader *r)
+{
+	return err_set(r->err, ECANCELED, "--help says what there is");
+}
+
 static int unknown_long(const struct reader *r, const char *name)
 {
-	const char *names[NAMES_MAX];
+	const char *names[NAMES_MAX], *nearest;
+	char word[PARSE_QUOTE_BYTES + 2];
 	size_t count = 0;
 
+	if (strcmp(name, "help") == 0)
+		return wants_help(r);
+	snprintf(word, sizeof(word), "--%s", name);
+	const char *instead = find_habit(r, word);
+	if (instead)
+		return err_set(r->err, EINVAL, "unknown option %s: %s", word, instead);
 	for (; count < NAMES_MAX && r->table[count].name; count++)
 		names[count] = r->table[count].name;
-	const char *nearest = option_nearest(name, names, count);
-	return err_set(r->err, EINVAL, "unknown option --%s%s%s%s", PARSE_SHOWN(name),
-		nearest ? "; did you mean --" : "", nearest ? nearest : "", nearest ? "?" : "");
+	if ((nearest = option_nearest(name, names, count)))
+		return err_set(r->err, EINVAL, "unknown option --%s; did you mean --%s?",
+			PARSE_SHOWN(name), nearest);
+	return err_set(r->err, EINVAL, "unknown option --%s; --help says what there is",
+		PARSE_SHOWN(name));
 }
 
 static int unknown_short(const struct reader *r, const char *at, const char *cluster)
 {
-	const char name[] = {*at, '\0'};
+	const char name[] = {*at, '\0'}, word[] = {'-', *at, '\0'};
 	bool is_alone = cluster[2] == '\0';
+	const char *whole = find_habit(r, cluster), *instead = find_habit(r, word);
 
+	if (*at == 'h')
+		return wants_help(r);
+	if (whole || instead)
+		return err_set(r->err, EINVAL, "unknown option %s: %s", whole ? cluster : word,
+			whole ? whole : instead);
 	return err_set(r->err, EINVAL, "unknown option -%s%s%s", PARSE_SHOWN(name),
 		is_alone ? "" : " in ", is_alone ? "" : PARSE_SHOWN(cluster));
 }
@@ -159,6 +189,10 @@ static int apply(struct reader *r, const struct option_def *def, struct written 
 	int rc = def->set((char *)r->target + def->offset, w->value, &inner);
 	if (rc >= 0)
 		return 0;
+	const char *written = r->argv[r->next - 1]; /* "-ti", where -t takes a value */
+	const char *instead = w->value && !*w->join ? find_habit(r, written) : NULL;
+	if (instead)
+		return err_set(r->err, EINVAL, "unknown option %s: %s", written, instead);
 	/* nothing would not be seen */
 	const char *shown = w->value && !*w->value ? "\"\"" : PARSE_SHOWN(w->value ? w->value : "");
 	return err_set(r->err, -rc, "%s%s%s: %s", w->name, w->value ? w->join : "", shown,
@@ -211,8 +245,14 @@ static int read_cluster(struct reader *r)
 int option_parse(
 	const struct option_def *table, int argc, char **argv, void *target, struct err *err)
 {
+	return option_parse_with(table, NULL, argc, argv, target, err);
+}
+
+int option_parse_with(const struct option_def *table, const struct option_habit *habits, int argc,
+	char **argv, void *target, struct err *err)
+{
 	/* cppcheck-suppress ctuuninitvar ; it is filled there */
-	struct reader r = {table, argc, 1, argv, target, err};
+	struct reader r = {table, habits, argc, 1, argv, target, err};
 
 	while (r.next < argc && argv[r.next][0] == '-' && argv[r.next][1]) {
 		if (strcmp(argv[r.next], "--") == 0)

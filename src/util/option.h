@@ -7,6 +7,11 @@
 
 #include "util/err.h"
 
+/* A word of other programs, "--publish" or "-L" or all of "-it", and what to do instead. */
+struct option_habit {
+	const char *word, *instead; /* a list of them ends with NULLs */
+};
+
 /* One option; a table of them ends with an entry whose name is NULL. */
 struct option_def {
 	char short_name;  /* 0: none */
@@ -38,11 +43,16 @@ int option_set_seconds(void *target, const char *value, struct err *err);
  * A value may begin with "-". argv is neither changed nor reordered.
  *
  * Returns the index of the first operand (>= 1, argc if there is none), or a negative errno with
- * @err naming the option as it was written: -EINVAL, or what a setter returned. Options in front of
- * the wrong one have been set by then.
+ * @err naming the option as it was written: -EINVAL, what a setter returned, or -ECANCELED for -h
+ * and --help, which every table has. Options in front of the wrong one have been set by then.
  */
 int option_parse(
 	const struct option_def *table, int argc, char **argv, void *target, struct err *err);
+
+/* The same, where an option that is not known may be one of @habits (NULL: none): the error says
+ * so. */
+int option_parse_with(const struct option_def *table, const struct option_habit *habits, int argc,
+	char **argv, void *target, struct err *err);
 
 /* Print each option with its help, aligned, no line over 100 columns (if no word is). */
 void option_print_usage(FILE *out, const struct option_def *table);

@@ -245,12 +245,6 @@ def test_exec_stop_timeout(nswrap):
 # --- the mesh ----------------------------------------------------------------------------------------
 
 
-def test_agent_help(nswrap):
-    for word in "--help", "-h":
-        result = nswrap.run("agent", word)
-        assert result.returncode == 0 and b"nswrap agent" in result.stdout, result
-
-
 @pytest.mark.parametrize("words, says", [(["-v"], True), ([], False)])
 def test_mesh_verbose(nswrap, short_dir, words, says):
     """A host whose agent has another version than ours."""

@@ -152,13 +152,13 @@ static void test_errors(void **state)
 		{"x --port-drivr=80", "",
 			"unknown option --port-drivr; did you mean --port-driver?"},
 		{"x --verb", "", "unknown option --verb; did you mean --verbose?"},
-		{"x --frobnicate", "", "unknown option --frobnicate"},
-		{"x --=5", "", "unknown option --"},
+		{"x --frobnicate", "", "unknown option --frobnicate; --help says what there is"},
+		{"x --=5", "", "unknown option --; --help says what there is"},
 		{"x -x", "", "unknown option -x"},
 		{"x -qx", "q", "unknown option -x in -qx"},
 		{"x -1", "", "unknown option -1"},
 		{"x -\n", "", "unknown option -\\x0a"},
-		{"x --a\nb", "", "unknown option --a\\x0ab"},
+		{"x --a\nb", "", "unknown option --a\\x0ab; --help says what there is"},
 		{"x --name", "", "--name needs an argument: NAME"},
 		{"x -q -p", "q", "-p needs an argument: [ADDR:]PORT"},
 		{"x -vp", "v", "-p needs an argument: [ADDR:]PORT"},
@@ -175,6 +175,54 @@ static void test_errors(void **state)
 		assert_string_equal(trace.text, rows[i].trace);
 		assert_int_equal(rc, -err.code);
 		assert_int_equal(rc, strstr(rows[i].line, "silent") ? -ENOSPC : -EINVAL);
+	}
+}
+
+/* -h and --help, wherever an option may stand, but not where it is a value or an operand. */
+static void test_help(void **state)
+{
+	static const char *const asked[] = {
+		"x -h", "x --help", "x -q --help cmd", "x -qh", "x -p 80 -h", "x --name n --help"};
+	static const char *const not_asked[] = {
+		"x -q cmd --help", "x --name --help", "x -- -h", "x --name=-h", "x cmd -h"};
+	struct trace trace;
+	struct err err;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(asked); i++) {
+		assert_int_equal(parse_line(asked[i], &trace, &err), -ECANCELED);
+		assert_int_equal(err.code, ECANCELED);
+	}
+	for (size_t i = 0; i < COUNT(not_asked); i++)
+		assert_true(parse_line(not_asked[i], &trace, &err) > 0);
+}
+
+static void test_habits(void **state)
+{
+	static const struct option_habit habits[] = {{"--publish", "expected --port"},
+		{"-L", "expected -p"}, {"-it", "not needed"}, {"-pi", "not needed either"},
+		{NULL, NULL}};
+	static const char *const rows[][2] = {
+		{"--publish", "unknown option --publish: expected --port"},
+		{"--publish=80:80", "unknown option --publish: expected --port"},
+		{"-L", "unknown option -L: expected -p"},
+		{"-L8080:x:80", "unknown option -L: expected -p"},
+		{"-qL", "unknown option -L: expected -p"},
+		{"-it", "unknown option -it: not needed"},
+		{"-pi", "unknown option -pi: not needed either"},
+		{"-i", "unknown option -i"},
+		{"-p--publish", "-p--publish: \"--publish\" is no port: "
+				"expected a number from 1 to 65535"},
+	};
+	struct err err;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		char *argv[] = {"x", (char *)rows[i][0], "80", NULL};
+		struct trace trace = {""};
+
+		assert_int_equal(option_parse_with(table, habits, 3, argv, &trace, &err), -EINVAL);
+		assert_string_equal(err.text, rows[i][1]);
 	}
 }
 
@@ -339,6 +387,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_forms),
 		cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_help),
+		cmocka_unit_test(test_habits),
 		cmocka_unit_test(test_long_argument),
 		cmocka_unit_test(test_nearest),
 		cmocka_unit_test(test_usage),

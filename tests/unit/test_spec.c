@@ -19,8 +19,10 @@
 #define EXPECTED     "expected a number from 1 to 65535"
 #define EXPECTED_0   EXPECTED ", or 0 for a free one"
 #define LIST_FORM    "expected [ADDR:]HOST:GUEST[/tcp|/udp], an IPv6 ADDR in brackets"
-#define HOST_FORM    "expected [ADDR:]PORT, an IPv6 ADDR in brackets"
-#define NO_IP        "is no IP address: expected one such as 127.0.0.1 or ::1, no host name"
+#define HOST_FORM                                                                        \
+	"expected [ADDR:]PORT[/tcp|/udp] or [ADDR:]HOST:GUEST[/tcp|/udp], an IPv6 ADDR " \
+	"in brackets"
+#define NO_IP "is no IP address: expected one such as 127.0.0.1 or ::1, no host name"
 
 static struct addr addr_of(int family, const char *text)
 {
@@ -196,14 +198,17 @@ static void test_host_parse(void **state)
 		{"0", "127.0.0.1:0"},
 		{"0.0.0.0:65535", "0.0.0.0:65535:65535/tcp"},
 		{"[::]:0", "[::]:0"},
+		{"80/tcp", "127.0.0.1:80:80/tcp"},
+		{"[::1]:53/udp", "[::1]:53:53/udp"},
+		{"0/udp", "127.0.0.1:0/udp"},
 	};
 	static const char *const wrong[][2] = {
 		{"80x", "\"80x\" is no port: " EXPECTED_0},
 		{"", "\"\" is no port: " EXPECTED_0},
 		{"-1", "\"-1\" is no port: " EXPECTED_0},
 		{"65536", "\"65536\" is no port: " EXPECTED_0},
-		{"80-90", "\"80-90\" is no port: " EXPECTED_0},
-		{"80/udp", "\"80/udp\" is no port: " EXPECTED_0},
+		{"80-90", "\"80-90\" is no forward: " HOST_FORM},
+		{"80/sctp", "\"/sctp\" is no protocol: expected /tcp or /udp"},
 		{"127.0.0.1:", "\"\" is no port: " EXPECTED_0},
 		{"localhost:80", "\"localhost\" " NO_IP},
 		{"unix:80", "\"unix\" " NO_IP},
@@ -222,7 +227,7 @@ static void test_host_parse(void **state)
 		spec_format(&spec, text, sizeof(text));
 		assert_string_equal(text, good[i][1]);
 		assert_int_equal(addr_port(&spec.host), spec.guest_port);
-		assert_int_equal(spec.proto, PROTO_TCP);
+		assert_int_equal(spec.proto, strstr(good[i][0], "/udp") ? PROTO_UDP : PROTO_TCP);
 	}
 	memset(&spec, 0x55, sizeof(spec));
 	before = spec;
@@ -231,6 +236,21 @@ static void test_host_parse(void **state)
 		assert_string_equal(err.text, wrong[i][1]);
 		assert_memory_equal(&spec, &before, sizeof(spec));
 	}
+}
+
+static void test_has_guest(void **state)
+{
+	static const char *const yes[] = {"8080:80", "127.0.0.1:8080:80", "[::1]:8080:80",
+		"8080:80/udp", "8000-8010:9000-9010", "8080:", "8080:80x", "unix:/s:80", "unix:80",
+		"::1:80:80"};
+	static const char *const no[] = {"80", "0", "", "80x", "80/udp", "127.0.0.1:80", "[::1]:80",
+		"[::1]", "localhost:80", ":80", "127.0.0.1:80x", "80-90"};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(yes); i++)
+		assert_true(spec_has_guest(yes[i]));
+	for (size_t i = 0; i < COUNT(no); i++)
+		assert_false(spec_has_guest(no[i]));
 }
 
 static void test_untouched(void **state)
@@ -415,6 +435,7 @@ int main(void)
 		cmocka_unit_test(test_list_wrong),
 		cmocka_unit_test(test_path_length),
 		cmocka_unit_test(test_host_parse),
+		cmocka_unit_test(test_has_guest),
 		cmocka_unit_test(test_untouched),
 		cmocka_unit_test(test_check),
 		cmocka_unit_test(test_random_round_trip),

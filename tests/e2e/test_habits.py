@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""e2e/test_habits - what users of other programs type works, or is answered with what is nswrap's own"""
+
+import os
+import pathlib
+import re
+import socket
+
+import pytest
+
+from harness import TCP_ECHO, TREE, UDP_ECHO, exchange, free_ports, python
+
+
+def said(result):
+    """The one line of an error."""
+    [line] = result.stderr.decode().splitlines()
+    return line
+
+
+def box(nswrap, *options, name="box"):
+    running = nswrap.start("-q", "-n", name, "--network", "none", *options, "--", "sleep", "1000")
+    running.wait_event("started")
+    return running
+
+
+# --- help ------------------------------------------------------------------------------------------
+
+SUBCOMMANDS = ["run", "exec", "ps", "port", "stop", "doctor", "mesh", "agent", "help"]
+PLACES = [["port", "list"], ["port", "add", "box", "8080:80"], ["exec", "box"], ["stop", "box"],
+          ["mesh", "status"], ["mesh", "x.yaml"], ["run", "-p", "80"], ["run", "-qv"],
+          ["agent", "--automated"], ["ps", "--json"], ["exec", "-C", "/"], ["stop", "-t", "5"]]
+
+
+@pytest.mark.parametrize("word", ["--help", "-h"])
+@pytest.mark.parametrize("words", [*[[sub] for sub in SUBCOMMANDS], *PLACES], ids=" ".join)
+def test_help(nswrap, words, word):
+    """Wherever an option may stand; the same as help SUBCOMMAND says."""
+    result = nswrap.run(*words, word)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert result.stdout == nswrap.run("help", words[0]).stdout
+    synopsis = result.stdout.decode().split("\n\n")[0]
+    assert all(words[0] in line or "MANIFEST.yaml" in line for line in synopsis.splitlines()), synopsis
+    assert re.search(r"^  -h, --help  +\S", result.stdout.decode(), re.M)
+
+
+def test_help_of_command_is_its_own(nswrap):
+    assert nswrap.run("-q", "-n", "x", "--", "echo", "-h").stdout == b"-h\n"
+
+
+def test_help_is_short(nswrap):
+    text = nswrap.run("-h").stdout.decode()
+    assert len(text.splitlines()) < 45 and text == nswrap.run("help").stdout.decode()
+    hints = nswrap.run("run", "-h").stdout.decode()
+    for word in "-p 8080:80", "--publish", "-L", "-it", "--rm", "-w", "-v":
+        assert word in hints
+
+
+def test_help_of_what_there_is_not(nswrap):
+    for word, names in [("exce", "exec"), ("list", "nswrap ps"), ("nonsense", "nswrap help")]:
+        result = nswrap.run("help", word)
+        assert result.returncode == 2 and names in said(result)
+
+
+def test_agent_says_nothing_of_what_managers_say(nswrap):
+    result = nswrap.run("agent", "--automated")
+    assert b"automated" not in result.stderr
+    assert b'ignoring "--other"' in nswrap.run("agent", "--automated", "--other").stderr
+
+
+# --- options ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["{port}:7000", "127.0.0.1:{port}:7000", "[::1]:{port}:7000",
+                                  "127.0.0.1:{port}:7000/tcp", "{port}:7000/udp"])
+def test_host_port_with_guest(nswrap, form):
+    """-p as docker's users type it."""
+    udp, address = "/udp" in form, "::1" if "::1" in form else "127.0.0.1"
+    port = free_ports(1, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM, address)
+    running = nswrap.start("-q", "--network", "none", "-p", form.format(port=port), "--",
+                           *python(UDP_ECHO if udp else TCP_ECHO, "127.0.0.1", 7000))
+    running.guest_listening()
+    if not udp:
+        assert exchange(port, b"hello", address) == b"hello"
+        return
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(10)
+        client.sendto(b"hello", ("127.0.0.1", port))
+        assert client.recv(100).endswith(b" hello")
+
+
+@pytest.mark.parametrize("words, specs", [
+    (["-p", "{0}-{1}:80-81"], ["{0}:80/tcp", "{1}:81/tcp"]),
+    (["-p", "{0}/udp"], ["{0}:{0}/udp"]),
+    (["-p", "{0}:90", "-p", "{1}", "-P", "91"], ["{0}:90/tcp", "{1}:91/tcp"]),
+    (["--host-port={0}:90", "-b", "127.0.0.2"], ["127.0.0.2:{0}:90/tcp"]),
+])
+def test_host_port_is_a_forward(nswrap, words, specs):
+    first = free_ports(2)
+    running = box(nswrap, *[word.format(first, first + 1) for word in words])
+    found = [event["spec"] for event in running.events if event["event"] == "forward"]
+    specs = [spec.format(first, first + 1) for spec in specs]
+    assert found == [spec if spec.startswith("127") else "127.0.0.1:" + spec for spec in specs]
+
+
+@pytest.mark.parametrize("words, names", [
+    (["--publish", "8080:80"], "-f 8080:80"), (["--publish=8080:80"], "-f 8080:80"),
+    (["-L", "8080:localhost:80"], "-f 8080:80"), (["-L8080:localhost:80"], "-f 8080:80"),
+    (["-R", "80:x:80"], "mesh"), (["-D", "1080"], "mesh"),
+    (["-it"], "terminal"), (["-ti"], "terminal"), (["-i"], "terminal"), (["--rm"], "not needed"),
+    (["-v", "/src:/dst"], "files"), (["--volume", "/a:/b"], "files"), (["-w", "/"], "-C DIR"),
+    (["-u", "root"], "--root"), (["--user=0"], "--root"), (["--net=host"], "--network none"),
+    (["--net", "none"], "--network none"), (["--unshare-net"], "--network none"),
+    (["--unshare-pid"], "--pid"), (["-r"], "--root"), (["--map-root-user"], "--root"),
+    (["--ro-bind", "/", "/"], "files"), (["--setenv", "A", "B"], "-e NAME=VALUE"),
+    (["--config-net"], "not needed"), (["-t", "8080:80"], "-p 8080:80"), (["-T", "80"], "not needed"),
+    (["--disable-host-loopback"], "--host-loopback"), (["--disable-dns"], "--no-dns"),
+    (["--hots-port", "80"], "--host-port"), (["--no-ip6"], "--no-ipv6"), (["--qiuet"], "--quiet"),
+])
+def test_options_of_others(nswrap, words, names):
+    """An error that says what is nswrap's own; nothing is started."""
+    result = nswrap.run(*words, "true")
+    assert result.returncode == 2 and result.stdout == b""
+    line = said(result)
+    assert words[0].split("=")[0][:2] in line and names in line
+
+
+@pytest.mark.parametrize("words, names", [
+    (["exec", "-it", "box", "sh"], "terminal"), (["exec", "-ti", "box", "sh"], "terminal"),
+    (["exec", "box", "-w", "/", "sh"], "-C DIR"), (["exec", "-u", "root", "box", "id"], "--root"),
+    (["ps", "-a"], "not needed"), (["ps", "-q"], "--json"), (["ps", "--jsn"], "--json"),
+    (["stop", "--time=5", "box"], "-t SECONDS"), (["stop", "-f", "box"], "-t 0"),
+    (["port", "add", "box", "-p", "8080:80"], "port add SANDBOX 8080:80"),
+])
+def test_options_of_others_for_subcommands(nswrap, words, names):
+    result = nswrap.run(*words)
+    assert result.returncode == 2 and names in said(result)
+
+
+def test_hints_name_what_there_is(nswrap):
+    """No hint sends its reader to an option that nswrap has not."""
+    source = (TREE / "src/cmd/habits.c").read_text()
+    hints = re.findall(r'^\t\{"-[^"]*",\s*"([^"]*)"', source, re.M) + re.findall(r'^#define .*"(.*)"$', source, re.M)
+    helps = {sub: nswrap.run("help", sub).stdout.decode() for sub in SUBCOMMANDS}
+    known = set(re.findall(r"--[\w-]+", "".join(helps.values()))) | {"--version", "--"}
+    assert len(hints) > 40
+    for instead in hints:
+        assert set(re.findall(r"(?<!\w)--[a-z][\w-]*", instead)) <= known, instead
+
+
+# --- words -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def programs(short_dir):
+    """Makes programs that leave a file when they are run; an environment in which they are found."""
+    path = pathlib.Path(short_dir, "bin")
+    path.mkdir()
+
+    def make(*names):
+        for name in names:
+            program = path / name
+            program.write_text(f'#!/bin/sh\necho "$0 $*" >>{short_dir}/ran\n')
+            program.chmod(0o755)
+        return {"PATH": f"{path}:{os.environ['PATH']}"}
+
+    make.ran = pathlib.Path(short_dir, "ran")
+    return make
+
+
+@pytest.mark.parametrize("word, names", [
+    ("list", "nswrap ps"), ("status", "nswrap ps"), ("version", "nswrap --version"),
+    ("up", "nswrap mesh MANIFEST"), ("down", "nswrap mesh stop"), ("start", "nswrap COMMAND"),
+    ("remove", "nswrap stop"), ("ports", "nswrap port list"), ("images", "no images")])
+def test_words_of_others(nswrap, programs, word, names):
+    """Not run, even where there is such a program; it is behind -- and run."""
+    env = programs(word)
+    result = nswrap.run(word, "box", env=env)
+    assert result.returncode == 2 and names in said(result) and f"nswrap -- {word}" in said(result)
+    assert not programs.ran.exists()
+    for words in ["--"], ["run"], ["-q"]:
+        assert nswrap.run(*words, word, env=env).returncode == 0
+    assert len(programs.ran.read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize("words, is_ours", [
+    (["rm", "box"], True), (["rm", "-f", "box"], True), (["rm", "gone"], True), (["rm"], True),
+    (["rm", "file"], False), (["rm", "-rf", "file"], False),
+    (["kill", "box"], True), (["kill", "-9", "box"], True), (["kill", "gone"], True), (["kill"], True),
+    (["kill", "12345"], False), (["kill", "-s", "TERM", "12345"], False), (["kill", "-l"], False),
+    (["top", "box"], True), (["top", "-b"], False), (["info", "gcc"], False), (["ls", "-l"], False),
+    (["ls"], False)])
+def test_words_that_are_programs_as_well(nswrap, programs, short_dir, words, is_ours):
+    """A sandbox of a name that is also a file's is not mistaken for it."""
+    env = programs(words[0])
+    box(nswrap)
+    for name in "file", "box":
+        pathlib.Path(short_dir, name).touch()
+    result = nswrap.run(*words, env=env, cwd=short_dir)
+    assert programs.ran.exists() != is_ours
+    assert result.returncode == (2 if is_ours else 0)
+    if is_ours:
+        assert "nswrap stop" in said(result) or "nswrap exec" in said(result)
+    assert (b"nswrap ps" in result.stderr) == (words == ["ls"])
+
+
+@pytest.mark.parametrize("word, nearest", [
+    ("exce", "exec"), ("stpo", "stop"), ("pss", "ps"), ("prot", "port"), ("mehs", "mesh"), ("docter", "doctor")])
+def test_misspelt_subcommands(nswrap, programs, word, nearest):
+    """A hint where there is no such program, before anything is started."""
+    result = nswrap.run("--", word)
+    if result.returncode == 127:
+        result = nswrap.run(word, "box")
+        assert result.returncode == 2 and f"did you mean nswrap {nearest}?" in said(result)
+    env = programs(word)
+    assert nswrap.run("-q", word, env=env).returncode == 0
+    programs.ran.unlink()
+    nswrap.run(word, "box", env=env)
+    assert programs.ran.read_text().endswith(f"{word} box\n")
+
+
+def test_words_that_nobody_knows(nswrap):
+    result = nswrap.run("-q", "no-such-program-anywhere")
+    assert result.returncode == 127
+    assert nswrap.run("no-such-program-anywhere").returncode == 127
