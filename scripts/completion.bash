@@ -12,7 +12,7 @@ _nswrap_options() {
 	exec) echo -C --chdir -e --env --unset-env --new-session -t --stop-timeout -v --verbose ;;
 	ps | port | doctor) echo --json ;;
 	stop) echo -t --stop-timeout ;;
-	mesh | manager) echo --check --example -n --name --json -q --quiet -v --verbose ;;
+	mesh | manager) echo --check --strict --example -n --name --json -q --quiet -v --verbose ;;
 	agent) echo --automated ;;
 	esac
 	echo -h --help

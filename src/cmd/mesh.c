@@ -19,7 +19,7 @@
 
 struct mesh_request {
 	const char *name;
-	bool is_check, is_example, is_json;
+	bool is_check, is_strict, is_example, is_json;
 	int verbosity; /* -q: below 0; -v: above */
 };
 
@@ -32,8 +32,10 @@ static int set_name(void *target, const char *value, struct err *err)
 #define AT(field) offsetof(struct mesh_request, field)
 
 static const struct option_def options[] = {
-	{0, "check", NULL, "read the manifest, report every error in it, start nothing",
+	{0, "check", NULL, "read the manifest, report all that is wrong in it, start nothing",
 		option_set_true, AT(is_check)},
+	{0, "strict", NULL, "with --check: take warnings for errors", option_set_true,
+		AT(is_strict)},
 	{0, "example", NULL, "print a commented manifest", option_set_true, AT(is_example)},
 	{'n', "name", "NAME", "for status, reload and stop (the manifest's name without .yaml)",
 		set_name, AT(name)},
@@ -167,7 +169,7 @@ static int print_status(int sock, bool is_json, struct err *err)
 	return output_end(err);
 }
 
-/* Every error of the manifest is shown, as --check would show it. */
+/* Everything about the manifest is shown, as --check would show it. */
 static int reload(int sock, bool is_json, struct err *err)
 {
 	json_t *answer = call(sock, json_pack("{s:s}", "op", "reload"), err), *line;
@@ -176,6 +178,10 @@ static int reload(int sock, bool is_json, struct err *err)
 	(void)is_json;
 	if (!answer)
 		return -err->code;
+	json_array_foreach(json_object_get(answer, "warnings"), i, line)
+	{
+		log_warning("%s", json_string_value(line) ? json_string_value(line) : "?");
+	}
 	json_array_foreach(json_object_get(answer, "errors"), i, line)
 	{
 		log_error("%s", json_string_value(line) ? json_string_value(line) : "?");
@@ -228,10 +234,37 @@ static int ask(const struct question *question, const char *name, bool is_json)
 
 /* --- the mesh itself ------------------------------------------------------------------------ */
 
-static void on_manifest_error(void *told, const char *line)
+/* What was said of a manifest. */
+struct reports {
+	const struct mesh_request *request;
+	size_t warnings;
+};
+
+static void on_report(void *told, enum manifest_weight weight, const char *line)
 {
-	(void)told;
-	log_error("%s", line);
+	struct reports *reports = told;
+	bool is_fault = weight == MANIFEST_ERROR ||
+			(weight == MANIFEST_WARNING && reports->request->is_strict);
+
+	reports->warnings += weight == MANIFEST_WARNING;
+	if (weight != MANIFEST_NOTE || reports->request->is_check)
+		log_line(is_fault ? LOG_ERROR : LOG_WARNING, "%s", line);
+}
+
+/* Returns the exit status. */
+static int finish_check(const struct reports *reports, const struct manifest *manifest)
+{
+	const char *s = reports->warnings == 1 ? "" : "s";
+
+	if (reports->warnings > 0 && reports->request->is_strict) {
+		log_error("%zu warning%s: --strict takes none", reports->warnings, s);
+		return EXIT_USAGE;
+	}
+	printf("%zu host%s: fine", manifest->nhosts, manifest->nhosts == 1 ? "" : "s");
+	if (reports->warnings > 0)
+		printf(", with %zu warning%s", reports->warnings, s);
+	printf("\n");
+	return 0;
 }
 
 static int run_mesh(const struct mesh_request *request, const char *path)
@@ -239,14 +272,15 @@ static int run_mesh(const struct mesh_request *request, const char *path)
 	struct manager_config config = {.path = path, .name = request->name};
 	struct manifest manifest = {0};
 	struct err err = {0};
+	struct reports reports = {.request = request};
 	int status = 0;
 
-	if (manifest_read(path, &manifest, on_manifest_error, NULL) < 0)
+	if (manifest_read(path, &manifest, on_report, &reports) < 0)
 		return EXIT_USAGE;
 	if (request->is_check) {
-		printf("%zu hosts: fine\n", manifest.nhosts);
+		status = finish_check(&reports, &manifest);
 		manifest_free(&manifest);
-		return 0;
+		return status;
 	}
 	return manager_run(&config, &manifest, &status, &err) < 0 ? cmd_failed(&err) : status;
 }
@@ -260,6 +294,8 @@ static int check_operands(const struct mesh_request *request, const struct quest
 			"--example prints one");
 	if (count > (request->is_example ? 0 : question ? 2 : 1))
 		return err_set(err, EINVAL, "%s: expected nothing here", operands[count - 1]);
+	if (request->is_strict && !request->is_check)
+		return err_set(err, EINVAL, "--strict: only with --check");
 	if (request->is_json && !(question && question->has_json))
 		return err_set(err, EINVAL, "--json: only status prints it");
 	return 0;
@@ -288,7 +324,7 @@ static int run(const struct cmd_call *call)
 const struct subcommand mesh_subcommand = {
 	.name = "mesh",
 	.synopsis =
-		"mesh [OPTION...] MANIFEST\nMANIFEST.yaml\nmesh --check MANIFEST\nmesh --example\n"
+		"mesh [OPTION...] MANIFEST\nMANIFEST.yaml\nmesh --check [--strict] MANIFEST\nmesh --example\n"
 		"mesh status [--json] [NAME]\nmesh reload|stop [NAME]",
 	.summary = "make one network of hosts that commands lead to",
 	.options = options,

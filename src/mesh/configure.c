@@ -46,6 +46,8 @@ static int decode_text(const struct members *from, const struct config_field *fi
 
 	if (result < 0 || !text || (!is_target && !text[0]))
 		return result;
+	if (is_target && !text[0]) /* where NoRouter dials then */
+		text = "127.0.0.1";
 	if (is_target && !is_connectable(text))
 		return members_refuse(from, field->name, json_object_get(from->object, field->name),
 			strchr(text, ':') ? "an IPv4 address or a host name (no IPv6 here)"

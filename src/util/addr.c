@@ -172,11 +172,12 @@ static int parse_cidr(
 	if (prefix % 8)
 		masked[prefix / 8] =
 			((unsigned char *)addr)[prefix / 8] & (unsigned char)(0xff00 >> prefix % 8);
-	if (memcmp(masked, addr, bytes) != 0)
-		return err_set(err, EINVAL, "%s has bits behind its prefix: expected %s/%lu",
-			quoted, inet_ntop(family, masked, expected, sizeof(expected)), prefix);
 	*prefix_len = (int)prefix;
-	return 0;
+	if (memcmp(masked, addr, bytes) == 0)
+		return 0;
+	memcpy(addr, masked, bytes);
+	return err_set(err, ERANGE, "%s has bits behind its prefix: expected %s/%lu", quoted,
+		inet_ntop(family, masked, expected, sizeof(expected)), prefix);
 }
 
 int addr_parse_cidr4(const char *text, struct in_addr *network, int *prefix_len, struct err *err)
@@ -184,7 +185,7 @@ int addr_parse_cidr4(const char *text, struct in_addr *network, int *prefix_len,
 	struct in_addr addr;
 	int result = parse_cidr(text, AF_INET, &addr, sizeof(addr), prefix_len, err);
 
-	if (result == 0)
+	if (result != -EINVAL)
 		*network = addr;
 	return result;
 }
@@ -194,7 +195,7 @@ int addr_parse_cidr6(const char *text, struct in6_addr *prefix, int *prefix_len,
 	struct in6_addr addr;
 	int result = parse_cidr(text, AF_INET6, &addr, sizeof(addr), prefix_len, err);
 
-	if (result == 0)
+	if (result != -EINVAL)
 		*prefix = addr;
 	return result;
 }

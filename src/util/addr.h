@@ -61,7 +61,8 @@ int addr_parse_unmapped(const char *text, struct addr *out, struct err *err);
 
 /*
  * "10.0.2.0/24", the prefix 0..32; bits of the host part must be zero. *@network is in network
- * order. Returns 0 or -EINVAL.
+ * order. Returns 0 or -EINVAL; -ERANGE when those bits alone are wrong: the results are as if they
+ * were zero.
  */
 int addr_parse_cidr4(const char *text, struct in_addr *network, int *prefix_len, struct err *err);
 

@@ -676,6 +676,21 @@ def test_reload_of_what_is_wrong_changes_nothing(mesh):
     mesh.passes("b", "a", b"still")
 
 
+def test_reload_tells_warnings_and_follows(mesh):
+    mesh.fake("a")
+    running = mesh.start()
+    mesh.top = {"zzzzz": 1}
+    mesh.fake("b")
+    mesh.write()
+    done = mesh.nswrap.run("mesh", "reload")
+    assert done.returncode == 0
+    assert b': warning: unknown key "zzzzz" is ignored' in done.stderr
+    running.wait_line(r'warning: unknown key "zzzzz" is ignored')
+    assert set(mesh.status()) == {"a", "b"}
+    answer = ask_control(mesh, b'{"op": "reload"}')
+    assert answer["errors"] == [] and "zzzzz" in answer["warnings"][0]
+
+
 def test_reload_while_hosts_start_and_fail(mesh):
     mesh.fake("slow", "--silent")
     mesh.host("bad", ["false"])
@@ -819,6 +834,15 @@ def test_status(mesh):
     assert running.stop() == 0
 
 
+def ask_control(mesh, text):
+    """The answer of the mesh's control socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+        s.connect(str(mesh.nswrap.runtime_dir / "nswrap/mesh/site.sock"))
+        s.settimeout(5 * PATIENCE)
+        s.send(text)
+        return json.loads(s.recv(1 << 18))
+
+
 def test_control_socket_endures(mesh):
     mesh.fake("a")
     mesh.start()
@@ -826,12 +850,8 @@ def test_control_socket_endures(mesh):
     assert os.stat(path).st_mode & 0o777 == 0o600
     for text in (b"x", b"[]", b"{}", b'{"op": 5}', b'{"op": "status", "from": -1}', b'{"op": "x"}',
                  b'{"op": "status", "from": 1e99}', b"[" * 100000, b'{"op": "enter"}'):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
-            s.connect(path)
-            s.settimeout(5)
-            s.send(text)
-            answer = json.loads(s.recv(1 << 18))
-            assert answer["ok"] is (b"-1" in text or b"e99" in text), (text, answer)
+        answer = ask_control(mesh, text)
+        assert answer["ok"] is (b"-1" in text or b"e99" in text), (text, answer)
     idle = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(25)]
     for s in idle:
         s.connect(path)

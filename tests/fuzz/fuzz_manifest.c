@@ -19,12 +19,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 		}                                                                       \
 	} while (0)
 
-static void on_line(void *told, const char *line)
+static void on_line(void *told, enum manifest_weight weight, const char *line)
 {
 	must(strncmp(line, "f:", 2) == 0 && line[2]);
 	for (const char *at = line; *at; at++)
 		must((unsigned char)*at >= ' ' && *at != 0x7f);
-	++*(size_t *)told;
+	*(size_t *)told += weight == MANIFEST_ERROR;
 }
 
 static void check_host(const struct manifest *manifest, size_t number)
@@ -75,8 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		must(manifest_host_equal(&manifest.hosts[i], &again.hosts[i]));
 	}
 	for (size_t i = 0; i < manifest.nroutes; i++)
-		must((manifest.routes[i].cidrs || manifest.routes[i].globs) &&
-			manifest.routes[i].via.s_addr);
+		must(manifest.routes[i].via.s_addr);
 	manifest_free(&manifest);
 	manifest_free(&again);
 	return 0;

@@ -19,16 +19,23 @@
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define REPORT_BYTES (1 << 18)
 
+/* Without notes, which are counted. */
 struct report {
 	char text[REPORT_BYTES];
-	size_t len, lines;
+	size_t len, lines, notes;
 };
 
-static inline void on_line(void *told, const char *line)
+static inline void on_line(void *told, enum manifest_weight weight, const char *line)
 {
 	struct report *report = told;
 
 	assert_null(strpbrk(line, "\n\r\t\x1b"));
+	assert_int_equal(weight == MANIFEST_WARNING, strstr(line, ": warning: ") != NULL);
+	assert_int_equal(weight == MANIFEST_NOTE, strstr(line, ": note: ") != NULL);
+	if (weight == MANIFEST_NOTE) {
+		report->notes++;
+		return;
+	}
 	report->lines++;
 	report->len += (size_t)snprintf(
 		report->text + report->len, REPORT_BYTES - report->len, "%s\n", line);
@@ -68,20 +75,30 @@ static inline void check_bad(const char *text, const char *wanted)
 	check_bad_bytes(text, strlen(text), wanted);
 }
 
-static inline void parse_good_bytes(const char *text, size_t len, struct manifest *out)
+/* It is taken, with these very warnings. */
+static inline void parse_warned(
+	const char *text, size_t len, const char *wanted, struct manifest *out)
 {
 	static struct report report;
 	int rc = parse_bytes(text, len, out, &report);
 
-	assert_string_equal(report.text, "");
+	assert_string_equal(report.text, wanted);
 	assert_int_equal(rc, 0);
+}
+
+static inline void check_warned(const char *text, const char *wanted)
+{
+	struct manifest manifest;
+
+	parse_warned(text, strlen(text), wanted, &manifest);
+	manifest_free(&manifest);
 }
 
 static inline struct manifest parse_good(const char *text)
 {
 	struct manifest manifest;
 
-	parse_good_bytes(text, strlen(text), &manifest);
+	parse_warned(text, strlen(text), "", &manifest);
 	return manifest;
 }
 

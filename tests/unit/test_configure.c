@@ -107,6 +107,17 @@ static void everything_is_read(void **state)
 	config_free(&config);
 }
 
+/* NoRouter's "8080::80" */
+static void a_target_without_host_is_the_agents_own(void **state)
+{
+	struct mesh_config config = decode("{\"me\":\"10.1.2.3\",\"forwards\":[{\"listen_port\":1,"
+					   "\"connect_ip\":\"\",\"connect_port\":2}]}");
+
+	(void)state;
+	assert_string_equal(config.offers[0].connect_host, "127.0.0.1");
+	config_free(&config);
+}
+
 static void what_is_missing_is_off(void **state)
 {
 	static const char *const rows[] = {
@@ -169,7 +180,7 @@ static const char *const bad[][2] = {
 		"forwards[0].proto: expected \"tcp\" or \"udp\", found \"sctp\""},
 	{OFFER("\"listen_port\":1,\"connect_ip\":\"a\",\"connect_port\":1,\"proto\":6"),
 		"forwards[0].proto"},
-	{TARGET(""), "forwards[0].connect_ip: expected an IPv4 address or a host name, found"},
+	{TARGET(" "), "forwards[0].connect_ip: expected an IPv4 address or a host name, found"},
 	{TARGET("::1"), "no IPv6"},
 	{TARGET("[::1]"), "no IPv6"},
 	{TARGET("127.1"), "connect_ip"},
@@ -336,6 +347,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(everything_is_read),
+		cmocka_unit_test(a_target_without_host_is_the_agents_own),
 		cmocka_unit_test(what_is_missing_is_off),
 		cmocka_unit_test(hostile_arguments),
 		cmocka_unit_test(errors_are_one_line),

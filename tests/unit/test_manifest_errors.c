@@ -25,7 +25,7 @@ static void test_no_hosts(void **state)
 			     "nswrap mesh --example\n");
 	check_bad("routes: []\nhost: {}\n",
 		"m.yaml:1:1: no hosts: expected the key hosts, see nswrap mesh --example\n"
-		"m.yaml:2:1: unknown key \"host\": did you mean hosts?\n");
+		"m.yaml:2:1: warning: unknown key \"host\" is ignored: did you mean hosts?\n");
 }
 
 static void test_broken_yaml(void **state)
@@ -102,7 +102,7 @@ static void test_strange_yaml(void **state)
 		"a text that begins with *\n"
 		"m.yaml:1:42: alias *d has no anchor &d before it: expected one, or quotes around "
 		"a text that begins with *\n"
-		"m.yaml:1:46: host a: << is given twice: expected it once, line 1 has it\n"
+		"m.yaml:1:50: << takes the keys of another map: expected one, such as *name\n"
 		"m.yaml:1:54: host b: no vip: expected an IPv4 address such as 127.0.42.101\n");
 	check_bad("hosts: &h {a: {vip: 127.0.0.2, <<: 5}, *h : 1}\n",
 		"m.yaml:1:36: << takes the keys of another map: expected one, such as *name\n"
@@ -111,17 +111,23 @@ static void test_strange_yaml(void **state)
 	check_bad("hosts: {a: {vip: 127.0.0.2, [x]: y, {a: b}: c}}\n",
 		"m.yaml:1:29: a list or map as a key: expected a name, or quotes around it\n"
 		"m.yaml:1:37: a list or map as a key: expected a name, or quotes around it\n");
-	check_bad("hosts: {a: {vip: !!float 127.0.0.2, cmd: !run [x\n]}}\n",
-		"m.yaml:1:18: tag \"tag:yaml.org,2002:float\" means nothing here: expected none\n"
-		"m.yaml:1:42: tag \"!run\" means nothing here: expected none\n");
+	check_bad("hosts: {a: {vip: !!binary MTI3LjAuMC4y, cmd: !run [x\n]}}\n",
+		"m.yaml:1:18: tag \"tag:yaml.org,2002:binary\" means nothing here: expected none\n"
+		"m.yaml:1:18: host a: vip \"MTI3LjAuMC4y\" is no IPv4 address: expected one such as "
+		"127.0.42.101\n"
+		"m.yaml:1:46: warning: tag \"!run\" is ignored: expected none\n");
 	check_bad("hosts: {a: {vip: 1}}\n---\nhosts: {b: {vip: 2}}\n",
 		"m.yaml:1:18: host a: vip \"1\" is no IPv4 address: expected one such as "
 		"127.0.42.101\n"
-		"m.yaml:2:1: a second document begins: expected one only\n");
+		"m.yaml:2:1: warning: a second document begins, which is ignored: expected one "
+		"only\n");
 	check_bad("hosts: {a: {vip: \"127.0.0.2\\0\"}}\n",
 		"m.yaml:1:18: a zero byte in a text: expected none\n");
 	check_bad("hosts: {a: {vip: 127.0.0.2}}\nhosts: {b: {vip: 3}}\n",
-		"m.yaml:2:1: hosts is given twice: expected it once, line 1 has it\n");
+		"m.yaml:2:1: warning: hosts is given twice: this one counts, that of line 1 is "
+		"ignored\n"
+		"m.yaml:2:18: host b: vip \"3\" is no IPv4 address: expected one such as "
+		"127.0.42.101\n");
 }
 
 /* Each is the value of a key of a host on line 3, column 5, that has a vip on line 2. */
@@ -130,7 +136,6 @@ static void test_values(void **state)
 #define PORT_FORM "expected LISTEN:HOST:PORT[/tcp|/udp], such as 8080:127.0.0.1:80"
 #define RANGE     "is out of range: expected 1 to 65535"
 #define CMD_FORM  "expected a text in quotes or a list of words"
-#define NO_CMD    "cmd has no words: expected a command, or no cmd for this executable"
 #define NO_NAME   "is no host name: expected letters, digits, - and _, with dots between"
 	static const char *const rows[][2] = {
 		{"cmd: 42", "10: cmd is a number: " CMD_FORM},
@@ -139,9 +144,6 @@ static void test_values(void **state)
 		{"cmd: {ssh: host}", "10: cmd is a map: " CMD_FORM},
 		{"cmd: [ssh, [host]]", "16: a word of cmd is a list: expected a text"},
 		{"cmd: [ssh, ~]", "16: a word of cmd is empty: expected a text"},
-		{"cmd: []", "10: " NO_CMD},
-		{"cmd: \"\"", "10: " NO_CMD},
-		{"cmd: '# x'", "10: " NO_CMD},
 		{"cmd: [\"\", x]",
 			"10: cmd begins with an empty word: expected the name of a program"},
 		{"cmd: ssh 'a", "10: cmd has quotes without an end: expected another one like it, "
@@ -167,19 +169,14 @@ static void test_values(void **state)
 			"127.0.0.1"},
 		{"ports: [\"1:[::1]:80\"]", "13: \"[::1]\" is no IPv4 address or host name: "
 					    "expected one such as 127.0.0.1"},
-		{"ports: [\"1::80\"]", "13: \"\" is no IPv4 address or host name: expected one "
-				       "such as 127.0.0.1"},
 		{"ports: [\"1:a:1\", \"1:b:2/udp\", \"1:b:2/tcp\"]",
-			"35: port 1/tcp is given twice: expected it once for a host and its "
-			"template"},
+			"35: port 1/tcp is given twice, with two targets: expected one for a host "
+			"and its template"},
 		{"ports: [\"10053:127.0.0.1:53\"]",
 			"13: port 10053/tcp is the mesh's own name server: expected another one"},
 		{"http: 127.0.0.1:1", "11: http is a text: expected a map with listen"},
-		{"http: {port: 1}", "12: unknown key \"port\": expected listen"},
 		{"http: {listen: 18080}", "20: http.listen: \"18080\" is no address: expected "
 					  "ADDR:PORT, such as 127.0.0.1:18080"},
-		{"http: {listen: \":18080\"}", "20: http.listen: \":18080\" is no address: "
-					       "expected ADDR:PORT, such as 127.0.0.1:18080"},
 		{"socks: {listen: \"::1:80\"}", "21: socks.listen: \"::1:80\" is no address: "
 						"expected ADDR:PORT, such as 127.0.0.1:18080"},
 		{"socks: {listen: \"[::1]:0\"}", "21: socks.listen: port 0 " RANGE},
@@ -187,10 +184,8 @@ static void test_values(void **state)
 		{"loopback: true", "15: loopback is true or false: expected a map with disable"},
 		{"loopback: {disable: \"yes\"}",
 			"25: loopback.disable is \"yes\": expected true or false without quotes"},
-		{"loopback: {disabled: no}", "16: unknown key \"disabled\": did you mean disable?"},
 		{"stateDir: /tmp",
 			"15: stateDir is a text: expected a map with pathOnAgent or disable"},
-		{"stateDir: {path: x}", "16: unknown key \"path\": did you mean pathOnAgent?"},
 		{"stateDir: {pathOnAgent: {}}",
 			"29: stateDir.pathOnAgent is a map: expected a path"},
 		{"stateDir: {disable: 1}", "25: stateDir.disable is \"1\": expected true or false"},
@@ -210,12 +205,6 @@ static void test_values(void **state)
 		{"restart: no", "14: restart is \"no\": expected always or never"},
 		{"restart: on-failure", "14: restart is \"on-failure\": expected always or never"},
 		{"anyPort: 8080", "14: anyPort is \"8080\": expected true or false"},
-		{"vip: 127.0.0.3", "5: vip is given twice: expected it once, line 2 has it"},
-		{"prots: []", "5: unknown key \"prots\": did you mean ports?"},
-		{"VIP: x", "5: unknown key \"VIP\": did you mean vip?"},
-		{"write_etc_hosts: true",
-			"5: unknown key \"write_etc_hosts\": did you mean writeEtcHosts?"},
-		{"state-dir: {}", "5: unknown key \"state-dir\": did you mean stateDir?"},
 	};
 	char text[256], wanted[512];
 
@@ -310,7 +299,7 @@ static void test_several_hosts(void **state)
 		  "  a: {vip: 127.0.0.2, aliases: [c]}\n"
 		  "  b: {vip: 127.0.0.2}\n"
 		  "  c: {vip: 127.0.0.3, aliases: [x, b]}\n"
-		  "  a: {vip: 127.0.0.4}\n"
+		  "  A: {vip: 127.0.0.4}\n"
 		  "  B: {vip: 127.0.0.5}\n"
 		  "  \"a b\": {vip: 127.0.0.6}\n"
 		  "  10.0.0.1: {vip: 127.0.0.7}\n",
@@ -320,7 +309,7 @@ static void test_several_hosts(void **state)
 		"it\n"
 		"m.yaml:4:36: host c: alias \"b\" is given twice: expected another one, line 3 has "
 		"it\n"
-		"m.yaml:5:3: host a: name \"a\" is given twice: expected another one, line 2 has "
+		"m.yaml:5:3: host A: name \"A\" is given twice: expected another one, line 2 has "
 		"it\n"
 		"m.yaml:6:3: host B: name \"B\" is given twice: expected another one, line 3 has "
 		"it\n"
@@ -342,9 +331,10 @@ static void test_several_hosts(void **state)
 		"host\n"
 		"m.yaml:5:24: hostTemplate: \"bad\" is no port: " PORT_FORM "\n"
 		"m.yaml:6:12: hostTemplate: restart is \"no\": expected always or never\n"
-		"m.yaml:7:3: hostTemplate: unknown key \"anyport\": did you mean anyPort?\n"
-		"m.yaml:9:31: host a: port 8080/tcp is given twice: expected it once for a host "
-		"and its template\n");
+		"m.yaml:7:3: warning: hostTemplate: unknown key \"anyport\" is ignored: did you "
+		"mean anyPort?\n"
+		"m.yaml:9:31: host a: port 8080/tcp is given twice, with two targets: expected one "
+		"for a host and its template\n");
 	check_bad("hostTemplate: [x]\nhosts: {a: {vip: 1.2.3.4}}\n",
 		"m.yaml:1:15: hostTemplate: it is a list: expected a map with keys of a host\n");
 }
@@ -355,19 +345,9 @@ static void test_routes(void **state)
 	"expected a list of networks and host names, such as [\"10.0.0.0/8\", " \
 	"\"*.example.com\"]"
 	static const char *const rows[][2] = {
-		{"{to: [10.0.0.5], via: web}", "11: route 1: 10.0.0.5 is a bare address: expected "
-					       "10.0.0.5/32 for it alone"},
-		{"{to: [10.0.0.5/8], via: web}",
-			"11: route 1: \"10.0.0.5/8\" has bits behind its prefix: expected "
-			"10.0.0.0/8"},
 		{"{to: [10.0.0.0/33], via: web}",
 			"11: route 1: \"10.0.0.0/33\" is no IPv4 network: expected a prefix from 0 "
 			"to 32 behind the slash"},
-		{"{to: [\"fd00::/8\"], via: web}",
-			"11: route 1: \"fd00::/8\" is no IPv4 network: expected one such as "
-			"10.0.2.0/24"},
-		{"{to: [10.0.*], via: web}",
-			"11: route 1: \"10.0.*\" is no network: expected one such as 10.0.2.0/24"},
 		{"{to: [\"a b\"], via: web}",
 			"11: route 1: \"a b\" is no IPv4 network or host name: expected one such as "
 			"10.0.2.0/24 or *.example.com"},
@@ -376,9 +356,7 @@ static void test_routes(void **state)
 			"10.0.2.0/24 or *.example.com"},
 		{"{to: [~], via: web}", "11: route 1: an item of to is empty: expected a network "
 					"such as 10.0.2.0/24, or a host name"},
-		{"{to: [], via: web}", "10: route 1: to is an empty list: " TO_FORM},
 		{"{to: a.b, via: web}", "10: route 1: to is a text: " TO_FORM},
-		{"{via: web}", "5: route 1: no to: " TO_FORM},
 		{"{to: [a.b]}", "5: route 1: no via: expected a host's name or vip"},
 		{"{to: [a.b], via: [web]}",
 			"22: route 1: via is a list: expected a host's name or vip"},
@@ -386,11 +364,6 @@ static void test_routes(void **state)
 		{"{to: [a.b], via: nobody}",
 			"22: route 1: via \"nobody\" is no host: expected a name or vip from "
 			"hosts"},
-		{"{to: [a.b], via: 127.0.0.9}",
-			"22: route 1: via \"127.0.0.9\" is no host: expected a name or vip from "
-			"hosts"},
-		{"{to: [a.b], via: web, form: x}",
-			"27: route 1: unknown key \"form\": expected to or via"},
 		{"web", "5: route 1: it is a text: expected a map with to and via"},
 	};
 	char text[256], wanted[512];

@@ -19,6 +19,8 @@
 	(FEATURE_TCP | FEATURE_LOOPBACK | FEATURE_LOOPBACK_DISABLE | FEATURE_UDP | FEATURE_ICMP | \
 		FEATURE_RECONFIGURE | FEATURE_PING | FEATURE_ERROR)
 
+_Static_assert((FEATURES & INFO_NOT_YET) == 0, "mesh --check says that we have them");
+
 struct role {
 	struct role_start start;
 	struct addresses addresses;

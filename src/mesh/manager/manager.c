@@ -37,8 +37,8 @@ struct manager {
 	bool is_ending, was_complete;
 	int status;
 	time_t started;
-	json_t *errors;       /* of the manifest that is being read again */
-	struct server server; /* its name is the mesh's */
+	json_t *errors, *warnings; /* of the manifest that is being read again */
+	struct server server;      /* its name is the mesh's */
 };
 
 /* --- what follows from the states of all hosts ---------------------------------------------- */
@@ -83,19 +83,27 @@ static void stop(struct manager *manager)
 
 /* --- reload --------------------------------------------------------------------------------- */
 
-/* Every error is told, and is in the answer. */
-static void on_error(void *told, const char *line)
+/* Every error and warning is told, and is in the answer. */
+static void on_report(void *told, enum manifest_weight weight, const char *line)
 {
 	struct manager *manager = told;
 
-	display_say(manager->display, LOG_ERROR, "%s", line);
-	json_array_append_new(manager->errors, control_text(line));
+	if (weight == MANIFEST_NOTE)
+		return;
+	bool is_error = weight == MANIFEST_ERROR;
+	display_say(manager->display, is_error ? LOG_ERROR : LOG_WARNING, "%s", line);
+	json_array_append_new(is_error ? manager->errors : manager->warnings, control_text(line));
+}
+
+static void on_error(struct manager *manager, const char *text)
+{
+	on_report(manager, MANIFEST_ERROR, text);
 }
 
 static int follow(struct manager *manager)
 {
 	struct manifest after = {0};
-	int result = manifest_read(manager->config->path, &after, on_error, manager);
+	int result = manifest_read(manager->config->path, &after, on_report, manager);
 
 	if (result < 0)
 		return result;
@@ -116,6 +124,7 @@ static json_t *reload(struct manager *manager)
 	const char *path = manager->config->path;
 
 	manager->errors = json_array();
+	manager->warnings = json_array();
 	if (manager->is_ending)
 		on_error(manager, "it is ending");
 	else if (strcmp(path, "-") == 0)
@@ -123,8 +132,9 @@ static json_t *reload(struct manager *manager)
 	else
 		display_say(manager->display, LOG_NOTICE,
 			follow(manager) < 0 ? "%s is not followed" : "%s was read again", path);
-	return json_pack("{s:b, s:I, s:o}", "ok", 1, "hosts",
-		(json_int_t)manager->roster.manifest.nhosts, "errors", manager->errors);
+	return json_pack("{s:b, s:I, s:o, s:o}", "ok", 1, "hosts",
+		(json_int_t)manager->roster.manifest.nhosts, "errors", manager->errors, "warnings",
+		manager->warnings);
 }
 
 /* --- the name, and what is asked ------------------------------------------------------------ */

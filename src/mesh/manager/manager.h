@@ -18,7 +18,8 @@
  * | op       | members   | answer                                                              |
  * |----------|-----------|---------------------------------------------------------------------|
  * | "status" | from: INT | name, pid, manifest, started, total, hosts from that number on      |
- * | "reload" |           | hosts: how many there are; errors: [TEXT, ...], if any all stays    |
+ * | "reload" |           | hosts: how many there are; errors: [TEXT, ...], if any all stays;   |
+ * |          |           | warnings: [TEXT, ...]                                               |
  * | "stop"   |           | the connection ends when all has ended                              |
  *
  * A host is {"name", "vip", "state", "since", "age", "rtt_ms", "version", "features", "in", "out",

@@ -99,34 +99,48 @@ static void drop_strange_keys(struct builder *b, struct node *map)
 	map->count = kept;
 }
 
-/* By their texts, those that are the same in the order of the file. */
-static int compare_keys(const void *left, const void *right)
+/* Positions of keys: by their texts, those that are the same in the order of the file. */
+static int compare_keys(const void *left, const void *right, void *map)
 {
-	const struct node *a = *(struct node *const *)left;
-	const struct node *b = *(struct node *const *)right;
-	int order = strcmp(a->text, b->text);
+	const struct node *const *items = (const struct node *const *)((struct node *)map)->items;
+	size_t a = *(const size_t *)left, b = *(const size_t *)right;
+	int order = strcmp(items[a]->text, items[b]->text);
 
-	return order ? order : errors_compare_places(a->at, b->at);
+	return order ? order : a < b ? -1 : a > b;
 }
 
-static void mark_double_keys(struct builder *b, const struct node *map)
+/* Of keys that are the same the last one stays, as NoRouter has it. */
+static void drop_double_keys(struct builder *b, struct node *map)
 {
-	size_t count = map->count / 2;
-	struct node **keys = calloc(count + 1, sizeof(struct node *));
+	size_t count = map->count / 2, kept = 0;
+	size_t *order = calloc(count + 1, sizeof(*order));
 
-	if (!keys) {
+	if (!order) {
 		out_of_memory(b);
 		return;
 	}
 	for (size_t i = 0; i < count; i++)
-		keys[i] = map->items[2 * i];
-	qsort(keys, count, sizeof(struct node *), compare_keys);
-	for (size_t i = 1; i < count; i++)
-		if (strcmp(keys[i]->text, keys[i - 1]->text) == 0)
-			keys[i]->given_before =
-				keys[i - 1]->given_before ? keys[i - 1]->given_before : keys[i - 1];
-	free(keys);
+		order[i] = 2 * i;
+	qsort_r(order, count, sizeof(*order), compare_keys, map);
+	for (size_t i = 1; i < count; i++) {
+		struct node *key = map->items[order[i]], *before = map->items[order[i - 1]];
+
+		if (strcmp(key->text, before->text) != 0)
+			continue;
+		key->given_before = before;
+		map->items[order[i - 1] + 1] = NULL;
+	}
+	free(order);
+	for (size_t i = 0; i < map->count; i += 2) {
+		if (!map->items[i + 1])
+			continue;
+		map->items[kept++] = map->items[i];
+		map->items[kept++] = map->items[i + 1];
+	}
+	map->count = kept;
 }
+
+/* --- merge keys ---------------------------------------------------------------------------- */
 
 static void merge_map(struct builder *b, struct node *map, const struct node *from)
 {
@@ -144,24 +158,51 @@ static void merge_map(struct builder *b, struct node *map, const struct node *fr
 	}
 }
 
-/* "<<: *base": the keys of base, behind those that the map has itself, which come first. */
-static void merge(struct builder *b, struct node *map)
+static bool is_merge_key(const struct node *key)
 {
-	struct node *from;
-	size_t at = 0;
+	return key->is_plain && strcmp(key->text, "<<") == 0;
+}
 
-	while (at < map->count &&
-		!(map->items[at]->is_plain && strcmp(map->items[at]->text, "<<") == 0))
-		at += 2;
-	if (at == map->count)
-		return;
-	from = map->items[at + 1];
-	map->count -= 2;
-	memmove(&map->items[at], &map->items[at + 2], (map->count - at) * sizeof(struct node *));
-	if (from->kind != NODE_LIST)
-		merge_map(b, map, from);
-	for (size_t i = 0; from->kind == NODE_LIST && i < from->count; i++)
-		merge_map(b, map, from->items[i]);
+/* Move the values of "<<" from @map to @out. */
+static void take_merges(struct builder *b, struct node *map, struct node *out)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < map->count; i += 2) {
+		if (is_merge_key(map->items[i])) {
+			append(b, out, map->items[i + 1]);
+		} else {
+			map->items[kept++] = map->items[i];
+			map->items[kept++] = map->items[i + 1];
+		}
+	}
+	map->count = kept;
+}
+
+/* "<<: *base": the keys of base, behind those that the map has itself, which come first. Of several
+ * << the last one counts first, as in NoRouter; of a list the first one, as YAML says. */
+static void merge(struct builder *b, struct node *map, const struct node *merges)
+{
+	for (size_t i = merges->count; i-- > 0;) {
+		struct node *from = merges->items[i];
+
+		if (from->kind != NODE_LIST)
+			merge_map(b, map, from);
+		for (size_t k = 0; from->kind == NODE_LIST && k < from->count; k++)
+			merge_map(b, map, from->items[k]);
+	}
+}
+
+static void read_keys(struct builder *b, struct node *map)
+{
+	struct node merges = {.kind = NODE_LIST};
+
+	drop_strange_keys(b, map);
+	take_merges(b, map, &merges);
+	drop_double_keys(b, map);
+	if (!b->has_failed)
+		merge(b, map, &merges);
+	free(merges.items);
 }
 
 /* --- nodes --------------------------------------------------------------------------------- */
@@ -177,18 +218,24 @@ static void read_items(struct builder *b, struct node *node, size_t depth)
 		if (item)
 			append(b, node, item);
 	}
-	if (node->kind != NODE_MAP || b->has_failed)
-		return;
-	drop_strange_keys(b, node);
-	mark_double_keys(b, node);
-	merge(b, node);
+	if (node->kind == NODE_MAP && !b->has_failed)
+		read_keys(b, node);
+}
+
+/* Of what a text without quotes may be. */
+static bool is_plain_tag(const char *tag)
+{
+	return strcmp(tag, YAML_TAG "bool") == 0 || strcmp(tag, YAML_TAG "int") == 0 ||
+	       strcmp(tag, YAML_TAG "float") == 0 || strcmp(tag, YAML_TAG "null") == 0;
 }
 
 static void read_text(struct builder *b, struct node *node)
 {
+	const char *tag = (const char *)node->event.data.scalar.tag;
+
 	node->text = (const char *)node->event.data.scalar.value;
-	node->is_plain = !node->event.data.scalar.tag &&
-			 node->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+	node->is_plain =
+		tag ? is_plain_tag(tag) : node->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
 	if (memchr(node->text, '\0', node->event.data.scalar.length))
 		errors_add(b->errors, node->at, "a zero byte in a text: expected none");
 }
@@ -203,9 +250,14 @@ static void check_tag(struct builder *b, const struct node *node, const char *ta
 
 	if (strcmp(tag, known[node->kind]) == 0)
 		return;
-	if (node->kind != NODE_TEXT || strcmp(tag, "!") != 0)
+	if (node->kind == NODE_TEXT && (strcmp(tag, "!") == 0 || is_plain_tag(tag)))
+		return;
+	if (strcmp(tag, YAML_TAG "binary") == 0) /* ignored, it would be another text */
 		errors_add(b->errors, node->at, "tag %s means nothing here: expected none",
 			PARSE_QUOTED(tag));
+	else
+		errors_warn(
+			b->errors, node->at, "tag %s is ignored: expected none", PARSE_QUOTED(tag));
 }
 
 static void remember_anchor(struct builder *b, struct node *node)
@@ -297,8 +349,8 @@ static void read_document(struct builder *b)
 		bool is_start = b->event.type == YAML_DOCUMENT_START_EVENT;
 
 		if (is_start && b->document->root) {
-			errors_add(b->errors, syntax_place(b->event.start_mark),
-				"a second document begins: expected one only");
+			errors_warn(b->errors, syntax_place(b->event.start_mark),
+				"a second document begins, which is ignored: expected one only");
 			return;
 		}
 		if (is_start && next_event(b))

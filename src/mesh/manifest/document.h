@@ -24,12 +24,12 @@ struct node {
 	const char *text;
 	bool is_plain;
 
-	/* NODE_LIST: the items; NODE_MAP: key, value, key, value... Each key is a text; merge keys
-	 * are resolved: of a key that is there several times the first one counts. An alias is the
-	 * very node that it stands for. */
+	/* NODE_LIST: the items; NODE_MAP: key, value, key, value... Each key is a text and is there
+	 * once: the last one that is written. Behind those of the map itself are those of merge
+	 * keys; there the first one counts. An alias is the very node that it stands for. */
 	struct node **items;
 	size_t count, cap;
-	const struct node *given_before; /* of a key that its map has twice */
+	const struct node *given_before; /* of a key that its map had before */
 
 	const char *anchor;
 	yaml_event_t event; /* has the texts */

@@ -18,6 +18,7 @@
 
 struct error {
 	struct place at;
+	enum manifest_weight weight;
 	size_t number; /* in the order of finding */
 	char *text;
 };
@@ -29,20 +30,19 @@ int errors_compare_places(struct place a, struct place b)
 	return a.column < b.column ? -1 : a.column > b.column;
 }
 
-void errors_add(struct errors *errors, struct place at, const char *format, ...)
+__attribute__((format(printf, 4, 0))) static void add(struct errors *errors,
+	enum manifest_weight weight, struct place at, const char *format, va_list args)
 {
 	char text[TEXT_BYTES], *copy = NULL;
-	va_list args;
 
 	if (errors->is_quiet || errors->has_no_memory)
 		return;
+	errors->is_wrong = errors->is_wrong || weight == MANIFEST_ERROR;
 	if (errors->count == ERRORS_MAX) {
 		errors->left_out++;
 		return;
 	}
-	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
 	if (!errors->list)
 		errors->list = calloc(ERRORS_MAX, sizeof(*errors->list));
 	if (!errors->list || asprintf(&copy, "%s%s", errors->subject, text) < 0) {
@@ -50,8 +50,35 @@ void errors_add(struct errors *errors, struct place at, const char *format, ...)
 		return;
 	}
 	errors->list[errors->count] =
-		(struct error){.at = at, .number = errors->count, .text = copy};
+		(struct error){.at = at, .weight = weight, .number = errors->count, .text = copy};
 	errors->count++;
+}
+
+void errors_add(struct errors *errors, struct place at, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	add(errors, MANIFEST_ERROR, at, format, args);
+	va_end(args);
+}
+
+void errors_warn(struct errors *errors, struct place at, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	add(errors, MANIFEST_WARNING, at, format, args);
+	va_end(args);
+}
+
+void errors_note(struct errors *errors, struct place at, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	add(errors, MANIFEST_NOTE, at, format, args);
+	va_end(args);
 }
 
 void errors_about(struct errors *errors, const char *kind, const char *name)
@@ -73,12 +100,16 @@ static int compare(const void *left, const void *right)
 static void tell(
 	const struct errors *errors, const struct error *error, manifest_report report, void *told)
 {
+	static const char *const weights[] = {[MANIFEST_NOTE] = "note: ",
+		[MANIFEST_WARNING] = "warning: ",
+		[MANIFEST_ERROR] = ""};
 	char line[LINE_BYTES], escaped[LINE_BYTES * ESCAPED_BYTES], place[PLACE_BYTES] = "";
 
 	if (error->at.line)
 		snprintf(place, sizeof(place), ":%zu:%zu", error->at.line, error->at.column);
-	snprintf(line, sizeof(line), "%s%s: %s", errors->file, place, error->text);
-	report(told, log_escape(line, strlen(line), escaped, sizeof(escaped)));
+	snprintf(line, sizeof(line), "%s%s: %s%s", errors->file, place, weights[error->weight],
+		error->text);
+	report(told, error->weight, log_escape(line, strlen(line), escaped, sizeof(escaped)));
 }
 
 /* The same again: an alias leads to a wrong place several times. */
@@ -89,7 +120,7 @@ static bool is_repeated(const struct error *a, const struct error *b)
 
 int errors_tell(struct errors *errors, manifest_report report, void *told)
 {
-	int rc = errors->count ? -EINVAL : 0;
+	int rc = errors->is_wrong ? -EINVAL : 0;
 
 	if (errors->count)
 		qsort(errors->list, errors->count, sizeof(*errors->list), compare);
@@ -99,11 +130,16 @@ int errors_tell(struct errors *errors, manifest_report report, void *told)
 	if (errors->left_out) {
 		char more[64];
 
-		snprintf(more, sizeof(more), "%zu more errors are not shown", errors->left_out);
-		tell(errors, &(struct error){.text = more}, report, told);
+		snprintf(more, sizeof(more), "%zu more %s are not shown", errors->left_out,
+			rc < 0 ? "errors" : "warnings");
+		tell(errors,
+			&(struct error){
+				.weight = rc < 0 ? MANIFEST_ERROR : MANIFEST_WARNING, .text = more},
+			report, told);
 	}
 	if (errors->has_no_memory) {
-		tell(errors, &(struct error){.text = strerror(ENOMEM)}, report, told);
+		tell(errors, &(struct error){.weight = MANIFEST_ERROR, .text = strerror(ENOMEM)},
+			report, told);
 		rc = -ENOMEM;
 	}
 	for (size_t i = 0; i < errors->count; i++)

@@ -29,14 +29,21 @@ struct errors {
 
 	struct error *list; /* room for ERRORS_MAX */
 	size_t count, left_out;
+	bool is_wrong; /* one of them, or of those left out, is an error */
 };
 
 /* Remember an error; once memory has run out nothing but that. */
 void errors_add(struct errors *errors, struct place at, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* The same with a warning, and a note: the manifest is fine all the same. */
+void errors_warn(struct errors *errors, struct place at, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+void errors_note(struct errors *errors, struct place at, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
 /* What the next errors are about, such as "host" and "web"; NULL and NULL: nothing special. */
 void errors_about(struct errors *errors, const char *kind, const char *name);
 
-/* Tell each of them once and free them. Returns 0 if there was none, else -EINVAL or -ENOMEM. */
+/* Tell each of them once and free them. Returns 0 if none was an error, else -EINVAL or -ENOMEM. */
 int errors_tell(struct errors *errors, manifest_report report, void *told);

@@ -8,12 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mesh/info.h"
 #include "mesh/manifest/port.h"
 #include "mesh/vip.h"
 #include "util/parse.h"
 
 #define VIP_EXPECTED  "an IPv4 address such as 127.0.42.101"
-#define CMD_EMPTY     "cmd has no words: expected a command, or no cmd for this executable"
+#define CMD_EMPTY     "cmd has no words, so this executable is meant: expected a command, or no cmd"
 #define PORT_EXPECTED "LISTEN:HOST:PORT[/tcp|/udp], such as 8080:127.0.0.1:80"
 
 /*
@@ -80,12 +81,12 @@ static void split_cmd(struct reader *reader, const struct node *value, struct ma
 	if (!reader_work(reader, value, strlen(value->text)))
 		return;
 	if (!g_shell_parse_argv(value->text, NULL, &words, &error)) {
-		bool is_empty = error->code == G_SHELL_ERROR_EMPTY_STRING;
-
-		reader_refuse(reader, value, "%s",
-			is_empty ? CMD_EMPTY
-				 : "cmd has quotes without an end: expected another one like it, "
-				   "or a list of words");
+		if (error->code == G_SHELL_ERROR_EMPTY_STRING)
+			reader_warn(reader, value, CMD_EMPTY);
+		else
+			reader_refuse(reader, value,
+				"cmd has quotes without an end: expected another one like it, or a "
+				"list of words");
 		g_error_free(error);
 		return;
 	}
@@ -101,7 +102,7 @@ static void read_cmd(struct reader *reader, const struct field *field, const str
 	if (is_text)
 		split_cmd(reader, value, out);
 	else if (value->kind == NODE_LIST && !value->count)
-		reader_refuse(reader, value, CMD_EMPTY);
+		reader_warn(reader, value, CMD_EMPTY);
 	else if (value->kind == NODE_LIST)
 		out->cmd = reader_texts(reader, value, "a word of cmd", "a text");
 	else if (value->kind != NODE_UNKNOWN)
@@ -154,6 +155,15 @@ static const char *key_of(const struct field *field)
 	return dot ? dot + 1 : field->what;
 }
 
+/* Is it a member that was read, and that no agent of ours acts on? */
+static bool is_for_later(const struct field *field, const struct manifest_host *out)
+{
+	const size_t own = offsetof(struct manifest_host, own);
+
+	return field->offset >= own &&
+	       (config_wanted(&out->own, field->offset - own) & INFO_NOT_YET);
+}
+
 /* What @map says of @fields, and @template (NULL: nothing) where it does not. */
 static void read_fields(struct reader *reader, const struct field *fields, const struct node *map,
 	const struct node *template, struct manifest_host *out)
@@ -177,6 +187,8 @@ static void read_fields(struct reader *reader, const struct field *fields, const
 				"%s is not for all hosts: expected it at each host", field->what);
 		else if (value)
 			field->read(reader, field, value, out);
+		if (value && is_for_later(field, out))
+			reader_note_not_yet(reader, value, field->what);
 	}
 	reader_check_keys(reader, map, keys, count);
 }
@@ -188,13 +200,33 @@ static void read_section(struct reader *reader, const struct field *field, const
 		read_fields(reader, field->parts, value, NULL, out);
 }
 
-static bool offers_already(const struct mesh_config *own, const struct mesh_offer *offer)
+static const struct mesh_offer *find_offer(
+	const struct mesh_config *own, const struct mesh_offer *offer)
 {
 	for (size_t i = 0; i < own->noffers; i++)
 		if (own->offers[i].listen_port == offer->listen_port &&
 			own->offers[i].proto == offer->proto)
-			return true;
-	return false;
+			return &own->offers[i];
+	return NULL;
+}
+
+/* Add @offer, which is taken over. */
+static void add_offer(struct reader *reader, const struct node *item, struct mesh_offer *offer,
+	struct mesh_config *out)
+{
+	const struct mesh_offer *before = find_offer(out, offer);
+
+	if (!before) {
+		out->offers[out->noffers++] = *offer;
+		return;
+	}
+	if (before->connect_port != offer->connect_port ||
+		strcmp(before->connect_host, offer->connect_host) != 0)
+		reader_refuse(reader, item,
+			"port %u/%s is given twice, with two targets: expected one for a host and "
+			"its template",
+			offer->listen_port, addr_proto_name(offer->proto));
+	free(offer->connect_host);
 }
 
 /* There is room for it in @out. */
@@ -207,18 +239,12 @@ static void read_port(struct reader *reader, const struct node *item, struct mes
 	if (!text)
 		return;
 	int rc = port_parse(text, &offer, &err);
-	if (rc == -ENOMEM) {
+	if (rc == -ENOMEM)
 		reader->errors->has_no_memory = true;
-	} else if (rc < 0) {
+	else if (rc < 0)
 		reader_refuse(reader, item, "%s", err.text);
-	} else if (offers_already(out, &offer)) {
-		reader_refuse(reader, item,
-			"port %u/%s is given twice: expected it once for a host and its template",
-			offer.listen_port, addr_proto_name(offer.proto));
-		free(offer.connect_host);
-	} else {
-		out->offers[out->noffers++] = offer;
-	}
+	else
+		add_offer(reader, item, &offer, out);
 }
 
 static void read_ports(struct reader *reader, const struct field *field, const struct node *value,

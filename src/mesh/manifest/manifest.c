@@ -77,6 +77,8 @@ static void read_hosts(struct reader *reader, const struct node *hosts, const st
 		const struct node *key = hosts->items[2 * i];
 
 		out->nhosts++;
+		errors_about(reader->errors, NULL, NULL);
+		reader_check_once(reader, key);
 		host_read(reader, key, hosts->items[2 * i + 1], template, &out->hosts[i]);
 		hostnames_claim(&reader->hostnames, reader->errors, key, "name", i);
 		claim_aliases(reader, reader_get(hosts->items[2 * i + 1], "aliases"), i);

@@ -27,12 +27,21 @@ struct manifest {
 	size_t nroutes;
 };
 
-/* One error: "FILE:LINE:COLUMN: [host NAME: ]what is wrong: what is expected", or without place. */
-typedef void (*manifest_report)(void *told, const char *line);
+enum manifest_weight {
+	MANIFEST_NOTE,    /* right, but no agent of nswrap acts on it yet */
+	MANIFEST_WARNING, /* taken, as NoRouter would; but hardly what was meant */
+	MANIFEST_ERROR,
+};
 
 /*
- * Read the manifest in @text, called @file in reports. Every error is reported, not just the first
- * one, up to ERRORS_MAX. Returns 0, or -EINVAL when there was any, or -ENOMEM; @out is then
+ * One line: "FILE:LINE:COLUMN: [host NAME: ]what is wrong: what is expected", or without place;
+ * "note: " or "warning: " behind the place unless it is an error.
+ */
+typedef void (*manifest_report)(void *told, enum manifest_weight weight, const char *line);
+
+/*
+ * Read the manifest in @text, called @file in reports. Everything is reported, not just the first
+ * error, up to ERRORS_MAX. Returns 0, or -EINVAL when there was an error, or -ENOMEM; @out is then
  * untouched. Pure.
  */
 int manifest_parse(const char *text, size_t len, const char *file, struct manifest *out,

@@ -37,6 +37,8 @@ static int check_host(const char *host, struct err *err)
 {
 	struct in_addr addr;
 
+	if (!host[0]) /* the agent's own host, as where NoRouter dials */
+		return 0;
 	if (is_numeric(host) ? inet_pton(AF_INET, host, &addr) == 1 : hostnames_is_valid(host, "."))
 		return 0;
 	return err_set(err, EINVAL,
@@ -73,7 +75,7 @@ int port_parse(const char *text, struct mesh_offer *out, struct err *err)
 		return err_set(err, EINVAL,
 			"port %d/tcp is the mesh's own name server: expected another one",
 			PORT_NAME_SERVER);
-	offer.connect_host = strdup(host);
+	offer.connect_host = strdup(host[0] ? host : "127.0.0.1");
 	if (!offer.connect_host)
 		return -ENOMEM;
 	*out = offer;
@@ -89,8 +91,10 @@ int port_check_listen(const char *text, struct err *err)
 	port = strlen(text) < sizeof(addr) ? strrchr(strcpy(addr, text), ':') : NULL;
 	if (port) {
 		*port++ = '\0';
-		if (addr[0] == '[' || is_numeric(addr) ? addr_parse(addr, &ip, NULL) == 0
-						       : hostnames_is_valid(addr, "."))
+		/* without an address: at all that the host has */
+		if (!addr[0] ||
+			(addr[0] == '[' || is_numeric(addr) ? addr_parse(addr, &ip, NULL) == 0
+							    : hostnames_is_valid(addr, ".")))
 			return parse_one_port(port, &number, err);
 	}
 	return err_set(err, EINVAL, "%s is no address: expected ADDR:PORT, such as 127.0.0.1:18080",

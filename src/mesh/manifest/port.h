@@ -9,11 +9,12 @@
 #define PORT_NAME_SERVER 10053
 
 /*
- * Read "LISTEN:HOST:PORT[/tcp|/udp]"; HOST is an IPv4 address or a name. Returns 0 with a text of
- * its own in *@out, -ENOMEM, or -EINVAL with @err filled; @out is then untouched. Pure.
+ * Read "LISTEN:HOST:PORT[/tcp|/udp]"; HOST is an IPv4 address or a name, or empty: 127.0.0.1.
+ * Returns 0 with a text of its own in *@out, -ENOMEM, or -EINVAL with @err filled; @out is then
+ * untouched. Pure.
  */
 int port_parse(const char *text, struct mesh_offer *out, struct err *err);
 
-/* Is @text "ADDR:PORT"? ADDR is an IPv4 address, an IPv6 address in brackets, or a name. Returns 0
- * or -EINVAL with @err filled. */
+/* Is @text "ADDR:PORT"? ADDR is an IPv4 address, an IPv6 address in brackets, a name, or empty: all
+ * addresses. Returns 0 or -EINVAL with @err filled. */
 int port_check_listen(const char *text, struct err *err);

@@ -48,6 +48,12 @@ const struct node *reader_get(const struct node *map, const char *name)
 	return NULL;
 }
 
+void reader_note_not_yet(struct reader *reader, const struct node *node, const char *what)
+{
+	errors_note(reader->errors, node->at,
+		"%s: agents of nswrap do not act on it yet, only those of NoRouter do", what);
+}
+
 /* --- keys ---------------------------------------------------------------------------------- */
 
 /* As people may have meant it: "write_etc_hosts" is writeEtcHosts. */
@@ -82,8 +88,13 @@ static void unknown_key(
 	char all[KEYS_BYTES] = "";
 	const char *nearest = nearest_key(key->text, known, count);
 
+	if (strncmp(key->text, "x-", 2) == 0) { /* as in other formats: somebody's own */
+		reader_warn(reader, key, "key %s is ignored", quoted);
+		return;
+	}
 	if (nearest) {
-		reader_refuse(reader, key, "unknown key %s: did you mean %s?", quoted, nearest);
+		reader_warn(reader, key, "unknown key %s is ignored: did you mean %s?", quoted,
+			nearest);
 		return;
 	}
 	for (size_t i = 0; i < count; i++) {
@@ -91,7 +102,15 @@ static void unknown_key(
 		const char *join = i == 0 ? "" : i + 1 == count ? " or " : ", ";
 		snprintf(all + len, sizeof(all) - len, "%s%s", join, known[i]);
 	}
-	reader_refuse(reader, key, "unknown key %s: expected %s", quoted, all);
+	reader_warn(reader, key, "unknown key %s is ignored: expected %s", quoted, all);
+}
+
+void reader_check_once(struct reader *reader, const struct node *key)
+{
+	if (key->given_before)
+		reader_warn(reader, key,
+			"%s is given twice: this one counts, that of line %zu is ignored",
+			PARSE_SHOWN(key->text), key->given_before->at.line);
 }
 
 void reader_check_keys(
@@ -105,11 +124,8 @@ void reader_check_keys(
 			return;
 		while (at < count && strcmp(key->text, known[at]) != 0)
 			at++;
-		if (key->given_before)
-			reader_refuse(reader, key,
-				"%s is given twice: expected it once, line %zu has it",
-				PARSE_SHOWN(key->text), key->given_before->at.line);
-		else if (at == count)
+		reader_check_once(reader, key);
+		if (at == count)
 			unknown_key(reader, key, known, count);
 	}
 }

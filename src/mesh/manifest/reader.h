@@ -29,6 +29,7 @@ struct reader {
 
 /* Complain about @node; errors_add with its place. */
 #define reader_refuse(reader, node, ...) errors_add((reader)->errors, (node)->at, __VA_ARGS__)
+#define reader_warn(reader, node, ...)   errors_warn((reader)->errors, (node)->at, __VA_ARGS__)
 
 /* Complain that there is more than @limit of something, and look at nothing any more. */
 void reader_too_much(struct reader *reader, const struct node *node, const char *what, int limit,
@@ -40,10 +41,15 @@ bool reader_work(struct reader *reader, const struct node *node, size_t bytes);
 /* The value of key @name; NULL if @map is NULL or has no such key, or nothing behind it. */
 const struct node *reader_get(const struct node *map, const char *name);
 
-/* Complain about keys that are not @known (READER_KEYS_MAX at most), and those that are given
- * twice. */
+/* Warn of keys that are not @known (READER_KEYS_MAX at most), and of those that are given twice. */
 void reader_check_keys(
 	struct reader *reader, const struct node *map, const char *const *known, size_t count);
+
+/* Warn if its map has @key twice. */
+void reader_check_once(struct reader *reader, const struct node *key);
+
+/* Note that no agent of nswrap acts on it. */
+void reader_note_not_yet(struct reader *reader, const struct node *node, const char *what);
 
 /* What it is in words, such as "a list". */
 const char *reader_kind_of(const struct node *node);

@@ -13,6 +13,7 @@
 #include "util/parse.h"
 
 #define GUESS_ERRORS_MAX 50 /* a file with more errors gets no help with each */
+#define NETWORK_BYTES    (INET_ADDRSTRLEN + 3)
 #define TO_EXPECTED      "a list of networks and host names, such as [\"10.0.0.0/8\", \"*.example.com\"]"
 
 /* --- via ------------------------------------------------------------------------------------ */
@@ -49,6 +50,7 @@ static void read_via(struct reader *reader, const struct node *via, const struct
 {
 	const char *text = reader_text(reader, via, "via", "a host's name or vip");
 	const char *nearest = NULL;
+	struct in_addr vip;
 	ssize_t host;
 
 	if (!text || !manifest->nhosts)
@@ -56,6 +58,11 @@ static void read_via(struct reader *reader, const struct node *via, const struct
 	host = find_host(reader, manifest, text);
 	if (host != HOSTNAMES_NOBODY) {
 		out->via = manifest->hosts[host].vip;
+		return;
+	}
+	if (inet_pton(AF_INET, text, &vip) == 1 && vip.s_addr != INADDR_ANY) {
+		reader_warn(reader, via, "via %s is no host's vip: the route leads nowhere", text);
+		out->via = vip;
 		return;
 	}
 	if (reader->errors->count < GUESS_ERRORS_MAX)
@@ -70,28 +77,49 @@ static void read_via(struct reader *reader, const struct node *via, const struct
 
 /* --- to ------------------------------------------------------------------------------------- */
 
-/* A network (true in *@is_network) or a pattern of host names, or @err says what it is instead. */
-static int check_to(const char *text, bool *is_network, struct err *err)
+static bool is_ip6(const char *text)
+{
+	struct in6_addr prefix;
+	int prefix_len;
+
+	return strchr(text, '/') ? addr_parse_cidr6(text, &prefix, &prefix_len, NULL) != -EINVAL
+				 : inet_pton(AF_INET6, text, &prefix) == 1;
+}
+
+/* Is it an IPv4 network or address? Then that network is in @out, perhaps with a warning. */
+static bool to_network(
+	struct reader *reader, const struct node *item, const char *text, char out[NETWORK_BYTES])
 {
 	struct in_addr addr;
-	int prefix;
+	struct err err;
+	int prefix_len = 32, result;
 
-	*is_network = strchr(text, '/') != NULL;
-	if (*is_network)
-		return addr_parse_cidr4(text, &addr, &prefix, err);
-	if (inet_pton(AF_INET, text, &addr) == 1)
-		return err_set(err, EINVAL, "%s is a bare address: expected %s/32 for it alone",
-			text, text);
-	/* "10.0.*" looks like a network and would match no name */
-	if (strpbrk(text, "0123456789") && text[strspn(text, "0123456789.*")] == '\0')
-		return err_set(err, EINVAL, "%s is no network: expected one such as 10.0.2.0/24",
-			PARSE_QUOTED(text));
+	if (!strchr(text, '/')) {
+		if (inet_pton(AF_INET, text, &addr) != 1)
+			return false;
+	} else {
+		result = addr_parse_cidr4(text, &addr, &prefix_len, &err);
+		if (result == -EINVAL)
+			reader_refuse(reader, item, "%s", err.text);
+		else if (result < 0)
+			reader_warn(reader, item, "%s", err.text);
+	}
+	inet_ntop(AF_INET, &addr, out, NETWORK_BYTES);
+	snprintf(out + strlen(out), NETWORK_BYTES - strlen(out), "/%d", prefix_len);
+	return true;
+}
+
+static void check_pattern(struct reader *reader, const struct node *item, const char *text)
+{
 	if (!hostnames_is_valid(text, "*."))
-		return err_set(err, EINVAL,
+		reader_refuse(reader, item,
 			"%s is no IPv4 network or host name: expected one such as 10.0.2.0/24 or "
 			"*.example.com",
 			PARSE_QUOTED(text));
-	return 0;
+	else if (strpbrk(text, "0123456789") && text[strspn(text, "0123456789.*")] == '\0')
+		reader_warn(reader, item,
+			"%s is a pattern of names and no network: expected one such as 10.0.2.0/24",
+			PARSE_QUOTED(text));
 }
 
 /* NULL is what the rest of the program has for none. */
@@ -111,20 +139,27 @@ static void read_to(struct reader *reader, const struct node *to, struct mesh_ro
 	if (!reader_is_kind(reader, to, NODE_LIST, "to", TO_EXPECTED))
 		return;
 	if (!to->count)
-		reader_refuse(reader, to, "to is an empty list: expected %s", TO_EXPECTED);
+		reader_warn(reader, to, "to is an empty list: expected %s", TO_EXPECTED);
 	cidrs = reader_new_texts(reader, to);
 	globs = reader_new_texts(reader, to);
 	for (size_t i = 0; cidrs && globs && i < to->count; i++) {
 		const char *text = reader_text(reader, to->items[i], "an item of to",
 			"a network such as 10.0.2.0/24, or a host name");
-		struct err err = {.code = 0};
-		bool is_network;
+		char network[NETWORK_BYTES];
 
 		if (!text)
 			continue;
-		if (check_to(text, &is_network, &err) < 0)
-			reader_refuse(reader, to->items[i], "%s", err.text);
-		reader_copy(reader, text, is_network ? &cidrs[ncidrs++] : &globs[nglobs++]);
+		if (is_ip6(text)) {
+			reader_warn(reader, to->items[i],
+				"%s is ignored, a mesh has no IPv6: expected a network such as "
+				"10.0.2.0/24",
+				PARSE_QUOTED(text));
+		} else if (to_network(reader, to->items[i], text, network)) {
+			reader_copy(reader, network, &cidrs[ncidrs++]);
+		} else {
+			check_pattern(reader, to->items[i], text);
+			reader_copy(reader, text, &globs[nglobs++]);
+		}
 	}
 	out->cidrs = or_none(cidrs);
 	out->globs = or_none(globs);
@@ -146,7 +181,7 @@ static void read_route(struct reader *reader, const struct node *item,
 	if (to)
 		read_to(reader, to, out);
 	else
-		reader_refuse(reader, item, "no to: expected %s", TO_EXPECTED);
+		reader_warn(reader, item, "no to: expected %s", TO_EXPECTED);
 	if (via)
 		read_via(reader, via, manifest, out);
 	else
@@ -167,6 +202,8 @@ void route_read_list(struct reader *reader, const struct node *routes, struct ma
 		reader->errors->has_no_memory = true;
 		return;
 	}
+	if (routes->count)
+		reader_note_not_yet(reader, routes, "routes");
 	for (size_t i = 0; i < routes->count; i++) {
 		snprintf(number, sizeof(number), "%zu", i + 1);
 		errors_about(reader->errors, "route", number);
