@@ -37,7 +37,7 @@ static const struct option_def options[] = {
 	{0, "strict", NULL, "with --check: take warnings for errors", option_set_true,
 		AT(is_strict)},
 	{0, "example", NULL, "print a commented manifest", option_set_true, AT(is_example)},
-	{'n', "name", "NAME", "for status, reload and stop (the manifest's name without .yaml)",
+	{'n', "name", "NAME", "of the mesh; status, reload, stop: which one (the manifest's name without .yaml)",
 		set_name, AT(name)},
 	{0, "json", NULL, "status: print JSON", option_set_true, AT(is_json)},
 	{'q', "quiet", NULL, "say only what went wrong", cmd_set_quiet, AT(verbosity)},

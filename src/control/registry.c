@@ -256,8 +256,10 @@ int registry_publish(struct registry_entry *entry, struct err *err)
 
 void registry_release(struct registry_entry *entry)
 {
-	if (entry->listen_fd >= 0)
+	if (entry->listen_fd >= 0) {
+		origin_remove(entry->dir_fd, entry->name);
 		unixsock_remove(entry->dir_fd, &entry->id);
+	}
 	fd_close(&entry->listen_fd);
 	fd_close(&entry->lock_fd);
 	fd_close(&entry->dir_fd);
@@ -276,6 +278,68 @@ void registry_describe(const struct registry *registry, char *out, size_t cap_by
 			i == 0 ? "running: " : ", ", found[i].name);
 	if (count > SHOWN_NAMES && used < cap_bytes)
 		snprintf(out + used, cap_bytes - used, " and more");
+}
+
+/* --- of what they are made ---------------------------------------------------------------- */
+
+/* Is it NAME.sock? Stores NAME. */
+static bool to_name(const char *filename, char *name)
+{
+	size_t len = strlen(filename), suffix_len = sizeof(SUFFIX) - 1;
+
+	if (len <= suffix_len || len - suffix_len > REGISTRY_NAME_MAX ||
+		strcmp(filename + len - suffix_len, SUFFIX) != 0)
+		return false;
+	snprintf(name, REGISTRY_NAME_MAX + 1, "%.*s", (int)(len - suffix_len), filename);
+	return is_valid(name);
+}
+
+static int is_entry(const struct dirent *file)
+{
+	char name[REGISTRY_NAME_MAX + 1];
+
+	return to_name(file->d_name, name);
+}
+
+static enum origin_likeness find_same_in(const struct registry *registry, size_t place,
+	const struct origin *origin, struct registry_found *found, struct origin *of)
+{
+	enum origin_likeness likeness = ORIGIN_OTHER;
+	int dir_fd = registry->places.items[place].dir_fd;
+	struct dirent **files;
+	int count = dir_fd < 0 ? -1 : scandirat(dir_fd, ".", &files, is_entry, alphasort);
+
+	for (int i = 0; i < count; i++) {
+		if (likeness == ORIGIN_OTHER) {
+			to_name(files[i]->d_name, found->name);
+			found->place = place;
+			if (unixsock_check(dir_fd, files[i]->d_name, NULL) == 1)
+				likeness = origin_compare(dir_fd, found->name, origin, of);
+		}
+		free(files[i]);
+	}
+	if (count >= 0)
+		free(files);
+	return likeness;
+}
+
+enum origin_likeness registry_find_same(const struct registry *registry,
+	const struct origin *origin, struct registry_found *found, struct origin *of)
+{
+	enum origin_likeness likeness = ORIGIN_OTHER;
+
+	for (size_t i = 0; i < registry->places.count && likeness == ORIGIN_OTHER; i++)
+		likeness = find_same_in(registry, i, origin, found, of);
+	return likeness;
+}
+
+void registry_note(const struct registry_entry *entry, const struct origin *origin)
+{
+	int result = origin_write(entry->dir_fd, entry->name, origin);
+
+	if (result < 0)
+		log_info("it is not noted what this %s was made of: %s", kinds[entry->kind].noun,
+			strerror(-result));
 }
 
 /* --- connecting --------------------------------------------------------------------------- */
@@ -346,25 +410,6 @@ int registry_connect(const struct registry *registry, const char *name, struct e
 
 /* --- listing ------------------------------------------------------------------------------ */
 
-/* Is it NAME.sock? Stores NAME. */
-static bool to_name(const char *filename, char *name)
-{
-	size_t len = strlen(filename), suffix_len = sizeof(SUFFIX) - 1;
-
-	if (len <= suffix_len || len - suffix_len > REGISTRY_NAME_MAX ||
-		strcmp(filename + len - suffix_len, SUFFIX) != 0)
-		return false;
-	snprintf(name, REGISTRY_NAME_MAX + 1, "%.*s", (int)(len - suffix_len), filename);
-	return is_valid(name);
-}
-
-static int is_entry(const struct dirent *file)
-{
-	char name[REGISTRY_NAME_MAX + 1];
-
-	return to_name(file->d_name, name);
-}
-
 static int by_name(const void *a, const void *b)
 {
 	const struct registry_found *first = a, *second = b;
@@ -392,12 +437,14 @@ static ssize_t list_place(
 	for (int i = 0; i < found; i++) {
 		int state = unixsock_check(dir_fd, files[i]->d_name, &id);
 
-		if (state == 0 && lock_fd >= 0)
+		if (list)
+			to_name(files[i]->d_name, list[count].name);
+		if (state == 0 && lock_fd >= 0 && list) {
+			origin_remove(dir_fd, list[count].name);
 			unixsock_remove(dir_fd, &id);
-		if (state == 1 && list) {
-			list[count].place = place;
-			to_name(files[i]->d_name, list[count++].name);
 		}
+		if (state == 1 && list)
+			list[count++].place = place;
 		free(files[i]);
 	}
 	free(files);

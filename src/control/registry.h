@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "control/origin.h"
 #include "control/places.h"
 #include "util/err.h"
 #include "util/unixsock.h"
@@ -72,6 +73,16 @@ void registry_close(struct registry *registry);
  */
 int registry_reserve(const struct registry *registry, const char *name, const char *base,
 	struct registry_entry *out, struct err *err);
+
+/*
+ * Of a reserved name: is one made of the same running under another name (control/origin)? Stores
+ * which, and what it is made of.
+ */
+enum origin_likeness registry_find_same(const struct registry *registry,
+	const struct origin *origin, struct registry_found *found, struct origin *of);
+
+/* Note what a reserved or published name is made of. Best effort. */
+void registry_note(const struct registry_entry *entry, const struct origin *origin);
 
 /* Make the socket of a reserved name. Returns 0, or -errno with @err filled. */
 int registry_publish(struct registry_entry *entry, struct err *err);

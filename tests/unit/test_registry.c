@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "control/registry.h"
+#include "util/fd.h"
 
 /* What the supervisor does in two steps. */
 static int registry_claim(const struct registry *registry, const char *name, const char *base,
@@ -226,6 +227,44 @@ static void meshes_are_no_sandboxes(void **state)
 	assert_int_equal(meshes.places.items[0].dir_fd, -1);
 }
 
+/* Who runs, under any name, is found by what it is made of; who has ended is not. */
+static void what_they_are_made_of(void **state)
+{
+	struct bed *bed = *state;
+	struct origin one = {.digest = 1}, two = {.digest = 2}, of;
+	struct registry_entry a, b, c;
+	struct registry_found found;
+	struct stat info;
+
+	assert_int_equal(registry_find_same(&bed->registry, &one, &found, &of), ORIGIN_OTHER);
+	assert_int_equal(registry_reserve(&bed->registry, "a", NULL, &a, NULL), 0);
+	registry_note(&a, &one);
+	/* only reserved: not yet */
+	assert_int_equal(registry_find_same(&bed->registry, &one, &found, &of), ORIGIN_OTHER);
+	assert_int_equal(registry_publish(&a, NULL), 0);
+	assert_int_equal(registry_claim(&bed->registry, "b", NULL, &b, NULL), 0);
+	assert_int_equal(registry_reserve(&bed->registry, "c", NULL, &c, NULL), 0);
+	assert_int_equal(registry_find_same(&bed->registry, &one, &found, &of), ORIGIN_SAME_TEXT);
+	assert_string_equal(found.name, "a");
+	assert_int_equal(found.place, 0);
+	assert_true(of.digest == 1);
+	assert_int_equal(registry_find_same(&bed->registry, &two, &found, &of), ORIGIN_OTHER);
+	registry_note(&b, &two);
+	assert_int_equal(registry_find_same(&bed->registry, &two, &found, &of), ORIGIN_SAME_TEXT);
+	assert_string_equal(found.name, "b");
+	registry_release(&c);
+
+	registry_release(&a);
+	assert_int_equal(registry_find_same(&bed->registry, &one, &found, &of), ORIGIN_OTHER);
+	assert_int_equal(fstatat(dir_of(bed), "a.of", &info, AT_SYMLINK_NOFOLLOW), -1);
+	fd_close(&b.listen_fd); /* as if it was killed */
+	assert_int_equal(registry_find_same(&bed->registry, &two, &found, &of), ORIGIN_OTHER);
+	assert_int_equal(fstatat(dir_of(bed), "b.of", &info, AT_SYMLINK_NOFOLLOW), 0);
+	assert_int_equal(registry_list(&bed->registry, &found, 1), 0);
+	assert_int_equal(fstatat(dir_of(bed), "b.of", &info, AT_SYMLINK_NOFOLLOW), -1);
+	registry_release(&b);
+}
+
 /* Opens it with XDG_RUNTIME_DIR @xdg, or without. */
 static void open_with(struct bed *bed, const char *xdg, struct registry *out)
 {
@@ -360,6 +399,7 @@ int main(void)
 		TEST(claims_and_lists),
 		TEST(connects_or_explains),
 		TEST(meshes_are_no_sandboxes),
+		TEST(what_they_are_made_of),
 		TEST(long_bases_fit),
 		TEST(starters_take_turns),
 	};

@@ -11,9 +11,9 @@
 #include <unistd.h>
 
 #include "control/control.h"
-#include "control/registry.h"
 #include "control/server.h"
 #include "mesh/manager/display.h"
+#include "mesh/manager/naming.h"
 #include "mesh/manager/roster.h"
 #include "mesh/manager/status.h"
 #include "proc/job.h"
@@ -113,6 +113,7 @@ static int follow(struct manager *manager)
 		manifest_free(&after);
 		return result;
 	}
+	naming_note(manager->config->path, &manager->roster.manifest, &manager->server.entry);
 	manager->was_complete = false;
 	display_rows(manager->display, manager->roster.manifest.nhosts);
 	return 0;
@@ -169,32 +170,11 @@ static const struct server_rules rules = {
 	.on_request = on_request,
 };
 
-/* "site" of "/etc/site.yaml"; of stdin nothing. */
-static void make_base(const char *path, char *out, size_t cap_bytes)
-{
-	const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
-	const char *dot = strrchr(base, '.');
-	size_t len = strlen(base);
-
-	if (dot && dot > base && (strcmp(dot, ".yaml") == 0 || strcmp(dot, ".yml") == 0))
-		len = (size_t)(dot - base);
-	if (strcmp(path, "-") == 0)
-		len = 0;
-	snprintf(out, cap_bytes, "%.*s", (int)len, base);
-}
-
 static int open_control(struct manager *manager, struct err *err)
 {
-	const struct manager_config *config = manager->config;
-	char base[REGISTRY_NAME_MAX + 1];
-	struct registry registry;
-	int result = registry_open(REGISTRY_MESH, &registry, err);
+	int result = naming_reserve(manager->config->path, manager->config->name,
+		&manager->roster.manifest, &manager->server.entry, err);
 
-	if (result < 0)
-		return result;
-	make_base(config->path, base, sizeof(base));
-	result = registry_reserve(&registry, config->name, base, &manager->server.entry, err);
-	registry_close(&registry);
 	if (result < 0)
 		return result;
 	return server_open(&manager->server, manager->loop, &rules, manager, err);

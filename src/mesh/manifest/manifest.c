@@ -172,6 +172,32 @@ void manifest_free(struct manifest *manifest)
 	*manifest = (struct manifest){.hosts = NULL};
 }
 
+/* FNV-1a, with the NUL */
+static uint64_t add_text(uint64_t digest, const char *text)
+{
+	do
+		digest = (digest ^ (unsigned char)*text) * 0x100000001b3;
+	while (*text++);
+	return digest;
+}
+
+uint64_t manifest_digest(const struct manifest *manifest)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < manifest->nhosts; i++) {
+		const struct manifest_host *host = &manifest->hosts[i];
+		char vip[INET_ADDRSTRLEN];
+		uint64_t digest = add_text(0xcbf29ce484222325, host->name);
+
+		digest = add_text(digest, inet_ntop(AF_INET, &host->vip, vip, sizeof(vip)));
+		for (char **word = host->cmd; word && *word; word++)
+			digest = add_text(digest, *word);
+		sum += digest;
+	}
+	return sum;
+}
+
 /* --- what a host is told -------------------------------------------------------------------- */
 
 /* Three lists for free(3), whose texts are the manifest's. */

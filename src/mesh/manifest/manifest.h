@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "mesh/config.h"
 
@@ -51,6 +52,9 @@ int manifest_parse(const char *text, size_t len, const char *file, struct manife
 int manifest_read(const char *path, struct manifest *out, manifest_report report, void *told);
 
 void manifest_free(struct manifest *manifest);
+
+/* The same for manifests with the same hosts, in any order: names, VIPs and commands. */
+uint64_t manifest_digest(const struct manifest *manifest);
 
 /* Are the texts of two NULL-terminated arrays, or NULLs, the same? */
 bool manifest_texts_equal(char *const *a, char *const *b);

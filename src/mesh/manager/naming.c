@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/manager/naming - the name of a mesh, and that no manifest is run twice by mistake */
+#include "mesh/manager/naming.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "util/parse.h"
+
+#define SHOWN_BYTES 256 /* of a path */
+
+/* "site" of "/etc/site.yaml"; of stdin nothing. */
+static void make_base(const char *path, char *out, size_t cap_bytes)
+{
+	const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+	const char *dot = strrchr(base, '.');
+	size_t len = strlen(base);
+
+	if (dot && dot > base && (strcmp(dot, ".yaml") == 0 || strcmp(dot, ".yml") == 0))
+		len = (size_t)(dot - base);
+	if (strcmp(path, "-") == 0)
+		len = 0;
+	snprintf(out, cap_bytes, "%.*s", (int)len, base);
+}
+
+static void make_origin(const char *path, const struct manifest *manifest, struct origin *out)
+{
+	bool is_stdin = strcmp(path, "-") == 0;
+
+	origin_set_path(out, is_stdin ? NULL : path, STDIN_FILENO);
+	out->digest = manifest_digest(manifest);
+}
+
+static int refuse_twin(
+	const struct registry *registry, const struct origin *origin, struct err *err)
+{
+	struct registry_found twin;
+	struct origin of;
+	char shown[SHOWN_BYTES];
+	enum origin_likeness likeness = registry_find_same(registry, origin, &twin, &of);
+
+	if (likeness == ORIGIN_OTHER)
+		return 0;
+	const char *what = likeness == ORIGIN_SAME_FILE ? "runs this manifest" : "has these hosts";
+	const char *from = likeness == ORIGIN_SAME_FILE ? NULL : of.path[0] ? of.path : "stdin";
+	return err_set(err, EEXIST,
+		"the mesh \"%s\" %s already%s%s: nswrap mesh stop %s ends it, -n NAME starts a "
+		"second one beside it",
+		twin.name, what, from ? ", from " : "",
+		from ? parse_shown(from, shown, sizeof(shown)) : "", twin.name);
+}
+
+int naming_reserve(const char *path, const char *name, const struct manifest *manifest,
+	struct registry_entry *entry, struct err *err)
+{
+	char base[REGISTRY_NAME_MAX + 1];
+	struct registry registry;
+	struct origin origin;
+	int result = registry_open(REGISTRY_MESH, &registry, err);
+
+	if (result < 0)
+		return result;
+	make_base(path, base, sizeof(base));
+	make_origin(path, manifest, &origin);
+	result = registry_reserve(&registry, name, base, entry, err);
+	if (result == 0) {
+		if (!name)
+			result = refuse_twin(&registry, &origin, err);
+		if (result == 0)
+			registry_note(entry, &origin);
+		else
+			registry_release(entry);
+	}
+	registry_close(&registry);
+	return result;
+}
+
+void naming_note(
+	const char *path, const struct manifest *manifest, const struct registry_entry *entry)
+{
+	struct origin origin;
+
+	make_origin(path, manifest, &origin);
+	registry_note(entry, &origin);
+}

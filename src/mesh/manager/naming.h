@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/manager/naming - the name of a mesh, and that no manifest is run twice by mistake */
+#pragma once
+
+#include "control/registry.h"
+#include "mesh/manifest/manifest.h"
+#include "util/err.h"
+
+/*
+ * Reserve @name, or if it is NULL one after the manifest @path ("-": stdin), which is read already;
+ * and note what the mesh is made of. Without @name it is an error if a mesh of the same file runs,
+ * by whatever path, or one with the same hosts (manifest_digest): two that start the same hosts
+ * fight for ever. Returns 0, or -errno with @err filled.
+ */
+int naming_reserve(const char *path, const char *name, const struct manifest *manifest,
+	struct registry_entry *entry, struct err *err);
+
+/* The manifest is another one now. */
+void naming_note(
+	const char *path, const struct manifest *manifest, const struct registry_entry *entry);
