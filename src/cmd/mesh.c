@@ -113,6 +113,60 @@ static void print_table(const json_t *hosts)
 	json_decref(rows);
 }
 
+/* "port 80/udp of 127.0.42.101", for what does not work. */
+static void print_port(const json_t *host, const json_t *port, const char *what)
+{
+	json_int_t number = json_integer_value(json_object_get(port, "port"));
+	json_int_t count = json_integer_value(json_object_get(port, "count"));
+	json_t *name = output_escaped(output_member(host, "name", ""));
+	json_t *why = output_escaped(output_member(port, "why", ""));
+
+	printf("%s: ", json_string_value(name));
+	if (number > 0)
+		printf("port %lld%s of ", number,
+			strcmp(output_member(port, "proto", ""), "udp") == 0 ? "/udp" : "");
+	printf("%s %s: %s", output_member(port, "ip", ""), what, json_string_value(why));
+	if (count > 0) {
+		json_t *age = output_age(json_integer_value(json_object_get(port, "age")));
+
+		printf(" (%lld times, last %s ago)", count, json_string_value(age));
+		json_decref(age);
+	}
+	putchar('\n');
+	json_decref(name);
+	json_decref(why);
+}
+
+static void print_ports(const json_t *host, const char *list, const char *total, const char *what)
+{
+	json_t *ports = json_object_get(host, list), *port, *name;
+	json_int_t all = json_integer_value(json_object_get(host, total));
+	size_t i;
+
+	json_array_foreach(ports, i, port)
+	{
+		print_port(host, port, what);
+	}
+	if (all <= (json_int_t)i)
+		return;
+	name = output_escaped(output_member(host, "name", ""));
+	printf("%s: %lld more ports: %s\n", json_string_value(name), all - (json_int_t)i, what);
+	json_decref(name);
+}
+
+/* Below the table: what does not work, although the host is ready. */
+static void print_troubles(const json_t *hosts)
+{
+	json_t *host;
+	size_t i;
+
+	json_array_foreach(hosts, i, host)
+	{
+		print_ports(host, "missing", "missing_total", "is missing");
+		print_ports(host, "failing", "failing_total", "does not lead anywhere");
+	}
+}
+
 /* --- the questions -------------------------------------------------------------------------- */
 
 /* Ask; NULL with @err filled when it does not answer or refuses. */
@@ -161,10 +215,12 @@ static int print_status(int sock, bool is_json, struct err *err)
 		return -err->code;
 	json_object_del(status, "ok");
 	json_object_del(status, "total");
-	if (is_json)
+	if (is_json) {
 		output_json(status);
-	else
+	} else {
 		print_table(json_object_get(status, "hosts"));
+		print_troubles(json_object_get(status, "hosts"));
+	}
 	json_decref(status);
 	return output_end(err);
 }

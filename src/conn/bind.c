@@ -80,7 +80,7 @@ static int bind_beside_hold(int fd, const struct addr *addr)
 	return result;
 }
 
-static int bind_port(struct addr *addr, enum proto proto, struct bound *out, struct err *err)
+static int bind_port(struct addr *addr, enum proto proto, struct bound *out)
 {
 	_cleanup_fd_ int fd =
 		socket(addr->family, addr_proto_type(proto) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -92,7 +92,7 @@ static int bind_port(struct addr *addr, enum proto proto, struct bound *out, str
 	if (result == 0)
 		result = addr_get_own(fd, &own);
 	if (result < 0)
-		return explain_port(addr, proto, -result, err);
+		return result;
 	*addr = own;
 	out->fd = fd_take(&fd);
 	return 0;
@@ -151,12 +151,23 @@ static int bind_path(const char *path, struct bound *out, struct err *err)
 	return 0;
 }
 
+int bind_try(struct addr *addr, enum proto proto, struct bound *out)
+{
+	struct err err;
+
+	*out = (struct bound){.fd = -1, .dir_fd = -1};
+	if (addr->family != AF_UNIX)
+		return bind_port(addr, proto, out);
+	return bind_path(addr->local.sun_path, out, &err);
+}
+
 int bind_open(struct addr *addr, enum proto proto, struct bound *out, struct err *err)
 {
 	*out = (struct bound){.fd = -1, .dir_fd = -1};
-	if (addr->family != AF_UNIX)
-		return bind_port(addr, proto, out, err);
-	return bind_path(addr->local.sun_path, out, err);
+	if (addr->family == AF_UNIX)
+		return bind_path(addr->local.sun_path, out, err);
+	int result = bind_port(addr, proto, out);
+	return result < 0 ? explain_port(addr, proto, -result, err) : 0;
 }
 
 void bind_close(struct bound *bound)

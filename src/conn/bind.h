@@ -27,6 +27,9 @@ struct bound {
  */
 int bind_open(struct addr *addr, enum proto proto, struct bound *out, struct err *err);
 
+/* The same without words, which take long where a port is in use. */
+int bind_try(struct addr *addr, enum proto proto, struct bound *out);
+
 /* The same for a fresh socket of the right kind, of whatever network. Returns 0 or -errno. */
 int bind_socket(int fd, const struct addr *addr, enum proto proto);
 

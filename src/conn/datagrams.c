@@ -9,6 +9,7 @@
 #include "conn/inside.h"
 #include "conn/names.h"
 #include "conn/udp_relay.h"
+#include "net/diag.h"
 #include "util/fd.h"
 #include "util/list.h"
 #include "util/log.h"
@@ -18,6 +19,8 @@
 struct datagrams {
 	const struct conn_context *context;
 	const struct dial_target *target;
+	void (*on_failed)(void *owner, int result);
+	void *owner;
 	struct udp_relay *relay;
 	struct inside_waiter waiter;
 	struct lookup_query query;
@@ -57,20 +60,71 @@ static int resolve(struct datagrams *datagrams)
 	return result == -EINPROGRESS ? -EAGAIN : result;
 }
 
+static void fail(const struct datagrams *datagrams, int result)
+{
+	if (datagrams->on_failed && result != -EAGAIN && !dial_is_short(result))
+		datagrams->on_failed(datagrams->owner, result);
+}
+
+/*
+ * Of the addresses of a name the one that has a socket on this host; a refusal would come when the
+ * datagram is lost. NULL: of none of them that is known.
+ */
+static const struct addr *find_served(struct datagrams *datagrams)
+{
+	struct lookup_answer *answer = &datagrams->answer;
+	_cleanup_fd_ int nl = answer->count > 1 ? diag_open() : -1;
+
+	for (size_t i = 0; nl >= 0 && i < answer->count; i++) {
+		addr_set_port(&answer->addrs[i], datagrams->target->port);
+		if (diag_is_listening(nl, PROTO_UDP, &answer->addrs[i]) == 1)
+			return &answer->addrs[i];
+	}
+	return NULL;
+}
+
+/* flow->where is the place of its address in the answer, plus one; 0: none yet. */
+static int open_name(struct datagrams *datagrams, struct udp_flow *flow)
+{
+	struct lookup_answer *answer = &datagrams->answer;
+	int result = resolve(datagrams);
+
+	if (result < 0)
+		return result;
+	const struct addr *served = find_served(datagrams);
+	size_t first = served ? (size_t)(served - answer->addrs) : (size_t)flow->where;
+	for (size_t i = 0; i < answer->count; i++) {
+		size_t place = (first + i) % answer->count;
+
+		addr_set_port(&answer->addrs[place], datagrams->target->port);
+		result = open_address(datagrams, &answer->addrs[place]);
+		flow->where = (int)place + 1;
+		if (result >= 0 || result == -EAGAIN || dial_is_short(result))
+			break;
+	}
+	return result;
+}
+
 static int open_target(void *owner, struct udp_flow *flow)
 {
 	struct datagrams *datagrams = owner;
 	const struct dial_target *target = datagrams->target;
+	int result =
+		target->host ? open_name(datagrams, flow) : open_address(datagrams, &target->addr);
 
-	(void)flow;
-	if (!target->host)
-		return open_address(datagrams, &target->addr);
-	int result = resolve(datagrams);
 	if (result < 0)
-		return result;
-	struct addr to = datagrams->answer.addrs[0];
-	addr_set_port(&to, target->port);
-	return open_address(datagrams, &to);
+		fail(datagrams, result);
+	return result;
+}
+
+/* Another address of the same name may do better. */
+static bool on_refused(void *owner, const struct udp_flow *flow)
+{
+	struct datagrams *datagrams = owner;
+
+	if (!datagrams->target->host || datagrams->answer.count < 2 || !find_served(datagrams))
+		fail(datagrams, -ECONNREFUSED);
+	return datagrams->target->host && datagrams->answer.count > 1 && flow->where > 0;
 }
 
 /* For the flows that wait now; the next ones ask again. */
@@ -93,16 +147,18 @@ static void on_sockets(struct inside_waiter *waiter)
 	udp_relay_retry(container_of(waiter, struct datagrams, waiter)->relay);
 }
 
-struct datagrams *datagrams_new(
-	const struct conn_context *context, int fd, const struct dial_target *target)
+struct datagrams *datagrams_new(const struct conn_context *context, int fd,
+	const struct dial_target *target, void (*on_failed)(void *owner, int result), void *owner)
 {
-	static const struct udp_relay_ops ops = {.open = open_target};
+	static const struct udp_relay_ops ops = {.open = open_target, .on_refused = on_refused};
 	struct datagrams *datagrams = calloc(1, sizeof(*datagrams));
 
 	if (!datagrams)
 		return NULL;
 	datagrams->context = context;
 	datagrams->target = target;
+	datagrams->on_failed = on_failed;
+	datagrams->owner = owner;
 	datagrams->waiter.on_sockets = on_sockets;
 	datagrams->query.on_answer = on_answer;
 	datagrams->relay = udp_relay_new(context->loop, context->budget, fd, &ops, datagrams);

@@ -3,6 +3,7 @@
 #include "conn/dial.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -97,6 +98,12 @@ static int open_socket(struct dial *dial, sa_family_t family)
 	return fd < 0 ? -errno : fd;
 }
 
+/* There is no such way: who refused on another one is the better news. */
+static bool is_no_way(int result)
+{
+	return result == -EADDRNOTAVAIL || result == -ENETUNREACH || result == -EAFNOSUPPORT;
+}
+
 /* Go on with the addresses that are left; @result is what came of the last one. As dial_start. */
 static int try_next(struct dial *dial, int result)
 {
@@ -107,7 +114,9 @@ static int try_next(struct dial *dial, int result)
 			return -EINPROGRESS;
 		if (fd < 0)
 			dial->tried++;
-		result = fd < 0 ? fd : connect_socket(dial, fd);
+		int last = fd < 0 ? fd : connect_socket(dial, fd);
+		if (result != -ECONNREFUSED || !is_no_way(last))
+			result = last;
 		if (result >= 0 || result == -EINPROGRESS || dial_is_short(result))
 			break;
 	}
@@ -205,6 +214,17 @@ int dial_start(
 bool dial_is_short(int result)
 {
 	return result == -EMFILE || result == -ENFILE || result == -ENOBUFS || result == -ENOMEM;
+}
+
+char *dial_format(const struct dial_target *target, char *out, size_t cap_bytes)
+{
+	bool is_v6 = target->host && strchr(target->host, ':');
+
+	if (!target->host)
+		return addr_format(&target->addr, out, cap_bytes);
+	snprintf(out, cap_bytes, "%s%s%s:%u", is_v6 ? "[" : "", target->host, is_v6 ? "]" : "",
+		target->port);
+	return out;
 }
 
 const char *dial_words(int result)

@@ -69,3 +69,6 @@ bool dial_is_short(int result);
 
 /* Words for a -errno of dial_start. */
 const char *dial_words(int result);
+
+/* "127.0.0.1:80", "web:80", "[::1]:80"; cut to fit. Returns @out. */
+char *dial_format(const struct dial_target *target, char *out, size_t cap_bytes);

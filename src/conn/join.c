@@ -17,6 +17,7 @@ struct join {
 	struct loop_io io; /* the client, while it waits */
 	struct dial dial;
 	struct relay *relay; /* NULL: it waits */
+	uint16_t id;
 };
 
 static void join_free(struct join *join)
@@ -54,7 +55,11 @@ static void on_result(struct join *join, int result)
 	int client_fd = stop_waiting(join);
 
 	if (result < 0) {
+		const struct joins *joins = join->joins;
+
 		log_info("a client was reset: %s", dial_words(result));
+		if (joins->on_failed && join->id != 0 && !dial_is_short(result))
+			joins->on_failed(joins->owner, join->id, result);
 		join_free(join);
 		fd_reset(&client_fd);
 		return;
@@ -80,7 +85,7 @@ static void on_client_broken(struct loop_io *io, uint32_t events)
 	give_up(container_of(io, struct join, io));
 }
 
-void joins_add(struct joins *joins, int client_fd, const struct dial_target *target)
+void joins_add(struct joins *joins, int client_fd, const struct dial_target *target, uint16_t id)
 {
 	struct join *join = calloc(1, sizeof(*join));
 
@@ -89,6 +94,7 @@ void joins_add(struct joins *joins, int client_fd, const struct dial_target *tar
 		return;
 	}
 	join->joins = joins;
+	join->id = id;
 	list_add_last(&joins->all, &join->link);
 	join->io = (struct loop_io){client_fd, on_client_broken};
 	join->dial.on_done = on_dialled;
@@ -105,7 +111,7 @@ void joins_add(struct joins *joins, int client_fd, const struct dial_target *tar
 
 void joins_init(struct joins *joins, const struct conn_context *context)
 {
-	joins->context = context;
+	*joins = (struct joins){.context = context};
 	list_init(&joins->all);
 }
 

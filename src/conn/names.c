@@ -76,6 +76,12 @@ int names_start(struct names *names, const char *name, struct lookup_query *quer
 		*answer = known->answer;
 		return 0;
 	}
+	if (strcasecmp(name, "localhost") == 0) {
+		answer->addrs[0] = addr_loopback4(0);
+		answer->addrs[1] = addr_of6(&in6addr_loopback, 0);
+		answer->count = 2;
+		return 0;
+	}
 	int result = lookup_start(names->lookup, name, query);
 	return result < 0 ? result : -EINPROGRESS;
 }

@@ -8,7 +8,8 @@
  * How it works
  *
  * An IP address as text is its own answer. A name of the table has the addresses that the table
- * says, whatever the system thinks; letters count as the same in either case. Every other name is
+ * says, whatever the system thinks; letters count as the same in either case. "localhost" is
+ * 127.0.0.1 and ::1 (RFC 6761), also where /etc/hosts has one of them only. Every other name is
  * looked up (conn/lookup). So every way out resolves alike.
  */
 struct names;

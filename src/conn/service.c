@@ -12,7 +12,10 @@
 #include "conn/relay.h"
 #include "util/list.h"
 
-#define BUCKETS 1024
+#define BUCKETS       1024
+#define SPARE_FDS     32 /* for clients, when many ports would take them all */
+#define EXPLAINED_MAX 16 /* in one go: who has a port is found out slowly */
+#define NEXT_PART_MS  100
 
 struct open_service {
 	struct services *services;
@@ -20,7 +23,9 @@ struct open_service {
 	struct service service;
 	char *host; /* of the target */
 	bool is_listed;
-	struct bound bound;
+	struct bound bound;          /* no descriptor: it is missing */
+	struct list missing_link;    /* then */
+	struct err *why;             /* then; NULL for want of memory */
 	struct acceptor acceptor;    /* TCP */
 	struct datagrams *datagrams; /* UDP that is joined */
 };
@@ -31,6 +36,11 @@ struct services {
 	void *owner;
 	struct list buckets[BUCKETS];
 	struct joins joins;
+	struct list missing; /* who is tried next comes first */
+	size_t untried;      /* of them, in this round */
+	struct loop_timer retry;
+	unsigned pause_ms;
+	unsigned explained; /* in this go */
 };
 
 static struct open_service *open_of(struct list *link)
@@ -46,7 +56,7 @@ static void on_client(struct acceptor *acceptor, int fd, const struct addr *peer
 	if (open->service.is_given)
 		services->ops->on_client(services->owner, &open->service, fd, peer);
 	else
-		joins_add(&services->joins, fd, &open->service.target);
+		services_join(services, fd, &open->service);
 }
 
 /* Clients of loopback, whose own addresses are theirs to choose, are one source. */
@@ -62,9 +72,24 @@ static bool make_room(struct acceptor *acceptor)
 	return true;
 }
 
+static bool is_missing(const struct open_service *open)
+{
+	return open->bound.fd < 0;
+}
+
+static void drop_socket(struct open_service *open)
+{
+	if (is_missing(open))
+		return;
+	bind_close(&open->bound);
+	budget_give(open->services->context->budget, 1);
+}
+
 static void service_free(struct open_service *open)
 {
-	bind_close(&open->bound);
+	drop_socket(open);
+	list_del(&open->missing_link);
+	free(open->why);
 	free(open->host);
 	free(open);
 }
@@ -74,6 +99,10 @@ static void service_close(struct open_service *open)
 	struct services *services = open->services;
 
 	list_del(&open->link);
+	if (is_missing(open)) {
+		service_free(open);
+		return;
+	}
 	if (open->service.proto == PROTO_UDP)
 		datagrams_free(open->datagrams);
 	else
@@ -99,6 +128,15 @@ static int adopt(struct open_service *open, const struct service *wanted)
 	return 0;
 }
 
+static void on_datagrams_failed(void *owner, int result)
+{
+	const struct open_service *open = owner;
+	const struct services *services = open->services;
+
+	if (services->ops->on_failed && open->service.id != 0)
+		services->ops->on_failed(services->owner, PROTO_UDP, open->service.id, result);
+}
+
 /* What comes at its socket has its way from now on. */
 static int serve(struct open_service *open)
 {
@@ -113,7 +151,8 @@ static int serve(struct open_service *open)
 	}
 	if (service->is_given)
 		return services->ops->on_bound(services->owner, service, open->bound.fd);
-	open->datagrams = datagrams_new(services->context, open->bound.fd, &service->target);
+	open->datagrams = datagrams_new(
+		services->context, open->bound.fd, &service->target, on_datagrams_failed, open);
 	return open->datagrams ? 0 : -errno;
 }
 
@@ -134,39 +173,146 @@ static struct list *bucket_of(struct services *services, const struct addr *addr
 	return &services->buckets[hash % BUCKETS];
 }
 
+/* Words cost a look at every process, so the first ones of a crowd have them. */
 static int bind_service(struct open_service *open, struct err *err)
 {
 	struct services *services = open->services;
-	struct addr addr = open->service.addr;
+	const struct service *service = &open->service;
+	struct addr addr = service->addr;
+	char text[ADDR_TEXT_BYTES];
 
+	if (!budget_has_room(services->context->budget, 1 + SPARE_FDS))
+		return err_set(err, EMFILE, "no descriptor is left for %s (ulimit -n)",
+			addr_format(&addr, text, sizeof(text)));
 	if (services->ops->bind)
-		return services->ops->bind(services->owner, &open->service, &open->bound, err);
-	return bind_open(&addr, open->service.proto, &open->bound, err);
+		return services->ops->bind(services->owner, service, &open->bound, err);
+	int result = bind_try(&addr, service->proto, &open->bound);
+	if (result == 0 || (open->why && open->why->code == -result))
+		return result;
+	if (services->explained++ < EXPLAINED_MAX)
+		return bind_open(&addr, service->proto, &open->bound, err);
+	return err_sys(err, -result, "cannot listen at %s", addr_format(&addr, text, sizeof(text)));
 }
 
-static int service_open(struct services *services, const struct service *service, struct err *err)
+/* The reason that is known is good enough, if it is the same. */
+static void note_missing(struct open_service *open, int result, const struct err *err)
+{
+	struct services *services = open->services;
+
+	if (open->why && open->why->code == -result)
+		return;
+	if (!open->why)
+		open->why = malloc(sizeof(*open->why));
+	if (open->why)
+		*open->why = *err;
+	if (services->ops->on_missing)
+		services->ops->on_missing(services->owner, &open->service, err);
+}
+
+static void note_opened(struct open_service *open)
+{
+	const struct services *services = open->services;
+	bool was_missing = list_is_linked(&open->missing_link);
+
+	list_del(&open->missing_link);
+	free(open->why);
+	open->why = NULL;
+	if (was_missing && services->ops->on_opened)
+		services->ops->on_opened(services->owner, &open->service);
+}
+
+/* It does not help to try others. */
+static bool is_short(int result)
+{
+	return dial_is_short(result) || result == -EAGAIN || result == -ETIMEDOUT ||
+	       result == -EPIPE;
+}
+
+/*
+ * It is open afterwards, or missing and behind all others that are. An error of one that was tried
+ * before, and of which the others may have the same, is in @short_of; this one's is, if so.
+ */
+static void try_to_open(struct open_service *open, struct err *short_of)
+{
+	struct services *services = open->services;
+	struct err err = *short_of;
+	int result = err.code != 0 ? -err.code : bind_service(open, &err);
+
+	if (result == 0) {
+		budget_take(services->context->budget, 1);
+		result = serve(open);
+		if (result < 0) {
+			err_sys(&err, -result, "cannot watch a port");
+			drop_socket(open);
+		}
+	}
+	if (result == 0) {
+		note_opened(open);
+		return;
+	}
+	list_del(&open->missing_link);
+	list_add_last(&services->missing, &open->missing_link);
+	note_missing(open, result, &err);
+	if (is_short(result))
+		*short_of = err;
+}
+
+static void on_retry(struct loop_timer *timer)
+{
+	struct services *services = container_of(timer, struct services, retry);
+	struct loop *loop = services->context->loop;
+	struct err short_of = {0};
+
+	services->explained = 0;
+	for (unsigned i = 0; i < SERVICE_TRIES && services->untried > 0 && !short_of.code; i++) {
+		services->untried--;
+		try_to_open(list_first(&services->missing, struct open_service, missing_link),
+			&short_of);
+	}
+	if (list_is_empty(&services->missing))
+		return;
+	if (services->untried > 0 && !short_of.code) {
+		loop_timer_set(loop, timer, NEXT_PART_MS);
+		return;
+	}
+	services->untried = 0;
+	list_each (at, &services->missing)
+		services->untried++;
+	services->pause_ms = services->pause_ms * 2 < SERVICE_RETRY_MAX_MS ? services->pause_ms * 2
+									   : SERVICE_RETRY_MAX_MS;
+	loop_timer_set(loop, timer, services->pause_ms);
+}
+
+/* Whatever is missing is tried again soon. */
+static void retry_soon(struct services *services)
+{
+	services->untried = 0;
+	list_each (at, &services->missing)
+		services->untried++;
+	services->pause_ms = SERVICE_RETRY_MS;
+	if (services->untried > 0)
+		loop_timer_set(services->context->loop, &services->retry, SERVICE_RETRY_MS);
+	else
+		loop_timer_cancel(services->context->loop, &services->retry);
+}
+
+/* Returns 0 also if it is missing, or -ENOMEM. */
+static int service_open(
+	struct services *services, const struct service *service, struct err *short_of)
 {
 	struct open_service *open = calloc(1, sizeof(*open));
 
 	if (!open)
-		return err_sys(err, ENOMEM, "cannot open a port");
+		return -ENOMEM;
 	open->services = services;
 	open->bound = (struct bound){.fd = -1, .dir_fd = -1};
 	int result = adopt(open, service);
-	if (result < 0)
-		err_sys(err, -result, "cannot open a port");
-	else
-		result = bind_service(open, err);
-	if (result == 0) {
-		result = serve(open);
-		if (result < 0)
-			err_sys(err, -result, "cannot watch a port");
-	}
 	if (result < 0) {
 		service_free(open);
 		return result;
 	}
 	list_add_first(bucket_of(services, &service->addr), &open->link);
+	try_to_open(open, short_of);
 	return 0;
 }
 
@@ -189,12 +335,30 @@ const struct service *services_find(
 {
 	const struct open_service *open = find(services, proto, addr);
 
-	return open ? &open->service : NULL;
+	return open && !is_missing(open) ? &open->service : NULL;
 }
 
-void services_join(struct services *services, int client_fd, const struct dial_target *target)
+void services_each_missing(struct services *services,
+	void (*tell)(void *told, const struct service *service, const char *why), void *told)
 {
-	joins_add(&services->joins, client_fd, target);
+	list_each (at, &services->missing) {
+		const struct open_service *open =
+			container_of(at, struct open_service, missing_link);
+
+		tell(told, &open->service, open->why ? open->why->text : "no memory");
+	}
+}
+
+void services_join(struct services *services, int client_fd, const struct service *service)
+{
+	joins_add(&services->joins, client_fd, &service->target, service->id);
+}
+
+static void on_stream_failed(void *owner, uint16_t id, int result)
+{
+	const struct services *services = owner;
+
+	services->ops->on_failed(services->owner, PROTO_TCP, id, result);
 }
 
 static void close_unlisted(struct services *services)
@@ -215,6 +379,7 @@ static void unlist_all(struct services *services)
 int services_configure(
 	struct services *services, const struct service *list, size_t count, struct err *err)
 {
+	struct err short_of = {0};
 	int result = 0;
 
 	unlist_all(services);
@@ -229,17 +394,23 @@ int services_configure(
 			continue;
 		}
 		result = adopt(open, &list[i]);
-		if (result < 0)
-			err_sys(err, -result, "cannot change a port");
 	}
 	close_unlisted(services);
-	for (size_t i = 0; result == 0 && i < count; i++)
-		if (!find(services, list[i].proto, &list[i].addr))
-			result = service_open(services, &list[i], err);
+	services->explained = 0;
+	for (size_t i = 0; result == 0 && i < count; i++) {
+		struct open_service *open = find(services, list[i].proto, &list[i].addr);
+
+		if (!open)
+			result = service_open(services, &list[i], &short_of);
+		else if (is_missing(open))
+			try_to_open(open, &short_of);
+	}
 	if (result < 0) {
 		unlist_all(services);
 		close_unlisted(services);
+		err_sys(err, -result, "cannot open a port");
 	}
+	retry_soon(services);
 	return result;
 }
 
@@ -255,7 +426,11 @@ struct services *services_new(
 	services->owner = owner;
 	for (size_t i = 0; i < BUCKETS; i++)
 		list_init(&services->buckets[i]);
+	list_init(&services->missing);
+	services->retry.on_expired = on_retry;
 	joins_init(&services->joins, context);
+	services->joins.on_failed = ops->on_failed ? on_stream_failed : NULL;
+	services->joins.owner = services;
 	return services;
 }
 
@@ -265,6 +440,7 @@ void services_free(struct services *services)
 		return;
 	unlist_all(services);
 	close_unlisted(services);
+	loop_timer_cancel(services->context->loop, &services->retry);
 	joins_fini(&services->joins);
 	free(services);
 }

@@ -10,6 +10,18 @@
 #include "conn/dial.h"
 #include "util/err.h"
 
+/*
+ * How it works
+ *
+ * Each service of the list is for itself: one whose socket cannot be had, because another program
+ * has the port or descriptors are short, is missing, and the others are served. It is tried again
+ * after SERVICE_RETRY_MS, with pauses that grow, SERVICE_TRIES at a time. Sockets count in the
+ * budget, and some room is left for clients: a host of many ports and few descriptors serves some.
+ */
+#define SERVICE_RETRY_MS     1000
+#define SERVICE_RETRY_MAX_MS 30000
+#define SERVICE_TRIES        64
+
 /* Where clients come in, and what becomes of them. */
 struct service {
 	enum proto proto;
@@ -20,6 +32,7 @@ struct service {
 	 */
 	bool is_given;
 	struct dial_target target; /* for the owner's use if the service is given */
+	uint16_t id;               /* for on_failed; 0: that is not called */
 };
 
 /* What the owner provides. Each may be NULL where it is not needed. */
@@ -35,6 +48,12 @@ struct service_ops {
 	int (*on_bound)(void *owner, const struct service *service, int fd);
 	/* Its socket is closed next, and @service is gone. */
 	void (*on_closed)(void *owner, const struct service *service);
+	/* It is missing, and why; again when that is for another reason. */
+	void (*on_missing)(void *owner, const struct service *service, const struct err *err);
+	/* A client's target was refused, or cannot be reached: -errno of conn/dial. */
+	void (*on_failed)(void *owner, enum proto proto, uint16_t id, int result);
+	/* It is there after all. Not for those that were there at once. */
+	void (*on_opened)(void *owner, const struct service *service);
 };
 
 struct services;
@@ -50,15 +69,19 @@ void services_free(struct services *services);
  * Serve @list from now on; of two with the same address, port and protocol the first one counts.
  * What was served before and still is in the list stays open, with its target from the list; what
  * is not (or is UDP and changes between joined and given) is closed first, its TCP connections go
- * on. Returns 0, or -errno with @err filled; then nothing is served any more. The list may go
- * afterwards. Not from a callback of the same services.
+ * on. What cannot be opened is missing. Returns 0, or -ENOMEM with @err filled; then nothing is
+ * served any more. The list may go afterwards. Not from a callback of the same services.
  */
 int services_configure(
 	struct services *services, const struct service *list, size_t count, struct err *err);
 
-/* The one at that address, or NULL. */
+/* The one that is open at that address, or NULL. */
 const struct service *services_find(
 	struct services *services, enum proto proto, const struct addr *addr);
 
-/* Have a client, which is taken over, joined to @target after all. */
-void services_join(struct services *services, int client_fd, const struct dial_target *target);
+/* Tell each one that is missing, and why. */
+void services_each_missing(struct services *services,
+	void (*tell)(void *told, const struct service *service, const char *why), void *told);
+
+/* Have a client of @service, which is taken over, joined to its target after all. */
+void services_join(struct services *services, int client_fd, const struct service *service);

@@ -27,7 +27,8 @@
 	X(PING, 12, "ping")                        \
 	X(SANDBOX, 13, "sandbox")                  \
 	X(ERROR, 14, "error")                      \
-	X(ACKNOWLEDGE, 15, "acknowledge")
+	X(ACKNOWLEDGE, 15, "acknowledge")          \
+	X(REPORT, 16, "report")
 
 #define INFO_BIT(feature, bit, name) FEATURE_##feature = 1 << (bit),
 enum mesh_feature { INFO_FEATURES(INFO_BIT) };

@@ -133,11 +133,14 @@ FREE = free_port()
 
 
 def claims(link, ip):
-    """The error when the host itself, a port of another one, or a name has this address."""
+    """What is said when the host itself, a port of another one, or a name has this address: an
+    error, or a report that this one is left out."""
     rest = arguments(ME, others=[(OTHER, FREE)])
     for args in (arguments(ip), arguments(ME, others=[(OTHER, FREE), (ip, FREE)]),
                  {**rest, "hostnameMap": {"a": ME, "x": ip}}):
-        yield link.request("configure", args).get("error")
+        error = link.request("configure", args).get("error")
+        left_out = [m["why"] for m in link.request("report", {})["data"]["missing"] if m["port"] == 0]
+        yield error or " ".join(left_out)
 
 
 @pytest.mark.parametrize("words", [["agent"], ["-c", "exec sleep 1000", "agent"]], ids=["plain", "sandbox"])

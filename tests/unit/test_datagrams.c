@@ -20,7 +20,16 @@ struct world {
 	struct dial_target target;
 	struct datagrams *datagrams;
 	int port, server4, server6;
+	int failures, failure; /* told */
 };
+
+static void on_failed(void *owner, int result)
+{
+	struct world *world = owner;
+
+	world->failures++;
+	world->failure = result;
+}
 
 static int udp_at(const char *text, uint16_t port)
 {
@@ -40,7 +49,8 @@ static struct world *world_open(struct dial_target target)
 	world->port = udp_at("127.0.0.1", PORT);
 	world->server4 = udp_at("127.0.0.1", AT);
 	world->server6 = udp_at("::1", AT);
-	world->datagrams = datagrams_new(&world->bed.context, world->port, &world->target);
+	world->datagrams =
+		datagrams_new(&world->bed.context, world->port, &world->target, on_failed, world);
 	assert_non_null(world->datagrams);
 	return world;
 }
@@ -148,6 +158,8 @@ static void a_name_that_fails_drops_what_waits(void **state)
 	say(client, 1);
 	run_until(&world->bed, names_asked == asked + 1);
 	expect_nothing(world);
+	assert_int_equal(world->failures, 1);
+	assert_int_equal(world->failure, -ENOENT);
 	/* asked for again with the next datagram, which is not forgotten with the first */
 	world->target.host = "here";
 	say(client, 2);
@@ -235,6 +247,51 @@ static void can_be_freed_while_it_waits(void **state)
 	}
 }
 
+/* The address that has a socket is found at once; when that goes and another comes, too. */
+static void every_address_is_tried(void **state)
+{
+	struct world *world = world_open((struct dial_target){.host = "localhost", .port = AT});
+	int client = new_client();
+
+	(void)state;
+	close(world->server4);
+	say(client, 1);
+	expect(world, client, world->server6, 1); /* the first datagram */
+	close(world->server6);
+	world->server4 = udp_at("127.0.0.1", AT);
+	for (char i = 2; i < 4; i++) {
+		say(client, i); /* the first one is refused */
+		settle(&world->bed);
+	}
+	expect(world, client, world->server4, 3);
+	assert_int_equal(world->failures, 0);
+	world->server6 = udp_at("::1", AT);
+	close(client);
+	world_close(world);
+}
+
+/* Each refusal is told, also where there are more addresses. */
+static void refusals_are_told(void **state)
+{
+	const struct dial_target targets[] = {{.addr = addr_at("127.0.0.9", AT)},
+		{.host = "127.0.0.9", .port = AT}, {.host = "localhost", .port = AT + 1}};
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		struct world *world = world_open(targets[i]);
+		int client = new_client();
+
+		for (char what = 1; what < 4; what++) {
+			say(client, what);
+			settle(&world->bed);
+			assert_int_equal(world->failures, what);
+			assert_int_equal(world->failure, -ECONNREFUSED);
+		}
+		close(client);
+		world_close(world);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -244,6 +301,8 @@ int main(void)
 		cmocka_unit_test(waits_for_sockets_of_the_inside),
 		cmocka_unit_test(without_room_nothing_waits),
 		cmocka_unit_test(can_be_freed_while_it_waits),
+		cmocka_unit_test(every_address_is_tried),
+		cmocka_unit_test(refusals_are_told),
 	};
 
 	bed_enter_namespace();

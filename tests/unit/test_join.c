@@ -18,7 +18,18 @@
 struct world {
 	struct mesh_bed bed;
 	struct joins joins;
+	unsigned failures;
+	int failure;
 };
+
+static void on_failed(void *owner, uint16_t id, int result)
+{
+	struct world *world = owner;
+
+	assert_int_equal(id, 7);
+	world->failures++;
+	world->failure = result;
+}
 
 static struct world *world_open(void)
 {
@@ -26,6 +37,8 @@ static struct world *world_open(void)
 
 	bed_open(&world->bed);
 	joins_init(&world->joins, &world->bed.context);
+	world->joins.on_failed = on_failed;
+	world->joins.owner = world;
 	return world;
 }
 
@@ -47,7 +60,7 @@ static int join(struct world *world, const struct dial_target *target)
 	const struct addr addr = addr_at("127.0.0.1", PORT + 1);
 	int listener = listen_at(&addr, 1), client = connect_to(&addr);
 
-	joins_add(&world->joins, wait_accept(&world->bed, listener), target);
+	joins_add(&world->joins, wait_accept(&world->bed, listener), target, 7);
 	close(listener);
 	return client;
 }
@@ -91,6 +104,8 @@ static void a_refusal_is_a_reset(void **state)
 		assert_int_equal(wait_end(&world->bed, client), ECONNRESET);
 		assert_int_equal(used(world), 0);
 		close(client);
+		assert_int_equal(world->failures, i + 1);
+		assert_int_equal(world->failure, i ? -ENOENT : -ECONNREFUSED);
 	}
 	world_close(world);
 }

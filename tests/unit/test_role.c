@@ -16,7 +16,8 @@
 
 #define SELF     "127.0.42.1"
 #define PEER     "127.0.42.2"
-#define AT       4000 /* at 127.0.0.1: where offers lead */
+#define OWN      "127.0.7.7" /* an address of the host, for a moment */
+#define AT       4000        /* at 127.0.0.1: where offers lead */
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 struct world {
@@ -91,7 +92,7 @@ static void on_refuse(void *owner, const struct packet_view *packet)
 
 static struct world *world_open(bool is_sandbox)
 {
-	static const struct syns_ops syns_ops = {on_let_in, on_refuse};
+	static const struct syns_ops syns_ops = {.let_in = on_let_in, .refuse = on_refuse};
 	struct world *world = calloc(1, sizeof(*world));
 
 	bed_open(&world->bed);
@@ -263,11 +264,52 @@ static void what_fails_is_named(void **state)
 	assert_non_null(strstr(err.text, SELF));
 	world->has_no_address = false;
 	int holder = tcp_listen(SELF, 8080, 1);
-	assert_int_equal(role_configure(world->role, &config, &err), -EADDRINUSE);
-	assert_non_null(strstr(err.text, "8080"));
+	configure(world, &config); /* all the others work */
+	struct mesh_report report;
+	role_report(world->role, &report);
+	assert_int_equal(report.nmissing, 2); /* inside and outside are one in this test */
+	assert_int_equal(report.missing[0].port, 8080);
+	assert_non_null(strstr(report.missing[0].why, "8080"));
+	assert_int_equal(syn_to(world, 8080), GATE_HOLD);
 	close(holder);
 	config.loopback_disable = true;
 	configure(world, &config);
+	role_report(world->role, &report);
+	assert_int_equal(report.nmissing, 0);
+	world_close(world);
+}
+
+/* The VIP of another host is one of ours: that host is left out, and no other. */
+static void one_host_is_left_out(void **state)
+{
+	struct world *world = world_open(false);
+	struct mesh_port theirs[] = {{addr_at(OWN, 0).v4.sin_addr, 4100, PROTO_TCP},
+		{addr_at("127.0.42.3", 0).v4.sin_addr, 80, PROTO_TCP}};
+	struct mesh_config config = config_of(0);
+	struct in_addr own = theirs[0].ip;
+	struct mesh_report report;
+	int nl = netdev_open();
+
+	(void)state;
+	netdev_add_addr(nl, netdev_index(nl, "lo"), AF_INET, &own, 32);
+	config.others = theirs;
+	config.nothers = COUNT(theirs);
+	configure(world, &config);
+	assert_true(is_listened_at("127.0.42.3", 80));
+	assert_false(is_listened_at(OWN, 4100));
+	role_report(world->role, &report);
+	assert_int_equal(report.nmissing, 1);
+	assert_int_equal(report.missing[0].port, 0);
+	assert_int_equal(report.missing[0].ip.s_addr, theirs[0].ip.s_addr);
+	config.me = theirs[0].ip; /* our own is needed */
+	struct err err;
+	assert_int_equal(role_configure(world->role, &config, &err), -EADDRINUSE);
+	/* one that no host can have is a manager's fault */
+	config.me = addr_at(SELF, 0).v4.sin_addr;
+	theirs[0].ip = addr_at("127.0.0.1", 0).v4.sin_addr;
+	assert_int_equal(role_configure(world->role, &config, &err), -EINVAL);
+	netdev_del_addr(nl, netdev_index(nl, "lo"), AF_INET, &own, 32);
+	close(nl);
 	world_close(world);
 }
 
@@ -284,6 +326,7 @@ int main(void)
 		cmocka_unit_test(in_a_sandbox),
 		cmocka_unit_test(on_a_plain_host),
 		cmocka_unit_test(what_fails_is_named),
+		cmocka_unit_test(one_host_is_left_out),
 		cmocka_unit_test(features),
 	};
 

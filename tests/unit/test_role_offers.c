@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 
+#include "conn/service.h"
 #include "mesh/agent/gate.h"
 #include "mesh/agent/role.h"
 #include "mesh_bed.h"
@@ -68,7 +69,7 @@ static void on_let_in(void *owner, const struct packet_view *packet)
 	world->peers[world->npeers++] = tcp_connect(from, view.src.port, to, view.dst.port);
 }
 
-static const struct syns_ops syns_ops = {on_let_in, on_refuse};
+static const struct syns_ops syns_ops = {.let_in = on_let_in, .refuse = on_refuse};
 
 static struct world *world_open(void)
 {
@@ -446,13 +447,15 @@ static void other_packets_are_dropped(void **state)
 	syn[2] = (SYNS_PACKET_BYTES + 1) >> 8;
 	syn[3] = (SYNS_PACKET_BYTES + 1) & 255;
 	send_packet(world, syn, SYNS_PACKET_BYTES + 1);
-	struct packet_view view; /* the gate's rules and the offers may differ for a moment */
+	settle(&world->bed);
+	assert_int_equal(world->sent + world->injected, 0);
+	struct packet_view view; /* the gate's rules and the offers may differ: nobody listens */
 	unsigned char other[SYN_BYTES];
 	make_syn(other, PEER, FROM, VIP, PORT + 1);
 	assert_true(packet_parse(other, SYN_BYTES, &view));
 	role_on_syn(world->role, &view);
-	settle(&world->bed);
-	assert_int_equal(world->sent + world->injected, 0);
+	assert_int_equal(world->sent, 1);
+	world->sent = 0;
 	syn[2] = SYNS_PACKET_BYTES >> 8;
 	syn[3] = SYNS_PACKET_BYTES & 255;
 	send_packet(world, syn, SYNS_PACKET_BYTES);
@@ -521,20 +524,29 @@ static void says_which_port_cannot_be_offered(void **state)
 	struct world *world = world_open();
 	const struct mesh_offer offers[] = {
 		tcp_offer(PORT, TARGET, AT), tcp_offer(PORT + 1, TARGET, AT)};
-	struct err err = {0};
+	struct mesh_report report;
 
 	(void)state;
-	int holder = tcp_listen(VIP, PORT + 1, 1);
-	assert_int_equal(try_configure(world, offers, 2, &err), -EADDRINUSE);
-	assert_int_equal(err.code, EADDRINUSE);
-	assert_non_null(strstr(err.text, "8081"));
-	assert_non_null(strstr(err.text, VIP));
-	/* nothing is served then; who made the socket has closed its copy by now */
-	shut_door(&world->bed, true);
-	int peer = tcp_connect(PEER, FROM, VIP, PORT);
-	assert_int_equal(wait_end(&world->bed, peer), ECONNREFUSED);
-	close(peer);
-	close(holder);
+	int holder = tcp_listen(VIP, PORT + 1, 1), target = tcp_listen(TARGET, AT, 10);
+	configure(world, offers, 2);
+	role_report(world->role, &report);
+	assert_int_equal(report.nmissing, 1);
+	assert_non_null(strstr(report.missing[0].why, "8081"));
+	assert_non_null(strstr(report.missing[0].why, VIP));
+	for (uint16_t i = 0; i < 2; i++) {
+		/* the other one is served; this one is refused, and served when it can be */
+		send_syn(world, (uint16_t)(FROM + i), (uint16_t)(PORT + i));
+		expect_joined(&world->bed, take_peer(world), wait_accept(&world->bed, target));
+		if (i == 1)
+			break;
+		send_syn(world, FROM + 7, PORT + 1);
+		run_until(&world->bed, world->sent == 1);
+		close(holder);
+		jump(&world->bed, SERVICE_RETRY_MS);
+		role_report(world->role, &report);
+		assert_int_equal(report.nmissing, 0);
+	}
+	close(target);
 	world_close(world);
 }
 
@@ -542,15 +554,22 @@ static void says_which_port_cannot_be_offered(void **state)
 static void waits_for_sockets_but_not_for_ever(void **state)
 {
 	struct world *world = world_open();
-	const struct mesh_offer offer = tcp_offer(PORT, TARGET, AT);
-	struct err err = {0};
+	const struct mesh_offer offers[] = {tcp_offer(PORT, TARGET, AT),
+		tcp_offer(PORT + 1, TARGET, AT), tcp_offer(PORT + 2, TARGET, AT)};
+	struct mesh_report report;
 
 	(void)state;
 	shut_door(&world->bed, true);
-	assert_int_equal(try_configure(world, &offer, 1, &err), -ETIMEDOUT);
-	assert_non_null(strstr(err.text, "8080"));
+	uint64_t began_ns = clock_now_ns();
+	configure(world, offers, COUNT(offers));
+	assert_in_range(clock_now_ns() - began_ns, 0, 4 * NS_PER_S - 1); /* not once for each */
+	role_report(world->role, &report);
+	assert_int_equal(report.nmissing, COUNT(offers));
+	assert_non_null(strstr(report.missing[0].why, "8080"));
 	shut_door(&world->bed, false);
-	configure(world, &offer, 1);
+	configure(world, offers, COUNT(offers));
+	role_report(world->role, &report);
+	assert_int_equal(report.nmissing, 0);
 	world_close(world);
 }
 

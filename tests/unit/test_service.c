@@ -40,6 +40,8 @@ struct world {
 	struct addr client_peer;
 	struct given given[GIVEN_MAX];
 	struct addr bind_fails_at;
+	int missing_told, opened_told;
+	struct err why;
 };
 
 static int on_bind(void *owner, const struct service *service, struct bound *out, struct err *err)
@@ -96,6 +98,21 @@ static void on_closed(void *owner, const struct service *service)
 	given->fd = -1;
 }
 
+static void on_missing(void *owner, const struct service *service, const struct err *err)
+{
+	struct world *world = owner;
+
+	assert_true(addr_port(&service->addr) >= PORT || service->addr.family == AF_UNIX);
+	world->missing_told++;
+	world->why = *err;
+}
+
+static void on_opened(void *owner, const struct service *service)
+{
+	assert_non_null(service);
+	((struct world *)owner)->opened_told++;
+}
+
 static int udp_at(const struct addr *addr)
 {
 	int fd = socket(addr->family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -140,6 +157,7 @@ static void world_close(struct world *world)
 static const struct service_ops all_ops = {
 	.bind = on_bind, .on_client = on_client, .on_bound = on_bound, .on_closed = on_closed};
 static const struct service_ops no_ops = {0};
+static const struct service_ops telling_ops = {.on_missing = on_missing, .on_opened = on_opened};
 
 static struct service service_at(const char *text, enum proto proto, bool is_given, int target)
 {
@@ -194,6 +212,20 @@ static void expect_led(struct world *world, const struct addr *addr, int listene
 static void expect_answered(struct world *world, const struct addr *addr, int server)
 {
 	expect_echo(world, udp_client(addr), server);
+}
+
+static void count(void *told, const struct service *service, const char *why)
+{
+	assert_true(service->addr.family != AF_UNSPEC && why[0] != '\0');
+	++*(size_t *)told;
+}
+
+static size_t count_missing(const struct world *world)
+{
+	size_t missing = 0;
+
+	services_each_missing(world->services, count, &missing);
+	return missing;
 }
 
 static void serves_every_family(void **state)
@@ -285,7 +317,7 @@ static void gives_clients_to_the_owner(void **state)
 		assert_true(addr_equal(&world->client_peer, &own));
 		/* it may have it joined after all */
 		if (i % 2 == 0) {
-			services_join(world->services, fd_take(&world->client_fd), &service.target);
+			services_join(world->services, fd_take(&world->client_fd), &service);
 			expect_joined(
 				&world->bed, client, wait_accept(&world->bed, world->targets[1]));
 			continue;
@@ -305,13 +337,14 @@ static void counts_who_is_joined(void **state)
 
 	(void)state;
 	configure(world, &service, 1);
-	world->bed.budget.max = BUDGET_RESERVED + 1;
+	assert_int_equal(world->bed.budget.used, 1); /* its own */
+	world->bed.budget.max = BUDGET_RESERVED + 2;
 	int client = connect_to(&service.addr);
 	settle(&world->bed);
-	assert_int_equal(world->bed.budget.used, 0);
-	world->bed.budget.max = BUDGET_RESERVED + 2;
+	assert_int_equal(world->bed.budget.used, 1);
+	world->bed.budget.max = BUDGET_RESERVED + 3;
 	expect_joined(&world->bed, client, wait_accept(&world->bed, world->targets[0]));
-	run_until(&world->bed, world->bed.budget.used == 0);
+	run_until(&world->bed, world->bed.budget.used == 1);
 	service.is_given = true;
 	configure(world, &service, 1);
 	budget_take(&world->bed.budget, 2);
@@ -402,6 +435,111 @@ static void connections_go_on(void **state)
 	world_close(world);
 }
 
+/* --- what is missing ---------------------------------------------------------------------------
+ */
+
+/* Whatever is taken: the others are served, and what is let go of is, too, soon. */
+static void one_is_missing_alone(void **state)
+{
+	struct world *world = world_open(&telling_ops);
+	struct service list[] = {
+		service_at("127.0.0.2", PROTO_TCP, false, 0),
+		service_at("127.0.0.3", PROTO_TCP, false, 1),
+		service_at("127.0.0.2", PROTO_UDP, false, 0),
+		service_at("127.0.0.3", PROTO_UDP, false, 1),
+		service_at("192.0.2.77", PROTO_TCP, false, 0), /* no address of this host */
+	};
+	const struct addr everywhere = addr_at("0.0.0.0", PORT);
+
+	(void)state;
+	for (int round = 0; round < 2; round++) {
+		int tcp = listen_at(round ? &everywhere : &list[0].addr, 1);
+		int udp = udp_at(round ? &everywhere : &list[2].addr);
+		int taken = round ? 4 : 2, told = world->missing_told;
+
+		configure(world, list, COUNT(list));
+		assert_int_equal(world->missing_told, told + taken + (round == 0));
+		assert_int_equal(count_missing(world), taken + 1);
+		assert_null(services_find(world->services, PROTO_TCP, &list[0].addr));
+		if (round == 0) {
+			expect_led(world, &list[1].addr, world->targets[1]);
+			expect_answered(world, &list[3].addr, world->udp_targets[1]);
+		}
+		/* not told again for the same reason */
+		told = world->missing_told;
+		for (int i = 0; i < 10; i++)
+			jump(&world->bed, SERVICE_RETRY_MAX_MS);
+		configure(world, list, COUNT(list));
+		assert_int_equal(world->missing_told, told);
+		close(tcp);
+		close(udp);
+		jump(&world->bed, SERVICE_RETRY_MS);
+		assert_int_equal(count_missing(world), 1);
+		assert_int_equal(world->opened_told, round ? 6 : 2);
+		for (int i = 0; i < 2; i++) {
+			expect_led(world, &list[i].addr, world->targets[i]);
+			expect_answered(world, &list[2 + i].addr, world->udp_targets[i]);
+		}
+		configure(world, &list[4], 1);
+	}
+	configure(world, NULL, 0);
+	assert_int_equal(count_missing(world), 0);
+	world_close(world);
+}
+
+/* More than are tried at once, for longer than the longest pause. */
+static void a_crowd_is_missing(void **state)
+{
+	enum { CROWD = 3 * SERVICE_TRIES };
+	struct world *world = world_open(&telling_ops);
+	struct service list[CROWD];
+	int holders[CROWD];
+
+	(void)state;
+	for (int i = 0; i < CROWD; i++) {
+		list[i] = service_at("127.0.0.4", PROTO_TCP, false, 0);
+		addr_set_port(&list[i].addr, (uint16_t)(5000 + i));
+		holders[i] = listen_at(&list[i].addr, 1);
+	}
+	configure(world, list, CROWD);
+	assert_int_equal(count_missing(world), CROWD);
+	assert_int_equal(world->why.code, EADDRINUSE);
+	for (int i = 0; i < CROWD; i++)
+		close(holders[i]);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(count_missing(world), CROWD - i * SERVICE_TRIES);
+		jump(&world->bed, i == 0 ? SERVICE_RETRY_MS : 100);
+	}
+	assert_int_equal(world->opened_told, CROWD);
+	world_close(world);
+}
+
+/* Some ports are served and some clients, and all of them when there are descriptors. */
+static void descriptors_are_short(void **state)
+{
+	enum { CROWD = 50 };
+	struct world *world = world_open(&telling_ops);
+	struct service list[CROWD];
+
+	(void)state;
+	for (int i = 0; i < CROWD; i++) {
+		list[i] = service_at("127.0.0.4", PROTO_TCP, false, 0);
+		addr_set_port(&list[i].addr, (uint16_t)(5000 + i));
+	}
+	world->bed.budget.max = BUDGET_RESERVED + 64;
+	configure(world, list, CROWD);
+	assert_in_range(count_missing(world), 1, CROWD - 20);
+	assert_int_equal(world->why.code, EMFILE);
+	expect_led(world, &list[0].addr, world->targets[0]);
+	world->bed.budget.max = 10000;
+	jump(&world->bed, SERVICE_RETRY_MS);
+	assert_int_equal(count_missing(world), 0);
+	expect_led(world, &list[CROWD - 1].addr, world->targets[0]);
+	configure(world, NULL, 0);
+	run_until(&world->bed, world->bed.budget.used == 0);
+	world_close(world);
+}
+
 /* --- at random, against a model ------------------------------------------------------------- */
 
 static const char *const places[] = {"127.0.0.1", "127.0.0.2", "::1", NULL /* the path */};
@@ -433,13 +571,13 @@ static size_t slot_of(const struct world *world, const struct service *service)
 	}
 }
 
-/* The model's services_configure. Returns whether it succeeds, and adds up what the owner sees. */
-static bool model_configure(struct world *world, struct model *model, const struct service *list,
+/* The model's services_configure. Adds up what the owner sees; returns how many are missing. */
+static size_t model_configure(struct world *world, struct model *model, const struct service *list,
 	size_t count, int *binds, int *closes)
 {
 	struct service wanted[SLOTS];
-	bool is_wanted[SLOTS] = {0}, fails = false;
-	size_t order[SLOTS], nwanted = 0;
+	bool is_wanted[SLOTS] = {0};
+	size_t order[SLOTS], nwanted = 0, missing = 0;
 
 	for (size_t i = 0; i < count; i++) {
 		size_t slot = slot_of(world, &list[i]);
@@ -456,21 +594,17 @@ static bool model_configure(struct world *world, struct model *model, const stru
 		*closes += model->is_open[slot] && !is_kept;
 		model->is_open[slot] &= is_kept;
 	}
-	for (size_t i = 0; i < nwanted && !fails; i++) {
+	for (size_t i = 0; i < nwanted; i++) {
 		size_t slot = order[i];
-		if (!model->is_open[slot])
-			fails = addr_equal(&wanted[slot].addr, &world->bind_fails_at);
-		if (!model->is_open[slot] && !fails)
-			++*binds;
-		if (!fails)
-			model->is_open[slot] = true;
+		bool fails = !model->is_open[slot] &&
+			     addr_equal(&wanted[slot].addr, &world->bind_fails_at);
+
+		*binds += !model->is_open[slot] && !fails;
+		missing += fails;
+		model->is_open[slot] = !fails;
 		model->services[slot] = wanted[slot];
 	}
-	for (size_t slot = 0; fails && slot < SLOTS; slot++) {
-		*closes += model->is_open[slot];
-		model->is_open[slot] = false;
-	}
-	return !fails;
+	return missing;
 }
 
 /* A TCP client of @slot has the end that the model says. */
@@ -530,9 +664,9 @@ static void random_lists(void **state)
 		if (rand_r(&seed) % 8 == 0)
 			world->bind_fails_at =
 				slot_service(world, (size_t)rand_r(&seed) % SLOTS, false, 0).addr;
-		bool succeeds = model_configure(world, &model, list, count, &binds, &closes);
-		int result = services_configure(world->services, list, count, &err);
-		assert_int_equal(result, succeeds ? 0 : -EADDRINUSE);
+		size_t missing = model_configure(world, &model, list, count, &binds, &closes);
+		assert_int_equal(services_configure(world->services, list, count, &err), 0);
+		assert_int_equal(count_missing(world), missing);
 		assert_int_equal(world->binds, binds);
 		assert_int_equal(world->closes, closes);
 		for (size_t slot = 0; slot < SLOTS; slot++) {
@@ -567,6 +701,9 @@ int main(void)
 		cmocka_unit_test(gives_a_udp_socket_to_the_owner),
 		cmocka_unit_test(what_becomes_of_clients_may_change),
 		cmocka_unit_test(connections_go_on),
+		cmocka_unit_test(one_is_missing_alone),
+		cmocka_unit_test(a_crowd_is_missing),
+		cmocka_unit_test(descriptors_are_short),
 		cmocka_unit_test(random_lists),
 	};
 

@@ -218,7 +218,7 @@ static void hang_up(struct world *world, struct flow *flow)
 
 static struct world *world_open(void)
 {
-	static const struct syns_ops ops = {on_let_in, on_refuse};
+	static const struct syns_ops ops = {.let_in = on_let_in, .refuse = on_refuse};
 	struct world *world = calloc(1, sizeof(*world));
 
 	bed_open(&world->bed);

@@ -24,6 +24,12 @@ static bool contains(const struct in_addr *list, size_t count, struct in_addr ip
 	return count > 0 && bsearch(&ip, list, count, sizeof(*list), compare);
 }
 
+bool addresses_has(const struct addresses *addresses, struct in_addr ip)
+{
+	return ip.s_addr == addresses->self.s_addr ||
+	       contains(addresses->peers, addresses->npeers, ip);
+}
+
 /* Sort @list, leave out @self and all but one of each. Returns how many are left. */
 static size_t tidy(struct in_addr *list, size_t count, struct in_addr self)
 {

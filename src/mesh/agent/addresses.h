@@ -13,6 +13,9 @@ struct addresses {
 
 void addresses_fini(struct addresses *addresses);
 
+/* Is @ip self or one of the peers? */
+bool addresses_has(const struct addresses *addresses, struct in_addr ip);
+
 /*
  * Have @self and @peers (in any order, any number of times, self may be among them; of malloc(3),
  * taken over) and no others.

@@ -40,6 +40,7 @@ struct agent {
 	struct gate *gate;
 	struct crossing crossing;
 	struct role *role;
+	bool is_reporting; /* somebody has asked for it */
 	struct loop_io signal_io;
 	struct budget budget;
 	struct conn_context context;
@@ -74,26 +75,54 @@ static json_t *configure(struct agent *agent, const json_t *args, struct err *er
 	return result < 0 ? NULL : info_encode(&info);
 }
 
+static void send_message(struct agent *agent, struct message *message)
+{
+	size_t len;
+	char *text = message_encode(message, &len);
+	int sent = text ? wire_send_message(&agent->wire, text, len) : -ENOMEM;
+
+	free(text);
+	if (sent < 0)
+		log_warning("cannot tell the manager: %s", strerror(-sent));
+}
+
+static json_t *report(struct agent *agent)
+{
+	struct mesh_report out;
+
+	role_report(agent->role, &out);
+	return report_encode(&out);
+}
+
+static void on_change(void *owner)
+{
+	struct agent *agent = owner;
+	struct message event = {.type = MESSAGE_EVENT, .op = "report"};
+
+	if (!agent->is_reporting)
+		return;
+	event.data = report(agent);
+	send_message(agent, &event);
+}
+
 static void on_request(struct agent *agent, const struct message *request)
 {
 	struct message result = {.type = MESSAGE_RESULT, .id = request->id};
 	struct err err = {0};
-	size_t len;
 
 	memcpy(result.op, request->op, sizeof(result.op));
 	if (strcmp(request->op, "configure") == 0)
 		result.data = configure(agent, request->data, &err);
+	else if (strcmp(request->op, "report") == 0)
+		result.data = report(agent);
 	else if (strcmp(request->op, "ping") != 0)
 		err_set(&err, EOPNOTSUPP, "there is no op \"%s\"", request->op);
 	if (err.code != 0) {
 		log_error("%s: %s", request->op, err.text);
 		result.error = json_string(err.text);
 	}
-	char *text = message_encode(&result, &len);
-	int sent = text ? wire_send_message(&agent->wire, text, len) : -ENOMEM;
-	free(text);
-	if (sent < 0)
-		log_warning("cannot answer the manager: %s", strerror(-sent));
+	agent->is_reporting |= strcmp(request->op, "report") == 0;
+	send_message(agent, &result);
 }
 
 static void on_message(struct agent *agent, const struct frame *frame)
@@ -192,6 +221,8 @@ static int set_up(struct agent *agent, struct err *err)
 		.gate = agent->gate,
 		.syns_ops = &crossing_syns_ops,
 		.syns_owner = &agent->crossing,
+		.on_change = on_change,
+		.owner = agent,
 	});
 	if (!agent->gate || !agent->role)
 		return err_sys(err, ENOMEM, "cannot set up the agent");

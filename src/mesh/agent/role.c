@@ -11,13 +11,14 @@
 #include "conn/service.h"
 #include "mesh/agent/addresses.h"
 #include "mesh/agent/taken.h"
+#include "mesh/agent/troubles.h"
 #include "mesh/info.h"
 #include "util/fd.h"
 #include "util/log.h"
 
 #define FEATURES                                                                                  \
 	(FEATURE_TCP | FEATURE_LOOPBACK | FEATURE_LOOPBACK_DISABLE | FEATURE_UDP | FEATURE_ICMP | \
-		FEATURE_RECONFIGURE | FEATURE_PING | FEATURE_ERROR)
+		FEATURE_RECONFIGURE | FEATURE_PING | FEATURE_ERROR | FEATURE_REPORT)
 
 _Static_assert((FEATURES & INFO_NOT_YET) == 0, "mesh --check says that we have them");
 
@@ -27,12 +28,74 @@ struct role {
 	struct syns *syns;
 	struct services *offers;  /* inside, at this host's VIP */
 	struct services *entries; /* on the host's loopback */
+	struct troubles *troubles;
+	struct mesh_report taken; /* hosts that are left out, each as a port 0 that is missing */
 	bool has_reserved;        /* some ports */
 };
 
 unsigned role_features(bool is_sandbox)
 {
 	return FEATURES | (is_sandbox ? FEATURE_SANDBOX : 0);
+}
+
+/* --- what does not work ------------------------------------------------------------------- */
+
+/* The target of our port @port, wherever its clients come from. */
+static void on_failed(void *owner, enum proto proto, uint16_t port, int result)
+{
+	struct role *role = owner;
+	const struct addr at = addr_of4(role->addresses.self, port);
+	const struct service *service = services_find(role->offers, proto, &at);
+	char where[REPORT_WHY_BYTES];
+
+	if (!service)
+		service = services_find(role->entries, proto, &at);
+	if (service)
+		troubles_fail(role->troubles, proto, port,
+			dial_format(&service->target, where, sizeof(where)), result);
+}
+
+static void on_syn_failed(void *owner, struct packet_end own, int result)
+{
+	on_failed(owner, PROTO_TCP, own.port, result);
+}
+
+static void on_missing(void *owner, const struct service *service, const struct err *err)
+{
+	const struct role *role = owner;
+
+	(void)service;
+	troubles_say(role->troubles, "%s; it is tried again", err->text);
+}
+
+static void on_opened(void *owner, const struct service *service)
+{
+	const struct role *role = owner;
+	char ip[ADDR_TEXT_BYTES];
+
+	troubles_say(role->troubles, "%sport %u of %s works now",
+		service->proto == PROTO_TCP ? "" : "UDP ", addr_port(&service->addr),
+		addr_format_ip(&service->addr, ip, sizeof(ip)));
+}
+
+static void tell_missing(void *told, const struct service *service, const char *why)
+{
+	struct report_port port = {
+		.ip = service->addr.v4.sin_addr,
+		.port = addr_port(&service->addr),
+		.proto = service->proto,
+	};
+
+	snprintf(port.why, sizeof(port.why), "%s", why);
+	report_add_missing(told, &port);
+}
+
+void role_report(const struct role *role, struct mesh_report *out)
+{
+	*out = role->taken;
+	services_each_missing(role->offers, tell_missing, out);
+	services_each_missing(role->entries, tell_missing, out);
+	troubles_tell(role->troubles, role->addresses.self, out);
 }
 
 /* --- what is offered ---------------------------------------------------------------------- */
@@ -62,7 +125,7 @@ static void on_client(void *owner, const struct service *service, int fd, const 
 	const struct role *role = owner;
 
 	if (!syns_meet(role->syns, end_of(peer), end_of(&service->addr), fd))
-		services_join(role->offers, fd, &service->target);
+		services_join(role->offers, fd, service);
 }
 
 static void on_closed(void *owner, const struct service *service)
@@ -80,6 +143,22 @@ void role_on_syn(struct role *role, const struct packet_view *packet)
 
 	if (service)
 		syns_on_packet(role->syns, packet, &service->target);
+	else
+		role->start.syns_ops->refuse(role->start.syns_owner, packet);
+}
+
+static void let_in(void *owner, const struct packet_view *packet)
+{
+	const struct role *role = owner;
+
+	role->start.syns_ops->let_in(role->start.syns_owner, packet);
+}
+
+static void refuse(void *owner, const struct packet_view *packet)
+{
+	const struct role *role = owner;
+
+	role->start.syns_ops->refuse(role->start.syns_owner, packet);
 }
 
 static struct service service_of(const struct mesh_offer *offer, struct in_addr self)
@@ -87,6 +166,7 @@ static struct service service_of(const struct mesh_offer *offer, struct in_addr 
 	return (struct service){
 		.proto = offer->proto,
 		.addr = addr_of4(self, offer->listen_port),
+		.id = offer->listen_port,
 		.target = {.host = offer->connect_host, .port = offer->connect_port},
 	};
 }
@@ -109,6 +189,8 @@ static int enter(struct role *role, const struct mesh_config *config, struct err
 		const struct mesh_port *other = &config->others[i];
 		const struct addr there = addr_of4(other->ip, other->port);
 
+		if (!addresses_has(&role->addresses, other->ip))
+			continue;
 		if (addr_is_loopback(&there))
 			wanted[count++] = (struct service){
 				.proto = other->proto,
@@ -130,6 +212,32 @@ static int enter(struct role *role, const struct mesh_config *config, struct err
 
 /* --- a configuration ---------------------------------------------------------------------- */
 
+/* Addresses of other hosts, and our own behind them. */
+struct vips {
+	struct role *role;
+	struct in_addr *list;
+	size_t count;
+	struct err fault; /* it cannot be */
+};
+
+/* This host's own address is needed, and no manager gives out what no host can have; but another
+ * host whose address is one of ours is left out. */
+static void on_taken(void *owner, size_t place, const struct err *err)
+{
+	struct vips *vips = owner;
+	struct role *role = vips->role;
+	struct report_port port = {.ip = vips->list[place]};
+
+	if (place == vips->count || err->code != EADDRINUSE) {
+		vips->fault = *err;
+		return;
+	}
+	snprintf(port.why, sizeof(port.why), "%.*s", (int)sizeof(port.why) - 1, err->text);
+	report_add_missing(&role->taken, &port);
+	troubles_say(role->troubles, "a host of the mesh is left out: %s", err->text);
+	vips->list[place] = (struct in_addr){0};
+}
+
 static int configure_addresses(struct role *role, const struct mesh_config *config, struct err *err)
 {
 	struct in_addr *peers = calloc(config->nnames + config->nothers + 1, sizeof(*peers));
@@ -142,12 +250,20 @@ static int configure_addresses(struct role *role, const struct mesh_config *conf
 	for (size_t i = 0; i < config->nothers; i++)
 		peers[count++] = config->others[i].ip;
 	peers[count] = config->me;
-	int result = taken_check(role->start.is_sandbox, peers, count + 1, err);
+	struct vips vips = {role, peers, count, {0}};
+	role->taken = (struct mesh_report){.nmissing = 0};
+	int result = taken_check(role->start.is_sandbox, peers, count + 1, on_taken, &vips, err);
+	if (result == 0 && vips.fault.code != 0)
+		result = err_set(err, vips.fault.code, "%s", vips.fault.text);
 	if (result < 0) {
 		free(peers);
 		return result;
 	}
-	return addresses_set(&role->addresses, role->start.stack, config->me, peers, count, err);
+	size_t left = 0;
+	for (size_t i = 0; i < count; i++)
+		if (peers[i].s_addr != 0)
+			peers[left++] = peers[i];
+	return addresses_set(&role->addresses, role->start.stack, config->me, peers, left, err);
 }
 
 /* Is it an address of this network? Asked by binding to it. */
@@ -216,6 +332,16 @@ static int configure_gate(struct role *role, const struct mesh_config *config,
 	return result < 0 ? err_sys(err, -result, "cannot set up the gate") : 0;
 }
 
+static bool is_offered(void *owner, enum proto proto, uint16_t port)
+{
+	const struct mesh_config *config = owner;
+
+	for (size_t i = 0; i < config->noffers; i++)
+		if (config->offers[i].listen_port == port && config->offers[i].proto == proto)
+			return true;
+	return false;
+}
+
 int role_configure(struct role *role, const struct mesh_config *config, struct err *err)
 {
 	struct gate_port *ports = calloc(config->noffers + 1, sizeof(*ports));
@@ -223,6 +349,7 @@ int role_configure(struct role *role, const struct mesh_config *config, struct e
 	size_t nrelayed = 0;
 	int result = ports && relayed ? 0 : err_sys(err, ENOMEM, "cannot read the configuration");
 
+	troubles_sift(role->troubles, is_offered, (void *)config);
 	if (result == 0)
 		result = configure_addresses(role, config, err);
 	for (size_t i = 0; result == 0 && i < config->noffers; i++)
@@ -248,17 +375,27 @@ int role_configure(struct role *role, const struct mesh_config *config, struct e
 struct role *role_new(const struct role_start *start)
 {
 	static const struct service_ops offers_ops = {
-		.bind = bind_inside, .on_client = on_client, .on_closed = on_closed};
-	static const struct service_ops entries_ops = {0};
+		.bind = bind_inside,
+		.on_client = on_client,
+		.on_closed = on_closed,
+		.on_missing = on_missing,
+		.on_opened = on_opened,
+		.on_failed = on_failed,
+	};
+	static const struct service_ops entries_ops = {
+		.on_missing = on_missing, .on_opened = on_opened, .on_failed = on_failed};
+	static const struct syns_ops syns_ops = {
+		.let_in = let_in, .refuse = refuse, .failed = on_syn_failed};
 	struct role *role = calloc(1, sizeof(*role));
 
 	if (!role)
 		return NULL;
 	role->start = *start;
-	role->syns = syns_new(start->context, start->syns_ops, start->syns_owner);
+	role->troubles = troubles_new(start->context->loop, start->on_change, start->owner);
+	role->syns = syns_new(start->context, &syns_ops, role);
 	role->offers = services_new(start->context, &offers_ops, role);
 	role->entries = services_new(start->context, &entries_ops, role);
-	if (role->syns && role->offers && role->entries)
+	if (role->troubles && role->syns && role->offers && role->entries)
 		return role;
 	role_free(role);
 	return NULL;
@@ -273,5 +410,6 @@ void role_free(struct role *role)
 	role->syns = NULL;
 	services_free(role->offers);
 	addresses_fini(&role->addresses);
+	troubles_free(role->troubles);
 	free(role);
 }

@@ -9,6 +9,7 @@
 #include "mesh/agent/stack.h"
 #include "mesh/agent/syns.h"
 #include "mesh/config.h"
+#include "mesh/report.h"
 
 /*
  * How it works
@@ -29,6 +30,9 @@
  * 127.0.0.0/8 is no address of this host: it is left out, with one line. A target that refuses or
  * cannot be reached resets the client. Into the mesh the kernel of the inside decides how long it
  * tries (about two minutes); own offers have ten seconds (conn/dial).
+ *
+ * Each port is for itself: one that cannot be bound, or a host whose VIP is an address of this one,
+ * is a line and in the report, and all others work. Ports are tried again (conn/service).
  */
 struct role;
 
@@ -39,6 +43,9 @@ struct role_start {
 	struct gate *gate;
 	const struct syns_ops *syns_ops;
 	void *syns_owner;
+	/* from the loop: the report says something else; NULL: nobody wants to know */
+	void (*on_change)(void *owner);
+	void *owner;
 };
 
 /* What is in @start stays the caller's. Returns NULL with errno set. */
@@ -54,11 +61,13 @@ unsigned role_features(bool is_sandbox);
  * The first time, or again: what was there before and still is in @config stays open, even if it
  * leads elsewhere now; connections of what is not in it go on to their end, those that are not
  * complete yet are refused. Sockets come from the pool: while it is empty this waits for it, as
- * stack_ops.open_bound says. Returns 0, or -errno with @err naming the address or port, and who has
- * it if that can be seen; what could be done is done then, but there are no offers, or no
- * entries, at all if one of them cannot be.
+ * stack_ops.open_bound says. Returns 0, also if some ports are missing, or -errno with @err filled;
+ * what could be done is done then.
  */
 int role_configure(struct role *role, const struct mesh_config *config, struct err *err);
 
-/* A packet that begins a TCP connection (GATE_HOLD); dropped if it is for none of the offers. */
+/* What of it does not work now. */
+void role_report(const struct role *role, struct mesh_report *out);
+
+/* A packet that begins a TCP connection (GATE_HOLD); refused if it is for none of the offers. */
 void role_on_syn(struct role *role, const struct packet_view *packet);

@@ -149,8 +149,11 @@ static void on_result(struct syn *syn, int result, const struct packet_view *pac
 		log_info("a connection to port %u was refused: %s", syn->own.port,
 			dial_words(result));
 		/* what runs out here may be there again when the peer asks again */
-		if (!dial_is_short(result))
+		if (!dial_is_short(result)) {
+			if (syns->ops->failed)
+				syns->ops->failed(syns->owner, syn->own, result);
 			syns->ops->refuse(syns->owner, packet);
+		}
 		syn_free(syn);
 		return;
 	}

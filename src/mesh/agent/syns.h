@@ -35,6 +35,9 @@ struct syns_ops {
 	void (*let_in)(void *owner, const struct packet_view *packet);
 	/* the peer shall hear that nobody listens */
 	void (*refuse)(void *owner, const struct packet_view *packet);
+	/* the target of our end @own was refused or cannot be reached: -errno of conn/dial;
+	 * NULL: nobody wants to know */
+	void (*failed)(void *owner, struct packet_end own, int result);
 };
 
 struct syns;

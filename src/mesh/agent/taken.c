@@ -57,15 +57,18 @@ static int check(bool is_sandbox, const struct ifaddrs *all, struct in_addr vip,
 	return 0;
 }
 
-int taken_check(bool is_sandbox, const struct in_addr *vips, size_t count, struct err *err)
+int taken_check(bool is_sandbox, const struct in_addr *vips, size_t count,
+	void (*on_taken)(void *owner, size_t place, const struct err *err), void *owner,
+	struct err *err)
 {
 	struct ifaddrs *all;
-	int result = 0;
+	struct err fault;
 
 	if (getifaddrs(&all) < 0)
 		return err_sys(err, errno, "cannot list the addresses of this host");
-	for (size_t i = 0; result == 0 && i < count; i++)
-		result = check(is_sandbox, all, vips[i], err);
+	for (size_t i = 0; i < count; i++)
+		if (check(is_sandbox, all, vips[i], &fault) < 0)
+			on_taken(owner, i, &fault);
 	freeifaddrs(all);
-	return result;
+	return 0;
 }

@@ -9,10 +9,12 @@
 #include "util/err.h"
 
 /*
- * May a manager give out all of @vips? Not those that no host can have (mesh/vip), nor an address
+ * May a manager give out @vips? Not those that no host can have (mesh/vip), nor an address
  * of an interface of the caller's network namespace; in a sandbox, where the mesh is routed beside
  * its other networks, nor any of those networks. Devices of agents do not count in there: one that
- * was killed may still be going. Returns 0, or -EADDRINUSE or -EINVAL with @err saying whose it is,
- * or another -errno.
+ * was killed may still be going. Each that it may not is told, by its place, with an error
+ * (EADDRINUSE or EINVAL) that says whose it is. Returns 0, or -errno with @err filled.
  */
-int taken_check(bool is_sandbox, const struct in_addr *vips, size_t count, struct err *err);
+int taken_check(bool is_sandbox, const struct in_addr *vips, size_t count,
+	void (*on_taken)(void *owner, size_t place, const struct err *err), void *owner,
+	struct err *err);

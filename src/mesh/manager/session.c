@@ -158,6 +158,8 @@ static void on_info(struct session *session, const struct mesh_config *config)
 		return;
 	warn_of_missing(session, &needs);
 	session->is_ready = true;
+	if (features & FEATURE_REPORT)
+		session->report_id = ask(session, "report", json_object());
 	session->on_ready(session);
 }
 
@@ -197,6 +199,28 @@ void session_reconfigure(struct session *session)
 		session_notice(session, LOG_NOTICE, "learns of the new manifest at its next start");
 }
 
+/* --- report ------------------------------------------------------------------------------- */
+
+static void on_report(struct session *session, const json_t *data)
+{
+	struct err err;
+
+	if (!session->report)
+		session->report = malloc(sizeof(*session->report));
+	if (!session->report)
+		return;
+	session->report_ns = loop_now_ns(session->link->loop);
+	if (report_decode(data, session->report, &err) < 0)
+		on_bad(session, "a report: %s", err.text);
+}
+
+static void forget_report(struct session *session)
+{
+	free(session->report);
+	session->report = NULL;
+	session->report_id = 0;
+}
+
 /* --- the rest ----------------------------------------------------------------------------- */
 
 void session_ping(struct session *session)
@@ -218,6 +242,10 @@ static void on_result(struct session *session, const struct message *message)
 		session->ping_id = 0;
 		/* not the round's start: round trips are short */
 		session->rtt_ns = clock_now_ns() - session->ping_ns;
+	} else if (message->id != 0 && message->id == session->report_id &&
+		   strcmp(message->op, "report") == 0) {
+		session->report_id = 0;
+		on_report(session, message->data);
 	} else {
 		on_bad(session, "a result of %s that nobody asked for", message->op);
 	}
@@ -228,6 +256,10 @@ static void on_event(struct session *session, const struct message *message)
 	struct in_addr ips[SUGGESTIONS_MAX], via;
 	struct err err;
 
+	if (strcmp(message->op, "report") == 0) {
+		on_report(session, message->data);
+		return;
+	}
 	if (strcmp(message->op, "routeSuggestion") != 0)
 		return; /* a newer agent knows more of them */
 	ssize_t count = message_decode_suggestion(message->data, ips, SUGGESTIONS_MAX, &via, &err);
@@ -285,6 +317,7 @@ void session_begin(struct session *session)
 	session->patience.on_expired = on_patience_over;
 	session->is_answered = session->is_ready = session->is_told_all = false;
 	session->configure_id = session->ping_id = 0;
+	forget_report(session);
 	session->rtt_ns = 0;
 	session->frames_in = session->frames_out = 0;
 	session->bad_messages = session->bad_untold = 0;
@@ -293,5 +326,6 @@ void session_begin(struct session *session)
 
 void session_end(struct session *session)
 {
+	forget_report(session);
 	loop_timer_cancel(session->link->loop, &session->patience);
 }

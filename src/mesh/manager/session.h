@@ -10,6 +10,7 @@
 #include "mesh/config.h"
 #include "mesh/info.h"
 #include "mesh/link.h"
+#include "mesh/report.h"
 #include "util/log.h"
 #include "util/loop.h"
 
@@ -18,7 +19,7 @@
  *
  * A session begins on a link that has just been opened, with `configure`. An agent that lists
  * features which make a difference is configured once more, with what they allow, before it counts
- * as ready; from then on it is pinged. Results are matched with requests by number. Messages that
+ * as ready; from then on it is pinged, and asked to report ports that do not work. Results are matched with requests by number. Messages that
  * should not have come are counted, told of once a minute, and too many of them, as whatever else
  * there is no use in going on with, lose the link.
  */
@@ -48,13 +49,15 @@ struct session {
 	uint64_t frames_in, frames_out; /* that were no packets */
 	uint64_t unknown_frames;        /* of a type that is not known, skipped; of all sessions */
 	unsigned bad_messages;
+	struct mesh_report *report; /* the last one; NULL: there was none */
+	uint64_t report_ns;    /* when it came */
 
 	/* its own */
 	bool is_ready;
 	bool is_told_all;                       /* what its features allow, too */
 	bool is_outdated;                       /* what it was told is not true any more */
 	struct loop_timer patience;             /* for the answer to `configure` */
-	int64_t last_id, configure_id, ping_id; /* 0: none is under way */
+	int64_t last_id, configure_id, ping_id, report_id; /* 0: none is under way */
 	uint64_t ping_ns;                       /* when it was sent */
 	unsigned bad_untold;
 	uint64_t bad_told_ns;

@@ -11,7 +11,7 @@
 #include "mesh/info.h"
 #include "util/clock.h"
 
-#define PAGE_HOSTS  32 /* of one answer: also with the longest reasons they fit into a message */
+#define PAGE_HOSTS  20 /* of one answer: also with the longest reasons they fit into a message */
 #define NAME_COLUMN 24
 
 static json_t *time_json(time_t when)
@@ -47,6 +47,41 @@ static json_t *drops_json(const struct fabric_drops *drops)
 		"queue_full", (json_int_t)drops->queue_full);
 }
 
+/* What its agent said of its ports; times have gone on since. */
+static json_t *ports_json(const struct report_port *ports, size_t count, uint64_t later_s)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < count && i < REPORT_MAX; i++) {
+		const struct report_port *port = &ports[i];
+		char ip[INET_ADDRSTRLEN];
+
+		json_array_append_new(list,
+			json_pack("{s:s, s:i, s:s, s:o, s:I, s:I}", "ip",
+				inet_ntop(AF_INET, &port->ip, ip, sizeof(ip)), "port",
+				(int)port->port, "proto", port->proto == PROTO_TCP ? "tcp" : "udp",
+				"why", control_text(port->why), "count", (json_int_t)port->count,
+				"age", (json_int_t)(port->age_s + later_s)));
+	}
+	return list;
+}
+
+static void add_report(json_t *host, const struct session *session)
+{
+	static const struct mesh_report nothing;
+	const struct mesh_report *report = session->report ? session->report : &nothing;
+	uint64_t later_s =
+		session->report ? (loop_now_ns(session->link->loop) - session->report_ns) / NS_PER_S
+				: 0;
+
+	json_object_set_new(
+		host, "missing", ports_json(report->missing, report->nmissing, later_s));
+	json_object_set_new(host, "missing_total", json_integer((json_int_t)report->nmissing));
+	json_object_set_new(
+		host, "failing", ports_json(report->failing, report->nfailing, later_s));
+	json_object_set_new(host, "failing_total", json_integer((json_int_t)report->nfailing));
+}
+
 static json_t *host_json(const struct peer *peer)
 {
 	struct peer_traffic traffic = peer_traffic(peer);
@@ -68,6 +103,7 @@ static json_t *host_json(const struct peer *peer)
 		json_pack("{s:I, s:I}", "bytes", (json_int_t)traffic.bytes_out, "packets",
 			(json_int_t)traffic.packets_out));
 	json_object_set_new(host, "drops", drops_json(&peer->port.drops));
+	add_report(host, &peer->session);
 	json_object_set_new(host, "restarts", json_integer(peer->restarts));
 	json_object_set_new(host, "bad_messages", json_integer(peer->session.bad_messages));
 	json_object_set_new(
@@ -108,7 +144,7 @@ void status_row(void *told, size_t row, char *out, size_t cap_bytes)
 	const struct roster *roster = told;
 	const struct peer *peer = roster->peers[row];
 	struct peer_traffic traffic = peer_traffic(peer);
-	char vip[INET_ADDRSTRLEN], in[16], sent[16], rtt[16] = "";
+	char vip[INET_ADDRSTRLEN], in[16], sent[16], rtt[64] = "";
 	size_t width = 0;
 
 	for (size_t i = 0; i < roster->manifest.nhosts; i++) {
@@ -119,8 +155,13 @@ void status_row(void *told, size_t row, char *out, size_t cap_bytes)
 	}
 	format_bytes(traffic.bytes_in, in, sizeof(in));
 	format_bytes(traffic.bytes_out, sent, sizeof(sent));
+	const struct mesh_report *report = peer->session.report;
+	const size_t bad = report ? report->nmissing + report->nfailing : 0;
 	if (peer->state == PEER_READY && peer->session.rtt_ns > 0)
 		snprintf(rtt, sizeof(rtt), "%.2f ms", ms_of(peer->session.rtt_ns));
+	if (bad > 0)
+		snprintf(rtt + strlen(rtt), sizeof(rtt) - strlen(rtt), "  %zu port%s", bad,
+			bad == 1 ? " does not work" : "s do not work");
 	snprintf(out, cap_bytes, "%-*.*s  %-15s  %-8s  in %7s  out %7s  %s", (int)width,
 		NAME_COLUMN, peer->name, inet_ntop(AF_INET, &peer->host->vip, vip, sizeof(vip)),
 		peer_state_name(peer), in, sent, peer->state == PEER_READY ? rtt : peer->reason);

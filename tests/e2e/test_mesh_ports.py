@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""e2e/test_mesh_ports - ports of hosts: those that cannot be bound, and where they lead"""
+
+import re
+import socket
+
+import pytest
+
+from harness import TCP_ECHO, UDP_ECHO, free_port, free_ports, wait_for
+from mesh_tools import Box, Site, network
+
+
+@pytest.fixture
+def box(nswrap):
+    return Box(nswrap, "portbox")
+
+
+def vip(number):
+    return f"{network()}.{number}"
+
+
+def tcp_works(ip, port):
+    try:
+        with socket.create_connection((ip, port), timeout=5) as s:
+            s.sendall(b"echo")
+            return s.recv(10) == b"echo"
+    except OSError:
+        return False
+
+
+def udp_works(ip, port):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(1)
+        try:
+            s.connect((ip, port))
+            s.send(b"echo")
+            return s.recv(100).endswith(b"echo")
+        except OSError:
+            return False
+
+
+# --- ports that cannot be bound ------------------------------------------------------------------
+
+
+def test_one_port_that_is_taken(nswrap, box, tmp_path):
+    """All others of the host work, this one is told of, and works when it is let go of."""
+    ports = [free_port() for _ in range(2)]
+    for n in range(2):
+        box.serve(TCP_ECHO, "127.0.0.1", 7000 + n, port=7000 + n)
+        box.serve(UDP_ECHO, "127.0.0.1", 7000 + n, port=7000 + n, udp=True)
+    site = Site(nswrap, tmp_path)
+    site.host("box", vip(11), box.agent(),
+              ports=[f"{port}:127.0.0.1:{7000 + n}{proto}" for n, port in enumerate(ports)
+                    for proto in ("", "/udp")])
+    site.host("plain", vip(12))
+    taken = [socket.create_server(("0.0.0.0", ports[0])), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)]
+    taken[1].bind(("0.0.0.0", ports[0]))
+    with site:
+        assert tcp_works(vip(11), ports[1]) and udp_works(vip(11), ports[1])
+        missing = wait_for(lambda: site.status()["plain"]["missing"], "what is missing")
+        assert {(m["ip"], m["port"], m["proto"]) for m in missing} == {
+            (vip(11), ports[0], "tcp"), (vip(11), ports[0], "udp")}
+        assert all("in use by python3" in m["why"] for m in missing)
+        for proto in "", "/udp":
+            assert re.search(rf"^plain: port {ports[0]}{proto} of {vip(11)} is missing: .* in use by",
+                             nswrap.run("mesh", "status", "site").stdout.decode(), re.M)
+        site.running.wait_line(rf"plain: .*port {ports[0]} of {vip(11)} is in use by .*tried again", 5)
+        for sock in taken:
+            sock.close()
+        site.running.wait_line(rf"plain: .*: port {ports[0]} of {vip(11)} works now", 10)
+        wait_for(lambda: site.status()["plain"]["missing"] == [], "nothing to be missing", 10)
+        assert tcp_works(vip(11), ports[0]) and udp_works(vip(11), ports[0])
+
+
+# --- where ports lead ----------------------------------------------------------------------------
+
+
+def test_wrong_targets_are_told(nswrap, box, tmp_path):
+    """Refused, unknown, out of reach: of each port one line, and how often it was in the status."""
+    first = free_ports(5)
+    nobody = free_port()
+    site = Site(nswrap, tmp_path)
+    site.host("box", vip(11), box.agent(), ports=[
+        f"{first}:192.0.2.1:80", f"{first + 1}:nowhere.invalid:80", f"{first + 2}:127.0.0.1:9"])
+    site.host("plain", vip(12), ports=[f"{first + 3}:127.0.0.1:{nobody}",
+                                       f"{first + 4}:127.0.0.1:{nobody}/udp"])
+    wrong = {  # port: (host, how it is to be asked, target, reason)
+        first: ("box", tcp_works, "192.0.2.1:80", "unreachable"),
+        first + 1: ("box", tcp_works, "nowhere.invalid:80", "name"),
+        first + 2: ("box", tcp_works, "127.0.0.1:9", "refused"),
+        first + 3: ("plain", tcp_works, f"127.0.0.1:{nobody}", "refused"),
+        first + 4: ("plain", udp_works, f"127.0.0.1:{nobody}", "refused"),
+    }
+    with site:
+        for port, (name, works, _, _) in wrong.items():
+            assert not any(works(site.hosts[name]["vip"], port) for _ in range(3))
+
+        def failing():
+            found = {f["port"]: f for host in site.status().values() for f in host["failing"]}
+            return found if len(found) == len(wrong) and all(f["count"] >= 3 for f in found.values()) else None
+
+        found = wait_for(failing, "what fails", 10)
+        told = nswrap.run("mesh", "status", "site").stdout.decode()
+        for port, (name, works, target, reason) in wrong.items():
+            assert target in found[port]["why"] and reason in found[port]["why"], found[port]
+            assert found[port]["age"] < 30
+            proto = "/udp" if works is udp_works else ""
+            line = rf"{name}: .*port {port}{proto} does not lead anywhere: {re.escape(target)}: .*{reason}"
+            site.running.wait_line(line, 5)
+            assert len([1 for said in site.running.stderr.lines if re.search(line, said)]) == 1
+            assert re.search(rf"^{name}: port {port}{proto} of \S+ does not lead anywhere: {re.escape(target)}.*"
+                             rf"\({found[port]['count']} times", told, re.M), told
+
+
+def test_a_crowd_of_wrong_ports(nswrap, box, tmp_path):
+    """Some are listed, and how many there are."""
+    first = free_ports(12)
+    site = Site(nswrap, tmp_path)
+    site.host("box", vip(11), box.agent(), ports=[f"{first + n}:127.0.0.1:9" for n in range(12)])
+    site.host("plain", vip(12))
+    taken = [socket.create_server(("0.0.0.0", first + n)) for n in range(10)]
+    with site:
+        for n in range(12):
+            with socket.socket() as s:
+                s.connect_ex((vip(11), first + n))
+                s.settimeout(5)
+        status = wait_for(lambda: s if (s := site.status()["plain"])["missing"] else None, "the report")
+        assert len(status["missing"]) == 8 and status["missing_total"] == 10
+        assert status["failing"] == [] and status["failing_total"] == 0
+        assert "plain: 2 more ports: is missing" in nswrap.run("mesh", "status", "site").stdout.decode()
+        for sock in taken:
+            sock.close()
+        wait_for(lambda: site.status()["plain"]["missing_total"] == 0, "all of them", 10)
