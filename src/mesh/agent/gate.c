@@ -16,6 +16,8 @@
 struct gate {
 	struct gate_table *table; /* NULL: no rules yet */
 	struct gate_answers answers;
+	void (*on_refused)(void *owner, uint8_t proto, uint16_t port, struct packet_end place);
+	void *owner;
 };
 
 /* A packet on its way. */
@@ -36,6 +38,14 @@ void gate_free(struct gate *gate)
 	if (gate)
 		free(gate->table);
 	free(gate);
+}
+
+void gate_on_refused(struct gate *gate,
+	void (*on_refused)(void *owner, uint8_t proto, uint16_t port, struct packet_end place),
+	void *owner)
+{
+	gate->on_refused = on_refused;
+	gate->owner = owner;
 }
 
 int gate_configure(struct gate *gate, const struct gate_rules *rules)
@@ -194,6 +204,21 @@ static enum gate_verdict icmp_error_in(struct passage *passage)
 	return GATE_PASS;
 }
 
+/* @slot is of a place in which nobody listens. */
+static void tell_refused(const struct gate *gate, uint8_t proto, const struct gate_slot *slot,
+	const struct packet_end *place)
+{
+	if (gate->on_refused && slot->action == GATE_MAP)
+		gate->on_refused(gate->owner, proto, slot->to.port, *place);
+}
+
+/* The kernel's answer to a packet that would begin a connection has this number, RFC 9293 3.5.2 */
+static bool is_refusal(const struct packet_view *view)
+{
+	return view->proto == IPPROTO_TCP && tcp_kind(view) == (PACKET_RST | PACKET_ACK) &&
+	       packet_get16(view->l4 + 4) == 0 && packet_get16(view->l4 + 6) == 0;
+}
+
 /* An error about a packet that came in here, for a place that its sender does not know */
 static enum gate_verdict icmp_error_out(struct passage *passage)
 {
@@ -209,6 +234,8 @@ static enum gate_verdict icmp_error_out(struct passage *passage)
 	const struct gate_slot *slot = gate_table_place(passage->table, quote.proto, &quote.dst);
 	if (!slot)
 		return is_here(passage->table, quote.dst.ip) ? GATE_PASS : GATE_DROP;
+	if (view->l4[0] == ICMP_DEST_UNREACH && view->l4[1] == ICMP_PORT_UNREACH)
+		tell_refused(passage->gate, quote.proto, slot, &quote.dst);
 	if (!packet_is_same_end(slot->to, quote.dst))
 		gate_rewrite_quote(view, &quote, GATE_DST, slot->to);
 	if (!packet_is_same_ip(view->src.ip, self))
@@ -292,6 +319,8 @@ static enum gate_verdict flow_out(struct passage *passage)
 	const struct gate_slot *slot = gate_table_place(passage->table, view->proto, &view->src);
 
 	if (slot) {
+		if (is_refusal(view))
+			tell_refused(passage->gate, view->proto, slot, &view->src);
 		if (!packet_is_same_end(slot->to, view->src))
 			gate_rewrite(view, GATE_SRC, slot->to);
 		return GATE_PASS;

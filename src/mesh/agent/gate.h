@@ -88,6 +88,11 @@ struct gate; /* everything is dropped until gate_configure */
 struct gate *gate_new(void);
 void gate_free(struct gate *gate);
 
+/* Tell when nobody listens where port @port is mapped to. */
+void gate_on_refused(struct gate *gate,
+	void (*on_refused)(void *owner, uint8_t proto, uint16_t port, struct packet_end place),
+	void *owner);
+
 /*
  * Replace all rules; what is known of UDP stays. Of two ports with the same number and protocol,
  * and of two that lead to the same place (self:port for what is not mapped), the first one counts:

@@ -60,6 +60,16 @@ static void on_syn_failed(void *owner, struct packet_end own, int result)
 	on_failed(owner, PROTO_TCP, own.port, result);
 }
 
+static void on_refused(void *owner, uint8_t proto, uint16_t port, struct packet_end place)
+{
+	const struct role *role = owner;
+	const struct addr at = addr_of4(place.ip, place.port);
+	char where[ADDR_TEXT_BYTES];
+
+	troubles_fail(role->troubles, proto == IPPROTO_TCP ? PROTO_TCP : PROTO_UDP, port,
+		addr_format(&at, where, sizeof(where)), -ECONNREFUSED);
+}
+
 static void on_missing(void *owner, const struct service *service, const struct err *err)
 {
 	const struct role *role = owner;
@@ -395,6 +405,7 @@ struct role *role_new(const struct role_start *start)
 	role->syns = syns_new(start->context, &syns_ops, role);
 	role->offers = services_new(start->context, &offers_ops, role);
 	role->entries = services_new(start->context, &entries_ops, role);
+	gate_on_refused(start->gate, on_refused, role);
 	if (role->troubles && role->syns && role->offers && role->entries)
 		return role;
 	role_free(role);
@@ -405,6 +416,7 @@ void role_free(struct role *role)
 {
 	if (!role)
 		return;
+	gate_on_refused(role->start.gate, NULL, NULL);
 	services_free(role->entries);
 	syns_free(role->syns);
 	role->syns = NULL;
