@@ -84,6 +84,7 @@ static json_int_t sum_drops(const json_t *host)
 static json_t *make_row(const json_t *host)
 {
 	const json_t *rtt = json_object_get(host, "rtt_ms");
+	const char *note = output_member(host, "note", "");
 	char drops[COUNT_BYTES];
 
 	return json_pack("[o, s, s, o, o, o, o, s, o, o]",
@@ -95,13 +96,13 @@ static json_t *make_row(const json_t *host)
 		format_traffic(json_object_get(host, "in")),
 		format_traffic(json_object_get(host, "out")), format_count(sum_drops(host), drops),
 		json_sprintf("%lld", json_integer_value(json_object_get(host, "restarts"))),
-		output_escaped(output_member(host, "reason", "")));
+		output_escaped(note[0] != '\0' ? note : output_member(host, "reason", "")));
 }
 
 static void print_table(const json_t *hosts)
 {
 	json_t *rows = json_pack("[[s, s, s, s, s, s, s, s, s, s]]", "HOST", "VIP", "STATE", "FOR",
-		"RTT", "IN", "OUT", "DROPS", "RESTARTS", "LAST LOST");
+		"RTT", "IN", "OUT", "DROPS", "RESTARTS", "WHY");
 	json_t *host;
 	size_t i;
 

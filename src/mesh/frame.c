@@ -30,6 +30,21 @@ size_t frame_size(const unsigned char *bytes, size_t len)
 	return LENGTH_BYTES + ((size_t)bytes[1] << 16 | (size_t)bytes[2] << 8 | bytes[3]);
 }
 
+size_t frame_find_message(const unsigned char *bytes, size_t len)
+{
+	const unsigned char largest = (FRAME_MESSAGE_MAX + FRAME_HEADER_BYTES) >> 16;
+
+	for (size_t at = 0; at < len; at++) {
+		const unsigned char *header = bytes + at;
+		size_t left = len - at;
+
+		if (header[0] == MAGIC && (left < 2 || header[1] <= largest) &&
+			(left < 5 || header[4] == 0) && (left < 6 || header[5] == FRAME_MESSAGE))
+			return at;
+	}
+	return len;
+}
+
 ssize_t frame_decode(unsigned char *bytes, size_t len, struct frame *out, struct err *err)
 {
 	size_t length = 0; /* at least, while some of its bytes are to come */

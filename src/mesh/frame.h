@@ -44,6 +44,13 @@ struct frame {
  */
 ssize_t frame_decode(unsigned char *bytes, size_t len, struct frame *out, struct err *err);
 
+/*
+ * Where in @bytes a message may begin behind bytes that are no frames, such as a login banner:
+ * @len if nowhere. What is there but for the last bytes of a header that is not complete is told
+ * from text for sure, which has no bytes of 0.
+ */
+size_t frame_find_message(const unsigned char *bytes, size_t len);
+
 /* How long the frame is that frame_decode wants more of, 0 if its header is not complete. */
 size_t frame_size(const unsigned char *bytes, size_t len);
 

@@ -41,7 +41,17 @@ static void begin_ending(struct link *link, unsigned grace_ms)
 static void make_reason(struct link *link)
 {
 	char *reason = link->reason;
+	struct frame frame;
+	struct err err;
 
+	if (link->trouble[0] == '\0' && link_has_noise(link)) {
+		size_t len = link->wire.noise;
+
+		if (len > sizeof(link->noise))
+			len = sizeof(link->noise);
+		frame_decode(link->noise, len, &frame, &err);
+		snprintf(link->trouble, sizeof(link->trouble), "at byte 0: %.480s", err.text);
+	}
 	if (link->trouble[0] == '\0' && (link->is_killed || link->ending[0] == '\0'))
 		snprintf(link->trouble, sizeof(link->trouble), "closed its output");
 	if (link->trouble[0] == '\0')
@@ -60,6 +70,8 @@ static void finish_if_over(struct link *link)
 		lines_is_open(&link->lines))
 		return;
 	loop_timer_cancel(link->loop, &link->timer);
+	if (link->wire.noise > 0)
+		lines_take(&link->noise_lines, "\n", 1);
 	make_reason(link);
 	link->state = LINK_CLOSED;
 	link->ops->on_end(link);
@@ -99,6 +111,7 @@ void link_close(struct link *link)
 	loop_timer_cancel(link->loop, &link->timer);
 	wire_close(&link->wire);
 	lines_close(&link->lines);
+	lines_close(&link->noise_lines);
 	child_drop(&link->child);
 	link->state = LINK_CLOSED;
 }
@@ -128,14 +141,47 @@ static void on_broken(struct wire *wire, const struct err *err)
 	finish_if_over(link);
 }
 
-static const struct wire_ops wire_ops = {
-	.on_frame = on_frame, .on_round_end = on_round_end, .on_broken = on_broken};
+static void on_noise(struct wire *wire, const char *bytes, size_t len)
+{
+	struct link *link = container_of(wire, struct link, wire);
+	size_t before = (size_t)wire->noise - len, room = sizeof(link->noise);
+
+	if (before < room)
+		memcpy(link->noise + before, bytes, len < room - before ? len : room - before);
+	lines_take(&link->noise_lines, bytes, len);
+}
+
+static const struct wire_ops wire_ops = {.on_frame = on_frame,
+	.on_round_end = on_round_end,
+	.on_noise = on_noise,
+	.on_broken = on_broken};
 
 static void on_line(struct lines *lines, const char *text, size_t len)
 {
 	struct link *link = container_of(lines, struct link, lines);
 
 	link->ops->on_line(link, text, len);
+}
+
+static void on_begun(struct lines *lines, const char *text, size_t len)
+{
+	struct link *link = container_of(lines, struct link, lines);
+
+	link->ops->on_begun(link, text, len);
+}
+
+static void on_noise_line(struct lines *lines, const char *text, size_t len)
+{
+	struct link *link = container_of(lines, struct link, noise_lines);
+
+	link->ops->on_line(link, text, len);
+}
+
+static void on_noise_begun(struct lines *lines, const char *text, size_t len)
+{
+	struct link *link = container_of(lines, struct link, noise_lines);
+
+	link->ops->on_begun(link, text, len);
 }
 
 static void on_stderr_end(struct lines *lines)
@@ -185,6 +231,11 @@ static void on_timer(struct loop_timer *timer)
 	}
 }
 
+bool link_has_noise(const struct link *link)
+{
+	return link->wire.noise > 0 && link->wire.bytes_in == 0;
+}
+
 /* --- start -------------------------------------------------------------------------------- */
 
 static void begin(struct link *link)
@@ -192,7 +243,11 @@ static void begin(struct link *link)
 	link->wire = (struct wire){0};
 	link->timer.on_expired = on_timer;
 	link->lines.on_line = on_line;
+	link->lines.on_begun = on_begun;
 	link->lines.on_end = on_stderr_end;
+	link->noise_lines.on_line = on_noise_line;
+	link->noise_lines.on_begun = on_noise_begun;
+	lines_begin(&link->noise_lines, link->loop);
 	link->child.on_end = on_child_end;
 	link->trouble[0] = link->ending[0] = link->program[0] = '\0';
 	link->has_failed = link->is_killed = false;

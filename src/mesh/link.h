@@ -36,8 +36,12 @@ struct link_ops {
 	/* As in struct wire_ops. on_round_end comes before the bytes are gone in any case. */
 	void (*on_frame)(struct link *link, struct frame *frame);
 	void (*on_round_end)(struct link *link);
-	/* A line of the command's stderr, as it came. */
+	/*
+	 * A line of the command's stderr, or of what it wrote in front of its first frame, as it
+	 * came; on_begun: one that has only begun, such as a prompt (proc/lines).
+	 */
 	void (*on_line)(struct link *link, const char *text, size_t len);
+	void (*on_begun)(struct link *link, const char *text, size_t len);
 	/* From time to time, after link_watch. */
 	void (*on_beat)(struct link *link);
 	/* It is ENDING now, for whatever cause. */
@@ -59,7 +63,8 @@ struct link {
 	char reason[LINK_REASON_BYTES]; /* why it was closed last */
 
 	/* its own */
-	struct lines lines;
+	struct lines lines, noise_lines;
+	unsigned char noise[48];         /* the first bytes that were no frame */
 	struct loop_timer timer;         /* OPEN: beat; ENDING: SIGKILL, or the end of last words */
 	char program[256];               /* of the command, cut */
 	char trouble[LINK_REASON_BYTES]; /* "": none but that the other side ends */
@@ -105,6 +110,9 @@ void link_end(struct link *link, unsigned grace_ms);
 
 /* SIGKILL for a command, if it is ENDING. */
 void link_kill(struct link *link);
+
+/* Has it said anything that is no frame before its first one? Then that is why it is lost. */
+bool link_has_noise(const struct link *link);
 
 /* Close what is open and kill a command that runs, without callbacks. */
 void link_close(struct link *link);

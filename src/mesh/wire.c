@@ -5,8 +5,10 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -392,6 +394,16 @@ int wire_send_message(struct wire *wire, const char *text, size_t len)
 	return result < 0 ? result : wire->can_write ? 0 : -EPIPE;
 }
 
+bool wire_is_taken(const struct wire *wire)
+{
+	int left = 0;
+
+	/* for a pipe, pipe(7); for a socket, unix(7) and tcp(7) */
+	if (ioctl(wire->out.fd, SIOCOUTQ, &left) < 0 && ioctl(wire->out.fd, FIONREAD, &left) < 0)
+		left = 0;
+	return outbox_is_empty(&wire->outbox) && left == 0;
+}
+
 bool wire_has_room(const struct wire *wire)
 {
 	return wire->can_write && outbox_is_empty(&wire->outbox);
@@ -457,17 +469,30 @@ static bool take_frame(struct wire *wire, struct frame *frame, size_t size)
 	return frame->type == FRAME_PACKET;
 }
 
+/* Of @len bytes before the first frame, how many are noise; the owner is told of them. */
+static size_t take_noise(struct wire *wire, const unsigned char *at, size_t len)
+{
+	size_t noise = wire->ops->on_noise && wire->bytes_in == 0 ? frame_find_message(at, len) : 0;
+
+	if (noise == 0 || wire->noise + noise > WIRE_NOISE_MAX)
+		return 0; /* then it is an error, if it is no frame */
+	wire->noise += noise;
+	wire->ops->on_noise(wire, (const char *)at, noise);
+	return noise;
+}
+
 /* Give the frames in the buffer to the owner; keeps the rest. */
 static void give_frames(struct wire *wire, size_t kept, size_t got)
 {
 	struct wire_hub *hub = wire->hub;
 	unsigned char *at = hub->buffer;
 	bool was_worth_it = got >= TRICKLE_BYTES;
-	size_t len = kept + got;
+	size_t noise = take_noise(wire, at, kept + got), len = kept + got - noise;
 	struct frame frame;
 	struct err err, reason;
 	ssize_t size;
 
+	at += noise;
 	hub->reading = wire;
 	wire->partial_len = 0;
 	while ((size = frame_decode(at, len, &frame, &reason)) > 0) {
@@ -510,7 +535,7 @@ static void on_in(struct loop_io *io, uint32_t events)
 	if (got <= 0) {
 		if (got < 0)
 			err_sys(&err, errno, "cannot read");
-		else if (kept > 0)
+		else if (kept > 0 && wire->noise == 0)
 			err_set(&err, EPROTO, "at byte %llu: it ended within a frame", at);
 		broken(wire, &err);
 		return;

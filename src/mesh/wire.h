@@ -41,6 +41,7 @@
  */
 #define WIRE_QUEUE_BYTES (4U << 20)
 #define WIRE_PARTS_MAX   512
+#define WIRE_NOISE_MAX   (64U << 10)
 
 struct wire;
 
@@ -53,6 +54,11 @@ struct wire_ops {
 	void (*on_room)(struct wire *wire);
 	/* The link ended (err.code 0) or broke. The owner may call wire_close from here. */
 	void (*on_broken)(struct wire *wire, const struct err *err);
+	/*
+	 * Bytes before the first frame that are none; NULL: they break the wire, as more than
+	 * WIRE_NOISE_MAX of them do.
+	 */
+	void (*on_noise)(struct wire *wire, const char *bytes, size_t len);
 };
 
 struct wire_hub; /* what the wires of a loop share: the buffer */
@@ -62,6 +68,7 @@ struct wire {
 	/* whole frames, headers included; those that wait have not gone out yet; frames: packets
 	 * and messages only */
 	uint64_t frames_in, bytes_in, frames_out, bytes_out;
+	uint64_t noise;   /* bytes before the first frame */
 	uint64_t dropped; /* packets that waited for too long, or found no room */
 
 	/* the wire's own */
@@ -112,6 +119,9 @@ int wire_send_message(struct wire *wire, const char *text, size_t len);
 
 /* Tell the other side, which must know of it, what has come, from now on. It does the same then. */
 void wire_acknowledge(struct wire *wire);
+
+/* Has the other side, or what stands between, taken all that was sent? */
+bool wire_is_taken(const struct wire *wire);
 
 /* Does nothing wait? False when nobody reads. */
 bool wire_has_room(const struct wire *wire);

@@ -49,7 +49,7 @@ static void finish_line(struct lines *lines)
 		lines->on_line(lines, lines->partial, len);
 }
 
-static void take(struct lines *lines, const char *bytes, size_t len)
+void lines_take(struct lines *lines, const char *bytes, size_t len)
 {
 	while (len > 0) {
 		const char *end = memchr(bytes, '\n', len);
@@ -66,6 +66,20 @@ static void take(struct lines *lines, const char *bytes, size_t len)
 		bytes += part + (end ? 1 : 0);
 		len -= part + (end ? 1 : 0);
 	}
+	if (lines->on_begun && lines->len > 0 && !lines->is_cut)
+		loop_timer_set(lines->loop, &lines->pause, LINES_PAUSE_MS);
+	else
+		loop_timer_cancel(lines->loop, &lines->pause);
+}
+
+static void on_pause(struct loop_timer *timer)
+{
+	struct lines *lines = container_of(timer, struct lines, pause);
+	size_t len = lines->len;
+
+	lines->len = 0;
+	if (len > 0 && ++lines->count <= LINES_PER_SECOND)
+		lines->on_begun(lines, lines->partial, len);
 }
 
 /* False if there was nothing (more) to read. */
@@ -76,7 +90,7 @@ static bool read_some(struct lines *lines)
 	ssize_t got = read(lines->io.fd, bytes, sizeof(bytes));
 	if (got > 0) {
 		trickle_note(&lines->trickle, got >= TRICKLE_BYTES);
-		take(lines, bytes, (size_t)got);
+		lines_take(lines, bytes, (size_t)got);
 		return true;
 	}
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
@@ -94,12 +108,19 @@ static void on_ready(struct loop_io *io, uint32_t events)
 	read_some(container_of(io, struct lines, io));
 }
 
-int lines_open(struct lines *lines, struct loop *loop, int fd)
+void lines_begin(struct lines *lines, struct loop *loop)
 {
 	lines->loop = loop;
-	lines->io = (struct loop_io){fd, on_ready};
+	lines->io.fd = -1;
+	lines->pause.on_expired = on_pause;
 	lines->len = 0;
 	lines->is_cut = false;
+}
+
+int lines_open(struct lines *lines, struct loop *loop, int fd)
+{
+	lines_begin(lines, loop);
+	lines->io = (struct loop_io){fd, on_ready};
 	int result = fd_set_nonblock(fd, 1);
 	if (result == 0)
 		result = loop_io_add(loop, &lines->io, EPOLLIN);
@@ -119,6 +140,8 @@ void lines_drain(struct lines *lines)
 
 void lines_close(struct lines *lines)
 {
+	if (lines->loop)
+		loop_timer_cancel(lines->loop, &lines->pause);
 	if (!lines_is_open(lines))
 		return;
 	trickle_end(&lines->trickle);

@@ -9,11 +9,17 @@
 #include "util/loop.h"
 #include "util/trickle.h"
 
+#define LINES_PAUSE_MS 200
 #define LINES_LINE_MAX 512 /* bytes of a line; the rest of it is left out */
 
 struct lines {
 	/* @text is one line without its end, as it came: not escaped. Empty ones are left out. */
 	void (*on_line)(struct lines *lines, const char *text, size_t len);
+	/*
+	 * The same of a line that has begun and did not go on for LINES_PAUSE_MS: a prompt. What
+	 * follows is another line. NULL: lines are waited for to their ends.
+	 */
+	void (*on_begun)(struct lines *lines, const char *text, size_t len);
 	/* Nothing more will come. */
 	void (*on_end)(struct lines *lines);
 
@@ -21,7 +27,8 @@ struct lines {
 	struct loop *loop;
 	struct loop_io io;
 	struct trickle trickle; /* who says little at a time is heard less often */
-	bool is_cut;            /* the rest of this line is skipped */
+	struct loop_timer pause;
+	bool is_cut; /* the rest of this line is skipped */
 	char partial[LINES_LINE_MAX];
 	size_t len;
 	uint64_t second_ns; /* since when lines are counted */
@@ -35,6 +42,13 @@ struct lines {
  */
 #define LINES_PER_SECOND 100
 int lines_open(struct lines *lines, struct loop *loop, int fd);
+
+/*
+ * The same of bytes that come from the caller and not from a descriptor: lines_begin, then
+ * lines_take; lines_close at the end, which gives the last line first.
+ */
+void lines_begin(struct lines *lines, struct loop *loop);
+void lines_take(struct lines *lines, const char *bytes, size_t len);
 
 /* Read now what is there, up to a megabyte. Nothing happens if it is not open. */
 void lines_drain(struct lines *lines);

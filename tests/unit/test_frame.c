@@ -67,6 +67,33 @@ static void whole_frames(void **state)
 	free(bytes);
 }
 
+/* Where a message may begin behind a banner, from as many of its bytes as there are. */
+static void messages_behind_noise(void **state)
+{
+	static const struct {
+		const char *bytes;
+		size_t len, at;
+	} rows[] = {
+		{"", 0, 0},
+		{"Welcome\n", 8, 8},
+		{"Bienvenue, B", 12, 11},
+		{"$ \x42\0\0\6\0\2\0\0hi", 12, 2},
+		{"$ \x42\x10\0", 5, 2},
+		{"\x42\n\n\n\n\x42\0", 7, 5},
+		{"\x42\x11\0\0\0\2\0\0", 8, 8},
+		{"\x42\0\0\6\0\1\0\0", 8, 8},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		unsigned char *bytes = malloc(rows[i].len + 1);
+
+		memcpy(bytes + 1, rows[i].bytes, rows[i].len);
+		assert_int_equal(frame_find_message(bytes + 1, rows[i].len), rows[i].at);
+		free(bytes);
+	}
+}
+
 /* What is no frame is refused as soon as that can be known, and shown. */
 static void broken_frames(void **state)
 {
@@ -134,6 +161,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(whole_frames),
+		cmocka_unit_test(messages_behind_noise),
 		cmocka_unit_test(broken_frames),
 		cmocka_unit_test(only_the_beginning_is_shown),
 	};

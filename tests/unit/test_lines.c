@@ -100,6 +100,26 @@ static void lines_come_whole(void **state)
 	assert_string_equal(heard->text, "one|two|\x1b[1mthree|rest|");
 }
 
+/* A prompt has no end: it is told when nothing follows for a while, and once. */
+static void begun(void **state)
+{
+	struct heard *heard = *state;
+
+	heard->lines.on_begun = on_line;
+	say(heard, "one\nPass");
+	say(heard, "word: ");
+	assert_string_equal(heard->text, "one|");
+	while (heard->count < 2)
+		assert_int_equal(loop_run_once(heard->loop, 10), 0);
+	say(heard, "\n");
+	assert_string_equal(heard->text, "one|Password: |");
+	/* bytes that come otherwise */
+	lines_take(&heard->lines, "tw", 2);
+	lines_take(&heard->lines, "o\nthree", 7);
+	end(heard);
+	assert_string_equal(heard->text, "one|Password: |two|three|");
+}
+
 static void long_ones_are_cut(void **state)
 {
 	struct heard *heard = *state;
@@ -138,6 +158,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(lines_come_whole, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(begun, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(long_ones_are_cut, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(too_many_are_counted, set_up, tear_down),
 	};

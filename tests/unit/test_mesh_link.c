@@ -140,6 +140,7 @@ static const struct link_ops ops = {
 	.on_frame = on_frame,
 	.on_round_end = on_round_end,
 	.on_line = on_line,
+	.on_begun = on_line,
 	.on_beat = on_beat,
 	.on_ending = on_ending,
 	.on_end = on_end,
@@ -287,9 +288,13 @@ static void over_descriptors(void **state)
 	run_until(bed, bed->ends == 1);
 	close_far(far);
 
-	/* no frame; what is wrong first is the reason */
+	/* no frame, and none behind it; what is wrong first is the reason */
 	attach(bed, *state, far);
 	assert_int_equal(write(far[1], "oops\n", 5), 5);
+	run_until(bed, bed->lines == 1);
+	assert_string_equal(bed->line, "oops");
+	assert_int_equal(bed->link.state, LINK_OPEN);
+	close_far(far);
 	run_until(bed, bed->endings == 1);
 	link_lose(&bed->link, "too late");
 	run_until(bed, bed->ends == 1);
@@ -377,18 +382,20 @@ static void reasons_of_commands(void **state)
 		{"exit 0", 0, 0, "ended with status 0"},
 		{"echo one >&2; echo two >&2; exit 3", 0, 2, "ended with status 3"},
 		{"kill -9 $$", 0, 0, "was ended by signal 9 (Killed)"},
-		{"echo Welcome; exec cat", 0, 0,
+		{"echo Welcome; exec >&-; exec sleep 1000", 0, 1,
 			"at byte 0: expected a frame, found other bytes: \"Welcome\\x0a\""},
-		{"echo Welcome; exit 5", 0, 0,
+		{"echo Welcome; exit 5", 0, 1,
 			"at byte 0: expected a frame, found other bytes: \"Welcome\\x0a\"; it "
 			"ended with status 5"},
+		/* a banner, a prompt without an end, and frames */
+		{"echo Bye-bye B; printf '# " FRAME "'; exit 4", 1, 2, "ended with status 4"},
 		/* last words */
 		{"printf '" FRAME "'; exit 4", 1, 0, "ended with status 4"},
 		{"printf '" FRAME FRAME "\\102\\000'; exit 4", 2, 0,
 			"at byte 22: it ended within a frame; it ended with status 4"},
 		/* SIGKILL: it closes its output, and does not end */
 		{"exec >&-; exec sleep 1000", 0, 0, "closed its output"},
-		{"trap '' TERM; echo no frame; while :; do sleep 1000; done", 0, 0,
+		{"trap '' TERM; echo no frame; exec >&-; while :; do sleep 1000; done", 0, 1,
 			"at byte 0: expected a frame, found other bytes: \"no frame\\x0a\""},
 		/* what it leaves behind holds its streams for a moment only */
 		{"sleep 1000 & exit 6", 0, 0, "ended with status 6"},

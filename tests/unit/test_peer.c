@@ -421,11 +421,9 @@ static void no_answer(void **state)
 
 	(void)state;
 	start(bed);
-	jump(bed, 9000);
+	jump(bed, 100000);
 	assert_int_equal(bed->peer->state, PEER_STARTING);
-	jump(bed, 1500);
-	run_until(bed, bed->peer->state == PEER_WAITING);
-	assert_string_equal(bed->peer->reason, "no answer to configure in 10 s");
+	assert_string_equal(peer_note(bed->peer), "");
 	/* SIGSTOP: it answers configure, and no ping later on */
 	bed->host.cmd[1] = good;
 	restart(bed);

@@ -75,7 +75,18 @@ static void on_end(struct link *link)
 	container_of(link, struct bed, link)->ends++;
 }
 
+static void on_line(struct link *link, const char *text, size_t len)
+{
+	struct bed *bed = container_of(link, struct bed, link);
+
+	(void)text;
+	(void)len;
+	session_heard(&bed->session);
+}
+
 static const struct link_ops link_ops = {.on_frame = on_frame,
+	.on_line = on_line,
+	.on_begun = on_line,
 	.on_round_end = on_round_end,
 	.on_ending = on_ending,
 	.on_end = on_end};
@@ -352,11 +363,68 @@ static void told_anew(void **state)
 	bed_free(bed);
 }
 
+/* Nobody knows how long logging in takes: see the header. */
+static void logging_in(void **state)
+{
+	struct bed *bed = bed_new();
+
+	(void)state;
+	/* nobody takes it: no end */
+	for (int i = 0; i < 100; i++)
+		jump(bed, 60000);
+	assert_int_equal(bed->ends, 0);
+	assert_int_equal(bed->notices, 0);
+	assert_false(session_is_late(&bed->session));
+	/* it is taken, and nothing comes: that is told once */
+	int64_t id = expect_request(bed, "configure", NULL);
+	jump(bed, 500);
+	jump(bed, 9000);
+	assert_int_equal(bed->notices, 0);
+	jump(bed, 1000);
+	assert_int_equal(bed->notices, 1);
+	assert_non_null(strstr(bed->notice, "not answered for 10 s"));
+	assert_true(session_is_late(&bed->session));
+	/* words are a sign of life, those in front of frames as well */
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(write(bed->far, "pulling B\n", 10), 10);
+		jump(bed, 50000);
+	}
+	assert_int_equal(bed->ends, 0);
+	assert_int_equal(bed->notices, 1);
+	answer(bed, id, FULL);
+	assert_int_equal(bed->readies, 1);
+	assert_false(session_is_late(&bed->session));
+
+	/* something else than an agent, and nothing more */
+	begin(bed);
+	expect_request(bed, "configure", NULL);
+	assert_int_equal(write(bed->far, "login: ", 7), 7);
+	jump(bed, 500);
+	jump(bed, 500); /* it is told as a line that has begun */
+	jump(bed, 59000);
+	assert_int_equal(bed->ends, 0);
+	jump(bed, 1500);
+	expect_lost(bed, "at byte 0: expected a frame, found other bytes: \"login: \"");
+
+	/* nothing at all */
+	begin(bed);
+	expect_request(bed, "configure", NULL);
+	jump(bed, 500);
+	jump(bed, 599000);
+	assert_int_equal(bed->ends, 0);
+	jump(bed, 1500);
+	expect_lost(bed, "no answer to configure in 600 s");
+	bed_free(bed);
+}
+
 static void lost_at_once(void **state)
 {
 	struct bed *bed = bed_new();
 
 	(void)state;
+	/* an agent that is there: the beginning of a frame */
+	assert_int_equal(write(bed->far, "\102\0\0\6\0\2\0\0", 8), 8);
+	jump(bed, 500);
 	jump(bed, 10100);
 	expect_lost(bed, "no answer to configure in 10 s");
 
@@ -512,6 +580,7 @@ int main(void)
 		cmocka_unit_test(once_or_twice),
 		cmocka_unit_test(acknowledged_to_who_knows_it),
 		cmocka_unit_test(told_anew),
+		cmocka_unit_test(logging_in),
 		cmocka_unit_test(lost_at_once),
 		cmocka_unit_test(pings),
 		cmocka_unit_test(suggestions),

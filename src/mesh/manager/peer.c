@@ -87,6 +87,7 @@ static void start(struct peer *peer)
 	};
 
 	peer->is_asked_to_end = false;
+	peer->said[0] = '\0';
 	peer->earlier = peer_traffic(peer);
 	peer->session.frames_in = peer->session.frames_out = 0;
 	set_state(peer, PEER_STARTING);
@@ -161,6 +162,10 @@ static void on_line(struct link *link, const char *text, size_t len)
 	struct peer *peer = at_link(link);
 
 	peer->context->on_stderr(peer, text, len);
+	if (peer->state != PEER_STARTING)
+		return;
+	session_heard(&peer->session);
+	snprintf(peer->said, sizeof(peer->said), "%.*s", (int)len, text);
 }
 
 static void on_beat(struct link *link)
@@ -201,6 +206,7 @@ static const struct link_ops link_ops = {
 	.on_frame = on_frame,
 	.on_round_end = on_round_end,
 	.on_line = on_line,
+	.on_begun = on_line,
 	.on_beat = on_beat,
 	.on_ending = on_ending,
 	.on_end = on_end,
@@ -293,6 +299,15 @@ void peer_restart(struct peer *peer, const char *reason)
 		loop_timer_cancel(peer->context->loop, &peer->pause);
 		start(peer);
 	}
+}
+
+const char *peer_note(const struct peer *peer)
+{
+	if (peer->state != PEER_STARTING)
+		return "";
+	if (peer->said[0] == '\0' && session_is_late(&peer->session))
+		return "no answer to configure yet";
+	return peer->said;
 }
 
 const char *peer_state_name(const struct peer *peer)

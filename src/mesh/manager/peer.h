@@ -52,6 +52,8 @@ struct peer_context {
 	void *owner;
 };
 
+#define PEER_SAID_BYTES 128 /* of a line; the rest is cut */
+
 struct peer_traffic {
 	uint64_t packets_in, bytes_in, packets_out, bytes_out; /* in: from the host */
 };
@@ -70,6 +72,7 @@ struct peer {
 	uint64_t since_ns; /* the same, CLOCK_MONOTONIC */
 	unsigned restarts;
 	char reason[LINK_REASON_BYTES]; /* why it was lost last; "": never */
+	char said[PEER_SAID_BYTES];     /* the last line, while it starts; as it came */
 	struct link link;
 	struct session session;
 
@@ -103,6 +106,12 @@ static inline struct peer *peer_of(struct session *session)
 }
 
 struct peer_traffic peer_traffic(const struct peer *peer);
+
+/*
+ * What a host that starts waits for, or what it said last, as it came: of others, and when nothing
+ * is known, "".
+ */
+const char *peer_note(const struct peer *peer);
 
 /* "starting", "ready", "stopping", "lost", "waiting", "stopped" */
 const char *peer_state_name(const struct peer *peer);

@@ -13,7 +13,10 @@
 #include "util/list.h"
 #include "version.h"
 
-#define ANSWER_MS       10000
+#define ANSWER_MS       10000  /* for an agent; for others, until a person is told */
+#define NOISE_MS        60000  /* since the last byte that is no frame */
+#define SILENCE_MS      600000 /* since the last sign of life */
+#define LOOK_MS         500
 #define BAD_MAX         1000
 #define BAD_TOLD_S      60 /* between two lines about bad messages */
 #define SUGGESTIONS_MAX 64
@@ -83,11 +86,78 @@ static int64_t ask(struct session *session, const char *op, json_t *args)
 
 /* --- configure ---------------------------------------------------------------------------- */
 
-static void on_patience_over(struct loop_timer *timer)
-{
-	struct session *session = container_of(timer, struct session, patience);
+static const unsigned patience_ms[SESSION_WAITS] = {
+	[SESSION_WAITS_FOR_COMMAND] = 0,
+	[SESSION_WAITS_FOR_AGENT] = SILENCE_MS,
+	[SESSION_WAITS_FOR_NOISE] = NOISE_MS,
+	[SESSION_WAITS_FOR_ANSWER] = ANSWER_MS,
+};
 
-	link_lose(session->link, "no answer to configure in %llu s", ANSWER_MS / MS_PER_S);
+/* How far have they come at the other end? */
+static enum session_wait find_wait(const struct session *session)
+{
+	const struct wire *wire = &session->link->wire;
+
+	if (session->is_answered || wire->bytes_in > 0 || wire->partial_len >= FRAME_HEADER_BYTES)
+		return SESSION_WAITS_FOR_ANSWER;
+	if (!wire_is_taken(wire))
+		return SESSION_WAITS_FOR_COMMAND;
+	return wire->noise > 0 ? SESSION_WAITS_FOR_NOISE : SESSION_WAITS_FOR_AGENT;
+}
+
+bool session_is_late(const struct session *session)
+{
+	return loop_timer_is_armed(&session->patience) &&
+	       session->wait != SESSION_WAITS_FOR_COMMAND &&
+	       loop_now_ns(session->link->loop) - session->taken_ns >= ANSWER_MS * NS_PER_MS;
+}
+
+void session_heard(struct session *session)
+{
+	session->waiting_ns = loop_now_ns(session->link->loop);
+}
+
+static void lose_patience(struct session *session)
+{
+	/* what it said instead is the reason */
+	if (session->wait == SESSION_WAITS_FOR_NOISE)
+		link_lose(session->link, NULL);
+	else
+		link_lose(session->link, "no answer to configure in %llu s",
+			patience_ms[session->wait] / MS_PER_S);
+}
+
+static void look_for_answer(struct session *session)
+{
+	uint64_t now_ns = loop_now_ns(session->link->loop), noise = session->link->wire.noise;
+	enum session_wait wait = find_wait(session);
+	bool was_late = session->is_told_late;
+
+	if (wait != session->wait || noise != session->heard_noise)
+		session->waiting_ns = now_ns;
+	if (session->wait == SESSION_WAITS_FOR_COMMAND)
+		session->taken_ns = now_ns;
+	session->wait = wait;
+	session->heard_noise = noise;
+	uint64_t left_ms = LOOK_MS, waited_ms = (now_ns - session->waiting_ns) / NS_PER_MS;
+	if (patience_ms[wait] > 0 && waited_ms >= patience_ms[wait]) {
+		lose_patience(session);
+		return;
+	}
+	if (patience_ms[wait] > 0 && patience_ms[wait] - waited_ms < left_ms)
+		left_ms = patience_ms[wait] - waited_ms;
+	loop_timer_set(session->link->loop, &session->patience, left_ms);
+	session->is_told_late = session_is_late(session);
+	if (session->is_told_late && !was_late)
+		session_notice(session, LOG_WARNING,
+			"has taken configure and not answered for %llu s: does nswrap run at its "
+			"other end?",
+			ANSWER_MS / MS_PER_S);
+}
+
+static void on_look(struct loop_timer *timer)
+{
+	look_for_answer(container_of(timer, struct session, patience));
 }
 
 /* Send `configure` with what @features allow. */
@@ -97,7 +167,11 @@ static void send_configure(struct session *session, unsigned features)
 
 	session->is_outdated = false;
 	session->configure_id = 0;
-	loop_timer_set(session->link->loop, &session->patience, ANSWER_MS);
+	session->waiting_ns = session->taken_ns = loop_now_ns(session->link->loop);
+	session->heard_noise = 0;
+	session->is_told_late = false;
+	session->wait = session->is_answered ? SESSION_WAITS_FOR_ANSWER : SESSION_WAITS_FOR_COMMAND;
+	loop_timer_set(session->link->loop, &session->patience, LOOK_MS);
 	if (session->ops->configure(session, &config) == 0)
 		session->configure_id =
 			ask(session, "configure", configure_encode(&config, features));
@@ -314,7 +388,7 @@ void session_on_frame(struct session *session, const struct frame *frame)
 
 void session_begin(struct session *session)
 {
-	session->patience.on_expired = on_patience_over;
+	session->patience.on_expired = on_look;
 	session->is_answered = session->is_ready = session->is_told_all = false;
 	session->configure_id = session->ping_id = 0;
 	forget_report(session);

@@ -17,13 +17,27 @@
 /*
  * How it works
  *
- * A session begins on a link that has just been opened, with `configure`. An agent that lists
- * features which make a difference is configured once more, with what they allow, before it counts
- * as ready; from then on it is pinged, and asked to report ports that do not work. Results are matched with requests by number. Messages that
- * should not have come are counted, told of once a minute, and too many of them, as whatever else
- * there is no use in going on with, lose the link.
+ * A session begins on a link that has just been opened, with `configure`. How long it takes until
+ * an agent is there to read it nobody knows: somebody types a password, a container is pulled. So
+ * there is no end to waiting while what was sent is not taken from our pipe. When it is taken,
+ * which may still be somebody between, and nothing has come back in a while, a person is told; only
+ * much later the link is lost. Who has begun a frame, or is to be configured anew, is an agent, and
+ * has ten seconds. An agent that lists features which make a difference is configured once more,
+ * with what they allow, before it counts as ready; from then on it is pinged, and asked to report
+ * ports that do not work. Results are matched with requests by number. Messages that should not
+ * have come are counted, told of once a minute, and too many of them, as whatever else there is no
+ * use in going on with, lose the link.
  */
 struct session;
+
+/* What the answer to `configure` waits for. */
+enum session_wait {
+	SESSION_WAITS_FOR_COMMAND, /* to take `configure` */
+	SESSION_WAITS_FOR_AGENT,   /* to say anything */
+	SESSION_WAITS_FOR_NOISE,   /* the same, but something else was said */
+	SESSION_WAITS_FOR_ANSWER,  /* of an agent that is there */
+	SESSION_WAITS
+};
 
 struct session_ops {
 	/* What the agent is to be told; free it with config_free. 0 or -ENOMEM. */
@@ -50,15 +64,20 @@ struct session {
 	uint64_t unknown_frames;        /* of a type that is not known, skipped; of all sessions */
 	unsigned bad_messages;
 	struct mesh_report *report; /* the last one; NULL: there was none */
-	uint64_t report_ns;    /* when it came */
+	uint64_t report_ns;         /* when it came */
 
 	/* its own */
 	bool is_ready;
-	bool is_told_all;                       /* what its features allow, too */
-	bool is_outdated;                       /* what it was told is not true any more */
-	struct loop_timer patience;             /* for the answer to `configure` */
+	bool is_told_all;           /* what its features allow, too */
+	bool is_outdated;           /* what it was told is not true any more */
+	struct loop_timer patience; /* looks what there is of an answer to `configure` */
+	uint64_t waiting_ns;        /* since when for what it waits for now */
+	uint64_t taken_ns;          /* when `configure` was */
+	bool is_told_late;
+	uint64_t heard_noise; /* bytes, by then */
+	enum session_wait wait;
 	int64_t last_id, configure_id, ping_id, report_id; /* 0: none is under way */
-	uint64_t ping_ns;                       /* when it was sent */
+	uint64_t ping_ns;                                  /* when it was sent */
 	unsigned bad_untold;
 	uint64_t bad_told_ns;
 	uint64_t budget_ns; /* messages: paid for until then */
@@ -73,6 +92,12 @@ void session_end(struct session *session);
 
 /* A frame that is no packet, also of a link that is ENDING. May lose the link. */
 void session_on_frame(struct session *session, const struct frame *frame);
+
+/* Is the answer late, so that a person should know? */
+bool session_is_late(const struct session *session);
+
+/* The command has said something: it is at work, whatever that is. */
+void session_heard(struct session *session);
 
 /* Ask whether it is still there, if it can be asked and is not being asked. */
 void session_ping(struct session *session);

@@ -110,6 +110,8 @@ static json_t *host_json(const struct peer *peer)
 		host, "unknown_frames", json_integer((json_int_t)peer->session.unknown_frames));
 	json_object_set_new(
 		host, "reason", peer->reason[0] ? control_text(peer->reason) : json_null());
+	json_object_set_new(
+		host, "note", peer_note(peer)[0] ? control_text(peer_note(peer)) : json_null());
 	json_object_set_new(host, "pid",
 		peer->link.child.pid > 0 ? json_integer(peer->link.child.pid) : json_null());
 	return host;
@@ -144,7 +146,8 @@ void status_row(void *told, size_t row, char *out, size_t cap_bytes)
 	const struct roster *roster = told;
 	const struct peer *peer = roster->peers[row];
 	struct peer_traffic traffic = peer_traffic(peer);
-	char vip[INET_ADDRSTRLEN], in[16], sent[16], rtt[64] = "";
+	char vip[INET_ADDRSTRLEN], in[16], sent[16], rtt[64] = "", state[40];
+	const char *note = peer_note(peer);
 	size_t width = 0;
 
 	for (size_t i = 0; i < roster->manifest.nhosts; i++) {
@@ -162,7 +165,15 @@ void status_row(void *told, size_t row, char *out, size_t cap_bytes)
 	if (bad > 0)
 		snprintf(rtt + strlen(rtt), sizeof(rtt) - strlen(rtt), "  %zu port%s", bad,
 			bad == 1 ? " does not work" : "s do not work");
+	snprintf(state, sizeof(state), "%s", peer_state_name(peer));
+	if (peer->state == PEER_STARTING)
+		snprintf(state, sizeof(state), "starting, %llu s",
+			(unsigned long long)((loop_now_ns(peer->context->loop) - peer->since_ns) /
+					     NS_PER_S));
 	snprintf(out, cap_bytes, "%-*.*s  %-15s  %-8s  in %7s  out %7s  %s", (int)width,
 		NAME_COLUMN, peer->name, inet_ntop(AF_INET, &peer->host->vip, vip, sizeof(vip)),
-		peer_state_name(peer), in, sent, peer->state == PEER_READY ? rtt : peer->reason);
+		state, in, sent,
+		peer->state == PEER_READY ? rtt
+		: note[0] != '\0'         ? note
+					  : peer->reason);
 }
