@@ -7,11 +7,14 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "util/log.h"
 
-#define GAP      2 /* between columns */
-#define LAST_MIN 10
+#define GAP        2 /* between columns */
+#define LAST_MIN   10
+#define OTHERS_MIN 6
 
 const char *output_member(const json_t *object, const char *key, const char *missing)
 {
@@ -41,10 +44,30 @@ json_t *output_age(long long seconds)
 	return json_sprintf("%lld%c", MAX(seconds, 0) / ages[i].unit, ages[i].name);
 }
 
-/* Columns, if each character takes one. */
+int output_width(void)
+{
+	struct winsize size;
+
+	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+static int columns_of(gunichar c)
+{
+	return g_unichar_iszerowidth(c) ? 0 : g_unichar_iswide(c) ? 2 : 1;
+}
+
+int output_columns(const char *text)
+{
+	int columns = 0;
+
+	for (; *text; text = g_utf8_next_char(text))
+		columns += columns_of(g_utf8_get_char(text));
+	return columns;
+}
+
 static int width_of(const json_t *cell)
 {
-	return (int)g_utf8_strlen(json_string_value(cell), -1);
+	return output_columns(json_string_value(cell));
 }
 
 /* Whatever it is, and wherever it came from: in place, which changes nothing a second time. */
@@ -62,10 +85,43 @@ static void escape_cells(json_t *rows)
 	}
 }
 
+/* Print as much of @text as goes into @room columns, then blanks up to @width. */
+static void print_cell(const char *text, int room, int width)
+{
+	const char *end = text;
+	int used = 0, left = output_columns(text) > room ? room - 1 : room;
+
+	for (; *end && used + columns_of(g_utf8_get_char(end)) <= left; end = g_utf8_next_char(end))
+		used += columns_of(g_utf8_get_char(end));
+	printf("%.*s%s", (int)(end - text), text, *end ? "+" : "");
+	used += *end != '\0';
+	printf("%*s", MAX(width - used, 0), "");
+}
+
+/* Make @widths fit into @width together with the gaps, as far as the least widths allow. */
+static void fit(int *widths, size_t columns, int width)
+{
+	int excess = -width, *last = &widths[columns - 1];
+
+	for (size_t i = 0; i < columns; i++)
+		excess += widths[i] + (i > 0 ? GAP : 0);
+	int cut = MIN(excess, *last - LAST_MIN);
+	*last -= MAX(cut, 0);
+	for (excess -= MAX(cut, 0); excess > 0; excess--) {
+		int *widest = widths;
+
+		for (size_t i = 0; i + 1 < columns; i++)
+			widest = widths[i] > *widest ? &widths[i] : widest;
+		if (*widest <= OTHERS_MIN)
+			break;
+		--*widest;
+	}
+}
+
 void output_table(json_t *rows, int width)
 {
 	size_t columns = json_array_size(json_array_get(rows, 0)), i, column;
-	int widths[OUTPUT_COLUMNS_MAX] = {0}, room = width;
+	int widths[OUTPUT_COLUMNS_MAX] = {0};
 	json_t *row, *cell;
 
 	escape_cells(rows);
@@ -76,20 +132,16 @@ void output_table(json_t *rows, int width)
 			widths[column] = MAX(widths[column], width_of(cell));
 		}
 	}
-	for (column = 0; column + 1 < columns; column++)
-		room -= widths[column] + GAP;
-	room = width > 0 ? MAX(room, LAST_MIN) : INT_MAX;
+	if (width > 0)
+		fit(widths, columns, width);
 	json_array_foreach(rows, i, row)
 	{
-		for (column = 0; column + 1 < columns; column++) {
-			cell = json_array_get(row, column);
-			printf("%s%*s", json_string_value(cell),
-				widths[column] + GAP - width_of(cell), "");
+		json_array_foreach(row, column, cell)
+		{
+			print_cell(json_string_value(cell), widths[column],
+				column + 1 < columns ? widths[column] + GAP : 0);
 		}
-		cell = json_array_get(row, column);
-		const char *text = json_string_value(cell);
-		const char *end = g_utf8_offset_to_pointer(text, MIN(room, width_of(cell)));
-		printf("%.*s\n", (int)(end - text), text);
+		putchar('\n');
 	}
 }
 

@@ -17,10 +17,17 @@ json_t *output_escaped(const char *text);
 /* "99s", "99m", "47h", "2d" */
 json_t *output_age(long long seconds);
 
+/* Columns of the terminal that stdout is, or 0: it is none. */
+int output_width(void);
+
+/* Columns that @text, which is UTF-8, takes on a terminal. */
+int output_columns(const char *text);
+
 /*
  * Print @rows, arrays of as many cells each, which are texts; they are escaped here. All columns
- * but the last one are aligned; that is cut where a line would be longer than @width (0: not cut),
- * but keeps ten columns.
+ * but the last one are aligned. Where a line would be longer than @width (0: not cut), the last one
+ * is cut, to ten columns at least, then the widest of the others, to six; '+' is at the end of what
+ * was cut.
  */
 void output_table(json_t *rows, int width);
 

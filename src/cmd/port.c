@@ -110,7 +110,7 @@ static void print_forwards(const json_t *forwards)
 		printf("%s (%s%s)", shown, driver,
 			json_is_true(json_object_get(forward, "listening"))
 				? ""
-				: ", nobody has listened inside yet");
+				: ", nobody listens inside now");
 		const char *error = output_member(forward, "error", NULL);
 		if (error) {
 			log_escape(error, strlen(error), shown, sizeof(shown));

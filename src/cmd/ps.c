@@ -3,11 +3,12 @@
 #include "cmd/ps.h"
 
 #include <errno.h>
+#include <glib.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "cmd/habits.h"
@@ -20,8 +21,10 @@
 
 #define SANDBOXES_MAX  1024
 #define PATIENCE_MS    1000 /* for all of them together */
-#define FORWARDS_SHOWN 3
-#define FORWARD_BYTES  64 /* of one of them, what is longer is cut */
+#define FORWARD_BYTES  600  /* of one of them, escaped */
+#define LOST           "(lost)"
+#define MORE           ",+1000"             /* the longest */
+#define OTHERS_COLUMNS (7 + 3 + 10 + 4 * 2) /* PID, AGE, some of COMMAND, gaps */
 
 static const struct option_def options[] = {
 	{0, "json", NULL, "print JSON: an array of objects", option_set_true, 0},
@@ -90,10 +93,11 @@ static json_t *ask_all(
 
 /* --- the table ---------------------------------------------------------------------------- */
 
-/* "127.0.0.1:8080:80/tcp" as "8080:80": what is usual is left out. */
-static void format_forward(const char *spec, char *out, size_t cap_bytes)
+/* "127.0.0.1:8080:80/tcp" as "8080:80": what is usual is left out. Then whether it is lost. */
+static void format_forward(const json_t *forward, char *out, size_t cap_bytes)
 {
 	static const char usual_host[] = "127.0.0.1:", usual_proto[] = "/tcp";
+	const char *spec = output_member(forward, "spec", "?");
 	size_t len = strlen(spec), proto_len = sizeof(usual_proto) - 1;
 
 	if (strncmp(spec, usual_host, sizeof(usual_host) - 1) == 0) {
@@ -102,29 +106,33 @@ static void format_forward(const char *spec, char *out, size_t cap_bytes)
 	}
 	if (len > proto_len && strcmp(spec + len - proto_len, usual_proto) == 0)
 		len -= proto_len;
-	log_escape(spec, len, out, cap_bytes);
+	log_escape(spec, len, out, cap_bytes - sizeof(LOST));
+	if (output_member(forward, "error", NULL))
+		strcat(out, LOST);
 }
 
-static json_t *format_forwards(const json_t *forwards)
+/* As many as go into @room columns, one at least, and how many more there are. */
+static json_t *format_forwards(const json_t *forwards, size_t room)
 {
-	char text[(FORWARDS_SHOWN + 1) * FORWARD_BYTES] = "-";
-	size_t used = 0, i, count = json_array_size(forwards);
+	GString *text = g_string_new("");
+	size_t i, count = json_array_size(forwards);
+	char one[FORWARD_BYTES];
 	json_t *forward;
 
 	json_array_foreach(forwards, i, forward)
 	{
-		if (i == FORWARDS_SHOWN) {
-			snprintf(text + used, sizeof(text) - used, ",+%zu", count - i);
+		size_t more = i + 1 < count ? sizeof(MORE) - 1 : 0;
+
+		format_forward(forward, one, sizeof(one));
+		if (i > 0 && text->len + 1 + strlen(one) + more > room) {
+			g_string_append_printf(text, ",+%zu", count - i);
 			break;
 		}
-		if (i > 0)
-			text[used++] = ',';
-		format_forward(output_member(forward, "spec", "?"), text + used, FORWARD_BYTES);
-		used += strlen(text + used);
-		if (output_member(forward, "error", NULL))
-			used += (size_t)snprintf(text + used, sizeof(text) - used, "(lost)");
+		g_string_append_printf(text, "%s%s", i > 0 ? "," : "", one);
 	}
-	return json_string(text);
+	json_t *cell = json_string(count > 0 ? text->str : "-");
+	g_string_free(text, TRUE);
+	return cell;
 }
 
 static json_t *format_command(const json_t *command)
@@ -145,7 +153,7 @@ static json_t *format_command(const json_t *command)
 	return json_string(text);
 }
 
-static json_t *make_row(const json_t *status)
+static json_t *make_row(const json_t *status, size_t room)
 {
 	json_t *name = output_escaped(output_member(status, "name", "?"));
 	const char *error = output_member(status, "error", NULL);
@@ -156,28 +164,36 @@ static json_t *make_row(const json_t *status)
 	return json_pack("[o, o, o, o, o]", name,
 		json_sprintf("%lld", json_integer_value(json_object_get(status, "pid"))),
 		output_age(json_integer_value(json_object_get(status, "age"))),
-		format_forwards(json_object_get(status, "forwards")),
+		format_forwards(json_object_get(status, "forwards"), room),
 		format_command(json_object_get(status, "command")));
 }
 
-static int terminal_width(void)
+/* What is left for the forwards beside names, PIDs of seven digits, ages and a short COMMAND. */
+static size_t room_of_forwards(const json_t *list, int width)
 {
-	struct winsize size;
-
-	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
-}
-
-static void print_table(const json_t *list)
-{
-	json_t *rows = json_pack("[[s, s, s, s, s]]", "NAME", "PID", "AGE", "FORWARDS", "COMMAND");
+	int used = OTHERS_COLUMNS, widest = (int)strlen("NAME");
 	json_t *status;
 	size_t i;
 
 	json_array_foreach(list, i, status)
 	{
-		json_array_append_new(rows, make_row(status));
+		widest = MAX(widest, output_columns(output_member(status, "name", "?")));
 	}
-	output_table(rows, terminal_width());
+	used += widest;
+	return width == 0 ? SIZE_MAX : width > used ? (size_t)(width - used) : 0;
+}
+
+static void print_table(const json_t *list)
+{
+	json_t *rows = json_pack("[[s, s, s, s, s]]", "NAME", "PID", "AGE", "FORWARDS", "COMMAND");
+	size_t i, room = room_of_forwards(list, output_width());
+	json_t *status;
+
+	json_array_foreach(list, i, status)
+	{
+		json_array_append_new(rows, make_row(status, room));
+	}
+	output_table(rows, output_width());
 	json_decref(rows);
 }
 

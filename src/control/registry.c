@@ -96,6 +96,7 @@ int registry_open_in(const struct places_roots *roots, enum registry_kind kind,
 	struct registry *out, struct err *err)
 {
 	out->kind = kind;
+	out->only_looks = false;
 	out->pointer.hub_fd = -1;
 	int result = places_open(roots, &out->places, err);
 	if (result < 0)
@@ -423,12 +424,12 @@ static ssize_t list_place(
 	const struct registry *registry, size_t place, struct registry_found **out, size_t count)
 {
 	int dir_fd = registry->places.items[place].dir_fd;
-	_cleanup_fd_ int lock_fd = lock(dir_fd);
+	_cleanup_fd_ int lock_fd = registry->only_looks ? -1 : lock(dir_fd);
 	struct unixsock_id id;
 	struct dirent **files;
 
 	/* without it nothing is removed; only of our own place that is a reason to give up */
-	if (lock_fd < 0 && place == 0)
+	if (lock_fd < 0 && place == 0 && !registry->only_looks)
 		return lock_fd;
 	int found = scandirat(dir_fd, ".", &files, is_entry, NULL);
 	if (found < 0)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -30,6 +31,7 @@ struct registry {
 	enum registry_kind kind;
 	struct places places;
 	struct place_pointer pointer;
+	bool only_looks; /* for who may hold the lock: no file is removed; false at first */
 };
 
 /* One that runs; the place is an index of the registry's. */

@@ -33,11 +33,9 @@ const char *driver_name(enum forward_driver_choice driver)
 	return names[driver];
 }
 
-static struct addr target_addr(const struct forward *forward, enum forward_target target)
+static struct addr target_addr(
+	const struct net_plan *plan, uint16_t port, enum forward_target target)
 {
-	const struct net_plan *plan = forward->context->plan;
-	uint16_t port = forward->spec.guest_port;
-
 	if (target == TARGET_LOOPBACK4)
 		return addr_loopback4(port);
 	if (target == TARGET_LOOPBACK6)
@@ -49,12 +47,21 @@ static struct addr target_addr(const struct forward *forward, enum forward_targe
 	return (struct addr){0};
 }
 
-static bool is_listening(const struct forward *forward, enum forward_target target)
+static bool is_listening(int guest_diag, const struct net_plan *plan,
+	const struct forward_spec *spec, enum forward_target target)
 {
-	struct addr addr = target_addr(forward, target);
+	struct addr addr = target_addr(plan, spec->guest_port, target);
 
-	return addr.family != AF_UNSPEC &&
-	       diag_is_listening(forward->context->guest_diag, forward->spec.proto, &addr) == 1;
+	return addr.family != AF_UNSPEC && diag_is_listening(guest_diag, spec->proto, &addr) == 1;
+}
+
+bool driver_is_listening(
+	int guest_diag, const struct net_plan *plan, const struct forward_spec *spec)
+{
+	for (enum forward_target target = 0; target < TARGETS; target++)
+		if (is_listening(guest_diag, plan, spec, target))
+			return true;
+	return false;
 }
 
 void driver_note_listening(struct forward *forward)
@@ -67,10 +74,13 @@ void driver_note_listening(struct forward *forward)
 
 bool driver_find_target(struct forward *forward)
 {
-	bool is_found = is_listening(forward, forward->target);
+	const struct forward_context *context = forward->context;
+	bool is_found =
+		is_listening(context->guest_diag, context->plan, &forward->spec, forward->target);
 
 	for (enum forward_target target = 0; !is_found && target < TARGETS; target++) {
-		if (target == forward->target || !is_listening(forward, target))
+		if (target == forward->target ||
+			!is_listening(context->guest_diag, context->plan, &forward->spec, target))
 			continue;
 		forward->target = target;
 		is_found = true;
@@ -102,7 +112,7 @@ void driver_close(struct forward *forward)
 
 struct addr driver_target(const struct forward *forward)
 {
-	return target_addr(forward, forward->target);
+	return target_addr(forward->context->plan, forward->spec.guest_port, forward->target);
 }
 
 enum door_kind driver_socket_kind(const struct forward *forward)

@@ -94,6 +94,11 @@ const char *driver_name(enum forward_driver_choice driver);
 int driver_open(struct forward *forward, struct err *err);
 void driver_close(struct forward *forward);
 
+/* Does somebody inside listen where @spec leads to? @guest_diag is a net/diag socket of the inside.
+ */
+bool driver_is_listening(
+	int guest_diag, const struct net_plan *plan, const struct forward_spec *spec);
+
 /*
  * Ask the kernel where inside somebody listens for @forward, the last target first. If there is one
  * sets @forward->target, notes that, and returns true.

@@ -228,7 +228,7 @@ bool spec_equal(const struct forward_spec *a, const struct forward_spec *b)
 	       a->proto == b->proto;
 }
 
-static bool specs_clash(const struct forward_spec *a, const struct forward_spec *b)
+bool spec_clash(const struct forward_spec *a, const struct forward_spec *b)
 {
 	uint16_t port = addr_port(&a->host);
 
@@ -258,7 +258,7 @@ int spec_list_check(const struct forward_list *list, struct err *err)
 			list->count, FORWARD_MAX);
 	for (size_t i = 0; i < list->count; i++)
 		for (size_t j = 0; j < i; j++)
-			if (specs_clash(&list->items[j], &list->items[i]))
+			if (spec_clash(&list->items[j], &list->items[i]))
 				return clash_error(&list->items[j], &list->items[i], err);
 	return 0;
 }

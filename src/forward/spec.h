@@ -68,4 +68,7 @@ int spec_list_check(const struct forward_list *list, struct err *err);
  */
 char *spec_format(const struct forward_spec *spec, char *out, size_t cap_bytes);
 
+/* Could these two not be listened at together? */
+bool spec_clash(const struct forward_spec *a, const struct forward_spec *b);
+
 bool spec_equal(const struct forward_spec *a, const struct forward_spec *b);

@@ -14,6 +14,7 @@
 #include <pwd.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "net/netlink.h"
@@ -243,30 +244,31 @@ static bool has_socket(const char *pid, uint32_t inode)
 	return found;
 }
 
-/* Name the first process that has the socket @inode open. 0, or -ENOENT when none can be seen. */
-static int name_process(uint32_t inode, char *out, size_t cap_bytes)
+/* The first process that has the socket @inode open, or 0 when none can be seen. */
+static pid_t find_process(uint32_t inode)
 {
-	char path[64], name[64], safe[256];
 	struct dirent *entry;
-	int result = -ENOENT;
+	pid_t pid = 0;
 
 	DIR *dir = opendir("/proc");
-	while (dir && result && (entry = readdir(dir))) {
-		if (!isdigit((unsigned char)entry->d_name[0]))
-			continue;
-		if (!has_socket(entry->d_name, inode))
-			continue;
-		snprintf(path, sizeof(path), "/proc/%.16s/comm", entry->d_name);
-		ssize_t n = fd_read_file(path, name, sizeof(name));
-		while (n > 0 && name[n - 1] == '\n')
-			n--;
-		log_escape(name, n > 0 ? (size_t)n : 0, safe, sizeof(safe));
-		snprintf(out, cap_bytes, "%s (pid %.16s)", n > 0 ? safe : "?", entry->d_name);
-		result = 0;
-	}
+	while (dir && !pid && (entry = readdir(dir)))
+		if (isdigit((unsigned char)entry->d_name[0]) && has_socket(entry->d_name, inode))
+			pid = (pid_t)strtol(entry->d_name, NULL, 10);
 	if (dir)
 		closedir(dir);
-	return result;
+	return pid;
+}
+
+static void name_process(pid_t pid, char *out, size_t cap_bytes)
+{
+	char path[64], name[64], safe[256];
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	ssize_t n = fd_read_file(path, name, sizeof(name));
+	while (n > 0 && name[n - 1] == '\n')
+		n--;
+	log_escape(name, n > 0 ? (size_t)n : 0, safe, sizeof(safe));
+	snprintf(out, cap_bytes, "%s (pid %d)", n > 0 ? safe : "?", (int)pid);
 }
 
 static void name_user(uid_t uid, char *out, size_t cap_bytes)
@@ -282,22 +284,37 @@ static void name_user(uid_t uid, char *out, size_t cap_bytes)
 	}
 }
 
+/* Fill @holder for @addr. 0 or -errno. */
+static int look_for(enum proto proto, const struct addr *addr, struct holder *holder)
+{
+	int result = plain(addr, &holder->wanted);
+
+	if (holder->wanted.family == AF_INET6)
+		holder->wanted.v6.sin6_scope_id = 0; /* those that are found have none */
+	return result < 0 ? result : find_holder(proto, holder);
+}
+
+pid_t diag_port_pid(enum proto proto, const struct addr *addr)
+{
+	struct holder holder = {0};
+
+	return look_for(proto, addr, &holder) == 0 && holder.inode ? find_process(holder.inode) : 0;
+}
+
 int diag_port_holder(enum proto proto, const struct addr *addr, char *out, size_t cap_bytes)
 {
 	struct holder holder = {0};
-	int result = plain(addr, &holder.wanted);
 
 	if (cap_bytes)
 		out[0] = '\0';
-	if (holder.wanted.family == AF_INET6)
-		holder.wanted.v6.sin6_scope_id = 0; /* those that are found have none */
-	if (result == 0)
-		result = find_holder(proto, &holder);
+	int result = look_for(proto, addr, &holder);
 	if (result < 0)
 		return result;
-	if (holder.inode && name_process(holder.inode, out, cap_bytes) == 0)
-		return 0;
-	name_user(holder.uid, out, cap_bytes);
+	pid_t pid = holder.inode ? find_process(holder.inode) : 0;
+	if (pid)
+		name_process(pid, out, cap_bytes);
+	else
+		name_user(holder.uid, out, cap_bytes);
 	return 0;
 }
 

@@ -54,6 +54,9 @@ int diag_socket_uid(
  */
 int diag_port_holder(enum proto proto, const struct addr *addr, char *out, size_t cap_bytes);
 
+/* The first process that is seen to have that socket, or 0. As slow as that. */
+pid_t diag_port_pid(enum proto proto, const struct addr *addr);
+
 /* Does somebody listen where that would keep us from listening at @addr? As slow as that. */
 bool diag_has_listener(enum proto proto, const struct addr *addr);
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "control/control.h"
+#include "control/owner.h"
 #include "net/diag.h"
 #include "util/fd.h"
 #include "util/list.h"
@@ -90,6 +91,36 @@ static int announce_file(const struct forwards *forwards, const char *path, stru
 	return 0;
 }
 
+/* Who listens at the socket file, or 0. */
+static pid_t find_listener(const struct addr *addr)
+{
+	_cleanup_fd_ int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	if (sock < 0 || connect(sock, &addr->any, addr_len(addr)) < 0 ||
+		getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+		return 0;
+	return peer.pid;
+}
+
+/* Who has what could not be bound? A sandbox or a mesh has a name, and more processes than one. */
+static void name_owner(const struct forward_spec *spec, struct err *err)
+{
+	char name[OWNER_TEXT_BYTES], host[ADDR_TEXT_BYTES];
+	bool is_path = spec->host.family == AF_UNIX;
+	pid_t pid = is_path ? find_listener(&spec->host) : diag_port_pid(spec->proto, &spec->host);
+
+	if (owner_describe(pid, name, sizeof(name)) < 0)
+		return;
+	addr_format_ip(&spec->host, host, sizeof(host));
+	if (is_path)
+		err_set(err, EADDRINUSE, "%s is in use by %s", PARSE_QUOTED(host), name);
+	else
+		err_set(err, EADDRINUSE, "%sport %u of %s is in use by %s",
+			spec->proto == PROTO_UDP ? "UDP " : "", addr_port(&spec->host), host, name);
+}
+
 static int bind_one(const struct forwards *forwards, struct forwards_item *item, struct err *err)
 {
 	struct forward_spec *spec = &item->spec;
@@ -99,6 +130,8 @@ static int bind_one(const struct forwards *forwards, struct forwards_item *item,
 		result = announce_file(forwards, spec->host.local.sun_path, err);
 	if (result == 0)
 		result = bind_open(&spec->host, spec->proto, &item->listener, err);
+	if (result == -EADDRINUSE)
+		name_owner(spec, err);
 	if (result == 0 && spec->guest_port == 0)
 		spec->guest_port = addr_port(&spec->host);
 	return result;
@@ -196,14 +229,14 @@ void forwards_send(struct forwards *forwards, bool is_fresh)
 		loop_timer_set(forwards->loop, &forwards->retry_timer, RETRY_MS);
 }
 
-static json_t *item_json(const struct forwards_item *item)
+static json_t *item_json(const struct forwards_item *item, bool is_listening)
 {
 	const struct forward_spec *spec = &item->spec;
 	char text[FORWARD_TEXT_BYTES], host[ADDR_TEXT_BYTES];
 	json_t *forward = json_pack("{s:o, s:i, s:s, s:s, s:b}", "spec",
 		control_text(spec_format(spec, text, sizeof(text))), "guest_port", spec->guest_port,
 		"proto", addr_proto_name(spec->proto), "driver", driver_name(item->driver),
-		"listening", item->has_listened);
+		"listening", is_listening);
 	if (item->lost_text)
 		json_object_set_new(forward, "error", control_text(item->lost_text));
 
@@ -217,23 +250,36 @@ static json_t *item_json(const struct forwards_item *item)
 	return forward;
 }
 
+/* As it is now: the net process says when somebody first listens, and a moment later. */
+static bool is_listening(const struct forwards *forwards, size_t i)
+{
+	const struct forwards_item *item = &forwards->items[i];
+
+	return forwards->guest_diag ? driver_is_listening(*forwards->guest_diag,
+					      &forwards->config->net, &item->spec)
+				    : item->has_listened;
+}
+
 json_t *forwards_json(const struct forwards *forwards, size_t first)
 {
 	json_t *list = json_array();
 
 	for (size_t i = first; i < forwards->count; i++)
-		json_array_append_new(list, item_json(&forwards->items[i]));
+		json_array_append_new(
+			list, item_json(&forwards->items[i], is_listening(forwards, i)));
 	return list;
 }
 
 /* The port that the command will print is somebody else's. */
 static void announce_elsewhere(const struct forwards_item *item)
 {
-	char host[ADDR_TEXT_BYTES], address[ADDR_TEXT_BYTES], holder[128];
+	char host[ADDR_TEXT_BYTES], address[ADDR_TEXT_BYTES], holder[OWNER_TEXT_BYTES];
 
 	if (item->elsewhere.family == AF_UNSPEC)
 		return;
-	if (diag_port_holder(PROTO_TCP, &item->elsewhere, holder, sizeof(holder)) < 0)
+	if (owner_describe(diag_port_pid(PROTO_TCP, &item->elsewhere), holder, sizeof(holder)) <
+			0 &&
+		diag_port_holder(PROTO_TCP, &item->elsewhere, holder, sizeof(holder)) < 0)
 		snprintf(holder, sizeof(holder), "another program");
 	log_warning("port %u of %s on this host is in use by %s: if the command prints an address "
 		    "with that port, open %s instead",
@@ -272,7 +318,7 @@ void forwards_announce(const struct forwards *forwards, size_t first)
 			item->spec.proto == PROTO_UDP ? "/udp" : "", driver_name(item->driver));
 		announce_elsewhere(item);
 		announce_network(forwards->config, item);
-		events_emit(forwards->events, "forward", item_json(item));
+		events_emit(forwards->events, "forward", item_json(item, item->has_listened));
 	}
 }
 
@@ -283,6 +329,27 @@ static int check_users(
 				   : 0;
 }
 
+/* Is what @spec asks for ours already, for itself or for another rule? */
+static int check_there(
+	const struct forwards *forwards, const struct forward_spec *spec, struct err *err)
+{
+	char asked[FORWARD_TEXT_BYTES], there[FORWARD_TEXT_BYTES], shown[PARSE_QUOTE_BYTES];
+
+	for (size_t i = 0; i < forwards->count; i++) {
+		const struct forward_spec *old = &forwards->items[i].spec;
+
+		if (!spec_clash(old, spec))
+			continue;
+		parse_shown(spec_format(old, there, sizeof(there)), shown, sizeof(shown));
+		if (spec_equal(old, spec))
+			return err_set(err, EEXIST, "%s is there already", shown);
+		return err_set(err, EEXIST,
+			"%s: %s is there already; nswrap port remove takes it away",
+			PARSE_SHOWN(spec_format(spec, asked, sizeof(asked))), shown);
+	}
+	return 0;
+}
+
 int forwards_add(struct forwards *forwards, const char *const *specs, struct err *err)
 {
 	struct forward_list all;
@@ -291,6 +358,8 @@ int forwards_add(struct forwards *forwards, const char *const *specs, struct err
 
 	for (; result == 0 && *specs; specs++)
 		result = spec_list_parse(&all, *specs, &forwards->config->bind, err);
+	for (size_t i = before; result == 0 && i < all.count; i++)
+		result = check_there(forwards, &all.items[i], err);
 	if (result == 0)
 		result = spec_list_check(&all, err);
 	for (size_t i = before; result == 0 && i < all.count; i++)
@@ -415,7 +484,7 @@ void forwards_on_listening(struct forwards *forwards, uint32_t id)
 	if (!item || item->has_listened)
 		return;
 	item->has_listened = true;
-	events_emit(forwards->events, "guest-listening", item_json(item));
+	events_emit(forwards->events, "guest-listening", item_json(item, item->has_listened));
 	events_ready(forwards->events);
 }
 
@@ -443,7 +512,7 @@ void forwards_on_lost(struct forwards *forwards, uint32_t id, const struct err *
 		return;
 	log_error("%s; trying again, clients wait", err->text);
 	item->lost_text = strdup(err->text);
-	events_emit(forwards->events, "forward-lost", item_json(item));
+	events_emit(forwards->events, "forward-lost", item_json(item, item->has_listened));
 }
 
 void forwards_on_back(struct forwards *forwards, uint32_t id)
@@ -456,5 +525,5 @@ void forwards_on_back(struct forwards *forwards, uint32_t id)
 	free(item->lost_text);
 	item->lost_text = NULL;
 	log_notice("%s works again", spec_format(&item->spec, text, sizeof(text)));
-	events_emit(forwards->events, "forward-back", item_json(item));
+	events_emit(forwards->events, "forward-back", item_json(item, item->has_listened));
 }

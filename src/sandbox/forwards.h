@@ -57,6 +57,7 @@ struct forwards {
 	struct events *events;
 	const struct forwards_ops *ops;
 	void *owner;
+	const int *guest_diag; /* net/diag inside, where nobody else asks; NULL: none */
 
 	/* for reading */
 	struct forwards_item *items;

@@ -57,6 +57,7 @@ enum init_fd {
 	INIT_FD_PID,
 	INIT_FD_IPC,
 	INIT_FD_DIAG,
+	INIT_FD_LOOK, /* another one: who asks must be alone */
 	INIT_FD_TAP,
 	INIT_FDS
 };

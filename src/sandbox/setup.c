@@ -122,8 +122,10 @@ int setup_namespaces(const struct init_start *start, int fds[INIT_FDS], struct e
 		return -err->code;
 	set_sysctls(start);
 	fds[INIT_FD_DIAG] = diag_open();
-	if (fds[INIT_FD_DIAG] < 0)
-		return err_sys(err, -fds[INIT_FD_DIAG], "cannot open a socket for diagnostics");
+	fds[INIT_FD_LOOK] = diag_open();
+	for (size_t i = INIT_FD_DIAG; i <= INIT_FD_LOOK; i++)
+		if (fds[i] < 0)
+			return err_sys(err, -fds[i], "cannot open a socket for diagnostics");
 	return 0;
 }
 

@@ -1,14 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """e2e/test_habits - what users of other programs type works, or is answered with what is nswrap's own"""
 
+import contextlib
+import json
 import os
 import pathlib
+import pty
 import re
 import socket
+import subprocess
+import unicodedata
 
 import pytest
 
-from harness import TCP_ECHO, TREE, UDP_ECHO, exchange, free_ports, python
+from harness import (
+    BINARY, TCP_ECHO, TREE, UDP_ECHO, exchange, free_port, free_ports, python, wait_for)
+from mesh_tools import Site, network
 
 
 def said(result):
@@ -222,3 +229,115 @@ def test_words_that_nobody_knows(nswrap):
     result = nswrap.run("-q", "no-such-program-anywhere")
     assert result.returncode == 127
     assert nswrap.run("no-such-program-anywhere").returncode == 127
+
+
+# --- what is said of ports, and ps -------------------------------------------------------------------
+
+
+def test_in_use_names_the_sandbox(nswrap, short_dir):
+    """And not a process that ps does not list."""
+    port, udp = free_port(), free_port(socket.SOCK_DGRAM)
+    path = os.path.join(short_dir, "sock")
+    box(nswrap, "-f", f"{port}:80", "-f", f"{udp}:81/udp", "-f", f"unix:{path}:82", name="web-1")
+    box(nswrap, name="other")
+    for forward, what in [(f"{port}:90", f"port {port}"), (f"{udp}:90/udp", f"UDP port {udp}"),
+                          (f"0.0.0.0:{port}:90", f"port {port}"), (f"unix:{path}:90", path)]:
+        for words in [["--network", "none", "-f", forward, "true"], ["port", "add", "other", forward]]:
+            result = nswrap.run(*words)
+            assert result.returncode == 125
+            line = said(result)
+            assert what in line and line.endswith("in use by the sandbox web-1"), line
+
+
+def test_in_use_names_the_process(nswrap):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = nswrap.run("-p", f"{taken.getsockname()[1]}:80", "true")
+    assert f"(pid {os.getpid()})" in said(result)
+
+
+def test_in_use_names_the_mesh_and_the_host(nswrap, short_dir):
+    """A listener of the mesh is its host's, whose agent is below the manager."""
+    vip, port = network(), free_port()
+    site = Site(nswrap, short_dir)
+    site.host("near", f"{vip}.100")
+    site.host("far", f"{vip}.101", f"{BINARY} -c 'exec sleep 1000'", ports=[f"{port}:127.0.0.1:9"])
+    with site:
+        result = nswrap.run("--network", "none", "-p", f"{vip}.101:{port}:80", "true")
+        assert re.search(r"in use by the mesh site \(host near\)$", said(result))
+
+
+def test_port_of_the_command_that_a_sandbox_has(nswrap):
+    """What the command prints leads to another sandbox: that is named, too."""
+    port = free_port()
+    box(nswrap, "-p", f"{port}:80", name="web-1")
+    result = nswrap.run("--network", "none", "-p", f"0:{port}", "true")
+    assert f"port {port} of 127.0.0.1 on this host is in use by the sandbox web-1:" in result.stderr.decode()
+
+
+def test_port_add_says_what_is_true(nswrap):
+    """Whether somebody listens now, which nobody has told it yet; and what is there already."""
+    first = free_ports(4)
+    running = nswrap.start("-q", "-n", "box", "--network", "none", "-f", "0:7000", "--",
+                           *python(TCP_ECHO, "127.0.0.1", 7000))
+    running.guest_listening()
+    for at, guest, tail in [(0, 7000, " (splice)"), (1, 7001, " (splice, nobody listens inside now)")]:
+        added = nswrap.run("port", "add", "box", f"{first + at}:{guest}")
+        assert added.stdout.decode() == f"127.0.0.1:{first + at}:{guest}/tcp{tail}\n"
+    result = nswrap.run("port", "add", "box", f"{first + 2}:80", f"{first}:7000")
+    assert result.returncode == 125 and said(result) == f"nswrap: 127.0.0.1:{first}:7000/tcp is there already"
+    result = nswrap.run("port", "add", "box", f"0.0.0.0:{first}:80")
+    assert result.returncode == 125
+    assert f"0.0.0.0:{first}:80/tcp: 127.0.0.1:{first}:7000/tcp is there already" in said(result)
+    assert len(json.loads(nswrap.run("port", "list", "box", "--json").stdout)) == 3
+
+
+def test_port_list_says_who_listens_now(nswrap):
+    """Also of a guest that has listened and does no more."""
+    program = ("import socket, sys\ns = socket.create_server(('127.0.0.1', 7000)); sys.stdin.read(1); s.close()\n"
+               "sys.stdin.read(1)")
+    running = nswrap.start("-q", "-n", "box", "--network", "none", "-f", "0:7000", "--", *python(program),
+                           stdin=subprocess.PIPE)
+    running.guest_listening()
+
+    def listening():
+        return json.loads(nswrap.run("port", "list", "box", "--json").stdout)[0]["listening"]
+
+    assert listening()
+    running.stdin.write(b"x")
+    running.stdin.flush()
+    wait_for(lambda: not listening(), "the answer that nobody listens")
+    assert b"nobody listens inside now" in nswrap.run("port", "list", "box").stdout
+
+
+def on_terminal(nswrap, columns, *words):
+    """The lines that a command prints on a terminal of that width."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execve("/bin/sh", ["sh", "-c", f"stty cols {columns}; exec {BINARY} {' '.join(words)}"], nswrap.env)
+    output = b""
+    with contextlib.suppress(OSError):
+        while part := os.read(fd, 65536):
+            output += part
+    os.close(fd)
+    os.waitpid(pid, 0)
+    return output.decode().splitlines()
+
+
+@pytest.mark.parametrize("columns", [50, 80, 200])
+def test_ps_fits(nswrap, columns):
+    """Into narrow terminals; wide ones are used; what is no terminal gets all of it."""
+    first = free_ports(12)
+    box(nswrap, *[word for i in range(12) for word in ("-f", f"{first + i}:{80 + i}")], name="many")
+    box(nswrap, name="a-name-of-many-letters-and-signs")
+    running = nswrap.start("-q", "-n", "wide", "--", "sh", "-c", "sleep 1000; : " + "\u4e16\u754c" * 50)
+    running.wait_event("started")
+    rows = on_terminal(nswrap, columns, "ps")
+    assert len(rows) == 4
+    for row in rows:
+        width = sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in row)
+        assert width <= columns, row
+    [many] = [row for row in rows if row.startswith("many")]
+    assert f"{first}:80," in many and ("+1" in many) == (columns < 200) and "sleep 1000" in many
+    whole = nswrap.run("ps").stdout.decode()
+    assert f"{first + 11}:91" in whole and "\u754c" in whole and "+" not in whole
+    assert "a-name-of-many-letters-and-signs" in whole

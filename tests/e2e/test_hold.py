@@ -141,7 +141,7 @@ def test_a_held_port_can_be_led_in(start, nswrap, squatter):
     assert http_get(port)[1] == b"path /"
     assert warnings(leader) == warnings(holder) == []
     again = nswrap.run("-p", port, "true")
-    assert again.returncode == 125 and b"is in use by nswrap" in again.stderr
+    assert again.returncode == 125 and b"is in use by the sandbox python3-1" in again.stderr
     leader.stop()
     assert taken_by_others(port) == set()
     # and by itself, while it runs, and back

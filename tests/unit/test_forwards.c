@@ -202,8 +202,11 @@ static void all_or_none_are_added(void **state)
 	const char *const clashing[] = {"0:81", "unix:s:82", rule, NULL};
 	const char *const wrong[] = {"0:81", "unix:s:82", "x", NULL};
 	const char *const no_directory[] = {"0:81", "unix:s:82", "unix:none/s:83", NULL};
-	assert_int_equal(forwards_add(&world->forwards, clashing, &err), -EINVAL);
-	assert_non_null(strstr(err.text, "need the same port"));
+	assert_int_equal(forwards_add(&world->forwards, clashing, &err), -EEXIST);
+	assert_non_null(strstr(err.text, ":80/tcp is there already; nswrap port remove"));
+	const char *const same[] = {"0:81", "unix:s:82", "unix:s:82", NULL};
+	assert_int_equal(forwards_add(&world->forwards, same, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "need the same path"));
 	assert_int_equal(forwards_add(&world->forwards, wrong, &err), -EINVAL);
 	assert_int_equal(forwards_add(&world->forwards, no_directory, &err), -ENOENT);
 	assert_string_equal(err.text, "cannot listen at none/s: No such file or directory");

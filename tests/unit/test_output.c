@@ -35,12 +35,34 @@ static void test_table(void **state)
 	check_table(rows, 0, "NAME  PID  AGE  COMMAND\n");
 	json_array_append_new(rows, json_pack("[s, s, s, s]", "box", "1234567", "5s", ""));
 	json_array_append_new(
-		rows, json_pack("[s, s, s, s]", /* six characters */
+		rows, json_pack("[s, s, s, s]", /* seven columns: one is wide */
 			      "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80xyz", "", "2d", "a b"));
 	check_table(rows, 0,
-		"NAME    PID      AGE  COMMAND\n"
-		"box     1234567  5s   \n"
+		"NAME     PID      AGE  COMMAND\n"
+		"box      1234567  5s   \n"
 		"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80xyz           2d   a b\n");
+	json_decref(rows);
+}
+
+/* The last column gives way first, then the widest; what was cut is seen. */
+static void test_fit(void **state)
+{
+	json_t *rows = json_pack("[[s, s, s], [s, s, s]]", "NAME", "WIDE", "COMMAND",
+		"a-name-of-20-letters", "12345678", "a command of some words");
+
+	(void)state;
+	check_table(rows, 60,
+		"NAME                  WIDE      COMMAND\n"
+		"a-name-of-20-letters  12345678  a command of some words\n");
+	check_table(rows, 50,
+		"NAME                  WIDE      COMMAND\n"
+		"a-name-of-20-letters  12345678  a command of some+\n");
+	check_table(rows, 36,
+		"NAME            WIDE      COMMAND\n"
+		"a-name-of-20-+  12345678  a command+\n");
+	check_table(rows, 5,
+		"NAME    WIDE    COMMAND\n"
+		"a-nam+  12345+  a command+\n");
 	json_decref(rows);
 }
 
@@ -74,11 +96,11 @@ static void test_cut(void **state)
 		"lm\n   0123456789\n");
 	check_table(rows, 14,
 		"A  ab\xc3\xa4"
-		"defghij\xe2\x82\xac\n   0123456789\n");
+		"defghij+\n   0123456789\n");
 	for (int width = 1; width <= 13; width++) /* ten columns stay */
 		check_table(rows, width,
 			"A  ab\xc3\xa4"
-			"defghij\n   0123456789\n");
+			"defghi+\n   0123456789\n");
 	json_decref(rows);
 }
 
@@ -129,6 +151,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_table),
+		cmocka_unit_test(test_fit),
 		cmocka_unit_test(test_strangers),
 		cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_age),
