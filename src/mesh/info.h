@@ -28,7 +28,8 @@
 	X(SANDBOX, 13, "sandbox")                  \
 	X(ERROR, 14, "error")                      \
 	X(ACKNOWLEDGE, 15, "acknowledge")          \
-	X(REPORT, 16, "report")
+	X(REPORT, 16, "report")                    \
+	X(GONE, 17, "gone")
 
 #define INFO_BIT(feature, bit, name) FEATURE_##feature = 1 << (bit),
 enum mesh_feature { INFO_FEATURES(INFO_BIT) };

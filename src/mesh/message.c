@@ -2,6 +2,7 @@
 /* mesh/message - the JSON messages between manager and agent */
 #include "mesh/message.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -151,16 +152,13 @@ char *message_error_text(const json_t *error, char *out, size_t cap_bytes)
 
 /* --- events ------------------------------------------------------------------------------- */
 
-ssize_t message_decode_suggestion(
-	const json_t *data, struct in_addr *ips, size_t cap, struct in_addr *via, struct err *err)
+/* The list of addresses "ip", of which @cap are stored. Returns how many were, or -EINVAL. */
+static ssize_t decode_ips(const struct members *root, struct in_addr *ips, size_t cap)
 {
-	struct members root = {.object = data, .err = err};
-	size_t count = 0;
 	const json_t *list = NULL;
+	size_t count = 0;
+	int result = members_list(root, "ip", &list);
 
-	int result = members_need_host(&root, "route", via);
-	if (result == 0)
-		result = members_list(&root, "ip", &list);
 	if (result < 0)
 		return result;
 	for (size_t i = 0; i < json_array_size(list); i++) {
@@ -168,9 +166,42 @@ ssize_t message_decode_suggestion(
 		struct in_addr ip;
 
 		if (!text || !members_is_host(text, &ip))
-			return members_refuse(&root, "ip", list, "a list of IPv4 addresses");
+			return members_refuse(root, "ip", list, "a list of IPv4 addresses");
 		if (count < cap)
 			ips[count++] = ip;
 	}
 	return (ssize_t)count;
+}
+
+ssize_t message_decode_suggestion(
+	const json_t *data, struct in_addr *ips, size_t cap, struct in_addr *via, struct err *err)
+{
+	struct members root = {.object = data, .err = err};
+	int result = members_need_host(&root, "route", via);
+
+	return result < 0 ? result : decode_ips(&root, ips, cap);
+}
+
+ssize_t message_decode_gone(
+	const json_t *data, struct in_addr ips[MESSAGE_GONE_MAX], struct err *err)
+{
+	const struct members root = {.object = data, .err = err};
+
+	return decode_ips(&root, ips, MESSAGE_GONE_MAX);
+}
+
+json_t *message_encode_gone(const struct in_addr *ips, size_t count)
+{
+	json_t *list = json_array();
+	char text[INET_ADDRSTRLEN];
+	int failed = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		inet_ntop(AF_INET, &ips[i], text, sizeof(text));
+		failed |= json_array_append_new(list, json_string(text));
+	}
+	if (!failed)
+		return json_pack("{s:o}", "ip", list);
+	json_decref(list);
+	return NULL;
 }

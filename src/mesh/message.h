@@ -18,7 +18,7 @@
 enum message_type {
 	MESSAGE_REQUEST, /* from the manager: "id", "op", "args" */
 	MESSAGE_RESULT,  /* from the agent: "request_id", "op", "error", "data" */
-	MESSAGE_EVENT,   /* from the agent: "type", "data" */
+	MESSAGE_EVENT,   /* "type", "data" */
 };
 
 #define MESSAGE_OP_BYTES 32
@@ -50,3 +50,13 @@ char *message_error_text(const json_t *error, char *out, size_t cap_bytes);
  */
 ssize_t message_decode_suggestion(
 	const json_t *data, struct in_addr *ips, size_t cap, struct in_addr *via, struct err *err);
+
+/*
+ * The data of event "gone", from the manager: VIPs of hosts that have gone, or were gone and came
+ * back as others. @ips has room for MESSAGE_GONE_MAX; more are no message of ours, and not stored.
+ * decode: how many, or -EINVAL with @err filled. encode: NULL without memory.
+ */
+#define MESSAGE_GONE_MAX 256
+ssize_t message_decode_gone(
+	const json_t *data, struct in_addr ips[MESSAGE_GONE_MAX], struct err *err);
+json_t *message_encode_gone(const struct in_addr *ips, size_t count);

@@ -176,21 +176,30 @@ static bool is_conflict(const struct addr *own, bool v6only, const struct addr *
 				       : addr_is_wildcard(wanted);
 }
 
+/* One end of a socket from inet_diag's form; IPv4 inside IPv6 is IPv4. */
+static struct addr read_end(uint8_t family, __be16 port, const __be32 ip[4])
+{
+	struct in_addr v4;
+	struct in6_addr v6;
+
+	memcpy(&v4, ip, sizeof(v4));
+	memcpy(&v6, ip, sizeof(v6));
+	struct addr end =
+		family == AF_INET ? addr_of4(v4, ntohs(port)) : addr_of6(&v6, ntohs(port));
+	plain(&end, &end);
+	return end;
+}
+
 static int on_socket(const void *body, size_t len, void *context)
 {
 	struct holder *holder = context;
 	const struct inet_diag_msg *found = body;
-	struct in_addr v4;
-	struct in6_addr v6;
 	enum rank rank = RANK_CONNECTED;
 
 	if (len < sizeof(*found))
 		return -EPROTO;
-	memcpy(&v4, found->id.idiag_src, sizeof(v4));
-	memcpy(&v6, found->id.idiag_src, sizeof(v6));
-	uint16_t port = ntohs(found->id.idiag_sport);
-	struct addr own = found->idiag_family == AF_INET ? addr_of4(v4, port) : addr_of6(&v6, port);
-	plain(&own, &own);
+	const struct addr own =
+		read_end(found->idiag_family, found->id.idiag_sport, found->id.idiag_src);
 	if (!is_conflict(&own, is_v6only(found + 1, (int)(len - sizeof(*found))), &holder->wanted))
 		return 0;
 	if (found->idiag_state == TCP_LISTEN)
@@ -329,4 +338,32 @@ int diag_has_unsent(int nl)
 	const uint32_t states = 1u << TCP_FIN_WAIT1 | 1u << TCP_CLOSING | 1u << TCP_LAST_ACK;
 
 	return each_socket(nl, PROTO_TCP, states, on_unsent, NULL);
+}
+
+struct connections {
+	int (*on_connection)(void *owner, const struct addr *own, const struct addr *peer);
+	void *owner;
+};
+
+static int on_connected(const void *body, size_t len, void *context)
+{
+	const struct connections *wanted = context;
+	const struct inet_diag_msg *found = body;
+
+	if (len < sizeof(*found))
+		return -EPROTO;
+	const uint8_t family = found->idiag_family;
+	const struct addr own = read_end(family, found->id.idiag_sport, found->id.idiag_src);
+	const struct addr peer = read_end(family, found->id.idiag_dport, found->id.idiag_dst);
+	return peer.family == AF_INET ? wanted->on_connection(wanted->owner, &own, &peer) : 0;
+}
+
+int diag_each_connection(int nl,
+	int (*on_connection)(void *owner, const struct addr *own, const struct addr *peer),
+	void *owner)
+{
+	const uint32_t states = 1u << TCP_ESTABLISHED | 1u << TCP_FIN_WAIT1 | 1u << TCP_FIN_WAIT2;
+	struct connections wanted = {on_connection, owner};
+
+	return each_socket(nl, PROTO_TCP, states, on_connected, &wanted);
 }

@@ -230,41 +230,50 @@ void packet_limit_mss(unsigned char *packet, size_t len, uint16_t mss)
 
 /* --- answers ------------------------------------------------------------------------------ */
 
+/* A TCP packet without options or data; @seq and @ack are in network order. */
+static void make_tcp(unsigned char out[PACKET_RST_BYTES], struct packet_end src,
+	struct packet_end dst, uint32_t seq, uint32_t ack, uint8_t flags)
+{
+	unsigned char *tcp = out + PACKET_IPV4_BYTES;
+
+	memset(out, 0, PACKET_RST_BYTES);
+	out[0] = 0x45;
+	packet_put16(out + 6, DONT_FRAGMENT);
+	out[8] = TTL;
+	out[9] = IPPROTO_TCP;
+	memcpy(out + 12, &src.ip, sizeof(src.ip));
+	memcpy(out + 16, &dst.ip, sizeof(dst.ip));
+	packet_put16(tcp, src.port);
+	packet_put16(tcp + 2, dst.port);
+	memcpy(tcp + 4, &seq, sizeof(seq));
+	memcpy(tcp + 8, &ack, sizeof(ack));
+	tcp[12] = PACKET_TCP_BYTES / 4 << 4;
+	tcp[13] = flags;
+	complete(out, PACKET_RST_BYTES);
+}
+
 bool packet_make_rst(const struct packet_view *view, unsigned char out[PACKET_RST_BYTES])
 {
+	uint32_t number;
+
 	if (view->is_fragment || view->proto != IPPROTO_TCP || (view->tcp_flags & PACKET_RST))
 		return false;
-
-	unsigned char *ip = out, *tcp = out + PACKET_IPV4_BYTES;
-	memset(out, 0, PACKET_RST_BYTES);
-	ip[0] = 0x45;
-	packet_put16(ip + 2, PACKET_RST_BYTES);
-	packet_put16(ip + 6, DONT_FRAGMENT);
-	ip[8] = TTL;
-	ip[9] = IPPROTO_TCP;
-	memcpy(ip + 12, &view->dst.ip, sizeof(view->dst.ip));
-	memcpy(ip + 16, &view->src.ip, sizeof(view->src.ip));
-	packet_put16(ip + 10, packet_checksum(ip, PACKET_IPV4_BYTES));
-
-	packet_put16(tcp, view->dst.port);
-	packet_put16(tcp + 2, view->src.port);
-	tcp[12] = PACKET_TCP_BYTES / 4 << 4;
-	tcp[13] = PACKET_RST;
 	if (view->tcp_flags & PACKET_ACK) {
-		memcpy(tcp + 4, view->l4 + 8, 4);
-	} else {
-		size_t segment_len = view->l4_len - tcp_header_len(view->l4);
-
-		segment_len += (view->tcp_flags & PACKET_SYN) != 0;
-		segment_len += (view->tcp_flags & PACKET_FIN) != 0;
-		uint32_t seq;
-
-		memcpy(&seq, view->l4 + 4, sizeof(seq));
-		seq = htonl(ntohl(seq) + (uint32_t)segment_len);
-		memcpy(tcp + 8, &seq, sizeof(seq));
-		tcp[13] |= PACKET_ACK;
+		memcpy(&number, view->l4 + 8, sizeof(number));
+		make_tcp(out, view->dst, view->src, number, 0, PACKET_RST);
+		return true;
 	}
-	uint32_t pseudo = sum(IPPROTO_TCP + PACKET_TCP_BYTES, ip + 12, 8);
-	packet_put16(tcp + 16, finish(sum(pseudo, tcp, PACKET_TCP_BYTES)));
+	size_t segment_len = view->l4_len - tcp_header_len(view->l4);
+	segment_len += (view->tcp_flags & PACKET_SYN) != 0;
+	segment_len += (view->tcp_flags & PACKET_FIN) != 0;
+	memcpy(&number, view->l4 + 4, sizeof(number));
+	number = htonl(ntohl(number) + (uint32_t)segment_len);
+	make_tcp(out, view->dst, view->src, 0, number, PACKET_RST | PACKET_ACK);
 	return true;
+}
+
+void packet_make_syn(
+	struct packet_end src, struct packet_end dst, unsigned char out[PACKET_RST_BYTES])
+{
+	make_tcp(out, src, dst, 0, 0, PACKET_SYN);
 }

@@ -85,6 +85,10 @@ uint16_t packet_checksum(const unsigned char *bytes, size_t len);
  */
 bool packet_make_rst(const struct packet_view *view, unsigned char out[PACKET_RST_BYTES]);
 
+/* A packet from @src that begins a TCP connection to @dst, with a complete checksum. */
+void packet_make_syn(
+	struct packet_end src, struct packet_end dst, unsigned char out[PACKET_RST_BYTES]);
+
 static inline bool packet_is_same_ip(struct in_addr a, struct in_addr b)
 {
 	return a.s_addr == b.s_addr;

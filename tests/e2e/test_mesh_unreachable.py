@@ -5,14 +5,15 @@ them is told"""
 import errno
 import os
 import pathlib
+import select
 import signal
 import subprocess
 import time
 
 import pytest
 
-from harness import PATIENCE, TCP_ECHO, UDP_ECHO, python, wait_for
-from mesh_tools import BACK_S, TRY, Box, Site
+from harness import BINARY, PATIENCE, TCP_ECHO, UDP_ECHO, free_port, python, wait_for
+from mesh_tools import BACK_S, TRY, Box, Site, network
 
 A, B = "127.0.42.101", "127.0.42.102"
 PORT = 7000
@@ -117,6 +118,118 @@ print(s.connect_ex((sys.argv[1], int(sys.argv[2]))), time.monotonic() - began)
         assert int(number) == errno.EHOSTUNREACH and float(took) < AT_ONCE_S
         number, _, took = pair.ask_b()
         assert number == errno.ECONNREFUSED and took < AT_ONCE_S
+
+
+# --- ends are told --------------------------------------------------------------------------------
+
+# says what it gets from an echo server, and then nothing; prints the errno with which that ends, and
+# reads no more than it has to; argv: address port [bind address]
+IDLE = """
+import socket, sys
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=20)
+s.sendall(b'hello')
+print(s.recv(5, socket.MSG_WAITALL).decode(), flush=True)
+s.settimeout(100)
+try:
+    print(len(s.recv(10)), flush=True)
+except OSError as e:
+    print(e.errno, flush=True)
+"""
+
+# prints the errno with which each of its idle connections ends; argv: address port
+IDLE_SERVER = """
+import socket, sys, threading
+def serve(c):
+    c.sendall(c.recv(5, socket.MSG_WAITALL))
+    try:
+        print(len(c.recv(10)), flush=True)
+    except OSError as e:
+        print(e.errno, flush=True)
+with socket.create_server((sys.argv[1], int(sys.argv[2]))) as server:
+    print('listens', flush=True)
+    while True:
+        threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
+"""
+
+TOLD_S = 1.5 * PATIENCE
+
+
+def idle(popen):
+    """The client has its answer."""
+    assert popen.stdout.readline() == b"hello\n"
+    return popen
+
+
+def told(popen, seconds):
+    """The line that comes in time, a number."""
+    ready, _, _ = select.select([popen.stdout], [], [], seconds)
+    assert ready, "nobody was told"
+    return int(popen.stdout.readline())
+
+
+def test_who_is_idle_is_told_that_the_other_host_went(pair):
+    """Both ends, in sandboxes that stay where they are; and through a port that is mapped."""
+    pair.site.hosts["b"]["ports"] = ["80:127.0.0.1:7001"]
+    out = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
+    with pair:
+        servers = [pair.b.popen(*python(IDLE_SERVER, ip, port), **out)
+                   for ip, port in ((B, 7002), ("127.0.0.1", 7001))]
+        assert all(server.stdout.readline() == b"listens\n" for server in servers)
+        clients = [idle(pair.a.popen(*python(IDLE, B, port), **out)) for port in (7002, 80)]
+        (pair.gate / "open").unlink()
+        pair.break_b()
+        for client in clients:
+            assert told(client, TOLD_S) == errno.ECONNRESET
+        # its agent cannot say so any more, the next one can
+        (pair.gate / "open").touch()
+        pair.site.wait_state("b")
+        for server in servers:
+            assert told(server, TOLD_S) == errno.ECONNRESET
+            server.terminate()
+
+
+def test_the_end_of_a_mesh_is_told(pair):
+    out = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
+    with pair:
+        server = pair.b.popen(*python(IDLE_SERVER, B, 7002), **out)
+        assert server.stdout.readline() == b"listens\n"
+        client = idle(pair.a.popen(*python(IDLE, B, 7002), **out))
+    assert told(client, TOLD_S) == told(server, TOLD_S) == errno.ECONNRESET
+    server.terminate()
+
+
+def test_programs_of_a_plain_host_are_told(nswrap, short_dir):
+    """Plain host c, by way of its loopback, to sandbox b; and sandbox a to what c offers."""
+    pair = Pair(nswrap, short_dir)
+    vip, net = f"{network()}.103", network()
+    target, own = free_port(), free_port()
+    pair.site.hosts = {name: {**host, "vip": host["vip"].replace("127.0.42", net)}
+                       for name, host in pair.site.hosts.items()}
+    b = f"{net}.102"
+    pair.site.hosts["b"]["ports"] = [f"{PORT}:127.0.0.1:{PORT}"]
+    pair.site.host("c", vip, ["sh", "-c", GATE, str(pair.gate), BINARY],
+                   ports=[f"{own}:127.0.0.1:{target}"])
+    out = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
+    started = []
+    try:
+        with pair:
+            started += [subprocess.Popen(python(IDLE_SERVER, "127.0.0.1", target), **out)]
+            assert started[0].stdout.readline() == b"listens\n"
+            started += [idle(subprocess.Popen(python(IDLE, b, PORT), **out)),
+                        idle(pair.a.popen(*python(IDLE, vip, own), **out))]
+            os.kill(pair.site.status()["c"]["pid"], signal.SIGKILL)
+            # what c relayed is gone with it, and its kernel says so
+            for popen in started:
+                told(popen, TOLD_S)
+            pair.site.wait_state("c", restarts=1)
+            client = idle(subprocess.Popen(python(IDLE, b, PORT), **out))
+            started.append(client)
+            pair.break_b()
+            assert told(client, TOLD_S) == errno.ECONNRESET
+    finally:
+        for popen in started:
+            popen.terminate()
+            popen.wait(10)
 
 
 def begin(pair):

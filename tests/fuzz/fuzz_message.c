@@ -96,6 +96,17 @@ static void check_suggestion(const json_t *data)
 	must(count <= SUGGESTIONS);
 }
 
+static void check_gone(const json_t *data)
+{
+	struct in_addr ips[MESSAGE_GONE_MAX];
+	struct err err = {0};
+	ssize_t count = message_decode_gone(data, ips, &err);
+
+	if (count < 0)
+		check_err(&err, (int)count);
+	must(count <= MESSAGE_GONE_MAX);
+}
+
 static void check_error(const json_t *error)
 {
 	char text[40];
@@ -133,6 +144,7 @@ static void check_bodies(const json_t *json)
 	check_configure(json);
 	check_info(json);
 	check_suggestion(json);
+	check_gone(json);
 	check_error(json);
 }
 

@@ -27,11 +27,34 @@ struct fake {
 	unsigned taken;     /* since the last look */
 	struct pkt arrived; /* the last one */
 	unsigned count;
+	/* connections: of port n with peer n % 4, the first of them a member */
+	unsigned connections, syns, resets;
+	unsigned asked[512], nasked; /* their ports, whose answers come before other packets */
 };
 
 static struct fake *fake_of(struct stack *stack)
 {
 	return container_of(stack, struct fake, stack);
+}
+
+static const char *peer_of(unsigned port)
+{
+	static const char *const peers[] = {PEER, "127.0.42.3", "10.1.2.3", "127.0.42.5"};
+
+	return peers[port % 4];
+}
+
+static int connections(struct stack *stack,
+	int (*on_connection)(void *owner, const struct addr *own, const struct addr *peer),
+	void *owner)
+{
+	for (unsigned port = 1; port <= fake_of(stack)->connections; port++) {
+		const struct addr own = addr_of4(pkt_addr(SELF), (uint16_t)port);
+		const struct addr peer = addr_of4(pkt_addr(peer_of(port)), 9);
+
+		assert_int_equal(on_connection(owner, &own, &peer), 0);
+	}
+	return 0;
 }
 
 static ssize_t take(struct stack *stack, void *packet, size_t cap_bytes)
@@ -43,6 +66,14 @@ static ssize_t take(struct stack *stack, void *packet, size_t cap_bytes)
 
 	assert_true(cap_bytes >= FRAME_PACKET_MAX);
 	assert_false(fake->is_resting);
+	if (fake->nasked > 0) {
+		unsigned port = fake->asked[--fake->nasked];
+		struct pkt ack = pkt_tcp(SELF, port, peer_of(port), 9, PACKET_ACK);
+
+		pkt_put16(ack.bytes + 28, port); /* the number that is acknowledged */
+		memcpy(packet, ack.bytes, ack.len);
+		return (ssize_t)ack.len;
+	}
 	if (fake->next == fake->end)
 		return -EAGAIN;
 	fake->taken++;
@@ -71,10 +102,28 @@ static int deliver(struct stack *stack, const void *packet, size_t len)
 	assert_in_range(len, 1, PKT_CAP);
 	memcpy(fake->arrived.bytes, packet, len);
 	fake->arrived.len = len;
+	if (fake->connections > 0) {
+		struct packet_view view;
+		assert_true(packet_parse(fake->arrived.bytes, len, &view));
+		const unsigned port = view.dst.port;
+
+		assert_int_equal(view.src.ip.s_addr, pkt_addr(peer_of(port)).s_addr);
+		assert_int_equal(view.src.port, 9);
+		if (view.tcp_flags == PACKET_SYN) {
+			assert_in_range(fake->nasked, 0, 500 - 1); /* as a TUN device */
+			fake->asked[fake->nasked++] = port;
+			fake->syns++;
+		} else {
+			assert_int_equal(view.tcp_flags, PACKET_RST);
+			assert_int_equal(pkt_get16(view.l4 + 4), port);
+			fake->resets++;
+		}
+	}
 	return fake->count++ % 2 ? -ENOBUFS : 0; /* which is nobody's business */
 }
 
-static const struct stack_ops ops = {.take = take, .rest = rest, .deliver = deliver};
+static const struct stack_ops ops = {
+	.take = take, .rest = rest, .deliver = deliver, .connections = connections};
 
 struct world {
 	struct fake fake;
@@ -311,6 +360,27 @@ static void what_cannot_leave_is_answered(void **state)
 	assert_int_equal(view.dst.ip.s_addr, pkt_addr("10.9.9.9").s_addr);
 }
 
+/* Connections with some of them get the very RST that counts, and what else leaves leaves. */
+static void the_gone_are_answered_for(void **state)
+{
+	struct world *world = *state;
+	struct in_addr gone[] = {pkt_addr(PEER), pkt_addr("127.0.42.5")};
+	uint8_t packet[FRAME_PACKET_MAX];
+
+	world->fake.connections = 4000;
+	crossing_reset(&world->crossing, gone, 0);
+	assert_int_equal(world->fake.syns, 0);
+	world->fake.end = 2;
+	crossing_reset(&world->crossing, gone, 2);
+	assert_int_equal(world->fake.syns, 2000);
+	assert_int_equal(world->fake.resets, 2000);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(read_frame(world->far, packet), 100);
+		assert_int_equal(pkt_get16(packet + 28), i);
+	}
+	assert_int_equal(recv(world->far, packet, 1, MSG_DONTWAIT), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -321,6 +391,7 @@ int main(void)
 			what_comes_is_let_in_held_or_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 			what_nobody_will_answer_is_answered, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(the_gone_are_answered_for, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_cannot_leave_is_answered, set_up, tear_down),
 	};
 

@@ -584,6 +584,59 @@ static void test_unsent(void **state)
 	}
 }
 
+struct seen {
+	struct addr own[8], peer[8];
+	size_t count;
+};
+
+static int see(void *owner, const struct addr *own, const struct addr *peer)
+{
+	struct seen *seen = owner;
+
+	seen->own[seen->count] = *own;
+	seen->peer[seen->count] = *peer;
+	return ++seen->count == 8;
+}
+
+static bool has_seen(int nl, int fd, const char *own_ip, const char *peer_ip)
+{
+	const struct addr own = at(own_ip, port_of(fd)), peer_name_of = peer_name(fd);
+	const struct addr peer = at(peer_ip, addr_port(&peer_name_of));
+	struct seen seen = {.count = 0};
+	bool found = false;
+
+	assert_int_equal(diag_each_connection(nl, see, &seen), 0);
+	for (size_t i = 0; i < seen.count; i++)
+		found = found ||
+			(addr_equal(&seen.own[i], &own) && addr_equal(&seen.peer[i], &peer));
+	return found;
+}
+
+/* IPv4, also inside of IPv6, and whoever has heard the end of the other side is left out. */
+static void test_connections(void **state)
+{
+	static const char *const hosts[] = {"127.0.0.2", "::ffff:127.0.0.2", "::1"};
+	int nl = *(int *)*state, server = listener(SOCK_STREAM, "::", 0, false);
+	struct seen seen = {.count = 0};
+
+	for (size_t i = 0; i < COUNT(hosts); i++) {
+		struct addr to = at(hosts[i], port_of(server));
+		int ours = client(SOCK_STREAM, &to), theirs = accept(server, NULL, NULL);
+		const char *from = i == 2 ? "::1" : "127.0.0.1",
+			   *there = i == 2 ? "::1" : "127.0.0.2";
+
+		assert_int_equal(has_seen(nl, ours, from, there), i < 2);
+		assert_int_equal(has_seen(nl, theirs, there, from), i < 2);
+		shutdown(ours, SHUT_WR);
+		assert_int_equal(recv(theirs, &seen, 1, 0), 0);
+		assert_int_equal(has_seen(nl, ours, from, there), i < 2);
+		assert_false(has_seen(nl, theirs, there, from));
+		close(ours);
+		close(theirs);
+	}
+	close(server);
+}
+
 static int open_all(void **state)
 {
 	static int nl;
@@ -599,6 +652,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		/* first: what the others leave behind is unsent, too */
 		cmocka_unit_test(test_unsent),
+		cmocka_unit_test(test_connections),
 		cmocka_unit_test(test_listening_tcp),
 		cmocka_unit_test(test_listening_udp),
 		cmocka_unit_test(test_listening_on_device),

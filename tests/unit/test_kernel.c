@@ -297,6 +297,14 @@ static void test_reserved_ports(void **state)
 	stop(kernel);
 }
 
+static int on_connection(void *owner, const struct addr *own, const struct addr *peer)
+{
+	assert_int_equal(own->v4.sin_addr.s_addr, ip("127.0.42.1").s_addr);
+	assert_int_equal(peer->v4.sin_addr.s_addr, ip("127.0.42.1").s_addr);
+	++*(int *)owner;
+	return 0;
+}
+
 /* Low ports, and what 127.0.0.1 is there */
 static void test_sockets(void **state)
 {
@@ -314,6 +322,10 @@ static void test_sockets(void **state)
 	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	assert_int_equal(listen(fd, 1), 0);
 	assert_int_equal(connect(client, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	/* both ends of it are seen from here */
+	int seen = 0;
+	assert_int_equal(kernel->stack.ops->connections(&kernel->stack, on_connection, &seen), 0);
+	assert_int_equal(seen, 2);
 	close(client);
 	/* next to the addresses of the mesh lo is as ever */
 	client = socket_inside(kernel, DOOR_TCP4);

@@ -366,6 +366,36 @@ static void route_suggestions(void **state)
 	assert_int_equal(message_decode_suggestion(NULL, NULL, 0, &via, NULL), -EINVAL);
 }
 
+static void hosts_that_have_gone(void **state)
+{
+	struct in_addr ips[MESSAGE_GONE_MAX], back[MESSAGE_GONE_MAX];
+	struct err err;
+
+	(void)state;
+	for (size_t i = 0; i < MESSAGE_GONE_MAX; i++)
+		ips[i].s_addr = htonl(0x7f002a00 + (uint32_t)i);
+	for (size_t count = 0; count <= MESSAGE_GONE_MAX; count += 64) {
+		json_t *data = message_encode_gone(ips, count);
+
+		assert_int_equal(message_decode_gone(data, back, &err), count);
+		assert_memory_equal(ips, back, count * sizeof(ips[0]));
+		if (count == MESSAGE_GONE_MAX) {
+			json_array_append_new(json_object_get(data, "ip"), json_string("1.2.3.4"));
+			assert_int_equal(message_decode_gone(data, back, &err), count);
+		}
+		json_decref(data);
+	}
+	static const char *const wrong[] = {
+		"{'ip':'10.0.0.1'}", "{'ip':[1]}", "{'ip':['::1']}", "{'ip':['0.0.0.0']}"};
+	for (size_t i = 0; i < COUNT(wrong); i++) {
+		json_t *data = json(wrong[i]);
+
+		assert_int_equal(message_decode_gone(data, back, &err), -EINVAL);
+		assert_non_null(strstr(err.text, "ip"));
+		json_decref(data);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -377,6 +407,7 @@ int main(void)
 		cmocka_unit_test(messages_are_written),
 		cmocka_unit_test(errors_become_text),
 		cmocka_unit_test(route_suggestions),
+		cmocka_unit_test(hosts_that_have_gone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -277,6 +277,20 @@ static void what_gets_no_refusal(void **state)
 	}
 }
 
+static void a_beginning(void **state)
+{
+	const struct packet_end src = {pkt_addr(PEER), 40000}, dst = {pkt_addr(SELF), 80};
+	uint8_t syn[PACKET_RST_BYTES];
+	struct packet_view view;
+
+	(void)state;
+	packet_make_syn(src, dst, syn);
+	assert_true(packet_parse(syn, sizeof(syn), &view));
+	assert_true(packet_is_same_end(view.src, src) && packet_is_same_end(view.dst, dst));
+	assert_int_equal(view.tcp_flags, SYN);
+	assert_true(pkt_is_ip_right(syn) && pkt_is_flow_right(syn, sizeof(syn)));
+}
+
 /* The same for all of a flow, another one for what differs in anything that makes a flow. */
 static void a_flow_has_its_hash(void **state)
 {
@@ -437,6 +451,7 @@ int main(void)
 		cmocka_unit_test(a_quote_is_the_beginning_of_a_packet),
 		cmocka_unit_test(a_refusal_is_for_this_segment),
 		cmocka_unit_test(what_gets_no_refusal),
+		cmocka_unit_test(a_beginning),
 		cmocka_unit_test(a_flow_has_its_hash),
 		cmocka_unit_test(parts_say_the_same),
 		cmocka_unit_test(what_cannot_be_cut),

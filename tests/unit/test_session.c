@@ -322,6 +322,34 @@ static void acknowledged_to_who_knows_it(void **state)
 	bed_free(bed);
 }
 
+/* Hosts that have gone are told of to who is ready and knows of such, in one event. */
+static void gone_is_told_to_who_knows_it(void **state)
+{
+	static const char wanted[] = "{\"type\":\"event\",\"body\":{\"type\":\"gone\",\"data\":"
+				     "{\"ip\":[\"127.0.42.7\",\"127.0.42.8\"]}}}";
+	const struct in_addr gone[] = {{htonl(0x7f002a07)}, {htonl(0x7f002a08)}};
+	unsigned char bytes[200];
+	struct bed *bed = bed_new();
+	struct frame frame;
+	struct err err;
+
+	(void)state;
+	answer(bed, expect_request(bed, "configure", NULL), PLAIN);
+	session_tell_gone(&bed->session, gone, 2);
+	expect_nothing(bed);
+	begin(bed);
+	session_tell_gone(&bed->session, gone, 2);
+	answer(bed, expect_request(bed, "configure", NULL), "\"tcp\",\"gone\"");
+	expect_nothing(bed);
+	session_tell_gone(&bed->session, gone, 2);
+	ssize_t got = read(bed->far, bytes, sizeof(bytes));
+	assert_int_equal(frame_decode(bytes, (size_t)got, &frame, &err), got);
+	assert_int_equal(frame.type, FRAME_MESSAGE);
+	assert_int_equal(frame.len, strlen(wanted));
+	assert_memory_equal(frame.payload, wanted, frame.len);
+	bed_free(bed);
+}
+
 static void told_anew(void **state)
 {
 	struct bed *bed = bed_new();
@@ -579,6 +607,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(once_or_twice),
 		cmocka_unit_test(acknowledged_to_who_knows_it),
+		cmocka_unit_test(gone_is_told_to_who_knows_it),
 		cmocka_unit_test(told_anew),
 		cmocka_unit_test(logging_in),
 		cmocka_unit_test(lost_at_once),

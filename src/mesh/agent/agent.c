@@ -44,6 +44,7 @@ struct agent {
 	struct loop_io signal_io;
 	struct budget budget;
 	struct conn_context context;
+	bool is_configured;
 	struct err *err;
 };
 
@@ -59,18 +60,59 @@ static void on_room(struct wire *wire)
 	crossing_resume(&container_of(wire, struct agent, wire)->crossing);
 }
 
+/* --- ends --------------------------------------------------------------------------------- */
+
+/* Connections of a sandbox outlive its agents, and their other ends do not. */
+static void reset_all(struct agent *agent)
+{
+	size_t count = 0;
+	const struct in_addr *peers = agent->role ? role_peers(agent->role, &count) : NULL;
+
+	crossing_reset(&agent->crossing, peers, count);
+}
+
+static int compare(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct in_addr));
+}
+
+/* No manager has a say in what is not of its mesh. */
+static void on_event(struct agent *agent, const struct message *event)
+{
+	struct in_addr told[MESSAGE_GONE_MAX], gone[MESSAGE_GONE_MAX];
+	size_t npeers, ngone = 0;
+	const struct in_addr *peers = role_peers(agent->role, &npeers);
+	struct err err;
+
+	if (strcmp(event->op, "gone") != 0)
+		return; /* a newer manager knows more of them */
+	ssize_t count = message_decode_gone(event->data, told, &err);
+	if (count < 0) {
+		log_warning("the manager sent a wrong event: %s", err.text);
+		return;
+	}
+	for (ssize_t i = 0; i < count; i++)
+		if (npeers > 0 && bsearch(&told[i], peers, npeers, sizeof(told[i]), compare))
+			gone[ngone++] = told[i];
+	qsort(gone, ngone, sizeof(gone[0]), compare);
+	crossing_reset(&agent->crossing, gone, ngone);
+}
+
 /* --- messages ----------------------------------------------------------------------------- */
 
 static json_t *configure(struct agent *agent, const json_t *args, struct err *err)
 {
 	struct mesh_agent_info info = {
-		.features = role_features(agent->is_sandbox) | FEATURE_ACKNOWLEDGE,
+		.features = role_features(agent->is_sandbox) | FEATURE_ACKNOWLEDGE | FEATURE_GONE,
 		.version = NSWRAP_VERSION};
 	struct mesh_config config = {0};
 
 	int result = configure_decode(args, &config, err);
 	if (result == 0)
 		result = role_configure(agent->role, &config, err);
+	if (result == 0 && !agent->is_configured)
+		reset_all(agent);
+	agent->is_configured = agent->is_configured || result == 0;
 	config_free(&config);
 	return result < 0 ? NULL : info_encode(&info);
 }
@@ -136,6 +178,8 @@ static void on_message(struct agent *agent, const struct frame *frame)
 	}
 	if (message.type == MESSAGE_REQUEST)
 		on_request(agent, &message);
+	else if (message.type == MESSAGE_EVENT)
+		on_event(agent, &message);
 	message_fini(&message);
 }
 
@@ -256,6 +300,8 @@ static int open_signals(struct agent *agent, struct err *err)
 
 static void tear_down(struct agent *agent)
 {
+	if (agent->is_configured)
+		reset_all(agent);
 	role_free(agent->role);
 	context_close(&agent->context);
 	gate_free(agent->gate);

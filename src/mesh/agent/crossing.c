@@ -2,6 +2,7 @@
 /* mesh/agent/crossing - the way of packets between the link and the stack, through the gate */
 #include "mesh/agent/crossing.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "util/log.h"
@@ -80,24 +81,28 @@ static void answer_stack(struct crossing *crossing, unsigned char *packet, size_
 		stack->ops->deliver(stack, frame + FRAME_HEADER_BYTES, len - FRAME_HEADER_BYTES);
 }
 
-/* Returns the frame's size, 0 for a packet that may not leave, or -errno. */
-static ssize_t take_frame(struct crossing *crossing, unsigned char *frame)
+/* Make a frame of the packet of @len bytes in it; its size, 0: it may not leave. */
+static ssize_t finish_frame(struct crossing *crossing, unsigned char *frame, size_t len)
 {
-	struct stack *stack = crossing->stack;
 	unsigned char *packet = frame + FRAME_HEADER_BYTES;
-	ssize_t got = stack->ops->take(stack, packet, FRAME_PACKET_MAX);
-
-	if (got <= 0)
-		return got;
-	size_t len = (size_t)got;
 	enum gate_verdict verdict =
 		gate_out(crossing->gate, packet, len, loop_now_ns(crossing->loop));
+
 	if (verdict == GATE_NO_HOST)
 		answer_stack(crossing, packet, len);
 	if (verdict != GATE_PASS)
 		return 0;
 	frame_encode_header(frame, FRAME_PACKET, len);
 	return (ssize_t)(FRAME_HEADER_BYTES + len);
+}
+
+/* Returns the frame's size, 0 for a packet that may not leave, or -errno. */
+static ssize_t take_frame(struct crossing *crossing, unsigned char *frame)
+{
+	struct stack *stack = crossing->stack;
+	ssize_t got = stack->ops->take(stack, frame + FRAME_HEADER_BYTES, FRAME_PACKET_MAX);
+
+	return got <= 0 ? got : finish_frame(crossing, frame, (size_t)got);
 }
 
 static void rest(struct crossing *crossing, bool is_resting)
@@ -130,4 +135,87 @@ void crossing_out(struct crossing *crossing)
 void crossing_resume(struct crossing *crossing)
 {
 	rest(crossing, false);
+}
+
+/* --- ends that are told ------------------------------------------------------------------- */
+
+/* The queue of a TUN device holds 500 packets. Not more are read: it may be filled all the time. */
+#define RESETS_AT_ONCE 128
+#define RESET_READS    512
+
+struct reset {
+	struct crossing *crossing;
+	const struct in_addr *peers;
+	size_t npeers;
+	size_t asked; /* connections whose answer was not looked at yet */
+};
+
+static int compare(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct in_addr));
+}
+
+static bool is_gone(const struct reset *reset, struct in_addr ip)
+{
+	return bsearch(&ip, reset->peers, reset->npeers, sizeof(ip), compare) != NULL;
+}
+
+/* Answer what the stack says to those who are gone; the rest of what it has to say goes its way. */
+static void answer_for_the_gone(struct reset *reset)
+{
+	struct crossing *crossing = reset->crossing;
+	struct stack *stack = crossing->stack;
+	unsigned char *frame = crossing->batch, *packet = frame + FRAME_HEADER_BYTES;
+	unsigned char rst[PACKET_RST_BYTES];
+	struct packet_view view;
+
+	reset->asked = 0;
+	for (unsigned reads = 0; reads < RESET_READS; reads++) {
+		ssize_t got = stack->ops->take(stack, packet, FRAME_PACKET_MAX);
+		if (got < 0)
+			break;
+		if (packet_parse(packet, (size_t)got, &view) && is_gone(reset, view.dst.ip) &&
+			(view.tcp_flags & PACKET_ACK) && packet_make_rst(&view, rst)) {
+			stack->ops->deliver(stack, rst, sizeof(rst));
+			continue;
+		}
+		got = got > 0 ? finish_frame(crossing, frame, (size_t)got) : 0;
+		if (got > 0)
+			wire_send(crossing->wire, 0, &(struct iovec){frame, (size_t)got}, 1);
+	}
+}
+
+/*
+ * A RST counts only with the number that is expected next, which only the stack knows. It tells
+ * that in answer to a SYN (RFC 5961 4.2), whatever the number of that is.
+ */
+static int on_connection(void *owner, const struct addr *own, const struct addr *peer)
+{
+	struct reset *reset = owner;
+	struct stack *stack = reset->crossing->stack;
+	const struct packet_end ends[] = {
+		{peer->v4.sin_addr, addr_port(peer)}, {own->v4.sin_addr, addr_port(own)}};
+	unsigned char syn[PACKET_RST_BYTES];
+
+	if (!is_gone(reset, ends[0].ip))
+		return 0;
+	packet_make_syn(ends[0], ends[1], syn);
+	stack->ops->deliver(stack, syn, sizeof(syn));
+	if (++reset->asked == RESETS_AT_ONCE)
+		answer_for_the_gone(reset);
+	return 0;
+}
+
+void crossing_reset(struct crossing *crossing, const struct in_addr *peers, size_t npeers)
+{
+	struct reset reset = {crossing, peers, npeers, 0};
+
+	if (npeers == 0)
+		return;
+	int result = crossing->stack->ops->connections(crossing->stack, on_connection, &reset);
+	if (reset.asked > 0)
+		answer_for_the_gone(&reset);
+	if (result < 0)
+		log_info("cannot look for connections that have lost their other end: %s",
+			strerror(-result));
 }

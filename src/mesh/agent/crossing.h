@@ -40,6 +40,12 @@ struct crossing {
  */
 bool crossing_in(struct crossing *crossing, struct frame *frame, struct packet_view *view);
 
+/*
+ * Every TCP connection of the stack with one of @peers (sorted as memcmp does) that waits for
+ * something of it is reset here: its other end is gone. What already came from there can be read.
+ */
+void crossing_reset(struct crossing *crossing, const struct in_addr *peers, size_t npeers);
+
 /* The stack has packets, stack_events.on_packets; and the link has room again, wire_ops.on_room. */
 void crossing_out(struct crossing *crossing);
 void crossing_resume(struct crossing *crossing);

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "conn/door.h"
+#include "net/diag.h"
 #include "net/netdev.h"
 #include "net/tap.h"
 #include "proc/job.h"
@@ -240,6 +241,10 @@ static void __attribute__((noreturn)) run(struct holder *holder)
 	answer.result = result < 0 ? result : 0;
 	if (fd_send_one(holder->control, &answer, sizeof(answer), tun) < 0 || result < 0)
 		_exit(125);
+	_cleanup_fd_ int diag = diag_open();
+	if (fd_send_one(holder->control, &answer, sizeof(answer), diag < 0 ? -1 : diag) < 0)
+		_exit(125);
+	fd_close(&diag);
 	fd_close(&tun);                     /* the device lives and dies with the agent */
 	dup2(STDOUT_FILENO, STDERR_FILENO); /* nothing of the caller's: it is null by now */
 	serve(holder);

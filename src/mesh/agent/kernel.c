@@ -13,6 +13,7 @@
 #include "conn/bind.h"
 #include "conn/inside.h"
 #include "mesh/agent/holder.h"
+#include "net/diag.h"
 #include "net/tap.h"
 #include "proc/tree.h"
 #include "util/fd.h"
@@ -59,6 +60,15 @@ static struct dial_target target(struct stack *stack, const struct addr *at)
 {
 	(void)stack;
 	return (struct dial_target){.where = DIAL_INSIDE, .addr = *at};
+}
+
+static int connections(struct stack *stack,
+	int (*on_connection)(void *owner, const struct addr *own, const struct addr *peer),
+	void *owner)
+{
+	int diag = kernel_of(stack)->diag;
+
+	return diag < 0 ? -EOPNOTSUPP : diag_each_connection(diag, on_connection, owner);
 }
 
 static int open_bound(struct stack *stack, enum proto proto, const struct addr *addr)
@@ -146,6 +156,7 @@ static void stop(struct stack *stack)
 	fd_close(&kernel->tun_io.fd);
 	fd_close(&kernel->stack.door);
 	fd_close(&kernel->control_io.fd);
+	fd_close(&kernel->diag);
 	if (kernel->pid > 0) {
 		/* it would see our end go; but it may be stopped */
 		tree_kill_child(kernel->pid, KILL_MS);
@@ -159,6 +170,7 @@ static const struct stack_ops ops = {
 	.take = take,
 	.rest = rest,
 	.deliver = deliver,
+	.connections = connections,
 	.target = target,
 	.open_bound = open_bound,
 	.change = change,
@@ -184,7 +196,9 @@ static int start(struct kernel *kernel, bool is_new, struct err *err)
 	result = fd_recv_one(control[0], &answer, sizeof(answer), &kernel->tun_io.fd);
 	if (result == 0 && answer.result < 0)
 		return err_set(err, answer.err.code, "%s", answer.err.text);
-	if (kernel->tun_io.fd < 0)
+	if (result == 0)
+		result = fd_recv_one(control[0], &answer, sizeof(answer), &kernel->diag);
+	if (result < 0 || kernel->tun_io.fd < 0)
 		return err_set(err, ECHILD, "the process that sets it up ended at once");
 	return 0;
 }
@@ -198,7 +212,8 @@ struct stack *kernel_open(bool is_new, struct err *err)
 		err_sys(err, ENOMEM, "no network for the mesh");
 		return NULL;
 	}
-	*kernel = (struct kernel){.stack = {&ops, -1}, .tun_io.fd = -1, .control_io.fd = -1};
+	*kernel = (struct kernel){
+		.stack = {&ops, -1}, .tun_io.fd = -1, .control_io.fd = -1, .diag = -1};
 	if (start(kernel, is_new, &reason) == 0)
 		return &kernel->stack;
 	stop(&kernel->stack);

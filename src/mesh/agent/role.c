@@ -380,6 +380,12 @@ int role_configure(struct role *role, const struct mesh_config *config, struct e
 	return result;
 }
 
+const struct in_addr *role_peers(const struct role *role, size_t *count)
+{
+	*count = role->addresses.npeers;
+	return role->addresses.peers;
+}
+
 /* --- start and end ------------------------------------------------------------------------ */
 
 struct role *role_new(const struct role_start *start)

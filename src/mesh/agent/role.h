@@ -69,5 +69,8 @@ int role_configure(struct role *role, const struct mesh_config *config, struct e
 /* What of it does not work now. */
 void role_report(const struct role *role, struct mesh_report *out);
 
+/* The addresses of all other hosts, sorted; there until the next role_configure. */
+const struct in_addr *role_peers(const struct role *role, size_t *count);
+
 /* A packet that begins a TCP connection (GATE_HOLD); refused if it is for none of the offers. */
 void role_on_syn(struct role *role, const struct packet_view *packet);

@@ -56,6 +56,11 @@ struct stack_ops {
 	/* One from the mesh, whose checksums are not looked at. Returns 0 or -errno: it is lost. */
 	int (*deliver)(struct stack *stack, const void *packet, size_t len);
 
+	/* Each TCP connection of its network, as diag_each_connection; own may be any address. */
+	int (*connections)(struct stack *stack,
+		int (*on_connection)(void *owner, const struct addr *own, const struct addr *peer),
+		void *owner);
+
 	/* What conn/dial and conn/datagrams need to reach @at, an address of the mesh. */
 	struct dial_target (*target)(struct stack *stack, const struct addr *at);
 	/* A socket to which the mesh comes at @at: listening for TCP, bound for UDP, nonblocking.

@@ -48,8 +48,9 @@ static void on_check(struct loop_task *task)
 {
 	struct manager *manager = container_of(task, struct manager, check);
 	size_t counts[PEER_STATES], nhosts = manager->roster.manifest.nhosts;
-	bool is_any_leaving = roster_sweep(&manager->roster, counts);
 
+	roster_tell_news(&manager->roster);
+	bool is_any_leaving = roster_sweep(&manager->roster, counts);
 	display_hold(manager->display, counts[PEER_STARTING] > 0);
 	if (counts[PEER_READY] == nhosts && !manager->was_complete) {
 		manager->was_complete = true;

@@ -88,6 +88,7 @@ static void start(struct peer *peer)
 
 	peer->is_asked_to_end = false;
 	peer->said[0] = '\0';
+	peer->vip = peer->host->vip;
 	peer->earlier = peer_traffic(peer);
 	peer->session.frames_in = peer->session.frames_out = 0;
 	set_state(peer, PEER_STARTING);

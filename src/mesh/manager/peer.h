@@ -63,10 +63,13 @@ struct peer {
 	const struct manifest_host *host; /* NULL when it is not in the manifest any more */
 	struct fabric_port port;
 	struct list in_list; /* of the owner */
+	bool was_ready;      /* the owner's: at the last change */
+	bool is_news; /* the owner's: others are to be told that it has gone, or is another */
 
 	/* the owner may read these */
 	const struct peer_context *context;
 	char *name;
+	struct in_addr vip; /* since it was started last */
 	enum peer_state state;
 	time_t since;      /* of the state, CLOCK_REALTIME */
 	uint64_t since_ns; /* the same, CLOCK_MONOTONIC */

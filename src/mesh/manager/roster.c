@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "mesh/configure.h"
+#include "mesh/message.h"
 
 #define LINE_BYTES 1024
 #define KILL_MS    300
@@ -19,6 +20,12 @@ static void on_change(struct peer *peer)
 {
 	struct roster *roster = peer->context->owner;
 
+	const bool is_ready = peer->state == PEER_READY;
+
+	/* whoever talks to a host that is ready for the first time does not do so for long */
+	if (is_ready != peer->was_ready && (peer->was_ready || peer->restarts > 0))
+		peer->is_news = true;
+	peer->was_ready = is_ready;
 	fabric_settle(&roster->fabric, &peer->port);
 	loop_task_add(roster->loop, roster->check);
 	display_change(roster->display);
@@ -220,6 +227,8 @@ int roster_follow(struct roster *roster, struct manifest *after)
 	adopt(roster, after, &plan);
 	list_each (at, &roster->leaving)
 		peer_stop(container_of(at, struct peer, in_list));
+	/* before they forget those hosts */
+	roster_tell_news(roster);
 	for (size_t i = 0; i < roster->manifest.nhosts; i++) {
 		if (plan.changes[i] == ROSTER_TELL)
 			session_reconfigure(&roster->peers[i]->session);
@@ -228,6 +237,39 @@ int roster_follow(struct roster *roster, struct manifest *after)
 	}
 	free(plan.changes);
 	return 0;
+}
+
+/* --- news ----------------------------------------------------------------------------------- */
+
+static void tell_all(struct roster *roster, const struct in_addr *gone, size_t count)
+{
+	for (size_t i = 0; count > 0 && i < roster->manifest.nhosts; i++)
+		session_tell_gone(&roster->peers[i]->session, gone, count);
+}
+
+static void add_news(struct roster *roster, struct peer *peer,
+	struct in_addr gone[MESSAGE_GONE_MAX], size_t *count)
+{
+	if (!peer->is_news)
+		return;
+	peer->is_news = false;
+	gone[(*count)++] = peer->vip;
+	if (*count < MESSAGE_GONE_MAX)
+		return;
+	tell_all(roster, gone, *count);
+	*count = 0;
+}
+
+void roster_tell_news(struct roster *roster)
+{
+	struct in_addr gone[MESSAGE_GONE_MAX];
+	size_t count = 0;
+
+	list_each (at, &roster->leaving)
+		add_news(roster, container_of(at, struct peer, in_list), gone, &count);
+	for (size_t i = 0; i < roster->manifest.nhosts; i++)
+		add_news(roster, roster->peers[i], gone, &count);
+	tell_all(roster, gone, count);
 }
 
 /* --- all of them ---------------------------------------------------------------------------- */

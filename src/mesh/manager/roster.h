@@ -78,6 +78,9 @@ void roster_stop(struct roster *roster, bool is_now);
  */
 int roster_follow(struct roster *roster, struct manifest *after);
 
+/* Tell the agents whose hosts have gone, or have come back as others, since the last time. */
+void roster_tell_news(struct roster *roster);
+
 /* Free the peers that have left, and count the others by state. Returns whether some still leave.
  */
 bool roster_sweep(struct roster *roster, size_t counts[PEER_STATES]);

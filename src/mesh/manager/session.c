@@ -66,22 +66,29 @@ __attribute__((format(printf, 2, 3))) static void on_bad(
 	session->bad_untold = 0;
 }
 
+/* Send @message, whose data are taken over. Returns 0 or -1. */
+static int say(struct session *session, struct message *message)
+{
+	size_t len;
+
+	if (!message->data)
+		return -1;
+	char *text = message_encode(message, &len);
+	int result = text ? wire_send_message(&session->link->wire, text, len) : -1;
+	free(text);
+	if (result < 0)
+		return -1;
+	session->frames_out++;
+	return 0;
+}
+
 /* Send a request; takes @args over. Returns its id, or 0. */
 static int64_t ask(struct session *session, const char *op, json_t *args)
 {
 	struct message message = {.type = MESSAGE_REQUEST, .id = ++session->last_id, .data = args};
-	size_t len;
 
-	if (!args)
-		return 0;
 	snprintf(message.op, sizeof(message.op), "%s", op);
-	char *text = message_encode(&message, &len);
-	int result = text ? wire_send_message(&session->link->wire, text, len) : -1;
-	free(text);
-	if (result < 0)
-		return 0;
-	session->frames_out++;
-	return session->last_id;
+	return say(session, &message) < 0 ? 0 : session->last_id;
 }
 
 /* --- configure ---------------------------------------------------------------------------- */
@@ -303,6 +310,18 @@ void session_ping(struct session *session)
 		return;
 	session->ping_id = ask(session, "ping", json_object());
 	session->ping_ns = clock_now_ns();
+}
+
+void session_tell_gone(struct session *session, const struct in_addr *ips, size_t count)
+{
+	struct message message = {.type = MESSAGE_EVENT, .op = "gone"};
+
+	if (session->link->state != LINK_OPEN || !session->is_ready ||
+		!(session->info.features & FEATURE_GONE))
+		return;
+	message.data = message_encode_gone(ips, count);
+	/* what it does not hear of now ends by what its connections are answered with */
+	say(session, &message);
 }
 
 static void on_result(struct session *session, const struct message *message)

@@ -102,6 +102,9 @@ void session_heard(struct session *session);
 /* Ask whether it is still there, if it can be asked and is not being asked. */
 void session_ping(struct session *session);
 
+/* Hosts have gone, or are others by now: tell it, if it knows of such. At most MESSAGE_GONE_MAX. */
+void session_tell_gone(struct session *session, const struct in_addr *ips, size_t count);
+
 /* What it is to be told is different: tell it, now or when it can be told. May lose the link. */
 void session_reconfigure(struct session *session);
 
