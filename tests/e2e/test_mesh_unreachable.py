@@ -3,6 +3,7 @@
 them is told"""
 
 import errno
+import json
 import os
 import pathlib
 import select
@@ -12,8 +13,10 @@ import time
 
 import pytest
 
-from harness import BINARY, PATIENCE, TCP_ECHO, UDP_ECHO, free_port, python, wait_for
-from mesh_tools import BACK_S, TRY, Box, Site, network
+from harness import (BINARY, PATIENCE, TCP_ECHO, UDP_ECHO, free_port, proc_status, python,
+                     wait_for)
+from mesh_tools import BACK_S, TRY, Box, Hiccups, Site, Steady, network
+from standin import PIPES, Link, frame
 
 A, B = "127.0.42.101", "127.0.42.102"
 PORT = 7000
@@ -118,6 +121,80 @@ print(s.connect_ex((sys.argv[1], int(sys.argv[2]))), time.monotonic() - began)
         assert int(number) == errno.EHOSTUNREACH and float(took) < AT_ONCE_S
         number, _, took = pair.ask_b()
         assert number == errno.ECONNREFUSED and took < AT_ONCE_S
+
+
+# --- who abuses it --------------------------------------------------------------------------------
+
+
+def test_a_flood_to_nowhere_is_its_senders_alone(nswrap, short_dir):
+    """SYNs and datagrams from a to nobody, to a host that is down and to one that starts for ever:
+    b and c talk as ever, and the manager does not grow."""
+    flood = """
+import os, random, socket, struct, sys
+socks = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(50)]
+while True:
+    for s in socks:
+        for vip in sys.argv[1:]:
+            try:
+                s.sendto(bytes(random.randrange(1200)), (vip, random.randrange(1, 65536)))
+            except OSError:
+                pass  # it was told
+"""
+    boxes = {name: Box(nswrap, name) for name in ("a", "b", "c")}
+    site = Site(nswrap, short_dir)
+    gate = pathlib.Path(short_dir)
+    (gate / "open").touch()
+    for number, (name, box) in enumerate(boxes.items()):
+        site.host(name, f"127.0.42.{101 + number}", box.agent(), anyPort=True)
+    site.host("starts", "127.0.42.104", ["sh", "-c", GATE, str(gate), BINARY],
+              loopback={"disable": True})
+    site.host("down", "127.0.42.105", ["sh", "-c", 'exec "$@"', "sh", BINARY],
+              loopback={"disable": True}, restart="never")
+    boxes["b"].serve(TCP_ECHO, "0.0.0.0", PORT, port=PORT)
+    with site:
+        (gate / "slow").touch()
+        for name in ("starts", "down"):
+            os.kill(site.status()[name]["pid"], signal.SIGKILL)
+        site.wait_state("starts", "starting")
+        before = rss_kib(site)
+        floods = [boxes["a"].popen(*python(flood, "127.0.42.104", "127.0.42.105"),
+                                   stdin=subprocess.DEVNULL) for _ in range(2)]
+        wait_for(lambda: site.status()["down"]["drops"]["not_ready"] > 5000, "the flood", 20)
+        with Hiccups() as hiccups:
+            steady, began = Steady(boxes["c"], B, PORT), time.monotonic()
+            wait_for(lambda: time.monotonic() > began + 1 and
+                     site.status()["starts"]["drops"]["not_ready"] > 5000, "more", 30)
+            count, longest = steady.end()
+        assert count > 20 and longest < 0.5 * PATIENCE + hiccups.lost_s, (count, longest)
+        # somebody else finds a place to wait, and is told
+        popen = boxes["c"].popen(*python(TRY, "127.0.42.104", PORT, 30), stdin=subprocess.DEVNULL,
+                                 stdout=subprocess.PIPE)
+        (gate / "slow").unlink()
+        assert int(popen.communicate(timeout=20)[0].split()[0]) == errno.ECONNREFUSED
+        for popen in floods:
+            popen.terminate()
+        assert rss_kib(site) - before < 8 << 10
+
+
+def rss_kib(site):
+    return int(proc_status(site.running.popen.pid)["VmRSS"].split()[0])
+
+
+def test_only_connections_of_the_mesh_are_ended(nswrap):
+    """Whatever a manager says that is gone: what a sandbox talks to on other ways stays."""
+    box = Box(nswrap, "a")
+    box.serve(TCP_ECHO, "0.0.0.0", PORT, port=PORT)
+    link = Link(nswrap.popen("exec", "a", "nswrap", "agent", "--automated", **PIPES))
+    link.configure(A, anyPort=True, hostnameMap={"a": A, "b": B})
+    steady = Steady(box, "127.0.0.1", PORT)
+    own = Steady(box, A, PORT)
+    for gone in (["127.0.0.1", A, B, "127.0.42.77", "10.0.2.2"], ["x"], 7, []):
+        body = {"type": "gone", "data": {"ip": gone}}
+        link.send(frame(2, json.dumps({"type": "event", "body": body}).encode()))
+    assert link.request("ping", {}).get("error") is None
+    assert steady.end()[0] > 0 and own.end()[0] > 0
+    link.hang_up()
+    assert link.popen.wait(10) == 0
 
 
 # --- ends are told --------------------------------------------------------------------------------
