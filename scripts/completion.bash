@@ -8,7 +8,7 @@ _nswrap_options() {
 		--only-user --allow-network --wait -n --name --network --host-loopback --cidr --cidr6 --mtu \
 		--dns --no-dns --outbound-addr --no-ipv6 --pcap --root --pid --new-session --wait-all -C --chdir -e --env \
 		--unset-env -c --shell-command -t --stop-timeout --ready-fd --info-fd --keep-fd \
-		-q --quiet -v --verbose ;;
+		--no-config -q --quiet -v --verbose ;;
 	exec) echo -C --chdir -e --env --unset-env --new-session -t --stop-timeout -v --verbose ;;
 	ps | port | doctor) echo --json ;;
 	stop) echo -t --stop-timeout ;;

@@ -13,8 +13,6 @@
 #include "util/log.h"
 #include "util/parse.h"
 
-#define QUIET (-2) /* a -v behind it does not undo it */
-
 const struct subcommand *cmd_find(const struct subcommand *const *all, const char *name)
 {
 	for (; *all; all++)
@@ -67,14 +65,16 @@ int cmd_failed(const struct err *err)
 int cmd_set_quiet(void *target, const char *value, struct err *err)
 {
 	(void)value, (void)err;
-	*(int *)target = QUIET;
+	*(int *)target = -1;
 	return 0;
 }
 
 int cmd_set_verbose(void *target, const char *value, struct err *err)
 {
+	int *verbosity = target;
+
 	(void)value, (void)err;
-	++*(int *)target;
+	*verbosity = *verbosity < 0 ? 1 : *verbosity + 1;
 	return 0;
 }
 

@@ -2,14 +2,17 @@
 /* cmd/doctor - check whether nswrap can work here */
 #include "cmd/doctor.h"
 
+#include <glib.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "cmd/defaults.h"
 #include "cmd/output.h"
 #include "control/control.h"
 #include "sandbox/doctor.h"
 #include "util/log.h"
+#include "util/parse.h"
 
 static const struct option_def options[] = {
 	{0, "json", NULL, "print JSON: an array of objects", option_set_true, 0},
@@ -39,15 +42,40 @@ static json_t *to_json(const char *check, const struct diagnosis *found)
 		found->cure[0] ? control_text(found->cure) : json_null());
 }
 
-static int run(const struct cmd_call *call)
+/* Where run gets options from that nobody types, and whether they are right. */
+static void check_defaults(struct diagnosis *out)
 {
-	bool is_json = false, can_run = true;
-	struct err err = {0};
+	struct run_options *scratch = g_new0(struct run_options, 1);
+	struct defaults defaults = {0};
+	size_t len = 0;
+	struct err err;
 
-	if (cmd_operands(options, NULL, call, &is_json, NULL, 0, &err) < 0)
-		return cmd_usage_error(&err);
-	json_t *list = json_array();
-	for (const struct doctor_check *check = doctor_checks; check->name; check++) {
+	run_options_init(scratch);
+	if (defaults_read(&defaults, &err) < 0 || defaults_apply(&defaults, scratch, &err) < 0) {
+		out->state = DIAGNOSIS_WRONG;
+		parse_shown(err.text, out->what, sizeof(out->what));
+	} else if (defaults.count > 0) {
+		out->state = DIAGNOSIS_NOTE;
+		snprintf(out->what, sizeof(out->what), "nswrap run has options that are not typed");
+		for (size_t i = 0; i < defaults.count && len < sizeof(out->cure); i++)
+			len += (size_t)snprintf(out->cure + len, sizeof(out->cure) - len,
+				"%s%s: %s", i > 0 ? ", " : "", defaults.items[i].name,
+				defaults.items[i].text);
+	} else {
+		snprintf(out->what, sizeof(out->what), "no options but those that are typed");
+	}
+	defaults_free(&defaults);
+	g_free(scratch);
+}
+
+static const struct doctor_check own_checks[] = {{"defaults", check_defaults}, {NULL, NULL}};
+
+/* Returns whether nothing is wrong. */
+static bool run_checks(const struct doctor_check *checks, json_t *list, bool is_json)
+{
+	bool can_run = true;
+
+	for (const struct doctor_check *check = checks; check->name; check++) {
 		struct diagnosis found = {0};
 
 		/* a check may fork: nothing must be printed twice */
@@ -59,6 +87,19 @@ static int run(const struct cmd_call *call)
 		else
 			print_line(&found);
 	}
+	return can_run;
+}
+
+static int run(const struct cmd_call *call)
+{
+	bool is_json = false;
+	struct err err = {0};
+
+	if (cmd_operands(options, NULL, call, &is_json, NULL, 0, &err) < 0)
+		return cmd_usage_error(&err);
+	json_t *list = json_array();
+	bool is_fine = run_checks(doctor_checks, list, is_json);
+	bool can_run = run_checks(own_checks, list, is_json) && is_fine;
 	if (is_json)
 		output_json(list);
 	json_decref(list);

@@ -3,11 +3,14 @@
 #include "cmd/run.h"
 
 #include <errno.h>
+#include <glib.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cmd/agent.h"
+#include "cmd/defaults.h"
 #include "cmd/habits.h"
 #include "cmd/run_options.h"
 #include "net/occupied.h"
@@ -19,36 +22,32 @@
 /* A manager wants an agent and all that it started gone a second after it closed the link. */
 #define AGENT_STOP_TIMEOUT_MS 500
 
-static int read_rules(struct run_options *options, struct err *err)
+static int read_rule(struct run_options *options, const struct rule_text *rule, struct err *err)
 {
 	struct forward_list *list = &options->config.forwards;
-	size_t nguest = 0;
+	struct forward_spec spec;
 
+	if (strcmp(rule->option, "-f") == 0 || spec_has_guest(rule->text))
+		return spec_list_parse(list, rule->text, &options->config.bind, err);
+	int result = spec_host_parse(rule->text, &options->config.bind, &spec, err);
+	if (result == 0 && rule->guest)
+		result = parse_port(rule->guest, false, &spec.guest_port, err);
+	return result == 0 ? spec_list_add(list, &spec, err) : result;
+}
+
+/* Those of the command line are the first ones, for placeholders. */
+static int read_rules(struct run_options *options, struct err *err)
+{
 	for (size_t i = 0; i < options->nrules; i++) {
-		const struct rule_text *rule = &options->rules[i];
-		struct forward_spec spec;
+		const struct rule_text *rule =
+			&options->rules[(options->ndefault_rules + i) % options->nrules];
 		struct err reason;
-		int result;
 
-		if (strcmp(rule->option, "-f") == 0 || spec_has_guest(rule->text)) {
-			result = spec_list_parse(list, rule->text, &options->config.bind, &reason);
-		} else {
-			result = spec_host_parse(rule->text, &options->config.bind, &spec, &reason);
-			if (result == 0 && nguest < options->nguest_ports)
-				result = parse_port(options->guest_ports[nguest++], false,
-					&spec.guest_port, &reason);
-			if (result == 0)
-				result = spec_list_add(list, &spec, &reason);
-		}
-		if (result < 0)
-			return err_set(
-				err, EINVAL, "%s %s: %s", rule->option, rule->text, reason.text);
+		if (read_rule(options, rule, &reason) < 0)
+			return err_set(err, EINVAL, "%s%s%s %s: %s", rule->from ? rule->from : "",
+				rule->from ? ": " : "", rule->option, rule->text, reason.text);
 	}
-	if (nguest < options->nguest_ports)
-		return err_set(err, EINVAL,
-			"-P %s: there is no -p for it: expected as many -p without a GUEST as -P",
-			options->guest_ports[nguest]);
-	return spec_list_check(list, err);
+	return 0;
 }
 
 static int check_users(const struct sandbox_config *config, struct err *err)
@@ -139,18 +138,68 @@ static void settle_networks(struct net_plan *plan)
 		log_warning(words, "--cidr6", plan_format6(plan, network));
 }
 
-static int run_with(struct run_options *options, const struct cmd_call *call)
+static bool is_agent(const struct run_options *options, int argc, char *const *argv)
 {
-	struct err err = {0};
-	int status, first = option_parse_with(
-			    run_options_table, habits_run, call->argc, call->argv, options, &err);
-	char **rest = call->argv + first;
+	return options->shell_command && argc > 0 && strcmp(argv[0], "agent") == 0;
+}
 
-	if (first < 0 || read_rules(options, &err) < 0 || check_users(&options->config, &err) < 0 ||
-		set_command(options, call->argc - first, rest, &err) < 0)
-		return cmd_usage_error(&err);
-	cmd_set_log_level(options->verbosity);
-	status = read_agent(options, call->argc - first, rest);
+/* The command line, with what stands elsewhere in front of it. Returns as option_parse. */
+static int read_options(struct run_options *options, const struct cmd_call *call,
+	struct defaults *defaults, struct err *err)
+{
+	int first = option_parse_with(
+		run_options_table, habits_run, call->argc, call->argv, options, err);
+
+	if (first < 0)
+		return first;
+	/* a manager, who may be far away, says all that an agent is to have */
+	if (!options->no_config && !is_agent(options, call->argc - first, call->argv + first)) {
+		if (defaults_read(defaults, err) < 0)
+			return -EINVAL;
+		run_options_init(options);
+		if (defaults_apply(defaults, options, err) < 0 ||
+			option_parse_with(run_options_table, habits_run, call->argc, call->argv,
+				options, err) < 0)
+			return -EINVAL;
+	}
+	if (run_options_pair(options, err) < 0 || read_rules(options, err) < 0)
+		return -EINVAL;
+	return first;
+}
+
+/* What is right by itself; where there are defaults it may be they that do not fit. */
+static int check_together(
+	const struct sandbox_config *config, const struct defaults *defaults, struct err *err)
+{
+	if (spec_list_check(&config->forwards, err) == 0 && check_users(config, err) == 0)
+		return 0;
+	size_t len = strlen(err->text);
+	if (defaults->count > 0)
+		snprintf(err->text + len, sizeof(err->text) - len,
+			" (with the options of %s; --no-config leaves them out)",
+			defaults->items[0].name);
+	return -EINVAL;
+}
+
+/* Fill config.defaults, which is to be freed; -v tells of them. */
+static void tell_defaults(const struct defaults *defaults, struct sandbox_config *config)
+{
+	char **told = g_new0(char *, defaults->count + 1);
+
+	for (size_t i = 0; i < defaults->count; i++) {
+		told[i] =
+			g_strdup_printf("%s: %s", defaults->items[i].name, defaults->items[i].text);
+		log_info("options of %s", PARSE_SHOWN(told[i]));
+	}
+	config->defaults = (const char *const *)told;
+}
+
+static int start(struct run_options *options, const struct cmd_call *call, int first)
+{
+	char **rest = call->argv + first;
+	struct err err = {0};
+	int status = read_agent(options, call->argc - first, rest);
+
 	if (status >= 0)
 		return status;
 	settle_networks(&options->config.net);
@@ -170,11 +219,24 @@ static int run_with(struct run_options *options, const struct cmd_call *call)
 static int run(const struct cmd_call *call)
 {
 	struct run_options options;
+	struct defaults defaults = {0};
+	struct err err = {0};
+	int status;
 
 	run_options_init(&options);
-	int status = run_with(&options, call);
+	int first = read_options(&options, call, &defaults, &err);
+	if (first < 0 || check_together(&options.config, &defaults, &err) < 0 ||
+		set_command(&options, call->argc - first, call->argv + first, &err) < 0) {
+		status = cmd_usage_error(&err);
+	} else {
+		cmd_set_log_level(options.verbosity);
+		tell_defaults(&defaults, &options.config);
+		status = start(&options, call, first);
+	}
+	g_strfreev((char **)options.config.defaults);
 	free(options.config.env);
 	spec_list_free(&options.config.forwards);
+	defaults_free(&defaults);
 	return status;
 }
 

@@ -12,6 +12,7 @@
 
 #include "cmd/cmd.h"
 #include "control/registry.h"
+#include "forward/spec.h"
 #include "util/parse.h"
 
 #define STOP_TIMEOUT_MS 10000
@@ -33,12 +34,12 @@ void run_options_init(struct run_options *options)
 	plan_init(&options->config.net);
 }
 
-static int append(const char **list, size_t *count, const char *text, struct err *err)
+static int append(struct rule_text *list, size_t *count, struct rule_text item, struct err *err)
 {
 	if (*count == RUN_LIST_MAX)
 		return err_set(
 			err, EINVAL, "given too often: expected at most %d times", RUN_LIST_MAX);
-	list[(*count)++] = text;
+	list[(*count)++] = item;
 	return 0;
 }
 
@@ -46,9 +47,27 @@ static int add_rule(void *target, const char *option, const char *value, struct 
 {
 	struct run_options *options = target;
 
-	if (options->nrules == RUN_LIST_MAX)
-		return err_set(err, EINVAL, "too many forwards: expected at most %d", RUN_LIST_MAX);
-	options->rules[options->nrules++] = (struct rule_text){option, value};
+	return append(options->rules, &options->nrules,
+		(struct rule_text){option, value, options->from, NULL}, err);
+}
+
+int run_options_pair(struct run_options *options, struct err *err)
+{
+	for (; options->nused_ports < options->nguest_ports; options->npaired++) {
+		const struct rule_text *port = &options->guest_ports[options->nused_ports];
+		struct rule_text *rule = &options->rules[options->npaired];
+
+		if (options->npaired >= options->nrules)
+			return err_set(err, EINVAL,
+				"%s%s-P %s: there is no -p for it: expected as many -p without a "
+				"GUEST as -P",
+				port->from ? port->from : "", port->from ? ": " : "", port->text);
+		if (strcmp(rule->option, "-p") != 0 || spec_has_guest(rule->text))
+			continue;
+		rule->guest = port->text;
+		options->nused_ports++;
+	}
+	options->npaired = options->nrules;
 	return 0;
 }
 
@@ -69,7 +88,8 @@ static int set_guest_port(void *target, const char *value, struct err *err)
 
 	if (parse_port(value, false, &port, err) < 0)
 		return -EINVAL;
-	return append(options->guest_ports, &options->nguest_ports, value, err);
+	return append(options->guest_ports, &options->nguest_ports,
+		(struct rule_text){"-P", value, options->from, NULL}, err);
 }
 
 static int set_addr(void *target, const char *value, struct err *err)
@@ -359,6 +379,8 @@ const struct option_def run_options_table[] = {
 	{0, "info-fd", "N", "write a JSON object an event to descriptor N", set_fd,
 		AT(config.info_fd)},
 	{0, "keep-fd", "N", "leave descriptor N open in COMMAND", set_keep_fd, 0},
+	{0, "no-config", NULL, "without the options of ~/.config/nswrap/config and NSWRAP_OPTIONS",
+		option_set_true, AT(no_config)},
 	{'q', "quiet", NULL, "say only what went wrong", cmd_set_quiet, AT(verbosity)},
 	{'v', "verbose", NULL, "say more; repeatable", cmd_set_verbose, AT(verbosity)},
 	{.name = NULL},

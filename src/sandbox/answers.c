@@ -46,6 +46,10 @@ static json_t *status_json(const struct answers *answers)
 		"age", (json_int_t)(time(NULL) - answers->started), "forwards",
 		forwards_json(answers->forwards, 0));
 
+	json_t *defaults = json_array();
+	for (const char *const *at = answers->config->defaults; at && *at; at++)
+		json_array_append_new(defaults, control_text(*at));
+	json_object_set_new(status, "defaults", defaults);
 	return answers_with_networks(status, &answers->config->net);
 }
 

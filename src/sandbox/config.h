@@ -56,4 +56,6 @@ struct sandbox_config {
 	int info_fd;  /* -1: none */
 	uint64_t stop_timeout_ms;
 	struct sandbox_companion companion;
+	const char *const *defaults; /* options that were not typed, and where they stand, for those
+				      * who ask; NULL-terminated. NULL: none */
 };
