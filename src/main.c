@@ -11,7 +11,7 @@
 #include "cmd/agent.h"
 #include "cmd/doctor.h"
 #include "cmd/exec.h"
-#include "cmd/habits.h"
+#include "cmd/guess.h"
 #include "cmd/help.h"
 #include "cmd/mesh.h"
 #include "cmd/port.h"
@@ -90,6 +90,6 @@ int main(int argc, char **argv)
 	/* a first word that is no subcommand is an option of run, or the COMMAND itself */
 	if (is_manifest(word))
 		return call(&mesh_subcommand, &unnamed);
-	return habits_check_words(&unnamed, &err) < 0 ? cmd_usage_error(&err)
-						      : call(&run_subcommand, &unnamed);
+	return guess_check_words(&unnamed, &err) < 0 ? cmd_usage_error(&err)
+						     : call(&run_subcommand, &unnamed);
 }

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cmd/habits.h"
+#include "cmd/guess.h"
 
 #define OPTIONS_MAX 80
 
@@ -63,7 +63,7 @@ static int run(const struct cmd_call *call)
 	else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
 		help_print(&help_subcommand);
 	else {
-		habits_unknown_subcommand(call->all, word, &err);
+		guess_unknown_subcommand(call->all, word, &err);
 		return cmd_usage_error(&err);
 	}
 	return 0;

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cmd/guess.h"
+#include "cmd/habits.h"
 #include "cmd/output.h"
 #include "control/control.h"
 #include "mesh/manager/manager.h"
@@ -37,7 +39,8 @@ static const struct option_def options[] = {
 	{0, "strict", NULL, "with --check: take warnings for errors", option_set_true,
 		AT(is_strict)},
 	{0, "example", NULL, "print a commented manifest", option_set_true, AT(is_example)},
-	{'n', "name", "NAME", "of the mesh; status, reload, stop: which one (the manifest's name without .yaml)",
+	{'n', "name", "NAME",
+		"of the mesh; status, reload, stop: which one (the manifest's name without .yaml)",
 		set_name, AT(name)},
 	{0, "json", NULL, "status: print JSON", option_set_true, AT(is_json)},
 	{'q', "quiet", NULL, "say only what went wrong", cmd_set_quiet, AT(verbosity)},
@@ -349,6 +352,8 @@ static int check_operands(const struct mesh_request *request, const struct quest
 		return err_set(err, EINVAL,
 			"a MANIFEST is missing: expected nswrap mesh MANIFEST; nswrap mesh "
 			"--example prints one");
+	if (count > 0 && !question && guess_check_manifest(operands[0], err) < 0)
+		return -EINVAL;
 	if (count > (request->is_example ? 0 : question ? 2 : 1))
 		return err_set(err, EINVAL, "%s: expected nothing here", operands[count - 1]);
 	if (request->is_strict && !request->is_check)
@@ -364,7 +369,8 @@ static int run(const struct cmd_call *call)
 	char *operands[OPERANDS_MAX] = {NULL};
 	struct err err = {0};
 
-	int count = cmd_operands(options, NULL, call, &request, operands, OPERANDS_MAX, &err);
+	int count =
+		cmd_operands(options, habits_mesh, call, &request, operands, OPERANDS_MAX, &err);
 	const struct question *question = count > 0 ? find_question(operands[0]) : NULL;
 	if (count < 0 || check_operands(&request, question, operands, count, &err) < 0)
 		return cmd_usage_error(&err);

@@ -168,7 +168,8 @@ static const struct port_action *read_action(char **operands, int count, struct 
 			return &actions[i];
 		return NULL;
 	}
-	err_set(err, EINVAL, "%s: expected list, add or remove", PARSE_QUOTED(operands[0]));
+	err_set(err, EINVAL, "%s: expected list, add or remove, and then a SANDBOX",
+		PARSE_QUOTED(operands[0]));
 	return NULL;
 }
 

@@ -11,6 +11,7 @@
 
 #include "cmd/agent.h"
 #include "cmd/defaults.h"
+#include "cmd/guess.h"
 #include "cmd/habits.h"
 #include "cmd/run_options.h"
 #include "net/occupied.h"
@@ -99,7 +100,7 @@ static void hint_subcommand(const struct subcommand *const *all, const char *wor
 {
 	struct err err;
 
-	if (status == 127 && habits_find_meant(all, word, &err))
+	if (status == 127 && guess_find_meant(all, word, &err))
 		log_error("%s", err.text);
 }
 

@@ -137,10 +137,25 @@ def test_options_of_others(nswrap, words, names):
     (["ps", "-a"], "not needed"), (["ps", "-q"], "--json"), (["ps", "--jsn"], "--json"),
     (["stop", "--time=5", "box"], "-t SECONDS"), (["stop", "-f", "box"], "-t 0"),
     (["port", "add", "box", "-p", "8080:80"], "port add SANDBOX 8080:80"),
+    (["port", "ls", "box"], "list, add or remove"), (["port", "box"], "and then a SANDBOX"),
+    (["mesh", "list"], "nswrap mesh status"), (["mesh", "statsu", "site"], "nswrap mesh status"),
+    (["mesh", "up", "site.yaml"], "nswrap mesh MANIFEST"), (["mesh", "down"], "nswrap mesh stop"),
+    (["mesh", "-f", "site.yaml"], "nswrap mesh MANIFEST"), (["mesh", "relaod"], "nswrap mesh reload"),
+    (["mesh", "--validate", "x.yaml"], "--check"),
 ])
 def test_options_of_others_for_subcommands(nswrap, words, names):
     result = nswrap.run(*words)
     assert result.returncode == 2 and names in said(result)
+
+
+def test_a_manifest_of_any_name(nswrap, short_dir):
+    """A file is a manifest, whatever it is called."""
+    manifest = "hosts: {a: {vip: 127.0.42.100}}"
+    for name in "list", "up":
+        pathlib.Path(short_dir, name).write_text(manifest)
+        assert nswrap.run("mesh", "--check", name, cwd=short_dir).returncode == 0
+    assert nswrap.run("mesh", "--check", "-", input=manifest.encode()).returncode == 0
+    assert b"cannot be read" in nswrap.run("mesh", "--check", "no-such-file.yaml").stderr
 
 
 def test_hints_name_what_there_is(nswrap):
