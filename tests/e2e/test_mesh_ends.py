@@ -8,12 +8,12 @@ from mesh_tools import Box, Site
 from tools import tool
 
 SIZE = 1_000_000
-# serves one client, and ends with all of the answer still on its way
-ANSWER_ONCE = f"""
-import socket
+# serves one client, and ends with all of the answer still on its way; argv: how much
+ANSWER_ONCE = """
+import socket, sys
 with socket.create_server(("127.0.0.1", 5300)) as server:
     client, _ = server.accept()
-    client.sendall(bytes({SIZE}))
+    client.sendall(bytes(int(sys.argv[1])))
     client.close()
 """
 COUNT = """
@@ -27,7 +27,7 @@ with socket.create_connection(("127.0.42.101", 5300)) as s:
 def test_the_answer_of_a_server_that_ends(nswrap, short_dir):
     """Over a link that takes a moment for it."""
     site, client = Site(nswrap, short_dir), Box(nswrap, "client")
-    command = shlex.join(["exec", *python(ANSWER_ONCE)])
+    command = shlex.join(["exec", *python(ANSWER_ONCE, SIZE)])
     site.host("once", "127.0.42.101",
               [tool("wanpipe"), "-d", "25", "-r", "50", "--",
                BINARY, "-n", "once", "--network", "none", "-c", command],
@@ -37,3 +37,16 @@ def test_the_answer_of_a_server_that_ends(nswrap, short_dir):
         # it may begin to listen only now
         assert client.do("sh", "-c", 'until "$@"; do :; done 2>/dev/null', "sh",
                          *python(COUNT)).split() == [str(SIZE).encode()]
+
+
+def test_the_answer_that_waits_for_a_slow_client(nswrap, short_dir):
+    """The server's agent is gone before all of it is there: what waits in between arrives first."""
+    site, client, size = Site(nswrap, short_dir), Box(nswrap, "client"), 400_000
+    command = shlex.join(["exec", *python(ANSWER_ONCE, size)])
+    site.host("once", "127.0.42.101", [BINARY, "-n", "once", "--network", "none", "-c", command],
+              ports=["5300:127.0.0.1:5300"])
+    site.host("client", "127.0.42.102",
+              [tool("wanpipe"), "-d", "25", "-r", "2", "--", *client.agent()])
+    with site:
+        assert client.do("sh", "-c", 'until "$@"; do :; done 2>/dev/null', "sh",
+                         *python(COUNT)).split() == [str(size).encode()]

@@ -374,6 +374,41 @@ static void nobody_is_there(void **state)
 	bed_free(bed);
 }
 
+/* A connection is not ended before what waits for its other end is there; one may not begin. */
+static void last_words_wait(void **state)
+{
+	struct bed *bed = bed_new();
+	unsigned char bytes[FRAME_BYTES];
+	static unsigned char out[1 << 16];
+	struct packet_view view;
+
+	(void)state;
+	make_packet(bytes, vip(1), vip(0), 1);
+	while (wire_has_room(&bed->wires[0])) {
+		take(bed, 1, bytes, loop_now_ns(bed->loop));
+		fabric_flush(&bed->fabric);
+	}
+	bed->ports[1].wire = NULL;
+	size_t waiting = bed->wires[0].outbox.packets.packets;
+	send_one(bed, 0, vip(1), 1, PACKET_ACK);
+	fabric_flush(&bed->fabric);
+	assert_int_equal(bed->wires[0].outbox.packets.packets, waiting);
+	send_one(bed, 0, vip(1), 1, PACKET_SYN);
+	fabric_flush(&bed->fabric);
+	assert_int_equal(bed->wires[0].outbox.packets.packets, waiting + 1);
+	for (int i = 0; !wire_has_room(&bed->wires[0]) && i < 1000; i++) {
+		while (read(bed->far[0][0], out, sizeof(out)) > 0)
+			;
+		assert_int_equal(loop_run_once(bed->loop, 10), 0);
+	}
+	while (read(bed->far[0][0], out, sizeof(out)) > 0)
+		;
+	send_one(bed, 0, vip(1), 1, PACKET_ACK);
+	fabric_flush(&bed->fabric);
+	assert_int_equal(next_at(bed, 0, &view), IPPROTO_TCP);
+	bed_free(bed);
+}
+
 /* What begins something waits for a host that is starting; the rest is of another life. */
 static void a_host_starts(void **state)
 {
@@ -452,6 +487,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nobody_is_there),
+		cmocka_unit_test(last_words_wait),
 		cmocka_unit_test(a_host_starts),
 		cmocka_unit_test(patience_ends),
 		cmocka_unit_test(against_a_model),

@@ -294,7 +294,10 @@ static void from_start_to_stop(void **state)
 	(void)state;
 	start(bed);
 	assert_string_equal(peer_state_name(peer), "starting");
+	assert_true(peer->port.is_starting);
 	run_until(bed, peer->state == PEER_READY);
+	assert_false(peer->port.is_starting);
+	assert_false(peer->port.knows_icmp);
 	assert_string_equal(peer_state_name(peer), "ready");
 	assert_string_equal(bed->notice, "ready at 127.0.42.1");
 	assert_string_equal(peer->session.info.version, "1");
@@ -303,6 +306,7 @@ static void from_start_to_stop(void **state)
 	start(bed); /* nothing happens */
 	stop(bed);
 	assert_string_equal(peer_state_name(peer), "stopping");
+	assert_false(peer->port.is_starting);
 	run_until(bed, peer->state == PEER_DOWN);
 	assert_string_equal(peer_state_name(peer), "stopped");
 	assert_string_equal(bed->notice, "stopped");
@@ -363,6 +367,7 @@ static void pauses_grow(void **state)
 	for (int i = 0; i < 9; i++) {
 		run_until(bed, peer->state == PEER_WAITING);
 		assert_string_equal(peer->reason, "ended with status 7");
+		assert_false(peer->port.is_starting);
 		assert_string_equal(bed->line, "it is broken");
 		assert_int_equal(
 			strncmp(bed->notice, "lost: ended with status 7; again in ", 36), 0);
@@ -411,6 +416,11 @@ static void lost_for_good(void **state)
 	/* a restart brings it back */
 	bed->host.cmd[1] = good;
 	restart(bed);
+	run_until(bed, bed->peer->state == PEER_READY);
+	/* that is for a moment only: who wants to talk to it may wait */
+	restart(bed);
+	assert_int_equal(bed->peer->state, PEER_ENDING);
+	assert_true(bed->peer->port.is_starting);
 	run_until(bed, bed->peer->state == PEER_READY);
 	bed_free(bed);
 }

@@ -335,13 +335,13 @@ static void gone_is_told_to_who_knows_it(void **state)
 
 	(void)state;
 	answer(bed, expect_request(bed, "configure", NULL), PLAIN);
-	session_tell_gone(&bed->session, gone, 2);
+	session_tell_gone(&bed->session, gone, 2, true);
 	expect_nothing(bed);
 	begin(bed);
-	session_tell_gone(&bed->session, gone, 2);
+	session_tell_gone(&bed->session, gone, 2, true);
 	answer(bed, expect_request(bed, "configure", NULL), "\"tcp\",\"gone\"");
 	expect_nothing(bed);
-	session_tell_gone(&bed->session, gone, 2);
+	session_tell_gone(&bed->session, gone, 2, false);
 	ssize_t got = read(bed->far, bytes, sizeof(bytes));
 	assert_int_equal(frame_decode(bytes, (size_t)got, &frame, &err), got);
 	assert_int_equal(frame.type, FRAME_MESSAGE);

@@ -128,6 +128,11 @@ void fabric_forget(struct fabric *fabric)
 		loop_timer_cancel(fabric->loop, &fabric->early_timer);
 }
 
+static bool belongs_to_one(const struct packet_view *view)
+{
+	return view->proto == IPPROTO_TCP && (view->tcp_flags & PACKET_ACK);
+}
+
 /* A packet from @from for which there is no wire; @to may be NULL. */
 static void go_nowhere(struct fabric *fabric, struct fabric_port *from, struct fabric_port *to,
 	const struct frame *frame, uint64_t now_ns)
@@ -144,7 +149,10 @@ static void go_nowhere(struct fabric *fabric, struct fabric_port *from, struct f
 				arm_timer(fabric, now_ns);
 			return;
 		}
-		if (kept == -ENOTSUP && from->wire) {
+		/* a connection may still have its last bytes to come, which wait for @from's link
+		 */
+		if (kept == -ENOTSUP && from->wire &&
+			(!belongs_to_one(&view) || wire_has_room(from->wire))) {
 			if (fabric->nanswers == FABRIC_ANSWERS_MAX)
 				fabric_flush(fabric);
 			unsigned char *place = fabric->answers[fabric->nanswers];

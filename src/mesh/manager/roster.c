@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "mesh/configure.h"
-#include "mesh/message.h"
 
 #define LINE_BYTES 1024
 #define KILL_MS    300
@@ -241,35 +240,39 @@ int roster_follow(struct roster *roster, struct manifest *after)
 
 /* --- news ----------------------------------------------------------------------------------- */
 
-static void tell_all(struct roster *roster, const struct in_addr *gone, size_t count)
-{
-	for (size_t i = 0; count > 0 && i < roster->manifest.nhosts; i++)
-		session_tell_gone(&roster->peers[i]->session, gone, count);
-}
+struct news_list {
+	struct in_addr *gone;
+	size_t count;
+	bool is_any_back;
+};
 
-static void add_news(struct roster *roster, struct peer *peer,
-	struct in_addr gone[MESSAGE_GONE_MAX], size_t *count)
+static void add_news(struct news_list *list, struct peer *peer)
 {
 	if (!peer->is_news)
 		return;
 	peer->is_news = false;
-	gone[(*count)++] = peer->vip;
-	if (*count < MESSAGE_GONE_MAX)
-		return;
-	tell_all(roster, gone, *count);
-	*count = 0;
+	list->gone[list->count++] = peer->vip;
+	list->is_any_back = list->is_any_back || peer->was_ready;
 }
 
 void roster_tell_news(struct roster *roster)
 {
-	struct in_addr gone[MESSAGE_GONE_MAX];
-	size_t count = 0;
+	struct news_list list = {0};
+	size_t count = roster->manifest.nhosts;
 
 	list_each (at, &roster->leaving)
-		add_news(roster, container_of(at, struct peer, in_list), gone, &count);
+		count++;
+	list.gone = calloc(count + 1, sizeof(*list.gone));
+	if (!list.gone)
+		return; /* next time */
+	list_each (at, &roster->leaving)
+		add_news(&list, container_of(at, struct peer, in_list));
 	for (size_t i = 0; i < roster->manifest.nhosts; i++)
-		add_news(roster, roster->peers[i], gone, &count);
-	tell_all(roster, gone, count);
+		add_news(&list, roster->peers[i]);
+	for (size_t i = 0; list.count > 0 && i < roster->manifest.nhosts; i++)
+		session_tell_gone(
+			&roster->peers[i]->session, list.gone, list.count, list.is_any_back);
+	free(list.gone);
 }
 
 /* --- all of them ---------------------------------------------------------------------------- */

@@ -272,6 +272,9 @@ void session_reconfigure(struct session *session)
 {
 	if (session->link->state != LINK_OPEN)
 		return;
+	/* before it forgets those hosts */
+	if (session->is_ready)
+		news_add(&session->news, NULL, 0, true);
 	if (session->configure_id != 0 || !session->is_ready)
 		session->is_outdated = true; /* looked at when the answer has come */
 	else if (session->info.features & FEATURE_RECONFIGURE)
@@ -312,16 +315,21 @@ void session_ping(struct session *session)
 	session->ping_ns = clock_now_ns();
 }
 
-void session_tell_gone(struct session *session, const struct in_addr *ips, size_t count)
+static void tell_gone(struct news *news, const struct in_addr *gone, size_t count)
 {
-	struct message message = {.type = MESSAGE_EVENT, .op = "gone"};
+	struct message message = {
+		.type = MESSAGE_EVENT, .op = "gone", .data = message_encode_gone(gone, count)};
 
-	if (session->link->state != LINK_OPEN || !session->is_ready ||
-		!(session->info.features & FEATURE_GONE))
-		return;
-	message.data = message_encode_gone(ips, count);
 	/* what it does not hear of now ends by what its connections are answered with */
-	say(session, &message);
+	say(container_of(news, struct session, news), &message);
+}
+
+void session_tell_gone(
+	struct session *session, const struct in_addr *ips, size_t count, bool is_back)
+{
+	if (session->link->state == LINK_OPEN && session->is_ready &&
+		(session->info.features & FEATURE_GONE))
+		news_add(&session->news, ips, count, is_back);
 }
 
 static void on_result(struct session *session, const struct message *message)
@@ -414,11 +422,15 @@ void session_begin(struct session *session)
 	session->rtt_ns = 0;
 	session->frames_in = session->frames_out = 0;
 	session->bad_messages = session->bad_untold = 0;
+	session->news = (struct news){
+		.loop = session->link->loop, .wire = &session->link->wire, .tell = tell_gone};
 	send_configure(session, 0);
 }
 
 void session_end(struct session *session)
 {
+	if (session->news.loop)
+		news_clear(&session->news);
 	forget_report(session);
 	loop_timer_cancel(session->link->loop, &session->patience);
 }

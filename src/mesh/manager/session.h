@@ -10,6 +10,7 @@
 #include "mesh/config.h"
 #include "mesh/info.h"
 #include "mesh/link.h"
+#include "mesh/manager/news.h"
 #include "mesh/report.h"
 #include "util/log.h"
 #include "util/loop.h"
@@ -82,6 +83,7 @@ struct session {
 	uint64_t bad_told_ns;
 	uint64_t budget_ns; /* messages: paid for until then */
 	unsigned warned;    /* features whose lack was told */
+	struct news news;
 };
 
 /* The link is open. May lose it. */
@@ -102,8 +104,9 @@ void session_heard(struct session *session);
 /* Ask whether it is still there, if it can be asked and is not being asked. */
 void session_ping(struct session *session);
 
-/* Hosts have gone, or are others by now: tell it, if it knows of such. At most MESSAGE_GONE_MAX. */
-void session_tell_gone(struct session *session, const struct in_addr *ips, size_t count);
+/* Hosts have gone, or (@is_back) are there again as others: tell it, if it knows of such. */
+void session_tell_gone(
+	struct session *session, const struct in_addr *ips, size_t count, bool is_back);
 
 /* What it is to be told is different: tell it, now or when it can be told. May lose the link. */
 void session_reconfigure(struct session *session);
