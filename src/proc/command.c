@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -87,6 +88,8 @@ static int set_up(const struct command *command, int report_fd, pid_t parent, st
 			return err_sys(err, errno, "cannot set the streams of the command");
 	if (command->new_session && setsid() < 0)
 		return err_sys(err, errno, "cannot make a new session");
+	if (command->terminal > 0 && ioctl(command->terminal, TIOCSCTTY, 0) < 0)
+		return err_sys(err, errno, "cannot give a terminal to the command");
 	if (command->chdir && chdir(command->chdir) < 0)
 		return err_sys(err, errno, "cannot change to directory %s", command->chdir);
 	int result = set_rights(command->rights);

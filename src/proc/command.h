@@ -31,6 +31,7 @@ struct command {
 	enum command_rights rights;
 	const struct confine *confine; /* NULL: not; not with COMMAND_KEEPS_ALL */
 	bool new_session;
+	int terminal;       /* with new_session: becomes its controlling terminal; 0: none */
 	bool is_subreaper;  /* what it starts stays below it while it lives */
 	bool restores_pipe; /* SIGPIPE, which this process ignores, ends it again */
 	int death_signal;   /* comes when this process dies; 0: none */

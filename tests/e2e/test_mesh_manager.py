@@ -3,6 +3,7 @@
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import pathlib
@@ -172,14 +173,14 @@ def test_tells_more_to_who_knows_more(mesh):
         (["tcp"], ["tcp"]), (["tcp", "udp"], ["tcp", "udp"])]
 
 
-def test_the_command_has_our_terminal_and_nothing_else(mesh):
-    """Same session and group (ssh asks for passwords), three descriptors, signals as usual."""
+def test_the_command_has_a_session_of_its_own(mesh):
+    """So a terminal's signals are the manager's alone; three descriptors, signals as usual."""
     mesh.fake("one")
     extra = os.open("/dev/null", os.O_RDONLY)
     mesh.start(pass_fds=[extra], start_new_session=True)
     os.close(extra)
     pid = mesh.agent_pid("one")
-    assert os.getsid(pid) == os.getsid(mesh.pid) and os.getpgid(pid) == os.getpgid(mesh.pid)
+    assert os.getsid(pid) == os.getpgid(pid) == pid
     assert sorted(open_fds(pid)) == [0, 1, 2]
     status = proc_status(pid)
     assert int(status["SigBlk"], 16) == 0
@@ -445,15 +446,19 @@ def test_nobody_reads_our_stderr(mesh):
     os.close(read)
 
 
-def on_terminal(mesh, width=80, mode=0o600):
-    """Start the mesh in a terminal of its own: (its Popen, the other end of the terminal)."""
+def on_terminal(mesh, width=80, mode=0o600, command=None):
+    """Start the mesh in a terminal of its own: (its Popen, the other end of the terminal).
+
+    command: another one than the mesh, such as a shell."""
     mesh.write()
     master, slave = pty.openpty()
     os.chmod(os.ttyname(slave), mode)
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
-    popen = mesh.nswrap.popen(
-        "mesh", mesh.path, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0), env={"TERM": "xterm"})
+    start = functools.partial(mesh.nswrap.popen, "mesh", mesh.path, env={"TERM": "xterm"})
+    if command:
+        start = functools.partial(subprocess.Popen, command, env={**mesh.nswrap.env, "TERM": "xterm"})
+    popen = start(stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+                  preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
     os.close(slave)
     return popen, master
 
@@ -478,21 +483,6 @@ def test_terminal(mesh, width):
     screen.join()
     rows = [line for line in screen.lines if re.match(r"(\r?\033\[\d+A\033\[J)?(first|second) ", line)]
     assert rows and all(len(re.sub(r"\033\[\d*\w|\r", "", line)) < width for line in rows)
-
-
-def test_the_terminal_is_left_alone_while_a_host_starts(mesh):
-    """ssh may be asking for a password there."""
-    mesh.fake("good", "--features", NEW)
-    mesh.fake("asks", "--silent")
-    popen, master = on_terminal(mesh)
-    screen = Screen(master)
-    wait_for(lambda: "asks: has taken configure" in screen.text(), "the line about it", 15)
-    # its row may be there before its line
-    assert "good: ready" in screen.text() and "\033" not in screen.text()
-    os.kill(mesh.agent_pid("asks"), signal.SIGKILL)
-    wait_for(lambda: "\033[2A" in screen.text(), "rows that are written again")
-    popen.terminate()
-    assert popen.wait(10 * PATIENCE) == 0
 
 
 @pytest.mark.parametrize("mode", [0o600, 0])

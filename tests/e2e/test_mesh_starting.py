@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """e2e/test_mesh_starting - until a host is ready: logging in, prompts, job control, what cannot work"""
 
+import contextlib
+import os
 import re
+import shlex
+import signal
+import termios
+import threading
 import time
 
 import pytest
 
-from harness import PATIENCE, wait_for
-from test_mesh_manager import Mesh
+from harness import BINARY, PATIENCE, is_alive, proc_status, wait_for
+from test_mesh_manager import Mesh, on_terminal
 
 # to be put in front of an agent: it goes on when the test says so
 GATE = "while ! test -e {gate}; do sleep 0.02; done; "
@@ -47,3 +53,191 @@ def test_what_is_no_agent_is_shown_and_told(mesh):
     running = mesh.start(ready=False)
     running.wait_line(r"^shell: sh: 1: nswrap: not found$")
     running.wait_line(r'^nswrap: shell: lost: .*found other bytes: "sh: 1: nswrap: not found')
+
+
+# --- prompts --------------------------------------------------------------------------------------
+
+# as ssh does; what it was told goes to a file
+ASK = """
+stty -echo </dev/tty; printf "{prompt}" >/dev/tty; read -r x </dev/tty; stty echo </dev/tty
+echo >/dev/tty; printf %s "$x" >{told}; """
+
+
+class Asked:
+    """A mesh on a terminal, and who answers there."""
+
+    def __init__(self, mesh, command=None):
+        self.mesh = mesh
+        self.popen, self.master = on_terminal(mesh, 100, command=command)
+        self.shown = b""
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self):
+        with contextlib.suppress(OSError):
+            while part := os.read(self.master, 4096):
+                self.shown += part
+
+    def text(self):
+        return self.shown.decode(errors="replace")
+
+    def waits(self, text, timeout=10):
+        try:
+            wait_for(lambda: re.search(text, self.text()), repr(text), timeout)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.text()[-800:]!r}") from None
+
+    def type(self, text):
+        os.write(self.master, text.encode())
+
+    def echoes(self):
+        return bool(termios.tcgetattr(self.master)[3] & termios.ECHO)
+
+    def end(self, number=signal.SIGTERM):
+        self.popen.send_signal(number)
+        return self.popen.wait(10 * PATIENCE)
+
+
+def asks(mesh, name, prompt="password: ", ask=ASK, **manifest):
+    """Add a host that asks before it is an agent; where it writes what it was told."""
+    told = mesh.directory / f"{name}.told"
+    mesh.fake(name, wrap=ask.format(prompt=prompt, told=told) + 'exec {} "$@"', **manifest)
+    return told
+
+
+def asked_first(asked, names):
+    """Who of them is asking now: the last one whose prompt was shown."""
+    found = re.findall(rf"({'|'.join(names)}): password: ", asked.text())
+    return found[-1] if found else None
+
+
+def test_prompts_take_turns(mesh):
+    """Each is named, hidden, and told what was typed for it; nobody else sees any of that."""
+    told = {name: asks(mesh, name) for name in ("one", "two", "three")}
+    asked = Asked(mesh)
+    for n in range(3):
+        name = wait_for(lambda: asked_first(asked, set(told)), "a prompt")
+        assert not asked.echoes()
+        note = mesh.status()[name]["note"]
+        assert note == "asks at the terminal"
+        others = [host["note"] for other, host in mesh.status().items() if other != name]
+        assert len([note for note in others if note == "waits for its turn at the terminal"]) == 2 - n
+        before = told.pop(name)
+        asked.type(f"secret-{name}\r")
+        assert wait_for(lambda: before.exists() and before.read_text(), "the answer") == f"secret-{name}"
+        wait_for(lambda: asked_first(asked, {name, *told}) != name or not told, "the next")
+        asked.waits(f"nswrap: {name}: ready at")
+    asked.waits("all 3 hosts of site are ready")
+    wait_for(asked.echoes, "the echo")
+    assert "secret" not in asked.text()
+    assert asked.end() == 0
+
+
+@pytest.mark.parametrize("ask", [
+    # a shell's own prompt comes on its stderr; what is not hidden is echoed, and can be mended
+    "read -r -p '{prompt}' x </dev/tty; printf %s $x >{told}; ",
+    "echo '{prompt}' >/dev/tty; read -r x </dev/tty; printf %s $x >{told}; ",
+    "printf '{prompt}' >/dev/tty; read -r x </dev/tty; printf %s $x >{told}; ",
+])
+def test_other_ways_to_ask(mesh, ask):
+    told = asks(mesh, "one", "who? ", ask=ask)
+    mesh.hosts["one"]["cmd"][0] = "bash"
+    asked = Asked(mesh)
+    asked.waits(r"one: who\? ")
+    wait_for(lambda: not asked.echoes(), "the turn")
+    asked.type("mx\x7fe\r")
+    wait_for(lambda: told.exists() and told.read_text() == "me", "the answer")
+    asked.waits("nswrap: one: ready")
+    assert re.search(r"one: (who\? )?me", asked.text())
+    assert asked.end() == 0
+
+
+def test_a_hostile_prompt_stays_behind_its_name(mesh):
+    """No escapes, no other host's name at the begin of a line, and no way to keep others from asking."""
+    asks(mesh, "evil", r"\b\b\b\b\b\b\b\b\r\033[2K\033[1Abank: password: ",
+         ask="while :; do " + ASK + "done; ")
+    told = asks(mesh, "good", ask="sleep 1; " + ASK)
+    asked = Asked(mesh)
+    asked.waits(r"evil: .*bank: ")
+    asked.type("wrong\r")
+    asked.waits("good: password: ", 15)
+    asked.type("right\r")
+    wait_for(lambda: told.exists() and told.read_text(), "the answer")
+    assert told.read_text() == "right"
+    text = asked.text()
+    assert not re.search(r"(^|[\r\n]|\033\[K)bank: ", text)
+    assert not set(re.findall(r"\033\[[0-9;]*[A-Za-z]", text)) - {"\033[K", "\033[J", "\033[1A", "\033[2A"}
+    assert "\033[1Abank" not in text and "\033[2K" not in text
+    assert asked.end() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_the_end_while_somebody_is_asked(mesh, number):
+    """The terminal echoes again, and nothing is left."""
+    asks(mesh, "one")
+    asked = Asked(mesh)
+    asked.waits("one: password: ")
+    wait_for(lambda: not asked.echoes(), "the turn")
+    pid = mesh.agent_pid("one")
+    if number == signal.SIGINT:
+        asked.type("\x03")
+        assert asked.popen.wait(10 * PATIENCE) == 0
+    elif number == signal.SIGHUP:  # reads the manifest again; the prompt stays
+        asked.popen.send_signal(number)
+        asked.waits("was read again")
+        assert is_alive(pid)
+        asked.end()
+    else:
+        assert asked.end(number) == 0
+    assert asked.echoes()
+    wait_for(lambda: not is_alive(pid), "the end of its command", 2)
+
+
+# --- job control ----------------------------------------------------------------------------------
+
+
+def test_in_the_background(mesh):
+    """One host waits for the terminal, the others and the manager run; `fg` lets it ask, Ctrl-Z not."""
+    told = asks(mesh, "one")
+    mesh.fake("two")
+    asked = Asked(mesh, ["bash", "--norc", "--noprofile", "-i"])
+    asked.type(f"{BINARY} mesh {shlex.quote(str(mesh.path))} &\r")
+    asked.waits("nswrap: one: waits for the terminal")
+    asked.waits("nswrap: two: ready at")
+    hosts = mesh.status()
+    assert hosts["two"]["state"] == "ready" and hosts["one"]["state"] == "starting"
+    assert hosts["one"]["note"] == "waits for the terminal"
+    assert proc_status(hosts["one"]["pid"])["State"][0] != "T"
+    assert "one: password" not in asked.text()
+    # the shell's line is its own meanwhile
+    asked.type("echo $((40 + 2))\r")
+    asked.waits(r"42\r\n")
+    asked.type("fg\r")
+    asked.waits("one: password: ")
+    asked.type("\x1a")
+    asked.waits("Stopped")
+    assert proc_status(hosts["two"]["pid"])["State"][0] != "T"
+    asked.type("bg\r")
+    wait_for(lambda: mesh.status()["one"]["note"] == "waits for the terminal", "it to wait again")
+    asked.type("fg\r")
+    wait_for(lambda: mesh.status()["one"]["note"] == "asks at the terminal", "it to ask again")
+    asked.type("secret\r")
+    wait_for(lambda: told.exists() and told.read_text() == "secret", "the answer")
+    asked.waits("nswrap: one: ready")
+    assert "secret" not in asked.text()
+    asked.type("\x03")
+    asked.type("exit\r")
+    assert asked.popen.wait(10 * PATIENCE) is not None
+
+
+def test_a_host_that_stops_itself(mesh):
+    """One host's stop is its own."""
+    mesh.fake("one", wrap='kill -STOP $$; exec {} "$@"')
+    mesh.fake("two")
+    running = mesh.start(ready=False, start_new_session=True)
+    running.wait_line("^nswrap: two: ready")
+    pid = mesh.agent_pid("one")
+    wait_for(lambda: proc_status(pid)["State"][0] == "T", "its stop")
+    assert mesh.status()["two"]["state"] == "ready"
+    os.kill(pid, signal.SIGCONT)
+    running.wait_line("^nswrap: one: ready")

@@ -53,8 +53,8 @@ struct model {
 	char (*lines)[LINE_BYTES];
 	size_t count, ndrawn, nrows;
 	unsigned version; /* of the rows */
-	bool is_held;
-	uint64_t held_ns;
+	bool is_asked;
+	char prompt[LINE_BYTES];
 };
 
 struct bed {
@@ -84,6 +84,10 @@ static size_t put_escape(struct screen *screen, const char *text)
 		for (size_t i = screen->row + 1; i < screen->count; i++)
 			memset(screen->lines[i], 0, LINE_BYTES);
 		screen->count = screen->row + 1;
+		return 3;
+	}
+	if (strncmp(text, "\033[K", 3) == 0) {
+		memset(screen->lines[screen->row] + screen->column, 0, LINE_BYTES - screen->column);
 		return 3;
 	}
 	if (sscanf(text, "\033[%uA%n", &number, &len) != 1 || len == 0)
@@ -163,24 +167,25 @@ static void model_line(struct bed *bed, const char *text)
 {
 	struct model *model = &bed->model;
 
-	if (!model->is_held && model->nrows > 0)
+	if (!model->is_asked && model->nrows > 0)
 		model_take_away(model);
 	model->ndrawn = 0;
 	snprintf(model->lines[model->count++], LINE_BYTES, "%s", text);
-	if (!model->is_held)
+	if (!model->is_asked)
 		model_draw(bed);
 }
 
 static void check(struct bed *bed)
 {
 	drain(bed);
-	assert_int_equal(bed->screen.column, 0);
+	assert_int_equal(bed->screen.column, strlen(bed->model.prompt));
+	assert_string_equal(bed->screen.lines[bed->screen.row], bed->model.prompt);
 	for (size_t i = 0; i < bed->model.count; i++)
 		if (strcmp(bed->screen.lines[i], bed->model.lines[i]) != 0)
 			fail_msg("line %zu: \"%s\" instead of \"%s\"", i, bed->screen.lines[i],
 				bed->model.lines[i]);
 	assert_int_equal(bed->screen.row, bed->model.count);
-	for (size_t i = bed->model.count; i < bed->screen.count; i++)
+	for (size_t i = bed->model.count + 1; i < bed->screen.count; i++)
 		assert_string_equal(bed->screen.lines[i], "");
 }
 
@@ -232,7 +237,7 @@ static void tick(struct bed *bed)
 {
 	clock_ahead_ns += 1100 * NS_PER_MS;
 	assert_int_equal(loop_run_once(bed->loop, 0), 0);
-	if (bed->model.is_held || bed->model.nrows == 0)
+	if (bed->model.is_asked || bed->model.nrows == 0)
 		return;
 	model_take_away(&bed->model);
 	model_draw(bed);
@@ -244,20 +249,19 @@ static void say(struct bed *bed, const char *text, const char *shown)
 	model_line(bed, shown);
 }
 
-/* A hold that is long enough for a question leaves the rows where they are. */
-static void hold(struct bed *bed, bool is_held)
+/* A prompt stands in the place of the rows, cut to the width but for its name and its end. */
+static void ask(struct bed *bed, const char *text, const char *shown)
 {
 	struct model *model = &bed->model;
-	uint64_t now_ns;
 
-	assert_int_equal(loop_run_once(bed->loop, 0), 0);
-	now_ns = loop_now_ns(bed->loop);
-	display_hold(bed->display, is_held);
-	if (is_held && !model->is_held)
-		model->held_ns = now_ns;
-	else if (!is_held && model->is_held && now_ns - model->held_ns > 500 * NS_PER_MS)
-		model->ndrawn = 0;
-	model->is_held = is_held;
+	display_prompt(bed->display, -1, text ? "host" : NULL, text, text ? strlen(text) : 0);
+	if (!model->is_asked)
+		model_take_away(model);
+	model->ndrawn = 0;
+	model->is_asked = text != NULL;
+	snprintf(model->prompt, sizeof(model->prompt), "%s", text ? shown : "");
+	if (!text && model->nrows > 0)
+		model_draw(bed);
 }
 
 static void lines_and_rows(void **state)
@@ -279,12 +283,19 @@ static void lines_and_rows(void **state)
 	set_rows(bed, 50);
 	tick(bed);
 	check(bed);
-	/* a question may stand below them, and an answer */
-	hold(bed, true);
+	ask(bed, "Password: ", "host: Password: ");
+	check(bed);
 	say(bed, "meanwhile", "meanwhile");
 	tick(bed);
 	check(bed);
-	hold(bed, false);
+	/* of another host, or of the terminal, it can be none */
+	ask(bed, "\rother: Pass\x1b[2J", "host: \\x0dother: Pass\\x1b[2J");
+	check(bed);
+	ask(bed, "a question that is longer than the terminal is wide: yes or no? ",
+		"host: the terminal is wide: yes or no? ");
+	check(bed);
+	ask(bed, NULL, NULL);
+	check(bed);
 	tick(bed);
 	check(bed);
 	assert_false(display_is_hung_up(bed->display));
@@ -323,7 +334,7 @@ static void at_random(void **state)
 			set_rows(bed, 1 + random_below(bed, 2 * SHOWN_ROWS));
 			break;
 		case 2:
-			hold(bed, !bed->model.is_held);
+			ask(bed, bed->model.is_asked ? NULL : "Yes? ", "host: Yes? ");
 			break;
 		case 3:
 			clock_ahead_ns += random_below(bed, 2) * 600 * NS_PER_MS;

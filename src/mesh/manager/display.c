@@ -27,7 +27,7 @@
 #define SCREEN_BYTES  32768
 #define SOON_MS       50   /* changes that come together are shown together */
 #define REFRESH_MS    1000 /* for what changes all the time */
-#define PROMPT_MS     500  /* somebody may have been asked in a hold of this length */
+#define PROMPT_BYTES  1024
 #define WIDTH_DEFAULT 80
 
 struct display {
@@ -35,10 +35,11 @@ struct display {
 	display_row row_text;
 	void *told;
 	int fd; /* stderr; nonblocking, unless it is shared with others */
-	bool is_terminal, has_cursor, is_held;
-	uint64_t held_ns; /* since when */
-	size_t nrows;     /* there are */
-	size_t ndrawn;    /* stand above the cursor */
+	bool is_terminal, has_cursor;
+	char prompt[PROMPT_BYTES]; /* "": nobody is asked */
+	bool has_prompt;           /* it stands in the row of the cursor */
+	size_t nrows;              /* there are */
+	size_t ndrawn;             /* stand above the cursor */
 	unsigned short drawn_columns[ROWS_MAX];
 	struct loop_timer timer;
 	char screen[SCREEN_BYTES]; /* what is being written */
@@ -169,12 +170,24 @@ static void append_rows(struct display *display)
 
 static bool shows_rows(const struct display *display)
 {
-	return display->has_cursor && display->nrows > 0 && !display->is_held && is_in_foreground();
+	return display->has_cursor && display->nrows > 0 && display->prompt[0] == '\0' &&
+	       is_in_foreground();
 }
 
-/* Write what is to be written, with the rows below it. */
+static void take_prompt_away(struct display *display)
+{
+	if (display->has_prompt)
+		append(display, display->has_cursor ? "\r\033[K" : "\n");
+	display->has_prompt = false;
+}
+
+/* Write what is to be written, with the rows or the prompt below it. */
 static void finish(struct display *display)
 {
+	if (display->is_terminal && display->prompt[0] != '\0') {
+		append(display, "%s", display->prompt);
+		display->has_prompt = true;
+	}
 	if (shows_rows(display))
 		append_rows(display);
 	/* torn: what is on the screen is not known, so the next rows begin below it */
@@ -234,7 +247,8 @@ void display_line(struct display *display, const char *text, size_t len)
 
 	if (shows_rows(display))
 		take_rows_away(display);
-	display->ndrawn = 0; /* in a hold they scroll away with the rest */
+	display->ndrawn = 0; /* in the background they scroll away with the rest */
+	take_prompt_away(display);
 	append(display, "%s\n", log_escape(text, len, line, sizeof(line)));
 	finish(display);
 }
@@ -274,18 +288,44 @@ void display_begin_anew(struct display *display)
 	display_change(display);
 }
 
-void display_hold(struct display *display, bool is_held)
+/* Its name and, of what does not fit into a row, the end. */
+static void set_prompt(struct display *display, const char *name, const char *text, size_t len)
 {
-	uint64_t now_ns = loop_now_ns(display->loop);
+	unsigned columns = terminal_size().ws_col - 1U;
+	char shown[PROMPT_BYTES], head[PROMPT_BYTES / 2];
+	unsigned short taken, room;
 
-	if (is_held == display->is_held)
-		return;
-	display->is_held = is_held;
-	if (is_held)
-		display->held_ns = now_ns;
-	else if (now_ns - display->held_ns > PROMPT_MS * NS_PER_MS)
-		display_begin_anew(display);
-	display_change(display);
+	log_escape(name, strlen(name), head, sizeof(head));
+	log_escape(text, len, shown, sizeof(shown));
+	size_t head_len = fitting(head, columns / 2, &taken);
+	const char *from = shown;
+	room = (unsigned short)(columns > taken + 2U ? columns - taken - 2U : 1);
+	while (from[fitting(from, room, &taken)] != '\0')
+		from++;
+	while (((unsigned char)*from & 0xc0) == 0x80)
+		from++;
+	snprintf(display->prompt, sizeof(display->prompt), "%.*s: %.*s", (int)head_len, head,
+		(int)(sizeof(display->prompt) - head_len - 3), from);
+}
+
+void display_prompt(
+	struct display *display, int terminal, const char *name, const char *text, size_t len)
+{
+	bool is_over = display->prompt[0] != '\0' && !name;
+
+	take_rows_away(display);
+	take_prompt_away(display);
+	display->prompt[0] = '\0';
+	if (name)
+		set_prompt(display, name, text, len);
+	if (display->is_terminal)
+		finish(display);
+	else if (name)
+		dprintf(terminal, "\r\033[K%s", display->prompt);
+	else if (is_over)
+		dprintf(terminal, "\r\n");
+	if (!name)
+		display_change(display);
 }
 
 bool display_is_hung_up(const struct display *display)

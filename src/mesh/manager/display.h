@@ -13,8 +13,8 @@
  * How it works
  *
  * Lines are written as they come. On a terminal, while we are in its foreground, rows stand below
- * them and are written anew where they are; they are not touched while the display is held, since
- * ssh may be asking for a password there. Nobody waits for a reader: what stderr has no room for
+ * them and are written anew where they are; while somebody is asked for something a prompt stands
+ * there in their place. Nobody waits for a reader: what stderr has no room for
  * is lost.
  */
 #define DISPLAY_ROW_BYTES 512
@@ -46,8 +46,14 @@ void display_change(struct display *display);
 /* Others may have written there meanwhile (Ctrl-Z, fg): the rows begin anew. */
 void display_begin_anew(struct display *display);
 
-/* Leave the terminal alone but for lines; afterwards rows begin below what was written there. */
-void display_hold(struct display *display, bool is_held);
+/*
+ * Somebody is asked: @text of @len bytes, which is escaped here, stands behind @name in the last
+ * row, in place of the rows, until it is another one, or NULL. If stderr is no terminal it is
+ * written to
+ * @terminal.
+ */
+void display_prompt(
+	struct display *display, int terminal, const char *name, const char *text, size_t len);
 
 /* Was stderr a terminal that is gone now? */
 bool display_is_hung_up(const struct display *display);

@@ -12,6 +12,7 @@
 
 #include "control/control.h"
 #include "control/server.h"
+#include "mesh/manager/desk.h"
 #include "mesh/manager/display.h"
 #include "mesh/manager/naming.h"
 #include "mesh/manager/roster.h"
@@ -30,6 +31,7 @@ struct manager {
 	const struct manager_config *config;
 	struct loop *loop;
 	struct display *display;
+	struct desk desk;
 	struct roster roster;
 	struct loop_task check; /* after something changed: what follows from it? */
 	struct loop_io signal_io;
@@ -51,7 +53,6 @@ static void on_check(struct loop_task *task)
 
 	roster_tell_news(&manager->roster);
 	bool is_any_leaving = roster_sweep(&manager->roster, counts);
-	display_hold(manager->display, counts[PEER_STARTING] > 0);
 	if (counts[PEER_READY] == nhosts && !manager->was_complete) {
 		manager->was_complete = true;
 		display_say(manager->display, LOG_NOTICE, "all %zu hosts of %s are ready", nhosts,
@@ -75,6 +76,7 @@ static void on_end_time(struct loop_timer *timer)
 /* Let everything end; the second time by SIGKILL. */
 static void stop(struct manager *manager)
 {
+	desk_close(&manager->desk);
 	roster_stop(&manager->roster, manager->is_ending);
 	if (!manager->is_ending)
 		loop_timer_set(manager->loop, &manager->end_timer, END_MS);
@@ -183,6 +185,20 @@ static int open_control(struct manager *manager, struct err *err)
 
 /* --- signals -------------------------------------------------------------------------------- */
 
+/* As if we had not looked at it: only where somebody can continue us, termios(3). */
+static void be_stopped(struct manager *manager)
+{
+	sigset_t set;
+
+	desk_suspend(&manager->desk);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTSTP);
+	raise(SIGTSTP);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	desk_resume(&manager->desk);
+}
+
 static void on_signal(struct loop_io *io, uint32_t events)
 {
 	struct manager *manager = container_of(io, struct manager, signal_io);
@@ -197,6 +213,10 @@ static void on_signal(struct loop_io *io, uint32_t events)
 			break;
 		case SIGCONT:
 			display_begin_anew(manager->display);
+			desk_resume(&manager->desk);
+			break;
+		case SIGTSTP:
+			be_stopped(manager);
 			break;
 		case SIGWINCH:
 			display_change(manager->display);
@@ -211,7 +231,7 @@ static void on_signal(struct loop_io *io, uint32_t events)
 		case SIGTERM:
 			stop(manager);
 			break;
-		default: /* SIGTTOU: blocked, so that writing to the terminal does not stop us */
+		default: /* SIGTTOU, SIGTTIN: blocked, so that the terminal does not stop us */
 			break;
 		}
 	}
@@ -219,7 +239,8 @@ static void on_signal(struct loop_io *io, uint32_t events)
 
 static int open_signals(struct manager *manager, struct err *err)
 {
-	static const int wanted[] = {SIGHUP, SIGINT, SIGTERM, SIGCHLD, SIGCONT, SIGWINCH, SIGTTOU};
+	static const int wanted[] = {
+		SIGHUP, SIGINT, SIGTERM, SIGCHLD, SIGCONT, SIGTSTP, SIGWINCH, SIGTTOU, SIGTTIN};
 	sigset_t set;
 
 	sigemptyset(&set);
@@ -252,7 +273,9 @@ static int start(struct manager *manager, struct manifest *manifest, struct err 
 	if (result < 0)
 		return result;
 	roster->loop = manager->loop;
+	desk_open(&manager->desk, manager->loop, manager->display);
 	roster->display = manager->display;
+	roster->desk = &manager->desk;
 	roster->check = &manager->check;
 	result = roster_init(roster, manifest, &nofile);
 	if (result < 0)
@@ -268,6 +291,7 @@ static int start(struct manager *manager, struct manifest *manifest, struct err 
 
 static void take_down(struct manager *manager)
 {
+	desk_close(&manager->desk);
 	roster_end(&manager->roster);
 	display_free(manager->display);
 	roster_fini(&manager->roster);
@@ -284,6 +308,7 @@ int manager_run(const struct manager_config *config, struct manifest *manifest, 
 		.check.on_run = on_check,
 		.end_timer.on_expired = on_end_time,
 		.signal_io.fd = -1,
+		.desk.io.fd = -1,
 		.started = time(NULL),
 	};
 

@@ -69,17 +69,20 @@ static char **make_argv(char *const *cmd)
 	return argv;
 }
 
-/* In our session and process group, so that it can ask for a password on the terminal. */
+/* In a session of its own: what happens at our terminal happens to us alone (mesh/manager/desk). */
 static void start(struct peer *peer)
 {
 	static char own_name[] = "nswrap";
 	static char *const own[] = {own_name, NULL};
 	char *const *cmd = peer->host->cmd;
+	struct desk *desk = peer->context->desk;
 	char **argv = make_argv(cmd ? cmd : own);
 	const struct command command = {
 		.program = cmd ? NULL : "/proc/self/exe",
 		.argv = argv,
 		.rights = COMMAND_KEEPS_ALL,
+		.new_session = true,
+		.terminal = cmd && desk ? desk_join(desk, &peer->asker) : 0,
 		.is_subreaper = true,
 		.restores_pipe = true,
 		.death_signal = SIGTERM,
@@ -169,6 +172,27 @@ static void on_line(struct link *link, const char *text, size_t len)
 	snprintf(peer->said, sizeof(peer->said), "%.*s", (int)len, text);
 }
 
+static void on_begun(struct link *link, const char *text, size_t len)
+{
+	struct peer *peer = at_link(link);
+
+	if (!desk_say(&peer->asker, text, len))
+		on_line(link, text, len);
+}
+
+static void on_asker_line(struct desk_asker *asker, const char *text, size_t len)
+{
+	on_line(&container_of(asker, struct peer, asker)->link, text, len);
+}
+
+static void on_background(struct desk_asker *asker)
+{
+	struct peer *peer = container_of(asker, struct peer, asker);
+
+	session_notice(&peer->session, LOG_NOTICE,
+		"waits for the terminal: it can ask there when the mesh is in the foreground (fg)");
+}
+
 static void on_beat(struct link *link)
 {
 	session_ping(&at_link(link)->session);
@@ -188,6 +212,7 @@ static void on_end(struct link *link)
 {
 	struct peer *peer = at_link(link);
 
+	desk_leave(&peer->asker);
 	if (!peer->is_asked_to_end)
 		memcpy(peer->reason, link->reason, sizeof(peer->reason));
 	if (peer->is_retired) {
@@ -207,7 +232,7 @@ static const struct link_ops link_ops = {
 	.on_frame = on_frame,
 	.on_round_end = on_round_end,
 	.on_line = on_line,
-	.on_begun = on_line,
+	.on_begun = on_begun,
 	.on_beat = on_beat,
 	.on_ending = on_ending,
 	.on_end = on_end,
@@ -221,6 +246,7 @@ static void on_ready(struct session *session)
 
 	peer->port.wire = &peer->link.wire;
 	peer->port.knows_icmp = session->info.features & FEATURE_ICMP;
+	peer->asker.is_ready = true;
 	set_state(peer, PEER_READY);
 	session_notice(&peer->session, LOG_NOTICE, "ready at %s",
 		inet_ntop(AF_INET, &peer->host->vip, address, sizeof(address)));
@@ -239,6 +265,9 @@ struct peer *peer_new(const struct peer_context *context, const struct manifest_
 	peer->context = context;
 	peer->host = host;
 	peer->name = strdup(host->name);
+	peer->asker.name = peer->name;
+	peer->asker.on_line = on_asker_line;
+	peer->asker.on_background = on_background;
 	peer->link.ops = &link_ops;
 	peer->link.hub = context->hub;
 	peer->link.loop = context->loop;
@@ -261,6 +290,7 @@ void peer_free(struct peer *peer)
 	loop_timer_cancel(peer->context->loop, &peer->pause);
 	session_end(&peer->session);
 	link_close(&peer->link);
+	desk_leave(&peer->asker);
 	free(peer->name);
 	free(peer);
 }
@@ -276,6 +306,9 @@ void peer_start(struct peer *peer)
 static void ask_to_end(struct peer *peer)
 {
 	peer->is_asked_to_end = true;
+	/* who waits for a password does not read its stdin */
+	if (peer->state == PEER_STARTING)
+		desk_leave(&peer->asker);
 	link_end(&peer->link, STOP_MS);
 }
 
@@ -304,6 +337,8 @@ void peer_restart(struct peer *peer, const char *reason)
 
 const char *peer_note(const struct peer *peer)
 {
+	if (desk_note(&peer->asker)[0] != '\0')
+		return desk_note(&peer->asker);
 	if (peer->state != PEER_STARTING)
 		return "";
 	if (peer->said[0] == '\0' && session_is_late(&peer->session))

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "mesh/link.h"
+#include "mesh/manager/desk.h"
 #include "mesh/manager/fabric.h"
 #include "mesh/manager/session.h"
 #include "mesh/manifest/manifest.h"
@@ -46,6 +47,7 @@ struct peer_context {
 	struct children *children;
 	struct fabric *fabric;
 	struct rlimit nofile; /* for the commands */
+	struct desk *desk;    /* NULL: commands ask nobody */
 	const struct session_ops *session_ops;
 	void (*on_change)(struct peer *peer); /* the state is another one */
 	void (*on_stderr)(struct peer *peer, const char *text, size_t len);
@@ -78,6 +80,7 @@ struct peer {
 	char said[PEER_SAID_BYTES];     /* the last line, while it starts; as it came */
 	struct link link;
 	struct session session;
+	struct desk_asker asker;
 
 	/* the peer's own */
 	struct peer_traffic earlier; /* of links before this one */

@@ -326,6 +326,7 @@ int roster_init(struct roster *roster, struct manifest *manifest, const struct r
 		.fabric = &roster->fabric,
 		.nofile = *nofile,
 		.session_ops = &session_ops,
+		.desk = roster->desk,
 		.on_change = on_change,
 		.on_stderr = on_stderr,
 		.owner = roster,

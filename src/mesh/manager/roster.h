@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "mesh/manager/desk.h"
 #include "mesh/manager/display.h"
 #include "mesh/manager/fabric.h"
 #include "mesh/manager/peer.h"
@@ -25,6 +26,7 @@ struct roster {
 	/* the owner sets these */
 	struct loop *loop;
 	struct display *display;
+	struct desk *desk;       /* NULL: nobody is asked */
 	struct loop_task *check; /* added when a peer is in another state */
 
 	/* the owner may read these */
