@@ -189,8 +189,12 @@ static int bind_service(struct open_service *open, struct err *err)
 	int result = bind_try(&addr, service->proto, &open->bound);
 	if (result == 0 || (open->why && open->why->code == -result))
 		return result;
-	if (services->explained++ < EXPLAINED_MAX)
-		return bind_open(&addr, service->proto, &open->bound, err);
+	if (services->explained++ < EXPLAINED_MAX) {
+		result = bind_open(&addr, service->proto, &open->bound, err);
+		if (result == -EADDRINUSE && services->ops->explain)
+			services->ops->explain(&addr, service->proto, err);
+		return result;
+	}
 	return err_sys(err, -result, "cannot listen at %s", addr_format(&addr, text, sizeof(text)));
 }
 

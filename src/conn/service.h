@@ -40,6 +40,8 @@ struct service_ops {
 	/* A socket for @service, as bind_open makes them. Returns 0, or -errno with @err filled.
 	 * NULL: one of this process's network, by bind_open. */
 	int (*bind)(void *owner, const struct service *service, struct bound *out, struct err *err);
+	/* @err says that the address is in use: who knows more of that says more. */
+	void (*explain)(const struct addr *addr, enum proto proto, struct err *err);
 	/* A client of a given TCP service, nonblocking, from now on the owner's; @peer is the
 	 * client's address (a path that is empty, mostly, if it is a unix socket). */
 	void (*on_client)(

@@ -11,7 +11,9 @@
 
 #include "control/control.h"
 #include "control/registry.h"
+#include "net/diag.h"
 #include "util/fd.h"
+#include "util/parse.h"
 
 #define ANCESTORS_MAX 16
 #define RUNNING_MAX   1024
@@ -120,8 +122,22 @@ static int look_in(enum registry_kind kind, const struct line *line, char *out, 
 	return result;
 }
 
-int owner_describe(pid_t pid, char *out, size_t cap_bytes)
+/* Who listens at the socket file, or 0. */
+static pid_t find_listener(const struct addr *addr)
 {
+	_cleanup_fd_ int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	if (sock < 0 || connect(sock, &addr->any, addr_len(addr)) < 0 ||
+		getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+		return 0;
+	return peer.pid;
+}
+
+int owner_of(const struct addr *addr, enum proto proto, char *out, size_t cap_bytes)
+{
+	pid_t pid = addr->family == AF_UNIX ? find_listener(addr) : diag_port_pid(proto, addr);
 	struct line line = {.count = 0};
 
 	for (; pid > 1 && line.count < ANCESTORS_MAX; pid = parent_of(pid))
@@ -129,4 +145,18 @@ int owner_describe(pid_t pid, char *out, size_t cap_bytes)
 	if (look_in(REGISTRY_SANDBOX, &line, out, cap_bytes) == 0)
 		return 0;
 	return look_in(REGISTRY_MESH, &line, out, cap_bytes);
+}
+
+void owner_explain(const struct addr *addr, enum proto proto, struct err *err)
+{
+	char name[OWNER_TEXT_BYTES], host[ADDR_TEXT_BYTES];
+
+	if (owner_of(addr, proto, name, sizeof(name)) < 0)
+		return;
+	addr_format_ip(addr, host, sizeof(host));
+	if (addr->family == AF_UNIX)
+		err_set(err, EADDRINUSE, "%s is in use by %s", PARSE_QUOTED(host), name);
+	else
+		err_set(err, EADDRINUSE, "%sport %u of %s is in use by %s",
+			proto == PROTO_UDP ? "UDP " : "", addr_port(addr), host, name);
 }

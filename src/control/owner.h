@@ -3,14 +3,27 @@
 #pragma once
 
 #include <stddef.h>
-#include <sys/types.h>
+
+#include "util/addr.h"
+#include "util/err.h"
 
 #define OWNER_TEXT_BYTES 160
 
 /*
- * Write "the sandbox web-1", or for a process that serves a host of a mesh that runs here "the mesh
- * site (host web)", or "the mesh site" where the mesh does not say which. @pid is of this PID
- * namespace: a supervisor or manager, or a process below one. Asks all that run; a manager that
- * hangs is waited for a moment. Returns 0, or -ENOENT: none of the caller's.
+ * How it works
+ *
+ * The process that has a port or listens at a path is found by the kernel's word (net/diag,
+ * SO_PEERCRED); it may be any of a sandbox's, which `nswrap ps` does not show. Who listens at the
+ * control sockets is a supervisor or a manager, and the process is that or below it. A manager is
+ * asked which host's command that process is below; if it hangs it is waited for a moment.
  */
-int owner_describe(pid_t pid, char *out, size_t cap_bytes);
+
+/*
+ * What of the caller's own has @addr, a port or the path of a socket: "the sandbox web-1", "the
+ * mesh site (host web)", or "the mesh site" where the mesh does not say which. Looks through /proc
+ * and at all that runs. Returns 0, or -ENOENT: none of those.
+ */
+int owner_of(const struct addr *addr, enum proto proto, char *out, size_t cap_bytes);
+
+/* @err says that @addr is in use: say by what, if that is known. */
+void owner_explain(const struct addr *addr, enum proto proto, struct err *err);

@@ -91,36 +91,6 @@ static int announce_file(const struct forwards *forwards, const char *path, stru
 	return 0;
 }
 
-/* Who listens at the socket file, or 0. */
-static pid_t find_listener(const struct addr *addr)
-{
-	_cleanup_fd_ int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
-
-	if (sock < 0 || connect(sock, &addr->any, addr_len(addr)) < 0 ||
-		getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
-		return 0;
-	return peer.pid;
-}
-
-/* Who has what could not be bound? A sandbox or a mesh has a name, and more processes than one. */
-static void name_owner(const struct forward_spec *spec, struct err *err)
-{
-	char name[OWNER_TEXT_BYTES], host[ADDR_TEXT_BYTES];
-	bool is_path = spec->host.family == AF_UNIX;
-	pid_t pid = is_path ? find_listener(&spec->host) : diag_port_pid(spec->proto, &spec->host);
-
-	if (owner_describe(pid, name, sizeof(name)) < 0)
-		return;
-	addr_format_ip(&spec->host, host, sizeof(host));
-	if (is_path)
-		err_set(err, EADDRINUSE, "%s is in use by %s", PARSE_QUOTED(host), name);
-	else
-		err_set(err, EADDRINUSE, "%sport %u of %s is in use by %s",
-			spec->proto == PROTO_UDP ? "UDP " : "", addr_port(&spec->host), host, name);
-}
-
 static int bind_one(const struct forwards *forwards, struct forwards_item *item, struct err *err)
 {
 	struct forward_spec *spec = &item->spec;
@@ -131,7 +101,7 @@ static int bind_one(const struct forwards *forwards, struct forwards_item *item,
 	if (result == 0)
 		result = bind_open(&spec->host, spec->proto, &item->listener, err);
 	if (result == -EADDRINUSE)
-		name_owner(spec, err);
+		owner_explain(&spec->host, spec->proto, err);
 	if (result == 0 && spec->guest_port == 0)
 		spec->guest_port = addr_port(&spec->host);
 	return result;
@@ -277,8 +247,7 @@ static void announce_elsewhere(const struct forwards_item *item)
 
 	if (item->elsewhere.family == AF_UNSPEC)
 		return;
-	if (owner_describe(diag_port_pid(PROTO_TCP, &item->elsewhere), holder, sizeof(holder)) <
-			0 &&
+	if (owner_of(&item->elsewhere, PROTO_TCP, holder, sizeof(holder)) < 0 &&
 		diag_port_holder(PROTO_TCP, &item->elsewhere, holder, sizeof(holder)) < 0)
 		snprintf(holder, sizeof(holder), "another program");
 	log_warning("port %u of %s on this host is in use by %s: if the command prints an address "

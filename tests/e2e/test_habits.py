@@ -281,6 +281,17 @@ def test_in_use_names_the_mesh_and_the_host(nswrap, short_dir):
         assert re.search(r"in use by the mesh site \(host near\)$", said(result))
 
 
+def test_missing_port_of_a_mesh_names_the_sandbox(nswrap, short_dir):
+    """What an agent cannot listen at, as what a sandbox cannot."""
+    vip, port = network(), free_port()
+    box(nswrap, "-p", f"{vip}.101:{port}:80", name="web-1")
+    site = Site(nswrap, short_dir)
+    site.host("near", f"{vip}.100")
+    site.host("far", f"{vip}.101", f"{BINARY} -c 'exec sleep 1000'", ports=[f"{port}:127.0.0.1:9"])
+    with site:
+        site.running.wait_line(rf"port {port} of {vip}\.101 is in use by the sandbox web-1")
+
+
 def test_port_of_the_command_that_a_sandbox_has(nswrap):
     """What the command prints leads to another sandbox: that is named, too."""
     port = free_port()

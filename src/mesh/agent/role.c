@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/agent/role - what this host is in its mesh: its address, what it offers, what it enters */
 #include "mesh/agent/role.h"
+#include "control/owner.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "conn/service.h"
+#include "control/owner.h"
 #include "mesh/agent/addresses.h"
 #include "mesh/agent/taken.h"
 #include "mesh/agent/troubles.h"
@@ -398,8 +400,10 @@ struct role *role_new(const struct role_start *start)
 		.on_opened = on_opened,
 		.on_failed = on_failed,
 	};
-	static const struct service_ops entries_ops = {
-		.on_missing = on_missing, .on_opened = on_opened, .on_failed = on_failed};
+	static const struct service_ops entries_ops = {.explain = owner_explain,
+		.on_missing = on_missing,
+		.on_opened = on_opened,
+		.on_failed = on_failed};
 	static const struct syns_ops syns_ops = {
 		.let_in = let_in, .refuse = refuse, .failed = on_syn_failed};
 	struct role *role = calloc(1, sizeof(*role));
