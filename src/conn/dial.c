@@ -218,7 +218,7 @@ bool dial_is_short(int result)
 
 char *dial_format(const struct dial_target *target, char *out, size_t cap_bytes)
 {
-	bool is_v6 = target->host && strchr(target->host, ':');
+	bool is_v6 = target->host && target->host[0] != '[' && strchr(target->host, ':');
 
 	if (!target->host)
 		return addr_format(&target->addr, out, cap_bytes);

@@ -178,13 +178,26 @@ static int fill(const struct config_field *fields, void *of, const void *from)
 	return result;
 }
 
+/* Who does not know IPv6 targets refuses everything that comes with one. */
+static unsigned needs_ipv6(const struct config_field *field, const void *of)
+{
+	const char *text = field->kind == CONFIG_TARGET ? *(char **)member(field, of) : NULL;
+
+	return text && strchr(text, ':') ? FEATURE_IPV6 : 0;
+}
+
+unsigned config_told_with(const struct config_field *field, const void *of)
+{
+	return config_is_given(field, of) ? field->told_with | needs_ipv6(field, of) : 0;
+}
+
 static void add_needs(const struct config_field *fields, const void *of, struct config_needs *needs)
 {
 	for (const struct config_field *field = fields; field->name; field++) {
 		if (!config_is_given(field, of))
 			continue;
 		needs->required |= field->requires;
-		needs->wanted |= field->wants;
+		needs->wanted |= field->wants | needs_ipv6(field, of);
 		for (size_t i = 0; i < config_count(field, of); i++)
 			add_needs(field->items, config_item(field, of, i), needs);
 	}

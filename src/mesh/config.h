@@ -12,7 +12,7 @@
 /* What a host offers at its virtual IP. */
 struct mesh_offer {
 	uint16_t listen_port; /* host order, 1..65535, as all ports here */
-	char *connect_host;   /* an IPv4 address or a host name, where the agent runs */
+	char *connect_host; /* an address or a host name, where the agent runs; IPv6: no brackets */
 	uint16_t connect_port;
 	enum proto proto;
 };
@@ -81,7 +81,7 @@ unsigned config_wanted(const struct mesh_config *config, size_t offset);
 enum config_kind {
 	CONFIG_BOOL,   /* bool */
 	CONFIG_TEXT,   /* char *; "" in JSON is not given as well */
-	CONFIG_TARGET, /* char *, an IPv4 address or a host name; needed */
+	CONFIG_TARGET, /* char *, an address or a host name; needed. IPv6: told with, wants IPV6 */
 	CONFIG_TEXTS,  /* char **, a list of texts; null in JSON if it is not given */
 	CONFIG_IP,     /* struct in_addr, of a host; needed */
 	CONFIG_PORT,   /* uint16_t, not 0; needed */
@@ -111,6 +111,9 @@ struct config_field {
 
 /* In the order of the wire. */
 extern const struct config_field config_fields[];
+
+/* Features without which a member of @of is not to be told; 0 also if it is not given. */
+unsigned config_told_with(const struct config_field *field, const void *of);
 
 /* For any struct that has a table. */
 bool config_is_given(const struct config_field *field, const void *of);

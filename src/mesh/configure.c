@@ -31,9 +31,12 @@ static bool is_connectable(const char *text)
 {
 	size_t len = strlen(text);
 	struct in_addr addr;
+	struct addr addr6;
 
 	if (strspn(text, DIGITS ".") == len)
 		return inet_pton(AF_INET, text, &addr) == 1;
+	if (strchr(text, ':'))
+		return addr_parse(text, &addr6, NULL) == 0;
 	return len <= HOST_NAME_MAX_BYTES && strspn(text, LETTERS DIGITS ".-_") == len;
 }
 
@@ -50,8 +53,7 @@ static int decode_text(const struct members *from, const struct config_field *fi
 		text = "127.0.0.1";
 	if (is_target && !is_connectable(text))
 		return members_refuse(from, field->name, json_object_get(from->object, field->name),
-			strchr(text, ':') ? "an IPv4 address or a host name (no IPv6 here)"
-					  : "an IPv4 address or a host name");
+			"an IPv4 or IPv6 address or a host name");
 	return keep(from, text, out);
 }
 
@@ -235,7 +237,7 @@ static json_t *encode_texts(char *const *texts)
 
 static bool may_be_told(const struct config_field *field, const void *of, unsigned features)
 {
-	return (field->told_with & ~features) == 0 || !config_is_given(field, of);
+	return (config_told_with(field, of) & ~features) == 0;
 }
 
 static int encode_members(

@@ -29,7 +29,8 @@
 	X(ERROR, 14, "error")                      \
 	X(ACKNOWLEDGE, 15, "acknowledge")          \
 	X(REPORT, 16, "report")                    \
-	X(GONE, 17, "gone")
+	X(GONE, 17, "gone")                        \
+	X(IPV6, 18, "ipv6")
 
 #define INFO_BIT(feature, bit, name) FEATURE_##feature = 1 << (bit),
 enum mesh_feature { INFO_FEATURES(INFO_BIT) };

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fib_rules.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/ip.h>
@@ -131,6 +132,35 @@ int netdev_add_route(int nl, int ifindex, const struct netdev_route *route)
 int netdev_del_route(int nl, int ifindex, const struct netdev_route *route)
 {
 	return change_route(nl, RTM_DELROUTE, 0, ifindex, route);
+}
+
+static int change_rule(int nl, uint16_t type, uint16_t flags, const struct netdev_rule *rule)
+{
+	struct fib_rule_hdr body = {
+		.family = AF_INET,
+		.dst_len = rule->dst ? 32 : 0,
+		.action = FR_ACT_TO_TBL,
+	};
+	struct netlink_msg msg;
+
+	netlink_begin(&msg, type, flags | NLM_F_ACK, &body, sizeof(body));
+	netlink_put_u32(&msg, FRA_PRIORITY, rule->priority);
+	netlink_put_u32(&msg, FRA_TABLE, (uint32_t)rule->table);
+	if (rule->dst)
+		netlink_put(&msg, FRA_DST, rule->dst, sizeof(*rule->dst));
+	if (rule->iif)
+		netlink_put(&msg, FRA_IIFNAME, rule->iif, strlen(rule->iif) + 1);
+	return netlink_call(nl, &msg, NULL, 0);
+}
+
+int netdev_add_rule(int nl, const struct netdev_rule *rule)
+{
+	return change_rule(nl, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, rule);
+}
+
+int netdev_del_rule(int nl, const struct netdev_rule *rule)
+{
+	return change_rule(nl, RTM_DELRULE, 0, rule);
 }
 
 int netdev_add_default_route(int nl, int ifindex, int family, const void *gateway)

@@ -2,6 +2,8 @@
 /* net/netdev - network devices, addresses and routes of the current network namespace */
 #pragma once
 
+#include <netinet/in.h>
+
 /*
  * How it works
  *
@@ -49,6 +51,18 @@ struct netdev_route {
 /* The device must be up. -EEXIST when it is there; to delete: -ESRCH when it is not. */
 int netdev_add_route(int nl, int ifindex, const struct netdev_route *route);
 int netdev_del_route(int nl, int ifindex, const struct netdev_route *route);
+
+/* Which table says where an IPv4 packet goes; those with a smaller priority are asked first. */
+struct netdev_rule {
+	unsigned priority;
+	int table;
+	const struct in_addr *dst; /* NULL: whatever its destination */
+	const char *iif;           /* it came in there; "lo": it is of this host's programs too */
+};
+
+/* -EEXIST when it is there; to delete: -ENOENT when it is not. */
+int netdev_add_rule(int nl, const struct netdev_rule *rule);
+int netdev_del_rule(int nl, const struct netdev_rule *rule);
 
 /* Add 0.0.0.0/0 or ::/0 through @gateway to the main table. */
 int netdev_add_default_route(int nl, int ifindex, int family, const void *gateway);

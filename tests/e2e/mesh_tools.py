@@ -145,7 +145,8 @@ class Box:
         """Start one of the harness's programs, and wait until it is bound to its port."""
         popen = self.popen(*python(program, *args), stdin=subprocess.DEVNULL)
         wait_for(lambda: any(int(row[1].rsplit(":", 1)[1], 16) == port and (udp or row[3] == "0A")
-                             for row in self.table("udp" if udp else "tcp")), f"port {port}")
+                             for family in ("", "6")
+                             for row in self.table(("udp" if udp else "tcp") + family)), f"port {port}")
         return popen
 
 

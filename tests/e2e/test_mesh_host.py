@@ -429,6 +429,21 @@ def test_names_as_targets(host):
         assert at.run(ENDING, ONE, 8082) == [str(errno.ECONNRESET), "0"]
 
 
+def test_targets_at_every_loopback(host):
+    """[::1], and of localhost both, also where /etc/hosts knows one of them only."""
+    one, two = host(ONE, NAMES), host(TWO)
+    targets = {8080: ("::1", 8000), 8081: ("localhost", 8000), 8082: ("localhost", 8001)}
+    one.set([(port, *target, proto) for port, target in targets.items() for proto in ("tcp", "udp")])
+    two.set(others=[(ONE, port, proto) for port in targets for proto in ("tcp", "udp")])
+    for address, port in (("::1", 8000), (TARGET, 8001)):
+        one.outer.serve(TCP_ECHO, address, port)
+        one.outer.serve(UDP_ECHO, address, port, udp=True)
+    for at in two, one:
+        for port in targets:
+            assert at.run(ECHOES, ONE, port, 3) == ["3"], port
+            assert at.run(DATAGRAMS, ONE, port, 3) == ["3"], port
+
+
 def test_a_name_that_hangs_holds_up_nobody(host):
     """Its server never answers; meanwhile others are served, and it is refused in the end."""
     one = host(ONE, replaced("/etc/resolv.conf", "nameserver 192.0.2.10"))

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from harness import TCP_ECHO, UDP_ECHO, free_port, free_ports, wait_for
+from harness import TCP_ECHO, UDP_ECHO, free_port, free_ports, python, wait_for
 from mesh_tools import Box, Site, network
 
 
@@ -131,3 +131,84 @@ def test_a_crowd_of_wrong_ports(nswrap, box, tmp_path):
         for sock in taken:
             sock.close()
         wait_for(lambda: site.status()["plain"]["missing_total"] == 0, "all of them", 10)
+
+
+# prints what an echo server answers, with the address that it saw if it is one for UDP; argv:
+# tcp|udp address port
+ASK = """
+import socket, sys
+kind = socket.SOCK_STREAM if sys.argv[1] == 'tcp' else socket.SOCK_DGRAM
+with socket.socket(socket.AF_INET, kind) as s:
+    s.settimeout(10)
+    s.connect((sys.argv[2], int(sys.argv[3])))
+    s.send(b'echo')
+    print(s.recv(100).decode().split()[-1])
+"""
+
+
+def answers(at, proto, ip, port):
+    """Whether a program there is answered from that port."""
+    done = at.run(*python(ASK, proto, ip, port))
+    return done.stdout == b"echo\n" or done.stderr.decode()
+
+
+@pytest.fixture
+def boxes(nswrap, box, tmp_path):
+    """boxes(ports of the first one): a mesh of two sandboxes and this host."""
+    def make(ports):
+        site = Site(nswrap, tmp_path)
+        site.host("box", vip(11), box.agent(), ports=ports)
+        site.host("other", vip(12), other.agent())
+        site.host("plain", vip(13))
+        return site
+
+    other = Box(nswrap, "otherbox")
+    make.other = other
+    return make
+
+
+def test_two_ports_lead_to_one_place(boxes, box):
+    """Each is answered from where it was asked, of every host, the sandbox itself, TCP and UDP."""
+    first = free_ports(3)
+    box.serve(TCP_ECHO, "127.0.0.1", 9000, port=9000)
+    box.serve(UDP_ECHO, "127.0.0.1", 9000, port=9000, udp=True)
+    with boxes([f"{first + n}:127.0.0.1:9000{proto}" for n in range(3) for proto in ("", "/udp")]):
+        for port in range(first, first + 3):
+            for at in box, boxes.other:
+                for proto in "tcp", "udp":
+                    assert answers(at, proto, vip(11), port) is True, (at.name, proto, port)
+            assert tcp_works(vip(11), port) and udp_works(vip(11), port), port
+
+
+def test_a_sandbox_reaches_its_own_ports(boxes, box):
+    """At its VIP, wherever they lead; and other ports of it as ever."""
+    first = free_ports(4)
+    for proto, program in (("", TCP_ECHO), ("/udp", UDP_ECHO)):
+        box.serve(program, "127.0.0.1", 9000, port=9000, udp=bool(proto))
+        box.serve(program, "0.0.0.0", first + 2, port=first + 2, udp=bool(proto))
+        box.serve(program, vip(11), 9001, port=9001, udp=bool(proto))
+    with boxes([f"{port}:{target}{proto}" for proto in ("", "/udp") for port, target in (
+            (first, "127.0.0.1:9000"), (first + 1, "localhost:9000"), (first + 2, f"127.0.0.1:{first + 2}"))]):
+        for port in first, first + 1, first + 2, 9001:
+            for proto in "tcp", "udp":
+                assert answers(box, proto, vip(11), port) is True, (port, proto)
+        assert "refused" in answers(box, "tcp", vip(11), first + 3)
+
+
+def test_targets_at_every_loopback(boxes, box):
+    """[::1] and localhost, of which both are tried; no listener of ours is in a program's way."""
+    first = free_ports(6)
+    for proto, program in (("", TCP_ECHO), ("/udp", UDP_ECHO)):
+        box.serve(program, "::1", 9000, port=9000, udp=bool(proto))
+        box.serve(program, "127.0.0.1", 9001, port=9001, udp=bool(proto))
+    ports = {first: "[::1]:9000", first + 1: "localhost:9000", first + 2: "localhost:9001",
+             first + 3: f"localhost:{first + 3}"}
+    with boxes([f"{port}:{target}{proto}" for port, target in ports.items() for proto in ("", "/udp")]):
+        # after the agent has begun
+        box.serve(TCP_ECHO, "0.0.0.0", first + 3, port=first + 3)
+        box.serve(UDP_ECHO, "0.0.0.0", first + 3, port=first + 3, udp=True)
+        for port in ports:
+            for at in box, boxes.other:
+                for proto in "tcp", "udp":
+                    assert answers(at, proto, vip(11), port) is True, (at.name, proto, port)
+            assert tcp_works(vip(11), port) and udp_works(vip(11), port), port

@@ -41,8 +41,8 @@ static inline struct gate *standard(bool any_port)
 		{PROTO_UDP, 53, GATE_OPEN, {0}, 0},
 		{PROTO_UDP, 54, GATE_MAP, pkt_addr(LO), 5400},
 	};
-	const struct gate_rules rules = {
-		pkt_addr(SELF), members, COUNT(members), ports, COUNT(ports), any_port, NULL, 0};
+	const struct gate_rules rules = {pkt_addr(SELF), members, COUNT(members), ports,
+		COUNT(ports), any_port, NULL, 0, {0}, false};
 	struct gate *gate = gate_new();
 
 	assert_non_null(gate);
@@ -89,7 +89,7 @@ static inline void expect_at(struct gate *gate, gate_way way, struct pkt pkt,
 	enum gate_verdict wanted, struct pkt after, uint64_t now_ns, const char *file, int line)
 {
 	static const char *const verdicts[] = {
-		"pass", "drop", "hold", "refuse", "no protocol", "no host"};
+		"pass", "drop", "hold", "return", "refuse", "no protocol", "no host"};
 	uint8_t *bytes = malloc(pkt.len ? pkt.len : 1);
 
 	assert_non_null(bytes);

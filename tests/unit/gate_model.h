@@ -101,6 +101,13 @@ static inline int model_find_place(
 			model_place_port(&model->rules, i) == port &&
 			(model->rules.ports[i].proto == PROTO_UDP ? 17 : 6) == proto)
 			return (int)i;
+	/* a UDP server at all addresses answers from the own one */
+	for (size_t i = 0; i < model->rules.nports && proto == 17 && !model->rules.any_port; i++)
+		if (model->counts[i] && model_same(model->rules.self, ip) &&
+			model->rules.ports[i].action == GATE_MAP &&
+			model->rules.ports[i].target_port == port &&
+			model->rules.ports[i].proto == PROTO_UDP)
+			return (int)i;
 	return -1;
 }
 

@@ -180,9 +180,11 @@ static const char *const bad[][2] = {
 		"forwards[0].proto: expected \"tcp\" or \"udp\", found \"sctp\""},
 	{OFFER("\"listen_port\":1,\"connect_ip\":\"a\",\"connect_port\":1,\"proto\":6"),
 		"forwards[0].proto"},
-	{TARGET(" "), "forwards[0].connect_ip: expected an IPv4 address or a host name, found"},
-	{TARGET("::1"), "no IPv6"},
-	{TARGET("[::1]"), "no IPv6"},
+	{TARGET(" "), "forwards[0].connect_ip: expected an IPv4 or IPv6 address or a host name, "
+		      "found"},
+	{TARGET("::1::"), "IPv6 address"},
+	{TARGET("[::1"), "IPv6 address"},
+	{TARGET("::1%lo"), "IPv6 address"},
 	{TARGET("127.1"), "connect_ip"},
 	{TARGET("1.2.3.4.5"), "connect_ip"},
 	{TARGET("300.2.3.4"), "connect_ip"},
@@ -319,12 +321,20 @@ static void other_agents_do_not_see_ours(void **state)
 {
 	struct mesh_config config = decode(
 		WITH("\"forwards\":[{\"listen_port\":53,\"connect_ip\":\"a\",\"connect_port\":53,"
-		     "\"proto\":\"udp\"}],"
+		     "\"proto\":\"udp\"},"
+		     "{\"listen_port\":54,\"connect_ip\":\"::1\",\"connect_port\":54}],"
 		     "\"others\":[{\"ip\":\"10.0.0.1\",\"port\":1,\"proto\":\"udp\"},"
 		     "{\"ip\":\"10.0.0.1\",\"port\":2}],\"anyPort\":true"));
-	unsigned others = ~(unsigned)(FEATURE_UDP | FEATURE_SANDBOX);
+	unsigned others = ~(unsigned)(FEATURE_UDP | FEATURE_SANDBOX | FEATURE_IPV6);
 
 	(void)state;
+	assert_int_equal(config_needs(&config).wanted & FEATURE_IPV6, FEATURE_IPV6);
+	json_t *args = configure_encode(&config, FEATURE_IPV6);
+	const json_t *told = json_object_get(args, "forwards");
+	assert_int_equal(json_array_size(told), 1);
+	assert_string_equal(
+		json_string_value(json_object_get(json_array_get(told, 0), "connect_ip")), "::1");
+	json_decref(args);
 	expect(&config, others,
 		WITH("\"others\":[{\"ip\":\"10.0.0.1\",\"port\":2,\"proto\":\"tcp\"}],"
 		     "\"http\":{},\"socks\":{},\"loopback\":{},\"stateDir\":{}"));

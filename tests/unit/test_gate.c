@@ -198,7 +198,8 @@ static void new_rules_replace_old_ones(void **state)
 {
 	const struct in_addr members[] = {pkt_addr(OTHER)};
 	const struct gate_port port = {PROTO_TCP, 23, GATE_OPEN, {0}, 0};
-	const struct gate_rules rules = {pkt_addr(SELF), members, 1, &port, 1, false, NULL, 0};
+	const struct gate_rules rules = {
+		pkt_addr(SELF), members, 1, &port, 1, false, NULL, 0, {0}, false};
 
 	expect_out(*state, pkt_udp(SELF, 40000, OTHER, 5353), GATE_PASS);
 	assert_int_equal(gate_configure(*state, &rules), 0);
@@ -301,7 +302,7 @@ static void behind_this_host(void **state)
 		{pkt_addr("10.0.0.0"), pkt_addr("255.0.0.0")}};
 	const struct gate_port port = {PROTO_TCP, 83, GATE_MAP, pkt_addr(TAP), 83};
 	const struct gate_rules rules = {
-		pkt_addr(SELF), members, 2, &port, 1, true, networks, COUNT(networks)};
+		pkt_addr(SELF), members, 2, &port, 1, true, networks, COUNT(networks), {0}, false};
 	static const char *const others[] = {
 		TAP, "10.1.1.1", "198.51.101.7", "11.0.0.1", LO, OTHER, "224.0.0.1"};
 

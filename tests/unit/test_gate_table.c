@@ -55,6 +55,8 @@ static void make_list(struct list *list)
 			.target_ip = pick_ip(),
 			.target_port = (uint16_t)(random() % 16),
 		};
+		if (list->ports[i].action != GATE_MAP)
+			list->ports[i].target_port = 0;
 		list->counts[i] = true;
 		for (size_t j = 0; j < i; j++)
 			if (list->counts[j] && list->ports[j].proto == list->ports[i].proto &&
@@ -97,6 +99,12 @@ static void ask(const struct gate_table *table, const struct list *list)
 		if (packet_is_same_end(at, end))
 			place = i;
 	}
+	/* a UDP server at all addresses answers from the own one */
+	for (int i = 0; place < 0 && i < (int)rules->nports; i++)
+		if (list->counts[i] && proto == PROTO_UDP && list->ports[i].proto == proto &&
+			packet_is_same_ip(rules->self, end.ip) &&
+			list->ports[i].action == GATE_MAP && list->ports[i].target_port == end.port)
+			place = i;
 	for (size_t i = 0; i < rules->nmembers; i++)
 		is_member |= packet_is_same_ip(list->members[i], end.ip);
 	for (size_t i = 0; i < rules->nnetworks; i++)

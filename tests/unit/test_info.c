@@ -46,7 +46,7 @@ static void features_have_names(void **state)
 {
 	static const char *const names[] = {"tcp", "loopback", "loopback.disable", "http", "socks",
 		"hostaliases", "etchosts", "routes", "dns", "udp", "icmp", "reconfigure", "ping",
-		"sandbox", "error", "acknowledge", "report"};
+		"sandbox", "error", "acknowledge", "report", "gone", "ipv6"};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(names); i++) {

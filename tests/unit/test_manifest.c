@@ -149,6 +149,7 @@ static void test_every_key(void **state)
 		"      - 8080:127.0.0.1:80\n"
 		"      - 8080:127.0.0.1:80/udp\n"
 		"      - 1:db.example.com.:65535/tcp\n"
+		"      - \"2:[::1]:80\"\n"
 		"    http: {listen: \"[::1]:18080\"}\n"
 		"    socks: {listen: localhost:1080}\n"
 		"    loopback: {disable: yes}\n"
@@ -161,7 +162,7 @@ static void test_every_key(void **state)
 		"routes: [{to: [a.b, 10.0.0.0/8, 1.2.3.4/32], via: WWW.example.com},\n"
 		"  {to: [0.0.0.0/0], via: 127.1.2.3}, {to: [x], via: b}]\n",
 		"a=10.9.8.7 cmd<ssh><a b><c><d e> 8080:127.0.0.1:80/tcp 8080:127.0.0.1:80/udp "
-		"1:db.example.com.:65535/tcp http<[::1]:18080> socks<localhost:1080> "
+		"1:db.example.com.:65535/tcp 2:::1:80/tcp http<[::1]:18080> socks<localhost:1080> "
 		"state<${HOME}/x y> aliases<www><www.example.com><42> noloopback nostate etc never "
 		"any\n"
 		"b=127.1.2.3 cmd<ssh><-p><2222><>\n"

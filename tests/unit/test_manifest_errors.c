@@ -165,10 +165,10 @@ static void test_values(void **state)
 		{"ports: [\"1:127.0.0.1:80/sctp\"]",
 			"13: \"/sctp\" is no protocol: expected /tcp or /udp"},
 		{"ports: [\"1:127.0.0.300:80\"]",
-			"13: \"127.0.0.300\" is no IPv4 address or host name: expected one such as "
-			"127.0.0.1"},
-		{"ports: [\"1:[::1]:80\"]", "13: \"[::1]\" is no IPv4 address or host name: "
-					    "expected one such as 127.0.0.1"},
+			"13: \"127.0.0.300\" is no address or host name: expected one such as "
+			"127.0.0.1 or [::1]"},
+		{"ports: [\"1:[::1::]:80\"]", "13: \"[::1::]\" is no address or host name: "
+					      "expected one such as 127.0.0.1 or [::1]"},
 		{"ports: [\"1:a:1\", \"1:b:2/udp\", \"1:b:2/tcp\"]",
 			"35: port 1/tcp is given twice, with two targets: expected one for a host "
 			"and its template"},

@@ -71,7 +71,18 @@ static int open_bound(struct stack *stack, enum proto proto, const struct addr *
 	return bed_open_bound(stack, proto, at);
 }
 
+static int open_aliases(struct stack *stack, struct in_addr self, struct in_addr *net, bool *turns)
+{
+	struct world *world = world_of(stack);
+
+	assert_int_equal(self.s_addr, world->self.s_addr);
+	net->s_addr = htonl(0xf0000000);
+	*turns = true;
+	return 0;
+}
+
 static const struct stack_ops ops = {
+	.open_aliases = open_aliases,
 	.open_bound = open_bound,
 	.target = bed_target,
 	.change = change,
@@ -190,19 +201,32 @@ static void in_a_sandbox(void **state)
 	configure(world, &config);
 	assert_int_equal(world->self.s_addr, pkt_addr(SELF).s_addr);
 	assert_int_equal(world->peers, 2);
-	assert_string_equal(world->reserved, "8080,8081,53");
-	struct pkt mapped = pkt_tcp(PEER, 9, SELF, 8081, PACKET_SYN);
+	assert_string_equal(world->reserved, "8080,8081,8082,8083,8084,53,54");
+	struct pkt mapped = pkt_tcp(PEER, 9, SELF, 8080, PACKET_SYN);
 	assert_int_equal(come(world, &mapped), GATE_PASS);
 	assert_true(packet_parse(mapped.bytes, mapped.len, &view));
 	assert_int_equal(view.dst.ip.s_addr, pkt_addr("127.0.0.1").s_addr);
-	assert_int_equal(view.dst.port, AT + 1);
-	assert_int_equal(syn_to(world, 8080), GATE_PASS);
+	assert_int_equal(view.dst.port, AT);
+	assert_int_equal(syn_to(world, 8081), GATE_HOLD); /* ::1 may be it */
 	assert_int_equal(syn_to(world, 8082), GATE_HOLD);
 	assert_int_equal(syn_to(world, 8084), GATE_HOLD);
 	assert_int_equal(syn_to(world, 9), GATE_REFUSE);
-	assert_int_equal(world->bound, 4); /* 8082, 8083, 8084 and 54 */
+	assert_int_equal(world->bound, 5); /* 8081 to 8084, and 54 */
 	assert_false(is_listened_at(SELF, 8080));
-	assert_true(is_listened_at(SELF, 8083));
+	assert_false(is_listened_at(SELF, 8083)); /* but where the gate leads to */
+	struct pkt held = pkt_tcp(PEER, 9, SELF, 8083, PACKET_SYN);
+	assert_true(packet_parse(held.bytes, held.len, &view));
+	gate_let_in(world->gate, &view);
+	assert_true(packet_parse(held.bytes, held.len, &view));
+	uint16_t elsewhere = view.dst.port;
+	assert_true(elsewhere != 8083 && is_listened_at(SELF, elsewhere));
+	configure(world, &config); /* and is the same after it */
+	held = pkt_tcp(PEER, 9, SELF, 8083, PACKET_SYN);
+	assert_true(packet_parse(held.bytes, held.len, &view));
+	gate_let_in(world->gate, &view);
+	assert_true(packet_parse(held.bytes, held.len, &view));
+	assert_int_equal(view.dst.port, elsewhere);
+	assert_int_equal(world->bound, 5);
 	assert_false(is_listened_at(PEER, 80));
 	/* any port, and nothing that is reserved */
 	config.any_port = true;
@@ -210,10 +234,10 @@ static void in_a_sandbox(void **state)
 	configure(world, &config);
 	assert_int_equal(syn_to(world, 9), GATE_PASS);
 	assert_string_equal(world->reserved, "");
-	assert_int_equal(world->reservations, 2);
+	assert_int_equal(world->reservations, 3);
 	configure(world, &config);
-	assert_int_equal(world->reservations, 2);
-	assert_false(is_listened_at(SELF, 8083));
+	assert_int_equal(world->reservations, 3);
+	assert_false(is_listened_at(SELF, elsewhere));
 	world_close(world);
 }
 

@@ -41,7 +41,14 @@ static void refuse(void *owner, const struct packet_view *packet)
 	answer_mesh(owner, packet, packet->dst.ip, ICMP_PORT_UNREACH);
 }
 
-const struct syns_ops crossing_syns_ops = {.let_in = let_in, .refuse = refuse};
+/* What was held comes to where its port is served. */
+static void let_in_held(void *owner, const struct packet_view *packet)
+{
+	gate_let_in(((const struct crossing *)owner)->gate, packet);
+	let_in(owner, packet);
+}
+
+const struct syns_ops crossing_syns_ops = {.let_in = let_in_held, .refuse = refuse};
 
 bool crossing_in(struct crossing *crossing, struct frame *frame, struct packet_view *view)
 {
@@ -61,6 +68,7 @@ bool crossing_in(struct crossing *crossing, struct frame *frame, struct packet_v
 	case GATE_NO_HOST:
 		answer_mesh(crossing, view, gate_self(crossing->gate), ICMP_HOST_UNREACH);
 		break;
+	case GATE_RETURN: /* out only */
 	case GATE_DROP:
 		break;
 	}
@@ -90,6 +98,8 @@ static ssize_t finish_frame(struct crossing *crossing, unsigned char *frame, siz
 
 	if (verdict == GATE_NO_HOST)
 		answer_stack(crossing, packet, len);
+	if (verdict == GATE_RETURN)
+		stack->ops->deliver(stack, packet, len);
 	if (verdict != GATE_PASS)
 		return 0;
 	frame_encode_header(frame, FRAME_PACKET, len);

@@ -8,6 +8,7 @@
 #include <netinet/ip_icmp.h>
 #include <stdlib.h>
 
+#include "mesh/agent/gate_aliases.h"
 #include "mesh/agent/gate_answers.h"
 #include "mesh/agent/gate_rewrite.h"
 #include "mesh/agent/gate_table.h"
@@ -16,6 +17,7 @@
 struct gate {
 	struct gate_table *table; /* NULL: no rules yet */
 	struct gate_answers answers;
+	struct gate_aliases aliases;
 	void (*on_refused)(void *owner, uint8_t proto, uint16_t port, struct packet_end place);
 	void *owner;
 };
@@ -35,8 +37,10 @@ struct gate *gate_new(void)
 
 void gate_free(struct gate *gate)
 {
-	if (gate)
-		free(gate->table);
+	if (!gate)
+		return;
+	free(gate->table);
+	gate_aliases_fini(&gate->aliases);
 	free(gate);
 }
 
@@ -56,6 +60,7 @@ int gate_configure(struct gate *gate, const struct gate_rules *rules)
 		return -ENOMEM;
 	free(gate->table);
 	gate->table = table;
+	gate_aliases_set(&gate->aliases, rules->alias_net);
 	return 0;
 }
 
@@ -120,11 +125,28 @@ static bool is_open_unlisted(const struct gate_table *table, uint8_t proto, uint
 	       !gate_table_place(table, proto, &(struct packet_end){table->self, port});
 }
 
-/* Give a TCP or UDP packet from the mesh the place where its port @slot is. */
-static void map_in(struct passage *passage, const struct gate_slot *slot)
+/* The alias for who is at @peer and asks for our port @port. */
+static bool get_alias(
+	struct passage *passage, struct in_addr peer, uint16_t port, struct in_addr *out)
 {
-	if (!packet_is_same_end(slot->to, passage->view->dst))
-		gate_rewrite(passage->view, GATE_DST, slot->to);
+	return gate_table_is_member(passage->table, peer) &&
+	       gate_aliases_get(&passage->gate->aliases, peer, port, false, out);
+}
+
+/* Give a TCP or UDP packet from the mesh the place where its port @slot is. */
+static enum gate_verdict map_in(struct passage *passage, const struct gate_slot *slot)
+{
+	const struct packet_view *view = passage->view;
+	struct packet_end alias = view->src;
+
+	if (slot->is_shared) {
+		if (!get_alias(passage, view->src.ip, view->dst.port, &alias.ip))
+			return GATE_DROP;
+		gate_rewrite(view, GATE_SRC, alias);
+	}
+	if (!packet_is_same_end(slot->to, view->dst))
+		gate_rewrite(view, GATE_DST, slot->to);
+	return GATE_PASS;
 }
 
 /* What matters of the flags, as the kernel judges it for a socket that listens. */
@@ -153,9 +175,7 @@ static enum gate_verdict tcp_in(struct passage *passage)
 	} else if (kind == PACKET_SYN && slot && slot->action == GATE_HOLD_SYN) {
 		return hold(view);
 	}
-	if (slot)
-		map_in(passage, slot);
-	return GATE_PASS;
+	return slot ? map_in(passage, slot) : GATE_PASS;
 }
 
 static enum gate_verdict udp_in(struct passage *passage)
@@ -163,10 +183,8 @@ static enum gate_verdict udp_in(struct passage *passage)
 	const struct packet_view *view = passage->view;
 	const struct gate_slot *slot = gate_table_port(passage->table, view->proto, &view->dst);
 
-	if (slot) {
-		map_in(passage, slot);
-		return GATE_PASS;
-	}
+	if (slot)
+		return map_in(passage, slot);
 	if (is_open_unlisted(passage->table, view->proto, view->dst.port) ||
 		gate_answers_has(&passage->gate->answers, &view->dst, &view->src, passage->now_ns))
 		return GATE_PASS;
@@ -197,6 +215,13 @@ static enum gate_verdict icmp_error_in(struct passage *passage)
 		return GATE_DROP;
 
 	const struct gate_slot *slot = gate_table_port(passage->table, quote.proto, &quote.src);
+	if (slot && slot->is_shared) {
+		struct packet_end alias = quote.dst;
+
+		if (!get_alias(passage, quote.dst.ip, quote.src.port, &alias.ip))
+			return GATE_DROP;
+		gate_rewrite_quote(view, &quote, GATE_DST, alias);
+	}
 	if (slot && !packet_is_same_end(slot->to, quote.src)) {
 		gate_rewrite_quote(view, &quote, GATE_SRC, slot->to);
 		gate_rewrite_address(view, GATE_DST, slot->to.ip);
@@ -206,10 +231,10 @@ static enum gate_verdict icmp_error_in(struct passage *passage)
 
 /* @slot is of a place in which nobody listens. */
 static void tell_refused(const struct gate *gate, uint8_t proto, const struct gate_slot *slot,
-	const struct packet_end *place)
+	uint16_t port, const struct packet_end *place)
 {
 	if (gate->on_refused && slot->action == GATE_MAP)
-		gate->on_refused(gate->owner, proto, slot->to.port, *place);
+		gate->on_refused(gate->owner, proto, port, *place);
 }
 
 /* The kernel's answer to a packet that would begin a connection has this number, RFC 9293 3.5.2 */
@@ -235,7 +260,7 @@ static enum gate_verdict icmp_error_out(struct passage *passage)
 	if (!slot)
 		return is_here(passage->table, quote.dst.ip) ? GATE_PASS : GATE_DROP;
 	if (view->l4[0] == ICMP_DEST_UNREACH && view->l4[1] == ICMP_PORT_UNREACH)
-		tell_refused(passage->gate, quote.proto, slot, &quote.dst);
+		tell_refused(passage->gate, quote.proto, slot, slot->to.port, &quote.dst);
 	if (!packet_is_same_end(slot->to, quote.dst))
 		gate_rewrite_quote(view, &quote, GATE_DST, slot->to);
 	if (!packet_is_same_ip(view->src.ip, self))
@@ -320,7 +345,7 @@ static enum gate_verdict flow_out(struct passage *passage)
 
 	if (slot) {
 		if (is_refusal(view))
-			tell_refused(passage->gate, view->proto, slot, &view->src);
+			tell_refused(passage->gate, view->proto, slot, slot->to.port, &view->src);
 		if (!packet_is_same_end(slot->to, view->src))
 			gate_rewrite(view, GATE_SRC, slot->to);
 		return GATE_PASS;
@@ -333,14 +358,119 @@ static enum gate_verdict flow_out(struct passage *passage)
 	return GATE_PASS;
 }
 
+/* --- aliases and own programs ------------------------------------------------------------- */
+
+/* The port that @alias stands for, if it has its place at @at; or NULL. */
+static const struct gate_slot *port_of_alias(const struct passage *passage,
+	const struct gate_alias *alias, uint8_t proto, const struct packet_end *at)
+{
+	const struct packet_end seen = {passage->table->self, alias->port};
+	const struct gate_slot *slot = gate_table_port(passage->table, proto, &seen);
+
+	if (!slot)
+		return NULL;
+	/* of UDP, one that is bound to all addresses answers from self */
+	const bool is_own = proto == IPPROTO_UDP && packet_is_same_ip(at->ip, seen.ip) &&
+			    at->port == slot->to.port;
+	return is_own || packet_is_same_end(slot->to, *at) ? slot : NULL;
+}
+
+/* An error about a packet that came by an alias */
+static bool alias_error_out(const struct passage *passage, const struct gate_alias *alias)
+{
+	const struct packet_view *view = passage->view;
+	const struct packet_end seen = {passage->table->self, alias->port};
+	const struct gate_slot *slot;
+	struct packet_view quote;
+
+	if (!has_known_quote(passage, &quote) || !packet_is_same_ip(quote.src.ip, view->dst.ip))
+		return false;
+	slot = port_of_alias(passage, alias, quote.proto, &quote.dst);
+	if (!slot)
+		return false;
+	if (view->l4[0] == ICMP_DEST_UNREACH && view->l4[1] == ICMP_PORT_UNREACH)
+		tell_refused(passage->gate, quote.proto, slot, alias->port, &quote.dst);
+	gate_rewrite_quote(view, &quote, GATE_DST, seen);
+	gate_rewrite_quote(
+		view, &quote, GATE_SRC, (struct packet_end){alias->peer, quote.src.port});
+	gate_rewrite_address(view, GATE_SRC, seen.ip);
+	gate_rewrite_address(view, GATE_DST, alias->peer);
+	return true;
+}
+
+static bool alias_flow_out(const struct passage *passage, const struct gate_alias *alias)
+{
+	const struct packet_view *view = passage->view;
+	const struct gate_slot *slot = port_of_alias(passage, alias, view->proto, &view->src);
+
+	if (!slot)
+		return false;
+	if (is_refusal(view))
+		tell_refused(passage->gate, view->proto, slot, alias->port, &view->src);
+	gate_rewrite(view, GATE_SRC, (struct packet_end){passage->table->self, alias->port});
+	gate_rewrite(view, GATE_DST, (struct packet_end){alias->peer, view->dst.port});
+	return true;
+}
+
+/* For an alias: it is an answer of the port that this stands for. */
+static enum gate_verdict alias_out(const struct passage *passage, const struct gate_alias *alias)
+{
+	const struct packet_view *view = passage->view;
+	bool is_right = false;
+
+	if (view->proto == IPPROTO_TCP || view->proto == IPPROTO_UDP)
+		is_right = alias_flow_out(passage, alias);
+	else if (view->proto == IPPROTO_ICMP && view->l4_len >= PACKET_ICMP_BYTES &&
+		 is_icmp_error(view))
+		is_right = alias_error_out(passage, alias);
+	if (!is_right)
+		return GATE_DROP;
+	return alias->is_local ? GATE_RETURN : GATE_PASS;
+}
+
+/* A program of the namespace asks for a port of ours: lead it there, as a client of the mesh. */
+static enum gate_verdict turn(const struct passage *passage)
+{
+	const struct packet_view *view = passage->view;
+	const bool is_flow = view->proto == IPPROTO_TCP || view->proto == IPPROTO_UDP;
+	const struct gate_slot *slot =
+		is_flow ? gate_table_port(passage->table, view->proto, &view->dst) : NULL;
+	struct packet_end alias = view->src;
+
+	if (!slot || packet_is_same_end(slot->to, view->dst))
+		return GATE_RETURN;
+	if (!gate_aliases_get(
+		    &passage->gate->aliases, view->src.ip, view->dst.port, true, &alias.ip))
+		return GATE_DROP;
+	gate_rewrite(view, GATE_SRC, alias);
+	gate_rewrite(view, GATE_DST, slot->to);
+	return GATE_RETURN;
+}
+
+void gate_let_in(struct gate *gate, const struct packet_view *packet)
+{
+	struct passage passage = {gate, gate->table, packet, 0};
+	const struct gate_slot *slot =
+		gate->table ? gate_table_port(gate->table, packet->proto, &packet->dst) : NULL;
+
+	if (slot)
+		map_in(&passage, slot);
+}
+
 enum gate_verdict gate_out(struct gate *gate, void *packet, size_t len, uint64_t now_ns)
 {
 	struct packet_view view;
 	struct passage passage = {gate, gate->table, &view, now_ns};
 
-	if (!gate->table || !packet_parse(packet, len, &view) || view.is_fragment ||
-		is_here(gate->table, view.dst.ip))
+	if (!gate->table || !packet_parse(packet, len, &view) || view.is_fragment)
 		return GATE_DROP;
+	if (is_here(gate->table, view.dst.ip))
+		return gate->table->turns && packet_is_same_ip(view.dst.ip, gate->table->self)
+			       ? turn(&passage)
+			       : GATE_DROP;
+	const struct gate_alias *alias = gate_aliases_find(&gate->aliases, view.dst.ip);
+	if (alias)
+		return alias_out(&passage, alias);
 	switch (view.proto) {
 	case IPPROTO_TCP:
 	case IPPROTO_UDP:

@@ -32,6 +32,11 @@
  * reached without a relay, at the kernel's speed, sees its client's real address, and refuses by
  * itself. No socket is bound for it that would stand in the program's way.
  *
+ * Of two ports that lead to one place the second one has its clients seen by aliases there
+ * (gate_aliases), so that answers leave from the port that was asked. A program of the namespace
+ * that asks for a port of the agent's own address comes to the gate, too, if the stack sees to
+ * that: it is led to the port's place by an alias, and back (GATE_RETURN).
+ *
  * A port may be held: the packet that begins a connection is given to the owner, who lets it in
  * later (GATE_HOLD).
  *
@@ -50,7 +55,8 @@ struct gate_port {
 	uint16_t port; /* host order */
 	enum gate_action action;
 	struct in_addr target_ip;
-	uint16_t target_port;
+	uint16_t target_port; /* 0 unless it is mapped: at self:port; else served there by the owner
+			       */
 };
 
 /* All addresses that are like @ip where @mask has ones. */
@@ -69,12 +75,15 @@ struct gate_rules {
 	bool any_port;
 	const struct gate_network *networks; /* what is to be reached behind this host */
 	size_t nnetworks;
+	struct in_addr alias_net; /* of the stack, for aliases; 0: it has none */
+	bool turns;               /* packets of the namespace to self may come */
 };
 
 enum gate_verdict {
 	GATE_PASS,
 	GATE_DROP,
-	GATE_HOLD, /* begins a TCP connection to a held port: SYN without ACK, RST and FIN */
+	GATE_HOLD,   /* begins a TCP connection to a held port: SYN without ACK, RST and FIN */
+	GATE_RETURN, /* out: it is for the namespace itself; deliver it there */
 	/* nobody will ever answer it: somebody has to say so (mesh/answer) */
 	GATE_REFUSE,      /* the port is not open; of TCP only what begins a connection */
 	GATE_NO_PROTOCOL, /* nothing of its protocol is open */
@@ -94,9 +103,9 @@ void gate_on_refused(struct gate *gate,
 	void *owner);
 
 /*
- * Replace all rules; what is known of UDP stays. Of two ports with the same number and protocol,
- * and of two that lead to the same place (self:port for what is not mapped), the first one counts:
- * answers have to be told apart.
+ * Replace all rules; what is known of UDP stays. Of two ports with the same number and protocol the
+ * first one counts; so it does of two that lead to the same place (self:port for what is not
+ * mapped) where there are no aliases.
  * Returns 0 or -ENOMEM (nothing changed then).
  */
 int gate_configure(struct gate *gate, const struct gate_rules *rules);
@@ -109,6 +118,9 @@ int gate_configure(struct gate *gate, const struct gate_rules *rules);
 enum gate_verdict gate_in(
 	struct gate *gate, void *packet, size_t len, uint64_t now_ns, struct packet_view *view);
 enum gate_verdict gate_out(struct gate *gate, void *packet, size_t len, uint64_t now_ns);
+
+/* A packet that was held is let in after all: it may be rewritten. */
+void gate_let_in(struct gate *gate, const struct packet_view *packet);
 
 /* The agent's own address; 0: none yet. */
 struct in_addr gate_self(const struct gate *gate);

@@ -41,25 +41,51 @@ static void put(
 	table->slots[find(table, key)] = (struct gate_slot){.key = key, .to = to, .action = action};
 }
 
-static void put_port(struct gate_table *table, const struct gate_port *port)
+static void put_port(struct gate_table *table, const struct gate_port *port, bool can_share)
 {
 	const uint8_t proto = port->proto == PROTO_TCP ? IPPROTO_TCP : IPPROTO_UDP;
 	const struct packet_end seen = {table->self, port->port};
 	struct packet_end place = seen;
 
-	if (port->action == GATE_MAP)
+	if (port->action == GATE_MAP || port->target_port != 0)
 		place = (struct packet_end){port->target_ip, port->target_port};
-	if (gate_table_port(table, proto, &seen) || gate_table_place(table, proto, &place))
+	bool is_shared = gate_table_place(table, proto, &place);
+	if (gate_table_port(table, proto, &seen) || (is_shared && !can_share))
 		return;
-	put(table, make_key(KIND_PORT, proto, seen.ip, seen.port), place, port->action);
+	const uint64_t key = make_key(KIND_PORT, proto, seen.ip, seen.port);
+	put(table, key, place, port->action);
+	if (is_shared) {
+		table->slots[find(table, key)].is_shared = true;
+		return;
+	}
 	put(table, make_key(KIND_PLACE, proto, place.ip, place.port), seen, port->action);
 	if (place.ip.s_addr != table->self.s_addr)
 		put(table, make_key(KIND_TARGET, 0, place.ip, 0), place, GATE_MAP);
 }
 
+/*
+ * A UDP server that is bound to all addresses answers from the one that its route names, which is
+ * self. What leaves from there is the port's, too; what is asked by it comes back to that server.
+ */
+static void put_answers(struct gate_table *table, const struct gate_port *port)
+{
+	const struct packet_end seen = {table->self, port->port},
+				answers = {table->self, port->target_port};
+
+	if (port->proto != PROTO_UDP || port->action != GATE_MAP || table->any_port)
+		return;
+	const struct gate_slot *slot = gate_table_port(table, IPPROTO_UDP, &seen);
+	if (!slot || slot->is_shared ||
+		!packet_is_same_end(
+			slot->to, (struct packet_end){port->target_ip, port->target_port}) ||
+		gate_table_place(table, IPPROTO_UDP, &answers))
+		return;
+	put(table, make_key(KIND_PLACE, IPPROTO_UDP, answers.ip, answers.port), seen, GATE_MAP);
+}
+
 struct gate_table *gate_table_new(const struct gate_rules *rules)
 {
-	const size_t keys = rules->nmembers + 3 * rules->nports;
+	const size_t keys = rules->nmembers + 4 * rules->nports;
 	unsigned int bits = 4;
 
 	while ((size_t)1 << bits < 2 * keys)
@@ -75,12 +101,15 @@ struct gate_table *gate_table_new(const struct gate_rules *rules)
 		memcpy(table->networks, rules->networks, networks_bytes);
 	table->self = rules->self;
 	table->any_port = rules->any_port;
+	table->turns = rules->turns;
 	table->shift = 64 - bits;
 	for (size_t i = 0; i < rules->nmembers; i++)
 		put(table, make_key(KIND_MEMBER, 0, rules->members[i], 0), (struct packet_end){0},
 			GATE_OPEN);
 	for (size_t i = 0; i < rules->nports; i++)
-		put_port(table, &rules->ports[i]);
+		put_port(table, &rules->ports[i], rules->alias_net.s_addr != 0);
+	for (size_t i = 0; i < rules->nports; i++)
+		put_answers(table, &rules->ports[i]);
 	return table;
 }
 

@@ -21,11 +21,12 @@ struct gate_slot {
 	struct packet_end
 		to; /* where the namespace has what the mesh sees, or the other way round */
 	enum gate_action action;
+	bool is_shared; /* of a port: another one has the same place, and its answers */
 };
 
 struct gate_table {
 	struct in_addr self;
-	bool any_port;
+	bool any_port, turns;
 	struct gate_network *networks; /* behind the slots */
 	size_t nnetworks;
 	unsigned int shift; /* of a hash, for its slot */

@@ -25,7 +25,8 @@
 #include "util/log.h"
 
 #define NAME_BYTES 16
-#define NAMES      10 /* mesh0..mesh9: so many agents may be in one sandbox */
+#define TURN_TABLE 0x6e7300 /* and the number of the device */
+#define NAMES      10       /* mesh0..mesh9: so many agents may be in one sandbox */
 
 struct holder {
 	int control, door, nl, ifindex;
@@ -33,7 +34,10 @@ struct holder {
 	bool has_user_ns; /* and so is the user namespace, in which these become root */
 	uid_t uid;
 	gid_t gid;
-	struct in_addr self; /* 0: none yet */
+	struct in_addr self;   /* 0: none yet */
+	struct in_addr turned; /* the one whose packets come back; 0: none */
+	int number;            /* of the device */
+	char name[NAME_BYTES];
 };
 
 /* --- set-up ------------------------------------------------------------------------------- */
@@ -75,19 +79,22 @@ static void set_sysctls(bool is_new)
 }
 
 /* The first name that is free. Returns the device's descriptor, or -errno with @err filled. */
-static int open_device(char name[NAME_BYTES], struct err *err)
+static int open_device(struct holder *holder, struct err *err)
 {
 	int fd = -EBUSY;
 
 	for (int i = 0; i < NAMES && fd == -EBUSY; i++) {
-		snprintf(name, NAME_BYTES, "mesh%d", i);
-		fd = tap_open_tun(name, err);
+		snprintf(holder->name, NAME_BYTES, "mesh%d", i);
+		fd = tap_open_tun(holder->name, err);
+		holder->number = i;
 	}
 	return fd;
 }
 
-static int set_up_device(struct holder *holder, const char *name, struct err *err)
+static int set_up_device(struct holder *holder, struct err *err)
 {
+	const char *name = holder->name;
+
 	holder->ifindex = netdev_index(holder->nl, name);
 	if (holder->ifindex < 0)
 		return err_sys(err, -holder->ifindex, "cannot find %s", name);
@@ -107,8 +114,6 @@ static int set_up_device(struct holder *holder, const char *name, struct err *er
 /* Returns the TUN device's descriptor, or -errno with @err filled. */
 static int set_up(struct holder *holder, struct err *err)
 {
-	char name[NAME_BYTES];
-
 	holder->nl = netdev_open();
 	if (holder->nl < 0)
 		return err_sys(err, -holder->nl, "cannot open a netlink socket");
@@ -118,10 +123,10 @@ static int set_up(struct holder *holder, struct err *err)
 			return err_sys(err, -result, "cannot bring up the loopback device inside");
 	}
 	set_sysctls(holder->is_new);
-	_cleanup_fd_ int tun = open_device(name, err);
+	_cleanup_fd_ int tun = open_device(holder, err);
 	if (tun < 0)
 		return tun;
-	int result = set_up_device(holder, name, err);
+	int result = set_up_device(holder, err);
 	return result < 0 ? result : fd_take(&tun);
 }
 
@@ -163,6 +168,57 @@ static int change_peer(struct holder *holder, enum stack_change change, struct i
 	return result == -ESRCH ? -ENOENT : result;
 }
 
+/*
+ * What a program sends to the own address never leaves the kernel, as the table "local" is asked
+ * first. So that is asked a little later, and before it a rule for programs alone ("lo" stands for
+ * them, fib_rules(7) of iproute2: ip-rule(8)) leads to the device. What comes in through that is
+ * not of theirs, and local as ever. The rules stay when the agent goes, and lead nowhere then.
+ */
+static int turn(struct holder *holder, struct in_addr vip)
+{
+	const int table = TURN_TABLE + holder->number;
+	const struct netdev_rule first = {0, RT_TABLE_LOCAL, NULL, NULL},
+				 second = {2, RT_TABLE_LOCAL, NULL, NULL},
+				 own = {1, table, &vip, "lo"},
+				 old = {1, table, &holder->turned, "lo"};
+	const struct netdev_route route = {
+		.family = AF_INET, .dst = &vip, .prefix_len = 32, .source = &vip, .table = table};
+
+	if (holder->turned.s_addr != 0 && holder->turned.s_addr != vip.s_addr)
+		netdev_del_rule(holder->nl, &old);
+	holder->turned = (struct in_addr){0};
+	netdev_write_conf(AF_INET, holder->name, "accept_local", 1); /* from 127.0.0.1, too */
+	int result = netdev_add_route(holder->nl, holder->ifindex, &route);
+	if (result == 0 || result == -EEXIST)
+		result = netdev_add_rule(holder->nl, &own);
+	if (result == 0 || result == -EEXIST)
+		result = netdev_add_rule(holder->nl, &second);
+	if (result == 0 || result == -EEXIST)
+		result = netdev_del_rule(holder->nl, &first);
+	if (result < 0 && result != -ENOENT) {
+		netdev_del_rule(holder->nl, &own);
+		return result;
+	}
+	holder->turned = vip;
+	return 0;
+}
+
+static int open_aliases(struct holder *holder, struct in_addr vip)
+{
+	const struct in_addr net = {
+		htonl(HOLDER_ALIAS_NET | (uint32_t)holder->number << HOLDER_ALIAS_SHIFT)};
+	const struct netdev_route route = {.family = AF_INET,
+		.dst = &net,
+		.prefix_len = HOLDER_ALIAS_SHIFT,
+		.source = &vip,
+		.table = RT_TABLE_MAIN};
+	int result = netdev_add_route(holder->nl, holder->ifindex, &route);
+
+	if (result < 0 && result != -EEXIST)
+		return result;
+	return holder->number | (turn(holder, vip) == 0 ? HOLDER_TURNS : 0);
+}
+
 static int perform(struct holder *holder, struct holder_request *request)
 {
 	switch (request->op) {
@@ -171,6 +227,8 @@ static int perform(struct holder *holder, struct holder_request *request)
 	case STACK_ADD_PEER:
 	case STACK_DEL_PEER:
 		return change_peer(holder, request->op, request->vip);
+	case HOLDER_OPEN_ALIASES:
+		return open_aliases(holder, request->vip);
 	case HOLDER_RESERVE_PORTS:
 		request->ports[STACK_PORTS_BYTES - 1] = '\0';
 		return netdev_write_sysctl("ipv4/ip_local_reserved_ports", request->ports);

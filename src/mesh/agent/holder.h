@@ -19,6 +19,14 @@
  * it with it, when the other end of control is closed.
  */
 #define HOLDER_RESERVE_PORTS (STACK_DEL_PEER + 1)
+#define HOLDER_OPEN_ALIASES  (STACK_DEL_PEER + 2) /* @vip is self; the result as below */
+
+/* The second number of the network of aliases, 240.N.0.0/16, and whether own programs' packets come
+ * as well. No VIP is there (mesh/vip), nor any other host (RFC 1112). */
+#define HOLDER_ALIAS_NET   0xf0000000
+#define HOLDER_ALIAS_SHIFT 16
+#define HOLDER_NUMBER_MASK 0xff
+#define HOLDER_TURNS       0x100
 
 struct holder_request {
 	uint32_t op; /* enum stack_change, or that one */

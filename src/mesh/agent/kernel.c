@@ -102,6 +102,19 @@ static int change(struct stack *stack, enum stack_change change, struct in_addr 
 	return ask(stack, &(struct holder_request){.op = change, .vip = vip});
 }
 
+static int open_aliases(struct stack *stack, struct in_addr self, struct in_addr *net, bool *turns)
+{
+	const struct holder_request request = {.op = HOLDER_OPEN_ALIASES, .vip = self};
+	int result = ask(stack, &request);
+
+	if (result < 0)
+		return result;
+	*turns = result & HOLDER_TURNS;
+	net->s_addr = htonl(
+		HOLDER_ALIAS_NET | (uint32_t)(result & HOLDER_NUMBER_MASK) << HOLDER_ALIAS_SHIFT);
+	return 0;
+}
+
 static int reserve_ports(struct stack *stack, const char *ports)
 {
 	struct holder_request request = {.op = HOLDER_RESERVE_PORTS};
@@ -173,6 +186,7 @@ static const struct stack_ops ops = {
 	.connections = connections,
 	.target = target,
 	.open_bound = open_bound,
+	.open_aliases = open_aliases,
 	.change = change,
 	.reserve_ports = reserve_ports,
 };

@@ -20,7 +20,8 @@
 
 #define FEATURES                                                                                  \
 	(FEATURE_TCP | FEATURE_LOOPBACK | FEATURE_LOOPBACK_DISABLE | FEATURE_UDP | FEATURE_ICMP | \
-		FEATURE_RECONFIGURE | FEATURE_PING | FEATURE_ERROR | FEATURE_REPORT)
+		FEATURE_RECONFIGURE | FEATURE_PING | FEATURE_ERROR | FEATURE_REPORT |             \
+		FEATURE_IPV6)
 
 _Static_assert((FEATURES & INFO_NOT_YET) == 0, "mesh --check says that we have them");
 
@@ -33,6 +34,12 @@ struct role {
 	struct troubles *troubles;
 	struct mesh_report taken; /* hosts that are left out, each as a port 0 that is missing */
 	bool has_reserved;        /* some ports */
+
+	/* what the gate is told */
+	struct gate_port *ports;
+	size_t nports;
+	bool any_port, turns;
+	struct in_addr alias_net;
 };
 
 unsigned role_features(bool is_sandbox)
@@ -80,10 +87,16 @@ static void on_missing(void *owner, const struct service *service, const struct 
 	troubles_say(role->troubles, "%s; it is tried again", err->text);
 }
 
+static int tell_gate(struct role *role, struct err *err);
+
 static void on_opened(void *owner, const struct service *service)
 {
-	const struct role *role = owner;
+	struct role *role = owner;
 	char ip[ADDR_TEXT_BYTES];
+	struct err err;
+
+	if (role->start.is_sandbox && tell_gate(role, &err) < 0)
+		log_warning("%s", err.text);
 
 	troubles_say(role->troubles, "%sport %u of %s works now",
 		service->proto == PROTO_TCP ? "" : "UDP ", addr_port(&service->addr),
@@ -117,18 +130,36 @@ static struct packet_end end_of(const struct addr *addr)
 	return (struct packet_end){addr->v4.sin_addr, addr_port(addr)};
 }
 
+static struct gate_port *find_port(
+	struct gate_port *ports, size_t nports, enum proto proto, uint16_t port)
+{
+	for (size_t i = 0; i < nports; i++)
+		if (ports[i].proto == proto && ports[i].port == port)
+			return &ports[i];
+	return NULL;
+}
+
+/* In a sandbox at any port, which the gate leads to: it stands in no program's way. */
 static int bind_inside(
 	void *owner, const struct service *service, struct bound *out, struct err *err)
 {
-	struct stack *stack = ((const struct role *)owner)->start.stack;
+	const struct role *role = owner;
+	struct stack *stack = role->start.stack;
+	struct addr at = service->addr;
+	struct gate_port *port =
+		find_port(role->ports, role->nports, service->proto, addr_port(&at));
 	char ip[ADDR_TEXT_BYTES];
 
-	int fd = stack->ops->open_bound(stack, service->proto, &service->addr);
+	if (role->start.is_sandbox)
+		addr_set_port(&at, 0);
+	int fd = stack->ops->open_bound(stack, service->proto, &at);
 	if (fd < 0)
 		return err_sys(err, -fd, "cannot offer %sport %u at %s",
 			service->proto == PROTO_TCP ? "" : "UDP ", addr_port(&service->addr),
 			addr_format_ip(&service->addr, ip, sizeof(ip)));
 	out->fd = fd;
+	if (role->start.is_sandbox && port && addr_get_own(fd, &at) == 0)
+		port->target_port = addr_port(&at);
 	return 0;
 }
 
@@ -278,14 +309,12 @@ static int configure_addresses(struct role *role, const struct mesh_config *conf
 	return addresses_set(&role->addresses, role->start.stack, config->me, peers, left, err);
 }
 
-/* Is it an address of this network? Asked by binding to it. */
+/* Is it an IPv4 address of this network? Asked by binding to it. */
 static bool is_local(const char *host, struct in_addr *out)
 {
-	struct addr addr = addr_loopback4(0);
+	struct addr addr;
 
-	if (strcmp(host, "localhost") != 0 && addr_parse(host, &addr, NULL) < 0)
-		return false;
-	if (addr.family != AF_INET || addr_is_wildcard(&addr))
+	if (addr_parse(host, &addr, NULL) < 0 || addr.family != AF_INET || addr_is_wildcard(&addr))
 		return false;
 	_cleanup_fd_ int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (sock < 0 || bind(sock, &addr.any, addr_len(&addr)) < 0)
@@ -294,54 +323,87 @@ static bool is_local(const char *host, struct in_addr *out)
 	return true;
 }
 
-/* How the gate treats @offer; true if it needs a relay as well. */
-static bool plan_offer(bool is_sandbox, const struct mesh_offer *offer, struct gate_port *port)
+/* How the gate treats @offer. */
+static struct gate_port plan_offer(
+	const struct role *role, const struct mesh_offer *offer, struct in_addr self)
 {
-	*port = (struct gate_port){.proto = offer->proto, .port = offer->listen_port};
-	if (is_sandbox && is_local(offer->connect_host, &port->target_ip)) {
-		port->action = GATE_MAP;
-		port->target_port = offer->connect_port;
-		return false;
+	const bool is_sandbox = role->start.is_sandbox;
+	struct gate_port port = {.proto = offer->proto, .port = offer->listen_port};
+
+	if (is_sandbox && is_local(offer->connect_host, &port.target_ip)) {
+		port.action = GATE_MAP;
+		port.target_port = offer->connect_port;
+		return port;
 	}
-	port->action = offer->proto == PROTO_TCP ? GATE_HOLD_SYN : GATE_OPEN;
-	return true;
+	port.action = offer->proto == PROTO_TCP ? GATE_HOLD_SYN : GATE_OPEN;
+	if (!is_sandbox)
+		return port;
+	port.target_ip = self;
+	/* where it is served already */
+	const struct gate_port *old =
+		self.s_addr == role->addresses.self.s_addr
+			? find_port(role->ports, role->nports, port.proto, port.port)
+			: NULL;
+	if (old && old->action == port.action)
+		port.target_port = old->target_port;
+	return port;
 }
 
 /*
  * A mapping has no state: the answers to a connection that left from such a port would be led to
  * the mapping's target.
  */
-static void reserve_ports(struct role *role, const struct gate_port *ports, size_t nports)
+static void reserve_ports(struct role *role)
 {
 	struct stack *stack = role->start.stack;
 	char text[STACK_PORTS_BYTES] = "";
 	size_t len = 0;
 
-	for (size_t i = 0; i < nports && len < sizeof(text) - 8; i++)
-		if (ports[i].action == GATE_MAP)
+	for (size_t i = 0; i < role->nports && len < sizeof(text) - 8; i++)
+		if (role->start.is_sandbox)
 			len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%u",
-				len > 0 ? "," : "", ports[i].port);
+				len > 0 ? "," : "", role->ports[i].port);
 	int result = len > 0 || role->has_reserved ? stack->ops->reserve_ports(stack, text) : 0;
 	if (result < 0)
 		log_info("cannot reserve the ports that are offered: %s", strerror(-result));
 	role->has_reserved = len > 0;
 }
 
-static int configure_gate(struct role *role, const struct mesh_config *config,
-	const struct gate_port *ports, struct err *err)
+static int tell_gate(struct role *role, struct err *err)
 {
+	struct gate_port *ports = calloc(role->nports + 1, sizeof(*ports));
 	struct gate_rules rules = {
-		.self = config->me,
+		.self = role->addresses.self,
 		.members = role->addresses.peers,
 		.nmembers = role->addresses.npeers,
 		.ports = ports,
-		.nports = config->noffers,
-		.any_port = config->any_port && role->start.is_sandbox,
+		.any_port = role->any_port,
+		.alias_net = role->alias_net,
+		.turns = role->turns,
 	};
-	int result = gate_configure(role->start.gate, &rules);
 
-	reserve_ports(role, ports, config->noffers);
+	/* nobody is there yet where one is served elsewhere, but not bound */
+	for (size_t i = 0; ports && i < role->nports; i++)
+		if (!role->start.is_sandbox || role->ports[i].target_port != 0)
+			ports[rules.nports++] = role->ports[i];
+	int result = ports ? gate_configure(role->start.gate, &rules) : -ENOMEM;
+	free(ports);
 	return result < 0 ? err_sys(err, -result, "cannot set up the gate") : 0;
+}
+
+/* Where it cannot be had, an own port is not reached by own programs, nor a second one by anybody.
+ */
+static void open_aliases(struct role *role)
+{
+	struct stack *stack = role->start.stack;
+	int result = stack->ops->open_aliases(
+		stack, role->addresses.self, &role->alias_net, &role->turns);
+
+	if (result < 0)
+		role->alias_net = (struct in_addr){0};
+	if (result < 0 || !role->turns)
+		log_info("programs of this sandbox cannot reach its own ports at its VIP%s%s",
+			result < 0 ? ": " : "", result < 0 ? strerror(-result) : "");
 }
 
 static bool is_offered(void *owner, enum proto proto, uint16_t port)
@@ -354,32 +416,57 @@ static bool is_offered(void *owner, enum proto proto, uint16_t port)
 	return false;
 }
 
-int role_configure(struct role *role, const struct mesh_config *config, struct err *err)
+/* Returns 0 with *@relayed, to be freed, the services that the offers need. Or -ENOMEM. */
+static int plan(struct role *role, const struct mesh_config *config, struct service **relayed,
+	size_t *nrelayed)
 {
 	struct gate_port *ports = calloc(config->noffers + 1, sizeof(*ports));
-	struct service *relayed = calloc(config->noffers + 1, sizeof(*relayed));
-	size_t nrelayed = 0;
-	int result = ports && relayed ? 0 : err_sys(err, ENOMEM, "cannot read the configuration");
+
+	*nrelayed = 0;
+	*relayed = calloc(config->noffers + 1, sizeof(**relayed));
+	if (!ports || !*relayed) {
+		free(ports);
+		free(*relayed);
+		return -ENOMEM;
+	}
+	for (size_t i = 0; i < config->noffers; i++) {
+		const struct mesh_offer *offer = &config->offers[i];
+
+		ports[i] = plan_offer(role, offer, config->me);
+		if (ports[i].action == GATE_MAP)
+			continue;
+		(*relayed)[*nrelayed] = service_of(offer, config->me);
+		(*relayed)[(*nrelayed)++].is_given = offer->proto == PROTO_TCP;
+	}
+	free(role->ports);
+	role->ports = ports;
+	role->nports = config->noffers;
+	role->any_port = config->any_port && role->start.is_sandbox;
+	return 0;
+}
+
+int role_configure(struct role *role, const struct mesh_config *config, struct err *err)
+{
+	struct service *relayed;
+	size_t nrelayed;
 
 	troubles_sift(role->troubles, is_offered, (void *)config);
-	if (result == 0)
-		result = configure_addresses(role, config, err);
-	for (size_t i = 0; result == 0 && i < config->noffers; i++)
-		if (plan_offer(role->start.is_sandbox, &config->offers[i], &ports[i])) {
-			relayed[nrelayed] = service_of(&config->offers[i], config->me);
-			relayed[nrelayed++].is_given = config->offers[i].proto == PROTO_TCP;
-		}
-	if (result == 0)
-		result = configure_gate(role, config, ports, err);
+	if (plan(role, config, &relayed, &nrelayed) < 0)
+		return err_sys(err, ENOMEM, "cannot read the configuration");
+	int result = configure_addresses(role, config, err);
+	if (result == 0 && role->start.is_sandbox)
+		open_aliases(role);
 	if (result == 0)
 		result = services_configure(role->offers, relayed, nrelayed, err);
-	if (result == 0 && (role->start.is_sandbox || config->loopback_disable))
-		result = services_configure(role->entries, NULL, 0, err);
-	else if (result == 0)
-		result = enter(role, config, err);
 	free(relayed);
-	free(ports);
-	return result;
+	if (result == 0)
+		result = tell_gate(role, err);
+	if (result < 0)
+		return result;
+	reserve_ports(role);
+	if (role->start.is_sandbox || config->loopback_disable)
+		return services_configure(role->entries, NULL, 0, err);
+	return enter(role, config, err);
 }
 
 const struct in_addr *role_peers(const struct role *role, size_t *count)
@@ -432,6 +519,7 @@ void role_free(struct role *role)
 	role->syns = NULL;
 	services_free(role->offers);
 	addresses_fini(&role->addresses);
+	free(role->ports);
 	troubles_free(role->troubles);
 	free(role);
 }

@@ -67,6 +67,13 @@ struct stack_ops {
 	 * May wait for up to two seconds. Returns it or -errno. */
 	int (*open_bound)(struct stack *stack, enum proto proto, const struct addr *at);
 
+	/*
+	 * Route the addresses of *@net, which is the stack's to choose, to us, for aliases (mesh/
+	 * agent/gate_aliases), and the packets of its own programs to @self, if *@turns says so
+	 * then. Again whenever self is another one. Returns 0 or -errno: there are none of them.
+	 */
+	int (*open_aliases)(
+		struct stack *stack, struct in_addr self, struct in_addr *net, bool *turns);
 	/* Waits for the answer. Returns 0 or -errno (-EPIPE: it is gone). */
 	int (*change)(struct stack *stack, enum stack_change change, struct in_addr vip);
 	/*

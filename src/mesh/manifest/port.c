@@ -36,13 +36,16 @@ static int parse_one_port(const char *text, uint16_t *out, struct err *err)
 static int check_host(const char *host, struct err *err)
 {
 	struct in_addr addr;
+	struct addr addr6;
 
 	if (!host[0]) /* the agent's own host, as where NoRouter dials */
+		return 0;
+	if (strchr(host, ':') && addr_parse(host, &addr6, NULL) == 0)
 		return 0;
 	if (is_numeric(host) ? inet_pton(AF_INET, host, &addr) == 1 : hostnames_is_valid(host, "."))
 		return 0;
 	return err_set(err, EINVAL,
-		"%s is no IPv4 address or host name: expected one such as 127.0.0.1",
+		"%s is no address or host name: expected one such as 127.0.0.1 or [::1]",
 		PARSE_QUOTED(host));
 }
 
@@ -75,6 +78,10 @@ int port_parse(const char *text, struct mesh_offer *out, struct err *err)
 		return err_set(err, EINVAL,
 			"port %d/tcp is the mesh's own name server: expected another one",
 			PORT_NAME_SERVER);
+	if (host[0] == '[') { /* and "]" is its end */
+		host[strlen(host) - 1] = '\0';
+		host++;
+	}
 	offer.connect_host = strdup(host[0] ? host : "127.0.0.1");
 	if (!offer.connect_host)
 		return -ENOMEM;

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/agent/gate_aliases - addresses that stand for a client and the port that it asked for */
+#include "mesh/agent/gate_aliases.h"
+
+#include <stdlib.h>
+
+#include "mesh/agent/gate_table.h"
+
+void gate_aliases_fini(struct gate_aliases *aliases)
+{
+	free(aliases->list);
+	*aliases = (struct gate_aliases){.list = NULL};
+}
+
+void gate_aliases_set(struct gate_aliases *aliases, struct in_addr net)
+{
+	if (aliases->net.s_addr == net.s_addr)
+		return;
+	gate_aliases_fini(aliases);
+	aliases->net = net;
+}
+
+static uint16_t *bucket_of(struct gate_aliases *aliases, struct in_addr peer, uint16_t port)
+{
+	const uint64_t hash = gate_table_hash((uint64_t)peer.s_addr << 16 | port);
+
+	return &aliases->buckets[hash >> 54]; /* the upper ten bits */
+}
+
+static struct in_addr address_of(const struct gate_aliases *aliases, size_t number)
+{
+	return (struct in_addr){aliases->net.s_addr | htonl((uint32_t)number)};
+}
+
+static bool make_room(struct gate_aliases *aliases)
+{
+	size_t room = aliases->room > 0 ? 2 * aliases->room : 16;
+
+	if (aliases->count >= GATE_ALIASES_MAX)
+		return false;
+	if (aliases->count < aliases->room)
+		return true;
+	struct gate_alias *list = realloc(aliases->list, room * sizeof(*list));
+	if (!list)
+		return false;
+	aliases->list = list;
+	aliases->room = room;
+	return true;
+}
+
+bool gate_aliases_get(struct gate_aliases *aliases, struct in_addr peer, uint16_t port,
+	bool is_local, struct in_addr *out)
+{
+	uint16_t *bucket = bucket_of(aliases, peer, port);
+	size_t number = *bucket;
+
+	while (number > 0) {
+		const struct gate_alias *alias = &aliases->list[number - 1];
+
+		if (alias->peer.s_addr == peer.s_addr && alias->port == port &&
+			alias->is_local == is_local)
+			break;
+		number = alias->next;
+	}
+	if (number == 0) {
+		if (aliases->net.s_addr == 0 || !make_room(aliases))
+			return false;
+		aliases->list[aliases->count++] =
+			(struct gate_alias){peer, port, *bucket, is_local};
+		number = *bucket = (uint16_t)aliases->count;
+	}
+	*out = address_of(aliases, number);
+	return true;
+}
+
+const struct gate_alias *gate_aliases_find(const struct gate_aliases *aliases, struct in_addr ip)
+{
+	const size_t number = ntohl(ip.s_addr ^ aliases->net.s_addr);
+
+	return number > 0 && number <= aliases->count ? &aliases->list[number - 1] : NULL;
+}
