@@ -99,7 +99,7 @@ static ssize_t finish_frame(struct crossing *crossing, unsigned char *frame, siz
 	if (verdict == GATE_NO_HOST)
 		answer_stack(crossing, packet, len);
 	if (verdict == GATE_RETURN)
-		stack->ops->deliver(stack, packet, len);
+		crossing->stack->ops->deliver(crossing->stack, packet, len);
 	if (verdict != GATE_PASS)
 		return 0;
 	frame_encode_header(frame, FRAME_PACKET, len);
