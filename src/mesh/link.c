@@ -52,7 +52,8 @@ static void make_reason(struct link *link)
 		frame_decode(link->noise, len, &frame, &err);
 		snprintf(link->trouble, sizeof(link->trouble), "at byte 0: %.480s", err.text);
 	}
-	if (link->trouble[0] == '\0' && (link->is_killed || link->ending[0] == '\0'))
+	if (link->trouble[0] == '\0' &&
+		(link->is_killed || link->is_left || link->ending[0] == '\0'))
 		snprintf(link->trouble, sizeof(link->trouble), "closed its output");
 	if (link->trouble[0] == '\0')
 		snprintf(reason, LINK_REASON_BYTES, "%s", link->ending);
@@ -101,6 +102,12 @@ void link_kill(struct link *link)
 {
 	if (link->state != LINK_ENDING || link->child.pid == 0)
 		return;
+	if (child_serves(&link->child)) {
+		link->is_left = true;
+		child_leave(&link->child, link->ops->on_left ? link->ops->on_left(link) : -1);
+		loop_timer_set(link->loop, &link->timer, 0);
+		return;
+	}
 	child_signal(&link->child, SIGKILL);
 	link->is_killed = true;
 	loop_timer_set(link->loop, &link->timer, KILLED_MS);
@@ -250,7 +257,7 @@ static void begin(struct link *link)
 	lines_begin(&link->noise_lines, link->loop);
 	link->child.on_end = on_child_end;
 	link->trouble[0] = link->ending[0] = link->program[0] = '\0';
-	link->has_failed = link->is_killed = false;
+	link->has_failed = link->is_killed = link->is_left = false;
 	link->state = LINK_OPEN;
 }
 

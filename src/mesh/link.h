@@ -46,6 +46,12 @@ struct link_ops {
 	void (*on_beat)(struct link *link);
 	/* It is ENDING now, for whatever cause. */
 	void (*on_ending)(struct link *link);
+	/*
+	 * Its command is to be killed, but others use it, as an ssh that is shared: it goes on
+	 * without us. What it needs open is the children's: returns -1 or a descriptor. May be
+	 * NULL.
+	 */
+	int (*on_left)(struct link *link);
 	/* It is CLOSED now, and link->reason says why. */
 	void (*on_end)(struct link *link);
 };
@@ -71,6 +77,7 @@ struct link {
 	char ending[128];                /* how the command ended */
 	bool has_failed;                 /* the command, by its exit status */
 	bool is_killed;                  /* SIGKILL was sent */
+	bool is_left;                    /* it serves others, and goes on */
 	unsigned beat_ms, silent_max, silent;
 	uint64_t heard_bytes; /* at the last beat */
 };

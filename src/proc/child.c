@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "proc/daemon.h"
 #include "proc/tree.h"
 #include "util/clock.h"
 #include "util/fd.h"
@@ -18,6 +19,7 @@
 
 #define OTHERS_MAX 4096 /* those past it are seen when others have ended */
 #define LOOK_MS    20
+#define SERVES_MS  1000 /* between two looks whether somebody is still served */
 #define LEFT_MS    2000 /* from SIGTERM to SIGKILL for what a dead child left */
 
 /* --- one child ------------------------------------------------------------------------------ */
@@ -80,6 +82,8 @@ int child_start(
 		return pid;
 	child->pid = pid;
 	child->all = all;
+	if (command->new_session)
+		all->sessions[all->nsessions++ % CHILDREN_SESSIONS_MAX] = pid;
 	list_add_last(&all->started, &child->link);
 	/* close-on-exec by itself */
 	child->pidfd_io = (struct loop_io){(int)syscall(SYS_pidfd_open, pid, 0), on_pidfd};
@@ -95,6 +99,11 @@ void child_signal(struct child *child, int sig)
 {
 	if (child->pid > 0)
 		kill(child->pid, sig);
+}
+
+bool child_serves(const struct child *child)
+{
+	return child->pid > 0 && daemon_serves_below(child->pid);
 }
 
 void child_drop(struct child *child)
@@ -130,6 +139,11 @@ static void on_left_time(struct loop_timer *timer)
 	children_reap(container_of(timer, struct children, left_timer));
 }
 
+static void on_serves_time(struct loop_timer *timer)
+{
+	children_reap(container_of(timer, struct children, serves_timer));
+}
+
 void children_init(struct children *all, struct loop *loop)
 {
 	ssize_t count = tree_children(all->inherited, CHILDREN_INHERITED_MAX);
@@ -138,6 +152,7 @@ void children_init(struct children *all, struct loop *loop)
 	all->loop = loop;
 	all->left_ms = LEFT_MS;
 	all->left_timer.on_expired = on_left_time;
+	all->serves_timer.on_expired = on_serves_time;
 	list_init(&all->started);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 }
@@ -165,18 +180,16 @@ static bool is_inherited(struct children *all, pid_t pid)
 	return false;
 }
 
-/* Since when is @pid known as left behind? SIGTERM at first sight; 0: there is no room to know. */
-static uint64_t left_since(struct children *all, pid_t pid)
+/* What is known of @pid, which was left behind. NULL: there is no room to know. */
+static struct child_left *find_left(struct children *all, pid_t pid)
 {
 	for (size_t i = 0; i < all->nleft; i++)
 		if (all->left[i].pid == pid)
-			return all->left[i].since_ns;
+			return &all->left[i];
 	if (all->nleft == CHILDREN_LEFT_MAX)
-		return 0;
-	kill(pid, SIGTERM);
-	kill(pid, SIGCONT); /* a stopped process cannot act on it */
-	all->left[all->nleft++] = (struct child_left){pid, clock_now_ns()};
-	return all->left[all->nleft - 1].since_ns;
+		return NULL;
+	all->left[all->nleft] = (struct child_left){.pid = pid, .held_fd = -1};
+	return &all->left[all->nleft++];
 }
 
 /* It was reaped: its number may come again. */
@@ -184,9 +197,55 @@ static void forget_left(struct children *all, pid_t pid)
 {
 	for (size_t i = 0; i < all->nleft; i++)
 		if (all->left[i].pid == pid) {
+			fd_close(&all->left[i].held_fd);
 			all->left[i] = all->left[--all->nleft];
 			return;
 		}
+}
+
+static bool has_session_of_its_own(const struct children *all, pid_t pid)
+{
+	size_t count =
+		all->nsessions < CHILDREN_SESSIONS_MAX ? all->nsessions : CHILDREN_SESSIONS_MAX;
+	pid_t session = getsid(pid);
+
+	for (size_t i = 0; i < count; i++)
+		if (all->sessions[i] == session)
+			return false;
+	return session > 0 && session != getsid(0);
+}
+
+/* Looked at from time to time only: for that all unix sockets are read. */
+static bool still_serves(struct child_left *left, uint64_t now_ns)
+{
+	if (left->since_ns != 0)
+		return false;
+	if (left->asked_ns != 0 && now_ns - left->asked_ns < SERVES_MS * NS_PER_MS)
+		return true;
+	left->asked_ns = now_ns;
+	return daemon_serves_below(left->pid);
+}
+
+/* Returns whether it is to be waited for. */
+static bool end_left(struct children *all, pid_t pid)
+{
+	uint64_t now_ns = clock_now_ns();
+
+	if (has_session_of_its_own(all, pid) && daemon_is_one(pid))
+		return false;
+	struct child_left *left = find_left(all, pid);
+	if (left && still_serves(left, now_ns)) {
+		loop_timer_set(all->loop, &all->serves_timer, SERVES_MS);
+		return false;
+	}
+	if (left && left->since_ns == 0) {
+		left->since_ns = now_ns;
+		kill(pid, SIGTERM);
+		kill(pid, SIGCONT); /* a stopped process cannot act on it */
+	}
+	if (!left || now_ns - left->since_ns >= all->left_ms * NS_PER_MS)
+		kill(pid, SIGKILL);
+	return true;
 }
 
 size_t children_reap(struct children *all)
@@ -199,17 +258,29 @@ size_t children_reap(struct children *all)
 	for (ssize_t i = 0; i < count; i++) {
 		if (is_started(all, pids[i]) || is_inherited(all, pids[i]))
 			continue;
-		uint64_t since_ns = left_since(all, pids[i]);
-		if (clock_now_ns() - since_ns >= all->left_ms * NS_PER_MS)
-			kill(pids[i], SIGKILL);
-		if (reap(pids[i], &info))
+		bool is_due = !reap(pids[i], &info) && end_left(all, pids[i]);
+		if (info.si_pid == pids[i] || (is_due && reap(pids[i], &info)))
 			forget_left(all, pids[i]);
 		else
-			left++;
+			left += is_due;
 	}
 	if (left > 0 && !loop_timer_is_armed(&all->left_timer))
 		loop_timer_set(all->loop, &all->left_timer, LOOK_MS);
 	return left;
+}
+
+void child_leave(struct child *child, int held_fd)
+{
+	struct children *all = child->all;
+	struct child_left *left = child->pid > 0 ? find_left(all, child->pid) : NULL;
+
+	if (left)
+		left->held_fd = held_fd;
+	else
+		fd_close(&held_fd);
+	if (child->pid > 0)
+		forget(child);
+	loop_timer_set(all->loop, &all->serves_timer, SERVES_MS);
 }
 
 int children_end(struct children *all, unsigned timeout_ms)
@@ -230,5 +301,6 @@ int children_end(struct children *all, unsigned timeout_ms)
 		has_ended = children_reap(all) == 0 && list_is_empty(&all->started);
 	} while (!has_ended && clock_wait_go_on(&wait));
 	loop_timer_cancel(all->loop, &all->left_timer);
+	loop_timer_cancel(all->loop, &all->serves_timer);
 	return has_ended ? 0 : -EBUSY;
 }

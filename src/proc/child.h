@@ -24,28 +24,39 @@
  * looked up by pid that could have been reused: one signals and waits for own children only that
  * are not reaped yet, one by one.
  *
+ * Not all of it was left for itself. What has made a session of its own has become a daemon, such
+ * as an ssh that stays for others (ControlPersist); it is left alone, and reaped when it ends. What
+ * has the session of a child, or ours, is ended, unless others are connected to its socket
+ * (proc/daemon): then it has time until they have gone.
+ *
  * The end of a child is an event of its pidfd. Where there is none (before Linux 5.3, under a
  * seccomp filter that does not know it, or when descriptors are short) a timer looks.
  */
 #define CHILDREN_INHERITED_MAX 32
 #define CHILDREN_LEFT_MAX      64 /* those past it get SIGKILL at once */
+#define CHILDREN_SESSIONS_MAX  256
 
 /* What a dead child has left behind, and when it was told to end. */
 struct child_left {
 	pid_t pid;
-	uint64_t since_ns;
+	uint64_t since_ns; /* when it got SIGTERM; 0: not yet */
+	uint64_t asked_ns; /* when it was last looked at whether it serves others; 0: never */
+	int held_fd;       /* open for as long as it is there; -1: none */
 };
 
 /* All children of this process. */
 struct children {
 	struct loop *loop;
-	struct list started; /* struct child */
+	struct list started;                   /* struct child */
+	pid_t sessions[CHILDREN_SESSIONS_MAX]; /* the last ones that children had for their own */
+	size_t nsessions;                      /* so far */
 	pid_t inherited[CHILDREN_INHERITED_MAX];
 	size_t ninherited;
 	struct child_left left[CHILDREN_LEFT_MAX];
 	size_t nleft;
 	uint64_t left_ms;             /* from SIGTERM to SIGKILL */
 	struct loop_timer left_timer; /* no SIGCHLD tells that the time is over */
+	struct loop_timer serves_timer;
 };
 
 /* How a child has ended. */
@@ -92,6 +103,16 @@ int child_start(
 
 /* kill(2), if there is one. */
 void child_signal(struct child *child, int sig);
+
+/* Do others use what it, or something below it, has opened for them? */
+bool child_serves(const struct child *child);
+
+/*
+ * It is none of ours any more, but one that was left behind: it serves others, and will be ended by
+ * children_reap when it does no longer. on_end will not be called. @held_fd, -1 or a descriptor
+ * that is the children's from now on, is closed when it has ended.
+ */
+void child_leave(struct child *child, int held_fd);
 
 /* SIGKILL, if there is one; children_reap will reap it, on_end will not be called. */
 void child_drop(struct child *child);

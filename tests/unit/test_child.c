@@ -251,10 +251,58 @@ static void who_was_there_before_is_left_alone(void **state)
 	bed_free(bed);
 }
 
+/* What has made a session of its own is left alone; what has that of a child is not. */
+static void daemons_are_left(void **state)
+{
+	struct bed *bed = bed_new();
+	pid_t pids[2] = {0};
+	int ends[2];
+
+	(void)state;
+	assert_int_equal(pipe(ends), 0);
+	struct err err;
+	const char *script =
+		"setsid sh -c 'echo $$; exec sleep 1000' & sh -c 'echo $$; exec sleep 1000' &"
+		"sleep 0.1";
+	struct command command = {
+		.argv = (char *[]){"sh", "-c", (char *)script, NULL},
+		.streams = (int[]){ends[0], ends[1], ends[1]},
+		.rights = COMMAND_KEEPS_ALL,
+		.is_subreaper = true,
+		.new_session = true,
+		.nofile = {1024, 1024},
+	};
+	assert_int_equal(child_start(&bed->child, &bed->all, &command, &err), 0);
+	for (int i = 0; i < 2; i++) {
+		char line[16] = "";
+
+		for (size_t len = 0; !strchr(line, '\n'); len++)
+			assert_int_equal(read(ends[0], line + len, 1), 1);
+		pids[i] = (pid_t)strtol(line, NULL, 10);
+	}
+	pid_t daemon = getsid(pids[0]) == pids[0] ? pids[0] : pids[1];
+	pid_t other = daemon == pids[0] ? pids[1] : pids[0];
+	assert_int_equal(getsid(daemon), daemon);
+	assert_int_equal(getsid(other), bed->child.pid);
+	run_until(bed, bed->ends == 1);
+	run_until(bed, children_reap(&bed->all) == 0);
+	assert_int_equal(kill(other, 0), -1);
+	assert_int_equal(kill(daemon, 0), 0);
+	assert_int_equal(children_end(&bed->all, ROUNDS), 0);
+	assert_int_equal(kill(daemon, 0), 0);
+	/* it is reaped all the same */
+	kill(daemon, SIGKILL);
+	run_until(bed, children_reap(&bed->all) == 0 && kill(daemon, 0) < 0);
+	close(ends[0]);
+	close(ends[1]);
+	bed_free(bed);
+}
+
 int main(void)
 {
 	static int without;
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(daemons_are_left),
 		cmocka_unit_test(ends_are_told),
 		{"ends_are_told (no pidfds)", ends_are_told, NULL, NULL, &without},
 		cmocka_unit_test(a_crowd_ends),

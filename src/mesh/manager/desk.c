@@ -319,6 +319,14 @@ void desk_leave(struct desk_asker *asker)
 	look_in(desk, SOON_MS);
 }
 
+int desk_hand_over(struct desk_asker *asker)
+{
+	int master = asker->desk ? fcntl(asker->pty.master.fd, F_DUPFD_CLOEXEC, 3) : -1;
+
+	desk_leave(asker);
+	return master;
+}
+
 bool desk_say(struct desk_asker *asker, const char *text, size_t len)
 {
 	size_t room = sizeof(asker->line) - asker->len;

@@ -87,6 +87,12 @@ int desk_join(struct desk *desk, struct desk_asker *asker);
 /* Its command has ended, or is to: its terminal is gone. One that has not joined is fine. */
 void desk_leave(struct desk_asker *asker);
 
+/*
+ * The same, but its command goes on, and its terminal is not hung up for as long as the descriptor
+ * that is returned, the caller's, is open. -1: it had none.
+ */
+int desk_hand_over(struct desk_asker *asker);
+
 /* It has begun a line on its stderr, which may be a prompt. False: it has no terminal. */
 bool desk_say(struct desk_asker *asker, const char *text, size_t len);
 

@@ -198,6 +198,15 @@ static void on_beat(struct link *link)
 	session_ping(&at_link(link)->session);
 }
 
+static int on_left(struct link *link)
+{
+	struct peer *peer = at_link(link);
+
+	session_notice(&peer->session, LOG_NOTICE,
+		"its command goes on, as others are connected by way of it");
+	return desk_hand_over(&peer->asker);
+}
+
 static void on_ending(struct link *link)
 {
 	struct peer *peer = at_link(link);
@@ -234,6 +243,7 @@ static const struct link_ops link_ops = {
 	.on_line = on_line,
 	.on_begun = on_begun,
 	.on_beat = on_beat,
+	.on_left = on_left,
 	.on_ending = on_ending,
 	.on_end = on_end,
 };

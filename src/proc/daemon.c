@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* proc/daemon - is a process there for others than who started it? */
+#include "proc/daemon.h"
+
+#include <dirent.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "proc/tree.h"
+
+#define SOCKETS_MAX 256
+#define BELOW_MAX   256
+#define LISTENS     0x10000 /* __SO_ACCEPTCON, in the flags of /proc/net/unix */
+#define CONNECTED   3       /* SS_CONNECTED, net.h of Linux */
+
+/* A link below /proc/PID; "" if it cannot be read. */
+static void read_link(pid_t pid, const char *name, char *out, size_t cap_bytes)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+	ssize_t len = readlink(path, out, cap_bytes - 1);
+	out[len > 0 ? len : 0] = '\0';
+}
+
+static bool is_nswrap(pid_t pid)
+{
+	char path[64], name[32] = "";
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	FILE *file = fopen(path, "re");
+	if (!file)
+		return false;
+	bool is_read = fgets(name, sizeof(name), file) != NULL;
+	fclose(file);
+	return is_read && strncmp(name, "nswrap", strlen("nswrap")) == 0;
+}
+
+/* The inodes of its sockets; returns how many. */
+static size_t list_sockets(pid_t pid, unsigned long *inodes)
+{
+	char path[64], target[64];
+	size_t count = 0;
+	struct dirent *entry;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	DIR *dir = opendir(path);
+	while (dir && count < SOCKETS_MAX && (entry = readdir(dir))) {
+		ssize_t len = readlinkat(dirfd(dir), entry->d_name, target, sizeof(target) - 1);
+
+		target[len > 0 ? len : 0] = '\0';
+		if (sscanf(target, "socket:[%lu]", &inodes[count]) == 1)
+			count++;
+	}
+	if (dir)
+		closedir(dir);
+	return count;
+}
+
+static bool has(const unsigned long *inodes, size_t count, unsigned long inode)
+{
+	for (size_t i = 0; i < count; i++)
+		if (inodes[i] == inode)
+			return true;
+	return false;
+}
+
+/* An accepted socket has the name of the one that listens. */
+bool daemon_serves(pid_t pid)
+{
+	unsigned long inodes[SOCKETS_MAX], inode, flags;
+	size_t count = is_nswrap(pid) ? 0 : list_sockets(pid, inodes);
+	char line[512], path[256];
+	bool listens = false, is_connected = false;
+	unsigned state;
+
+	FILE *file = count > 0 ? fopen("/proc/net/unix", "re") : NULL;
+	while (file && fgets(line, sizeof(line), file)) {
+		/* Num RefCount Protocol Flags Type St Inode Path, proc_net(5) */
+		if (sscanf(line, "%*s %*x %*x %lx %*x %x %lu %255s", &flags, &state, &inode,
+			    path) != 4 ||
+			path[0] != '/' || !has(inodes, count, inode))
+			continue;
+		listens |= (flags & LISTENS) != 0;
+		is_connected |= state == CONNECTED;
+	}
+	if (file)
+		fclose(file);
+	return listens && is_connected;
+}
+
+bool daemon_serves_below(pid_t root)
+{
+	pid_t pids[BELOW_MAX];
+	ssize_t count = tree_list(root, pids, BELOW_MAX);
+
+	for (ssize_t i = 0; i < count; i++)
+		if (daemon_serves(pids[i]))
+			return true;
+	return daemon_serves(root);
+}
+
+bool daemon_is_one(pid_t pid)
+{
+	char ours[64], its[64];
+
+	read_link(getpid(), "ns/net", ours, sizeof(ours));
+	read_link(pid, "ns/net", its, sizeof(its)); /* "" of an ssh-agent, which nobody may trace */
+	return !is_nswrap(pid) && (its[0] == '\0' || strcmp(ours, its) == 0);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* proc/daemon - is a process there for others than who started it? */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/*
+ * Does @pid listen at a unix socket that has a name, and is somebody connected to it? So does an
+ * ssh that others share (ControlMaster), for as long as they do. Not so an nswrap, whose socket is
+ * for questions about itself. False where /proc does not show it.
+ */
+bool daemon_serves(pid_t pid);
+
+/* The same of it, or of anything below it. */
+bool daemon_serves_below(pid_t root);
+
+/*
+ * Is @pid, whose session is none of those that it was started in, a daemon of the host? An nswrap,
+ * whose processes have such sessions, or what is in another network, is not.
+ */
+bool daemon_is_one(pid_t pid);

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""e2e/test_mesh_shared - an ssh connection that is shared (ControlMaster) outlives who made it"""
+
+import os
+import signal
+import subprocess
+
+import pytest
+
+import harness
+from harness import is_alive, wait_for
+from mesh_tools import Site, network, sshd
+
+
+class Shared:
+    """An sshd, the configuration of ssh with a shared connection, and a mesh of hosts behind it."""
+
+    def __init__(self, nswrap, directory, server):
+        self.nswrap = nswrap
+        self.server = server
+        self.socket = server.directory / "master"
+        config = server.directory / "ssh_config"
+        config.write_text(config.read_text() + f"                ControlPath {self.socket}\n")
+        self.site = Site(nswrap, directory, env={"PATH": f"{server.bin}:{os.environ['PATH']}"})
+
+    def host(self, number, *options):
+        self.site.host(f"h{number}", f"{network()}.{number}",
+                       ["ssh", "-o", "ControlMaster=auto", *options, f"h{number}.example.com", "nswrap"])
+
+    def ssh(self, *words, **options):
+        return subprocess.Popen([self.server.bin / "ssh", *words], stdin=subprocess.PIPE,
+                                stdout=subprocess.PIPE, text=True, **options)
+
+    def master(self):
+        """The pid of who listens at the socket."""
+        done = subprocess.run([self.server.bin / "ssh", "-O", "check", "h1.example.com"],
+                              capture_output=True, text=True)
+        return int(done.stderr.split("pid=")[1].split(")")[0]) if "pid=" in done.stderr else None
+
+
+@pytest.fixture
+def shared(nswrap, short_dir):
+    with sshd(short_dir) as server:
+        made = Shared(nswrap, short_dir, server)
+        yield made
+        if pid := made.master():
+            os.kill(pid, signal.SIGTERM)
+            wait_for(lambda: not is_alive(pid), "the end of the master")
+
+
+def lives(popen):
+    """A cat at the other end of a connection."""
+    popen.stdin.write("still there\n")
+    popen.stdin.flush()
+    return popen.stdout.readline() == "still there\n"
+
+
+def test_a_daemonised_master(shared):
+    """It is left when its host ends, and with the mesh; so are those who are connected by way of it."""
+    shared.host(1, "-o", "ControlPersist=60")
+    shared.host(2, "-o", "ControlPersist=60")
+    site = shared.site.__enter__()
+    try:
+        master = wait_for(shared.master, "the master")
+        user = shared.ssh("-o", "ControlMaster=no", "h1.example.com", "cat")
+        assert lives(user)
+        os.kill(site.status()["h1"]["pid"], signal.SIGKILL)
+        site.wait_state("h1", restarts=1)
+        assert is_alive(master) and lives(user)
+        assert site.status()["h2"]["restarts"] == 0
+        below = site.running.tree()
+        assert master in below
+    finally:
+        assert site.running.stop() == 0
+    wait_for(lambda: not any(is_alive(pid) for pid in below if pid != master), "the end of the rest")
+    assert is_alive(master) and lives(user)
+    user.stdin.close()
+    assert user.wait(10) == 0
+
+
+def test_a_master_that_is_a_host(shared):
+    """Without ControlPersist the first ssh has the connection: it goes on until nobody needs it."""
+    shared.host(1)
+    with shared.site as site:
+        master = wait_for(shared.master, "the master")
+        assert master == site.status()["h1"]["pid"]
+        user = shared.ssh("-o", "ControlMaster=no", "h1.example.com", "cat")
+        assert lives(user)
+        [agent] = [pid for pid in shared.server.below()
+                   if harness.process_table()[pid][2].startswith("nswrap")][-1:]
+        os.kill(agent, signal.SIGKILL)
+        site.running.wait_line("h1: its command goes on, as others are connected", 20)
+        site.wait_state("h1", restarts=1, timeout=20)
+        assert is_alive(master) and lives(user)
+        user.stdin.close()
+        assert user.wait(10) == 0
