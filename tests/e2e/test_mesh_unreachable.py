@@ -8,6 +8,7 @@ import os
 import pathlib
 import select
 import signal
+import socket
 import subprocess
 import time
 
@@ -265,6 +266,18 @@ def test_who_is_idle_is_told_that_the_other_host_went(pair):
             server.terminate()
 
 
+def test_a_host_that_is_taken_out_of_the_manifest(pair):
+    """Who talked to it is told before it is forgotten."""
+    out = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
+    with pair:
+        client = idle(pair.a.popen(*python(IDLE, B, PORT), **out))
+        del pair.site.hosts["b"]
+        pair.site.path.write_text(json.dumps({"hosts": pair.site.hosts}))
+        done = pair.a.nswrap.run("mesh", "reload", pair.site.name)
+        assert done.returncode == 0, done.stderr
+        assert told(client, TOLD_S) == errno.ECONNRESET
+
+
 def test_the_end_of_a_mesh_is_told(pair):
     out = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
     with pair:
@@ -301,8 +314,16 @@ def test_programs_of_a_plain_host_are_told(nswrap, short_dir):
             pair.site.wait_state("c", restarts=1)
             client = idle(subprocess.Popen(python(IDLE, b, PORT), **out))
             started.append(client)
+            (pair.gate / "open").unlink()
             pair.break_b()
             assert told(client, TOLD_S) == errno.ECONNRESET
+            # b is down: the listener on the loopback device is there, and nobody waits behind it
+            pair.site.wait_state("b", "waiting")
+            began = time.monotonic()
+            with socket.create_connection((b, PORT), timeout=20) as s:
+                with pytest.raises(ConnectionResetError):
+                    s.recv(1)
+            assert time.monotonic() - began < AT_ONCE_S
     finally:
         for popen in started:
             popen.terminate()
