@@ -361,7 +361,7 @@ def test_a_host_that_starts_for_long_is_not_waited_for(pair):
         pair.site.wait_state("b", "starting")
         for end in begin(pair):
             found = end(timeout=20)[0].split()
-            assert int(found[0]) == errno.EHOSTUNREACH
+            assert int(found[0]) == errno.EHOSTUNREACH, (found, pair.site.running.stderr.text())
             assert EARLY_S - 1 < float(found[-1]) < EARLY_S + 2 * PATIENCE, found
         assert pair.site.status()["b"]["drops"]["not_ready"] >= 2
         (pair.gate / "slow").unlink()

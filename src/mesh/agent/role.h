@@ -29,7 +29,8 @@
  * there. For the host's own offers the client is joined to the target at once. A VIP outside
  * 127.0.0.0/8 is no address of this host: it is left out, with one line. A target that refuses or
  * cannot be reached resets the client. Into the mesh the kernel of the inside decides how long it
- * tries (about two minutes); own offers have ten seconds (conn/dial).
+ * tries (about two minutes), unless it is told of the end before (mesh/answer); own offers have ten
+ * seconds (conn/dial).
  *
  * Each port is for itself: one that cannot be bound, or a host whose VIP is an address of this one,
  * is a line and in the report, and all others work. Ports are tried again (conn/service).

@@ -106,14 +106,16 @@ void fabric_settle(struct fabric *fabric, const struct fabric_port *port)
 		struct fabric_port *to = packet->to;
 		const struct fabric_port *from = packet->from;
 
-		if (to && to == port && to->wire) {
+		if (!to)
+			continue;
+		if (to == port && to->wire) {
 			frame_encode_header(packet->bytes, FRAME_PACKET, packet->len);
 			to->drops.queue_full += wire_send(to->wire, (uint32_t)from->number,
 				&(struct iovec){packet->bytes, EARLY_FRAME_ROOM + packet->len}, 1);
-		} else if (to && to == port && !to->is_starting) {
+		} else if (to == port && !to->is_starting) {
 			to->drops.not_ready++;
 			send_answer(fabric, packet, frame, now_ns);
-		} else if (!to || from != port || from->wire) {
+		} else if (from != port || from->wire) {
 			continue;
 		}
 		early_drop(&fabric->early, packet);
@@ -128,9 +130,24 @@ void fabric_forget(struct fabric *fabric)
 		loop_timer_cancel(fabric->loop, &fabric->early_timer);
 }
 
-static bool belongs_to_one(const struct packet_view *view)
+/* With this round. */
+static void answer_now(struct fabric *fabric, struct fabric_port *from,
+	const struct packet_view *view, uint64_t now_ns)
 {
-	return view->proto == IPPROTO_TCP && (view->tcp_flags & PACKET_ACK);
+	bool goes_on = view->proto == IPPROTO_TCP && (view->tcp_flags & PACKET_ACK);
+
+	/* the last bytes of a connection may still be waiting for @from's link */
+	if (!from->wire || (goes_on && !wire_has_room(from->wire)))
+		return;
+	/* nothing is flushed between here and the answer's place among the parts */
+	if (fabric->nanswers == FABRIC_ANSWERS_MAX || fabric->ndirty == FABRIC_PARTS_MAX)
+		fabric_flush(fabric);
+	unsigned char *frame = fabric->answers[fabric->nanswers];
+	size_t len = answer(fabric, from, view, now_ns, frame);
+	if (len == 0)
+		return;
+	fabric->nanswers++;
+	add_part(fabric, from->number, from, frame, len);
 }
 
 /* A packet from @from for which there is no wire; @to may be NULL. */
@@ -138,31 +155,19 @@ static void go_nowhere(struct fabric *fabric, struct fabric_port *from, struct f
 	const struct frame *frame, uint64_t now_ns)
 {
 	struct packet_view view;
+	bool is_packet = packet_parse(frame->payload, frame->len, &view);
 	int kept = -ENOTSUP;
 
-	if (packet_parse(frame->payload, frame->len, &view)) {
-		if (to && to->is_starting)
-			kept = early_keep(&fabric->early, &view, from, to, &from->early, now_ns);
-		if (kept == 0) {
-			fabric->early_timer.on_expired = on_early_end;
-			if (!loop_timer_is_armed(&fabric->early_timer))
-				arm_timer(fabric, now_ns);
-			return;
-		}
-		/* a connection may still have its last bytes to come, which wait for @from's link
-		 */
-		if (kept == -ENOTSUP && from->wire &&
-			(!belongs_to_one(&view) || wire_has_room(from->wire))) {
-			if (fabric->nanswers == FABRIC_ANSWERS_MAX)
-				fabric_flush(fabric);
-			unsigned char *place = fabric->answers[fabric->nanswers];
-			size_t len = answer(fabric, from, &view, now_ns, place);
-			if (len > 0) {
-				fabric->nanswers++;
-				add_part(fabric, from->number, from, place, len);
-			}
-		}
+	if (is_packet && to && to->is_starting)
+		kept = early_keep(&fabric->early, &view, from, to, &from->early, now_ns);
+	if (kept == 0) {
+		fabric->early_timer.on_expired = on_early_end;
+		if (!loop_timer_is_armed(&fabric->early_timer))
+			arm_timer(fabric, now_ns);
+		return;
 	}
+	if (is_packet && kept == -ENOTSUP)
+		answer_now(fabric, from, &view, now_ns);
 	if (to)
 		to->drops.not_ready++;
 }
