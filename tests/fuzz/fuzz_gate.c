@@ -43,14 +43,17 @@ static size_t choose_rules(
 	rules->nports = 0;
 	rules->ports = ports;
 	for (size_t wanted = data[0] >> 3 & 15; rules->nports < wanted && size - at >= RULE_BYTES;
-		at += RULE_BYTES)
+		at += RULE_BYTES) {
+		const enum gate_action action = actions[data[at] >> 1 & 3];
+
 		ports[rules->nports++] = (struct gate_port){
 			.proto = data[at] & 1 ? PROTO_UDP : PROTO_TCP,
-			.action = actions[data[at] >> 1 & 3],
+			.action = action,
 			.target_ip = pkt_addr(locals[data[at] >> 3 & 3]),
 			.port = data[at + 1],
-			.target_port = data[at + 2],
+			.target_port = action == GATE_MAP ? data[at + 2] : 0,
 		};
+	}
 	return at;
 }
 
@@ -105,6 +108,27 @@ static void fix(uint8_t *ip, size_t len, uint8_t how)
 		fix_checksums(ip, len);
 }
 
+/*
+ * Aliases, which the model does not know: whatever comes, they are seen by the namespace only, and
+ * what leaves comes from here.
+ */
+static void check_aliases(struct gate *gate, bool is_in, const uint8_t *bytes, size_t len)
+{
+	struct packet_view view;
+	uint8_t *packet = malloc(len ? len : 1);
+
+	if (!packet)
+		abort();
+	memcpy(packet, bytes, len);
+	enum gate_verdict verdict =
+		is_in ? gate_in(gate, packet, len, 0, &view) : gate_out(gate, packet, len, 0);
+	if (is_in && verdict == GATE_HOLD)
+		gate_let_in(gate, &view);
+	if (!is_in && verdict == GATE_PASS && packet[12] >= 240)
+		abort();
+	free(packet);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct gate_model model;
@@ -112,17 +136,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		pkt_addr(peers[0]), pkt_addr(peers[1]), pkt_addr(locals[0])};
 	struct gate_port ports[MODEL_RULES_MAX];
 	struct gate_rules rules = {.members = members};
-	struct gate *gate = gate_new();
+	struct gate *gate = gate_new(), *aliasing = gate_new();
 	uint64_t now_ns = 0;
 
-	if (size == 0 || !gate) {
+	if (size == 0 || !gate || !aliasing) {
 		gate_free(gate);
+		gate_free(aliasing);
 		return 0;
 	}
 	size_t at = choose_rules(data, size, &rules, ports);
 	model = (struct gate_model){.may_forget = true};
 	model_configure(&model, &rules);
 	if (gate_configure(gate, &rules) < 0)
+		abort();
+	rules.alias_net = pkt_addr("240.0.0.0");
+	rules.turns = true;
+	if (gate_configure(aliasing, &rules) < 0)
 		abort();
 	while (size - at >= PACKET_BYTES) {
 		uint8_t how = data[at];
@@ -138,6 +167,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		memcpy(packet, data + at, len);
 		at += len;
 		fix(packet, len, how);
+		check_aliases(aliasing, how & IS_IN, packet, len);
 		const char *broken =
 			model_check(&model, gate, how & IS_IN, packet, len, now_ns, &got);
 		if (broken) {
@@ -148,5 +178,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		free(packet);
 	}
 	gate_free(gate);
+	gate_free(aliasing);
 	return 0;
 }

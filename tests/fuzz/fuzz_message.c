@@ -8,6 +8,7 @@
 #include "mesh/configure.h"
 #include "mesh/info.h"
 #include "mesh/message.h"
+#include "mesh/report.h"
 
 #define SUGGESTIONS 4
 
@@ -107,6 +108,25 @@ static void check_gone(const json_t *data)
 	must(count <= MESSAGE_GONE_MAX);
 }
 
+static void check_report(const json_t *data)
+{
+	struct mesh_report report, again;
+	struct err err = {0};
+	int result = report_decode(data, &report, &err);
+
+	if (result < 0) {
+		check_err(&err, result);
+		return;
+	}
+	for (size_t i = 0; i < REPORT_MAX; i++)
+		must(!strpbrk(report.missing[i].why, "\n\r\x1b") &&
+			!strpbrk(report.failing[i].why, "\n\r\x1b"));
+	json_t *encoded = report_encode(&report);
+	must(encoded && report_decode(encoded, &again, &err) == 0);
+	must(memcmp(&report, &again, sizeof(report)) == 0);
+	json_decref(encoded);
+}
+
 static void check_error(const json_t *error)
 {
 	char text[40];
@@ -145,6 +165,7 @@ static void check_bodies(const json_t *json)
 	check_info(json);
 	check_suggestion(json);
 	check_gone(json);
+	check_report(json);
 	check_error(json);
 }
 

@@ -205,15 +205,19 @@ static void many(void **state)
 	for (uint32_t i = 1; i <= GATE_ALIASES_MAX; i++) {
 		const struct in_addr peer = {htonl(0x7f002a00 + i / 16)};
 
-		assert_true(gate_aliases_get(&aliases, peer, (uint16_t)(i % 16), i % 3 == 0, &ip));
+		const bool is_local = i < GATE_ALIASES_MAX / 2;
+
+		assert_true(gate_aliases_get(&aliases, peer, (uint16_t)(i % 16), is_local, &ip));
 		assert_int_equal(ntohl(ip.s_addr), 0xf0030000 + i);
+		if (i == GATE_ALIASES_MAX / 2)
+			assert_false(gate_aliases_get(&aliases, pkt_addr(FAR), 1, true, &ip));
 	}
 	assert_false(gate_aliases_get(&aliases, pkt_addr(FAR), 1, false, &ip));
 	for (uint32_t i = 1; i <= GATE_ALIASES_MAX; i += 7) {
 		const struct in_addr peer = {htonl(0x7f002a00 + i / 16)};
 
-		assert_true(
-			gate_aliases_get(&aliases, peer, (uint16_t)(i % 16), i % 3 == 0, &again));
+		assert_true(gate_aliases_get(
+			&aliases, peer, (uint16_t)(i % 16), i < GATE_ALIASES_MAX / 2, &again));
 		assert_int_equal(ntohl(again.s_addr), 0xf0030000 + i);
 		const struct gate_alias *alias = gate_aliases_find(&aliases, again);
 		assert_true(alias && alias->peer.s_addr == peer.s_addr && alias->port == i % 16);

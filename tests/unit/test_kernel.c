@@ -297,6 +297,49 @@ static void test_reserved_ports(void **state)
 	stop(kernel);
 }
 
+/* Own programs' packets to the own address come out, whatever it is now; what comes in is local. */
+static void test_own_packets_come_back(void **state)
+{
+	struct kernel *kernel = start(true);
+	struct datagram got;
+	struct in_addr net;
+	bool turns = false;
+
+	(void)state;
+	for (int round = 0; round < 3; round++) {
+		const char *self = round == 1 ? "127.0.42.9" : "127.0.42.1";
+		struct sockaddr_in to = at(self, 53), bound = at("0.0.0.0", 53);
+		int client = socket_inside(kernel, DOOR_UDP4);
+		int server = socket_inside(kernel, DOOR_UDP4);
+
+		assert_int_equal(set_self(kernel, self), 0);
+		assert_int_equal(
+			kernel->stack.ops->open_aliases(&kernel->stack, ip(self), &net, &turns), 0);
+		assert_true(turns);
+		assert_int_equal(ntohl(net.s_addr) >> 28, 15);
+		assert_int_equal(bind(server, (struct sockaddr *)&bound, sizeof(bound)), 0);
+		assert_int_equal(connect(client, (struct sockaddr *)&to, sizeof(to)), 0);
+		assert_int_equal(send(client, "ping", 4, 0), 4);
+		assert_int_equal(wait_for(kernel->tun_io.fd, POLLIN, WAIT_MS), 1);
+		assert_true(kernel->stack.ops->take(&kernel->stack, &got, sizeof(got)) > 0);
+		assert_int_equal(got.ip.daddr, ip(self).s_addr);
+		assert_int_equal(got.ip.saddr, ip(self).s_addr);
+		assert_int_equal(kernel->stack.ops->deliver(&kernel->stack, &got, sizeof(got)), 0);
+		assert_int_equal(wait_for(server, POLLIN, WAIT_MS), 1);
+		/* an alias is answered by way of the device, too */
+		struct sockaddr_in alias = {.sin_family = AF_INET, .sin_port = htons(9)};
+		alias.sin_addr.s_addr = net.s_addr | htonl(7);
+		assert_int_equal(
+			sendto(server, "pong", 4, 0, (struct sockaddr *)&alias, sizeof(alias)), 4);
+		assert_int_equal(wait_for(kernel->tun_io.fd, POLLIN, WAIT_MS), 1);
+		assert_true(kernel->stack.ops->take(&kernel->stack, &got, sizeof(got)) > 0);
+		assert_int_equal(got.ip.daddr, alias.sin_addr.s_addr);
+		close(client);
+		close(server);
+	}
+	stop(kernel);
+}
+
 static int on_connection(void *owner, const struct addr *own, const struct addr *peer)
 {
 	assert_int_equal(own->v4.sin_addr.s_addr, ip("127.0.42.1").s_addr);
@@ -682,6 +725,7 @@ int main(void)
 		cmocka_unit_test(test_lives_with_the_agent),
 		cmocka_unit_test(test_requests),
 		cmocka_unit_test(test_reserved_ports),
+		cmocka_unit_test(test_own_packets_come_back),
 		cmocka_unit_test(test_sockets),
 		cmocka_unit_test(test_packets),
 		cmocka_unit_test(test_watched),

@@ -32,11 +32,12 @@ static struct in_addr address_of(const struct gate_aliases *aliases, size_t numb
 	return (struct in_addr){aliases->net.s_addr | htonl((uint32_t)number)};
 }
 
-static bool make_room(struct gate_aliases *aliases)
+static bool make_room(struct gate_aliases *aliases, bool is_local)
 {
 	size_t room = aliases->room > 0 ? 2 * aliases->room : 16;
 
-	if (aliases->count >= GATE_ALIASES_MAX)
+	/* a program of the namespace may have any number of addresses there */
+	if (aliases->count >= (is_local ? GATE_ALIASES_MAX / 2 : GATE_ALIASES_MAX))
 		return false;
 	if (aliases->count < aliases->room)
 		return true;
@@ -63,7 +64,7 @@ bool gate_aliases_get(struct gate_aliases *aliases, struct in_addr peer, uint16_
 		number = alias->next;
 	}
 	if (number == 0) {
-		if (aliases->net.s_addr == 0 || !make_room(aliases))
+		if (aliases->net.s_addr == 0 || !make_room(aliases, is_local))
 			return false;
 		aliases->list[aliases->count++] =
 			(struct gate_alias){peer, port, *bucket, is_local};

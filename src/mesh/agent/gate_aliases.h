@@ -14,7 +14,8 @@
  * given another address there: the place answers to that, and the address says where from the
  * answer is to leave and for whom it is. The same goes for who must not be seen by its own
  * address, as that is the namespace's own. An alias stays for as long as the gate has the same
- * network for them, so nothing that is under way depends on a clock.
+ * network for them, so nothing that is under way depends on a clock. There are as many as members
+ * and such ports, and no more than half of them for the namespace's own.
  */
 #define GATE_ALIASES_PREFIX  16
 #define GATE_ALIASES_MAX     65534
