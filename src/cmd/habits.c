@@ -4,14 +4,15 @@
 
 #include <stddef.h>
 
-#define FORWARD  "expected -f [ADDR:]HOST:GUEST[/udp], such as -f 8080:80"
-#define TERMINAL "it is not needed, COMMAND has the caller's stdin and terminal"
-#define FILES    "it is not needed, COMMAND has the caller's files; bubblewrap inside can change that"
-#define ALONE    "it is not needed, nothing of a sandbox stays behind"
-#define OWNED    "it is not needed, a sandbox always has its own"
-#define CALLER   "COMMAND runs as the caller; --root makes it uid 0 inside"
-#define CHDIR    "expected -C DIR"
-#define LOOPBACK "expected --host-loopback to let 10.0.2.2 inside be the host's 127.0.0.1"
+#define FORWARD    "expected -f [ADDR:]HOST:GUEST[/udp], such as -f 8080:80"
+#define TERMINAL   "it is not needed, COMMAND has the caller's stdin and terminal"
+#define FILES      "it is not needed, COMMAND has the caller's files; bubblewrap inside can change that"
+#define ALONE      "it is not needed, nothing of a sandbox stays behind"
+#define BACKGROUND "expected & behind it, as for any command of a shell"
+#define OWNED      "it is not needed, a sandbox always has its own"
+#define CALLER     "COMMAND runs as the caller; --root makes it uid 0 inside"
+#define CHDIR      "expected -C DIR"
+#define LOOPBACK   "expected --host-loopback to let 10.0.2.2 inside be the host's 127.0.0.1"
 #define NO_LOOP \
 	"it is not needed, the host's 127.0.0.1 is out of reach unless --host-loopback is given"
 #define OUTWARD \
@@ -34,6 +35,8 @@ const struct option_habit habits_run[] = {
 	{"-a", TERMINAL},
 	{"--attach", TERMINAL},
 	{"--rm", ALONE},
+	{"-d", BACKGROUND},
+	{"--detach", BACKGROUND},
 	{"--volume", FILES},
 	{"--mount", FILES},
 	{"--read-only", FILES},
@@ -133,8 +136,8 @@ const struct option_habit habits_exec[] = {
 	{"-i", TERMINAL},
 	{"--interactive", TERMINAL},
 	{"--tty", TERMINAL},
-	{"-d", "expected & behind it, as for any command of a shell"},
-	{"--detach", "expected & behind it, as for any command of a shell"},
+	{"-d", BACKGROUND},
+	{"--detach", BACKGROUND},
 	{"-w", CHDIR},
 	{"--workdir", CHDIR},
 	{"-u", "COMMAND runs as the sandbox does; nswrap --root makes one with uid 0"},
@@ -168,6 +171,7 @@ const struct option_habit habits_ps[] = {
 
 const struct option_habit habits_stop[] = {
 	{"--time", "expected -t SECONDS"},
+	{"--all", "expected their names, which nswrap ps lists"},
 	{"--timeout", "expected -t SECONDS"},
 	{"-f", "expected -t 0, which kills at once"},
 	{"--force", "expected -t 0, which kills at once"},
@@ -199,7 +203,8 @@ const struct option_habit habits_mesh[] = {
 	{"--config", MANIFEST},
 	{"--validate", "expected nswrap mesh --check MANIFEST"},
 	{"--dry-run", "expected nswrap mesh --check MANIFEST"},
-	{"-a", "expected nswrap mesh status"},
+	{"-d", BACKGROUND},
+	{"--detach", BACKGROUND},
 	{"--status", "expected nswrap mesh status"},
 	{"--reload", "expected nswrap mesh reload"},
 	{"--stop", "expected nswrap mesh stop"},

@@ -112,7 +112,7 @@ def test_host_port_is_a_forward(nswrap, words, specs):
 @pytest.mark.parametrize("words, names", [
     (["--publish", "8080:80"], "-f 8080:80"), (["--publish=8080:80"], "-f 8080:80"),
     (["-L", "8080:localhost:80"], "-f 8080:80"), (["-L8080:localhost:80"], "-f 8080:80"),
-    (["-R", "80:x:80"], "mesh"), (["-D", "1080"], "mesh"),
+    (["-R", "80:x:80"], "mesh"), (["--workdir=/"], "-C DIR"), (["--tcp-ports", "80"], "-f 8080:80"), (["-D", "1080"], "mesh"),
     (["-it"], "terminal"), (["-ti"], "terminal"), (["-i"], "terminal"), (["--rm"], "not needed"),
     (["-v", "/src:/dst"], "files"), (["--volume", "/a:/b"], "files"), (["-w", "/"], "-C DIR"),
     (["-u", "root"], "--root"), (["--user=0"], "--root"), (["--net=host"], "--network none"),
