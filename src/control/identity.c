@@ -5,12 +5,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "util/fd.h"
@@ -87,9 +89,9 @@ static const char *find_fault(pid_t pid, const char *comm)
 	return NULL;
 }
 
-int identity_check(int sock, struct err *err)
+/* The process, and its pidfd if it can be had: else -1. */
+static int check(int sock, pid_t *pid, int *pidfd, struct err *err)
 {
-	_cleanup_fd_ int pidfd = -1;
 	struct ucred peer;
 	socklen_t len = sizeof(peer);
 	char comm[COMM_BYTES * 4 + 1];
@@ -103,7 +105,7 @@ int identity_check(int sock, struct err *err)
 		return err_set(err, EPERM,
 			"its process is in a PID namespace that cannot be seen from here; ask from "
 			"where it was started");
-	if (is_alive(sock, &pidfd) == 0)
+	if (is_alive(sock, pidfd) == 0)
 		return err_set(err, EPERM,
 			"PID %d has ended and left its socket to another process", peer.pid);
 	read_comm(peer.pid, comm, sizeof(comm));
@@ -111,7 +113,40 @@ int identity_check(int sock, struct err *err)
 	if (fault)
 		return err_set(err, EPERM, "PID %d (%s) %s", peer.pid, comm, fault);
 	/* what we have looked at was not yet somebody else */
-	if (is_alive(sock, &pidfd) == 0)
+	if (is_alive(sock, pidfd) == 0)
 		return err_set(err, EPERM, "PID %d has just ended", peer.pid);
+	*pid = peer.pid;
 	return 0;
+}
+
+int identity_check(int sock, struct err *err)
+{
+	_cleanup_fd_ int pidfd = -1;
+	pid_t pid;
+
+	return check(sock, &pid, &pidfd, err);
+}
+
+int identity_kill(int sock, unsigned timeout_ms, struct err *err)
+{
+	_cleanup_fd_ int pidfd = -1, again = -1;
+	pid_t pid;
+	int result = check(sock, &pid, &pidfd, err);
+
+	if (result == 0 &&
+		pidfd < 0) { /* before Linux 6.5: what is checked once more is what it was */
+		pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+		if (pidfd < 0)
+			return errno == ESRCH ? 0 : err_sys(err, errno, "cannot end PID %d", pid);
+		result = check(sock, &pid, &again, err);
+	}
+	if (result < 0)
+		return result;
+	if (syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
+		return err_sys(err, errno, "cannot end PID %d", pid);
+	struct pollfd end = {.fd = pidfd, .events = POLLIN};
+	result = poll(&end, 1, (int)timeout_ms);
+	return result > 0
+		       ? 0
+		       : err_set(err, ETIMEDOUT, "PID %d does not end in %u ms", pid, timeout_ms);
 }

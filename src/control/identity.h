@@ -25,3 +25,10 @@
  * it is: "PID 42 (python3) is inside a sandbox".
  */
 int identity_check(int sock, struct err *err);
+
+/*
+ * The same check, and SIGKILL for what passes it; then its end is waited for, for at most
+ * @timeout_ms, its descriptors are closed by then. Returns 0, or -errno with @err: -EPERM if it is
+ * not to be killed.
+ */
+int identity_kill(int sock, unsigned timeout_ms, struct err *err);

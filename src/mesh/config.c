@@ -64,6 +64,8 @@ const struct config_field config_fields[] = {
 	{NULL, "nameServers", CONFIG_LIST, LIST(name_servers, mesh_port, port)},
 	{NULL, "anyPort", CONFIG_BOOL, AT(mesh_config, any_port), .told_with = FEATURE_SANDBOX,
 		.wants = FEATURE_SANDBOX},
+	{NULL, "identity", CONFIG_TEXT, AT(mesh_config, identity), .told_with = FEATURE_TAKEOVER},
+	{NULL, "silence", CONFIG_NUMBER, AT(mesh_config, silence_s), .told_with = FEATURE_SILENCE},
 	{.name = NULL},
 };
 

@@ -53,7 +53,10 @@ struct mesh_config {
 	size_t nroutes;
 	struct mesh_port *name_servers;
 	size_t nname_servers;
-	bool any_port; /* nswrap's own: every port of a sandbox's VIP may be reached */
+	/* nswrap's own: */
+	bool any_port;      /* every port of a sandbox's VIP may be reached */
+	char *identity;     /* of this host of this mesh, the same at each start; NULL: none */
+	uint16_t silence_s; /* the agent ends when it has heard nothing for so long; 0: never */
 };
 
 /* Free what is in it; it is all zero then. */
@@ -85,6 +88,7 @@ enum config_kind {
 	CONFIG_TEXTS,  /* char **, a list of texts; null in JSON if it is not given */
 	CONFIG_IP,     /* struct in_addr, of a host; needed */
 	CONFIG_PORT,   /* uint16_t, not 0; needed */
+	CONFIG_NUMBER, /* uint16_t */
 	CONFIG_PROTO,  /* enum proto; not given is tcp */
 	CONFIG_LIST,   /* a pointer to structs and a size_t, a list of objects */
 	CONFIG_NAMES,  /* a pointer to struct mesh_name and a size_t, an object: name to address */

@@ -164,6 +164,8 @@ static int decode_member(const struct members *from, const struct config_field *
 		return members_need_host(from, field->name, to);
 	case CONFIG_PORT:
 		return members_need_port(from, field->name, to);
+	case CONFIG_NUMBER:
+		return members_number(from, field->name, to);
 	case CONFIG_PROTO:
 		return decode_proto(from, field->name, to);
 	case CONFIG_LIST:
@@ -291,6 +293,7 @@ static json_t *encode_member(const struct config_field *field, const void *of, u
 	case CONFIG_IP:
 		return encode_ip(*(const struct in_addr *)value);
 	case CONFIG_PORT:
+	case CONFIG_NUMBER:
 		return json_integer(*(const uint16_t *)value);
 	case CONFIG_PROTO:
 		return json_string(addr_proto_name(*(const enum proto *)value));
@@ -306,7 +309,8 @@ static json_t *encode_member(const struct config_field *field, const void *of, u
 static int put_member(
 	json_t *object, const struct config_field *field, const void *of, unsigned features)
 {
-	bool is_optional = field->items || field->kind == CONFIG_BOOL || field->kind == CONFIG_TEXT;
+	bool is_optional = field->items || field->kind == CONFIG_BOOL ||
+			   field->kind == CONFIG_TEXT || field->kind == CONFIG_NUMBER;
 
 	if (!may_be_told(field, of, features) || (is_optional && !config_is_given(field, of)))
 		return 0;

@@ -30,7 +30,9 @@
 	X(ACKNOWLEDGE, 15, "acknowledge")          \
 	X(REPORT, 16, "report")                    \
 	X(GONE, 17, "gone")                        \
-	X(IPV6, 18, "ipv6")
+	X(IPV6, 18, "ipv6")                        \
+	X(TAKEOVER, 19, "takeover")                \
+	X(SILENCE, 20, "silence")
 
 #define INFO_BIT(feature, bit, name) FEATURE_##feature = 1 << (bit),
 enum mesh_feature { INFO_FEATURES(INFO_BIT) };

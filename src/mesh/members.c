@@ -95,6 +95,17 @@ int members_need_port(const struct members *from, const char *name, uint16_t *ou
 	return 0;
 }
 
+int members_number(const struct members *from, const char *name, uint16_t *out)
+{
+	const json_t *value = get(from, name);
+	json_int_t number = json_integer_value(value);
+
+	if (value && (!json_is_integer(value) || number < 0 || number > UINT16_MAX))
+		return members_refuse(from, name, value, "a whole number from 0 to 65535");
+	*out = (uint16_t)number;
+	return 0;
+}
+
 bool members_is_host(const char *text, struct in_addr *out)
 {
 	struct in_addr addr;

@@ -20,9 +20,10 @@ struct members {
 	struct err *err;
 };
 
-/* Values that may be absent: NULL, false, an object without members. Borrowed from the JSON. */
+/* Values that may be absent: NULL, false, 0, an object without members. Borrowed from the JSON. */
 int members_text(const struct members *from, const char *name, const char **out);
 int members_bool(const struct members *from, const char *name, bool *out);
+int members_number(const struct members *from, const char *name, uint16_t *out); /* or 0 */
 int members_list(const struct members *from, const char *name, const json_t **out);
 int members_object(const struct members *from, const char *name, struct members *out);
 

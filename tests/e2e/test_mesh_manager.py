@@ -379,7 +379,7 @@ def test_no_answer_to_ping(mesh):
     mesh.fake("deaf", "--features", NEW, "--no-pong")
     mesh.joined("other")  # NoRouter's features: nobody asks it
     running = mesh.start()
-    running.wait_line("deaf: lost: no answer for 60 s; again in", 80)
+    running.wait_line("deaf: lost: no answer for 20 s; again in", 40)
     assert mesh.status()["other"]["restarts"] == 0
 
 

@@ -57,6 +57,7 @@ static void give(const struct config_field *field, void *of, size_t variant)
 		((struct in_addr *)to)->s_addr = htonl(0x0a000001 + (uint32_t)variant);
 		return;
 	case CONFIG_PORT:
+	case CONFIG_NUMBER:
 		*(uint16_t *)to = (uint16_t)(1 + variant);
 		return;
 	case CONFIG_PROTO:
@@ -209,6 +210,8 @@ static const struct {
 	{NULL, "stateDir", "path", 0, FEATURE_HOSTALIASES, 0},
 	{NULL, NULL, "writeEtcHosts", 0, FEATURE_ETCHOSTS, 0},
 	{NULL, NULL, "anyPort", FEATURE_SANDBOX, FEATURE_SANDBOX, 0},
+	{NULL, NULL, "identity", FEATURE_TAKEOVER, 0, 0},
+	{NULL, NULL, "silence", FEATURE_SILENCE, 0, 0},
 };
 
 static bool is_same(const char *a, const char *b)

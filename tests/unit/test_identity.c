@@ -182,6 +182,27 @@ static void another_program(void **state)
 	refused(state, &(struct listener){.comm = "e\033vil"}, "(e\\x1bvil) is no nswrap");
 }
 
+static void killed_if_it_is_ours(void **state)
+{
+	struct bed *bed = *state;
+	struct err err = {0};
+	siginfo_t info;
+
+	for (int is_ours = 0; is_ours < 2; is_ours++) {
+		assert_true(start(bed, &(struct listener){.comm = is_ours ? NULL : "other"}));
+		kill(bed->child, SIGSTOP); /* one that hangs */
+		int sock = unixsock_connect(bed->dir_fd, NAME, SOCK_SEQPACKET);
+		assert_true(sock >= 0);
+		assert_int_equal(identity_kill(sock, 5000, &err), is_ours ? 0 : -EPERM);
+		close(sock);
+		info.si_pid = 0;
+		waitid(P_PID, (id_t)bed->child, &info, WEXITED | WNOHANG | WNOWAIT);
+		assert_int_equal(info.si_pid, is_ours ? bed->child : 0);
+		kill(bed->child, SIGCONT);
+		end(bed);
+	}
+}
+
 /* The process that listened has gone: its number may be anybody's. */
 static void left_to_a_child(void **state)
 {
@@ -231,6 +252,7 @@ int main(void)
 		TEST(in_a_user_namespace_alone),
 		TEST(in_another_network),
 		TEST(another_program),
+		TEST(killed_if_it_is_ours),
 		TEST(left_to_a_child),
 		TEST(another_user),
 	};

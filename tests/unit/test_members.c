@@ -14,7 +14,7 @@
 
 static const char text[] =
 	"{\"text\":\"t\",\"yes\":true,\"port\":80,\"ip\":\"10.0.0.1\",\"null\":null,"
-	"\"list\":[{\"port\":0},1],\"map\":{\"text\":7}}";
+	"\"list\":[{\"port\":0},1],\"map\":{\"text\":7,\"big\":65536}}";
 
 static void expect(const struct members *from, int result, const char *wanted)
 {
@@ -28,7 +28,7 @@ static void what_is_there(const struct members *root)
 	const char *word;
 	const json_t *list;
 	struct in_addr ip;
-	uint16_t port;
+	uint16_t port, count;
 	int64_t number;
 	bool is_on;
 
@@ -43,6 +43,8 @@ static void what_is_there(const struct members *root)
 	assert_int_equal(number, 80);
 	assert_int_equal(members_need_port(root, "port", &port), 0);
 	assert_int_equal(port, 80);
+	assert_int_equal(members_number(root, "port", &count), 0);
+	assert_int_equal(count, 80);
 	assert_int_equal(members_need_host(root, "ip", &ip), 0);
 	assert_int_equal(ntohl(ip.s_addr), 0x0a000001);
 }
@@ -54,8 +56,11 @@ static void what_is_missing(const struct members *root, const char *name)
 	const json_t *list;
 	struct members object;
 	int64_t number;
+	uint16_t count = 1;
 	bool is_on = true;
 
+	assert_int_equal(members_number(root, name, &count), 0);
+	assert_int_equal(count, 0);
 	assert_int_equal(members_text(root, name, &word), 0);
 	assert_null(word);
 	assert_int_equal(members_bool(root, name, &is_on), 0);
@@ -86,6 +91,8 @@ static void what_is_wrong(const struct members *root)
 	expect(root, members_need_port(&object, "port", &port),
 		"list[0].port: expected a port from 1 to 65535, found 0");
 	assert_int_equal(members_object(root, "map", &object), 0);
+	expect(root, members_number(&object, "big", &port),
+		"map.big: expected a whole number from 0 to 65535, found 65536");
 	expect(root, members_text(&object, "text", &word), "map.text: expected a text, found 7");
 	expect(root, members_refuse(root, "a\nb", NULL, "c"), "a\\x0ab: expected c, found nothing");
 }

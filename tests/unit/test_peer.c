@@ -439,12 +439,12 @@ static void no_answer(void **state)
 	restart(bed);
 	run_until(bed, bed->peer->session.rtt_ns > 0);
 	child_signal(&bed->peer->link.child, SIGSTOP);
-	for (int beats = 0; beats < 14 && bed->peer->state == PEER_READY; beats++)
+	for (int beats = 0; beats < 6 && bed->peer->state == PEER_READY; beats++)
 		jump(bed, 5000);
 	run_until(bed, bed->peer->state != PEER_READY);
 	jump(bed, 300); /* SIGKILL */
 	run_until(bed, bed->peer->state == PEER_WAITING);
-	assert_string_equal(bed->peer->reason, "no answer for 60 s");
+	assert_string_equal(bed->peer->reason, "no answer for 20 s");
 	bed_free(bed);
 }
 

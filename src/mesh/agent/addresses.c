@@ -13,6 +13,11 @@ void addresses_fini(struct addresses *addresses)
 	*addresses = (struct addresses){0};
 }
 
+void addresses_forget(struct addresses *addresses)
+{
+	addresses->npeers = 0;
+}
+
 static int compare(const void *a, const void *b)
 {
 	return memcmp(a, b, sizeof(struct in_addr));

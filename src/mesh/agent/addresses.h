@@ -13,6 +13,9 @@ struct addresses {
 
 void addresses_fini(struct addresses *addresses);
 
+/* The stack may have lost some: the next addresses_set adds all of them. */
+void addresses_forget(struct addresses *addresses);
+
 /* Is @ip self or one of the peers? */
 bool addresses_has(const struct addresses *addresses, struct in_addr ip);
 

@@ -12,6 +12,7 @@
 #include "conn/context.h"
 #include "mesh/agent/crossing.h"
 #include "mesh/agent/role.h"
+#include "mesh/agent/tenure.h"
 #include "mesh/configure.h"
 #include "mesh/info.h"
 #include "mesh/message.h"
@@ -40,6 +41,7 @@ struct agent {
 	struct gate *gate;
 	struct crossing crossing;
 	struct role *role;
+	struct tenure tenure;
 	bool is_reporting; /* somebody has asked for it */
 	struct loop_io signal_io;
 	struct budget budget;
@@ -102,13 +104,18 @@ static void on_event(struct agent *agent, const struct message *event)
 
 static json_t *configure(struct agent *agent, const json_t *args, struct err *err)
 {
-	struct mesh_agent_info info = {
-		.features = role_features(agent->is_sandbox) | FEATURE_ACKNOWLEDGE | FEATURE_GONE,
+	struct mesh_agent_info info = {.features = role_features(agent->is_sandbox) |
+						   FEATURE_ACKNOWLEDGE | FEATURE_GONE |
+						   FEATURE_TAKEOVER | FEATURE_SILENCE,
 		.version = NSWRAP_VERSION};
 	struct mesh_config config = {0};
 
 	int result = configure_decode(args, &config, err);
 	if (result == 0)
+		result = tenure_begin(&agent->tenure, &config, err);
+	if (result > 0)
+		role_on_takeover(agent->role);
+	if (result >= 0)
 		result = role_configure(agent->role, &config, err);
 	if (result == 0 && !agent->is_configured)
 		reset_all(agent);
@@ -216,6 +223,14 @@ static void on_gone(void *owner, const char *why)
 	loop_stop(agent->loop, err_set(agent->err, ECHILD, "%s", why));
 }
 
+static void on_silence(struct tenure *tenure)
+{
+	struct agent *agent = container_of(tenure, struct agent, tenure);
+
+	loop_stop(agent->loop, err_set(agent->err, ETIMEDOUT,
+				       "the manager has said nothing for %u s", tenure->silence_s));
+}
+
 /* Like the end of the link; so the stack process is reaped by who started it. */
 static void on_signal(struct loop_io *io, uint32_t events)
 {
@@ -254,6 +269,9 @@ static int set_up(struct agent *agent, struct err *err)
 	if (result < 0)
 		return err_sys(err, -result, "cannot set up the agent");
 	agent->gate = gate_new();
+	agent->tenure.loop = agent->loop;
+	agent->tenure.wire = &agent->wire;
+	agent->tenure.on_silence = on_silence;
 	agent->crossing.loop = agent->loop;
 	agent->crossing.gate = agent->gate;
 	agent->crossing.stack = stack;
@@ -303,6 +321,7 @@ static void tear_down(struct agent *agent)
 	if (agent->is_configured)
 		reset_all(agent);
 	role_free(agent->role);
+	tenure_end(&agent->tenure); /* not before our ports are free */
 	context_close(&agent->context);
 	gate_free(agent->gate);
 	wire_close(&agent->wire);
@@ -324,6 +343,7 @@ int agent_run(
 	if (!agent)
 		return err_sys(err, ENOMEM, "cannot start the agent");
 	agent->is_sandbox = is_sandbox;
+	agent->tenure.listen_fd = -1;
 	agent->err = err;
 	log_wait_at_most(0);
 	int result = open_signals(agent, err);

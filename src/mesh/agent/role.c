@@ -309,6 +309,11 @@ static int configure_addresses(struct role *role, const struct mesh_config *conf
 	return addresses_set(&role->addresses, role->start.stack, config->me, peers, left, err);
 }
 
+void role_on_takeover(struct role *role)
+{
+	addresses_forget(&role->addresses);
+}
+
 /* Is it an IPv4 address of this network? Asked by binding to it. */
 static bool is_local(const char *host, struct in_addr *out)
 {

@@ -67,6 +67,9 @@ unsigned role_features(bool is_sandbox);
  */
 int role_configure(struct role *role, const struct mesh_config *config, struct err *err);
 
+/* Another agent has gone, and what it had in the same namespace: routes that we take for ours. */
+void role_on_takeover(struct role *role);
+
 /* What of it does not work now. */
 void role_report(const struct role *role, struct mesh_report *out);
 

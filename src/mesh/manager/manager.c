@@ -277,6 +277,7 @@ static int start(struct manager *manager, struct manifest *manifest, struct err 
 	roster->display = manager->display;
 	roster->desk = &manager->desk;
 	roster->check = &manager->check;
+	roster->mesh = manager->server.entry.name;
 	result = roster_init(roster, manifest, &nofile);
 	if (result < 0)
 		return err_sys(err, -result, "cannot start");

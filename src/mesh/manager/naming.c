@@ -3,14 +3,17 @@
 #include "mesh/manager/naming.h"
 
 #include <errno.h>
+#include <glib.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "util/fd.h"
 #include "util/parse.h"
 
-#define SHOWN_BYTES 256 /* of a path */
+#define SHOWN_BYTES     256 /* of a path */
+#define IDENTITY_DIGITS 32
 
 /* "site" of "/etc/site.yaml"; of stdin nothing. */
 static void make_base(const char *path, char *out, size_t cap_bytes)
@@ -85,4 +88,20 @@ void naming_note(
 
 	make_origin(path, manifest, &origin);
 	registry_note(entry, &origin);
+}
+
+char *naming_identity(const char *mesh, const char *host)
+{
+	char machine[64] = "";
+
+	/* machine-id(5) */
+	if (fd_read_file("/etc/machine-id", machine, sizeof(machine)) <= 0)
+		gethostname(machine, sizeof(machine) - 1);
+	char *whole = g_strdup_printf("%s\n%u\n%s\n%s", machine, (unsigned)geteuid(), mesh, host);
+	char *sum = g_compute_checksum_for_string(G_CHECKSUM_SHA256, whole, -1);
+	char *out = sum ? strndup(sum, IDENTITY_DIGITS) : NULL;
+
+	g_free(sum);
+	g_free(whole);
+	return out;
 }

@@ -15,6 +15,12 @@
 int naming_reserve(const char *path, const char *name, const struct manifest *manifest,
 	struct registry_entry *entry, struct err *err);
 
+/*
+ * What agents know host @host of mesh @mesh by, at each start the same and, as far as can be, no
+ * other one's: they are told no more of this machine. Of malloc(3), or NULL.
+ */
+char *naming_identity(const char *mesh, const char *host);
+
 /* The manifest is another one now. */
 void naming_note(
 	const char *path, const struct manifest *manifest, const struct registry_entry *entry);

@@ -15,7 +15,6 @@
 
 #define STOP_MS      1000 /* from the end of its stdin to SIGKILL */
 #define PING_MS      5000
-#define SILENCE_S    60
 #define PAUSE_MIN_MS 500
 #define PAUSE_MAX_MS 30000
 #define GOOD_MS      10000 /* who was ready for so long begins with the shortest pause again */
@@ -260,7 +259,7 @@ static void on_ready(struct session *session)
 	set_state(peer, PEER_READY);
 	session_notice(&peer->session, LOG_NOTICE, "ready at %s",
 		inet_ntop(AF_INET, &peer->host->vip, address, sizeof(address)));
-	link_watch(&peer->link, PING_MS, can_be_asked ? SILENCE_S * MS_PER_S / PING_MS : 0);
+	link_watch(&peer->link, PING_MS, can_be_asked ? PEER_SILENCE_S * MS_PER_S / PING_MS : 0);
 	session_ping(session);
 }
 

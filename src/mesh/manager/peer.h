@@ -54,6 +54,9 @@ struct peer_context {
 	void *owner;
 };
 
+/* Without a byte in this time the other end of a link counts as gone, for both ends. */
+#define PEER_SILENCE_S 20
+
 #define PEER_SAID_BYTES 128 /* of a line; the rest is cut */
 
 struct peer_traffic {

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "mesh/configure.h"
+#include "mesh/manager/naming.h"
 
 #define LINE_BYTES 1024
 #define KILL_MS    300
@@ -57,7 +58,12 @@ static int configure(struct session *session, struct mesh_config *out)
 	const struct peer *peer = peer_of(session);
 	const struct roster *roster = peer->context->owner;
 
-	return manifest_configure(&roster->manifest, (size_t)peer->port.number, out);
+	int result = manifest_configure(&roster->manifest, (size_t)peer->port.number, out);
+	if (result < 0)
+		return result;
+	out->silence_s = PEER_SILENCE_S;
+	out->identity = naming_identity(roster->mesh, peer->name);
+	return out->identity ? 0 : -ENOMEM;
 }
 
 /*
