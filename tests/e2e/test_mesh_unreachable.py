@@ -320,8 +320,8 @@ def test_programs_of_a_plain_host_are_told(nswrap, short_dir):
             # b is down: the listener on the loopback device is there, and nobody waits behind it
             pair.site.wait_state("b", "waiting")
             began = time.monotonic()
-            with socket.create_connection((b, PORT), timeout=20) as s:
-                with pytest.raises(ConnectionResetError):
+            with pytest.raises(ConnectionResetError):
+                with socket.create_connection((b, PORT), timeout=20) as s:
                     s.recv(1)
             assert time.monotonic() - began < AT_ONCE_S
     finally:
