@@ -463,6 +463,9 @@ def on_terminal(mesh, width=80, mode=0o600, command=None):
     return popen, master
 
 
+COLOUR = r"(?:\033\[\d+m)?"
+
+
 @pytest.mark.parametrize("width", [40, 120])
 def test_terminal(mesh, width):
     """A row a host, in place, cut to the width; lines above; the cursor below at the end."""
@@ -471,10 +474,13 @@ def test_terminal(mesh, width):
     popen, master = on_terminal(mesh, width)
     screen = Screen(master)
     row = rf"first +{re.escape(vip(100))}"
+    wait_for(lambda: re.search(rf"{row} +\033\[32mready\033\[0m", screen.text()), "a row in colour")
+    wait_for(lambda: re.search(r"\d\d:\d\d:\d\d\033\[0m nswrap: first: ready", screen.text()),
+             "a line with its time")
     wait_for(lambda: re.search(row, screen.text()), "a row")
     wait_for(lambda: "\033[2A" in screen.text(), "rows that are written again")
     if width == 120:
-        wait_for(lambda: re.search(row + r" +ready .* ms\r", screen.text()), "the round trip")
+        wait_for(lambda: re.search(rf"{row} +{COLOUR}ready.* ms\r", screen.text()), "the round trip")
     os.kill(wait_for(lambda: mesh.notes("second"), "it to start")[0]["pid"], signal.SIGKILL)
     wait_for(lambda: "second: lost: was ended by signal 9" in screen.text(), "the line")
     wait_for(lambda: screen.text().count("second: ready at") == 2, "it to be ready again")

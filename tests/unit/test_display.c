@@ -46,6 +46,7 @@ int clock_gettime(clockid_t id, struct timespec *out)
 struct screen {
 	char (*lines)[LINE_BYTES];
 	size_t row, column, count;
+	uint64_t colours; /* that have come: a bit for each number */
 };
 
 /* What the display should have made of it: lines, and rows that stand below them for now. */
@@ -63,6 +64,7 @@ struct bed {
 	struct screen screen;
 	struct model model;
 	int master, slave, real_stderr;
+	const char *odd_row; /* NULL: LONG_ROW */
 	uint64_t seed;
 };
 
@@ -89,6 +91,10 @@ static size_t put_escape(struct screen *screen, const char *text)
 	if (strncmp(text, "\033[K", 3) == 0) {
 		memset(screen->lines[screen->row] + screen->column, 0, LINE_BYTES - screen->column);
 		return 3;
+	}
+	if (sscanf(text, "\033[%um%n", &number, &len) == 1 && len > 0) {
+		screen->colours |= 1ULL << number;
+		return (size_t)len;
 	}
 	if (sscanf(text, "\033[%uA%n", &number, &len) != 1 || len == 0)
 		fail_msg("an escape that is not known");
@@ -133,14 +139,15 @@ static void drain(struct bed *bed)
 
 /* --- the model ------------------------------------------------------------------------------ */
 
-static void row_text(void *told, size_t row, char *out, size_t cap_bytes)
+static struct display_mark row_text(void *told, size_t row, char *out, size_t cap_bytes)
 {
 	struct bed *bed = told;
 
 	if (row == 1)
-		snprintf(out, cap_bytes, LONG_ROW);
+		snprintf(out, cap_bytes, "%s", bed->odd_row ? bed->odd_row : LONG_ROW);
 	else
 		snprintf(out, cap_bytes, "row %zu is at %u", row, bed->model.version);
+	return (struct display_mark){4, row == 1 ? 1000 : 1, DISPLAY_GREEN};
 }
 
 static void model_draw(struct bed *bed)
@@ -175,13 +182,23 @@ static void model_line(struct bed *bed, const char *text)
 		model_draw(bed);
 }
 
+/* What stands behind the time of day. */
+static const char *without_time(const char *line)
+{
+	unsigned numbers[3];
+	int len = 0;
+
+	sscanf(line, "%2u:%2u:%2u %n", &numbers[0], &numbers[1], &numbers[2], &len);
+	return len == 9 ? line + len : line;
+}
+
 static void check(struct bed *bed)
 {
 	drain(bed);
 	assert_int_equal(bed->screen.column, strlen(bed->model.prompt));
 	assert_string_equal(bed->screen.lines[bed->screen.row], bed->model.prompt);
 	for (size_t i = 0; i < bed->model.count; i++)
-		if (strcmp(bed->screen.lines[i], bed->model.lines[i]) != 0)
+		if (strcmp(without_time(bed->screen.lines[i]), bed->model.lines[i]) != 0)
 			fail_msg("line %zu: \"%s\" instead of \"%s\"", i, bed->screen.lines[i],
 				bed->model.lines[i]);
 	assert_int_equal(bed->screen.row, bed->model.count);
@@ -388,10 +405,12 @@ static void soon(void **state)
 static void narrower(void **state)
 {
 	const struct winsize size = {.ws_row = HEIGHT, .ws_col = 14};
+	setenv("NO_COLOR", "1", 1);
 	struct bed *bed = bed_new();
 	char bytes[4096];
 
 	(void)state;
+	unsetenv("NO_COLOR");
 	set_rows(bed, 2);
 	tick(bed);
 	drain(bed);
@@ -406,6 +425,84 @@ static void narrower(void **state)
 	assert_string_equal(bytes, "\r\033[4A\033[Jrow 0 is at 0\r\r\na row that is\r\r\n");
 	display_free(bed->display);
 	bed_free(bed);
+}
+
+/* What is shown when the rows are written again, on a terminal of that size. */
+static ssize_t redrawn(struct bed *bed, unsigned short rows, unsigned short columns, char *out)
+{
+	const struct winsize size = {.ws_row = rows, .ws_col = columns};
+
+	drain(bed);
+	ioctl(bed->slave, TIOCSWINSZ, &size);
+	clock_ahead_ns += 1100 * NS_PER_MS;
+	assert_int_equal(loop_run_once(bed->loop, 0), 0);
+	ssize_t got = read(bed->master, out, 4095);
+	out[got > 0 ? got : 0] = '\0';
+	return got;
+}
+
+/* A row takes one line of the terminal, whatever is in it: two would not be taken away again. */
+static void rows_take_one_line(void **state)
+{
+	setenv("NO_COLOR", "1", 1);
+	struct bed *bed = bed_new();
+	char bytes[4096];
+
+	(void)state;
+	unsetenv("NO_COLOR");
+	set_rows(bed, 3);
+	tick(bed);
+	bed->odd_row = "\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e: e\xcc\x81t\xc3\xa9 \xe6\x97\xa5";
+	/* three wide ones, a colon, a blank, "\xc3\xa9" as two characters in one column, and more
+	 */
+	redrawn(bed, HEIGHT, 12, bytes);
+	assert_non_null(
+		strstr(bytes, "\n\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e: e\xcc\x81t\xc3\xa9\r"));
+	redrawn(bed, HEIGHT, 6, bytes);
+	assert_non_null(strstr(bytes, "\033[6A")); /* each has 11 columns: two lines of 6 */
+	assert_non_null(strstr(bytes, "\n\xe6\x97\xa5\xe6\x9c\xac\r"));
+	/* nowhere to put one */
+	redrawn(bed, 1, WIDTH, bytes);
+	redrawn(bed, 1, WIDTH, bytes);
+	assert_string_equal(bytes, "");
+	redrawn(bed, 2, WIDTH, bytes);
+	assert_string_equal(bytes, "... and 3 more\r\r\n");
+	redrawn(bed, 2, WIDTH, bytes);
+	assert_string_equal(bytes, "\r\033[1A\033[J... and 3 more\r\r\n");
+	display_free(bed->display);
+	bed_free(bed);
+}
+
+/* Unless NO_COLOR says otherwise: the marks of rows, and what is wrong. */
+static void colours(void **state)
+{
+	static const struct {
+		const char *no_colour;
+		uint64_t colours;
+	} rows[] = {{NULL, 1 | 1U << 2 | 1U << 31 | 1ULL << 32 | 1ULL << 33}, {"1", 0},
+		{"", 1 | 1U << 2 | 1U << 31 | 1ULL << 32 | 1ULL << 33}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (rows[i].no_colour)
+			setenv("NO_COLOR", rows[i].no_colour, 1);
+		struct bed *bed = bed_new();
+		unsetenv("NO_COLOR");
+		set_rows(bed, 2);
+		tick(bed);
+		display_say(bed->display, LOG_ERROR, "red");
+		model_line(bed, "nswrap: red");
+		display_say(bed->display, LOG_WARNING, "yellow");
+		model_line(bed, "nswrap: yellow");
+		display_say(bed->display, LOG_NOTICE, "plain");
+		model_line(bed, "nswrap: plain");
+		check(bed);
+		/* and all of them with their time */
+		assert_string_not_equal(bed->screen.lines[0], without_time(bed->screen.lines[0]));
+		assert_true(bed->screen.colours == rows[i].colours);
+		display_free(bed->display);
+		bed_free(bed);
+	}
 }
 
 static void hung_up(void **state)
@@ -468,6 +565,8 @@ int main(void)
 		cmocka_unit_test(at_random),
 		cmocka_unit_test(soon),
 		cmocka_unit_test(narrower),
+		cmocka_unit_test(rows_take_one_line),
+		cmocka_unit_test(colours),
 		cmocka_unit_test(lines_only),
 		cmocka_unit_test(hung_up),
 	};

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glib.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "util/clock.h"
@@ -24,18 +26,19 @@
 #define LINE_BYTES    2048
 #define SAID_BYTES    1024
 #define ROWS_MAX      200
-#define SCREEN_BYTES  32768
-#define SOON_MS       50   /* changes that come together are shown together */
-#define REFRESH_MS    1000 /* for what changes all the time */
+#define SCREEN_BYTES  131072 /* all rows, and what stands before them */
+#define SOON_MS       50     /* changes that come together are shown together */
+#define REFRESH_MS    1000   /* for what changes all the time */
 #define PROMPT_BYTES  1024
 #define WIDTH_DEFAULT 80
+#define COLOUR_BYTES  8
 
 struct display {
 	struct loop *loop;
 	display_row row_text;
 	void *told;
 	int fd; /* stderr; nonblocking, unless it is shared with others */
-	bool is_terminal, has_cursor;
+	bool is_terminal, has_cursor, has_colours;
 	char prompt[PROMPT_BYTES]; /* "": nobody is asked */
 	bool has_prompt;           /* it stands in the row of the cursor */
 	size_t nrows;              /* there are */
@@ -110,19 +113,25 @@ static struct winsize terminal_size(void)
 	return size;
 }
 
-/* How much of @text fits into @columns, if each character takes one; stores how many it takes. */
+/* How much of @text, which is escaped, fits into @columns; stores how many it takes. A row that
+ * took more than was thought would be there for ever, and one more each second. */
 static size_t fitting(const char *text, unsigned columns, unsigned short *taken)
 {
-	size_t len = 0;
+	const char *at = text;
 	unsigned used = 0;
 
-	for (; text[len]; len++) {
-		used += ((unsigned char)text[len] & 0xc0) != 0x80;
-		if (used > columns)
+	while (*at) {
+		gunichar character = g_utf8_get_char(at);
+		unsigned width = g_unichar_iszerowidth(character) ? 0
+				 : g_unichar_iswide(character)    ? 2
+								  : 1;
+		if (used + width > columns)
 			break;
+		used += width;
+		at = g_utf8_next_char(at);
 	}
-	*taken = (unsigned short)(used > columns ? columns : used);
-	return len;
+	*taken = (unsigned short)used;
+	return (size_t)(at - text);
 }
 
 /* Lines on the screen that the drawn rows take: they are folded when it has become narrower. */
@@ -146,10 +155,35 @@ static void take_rows_away(struct display *display)
 	display->ndrawn = 0;
 }
 
+static const char *colour_code(const struct display *display, enum display_colour colour)
+{
+	static const char codes[][COLOUR_BYTES] = {[DISPLAY_PLAIN] = "\033[0m",
+		[DISPLAY_RED] = "\033[31m",
+		[DISPLAY_GREEN] = "\033[32m",
+		[DISPLAY_YELLOW] = "\033[33m",
+		[DISPLAY_GREY] = "\033[2m"};
+
+	return display->has_colours ? codes[colour] : "";
+}
+
+/* The first @len bytes of @text, with @mark in its colour. */
+static void append_marked(
+	struct display *display, const char *text, size_t len, struct display_mark mark)
+{
+	size_t from = mark.at < len ? mark.at : len;
+	size_t to = mark.len < len - from ? from + mark.len : len;
+
+	append(display, "%.*s%s%.*s%s%.*s\r\n", (int)from, text,
+		to > from ? colour_code(display, mark.colour) : "", (int)(to - from), text + from,
+		to > from ? colour_code(display, DISPLAY_PLAIN) : "", (int)(len - to), text + to);
+}
+
 static void append_rows(struct display *display)
 {
 	struct winsize size = terminal_size();
-	size_t room = size.ws_row > 2 ? size.ws_row - 2U : 1, count = display->nrows;
+	/* the cursor stands below them, and needs a line, too */
+	size_t room = size.ws_row > 2 ? size.ws_row - 2U : size.ws_row - 1U;
+	size_t count = display->nrows;
 	char raw[DISPLAY_ROW_BYTES], text[DISPLAY_ROW_BYTES];
 
 	if (room > ROWS_MAX)
@@ -157,13 +191,15 @@ static void append_rows(struct display *display)
 	if (count > room)
 		count = room;
 	for (size_t i = 0; i < count; i++) {
+		struct display_mark mark = {0};
+
 		if (i == room - 1 && display->nrows > room)
 			snprintf(raw, sizeof(raw), "... and %zu more", display->nrows - i);
 		else
-			display->row_text(display->told, i, raw, sizeof(raw));
+			mark = display->row_text(display->told, i, raw, sizeof(raw));
 		log_escape(raw, strlen(raw), text, sizeof(text));
-		append(display, "%.*s\r\n",
-			(int)fitting(text, size.ws_col - 1U, &display->drawn_columns[i]), text);
+		append_marked(display, text,
+			fitting(text, size.ws_col - 1U, &display->drawn_columns[i]), mark);
 	}
 	display->ndrawn = count;
 }
@@ -226,6 +262,8 @@ struct display *display_new(struct loop *loop, display_row row_text, void *told)
 	display->told = told;
 	display->is_terminal = isatty(STDERR_FILENO);
 	display->has_cursor = display->is_terminal && kind && strcmp(kind, "dumb") != 0;
+	const char *no_colours = getenv("NO_COLOR");
+	display->has_colours = display->has_cursor && !(no_colours && no_colours[0] != '\0');
 	display->fd = open_own(display->is_terminal);
 	display->timer.on_expired = on_timer;
 	return display;
@@ -241,7 +279,20 @@ void display_free(struct display *display)
 	free(display);
 }
 
-void display_line(struct display *display, const char *text, size_t len)
+/* "17:04:09 ", for a person who looks at it later. */
+static void append_time(struct display *display)
+{
+	time_t now = time(NULL);
+	struct tm local;
+
+	if (!display->is_terminal || !localtime_r(&now, &local))
+		return;
+	append(display, "%s%02d:%02d:%02d%s ", colour_code(display, DISPLAY_GREY), local.tm_hour,
+		local.tm_min, local.tm_sec, colour_code(display, DISPLAY_PLAIN));
+}
+
+static void write_line(
+	struct display *display, enum display_colour colour, const char *text, size_t len)
 {
 	char line[LINE_BYTES];
 
@@ -249,8 +300,19 @@ void display_line(struct display *display, const char *text, size_t len)
 		take_rows_away(display);
 	display->ndrawn = 0; /* in the background they scroll away with the rest */
 	take_prompt_away(display);
-	append(display, "%s\n", log_escape(text, len, line, sizeof(line)));
+	append_time(display);
+	log_escape(text, len, line, sizeof(line));
+	if (colour == DISPLAY_PLAIN)
+		append(display, "%s\n", line);
+	else
+		append(display, "%s%s%s\n", colour_code(display, colour), line,
+			colour_code(display, DISPLAY_PLAIN));
 	finish(display);
+}
+
+void display_line(struct display *display, const char *text, size_t len)
+{
+	write_line(display, DISPLAY_PLAIN, text, len);
 }
 
 void display_say(struct display *display, enum log_level level, const char *format, ...)
@@ -264,7 +326,11 @@ void display_say(struct display *display, enum log_level level, const char *form
 	va_start(args, format);
 	vsnprintf(line + prefix, sizeof(line) - prefix, format, args);
 	va_end(args);
-	display_line(display, line, strlen(line));
+	write_line(display,
+		level == LOG_ERROR     ? DISPLAY_RED
+		: level == LOG_WARNING ? DISPLAY_YELLOW
+				       : DISPLAY_PLAIN,
+		line, strlen(line));
 }
 
 void display_rows(struct display *display, size_t count)

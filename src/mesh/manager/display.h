@@ -15,14 +15,24 @@
  * Lines are written as they come. On a terminal, while we are in its foreground, rows stand below
  * them and are written anew where they are; while somebody is asked for something a prompt stands
  * there in their place. Nobody waits for a reader: what stderr has no room for
- * is lost.
+ * is lost. On a terminal lines begin with the time of day, and there are colours unless NO_COLOR is
+ * set and not empty (no-color.org).
  */
 #define DISPLAY_ROW_BYTES 512
 
 struct display;
 
-/* Write row number @row, one line of text without escapes of a terminal, to @out. */
-typedef void (*display_row)(void *told, size_t row, char *out, size_t cap_bytes);
+enum display_colour { DISPLAY_PLAIN, DISPLAY_RED, DISPLAY_GREEN, DISPLAY_YELLOW, DISPLAY_GREY };
+
+/* A part of a row: from byte @at on, with nothing before its end that log_escape escapes. */
+struct display_mark {
+	size_t at, len;
+	enum display_colour colour;
+};
+
+/* Write row number @row, one line of text without escapes of a terminal, to @out. Returns what of
+ * it has a colour, where the terminal has colours. */
+typedef struct display_mark (*display_row)(void *told, size_t row, char *out, size_t cap_bytes);
 
 /* Returns NULL with errno set. Rows come from @row_text once there are any (display_rows). */
 struct display *display_new(struct loop *loop, display_row row_text, void *told);

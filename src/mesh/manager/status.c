@@ -141,7 +141,7 @@ static void format_bytes(uint64_t bytes, char *out, size_t cap_bytes)
 	snprintf(out, cap_bytes, "%.*f %s", unit > 0 && value < 9.95 ? 1 : 0, value, units[unit]);
 }
 
-void status_row(void *told, size_t row, char *out, size_t cap_bytes)
+struct display_mark status_row(void *told, size_t row, char *out, size_t cap_bytes)
 {
 	const struct roster *roster = told;
 	const struct peer *peer = roster->peers[row];
@@ -170,10 +170,14 @@ void status_row(void *told, size_t row, char *out, size_t cap_bytes)
 		snprintf(state, sizeof(state), "starting, %llu s",
 			(unsigned long long)((loop_now_ns(peer->context->loop) - peer->since_ns) /
 					     NS_PER_S));
-	snprintf(out, cap_bytes, "%-*.*s  %-15s  %-8s  in %7s  out %7s  %s", (int)width,
-		NAME_COLUMN, peer->name, inet_ntop(AF_INET, &peer->host->vip, vip, sizeof(vip)),
-		state, in, sent,
+	size_t at = (size_t)snprintf(out, cap_bytes, "%-*.*s  %-15s  ", (int)width, NAME_COLUMN,
+		peer->name, inet_ntop(AF_INET, &peer->host->vip, vip, sizeof(vip)));
+	snprintf(out + at, cap_bytes - at, "%-8s  in %7s  out %7s  %s", state, in, sent,
 		peer->state == PEER_READY ? rtt
 		: note[0] != '\0'         ? note
 					  : peer->reason);
+	return (struct display_mark){at, strlen(state),
+		peer->state == PEER_STARTING || bad > 0 ? DISPLAY_YELLOW
+		: peer->state == PEER_READY             ? DISPLAY_GREEN
+							: DISPLAY_RED};
 }

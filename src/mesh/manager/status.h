@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <time.h>
 
+#include "mesh/manager/display.h"
 #include "mesh/manager/roster.h"
 
 /*
@@ -16,4 +17,4 @@ json_t *status_json(const struct roster *roster, const char *name, const char *m
 	time_t started, size_t from);
 
 /* The row of one host on a terminal, for struct display; @roster is a struct roster. */
-void status_row(void *roster, size_t row, char *out, size_t cap_bytes);
+struct display_mark status_row(void *roster, size_t row, char *out, size_t cap_bytes);
