@@ -202,6 +202,10 @@ static void on_child_end(struct child *child, const struct child_end *end)
 
 	child_describe_end(end, link->program, link->ending, sizeof(link->ending));
 	link->has_failed = child_has_failed(end);
+	if (end->not_executed != 0)
+		link->status = command_failure_status(COMMAND_EXEC_FAILED, end->not_executed);
+	else if (end->code == CLD_EXITED)
+		link->status = end->status;
 	if (link->state == LINK_OPEN)
 		begin_ending(link, LAST_WORDS_MS);
 	else
@@ -257,6 +261,7 @@ static void begin(struct link *link)
 	lines_begin(&link->noise_lines, link->loop);
 	link->child.on_end = on_child_end;
 	link->trouble[0] = link->ending[0] = link->program[0] = '\0';
+	link->status = -1;
 	link->has_failed = link->is_killed = link->is_left = false;
 	link->state = LINK_OPEN;
 }

@@ -67,6 +67,7 @@ struct link {
 	struct wire wire;               /* to send; its counters: of the last one that was open */
 	struct child child;             /* pid 0: none, or reaped */
 	char reason[LINK_REASON_BYTES]; /* why it was closed last */
+	int status; /* of the command, as a shell has it; -1: it has not ended by itself */
 
 	/* its own */
 	struct lines lines, noise_lines;

@@ -24,10 +24,10 @@
  * looked up by pid that could have been reused: one signals and waits for own children only that
  * are not reaped yet, one by one.
  *
- * Not all of it was left for itself. What has made a session of its own has become a daemon, such
- * as an ssh that stays for others (ControlPersist); it is left alone, and reaped when it ends. What
- * has the session of a child, or ours, is ended, unless others are connected to its socket
- * (proc/daemon): then it has time until they have gone.
+ * Not all of it was left for itself. What has made a session of its own, and let go of the pipes
+ * and terminals that it was started with, as daemon(3) does, may be there for others, such as an
+ * ssh that stays (ControlPersist): it is left alone, and reaped when it ends. The rest is ended,
+ * unless others are connected to its socket (proc/daemon): then it has time until they have gone.
  *
  * The end of a child is an event of its pidfd. Where there is none (before Linux 5.3, under a
  * seccomp filter that does not know it, or when descriptors are short) a timer looks.

@@ -103,11 +103,27 @@ bool daemon_serves_below(pid_t root)
 	return daemon_serves(root);
 }
 
+/* Are all its streams files, or none, as daemon(3) makes them? Also if nobody may know. */
+static bool has_left_streams(pid_t pid)
+{
+	char name[16], target[64];
+
+	for (int fd = 0; fd < 3; fd++) {
+		snprintf(name, sizeof(name), "fd/%d", fd);
+		read_link(pid, name, target, sizeof(target));
+		if (strncmp(target, "pipe:", 5) == 0 || strncmp(target, "socket:", 7) == 0 ||
+			strncmp(target, "/dev/pts/", 9) == 0 || strncmp(target, "/dev/tty", 8) == 0)
+			return false;
+	}
+	return true;
+}
+
 bool daemon_is_one(pid_t pid)
 {
 	char ours[64], its[64];
 
 	read_link(getpid(), "ns/net", ours, sizeof(ours));
 	read_link(pid, "ns/net", its, sizeof(its)); /* "" of an ssh-agent, which nobody may trace */
-	return !is_nswrap(pid) && (its[0] == '\0' || strcmp(ours, its) == 0);
+	return !is_nswrap(pid) && (its[0] == '\0' || strcmp(ours, its) == 0) &&
+	       has_left_streams(pid);
 }

@@ -16,7 +16,8 @@ bool daemon_serves(pid_t pid);
 bool daemon_serves_below(pid_t root);
 
 /*
- * Is @pid, whose session is none of those that it was started in, a daemon of the host? An nswrap,
- * whose processes have such sessions, or what is in another network, is not.
+ * Is @pid, whose session is none of those that it was started in, a daemon of the host? It has
+ * given up the pipes and the terminal that it was started with. An nswrap, whose processes have
+ * such sessions, or what is in another network, is not.
  */
 bool daemon_is_one(pid_t pid);

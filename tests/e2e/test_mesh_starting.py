@@ -241,3 +241,36 @@ def test_a_host_that_stops_itself(mesh):
     assert mesh.status()["two"]["state"] == "ready"
     os.kill(pid, signal.SIGCONT)
     running.wait_line("^nswrap: one: ready")
+
+
+# --- what no retry mends --------------------------------------------------------------------------
+
+
+def test_what_no_retry_mends(mesh):
+    """What to do is said in the one line, the pause is long at once, and `reload` cuts it short."""
+    mend = mesh.directory / "mended"
+    mesh.host("absent", ["sh", "-c", "echo 'sh: 1: nswrap: not found' >&2; exit 127"])
+    mesh.host("no-program", ["nswrap-no-such-program"])
+    mesh.host("forbidden", ["/etc/passwd"])
+    mesh.host("key", ["sh", "-c", "echo 'Host key verification failed.' >&2; exit 255"])
+    mesh.fake("password", wrap=f"test -e {mend} || "
+              "{{ echo 'me@web: Permission denied (publickey).' >&2; exit 255; }}; "
+              'exec {} "$@"')
+    mesh.host("passes", ["sh", "-c", "echo 'ssh: connect: Connection refused' >&2; exit 255"])
+    running = mesh.start(ready=False)
+    expected = {
+        "absent": "ended with status 127: a program was not found: .*PATH",
+        "no-program": "cannot be started: .*: No such file or directory: a program was not found",
+        "forbidden": r"cannot be started: .*: Permission denied: .*chmod \+x",
+        "key": "ended with status 255: its host key is another one .*ssh-keygen -R",
+        "password": "ended with status 255: the key or the password was not accepted: log in",
+    }
+    for name, text in expected.items():
+        running.wait_line(rf"^nswrap: {name}: lost: {text}.*; again in (2[4-9]|3[0-6])\.\d s$")
+    running.wait_line(r"^nswrap: passes: lost: ended with status 255; again in 0\.\d s$")
+    hosts = mesh.status()
+    assert {hosts[name]["state"] for name in expected} == {"waiting"}
+    assert "ssh-keygen -R" in hosts["key"]["reason"]
+    mend.touch()
+    assert mesh.nswrap.run("mesh", "reload", mesh.name).returncode == 0
+    running.wait_line("^nswrap: password: ready")

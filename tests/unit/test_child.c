@@ -251,7 +251,7 @@ static void who_was_there_before_is_left_alone(void **state)
 	bed_free(bed);
 }
 
-/* What has made a session of its own is left alone; what has that of a child is not. */
+/* What has made a session of its own and let go of its streams is left alone; the rest is not. */
 static void daemons_are_left(void **state)
 {
 	struct bed *bed = bed_new();
@@ -262,7 +262,7 @@ static void daemons_are_left(void **state)
 	assert_int_equal(pipe(ends), 0);
 	struct err err;
 	const char *script =
-		"setsid sh -c 'echo $$; exec sleep 1000' & sh -c 'echo $$; exec sleep 1000' &"
+		"setsid sh -c 'echo $$; exec sleep 1000 </dev/null >/dev/null 2>&1' & sh -c 'echo $$; exec sleep 1000' &"
 		"sleep 0.1";
 	struct command command = {
 		.argv = (char *[]){"sh", "-c", (char *)script, NULL},

@@ -7,7 +7,9 @@
 /* cmocka needs the four above */
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -61,11 +63,32 @@ static void serves(void **state)
 
 static void is_one(void **state)
 {
+	const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int ends[2], kept[3];
+
 	(void)state;
-	assert_true(daemon_is_one(getpid()));
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	for (int fd = 0; fd < 3; fd++) {
+		kept[fd] = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		dup2(null, fd);
+	}
+	bool is_daemon = daemon_is_one(getpid());
+	dup2(ends[1], STDERR_FILENO); /* somebody waits for its words */
+	bool has_pipe = daemon_is_one(getpid());
+	dup2(null, STDERR_FILENO);
 	prctl(PR_SET_NAME, "nswrap: init");
-	assert_false(daemon_is_one(getpid()));
+	bool is_ours = daemon_is_one(getpid());
 	prctl(PR_SET_NAME, "test");
+	for (int fd = 0; fd < 3; fd++) {
+		dup2(kept[fd], fd);
+		close(kept[fd]);
+	}
+	assert_true(is_daemon);
+	assert_false(has_pipe);
+	assert_false(is_ours);
+	close(ends[0]);
+	close(ends[1]);
+	close(null);
 }
 
 int main(void)

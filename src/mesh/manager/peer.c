@@ -17,6 +17,8 @@
 #define PING_MS      5000
 #define PAUSE_MIN_MS 500
 #define PAUSE_MAX_MS 30000
+#define SLOW_MIN_MS  30000 /* where no retry helps */
+#define SLOW_MAX_MS  300000
 #define GOOD_MS      10000 /* who was ready for so long begins with the shortest pause again */
 
 static uint64_t now_ns(const struct peer *peer)
@@ -89,6 +91,8 @@ static void start(struct peer *peer)
 	};
 
 	peer->is_asked_to_end = false;
+	peer->is_new = true;
+	peer->advice = NULL;
 	peer->said[0] = '\0';
 	peer->vip = peer->host->vip;
 	peer->earlier = peer_traffic(peer);
@@ -114,9 +118,12 @@ static uint64_t jitter(uint64_t ms)
 
 static void wait_and_start_again(struct peer *peer)
 {
-	peer->pause_ms = peer->pause_ms == 0 ? PAUSE_MIN_MS : peer->pause_ms * 2;
-	if (peer->pause_ms > PAUSE_MAX_MS)
-		peer->pause_ms = PAUSE_MAX_MS;
+	unsigned min_ms = peer->advice ? SLOW_MIN_MS : PAUSE_MIN_MS;
+	unsigned max_ms = peer->advice ? SLOW_MAX_MS : PAUSE_MAX_MS;
+
+	peer->pause_ms = peer->pause_ms * 2 < min_ms ? min_ms : peer->pause_ms * 2;
+	if (peer->pause_ms > max_ms)
+		peer->pause_ms = max_ms;
 	uint64_t pause_ms = jitter(peer->pause_ms);
 	uint64_t gone_ms = (now_ns(peer) - peer->ended_ns) / NS_PER_MS;
 	pause_ms = gone_ms < pause_ms ? pause_ms - gone_ms : 0;
@@ -165,6 +172,8 @@ static void on_line(struct link *link, const char *text, size_t len)
 	struct peer *peer = at_link(link);
 
 	peer->context->on_stderr(peer, text, len);
+	if (peer->is_new && !peer->advice)
+		peer->advice = advice_of_line(text, len);
 	if (peer->state != PEER_STARTING)
 		return;
 	session_heard(&peer->session);
@@ -216,13 +225,29 @@ static void on_ending(struct link *link)
 	set_state(peer, PEER_ENDING);
 }
 
+/* Why it was lost and, if that is up to a person, what is to be done. */
+static void make_reason(struct peer *peer)
+{
+	if (!peer->is_new)
+		peer->advice = NULL;
+	else if (!peer->advice)
+		peer->advice = advice_of_status(peer->link.status);
+	if (peer->advice && peer->advice->may_pass && peer->was_once_ready)
+		peer->advice = NULL;
+	if (peer->advice)
+		snprintf(peer->reason, sizeof(peer->reason), "%.300s: %s", peer->link.reason,
+			peer->advice->text);
+	else
+		memcpy(peer->reason, peer->link.reason, sizeof(peer->reason));
+}
+
 static void on_end(struct link *link)
 {
 	struct peer *peer = at_link(link);
 
 	desk_leave(&peer->asker);
 	if (!peer->is_asked_to_end)
-		memcpy(peer->reason, link->reason, sizeof(peer->reason));
+		make_reason(peer);
 	if (peer->is_retired) {
 		set_state(peer, PEER_DOWN);
 		session_notice(&peer->session, LOG_INFO, "stopped");
@@ -255,7 +280,8 @@ static void on_ready(struct session *session)
 
 	peer->port.wire = &peer->link.wire;
 	peer->port.knows_icmp = session->info.features & FEATURE_ICMP;
-	peer->asker.is_ready = true;
+	peer->asker.is_ready = peer->was_once_ready = true;
+	peer->is_new = false;
 	set_state(peer, PEER_READY);
 	session_notice(&peer->session, LOG_NOTICE, "ready at %s",
 		inet_ntop(AF_INET, &peer->host->vip, address, sizeof(address)));
@@ -342,6 +368,12 @@ void peer_restart(struct peer *peer, const char *reason)
 		loop_timer_cancel(peer->context->loop, &peer->pause);
 		start(peer);
 	}
+}
+
+void peer_retry(struct peer *peer)
+{
+	if (peer->state == PEER_WAITING && peer->advice)
+		peer_restart(peer, "it is tried again");
 }
 
 const char *peer_note(const struct peer *peer)

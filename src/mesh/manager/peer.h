@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "mesh/link.h"
+#include "mesh/manager/advice.h"
 #include "mesh/manager/desk.h"
 #include "mesh/manager/fabric.h"
 #include "mesh/manager/session.h"
@@ -89,6 +90,8 @@ struct peer {
 	struct peer_traffic earlier; /* of links before this one */
 	struct loop_timer pause;     /* WAITING */
 	bool is_retired;             /* to be down for good */
+	bool is_new, was_once_ready; /* not ready since it was started; ready at some time */
+	const struct advice *advice; /* what a person has to do; NULL: nothing */
 	bool is_asked_to_end;        /* by us, without trouble */
 	unsigned pause_ms;           /* the last one; 0: none yet */
 	uint64_t ended_ns;           /* when ENDING began */
@@ -121,6 +124,9 @@ struct peer_traffic peer_traffic(const struct peer *peer);
  * is known, "".
  */
 const char *peer_note(const struct peer *peer);
+
+/* Start it now, if it waits for somebody to mend something. */
+void peer_retry(struct peer *peer);
 
 /* "starting", "ready", "stopping", "lost", "waiting", "stopped" */
 const char *peer_state_name(const struct peer *peer);

@@ -239,6 +239,8 @@ int roster_follow(struct roster *roster, struct manifest *after)
 			session_reconfigure(&roster->peers[i]->session);
 		else if (plan.changes[i] == ROSTER_RESTART)
 			peer_restart(roster->peers[i], "its part of the manifest has changed");
+		else
+			peer_retry(roster->peers[i]);
 	}
 	free(plan.changes);
 	return 0;
