@@ -262,7 +262,7 @@ static void daemons_are_left(void **state)
 	assert_int_equal(pipe(ends), 0);
 	struct err err;
 	const char *script =
-		"setsid sh -c 'echo $$; exec sleep 1000 </dev/null >/dev/null 2>&1' & sh -c 'echo $$; exec sleep 1000' &"
+		"setsid sh -c 'exec 3>&1 </dev/null >/dev/null 2>&1; echo $$ >&3; exec sleep 1000' & sh -c 'echo $$; exec sleep 1000' &"
 		"sleep 0.1";
 	struct command command = {
 		.argv = (char *[]){"sh", "-c", (char *)script, NULL},
