@@ -383,6 +383,26 @@ def test_no_answer_to_ping(mesh):
     assert mesh.status()["other"]["restarts"] == 0
 
 
+def test_agents_learn_who_they_are_and_when_to_end(mesh):
+    """The same at each start, also of another manager; NoRouter's are told nothing of it."""
+    mesh.fake("a", "--features", NEW + ",takeover,silence")
+    mesh.fake("b", "--features", NEW + ",takeover,silence")
+    mesh.fake("old")
+    running = mesh.start()
+    for last in range(2):
+        told = {name: mesh.notes(name, "configure") for name in ("a", "b", "old")}
+        assert not any({"identity", "silence"} & set(args)
+                       for args in [*told["old"], told["a"][2 * last], told["b"][2 * last]])
+        if not last:
+            first = told["a"][1]["identity"]
+            os.kill(running.pid, signal.SIGKILL)
+            running.popen.wait()
+            running = mesh.start()
+    assert told["a"][1]["identity"] == told["a"][3]["identity"] == first
+    assert told["b"][1]["identity"] != first
+    assert [args["silence"] for args in told["a"][1::2]] == [15, 15]
+
+
 def test_round_trip_is_measured(mesh):
     mesh.fake("new", "--features", NEW)
     mesh.fake("old")

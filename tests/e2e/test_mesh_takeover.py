@@ -3,6 +3,7 @@
 
 import json
 import os
+import pathlib
 import signal
 import socket
 import subprocess
@@ -10,9 +11,10 @@ import time
 
 import pytest
 
-from harness import PATIENCE, free_port, python, wait_for
-from mesh_tools import Box, network
+from harness import BINARY, PATIENCE, free_port, is_alive, process_table, python, wait_for
+from mesh_tools import Box, Site, network
 from standin import MESSAGE, PIPES, Link, arguments, frame
+from tools import THOROUGH, tool
 
 IDENTITY = "0123456789abcdef"
 # a new agent does not wait for the old one
@@ -175,3 +177,28 @@ def test_agents_of_a_sandbox(nswrap, start):
     assert old.popen.wait(2 * PATIENCE) != 0
     routes = box.do("ip", "route", "show", "table", "local").decode()
     assert f"{other} dev mesh1" in routes, routes
+
+
+if THOROUGH:  # half a minute
+    @pytest.mark.limit(90)
+    def test_no_command_runs_twice(nswrap, short_dir):
+        """A link that takes nothing any more, both ways, and has no end: wanpipe is stopped."""
+        log = pathlib.Path(short_dir, "log")
+        site = Site(nswrap, short_dir)
+        site.host("a", f"{network()}.101", [tool("wanpipe"), "--", BINARY, "--network", "none", "-c",
+                                           f"echo $$ >>{log}; exec sleep 1000"])
+        with site:
+            [first] = log.read_text().split()
+            [pipe] = [pid for pid, row in process_table().items()
+                      if row[2] == "wanpipe" and pid in site.running.tree()]
+            os.kill(pipe, signal.SIGSTOP)
+            began = time.monotonic()
+            wait_for(lambda: not is_alive(int(first)), "the end of the first COMMAND", 25)
+            ended = time.monotonic() - began
+            assert log.read_text().split() == [first]
+            wait_for(lambda: site.losses("a"), "the loss to be noticed", 30)
+            noticed = time.monotonic() - began
+            site.wait_state("a", restarts=1)
+            print(f"blackhole: agent ended after {ended:.1f} s, noticed after {noticed:.1f} s, "
+                  f"ready again after {time.monotonic() - began:.1f} s")
+            assert len(log.read_text().split()) == 2

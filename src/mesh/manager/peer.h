@@ -55,8 +55,13 @@ struct peer_context {
 	void *owner;
 };
 
-/* Without a byte in this time the other end of a link counts as gone, for both ends. */
-#define PEER_SILENCE_S 20
+/*
+ * Without a byte in this time the other end of a link counts as gone: for us, and for agents, which
+ * notice within a quarter more. Theirs is over before ours is, so that of a link that died what is
+ * at its far end has ended when it is started again: no COMMAND runs twice.
+ */
+#define PEER_SILENCE_S       20
+#define PEER_AGENT_SILENCE_S 15
 
 #define PEER_SAID_BYTES 128 /* of a line; the rest is cut */
 

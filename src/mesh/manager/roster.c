@@ -61,7 +61,7 @@ static int configure(struct session *session, struct mesh_config *out)
 	int result = manifest_configure(&roster->manifest, (size_t)peer->port.number, out);
 	if (result < 0)
 		return result;
-	out->silence_s = PEER_SILENCE_S;
+	out->silence_s = PEER_AGENT_SILENCE_S;
 	out->identity = naming_identity(roster->mesh, peer->name);
 	return out->identity ? 0 : -ENOMEM;
 }
