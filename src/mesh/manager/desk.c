@@ -2,6 +2,7 @@
 /* mesh/manager/desk - one terminal, and many hosts whose commands ask somebody there */
 #include "mesh/manager/desk.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -236,6 +237,8 @@ static void on_typed(struct loop_io *io, uint32_t events)
 	ssize_t got = read(io->fd, bytes, sizeof(bytes));
 
 	(void)events;
+	if (got < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
 	if (got <= 0) { /* hung up, or in the background: SIGTTIN is blocked */
 		end_turn(desk);
 		look_in(desk, LOOK_MS);
@@ -260,7 +263,8 @@ void desk_open(struct desk *desk, struct loop *loop, struct display *display)
 	desk->display = display;
 	desk->timer.on_expired = on_timer;
 	list_init(&desk->askers);
-	desk->io = (struct loop_io){open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY), on_typed};
+	desk->io = (struct loop_io){
+		open("/dev/tty", O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY), on_typed};
 }
 
 void desk_close(struct desk *desk)
