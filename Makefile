@@ -18,7 +18,9 @@ V       ?= 0
 FUZZ_SECONDS ?= 600
 
 Q = $(if $(filter 1,$(V)),,@)
-say = $(if $(filter 1,$(V)),,@printf '  %-6s %s\n' $(1) $(2))
+# make -s is silent: its letters stand together in the first word
+silent = $(findstring s,$(firstword -$(MAKEFLAGS)))
+say = $(if $(filter 1,$(V))$(silent),,@printf '  %-6s %s\n' $(1) $(2))
 
 VERSION  := $(shell sed -n 's/^\#define NSWRAP_VERSION "\(.*\)"/\1/p' src/version.h)
 PACKAGES := slirp glib-2.0 libseccomp libcap jansson yaml-0.1
