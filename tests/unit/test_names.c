@@ -172,6 +172,31 @@ static void dials_go_where_the_table_says(void **state)
 	bed_close(&bed);
 }
 
+/* Both, whatever /etc/hosts has; but the table counts. */
+static void localhost_is_two(void **state)
+{
+	static const char *const names[] = {"localhost", "LocalHost"};
+	struct question question = {.done = 0};
+	struct mesh_bed bed;
+	int asked = names_asked;
+
+	(void)state;
+	bed_open(&bed);
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(ask(&bed, &question, names[i]), 0);
+		assert_int_equal(question.answer.count, 2);
+		assert_int_equal(question.answer.addrs[0].family, AF_INET);
+		assert_int_equal(question.answer.addrs[1].family, AF_INET6);
+		assert_true(addr_is_loopback(&question.answer.addrs[0]));
+		assert_true(addr_is_loopback(&question.answer.addrs[1]));
+	}
+	assert_int_equal(add(&bed, "localhost", "127.0.42.9"), 0);
+	assert_int_equal(ask(&bed, &question, "localhost"), 0);
+	assert_int_equal(question.answer.count, 1);
+	assert_int_equal(names_asked, asked);
+	bed_close(&bed);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -179,6 +204,7 @@ int main(void)
 		cmocka_unit_test(asks_the_system_for_the_rest),
 		cmocka_unit_test(a_thousand_names),
 		cmocka_unit_test(dials_go_where_the_table_says),
+		cmocka_unit_test(localhost_is_two),
 	};
 
 	bed_enter_namespace();

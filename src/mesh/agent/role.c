@@ -12,10 +12,10 @@
 #include "conn/service.h"
 #include "control/owner.h"
 #include "mesh/agent/addresses.h"
+#include "mesh/agent/ports.h"
 #include "mesh/agent/taken.h"
 #include "mesh/agent/troubles.h"
 #include "mesh/info.h"
-#include "util/fd.h"
 #include "util/log.h"
 
 #define FEATURES                                                                                  \
@@ -36,8 +36,7 @@ struct role {
 	bool has_reserved;        /* some ports */
 
 	/* what the gate is told */
-	struct gate_port *ports;
-	size_t nports;
+	struct ports ports;
 	bool any_port, turns;
 	struct in_addr alias_net;
 };
@@ -130,15 +129,6 @@ static struct packet_end end_of(const struct addr *addr)
 	return (struct packet_end){addr->v4.sin_addr, addr_port(addr)};
 }
 
-static struct gate_port *find_port(
-	struct gate_port *ports, size_t nports, enum proto proto, uint16_t port)
-{
-	for (size_t i = 0; i < nports; i++)
-		if (ports[i].proto == proto && ports[i].port == port)
-			return &ports[i];
-	return NULL;
-}
-
 /* In a sandbox at any port, which the gate leads to: it stands in no program's way. */
 static int bind_inside(
 	void *owner, const struct service *service, struct bound *out, struct err *err)
@@ -146,8 +136,7 @@ static int bind_inside(
 	const struct role *role = owner;
 	struct stack *stack = role->start.stack;
 	struct addr at = service->addr;
-	struct gate_port *port =
-		find_port(role->ports, role->nports, service->proto, addr_port(&at));
+	struct gate_port *port = ports_find(&role->ports, service->proto, addr_port(&at));
 	char ip[ADDR_TEXT_BYTES];
 
 	if (role->start.is_sandbox)
@@ -314,83 +303,31 @@ void role_on_takeover(struct role *role)
 	addresses_forget(&role->addresses);
 }
 
-/* Is it an IPv4 address of this network? Asked by binding to it. */
-static bool is_local(const char *host, struct in_addr *out)
-{
-	struct addr addr;
-
-	if (addr_parse(host, &addr, NULL) < 0 || addr.family != AF_INET || addr_is_wildcard(&addr))
-		return false;
-	_cleanup_fd_ int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (sock < 0 || bind(sock, &addr.any, addr_len(&addr)) < 0)
-		return false;
-	*out = addr.v4.sin_addr;
-	return true;
-}
-
-/* How the gate treats @offer. */
-static struct gate_port plan_offer(
-	const struct role *role, const struct mesh_offer *offer, struct in_addr self)
-{
-	const bool is_sandbox = role->start.is_sandbox;
-	struct gate_port port = {.proto = offer->proto, .port = offer->listen_port};
-
-	if (is_sandbox && is_local(offer->connect_host, &port.target_ip)) {
-		port.action = GATE_MAP;
-		port.target_port = offer->connect_port;
-		return port;
-	}
-	port.action = offer->proto == PROTO_TCP ? GATE_HOLD_SYN : GATE_OPEN;
-	if (!is_sandbox)
-		return port;
-	port.target_ip = self;
-	/* where it is served already */
-	const struct gate_port *old =
-		self.s_addr == role->addresses.self.s_addr
-			? find_port(role->ports, role->nports, port.proto, port.port)
-			: NULL;
-	if (old && old->action == port.action)
-		port.target_port = old->target_port;
-	return port;
-}
-
-/*
- * A mapping has no state: the answers to a connection that left from such a port would be led to
- * the mapping's target.
- */
 static void reserve_ports(struct role *role)
 {
 	struct stack *stack = role->start.stack;
-	char text[STACK_PORTS_BYTES] = "";
-	size_t len = 0;
+	char text[STACK_PORTS_BYTES];
 
-	for (size_t i = 0; i < role->nports && len < sizeof(text) - 8; i++)
-		if (role->start.is_sandbox)
-			len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%u",
-				len > 0 ? "," : "", role->ports[i].port);
-	int result = len > 0 || role->has_reserved ? stack->ops->reserve_ports(stack, text) : 0;
+	ports_reserved(&role->ports, text, sizeof(text));
+	int result = text[0] || role->has_reserved ? stack->ops->reserve_ports(stack, text) : 0;
 	if (result < 0)
 		log_info("cannot reserve the ports that are offered: %s", strerror(-result));
-	role->has_reserved = len > 0;
+	role->has_reserved = text[0];
 }
 
 static int tell_gate(struct role *role, struct err *err)
 {
-	struct gate_port *ports = calloc(role->nports + 1, sizeof(*ports));
 	struct gate_rules rules = {
 		.self = role->addresses.self,
 		.members = role->addresses.peers,
 		.nmembers = role->addresses.npeers,
-		.ports = ports,
 		.any_port = role->any_port,
 		.alias_net = role->alias_net,
 		.turns = role->turns,
 	};
+	struct gate_port *ports = ports_served(&role->ports, &rules.nports);
 
-	/* nobody is there yet where one is served elsewhere, but not bound */
-	for (size_t i = 0; ports && i < role->nports; i++)
-		if (!role->start.is_sandbox || role->ports[i].target_port != 0)
-			ports[rules.nports++] = role->ports[i];
+	rules.ports = ports;
 	int result = ports ? gate_configure(role->start.gate, &rules) : -ENOMEM;
 	free(ports);
 	return result < 0 ? err_sys(err, -result, "cannot set up the gate") : 0;
@@ -421,51 +358,43 @@ static bool is_offered(void *owner, enum proto proto, uint16_t port)
 	return false;
 }
 
-/* Returns 0 with *@relayed, to be freed, the services that the offers need. Or -ENOMEM. */
-static int plan(struct role *role, const struct mesh_config *config, struct service **relayed,
-	size_t *nrelayed)
+/* Those that are not mapped, in @out, which has room. Returns how many. */
+static size_t relayed(
+	const struct role *role, const struct mesh_config *config, struct service *out)
 {
-	struct gate_port *ports = calloc(config->noffers + 1, sizeof(*ports));
+	size_t count = 0;
 
-	*nrelayed = 0;
-	*relayed = calloc(config->noffers + 1, sizeof(**relayed));
-	if (!ports || !*relayed) {
-		free(ports);
-		free(*relayed);
-		return -ENOMEM;
-	}
 	for (size_t i = 0; i < config->noffers; i++) {
-		const struct mesh_offer *offer = &config->offers[i];
-
-		ports[i] = plan_offer(role, offer, config->me);
-		if (ports[i].action == GATE_MAP)
+		if (role->ports.list[i].action == GATE_MAP)
 			continue;
-		(*relayed)[*nrelayed] = service_of(offer, config->me);
-		(*relayed)[(*nrelayed)++].is_given = offer->proto == PROTO_TCP;
+		out[count] = service_of(&config->offers[i], config->me);
+		out[count++].is_given = config->offers[i].proto == PROTO_TCP;
 	}
-	free(role->ports);
-	role->ports = ports;
-	role->nports = config->noffers;
-	role->any_port = config->any_port && role->start.is_sandbox;
-	return 0;
+	return count;
+}
+
+static int offer(struct role *role, const struct mesh_config *config, struct err *err)
+{
+	struct service *list = calloc(config->noffers + 1, sizeof(*list));
+
+	if (!list)
+		return err_sys(err, ENOMEM, "cannot open a port");
+	int result = services_configure(role->offers, list, relayed(role, config, list), err);
+	free(list);
+	return result < 0 ? result : tell_gate(role, err);
 }
 
 int role_configure(struct role *role, const struct mesh_config *config, struct err *err)
 {
-	struct service *relayed;
-	size_t nrelayed;
-
 	troubles_sift(role->troubles, is_offered, (void *)config);
-	if (plan(role, config, &relayed, &nrelayed) < 0)
+	if (ports_plan(&role->ports, config) < 0)
 		return err_sys(err, ENOMEM, "cannot read the configuration");
+	role->any_port = config->any_port && role->start.is_sandbox;
 	int result = configure_addresses(role, config, err);
 	if (result == 0 && role->start.is_sandbox)
 		open_aliases(role);
 	if (result == 0)
-		result = services_configure(role->offers, relayed, nrelayed, err);
-	free(relayed);
-	if (result == 0)
-		result = tell_gate(role, err);
+		result = offer(role, config, err);
 	if (result < 0)
 		return result;
 	reserve_ports(role);
@@ -503,6 +432,7 @@ struct role *role_new(const struct role_start *start)
 	if (!role)
 		return NULL;
 	role->start = *start;
+	role->ports.is_sandbox = start->is_sandbox;
 	role->troubles = troubles_new(start->context->loop, start->on_change, start->owner);
 	role->syns = syns_new(start->context, &syns_ops, role);
 	role->offers = services_new(start->context, &offers_ops, role);
@@ -524,7 +454,7 @@ void role_free(struct role *role)
 	role->syns = NULL;
 	services_free(role->offers);
 	addresses_fini(&role->addresses);
-	free(role->ports);
+	ports_fini(&role->ports);
 	troubles_free(role->troubles);
 	free(role);
 }

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/agent/ports - what a host offers, as the gate is told of it */
+#include "mesh/agent/ports.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "util/fd.h"
+
+#define ITEM_BYTES 8 /* ",65535" */
+
+void ports_fini(struct ports *ports)
+{
+	free(ports->list);
+	ports->list = NULL;
+	ports->count = 0;
+}
+
+struct gate_port *ports_find(const struct ports *ports, enum proto proto, uint16_t port)
+{
+	for (size_t i = 0; i < ports->count; i++)
+		if (ports->list[i].proto == proto && ports->list[i].port == port)
+			return &ports->list[i];
+	return NULL;
+}
+
+/* Is it an IPv4 address of this network? Asked by binding to it. */
+static bool is_local(const char *host, struct in_addr *out)
+{
+	struct addr addr;
+
+	if (addr_parse(host, &addr, NULL) < 0 || addr.family != AF_INET || addr_is_wildcard(&addr))
+		return false;
+	_cleanup_fd_ int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (sock < 0 || bind(sock, &addr.any, addr_len(&addr)) < 0)
+		return false;
+	*out = addr.v4.sin_addr;
+	return true;
+}
+
+static struct gate_port plan(
+	const struct ports *ports, const struct mesh_offer *offer, struct in_addr self)
+{
+	struct gate_port port = {.proto = offer->proto, .port = offer->listen_port};
+
+	if (ports->is_sandbox && is_local(offer->connect_host, &port.target_ip)) {
+		port.action = GATE_MAP;
+		port.target_port = offer->connect_port;
+		return port;
+	}
+	port.action = offer->proto == PROTO_TCP ? GATE_HOLD_SYN : GATE_OPEN;
+	if (!ports->is_sandbox)
+		return port;
+	port.target_ip = self;
+	/* where it is served already */
+	const struct gate_port *old =
+		self.s_addr == ports->self.s_addr ? ports_find(ports, port.proto, port.port) : NULL;
+	if (old && old->action == port.action)
+		port.target_port = old->target_port;
+	return port;
+}
+
+int ports_plan(struct ports *ports, const struct mesh_config *config)
+{
+	struct gate_port *list = calloc(config->noffers + 1, sizeof(*list));
+
+	if (!list)
+		return -ENOMEM;
+	for (size_t i = 0; i < config->noffers; i++)
+		list[i] = plan(ports, &config->offers[i], config->me);
+	free(ports->list);
+	ports->list = list;
+	ports->count = config->noffers;
+	ports->self = config->me;
+	return 0;
+}
+
+struct gate_port *ports_served(const struct ports *ports, size_t *count)
+{
+	struct gate_port *list = calloc(ports->count + 1, sizeof(*list));
+
+	*count = 0;
+	/* nobody is there yet where one is served elsewhere, but not bound */
+	for (size_t i = 0; list && i < ports->count; i++)
+		if (!ports->is_sandbox || ports->list[i].target_port != 0)
+			list[(*count)++] = ports->list[i];
+	return list;
+}
+
+void ports_reserved(const struct ports *ports, char *out, size_t cap_bytes)
+{
+	size_t len = 0;
+
+	out[0] = '\0';
+	for (size_t i = 0; ports->is_sandbox && i < ports->count && len + ITEM_BYTES < cap_bytes;
+		i++)
+		len += (size_t)snprintf(out + len, cap_bytes - len, "%s%u", len > 0 ? "," : "",
+			ports->list[i].port);
+}
