@@ -37,11 +37,10 @@ bool job_stop_with(pid_t command, int sig, bool has_own_session)
 
 void job_signal(pid_t command, int sig)
 {
-	if (command == 0)
-		return;
-	kill(command, sig);
-	if (sig == SIGCONT && getpgid(command) == command)
-		kill(-command, sig);
+	bool is_of_group = sig == SIGCONT || sig == SIGINT || sig == SIGQUIT;
+
+	if (command > 0)
+		kill(is_of_group && getpgid(command) == command ? -command : command, sig);
 }
 
 struct job_terminal job_terminal_keep(void)

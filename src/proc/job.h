@@ -28,8 +28,9 @@ bool job_passes_on(const struct signalfd_siginfo *info, pid_t command, bool has_
 bool job_stop_with(pid_t command, int sig, bool has_own_session);
 
 /*
- * kill(2), if there is a command (0: none); SIGCONT goes to a group that it leads (a shell with job
- * control), too.
+ * kill(2), if there is a command (0: none). What a terminal sends to groups goes to the group that
+ * the command leads, if it does (--new-session, a shell with job control): SIGCONT, SIGINT and
+ * SIGQUIT. A shell that waits for a program does not end by a SIGINT that this has not got.
  */
 void job_signal(pid_t command, int sig);
 

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "proc/job.h"
@@ -27,19 +28,32 @@ static bool is_held(int sig)
 	return false;
 }
 
+/*
+ * To a session of its own. What is pending came with our group, where the command is not: a ^C that
+ * comes between the fork and here, and would pass for one that the command has.
+ */
+static void leave_group(const sigset_t *all)
+{
+	const struct timespec at_once = {0};
+
+	setsid();
+	while (sigtimedwait(all, NULL, &at_once) > 0)
+		;
+}
+
 __attribute__((noreturn)) static void run(int fd, bool has_own_session, pid_t parent)
 {
 	sigset_t all;
 
-	prctl(PR_SET_NAME, "nswrap: witness");
+	sigfillset(&all);
 	if (has_own_session)
-		setsid();
+		leave_group(&all);
+	prctl(PR_SET_NAME, "nswrap: witness"); /* from now on it tells what comes */
 	job_leave_streams();
 	dup2(STDOUT_FILENO, STDERR_FILENO); /* null by now */
 	if (rights_keep_fds(&fd, 1) < 0 || rights_drop_all() < 0 || rights_hide() < 0)
 		_exit(125);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	sigfillset(&all);
 	while (getppid() == parent) {
 		int sig = sigwaitinfo(&all, NULL);
 		uint8_t number = (uint8_t)sig;

@@ -145,6 +145,15 @@ def test_ctrl_c_ends_the_command(terminal, options):
 
 
 @SESSIONS
+def test_ctrl_c_ends_what_a_shell_waits_for(terminal, options):
+    term = terminal([BINARY, "-q", *options, "-c", "echo re''ady; sleep 1000; echo goes on"])
+    term.expect("ready")
+    term.type("\x03")
+    assert term.wait() == 130
+    assert "goes on" not in term.read()
+
+
+@SESSIONS
 def test_ctrl_c_comes_once(terminal, options):
     """COMMAND decides what it means, and hears it once."""
     term = terminal([BINARY, "-q", *options, "--", *listen("SIGINT", "SIGTERM", end="SIGTERM")])

@@ -35,6 +35,23 @@ static void on_signal(void *owner, int sig, pid_t sender, bool has_reached)
 	loop_stop(bed->loop, 0);
 }
 
+/* Until it is in its session: what comes before is not the command's. */
+static void wait_until_named(pid_t pid)
+{
+	char path[64], name[32] = "";
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	for (int i = 0; i < 10000 && strcmp(name, "nswrap: witness\n") != 0; i++) {
+		FILE *file = fopen(path, "re");
+
+		assert_non_null(file);
+		assert_non_null(fgets(name, sizeof(name), file));
+		fclose(file);
+		usleep(1000);
+	}
+	assert_string_equal(name, "nswrap: witness\n");
+}
+
 static void open_bed(struct bed *bed, bool has_own_session)
 {
 	int ready[2];
@@ -56,6 +73,7 @@ static void open_bed(struct bed *bed, bool has_own_session)
 	close(ready[1]);
 	witness_start(&bed->witness, bed->loop, has_own_session);
 	assert_true(bed->witness.pid > 0);
+	wait_until_named(bed->witness.pid);
 }
 
 static void close_bed(struct bed *bed)
