@@ -11,7 +11,7 @@ _nswrap_options() {
 		--no-config -q --quiet -v --verbose ;;
 	exec) echo -C --chdir -e --env --unset-env --new-session -t --stop-timeout -v --verbose ;;
 	ps | port | doctor) echo --json ;;
-	stop) echo -t --stop-timeout ;;
+	stop) echo --all -t --stop-timeout ;;
 	mesh | manager) echo --check --strict --example -n --name --json -q --quiet -v --verbose ;;
 	agent) echo --automated ;;
 	esac

@@ -27,7 +27,7 @@ enum sure {
 };
 
 #define PS        "nswrap ps lists the sandboxes, nswrap mesh status the hosts of a mesh"
-#define STOP      "nswrap stop SANDBOX ends one"
+#define STOP      "nswrap stop SANDBOX ends one, nswrap stop --all all of them"
 #define RUN       "nswrap COMMAND makes a sandbox and starts COMMAND in it"
 #define MESH_UP   "nswrap mesh MANIFEST starts a mesh, nswrap COMMAND a sandbox"
 #define MESH_DOWN "nswrap mesh stop ends a mesh, nswrap stop SANDBOX a sandbox"

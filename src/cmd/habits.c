@@ -171,7 +171,7 @@ const struct option_habit habits_ps[] = {
 
 const struct option_habit habits_stop[] = {
 	{"--time", "expected -t SECONDS"},
-	{"--all", "expected their names, which nswrap ps lists"},
+	{"-a", "expected --all"},
 	{"--timeout", "expected -t SECONDS"},
 	{"-f", "expected -t 0, which kills at once"},
 	{"--force", "expected -t 0, which kills at once"},

@@ -595,8 +595,26 @@ def test_stop_several(nswrap):
     assert ps(nswrap) == []
 
 
+def test_stop_all(nswrap):
+    for _ in range(2):  # with none there is nothing to do, and nothing to say
+        result = nswrap.run("stop", "--all")
+        assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
+        boxes = [box(nswrap, name=n, command=STUBBORN) for n in ("one", "two", "three")]
+        for running in boxes:
+            assert running.read_line() == "up"
+        started = time.monotonic()
+        result = nswrap.run("stop", "--all", "-t", "1")
+        took = time.monotonic() - started
+        assert (result.returncode, result.stderr) == (0, b"")
+        assert 1 <= took < 2.5 * PATIENCE, "at the same time"
+        assert ps(nswrap) == []
+        for running in boxes:
+            assert running.wait() == 128 + signal.SIGKILL
+
+
 @pytest.mark.parametrize("args, names", [
-    ([], "SANDBOX"), (["-t"], "-t"), (["-t", "soon", "box"], "soon"), (["-t", "-1", "box"], "-1")])
+    ([], "SANDBOX"), (["--all", "box"], "--all"), (["box", "--all"], "box"), (["-a"], "--all"),
+    (["-t"], "-t"), (["-t", "soon", "box"], "soon"), (["-t", "-1", "box"], "-1")])
 def test_stop_bad_input(nswrap, args, names):
     result = nswrap.run("stop", *args)
     assert result.returncode == 2
