@@ -119,7 +119,7 @@ static int run(const struct cmd_call *call)
 
 const struct subcommand exec_subcommand = {
 	.name = "exec",
-	.synopsis = "exec SANDBOX [--] COMMAND [ARG...]",
+	.synopsis = "exec [OPTION...] SANDBOX [--] COMMAND [ARG...]",
 	.summary = "run another command in a sandbox that is there",
 	.options = options,
 	.run = run,

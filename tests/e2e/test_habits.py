@@ -104,9 +104,9 @@ def test_host_port_with_guest(nswrap, form):
 def test_host_port_is_a_forward(nswrap, words, specs):
     first = free_ports(2)
     running = box(nswrap, *[word.format(first, first + 1) for word in words])
-    found = [event["spec"] for event in running.events if event["event"] == "forward"]
+    found = [running.wait_event("forward", n + 1)["spec"] for n in range(len(specs))]
     specs = [spec.format(first, first + 1) for spec in specs]
-    assert found == [spec if spec.startswith("127") else "127.0.0.1:" + spec for spec in specs]
+    assert found == [spec if spec.startswith("127.") else "127.0.0.1:" + spec for spec in specs]
 
 
 @pytest.mark.parametrize("words, names", [
