@@ -110,8 +110,10 @@ static void on_broken(struct wire *wire, const struct err *err)
 	wire_close(wire);
 }
 
-static const struct wire_ops ops = {
-	.on_frame = on_frame, .on_round_end = on_round_end, .on_room = on_room, .on_broken = on_broken};
+static const struct wire_ops ops = {.on_frame = on_frame,
+	.on_round_end = on_round_end,
+	.on_room = on_room,
+	.on_broken = on_broken};
 
 static struct bed *bed_new(bool has_sockets)
 {
