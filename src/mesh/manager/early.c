@@ -45,12 +45,12 @@ static bool is_same(const struct early_packet *packet, const struct packet_view 
 static struct early_packet *find_place(
 	struct early_packet *bucket, const struct packet_view *view, size_t count)
 {
-	struct early_packet *best = NULL;
+	struct early_packet *best = bucket;
 
 	for (struct early_packet *at = bucket; at < bucket + EARLY_WAYS; at++) {
 		if (is_same(at, view))
 			return at;
-		if (!best || (best->to && (!at->to || *at->count > *best->count)))
+		if (best->to && (!at->to || *at->count > *best->count))
 			best = at;
 	}
 	return !best->to || *best->count > count + 1 ? best : NULL;
@@ -75,7 +75,7 @@ int early_keep(struct early *early, const struct packet_view *view, void *from, 
 		return -ENOBUFS;
 	early_drop(early, place);
 	memcpy(bytes + EARLY_FRAME_ROOM, view->ip, view->len);
-	*place = (struct early_packet){from, to, count, end_ns, view->len, bytes};
+	*place = (struct early_packet){from, to, count, end_ns, view->len, .bytes = bytes};
 	early->count++;
 	++*count;
 	return 0;

@@ -61,7 +61,7 @@ int naming_reserve(const char *path, const char *name, const struct manifest *ma
 {
 	char base[REGISTRY_NAME_MAX + 1];
 	struct registry registry;
-	struct origin origin;
+	struct origin origin = {0};
 	int result = registry_open(REGISTRY_MESH, &registry, err);
 
 	if (result < 0)
@@ -84,7 +84,7 @@ int naming_reserve(const char *path, const char *name, const struct manifest *ma
 void naming_note(
 	const char *path, const struct manifest *manifest, const struct registry_entry *entry)
 {
-	struct origin origin;
+	struct origin origin = {0};
 
 	make_origin(path, manifest, &origin);
 	registry_note(entry, &origin);
