@@ -122,7 +122,7 @@ static int check(int sock, pid_t *pid, int *pidfd, struct err *err)
 int identity_check(int sock, struct err *err)
 {
 	_cleanup_fd_ int pidfd = -1;
-	pid_t pid;
+	pid_t pid = 0;
 
 	return check(sock, &pid, &pidfd, err);
 }
@@ -130,7 +130,7 @@ int identity_check(int sock, struct err *err)
 int identity_kill(int sock, unsigned timeout_ms, struct err *err)
 {
 	_cleanup_fd_ int pidfd = -1, again = -1;
-	pid_t pid;
+	pid_t pid = 0;
 	int result = check(sock, &pid, &pidfd, err);
 
 	if (result == 0 &&

@@ -73,7 +73,7 @@ static int decode_number(const struct members *from, const char *name, uint64_t 
 
 static int decode_port(const struct members *from, struct report_port *out)
 {
-	const char *proto = NULL, *why = NULL;
+	const char *proto = "", *why = "";
 	uint64_t port = 0;
 
 	int result = members_need_host(from, "ip", &out->ip);

@@ -61,7 +61,7 @@ static json_t *ports_json(const struct report_port *ports, size_t count, uint64_
 				inet_ntop(AF_INET, &port->ip, ip, sizeof(ip)), "port",
 				(int)port->port, "proto", port->proto == PROTO_TCP ? "tcp" : "udp",
 				"why", control_text(port->why), "count", (json_int_t)port->count,
-				"age", (json_int_t)(port->age_s + later_s)));
+				"age", (json_int_t)port->age_s + (json_int_t)later_s));
 	}
 	return list;
 }
