@@ -169,6 +169,11 @@ def launch_candidates(before):
     return [Loopback(), Pasta(), Rootlesskit(), *ours(before, "splice", "slirp")]
 
 
+def mesh_candidates(before):
+    norouter = os.environ.get("NOROUTER")
+    return [Loopback(), *([mesh.NoRouter(norouter)] if norouter else []), *ours(before, "mesh")]
+
+
 # --- the measurements ------------------------------------------------------------------------------
 
 
@@ -344,7 +349,7 @@ def run_all(options, directory):
             except GUARDED as failure:
                 results.fail("all", candidate, failure)
 
-        meshes = wanted([Loopback(), *ours(options.before, "mesh")], options.only)
+        meshes = wanted(mesh_candidates(options.before), options.only)
         for candidate in [c for c in meshes if len(meshes) > 1]:
             run_steps(mesh.steps(options.seconds, directory, results, candidate, turn == 0), candidate,
                       results)
@@ -387,7 +392,7 @@ def report(medians, failures, out=sys.stdout):
         print(f"\n{title} ({unit}; {'more' if higher else 'less'} is better)", file=out)
         for name, value in row.items():
             line = f"  {name:14} {digits(value):>10}"
-            if base and name != "loopback" and metric != "memory":
+            if base and name != "loopback" and "memory" not in metric:
                 line += f"  {value / base:7.2f} x loopback"
             before = row.get(name.replace("nswrap", "before"))
             if before and name.startswith("nswrap"):

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""bench/mesh - sandboxes and hosts joined by `nswrap mesh`, beside plain loopback in the same run"""
+"""bench/mesh - sandboxes and hosts joined by `nswrap mesh`, beside plain loopback in the same run
+
+Given a NoRouter binary (the environment's NOROUTER), it runs the same two hosts."""
 
 import contextlib
 import json
@@ -9,12 +11,13 @@ import subprocess
 import time
 
 from probes import (BIN, HANG_S, Failed, accepts, descendants, free_port, gbits, iperf_client,
-                    iperf_gbits, private_kib, round_trips, wait_for)
+                    iperf_gbits, private_kib, resident_kib, round_trips, wait_for)
 from shell import Shell
 
 MANY = 50
 WAN_S = 10  # a flow needs a while to fill a long link
 WAN_MBIT, WAN_ONE_WAY_MS = 1000, 25
+SERVER = "127.0.42.104"
 
 METRICS = {  # key: (title, unit, higher is better)
     "mesh sandboxes 1": ("mesh, sandbox to sandbox, 1 flow", "Gbit/s", True),
@@ -30,6 +33,7 @@ METRICS = {  # key: (title, unit, higher is better)
     "mesh wan back 1": (f"mesh, {2 * WAN_ONE_WAY_MS} ms and {WAN_MBIT} Mbit/s, 1 flow back", "Mbit/s", True),
     "mesh agent memory": ("private memory of an idle agent, its stack process included", "MiB", False),
     "mesh manager memory": ("private memory of an idle manager of 2 hosts", "MiB", False),
+    "mesh hosts memory": ("resident memory of an idle mesh of two hosts, all its processes", "MiB", False),
     "mesh many ready": (f"{MANY} hosts: start to all ready", "ms", False),
     "mesh many memory": (f"private memory of the manager of {MANY} hosts", "MiB", False),
 }
@@ -63,10 +67,12 @@ class Mesh:
         self.manifest.write_text(json.dumps({"hosts": hosts}))
         self.count = len(hosts)
 
+    def command(self):
+        return [self.program, "mesh", "-q", "-n", self.name, str(self.manifest)]
+
     def __enter__(self):
         self.started = time.monotonic()
-        self.popen = subprocess.Popen([self.program, "mesh", "-q", "-n", self.name, str(self.manifest)],
-                                      stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        self.popen = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         try:
             wait_for(self.is_ready, "the hosts of the mesh")
         except BaseException:
@@ -91,6 +97,32 @@ class Mesh:
         except subprocess.TimeoutExpired:
             self.popen.kill()
             self.popen.wait()
+
+
+class NoRouterMesh(Mesh):
+    """The same of NoRouter, which has no status to ask: it is ready when `answers` says so."""
+
+    def __init__(self, program, directory, hosts, answers):
+        super().__init__(program, directory, hosts)
+        self.answers = answers
+
+    def command(self):
+        return [self.program, str(self.manifest)]
+
+    def is_ready(self):
+        if self.popen.poll() is not None:
+            raise Failed(f"it ended with status {self.popen.returncode}")
+        return self.answers()
+
+
+class NoRouter:
+    """A candidate: NoRouter's manager and agents."""
+
+    name = "norouter"
+    is_ours = False
+
+    def __init__(self, program):
+        self.needs = self.program = program
 
 
 def shell_gbits(shell, host, port, seconds, flows=1, reverse=False):
@@ -155,24 +187,41 @@ def measure_sandboxes(seconds, directory, results, candidate):
                         shell_gbits(client, "127.0.42.102", 5201, seconds, flows))
 
 
-def measure_hosts(seconds, directory, results, candidate):
+def two_hosts(listen, iperf, answering):
     """On one machine only one of two hosts can have the loopback listeners."""
+    return {"client": {"vip": "127.0.42.103"},
+            "server": {"vip": SERVER, "loopback": {"disable": True},
+                       "ports": [f"{listen[0]}:127.0.0.1:{iperf}", f"{listen[1]}:127.0.0.1:{answering}"]}}
+
+
+def measure_between(listen, seconds, results, candidate):
+    results.add("mesh host trips", candidate, round_trips(listen[1], seconds, SERVER))
+    for flows in (1, 8):
+        results.add(f"mesh hosts {flows}", candidate, gbits(SERVER, listen[0], seconds, flows))
+
+
+def measure_hosts(seconds, directory, results, candidate):
     one = Member(candidate.program, "client")
     with servers("127.0.0.1") as (iperf, answering), Shell(one, 0, directory) as client:
         listen = free_port(), free_port()
-        hosts = {"client": {"vip": "127.0.42.103"},
-                 "boxed": {"vip": "127.0.42.105", "cmd": one.agent()},
-                 "server": {"vip": "127.0.42.104", "loopback": {"disable": True},
-                            "ports": [f"{listen[0]}:127.0.0.1:{iperf}",
-                                      f"{listen[1]}:127.0.0.1:{answering}"]}}
+        hosts = two_hosts(listen, iperf, answering)
+        with Mesh(candidate.program, directory, hosts) as mesh:
+            results.add("mesh hosts memory", candidate, resident_kib(descendants(mesh.popen.pid)) / 1024)
+            measure_between(listen, seconds, results, candidate)
+        hosts["boxed"] = {"vip": "127.0.42.105", "cmd": one.agent()}
         with Mesh(candidate.program, directory, hosts):
-            results.add("mesh host trips", candidate,
-                        round_trips(listen[1], seconds, "127.0.42.104"))
             for flows in (1, 8):
-                results.add(f"mesh hosts {flows}", candidate,
-                            gbits("127.0.42.104", listen[0], seconds, flows))
                 results.add(f"mesh sandbox host {flows}", candidate,
-                            shell_gbits(client, "127.0.42.104", listen[0], seconds, flows))
+                            shell_gbits(client, SERVER, listen[0], seconds, flows))
+
+
+def measure_norouter(seconds, directory, results, candidate):
+    with servers("127.0.0.1") as (iperf, answering):
+        listen = free_port(), free_port()
+        with NoRouterMesh(candidate.program, directory, two_hosts(listen, iperf, answering),
+                          lambda: accepts(listen[1], b"x", SERVER)) as mesh:
+            results.add("mesh hosts memory", candidate, resident_kib(descendants(mesh.popen.pid)) / 1024)
+            measure_between(listen, seconds, results, candidate)
 
 
 def measure_wan(directory, results, candidate):
@@ -198,6 +247,8 @@ def measure_many(directory, results, candidate):
 
 def steps(seconds, directory, results, candidate, is_first):
     """What there is to measure of one candidate in one round."""
+    if isinstance(candidate, NoRouter):
+        return [("norouter: hosts", lambda: measure_norouter(seconds, directory, results, candidate))]
     if not candidate.is_ours:
         return [("mesh: loopback", lambda: measure_loopback(seconds, results, candidate))]
     found = [

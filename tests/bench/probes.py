@@ -35,10 +35,10 @@ def free_port():
         return s.getsockname()[1]
 
 
-def accepts(port, greeting=b""):
+def accepts(port, greeting=b"", host="127.0.0.1"):
     """Somebody accepts on port and, given a greeting, sends it back."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as s:
+        with socket.create_connection((host, port), timeout=1) as s:
             s.sendall(greeting)
             return not greeting or s.recv(len(greeting)) == greeting
     except OSError:
@@ -77,6 +77,12 @@ def private_kib(pids):
             continue
         total += sum(map(int, re.findall(r"^Private_(?:Clean|Dirty):\s+(\d+)", text, re.M)))
     return total
+
+
+def resident_kib(pids):
+    """What is resident of these processes, shared libraries in each."""
+    status = "".join(pathlib.Path(f"/proc/{pid}/status").read_text() for pid in pids)
+    return sum(map(int, re.findall(r"^VmRSS:\s+(\d+)", status, re.M)))
 
 
 def iperf_gbits(text):

@@ -6,6 +6,7 @@ Nothing here sleeps for a fixed time: wait_for() polls a condition until it hold
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import pathlib
@@ -503,6 +504,14 @@ class Nswrap:
         """Files in nswrap's runtime directory."""
         return sorted(str(p.relative_to(self.runtime_dir)) for p in self.runtime_dir.rglob("*")
                       if not p.is_dir())
+
+    def is_of_killed_agent(self, name):
+        """The socket of an agent that SIGKILL has ended; the next one takes it away."""
+        path = self.runtime_dir / name
+        if not path.name.startswith("agent-"):
+            return False
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+            return s.connect_ex(str(path)) == errno.ECONNREFUSED
 
     def close(self):
         """Ask what still runs to end; by SIGKILL if it does not."""

@@ -120,7 +120,7 @@ def test_many_one_after_another(start, driver):
     load.run(1000, 16)
     supervisor = load.fds(load.running.pid)
     size = load.memory_kb()
-    seconds = load.run("-t", 150 * PATIENCE, IN_ALL[driver], 16)
+    seconds = load.run("-t", int(150 * PATIENCE), IN_ALL[driver], 16)
     print(f"{IN_ALL[driver]} connections by {driver}: {seconds} s")
     # libslirp holds a descriptor for 10 s, so their number bounds its rate
     assert seconds < (120 if THOROUGH else 60) * PATIENCE
