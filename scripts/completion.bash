@@ -5,13 +5,14 @@
 _nswrap_options() {
 	case $1 in
 	run) echo -p --host-port -P --guest-port -f --forward -b --bind --no-hold --port-driver \
-		--only-user --allow-network --wait -n --name --network --host-loopback --cidr --cidr6 --mtu \
+		--only-user --allow-network --wait -n --name -d --detach --network --host-loopback --cidr --cidr6 --mtu \
 		--dns --no-dns --outbound-addr --no-ipv6 --pcap --root --pid --new-session --wait-all -C --chdir -e --env \
 		--unset-env -c --shell-command -t --stop-timeout --ready-fd --info-fd --keep-fd \
 		--no-config -q --quiet -v --verbose ;;
 	exec) echo -C --chdir -e --env --unset-env --new-session -t --stop-timeout -v --verbose ;;
 	ps | port | doctor) echo --json ;;
 	stop) echo --all -t --stop-timeout ;;
+	logs) echo -f --follow -n --lines ;;
 	mesh | manager) echo --check --strict --example -n --name --json -q --quiet -v --verbose ;;
 	agent) echo --automated ;;
 	esac
@@ -23,7 +24,8 @@ _nswrap_takes_word() {
 	case $1 in
 	--host-port | --guest-port | --forward | --bind | --port-driver | --wait | --name | \
 		--network | --cidr | --cidr6 | --mtu | --dns | --outbound-addr | --pcap | --chdir | --env | \
-		--unset-env | --shell-command | --stop-timeout | --ready-fd | --info-fd | --keep-fd) ;;
+		--unset-env | --shell-command | --stop-timeout | --ready-fd | --info-fd | --keep-fd | \
+		--lines) ;;
 	-[qv]*[pPfbnCect] | -[pPfbnCect]) ;;
 	*) return 1 ;;
 	esac
@@ -96,7 +98,7 @@ _nswrap() {
 	COMPREPLY=()
 
 	case ${COMP_WORDS[1]} in
-	run | exec | ps | port | stop | doctor | mesh | manager | agent | help)
+	run | exec | ps | port | stop | logs | doctor | mesh | manager | agent | help)
 		((COMP_CWORD > 1)) && sub=${COMP_WORDS[1]} && at=2
 		;;
 	esac
@@ -129,7 +131,7 @@ _nswrap() {
 		return
 	fi
 	case $sub,${#operands[@]} in
-	help,0) _nswrap_words "run exec ps port stop doctor mesh agent help" ;;
+	help,0) _nswrap_words "run exec ps port stop logs doctor mesh agent help" ;;
 	mesh,0 | manager,0)
 		_nswrap_manifests
 		_nswrap_words "status reload stop"
@@ -138,7 +140,7 @@ _nswrap() {
 		[[ ${operands[0]} == @(status|reload|stop) ]] && _nswrap_words "$(_nswrap_meshes)"
 		;;
 	port,0) _nswrap_words "list add remove" ;;
-	exec,0 | port,1 | stop,*) _nswrap_words "$(_nswrap_sandboxes)" ;;
+	exec,0 | port,1 | logs,0 | stop,*) _nswrap_words "$(_nswrap_sandboxes)" ;;
 	exec,1) _nswrap_command "$COMP_CWORD" ;;
 	run,*)
 		if [[ $is_shell ]]; then
@@ -147,7 +149,7 @@ _nswrap() {
 		fi
 		_nswrap_command "$COMP_CWORD"
 		if ((COMP_CWORD == 1)); then
-			_nswrap_words "run exec ps port stop doctor mesh agent help"
+			_nswrap_words "run exec ps port stop logs doctor mesh agent help"
 			_nswrap_manifests
 		fi
 		;;

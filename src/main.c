@@ -13,6 +13,7 @@
 #include "cmd/exec.h"
 #include "cmd/guess.h"
 #include "cmd/help.h"
+#include "cmd/logs.h"
 #include "cmd/mesh.h"
 #include "cmd/port.h"
 #include "cmd/ps.h"
@@ -21,8 +22,8 @@
 #include "version.h"
 
 static const struct subcommand *const all[] = {&run_subcommand, &exec_subcommand, &ps_subcommand,
-	&port_subcommand, &stop_subcommand, &doctor_subcommand, &mesh_subcommand, &agent_subcommand,
-	&help_subcommand, NULL};
+	&port_subcommand, &stop_subcommand, &logs_subcommand, &doctor_subcommand, &mesh_subcommand,
+	&agent_subcommand, &help_subcommand, NULL};
 
 /* Words that mean one of them as well. */
 static const struct {

@@ -28,12 +28,12 @@ enum sure {
 
 #define PS        "nswrap ps lists the sandboxes, nswrap mesh status the hosts of a mesh"
 #define STOP      "nswrap stop SANDBOX ends one, nswrap stop --all all of them"
-#define RUN       "nswrap COMMAND makes a sandbox and starts COMMAND in it"
+#define RUN       "nswrap COMMAND makes a sandbox and starts COMMAND in it, -d in the background"
 #define MESH_UP   "nswrap mesh MANIFEST starts a mesh, nswrap COMMAND a sandbox"
 #define MESH_DOWN "nswrap mesh stop ends a mesh, nswrap stop SANDBOX a sandbox"
 #define ENTER     "nswrap exec SANDBOX COMMAND runs another command in a sandbox"
 #define PORT      "nswrap port list SANDBOX shows the forwards, port add and port remove change them"
-#define LOGS      "COMMAND has the caller's stdout and stderr; nswrap help lists what there is"
+#define LOGS      "nswrap logs SANDBOX prints what one that was started with -d said"
 #define EXAMPLE   "nswrap mesh --example prints a manifest"
 
 static const struct known_word {
@@ -83,7 +83,6 @@ static const struct known_word {
 	{"forwards", SURE_ALWAYS, PORT},
 	{"add", SURE_UNLESS_INSTALLED, PORT},
 	{"log", SURE_UNLESS_INSTALLED, LOGS},
-	{"logs", SURE_ALWAYS, LOGS},
 	{"check", SURE_UNLESS_INSTALLED,
 		"nswrap doctor checks this host, nswrap mesh --check a manifest"},
 	{"validate", SURE_UNLESS_INSTALLED, "nswrap mesh --check MANIFEST checks it"},

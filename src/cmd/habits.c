@@ -35,8 +35,6 @@ const struct option_habit habits_run[] = {
 	{"-a", TERMINAL},
 	{"--attach", TERMINAL},
 	{"--rm", ALONE},
-	{"-d", BACKGROUND},
-	{"--detach", BACKGROUND},
 	{"--volume", FILES},
 	{"--mount", FILES},
 	{"--read-only", FILES},
@@ -181,6 +179,14 @@ const struct option_habit habits_stop[] = {
 	{NULL, NULL},
 };
 
+const struct option_habit habits_logs[] = {
+	{"--tail", "expected -n LINES"},
+	{"-t", "the lines have no times: expected -n LINES, -f, or none"},
+	{"--timestamps", "the lines have no times: expected -n LINES, -f, or none"},
+	{"--since", "the lines have no times: expected -n LINES"},
+	{NULL, NULL},
+};
+
 const struct option_habit habits_port[] = {
 	{"-p", "expected it without: nswrap port add SANDBOX 8080:80"},
 	{"-f", "expected it without: nswrap port add SANDBOX 8080:80"},
@@ -194,7 +200,8 @@ const struct option_habit habits_port[] = {
 	{NULL, NULL},
 };
 
-#define MANIFEST "expected nswrap mesh MANIFEST"
+#define MESH_BACKGROUND "a mesh has no log of its own: expected & behind it, or a unit of systemd"
+#define MANIFEST        "expected nswrap mesh MANIFEST"
 
 const struct option_habit habits_mesh[] = {
 	{"-f", MANIFEST},
@@ -203,8 +210,8 @@ const struct option_habit habits_mesh[] = {
 	{"--config", MANIFEST},
 	{"--validate", "expected nswrap mesh --check MANIFEST"},
 	{"--dry-run", "expected nswrap mesh --check MANIFEST"},
-	{"-d", BACKGROUND},
-	{"--detach", BACKGROUND},
+	{"-d", MESH_BACKGROUND},
+	{"--detach", MESH_BACKGROUND},
 	{"--status", "expected nswrap mesh status"},
 	{"--reload", "expected nswrap mesh reload"},
 	{"--stop", "expected nswrap mesh stop"},

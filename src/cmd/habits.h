@@ -6,4 +6,4 @@
 
 /* Options of docker, ssh, unshare, bubblewrap, pasta and slirp4netns (util/option). */
 extern const struct option_habit habits_run[], habits_exec[], habits_ps[], habits_stop[],
-	habits_port[], habits_mesh[];
+	habits_logs[], habits_port[], habits_mesh[];

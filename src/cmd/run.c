@@ -13,8 +13,10 @@
 #include "cmd/defaults.h"
 #include "cmd/guess.h"
 #include "cmd/habits.h"
+#include "cmd/output.h"
 #include "cmd/run_options.h"
 #include "net/occupied.h"
+#include "sandbox/detach.h"
 #include "sandbox/program.h"
 #include "sandbox/supervisor.h"
 #include "util/log.h"
@@ -80,6 +82,10 @@ static int set_command(struct run_options *options, int argc, char **argv, struc
 		return err_set(err, EINVAL,
 			"%s: -c is the whole command: expected nothing behind it, or agent",
 			argv[0]);
+	if (options->detaches && options->shell_command && argc > 0)
+		return err_set(err, EINVAL,
+			"-d: an agent has its manager at stdin and stdout: expected none in the "
+			"background");
 	if (options->shell_command) {
 		options->shell_argv[2] = (char *)options->shell_command;
 		options->config.command = options->shell_argv;
@@ -195,9 +201,31 @@ static void tell_defaults(const struct defaults *defaults, struct sandbox_config
 	config->defaults = (const char *const *)told;
 }
 
+/* Returns an enum detach_side, or -errno. */
+static int detach(struct sandbox_config *config, struct detach *out, int *status, struct err *err)
+{
+	int keep[SANDBOX_KEEP_FDS_MAX + 2];
+	size_t nkeep = config->nkeep_fds;
+
+	memcpy(keep, config->keep_fds, nkeep * sizeof(*keep));
+	if (config->ready_fd >= 0)
+		keep[nkeep++] = config->ready_fd;
+	if (config->info_fd >= 0)
+		keep[nkeep++] = config->info_fd;
+	config->detach = out;
+	int side = detach_start(out, keep, nkeep, status, err);
+	if (side == DETACH_CALLER && out->name[0] != '\0') {
+		printf("%s\n", out->name);
+		if (output_end(err) < 0)
+			return -err->code;
+	}
+	return side;
+}
+
 static int start(struct run_options *options, const struct cmd_call *call, int first)
 {
 	char **rest = call->argv + first;
+	struct detach background;
 	struct err err = {0};
 	int status = read_agent(options, call->argc - first, rest);
 
@@ -209,6 +237,12 @@ static int start(struct run_options *options, const struct cmd_call *call, int f
 		err_sys(&err, ENOMEM, "cannot make the environment");
 		return cmd_failed(&err);
 	}
+	int side = options->detaches ? detach(&options->config, &background, &status, &err)
+				     : (int)DETACH_SUPERVISOR;
+	if (side < 0)
+		return cmd_failed(&err);
+	if (side == DETACH_CALLER)
+		return status;
 	if (supervisor_run(&options->config, &status, &err) < 0)
 		return cmd_failed(&err);
 	if (err.code != 0)

@@ -27,7 +27,7 @@ struct run_options {
 	const char *shell_command;
 	char *shell_argv[4]; /* room for config.command, where that is a shell */
 	struct env_changes env;
-	bool has_stop_timeout, no_config;
+	bool has_stop_timeout, no_config, detaches;
 	int verbosity; /* -q: below 0; -v: above */
 };
 

@@ -20,8 +20,7 @@
 #define SUFFIX        ".sock"
 #define LOCK_MS       1000
 
-/* A directory that only we can write to, or -errno: -EPERM for one that is not so. */
-static int open_private(int at, const char *path)
+int places_open_private(int at, const char *path)
 {
 	_cleanup_fd_ int fd = openat(at, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	struct stat info;
@@ -37,7 +36,8 @@ static int open_private(int at, const char *path)
 
 static int make_private(const char *path)
 {
-	return mkdir(path, 0700) < 0 && errno != EEXIST ? -errno : open_private(AT_FDCWD, path);
+	return mkdir(path, 0700) < 0 && errno != EEXIST ? -errno
+							: places_open_private(AT_FDCWD, path);
 }
 
 static bool is_same(int fd, int other_fd)
@@ -104,7 +104,7 @@ static void add_fallbacks(struct places *places, const char *tmp, const char *ba
 	for (int i = 0; i < found; i++) {
 		snprintf(path, sizeof(path), "%s/%s", tmp, files[i]->d_name);
 		if (strncmp(path, base, len) == 0 && path[len] == '-')
-			add(places, open_private(AT_FDCWD, path), path);
+			add(places, places_open_private(AT_FDCWD, path), path);
 		free(files[i]);
 	}
 	free(files);
@@ -116,7 +116,7 @@ static int add_hub(struct places *places, const char *tmp)
 
 	places->hub = places->total;
 	snprintf(base, sizeof(base), "%s/" BASE "-%u", tmp, (unsigned)geteuid());
-	int result = add(places, open_private(AT_FDCWD, base), base);
+	int result = add(places, places_open_private(AT_FDCWD, base), base);
 	if (result == 0)
 		return 0;
 	add_fallbacks(places, tmp, base);
@@ -147,7 +147,7 @@ static int follow(int hub_fd, const char *name, char target[PATH_MAX])
 	if (len < 0)
 		return -errno;
 	target[len] = '\0';
-	return target[0] == '/' ? open_private(AT_FDCWD, target) : -EINVAL;
+	return target[0] == '/' ? places_open_private(AT_FDCWD, target) : -EINVAL;
 }
 
 static void add_pointed(struct places *places)

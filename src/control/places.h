@@ -51,6 +51,12 @@ struct places_roots {
  */
 int places_open(const struct places_roots *roots, struct places *out, struct err *err);
 
+/*
+ * Open a directory (openat(2)) that only we can write to; one that others can read is closed to
+ * them. Returns the caller's descriptor, or -errno: -EPERM for one that is not so.
+ */
+int places_open_private(int at, const char *path);
+
 /* Paths and numbers stay. */
 void places_close(struct places *places);
 

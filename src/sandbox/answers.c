@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "control/control.h"
+#include "sandbox/detach.h"
 #include "sandbox/enter.h"
 #include "sandbox/request.h"
 
@@ -50,6 +51,8 @@ static json_t *status_json(const struct answers *answers)
 	for (const char *const *at = answers->config->defaults; at && *at; at++)
 		json_array_append_new(defaults, control_text(*at));
 	json_object_set_new(status, "defaults", defaults);
+	if (answers->config->detach && answers->config->detach->path[0] != '\0')
+		json_object_set_new(status, "log", control_text(answers->config->detach->path));
 	return answers_with_networks(status, &answers->config->net);
 }
 

@@ -12,6 +12,8 @@
 #include "forward/spec.h"
 #include "net/plan.h"
 
+struct detach; /* sandbox/detach */
+
 #define SANDBOX_KEEP_FDS_MAX 64
 
 /*
@@ -56,6 +58,7 @@ struct sandbox_config {
 	int info_fd;  /* -1: none */
 	uint64_t stop_timeout_ms;
 	struct sandbox_companion companion;
+	struct detach *detach;       /* NULL: in the foreground */
 	const char *const *defaults; /* options that were not typed, and where they stand, for those
 				      * who ask; NULL-terminated. NULL: none */
 };

@@ -377,6 +377,9 @@ static pid_t start_command(
 		.keeps_signals_inside = true, .has_no_network = !config->net.has_outbound};
 	struct command command = {
 		.argv = start->argv,
+		/* our stdout is the log then */
+		.streams =
+			config->detach ? (int[]){STDIN_FILENO, STDOUT_FILENO, STDOUT_FILENO} : NULL,
 		.env = start->env,
 		.chdir = config->chdir,
 		.rights = config->is_root ? COMMAND_KEEPS_CAPS : COMMAND_DROPS_ALL,

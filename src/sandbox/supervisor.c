@@ -22,6 +22,7 @@
 #include "proc/witness.h"
 #include "sandbox/answers.h"
 #include "sandbox/companion.h"
+#include "sandbox/detach.h"
 #include "sandbox/enter.h"
 #include "sandbox/events.h"
 #include "sandbox/forwards.h"
@@ -109,10 +110,14 @@ static void on_started(void *owner)
 		events_ready(&supervisor->events);
 	witness_start(&supervisor->witness, supervisor->loop, supervisor->config->new_session);
 	if (companion_start(&supervisor->companion, supervisor->init.fds,
-		    &supervisor->original_mask, &err) == 0)
-		return;
-	log_error("%s", err.text);
-	give_up(supervisor);
+		    &supervisor->original_mask, &err) < 0) {
+		log_error("%s", err.text);
+		give_up(supervisor);
+	} else if (supervisor->config->detach &&
+		   detach_ready(supervisor->config->detach, answers->server.entry.name) < 0) {
+		log_error("who started the sandbox has gone before it could be told its name");
+		give_up(supervisor);
+	}
 }
 
 static void on_ended(void *owner, int status, const struct err *err)
@@ -304,6 +309,15 @@ static int open_signals(struct supervisor *supervisor, struct err *err)
 	return result < 0 ? err_sys(err, -result, "cannot watch signals") : 0;
 }
 
+static void open_log(struct supervisor *supervisor)
+{
+	struct detach *detach = supervisor->config->detach;
+	struct err err;
+
+	if (detach && detach_open_log(detach, supervisor->answers.server.entry.name, &err) < 0)
+		log_error("what COMMAND says is lost, there is no log: %s", err.text);
+}
+
 static int reserve_name(struct supervisor *supervisor, struct err *err)
 {
 	const struct sandbox_config *config = supervisor->config;
@@ -315,6 +329,8 @@ static int reserve_name(struct supervisor *supervisor, struct err *err)
 	result = registry_reserve(&supervisor->registry, config->name,
 		slash ? slash + 1 : config->command[0], &supervisor->answers.server.entry, err);
 	registry_close(&supervisor->registry);
+	if (result == 0)
+		open_log(supervisor);
 	return result;
 }
 

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox/detach - a sandbox in the background, which its starter's terminal and pipes forget */
+#pragma once
+
+#include <limits.h>
+#include <sys/types.h>
+
+#include "control/registry.h"
+#include "util/err.h"
+
+/*
+ * How it works
+ *
+ *   nswrap -d            the caller's process: waits for the name or the end, and is gone
+ *    `-- nswrap: log     a session of its own; reads what the sandbox says, writes sandbox/logfile
+ *         `-- nswrap     the supervisor, as in the foreground
+ *
+ * COMMAND's stdout and stderr are a pipe to the one that writes the log, its stdin is /dev/null.
+ * The supervisor's stderr stays the caller's until COMMAND runs: what goes wrong by then is said
+ * there, and its status becomes the caller's by way of the other. Then it is the pipe, too. If the
+ * caller's process has gone before it could be told the name, nobody knows of the sandbox: it ends.
+ *
+ * The writer is no child of the supervisor: it writes the last line whatever ended that.
+ */
+struct detach {
+	char name[REGISTRY_NAME_MAX + 1]; /* in the caller's process */
+	char path[PATH_MAX];              /* of the log, in the supervisor; "": there is none */
+	int told_fd;                      /* the name goes there */
+	int out_fd;                       /* the log */
+	int hand_fd;                      /* the files of the log go there; its end is ours */
+};
+
+enum detach_side { DETACH_CALLER, DETACH_SUPERVISOR };
+
+/*
+ * Make the processes. Of the caller's descriptors above 2 the supervisor has @keep. Returns on
+ * both sides: an enum detach_side, in the caller's when the sandbox is ready, with @name and
+ * *@status 0, or when it has ended with *@status (and has said why); or -errno with @err.
+ */
+int detach_start(
+	struct detach *detach, const int *keep, size_t nkeep, int *status, struct err *err);
+
+/* The name is known: begin its log. Without one, which @err tells, all that is said is lost. */
+int detach_open_log(struct detach *detach, const char *name, struct err *err);
+
+/* All is ready: leave the caller. -EPIPE if that has gone. */
+int detach_ready(struct detach *detach, const char *name);

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox/logfile - what a sandbox in the background says, kept in files of the user's */
+#include "sandbox/logfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "control/places.h"
+#include "util/fd.h"
+#include "util/log.h"
+
+#define NOW        "log"
+#define OLD        "log.1"
+#define LOCK_MS    1000 /* the one before may still be at its last line */
+#define NOTE_BYTES 512
+
+int logfile_place(char *out, struct err *err)
+{
+	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+	bool is_set = state && state[0] == '/';
+	int len = is_set ? snprintf(out, PATH_MAX, "%s/nswrap/logs", state)
+			 : snprintf(out, PATH_MAX, "%s/.local/state/nswrap/logs", home ? home : "");
+	struct stat info;
+
+	/* sudo may leave us the home of another: nothing of ours is to be made there */
+	if (!is_set &&
+		(!home || home[0] != '/' || stat(home, &info) < 0 || info.st_uid != geteuid()))
+		return err_set(err, ENOENT,
+			"there is no home directory of yours (HOME): set XDG_STATE_HOME to a "
+			"directory of yours");
+	return len < PATH_MAX ? 0 : err_set(err, ENAMETOOLONG, "the path of the logs is too long");
+}
+
+/* A new one with a log in it, locked, under a name of its own: @path is its template. */
+static int make(char *path, struct logfile *out)
+{
+	if (!mkdtemp(path))
+		return -errno;
+	out->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (out->dir_fd < 0 || flock(out->dir_fd, LOCK_EX | LOCK_NB) < 0)
+		return -errno;
+	out->fd = openat(out->dir_fd, NOW, O_RDWR | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
+	/* a disk may be full, which only a write says */
+	if (out->fd < 0 || write(out->fd, "\n", 1) != 1 || ftruncate(out->fd, 0) < 0)
+		return -errno;
+	return 0;
+}
+
+/* Put what is at @from into the place of what @name had before. */
+static int replace(int place_fd, const char *from, const char *name)
+{
+	_cleanup_fd_ int old =
+		openat(place_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int result = old < 0 ? 0 : fd_lock(old, LOCK_MS);
+
+	if (result < 0)
+		return result;
+	if (old >= 0) {
+		unlinkat(old, NOW, 0);
+		unlinkat(old, OLD, 0);
+	}
+	return renameat(AT_FDCWD, from, place_fd, name) < 0 ? -errno : 0;
+}
+
+int logfile_create(
+	const char *place, const char *name, struct logfile *out, char *path, struct err *err)
+{
+	char fresh[PATH_MAX];
+
+	*out = (struct logfile){.dir_fd = -1, .fd = -1};
+	if (snprintf(path, PATH_MAX, "%s/%s/" NOW, place, name) >= PATH_MAX ||
+		snprintf(fresh, sizeof(fresh), "%s/.new-XXXXXX", place) >= PATH_MAX)
+		return err_set(err, ENAMETOOLONG, "the path of the log is too long");
+	if (g_mkdir_with_parents(place, 0700) < 0)
+		return err_sys(err, errno, "cannot make the directory %s", place);
+	_cleanup_fd_ int place_fd = places_open_private(AT_FDCWD, place);
+	if (place_fd < 0)
+		return err_sys(err, -place_fd, "cannot use the directory %s", place);
+	int result = make(fresh, out);
+	if (result == 0)
+		result = replace(place_fd, fresh, name);
+	if (result == 0)
+		return 0;
+	if (out->dir_fd >= 0)
+		unlinkat(out->dir_fd, NOW, 0);
+	rmdir(fresh);
+	logfile_close(out);
+	if (result == -EAGAIN)
+		return err_set(err, EAGAIN, "another sandbox of that name writes to %s", path);
+	return err_sys(err, -result, "cannot make %s", path);
+}
+
+static void rotate(struct logfile *log)
+{
+	if (renameat(log->dir_fd, NOW, log->dir_fd, OLD) < 0)
+		return;
+	int fd = openat(log->dir_fd, NOW, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return; /* the old one goes on growing, and it is tried again */
+	fd_close(&log->fd);
+	log->fd = fd;
+	log->size = 0;
+}
+
+/* Returns 0, or -errno when not all of it was written. */
+static int append(struct logfile *log, const char *data, size_t len)
+{
+	while (len > 0) {
+		ssize_t sent = write(log->fd, data, len);
+
+		if (sent < 0 && errno == EINTR)
+			continue;
+		if (sent <= 0)
+			return sent < 0 ? -errno : -EIO;
+		log->size += sent;
+		log->breaks = data[sent - 1] != '\n';
+		data += sent;
+		len -= (size_t)sent;
+	}
+	return 0;
+}
+
+void logfile_write(struct logfile *log, const char *data, size_t len)
+{
+	if (log->fd < 0)
+		return;
+	if (log->size > 0 && log->size + (off_t)len > LOGFILE_BYTES)
+		rotate(log);
+	off_t before = log->size;
+	int result = append(log, data, len);
+	/* after the first time not some of it: that would not be told from all */
+	if (result < 0 && log->is_missing && ftruncate(log->fd, before) == 0) {
+		log->size = before;
+		log->breaks = false;
+	}
+	if (result < 0 && !log->is_missing)
+		logfile_note(log, "output is missing here: %s", strerror(-result));
+	log->is_missing = result < 0;
+}
+
+void logfile_note(struct logfile *log, const char *format, ...)
+{
+	char text[NOTE_BYTES / 2], line[NOTE_BYTES];
+	va_list args;
+
+	if (log->fd < 0)
+		return;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	size_t len = (size_t)snprintf(line, sizeof(line), "\n" LOG_PREFIX "%s\n", text);
+	size_t skip = log->breaks ? 0 : 1;
+	if (append(log, line + skip, len - skip) == 0 || log->size < NOTE_BYTES)
+		return;
+	/* no room: it is worth more than the last words in front of it */
+	log->size -= NOTE_BYTES;
+	if (ftruncate(log->fd, log->size) == 0)
+		append(log, line, len);
+}
+
+void logfile_close(struct logfile *log)
+{
+	fd_close(&log->fd);
+	fd_close(&log->dir_fd);
+}
+
+/* --- reading ------------------------------------------------------------------------------ */
+
+int logfile_open(const char *dir)
+{
+	return places_open_private(AT_FDCWD, dir);
+}
+
+static int open_one(int dir_fd, const char *name)
+{
+	int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static bool is_at(int dir_fd, const char *name, int fd)
+{
+	struct stat now, ours;
+
+	if (fstatat(dir_fd, name, &now, AT_SYMLINK_NOFOLLOW) < 0)
+		return fd < 0;
+	return fd >= 0 && fstat(fd, &ours) == 0 && now.st_ino == ours.st_ino;
+}
+
+int logfile_open_both(int dir_fd, int *old, int *now)
+{
+	for (;;) {
+		*old = open_one(dir_fd, OLD);
+		*now = open_one(dir_fd, NOW);
+		/* no turn in between */
+		if (is_at(dir_fd, OLD, *old))
+			return *now < 0 ? *now : 0;
+		fd_close(old);
+		fd_close(now);
+	}
+}
+
+bool logfile_is_over(int dir_fd, unsigned timeout_ms)
+{
+	bool is_over = fd_lock(dir_fd, timeout_ms) == 0;
+
+	if (is_over)
+		flock(dir_fd, LOCK_UN);
+	return is_over;
+}
+
+bool logfile_turn(int dir_fd, int *fd)
+{
+	if (is_at(dir_fd, NOW, *fd))
+		return false;
+	int next = open_one(dir_fd, NOW);
+	if (next < 0)
+		return false;
+	fd_close(fd);
+	*fd = next;
+	return true;
+}
