@@ -252,6 +252,7 @@ def test_a_full_disk_costs_the_command_nothing(background, tmp_path):
     {BINARY} logs -f box | tail -n 2
     head -c 2m /dev/zero >{place}/fill
     {BINARY} --no-config -q -d -n second true
+    {BINARY} stop --all
     """
     result = subprocess.run(["unshare", "-Urm", "sh", "-c", script], env=background.env,
                             capture_output=True, timeout=60, check=False)
