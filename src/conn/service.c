@@ -184,6 +184,9 @@ static int bind_service(struct open_service *open, struct err *err)
 	if (!budget_has_room(services->context->budget, 1 + SPARE_FDS))
 		return err_set(err, EMFILE, "no descriptor is left for %s (ulimit -n)",
 			addr_format(&addr, text, sizeof(text)));
+	open->bound.fd = services->ops->take ? services->ops->take(services->owner, service) : -1;
+	if (open->bound.fd >= 0)
+		return 0;
 	if (services->ops->bind)
 		return services->ops->bind(services->owner, service, &open->bound, err);
 	int result = bind_try(&addr, service->proto, &open->bound);
@@ -221,6 +224,8 @@ static void note_opened(struct open_service *open)
 	list_del(&open->missing_link);
 	free(open->why);
 	open->why = NULL;
+	if (services->ops->on_served)
+		services->ops->on_served(services->owner, &open->service, open->bound.fd);
 	if (was_missing && services->ops->on_opened)
 		services->ops->on_opened(services->owner, &open->service);
 }
@@ -340,6 +345,18 @@ const struct service *services_find(
 	const struct open_service *open = find(services, proto, addr);
 
 	return open && !is_missing(open) ? &open->service : NULL;
+}
+
+void services_tell_served(struct services *services)
+{
+	for (size_t i = 0; i < BUCKETS; i++)
+		list_each (at, &services->buckets[i]) {
+			const struct open_service *open = open_of(at);
+
+			if (!is_missing(open))
+				services->ops->on_served(
+					services->owner, &open->service, open->bound.fd);
+		}
 }
 
 void services_each_missing(struct services *services,

@@ -40,6 +40,10 @@ struct service_ops {
 	/* A socket for @service, as bind_open makes them. Returns 0, or -errno with @err filled.
 	 * NULL: one of this process's network, by bind_open. */
 	int (*bind)(void *owner, const struct service *service, struct bound *out, struct err *err);
+	/* A socket that is bound there already, owned, or -1. */
+	int (*take)(void *owner, const struct service *service);
+	/* @fd is served from now on, until on_closed. */
+	void (*on_served)(void *owner, const struct service *service, int fd);
 	/* @err says that the address is in use: who knows more of that says more. */
 	void (*explain)(const struct addr *addr, enum proto proto, struct err *err);
 	/* A client of a given TCP service, nonblocking, from now on the owner's; @peer is the
@@ -80,6 +84,9 @@ int services_configure(
 /* The one that is open at that address, or NULL. */
 const struct service *services_find(
 	struct services *services, enum proto proto, const struct addr *addr);
+
+/* Tell on_served of each one that is open. */
+void services_tell_served(struct services *services);
 
 /* Tell each one that is missing, and why. */
 void services_each_missing(struct services *services,

@@ -66,6 +66,7 @@ const struct config_field config_fields[] = {
 		.wants = FEATURE_SANDBOX},
 	{NULL, "identity", CONFIG_TEXT, AT(mesh_config, identity), .told_with = FEATURE_TAKEOVER},
 	{NULL, "silence", CONFIG_NUMBER, AT(mesh_config, silence_s), .told_with = FEATURE_SILENCE},
+	{NULL, "keep", CONFIG_NUMBER, AT(mesh_config, keep_s), .told_with = FEATURE_KEEP},
 	{.name = NULL},
 };
 

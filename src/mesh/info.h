@@ -32,7 +32,8 @@
 	X(GONE, 17, "gone")                        \
 	X(IPV6, 18, "ipv6")                        \
 	X(TAKEOVER, 19, "takeover")                \
-	X(SILENCE, 20, "silence")
+	X(SILENCE, 20, "silence")                  \
+	X(KEEP, 21, "keep")
 
 #define INFO_BIT(feature, bit, name) FEATURE_##feature = 1 << (bit),
 enum mesh_feature { INFO_FEATURES(INFO_BIT) };

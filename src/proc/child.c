@@ -231,7 +231,8 @@ static bool end_left(struct children *all, pid_t pid)
 {
 	uint64_t now_ns = clock_now_ns();
 
-	if (has_session_of_its_own(all, pid) && daemon_is_one(pid))
+	if (has_session_of_its_own(all, pid) &&
+		(daemon_is_one(pid) || (!all->is_ending && daemon_keeps(pid))))
 		return false;
 	struct child_left *left = find_left(all, pid);
 	if (left && still_serves(left, now_ns)) {
@@ -289,6 +290,7 @@ int children_end(struct children *all, unsigned timeout_ms)
 	siginfo_t info;
 	bool has_ended;
 
+	all->is_ending = true;
 	all->left_ms = timeout_ms / 2; /* then those that die leave others, who need the rest */
 	do {
 		list_each_safe (at, following, &all->started) {

@@ -26,8 +26,10 @@
  *
  * Not all of it was left for itself. What has made a session of its own, and let go of the pipes
  * and terminals that it was started with, as daemon(3) does, may be there for others, such as an
- * ssh that stays (ControlPersist): it is left alone, and reaped when it ends. The rest is ended,
- * unless others are connected to its socket (proc/daemon): then it has time until they have gone.
+ * ssh that stays (ControlPersist): it is left alone, and reaped when it ends. So is what has a
+ * host's ports until its next agent is there (daemon_keeps), but for children_end. The rest is
+ * ended, unless others are connected to its socket (proc/daemon): then it has time until they have
+ * gone.
  *
  * The end of a child is an event of its pidfd. Where there is none (before Linux 5.3, under a
  * seccomp filter that does not know it, or when descriptors are short) a timer looks.
@@ -54,6 +56,7 @@ struct children {
 	size_t ninherited;
 	struct child_left left[CHILDREN_LEFT_MAX];
 	size_t nleft;
+	bool is_ending;               /* nothing is to be left */
 	uint64_t left_ms;             /* from SIGTERM to SIGKILL */
 	struct loop_timer left_timer; /* no SIGCHLD tells that the time is over */
 	struct loop_timer serves_timer;

@@ -26,7 +26,8 @@ static void read_link(pid_t pid, const char *name, char *out, size_t cap_bytes)
 	out[len > 0 ? len : 0] = '\0';
 }
 
-static bool is_nswrap(pid_t pid)
+/* Does what it calls itself begin so? */
+static bool is_called(pid_t pid, const char *begin)
 {
 	char path[64], name[32] = "";
 
@@ -36,7 +37,17 @@ static bool is_nswrap(pid_t pid)
 		return false;
 	bool is_read = fgets(name, sizeof(name), file) != NULL;
 	fclose(file);
-	return is_read && strncmp(name, "nswrap", strlen("nswrap")) == 0;
+	return is_read && strncmp(name, begin, strlen(begin)) == 0;
+}
+
+static bool is_nswrap(pid_t pid)
+{
+	return is_called(pid, "nswrap");
+}
+
+bool daemon_keeps(pid_t pid)
+{
+	return is_called(pid, "nswrap: keeper");
 }
 
 /* The inodes of its sockets; returns how many. */

@@ -15,6 +15,9 @@ bool daemon_serves(pid_t pid);
 /* The same of it, or of anything below it. */
 bool daemon_serves_below(pid_t root);
 
+/* Is @pid there for the next agent of its host (mesh/agent/vault)? It ends by itself. */
+bool daemon_keeps(pid_t pid);
+
 /*
  * Is @pid, whose session is none of those that it was started in, a daemon of the host? It has
  * given up the pipes and the terminal that it was started with. An nswrap, whose processes have

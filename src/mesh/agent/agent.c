@@ -6,11 +6,13 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "conn/context.h"
 #include "mesh/agent/crossing.h"
+#include "mesh/agent/estate.h"
 #include "mesh/agent/role.h"
 #include "mesh/agent/tenure.h"
 #include "mesh/configure.h"
@@ -18,6 +20,7 @@
 #include "mesh/message.h"
 #include "mesh/wire.h"
 #include "proc/rights.h"
+#include "util/clock.h"
 #include "util/fd.h"
 #include "util/list.h"
 #include "util/log.h"
@@ -30,7 +33,9 @@
  * are held (role). Everything else happens when `configure` comes: addresses, what the gate lets
  * through, who listens where.
  */
-#define FDS_MAX 65536
+#define FDS_MAX         65536
+#define STARTER_LOOKS   10
+#define STARTER_LOOK_MS 10
 
 struct agent {
 	bool is_sandbox;
@@ -42,6 +47,8 @@ struct agent {
 	struct crossing crossing;
 	struct role *role;
 	struct tenure tenure;
+	struct estate estate;
+	pid_t starter;
 	bool is_reporting; /* somebody has asked for it */
 	struct loop_io signal_io;
 	struct budget budget;
@@ -86,6 +93,8 @@ static void on_event(struct agent *agent, const struct message *event)
 	const struct in_addr *peers = role_peers(agent->role, &npeers);
 	struct err err;
 
+	if (strcmp(event->op, "leave") == 0)
+		estate_end(&agent->estate);
 	if (strcmp(event->op, "gone") != 0)
 		return; /* a newer manager knows more of them */
 	ssize_t count = message_decode_gone(event->data, told, &err);
@@ -106,7 +115,8 @@ static json_t *configure(struct agent *agent, const json_t *args, struct err *er
 {
 	struct mesh_agent_info info = {.features = role_features(agent->is_sandbox) |
 						   FEATURE_ACKNOWLEDGE | FEATURE_GONE |
-						   FEATURE_TAKEOVER | FEATURE_SILENCE,
+						   FEATURE_TAKEOVER | FEATURE_SILENCE |
+						   (agent->is_sandbox ? 0 : FEATURE_KEEP),
 		.version = NSWRAP_VERSION};
 	struct mesh_config config = {0};
 
@@ -115,8 +125,17 @@ static json_t *configure(struct agent *agent, const json_t *args, struct err *er
 		result = tenure_begin(&agent->tenure, &config, err);
 	if (result > 0)
 		role_on_takeover(agent->role);
+	if (result >= 0 && !agent->is_sandbox)
+		estate_begin(&agent->estate,
+			agent->tenure.listen_fd < 0 ? -1 : agent->tenure.hub_fd, config.identity,
+			config.keep_s);
 	if (result >= 0)
 		result = role_configure(agent->role, &config, err);
+	/* the first one may not say all that there is (mesh/manager/session) */
+	if (agent->is_configured)
+		estate_settle(&agent->estate);
+	else
+		estate_settle_later(&agent->estate);
 	if (result == 0 && !agent->is_configured)
 		reset_all(agent);
 	agent->is_configured = agent->is_configured || result == 0;
@@ -238,6 +257,11 @@ static void on_signal(struct loop_io *io, uint32_t events)
 	loop_stop(container_of(io, struct agent, signal_io)->loop, 0);
 }
 
+static void on_kept(void *owner)
+{
+	role_keep(((struct agent *)owner)->role);
+}
+
 static const struct wire_ops wire_ops = {
 	.on_frame = on_frame,
 	.on_room = on_room,
@@ -272,6 +296,9 @@ static int set_up(struct agent *agent, struct err *err)
 	agent->tenure.loop = agent->loop;
 	agent->tenure.wire = &agent->wire;
 	agent->tenure.on_silence = on_silence;
+	agent->estate.loop = agent->loop;
+	agent->estate.tell_all = on_kept;
+	agent->estate.owner = agent;
 	agent->crossing.loop = agent->loop;
 	agent->crossing.gate = agent->gate;
 	agent->crossing.stack = stack;
@@ -281,6 +308,7 @@ static int set_up(struct agent *agent, struct err *err)
 		.context = &agent->context,
 		.stack = stack,
 		.gate = agent->gate,
+		.estate = &agent->estate,
 		.syns_ops = &crossing_syns_ops,
 		.syns_owner = &agent->crossing,
 		.on_change = on_change,
@@ -316,8 +344,26 @@ static int open_signals(struct agent *agent, struct err *err)
 	return agent->signal_io.fd < 0 ? err_sys(err, errno, "cannot receive signals") : 0;
 }
 
+/*
+ * Did a manager on this machine die that had started us? Nobody else has the kernel tell us that.
+ * Its end of the link may be closed a moment before.
+ */
+static bool has_lost_manager(const struct agent *agent)
+{
+	int sig = 0;
+
+	if (prctl(PR_GET_PDEATHSIG, &sig) < 0 || sig == 0)
+		return false;
+	for (int i = 0; getppid() == agent->starter && i < STARTER_LOOKS; i++)
+		clock_pause_ms(STARTER_LOOK_MS);
+	return getppid() != agent->starter;
+}
+
 static void tear_down(struct agent *agent)
 {
+	if (agent->estate.stay_s > 0 && has_lost_manager(agent))
+		estate_end(&agent->estate);
+	estate_let_go(&agent->estate);
 	if (agent->is_configured)
 		reset_all(agent);
 	role_free(agent->role);
@@ -343,7 +389,8 @@ int agent_run(
 	if (!agent)
 		return err_sys(err, ENOMEM, "cannot start the agent");
 	agent->is_sandbox = is_sandbox;
-	agent->tenure.listen_fd = -1;
+	agent->tenure.listen_fd = agent->estate.io.fd = -1;
+	agent->starter = getppid();
 	agent->err = err;
 	log_wait_at_most(0);
 	int result = open_signals(agent, err);

@@ -205,6 +205,32 @@ static struct service service_of(const struct mesh_offer *offer, struct in_addr 
 
 /* --- what is entered ---------------------------------------------------------------------- */
 
+static int take_entry(void *owner, const struct service *service)
+{
+	const struct role *role = owner;
+
+	return estate_take(role->start.estate, service->proto, &service->addr);
+}
+
+static void on_entry_served(void *owner, const struct service *service, int fd)
+{
+	const struct role *role = owner;
+
+	estate_add(role->start.estate, service->proto, &service->addr, fd);
+}
+
+static void on_entry_closed(void *owner, const struct service *service)
+{
+	const struct role *role = owner;
+
+	estate_remove(role->start.estate, service->proto, &service->addr);
+}
+
+void role_keep(struct role *role)
+{
+	services_tell_served(role->entries);
+}
+
 static int enter(struct role *role, const struct mesh_config *config, struct err *err)
 {
 	struct service *wanted = calloc(config->noffers + config->nothers + 1, sizeof(*wanted));
@@ -421,10 +447,15 @@ struct role *role_new(const struct role_start *start)
 		.on_opened = on_opened,
 		.on_failed = on_failed,
 	};
-	static const struct service_ops entries_ops = {.explain = owner_explain,
+	static const struct service_ops entries_ops = {
+		.take = take_entry,
+		.on_served = on_entry_served,
+		.on_closed = on_entry_closed,
+		.explain = owner_explain,
 		.on_missing = on_missing,
 		.on_opened = on_opened,
-		.on_failed = on_failed};
+		.on_failed = on_failed,
+	};
 	static const struct syns_ops syns_ops = {
 		.let_in = let_in, .refuse = refuse, .failed = on_syn_failed};
 	struct role *role = calloc(1, sizeof(*role));

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "conn/context.h"
+#include "mesh/agent/estate.h"
 #include "mesh/agent/gate.h"
 #include "mesh/agent/stack.h"
 #include "mesh/agent/syns.h"
@@ -42,6 +43,7 @@ struct role_start {
 	const struct conn_context *context;
 	struct stack *stack;
 	struct gate *gate;
+	struct estate *estate; /* of what is entered */
 	const struct syns_ops *syns_ops;
 	void *syns_owner;
 	/* from the loop: the report says something else; NULL: nobody wants to know */
@@ -69,6 +71,9 @@ int role_configure(struct role *role, const struct mesh_config *config, struct e
 
 /* Another agent has gone, and what it had in the same namespace: routes that we take for ours. */
 void role_on_takeover(struct role *role);
+
+/* Keep all that is entered (estate.tell_all). */
+void role_keep(struct role *role);
 
 /* What of it does not work now. */
 void role_report(const struct role *role, struct mesh_report *out);

@@ -104,6 +104,9 @@ static int claim(
 	if (fd < 0)
 		return err_sys(err, -fd, "cannot make a socket");
 	tenure->dir_fd = fcntl(dir_fd, F_DUPFD_CLOEXEC, 3);
+	tenure->hub_fd = places->hub < PLACES_MAX
+				 ? fcntl(places->items[places->hub].dir_fd, F_DUPFD_CLOEXEC, 3)
+				 : -1;
 	tenure->listen_fd = fd;
 	return former > 0;
 }
@@ -158,4 +161,5 @@ void tenure_end(struct tenure *tenure)
 	unixsock_remove(tenure->dir_fd, &tenure->id);
 	fd_close(&tenure->listen_fd);
 	fd_close(&tenure->dir_fd);
+	fd_close(&tenure->hub_fd);
 }

@@ -43,6 +43,7 @@ struct tenure {
 	unsigned silent; /* beats */
 	uint64_t heard_bytes;
 	int dir_fd; /* while listen_fd is not -1 */
+	int hub_fd; /* then: the place that is the same for all logins (control/places), or -1 */
 	struct unixsock_id id;
 };
 

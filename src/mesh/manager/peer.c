@@ -341,6 +341,8 @@ void peer_start(struct peer *peer)
 static void ask_to_end(struct peer *peer)
 {
 	peer->is_asked_to_end = true;
+	if (peer->is_retired)
+		session_leave(&peer->session);
 	/* who waits for a password does not read its stdin */
 	if (peer->state == PEER_STARTING)
 		desk_leave(&peer->asker);

@@ -63,6 +63,12 @@ struct peer_context {
 #define PEER_SILENCE_S       20
 #define PEER_AGENT_SILENCE_S 15
 
+/*
+ * For how long what a plain host listens at stays bound without an agent: longer than any pause
+ * between two tries, and a login.
+ */
+#define PEER_KEEP_S 120
+
 #define PEER_SAID_BYTES 128 /* of a line; the rest is cut */
 
 struct peer_traffic {

@@ -62,6 +62,7 @@ static int configure(struct session *session, struct mesh_config *out)
 	if (result < 0)
 		return result;
 	out->silence_s = PEER_AGENT_SILENCE_S;
+	out->keep_s = peer->host && peer->host->no_restart ? 0 : PEER_KEEP_S;
 	out->identity = naming_identity(roster->mesh, peer->name);
 	return out->identity ? 0 : -ENOMEM;
 }

@@ -332,6 +332,16 @@ void session_tell_gone(
 		news_add(&session->news, ips, count, is_back);
 }
 
+void session_leave(struct session *session)
+{
+	struct message message = {.type = MESSAGE_EVENT, .op = "leave", .data = json_object()};
+
+	if (session->link->state == LINK_OPEN && (session->info.features & FEATURE_KEEP))
+		say(session, &message);
+	else
+		json_decref(message.data);
+}
+
 static void on_result(struct session *session, const struct message *message)
 {
 	if (message->id != 0 && message->id == session->configure_id &&
@@ -424,7 +434,8 @@ void session_begin(struct session *session)
 	session->bad_messages = session->bad_untold = 0;
 	session->news = (struct news){
 		.loop = session->link->loop, .wire = &session->link->wire, .tell = tell_gone};
-	send_configure(session, 0);
+	/* who knew them the last time; so that what was kept for it is never found in use */
+	send_configure(session, session->info.features & (FEATURE_TAKEOVER | FEATURE_KEEP));
 }
 
 void session_end(struct session *session)

@@ -108,6 +108,9 @@ void session_ping(struct session *session);
 void session_tell_gone(
 	struct session *session, const struct in_addr *ips, size_t count, bool is_back);
 
+/* Its end is a proper one: nothing is to stay bound for the next agent. */
+void session_leave(struct session *session);
+
 /* What it is to be told is different: tell it, now or when it can be told. May lose the link. */
 void session_reconfigure(struct session *session);
 

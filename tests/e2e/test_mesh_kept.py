@@ -1,0 +1,367 @@
+# SPDX-License-Identifier: Apache-2.0
+"""e2e/test_mesh_kept - what a plain host listens at stays its own while there is no agent"""
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+import harness
+from harness import PATIENCE, Lines, is_alive, other_user, process_table, python, wait_for
+from mesh_tools import Site, network
+from standin import MESSAGE, PIPES, Link, arguments, frame
+
+IDENTITY = "fedcba9876543210"
+
+# binds at each "PROTO,ADDRESS,PORT", in every way, until its stdin ends; tells what it got
+THIEF = """
+import select, socket, sys
+kinds = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
+wanted = [(kinds[p], (a, int(n))) for p, a, n in (w.split(",") for w in sys.argv[1:])]
+ways = [(), (socket.SO_REUSEADDR,), (socket.SO_REUSEPORT,), (socket.SO_REUSEADDR, socket.SO_REUSEPORT)]
+rounds = 0
+while not select.select([0], [], [], 0)[0]:
+    for kind, (address, port) in wanted:
+        for at in address, "0.0.0.0":
+            for way in ways:
+                with socket.socket(socket.AF_INET, kind) as s:
+                    for option in way:
+                        s.setsockopt(socket.SOL_SOCKET, option, 1)
+                    try:
+                        s.bind((at, port))
+                        kind == socket.SOCK_STREAM and s.listen()
+                        print("got", at, port, way, flush=True)
+                    except OSError:
+                        pass
+    rounds += 1
+    if rounds == 1:
+        print("tried", flush=True)
+print("rounds", rounds, flush=True)
+"""
+
+
+@contextlib.contextmanager
+def thief(*wanted):
+    """Another user, who gets nothing of that at any time."""
+    with subprocess.Popen([*other_user(), *python(THIEF, *(",".join(map(str, w)) for w in wanted))],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as popen:
+        lines = Lines(os.dup(popen.stdout.fileno()))
+        wait_for(lambda: lines.lines or lines.ended, "the other user to try")
+        try:
+            yield
+            time.sleep(0.2)
+        finally:
+            popen.stdin.close()
+            popen.wait(10 * PATIENCE)
+            lines.join()
+        assert lines.lines[0] == "tried" and lines.lines[-1].startswith("rounds"), lines.lines
+        assert len(lines.lines) == 2, lines.lines
+
+
+class Target:
+    """An echo server for TCP and UDP at one port of loopback."""
+
+    def __init__(self):
+        self.tcp = socket.create_server(("127.0.0.1", 0))
+        self.port = self.tcp.getsockname()[1]
+        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.udp.bind(("127.0.0.1", self.port))
+        for serve in self._stream, self._datagrams:
+            threading.Thread(target=serve, daemon=True).start()
+
+    def _stream(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client = self.tcp.accept()[0]
+                client.sendall(client.recv(100))
+                client.close()
+
+    def _datagrams(self):
+        with contextlib.suppress(OSError):
+            while True:
+                self.udp.sendto(*self.udp.recvfrom(100))
+
+    def close(self):
+        self.tcp.shutdown(socket.SHUT_RDWR)
+        self.tcp.close()
+        self.udp.close()
+
+
+@pytest.fixture
+def target():
+    with contextlib.closing(Target()) as server:
+        yield server
+
+
+@pytest.fixture
+def args(target):
+    """configure of a host that offers a port of TCP and one of UDP, and enters another host's."""
+    one, two = f"{network()}.101", f"{network()}.102"
+    args = arguments(one, [(8080, "127.0.0.1", target.port)], [(two, 8080)])
+    args["forwards"].append({"listen_port": 8053, "connect_ip": "127.0.0.1", "connect_port": target.port,
+                             "proto": "udp"})
+    return args
+
+
+@pytest.fixture
+def start(nswrap):
+    """start(): an agent of this host. The socket of one that is killed is the next one's to remove."""
+    yield lambda: Link(nswrap.popen("agent", **PIPES, stderr=subprocess.DEVNULL))
+    (nswrap.runtime_dir / "nswrap" / f"agent-{IDENTITY}").unlink(missing_ok=True)
+
+
+def configure(link, args, **more):
+    result = link.request("configure", {**args, **more})
+    assert result.get("error") is None, result
+    return result
+
+
+def kept(start, args, keep=60):
+    link = start()
+    assert "keep" in configure(link, args)["data"]["features"]
+    configure(link, args, identity=IDENTITY, keep=keep)
+    wait_for(keepers, "the keeper")
+    return link
+
+
+def keepers():
+    table = process_table()
+    return [pid for pid in harness.descendants(os.getpid())
+            if pid in table and table[pid][1] != "Z" and table[pid][2] == "nswrap: keeper"]
+
+
+def keeper_files():
+    hub = pathlib.Path(f"/tmp/nswrap-{os.getuid()}")
+    return list(hub.glob("keeper-*"))
+
+
+def leave(link):
+    """As a manager of ours does."""
+    event = {"type": "event", "body": {"type": "leave", "data": {}}}
+    link.send(frame(MESSAGE, json.dumps(event).encode()))
+    link.hang_up()
+    link.popen.wait(10)
+
+
+def wanted(args):
+    return [("tcp", args["me"], 8080), ("udp", args["me"], 8053), ("tcp", args["others"][0]["ip"], 8080)]
+
+
+def ask_both(args):
+    """Clients that have asked, and wait."""
+    stream = socket.create_connection((args["me"], 8080), timeout=10 * PATIENCE)
+    stream.sendall(b"stream")
+    datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    datagrams.settimeout(10 * PATIENCE)
+    datagrams.connect((args["me"], 8053))
+    datagrams.send(b"datagram")
+    return stream, datagrams
+
+
+def hear_both(clients):
+    stream, datagrams = clients
+    with stream, datagrams:
+        assert stream.recv(100) == b"stream"
+        assert datagrams.recv(100) == b"datagram"
+
+
+@pytest.mark.parametrize("death", ["killed", "cut", "terminated", "taken over", "silence"])
+def test_nobody_else_gets_what_a_host_listens_at(start, args, death):
+    """Neither while there is no agent, nor while one comes; who connects meanwhile is served then."""
+    old = kept(start, args)
+    with thief(*wanted(args)):
+        if death == "taken over":
+            os.kill(old.popen.pid, signal.SIGSTOP)
+        elif death == "cut":
+            old.hang_up()
+        elif death == "silence":
+            configure(old, args, identity=IDENTITY, keep=60, silence=1)
+        else:
+            os.kill(old.popen.pid, signal.SIGKILL if death == "killed" else signal.SIGTERM)
+        if death != "taken over":
+            old.popen.wait(10)
+        clients = ask_both(args)
+        time.sleep(0.3)
+        new = kept(start, args)
+        old.popen.wait(10)
+        hear_both(clients)
+        # and that one is as good as the first
+        new.popen.kill()
+        new.popen.wait(10)
+        last = kept(start, args)
+        hear_both(ask_both(args))
+    assert len(keepers()) == 1
+    leave(last)
+    wait_for(lambda: not keepers(), "the keeper's end", 1)
+    assert keeper_files() == []
+
+
+def test_what_is_not_wanted_any_more_is_free(start, args):
+    """Of the next agent, and of the same one with another configuration."""
+    port = args["others"][0]["ip"], 8080
+
+    def is_free():
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(port)
+            return True
+
+    old = kept(start, args)
+    for _ in range(20):
+        assert not is_free()
+        configure(old, {**args, "others": []}, identity=IDENTITY, keep=60)
+        assert is_free()
+        configure(old, args, identity=IDENTITY, keep=60)
+    old.popen.kill()
+    old.popen.wait(10)
+    assert not is_free()
+    new = start()
+    configure(new, {**args, "others": []}, identity=IDENTITY, keep=60)
+    # more may come: as yet it is kept
+    assert not is_free()
+    configure(new, {**args, "others": []}, identity=IDENTITY, keep=60)
+    assert is_free()
+    hear_both(ask_both(args))
+    # nor is anything kept for a manager that does not want it any more
+    configure(new, args, identity=IDENTITY)
+    wait_for(lambda: not keepers(), "the keeper's end", 1)
+    hear_both(ask_both(args))
+    new.popen.kill()
+    new.popen.wait(10)
+    assert is_free()
+
+
+@pytest.mark.parametrize("more", [{}, {"keep": 60}, {"identity": IDENTITY}])
+def test_nothing_is_kept_for_who_has_not_asked(start, args, more):
+    """NoRouter's manager, or somebody by hand."""
+    link = start()
+    configure(link, args, **more)
+    assert keepers() == []
+    link.popen.kill()
+    link.popen.wait(10)
+    with socket.socket() as sock:
+        sock.bind((args["others"][0]["ip"], 8080))
+
+
+def test_without_an_agent_it_ends(start, args):
+    old = kept(start, args, keep=1)
+    time.sleep(1.2)
+    assert len(keepers()) == 1
+    old.popen.kill()
+    old.popen.wait(10)
+    began = time.monotonic()
+    assert len(keepers()) == 1
+    wait_for(lambda: not keepers(), "the keeper's end", 3)
+    assert time.monotonic() - began > 0.8
+    assert keeper_files() == []
+
+
+@pytest.mark.parametrize("sig", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_keeper_that_dies_or_hangs(start, args, sig):
+    """The agent serves on, and has another one; the next agent does not wait for one that hangs."""
+    old = kept(start, args)
+    [first] = keepers()
+    os.kill(first, sig)
+    if sig == signal.SIGKILL:
+        wait_for(lambda: keepers() and first not in keepers(), "another keeper")
+        time.sleep(0.3)
+        with thief(*wanted(args)):
+            old.popen.kill()
+            old.popen.wait(10)
+            new = kept(start, args)
+    else:
+        old.popen.kill()
+        old.popen.wait(10)
+        new = start()
+        configure(new, args)
+        configure(new, args, identity=IDENTITY, keep=60)
+        assert not is_alive(first)
+    hear_both(ask_both(args))
+    leave(new)
+    wait_for(lambda: not keepers(), "the keeper's end", 1)
+
+
+def test_a_keeper_that_is_none(start, args):
+    """A program of the same user has its place: it is asked nothing, and the agent works."""
+    hub = pathlib.Path(f"/tmp/nswrap-{os.getuid()}")
+    hub.mkdir(mode=0o700, exist_ok=True)
+    place = hub / f"keeper-{IDENTITY}"
+    with subprocess.Popen([*python(
+            "import socket, sys\ns = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n"
+            "s.bind(sys.argv[1])\ns.listen()\nprint(flush=True)\nc = s.accept()[0]\n"
+            "print(c.recv(100), flush=True)\nsys.stdin.read()", place)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE) as impostor:
+        impostor.stdout.readline()
+        link = start()
+        configure(link, args, identity=IDENTITY, keep=60)
+        hear_both(ask_both(args))
+        assert impostor.stdout.readline() == b"b''\n"
+        impostor.stdin.close()
+        leave(link)
+    place.unlink()
+
+
+def agent_of(site):
+    """The process that serves the only host, which is this machine."""
+    table = process_table()
+    [agent] = [pid for pid in site.running.tree() if pid in table and table[pid][2] == "nswrap: agent"]
+    return agent
+
+
+def test_a_mesh_that_runs(nswrap, short_dir, target):
+    """Agents of a manager are killed again and again; in the end nothing is left of all that."""
+    vip = f"{network()}.101"
+    site = Site(nswrap, short_dir)
+    site.host("a", vip, ports=[f"8080:127.0.0.1:{target.port}", f"8053:127.0.0.1:{target.port}/udp"])
+    args = {"me": vip}
+    with site:
+        wait_for(keepers, "the keeper")
+        [first] = keepers()
+        with thief(("tcp", vip, 8080), ("udp", vip, 8053)):
+            for restarts in range(1, 4):
+                os.kill(agent_of(site), signal.SIGKILL)
+                wait_for(lambda known=restarts: len(site.losses("a")) == known, "the loss")
+                clients = ask_both(args)
+                site.wait_state("a", restarts=restarts)
+                hear_both(clients)
+        assert keepers() == [first]
+        assert "in use" not in site.running.stderr.text()
+    wait_for(lambda: not keepers(), "the keeper's end", 1)
+    assert keeper_files() == []
+
+
+def test_a_mesh_that_ends_while_a_host_is_gone(nswrap, short_dir, target):
+    """The keeper is without an agent then, and ends with the manager."""
+    vip = f"{network()}.101"
+    site = Site(nswrap, short_dir)
+    site.host("a", vip, ports=[f"8080:127.0.0.1:{target.port}"])
+    with site:
+        wait_for(keepers, "the keeper")
+        [place] = [path for path in (nswrap.runtime_dir / "nswrap").glob("agent-*")]
+        for known in range(3):  # until the pause is long
+            site.wait_state("a", restarts=known)
+            os.kill(agent_of(site), signal.SIGKILL)
+            site.next_loss("a", known)
+        assert len(keepers()) == 1
+    wait_for(lambda: not keepers(), "the keeper's end", 1)
+    assert keeper_files() == []
+    place.unlink()  # of the agent that was killed, for the next one to remove
+
+
+def test_a_manager_that_is_killed(nswrap, short_dir, target):
+    """On its own machine nothing stays behind, and the next one begins anew."""
+    site = Site(nswrap, short_dir)
+    site.host("a", f"{network()}.101", ports=[f"8080:127.0.0.1:{target.port}"])
+    with contextlib.suppress(ProcessLookupError), site:
+        wait_for(keepers, "the keeper")
+        site.running.popen.kill()
+        site.running.popen.wait(10)
+        wait_for(lambda: not keepers(), "the keeper's end", 2)
+    with site:
+        pass
