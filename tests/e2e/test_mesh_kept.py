@@ -307,6 +307,23 @@ def test_a_keeper_that_is_none(start, args):
     place.unlink()
 
 
+def test_nobody_gets_them_who_is_no_agent(start, args):
+    """A program of the same user that is no nswrap connects while there is no agent: it is told nothing."""
+    old = kept(start, args)
+    old.popen.kill()
+    old.popen.wait(10)
+    for _ in range(3):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+            sock.settimeout(10 * PATIENCE)
+            sock.connect(f"/tmp/nswrap-{os.getuid()}/keeper-{IDENTITY}")
+            with contextlib.suppress(ConnectionResetError):
+                assert sock.recv(1000) == b""
+    new = kept(start, args)
+    hear_both(ask_both(args))
+    leave(new)
+    wait_for(lambda: not keepers(), "the keeper's end", 1)
+
+
 def agent_of(site):
     """The process that serves the only host, which is this machine."""
     table = process_table()

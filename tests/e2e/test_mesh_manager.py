@@ -385,13 +385,13 @@ def test_no_answer_to_ping(mesh):
 
 def test_agents_learn_who_they_are_and_when_to_end(mesh):
     """The same at each start, also of another manager; NoRouter's are told nothing of it."""
-    mesh.fake("a", "--features", NEW + ",takeover,silence")
+    mesh.fake("a", "--features", NEW + ",takeover,silence,keep")
     mesh.fake("b", "--features", NEW + ",takeover,silence")
     mesh.fake("old")
     running = mesh.start()
     for last in range(2):
         told = {name: mesh.notes(name, "configure") for name in ("a", "b", "old")}
-        assert not any({"identity", "silence"} & set(args)
+        assert not any({"identity", "silence", "keep"} & set(args)
                        for args in [*told["old"], told["a"][2 * last], told["b"][2 * last]])
         if not last:
             first = told["a"][1]["identity"]
@@ -401,6 +401,8 @@ def test_agents_learn_who_they_are_and_when_to_end(mesh):
     assert told["a"][1]["identity"] == told["a"][3]["identity"] == first
     assert told["b"][1]["identity"] != first
     assert [args["silence"] for args in told["a"][1::2]] == [15, 15]
+    assert [args["keep"] for args in told["a"][1::2]] == [120, 120]
+    assert "keep" not in told["b"][1]
 
 
 def test_round_trip_is_measured(mesh):

@@ -77,7 +77,9 @@ static void is_one(void **state)
 	bool has_pipe = daemon_is_one(getpid());
 	dup2(null, STDERR_FILENO);
 	prctl(PR_SET_NAME, "nswrap: init");
-	bool is_ours = daemon_is_one(getpid());
+	bool is_ours = daemon_is_one(getpid()) || daemon_keeps(getpid());
+	prctl(PR_SET_NAME, "nswrap: keeper");
+	is_ours |= daemon_is_one(getpid()) || !daemon_keeps(getpid());
 	prctl(PR_SET_NAME, "test");
 	for (int fd = 0; fd < 3; fd++) {
 		dup2(kept[fd], fd);

@@ -40,7 +40,8 @@ struct world {
 	struct addr client_peer;
 	struct given given[GIVEN_MAX];
 	struct addr bind_fails_at;
-	int missing_told, opened_told;
+	int missing_told, opened_told, served_told;
+	int bound_before; /* -1: nothing is */
 	struct err why;
 };
 
@@ -113,6 +114,21 @@ static void on_opened(void *owner, const struct service *service)
 	((struct world *)owner)->opened_told++;
 }
 
+static int take(void *owner, const struct service *service)
+{
+	assert_non_null(service);
+	return fd_take(&((struct world *)owner)->bound_before);
+}
+
+static void on_served(void *owner, const struct service *service, int fd)
+{
+	struct addr addr;
+
+	assert_int_equal(addr_get_own(fd, &addr), 0);
+	assert_true(addr_equal(&addr, &service->addr));
+	((struct world *)owner)->served_told++;
+}
+
 static int udp_at(const struct addr *addr)
 {
 	int fd = socket(addr->family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -126,7 +142,7 @@ static struct world *world_open(const struct service_ops *ops)
 	struct world *world = calloc(1, sizeof(*world));
 
 	bed_open(&world->bed);
-	world->client_fd = -1;
+	world->client_fd = world->bound_before = -1;
 	strcpy(world->dir, "/tmp/nswrap-service-XXXXXX");
 	assert_non_null(mkdtemp(world->dir));
 	snprintf(world->path, sizeof(world->path), "%s/socket", world->dir);
@@ -158,6 +174,8 @@ static const struct service_ops all_ops = {
 	.bind = on_bind, .on_client = on_client, .on_bound = on_bound, .on_closed = on_closed};
 static const struct service_ops no_ops = {0};
 static const struct service_ops telling_ops = {.on_missing = on_missing, .on_opened = on_opened};
+
+static const struct service_ops taking_ops = {.take = take, .on_served = on_served};
 
 static struct service service_at(const char *text, enum proto proto, bool is_given, int target)
 {
@@ -254,6 +272,28 @@ static void serves_every_family(void **state)
 	const struct addr nowhere = addr_at("127.0.0.1", PORT + 1), path = addr_at(world->path, 0);
 	assert_null(services_find(world->services, PROTO_TCP, &nowhere));
 	assert_null(services_find(world->services, PROTO_UDP, &path));
+	world_close(world);
+}
+
+/* Who was there before it was served, is served. */
+static void serves_what_was_bound_before(void **state)
+{
+	struct world *world = world_open(&taking_ops);
+	const struct service list[] = {service_at("127.0.0.1", PROTO_TCP, false, 0),
+		service_at("127.0.0.1", PROTO_UDP, false, 1)};
+
+	(void)state;
+	world->bound_before = listen_at(&list[0].addr, 10);
+	int client = connect_to(&list[0].addr);
+	configure(world, list, 1);
+	expect_joined(&world->bed, client, wait_accept(&world->bed, world->targets[0]));
+	assert_int_equal(world->served_told, 1);
+	/* where nothing was, it is bound */
+	configure(world, list, 2);
+	expect_answered(world, &list[1].addr, world->udp_targets[1]);
+	assert_int_equal(world->served_told, 2);
+	services_tell_served(world->services);
+	assert_int_equal(world->served_told, 4);
 	world_close(world);
 }
 
@@ -705,6 +745,7 @@ int main(void)
 		cmocka_unit_test(a_crowd_is_missing),
 		cmocka_unit_test(descriptors_are_short),
 		cmocka_unit_test(random_lists),
+		cmocka_unit_test(serves_what_was_bound_before),
 	};
 
 	bed_enter_namespace();

@@ -363,6 +363,7 @@ void peer_stop(struct peer *peer)
 void peer_restart(struct peer *peer, const char *reason)
 {
 	peer->is_retired = false;
+	peer->session.info.features = 0; /* another command may lead to another agent */
 	if (peer->state == PEER_STARTING || peer->state == PEER_READY) {
 		session_notice(&peer->session, LOG_NOTICE, "is started again: %s", reason);
 		ask_to_end(peer);
