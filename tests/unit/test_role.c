@@ -23,6 +23,7 @@
 struct world {
 	struct mesh_bed bed;
 	struct gate *gate;
+	struct estate estate;
 	struct role *role;
 	struct in_addr self;
 	unsigned peers, bound, let_in, refused;
@@ -109,11 +110,13 @@ static struct world *world_open(bool is_sandbox)
 	bed_open(&world->bed);
 	world->bed.stack.ops = &ops;
 	world->gate = gate_new();
+	world->estate.io.fd = -1; /* nothing is kept */
 	world->role = role_new(&(struct role_start){
 		.is_sandbox = is_sandbox,
 		.context = &world->bed.context,
 		.stack = &world->bed.stack,
 		.gate = world->gate,
+		.estate = &world->estate,
 		.syns_ops = &syns_ops,
 		.syns_owner = world,
 	});
