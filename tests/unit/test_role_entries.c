@@ -30,6 +30,7 @@
 struct world {
 	struct mesh_bed bed;
 	struct gate *gate;
+	struct estate estate;
 	struct role *role;
 	pid_t child;
 };
@@ -149,10 +150,12 @@ static struct world *world_open(void)
 	bed_open_with_door(&world->bed, pair[0]);
 	world->bed.stack.ops = &ops;
 	world->gate = gate_new();
+	world->estate.io.fd = -1; /* nothing is kept */
 	world->role = role_new(&(struct role_start){
 		.context = &world->bed.context,
 		.stack = &world->bed.stack,
 		.gate = world->gate,
+		.estate = &world->estate,
 		.syns_ops = &syns_ops,
 	});
 	assert_non_null(world->role);

@@ -31,6 +31,7 @@
  */
 struct world {
 	struct mesh_bed bed;
+	struct estate estate;
 	struct role *role;
 	struct gate *gate; /* in front of it, as in the agent */
 	bool is_deaf;
@@ -77,10 +78,12 @@ static struct world *world_open(void)
 
 	bed_open(&world->bed);
 	world->gate = gate_new();
+	world->estate.io.fd = -1; /* nothing is kept */
 	world->role = role_new(&(struct role_start){
 		.context = &world->bed.context,
 		.stack = &world->bed.stack,
 		.gate = world->gate,
+		.estate = &world->estate,
 		.syns_ops = &syns_ops,
 		.syns_owner = world,
 	});
