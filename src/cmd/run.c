@@ -222,10 +222,10 @@ static int detach(struct sandbox_config *config, struct detach *out, int *status
 	return side;
 }
 
-static int start(struct run_options *options, const struct cmd_call *call, int first)
+static int start(struct run_options *options, const struct cmd_call *call, int first,
+	struct detach *background)
 {
 	char **rest = call->argv + first;
-	struct detach background;
 	struct err err = {0};
 	int status = read_agent(options, call->argc - first, rest);
 
@@ -237,7 +237,7 @@ static int start(struct run_options *options, const struct cmd_call *call, int f
 		err_sys(&err, ENOMEM, "cannot make the environment");
 		return cmd_failed(&err);
 	}
-	int side = options->detaches ? detach(&options->config, &background, &status, &err)
+	int side = options->detaches ? detach(&options->config, background, &status, &err)
 				     : (int)DETACH_SUPERVISOR;
 	if (side < 0)
 		return cmd_failed(&err);
@@ -255,6 +255,7 @@ static int run(const struct cmd_call *call)
 {
 	struct run_options options;
 	struct defaults defaults = {0};
+	struct detach background;
 	struct err err = {0};
 	int status;
 
@@ -266,7 +267,7 @@ static int run(const struct cmd_call *call)
 	} else {
 		cmd_set_log_level(options.verbosity);
 		tell_defaults(&defaults, &options.config);
-		status = start(&options, call, first);
+		status = start(&options, call, first, &background);
 	}
 	g_strfreev((char **)options.config.defaults);
 	free(options.config.env);
