@@ -96,8 +96,8 @@ int control_call(int sock, const char *noun, json_t *request, json_t **answer,
 {
 	int result = control_send(sock, request, NULL, 0);
 
-	/* EPIPE: it may have said why before it closed */
-	if (result < 0 && result != -EPIPE)
+	/* it has closed, of a queue that was not read by a reset: it may have said why before */
+	if (result < 0 && result != -EPIPE && result != -ECONNRESET)
 		return err_sys(err, -result, "cannot ask the %s", noun);
 	return control_receive(sock, noun, CONTROL_TIMEOUT_MS, answer, fds, err);
 }
