@@ -139,6 +139,7 @@ static int follow(int dir_fd, int *fd, GString *text, struct err *err)
 		/* looked at before reading: nothing comes behind it */
 		is_over = logfile_is_over(dir_fd, 0);
 		do {
+			logfile_rewind(*fd);
 			int result = append(text, *fd);
 			if (result < 0)
 				return err_sys(err, -result, "cannot read the log");

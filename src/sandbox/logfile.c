@@ -217,6 +217,15 @@ bool logfile_is_over(int dir_fd, unsigned timeout_ms)
 	return is_over;
 }
 
+void logfile_rewind(int fd)
+{
+	off_t at = lseek(fd, 0, SEEK_CUR);
+	struct stat info;
+
+	if (at >= NOTE_BYTES && fstat(fd, &info) == 0 && info.st_size < at)
+		lseek(fd, at - NOTE_BYTES, SEEK_SET);
+}
+
 bool logfile_turn(int dir_fd, int *fd)
 {
 	if (is_at(dir_fd, NOW, *fd))

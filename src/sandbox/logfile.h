@@ -58,5 +58,9 @@ int logfile_open_both(int dir_fd, int *old, int *now);
 /* Has its writer come to the end? Waits for that at most @timeout_ms. */
 bool logfile_is_over(int dir_fd, unsigned timeout_ms);
 
+/* Go back to a note that has taken the place of what was read last (logfile_note on a full disk).
+ */
+void logfile_rewind(int fd);
+
 /* Is @fd another file than the one that is written now? Then *@fd becomes that. */
 bool logfile_turn(int dir_fd, int *fd);
