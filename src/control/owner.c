@@ -12,6 +12,7 @@
 #include "control/control.h"
 #include "control/registry.h"
 #include "net/diag.h"
+#include "proc/tree.h"
 #include "util/fd.h"
 #include "util/parse.h"
 
@@ -24,21 +25,6 @@ struct line {
 	pid_t pids[ANCESTORS_MAX];
 	size_t count;
 };
-
-static pid_t parent_of(pid_t pid)
-{
-	char path[64], text[1024];
-	int parent = 0;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	ssize_t len = fd_read_file(path, text, sizeof(text) - 1);
-	if (len <= 0)
-		return 0;
-	text[len] = '\0';
-	/* "PID (COMM) STATE PPID", proc(5); COMM may hold anything */
-	const char *end = strrchr(text, ')');
-	return end && sscanf(end + 1, " %*c %d", &parent) == 1 ? parent : 0;
-}
 
 static bool has(const struct line *line, json_int_t pid)
 {
@@ -140,7 +126,7 @@ int owner_of(const struct addr *addr, enum proto proto, char *out, size_t cap_by
 	pid_t pid = addr->family == AF_UNIX ? find_listener(addr) : diag_port_pid(proto, addr);
 	struct line line = {.count = 0};
 
-	for (; pid > 1 && line.count < ANCESTORS_MAX; pid = parent_of(pid))
+	for (; pid > 1 && line.count < ANCESTORS_MAX; pid = tree_parent(pid))
 		line.pids[line.count++] = pid;
 	if (look_in(REGISTRY_SANDBOX, &line, out, cap_bytes) == 0)
 		return 0;

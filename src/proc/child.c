@@ -260,10 +260,11 @@ size_t children_reap(struct children *all)
 		if (is_started(all, pids[i]) || is_inherited(all, pids[i]))
 			continue;
 		bool is_due = !reap(pids[i], &info) && end_left(all, pids[i]);
-		if (info.si_pid == pids[i] || (is_due && reap(pids[i], &info)))
+		bool is_reaped = info.si_pid == pids[i] || (is_due && reap(pids[i], &info));
+		if (is_reaped)
 			forget_left(all, pids[i]);
-		else
-			left += is_due;
+		/* what a dead one has left is ours since then, and not in this list */
+		left += is_due || is_reaped;
 	}
 	if (left > 0 && !loop_timer_is_armed(&all->left_timer))
 		loop_timer_set(all->loop, &all->left_timer, LOOK_MS);

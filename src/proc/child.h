@@ -90,7 +90,8 @@ void children_init(struct children *all, struct loop *loop);
 
 /*
  * End and reap what children that have ended left behind; goes on by itself, below the loop.
- * Returns how many are still there.
+ * Returns how many are still there, those included that have just been reaped: what these have left
+ * is only seen the next time.
  */
 size_t children_reap(struct children *all);
 

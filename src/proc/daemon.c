@@ -135,6 +135,7 @@ bool daemon_is_one(pid_t pid)
 
 	read_link(getpid(), "ns/net", ours, sizeof(ours));
 	read_link(pid, "ns/net", its, sizeof(its)); /* "" of an ssh-agent, which nobody may trace */
+	/* the last: who ends has no streams any more */
 	return !is_nswrap(pid) && (its[0] == '\0' || strcmp(ours, its) == 0) &&
-	       has_left_streams(pid);
+	       has_left_streams(pid) && !tree_is_ending(pid);
 }

@@ -4,8 +4,8 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,22 +28,41 @@ struct entry {
 	bool is_below;
 };
 
-/* The parent's pid from "PID (COMM) STATE PPID ..."; COMM may hold anything, also ")". */
-static pid_t read_parent(pid_t pid)
+/* Words of /proc/PID/stat behind "PID (COMM) ", proc(5); COMM may hold anything, also ")". */
+enum stat_word { STAT_PARENT = 1, STAT_FLAGS = 6 };
+
+#define PF_EXITING 0x4 /* linux/sched.h; set before its files are closed and its children leave */
+
+static int read_stat(pid_t pid, enum stat_word word, unsigned long *out)
 {
 	char path[64], stat[512];
-	unsigned long parent;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 	if (fd_read_file(path, stat, sizeof(stat)) <= 0)
-		return -1;
-	char *after = strrchr(stat, ')');
-	if (!after || strlen(after) < 5)
-		return -1;
-	char *number = after + 4, *end = strchr(number, ' ');
-	if (end)
-		*end = '\0';
-	return parse_uint(number, PID_MAX, &parent) < 0 ? -1 : (pid_t)parent;
+		return -ESRCH;
+	char *next = strrchr(stat, ')');
+	next = next ? strchr(next, ' ') : NULL;
+	for (unsigned i = 0; next && i < (unsigned)word; i++)
+		next = strchr(next + 1, ' ');
+	char *end = next ? strchr(next + 1, ' ') : NULL;
+	if (!end)
+		return -EBADMSG;
+	*end = '\0';
+	return parse_uint(next + 1, UINT_MAX, out);
+}
+
+pid_t tree_parent(pid_t pid)
+{
+	unsigned long parent;
+
+	return read_stat(pid, STAT_PARENT, &parent) < 0 ? -1 : (pid_t)parent;
+}
+
+bool tree_is_ending(pid_t pid)
+{
+	unsigned long flags;
+
+	return read_stat(pid, STAT_FLAGS, &flags) == 0 && (flags & PF_EXITING) != 0;
 }
 
 /* The next process that @proc, /proc, lists; 0: there is no other. */
@@ -65,7 +84,7 @@ static ssize_t read_entries(struct entry *entries, size_t cap)
 	if (!proc)
 		return -errno;
 	for (pid_t pid; count < cap && (pid = next_pid(proc)) != 0;) {
-		pid_t parent = read_parent(pid);
+		pid_t parent = tree_parent(pid);
 		if (parent >= 0)
 			entries[count++] = (struct entry){pid, parent, false};
 	}

@@ -3,8 +3,18 @@
 #pragma once
 
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
+
+/* The parent of @pid; 0: it is not in our PID namespace. -1: there is no @pid, or it is hidden. */
+pid_t tree_parent(pid_t pid);
+
+/*
+ * Does @pid end just now, or is it a zombie? It may have closed its files then while its children
+ * are not yet ours. False of one that is gone, or hidden.
+ */
+bool tree_is_ending(pid_t pid);
 
 /*
  * The children of this thread, dead ones that are not reaped included, also those that /proc hides:

@@ -239,7 +239,7 @@ static void who_was_there_before_is_left_alone(void **state)
 	run_until(bed, children_reap(&bed->all) == 0);
 	assert_int_equal(kill(before, 0), 0);
 	/* one that has ended is reaped, and its number not spared any more */
-	run_until(bed, bed->all.ninherited == 1);
+	run_until(bed, children_reap(&bed->all) == 0 && bed->all.ninherited == 1);
 	assert_int_equal(bed->all.inherited[0], before);
 	run_shell(bed, "exec sleep 1000");
 	assert_int_equal(children_end(&bed->all, ROUNDS), 0);
@@ -298,6 +298,34 @@ static void daemons_are_left(void **state)
 	bed_free(bed);
 }
 
+/* Who ends has closed its pipes before its children are ours: it is waited for. */
+static void who_ends_is_no_daemon(void **state)
+{
+	int ends[2];
+	char byte;
+	struct err err;
+	struct command command = {
+		.argv = (char *[]){"sh", "-c", "setsid sh -c 'sleep 1000 & echo; wait' &", NULL},
+		.rights = COMMAND_KEEPS_ALL,
+		.is_subreaper = true,
+		.new_session = true,
+		.nofile = {1024, 1024},
+	};
+
+	(void)state;
+	assert_int_equal(pipe(ends), 0);
+	command.streams = (int[]){ends[0], ends[1], ends[1]};
+	for (int i = 0; i < 100; i++) {
+		struct bed *bed = bed_new();
+
+		assert_int_equal(child_start(&bed->child, &bed->all, &command, &err), 0);
+		assert_int_equal(read(ends[0], &byte, 1), 1);
+		bed_free(bed);
+	}
+	close(ends[0]);
+	close(ends[1]);
+}
+
 int main(void)
 {
 	static int without;
@@ -310,6 +338,7 @@ int main(void)
 		cmocka_unit_test(what_is_left_behind_is_ended),
 		cmocka_unit_test(what_is_left_behind_may_clean_up),
 		cmocka_unit_test(who_was_there_before_is_left_alone),
+		cmocka_unit_test(who_ends_is_no_daemon),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "proc/daemon.h"
+#include "proc/tree.h"
 
 static void serves(void **state)
 {
@@ -93,9 +94,28 @@ static void is_one(void **state)
 	close(null);
 }
 
+/* A zombie has no files: that says nothing of what it was. */
+static void who_ends_is_none(void **state)
+{
+	pid_t pid = fork();
+
+	(void)state;
+	if (pid == 0)
+		_exit(0);
+	assert_false(tree_is_ending(getpid()));
+	assert_int_equal(waitid(P_PID, (id_t)pid, &(siginfo_t){0}, WEXITED | WNOWAIT), 0);
+	assert_true(tree_is_ending(pid));
+	assert_int_equal(tree_parent(pid), getpid());
+	assert_false(daemon_is_one(pid));
+	waitpid(pid, NULL, 0);
+	assert_false(tree_is_ending(pid));
+	assert_int_equal(tree_parent(pid), -1);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(serves), cmocka_unit_test(is_one)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(serves), cmocka_unit_test(is_one),
+		cmocka_unit_test(who_ends_is_none)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
