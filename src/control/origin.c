@@ -50,17 +50,18 @@ int origin_write(int dir_fd, const char *name, const struct origin *origin)
 
 static int read_noted(int dir_fd, const char *name, struct origin *out)
 {
-	char text[PATH_MAX], filename[NAME_BYTES], *end;
+	char text[PATH_MAX], filename[NAME_BYTES];
 	ssize_t len =
 		readlinkat(dir_fd, to_filename(name, ".of", filename), text, sizeof(text) - 1);
 
 	if (len < 0)
 		return -errno;
 	text[len] = '\0';
-	out->digest = strtoull(text, &end, 16);
-	if (end != text + DIGEST_CHARS || *end != ' ')
+	/* what strtoull takes besides digits is not of ours */
+	if (strspn(text, "0123456789abcdef") != DIGEST_CHARS || text[DIGEST_CHARS] != ' ')
 		return -EINVAL;
-	snprintf(out->path, sizeof(out->path), "%s", end + 1);
+	out->digest = strtoull(text, NULL, 16);
+	snprintf(out->path, sizeof(out->path), "%s", text + DIGEST_CHARS + 1);
 	return 0;
 }
 

@@ -2,10 +2,7 @@
 /* net/diag - ask the kernel about sockets: who listens, who owns, who holds a port */
 #include "net/diag.h"
 
-#include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <linux/inet_diag.h>
 #include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
@@ -14,12 +11,12 @@
 #include <pwd.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "net/netlink.h"
 #include "util/fd.h"
 #include "util/log.h"
+#include "util/procfs.h"
 
 /* lo is the first device of every network namespace (LOOPBACK_IFINDEX, include/net/net_namespace.h)
  */
@@ -232,37 +229,21 @@ bool diag_has_listener(enum proto proto, const struct addr *addr)
 	       holder.rank == RANK_LISTENS;
 }
 
-/* Whether the process whose directory below /proc is @pid has the socket @inode open */
-static bool has_socket(const char *pid, uint32_t inode)
+static bool is_inode(void *owner, unsigned long inode)
 {
-	char path[64], wanted[32], target[32];
-	struct dirent *entry;
-	bool found = false;
+	const uint32_t *wanted = owner;
 
-	snprintf(path, sizeof(path), "/proc/%.16s/fd", pid);
-	snprintf(wanted, sizeof(wanted), "socket:[%" PRIu32 "]", inode);
-	DIR *dir = opendir(path);
-	while (dir && !found && (entry = readdir(dir))) {
-		ssize_t n = readlinkat(dirfd(dir), entry->d_name, target, sizeof(target) - 1);
-
-		target[n < 0 ? 0 : n] = '\0';
-		found = !strcmp(target, wanted);
-	}
-	if (dir)
-		closedir(dir);
-	return found;
+	return inode == *wanted;
 }
 
 /* The first process that has the socket @inode open, or 0 when none can be seen. */
 static pid_t find_process(uint32_t inode)
 {
-	struct dirent *entry;
-	pid_t pid = 0;
-
 	DIR *dir = opendir("/proc");
-	while (dir && !pid && (entry = readdir(dir)))
-		if (isdigit((unsigned char)entry->d_name[0]) && has_socket(entry->d_name, inode))
-			pid = (pid_t)strtol(entry->d_name, NULL, 10);
+	pid_t pid;
+
+	while ((pid = procfs_next_pid(dir)) != 0 && !procfs_has_socket(pid, is_inode, &inode))
+		;
 	if (dir)
 		closedir(dir);
 	return pid;

@@ -2,7 +2,6 @@
 /* proc/daemon - is a process there for others than who started it? */
 #include "proc/daemon.h"
 
-#include <dirent.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 
 #include "proc/tree.h"
+#include "util/procfs.h"
 
 #define SOCKETS_MAX 256
 #define BELOW_MAX   256
@@ -50,31 +50,23 @@ bool daemon_keeps(pid_t pid)
 	return is_called(pid, "nswrap: keeper");
 }
 
-/* The inodes of its sockets; returns how many. */
-static size_t list_sockets(pid_t pid, unsigned long *inodes)
+struct inodes {
+	unsigned long items[SOCKETS_MAX];
+	size_t count;
+};
+
+static bool add_inode(void *owner, unsigned long inode)
 {
-	char path[64], target[64];
-	size_t count = 0;
-	struct dirent *entry;
+	struct inodes *inodes = owner;
 
-	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
-	DIR *dir = opendir(path);
-	while (dir && count < SOCKETS_MAX && (entry = readdir(dir))) {
-		ssize_t len = readlinkat(dirfd(dir), entry->d_name, target, sizeof(target) - 1);
-
-		target[len > 0 ? len : 0] = '\0';
-		if (sscanf(target, "socket:[%lu]", &inodes[count]) == 1)
-			count++;
-	}
-	if (dir)
-		closedir(dir);
-	return count;
+	inodes->items[inodes->count++] = inode;
+	return inodes->count == SOCKETS_MAX; /* enough */
 }
 
-static bool has(const unsigned long *inodes, size_t count, unsigned long inode)
+static bool has(const struct inodes *inodes, unsigned long inode)
 {
-	for (size_t i = 0; i < count; i++)
-		if (inodes[i] == inode)
+	for (size_t i = 0; i < inodes->count; i++)
+		if (inodes->items[i] == inode)
 			return true;
 	return false;
 }
@@ -82,18 +74,20 @@ static bool has(const unsigned long *inodes, size_t count, unsigned long inode)
 /* An accepted socket has the name of the one that listens. */
 bool daemon_serves(pid_t pid)
 {
-	unsigned long inodes[SOCKETS_MAX], inode, flags;
-	size_t count = is_nswrap(pid) ? 0 : list_sockets(pid, inodes);
+	struct inodes inodes = {.count = 0};
+	unsigned long inode, flags;
 	char line[512], path[256];
 	bool listens = false, is_connected = false;
 	unsigned state;
 
-	FILE *file = count > 0 ? fopen("/proc/net/unix", "re") : NULL;
+	if (!is_nswrap(pid))
+		procfs_has_socket(pid, add_inode, &inodes);
+	FILE *file = inodes.count > 0 ? fopen("/proc/net/unix", "re") : NULL;
 	while (file && fgets(line, sizeof(line), file)) {
 		/* Num RefCount Protocol Flags Type St Inode Path, proc_net(5) */
 		if (sscanf(line, "%*s %*x %*x %lx %*x %x %lu %255s", &flags, &state, &inode,
 			    path) != 4 ||
-			path[0] != '/' || !has(inodes, count, inode))
+			path[0] != '/' || !has(&inodes, inode))
 			continue;
 		listens |= (flags & LISTENS) != 0;
 		is_connected |= state == CONNECTED;

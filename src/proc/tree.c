@@ -16,6 +16,7 @@
 #include "util/clock.h"
 #include "util/fd.h"
 #include "util/parse.h"
+#include "util/procfs.h"
 
 #define TREE_MAX       65536
 #define PID_MAX        (1UL << 30)
@@ -65,17 +66,6 @@ bool tree_is_ending(pid_t pid)
 	return read_stat(pid, STAT_FLAGS, &flags) == 0 && (flags & PF_EXITING) != 0;
 }
 
-/* The next process that @proc, /proc, lists; 0: there is no other. */
-static pid_t next_pid(DIR *proc)
-{
-	unsigned long pid;
-
-	for (struct dirent *item; (item = readdir(proc));)
-		if (parse_uint(item->d_name, PID_MAX, &pid) == 0)
-			return (pid_t)pid;
-	return 0;
-}
-
 static ssize_t read_entries(struct entry *entries, size_t cap)
 {
 	DIR *proc = opendir("/proc");
@@ -83,7 +73,7 @@ static ssize_t read_entries(struct entry *entries, size_t cap)
 
 	if (!proc)
 		return -errno;
-	for (pid_t pid; count < cap && (pid = next_pid(proc)) != 0;) {
+	for (pid_t pid; count < cap && (pid = procfs_next_pid(proc)) != 0;) {
 		pid_t parent = tree_parent(pid);
 		if (parent >= 0)
 			entries[count++] = (struct entry){pid, parent, false};
@@ -230,7 +220,7 @@ static size_t signal_namespace(const struct stat *ns, int sig)
 
 	if (!proc)
 		return 0;
-	for (pid_t pid; (pid = next_pid(proc)) != 0;) {
+	for (pid_t pid; (pid = procfs_next_pid(proc)) != 0;) {
 		char path[64];
 		struct stat theirs;
 

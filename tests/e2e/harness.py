@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import pathlib
+import pty
 import random
 import re
 import signal
@@ -499,6 +500,20 @@ class Nswrap:
             raise
         code = popen.returncode if popen.returncode >= 0 else 128 - popen.returncode
         return subprocess.CompletedProcess(popen.args, code, out, err)
+
+    def lines_on_terminal(self, columns, *words):
+        """What a command prints on a terminal of that width."""
+        pid, fd = pty.fork()
+        if pid == 0:
+            line = f"stty cols {columns}; exec {BINARY} {' '.join(words)}"
+            os.execve("/bin/sh", ["sh", "-c", line], self.env)
+        output = b""
+        with contextlib.suppress(OSError):
+            while part := os.read(fd, 65536):
+                output += part
+        os.close(fd)
+        os.waitpid(pid, 0)
+        return output.decode().splitlines()
 
     def registry(self):
         """Files in nswrap's runtime directory."""

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """e2e/test_habits - what users of other programs type works, or is answered with what is nswrap's own"""
 
-import contextlib
 import json
 import os
 import pathlib
-import pty
 import re
 import socket
 import subprocess
@@ -335,20 +333,6 @@ def test_port_list_says_who_listens_now(nswrap):
     assert b"nobody listens inside now" in nswrap.run("port", "list", "box").stdout
 
 
-def on_terminal(nswrap, columns, *words):
-    """The lines that a command prints on a terminal of that width."""
-    pid, fd = pty.fork()
-    if pid == 0:
-        os.execve("/bin/sh", ["sh", "-c", f"stty cols {columns}; exec {BINARY} {' '.join(words)}"], nswrap.env)
-    output = b""
-    with contextlib.suppress(OSError):
-        while part := os.read(fd, 65536):
-            output += part
-    os.close(fd)
-    os.waitpid(pid, 0)
-    return output.decode().splitlines()
-
-
 @pytest.mark.parametrize("columns", [50, 80, 200])
 def test_ps_fits(nswrap, columns):
     """Into narrow terminals; wide ones are used; what is no terminal gets all of it."""
@@ -357,7 +341,7 @@ def test_ps_fits(nswrap, columns):
     box(nswrap, name="a-name-of-many-letters-and-signs")
     running = nswrap.start("-q", "-n", "wide", "--", "sh", "-c", "sleep 1000; : " + "\u4e16\u754c" * 50)
     running.wait_event("started")
-    rows = on_terminal(nswrap, columns, "ps")
+    rows = nswrap.lines_on_terminal(columns, "ps")
     assert len(rows) == 4
     for row in rows:
         width = sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in row)

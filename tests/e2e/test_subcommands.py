@@ -395,16 +395,7 @@ def test_ps_survives_odd_arguments(nswrap):
 
 def test_ps_cuts_to_the_terminal(nswrap):
     box(nswrap, command=("sh", "-c", "sleep 1000; : " + "x" * 300))
-    pid, fd = pty.fork()
-    if pid == 0:
-        os.execve("/bin/sh", ["sh", "-c", f"stty cols 60; exec {BINARY} ps"], nswrap.env)
-    output = b""
-    with contextlib.suppress(OSError):
-        while part := os.read(fd, 65536):
-            output += part
-    os.close(fd)
-    os.waitpid(pid, 0)
-    rows = output.decode().splitlines()
+    rows = nswrap.lines_on_terminal(60, "ps")
     assert len(rows) == 2
     assert len(rows[1]) == 60
 

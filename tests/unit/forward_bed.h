@@ -20,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock_ahead.h"
 #include "conn/bind.h"
 #include "conn/door.h"
 #include "conn/inside.h"
@@ -49,22 +50,9 @@ struct bed {
 	int fds_before;
 };
 
-static uint64_t clock_ahead_ns;
-
 static inline void jump(uint64_t ms)
 {
 	clock_ahead_ns += ms * NS_PER_MS;
-}
-
-/* Stands before the one of the C library: what the loop takes for the time */
-int clock_gettime(clockid_t id, struct timespec *out)
-{
-	long result = syscall(SYS_clock_gettime, id, out);
-	uint64_t ns = (uint64_t)out->tv_nsec + clock_ahead_ns % NS_PER_S;
-
-	out->tv_sec += (time_t)(clock_ahead_ns / NS_PER_S + ns / NS_PER_S);
-	out->tv_nsec = (long)(ns % NS_PER_S);
-	return (int)result;
 }
 
 static int count_fds(void)

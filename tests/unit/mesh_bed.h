@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock_ahead.h"
 #include "conn/bind.h"
 #include "conn/context.h"
 #include "conn/door.h"
@@ -35,20 +36,6 @@
 #include "util/list.h"
 
 #define BED_WAIT_MS 10000 /* far above what anything here takes */
-
-static _Atomic uint64_t clock_ahead_ns;
-
-/* Stands before the one of the C library: what the loop takes for the time */
-int clock_gettime(clockid_t id, struct timespec *out)
-{
-	long result = syscall(SYS_clock_gettime, id, out);
-	uint64_t ahead_ns = clock_ahead_ns;
-	uint64_t ns = (uint64_t)out->tv_nsec + ahead_ns % NS_PER_S;
-
-	out->tv_sec += (time_t)(ahead_ns / NS_PER_S + ns / NS_PER_S);
-	out->tv_nsec = (long)(ns % NS_PER_S);
-	return (int)result;
-}
 
 static atomic_bool are_names_let_go;
 static atomic_int names_asked;

@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "clock_ahead.h"
 #include "mesh/manager/display.h"
 #include "util/clock.h"
 #include "util/fd.h"
@@ -28,19 +29,6 @@
 #define LINE_BYTES 128
 #define STEPS      6000
 #define LONG_ROW   "a row that is longer than the terminal is wide, by far"
-
-static uint64_t clock_ahead_ns;
-
-/* Stands before the one of the C library: what the loop takes for the time */
-int clock_gettime(clockid_t id, struct timespec *out)
-{
-	long result = syscall(SYS_clock_gettime, id, out);
-	uint64_t ns = (uint64_t)out->tv_nsec + clock_ahead_ns % NS_PER_S;
-
-	out->tv_sec += (time_t)(clock_ahead_ns / NS_PER_S + ns / NS_PER_S);
-	out->tv_nsec = (long)(ns % NS_PER_S);
-	return (int)result;
-}
 
 /* Lines of text, a cursor among them, and nothing ever scrolls away. */
 struct screen {

@@ -14,23 +14,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock_ahead.h"
 #include "mesh/manager/news.h"
 #include "mesh/message.h"
 #include "util/clock.h"
 #include "util/list.h"
-
-static uint64_t clock_ahead_ns;
-
-/* Stands before the one of the C library: what the loop takes for the time */
-int clock_gettime(clockid_t id, struct timespec *out)
-{
-	long result = syscall(SYS_clock_gettime, id, out);
-	uint64_t ns = (uint64_t)out->tv_nsec + clock_ahead_ns % NS_PER_S;
-
-	out->tv_sec += (time_t)(clock_ahead_ns / NS_PER_S + ns / NS_PER_S);
-	out->tv_nsec = (long)(ns % NS_PER_S);
-	return (int)result;
-}
 
 struct bed {
 	struct loop *loop;

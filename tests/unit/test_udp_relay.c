@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock_ahead.h"
 #include "conn/udp_relay.h"
 #include "net/netdev.h"
 #include "netns.h"
@@ -52,19 +53,6 @@ struct bed {
 	unsigned calls[CALLBACKS], calls_when_freed;
 	uint16_t last_client; /* that open was asked about */
 };
-
-static uint64_t clock_ahead_ns;
-
-/* Stands before the one of the C library: what the loop takes for the time */
-int clock_gettime(clockid_t id, struct timespec *out)
-{
-	long result = syscall(SYS_clock_gettime, id, out);
-	uint64_t ns = (uint64_t)out->tv_nsec + clock_ahead_ns % NS_PER_S;
-
-	out->tv_sec += (time_t)(clock_ahead_ns / NS_PER_S + ns / NS_PER_S);
-	out->tv_nsec = (long)(ns % NS_PER_S);
-	return (int)result;
-}
 
 /* Sends to targets that succeed before the next one meets a refusal; -1: no refusal */
 static int refuse_after = -1;

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* util/procfs - processes and their sockets, as /proc shows them */
+#pragma once
+
+#include <dirent.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* The next process that @proc, /proc, lists; 0: there is no other, or @proc is NULL. */
+pid_t procfs_next_pid(DIR *proc);
+
+/*
+ * Is one of the open sockets of @pid, each by its inode, the one that @is_it takes? False if there
+ * is no @pid, or its descriptors may not be looked at.
+ */
+bool procfs_has_socket(pid_t pid, bool (*is_it)(void *owner, unsigned long inode), void *owner);
