@@ -165,35 +165,21 @@ static const struct wire_ops wire_ops = {.on_frame = on_frame,
 
 static void on_line(struct lines *lines, const char *text, size_t len)
 {
-	struct link *link = container_of(lines, struct link, lines);
+	struct link *link = lines->owner;
 
 	link->ops->on_line(link, text, len);
 }
 
 static void on_begun(struct lines *lines, const char *text, size_t len)
 {
-	struct link *link = container_of(lines, struct link, lines);
-
-	link->ops->on_begun(link, text, len);
-}
-
-static void on_noise_line(struct lines *lines, const char *text, size_t len)
-{
-	struct link *link = container_of(lines, struct link, noise_lines);
-
-	link->ops->on_line(link, text, len);
-}
-
-static void on_noise_begun(struct lines *lines, const char *text, size_t len)
-{
-	struct link *link = container_of(lines, struct link, noise_lines);
+	struct link *link = lines->owner;
 
 	link->ops->on_begun(link, text, len);
 }
 
 static void on_stderr_end(struct lines *lines)
 {
-	finish_if_over(container_of(lines, struct link, lines));
+	finish_if_over(lines->owner);
 }
 
 static void on_child_end(struct child *child, const struct child_end *end)
@@ -253,11 +239,10 @@ static void begin(struct link *link)
 {
 	link->wire = (struct wire){0};
 	link->timer.on_expired = on_timer;
-	link->lines.on_line = on_line;
-	link->lines.on_begun = on_begun;
+	link->lines.on_line = link->noise_lines.on_line = on_line;
+	link->lines.on_begun = link->noise_lines.on_begun = on_begun;
 	link->lines.on_end = on_stderr_end;
-	link->noise_lines.on_line = on_noise_line;
-	link->noise_lines.on_begun = on_noise_begun;
+	link->lines.owner = link->noise_lines.owner = link;
 	lines_begin(&link->noise_lines, link->loop);
 	link->child.on_end = on_child_end;
 	link->trouble[0] = link->ending[0] = link->program[0] = '\0';

@@ -22,6 +22,7 @@ struct lines {
 	void (*on_begun)(struct lines *lines, const char *text, size_t len);
 	/* Nothing more will come. */
 	void (*on_end)(struct lines *lines);
+	void *owner; /* the owner's */
 
 	/* its own */
 	struct loop *loop;
