@@ -10,6 +10,7 @@ import pathlib
 import subprocess
 import time
 
+import links
 from probes import (BIN, HANG_S, Failed, accepts, descendants, free_port, gbits, iperf_client,
                     iperf_gbits, private_kib, resident_kib, round_trips, wait_for)
 from shell import Shell
@@ -34,6 +35,7 @@ METRICS = {  # key: (title, unit, higher is better)
     "mesh agent memory": ("private memory of an idle agent, its stack process included", "MiB", False),
     "mesh manager memory": ("private memory of an idle manager of 2 hosts", "MiB", False),
     "mesh hosts memory": ("resident memory of an idle mesh of two hosts, all its processes", "MiB", False),
+    **links.METRICS,
     "mesh many ready": (f"{MANY} hosts: start to all ready", "ms", False),
     "mesh many memory": (f"private memory of the manager of {MANY} hosts", "MiB", False),
 }
@@ -81,14 +83,16 @@ class Mesh:
         self.took_ms = (time.monotonic() - self.started) * 1e3
         return self
 
-    def is_ready(self):
+    def status(self):
+        """What is said of each host, by its name."""
         if self.popen.poll() is not None:
             raise Failed(f"the manager ended with status {self.popen.returncode}")
         answer = subprocess.run([self.program, "mesh", "status", "--json", self.name], capture_output=True)
-        if answer.returncode:
-            return False
-        hosts = json.loads(answer.stdout)["hosts"]
-        return len(hosts) == self.count and all(h["state"] == "ready" for h in hosts)
+        return {h["name"]: h for h in json.loads(answer.stdout)["hosts"]} if answer.returncode == 0 else {}
+
+    def is_ready(self):
+        hosts = self.status()
+        return len(hosts) == self.count and all(h["state"] == "ready" for h in hosts.values())
 
     def __exit__(self, *_):
         self.popen.terminate()
@@ -238,6 +242,22 @@ def measure_wan(directory, results, candidate):
             results.add(f"mesh {key}", candidate, value * 1e3)
 
 
+def measure_links(directory, results, candidate):
+    for fault in links.FAULTS:
+        far = Member(candidate.program, "far")
+        with Shell(far, 0, directory) as server:
+            ports = links.server_of(server)
+            for port in ports:
+                listens_inside(server, port)
+            hosts = links.manifest(far, fault)
+            with Mesh(candidate.program, directory, hosts) as mesh:
+                if fault == "manager killed":
+                    links.measure_manager(mesh, Mesh(candidate.program, directory, hosts), ports, results,
+                                          candidate)
+                else:
+                    links.measure_fault(fault, mesh, ports, results, candidate)
+
+
 def measure_many(directory, results, candidate):
     hosts = {f"h{i}": {"vip": f"127.0.43.{i + 1}", "loopback": {"disable": True}} for i in range(MANY)}
     with Mesh(candidate.program, directory, hosts) as mesh:
@@ -258,6 +278,7 @@ def steps(seconds, directory, results, candidate, is_first):
     if is_first:  # these take long and hardly vary
         found += [
             (f"{candidate.name}: a long link", lambda: measure_wan(directory, results, candidate)),
+            (f"{candidate.name}: links that fail", lambda: measure_links(directory, results, candidate)),
             (f"{candidate.name}: {MANY} hosts", lambda: measure_many(directory, results, candidate)),
         ]
     return found

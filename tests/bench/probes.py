@@ -20,8 +20,8 @@ class Failed(Exception):
     """Something that does not work here; the rest goes on."""
 
 
-def wait_for(condition, what):
-    end = time.monotonic() + PATIENCE_S
+def wait_for(condition, what, limit_s=PATIENCE_S):
+    end = time.monotonic() + limit_s
     while not (value := condition()):
         if time.monotonic() > end:
             raise Failed(f"waited in vain for {what}")
