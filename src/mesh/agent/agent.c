@@ -15,6 +15,7 @@
 #include "mesh/agent/estate.h"
 #include "mesh/agent/role.h"
 #include "mesh/agent/tenure.h"
+#include "mesh/agent/ways.h"
 #include "mesh/configure.h"
 #include "mesh/info.h"
 #include "mesh/message.h"
@@ -46,6 +47,7 @@ struct agent {
 	struct gate *gate;
 	struct crossing crossing;
 	struct role *role;
+	struct ways *ways; /* of what is asked of this host */
 	struct tenure tenure;
 	struct estate estate;
 	pid_t starter;
@@ -131,6 +133,8 @@ static json_t *configure(struct agent *agent, const json_t *args, struct err *er
 			config.keep_s);
 	if (result >= 0)
 		result = role_configure(agent->role, &config, err);
+	if (result == 0 && ways_configure(agent->ways, &config) < 0)
+		result = err_sys(err, ENOMEM, "cannot read the configuration");
 	/* the first one may not say all that there is (mesh/manager/session) */
 	if (agent->is_configured)
 		estate_settle(&agent->estate);
@@ -314,7 +318,8 @@ static int set_up(struct agent *agent, struct err *err)
 		.on_change = on_change,
 		.owner = agent,
 	});
-	if (!agent->gate || !agent->role)
+	agent->ways = ways_new(&agent->context, stack);
+	if (!agent->gate || !agent->role || !agent->ways)
 		return err_sys(err, ENOMEM, "cannot set up the agent");
 	result = stack->ops->watch(stack, &agent->context, &stack_events, agent);
 	if (result == 0)
@@ -367,6 +372,7 @@ static void tear_down(struct agent *agent)
 	if (agent->is_configured)
 		reset_all(agent);
 	role_free(agent->role);
+	ways_free(agent->ways);
 	tenure_end(&agent->tenure); /* not before our ports are free */
 	context_close(&agent->context);
 	gate_free(agent->gate);
