@@ -26,7 +26,7 @@
  * that hand on what they have in large pieces would leave gaps. Nothing here is limited before the
  * first acknowledgement. Time is a parameter.
  */
-#define WINDOW_QUEUE_NS        35000000ULL
+#define WINDOW_QUEUE_NS        30000000ULL
 #define WINDOW_RATES           10
 #define WINDOW_FRAME_NS        8000000ULL /* no frame should keep a link busy for longer */
 #define WINDOW_PORTION_NS      24000000ULL

@@ -141,6 +141,8 @@ static bool write_some(struct wire *wire, uint64_t now_ns, bool *is_full)
 	bool is_open = window_is_open(&wire->window, now_ns);
 	size_t portion = window_portion_bytes(&wire->window);
 
+	if (!is_open && outbox->leaving_bytes == 0 && now_ns < wire->alone_ns)
+		return false;
 	outbox_fill(outbox, portion < LEAVING_BYTES ? portion : LEAVING_BYTES,
 		is_open ? window_frame_bytes(&wire->window) : 0, now_ns);
 	int count = outbox_parts(outbox, parts, LEAVING_PARTS);
@@ -150,6 +152,7 @@ static bool write_some(struct wire *wire, uint64_t now_ns, bool *is_full)
 	if (!wire->can_write)
 		return false;
 	struct outbox_gone gone = outbox_written(outbox, put);
+	wire->alone_ns = 0;
 	wire->bytes_out += put;
 	wire->frames_out += gone.frames;
 	if (gone.bytes > 0)
@@ -172,6 +175,8 @@ static void write_waiting(struct wire *wire)
 	if (is_full || is_more || wire->outbox.packets.packets == 0)
 		return;
 	wait_ns = window_wait_ns(window, now_ns);
+	if (now_ns < wire->alone_ns && wire->alone_ns - now_ns < wait_ns)
+		wait_ns = wire->alone_ns - now_ns;
 	if (wait_ns < UINT64_MAX)
 		loop_timer_set(
 			wire->hub->loop, &wire->pace_timer, (wait_ns + NS_PER_MS - 1) / NS_PER_MS);
@@ -209,12 +214,11 @@ static int send_first(struct wire *wire, enum frame_type type, const void *paylo
 	free(frame);
 	if (result < 0 || wire->is_waiting)
 		return result;
-	if (!window_is_slow(&wire->window) || wire->outbox.packets.packets == 0)
-		write_waiting(wire);
-	else if (!loop_timer_is_armed(&wire->pace_timer))
-		/* it goes along with packets; alone it would be one more piece for the link */
-		loop_timer_set(
-			wire->hub->loop, &wire->pace_timer, wire->window.min_rtt_ns / NS_PER_MS);
+	/* it goes along with packets, if any wait; alone it would be one more piece for the link */
+	if (window_is_slow(&wire->window) && wire->outbox.packets.packets > 0 &&
+		wire->alone_ns == 0)
+		wire->alone_ns = loop_now_ns(wire->hub->loop) + wire->window.min_rtt_ns;
+	write_waiting(wire);
 	return result;
 }
 

@@ -85,6 +85,7 @@ struct wire {
 	uint64_t told_dropped; /* by wire_send */
 	struct window window;
 	struct loop_timer pace_timer; /* more may be written then */
+	uint64_t alone_ns;            /* messages wait for packets until then; 0: none does */
 	unsigned probes;              /* that were sent to learn of the link */
 	/* what is acknowledged to the other side, which wants it */
 	bool acknowledges, is_asked; /* asked: at once */

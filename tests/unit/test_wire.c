@@ -619,6 +619,41 @@ static void test_window(void **state)
 	bed_free(bed);
 }
 
+/* On a slow link that has all it may, a message waits for packets to go along with: for a round
+ * trip at most. It would be a piece of its own, and some links have room for few. */
+static void test_goes_along(void **state)
+{
+	const uint64_t rtt_ns = 200 * NS_PER_MS;
+	unsigned char bytes[FRAME_PACKET_MAX];
+	struct bed *bed = bed_new(true);
+	struct wire *wire = &bed->wire;
+
+	(void)state;
+	wire->window.is_on = wire->window.is_measured = wire->window.is_past_start = true;
+	wire->window.rate = 50000;
+	wire->window.min_rtt_ns = wire->window.min_rtt_at_ns = rtt_ns;
+	send_frames(bed, 1, 20);
+	while (window_wait_ns(&wire->window, loop_now_ns(bed->loop)) < UINT64_MAX)
+		assert_int_equal(loop_run_once(bed->loop, 10), 0);
+	while (read(bed->from_wire, bytes, sizeof(bytes)) > 0)
+		;
+	assert_true(wire->outbox.packets.packets > 0);
+	uint64_t began_ns = clock_now_ns();
+	assert_int_equal(wire_send_message(wire, "{}", 2), 0);
+	ssize_t got = read(bed->from_wire, bytes, sizeof(bytes));
+	assert_true(got == -1);
+	for (; got < 0; got = read(bed->from_wire, bytes, sizeof(bytes)))
+		assert_int_equal(loop_run_once(bed->loop, 10), 0);
+	assert_int_equal(got, FRAME_HEADER_BYTES + 2);
+	assert_true(clock_now_ns() - began_ns >= rtt_ns - 10 * NS_PER_MS);
+	assert_true(wire->outbox.packets.packets > 0);
+	/* and without any, at once */
+	outbox_clear(&wire->outbox);
+	assert_int_equal(wire_send_message(wire, "{}", 2), 0);
+	assert_int_equal(read(bed->from_wire, bytes, sizeof(bytes)), FRAME_HEADER_BYTES + 2);
+	bed_free(bed);
+}
+
 int main(void)
 {
 	static int sockets;
@@ -636,6 +671,7 @@ int main(void)
 		cmocka_unit_test(test_last_words),
 		cmocka_unit_test(test_acknowledges),
 		cmocka_unit_test(test_window),
+		cmocka_unit_test(test_goes_along),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
