@@ -141,7 +141,8 @@ static bool write_some(struct wire *wire, uint64_t now_ns, bool *is_full)
 	bool is_open = window_is_open(&wire->window, now_ns);
 	size_t portion = window_portion_bytes(&wire->window);
 
-	if (!is_open && outbox->leaving_bytes == 0 && now_ns < wire->alone_ns)
+	if (!is_open && outbox->leaving_bytes == 0 && outbox->packets.packets > 0 &&
+		now_ns < wire->alone_ns)
 		return false;
 	outbox_fill(outbox, portion < LEAVING_BYTES ? portion : LEAVING_BYTES,
 		is_open ? window_frame_bytes(&wire->window) : 0, now_ns);
