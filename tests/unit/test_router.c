@@ -129,12 +129,12 @@ static void oldest_suggestion_is_forgotten(void **state)
 	struct router *router = make_usual();
 
 	(void)state;
-	for (unsigned i = 0; i < ROUTER_SUGGESTIONS_MAX; i++)
+	for (unsigned i = 0; i < ROUTES_LEARNT_MAX; i++)
 		router_suggest(router, numbered(i), vip(3));
 	/* once more: now it is the newest one */
 	router_suggest(router, numbered(0), vip(4));
 	assert_int_equal(router_find(router, numbered(1)), 3);
-	router_suggest(router, numbered(ROUTER_SUGGESTIONS_MAX), vip(3));
+	router_suggest(router, numbered(ROUTES_LEARNT_MAX), vip(3));
 	assert_int_equal(router_find(router, numbered(0)), 4);
 	assert_int_equal(router_find(router, numbered(1)), ROUTER_NOBODY);
 	assert_int_equal(router_find(router, numbered(2)), 3);
@@ -183,7 +183,7 @@ static void random_suggestions(void **state)
 	struct {
 		unsigned address;
 		int host;
-	} model[ROUTER_SUGGESTIONS_MAX];
+	} model[ROUTES_LEARNT_MAX];
 	size_t count = 0;
 
 	(void)state;
@@ -195,7 +195,7 @@ static void random_suggestions(void **state)
 
 		while (at < count && model[at].address != address)
 			at++;
-		if (at == count && count == ROUTER_SUGGESTIONS_MAX)
+		if (at == count && count == ROUTES_LEARNT_MAX)
 			at = 0;
 		if (at < count)
 			memmove(&model[at], &model[at + 1], (--count - at) * sizeof(model[0]));

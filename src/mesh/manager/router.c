@@ -4,9 +4,6 @@
 
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
-
-#include "util/parse.h"
 
 /* A VIP in the hash table; free while host is ROUTER_NOBODY. */
 struct slot {
@@ -14,20 +11,12 @@ struct slot {
 	int host;
 };
 
-struct network {
-	in_addr_t address, mask;
-	int host;
-};
-
 struct router {
 	struct slot *slots; /* open addressing, at most half of them taken */
 	unsigned hash_shift;
 	size_t slot_mask;
-	in_addr_t *vips; /* by the host's number */
-	/* a later one counts before an earlier one: those of the manifest; then, as networks of one
-	 * address, the suggestions, each address once */
-	struct network *networks;
-	size_t nfixed, nnetworks; /* of the manifest; all */
+	in_addr_t *vips;       /* by the host's number */
+	struct routes *routes; /* by way of hosts of the mesh only */
 };
 
 /* --- VIPs --------------------------------------------------------------------------------- */
@@ -74,36 +63,22 @@ static int make_slots(struct router *router, const struct manifest *manifest)
 	return 0;
 }
 
-/* --- networks ----------------------------------------------------------------------------- */
+/* --- routes ------------------------------------------------------------------------------- */
 
-static int make_networks(struct router *router, const struct manifest *manifest)
+/* Those that lead to nobody do not stand in front of others. */
+static int make_routes(struct router *router, const struct manifest *manifest)
 {
+	struct mesh_route *list = calloc(manifest->nroutes + 1, sizeof(*list));
 	size_t count = 0;
 
-	for (size_t i = 0; i < manifest->nroutes; i++)
-		for (char **cidr = manifest->routes[i].cidrs; cidr && *cidr; cidr++)
-			count++;
-	router->networks = calloc(count + ROUTER_SUGGESTIONS_MAX, sizeof(*router->networks));
-	if (!router->networks)
+	if (!list)
 		return -1;
-	for (size_t i = 0; i < manifest->nroutes; i++) {
-		int host = find_vip(router, manifest->routes[i].via.s_addr);
-
-		for (char **cidr = manifest->routes[i].cidrs; cidr && *cidr; cidr++) {
-			struct in_addr address;
-			int prefix_len;
-
-			/* IPv6 networks are for a later version of the wire */
-			if (host == ROUTER_NOBODY ||
-				addr_parse_cidr4(*cidr, &address, &prefix_len, NULL) < 0)
-				continue;
-			uint32_t mask = prefix_len == 0 ? 0 : UINT32_MAX << (32 - prefix_len);
-			router->networks[router->nnetworks++] =
-				(struct network){address.s_addr, htonl(mask), host};
-		}
-	}
-	router->nfixed = router->nnetworks;
-	return 0;
+	for (size_t i = 0; i < manifest->nroutes; i++)
+		if (find_vip(router, manifest->routes[i].via.s_addr) != ROUTER_NOBODY)
+			list[count++] = manifest->routes[i];
+	router->routes = routes_new(list, count);
+	free(list);
+	return router->routes ? 0 : -1;
 }
 
 /* --- the router --------------------------------------------------------------------------- */
@@ -112,7 +87,7 @@ struct router *router_new(const struct manifest *manifest)
 {
 	struct router *router = calloc(1, sizeof(*router));
 
-	if (router && make_slots(router, manifest) == 0 && make_networks(router, manifest) == 0)
+	if (router && make_slots(router, manifest) == 0 && make_routes(router, manifest) == 0)
 		return router;
 	router_free(router);
 	return NULL;
@@ -124,23 +99,19 @@ void router_free(struct router *router)
 		return;
 	free(router->slots);
 	free(router->vips);
-	free(router->networks);
+	routes_free(router->routes);
 	free(router);
 }
 
 int router_find(const struct router *router, struct in_addr dst)
 {
 	int host = find_vip(router, dst.s_addr);
+	struct in_addr via;
 
 	if (host != ROUTER_NOBODY)
 		return host;
-	for (size_t i = router->nnetworks; i > 0; i--) {
-		const struct network *network = &router->networks[i - 1];
-
-		if ((dst.s_addr & network->mask) == network->address)
-			return network->host;
-	}
-	return ROUTER_NOBODY;
+	return routes_find(router->routes, dst, &via) ? find_vip(router, via.s_addr)
+						      : ROUTER_NOBODY;
 }
 
 bool router_may_send(const struct router *router, int host, struct in_addr src)
@@ -149,32 +120,23 @@ bool router_may_send(const struct router *router, int host, struct in_addr src)
 	return router->vips[host] == src.s_addr || router_find(router, src) == host;
 }
 
+static bool is_wanted(void *owner, struct in_addr ip, struct in_addr via)
+{
+	const struct router *router = owner;
+
+	return find_vip(router, via.s_addr) != ROUTER_NOBODY &&
+	       find_vip(router, ip.s_addr) == ROUTER_NOBODY;
+}
+
 void router_suggest(struct router *router, struct in_addr ip, struct in_addr via)
 {
-	int host = find_vip(router, via.s_addr);
-	size_t at = router->nfixed;
+	struct in_addr forgotten;
 
-	if (host == ROUTER_NOBODY || find_vip(router, ip.s_addr) != ROUTER_NOBODY)
-		return;
-	while (at < router->nnetworks && router->networks[at].address != ip.s_addr)
-		at++;
-	if (at == router->nfixed + ROUTER_SUGGESTIONS_MAX)
-		at = router->nfixed; /* the oldest one */
-	if (at < router->nnetworks) {
-		router->nnetworks--;
-		memmove(&router->networks[at], &router->networks[at + 1],
-			(router->nnetworks - at) * sizeof(router->networks[0]));
-	}
-	router->networks[router->nnetworks++] =
-		(struct network){ip.s_addr, htonl(UINT32_MAX), host};
+	if (is_wanted(router, ip, via))
+		routes_learn(router->routes, ip, via, &forgotten);
 }
 
 void router_inherit(struct router *router, const struct router *old)
 {
-	for (size_t i = old->nfixed; i < old->nnetworks; i++) {
-		const struct network *known = &old->networks[i];
-		struct in_addr ip = {known->address}, via = {old->vips[known->host]};
-
-		router_suggest(router, ip, via);
-	}
+	routes_inherit(router->routes, old->routes, is_wanted, router);
 }

@@ -7,13 +7,13 @@
 #include <stddef.h>
 
 #include "mesh/manifest/manifest.h"
+#include "mesh/routes.h"
 
 /*
  * A host's VIP; else the newest suggestion for the address; else the networks of the routes, the
  * last one that matches. Hosts are named by their number in the manifest.
  */
-#define ROUTER_NOBODY          (-1)
-#define ROUTER_SUGGESTIONS_MAX 512
+#define ROUTER_NOBODY (-1)
 
 struct router;
 
@@ -31,7 +31,7 @@ int router_find(const struct router *router, struct in_addr dst);
 bool router_may_send(const struct router *router, int host, struct in_addr src);
 
 /* Remember that @ip goes by way of host @via (a VIP) from now on; the oldest one of
- * ROUTER_SUGGESTIONS_MAX is forgotten. Nothing happens for VIPs of hosts, or if @via is none. */
+ * ROUTES_LEARNT_MAX is forgotten. Nothing happens for VIPs of hosts, or if @via is none. */
 void router_suggest(struct router *router, struct in_addr ip, struct in_addr via);
 
 /* Take over what @old had learnt, as far as its hosts (by VIP) still are there. */
