@@ -28,7 +28,8 @@ WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wfo
 HARDEN   ?= -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
 LINK_HARDEN ?= -pie -Wl,-z,relro,-z,now
 NS_CFLAGS := -std=gnu17 -D_GNU_SOURCE -Isrc $(WARNINGS) $(HARDEN) $(shell pkg-config --cflags $(PACKAGES))
-LIBS     := $(shell pkg-config --libs $(PACKAGES))
+# Debian's libhttp-parser-dev has no .pc file
+LIBS     := $(shell pkg-config --libs $(PACKAGES)) -lhttp_parser
 
 LIB_SRC  := $(sort $(filter-out src/main.c,$(shell find src -name '*.c')))
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o)
