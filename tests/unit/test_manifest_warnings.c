@@ -159,9 +159,9 @@ static void test_notes(void **state)
 		{"hosts: {a: {vip: 127.0.0.2, http: {listen: \":1\"}}}", 1},
 		{"hosts: {a: {vip: 127.0.0.2, http: {listen: \"\"}, writeEtcHosts: false}}", 0},
 		{"hosts: {a: {vip: 127.0.0.2, socks: {listen: \":1\"}}}", 1},
-		{"hosts: {a: {vip: 127.0.0.2, stateDir: {pathOnAgent: x}}}", 1},
+		{"hosts: {a: {vip: 127.0.0.2, stateDir: {pathOnAgent: x}}}", 0},
 		{"hosts: {a: {vip: 127.0.0.2, stateDir: {disable: true}}}", 0},
-		{"hosts: {a: {vip: 127.0.0.2, writeEtcHosts: true}}", 1},
+		{"hosts: {a: {vip: 127.0.0.2, writeEtcHosts: true}}", 0},
 		{"hostTemplate: {http: {listen: \":1\"}}\n"
 		 "hosts: {a: {vip: 127.0.0.2}, b: {vip: 127.0.0.3}}",
 			1},

@@ -343,7 +343,11 @@ static void one_host_is_left_out(void **state)
 static void features(void **state)
 {
 	(void)state;
-	assert_int_equal(role_features(true), role_features(false) | FEATURE_SANDBOX);
+	/* files with names are for hosts whose files are their own */
+	const unsigned files = FEATURE_HOSTALIASES | FEATURE_ETCHOSTS;
+
+	assert_int_equal(role_features(true) ^ role_features(false), FEATURE_SANDBOX | files);
+	assert_int_equal(role_features(false) & files, files);
 	assert_int_equal(role_features(false) & FEATURE_SANDBOX, 0);
 }
 

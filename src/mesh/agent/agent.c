@@ -13,6 +13,7 @@
 #include "conn/context.h"
 #include "mesh/agent/crossing.h"
 #include "mesh/agent/estate.h"
+#include "mesh/agent/hostfiles.h"
 #include "mesh/agent/role.h"
 #include "mesh/agent/tenure.h"
 #include "mesh/agent/ways.h"
@@ -50,6 +51,7 @@ struct agent {
 	struct ways *ways; /* of what is asked of this host */
 	struct tenure tenure;
 	struct estate estate;
+	struct hostfiles hostfiles; /* of a plain host */
 	pid_t starter;
 	bool is_reporting; /* somebody has asked for it */
 	struct loop_io signal_io;
@@ -135,6 +137,8 @@ static json_t *configure(struct agent *agent, const json_t *args, struct err *er
 		result = role_configure(agent->role, &config, err);
 	if (result == 0 && ways_configure(agent->ways, &config) < 0)
 		result = err_sys(err, ENOMEM, "cannot read the configuration");
+	if (result == 0 && !agent->is_sandbox)
+		hostfiles_configure(&agent->hostfiles, &config);
 	/* the first one may not say all that there is (mesh/manager/session) */
 	if (agent->is_configured)
 		estate_settle(&agent->estate);
@@ -300,7 +304,7 @@ static int set_up(struct agent *agent, struct err *err)
 	agent->tenure.loop = agent->loop;
 	agent->tenure.wire = &agent->wire;
 	agent->tenure.on_silence = on_silence;
-	agent->estate.loop = agent->loop;
+	agent->estate.loop = agent->hostfiles.loop = agent->loop;
 	agent->estate.tell_all = on_kept;
 	agent->estate.owner = agent;
 	agent->crossing.loop = agent->loop;
@@ -369,6 +373,7 @@ static void tear_down(struct agent *agent)
 	if (agent->estate.stay_s > 0 && has_lost_manager(agent))
 		estate_end(&agent->estate);
 	estate_let_go(&agent->estate);
+	hostfiles_end(&agent->hostfiles);
 	if (agent->is_configured)
 		reset_all(agent);
 	role_free(agent->role);

@@ -22,8 +22,11 @@
 	(FEATURE_TCP | FEATURE_LOOPBACK | FEATURE_LOOPBACK_DISABLE | FEATURE_UDP | FEATURE_ICMP | \
 		FEATURE_RECONFIGURE | FEATURE_PING | FEATURE_ERROR | FEATURE_REPORT |             \
 		FEATURE_IPV6)
+/* In a sandbox names just resolve, and its files are the host's. */
+#define PLAIN_HOST (FEATURE_HOSTALIASES | FEATURE_ETCHOSTS)
 
-_Static_assert((FEATURES & INFO_NOT_YET) == 0, "mesh --check says that we have them");
+_Static_assert(
+	((FEATURES | PLAIN_HOST) & INFO_NOT_YET) == 0, "mesh --check says that we have them");
 
 struct role {
 	struct role_start start;
@@ -43,7 +46,7 @@ struct role {
 
 unsigned role_features(bool is_sandbox)
 {
-	return FEATURES | (is_sandbox ? FEATURE_SANDBOX : 0);
+	return FEATURES | (is_sandbox ? FEATURE_SANDBOX : PLAIN_HOST);
 }
 
 /* --- what does not work ------------------------------------------------------------------- */

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/agent/hostfiles - the names of a mesh in the files of a plain host */
+#pragma once
+
+#include <sys/stat.h>
+
+#include "mesh/agent/statedir.h"
+#include "mesh/config.h"
+#include "util/loop.h"
+
+/*
+ * How it works
+ *
+ * The files of the state directory (mesh/agent/statedir) unless it is disabled, and a block in
+ * /etc/hosts if the manifest asks for it (mesh/agent/inplace). /etc/hosts is looked at every
+ * HOSTFILES_LOOK_MS: who has replaced it, or edited the block away, gets it back. Its first block
+ * of any agent makes a backup. What does not work is a line, once, and nothing else suffers.
+ *
+ * Lines go at the end; those of an agent that was killed when the next one of any mesh starts.
+ */
+#define HOSTFILES_LOOK_MS 5000
+
+/* Starts as all zero, but for the loop. */
+struct hostfiles {
+	struct loop *loop;
+
+	/* its own */
+	bool has_begun;
+	struct marked_author self;
+	struct statedir dir;
+	bool is_in_etc;
+	char *lines;      /* in /etc/hosts */
+	struct stat seen; /* of /etc/hosts */
+	struct loop_timer timer;
+	struct err dir_told, etc_told;
+};
+
+/* Be as @config says from now on. */
+void hostfiles_configure(struct hostfiles *files, const struct mesh_config *config);
+
+/* The end: all goes. Once more is fine. */
+void hostfiles_end(struct hostfiles *files);
