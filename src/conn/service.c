@@ -123,7 +123,7 @@ static int adopt(struct open_service *open, const struct service *wanted)
 	open->host = host;
 	open->service = *wanted;
 	open->service.target.host = host;
-	open->acceptor.fds_each = wanted->is_given ? 0 : JOIN_FDS;
+	open->acceptor.fds_each = wanted->is_given ? wanted->given_fds : JOIN_FDS;
 	open->is_listed = true;
 	return 0;
 }

@@ -31,6 +31,7 @@ struct service {
 	 * one by on_client, and has counted its descriptors before (util/budget); UDP: on_bound.
 	 */
 	bool is_given;
+	uint8_t given_fds; /* TCP that is given: of each client, where nobody has counted them */
 	struct dial_target target; /* for the owner's use if the service is given */
 	uint16_t id;               /* for on_failed; 0: that is not called */
 };

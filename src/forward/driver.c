@@ -5,11 +5,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "net/diag.h"
 #include "net/plan.h"
 #include "util/clock.h"
-#include "util/fd.h"
 #include "util/log.h"
 
 enum forward_driver_choice driver_resolve(const struct forward_spec *spec,
@@ -144,17 +144,6 @@ static void log_refusal(struct forward *forward, const char *whom)
 		(unsigned long long)forward->refused);
 }
 
-/* Is it an address of this host? Asked by binding to it; if in doubt it is. */
-static bool is_own_address(const struct addr *addr)
-{
-	struct addr own = *addr;
-	_cleanup_fd_ int fd = socket(addr->family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	addr_set_port(&own, 0);
-	return addr_is_loopback(addr) || fd < 0 || bind(fd, &own.any, addr_len(&own)) == 0 ||
-	       errno != EADDRNOTAVAIL;
-}
-
 bool driver_is_allowed(struct forward *forward, const struct addr *peer, const struct addr *local)
 {
 	const struct forward_context *context = forward->context;
@@ -164,7 +153,7 @@ bool driver_is_allowed(struct forward *forward, const struct addr *peer, const s
 	if (!context->checks_user)
 		return true;
 	/* first: a UDP socket of this host at a wildcard would be found for any address */
-	if (!is_own_address(peer)) {
+	if (!diag_is_own_address(peer)) {
 		char text[ADDR_TEXT_BYTES];
 
 		snprintf(whom, sizeof(whom), "another machine (%s)",

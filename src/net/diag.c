@@ -141,6 +141,16 @@ int diag_socket_uid(
 	return 0;
 }
 
+bool diag_is_own_address(const struct addr *addr)
+{
+	struct addr own = *addr;
+	_cleanup_fd_ int fd = socket(addr->family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	addr_set_port(&own, 0);
+	return addr_is_loopback(addr) || fd < 0 || bind(fd, &own.any, addr_len(&own)) == 0 ||
+	       errno != EADDRNOTAVAIL;
+}
+
 enum rank { RANK_NOTHING, RANK_CONNECTED, RANK_BOUND, RANK_LISTENS };
 
 /* What port_holder looks for and the best it has seen */

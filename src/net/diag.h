@@ -47,6 +47,12 @@ int diag_socket_uid(
 	int nl, enum proto proto, const struct addr *local, const struct addr *remote, uid_t *uid);
 
 /*
+ * Is it an address of this network namespace? If in doubt it is. To be asked before diag_socket_uid
+ * finds a UDP socket of this host at a wildcard for whatever address.
+ */
+bool diag_is_own_address(const struct addr *addr);
+
+/*
  * Who keeps us from binding @addr? For error messages: slow, opens files below /proc. Looks at the
  * current network namespace. Writes `python3 (pid 1234)` or, when the process cannot be seen, `a
  * process of user bob` (the name is escaped for a terminal). Returns 0, or -errno with @out empty:

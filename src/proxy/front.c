@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* proxy/front - clients of one proxy: let in, served by its protocol, timed out, sent on */
+#include "proxy/front.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conn/relay.h"
+#include "proxy/parting.h"
+#include "util/clock.h"
+#include "util/fd.h"
+#include "util/log.h"
+
+struct front {
+	const struct conn_context *context;
+	const struct front_protocol *protocol;
+	struct guide *guide;
+	struct access access;
+	struct list guests;
+	size_t nguests;
+	struct partings partings;
+	unsigned long long refused; /* whose user may not come in */
+	uint64_t refusal_line_ns;   /* when that was last told; 0: never */
+};
+
+const struct access *front_access(const struct front *front)
+{
+	return &front->access;
+}
+
+const struct conn_context *front_context(const struct front *front)
+{
+	return front->context;
+}
+
+struct guide *front_guide(const struct front *front)
+{
+	return front->guide;
+}
+
+size_t front_guests(const struct front *front)
+{
+	return front->nguests;
+}
+
+int front_set_access(struct front *front, const struct access *access)
+{
+	struct access copy;
+	int result = access_copy(access, &copy);
+
+	if (result < 0)
+		return result;
+	access_fini(&front->access);
+	front->access = copy;
+	return 0;
+}
+
+/* --- a guest ------------------------------------------------------------------------------ */
+
+/* There is no guest afterwards; its socket is the caller's. */
+static int let_go(struct front_guest *guest)
+{
+	struct front *front = guest->front;
+	int fd = guest->io.fd;
+
+	if (front->protocol->on_end)
+		front->protocol->on_end(guest);
+	loop_timer_cancel(front->context->loop, &guest->deadline);
+	loop_io_del(front->context->loop, &guest->io);
+	budget_give(front->context->budget, front->protocol->guest_fds);
+	list_del(&guest->link);
+	front->nguests--;
+	free(guest);
+	return fd;
+}
+
+void front_drop(struct front_guest *guest)
+{
+	int fd = let_go(guest);
+
+	fd_reset(&fd);
+}
+
+void front_part(struct front_guest *guest, const void *bytes, size_t len)
+{
+	struct front *front = guest->front;
+
+	/* before @bytes, which may be the guest's, are gone; the socket is in no loop */
+	loop_io_del(front->context->loop, &guest->io);
+	partings_add(&front->partings, fd_take(&guest->io.fd), bytes, len);
+	let_go(guest);
+}
+
+static int push(struct relay *relay, enum relay_side from, struct front_bytes bytes)
+{
+	return bytes.len > 0 ? relay_push(relay, from, bytes.bytes, bytes.len) : 0;
+}
+
+void front_relay(struct front_guest *guest, int target_fd, struct front_bytes from_guest,
+	struct front_bytes from_target)
+{
+	struct front *front = guest->front;
+	struct relay *relay;
+
+	loop_io_del(front->context->loop, &guest->io);
+	relay = relay_start(front->context->relays, guest->io.fd, target_fd, NULL, NULL);
+	if (!relay) {
+		log_warning("a connection of the %s proxy was dropped: %s", front->protocol->name,
+			strerror(errno));
+		fd_reset(&target_fd);
+		front_drop(guest);
+		return;
+	}
+	int result = push(relay, RELAY_A, from_guest);
+	if (result == 0)
+		result = push(relay, RELAY_B, from_target);
+	if (result < 0) {
+		log_warning("a connection of the %s proxy was dropped: %s", front->protocol->name,
+			strerror(-result));
+		relay_stop(relay);
+	}
+	guest->io.fd = -1;
+	let_go(guest);
+}
+
+static void on_deadline(struct loop_timer *timer)
+{
+	struct front_guest *guest = container_of(timer, struct front_guest, deadline);
+
+	if (guest->front->protocol->on_late)
+		guest->front->protocol->on_late(guest);
+	else
+		front_drop(guest);
+}
+
+void front_set_deadline(struct front_guest *guest, uint64_t ms)
+{
+	struct loop *loop = guest->front->context->loop;
+
+	if (ms > 0)
+		loop_timer_set(loop, &guest->deadline, ms);
+	else
+		loop_timer_cancel(loop, &guest->deadline);
+}
+
+static void on_ready(struct loop_io *io, uint32_t events)
+{
+	struct front_guest *guest = container_of(io, struct front_guest, io);
+
+	guest->front->protocol->on_ready(guest, events);
+}
+
+/* --- the front ---------------------------------------------------------------------------- */
+
+static void turn_away(struct front *front, int fd, const char *whom)
+{
+	uint64_t now_ns = loop_now_ns(front->context->loop);
+
+	front->refused++;
+	if (front->refusal_line_ns == 0 || now_ns - front->refusal_line_ns >= NS_PER_S) {
+		front->refusal_line_ns = now_ns;
+		log_notice("refused a connection of %s to the %s proxy (%llu refused so far)", whom,
+			front->protocol->name, front->refused);
+	}
+	fd_reset(&fd);
+}
+
+void front_add(struct front *front, int fd, const struct addr *peer)
+{
+	char whom[ACCESS_WHOM_BYTES];
+	struct front_guest *guest;
+
+	if (!access_is_user(&front->access, fd, peer, whom, sizeof(whom))) {
+		turn_away(front, fd, whom);
+		return;
+	}
+	guest = calloc(1, front->protocol->guest_bytes);
+	if (!guest) {
+		fd_reset(&fd);
+		return;
+	}
+	guest->front = front;
+	guest->peer = *peer;
+	guest->io = (struct loop_io){fd, on_ready};
+	guest->deadline = (struct loop_timer){.on_expired = on_deadline};
+	list_add_last(&front->guests, &guest->link);
+	front->nguests++;
+	budget_take(front->context->budget, front->protocol->guest_fds);
+	loop_timer_set(front->context->loop, &guest->deadline, FRONT_WAIT_MS);
+	if (loop_io_add(front->context->loop, &guest->io, EPOLLIN) < 0)
+		front_drop(guest);
+}
+
+struct front *front_new(const struct conn_context *context, const struct front_protocol *protocol,
+	struct guide *guide)
+{
+	struct front *front = calloc(1, sizeof(*front));
+
+	if (!front)
+		return NULL;
+	front->context = context;
+	front->protocol = protocol;
+	front->guide = guide;
+	list_init(&front->guests);
+	partings_init(&front->partings, context);
+	return front;
+}
+
+void front_free(struct front *front)
+{
+	if (!front)
+		return;
+	while (!list_is_empty(&front->guests))
+		front_drop(list_first(&front->guests, struct front_guest, link));
+	partings_fini(&front->partings);
+	access_fini(&front->access);
+	free(front);
+}
