@@ -60,27 +60,71 @@ def wait_for(condition, what="the condition", timeout=10):
 # The kernel chooses from above these for connections (ip_local_port_range), and others for
 # themselves: what is free here stays free until the test takes it, in all likelihood.
 FREE_PORTS = range(10000, 32000)
+BLOCK = 500
 
 
 def is_free(port, address="127.0.0.1", kind=socket.SOCK_STREAM):
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind) as s:
-        with contextlib.suppress(OSError):
+        if s.family == socket.AF_INET6:
+            s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        try:
             s.bind((address, port))
-            return True
-    return False
+        except OSError as error:
+            return error.errno == errno.EADDRNOTAVAIL
+    return True
 
 
-def free_port(kind=socket.SOCK_STREAM, family=socket.AF_INET):
-    """A port of the host's loopback that nobody uses just now."""
-    return free_ports(1, kind, "::1" if family == socket.AF_INET6 else "127.0.0.1")
+def is_free_everywhere(port):
+    """At every address, TCP and UDP: tests want it for more than one of them."""
+    return all(is_free(port, address, kind) for address in ("0.0.0.0", "::")
+               for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM))
 
 
-def free_ports(n, kind=socket.SOCK_STREAM, address="127.0.0.1"):
-    """n successive free ports; the first."""
-    while True:
-        first = random.SystemRandom().choice(FREE_PORTS)
-        if all(is_free(first + i, address, kind) for i in range(n)):
-            return first
+class Ports:
+    """Ports in their order, each once, from blocks that no other run on this host has at the time.
+
+    A block is had by a name among abstract sockets, which ends with the process."""
+
+    def __init__(self):
+        self._names = []
+        self._rest = []
+
+    def take(self, n):
+        """n successive free ports; the first."""
+        assert n <= BLOCK, n
+        while True:
+            while len(self._rest) < n:
+                self._rest = self._block()
+            ports, self._rest = self._rest[:n], self._rest[n:]
+            if all(map(is_free_everywhere, ports)):
+                return ports[0]
+
+    def _block(self):
+        firsts = list(FREE_PORTS[::BLOCK])
+        random.SystemRandom().shuffle(firsts)
+        for first in firsts:
+            name = socket.socket(socket.AF_UNIX)
+            try:
+                name.bind(f"\0nswrap-tests-ports-{first}")
+            except OSError:
+                name.close()
+                continue
+            self._names.append(name)
+            return range(first, first + BLOCK)
+        raise AssertionError("other runs have all ports")
+
+
+PORTS = Ports()
+
+
+def free_port():
+    """A port of the host that nobody has, at any address, and no other call of this run gives."""
+    return PORTS.take(1)
+
+
+def free_ports(n):
+    """n successive ones; the first."""
+    return PORTS.take(n)
 
 
 def connect(port, host="127.0.0.1", timeout=10):

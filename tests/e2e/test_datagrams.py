@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """UDP datagrams of every size that the manual promises arrive, each way"""
 
-import socket
 import subprocess
 
 import pytest
@@ -71,7 +70,7 @@ def test_outbound(nswrap, outer, version, headers, mtu):
 @pytest.mark.parametrize("listener", ["127.0.0.1", "::1"])
 def test_forwards(nswrap, listener, inside):
     """Up to what UDP over IPv4 can carry, whatever the MTU of the TAP."""
-    port = free_port(socket.SOCK_DGRAM)
+    port = free_port()
     shown = f"[{listener}]" if ":" in listener else listener
     running = nswrap.start("-f", f"{shown}:{port}:7000/udp", *python(SIZES, inside, 7000))
     running.guest_listening()

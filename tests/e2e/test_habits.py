@@ -80,7 +80,7 @@ def test_agent_says_nothing_of_what_managers_say(nswrap):
 def test_host_port_with_guest(nswrap, form):
     """-p as docker's users type it."""
     udp, address = "/udp" in form, "::1" if "::1" in form else "127.0.0.1"
-    port = free_ports(1, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM, address)
+    port = free_port()
     running = nswrap.start("-q", "--network", "none", "-p", form.format(port=port), "--",
                            *python(UDP_ECHO if udp else TCP_ECHO, "127.0.0.1", 7000))
     running.guest_listening()
@@ -249,7 +249,7 @@ def test_words_that_nobody_knows(nswrap):
 
 def test_in_use_names_the_sandbox(nswrap, short_dir):
     """And not a process that ps does not list."""
-    port, udp = free_port(), free_port(socket.SOCK_DGRAM)
+    port, udp = free_port(), free_port()
     path = os.path.join(short_dir, "sock")
     box(nswrap, "-f", f"{port}:80", "-f", f"{udp}:81/udp", "-f", f"unix:{path}:82", name="web-1")
     box(nswrap, name="other")

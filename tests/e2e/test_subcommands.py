@@ -468,7 +468,7 @@ def test_port_add_and_remove_while_traffic_flows(nswrap):
 @pytest.mark.parametrize("short", ["{port}", "127.0.0.1:{port}", "{port}:80", "127.0.0.1:{port}:80/tcp",
                                    "unix:{dir}/s", "unix:s", "unix:{dir}/s:81", "[::1]:{port6}"])
 def test_port_remove_by_what_stands_outside(nswrap, short_dir, short):
-    port, port6 = free_port(), free_port(family=socket.AF_INET6)
+    port, port6 = free_port(), free_port()
     box(nswrap, "-f", f"{port}:80", "-f", f"unix:{short_dir}/s:81", "-f", f"[::1]:{port6}:82")
     before = {f["guest_port"] for f in ports(nswrap)}
     assert before == {80, 81, 82}
