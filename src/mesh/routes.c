@@ -180,6 +180,26 @@ bool routes_have_networks(const struct routes *routes)
 	return routes->nnetworks > 0;
 }
 
+bool routes_ask(const struct routes *routes, struct in_addr via)
+{
+	for (size_t i = 0; i < routes->npatterns; i++)
+		if (routes->patterns[i].via.s_addr == via.s_addr)
+			return true;
+	return false;
+}
+
+void routes_each(const struct routes *routes,
+	void (*each)(void *owner, struct in_addr ip, int prefix_len, struct in_addr via),
+	void *owner)
+{
+	for (size_t i = 0; i < routes->nnetworks; i++) {
+		const struct network *network = &routes->networks[i];
+
+		each(owner, (struct in_addr){network->address}, __builtin_popcount(network->mask),
+			network->via);
+	}
+}
+
 /* --- what is learnt ----------------------------------------------------------------------- */
 
 bool routes_learn(

@@ -33,6 +33,14 @@ bool routes_find_name(const struct routes *routes, const char *name, struct in_a
 /* Is there any network? Without, no name has to be looked up to see where it leads. */
 bool routes_have_networks(const struct routes *routes);
 
+/* Are names asked of host @via? */
+bool routes_ask(const struct routes *routes, struct in_addr via);
+
+/* Call @each for every network and, with prefix 32, for what was learnt. */
+void routes_each(const struct routes *routes,
+	void (*each)(void *owner, struct in_addr ip, int prefix_len, struct in_addr via),
+	void *owner);
+
 /*
  * @ip goes by way of @via from now on. Returns false if that was known already. If it was not, and
  * there were too many, the one that was told longest ago is forgotten: it is in *@forgotten then,

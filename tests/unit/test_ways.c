@@ -40,7 +40,8 @@ static void world_open(struct world *world)
 		.nothers = COUNT(others)};
 
 	bed_open(&world->bed);
-	world->ways = ways_new(&world->bed.context, &world->bed.stack);
+	world->ways = ways_new(
+		&(struct ways_start){.context = &world->bed.context, .stack = &world->bed.stack});
 	assert_non_null(world->ways);
 	assert_int_equal(ways_configure(world->ways, &config), 0);
 	memset(lab, 'x', sizeof(lab) - 1); /* nothing is left in there */
@@ -90,7 +91,7 @@ static void test_the_mesh_is_inside_and_all_else_outside(void **state)
 		{"", "there is no such name"},
 	};
 	struct world world;
-	char out[200], far[WAYS_NAME_MAX + 2];
+	char out[200], far[ATLAS_NAME_MAX + 2];
 
 	(void)state;
 	world_open(&world);
@@ -109,7 +110,8 @@ static void test_what_is_not_configured_knows_no_mesh(void **state)
 
 	(void)state;
 	bed_open(&world.bed);
-	world.ways = ways_new(&world.bed.context, &world.bed.stack);
+	world.ways = ways_new(
+		&(struct ways_start){.context = &world.bed.context, .stack = &world.bed.stack});
 	assert_string_equal(where(&world, "lab", out), "outside lab:4000");
 	assert_string_equal(where(&world, LAB, out), "outside 127.0.42.2:4000");
 	world_close(&world);

@@ -322,7 +322,7 @@ static int set_up(struct agent *agent, struct err *err)
 		.on_change = on_change,
 		.owner = agent,
 	});
-	agent->ways = ways_new(&agent->context, stack);
+	agent->ways = ways_new(&(struct ways_start){.context = &agent->context, .stack = stack});
 	if (!agent->gate || !agent->role || !agent->ways)
 		return err_sys(err, ENOMEM, "cannot set up the agent");
 	result = stack->ops->watch(stack, &agent->context, &stack_events, agent);

@@ -1,104 +1,98 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/agent/ways - where a host and a port lead: into the mesh, or out of this host */
+/* mesh/agent/ways - where a host and a port lead: into the mesh, behind one of its hosts, or out of
+ * this one */
 #include "mesh/agent/ways.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
+#include "dns/query.h"
+#include "dns/response.h"
+#include "mesh/agent/atlas.h"
 #include "util/list.h"
 
-/* What a configuration says; never changed afterwards. */
-struct known {
-	struct mesh_name *names; /* sorted; their texts are in the same piece of memory */
-	size_t nnames;
-	struct in_addr *vips; /* sorted */
-	size_t nvips;
-};
-
 struct ways {
-	const struct conn_context *context;
-	struct stack *stack;
-	struct known *known; /* NULL: not configured yet */
+	struct ways_start start;
+	struct atlas *atlas; /* NULL: not configured yet */
 };
-
-/* --- what is known ------------------------------------------------------------------------ */
-
-static int compare_names(const void *a, const void *b)
-{
-	return strcasecmp(((const struct mesh_name *)a)->name, ((const struct mesh_name *)b)->name);
-}
-
-static int compare_ips(const void *a, const void *b)
-{
-	return memcmp(a, b, sizeof(struct in_addr));
-}
-
-/* A copy of @name without its final dot, at *@room. */
-static char *put_name(const char *name, char **room)
-{
-	size_t len = strlen(name);
-	char *text = *room;
-
-	if (len > 1 && name[len - 1] == '.')
-		len--;
-	memcpy(text, name, len);
-	text[len] = '\0';
-	*room += len + 1;
-	return text;
-}
-
-static struct known *known_new(const struct mesh_config *config)
-{
-	const size_t nvips = config->nnames + config->nothers + 1;
-	size_t bytes = 0;
-
-	for (size_t i = 0; i < config->nnames; i++)
-		bytes += strlen(config->names[i].name) + 1;
-	struct known *known = calloc(1, sizeof(*known) + config->nnames * sizeof(*known->names) +
-						nvips * sizeof(*known->vips) + bytes);
-	if (!known)
-		return NULL;
-	known->names = (struct mesh_name *)(known + 1);
-	known->vips = (struct in_addr *)(known->names + config->nnames);
-	char *room = (char *)(known->vips + nvips);
-	for (size_t i = 0; i < config->nnames; i++) {
-		const struct mesh_name *name = &config->names[i];
-
-		known->names[known->nnames++] =
-			(struct mesh_name){put_name(name->name, &room), name->ip};
-		known->vips[known->nvips++] = name->ip;
-	}
-	for (size_t i = 0; i < config->nothers; i++)
-		known->vips[known->nvips++] = config->others[i].ip;
-	known->vips[known->nvips++] = config->me;
-	qsort(known->names, known->nnames, sizeof(*known->names), compare_names);
-	qsort(known->vips, known->nvips, sizeof(*known->vips), compare_ips);
-	return known;
-}
-
-static bool is_vip(const struct known *known, struct in_addr ip)
-{
-	return bsearch(&ip, known->vips, known->nvips, sizeof(ip), compare_ips) != NULL;
-}
-
-static const struct mesh_name *find_name(const struct known *known, char *name)
-{
-	const struct mesh_name key = {.name = name};
-
-	return bsearch(&key, known->names, known->nnames, sizeof(key), compare_names);
-}
 
 int ways_configure(struct ways *ways, const struct mesh_config *config)
 {
-	struct known *known = known_new(config);
+	struct atlas *atlas = atlas_new(config, ways->atlas);
 
-	if (!known)
+	if (!atlas)
 		return -ENOMEM;
-	free(ways->known);
-	ways->known = known;
+	atlas_free(ways->atlas);
+	ways->atlas = atlas;
 	return 0;
+}
+
+void ways_each_network(const struct ways *ways,
+	void (*each)(void *told, struct in_addr ip, int prefix_len), void *told)
+{
+	if (ways->atlas)
+		atlas_each_network(ways->atlas, each, told);
+}
+
+/* --- names of other hosts ----------------------------------------------------------------- */
+
+bool ways_is_asked(const struct ways *ways, const char *name)
+{
+	struct in_addr via;
+	struct addr server;
+
+	return ways->atlas && atlas_find_asked(ways->atlas, name, &via, &server);
+}
+
+static void learn(struct ways *ways, const uint8_t *answer, size_t len, struct in_addr via)
+{
+	struct addr addrs[WAYS_ADDRS_MAX];
+	struct in_addr ips[WAYS_ADDRS_MAX];
+	size_t count = 0, found = response_addresses(answer, len, addrs, WAYS_ADDRS_MAX);
+
+	for (size_t i = 0; i < found; i++)
+		if (addrs[i].family == AF_INET &&
+			atlas_learn(ways->atlas, addrs[i].v4.sin_addr, via))
+			ips[count++] = addrs[i].v4.sin_addr;
+	if (count > 0 && ways->start.on_learnt)
+		ways->start.on_learnt(ways->start.owner, ips, count, via);
+}
+
+static void on_via_answer(struct via_ask *via, int result, const uint8_t *answer, size_t len)
+{
+	struct ways_ask *ask = container_of(via, struct ways_ask, via);
+	struct ways *ways = ask->ways;
+
+	if (result == 0)
+		learn(ways, answer, len, ask->host);
+	ask->ways = NULL;
+	ask->on_answer(ask, result, answer, len);
+}
+
+int ways_ask_start(struct ways_ask *ask, struct ways *ways, const char *name,
+	const uint8_t *message, size_t len)
+{
+	struct addr server;
+
+	if (!ways->atlas || !atlas_find_asked(ways->atlas, name, &ask->host, &server))
+		return -ENOENT;
+	if (server.family == AF_UNSPEC)
+		return -EHOSTUNREACH;
+	ask->ways = ways;
+	ask->via.on_answer = on_via_answer;
+	int result = via_ask_start(
+		&ask->via, ways->start.context, ways->start.stack, &server, message, len);
+	if (result < 0)
+		ask->ways = NULL;
+	return result;
+}
+
+void ways_ask_cancel(struct ways_ask *ask)
+{
+	if (ask->ways)
+		via_ask_cancel(&ask->via);
+	ask->ways = NULL;
 }
 
 /* --- where it leads ----------------------------------------------------------------------- */
@@ -108,35 +102,123 @@ static void lead_inside(
 {
 	const struct addr at = addr_of4(ip, port);
 
-	*out = ways->stack->ops->target(ways->stack, &at);
+	*out = ways->start.stack->ops->target(ways->start.stack, &at);
+}
+
+static bool is_in_mesh(const struct ways *ways, const struct addr *addr)
+{
+	return ways->atlas && addr->family == AF_INET &&
+	       atlas_is_in_mesh(ways->atlas, addr->v4.sin_addr);
+}
+
+static void lead(const struct ways *ways, struct addr addr, uint16_t port, struct dial_target *out)
+{
+	addr_set_port(&addr, port);
+	*out = (struct dial_target){.addr = addr};
+	if (is_in_mesh(ways, &addr))
+		lead_inside(ways, addr.v4.sin_addr, port, out);
+}
+
+/* The one of @answer that is behind another host; or the name, whose addresses conn/dial tries one
+ * after the other. */
+static void lead_found(
+	const struct ways_query *query, const struct lookup_answer *answer, struct dial_target *out)
+{
+	for (size_t i = 0; i < answer->count; i++)
+		if (is_in_mesh(query->ways, &answer->addrs[i])) {
+			lead(query->ways, answer->addrs[i], query->port, out);
+			return;
+		}
+	if (answer->count == 1)
+		lead(query->ways, answer->addrs[0], query->port, out);
+	else
+		*out = (struct dial_target){.host = query->name, .port = query->port};
+}
+
+static void on_looked_up(
+	struct lookup_query *lookup, int result, const struct lookup_answer *answer)
+{
+	struct ways_query *query = container_of(lookup, struct ways_query, lookup);
+	struct dial_target target;
+
+	if (result == 0)
+		lead_found(query, answer, &target);
+	query->on_answer(query, result, result == 0 ? &target : NULL);
+}
+
+/* What another host's name server says of the name. Returns 0 or -errno of conn/dial. */
+static int lead_answered(
+	const struct ways_query *query, const uint8_t *answer, size_t len, struct dial_target *out)
+{
+	struct addr addrs[WAYS_ADDRS_MAX];
+	const enum dns_rcode rcode = response_rcode(answer);
+	size_t count = response_addresses(answer, len, addrs, WAYS_ADDRS_MAX);
+
+	if (rcode != DNS_OK && rcode != DNS_NXDOMAIN)
+		return -EAGAIN;
+	for (size_t i = 0; i < count; i++)
+		if (addrs[i].family == AF_INET) {
+			if (!is_in_mesh(query->ways, &addrs[i]))
+				return -EHOSTUNREACH;
+			lead(query->ways, addrs[i], query->port, out);
+			return 0;
+		}
+	return -ENOENT;
+}
+
+static void on_asked(struct ways_ask *ask, int result, const uint8_t *answer, size_t len)
+{
+	struct ways_query *query = container_of(ask, struct ways_query, ask);
+	struct dial_target target;
+
+	result = result == 0 ? lead_answered(query, answer, len, &target) : -EAGAIN;
+	query->on_answer(query, result, result == 0 ? &target : NULL);
+}
+
+static int ask_for(struct ways_query *query)
+{
+	uint8_t message[WAYS_QUERY_BYTES];
+	ssize_t len = query_make(query->name, QUERY_A, message, sizeof(message));
+
+	if (len < 0)
+		return -ENOENT;
+	query->ask.on_answer = on_asked;
+	int result = ways_ask_start(&query->ask, query->ways, query->name, message, (size_t)len);
+	return result == 0 ? -EINPROGRESS : result;
 }
 
 int ways_find(struct ways *ways, const char *host, uint16_t port, struct ways_query *query,
 	struct dial_target *out)
 {
-	size_t len = strlen(host);
+	const size_t len = strlen(host);
+	struct lookup_answer answer;
+	struct in_addr vip;
 	struct addr addr;
 
-	if (len == 0 || len > WAYS_NAME_MAX)
+	if (len == 0 || len > ATLAS_NAME_MAX)
 		return -ENOENT;
+	query->ways = ways;
+	query->port = port;
+	memcpy(query->name, host, len + 1);
 	if (addr_parse(host, &addr, NULL) == 0) {
-		addr_set_port(&addr, port);
-		*out = (struct dial_target){.addr = addr};
-		if (ways->known && addr.family == AF_INET && is_vip(ways->known, addr.v4.sin_addr))
-			lead_inside(ways, addr.v4.sin_addr, port, out);
+		lead(ways, addr, port, out);
 		return 0;
 	}
-	memcpy(query->name, host, len + 1);
-	if (len > 1 && query->name[len - 1] == '.')
-		query->name[len - 1] = '\0';
-	const struct mesh_name *name = ways->known ? find_name(ways->known, query->name) : NULL;
-	if (name)
-		lead_inside(ways, name->ip, port, out);
-	else
-		/* as it was asked: a final dot keeps search domains away */
-		*out = (struct dial_target){
-			.host = memcpy(query->name, host, len + 1), .port = port};
-	return 0;
+	if (ways->atlas && atlas_find_name(ways->atlas, host, &vip)) {
+		lead_inside(ways, vip, port, out);
+		return 0;
+	}
+	if (ways_is_asked(ways, host))
+		return ask_for(query);
+	if (!ways->atlas || !atlas_has_networks(ways->atlas)) {
+		*out = (struct dial_target){.host = query->name, .port = port};
+		return 0;
+	}
+	query->lookup.on_answer = on_looked_up;
+	int result = names_start(ways->start.context->names, query->name, &query->lookup, &answer);
+	if (result == 0)
+		lead_found(query, &answer, out);
+	return result;
 }
 
 void ways_find_cancel(struct ways_query *query)
@@ -144,7 +226,7 @@ void ways_find_cancel(struct ways_query *query)
 	if (!query->ways)
 		return;
 	lookup_cancel(&query->lookup);
-	query->ways = NULL;
+	ways_ask_cancel(&query->ask);
 }
 
 /* --- connections -------------------------------------------------------------------------- */
@@ -159,7 +241,7 @@ static void on_dialled(struct dial *dial, int result)
 static void on_found(struct ways_query *query, int result, const struct dial_target *target)
 {
 	struct ways_dial *way = container_of(query, struct ways_dial, query);
-	const struct conn_context *context = query->ways->context;
+	const struct conn_context *context = query->ways->start.context;
 
 	if (result == 0)
 		result = dial_start(&way->dial, context, target);
@@ -174,7 +256,7 @@ int ways_dial_start(struct ways_dial *dial, struct ways *ways, const char *host,
 	dial->query.on_answer = on_found;
 	dial->dial.on_done = on_dialled;
 	int result = ways_find(ways, host, port, &dial->query, &target);
-	return result < 0 ? result : dial_start(&dial->dial, ways->context, &target);
+	return result < 0 ? result : dial_start(&dial->dial, ways->start.context, &target);
 }
 
 void ways_dial_cancel(struct ways_dial *dial)
@@ -185,14 +267,12 @@ void ways_dial_cancel(struct ways_dial *dial)
 
 /* --- start and end ------------------------------------------------------------------------ */
 
-struct ways *ways_new(const struct conn_context *context, struct stack *stack)
+struct ways *ways_new(const struct ways_start *start)
 {
 	struct ways *ways = calloc(1, sizeof(*ways));
 
-	if (!ways)
-		return NULL;
-	ways->context = context;
-	ways->stack = stack;
+	if (ways)
+		ways->start = *start;
 	return ways;
 }
 
@@ -200,6 +280,6 @@ void ways_free(struct ways *ways)
 {
 	if (!ways)
 		return;
-	free(ways->known);
+	atlas_free(ways->atlas);
 	free(ways);
 }
