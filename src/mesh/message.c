@@ -190,7 +190,8 @@ ssize_t message_decode_gone(
 	return decode_ips(&root, ips, MESSAGE_GONE_MAX);
 }
 
-json_t *message_encode_gone(const struct in_addr *ips, size_t count)
+/* NULL without memory. */
+static json_t *encode_ips(const struct in_addr *ips, size_t count)
 {
 	json_t *list = json_array();
 	char text[INET_ADDRSTRLEN];
@@ -201,7 +202,20 @@ json_t *message_encode_gone(const struct in_addr *ips, size_t count)
 		failed |= json_array_append_new(list, json_string(text));
 	}
 	if (!failed)
-		return json_pack("{s:o}", "ip", list);
+		return list;
 	json_decref(list);
 	return NULL;
+}
+
+json_t *message_encode_suggestion(const struct in_addr *ips, size_t count, struct in_addr via)
+{
+	char text[INET_ADDRSTRLEN];
+
+	inet_ntop(AF_INET, &via, text, sizeof(text));
+	return json_pack("{s:o, s:s}", "ip", encode_ips(ips, count), "route", text);
+}
+
+json_t *message_encode_gone(const struct in_addr *ips, size_t count)
+{
+	return json_pack("{s:o}", "ip", encode_ips(ips, count));
 }

@@ -45,11 +45,13 @@ char *message_encode(struct message *message, size_t *len);
 char *message_error_text(const json_t *error, char *out, size_t cap_bytes);
 
 /*
- * The data of event "routeSuggestion": addresses that go by way of host @via from now on. At most
- * @cap are stored. Returns how many, or -EINVAL with @err filled.
+ * The data of event "routeSuggestion": addresses that go by way of host @via from now on. decode:
+ * at most @cap are stored; how many, or -EINVAL with @err filled. encode: NULL without memory.
  */
 ssize_t message_decode_suggestion(
 	const json_t *data, struct in_addr *ips, size_t cap, struct in_addr *via, struct err *err);
+
+json_t *message_encode_suggestion(const struct in_addr *ips, size_t count, struct in_addr via);
 
 /*
  * The data of event "gone", from the manager: VIPs of hosts that have gone, or were gone and came

@@ -104,8 +104,10 @@ static int change_route(
 		.rtm_dst_len = (unsigned char)route->prefix_len,
 		.rtm_table = RT_TABLE_UNSPEC, /* RTA_TABLE has the number: it may exceed 255 */
 		.rtm_protocol = RTPROT_STATIC,
-		.rtm_scope = route->gateway ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK,
-		.rtm_type = RTN_UNICAST,
+		.rtm_scope = route->is_local  ? RT_SCOPE_HOST
+			     : route->gateway ? RT_SCOPE_UNIVERSE
+					      : RT_SCOPE_LINK,
+		.rtm_type = route->is_local ? RTN_LOCAL : RTN_UNICAST,
 	};
 	size_t len = family_bytes(route->family);
 	struct netlink_msg msg;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <netinet/in.h>
+#include <stdbool.h>
 
 /*
  * How it works
@@ -46,6 +47,7 @@ struct netdev_route {
 	const void *gateway; /* NULL: directly on the device */
 	const void *source;  /* address that is sent from if the sender does not care; NULL: any */
 	int table;           /* RT_TABLE_MAIN, RT_TABLE_LOCAL or another number */
+	bool is_local;       /* what goes there is this host's own */
 };
 
 /* The device must be up. -EEXIST when it is there; to delete: -ESRCH when it is not. */

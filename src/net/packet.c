@@ -230,6 +230,20 @@ void packet_limit_mss(unsigned char *packet, size_t len, uint16_t mss)
 
 /* --- answers ------------------------------------------------------------------------------ */
 
+/* The header of a packet, behind which all is 0 or set afterwards. */
+static void make_head(
+	unsigned char *out, uint8_t proto, struct in_addr src, struct in_addr dst, size_t len)
+{
+	memset(out, 0, PACKET_IPV4_BYTES);
+	out[0] = 0x45;
+	packet_put16(out + 2, (uint16_t)len);
+	packet_put16(out + 6, DONT_FRAGMENT);
+	out[8] = TTL;
+	out[9] = proto;
+	memcpy(out + 12, &src, sizeof(src));
+	memcpy(out + 16, &dst, sizeof(dst));
+}
+
 /* A TCP packet without options or data; @seq and @ack are in network order. */
 static void make_tcp(unsigned char out[PACKET_RST_BYTES], struct packet_end src,
 	struct packet_end dst, uint32_t seq, uint32_t ack, uint8_t flags)
@@ -237,12 +251,7 @@ static void make_tcp(unsigned char out[PACKET_RST_BYTES], struct packet_end src,
 	unsigned char *tcp = out + PACKET_IPV4_BYTES;
 
 	memset(out, 0, PACKET_RST_BYTES);
-	out[0] = 0x45;
-	packet_put16(out + 6, DONT_FRAGMENT);
-	out[8] = TTL;
-	out[9] = IPPROTO_TCP;
-	memcpy(out + 12, &src.ip, sizeof(src.ip));
-	memcpy(out + 16, &dst.ip, sizeof(dst.ip));
+	make_head(out, IPPROTO_TCP, src.ip, dst.ip, PACKET_RST_BYTES);
 	packet_put16(tcp, src.port);
 	packet_put16(tcp + 2, dst.port);
 	memcpy(tcp + 4, &seq, sizeof(seq));
@@ -276,4 +285,35 @@ void packet_make_syn(
 	struct packet_end src, struct packet_end dst, unsigned char out[PACKET_RST_BYTES])
 {
 	make_tcp(out, src, dst, 0, 0, PACKET_SYN);
+}
+
+size_t packet_make_udp(
+	unsigned char *packet, struct packet_end src, struct packet_end dst, size_t payload_len)
+{
+	const size_t udp_len = PACKET_UDP_BYTES + payload_len, len = PACKET_IPV4_BYTES + udp_len;
+	unsigned char *udp = packet + PACKET_IPV4_BYTES;
+
+	make_head(packet, IPPROTO_UDP, src.ip, dst.ip, len);
+	packet_put16(packet + 10, packet_checksum(packet, PACKET_IPV4_BYTES));
+	packet_put16(udp, src.port);
+	packet_put16(udp + 2, dst.port);
+	packet_put16(udp + 4, (uint16_t)udp_len);
+	packet_put16(udp + 6, 0);
+	uint16_t checksum =
+		finish(sum(sum(IPPROTO_UDP + (uint32_t)udp_len, packet + 12, 8), udp, udp_len));
+	packet_put16(udp + 6, checksum ? checksum : 0xffff); /* RFC 768: 0 is none */
+	return len;
+}
+
+size_t packet_make_icmp(
+	unsigned char *packet, struct in_addr src, struct in_addr dst, size_t icmp_len)
+{
+	const size_t len = PACKET_IPV4_BYTES + icmp_len;
+	unsigned char *icmp = packet + PACKET_IPV4_BYTES;
+
+	make_head(packet, IPPROTO_ICMP, src, dst, len);
+	packet_put16(packet + 10, packet_checksum(packet, PACKET_IPV4_BYTES));
+	packet_put16(icmp + 2, 0);
+	packet_put16(icmp + 2, packet_checksum(icmp, icmp_len));
+	return len;
 }

@@ -89,6 +89,20 @@ bool packet_make_rst(const struct packet_view *view, unsigned char out[PACKET_RS
 void packet_make_syn(
 	struct packet_end src, struct packet_end dst, unsigned char out[PACKET_RST_BYTES]);
 
+/*
+ * Put the headers of a datagram in front of its @payload_len bytes, which are at @packet +
+ * PACKET_DATAGRAM_BYTES already, with complete checksums. Returns the packet's size.
+ */
+#define PACKET_DATAGRAM_BYTES (PACKET_IPV4_BYTES + PACKET_UDP_BYTES)
+#define PACKET_DATAGRAM_MAX   (65535 - PACKET_DATAGRAM_BYTES) /* of its payload */
+size_t packet_make_udp(
+	unsigned char *packet, struct packet_end src, struct packet_end dst, size_t payload_len);
+
+/* The same for the header of IPv4 in front of an ICMP message of @icmp_len bytes, at @packet +
+ * PACKET_IPV4_BYTES, whose checksum is put in. */
+size_t packet_make_icmp(
+	unsigned char *packet, struct in_addr src, struct in_addr dst, size_t icmp_len);
+
 static inline bool packet_is_same_ip(struct in_addr a, struct in_addr b)
 {
 	return a.s_addr == b.s_addr;

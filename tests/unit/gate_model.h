@@ -153,7 +153,7 @@ static inline bool model_is_source(const struct gate_model *model, const uint8_t
 		return false;
 	if (model_is_member(model, model_ip(src)))
 		return true;
-	return model_is_common(model, src) && !model_is_in_network(model, src);
+	return model_is_common(model, src);
 }
 
 /* An address of a network that is reached by way of this host */
@@ -290,10 +290,12 @@ static inline struct model_result model_network_in(
 {
 	const uint8_t *l4 = ip + pkt_head_len(ip);
 
+	if (!model_is_member(model, model_ip(ip + 12)))
+		return model_drop();
 	if (ip[9] == 1 && model_is_error(l4))
 		return model_error_in(model, ip, len);
-	if (ip[9] == 17)
-		return model_pass();
+	if (ip[9] == 17 || (ip[9] == 1 && l4[0] == 8))
+		return (struct model_result){.verdict = GATE_TAKE};
 	if (ip[9] != 6)
 		return model_drop();
 	if (l4[13] & (4 | 16))
@@ -348,8 +350,7 @@ static inline struct model_result model_out(
 {
 	const struct gate_rules *rules = &model->rules;
 
-	if (!model_is_sane(ip, len) || model_same(model_ip(ip + 16), rules->self) ||
-		model_is_behind(model, ip + 16))
+	if (!model_is_sane(ip, len) || model_same(model_ip(ip + 16), rules->self))
 		return model_drop();
 	const uint8_t *l4 = ip + pkt_head_len(ip);
 	bool is_from_self = model_same(model_ip(ip + 12), rules->self);
@@ -363,7 +364,10 @@ static inline struct model_result model_out(
 		return model_change(rules->self, rules->ports[i].port, false);
 	if (!is_from_self)
 		return (struct model_result){
-			.verdict = model_is_behind(model, ip + 12) ? GATE_PASS : GATE_NO_HOST};
+			.verdict = model_is_behind(model, ip + 12) &&
+						   model_is_member(model, model_ip(ip + 16))
+					   ? GATE_PASS
+					   : GATE_NO_HOST};
 	if (ip[9] == 17)
 		model->sent[model->nsent++ % MODEL_SENT_MAX] = (struct model_flow){
 			model_ip(ip + 16), pkt_get16(l4), pkt_get16(l4 + 2), now_ns};

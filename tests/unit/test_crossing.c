@@ -267,7 +267,7 @@ static bool come(struct world *world, struct pkt *pkt, struct packet_view *view)
 {
 	struct frame frame = {.type = FRAME_PACKET, .payload = pkt->bytes, .len = pkt->len};
 
-	return crossing_in(&world->crossing, &frame, view);
+	return crossing_in(&world->crossing, &frame, view) == GATE_HOLD;
 }
 
 static void what_comes_is_let_in_held_or_refused(void **state)
@@ -293,7 +293,7 @@ static void what_comes_is_let_in_held_or_refused(void **state)
 	assert_int_equal(recv(world->far, packet, 1, MSG_DONTWAIT), -1);
 	crossing_syns_ops.let_in(&world->crossing, &view);
 	assert_memory_equal(world->fake.arrived.bytes, held.bytes, held.len);
-	crossing_syns_ops.refuse(&world->crossing, &view);
+	crossing_syns_ops.refuse(&world->crossing, &view, -ECONNREFUSED);
 	assert_false(come(world, &closed, &view));
 	for (uint16_t port = 80; port <= 82; port += 2) {
 		assert_int_equal(read_frame(world->far, packet), PACKET_RST_BYTES);

@@ -96,8 +96,9 @@ static void on_let_in(void *owner, const struct packet_view *packet)
 	((struct world *)owner)->let_in++;
 }
 
-static void on_refuse(void *owner, const struct packet_view *packet)
+static void on_refuse(void *owner, const struct packet_view *packet, int result)
 {
+	(void)result;
 	(void)packet;
 	((struct world *)owner)->refused++;
 }

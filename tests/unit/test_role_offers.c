@@ -41,10 +41,11 @@ struct world {
 	unsigned char last_sent[PACKET_RST_BYTES];
 };
 
-static void on_refuse(void *owner, const struct packet_view *packet)
+static void on_refuse(void *owner, const struct packet_view *packet, int result)
 {
 	struct world *world = owner;
 
+	(void)result;
 	assert_true(packet_make_rst(packet, world->last_sent));
 	world->sent++;
 }

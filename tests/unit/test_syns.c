@@ -72,8 +72,9 @@ static void on_let_in(void *owner, const struct packet_view *packet)
 	++*counter(((struct world *)owner)->let_in, packet);
 }
 
-static void on_refuse(void *owner, const struct packet_view *packet)
+static void on_refuse(void *owner, const struct packet_view *packet, int result)
 {
+	(void)result;
 	++*counter(((struct world *)owner)->refused, packet);
 }
 

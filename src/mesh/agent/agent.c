@@ -13,7 +13,9 @@
 #include "conn/context.h"
 #include "mesh/agent/crossing.h"
 #include "mesh/agent/estate.h"
+#include "mesh/agent/exit.h"
 #include "mesh/agent/hostfiles.h"
+#include "mesh/agent/nets.h"
 #include "mesh/agent/role.h"
 #include "mesh/agent/tenure.h"
 #include "mesh/agent/ways.h"
@@ -49,6 +51,9 @@ struct agent {
 	struct crossing crossing;
 	struct role *role;
 	struct ways *ways; /* of what is asked of this host */
+	struct nets nets;
+	struct exit *exit; /* to what is behind this host; NULL: it is a sandbox */
+	struct exit_limits limits;
 	struct tenure tenure;
 	struct estate estate;
 	struct hostfiles hostfiles; /* of a plain host */
@@ -113,6 +118,71 @@ static void on_event(struct agent *agent, const struct message *event)
 	crossing_reset(&agent->crossing, gone, ngone);
 }
 
+/* --- what is behind other hosts ----------------------------------------------------------- */
+
+static int settle_nets(struct agent *agent)
+{
+	if (agent->is_sandbox)
+		ways_each_network(agent->ways, nets_want, &agent->nets);
+	else
+		nets_want(&agent->nets, (struct in_addr){0}, 0);
+	return nets_settle(&agent->nets, gate_self(agent->gate));
+}
+
+static void send_message(struct agent *agent, struct message *message);
+
+static void on_learnt(void *owner, const struct in_addr *ips, size_t count, struct in_addr via)
+{
+	struct agent *agent = owner;
+	struct message event = {.type = MESSAGE_EVENT, .op = "routeSuggestion"};
+
+	event.data = message_encode_suggestion(ips, count, via);
+	send_message(agent, &event);
+	if (settle_nets(agent) < 0)
+		log_warning("cannot route what was looked up: out of memory");
+}
+
+/* --- what is behind this host ------------------------------------------------------------- */
+
+static int open_exit(void *owner, uint16_t port)
+{
+	struct stack *stack = ((struct agent *)owner)->stack;
+
+	return stack->ops->open_exit(stack, port);
+}
+
+static void let_out(void *owner, const struct packet_view *packet)
+{
+	crossing_let_in(&((struct agent *)owner)->crossing, packet);
+}
+
+static void refuse_exit(void *owner, const struct packet_view *packet, uint8_t code)
+{
+	crossing_answer(&((struct agent *)owner)->crossing, packet, code);
+}
+
+static void send_back(void *owner, struct iovec *packets, size_t count)
+{
+	struct agent *agent = owner;
+
+	for (size_t i = 0; i < count; i++) {
+		unsigned char *frame = (unsigned char *)packets[i].iov_base - FRAME_HEADER_BYTES;
+
+		frame_encode_header(frame, FRAME_PACKET, packets[i].iov_len);
+		packets[i] = (struct iovec){frame, FRAME_HEADER_BYTES + packets[i].iov_len};
+	}
+	wire_send(&agent->wire, 0, packets, count);
+}
+
+_Static_assert(EXIT_HEADROOM == FRAME_HEADER_BYTES, "frames are made in place");
+
+static const struct exit_ops exit_ops = {
+	.open_listener = open_exit,
+	.let_in = let_out,
+	.refuse = refuse_exit,
+	.send = send_back,
+};
+
 /* --- messages ----------------------------------------------------------------------------- */
 
 static json_t *configure(struct agent *agent, const json_t *args, struct err *err)
@@ -127,15 +197,17 @@ static json_t *configure(struct agent *agent, const json_t *args, struct err *er
 	int result = configure_decode(args, &config, err);
 	if (result == 0)
 		result = tenure_begin(&agent->tenure, &config, err);
-	if (result > 0)
+	if (result > 0) {
 		role_on_takeover(agent->role);
+		nets_forget(&agent->nets);
+	}
 	if (result >= 0 && !agent->is_sandbox)
 		estate_begin(&agent->estate,
 			agent->tenure.listen_fd < 0 ? -1 : agent->tenure.hub_fd, config.identity,
 			config.keep_s);
 	if (result >= 0)
 		result = role_configure(agent->role, &config, err);
-	if (result == 0 && ways_configure(agent->ways, &config) < 0)
+	if (result == 0 && (ways_configure(agent->ways, &config) < 0 || settle_nets(agent) < 0))
 		result = err_sys(err, ENOMEM, "cannot read the configuration");
 	if (result == 0 && !agent->is_sandbox)
 		hostfiles_configure(&agent->hostfiles, &config);
@@ -217,14 +289,23 @@ static void on_message(struct agent *agent, const struct frame *frame)
 	message_fini(&message);
 }
 
+static void on_packet(struct agent *agent, struct frame *frame)
+{
+	struct packet_view view;
+	enum gate_verdict verdict = crossing_in(&agent->crossing, frame, &view);
+
+	if (verdict == GATE_HOLD && packet_is_same_ip(view.dst.ip, gate_self(agent->gate)))
+		role_on_syn(agent->role, &view);
+	else if ((verdict == GATE_HOLD || verdict == GATE_TAKE) && agent->exit)
+		exit_take(agent->exit, &view);
+}
+
 static void on_frame(struct wire *wire, struct frame *frame)
 {
 	struct agent *agent = container_of(wire, struct agent, wire);
-	struct packet_view view;
 
 	if (frame->type == FRAME_PACKET) {
-		if (crossing_in(&agent->crossing, frame, &view))
-			role_on_syn(agent->role, &view);
+		on_packet(agent, frame);
 	} else if (frame->type == FRAME_MESSAGE) {
 		on_message(agent, frame);
 	} else {
@@ -304,6 +385,8 @@ static int set_up(struct agent *agent, struct err *err)
 	agent->tenure.loop = agent->loop;
 	agent->tenure.wire = &agent->wire;
 	agent->tenure.on_silence = on_silence;
+	agent->nets.stack = stack;
+	agent->nets.is_sandbox = agent->is_sandbox;
 	agent->estate.loop = agent->hostfiles.loop = agent->loop;
 	agent->estate.tell_all = on_kept;
 	agent->estate.owner = agent;
@@ -322,8 +405,15 @@ static int set_up(struct agent *agent, struct err *err)
 		.on_change = on_change,
 		.owner = agent,
 	});
-	agent->ways = ways_new(&(struct ways_start){.context = &agent->context, .stack = stack});
-	if (!agent->gate || !agent->role || !agent->ways)
+	agent->ways = ways_new(&(struct ways_start){
+		.context = &agent->context,
+		.stack = stack,
+		.on_learnt = on_learnt,
+		.owner = agent,
+	});
+	if (!agent->is_sandbox)
+		agent->exit = exit_new(&agent->context, &agent->limits, &exit_ops, agent);
+	if (!agent->gate || !agent->role || !agent->ways || (!agent->is_sandbox && !agent->exit))
 		return err_sys(err, ENOMEM, "cannot set up the agent");
 	result = stack->ops->watch(stack, &agent->context, &stack_events, agent);
 	if (result == 0)
@@ -377,7 +467,9 @@ static void tear_down(struct agent *agent)
 	if (agent->is_configured)
 		reset_all(agent);
 	role_free(agent->role);
+	exit_free(agent->exit);
 	ways_free(agent->ways);
+	nets_fini(&agent->nets);
 	tenure_end(&agent->tenure); /* not before our ports are free */
 	context_close(&agent->context);
 	gate_free(agent->gate);

@@ -7,9 +7,9 @@
 
 #include "util/log.h"
 
-static void let_in(void *owner, const struct packet_view *packet)
+void crossing_let_in(struct crossing *crossing, const struct packet_view *packet)
 {
-	struct stack *stack = ((const struct crossing *)owner)->stack;
+	struct stack *stack = crossing->stack;
 	int result = stack->ops->deliver(stack, packet->ip, packet->len);
 
 	/* what it does not take is lost, as on any network */
@@ -36,31 +36,41 @@ static void answer_mesh(struct crossing *crossing, const struct packet_view *pac
 		wire_send(crossing->wire, 0, &(struct iovec){frame, len}, 1);
 }
 
-static void refuse(void *owner, const struct packet_view *packet)
+void crossing_answer(struct crossing *crossing, const struct packet_view *packet, uint8_t code)
 {
-	answer_mesh(owner, packet, packet->dst.ip, ICMP_PORT_UNREACH);
+	answer_mesh(crossing, packet, packet->dst.ip, code);
+}
+
+/* An offer is there or not, whatever keeps its target away. */
+static void refuse(void *owner, const struct packet_view *packet, int result)
+{
+	(void)result;
+	crossing_answer(owner, packet, ICMP_PORT_UNREACH);
 }
 
 /* What was held comes to where its port is served. */
 static void let_in_held(void *owner, const struct packet_view *packet)
 {
-	gate_let_in(((const struct crossing *)owner)->gate, packet);
-	let_in(owner, packet);
+	struct crossing *crossing = owner;
+
+	gate_let_in(crossing->gate, packet);
+	crossing_let_in(crossing, packet);
 }
 
 const struct syns_ops crossing_syns_ops = {.let_in = let_in_held, .refuse = refuse};
 
-bool crossing_in(struct crossing *crossing, struct frame *frame, struct packet_view *view)
+enum gate_verdict crossing_in(
+	struct crossing *crossing, struct frame *frame, struct packet_view *view)
 {
-	switch (gate_in(
-		crossing->gate, frame->payload, frame->len, loop_now_ns(crossing->loop), view)) {
+	enum gate_verdict verdict = gate_in(
+		crossing->gate, frame->payload, frame->len, loop_now_ns(crossing->loop), view);
+
+	switch (verdict) {
 	case GATE_PASS:
-		let_in(crossing, view);
+		crossing_let_in(crossing, view);
 		break;
-	case GATE_HOLD:
-		return true;
 	case GATE_REFUSE:
-		refuse(crossing, view);
+		crossing_answer(crossing, view, ICMP_PORT_UNREACH);
 		break;
 	case GATE_NO_PROTOCOL:
 		answer_mesh(crossing, view, view->dst.ip, ICMP_PROT_UNREACH);
@@ -69,10 +79,12 @@ bool crossing_in(struct crossing *crossing, struct frame *frame, struct packet_v
 		answer_mesh(crossing, view, gate_self(crossing->gate), ICMP_HOST_UNREACH);
 		break;
 	case GATE_RETURN: /* out only */
+	case GATE_HOLD:
+	case GATE_TAKE:
 	case GATE_DROP:
 		break;
 	}
-	return false;
+	return verdict;
 }
 
 /* A packet of the stack's own that cannot leave is answered there, as if by who it is for. */

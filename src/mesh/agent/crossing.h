@@ -35,16 +35,25 @@ struct crossing {
 };
 
 /*
- * A packet from the link. True: it begins a connection that is to be held, and @view is of it; all
- * others are dealt with.
+ * A packet from the link. GATE_HOLD: it begins a connection that is to be held, and @view is of it;
+ * GATE_TAKE: it is for an address behind this host, and nothing that the stack knows of. All others
+ * are dealt with.
  */
-bool crossing_in(struct crossing *crossing, struct frame *frame, struct packet_view *view);
+enum gate_verdict crossing_in(
+	struct crossing *crossing, struct frame *frame, struct packet_view *view);
 
 /*
  * Every TCP connection of the stack with one of @peers (sorted as memcmp does) that waits for
  * something of it is reset here: its other end is gone. What already came from there can be read.
  */
 void crossing_reset(struct crossing *crossing, const struct in_addr *peers, size_t npeers);
+
+/* Into the stack, as it is. */
+void crossing_let_in(struct crossing *crossing, const struct packet_view *packet);
+
+/* Say to the sender of @packet, which came from the link, that its destination is unreachable, as
+ * if by that: ICMP_PORT_UNREACH is a RST for TCP, as is everything where a connection is there. */
+void crossing_answer(struct crossing *crossing, const struct packet_view *packet, uint8_t code);
 
 /* The stack has packets, stack_events.on_packets; and the link has room again, wire_ops.on_room. */
 void crossing_out(struct crossing *crossing);

@@ -113,9 +113,7 @@ static bool is_outside(const struct gate_table *table, struct in_addr ip)
 {
 	if (packet_is_same_ip(ip, table->self))
 		return false;
-	if (gate_table_is_member(table, ip))
-		return true;
-	return is_common(table, ip) && !gate_table_is_in_network(table, ip);
+	return gate_table_is_member(table, ip) || is_common(table, ip);
 }
 
 /* Is a port that is not in the rules open? Not if a mapped one leads to the same place. */
@@ -315,11 +313,13 @@ static enum gate_verdict network_in(struct passage *passage)
 			return hold(view);
 		return kind == 0 ? GATE_DROP : GATE_PASS;
 	case IPPROTO_UDP:
-		return GATE_PASS;
+		return GATE_TAKE;
 	case IPPROTO_ICMP:
-		return view->l4_len >= PACKET_ICMP_BYTES && is_icmp_error(view)
-			       ? icmp_error_in(passage)
-			       : GATE_DROP;
+		if (view->l4_len < PACKET_ICMP_BYTES)
+			return GATE_DROP;
+		if (view->l4[0] == ICMP_ECHO)
+			return GATE_TAKE;
+		return is_icmp_error(view) ? icmp_error_in(passage) : GATE_DROP;
 	default:
 		return GATE_DROP;
 	}
@@ -334,7 +334,9 @@ enum gate_verdict gate_in(
 	struct passage passage = {gate, gate->table, view, now_ns};
 	if (packet_is_same_ip(view->dst.ip, gate->table->self))
 		return self_in(&passage);
-	return is_behind(gate->table, view->dst.ip) ? network_in(&passage) : GATE_NO_HOST;
+	if (!is_behind(gate->table, view->dst.ip))
+		return GATE_NO_HOST;
+	return gate_table_is_member(gate->table, view->src.ip) ? network_in(&passage) : GATE_DROP;
 }
 
 /* TCP or UDP */
@@ -351,7 +353,10 @@ static enum gate_verdict flow_out(struct passage *passage)
 		return GATE_PASS;
 	}
 	if (!packet_is_same_ip(view->src.ip, passage->table->self))
-		return is_behind(passage->table, view->src.ip) ? GATE_PASS : GATE_NO_HOST;
+		return is_behind(passage->table, view->src.ip) &&
+				       gate_table_is_member(passage->table, view->dst.ip)
+			       ? GATE_PASS
+			       : GATE_NO_HOST;
 	if (view->proto == IPPROTO_UDP)
 		gate_answers_await(
 			&passage->gate->answers, &view->src, &view->dst, passage->now_ns);
@@ -464,10 +469,8 @@ enum gate_verdict gate_out(struct gate *gate, void *packet, size_t len, uint64_t
 
 	if (!gate->table || !packet_parse(packet, len, &view) || view.is_fragment)
 		return GATE_DROP;
-	if (is_here(gate->table, view.dst.ip))
-		return gate->table->turns && packet_is_same_ip(view.dst.ip, gate->table->self)
-			       ? turn(&passage)
-			       : GATE_DROP;
+	if (packet_is_same_ip(view.dst.ip, gate->table->self))
+		return gate->table->turns ? turn(&passage) : GATE_DROP;
 	const struct gate_alias *alias = gate_aliases_find(&gate->aliases, view.dst.ip);
 	if (alias)
 		return alias_out(&passage, alias);

@@ -41,8 +41,9 @@
  * later (GATE_HOLD).
  *
  * In a network, from which members' addresses and those of this namespace are left out, every TCP
- * port is held and every UDP port is open; of ICMP only errors pass, about what was sent from that
- * very address. What comes from there may go out to the mesh.
+ * port is held for members, and datagrams and echo requests are the owner's (GATE_TAKE); else of
+ * ICMP errors pass, about what was sent from that very address. What comes from there may go out to
+ * members.
  */
 enum gate_action {
 	GATE_OPEN,     /* the namespace's own server */
@@ -83,6 +84,7 @@ enum gate_verdict {
 	GATE_PASS,
 	GATE_DROP,
 	GATE_HOLD,   /* begins a TCP connection to a held port: SYN without ACK, RST and FIN */
+	GATE_TAKE,   /* in: UDP or an echo request into a network: the owner serves it */
 	GATE_RETURN, /* out: it is for the namespace itself; deliver it there */
 	/* nobody will ever answer it: somebody has to say so (mesh/answer) */
 	GATE_REFUSE,      /* the port is not open; of TCP only what begins a connection */

@@ -26,7 +26,8 @@
 
 #define NAME_BYTES 16
 #define TURN_TABLE 0x6e7300 /* and the number of the device */
-#define NAMES      10       /* mesh0..mesh9: so many agents may be in one sandbox */
+#define EXIT_TABLE 100
+#define NAMES      10 /* mesh0..mesh9: so many agents may be in one sandbox */
 
 struct holder {
 	int control, door, nl, ifindex;
@@ -37,6 +38,7 @@ struct holder {
 	struct in_addr self;   /* 0: none yet */
 	struct in_addr turned; /* the one whose packets come back; 0: none */
 	int number;            /* of the device */
+	bool is_exit;          /* what comes in for others' addresses is delivered here */
 	char name[NAME_BYTES];
 };
 
@@ -219,8 +221,57 @@ static int open_aliases(struct holder *holder, struct in_addr vip)
 	return holder->number | (turn(holder, vip) == 0 ? HOLDER_TURNS : 0);
 }
 
-static int perform(struct holder *holder, struct holder_request *request)
+static int change_route(struct holder *holder, bool is_added, struct in_addr net, int prefix_len)
 {
+	const struct netdev_route route = {
+		.family = AF_INET,
+		.dst = &net,
+		.prefix_len = prefix_len,
+		.source = &holder->self,
+		.table = RT_TABLE_MAIN,
+	};
+
+	if (prefix_len < 0 || prefix_len > 32 || !holder->self.s_addr)
+		return -EINVAL;
+	return is_added ? netdev_add_route(holder->nl, holder->ifindex, &route)
+			: netdev_del_route(holder->nl, holder->ifindex, &route);
+}
+
+/*
+ * Every address is local for what comes from the mesh, and for nothing else: in the table "local"
+ * itself, answers would never leave. VIPs, which are in that, come first.
+ */
+static int become_exit(struct holder *holder)
+{
+	const struct netdev_rule rule = {100, EXIT_TABLE, NULL, holder->name};
+	const struct netdev_route route = {
+		.family = AF_INET, .table = EXIT_TABLE, .is_local = true};
+	int result = holder->is_exit  ? 0
+		     : holder->is_new ? netdev_add_rule(holder->nl, &rule)
+				      : -EPERM;
+
+	if (!holder->is_exit && (result == 0 || result == -EEXIST))
+		result = netdev_add_route(holder->nl, netdev_index(holder->nl, "lo"), &route);
+	holder->is_exit = result == 0 || result == -EEXIST;
+	return holder->is_exit ? 0 : result;
+}
+
+/* A socket whose answers leave from addresses that are nobody's here, or -errno. */
+static int open_transparent(void)
+{
+	_cleanup_fd_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int on = 1;
+
+	if (fd < 0 || setsockopt(fd, IPPROTO_IP, IP_TRANSPARENT, &on, sizeof(on)) < 0)
+		return -errno;
+	return fd_take(&fd);
+}
+
+/* Returns what the answer says; *@fd is to go along, and closed. */
+static int perform(struct holder *holder, struct holder_request *request, int *fd)
+{
+	int result;
+
 	switch (request->op) {
 	case STACK_SET_SELF:
 		return set_self(holder, request->vip);
@@ -229,6 +280,14 @@ static int perform(struct holder *holder, struct holder_request *request)
 		return change_peer(holder, request->op, request->vip);
 	case HOLDER_OPEN_ALIASES:
 		return open_aliases(holder, request->vip);
+	case HOLDER_ADD_ROUTE:
+	case HOLDER_DEL_ROUTE:
+		return change_route(
+			holder, request->op == HOLDER_ADD_ROUTE, request->vip, request->prefix_len);
+	case HOLDER_OPEN_EXIT:
+		result = become_exit(holder);
+		*fd = result < 0 ? result : open_transparent();
+		return *fd < 0 ? *fd : 0;
 	case HOLDER_RESERVE_PORTS:
 		request->ports[STACK_PORTS_BYTES - 1] = '\0';
 		return netdev_write_sysctl("ipv4/ip_local_reserved_ports", request->ports);
@@ -242,12 +301,13 @@ static int serve_request(struct holder *holder)
 {
 	struct holder_request request;
 	struct holder_answer answer = {0};
+	_cleanup_fd_ int fd = -1;
 	int result = fd_recv_one(holder->control, &request, sizeof(request), NULL);
 
 	if (result < 0)
 		return result;
-	answer.result = perform(holder, &request);
-	return fd_send_one(holder->control, &answer, sizeof(answer), -1);
+	answer.result = perform(holder, &request, &fd);
+	return fd_send_one(holder->control, &answer, sizeof(answer), fd < 0 ? -1 : fd);
 }
 
 static void serve(struct holder *holder)

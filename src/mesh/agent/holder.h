@@ -20,6 +20,9 @@
  */
 #define HOLDER_RESERVE_PORTS (STACK_DEL_PEER + 1)
 #define HOLDER_OPEN_ALIASES  (STACK_DEL_PEER + 2) /* @vip is self; the result as below */
+#define HOLDER_ADD_ROUTE     (STACK_DEL_PEER + 3) /* to @vip/@prefix_len */
+#define HOLDER_DEL_ROUTE     (STACK_DEL_PEER + 4)
+#define HOLDER_OPEN_EXIT     (STACK_DEL_PEER + 5) /* a TCP socket with IP_TRANSPARENT comes along */
 
 /* The second number of the network of aliases, 240.N.0.0/16, and whether own programs' packets come
  * as well. No VIP is there (mesh/vip), nor any other host (RFC 1112). */
@@ -31,6 +34,7 @@
 struct holder_request {
 	uint32_t op; /* enum stack_change, or that one */
 	struct in_addr vip;
+	int32_t prefix_len;
 	char ports[STACK_PORTS_BYTES];
 };
 

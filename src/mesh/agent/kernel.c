@@ -71,18 +71,33 @@ static int connections(struct stack *stack,
 	return diag < 0 ? -EOPNOTSUPP : diag_each_connection(diag, on_connection, owner);
 }
 
+/* Listen, or have the address, also where the other one of an exit and of the own address is
+ * there: the longer match gets the connections. */
+static int bind_beside(int fd, const struct addr *addr, enum proto proto, bool is_shared)
+{
+	int on = 1;
+
+	if (is_shared && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0)
+		return -errno;
+	return bind_socket(fd, addr, proto);
+}
+
 static int open_bound(struct stack *stack, enum proto proto, const struct addr *addr)
 {
+	const struct kernel *kernel = kernel_of(stack);
 	_cleanup_fd_ int fd = inside_take_now(
-		kernel_of(stack)->inside, proto == PROTO_TCP ? DOOR_TCP4 : DOOR_UDP4, SOCKET_MS);
-	int result = fd < 0 ? fd : bind_socket(fd, addr, proto);
+		kernel->inside, proto == PROTO_TCP ? DOOR_TCP4 : DOOR_UDP4, SOCKET_MS);
+	/* in a sandbox a program of the same user could join it */
+	int result =
+		fd < 0 ? fd : bind_beside(fd, addr, proto, kernel->is_new && proto == PROTO_TCP);
 
 	return result < 0 ? result : fd_take(&fd);
 }
 
 /* --- requests ----------------------------------------------------------------------------- */
 
-static int ask(struct stack *stack, const struct holder_request *request)
+/* Returns the result; *@fd is what came along, or -1. NULL: nothing does. */
+static int ask_for(struct stack *stack, const struct holder_request *request, int *fd)
 {
 	const struct kernel *kernel = kernel_of(stack);
 	int control = kernel->control_io.fd;
@@ -94,7 +109,23 @@ static int ask(struct stack *stack, const struct holder_request *request)
 	/* a program of the sandbox may have stopped it: its end is noticed, its silence is not */
 	if (poll(&pollfd, 1, ANSWER_MS) == 0)
 		kill(kernel->pid, SIGKILL);
-	return fd_recv_one(control, &answer, sizeof(answer), NULL) < 0 ? -EPIPE : answer.result;
+	return fd_recv_one(control, &answer, sizeof(answer), fd) < 0 ? -EPIPE : answer.result;
+}
+
+static int ask(struct stack *stack, const struct holder_request *request)
+{
+	return ask_for(stack, request, NULL);
+}
+
+static int open_exit(struct stack *stack, uint16_t port)
+{
+	const struct addr at = addr_of4((struct in_addr){INADDR_ANY}, port);
+	_cleanup_fd_ int fd = -1;
+	int result = ask_for(stack, &(struct holder_request){.op = HOLDER_OPEN_EXIT}, &fd);
+
+	if (result == 0)
+		result = fd < 0 ? -EMFILE : bind_beside(fd, &at, PROTO_TCP, true);
+	return result < 0 ? result : fd_take(&fd);
 }
 
 static int change(struct stack *stack, enum stack_change change, struct in_addr vip)
@@ -113,6 +144,14 @@ static int open_aliases(struct stack *stack, struct in_addr self, struct in_addr
 	net->s_addr = htonl(
 		HOLDER_ALIAS_NET | (uint32_t)(result & HOLDER_NUMBER_MASK) << HOLDER_ALIAS_SHIFT);
 	return 0;
+}
+
+static int route(struct stack *stack, bool is_added, struct in_addr net, int prefix_len)
+{
+	return ask(stack,
+		&(struct holder_request){.op = is_added ? HOLDER_ADD_ROUTE : HOLDER_DEL_ROUTE,
+			.vip = net,
+			.prefix_len = prefix_len});
 }
 
 static int reserve_ports(struct stack *stack, const char *ports)
@@ -188,6 +227,8 @@ static const struct stack_ops ops = {
 	.open_bound = open_bound,
 	.open_aliases = open_aliases,
 	.change = change,
+	.route = route,
+	.open_exit = open_exit,
 	.reserve_ports = reserve_ports,
 };
 
@@ -226,8 +267,11 @@ struct stack *kernel_open(bool is_new, struct err *err)
 		err_sys(err, ENOMEM, "no network for the mesh");
 		return NULL;
 	}
-	*kernel = (struct kernel){
-		.stack = {&ops, -1}, .tun_io.fd = -1, .control_io.fd = -1, .diag = -1};
+	*kernel = (struct kernel){.stack = {&ops, -1},
+		.is_new = is_new,
+		.tun_io.fd = -1,
+		.control_io.fd = -1,
+		.diag = -1};
 	if (start(kernel, is_new, &reason) == 0)
 		return &kernel->stack;
 	stop(&kernel->stack);

@@ -20,6 +20,7 @@ struct kernel {
 	pid_t pid;                 /* the holder's */
 	struct loop_io tun_io;     /* net/tap */
 	struct loop_io control_io; /* requests to the holder */
+	bool is_new;               /* the namespace is nobody else's */
 	int diag;                  /* net/diag, of the namespace; -1: it has none */
 	struct loop *loop;         /* NULL: not watched yet */
 	struct inside *inside;     /* sockets of the door */

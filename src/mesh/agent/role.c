@@ -12,6 +12,7 @@
 #include "conn/service.h"
 #include "control/owner.h"
 #include "mesh/agent/addresses.h"
+#include "mesh/agent/behind.h"
 #include "mesh/agent/ports.h"
 #include "mesh/agent/taken.h"
 #include "mesh/agent/troubles.h"
@@ -40,6 +41,7 @@ struct role {
 
 	/* what the gate is told */
 	struct ports ports;
+	struct behind behind;
 	bool any_port, turns;
 	struct in_addr alias_net;
 };
@@ -179,7 +181,7 @@ void role_on_syn(struct role *role, const struct packet_view *packet)
 	if (service)
 		syns_on_packet(role->syns, packet, &service->target);
 	else
-		role->start.syns_ops->refuse(role->start.syns_owner, packet);
+		role->start.syns_ops->refuse(role->start.syns_owner, packet, -ECONNREFUSED);
 }
 
 static void let_in(void *owner, const struct packet_view *packet)
@@ -189,11 +191,11 @@ static void let_in(void *owner, const struct packet_view *packet)
 	role->start.syns_ops->let_in(role->start.syns_owner, packet);
 }
 
-static void refuse(void *owner, const struct packet_view *packet)
+static void refuse(void *owner, const struct packet_view *packet, int result)
 {
 	const struct role *role = owner;
 
-	role->start.syns_ops->refuse(role->start.syns_owner, packet);
+	role->start.syns_ops->refuse(role->start.syns_owner, packet, result);
 }
 
 static struct service service_of(const struct mesh_offer *offer, struct in_addr self)
@@ -351,6 +353,8 @@ static int tell_gate(struct role *role, struct err *err)
 		.members = role->addresses.peers,
 		.nmembers = role->addresses.npeers,
 		.any_port = role->any_port,
+		.networks = role->behind.list,
+		.nnetworks = role->behind.count,
 		.alias_net = role->alias_net,
 		.turns = role->turns,
 	};
@@ -416,7 +420,8 @@ static int offer(struct role *role, const struct mesh_config *config, struct err
 int role_configure(struct role *role, const struct mesh_config *config, struct err *err)
 {
 	troubles_sift(role->troubles, is_offered, (void *)config);
-	if (ports_plan(&role->ports, config) < 0)
+	if (ports_plan(&role->ports, config) < 0 ||
+		(!role->start.is_sandbox && behind_plan(&role->behind, config) < 0))
 		return err_sys(err, ENOMEM, "cannot read the configuration");
 	role->any_port = config->any_port && role->start.is_sandbox;
 	int result = configure_addresses(role, config, err);
@@ -489,6 +494,7 @@ void role_free(struct role *role)
 	services_free(role->offers);
 	addresses_fini(&role->addresses);
 	ports_fini(&role->ports);
+	behind_fini(&role->behind);
 	troubles_free(role->troubles);
 	free(role);
 }

@@ -77,6 +77,18 @@ struct stack_ops {
 	/* Waits for the answer. Returns 0 or -errno (-EPIPE: it is gone). */
 	int (*change)(struct stack *stack, enum stack_change change, struct in_addr vip);
 	/*
+	 * A nonblocking TCP listener that has @port of every address that is nobody's here: who is
+	 * accepted there asked for what getsockname(2) says. Only for stacks that are nobody
+	 * else's. May wait for up to two seconds. Returns it or -errno.
+	 */
+	int (*open_exit)(struct stack *stack, uint16_t port);
+	/*
+	 * The packets of its own programs to @net/@prefix_len go to the mesh, sent from its own
+	 * address, or not any more; longer prefixes come first. Lost with STACK_SET_SELF of another
+	 * address. Returns 0 or -errno (-EEXIST and -ESRCH: as is).
+	 */
+	int (*route)(struct stack *stack, bool is_added, struct in_addr net, int prefix_len);
+	/*
 	 * Ports that it shall not choose for outgoing connections, "80,8000" or "" (replaces
 	 * others). -EROFS or -EACCES inside some containers; -ENAMETOOLONG from STACK_PORTS_BYTES
 	 * on.

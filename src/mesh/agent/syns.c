@@ -152,7 +152,7 @@ static void on_result(struct syn *syn, int result, const struct packet_view *pac
 		if (!dial_is_short(result)) {
 			if (syns->ops->failed)
 				syns->ops->failed(syns->owner, syn->own, result);
-			syns->ops->refuse(syns->owner, packet);
+			syns->ops->refuse(syns->owner, packet, result);
 		}
 		syn_free(syn);
 		return;
@@ -273,7 +273,7 @@ void syns_drop(struct syns *syns, struct packet_end own)
 			if (!packet_is_same_end(syn->own, own))
 				continue;
 			if (state == SYN_DIALLING)
-				syns->ops->refuse(syns->owner, &syn->packet);
+				syns->ops->refuse(syns->owner, &syn->packet, -ECONNREFUSED);
 			give_up(syn);
 		}
 }

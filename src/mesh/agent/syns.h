@@ -33,8 +33,9 @@
 struct syns_ops {
 	/* into the namespace, whose kernel completes the connection: it is accepted there */
 	void (*let_in)(void *owner, const struct packet_view *packet);
-	/* the peer shall hear that nobody listens */
-	void (*refuse)(void *owner, const struct packet_view *packet);
+	/* the peer shall hear that its target was refused or cannot be reached: -errno of conn/dial
+	 */
+	void (*refuse)(void *owner, const struct packet_view *packet, int result);
 	/* the target of our end @own was refused or cannot be reached: -errno of conn/dial;
 	 * NULL: nobody wants to know */
 	void (*failed)(void *owner, struct packet_end own, int result);

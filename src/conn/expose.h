@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* conn/expose - which addresses and ports others may have this host connect to */
+#pragma once
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/err.h"
+
+/*
+ * How it works
+ *
+ * A rule is a network with ports, or with all of them. Without any rule everything is exposed but
+ * what is meant for this host alone: link-local addresses, and those at which clouds tell a machine
+ * its secrets. These are exposed only by a rule that names them: one whose network is within
+ * theirs, as 0.0.0.0/0 is not. This host itself (0.0.0.0/8, 127.0.0.0/8), multicast and class E are
+ * never exposed.
+ */
+struct expose_rule;
+
+/* Starts as all zero: no rules. */
+struct expose {
+	struct expose_rule *rules;
+	size_t nrules;
+	bool has_rules; /* none of which may be left */
+};
+
+/*
+ * Add a rule: "10.0.0.0/8", "10.1.2.3", "10.0.0.0/8:80,8000-8100"; or "none", which exposes nothing
+ * and does not take away what others expose. Returns 0, -EINVAL with @err naming what is wrong, or
+ * -ENOMEM.
+ */
+int expose_add(struct expose *expose, const char *text, struct err *err);
+void expose_fini(struct expose *expose);
+
+/* Is @port (host order) of @ip exposed? With 0: is any port of it? */
+bool expose_allows(const struct expose *expose, struct in_addr ip, uint16_t port);

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_expose - what is exposed by which rules, and rules that are none */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka needs the four above */
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <string.h>
+
+#include "conn/expose.h"
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+static bool allows(const struct expose *expose, const char *ip, uint16_t port)
+{
+	struct in_addr addr;
+
+	assert_int_equal(inet_pton(AF_INET, ip, &addr), 1);
+	return expose_allows(expose, addr, port);
+}
+
+static void add(struct expose *expose, const char *text)
+{
+	struct err err = {0};
+
+	if (expose_add(expose, text, &err) < 0)
+		fail_msg("%s: %s", text, err.text);
+}
+
+static const char *const own[] = {"127.0.0.1", "127.9.9.9", "0.0.0.0", "0.1.2.3", "224.0.0.1",
+	"255.255.255.255", "240.0.0.1"};
+static const char *const special[] = {
+	"169.254.169.254", "169.254.0.1", "100.100.100.200", "168.63.129.16", "192.0.0.192"};
+static const char *const usual[] = {"10.1.2.3", "192.0.2.1", "169.253.255.255", "169.255.0.0",
+	"100.100.100.201", "168.63.129.17", "223.255.255.255", "1.0.0.0"};
+
+static void without_rules_all_but_the_hosts_own(void **state)
+{
+	const struct expose expose = {0};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(own); i++)
+		assert_false(allows(&expose, own[i], 80));
+	for (size_t i = 0; i < COUNT(special); i++)
+		assert_false(allows(&expose, special[i], 80));
+	for (size_t i = 0; i < COUNT(usual); i++) {
+		assert_true(allows(&expose, usual[i], 80));
+		assert_true(allows(&expose, usual[i], 0));
+	}
+}
+
+static void only_what_is_named(void **state)
+{
+	struct expose expose = {0};
+
+	(void)state;
+	add(&expose, "10.0.0.0/8:22,8000-8100");
+	add(&expose, "192.0.2.1");
+	assert_true(allows(&expose, "10.1.2.3", 22));
+	assert_true(allows(&expose, "10.1.2.3", 8000));
+	assert_true(allows(&expose, "10.1.2.3", 8100));
+	assert_true(allows(&expose, "10.1.2.3", 0)); /* ping */
+	assert_false(allows(&expose, "10.1.2.3", 23));
+	assert_false(allows(&expose, "10.1.2.3", 7999));
+	assert_false(allows(&expose, "10.1.2.3", 8101));
+	assert_false(allows(&expose, "11.1.2.3", 22));
+	assert_true(allows(&expose, "192.0.2.1", 1));
+	assert_true(allows(&expose, "192.0.2.1", 65535));
+	assert_false(allows(&expose, "192.0.2.2", 1));
+	assert_false(allows(&expose, "192.0.2.2", 0));
+	expose_fini(&expose);
+	assert_true(allows(&expose, "192.0.2.2", 1));
+}
+
+static void everything_does_not_name_what_is_special(void **state)
+{
+	struct expose expose = {0};
+
+	(void)state;
+	add(&expose, "0.0.0.0/0");
+	add(&expose, "169.0.0.0/8");
+	for (size_t i = 0; i < COUNT(own); i++)
+		assert_false(allows(&expose, own[i], 80));
+	for (size_t i = 0; i < COUNT(special); i++)
+		assert_false(allows(&expose, special[i], 80));
+	for (size_t i = 0; i < COUNT(usual); i++)
+		assert_true(allows(&expose, usual[i], 80));
+	add(&expose, "169.254.169.254:80");
+	assert_true(allows(&expose, "169.254.169.254", 80));
+	assert_false(allows(&expose, "169.254.169.254", 81));
+	assert_false(allows(&expose, "169.254.169.253", 80));
+	add(&expose, "100.100.100.200");
+	assert_true(allows(&expose, "100.100.100.200", 80));
+	expose_fini(&expose);
+}
+
+static void nothing(void **state)
+{
+	struct expose expose = {0};
+
+	(void)state;
+	add(&expose, "none");
+	for (size_t i = 0; i < COUNT(usual); i++)
+		assert_false(allows(&expose, usual[i], 80));
+	add(&expose, "10.1.0.0/16");
+	assert_true(allows(&expose, "10.1.2.3", 80));
+	assert_false(allows(&expose, "10.2.2.3", 80));
+	expose_fini(&expose);
+}
+
+static void wrong_ones_are_refused_in_words(void **state)
+{
+	static const char *const wrong[][2] = {
+		{"", "\"\" is no IPv4 network"},
+		{"10.0.0.0/33", "/33"},
+		{"10.0.0.1/8", "10.0.0.1/8"},
+		{"10.0.0", "\"10.0.0\" is no IPv4 network"},
+		{"fd00::/8", "is no IPv4 network"},
+		{"host", "is no IPv4 network"},
+		{"10.0.0.0/8:", "has wrong ports"},
+		{"10.0.0.0/8:0", "has wrong ports"},
+		{"10.0.0.0/8:80,", "has wrong ports"},
+		{"10.0.0.0/8:80-", "has wrong ports"},
+		{"10.0.0.0/8:90-80", "has wrong ports"},
+		{"10.0.0.0/8:65536", "has wrong ports"},
+		{"10.0.0.0/8:http", "has wrong ports"},
+		{"10.0.0.0/8:80:81", "has wrong ports"},
+		{"10.0.0.0/8:1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17", "at most 16"},
+		{"127.0.0.1", "offered by \"ports\""},
+		{"127.0.0.0/8:80", "offered by \"ports\""},
+		{"0.0.0.0", "cannot be exposed"},
+		{"224.0.0.0/4", "cannot be exposed"},
+		{"none,", "is no IPv4 network"},
+	};
+	char far[300];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(wrong); i++) {
+		struct expose expose = {0};
+		struct err err = {0};
+
+		assert_int_equal(expose_add(&expose, wrong[i][0], &err), -EINVAL);
+		if (!strstr(err.text, wrong[i][1]))
+			fail_msg("%s: %s", wrong[i][0], err.text);
+		assert_false(expose.has_rules);
+	}
+	struct expose expose = {0};
+	struct err err = {0};
+	memset(far, '1', sizeof(far) - 1);
+	far[sizeof(far) - 1] = '\0';
+	assert_int_equal(expose_add(&expose, far, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "too long"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(without_rules_all_but_the_hosts_own),
+		cmocka_unit_test(only_what_is_named),
+		cmocka_unit_test(everything_does_not_name_what_is_special),
+		cmocka_unit_test(nothing),
+		cmocka_unit_test(wrong_ones_are_refused_in_words),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
