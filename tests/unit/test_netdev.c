@@ -60,7 +60,7 @@ static int add_addr(const struct device *dev, const char *addr, int prefix_len)
 static int add_route(const struct device *dev, const void *dst, int prefix_len, const void *gateway,
 	const void *source, int table)
 {
-	struct netdev_route route = {AF_INET, dst, prefix_len, gateway, source, table};
+	struct netdev_route route = {AF_INET, dst, prefix_len, gateway, source, table, false};
 
 	return netdev_add_route(dev->nl, dev->index, &route);
 }
@@ -362,7 +362,7 @@ static void test_route_source(void **state)
 {
 	const struct device *dev = *state;
 	struct in6_addr self = ip("127.0.42.1"), peer = ip("127.0.42.2"), none = ip("10.9.9.9");
-	struct netdev_route route = {AF_INET, &peer, 32, NULL, &self, RT_TABLE_LOCAL};
+	struct netdev_route route = {AF_INET, &peer, 32, NULL, &self, RT_TABLE_LOCAL, false};
 	char text[INET6_ADDRSTRLEN];
 
 	assert_int_equal(add_addr(dev, "10.0.2.100", 24), 0);
@@ -386,7 +386,7 @@ static void test_down(void **state)
 {
 	const struct device *dev = *state;
 	struct in6_addr peer = ip("127.0.42.2");
-	struct netdev_route route = {AF_INET, &peer, 32, NULL, NULL, RT_TABLE_LOCAL};
+	struct netdev_route route = {AF_INET, &peer, 32, NULL, NULL, RT_TABLE_LOCAL, false};
 
 	assert_int_equal(add_addr(dev, "127.0.42.1", 32), 0);
 	assert_int_equal(netdev_add_route(dev->nl, dev->index, &route), 0);
