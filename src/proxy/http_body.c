@@ -202,6 +202,8 @@ ssize_t http_body_feed(
 			break;
 		case HTTP_BODY_TRAILER:
 			rc = feed_trailer(body, &feed, fault);
+			if (rc < 0)
+				fault->status = 400; /* 431 is for heads */
 			break;
 		}
 	}

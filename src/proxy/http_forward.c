@@ -28,7 +28,8 @@ static bool text_new(struct text *text, const struct http_head *head, size_t mor
 
 static void put(struct text *text, const char *bytes, size_t len)
 {
-	memcpy(text->bytes + text->len, bytes, len);
+	if (len > 0) /* else @bytes may be NULL */
+		memcpy(text->bytes + text->len, bytes, len);
 	text->len += len;
 }
 

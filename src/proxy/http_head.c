@@ -254,6 +254,19 @@ static int check_framing(const struct http_head *head, struct http_fault *fault)
 	return 0;
 }
 
+/* RFC 9112 3.2: one Host in HTTP/1.1. CONNECT says it all itself, and some tools leave it at that.
+ */
+static int check_host(const struct http_head *head, struct http_fault *fault)
+{
+	const struct http_field *host = http_head_field(head, "Host", NULL);
+
+	if (host && http_head_field(head, "Host", host + 1))
+		return http_fault_set(fault, 400, "it has two Host fields: expected one");
+	if (!host && head->minor == 1 && !http_text_equals(head->method, "CONNECT"))
+		return http_fault_set(fault, 400, "it has no Host field, which HTTP/1.1 wants");
+	return 0;
+}
+
 /* --- the whole ---------------------------------------------------------------------------------
  */
 
@@ -275,7 +288,7 @@ int http_head_read_request(
 		(struct http_text){target + out->target.len + 1,
 			len - (size_t)(target + out->target.len + 1 - bytes)},
 		out, fault);
-	return rc < 0 ? rc : check_framing(out, fault);
+	return rc < 0 || check_framing(out, fault) < 0 ? -1 : check_host(out, fault);
 }
 
 int http_head_read_answer(

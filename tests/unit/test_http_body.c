@@ -139,6 +139,13 @@ static void test_limits(void **state)
 		memcpy(bytes + 3 + len - 4 + more, "\r\n\r\n", 4);
 		assert_int_equal(feed(chunked(false), bytes, len + 3 + (size_t)more, 700), !more);
 	}
+	/* more fields than a head may have */
+	len = (size_t)sprintf(bytes, "0\r\n");
+	for (int i = 0; i < 300; i++)
+		len += (size_t)sprintf(bytes + len, "A: b\r\n");
+	len += (size_t)sprintf(bytes + len, "\r\n");
+	assert_false(feed(chunked(false), bytes, len, len));
+	assert_int_equal(fault.status, 400);
 	/* without end, too */
 	memset(bytes, 'x', sizeof(bytes));
 	memcpy(bytes, "0\r\nA: ", 6);

@@ -16,8 +16,9 @@ static struct http_text text(const char *word)
 
 static void test_stays(void **state)
 {
-	static const char head_bytes[] = "GET http://a/ HTTP/1.1\r\nConnection: x-mine, X-Other\r\n"
-					 "connection: cookie\r\n\r\n";
+	static const char head_bytes[] =
+		"GET http://a/ HTTP/1.1\r\nHost: a\r\nConnection: x-mine, X-Other\r\n"
+		"connection: cookie\r\n\r\n";
 	static struct http_head head, plain;
 	struct http_fault fault;
 

@@ -23,8 +23,8 @@ static const char *forward(const char *line, int minor, const char *fields)
 	static struct http_head head;
 	struct http_target target;
 	char bytes[2000];
-	size_t len = (size_t)snprintf(
-		bytes, sizeof(bytes), "%s HTTP/1.%d\r\n%s\r\n", line, minor, fields);
+	size_t len = (size_t)snprintf(bytes, sizeof(bytes), "%s HTTP/1.%d\r\n%s%s\r\n", line, minor,
+		minor == 1 && !strstr(fields, "Host: ") ? "Host: other\r\n" : "", fields);
 
 	assert_int_equal(http_head_read_request(bytes, len, &head, &fault), 0);
 	assert_int_equal(http_target_read(head.method, head.target, &target, &fault), 0);

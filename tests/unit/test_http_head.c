@@ -13,7 +13,7 @@
 
 #include "proxy/http_head.h"
 
-#define FIRST "GET http://a/ HTTP/1.1\r\n"
+#define FIRST "GET http://a/ HTTP/1.1\r\nHost: a\r\n"
 
 static struct http_head head;
 static struct http_fault fault;
@@ -105,7 +105,7 @@ static void test_refused(void **state)
 		{"\x05\x01", 400},
 		{" GET http://a/ HTTP/1.1\r\n\r\n", 400},
 		{"GET http://a/ HTTP/1.1\n\n", 400},
-		{FIRST "Host: a\n\r\n", 400},
+		{FIRST "B: a\n\r\n", 400},
 		{FIRST "A: b\r\n\n", 400},
 		{FIRST "A: b\rC: d\r\n\r\n", 400},
 		{FIRST "A: b\r\n c\r\n\r\n", 400},
@@ -158,6 +158,10 @@ static void test_refused(void **state)
 		       "chunked\r\n\r\n",
 			400},
 		{"POST http://a/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
+		{FIRST "host: b\r\n\r\n", 400},
+		{"GET http://a/ HTTP/1.1\r\n\r\n", 400},
+		{"GET http://a/ HTTP/1.1\r\nHos: a\r\n\r\n", 400},
+		{"CONNECT a:1 HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400},
 	};
 
 	(void)state;
@@ -261,7 +265,7 @@ static void test_limits(void **state)
 	assert_int_equal(fault.status, 431);
 	for (int more = 0; more < 2; more++) {
 		len = (size_t)sprintf(bytes, FIRST);
-		for (int i = 0; i < HTTP_FIELDS_MAX + more; i++)
+		for (int i = 0; i < HTTP_FIELDS_MAX - 1 + more; i++)
 			len += (size_t)sprintf(bytes + len, "A: b\r\n");
 		len += (size_t)sprintf(bytes + len, "\r\n");
 		assert_int_equal(http_head_read_request(bytes, len, &head, &fault), -more);
