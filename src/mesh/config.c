@@ -46,13 +46,21 @@ static const struct config_field route[] = {
 	{.name = NULL},
 };
 
+#define PROXY_ACCESS .told_with = FEATURE_PROXY_ACCESS, .requires = FEATURE_PROXY_ACCESS
+
 const struct config_field config_fields[] = {
 	{NULL, "me", CONFIG_IP, AT(mesh_config, me)},
 	{NULL, "forwards", CONFIG_LIST, LIST(offers, mesh_offer, offer)},
 	{NULL, "others", CONFIG_LIST, LIST(others, mesh_port, port)},
 	{NULL, "hostnameMap", CONFIG_NAMES, LIST(names, mesh_name, name)},
 	{"http", "listen", CONFIG_TEXT, AT(mesh_config, http_listen), .wants = FEATURE_HTTP},
+	{"http", "user", CONFIG_TEXT, AT(mesh_config, http_user), PROXY_ACCESS},
+	{"http", "password", CONFIG_TEXT, AT(mesh_config, http_password), PROXY_ACCESS},
+	{"http", "onlyUser", CONFIG_BOOL, AT(mesh_config, http_only_user), PROXY_ACCESS},
 	{"socks", "listen", CONFIG_TEXT, AT(mesh_config, socks_listen), .wants = FEATURE_SOCKS},
+	{"socks", "user", CONFIG_TEXT, AT(mesh_config, socks_user), PROXY_ACCESS},
+	{"socks", "password", CONFIG_TEXT, AT(mesh_config, socks_password), PROXY_ACCESS},
+	{"socks", "onlyUser", CONFIG_BOOL, AT(mesh_config, socks_only_user), PROXY_ACCESS},
 	{"loopback", "disable", CONFIG_BOOL, AT(mesh_config, loopback_disable),
 		.requires = FEATURE_LOOPBACK_DISABLE},
 	{"stateDir", "path", CONFIG_TEXT, AT(mesh_config, state_dir_path),
@@ -189,9 +197,24 @@ static unsigned needs_ipv6(const struct config_field *field, const void *of)
 	return text && strchr(text, ':') ? FEATURE_IPV6 : 0;
 }
 
+static unsigned section_told_with(const char *section, const void *of)
+{
+	unsigned told_with = 0;
+
+	for (const struct config_field *field = config_fields; field->name; field++)
+		if (field->section && strcmp(field->section, section) == 0 &&
+			config_is_given(field, of))
+			told_with |= field->told_with;
+	return told_with;
+}
+
 unsigned config_told_with(const struct config_field *field, const void *of)
 {
-	return config_is_given(field, of) ? field->told_with | needs_ipv6(field, of) : 0;
+	if (!config_is_given(field, of))
+		return 0;
+	if (field->section)
+		return section_told_with(field->section, of);
+	return field->told_with | needs_ipv6(field, of);
 }
 
 static void add_needs(const struct config_field *fields, const void *of, struct config_needs *needs)

@@ -44,7 +44,7 @@ struct mesh_config {
 	size_t nothers;
 	struct mesh_name *names; /* "hostnameMap" */
 	size_t nnames;
-	char *http_listen, *socks_listen; /* "ADDR:PORT"; NULL: off */
+	char *http_listen, *socks_listen; /* "ADDR:PORT" (mesh/listen); NULL: off */
 	bool loopback_disable;
 	char *state_dir_path; /* NULL: the agent's default */
 	bool state_dir_disable;
@@ -54,7 +54,10 @@ struct mesh_config {
 	struct mesh_port *name_servers;
 	size_t nname_servers;
 	/* nswrap's own: */
-	bool any_port;      /* every port of a sandbox's VIP may be reached */
+	char *http_user, *http_password; /* who may use it; NULLs: whoever reaches it */
+	char *socks_user, *socks_password;
+	bool http_only_user, socks_only_user; /* programs of the agent's user only */
+	bool any_port;                        /* every port of a sandbox's VIP may be reached */
 	char *identity;     /* of this host of this mesh, the same at each start; NULL: none */
 	uint16_t silence_s; /* the agent ends when it has heard nothing for so long; 0: never */
 	uint16_t keep_s; /* what it listens at stays bound so long without an agent; 0: it does not
@@ -118,7 +121,10 @@ struct config_field {
 /* In the order of the wire. */
 extern const struct config_field config_fields[];
 
-/* Features without which a member of @of is not to be told; 0 also if it is not given. */
+/*
+ * Features without which a member of @of is not to be told; 0 also if it is not given. A section is
+ * told whole or not at all: who cannot ask for a password must not hear where to listen.
+ */
 unsigned config_told_with(const struct config_field *field, const void *of);
 
 /* For any struct that has a table. */

@@ -33,13 +33,14 @@
 	X(IPV6, 18, "ipv6")                        \
 	X(TAKEOVER, 19, "takeover")                \
 	X(SILENCE, 20, "silence")                  \
-	X(KEEP, 21, "keep")
+	X(KEEP, 21, "keep")                        \
+	X(PROXY_ACCESS, 22, "proxy.access")
 
 #define INFO_BIT(feature, bit, name) FEATURE_##feature = 1 << (bit),
 enum mesh_feature { INFO_FEATURES(INFO_BIT) };
 
 /* Those of NoRouter that agents of nswrap do not have yet. */
-#define INFO_NOT_YET (FEATURE_HTTP | FEATURE_SOCKS | FEATURE_ROUTES | FEATURE_DNS)
+#define INFO_NOT_YET (FEATURE_HTTP | FEATURE_ROUTES | FEATURE_DNS)
 
 struct mesh_agent_info {
 	unsigned features; /* of enum mesh_feature; names that are not known are left out */

@@ -10,6 +10,40 @@
 
 #include "net/diag.h"
 #include "util/fd.h"
+#include "util/parse.h"
+
+static bool is_word(const char *text)
+{
+	size_t len = strlen(text);
+
+	for (const char *c = text; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			return false;
+	return len > 0 && len <= ACCESS_TEXT_MAX;
+}
+
+bool access_check(const struct access *access, struct err *err)
+{
+	if (!access->user && !access->password)
+		return true;
+	if (!access->user || !access->password)
+		err_set(err, EINVAL,
+			"there is a user without a password, or a password without a "
+			"user: expected both");
+	else if (!is_word(access->user) || strchr(access->user, ':'))
+		err_set(err, EINVAL,
+			"%s is no user: expected 1 to %d bytes without a colon or control "
+			"characters",
+			PARSE_QUOTED(access->user), ACCESS_TEXT_MAX);
+	else if (!is_word(access->password))
+		err_set(err, EINVAL,
+			"the password cannot be one: expected 1 to %d bytes without control "
+			"characters",
+			ACCESS_TEXT_MAX);
+	else
+		return true;
+	return false;
+}
 
 int access_copy(const struct access *from, struct access *out)
 {

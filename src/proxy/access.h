@@ -15,6 +15,13 @@ struct access {
 	bool only_user;        /* only programs of the user that this process has */
 };
 
+/*
+ * Is it what a proxy can ask for? User and password of 1 to ACCESS_TEXT_MAX bytes or neither, no
+ * control characters, no colon in the user (RFC 7617). False with @err filled, which shows no
+ * password.
+ */
+bool access_check(const struct access *access, struct err *err);
+
 /* A copy. Returns 0 or -ENOMEM: @out is all zero then. */
 int access_copy(const struct access *from, struct access *out);
 

@@ -153,17 +153,23 @@ static void on_ready(struct loop_io *io, uint32_t events)
 
 /* --- the front ---------------------------------------------------------------------------- */
 
-static void turn_away(struct front *front, int fd, const char *whom)
+static void note_refused(struct front *front, const char *whom, const char *why)
 {
 	uint64_t now_ns = loop_now_ns(front->context->loop);
 
 	front->refused++;
-	if (front->refusal_line_ns == 0 || now_ns - front->refusal_line_ns >= NS_PER_S) {
-		front->refusal_line_ns = now_ns;
-		log_notice("refused a connection of %s to the %s proxy (%llu refused so far)", whom,
-			front->protocol->name, front->refused);
-	}
-	fd_reset(&fd);
+	if (front->refusal_line_ns != 0 && now_ns - front->refusal_line_ns < NS_PER_S)
+		return;
+	front->refusal_line_ns = now_ns;
+	log_notice("refused a connection of %s to the %s proxy%s%s (%llu refused so far)", whom,
+		front->protocol->name, why[0] ? ": it " : "", why, front->refused);
+}
+
+void front_note_refused(const struct front_guest *guest, const char *why)
+{
+	char whom[ADDR_TEXT_BYTES];
+
+	note_refused(guest->front, addr_format_ip(&guest->peer, whom, sizeof(whom)), why);
 }
 
 void front_add(struct front *front, int fd, const struct addr *peer)
@@ -172,7 +178,8 @@ void front_add(struct front *front, int fd, const struct addr *peer)
 	struct front_guest *guest;
 
 	if (!access_is_user(&front->access, fd, peer, whom, sizeof(whom))) {
-		turn_away(front, fd, whom);
+		note_refused(front, whom, "");
+		fd_reset(&fd);
 		return;
 	}
 	guest = calloc(1, front->protocol->guest_bytes);

@@ -69,6 +69,10 @@ size_t front_guests(const struct front *front);
 /* --- for protocols; those that return nothing are the end of the guest, except the first --------
  */
 
+/* It is refused, because it did what @why says ("gave a wrong password"): a line at most a second.
+ */
+void front_note_refused(const struct front_guest *guest, const char *why);
+
 /* @ms from now; 0: there is none any more. */
 void front_set_deadline(struct front_guest *guest, uint64_t ms);
 

@@ -181,6 +181,26 @@ static void test_values(void **state)
 						"expected ADDR:PORT, such as 127.0.0.1:18080"},
 		{"socks: {listen: \"[::1]:0\"}", "21: socks.listen: port 0 " RANGE},
 		{"socks: {listen: [x]}", "21: socks.listen is a list: expected ADDR:PORT"},
+		{"http: {listen: \":18080\"}",
+			"20: http.listen: \":18080\" is open to other machines: expected an address "
+			"such as 127.0.0.1:18080, or auth, onlyUser: true or open: true beside it"},
+		{"socks: {listen: 0.0.0.0, onlyUser: no, open: false}",
+			"21: socks.listen: \"0.0.0.0\" is open to other machines: expected an address "
+			"such as 127.0.0.1:18081, or auth, onlyUser: true or open: true beside it"},
+		{"socks: {listen: \"box:1\", auth: }",
+			"21: socks.listen: \"box:1\" is open to other machines: expected an address "
+			"such as 127.0.0.1:1, or auth, onlyUser: true or open: true beside it"},
+		{"http: {auth: [x]}",
+			"18: http.auth is a list: expected a map with user and passwordFile"},
+		{"http: {auth: {user: x}}", "18: http.auth has no passwordFile: expected a map "
+					    "with user and passwordFile"},
+		{"http: {auth: {passwordFile: x}}", "18: http.auth has no user: expected a map "
+						    "with user and passwordFile"},
+		{"http: {auth: {user: \"a:b\", passwordFile: x}}",
+			"25: http.auth.user is \"a:b\": expected 1 to 255 bytes without a colon or "
+			"control characters"},
+		{"socks: {onlyUser: me}", "23: socks.onlyUser is \"me\": expected true or false"},
+		{"socks: {open: 1}", "19: socks.open is \"1\": expected true or false"},
 		{"loopback: true", "15: loopback is true or false: expected a map with disable"},
 		{"loopback: {disable: \"yes\"}",
 			"25: loopback.disable is \"yes\": expected true or false without quotes"},

@@ -16,6 +16,7 @@
 #include "mesh/agent/exit.h"
 #include "mesh/agent/hostfiles.h"
 #include "mesh/agent/nets.h"
+#include "mesh/agent/proxies.h"
 #include "mesh/agent/role.h"
 #include "mesh/agent/tenure.h"
 #include "mesh/agent/ways.h"
@@ -54,6 +55,7 @@ struct agent {
 	struct nets nets;
 	struct exit *exit; /* to what is behind this host; NULL: it is a sandbox */
 	struct exit_limits limits;
+	struct proxies *proxies;
 	struct tenure tenure;
 	struct estate estate;
 	struct hostfiles hostfiles; /* of a plain host */
@@ -187,10 +189,10 @@ static const struct exit_ops exit_ops = {
 
 static json_t *configure(struct agent *agent, const json_t *args, struct err *err)
 {
-	struct mesh_agent_info info = {.features = role_features(agent->is_sandbox) |
-						   FEATURE_ACKNOWLEDGE | FEATURE_GONE |
-						   FEATURE_TAKEOVER | FEATURE_SILENCE |
-						   (agent->is_sandbox ? 0 : FEATURE_KEEP),
+	struct mesh_agent_info info = {
+		.features = role_features(agent->is_sandbox) | proxies_features() |
+			    FEATURE_ACKNOWLEDGE | FEATURE_GONE | FEATURE_TAKEOVER |
+			    FEATURE_SILENCE | (agent->is_sandbox ? 0 : FEATURE_KEEP),
 		.version = NSWRAP_VERSION};
 	struct mesh_config config = {0};
 
@@ -211,6 +213,8 @@ static json_t *configure(struct agent *agent, const json_t *args, struct err *er
 		result = err_sys(err, ENOMEM, "cannot read the configuration");
 	if (result == 0 && !agent->is_sandbox)
 		hostfiles_configure(&agent->hostfiles, &config);
+	if (result == 0)
+		result = proxies_configure(agent->proxies, &config, err);
 	/* the first one may not say all that there is (mesh/manager/session) */
 	if (agent->is_configured)
 		estate_settle(&agent->estate);
@@ -239,6 +243,7 @@ static json_t *report(struct agent *agent)
 	struct mesh_report out;
 
 	role_report(agent->role, &out);
+	proxies_report(agent->proxies, &out);
 	return report_encode(&out);
 }
 
@@ -348,7 +353,10 @@ static void on_signal(struct loop_io *io, uint32_t events)
 
 static void on_kept(void *owner)
 {
-	role_keep(((struct agent *)owner)->role);
+	struct agent *agent = owner;
+
+	role_keep(agent->role);
+	proxies_keep(agent->proxies);
 }
 
 static const struct wire_ops wire_ops = {
@@ -413,7 +421,15 @@ static int set_up(struct agent *agent, struct err *err)
 	});
 	if (!agent->is_sandbox)
 		agent->exit = exit_new(&agent->context, &agent->limits, &exit_ops, agent);
-	if (!agent->gate || !agent->role || !agent->ways || (!agent->is_sandbox && !agent->exit))
+	if (agent->ways)
+		agent->proxies = proxies_new(&(struct proxies_start){
+			.context = &agent->context,
+			.ways = agent->ways,
+			.estate = agent->is_sandbox ? NULL : &agent->estate,
+			.on_change = on_change,
+			.owner = agent,
+		});
+	if (!agent->gate || !agent->role || !agent->proxies || (!agent->is_sandbox && !agent->exit))
 		return err_sys(err, ENOMEM, "cannot set up the agent");
 	result = stack->ops->watch(stack, &agent->context, &stack_events, agent);
 	if (result == 0)
@@ -468,6 +484,7 @@ static void tear_down(struct agent *agent)
 		reset_all(agent);
 	role_free(agent->role);
 	exit_free(agent->exit);
+	proxies_free(agent->proxies);
 	ways_free(agent->ways);
 	nets_fini(&agent->nets);
 	tenure_end(&agent->tenure); /* not before our ports are free */

@@ -9,12 +9,17 @@
 #include <string.h>
 
 #include "mesh/info.h"
+#include "mesh/listen.h"
 #include "mesh/manifest/port.h"
+#include "mesh/manifest/secret.h"
 #include "mesh/vip.h"
 #include "util/parse.h"
 
 #define VIP_EXPECTED  "an IPv4 address such as 127.0.42.101"
 #define CMD_EMPTY     "cmd has no words, so this executable is meant: expected a command, or no cmd"
+#define USER_MAX      255 /* bytes (RFC 1929) */
+#define USER_EXPECTED "1 to 255 bytes without a colon or control characters"
+#define AUTH_EXPECTED "a map with user and passwordFile"
 #define PORT_EXPECTED "LISTEN:HOST:PORT[/tcp|/udp], such as 8080:127.0.0.1:80"
 
 /*
@@ -28,8 +33,8 @@ struct field {
 		struct manifest_host *out);
 	size_t offset; /* in the host, of what `read` sets; 0: it knows by itself */
 	const char *expected;
-	int (*check)(const char *text, struct err *err);
 	const struct field *parts; /* of a map */
+	uint16_t default_port;     /* of an address to listen at */
 	bool is_host_only;         /* the template, which has no name, must not have it */
 	bool adds_up;              /* both the template's and the host's count */
 };
@@ -117,14 +122,63 @@ static void read_text(struct reader *reader, const struct field *field, const st
 	struct manifest_host *out)
 {
 	const char *text = reader_text(reader, value, field->what, field->expected);
-	struct err err = {.code = 0};
 
-	if (!text || !text[0]) /* "" is how a host turns off the template's */
+	if (text && text[0]) /* "" is how a host turns off the template's */
+		reader_copy(reader, text, member(out, field));
+}
+
+/* "" is how a host turns off the template's. */
+static void read_listen(struct reader *reader, const struct field *field, const struct node *value,
+	struct manifest_host *out)
+{
+	const char *text = reader_text(reader, value, field->what, field->expected);
+	char whole[LISTEN_TEXT_BYTES];
+	struct listen listen;
+	struct err err;
+
+	if (!text || !text[0])
 		return;
-	if (field->check && field->check(text, &err) < 0)
+	if (listen_parse(text, field->default_port, &listen, &err) < 0)
 		reader_refuse(reader, value, "%s: %s", field->what, err.text);
 	else
+		reader_copy(
+			reader, listen_format(&listen, whole, sizeof(whole)), member(out, field));
+}
+
+static void read_user(struct reader *reader, const struct field *field, const struct node *value,
+	struct manifest_host *out)
+{
+	const char *text = reader_text(reader, value, field->what, field->expected);
+	size_t len = text ? strlen(text) : 0;
+	bool is_fine = len > 0 && len <= USER_MAX;
+
+	for (size_t i = 0; i < len; i++)
+		is_fine = is_fine && text[i] != ':' && (unsigned char)text[i] >= ' ' &&
+			  text[i] != 0x7f;
+	if (text && !is_fine)
+		reader_refuse(reader, value, "%s is %s: expected %s", field->what,
+			PARSE_QUOTED(text), field->expected);
+	else if (text)
 		reader_copy(reader, text, member(out, field));
+}
+
+/* The password becomes a part of what the host is told: its own machine need not have the file. */
+static void read_secret(struct reader *reader, const struct field *field, const struct node *value,
+	struct manifest_host *out)
+{
+	const char *text = reader_text(reader, value, field->what, field->expected);
+	char *secret = NULL;
+	struct err err = {.code = 0};
+
+	if (!text || !reader->folder)
+		return;
+	if (secret_read(text, reader->folder, &secret, &err) < 0)
+		reader_refuse(reader, value, "%s: %s", field->what, err.text);
+	else
+		reader_copy(reader, secret, member(out, field));
+	if (secret)
+		explicit_bzero(secret, strlen(secret));
+	free(secret);
 }
 
 static void read_restart(struct reader *reader, const struct field *field, const struct node *value,
@@ -198,6 +252,40 @@ static void read_section(struct reader *reader, const struct field *field, const
 {
 	if (reader_is_kind(reader, value, NODE_MAP, field->what, field->expected))
 		read_fields(reader, field->parts, value, NULL, out);
+}
+
+static void read_auth(struct reader *reader, const struct field *field, const struct node *value,
+	struct manifest_host *out)
+{
+	if (!reader_is_kind(reader, value, NODE_MAP, field->what, field->expected))
+		return;
+	read_fields(reader, field->parts, value, NULL, out);
+	if (!reader_get(value, "user") || !reader_get(value, "passwordFile"))
+		reader_refuse(reader, value, "%s has no %s: expected %s", field->what,
+			reader_get(value, "user") ? "passwordFile" : "user", field->expected);
+}
+
+enum proxy_part { PROXY_LISTEN, PROXY_AUTH, PROXY_ONLY_USER, PROXY_OPEN };
+
+/* A proxy that other machines reach, and anybody may use, leads them to all that its host reaches.
+ */
+static void read_proxy(struct reader *reader, const struct field *field, const struct node *value,
+	struct manifest_host *out)
+{
+	const struct node *listen_node = reader_get(value, "listen");
+	const struct field *parts = field->parts; /* in the order of enum proxy_part */
+	struct listen listen;
+	char *text;
+
+	read_section(reader, field, value, out);
+	memcpy(&text, member(out, &parts[PROXY_LISTEN]), sizeof(text));
+	if (text && listen_parse(text, 0, &listen, NULL) == 0 && !listen_is_local(&listen) &&
+		!reader_get(value, "auth") && !*(bool *)member(out, &parts[PROXY_ONLY_USER]) &&
+		!*(bool *)member(out, &parts[PROXY_OPEN]))
+		reader_refuse(reader, listen_node,
+			"%s: %s is open to other machines: expected an address such as "
+			"127.0.0.1:%u, or auth, onlyUser: true or open: true beside it",
+			parts[PROXY_LISTEN].what, PARSE_QUOTED(listen_node->text), listen.port);
 }
 
 static const struct mesh_offer *find_offer(
@@ -278,14 +366,34 @@ static void read_ports(struct reader *reader, const struct field *field, const s
 
 #define OWN(member) .offset = offsetof(struct manifest_host, own.member)
 
+static const struct field http_auth[] = {
+	{"http.auth.user", read_user, OWN(http_user), .expected = USER_EXPECTED},
+	{"http.auth.passwordFile", read_secret, OWN(http_password),
+		.expected = "the path of a file"},
+	{.what = NULL},
+};
 static const struct field http_parts[] = {
-	{"http.listen", read_text, OWN(http_listen), .expected = "ADDR:PORT",
-		.check = port_check_listen},
+	[PROXY_LISTEN] = {"http.listen", read_listen, OWN(http_listen), .expected = "ADDR:PORT",
+		.default_port = LISTEN_HTTP_PORT},
+	[PROXY_AUTH] = {"http.auth", read_auth, .expected = AUTH_EXPECTED, .parts = http_auth},
+	[PROXY_ONLY_USER] = {"http.onlyUser", read_truth, OWN(http_only_user)},
+	[PROXY_OPEN] = {"http.open", read_truth,
+		.offset = offsetof(struct manifest_host, http_open)},
+	{.what = NULL},
+};
+static const struct field socks_auth[] = {
+	{"socks.auth.user", read_user, OWN(socks_user), .expected = USER_EXPECTED},
+	{"socks.auth.passwordFile", read_secret, OWN(socks_password),
+		.expected = "the path of a file"},
 	{.what = NULL},
 };
 static const struct field socks_parts[] = {
-	{"socks.listen", read_text, OWN(socks_listen), .expected = "ADDR:PORT",
-		.check = port_check_listen},
+	[PROXY_LISTEN] = {"socks.listen", read_listen, OWN(socks_listen), .expected = "ADDR:PORT",
+		.default_port = LISTEN_SOCKS_PORT},
+	[PROXY_AUTH] = {"socks.auth", read_auth, .expected = AUTH_EXPECTED, .parts = socks_auth},
+	[PROXY_ONLY_USER] = {"socks.onlyUser", read_truth, OWN(socks_only_user)},
+	[PROXY_OPEN] = {"socks.open", read_truth,
+		.offset = offsetof(struct manifest_host, socks_open)},
 	{.what = NULL},
 };
 static const struct field loopback_parts[] = {
@@ -303,8 +411,8 @@ static const struct field fields[] = {
 	{"cmd", read_cmd, .expected = "a text in quotes or a list of words", .is_host_only = true},
 	{"ports", read_ports, .expected = "a list such as [\"8080:127.0.0.1:80\"]",
 		.adds_up = true},
-	{"http", read_section, .expected = "a map with listen", .parts = http_parts},
-	{"socks", read_section, .expected = "a map with listen", .parts = socks_parts},
+	{"http", read_proxy, .expected = "a map with listen", .parts = http_parts},
+	{"socks", read_proxy, .expected = "a map with listen", .parts = socks_parts},
 	{"loopback", read_section, .expected = "a map with disable", .parts = loopback_parts},
 	{"stateDir", read_section, .expected = "a map with pathOnAgent or disable",
 		.parts = state_dir_parts},

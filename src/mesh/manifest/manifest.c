@@ -114,14 +114,16 @@ static void read_document(struct reader *reader, const struct node *root, struct
 		route_read_list(reader, routes, out);
 }
 
-int manifest_parse(const char *text, size_t len, const char *file, struct manifest *out,
-	manifest_report report, void *told)
+static int parse(const char *text, size_t len, const char *file, const char *folder,
+	struct manifest *out, manifest_report report, void *told)
 {
 	struct errors errors = {.file = file};
 	struct document document = {.root = NULL};
 	struct manifest manifest = {.hosts = NULL};
-	struct reader reader = {
-		.errors = &errors, .work_left = READER_WORK_BYTES, .ports_left = READER_PORTS_MAX};
+	struct reader reader = {.errors = &errors,
+		.work_left = READER_WORK_BYTES,
+		.ports_left = READER_PORTS_MAX,
+		.folder = folder};
 
 	if (len > TEXT_MAX_BYTES)
 		errors_add(&errors, (struct place){.line = 0},
@@ -139,12 +141,18 @@ int manifest_parse(const char *text, size_t len, const char *file, struct manife
 	return rc;
 }
 
+int manifest_parse(const char *text, size_t len, const char *file, struct manifest *out,
+	manifest_report report, void *told)
+{
+	return parse(text, len, file, NULL, out, report, told);
+}
+
 int manifest_read(const char *path, struct manifest *out, manifest_report report, void *told)
 {
 	bool is_stdin = strcmp(path, "-") == 0;
 	struct errors errors = {.file = is_stdin ? "stdin" : path};
 	const size_t cap = TEXT_MAX_BYTES + 2; /* one more than may be, and fd_read_file's NUL */
-	char *text = malloc(cap);
+	char *text = malloc(cap), *folder = g_path_get_dirname(is_stdin ? "." : path);
 	ssize_t len = -ENOMEM;
 
 	if (text)
@@ -155,8 +163,9 @@ int manifest_read(const char *path, struct manifest *out, manifest_report report
 			strerror((int)-len));
 		errors_tell(&errors, report, told);
 	} else {
-		len = manifest_parse(text, (size_t)len, errors.file, out, report, told);
+		len = parse(text, (size_t)len, errors.file, folder, out, report, told);
 	}
+	g_free(folder);
 	free(text);
 	return (int)len;
 }

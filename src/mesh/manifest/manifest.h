@@ -12,9 +12,10 @@
 struct manifest_host {
 	char *name;
 	struct in_addr vip;
-	char **cmd;      /* NULL-terminated; NULL: this executable */
-	char **aliases;  /* NULL-terminated; NULL: none */
-	bool no_restart; /* restart: never */
+	char **cmd;                 /* NULL-terminated; NULL: this executable */
+	char **aliases;             /* NULL-terminated; NULL: none */
+	bool no_restart;            /* restart: never */
+	bool http_open, socks_open; /* others may reach a proxy, and use it */
 	/* What it is told that stands at the host itself, or in the template (whose offers come
 	 * first): not `me`, and nothing about the others. */
 	struct mesh_config own;
@@ -43,12 +44,13 @@ typedef void (*manifest_report)(void *told, enum manifest_weight weight, const c
 /*
  * Read the manifest in @text, called @file in reports. Everything is reported, not just the first
  * error, up to ERRORS_MAX. Returns 0, or -EINVAL when there was an error, or -ENOMEM; @out is then
- * untouched. Pure.
+ * untouched. Pure: files that it names are not read, so there are no passwords.
  */
 int manifest_parse(const char *text, size_t len, const char *file, struct manifest *out,
 	manifest_report report, void *told);
 
-/* The same for the file @path ("-": stdin). -errno when it cannot be read, which is reported. */
+/* The same for the file @path, with the files that it names (mesh/manifest/secret) ("-": stdin).
+ * -errno when it cannot be read, which is reported. */
 int manifest_read(const char *path, struct manifest *out, manifest_report report, void *told);
 
 void manifest_free(struct manifest *manifest);

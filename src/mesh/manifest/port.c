@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/manifest/port - read a host's ports such as "8080:127.0.0.1:80/tcp", and listen addresses */
+/* mesh/manifest/port - read a host's ports such as "8080:127.0.0.1:80/tcp" */
 #include "mesh/manifest/port.h"
 
 #include <arpa/inet.h>
@@ -87,23 +87,4 @@ int port_parse(const char *text, struct mesh_offer *out, struct err *err)
 		return -ENOMEM;
 	*out = offer;
 	return 0;
-}
-
-int port_check_listen(const char *text, struct err *err)
-{
-	char addr[RULE_BYTES], *port;
-	struct addr ip;
-	uint16_t number;
-
-	port = strlen(text) < sizeof(addr) ? strrchr(strcpy(addr, text), ':') : NULL;
-	if (port) {
-		*port++ = '\0';
-		/* without an address: at all that the host has */
-		if (!addr[0] ||
-			(addr[0] == '[' || is_numeric(addr) ? addr_parse(addr, &ip, NULL) == 0
-							    : hostnames_is_valid(addr, ".")))
-			return parse_one_port(port, &number, err);
-	}
-	return err_set(err, EINVAL, "%s is no address: expected ADDR:PORT, such as 127.0.0.1:18080",
-		PARSE_QUOTED(text));
 }

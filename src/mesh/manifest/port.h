@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/manifest/port - read a host's ports such as "8080:127.0.0.1:80/tcp", and listen addresses */
+/* mesh/manifest/port - read a host's ports such as "8080:127.0.0.1:80/tcp" */
 #pragma once
 
 #include "mesh/config.h"
@@ -14,7 +14,3 @@
  * untouched. Pure.
  */
 int port_parse(const char *text, struct mesh_offer *out, struct err *err);
-
-/* Is @text "ADDR:PORT"? ADDR is an IPv4 address, an IPv6 address in brackets, a name, or empty: all
- * addresses. Returns 0 or -EINVAL with @err filled. */
-int port_check_listen(const char *text, struct err *err);

@@ -21,6 +21,7 @@ struct reader {
 	size_t work_left;
 	size_t ports_left; /* of the whole mesh */
 	struct hostnames hostnames;
+	const char *folder; /* from which paths start; NULL: files are not looked at */
 };
 
 #define READER_WORK_BYTES (16 << 20)

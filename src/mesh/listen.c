@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/listen - where a proxy listens, as people and NoRouter's managers write it */
+#include "mesh/listen.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "util/addr.h"
+#include "util/parse.h"
+
+static int refuse(const char *text, struct err *err)
+{
+	return err_set(err, EINVAL, "%s is no address: expected ADDR:PORT, such as 127.0.0.1:18080",
+		PARSE_QUOTED(text));
+}
+
+/* Digits and dots are an address or a mistake. */
+static bool is_host(const char *host)
+{
+	struct addr addr;
+
+	if (!host[0])
+		return true;
+	if (host[0] == '[' || host[strspn(host, "0123456789.")] == '\0')
+		return addr_parse(host, &addr, NULL) == 0;
+	for (const char *c = host; *c; c++)
+		if (!isalnum((unsigned char)*c) && !strchr("-_.", *c))
+			return false;
+	return true;
+}
+
+static int read_port(const char *text, uint16_t *out, struct err *err)
+{
+	unsigned long value;
+	int result = parse_uint(text, UINT16_MAX, &value);
+
+	if (result == -ERANGE || (result == 0 && value == 0))
+		return err_set(err, EINVAL, "port %s is out of range: expected 1 to 65535",
+			PARSE_SHOWN(text));
+	if (result < 0)
+		return err_set(err, EINVAL, "port %s is no number: expected 1 to 65535",
+			PARSE_QUOTED(text));
+	*out = (uint16_t)value;
+	return 0;
+}
+
+int listen_parse(const char *text, uint16_t default_port, struct listen *out, struct err *err)
+{
+	char rule[LISTEN_TEXT_BYTES + 4], *host = rule, *port;
+	struct listen listen = {.port = default_port};
+	size_t len = strlen(text);
+
+	if (len == 0 || len >= sizeof(rule))
+		return refuse(text, err);
+	memcpy(rule, text, len + 1);
+	port = rule[len - 1] == ']' ? NULL : strrchr(rule, ':');
+	if (port)
+		*port++ = '\0';
+	/* "18080" is a port that has lost its colon, rather than a host */
+	if (!is_host(rule) || strlen(rule) > LISTEN_HOST_MAX)
+		return refuse(text, err);
+	int result = port ? read_port(port, &listen.port, err) : 0;
+	if (result < 0)
+		return result;
+	if (host[0] == '[') {
+		host++;
+		host[strlen(host) - 1] = '\0';
+	}
+	memcpy(listen.host, host, strlen(host) + 1);
+	*out = listen;
+	return 0;
+}
+
+bool listen_is_local(const struct listen *listen)
+{
+	struct addr addr;
+
+	if (addr_parse(listen->host, &addr, NULL) == 0)
+		return addr_is_loopback(&addr);
+	return strcasecmp(listen->host, "localhost") == 0;
+}
+
+char *listen_format(const struct listen *listen, char *out, size_t cap_bytes)
+{
+	bool is_ip6 = strchr(listen->host, ':');
+
+	snprintf(out, cap_bytes, "%s%s%s:%u", is_ip6 ? "[" : "", listen->host, is_ip6 ? "]" : "",
+		listen->port);
+	return out;
+}
