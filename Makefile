@@ -82,7 +82,7 @@ $(TOOL_BIN): $(BUILD)/tests/tools/%: $(BUILD)/tests/tools/%.o
 	$(Q)$(CC) $(CFLAGS) $(LINK_HARDEN) $(LDFLAGS) -o $@ $^
 
 e2e: $(PROGRAM) $(TOOL_BIN)
-	$(Q)NSWRAP=$(NSWRAP) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest tests/e2e $(PYTEST_ARGS)
+	$(Q)NSWRAP=$(NSWRAP) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/e2e/beside.py $(PYTEST_ARGS)
 
 test-scripts:
 	$(Q)PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -q -p no:cacheprovider tests/scripts

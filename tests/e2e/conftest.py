@@ -9,14 +9,16 @@ import tempfile
 
 import pytest
 
+import beside
 import harness
 
 IN_CI = os.environ.get("CI") == "true"
 LIMIT_S = 60
 
 
-def pytest_configure():
+def pytest_configure(config):
     harness.become_subreaper()
+    beside.configure(config)
 
 
 @pytest.hookimpl(hookwrapper=True)
