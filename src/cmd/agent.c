@@ -3,16 +3,26 @@
 #include "cmd/agent.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cmd/help.h"
 #include "mesh/agent/agent.h"
 #include "mesh/agent/kernel.h"
+#include "proc/rights.h"
+#include "util/fd.h"
 #include "util/log.h"
 #include "util/parse.h"
+
+#define FIRST_MS  2000  /* what a manager says first was on its way before we were started */
+#define SECOND_MS 10000 /* a round trip, of a manager that says more */
+#define REST_MS   30000
 
 static const struct option_def options[] = {
 	{0, "automated", NULL, "what managers say; it changes nothing", option_set_true, 0},
@@ -55,26 +65,113 @@ int agent_read_words(int argc, char **argv)
 	return EXIT_USAGE;
 }
 
-static int serve(bool is_sandbox)
+static int serve(bool is_sandbox, const struct greeting *greeting)
 {
 	struct err err = {0};
 
 	prctl(PR_SET_NAME, "nswrap: agent");
-	int result = agent_run(kernel_open, is_sandbox, &err);
+	int result = agent_run(kernel_open, is_sandbox, greeting, &err);
 	return result < 0 ? cmd_failed(&err) : 0;
 }
 
 int agent_run_inside(void *told)
 {
-	(void)told;
-	return serve(true);
+	return serve(true, told);
 }
+
+/* --- with a sandbox of its own ------------------------------------------------------------ */
+
+/*
+ * A process of its own, as nobody has looked at the link's bytes yet: it has no rights, and what it
+ * has open is the link.
+ */
+__attribute__((noreturn)) static void hear(int told_fd, pid_t parent)
+{
+	static const struct greeting_patience patience = {
+		.first_ms = FIRST_MS, .second_ms = SECOND_MS, .rest_ms = REST_MS};
+	struct mesh_agent_info info = agent_info(true);
+	struct greeting greeting = {0};
+	struct err err = {0};
+
+	prctl(PR_SET_NAME, "nswrap: agent");
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	signal(SIGPIPE, SIG_IGN);
+	int result = getppid() == parent ? rights_keep_fds(&told_fd, 1) : -ESRCH;
+	if (result == 0)
+		result = rights_drop_all();
+	if (result == 0)
+		result = rights_hide();
+	/* what has come until then would not be counted by the agent */
+	info.features &= ~(unsigned)FEATURE_ACKNOWLEDGE;
+	if (result == 0)
+		result = greeting_hear(
+			STDIN_FILENO, STDOUT_FILENO, &info, &patience, &greeting, &err);
+	else
+		err_sys(&err, -result, "cannot drop the rights of the agent");
+	_exit(greeting_send(told_fd, &greeting, result, &err) < 0);
+}
+
+/* As greeting_hear. */
+static int ask_who(struct greeting *greeting, struct err *err)
+{
+	pid_t self = getpid();
+	int told[2];
+
+	if (pipe2(told, O_CLOEXEC) < 0)
+		return err_sys(err, errno, "cannot start the agent");
+	pid_t pid = fork();
+	if (pid == 0)
+		hear(told[1], self);
+	int result = pid < 0 ? err_sys(err, errno, "cannot start the agent") : 0;
+	fd_close(&told[1]);
+	if (result == 0)
+		result = greeting_receive(told[0], greeting, err);
+	fd_close(&told[0]);
+	if (pid > 0)
+		waitpid(pid, NULL, 0);
+	return result;
+}
+
+/* A file is no link, and the agent says so. */
+static bool is_link(int fd)
+{
+	struct stat info;
+
+	return fstat(fd, &info) == 0 && !S_ISREG(info.st_mode);
+}
+
+int agent_open_beside(struct agent_beside *beside)
+{
+	struct err err = {0};
+
+	*beside = (struct agent_beside){.tenant.listen_fd = -1};
+	if (!is_link(STDIN_FILENO) || !is_link(STDOUT_FILENO))
+		return -1;
+	int result = ask_who(&beside->greeting, &err);
+	if (result <= 0)
+		return result == 0 ? 0 : cmd_failed(&err);
+	if (beside->greeting.identity[0] == '\0')
+		return -1;
+	result = tenant_claim(&beside->tenant, TENANT_SANDBOX, beside->greeting.identity, &err);
+	/* it is not for want of this that it cannot serve */
+	if (result < 0)
+		log_warning("agents of this host are not taken over from: %s", err.text);
+	return -1;
+}
+
+void agent_close_beside(struct agent_beside *beside)
+{
+	tenant_end(&beside->tenant);
+	greeting_free(&beside->greeting);
+}
+
+/* --- the subcommand ----------------------------------------------------------------------- */
 
 static int run(const struct cmd_call *call)
 {
 	int status = agent_read_words(call->argc, call->argv);
 
-	return status >= 0 ? status : serve(false);
+	return status >= 0 ? status : serve(false, NULL);
 }
 
 const struct subcommand agent_subcommand = {

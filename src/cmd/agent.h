@@ -5,6 +5,8 @@
 #include <stdbool.h>
 
 #include "cmd/cmd.h"
+#include "control/tenant.h"
+#include "mesh/agent/greeting.h"
 
 extern const struct subcommand agent_subcommand;
 
@@ -20,6 +22,24 @@ int agent_read_words(int argc, char **argv);
 
 /*
  * Be the agent of a sandbox that this process has joined, with all capabilities over it, until its
- * stdin ends. Returns the exit status. Errors are printed. @told is not used.
+ * stdin ends. Returns the exit status. Errors are printed. @told is what its manager said before, a
+ * struct greeting, or NULL.
  */
 int agent_run_inside(void *told);
+
+/*
+ * An agent that comes with its sandbox: who it is, before there is a sandbox. The agent that was
+ * the same host before has ended by then, along with its sandbox; and whoever is it next finds this
+ * process, the supervisor, and ends it.
+ */
+struct agent_beside {
+	struct greeting greeting;
+	struct tenant tenant;
+};
+
+/*
+ * Hear what the manager says. Returns -1 to go on, else the exit status: 0 if the link has ended.
+ * Errors are printed. In any case to be closed.
+ */
+int agent_open_beside(struct agent_beside *beside);
+void agent_close_beside(struct agent_beside *beside);

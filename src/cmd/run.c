@@ -113,16 +113,19 @@ static void hint_subcommand(const struct subcommand *const *all, const char *wor
 /*
  * `-c COMMAND agent`: an agent in the same sandbox. Returns -1 to go on, or an exit status.
  */
-static int read_agent(struct run_options *options, int argc, char **argv)
+static int read_agent(
+	struct run_options *options, int argc, char **argv, struct agent_beside *beside)
 {
 	struct sandbox_config *config = &options->config;
 
 	if (!options->shell_command || argc == 0)
 		return -1;
-	config->companion = (struct sandbox_companion){.name = "agent", .run = agent_run_inside};
+	config->companion = (struct sandbox_companion){
+		.name = "agent", .run = agent_run_inside, .told = &beside->greeting};
 	if (!options->has_stop_timeout)
 		config->stop_timeout_ms = AGENT_STOP_TIMEOUT_MS;
-	return agent_read_words(argc, argv);
+	int status = agent_read_words(argc, argv);
+	return status >= 0 ? status : agent_open_beside(beside);
 }
 
 /* Where this host has the usual networks itself there are others inside. */
@@ -227,10 +230,8 @@ static int start(struct run_options *options, const struct cmd_call *call, int f
 {
 	char **rest = call->argv + first;
 	struct err err = {0};
-	int status = read_agent(options, call->argc - first, rest);
+	int status;
 
-	if (status >= 0)
-		return status;
 	settle_networks(&options->config.net);
 	options->config.env = env_make(&options->env, NULL);
 	if (!options->config.env) {
@@ -255,6 +256,7 @@ static int run(const struct cmd_call *call)
 {
 	struct run_options options;
 	struct defaults defaults = {0};
+	struct agent_beside beside = {.tenant.listen_fd = -1};
 	struct detach background;
 	struct err err = {0};
 	int status;
@@ -267,7 +269,10 @@ static int run(const struct cmd_call *call)
 	} else {
 		cmd_set_log_level(options.verbosity);
 		tell_defaults(&defaults, &options.config);
-		status = start(&options, call, first, &background);
+		status = read_agent(&options, call->argc - first, call->argv + first, &beside);
+		if (status < 0)
+			status = start(&options, call, first, &background);
+		agent_close_beside(&beside);
 	}
 	g_strfreev((char **)options.config.defaults);
 	free(options.config.env);

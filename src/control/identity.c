@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "proc/tree.h"
 #include "util/fd.h"
 #include "util/log.h"
 
@@ -127,26 +128,72 @@ int identity_check(int sock, struct err *err)
 	return check(sock, &pid, &pidfd, err);
 }
 
-int identity_kill(int sock, unsigned timeout_ms, struct err *err)
+/* Who passes the check. Returns a pidfd; -ESRCH: it has ended; or another -errno with @err. */
+static int find(int sock, pid_t *pid, struct err *err)
 {
 	_cleanup_fd_ int pidfd = -1, again = -1;
-	pid_t pid = 0;
-	int result = check(sock, &pid, &pidfd, err);
+	int result = check(sock, pid, &pidfd, err);
 
 	if (result == 0 &&
 		pidfd < 0) { /* before Linux 6.5: what is checked once more is what it was */
-		pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+		pidfd = (int)syscall(SYS_pidfd_open, *pid, 0);
 		if (pidfd < 0)
-			return errno == ESRCH ? 0 : err_sys(err, errno, "cannot end PID %d", pid);
-		result = check(sock, &pid, &again, err);
+			return errno == ESRCH ? -ESRCH
+					      : err_sys(err, errno, "cannot end PID %d", *pid);
+		result = check(sock, pid, &again, err);
 	}
-	if (result < 0)
-		return result;
-	if (syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
-		return err_sys(err, errno, "cannot end PID %d", pid);
+	return result < 0 ? result : fd_take(&pidfd);
+}
+
+static bool has_ended_in(int pidfd, unsigned timeout_ms)
+{
 	struct pollfd end = {.fd = pidfd, .events = POLLIN};
-	result = poll(&end, 1, (int)timeout_ms);
-	return result > 0
+
+	return poll(&end, 1, (int)timeout_ms) > 0;
+}
+
+static int send_signal(int pidfd, int sig)
+{
+	return syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0) < 0 && errno != ESRCH ? -errno
+											 : 0;
+}
+
+static int kill_it(int pidfd, pid_t pid, unsigned timeout_ms, struct err *err)
+{
+	int result = send_signal(pidfd, SIGKILL);
+
+	if (result < 0)
+		return err_sys(err, -result, "cannot end PID %d", pid);
+	return has_ended_in(pidfd, timeout_ms)
 		       ? 0
 		       : err_set(err, ETIMEDOUT, "PID %d does not end in %u ms", pid, timeout_ms);
+}
+
+int identity_kill(int sock, unsigned timeout_ms, struct err *err)
+{
+	pid_t pid = 0;
+	_cleanup_fd_ int pidfd = find(sock, &pid, err);
+
+	if (pidfd < 0)
+		return pidfd == -ESRCH ? 0 : pidfd;
+	return kill_it(pidfd, pid, timeout_ms, err);
+}
+
+int identity_end(int sock, unsigned grace_ms, unsigned timeout_ms, struct err *err)
+{
+	pid_t pid = 0;
+	_cleanup_fd_ int pidfd = find(sock, &pid, err);
+
+	if (pidfd < 0)
+		return pidfd == -ESRCH ? 0 : pidfd;
+	int result = send_signal(pidfd, SIGTERM);
+	if (result == 0)
+		result = send_signal(pidfd, SIGCONT);
+	if (result < 0)
+		return err_sys(err, -result, "cannot end PID %d", pid);
+	if (has_ended_in(pidfd, grace_ms))
+		return 0;
+	/* while it is there, and be it stopped, nothing leaves its tree: it is the last one */
+	tree_kill_below(pid, timeout_ms);
+	return kill_it(pidfd, pid, timeout_ms, err);
 }

@@ -32,3 +32,9 @@ int identity_check(int sock, struct err *err);
  * not to be killed.
  */
 int identity_kill(int sock, unsigned timeout_ms, struct err *err);
+
+/*
+ * The same check, of a supervisor. What passes it is asked to end in the usual way, also if it is
+ * stopped, and has @grace_ms for that; then all that is below it gets SIGKILL, and it itself.
+ */
+int identity_end(int sock, unsigned grace_ms, unsigned timeout_ms, struct err *err);

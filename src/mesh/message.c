@@ -102,6 +102,7 @@ int message_decode(const void *text, size_t len, struct message *out, struct err
 	if (result == 0)
 		result = decode_body(&root, out);
 	json_decref(json);
+	out->says_more = len > 0 && ((const char *)text)[len - 1] == '\n';
 	return result;
 }
 
@@ -118,6 +119,7 @@ char *message_encode(struct message *message, size_t *len)
 {
 	const struct body *row = &bodies[message->type];
 	json_t *body = json_object();
+	bool says_more = message->says_more;
 	int failed = 0;
 
 	/* a member without value stays away */
@@ -134,6 +136,8 @@ char *message_encode(struct message *message, size_t *len)
 	char *text = root && !failed ? json_dumps(root, JSON_COMPACT) : NULL;
 	json_decref(root);
 	*len = text ? strlen(text) : 0;
+	if (text && says_more)
+		text[(*len)++] = '\n'; /* in the place of the NUL */
 	return text;
 }
 

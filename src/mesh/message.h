@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -29,6 +30,11 @@ struct message {
 	char op[MESSAGE_OP_BYTES]; /* an event's "type" */
 	json_t *data;              /* "args" or "data"; NULL: none. Owned, like error */
 	json_t *error;             /* of a result; NULL (also for JSON null): it was done */
+	/*
+	 * Of `configure`: once the agent's features are known it is told the rest. A newline behind
+	 * the JSON, which is nothing to who does not know that, such as NoRouter.
+	 */
+	bool says_more;
 };
 
 /*
@@ -38,7 +44,10 @@ struct message {
 int message_decode(const void *text, size_t len, struct message *out, struct err *err);
 void message_fini(struct message *message);
 
-/* Compact JSON of @message, whose data and error are taken over; free(3) it. NULL: no memory. */
+/*
+ * Compact JSON of @message, whose data and error are taken over; free(3) it. Without says_more it
+ * is a string. NULL: no memory.
+ */
 char *message_encode(struct message *message, size_t *len);
 
 /* An error of a result as text for a person, whatever JSON it is; cut to @cap_bytes. */

@@ -554,6 +554,20 @@ static void on_in(struct loop_io *io, uint32_t events)
 	give_frames(wire, kept, (size_t)got);
 }
 
+void wire_push(struct wire *wire, const unsigned char *bytes, size_t len)
+{
+	size_t size;
+
+	/* one at a time, as there may be more than a buffer full; the owner may close it */
+	while ((size = frame_size(bytes, len)) > 0 && size <= len && wire->is_open &&
+		wire->can_write) {
+		memcpy(wire->hub->buffer, bytes, size);
+		give_frames(wire, 0, size);
+		bytes += size;
+		len -= size;
+	}
+}
+
 /* --- open and close ----------------------------------------------------------------------- */
 
 /* What is refused, as a user with many pipes sees it, stays as it is. */

@@ -104,6 +104,12 @@ void wire_hub_free(struct wire_hub *hub);
 int wire_open(
 	struct wire *wire, struct wire_hub *hub, const struct wire_ops *ops, int in_fd, int out_fd);
 
+/*
+ * Bytes that were read before it was opened, whole frames: they are given to the owner and counted
+ * as if they had come now. From the loop, before anything is read.
+ */
+void wire_push(struct wire *wire, const unsigned char *bytes, size_t len);
+
 /* Closes both descriptors; what is queued is lost. A wire that is not open is fine. */
 void wire_close(struct wire *wire);
 

@@ -29,20 +29,27 @@ struct entry {
 	bool is_below;
 };
 
-/* Words of /proc/PID/stat behind "PID (COMM) ", proc(5); COMM may hold anything, also ")". */
+/* Words of /proc/PID/stat behind "PID (COMM) S", proc(5); COMM may hold anything, also ")". */
 enum stat_word { STAT_PARENT = 1, STAT_FLAGS = 6 };
 
 #define PF_EXITING 0x4 /* linux/sched.h; set before its files are closed and its children leave */
 
-static int read_stat(pid_t pid, enum stat_word word, unsigned long *out)
+/* What stands behind COMM: " S PARENT...", or NULL. */
+static char *read_behind_comm(pid_t pid, char *stat, size_t cap_bytes)
 {
-	char path[64], stat[512];
+	char path[64];
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	if (fd_read_file(path, stat, sizeof(stat)) <= 0)
+	char *end = fd_read_file(path, stat, cap_bytes) > 0 ? strrchr(stat, ')') : NULL;
+	return end ? strchr(end, ' ') : NULL;
+}
+
+static int read_stat(pid_t pid, enum stat_word word, unsigned long *out)
+{
+	char stat[512], *next = read_behind_comm(pid, stat, sizeof(stat));
+
+	if (!next)
 		return -ESRCH;
-	char *next = strrchr(stat, ')');
-	next = next ? strchr(next, ' ') : NULL;
 	for (unsigned i = 0; next && i < (unsigned)word; i++)
 		next = strchr(next + 1, ' ');
 	char *end = next ? strchr(next + 1, ' ') : NULL;
@@ -64,6 +71,15 @@ bool tree_is_ending(pid_t pid)
 	unsigned long flags;
 
 	return read_stat(pid, STAT_FLAGS, &flags) == 0 && (flags & PF_EXITING) != 0;
+}
+
+/* A zombie has no children any more: they have left before it became one. */
+static bool is_zombie(pid_t pid)
+{
+	char stat[512];
+	const char *state = read_behind_comm(pid, stat, sizeof(stat));
+
+	return !state || state[1] == 'Z' || state[1] == 'X';
 }
 
 static ssize_t read_entries(struct entry *entries, size_t cap)
@@ -210,6 +226,29 @@ int tree_kill_child(pid_t pid, unsigned timeout_ms)
 		if (!clock_wait_go_on(&wait))
 			return -EBUSY;
 	return 0;
+}
+
+int tree_kill_below(pid_t root, unsigned timeout_ms)
+{
+	struct clock_wait wait = clock_wait_start(timeout_ms);
+	pid_t *pids = malloc(TREE_MAX * sizeof(*pids));
+	ssize_t left = pids ? 1 : -ENOMEM;
+
+	while (left > 0) {
+		ssize_t count = tree_list(root, pids, TREE_MAX);
+
+		left = count < 0 ? count : 0;
+		for (ssize_t i = 0; i < count; i++) {
+			if (is_zombie(pids[i]))
+				continue;
+			kill(pids[i], SIGKILL);
+			left++;
+		}
+		if (left > 0 && !clock_wait_go_on(&wait))
+			left = -EBUSY;
+	}
+	free(pids);
+	return (int)left;
 }
 
 /* Signal (0: only count) whoever is in that namespace now. Returns how many were found. */

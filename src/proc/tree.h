@@ -61,6 +61,13 @@ int tree_kill(unsigned timeout_ms);
 int tree_kill_child(pid_t pid, unsigned timeout_ms);
 
 /*
+ * SIGKILL everything below @root, which is none of ours: round after round until what is left are
+ * zombies, as one that is stopped reaps nobody. @root itself is left, and who calls keeps its
+ * number from being another one's (a pidfd). Returns 0, or -EBUSY after @timeout_ms.
+ */
+int tree_kill_below(pid_t root, unsigned timeout_ms);
+
+/*
  * Wait @grace_ms for the network namespace behind @ns_fd to be empty, then SIGKILL every process in
  * it, wherever it stands in the tree, for at most @timeout_ms. For what was left by programs that
  * had joined the sandbox.

@@ -36,11 +36,13 @@ def arguments(me, forwards=(), others=(), **more):
 class Link:
     """The manager's end of an agent's stdio. popen: with pipes for stdin and stdout."""
 
-    def __init__(self, popen):
+    def __init__(self, popen, says_more=False):
+        """says_more: as a manager of ours, which tells the agent more when it knows it."""
         self.popen = popen
         self.messages = queue.Queue()
         self.on_packet = lambda packet: None
         self.ended = threading.Event()
+        self.end = b"\n" if says_more else b""
         self._next_id = 1
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._read, daemon=True)
@@ -76,7 +78,7 @@ class Link:
         """Ask, and return the body of the result."""
         body = {"id": self._next_id, "op": op, "args": args}
         self._next_id += 1
-        self.send(frame(MESSAGE, json.dumps({"type": "request", "body": body}).encode()))
+        self.send(frame(MESSAGE, json.dumps({"type": "request", "body": body}).encode() + self.end))
         result = self.result()
         assert (result["request_id"], result["op"]) == (body["id"], op)
         return result

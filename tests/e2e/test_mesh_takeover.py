@@ -11,7 +11,8 @@ import time
 
 import pytest
 
-from harness import BINARY, PATIENCE, free_port, is_alive, process_table, python, wait_for
+from harness import (BINARY, PATIENCE, descendants, free_port, is_alive, process_table, proc_status, python,
+                     wait_for)
 from mesh_tools import Box, Site, network
 from standin import MESSAGE, PIPES, Link, arguments, frame
 from tools import THOROUGH, tool
@@ -177,6 +178,166 @@ def test_agents_of_a_sandbox(nswrap, start):
     assert old.popen.wait(2 * PATIENCE) != 0
     routes = box.do("ip", "route", "show", "table", "local").decode()
     assert f"{other} dev mesh1" in routes, routes
+
+
+# --- agents that come with their sandbox ------------------------------------------------------------
+
+
+@pytest.fixture
+def beside(nswrap, tmp_path):
+    """beside(*options, command=..., says_more=...): such an agent; its COMMAND notes that it runs.
+
+    It has a port and a name of its own, which there can be only one of.
+    """
+    port = free_port()
+
+    def popen(*options, command="exec sleep 1000", says_more=True):
+        link = Link(nswrap.popen(
+            "--network", "none", "-n", "web", "-p", port, "-P", 80, *options, "-c",
+            f"echo $$ >>{tmp_path}/runs; {command}", "agent", **PIPES, stderr=subprocess.PIPE), says_more)
+        link.tree = lambda: [pid for pid in descendants(link.popen.pid) if is_alive(pid)]
+        return link
+
+    popen.runs = lambda: (tmp_path / "runs").read_text().split() if (tmp_path / "runs").exists() else []
+    return popen
+
+
+def told(link, **more):
+    """As a manager of ours does that does not know yet whom it asks."""
+    link.configure("10.78.1.1")
+    link.configure("10.78.1.1", identity=IDENTITY, **more)
+    return link
+
+
+STUBBORN = "trap '' TERM; setsid sh -c 'trap \"\" TERM; sleep 1000 & wait' & sleep 1001 & wait; wait; wait"
+
+
+@pytest.mark.parametrize("state", ["blackhole", "stopped", "all stopped", "stubborn", "init stopped"])
+def test_a_sandbox_takes_over_from_a_sandbox(beside, state):
+    """The old one is gone, with all of it, before COMMAND runs again; name and port are free by then."""
+    old = told(beside(command=STUBBORN if state == "stubborn" else "sleep 1000 & exec sleep 1001"))
+    wait_for(lambda: len(beside.runs()) == 1 and len(old.tree()) >= 4, "the first COMMAND")
+    family = old.tree()
+    stopped = {"stopped": [old.popen.pid], "all stopped": [*family, old.popen.pid],
+               "init stopped": [pid for pid in family if proc_status(pid)["Name"] == "nswrap: init"]}
+    for pid in stopped.get(state, []):
+        os.kill(pid, signal.SIGSTOP)
+    new = beside(command="exec sleep 1000")
+    new.configure("10.78.1.1")
+    assert old.popen.poll() is None and len(beside.runs()) == 1, "who it is is not known yet"
+    began = time.monotonic()
+    new.configure("10.78.1.1", identity=IDENTITY)
+    took = time.monotonic() - began
+    assert not [pid for pid in family if is_alive(pid)]
+    old.popen.wait(1 * PATIENCE)
+    wait_for(lambda: len(beside.runs()) == 2, "the second COMMAND")
+    assert new.popen.poll() is None
+    print(f"{state}: taken over in {took * 1000:.0f} ms")
+    assert took < (4 if state in ("stubborn", "init stopped") else 2) * PATIENCE
+    new.hang_up()
+    assert new.popen.wait(10) == 0
+    assert b"has taken over" in new.popen.stderr.read()
+
+
+def test_a_sandbox_that_knows_at_once(beside):
+    """The manager has known the agent before: identity comes with the first configure, and nobody waits."""
+    old = told(beside())
+    new = beside()
+    new.configure("10.78.1.1", identity=IDENTITY)
+    old.popen.wait(1 * PATIENCE)
+    wait_for(lambda: len(beside.runs()) == 2, "the second COMMAND")
+
+
+def test_an_agent_and_a_sandbox(nswrap, start, beside, ports):
+    """The manifest is another one now: each takes over from the other kind."""
+    first(start, ports)
+    sandbox = told(beside())
+    wait_for(lambda: len(beside.runs()) == 1, "COMMAND")
+    family = sandbox.tree()
+    first(start, ports)
+    sandbox.popen.wait(1 * PATIENCE)
+    assert not [pid for pid in family if is_alive(pid)]
+
+
+def test_others_sandboxes_are_left_alone(nswrap, beside):
+    """An impostor, too: a sandbox of another identity."""
+    old = told(beside())
+    other = Link(nswrap.popen("--network", "none", "-c", "exec sleep 1000", "agent", **PIPES), True)
+    other.configure("10.78.1.1")
+    other.configure("10.78.1.1", identity=IDENTITY[::-1])
+    assert old.request("ping", {})["op"] == "ping"
+
+
+def test_a_manager_that_says_no_more(beside):
+    """NoRouter's: COMMAND does not wait for what will not come."""
+    began = time.monotonic()
+    link = beside(says_more=False)
+    link.configure("10.78.1.1")
+    wait_for(beside.runs, "COMMAND")
+    assert time.monotonic() - began < 1.5 * PATIENCE
+    link.hang_up()
+    assert link.popen.wait(10) == 0
+
+
+def test_a_manager_that_says_nothing(beside):
+    """COMMAND waits for two seconds, not for ever; then the agent serves as it would have."""
+    link = beside()
+    time.sleep(0.5)
+    assert not beside.runs()
+    wait_for(beside.runs, "COMMAND", 10)
+    told(link)
+    assert link.request("ping", {})["op"] == "ping"
+
+
+def test_a_link_that_ends_before_anything(beside):
+    """There is no host to be, so COMMAND does not run."""
+    link = beside()
+    link.hang_up()
+    assert link.popen.wait(10) == 0
+    assert not beside.runs() and link.popen.stderr.read() == b""
+
+
+@pytest.mark.parametrize("data, reason", [
+    (b"SSH-2.0-x\r\n", b'at byte 0: expected a frame, found other bytes: "SSH-2.0-'),
+    (frame(MESSAGE, b"{}")[:9], b"at byte 9: it ended within a frame")])
+def test_a_link_that_is_none(beside, data, reason):
+    link = beside()
+    link.send(data)
+    link.hang_up()
+    assert link.popen.wait(10) == 125
+    assert reason in link.popen.stderr.read()
+    assert not beside.runs()
+
+
+def test_what_comes_first_is_not_lost(beside):
+    """Other messages, bytes in crumbs, several requests at once: each is answered once, in order."""
+    link = beside()
+    requests = [("ping", {}), ("configure", arguments("10.78.1.1")), ("ping", {}),
+                ("configure", arguments("10.78.1.1", identity=IDENTITY)), ("ping", {}), ("nonsense", {})]
+    data = frame(9, b"unknown") + frame(MESSAGE, b"no json") + b"".join(
+        frame(MESSAGE, json.dumps({"type": "request", "body": {"id": n, "op": op, "args": args}}).encode() + b"\n")
+        for n, (op, args) in enumerate(requests))
+    for at in range(0, len(data), 97):
+        link.send(data[at:at + 97])
+        time.sleep(0.002)
+    answers = [link.result() for _ in requests]
+    assert sorted(answer["request_id"] for answer in answers) == list(range(len(requests)))
+    assert answers[0]["op"] == "configure" and "acknowledge" not in answers[0]["data"]["features"]
+    [second] = [answer for answer in answers if answer["request_id"] == 3]
+    assert "acknowledge" in second["data"]["features"]
+    wait_for(beside.runs, "COMMAND")
+
+
+def test_who_reads_the_link_first_has_no_rights(beside):
+    """And it does not outlive who asks it."""
+    link = beside()
+    [pid] = wait_for(lambda: link.tree(), "who reads the link")
+    status = wait_for(lambda: proc_status(pid)["NoNewPrivs"] == "1" and proc_status(pid), "its rights gone")
+    assert status["Name"] == "nswrap: agent" and int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
+    with pytest.raises(PermissionError):
+        os.listdir(f"/proc/{pid}/fd")
+    os.kill(link.popen.pid, signal.SIGKILL)
+    wait_for(lambda: not is_alive(pid), "its end with the one that asks")
 
 
 if THOROUGH:  # half a minute

@@ -67,7 +67,10 @@ struct listener {
 	int flags; /* namespaces of its own, for unshare(2) */
 	const char *comm;
 	bool is_hidden, is_left_to_a_child;
+	int family_fd; /* it has one, and says so there; 0: none */
 };
+
+static void a_family(int pids_fd);
 
 static void listen_and_wait(struct bed *bed, const struct listener *listener, int end_fd, int go_fd)
 {
@@ -80,6 +83,8 @@ static void listen_and_wait(struct bed *bed, const struct listener *listener, in
 		prctl(PR_SET_NAME, listener->comm);
 	if (listener->is_hidden)
 		prctl(PR_SET_DUMPABLE, 0);
+	if (listener->family_fd > 0)
+		a_family(listener->family_fd);
 	pid_t self = getpid();
 	if (listener->is_left_to_a_child && fork() != 0)
 		_exit(0);
@@ -203,6 +208,80 @@ static void killed_if_it_is_ours(void **state)
 	}
 }
 
+/* Below it one that is stopped, and has a child itself; it does not listen to SIGTERM. */
+static void a_family(int pids_fd)
+{
+	pid_t pids[2];
+
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	signal(SIGTERM, SIG_IGN);
+	pids[0] = fork();
+	if (pids[0] > 0)
+		return;
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	pids[0] = getpid();
+	pids[1] = fork();
+	if (pids[1] == 0)
+		for (;;)
+			pause();
+	if (write(pids_fd, pids, sizeof(pids)) == sizeof(pids))
+		raise(SIGSTOP);
+	_exit(1);
+}
+
+static bool is_there(pid_t pid)
+{
+	char path[64], stat[256] = "";
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	FILE *file = fopen(path, "r");
+	if (!file)
+		return false;
+	bool is_zombie = fgets(stat, sizeof(stat), file) && strstr(stat, ") Z ");
+	fclose(file);
+	return !is_zombie;
+}
+
+/* @hangs: it does not end when it is asked to. */
+static void ended_with_its_family(struct bed *bed, bool hangs)
+{
+	struct err err = {0};
+	pid_t family[2];
+	int pids[2];
+
+	assert_int_equal(pipe(pids), 0);
+	assert_true(start(bed, &(struct listener){.family_fd = hangs ? pids[1] : 0}));
+	if (hangs)
+		assert_int_equal(read(pids[0], family, sizeof(family)), sizeof(family));
+	int sock = unixsock_connect(bed->dir_fd, NAME, SOCK_SEQPACKET);
+	assert_true(sock >= 0);
+	assert_int_equal(identity_end(sock, hangs ? 50 : 5000, 5000, &err), 0);
+	close(sock);
+	int status;
+	assert_int_equal(waitpid(bed->child, &status, 0), bed->child);
+	assert_int_equal(WTERMSIG(status), hangs ? SIGKILL : SIGTERM);
+	for (int i = 0; hangs && i < 2; i++)
+		assert_false(is_there(family[i]));
+	close(pids[0]);
+	close(pids[1]);
+	end(bed);
+}
+
+static void ended_if_it_is_ours(void **state)
+{
+	struct bed *bed = *state;
+	struct err err = {0};
+
+	ended_with_its_family(bed, false);
+	ended_with_its_family(bed, true);
+	assert_true(start(bed, &(struct listener){.comm = "other"}));
+	int sock = unixsock_connect(bed->dir_fd, NAME, SOCK_SEQPACKET);
+	assert_int_equal(identity_end(sock, 50, 50, &err), -EPERM);
+	close(sock);
+	assert_int_equal(waitpid(bed->child, NULL, WNOHANG), 0);
+	end(bed);
+}
+
 /* The process that listened has gone: its number may be anybody's. */
 static void left_to_a_child(void **state)
 {
@@ -253,6 +332,7 @@ int main(void)
 		TEST(in_another_network),
 		TEST(another_program),
 		TEST(killed_if_it_is_ours),
+		TEST(ended_if_it_is_ours),
 		TEST(left_to_a_child),
 		TEST(another_user),
 	};

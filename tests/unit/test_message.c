@@ -295,6 +295,29 @@ static void messages_are_written(void **state)
 	}
 }
 
+/* A newline, which is nothing to JSON. */
+static void more_is_announced(void **state)
+{
+	static const char plain[] =
+		"{\"type\":\"request\",\"body\":{\"id\":1,\"op\":\"configure\"}}";
+	struct message message;
+	struct err err;
+	size_t len;
+
+	(void)state;
+	for (int more = 0; more < 2; more++) {
+		message = (struct message){.type = MESSAGE_REQUEST, .id = 1, .says_more = more};
+		strcpy(message.op, "configure");
+		char *text = message_encode(&message, &len);
+		assert_int_equal(len, sizeof(plain) - 1 + (size_t)more);
+		assert_memory_equal(text, plain, sizeof(plain) - 1);
+		assert_int_equal(message_decode(text, len, &message, &err), 0);
+		assert_int_equal(message.says_more, more);
+		message_fini(&message);
+		free(text);
+	}
+}
+
 static void errors_become_text(void **state)
 {
 	static const char *const rows[][2] = {
@@ -405,6 +428,7 @@ int main(void)
 		cmocka_unit_test(deep_nesting_is_refused),
 		cmocka_unit_test(too_many_values_are_refused),
 		cmocka_unit_test(messages_are_written),
+		cmocka_unit_test(more_is_announced),
 		cmocka_unit_test(errors_become_text),
 		cmocka_unit_test(route_suggestions),
 		cmocka_unit_test(hosts_that_have_gone),

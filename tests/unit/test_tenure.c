@@ -46,7 +46,7 @@ static void silence_is_noticed(void **state)
 
 	(void)state;
 	bed.tenure = (struct tenure){
-		.loop = loop_new(), .wire = &bed.wire, .on_silence = on_silence, .listen_fd = -1};
+		.loop = loop_new(), .wire = &bed.wire, .on_silence = on_silence, .tenant.listen_fd = -1};
 	assert_non_null(bed.tenure.loop);
 	uint64_t began_ns = clock_now_ns();
 	assert_int_equal(tenure_begin(&bed.tenure, &config, &err), 0);
@@ -67,7 +67,7 @@ static void an_identity_is_part_of_a_file_name(void **state)
 {
 	static char *const wrong[] = {"/", "../a", "A", "a b",
 		"00000000000000000000000000000000000000000000000000000000000000000"};
-	struct tenure tenure = {.listen_fd = -1};
+	struct tenure tenure = {.tenant.listen_fd = -1};
 	struct err err;
 
 	(void)state;

@@ -44,6 +44,8 @@
 
 struct agent {
 	bool is_sandbox;
+	const struct greeting *greeting; /* NULL: none */
+	struct loop_task greeting_task;
 	struct loop *loop;
 	struct wire_hub *hub;
 	struct wire wire;
@@ -187,13 +189,19 @@ static const struct exit_ops exit_ops = {
 
 /* --- messages ----------------------------------------------------------------------------- */
 
+struct mesh_agent_info agent_info(bool is_sandbox)
+{
+	return (struct mesh_agent_info){
+		.features = role_features(is_sandbox) | proxies_features() | FEATURE_ACKNOWLEDGE |
+			    FEATURE_GONE | FEATURE_TAKEOVER | FEATURE_SILENCE |
+			    (is_sandbox ? 0 : FEATURE_KEEP),
+		.version = NSWRAP_VERSION,
+	};
+}
+
 static json_t *configure(struct agent *agent, const json_t *args, struct err *err)
 {
-	struct mesh_agent_info info = {
-		.features = role_features(agent->is_sandbox) | proxies_features() |
-			    FEATURE_ACKNOWLEDGE | FEATURE_GONE | FEATURE_TAKEOVER |
-			    FEATURE_SILENCE | (agent->is_sandbox ? 0 : FEATURE_KEEP),
-		.version = NSWRAP_VERSION};
+	const struct mesh_agent_info info = agent_info(agent->is_sandbox);
 	struct mesh_config config = {0};
 
 	int result = configure_decode(args, &config, err);
@@ -205,8 +213,8 @@ static json_t *configure(struct agent *agent, const json_t *args, struct err *er
 	}
 	if (result >= 0 && !agent->is_sandbox)
 		estate_begin(&agent->estate,
-			agent->tenure.listen_fd < 0 ? -1 : agent->tenure.hub_fd, config.identity,
-			config.keep_s);
+			agent->tenure.tenant.listen_fd < 0 ? -1 : agent->tenure.tenant.hub_fd,
+			config.identity, config.keep_s);
 	if (result >= 0)
 		result = role_configure(agent->role, &config, err);
 	if (result == 0 && (ways_configure(agent->ways, &config) < 0 || settle_nets(agent) < 0))
@@ -258,6 +266,13 @@ static void on_change(void *owner)
 	send_message(agent, &event);
 }
 
+/* Has the manager its answer already? */
+static bool is_answered(const struct agent *agent, const struct message *request)
+{
+	return agent->greeting && request->id == agent->greeting->answered_id &&
+	       strcmp(request->op, "configure") == 0;
+}
+
 static void on_request(struct agent *agent, const struct message *request)
 {
 	struct message result = {.type = MESSAGE_RESULT, .id = request->id};
@@ -275,7 +290,10 @@ static void on_request(struct agent *agent, const struct message *request)
 		result.error = json_string(err.text);
 	}
 	agent->is_reporting |= strcmp(request->op, "report") == 0;
-	send_message(agent, &result);
+	if (is_answered(agent, request))
+		message_fini(&result);
+	else
+		send_message(agent, &result);
 }
 
 static void on_message(struct agent *agent, const struct frame *frame)
@@ -367,6 +385,28 @@ static const struct wire_ops wire_ops = {
 
 static const struct stack_events stack_events = {on_packets, on_gone};
 
+static int open_link(struct agent *agent, struct err *err)
+{
+	int result = wire_open(&agent->wire, agent->hub, &wire_ops, STDIN_FILENO, STDOUT_FILENO);
+
+	if (result == -EPERM)
+		return err_set(
+			err, EPERM, "agent: stdin or stdout is a file: expected pipes or sockets");
+	return result < 0 ? err_sys(err, -result, "cannot watch the link") : 0;
+}
+
+/* In the loop, which it may stop, and before the rest of the link is read. */
+static void on_greeting(struct loop_task *task)
+{
+	struct agent *agent = container_of(task, struct agent, greeting_task);
+	int result = open_link(agent, agent->err);
+
+	if (result == 0)
+		wire_push(&agent->wire, agent->greeting->bytes, agent->greeting->len);
+	else
+		loop_stop(agent->loop, result);
+}
+
 /* The stack is there. */
 static int set_up(struct agent *agent, struct err *err)
 {
@@ -434,13 +474,13 @@ static int set_up(struct agent *agent, struct err *err)
 	result = stack->ops->watch(stack, &agent->context, &stack_events, agent);
 	if (result == 0)
 		result = loop_io_add(agent->loop, &agent->signal_io, EPOLLIN);
-	if (result == 0)
-		result =
-			wire_open(&agent->wire, agent->hub, &wire_ops, STDIN_FILENO, STDOUT_FILENO);
-	if (result == -EPERM)
-		return err_set(
-			err, EPERM, "agent: stdin or stdout is a file: expected pipes or sockets");
-	return result < 0 ? err_sys(err, -result, "cannot watch the link") : 0;
+	if (result < 0)
+		return err_sys(err, -result, "cannot watch the stack");
+	agent->greeting_task.on_run = on_greeting;
+	if (!agent->greeting)
+		return open_link(agent, err);
+	loop_task_add(agent->loop, &agent->greeting_task);
+	return 0;
 }
 
 /* Before there is any thread. */
@@ -501,15 +541,16 @@ static void tear_down(struct agent *agent)
 	fd_close(&agent->signal_io.fd);
 }
 
-int agent_run(
-	struct stack *(*open_stack)(bool is_new, struct err *err), bool is_sandbox, struct err *err)
+int agent_run(struct stack *(*open_stack)(bool is_new, struct err *err), bool is_sandbox,
+	const struct greeting *greeting, struct err *err)
 {
 	struct agent *agent = calloc(1, sizeof(*agent));
 
 	if (!agent)
 		return err_sys(err, ENOMEM, "cannot start the agent");
 	agent->is_sandbox = is_sandbox;
-	agent->tenure.listen_fd = agent->estate.io.fd = -1;
+	agent->greeting = greeting;
+	agent->tenure.tenant.listen_fd = agent->estate.io.fd = -1;
 	agent->starter = getppid();
 	agent->err = err;
 	log_wait_at_most(0);

@@ -4,14 +4,18 @@
 
 #include <stdbool.h>
 
+#include "mesh/agent/greeting.h"
 #include "mesh/agent/stack.h"
 #include "util/err.h"
+
+/* What an agent says of itself. */
+struct mesh_agent_info agent_info(bool is_sandbox);
 
 /*
  * Serve the link, stdin and stdout, to its end; both are closed then. @is_sandbox: its network is
  * the stack's, ports lead to it, nothing is listened at but inside, and all rights are given up
- * once there is a stack; else it is a plain host. Returns 0 at the end of the input, or -errno with
- * @err filled.
+ * once there is a stack; else it is a plain host. @greeting is what was read and said before; NULL:
+ * nothing. Returns 0 at the end of the input, or -errno with @err filled.
  */
 int agent_run(struct stack *(*open_stack)(bool is_new, struct err *err), bool is_sandbox,
-	struct err *err);
+	const struct greeting *greeting, struct err *err);

@@ -5,11 +5,11 @@
 
 #include <stdint.h>
 
+#include "control/tenant.h"
 #include "mesh/config.h"
 #include "mesh/wire.h"
 #include "util/err.h"
 #include "util/loop.h"
-#include "util/unixsock.h"
 
 /*
  * How it works
@@ -20,12 +20,9 @@
  * So it ends when it has heard nothing for as long as `configure` says, counted in beats: who was
  * stopped along with its manager (Ctrl-Z) has not heard nothing, it was not there.
  *
- * And the next agent does not wait for that. One that is told its identity has a socket named after
- * it among the user's sockets (control/places), which nobody accepts at: whose it is, is all that
- * it says. Who finds one there kills the process behind it, which may be stopped or hang, and waits
- * for its end, before it opens any port. Only a process that the kernel calls an nswrap of ours in
- * our own namespaces is killed (control/identity); another one there is in nobody's way. In a
- * sandbox these are the agents of that sandbox.
+ * And the next agent does not wait for that. One that is told its identity takes over from the one
+ * before it (control/tenant), before it opens any port. In a sandbox these are the agents of that
+ * sandbox; one that has come with its sandbox is taken over from along with that (cmd/agent).
  */
 
 /* Starts as all zero, but for what the owner sets. */
@@ -34,7 +31,7 @@ struct tenure {
 	struct loop *loop;
 	const struct wire *wire;
 	void (*on_silence)(struct tenure *tenure); /* from the loop */
-	int listen_fd;                             /* -1 */
+	struct tenant tenant;                      /* as tenant says */
 
 	uint16_t silence_s;
 
@@ -42,9 +39,6 @@ struct tenure {
 	struct loop_timer timer;
 	unsigned silent; /* beats */
 	uint64_t heard_bytes;
-	int dir_fd; /* while listen_fd is not -1 */
-	int hub_fd; /* then: the place that is the same for all logins (control/places), or -1 */
-	struct unixsock_id id;
 };
 
 /*

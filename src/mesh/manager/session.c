@@ -88,6 +88,7 @@ static int64_t ask(struct session *session, const char *op, json_t *args)
 	struct message message = {.type = MESSAGE_REQUEST, .id = ++session->last_id, .data = args};
 
 	snprintf(message.op, sizeof(message.op), "%s", op);
+	message.says_more = !session->is_told_all && strcmp(op, "configure") == 0;
 	return say(session, &message) < 0 ? 0 : session->last_id;
 }
 
