@@ -10,6 +10,7 @@ import subprocess
 import pytest
 
 from harness import BINARY, python
+from standin import RECORDED_REQUEST
 from tools import Roles
 
 # tries to stop or end processes in every way there is; argv: pids
@@ -107,6 +108,8 @@ def test_command_beside_an_agent_cannot_signal_it(nswrap):
               "kill -STOP ${p#/proc/} 2>/dev/null && echo reached; echo tried;; esac; done >&2; sleep 60")
     popen = nswrap.popen("-q", "--network", "none", "-c", script, "agent", stdin=subprocess.PIPE,
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    popen.stdin.write(RECORDED_REQUEST)
+    popen.stdin.flush()
     tried = [popen.stderr.readline() for _ in range(3)]
     popen.stdin.close()
     popen.wait(20)
