@@ -309,7 +309,8 @@ static void test_configure(void **state)
 {
 #define NAMES                                                                          \
 	"name b=127.0.0.2\nname www=127.0.0.2\nname w.x=127.0.0.2\nname a=127.0.0.3\n" \
-	"dns 127.0.0.2:10053/tcp\ndns 127.0.0.3:10053/tcp\n"
+	"dns 127.0.0.2:10053/tcp\ndns 127.0.0.2:10053/udp\n"                           \
+	"dns 127.0.0.3:10053/tcp\ndns 127.0.0.3:10053/udp\n"
 #define ROUTES "route 127.0.0.3 nets<10.0.0.0/8> names<*.x>\nroute 127.0.0.2 names<y>\n"
 	struct manifest manifest = parse_good(
 		"hostTemplate: {ports: [\"1:t:1\"], http: {listen: \"127.0.0.1:8\"}}\n"
@@ -329,8 +330,9 @@ static void test_configure(void **state)
 		"- - - noloopback nostate etc\n" ROUTES);
 	manifest_free(&manifest);
 	manifest = parse_good("hosts: {a: {vip: 127.0.0.3}}");
-	check_config(
-		&manifest, 0, "me 127.0.0.3\nname a=127.0.0.3\ndns 127.0.0.3:10053/tcp\n- - -\n");
+	check_config(&manifest, 0,
+		"me 127.0.0.3\nname a=127.0.0.3\ndns 127.0.0.3:10053/tcp\n"
+		"dns 127.0.0.3:10053/udp\n- - -\n");
 	manifest_free(&manifest);
 }
 

@@ -174,6 +174,8 @@ static void test_values(void **state)
 			"and its template"},
 		{"ports: [\"10053:127.0.0.1:53\"]",
 			"13: port 10053/tcp is the mesh's own name server: expected another one"},
+		{"ports: [\"10053:127.0.0.1:53/udp\"]",
+			"13: port 10053/udp is the mesh's own name server: expected another one"},
 		{"http: 127.0.0.1:1", "11: http is a text: expected a map with listen"},
 		{"http: {listen: 18080}", "20: http.listen: \"18080\" is no address: expected "
 					  "ADDR:PORT, such as 127.0.0.1:18080"},

@@ -98,9 +98,43 @@ static void on_a_plain_host(void **state)
 	ports_fini(&ports);
 }
 
+/* Behind the offers, and each protocol once. */
+static void name_servers(void **state)
+{
+	struct mesh_config config = config_of("127.0.42.1"), other = config_of("127.0.42.2");
+	struct mesh_port servers[] = {{other.me, 10053, PROTO_TCP}, {config.me, 10053, PROTO_TCP},
+		{config.me, 10053, PROTO_UDP}, {config.me, 10054, PROTO_TCP}};
+	struct ports plain = {.is_sandbox = false}, box = {.is_sandbox = true};
+
+	(void)state;
+	config.name_servers = servers;
+	config.nname_servers = COUNT(servers);
+	assert_int_equal(ports_plan(&plain, &config), 0);
+	assert_int_equal(plain.count, COUNT(offers) + 2);
+	for (enum proto proto = PROTO_TCP; proto <= PROTO_UDP; proto++) {
+		const struct gate_port *port = ports_find(&plain, proto, 10053);
+
+		assert_non_null(port);
+		assert_int_equal(port->action, GATE_OPEN);
+		assert_int_equal(port->target_port, 0);
+	}
+	assert_int_equal(served(&plain), COUNT(offers) + 2);
+	assert_null(ports_find(&plain, PROTO_TCP, 10054));
+	/* where it is bound is known afterwards, and stays */
+	assert_int_equal(ports_plan(&box, &config), 0);
+	size_t before = served(&box);
+	ports_find(&box, PROTO_UDP, 10053)->target_port = 4000;
+	assert_int_equal(served(&box), before + 1);
+	assert_int_equal(ports_plan(&box, &config), 0);
+	assert_int_equal(ports_find(&box, PROTO_UDP, 10053)->target_port, 4000);
+	ports_fini(&plain);
+	ports_fini(&box);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(name_servers),
 		cmocka_unit_test(in_a_sandbox),
 		cmocka_unit_test(on_a_plain_host),
 	};

@@ -15,6 +15,7 @@
 #include "mesh/agent/estate.h"
 #include "mesh/agent/exit.h"
 #include "mesh/agent/hostfiles.h"
+#include "mesh/agent/nameservice.h"
 #include "mesh/agent/nets.h"
 #include "mesh/agent/proxies.h"
 #include "mesh/agent/role.h"
@@ -53,6 +54,7 @@ struct agent {
 	struct gate *gate;
 	struct crossing crossing;
 	struct role *role;
+	struct nameservice *names;
 	struct ways *ways; /* of what is asked of this host */
 	struct nets nets;
 	struct exit *exit; /* to what is behind this host; NULL: it is a sandbox */
@@ -215,6 +217,8 @@ static json_t *configure(struct agent *agent, const json_t *args, struct err *er
 		estate_begin(&agent->estate,
 			agent->tenure.tenant.listen_fd < 0 ? -1 : agent->tenure.tenant.hub_fd,
 			config.identity, config.keep_s);
+	if (result >= 0 && nameservice_configure(agent->names, &config) < 0)
+		result = err_sys(err, ENOMEM, "cannot read the names");
 	if (result >= 0)
 		result = role_configure(agent->role, &config, err);
 	if (result == 0 && (ways_configure(agent->ways, &config) < 0 || settle_nets(agent) < 0))
@@ -442,12 +446,16 @@ static int set_up(struct agent *agent, struct err *err)
 	agent->crossing.gate = agent->gate;
 	agent->crossing.stack = stack;
 	agent->crossing.wire = &agent->wire;
+	agent->names = nameservice_new(agent->loop, &agent->budget, NULL, NULL, agent);
+	if (!agent->names)
+		return err_sys(err, errno, "cannot set up the agent");
 	agent->role = role_new(&(struct role_start){
 		.is_sandbox = agent->is_sandbox,
 		.context = &agent->context,
 		.stack = stack,
 		.gate = agent->gate,
 		.estate = &agent->estate,
+		.names = agent->names,
 		.syns_ops = &crossing_syns_ops,
 		.syns_owner = &agent->crossing,
 		.on_change = on_change,
@@ -525,6 +533,7 @@ static void tear_down(struct agent *agent)
 	role_free(agent->role);
 	exit_free(agent->exit);
 	proxies_free(agent->proxies);
+	nameservice_free(agent->names);
 	ways_free(agent->ways);
 	nets_fini(&agent->nets);
 	tenure_end(&agent->tenure); /* not before our ports are free */

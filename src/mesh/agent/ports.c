@@ -40,6 +40,18 @@ static bool is_local(const char *host, struct in_addr *out)
 	return true;
 }
 
+/* Where it is served already. */
+static void keep_place(const struct ports *ports, struct gate_port *port, struct in_addr self)
+{
+	const struct gate_port *old = self.s_addr == ports->self.s_addr
+					      ? ports_find(ports, port->proto, port->port)
+					      : NULL;
+
+	port->target_ip = self;
+	if (old && old->action == port->action)
+		port->target_port = old->target_port;
+}
+
 static struct gate_port plan(
 	const struct ports *ports, const struct mesh_offer *offer, struct in_addr self)
 {
@@ -53,26 +65,46 @@ static struct gate_port plan(
 	port.action = offer->proto == PROTO_TCP ? GATE_HOLD_SYN : GATE_OPEN;
 	if (!ports->is_sandbox)
 		return port;
-	port.target_ip = self;
-	/* where it is served already */
-	const struct gate_port *old =
-		self.s_addr == ports->self.s_addr ? ports_find(ports, port.proto, port.port) : NULL;
-	if (old && old->action == port.action)
-		port.target_port = old->target_port;
+	keep_place(ports, &port, self);
 	return port;
+}
+
+/* The built-in name server: its clients are let in at once. */
+static struct gate_port plan_names(
+	const struct ports *ports, const struct mesh_port *server, struct in_addr self)
+{
+	struct gate_port port = {.proto = server->proto, .port = server->port, .action = GATE_OPEN};
+
+	if (ports->is_sandbox)
+		keep_place(ports, &port, self);
+	return port;
+}
+
+bool ports_is_names(const struct mesh_config *config, size_t server)
+{
+	const struct mesh_port *list = config->name_servers;
+
+	for (size_t i = 0; i < server; i++)
+		if (list[i].proto == list[server].proto && list[i].ip.s_addr == config->me.s_addr)
+			return false;
+	return list[server].ip.s_addr == config->me.s_addr;
 }
 
 int ports_plan(struct ports *ports, const struct mesh_config *config)
 {
-	struct gate_port *list = calloc(config->noffers + 1, sizeof(*list));
+	struct gate_port *list = calloc(config->noffers + config->nname_servers + 1, sizeof(*list));
+	size_t count = config->noffers;
 
 	if (!list)
 		return -ENOMEM;
 	for (size_t i = 0; i < config->noffers; i++)
 		list[i] = plan(ports, &config->offers[i], config->me);
+	for (size_t i = 0; i < config->nname_servers; i++)
+		if (ports_is_names(config, i))
+			list[count++] = plan_names(ports, &config->name_servers[i], config->me);
 	free(ports->list);
 	ports->list = list;
-	ports->count = config->noffers;
+	ports->count = count;
 	ports->self = config->me;
 	return 0;
 }

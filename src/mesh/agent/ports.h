@@ -8,18 +8,22 @@
 /*
  * In a sandbox an offer that leads to an IPv4 address of its own is mapped, and every other one is
  * served by a relay at any port of the VIP, which is known when that is bound. On a plain host all
- * are served at their own.
+ * are served at their own. So is the name server of the host, behind the offers.
  *
  * Starts as all zero but for is_sandbox: there are none.
  */
 struct ports {
 	bool is_sandbox;
 	struct in_addr self;
-	struct gate_port *list; /* one for each offer, in their order */
+	struct gate_port *list; /* one for each offer, in their order, and the rest */
 	size_t count;
 };
 
 void ports_fini(struct ports *ports);
+
+/* Is name server number @server of @config its own host's? Of each protocol the first one counts.
+ */
+bool ports_is_names(const struct mesh_config *config, size_t server);
 
 /* They are those of @config; where one was bound before, and has the same address, it still is.
  * Returns 0 or -ENOMEM. */

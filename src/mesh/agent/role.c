@@ -22,7 +22,7 @@
 #define FEATURES                                                                                  \
 	(FEATURE_TCP | FEATURE_LOOPBACK | FEATURE_LOOPBACK_DISABLE | FEATURE_UDP | FEATURE_ICMP | \
 		FEATURE_RECONFIGURE | FEATURE_PING | FEATURE_ERROR | FEATURE_REPORT |             \
-		FEATURE_IPV6)
+		FEATURE_IPV6 | FEATURE_DNS)
 /* In a sandbox names just resolve, and its files are the host's. */
 #define PLAIN_HOST (FEATURE_HOSTALIASES | FEATURE_ETCHOSTS)
 
@@ -36,6 +36,8 @@ struct role {
 	struct services *offers;  /* inside, at this host's VIP */
 	struct services *entries; /* on the host's loopback */
 	struct troubles *troubles;
+	struct mesh_port *name_servers; /* of all hosts */
+	size_t nname_servers;
 	struct mesh_report taken; /* hosts that are left out, each as a port 0 that is missing */
 	bool has_reserved;        /* some ports */
 
@@ -83,6 +85,30 @@ static void on_refused(void *owner, uint8_t proto, uint16_t port, struct packet_
 		addr_format(&at, where, sizeof(where)), -ECONNREFUSED);
 }
 
+/* Is it the name server of a host? */
+static bool is_names(const struct role *role, const struct service *service)
+{
+	for (size_t i = 0; service->id == 0 && i < role->nname_servers; i++) {
+		const struct mesh_port *server = &role->name_servers[i];
+		const struct addr at = addr_of4(server->ip, server->port);
+
+		if (server->proto == service->proto && addr_equal(&at, &service->addr))
+			return true;
+	}
+	return false;
+}
+
+/* A name server on the host's loopback is not what somebody asked for. */
+static void on_entry_missing(void *owner, const struct service *service, const struct err *err)
+{
+	const struct role *role = owner;
+
+	if (is_names(role, service))
+		log_info("%s; it is tried again", err->text);
+	else
+		troubles_say(role->troubles, "%s; it is tried again", err->text);
+}
+
 static void on_missing(void *owner, const struct service *service, const struct err *err)
 {
 	const struct role *role = owner;
@@ -101,14 +127,21 @@ static void on_opened(void *owner, const struct service *service)
 
 	if (role->start.is_sandbox && tell_gate(role, &err) < 0)
 		log_warning("%s", err.text);
-
+	if (is_names(role, service))
+		return;
 	troubles_say(role->troubles, "%sport %u of %s works now",
 		service->proto == PROTO_TCP ? "" : "UDP ", addr_port(&service->addr),
 		addr_format_ip(&service->addr, ip, sizeof(ip)));
 }
 
+struct missing {
+	const struct role *role;
+	struct mesh_report *report;
+};
+
 static void tell_missing(void *told, const struct service *service, const char *why)
 {
+	const struct missing *missing = told;
 	struct report_port port = {
 		.ip = service->addr.v4.sin_addr,
 		.port = addr_port(&service->addr),
@@ -116,14 +149,17 @@ static void tell_missing(void *told, const struct service *service, const char *
 	};
 
 	snprintf(port.why, sizeof(port.why), "%s", why);
-	report_add_missing(told, &port);
+	if (service->id != 0 || !is_names(missing->role, service))
+		report_add_missing(missing->report, &port);
 }
 
 void role_report(const struct role *role, struct mesh_report *out)
 {
+	struct missing missing = {role, out};
+
 	*out = role->taken;
-	services_each_missing(role->offers, tell_missing, out);
-	services_each_missing(role->entries, tell_missing, out);
+	services_each_missing(role->offers, tell_missing, &missing);
+	services_each_missing(role->entries, tell_missing, &missing);
 	troubles_tell(role->troubles, role->addresses.self, out);
 }
 
@@ -161,14 +197,26 @@ static void on_client(void *owner, const struct service *service, int fd, const 
 {
 	const struct role *role = owner;
 
-	if (!syns_meet(role->syns, end_of(peer), end_of(&service->addr), fd))
+	if (service->is_given && service->id == 0)
+		nameservice_add_client(role->start.names, fd);
+	else if (!syns_meet(role->syns, end_of(peer), end_of(&service->addr), fd))
 		services_join(role->offers, fd, service);
+}
+
+static int on_bound(void *owner, const struct service *service, int fd)
+{
+	const struct role *role = owner;
+
+	(void)service;
+	return nameservice_set_udp(role->start.names, NAMESERVICE_INSIDE, fd);
 }
 
 static void on_closed(void *owner, const struct service *service)
 {
 	const struct role *role = owner;
 
+	if (service->proto == PROTO_UDP && service->is_given)
+		nameservice_set_udp(role->start.names, NAMESERVICE_INSIDE, -1);
 	if (service->proto == PROTO_TCP && role->syns) /* not at the very end */
 		syns_drop(role->syns, end_of(&service->addr));
 }
@@ -198,6 +246,16 @@ static void refuse(void *owner, const struct packet_view *packet, int result)
 	role->start.syns_ops->refuse(role->start.syns_owner, packet, result);
 }
 
+/* Our own name server, at @server of the configuration. */
+static struct service names_of(const struct mesh_port *server)
+{
+	return (struct service){
+		.proto = server->proto,
+		.addr = addr_of4(server->ip, server->port),
+		.is_given = true,
+	};
+}
+
 static struct service service_of(const struct mesh_offer *offer, struct in_addr self)
 {
 	return (struct service){
@@ -224,10 +282,30 @@ static void on_entry_served(void *owner, const struct service *service, int fd)
 	estate_add(role->start.estate, service->proto, &service->addr, fd);
 }
 
+static void on_entry_client(
+	void *owner, const struct service *service, int fd, const struct addr *peer)
+{
+	const struct role *role = owner;
+
+	(void)service;
+	(void)peer;
+	nameservice_add_client(role->start.names, fd);
+}
+
+static int on_entry_bound(void *owner, const struct service *service, int fd)
+{
+	const struct role *role = owner;
+
+	(void)service;
+	return nameservice_set_udp(role->start.names, NAMESERVICE_OUTSIDE, fd);
+}
+
 static void on_entry_closed(void *owner, const struct service *service)
 {
 	const struct role *role = owner;
 
+	if (service->proto == PROTO_UDP && service->is_given)
+		nameservice_set_udp(role->start.names, NAMESERVICE_OUTSIDE, -1);
 	estate_remove(role->start.estate, service->proto, &service->addr);
 }
 
@@ -236,12 +314,44 @@ void role_keep(struct role *role)
 	services_tell_served(role->entries);
 }
 
+/* What @other has on this host's loopback: a client is joined to it through the stack. */
+static bool entry_of(const struct role *role, const struct mesh_port *other, struct service *out)
+{
+	struct stack *stack = role->start.stack;
+	const struct addr there = addr_of4(other->ip, other->port);
+
+	*out = (struct service){
+		.proto = other->proto,
+		.addr = there,
+		.target = stack->ops->target(stack, &there),
+	};
+	return addr_is_loopback(&there) && addresses_has(&role->addresses, other->ip);
+}
+
+/* The name servers of all hosts, ours among them, to @out. Returns how many. */
+static size_t enter_names(
+	const struct role *role, const struct mesh_config *config, struct service *out)
+{
+	const struct addr here = addr_of4(config->me, 0);
+	size_t count = 0;
+
+	for (size_t i = 0; i < config->nname_servers; i++) {
+		const struct mesh_port *server = &config->name_servers[i];
+
+		if (server->ip.s_addr != config->me.s_addr)
+			count += entry_of(role, server, &out[count]);
+		else if (role->start.names && addr_is_loopback(&here) && ports_is_names(config, i))
+			out[count++] = names_of(server);
+	}
+	return count;
+}
+
 static int enter(struct role *role, const struct mesh_config *config, struct err *err)
 {
-	struct service *wanted = calloc(config->noffers + config->nothers + 1, sizeof(*wanted));
+	struct service *wanted = calloc(
+		config->noffers + config->nothers + config->nname_servers + 1, sizeof(*wanted));
 	size_t count = 0, left_out = 0;
 	struct addr first_out = {0}, here = addr_of4(config->me, 0);
-	struct stack *stack = role->start.stack;
 	char ip[ADDR_TEXT_BYTES];
 
 	if (!wanted)
@@ -250,19 +360,13 @@ static int enter(struct role *role, const struct mesh_config *config, struct err
 		wanted[count++] = service_of(&config->offers[i], config->me);
 	for (size_t i = 0; i < config->nothers; i++) {
 		const struct mesh_port *other = &config->others[i];
-		const struct addr there = addr_of4(other->ip, other->port);
 
-		if (!addresses_has(&role->addresses, other->ip))
-			continue;
-		if (addr_is_loopback(&there))
-			wanted[count++] = (struct service){
-				.proto = other->proto,
-				.addr = there,
-				.target = stack->ops->target(stack, &there),
-			};
-		else if (left_out++ == 0)
-			first_out = there;
+		if (entry_of(role, other, &wanted[count]))
+			count++;
+		else if (addresses_has(&role->addresses, other->ip) && left_out++ == 0)
+			first_out = addr_of4(other->ip, other->port);
 	}
+	count += enter_names(role, config, wanted + count);
 	if (left_out > 0)
 		log_notice("programs of this host cannot reach %zu of the mesh's ports, at %s%s: "
 			   "only addresses of 127.0.0.0/8 are this host's own",
@@ -391,7 +495,7 @@ static bool is_offered(void *owner, enum proto proto, uint16_t port)
 	return false;
 }
 
-/* Those that are not mapped, in @out, which has room. Returns how many. */
+/* Those that are not mapped, and our name server, in @out, which has room. Returns how many. */
 static size_t relayed(
 	const struct role *role, const struct mesh_config *config, struct service *out)
 {
@@ -403,12 +507,15 @@ static size_t relayed(
 		out[count] = service_of(&config->offers[i], config->me);
 		out[count++].is_given = config->offers[i].proto == PROTO_TCP;
 	}
+	for (size_t i = 0; role->start.names && i < config->nname_servers; i++)
+		if (ports_is_names(config, i))
+			out[count++] = names_of(&config->name_servers[i]);
 	return count;
 }
 
 static int offer(struct role *role, const struct mesh_config *config, struct err *err)
 {
-	struct service *list = calloc(config->noffers + 1, sizeof(*list));
+	struct service *list = calloc(config->noffers + config->nname_servers + 1, sizeof(*list));
 
 	if (!list)
 		return err_sys(err, ENOMEM, "cannot open a port");
@@ -417,10 +524,24 @@ static int offer(struct role *role, const struct mesh_config *config, struct err
 	return result < 0 ? result : tell_gate(role, err);
 }
 
+static int know_name_servers(struct role *role, const struct mesh_config *config)
+{
+	struct mesh_port *list = calloc(config->nname_servers + 1, sizeof(*list));
+
+	if (!list)
+		return -ENOMEM;
+	if (config->nname_servers > 0)
+		memcpy(list, config->name_servers, config->nname_servers * sizeof(*list));
+	free(role->name_servers);
+	role->name_servers = list;
+	role->nname_servers = config->nname_servers;
+	return 0;
+}
+
 int role_configure(struct role *role, const struct mesh_config *config, struct err *err)
 {
 	troubles_sift(role->troubles, is_offered, (void *)config);
-	if (ports_plan(&role->ports, config) < 0 ||
+	if (ports_plan(&role->ports, config) < 0 || know_name_servers(role, config) < 0 ||
 		(!role->start.is_sandbox && behind_plan(&role->behind, config) < 0))
 		return err_sys(err, ENOMEM, "cannot read the configuration");
 	role->any_port = config->any_port && role->start.is_sandbox;
@@ -450,6 +571,7 @@ struct role *role_new(const struct role_start *start)
 	static const struct service_ops offers_ops = {
 		.bind = bind_inside,
 		.on_client = on_client,
+		.on_bound = on_bound,
 		.on_closed = on_closed,
 		.on_missing = on_missing,
 		.on_opened = on_opened,
@@ -458,9 +580,11 @@ struct role *role_new(const struct role_start *start)
 	static const struct service_ops entries_ops = {
 		.take = take_entry,
 		.on_served = on_entry_served,
+		.on_client = on_entry_client,
+		.on_bound = on_entry_bound,
 		.on_closed = on_entry_closed,
 		.explain = owner_explain,
-		.on_missing = on_missing,
+		.on_missing = on_entry_missing,
 		.on_opened = on_opened,
 		.on_failed = on_failed,
 	};
@@ -495,6 +619,7 @@ void role_free(struct role *role)
 	addresses_fini(&role->addresses);
 	ports_fini(&role->ports);
 	behind_fini(&role->behind);
+	free(role->name_servers);
 	troubles_free(role->troubles);
 	free(role);
 }

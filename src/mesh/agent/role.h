@@ -7,6 +7,7 @@
 #include "conn/context.h"
 #include "mesh/agent/estate.h"
 #include "mesh/agent/gate.h"
+#include "mesh/agent/nameservice.h"
 #include "mesh/agent/stack.h"
 #include "mesh/agent/syns.h"
 #include "mesh/config.h"
@@ -33,6 +34,10 @@
  * tries (about two minutes), unless it is told of the end before (mesh/answer); own offers have ten
  * seconds (conn/dial).
  *
+ * The built-in name servers are entered like what others offer, and so is the host's own, whose
+ * clients are mesh/agent/nameservice's. Two hosts of a mesh may be one machine, where one of them
+ * has these addresses: that the other one has not is no trouble.
+ *
  * Each port is for itself: one that cannot be bound, or a host whose VIP is an address of this one,
  * is a line and in the report, and all others work. Ports are tried again (conn/service).
  */
@@ -43,7 +48,8 @@ struct role_start {
 	const struct conn_context *context;
 	struct stack *stack;
 	struct gate *gate;
-	struct estate *estate; /* of what is entered */
+	struct estate *estate;     /* of what is entered */
+	struct nameservice *names; /* whose sockets these are; NULL: there is none */
 	const struct syns_ops *syns_ops;
 	void *syns_owner;
 	/* from the loop: the report says something else; NULL: nobody wants to know */

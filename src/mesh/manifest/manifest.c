@@ -221,7 +221,7 @@ static int tell_hosts(const struct manifest *manifest, size_t self, struct mesh_
 	}
 	out->others = calloc(nothers + 1, sizeof(*out->others));
 	out->names = calloc(nnames + 1, sizeof(*out->names));
-	out->name_servers = calloc(manifest->nhosts + 1, sizeof(*out->name_servers));
+	out->name_servers = calloc(2 * manifest->nhosts + 1, sizeof(*out->name_servers));
 	if (!out->others || !out->names || !out->name_servers)
 		return -ENOMEM;
 	for (size_t i = 0; i < manifest->nhosts; i++) {
@@ -231,8 +231,9 @@ static int tell_hosts(const struct manifest *manifest, size_t self, struct mesh_
 			out->others[out->nothers++] = (struct mesh_port){.ip = host->vip,
 				.port = host->own.offers[k].listen_port,
 				.proto = host->own.offers[k].proto};
-		out->name_servers[out->nname_servers++] = (struct mesh_port){
-			.ip = host->vip, .port = PORT_NAME_SERVER, .proto = PROTO_TCP};
+		for (enum proto proto = PROTO_TCP; proto <= PROTO_UDP; proto++)
+			out->name_servers[out->nname_servers++] = (struct mesh_port){
+				.ip = host->vip, .port = PORT_NAME_SERVER, .proto = proto};
 		out->names[out->nnames++] = (struct mesh_name){host->name, host->vip};
 		for (char **alias = host->aliases; alias && *alias; alias++)
 			out->names[out->nnames++] = (struct mesh_name){*alias, host->vip};

@@ -67,6 +67,6 @@ bool manifest_host_equal(const struct manifest_host *a, const struct manifest_ho
 /*
  * What host number @host is to be told. Returns 0 (free with config_free) or -ENOMEM. The other
  * hosts' offers are `others`, without its own; names are those of all hosts with aliases; each
- * host's name server is VIP:10053/tcp.
+ * host's name server is VIP:10053, tcp and udp.
  */
 int manifest_configure(const struct manifest *manifest, size_t host, struct mesh_config *out);

@@ -74,10 +74,10 @@ int port_parse(const char *text, struct mesh_offer *out, struct err *err)
 		(rc = check_host(host, err)) < 0 ||
 		(rc = parse_one_port(port, &offer.connect_port, err)) < 0)
 		return rc;
-	if (offer.listen_port == PORT_NAME_SERVER && offer.proto == PROTO_TCP)
+	if (offer.listen_port == PORT_NAME_SERVER)
 		return err_set(err, EINVAL,
-			"port %d/tcp is the mesh's own name server: expected another one",
-			PORT_NAME_SERVER);
+			"port %d/%s is the mesh's own name server: expected another one",
+			PORT_NAME_SERVER, addr_proto_name(offer.proto));
 	if (host[0] == '[') { /* and "]" is its end */
 		host[strlen(host) - 1] = '\0';
 		host++;
