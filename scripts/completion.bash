@@ -13,7 +13,7 @@ _nswrap_options() {
 	ps | port | doctor) echo --json ;;
 	stop) echo --all -t --stop-timeout ;;
 	logs) echo -f --follow -n --lines ;;
-	mesh | manager) echo --check --strict --example -n --name --json -q --quiet -v --verbose ;;
+	mesh | manager) echo --check --strict --example -n --name --json -w --watch --format -q --quiet -v --verbose ;;
 	agent) echo --automated ;;
 	esac
 	echo -h --help
@@ -134,10 +134,10 @@ _nswrap() {
 	help,0) _nswrap_words "run exec ps port stop logs doctor mesh agent help" ;;
 	mesh,0 | manager,0)
 		_nswrap_manifests
-		_nswrap_words "status reload stop"
+		_nswrap_words "status graph reload stop"
 		;;
 	mesh,1 | manager,1)
-		[[ ${operands[0]} == @(status|reload|stop) ]] && _nswrap_words "$(_nswrap_meshes)"
+		[[ ${operands[0]} == @(status|graph|reload|stop) ]] && _nswrap_words "$(_nswrap_meshes)"
 		;;
 	port,0) _nswrap_words "list add remove" ;;
 	exec,0 | port,1 | logs,0 | stop,*) _nswrap_words "$(_nswrap_sandboxes)" ;;

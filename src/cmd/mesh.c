@@ -9,6 +9,8 @@
 
 #include "cmd/guess.h"
 #include "cmd/habits.h"
+#include "cmd/mesh_graph.h"
+#include "cmd/mesh_live.h"
 #include "cmd/output.h"
 #include "control/control.h"
 #include "mesh/manager/manager.h"
@@ -17,13 +19,18 @@
 #include "util/log.h"
 
 #define OPERANDS_MAX 2
-#define COUNT_BYTES  16
 
 struct mesh_request {
-	const char *name;
-	bool is_check, is_strict, is_example, is_json;
+	const char *name, *format;
+	bool is_check, is_strict, is_example, is_json, is_watch;
 	int verbosity; /* -q: below 0; -v: above */
 };
+
+static int set_format(void *target, const char *value, struct err *err)
+{
+	*(const char **)target = value;
+	return mesh_graph_check_format(value, err);
+}
 
 static int set_name(void *target, const char *value, struct err *err)
 {
@@ -43,6 +50,9 @@ static const struct option_def options[] = {
 		"of the mesh; status, reload, stop: which one (the manifest's name without .yaml)",
 		set_name, AT(name)},
 	{0, "json", NULL, "status: print JSON", option_set_true, AT(is_json)},
+	{'w', "watch", NULL, "status: every second, with what goes through a second",
+		option_set_true, AT(is_watch)},
+	{0, "format", "FORMAT", "graph: " MESH_GRAPH_FORMATS, set_format, AT(format)},
 	{'q', "quiet", NULL, "say only what went wrong", cmd_set_quiet, AT(verbosity)},
 	{'v', "verbose", NULL, "say more; repeatable", cmd_set_verbose, AT(verbosity)},
 	{.name = NULL},
@@ -50,28 +60,14 @@ static const struct option_def options[] = {
 
 /* --- the table of a status ------------------------------------------------------------------ */
 
-/* 999, 1.2k, 34M */
-static char *format_count(json_int_t value, char out[COUNT_BYTES])
-{
-	static const char units[] = " kMGTPE";
-	double shown = (double)value;
-	size_t unit = 0;
-
-	for (; shown >= 999.5 && units[unit + 1]; unit++)
-		shown /= 1000;
-	snprintf(out, COUNT_BYTES, "%.*f%.*s", unit > 0 && shown < 9.95 ? 1 : 0, shown,
-		unit > 0 ? 1 : 0, units + unit);
-	return out;
-}
-
 /* BYTES/PACKETS */
 static json_t *format_traffic(const json_t *traffic)
 {
-	char bytes[COUNT_BYTES], packets[COUNT_BYTES];
+	char bytes[OUTPUT_COUNT_BYTES], packets[OUTPUT_COUNT_BYTES];
 
 	return json_sprintf("%s/%s",
-		format_count(json_integer_value(json_object_get(traffic, "bytes")), bytes),
-		format_count(json_integer_value(json_object_get(traffic, "packets")), packets));
+		output_count(json_integer_value(json_object_get(traffic, "bytes")), bytes),
+		output_count(json_integer_value(json_object_get(traffic, "packets")), packets));
 }
 
 static json_int_t sum_drops(const json_t *host)
@@ -88,7 +84,7 @@ static json_t *make_row(const json_t *host)
 {
 	const json_t *rtt = json_object_get(host, "rtt_ms");
 	const char *note = output_member(host, "note", "");
-	char drops[COUNT_BYTES];
+	char drops[OUTPUT_COUNT_BYTES];
 
 	return json_pack("[o, s, s, o, o, o, o, s, o, o]",
 		output_escaped(output_member(host, "name", "")), output_member(host, "vip", ""),
@@ -97,7 +93,7 @@ static json_t *make_row(const json_t *host)
 		json_is_number(rtt) ? json_sprintf("%.2fms", json_number_value(rtt))
 				    : json_string("-"),
 		format_traffic(json_object_get(host, "in")),
-		format_traffic(json_object_get(host, "out")), format_count(sum_drops(host), drops),
+		format_traffic(json_object_get(host, "out")), output_count(sum_drops(host), drops),
 		json_sprintf("%lld", json_integer_value(json_object_get(host, "restarts"))),
 		output_escaped(note[0] != '\0' ? note : output_member(host, "reason", "")));
 }
@@ -118,30 +114,31 @@ static void print_table(const json_t *hosts)
 }
 
 /* "port 80/udp of 127.0.42.101", for what does not work. */
-static void print_port(const json_t *host, const json_t *port, const char *what)
+static void print_port(FILE *out, const json_t *host, const json_t *port, const char *what)
 {
 	json_int_t number = json_integer_value(json_object_get(port, "port"));
 	json_int_t count = json_integer_value(json_object_get(port, "count"));
 	json_t *name = output_escaped(output_member(host, "name", ""));
 	json_t *why = output_escaped(output_member(port, "why", ""));
 
-	printf("%s: ", json_string_value(name));
+	fprintf(out, "%s: ", json_string_value(name));
 	if (number > 0)
-		printf("port %lld%s of ", number,
+		fprintf(out, "port %lld%s of ", number,
 			strcmp(output_member(port, "proto", ""), "udp") == 0 ? "/udp" : "");
-	printf("%s %s: %s", output_member(port, "ip", ""), what, json_string_value(why));
+	fprintf(out, "%s %s: %s", output_member(port, "ip", ""), what, json_string_value(why));
 	if (count > 0) {
 		json_t *age = output_age(json_integer_value(json_object_get(port, "age")));
 
-		printf(" (%lld times, last %s ago)", count, json_string_value(age));
+		fprintf(out, " (%lld times, last %s ago)", count, json_string_value(age));
 		json_decref(age);
 	}
-	putchar('\n');
+	fputc('\n', out);
 	json_decref(name);
 	json_decref(why);
 }
 
-static void print_ports(const json_t *host, const char *list, const char *total, const char *what)
+static void print_ports(
+	FILE *out, const json_t *host, const char *list, const char *total, const char *what)
 {
 	json_t *ports = json_object_get(host, list), *port, *name;
 	json_int_t all = json_integer_value(json_object_get(host, total));
@@ -149,25 +146,26 @@ static void print_ports(const json_t *host, const char *list, const char *total,
 
 	json_array_foreach(ports, i, port)
 	{
-		print_port(host, port, what);
+		print_port(out, host, port, what);
 	}
 	if (all <= (json_int_t)i)
 		return;
 	name = output_escaped(output_member(host, "name", ""));
-	printf("%s: %lld more ports: %s\n", json_string_value(name), all - (json_int_t)i, what);
+	fprintf(out, "%s: %lld more ports: %s\n", json_string_value(name), all - (json_int_t)i,
+		what);
 	json_decref(name);
 }
 
 /* Below the table: what does not work, although the host is ready. */
-static void print_troubles(const json_t *hosts)
+static void print_troubles(FILE *out, const json_t *hosts)
 {
 	json_t *host;
 	size_t i;
 
 	json_array_foreach(hosts, i, host)
 	{
-		print_ports(host, "missing", "missing_total", "is missing");
-		print_ports(host, "failing", "failing_total", "does not lead anywhere");
+		print_ports(out, host, "missing", "missing_total", "is missing");
+		print_ports(out, host, "failing", "failing_total", "does not lead anywhere");
 	}
 }
 
@@ -211,31 +209,33 @@ static json_t *ask_status(int sock, struct err *err)
 	}
 }
 
-static int print_status(int sock, bool is_json, struct err *err)
+static int print_status(int sock, const struct mesh_request *request, struct err *err)
 {
+	if (request->is_watch)
+		return mesh_live_run(sock, request->is_json, print_troubles, err);
 	json_t *status = ask_status(sock, err);
 
 	if (!status)
 		return -err->code;
 	json_object_del(status, "ok");
 	json_object_del(status, "total");
-	if (is_json) {
+	if (request->is_json) {
 		output_json(status);
 	} else {
 		print_table(json_object_get(status, "hosts"));
-		print_troubles(json_object_get(status, "hosts"));
+		print_troubles(stdout, json_object_get(status, "hosts"));
 	}
 	json_decref(status);
 	return output_end(err);
 }
 
 /* Everything about the manifest is shown, as --check would show it. */
-static int reload(int sock, bool is_json, struct err *err)
+static int reload(int sock, const struct mesh_request *request, struct err *err)
 {
 	json_t *answer = call(sock, json_pack("{s:s}", "op", "reload"), err), *line;
 	size_t i;
 
-	(void)is_json;
+	(void)request;
 	if (!answer)
 		return -err->code;
 	json_array_foreach(json_object_get(answer, "warnings"), i, line)
@@ -250,9 +250,9 @@ static int reload(int sock, bool is_json, struct err *err)
 	return i > 0 ? EXIT_USAGE : 0;
 }
 
-static int stop(int sock, bool is_json, struct err *err)
+static int stop(int sock, const struct mesh_request *request, struct err *err)
 {
-	(void)is_json;
+	(void)request;
 	cmd_wake(sock);
 	json_t *answer = call(sock, json_pack("{s:s}", "op", "stop"), err);
 	/* it may have ended before it could answer: that is what is wanted */
@@ -263,14 +263,20 @@ static int stop(int sock, bool is_json, struct err *err)
 	return 0;
 }
 
+static int print_graph(int sock, const struct mesh_request *request, struct err *err)
+{
+	return mesh_graph_print(sock, request->format, err);
+}
+
 /* What may be asked of a mesh that runs. */
 static const struct question {
 	const char *word;
 	bool has_json; /* can be answered in JSON */
 	/* Prints the answer. Returns the exit status, or -errno with @err filled. */
-	int (*ask)(int sock, bool is_json, struct err *err);
+	int (*ask)(int sock, const struct mesh_request *request, struct err *err);
 } questions[] = {
 	{"status", true, print_status},
+	{"graph", false, print_graph},
 	{"reload", false, reload},
 	{"stop", false, stop},
 };
@@ -283,11 +289,12 @@ static const struct question *find_question(const char *word)
 	return NULL;
 }
 
-static int ask(const struct question *question, const char *name, bool is_json)
+static int ask(
+	const struct question *question, const char *name, const struct mesh_request *request)
 {
 	struct err err = {0};
 	_cleanup_fd_ int sock = cmd_connect(REGISTRY_MESH, name, &err);
-	int result = sock < 0 ? sock : question->ask(sock, is_json, &err);
+	int result = sock < 0 ? sock : question->ask(sock, request, &err);
 
 	return result < 0 ? cmd_failed(&err) : result;
 }
@@ -360,6 +367,10 @@ static int check_operands(const struct mesh_request *request, const struct quest
 		return err_set(err, EINVAL, "--strict: only with --check");
 	if (request->is_json && !(question && question->has_json))
 		return err_set(err, EINVAL, "--json: only status prints it");
+	if (request->is_watch && !(question && question->has_json))
+		return err_set(err, EINVAL, "--watch: only with status");
+	if (request->format && !(question && question->ask == print_graph))
+		return err_set(err, EINVAL, "--format: only with graph");
 	return 0;
 }
 
@@ -380,7 +391,7 @@ static int run(const struct cmd_call *call)
 		return 0;
 	}
 	if (question)
-		return ask(question, operands[1] ? operands[1] : request.name, request.is_json);
+		return ask(question, operands[1] ? operands[1] : request.name, &request);
 	return run_mesh(&request, operands[0]);
 }
 
@@ -388,7 +399,8 @@ const struct subcommand mesh_subcommand = {
 	.name = "mesh",
 	.synopsis =
 		"mesh [OPTION...] MANIFEST\nMANIFEST.yaml\nmesh --check [--strict] MANIFEST\nmesh --example\n"
-		"mesh status [--json] [NAME]\nmesh reload|stop [NAME]",
+		"mesh status [--watch] [--json] [NAME]\n"
+		"mesh graph [--format FORMAT] [NAME]\nmesh reload|stop [NAME]",
 	.summary = "make one network of hosts that commands lead to",
 	.options = options,
 	.run = run,

@@ -44,6 +44,19 @@ json_t *output_age(long long seconds)
 	return json_sprintf("%lld%c", MAX(seconds, 0) / ages[i].unit, ages[i].name);
 }
 
+char *output_count(long long value, char out[OUTPUT_COUNT_BYTES])
+{
+	static const char units[] = " kMGTPE";
+	double shown = (double)value;
+	size_t unit = 0;
+
+	for (; shown >= 999.5 && units[unit + 1]; unit++)
+		shown /= 1000;
+	snprintf(out, OUTPUT_COUNT_BYTES, "%.*f%.*s", unit > 0 && shown < 9.95 ? 1 : 0, shown,
+		unit > 0 ? 1 : 0, units + unit);
+	return out;
+}
+
 int output_width(void)
 {
 	struct winsize size;
@@ -56,13 +69,18 @@ static int columns_of(gunichar c)
 	return g_unichar_iszerowidth(c) ? 0 : g_unichar_iswide(c) ? 2 : 1;
 }
 
-int output_columns(const char *text)
+static int columns_of_bytes(const char *text, size_t len)
 {
 	int columns = 0;
 
-	for (; *text; text = g_utf8_next_char(text))
+	for (const char *end = text + len; text < end; text = g_utf8_next_char(text))
 		columns += columns_of(g_utf8_get_char(text));
 	return columns;
+}
+
+int output_columns(const char *text)
+{
+	return columns_of_bytes(text, strlen(text));
 }
 
 static int width_of(const json_t *cell)
@@ -85,17 +103,26 @@ static void escape_cells(json_t *rows)
 	}
 }
 
-/* Print as much of @text as goes into @room columns, then blanks up to @width. */
-static void print_cell(const char *text, int room, int width)
+int output_cut(FILE *out, const char *text, size_t len, int columns)
 {
+	int used = 0, all = columns_of_bytes(text, len);
+	int left = columns == 0 ? all : all > columns ? columns - 1 : columns;
 	const char *end = text;
-	int used = 0, left = output_columns(text) > room ? room - 1 : room;
 
-	for (; *end && used + columns_of(g_utf8_get_char(end)) <= left; end = g_utf8_next_char(end))
+	while (end < text + len && used + columns_of(g_utf8_get_char(end)) <= left) {
 		used += columns_of(g_utf8_get_char(end));
-	printf("%.*s%s", (int)(end - text), text, *end ? "+" : "");
-	used += *end != '\0';
-	printf("%*s", MAX(width - used, 0), "");
+		end = g_utf8_next_char(end);
+	}
+	fprintf(out, "%.*s%s", (int)(end - text), text, end < text + len ? "+" : "");
+	return used + (end < text + len);
+}
+
+/* Print as much of @text as goes into @room columns, then blanks up to @width. */
+static void print_cell(FILE *out, const char *text, int room, int width)
+{
+	int used = output_cut(out, text, strlen(text), room);
+
+	fprintf(out, "%*s", MAX(width - used, 0), "");
 }
 
 /* Make @widths fit into @width together with the gaps, as far as the least widths allow. */
@@ -120,6 +147,11 @@ static void fit(int *widths, size_t columns, int width)
 
 void output_table(json_t *rows, int width)
 {
+	output_table_to(stdout, rows, width);
+}
+
+void output_table_to(FILE *out, json_t *rows, int width)
+{
 	size_t columns = json_array_size(json_array_get(rows, 0)), i, column;
 	int widths[OUTPUT_COLUMNS_MAX] = {0};
 	json_t *row, *cell;
@@ -138,10 +170,10 @@ void output_table(json_t *rows, int width)
 	{
 		json_array_foreach(row, column, cell)
 		{
-			print_cell(json_string_value(cell), widths[column],
+			print_cell(out, json_string_value(cell), widths[column],
 				column + 1 < columns ? widths[column] + GAP : 0);
 		}
-		putchar('\n');
+		fputc('\n', out);
 	}
 }
 

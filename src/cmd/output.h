@@ -3,6 +3,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdio.h>
 
 #include "util/err.h"
 
@@ -17,6 +18,10 @@ json_t *output_escaped(const char *text);
 /* "99s", "99m", "47h", "2d" */
 json_t *output_age(long long seconds);
 
+/* "999", "1.2k", "34M". Returns @out. */
+#define OUTPUT_COUNT_BYTES 16
+char *output_count(long long value, char out[OUTPUT_COUNT_BYTES]);
+
 /* Columns of the terminal that stdout is, or 0: it is none. */
 int output_width(void);
 
@@ -30,6 +35,12 @@ int output_columns(const char *text);
  * was cut.
  */
 void output_table(json_t *rows, int width);
+/* The same, to @out. */
+void output_table_to(FILE *out, json_t *rows, int width);
+
+/* As much of the @len bytes of @text as goes into @columns (0: all); '+' is at the end of what was
+ * cut. Returns the columns that it has taken. */
+int output_cut(FILE *out, const char *text, size_t len, int columns);
 
 /* Print @json (NULL: nothing), indented, and its end of line. */
 void output_json(const json_t *json);

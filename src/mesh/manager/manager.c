@@ -12,6 +12,7 @@
 
 #include "control/control.h"
 #include "control/server.h"
+#include "mesh/manager/chart.h"
 #include "mesh/manager/desk.h"
 #include "mesh/manager/display.h"
 #include "mesh/manager/naming.h"
@@ -156,6 +157,9 @@ static json_t *on_request(struct server_client *client, json_t *request, struct 
 	if (strcmp(op, "status") == 0)
 		return status_json(&manager->roster, manager->server.entry.name,
 			manager->config->path, manager->started,
+			from < 0 ? SIZE_MAX : (size_t)from);
+	if (strcmp(op, "graph") == 0)
+		return chart_json(&manager->roster, manager->server.entry.name,
 			from < 0 ? SIZE_MAX : (size_t)from);
 	if (strcmp(op, "reload") == 0)
 		return reload(manager);

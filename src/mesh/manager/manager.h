@@ -18,6 +18,7 @@
  * | op       | members   | answer                                                              |
  * |----------|-----------|---------------------------------------------------------------------|
  * | "status" | from: INT | name, pid, manifest, started, total, hosts from that number on      |
+ * | "graph"  | from: INT | hosts and routes from that number on (mesh/manager/chart), total    |
  * | "reload" |           | hosts: how many there are; errors: [TEXT, ...], if any all stays;   |
  * |          |           | warnings: [TEXT, ...]                                               |
  * | "stop"   |           | the connection ends when all has ended                              |
