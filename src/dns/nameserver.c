@@ -14,7 +14,7 @@
 
 #define UDP_BURST       32   /* queries a wake-up */
 #define UDP_QUERY_BYTES 4096 /* longer ones are none */
-#define UDP_ANSWER_MAX  4096 /* of what a client says that it takes */
+#define UDP_ANSWER_MAX  4096 /* unless something else is said */
 
 struct udp_socket {
 	struct loop_io io;
@@ -36,6 +36,7 @@ struct nameserver {
 	struct udp_socket sockets[NAMESERVER_SOCKETS_MAX]; /* io.fd is -1: free */
 	struct list clients;                               /* who has asked last is the last one */
 	size_t nclients;
+	size_t udp_max;
 	struct list questions;
 	uint8_t bytes[DNS_MESSAGE_MAX]; /* a query that comes, and an answer that goes */
 };
@@ -56,7 +57,8 @@ static size_t answer_max(const struct nameserver_question *question)
 {
 	if (!question->udp)
 		return DNS_MESSAGE_MAX;
-	return question->query.udp_max < UDP_ANSWER_MAX ? question->query.udp_max : UDP_ANSWER_MAX;
+	size_t max = question->nameserver->udp_max;
+	return question->query.udp_max < max ? question->query.udp_max : max;
 }
 
 static void free_question(struct nameserver_question *question)
@@ -228,6 +230,11 @@ static void on_readable(struct loop_io *io, uint32_t events)
 	}
 }
 
+void nameserver_set_udp_max(struct nameserver *nameserver, size_t max_bytes)
+{
+	nameserver->udp_max = max_bytes < UDP_ANSWER_MAX ? max_bytes : UDP_ANSWER_MAX;
+}
+
 int nameserver_add_udp(struct nameserver *nameserver, int fd)
 {
 	for (size_t i = 0; i < NAMESERVER_SOCKETS_MAX; i++) {
@@ -359,6 +366,7 @@ struct nameserver *nameserver_new(struct loop *loop, struct budget *budget,
 	nameserver->forwarder = forwarder;
 	nameserver->ops = ops;
 	nameserver->owner = owner;
+	nameserver->udp_max = UDP_ANSWER_MAX;
 	list_init(&nameserver->clients);
 	list_init(&nameserver->questions);
 	for (size_t i = 0; i < NAMESERVER_SOCKETS_MAX; i++) {

@@ -53,6 +53,10 @@ void nameserver_free(struct nameserver *nameserver);
 /* Serve a bound, nonblocking UDP socket, bound to one address. It must stay until
  * nameserver_del_udp. Returns 0 or -errno: -ENOSPC past NAMESERVER_SOCKETS_MAX. */
 int nameserver_add_udp(struct nameserver *nameserver, int fd);
+/* Answers over UDP have @max_bytes at most, DNS_UDP_BYTES or more, whatever clients take: what goes
+ * over there in one piece. */
+void nameserver_set_udp_max(struct nameserver *nameserver, size_t max_bytes);
+
 /* Queries that came over @fd are forgotten when they are answered. */
 void nameserver_del_udp(struct nameserver *nameserver, int fd);
 

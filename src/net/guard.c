@@ -17,7 +17,6 @@
 #define ND_ADVERT_BYTES 24 /* neighbour solicitation and advertisement: with target */
 #define ND_OPTION_UNIT  8  /* bytes that one unit of an option's length stands for */
 #define ND_HOP_LIMIT    255
-#define PORT_DNS        53
 #define PORT_BOOTP      67
 #define PORT_TFTP       69
 #define PORT_DHCPV6     547
@@ -91,7 +90,7 @@ static bool has_valid_tcp_options(const uint8_t *options, size_t len)
 }
 
 /* May a TCP or UDP packet go to @port there? @opens: it would be the first of its flow. */
-static enum guard_verdict check_place(const struct packet *packet, uint16_t port, bool opens)
+static enum guard_verdict check_place(const struct packet *packet, bool opens)
 {
 	switch (packet->place) {
 	case TO_OUTSIDE:
@@ -101,7 +100,7 @@ static enum guard_verdict check_place(const struct packet *packet, uint16_t port
 			return GUARD_DROP_HOST_LOOPBACK;
 		return GUARD_PASS;
 	case TO_DNS:
-		return port == PORT_DNS ? GUARD_PASS : GUARD_DROP_DNS_PORT;
+		return GUARD_DROP_DNS_PORT;
 	case TO_MULTICAST:
 		return GUARD_DROP_MULTICAST;
 	default:
@@ -129,7 +128,7 @@ static enum guard_verdict check_tcp(const struct packet *packet)
 	bool opens = (flags & (TH_SYN | TH_ACK)) == TH_SYN;
 	if (opens && packet->source == FROM_LOOPBACK)
 		return GUARD_DROP_SOURCE;
-	enum guard_verdict verdict = check_place(packet, packet_get16(tcp + 2), opens);
+	enum guard_verdict verdict = check_place(packet, opens);
 	if (verdict == GUARD_PASS && (flags & TH_URG)) {
 		uint16_t without = (uint16_t)(packet_get16(tcp + 12) & ~TH_URG);
 		packet_adjust(tcp + 16,
@@ -148,7 +147,7 @@ static enum guard_verdict check_udp(const struct packet *packet)
 	bool is_service = port == PORT_BOOTP || port == PORT_TFTP || port == PORT_DHCPV6;
 	if (is_service && packet->place != TO_OUTSIDE)
 		return GUARD_DROP_UDP_SERVICE;
-	return check_place(packet, port, false);
+	return check_place(packet, false);
 }
 
 static enum guard_verdict check_icmp4(const struct packet *packet)

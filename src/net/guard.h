@@ -23,9 +23,10 @@
  * `host` without allows_host_loopback: libslirp shows a forward's client on the host's loopback as
  * `host`, so answers go there. TCP passes unless it opens a connection; UDP has no such mark and
  * passes: there it is libslirp's disable_host_loopback that refuses. ICMP echo always passes.
- * `dns`: port 53 and ICMP echo only, because libslirp would carry every port to the address of the
- * host's resolver, which may be a loopback address such as 127.0.0.53.
- * ICMPv6 echo: `host` and `dns` only; libslirp carries none to the outside, and says so for each.
+ * `dns`: ICMP echo only. Queries have been taken away before (net/hairpin), and libslirp would
+ * carry every port to the address of the host's resolver, which may be a loopback address such as
+ * 127.0.0.53. ICMPv6 echo: `host` and `dns` only; libslirp carries none to the outside, and says so
+ * for each.
  *
  * No state, no allocation; reads headers only, so it costs the same for every length. Checksums are
  * not looked at (libslirp does). Urgent data is not dropped, since honest programs send it: the
@@ -56,7 +57,7 @@
 	DROP(LINK_LOCAL, "link-local destination") /* IPv6; site-local too; other than ND */       \
 	DROP(HOST_LOOPBACK, "host loopback")       /* opens a connection to `host` */              \
 	DROP(DNS_OFF, "DNS is off")                /* to `dns` without has_dns */                  \
-	DROP(DNS_PORT, "not a DNS port")           /* to `dns`, port other than 53 */              \
+	DROP(DNS_PORT, "not a DNS port")           /* TCP and UDP to `dns` */                      \
 	DROP(TCP_HEADER, "bad TCP header")         /* cut, or data offset outside 20..packet */    \
 	DROP(TCP_FLAGS, "bad TCP flags")           /* SYN+FIN, SYN+RST, or none */                 \
 	DROP(TCP_OPTIONS, "bad TCP options")       /* a wrong length */                            \

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* net/resolv - read the host's resolv.conf and write those of the guest and the net process */
+/* net/resolv - read the host's resolv.conf and write the guest's */
 #include "net/resolv.h"
 
 #include <arpa/inet.h>
@@ -121,10 +121,11 @@ void resolv_parse(char *text, size_t len, struct resolv_conf *out)
 		add_server(out, local);
 }
 
-/* The end of writing to @out, which is @text; @result is what came of it so far. */
-static int finish(FILE *out, int result, char *text, size_t cap_bytes)
+/* The end of writing to @out, which is @text. */
+static int finish(FILE *out, char *text, size_t cap_bytes)
 {
 	long len = ftell(out);
+	int result = 0;
 
 	/* fmemopen takes a text that leaves no room for its NUL */
 	if (fclose(out) != 0 || len < 0 || (size_t)len >= cap_bytes)
@@ -151,58 +152,16 @@ static void put_words(FILE *out, const char *keyword, const char *words)
 		fprintf(out, "\n");
 }
 
-static int put_server(FILE *out, const struct addr *server)
-{
-	char addr[INET6_ADDRSTRLEN], scope[IF_NAMESIZE];
-
-	if (server->family != AF_INET && server->family != AF_INET6)
-		return -EAFNOSUPPORT;
-	addr_format_ip(server, addr, sizeof(addr));
-	if (server->family == AF_INET || !server->v6.sin6_scope_id) {
-		fprintf(out, "nameserver %s\n", addr);
-		return 0;
-	}
-	/* libslirp 4.7.0 understands names only (if_nametoindex of what is behind '%') */
-	if (!if_indextoname(server->v6.sin6_scope_id, scope) || !is_printable(scope))
-		return -ENODEV;
-	fprintf(out, "nameserver %s%%%s\n", addr, scope);
-	return 0;
-}
-
-int resolv_format_guest(const struct resolv_conf *host, const struct in_addr *dns4,
-	const struct in6_addr *dns6, char *text, size_t cap_bytes)
+int resolv_format(
+	const struct resolv_conf *host, const struct in_addr *server, char *text, size_t cap_bytes)
 {
 	FILE *out = fmemopen(text, cap_bytes, "w");
-	struct addr server = addr_of4(*dns4, 0);
-	bool wants_v6 = host->has_v6 && dns6;
+	char addr[INET_ADDRSTRLEN];
 
 	if (!out)
 		return -errno;
-	if (host->has_v4 || !wants_v6)
-		put_server(out, &server);
-	if (wants_v6) {
-		server = addr_of6(dns6, 0);
-		put_server(out, &server);
-	}
+	fprintf(out, "nameserver %s\n", inet_ntop(AF_INET, server, addr, sizeof(addr)));
 	put_words(out, "search", host->search);
 	put_words(out, "options", host->options);
-	return finish(out, 0, text, cap_bytes);
-}
-
-int resolv_format_net(
-	const struct resolv_conf *host, const struct addr *override, char *text, size_t cap_bytes)
-{
-	FILE *out = fmemopen(text, cap_bytes, "w");
-	int result = 0;
-
-	if (!out)
-		return -errno;
-	if (override)
-		return finish(out, put_server(out, override), text, cap_bytes);
-	for (size_t i = 0; i < host->nservers && result == 0; i++) {
-		result = put_server(out, &host->servers[i]);
-		if (result == -ENODEV) /* an interface that went away: the others still serve */
-			result = 0;
-	}
-	return finish(out, result, text, cap_bytes);
+	return finish(out, text, cap_bytes);
 }

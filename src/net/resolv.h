@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* net/resolv - read the host's resolv.conf and write those of the guest and the net process */
+/* net/resolv - read the host's resolv.conf and write the guest's */
 #pragma once
 
 #include <netinet/in.h>
@@ -31,21 +31,8 @@ struct resolv_conf {
 void resolv_parse(char *text, size_t len, struct resolv_conf *out);
 
 /*
- * Write the guest's file to @out, NUL-terminated: "nameserver @dns4" if the host has a v4 server or
- * none is known; "nameserver @dns6" if the host has a v6 server and @dns6 is not NULL; if neither
- * line came of that, @dns4 all the same. Then the host's search and options.
- * Returns 0, -EMSGSIZE or -ENOMEM; @out is then the empty string (if it has room for one).
+ * Write the guest's file to @out, NUL-terminated: "nameserver @server", then the host's search and
+ * options. Returns 0, -EMSGSIZE or -ENOMEM; @out is then the empty string (if it has room for one).
  */
-int resolv_format_guest(const struct resolv_conf *host, const struct in_addr *dns4,
-	const struct in6_addr *dns6, char *out, size_t cap_bytes);
-
-/*
- * Write the file that libslirp reads: nameserver lines of the host, or only that of @override if it
- * is not NULL (AF_INET or AF_INET6). A scope is written as the interface's name, all that libslirp
- * understands; a server of the host whose interface has none is left out. libslirp can use one
- * server of a kind and port 53 only; a port in @override is not written.
- * Returns 0, -EMSGSIZE, -ENOMEM, -EAFNOSUPPORT, or -ENODEV (the interface of @override); @out is
- * then the empty string (if it has room for one).
- */
-int resolv_format_net(
-	const struct resolv_conf *host, const struct addr *override, char *out, size_t cap_bytes);
+int resolv_format(
+	const struct resolv_conf *host, const struct in_addr *server, char *out, size_t cap_bytes);

@@ -43,8 +43,9 @@ struct slirp_stack {
 	struct loop_io tap_io;
 	struct loop_hook hook;
 	struct slirp_fds fds;
-	bool has_input;  /* libslirp was given something: ask again what it waits for */
-	uint64_t due_ns; /* when it wants to be called again; at first: at once */
+	struct hairpin hairpin; /* all zero: none */
+	bool has_input;         /* libslirp was given something: ask again what it waits for */
+	uint64_t due_ns;        /* when it wants to be called again; at first: at once */
 	uint64_t drops[GUARD_VERDICTS];
 	uint8_t *frame; /* FRAME_BYTES */
 };
@@ -122,6 +123,10 @@ static void on_tap_ready(struct loop_io *io, uint32_t events)
 		if (got <= 0)
 			return;
 		size_t len = (size_t)got;
+		if (hairpin_turn(&stack->hairpin, frame, len)) {
+			on_send_packet(frame, len, stack);
+			continue;
+		}
 		enum guard_verdict verdict = guard_check(stack->plan, frame, len);
 		if (stack->pcap_fd >= 0)
 			pcap_write_frame(stack->pcap_fd, frame, len);
@@ -229,7 +234,7 @@ static Slirp *make_slirp(struct slirp_stack *stack, const struct net_plan *plan)
 		.disable_host_loopback = !plan->allows_host_loopback,
 		.outbound_addr = plan->outbound4.family ? outbound4 : NULL,
 		.outbound_addr6 = plan->outbound6.family ? outbound6 : NULL,
-		.disable_dns = !plan->has_dns,
+		.disable_dns = true, /* ours answers: sandbox/nameservice */
 		.disable_dhcp = true,
 	};
 
@@ -276,6 +281,11 @@ struct slirp_stack *slirp_stack_new(
 	}
 	loop_set_hook(loop, &stack->hook);
 	return stack;
+}
+
+void slirp_stack_set_hairpin(struct slirp_stack *stack, const struct hairpin *hairpin)
+{
+	stack->hairpin = *hairpin;
 }
 
 void slirp_stack_free(struct slirp_stack *stack)

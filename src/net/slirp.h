@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 
+#include "net/hairpin.h"
 #include "net/plan.h"
 #include "util/budget.h"
 #include "util/loop.h"
@@ -30,6 +31,9 @@ struct slirp_stack;
 struct slirp_stack *slirp_stack_new(struct loop *loop, const struct net_plan *plan, int tap,
 	int pcap_fd, struct budget *budget);
 void slirp_stack_free(struct slirp_stack *stack);
+
+/* What @hairpin (copied) is about never comes to libslirp. */
+void slirp_stack_set_hairpin(struct slirp_stack *stack, const struct hairpin *hairpin);
 
 /*
  * libslirp accepts the clients of @listen_fd, a TCP socket that listens, by a copy of it, and leads

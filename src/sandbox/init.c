@@ -407,11 +407,18 @@ __attribute__((noreturn)) static void fail(
 static void hand_out(const struct init_start *start, int fds[INIT_FDS])
 {
 	struct init_message message = {.type = INIT_READY};
-	size_t count = fds[INIT_FD_TAP] < 0 ? INIT_FD_TAP : INIT_FDS;
+	int there[INIT_FDS];
+	size_t count = 0;
 
-	if (fd_send(start->supervisor_fd, &message, sizeof(message), fds, count) < 0)
+	for (size_t i = 0; i < INIT_FDS; i++) {
+		if (fds[i] < 0)
+			continue;
+		message.value |= 1 << i;
+		there[count++] = fds[i];
+	}
+	if (fd_send(start->supervisor_fd, &message, sizeof(message), there, count) < 0)
 		return; /* the supervisor is gone; wait_for_go will see it */
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < INIT_FDS; i++)
 		fd_close(&fds[i]);
 }
 

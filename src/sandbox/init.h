@@ -10,6 +10,7 @@
 
 #include "control/places.h"
 #include "sandbox/config.h"
+#include "sandbox/etc.h"
 #include "sandbox/sshconf.h"
 #include "sandbox/words.h"
 #include "util/err.h"
@@ -35,7 +36,7 @@
 
 enum init_message_type {
 	/* to the supervisor */
-	INIT_READY,   /* with descriptors, see enum init_fd */
+	INIT_READY,   /* with descriptors, see enum init_fd; value: bit i is set if fd i is there */
 	INIT_FAILED,  /* err; nothing runs; value: nswrap's exit status */
 	INIT_STARTED, /* COMMAND runs; value: its pid as init sees it */
 	INIT_STOPPED, /* COMMAND was stopped by signal value; serial: for the how-manieth time */
@@ -49,7 +50,8 @@ enum init_message_type {
 	INIT_OWN_FILE,  /* if we vanish remove socket `file` in the directory that comes with it */
 };
 
-/* Order of the descriptors that come with INIT_READY; the TAP only if there is one. */
+/* The descriptors that come with INIT_READY, in this order; those from INIT_FD_ETC on only if there
+ * are such. */
 enum init_fd {
 	INIT_FD_USER,
 	INIT_FD_NET,
@@ -57,7 +59,10 @@ enum init_fd {
 	INIT_FD_PID,
 	INIT_FD_IPC,
 	INIT_FD_DIAG,
-	INIT_FD_LOOK, /* another one: who asks must be alone */
+	INIT_FD_LOOK,    /* another one: who asks must be alone */
+	INIT_FD_ETC,     /* the directory that is /etc inside, for writing (sandbox/etc) */
+	INIT_FD_DNS_UDP, /* where the sandbox's name server is asked (sandbox/nameservice) */
+	INIT_FD_DNS_TCP,
 	INIT_FD_TAP,
 	INIT_FDS
 };
@@ -75,15 +80,15 @@ struct init_message {
 
 struct init_start {
 	const struct sandbox_config *config;
-	char **argv;                 /* COMMAND, placeholders replaced */
-	char **env;                  /* with NSWRAP_* */
-	const char *resolv_text;     /* NULL: leave /etc/resolv.conf alone */
-	const struct sshconf *ssh;   /* copies that cover what they were made of */
-	const struct places *hidden; /* the runtime directories */
-	int supervisor_fd, door_fd;  /* init's ends, SOCK_SEQPACKET */
-	const struct words *words;   /* where what init says goes when COMMAND runs */
-	sigset_t original_mask;      /* what COMMAND gets */
-	bool restores_pipe;          /* SIGPIPE, which we ignore, ends COMMAND */
+	char **argv;                   /* COMMAND, placeholders replaced */
+	char **env;                    /* with NSWRAP_* */
+	const struct etc_files *files; /* of /etc inside */
+	const struct sshconf *ssh;     /* copies that cover what they were made of */
+	const struct places *hidden;   /* the runtime directories */
+	int supervisor_fd, door_fd;    /* init's ends, SOCK_SEQPACKET */
+	const struct words *words;     /* where what init says goes when COMMAND runs */
+	sigset_t original_mask;        /* what COMMAND gets */
+	bool restores_pipe;            /* SIGPIPE, which we ignore, ends COMMAND */
 	struct rlimit original_nofile;
 };
 

@@ -213,16 +213,20 @@ static int await_message(int fd, struct err *err)
 int initctl_await(struct initctl *initctl, struct err *err)
 {
 	struct init_message message;
+	int fds[INIT_FDS];
+	size_t next = 0;
 
 	if (await_message(initctl->io.fd, err) < 0)
 		return -err->code;
-	ssize_t got =
-		fd_recv(initctl->io.fd, &message, sizeof(message), initctl->fds, INIT_FDS, NULL);
+	ssize_t got = fd_recv(initctl->io.fd, &message, sizeof(message), fds, INIT_FDS, NULL);
 
 	if (got != sizeof(message))
 		return err_set(err, ECHILD, "init of the sandbox ended while it was set up");
 	if (message.type != INIT_READY)
 		return err_set(err, message.err.code, "%s", message.err.text);
+	for (size_t i = 0; i < INIT_FDS; i++)
+		if (message.value & 1 << i)
+			initctl->fds[i] = fds[next++];
 	return 0;
 }
 

@@ -26,10 +26,9 @@ struct keeper_ops {
 	 */
 	void (*on_room)(void *owner, bool is_fresh);
 	/*
-	 * What it says (the texts end with NUL, ids are not checked); @fd or -1 came with it and is
-	 * closed afterwards unless it is taken.
+	 * What it says (the texts end with NUL, ids are not checked).
 	 */
-	void (*on_message)(void *owner, const struct net_message *message, int *fd);
+	void (*on_message)(void *owner, const struct net_message *message);
 };
 
 struct keeper {

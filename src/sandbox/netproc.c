@@ -21,6 +21,7 @@
 #include "proc/ns.h"
 #include "proc/rights.h"
 #include "sandbox/filter.h"
+#include "sandbox/nameservice.h"
 #include "sandbox/view.h"
 #include "util/fd.h"
 #include "util/list.h"
@@ -43,6 +44,7 @@ struct netproc {
 	struct budget budget;
 	struct forward_context context;
 	struct forward_table *table;
+	struct nameservice *names; /* NULL: there is none */
 };
 
 static void report(int channel, enum net_message_type type, uint32_t id, const struct err *err)
@@ -101,6 +103,11 @@ static void on_channel(struct loop_io *io, uint32_t events)
 	}
 	if (message.type == NET_ADD)
 		add_forward(net, &message, fd_take(&fd));
+	if (message.type == NET_NAMES && net->names && fd >= 0) {
+		result = nameservice_read(net->names, fd);
+		if (result < 0)
+			log_warning("cannot read the names of the sandbox: %s", strerror(-result));
+	}
 	fd_close(&fd);
 	if (message.type == NET_REMOVE)
 		table_remove(net->table, message.id);
@@ -118,11 +125,11 @@ static void limit_resources(bool has_slirp)
 #endif
 }
 
-/* Stage 1: leave every file, right and descriptor behind. Returns the resolv.conf descriptor. */
+/* Stage 1: leave every file, right and descriptor behind. */
 static int isolate(const struct netproc_start *start, struct err *err)
 {
 	int keep[] = {start->channel, start->tap, start->pcap, start->door, start->guest_diag,
-		start->host_diag, -1};
+		start->host_diag, start->dns_udp, start->dns_tcp};
 	uid_t uid = geteuid();
 	gid_t gid = getegid();
 
@@ -130,10 +137,8 @@ static int isolate(const struct netproc_start *start, struct err *err)
 		return ns_explain(errno, err);
 	if (ns_map_ids(uid, gid, 0, err) < 0)
 		return -err->code;
-	int resolv = view_empty_root(start->resolv_text, err);
-	if (resolv < 0)
-		return resolv;
-	keep[6] = resolv;
+	if (view_empty_root(err) < 0)
+		return -err->code;
 	int result = rights_drop_all();
 	if (result == 0)
 		result = rights_hide();
@@ -142,7 +147,24 @@ static int isolate(const struct netproc_start *start, struct err *err)
 	if (result < 0)
 		return err_sys(err, -result, "cannot drop the rights of the net process");
 	limit_resources(start->tap >= 0);
-	return resolv;
+	return 0;
+}
+
+/* Returns 0, or -errno with errno set. */
+static int open_names(struct netproc *net)
+{
+	const struct netproc_start *start = net->start;
+	const struct net_plan *plan = &start->config->net;
+
+	net->names = nameservice_new(
+		net->loop, &net->budget, net->context.inside, plan, start->dns_udp, start->dns_tcp);
+	if (!net->names)
+		return -errno;
+	if (net->context.slirp) {
+		struct hairpin hairpin = nameservice_hairpin(plan, start->dns_udp, start->dns_tcp);
+		slirp_stack_set_hairpin(net->context.slirp, &hairpin);
+	}
+	return 0;
 }
 
 /* Stage 2: everything that must be opened or allocated before the filter is there. */
@@ -180,6 +202,8 @@ static int set_up(struct netproc *net, struct err *err)
 			return err_sys(err, errno, "cannot start libslirp");
 	}
 	net->table = table_new(context);
+	if (start->dns_udp >= 0 && start->dns_tcp >= 0 && context->inside && open_names(net) < 0)
+		return err_sys(err, errno, "cannot set up the name server of the sandbox");
 	net->channel_io = (struct loop_io){start->channel, on_channel};
 	if (!context->relays || !context->inside || !net->table ||
 		loop_io_add(net->loop, &net->channel_io, EPOLLIN) < 0)
@@ -212,8 +236,7 @@ __attribute__((noreturn)) static void netproc_main(const struct netproc_start *s
 	job_leave_streams();
 	words_speak(start->words);
 	g_log_set_default_handler(on_glib_message, NULL);
-	int resolv = isolate(start, &err);
-	if (resolv < 0)
+	if (isolate(start, &err) < 0)
 		fail(start, &err);
 	/* a change of credentials has cleared it, prctl(2) */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -224,8 +247,7 @@ __attribute__((noreturn)) static void netproc_main(const struct netproc_start *s
 		err_sys(&err, -result, "cannot load the seccomp filter of the net process");
 		fail(start, &err);
 	}
-	fd_send_one(start->channel, &ready, sizeof(ready), resolv);
-	fd_close(&resolv);
+	fd_send_one(start->channel, &ready, sizeof(ready), -1);
 	result = loop_run(net.loop);
 	table_free(net.table); /* who waits for the guest is reset */
 	if (result < 0 && result != -EPIPE)

@@ -14,7 +14,7 @@
  * How it works
  *
  * A fork of the supervisor in the host's network namespace that gives up everything else: it enters
- * a user and mount namespace of its own with nothing in it but an /etc/resolv.conf, drops every
+ * a user and mount namespace of its own with nothing in it, drops every
  * capability, closes every descriptor but those below, and loads a seccomp allow-list. A guest that
  * breaks libslirp has gained the host's network, which it had before, and nothing more.
  *
@@ -26,8 +26,9 @@ enum net_message_type {
 	/* to the net process */
 	NET_ADD,    /* forward; with its listener */
 	NET_REMOVE, /* id */
+	NET_NAMES, /* with a file of what the name server knows from now on (sandbox/nameservice) */
 	/* from the net process */
-	NET_READY,     /* with a descriptor for rewriting its resolv.conf, if it reads one */
+	NET_READY,
 	NET_FAILED,    /* err; it ends */
 	NET_ADDED,     /* id: of a forward that was lost */
 	NET_LOST,      /* id, err: that forward is not served; it goes on */
@@ -52,12 +53,12 @@ struct net_message {
 
 struct netproc_start {
 	const struct sandbox_config *config;
-	const char *resolv_text; /* what libslirp reads as /etc/resolv.conf */
-	int channel;             /* the net process's end */
-	int tap;                 /* -1: none */
-	int pcap;                /* -1: none */
-	int door;                /* the net process's end */
+	int channel; /* the net process's end */
+	int tap;     /* -1: none */
+	int pcap;    /* -1: none */
+	int door;    /* the net process's end */
 	int guest_diag, host_diag;
+	int dns_udp, dns_tcp;      /* of the name server inside; -1: there is none */
 	const struct words *words; /* where what it says goes */
 };
 

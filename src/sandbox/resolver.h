@@ -1,34 +1,74 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sandbox/resolver - the name server settings of guest and net process, kept as the host's are */
+/* sandbox/resolver - what a sandbox knows of names: gathered by the supervisor, told to all who
+ * need it */
 #pragma once
 
+#include <jansson.h>
+
+#include "net/resolv.h"
 #include "sandbox/config.h"
+#include "sandbox/etc.h"
 #include "util/loop.h"
 
-#define RESOLVER_TEXT_BYTES 4096
-
 /*
- * The guest asks the plan's name server (10.0.2.3, fd00::3); libslirp carries the question to the
- * host's name server, which it finds in the resolv.conf of the net process. A laptop changes its
- * name server when it changes its network: the host's file is watched, and the net process's is
- * written again.
+ * How it works
+ *
+ * Names come from the host's files (resolv.conf, hosts, nsswitch.conf), which are watched, from the
+ * machine's own name, which leads to an address inside, and from agents that joined a mesh. They go
+ * to the sandbox's own files (sandbox/etc) and to its name server in the net process
+ * (sandbox/nameservice). Programs ask that one only; a laptop that changes its network, or a mesh
+ * that gets another host, is no reason to start them again.
+ *
+ * What an agent tells stays as long as its connection. Of two that tell the same name both are
+ * right.
  */
-struct resolver {
-	const struct sandbox_config *config;
-	char guest_text[RESOLVER_TEXT_BYTES];
-	char net_text[RESOLVER_TEXT_BYTES];
-	int net_file; /* of the net process, see view_empty_root; -1: none yet; owned */
-	struct loop *loop;
-	struct loop_io watch; /* inotify */
+#define RESOLVER_TEXT_BYTES 4096
+#define RESOLVER_OWN_MAX    16
+
+/* What one agent has told; the items are checked. */
+struct resolver_told {
+	json_t *names;    /* [[NAME, ADDRESS]...]; NULL: none */
+	json_t *patterns; /* [[PATTERN, ADDRESS]...] */
+	struct list link;
 };
 
-/* Read the host's settings. Without outbound network or DNS both texts are for nobody. */
-void resolver_init(
-	struct resolver *resolver, const struct sandbox_config *config, struct loop *loop);
+struct resolver {
+	const struct sandbox_config *config;
+	struct loop *loop;
+	/* the name server is to be told again (resolver_table) */
+	void (*on_change)(void *owner);
+	void *owner;
+
+	/* its own */
+	struct resolv_conf host; /* servers: those that are asked */
+	char *host_hosts;        /* text of the host's file */
+	char *own[RESOLVER_OWN_MAX];
+	size_t nown;
+	struct list told;
+	struct etc_files files; /* texts are malloc()ed */
+	int etc;                /* the directory; -1: none yet; owned */
+	struct loop_io watch;   /* inotify */
+};
+
+/* Read the host's settings; @loop and @config must stay. files is good for init from here on. */
+void resolver_init(struct resolver *resolver, const struct sandbox_config *config,
+	struct loop *loop, void (*on_change)(void *owner), void *owner);
 void resolver_fini(struct resolver *resolver);
 
-/* Watch for changes from now on; where inotify is short, the settings stay as they are. */
-void resolver_watch(struct resolver *resolver);
+/* The sandbox is there: @etc (taken over; -1: there is none) is its /etc. Its files, and the name
+ * server, follow the host's from now on. Where inotify is short, they stay as they are. */
+void resolver_watch(struct resolver *resolver, int etc);
 
-/* There is a new net process: @file, taken over, is what it reads. */
-void resolver_set_net_file(struct resolver *resolver, int file);
+/* All that the name server must know, as a file for nameservice_read: a descriptor, or -errno. */
+int resolver_table(const struct resolver *resolver);
+
+/*
+ * An agent says what it knows: {"names": ..., "patterns": ...} of @message, in the place of what it
+ * said before. @told is zero at first, and the agent's. Returns 0, or -EINVAL with @err; nothing
+ * has changed then.
+ */
+int resolver_tell(struct resolver *resolver, struct resolver_told *told, const json_t *message,
+	struct err *err);
+
+/* It has gone. */
+void resolver_forget(struct resolver *resolver, struct resolver_told *told);

@@ -6,14 +6,19 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "net/diag.h"
 #include "net/netdev.h"
 #include "net/tap.h"
 #include "sandbox/view.h"
+#include "util/addr.h"
 #include "util/fd.h"
 #include "util/log.h"
+
+#define PORT_DNS    53
+#define DNS_BACKLOG 128
 
 /* --- network ------------------------------------------------------------------------------ */
 
@@ -95,6 +100,43 @@ static int setup_network(const struct net_plan *plan, int *tap_fd, struct err *e
 	return result;
 }
 
+/* A socket at @addr, whose port is chosen if it is 0; it listens if it is TCP. Or -errno. */
+static int open_bound(const struct addr *addr, enum proto proto)
+{
+	int type = addr_proto_type(proto) | SOCK_NONBLOCK | SOCK_CLOEXEC, one = 1;
+	_cleanup_fd_ int fd = socket(addr->family, type, 0);
+
+	/* on loopback: a server of COMMAND that has all addresses may say so, too */
+	if (fd < 0 ||
+		(addr_port(addr) &&
+			setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) < 0) ||
+		bind(fd, &addr->any, addr_len(addr)) < 0 ||
+		(proto == PROTO_TCP && listen(fd, DNS_BACKLOG) < 0))
+		return -errno;
+	return fd_take(&fd);
+}
+
+/* Where the name server is asked (sandbox/nameservice). */
+static int open_dns(const struct net_plan *plan, int fds[INIT_FDS], struct err *err)
+{
+	struct addr addr = addr_of4(plan->guest, 0);
+
+	if (!plan->has_dns)
+		return 0;
+	if (!plan->has_outbound) {
+		_cleanup_fd_ int nl = netdev_open();
+
+		addr = addr_of4(plan->dns, PORT_DNS);
+		netdev_add_addr(nl, netdev_index(nl, "lo"), AF_INET, &plan->dns, 32);
+	}
+	fds[INIT_FD_DNS_UDP] = open_bound(&addr, PROTO_UDP);
+	fds[INIT_FD_DNS_TCP] = open_bound(&addr, PROTO_TCP);
+	for (size_t i = INIT_FD_DNS_UDP; i <= INIT_FD_DNS_TCP; i++)
+		if (fds[i] < 0)
+			return err_sys(err, -fds[i], "cannot open a socket for the name server");
+	return 0;
+}
+
 static int open_namespaces(int fds[INIT_FDS], struct err *err)
 {
 	static const char *const paths[] = {
@@ -117,8 +159,9 @@ int setup_namespaces(const struct init_start *start, int fds[INIT_FDS], struct e
 {
 	for (size_t i = 0; i < INIT_FDS; i++)
 		fds[i] = -1;
-	if (view_set_up(start, err) < 0 || open_namespaces(fds, err) < 0 ||
-		setup_network(&start->config->net, &fds[INIT_FD_TAP], err) < 0)
+	if (view_set_up(start, &fds[INIT_FD_ETC], err) < 0 || open_namespaces(fds, err) < 0 ||
+		setup_network(&start->config->net, &fds[INIT_FD_TAP], err) < 0 ||
+		open_dns(&start->config->net, fds, err) < 0)
 		return -err->code;
 	set_sysctls(start);
 	fds[INIT_FD_DIAG] = diag_open();

@@ -60,6 +60,7 @@ struct supervisor {
 	struct registry registry; /* closed; its path is hidden inside */
 	struct words words;       /* of init and the net process */
 
+	bool owes_names;     /* the name server is to be told (resolver_table) */
 	int host_diag, pcap; /* the net process's; -1: none */
 
 	struct witness witness; /* of the signals that COMMAND gets without us */
@@ -152,31 +153,58 @@ static pid_t spawn_net(void *owner, int channel, struct err *err)
 	const struct supervisor *supervisor = owner;
 	struct netproc_start start = {
 		.config = supervisor->config,
-		.resolv_text = supervisor->resolver.net_text,
 		.channel = channel,
 		.tap = supervisor->init.fds[INIT_FD_TAP],
 		.pcap = supervisor->pcap,
 		.door = supervisor->init.door,
 		.guest_diag = supervisor->init.fds[INIT_FD_DIAG],
 		.host_diag = supervisor->host_diag,
+		.dns_udp = supervisor->init.fds[INIT_FD_DNS_UDP],
+		.dns_tcp = supervisor->init.fds[INIT_FD_DNS_TCP],
 		.words = &supervisor->words,
 	};
 
 	return netproc_spawn(&start, err);
 }
 
-static void on_net_room(void *owner, bool is_fresh)
+/* What the name server of the sandbox must know; again when the channel has room. */
+static void send_names(struct supervisor *supervisor)
 {
-	forwards_send(&((struct supervisor *)owner)->forwards, is_fresh);
+	const struct net_message message = {.type = NET_NAMES};
+
+	if (!supervisor->owes_names || !supervisor->config->net.has_dns)
+		return;
+	_cleanup_fd_ int fd = resolver_table(&supervisor->resolver);
+	if (fd < 0)
+		log_warning("the sandbox's name server cannot be told: %s", strerror(-fd));
+	else if (keeper_send(&supervisor->keeper, &message, fd) == 0)
+		supervisor->owes_names = false;
 }
 
-static void on_net_message(void *owner, const struct net_message *message, int *fd)
+static void on_names_change(void *owner)
+{
+	struct supervisor *supervisor = owner;
+
+	supervisor->owes_names = true;
+	send_names(supervisor);
+}
+
+static void on_net_room(void *owner, bool is_fresh)
+{
+	struct supervisor *supervisor = owner;
+
+	if (is_fresh)
+		supervisor->owes_names = true;
+	send_names(supervisor);
+	forwards_send(&supervisor->forwards, is_fresh);
+}
+
+static void on_net_message(void *owner, const struct net_message *message)
 {
 	struct supervisor *supervisor = owner;
 
 	switch (message->type) {
 	case NET_READY:
-		resolver_set_net_file(&supervisor->resolver, fd_take(fd));
 		break;
 	case NET_LISTENING:
 		forwards_on_listening(&supervisor->forwards, message->id);
@@ -343,9 +371,7 @@ static int spawn_init(struct supervisor *supervisor, struct err *err)
 		.config = config,
 		.argv = supervisor->program.argv,
 		.env = supervisor->program.env,
-		.resolv_text = config->net.has_outbound && config->net.has_dns
-				       ? supervisor->resolver.guest_text
-				       : NULL,
+		.files = &supervisor->resolver.files,
 		.ssh = &ssh,
 		.hidden = &supervisor->registry.places,
 		.words = &supervisor->words,
@@ -405,7 +431,7 @@ static int start(struct supervisor *supervisor, struct err *err)
 	log_wait_at_most(0);
 	if (keeper_start(&supervisor->keeper, err) < 0)
 		return -err->code;
-	resolver_watch(&supervisor->resolver);
+	resolver_watch(&supervisor->resolver, fd_take(&supervisor->init.fds[INIT_FD_ETC]));
 	return 0;
 }
 
@@ -478,7 +504,7 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 	}
 	initctl_init(&supervisor.init, supervisor.loop, &initctl_ops, &supervisor);
 	forwards_init(&supervisor.forwards, supervisor.loop);
-	resolver_init(&supervisor.resolver, config, supervisor.loop);
+	resolver_init(&supervisor.resolver, config, supervisor.loop, on_names_change, &supervisor);
 	keeper_init(&supervisor.keeper, supervisor.loop, &keeper_ops, &supervisor);
 	server_init(&supervisor.answers.server);
 	int result = start(&supervisor, err);

@@ -17,11 +17,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "net/resolv.h"
 #include "proc/ns.h"
+#include "sandbox/etc.h"
 #include "sandbox/sshconf.h"
 #include "util/fd.h"
 #include "util/log.h"
+
+#define NSCD_DIR "/run/nscd"
 
 /*
  * A tmpfs is mounted over one of these for a moment, in our own mount namespace. mount(2) rather
@@ -103,12 +105,9 @@ static void put_copies(struct copy *copies, size_t count)
 
 static void cover_files(const struct init_start *start)
 {
-	struct copy copies[1 + SSHCONF_FILES_MAX];
+	struct copy copies[SSHCONF_FILES_MAX];
 	size_t count = 0;
 
-	if (start->resolv_text)
-		copies[count++] = (struct copy){
-			RESOLV_CONF, start->resolv_text, strlen(start->resolv_text), 0644, -1};
 	for (size_t i = 0; i < start->ssh->count; i++) {
 		const struct sshconf_file *file = &start->ssh->files[i];
 
@@ -180,13 +179,26 @@ static int lock_mounts(struct err *err)
 	return 0;
 }
 
-int view_set_up(const struct init_start *start, struct err *err)
+/* An nscd outside answers for hosts that it knows nothing of, and glibc asks it first. */
+static void hide_nscd(void)
+{
+	if (mount("tmpfs", NSCD_DIR, "tmpfs", MS_NOSUID | MS_NODEV | MS_RDONLY, "size=4k") < 0 &&
+		errno != ENOENT)
+		log_info("cannot hide " NSCD_DIR ": %s", strerror(errno));
+}
+
+int view_set_up(const struct init_start *start, int *etc, struct err *err)
 {
 	struct mount_attr nosuid = {.attr_set = MOUNT_ATTR_NOSUID};
 
 	if (view_detach(err) < 0)
 		return -err->code;
 	cover_files(start);
+	*etc = etc_set_up(start->files, work_dir(), err);
+	if (*etc < 0)
+		log_warning("%s; names may be wrong inside", err->text);
+	if (start->config->net.has_dns)
+		hide_nscd();
 	if (start->config->has_pid_ns && mount_for_pids(err) < 0)
 		return -err->code;
 	if (hide_places(start->hidden, err) < 0)
@@ -199,7 +211,7 @@ int view_set_up(const struct init_start *start, struct err *err)
 	return 0;
 }
 
-int view_empty_root(const char *resolv_text, struct err *err)
+int view_empty_root(struct err *err)
 {
 	const char *work = work_dir();
 
@@ -207,23 +219,10 @@ int view_empty_root(const char *resolv_text, struct err *err)
 		return -err->code;
 	if (mount("tmpfs", work, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=64k,mode=0700") <
 			0 ||
-		chdir(work) < 0 || mkdir("etc", 0755) < 0)
+		chdir(work) < 0)
 		return err_sys(err, errno, "cannot make an empty root");
-	_cleanup_fd_ int fd =
-		write_new_file("etc/resolv.conf", resolv_text, strlen(resolv_text), 0644);
-	if (fd < 0)
-		return err_sys(err, -fd, "cannot write " RESOLV_CONF " of the net process");
 	/* with both names ".", the old root lands on top of the new one: pivot_root(2) */
 	if (syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
 		return err_sys(err, errno, "cannot leave the file system");
-	return fd_take(&fd);
-}
-
-int view_rewrite(int fd, const char *text)
-{
-	size_t len = strlen(text);
-
-	if (pwrite(fd, text, len, 0) != (ssize_t)len || ftruncate(fd, (off_t)len) < 0)
-		return -errno;
 	return 0;
 }

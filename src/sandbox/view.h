@@ -14,23 +14,18 @@ int view_detach(struct err *err);
 
 /*
  * Run by init. The file view is the caller's own, and mounts made outside later still come in, but
- * for these: the resolv_text of @start over the file that /etc/resolv.conf leads to, behind any
- * chain of links; its ssh copies over what they were made of; empty, writable directories of the
- * caller's over its hidden ones; and in a PID namespace a /proc that shows it. With --root nobody
- * inside can take those off again: the mount namespace is another one afterwards.
+ * for these: /etc (sandbox/etc) with the files of @start, a descriptor of which comes to *@etc (-1:
+ * that failed, and was said); its ssh copies over what they were made of; empty, writable
+ * directories of the caller's over its hidden ones; an empty one over nscd's; and in a PID
+ * namespace a /proc that shows it. With --root nobody inside can take those off again: the mount
+ * namespace is another one afterwards.
  *
  * Set-user-ID and file capabilities are taken away from every mount (they have no effect under
  * no_new_privs anyway): without this a program with file capabilities, such as ping, could not be
  * executed at all with an empty bounding set, execve(2) EPERM. Where the kernel cannot do this
  * (before 5.12), or there is no file to mount over, that is said and the rest is done.
  */
-int view_set_up(const struct init_start *start, struct err *err);
+int view_set_up(const struct init_start *start, int *etc, struct err *err);
 
-/*
- * For the net process: leave every file behind but an /etc/resolv.conf with @resolv_text. Returns
- * a descriptor for rewriting that file, open for writing and close-on-exec, or -errno.
- */
-int view_empty_root(const char *resolv_text, struct err *err);
-
-/* Anywhere: replace the text behind a descriptor of view_empty_root. Returns 0 or -errno. */
-int view_rewrite(int fd, const char *text);
+/* For the net process: leave every file behind. */
+int view_empty_root(struct err *err);

@@ -271,7 +271,7 @@ static inline const char *frame_broken_v4(
 		!config->allows_host_loopback)
 		return "connects to host";
 	if (dst.s_addr == config->dns.s_addr && dst.s_addr != config->host.s_addr &&
-		(!config->has_dns || (ip[9] != 1 && frame_get16(ip + 22) != 53)))
+		(!config->has_dns || ip[9] != 1))
 		return "reaches dns";
 	return frame_broken_l4(ip[9], ip + 20, frame_get16(ip + 2) - 20);
 }

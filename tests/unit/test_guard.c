@@ -76,8 +76,6 @@ static void honest_ipv4_frames_pass(void **state)
 	expect_pass(frame_tcp(GUEST, OUTSIDE, 443, FIN | ACK, NULL, 0));
 	expect_pass(frame_tcp(GUEST, OUTSIDE, 443, RST, NULL, 0));
 	expect_pass(frame_tcp(GUEST, OUTSIDE, 69, SYN, NULL, 0));
-	expect_pass(frame_tcp(GUEST, DNS, 53, SYN, NULL, 0));
-	expect_pass(frame_udp(GUEST, DNS, 53));
 	expect_pass(frame_udp(GUEST, OUTSIDE, 123));
 	expect_pass(frame_udp(GUEST, OUTSIDE, 69));
 	expect_pass(frame_icmp(GUEST, OUTSIDE, 8));
@@ -88,7 +86,7 @@ static void honest_ipv4_frames_pass(void **state)
 static void padding_behind_the_packet_passes(void **state)
 {
 	struct net_plan config = frame_config();
-	struct frame frame = frame_udp(GUEST, DNS, 53);
+	struct frame frame = frame_udp(GUEST, OUTSIDE, 53);
 
 	(void)state;
 	frame.len = 60;
@@ -120,7 +118,6 @@ static void honest_ipv6_frames_pass(void **state)
 	(void)state;
 	expect_pass(frame_tcp(GUEST6, OUT6, 443, SYN, mss, sizeof(mss)));
 	expect_pass(frame_udp(GUEST6, OUT6, 443));
-	expect_pass(frame_udp(GUEST6, DNS6, 53));
 	expect_pass(frame_icmp(GUEST6, HOST6, 128));
 	expect_verdict(frame_icmp(GUEST6, OUT6, 128), GUARD_DROP_ECHO6);
 	expect_pass(frame_icmp(GUEST6, DNS6, 128));
@@ -137,7 +134,7 @@ static void honest_ipv6_frames_pass(void **state)
 static void frames_that_are_no_frames(void **state)
 {
 	struct net_plan config = frame_config();
-	struct frame frame = frame_udp(GUEST, DNS, 53);
+	struct frame frame = frame_udp(GUEST, OUTSIDE, 53);
 
 	(void)state;
 	for (frame.len = 0; frame.len < 14; frame.len++)
@@ -258,6 +255,9 @@ static void host_and_dns(void **state)
 	expect_verdict(frame_tcp(GUEST, DNS, 22, SYN, NULL, 0), GUARD_DROP_DNS_PORT);
 	expect_verdict(frame_tcp(GUEST, DNS, 22, ACK, NULL, 0), GUARD_DROP_DNS_PORT);
 	expect_verdict(frame_udp(GUEST, DNS, 54), GUARD_DROP_DNS_PORT);
+	expect_verdict(frame_tcp(GUEST, DNS, 53, SYN, NULL, 0), GUARD_DROP_DNS_PORT);
+	expect_verdict(frame_udp(GUEST, DNS, 53), GUARD_DROP_DNS_PORT);
+	expect_verdict(frame_udp(GUEST6, DNS6, 53), GUARD_DROP_DNS_PORT);
 	expect_verdict(frame_udp(GUEST6, DNS6, 5353), GUARD_DROP_DNS_PORT);
 	config.has_dns = false;
 	expect_verdict(frame_udp(GUEST, DNS, 53), GUARD_DROP_DNS_OFF);
@@ -519,13 +519,13 @@ static struct frame any_frame(uint32_t pick)
 	case 2:
 		return frame_tcp(GUEST, HOST, 443, URG | ACK, mss, sizeof(mss));
 	case 3:
-		return frame_udp(GUEST, DNS, 53);
+		return frame_udp(GUEST, OUTSIDE, 53);
 	case 4:
 		return frame_icmp(GUEST, OUTSIDE, 8);
 	case 5:
 		return frame_tcp(GUEST6, OUT6, 443, SYN, mss, sizeof(mss));
 	case 6:
-		return frame_udp(GUEST6, DNS6, 53);
+		return frame_udp(GUEST6, OUT6, 53);
 	default:
 		return frame_nd(GUEST6, HOST6, 135, 24);
 	}

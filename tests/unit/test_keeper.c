@@ -61,16 +61,12 @@ static void on_room(void *owner, bool is_fresh)
 		world->rooms++;
 }
 
-static void on_message(void *owner, const struct net_message *message, int *fd)
+static void on_message(void *owner, const struct net_message *message)
 {
 	struct world *world = owner;
 
 	assert_in_range(world->nheard, 0, 7);
 	world->heard[world->nheard++] = *message;
-	if (*fd >= 0) {
-		fd_close(&world->fd);
-		world->fd = fd_take(fd);
-	}
 }
 
 static const struct keeper_ops ops = {spawn, on_room, on_message};
