@@ -10,7 +10,8 @@ import textwrap
 
 import pytest
 
-from harness import Roles, python, wait_for
+from harness import python, wait_for
+from tools import Roles
 
 # a name server; argv: a log of what it is asked, then address and what it is like, again and again:
 # fine, silent, refuses (with SERVFAIL), hostile. It answers by the name: huge (TXT of 30,000 bytes),
