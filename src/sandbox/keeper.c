@@ -24,7 +24,7 @@ static void on_channel(struct loop_io *io, uint32_t events)
 {
 	struct keeper *keeper = container_of(io, struct keeper, io);
 	struct net_message message;
-	int result = 0;
+	int fd, result = 0;
 
 	if (events & EPOLLOUT) {
 		loop_io_mod(keeper->loop, io, EPOLLIN);
@@ -33,11 +33,12 @@ static void on_channel(struct loop_io *io, uint32_t events)
 	}
 	/* all that can wait here, since nobody comes back when it has died; but not for ever */
 	for (int i = 0; i < MESSAGES_MAX && result == 0; i++) {
-		result = fd_recv_one(io->fd, &message, sizeof(message), NULL);
+		result = fd_recv_one(io->fd, &message, sizeof(message), &fd);
 		if (result < 0)
 			break;
 		if (message.type == NET_LOST || message.type == NET_FAILED)
 			message.err.text[sizeof(message.err.text) - 1] = '\0';
+		fd_close(&fd); /* nobody has asked for one */
 		keeper->ops->on_message(keeper->owner, &message);
 	}
 	if (result < 0 && result != -EAGAIN)

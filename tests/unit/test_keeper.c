@@ -31,7 +31,6 @@ struct world {
 	unsigned spawned, started, rooms;
 	struct net_message heard[8];
 	size_t nheard;
-	int fd; /* that came last */
 };
 
 static pid_t spawn(void *owner, int channel, struct err *err)
@@ -77,7 +76,6 @@ static int set_up(void **state)
 
 	log_set_level(LOG_ERROR);
 	world->loop = loop_new();
-	world->fd = -1;
 	keeper_init(&world->keeper, world->loop, &ops, world);
 	*state = world;
 	return 0;
@@ -91,7 +89,6 @@ static int tear_down(void **state)
 	keeper_stop(&world->keeper);
 	assert_int_equal(world->keeper.pid, 0);
 	assert_int_equal(waitpid(-1, NULL, 0), -1);
-	fd_close(&world->fd);
 	loop_free(world->loop);
 	free(world);
 	return 0;
@@ -168,7 +165,6 @@ static void last_words_are_heard(void **state)
 	assert_int_equal(world->heard[0].type, NET_LISTENING);
 	assert_int_equal(world->heard[0].id, 5);
 	assert_int_equal(world->heard[1].type, NET_READY);
-	assert_true(world->fd >= 0);
 	assert_int_equal(strlen(world->heard[2].err.text), sizeof(world->heard[2].err.text) - 1);
 	/* and another one is there at once */
 	assert_int_equal(world->started, 2);
