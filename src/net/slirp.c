@@ -234,7 +234,7 @@ static Slirp *make_slirp(struct slirp_stack *stack, const struct net_plan *plan)
 		.disable_host_loopback = !plan->allows_host_loopback,
 		.outbound_addr = plan->outbound4.family ? outbound4 : NULL,
 		.outbound_addr6 = plan->outbound6.family ? outbound6 : NULL,
-		.disable_dns = true, /* ours answers: sandbox/nameservice */
+		.disable_dns = true, /* ours answers: sandbox/netnames */
 		.disable_dhcp = true,
 	};
 

@@ -61,7 +61,7 @@ enum init_fd {
 	INIT_FD_DIAG,
 	INIT_FD_LOOK,    /* another one: who asks must be alone */
 	INIT_FD_ETC,     /* the directory that is /etc inside, for writing (sandbox/etc) */
-	INIT_FD_DNS_UDP, /* where the sandbox's name server is asked (sandbox/nameservice) */
+	INIT_FD_DNS_UDP, /* where the sandbox's name server is asked (sandbox/netnames) */
 	INIT_FD_DNS_TCP,
 	INIT_FD_TAP,
 	INIT_FDS

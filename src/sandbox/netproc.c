@@ -21,7 +21,7 @@
 #include "proc/ns.h"
 #include "proc/rights.h"
 #include "sandbox/filter.h"
-#include "sandbox/nameservice.h"
+#include "sandbox/netnames.h"
 #include "sandbox/view.h"
 #include "util/fd.h"
 #include "util/list.h"
@@ -44,7 +44,7 @@ struct netproc {
 	struct budget budget;
 	struct forward_context context;
 	struct forward_table *table;
-	struct nameservice *names; /* NULL: there is none */
+	struct netnames *names; /* NULL: there is none */
 };
 
 static void report(int channel, enum net_message_type type, uint32_t id, const struct err *err)
@@ -104,7 +104,7 @@ static void on_channel(struct loop_io *io, uint32_t events)
 	if (message.type == NET_ADD)
 		add_forward(net, &message, fd_take(&fd));
 	if (message.type == NET_NAMES && net->names && fd >= 0) {
-		result = nameservice_read(net->names, fd);
+		result = netnames_read(net->names, fd);
 		if (result < 0)
 			log_warning("cannot read the names of the sandbox: %s", strerror(-result));
 	}
@@ -156,12 +156,12 @@ static int open_names(struct netproc *net)
 	const struct netproc_start *start = net->start;
 	const struct net_plan *plan = &start->config->net;
 
-	net->names = nameservice_new(
+	net->names = netnames_new(
 		net->loop, &net->budget, net->context.inside, plan, start->dns_udp, start->dns_tcp);
 	if (!net->names)
 		return -errno;
 	if (net->context.slirp) {
-		struct hairpin hairpin = nameservice_hairpin(plan, start->dns_udp, start->dns_tcp);
+		struct hairpin hairpin = netnames_hairpin(plan, start->dns_udp, start->dns_tcp);
 		slirp_stack_set_hairpin(net->context.slirp, &hairpin);
 	}
 	return 0;

@@ -26,7 +26,7 @@ enum net_message_type {
 	/* to the net process */
 	NET_ADD,    /* forward; with its listener */
 	NET_REMOVE, /* id */
-	NET_NAMES, /* with a file of what the name server knows from now on (sandbox/nameservice) */
+	NET_NAMES,  /* with a file of what the name server knows from now on (sandbox/netnames) */
 	/* from the net process */
 	NET_READY,
 	NET_FAILED,    /* err; it ends */

@@ -16,7 +16,7 @@
  * Names come from the host's files (resolv.conf, hosts, nsswitch.conf), which are watched, from the
  * machine's own name, which leads to an address inside, and from agents that joined a mesh. They go
  * to the sandbox's own files (sandbox/etc) and to its name server in the net process
- * (sandbox/nameservice). Programs ask that one only; a laptop that changes its network, or a mesh
+ * (sandbox/netnames). Programs ask that one only; a laptop that changes its network, or a mesh
  * that gets another host, is no reason to start them again.
  *
  * What an agent tells stays as long as its connection. Of two that tell the same name both are
@@ -59,7 +59,7 @@ void resolver_fini(struct resolver *resolver);
  * server, follow the host's from now on. Where inotify is short, they stay as they are. */
 void resolver_watch(struct resolver *resolver, int etc);
 
-/* All that the name server must know, as a file for nameservice_read: a descriptor, or -errno. */
+/* All that the name server must know, as a file for netnames_read: a descriptor, or -errno. */
 int resolver_table(const struct resolver *resolver);
 
 /*

@@ -116,7 +116,7 @@ static int open_bound(const struct addr *addr, enum proto proto)
 	return fd_take(&fd);
 }
 
-/* Where the name server is asked (sandbox/nameservice). */
+/* Where the name server is asked (sandbox/netnames). */
 static int open_dns(const struct net_plan *plan, int fds[INIT_FDS], struct err *err)
 {
 	struct addr addr = addr_of4(plan->guest, 0);

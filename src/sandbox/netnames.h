@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sandbox/nameservice - the sandbox's own name server, in the net process */
+/* sandbox/netnames - the sandbox's own name server, in the net process */
 #pragma once
 
 #include "conn/inside.h"
@@ -19,21 +19,21 @@
  *	 "servers": [{"ip": ADDRESS, "scope": NUMBER}...]}
  *
  * A name that is there is answered (dns/zone). What a pattern matches is asked over TCP, from
- *inside, of port NAMESERVICE_PORT of its address. The rest goes to the servers, from the host.
+ *inside, of port NETNAMES_PORT of its address. The rest goes to the servers, from the host.
  */
-#define NAMESERVICE_PORT 10053 /* where hosts of a mesh have their own name servers */
+#define NETNAMES_PORT 10053 /* where hosts of a mesh have their own name servers */
 
-struct nameservice;
+struct netnames;
 
 /* @udp is bound and @tcp listens (nonblocking); they stay the caller's, like all else, and must
  * stay. Returns NULL with errno set. */
-struct nameservice *nameservice_new(struct loop *loop, struct budget *budget, struct inside *inside,
+struct netnames *netnames_new(struct loop *loop, struct budget *budget, struct inside *inside,
 	const struct net_plan *plan, int udp, int tcp);
-void nameservice_free(struct nameservice *service); /* NULL is allowed */
+void netnames_free(struct netnames *service); /* NULL is allowed */
 
 /* Read what it knows from now on from @fd, to its end. Returns 0 or -errno; nothing has changed
  * then. */
-int nameservice_read(struct nameservice *service, int fd);
+int netnames_read(struct netnames *service, int fd);
 
 /* How the sockets are reached where there is a TAP. */
-struct hairpin nameservice_hairpin(const struct net_plan *plan, int udp, int tcp);
+struct hairpin netnames_hairpin(const struct net_plan *plan, int udp, int tcp);

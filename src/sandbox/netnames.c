@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sandbox/nameservice - the sandbox's own name server, in the net process */
-#include "sandbox/nameservice.h"
+/* sandbox/netnames - the sandbox's own name server, in the net process */
+#include "sandbox/netnames.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -19,7 +19,7 @@
 #define DNS_HEADERS 28 /* bytes of IPv4 and UDP in front of an answer */
 #define REMOTE_MAX  64 /* queries under way to servers inside */
 
-struct nameservice {
+struct netnames {
 	struct loop *loop;
 	struct conn_context context; /* of connections to the inside */
 	const struct net_plan *plan;
@@ -34,7 +34,7 @@ struct nameservice {
 
 /* A query that a server inside is asked. */
 struct remote {
-	struct nameservice *service;
+	struct netnames *service;
 	struct nameserver_question *question;
 	struct list link;
 	struct dial dial;
@@ -75,8 +75,8 @@ static void on_dialled(struct dial *dial, int result)
 }
 
 /* Returns as on_query does. */
-static int ask_inside(struct nameservice *service, struct nameserver_question *question,
-	const struct addr *server)
+static int ask_inside(
+	struct netnames *service, struct nameserver_question *question, const struct addr *server)
 {
 	const struct dial_target target = {.where = DIAL_INSIDE, .addr = *server};
 	struct remote *remote;
@@ -106,7 +106,7 @@ static int ask_inside(struct nameservice *service, struct nameserver_question *q
 static int on_query(void *owner, struct nameserver_question *question, const struct query *query,
 	struct reply *out)
 {
-	struct nameservice *service = owner;
+	struct netnames *service = owner;
 	struct addr server;
 	int result = zone_find(service->zone, query, out, &server);
 
@@ -118,7 +118,7 @@ static const struct nameserver_ops nameserver_ops = {.on_query = on_query};
 static void on_client(struct acceptor *acceptor, int fd, const struct addr *peer)
 {
 	(void)peer;
-	nameserver_add_client(container_of(acceptor, struct nameservice, acceptor)->nameserver, fd);
+	nameserver_add_client(container_of(acceptor, struct netnames, acceptor)->nameserver, fd);
 }
 
 /* --- what it knows ------------------------------------------------------------------------ */
@@ -147,14 +147,14 @@ static struct zone *read_zone(json_t *root)
 		item) if (read_address(json_array_get(item, 1), 0, &addr))
 		zone_add(zone, json_string_value(json_array_get(item, 0)), &addr);
 	json_array_foreach(json_object_get(root, "patterns"), i,
-		item) if (read_address(json_array_get(item, 1), NAMESERVICE_PORT, &addr))
+		item) if (read_address(json_array_get(item, 1), NETNAMES_PORT, &addr))
 		zone_add_pattern(zone, json_string_value(json_array_get(item, 0)), &addr);
 	json_array_foreach(json_object_get(root, "search"), i, item)
 		zone_add_search(zone, json_string_value(item));
 	return zone;
 }
 
-static void read_servers(struct nameservice *service, json_t *servers)
+static void read_servers(struct netnames *service, json_t *servers)
 {
 	struct addr addrs[FORWARDER_SERVERS_MAX];
 	size_t count = 0, i;
@@ -173,7 +173,7 @@ static void read_servers(struct nameservice *service, json_t *servers)
 	forwarder_set_servers(service->forwarder, addrs, count);
 }
 
-int nameservice_read(struct nameservice *service, int fd)
+int netnames_read(struct netnames *service, int fd)
 {
 	lseek(fd, 0, SEEK_SET);
 	json_t *root = json_loadfd(fd, 0, NULL);
@@ -190,7 +190,7 @@ int nameservice_read(struct nameservice *service, int fd)
 
 /* ------------------------------------------------------------------------------------------ */
 
-struct hairpin nameservice_hairpin(const struct net_plan *plan, int udp, int tcp)
+struct hairpin netnames_hairpin(const struct net_plan *plan, int udp, int tcp)
 {
 	struct addr own;
 	struct hairpin hairpin = {.outer = plan->dns, .outer_port = DNS_PORT};
@@ -202,10 +202,10 @@ struct hairpin nameservice_hairpin(const struct net_plan *plan, int udp, int tcp
 	return hairpin;
 }
 
-struct nameservice *nameservice_new(struct loop *loop, struct budget *budget, struct inside *inside,
+struct netnames *netnames_new(struct loop *loop, struct budget *budget, struct inside *inside,
 	const struct net_plan *plan, int udp, int tcp)
 {
-	struct nameservice *service = calloc(1, sizeof(*service));
+	struct netnames *service = calloc(1, sizeof(*service));
 
 	if (!service)
 		return NULL;
@@ -223,7 +223,7 @@ struct nameservice *nameservice_new(struct loop *loop, struct budget *budget, st
 	if (!service->zone || !service->forwarder || !service->nameserver ||
 		nameserver_add_udp(service->nameserver, udp) < 0 ||
 		acceptor_open(&service->acceptor, loop, budget, tcp) < 0) {
-		nameservice_free(service);
+		netnames_free(service);
 		errno = ENOMEM;
 		return NULL;
 	}
@@ -231,7 +231,7 @@ struct nameservice *nameservice_new(struct loop *loop, struct budget *budget, st
 	return service;
 }
 
-void nameservice_free(struct nameservice *service)
+void netnames_free(struct netnames *service)
 {
 	if (!service)
 		return;
