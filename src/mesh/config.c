@@ -33,6 +33,13 @@ static const struct config_field port[] = {
 	{.name = NULL},
 };
 
+static const struct config_field allowed[] = {
+	{NULL, "ip", CONFIG_IP, AT(mesh_allowed, ip)},
+	{NULL, "port", CONFIG_NUMBER, AT(mesh_allowed, port)},
+	{NULL, "proto", CONFIG_PROTO, AT(mesh_allowed, proto)},
+	{.name = NULL},
+};
+
 static const struct config_field name[] = {
 	{NULL, "name", CONFIG_TEXT, AT(mesh_name, name)},
 	{NULL, "ip", CONFIG_IP, AT(mesh_name, ip)},
@@ -70,6 +77,8 @@ const struct config_field config_fields[] = {
 		.wants = FEATURE_ETCHOSTS},
 	{NULL, "routes", CONFIG_LIST, LIST(routes, mesh_route, route), .wants = FEATURE_ROUTES},
 	{NULL, "nameServers", CONFIG_LIST, LIST(name_servers, mesh_port, port)},
+	{NULL, "allow", CONFIG_LIST, LIST(allow, mesh_allowed, allowed),
+		.told_with = FEATURE_ALLOW},
 	{NULL, "anyPort", CONFIG_BOOL, AT(mesh_config, any_port), .told_with = FEATURE_SANDBOX,
 		.wants = FEATURE_SANDBOX},
 	{NULL, "identity", CONFIG_TEXT, AT(mesh_config, identity), .told_with = FEATURE_TAKEOVER},

@@ -24,6 +24,13 @@ struct mesh_port {
 	enum proto proto;
 };
 
+/* Who may begin something with this host. */
+struct mesh_allowed {
+	struct in_addr ip; /* of a host */
+	uint16_t port;     /* of this host's; 0: all that it has */
+	enum proto proto;  /* of the port */
+};
+
 struct mesh_name {
 	char *name; /* of a host, or one of its aliases */
 	struct in_addr ip;
@@ -57,6 +64,9 @@ struct mesh_config {
 	char *http_user, *http_password; /* who may use it; NULLs: whoever reaches it */
 	char *socks_user, *socks_password;
 	bool http_only_user, socks_only_user; /* programs of the agent's user only */
+	/* none: everybody. "Nobody" is the host itself alone, who is always allowed */
+	struct mesh_allowed *allow;
+	size_t nallow;
 	bool any_port;                        /* every port of a sandbox's VIP may be reached */
 	char *identity;     /* of this host of this mesh, the same at each start; NULL: none */
 	uint16_t silence_s; /* the agent ends when it has heard nothing for so long; 0: never */

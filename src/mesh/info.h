@@ -34,7 +34,8 @@
 	X(TAKEOVER, 19, "takeover")                \
 	X(SILENCE, 20, "silence")                  \
 	X(KEEP, 21, "keep")                        \
-	X(PROXY_ACCESS, 22, "proxy.access")
+	X(PROXY_ACCESS, 22, "proxy.access")        \
+	X(ALLOW, 23, "allow")
 
 #define INFO_BIT(feature, bit, name) FEATURE_##feature = 1 << (bit),
 enum mesh_feature { INFO_FEATURES(INFO_BIT) };

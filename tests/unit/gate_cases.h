@@ -88,8 +88,8 @@ static inline enum gate_verdict go_in(struct gate *gate, void *packet, size_t le
 static inline void expect_at(struct gate *gate, gate_way way, struct pkt pkt,
 	enum gate_verdict wanted, struct pkt after, uint64_t now_ns, const char *file, int line)
 {
-	static const char *const verdicts[] = {
-		"pass", "drop", "hold", "take", "return", "refuse", "no protocol", "no host"};
+	static const char *const verdicts[] = {"pass", "drop", "hold", "take", "return", "refuse",
+		"not allowed", "no protocol", "no host"};
 	uint8_t *bytes = malloc(pkt.len ? pkt.len : 1);
 
 	assert_non_null(bytes);

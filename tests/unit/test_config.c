@@ -219,6 +219,7 @@ static const struct {
 	{NULL, NULL, "identity", FEATURE_TAKEOVER, 0, 0},
 	{NULL, NULL, "silence", FEATURE_SILENCE, 0, 0},
 	{NULL, NULL, "keep", FEATURE_KEEP, 0, 0},
+	{NULL, NULL, "allow", FEATURE_ALLOW, 0, 0},
 };
 
 static bool is_same(const char *a, const char *b)

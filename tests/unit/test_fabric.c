@@ -483,6 +483,51 @@ static void patience_ends(void **state)
 	bed_free(bed);
 }
 
+/* Who may not begin anything with a host is told so; the host's own questions are answered. */
+static void not_everybody_is_allowed(void **state)
+{
+	const struct mesh_allowed list[] = {{vip(1), 0, PROTO_TCP}, {vip(2), 0, PROTO_TCP}};
+	struct bed *bed = bed_new();
+	struct packet_view view;
+
+	(void)state;
+	bed->ports[1].allow = allow_new(vip(1), list, 2);
+	bed->ports[1].awaited = calloc(1, sizeof(*bed->ports[1].awaited));
+	bed->ports[0].knows_icmp = true;
+	send_one(bed, 0, vip(1), 1, PACKET_SYN);
+	fabric_flush(&bed->fabric);
+	expect_answer(bed, IPPROTO_TCP, vip(1));
+	send_one(bed, 0, vip(1), 1, 0);
+	fabric_flush(&bed->fabric);
+	assert_int_equal(next_at(bed, 0, &view), IPPROTO_ICMP);
+	assert_int_equal(view.l4[1], 3);
+	assert_int_equal(next_at(bed, 1, &view), 0);
+	assert_int_equal(bed->ports[1].drops.not_allowed, 2);
+	/* a host that is starting is not asked either */
+	bed->ports[1].wire = NULL;
+	bed->ports[1].is_starting = true;
+	send_one(bed, 0, vip(1), 1, PACKET_SYN);
+	fabric_flush(&bed->fabric);
+	expect_answer(bed, IPPROTO_TCP, vip(1));
+	assert_int_equal(bed->fabric.early.count, 0);
+	bed->ports[1].wire = &bed->wires[1];
+	/* what goes on, and who may */
+	send_one(bed, 0, vip(1), 1, PACKET_ACK);
+	send_one(bed, 2, vip(1), 1, PACKET_SYN);
+	fabric_flush(&bed->fabric);
+	assert_int_equal(next_at(bed, 1, &view), IPPROTO_TCP);
+	assert_int_equal(next_at(bed, 1, &view), IPPROTO_TCP);
+	/* an answer to what it has sent */
+	send_one(bed, 1, vip(0), 1, 0);
+	fabric_flush(&bed->fabric);
+	assert_int_equal(next_at(bed, 0, &view), IPPROTO_UDP);
+	struct packet_end asked = view.src, asker = view.dst;
+	assert_true(awaited_has(bed->ports[1].awaited, &asked, &asker, loop_now_ns(bed->loop)));
+	allow_free(bed->ports[1].allow);
+	free(bed->ports[1].awaited);
+	bed_free(bed);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -493,6 +538,7 @@ int main(void)
 		cmocka_unit_test(against_a_model),
 		cmocka_unit_test(a_full_queue),
 		cmocka_unit_test(lost_routes_are_told),
+		cmocka_unit_test(not_everybody_is_allowed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -348,6 +348,28 @@ static void behind_this_host(void **state)
 	}
 }
 
+/* Who may not begin something here is told so, before anything else; what goes on comes through. */
+static void test_allow(void **state)
+{
+	const struct mesh_allowed list[] = {{pkt_addr(SELF), 0, PROTO_TCP},
+		{pkt_addr(PEER), 80, PROTO_TCP}, {pkt_addr(OTHER), 0, PROTO_TCP}};
+
+	assert_int_equal(gate_allow(*state, pkt_addr(SELF), list, COUNT(list)), 0);
+	expect_in(*state, pkt_tcp(PEER, 7, SELF, 22, SYN), GATE_NOT_ALLOWED);
+	expect_in(*state, pkt_tcp(PEER, 7, SELF, 82, SYN), GATE_NOT_ALLOWED);
+	expect_in(*state, pkt_tcp(PEER, 7, SELF, 22, ACK), GATE_PASS);
+	expect_in(*state, pkt_tcp(OTHER, 7, SELF, 22, SYN), GATE_PASS);
+	expect_in(*state, pkt_udp(PEER, 7, SELF, 53), GATE_NOT_ALLOWED);
+	/* answers, also of a port that is offered */
+	expect_out(*state, pkt_udp(SELF, 5000, PEER, 7), GATE_PASS);
+	expect_in(*state, pkt_udp(PEER, 7, SELF, 5000), GATE_PASS);
+	expect_out(*state, pkt_udp(SELF, 53, PEER, 7), GATE_PASS);
+	expect_in(*state, pkt_udp(PEER, 7, SELF, 53), GATE_PASS);
+	/* everybody again */
+	assert_int_equal(gate_allow(*state, pkt_addr(SELF), NULL, 0), 0);
+	expect_in(*state, pkt_tcp(PEER, 7, SELF, 22, SYN), GATE_PASS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -366,6 +388,7 @@ int main(void)
 		GATE_TEST(mapped_both_ways),
 		GATE_TEST(udp_checksums_that_are_special),
 		GATE_TEST(wrong_checksums_stay_wrong),
+		cmocka_unit_test_setup_teardown(test_allow, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,9 +2,9 @@
 /* unit/test_manifest_warnings - what NoRouter takes is taken, and said if it was hardly meant */
 #include "manifest_report.h"
 
-#define KEYS                                                                                    \
-	"vip, cmd, ports, http, socks, loopback, stateDir, aliases, writeEtcHosts, restart or " \
-	"anyPort"
+#define KEYS                                                                                  \
+	"vip, cmd, ports, http, socks, loopback, stateDir, aliases, writeEtcHosts, restart, " \
+	"allow or anyPort"
 #define TO_FORM                                                                 \
 	"expected a list of networks and host names, such as [\"10.0.0.0/8\", " \
 	"\"*.example.com\"]"
@@ -44,6 +44,10 @@ static void test_hosts(void **state)
 		{"socks: {listen: \":1\", onlyUser: true}", ""},
 		{"socks: {listen: \"192.0.2.1:1\", auth: {user: u, passwordFile: f}}", ""},
 		{"socks: {listen: LocalHost}", ""},
+		{"allow: [a, \"a:80\"]",
+			"16: \"a:80\": the host offers no port 80: expected one of its ports"},
+		{"allow: [\"127.0.0.2:10053/tcp\"]", ""},
+		{"allow: []", ""},
 		{"ports: [\"8080::80\", \"53::53/udp\"]", ""},
 		{"ports: [\"1:a:1\", \"1:a:1\", \"1:a:1/tcp\"]", ""},
 		{"ports: [\"8080::80\", \"8080:127.0.0.1:80\"]", ""},

@@ -195,7 +195,7 @@ struct mesh_agent_info agent_info(bool is_sandbox)
 {
 	return (struct mesh_agent_info){
 		.features = role_features(is_sandbox) | proxies_features() | FEATURE_ACKNOWLEDGE |
-			    FEATURE_GONE | FEATURE_TAKEOVER | FEATURE_SILENCE |
+			    FEATURE_GONE | FEATURE_TAKEOVER | FEATURE_SILENCE | FEATURE_ALLOW |
 			    (is_sandbox ? 0 : FEATURE_KEEP),
 		.version = NSWRAP_VERSION,
 	};

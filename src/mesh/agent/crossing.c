@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mesh/allow.h"
 #include "util/log.h"
 
 void crossing_let_in(struct crossing *crossing, const struct packet_view *packet)
@@ -71,6 +72,9 @@ enum gate_verdict crossing_in(
 		break;
 	case GATE_REFUSE:
 		crossing_answer(crossing, view, ICMP_PORT_UNREACH);
+		break;
+	case GATE_NOT_ALLOWED:
+		answer_mesh(crossing, view, view->dst.ip, allow_code(view));
 		break;
 	case GATE_NO_PROTOCOL:
 		answer_mesh(crossing, view, view->dst.ip, ICMP_PROT_UNREACH);

@@ -9,14 +9,16 @@
 #include <stdlib.h>
 
 #include "mesh/agent/gate_aliases.h"
-#include "mesh/agent/gate_answers.h"
 #include "mesh/agent/gate_rewrite.h"
 #include "mesh/agent/gate_table.h"
+#include "mesh/allow.h"
+#include "mesh/awaited.h"
 #include "net/packet.h"
 
 struct gate {
 	struct gate_table *table; /* NULL: no rules yet */
-	struct gate_answers answers;
+	struct allow *allow;      /* NULL: everybody may begin something */
+	struct awaited answers;
 	struct gate_aliases aliases;
 	void (*on_refused)(void *owner, uint8_t proto, uint16_t port, struct packet_end place);
 	void *owner;
@@ -40,6 +42,7 @@ void gate_free(struct gate *gate)
 	if (!gate)
 		return;
 	free(gate->table);
+	allow_free(gate->allow);
 	gate_aliases_fini(&gate->aliases);
 	free(gate);
 }
@@ -61,6 +64,18 @@ int gate_configure(struct gate *gate, const struct gate_rules *rules)
 	free(gate->table);
 	gate->table = table;
 	gate_aliases_set(&gate->aliases, rules->alias_net);
+	return 0;
+}
+
+int gate_allow(
+	struct gate *gate, struct in_addr self, const struct mesh_allowed *list, size_t count)
+{
+	struct allow *allow = count > 0 ? allow_new(self, list, count) : NULL;
+
+	if (count > 0 && !allow)
+		return -ENOMEM;
+	allow_free(gate->allow);
+	gate->allow = allow;
 	return 0;
 }
 
@@ -184,7 +199,7 @@ static enum gate_verdict udp_in(struct passage *passage)
 	if (slot)
 		return map_in(passage, slot);
 	if (is_open_unlisted(passage->table, view->proto, view->dst.port) ||
-		gate_answers_has(&passage->gate->answers, &view->dst, &view->src, passage->now_ns))
+		awaited_has(&passage->gate->answers, &view->dst, &view->src, passage->now_ns))
 		return GATE_PASS;
 	return GATE_REFUSE;
 }
@@ -331,6 +346,8 @@ enum gate_verdict gate_in(
 	if (!gate->table || !packet_parse(packet, len, view) || view->is_fragment ||
 		!is_outside(gate->table, view->src.ip) || !has_safe_options(view))
 		return GATE_DROP;
+	if (gate->allow && allow_judge(gate->allow, &gate->answers, view, now_ns) != ALLOW_PASS)
+		return GATE_NOT_ALLOWED;
 	struct passage passage = {gate, gate->table, view, now_ns};
 	if (packet_is_same_ip(view->dst.ip, gate->table->self))
 		return self_in(&passage);
@@ -350,6 +367,9 @@ static enum gate_verdict flow_out(struct passage *passage)
 			tell_refused(passage->gate, view->proto, slot, slot->to.port, &view->src);
 		if (!packet_is_same_end(slot->to, view->src))
 			gate_rewrite(view, GATE_SRC, slot->to);
+		if (passage->gate->allow && view->proto == IPPROTO_UDP)
+			awaited_note(
+				&passage->gate->answers, &slot->to, &view->dst, passage->now_ns);
 		return GATE_PASS;
 	}
 	if (!packet_is_same_ip(view->src.ip, passage->table->self))
@@ -358,8 +378,7 @@ static enum gate_verdict flow_out(struct passage *passage)
 			       ? GATE_PASS
 			       : GATE_NO_HOST;
 	if (view->proto == IPPROTO_UDP)
-		gate_answers_await(
-			&passage->gate->answers, &view->src, &view->dst, passage->now_ns);
+		awaited_note(&passage->gate->answers, &view->src, &view->dst, passage->now_ns);
 	return GATE_PASS;
 }
 

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "mesh/config.h"
 #include "net/packet.h"
 #include "util/addr.h"
 
@@ -39,6 +40,8 @@
  *
  * A port may be held: the packet that begins a connection is given to the owner, who lets it in
  * later (GATE_HOLD).
+ *
+ * What a host may not begin here (gate_allow) is refused before all that.
  *
  * In a network, from which members' addresses and those of this namespace are left out, every TCP
  * port is held for members, and datagrams and echo requests are the owner's (GATE_TAKE); else of
@@ -88,6 +91,7 @@ enum gate_verdict {
 	GATE_RETURN, /* out: it is for the namespace itself; deliver it there */
 	/* nobody will ever answer it: somebody has to say so (mesh/answer) */
 	GATE_REFUSE,      /* the port is not open; of TCP only what begins a connection */
+	GATE_NOT_ALLOWED, /* in: its sender may not begin that here */
 	GATE_NO_PROTOCOL, /* nothing of its protocol is open */
 	/* in: it is for another address; out: it comes from one that the mesh does not know */
 	GATE_NO_HOST,
@@ -111,6 +115,11 @@ void gate_on_refused(struct gate *gate,
  * Returns 0 or -ENOMEM (nothing changed then).
  */
 int gate_configure(struct gate *gate, const struct gate_rules *rules);
+
+/* From now on @list says who may begin something with @self (mesh/allow); none: everybody. Returns
+ * 0 or -ENOMEM (nothing changed then). */
+int gate_allow(
+	struct gate *gate, struct in_addr self, const struct mesh_allowed *list, size_t count);
 
 /*
  * A packet from the mesh, and one from the namespace to the mesh; may be rewritten in place if it

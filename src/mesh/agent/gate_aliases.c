@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "mesh/agent/gate_table.h"
+#include "util/mix.h"
 
 void gate_aliases_fini(struct gate_aliases *aliases)
 {
@@ -22,7 +23,7 @@ void gate_aliases_set(struct gate_aliases *aliases, struct in_addr net)
 
 static uint16_t *bucket_of(struct gate_aliases *aliases, struct in_addr peer, uint16_t port)
 {
-	const uint64_t hash = gate_table_hash((uint64_t)peer.s_addr << 16 | port);
+	const uint64_t hash = mix_bits((uint64_t)peer.s_addr << 16 | port);
 
 	return &aliases->buckets[hash >> 54]; /* the upper ten bits */
 }

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "util/mix.h"
+
 enum kind {
 	KIND_PORT = 1, /* port seen by the mesh -> place in the namespace */
 	KIND_PLACE,    /* the other way round */
@@ -21,7 +23,7 @@ static uint64_t make_key(enum kind kind, uint8_t proto, struct in_addr ip, uint1
 static size_t find(const struct gate_table *table, uint64_t key)
 {
 	const size_t mask = ((size_t)1 << (64 - table->shift)) - 1;
-	size_t at = gate_table_hash(key) >> table->shift;
+	size_t at = mix_bits(key) >> table->shift;
 
 	while (table->slots[at].key != 0 && table->slots[at].key != key)
 		at = (at + 1) & mask;

@@ -9,13 +9,6 @@
 #include "mesh/agent/gate.h"
 #include "net/packet.h"
 
-/* Good for tables by its upper bits, for keys that differ in few bits of any place. */
-static inline uint64_t gate_table_hash(uint64_t key)
-{
-	key = (key ^ key >> 32) * 0x9e3779b97f4a7c15; /* 2^64 divided by the golden ratio */
-	return (key ^ key >> 29) * 0x9e3779b97f4a7c15;
-}
-
 struct gate_slot {
 	uint64_t key; /* 0: empty */
 	struct packet_end

@@ -545,6 +545,8 @@ int role_configure(struct role *role, const struct mesh_config *config, struct e
 		(!role->start.is_sandbox && behind_plan(&role->behind, config) < 0))
 		return err_sys(err, ENOMEM, "cannot read the configuration");
 	role->any_port = config->any_port && role->start.is_sandbox;
+	if (gate_allow(role->start.gate, config->me, config->allow, config->nallow) < 0)
+		return err_sys(err, ENOMEM, "cannot read the configuration");
 	int result = configure_addresses(role, config, err);
 	if (result == 0 && role->start.is_sandbox)
 		open_aliases(role);

@@ -49,10 +49,10 @@ static void add_part(
 
 /* Returns the frame's size, or 0. */
 static size_t answer(struct fabric *fabric, const struct fabric_port *from,
-	const struct packet_view *view, uint64_t now_ns, unsigned char *frame)
+	const struct packet_view *view, uint8_t code, uint64_t now_ns, unsigned char *frame)
 {
 	/* who is asked for speaks: an agent believes nobody else of a member */
-	const struct answer answer = {view->dst.ip, ICMP_HOST_UNREACH, !from->knows_icmp};
+	const struct answer answer = {view->dst.ip, code, !from->knows_icmp};
 
 	return answer_make(&fabric->answered, &answer, view, now_ns, frame);
 }
@@ -73,7 +73,7 @@ static void send_answer(
 
 	if (!from->wire || !packet_parse(packet->bytes + EARLY_FRAME_ROOM, packet->len, &view))
 		return;
-	size_t len = answer(fabric, from, &view, now_ns, frame);
+	size_t len = answer(fabric, from, &view, ICMP_HOST_UNREACH, now_ns, frame);
 	if (len > 0)
 		wire_send(from->wire, (uint32_t)from->number, &(struct iovec){frame, len}, 1);
 }
@@ -132,7 +132,7 @@ void fabric_forget(struct fabric *fabric)
 
 /* With this round. */
 static void answer_now(struct fabric *fabric, struct fabric_port *from,
-	const struct packet_view *view, uint64_t now_ns)
+	const struct packet_view *view, uint8_t code, uint64_t now_ns)
 {
 	bool goes_on = view->proto == IPPROTO_TCP && (view->tcp_flags & PACKET_ACK);
 
@@ -143,7 +143,7 @@ static void answer_now(struct fabric *fabric, struct fabric_port *from,
 	if (fabric->nanswers == FABRIC_ANSWERS_MAX || fabric->ndirty == FABRIC_PARTS_MAX)
 		fabric_flush(fabric);
 	unsigned char *frame = fabric->answers[fabric->nanswers];
-	size_t len = answer(fabric, from, view, now_ns, frame);
+	size_t len = answer(fabric, from, view, code, now_ns, frame);
 	if (len == 0)
 		return;
 	fabric->nanswers++;
@@ -167,9 +167,35 @@ static void go_nowhere(struct fabric *fabric, struct fabric_port *from, struct f
 		return;
 	}
 	if (is_packet && kept == -ENOTSUP)
-		answer_now(fabric, from, &view, now_ns);
+		answer_now(fabric, from, &view, ICMP_HOST_UNREACH, now_ns);
 	if (to)
 		to->drops.not_ready++;
+}
+
+static bool is_allowed(struct fabric *fabric, struct fabric_port *from, struct fabric_port *to,
+	const struct frame *frame, uint64_t now_ns)
+{
+	struct packet_view view;
+
+	if (!packet_parse(frame->payload, frame->len, &view)) {
+		from->drops.malformed++;
+		return false;
+	}
+	const enum allow_verdict verdict = allow_judge(to->allow, to->awaited, &view, now_ns);
+	if (verdict == ALLOW_REFUSE)
+		answer_now(fabric, from, &view, allow_code(&view), now_ns);
+	if (verdict != ALLOW_PASS)
+		to->drops.not_allowed++;
+	return verdict == ALLOW_PASS;
+}
+
+/* What comes back to it is an answer. */
+static void note_sent(const struct fabric_port *from, const struct frame *frame, uint64_t now_ns)
+{
+	struct packet_view view;
+
+	if (packet_parse(frame->payload, frame->len, &view))
+		allow_note(from->awaited, &view, now_ns);
 }
 
 /* --- rounds ------------------------------------------------------------------------------- */
@@ -195,6 +221,10 @@ void fabric_take(
 		return;
 	}
 	struct fabric_port *to = fabric->ports[number];
+	if (from->allow)
+		note_sent(from, frame, now_ns);
+	if (to->allow && !is_allowed(fabric, from, to, frame, now_ns))
+		return;
 	if (to->wire)
 		add_part(fabric, from->number, to, frame->start,
 			(size_t)(frame->payload - frame->start) + frame->len);

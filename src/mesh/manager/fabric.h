@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "mesh/allow.h"
 #include "mesh/answer.h"
 #include "mesh/frame.h"
 #include "mesh/manager/early.h"
@@ -22,9 +23,10 @@
  * to, where they lie, and fabric_flush, at the end of the round, writes each crowd with one system
  * call. What does not go on is counted by its cause, and dropped.
  *
- * Its sender is told at once (mesh/answer) if nobody will ever answer: the address is nobody's, or
- * the host is down. What begins something and is for a host that is just starting waits for it
- * (mesh/manager/early). A connection that goes on there is one of a life before.
+ * Its sender is told at once (mesh/answer) if nobody will ever answer: the address is nobody's, the
+ * host is down, or it may not begin anything with that host (mesh/allow). What begins something and
+ * is for a host that is just starting waits for it (mesh/manager/early). A connection that goes on
+ * there is one of a life before.
  */
 #define FABRIC_PARTS_MAX       256
 #define FABRIC_ANSWERS_MAX     32 /* of a round, before they are written */
@@ -37,6 +39,7 @@ struct fabric_drops {
 	uint64_t no_route;     /* from it: to nobody */
 	uint64_t not_ready;    /* to it */
 	uint64_t queue_full;   /* to it */
+	uint64_t not_allowed;  /* to it */
 };
 
 struct fabric_port {
@@ -46,6 +49,9 @@ struct fabric_port {
 	struct wire *wire;
 	bool is_starting; /* without a wire: there is hope for one. Then fabric_settle is due */
 	bool knows_icmp;
+	/* who may begin something with it, and what it has sent; NULL, both: everybody */
+	struct allow *allow;
+	struct awaited *awaited;
 
 	/* its own */
 	size_t early;                         /* packets from it that are kept */

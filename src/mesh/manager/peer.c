@@ -326,6 +326,8 @@ void peer_free(struct peer *peer)
 	session_end(&peer->session);
 	link_close(&peer->link);
 	desk_leave(&peer->asker);
+	allow_free(peer->port.allow);
+	free(peer->port.awaited);
 	free(peer->name);
 	free(peer);
 }

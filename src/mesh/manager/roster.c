@@ -108,6 +108,8 @@ struct plan {
 	struct peer **peers;
 	struct fabric_port **ports;
 	enum roster_change *changes;
+	struct allow **allows; /* NULL: everybody may */
+	size_t nallows;
 };
 
 static void plan_free(struct plan *plan)
@@ -116,6 +118,9 @@ static void plan_free(struct plan *plan)
 	free(plan->peers);
 	free(plan->ports);
 	free(plan->changes);
+	for (size_t i = 0; i < plan->nallows; i++)
+		allow_free(plan->allows[i]);
+	free(plan->allows);
 }
 
 /* Is number @host told something else now than number @old was, given what its agent can do? */
@@ -169,6 +174,21 @@ static struct peer *find_or_make(struct roster *roster, const struct manifest *a
 	return roster->peers[old];
 }
 
+/* Who may begin something with number @host of @after, @peer. */
+static bool make_allow(
+	const struct manifest *after, size_t host, struct peer *peer, struct plan *plan)
+{
+	const struct manifest_host *is = &after->hosts[host];
+
+	plan->nallows++;
+	if (is->own.nallow == 0)
+		return true;
+	plan->allows[host] = allow_new(is->vip, is->own.allow, is->own.nallow);
+	if (!peer->port.awaited)
+		peer->port.awaited = calloc(1, sizeof(*peer->port.awaited));
+	return plan->allows[host] && peer->port.awaited;
+}
+
 static int make_plan(struct roster *roster, const struct manifest *after, struct plan *plan)
 {
 	size_t made = 0, count = after->nhosts;
@@ -177,12 +197,13 @@ static int make_plan(struct roster *roster, const struct manifest *after, struct
 	plan->peers = calloc(count + 1, sizeof(*plan->peers));
 	plan->ports = calloc(count + 1, sizeof(*plan->ports));
 	plan->changes = calloc(count + 1, sizeof(*plan->changes));
-	bool is_made = plan->router && plan->peers && plan->ports && plan->changes;
+	plan->allows = calloc(count + 1, sizeof(*plan->allows));
+	bool is_made = plan->router && plan->peers && plan->ports && plan->changes && plan->allows;
 	for (; is_made && made < count; made++) {
 		struct peer *peer = find_or_make(roster, after, made, &plan->changes[made]);
 
 		plan->peers[made] = peer;
-		is_made = peer;
+		is_made = peer && make_allow(after, made, peer, plan);
 		plan->ports[made] = peer ? &peer->port : NULL;
 	}
 	if (is_made)
@@ -201,6 +222,9 @@ static void adopt(struct roster *roster, struct manifest *after, struct plan *pl
 	struct plan old = {
 		.router = roster->router, .peers = roster->peers, .ports = roster->fabric.ports};
 
+	/* what follows owns them */
+	plan->nallows = 0;
+
 	for (size_t i = 0; i < before.nhosts; i++) {
 		roster->peers[i]->host = NULL;
 		list_add_last(&roster->leaving, &roster->peers[i]->in_list);
@@ -217,7 +241,10 @@ static void adopt(struct roster *roster, struct manifest *after, struct plan *pl
 		list_del(&plan->peers[i]->in_list);
 		plan->peers[i]->host = &roster->manifest.hosts[i];
 		plan->peers[i]->port.number = (int)i;
+		allow_free(plan->peers[i]->port.allow);
+		plan->peers[i]->port.allow = plan->allows[i];
 	}
+	free(plan->allows);
 	*after = (struct manifest){0};
 	plan_free(&old);
 	manifest_free(&before);

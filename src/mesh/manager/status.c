@@ -41,10 +41,11 @@ static json_t *features_json(unsigned features)
 
 static json_t *drops_json(const struct fabric_drops *drops)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "malformed", (json_int_t)drops->malformed,
-		"wrong_source", (json_int_t)drops->wrong_source, "no_route",
-		(json_int_t)drops->no_route, "not_ready", (json_int_t)drops->not_ready,
-		"queue_full", (json_int_t)drops->queue_full);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "malformed",
+		(json_int_t)drops->malformed, "wrong_source", (json_int_t)drops->wrong_source,
+		"no_route", (json_int_t)drops->no_route, "not_ready", (json_int_t)drops->not_ready,
+		"queue_full", (json_int_t)drops->queue_full, "not_allowed",
+		(json_int_t)drops->not_allowed);
 }
 
 /* What its agent said of its ports; times have gone on since. */

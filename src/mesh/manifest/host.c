@@ -10,6 +10,7 @@
 
 #include "mesh/info.h"
 #include "mesh/listen.h"
+#include "mesh/manifest/allowed.h"
 #include "mesh/manifest/port.h"
 #include "mesh/manifest/secret.h"
 #include "mesh/vip.h"
@@ -199,6 +200,14 @@ static void read_aliases(struct reader *reader, const struct field *field, const
 {
 	if (reader_is_kind(reader, value, NODE_LIST, field->what, field->expected) && value->count)
 		out->aliases = reader_texts(reader, value, "an alias", "a host name");
+}
+
+/* What is in it is read when all hosts are known (mesh/manifest/allowed). */
+static void read_allow(struct reader *reader, const struct field *field, const struct node *value,
+	struct manifest_host *out)
+{
+	(void)out;
+	reader_is_kind(reader, value, NODE_LIST, field->what, field->expected);
 }
 
 /* "listen" of "http.listen" */
@@ -419,6 +428,7 @@ static const struct field fields[] = {
 	{"aliases", read_aliases, .expected = "a list of host names", .is_host_only = true},
 	{"writeEtcHosts", read_truth, OWN(write_etc_hosts)},
 	{"restart", read_restart, .expected = "always or never"},
+	{"allow", read_allow, .expected = ALLOWED_EXPECTED},
 	{"anyPort", read_truth, OWN(any_port)},
 	{.what = NULL},
 };

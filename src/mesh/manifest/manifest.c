@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "mesh/configure.h"
+#include "mesh/manifest/allowed.h"
 #include "mesh/manifest/document.h"
 #include "mesh/manifest/host.h"
 #include "mesh/manifest/port.h"
@@ -110,6 +111,8 @@ static void read_document(struct reader *reader, const struct node *root, struct
 	else
 		reader_refuse(reader, root,
 			"no hosts: expected the key hosts, see nswrap mesh --example");
+	if (hosts && hosts->kind == NODE_MAP)
+		allowed_read_all(reader, hosts, template, out);
 	if (routes && !reader->errors->has_no_memory)
 		route_read_list(reader, routes, out);
 }

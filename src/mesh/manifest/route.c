@@ -8,71 +8,29 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mesh/manifest/member.h"
 #include "mesh/manifest/port.h"
-#include "util/option.h"
 #include "util/parse.h"
 
-#define GUESS_ERRORS_MAX 50 /* a file with more errors gets no help with each */
-#define NETWORK_BYTES    (INET_ADDRSTRLEN + 3)
-#define TO_EXPECTED      "a list of networks and host names, such as [\"10.0.0.0/8\", \"*.example.com\"]"
+#define NETWORK_BYTES (INET_ADDRSTRLEN + 3)
+#define TO_EXPECTED   "a list of networks and host names, such as [\"10.0.0.0/8\", \"*.example.com\"]"
 
 /* --- via ------------------------------------------------------------------------------------ */
-
-/* The host of that name or virtual IP, or HOSTNAMES_NOBODY. */
-static ssize_t find_host(
-	const struct reader *reader, const struct manifest *manifest, const char *text)
-{
-	struct in_addr vip;
-
-	if (inet_pton(AF_INET, text, &vip) != 1 || vip.s_addr == INADDR_ANY)
-		return hostnames_find(&reader->hostnames, text);
-	for (size_t i = 0; i < manifest->nhosts; i++)
-		if (manifest->hosts[i].vip.s_addr == vip.s_addr)
-			return (ssize_t)i;
-	return HOSTNAMES_NOBODY;
-}
-
-static const char *nearest_host(const struct manifest *manifest, const char *name)
-{
-	const char **names = calloc(manifest->nhosts + 1, sizeof(*names)), *nearest;
-
-	if (!names)
-		return NULL;
-	for (size_t i = 0; i < manifest->nhosts; i++)
-		names[i] = manifest->hosts[i].name;
-	nearest = option_nearest(name, names, manifest->nhosts);
-	free(names);
-	return nearest;
-}
 
 static void read_via(struct reader *reader, const struct node *via, const struct manifest *manifest,
 	struct mesh_route *out)
 {
 	const char *text = reader_text(reader, via, "via", "a host's name or vip");
-	const char *nearest = NULL;
 	struct in_addr vip;
-	ssize_t host;
 
-	if (!text || !manifest->nhosts)
+	if (!text || !manifest->nhosts || member_find(reader, manifest, text, &out->via))
 		return;
-	host = find_host(reader, manifest, text);
-	if (host != HOSTNAMES_NOBODY) {
-		out->via = manifest->hosts[host].vip;
-		return;
-	}
 	if (inet_pton(AF_INET, text, &vip) == 1 && vip.s_addr != INADDR_ANY) {
 		reader_warn(reader, via, "via %s is no host's vip: the route leads nowhere", text);
 		out->via = vip;
 		return;
 	}
-	if (reader->errors->count < GUESS_ERRORS_MAX)
-		nearest = nearest_host(manifest, text);
-	if (nearest)
-		reader_refuse(reader, via, "via %s is no host: did you mean %s?",
-			PARSE_QUOTED(text), nearest);
-	else
-		reader_refuse(reader, via, "via %s is no host: expected a name or vip from hosts",
-			PARSE_QUOTED(text));
+	member_refuse(reader, manifest, via, "via", text);
 }
 
 /* --- to ------------------------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_gate_answers - answers are known by both ends and their time; some are forgotten early */
+/* test_awaited - answers are known by both ends and their time; some are forgotten early */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "mesh/agent/gate_answers.h"
+#include "mesh/awaited.h"
 
 enum { FLOWS = 4096, STEPS = 400000 };
 
@@ -24,7 +24,7 @@ static struct packet_end peer_of(unsigned i)
 }
 
 /* @nflows flows asked of in any order, against the times at which they were sent */
-static unsigned ask(struct gate_answers *answers, unsigned nflows)
+static unsigned ask(struct awaited *answers, unsigned nflows)
 {
 	uint64_t ends_ns[FLOWS] = {0}, now_ns = 0;
 	unsigned forgotten = 0;
@@ -33,13 +33,13 @@ static unsigned ask(struct gate_answers *answers, unsigned nflows)
 		unsigned i = (unsigned)random() % nflows;
 		const struct packet_end own = own_of(i), peer = peer_of(i);
 
-		now_ns += (uint64_t)random() % (2 * GATE_ANSWERS_TIME_NS / nflows);
+		now_ns += (uint64_t)random() % (2 * AWAITED_TIME_NS / nflows);
 		if (random() % 2) {
-			gate_answers_await(answers, &own, &peer, now_ns);
-			ends_ns[i] = now_ns + GATE_ANSWERS_TIME_NS;
+			awaited_note(answers, &own, &peer, now_ns);
+			ends_ns[i] = now_ns + AWAITED_TIME_NS;
 			continue;
 		}
-		bool is_awaited = gate_answers_has(answers, &own, &peer, now_ns);
+		bool is_awaited = awaited_has(answers, &own, &peer, now_ns);
 		if (now_ns >= ends_ns[i])
 			assert_false(is_awaited);
 		else
@@ -50,7 +50,7 @@ static unsigned ask(struct gate_answers *answers, unsigned nflows)
 
 static void like_a_list_of_times(void **state)
 {
-	struct gate_answers *answers = calloc(1, sizeof(*answers));
+	struct awaited *answers = calloc(1, sizeof(*answers));
 
 	(void)state;
 	srandom(1);

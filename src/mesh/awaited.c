@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/awaited - what was sent by UDP, so that answers can be told from the rest */
+#include "mesh/awaited.h"
+
+#include "util/mix.h"
+
+static struct awaited_flow make_entry(const struct packet_end *own, const struct packet_end *peer)
+{
+	return (struct awaited_flow){
+		.ips = (uint64_t)own->ip.s_addr << 32 | peer->ip.s_addr,
+		.ports = (uint32_t)own->port << 16 | peer->port,
+	};
+}
+
+static bool is_same(const struct awaited_flow *a, const struct awaited_flow *b)
+{
+	return a->ips == b->ips && a->ports == b->ports;
+}
+
+static unsigned int find_bucket(const struct awaited_flow *entry)
+{
+	const uint64_t key = mix_bits(entry->ips) ^ entry->ports;
+
+	return (unsigned int)(mix_bits(key) >> (64 - AWAITED_BITS));
+}
+
+void awaited_note(struct awaited *answers, const struct packet_end *own,
+	const struct packet_end *peer, uint64_t now_ns)
+{
+	struct awaited_flow awaited = make_entry(own, peer);
+	struct awaited_flow *bucket = answers->buckets[find_bucket(&awaited)];
+	struct awaited_flow *entry = &bucket[0];
+
+	for (unsigned int i = 0; i < AWAITED_WAYS; i++) {
+		if (is_same(&bucket[i], &awaited)) {
+			entry = &bucket[i];
+			break;
+		}
+		if (bucket[i].end_ns < entry->end_ns)
+			entry = &bucket[i];
+	}
+	*entry = awaited;
+	entry->end_ns = now_ns + AWAITED_TIME_NS;
+}
+
+bool awaited_has(const struct awaited *answers, const struct packet_end *own,
+	const struct packet_end *peer, uint64_t now_ns)
+{
+	const struct awaited_flow wanted = make_entry(own, peer);
+	const struct awaited_flow *bucket = answers->buckets[find_bucket(&wanted)];
+
+	for (unsigned int i = 0; i < AWAITED_WAYS; i++)
+		if (is_same(&bucket[i], &wanted) && now_ns < bucket[i].end_ns)
+			return true;
+	return false;
+}
