@@ -211,6 +211,14 @@ static void test_values(void **state)
 		{"stateDir: {pathOnAgent: {}}",
 			"29: stateDir.pathOnAgent is a map: expected a path"},
 		{"stateDir: {disable: 1}", "25: stateDir.disable is \"1\": expected true or false"},
+		{"allow: www",
+			"12: allow is a text: expected a list of hosts, such as [\"laptop\", "
+			"\"lab:80\"]"},
+		{"allow: [b]", "13: allow \"b\" is no host: expected a name or vip from hosts"},
+		{"allow: [a/tcp]", "13: \"a/tcp\" has a protocol and no port: expected "
+				   "NAME[:PORT[/tcp|/udp]], such as lab:80"},
+		{"allow: [\"a:0\"]",
+			"13: \"a:0\": \"0\" is no port: expected a number from 1 to 65535"},
 		{"aliases: www", "14: aliases is a text: expected a list of host names"},
 		{"aliases: [a b]", "15: alias \"a b\" " NO_NAME},
 		{"aliases: [10.0.0.1]", "15: alias \"10.0.0.1\" " NO_NAME},
