@@ -15,7 +15,8 @@
  * An agent that comes with a sandbox of its own must know its identity before there is a sandbox:
  * the one before has its ports and its name, and COMMAND is not to run twice. So the link is read
  * up to the request that says it. A manager of ours says it in the first `configure` or, if it does
- * not know yet whom it asks, in the second: then the first one is answered here. What was read is the agent's, for wire_push.
+ * not know yet whom it asks, in the second: then the first one is answered here. What was read is
+ * the agent's, for wire_push.
  */
 #define GREETING_BYTES_MAX (4U << 20)
 
