@@ -41,7 +41,7 @@
 enum mesh_feature { INFO_FEATURES(INFO_BIT) };
 
 /* Those of NoRouter that agents of nswrap do not have yet. */
-#define INFO_NOT_YET (FEATURE_HTTP | FEATURE_ROUTES)
+#define INFO_NOT_YET FEATURE_ROUTES
 
 struct mesh_agent_info {
 	unsigned features; /* of enum mesh_feature; names that are not known are left out */

@@ -17,6 +17,7 @@
 #include "mesh/info.h"
 #include "mesh/listen.h"
 #include "proxy/front.h"
+#include "proxy/http.h"
 #include "proxy/socks.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -30,6 +31,10 @@ static const struct kind {
 	uint16_t default_port;
 	size_t listen, user, password, only_user; /* offsets in struct mesh_config */
 } kinds[] = {
+	{&http_protocol, FEATURE_HTTP, LISTEN_HTTP_PORT, offsetof(struct mesh_config, http_listen),
+		offsetof(struct mesh_config, http_user),
+		offsetof(struct mesh_config, http_password),
+		offsetof(struct mesh_config, http_only_user)},
 	{&socks_protocol, FEATURE_SOCKS, LISTEN_SOCKS_PORT,
 		offsetof(struct mesh_config, socks_listen),
 		offsetof(struct mesh_config, socks_user),
