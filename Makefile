@@ -23,13 +23,15 @@ silent = $(findstring s,$(firstword -$(MAKEFLAGS)))
 say = $(if $(filter 1,$(V))$(silent),,@printf '  %-6s %s\n' $(1) $(2))
 
 VERSION  := $(shell sed -n 's/^\#define NSWRAP_VERSION "\(.*\)"/\1/p' src/version.h)
-PACKAGES := slirp glib-2.0 libseccomp libcap jansson yaml-0.1 ldns
+PACKAGES := slirp glib-2.0 libseccomp libcap jansson yaml-0.1
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla
 HARDEN   ?= -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
 LINK_HARDEN ?= -pie -Wl,-z,relro,-z,now
 NS_CFLAGS := -std=gnu17 -D_GNU_SOURCE -Isrc $(WARNINGS) $(HARDEN) $(shell pkg-config --cflags $(PACKAGES))
 # Debian's libhttp-parser-dev has no .pc file
-LIBS     := $(shell pkg-config --libs $(PACKAGES)) -lhttp_parser
+# glibc before 2.34 has the names of DNS messages in a library of their own
+LIBS     := $(shell pkg-config --libs $(PACKAGES)) -lhttp_parser -Wl,--as-needed -lresolv
+TEST_LIBS := -lcmocka -Wl,--as-needed $(shell pkg-config --libs ldns)
 
 LIB_SRC  := $(sort $(filter-out src/main.c,$(shell find src -name '*.c')))
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o)
@@ -56,7 +58,7 @@ $(BUILD)/%.o: %.c
 
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libnswrap.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LINK_HARDEN) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
+	$(Q)$(CC) $(CFLAGS) $(LINK_HARDEN) $(LDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)
 
 $(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/libnswrap.a
 	$(call say,LD,$@)

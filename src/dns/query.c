@@ -3,18 +3,17 @@
 #include "dns/query.h"
 
 #include <arpa/inet.h>
+#include <arpa/nameser.h>
 #include <ctype.h>
 #include <errno.h>
-#include <ldns/ldns.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/random.h>
 
+#include "dns/record.h"
 #include "util/addr.h"
 
-/* An honest query has an OPT, perhaps a TSIG. More than that costs time: each of them may have a
- * name of 32,000 pointers. */
+/* An honest query has an OPT, perhaps a TSIG. */
 #define RECORDS_MAX 4
 
 static void lower(char *text)
@@ -23,67 +22,49 @@ static void lower(char *text)
 		*text = (char)tolower((unsigned char)*text);
 }
 
-/* Returns a rcode. */
-static int read_name(const ldns_rdf *owner, struct query *out)
+/* A compressed name would have nothing in front of it to point to. Returns its bytes, 0: it is
+ * none.
+ */
+static size_t name_bytes(const uint8_t *name, size_t max)
 {
-	char *text = ldns_rdf2str(owner);
-	int result = DNS_SERVFAIL;
+	size_t at = 0;
 
-	if (text && strlen(text) < sizeof(out->name)) {
-		size_t len = strlen(text);
-
-		if (len > 0 && text[len - 1] == '.') /* an escaped one is never the last */
-			text[--len] = '\0';
-		memcpy(out->name, text, len + 1);
-		lower(out->name);
-		result = DNS_OK;
-	}
-	free(text);
-	return result;
-}
-
-/* A compressed name would have nothing in front of it to point to. */
-static bool is_plain_name(const uint8_t *message, size_t len, size_t at)
-{
-	while (at < len && message[at] > 0 && message[at] <= LDNS_MAX_LABELLEN)
-		at += 1U + message[at];
-	return at < len && message[at] == 0;
+	while (at < max && name[at] > 0 && name[at] <= NS_MAXLABEL)
+		at += 1U + name[at];
+	return at < max && at < NS_MAXCDNAME && name[at] == 0 ? at + 1 : 0;
 }
 
 static int read_question(const uint8_t *message, size_t len, size_t *at, struct query *out)
 {
-	ldns_rr *question = NULL;
-	int result = DNS_FORMERR;
+	const uint8_t *name = message + *at;
+	struct record question;
 
-	if (!is_plain_name(message, len, *at))
+	if (name_bytes(name, len - *at) == 0 || !record_next(message, len, at, true, &question))
 		return DNS_FORMERR;
-	if (ldns_wire2rr(&question, message, len, at, LDNS_SECTION_QUESTION) == LDNS_STATUS_OK) {
-		out->type = (uint16_t)ldns_rr_get_type(question);
-		out->is_inet = ldns_rr_get_class(question) == LDNS_RR_CLASS_IN;
-		out->question_end = *at;
-		result = read_name(ldns_rr_owner(question), out);
-	}
-	ldns_rr_free(question);
-	return result;
+	out->type = question.type;
+	out->is_inet = question.class == RECORD_CLASS_IN;
+	out->question_end = *at;
+	if (ns_name_ntop(name, out->name, sizeof(out->name)) < 0)
+		return DNS_SERVFAIL;
+	if (strcmp(out->name, ".") == 0)
+		out->name[0] = '\0';
+	lower(out->name);
+	return DNS_OK;
 }
 
 /* What stands behind the question. */
 static int read_records(
 	const uint8_t *message, size_t len, size_t at, unsigned count, struct query *out)
 {
-	for (unsigned i = 0; i < count; i++) {
-		ldns_rr *record = NULL;
+	struct record record;
 
-		if (ldns_wire2rr(&record, message, len, &at, LDNS_SECTION_ADDITIONAL) !=
-			LDNS_STATUS_OK) {
-			ldns_rr_free(record);
+	for (unsigned i = 0; i < count; i++) {
+		if (!record_next(message, len, &at, false, &record))
 			return DNS_FORMERR;
-		}
-		if (ldns_rr_get_type(record) == LDNS_RR_TYPE_OPT) {
+		if (record.type == ns_t_opt) {
 			out->has_edns = true;
-			out->udp_max = (size_t)ldns_rr_get_class(record);
+			out->udp_max = record.class;
 		}
-		ldns_rr_free(record);
 	}
 	if (out->udp_max < DNS_UDP_BYTES)
 		out->udp_max = DNS_UDP_BYTES;
@@ -92,16 +73,17 @@ static int read_records(
 
 int query_parse(const uint8_t *message, size_t len, struct query *out)
 {
-	size_t at = LDNS_HEADER_SIZE;
+	size_t at = RECORD_HEADER_BYTES;
 
-	if (len < LDNS_HEADER_SIZE || LDNS_QR_WIRE(message))
+	if (len < RECORD_HEADER_BYTES || message[QUERY_AT_FLAGS] & QUERY_QR)
 		return -EBADMSG;
-	*out = (struct query){.id = LDNS_ID_WIRE(message), .udp_max = DNS_UDP_BYTES};
-	if (LDNS_OPCODE_WIRE(message) != LDNS_PACKET_QUERY)
+	*out = (struct query){.id = record_get16(message), .udp_max = DNS_UDP_BYTES};
+	if (message[QUERY_AT_FLAGS] & QUERY_OPCODE)
 		return DNS_NOTIMP;
-	unsigned records =
-		LDNS_ANCOUNT(message) + LDNS_NSCOUNT(message) + (unsigned)LDNS_ARCOUNT(message);
-	if (LDNS_QDCOUNT(message) != 1 || records > RECORDS_MAX)
+	unsigned records = record_count(message, RECORD_ANSWER) +
+			   record_count(message, RECORD_AUTHORITY) +
+			   record_count(message, RECORD_ADDITIONAL);
+	if (record_count(message, RECORD_QUESTION) != 1 || records > RECORDS_MAX)
 		return DNS_FORMERR;
 	int result = read_question(message, len, &at, out);
 	return result == DNS_OK ? read_records(message, len, at, records, out) : result;
@@ -118,30 +100,18 @@ uint16_t query_random_id(void)
 
 ssize_t query_make(const char *name, enum query_type type, uint8_t *out, size_t cap_bytes)
 {
-	ldns_rdf *owner = ldns_dname_new_frm_str(name);
-	ldns_pkt *packet =
-		owner ? ldns_pkt_query_new(owner, (ldns_rr_type)type, LDNS_RR_CLASS_IN, LDNS_RD)
-		      : NULL;
-	uint8_t *wire = NULL;
-	size_t len = 0;
-	ssize_t result = -ENOMEM;
+	uint8_t header[RECORD_HEADER_BYTES] = {[QUERY_AT_FLAGS] = QUERY_RD};
+	struct record_writer writer = {.out = out, .cap_bytes = cap_bytes};
 
-	if (!owner)
+	record_set16(header, query_random_id());
+	record_put(&writer, header, sizeof(header));
+	record_add_count(&writer, RECORD_QUESTION);
+	if (!record_put_name(&writer, name))
 		return -EINVAL;
-	if (!packet) {
-		ldns_rdf_deep_free(owner);
-		return -ENOMEM;
-	}
-	ldns_pkt_set_id(packet, query_random_id());
-	ldns_pkt_set_edns_udp_size(packet, DNS_EDNS_BYTES);
-	if (ldns_pkt2wire(&wire, packet, &len) == LDNS_STATUS_OK) {
-		result = len <= cap_bytes ? (ssize_t)len : -EMSGSIZE;
-		if (result > 0)
-			memcpy(out, wire, len);
-	}
-	free(wire);
-	ldns_pkt_free(packet); /* with owner */
-	return result;
+	record_put16(&writer, (uint16_t)type);
+	record_put16(&writer, RECORD_CLASS_IN);
+	record_put_edns(&writer, DNS_EDNS_BYTES);
+	return writer.is_full ? -EMSGSIZE : (ssize_t)writer.len;
 }
 
 /* "1.0.0....ip6.arpa", 32 digits, the last one first. */

@@ -13,6 +13,19 @@
 	1232 /* what we say that we take: passes without fragments (DNS flag day 2020) */
 #define DNS_MESSAGE_MAX 65535 /* over TCP, without the two bytes of its length */
 
+/* The first byte of the flags (RFC 1035 4.1.1). */
+#define QUERY_AT_FLAGS 2
+#define QUERY_QR       0x80 /* an answer */
+#define QUERY_OPCODE   0x78 /* 0: a query */
+#define QUERY_AA       0x04
+#define QUERY_TC       0x02
+#define QUERY_RD       0x01
+/* The second one. */
+#define QUERY_AT_RCODE 3
+#define QUERY_RA       0x80
+#define QUERY_CD       0x10
+#define QUERY_RCODE    0x0f
+
 #define QUERY_NAME_BYTES 1024 /* 255 bytes on the wire, each of them escaped, and NUL */
 
 /* Of those that we look at (RFC 1035, RFC 3596). */

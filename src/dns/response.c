@@ -3,23 +3,24 @@
 #include "dns/response.h"
 
 #include <ctype.h>
-#include <ldns/ldns.h>
 #include <string.h>
 
-/* Each may have a name of 32,000 pointers, which is fine and takes its time. */
+#include "dns/record.h"
+
 #define RECORDS_MAX 256
 
 #define TYPE_AND_CLASS_BYTES 4
 
 bool response_fits(const uint8_t *answer, size_t len, const uint8_t *message, size_t question_end)
 {
-	if (len < question_end || len < LDNS_HEADER_SIZE || !LDNS_QR_WIRE(answer) ||
-		LDNS_OPCODE_WIRE(answer) != LDNS_PACKET_QUERY || LDNS_QDCOUNT(answer) != 1 ||
-		LDNS_ID_WIRE(answer) != LDNS_ID_WIRE(message))
+	if (len < question_end || len < RECORD_HEADER_BYTES ||
+		(answer[QUERY_AT_FLAGS] & (QUERY_QR | QUERY_OPCODE)) != QUERY_QR ||
+		record_count(answer, RECORD_QUESTION) != 1 ||
+		record_get16(answer) != record_get16(message))
 		return false;
 	/* lengths of labels are below 'A' */
 	size_t name_end = question_end - TYPE_AND_CLASS_BYTES;
-	for (size_t i = LDNS_HEADER_SIZE; i < name_end; i++)
+	for (size_t i = RECORD_HEADER_BYTES; i < name_end; i++)
 		if (tolower(answer[i]) != tolower(message[i]))
 			return false;
 	return memcmp(answer + name_end, message + name_end, TYPE_AND_CLASS_BYTES) == 0;
@@ -27,29 +28,28 @@ bool response_fits(const uint8_t *answer, size_t len, const uint8_t *message, si
 
 enum dns_rcode response_rcode(const uint8_t *answer)
 {
-	return (enum dns_rcode)LDNS_RCODE_WIRE(answer);
+	return (enum dns_rcode)(answer[QUERY_AT_RCODE] & QUERY_RCODE);
 }
 
 bool response_is_cut(const uint8_t *answer)
 {
-	return LDNS_TC_WIRE(answer);
+	return answer[QUERY_AT_FLAGS] & QUERY_TC;
 }
 
-static bool read_address(const ldns_rr *record, struct addr *out)
+static bool read_address(const struct record *record, struct addr *out)
 {
-	const ldns_rdf *data = ldns_rr_rd_count(record) == 1 ? ldns_rr_rdf(record, 0) : NULL;
 	struct in_addr v4;
 	struct in6_addr v6;
 
-	if (!data || ldns_rr_get_class(record) != LDNS_RR_CLASS_IN)
+	if (record->class != RECORD_CLASS_IN)
 		return false;
-	if (ldns_rr_get_type(record) == LDNS_RR_TYPE_A && ldns_rdf_size(data) == sizeof(v4)) {
-		memcpy(&v4, ldns_rdf_data(data), sizeof(v4));
+	if (record->type == QUERY_A && record->len == sizeof(v4)) {
+		memcpy(&v4, record->data, sizeof(v4));
 		*out = addr_of4(v4, 0);
 		return true;
 	}
-	if (ldns_rr_get_type(record) == LDNS_RR_TYPE_AAAA && ldns_rdf_size(data) == sizeof(v6)) {
-		memcpy(&v6, ldns_rdf_data(data), sizeof(v6));
+	if (record->type == QUERY_AAAA && record->len == sizeof(v6)) {
+		memcpy(&v6, record->data, sizeof(v6));
 		*out = addr_of6(&v6, 0);
 		return true;
 	}
@@ -58,21 +58,19 @@ static bool read_address(const ldns_rr *record, struct addr *out)
 
 size_t response_addresses(const uint8_t *answer, size_t len, struct addr *out, size_t max)
 {
-	size_t at = LDNS_HEADER_SIZE, found = 0;
+	size_t at = RECORD_HEADER_BYTES, found = 0;
 
-	if (len < LDNS_HEADER_SIZE)
+	if (len < RECORD_HEADER_BYTES)
 		return 0;
-	unsigned questions = LDNS_QDCOUNT(answer), records = LDNS_ANCOUNT(answer);
-	for (unsigned i = 0; i < questions + records && i < RECORDS_MAX && found < max; i++) {
-		ldns_rr *record = NULL;
-		ldns_status status = ldns_wire2rr(&record, answer, len, &at,
-			i < questions ? LDNS_SECTION_QUESTION : LDNS_SECTION_ANSWER);
+	unsigned questions = record_count(answer, RECORD_QUESTION);
+	unsigned records = questions + record_count(answer, RECORD_ANSWER);
+	for (unsigned i = 0; i < records && i < RECORDS_MAX && found < max; i++) {
+		struct record record;
 
-		if (status == LDNS_STATUS_OK && i >= questions && read_address(record, &out[found]))
-			found++;
-		ldns_rr_free(record);
-		if (status != LDNS_STATUS_OK)
+		if (!record_next(answer, len, &at, i < questions, &record))
 			break;
+		if (i >= questions && read_address(&record, &out[found]))
+			found++;
 	}
 	return found;
 }
