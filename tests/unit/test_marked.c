@@ -121,6 +121,23 @@ static void others_write_too(void **state)
 	free(text.bytes);
 }
 
+/* The newline belongs to who has added it, unless somebody's line needs it. */
+static void others_write_between(void **state)
+{
+	struct marked_text text = text_of("first");
+
+	(void)state;
+	add(&text, 1, "x y\n");
+	text.bytes = realloc(text.bytes, text.len + 10);
+	memcpy(text.bytes + text.len, "mid\n", 4);
+	text.len += 4;
+	add(&text, 2, "x y\n");
+	cut(&text, 1);
+	cut(&text, 2);
+	assert_text(&text, "first\nmid\n");
+	free(text.bytes);
+}
+
 static void blocks_alone(void **state)
 {
 	struct marked_text text = text_of("first"), blocks;
@@ -141,6 +158,7 @@ int main(void)
 		cmocka_unit_test(a_block_looks_so),
 		cmocka_unit_test(the_rest_is_untouched),
 		cmocka_unit_test(others_write_too),
+		cmocka_unit_test(others_write_between),
 		cmocka_unit_test(blocks_alone),
 	};
 
