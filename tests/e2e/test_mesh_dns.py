@@ -121,8 +121,8 @@ while True:
 class Etc:
     """An outer host whose resolver is at 192.0.2.10, or wherever its resolv.conf says."""
 
-    def __init__(self, outer, short_dir, nswrap):
-        self.resolv = pathlib.Path(short_dir, "resolv.conf")
+    def __init__(self, outer, short_dir, nswrap, name="resolv.conf"):
+        self.resolv = pathlib.Path(short_dir, name)
         self.resolv.write_text("nameserver 192.0.2.10\n")
         self.outer = outer(f"mount --bind {self.resolv} /etc/resolv.conf")
         self.nswrap = Nswrap(nswrap.runtime_dir, self.outer.prefix())
@@ -211,6 +211,29 @@ def test_the_rest_is_the_hosts_resolvers(etc, short_dir):
     wait_for(lambda: etc.ask("127.0.42.101", f"x.test {A}") == [expected[1]], "the change")
     link.hang_up()
     assert popen.wait(10) == 0
+
+
+def test_names_behind_another_host(etc, outer, short_dir, nswrap):
+    """What a route's pattern has is asked of that host's resolver, and routed there from then on."""
+    far = Etc(outer, short_dir, nswrap, "far")
+    far.outer.serve(UPSTREAM, "192.0.2.10", 53, udp=True)
+    etc.resolv.write_text("nameserver 127.0.0.9\n")
+    switch, links = Switch(), {}
+    servers = [{"ip": f"127.0.42.{n}", "port": PORT, "proto": "tcp"} for n in (101, 102)]
+    routes = [{"toCIDR": None, "toHostnameGlob": ["*.test"], "via": "127.0.42.102"}]
+    for vip, host in (("127.0.42.101", etc), ("127.0.42.102", far)):
+        links[host] = switch.add(vip, Link(host.nswrap.popen("agent", "--automated", **PIPES)))
+        links[host].configure(vip, nameServers=servers, routes=routes)
+    assert etc.ask("127.0.42.101", f"X.test {A}", f"x.test {AAAA}", f"no.such {A}", f"host2 {A}") == sorted([
+        f"X.test {A} 0 192.0.2.77", f"x.test {AAAA} 0", f"no.such {A} {SERVFAIL}", f"host2 {A} 0 127.0.42.102"])
+    event = links[etc].messages.get(timeout=10)
+    assert event == {"type": "event", "body": {"type": "routeSuggestion", "data": {
+        "ip": ["192.0.2.77"], "route": "127.0.42.102"}}}
+    # who asks that host itself asks its resolver
+    assert far.ask("127.0.42.102", f"x.test {A}") == [f"x.test {A} 0 192.0.2.77"]
+    for link in links.values():
+        link.hang_up()
+        assert link.popen.wait(10) == 0
 
 
 def test_no_resolver(outer, short_dir, nswrap):

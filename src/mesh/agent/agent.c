@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "conn/context.h"
+#include "mesh/agent/asked.h"
 #include "mesh/agent/crossing.h"
 #include "mesh/agent/estate.h"
 #include "mesh/agent/exit.h"
@@ -55,7 +56,8 @@ struct agent {
 	struct crossing crossing;
 	struct role *role;
 	struct nameservice *names;
-	struct ways *ways; /* of what is asked of this host */
+	struct asked *asked; /* what that asks others for */
+	struct ways *ways;   /* of what is asked of this host */
 	struct nets nets;
 	struct exit *exit; /* to what is behind this host; NULL: it is a sandbox */
 	struct exit_limits limits;
@@ -446,9 +448,18 @@ static int set_up(struct agent *agent, struct err *err)
 	agent->crossing.gate = agent->gate;
 	agent->crossing.stack = stack;
 	agent->crossing.wire = &agent->wire;
-	agent->names = nameservice_new(agent->loop, &agent->budget, NULL, NULL, agent);
+	agent->ways = ways_new(&(struct ways_start){
+		.context = &agent->context,
+		.stack = stack,
+		.on_learnt = on_learnt,
+		.owner = agent,
+	});
+	agent->asked = agent->ways ? asked_new(agent->ways) : NULL;
+	if (agent->asked)
+		agent->names = nameservice_new(
+			agent->loop, &agent->budget, NULL, &asked_ops, agent->asked);
 	if (!agent->names)
-		return err_sys(err, errno, "cannot set up the agent");
+		return err_sys(err, ENOMEM, "cannot set up the agent");
 	agent->role = role_new(&(struct role_start){
 		.is_sandbox = agent->is_sandbox,
 		.context = &agent->context,
@@ -459,12 +470,6 @@ static int set_up(struct agent *agent, struct err *err)
 		.syns_ops = &crossing_syns_ops,
 		.syns_owner = &agent->crossing,
 		.on_change = on_change,
-		.owner = agent,
-	});
-	agent->ways = ways_new(&(struct ways_start){
-		.context = &agent->context,
-		.stack = stack,
-		.on_learnt = on_learnt,
 		.owner = agent,
 	});
 	if (!agent->is_sandbox)
@@ -533,6 +538,7 @@ static void tear_down(struct agent *agent)
 	role_free(agent->role);
 	exit_free(agent->exit);
 	proxies_free(agent->proxies);
+	asked_free(agent->asked);
 	nameservice_free(agent->names);
 	ways_free(agent->ways);
 	nets_fini(&agent->nets);
