@@ -3,13 +3,14 @@
 
 import json
 import os
+import pathlib
 import shutil
 import signal
 import subprocess
 
 import pytest
 
-from harness import BINARY, python
+from harness import BINARY, PATIENCE, descendants, process_table, python, wait_for
 from standin import RECORDED_REQUEST
 from tools import Roles
 
@@ -102,18 +103,26 @@ def test_a_shell_of_exec_signals_what_runs_inside(nswrap, options):
 
 
 @pytest.mark.usefixtures("keeps_signals")
-def test_command_beside_an_agent_cannot_signal_it(nswrap):
-    """COMMAND of `-c CMD agent` knows its agent's and the stack's pids from /proc, and reaches neither."""
-    script = ("for p in /proc/[0-9]*; do case $(cat $p/comm 2>/dev/null) in nswrap*) "
-              "kill -STOP ${p#/proc/} 2>/dev/null && echo reached; echo tried;; esac; done >&2; sleep 60")
+def test_command_beside_an_agent_cannot_signal_it(nswrap, short_dir):
+    """COMMAND of `-c CMD agent` may know the pids of its agent and the stack, and reaches neither."""
+    pids = pathlib.Path(short_dir, "pids")
+    script = (f"until [ -e {pids} ]; do sleep 0.05; done; for p in $(cat {pids}); do "
+              "kill -STOP $p 2>/dev/null && echo reached; echo tried; done >&2; sleep 60")
     popen = nswrap.popen("-q", "--network", "none", "-c", script, "agent", stdin=subprocess.PIPE,
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    popen.stdin.write(RECORDED_REQUEST)
-    popen.stdin.flush()
-    tried = [popen.stderr.readline() for _ in range(3)]
+
+    def own():
+        names = {pid: name for pid, (_, _, name) in process_table().items() if name.startswith("nswrap: ")}
+        found = [pid for pid in descendants(popen.pid) if pid in names]
+        return found if {"nswrap: init", "nswrap: agent", "nswrap: stack"} <= {names[p] for p in found} else None
+
+    found = wait_for(own, "all processes")
+    pids.with_suffix(".new").write_text(" ".join(map(str, found)))
+    pids.with_suffix(".new").rename(pids)
+    tried = [popen.stderr.readline() for _ in found]
     popen.stdin.close()
-    popen.wait(20)
-    assert tried == [b"tried\n"] * 3
+    popen.wait(20 * PATIENCE)
+    assert tried == [b"tried\n"] * len(found)
 
 
 # --- kernel objects --------------------------------------------------------------------------------------
