@@ -340,18 +340,25 @@ def begin(pair):
 
 
 def test_a_host_that_starts_is_waited_for(pair):
+    """What was sent to it is delivered as soon as it is there, before TCP repeats it."""
     with pair:
-        (pair.gate / "slow").touch()
-        pair.break_b()
-        pair.site.wait_state("b", "starting")
-        began = time.monotonic()
-        ends = begin(pair)
-        # TCP repeats its SYN after 1 s and after 3 s
-        wait_for(lambda: time.monotonic() - began > 1.2, "the time between")
-        (pair.gate / "slow").unlink()
-        tcp, udp = (end(timeout=20)[0].split() for end in ends)
-        assert tcp[0] == b"0" and 1 < float(tcp[1]) < 2.8, tcp
-        assert udp[0] == b"0" and udp[1] != b"0", udp
+        for attempt in range(3):
+            (pair.gate / "slow").touch()
+            pair.break_b()
+            pair.site.wait_state("b", "starting")
+            ends = begin(pair)
+            began = time.monotonic()
+            # TCP repeats its SYN after 1 s and after 3 s
+            wait_for(lambda: time.monotonic() - began > 1.2, "the time between")
+            (pair.gate / "slow").unlink()
+            tcp, udp = (end(timeout=20)[0].split() for end in ends)
+            assert tcp[0] == b"0" and float(tcp[1]) > 1.1, tcp
+            assert udp[0] == b"0" and udp[1] != b"0", udp
+            if float(tcp[1]) < 2.8:
+                break
+            # the host was late, on a busy machine
+            assert attempt < 2, tcp
+            pair.site.wait_state("b", restarts=attempt + 1)
 
 
 def test_a_host_that_starts_for_long_is_not_waited_for(pair):
