@@ -28,8 +28,14 @@ def site(nswrap, tmp_path):
         popen = nswrap.popen("mesh", *args, stdout=subprocess.DEVNULL, stderr=write_end,
                              **{"stdin": subprocess.DEVNULL, **options})
         os.close(write_end)
-        wait_for(lambda: nswrap.run("mesh", "status", name).returncode == 0, name)
-        return Running(popen, Lines(read_end), None)
+        running = Running(popen, Lines(read_end), None)
+
+        def runs():
+            assert popen.poll() is None, running.stderr.text()
+            return nswrap.run("mesh", "status", name).returncode == 0
+
+        wait_for(runs, name)
+        return running
 
     start.path = path
     return start
