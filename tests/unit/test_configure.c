@@ -341,6 +341,44 @@ static void other_agents_do_not_see_ours(void **state)
 	config_free(&config);
 }
 
+/* Who cannot ask for a password does not hear where to listen. */
+static void a_proxy_with_a_guard_is_told_whole_or_not_at_all(void **state)
+{
+	char here[] = "127.0.0.1:1", there[] = "127.0.0.1:2", user[] = "ann", password[] = "s";
+	struct mesh_config config = {.me = addr("10.1.2.3"),
+		.http_listen = here,
+		.socks_listen = there,
+		.socks_user = user,
+		.socks_password = password};
+	struct mesh_config back;
+	struct err err;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		json_t *plain = configure_encode(&config, ~0U & ~(unsigned)FEATURE_PROXY_ACCESS);
+		assert_int_equal(json_object_size(json_object_get(plain, "http")), 1);
+		assert_int_equal(json_object_size(json_object_get(plain, "socks")), 0);
+		json_decref(plain);
+
+		json_t *whole = configure_encode(&config, FEATURE_PROXY_ACCESS);
+		assert_int_equal(configure_decode(whole, &back, &err), 0);
+		assert_string_equal(back.socks_listen, there);
+		assert_int_equal(back.socks_only_user, i);
+		assert_false(back.http_only_user);
+		if (i == 0) {
+			assert_string_equal(back.socks_user, user);
+			assert_string_equal(back.socks_password, password);
+		} else {
+			assert_null(back.socks_user);
+		}
+		assert_int_equal(config_needs(&config).required, FEATURE_PROXY_ACCESS);
+		config_free(&back);
+		json_decref(whole);
+		config.socks_only_user = true;
+		config.socks_user = config.socks_password = NULL;
+	}
+}
+
 static void what_is_no_text_is_not_written(void **state)
 {
 	char host[] = "\xff";
@@ -364,6 +402,7 @@ int main(void)
 		cmocka_unit_test(the_least_is_written),
 		cmocka_unit_test(everything_is_written),
 		cmocka_unit_test(other_agents_do_not_see_ours),
+		cmocka_unit_test(a_proxy_with_a_guard_is_told_whole_or_not_at_all),
 		cmocka_unit_test(what_is_no_text_is_not_written),
 	};
 

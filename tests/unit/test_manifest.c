@@ -246,8 +246,9 @@ static void test_spellings(void **state)
 static void test_example(void **state)
 {
 	static const char *const keys[] = {"hostTemplate", "hosts", "vip", "cmd", "ports", "http",
-		"socks", "listen", "loopback", "disable", "stateDir", "pathOnAgent", "aliases",
-		"writeEtcHosts", "restart", "anyPort", "routes", "to", "via", "/udp", "/tcp"};
+		"socks", "listen", "auth", "user", "passwordFile", "onlyUser", "open", "loopback",
+		"disable", "stateDir", "pathOnAgent", "aliases", "writeEtcHosts", "restart",
+		"anyPort", "routes", "to", "via", "/udp", "/tcp"};
 	struct manifest manifest = parse_good(example_manifest);
 
 	(void)state;

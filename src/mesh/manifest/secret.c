@@ -69,13 +69,13 @@ int secret_read(const char *path, const char *folder, char **out, struct err *er
 	_cleanup_fd_ int fd = open(found, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 
 	if (fd < 0)
-		return err_sys(err, errno, "%s cannot be read", PARSE_QUOTED(found));
-	int result = check(fd, found, err);
+		return err_sys(err, errno, "%s cannot be read", PARSE_QUOTED(path));
+	int result = check(fd, path, err);
 	if (result < 0)
 		return result;
 	ssize_t len = fd_read_all(fd, text, sizeof(text));
-	result = len < 0 ? err_sys(err, (int)-len, "%s cannot be read", PARSE_QUOTED(found))
-			 : take_line(text, (size_t)len, found, out, err);
+	result = len < 0 ? err_sys(err, (int)-len, "%s cannot be read", PARSE_QUOTED(path))
+			 : take_line(text, (size_t)len, path, out, err);
 	explicit_bzero(text, sizeof(text));
 	return result;
 }
