@@ -65,18 +65,23 @@ int agent_read_words(int argc, char **argv)
 	return EXIT_USAGE;
 }
 
-static int serve(bool is_sandbox, const struct greeting *greeting)
+static int serve(bool is_sandbox, const struct greeting *greeting, int names)
 {
 	struct err err = {0};
 
 	prctl(PR_SET_NAME, "nswrap: agent");
-	int result = agent_run(kernel_open, is_sandbox, greeting, &err);
+	int result = agent_run(kernel_open, is_sandbox, greeting, names, &err);
 	return result < 0 ? cmd_failed(&err) : 0;
+}
+
+int agent_run_beside(void *told, int names)
+{
+	return serve(true, told, names);
 }
 
 int agent_run_inside(void *told)
 {
-	return serve(true, told);
+	return serve(true, NULL, *(const int *)told);
 }
 
 /* --- with a sandbox of its own ------------------------------------------------------------ */
@@ -171,7 +176,7 @@ static int run(const struct cmd_call *call)
 {
 	int status = agent_read_words(call->argc, call->argv);
 
-	return status >= 0 ? status : serve(false, NULL);
+	return status >= 0 ? status : serve(false, NULL, -1);
 }
 
 const struct subcommand agent_subcommand = {

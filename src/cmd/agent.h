@@ -23,8 +23,11 @@ int agent_read_words(int argc, char **argv);
 /*
  * Be the agent of a sandbox that this process has joined, with all capabilities over it, until its
  * stdin ends. Returns the exit status. Errors are printed. @told is what its manager said before, a
- * struct greeting, or NULL.
+ * struct greeting; over @names the sandbox is told the names of the mesh (mesh/agent/crier).
  */
+int agent_run_beside(void *told, int names);
+
+/* The same without such; @told is where names are told, an int. */
 int agent_run_inside(void *told);
 
 /*

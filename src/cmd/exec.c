@@ -63,7 +63,8 @@ static int run_inside(struct exec_request *request, int *status, struct err *err
 {
 	struct enter enter;
 	int control = cmd_connect(REGISTRY_SANDBOX, request->enter.sandbox, err);
-	int result = control < 0 ? control : enter_ask(control, &enter, err);
+	int result =
+		control < 0 ? control : enter_ask(control, request->enter.command.run, &enter, err);
 
 	if (result < 0)
 		return result;

@@ -121,7 +121,7 @@ static int read_agent(
 	if (!options->shell_command || argc == 0)
 		return -1;
 	config->companion = (struct sandbox_companion){
-		.name = "agent", .run = agent_run_inside, .told = &beside->greeting};
+		.name = "agent", .run = agent_run_beside, .told = &beside->greeting};
 	if (!options->has_stop_timeout)
 		config->stop_timeout_ms = AGENT_STOP_TIMEOUT_MS;
 	int status = agent_read_words(argc, argv);

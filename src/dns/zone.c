@@ -145,6 +145,18 @@ static bool is_known(const struct zone *zone, const char *name)
 	return g_hash_table_contains(zone->names, name);
 }
 
+/* The first pattern that @name matches, or NULL. */
+static const struct pattern *find_pattern(const struct zone *zone, const char *name)
+{
+	for (guint i = 0; i < zone->patterns->len; i++) {
+		const struct pattern *pattern = &g_array_index(zone->patterns, struct pattern, i);
+
+		if (fnmatch(pattern->text, name, FNM_NOESCAPE) == 0)
+			return pattern;
+	}
+	return NULL;
+}
+
 /* Would whoever hears it outside hear a name that is ours? */
 static bool is_ours(const struct zone *zone, const char *name)
 {
@@ -160,11 +172,11 @@ static bool is_ours(const struct zone *zone, const char *name)
 	for (guint i = 0; i < zone->search->len; i++) {
 		size_t len = ends_with(service, g_ptr_array_index(zone->search, i));
 
-		if (len == 0 || len >= sizeof(first) || memchr(service, '.', len))
+		if (len == 0 || len >= sizeof(first))
 			continue;
 		memcpy(first, service, len);
 		first[len] = '\0';
-		if (is_known(zone, first))
+		if (is_known(zone, first) || find_pattern(zone, first))
 			return true;
 	}
 	return false;
@@ -223,11 +235,8 @@ int zone_find(
 	}
 	if (query_reverse(query->name, &addr))
 		return find_address(zone, &addr, out);
-	for (guint i = 0; i < zone->patterns->len; i++) {
-		const struct pattern *pattern = &g_array_index(zone->patterns, struct pattern, i);
-
-		if (fnmatch(pattern->text, query->name, FNM_NOESCAPE) != 0)
-			continue;
+	const struct pattern *pattern = find_pattern(zone, query->name);
+	if (pattern) {
 		*server = pattern->server;
 		return -EREMOTE;
 	}

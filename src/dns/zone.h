@@ -15,8 +15,8 @@
  * - localhost and what is below it (RFC 6761); addresses of 127.0.0.0/8 and of names that were
  * added: their first name, or none (RFC 6303);
  * - what stands below a name without dots, or is a service of any name (_443._tcp.NAME, RFC 8552),
- * and a name without dots with a search domain behind it, as programs try that first: there is no
- * such name. Else names that are nobody's business would be heard outside.
+ *   and a name with a search domain behind it, as programs try that, too: there is no such name.
+ *   Else names that are nobody's business would be heard outside.
  *
  * A pattern sends what it matches, and is not a name that was added, to a server of its own.
  */

@@ -10,6 +10,8 @@
 #include "sandbox/detach.h"
 #include "sandbox/enter.h"
 #include "sandbox/request.h"
+#include "util/fd.h"
+#include "util/list.h"
 
 /* The arguments; of more than REQUEST_COMMAND_MAX bytes only the beginning. */
 static json_t *command_json(char *const *argv)
@@ -67,13 +69,28 @@ static json_t *env_json(const struct answers *answers)
 	return env;
 }
 
-static json_t *let_in(struct server_client *client)
+/* The answer is sent: who got the end of a teller is the only one who has it. */
+static void on_sent(struct loop_task *task)
+{
+	fd_close(&container_of(task, struct answers, sent_task)->entered[ENTER_NAMESPACES]);
+}
+
+static json_t *let_in(struct server_client *client, bool tells_names, struct err *err)
 {
 	struct answers *answers = client->server->owner;
 	const struct sandbox_config *config = answers->config;
 
-	client->fds = answers->namespaces;
+	memcpy(answers->entered, answers->namespaces, ENTER_NAMESPACES * sizeof(int));
+	client->fds = answers->entered;
 	client->nfds = ENTER_NAMESPACES;
+	if (tells_names) {
+		on_sent(&answers->sent_task); /* of another request in this round */
+		int fd = tellers_open(answers->tellers, err);
+		if (fd < 0)
+			return NULL;
+		answers->entered[client->nfds++] = fd;
+		loop_task_add(answers->loop, &answers->sent_task);
+	}
 	client->is_marked = true;
 	answers->was_entered = true;
 	return json_pack("{s:b, s:b, s:b, s:b, s:o}", "ok", 1, "root", config->is_root, "pid_ns",
@@ -107,7 +124,7 @@ static json_t *on_request(struct server_client *client, json_t *message, struct 
 							 : answers->config->stop_timeout_ms);
 		break;
 	case REQUEST_ENTER:
-		return let_in(client);
+		return let_in(client, request.tells_names, err);
 	case REQUEST_OPS:
 		break;
 	}
@@ -123,6 +140,9 @@ static const struct server_rules rules = {
 int answers_open(struct answers *answers, struct loop *loop, struct err *err)
 {
 	answers->started = time(NULL);
+	answers->loop = loop;
+	answers->entered[ENTER_NAMESPACES] = -1;
+	answers->sent_task.on_run = on_sent;
 	return server_open(&answers->server, loop, &rules, answers, err);
 }
 

@@ -8,8 +8,10 @@
 
 #include "control/server.h"
 #include "sandbox/config.h"
+#include "sandbox/enter.h"
 #include "sandbox/forwards.h"
 #include "sandbox/program.h"
+#include "sandbox/tellers.h"
 
 /*
  * The owner fills the first group before answers_open, and all of it must stay; server is as
@@ -19,6 +21,7 @@ struct answers {
 	const struct sandbox_config *config;
 	const struct program *program;
 	struct forwards *forwards;
+	struct tellers *tellers;
 	const int *namespaces; /* descriptors, in the order of enum enter_ns */
 	pid_t command;         /* as init sees it; 0: does not run yet */
 	/* The tree shall end: SIGKILL so long after SIGTERM. */
@@ -28,6 +31,11 @@ struct answers {
 	struct server server; /* its name is the sandbox's */
 	time_t started;
 	bool was_entered; /* by `exec`, at least once */
+
+	/* its own */
+	struct loop *loop;
+	int entered[ENTER_NAMESPACES + 1]; /* what goes with an answer to "enter" */
+	struct loop_task sent_task;        /* then the last of them is closed here */
 };
 
 /*

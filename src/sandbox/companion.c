@@ -42,7 +42,7 @@ int companion_take_streams(struct companion *companion, struct loop *loop, struc
 }
 
 /* Everything between fork and the companion's own function. */
-static int enter(const struct companion *companion, const int *namespaces, pid_t parent)
+static int enter(const struct companion *companion, const int *namespaces, int names, pid_t parent)
 {
 	setsid(); /* signals to the job are not for us */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -60,17 +60,17 @@ static int enter(const struct companion *companion, const int *namespaces, pid_t
 	if (result == 0)
 		result = enter_namespaces(namespaces, false);
 	if (result == 0)
-		result = rights_keep_fds(NULL, 0);
+		result = rights_keep_fds(&names, 1);
 	/* entering a user namespace has cleared it */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	return getppid() == parent ? result : -ESRCH;
 }
 
 __attribute__((noreturn)) static void companion_main(const struct companion *companion,
-	const int *namespaces, const sigset_t *mask, pid_t parent)
+	const int *namespaces, const sigset_t *mask, int names, pid_t parent)
 {
 	const struct sandbox_companion *config = companion->config;
-	int result = enter(companion, namespaces, parent);
+	int result = enter(companion, namespaces, names, parent);
 
 	if (result < 0) {
 		log_error(
@@ -78,11 +78,11 @@ __attribute__((noreturn)) static void companion_main(const struct companion *com
 		_exit(125);
 	}
 	sigprocmask(SIG_SETMASK, mask, NULL);
-	_exit(config->run(config->told));
+	_exit(config->run(config->told, names));
 }
 
-int companion_start(
-	struct companion *companion, const int *namespaces, const sigset_t *mask, struct err *err)
+int companion_start(struct companion *companion, const int *namespaces, const sigset_t *mask,
+	int names, struct err *err)
 {
 	pid_t self = getpid();
 
@@ -90,7 +90,7 @@ int companion_start(
 		return 0;
 	pid_t pid = fork();
 	if (pid == 0)
-		companion_main(companion, namespaces, mask, self);
+		companion_main(companion, namespaces, mask, names, self);
 	/* who is at the other end must see it close them */
 	close_fds(companion);
 	if (pid < 0)

@@ -27,11 +27,11 @@ struct companion {
 int companion_take_streams(struct companion *companion, struct loop *loop, struct err *err);
 
 /*
- * Start it in @namespaces, descriptors in the order of enum enter_ns, with the signal mask @mask.
- * Returns 0, or -errno with @err filled.
+ * Start it in @namespaces, descriptors in the order of enum enter_ns, with the signal mask @mask,
+ * and with @names, which stays open here. Returns 0, or -errno with @err filled.
  */
-int companion_start(
-	struct companion *companion, const int *namespaces, const sigset_t *mask, struct err *err);
+int companion_start(struct companion *companion, const int *namespaces, const sigset_t *mask,
+	int names, struct err *err);
 
 /*
  * It died, and was reaped: @code and @status are of waitid(2). Says why unless it ended by itself.

@@ -22,8 +22,10 @@ struct detach; /* sandbox/detach */
  * nothing then and writes to stderr. Its end is the end of the sandbox, and the other way round.
  */
 struct sandbox_companion {
-	const char *name;       /* for messages; NULL: there is none */
-	int (*run)(void *told); /* returns 0, or 125 when it failed and has said so */
+	const char *name; /* for messages; NULL: there is none */
+	/* Returns 0, or 125 when it failed and has said so. Over @names (sandbox/tellers), which is
+	 * its own, it tells what its mesh knows. */
+	int (*run)(void *told, int names);
 	void *told;
 };
 

@@ -71,17 +71,22 @@ static int read_env(const json_t *list, struct enter *out)
 	return 0;
 }
 
-int enter_ask(int control, struct enter *out, struct err *err)
+int enter_ask(int control, bool tells_names, struct enter *out, struct err *err)
 {
-	struct control_fds fds = {out->ns, ENTER_NAMESPACES, 0};
+	const size_t wanted = ENTER_NAMESPACES + (tells_names ? 1 : 0);
+	int got[ENTER_NAMESPACES + 1] = {-1, -1, -1, -1, -1, -1};
+	struct control_fds fds = {got, wanted, 0};
+	json_t *request = tells_names ? json_pack("{s:s, s:b}", "op", "enter", "names", 1)
+				      : json_pack("{s:s}", "op", "enter");
 
-	*out = (struct enter){.control = control, .ns = {-1, -1, -1, -1, -1}};
-	int result = control_call(
-		control, "sandbox", json_pack("{s:s}", "op", "enter"), &out->answer, &fds, err);
+	*out = (struct enter){.control = control};
+	int result = control_call(control, "sandbox", request, &out->answer, &fds, err);
+	memcpy(out->ns, got, sizeof(out->ns));
+	out->names = got[ENTER_NAMESPACES];
 	out->is_root = json_is_true(json_object_get(out->answer, "root"));
 	out->has_pid_ns = json_is_true(json_object_get(out->answer, "pid_ns"));
 	out->has_no_network = json_is_true(json_object_get(out->answer, "no_network"));
-	if (result == 0 && fds.count != ENTER_NAMESPACES)
+	if (result == 0 && fds.count != wanted)
 		result = err_set(err, EPROTO, "the sandbox did not hand its namespaces over");
 	else if (result == 0 && read_env(json_object_get(out->answer, "env"), out) < 0)
 		result = err_sys(err, ENOMEM, "cannot keep the environment");
@@ -94,6 +99,7 @@ void enter_fini(struct enter *enter)
 {
 	for (size_t i = 0; i < ENTER_NAMESPACES; i++)
 		fd_close(&enter->ns[i]);
+	fd_close(&enter->names);
 	fd_close(&enter->control);
 	free(enter->env);
 	enter->env = NULL;
@@ -349,7 +355,14 @@ static pid_t start(struct session *session, enum command_failure *failure, struc
 		return err_sys(err, -result, "cannot hide from the sandbox");
 	if (join(session->enter, err) < 0)
 		return -err->code;
+	if (command.run) {
+		command.told = &session->enter->names;
+		command.keep_fds = &session->enter->names;
+		command.nkeep_fds = 1;
+	}
 	pid_t pid = command_spawn(&command, failure, err);
+	/* its end is the end of the agent */
+	fd_close(&session->enter->names);
 	result = rights_drop_all();
 	if (pid > 0 && result < 0) {
 		kill(pid, SIGKILL);

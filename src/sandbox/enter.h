@@ -32,6 +32,7 @@ enum enter_ns { ENTER_USER, ENTER_NET, ENTER_MNT, ENTER_PID, ENTER_IPC, ENTER_NA
 struct enter {
 	int control; /* its end is the end of the sandbox */
 	int ns[ENTER_NAMESPACES];
+	int names; /* where an agent tells names (sandbox/tellers); -1: none was asked for */
 	bool is_root, has_pid_ns, has_no_network;
 	char **env;     /* variables of COMMAND that tell where it runs; NULL-terminated */
 	json_t *answer; /* has their texts */
@@ -49,10 +50,10 @@ struct enter_command {
 };
 
 /*
- * Ask the sandbox at the other end of @control, which is taken over, to be let in. Returns 0 or
- * -errno with @err filled and nothing to free.
+ * Ask the sandbox at the other end of @control, which is taken over, to be let in, and with
+ * @tells_names for `names`. Returns 0 or -errno with @err filled and nothing to free.
  */
-int enter_ask(int control, struct enter *out, struct err *err);
+int enter_ask(int control, bool tells_names, struct enter *out, struct err *err);
 void enter_fini(struct enter *enter);
 
 /*

@@ -33,6 +33,14 @@ static int decode_timeout(const json_t *value, struct request *out, struct err *
 	return 0;
 }
 
+static int decode_names(const json_t *value, struct request *out, struct err *err)
+{
+	if (!json_is_boolean(value))
+		return err_set(err, EINVAL, "\"names\" must be true or false");
+	out->tells_names = json_is_true(value);
+	return 0;
+}
+
 /* What an op is called and may come with. */
 static const struct op {
 	const char *name, *member; /* member: NULL, there is none */
@@ -43,7 +51,7 @@ static const struct op {
 	[REQUEST_PORT_ADD] = {"port-add", "specs", true, decode_specs},
 	[REQUEST_PORT_REMOVE] = {"port-remove", "specs", true, decode_specs},
 	[REQUEST_STOP] = {"stop", "timeout_ms", false, decode_timeout},
-	[REQUEST_ENTER] = {"enter", NULL, false, NULL},
+	[REQUEST_ENTER] = {"enter", "names", false, decode_names},
 };
 
 static int decode_members(json_t *root, const struct op *op, struct request *out, struct err *err)

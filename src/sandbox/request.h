@@ -18,13 +18,13 @@
  * | "port-add"    | specs: [TEXT, ...]      | forwards: those that were added, all or none        |
  * | "port-remove" | specs: [TEXT, ...]      |                                                     |
  * | "stop"        | timeout_ms: INT or none |                                                     |
- * | "enter"       |                         | root, pid_ns, env; descriptors of the namespaces    |
+ * | "enter"       | names: BOOL or none     | root, pid_ns, env; descriptors of the namespaces    |
  *
  * "status" cuts a command of more than REQUEST_COMMAND_MAX bytes. Where texts are not UTF-8 they
  * come escaped (control_text). The specs of "port-remove" may be just what stands in front of the
  * guest port, if that names one forward. The descriptors of "enter" are the user, network, mount
- * and PID namespace, in that order; the connection stays open as long as the client is inside, and
- * its end is the end of the sandbox.
+ * and PID namespace, in that order, and with "names" the end of a teller (sandbox/tellers); the
+ * connection stays open as long as the client is inside, and its end is the end of the sandbox.
  *
  * A forward is {"spec", "host", "host_port" or "path", "guest_port", "proto", "driver",
  * "listening"}, and "error" while it is not served.
@@ -46,6 +46,7 @@ struct request {
 		*specs[FORWARD_MAX + 1]; /* port-add, port-remove: at least one, NULL at the end */
 	bool has_timeout;
 	uint64_t timeout_ms;
+	bool tells_names;
 };
 
 /*

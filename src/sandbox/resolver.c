@@ -15,10 +15,10 @@
 #include "util/fd.h"
 #include "util/list.h"
 #include "util/log.h"
+#include "util/parse.h"
 
 #define WATCH_EVENTS    (IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE)
 #define HOSTS_MAX_BYTES (1 << 20) /* what is behind is not read */
-#define TOLD_MAX        100000    /* names, and patterns, of an agent */
 
 enum { FILE_RESOLV, FILE_HOSTS, FILE_SWITCH, FILES };
 
@@ -352,28 +352,31 @@ static bool is_name(const char *text, bool is_pattern)
 	return true;
 }
 
-/* A checked copy; NULL if @list is none of names, or patterns, and addresses. */
+/* A copy without what is no name, or pattern; NULL if @list is none of such and addresses. */
 static json_t *check_list(const json_t *list, bool is_pattern, struct err *err)
 {
-	json_t *item;
+	json_t *item, *checked = json_array();
 	size_t i;
 	struct addr addr;
 
-	if (!json_is_array(list) || json_array_size(list) > TOLD_MAX)
-		goto fail;
 	json_array_foreach(list, i, item)
 	{
+		const char *name = json_string_value(json_array_get(item, 0));
 		const char *text = json_string_value(json_array_get(item, 1));
 
-		if (json_array_size(item) != 2 ||
-			!is_name(json_string_value(json_array_get(item, 0)), is_pattern) || !text ||
+		if (json_array_size(item) != 2 || !name || !text ||
 			addr_parse(text, &addr, err) < 0)
 			goto fail;
+		if (is_name(name, is_pattern))
+			json_array_append(checked, item);
+		else
+			log_info("no name, so it is not known inside: %s", PARSE_QUOTED(name));
 	}
-	return json_deep_copy(list);
+	if (json_is_array(list))
+		return checked;
 fail:
-	err_set(err, EINVAL, "\"%s\": expected a list of [NAME, ADDRESS]",
-		is_pattern ? "patterns" : "names");
+	json_decref(checked);
+	err_set(err, EINVAL, "expected lists of [NAME, ADDRESS]");
 	return NULL;
 }
 
@@ -383,21 +386,20 @@ static void renew_told(struct resolver *resolver)
 	resolver->on_change(resolver->owner);
 }
 
-int resolver_tell(struct resolver *resolver, struct resolver_told *told, const json_t *message,
-	struct err *err)
+int resolver_tell(struct resolver *resolver, struct resolver_told *told, const json_t *names,
+	const json_t *patterns, struct err *err)
 {
-	json_t *names = check_list(json_object_get(message, "names"), false, err);
-	json_t *patterns =
-		names ? check_list(json_object_get(message, "patterns"), true, err) : NULL;
+	json_t *new_names = check_list(names, false, err);
+	json_t *new_patterns = new_names ? check_list(patterns, true, err) : NULL;
 
-	if (!patterns) {
-		json_decref(names);
+	if (!new_patterns) {
+		json_decref(new_names);
 		return -EINVAL;
 	}
 	json_decref(told->names);
 	json_decref(told->patterns);
-	told->names = names;
-	told->patterns = patterns;
+	told->names = new_names;
+	told->patterns = new_patterns;
 	if (!list_is_linked(&told->link))
 		list_add_last(&resolver->told, &told->link);
 	renew_told(resolver);

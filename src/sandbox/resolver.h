@@ -24,6 +24,7 @@
  */
 #define RESOLVER_TEXT_BYTES 4096
 #define RESOLVER_OWN_MAX    16
+#define RESOLVER_TOLD_MAX   100000 /* names and patterns of an agent */
 
 /* What one agent has told; the items are checked. */
 struct resolver_told {
@@ -63,12 +64,12 @@ void resolver_watch(struct resolver *resolver, int etc);
 int resolver_table(const struct resolver *resolver);
 
 /*
- * An agent says what it knows: {"names": ..., "patterns": ...} of @message, in the place of what it
- * said before. @told is zero at first, and the agent's. Returns 0, or -EINVAL with @err; nothing
- * has changed then.
+ * An agent says what it knows, lists of [NAME, ADDRESS] and [PATTERN, ADDRESS], in the place of
+ * what it said before; what is no name is left out. @told is zero at first, and the agent's.
+ * Returns 0, or -EINVAL with @err; nothing has changed then.
  */
-int resolver_tell(struct resolver *resolver, struct resolver_told *told, const json_t *message,
-	struct err *err);
+int resolver_tell(struct resolver *resolver, struct resolver_told *told, const json_t *names,
+	const json_t *patterns, struct err *err);
 
 /* It has gone. */
 void resolver_forget(struct resolver *resolver, struct resolver_told *told);

@@ -31,6 +31,7 @@
 #include "sandbox/program.h"
 #include "sandbox/resolver.h"
 #include "sandbox/sshconf.h"
+#include "sandbox/tellers.h"
 #include "util/budget.h"
 #include "util/fd.h"
 #include "util/list.h"
@@ -51,6 +52,7 @@ struct supervisor {
 	struct loop *loop;
 	struct events events;
 	struct resolver resolver;
+	struct tellers tellers;
 	struct forwards forwards;
 	struct program program;
 	struct initctl init;
@@ -96,6 +98,16 @@ static void give_up(struct supervisor *supervisor)
 
 /* --- init --------------------------------------------------------------------------------- */
 
+static int start_companion(struct supervisor *supervisor, struct err *err)
+{
+	if (!supervisor->config->companion.name)
+		return 0;
+	_cleanup_fd_ int names = tellers_open(&supervisor->tellers, err);
+	return names < 0 ? names
+			 : companion_start(&supervisor->companion, supervisor->init.fds,
+				   &supervisor->original_mask, names, err);
+}
+
 static void on_started(void *owner)
 {
 	struct supervisor *supervisor = owner;
@@ -110,8 +122,7 @@ static void on_started(void *owner)
 	if (supervisor->forwards.count == 0)
 		events_ready(&supervisor->events);
 	witness_start(&supervisor->witness, supervisor->loop, supervisor->config->new_session);
-	if (companion_start(&supervisor->companion, supervisor->init.fds,
-		    &supervisor->original_mask, &err) < 0) {
+	if (start_companion(supervisor, &err) < 0) {
 		log_error("%s", err.text);
 		give_up(supervisor);
 	} else if (supervisor->config->detach &&
@@ -453,6 +464,7 @@ static void take_down(struct supervisor *supervisor)
 	server_close(&supervisor->answers.server);
 	if (supervisor->answers.was_entered)
 		tree_end_namespace(supervisor->init.fds[INIT_FD_NET], JOINED_MS, KILL_MS);
+	tellers_fini(&supervisor->tellers);
 	resolver_fini(&supervisor->resolver);
 	initctl_fini(&supervisor->init);
 	fd_close(&supervisor->host_diag);
@@ -480,6 +492,7 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 			.program = &supervisor.program,
 			.forwards = &supervisor.forwards,
 			.namespaces = supervisor.init.fds,
+			.tellers = &supervisor.tellers,
 			.on_stop = terminate,
 			.owner = &supervisor},
 		.witness = {.on_signal = pass_signal, .owner = &supervisor, .io.fd = -1},
@@ -505,6 +518,7 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 	initctl_init(&supervisor.init, supervisor.loop, &initctl_ops, &supervisor);
 	forwards_init(&supervisor.forwards, supervisor.loop);
 	resolver_init(&supervisor.resolver, config, supervisor.loop, on_names_change, &supervisor);
+	tellers_init(&supervisor.tellers, supervisor.loop, &supervisor.resolver);
 	keeper_init(&supervisor.keeper, supervisor.loop, &keeper_ops, &supervisor);
 	server_init(&supervisor.answers.server);
 	int result = start(&supervisor, err);

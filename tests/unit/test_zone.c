@@ -111,6 +111,7 @@ static void test_patterns(void **state)
 	assert_string_equal(find("a.cloud1.example.com"), "@127.0.42.102");
 	assert_string_equal(find("a.b.cloud1.example.com"), "@127.0.42.102");
 	assert_string_equal(find("cloud1.example.com"), "outside");
+	assert_string_equal(find("a.cloud1.example.com.corp.example"), "none");
 }
 
 /* Names of ours are not told to others, and others' names are not kept from anybody. */
@@ -124,6 +125,7 @@ static void test_ours(void **state)
 	assert_string_equal(find("_dmarc.example.com"), "outside");
 	assert_string_equal(find("lab.corp.example"), "none");
 	assert_string_equal(find("_http._tcp.lab.corp.example"), "none");
+	assert_string_equal(find("db.example.com.corp.example"), "none");
 	assert_string_equal(find("x.corp.example"), "outside");
 	assert_string_equal(find("x.lab.corp.example"), "outside");
 	assert_string_equal(find("corp.example"), "outside");

@@ -12,6 +12,7 @@
 
 #include "conn/context.h"
 #include "mesh/agent/asked.h"
+#include "mesh/agent/crier.h"
 #include "mesh/agent/crossing.h"
 #include "mesh/agent/estate.h"
 #include "mesh/agent/exit.h"
@@ -57,6 +58,7 @@ struct agent {
 	struct role *role;
 	struct nameservice *names;
 	struct asked *asked; /* what that asks others for */
+	int told_names;      /* where the sandbox is told the names; -1: nowhere */
 	struct ways *ways;   /* of what is asked of this host */
 	struct nets nets;
 	struct exit *exit; /* to what is behind this host; NULL: it is a sandbox */
@@ -227,6 +229,12 @@ static json_t *configure(struct agent *agent, const json_t *args, struct err *er
 		result = err_sys(err, ENOMEM, "cannot read the configuration");
 	if (result == 0 && !agent->is_sandbox)
 		hostfiles_configure(&agent->hostfiles, &config);
+	if (result == 0 && agent->told_names >= 0) {
+		int told = crier_tell(agent->told_names, &config);
+		if (told < 0)
+			log_warning("cannot tell the sandbox the names of the mesh: %s",
+				strerror(-told));
+	}
 	if (result == 0)
 		result = proxies_configure(agent->proxies, &config, err);
 	/* the first one may not say all that there is (mesh/manager/session) */
@@ -557,12 +565,15 @@ static void tear_down(struct agent *agent)
 }
 
 int agent_run(struct stack *(*open_stack)(bool is_new, struct err *err), bool is_sandbox,
-	const struct greeting *greeting, struct err *err)
+	const struct greeting *greeting, int names, struct err *err)
 {
 	struct agent *agent = calloc(1, sizeof(*agent));
 
-	if (!agent)
+	if (!agent) {
+		fd_close(&names);
 		return err_sys(err, ENOMEM, "cannot start the agent");
+	}
+	agent->told_names = names;
 	agent->is_sandbox = is_sandbox;
 	agent->greeting = greeting;
 	agent->tenure.tenant.listen_fd = agent->estate.io.fd = -1;
@@ -577,6 +588,7 @@ int agent_run(struct stack *(*open_stack)(bool is_new, struct err *err), bool is
 	if (result == 0)
 		result = loop_run(agent->loop);
 	tear_down(agent);
+	fd_close(&agent->told_names);
 	free(agent);
 	return result;
 }
