@@ -255,6 +255,24 @@ def test_nothing_is_kept_for_who_has_not_asked(start, args, more):
         sock.bind((args["others"][0]["ip"], 8080))
 
 
+def test_where_nothing_is_listened_at_there_is_no_keeper(start, args):
+    """It comes with the first port, and has all of them then."""
+    link = start()
+    more = {"identity": IDENTITY, "keep": 60}
+    configure(link, args, loopback={"disable": True})
+    configure(link, args, loopback={"disable": True}, **more)
+    assert link.request("ping", {})["op"] == "ping"
+    assert keepers() == [] and keeper_files() == []
+    configure(link, args, **more)
+    wait_for(keepers, "the keeper")
+    link.popen.kill()
+    link.popen.wait(10)
+    with thief(*wanted(args)):
+        new = kept(start, args)
+    leave(new)
+    wait_for(lambda: not keepers(), "the keeper's end", 1)
+
+
 def test_without_an_agent_it_ends(start, args):
     old = kept(start, args, keep=1)
     time.sleep(1.2)

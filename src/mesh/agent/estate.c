@@ -168,20 +168,23 @@ static int tell(struct estate *estate, const struct vault_message *message, int 
 	return result;
 }
 
+/* @result: of having found or started one. Returns it, or what came of telling it. */
+static int settle_in(struct estate *estate, int result)
+{
+	const struct vault_message stay = {.op = VAULT_STAY, .seconds = estate->stay_s};
+
+	if (result == 0)
+		return tell(estate, &stay, -1);
+	log_info("what is listened at is not kept for the next agent: %s", strerror(-result));
+	lose(estate, NO_LUCK_MS);
+	return result;
+}
+
 static void try_it(struct estate *estate)
 {
 	int result = find(estate);
 
-	if (result < 0)
-		result = start(estate);
-	if (result < 0) {
-		log_info("what is listened at is not kept for the next agent: %s",
-			strerror(-result));
-		lose(estate, NO_LUCK_MS);
-		return;
-	}
-	if (tell(estate, &(struct vault_message){.op = VAULT_STAY, .seconds = estate->stay_s},
-		    -1) == 0)
+	if (settle_in(estate, result < 0 ? start(estate) : result) == 0)
 		estate->tell_all(estate->owner);
 }
 
@@ -212,7 +215,9 @@ void estate_begin(struct estate *estate, int dir_fd, const char *identity, uint1
 	estate->retry.on_expired = on_retry;
 	estate->settle.on_expired = on_settle_time;
 	memcpy(estate->name, name, sizeof(name));
-	try_it(estate);
+	/* if there is none, one is started when there is something for it */
+	if (find(estate) < 0 || settle_in(estate, 0) == 0)
+		estate->tell_all(estate->owner);
 }
 
 /* --- what is kept ------------------------------------------------------------------------- */
@@ -250,10 +255,12 @@ void estate_settle(struct estate *estate)
 
 void estate_add(struct estate *estate, enum proto proto, const struct addr *addr, int fd)
 {
+	const struct vault_message keep = {.op = VAULT_KEEP, .proto = proto, .addr = *addr};
+
+	if (estate->stay_s > 0 && !is_there(estate) && !loop_timer_is_armed(&estate->retry))
+		settle_in(estate, start(estate)); /* it is the first one */
 	if (is_there(estate))
-		tell(estate,
-			&(struct vault_message){.op = VAULT_KEEP, .proto = proto, .addr = *addr},
-			fd);
+		tell(estate, &keep, fd);
 }
 
 void estate_remove(struct estate *estate, enum proto proto, const struct addr *addr)

@@ -18,14 +18,16 @@
  * between, and who has connected meanwhile is served. What it does not need is closed.
  *
  * The manager says for how long there may be no agent, and when the end is a proper one. If the
- * keeper dies, another one is started. Where none can be had the agent works without it.
+ * keeper dies, another one is started. Where none can be had the agent works without it, and while
+ * there is nothing to keep there is none.
  */
 
 /* Starts as all zero, but for what the owner sets. */
 struct estate {
 	/* the owner sets these */
 	struct loop *loop;
-	void (*tell_all)(void *owner); /* from estate_begin or the loop: estate_add all there is */
+	void (*tell_all)(void *owner); /* from estate_begin, estate_add or the loop: estate_add all
+					  there is */
 	void *owner;
 	struct loop_io io; /* its fd is -1 */
 
