@@ -63,6 +63,11 @@ static void add_aliases(struct graph *graph, size_t node, const json_t *aliases)
 	add_rest(graph, node, LINES_MAX, (json_int_t)json_array_size(aliases));
 }
 
+static const char *proto_suffix(const json_t *of)
+{
+	return strcmp(output_member(of, "proto", ""), "udp") == 0 ? "/udp" : "";
+}
+
 /* ":8080 > 127.0.0.1:80", ":53/udp > [::1]:53" */
 static void add_offers(struct graph *graph, size_t node, const json_t *host)
 {
@@ -77,13 +82,44 @@ static void add_offers(struct graph *graph, size_t node, const json_t *host)
 		if (i < LINES_MAX)
 			graph_add_line(graph, node, ":%lld%s > %s%s%s:%lld",
 				json_integer_value(json_object_get(offer, "port")),
-				strcmp(output_member(offer, "proto", ""), "udp") == 0 ? "/udp" : "",
-				is_v6 ? "[" : "", target, is_v6 ? "]" : "",
+				proto_suffix(offer), is_v6 ? "[" : "", target, is_v6 ? "]" : "",
 				json_integer_value(json_object_get(offer, "target")));
 	}
 	add_rest(graph, node, LINES_MAX, json_integer_value(json_object_get(host, "offers_total")));
 	if (json_is_true(json_object_get(host, "any_port")))
 		graph_add_line(graph, node, "every port");
+}
+
+/* "for laptop", "for lab: 80" */
+static void add_allowed(struct graph *graph, size_t node, const json_t *allow)
+{
+	json_t *one;
+	size_t i;
+
+	if (json_is_array(allow) && json_array_size(allow) == 0)
+		graph_add_line(graph, node, "for nobody");
+	json_array_foreach(allow, i, one)
+	{
+		json_int_t port = json_integer_value(json_object_get(one, "port"));
+		const char *name = output_member(one, "name", "");
+
+		if (i < LINES_MAX && port > 0)
+			graph_add_line(
+				graph, node, "for %s: %lld%s", name, port, proto_suffix(one));
+		else if (i < LINES_MAX)
+			graph_add_line(graph, node, "for %s", name);
+	}
+	add_rest(graph, node, LINES_MAX, (json_int_t)json_array_size(allow));
+}
+
+static void add_proxies(struct graph *graph, size_t node, const json_t *host)
+{
+	static const char *const kinds[] = {"http", "socks"};
+
+	for (size_t i = 0; i < 2; i++)
+		if (json_is_string(json_object_get(host, kinds[i])))
+			graph_add_line(graph, node, "%s proxy %s", kinds[i],
+				output_member(host, kinds[i], ""));
 }
 
 static void add_host(struct graph *graph, size_t manager, const json_t *host)
@@ -96,6 +132,8 @@ static void add_host(struct graph *graph, size_t manager, const json_t *host)
 	graph_add_line(graph, node, "%s", output_member(host, "vip", ""));
 	add_aliases(graph, node, json_object_get(host, "aliases"));
 	add_offers(graph, node, host);
+	add_proxies(graph, node, host);
+	add_allowed(graph, node, json_object_get(host, "allow"));
 	if (json_is_number(rtt))
 		graph_add_edge(graph, manager, node, state_of(host), "%s, %.2f ms", state,
 			json_number_value(rtt));

@@ -19,15 +19,18 @@ SANDBOX = [harness.BINARY, "--network", "none", "-c", "sleep 1000"]
 @pytest.fixture
 def site(nswrap, short_dir):
     site = Site(nswrap, short_dir, routes=[{"to": ["192.168.95.0/24", "*.cloud1.example.com"], "via": "bastion"}])
-    site.host("laptop", f"{network()}.101", cmd=SANDBOX, aliases=["me.example.com"])
+    site.host("laptop", f"{network()}.101", cmd=SANDBOX, aliases=["me.example.com"], writeEtcHosts=True,
+              http={"listen": "127.0.0.1:18080"}, allow=["bastion"])
     site.host("bastion", f"{network()}.102", cmd=SANDBOX,
-              ports=["8080:127.0.0.1:80", "53:[::1]:53/udp"], anyPort=True)
+              ports=["8080:127.0.0.1:80", "53:[::1]:53/udp"], anyPort=True, allow=["laptop:8080"])
     with site:
         down = {"down": {"vip": f"{network()}.103", "cmd": "false"}}
         site.path.write_text(json.dumps({"hosts": {**site.hosts, **down}, **site.top}))
         assert nswrap.run("mesh", "reload", site.name).returncode == 0
         site.wait_state("down", "waiting")
         yield site
+        # names just resolve there: nothing is missing
+        assert "etchosts" not in site.running.stderr.text()
 
 
 def lines_of(nswrap, site, *options):
@@ -39,7 +42,7 @@ def lines_of(nswrap, site, *options):
 def check(texts):
     """All that a reader is to see, in whatever order."""
     for text in ("site", "laptop", "= me.example.com", f"{network()}.101", ":8080 > 127.0.0.1:80",
-                 ":53/udp > [::1]:53", "every port", "192.168.95.0/24", "*.cloud1.example.com", "route"):
+                 ":53/udp > [::1]:53", "every port", "http proxy 127.0.0.1:18080", "for bastion", "for laptop: 8080", "192.168.95.0/24", "*.cloud1.example.com", "route"):
         assert text in texts, (text, texts)
     links = [text for text in texts if text.startswith(("ready", "waiting", "starting"))]
     assert len(links) == 3 and len([text for text in links if re.fullmatch(r"ready(, [\d.]+ ms)?", text)]) == 2

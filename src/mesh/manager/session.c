@@ -193,7 +193,10 @@ static void send_configure(struct session *session, unsigned features)
 static void warn_of_missing(struct session *session, const struct config_needs *needs)
 {
 	const struct mesh_agent_info *info = &session->info;
-	unsigned missing = needs->wanted & ~info->features;
+	/* files with names are for hosts whose programs do not have them otherwise */
+	const unsigned files =
+		info->features & FEATURE_SANDBOX ? FEATURE_HOSTALIASES | FEATURE_ETCHOSTS : 0;
+	unsigned missing = needs->wanted & ~info->features & ~files;
 	char list[TEXT_BYTES] = "";
 	size_t used = 0;
 
