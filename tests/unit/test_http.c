@@ -459,6 +459,7 @@ static void a_request_goes_again_if_it_may(void **state)
 	expect(bed, client, GOT_OK);
 	jump(&bed->bed, HTTP_FRESH_MS + 1);
 	SAY(client, "POST " URL " HTTP/1.1\r\n" HOST "\r\n");
+	assert_int_equal(wait_end(&bed->bed, server), 0);
 	close(server);
 	server = proxy_accept(bed);
 	expect(bed, server, "POST / HTTP/1.1\r\n" HOST "Via: 1.1 nswrap\r\n\r\n");
@@ -479,14 +480,16 @@ static void unasked_answers_are_nobodys(void **state)
 	expect(bed, server, GOT);
 	SAY(server, OK "HTTP/1.1 200 Evil\r\nContent-Length: 0\r\n\r\n");
 	expect(bed, client, GOT_OK);
-	close(server);
 	SAY(client, GET);
+	assert_int_equal(wait_end(&bed->bed, server), 0);
+	close(server);
 	server = proxy_accept(bed);
 	expect(bed, server, GOT);
 	SAY(server, OK);
 	expect(bed, client, GOT_OK);
+	SAY(client, GET); /* both come in one round, the request first */
 	SAY(server, "HTTP/1.1 200 Evil\r\nContent-Length: 0\r\n\r\n");
-	SAY(client, GET); /* both may come in one round */
+	assert_int_equal(wait_end(&bed->bed, server), ECONNRESET);
 	close(server);
 	server = proxy_accept(bed);
 	expect(bed, server, GOT);
