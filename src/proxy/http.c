@@ -313,10 +313,14 @@ static enum step begin(struct guest *guest, size_t len)
 		return refuse_request(guest, &fault);
 	if (target.is_tunnel && !http_body_is_done(&transfer->request))
 		return refuse(guest, 400, "the request is refused: CONNECT has no body");
+	bool is_last = http_forward_hops(&head) == 0;
 	if (!target.is_tunnel && write_request(guest, &head, &target) < 0)
 		return drop(guest);
 	/* from here on its texts are gone */
 	http_way_skip(&transfer->up, len);
+	if (is_last)
+		return reply(guest, (struct http_reply){.status = 200,
+					    .line = "this is a proxy, and Max-Forwards is 0"});
 	return lead_to(guest, &target);
 }
 

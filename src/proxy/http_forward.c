@@ -110,11 +110,32 @@ void http_forward_request_body(struct http_body *body, const struct http_head *r
 		http_body_init_length(body, request->has_length ? request->length : 0);
 }
 
+long http_forward_hops(const struct http_head *request)
+{
+	const struct http_field *field = http_head_field(request, "Max-Forwards", NULL);
+	long hops = 0;
+
+	if (!field || field->value.len == 0 || field->value.len > 9 ||
+		!(http_text_equals(request->method, "OPTIONS") ||
+			http_text_equals(request->method, "TRACE")))
+		return -1;
+	for (size_t i = 0; i < field->value.len; i++) {
+		char c = field->value.at[i];
+
+		if (c < '0' || c > '9')
+			return -1;
+		hops = hops * 10 + (c - '0');
+	}
+	return hops;
+}
+
 /* Does a field of the request go to the server as it came? */
 static bool goes_on(const struct http_head *request, const struct http_field *field)
 {
 	/* RFC 9110 10.1.1: there is nobody who would understand its answer */
 	if (request->minor == 0 && http_text_is(field->name, "Expect"))
+		return false;
+	if (http_text_is(field->name, "Max-Forwards") && http_forward_hops(request) > 0)
 		return false;
 	return !http_fields_stays(request, field->name);
 }
@@ -144,6 +165,8 @@ char *http_forward_request(const struct http_head *request, const struct http_ta
 		put_chunked(&text);
 	else if (request->has_length)
 		put_length(&text, request);
+	if (http_forward_hops(request) > 0)
+		put_format(&text, "Max-Forwards: %ld\r\n", http_forward_hops(request) - 1);
 	bool te = request->minor == 1 && http_head_lists(request, "TE", "trailers");
 	if (exchange->wants_upgrade)
 		put_all_of(&text, request, "Upgrade");

@@ -37,6 +37,12 @@ void http_forward_begin(struct http_exchange *exchange, const struct http_head *
 /* How the body of @request goes on. */
 void http_forward_request_body(struct http_body *body, const struct http_head *request);
 
+/*
+ * How many may still pass @request on, where that is limited: OPTIONS and TRACE with Max-Forwards
+ * (RFC 9110 7.6.2). 0: who reads it is the one who answers; -1: as many as it takes.
+ */
+long http_forward_hops(const struct http_head *request);
+
 /* The head of @request as its server gets it. Returns it, to be freed, or NULL: no memory. */
 char *http_forward_request(const struct http_head *request, const struct http_target *target,
 	const struct http_exchange *exchange, size_t *out_len);

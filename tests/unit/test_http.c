@@ -402,6 +402,8 @@ static void who_cannot_be_reached_is_said(void **state)
 		SAY(client, "CONNECT error:4311 HTTP/1.1\r\n\r\n");
 		expect_reply(bed, client, cases[i / 2].status, cases[i / 2].words, false);
 	}
+	SAY(client, "OPTIONS http://error:4311/ HTTP/1.1\r\nHost: x\r\nMax-Forwards: 0\r\n\r\n");
+	expect_reply(bed, client, "200", "Max-Forwards is 0", false);
 	SAY(client, "POST http://error:4311/ HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab");
 	expect_reply(bed, client, "502", "cannot connect", true);
 	over(bed);
@@ -493,6 +495,10 @@ static void unasked_answers_are_nobodys(void **state)
 	close(server);
 	server = proxy_accept(bed);
 	expect(bed, server, GOT);
+	SAY(server, OK);
+	expect(bed, client, GOT_OK);
+	SAY(server, "x"); /* and nobody waits for a request to see that */
+	assert_int_equal(wait_end(&bed->bed, server), ECONNRESET);
 	close(client);
 	close(server);
 	over(bed);
@@ -619,6 +625,32 @@ static void a_slow_reader_slows_its_writer(void **state)
 	SAY(client, GET); /* and it goes on */
 	expect(bed, server, GOT);
 	fd_reset(&client);
+	close(server);
+	over(bed);
+}
+
+static void who_does_not_read_is_reset(void **state)
+{
+	static char bytes[65536];
+	struct proxy_bed *bed = proxy_open(&http_protocol);
+	int client = proxy_client(bed), server, quiet = 0;
+
+	(void)state;
+	SAY(client, GET);
+	server = proxy_accept(bed);
+	expect(bed, server, GOT);
+	SAY(server, "HTTP/1.1 200 OK\r\n\r\n");
+	while (quiet < 3) {
+		quiet = send(server, bytes, sizeof(bytes), MSG_DONTWAIT) > 0 ? 0 : quiet + 1;
+		settle(&bed->bed);
+	}
+	jump(&bed->bed, 5001);
+	jump(&bed->bed, HTTP_READING_MS - 1000 - 5001);
+	assert_int_equal(front_guests(bed->front), 1);
+	jump(&bed->bed, 7000);
+	assert_int_equal(front_guests(bed->front), 0);
+	assert_int_equal(wait_end(&bed->bed, server), ECONNRESET);
+	close(client);
 	close(server);
 	over(bed);
 }
@@ -767,6 +799,7 @@ int main(void)
 		cmocka_unit_test(bad_answers),
 		cmocka_unit_test(an_early_answer_is_the_last),
 		cmocka_unit_test(a_slow_reader_slows_its_writer),
+		cmocka_unit_test(who_does_not_read_is_reset),
 		cmocka_unit_test(who_must_say_who_it_is),
 		cmocka_unit_test(silence_ends),
 		cmocka_unit_test(a_silent_server_is_waited_for_long),

@@ -56,6 +56,10 @@ static void test_request(void **state)
 	assert_false(exchange.is_safe);
 	assert_string_equal(forward("OPTIONS http://a:1", 0, "Expect: 100-continue\r\n"),
 		"OPTIONS * HTTP/1.1\r\nHost: a:1\r\nVia: 1.0 nswrap\r\n\r\n");
+	assert_string_equal(forward("TRACE http://a:1/", 1, "Max-Forwards: 10\r\n"),
+		"TRACE / HTTP/1.1\r\nHost: a:1\r\nMax-Forwards: 9\r\nVia: 1.1 nswrap\r\n\r\n");
+	assert_string_equal(forward("GET http://a:1/", 1, "Max-Forwards: 0\r\n"),
+		"GET / HTTP/1.1\r\nHost: a:1\r\nMax-Forwards: 0\r\nVia: 1.1 nswrap\r\n\r\n");
 	assert_string_equal(forward("OPTIONS http://a:1/", 1, ""),
 		"OPTIONS / HTTP/1.1\r\nHost: a:1\r\nVia: 1.1 nswrap\r\n\r\n");
 }
