@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* conn/dial - stream connections: outside or inside, to a name, an address or a path */
+/* conn/dial - connections: outside or inside, to a name, an address or a path */
 #include "conn/dial.h"
 
 #include <errno.h>
@@ -65,7 +65,7 @@ static int connect_socket(struct dial *dial, int fd)
 	_cleanup_fd_ int socket_fd = fd;
 	const struct addr *to = &dial->answer.addrs[dial->tried++];
 
-	if (to->family != AF_UNIX)
+	if (to->family != AF_UNIX && dial->proto == PROTO_TCP)
 		fd_keep_alive(fd);
 	if (connect(fd, &to->any, addr_len(to)) == 0) {
 		if (!has_met_itself(fd, to))
@@ -89,12 +89,12 @@ static int connect_socket(struct dial *dial, int fd)
 static int open_socket(struct dial *dial, sa_family_t family)
 {
 	if (dial->where == DIAL_INSIDE) {
-		enum door_kind kind = door_kind_of(family, PROTO_TCP);
+		enum door_kind kind = door_kind_of(family, dial->proto);
 
 		return kind == DOOR_KINDS ? -EAFNOSUPPORT
 					  : inside_take(dial->context->inside, kind, &dial->waiter);
 	}
-	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = socket(family, addr_proto_type(dial->proto) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	return fd < 0 ? -errno : fd;
 }
 
@@ -195,6 +195,7 @@ int dial_start(
 {
 	dial->context = context;
 	dial->where = target->where;
+	dial->proto = target->proto;
 	dial->tried = dial->answer.count = 0;
 	dial->io.fd = -1;
 	dial->query.on_answer = on_answer;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* conn/dial - stream connections: outside or inside, to a name, an address or a path */
+/* conn/dial - connections: outside or inside, to a name, an address or a path */
 #pragma once
 
 #include <stdbool.h>
@@ -33,6 +33,9 @@ struct dial_target {
 	const char *host; /* a name, or an address as text; NULL: addr says it all */
 	uint16_t port;    /* of host; host order */
 	struct addr addr; /* a path outside only, and for connections only */
+	/* of dial_start: PROTO_UDP is a connected socket for datagrams, there as soon as the
+	 * address is known and, inside, a socket of the pool */
+	enum proto proto;
 };
 
 /* One connection on its way; part of its owner, starts as all zero but for on_done. */
@@ -49,6 +52,7 @@ struct dial {
 	struct lookup_answer answer;
 	size_t tried; /* of the addresses */
 	enum dial_where where;
+	enum proto proto;
 	uint16_t port;
 };
 

@@ -96,8 +96,8 @@ bool access_is_known(const struct access *access, const void *user, size_t user_
 	return found == 0;
 }
 
-bool access_is_user(
-	const struct access *access, int fd, const struct addr *peer, char *whom, size_t cap_bytes)
+bool access_is_user(const struct access *access, enum proto proto, int fd, const struct addr *peer,
+	char *whom, size_t cap_bytes)
 {
 	char text[ADDR_TEXT_BYTES];
 	struct addr own;
@@ -112,7 +112,7 @@ bool access_is_user(
 	}
 	_cleanup_fd_ int nl = diag_open();
 	if (nl < 0 || addr_get_own(fd, &own) < 0 ||
-		diag_socket_uid(nl, PROTO_TCP, peer, &own, &uid) < 0) {
+		diag_socket_uid(nl, proto, peer, &own, &uid) < 0) {
 		snprintf(whom, cap_bytes, "an unknown user");
 		return false;
 	}

@@ -40,9 +40,10 @@ bool access_is_known(const struct access *access, const void *user, size_t user_
 	const void *password, size_t password_len);
 
 /*
- * May the client of the TCP connection @fd, which comes from @peer, be served as far as its user
- * counts? If not says who it is in @whom, such as "user 1000" or "another machine (192.0.2.1)".
+ * May the client @peer, whose connection is @fd or whose datagram came to it (at the address that
+ * it is bound to), be served as far as its user counts? If not says who it is in @whom, such as
+ * "user 1000" or "another machine (192.0.2.1)".
  */
 #define ACCESS_WHOM_BYTES (ADDR_TEXT_BYTES + 20)
-bool access_is_user(
-	const struct access *access, int fd, const struct addr *peer, char *whom, size_t cap_bytes);
+bool access_is_user(const struct access *access, enum proto proto, int fd, const struct addr *peer,
+	char *whom, size_t cap_bytes);

@@ -177,7 +177,7 @@ void front_add(struct front *front, int fd, const struct addr *peer)
 	char whom[ACCESS_WHOM_BYTES];
 	struct front_guest *guest;
 
-	if (!access_is_user(&front->access, fd, peer, whom, sizeof(whom))) {
+	if (!access_is_user(&front->access, PROTO_TCP, fd, peer, whom, sizeof(whom))) {
 		note_refused(front, whom, "");
 		fd_reset(&fd);
 		return;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "proxy/socks_udp.h"
 #include "proxy/socks_wire.h"
 #include "util/log.h"
 
@@ -14,11 +15,12 @@
 
 _Static_assert(BUFFER_BYTES >= SOCKS_MESSAGE_MAX, "a message must fit");
 
-enum state { SOCKS_GREETS, SOCKS_LOGS_IN, SOCKS_ASKS, SOCKS_WAITS };
+enum state { SOCKS_GREETS, SOCKS_LOGS_IN, SOCKS_ASKS, SOCKS_WAITS, SOCKS_STAYS };
 
 struct socks {
 	struct front_guest guest;
 	struct guide_trip trip;
+	struct socks_udp *udp; /* SOCKS_STAYS */
 	enum state state;
 	enum socks_version version;
 	size_t len;
@@ -86,6 +88,26 @@ static void connect_it(struct socks *socks, const struct socks_request *request)
 	int result = guide_dial(front_guide(front), &socks->trip, request->host, request->port);
 	if (result != -EINPROGRESS)
 		on_result(socks, result);
+}
+
+/* Its datagrams are led as long as the connection lasts. */
+static void associate(struct socks *socks, const struct socks_request *request)
+{
+	struct front_guest *guest = &socks->guest;
+	unsigned char reply[SOCKS_REPLY_MAX];
+	struct addr at;
+
+	socks->udp = socks_udp_new(front_context(guest->front), front_guide(guest->front),
+		front_access(guest->front), guest->io.fd, &guest->peer, request->port, &at);
+	if (!socks->udp) {
+		refuse(socks, -errno);
+		return;
+	}
+	socks->state = SOCKS_STAYS;
+	front_set_deadline(guest, 0);
+	size_t len = socks_wire_write_reply(SOCKS_5, 0, &at, reply);
+	if (send(guest->io.fd, reply, len, MSG_NOSIGNAL) != (ssize_t)len)
+		front_drop(guest);
 }
 
 /* --- messages ----------------------------------------------------------------------------- */
@@ -163,10 +185,13 @@ static ssize_t on_request(struct socks *socks, bool *is_over)
 	if (socks->version == SOCKS_4 && access_wants_password(front_access(socks->guest.front))) {
 		front_note_refused(&socks->guest, "gave no password, which SOCKS 4 cannot");
 		refuse(socks, -EACCES);
-	} else if (request.command != SOCKS_CONNECT) {
+	} else if (request.command != SOCKS_CONNECT &&
+		   (request.command != SOCKS_ASSOCIATE || socks->version != SOCKS_5)) {
 		refuse(socks, SOCKS_NO_COMMAND);
 	} else if (request.is_other_kind) {
 		refuse(socks, SOCKS_NO_KIND);
+	} else if (request.command == SOCKS_ASSOCIATE) {
+		associate(socks, &request);
 	} else {
 		connect_it(socks, &request);
 	}
@@ -222,10 +247,16 @@ static void on_ready(struct front_guest *guest, uint32_t events)
 		recv(guest->io.fd, socks->bytes + socks->len, sizeof(socks->bytes) - socks->len, 0);
 	if (len < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
+	if (len == 0 && socks->state == SOCKS_STAYS) {
+		front_part(guest, NULL, 0);
+		return;
+	}
 	if (len <= 0) { /* it has ended before it said what it wants */
 		front_drop(guest);
 		return;
 	}
+	if (socks->state == SOCKS_STAYS) /* it has nothing more to say */
+		return;
 	socks->len += (size_t)len;
 	handle(socks);
 }
@@ -233,12 +264,13 @@ static void on_ready(struct front_guest *guest, uint32_t events)
 static void on_end(struct front_guest *guest)
 {
 	guide_cancel(front_guide(guest->front), &socks_of(guest)->trip);
+	socks_udp_free(socks_of(guest)->udp);
 }
 
 const struct front_protocol socks_protocol = {
 	.name = "SOCKS",
 	.guest_bytes = sizeof(struct socks),
-	.guest_fds = 2, /* and its target, on its way */
+	.guest_fds = 2, /* and its target, on its way, or its socket for datagrams */
 	.on_ready = on_ready,
 	.on_end = on_end,
 };

@@ -201,6 +201,37 @@ def test_ends_and_early_bytes(nswrap, tmp_path, servers):
                 assert reply == code and s.recv(1) == b""
 
 
+def test_datagrams(nswrap, tmp_path, servers):
+    """UDP ASSOCIATE: names and addresses of the mesh and of this host; it ends with the connection."""
+    port = servers.start(UDP_ECHO, udp=True)
+    with Mesh(nswrap, tmp_path, [f"83:127.0.0.1:{port}/udp"]) as mesh:
+        with mesh.connect() as s, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mine:
+            s.sendall(b"\5\1\0\5\3\0\1" + bytes(6))
+            reply = b""
+            while len(reply) < 12:
+                reply += s.recv(12 - len(reply))
+            assert reply[:10] == b"\5\0\5\0\0\1\x7f\0\0\1"
+            mine.connect(("127.0.0.1", int.from_bytes(reply[10:], "big")))
+            mine.settimeout(20 * PATIENCE)
+
+            def ask(host, at, data):
+                mine.send(b"\0\0\0\3" + bytes([len(host)]) + host.encode() + at.to_bytes(2, "big") + data)
+                answer = mine.recv(70000)
+                assert answer[:4] == b"\0\0\0\1"
+                return socket.inet_ntoa(answer[4:8]), int.from_bytes(answer[8:10], "big"), answer[10:].split(b" ", 2)[2]
+
+            for host in ("web", "WWW.example.", mesh.vip):
+                assert ask(host, 83, b"into the mesh") == (mesh.vip, 83, b"into the mesh")
+            for host in ("localhost", "127.0.0.1"):
+                data = os.urandom(30000)
+                assert ask(host, port, data) == ("127.0.0.1", port, data)
+            s.shutdown(socket.SHUT_WR)
+            assert s.recv(1) == b""
+            with pytest.raises(ConnectionRefusedError):  # by ICMP, at the second one at the latest
+                for _ in range(1000):
+                    mine.send(b"?")
+
+
 def test_user_and_password(nswrap, tmp_path, servers, secret):
     port = servers.start(HTTP)
     with Mesh(nswrap, tmp_path, [f"8080:127.0.0.1:{port}"],

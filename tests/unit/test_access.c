@@ -60,12 +60,12 @@ static void programs_of_the_user_may_come_in(void **state)
 
 	(void)state;
 	assert_int_equal(addr_get_peer(fd, &peer), 0);
-	assert_true(access_is_user(&only, fd, &peer, whom, sizeof(whom)));
-	assert_true(access_is_user(&all, fd, &far, whom, sizeof(whom)));
-	assert_false(access_is_user(&only, fd, &far, whom, sizeof(whom)));
+	assert_true(access_is_user(&only, PROTO_TCP, fd, &peer, whom, sizeof(whom)));
+	assert_true(access_is_user(&all, PROTO_TCP, fd, &far, whom, sizeof(whom)));
+	assert_false(access_is_user(&only, PROTO_TCP, fd, &far, whom, sizeof(whom)));
 	assert_string_equal(whom, "another machine (192.0.2.7)");
 	close(client); /* then nobody is its owner any more */
-	assert_false(access_is_user(&only, fd, &peer, whom, sizeof(whom)));
+	assert_false(access_is_user(&only, PROTO_TCP, fd, &peer, whom, sizeof(whom)));
 	assert_string_equal(whom, "an unknown user");
 	close(fd);
 	close(listener);
