@@ -179,6 +179,18 @@ static int lock_mounts(struct err *err)
 	return 0;
 }
 
+static void set_up_etc(const struct init_start *start, int *etc, struct err *err)
+{
+	char cwd[PATH_MAX];
+
+	*etc = etc_set_up(start->files, work_dir(), err);
+	if (*etc < 0)
+		log_warning("%s; names may be wrong inside", err->text);
+	/* who starts in /etc, or below, is in the host's directory still */
+	if (getcwd(cwd, sizeof(cwd)) && strncmp(cwd, "/etc", 4) == 0 && chdir(cwd) < 0)
+		log_info("the current directory is not in the sandbox");
+}
+
 /* An nscd outside answers for hosts that it knows nothing of, and glibc asks it first. */
 static void hide_nscd(void)
 {
@@ -194,9 +206,7 @@ int view_set_up(const struct init_start *start, int *etc, struct err *err)
 	if (view_detach(err) < 0)
 		return -err->code;
 	cover_files(start);
-	*etc = etc_set_up(start->files, work_dir(), err);
-	if (*etc < 0)
-		log_warning("%s; names may be wrong inside", err->text);
+	set_up_etc(start, etc, err);
 	if (start->config->net.has_dns)
 		hide_nscd();
 	if (start->config->has_pid_ns && mount_for_pids(err) < 0)

@@ -383,16 +383,22 @@ def test_names_outlive_the_net_process(nswrap, host):
     assert running.wait() == 0
 
 
-def test_etc_is_the_hosts(nswrap, host):
+@pytest.mark.parametrize("options", [[], ["--root"], ["--no-dns"]], ids=["plain", "root", "no-dns"])
+def test_etc_is_the_hosts(nswrap, host, options):
     """All that the host has in /etc, and nothing can be written there."""
     outside = host("nameserver 192.0.2.10\n")
     (outside.etc / "folder").mkdir()
     (outside.etc / "folder" / "up").symlink_to("../../etc/hostname-of-test")
     (outside.etc / "hostname-of-test").write_text("here\n")
     (outside.etc / "link").symlink_to("../etc/folder/up")
-    out, err = shown(nswrap, outside, "sh", "-c",
-                     "cat /etc/folder/up /etc/link; ls /etc | tr '\\n' ' '; touch /etc/x /etc/folder/x")
+    script = ("cat /etc/folder/up /etc/link; ls /etc | tr '\\n' ' '; mount -o remount,rw /etc;"
+              "umount /etc; touch /etc/x")
+    out, err = shown(nswrap, outside, *options, "sh", "-c", script)
     assert out.startswith("here\nhere\n")
     assert sorted(out.splitlines()[2].split()) == sorted(
         name for name in os.listdir(outside.etc) if not name.startswith("."))
     assert err.count("Read-only file system") == 1 and not (outside.etc / "x").exists()
+    # also for who is there at the start, and names it without its directory
+    prefix = [*outside.outer.prefix(), "sh", "-c", 'cd /etc && exec "$@"', "-"]
+    done = nswrap.run("-q", *options, "cat", "hosts", prefix=prefix)
+    assert done.stdout.startswith(b"127.0.0.1 localhost\n::1 localhost"), done.stderr
