@@ -51,7 +51,7 @@ static void check_config(const struct manifest *manifest, size_t number)
 	must(manifest_configure(manifest, number, &config) == 0);
 	must(config.me.s_addr == manifest->hosts[number].vip.s_addr);
 	must(config.noffers == manifest->hosts[number].own.noffers);
-	must(config.nname_servers == manifest->nhosts);
+	must(config.nname_servers == 2 * manifest->nhosts); /* TCP and UDP */
 	must(config.nnames >= manifest->nhosts);
 	must(config.nroutes == manifest->nroutes);
 	config_free(&config);

@@ -55,7 +55,14 @@ def test_every_test_runs_once_and_is_counted(run):
 
 def test_they_run_side_by_side(run):
     """And who has nothing else to do helps."""
-    _, _, ran = run(WAITS + OTHERS)
+    # the first of those that wait waits until the other pytest has come to one of them
+    met = """
+    while number == 0 and not all(f"{what} " in open(pathlib.Path(__file__).parent / "ran").read()
+                                  for what in ("waits", "other")):
+        time.sleep(0.01)
+"""
+    text = WAITS.replace('    note("waits")\n', met + '    note("waits")\n').replace("    time.sleep(0.05)\n", "")
+    _, _, ran = run("open(__import__('pathlib').Path(__file__).parent / 'ran', 'a').close()\n" + text + OTHERS)
     [main] = {pid for what, pid in ran if what == "other"}
     waiting = [pid for what, pid in ran if what == "waits"]
     assert len(set(waiting)) == 2 and main in waiting
