@@ -21,6 +21,7 @@
 #define OLD        "log.1"
 #define LOCK_MS    1000 /* the one before may still be at its last line */
 #define NOTE_BYTES 512
+#define TURNS_MAX  64 /* in a row while somebody looks */
 
 int logfile_place(char *out, struct err *err)
 {
@@ -197,15 +198,20 @@ static bool is_at(int dir_fd, const char *name, int fd)
 
 int logfile_open_both(int dir_fd, int *old, int *now)
 {
-	for (;;) {
+	int result = -ELOOP;
+
+	for (int i = 0; i < TURNS_MAX; i++) {
 		*old = open_one(dir_fd, OLD);
 		*now = open_one(dir_fd, NOW);
 		/* no turn in between */
 		if (is_at(dir_fd, OLD, *old))
 			return *now < 0 ? *now : 0;
+		if (*old < 0 && *old != -ENOENT)
+			result = *old; /* it stays so */
 		fd_close(old);
 		fd_close(now);
 	}
+	return result;
 }
 
 bool logfile_is_over(int dir_fd, unsigned timeout_ms)

@@ -11,7 +11,7 @@
 
 #define DEPTH_MAX      16 /* a manifest needs six levels */
 #define NODES_MAX      (1 << 18)
-#define ANCHORS_MAX    256
+#define ANCHORS_MAX    1024
 #define MERGE_KEYS_MAX 256 /* in a map with a merge key */
 #define YAML_TAG       "tag:yaml.org,2002:"
 #define UTF8_BOM       "\xef\xbb\xbf"
@@ -263,7 +263,7 @@ static void check_tag(struct builder *b, const struct node *node, const char *ta
 static void remember_anchor(struct builder *b, struct node *node)
 {
 	if (b->nanchors == ANCHORS_MAX)
-		give_up(b, node->at, "the manifest has too many anchors: expected at most 256");
+		give_up(b, node->at, "the manifest has too many anchors: expected at most 1024");
 	else
 		b->anchors[b->nanchors++] = node;
 }
