@@ -24,8 +24,29 @@
 #define SECOND_MS 10000 /* a round trip, of a manager that says more */
 #define REST_MS   30000
 
+struct words {
+	bool is_automated;
+	struct expose *expose; /* NULL: it is in a sandbox */
+};
+
+static int set_expose(void *target, const char *value, struct err *err)
+{
+	struct expose **expose = target;
+
+	if (!*expose)
+		return err_set(err, EINVAL,
+			"nothing is reached by way of a sandbox: expected it on a plain host");
+	return expose_add(*expose, value, err);
+}
+
 static const struct option_def options[] = {
-	{0, "automated", NULL, "what managers say; it changes nothing", option_set_true, 0},
+	{0, "automated", NULL, "what managers say; it changes nothing", option_set_true,
+		offsetof(struct words, is_automated)},
+	{0, "expose", "NETWORK[:PORTS]",
+		"what routes may lead to by way of this host, such as 10.0.0.0/8:22,8000-8100, or "
+		"none; may be repeated (default: all that this user can reach, but not loopback, "
+		"link-local and metadata addresses)",
+		set_expose, offsetof(struct words, expose)},
 	{.name = NULL},
 };
 
@@ -37,16 +58,38 @@ bool agent_is_meant(char *const *argv)
 	       strcmp(argv[1], "agent") == 0;
 }
 
-int agent_read_words(int argc, char **argv)
+/* An option whose value matters, in one word or two? */
+static bool is_expose(const char *word, bool *has_value)
 {
+	static const char name[] = "--expose";
+
+	*has_value = word[sizeof(name) - 1] == '=';
+	return strncmp(word, name, sizeof(name) - 1) == 0 &&
+	       (*has_value || word[sizeof(name) - 1] == '\0');
+}
+
+int agent_read_words(int argc, char **argv, struct expose *expose)
+{
+	struct words words = {.expose = expose};
 	char ignored[512] = "";
 	size_t len = 0;
 
 	for (int at = 1; at < argc; at++) {
-		bool is_automated;
+		bool has_value;
 		struct err err;
+		const bool matters = is_expose(argv[at], &has_value);
+		const bool takes_next = matters && !has_value && at + 1 < argc;
 		/* the word before stands in the place of argv[0] */
-		int next = option_parse(options, 2, argv + at - 1, &is_automated, &err);
+		int next = option_parse(options, takes_next ? 3 : 2, argv + at - 1, &words, &err);
+
+		at += takes_next;
+		if (next < 0 && matters) {
+			log_error("agent: %s", err.text);
+			return EXIT_USAGE;
+		}
+		/* that of a manager, behind a command that has the words already */
+		if (strcmp(argv[at], "agent") == 0 && !matters)
+			continue;
 
 		if (next == -ECANCELED) {
 			help_print(&agent_subcommand);
@@ -65,23 +108,28 @@ int agent_read_words(int argc, char **argv)
 	return EXIT_USAGE;
 }
 
-static int serve(bool is_sandbox, const struct greeting *greeting, int names)
+static int serve(const struct expose *expose, const struct greeting *greeting, int names)
 {
+	const struct agent_start start = {.open_stack = kernel_open,
+		.is_sandbox = !expose,
+		.expose = expose,
+		.greeting = greeting,
+		.names = names};
 	struct err err = {0};
 
 	prctl(PR_SET_NAME, "nswrap: agent");
-	int result = agent_run(kernel_open, is_sandbox, greeting, names, &err);
+	int result = agent_run(&start, &err);
 	return result < 0 ? cmd_failed(&err) : 0;
 }
 
 int agent_run_beside(void *told, int names)
 {
-	return serve(true, told, names);
+	return serve(NULL, told, names);
 }
 
 int agent_run_inside(void *told)
 {
-	return serve(true, NULL, *(const int *)told);
+	return serve(NULL, NULL, *(const int *)told);
 }
 
 /* --- with a sandbox of its own ------------------------------------------------------------ */
@@ -174,9 +222,13 @@ void agent_close_beside(struct agent_beside *beside)
 
 static int run(const struct cmd_call *call)
 {
-	int status = agent_read_words(call->argc, call->argv);
+	struct expose expose = {NULL};
+	int status = agent_read_words(call->argc, call->argv, &expose);
 
-	return status >= 0 ? status : serve(false, NULL, -1);
+	if (status < 0)
+		status = serve(&expose, NULL, -1);
+	expose_fini(&expose);
+	return status;
 }
 
 const struct subcommand agent_subcommand = {

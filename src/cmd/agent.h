@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "cmd/cmd.h"
+#include "conn/expose.h"
 #include "control/tenant.h"
 #include "mesh/agent/greeting.h"
 
@@ -15,10 +16,11 @@ bool agent_is_meant(char *const *argv);
 
 /*
  * Look at the words behind argv[0], which is "agent": what is not known is ignored, with a line
- * that says so. Returns -1 when the agent should start, else the exit status: help was asked for,
- * or stdin and stdout are no link.
+ * that says so. What is to be exposed is added to @expose, or refused if that is NULL, as in a
+ * sandbox. Returns -1 when the agent should start, else the exit status: help was asked for, a
+ * value is wrong, or stdin and stdout are no link.
  */
-int agent_read_words(int argc, char **argv);
+int agent_read_words(int argc, char **argv, struct expose *expose);
 
 /*
  * Be the agent of a sandbox that this process has joined, with all capabilities over it, until its

@@ -89,7 +89,7 @@ static int read_agent(struct command *command)
 		return -1;
 	while (command->argv[argc])
 		argc++;
-	int status = agent_read_words(argc - 1, (char **)command->argv + 1);
+	int status = agent_read_words(argc - 1, (char **)command->argv + 1, NULL);
 	command->argv = NULL;
 	command->run = agent_run_inside;
 	return status;

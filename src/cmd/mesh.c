@@ -156,6 +156,20 @@ static void print_ports(
 	json_decref(name);
 }
 
+static void print_unexposed(FILE *out, const json_t *host)
+{
+	const json_int_t count = json_integer_value(json_object_get(host, "unexposed"));
+
+	if (count == 0)
+		return;
+	json_t *name = output_escaped(output_member(host, "name", "")),
+	       *last = output_escaped(output_member(host, "unexposed_last", ""));
+	fprintf(out, "%s: asked %lld times for what it does not expose, the last time for %s\n",
+		json_string_value(name), count, json_string_value(last));
+	json_decref(name);
+	json_decref(last);
+}
+
 /* Below the table: what does not work, although the host is ready. */
 static void print_troubles(FILE *out, const json_t *hosts)
 {
@@ -166,6 +180,7 @@ static void print_troubles(FILE *out, const json_t *hosts)
 	{
 		print_ports(out, host, "missing", "missing_total", "is missing");
 		print_ports(out, host, "failing", "failing_total", "does not lead anywhere");
+		print_unexposed(out, host);
 	}
 }
 

@@ -124,7 +124,7 @@ static int read_agent(
 		.name = "agent", .run = agent_run_beside, .told = &beside->greeting};
 	if (!options->has_stop_timeout)
 		config->stop_timeout_ms = AGENT_STOP_TIMEOUT_MS;
-	int status = agent_read_words(argc, argv);
+	int status = agent_read_words(argc, argv, NULL);
 	return status >= 0 ? status : agent_open_beside(beside);
 }
 

@@ -32,7 +32,7 @@
 struct udp_key {
 	struct sockaddr_in6 peer; /* or a sockaddr_in: see sin6_family */
 	struct in6_addr local;    /* wildcard listeners: where the client sent to; v4 comes first */
-	uint32_t ifindex;         /* of a link-local @local, else 0 */
+	uint32_t ifindex;         /* of a link-local @local, or what else tells flows apart */
 };
 
 struct udp_held {

@@ -68,6 +68,7 @@ struct mesh_config {
 	struct mesh_allowed *allow;
 	size_t nallow;
 	bool any_port;      /* every port of a sandbox's VIP may be reached */
+	char **expose;      /* what others may reach by way of it (conn/expose); NULL: no limit */
 	char *identity;     /* of this host of this mesh, the same at each start; NULL: none */
 	uint16_t silence_s; /* the agent ends when it has heard nothing for so long; 0: never */
 	uint16_t keep_s; /* what it listens at stays bound so long without an agent; 0: it does not

@@ -310,7 +310,8 @@ static int put_member(
 	json_t *object, const struct config_field *field, const void *of, unsigned features)
 {
 	bool is_optional = field->items || field->kind == CONFIG_BOOL ||
-			   field->kind == CONFIG_TEXT || field->kind == CONFIG_NUMBER;
+			   field->kind == CONFIG_TEXT || field->kind == CONFIG_NUMBER ||
+			   (field->kind == CONFIG_TEXTS && field->told_with != 0);
 
 	if (!may_be_told(field, of, features) || (is_optional && !config_is_given(field, of)))
 		return 0;

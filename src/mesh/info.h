@@ -35,13 +35,14 @@
 	X(SILENCE, 20, "silence")                  \
 	X(KEEP, 21, "keep")                        \
 	X(PROXY_ACCESS, 22, "proxy.access")        \
-	X(ALLOW, 23, "allow")
+	X(ALLOW, 23, "allow")                      \
+	X(EXPOSE, 24, "expose")
 
 #define INFO_BIT(feature, bit, name) FEATURE_##feature = 1 << (bit),
 enum mesh_feature { INFO_FEATURES(INFO_BIT) };
 
 /* Those of NoRouter that agents of nswrap do not have yet. */
-#define INFO_NOT_YET FEATURE_ROUTES
+#define INFO_NOT_YET 0U
 
 struct mesh_agent_info {
 	unsigned features; /* of enum mesh_feature; names that are not known are left out */

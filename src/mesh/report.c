@@ -50,11 +50,17 @@ static json_t *encode_ports(const struct report_port *ports, size_t count)
 
 json_t *report_encode(const struct mesh_report *report)
 {
-	return json_pack("{s:o, s:I, s:o, s:I}", "missing",
+	json_t *data = json_pack("{s:o, s:I, s:o, s:I}", "missing",
 		encode_ports(report->missing, report->nmissing), "missing_total",
 		(json_int_t)report->nmissing, "failing",
 		encode_ports(report->failing, report->nfailing), "failing_total",
 		(json_int_t)report->nfailing);
+
+	if (data && report->unexposed > 0) {
+		json_object_set_new(data, "unexposed", json_integer((json_int_t)report->unexposed));
+		json_object_set_new(data, "unexposed_last", json_string(report->unexposed_last));
+	}
+	return data;
 }
 
 /* --- from JSON ---------------------------------------------------------------------------- */
@@ -125,6 +131,17 @@ static int decode_total(const struct members *root, const char *name, const char
 	return result;
 }
 
+static int decode_unexposed(const struct members *root, struct mesh_report *out)
+{
+	const char *last = "";
+	int result = decode_number(root, "unexposed", &out->unexposed);
+
+	if (result == 0)
+		result = members_need_text(root, "unexposed_last", &last);
+	log_escape(last, strlen(last), out->unexposed_last, sizeof(out->unexposed_last));
+	return result;
+}
+
 int report_decode(const json_t *data, struct mesh_report *out, struct err *err)
 {
 	struct members root = {.object = data, .err = err};
@@ -137,6 +154,9 @@ int report_decode(const json_t *data, struct mesh_report *out, struct err *err)
 		result = decode_total(&root, "missing_total", "missing", &out->nmissing);
 	if (result == 0)
 		result = decode_total(&root, "failing_total", "failing", &out->nfailing);
+	/* who has nothing to tell of it does not */
+	if (result == 0 && json_object_get(root.object, "unexposed"))
+		result = decode_unexposed(&root, out);
 	if (result < 0)
 		*out = (struct mesh_report){.nmissing = 0};
 	return result;

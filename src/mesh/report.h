@@ -28,6 +28,9 @@ struct mesh_report {
 	struct report_port missing[REPORT_MAX];
 	/* where it leads was refused, unknown or out of reach */
 	struct report_port failing[REPORT_MAX];
+	/* connections, datagrams and pings for what it does not expose; and for what, at last */
+	uint64_t unexposed;
+	char unexposed_last[REPORT_WHY_BYTES]; /* printable */
 	size_t nmissing, nfailing; /* there are; the first REPORT_MAX of them are known */
 };
 

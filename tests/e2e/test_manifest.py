@@ -141,7 +141,6 @@ def test_all_errors_of_a_file_in_one_run(nswrap, tmp_path):
         ("5:10", "host web: cmd is a number: expected a text in quotes or a list of words"),
         ("7:13", "host web: port 73616 is out of range: expected 1 to 65535"),
         ("8:5", 'warning: host web: unknown key "prots" is ignored: did you mean ports?'),
-        ("9:9", "note: routes: agents of nswrap do not act on it yet, only those of NoRouter do"),
         ("9:32", 'route 1: via "nobody" is no host: expected a name or vip from hosts'),
     ]
     assert len(result.stderr.splitlines()) == len(found)

@@ -157,7 +157,7 @@ def test_addresses_that_a_manager_may_not_give(nswrap, words):
         for error in claims(link, ip):
             assert error and ip in error and "\n" not in error, (ip, error)
     link.configure(ME, others=[(OTHER, FREE)])
-    # what routes say is nothing to this agent
+    # what routes say is no host's address
     link.configure(ME, others=[(OTHER, FREE)], routes=[{"toCIDR": ["0.0.0.0/0"], "via": OTHER}])
     link.hang_up()
     assert link.popen.wait(20) == 0

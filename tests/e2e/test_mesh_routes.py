@@ -2,12 +2,15 @@
 """e2e/test_mesh_routes - what is behind hosts of a mesh: networks that this machine cannot reach"""
 
 import errno
+import json
+import pathlib
 import re
 import subprocess
 
 import pytest
-from harness import BINARY, NEIGHBOUR_SETUP, TCP_ECHO, TCP_PEER, UDP_ECHO, descendants, open_fds, python, wait_for
-from mesh_tools import TRY, Box, Site, echoed
+from harness import (BINARY, NEIGHBOUR_SETUP, TCP_ECHO, TCP_PEER, UDP_ECHO, descendants, namespace, open_fds,
+                     python, wait_for)
+from mesh_tools import TRY, Box, Site, Steady, echoed
 
 LAB = "127.0.42.101"
 BASTION = "127.0.42.102"
@@ -61,20 +64,200 @@ def attempt(box, address, port, seconds=5):
 
 @pytest.fixture
 def world(nswrap, cloud, tmp_path):
-    """A sandbox, a bastion and what is behind it, in a mesh with this route."""
-    made = cloud()
-    box = Box(nswrap, "lab")
-    site = Site(nswrap, tmp_path, routes=[{"to": ["192.0.2.0/24"], "via": "bastion"}])
-    site.host("lab", LAB, box.agent())
-    site.host("bastion", BASTION, made.agent())
-    return made, box, site
+    """make(routes, **manifest of the bastion): a sandbox "lab", a bastion, what is behind it, their mesh."""
+
+    def make(to=("192.0.2.0/24",), options=(), box_options=(), setup="", **manifest):
+        made = cloud(setup=setup)
+        box = Box(nswrap, "lab", *box_options)
+        site = Site(nswrap, tmp_path, routes=[{"to": list(to), "via": "bastion"}])
+        site.host("lab", LAB, box.agent())
+        site.host("bastion", BASTION, made.agent(*options), **manifest)
+        return made, box, site
+
+    return make
+
+
+# asks a UDP server until it answers, prints what it said, or the errno; argv: address port
+ASK = """
+import socket, sys, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(0.5)
+s.connect((sys.argv[1], int(sys.argv[2])))
+end = time.monotonic() + 10
+while time.monotonic() < end:
+    try:
+        s.send(b'hello')
+        print(s.recv(65536).decode())
+        break
+    except TimeoutError:
+        continue
+    except OSError as error:
+        print(error.errno)
+        break
+"""
+
+# opens connections to an echo server, all at once, each of which says something else; prints how many
+# had the right answer; argv: address port number
+MANY = """
+import selectors, socket, sys
+where, count = (sys.argv[1], int(sys.argv[2])), int(sys.argv[3])
+look, good, left = selectors.DefaultSelector(), 0, count
+for i in range(count):
+    s = socket.socket()
+    s.setblocking(False)
+    s.connect_ex(where)
+    look.register(s, selectors.EVENT_WRITE, b'number %d' % i)
+while left:
+    ready = look.select(30)
+    if not ready:
+        break
+    for key, events in ready:
+        s, text = key.fileobj, key.data
+        try:
+            if events & selectors.EVENT_WRITE:
+                s.sendall(text)
+                s.shutdown(socket.SHUT_WR)
+                look.modify(s, selectors.EVENT_READ, text)
+            else:
+                good += s.recv(100) == text
+                look.unregister(s)
+                left -= 1
+                s.close()
+        except OSError:
+            look.unregister(s)
+            left -= 1
+print(good)
+"""
 
 
 def test_a_sandbox_reaches_what_is_behind_a_bastion(world):
-    """No proxy, no setting: bytes and ends both ways; who refuses, refuses."""
-    made, box, site = world
+    """No proxy, no setting: bytes and ends both ways; who refuses, refuses, and silence is silence."""
+    made, box, site = world(setup="ip route add blackhole 192.0.2.66; ip route add unreachable 192.0.2.67;")
     made.serve(TCP_ECHO, FAR, 7001)
+    made.serve(UDP_ECHO, FAR, 7003, udp=True)
     with site:
         echoed(box, bytes(3 << 20), f"{FAR}:7001")
         number, took = attempt(box, FAR, 7002)
         assert number == errno.ECONNREFUSED and took < 2
+        number, took = attempt(box, "192.0.2.67", 80)
+        assert number == errno.EHOSTUNREACH and took < 2
+        assert attempt(box, "192.0.2.77", 80, 1.5)[0] == errno.EAGAIN  # nobody has it: no answer
+        # datagrams, and who refuses them
+        assert box.do(*python(ASK, FAR, 7003)).split()[0] == b"192.0.2.10"
+        assert int(box.do(*python(ASK, FAR, 7004))) == errno.ECONNREFUSED
+        done = box.run("ping", "-c", "2", "-i", "0.2", "-W", "5", FAR)
+        assert done.returncode == 0 and b"2 received" in done.stdout, done.stdout
+
+
+def test_many_at_once_and_nothing_is_left(world):
+    made, box, site = world()
+    made.serve(TCP_ECHO, FAR, 7001)
+    with site:
+        agent = next(pid for pid in descendants(site.running.popen.pid) if is_agent(pid, made))
+        before = len(open_fds(agent))
+        assert int(box.do(*python(MANY, FAR, 7001, 1000), timeout=60)) == 1000
+        # the listener stays for a minute, in case that there are more
+        wait_for(lambda: len(open_fds(agent)) <= before + 2, "the end of all connections", 20)
+
+
+def is_agent(pid, made):
+    """Is this process the bastion's agent?"""
+    command = pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+    return command == "nswrap: agent" and namespace(pid, "net") == namespace(made.bastion.holder.pid, "net")
+
+
+def test_what_is_not_exposed_is_refused_and_counted(world):
+    """The host has the last word; what is not named as such is not exposed by anything wide."""
+    made, box, site = world(
+        to=["192.0.2.0/24", "169.254.0.0/16"], options=["--expose", f"{FAR}:7001-7003", "--expose=192.0.2.9"],
+        expose=["192.0.2.0/24:7001,7005"])
+    made.serve(TCP_ECHO, FAR, 7001)
+    made.serve(TCP_ECHO, FAR, 7002)
+    made.serve(TCP_ECHO, FAR, 7005)
+    with site:
+        assert attempt(box, FAR, 7001)[0] == 0
+        # by the manifest, by the agent, by nobody
+        for address, port in ((FAR, 7002), (FAR, 7005), ("169.254.169.254", 80)):
+            number, took = attempt(box, address, port)
+            assert number == errno.ECONNREFUSED and took < 2, (address, port)
+        assert int(box.do(*python(ASK, FAR, 53))) == errno.EHOSTUNREACH
+        site.running.wait_line(r"bastion: .*127\.0\.42\.101 asks for 192\.0\.2\.1:7002, which this host "
+                               r"does not expose")
+        wait_for(lambda: site.status()["bastion"]["unexposed"] == 4, "the count")
+        assert site.status()["bastion"]["unexposed_last"] == f"{FAR}:53"
+        table = site.nswrap.run("mesh", "status", site.name).stdout.decode()
+        assert f"bastion: asked 4 times for what it does not expose, the last time for {FAR}:53" in table
+
+
+def test_metadata_is_not_exposed_by_default(world):
+    made, box, site = world(to=["0.0.0.0/0"], setup="ip addr add 169.254.169.254/32 dev ext0;")
+    made.bastion.serve(TCP_ECHO, "169.254.169.254", 8080)
+    made.serve(TCP_ECHO, FAR, 7001)
+    with site:
+        assert attempt(box, FAR, 7001)[0] == 0
+        assert attempt(box, "169.254.169.254", 8080)[0] == errno.ECONNREFUSED
+
+
+def test_wrong_words_of_expose_start_nothing(nswrap):
+    for words, text in ((["--expose", "10.0.0.1/8"], "10.0.0.1/8"), (["--expose=127.0.0.1"], "ports"),
+                        (["--expose"], "expose")):
+        done = nswrap.run("agent", *words)
+        assert done.returncode == 2 and text in done.stderr.decode(), done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    done = nswrap.run("-c", "sleep 100", "agent", "--expose", "10.0.0.0/8")
+    assert done.returncode == 2 and "sandbox" in done.stderr.decode()
+
+
+def test_the_sandboxs_own_networks_stay_its_own(nswrap, cloud, tmp_path):
+    """With a TAP: what is within its network is not taken, of what is wider the rest is, also of
+    everything."""
+    made = cloud()
+    made.serve(TCP_PEER, FAR, 7001)
+    running = nswrap.start("-n", "lab", "sleep", "1000")
+    running.wait_event("started")
+    box = Box.__new__(Box)
+    box.nswrap, box.name, box.running = nswrap, "lab", running
+    site = Site(nswrap, tmp_path, routes=[{"to": ["10.0.2.0/25"], "via": "bastion"},
+                                          {"to": ["0.0.0.0/0"], "via": "bastion"}])
+    site.host("lab", LAB, box.agent())
+    site.host("bastion", BASTION, made.agent())
+    with site:
+        site.running.wait_line(r"lab: .*10\.0\.2\.0/25 is not taken: the network of this sandbox has it")
+        routes = box.do("ip", "route").decode()
+        assert "0.0.0.0/1 dev mesh0" in routes and "128.0.0.0/1 dev mesh0" in routes, routes
+        assert "10.0.2.0/25" not in routes and "10.0.2.0/24 dev tap0" in routes, routes
+        assert attempt(box, FAR, 7001)[0] == 0
+    wait_for(lambda: "mesh0" not in box.do("ip", "route").decode(), "the routes to go")
+
+
+def test_reload_changes_routes_and_nothing_else(world):
+    made, box, site = world()
+    made.serve(TCP_ECHO, FAR, 7001)
+    with site:
+        steady = Steady(box, FAR, 7001)
+        site.top["routes"][0]["to"] = ["192.0.2.0/24", "198.51.100.0/24"]
+        reload(site)
+        wait_for(lambda: b"198.51.100.0/24" in box.do("ip", "route"), "the new route")
+        assert steady.end()[0] > 0
+        site.top["routes"] = []
+        reload(site)
+        wait_for(lambda: b"192.0.2.0/24" not in box.do("ip", "route"), "the route to go")
+        assert attempt(box, FAR, 7001)[0] == errno.ENETUNREACH
+
+
+def reload(site):
+    site.path.write_text(json.dumps({"hosts": site.hosts, **site.top}, indent=1))
+    done = site.nswrap.run("mesh", "reload", site.name)
+    assert done.returncode == 0, done.stderr
+
+
+def test_routes_that_lead_nowhere_are_refused(nswrap, tmp_path):
+    path = tmp_path / "wrong.yaml"
+    path.write_text("hosts: {a: {vip: 127.0.42.1, expose: [10.0.0.0/33]}, b: {vip: 127.0.42.2, expose: 5}}\n"
+                    "routes:\n  - {to: [127.0.5.0/24], via: a}\n  - {to: [224.0.0.0/4], via: a}\n")
+    done = nswrap.run("mesh", "--check", path)
+    lines = done.stderr.decode().splitlines()
+    assert done.returncode == 2 and len(lines) == 4, lines
+    for line, words in zip(sorted(lines), ("1:39: host a", "1:83: host b", "3:11: route 1: \"127.0.5.0/24\" is every host's own",
+                                           "4:11: route 2")):
+        assert words in line, (line, words)

@@ -216,6 +216,7 @@ static const struct {
 	{NULL, "stateDir", "path", 0, FEATURE_HOSTALIASES, 0},
 	{NULL, NULL, "writeEtcHosts", 0, FEATURE_ETCHOSTS, 0},
 	{NULL, NULL, "anyPort", FEATURE_SANDBOX, FEATURE_SANDBOX, 0},
+	{NULL, NULL, "expose", FEATURE_EXPOSE, 0, FEATURE_EXPOSE},
 	{NULL, NULL, "identity", FEATURE_TAKEOVER, 0, 0},
 	{NULL, NULL, "silence", FEATURE_SILENCE, 0, 0},
 	{NULL, NULL, "keep", FEATURE_KEEP, 0, 0},

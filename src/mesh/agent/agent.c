@@ -41,9 +41,11 @@
  * are held (role). Everything else happens when `configure` comes: addresses, what the gate lets
  * through, who listens where.
  */
-#define FDS_MAX         65536
-#define STARTER_LOOKS   10
-#define STARTER_LOOK_MS 10
+#define FDS_MAX           65536
+#define UNEXPOSED_TELL_MS 1000
+#define UNEXPOSED_LINE_S  60
+#define STARTER_LOOKS     10
+#define STARTER_LOOK_MS   10
 
 struct agent {
 	bool is_sandbox;
@@ -63,6 +65,10 @@ struct agent {
 	struct nets nets;
 	struct exit *exit; /* to what is behind this host; NULL: it is a sandbox */
 	struct exit_limits limits;
+	struct expose expose; /* the manager's */
+	struct loop_timer unexposed_timer;
+	char unexposed_last[REPORT_WHY_BYTES];
+	uint64_t unexposed_said_ns; /* 0: never */
 	struct proxies *proxies;
 	struct tenure tenure;
 	struct estate estate;
@@ -186,7 +192,38 @@ static void send_back(void *owner, struct iovec *packets, size_t count)
 
 _Static_assert(EXIT_HEADROOM == FRAME_HEADER_BYTES, "frames are made in place");
 
+static void on_change(void *owner);
+
+static void on_unexposed_told(struct loop_timer *timer)
+{
+	on_change(container_of(timer, struct agent, unexposed_timer));
+}
+
+/* A line a minute, and a report a second at most. */
+static void on_unexposed(void *owner, const struct packet_view *packet)
+{
+	struct agent *agent = owner;
+	const struct addr dst = addr_of4(packet->dst.ip, packet->dst.port),
+			  src = addr_of4(packet->src.ip, 0);
+	const uint64_t now_ns = loop_now_ns(agent->loop);
+	char *to = agent->unexposed_last, from[ADDR_TEXT_BYTES];
+
+	addr_format(&dst, to, sizeof(agent->unexposed_last));
+	if (packet->proto == IPPROTO_ICMP)
+		addr_format_ip(&dst, to, sizeof(agent->unexposed_last));
+	if (!loop_timer_is_armed(&agent->unexposed_timer))
+		loop_timer_set(agent->loop, &agent->unexposed_timer, UNEXPOSED_TELL_MS);
+	if (agent->unexposed_said_ns != 0 &&
+		now_ns - agent->unexposed_said_ns < UNEXPOSED_LINE_S * NS_PER_S)
+		return;
+	agent->unexposed_said_ns = now_ns;
+	log_warning("%s asks for %s, which this host does not expose (--expose of its agent, "
+		    "expose of the manifest)",
+		addr_format_ip(&src, from, sizeof(from)), to);
+}
+
 static const struct exit_ops exit_ops = {
+	.on_unexposed = on_unexposed,
 	.open_listener = open_exit,
 	.let_in = let_out,
 	.refuse = refuse_exit,
@@ -203,6 +240,18 @@ struct mesh_agent_info agent_info(bool is_sandbox)
 			    (is_sandbox ? 0 : FEATURE_KEEP),
 		.version = NSWRAP_VERSION,
 	};
+}
+
+/* What @texts say (NULL: all); nothing if one of them cannot be read. */
+static int set_expose(struct agent *agent, char *const *texts, struct err *err)
+{
+	int result = 0;
+
+	expose_fini(&agent->expose);
+	for (char *const *text = texts; result == 0 && text && *text; text++)
+		result = expose_add(&agent->expose, *text, err);
+	agent->expose.has_rules |= result < 0;
+	return result;
 }
 
 static json_t *configure(struct agent *agent, const json_t *args, struct err *err)
@@ -223,6 +272,8 @@ static json_t *configure(struct agent *agent, const json_t *args, struct err *er
 			config.identity, config.keep_s);
 	if (result >= 0 && nameservice_configure(agent->names, &config) < 0)
 		result = err_sys(err, ENOMEM, "cannot read the names");
+	if (result >= 0 && set_expose(agent, config.expose, err) < 0)
+		result = -err->code;
 	if (result >= 0)
 		result = role_configure(agent->role, &config, err);
 	if (result == 0 && (ways_configure(agent->ways, &config) < 0 || settle_nets(agent) < 0))
@@ -266,6 +317,9 @@ static json_t *report(struct agent *agent)
 
 	role_report(agent->role, &out);
 	proxies_report(agent->proxies, &out);
+	if (agent->exit)
+		out.unexposed = exit_unexposed(agent->exit);
+	memcpy(out.unexposed_last, agent->unexposed_last, sizeof(out.unexposed_last));
 	return report_encode(&out);
 }
 
@@ -550,6 +604,7 @@ static void tear_down(struct agent *agent)
 	nameservice_free(agent->names);
 	ways_free(agent->ways);
 	nets_fini(&agent->nets);
+	expose_fini(&agent->expose);
 	tenure_end(&agent->tenure); /* not before our ports are free */
 	context_close(&agent->context);
 	gate_free(agent->gate);
@@ -558,31 +613,35 @@ static void tear_down(struct agent *agent)
 	if (agent->stack)
 		agent->stack->ops->stop(agent->stack);
 	if (agent->loop) {
+		loop_timer_cancel(agent->loop, &agent->unexposed_timer);
 		loop_io_del(agent->loop, &agent->signal_io);
 		loop_free(agent->loop);
 	}
 	fd_close(&agent->signal_io.fd);
 }
 
-int agent_run(struct stack *(*open_stack)(bool is_new, struct err *err), bool is_sandbox,
-	const struct greeting *greeting, int names, struct err *err)
+int agent_run(const struct agent_start *start, struct err *err)
 {
 	struct agent *agent = calloc(1, sizeof(*agent));
 
 	if (!agent) {
+		int names = start->names;
+
 		fd_close(&names);
 		return err_sys(err, ENOMEM, "cannot start the agent");
 	}
-	agent->told_names = names;
-	agent->is_sandbox = is_sandbox;
-	agent->greeting = greeting;
+	agent->told_names = start->names;
+	agent->is_sandbox = start->is_sandbox;
+	agent->greeting = start->greeting;
+	agent->limits = (struct exit_limits){start->expose, &agent->expose};
+	agent->unexposed_timer.on_expired = on_unexposed_told;
 	agent->tenure.tenant.listen_fd = agent->estate.io.fd = -1;
 	agent->starter = getppid();
 	agent->err = err;
 	log_wait_at_most(0);
 	int result = open_signals(agent, err);
 	if (result == 0) {
-		agent->stack = open_stack(!is_sandbox, err);
+		agent->stack = start->open_stack(!agent->is_sandbox, err);
 		result = agent->stack ? set_up(agent, err) : -err->code;
 	}
 	if (result == 0)

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 
+#include "conn/expose.h"
 #include "mesh/agent/greeting.h"
 #include "mesh/agent/stack.h"
 #include "util/err.h"
@@ -11,12 +12,21 @@
 /* What an agent says of itself. */
 struct mesh_agent_info agent_info(bool is_sandbox);
 
+struct agent_start {
+	struct stack *(*open_stack)(bool is_new, struct err *err);
+	/* its network is the stack's, ports lead to it, nothing is listened at but inside, and all
+	 * rights are given up once there is a stack; else it is a plain host */
+	bool is_sandbox;
+	/* what others may reach by way of a plain host, whatever the manager allows */
+	const struct expose *expose;
+	const struct greeting *greeting; /* what was read and said before; NULL: nothing */
+	/* taken over: where a sandbox is told the names of the mesh (mesh/agent/crier); -1: nowhere
+	 */
+	int names;
+};
+
 /*
- * Serve the link, stdin and stdout, to its end; both are closed then. @is_sandbox: its network is
- * the stack's, ports lead to it, nothing is listened at but inside, and all rights are given up
- * once there is a stack; else it is a plain host. @greeting is what was read and said before; NULL:
- * nothing. @names, which is taken over, is where a sandbox is told the names of the mesh
- * (mesh/agent/crier); -1: nowhere. Returns 0 at the end of the input, or -errno with @err filled.
+ * Serve the link, stdin and stdout, to its end; both are closed then. Returns 0 at the end of the
+ * input, or -errno with @err filled.
  */
-int agent_run(struct stack *(*open_stack)(bool is_new, struct err *err), bool is_sandbox,
-	const struct greeting *greeting, int names, struct err *err);
+int agent_run(const struct agent_start *start, struct err *err);

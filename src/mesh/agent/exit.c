@@ -40,8 +40,7 @@ struct exit {
 	struct list uses; /* the one used longest ago comes first */
 	size_t nlisteners;
 	struct loop_timer timer;
-	uint64_t refused;
-	struct packet_end last_refused;
+	uint64_t unexposed;
 };
 
 static struct list *bucket_of(struct exit *exit, uint16_t port)
@@ -205,10 +204,11 @@ static bool is_exposed(const struct exit *exit, const struct packet_view *packet
 void exit_take(struct exit *exit, const struct packet_view *packet)
 {
 	if (!is_exposed(exit, packet)) {
-		exit->refused++;
-		exit->last_refused = packet->dst;
+		exit->unexposed++;
 		exit->ops->refuse(exit->owner, packet,
 			packet->proto == IPPROTO_TCP ? ICMP_PORT_UNREACH : ICMP_PKT_FILTERED);
+		if (exit->ops->on_unexposed)
+			exit->ops->on_unexposed(exit->owner, packet);
 		return;
 	}
 	if (packet->proto == IPPROTO_TCP)
@@ -218,10 +218,9 @@ void exit_take(struct exit *exit, const struct packet_view *packet)
 		exit_flows_take(exit->flows, packet);
 }
 
-uint64_t exit_refused(const struct exit *exit, struct packet_end *last)
+uint64_t exit_unexposed(const struct exit *exit)
 {
-	*last = exit->last_refused;
-	return exit->refused;
+	return exit->unexposed;
 }
 
 /* --- start and end ------------------------------------------------------------------------ */

@@ -36,6 +36,8 @@ struct exit_ops {
 	/* to the sender of @packet: its destination is unreachable; ICMP_PORT_UNREACH: a RST if it
 	 * is TCP */
 	void (*refuse)(void *owner, const struct packet_view *packet, uint8_t code);
+	/* @packet was refused as its destination is not exposed; NULL: nobody wants to know */
+	void (*on_unexposed)(void *owner, const struct packet_view *packet);
 	/* whole packets to a peer; each has EXIT_HEADROOM bytes in front that are the owner's */
 	void (*send)(void *owner, struct iovec *packets, size_t count);
 };
@@ -60,5 +62,5 @@ void exit_free(struct exit *exit);
  * UDP, or an ICMP echo request. */
 void exit_take(struct exit *exit, const struct packet_view *packet);
 
-/* How many were not exposed, and the last of them. */
-uint64_t exit_refused(const struct exit *exit, struct packet_end *last);
+/* How many were not exposed. */
+uint64_t exit_unexposed(const struct exit *exit);

@@ -22,9 +22,9 @@
 #define FEATURES                                                                                  \
 	(FEATURE_TCP | FEATURE_LOOPBACK | FEATURE_LOOPBACK_DISABLE | FEATURE_UDP | FEATURE_ICMP | \
 		FEATURE_RECONFIGURE | FEATURE_PING | FEATURE_ERROR | FEATURE_REPORT |             \
-		FEATURE_IPV6 | FEATURE_DNS)
+		FEATURE_IPV6 | FEATURE_DNS | FEATURE_ROUTES)
 /* In a sandbox names just resolve, and its files are the host's. */
-#define PLAIN_HOST (FEATURE_HOSTALIASES | FEATURE_ETCHOSTS)
+#define PLAIN_HOST (FEATURE_HOSTALIASES | FEATURE_ETCHOSTS | FEATURE_EXPOSE)
 
 _Static_assert(
 	((FEATURES | PLAIN_HOST) & INFO_NOT_YET) == 0, "mesh --check says that we have them");

@@ -81,6 +81,9 @@ static void add_report(json_t *host, const struct session *session)
 	json_object_set_new(
 		host, "failing", ports_json(report->failing, report->nfailing, later_s));
 	json_object_set_new(host, "failing_total", json_integer((json_int_t)report->nfailing));
+	json_object_set_new(host, "unexposed", json_integer((json_int_t)report->unexposed));
+	json_object_set_new(host, "unexposed_last",
+		report->unexposed > 0 ? control_text(report->unexposed_last) : json_null());
 }
 
 static json_t *host_json(const struct peer *peer)

@@ -53,7 +53,8 @@ const char example_manifest[] =
 	"    pathOnAgent: \"~/.nswrap/agent\"\n"
 	"    disable: false\n"
 	"\n"
-	"# What is behind hosts. The last route that matches counts.\n"
+	"# What is behind hosts, for programs of sandboxes and for proxies. The last route that\n"
+	"# matches counts; expose, of a host, limits what others reach by way of it.\n"
 	"routes:\n"
 	"  - to: [\"10.0.0.0/8\", \"*.internal.example.com\"]\n"
 	"    via: web\n";

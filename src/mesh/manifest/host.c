@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conn/expose.h"
 #include "mesh/info.h"
 #include "mesh/listen.h"
 #include "mesh/manifest/allowed.h"
@@ -208,6 +209,29 @@ static void read_allow(struct reader *reader, const struct field *field, const s
 {
 	(void)out;
 	reader_is_kind(reader, value, NODE_LIST, field->what, field->expected);
+}
+
+/* An empty list exposes nothing, no list everything. */
+static void read_expose(struct reader *reader, const struct field *field, const struct node *value,
+	struct manifest_host *out)
+{
+	char ***texts = member(out, field);
+	struct expose expose = {NULL};
+	struct err err = {.code = 0};
+
+	if (!reader_is_kind(reader, value, NODE_LIST, field->what, field->expected))
+		return;
+	g_strfreev(*texts);
+	*texts = value->count ? reader_texts(reader, value, "an item of expose",
+					"a network such as 10.0.0.0/8:22,80")
+			      : reader_new_texts(reader, value);
+	if (*texts && !value->count)
+		reader_copy(reader, "none", &(*texts)[0]);
+	for (size_t i = 0; *texts && i < value->count; i++)
+		if (value->items[i]->kind == NODE_TEXT &&
+			expose_add(&expose, value->items[i]->text, &err) < 0)
+			reader_refuse(reader, value->items[i], "%s", err.text);
+	expose_fini(&expose);
 }
 
 /* "listen" of "http.listen" */
@@ -430,6 +454,8 @@ static const struct field fields[] = {
 	{"restart", read_restart, .expected = "always or never"},
 	{"allow", read_allow, .expected = ALLOWED_EXPECTED},
 	{"anyPort", read_truth, OWN(any_port)},
+	{"expose", read_expose, OWN(expose),
+		.expected = "a list of networks such as [\"10.0.0.0/8:22,80\"]"},
 	{.what = NULL},
 };
 

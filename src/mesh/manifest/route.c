@@ -44,6 +44,14 @@ static bool is_ip6(const char *text)
 				 : inet_pton(AF_INET6, text, &prefix) == 1;
 }
 
+/* Networks that are in each host itself, or in nobody's. */
+static bool is_own(struct in_addr network, int prefix_len)
+{
+	const unsigned first = ntohl(network.s_addr) >> 24;
+
+	return prefix_len > 0 && (first == 0 || first == 127 || first >= 224) && prefix_len >= 3;
+}
+
 /* Is it an IPv4 network or address? Then that network is in @out, perhaps with a warning. */
 static bool to_network(
 	struct reader *reader, const struct node *item, const char *text, char out[NETWORK_BYTES])
@@ -62,6 +70,11 @@ static bool to_network(
 		else if (result < 0)
 			reader_warn(reader, item, "%s", err.text);
 	}
+	if (is_own(addr, prefix_len))
+		reader_refuse(reader, item,
+			"%s is every host's own, so no route leads there: expected another "
+			"network, or what is there as one of the ports of its host",
+			PARSE_QUOTED(text));
 	inet_ntop(AF_INET, &addr, out, NETWORK_BYTES);
 	snprintf(out + strlen(out), NETWORK_BYTES - strlen(out), "/%d", prefix_len);
 	return true;
@@ -160,8 +173,6 @@ void route_read_list(struct reader *reader, const struct node *routes, struct ma
 		reader->errors->has_no_memory = true;
 		return;
 	}
-	if (routes->count)
-		reader_note_not_yet(reader, routes, "routes");
 	for (size_t i = 0; i < routes->count; i++) {
 		snprintf(number, sizeof(number), "%zu", i + 1);
 		errors_about(reader->errors, "route", number);
