@@ -259,7 +259,14 @@ static void try_next(struct forwarder_query *query)
 	while (now_ns < query->deadline_ns) {
 		if (!choose_server(query)) {
 			query->asked = 0; /* another round, of those that have not refused */
-			if (!choose_server(query)) {
+			bool has_one = choose_server(query);
+			if (!has_one && query->is_tcp && !query->refusal) {
+				/* nobody takes connections: some servers have UDP only */
+				query->is_tcp = false;
+				query->refused = 0;
+				has_one = choose_server(query);
+			}
+			if (!has_one) {
 				give_up(query, query->last_error);
 				return;
 			}

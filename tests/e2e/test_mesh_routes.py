@@ -8,9 +8,9 @@ import re
 import subprocess
 
 import pytest
-from harness import (BINARY, NEIGHBOUR_SETUP, TCP_ECHO, TCP_PEER, UDP_ECHO, descendants, namespace, open_fds,
-                     python, wait_for)
-from mesh_tools import TRY, Box, Site, Steady, echoed
+from harness import (BINARY, HTTP, NAME_SERVER, NEIGHBOUR_SETUP, TCP_ECHO, TCP_PEER, UDP_ECHO, descendants,
+                     free_port, namespace, open_fds, python, wait_for)
+from mesh_tools import TRY, Box, Site, Steady, echoed, settled
 
 LAB = "127.0.42.101"
 BASTION = "127.0.42.102"
@@ -249,6 +249,68 @@ def reload(site):
     site.path.write_text(json.dumps({"hosts": site.hosts, **site.top}, indent=1))
     done = site.nswrap.run("mesh", "reload", site.name)
     assert done.returncode == 0, done.stderr
+
+
+# the bastion's own name server is the machine behind it, and nobody else's
+OWN_RESOLVER = """
+echo 'nameserver 192.0.2.1' >{directory}/resolv.conf
+mount --bind {directory}/resolv.conf /etc/resolv.conf
+"""
+NAMED = "192.0.2.77"  # what that name server says of every name
+
+
+def named(made):
+    """Let the machine behind the bastion have every name, at an address of its own."""
+    subprocess.run([*made.bastion.neighbour(), "ip", "addr", "add", f"{NAMED}/32", "dev", "ext1"], check=True)
+    made.serve(NAME_SERVER, FAR, 53, udp=True)
+
+
+def test_names_of_a_cloud_are_its_own(world, short_dir):
+    """NoRouter's "VPN-ish mode", for every program of a sandbox: the name is asked there, and where it
+    leads is known before the program is told; nothing has a route but what was found."""
+    made, box, site = world(to=["*.cloud1.example.com"], setup=OWN_RESOLVER.format(directory=short_dir))
+    named(made)
+    made.serve(TCP_ECHO, NAMED, 7001)
+    made.serve(UDP_ECHO, NAMED, 7003, udp=True)
+    with site:
+        assert attempt(box, NAMED, 7001, 1)[0] == errno.ENETUNREACH
+        wait_for(lambda: box.run("getent", "hosts", "db.cloud1.example.com").stdout.split()[:1] ==
+                 [NAMED.encode()], "the name")
+        echoed(box, bytes(100000), "DB2.cloud1.example.com:7001")
+        assert box.do(*python(ASK, "db.cloud1.example.com", 7003)).split()[0] == b"192.0.2.10"
+        assert attempt(box, "db.cloud1.example.com", 7002)[0] == errno.ECONNREFUSED
+        # no IPv6 of it, which would go another way
+        assert b":" not in box.do("getent", "ahosts", "db.cloud1.example.com")
+        # a restart of the agent forgets, and learns it again
+        assert NAMED in box.do("ip", "route").decode()
+        site.top["routes"] = [{"to": ["*.cloud2.example.com"], "via": "lab"}]
+        reload(site)
+        wait_for(lambda: NAMED not in box.do("ip", "route").decode(), "the address to be forgotten")
+
+
+def test_a_plain_host_reaches_the_cloud_by_its_proxies(nswrap, cloud, tmp_path, short_dir):
+    """NoRouter's examples of routes, with both proxies: an address, a name of the cloud, a refusal."""
+    made = cloud(setup=OWN_RESOLVER.format(directory=short_dir))
+    named(made)
+    made.serve(HTTP, NAMED, 8080)
+    made.serve(HTTP, FAR, 8081)
+    http, socks = free_port(), free_port()
+    text = json.dumps({"hosts": {
+        "laptop": {"vip": "127.0.42.100", "http": {"listen": f"127.0.0.1:{http}"},
+                   "socks": {"listen": f"127.0.0.1:{socks}"}},
+        "bastion": {"vip": "127.0.42.101", "cmd": made.agent()}},
+        "routes": [{"to": ["192.0.2.0/26", "*.cloud1.example.com"], "via": "bastion"}]})
+    site = Site(nswrap, tmp_path)
+    site.text = settled(text)[0]
+    with site:
+        for proxy in (("-x", f"http://127.0.0.1:{http}"), ("-p", "-x", f"http://127.0.0.1:{http}"),
+                      ("--socks5-hostname", f"127.0.0.1:{socks}"), ("--socks4a", f"127.0.0.1:{socks}")):
+            for where in (f"{FAR}:8081", "www.cloud1.example.com:8080"):
+                done = subprocess.run(["curl", "-sS", "-m", "10", "--noproxy", "", *proxy, f"http://{where}/x"],
+                                      capture_output=True)
+                assert done.stdout == b"path /x", (proxy, where, done.stderr)
+            done = subprocess.run(["curl", "-sS", "-f", "-m", "10", *proxy, f"http://{FAR}:9/"], capture_output=True)
+            assert done.returncode != 0
 
 
 def test_routes_that_lead_nowhere_are_refused(nswrap, tmp_path):

@@ -387,6 +387,15 @@ static void route_suggestions(void **state)
 	}
 	struct in_addr via;
 	assert_int_equal(message_decode_suggestion(NULL, NULL, 0, &via, NULL), -EINVAL);
+	/* as NoRouter's agents send it */
+	assert_int_equal(inet_pton(AF_INET, "10.0.0.1", &ips[0]), 1);
+	assert_int_equal(inet_pton(AF_INET, "10.0.0.2", &ips[1]), 1);
+	assert_int_equal(inet_pton(AF_INET, "127.0.42.101", &via), 1);
+	json_t *sent = message_encode_suggestion(ips, 2, via),
+	       *wanted = json("{'ip':['10.0.0.1','10.0.0.2'],'route':'127.0.42.101'}");
+	assert_true(json_equal(sent, wanted));
+	json_decref(sent);
+	json_decref(wanted);
 }
 
 static void hosts_that_have_gone(void **state)

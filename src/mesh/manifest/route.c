@@ -58,7 +58,7 @@ static bool to_network(
 {
 	struct in_addr addr;
 	struct err err;
-	int prefix_len = 32, result;
+	int prefix_len = 32, result = 0;
 
 	if (!strchr(text, '/')) {
 		if (inet_pton(AF_INET, text, &addr) != 1)
@@ -70,11 +70,13 @@ static bool to_network(
 		else if (result < 0)
 			reader_warn(reader, item, "%s", err.text);
 	}
-	if (is_own(addr, prefix_len))
+	if (result != -EINVAL && is_own(addr, prefix_len))
 		reader_refuse(reader, item,
 			"%s is every host's own, so no route leads there: expected another "
 			"network, or what is there as one of the ports of its host",
 			PARSE_QUOTED(text));
+	if (result == -EINVAL) /* nobody reads it */
+		addr.s_addr = INADDR_ANY;
 	inet_ntop(AF_INET, &addr, out, NETWORK_BYTES);
 	snprintf(out + strlen(out), NETWORK_BYTES - strlen(out), "/%d", prefix_len);
 	return true;
