@@ -388,6 +388,7 @@ static void route_suggestions(void **state)
 	struct in_addr via;
 	assert_int_equal(message_decode_suggestion(NULL, NULL, 0, &via, NULL), -EINVAL);
 	/* as NoRouter's agents send it */
+	struct in_addr ips[2];
 	assert_int_equal(inet_pton(AF_INET, "10.0.0.1", &ips[0]), 1);
 	assert_int_equal(inet_pton(AF_INET, "10.0.0.2", &ips[1]), 1);
 	assert_int_equal(inet_pton(AF_INET, "127.0.42.101", &via), 1);

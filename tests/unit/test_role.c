@@ -344,11 +344,13 @@ static void one_host_is_left_out(void **state)
 static void features(void **state)
 {
 	(void)state;
-	/* files with names are for hosts whose files are their own */
-	const unsigned files = FEATURE_HOSTALIASES | FEATURE_ETCHOSTS;
+	/* files with names are for hosts whose files are their own, and nobody leads on from a
+	 * sandbox */
+	const unsigned plain = FEATURE_HOSTALIASES | FEATURE_ETCHOSTS | FEATURE_EXPOSE;
 
-	assert_int_equal(role_features(true) ^ role_features(false), FEATURE_SANDBOX | files);
-	assert_int_equal(role_features(false) & files, files);
+	assert_int_equal(role_features(true) ^ role_features(false), FEATURE_SANDBOX | plain);
+	assert_int_equal(role_features(false) & plain, plain);
+	assert_true(role_features(true) & FEATURE_ROUTES);
 	assert_int_equal(role_features(false) & FEATURE_SANDBOX, 0);
 }
 
