@@ -11,7 +11,7 @@ import textwrap
 import pytest
 
 from harness import python, wait_for
-from tools import Roles
+from tools import THOROUGH, Roles
 
 # a name server; argv: a log of what it is asked, then address and what it is like, again and again:
 # fine, silent, refuses (with SERVFAIL), hostile. It answers by the name: huge (TXT of 30,000 bytes),
@@ -129,7 +129,9 @@ class Host:
         self.log = pathlib.Path(directory) / "asked"
         self.log.touch()
         self.etc.mkdir()
-        subprocess.run(["cp", "-a", "/etc/.", self.etc], check=False, stderr=subprocess.DEVNULL)
+        files = [entry.path for entry in os.scandir("/etc") if not entry.is_dir()]
+        subprocess.run(["cp", "-a", "/etc/alternatives", *files, self.etc], check=False,
+                       stderr=subprocess.DEVNULL)
         for name in ("resolv.conf", "hosts"):
             (self.etc / name).unlink(missing_ok=True)
         if lines is not None:
@@ -240,11 +242,12 @@ def test_hostile_server(nswrap, host):
         (0, False, 1, 43), (0, False, 1, 55), (0, True, 0, 30), (0, False, 1, 43)]
 
 
-def test_silence_ends(nswrap, host):
-    outside = host("nameserver 192.0.2.10\n", "192.0.2.10", "silent")
-    assert dig(nswrap, outside, "a.example 1")[0][0] == 2
-    # asked again and again meanwhile: one lost datagram is not the end of a name
-    assert len(outside.asked()) > 2
+if THOROUGH:  # nine seconds of it
+    def test_silence_ends(nswrap, host):
+        outside = host("nameserver 192.0.2.10\n", "192.0.2.10", "silent")
+        assert dig(nswrap, outside, "a.example 1")[0][0] == 2
+        # asked again and again meanwhile: one lost datagram is not the end of a name
+        assert len(outside.asked()) > 2
 
 
 FOLLOW = """
