@@ -198,6 +198,7 @@ def test_signals_are_passed_on(nswrap):
     assert running.wait() == 7
 
 
+@pytest.mark.waits
 def test_sigterm_ends_the_tree(nswrap):
     """Also what has left COMMAND's session, and by SIGKILL what does not want to hear."""
     running = nswrap.start("-q", "-c", "setsid sh -c 'trap \"\" TERM; echo $$; while :; do sleep 60; "
@@ -468,6 +469,7 @@ for address, port in zip(sys.argv[1::2], sys.argv[2::2]):
 """
 
 
+@pytest.mark.waits
 def test_the_hosts_loopback_is_out_of_reach(nswrap, host_server):
     port = free_port()
     host_server(TCP_ECHO, port)

@@ -165,6 +165,7 @@ def test_start_is_cut_short(nswrap, short_dir, role, options):
 
 
 @pytest.mark.limit(300)
+@pytest.mark.waits
 def test_start_without_net_process(nswrap, short_dir):
     """It is the only one that is not missed: another one takes over, the sandbox comes up."""
 
@@ -291,6 +292,7 @@ def test_root_inside_takes_the_network_away(nswrap, how):
 
 @DRIVERS
 @pytest.mark.limit(120)
+@pytest.mark.waits
 def test_net_process_killed_again_and_again(nswrap, driver):
     """Under load, 20 times: the supervisor keeps nothing of the dead ones."""
     running = nswrap.start("--port-driver", driver, "-p", 0, "-P", 7000, "--", tool("guest"), 7000)

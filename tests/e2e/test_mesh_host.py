@@ -445,6 +445,7 @@ def test_targets_at_every_loopback(host):
             assert at.run(DATAGRAMS, ONE, port, 3) == ["3"], port
 
 
+@pytest.mark.waits
 def test_a_name_that_hangs_holds_up_nobody(host):
     """Its server never answers; meanwhile others are served, and it is refused in the end."""
     one = host(ONE, replaced("/etc/resolv.conf", "nameserver 192.0.2.10"))

@@ -293,6 +293,7 @@ def test_drops_what_may_not_pass(mesh):
 # --- hosts that fail ------------------------------------------------------------------------------
 
 
+@pytest.mark.waits
 def test_every_trouble_is_told_and_others_go_on(mesh):
     for name in ("good1", "good2"):
         mesh.joined(name)
@@ -341,6 +342,7 @@ def test_every_trouble_is_told_and_others_go_on(mesh):
     assert not any("\x1b" in line or "\r" in line for line in running.stderr.lines)
 
 
+@pytest.mark.waits
 def test_pauses_grow(mesh):
     mesh.host("bad", ["sh", "-c", f"date +%s.%N >>{mesh.directory}/times; exit 1"])
     mesh.start(ready=False)
@@ -375,6 +377,7 @@ def test_all_down_for_good(mesh):
 
 
 @pytest.mark.limit(120)
+@pytest.mark.waits
 def test_no_answer_to_ping(mesh):
     mesh.fake("deaf", "--features", NEW, "--no-pong")
     mesh.joined("other")  # NoRouter's features: nobody asks it

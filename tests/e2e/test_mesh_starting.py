@@ -27,6 +27,7 @@ def mesh(nswrap, short_dir):
 # --- logging in -----------------------------------------------------------------------------------
 
 
+@pytest.mark.waits
 def test_logging_in_takes_as_long_as_it_takes(mesh):
     """A pod is pulled: longer than an agent has time to answer in. What it says is shown meanwhile."""
     gate = mesh.directory / "gate"

@@ -133,6 +133,7 @@ def test_an_impostor_is_not_killed(nswrap, start, ports):
     place.unlink()
 
 
+@pytest.mark.waits
 def test_silence_ends_an_agent(start, ports):
     """Whatever comes is a sign of life; who is told of no silence waits for ever."""
     for_ever = start()

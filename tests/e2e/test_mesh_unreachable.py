@@ -361,6 +361,7 @@ def test_a_host_that_starts_is_waited_for(pair):
             pair.site.wait_state("b", restarts=attempt + 1)
 
 
+@pytest.mark.waits
 def test_a_host_that_starts_for_long_is_not_waited_for(pair):
     with pair:
         (pair.gate / "slow").touch()

@@ -461,11 +461,13 @@ def reach(nswrap, host, *options):
 
 @pytest.mark.limit(120)
 @pytest.mark.parametrize("options", [[], ["--root"]], ids=["plain", "root"])
+@pytest.mark.waits
 def test_loopback_of_the_host_is_out_of_reach(nswrap, loopback_host, options):
     assert reach(nswrap, loopback_host, *options) == set()
 
 
 @pytest.mark.limit(120)
+@pytest.mark.waits
 def test_loopback_of_the_host_on_request(nswrap, loopback_host):
     """The control of the test above: what it does not reach is there."""
     found = reach(nswrap, loopback_host, "--host-loopback")
