@@ -12,6 +12,7 @@ PAGE = TREE / "man" / "nswrap-manifest.5"
 HOST_KEYS = {"vip", "cmd", "ports", "http", "socks", "loopback", "stateDir", "aliases",
              "writeEtcHosts", "restart", "anyPort"}
 TOP_KEYS = {"hosts", "hostTemplate", "routes"}
+HOST_KEYS |= {"expose"}
 
 
 def literal_blocks():
@@ -104,19 +105,6 @@ def test_what_is_hardly_meant_is_a_warning(nswrap, tmp_path):
     assert nswrap.run("mesh", "-q", "--check", "--strict", path).stderr.count(b"\n") == 3
     alone = nswrap.run("mesh", "--strict", path)
     assert alone.returncode == 2 and b"--strict: only with --check" in alone.stderr
-
-
-def test_what_is_not_supported_yet(nswrap):
-    """Said by --check; no fault of the manifest."""
-    text = ("hostTemplate: {http: {listen: \":18080\", open: true}}\n"
-            "hosts:\n  a: {vip: 127.0.42.101, writeEtcHosts: yes, socks: {listen: \"\"}}\n"
-            "routes: [{to: [\"*\"], via: a}]\n")
-    rest = "agents of nswrap do not act on it yet, only those of NoRouter do"
-    for options in ([], ["--strict"]):
-        done = nswrap.run("mesh", "--check", *options, "-", input=text.encode())
-        assert done.returncode == 0 and done.stdout == b"1 host: fine\n"
-        assert done.stderr.decode().splitlines() == [
-            f"nswrap: stdin:4:9: note: routes: {rest}"]
 
 
 def test_all_errors_of_a_file_in_one_run(nswrap, tmp_path):

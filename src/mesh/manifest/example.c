@@ -21,6 +21,7 @@ const char example_manifest[] =
 	"      - \"5432:db.internal:5432/tcp\" # another machine, which only that host reaches\n"
 	"      - \"5353:127.0.0.1:53/udp\"\n"
 	"    aliases: [\"www\", \"www.example.com\"] # more names of the host\n"
+	"    expose: [\"10.0.0.0/8:22,80,443\"] # what routes may lead to by way of it\n"
 	"\n"
 	"  # A container.\n"
 	"  box:\n"
@@ -54,7 +55,7 @@ const char example_manifest[] =
 	"    disable: false\n"
 	"\n"
 	"# What is behind hosts, for programs of sandboxes and for proxies. The last route that\n"
-	"# matches counts; expose, of a host, limits what others reach by way of it.\n"
+	"# matches counts.\n"
 	"routes:\n"
 	"  - to: [\"10.0.0.0/8\", \"*.internal.example.com\"]\n"
 	"    via: web\n";
