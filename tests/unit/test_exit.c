@@ -175,6 +175,26 @@ static void who_refuses_refuses(void **state)
 	world_close(world);
 }
 
+static void silence_stays_silence(void **state)
+{
+	struct world *world = world_open();
+	struct addr at = addr_at(FAR, PORT);
+	int server = tcp_listen(FAR, PORT, 0), first = connect_to(&at);
+
+	(void)state;
+	usleep(10000);
+	int second = connect_to(&at); /* is dropped, as one after it: nobody accepts the first */
+	take(world, pkt_tcp(PEER, 1000, FAR, PORT, PACKET_SYN));
+	settle(&world->bed);
+	jump(&world->bed, DIAL_DEADLINE_MS + 1);
+	assert_int_equal(world->bed.budget.used, 0); /* it has given up */
+	assert_int_equal(world->refused + world->let_in, 0);
+	fd_close(&first);
+	fd_close(&second);
+	fd_close(&server);
+	world_close(world);
+}
+
 static void what_is_not_exposed_is_answered_and_counted(void **state)
 {
 	struct world *world = world_open();
@@ -337,6 +357,7 @@ int main(void)
 		cmocka_unit_test(a_connection_is_let_in_when_its_target_has_accepted),
 		cmocka_unit_test(without_a_listener_it_is_tried_again),
 		cmocka_unit_test(who_refuses_refuses),
+		cmocka_unit_test(silence_stays_silence),
 		cmocka_unit_test(what_is_not_exposed_is_answered_and_counted),
 		cmocka_unit_test(datagrams_go_out_and_come_back),
 		cmocka_unit_test(datagrams_that_are_refused_are_answered),
