@@ -34,7 +34,7 @@ void graph_fini(struct graph *graph)
 	*graph = (struct graph){.nodes = NULL};
 }
 
-static char *escape(const char *format, va_list args)
+__attribute__((format(printf, 1, 0))) static char *escape(const char *format, va_list args)
 {
 	char *text = g_strdup_vprintf(format, args), shown[OUTPUT_TEXT_BYTES];
 

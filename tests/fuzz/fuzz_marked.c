@@ -11,17 +11,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct marked_author self = {{0x652a007f}, 4711, 89012, 4026531836};
 
+/* *@owner counts ours. */
 static bool is_other(void *owner, const struct marked_author *author)
 {
-	(void)owner;
-	return !marked_is_same(author, &self);
+	bool is_own = marked_is_same(author, &self);
+
+	*(size_t *)owner += is_own;
+	return !is_own;
 }
 
-static struct marked_text cut(const struct marked_text *text, enum marked_part part)
+static struct marked_text cut(const struct marked_text *text, enum marked_part part, size_t *own)
 {
 	struct marked_text out = {NULL, 0};
 
-	if (marked_cut(text, part, is_other, NULL, &out) < 0)
+	*own = 0;
+	if (marked_cut(text, part, is_other, own, &out) < 0)
 		abort();
 	return out;
 }
@@ -35,7 +39,8 @@ static bool is_same(const struct marked_text *a, const struct marked_text *b)
 static void check(const struct marked_text *text)
 {
 	static const char end[] = "# </Added-by-nswrap>";
-	struct marked_text before = cut(text, MARKED_ALL),
+	size_t own;
+	struct marked_text before = cut(text, MARKED_ALL, &own),
 			   added = {malloc(text->len + 1), text->len};
 	bool ends_in_block = before.len >= strlen(end) &&
 			     memcmp(before.bytes + before.len - strlen(end), end, strlen(end)) == 0;
@@ -45,14 +50,15 @@ static void check(const struct marked_text *text)
 	if (marked_add(&added, &self, "127.0.42.101 lab\n") < 0 ||
 		marked_count(&added) != count + 1)
 		abort();
-	struct marked_text after = cut(&added, MARKED_ALL);
+	struct marked_text after = cut(&added, MARKED_ALL, &own);
 	if (!ends_in_block && !is_same(&before, &after))
 		abort();
-	struct marked_text again = cut(&after, MARKED_ALL);
+	struct marked_text again = cut(&after, MARKED_ALL, &own);
 	/* a begin and an end that were around a block of ours may be a block now */
-	if (!is_same(&after, &again) && marked_count(&before) == marked_count(&again))
+	if (own == 0 && !is_same(&after, &again))
 		abort();
-	struct marked_text rest = cut(&added, MARKED_REST), blocks = cut(&added, MARKED_BLOCKS);
+	struct marked_text rest = cut(&added, MARKED_REST, &own),
+			   blocks = cut(&added, MARKED_BLOCKS, &own);
 	if (marked_count(&blocks) > count || rest.len + blocks.len > added.len + count * 8 + 1)
 		abort();
 	free(before.bytes);
