@@ -25,7 +25,7 @@ _nswrap_takes_word() {
 	--host-port | --guest-port | --forward | --bind | --port-driver | --wait | --name | \
 		--network | --cidr | --cidr6 | --mtu | --dns | --outbound-addr | --pcap | --chdir | --env | \
 		--unset-env | --shell-command | --stop-timeout | --ready-fd | --info-fd | --keep-fd | \
-		--lines) ;;
+		--lines | --format) ;;
 	-[qv]*[pPfbnCect] | -[pPfbnCect]) ;;
 	*) return 1 ;;
 	esac
@@ -67,6 +67,7 @@ _nswrap_value() {
 	case $1 in
 	--port-driver) _nswrap_words "auto splice slirp" ;;
 	--network) _nswrap_words "outbound none" ;;
+	--format) _nswrap_words "dot svg mermaid" ;;
 	-C | --chdir)
 		compopt -o filenames 2>/dev/null
 		mapfile -t COMPREPLY < <(compgen -d -- "$cur")

@@ -10,9 +10,8 @@ from harness import TREE
 DATA = TREE / "tests" / "data" / "norouter" / "manifests"
 PAGE = TREE / "man" / "nswrap-manifest.5"
 HOST_KEYS = {"vip", "cmd", "ports", "http", "socks", "loopback", "stateDir", "aliases",
-             "writeEtcHosts", "restart", "anyPort"}
+             "writeEtcHosts", "restart", "anyPort", "allow", "expose"}
 TOP_KEYS = {"hosts", "hostTemplate", "routes"}
-HOST_KEYS |= {"expose"}
 
 
 def literal_blocks():

@@ -21,6 +21,7 @@ const char example_manifest[] =
 	"      - \"5432:db.internal:5432/tcp\" # another machine, which only that host reaches\n"
 	"      - \"5353:127.0.0.1:53/udp\"\n"
 	"    aliases: [\"www\", \"www.example.com\"] # more names of the host\n"
+	"    allow: [\"laptop\", \"*:8080\"] # who may begin something with it; everybody without it\n"
 	"    expose: [\"10.0.0.0/8:22,80,443\"] # what routes may lead to by way of it\n"
 	"\n"
 	"  # A container.\n"
