@@ -13,6 +13,7 @@
 #include "mesh/agent/author.h"
 #include "mesh/agent/inplace.h"
 #include "util/fd.h"
+#include "util/list.h"
 #include "util/log.h"
 
 #define ETC_HOSTS STATEDIR_HOSTS
@@ -236,7 +237,7 @@ static void configure_dir(struct hostfiles *files, const struct mesh_config *con
 	free(aliases);
 }
 
-void hostfiles_configure(struct hostfiles *files, const struct mesh_config *config)
+static void become(struct hostfiles *files, const struct mesh_config *config)
 {
 	struct marked_author self = author_self(config->me);
 
@@ -249,8 +250,33 @@ void hostfiles_configure(struct hostfiles *files, const struct mesh_config *conf
 	files->has_begun = true;
 }
 
+static void on_due(struct loop_timer *timer)
+{
+	struct hostfiles *files = container_of(timer, struct hostfiles, due);
+	struct mesh_config config = files->wanted;
+
+	files->wanted = (struct mesh_config){.names = NULL};
+	become(files, &config);
+	config_free(&config);
+}
+
+void hostfiles_configure(struct hostfiles *files, const struct mesh_config *config)
+{
+	config_free(&files->wanted);
+	if (!files->loop || config_fill(&files->wanted, config) < 0) {
+		become(files, config);
+		return;
+	}
+	files->due.on_expired = on_due;
+	if (!loop_timer_is_armed(&files->due))
+		loop_timer_set(files->loop, &files->due, HOSTFILES_DELAY_MS);
+}
+
 void hostfiles_end(struct hostfiles *files)
 {
+	if (files->loop)
+		loop_timer_cancel(files->loop, &files->due);
+	config_free(&files->wanted);
 	statedir_remove(&files->dir, &files->self);
 	configure_hosts(files, NULL);
 	files->has_begun = false;

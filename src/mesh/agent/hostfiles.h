@@ -16,9 +16,14 @@
  * HOSTFILES_LOOK_MS: who has replaced it, or edited the block away, gets it back. Its first block
  * of any agent makes a backup. What does not work is a line, once, and nothing else suffers.
  *
+ * It is done a moment after it was asked for: who has asked waits for an answer, is likely to ask
+ * for a bit more at once (mesh/manager/session), and fifty agents of one user take turns at one
+ * file.
+ *
  * Lines go at the end; those of an agent that was killed when the next one of any mesh starts.
  */
-#define HOSTFILES_LOOK_MS 5000
+#define HOSTFILES_LOOK_MS  5000
+#define HOSTFILES_DELAY_MS 250
 
 /* Starts as all zero, but for the loop. */
 struct hostfiles {
@@ -32,6 +37,8 @@ struct hostfiles {
 	char *lines;      /* in /etc/hosts */
 	struct stat seen; /* of /etc/hosts */
 	struct loop_timer timer;
+	struct mesh_config wanted; /* soon */
+	struct loop_timer due;
 	struct err dir_told, etc_told;
 };
 
