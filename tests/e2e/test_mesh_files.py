@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from harness import Nswrap, wait_for
+from harness import Lines, Nswrap, wait_for
 from mesh_tools import Site
 from standin import PIPES, Link
 
@@ -98,6 +98,11 @@ def read(path):
     return pathlib.Path(path).read_text().splitlines()
 
 
+def wait_files(directory):
+    """They come a moment after the answer; the last one is there."""
+    wait_for(lambda: (directory / "README.md").exists(), "the files")
+
+
 @pytest.mark.parametrize("etc", [False], indirect=True)
 def test_hostaliases(etc, short_dir, home):
     """Names without dots by $HOSTALIASES, and what it had before."""
@@ -107,6 +112,7 @@ def test_hostaliases(etc, short_dir, home):
     etc.nswrap.env["HOSTALIASES"] = str(users)
     with site_of(etc.nswrap, short_dir, home) as site:
         directory = home / ".nswrap/agent"
+        wait_files(directory)
         lines = read(directory / "hostaliases")
         assert "host1 127.0.42.101.nip.io" in lines and "host0 127.0.42.100.nip.io" in lines
         assert not any("norouter.local" in line or line in ("# mine", "broken") for line in lines)
@@ -137,19 +143,19 @@ def test_state_dir_of_a_norouter_manager(nswrap, home, path):
     result = link.configure("127.0.42.100", stateDir={"path": path})
     assert {"hostaliases", "etchosts"} <= set(result["data"]["features"])
     directory = home / "foo/norouter-agent"
+    wait_files(directory)
     assert "host1 127.0.42.101.nip.io" in read(directory / "hostaliases")
     link.configure("127.0.42.100", stateDir={"disable": True})
-    assert not directory.exists()
+    wait_for(lambda: not directory.exists(), "their end")
     # what cannot be is a line, and the host is there
-    link.configure("127.0.42.100", stateDir={"path": "/${NO_SUCH}/x"})
-    link.configure("127.0.42.100", stateDir={"path": "/proc/x"})
     (home / "hosts").write_text("mine\n")
-    link.configure("127.0.42.100", stateDir={"path": "~"})
+    told = Lines(os.dup(popen.stderr.fileno()))
+    for wrong, words in (("/${NO_SUCH}/x", 'stateDir "/${NO_SUCH}/x": the variable NO_SUCH is not set'),
+                         ("/proc/x", "cannot make /proc/x"), ("~", "hosts is a file of somebody else's")):
+        link.configure("127.0.42.100", stateDir={"path": wrong})
+        wait_for(lambda: words in told.text(), words)
     link.hang_up()
     assert popen.wait(10) == 0
-    err = popen.stderr.read().decode()
-    assert 'stateDir "/${NO_SUCH}/x": the variable NO_SUCH is not set' in err
-    assert "cannot make /proc/x" in err and "hosts is a file of somebody else's" in err
     assert os.listdir(home) == ["foo", "hosts"] and (home / "hosts").read_text() == "mine\n"
 
 
@@ -212,11 +218,12 @@ def test_what_a_crash_leaves(etc, short_dir, home):
 
     killed, _ = start("127.0.42.101", writeEtcHosts=True)
     first, first_link = start("127.0.42.102", writeEtcHosts=True)
-    assert set(etc.blocks()) == {"127.0.42.101", "127.0.42.102"}
+    wait_for(lambda: set(etc.blocks()) == {"127.0.42.101", "127.0.42.102"}, "the blocks")
     killed.kill()
     killed.wait()
     second, second_link = start("127.0.42.103")
-    assert set(etc.blocks()) == {"127.0.42.102"}
+    wait_for(lambda: set(etc.blocks()) == {"127.0.42.102"}, "the end of a block")
+    wait_for(lambda: "vip=127.0.42.103" in (home / ".nswrap/agent/hosts").read_text(), "another one")
     text = (home / ".nswrap/agent/hosts").read_text()
     assert "vip=127.0.42.102" in text and "vip=127.0.42.103" in text and "vip=127.0.42.101" not in text
     for popen, link in ((first, first_link), (second, second_link)):
