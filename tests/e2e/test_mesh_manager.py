@@ -284,7 +284,7 @@ def test_drops_what_may_not_pass(mesh):
         mesh.socks["b"].recv(1 << 17)
     status = mesh.status()["a"]
     assert status["drops"] == {"malformed": 3, "wrong_source": 2, "no_route": 5, "not_ready": 0,
-                               "queue_full": 0}
+                               "queue_full": 0, "not_allowed": 0}
     assert status["unknown_frames"] == 1 and status["state"] == "ready"
     told = [line for line in running.stderr.lines if "127.0.42.250" in line]
     assert len(told) == 1, told
