@@ -568,6 +568,13 @@ void wire_push(struct wire *wire, const unsigned char *bytes, size_t len)
 	}
 }
 
+void wire_was_sent(struct wire *wire, size_t len)
+{
+	wire->frames_out++;
+	wire->bytes_out += len;
+	window_sent(&wire->window, len, loop_now_ns(wire->hub->loop));
+}
+
 /* --- open and close ----------------------------------------------------------------------- */
 
 /* What is refused, as a user with many pipes sees it, stays as it is. */

@@ -110,6 +110,12 @@ int wire_open(
  */
 void wire_push(struct wire *wire, const unsigned char *bytes, size_t len);
 
+/*
+ * A frame of @len bytes that was written before it was opened. Without this the other side, which
+ * counts it, would acknowledge more than was sent.
+ */
+void wire_was_sent(struct wire *wire, size_t len);
+
 /* Closes both descriptors; what is queued is lost. A wire that is not open is fine. */
 void wire_close(struct wire *wire);
 

@@ -108,10 +108,13 @@ static size_t answers(struct bed *bed)
 static void the_second_one_says_who(void **state)
 {
 	struct bed *bed = *state;
+	unsigned char answer[4096];
 
 	send_configure(bed, 1, NULL, true);
 	send_configure(bed, 2, IDENTITY, false);
 	assert_int_equal(hear(bed), 1);
+	assert_int_equal(recv(bed->ends[0], answer, sizeof(answer), MSG_PEEK | MSG_DONTWAIT),
+		bed->greeting.answered_len);
 	assert_int_equal(answers(bed), 1);
 	assert_string_equal(bed->greeting.identity, IDENTITY);
 	assert_int_equal(bed->greeting.answered_id, 1);
@@ -250,12 +253,14 @@ static void passed_on(void **state)
 	send_configure(bed, 1, IDENTITY, true);
 	assert_int_equal(hear(bed), 1);
 	bed->greeting.answered_id = 1;
+	bed->greeting.answered_len = 77;
 	assert_int_equal(pipe(told), 0);
 	assert_int_equal(greeting_send(told[1], &bed->greeting, 1, &bed->err), 0);
 	close(told[1]);
 	assert_int_equal(greeting_receive(told[0], &out, &bed->err), 1);
 	assert_string_equal(out.identity, IDENTITY);
 	assert_int_equal(out.answered_id, 1);
+	assert_int_equal(out.answered_len, 77);
 	assert_int_equal(out.len, bed->greeting.len);
 	assert_memory_equal(out.bytes, bed->greeting.bytes, out.len);
 	close(told[0]);

@@ -469,6 +469,8 @@ static void on_greeting(struct loop_task *task)
 	struct agent *agent = container_of(task, struct agent, greeting_task);
 	int result = open_link(agent, agent->err);
 
+	if (result == 0 && agent->greeting->answered_id != 0)
+		wire_was_sent(&agent->wire, agent->greeting->answered_len);
 	if (result == 0)
 		wire_push(&agent->wire, agent->greeting->bytes, agent->greeting->len);
 	else

@@ -119,7 +119,7 @@ static int next_frame(struct hearing *hearing, struct frame *frame)
 
 /* --- messages ----------------------------------------------------------------------------- */
 
-/* Returns 0 or -errno. */
+/* Returns the bytes of the answer, or -errno. */
 static int answer(struct hearing *hearing, int64_t id)
 {
 	struct message result = {.type = MESSAGE_RESULT, .id = id, .op = "configure"};
@@ -133,6 +133,8 @@ static int answer(struct hearing *hearing, int64_t id)
 		frame_encode_header(frame, FRAME_MESSAGE, len);
 		memcpy(frame + FRAME_HEADER_BYTES, text, len);
 		sent = fd_tell(hearing->out_fd, frame, FRAME_HEADER_BYTES + len, ANSWER_MS);
+		if (sent == 0)
+			sent = (int)(FRAME_HEADER_BYTES + len);
 	}
 	free(frame);
 	free(text);
@@ -159,6 +161,7 @@ static int on_configure(struct hearing *hearing, const struct message *request)
 	if (result < 0)
 		return result;
 	out->answered_id = request->id;
+	out->answered_len = (size_t)result;
 	hearing->deadline_ns = clock_now_ns() + hearing->patience->second_ms * NS_PER_MS;
 	return 0;
 }
@@ -214,13 +217,15 @@ struct head {
 	int result;
 	struct err err;
 	int64_t answered_id;
+	size_t answered_len;
 	char identity[TENANT_IDENTITY_MAX + 1];
 	size_t len;
 };
 
 int greeting_send(int fd, const struct greeting *greeting, int result, const struct err *err)
 {
-	struct head head = {result, *err, greeting->answered_id, "", greeting->len};
+	struct head head = {
+		result, *err, greeting->answered_id, greeting->answered_len, "", greeting->len};
 
 	memcpy(head.identity, greeting->identity, sizeof(head.identity));
 	int sent = fd_write_all(fd, &head, sizeof(head));
@@ -242,12 +247,14 @@ int greeting_receive(int fd, struct greeting *out, struct err *err)
 	}
 	if (head.result == 0)
 		return 0;
-	if (head.len > GREETING_BYTES_MAX + FRAME_HEADER_BYTES + FRAME_MESSAGE_MAX ||
+	if (head.answered_len > FRAME_HEADER_BYTES + FRAME_MESSAGE_MAX ||
+		head.len > GREETING_BYTES_MAX + FRAME_HEADER_BYTES + FRAME_MESSAGE_MAX ||
 		!(out->bytes = malloc(head.len + 1)) ||
 		fd_read_all(fd, out->bytes, head.len) != (ssize_t)head.len)
 		return err_set(err, EPROTO, "what was read of the link is lost");
 	out->len = head.len;
 	out->answered_id = head.answered_id;
+	out->answered_len = head.answered_len;
 	if (head.identity[0] != '\0' && tenant_check_identity(head.identity, err) < 0)
 		return -EPROTO;
 	memcpy(out->identity, head.identity, sizeof(out->identity));

@@ -25,6 +25,7 @@ struct greeting {
 	unsigned char *bytes; /* whole frames, of malloc(3), or NULL */
 	size_t len;
 	int64_t answered_id; /* of the request `configure` that is answered; 0: none is */
+	size_t answered_len; /* bytes of the link that the answer took */
 	char identity[TENANT_IDENTITY_MAX + 1]; /* "": there is none */
 };
 
