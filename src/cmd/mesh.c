@@ -329,8 +329,7 @@ static void on_report(void *told, enum manifest_weight weight, const char *line)
 			(weight == MANIFEST_WARNING && reports->request->is_strict);
 
 	reports->warnings += weight == MANIFEST_WARNING;
-	if (weight != MANIFEST_NOTE || reports->request->is_check)
-		log_line(is_fault ? LOG_ERROR : LOG_WARNING, "%s", line);
+	log_line(is_fault ? LOG_ERROR : LOG_WARNING, "%s", line);
 }
 
 /* Returns the exit status. */

@@ -253,14 +253,6 @@ int config_fill(struct mesh_config *config, const struct mesh_config *from)
 	return fill(config_fields, config, from);
 }
 
-unsigned config_wanted(const struct mesh_config *config, size_t offset)
-{
-	for (const struct config_field *field = config_fields; field->name; field++)
-		if (field->offset == offset && config_is_given(field, config))
-			return field->wants;
-	return 0;
-}
-
 struct config_needs config_needs(const struct mesh_config *config)
 {
 	struct config_needs needs = {0};

@@ -91,9 +91,6 @@ struct config_needs {
 };
 struct config_needs config_needs(const struct mesh_config *config);
 
-/* What is wanted for the one member at @offset of the struct: 0 if it is not given. */
-unsigned config_wanted(const struct mesh_config *config, size_t offset);
-
 /* --- the table ---------------------------------------------------------------------------- */
 
 /* How a member is kept, and how it is written in JSON; all zero is one that is not given. */

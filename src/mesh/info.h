@@ -41,9 +41,6 @@
 #define INFO_BIT(feature, bit, name) FEATURE_##feature = 1 << (bit),
 enum mesh_feature { INFO_FEATURES(INFO_BIT) };
 
-/* Those of NoRouter that agents of nswrap do not have yet. */
-#define INFO_NOT_YET 0U
-
 struct mesh_agent_info {
 	unsigned features; /* of enum mesh_feature; names that are not known are left out */
 	char version[64];  /* as the agent says, cut; control characters escaped */

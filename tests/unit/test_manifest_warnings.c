@@ -154,41 +154,6 @@ static void test_error_among_many(void **state)
 	}
 }
 
-/* What no agent of ours acts on yet, once where it stands. */
-static void test_notes(void **state)
-{
-	static const struct {
-		const char *text;
-		size_t notes;
-	} rows[] = {
-		{"hosts: {a: {vip: 127.0.0.2, cmd: x, ports: [\"1:a:1\"], anyPort: true, "
-		 "loopback: {disable: true}, restart: never, aliases: [b]}}",
-			0},
-		{"hosts: {a: {vip: 127.0.0.2, http: {listen: \":1\", open: true}}}", 0},
-		{"hosts: {a: {vip: 127.0.0.2, http: {listen: \"\"}, writeEtcHosts: false}}", 0},
-		{"hosts: {a: {vip: 127.0.0.2, socks: {listen: \":1\", open: true}}}", 0},
-		{"hosts: {a: {vip: 127.0.0.2, stateDir: {pathOnAgent: x}}}", 0},
-		{"hosts: {a: {vip: 127.0.0.2, stateDir: {disable: true}}}", 0},
-		{"hosts: {a: {vip: 127.0.0.2, writeEtcHosts: true}}", 0},
-		{"hostTemplate: {http: {listen: \":1\", open: true}}\n"
-		 "hosts: {a: {vip: 127.0.0.2}, b: {vip: 127.0.0.3}}",
-			0},
-		{"hosts: {a: {vip: 127.0.0.2}}\nroutes: [{to: [x], via: a}, {to: [y], via: a}]", 0},
-		{"hosts: {a: {vip: 127.0.0.2}}\nroutes: []", 0},
-	};
-	static struct report report;
-	struct manifest manifest;
-
-	(void)state;
-	for (size_t i = 0; i < COUNT(rows); i++) {
-		assert_int_equal(
-			parse_bytes(rows[i].text, strlen(rows[i].text), &manifest, &report), 0);
-		assert_string_equal(report.text, "");
-		assert_int_equal(report.notes, rows[i].notes);
-		manifest_free(&manifest);
-	}
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -196,7 +161,6 @@ int main(void)
 		cmocka_unit_test(test_routes),
 		cmocka_unit_test(test_documents),
 		cmocka_unit_test(test_error_among_many),
-		cmocka_unit_test(test_notes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,9 +26,6 @@
 /* In a sandbox names just resolve, and its files are the host's. */
 #define PLAIN_HOST (FEATURE_HOSTALIASES | FEATURE_ETCHOSTS | FEATURE_EXPOSE)
 
-_Static_assert(
-	((FEATURES | PLAIN_HOST) & INFO_NOT_YET) == 0, "mesh --check says that we have them");
-
 struct role {
 	struct role_start start;
 	struct addresses addresses;

@@ -92,8 +92,6 @@ static void on_report(void *told, enum manifest_weight weight, const char *line)
 {
 	struct manager *manager = told;
 
-	if (weight == MANIFEST_NOTE)
-		return;
 	bool is_error = weight == MANIFEST_ERROR;
 	display_say(manager->display, is_error ? LOG_ERROR : LOG_WARNING, "%s", line);
 	json_array_append_new(is_error ? manager->errors : manager->warnings, control_text(line));

@@ -72,15 +72,6 @@ void errors_warn(struct errors *errors, struct place at, const char *format, ...
 	va_end(args);
 }
 
-void errors_note(struct errors *errors, struct place at, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	add(errors, MANIFEST_NOTE, at, format, args);
-	va_end(args);
-}
-
 void errors_about(struct errors *errors, const char *kind, const char *name)
 {
 	errors->subject[0] = '\0';
@@ -100,9 +91,8 @@ static int compare(const void *left, const void *right)
 static void tell(
 	const struct errors *errors, const struct error *error, manifest_report report, void *told)
 {
-	static const char *const weights[] = {[MANIFEST_NOTE] = "note: ",
-		[MANIFEST_WARNING] = "warning: ",
-		[MANIFEST_ERROR] = ""};
+	static const char *const weights[] = {
+		[MANIFEST_WARNING] = "warning: ", [MANIFEST_ERROR] = ""};
 	char line[LINE_BYTES], escaped[LINE_BYTES * ESCAPED_BYTES], place[PLACE_BYTES] = "";
 
 	if (error->at.line)

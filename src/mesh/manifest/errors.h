@@ -36,10 +36,8 @@ struct errors {
 void errors_add(struct errors *errors, struct place at, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* The same with a warning, and a note: the manifest is fine all the same. */
+/* The same with a warning: the manifest is fine all the same. */
 void errors_warn(struct errors *errors, struct place at, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-void errors_note(struct errors *errors, struct place at, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /* What the next errors are about, such as "host" and "web"; NULL and NULL: nothing special. */

@@ -242,15 +242,6 @@ static const char *key_of(const struct field *field)
 	return dot ? dot + 1 : field->what;
 }
 
-/* Is it a member that was read, and that no agent of ours acts on? */
-static bool is_for_later(const struct field *field, const struct manifest_host *out)
-{
-	const size_t own = offsetof(struct manifest_host, own);
-
-	return field->offset >= own &&
-	       (config_wanted(&out->own, field->offset - own) & INFO_NOT_YET);
-}
-
 /* What @map says of @fields, and @template (NULL: nothing) where it does not. */
 static void read_fields(struct reader *reader, const struct field *fields, const struct node *map,
 	const struct node *template, struct manifest_host *out)
@@ -274,8 +265,6 @@ static void read_fields(struct reader *reader, const struct field *fields, const
 				"%s is not for all hosts: expected it at each host", field->what);
 		else if (value)
 			field->read(reader, field, value, out);
-		if (value && is_for_later(field, out))
-			reader_note_not_yet(reader, value, field->what);
 	}
 	reader_check_keys(reader, map, keys, count);
 }

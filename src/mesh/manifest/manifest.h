@@ -30,14 +30,13 @@ struct manifest {
 };
 
 enum manifest_weight {
-	MANIFEST_NOTE,    /* right, but no agent of nswrap acts on it yet */
 	MANIFEST_WARNING, /* taken, as NoRouter would; but hardly what was meant */
 	MANIFEST_ERROR,
 };
 
 /*
  * One line: "FILE:LINE:COLUMN: [host NAME: ]what is wrong: what is expected", or without place;
- * "note: " or "warning: " behind the place unless it is an error.
+ * "warning: " behind the place unless it is an error.
  */
 typedef void (*manifest_report)(void *told, enum manifest_weight weight, const char *line);
 

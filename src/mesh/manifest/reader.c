@@ -48,12 +48,6 @@ const struct node *reader_get(const struct node *map, const char *name)
 	return NULL;
 }
 
-void reader_note_not_yet(struct reader *reader, const struct node *node, const char *what)
-{
-	errors_note(reader->errors, node->at,
-		"%s: agents of nswrap do not act on it yet, only those of NoRouter do", what);
-}
-
 /* --- keys ---------------------------------------------------------------------------------- */
 
 /* As people may have meant it: "write_etc_hosts" is writeEtcHosts. */

@@ -49,9 +49,6 @@ void reader_check_keys(
 /* Warn if its map has @key twice. */
 void reader_check_once(struct reader *reader, const struct node *key);
 
-/* Note that no agent of nswrap acts on it. */
-void reader_note_not_yet(struct reader *reader, const struct node *node, const char *what);
-
 /* What it is in words, such as "a list". */
 const char *reader_kind_of(const struct node *node);
 
