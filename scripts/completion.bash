@@ -14,7 +14,7 @@ _nswrap_options() {
 	stop) echo --all -t --stop-timeout ;;
 	logs) echo -f --follow -n --lines ;;
 	mesh | manager) echo --check --strict --example -n --name --json -w --watch --format -q --quiet -v --verbose ;;
-	agent) echo --automated --expose ;;
+	agent) echo --automated --expose --no-sandbox ;;
 	esac
 	echo -h --help
 }

@@ -8,11 +8,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "cmd/help.h"
+#include "cmd/own.h"
 #include "mesh/agent/agent.h"
 #include "mesh/agent/kernel.h"
 #include "proc/rights.h"
@@ -24,8 +26,10 @@
 #define SECOND_MS 10000 /* a round trip, of a manager that says more */
 #define REST_MS   30000
 
+#define LEFT_STATUS 3 /* of an agent in a sandbox that is kept: nobody will come for it */
+
 struct words {
-	bool is_automated;
+	bool is_automated, has_no_sandbox;
 	struct expose *expose; /* NULL: it is in a sandbox */
 };
 
@@ -47,6 +51,8 @@ static const struct option_def options[] = {
 		"none; may be repeated (default: all that this user can reach, but not loopback, "
 		"link-local and metadata addresses)",
 		set_expose, offsetof(struct words, expose)},
+	{0, "no-sandbox", NULL, "run no command that a manager has in its manifest (sandbox)",
+		option_set_true, offsetof(struct words, has_no_sandbox)},
 	{.name = NULL},
 };
 
@@ -68,9 +74,8 @@ static bool is_expose(const char *word, bool *has_value)
 	       (*has_value || word[sizeof(name) - 1] == '\0');
 }
 
-int agent_read_words(int argc, char **argv, struct expose *expose)
+static int read_words(int argc, char **argv, struct words *words)
 {
-	struct words words = {.expose = expose};
 	char ignored[512] = "";
 	size_t len = 0;
 
@@ -80,7 +85,7 @@ int agent_read_words(int argc, char **argv, struct expose *expose)
 		const bool matters = is_expose(argv[at], &has_value);
 		const bool takes_next = matters && !has_value && at + 1 < argc;
 		/* the word before stands in the place of argv[0] */
-		int next = option_parse(options, takes_next ? 3 : 2, argv + at - 1, &words, &err);
+		int next = option_parse(options, takes_next ? 3 : 2, argv + at - 1, words, &err);
 
 		at += takes_next;
 		if (next < 0 && matters) {
@@ -108,28 +113,48 @@ int agent_read_words(int argc, char **argv, struct expose *expose)
 	return EXIT_USAGE;
 }
 
-static int serve(const struct expose *expose, const struct greeting *greeting, int names)
+int agent_read_words(int argc, char **argv, struct expose *expose)
+{
+	struct words words = {.expose = expose};
+
+	return read_words(argc, argv, &words);
+}
+
+/* Returns an enum agent_end, or -1 with the error printed. */
+static int serve(const struct expose *expose, const struct greeting *greeting,
+	struct handover *handover, int names)
 {
 	const struct agent_start start = {.open_stack = kernel_open,
 		.is_sandbox = !expose,
 		.expose = expose,
 		.greeting = greeting,
+		.handover = handover,
 		.names = names};
 	struct err err = {0};
 
 	prctl(PR_SET_NAME, "nswrap: agent");
 	int result = agent_run(&start, &err);
-	return result < 0 ? cmd_failed(&err) : 0;
+	if (result < 0)
+		cmd_failed(&err);
+	return result < 0 ? -1 : result;
 }
 
 int agent_run_beside(void *told, int names)
 {
-	return serve(NULL, told, names);
+	return serve(NULL, told, NULL, names) < 0 ? EXIT_NSWRAP_FAILED : 0;
 }
 
 int agent_run_inside(void *told)
 {
-	return serve(NULL, NULL, *(const int *)told);
+	return serve(NULL, NULL, NULL, *(const int *)told) < 0 ? EXIT_NSWRAP_FAILED : 0;
+}
+
+/* As agent_run_beside, in a sandbox that is kept. */
+static int run_kept(void *told, int names)
+{
+	int end = serve(NULL, told, NULL, names);
+
+	return end < 0 ? EXIT_NSWRAP_FAILED : end == AGENT_LEFT ? LEFT_STATUS : 0;
 }
 
 /* --- with a sandbox of its own ------------------------------------------------------------ */
@@ -220,13 +245,33 @@ void agent_close_beside(struct agent_beside *beside)
 
 /* --- the subcommand ----------------------------------------------------------------------- */
 
+/* On the host as it is, unless the manager wants a sandbox. */
+static int serve_host(const struct expose *expose, bool makes_sandboxes)
+{
+	struct handover handover = {
+		.check = makes_sandboxes ? own_check : NULL, .in_fd = -1, .out_fd = -1};
+	struct rlimit nofile;
+
+	getrlimit(RLIMIT_NOFILE, &nofile);
+	int end = serve(expose, NULL, &handover, -1);
+	int status = end < 0 ? EXIT_NSWRAP_FAILED : 0;
+	if (end == AGENT_HANDED_OVER) {
+		setrlimit(RLIMIT_NOFILE, &nofile); /* of the command, too */
+		status = own_run(&handover,
+			handover.config.sandbox.keep ? run_kept : agent_run_beside, LEFT_STATUS);
+	}
+	handover_free(&handover);
+	return status;
+}
+
 static int run(const struct cmd_call *call)
 {
 	struct expose expose = {NULL};
-	int status = agent_read_words(call->argc, call->argv, &expose);
+	struct words words = {.expose = &expose};
+	int status = read_words(call->argc, call->argv, &words);
 
 	if (status < 0)
-		status = serve(&expose, NULL, -1);
+		status = serve_host(&expose, !words.has_no_sandbox);
 	expose_fini(&expose);
 	return status;
 }

@@ -15,7 +15,7 @@
 #include "cmd/habits.h"
 #include "cmd/output.h"
 #include "cmd/run_options.h"
-#include "net/occupied.h"
+#include "cmd/start.h"
 #include "sandbox/detach.h"
 #include "sandbox/program.h"
 #include "sandbox/supervisor.h"
@@ -98,7 +98,7 @@ static int set_command(struct run_options *options, int argc, char **argv, struc
 			"a COMMAND is missing: expected nswrap [OPTION...] COMMAND "
 			"[ARG...]; nswrap help says more");
 	}
-	return program_check(options->config.command, options->config.forwards.count, err);
+	return program_check(options->config.command, options->config.forwards.count, 0, err);
 }
 
 /* "nswrap -v prot list" runs a program called prot; when there is none, say what was meant. */
@@ -126,26 +126,6 @@ static int read_agent(
 		config->stop_timeout_ms = AGENT_STOP_TIMEOUT_MS;
 	int status = agent_read_words(argc, argv, NULL);
 	return status >= 0 ? status : agent_open_beside(beside);
-}
-
-/* Where this host has the usual networks itself there are others inside. */
-static void settle_networks(struct net_plan *plan)
-{
-	static const char words[] =
-		"%s %s: this host uses it itself, and what it has there cannot be reached from inside";
-	char network[NET_TEXT_BYTES];
-	struct occupied occupied;
-
-	if (!plan->has_outbound)
-		return;
-	if (occupied_read(&occupied) < 0)
-		log_info("cannot look at the networks of this host");
-	plan_avoid(plan, &occupied);
-	occupied_free(&occupied);
-	if (plan->is_taken4)
-		log_warning(words, "--cidr", plan_format4(plan, network));
-	if (plan->has_ipv6 && plan->is_taken6)
-		log_warning(words, "--cidr6", plan_format6(plan, network));
 }
 
 static bool is_agent(const struct run_options *options, int argc, char *const *argv)
@@ -232,12 +212,8 @@ static int start(struct run_options *options, const struct cmd_call *call, int f
 	struct err err = {0};
 	int status;
 
-	settle_networks(&options->config.net);
-	options->config.env = env_make(&options->env, NULL);
-	if (!options->config.env) {
-		err_sys(&err, ENOMEM, "cannot make the environment");
+	if (start_settle(options, &err) < 0)
 		return cmd_failed(&err);
-	}
 	int side = options->detaches ? detach(&options->config, background, &status, &err)
 				     : (int)DETACH_SUPERVISOR;
 	if (side < 0)
@@ -257,7 +233,7 @@ static int run(const struct cmd_call *call)
 	struct run_options options;
 	struct defaults defaults = {0};
 	struct agent_beside beside = {.tenant.listen_fd = -1};
-	struct detach background;
+	struct detach background = {.is_kept = false};
 	struct err err = {0};
 	int status;
 

@@ -86,6 +86,14 @@ const struct config_field config_fields[] = {
 	{NULL, "identity", CONFIG_TEXT, AT(mesh_config, identity), .told_with = FEATURE_TAKEOVER},
 	{NULL, "silence", CONFIG_NUMBER, AT(mesh_config, silence_s), .told_with = FEATURE_SILENCE},
 	{NULL, "keep", CONFIG_NUMBER, AT(mesh_config, keep_s), .told_with = FEATURE_KEEP},
+	{"sandbox", "command", CONFIG_TEXTS, AT(mesh_config, sandbox.command),
+		.told_with = FEATURE_SANDBOX_RUN, .requires = FEATURE_SANDBOX_RUN},
+	{"sandbox", "options", CONFIG_TEXTS, AT(mesh_config, sandbox.options),
+		.told_with = FEATURE_SANDBOX_RUN},
+	{"sandbox", "guestPort", CONFIG_NUMBER, AT(mesh_config, sandbox.guest_port),
+		.told_with = FEATURE_SANDBOX_RUN},
+	{"sandbox", "keep", CONFIG_BOOL, AT(mesh_config, sandbox.keep),
+		.told_with = FEATURE_SANDBOX_RUN},
 	{.name = NULL},
 };
 
@@ -246,6 +254,14 @@ void config_free(struct mesh_config *config)
 {
 	free_members(config_fields, config);
 	*config = (struct mesh_config){.offers = NULL};
+}
+
+void config_strip(struct mesh_config *config)
+{
+	struct in_addr me = config->me;
+
+	config_free(config);
+	config->me = me;
 }
 
 int config_fill(struct mesh_config *config, const struct mesh_config *from)

@@ -42,6 +42,14 @@ struct mesh_route {
 	struct in_addr via;
 };
 
+/* A command that the agent runs in a sandbox of its own, which it joins. */
+struct mesh_sandbox {
+	char **command;      /* NULL-terminated; NULL: there is no sandbox */
+	char **options;      /* of the launcher, a word each: "--network=none"; NULL: none */
+	uint16_t guest_port; /* that the command is to listen at; 0: it is not said */
+	bool keep;           /* it outlives the link, and the next agent joins it again */
+};
+
 /* Starts as all zero. Everything in it is its own; free with config_free. */
 struct mesh_config {
 	struct in_addr me;
@@ -71,12 +79,19 @@ struct mesh_config {
 	char **expose;      /* what others may reach by way of it (conn/expose); NULL: no limit */
 	char *identity;     /* of this host of this mesh, the same at each start; NULL: none */
 	uint16_t silence_s; /* the agent ends when it has heard nothing for so long; 0: never */
+	struct mesh_sandbox sandbox;
 	uint16_t keep_s; /* what it listens at stays bound so long without an agent; 0: it does not
 			  */
 };
 
 /* Free what is in it; it is all zero then. */
 void config_free(struct mesh_config *config);
+
+/*
+ * Leave nothing but the address: for an agent that would do something else with the rest than what
+ * is meant, until it is known.
+ */
+void config_strip(struct mesh_config *config);
 
 /*
  * Copy to @config what @from says and @config does not. Returns 0 or -ENOMEM; there may be a part

@@ -323,7 +323,7 @@ static int put_member(
 	return json_object_set_new(object, field->name, value);
 }
 
-/* A section is always there: {} where nothing is said. */
+/* A section of NoRouter's is always there: {} where nothing is said. */
 static int encode_members(
 	json_t *into, const struct config_field *fields, const void *of, unsigned features)
 {
@@ -332,6 +332,9 @@ static int encode_members(
 	for (const struct config_field *field = fields; field->name; field++) {
 		json_t *object = into;
 
+		if (field->section && field->told_with != 0 &&
+			(!config_is_given(field, of) || !may_be_told(field, of, features)))
+			continue;
 		if (field->section && !(object = json_object_get(into, field->section))) {
 			failed |= json_object_set_new(into, field->section, json_object());
 			object = json_object_get(into, field->section);

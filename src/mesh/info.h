@@ -9,7 +9,7 @@
 /*
  * What an agent can do: each feature, its bit and the name by which it is listed, in NoRouter's
  * order. A feature is a promise. Those from UDP on are nswrap's own; the agent with SANDBOX is in
- * one, and knows anyPort.
+ * one, and knows anyPort; the one with SANDBOX_RUN makes one for a command of the manifest.
  */
 #define INFO_FEATURES(X)                           \
 	X(LOOPBACK, 1, "loopback")                 \
@@ -36,7 +36,8 @@
 	X(KEEP, 21, "keep")                        \
 	X(PROXY_ACCESS, 22, "proxy.access")        \
 	X(ALLOW, 23, "allow")                      \
-	X(EXPOSE, 24, "expose")
+	X(EXPOSE, 24, "expose")                    \
+	X(SANDBOX_RUN, 25, "sandbox.run")
 
 #define INFO_BIT(feature, bit, name) FEATURE_##feature = 1 << (bit),
 enum mesh_feature { INFO_FEATURES(INFO_BIT) };

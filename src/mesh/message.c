@@ -10,6 +10,7 @@
 
 #include "mesh/frame.h"
 #include "mesh/members.h"
+#include "util/fd.h"
 #include "util/log.h"
 #include "util/parse.h"
 
@@ -141,6 +142,23 @@ char *message_encode(struct message *message, size_t *len)
 	return text;
 }
 
+int message_tell(int fd, struct message *message, int wait_ms)
+{
+	size_t len = 0;
+	char *text = message_encode(message, &len);
+	unsigned char *frame = text ? malloc(FRAME_HEADER_BYTES + len) : NULL;
+	int sent = -ENOMEM;
+
+	if (frame) {
+		frame_encode_header(frame, FRAME_MESSAGE, len);
+		memcpy(frame + FRAME_HEADER_BYTES, text, len);
+		sent = fd_tell(fd, frame, FRAME_HEADER_BYTES + len, wait_ms);
+	}
+	free(frame);
+	free(text);
+	return sent < 0 ? sent : (int)(FRAME_HEADER_BYTES + len);
+}
+
 char *message_error_text(const json_t *error, char *out, size_t cap_bytes)
 {
 	char *dumped =
@@ -222,4 +240,30 @@ json_t *message_encode_suggestion(const struct in_addr *ips, size_t count, struc
 json_t *message_encode_gone(const struct in_addr *ips, size_t count)
 {
 	return json_pack("{s:o}", "ip", encode_ips(ips, count));
+}
+
+int message_decode_ended(const json_t *data, struct message_ended *out, struct err *err)
+{
+	const struct members root = {.object = data, .err = err};
+	struct message_ended ended = {0};
+	const char *reason = NULL;
+	int result = members_number(&root, "status", &ended.status);
+
+	if (result == 0)
+		result = members_text(&root, "reason", &reason);
+	if (result < 0)
+		return result;
+	if (reason)
+		log_escape(reason, strlen(reason), ended.reason, sizeof(ended.reason));
+	*out = ended;
+	return 0;
+}
+
+json_t *message_encode_ended(const struct message_ended *ended)
+{
+	json_t *data = json_pack("{s:i}", "status", (int)ended->status);
+
+	if (data && ended->reason[0] != '\0')
+		json_object_set_new(data, "reason", json_string(ended->reason));
+	return data;
 }

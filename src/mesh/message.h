@@ -50,6 +50,12 @@ void message_fini(struct message *message);
  */
 char *message_encode(struct message *message, size_t *len);
 
+/*
+ * Write @message as a whole frame to a link that is nobody else's, waiting at most @wait_ms for
+ * room. Its data and error are taken over. Returns how many bytes that were, or -errno.
+ */
+int message_tell(int fd, struct message *message, int wait_ms);
+
 /* An error of a result as text for a person, whatever JSON it is; cut to @cap_bytes. */
 char *message_error_text(const json_t *error, char *out, size_t cap_bytes);
 
@@ -71,3 +77,14 @@ json_t *message_encode_suggestion(const struct in_addr *ips, size_t count, struc
 ssize_t message_decode_gone(
 	const json_t *data, struct in_addr ips[MESSAGE_GONE_MAX], struct err *err);
 json_t *message_encode_gone(const struct in_addr *ips, size_t count);
+
+/*
+ * The data of event "ended", from an agent with a sandbox of its own: what became of the command
+ * there. Control characters of the reason are escaped; it is cut. As above.
+ */
+struct message_ended {
+	uint16_t status;  /* as a shell says it */
+	char reason[256]; /* why it was not started at all; "": it was */
+};
+int message_decode_ended(const json_t *data, struct message_ended *out, struct err *err);
+json_t *message_encode_ended(const struct message_ended *ended);

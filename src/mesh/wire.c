@@ -566,6 +566,21 @@ void wire_push(struct wire *wire, const unsigned char *bytes, size_t len)
 		bytes += size;
 		len -= size;
 	}
+	if (len > 0 && wire->is_open && wire->can_write)
+		keep_more(wire, bytes, len);
+}
+
+void wire_go_on(struct wire *wire, uint64_t come, uint64_t sent)
+{
+	wire->come += come;
+	wire->told += come;
+	wire->window.sent += sent;
+}
+
+size_t wire_rest(const struct wire *wire, const unsigned char **bytes)
+{
+	*bytes = wire->partial;
+	return wire->partial_len;
 }
 
 void wire_was_sent(struct wire *wire, size_t len)

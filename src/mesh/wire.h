@@ -105,8 +105,9 @@ int wire_open(
 	struct wire *wire, struct wire_hub *hub, const struct wire_ops *ops, int in_fd, int out_fd);
 
 /*
- * Bytes that were read before it was opened, whole frames: they are given to the owner and counted
- * as if they had come now. From the loop, before anything is read.
+ * Bytes that were read before it was opened: whole frames, which are given to the owner and counted
+ * as if they had come now, and perhaps the beginning of one. From the loop, before anything is
+ * read.
  */
 void wire_push(struct wire *wire, const unsigned char *bytes, size_t len);
 
@@ -115,6 +116,15 @@ void wire_push(struct wire *wire, const unsigned char *bytes, size_t len);
  * counts it, would acknowledge more than was sent.
  */
 void wire_was_sent(struct wire *wire, size_t len);
+
+/*
+ * The link was another process's until now: it has read and written so many bytes of it, which the
+ * other side counts as well. Before wire_push.
+ */
+void wire_go_on(struct wire *wire, uint64_t come, uint64_t sent);
+
+/* The beginning of a frame whose end has not come yet, as it is before the next read. */
+size_t wire_rest(const struct wire *wire, const unsigned char **bytes);
 
 /* Closes both descriptors; what is queued is lost. A wire that is not open is fine. */
 void wire_close(struct wire *wire);

@@ -27,6 +27,7 @@ struct sandbox_companion {
 	 * its own, it tells what its mesh knows. */
 	int (*run)(void *told, int names);
 	void *told;
+	bool *was_first; /* set when it has ended before COMMAND; may be NULL */
 };
 
 struct sandbox_config {
@@ -34,8 +35,9 @@ struct sandbox_config {
 	char **command;   /* NULL-terminated; placeholders not yet replaced */
 
 	struct forward_list forwards;
-	bool holds_nothing; /* leave the host's ports of the guest's numbers to others */
-	struct addr bind;   /* for rules that come later without an address */
+	uint16_t guest_port; /* what COMMAND is to listen at where no rule says it; 0: not known */
+	bool holds_nothing;  /* leave the host's ports of the guest's numbers to others */
+	struct addr bind;    /* for rules that come later without an address */
 	enum forward_driver_choice driver;
 	bool checks_user;    /* only the users below may connect */
 	bool allows_network; /* and all that is on other machines */

@@ -67,13 +67,14 @@ static pid_t await(pid_t pid, int *status)
 	return result;
 }
 
-__attribute__((noreturn)) static void write_log(pid_t supervisor, int in_fd, int hand_fd)
+__attribute__((noreturn)) static void write_log(
+	pid_t supervisor, int in_fd, int hand_fd, bool is_kept)
 {
 	struct logfile log = {.dir_fd = -1, .fd = -1};
 	int status = 125 << 8;
 	sigset_t all;
 
-	prctl(PR_SET_NAME, "nswrap: log");
+	prctl(PR_SET_NAME, is_kept ? "nswrap: keeper" : "nswrap: log");
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	job_leave_streams();
@@ -119,7 +120,7 @@ static int part(struct detach *detach, const int *keep, size_t nkeep, int told_f
 		return -err->code;
 	pid_t pid = fork();
 	if (pid > 0)
-		write_log(pid, out[0], hand[0]);
+		write_log(pid, out[0], hand[0], detach->is_kept);
 	detach->out_fd = out[1];
 	detach->hand_fd = hand[1];
 	close(out[0]);
@@ -149,7 +150,8 @@ int detach_start(struct detach *detach, const int *keep, size_t nkeep, int *stat
 {
 	int told[2];
 
-	*detach = (struct detach){.told_fd = -1, .out_fd = -1, .hand_fd = -1};
+	*detach = (struct detach){
+		.is_kept = detach->is_kept, .told_fd = -1, .out_fd = -1, .hand_fd = -1};
 	if (pipe2(told, O_CLOEXEC) < 0)
 		return err_sys(err, errno, "cannot go to the background");
 	pid_t child = fork();

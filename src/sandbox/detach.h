@@ -3,6 +3,7 @@
 #pragma once
 
 #include <limits.h>
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "control/registry.h"
@@ -25,9 +26,10 @@
 struct detach {
 	char name[REGISTRY_NAME_MAX + 1]; /* in the caller's process */
 	char path[PATH_MAX];              /* of the log, in the supervisor; "": there is none */
-	int told_fd;                      /* the name goes there */
-	int out_fd;                       /* the log */
-	int hand_fd;                      /* the files of the log go there; its end is ours */
+	bool is_kept; /* set before detach_start: another one will come for it (proc/daemon) */
+	int told_fd;  /* the name goes there */
+	int out_fd;   /* the log */
+	int hand_fd;  /* the files of the log go there; its end is ours */
 };
 
 enum detach_side { DETACH_CALLER, DETACH_SUPERVISOR };

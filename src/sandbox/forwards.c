@@ -70,6 +70,7 @@ void forwards_fini(struct forwards *forwards)
 	loop_timer_cancel(forwards->loop, &forwards->retry_timer);
 	while (forwards->count > 0)
 		drop(forwards, &forwards->items[forwards->count - 1]);
+	hold_release(&forwards->hold);
 	free(forwards->items);
 	free(forwards->removed);
 	forwards->items = NULL;
@@ -151,6 +152,9 @@ int forwards_bind(struct forwards *forwards, bool paths, struct err *err)
 	}
 	if (paths)
 		hold_guest_ports(forwards, 0);
+	if (paths && forwards->config->guest_port != 0 && !forwards->config->holds_nothing)
+		hold_port(&forwards->hold, forwards->config->guest_port, is_led, forwards,
+			&(struct addr){0});
 	return 0;
 }
 
@@ -467,6 +471,7 @@ void forwards_init(struct forwards *forwards, struct loop *loop)
 {
 	forwards->loop = loop;
 	forwards->retry_timer.on_expired = on_retry;
+	hold_init(&forwards->hold);
 }
 
 void forwards_on_lost(struct forwards *forwards, uint32_t id, const struct err *err)

@@ -57,6 +57,7 @@ struct forwards {
 	struct events *events;
 	const struct forwards_ops *ops;
 	void *owner;
+	struct hold hold;      /* of config's guest port */
 	const int *guest_diag; /* net/diag inside, where nobody else asks; NULL: none */
 
 	/* for reading */

@@ -19,6 +19,7 @@
 
 #define NOW        "log"
 #define OLD        "log.1"
+#define TOLD       "told"
 #define LOCK_MS    1000 /* the one before may still be at its last line */
 #define NOTE_BYTES 512
 #define TURNS_MAX  64 /* in a row while somebody looks */
@@ -67,6 +68,7 @@ static int replace(int place_fd, const char *from, const char *name)
 	if (old >= 0) {
 		unlinkat(old, NOW, 0);
 		unlinkat(old, OLD, 0);
+		unlinkat(old, TOLD, 0);
 	}
 	return renameat(AT_FDCWD, from, place_fd, name) < 0 ? -errno : 0;
 }
@@ -221,6 +223,49 @@ bool logfile_is_over(int dir_fd, unsigned timeout_ms)
 	if (is_over)
 		flock(dir_fd, LOCK_UN);
 	return is_over;
+}
+
+/* "nswrap: ended with status 3" */
+static bool parse_end(const char *line, int *status)
+{
+	static const char with_status[] = LOG_PREFIX "ended with status ";
+	static const char by_signal[] = LOG_PREFIX "ended by signal ";
+
+	if (strncmp(line, with_status, strlen(with_status)) == 0)
+		return sscanf(line + strlen(with_status), "%d", status) == 1;
+	if (strncmp(line, by_signal, strlen(by_signal)) != 0 ||
+		sscanf(line + strlen(by_signal), "%d", status) != 1)
+		return false;
+	*status += 128;
+	return true;
+}
+
+bool logfile_end(int dir_fd, int *status)
+{
+	_cleanup_fd_ int fd = open_one(dir_fd, NOW);
+	char text[NOTE_BYTES + 1] = "";
+	off_t size = fd >= 0 ? lseek(fd, 0, SEEK_END) : 0;
+	off_t from = size > NOTE_BYTES ? size - NOTE_BYTES : 0;
+	ssize_t got = fd >= 0 ? pread(fd, text, NOTE_BYTES, from) : -1;
+
+	if (got <= 0 || text[got - 1] != '\n')
+		return false;
+	text[got - 1] = '\0';
+	const char *line = memrchr(text, '\n', (size_t)got - 1);
+	return parse_end(line ? line + 1 : text, status);
+}
+
+void logfile_note_told(int dir_fd)
+{
+	_cleanup_fd_ int told =
+		openat(dir_fd, TOLD, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	(void)told;
+}
+
+bool logfile_is_told(int dir_fd)
+{
+	return faccessat(dir_fd, TOLD, F_OK, 0) == 0;
 }
 
 void logfile_rewind(int fd)

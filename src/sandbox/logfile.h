@@ -58,6 +58,14 @@ int logfile_open_both(int dir_fd, int *old, int *now);
 /* Has its writer come to the end? Waits for that at most @timeout_ms. */
 bool logfile_is_over(int dir_fd, unsigned timeout_ms);
 
+/* Of one that is over: the status with which the sandbox ended, as its last line says. False: it
+ * says nothing of that. */
+bool logfile_end(int dir_fd, int *status);
+
+/* Somebody who wants to know has been told of the end. */
+void logfile_note_told(int dir_fd);
+bool logfile_is_told(int dir_fd);
+
 /* Go back to a note that has taken the place of what was read last (logfile_note on a full disk).
  */
 void logfile_rewind(int fd);

@@ -48,12 +48,14 @@ static struct placeholder match(const char *text)
 	return found;
 }
 
-int program_check(char *const *argv, size_t count, struct err *err)
+int program_check(char *const *argv, size_t count, uint16_t guest_port, struct err *err)
 {
 	for (; *argv; argv++) {
 		for (const char *at = *argv; *at; at++) {
 			struct placeholder found = match(at);
 
+			if (count == 0 && guest_port != 0 && found.is_guest && found.index == 1)
+				continue;
 			if (found.len > 0 && (found.index < 1 || found.index > count))
 				return err_set(err, EINVAL, "%.*s in the command: there %s",
 					(int)found.len, at,
@@ -75,7 +77,7 @@ static const char *host_text(const struct forward_spec *spec, char port[PORT_BYT
 }
 
 /* @text was checked. Returns NULL when there is no memory. */
-static char *expand(const char *text, const struct forward_list *forwards)
+static char *expand(const char *text, const struct forward_list *forwards, uint16_t guest_port)
 {
 	char *out = NULL, port[PORT_BYTES];
 	size_t len = 0;
@@ -90,9 +92,10 @@ static char *expand(const char *text, const struct forward_list *forwards)
 			fputc(*text++, stream);
 			continue;
 		}
-		const struct forward_spec *spec = &forwards->items[found.index - 1];
+		const struct forward_spec *spec =
+			forwards->count > 0 ? &forwards->items[found.index - 1] : NULL;
 		if (found.is_guest)
-			fprintf(stream, "%u", spec->guest_port);
+			fprintf(stream, "%u", spec ? spec->guest_port : guest_port);
 		else
 			fputs(host_text(spec, port), stream);
 		text += found.len;
@@ -103,23 +106,28 @@ static char *expand(const char *text, const struct forward_list *forwards)
 	return NULL;
 }
 
-static int make_argv(struct program *program, char *const *given,
+static int make_argv(struct program *program, const struct sandbox_config *config,
 	const struct forward_list *forwards, struct err *err)
 {
+	char *const *given = config->command;
+
 	program->argv = calloc(g_strv_length((char **)given) + 1, sizeof(*program->argv));
 	for (size_t i = 0; program->argv && given[i]; i++) {
-		program->argv[i] = expand(given[i], forwards);
+		program->argv[i] = expand(given[i], forwards, config->guest_port);
 		if (!program->argv[i])
 			return err_sys(err, ENOMEM, "cannot expand the command");
 	}
 	return program->argv ? 0 : err_sys(err, ENOMEM, "cannot expand the command");
 }
 
-static int make_env(struct program *program, char *const *given, const char *name,
+static int make_env(struct program *program, const struct sandbox_config *config, const char *name,
 	const struct forward_list *forwards, struct err *err)
 {
-	const struct forward_spec *first = forwards->items;
-	size_t given_count = g_strv_length((char **)given), count = forwards->count > 0 ? 3 : 1;
+	char *const *given = config->env;
+	const struct forward_spec *first = forwards->count > 0 ? forwards->items : NULL;
+	uint16_t guest_port = first ? first->guest_port : config->guest_port;
+	size_t given_count = g_strv_length((char **)given);
+	size_t count = first ? 3 : guest_port != 0 ? 2 : 1;
 	char port[PORT_BYTES];
 
 	program->env = calloc(given_count + count + 1, sizeof(*program->env));
@@ -132,7 +140,9 @@ static int make_env(struct program *program, char *const *given, const char *nam
 	if (count == 1)
 		return 0;
 	snprintf(program->variables[1], sizeof(program->variables[0]), "NSWRAP_GUEST_PORT=%u",
-		first->guest_port);
+		guest_port);
+	if (!first)
+		return 0;
 	snprintf(program->variables[2], sizeof(program->variables[0]), "NSWRAP_HOST_PORT=%s",
 		host_text(first, port));
 	return 0;
@@ -141,10 +151,10 @@ static int make_env(struct program *program, char *const *given, const char *nam
 int program_make(struct program *program, const struct sandbox_config *config, const char *name,
 	const struct forward_list *forwards, struct err *err)
 {
-	if (program_check(config->command, forwards->count, err) < 0 ||
-		make_argv(program, config->command, forwards, err) < 0)
+	if (program_check(config->command, forwards->count, config->guest_port, err) < 0 ||
+		make_argv(program, config, forwards, err) < 0)
 		return -err->code;
-	return make_env(program, config->env, name, forwards, err);
+	return make_env(program, config, name, forwards, err);
 }
 
 void program_free(struct program *program)

@@ -17,10 +17,11 @@ struct program {
 /*
  * Placeholders are {guest-port}, <guest-port>, {host-port} and <host-port>, and the same with ":N"
  * for the N-th forward (from 1), anywhere in the arguments. Anything else stays as it is, also
- * other words in braces. Does every one in @argv name one of @count forwards? Returns 0, or
- * -EINVAL with @err filled.
+ * other words in braces. Where there are no forwards, the first one's guest port is @guest_port (0:
+ * none). Does every one in @argv name one of @count forwards? Returns 0, or -EINVAL with @err
+ * filled.
  */
-int program_check(char *const *argv, size_t count, struct err *err);
+int program_check(char *const *argv, size_t count, uint16_t guest_port, struct err *err);
 
 /*
  * For the sandbox @name whose rules are @forwards, with their ports as they are. Returns 0, or

@@ -244,6 +244,8 @@ static void on_companion_death(struct supervisor *supervisor, int code, int stat
 		return;
 	}
 	supervisor->has_companion_ended = true;
+	if (supervisor->config->companion.was_first)
+		*supervisor->config->companion.was_first = true;
 	int result = companion_on_death(&supervisor->companion, code, status);
 	if (result != 0)
 		supervisor->status = result;

@@ -10,7 +10,7 @@ from harness import TREE
 DATA = TREE / "tests" / "data" / "norouter" / "manifests"
 PAGE = TREE / "man" / "nswrap-manifest.5"
 HOST_KEYS = {"vip", "cmd", "ports", "http", "socks", "loopback", "stateDir", "aliases",
-             "writeEtcHosts", "restart", "anyPort", "allow", "expose"}
+             "writeEtcHosts", "restart", "anyPort", "allow", "expose", "sandbox"}
 TOP_KEYS = {"hosts", "hostTemplate", "routes"}
 
 
@@ -24,7 +24,8 @@ def whole(block):
     if re.search(r"^hosts:", block, re.M):
         return block
     vip = "" if block.startswith("vip:") else "    vip: 127.0.42.9\n"
-    return "hosts:\n  host:\n" + vip + "".join(f"    {line}\n" for line in block.splitlines())
+    others = "  laptop: {vip: 127.0.42.7}\n  lab: {vip: 127.0.42.8}\n"
+    return "hosts:\n  host:\n" + vip + "".join(f"    {line}\n" for line in block.splitlines()) + others
 
 
 def check(nswrap, text, **env):

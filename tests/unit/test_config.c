@@ -221,6 +221,10 @@ static const struct {
 	{NULL, NULL, "silence", FEATURE_SILENCE, 0, 0},
 	{NULL, NULL, "keep", FEATURE_KEEP, 0, 0},
 	{NULL, NULL, "allow", FEATURE_ALLOW, 0, 0},
+	{NULL, "sandbox", "command", FEATURE_SANDBOX_RUN, 0, FEATURE_SANDBOX_RUN},
+	{NULL, "sandbox", "options", FEATURE_SANDBOX_RUN, 0, 0},
+	{NULL, "sandbox", "guestPort", FEATURE_SANDBOX_RUN, 0, 0},
+	{NULL, "sandbox", "keep", FEATURE_SANDBOX_RUN, 0, 0},
 };
 
 static bool is_same(const char *a, const char *b)

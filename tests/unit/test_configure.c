@@ -317,6 +317,31 @@ static void everything_is_written(void **state)
 	config_free(&config);
 }
 
+/* A section of ours is not there at all, not even empty, for those who do not know it. */
+static void a_sandbox_is_told_to_who_makes_one(void **state)
+{
+	static const char sandbox[] = "{\"command\":[\"a\",\"b c\"],\"options\":[\"--pid\"],"
+				      "\"guestPort\":80,\"keep\":true}";
+	char text[256];
+
+	(void)state;
+	snprintf(text, sizeof(text), "{\"me\":\"10.1.2.3\",\"sandbox\":%s}", sandbox);
+	struct mesh_config config = decode(text);
+	assert_string_equal(config.sandbox.command[1], "b c");
+	assert_string_equal(config.sandbox.options[0], "--pid");
+	assert_int_equal(config.sandbox.guest_port, 80);
+	assert_true(config.sandbox.keep);
+	json_t *told = configure_encode(&config, FEATURE_SANDBOX_RUN);
+	json_t *others = configure_encode(&config, ~(unsigned)FEATURE_SANDBOX_RUN);
+	json_t *wanted = json_loads(sandbox, 0, NULL);
+	assert_true(json_equal(json_object_get(told, "sandbox"), wanted));
+	assert_null(json_object_get(others, "sandbox"));
+	json_decref(told);
+	json_decref(others);
+	json_decref(wanted);
+	config_free(&config);
+}
+
 static void other_agents_do_not_see_ours(void **state)
 {
 	struct mesh_config config = decode(
@@ -401,6 +426,7 @@ int main(void)
 		cmocka_unit_test(errors_are_one_line),
 		cmocka_unit_test(the_least_is_written),
 		cmocka_unit_test(everything_is_written),
+		cmocka_unit_test(a_sandbox_is_told_to_who_makes_one),
 		cmocka_unit_test(other_agents_do_not_see_ours),
 		cmocka_unit_test(a_proxy_with_a_guard_is_told_whole_or_not_at_all),
 		cmocka_unit_test(what_is_no_text_is_not_written),

@@ -232,8 +232,9 @@ static void test_values(void **state)
 			"15: alias \"A\" is given twice: expected another one, line 1 has it"},
 		{"writeEtcHosts: maybe", "20: writeEtcHosts is \"maybe\": expected true or false"},
 		{"writeEtcHosts: []", "20: writeEtcHosts is a list: expected true or false"},
-		{"restart: no", "14: restart is \"no\": expected always or never"},
-		{"restart: on-failure", "14: restart is \"on-failure\": expected always or never"},
+		{"restart: no", "14: restart is \"no\": expected always, on-failure or never"},
+		{"restart: on-failures",
+			"14: restart is \"on-failures\": expected always, on-failure or never"},
 		{"anyPort: 8080", "14: anyPort is \"8080\": expected true or false"},
 	};
 	char text[256], wanted[512];
@@ -360,7 +361,7 @@ static void test_several_hosts(void **state)
 		"m.yaml:4:12: hostTemplate: aliases is not for all hosts: expected it at each "
 		"host\n"
 		"m.yaml:5:24: hostTemplate: \"bad\" is no port: " PORT_FORM "\n"
-		"m.yaml:6:12: hostTemplate: restart is \"no\": expected always or never\n"
+		"m.yaml:6:12: hostTemplate: restart is \"no\": expected always, on-failure or never\n"
 		"m.yaml:7:3: warning: hostTemplate: unknown key \"anyport\" is ignored: did you "
 		"mean anyPort?\n"
 		"m.yaml:9:31: host a: port 8080/tcp is given twice, with two targets: expected one "

@@ -4,7 +4,7 @@
 
 #define KEYS                                                                                  \
 	"vip, cmd, ports, http, socks, loopback, stateDir, aliases, writeEtcHosts, restart, " \
-	"allow, anyPort or expose"
+	"allow, anyPort, expose or sandbox"
 #define TO_FORM                                                                 \
 	"expected a list of networks and host names, such as [\"10.0.0.0/8\", " \
 	"\"*.example.com\"]"

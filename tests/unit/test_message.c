@@ -429,6 +429,37 @@ static void hosts_that_have_gone(void **state)
 	}
 }
 
+static void how_a_command_ended(void **state)
+{
+	static const struct message_ended rows[] = {
+		{0, ""}, {143, ""}, {125, "cannot make a user namespace"}};
+	static const char *const bad[] = {
+		"{\"status\":\"3\"}", "{\"status\":70000}", "{\"status\":1,\"reason\":7}"};
+	struct message_ended back = {.status = 9};
+	struct err err;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		json_t *data = message_encode_ended(&rows[i]);
+
+		assert_int_equal(message_decode_ended(data, &back, &err), 0);
+		assert_int_equal(back.status, rows[i].status);
+		assert_string_equal(back.reason, rows[i].reason);
+		json_decref(data);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		json_t *data = json_loads(bad[i], 0, NULL);
+
+		assert_int_equal(message_decode_ended(data, &back, &err), -EINVAL);
+		assert_int_equal(back.status, 125);
+		json_decref(data);
+	}
+	json_t *data = json_pack("{s:i, s:s}", "status", 1, "reason", "a\nb");
+	assert_int_equal(message_decode_ended(data, &back, &err), 0);
+	assert_null(strchr(back.reason, '\n'));
+	json_decref(data);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -442,6 +473,7 @@ int main(void)
 		cmocka_unit_test(errors_become_text),
 		cmocka_unit_test(route_suggestions),
 		cmocka_unit_test(hosts_that_have_gone),
+		cmocka_unit_test(how_a_command_ended),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

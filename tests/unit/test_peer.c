@@ -22,7 +22,7 @@
 #define ROUNDS     5000 /* of a millisecond: then it is in vain */
 #define STEPS      3000
 #define TEXT_BYTES 4096
-#define FEATURES   "[\"tcp\",\"ping\",\"reconfigure\"]"
+#define FEATURES   "[\"tcp\",\"ping\",\"reconfigure\",\"sandbox.run\"]"
 
 /* --- the agent ------------------------------------------------------------------------------ */
 
@@ -74,6 +74,16 @@ static int be_agent(const char *mode)
 			"{\"features\":" FEATURES ",\"version\":\"1\"}}}",
 			atoi(id + 5), strstr((char *)text, "\"ping\"") ? "ping" : "configure");
 		write_frame(FRAME_MESSAGE, reply, (size_t)reply_len);
+		if (strncmp(mode, "ended", 5) == 0) {
+			reply_len = snprintf(reply, sizeof(reply),
+				"{\"type\":\"event\",\"body\":{\"type\":\"ended\",\"data\":"
+				"{\"status\":%s}}}",
+				mode + 5);
+			write_frame(FRAME_MESSAGE, reply, (size_t)reply_len);
+			return 0;
+		}
+		if (strcmp(mode, "quits") == 0)
+			return 0;
 	}
 	return 0;
 }
@@ -95,7 +105,7 @@ struct bed {
 	size_t changes, suggestions;
 	char notice[TEXT_BYTES], line[TEXT_BYTES];
 	/* what was wanted, for the model */
-	bool is_retired, is_asked;
+	bool is_retired, is_asked, has_succeeded;
 };
 
 static uint32_t random_below(struct bed *bed, uint32_t limit)
@@ -111,7 +121,7 @@ static enum peer_state after_ending(const struct bed *bed)
 		return PEER_DOWN;
 	if (bed->is_asked)
 		return PEER_STARTING;
-	return bed->host.no_restart ? PEER_DOWN : PEER_WAITING;
+	return bed->host.no_restart || bed->has_succeeded ? PEER_DOWN : PEER_WAITING;
 }
 
 /* Is each step one that the header has, and one that was asked for? */
@@ -413,6 +423,50 @@ static void lost_for_good(void **state)
 	bed_free(bed);
 }
 
+/* What became of the command of a sandbox says whether it is to run again, and how it is shown. */
+static void the_command_of_a_sandbox_ends(void **state)
+{
+	static char ended0[] = "ended0", ended3[] = "ended3", quits[] = "quits", x[] = "x";
+	static char *const command[] = {x, NULL};
+	static const struct {
+		char *mode;
+		bool has_sandbox, no_restart, only_failures;
+		enum peer_state state;
+		const char *name, *reason;
+	} rows[] = {
+		{ended0, true, false, false, PEER_WAITING, "waiting",
+			"its command ended with status 0"},
+		{ended3, true, false, true, PEER_WAITING, "waiting",
+			"its command ended with status 3"},
+		{ended0, true, false, true, PEER_DOWN, "ended", "its command ended with status 0"},
+		{ended3, true, true, false, PEER_DOWN, "ended", "its command ended with status 3"},
+		/* only the link has ended */
+		{quits, true, false, true, PEER_WAITING, "waiting", "ended with status 0"},
+		{quits, false, false, true, PEER_DOWN, "lost", "ended with status 0"},
+		{broken, false, false, true, PEER_WAITING, "waiting", "ended with status 7"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct bed *bed = bed_new(rows[i].mode);
+
+		if (rows[i].has_sandbox)
+			bed->host.own.sandbox.command = (char **)command;
+		bed->host.no_restart = rows[i].no_restart;
+		bed->host.only_failures = rows[i].only_failures;
+		bed->has_succeeded = rows[i].state == PEER_DOWN;
+		start(bed);
+		run_until(bed, bed->peer->state == PEER_WAITING || bed->peer->state == PEER_DOWN);
+		assert_int_equal(bed->peer->state, rows[i].state);
+		assert_string_equal(peer_state_name(bed->peer), rows[i].name);
+		assert_string_equal(bed->peer->reason, rows[i].reason);
+		assert_int_equal(
+			bed->peer->session.knows_end, strncmp(rows[i].mode, "ended", 5) == 0);
+		bed->host.own.sandbox.command = NULL;
+		bed_free(bed);
+	}
+}
+
 static void no_answer(void **state)
 {
 	struct bed *bed = bed_new(mute);
@@ -499,6 +553,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(packets_are_counted),
 		cmocka_unit_test(pauses_grow),
 		cmocka_unit_test(lost_for_good),
+		cmocka_unit_test(the_command_of_a_sandbox_ends),
 		cmocka_unit_test(no_answer),
 		cmocka_unit_test(at_random),
 	};

@@ -180,7 +180,7 @@ static void check_agrees(void **state)
 	for (size_t i = 0; i < COUNT(replaced); i++) {
 		char *const texts[] = {"x", (char *)replaced[i][0], NULL};
 
-		assert_int_equal(program_check(texts, list->count, &err), 0);
+		assert_int_equal(program_check(texts, list->count, 0, &err), 0);
 	}
 }
 
@@ -194,7 +194,7 @@ static void refuses_what_is_not_there(void **state)
 		struct program program;
 		struct err err = {0};
 
-		assert_int_equal(program_check(texts, 3, &err), -EINVAL);
+		assert_int_equal(program_check(texts, 3, 0, &err), -EINVAL);
 		assert_non_null(strstr(err.text, "-port:"));
 		err.code = 0;
 		assert_null(expand(rows[i], *state, &err));
@@ -205,14 +205,38 @@ static void refuses_what_is_not_there(void **state)
 	}
 }
 
+/* One that COMMAND listens at, though nothing of the host leads there. */
+static void a_guest_port_needs_no_forward(void **state)
+{
+	char *words[] = {"{guest-port}", "<guest-port:1>", "x{guest-port}y", NULL};
+	char *wrong[] = {"{host-port}", NULL}, *second[] = {"{guest-port:2}", NULL};
+	char *env[] = {"A=b", NULL};
+	const struct forward_list none = {0};
+	struct sandbox_config config = {.command = words, .guest_port = 8888, .env = env};
+	struct program program = {0};
+	struct err err;
+
+	(void)state;
+	assert_int_equal(program_make(&program, &config, "box", &none, &err), 0);
+	assert_string_equal(program.argv[0], "8888");
+	assert_string_equal(program.argv[1], "8888");
+	assert_string_equal(program.argv[2], "x8888y");
+	assert_string_equal(program.env[2], "NSWRAP_GUEST_PORT=8888");
+	assert_null(program.env[3]);
+	program_free(&program);
+	assert_int_equal(program_check(wrong, 0, 8888, &err), -EINVAL);
+	assert_int_equal(program_check(second, 0, 8888, &err), -EINVAL);
+}
+
 static void refuses_without_forwards(void **state)
 {
 	char *const texts[] = {"--port={guest-port}", NULL};
 	struct err err;
 
 	(void)state;
-	assert_int_equal(program_check(texts, 0, &err), -EINVAL);
+	assert_int_equal(program_check(texts, 0, 0, &err), -EINVAL);
 	assert_non_null(strstr(err.text, "{guest-port}"));
+	assert_int_equal(program_check(texts, 0, 80, &err), 0);
 }
 
 static void expands_lists(void **state)
@@ -238,6 +262,7 @@ int main(void)
 		cmocka_unit_test(replaces),
 		cmocka_unit_test(check_agrees),
 		cmocka_unit_test(refuses_what_is_not_there),
+		cmocka_unit_test(a_guest_port_needs_no_forward),
 		cmocka_unit_test(refuses_without_forwards),
 		cmocka_unit_test(expands_lists),
 	};

@@ -30,7 +30,8 @@ static uint32_t random_below(uint32_t limit)
 
 /* One host, every part of it a number of a few: 0 is not given. */
 struct model_host {
-	unsigned name, vip, cmd, tcp, udp, http, state_dir, etc_hosts, any_port, alias, no_restart;
+	unsigned name, vip, cmd, tcp, udp, http, state_dir, etc_hosts, any_port, alias, no_restart,
+		sandbox;
 };
 
 struct model {
@@ -62,7 +63,8 @@ static void make_at_random(struct model *model)
 			.etc_hosts = random_below(8) == 0,
 			.any_port = random_below(8) == 0,
 			.alias = random_below(8) == 0,
-			.no_restart = random_below(8) == 0};
+			.no_restart = random_below(8) == 0,
+			.sandbox = random_below(20) == 0};
 	}
 }
 
@@ -73,7 +75,7 @@ static void change_at_random(struct model *model)
 
 	make_at_random(&other);
 	for (size_t i = 0; i < model->nhosts; i++) {
-		unsigned *member = (unsigned *)&model->hosts[i] + 2 + random_below(9);
+		unsigned *member = (unsigned *)&model->hosts[i] + 2 + random_below(10);
 
 		if (random_below(4) == 0)
 			*member = *member ? 0 : 1;
@@ -137,6 +139,8 @@ static void parse(const struct model *model, struct manifest *out)
 			len = append(text, len, "    anyPort: true\n");
 		if (host->alias)
 			len = append(text, len, "    aliases: [\"a%u\"]\n", host->name);
+		if (host->sandbox)
+			len = append(text, len, "    sandbox: {command: x}\n");
 		if (host->no_restart)
 			len = append(text, len, "    restart: never\n");
 	}
@@ -181,7 +185,9 @@ static enum roster_change expected(const struct peer *known, const struct model 
 	const struct model_host *was = &before->hosts[old], *is = &after->hosts[host];
 	bool is_as_it_was = memcmp(was, is, sizeof(*was)) == 0;
 
-	if (was->vip != is->vip || was->cmd != is->cmd)
+	if (was->cmd != is->cmd || was->sandbox != is->sandbox)
+		return ROSTER_REPLACE;
+	if (was->vip != is->vip)
 		return ROSTER_RESTART;
 	tell(before, old, features, was_told);
 	tell(after, host, features, to_tell);
@@ -197,7 +203,7 @@ static void at_random(void **state)
 {
 	static const unsigned features[] = {0, FEATURE_UDP, FEATURE_SANDBOX,
 		FEATURE_UDP | FEATURE_SANDBOX | FEATURE_RECONFIGURE};
-	size_t seen[3] = {0}, nobody = 0;
+	size_t seen[4] = {0}, nobody = 0;
 
 	(void)state;
 	for (int round = 0; round < ROUNDS; round++) {

@@ -50,6 +50,7 @@
 struct agent {
 	bool is_sandbox;
 	const struct greeting *greeting; /* NULL: none */
+	struct handover *handover;       /* NULL: the link is nobody else's */
 	struct loop_task greeting_task;
 	struct loop *loop;
 	struct wire_hub *hub;
@@ -79,6 +80,9 @@ struct agent {
 	struct budget budget;
 	struct conn_context context;
 	bool is_configured;
+	bool is_left; /* the manager has said that it will not come back */
+	sigset_t signals_before;
+	bool restores_pipe;
 	struct err *err;
 };
 
@@ -89,9 +93,16 @@ static void on_packets(void *owner)
 	crossing_out(&((struct agent *)owner)->crossing);
 }
 
+static bool hands_over(const struct agent *agent);
+
 static void on_room(struct wire *wire)
 {
-	crossing_resume(&container_of(wire, struct agent, wire)->crossing);
+	struct agent *agent = container_of(wire, struct agent, wire);
+
+	if (hands_over(agent))
+		loop_stop(agent->loop, 0);
+	else
+		crossing_resume(&agent->crossing);
 }
 
 /* --- ends --------------------------------------------------------------------------------- */
@@ -118,8 +129,10 @@ static void on_event(struct agent *agent, const struct message *event)
 	const struct in_addr *peers = role_peers(agent->role, &npeers);
 	struct err err;
 
-	if (strcmp(event->op, "leave") == 0)
+	if (strcmp(event->op, "leave") == 0) {
+		agent->is_left = true;
 		estate_end(&agent->estate);
+	}
 	if (strcmp(event->op, "gone") != 0)
 		return; /* a newer manager knows more of them */
 	ssize_t count = message_decode_gone(event->data, told, &err);
@@ -254,12 +267,42 @@ static int set_expose(struct agent *agent, char *const *texts, struct err *err)
 	return result;
 }
 
+static unsigned own_features(const struct agent *agent)
+{
+	bool can_hand_over = agent->handover && agent->handover->check;
+
+	return can_hand_over || (agent->greeting && agent->greeting->runs_sandbox)
+		       ? FEATURE_SANDBOX_RUN
+		       : 0;
+}
+
+static bool hands_over(const struct agent *agent)
+{
+	return agent->handover && agent->handover->is_begun;
+}
+
+/* Is it another agent that is wanted? Then this one does nothing of it. */
+static int look_for_sandbox(struct agent *agent, struct mesh_config *config, struct err *err)
+{
+	if (!config->sandbox.command || (agent->greeting && agent->greeting->runs_sandbox))
+		return 0;
+	return agent->handover ? handover_begin(agent->handover, config, err)
+			       : err_set(err, EPERM, "sandbox: this agent is in one already");
+}
+
 static json_t *configure(struct agent *agent, const json_t *args, struct err *err)
 {
-	const struct mesh_agent_info info = agent_info(agent->is_sandbox);
+	struct mesh_agent_info info = agent_info(agent->is_sandbox);
 	struct mesh_config config = {0};
 
+	info.features |= own_features(agent);
 	int result = configure_decode(args, &config, err);
+	if (result == 0)
+		result = look_for_sandbox(agent, &config, err);
+	if (result < 0 || hands_over(agent)) {
+		config_free(&config);
+		return NULL;
+	}
 	if (result == 0)
 		result = tenure_begin(&agent->tenure, &config, err);
 	if (result > 0) {
@@ -358,7 +401,7 @@ static void on_request(struct agent *agent, const struct message *request)
 		result.error = json_string(err.text);
 	}
 	agent->is_reporting |= strcmp(request->op, "report") == 0;
-	if (is_answered(agent, request))
+	if (is_answered(agent, request) || hands_over(agent))
 		message_fini(&result);
 	else
 		send_message(agent, &result);
@@ -391,14 +434,29 @@ static void on_packet(struct agent *agent, struct frame *frame)
 		exit_take(agent->exit, &view);
 }
 
+/* The next agent has it all, when what this one has said is on its way. */
+static void keep(struct agent *agent, const struct frame *frame)
+{
+	int result = handover_keep(agent->handover, frame);
+
+	if (result < 0)
+		loop_stop(agent->loop, err_sys(agent->err, -result, "cannot hand the link over"));
+	else if (wire_has_room(&agent->wire))
+		loop_stop(agent->loop, 0);
+}
+
 static void on_frame(struct wire *wire, struct frame *frame)
 {
 	struct agent *agent = container_of(wire, struct agent, wire);
 
-	if (frame->type == FRAME_PACKET) {
+	if (hands_over(agent)) {
+		keep(agent, frame);
+	} else if (frame->type == FRAME_PACKET) {
 		on_packet(agent, frame);
 	} else if (frame->type == FRAME_MESSAGE) {
 		on_message(agent, frame);
+		if (hands_over(agent))
+			keep(agent, frame);
 	} else {
 		log_debug("a frame of type %u was skipped", frame->type);
 	}
@@ -410,6 +468,8 @@ static void on_broken(struct wire *wire, const struct err *err)
 {
 	struct agent *agent = container_of(wire, struct agent, wire);
 
+	if (agent->handover)
+		agent->handover->is_begun = false; /* it is nobody's any more */
 	if (err->code != 0)
 		err_set(agent->err, err->code, "the link to the manager broke: %s", err->text);
 	loop_stop(agent->loop, -err->code);
@@ -433,8 +493,12 @@ static void on_silence(struct tenure *tenure)
 /* Like the end of the link; so the stack process is reaped by who started it. */
 static void on_signal(struct loop_io *io, uint32_t events)
 {
+	struct agent *agent = container_of(io, struct agent, signal_io);
+
 	(void)events;
-	loop_stop(container_of(io, struct agent, signal_io)->loop, 0);
+	if (agent->handover)
+		agent->handover->is_begun = false;
+	loop_stop(agent->loop, 0);
 }
 
 static void on_kept(void *owner)
@@ -471,6 +535,7 @@ static void on_greeting(struct loop_task *task)
 
 	if (result == 0 && agent->greeting->answered_id != 0)
 		wire_was_sent(&agent->wire, agent->greeting->answered_len);
+	wire_go_on(&agent->wire, agent->greeting->come, agent->greeting->sent);
 	if (result == 0)
 		wire_push(&agent->wire, agent->greeting->bytes, agent->greeting->len);
 	else
@@ -565,12 +630,13 @@ static int open_signals(struct agent *agent, struct err *err)
 {
 	sigset_t ending;
 
-	signal(SIGPIPE, SIG_IGN); /* splice(2) has no flag against it */
+	/* splice(2) has no flag against it */
+	agent->restores_pipe = signal(SIGPIPE, SIG_IGN) == SIG_DFL;
 	sigemptyset(&ending);
 	sigaddset(&ending, SIGHUP);
 	sigaddset(&ending, SIGINT);
 	sigaddset(&ending, SIGTERM);
-	sigprocmask(SIG_BLOCK, &ending, NULL);
+	sigprocmask(SIG_BLOCK, &ending, &agent->signals_before);
 	agent->signal_io =
 		(struct loop_io){signalfd(-1, &ending, SFD_NONBLOCK | SFD_CLOEXEC), on_signal};
 	return agent->signal_io.fd < 0 ? err_sys(err, errno, "cannot receive signals") : 0;
@@ -622,6 +688,24 @@ static void tear_down(struct agent *agent)
 	fd_close(&agent->signal_io.fd);
 }
 
+/* What was changed for us alone. */
+static void give_signals_back(const struct agent *agent)
+{
+	if (agent->restores_pipe)
+		signal(SIGPIPE, SIG_DFL);
+	sigprocmask(SIG_SETMASK, &agent->signals_before, NULL);
+}
+
+/* The loop has ended by itself. As agent_run. */
+static int find_end(struct agent *agent)
+{
+	if (!hands_over(agent))
+		return agent->is_left ? AGENT_LEFT : AGENT_ENDED;
+	int result = handover_end(agent->handover, &agent->wire);
+	return result < 0 ? err_sys(agent->err, -result, "cannot hand the link over")
+			  : (int)AGENT_HANDED_OVER;
+}
+
 int agent_run(const struct agent_start *start, struct err *err)
 {
 	struct agent *agent = calloc(1, sizeof(*agent));
@@ -635,6 +719,7 @@ int agent_run(const struct agent_start *start, struct err *err)
 	agent->told_names = start->names;
 	agent->is_sandbox = start->is_sandbox;
 	agent->greeting = start->greeting;
+	agent->handover = start->handover;
 	agent->limits = (struct exit_limits){start->expose, &agent->expose};
 	agent->unexposed_timer.on_expired = on_unexposed_told;
 	agent->tenure.tenant.listen_fd = agent->estate.io.fd = -1;
@@ -648,8 +733,12 @@ int agent_run(const struct agent_start *start, struct err *err)
 	}
 	if (result == 0)
 		result = loop_run(agent->loop);
+	if (result == 0)
+		result = find_end(agent);
 	tear_down(agent);
 	fd_close(&agent->told_names);
+	if (result == AGENT_HANDED_OVER)
+		give_signals_back(agent);
 	free(agent);
 	return result;
 }

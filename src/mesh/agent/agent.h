@@ -6,6 +6,7 @@
 
 #include "conn/expose.h"
 #include "mesh/agent/greeting.h"
+#include "mesh/agent/handover.h"
 #include "mesh/agent/stack.h"
 #include "util/err.h"
 
@@ -20,13 +21,19 @@ struct agent_start {
 	/* what others may reach by way of a plain host, whatever the manager allows */
 	const struct expose *expose;
 	const struct greeting *greeting; /* what was read and said before; NULL: nothing */
+	struct handover *handover; /* for a sandbox that the manager may want; NULL: is in one */
 	/* taken over: where a sandbox is told the names of the mesh (mesh/agent/crier); -1: nowhere
 	 */
 	int names;
 };
 
 /*
- * Serve the link, stdin and stdout, to its end; both are closed then. Returns 0 at the end of the
- * input, or -errno with @err filled.
+ * Serve the link, stdin and stdout, to its end; both are closed then. Returns how it has ended, or
+ * -errno with @err filled.
  */
+enum agent_end {
+	AGENT_ENDED,       /* the input has */
+	AGENT_LEFT,        /* the same, and the manager has said that it will not come back */
+	AGENT_HANDED_OVER, /* see handover above: who called has the link */
+};
 int agent_run(const struct agent_start *start, struct err *err);

@@ -123,22 +123,9 @@ static int next_frame(struct hearing *hearing, struct frame *frame)
 static int answer(struct hearing *hearing, int64_t id)
 {
 	struct message result = {.type = MESSAGE_RESULT, .id = id, .op = "configure"};
-	size_t len = 0;
 
 	result.data = info_encode(hearing->info);
-	char *text = result.data ? message_encode(&result, &len) : NULL;
-	unsigned char *frame = text ? malloc(FRAME_HEADER_BYTES + len) : NULL;
-	int sent = -ENOMEM;
-	if (frame) {
-		frame_encode_header(frame, FRAME_MESSAGE, len);
-		memcpy(frame + FRAME_HEADER_BYTES, text, len);
-		sent = fd_tell(hearing->out_fd, frame, FRAME_HEADER_BYTES + len, ANSWER_MS);
-		if (sent == 0)
-			sent = (int)(FRAME_HEADER_BYTES + len);
-	}
-	free(frame);
-	free(text);
-	return sent;
+	return result.data ? message_tell(hearing->out_fd, &result, ANSWER_MS) : -ENOMEM;
 }
 
 /* Is all known that will be? 1, or 0: there will be another one; or -errno. */

@@ -2,6 +2,7 @@
 /* mesh/agent/greeting - who is this to be? Asked of the manager before anything is there */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,6 +28,9 @@ struct greeting {
 	int64_t answered_id; /* of the request `configure` that is answered; 0: none is */
 	size_t answered_len; /* bytes of the link that the answer took */
 	char identity[TENANT_IDENTITY_MAX + 1]; /* "": there is none */
+	/* of a link that another agent had (mesh/agent/handover): what it has read and written */
+	uint64_t come, sent;
+	bool runs_sandbox; /* it is the manager who wants this sandbox */
 };
 
 struct greeting_patience {

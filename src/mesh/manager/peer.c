@@ -228,17 +228,36 @@ static void on_ending(struct link *link)
 /* Why it was lost and, if that is up to a person, what is to be done. */
 static void make_reason(struct peer *peer)
 {
-	if (!peer->is_new)
+	const struct message_ended *ended = &peer->session.ended;
+
+	if (!peer->is_new || peer->session.has_ended)
 		peer->advice = NULL;
 	else if (!peer->advice)
 		peer->advice = advice_of_status(peer->link.status);
 	if (peer->advice && peer->advice->may_pass && peer->was_once_ready)
 		peer->advice = NULL;
-	if (peer->advice)
+	if (peer->session.has_ended && ended->reason[0] != '\0')
+		snprintf(peer->reason, sizeof(peer->reason), "its sandbox: %s", ended->reason);
+	else if (peer->session.has_ended)
+		snprintf(peer->reason, sizeof(peer->reason), "its command ended with status %u",
+			ended->status);
+	else if (peer->advice)
 		snprintf(peer->reason, sizeof(peer->reason), "%.300s: %s", peer->link.reason,
 			peer->advice->text);
 	else
 		memcpy(peer->reason, peer->link.reason, sizeof(peer->reason));
+}
+
+/* Has its command done what it was to do? A link that is lost says nothing of the one in a sandbox.
+ */
+static bool has_succeeded(const struct peer *peer)
+{
+	const struct session *session = &peer->session;
+	const struct link *link = &peer->link;
+
+	if (peer->host->own.sandbox.command)
+		return session->has_ended && session->ended.status == 0;
+	return link->status == 0 && link->trouble[0] == '\0' && !link->is_killed;
 }
 
 static void on_end(struct link *link)
@@ -253,6 +272,10 @@ static void on_end(struct link *link)
 		session_notice(&peer->session, LOG_INFO, "stopped");
 	} else if (peer->is_asked_to_end) {
 		start_again(peer);
+	} else if (peer->host->only_failures && has_succeeded(peer)) {
+		set_state(peer, PEER_DOWN);
+		session_notice(
+			&peer->session, LOG_NOTICE, "is not started again: %s", peer->reason);
 	} else if (peer->host->no_restart) {
 		set_state(peer, PEER_DOWN);
 		session_notice(&peer->session, LOG_ERROR, "lost: %s", peer->reason);
@@ -404,6 +427,8 @@ const char *peer_state_name(const struct peer *peer)
 
 	if (peer->state == PEER_ENDING && peer->is_asked_to_end)
 		return "stopping";
+	if (peer->state == PEER_DOWN && peer->session.has_ended && !peer->is_retired)
+		return "ended";
 	if (peer->state == PEER_DOWN && peer->reason[0] != '\0' && !peer->is_retired)
 		return "lost";
 	return names[peer->state];

@@ -26,7 +26,7 @@
  * The command is started as a link (mesh/link), on which a session (mesh/manager/session) makes it
  * a host that is ready; STARTING can lead to ENDING as well. ENDING ends when the link is closed:
  *in WAITING after trouble; in STARTING at once when it was to be started again; in DOWN when it was
- * to stop, or is not to be started again (restart: never). A pause is twice as long as the last
+ * to stop, or is not to be started again (restart). A pause is twice as long as the last
  *one, unless the host was ready for a while. WAITING is left for DOWN by peer_stop, and for
  *STARTING before its time by peer_restart.
  */
@@ -139,5 +139,5 @@ const char *peer_note(const struct peer *peer);
 /* Start it now, if it waits for somebody to mend something. */
 void peer_retry(struct peer *peer);
 
-/* "starting", "ready", "stopping", "lost", "waiting", "stopped" */
+/* "starting", "ready", "stopping", "lost", "waiting", "ended", "stopped" */
 const char *peer_state_name(const struct peer *peer);

@@ -154,7 +154,9 @@ enum roster_change roster_compare(const struct peer *peer, const struct manifest
 	bool is_equal = manifest_host_equal(was, is);
 	bool can_be_told = session->is_answered && (features & FEATURE_RECONFIGURE);
 
-	if (was->vip.s_addr != is->vip.s_addr || !manifest_texts_equal(was->cmd, is->cmd))
+	if (!manifest_texts_equal(was->cmd, is->cmd) || !manifest_sandbox_equal(was, is))
+		return ROSTER_REPLACE;
+	if (was->vip.s_addr != is->vip.s_addr)
 		return ROSTER_RESTART;
 	if (!is_told_else(before, old, after, host, features))
 		return peer->state == PEER_DOWN && !is_equal ? ROSTER_RESTART : ROSTER_NOTHING;
@@ -263,9 +265,12 @@ int roster_follow(struct roster *roster, struct manifest *after)
 	/* before they forget those hosts */
 	roster_tell_news(roster);
 	for (size_t i = 0; i < roster->manifest.nhosts; i++) {
+		/* what is kept there is kept for another one */
+		if (plan.changes[i] == ROSTER_REPLACE)
+			session_leave(&roster->peers[i]->session);
 		if (plan.changes[i] == ROSTER_TELL)
 			session_reconfigure(&roster->peers[i]->session);
-		else if (plan.changes[i] == ROSTER_RESTART)
+		else if (plan.changes[i] != ROSTER_NOTHING)
 			peer_restart(roster->peers[i], "its part of the manifest has changed");
 		else
 			peer_retry(roster->peers[i]);

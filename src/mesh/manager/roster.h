@@ -47,7 +47,8 @@ struct roster {
 enum roster_change {
 	ROSTER_NOTHING, /* it is told what it was told, and started as it was */
 	ROSTER_TELL,    /* it is to be told something else, or is at its next start */
-	ROSTER_RESTART, /* it is started in another way, or cannot be told otherwise; or is new */
+	ROSTER_RESTART, /* it cannot be told otherwise, or is at another address; or is new */
+	ROSTER_REPLACE, /* it is another one: started in another way, or runs something else */
 };
 
 /* The number in @before of the host that is called as number @host of @after, or ROUTER_NOBODY. */

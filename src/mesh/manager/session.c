@@ -180,9 +180,13 @@ static void send_configure(struct session *session, unsigned features)
 	session->is_told_late = false;
 	session->wait = session->is_answered ? SESSION_WAITS_FOR_ANSWER : SESSION_WAITS_FOR_COMMAND;
 	loop_timer_set(session->link->loop, &session->patience, LOOK_MS);
-	if (session->ops->configure(session, &config) == 0)
+	if (session->ops->configure(session, &config) == 0) {
+		/* no port of that machine itself is meant */
+		if (config.sandbox.command && !(features & FEATURE_SANDBOX_RUN))
+			config_strip(&config);
 		session->configure_id =
 			ask(session, "configure", configure_encode(&config, features));
+	}
 	config_free(&config);
 	/* a link that takes nothing says so by itself; memory may be there next time */
 	if (session->configure_id == 0 && session->link->wire.can_write)
@@ -222,6 +226,14 @@ static void on_info(struct session *session, const struct mesh_config *config)
 
 	if (!(features & FEATURE_TCP)) {
 		link_lose(session->link, "the agent does not support tcp");
+		return;
+	}
+	if (missing & FEATURE_SANDBOX_RUN) {
+		link_lose(session->link,
+			"its agent cannot run the command of `sandbox`: expected an nswrap there "
+			"that is as new as this one, outside of sandboxes and without --no-sandbox "
+			"(it says version %s)",
+			session->info.version[0] != '\0' ? session->info.version : "(none)");
 		return;
 	}
 	if (missing != 0) {
@@ -340,7 +352,9 @@ void session_leave(struct session *session)
 {
 	struct message message = {.type = MESSAGE_EVENT, .op = "leave", .data = json_object()};
 
-	if (session->link->state == LINK_OPEN && (session->info.features & FEATURE_KEEP))
+	const unsigned knows = FEATURE_KEEP | FEATURE_SANDBOX_RUN;
+
+	if (session->link->state == LINK_OPEN && (session->info.features & knows))
 		say(session, &message);
 	else
 		json_decref(message.data);
@@ -371,6 +385,13 @@ static void on_event(struct session *session, const struct message *message)
 	struct in_addr ips[SUGGESTIONS_MAX], via;
 	struct err err;
 
+	if (strcmp(message->op, "ended") == 0) {
+		if (message_decode_ended(message->data, &session->ended, &err) < 0)
+			on_bad(session, "the event ended: %s", err.text);
+		else
+			session->has_ended = session->knows_end = true;
+		return;
+	}
 	if (strcmp(message->op, "report") == 0) {
 		on_report(session, message->data);
 		return;
@@ -432,6 +453,7 @@ void session_begin(struct session *session)
 	session->patience.on_expired = on_look;
 	session->is_answered = session->is_ready = session->is_told_all = false;
 	session->configure_id = session->ping_id = 0;
+	session->has_ended = false;
 	forget_report(session);
 	session->rtt_ns = 0;
 	session->frames_in = session->frames_out = 0;

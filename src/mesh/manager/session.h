@@ -11,6 +11,7 @@
 #include "mesh/info.h"
 #include "mesh/link.h"
 #include "mesh/manager/news.h"
+#include "mesh/message.h"
 #include "mesh/report.h"
 #include "util/log.h"
 #include "util/loop.h"
@@ -66,6 +67,9 @@ struct session {
 	unsigned bad_messages;
 	struct mesh_report *report; /* the last one; NULL: there was none */
 	uint64_t report_ns;         /* when it came */
+	bool has_ended;             /* the command of its sandbox, in this session */
+	bool knows_end;             /* in this one or one before, and that is how: */
+	struct message_ended ended;
 
 	/* its own */
 	bool is_ready;

@@ -86,6 +86,17 @@ static void add_report(json_t *host, const struct session *session)
 		report->unexposed > 0 ? control_text(report->unexposed_last) : json_null());
 }
 
+/* What became of the command of its sandbox the last time. */
+static json_t *ended_json(const struct session *session)
+{
+	const char *reason = session->ended.reason;
+
+	if (!session->knows_end)
+		return json_null();
+	return json_pack("{s:i, s:o}", "status", (int)session->ended.status, "reason",
+		reason[0] != '\0' ? control_text(reason) : json_null());
+}
+
 static json_t *host_json(const struct peer *peer)
 {
 	struct peer_traffic traffic = peer_traffic(peer);
@@ -108,6 +119,7 @@ static json_t *host_json(const struct peer *peer)
 			(json_int_t)traffic.packets_out));
 	json_object_set_new(host, "drops", drops_json(&peer->port.drops));
 	add_report(host, &peer->session);
+	json_object_set_new(host, "ended", ended_json(&peer->session));
 	json_object_set_new(host, "restarts", json_integer(peer->restarts));
 	json_object_set_new(host, "bad_messages", json_integer(peer->session.bad_messages));
 	json_object_set_new(

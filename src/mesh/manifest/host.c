@@ -12,6 +12,7 @@
 #include "mesh/info.h"
 #include "mesh/listen.h"
 #include "mesh/manifest/allowed.h"
+#include "mesh/manifest/launch.h"
 #include "mesh/manifest/port.h"
 #include "mesh/manifest/secret.h"
 #include "mesh/vip.h"
@@ -191,9 +192,17 @@ static void read_restart(struct reader *reader, const struct field *field, const
 	if (!text)
 		return;
 	out->no_restart = strcmp(text, "never") == 0;
-	if (!out->no_restart && strcmp(text, "always") != 0)
+	out->only_failures = strcmp(text, "on-failure") == 0;
+	if (!out->no_restart && !out->only_failures && strcmp(text, "always") != 0)
 		reader_refuse(reader, value, "restart is %s: expected %s", PARSE_QUOTED(text),
 			field->expected);
+}
+
+static void read_sandbox(struct reader *reader, const struct field *field, const struct node *value,
+	struct manifest_host *out)
+{
+	(void)field;
+	launch_read(reader, value, &out->own.sandbox);
 }
 
 static void read_aliases(struct reader *reader, const struct field *field, const struct node *value,
@@ -440,11 +449,12 @@ static const struct field fields[] = {
 		.parts = state_dir_parts},
 	{"aliases", read_aliases, .expected = "a list of host names", .is_host_only = true},
 	{"writeEtcHosts", read_truth, OWN(write_etc_hosts)},
-	{"restart", read_restart, .expected = "always or never"},
+	{"restart", read_restart, .expected = "always, on-failure or never"},
 	{"allow", read_allow, .expected = ALLOWED_EXPECTED},
 	{"anyPort", read_truth, OWN(any_port)},
 	{"expose", read_expose, OWN(expose),
 		.expected = "a list of networks such as [\"10.0.0.0/8:22,80\"]"},
+	{"sandbox", read_sandbox, .expected = "a map with command at least"},
 	{.what = NULL},
 };
 

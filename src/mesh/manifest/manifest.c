@@ -268,10 +268,19 @@ bool manifest_texts_equal(char *const *a, char *const *b)
 	return a && b ? g_strv_equal((const char *const *)a, (const char *const *)b) : a == b;
 }
 
+bool manifest_sandbox_equal(const struct manifest_host *a, const struct manifest_host *b)
+{
+	const struct mesh_config of_a = {.sandbox = a->own.sandbox};
+	const struct mesh_config of_b = {.sandbox = b->own.sandbox};
+
+	return configure_tells_same(&of_a, ~0U, &of_b, ~0U);
+}
+
 bool manifest_host_equal(const struct manifest_host *a, const struct manifest_host *b)
 {
 	return strcmp(a->name, b->name) == 0 && a->vip.s_addr == b->vip.s_addr &&
 	       manifest_texts_equal(a->cmd, b->cmd) &&
 	       manifest_texts_equal(a->aliases, b->aliases) && a->no_restart == b->no_restart &&
+	       a->only_failures == b->only_failures &&
 	       configure_tells_same(&a->own, ~0U, &b->own, ~0U);
 }

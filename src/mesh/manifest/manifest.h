@@ -15,6 +15,7 @@ struct manifest_host {
 	char **cmd;                 /* NULL-terminated; NULL: this executable */
 	char **aliases;             /* NULL-terminated; NULL: none */
 	bool no_restart;            /* restart: never */
+	bool only_failures;         /* restart: on-failure */
 	bool http_open, socks_open; /* others may reach a proxy, and use it */
 	/* What it is told that stands at the host itself, or in the template (whose offers come
 	 * first): not `me`, and nothing about the others. */
@@ -62,6 +63,9 @@ bool manifest_texts_equal(char *const *a, char *const *b);
 
 /* Do both say the same about this host (not about the others)? */
 bool manifest_host_equal(const struct manifest_host *a, const struct manifest_host *b);
+
+/* Is it to run the same in a sandbox of its own, or nothing? */
+bool manifest_sandbox_equal(const struct manifest_host *a, const struct manifest_host *b);
 
 /*
  * What host number @host is to be told. Returns 0 (free with config_free) or -ENOMEM. The other

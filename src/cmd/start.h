@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cmd/start - what of a sandbox's options this machine settles, just before it is started */
+#pragma once
+
+#include "cmd/run_options.h"
+
+/*
+ * Choose networks inside that this host does not use itself, with a line where they were asked for,
+ * and make config.env, a list to be freed. Returns 0, or -ENOMEM with @err.
+ */
+int start_settle(struct run_options *options, struct err *err);
