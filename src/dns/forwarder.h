@@ -22,8 +22,8 @@
  *
  * Over UDP each try has a socket of its own, connected: the kernel picks a random port and drops
  * what others send. The id is random, and an answer to another question is not one. A query that
- * came over TCP is passed on over TCP, or over UDP where no server takes connections; an answer that
- * says it is cut is passed on as it is, as who asked knows what to do.
+ * came over TCP is passed on over TCP, or over UDP where no server takes connections; an answer
+ * that says it is cut is passed on as it is, as who asked knows what to do.
  */
 #define FORWARDER_SERVERS_MAX 8
 #define FORWARDER_QUERIES_MAX 512 /* under way; past them -EAGAIN */

@@ -45,8 +45,10 @@ static void silence_is_noticed(void **state)
 	struct err err;
 
 	(void)state;
-	bed.tenure = (struct tenure){
-		.loop = loop_new(), .wire = &bed.wire, .on_silence = on_silence, .tenant.listen_fd = -1};
+	bed.tenure = (struct tenure){.loop = loop_new(),
+		.wire = &bed.wire,
+		.on_silence = on_silence,
+		.tenant.listen_fd = -1};
 	assert_non_null(bed.tenure.loop);
 	uint64_t began_ns = clock_now_ns();
 	assert_int_equal(tenure_begin(&bed.tenure, &config, &err), 0);
