@@ -266,7 +266,7 @@ static int serve_host(const struct expose *expose, bool makes_sandboxes)
 
 static int run(const struct cmd_call *call)
 {
-	struct expose expose = {NULL};
+	struct expose expose = {.rules = NULL};
 	struct words words = {.expose = &expose};
 	int status = read_words(call->argc, call->argv, &words);
 

@@ -156,7 +156,7 @@ int expose_add(struct expose *expose, const char *text, struct err *err)
 void expose_fini(struct expose *expose)
 {
 	free(expose->rules);
-	*expose = (struct expose){NULL};
+	*expose = (struct expose){.rules = NULL};
 }
 
 /* --- questions ---------------------------------------------------------------------------- */

@@ -143,14 +143,20 @@ static struct zone *read_zone(json_t *root)
 
 	if (!zone)
 		return NULL;
-	json_array_foreach(json_object_get(root, "names"), i,
-		item) if (read_address(json_array_get(item, 1), 0, &addr))
-		zone_add(zone, json_string_value(json_array_get(item, 0)), &addr);
-	json_array_foreach(json_object_get(root, "patterns"), i,
-		item) if (read_address(json_array_get(item, 1), NETNAMES_PORT, &addr))
-		zone_add_pattern(zone, json_string_value(json_array_get(item, 0)), &addr);
+	json_array_foreach(json_object_get(root, "names"), i, item)
+	{
+		if (read_address(json_array_get(item, 1), 0, &addr))
+			zone_add(zone, json_string_value(json_array_get(item, 0)), &addr);
+	}
+	json_array_foreach(json_object_get(root, "patterns"), i, item)
+	{
+		if (read_address(json_array_get(item, 1), NETNAMES_PORT, &addr))
+			zone_add_pattern(zone, json_string_value(json_array_get(item, 0)), &addr);
+	}
 	json_array_foreach(json_object_get(root, "search"), i, item)
+	{
 		zone_add_search(zone, json_string_value(item));
+	}
 	return zone;
 }
 

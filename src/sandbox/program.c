@@ -95,7 +95,7 @@ static char *expand(const char *text, const struct forward_list *forwards, uint1
 		const struct forward_spec *spec =
 			forwards->count > 0 ? &forwards->items[found.index - 1] : NULL;
 		if (found.is_guest)
-			fprintf(stream, "%u", spec ? spec->guest_port : guest_port);
+			fprintf(stream, "%d", spec ? spec->guest_port : guest_port);
 		else
 			fputs(host_text(spec, port), stream);
 		text += found.len;

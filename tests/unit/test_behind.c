@@ -28,7 +28,7 @@ static void its_own_networks_and_no_others(void **state)
 		{.cidrs = others, .via = ip("127.0.42.2")}};
 	const struct mesh_config config = {
 		.me = ip("127.0.42.1"), .routes = list, .nroutes = COUNT(list)};
-	struct behind behind = {NULL};
+	struct behind behind = {.list = NULL};
 
 	(void)state;
 	assert_int_equal(behind_plan(&behind, &config), 0);
@@ -49,7 +49,7 @@ static void a_name_may_be_anywhere(void **state)
 	char *cidrs[] = {"10.0.0.0/8", NULL}, *globs[] = {"*.cloud.test", NULL};
 	struct mesh_route list[] = {{.cidrs = cidrs, .globs = globs, .via = ip("127.0.42.1")}};
 	const struct mesh_config config = {.me = ip("127.0.42.1"), .routes = list, .nroutes = 1};
-	struct behind behind = {NULL};
+	struct behind behind = {.list = NULL};
 
 	(void)state;
 	assert_int_equal(behind_plan(&behind, &config), 0);

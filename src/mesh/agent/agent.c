@@ -356,7 +356,7 @@ static void send_message(struct agent *agent, struct message *message)
 
 static json_t *report(struct agent *agent)
 {
-	struct mesh_report out;
+	struct mesh_report out = {.nmissing = 0};
 
 	role_report(agent->role, &out);
 	proxies_report(agent->proxies, &out);

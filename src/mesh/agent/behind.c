@@ -56,5 +56,5 @@ int behind_plan(struct behind *behind, const struct mesh_config *config)
 void behind_fini(struct behind *behind)
 {
 	free(behind->list);
-	*behind = (struct behind){NULL};
+	*behind = (struct behind){.list = NULL};
 }

@@ -61,7 +61,7 @@ static void put_in_order(struct net_list *list)
 static void clear(struct net_list *list)
 {
 	free(list->list);
-	*list = (struct net_list){NULL};
+	*list = (struct net_list){.list = NULL};
 }
 
 static const char *format(const struct net *net, char out[INET_ADDRSTRLEN])
@@ -193,12 +193,12 @@ static void apply(struct nets *nets)
 	nets->wanted.count = left;
 	clear(&nets->now);
 	nets->now = nets->wanted;
-	nets->wanted = (struct net_list){NULL};
+	nets->wanted = (struct net_list){.list = NULL};
 }
 
 int nets_settle(struct nets *nets, struct in_addr self)
 {
-	struct net_list refused = {NULL};
+	struct net_list refused = {.list = NULL};
 	int result = nets->has_no_memory ? -ENOMEM : 0;
 
 	nets->has_no_memory = false;

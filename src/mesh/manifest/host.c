@@ -225,7 +225,7 @@ static void read_expose(struct reader *reader, const struct field *field, const 
 	struct manifest_host *out)
 {
 	char ***texts = member(out, field);
-	struct expose expose = {NULL};
+	struct expose expose = {.rules = NULL};
 	struct err err = {.code = 0};
 
 	if (!reader_is_kind(reader, value, NODE_LIST, field->what, field->expected))
