@@ -18,8 +18,6 @@ from harness import BINARY, PATIENCE, descendants, free_port, http_get, is_alive
 from mesh_tools import Site, network, sshd
 from standin import PIPES, Link, arguments
 
-pytestmark = pytest.mark.waits
-
 FAKE = [sys.executable, pathlib.Path(__file__).parent / "fake_agent.py"]
 IDENTITY = "00112233445566778899"
 
