@@ -15,10 +15,10 @@
 #include "mesh/agent/crier.h"
 #include "mesh/agent/crossing.h"
 #include "mesh/agent/estate.h"
-#include "mesh/agent/exit.h"
 #include "mesh/agent/hostfiles.h"
 #include "mesh/agent/nameservice.h"
 #include "mesh/agent/nets.h"
+#include "mesh/agent/outlet.h"
 #include "mesh/agent/proxies.h"
 #include "mesh/agent/role.h"
 #include "mesh/agent/tenure.h"
@@ -41,11 +41,9 @@
  * are held (role). Everything else happens when `configure` comes: addresses, what the gate lets
  * through, who listens where.
  */
-#define FDS_MAX           65536
-#define UNEXPOSED_TELL_MS 1000
-#define UNEXPOSED_LINE_S  60
-#define STARTER_LOOKS     10
-#define STARTER_LOOK_MS   10
+#define FDS_MAX         65536
+#define STARTER_LOOKS   10
+#define STARTER_LOOK_MS 10
 
 struct agent {
 	bool is_sandbox;
@@ -64,12 +62,7 @@ struct agent {
 	int told_names;      /* where the sandbox is told the names; -1: nowhere */
 	struct ways *ways;   /* of what is asked of this host */
 	struct nets nets;
-	struct exit *exit; /* to what is behind this host; NULL: it is a sandbox */
-	struct exit_limits limits;
-	struct expose expose; /* the manager's */
-	struct loop_timer unexposed_timer;
-	char unexposed_last[REPORT_WHY_BYTES];
-	uint64_t unexposed_said_ns; /* 0: never */
+	struct outlet outlet; /* to what is behind this host */
 	struct proxies *proxies;
 	struct tenure tenure;
 	struct estate estate;
@@ -171,78 +164,6 @@ static void on_learnt(void *owner, const struct in_addr *ips, size_t count, stru
 		log_warning("cannot route what was looked up: out of memory");
 }
 
-/* --- what is behind this host ------------------------------------------------------------- */
-
-static int open_exit(void *owner, uint16_t port)
-{
-	struct stack *stack = ((struct agent *)owner)->stack;
-
-	return stack->ops->open_exit(stack, port);
-}
-
-static void let_out(void *owner, const struct packet_view *packet)
-{
-	crossing_let_in(&((struct agent *)owner)->crossing, packet);
-}
-
-static void refuse_exit(void *owner, const struct packet_view *packet, uint8_t code)
-{
-	crossing_answer(&((struct agent *)owner)->crossing, packet, code);
-}
-
-static void send_back(void *owner, struct iovec *packets, size_t count)
-{
-	struct agent *agent = owner;
-
-	for (size_t i = 0; i < count; i++) {
-		unsigned char *frame = (unsigned char *)packets[i].iov_base - FRAME_HEADER_BYTES;
-
-		frame_encode_header(frame, FRAME_PACKET, packets[i].iov_len);
-		packets[i] = (struct iovec){frame, FRAME_HEADER_BYTES + packets[i].iov_len};
-	}
-	wire_send(&agent->wire, 0, packets, count);
-}
-
-_Static_assert(EXIT_HEADROOM == FRAME_HEADER_BYTES, "frames are made in place");
-
-static void on_change(void *owner);
-
-static void on_unexposed_told(struct loop_timer *timer)
-{
-	on_change(container_of(timer, struct agent, unexposed_timer));
-}
-
-/* A line a minute, and a report a second at most. */
-static void on_unexposed(void *owner, const struct packet_view *packet)
-{
-	struct agent *agent = owner;
-	const struct addr dst = addr_of4(packet->dst.ip, packet->dst.port),
-			  src = addr_of4(packet->src.ip, 0);
-	const uint64_t now_ns = loop_now_ns(agent->loop);
-	char *to = agent->unexposed_last, from[ADDR_TEXT_BYTES];
-
-	addr_format(&dst, to, sizeof(agent->unexposed_last));
-	if (packet->proto == IPPROTO_ICMP)
-		addr_format_ip(&dst, to, sizeof(agent->unexposed_last));
-	if (!loop_timer_is_armed(&agent->unexposed_timer))
-		loop_timer_set(agent->loop, &agent->unexposed_timer, UNEXPOSED_TELL_MS);
-	if (agent->unexposed_said_ns != 0 &&
-		now_ns - agent->unexposed_said_ns < UNEXPOSED_LINE_S * NS_PER_S)
-		return;
-	agent->unexposed_said_ns = now_ns;
-	log_warning("%s asks for %s, which this host does not expose (--expose of its agent, "
-		    "expose of the manifest)",
-		addr_format_ip(&src, from, sizeof(from)), to);
-}
-
-static const struct exit_ops exit_ops = {
-	.on_unexposed = on_unexposed,
-	.open_listener = open_exit,
-	.let_in = let_out,
-	.refuse = refuse_exit,
-	.send = send_back,
-};
-
 /* --- messages ----------------------------------------------------------------------------- */
 
 struct mesh_agent_info agent_info(bool is_sandbox)
@@ -253,18 +174,6 @@ struct mesh_agent_info agent_info(bool is_sandbox)
 			    (is_sandbox ? 0 : FEATURE_KEEP),
 		.version = NSWRAP_VERSION,
 	};
-}
-
-/* What @texts say (NULL: all); nothing if one of them cannot be read. */
-static int set_expose(struct agent *agent, char *const *texts, struct err *err)
-{
-	int result = 0;
-
-	expose_fini(&agent->expose);
-	for (char *const *text = texts; result == 0 && text && *text; text++)
-		result = expose_add(&agent->expose, *text, err);
-	agent->expose.has_rules |= result < 0;
-	return result;
 }
 
 static unsigned own_features(const struct agent *agent)
@@ -315,7 +224,7 @@ static json_t *configure(struct agent *agent, const json_t *args, struct err *er
 			config.identity, config.keep_s);
 	if (result >= 0 && nameservice_configure(agent->names, &config) < 0)
 		result = err_sys(err, ENOMEM, "cannot read the names");
-	if (result >= 0 && set_expose(agent, config.expose, err) < 0)
+	if (result >= 0 && outlet_configure(&agent->outlet, config.expose, err) < 0)
 		result = -err->code;
 	if (result >= 0)
 		result = role_configure(agent->role, &config, err);
@@ -360,9 +269,7 @@ static json_t *report(struct agent *agent)
 
 	role_report(agent->role, &out);
 	proxies_report(agent->proxies, &out);
-	if (agent->exit)
-		out.unexposed = exit_unexposed(agent->exit);
-	memcpy(out.unexposed_last, agent->unexposed_last, sizeof(out.unexposed_last));
+	outlet_report(&agent->outlet, &out);
 	return report_encode(&out);
 }
 
@@ -430,8 +337,8 @@ static void on_packet(struct agent *agent, struct frame *frame)
 
 	if (verdict == GATE_HOLD && packet_is_same_ip(view.dst.ip, gate_self(agent->gate)))
 		role_on_syn(agent->role, &view);
-	else if ((verdict == GATE_HOLD || verdict == GATE_TAKE) && agent->exit)
-		exit_take(agent->exit, &view);
+	else if (verdict == GATE_HOLD || verdict == GATE_TAKE)
+		outlet_take(&agent->outlet, &view);
 }
 
 /* The next agent has it all, when what this one has said is on its way. */
@@ -577,6 +484,9 @@ static int set_up(struct agent *agent, struct err *err)
 	agent->crossing.gate = agent->gate;
 	agent->crossing.stack = stack;
 	agent->crossing.wire = &agent->wire;
+	agent->outlet.crossing = &agent->crossing;
+	agent->outlet.on_change = on_change;
+	agent->outlet.owner = agent;
 	agent->ways = ways_new(&(struct ways_start){
 		.context = &agent->context,
 		.stack = stack,
@@ -601,8 +511,8 @@ static int set_up(struct agent *agent, struct err *err)
 		.on_change = on_change,
 		.owner = agent,
 	});
-	if (!agent->is_sandbox)
-		agent->exit = exit_new(&agent->context, &agent->limits, &exit_ops, agent);
+	if (!agent->is_sandbox && outlet_open(&agent->outlet, &agent->context) < 0)
+		return err_sys(err, ENOMEM, "cannot set up the agent");
 	if (agent->ways)
 		agent->proxies = proxies_new(&(struct proxies_start){
 			.context = &agent->context,
@@ -611,7 +521,7 @@ static int set_up(struct agent *agent, struct err *err)
 			.on_change = on_change,
 			.owner = agent,
 		});
-	if (!agent->gate || !agent->role || !agent->proxies || (!agent->is_sandbox && !agent->exit))
+	if (!agent->gate || !agent->role || !agent->proxies)
 		return err_sys(err, ENOMEM, "cannot set up the agent");
 	result = stack->ops->watch(stack, &agent->context, &stack_events, agent);
 	if (result == 0)
@@ -666,13 +576,12 @@ static void tear_down(struct agent *agent)
 	if (agent->is_configured)
 		reset_all(agent);
 	role_free(agent->role);
-	exit_free(agent->exit);
+	outlet_close(&agent->outlet);
 	proxies_free(agent->proxies);
 	asked_free(agent->asked);
 	nameservice_free(agent->names);
 	ways_free(agent->ways);
 	nets_fini(&agent->nets);
-	expose_fini(&agent->expose);
 	tenure_end(&agent->tenure); /* not before our ports are free */
 	context_close(&agent->context);
 	gate_free(agent->gate);
@@ -681,7 +590,6 @@ static void tear_down(struct agent *agent)
 	if (agent->stack)
 		agent->stack->ops->stop(agent->stack);
 	if (agent->loop) {
-		loop_timer_cancel(agent->loop, &agent->unexposed_timer);
 		loop_io_del(agent->loop, &agent->signal_io);
 		loop_free(agent->loop);
 	}
@@ -720,8 +628,7 @@ int agent_run(const struct agent_start *start, struct err *err)
 	agent->is_sandbox = start->is_sandbox;
 	agent->greeting = start->greeting;
 	agent->handover = start->handover;
-	agent->limits = (struct exit_limits){start->expose, &agent->expose};
-	agent->unexposed_timer.on_expired = on_unexposed_told;
+	agent->outlet.host = start->expose;
 	agent->tenure.tenant.listen_fd = agent->estate.io.fd = -1;
 	agent->starter = getppid();
 	agent->err = err;

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/agent/outlet - the exit of a plain host in its mesh: what it may reach, and who asks for
+ * more */
+#include "mesh/agent/outlet.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "mesh/agent/stack.h"
+#include "mesh/frame.h"
+#include "util/addr.h"
+#include "util/clock.h"
+#include "util/list.h"
+#include "util/log.h"
+
+static struct crossing *crossing_of(void *owner)
+{
+	return ((struct outlet *)owner)->crossing;
+}
+
+/* --- of the exit -------------------------------------------------------------------------- */
+
+static int open_listener(void *owner, uint16_t port)
+{
+	struct stack *stack = crossing_of(owner)->stack;
+
+	return stack->ops->open_exit(stack, port);
+}
+
+static void let_in(void *owner, const struct packet_view *packet)
+{
+	crossing_let_in(crossing_of(owner), packet);
+}
+
+static void refuse(void *owner, const struct packet_view *packet, uint8_t code)
+{
+	crossing_answer(crossing_of(owner), packet, code);
+}
+
+static void send_back(void *owner, struct iovec *packets, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		unsigned char *frame = (unsigned char *)packets[i].iov_base - FRAME_HEADER_BYTES;
+
+		frame_encode_header(frame, FRAME_PACKET, packets[i].iov_len);
+		packets[i] = (struct iovec){frame, FRAME_HEADER_BYTES + packets[i].iov_len};
+	}
+	wire_send(crossing_of(owner)->wire, 0, packets, count);
+}
+
+_Static_assert(EXIT_HEADROOM == FRAME_HEADER_BYTES, "frames are made in place");
+
+static void on_due(struct loop_timer *timer)
+{
+	struct outlet *outlet = container_of(timer, struct outlet, timer);
+
+	outlet->on_change(outlet->owner);
+}
+
+static void on_unexposed(void *owner, const struct packet_view *packet)
+{
+	struct outlet *outlet = owner;
+	const struct addr dst = addr_of4(packet->dst.ip, packet->dst.port),
+			  src = addr_of4(packet->src.ip, 0);
+	const uint64_t now_ns = loop_now_ns(outlet->loop);
+	char from[ADDR_TEXT_BYTES];
+
+	if (packet->proto == IPPROTO_ICMP)
+		addr_format_ip(&dst, outlet->last, sizeof(outlet->last));
+	else
+		addr_format(&dst, outlet->last, sizeof(outlet->last));
+	if (!loop_timer_is_armed(&outlet->timer))
+		loop_timer_set(outlet->loop, &outlet->timer, OUTLET_TELL_MS);
+	if (outlet->said_ns != 0 && now_ns - outlet->said_ns < OUTLET_LINE_S * NS_PER_S)
+		return;
+	outlet->said_ns = now_ns;
+	log_warning("%s asks for %s, which this host does not expose (--expose of its agent, "
+		    "expose of the manifest)",
+		addr_format_ip(&src, from, sizeof(from)), outlet->last);
+}
+
+/* --- of the owner ------------------------------------------------------------------------- */
+
+int outlet_open(struct outlet *outlet, const struct conn_context *context)
+{
+	static const struct exit_ops ops = {
+		.on_unexposed = on_unexposed,
+		.open_listener = open_listener,
+		.let_in = let_in,
+		.refuse = refuse,
+		.send = send_back,
+	};
+
+	outlet->loop = context->loop;
+	outlet->timer.on_expired = on_due;
+	outlet->limits = (struct exit_limits){outlet->host, &outlet->expose};
+	outlet->exit = exit_new(context, &outlet->limits, &ops, outlet);
+	return outlet->exit ? 0 : -errno;
+}
+
+void outlet_close(struct outlet *outlet)
+{
+	exit_free(outlet->exit);
+	outlet->exit = NULL;
+	if (outlet->loop)
+		loop_timer_cancel(outlet->loop, &outlet->timer);
+	expose_fini(&outlet->expose);
+}
+
+int outlet_configure(struct outlet *outlet, char *const *texts, struct err *err)
+{
+	int result = 0;
+
+	expose_fini(&outlet->expose);
+	for (char *const *text = texts; result == 0 && text && *text; text++)
+		result = expose_add(&outlet->expose, *text, err);
+	if (result < 0) {
+		expose_fini(&outlet->expose);
+		outlet->expose.has_rules = true;
+	}
+	return result;
+}
+
+void outlet_take(struct outlet *outlet, const struct packet_view *packet)
+{
+	if (outlet->exit)
+		exit_take(outlet->exit, packet);
+}
+
+void outlet_report(const struct outlet *outlet, struct mesh_report *out)
+{
+	if (outlet->exit)
+		out->unexposed = exit_unexposed(outlet->exit);
+	memcpy(out->unexposed_last, outlet->last, sizeof(out->unexposed_last));
+}

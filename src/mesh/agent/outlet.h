@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/agent/outlet - the exit of a plain host in its mesh: what it may reach, and who asks for
+ * more */
+#pragma once
+
+#include <stdint.h>
+
+#include "conn/context.h"
+#include "conn/expose.h"
+#include "mesh/agent/crossing.h"
+#include "mesh/agent/exit.h"
+#include "mesh/report.h"
+#include "util/err.h"
+#include "util/loop.h"
+
+/*
+ * How it works
+ *
+ * Packets for what is behind this host go to an exit (mesh/agent/exit), which answers by the
+ * crossing. What is not exposed is a line a minute, and a report a second at most.
+ */
+#define OUTLET_TELL_MS 1000
+#define OUTLET_LINE_S  60
+
+/* Starts as all zero. */
+struct outlet {
+	/* the owner sets these; they stay its own */
+	struct crossing *crossing;
+	const struct expose *host;      /* what this host exposes; NULL: all that may be */
+	void (*on_change)(void *owner); /* there is more to report */
+	void *owner;
+
+	/* its own */
+	struct loop *loop;
+	struct exit *exit;    /* NULL: nothing is behind this host */
+	struct expose expose; /* the manager's */
+	struct exit_limits limits;
+	struct loop_timer timer;
+	char last[REPORT_WHY_BYTES]; /* that was not exposed */
+	uint64_t said_ns;            /* 0: never */
+};
+
+/* There may be something behind this host. Returns 0 or -errno. */
+int outlet_open(struct outlet *outlet, const struct conn_context *context);
+
+/* Ends all connections. Fine for one that was never opened. */
+void outlet_close(struct outlet *outlet);
+
+/* The manager exposes what @texts say (NULL: all), and nothing if one of them cannot be read.
+ * Returns 0, or -errno with @err filled. */
+int outlet_configure(struct outlet *outlet, char *const *texts, struct err *err);
+
+/* As exit_take. */
+void outlet_take(struct outlet *outlet, const struct packet_view *packet);
+
+/* Fill in what was asked for and is not exposed. */
+void outlet_report(const struct outlet *outlet, struct mesh_report *out);
