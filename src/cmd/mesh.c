@@ -11,6 +11,7 @@
 #include "cmd/habits.h"
 #include "cmd/mesh_graph.h"
 #include "cmd/mesh_live.h"
+#include "cmd/mesh_status.h"
 #include "cmd/output.h"
 #include "control/control.h"
 #include "mesh/manager/manager.h"
@@ -195,43 +196,20 @@ static json_t *call(int sock, json_t *question, struct err *err)
 	return answer;
 }
 
-/* All of it, however many answers it takes. */
-static json_t *ask_status(int sock, struct err *err)
+static int ask_part(void *owner, json_t *question, json_t **answer, struct err *err)
 {
-	json_t *status = NULL, *hosts = NULL;
-
-	for (;;) {
-		json_t *part = call(sock,
-			json_pack("{s:s, s:I}", "op", "status", "from",
-				(json_int_t)json_array_size(hosts)),
-			err);
-		if (!part) {
-			json_decref(status);
-			return NULL;
-		}
-		json_t *more = json_object_get(part, "hosts");
-		size_t count = json_array_size(more);
-		size_t total = (size_t)json_integer_value(json_object_get(part, "total"));
-		if (!status) {
-			status = json_incref(part);
-			hosts = more;
-		} else {
-			json_array_extend(hosts, more);
-		}
-		json_decref(part);
-		if (count == 0 || json_array_size(hosts) >= total)
-			return status;
-	}
+	return control_call(*(int *)owner, "mesh", question, answer, NULL, err);
 }
 
 static int print_status(int sock, const struct mesh_request *request, struct err *err)
 {
 	if (request->is_watch)
 		return mesh_live_run(sock, request->is_json, print_troubles, err);
-	json_t *status = ask_status(sock, err);
+	json_t *status;
+	int result = mesh_status_ask(ask_part, &sock, &status, err);
 
-	if (!status)
-		return -err->code;
+	if (result < 0)
+		return result;
 	json_object_del(status, "ok");
 	json_object_del(status, "total");
 	if (request->is_json) {

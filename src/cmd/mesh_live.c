@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "cmd/mesh_status.h"
 #include "cmd/output.h"
 #include "cmd/watch.h"
 #include "control/control.h"
@@ -29,11 +30,11 @@ struct live {
 /* --- what is asked ------------------------------------------------------------------------ */
 
 /* One answer. -ECANCELED: a signal has come instead. */
-static int ask_part(struct live *live, size_t from, json_t **part, struct err *err)
+static int ask_part(void *owner, json_t *question, json_t **answer, struct err *err)
 {
+	struct live *live = owner;
 	uint64_t until_ns = clock_now_ns() + CONTROL_TIMEOUT_MS * NS_PER_MS;
-	int result = control_send(live->sock,
-		json_pack("{s:s, s:I}", "op", "status", "from", (json_int_t)from), NULL, 0);
+	int result = control_send(live->sock, question, NULL, 0);
 
 	if (result < 0)
 		return err_set(err, EPIPE, "cannot ask the mesh: %s", strerror(-result));
@@ -42,36 +43,7 @@ static int ask_part(struct live *live, size_t from, json_t **part, struct err *e
 	while (result == 0 && clock_now_ns() < until_ns);
 	if (result < 0)
 		return err_sys(err, -result, "cannot wait for the mesh");
-	return control_receive(live->sock, "mesh", 0, part, NULL, err);
-}
-
-/* All hosts, in *@out. */
-static int ask_all(struct live *live, json_t **out, struct err *err)
-{
-	json_t *status = NULL, *part, *hosts = NULL;
-
-	for (;;) {
-		int result = ask_part(live, json_array_size(hosts), &part, err);
-
-		if (result < 0) {
-			json_decref(status);
-			return result;
-		}
-		json_t *more = json_object_get(part, "hosts");
-		size_t count = json_array_size(more);
-		size_t total = (size_t)json_integer_value(json_object_get(part, "total"));
-		if (!status) {
-			status = json_incref(part);
-			hosts = more;
-		} else {
-			json_array_extend(hosts, more);
-		}
-		json_decref(part);
-		if (count == 0 || json_array_size(hosts) >= total)
-			break;
-	}
-	*out = status;
-	return 0;
+	return control_receive(live->sock, "mesh", 0, answer, NULL, err);
 }
 
 /* --- rates -------------------------------------------------------------------------------- */
@@ -241,7 +213,7 @@ static int show(struct live *live, json_t *status)
 static int look(struct live *live, struct err *err)
 {
 	json_t *status;
-	int result = ask_all(live, &status, err);
+	int result = mesh_status_ask(ask_part, live, &status, err);
 
 	if (result < 0)
 		return result;
