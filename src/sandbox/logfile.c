@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +18,7 @@
 #include "control/places.h"
 #include "util/fd.h"
 #include "util/log.h"
+#include "util/parse.h"
 
 #define NOW        "log"
 #define OLD        "log.1"
@@ -225,18 +228,25 @@ bool logfile_is_over(int dir_fd, unsigned timeout_ms)
 	return is_over;
 }
 
-/* "nswrap: ended with status 3" */
-static bool parse_end(const char *line, int *status)
+/* The words of sandbox/detach: "nswrap: ended with status 3", "nswrap: ended by signal 9 (Killed)".
+ * @line may be cut in parts. */
+static bool parse_end(char *line, int *status)
 {
 	static const char with_status[] = LOG_PREFIX "ended with status ";
 	static const char by_signal[] = LOG_PREFIX "ended by signal ";
+	bool is_signal = strncmp(line, by_signal, strlen(by_signal)) == 0;
+	char *number = line + strlen(is_signal ? by_signal : with_status);
+	unsigned long value;
 
-	if (strncmp(line, with_status, strlen(with_status)) == 0)
-		return sscanf(line + strlen(with_status), "%d", status) == 1;
-	if (strncmp(line, by_signal, strlen(by_signal)) != 0 ||
-		sscanf(line + strlen(by_signal), "%d", status) != 1)
+	if (!is_signal && strncmp(line, with_status, strlen(with_status)) != 0)
 		return false;
-	*status += 128;
+	char *behind = number + strspn(number, "0123456789");
+	if (is_signal ? strncmp(behind, " (", 2) != 0 : *behind)
+		return false;
+	*behind = '\0';
+	if (parse_uint(number, is_signal ? NSIG - 1 : UINT8_MAX, &value) < 0)
+		return false;
+	*status = (int)value + (is_signal ? 128 : 0);
 	return true;
 }
 
@@ -251,7 +261,7 @@ bool logfile_end(int dir_fd, int *status)
 	if (got <= 0 || text[got - 1] != '\n')
 		return false;
 	text[got - 1] = '\0';
-	const char *line = memrchr(text, '\n', (size_t)got - 1);
+	char *line = memrchr(text, '\n', (size_t)got - 1);
 	return parse_end(line ? line + 1 : text, status);
 }
 

@@ -202,6 +202,39 @@ static void a_full_disk(void **state)
 	assert_non_null(strstr(note, "\nagain\n"));
 }
 
+/* The last line says how it ended; what a program says that looks like it is none. */
+static void how_it_ended(void **state)
+{
+	static const struct {
+		const char *line;
+		int status; /* -1: it does not say */
+	} rows[] = {
+		{"nswrap: ended with status 3\n", 3},
+		{"nswrap: ended by signal 9 (Killed)\n", 137},
+		{"before\nnswrap: ended with status 255\n", 255},
+		{"nswrap: ended with status 3\nand more\n", -1},
+		{"nswrap: ended with status 3", -1},
+		{"nswrap: ended with status 3x\n", -1},
+		{"nswrap: ended with status  3\n", -1},
+		{"nswrap: ended with status -1\n", -1},
+		{"nswrap: ended with status 256\n", -1},
+		{"nswrap: ended with status \n", -1},
+		{"nswrap: ended by signal 9\n", -1},
+		{"nswrap: ended by signal 99999999999 (Killed)\n", -1},
+	};
+	struct bed *bed = *state;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		int status = -1;
+
+		assert_int_equal(ftruncate(bed->log.fd, 0), 0);
+		say(bed, rows[i].line);
+		bool is_said = logfile_end(bed->log.dir_fd, &status);
+		if (is_said != (rows[i].status >= 0) || (is_said && status != rows[i].status))
+			fail_msg("row %zu: %d, %d", i, is_said, status);
+	}
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -213,6 +246,7 @@ int main(void)
 		TEST(it_turns),
 		TEST(an_old_one_that_is_none),
 		TEST(a_full_disk),
+		TEST(how_it_ended),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
