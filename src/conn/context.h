@@ -9,13 +9,13 @@ struct conn_context {
 	struct loop *loop;
 	struct budget *budget; /* of the process */
 	struct relay_pool *relays;
-	struct inside *inside; /* sockets of the namespace that is served; NULL: of none */
+	struct inside *inside; /* sockets of the namespace that is served */
 	struct names *names;   /* before the system is asked; its owner may add some */
 };
 
 /*
- * Once a process. @loop, @budget and @door (conn/door; -1: there is no inside, and nothing is led
- * there) stay the caller's. Returns 0 or -errno; call context_close in either case.
+ * Once a process. @loop, @budget and @door (conn/door) stay the caller's. Returns 0 or -errno;
+ * call context_close in either case.
  */
 int context_open(struct conn_context *context, struct loop *loop, struct budget *budget, int door);
 

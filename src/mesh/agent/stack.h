@@ -21,7 +21,7 @@ struct stack_ops;
 /* The first member of each of them. */
 struct stack {
 	const struct stack_ops *ops;
-	int door; /* conn/door: makes sockets of its network. -1: it is of no other network */
+	int door; /* conn/door: makes sockets of its network */
 };
 
 /* The owner's, from the loop. */
