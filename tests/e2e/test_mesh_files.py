@@ -156,7 +156,7 @@ def test_state_dir_of_a_norouter_manager(nswrap, home, path):
         wait_for(lambda: words in told.text(), words)
     link.hang_up()
     assert popen.wait(10) == 0
-    assert os.listdir(home) == ["foo", "hosts"] and (home / "hosts").read_text() == "mine\n"
+    assert sorted(os.listdir(home)) == ["foo", "hosts"] and (home / "hosts").read_text() == "mine\n"
 
 
 @pytest.mark.parametrize("etc", [False, True], ids=["container", "root"], indirect=True)
