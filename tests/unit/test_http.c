@@ -96,6 +96,15 @@ static void over(struct proxy_bed *bed)
 	proxy_close(bed);
 }
 
+/* The client asks for GET, which comes over a connection of its own: the server's end of that. */
+static int asked(struct proxy_bed *bed, int client)
+{
+	SAY(client, GET);
+	int server = proxy_accept(bed);
+	expect(bed, server, GOT);
+	return server;
+}
+
 static void requests_go_over_one_connection(void **state)
 {
 	struct proxy_bed *bed = proxy_open(&http_protocol);
@@ -116,9 +125,7 @@ static void requests_go_over_one_connection(void **state)
 	expect(bed, client, GOT_OK);
 	assert_int_equal(wait_end(&bed->bed, server), 0);
 	close(server);
-	SAY(client, GET);
-	server = proxy_accept(bed);
-	expect(bed, server, GOT);
+	server = asked(bed, client);
 	fd_reset(&client);
 	assert_int_equal(wait_end(&bed->bed, server), ECONNRESET);
 	close(server);
@@ -131,9 +138,7 @@ static void another_host_is_another_connection(void **state)
 	int client = proxy_client(bed), server, other;
 
 	(void)state;
-	SAY(client, GET);
-	server = proxy_accept(bed);
-	expect(bed, server, GOT);
+	server = asked(bed, client);
 	SAY(server, OK);
 	expect(bed, client, GOT_OK);
 	SAY(client, "GET http://Web:4311 HTTP/1.1\r\nHost: evil\r\n\r\n");
@@ -262,9 +267,7 @@ static void tunnels(void **state)
 	/* after another request, and with bytes that come after */
 	client = proxy_client(bed);
 	bed->is_slow = false;
-	SAY(client, GET);
-	server = proxy_accept(bed);
-	expect(bed, server, GOT);
+	server = asked(bed, client);
 	SAY(server, OK);
 	expect(bed, client, GOT_OK);
 	close(server);
@@ -437,15 +440,11 @@ static void a_request_goes_again_if_it_may(void **state)
 		close(server);
 		settle(&bed->bed);
 	}
-	SAY(client, GET);
-	server = proxy_accept(bed);
-	expect(bed, server, GOT);
+	server = asked(bed, client);
 	close(server);
 	expect_reply(bed, client, "502", "ended without an answer", false);
 	/* POST: nobody knows what it has done */
-	SAY(client, GET);
-	server = proxy_accept(bed);
-	expect(bed, server, GOT);
+	server = asked(bed, client);
 	SAY(server, OK);
 	expect(bed, client, GOT_OK);
 	SAY(client, "POST " URL " HTTP/1.1\r\n" HOST "\r\n");
@@ -454,9 +453,7 @@ static void a_request_goes_again_if_it_may(void **state)
 	expect_reply(bed, client, "502", "ended without an answer", false);
 	assert_int_equal(accept(bed->target, NULL, NULL), -1);
 	/* so it takes a connection that was just used, or a new one */
-	SAY(client, GET);
-	server = proxy_accept(bed);
-	expect(bed, server, GOT);
+	server = asked(bed, client);
 	SAY(server, OK);
 	expect(bed, client, GOT_OK);
 	jump(&bed->bed, HTTP_FRESH_MS + 1);
@@ -477,9 +474,7 @@ static void unasked_answers_are_nobodys(void **state)
 	int client = proxy_client(bed), server;
 
 	(void)state;
-	SAY(client, GET);
-	server = proxy_accept(bed);
-	expect(bed, server, GOT);
+	server = asked(bed, client);
 	SAY(server, OK "HTTP/1.1 200 Evil\r\nContent-Length: 0\r\n\r\n");
 	expect(bed, client, GOT_OK);
 	SAY(client, GET);
@@ -525,9 +520,7 @@ static void bad_answers(void **state)
 		close(server);
 	}
 	/* interim answers without end */
-	SAY(client, GET);
-	server = proxy_accept(bed);
-	expect(bed, server, GOT);
+	server = asked(bed, client);
 	for (int i = 0; i < 70; i++)
 		SAY(server, "HTTP/1.1 102 Wait\r\n\r\n");
 	expect_reply(bed, client, "502", "too many answers", false);
@@ -598,9 +591,7 @@ static void a_slow_reader_slows_its_writer(void **state)
 	size_t sent = 0, got = 0, last;
 
 	(void)state;
-	SAY(client, GET);
-	server = proxy_accept(bed);
-	expect(bed, server, GOT);
+	server = asked(bed, client);
 	SAY(server, "HTTP/1.1 200 OK\r\n" DATE "Content-Length: 40000000\r\n\r\n");
 	expect(bed, client,
 		"HTTP/1.1 200 OK\r\n" DATE "Content-Length: 40000000\r\nVia: 1.1 nswrap\r\n\r\n");
@@ -636,9 +627,7 @@ static void who_does_not_read_is_reset(void **state)
 	int client = proxy_client(bed), server, quiet = 0;
 
 	(void)state;
-	SAY(client, GET);
-	server = proxy_accept(bed);
-	expect(bed, server, GOT);
+	server = asked(bed, client);
 	SAY(server, "HTTP/1.1 200 OK\r\n\r\n");
 	while (quiet < 3) {
 		quiet = send(server, bytes, sizeof(bytes), MSG_DONTWAIT) > 0 ? 0 : quiet + 1;
@@ -707,9 +696,7 @@ static void silence_ends(void **state)
 	expect_reply(bed, client, "408", "head of the request", true);
 	/* between requests */
 	client = proxy_client(bed);
-	SAY(client, GET);
-	server = proxy_accept(bed);
-	expect(bed, server, GOT);
+	server = asked(bed, client);
 	SAY(server, OK);
 	expect(bed, client, GOT_OK);
 	jump(&bed->bed, HTTP_IDLE_MS - 1000);
@@ -739,9 +726,7 @@ static void a_silent_server_is_waited_for_long(void **state)
 	int client = proxy_client(bed), server;
 
 	(void)state;
-	SAY(client, GET);
-	server = proxy_accept(bed);
-	expect(bed, server, GOT);
+	server = asked(bed, client);
 	jump(&bed->bed, 5001);
 	jump(&bed->bed, HTTP_ANSWER_MS - 1000 - 5001);
 	assert_int_equal(front_guests(bed->front), 1);
@@ -749,9 +734,7 @@ static void a_silent_server_is_waited_for_long(void **state)
 	expect_reply(bed, client, "504", "127.0.0.1:4311: no answer has come in 300 s", false);
 	close(server);
 	/* and as long as it likes, when it has begun */
-	SAY(client, GET);
-	server = proxy_accept(bed);
-	expect(bed, server, GOT);
+	server = asked(bed, client);
 	SAY(server, "HTTP/1.1 200 OK\r\n" DATE "\r\n");
 	expect(bed, client,
 		"HTTP/1.1 200 OK\r\n" DATE "Connection: close\r\nVia: 1.1 nswrap\r\n\r\n");

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mesh/agent/role - what this host is in its mesh: its address, what it offers, what it enters */
 #include "mesh/agent/role.h"
-#include "control/owner.h"
 
 #include <errno.h>
 #include <stdio.h>
