@@ -15,8 +15,8 @@
 
 #include "cmd/help.h"
 #include "cmd/own.h"
+#include "exit/kernel.h"
 #include "mesh/agent/agent.h"
-#include "mesh/agent/kernel.h"
 #include "proc/rights.h"
 #include "util/fd.h"
 #include "util/log.h"

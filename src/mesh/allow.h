@@ -6,15 +6,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "mesh/awaited.h"
 #include "mesh/config.h"
+#include "net/awaited.h"
 #include "net/packet.h"
 
 /*
  * How it works
  *
  * Judged is what begins something, by its source: of TCP a segment with SYN and without ACK; of UDP
- * what is no answer (mesh/awaited); of ICMP what is neither an answer nor an error; and every other
+ * what is no answer (net/awaited); of ICMP what is neither an answer nor an error; and every other
  * protocol. So a connection that is there goes on, and what the host itself begins is answered,
  * without a table of connections: no kernel makes one of a segment that is no SYN.
  *

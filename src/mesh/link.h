@@ -6,11 +6,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "mesh/wire.h"
 #include "proc/child.h"
 #include "proc/lines.h"
 #include "util/err.h"
 #include "util/loop.h"
+#include "wire/wire.h"
 
 /*
  * How it works

@@ -8,11 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "mesh/frame.h"
 #include "mesh/members.h"
 #include "util/fd.h"
 #include "util/log.h"
 #include "util/parse.h"
+#include "wire/frame.h"
 
 /* What the members of a body are called. NULL: there is none. */
 static const struct body {

@@ -27,7 +27,7 @@
 #include "conn/door.h"
 #include "conn/inside.h"
 #include "conn/relay.h"
-#include "mesh/agent/stack.h"
+#include "exit/stack.h"
 #include "net/netdev.h"
 #include "netns.h"
 #include "util/addr.h"

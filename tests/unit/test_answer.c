@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "mesh/answer.h"
+#include "exit/answer.h"
 #include "util/clock.h"
 
 #define ME    "127.0.42.1"

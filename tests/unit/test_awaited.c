@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "mesh/awaited.h"
+#include "net/awaited.h"
 
 enum { FLOWS = 4096, STEPS = 400000 };
 

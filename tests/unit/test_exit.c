@@ -11,7 +11,7 @@
 #include <sched.h>
 #include <stdio.h>
 
-#include "mesh/agent/exit.h"
+#include "exit/exit.h"
 #include "mesh_bed.h"
 #include "packets.h"
 

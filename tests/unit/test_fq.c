@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "mesh/fq.h"
+#include "wire/fq.h"
 
 #define MS         1000000ULL
 #define MAX_BYTES  (1U << 20)

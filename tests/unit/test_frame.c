@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "mesh/frame.h"
+#include "wire/frame.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

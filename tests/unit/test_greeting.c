@@ -18,9 +18,9 @@
 #include <unistd.h>
 
 #include "mesh/agent/greeting.h"
-#include "mesh/frame.h"
 #include "mesh/message.h"
 #include "util/clock.h"
+#include "wire/frame.h"
 
 #define IDENTITY "0123456789abcdef"
 

@@ -23,7 +23,7 @@
 
 #include "conn/door.h"
 #include "conn/inside.h"
-#include "mesh/agent/kernel.h"
+#include "exit/kernel.h"
 #include "netns.h"
 #include "util/fd.h"
 #include "util/list.h"

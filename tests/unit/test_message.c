@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "mesh/frame.h"
 #include "mesh/message.h"
+#include "wire/frame.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "mesh/frame.h"
-#include "mesh/outbox.h"
+#include "wire/frame.h"
+#include "wire/outbox.h"
 
 #define MAX_BYTES (1U << 20)
 

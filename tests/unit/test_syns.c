@@ -7,7 +7,7 @@
 /* cmocka needs the four above */
 #include <cmocka.h>
 
-#include "mesh/agent/syns.h"
+#include "exit/syns.h"
 #include "mesh_bed.h"
 #include "packets.h"
 

@@ -13,10 +13,10 @@
 #include <string.h>
 
 #include "mesh/configure.h"
-#include "mesh/frame.h"
 #include "mesh/info.h"
 #include "mesh/message.h"
 #include "net/packet.h"
+#include "wire/frame.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define FOLDER       "tests/data/norouter/"

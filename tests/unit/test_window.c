@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "mesh/window.h"
+#include "wire/window.h"
 
 #define MS      1000000ULL
 #define S       (1000 * MS)

@@ -17,9 +17,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "mesh/wire.h"
 #include "util/clock.h"
 #include "util/fd.h"
+#include "wire/wire.h"
 
 #define FRAMES   3000
 #define WAIT_MS  5000

@@ -2,7 +2,7 @@
 /* mesh/agent/addresses - the addresses of the mesh that a stack has, changed as told */
 #pragma once
 
-#include "mesh/agent/stack.h"
+#include "exit/stack.h"
 
 /* Starts as all zero: none. */
 struct addresses {

@@ -26,13 +26,13 @@
 #include "mesh/configure.h"
 #include "mesh/info.h"
 #include "mesh/message.h"
-#include "mesh/wire.h"
 #include "proc/rights.h"
 #include "util/clock.h"
 #include "util/fd.h"
 #include "util/list.h"
 #include "util/log.h"
 #include "version.h"
+#include "wire/wire.h"
 
 /*
  * How it works

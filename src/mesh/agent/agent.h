@@ -5,9 +5,9 @@
 #include <stdbool.h>
 
 #include "conn/expose.h"
+#include "exit/stack.h"
 #include "mesh/agent/greeting.h"
 #include "mesh/agent/handover.h"
-#include "mesh/agent/stack.h"
 #include "util/err.h"
 
 /* What an agent says of itself. */

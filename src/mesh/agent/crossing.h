@@ -2,12 +2,12 @@
 /* mesh/agent/crossing - the way of packets between the link and the stack, through the gate */
 #pragma once
 
+#include "exit/answer.h"
+#include "exit/stack.h"
+#include "exit/syns.h"
 #include "mesh/agent/gate.h"
-#include "mesh/agent/stack.h"
-#include "mesh/agent/syns.h"
-#include "mesh/answer.h"
-#include "mesh/wire.h"
 #include "util/loop.h"
+#include "wire/wire.h"
 
 /*
  * How it works
@@ -15,9 +15,9 @@
  * Packets from the link go through the gate and into the stack, one call each. Packets from the
  * stack go through the gate into a batch, where they are written to by the stack itself, and that
  * goes to the link with one write. The stack rests while something waits for the link, unless that
- * is slow: what waits for it takes turns there (mesh/wire), and would stand in line here.
+ * is slow: what waits for it takes turns there (wire/wire), and would stand in line here.
  *
- * What the gate does not let through and nobody will ever answer is answered here (mesh/answer):
+ * What the gate does not let through and nobody will ever answer is answered here (exit/answer):
  * over the link, or to the stack as if by the one that it is for.
  */
 #define CROSSING_BATCH_BYTES (128 * 1024) /* more is not read at once; one packet may go beyond */

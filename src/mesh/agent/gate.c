@@ -12,7 +12,7 @@
 #include "mesh/agent/gate_rewrite.h"
 #include "mesh/agent/gate_table.h"
 #include "mesh/allow.h"
-#include "mesh/awaited.h"
+#include "net/awaited.h"
 #include "net/packet.h"
 
 struct gate {

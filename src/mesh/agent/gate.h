@@ -89,7 +89,7 @@ enum gate_verdict {
 	GATE_HOLD,   /* begins a TCP connection to a held port: SYN without ACK, RST and FIN */
 	GATE_TAKE,   /* in: UDP or an echo request into a network: the owner serves it */
 	GATE_RETURN, /* out: it is for the namespace itself; deliver it there */
-	/* nobody will ever answer it: somebody has to say so (mesh/answer) */
+	/* nobody will ever answer it: somebody has to say so (exit/answer) */
 	GATE_REFUSE,      /* the port is not open; of TCP only what begins a connection */
 	GATE_NOT_ALLOWED, /* in: its sender may not begin that here */
 	GATE_NO_PROTOCOL, /* nothing of its protocol is open */

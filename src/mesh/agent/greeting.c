@@ -11,11 +11,11 @@
 #include <unistd.h>
 
 #include "mesh/configure.h"
-#include "mesh/frame.h"
 #include "mesh/message.h"
 #include "util/clock.h"
 #include "util/fd.h"
 #include "util/log.h"
+#include "wire/frame.h"
 
 #define ANSWER_MS 10000 /* for room for an answer */
 

@@ -6,9 +6,9 @@
 
 #include "mesh/agent/greeting.h"
 #include "mesh/config.h"
-#include "mesh/frame.h"
-#include "mesh/wire.h"
 #include "util/err.h"
+#include "wire/frame.h"
+#include "wire/wire.h"
 
 /*
  * How it works

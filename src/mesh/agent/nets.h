@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "mesh/agent/stack.h"
+#include "exit/stack.h"
 
 /*
  * How it works

@@ -6,12 +6,12 @@
 #include <errno.h>
 #include <string.h>
 
-#include "mesh/agent/stack.h"
-#include "mesh/frame.h"
+#include "exit/stack.h"
 #include "util/addr.h"
 #include "util/clock.h"
 #include "util/list.h"
 #include "util/log.h"
+#include "wire/frame.h"
 
 static struct crossing *crossing_of(void *owner)
 {

@@ -7,8 +7,8 @@
 
 #include "conn/context.h"
 #include "conn/expose.h"
+#include "exit/exit.h"
 #include "mesh/agent/crossing.h"
-#include "mesh/agent/exit.h"
 #include "mesh/report.h"
 #include "util/err.h"
 #include "util/loop.h"
@@ -16,7 +16,7 @@
 /*
  * How it works
  *
- * Packets for what is behind this host go to an exit (mesh/agent/exit), which answers by the
+ * Packets for what is behind this host go to an exit (exit/exit), which answers by the
  * crossing. What is not exposed is a line a minute, and a report a second at most.
  */
 #define OUTLET_TELL_MS 1000

@@ -5,11 +5,11 @@
 #include <stdbool.h>
 
 #include "conn/context.h"
+#include "exit/stack.h"
+#include "exit/syns.h"
 #include "mesh/agent/estate.h"
 #include "mesh/agent/gate.h"
 #include "mesh/agent/nameservice.h"
-#include "mesh/agent/stack.h"
-#include "mesh/agent/syns.h"
 #include "mesh/config.h"
 #include "mesh/report.h"
 
@@ -31,7 +31,7 @@
  * there. For the host's own offers the client is joined to the target at once. A VIP outside
  * 127.0.0.0/8 is no address of this host: it is left out, with one line. A target that refuses or
  * cannot be reached resets the client. Into the mesh the kernel of the inside decides how long it
- * tries (about two minutes), unless it is told of the end before (mesh/answer); own offers have ten
+ * tries (about two minutes), unless it is told of the end before (exit/answer); own offers have ten
  * seconds (conn/dial).
  *
  * The built-in name servers are entered like what others offer, and so is the host's own, whose

@@ -10,7 +10,7 @@
 
 #include "mesh/vip.h"
 
-#define DEVICE_PREFIX "mesh" /* mesh/agent/holder */
+#define DEVICE_PREFIX "mesh" /* exit/holder */
 #define EXPECTED      "expected another one, such as 127.0.42.101"
 
 static in_addr_t ip_of(const struct sockaddr *addr)

@@ -7,9 +7,9 @@
 
 #include "control/tenant.h"
 #include "mesh/config.h"
-#include "mesh/wire.h"
 #include "util/err.h"
 #include "util/loop.h"
+#include "wire/wire.h"
 
 /*
  * How it works

@@ -9,7 +9,7 @@
 #include "conn/context.h"
 #include "conn/dial.h"
 #include "dns/ask.h"
-#include "mesh/agent/stack.h"
+#include "exit/stack.h"
 
 #define VIA_TIMEOUT_MS 9000 /* of the answer: as dns/forwarder, which that host may have to use */
 

@@ -8,8 +8,8 @@
 
 #include "conn/context.h"
 #include "conn/dial.h"
+#include "exit/stack.h"
 #include "mesh/agent/atlas.h"
-#include "mesh/agent/stack.h"
 #include "mesh/agent/via.h"
 #include "mesh/config.h"
 

@@ -8,13 +8,13 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "exit/answer.h"
 #include "mesh/allow.h"
-#include "mesh/answer.h"
-#include "mesh/frame.h"
 #include "mesh/manager/early.h"
 #include "mesh/manager/router.h"
-#include "mesh/wire.h"
 #include "util/loop.h"
+#include "wire/frame.h"
+#include "wire/wire.h"
 
 /*
  * How it works
@@ -23,7 +23,7 @@
  * to, where they lie, and fabric_flush, at the end of the round, writes each crowd with one system
  * call. What does not go on is counted by its cause, and dropped.
  *
- * Its sender is told at once (mesh/answer) if nobody will ever answer: the address is nobody's, the
+ * Its sender is told at once (exit/answer) if nobody will ever answer: the address is nobody's, the
  * host is down, or it may not begin anything with that host (mesh/allow). What begins something and
  * is for a host that is just starting waits for it (mesh/manager/early). A connection that goes on
  * there is one of a life before.

@@ -7,15 +7,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "mesh/wire.h"
 #include "util/loop.h"
+#include "wire/wire.h"
 
 /*
  * How it works
  *
  * An agent that hears of a host's end resets its connections with it. But messages overtake packets
  * that wait for the link, the last words of that very host among them. So the news waits until no
- * packet does, NEWS_MS at most: what has waited for so long would not be sent any more (mesh/fq).
+ * packet does, NEWS_MS at most: what has waited for so long would not be sent any more (wire/fq).
  * Of a host that is there again it is told at once: connections with that one are not to be reset.
  */
 #define NEWS_MS 2000

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/awaited - what was sent by UDP, so that answers can be told from the rest */
-#include "mesh/awaited.h"
+/* net/awaited - what was sent by UDP, so that answers can be told from the rest */
+#include "net/awaited.h"
 
 #include "util/mix.h"
 

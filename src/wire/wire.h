@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/wire - one end of a link: frames read from one descriptor and written to another */
+/* wire/wire - one end of a link: frames read from one descriptor and written to another */
 #pragma once
 
 #include <stdbool.h>
@@ -7,12 +7,12 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-#include "mesh/frame.h"
-#include "mesh/outbox.h"
-#include "mesh/window.h"
 #include "util/err.h"
 #include "util/loop.h"
 #include "util/trickle.h"
+#include "wire/frame.h"
+#include "wire/outbox.h"
+#include "wire/window.h"
 
 /*
  * How it works
@@ -25,13 +25,13 @@
  * call.
  *
  * Out: frames are written straight from where they are. What the descriptor does not take waits
- * (mesh/outbox). Packets wait in WIRE_QUEUE_BYTES, by turns of their sources and flows; what does
+ * (wire/outbox). Packets wait in WIRE_QUEUE_BYTES, by turns of their sources and flows; what does
  * not fit, or waits for too long, is dropped whole, as by a router. Messages have as much again, so
  * packets are never in their way, and are refused beyond it. A frame is never left half written but
  * by a link that breaks.
  *
  * Once the other side acknowledges what has come (nswrap-wire(7)), no more is written than what
- * keeps the link busy (mesh/window), and the rest waits here, where it takes turns. On a link that
+ * keeps the link busy (wire/window), and the rest waits here, where it takes turns. On a link that
  * is slow packets are cut, too, and connections that begin are asked for small ones.
  *
  * When nobody reads what is written, what waits is lost and nothing is sent any more; what the

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/outbox - the frames that wait for a wire: messages, then packets by turns */
-#include "mesh/outbox.h"
+/* wire/outbox - the frames that wait for a wire: messages, then packets by turns */
+#include "wire/outbox.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "mesh/frame.h"
 #include "net/packet.h"
+#include "wire/frame.h"
 
 static struct fq_packet *frame_at(struct list *link)
 {

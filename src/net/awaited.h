@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/awaited - what was sent by UDP, so that answers can be told from the rest */
+/* net/awaited - what was sent by UDP, so that answers can be told from the rest */
 #pragma once
 
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/answer - what is said at once about a packet that nobody will ever answer */
-#include "mesh/answer.h"
+/* exit/answer - what is said at once about a packet that nobody will ever answer */
+#include "exit/answer.h"
 
 #include "util/clock.h"
 

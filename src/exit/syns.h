@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/agent/syns - connections from the mesh, let in when their target has accepted */
+/* exit/syns - connections from the mesh, let in when their target has accepted */
 #pragma once
 
 #include <stdbool.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/agent/holder - the process that stays in the mesh's namespace, "nswrap: stack" */
+/* exit/holder - the process that stays in the mesh's namespace, "nswrap: stack" */
 #pragma once
 
 #include <netinet/in.h>
@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "mesh/agent/stack.h"
+#include "exit/stack.h"
 #include "util/err.h"
 
 /*

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/agent/holder - the process that stays in the mesh's namespace, "nswrap: stack" */
-#include "mesh/agent/holder.h"
+/* exit/holder - the process that stays in the mesh's namespace, "nswrap: stack" */
+#include "exit/holder.h"
 
 #include <errno.h>
 #include <linux/rtnetlink.h>

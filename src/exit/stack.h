@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/agent/stack - the small interface behind which an agent's TCP/IP stacks are interchangeable
+/* exit/stack - the small interface behind which an agent's TCP/IP stacks are interchangeable
  */
 #pragma once
 

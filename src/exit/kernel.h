@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/agent/kernel - a network namespace with a TUN device as the agent's TCP/IP stack */
+/* exit/kernel - a network namespace with a TUN device as a TCP/IP stack of ours */
 #pragma once
 
-#include "mesh/agent/stack.h"
+#include "exit/stack.h"
 #include "util/loop.h"
 
 /*
  * How it works
  *
- * A process of its own (mesh/agent/holder) stays in the namespace. Packets cross the TUN device,
+ * A process of its own (exit/holder) stays in the namespace. Packets cross the TUN device,
  * each with one system call; sockets of the namespace come through the door; the rest is asked for.
  *
  * Addresses of 127.0.0.0/8 work on a TUN device like others once each of them has a route in the

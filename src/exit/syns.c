@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/agent/syns - connections from the mesh, let in when their target has accepted */
-#include "mesh/agent/syns.h"
+/* exit/syns - connections from the mesh, let in when their target has accepted */
+#include "exit/syns.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/frame - the frames in which packets and messages cross a link, nswrap-wire(7) */
-#include "mesh/frame.h"
+/* wire/frame - the frames in which packets and messages cross a link, nswrap-wire(7) */
+#include "wire/frame.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

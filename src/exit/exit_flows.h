@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/agent/exit_flows - datagrams and pings of peers, sent from this host, and what comes back */
+/* exit/exit_flows - datagrams and pings of peers, sent from this host, and what comes back */
 #pragma once
 
-#include "mesh/agent/exit.h"
+#include "exit/exit.h"
 
 /*
  * How it works

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/answer - what is said at once about a packet that nobody will ever answer */
+/* exit/answer - what is said at once about a packet that nobody will ever answer */
 #pragma once
 
 #include <netinet/ip_icmp.h>
@@ -7,9 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "mesh/frame.h"
 #include "net/icmp.h"
 #include "net/packet.h"
+#include "wire/frame.h"
 
 /*
  * How it works

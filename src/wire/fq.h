@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/fq - packets that wait, shared fairly between sources and between the flows of each */
+/* wire/fq - packets that wait, shared fairly between sources and between the flows of each */
 #pragma once
 
 #include <stdbool.h>

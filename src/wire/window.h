@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/window - how many bytes may be under way on a link whose other end acknowledges them */
+/* wire/window - how many bytes may be under way on a link whose other end acknowledges them */
 #pragma once
 
 #include <stdbool.h>

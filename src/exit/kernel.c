@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/agent/kernel - a network namespace with a TUN device as the agent's TCP/IP stack */
-#include "mesh/agent/kernel.h"
+/* exit/kernel - a network namespace with a TUN device as a TCP/IP stack of ours */
+#include "exit/kernel.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -12,7 +12,7 @@
 
 #include "conn/bind.h"
 #include "conn/inside.h"
-#include "mesh/agent/holder.h"
+#include "exit/holder.h"
 #include "net/diag.h"
 #include "net/tap.h"
 #include "proc/tree.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/frame - the frames in which packets and messages cross a link, nswrap-wire(7) */
+/* wire/frame - the frames in which packets and messages cross a link, nswrap-wire(7) */
 #pragma once
 
 #include <stddef.h>
@@ -23,7 +23,7 @@
 enum frame_type {
 	FRAME_PACKET = 1,  /* one bare IPv4 packet */
 	FRAME_MESSAGE = 2, /* one JSON message */
-	/* between ends that both know them, and for mesh/wire alone */
+	/* between ends that both know them, and for wire/wire alone */
 	FRAME_ACKNOWLEDGEMENT = 3, /* FRAME_ACK_BYTES: how many bytes have come, big-endian */
 	FRAME_PADDING = 4,         /* whatever, to be acknowledged at once */
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/wire - one end of a link: frames read from one descriptor and written to another */
-#include "mesh/wire.h"
+/* wire/wire - one end of a link: frames read from one descriptor and written to another */
+#include "wire/wire.h"
 
 #include <endian.h>
 #include <errno.h>

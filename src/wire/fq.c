@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/fq - packets that wait, shared fairly between sources and between the flows of each */
-#include "mesh/fq.h"
+/* wire/fq - packets that wait, shared fairly between sources and between the flows of each */
+#include "wire/fq.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/agent/exit - packets for addresses beyond this host become connections and datagrams of it
+/* exit/exit - packets for addresses beyond this host become connections and datagrams of it
  */
 #pragma once
 
@@ -14,13 +14,13 @@
 /*
  * How it works
  *
- * TCP: the packet that begins a connection is held until its destination has accepted ours (mesh/
- * agent/syns), and refused as that was: refused, unreachable, or silent. Then it goes into the
+ * TCP: the packet that begins a connection is held until its destination has accepted ours
+ * (exit/syns), and refused as that was: refused, unreachable, or silent. Then it goes into the
  * stack, where a listener has its port of every address (stack_ops.open_exit); the kernel there
  * completes the connection, and a relay has both. Listeners come with the first connection of a
  * port and go EXIT_IDLE_S after the last one.
  *
- * Datagrams and pings never see the stack (mesh/agent/exit_flows).
+ * Datagrams and pings never see the stack (exit/exit_flows).
  *
  * What is not exposed (conn/expose) is answered at once, and counted.
  */

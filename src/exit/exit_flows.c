@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/agent/exit_flows - datagrams and pings of peers, sent from this host, and what comes back */
-#include "mesh/agent/exit_flows.h"
+/* exit/exit_flows - datagrams and pings of peers, sent from this host, and what comes back */
+#include "exit/exit_flows.h"
 
 #include <errno.h>
 #include <linux/errqueue.h>

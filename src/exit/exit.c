@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/agent/exit - packets for addresses beyond this host become connections and datagrams of it
+/* exit/exit - packets for addresses beyond this host become connections and datagrams of it
  */
-#include "mesh/agent/exit.h"
+#include "exit/exit.h"
 
 #include <errno.h>
 #include <netinet/ip_icmp.h>
@@ -10,8 +10,8 @@
 
 #include "conn/accept.h"
 #include "conn/dial.h"
-#include "mesh/agent/exit_flows.h"
-#include "mesh/agent/syns.h"
+#include "exit/exit_flows.h"
+#include "exit/syns.h"
 #include "util/clock.h"
 #include "util/fd.h"
 #include "util/list.h"

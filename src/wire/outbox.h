@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/outbox - the frames that wait for a wire: messages, then packets by turns */
+/* wire/outbox - the frames that wait for a wire: messages, then packets by turns */
 #pragma once
 
 #include <stdbool.h>
@@ -7,14 +7,14 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-#include "mesh/fq.h"
 #include "util/list.h"
+#include "wire/fq.h"
 
 /*
  * How it works
  *
  * Messages (and acknowledgements) keep their order and go before packets, which take turns
- * (mesh/fq). What is next to be written is chosen late and in small portions: frames that are
+ * (wire/fq). What is next to be written is chosen late and in small portions: frames that are
  * leaving cannot be overtaken any more, nor dropped, as part of the first one may be gone.
  */
 struct outbox {

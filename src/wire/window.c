@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/window - how many bytes may be under way on a link whose other end acknowledges them */
-#include "mesh/window.h"
+/* wire/window - how many bytes may be under way on a link whose other end acknowledges them */
+#include "wire/window.h"
 
 #include "util/clock.h"
 
