@@ -42,25 +42,15 @@ int etc_write(int dir, const char *name, const char *text)
 	return result;
 }
 
-/* What @name, in the host's /etc @host, is inside. Returns false if it is a directory. */
-static bool link_text(int host, const char *name, char out[PATH_MAX])
-{
-	struct stat info;
-	ssize_t len = readlinkat(host, name, out, PATH_MAX - 1);
-
-	if (len >= 0) {
-		out[len] = '\0';
-		return true;
-	}
-	snprintf(out, PATH_MAX, ETC_HOST "/%s", name);
-	return fstatat(host, name, &info, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(info.st_mode);
-}
-
 static int put_link(int dir, const char *name, const char *text)
 {
 	char there[PATH_MAX];
-	ssize_t len = readlinkat(dir, name, there, sizeof(there));
 
+	if (symlinkat(text, dir, name) == 0)
+		return 0;
+	if (errno != EEXIST)
+		return -errno;
+	ssize_t len = readlinkat(dir, name, there, sizeof(there));
 	if (len == (ssize_t)strlen(text) && memcmp(there, text, (size_t)len) == 0)
 		return 0;
 	/* an empty directory, on which something was mounted that has gone with it */
@@ -82,19 +72,40 @@ static int put_directory(int dir, const char *name)
 	return put_link(dir, name, from + strlen(ETC) + 1);
 }
 
-/* @mounts: we may mount directories. */
-static int put_entry(int dir, int host, const char *name, bool mounts)
+/* DT_DIR, DT_LNK, or what is neither. */
+static unsigned char type_of(int dir, const struct dirent *entry)
 {
+	struct stat info;
+
+	/* not every file system says it with the name (readdir(3)) */
+	if (entry->d_type != DT_UNKNOWN)
+		return entry->d_type;
+	if (fstatat(dir, entry->d_name, &info, AT_SYMLINK_NOFOLLOW) < 0)
+		return DT_UNKNOWN;
+	return IFTODT(info.st_mode);
+}
+
+/* @mounts: we may mount directories. */
+static int put_entry(int dir, int host, const struct dirent *entry, bool mounts)
+{
+	const char *name = entry->d_name;
+	unsigned char type = type_of(host, entry);
+	ssize_t len = -1;
 	char text[PATH_MAX];
 	struct stat info;
 
-	if (link_text(host, name, text))
-		return put_link(dir, name, text);
-	if (mounts)
+	if (type == DT_DIR && mounts)
 		return put_directory(dir, name);
 	/* it is there, and mounted: one that goes is taken away first */
-	if (fstatat(dir, name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(info.st_mode))
+	if (type == DT_DIR && fstatat(dir, name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+		S_ISDIR(info.st_mode))
 		return 0;
+	if (type == DT_LNK)
+		len = readlinkat(host, name, text, sizeof(text) - 1);
+	if (len >= 0)
+		text[len] = '\0';
+	else
+		snprintf(text, sizeof(text), ETC_HOST "/%s", name);
 	return put_link(dir, name, text);
 }
 
@@ -124,7 +135,7 @@ static int put_entries(int dir, const char *host_path, const struct etc_files *f
 		return -errno;
 	while ((entry = readdir(host)))
 		if (!is_special(entry->d_name) && !is_own(files, entry->d_name)) {
-			int put = put_entry(dir, dirfd(host), entry->d_name, mounts);
+			int put = put_entry(dir, dirfd(host), entry, mounts);
 			result = result < 0 ? result : put;
 		}
 	closedir(host);
