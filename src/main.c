@@ -11,6 +11,7 @@
 #include "cmd/agent.h"
 #include "cmd/doctor.h"
 #include "cmd/exec.h"
+#include "cmd/exit.h"
 #include "cmd/guess.h"
 #include "cmd/help.h"
 #include "cmd/logs.h"
@@ -23,7 +24,7 @@
 
 static const struct subcommand *const all[] = {&run_subcommand, &exec_subcommand, &ps_subcommand,
 	&port_subcommand, &stop_subcommand, &logs_subcommand, &doctor_subcommand, &mesh_subcommand,
-	&agent_subcommand, &help_subcommand, NULL};
+	&agent_subcommand, &exit_subcommand, &help_subcommand, NULL};
 
 /* Words that mean one of them as well. */
 static const struct {

@@ -157,11 +157,43 @@ static int read_options(struct run_options *options, const struct cmd_call *call
 	return first;
 }
 
+/* All that goes by a link is out of reach of what stands between the TAP and this host. */
+static int settle_via(struct sandbox_config *config, struct err *err)
+{
+	struct sandbox_via *via = &config->via;
+	struct net_plan *plan = &config->net;
+	const char *what = plan->allows_host_loopback                         ? "--host-loopback"
+			   : config->pcap_path                                ? "--pcap"
+			   : plan->outbound4.family || plan->outbound6.family ? "--outbound-addr"
+									      : NULL;
+
+	if (!via->link && (via->nnets > 0 || via->has_dns))
+		return err_set(err, EINVAL, "%s goes with --via LINK",
+			via->nnets > 0 ? "--route" : "--dns-via");
+	if (!via->link)
+		return 0;
+	if (via->nnets == 0 && what)
+		return err_set(err, EINVAL,
+			"%s: all goes by --via, nothing through this host: expected --route "
+			"NETWORK/LEN for what is to go by the link",
+			what);
+	if (via->has_dns && (config->dns_override.family || !plan->has_dns))
+		return err_set(err, EINVAL,
+			"--dns-via: names are asked of the exit's resolver: "
+			"expected neither --dns nor --no-dns");
+	if (via->nnets == 0)
+		plan->has_outbound = false;
+	if (via->mtu == 0 || plan->mtu < via->mtu)
+		via->mtu = plan->mtu;
+	return 0;
+}
+
 /* What is right by itself; where there are defaults it may be they that do not fit. */
 static int check_together(
-	const struct sandbox_config *config, const struct defaults *defaults, struct err *err)
+	struct sandbox_config *config, const struct defaults *defaults, struct err *err)
 {
-	if (spec_list_check(&config->forwards, err) == 0 && check_users(config, err) == 0)
+	if (settle_via(config, err) == 0 && spec_list_check(&config->forwards, err) == 0 &&
+		check_users(config, err) == 0)
 		return 0;
 	size_t len = strlen(err->text);
 	if (defaults->count > 0)

@@ -13,10 +13,12 @@
 #include "cmd/cmd.h"
 #include "control/registry.h"
 #include "forward/spec.h"
+#include "sandbox/viaproc.h"
 #include "util/parse.h"
 
 #define STOP_TIMEOUT_MS 10000
 #define WAIT_MS         30000
+#define VIA_BARE_MTU    1500 /* of RemoteNetstack, whose ends must agree */
 
 void run_options_init(struct run_options *options)
 {
@@ -278,6 +280,47 @@ static int set_outbound_addr(void *target, const char *value, struct err *err)
 	return 0;
 }
 
+static int set_via(void *target, const char *value, struct err *err)
+{
+	struct sandbox_via *via = target;
+	bool is_bare;
+
+	via->link = value;
+	int result = viaproc_check(value, &is_bare, err);
+	via->mtu = is_bare ? VIA_BARE_MTU : 0;
+	return result;
+}
+
+/* What a link cannot be the way to. */
+static int add_route(void *target, const char *value, struct err *err)
+{
+	struct sandbox_via *via = target;
+	struct in_addr ip;
+	struct in6_addr ip6;
+	int prefix_len;
+
+	if (via->nnets == SANDBOX_VIA_NETS_MAX)
+		return err_set(err, EINVAL, "given too often: expected at most %d times",
+			SANDBOX_VIA_NETS_MAX);
+	if (strchr(value, ':')) {
+		if (addr_parse_cidr6(value, &ip6, &prefix_len, err) < 0)
+			return -EINVAL;
+		if (prefix_len > 0 && (ip6.s6_addr[0] == 0 || ip6.s6_addr[0] >= 0xfe))
+			return err_set(err, EINVAL, "%s is no network that can be elsewhere",
+				PARSE_QUOTED(value));
+		via->nets[via->nnets++] = entrance_net6(&ip6, prefix_len);
+		return 0;
+	}
+	if (addr_parse_cidr4(value, &ip, &prefix_len, err) < 0)
+		return -EINVAL;
+	const unsigned first = ntohl(ip.s_addr) >> 24;
+	if (prefix_len > 0 && (first == 0 || first == 127 || first >= 224))
+		return err_set(
+			err, EINVAL, "%s is no network that can be elsewhere", PARSE_QUOTED(value));
+	via->nets[via->nnets++] = entrance_net4(ip, prefix_len);
+	return 0;
+}
+
 static int set_chdir(void *target, const char *value, struct err *err)
 {
 	struct stat st;
@@ -347,6 +390,15 @@ const struct option_def run_options_table[] = {
 		option_set_true, AT(detaches)},
 	{0, "network", "KIND", "outbound (default), or none: no way out, forwards still work",
 		set_network, AT(config.net.has_outbound)},
+	{0, "via", "LINK",
+		"the network is that of the nswrap exit at the other end: exec:COMMAND, unix:PATH, "
+		"fd:N[,M]",
+		set_via, AT(config.via)},
+	{0, "route", "NETWORK/LEN",
+		"with --via: only this goes there, the rest through this host; may be repeated",
+		add_route, AT(config.via)},
+	{0, "dns-via", NULL, "with --via: names are asked of the exit's resolver", option_set_true,
+		AT(config.via.has_dns)},
 	{0, "host-loopback", NULL, "let the gateway inside (10.0.2.2) reach the host's 127.0.0.1",
 		option_set_true, AT(config.net.allows_host_loopback)},
 	{0, "cidr", "NETWORK/LEN", "IPv4 network inside (10.0.2.0/24 if the host has it not)",

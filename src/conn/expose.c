@@ -12,10 +12,12 @@
 
 #define RANGES_MAX 16
 #define TEXT_BYTES 128
-#define EXPECTED   "expected one such as 10.0.0.0/8 or 10.0.0.0/8:80,8000-8100"
+#define EXPECTED   "expected one such as 10.0.0.0/8, 10.0.0.0/8:80,8000-8100 or [fd00::/8]:80"
 
+/* Of either family: an IPv4 address is the last 32 bits of ::ffff:0:0/96, and its prefix 96 longer.
+ */
 struct network {
-	uint32_t ip; /* host order */
+	struct in6_addr ip;
 	int prefix_len;
 };
 
@@ -27,19 +29,33 @@ struct expose_rule {
 	} ranges[RANGES_MAX];
 };
 
+#define V4(a, b, c, d, len)                                              \
+	{                                                                \
+		{.s6_addr = {[10] = 0xff, 0xff, a, b, c, d}}, 96 + (len) \
+	}
+#define V6(len, ...)                            \
+	{                                       \
+		{.s6_addr = {__VA_ARGS__}}, len \
+	}
+
 /* This host's own, whatever network it is in. */
 static const struct network never[] = {
-	{0x00000000, 8}, /* "this host", RFC 1122 3.2.1.3: connect(2) takes it for loopback */
-	{0x7f000000, 8}, {0xe0000000, 3}, /* multicast, and what RFC 1112 keeps for later */
+	V4(0, 0, 0, 0, 8), /* "this host", RFC 1122 3.2.1.3: connect(2) takes it for loopback */
+	V4(127, 0, 0, 0, 8),
+	V4(224, 0, 0, 0, 3), /* multicast; what RFC 1112 keeps for later */
+	V6(96, 0),           /* :: and ::1 */
+	V6(8, 0xff),
 };
 
 /* To be named. Behind the link-local ones is what clouds tell a machine of itself (AWS, Google,
  * Azure, OpenStack); the others are the same of those that have it elsewhere. */
 static const struct network named[] = {
-	{0xa9fe0000, 16}, /* 169.254.0.0/16, RFC 3927 */
-	{0x646464c8, 32}, /* 100.100.100.200: Alibaba */
-	{0xa83f8110, 32}, /* 168.63.129.16: Azure's agent */
-	{0xc00000c0, 32}, /* 192.0.0.192: Oracle */
+	V4(169, 254, 0, 0, 16),                                              /* RFC 3927 */
+	V4(100, 100, 100, 200, 32),                                          /* Alibaba */
+	V4(168, 63, 129, 16, 32),                                            /* Azure's agent */
+	V4(192, 0, 0, 192, 32),                                              /* Oracle */
+	V6(10, 0xfe, 0x80),                                                  /* RFC 4291 */
+	V6(10, 0xfe, 0xc0), V6(128, 0xfd, 0, 0x0e, 0xc2, [14] = 0x02, 0x54), /* AWS */
 };
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
@@ -47,9 +63,20 @@ static const struct network named[] = {
 /* Is @inner in @outer as a whole? */
 static bool is_within(const struct network *inner, const struct network *outer)
 {
-	const uint32_t mask = outer->prefix_len == 0 ? 0 : UINT32_MAX << (32 - outer->prefix_len);
+	const int whole = outer->prefix_len / 8, rest = outer->prefix_len % 8;
 
-	return inner->prefix_len >= outer->prefix_len && ((inner->ip ^ outer->ip) & mask) == 0;
+	return inner->prefix_len >= outer->prefix_len &&
+	       memcmp(&inner->ip, &outer->ip, (size_t)whole) == 0 &&
+	       (rest == 0 ||
+		       (inner->ip.s6_addr[whole] ^ outer->ip.s6_addr[whole]) >> (8 - rest) == 0);
+}
+
+static struct network network4(struct in_addr ip, int prefix_len)
+{
+	struct network out = V4(0, 0, 0, 0, prefix_len);
+
+	memcpy(&out.ip.s6_addr[12], &ip, sizeof(ip));
+	return out;
 }
 
 static const struct network *find(
@@ -93,35 +120,56 @@ static int parse_ports(char *text, struct expose_rule *rule)
 
 static int parse_network(const char *text, struct network *out, struct err *err)
 {
+	const bool is_six = strchr(text, ':'), is_one = !strchr(text, '/');
 	struct in_addr ip;
 	struct err reason;
+	int prefix_len = 32;
 
-	out->prefix_len = 32;
-	if (!strchr(text, '/')) {
-		if (inet_pton(AF_INET, text, &ip) != 1)
-			return err_set(err, EINVAL, "%s is no IPv4 network: " EXPECTED,
-				PARSE_QUOTED(text));
-	} else if (addr_parse_cidr4(text, &ip, &out->prefix_len, &reason) < 0) {
-		return err_set(err, EINVAL, "%s", reason.text);
+	if (is_six) {
+		out->prefix_len = 128;
+		if (is_one ? inet_pton(AF_INET6, text, &out->ip) == 1
+			   : addr_parse_cidr6(text, &out->ip, &out->prefix_len, &reason) == 0)
+			return 0;
+		return is_one ? err_set(err, EINVAL, "%s is no IPv6 network: " EXPECTED,
+					PARSE_QUOTED(text))
+			      : err_set(err, EINVAL, "%s", reason.text);
 	}
-	out->ip = ntohl(ip.s_addr);
+	if (is_one && inet_pton(AF_INET, text, &ip) != 1)
+		return err_set(err, EINVAL, "%s is no IPv4 network: " EXPECTED, PARSE_QUOTED(text));
+	if (!is_one && addr_parse_cidr4(text, &ip, &prefix_len, &reason) < 0)
+		return err_set(err, EINVAL, "%s", reason.text);
+	*out = network4(ip, prefix_len);
 	return 0;
+}
+
+/* Part @text in the network, which is returned, and *@ports, NULL if there are none. */
+static char *part(char *text, char **ports)
+{
+	char *first = strchr(text, ':'), *close = strchr(text, ']');
+
+	if (text[0] == '[' && close && (close[1] == ':' || close[1] == '\0')) {
+		*ports = close[1] ? close + 2 : NULL;
+		*close = '\0';
+		return text + 1;
+	}
+	/* more than one: an IPv6 network, which has its ports behind brackets */
+	*ports = first && !strchr(first + 1, ':') ? first + 1 : NULL;
+	if (*ports)
+		*first = '\0';
+	return text;
 }
 
 static int parse(const char *text, struct expose_rule *rule, struct err *err)
 {
-	char copy[TEXT_BYTES];
+	char copy[TEXT_BYTES], *ports;
 
 	if (strlen(text) >= sizeof(copy))
 		return err_set(err, EINVAL, "%s is too long: " EXPECTED, PARSE_QUOTED(text));
 	strcpy(copy, text);
-	char *colon = strchr(copy, ':');
-	if (colon)
-		*colon++ = '\0';
-	int result = parse_network(copy, &rule->network, err);
+	int result = parse_network(part(copy, &ports), &rule->network, err);
 	if (result < 0)
 		return result;
-	if (colon && parse_ports(colon, rule) < 0)
+	if (ports && parse_ports(ports, rule) < 0)
 		return err_set(err, EINVAL,
 			"%s has wrong ports: " EXPECTED " (at most %d ports or ranges)",
 			PARSE_QUOTED(text), RANGES_MAX);
@@ -169,19 +217,41 @@ static bool has_port(const struct expose_rule *rule, uint16_t port)
 	return rule->nranges == 0 || port == 0;
 }
 
-bool expose_allows(const struct expose *expose, struct in_addr ip, uint16_t port)
+static bool allows(const struct expose *expose, const struct network *address, uint16_t port)
 {
-	const struct network address = {ntohl(ip.s_addr), 32};
-	const struct network *special = find(named, COUNT(named), &address);
+	const struct network *special = find(named, COUNT(named), address);
 
-	if (find(never, COUNT(never), &address))
+	if (find(never, COUNT(never), address))
 		return false;
 	for (size_t i = 0; i < expose->nrules; i++) {
 		const struct expose_rule *rule = &expose->rules[i];
 
-		if (is_within(&address, &rule->network) && has_port(rule, port) &&
+		if (is_within(address, &rule->network) && has_port(rule, port) &&
 			(!special || is_within(&rule->network, special)))
 			return true;
 	}
 	return !expose->has_rules && !special;
+}
+
+bool expose_allows(const struct expose *expose, struct in_addr ip, uint16_t port)
+{
+	const struct network address = network4(ip, 32);
+
+	return allows(expose, &address, port);
+}
+
+bool expose_allows6(const struct expose *expose, const struct in6_addr *ip, uint16_t port)
+{
+	static const struct network mapped = V6(96, [10] = 0xff, 0xff),
+				    translated = V6(96, 0, 0x64, 0xff, 0x9b);
+	const struct network address = {*ip, 128};
+	struct in_addr inner;
+
+	memcpy(&inner, &ip->s6_addr[12], sizeof(inner));
+	if (is_within(&address, &mapped))
+		return false;
+	if (!allows(expose, &address, port) || !is_within(&address, &translated))
+		return allows(expose, &address, port);
+	const struct network four = network4(inner, 32);
+	return !find(never, COUNT(never), &four) && !find(named, COUNT(named), &four);
 }

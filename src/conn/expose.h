@@ -17,6 +17,11 @@
  * its secrets. These are exposed only by a rule that names them: one whose network is within
  * theirs, as 0.0.0.0/0 is not. This host itself (0.0.0.0/8, 127.0.0.0/8), multicast and class E are
  * never exposed.
+ *
+ * IPv6 is the same: never ::/96 (with ::1), those that stand for IPv4 addresses (mapped),
+ * multicast; link-local ones (RFC 4291), site-local ones and fd00:ec2::254 (AWS) by a rule that
+ * names them. 64:ff9b::/96 leads to IPv4 addresses (RFC 6052): what may not be reached as such may
+ * not be reached so.
  */
 struct expose_rule;
 
@@ -28,12 +33,13 @@ struct expose {
 };
 
 /*
- * Add a rule: "10.0.0.0/8", "10.1.2.3", "10.0.0.0/8:80,8000-8100"; or "none", which exposes nothing
- * and does not take away what others expose. Returns 0, -EINVAL with @err naming what is wrong, or
- * -ENOMEM.
+ * Add a rule: "10.0.0.0/8", "10.1.2.3", "10.0.0.0/8:80,8000-8100"; "fd00::/8", "[fd00::/8]:80"; or
+ * "none", which exposes nothing and does not take away what others expose. Returns 0, -EINVAL with
+ * @err naming what is wrong, or -ENOMEM.
  */
 int expose_add(struct expose *expose, const char *text, struct err *err);
 void expose_fini(struct expose *expose);
 
 /* Is @port (host order) of @ip exposed? With 0: is any port of it? */
 bool expose_allows(const struct expose *expose, struct in_addr ip, uint16_t port);
+bool expose_allows6(const struct expose *expose, const struct in6_addr *ip, uint16_t port);

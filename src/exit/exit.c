@@ -190,20 +190,28 @@ static void refuse(void *owner, const struct packet_view *packet, int result)
 								 : ICMP_HOST_UNREACH);
 }
 
-static bool is_exposed(const struct exit *exit, const struct packet_view *packet)
+static bool allows(const struct expose *expose, const struct addr *to)
+{
+	return to->family == AF_INET6 ? expose_allows6(expose, &to->v6.sin6_addr, addr_port(to))
+				      : expose_allows(expose, to->v4.sin_addr, addr_port(to));
+}
+
+static bool is_exposed(const struct exit *exit, const struct addr *to)
 {
 	const struct exit_limits *limits = exit->limits;
-	const struct packet_end dst = packet->dst;
 	static const struct expose all;
 
-	return expose_allows(limits->host ? limits->host : &all, dst.ip, dst.port) &&
-	       (!limits->mesh || !limits->mesh->has_rules ||
-		       expose_allows(limits->mesh, dst.ip, dst.port));
+	return allows(limits->host ? limits->host : &all, to) &&
+	       (!limits->mesh || !limits->mesh->has_rules || allows(limits->mesh, to));
 }
 
 void exit_take(struct exit *exit, const struct packet_view *packet)
 {
-	if (!is_exposed(exit, packet)) {
+	struct addr to = addr_of4(packet->dst.ip, packet->dst.port);
+
+	if (exit->ops->find && !exit->ops->find(exit->owner, packet->dst, &to))
+		return;
+	if (!is_exposed(exit, &to)) {
 		exit->unexposed++;
 		exit->ops->refuse(exit->owner, packet,
 			packet->proto == IPPROTO_TCP ? ICMP_PORT_UNREACH : ICMP_PKT_FILTERED);
@@ -212,10 +220,14 @@ void exit_take(struct exit *exit, const struct packet_view *packet)
 		return;
 	}
 	if (packet->proto == IPPROTO_TCP)
-		syns_on_packet(exit->syns, packet,
-			&(struct dial_target){.addr = addr_of4(packet->dst.ip, packet->dst.port)});
+		syns_on_packet(exit->syns, packet, &(struct dial_target){.addr = to});
 	else
-		exit_flows_take(exit->flows, packet);
+		exit_flows_take(exit->flows, packet, &to);
+}
+
+bool exit_has(const struct exit *exit, const struct packet_view *packet)
+{
+	return syns_has(exit->syns, packet->src, packet->dst);
 }
 
 uint64_t exit_unexposed(const struct exit *exit)

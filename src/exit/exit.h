@@ -10,6 +10,7 @@
 #include "conn/context.h"
 #include "conn/expose.h"
 #include "net/packet.h"
+#include "util/addr.h"
 
 /*
  * How it works
@@ -38,10 +39,12 @@ struct exit_ops {
 	void (*refuse)(void *owner, const struct packet_view *packet, uint8_t code);
 	/* @packet was refused as its destination is not exposed; NULL: nobody wants to know */
 	void (*on_unexposed)(void *owner, const struct packet_view *packet);
+	/* Where does @dst lead? False: nowhere, any more. NULL: it is the address. */
+	bool (*find)(void *owner, struct packet_end dst, struct addr *out);
 	/* whole packets to a peer; each has EXIT_HEADROOM bytes in front that are the owner's */
 	void (*send)(void *owner, struct iovec *packets, size_t count);
 };
-#define EXIT_HEADROOM 8
+#define EXIT_HEADROOM 28
 
 /* What is exposed has to be by both; NULL: by that one all is that may be. */
 struct exit_limits {
@@ -61,6 +64,10 @@ void exit_free(struct exit *exit);
 /* A packet from a peer to an address beyond this host: a SYN without ACK (its bytes may go then),
  * UDP, or an ICMP echo request. */
 void exit_take(struct exit *exit, const struct packet_view *packet);
+
+/* Is it known from its first packet to the end of its relay? What is left of it then is the
+ * stack's. */
+bool exit_has(const struct exit *exit, const struct packet_view *packet);
 
 /* How many were not exposed. */
 uint64_t exit_unexposed(const struct exit *exit);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <linux/errqueue.h>
+#include <netinet/icmp6.h>
 #include <netinet/ip_icmp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,13 +123,25 @@ static void tell_unreachable(const struct udp_flow *flow, uint8_t code)
 		flows->ops->refuse(flows->owner, &view, code);
 }
 
+/* As ICMP has it. */
+static uint8_t code_of(const struct sock_extended_err *error)
+{
+	if (error->ee_origin == SO_EE_ORIGIN_ICMP && error->ee_type == ICMP_DEST_UNREACH)
+		return error->ee_code;
+	if (error->ee_origin == SO_EE_ORIGIN_ICMP6 && error->ee_type == ICMP6_DST_UNREACH)
+		return error->ee_code == ICMP6_DST_UNREACH_NOPORT  ? ICMP_PORT_UNREACH
+		       : error->ee_code == ICMP6_DST_UNREACH_ADMIN ? ICMP_PKT_FILTERED
+								   : ICMP_HOST_UNREACH;
+	return ICMP_HOST_UNREACH;
+}
+
 /* Every error that came in ICMP. */
 static void read_errors(const struct udp_flow *flow)
 {
 	union {
 		struct cmsghdr align;
 		char bytes[CMSG_SPACE(
-			sizeof(struct sock_extended_err) + sizeof(struct sockaddr_in))];
+			sizeof(struct sock_extended_err) + sizeof(struct sockaddr_in6))];
 	} control;
 	struct sock_extended_err error;
 
@@ -139,16 +152,15 @@ static void read_errors(const struct udp_flow *flow)
 		if (recvmsg(flow->io.fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
 			return;
 		const struct cmsghdr *cmsg = CMSG_FIRSTHDR(&message);
-		if (!cmsg || cmsg->cmsg_level != IPPROTO_IP || cmsg->cmsg_type != IP_RECVERR)
+		if (!cmsg || ((cmsg->cmsg_level != IPPROTO_IP || cmsg->cmsg_type != IP_RECVERR) &&
+				     (cmsg->cmsg_level != IPPROTO_IPV6 ||
+					     cmsg->cmsg_type != IPV6_RECVERR)))
 			continue;
 		memcpy(&error, CMSG_DATA(cmsg), sizeof(error));
 		/* what is too large was not sent, or its sender will find out by silence */
 		if (error.ee_errno == EMSGSIZE)
 			continue;
-		tell_unreachable(flow,
-			error.ee_origin == SO_EE_ORIGIN_ICMP && error.ee_type == ICMP_DEST_UNREACH
-				? error.ee_code
-				: ICMP_HOST_UNREACH);
+		tell_unreachable(flow, code_of(&error));
 	}
 }
 
@@ -166,8 +178,9 @@ static ssize_t receive(const struct udp_flow *flow, unsigned char *at)
 		return -errno;
 	if (proto_of(flow) == IPPROTO_UDP)
 		return (ssize_t)packet_make_udp(at, own, peer, (size_t)got);
-	if (got < PACKET_ICMP_BYTES || at[head] != ICMP_ECHOREPLY)
+	if (got < PACKET_ICMP_BYTES || (at[head] != ICMP_ECHOREPLY && at[head] != ICMP6_ECHO_REPLY))
 		return 0;
+	at[head] = ICMP_ECHOREPLY;
 	packet_put16(at + head + ECHO_ID_AT, peer.port);
 	return (ssize_t)packet_make_icmp(at, own.ip, peer.ip, (size_t)got);
 }
@@ -211,32 +224,37 @@ static void say_no_pings(struct exit_flows *flows)
 }
 
 /* Returns a socket or -errno. */
-static int open_socket(const struct packet_view *packet)
+static int open_socket(const struct packet_view *packet, const struct addr *to)
 {
-	const struct addr to = addr_of4(packet->dst.ip, packet->dst.port);
-	const int proto = packet->proto == IPPROTO_UDP ? 0 : IPPROTO_ICMP;
-	_cleanup_fd_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, proto);
+	const bool is_six = to->family == AF_INET6;
+	const int proto = packet->proto == IPPROTO_UDP ? 0
+			  : is_six                     ? (int)IPPROTO_ICMPV6
+						       : (int)IPPROTO_ICMP;
+	_cleanup_fd_ int fd = socket(to->family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, proto);
 	int on = 1;
 
-	if (fd < 0 || setsockopt(fd, IPPROTO_IP, IP_RECVERR, &on, sizeof(on)) < 0 ||
-		connect(fd, &to.any, addr_len(&to)) < 0)
+	if (fd < 0 ||
+		setsockopt(fd, is_six ? IPPROTO_IPV6 : IPPROTO_IP,
+			is_six ? IPV6_RECVERR : IP_RECVERR, &on, sizeof(on)) < 0 ||
+		connect(fd, &to->any, addr_len(to)) < 0)
 		return -errno;
 	return fd_take(&fd);
 }
 
 /* Returns a new flow, or NULL: the peer was told, or it is to try again. */
-static struct udp_flow *add(
-	struct exit_flows *flows, const struct udp_key *key, const struct packet_view *packet)
+static struct udp_flow *add(struct exit_flows *flows, const struct udp_key *key,
+	const struct packet_view *packet, const struct addr *to)
 {
 	struct loop *loop = flows->context->loop;
 
 	if (!budget_has_room(flows->context->budget, 1))
 		return NULL;
-	_cleanup_fd_ int fd = open_socket(packet);
+	_cleanup_fd_ int fd = open_socket(packet, to);
 	if (fd == -EACCES && packet->proto == IPPROTO_ICMP) {
 		say_no_pings(flows);
 		flows->ops->refuse(flows->owner, packet, ICMP_PKT_FILTERED);
-	} else if (fd == -ENETUNREACH || fd == -EHOSTUNREACH || fd == -EACCES) {
+	} else if (fd == -ENETUNREACH || fd == -EHOSTUNREACH || fd == -EACCES ||
+		   fd == -EAFNOSUPPORT || fd == -EADDRNOTAVAIL) {
 		flows->ops->refuse(flows->owner, packet, ICMP_HOST_UNREACH);
 	}
 	struct udp_flow *flow = fd < 0 ? NULL : udp_flows_add(flows->table, key, loop_now_ns(loop));
@@ -256,7 +274,8 @@ static struct udp_flow *add(
 	return flow;
 }
 
-void exit_flows_take(struct exit_flows *flows, const struct packet_view *packet)
+void exit_flows_take(
+	struct exit_flows *flows, const struct packet_view *packet, const struct addr *to)
 {
 	const bool is_udp = packet->proto == IPPROTO_UDP;
 	const struct udp_key key = key_of(packet);
@@ -265,17 +284,20 @@ void exit_flows_take(struct exit_flows *flows, const struct packet_view *packet)
 	const size_t len = is_udp ? packet_get16(packet->l4 + 4) : packet->l4_len;
 
 	if (!flow)
-		flow = add(flows, &key, packet);
+		flow = add(flows, &key, packet, to);
 	if (!flow)
 		return;
 	udp_flows_use(flows->table, flow, true, 1, loop_now_ns(flows->context->loop));
-	if (!is_udp)
+	if (!is_udp) {
 		flow->where = packet_get16(packet->l4 + ECHO_SEQ_AT);
+		packet->l4[0] = to->family == AF_INET6 ? ICMP6_ECHO_REQUEST : ICMP_ECHO;
+	}
 	/* what is known of the last one comes instead once; it is told by on_ready */
 	for (int tries = 0; tries < 2; tries++)
 		if (send(flow->io.fd, packet->l4 + head, len - head, 0) >= 0 || errno == EAGAIN ||
 			errno == EMSGSIZE)
 			return;
+	packet->l4[0] = is_udp ? packet->l4[0] : ICMP_ECHO;
 	if (errno == ENETUNREACH || errno == EHOSTUNREACH || errno == EPERM)
 		flows->ops->refuse(flows->owner, packet, ICMP_HOST_UNREACH);
 }

@@ -19,5 +19,6 @@ struct exit_flows *exit_flows_new(
 	const struct conn_context *context, const struct exit_ops *ops, void *owner);
 void exit_flows_free(struct exit_flows *flows); /* NULL is allowed */
 
-/* UDP, or an echo request. */
-void exit_flows_take(struct exit_flows *flows, const struct packet_view *packet);
+/* UDP, or an echo request of IPv4 that is for @to. */
+void exit_flows_take(
+	struct exit_flows *flows, const struct packet_view *packet, const struct addr *to);

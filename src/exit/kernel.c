@@ -71,6 +71,13 @@ static int connections(struct stack *stack,
 	return diag < 0 ? -EOPNOTSUPP : diag_each_connection(diag, on_connection, owner);
 }
 
+static int is_connected(struct stack *stack, const struct addr *own, const struct addr *peer)
+{
+	int diag = kernel_of(stack)->diag;
+
+	return diag < 0 ? -EOPNOTSUPP : diag_is_connected(diag, own, peer);
+}
+
 /* Listen, or have the address, also where the other one of an exit and of the own address is
  * there: the longer match gets the connections. */
 static int bind_beside(int fd, const struct addr *addr, enum proto proto, bool is_shared)
@@ -223,6 +230,7 @@ static const struct stack_ops ops = {
 	.rest = rest,
 	.deliver = deliver,
 	.connections = connections,
+	.is_connected = is_connected,
 	.target = target,
 	.open_bound = open_bound,
 	.open_aliases = open_aliases,

@@ -61,6 +61,9 @@ struct stack_ops {
 		int (*on_connection)(void *owner, const struct addr *own, const struct addr *peer),
 		void *owner);
 
+	/* Is there a connection between @own and @peer, whatever is left of it? 1, 0 or -errno. */
+	int (*is_connected)(struct stack *stack, const struct addr *own, const struct addr *peer);
+
 	/* What conn/dial and conn/datagrams need to reach @at, an address of the mesh. */
 	struct dial_target (*target)(struct stack *stack, const struct addr *at);
 	/* A socket to which the mesh comes at @at: listening for TCP, bound for UDP, nonblocking.

@@ -75,7 +75,7 @@ static void stop_pending(struct syn *syn)
 	--*pending_from(syn->syns, syn->peer.ip);
 }
 
-static struct syn *find(struct syns *syns, struct packet_end peer, struct packet_end own)
+static struct syn *find(const struct syns *syns, struct packet_end peer, struct packet_end own)
 {
 	struct syn *syn = syns->buckets[bucket_number(syns, peer, own)];
 
@@ -238,6 +238,11 @@ void syns_on_packet(
 		on_result(syn, result, packet);
 	else if (!packet_copy(packet, &syn->packet))
 		give_up(syn);
+}
+
+bool syns_has(const struct syns *syns, struct packet_end peer, struct packet_end own)
+{
+	return find(syns, peer, own);
 }
 
 static void on_relay_done(struct relay *relay, void *owner)

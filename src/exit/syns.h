@@ -53,6 +53,9 @@ void syns_free(struct syns *syns);
 void syns_on_packet(
 	struct syns *syns, const struct packet_view *packet, const struct dial_target *target);
 
+/* Is there one between these ends, in whatever state? */
+bool syns_has(const struct syns *syns, struct packet_end peer, struct packet_end own);
+
 /* @fd was accepted at @own: join it to its target and take it over. False: it has none. */
 bool syns_meet(struct syns *syns, struct packet_end peer, struct packet_end own, int fd);
 

@@ -115,6 +115,17 @@ int diag_is_listening(int nl, enum proto proto, const struct addr *addr)
 	return found.idiag_state == (proto == PROTO_TCP ? TCP_LISTEN : TCP_CLOSE);
 }
 
+int diag_is_connected(int nl, const struct addr *own, const struct addr *peer)
+{
+	struct inet_diag_msg found;
+	int result = lookup(nl, PROTO_TCP, own, peer, &found);
+
+	if (result < 0)
+		return result == -ENOENT ? 0 : result;
+	/* without one the kernel falls back to who listens there */
+	return found.idiag_state != TCP_LISTEN;
+}
+
 int diag_socket_uid(
 	int nl, enum proto proto, const struct addr *local, const struct addr *remote, uid_t *uid)
 {

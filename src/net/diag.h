@@ -30,6 +30,10 @@ int diag_open(void);
  */
 int diag_is_listening(int nl, enum proto proto, const struct addr *addr);
 
+/* Is there a TCP connection between @own and @peer, whatever is left of it? Returns 1, 0 or -errno.
+ */
+int diag_is_connected(int nl, const struct addr *own, const struct addr *peer);
+
 /*
  * Which user owns the socket of a client on this host? @local and @remote are the connection as the
  * CLIENT sees it: its local address is our getpeername, its remote one our getsockname. For UDP the

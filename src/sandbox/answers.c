@@ -94,7 +94,7 @@ static json_t *let_in(struct server_client *client, bool tells_names, struct err
 	client->is_marked = true;
 	answers->was_entered = true;
 	return json_pack("{s:b, s:b, s:b, s:b, s:o}", "ok", 1, "root", config->is_root, "pid_ns",
-		config->has_pid_ns, "no_network", !config->net.has_outbound, "env",
+		config->has_pid_ns, "no_network", config_is_alone(config), "env",
 		env_json(answers));
 }
 

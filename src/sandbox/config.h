@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "exit/entrance.h"
 #include "forward/driver.h"
 #include "forward/spec.h"
 #include "net/plan.h"
@@ -30,6 +31,17 @@ struct sandbox_companion {
 	bool *was_first; /* set when it has ended before COMMAND; may be NULL */
 };
 
+#define SANDBOX_VIA_NETS_MAX 256
+
+/* --via: where packets go instead of through this host (exit/entrance). */
+struct sandbox_via {
+	const char *link; /* NULL: there is none */
+	struct entrance_net nets[SANDBOX_VIA_NETS_MAX];
+	size_t nnets; /* 0: everything, and there is no TAP */
+	bool has_dns; /* names are asked of the exit's resolver */
+	unsigned mtu;
+};
+
 struct sandbox_config {
 	const char *name; /* NULL: the command's name and a number */
 	char **command;   /* NULL-terminated; placeholders not yet replaced */
@@ -46,6 +58,7 @@ struct sandbox_config {
 	uint64_t wait_ms; /* hold connections until the guest first listens */
 
 	struct net_plan net;
+	struct sandbox_via via;
 	struct addr dns_override; /* none: the host's name servers */
 	const char *pcap_path;    /* NULL: none */
 
@@ -66,3 +79,9 @@ struct sandbox_config {
 	const char *const *defaults; /* options that were not typed, and where they stand, for those
 				      * who ask; NULL-terminated. NULL: none */
 };
+
+/* Is there no way out at all? */
+static inline bool config_is_alone(const struct sandbox_config *config)
+{
+	return !config->net.has_outbound && !config->via.link;
+}

@@ -21,7 +21,9 @@
 static enum forward_driver_choice resolve(
 	const struct sandbox_config *config, const struct forward_spec *spec)
 {
-	return driver_resolve(spec, config->driver, config->net.has_outbound, config->checks_user);
+	/* a client's address that is shown inside may be one that the link is the way to */
+	return driver_resolve(spec, config->driver, config->net.has_outbound && !config->via.link,
+		config->checks_user);
 }
 
 size_t forwards_fds(const struct sandbox_config *config)

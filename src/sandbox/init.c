@@ -374,7 +374,7 @@ static pid_t start_command(
 {
 	const struct sandbox_config *config = start->config;
 	const struct confine confine = {
-		.keeps_signals_inside = true, .has_no_network = !config->net.has_outbound};
+		.keeps_signals_inside = true, .has_no_network = config_is_alone(config)};
 	struct command command = {
 		.argv = start->argv,
 		/* our stdout is the log then */

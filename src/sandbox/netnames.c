@@ -150,7 +150,10 @@ static struct zone *read_zone(json_t *root)
 	}
 	json_array_foreach(json_object_get(root, "patterns"), i, item)
 	{
-		if (read_address(json_array_get(item, 1), NETNAMES_PORT, &addr))
+		const json_t *port = json_array_get(item, 2);
+
+		if (read_address(json_array_get(item, 1),
+			    port ? (uint16_t)json_integer_value(port) : NETNAMES_PORT, &addr))
 			zone_add_pattern(zone, json_string_value(json_array_get(item, 0)), &addr);
 	}
 	json_array_foreach(json_object_get(root, "search"), i, item)

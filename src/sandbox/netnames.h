@@ -15,11 +15,12 @@
  *there is a TAP, else at the name server's address itself, on loopback. What it knows is told by
  *the supervisor (sandbox/resolver), as a whole each time:
  *
- *	{"names": [[NAME, ADDRESS]...], "patterns": [[PATTERN, ADDRESS]...], "search": [DOMAIN...],
- *	 "servers": [{"ip": ADDRESS, "scope": NUMBER}...]}
+ *	{"names": [[NAME, ADDRESS]...], "patterns": [[PATTERN, ADDRESS(, PORT)]...], "search":
+ *[DOMAIN...], "servers": [{"ip": ADDRESS, "scope": NUMBER}...]}
  *
  * A name that is there is answered (dns/zone). What a pattern matches is asked over TCP, from
- *inside, of port NETNAMES_PORT of its address. The rest goes to the servers, from the host.
+ *inside, of that port of its address, or of NETNAMES_PORT. The rest goes to the servers, from the
+ *host.
  */
 #define NETNAMES_PORT 10053 /* where hosts of a mesh have their own name servers */
 

@@ -18,6 +18,7 @@
 #include "util/parse.h"
 
 #define WATCH_EVENTS    (IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE)
+#define DNS_PORT        53
 #define HOSTS_MAX_BYTES (1 << 20) /* what is behind is not read */
 
 enum { FILE_RESOLV, FILE_HOSTS, FILE_SWITCH, FILES };
@@ -48,7 +49,7 @@ static void read_servers(struct resolver *resolver)
 		host->servers[0] = config->dns_override;
 		host->nservers = 1;
 	}
-	if (config->net.has_outbound)
+	if (!config_is_alone(config) && !config->via.has_dns)
 		return;
 	host->nservers = 0;
 	host->search[0] = host->options[0] = '\0';
@@ -135,7 +136,7 @@ static char *make_resolv(const struct resolver *resolver)
 static char *make_switch(const struct resolver *resolver)
 {
 	char *host = read_text(NSSWITCH_CONF, RESOLV_TEXT_MAX_BYTES);
-	char *text = hosts_format_switch(host ? host : "", !resolver->config->net.has_outbound);
+	char *text = hosts_format_switch(host ? host : "", config_is_alone(resolver->config));
 
 	free(host);
 	return text;
@@ -310,6 +311,15 @@ static json_t *servers_json(const struct resolver *resolver)
 	return servers;
 }
 
+/* Whatever nobody has told of. */
+static json_t *exit_pattern(void)
+{
+	const struct addr addr = addr_of4((struct in_addr){htonl(HELLO_DNS_ADDRESS)}, 0);
+	char text[ADDR_TEXT_BYTES];
+
+	return json_pack("[s, s, i]", "*", addr_format_ip(&addr, text, sizeof(text)), DNS_PORT);
+}
+
 static json_t *table_json(const struct resolver *resolver)
 {
 	json_t *names = json_array(), *patterns = json_array(), *search = search_json(resolver);
@@ -321,6 +331,8 @@ static json_t *table_json(const struct resolver *resolver)
 		json_array_extend(names, told->names);
 		json_array_extend(patterns, told->patterns);
 	}
+	if (resolver->config->via.has_dns)
+		json_array_append_new(patterns, exit_pattern());
 	return json_pack("{s:o, s:o, s:o, s:o}", "names", names, "patterns", patterns, "search",
 		search, "servers", servers_json(resolver));
 }

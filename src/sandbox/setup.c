@@ -2,8 +2,10 @@
 /* sandbox/setup - make fresh namespaces into a place to work in */
 #include "sandbox/setup.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/rtnetlink.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -100,6 +102,77 @@ static int setup_network(const struct net_plan *plan, int *tap_fd, struct err *e
 	return result;
 }
 
+/* What goes through a link to an exit: all, or some networks. */
+static int add_via_routes(const struct sandbox_via *via, int nl, int tun, bool has_ipv6)
+{
+	static const struct entrance_net all[] = {
+		{{.s6_addr = {[10] = 0xff, 0xff}}, 96}, {IN6ADDR_ANY_INIT, 0}};
+	const struct in_addr self = {htonl(ENTRANCE_ADDRESS)}, dns = {htonl(HELLO_DNS_ADDRESS)};
+	const struct netdev_route resolver = {.family = AF_INET,
+		.dst = &dns,
+		.prefix_len = 32,
+		.source = &self,
+		.table = RT_TABLE_MAIN};
+	const struct entrance_net *nets = via->nnets > 0 ? via->nets : all;
+	const size_t count = via->nnets > 0 ? via->nnets : 2;
+	int result = netdev_add_addr(nl, tun, AF_INET, &self, 32);
+	struct in6_addr self6;
+
+	inet_pton(AF_INET6, ENTRANCE_ADDRESS6, &self6);
+	if (result == 0 && via->has_dns)
+		result = netdev_add_route(nl, tun, &resolver);
+	if (result == 0 && has_ipv6 && netdev_add_addr(nl, tun, AF_INET6, &self6, 128) < 0)
+		has_ipv6 = false;
+	for (size_t i = 0; result == 0 && i < count; i++) {
+		const bool is_four = entrance_net_has(&all[0], &nets[i].ip);
+		struct netdev_route route = {.family = is_four ? AF_INET : AF_INET6,
+			.dst = is_four ? (const void *)&nets[i].ip.s6_addr[12]
+				       : (const void *)&nets[i].ip,
+			.prefix_len = nets[i].prefix_len - (is_four ? 96 : 0),
+			.source = is_four ? (const void *)&self : (const void *)&self6,
+			.table = RT_TABLE_MAIN};
+
+		if (is_four || has_ipv6)
+			result = netdev_add_route(nl, tun, &route);
+	}
+	return result;
+}
+
+static int setup_via(const struct sandbox_config *config, int *tun_fd, struct err *err)
+{
+	static const char *const sysctls[][2] = {
+		/* as in exit/holder */
+		{"ipv4/tcp_rmem", "4096 131072 67108864\n"},
+		{"ipv4/tcp_wmem", "4096 16384 67108864\n"},
+		{"ipv4/tcp_slow_start_after_idle", "0\n"},
+	};
+	const struct sandbox_via *via = &config->via;
+
+	if (!via->link)
+		return 0;
+	_cleanup_fd_ int nl = netdev_open();
+	if (nl < 0)
+		return err_sys(err, -nl, "cannot open a netlink socket");
+	_cleanup_fd_ int fd = tap_open_tun(SETUP_VIA_NAME, err);
+	if (fd < 0)
+		return fd;
+	int tun = netdev_index(nl, SETUP_VIA_NAME);
+	if (tun < 0)
+		return err_sys(err, -tun, "cannot find %s", SETUP_VIA_NAME);
+	for (size_t i = 0; i < sizeof(sysctls) / sizeof(sysctls[0]); i++)
+		set_sysctl(sysctls[i][0], sysctls[i][1]);
+	netdev_set_addrgen_none(nl, tun);
+	netdev_write_conf(AF_INET6, SETUP_VIA_NAME, "accept_ra", 0);
+	netdev_write_conf(AF_INET, SETUP_VIA_NAME, "rp_filter", 0);
+	int result = netdev_set_up(nl, tun, via->mtu);
+	if (result == 0)
+		result = add_via_routes(via, nl, tun, config->net.has_ipv6);
+	if (result < 0)
+		return err_sys(err, -result, "cannot set up %s", SETUP_VIA_NAME);
+	*tun_fd = fd_take(&fd);
+	return 0;
+}
+
 /* A socket at @addr, whose port is chosen if it is 0; it listens if it is TCP. Or -errno. */
 static int open_bound(const struct addr *addr, enum proto proto)
 {
@@ -161,6 +234,7 @@ int setup_namespaces(const struct init_start *start, int fds[INIT_FDS], struct e
 		fds[i] = -1;
 	if (view_set_up(start, &fds[INIT_FD_ETC], err) < 0 || open_namespaces(fds, err) < 0 ||
 		setup_network(&start->config->net, &fds[INIT_FD_TAP], err) < 0 ||
+		setup_via(start->config, &fds[INIT_FD_VIA], err) < 0 ||
 		open_dns(&start->config->net, fds, err) < 0)
 		return -err->code;
 	set_sysctls(start);

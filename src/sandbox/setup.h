@@ -4,6 +4,8 @@
 
 #include "sandbox/init.h"
 
+#define SETUP_VIA_NAME "via0" /* whose packets go through a link (sandbox/viaproc) */
+
 /*
  * Both run in fresh namespaces that belong to our user namespace, as their all-capable process,
  * before rights are dropped. They return 0, or -errno with @err filled.

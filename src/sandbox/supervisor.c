@@ -32,6 +32,7 @@
 #include "sandbox/resolver.h"
 #include "sandbox/sshconf.h"
 #include "sandbox/tellers.h"
+#include "sandbox/viaproc.h"
 #include "util/budget.h"
 #include "util/fd.h"
 #include "util/list.h"
@@ -57,6 +58,7 @@ struct supervisor {
 	struct program program;
 	struct initctl init;
 	struct keeper keeper;
+	struct viaproc via;
 	struct companion companion;
 	struct answers answers;
 	struct registry registry; /* closed; its path is hidden inside */
@@ -261,6 +263,8 @@ static void on_death(void *owner, const siginfo_t *info)
 		initctl_on_death(&supervisor->init, info->si_code, info->si_status);
 	} else if (info->si_pid == supervisor->keeper.pid) {
 		keeper_on_death(&supervisor->keeper, info->si_code, info->si_status);
+	} else if (info->si_pid == supervisor->via.pid) {
+		viaproc_on_death(&supervisor->via);
 	} else if (info->si_pid == supervisor->companion.pid) {
 		on_companion_death(supervisor, info->si_code, info->si_status);
 	} else {
@@ -422,6 +426,15 @@ static int make_program(struct supervisor *supervisor, struct err *err)
 	return result;
 }
 
+static int start_via(struct supervisor *supervisor, struct err *err)
+{
+	int tun = supervisor->init.fds[INIT_FD_VIA];
+
+	return tun < 0 ? 0
+		       : viaproc_open(
+				 &supervisor->via, supervisor->config, tun, supervisor->loop, err);
+}
+
 static int start(struct supervisor *supervisor, struct err *err)
 {
 	char moved[NET_MOVED_BYTES];
@@ -435,6 +448,8 @@ static int start(struct supervisor *supervisor, struct err *err)
 		spawn_init(supervisor, err) < 0 || initctl_await(&supervisor->init, err) < 0 ||
 		forwards_bind(&supervisor->forwards, true, err) < 0 ||
 		open_answers(supervisor, err) < 0 || initctl_release(&supervisor->init, err) < 0)
+		return -err->code;
+	if (start_via(supervisor, err) < 0)
 		return -err->code;
 	job_leave_streams();
 	log_wait_at_most(START_LINES_MS);
@@ -456,6 +471,7 @@ static void take_down(struct supervisor *supervisor)
 	companion_stop(&supervisor->companion,
 		supervisor->init.has_ended ? supervisor->init.fds[INIT_FD_DIAG] : -1);
 	keeper_stop(&supervisor->keeper);
+	viaproc_stop(&supervisor->via);
 	answers_wake(&supervisor->answers);
 	/* INIT_ENDED means that nothing is left; if it did not come, all is killed here */
 	initctl_stop(&supervisor->init);

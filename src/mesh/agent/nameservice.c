@@ -7,14 +7,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "net/resolv.h"
-#include "util/clock.h"
-#include "util/fd.h"
-#include "util/log.h"
-
-#define LOOK_NS NS_PER_S /* between two looks at whether resolv.conf has changed */
+#include "dns/hostservers.h"
 
 struct entry {
 	char *name; /* small letters, without a final dot */
@@ -33,11 +27,8 @@ struct nameservice {
 	size_t naddresses;
 	int udp_fds[NAMESERVICE_SIDES];
 
-	/* the host's resolver */
-	char *resolv_conf;
-	struct stat seen;
-	uint64_t looked_ns;
-	size_t nservers;
+	struct hostservers servers;
+	char *resolv_conf; /* NULL: the host's own */
 };
 
 /* --- names -------------------------------------------------------------------------------- */
@@ -122,42 +113,6 @@ int nameservice_configure(struct nameservice *service, const struct mesh_config 
 	return 0;
 }
 
-/* --- the host's resolver ------------------------------------------------------------------ */
-
-static bool has_changed(const struct stat *a, const struct stat *b)
-{
-	return a->st_ino != b->st_ino || a->st_dev != b->st_dev || a->st_size != b->st_size ||
-	       a->st_mtim.tv_sec != b->st_mtim.tv_sec || a->st_mtim.tv_nsec != b->st_mtim.tv_nsec;
-}
-
-static void read_servers(struct nameservice *service)
-{
-	char *text = malloc(RESOLV_TEXT_MAX_BYTES);
-	struct resolv_conf conf = {.nservers = 0};
-	ssize_t len = text ? fd_read_file(service->resolv_conf, text, RESOLV_TEXT_MAX_BYTES) : -1;
-
-	if (len >= 0)
-		resolv_parse(text, (size_t)len, &conf);
-	free(text);
-	forwarder_set_servers(service->forwarder, conf.servers, conf.nservers);
-	service->nservers = conf.nservers;
-}
-
-static void look_at_resolver(struct nameservice *service)
-{
-	uint64_t now_ns = loop_now_ns(service->loop);
-	struct stat now = {.st_ino = 0};
-
-	if (service->looked_ns != 0 && now_ns - service->looked_ns < LOOK_NS)
-		return;
-	if (stat(service->resolv_conf, &now) < 0)
-		now = (struct stat){.st_ino = 0};
-	if (service->looked_ns == 0 || has_changed(&now, &service->seen))
-		read_servers(service);
-	service->seen = now;
-	service->looked_ns = now_ns;
-}
-
 /* --- questions ---------------------------------------------------------------------------- */
 
 /* Is it about the address of a host? Then @out says its name. */
@@ -199,8 +154,7 @@ static int on_query(void *owner, struct nameserver_question *question, const str
 			     : -ENOENT;
 	if (result != -ENOENT)
 		return result;
-	look_at_resolver(service);
-	return service->nservers > 0 ? -ENOENT : -EHOSTUNREACH;
+	return hostservers_look(&service->servers) > 0 ? -ENOENT : -EHOSTUNREACH;
 }
 
 void nameservice_add_client(struct nameservice *service, int fd)
@@ -236,12 +190,14 @@ struct nameservice *nameservice_new(struct loop *loop, struct budget *budget,
 	service->owner = owner;
 	for (int side = 0; side < NAMESERVICE_SIDES; side++)
 		service->udp_fds[side] = -1;
-	service->resolv_conf = strdup(resolv_conf ? resolv_conf : RESOLV_CONF);
+	service->resolv_conf = resolv_conf ? strdup(resolv_conf) : NULL;
 	service->forwarder = forwarder_new(loop, budget);
+	service->servers = (struct hostservers){
+		.loop = loop, .forwarder = service->forwarder, .resolv_conf = service->resolv_conf};
 	if (service->forwarder)
 		service->nameserver =
 			nameserver_new(loop, budget, service->forwarder, &nameserver_ops, service);
-	if (service->nameserver && service->resolv_conf)
+	if (service->nameserver && (service->resolv_conf || !resolv_conf))
 		return service;
 	nameservice_free(service);
 	errno = ENOMEM;

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox/viaproc - the process that carries a sandbox's packets to an exit elsewhere */
+#pragma once
+
+#include <sys/types.h>
+
+#include "sandbox/config.h"
+#include "sandbox/words.h"
+#include "util/err.h"
+
+/*
+ * How it works
+ *
+ * A fork of the supervisor, with the caller's rights, as it starts the link's command; it has the
+ * TUN device (exit/entrance) and nothing else of the sandbox, and hears of COMMAND only what that
+ * sends. It opens the link, and again whenever it has ended, after pauses that grow; connections of
+ * the programs inside stand still meanwhile. What it and the link's command say goes through a pipe
+ * to the supervisor. It has no terminal: a command that asks for a password fails.
+ *
+ * It may die; the supervisor has the device, and starts another one.
+ */
+#define VIAPROC_PAUSE_MS     200 /* after the first loss */
+#define VIAPROC_PAUSE_MAX_MS 30000
+#define VIAPROC_GOOD_MS      10000 /* a link that was up for so long was no failure */
+
+struct viaproc {
+	pid_t pid; /* 0: none runs */
+
+	/* its own */
+	const struct sandbox_config *config;
+	int tun;
+	struct loop *loop;
+	struct words words;
+	struct loop_timer timer; /* then another one is started */
+	bool is_last;
+};
+
+/* Start the first one. @tun stays the caller's. Returns 0, or -errno with @err filled. */
+int viaproc_open(struct viaproc *viaproc, const struct sandbox_config *config, int tun,
+	struct loop *loop, struct err *err);
+int viaproc_start(struct viaproc *viaproc, struct err *err);
+
+/* It died, and was reaped. */
+void viaproc_on_death(struct viaproc *viaproc);
+
+/* End it, and with it the link's command. Fine for all zero. */
+void viaproc_stop(struct viaproc *viaproc);
+
+/* Is @text a LINK that a sandbox can use? Returns 0, or -EINVAL with @err; *@is_bare: it keeps the
+ * boundaries of packets. */
+int viaproc_check(const char *text, bool *is_bare, struct err *err);
