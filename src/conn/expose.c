@@ -60,12 +60,19 @@ static const struct network named[] = {
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
-/* Is @inner in @outer as a whole? */
+static bool is_four(const struct network *network)
+{
+	static const struct in6_addr mapped = {.s6_addr = {[10] = 0xff, 0xff}};
+
+	return network->prefix_len >= 96 && memcmp(&network->ip, &mapped, 12) == 0;
+}
+
+/* Is @inner in @outer as a whole? ::/0 has no IPv4 address in it. */
 static bool is_within(const struct network *inner, const struct network *outer)
 {
 	const int whole = outer->prefix_len / 8, rest = outer->prefix_len % 8;
 
-	return inner->prefix_len >= outer->prefix_len &&
+	return is_four(inner) == is_four(outer) && inner->prefix_len >= outer->prefix_len &&
 	       memcmp(&inner->ip, &outer->ip, (size_t)whole) == 0 &&
 	       (rest == 0 ||
 		       (inner->ip.s6_addr[whole] ^ outer->ip.s6_addr[whole]) >> (8 - rest) == 0);
@@ -129,7 +136,10 @@ static int parse_network(const char *text, struct network *out, struct err *err)
 		out->prefix_len = 128;
 		if (is_one ? inet_pton(AF_INET6, text, &out->ip) == 1
 			   : addr_parse_cidr6(text, &out->ip, &out->prefix_len, &reason) == 0)
-			return 0;
+			return !is_four(out) ? 0
+					     : err_set(err, EINVAL,
+						       "%s cannot be exposed: expected it as IPv4",
+						       PARSE_QUOTED(text));
 		return is_one ? err_set(err, EINVAL, "%s is no IPv6 network: " EXPECTED,
 					PARSE_QUOTED(text))
 			      : err_set(err, EINVAL, "%s", reason.text);
@@ -145,15 +155,15 @@ static int parse_network(const char *text, struct network *out, struct err *err)
 /* Part @text in the network, which is returned, and *@ports, NULL if there are none. */
 static char *part(char *text, char **ports)
 {
-	char *first = strchr(text, ':'), *close = strchr(text, ']');
+	char *first = strchr(text, ':'), *close = strchr(text, ']'), *dot = strchr(text, '.');
 
 	if (text[0] == '[' && close && (close[1] == ':' || close[1] == '\0')) {
 		*ports = close[1] ? close + 2 : NULL;
 		*close = '\0';
 		return text + 1;
 	}
-	/* more than one: an IPv6 network, which has its ports behind brackets */
-	*ports = first && !strchr(first + 1, ':') ? first + 1 : NULL;
+	/* an IPv6 network has its ports behind brackets */
+	*ports = first && dot && dot < first ? first + 1 : NULL;
 	if (*ports)
 		*first = '\0';
 	return text;

@@ -48,11 +48,17 @@ struct entrance_net entrance_net6(const struct in6_addr *ip, int prefix_len)
 	return (struct entrance_net){*ip, prefix_len};
 }
 
+bool entrance_net_is_four(const struct entrance_net *net)
+{
+	return net->prefix_len >= 96 && IN6_IS_ADDR_V4MAPPED(&net->ip);
+}
+
 bool entrance_net_has(const struct entrance_net *net, const struct in6_addr *ip)
 {
 	const int whole = net->prefix_len / 8, rest = net->prefix_len % 8;
 
-	return memcmp(&net->ip, ip, (size_t)whole) == 0 &&
+	return entrance_net_is_four(net) == (bool)IN6_IS_ADDR_V4MAPPED(ip) &&
+	       memcmp(&net->ip, ip, (size_t)whole) == 0 &&
 	       (rest == 0 || (net->ip.s6_addr[whole] ^ ip->s6_addr[whole]) >> (8 - rest) == 0);
 }
 

@@ -38,6 +38,8 @@ struct entrance_net {
 
 struct entrance_net entrance_net4(struct in_addr ip, int prefix_len);
 struct entrance_net entrance_net6(const struct in6_addr *ip, int prefix_len);
+bool entrance_net_is_four(const struct entrance_net *net);
+/* None of IPv6 has an IPv4 address in it. */
 bool entrance_net_has(const struct entrance_net *net, const struct in6_addr *ip);
 
 struct entrance_ops {

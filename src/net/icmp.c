@@ -15,7 +15,8 @@ static bool is_one_host(struct in_addr ip)
 {
 	const unsigned int first = ntohl(ip.s_addr) >> 24;
 
-	return first != 0 && first < 224;
+	/* a host's alias may be of 240.0.0.0/4 */
+	return first != 0 && (first < 224 || (first >= 240 && first != 255));
 }
 
 static bool may_be_answered(const struct packet_view *view)

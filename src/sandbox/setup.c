@@ -124,7 +124,7 @@ static int add_via_routes(const struct sandbox_via *via, int nl, int tun, bool h
 	if (result == 0 && has_ipv6 && netdev_add_addr(nl, tun, AF_INET6, &self6, 128) < 0)
 		has_ipv6 = false;
 	for (size_t i = 0; result == 0 && i < count; i++) {
-		const bool is_four = entrance_net_has(&all[0], &nets[i].ip);
+		const bool is_four = entrance_net_is_four(&nets[i]);
 		struct netdev_route route = {.family = is_four ? AF_INET : AF_INET6,
 			.dst = is_four ? (const void *)&nets[i].ip.s6_addr[12]
 				       : (const void *)&nets[i].ip,

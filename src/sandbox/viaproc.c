@@ -27,7 +27,8 @@
 #include "util/log.h"
 #include "util/parse.h"
 
-#define END_MS 2000
+#define END_MS         2000
+#define COMMAND_END_MS 1000 /* from the end of its link to SIGKILL */
 
 struct viaproc_start {
 	const struct sandbox_config *config;
@@ -44,11 +45,12 @@ struct carrier {
 	struct children children;
 	struct child child;
 	struct lines noise;
-	struct loop_timer timer; /* then the link is opened again */
+	struct loop_timer timer;     /* then the link is opened again */
+	struct loop_timer end_timer; /* then the command should have ended, which says why */
 	uint64_t pause_ms, up_ns;
 	bool was_up, is_told, is_ending;
-	char why[256];
-	int fds[2]; /* of fd:N,M; -1: used up */
+	char why[256], down[256]; /* that was said last; of the link that is closed */
+	int fds[2];               /* of fd:N,M; -1: used up */
 };
 
 /* --- LINK --------------------------------------------------------------------------------- */
@@ -148,10 +150,18 @@ static void on_child_end(struct child *child, const struct child_end *end)
 	char why[256];
 
 	child_describe_end(end, via->start->config->via.link, why, sizeof(why));
-	if (entrance_channel(via->entrance)->is_open) {
-		entrance_close(via->entrance);
-		lost(via, why);
-	}
+	entrance_close(via->entrance);
+	loop_timer_cancel(via->loop, &via->end_timer);
+	lost(via, !child_has_failed(end) && via->down[0] ? via->down : why);
+}
+
+/* Its descriptors are closed: it has no use any more. */
+static void on_end_time(struct loop_timer *timer)
+{
+	struct carrier *via = container_of(timer, struct carrier, end_timer);
+
+	child_drop(&via->child);
+	lost(via, via->down[0] ? via->down : NULL);
 }
 
 /* Returns 0 with two descriptors, or -errno with @err. */
@@ -160,8 +170,7 @@ static int start_command(struct carrier *via, const char *text, int fds[2], stru
 	int ends[2], argc;
 	char **argv;
 
-	if (via->child.pid != 0)
-		child_drop(&via->child);
+	via->down[0] = '\0';
 	if (!g_shell_parse_argv(text, &argc, &argv, NULL))
 		return err_set(err, EINVAL, "no command line");
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) {
@@ -252,7 +261,13 @@ static void on_up(void *owner)
 
 static void on_down(void *owner, const char *why)
 {
-	lost(owner, why);
+	struct carrier *via = owner;
+
+	snprintf(via->down, sizeof(via->down), "%s", why ? why : "");
+	if (via->child.pid != 0)
+		loop_timer_set(via->loop, &via->end_timer, COMMAND_END_MS);
+	else
+		lost(via, why);
 }
 
 static void on_gone(void *owner)
@@ -339,6 +354,7 @@ static int set_up(struct carrier *via)
 	via->signal_io =
 		(struct loop_io){signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC), on_signal};
 	via->timer.on_expired = on_time;
+	via->end_timer.on_expired = on_end_time;
 	struct entrance_start start = {.loop = via->loop,
 		.tun = via->start->tun,
 		.nets = config->via.nets,

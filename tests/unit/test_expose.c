@@ -119,7 +119,13 @@ static void wrong_ones_are_refused_in_words(void **state)
 		{"10.0.0.0/33", "/33"},
 		{"10.0.0.1/8", "10.0.0.1/8"},
 		{"10.0.0", "\"10.0.0\" is no IPv4 network"},
-		{"fd00::/8", "is no IPv4 network"},
+		{"fd00::1/8", "fd00::1/8"},
+		{"fd00:/8", "fd00:/8"},
+		{"fd00::g", "is no IPv6 network"},
+		{"[fd00::/8]:", "has wrong ports"},
+		{"[fd00::/8]80", "is no IPv6 network"},
+		{"[::1]", "cannot be exposed"},
+		{"::ffff:0:0/96", "cannot be exposed"},
 		{"host", "is no IPv4 network"},
 		{"10.0.0.0/8:", "has wrong ports"},
 		{"10.0.0.0/8:0", "has wrong ports"},
@@ -156,6 +162,54 @@ static void wrong_ones_are_refused_in_words(void **state)
 	assert_non_null(strstr(err.text, "too long"));
 }
 
+static bool allows6(const struct expose *expose, const char *text, uint16_t port)
+{
+	struct in6_addr ip;
+
+	assert_int_equal(inet_pton(AF_INET6, text, &ip), 1);
+	return expose_allows6(expose, &ip, port);
+}
+
+static void ipv6_is_the_same(void **state)
+{
+	static const char *const own6[] = {"::", "::1", "::127.0.0.1", "::ffff:127.0.0.1",
+		"::ffff:192.0.2.1", "ff02::1", "64:ff9b::127.0.0.1"};
+	static const char *const special6[] = {
+		"fe80::1", "fec0::1", "fd00:ec2::254", "64:ff9b::169.254.169.254"};
+	static const char *const usual6[] = {
+		"2001:db8::1", "fd00:ec2::255", "64:ff9b::192.0.2.1", "fd00::1"};
+	struct expose none = {0}, some = {0};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(own6); i++)
+		assert_false(allows6(&none, own6[i], 80));
+	for (size_t i = 0; i < COUNT(special6); i++)
+		assert_false(allows6(&none, special6[i], 80));
+	for (size_t i = 0; i < COUNT(usual6); i++)
+		assert_true(allows6(&none, usual6[i], 80));
+	add(&some, "[2001:db8::/33]:22,8000-8001");
+	add(&some, "fd00::7");
+	add(&some, "fe80::/64");
+	add(&some, "0.0.0.0/0");
+	assert_true(allows6(&some, "2001:db8:7fff::1", 22));
+	assert_false(allows6(&some, "2001:db8:8000::1", 22));
+	assert_false(allows6(&some, "2001:db8::1", 23));
+	assert_true(allows6(&some, "fd00::7", 1));
+	assert_false(allows6(&some, "fd00::8", 1));
+	assert_true(allows6(&some, "fe80::1", 1));
+	assert_false(allows6(&some, "fe80:0:0:1::1", 1));
+	assert_true(allows(&some, "192.0.2.1", 80)); /* beside one another */
+	expose_fini(&some);
+	add(&some, "::/0");
+	assert_false(allows(&some, "10.1.2.3", 80));
+	assert_true(allows6(&some, "2001:db8::1", 80));
+	for (size_t i = 0; i < COUNT(own6); i++)
+		assert_false(allows6(&some, own6[i], 80));
+	for (size_t i = 0; i < COUNT(special6); i++)
+		assert_false(allows6(&some, special6[i], 80));
+	expose_fini(&some);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -164,6 +218,7 @@ int main(void)
 		cmocka_unit_test(everything_does_not_name_what_is_special),
 		cmocka_unit_test(nothing),
 		cmocka_unit_test(wrong_ones_are_refused_in_words),
+		cmocka_unit_test(ipv6_is_the_same),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,497 @@
+# SPDX-License-Identifier: Apache-2.0
+"""e2e/test_exit - a sandbox whose network is another machine's: nswrap exit, and --via"""
+
+import contextlib
+import errno
+import os
+import pathlib
+import random
+import re
+import shlex
+import signal
+import socket
+import struct
+import subprocess
+
+import pytest
+from harness import (BINARY, NEIGHBOUR_SETUP, PATIENCE, TCP_ECHO, TCP_PEER, UDP_ECHO, descendants,
+                     connect, free_port, open_fds, python, read_all, wait_for)
+from test_mesh_routes import MANY
+
+FAR = "192.0.2.1"  # of the neighbour's, which the exit's machine reaches and nobody else
+FAR6 = "2001:db8::1"
+
+
+class Far:
+    """A machine with an exit (an OuterHost), and one behind it, whose programs start here."""
+
+    def __init__(self, outer, setup=""):
+        self.machine = outer(NEIGHBOUR_SETUP + setup)
+        self.popens = []
+
+    def exit(self, *options):
+        return [*self.machine.prefix(), BINARY, "exit", *options]
+
+    def link(self, *options):
+        return "exec:" + shlex.join(self.exit(*options))
+
+    @contextlib.contextmanager
+    def attached(self, *options, kind=socket.SOCK_STREAM):
+        """An exit at one end of a socket pair; the other end's descriptor."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+        with ours, theirs:
+            popen = subprocess.Popen(self.exit(*options), stdin=theirs, stdout=theirs)
+            theirs.close()
+            try:
+                yield ours.fileno()
+            finally:
+                ours.close()
+                popen.terminate()
+                popen.wait(10 * PATIENCE)
+
+    def serve(self, program, *args, udp=False):
+        """Run a program of the harness on the far machine, until it is bound."""
+        popen = subprocess.Popen([*self.machine.neighbour(), *python(program, *args)],
+                                 stdin=subprocess.DEVNULL)
+        self.popens.append(popen)
+        look = [*self.machine.neighbour(), "ss", "-Hln", "-u" if udp else "-t"]
+        wait_for(lambda: re.search(rf":{args[1]}\s", subprocess.run(
+            look, capture_output=True, check=True, text=True).stdout), f"port {args[1]}")
+        return popen
+
+    def close(self):
+        for popen in self.popens:
+            popen.kill()
+            popen.wait()
+
+
+@pytest.fixture
+def far(outer):
+    made = []
+
+    def make(**options):
+        made.append(Far(outer, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def attempt(nswrap, link, address, port, *options, seconds=5):
+    """(errno of a connection through the link, 0 if there was one; how long it took)."""
+    done = nswrap.run("--via", link, *options, *python(TRY, address, port, seconds))
+    number, took = done.stdout.split()
+    return int(number), float(took), done.stderr.decode()
+
+
+# says to a server what argv[3] says and prints the answer, or the errno; argv: address port words
+ASK = """
+import socket, sys
+s = socket.socket(socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(0.5)
+s.connect((sys.argv[1], int(sys.argv[2])))
+for _ in range(20):
+    try:
+        s.send(b'hello')
+        print(s.recv(65536).decode())
+        break
+    except TimeoutError:
+        continue
+    except OSError as error:
+        print(error.errno)
+        break
+"""
+
+# sends argv[3] bytes to an echo server and prints how many came back right; argv: address port bytes
+ECHOED = """
+import os, socket, sys, threading
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 20)
+sent, got = os.urandom(int(sys.argv[3])), b''
+def send():
+    s.sendall(sent)
+    s.shutdown(socket.SHUT_WR)
+threading.Thread(target=send).start()
+while part := s.recv(1 << 20):
+    got += part
+print(len(got) if got == sent else -1)
+"""
+
+
+# errno of a connection, 0 if there was one, and how long it took; argv: address port seconds
+TRY = """
+import socket, sys, time
+s = socket.socket(socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET)
+s.settimeout(float(sys.argv[3]))
+start = time.monotonic()
+print(s.connect_ex((sys.argv[1], int(sys.argv[2]))), time.monotonic() - start)
+"""
+
+# prints what a server says first; argv: address port
+READ = """
+import socket, sys
+print(socket.create_connection((sys.argv[1], int(sys.argv[2])), 20).recv(1000).decode())
+"""
+
+# prints what comes of each line of its stdin, and of "hello", at an echo server; argv: address port
+HELD = """
+import socket, sys
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 20)
+line = b'hello\\n'
+while line:
+    try:
+        s.sendall(line)
+        print(s.recv(1000).decode(), end='', flush=True)
+    except OSError as error:
+        print(type(error).__name__, flush=True)
+        break
+    line = sys.stdin.buffer.readline()
+"""
+
+# as NAME_SERVER of the harness, at IPv4 only
+NAMES = """
+import socket, struct, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((sys.argv[1], int(sys.argv[2])))
+while True:
+    ask, peer = s.recvfrom(4096)
+    end = 12
+    while ask[end]:
+        end += ask[end] + 1
+    kind = struct.unpack('!H', ask[end + 1:end + 3])[0]
+    data = socket.inet_aton('192.0.2.77') if kind == 1 else b''
+    answer = b'\\xc0\\x0c' + struct.pack('!HHIH', kind, 1, 60, len(data)) + data if data else b''
+    head = ask[:2] + struct.pack('!HHHHH', 0x8180, 1, 1 if data else 0, 0, 0)
+    s.sendto(head + ask[12:end + 5] + answer, peer)
+"""
+
+
+def named(pid, name):
+    """Processes below pid that are called so."""
+    return [p for p in descendants(pid) if comm(p) == name]
+
+
+def comm(pid):
+    with contextlib.suppress(OSError):
+        return pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+    return None
+
+
+def test_a_sandbox_has_the_network_of_the_exit(nswrap, far):
+    """TCP with both ends' ends, refusals and what no route leads to, datagrams, pings."""
+    made = far(setup="ip route add unreachable 192.0.2.67;")
+    made.serve(TCP_ECHO, FAR, 7001)
+    made.serve(UDP_ECHO, FAR, 7003, udp=True)
+    link = made.link()
+    done = nswrap.run("--via", link, *python(ECHOED, FAR, 7001, 3 << 20))
+    assert done.stdout == b"%d\n" % (3 << 20), done.stderr
+    assert done.stderr == b""
+    number, took, _ = attempt(nswrap, link, FAR, 7002)
+    assert number == errno.ECONNREFUSED and took < 2
+    number, took, _ = attempt(nswrap, link, "192.0.2.67", 80)
+    assert number == errno.EHOSTUNREACH and took < 2
+    assert attempt(nswrap, link, "192.0.2.77", 80, seconds=1.5)[0] == errno.EAGAIN  # nobody: no answer
+    assert nswrap.run("--via", link, *python(ASK, FAR, 7003)).stdout.split()[0] == b"192.0.2.10"
+    assert int(nswrap.run("--via", link, *python(ASK, FAR, 7004)).stdout) == errno.ECONNREFUSED
+    done = nswrap.run("--via", link, "ping", "-c", "2", "-i", "0.2", "-W", "5", FAR)
+    assert done.returncode == 0 and b"2 received" in done.stdout, done.stdout
+
+
+def test_ipv6(nswrap, far):
+    made = far()
+    made.serve(TCP_ECHO, FAR6, 7001)
+    made.serve(UDP_ECHO, FAR6, 7003, udp=True)
+    link = made.link()
+    done = nswrap.run("--via", link, *python(ECHOED, FAR6, 7001, 3 << 20))
+    assert done.stdout == b"%d\n" % (3 << 20), done.stderr
+    number, took, _ = attempt(nswrap, link, FAR6, 7002)
+    assert number == errno.ECONNREFUSED and took < 2
+    assert nswrap.run("--via", link, *python(ASK, FAR6, 7003)).stdout.split()[0] == b"2001:db8::10"
+    assert int(nswrap.run("--via", link, *python(ASK, FAR6, 7004)).stdout) == errno.ECONNREFUSED
+    done = nswrap.run("--via", link, "ping", "-c", "2", "-i", "0.2", "-W", "5", FAR6)
+    assert done.returncode == 0 and b"2 received" in done.stdout, done.stdout
+
+
+def test_what_is_not_exposed_is_refused(nswrap, far):
+    made = far(setup="ip addr add 169.254.169.254/32 dev ext0;")
+    for port in (7001, 7002):
+        made.serve(TCP_ECHO, FAR, port)
+    made.serve(TCP_ECHO, FAR6, 7005)
+    made.machine.serve(TCP_ECHO, "169.254.169.254", 8080)
+    link = made.link("--expose", f"{FAR}:7001")
+    assert attempt(nswrap, link, FAR, 7001)[0] == 0
+    number, took, said = attempt(nswrap, link, FAR, 7002)
+    assert number == errno.ECONNREFUSED and took < 2
+    assert f"asked for {FAR}:7002, which is not exposed" in said
+    assert attempt(nswrap, link, FAR6, 7005)[0] == errno.ECONNREFUSED
+    assert int(nswrap.run("--via", link, *python(ASK, FAR, 53)).stdout) == errno.EHOSTUNREACH
+    # what nobody thinks of who exposes all
+    for options in ((), ("--expose", "0.0.0.0/0")):
+        assert attempt(nswrap, made.link(*options), "169.254.169.254", 8080)[0] == errno.ECONNREFUSED
+
+
+def test_only_routes_go_by_the_link(nswrap, far, outer):
+    """The sandbox stands on a host of its own, which has another 192.0.2.0/24 than the exit."""
+    made, near = far(), outer(NEIGHBOUR_SETUP.replace("192.0.2.1/24", "192.0.2.129/24"))
+    made.serve(TCP_PEER, FAR, 7001)
+    near.serve(TCP_PEER, near.address, 7002)
+    with made.attached() as fd:
+        done = nswrap.run("--via", f"fd:{fd}", "--route", "192.0.2.0/29", "sh", "-c",
+                          shlex.join(python(READ, FAR, 7001)) + ";" +
+                          shlex.join(python(READ, near.address, 7002)) + "; ip route",
+                          prefix=near.prefix(), pass_fds=[fd])
+    far_peer, near_peer, *routes = done.stdout.decode().splitlines()
+    assert (far_peer, near_peer) == ("192.0.2.10", "192.0.2.10"), done.stderr
+    assert any(route.startswith("192.0.2.0/29 dev via0") for route in routes), routes
+    assert any(route.startswith("default via 10.0.2.2 dev tap0") for route in routes), routes
+
+
+def test_names(nswrap, far, outer, tmp_path):
+    """By default this host's, with --dns-via the exit's; the machine's own name in either case."""
+    files = []
+    for name, address in (("near", "192.0.2.10"), ("far", "192.0.2.10")):
+        path = tmp_path / name
+        path.write_text(f"nameserver {address}\n")
+        files.append(f"mount --bind {path} /etc/resolv.conf;")
+    near, made = outer(files[0]), far(setup=files[1])
+    for machine, ip in ((near, "192.0.2.66"), (made.machine, "192.0.2.77")):
+        machine.serve(NAMES.replace("192.0.2.77", ip), machine.address, 53, udp=True)
+    for options, expected in (((), b"192.0.2.66"), (("--dns-via",), b"192.0.2.77")):
+        with made.attached() as fd:
+            done = nswrap.run("--via", f"fd:{fd}", *options, "sh", "-c",
+                              "getent ahostsv4 some.example; getent hosts $(hostname)",
+                              prefix=near.prefix(), pass_fds=[fd])
+        lines = done.stdout.splitlines()
+        assert lines[0].split()[0] == expected, (options, done)
+        assert lines[-1].split()[0] in (b"127.0.0.1", b"::1"), done
+
+
+def test_forwards_exec_and_ends(nswrap, far):
+    """All else of the launcher is as ever; a connection in both directions at once."""
+    made, port = far(), free_port()
+    made.serve(TCP_PEER, FAR, 7001)
+    running = nswrap.start("-n", "box", "-p", f"0.0.0.0:{port}:8000", "--via", made.link(), *python(TCP_PEER, "0.0.0.0", 8000))
+    running.wait_event("guest-listening")
+    with connect(port) as s:
+        assert read_all(s) == b"127.0.0.1"
+    done = nswrap.run("exec", "box", *python(READ, FAR, 7001))
+    assert done.stdout.strip() == b"192.0.2.10"
+    running.popen.terminate()
+    assert running.popen.wait(10 * PATIENCE) != 125
+
+
+def test_a_link_that_breaks_is_opened_again(nswrap, far):
+    """What is begun meanwhile waits; a connection that the new exit does not know is reset."""
+    made = far()
+    made.serve(TCP_ECHO, FAR, 7001)
+    box = nswrap.start("-n", "box", "--via", made.link(), "sleep", "1000")
+    box.wait_event("started")
+
+    def exit_pid():
+        return next(iter(named(box.popen.pid, "nswrap: exit")), None)
+
+    wait_for(exit_pid, "the exit")
+    steady = nswrap.popen("exec", "box", *python(HELD, FAR, 7001), stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE)
+    assert steady.stdout.readline() == b"hello\n"
+    first = exit_pid()
+    os.kill(first, signal.SIGKILL)
+    done = nswrap.run("exec", "box", *python(ECHOED, FAR, 7001, 1000))
+    assert done.stdout == b"1000\n", done.stderr
+    assert exit_pid() != first
+    steady.stdin.write(b"again\n")
+    steady.stdin.flush()
+    assert steady.stdout.readline() == b"ConnectionResetError\n"
+    steady.wait()
+    box.wait_line("the link of --via is lost")
+    box.wait_line("the link of --via is back")
+
+
+def test_the_process_of_the_link_may_die(nswrap, far):
+    made = far()
+    made.serve(TCP_PEER, FAR, 7001)
+    box = nswrap.start("-n", "box", "--via", made.link(), "sleep", "1000")
+    box.wait_event("started")
+    wait_for(lambda: named(box.popen.pid, "nswrap: via"), "the process")
+    os.kill(named(box.popen.pid, "nswrap: via")[0], signal.SIGKILL)
+    done = nswrap.run("exec", "box", *python(READ, FAR, 7001))
+    assert done.stdout.strip() == b"192.0.2.10"
+
+
+def test_many_at_once_and_nothing_is_left(nswrap, far):
+    made = far()
+    made.serve(TCP_ECHO, FAR, 7001)
+    box = nswrap.start("-n", "box", "--via", made.link(), "sleep", "1000")
+    box.wait_event("started")
+    wait_for(lambda: named(box.popen.pid, "nswrap: exit"), "the exit")
+    done = nswrap.run("exec", "box", *python(MANY, FAR, 7001, 1))
+    agent = named(box.popen.pid, "nswrap: exit")[0]
+    before = len(open_fds(agent))
+    done = nswrap.run("exec", "box", *python(MANY, FAR, 7001, 1000), timeout=60)
+    assert int(done.stdout) == 1000, done.stderr
+    wait_for(lambda: len(open_fds(agent)) <= before, "the end of all connections", 20)
+
+
+def frame(payload, kind=1):
+    return struct.pack("!IHH", 0x42 << 24 | len(payload) + 4, kind, 0) + payload
+
+
+HELLO = b'{"nswrap": "%s", "version": "1", "features": []}'
+
+
+def checksum(data):
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xffff) + (total >> 16)
+    return 0xffff & ~total
+
+
+def ipv4(proto, src, dst, payload):
+    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), 0, 0, 64, proto, 0,
+                       socket.inet_aton(src), socket.inet_aton(dst))
+    return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + payload
+
+
+def syn(src, sport, dst, dport, flags=2):
+    return ipv4(6, src, dst, struct.pack("!HHIIBBHHH", sport, dport, 1, 0, 0x50, flags, 65535, 0, 0))
+
+
+def udp(src, sport, dst, dport, data=b"hello"):
+    return ipv4(17, src, dst, struct.pack("!HHHH", sport, dport, 8 + len(data), 0) + data)
+
+
+class Peer:
+    """One end of a link, by hand."""
+
+    def __init__(self, sock, who):
+        self.sock, self.bytes = sock, b""
+        sock.settimeout(10 * PATIENCE)
+        sock.sendall(frame(HELLO % who, 2))
+
+    def send(self, packet):
+        self.sock.sendall(frame(packet))
+
+    def next(self, kind=1):
+        """The payload of the next frame of that kind; pings are answered."""
+        while True:
+            while len(self.bytes) < 8 or len(self.bytes) < 4 + (struct.unpack("!I", self.bytes[:4])[0] & 0xffffff):
+                part = self.sock.recv(1 << 20)
+                assert part, "the link ended"
+                self.bytes += part
+            size = 4 + (struct.unpack("!I", self.bytes[:4])[0] & 0xffffff)
+            found, payload = struct.unpack("!H", self.bytes[4:6])[0], self.bytes[8:size]
+            self.bytes = self.bytes[size:]
+            if found == kind:
+                return payload
+
+
+def test_a_hostile_exit_reaches_nothing(nswrap):
+    """It has the address of each server inside, and is heard by none; what it is asked, it may answer."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        box = nswrap.start("-n", "box", "--via", f"fd:{theirs.fileno()}", *python(TCP_PEER, "0.0.0.0", 8000),
+                           pass_fds=[theirs.fileno()])
+        theirs.close()
+        peer = Peer(ours, b"exit")
+        box.wait_event("started")
+        server = nswrap.popen("exec", "box", *python(UDP_ECHO, "0.0.0.0", 8001))
+        wait_for(lambda: b":8001" in nswrap.run("exec", "box", "ss", "-Hlun").stdout, "the server")
+        for to in ("100.127.255.255", "127.0.0.1", "10.0.2.3"):
+            for src in (FAR, "127.0.0.1", "100.127.255.255"):
+                peer.send(syn(src, 7, to, 8000))
+                peer.send(udp(src, 7, to, 8001))
+                peer.send(ipv4(1, src, to, b"\x08\x00" + struct.pack("!H", checksum(b"\x08\x00" + bytes(6))) + bytes(4)))
+        # behind all that: what is asked comes out, and nothing else has
+        ask = nswrap.popen("exec", "box", *python(ASK, FAR, 53), stdout=subprocess.PIPE)
+        packet = peer.next()
+        assert packet[9] == 17 and packet[16:20] == socket.inet_aton(FAR), packet
+        port = struct.unpack("!H", packet[20:22])[0]
+        peer.send(udp(FAR, 53, "100.127.255.255", port, b"answer"))
+        assert ask.communicate(timeout=20)[0] == b"answer\n"
+        server.terminate()
+        server.wait()
+
+
+def test_a_hostile_entrance_gets_nothing_more(far):
+    """Bytes that are no packets, senders that are none, and more than there is room for: an exit lives on."""
+    made = far()
+    made.serve(UDP_ECHO, FAR, 7003, udp=True)
+    made.machine.serve(UDP_ECHO, "127.0.0.1", 7003, udp=True)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        popen = subprocess.Popen(made.exit(), stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL)
+        theirs.close()
+        peer = Peer(ours, b"entrance")
+        peer.next(2)
+        rng = random.Random(7)
+        for dst in ("127.0.0.1", "0.0.0.0", "240.0.0.53", "240.0.1.1", "255.255.255.255", "224.0.0.1"):
+            peer.send(udp("100.127.255.255", 9, dst, 7003))
+        for src in ("127.0.0.1", "0.0.0.0", "240.0.1.1", "224.0.0.1"):
+            peer.send(udp(src, 9, FAR, 7003))
+            peer.send(syn(src, 9, FAR, 7003))
+        for _ in range(2000):
+            base = rng.choice([syn("100.127.255.255", 1, FAR, 2), udp("100.127.255.255", 1, FAR, 2),
+                               b"\x60" + rng.randbytes(60)])
+            packet = bytearray(base)
+            for _ in range(rng.randrange(4)):
+                packet[rng.randrange(len(packet))] = rng.randrange(256)
+            peer.send(bytes(packet[:rng.randrange(len(packet) + 1)] if rng.random() < 0.3 else packet))
+        for port in range(20000):
+            peer.send(syn("100.127.255.255", 1 + port, "192.0.2.77", 80))
+        before = resident(popen.pid, made)
+        for port in range(20000):
+            peer.send(syn(f"100.127.{port % 200}.1", 1 + port, "192.0.2.77", 81))
+        peer.send(udp("100.127.255.255", 999, FAR, 7003, b"still there"))
+        while b"still there" not in peer.next():
+            pass
+        assert resident(popen.pid, made) < before + (16 << 20)
+        ours.close()
+        assert popen.wait(10 * PATIENCE) is not None
+
+
+def resident(pid, made):
+    """Bytes of memory of the exit below pid."""
+    pid = next(p for p in [pid, *descendants(pid)] if comm(p) == "nswrap: exit")
+    return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1]) << 10
+
+
+def test_nothing_leaves_by_this_host(nswrap, outer):
+    """All by a link that is not there: this host's neighbours hear nothing, names aside."""
+    near = outer()
+    near.serve(TCP_PEER, near.address, 7001)
+    done = nswrap.run("--via", "exec:sleep 100", "sh", "-c", "ip -br link; " +
+                      shlex.join(python(TRY, near.address, 7001, 1)), prefix=near.prefix())
+    assert b"tap0" not in done.stdout
+    assert int(done.stdout.splitlines()[-1].split()[0]) == errno.EAGAIN, done
+
+
+@pytest.mark.parametrize("words, text", [
+    (["--via", "ssh gw nswrap exit", "true"], "no LINK"),
+    (["--via", "exec:'unfinished", "true"], "no command line"),
+    (["--via", "fd:977", "true"], "descriptor 977 is not open"),
+    (["--via", "fd:0", "true"], "COMMAND's"),
+    (["--route", "10.0.0.0/8", "true"], "--route goes with --via"),
+    (["--dns-via", "true"], "--dns-via goes with --via"),
+    (["--via", "exec:false", "--route", "127.0.0.0/8", "true"], "127.0.0.0/8"),
+    (["--via", "exec:false", "--route", "10.0.0.1/8", "true"], "10.0.0.1/8"),
+    (["--via", "exec:false", "--route", "fe80::/10", "true"], "fe80::/10"),
+    (["--via", "exec:false", "--pcap", "/dev/null", "true"], "--pcap"),
+    (["--via", "exec:false", "--host-loopback", "true"], "--host-loopback"),
+    (["--via", "exec:false", "--dns-via", "--dns", "192.0.2.1", "true"], "--dns-via"),
+    (["exit", "--expose", "127.0.0.1"], "cannot be exposed"),
+    (["exit", "--expose", "[::1]:80"], "cannot be exposed"),
+    (["exit", "--expose", "fd00::1/8"], "fd00::1/8"),
+    (["exit", "much"], "much"),
+])
+def test_wrong_words_start_nothing(nswrap, words, text):
+    done = nswrap.run(*words)
+    assert done.returncode == 2 and text in done.stderr.decode(), done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_exit_that_cannot_be_started_is_told_of(nswrap):
+    """COMMAND runs, and is told at once what is known: nothing goes out."""
+    done = nswrap.run("--via", "exec:/nowhere/ssh gw", "--route", "192.0.2.0/24", "sleep", "0.5")
+    assert done.returncode == 0
+    assert re.search(rb"the link of --via cannot be opened: .*/nowhere/ssh", done.stderr), done.stderr
+    assert done.stderr.count(b"cannot be opened") == 1
