@@ -15,7 +15,7 @@ _nswrap_options() {
 	logs) echo -f --follow -n --lines ;;
 	mesh | manager) echo --check --strict --example -n --name --json -w --watch --format -q --quiet -v --verbose ;;
 	agent) echo --automated --expose --no-sandbox ;;
-	exit) echo --expose --link -q --quiet -v --verbose ;;
+	exit) echo --expose -q --quiet -v --verbose ;;
 	esac
 	echo -h --help
 }
@@ -24,7 +24,7 @@ _nswrap_options() {
 _nswrap_takes_word() {
 	case $1 in
 	--host-port | --guest-port | --forward | --bind | --port-driver | --wait | --name | \
-		--network | --via | --route | --expose | --link | --cidr | --cidr6 | --mtu | --dns | --outbound-addr | --pcap | --chdir | --env | \
+		--network | --via | --route | --expose | --cidr | --cidr6 | --mtu | --dns | --outbound-addr | --pcap | --chdir | --env | \
 		--unset-env | --shell-command | --stop-timeout | --ready-fd | --info-fd | --keep-fd | \
 		--lines | --format) ;;
 	-[qv]*[pPfbnCect] | -[pPfbnCect]) ;;

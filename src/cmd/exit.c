@@ -16,7 +16,6 @@
 
 struct words {
 	struct expose expose;
-	const char *link;
 	int verbosity;
 };
 
@@ -31,8 +30,6 @@ static const struct option_def options[] = {
 		"may be repeated (default: all that this user can reach, but not loopback, "
 		"link-local and metadata addresses)",
 		add_expose, offsetof(struct words, expose)},
-	{0, "link", "LINK", "- (default: stdin and stdout)", option_set_text,
-		offsetof(struct words, link)},
 	{'q', "quiet", NULL, "say only what went wrong", cmd_set_quiet,
 		offsetof(struct words, verbosity)},
 	{'v', "verbose", NULL, "say more; repeatable", cmd_set_verbose,
@@ -55,7 +52,7 @@ static int serve(const struct words *words, struct err *err)
 
 static int run(const struct cmd_call *call)
 {
-	struct words words = {.link = "-"};
+	struct words words = {.verbosity = 0};
 	struct err err = {0};
 	int first = option_parse(options, call->argc, call->argv, &words, &err), status;
 
