@@ -48,8 +48,30 @@ static size_t tidy(struct in_addr *list, size_t count, struct in_addr self)
 	return left;
 }
 
-static int change(struct addresses *addresses, struct stack *stack, struct in_addr self,
-	const struct in_addr *peers, size_t npeers, struct err *err)
+/* What the kernel has against one address costs that one alone: it is left out. Returns how many of
+ * @peers are there, or -EPIPE. */
+static ssize_t add_peers(const struct addresses *addresses, struct stack *stack,
+	struct in_addr *peers, size_t npeers)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < npeers; i++) {
+		int result = contains(addresses->peers, addresses->npeers, peers[i])
+				     ? 0
+				     : stack->ops->change(stack, STACK_ADD_PEER, peers[i]);
+
+		if (result == -EPIPE)
+			return result;
+		if (result < 0 && result != -EEXIST) /* of an attempt that failed half-way */
+			addresses->on_lost(addresses->owner, peers[i], result);
+		else
+			peers[left++] = peers[i];
+	}
+	return (ssize_t)left;
+}
+
+static ssize_t change(struct addresses *addresses, struct stack *stack, struct in_addr self,
+	struct in_addr *peers, size_t npeers, struct err *err)
 {
 	char text[INET_ADDRSTRLEN];
 	int result = 0;
@@ -65,25 +87,18 @@ static int change(struct addresses *addresses, struct stack *stack, struct in_ad
 	for (size_t i = 0; i < addresses->npeers; i++)
 		if (!contains(peers, npeers, addresses->peers[i]))
 			stack->ops->change(stack, STACK_DEL_PEER, addresses->peers[i]);
-	for (size_t i = 0; i < npeers; i++) {
-		if (contains(addresses->peers, addresses->npeers, peers[i]))
-			continue;
-		result = stack->ops->change(stack, STACK_ADD_PEER, peers[i]);
-		if (result < 0 && result != -EEXIST) /* of an attempt that failed half-way */
-			return err_sys(err, -result, "cannot add a route to %s",
-				inet_ntop(AF_INET, &peers[i], text, sizeof(text)));
-	}
-	return 0;
+	ssize_t left = add_peers(addresses, stack, peers, npeers);
+	return left < 0 ? err_sys(err, (int)-left, "cannot add routes") : left;
 }
 
 int addresses_set(struct addresses *addresses, struct stack *stack, struct in_addr self,
 	struct in_addr *peers, size_t npeers, struct err *err)
 {
 	npeers = tidy(peers, npeers, self);
-	int result = change(addresses, stack, self, peers, npeers, err);
+	ssize_t left = change(addresses, stack, self, peers, npeers, err);
 	/* after a failure some may be there already: none is taken for known then */
 	free(addresses->peers);
 	addresses->peers = peers;
-	addresses->npeers = result < 0 ? 0 : npeers;
-	return result;
+	addresses->npeers = left < 0 ? 0 : (size_t)left;
+	return left < 0 ? (int)left : 0;
 }

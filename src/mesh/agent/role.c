@@ -2,6 +2,7 @@
 /* mesh/agent/role - what this host is in its mesh: its address, what it offers, what it enters */
 #include "mesh/agent/role.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -401,6 +402,20 @@ static void on_taken(void *owner, size_t place, const struct err *err)
 	vips->list[place] = (struct in_addr){0};
 }
 
+/* The rest of the mesh is there all the same. */
+static void on_lost_address(void *owner, struct in_addr ip, int result)
+{
+	struct role *role = owner;
+	struct report_port port = {.ip = ip};
+	char text[INET_ADDRSTRLEN];
+
+	snprintf(
+		port.why, sizeof(port.why), "a route to it cannot be added: %s", strerror(-result));
+	report_add_missing(&role->taken, &port);
+	troubles_say(role->troubles, "a host of the mesh is left out: %s: %s",
+		inet_ntop(AF_INET, &ip, text, sizeof(text)), port.why);
+}
+
 static int configure_addresses(struct role *role, const struct mesh_config *config, struct err *err)
 {
 	struct in_addr *peers = calloc(config->nnames + config->nothers + 1, sizeof(*peers));
@@ -426,6 +441,8 @@ static int configure_addresses(struct role *role, const struct mesh_config *conf
 	for (size_t i = 0; i < count; i++)
 		if (peers[i].s_addr != 0)
 			peers[left++] = peers[i];
+	role->addresses.on_lost = on_lost_address;
+	role->addresses.owner = role;
 	return addresses_set(&role->addresses, role->start.stack, config->me, peers, left, err);
 }
 
