@@ -89,6 +89,13 @@ static const struct known_word {
 	{"example", SURE_ALWAYS, EXAMPLE},
 	{"show-example", SURE_ALWAYS, EXAMPLE},
 	{"show-installer", SURE_ALWAYS, "copy the program nswrap itself to the other machine"},
+	{"config", SURE_UNLESS_INSTALLED,
+		"options for each start stand in ~/.config/nswrap/config, one a line"},
+	{"completion", SURE_UNLESS_INSTALLED,
+		"bash finds what completes it where nswrap is installed (make install)"},
+	{"events", SURE_UNLESS_INSTALLED,
+		"--info-fd of a sandbox tells them; nswrap mesh status --watch shows a mesh live"},
+	{"watch", SURE_UNLESS_INSTALLED, "nswrap mesh status --watch shows a mesh live"},
 	{"version", SURE_ALWAYS, "nswrap --version prints it"},
 	{"usage", SURE_ALWAYS, "nswrap help lists what there is"},
 };
@@ -201,12 +208,24 @@ void guess_unknown_subcommand(
 			PARSE_SHOWN(word));
 }
 
+/* Such a file would have been one that is there (main). */
+static int check_missing_manifest(const char *word, struct err *err)
+{
+	if (is_installed(word))
+		return 0;
+	return err_set(err, EINVAL,
+		"there is no file %s: expected the manifest of a mesh (a program: nswrap -- %s)",
+		PARSE_QUOTED(word), PARSE_SHOWN(word));
+}
+
 int guess_check_words(const struct cmd_call *call, struct err *err)
 {
 	const char *word = call->argc > 1 ? call->argv[1] : "-";
 	char *const *args = call->argv + 2;
 	const struct known_word *known = find_word(word);
 
+	if (g_str_has_suffix(word, ".yaml") || g_str_has_suffix(word, ".yml"))
+		return check_missing_manifest(word, err);
 	if (word[0] == '-' || strchr(word, '/'))
 		return 0;
 	if (known && known->sure == SURE_NEVER && !*args)
@@ -227,8 +246,9 @@ int guess_check_manifest(const char *word, struct err *err)
 	static const char *const others[][2] = {{"list", "status"}, {"ls", "status"},
 		{"ps", "status"}, {"hosts", "status"}, {"show", "status"}, {"info", "status"},
 		{"restart", "reload"}, {"update", "reload"}, {"down", "stop"}, {"end", "stop"},
-		{"kill", "stop"}, {"rm", "stop"}, {"up", "MANIFEST"}, {"start", "MANIFEST"},
-		{"run", "MANIFEST"}, {"check", "--check MANIFEST"},
+		{"kill", "stop"}, {"rm", "stop"}, {"logs", "status"}, {"log", "status"},
+		{"top", "status --watch"}, {"watch", "status --watch"}, {"up", "MANIFEST"},
+		{"start", "MANIFEST"}, {"run", "MANIFEST"}, {"check", "--check MANIFEST"},
 		{"validate", "--check MANIFEST"}, {"example", "--example"}};
 	const char *meant = NULL;
 

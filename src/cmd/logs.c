@@ -20,6 +20,8 @@
 
 #define CHUNK_BYTES 65536
 #define LOOK_MS     100
+#define SHOWN_NAMES 5
+#define NAMES_BYTES 256
 #define END_MS      1000 /* the last line comes when all else has gone */
 
 struct logs_request {
@@ -70,10 +72,31 @@ static int ask_running(const char *name, char *path, struct err *err)
 			     name);
 }
 
+/* "there are logs of a and b", of those that ended too; @place may have none. */
+static void describe_logs(const char *place, char *out, size_t cap_bytes)
+{
+	GDir *dir = g_dir_open(place, 0, NULL);
+	const char *name;
+	size_t used = 0, count = 0;
+
+	snprintf(out, cap_bytes, "there is none");
+	while (dir && (name = g_dir_read_name(dir)) && count <= SHOWN_NAMES && used < cap_bytes) {
+		if (name[0] == '.')
+			continue;
+		if (count++ == SHOWN_NAMES)
+			used += (size_t)snprintf(out + used, cap_bytes - used, " and more");
+		else
+			used += (size_t)snprintf(out + used, cap_bytes - used, "%s%s",
+				used == 0 ? "there are logs of " : ", ", PARSE_SHOWN(name));
+	}
+	if (dir)
+		g_dir_close(dir);
+}
+
 /* The directory of the log; *@runs: there is more to come. Returns a descriptor or -errno. */
 static int find(const char *name, bool *runs, struct err *err)
 {
-	char path[PATH_MAX], place[PATH_MAX];
+	char path[PATH_MAX], place[PATH_MAX], logs[NAMES_BYTES];
 	int result = ask_running(name, path, err);
 
 	*runs = result > 0;
@@ -84,11 +107,16 @@ static int find(const char *name, bool *runs, struct err *err)
 		return result;
 	*strrchr(path, '/') = '\0';
 	int dir_fd = logfile_open(path);
-	if (dir_fd == -ENOENT)
+	if (dir_fd == -ENOENT) {
+		if (*runs)
+			snprintf(logs, sizeof(logs), "it was removed");
+		else
+			describe_logs(place, logs, sizeof(logs));
 		return err_set(err, ENOENT,
 			"there is no log of \"%s\": expected the name of a sandbox that was "
-			"started with -d (looked in %s)",
-			name, path);
+			"started with -d (%s; looked in %s)",
+			name, logs, path);
+	}
 	return dir_fd < 0 ? err_sys(err, -dir_fd, "cannot read the log in %s", path) : dir_fd;
 }
 

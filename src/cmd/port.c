@@ -3,6 +3,7 @@
 #include "cmd/port.h"
 
 #include <errno.h>
+#include <glib.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -142,6 +143,28 @@ static const struct port_action {
 	{"remove", "port-remove", true},
 };
 
+/* @word is none of them: which one was meant? Of docker's, `port SANDBOX` lists. */
+static void refuse_action(const char *word, struct err *err)
+{
+	static const char *const names[] = {"list", "add", "remove"};
+	static const char *const others[][2] = {{"ls", "list"}, {"show", "list"},
+		{"status", "list"}, {"rm", "remove"}, {"del", "remove"}, {"delete", "remove"},
+		{"new", "add"}, {"publish", "add"}};
+	const char *meant = option_nearest(word, names, G_N_ELEMENTS(names));
+
+	for (size_t i = 0; !meant && i < G_N_ELEMENTS(others); i++)
+		if (strcmp(word, others[i][0]) == 0)
+			meant = others[i][1];
+	if (meant)
+		err_set(err, EINVAL, "%s: did you mean nswrap port %s SANDBOX?", PARSE_QUOTED(word),
+			meant);
+	else
+		err_set(err, EINVAL,
+			"%s: expected list, add or remove, and then a SANDBOX, such as nswrap port "
+			"list %s",
+			PARSE_QUOTED(word), PARSE_SHOWN(word));
+}
+
 static const struct port_action *read_action(char **operands, int count, struct err *err)
 {
 	if (count == 0) {
@@ -168,8 +191,7 @@ static const struct port_action *read_action(char **operands, int count, struct 
 			return &actions[i];
 		return NULL;
 	}
-	err_set(err, EINVAL, "%s: expected list, add or remove, and then a SANDBOX",
-		PARSE_QUOTED(operands[0]));
+	refuse_action(operands[0], err);
 	return NULL;
 }
 

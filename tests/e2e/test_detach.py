@@ -234,6 +234,19 @@ def test_logs_bad_input(background, args, status, names):
     assert result.stderr.count(b"\n") == 1 and names in result.stderr.decode()
 
 
+def test_logs_names_those_that_there_are(background):
+    """Also of sandboxes that have ended: names that were made of COMMAND's are not known by heart."""
+    assert b"there is none" in background.run("logs", "sh").stderr
+    for name in background.run("-d", "sh", "-c", "exit 3"), background.run("-d", "-n", "box", "true"):
+        assert name.returncode == 0
+    result = background.run("logs", "sh")
+    assert result.returncode == 125 and result.stderr.count(b"\n") == 1
+    assert b"sh-1" in result.stderr and b"box" in result.stderr
+    for number in range(6):
+        assert background.run("-d", "-n", f"more-{number}", "true").returncode == 0
+    assert b" and more; looked in" in background.run("logs", "sh").stderr
+
+
 def test_logs_of_the_foreground(background):
     background.start("-n", "box", "sleep", "1000").wait_event("started")
     result = background.run("logs", "box")

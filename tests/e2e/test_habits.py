@@ -135,7 +135,7 @@ def test_options_of_others(nswrap, words, names):
     (["ps", "-a"], "not needed"), (["ps", "-q"], "--json"), (["ps", "--jsn"], "--json"),
     (["stop", "--time=5", "box"], "-t SECONDS"), (["stop", "-f", "box"], "-t 0"),
     (["port", "add", "box", "-p", "8080:80"], "port add SANDBOX 8080:80"),
-    (["port", "ls", "box"], "list, add or remove"), (["port", "box"], "and then a SANDBOX"),
+    (["port", "ls", "box"], "port list"), (["port", "box"], "and then a SANDBOX"),
     (["mesh", "list"], "nswrap mesh status"), (["mesh", "statsu", "site"], "nswrap mesh status"),
     (["mesh", "up", "site.yaml"], "nswrap mesh MANIFEST"), (["mesh", "down"], "nswrap mesh stop"),
     (["mesh", "-f", "site.yaml"], "nswrap mesh MANIFEST"), (["mesh", "relaod"], "nswrap mesh reload"),
@@ -190,6 +190,7 @@ def programs(short_dir):
 @pytest.mark.parametrize("word, names", [
     ("list", "nswrap ps"), ("status", "nswrap ps"), ("version", "nswrap --version"),
     ("up", "nswrap mesh MANIFEST"), ("down", "nswrap mesh stop"), ("start", "nswrap COMMAND"),
+    ("config", "nswrap/config"), ("completion", "make install"), ("events", "--info-fd"), ("watch", "mesh status"),
     ("remove", "nswrap stop"), ("ports", "nswrap port list"), ("images", "no images")])
 def test_words_of_others(nswrap, programs, word, names):
     """Not run, even where there is such a program; it is behind -- and run."""
@@ -236,6 +237,17 @@ def test_misspelt_subcommands(nswrap, programs, word, nearest):
     programs.ran.unlink()
     nswrap.run(word, "box", env=env)
     assert programs.ran.read_text().endswith(f"{word} box\n")
+
+
+@pytest.mark.parametrize("words, names", [
+    (["port", "ls", "box"], "nswrap port list"), (["port", "rm", "box", "80"], "nswrap port remove"),
+    (["port", "ad", "box", "80"], "nswrap port add"), (["port", "delete", "box", "80"], "nswrap port remove"),
+    (["port", "box"], "nswrap port list box"), (["mesh", "logs"], "nswrap mesh status"),
+    (["mesh", "top"], "nswrap mesh status --watch"), (["mesh", "rm"], "nswrap mesh stop"),
+    (["site.yaml"], "manifest of a mesh"), (["./site.yml"], "manifest of a mesh")])
+def test_words_of_others_behind_subcommands(nswrap, words, names):
+    result = nswrap.run(*words)
+    assert result.returncode == 2 and names in said(result), result.stderr
 
 
 def test_words_that_nobody_knows(nswrap):
