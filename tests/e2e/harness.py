@@ -444,6 +444,16 @@ class Running:
 
         return wait_for(look, f"a line {pattern!r}", timeout)
 
+    def wait_lines(self, pattern, n, timeout=10):
+        """The lines on stderr in which pattern is found, as soon as there are n; they are read by
+        a thread of its own, so what has been written may not be here yet."""
+
+        def look():
+            found = [line for line in list(self.stderr.lines) if re.search(pattern, line)]
+            return found if len(found) >= n else None
+
+        return wait_for(look, f"{n} lines {pattern!r}", timeout)
+
     def host_port(self, n=1):
         """Where the nth forward listens on the host."""
         return self.wait_event("forward", n)["host_port"]
@@ -459,6 +469,7 @@ class Running:
     def wait(self, timeout=20):
         """Exit status as a shell shows it."""
         code = self.popen.wait(timeout * PATIENCE)
+        self.stderr.join(0.5)  # its last words; who else has it may go on
         return code if code >= 0 else 128 - code
 
     def signal(self, number):

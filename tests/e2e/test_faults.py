@@ -170,12 +170,16 @@ def test_start_without_net_process(nswrap, short_dir):
     """It is the only one that is not missed: another one takes over, the sandbox comes up."""
 
     def comes_up(strike, port):
+        def said():
+            return sum("another one takes over" in line for line in list(strike.stderr.lines))
+
         with contextlib.suppress(AssertionError):
             wait_for(lambda: echoes(port), "the forward to work", 5)
-            lines = [x for x in strike.stderr.lines if "another one takes over" in x]
+            # what is written is read by a thread of its own
+            wait_for(said, "a line that says so", 5)
             os.kill(strike.pid, signal.SIGTERM)
-            return "" if len(lines) == 1 else f"{len(lines)} lines say so"
-        return "the forward does not work"
+            return "" if said() == 1 else f"{said()} lines say so"
+        return f"the forward does not work, or nothing says why ({said()} lines)"
 
     sweep(nswrap, os.path.join(short_dir, "s"), NET, [], comes_up)
 
@@ -260,7 +264,7 @@ def test_net_process_comes_back(nswrap, driver, options):
     times = [kill_net(running) for _ in range(3)]
     assert statistics.median(times) < RECOVERY_S * PATIENCE, times
     assert Roles(running).command == command
-    said = [line for line in running.stderr.lines if "another one takes over" in line]
+    said = running.wait_lines("another one takes over", 3)
     assert len(said) == 3 and all("signal 9" in line for line in said)
     assert running.stop() == 143
 

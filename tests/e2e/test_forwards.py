@@ -181,7 +181,7 @@ def test_a_lost_forward_comes_back(nswrap, driver):
         assert client.recv(100) == b"early"
     running.wait_line(f"127.0.0.1:{port}:7000/tcp works again")
     assert all("error" not in f for f in json.loads(nswrap.run("port", "list", "--json", "box").stdout))
-    assert len([line for line in running.stderr.lines if "Too many open files" in line]) == 1
+    assert len(running.wait_lines("Too many open files", 1)) == 1
     assert exchange(port, b"hello") == b"hello"
 
 
