@@ -18,7 +18,6 @@
 
 #define STOP_TIMEOUT_MS 10000
 #define WAIT_MS         30000
-#define VIA_BARE_MTU    1500 /* of RemoteNetstack, whose ends must agree */
 
 void run_options_init(struct run_options *options)
 {
@@ -287,7 +286,7 @@ static int set_via(void *target, const char *value, struct err *err)
 
 	via->link = value;
 	int result = viaproc_check(value, &is_bare, err);
-	via->mtu = is_bare ? VIA_BARE_MTU : 0;
+	via->mtu = is_bare ? CHANNEL_BARE_MTU : 0;
 	return result;
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "net/packet.h"
 #include "util/fd.h"
 #include "util/list.h"
 #include "util/log.h"
@@ -151,12 +152,15 @@ static int open_bare(struct channel *channel, int fd)
 	return result < 0 ? result : loop_io_add(channel->loop, &channel->bare, EPOLLIN);
 }
 
+/* Ends that know no more than this of one another: RemoteNetstack's are given an MTU of 1500. */
 static void send_bare(struct channel *channel, const struct iovec *packets, size_t count)
 {
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
+		packet_limit_mss(packets[i].iov_base, packets[i].iov_len, CHANNEL_BARE_MSS);
 		if (send(channel->bare.fd, packets[i].iov_base, packets[i].iov_len,
 			    MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 			log_debug("a packet was lost: %s", strerror(errno));
+	}
 }
 
 /* ------------------------------------------------------------------------------------------ */

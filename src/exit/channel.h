@@ -21,8 +21,9 @@
  * have been stopped.
  *
  * A socket that keeps the boundaries of messages (SOCK_SEQPACKET, SOCK_DGRAM) has one bare IPv4
- * packet in each, and nothing else: what RemoteNetstack's links are. It is up at once, what it does
- * not take is lost, and nobody knows whether the other end lives.
+ * packet in each, and nothing else: what RemoteNetstack's links are. It is up at once, TCP is asked
+ * for segments that fit CHANNEL_BARE_MTU, what the socket does not take is lost, and nobody knows
+ * whether the other end lives.
  */
 #define CHANNEL_BEAT_MS    3000
 #define CHANNEL_SILENT_MAX 5
@@ -30,6 +31,8 @@
 	20 /* beats until the other end has said who it is: a login takes long \
 	    */
 #define CHANNEL_HEADROOM FRAME_HEADER_BYTES
+#define CHANNEL_BARE_MTU 1500
+#define CHANNEL_BARE_MSS (CHANNEL_BARE_MTU - 40)
 
 struct channel;
 

@@ -14,7 +14,7 @@ import struct
 import subprocess
 
 import pytest
-from harness import (BINARY, NEIGHBOUR_SETUP, PATIENCE, TCP_ECHO, TCP_PEER, UDP_ECHO, descendants,
+from harness import (BINARY, HTTP, NEIGHBOUR_SETUP, PATIENCE, TCP_ECHO, TCP_PEER, UDP_ECHO, descendants,
                      connect, free_port, open_fds, python, read_all, wait_for)
 from test_mesh_routes import MANY
 
@@ -453,6 +453,151 @@ def resident(pid, made):
     """Bytes of memory of the exit below pid."""
     pid = next(p for p in [pid, *descendants(pid)] if comm(p) == "nswrap: exit")
     return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1]) << 10
+
+
+# --- RemoteNetstack's ends, as they behave on a link -------------------------------------------------
+
+SELF = "100.127.255.255"  # of both its ends
+
+
+def tcp(src, sport, dst, dport, seq, ack, flags, data=b"", options=b""):
+    """With right sums, as it has them."""
+    head = struct.pack("!HHIIBBHHH", sport, dport, seq & 0xffffffff, ack & 0xffffffff,
+                       (5 + len(options) // 4) << 4, flags, 29184, 0, 0) + options
+    body = head + data
+    pseudo = socket.inet_aton(src) + socket.inet_aton(dst) + struct.pack("!HH", 6, len(body))
+    total = checksum(pseudo + body + b"\0" * (len(body) % 2))
+    return ipv4(6, src, dst, body[:16] + struct.pack("!H", total) + body[18:])
+
+
+class Segment:
+    def __init__(self, packet):
+        self.src, self.dst = socket.inet_ntoa(packet[12:16]), socket.inet_ntoa(packet[16:20])
+        at = (packet[0] & 15) * 4
+        self.proto = packet[9]
+        if self.proto != 6:
+            return
+        self.sport, self.dport, self.seq, self.ack = struct.unpack("!HHII", packet[at:at + 12])
+        size = (packet[at + 12] >> 4) * 4
+        self.flags, self.options, self.data = packet[at + 13], packet[at + 20:at + size], packet[at + size:]
+        pseudo = packet[12:20] + struct.pack("!HH", 6, len(packet) - at)
+        rest = packet[at:] + b"\0" * ((len(packet) - at) % 2)
+        self.has_right_sum = checksum(pseudo + rest) == 0
+
+    def mss(self):
+        at = self.options.find(b"\2\4")
+        return struct.unpack("!H", self.options[at + 2:at + 4])[0]
+
+
+MSS_1460 = b"\x02\x04\x05\xb4"
+
+
+def fetch_as_entrance(link, address, port, request):
+    """Its entrance: one TCP connection from its own address. Returns what came until the end."""
+    sport, seq = 40000, 1000
+    link.send(tcp(SELF, sport, address, port, seq, 0, 0x02, options=MSS_1460))
+    first = Segment(link.recv(16384))
+    assert first.flags & 0x3f == 0x12 and first.has_right_sum and first.mss() <= 1460, vars(first)
+    assert (first.src, first.dst, first.ack) == (address, SELF, seq + 1)
+    seq, ack = seq + 1, first.seq + 1
+    link.send(tcp(SELF, sport, address, port, seq, ack, 0x18, request))
+    seq, got = seq + len(request), b""
+    while True:
+        packet = link.recv(16384)
+        assert len(packet) <= 1500 and packet[0] == 0x45
+        segment = Segment(packet)
+        assert segment.has_right_sum and not segment.flags & 4
+        if segment.seq != ack:
+            continue
+        got, ack = got + segment.data, ack + len(segment.data) + (segment.flags & 1)
+        if segment.data or segment.flags & 1:
+            link.send(tcp(SELF, sport, address, port, seq, ack, 0x10))
+        if segment.flags & 1:
+            link.send(tcp(SELF, sport, address, port, seq, ack, 0x11))
+            return got
+
+
+def serve_as_exit(link, answer):
+    """Its exit: takes any destination, completes the handshake by itself, answers one request with
+    what is given, and its end. Returns where that was to."""
+    while True:
+        packet = link.recv(16384)
+        assert packet[0] >> 4 == 4 and len(packet) <= 1500, packet
+        segment = Segment(packet)
+        if segment.proto == 6 and segment.flags & 0x3f == 0x02:
+            break
+    assert segment.src == SELF and segment.mss() <= 1460 and segment.has_right_sum
+    ends = (segment.dst, segment.dport, SELF, segment.sport)
+    seq, ack, request, is_sent = 5000, segment.seq + 1, b"", False
+    link.send(tcp(*ends, seq, ack, 0x12, options=MSS_1460))
+    seq += 1
+    while True:
+        segment = Segment(link.recv(16384))
+        if segment.proto != 6 or segment.seq != ack:
+            continue
+        request, ack = request + segment.data, ack + len(segment.data) + (segment.flags & 1)
+        if segment.flags & 1:
+            link.send(tcp(*ends, seq, ack, 0x10))
+            return ends[:2]
+        if segment.data:
+            link.send(tcp(*ends, seq, ack, 0x10))
+        if request.endswith(b"\r\n\r\n") and not is_sent:
+            is_sent = True
+            for at in range(0, len(answer), 1460):
+                link.send(tcp(*ends, seq, ack, 0x18, answer[at:at + 1460]))
+                seq += len(answer[at:at + 1460])
+            link.send(tcp(*ends, seq, ack, 0x11))
+            seq += 1
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_SEQPACKET, socket.SOCK_DGRAM])
+def test_remotenetstacks_entrance_and_our_exit(far, kind):
+    made = far()
+    made.serve(HTTP, FAR, 7001)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+    with ours, theirs:
+        ours.settimeout(10 * PATIENCE)
+        popen = subprocess.Popen(made.exit("--expose", f"{FAR}:7001"), stdin=theirs, stdout=theirs)
+        try:
+            got = fetch_as_entrance(
+                ours, FAR, 7001, b"GET /a/b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert got.startswith(b"HTTP/1.1 200") and got.endswith(b"path /a/b")
+            # what is no packet deafens nobody
+            ours.send(bytes(30))
+            ours.send(tcp(SELF, 40001, FAR, 7002, 1, 0, 2))
+            while True:
+                segment = Segment(ours.recv(16384))
+                if segment.dport == 40001:
+                    break
+            assert segment.flags & 4
+        finally:
+            popen.terminate()
+            popen.wait(10 * PATIENCE)
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_SEQPACKET, socket.SOCK_DGRAM])
+def test_our_sandbox_and_remotenetstacks_exit(nswrap, kind):
+    ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+    with ours, theirs:
+        ours.settimeout(10 * PATIENCE)
+        popen = nswrap.popen("-q", "--via", f"fd:{theirs.fileno()}", "curl", "-sS", "--max-time", "20",
+                             "http://10.99.0.1:8080/", pass_fds=[theirs.fileno()], stdout=subprocess.PIPE)
+        body = os.urandom(5000)
+        to = serve_as_exit(ours, b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + body)
+        assert popen.communicate(timeout=20)[0] == body
+    assert to == ("10.99.0.1", 8080) and popen.returncode == 0
+
+
+def test_remotenetstacks_example(nswrap, far):
+    """A program fetches from a network that only the exit is in."""
+    made = far(setup="nsenter -t $! -n ip addr add 192.168.1.1/24 dev ext1; ip addr add 192.168.1.2/24 dev ext0;")
+    made.serve(HTTP, "192.168.1.1", 80)
+    done = nswrap.run("--via", made.link("--expose", "192.168.1.0/24"), "--",
+                      "curl", "-sS", "--max-time", "20", "http://192.168.1.1")
+    assert done.stdout == b"path /" and done.returncode == 0, done.stderr
+    done = nswrap.run("--via", made.link("--expose", "192.168.1.0/24"), "--",
+                      "curl", "-sS", "--max-time", "20", f"http://{FAR}:80")
+    assert done.returncode == 7, done  # could not connect
 
 
 def test_nothing_leaves_by_this_host(nswrap, outer):
