@@ -202,7 +202,9 @@ static int start_kept(
 	if (result == DETACH_SUPERVISOR) {
 		prctl(PR_SET_NAME, "nswrap");
 		result = supervisor_run(&options->config, status, err);
-		_exit(result < 0 ? cmd_failed(err) : *status);
+		*status = result < 0 ? cmd_failed(err) : *status;
+		detach_finish(detach, *status);
+		_exit(*status);
 	}
 	free(options);
 	free(detach);

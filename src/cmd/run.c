@@ -280,6 +280,7 @@ static int run(const struct cmd_call *call)
 		status = read_agent(&options, call->argc - first, call->argv + first, &beside);
 		if (status < 0)
 			status = start(&options, call, first, &background);
+		detach_finish(&background, status);
 		agent_close_beside(&beside);
 	}
 	g_strfreev((char **)options.config.defaults);

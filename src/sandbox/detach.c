@@ -16,8 +16,8 @@
 #include "proc/job.h"
 #include "proc/rights.h"
 #include "sandbox/config.h"
-#include "sandbox/logfile.h"
 #include "util/fd.h"
+#include "util/list.h"
 
 #define CHUNK_BYTES 65536
 #define KEEP_MAX    (SANDBOX_KEEP_FDS_MAX + 8)
@@ -50,6 +50,11 @@ static void serve(struct logfile *log, int in_fd, int hand_fd)
 		}
 		copy(log, in_fd);
 	}
+}
+
+static void note_status(struct logfile *log, int status)
+{
+	logfile_note(log, "ended with status %d", status);
 }
 
 static int status_of(int status)
@@ -89,7 +94,7 @@ __attribute__((noreturn)) static void write_log(
 		logfile_note(&log, "ended by signal %d (%s)", WTERMSIG(status),
 			strsignal(WTERMSIG(status)));
 	else
-		logfile_note(&log, "ended with status %d", status_of(status));
+		note_status(&log, status_of(status));
 	_exit(status_of(status));
 }
 
@@ -97,14 +102,14 @@ __attribute__((noreturn)) static void write_log(
 
 static int become_supervisor(struct detach *detach, const int *keep, size_t nkeep)
 {
-	int all[KEEP_MAX] = {detach->told_fd, detach->out_fd, detach->hand_fd};
+	int all[KEEP_MAX] = {detach->told_fd, detach->out_fd, detach->hand_fd, detach->in_fd};
 	_cleanup_fd_ int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
-	memcpy(all + 3, keep, nkeep * sizeof(*keep));
+	memcpy(all + 4, keep, nkeep * sizeof(*keep));
 	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(detach->out_fd, STDOUT_FILENO) < 0)
 		return -errno;
 	fd_close(&null);
-	return rights_keep_fds(all, 3 + nkeep);
+	return rights_keep_fds(all, 4 + nkeep);
 }
 
 /* In the child, which becomes the writer, and its child, where it returns. */
@@ -123,7 +128,7 @@ static int part(struct detach *detach, const int *keep, size_t nkeep, int told_f
 		write_log(pid, out[0], hand[0], detach->is_kept);
 	detach->out_fd = out[1];
 	detach->hand_fd = hand[1];
-	close(out[0]);
+	detach->in_fd = out[0];
 	close(hand[0]);
 	int result = pid < 0 ? -errno : become_supervisor(detach, keep, nkeep);
 	return result < 0 ? err_sys(err, -result, "cannot go to the background")
@@ -150,8 +155,12 @@ int detach_start(struct detach *detach, const int *keep, size_t nkeep, int *stat
 {
 	int told[2];
 
-	*detach = (struct detach){
-		.is_kept = detach->is_kept, .told_fd = -1, .out_fd = -1, .hand_fd = -1};
+	*detach = (struct detach){.is_kept = detach->is_kept,
+		.told_fd = -1,
+		.out_fd = -1,
+		.hand_fd = -1,
+		.in_fd = -1,
+		.log = {.dir_fd = -1, .fd = -1}};
 	if (pipe2(told, O_CLOEXEC) < 0)
 		return err_sys(err, errno, "cannot go to the background");
 	pid_t child = fork();
@@ -178,6 +187,7 @@ int detach_open_log(struct detach *detach, const char *name, struct err *err)
 		return -err->code;
 	}
 	ssize_t sent = fd_send(detach->hand_fd, "", 1, (int[]){log.dir_fd, log.fd}, 2);
+	detach->log = (struct logfile){.dir_fd = fd_take(&log.dir_fd), .fd = -1};
 	logfile_close(&log);
 	return sent < 0 ? err_sys(err, (int)-sent, "cannot hand the log over") : 0;
 }
@@ -191,4 +201,64 @@ int detach_ready(struct detach *detach, const char *name)
 	int result = write(detach->told_fd, name, len) == (ssize_t)len ? 0 : -errno;
 	fd_close(&detach->told_fd);
 	return result;
+}
+
+/* --- without a writer ----------------------------------------------------------------------- */
+
+static void on_said(struct loop_io *io, uint32_t events)
+{
+	struct detach *detach = container_of(io, struct detach, in_io);
+	char data[CHUNK_BYTES];
+	ssize_t got = read(io->fd, data, sizeof(data));
+
+	(void)events;
+	if (got > 0)
+		logfile_write(&detach->log, data, (size_t)got);
+}
+
+static void begin_alone(struct detach *detach)
+{
+	detach->is_alone = true;
+	logfile_resume(&detach->log);
+	/* it may have been killed before that */
+	fd_set_nonblock(detach->in_fd, 1);
+	detach->in_io = (struct loop_io){detach->in_fd, on_said};
+	logfile_note(&detach->log, "what wrote this log was ended; it goes on");
+}
+
+static void on_writer(struct loop_io *io, uint32_t events)
+{
+	struct detach *detach = container_of(io, struct detach, hand_io);
+
+	(void)events;
+	loop_io_del(detach->loop, &detach->hand_io);
+	begin_alone(detach);
+	loop_io_add(detach->loop, &detach->in_io, EPOLLIN);
+}
+
+int detach_watch(struct detach *detach, struct loop *loop)
+{
+	detach->hand_io = (struct loop_io){detach->hand_fd, on_writer};
+	int result = loop_io_add(loop, &detach->hand_io, EPOLLIN);
+	if (result == 0)
+		detach->loop = loop;
+	return result;
+}
+
+void detach_unwatch(struct detach *detach)
+{
+	if (!detach->loop)
+		return;
+	loop_io_del(detach->loop, &detach->hand_io);
+	if (detach->is_alone)
+		loop_io_del(detach->loop, &detach->in_io);
+	detach->loop = NULL;
+}
+
+void detach_finish(struct detach *detach, int status)
+{
+	if (!detach->is_alone)
+		return;
+	copy(&detach->log, detach->in_fd);
+	note_status(&detach->log, status);
 }

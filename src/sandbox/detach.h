@@ -7,7 +7,9 @@
 #include <sys/types.h>
 
 #include "control/registry.h"
+#include "sandbox/logfile.h"
 #include "util/err.h"
+#include "util/loop.h"
 
 /*
  * How it works
@@ -21,7 +23,10 @@
  * there, and its status becomes the caller's by way of the other. Then it is the pipe, too. If the
  * caller's process has gone before it could be told the name, nobody knows of the sandbox: it ends.
  *
- * The writer is no child of the supervisor: it writes the last line whatever ended that.
+ * The writer is no child of the supervisor: it writes the last line whatever ended that. If it is
+ * killed itself, COMMAND is to hear nothing of it (a write would be SIGPIPE): the supervisor has
+ * that end of the pipe as well, and the log, whose lock is the same one, and writes it from then
+ * on.
  */
 struct detach {
 	char name[REGISTRY_NAME_MAX + 1]; /* in the caller's process */
@@ -29,7 +34,14 @@ struct detach {
 	bool is_kept; /* set before detach_start: another one will come for it (proc/daemon) */
 	int told_fd;  /* the name goes there */
 	int out_fd;   /* the log */
-	int hand_fd;  /* the files of the log go there; its end is ours */
+	int hand_fd;  /* the files of the log go there; its end is ours, and the writer's */
+
+	/* of the supervisor, should the writer be gone */
+	int in_fd; /* what COMMAND says */
+	struct logfile log;
+	struct loop *loop; /* NULL: it is not watched */
+	struct loop_io hand_io, in_io;
+	bool is_alone;
 };
 
 enum detach_side { DETACH_CALLER, DETACH_SUPERVISOR };
@@ -44,6 +56,15 @@ int detach_start(
 
 /* The name is known: begin its log. Without one, which @err tells, all that is said is lost. */
 int detach_open_log(struct detach *detach, const char *name, struct err *err);
+
+/* From @loop: is the writer there? Returns 0 or -errno. */
+int detach_watch(struct detach *detach, struct loop *loop);
+
+/* Before @loop goes. */
+void detach_unwatch(struct detach *detach);
+
+/* The supervisor ends with @status: without a writer, that is the last line. */
+void detach_finish(struct detach *detach, int status);
 
 /* All is ready: leave the caller. -EPIPE if that has gone. */
 int detach_ready(struct detach *detach, const char *name);

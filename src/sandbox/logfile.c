@@ -106,7 +106,8 @@ int logfile_create(
 
 static void rotate(struct logfile *log)
 {
-	if (renameat(log->dir_fd, NOW, log->dir_fd, OLD) < 0)
+	/* there is none if it could not be made the last time */
+	if (renameat(log->dir_fd, NOW, log->dir_fd, OLD) < 0 && errno != ENOENT)
 		return;
 	int fd = openat(log->dir_fd, NOW, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	if (fd < 0)
@@ -170,6 +171,20 @@ void logfile_note(struct logfile *log, const char *format, ...)
 	log->size -= NOTE_BYTES;
 	if (ftruncate(log->fd, log->size) == 0)
 		append(log, line, len);
+}
+
+void logfile_resume(struct logfile *log)
+{
+	struct stat info;
+	char last = '\n';
+
+	log->fd = openat(
+		log->dir_fd, NOW, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (log->fd < 0 || fstat(log->fd, &info) < 0)
+		return;
+	log->size = info.st_size;
+	if (info.st_size > 0 && pread(log->fd, &last, 1, info.st_size - 1) == 1)
+		log->breaks = last != '\n';
 }
 
 void logfile_close(struct logfile *log)

@@ -43,6 +43,9 @@ void logfile_write(struct logfile *log, const char *data, size_t len);
 void logfile_note(struct logfile *log, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* Go on with a log of whose files only the directory is open: who wrote it has ended. */
+void logfile_resume(struct logfile *log);
+
 void logfile_close(struct logfile *log);
 
 /* --- reading ------------------------------------------------------------------------------ */

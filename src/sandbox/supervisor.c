@@ -359,8 +359,12 @@ static void open_log(struct supervisor *supervisor)
 	struct detach *detach = supervisor->config->detach;
 	struct err err;
 
-	if (detach && detach_open_log(detach, supervisor->answers.server.entry.name, &err) < 0)
+	if (!detach)
+		return;
+	if (detach_open_log(detach, supervisor->answers.server.entry.name, &err) < 0)
 		log_error("what COMMAND says is lost, there is no log: %s", err.text);
+	if (detach_watch(detach, supervisor->loop) < 0)
+		log_warning("should who writes the log be killed, it ends there");
 }
 
 static int reserve_name(struct supervisor *supervisor, struct err *err)
@@ -489,6 +493,8 @@ static void take_down(struct supervisor *supervisor)
 	fd_close(&supervisor->pcap);
 	fd_close(&supervisor->signal_io.fd);
 	program_free(&supervisor->program);
+	if (supervisor->config->detach)
+		detach_unwatch(supervisor->config->detach);
 	loop_free(supervisor->loop);
 	job_terminal_give_back(&supervisor->terminal, supervisor->status > 128);
 	/* signals stay blocked: one that comes now would take the place of COMMAND's status */

@@ -185,6 +185,37 @@ def test_log_tells_how_nswrap_ended(background):
     assert logs(background, name, "-f").endswith("nswrap: ended by signal 9 (Killed)\n")
 
 
+TALKS = """
+import sys, time
+print("first", flush=True)
+sys.stdin.read()
+for line in open(sys.argv[1]):
+    print(line.strip(), flush=True)
+print("x" * 300000, flush=True)
+sys.exit(7)
+"""
+
+
+def test_log_goes_on_when_its_writer_is_killed(background, tmp_path):
+    """COMMAND hears nothing of it (a write would be SIGPIPE), its words and the end are in the log."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    start(background, "-n", "box", *python(TALKS, fifo))
+    wait_for(lambda: "first" in logs(background, "box"), "the first line")
+    (status,) = ps(background)
+    writer = status["pid"]
+    while pathlib.Path(f"/proc/{writer}/comm").read_text() != "nswrap: log\n":
+        writer = int(pathlib.Path(f"/proc/{writer}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(writer, signal.SIGKILL)
+    wait_for(lambda: "it goes on" in logs(background, "box"), "the supervisor")
+    with open(fifo, "w") as lines:
+        lines.write("second\n")
+    wait_for(lambda: "ended with status 7" in logs(background, "box"), "the end")
+    text = logs(background, "box")
+    assert text.startswith("first\n") and "\nsecond\n" in text and "x" * 300000 + "\n" in text
+    assert text.endswith("\nnswrap: ended with status 7\n")
+
+
 def test_log_is_bounded_and_followed_through_turns(background, tmp_path):
     go = tmp_path / "go"
     lines = 900_000  # 6.3 MB
