@@ -14,8 +14,8 @@ struct conn_context {
 };
 
 /*
- * Once a process. @loop, @budget and @door (conn/door) stay the caller's. Returns 0 or -errno;
- * call context_close in either case.
+ * Once a process. @loop, @budget and @door (conn/door; -1: there is no inside) stay the caller's.
+ * Returns 0 or -errno; call context_close in either case.
  */
 int context_open(struct conn_context *context, struct loop *loop, struct budget *budget, int door);
 

@@ -108,7 +108,7 @@ struct inside *inside_new(struct loop *loop, int door)
 	inside->retry_timer.on_expired = on_retry;
 	for (enum door_kind kind = 0; kind < DOOR_KINDS; kind++)
 		list_init(&inside->stocks[kind].waiters);
-	int result = loop_io_add(loop, &inside->io, EPOLLIN);
+	int result = door < 0 ? 0 : loop_io_add(loop, &inside->io, EPOLLIN);
 	if (result < 0) {
 		free(inside);
 		errno = -result;

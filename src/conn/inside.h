@@ -21,7 +21,7 @@ struct inside_waiter {
 	struct list link;
 };
 
-/* @door stays the caller's. Returns NULL with errno set. */
+/* @door stays the caller's; -1: there is no inside. Returns NULL with errno set. */
 struct inside *inside_new(struct loop *loop, int door);
 void inside_free(struct inside *inside);
 

@@ -3,14 +3,12 @@
 #include "mesh/link.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
+#include "proc/streams.h"
 #include "util/clock.h"
 #include "util/fd.h"
 #include "util/list.h"
@@ -259,64 +257,31 @@ void link_attach(struct link *link, int in_fd, int out_fd)
 		link_lose(link, "cannot watch its descriptors: %s", strerror(-result));
 }
 
-/* For the streams of a command; in each pair the first is for reading. */
-enum { PAIR_STDIN, PAIR_STDOUT, PAIR_STDERR, PAIRS };
-
-static void close_pairs(int pairs[PAIRS][2])
-{
-	for (size_t i = 0; i < PAIRS; i++) {
-		fd_close(&pairs[i][0]);
-		fd_close(&pairs[i][1]);
-	}
-}
-
-/*
- * Sockets move more bytes in less time than pipes do (docs/design.md). But a shell takes a socket
- * for rshd's and reads ~/.bashrc, which may print, and nobody can open /dev/stdin then.
- */
-static bool may_have_sockets(const char *name)
-{
-	const char *slash = strrchr(name, '/');
-
-	return strcmp(slash ? slash + 1 : name, "nswrap") == 0;
-}
-
-static int make_pairs(int pairs[PAIRS][2], bool has_sockets)
-{
-	int result = 0;
-
-	memset(pairs, -1, PAIRS * sizeof(pairs[0]));
-	for (size_t i = 0; result == 0 && i < PAIRS; i++)
-		result = has_sockets && i != PAIR_STDERR
-				 ? socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pairs[i])
-				 : pipe2(pairs[i], O_CLOEXEC);
-	return result < 0 ? -errno : 0;
-}
-
 static int start(struct link *link, struct children *children, const struct command *command,
 	struct err *err)
 {
-	int pairs[PAIRS][2];
-	int result = make_pairs(pairs, may_have_sockets(command->argv[0]));
+	struct streams streams;
+	int(*pairs)[2] = streams.pairs;
+	int result = streams_open(&streams, command->argv[0], err);
 
-	if (result < 0) {
-		close_pairs(pairs);
-		return err_sys(err, -result, "cannot make pipes for a command");
-	}
+	if (result < 0)
+		return result;
 	struct command whole = *command;
-	whole.streams = (int[]){pairs[PAIR_STDIN][0], pairs[PAIR_STDOUT][1], pairs[PAIR_STDERR][1]};
+	whole.streams = (int[]){
+		pairs[STREAMS_STDIN][0], pairs[STREAMS_STDOUT][1], pairs[STREAMS_STDERR][1]};
 	result = child_start(&link->child, children, &whole, err);
 	if (result == 0) {
 		/* both take what they are given, also when they fail */
 		result = wire_open(&link->wire, link->hub, &wire_ops,
-			fd_take(&pairs[PAIR_STDOUT][0]), fd_take(&pairs[PAIR_STDIN][1]));
-		int second = lines_open(&link->lines, link->loop, fd_take(&pairs[PAIR_STDERR][0]));
+			fd_take(&pairs[STREAMS_STDOUT][0]), fd_take(&pairs[STREAMS_STDIN][1]));
+		int second =
+			lines_open(&link->lines, link->loop, fd_take(&pairs[STREAMS_STDERR][0]));
 		if (result == 0)
 			result = second;
 		if (result < 0)
 			err_sys(err, -result, "cannot watch its command");
 	}
-	close_pairs(pairs);
+	streams_close(&streams);
 	return result;
 }
 

@@ -56,7 +56,22 @@ static void leaves_nothing_half_made(void **state)
 	int fds = count_fds();
 
 	(void)state;
-	assert_int_equal(context_open(&context, loop, &budget, -1), -EBADF);
+	assert_int_equal(context_open(&context, loop, &budget, 9999), -EBADF);
+	context_close(&context);
+	assert_int_equal(count_fds(), fds);
+	loop_free(loop);
+}
+
+static void there_may_be_no_inside(void **state)
+{
+	struct budget budget = {.max = 1000};
+	struct loop *loop = loop_new();
+	struct conn_context context;
+	int fds = count_fds();
+
+	(void)state;
+	assert_int_equal(context_open(&context, loop, &budget, -1), 0);
+	assert_int_equal(loop_run_once(loop, 0), 0);
 	context_close(&context);
 	assert_int_equal(count_fds(), fds);
 	loop_free(loop);
@@ -68,6 +83,7 @@ int main(void)
 		cmocka_unit_test(has_all_parts),
 		cmocka_unit_test(stops_relays),
 		cmocka_unit_test(leaves_nothing_half_made),
+		cmocka_unit_test(there_may_be_no_inside),
 	};
 
 	bed_enter_namespace();

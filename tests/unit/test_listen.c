@@ -10,7 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "mesh/listen.h"
+#include "conn/listen.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 

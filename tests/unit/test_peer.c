@@ -384,7 +384,7 @@ static void pauses_grow(void **state)
 	run_until(bed, peer->state == PEER_READY);
 	child_signal(&peer->link.child, SIGKILL);
 	run_until(bed, peer->state == PEER_WAITING);
-	assert_int_equal(peer->pause_ms, 30000);
+	assert_int_equal(peer->pauses.ms, 30000);
 	assert_string_equal(peer_state_name(peer), "waiting");
 	jump(bed, 40000);
 	run_until(bed, peer->state == PEER_READY);
@@ -392,7 +392,7 @@ static void pauses_grow(void **state)
 	run(bed);
 	child_signal(&peer->link.child, SIGKILL);
 	run_until(bed, peer->state == PEER_WAITING);
-	assert_int_equal(peer->pause_ms, 500);
+	assert_int_equal(peer->pauses.ms, 500);
 	assert_string_equal(peer->reason, "was ended by signal 9 (Killed)");
 	/* it need not wait */
 	restart(bed);

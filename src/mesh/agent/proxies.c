@@ -15,7 +15,7 @@
 #include "mesh/agent/trips.h"
 #include "mesh/agent/troubles.h"
 #include "mesh/info.h"
-#include "mesh/listen.h"
+#include "conn/listen.h"
 #include "proxy/front.h"
 #include "proxy/http.h"
 #include "proxy/socks.h"

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "util/clock.h"
 
@@ -29,7 +28,7 @@ static uint64_t now_ns(const struct peer *peer)
 static void set_state(struct peer *peer, enum peer_state state)
 {
 	if (peer->state == PEER_READY && now_ns(peer) - peer->since_ns >= GOOD_MS * NS_PER_MS)
-		peer->pause_ms = 0;
+		peer->pauses.ms = 0;
 	peer->state = state;
 	peer->port.is_starting =
 		state == PEER_STARTING ||
@@ -106,25 +105,12 @@ static void start(struct peer *peer)
 
 /* --- end ---------------------------------------------------------------------------------- */
 
-/* Within a fifth of @ms, so that hosts that were lost together do not come back together. */
-static uint64_t jitter(uint64_t ms)
-{
-	uint16_t chance = UINT16_MAX / 2;
-
-	if (getrandom(&chance, sizeof(chance), GRND_NONBLOCK) < 0)
-		chance = UINT16_MAX / 2;
-	return ms * 4 / 5 + ms * 2 / 5 * chance / UINT16_MAX;
-}
-
 static void wait_and_start_again(struct peer *peer)
 {
 	unsigned min_ms = peer->advice ? SLOW_MIN_MS : PAUSE_MIN_MS;
 	unsigned max_ms = peer->advice ? SLOW_MAX_MS : PAUSE_MAX_MS;
 
-	peer->pause_ms = peer->pause_ms * 2 < min_ms ? min_ms : peer->pause_ms * 2;
-	if (peer->pause_ms > max_ms)
-		peer->pause_ms = max_ms;
-	uint64_t pause_ms = jitter(peer->pause_ms);
+	uint64_t pause_ms = pauses_next(&peer->pauses, min_ms, max_ms);
 	uint64_t gone_ms = (now_ns(peer) - peer->ended_ns) / NS_PER_MS;
 	pause_ms = gone_ms < pause_ms ? pause_ms - gone_ms : 0;
 	loop_timer_set(peer->context->loop, &peer->pause, pause_ms);

@@ -17,6 +17,7 @@
 #include "util/list.h"
 #include "util/log.h"
 #include "util/loop.h"
+#include "util/pauses.h"
 
 /*
  * How it works
@@ -104,7 +105,7 @@ struct peer {
 	bool is_new, was_once_ready; /* not ready since it was started; ready at some time */
 	const struct advice *advice; /* what a person has to do; NULL: nothing */
 	bool is_asked_to_end;        /* by us, without trouble */
-	unsigned pause_ms;           /* the last one; 0: none yet */
+	struct pauses pauses;
 	uint64_t ended_ns;           /* when ENDING began */
 };
 

@@ -10,7 +10,7 @@
 
 #include "conn/expose.h"
 #include "mesh/info.h"
-#include "mesh/listen.h"
+#include "conn/listen.h"
 #include "mesh/manifest/allowed.h"
 #include "mesh/manifest/launch.h"
 #include "mesh/manifest/port.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/listen - where a proxy listens, as people and NoRouter's managers write it */
-#include "mesh/listen.h"
+/* conn/listen - where a proxy listens, as people and NoRouter's managers write it */
+#include "conn/listen.h"
 
 #include <ctype.h>
 #include <errno.h>

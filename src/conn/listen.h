@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/listen - where a proxy listens, as people and NoRouter's managers write it */
+/* conn/listen - where a proxy listens, as people and NoRouter's managers write it */
 #pragma once
 
 #include <stdbool.h>
