@@ -126,7 +126,7 @@ static void print_port(FILE *out, const json_t *host, const json_t *port, const 
 	if (number > 0)
 		fprintf(out, "port %lld%s of ", number,
 			strcmp(output_member(port, "proto", ""), "udp") == 0 ? "/udp" : "");
-	fprintf(out, "%s %s: %s", output_member(port, "ip", ""), what, json_string_value(why));
+	fprintf(out, "%s%s: %s", output_member(port, "ip", ""), what, json_string_value(why));
 	if (count > 0) {
 		json_t *age = output_age(json_integer_value(json_object_get(port, "age")));
 
@@ -138,8 +138,9 @@ static void print_port(FILE *out, const json_t *host, const json_t *port, const 
 	json_decref(why);
 }
 
-static void print_ports(
-	FILE *out, const json_t *host, const char *list, const char *total, const char *what)
+/* @what of one port, @of_many of several. */
+static void print_ports(FILE *out, const json_t *host, const char *list, const char *total,
+	const char *what, const char *of_many)
 {
 	json_t *ports = json_object_get(host, list), *port, *name;
 	json_int_t all = json_integer_value(json_object_get(host, total));
@@ -152,8 +153,9 @@ static void print_ports(
 	if (all <= (json_int_t)i)
 		return;
 	name = output_escaped(output_member(host, "name", ""));
-	fprintf(out, "%s: %lld more ports: %s\n", json_string_value(name), all - (json_int_t)i,
-		what);
+	const json_int_t more = all - (json_int_t)i;
+	fprintf(out, "%s: %lld more port%s\n", json_string_value(name), more,
+		more == 1 ? what : of_many);
 	json_decref(name);
 }
 
@@ -179,8 +181,9 @@ static void print_troubles(FILE *out, const json_t *hosts)
 
 	json_array_foreach(hosts, i, host)
 	{
-		print_ports(out, host, "missing", "missing_total", "is missing");
-		print_ports(out, host, "failing", "failing_total", "does not lead anywhere");
+		print_ports(out, host, "missing", "missing_total", " is missing", "s are missing");
+		print_ports(out, host, "failing", "failing_total", " does not lead anywhere",
+			"s do not lead anywhere");
 		print_unexposed(out, host);
 	}
 }

@@ -127,7 +127,7 @@ def test_a_crowd_of_wrong_ports(nswrap, box, tmp_path):
         status = wait_for(lambda: s if (s := site.status()["plain"])["missing"] else None, "the report")
         assert len(status["missing"]) == 8 and status["missing_total"] == 10
         assert status["failing"] == [] and status["failing_total"] == 0
-        assert "plain: 2 more ports: is missing" in nswrap.run("mesh", "status", "site").stdout.decode()
+        assert "plain: 2 more ports are missing" in nswrap.run("mesh", "status", "site").stdout.decode()
         for sock in taken:
             sock.close()
         wait_for(lambda: site.status()["plain"]["missing_total"] == 0, "all of them", 10)
