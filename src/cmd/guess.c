@@ -95,7 +95,6 @@ static const struct known_word {
 		"bash finds what completes it where nswrap is installed (make install)"},
 	{"events", SURE_UNLESS_INSTALLED,
 		"--info-fd of a sandbox tells them; nswrap mesh status --watch shows a mesh live"},
-	{"watch", SURE_UNLESS_INSTALLED, "nswrap mesh status --watch shows a mesh live"},
 	{"version", SURE_ALWAYS, "nswrap --version prints it"},
 	{"usage", SURE_ALWAYS, "nswrap help lists what there is"},
 };

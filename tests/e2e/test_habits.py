@@ -190,7 +190,7 @@ def programs(short_dir):
 @pytest.mark.parametrize("word, names", [
     ("list", "nswrap ps"), ("status", "nswrap ps"), ("version", "nswrap --version"),
     ("up", "nswrap mesh MANIFEST"), ("down", "nswrap mesh stop"), ("start", "nswrap COMMAND"),
-    ("config", "nswrap/config"), ("completion", "make install"), ("events", "--info-fd"), ("watch", "mesh status"),
+    ("config", "nswrap/config"), ("completion", "make install"), ("events", "--info-fd"),
     ("remove", "nswrap stop"), ("ports", "nswrap port list"), ("images", "no images")])
 def test_words_of_others(nswrap, programs, word, names):
     """Not run, even where there is such a program; it is behind -- and run."""
