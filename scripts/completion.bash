@@ -5,7 +5,7 @@
 _nswrap_options() {
 	case $1 in
 	run) echo -p --host-port -P --guest-port -f --forward -b --bind --no-hold --port-driver \
-		--only-user --allow-network --wait -n --name -d --detach --network --via --route --dns-via --host-loopback --cidr --cidr6 --mtu \
+		--only-user --allow-network --wait -n --name -d --detach --network --via --route --dns-via --key-file --host-loopback --cidr --cidr6 --mtu \
 		--dns --no-dns --outbound-addr --no-ipv6 --pcap --root --pid --new-session --wait-all -C --chdir -e --env \
 		--unset-env -c --shell-command -t --stop-timeout --ready-fd --info-fd --keep-fd \
 		--no-config -q --quiet -v --verbose ;;
@@ -15,7 +15,7 @@ _nswrap_options() {
 	logs) echo -f --follow -n --lines ;;
 	mesh | manager) echo --check --strict --example -n --name --json -w --watch --format -q --quiet -v --verbose ;;
 	agent) echo --automated --expose --no-sandbox ;;
-	exit) echo --expose -q --quiet -v --verbose ;;
+	exit) echo --expose --link --key-file -q --quiet -v --verbose ;;
 	esac
 	echo -h --help
 }
@@ -24,7 +24,7 @@ _nswrap_options() {
 _nswrap_takes_word() {
 	case $1 in
 	--host-port | --guest-port | --forward | --bind | --port-driver | --wait | --name | \
-		--network | --via | --route | --expose | --cidr | --cidr6 | --mtu | --dns | --outbound-addr | --pcap | --chdir | --env | \
+		--network | --via | --route | --expose | --link | --key-file | --cidr | --cidr6 | --mtu | --dns | --outbound-addr | --pcap | --chdir | --env | \
 		--unset-env | --shell-command | --stop-timeout | --ready-fd | --info-fd | --keep-fd | \
 		--lines | --format) ;;
 	-[qv]*[pPfbnCect] | -[pPfbnCect]) ;;

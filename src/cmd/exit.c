@@ -10,12 +10,17 @@
 #include <unistd.h>
 
 #include "conn/expose.h"
+#include "exit/lobby.h"
 #include "exit/portal.h"
+#include "link/keyfile.h"
 #include "util/log.h"
 #include "util/parse.h"
 
 struct words {
 	struct expose expose;
+	struct linkspec link;
+	struct keyfile key;
+	bool has_key;
 	int verbosity;
 };
 
@@ -24,12 +29,31 @@ static int add_expose(void *target, const char *value, struct err *err)
 	return expose_add(target, value, err);
 }
 
+static int set_link(void *target, const char *value, struct err *err)
+{
+	linkspec_fini(target);
+	return linkspec_parse(value, target, err);
+}
+
+static int set_key_file(void *target, const char *value, struct err *err)
+{
+	struct words *words = target;
+
+	words->has_key = true;
+	return keyfile_read(value, &words->key, err);
+}
+
 static const struct option_def options[] = {
 	{0, "expose", "NETWORK[:PORTS]",
 		"what may be reached, such as 10.0.0.0/8:22,8000-8100 or [fd00::/8]:80, or none; "
 		"may be repeated (default: all that this user can reach, but not loopback, "
 		"link-local and metadata addresses)",
 		add_expose, offsetof(struct words, expose)},
+	{0, "link", "LINK",
+		"where the sandbox is: -, stdin and stdout (default); listen-tcp:ADDR or "
+		"listen-unix:PATH, for many; exec:COMMAND, tcp:HOST:PORT, unix:PATH, fd:N[,M]",
+		set_link, offsetof(struct words, link)},
+	{0, "key-file", "FILE", "both ends prove that they have this key", set_key_file, 0},
 	{'q', "quiet", NULL, "say only what went wrong", cmd_set_quiet,
 		offsetof(struct words, verbosity)},
 	{'v', "verbose", NULL, "say more; repeatable", cmd_set_verbose,
@@ -39,22 +63,31 @@ static const struct option_def options[] = {
 
 static int serve(const struct words *words, struct err *err)
 {
+	const struct lobby_start lobby = {.spec = &words->link,
+		.key = words->has_key ? &words->key : NULL,
+		.expose = &words->expose};
 	const struct portal_start start = {
 		.expose = &words->expose, .in_fd = STDIN_FILENO, .out_fd = STDOUT_FILENO};
+	const bool is_stdio = words->link.kind == LINKSPEC_STDIO;
 
-	if (isatty(STDIN_FILENO) || isatty(STDOUT_FILENO))
+	if (linkspec_check_key(&words->link, words->has_key, err) < 0)
+		return -EINVAL;
+	if (is_stdio && (isatty(STDIN_FILENO) || isatty(STDOUT_FILENO)))
 		return err_set(err, EINVAL,
 			"exit: stdin and stdout are its link to the sandbox that uses it, see "
 			"nswrap help exit; one of them is a terminal");
 	prctl(PR_SET_NAME, "nswrap: exit");
-	return portal_run(&start, err);
+	return is_stdio && !words->has_key ? portal_run(&start, err) : lobby_run(&lobby, err);
 }
 
 static int run(const struct cmd_call *call)
 {
-	struct words words = {.verbosity = 0};
+	struct words words = {.link.text = NULL};
 	struct err err = {0};
-	int first = option_parse(options, call->argc, call->argv, &words, &err), status;
+	int first = linkspec_parse("-", &words.link, &err), status;
+
+	if (first == 0)
+		first = option_parse(options, call->argc, call->argv, &words, &err);
 
 	if (first >= 0 && first < call->argc)
 		first = err_set(&err, EINVAL, "%s: expected no more words behind exit",
@@ -68,6 +101,8 @@ static int run(const struct cmd_call *call)
 			status = EXIT_USAGE;
 	}
 	expose_fini(&words.expose);
+	linkspec_fini(&words.link);
+	keyfile_wipe(&words.key);
 	return status;
 }
 

@@ -167,11 +167,15 @@ static int settle_via(struct sandbox_config *config, struct err *err)
 			   : plan->outbound4.family || plan->outbound6.family ? "--outbound-addr"
 									      : NULL;
 
-	if (!via->link && (via->nnets > 0 || via->has_dns))
+	if (!via->is_on && (via->nnets > 0 || via->has_dns || via->key_path))
 		return err_set(err, EINVAL, "%s goes with --via LINK",
-			via->nnets > 0 ? "--route" : "--dns-via");
-	if (!via->link)
+			via->nnets > 0 ? "--route"
+			: via->has_dns ? "--dns-via"
+				       : "--key-file");
+	if (!via->is_on)
 		return 0;
+	if (linkspec_check_key(&via->spec, via->key_path, err) < 0)
+		return -EINVAL;
 	if (via->nnets == 0 && what)
 		return err_set(err, EINVAL,
 			"%s: all goes by --via, nothing through this host: expected --route "
@@ -219,7 +223,7 @@ static void tell_defaults(const struct defaults *defaults, struct sandbox_config
 /* Returns an enum detach_side, or -errno. */
 static int detach(struct sandbox_config *config, struct detach *out, int *status, struct err *err)
 {
-	int keep[SANDBOX_KEEP_FDS_MAX + 2];
+	int keep[SANDBOX_KEEP_FDS_MAX + 4];
 	size_t nkeep = config->nkeep_fds;
 
 	memcpy(keep, config->keep_fds, nkeep * sizeof(*keep));
@@ -227,6 +231,9 @@ static int detach(struct sandbox_config *config, struct detach *out, int *status
 		keep[nkeep++] = config->ready_fd;
 	if (config->info_fd >= 0)
 		keep[nkeep++] = config->info_fd;
+	if (config->via.is_on && config->via.spec.kind == LINKSPEC_FDS)
+		for (size_t i = 0; i < 2; i++)
+			keep[nkeep++] = config->via.spec.fds[i];
 	config->detach = out;
 	int side = detach_start(out, keep, nkeep, status, err);
 	if (side == DETACH_CALLER && out->name[0] != '\0') {
@@ -286,6 +293,7 @@ static int run(const struct cmd_call *call)
 	g_strfreev((char **)options.config.defaults);
 	free(options.config.env);
 	spec_list_free(&options.config.forwards);
+	linkspec_fini(&options.config.via.spec);
 	defaults_free(&defaults);
 	return status;
 }

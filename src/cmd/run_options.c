@@ -13,7 +13,7 @@
 #include "cmd/cmd.h"
 #include "control/registry.h"
 #include "forward/spec.h"
-#include "sandbox/viaproc.h"
+#include "link/keyfile.h"
 #include "util/parse.h"
 
 #define STOP_TIMEOUT_MS 10000
@@ -282,11 +282,37 @@ static int set_outbound_addr(void *target, const char *value, struct err *err)
 static int set_via(void *target, const char *value, struct err *err)
 {
 	struct sandbox_via *via = target;
-	bool is_bare;
+	socklen_t len = sizeof(int);
+	int type = 0;
 
-	via->link = value;
-	int result = viaproc_check(value, &is_bare, err);
-	via->mtu = is_bare ? CHANNEL_BARE_MTU : 0;
+	linkspec_fini(&via->spec);
+	via->is_on = false;
+	if (linkspec_parse(value, &via->spec, err) < 0)
+		return -EINVAL;
+	via->is_on = true;
+	if (via->spec.kind == LINKSPEC_STDIO)
+		return err_set(err, EINVAL,
+			"-: stdin and stdout are COMMAND's: expected other descriptors, fd:N,M");
+	for (size_t i = 0; via->spec.kind == LINKSPEC_FDS && i < 2; i++)
+		if (via->spec.fds[i] <= STDERR_FILENO || fcntl(via->spec.fds[i], F_GETFD) < 0)
+			return err_set(err, EINVAL, "%s: descriptor %d is not open%s", value,
+				via->spec.fds[i],
+				via->spec.fds[i] <= STDERR_FILENO ? " for a link, it is COMMAND's"
+								  : "");
+	if (via->spec.kind == LINKSPEC_FDS)
+		getsockopt(via->spec.fds[0], SOL_SOCKET, SO_TYPE, &type, &len);
+	via->mtu = type == SOCK_SEQPACKET || type == SOCK_DGRAM ? CHANNEL_BARE_MTU : 0;
+	return 0;
+}
+
+/* Read where it is used; here it is only to be right. */
+static int set_key_file(void *target, const char *value, struct err *err)
+{
+	struct keyfile key = {.len = 0};
+	int result = keyfile_read(value, &key, err);
+
+	keyfile_wipe(&key);
+	*(const char **)target = value;
 	return result;
 }
 
@@ -390,12 +416,14 @@ const struct option_def run_options_table[] = {
 	{0, "network", "KIND", "outbound (default), or none: no way out, forwards still work",
 		set_network, AT(config.net.has_outbound)},
 	{0, "via", "LINK",
-		"the network is that of the nswrap exit at the other end: exec:COMMAND, unix:PATH, "
-		"fd:N[,M]",
+		"the network is that of the nswrap exit at the other end: exec:COMMAND, "
+		"tcp:HOST:PORT, unix:PATH, listen-tcp:ADDR, listen-unix:PATH, fd:N[,M]",
 		set_via, AT(config.via)},
 	{0, "route", "NETWORK/LEN",
 		"with --via: only this goes there, the rest through this host; may be repeated",
 		add_route, AT(config.via)},
+	{0, "key-file", "FILE", "with --via: both ends prove that they have this key", set_key_file,
+		AT(config.via.key_path)},
 	{0, "dns-via", NULL, "with --via: names are asked of the exit's resolver", option_set_true,
 		AT(config.via.has_dns)},
 	{0, "host-loopback", NULL, "let the gateway inside (10.0.2.2) reach the host's 127.0.0.1",

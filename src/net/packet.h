@@ -59,8 +59,8 @@ bool packet_copy(const struct packet_view *view, struct packet_view *out);
 bool packet_addresses(const void *packet, size_t len, struct in_addr *src, struct in_addr *dst);
 
 /*
- * A hash of what flow the packet is of: addresses, protocol, and the ports of TCP and UDP. 0 for
- * what is no packet.
+ * A hash of what flow the packet is of, also of IPv6: addresses, protocol, and the ports of TCP and
+ * UDP. 0 for what is no packet.
  */
 uint32_t packet_flow(const void *packet, size_t len);
 

@@ -11,6 +11,7 @@
 #include "exit/entrance.h"
 #include "forward/driver.h"
 #include "forward/spec.h"
+#include "link/linkspec.h"
 #include "net/plan.h"
 
 struct detach; /* sandbox/detach */
@@ -35,7 +36,9 @@ struct sandbox_companion {
 
 /* --via: where packets go instead of through this host (exit/entrance). */
 struct sandbox_via {
-	const char *link; /* NULL: there is none */
+	bool is_on;
+	struct linkspec spec;
+	const char *key_path; /* NULL: nobody proves anything */
 	struct entrance_net nets[SANDBOX_VIA_NETS_MAX];
 	size_t nnets; /* 0: everything, and there is no TAP */
 	bool has_dns; /* names are asked of the exit's resolver */
@@ -83,5 +86,5 @@ struct sandbox_config {
 /* Is there no way out at all? */
 static inline bool config_is_alone(const struct sandbox_config *config)
 {
-	return !config->net.has_outbound && !config->via.link;
+	return !config->net.has_outbound && !config->via.is_on;
 }

@@ -22,7 +22,7 @@ static enum forward_driver_choice resolve(
 	const struct sandbox_config *config, const struct forward_spec *spec)
 {
 	/* a client's address that is shown inside may be one that the link is the way to */
-	return driver_resolve(spec, config->driver, config->net.has_outbound && !config->via.link,
+	return driver_resolve(spec, config->driver, config->net.has_outbound && !config->via.is_on,
 		config->checks_user);
 }
 

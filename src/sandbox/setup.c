@@ -148,7 +148,7 @@ static int setup_via(const struct sandbox_config *config, int *tun_fd, struct er
 	};
 	const struct sandbox_via *via = &config->via;
 
-	if (!via->link)
+	if (!via->is_on)
 		return 0;
 	_cleanup_fd_ int nl = netdev_open();
 	if (nl < 0)

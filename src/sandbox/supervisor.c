@@ -264,7 +264,7 @@ static void on_death(void *owner, const siginfo_t *info)
 	} else if (info->si_pid == supervisor->keeper.pid) {
 		keeper_on_death(&supervisor->keeper, info->si_code, info->si_status);
 	} else if (info->si_pid == supervisor->via.pid) {
-		viaproc_on_death(&supervisor->via);
+		viaproc_on_death(&supervisor->via, info->si_code, info->si_status);
 	} else if (info->si_pid == supervisor->companion.pid) {
 		on_companion_death(supervisor, info->si_code, info->si_status);
 	} else {

@@ -3,8 +3,6 @@
 #include "sandbox/viaproc.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <glib.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,10 +10,12 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "conn/names.h"
+#include "exit/lobby.h"
+#include "link/linkend.h"
 #include "proc/child.h"
 #include "proc/job.h"
 #include "proc/lines.h"
@@ -25,10 +25,10 @@
 #include "util/fd.h"
 #include "util/list.h"
 #include "util/log.h"
-#include "util/parse.h"
 
-#define END_MS         2000
-#define COMMAND_END_MS 1000 /* from the end of its link to SIGKILL */
+#define USUAL_FDS 1024 /* what programs expect; they may have more */
+#define END_MS    2000
+#define LINK_FDS  64
 
 struct viaproc_start {
 	const struct sandbox_config *config;
@@ -39,69 +39,18 @@ struct viaproc_start {
 struct carrier {
 	const struct viaproc_start *start;
 	struct loop *loop;
+	struct budget budget;
+	struct conn_context context; /* of links alone */
 	struct entrance *entrance;
 	struct entrance_net own[16];
 	struct loop_io signal_io;
 	struct children children;
-	struct child child;
+	struct linkend end;
+	struct keyfile key;
 	struct lines noise;
-	struct loop_timer timer;     /* then the link is opened again */
-	struct loop_timer end_timer; /* then the command should have ended, which says why */
-	uint64_t pause_ms, up_ns;
-	bool was_up, is_told, is_ending;
-	char why[256], down[256]; /* that was said last; of the link that is closed */
-	int fds[2];               /* of fd:N,M; -1: used up */
+	bool was_up, is_told;
+	char why[LINKEND_WHY_BYTES]; /* that was said last */
 };
-
-/* --- LINK --------------------------------------------------------------------------------- */
-
-static int parse_fds(const char *text, int fds[2], struct err *err)
-{
-	unsigned long first, second;
-	char copy[32];
-
-	snprintf(copy, sizeof(copy), "%s", text);
-	char *comma = strchr(copy, ',');
-	if (comma)
-		*comma++ = '\0';
-	if (strlen(text) >= sizeof(copy) || parse_uint(copy, 1UL << 20, &first) < 0 ||
-		(comma && parse_uint(comma, 1UL << 20, &second) < 0))
-		return err_set(err, EINVAL, "fd:%s: expected fd:N, or fd:N,M", PARSE_SHOWN(text));
-	fds[0] = (int)first;
-	fds[1] = comma ? (int)second : (int)first;
-	for (size_t i = 0; i < 2; i++)
-		if (fcntl(fds[i], F_GETFD) < 0 || fds[i] <= STDERR_FILENO)
-			return err_set(err, EINVAL, "fd:%s: descriptor %d is not open%s",
-				PARSE_SHOWN(text), fds[i],
-				fds[i] <= STDERR_FILENO ? " for others, it is COMMAND's" : "");
-	return 0;
-}
-
-int viaproc_check(const char *text, bool *is_bare, struct err *err)
-{
-	socklen_t len = sizeof(int);
-	int fds[2], type = 0, argc;
-	char **argv;
-
-	*is_bare = false;
-	if (strncmp(text, "exec:", 5) == 0) {
-		if (!g_shell_parse_argv(text + 5, &argc, &argv, NULL))
-			return err_set(err, EINVAL, "%s is no command line", PARSE_QUOTED(text));
-		g_strfreev(argv);
-		return 0;
-	}
-	if (strncmp(text, "fd:", 3) == 0) {
-		int result = parse_fds(text + 3, fds, err);
-		if (result == 0 && getsockopt(fds[0], SOL_SOCKET, SO_TYPE, &type, &len) == 0)
-			*is_bare = type == SOCK_SEQPACKET || type == SOCK_DGRAM;
-		return result;
-	}
-	if (strncmp(text, "unix:", 5) == 0 && text[5])
-		return 0;
-	return err_set(err, EINVAL,
-		"%s is no LINK: expected exec:COMMAND, unix:PATH, fd:N or fd:N,M",
-		PARSE_QUOTED(text));
-}
 
 /* --- open and lost ------------------------------------------------------------------------ */
 
@@ -112,138 +61,39 @@ static void close_noise(struct carrier *via)
 	via->noise.loop = NULL;
 }
 
-static void again(struct carrier *via)
+static void on_open(struct linkend *end, int in_fd, int out_fd)
 {
-	const bool was_good =
-		via->was_up && loop_now_ns(via->loop) - via->up_ns > VIAPROC_GOOD_MS * NS_PER_MS;
-	uint64_t jitter;
+	struct carrier *via = container_of(end, struct carrier, end);
+	int result = entrance_open(via->entrance, in_fd, out_fd);
 
-	if (via->is_ending || loop_timer_is_armed(&via->timer))
-		return;
-	via->pause_ms = was_good || via->pause_ms == 0 ? VIAPROC_PAUSE_MS : 2 * via->pause_ms;
-	if (via->pause_ms > VIAPROC_PAUSE_MAX_MS)
-		via->pause_ms = VIAPROC_PAUSE_MAX_MS;
-	jitter = via->pause_ms / 4 ? (uint64_t)random() % (via->pause_ms / 4) : 0;
-	loop_timer_set(via->loop, &via->timer, via->pause_ms + jitter);
+	if (result < 0)
+		linkend_close(end, strerror(-result));
+}
+
+static void on_over(struct linkend *end)
+{
+	(void)end; /* the entrance reads it to its end */
 }
 
 /* Said once for each reason, until it has been up again. */
-static void lost(struct carrier *via, const char *why)
+static void on_closed(struct linkend *end, const char *why)
 {
-	char shown[sizeof(via->why)];
+	struct carrier *via = container_of(end, struct carrier, end);
+	const bool is_last = linkspec_is_once(end->spec);
 
-	snprintf(shown, sizeof(shown), "%s", why ? why : "it ended");
-	if (!via->is_ending && (!via->is_told || strcmp(shown, via->why) != 0))
-		log_warning("the link of --via %s: %s; trying again",
-			via->was_up ? "is lost" : "cannot be opened", shown);
-	memcpy(via->why, shown, sizeof(via->why));
+	if (!via->is_told || strcmp(why, via->why) != 0)
+		log_warning("the link of --via %s: %s%s",
+			via->was_up ? "is lost" : "cannot be opened", why[0] ? why : "it ended",
+			is_last ? ", and it cannot be opened again" : "; trying again");
+	snprintf(via->why, sizeof(via->why), "%s", why);
 	via->is_told = true;
-	close_noise(via);
-	again(via);
 	via->was_up = false;
+	close_noise(via);
+	if (!is_last)
+		linkend_again(end);
 }
 
-/* Once its descriptors are closed a command ends; one that does not is killed. */
-static void on_child_end(struct child *child, const struct child_end *end)
-{
-	struct carrier *via = container_of(child, struct carrier, child);
-	char why[256];
-
-	child_describe_end(end, via->start->config->via.link, why, sizeof(why));
-	entrance_close(via->entrance);
-	loop_timer_cancel(via->loop, &via->end_timer);
-	lost(via, !child_has_failed(end) && via->down[0] ? via->down : why);
-}
-
-/* Its descriptors are closed: it has no use any more. */
-static void on_end_time(struct loop_timer *timer)
-{
-	struct carrier *via = container_of(timer, struct carrier, end_timer);
-
-	child_drop(&via->child);
-	lost(via, via->down[0] ? via->down : NULL);
-}
-
-/* Returns 0 with two descriptors, or -errno with @err. */
-static int start_command(struct carrier *via, const char *text, int fds[2], struct err *err)
-{
-	int ends[2], argc;
-	char **argv;
-
-	via->down[0] = '\0';
-	if (!g_shell_parse_argv(text, &argc, &argv, NULL))
-		return err_set(err, EINVAL, "no command line");
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) {
-		g_strfreev(argv);
-		return err_sys(err, errno, "cannot make a socket");
-	}
-	const struct command command = {
-		.argv = argv,
-		.streams = (int[]){ends[1], ends[1], STDERR_FILENO},
-		.rights = COMMAND_KEEPS_ALL,
-		.is_subreaper = true,
-		.restores_pipe = true,
-		.new_session = true,
-		.death_signal = SIGTERM,
-		.nofile = {1024, 1024},
-	};
-	via->child.on_end = on_child_end;
-	int result = child_start(&via->child, &via->children, &command, err);
-	g_strfreev(argv);
-	close(ends[1]);
-	if (result < 0)
-		close(ends[0]);
-	fds[0] = fds[1] = ends[0];
-	return result;
-}
-
-static int connect_unix(const char *path, int fds[2], struct err *err)
-{
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	_cleanup_fd_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (strlen(path) >= sizeof(addr.sun_path))
-		return err_set(err, ENAMETOOLONG, "%s is too long a path", PARSE_QUOTED(path));
-	memcpy(addr.sun_path, path, strlen(path));
-	if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
-		return err_sys(err, errno, "%s", path);
-	fds[0] = fds[1] = fd_take(&fd);
-	return 0;
-}
-
-static int open_link(struct carrier *via, int fds[2], struct err *err)
-{
-	const char *text = via->start->config->via.link;
-
-	if (strncmp(text, "exec:", 5) == 0)
-		return start_command(via, text + 5, fds, err);
-	if (strncmp(text, "unix:", 5) == 0)
-		return connect_unix(text + 5, fds, err);
-	if (via->fds[0] < 0)
-		return err_set(err, EPIPE, "what was inherited cannot be opened again");
-	memcpy(fds, via->fds, sizeof(via->fds));
-	via->fds[0] = via->fds[1] = -1;
-	return 0;
-}
-
-static void open_again(struct carrier *via)
-{
-	struct err err;
-	int fds[2] = {-1, -1};
-
-	if (open_link(via, fds, &err) < 0) {
-		lost(via, err.text);
-		return;
-	}
-	int result = entrance_open(via->entrance, fds[0], fds[1]);
-	if (result < 0)
-		lost(via, strerror(-result));
-}
-
-static void on_time(struct loop_timer *timer)
-{
-	open_again(container_of(timer, struct carrier, timer));
-}
+static const struct linkend_ops linkend_ops = {on_open, on_over, on_closed};
 
 /* --- what the entrance says --------------------------------------------------------------- */
 
@@ -255,19 +105,12 @@ static void on_up(void *owner)
 		log_notice("the link of --via is back");
 	via->is_told = false;
 	via->was_up = true;
-	via->up_ns = loop_now_ns(via->loop);
 	close_noise(via);
 }
 
 static void on_down(void *owner, const char *why)
 {
-	struct carrier *via = owner;
-
-	snprintf(via->down, sizeof(via->down), "%s", why ? why : "");
-	if (via->child.pid != 0)
-		loop_timer_set(via->loop, &via->end_timer, COMMAND_END_MS);
-	else
-		lost(via, why);
+	linkend_close(&((struct carrier *)owner)->end, why);
 }
 
 static void on_gone(void *owner)
@@ -339,22 +182,48 @@ static size_t list_own(const struct sandbox_config *config, struct entrance_net 
 	return count;
 }
 
-static int set_up(struct carrier *via)
+static int open_end(struct carrier *via, struct err *err)
+{
+	const struct sandbox_via *config = &via->start->config->via;
+
+	if (config->key_path && keyfile_read(config->key_path, &via->key, err) < 0)
+		return -err->code;
+	via->budget.max = BUDGET_RESERVED + LINK_FDS;
+	via->context = (struct conn_context){
+		.loop = via->loop, .budget = &via->budget, .names = names_new(via->loop)};
+	if (!via->context.names)
+		return err_sys(err, ENOMEM, "cannot set up the link of --via");
+	via->end = (struct linkend){.ops = &linkend_ops,
+		.context = &via->context,
+		.spec = &config->spec,
+		.children = &via->children,
+		.key = config->key_path ? &via->key : NULL,
+		.role = PROOF_ASKER,
+		.purpose = LOBBY_PURPOSE};
+	/* what programs expect; they may have more */
+	getrlimit(RLIMIT_NOFILE, &via->end.nofile);
+	if (via->end.nofile.rlim_cur > USUAL_FDS)
+		via->end.nofile.rlim_cur = USUAL_FDS;
+	int result = linkend_init(&via->end, err);
+	if (result == 0)
+		linkend_start(&via->end);
+	return result;
+}
+
+static int set_up(struct carrier *via, struct err *err)
 {
 	const struct sandbox_config *config = via->start->config;
 	sigset_t signals;
 
 	via->loop = loop_new();
 	if (!via->loop)
-		return -errno;
+		return err_sys(err, errno, "cannot make an event loop");
 	children_init(&via->children, via->loop);
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGCHLD);
 	sigaddset(&signals, SIGTERM);
 	via->signal_io =
 		(struct loop_io){signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC), on_signal};
-	via->timer.on_expired = on_time;
-	via->end_timer.on_expired = on_end_time;
 	struct entrance_start start = {.loop = via->loop,
 		.tun = via->start->tun,
 		.nets = config->via.nets,
@@ -365,24 +234,25 @@ static int set_up(struct carrier *via)
 		.owner = via};
 	via->entrance = entrance_new(&start);
 	if (!via->entrance || via->signal_io.fd < 0)
-		return -errno;
-	return loop_io_add(via->loop, &via->signal_io, EPOLLIN);
+		return err_sys(err, errno, "cannot set up the link of --via");
+	int result = loop_io_add(via->loop, &via->signal_io, EPOLLIN);
+	return result < 0 ? err_sys(err, -result, "cannot watch signals") : open_end(via, err);
 }
 
-static int keep_fds(struct carrier *via)
+static int keep_fds(const struct viaproc_start *start)
 {
-	const char *text = via->start->config->via.link;
-	int keep[] = {via->start->tun, via->start->words->write_fd, -1, -1};
-	struct err err;
+	const struct linkspec *spec = &start->config->via.spec;
+	int keep[] = {start->tun, start->words->write_fd, -1, -1};
 
-	if (strncmp(text, "fd:", 3) == 0 && parse_fds(text + 3, via->fds, &err) == 0)
-		memcpy(keep + 2, via->fds, sizeof(via->fds));
+	if (spec->kind == LINKSPEC_FDS)
+		memcpy(keep + 2, spec->fds, sizeof(spec->fds));
 	return rights_keep_fds(keep, 4);
 }
 
 __attribute__((noreturn)) static void carry(const struct viaproc_start *start, pid_t parent)
 {
-	struct carrier via = {.start = start, .fds = {-1, -1}};
+	struct carrier via = {.start = start};
+	struct err err = {0};
 
 	prctl(PR_SET_NAME, "nswrap: via");
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
@@ -391,19 +261,20 @@ __attribute__((noreturn)) static void carry(const struct viaproc_start *start, p
 	setsid(); /* signals to the job are not for us */
 	job_leave_streams();
 	words_speak(start->words);
-	int result = keep_fds(&via);
-	if (result == 0)
-		result = set_up(&via);
-	if (result == 0) {
-		srandom((unsigned)(clock_now_ns() ^ (uint64_t)getpid()));
-		open_again(&via);
-		result = loop_run(via.loop);
-	}
+	int result = keep_fds(start);
 	if (result < 0)
-		log_warning("the process of --via ends: %s", strerror(-result));
-	via.is_ending = true;
+		err_sys(&err, -result, "cannot close descriptors");
+	if (result == 0)
+		result = set_up(&via, &err);
+	if (result == 0)
+		result = loop_run(via.loop);
+	if (result < 0)
+		log_warning(
+			"the process of --via ends: %s", err.code ? err.text : strerror(-result));
 	entrance_free(via.entrance);
-	if (via.loop)
+	if (via.end.ops)
+		linkend_fini(&via.end);
+	if (via.children.loop)
 		children_end(&via.children, END_MS);
 	_exit(result < 0 ? 125 : 0);
 }
@@ -448,10 +319,10 @@ int viaproc_open(struct viaproc *viaproc, const struct sandbox_config *config, i
 		       : viaproc_start(viaproc, err);
 }
 
-void viaproc_on_death(struct viaproc *viaproc)
+void viaproc_on_death(struct viaproc *viaproc, int code, int status)
 {
 	viaproc->pid = 0;
-	if (viaproc->is_last)
+	if (viaproc->is_last || (code == CLD_EXITED && status == 0))
 		return;
 	log_warning("the process of --via was ended; its connections are lost, another one takes "
 		    "over");

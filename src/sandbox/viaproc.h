@@ -13,16 +13,12 @@
  *
  * A fork of the supervisor, with the caller's rights, as it starts the link's command; it has the
  * TUN device (exit/entrance) and nothing else of the sandbox, and hears of COMMAND only what that
- * sends. It opens the link, and again whenever it has ended, after pauses that grow; connections of
- * the programs inside stand still meanwhile. What it and the link's command say goes through a pipe
- * to the supervisor. It has no terminal: a command that asks for a password fails.
+ * sends. It opens the link (link/linkend), and again whenever it has ended, after pauses that grow;
+ * connections of the programs inside stand still meanwhile. What it and the link's command say goes
+ * through a pipe to the supervisor. It has no terminal: a command that asks for a password fails.
  *
  * It may die; the supervisor has the device, and starts another one.
  */
-#define VIAPROC_PAUSE_MS     200 /* after the first loss */
-#define VIAPROC_PAUSE_MAX_MS 30000
-#define VIAPROC_GOOD_MS      10000 /* a link that was up for so long was no failure */
-
 struct viaproc {
 	pid_t pid; /* 0: none runs */
 
@@ -40,12 +36,9 @@ int viaproc_open(struct viaproc *viaproc, const struct sandbox_config *config, i
 	struct loop *loop, struct err *err);
 int viaproc_start(struct viaproc *viaproc, struct err *err);
 
-/* It died, and was reaped. */
-void viaproc_on_death(struct viaproc *viaproc);
+/* It died, and was reaped: @code and @status are of waitid(2). It ends by itself only when the
+ * device is gone. */
+void viaproc_on_death(struct viaproc *viaproc, int code, int status);
 
 /* End it, and with it the link's command. Fine for all zero. */
 void viaproc_stop(struct viaproc *viaproc);
-
-/* Is @text a LINK that a sandbox can use? Returns 0, or -EINVAL with @err; *@is_bare: it keeps the
- * boundaries of packets. */
-int viaproc_check(const char *text, bool *is_bare, struct err *err);

@@ -455,6 +455,85 @@ def resident(pid, made):
     return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1]) << 10
 
 
+def listening(made, link, *options):
+    """An exit that listens, once it does: its Popen."""
+    popen = made.machine.popen(BINARY, "exit", "--link", link, *options, stdin=subprocess.DEVNULL)
+    path = link.removeprefix("listen-unix:")
+    wait_for(lambda: pathlib.Path(path).is_socket() if path != link else made.machine.is_bound(int(link.rsplit(":", 1)[1])),
+             "the exit listens")
+    return popen
+
+
+def test_an_exit_that_listens_serves_many(nswrap, far, tmp_path):
+    """Each has its own: same addresses, same ports; the end of one is nothing to the other."""
+    made, path = far(), tmp_path / "exit.sock"
+    made.serve(TCP_ECHO, FAR, 7001)
+    popen = listening(made, f"listen-unix:{path}", "--expose", f"{FAR}:7001")
+    assert path.stat().st_mode & 0o777 == 0o600
+    link = f"unix:{path}"
+    boxes = [nswrap.popen("-q", "--via", link, *python(HELD, FAR, 7001), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+             for _ in range(5)]
+    for box in boxes:
+        assert box.stdout.readline() == b"hello\n"
+    boxes[0].stdin.close()
+    boxes[0].wait(10 * PATIENCE)
+    for box in boxes[1:]:
+        box.stdin.write(b"again\n")
+        box.stdin.flush()
+        assert box.stdout.readline() == b"again\n"
+    assert attempt(nswrap, link, FAR, 7002)[0] == errno.ECONNREFUSED
+    popen.terminate()
+    assert popen.wait(10 * PATIENCE) == 0 and not path.exists()
+    for box in boxes[1:]:
+        box.stdin.close()
+        box.wait(10 * PATIENCE)
+
+
+def test_an_exit_that_comes_back_is_found(nswrap, far, tmp_path):
+    """The sandbox is there first, and again when the exit is another one."""
+    made, path = far(), tmp_path / "exit.sock"
+    made.serve(TCP_PEER, FAR, 7001)
+    box = nswrap.start("-n", "box", "--via", f"unix:{path}", "sleep", "1000")
+    box.wait_line("the link of --via cannot be opened")
+    for _ in range(2):
+        popen = listening(made, f"listen-unix:{path}")
+        done = nswrap.run("exec", "box", *python(READ, FAR, 7001))
+        assert done.stdout.strip() == b"192.0.2.10", done.stderr
+        popen.kill()
+        popen.wait()
+
+
+def test_a_sandbox_that_is_come_to(nswrap, far, tmp_path):
+    """The other way round: the exit opens the link."""
+    made, path = far(), tmp_path / "box.sock"
+    made.serve(TCP_PEER, FAR, 7001)
+    made.machine.popen(BINARY, "exit", "--link", f"unix:{path}", stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    done = nswrap.run("--via", f"listen-unix:{path}", *python(READ, FAR, 7001))
+    assert done.stdout.strip() == b"192.0.2.10", done.stderr
+
+
+def test_a_key(nswrap, far, tmp_path):
+    """Who has it is served over TCP; who has another one, or none, is not, and is told why."""
+    made, port = far(), free_port()
+    made.serve(TCP_PEER, FAR, 7001)
+    keys = {}
+    for name, text in (("right", "0123456789abcdef0123"), ("wrong", "0123456789abcdef0124")):
+        keys[name] = tmp_path / name
+        keys[name].write_text(text)
+        keys[name].chmod(0o600)
+    listening(made, f"listen-tcp:0.0.0.0:{port}", "--key-file", keys["right"])
+    link = f"tcp:{made.machine.address}:{port}"
+
+    def box(*options):
+        return nswrap.run("--via", link, *options, *python(TRY, FAR, 7001, 3), prefix=made.machine.prefix())
+
+    assert box("--key-file", keys["right"]).stdout.split()[0] == b"0"
+    done = box("--key-file", keys["wrong"])
+    assert int(done.stdout.split()[0]) == errno.EAGAIN and b"key" in done.stderr, done
+    done = nswrap.run("--via", f"tcp:127.0.0.1:{port}", *python(TRY, FAR, 7001, 3), prefix=made.machine.prefix())
+    assert int(done.stdout.split()[0]) == errno.EAGAIN, done
+
+
 # --- RemoteNetstack's ends, as they behave on a link -------------------------------------------------
 
 SELF = "100.127.255.255"  # of both its ends
@@ -610,9 +689,75 @@ def test_nothing_leaves_by_this_host(nswrap, outer):
     assert int(done.stdout.splitlines()[-1].split()[0]) == errno.EAGAIN, done
 
 
+def test_a_device_that_is_deleted_inside_is_told_of_once(nswrap):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        Peer(ours, b"exit")
+        done = nswrap.run("--root", "--via", f"fd:{theirs.fileno()}", "sh", "-c", "ip link del via0; sleep 2.5",
+                          pass_fds=[theirs.fileno()])
+    assert done.returncode == 0
+    assert done.stderr.count(b"via0 was deleted") == 1 and b"another one" not in done.stderr, done.stderr
+
+
+RAISED = """
+import resource
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+"""
+
+# connections to an echo server, so many a second; prints how many were right; argv: address port rate seconds
+RATE = """
+import socket, sys, threading, time
+where, rate, seconds = (sys.argv[1], int(sys.argv[2])), int(sys.argv[3]), int(sys.argv[4])
+good, lock, threads = 0, threading.Lock(), []
+def one(i):
+    global good
+    try:
+        with socket.create_connection(where, 30) as s:
+            s.sendall(b'%d' % i)
+            s.shutdown(socket.SHUT_WR)
+            right = s.makefile('rb').read() == b'%d' % i
+        with lock:
+            good += right
+    except OSError as error:
+        print(error, file=sys.stderr)
+start = time.monotonic()
+for i in range(rate * seconds):
+    time.sleep(max(0, start + i / rate - time.monotonic()))
+    threads.append(threading.Thread(target=one, args=(i,)))
+    threads[-1].start()
+for thread in threads:
+    thread.join()
+print(good)
+"""
+
+
+@pytest.mark.limit(150)
+def test_connections_for_long_and_nothing_is_left(nswrap, far):
+    """300 a second for a minute, if there is time for it."""
+    seconds = 60 if os.environ.get("NSWRAP_TEST_THOROUGH") else 2
+    made = far()
+    made.serve(RAISED + TCP_ECHO, FAR, 7001)
+    box = nswrap.start("-n", "box", "--via", made.link(), "sleep", "1000")
+    box.wait_event("started")
+    nswrap.run("exec", "box", *python(MANY, FAR, 7001, 1))
+    agent = named(box.popen.pid, "nswrap: exit")[0]
+    before = len(open_fds(agent))
+    done = nswrap.run("exec", "box", *python(RAISED + RATE, FAR, 7001, 300, seconds), timeout=120)
+    assert int(done.stdout) == 300 * seconds, done.stderr[-2000:]
+    wait_for(lambda: len(open_fds(agent)) <= before, "the end of all connections", 20)
+
+
 @pytest.mark.parametrize("words, text", [
-    (["--via", "ssh gw nswrap exit", "true"], "no LINK"),
-    (["--via", "exec:'unfinished", "true"], "no command line"),
+    (["--via", "ssh gw nswrap exit", "true"], "expected exec:COMMAND"),
+    (["--via", "exec:'unfinished", "true"], "unfinished"),
+    (["--via", "-", "true"], "fd:N"),
+    (["--via", "tcp:192.0.2.1:3000", "true"], "key"),
+    (["--via", "exec:false", "--key-file", "/nowhere/key", "true"], "/nowhere/key"),
+    (["--key-file", "/etc/hostname", "true"], "/etc/hostname"),
+    (["exit", "--link", "listen-tcp:0.0.0.0:3000"], "key"),
+    (["exit", "--link", "nothing"], "expected exec:COMMAND"),
+    (["exit", "--key-file", "/nowhere/key"], "/nowhere/key"),
     (["--via", "fd:977", "true"], "descriptor 977 is not open"),
     (["--via", "fd:0", "true"], "COMMAND's"),
     (["--route", "10.0.0.0/8", "true"], "--route goes with --via"),

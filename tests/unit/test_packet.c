@@ -323,6 +323,27 @@ static void a_flow_has_its_hash(void **state)
 	assert_in_range(most, 10, 40);
 }
 
+static void flows_of_ipv6(void **state)
+{
+	static const size_t of_flow[] = {6, 8, 23, 24, 39, 40, 43}, of_none[] = {1, 7, 44, 50};
+	uint8_t packet[60] = {[0] = 0x60, [5] = 20, [6] = IPPROTO_TCP, [7] = 64};
+	const uint32_t flow = packet_flow(packet, sizeof(packet));
+
+	(void)state;
+	assert_int_not_equal(flow, 0);
+	for (size_t i = 0; i < sizeof(of_flow) / sizeof(of_flow[0]); i++) {
+		packet[of_flow[i]]++;
+		assert_int_not_equal(packet_flow(packet, sizeof(packet)), flow);
+		packet[of_flow[i]]--;
+	}
+	for (size_t i = 0; i < sizeof(of_none) / sizeof(of_none[0]); i++) {
+		packet[of_none[i]]++;
+		assert_int_equal(packet_flow(packet, sizeof(packet)), flow);
+		packet[of_none[i]]--;
+	}
+	assert_int_equal(packet_flow(packet, 39), 0);
+}
+
 #define LARGE 60000
 
 /* A TCP packet with options and @len bytes of data, which are 0, 1, 2... */
@@ -443,6 +464,7 @@ static void the_segment_size_is_limited(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(flows_of_ipv6),
 		cmocka_unit_test(a_view_has_the_parts),
 		cmocka_unit_test(lengths_have_to_fit),
 		cmocka_unit_test(fragments_have_no_ports),
