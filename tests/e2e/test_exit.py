@@ -525,12 +525,13 @@ def test_a_key(nswrap, far, tmp_path):
     link = f"tcp:{made.machine.address}:{port}"
 
     def box(*options):
-        return nswrap.run("--via", link, *options, *python(TRY, FAR, 7001, 3), prefix=made.machine.prefix())
+        return nswrap.run("--via", link, *options, *python(TRY, FAR, 7001, 1), prefix=made.machine.prefix())
 
-    assert box("--key-file", keys["right"]).stdout.split()[0] == b"0"
+    done = nswrap.run("--via", link, "--key-file", keys["right"], *python(READ, FAR, 7001), prefix=made.machine.prefix())
+    assert done.stdout.strip() == b"192.0.2.10", done.stderr
     done = box("--key-file", keys["wrong"])
     assert int(done.stdout.split()[0]) == errno.EAGAIN and b"key" in done.stderr, done
-    done = nswrap.run("--via", f"tcp:127.0.0.1:{port}", *python(TRY, FAR, 7001, 3), prefix=made.machine.prefix())
+    done = nswrap.run("--via", f"tcp:127.0.0.1:{port}", *python(TRY, FAR, 7001, 1), prefix=made.machine.prefix())
     assert int(done.stdout.split()[0]) == errno.EAGAIN, done
 
 
