@@ -147,7 +147,7 @@ uint32_t packet_flow(const void *packet, size_t len)
 	struct in_addr src, dst;
 	uint32_t hash, ports;
 
-	if (len >= IPV6_BYTES && ip[0] >> 4 == 6)
+	if (len >= IPV6_BYTES && ip[0] >> 4 == 6 && packet_get16(ip + 4) == len - IPV6_BYTES)
 		return flow6(ip, len);
 	if (!packet_addresses(packet, len, &src, &dst))
 		return 0;

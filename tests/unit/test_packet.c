@@ -342,6 +342,7 @@ static void flows_of_ipv6(void **state)
 		packet[of_none[i]]--;
 	}
 	assert_int_equal(packet_flow(packet, 39), 0);
+	assert_int_equal(packet_flow(packet, 59), 0);
 }
 
 #define LARGE 60000
