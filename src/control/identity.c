@@ -90,6 +90,20 @@ static const char *find_fault(pid_t pid, const char *comm)
 	return NULL;
 }
 
+bool identity_has_ended(int sock)
+{
+	_cleanup_fd_ int pidfd = -1;
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 || peer.pid <= 0)
+		return false;
+	int state = is_alive(sock, &pidfd);
+	if (state >= 0)
+		return state == 0;
+	return (kill(peer.pid, 0) < 0 && errno == ESRCH) || tree_is_ending(peer.pid);
+}
+
 /* The process, and its pidfd if it can be had: else -1. */
 static int check(int sock, pid_t *pid, int *pidfd, struct err *err)
 {

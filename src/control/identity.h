@@ -2,6 +2,8 @@
 /* control/identity - who is at the other end of a control socket, before anything is asked */
 #pragma once
 
+#include <stdbool.h>
+
 #include "util/err.h"
 
 /*
@@ -25,6 +27,12 @@
  * it is: "PID 42 (python3) is inside a sandbox".
  */
 int identity_check(int sock, struct err *err);
+
+/*
+ * Has who made the listening socket that @sock is connected to ended? Others may hold that for a
+ * moment: what it started has its descriptors between fork and exec. False where it cannot be told.
+ */
+bool identity_has_ended(int sock);
 
 /*
  * The same check, and SIGKILL for what passes it; then its end is waited for, for at most

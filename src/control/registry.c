@@ -334,6 +334,21 @@ enum origin_likeness registry_find_same(const struct registry *registry,
 	return likeness;
 }
 
+bool registry_is_orphaned(const struct registry *registry, const char *name)
+{
+	bool is_orphaned = false;
+	char filename[FILENAME_BYTES];
+
+	to_filename(name, filename);
+	for (size_t i = 0; i < registry->places.count && !is_orphaned; i++) {
+		int dir_fd = registry->places.items[i].dir_fd;
+		_cleanup_fd_ int sock =
+			dir_fd < 0 ? -1 : unixsock_connect(dir_fd, filename, SOCK_SEQPACKET);
+		is_orphaned = sock >= 0 && identity_has_ended(sock);
+	}
+	return is_orphaned;
+}
+
 void registry_note(const struct registry_entry *entry, const struct origin *origin)
 {
 	int result = origin_write(entry->dir_fd, entry->name, origin);

@@ -83,6 +83,9 @@ int registry_reserve(const struct registry *registry, const char *name, const ch
 enum origin_likeness registry_find_same(const struct registry *registry,
 	const struct origin *origin, struct registry_found *found, struct origin *of);
 
+/* Has who made @name ended, and only what it had started holds the socket, for a moment yet? */
+bool registry_is_orphaned(const struct registry *registry, const char *name);
+
 /* Note what a reserved or published name is made of. Best effort. */
 void registry_note(const struct registry_entry *entry, const struct origin *origin);
 

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -265,6 +266,49 @@ static void what_they_are_made_of(void **state)
 	registry_release(&b);
 }
 
+/* What a killed one had started has its sockets until the exec: it runs no more. */
+static void left_by_who_was_killed(void **state)
+{
+	struct bed *bed = *state;
+	struct registry_entry entry;
+	int go[2], report[2], status;
+	char byte;
+
+	assert_true(pipe(go) == 0 && pipe(report) == 0);
+	pid_t maker = fork();
+	if (maker == 0) {
+		byte = registry_claim(&bed->registry, "a", NULL, &entry, NULL) == 0 ? 'y' : 'n';
+		if (fork() == 0) {
+			close(go[1]);
+			if (read(go[0], &byte, 1) == 1) /* the end never comes before that */
+				_exit(read(go[0], &byte, 1) != 0);
+		}
+		if (write(report[1], &byte, 1) == 1)
+			pause();
+		_exit(0);
+	}
+	close(report[1]);
+	assert_int_equal(read(report[0], &byte, 1), 1);
+	assert_int_equal(byte, 'y');
+	assert_false(registry_is_orphaned(&bed->registry, "a"));
+	assert_int_equal(write(go[1], "", 1), 1);
+	kill(maker, SIGKILL);
+	/* dead and not reaped */
+	assert_int_equal(waitid(P_PID, (id_t)maker, &(siginfo_t){0}, WEXITED | WNOWAIT), 0);
+	assert_true(registry_is_orphaned(&bed->registry, "a"));
+	assert_int_equal(waitpid(maker, &status, 0), maker);
+	assert_true(registry_is_orphaned(&bed->registry, "a"));
+	assert_int_equal(registry_reserve(&bed->registry, "a", NULL, &entry, NULL), -EEXIST);
+	close(go[1]);
+	assert_int_equal(read(report[0], &byte, 1), 0);
+	assert_false(registry_is_orphaned(&bed->registry, "a"));
+	assert_false(registry_is_orphaned(&bed->registry, "b"));
+	assert_int_equal(registry_reserve(&bed->registry, "a", NULL, &entry, NULL), 0);
+	registry_release(&entry);
+	close(go[0]);
+	close(report[0]);
+}
+
 /* Opens it with XDG_RUNTIME_DIR @xdg, or without. */
 static void open_with(struct bed *bed, const char *xdg, struct registry *out)
 {
@@ -400,6 +444,7 @@ int main(void)
 		TEST(connects_or_explains),
 		TEST(meshes_are_no_sandboxes),
 		TEST(what_they_are_made_of),
+		TEST(left_by_who_was_killed),
 		TEST(long_bases_fit),
 		TEST(starters_take_turns),
 	};

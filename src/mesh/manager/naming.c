@@ -9,11 +9,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "util/clock.h"
 #include "util/fd.h"
 #include "util/parse.h"
 
 #define SHOWN_BYTES     256 /* of a path */
 #define IDENTITY_DIGITS 32
+#define ORPHAN_MS       2000 /* far above what a fork takes to its exec */
 
 /* "site" of "/etc/site.yaml"; of stdin nothing. */
 static void make_base(const char *path, char *out, size_t cap_bytes)
@@ -37,13 +39,12 @@ static void make_origin(const char *path, const struct manifest *manifest, struc
 	out->digest = manifest_digest(manifest);
 }
 
-static int refuse_twin(
-	const struct registry *registry, const struct origin *origin, struct err *err)
+static int refuse_twin(const struct registry *registry, const struct origin *origin,
+	struct registry_found *twin, struct err *err)
 {
-	struct registry_found twin;
 	struct origin of;
 	char shown[SHOWN_BYTES];
-	enum origin_likeness likeness = registry_find_same(registry, origin, &twin, &of);
+	enum origin_likeness likeness = registry_find_same(registry, origin, twin, &of);
 
 	if (likeness == ORIGIN_OTHER)
 		return 0;
@@ -52,15 +53,36 @@ static int refuse_twin(
 	return err_set(err, EEXIST,
 		"the mesh \"%s\" %s already%s%s: nswrap mesh stop %s ends it, -n NAME starts a "
 		"second one beside it",
-		twin.name, what, from ? ", from " : "",
-		from ? parse_shown(from, shown, sizeof(shown)) : "", twin.name);
+		twin->name, what, from ? ", from " : "",
+		from ? parse_shown(from, shown, sizeof(shown)) : "", twin->name);
+}
+
+/* Stores also who stands in the way, if anybody does. */
+static int reserve(const struct registry *registry, const char *name, const char *base,
+	const struct origin *origin, struct registry_entry *entry, struct registry_found *rival,
+	struct err *err)
+{
+	int result = registry_reserve(registry, name, base, entry, err);
+
+	snprintf(rival->name, sizeof(rival->name), "%s", name ? name : "");
+	if (result < 0)
+		return result;
+	if (!name)
+		result = refuse_twin(registry, origin, rival, err);
+	if (result == 0)
+		registry_note(entry, origin);
+	else
+		registry_release(entry);
+	return result;
 }
 
 int naming_reserve(const char *path, const char *name, const struct manifest *manifest,
 	struct registry_entry *entry, struct err *err)
 {
+	struct clock_wait wait = clock_wait_start(ORPHAN_MS);
 	char base[REGISTRY_NAME_MAX + 1];
 	struct registry registry;
+	struct registry_found rival;
 	struct origin origin = {0};
 	int result = registry_open(REGISTRY_MESH, &registry, err);
 
@@ -68,15 +90,11 @@ int naming_reserve(const char *path, const char *name, const struct manifest *ma
 		return result;
 	make_base(path, base, sizeof(base));
 	make_origin(path, manifest, &origin);
-	result = registry_reserve(&registry, name, base, entry, err);
-	if (result == 0) {
-		if (!name)
-			result = refuse_twin(&registry, &origin, err);
-		if (result == 0)
-			registry_note(entry, &origin);
-		else
-			registry_release(entry);
-	}
+	/* a killed one does not run, whatever it was just about to start */
+	do
+		result = reserve(&registry, name, base, &origin, entry, &rival, err);
+	while (result == -EEXIST && registry_is_orphaned(&registry, rival.name) &&
+		clock_wait_go_on(&wait));
 	registry_close(&registry);
 	return result;
 }
