@@ -331,15 +331,21 @@ int diag_port_holder(enum proto proto, const struct addr *addr, char *out, size_
 
 static int on_unsent(const void *body, size_t len, void *context)
 {
-	(void)body, (void)len, (void)context;
-	return 1;
+	const struct inet_diag_msg *msg = body;
+	int64_t *bytes = context;
+
+	if (len >= sizeof(*msg))
+		*bytes += 1 + (int64_t)msg->idiag_wqueue;
+	return 0;
 }
 
-int diag_has_unsent(int nl)
+int64_t diag_unsent(int nl)
 {
 	const uint32_t states = 1u << TCP_FIN_WAIT1 | 1u << TCP_CLOSING | 1u << TCP_LAST_ACK;
+	int64_t bytes = 0;
+	int result = each_socket(nl, PROTO_TCP, states, on_unsent, &bytes);
 
-	return each_socket(nl, PROTO_TCP, states, on_unsent, NULL);
+	return result < 0 ? result : bytes;
 }
 
 struct connections {

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "util/addr.h"
@@ -71,10 +72,10 @@ pid_t diag_port_pid(enum proto proto, const struct addr *addr);
 bool diag_has_listener(enum proto proto, const struct addr *addr);
 
 /*
- * Are there TCP sockets in that namespace that were closed and whose last bytes the other side has
- * not acknowledged yet? Walks all sockets. Returns 1, 0 or -errno.
+ * How much TCP sockets in that namespace that were closed have to send that the other side has not
+ * acknowledged yet: bytes, and one more of each for its end. Walks all sockets. Or -errno.
  */
-int diag_has_unsent(int nl);
+int64_t diag_unsent(int nl);
 
 /*
  * Each TCP connection of IPv4 in that namespace whose other end has not said that it is done.

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -16,8 +17,9 @@
 #include "util/fd.h"
 #include "util/log.h"
 
-#define SENT_MS 1000
-#define KILL_MS 5000
+#define SENT_MS       1000 /* without any of it being acknowledged */
+#define SENT_WHOLE_MS 10000
+#define KILL_MS       5000
 
 static void close_fds(struct companion *companion)
 {
@@ -108,13 +110,27 @@ int companion_on_death(struct companion *companion, int code, int status)
 	return code != CLD_EXITED || status != 0 ? 125 : 0;
 }
 
+/* What COMMAND has said last goes through the companion, however slow its way is. */
+static void await_sent(int diag)
+{
+	uint64_t end_ns = clock_now_ns() + SENT_WHOLE_MS * NS_PER_MS;
+	struct clock_wait wait = clock_wait_start(SENT_MS);
+	int64_t left = diag >= 0 ? diag_unsent(diag) : 0, least = left;
+
+	while (left > 0 && clock_now_ns() < end_ns && clock_wait_go_on(&wait)) {
+		left = diag_unsent(diag);
+		if (left < least) {
+			wait.deadline_ns = clock_now_ns() + SENT_MS * NS_PER_MS;
+			least = left;
+		}
+	}
+}
+
 void companion_stop(struct companion *companion, int diag)
 {
 	close_fds(companion);
 	if (companion->pid > 0) {
-		struct clock_wait wait = clock_wait_start(SENT_MS);
-		while (diag >= 0 && diag_has_unsent(diag) == 1 && clock_wait_go_on(&wait))
-			;
+		await_sent(diag);
 		tree_kill_child(companion->pid, KILL_MS);
 	}
 	companion->pid = 0;
