@@ -136,8 +136,11 @@ def sweep(nswrap, path, role, options, after, step=2):
     assert count.calls() > 50, "the sweep sees the process"
     bad = []
     reached = tried = 0
-    # with --pid the supervisor reads all of /proc: some hundred calls alike
-    for n in range(1, count.calls() + 1, 1 if THOROUGH else max(step, count.calls() // 100)):
+    # with --pid the supervisor reads all of /proc: some hundred calls alike, more where more runs
+    calls = count.calls()
+    tries = calls if THOROUGH else min(calls // step, 100)
+    for i in range(tries):
+        n = 1 + i * calls // tries
         tried += 1
         one = Strike(nswrap, role, n, *args)
         if one.strike():
@@ -145,6 +148,7 @@ def sweep(nswrap, path, role, options, after, step=2):
             trouble = after(one, port)
         else:
             trouble = None
+            calls = max(min(calls, one.calls()), 1)
             one.kill()
         trouble = trouble or left.wait()
         left.clean()

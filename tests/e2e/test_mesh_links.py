@@ -165,8 +165,9 @@ def test_ping(triangle):
             for vip in (other.split(":")[0] for other in others):
                 # the most that fits into a packet
                 for size in (56, 65507):
-                    said = box.do("ping", "-n", "-c", "3", "-i", "0.01", "-W", "5", "-s", size, vip)
-                    assert b" 3 received" in said, said
+                    # one at a time: for the last of several ping waits twice the longest trip only
+                    box.do("sh", "-c", 'for i in 1 2 3; do "$@" || exit; done', "sh",
+                           "ping", "-n", "-c", "1", "-W", "5", "-s", size, vip)
 
 
 # --- links that are bad ---------------------------------------------------------------------------
