@@ -301,24 +301,36 @@ void session_reconfigure(struct session *session)
 
 /* --- report ------------------------------------------------------------------------------- */
 
-static void on_report(struct session *session, const json_t *data)
-{
-	struct err err;
-
-	if (!session->report)
-		session->report = malloc(sizeof(*session->report));
-	if (!session->report)
-		return;
-	session->report_ns = loop_now_ns(session->link->loop);
-	if (report_decode(data, session->report, &err) < 0)
-		on_bad(session, "a report: %s", err.text);
-}
-
 static void forget_report(struct session *session)
 {
 	free(session->report);
 	session->report = NULL;
 	session->report_id = 0;
+}
+
+/* Most hosts have no trouble, and none keeps room for it: kilobytes, of each host. */
+static void keep_report(struct session *session, const struct mesh_report *report)
+{
+	if (report->nmissing == 0 && report->nfailing == 0 && report->unexposed == 0) {
+		free(session->report);
+		session->report = NULL;
+		return;
+	}
+	if (!session->report)
+		session->report = malloc(sizeof(*session->report));
+	if (session->report)
+		*session->report = *report;
+	session->report_ns = loop_now_ns(session->link->loop);
+}
+
+static void on_report(struct session *session, const json_t *data)
+{
+	struct mesh_report report;
+	struct err err;
+
+	if (report_decode(data, &report, &err) < 0)
+		on_bad(session, "a report: %s", err.text);
+	keep_report(session, &report);
 }
 
 /* --- the rest ----------------------------------------------------------------------------- */

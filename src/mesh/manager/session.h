@@ -65,7 +65,7 @@ struct session {
 	uint64_t frames_in, frames_out; /* that were no packets */
 	uint64_t unknown_frames;        /* of a type that is not known, skipped; of all sessions */
 	unsigned bad_messages;
-	struct mesh_report *report; /* the last one; NULL: there was none */
+	struct mesh_report *report; /* the last one; NULL: no trouble is known */
 	uint64_t report_ns;         /* when it came */
 	bool has_ended;             /* the command of its sandbox, in this session */
 	bool knows_end;             /* in this one or one before, and that is how: */
