@@ -234,7 +234,11 @@ static void write_edge(FILE *out, const struct graph_edge *edge, const struct bo
 		x1, y1, x1 + GAP_X_PX / 3.0, y1, x2 - GAP_X_PX / 2.0, y2, x2, y2,
 		graph_colour(edge->state),
 		is_dashed(edge->state) ? " stroke-dasharray=\"5 4\"" : "");
-	write_text(out, x2 - 4, y2 - 4, " text-anchor=\"end\" font-size=\"11\"", edge->label);
+	/* a curve that comes from above passes behind it */
+	write_text(out, x2 - 4, y2 - 4,
+		" text-anchor=\"end\" font-size=\"11\" paint-order=\"stroke\" stroke=\"white\""
+		" stroke-width=\"4\"",
+		edge->label);
 }
 
 static void write_box(FILE *out, const struct graph_node *node, const struct box *box)

@@ -112,6 +112,20 @@ static void add_allowed(struct graph *graph, size_t node, const json_t *allow)
 	add_rest(graph, node, LINES_MAX, (json_int_t)json_array_size(allow));
 }
 
+/* "exposes 10.0.0.0/8:22", "exposes none" */
+static void add_exposed(struct graph *graph, size_t node, const json_t *host)
+{
+	json_t *list = json_object_get(host, "expose"), *text;
+	size_t i;
+
+	json_array_foreach(list, i, text)
+	{
+		if (i < LINES_MAX)
+			graph_add_line(graph, node, "exposes %s", json_string_value(text));
+	}
+	add_rest(graph, node, LINES_MAX, json_integer_value(json_object_get(host, "expose_total")));
+}
+
 static void add_proxies(struct graph *graph, size_t node, const json_t *host)
 {
 	static const char *const kinds[] = {"http", "socks"};
@@ -134,6 +148,7 @@ static void add_host(struct graph *graph, size_t manager, const json_t *host)
 	add_offers(graph, node, host);
 	add_proxies(graph, node, host);
 	add_allowed(graph, node, json_object_get(host, "allow"));
+	add_exposed(graph, node, host);
 	if (json_is_number(rtt))
 		graph_add_edge(graph, manager, node, state_of(host), "%s, %.2f ms", state,
 			json_number_value(rtt));

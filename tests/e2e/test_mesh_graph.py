@@ -21,6 +21,8 @@ def site(nswrap, short_dir):
     site = Site(nswrap, short_dir, routes=[{"to": ["192.168.95.0/24", "*.cloud1.example.com"], "via": "bastion"}])
     site.host("laptop", f"{network()}.101", cmd=SANDBOX, aliases=["me.example.com"], writeEtcHosts=True,
               http={"listen": "127.0.0.1:18080"}, allow=["bastion"])
+    site.host("gate", f"{network()}.104", cmd=[harness.BINARY, "agent"], loopback={"disable": True},
+              expose=["10.0.0.0/8:22", "192.0.2.7"])
     site.host("bastion", f"{network()}.102", cmd=SANDBOX,
               ports=["8080:127.0.0.1:80", "53:[::1]:53/udp"], anyPort=True, allow=["laptop:8080"])
     with site:
@@ -42,10 +44,12 @@ def lines_of(nswrap, site, *options):
 def check(texts):
     """All that a reader is to see, in whatever order."""
     for text in ("site", "laptop", "= me.example.com", f"{network()}.101", ":8080 > 127.0.0.1:80",
-                 ":53/udp > [::1]:53", "every port", "http proxy 127.0.0.1:18080", "for bastion", "for laptop: 8080", "192.168.95.0/24", "*.cloud1.example.com", "route"):
+                 ":53/udp > [::1]:53", "every port", "http proxy 127.0.0.1:18080", "for bastion", "for laptop: 8080",
+                 "exposes 10.0.0.0/8:22", "exposes 192.0.2.7",
+                 "192.168.95.0/24", "*.cloud1.example.com", "route"):
         assert text in texts, (text, texts)
     links = [text for text in texts if text.startswith(("ready", "waiting", "starting"))]
-    assert len(links) == 3 and len([text for text in links if re.fullmatch(r"ready(, [\d.]+ ms)?", text)]) == 2
+    assert len(links) == 4 and len([text for text in links if re.fullmatch(r"ready(, [\d.]+ ms)?", text)]) == 3
 
 
 def test_dot(nswrap, site):
@@ -55,7 +59,8 @@ def test_dot(nswrap, site):
     check([part for label in labels for part in label.split("\\l")])
     names = dict(re.findall(r'^\t(n\d+) \[.*label="([^"\\]*)', text, re.MULTILINE))
     edges = [(names[a], names[b]) for a, b in re.findall(r"^\t(n\d+) -- (n\d+) ", text, re.MULTILINE)]
-    assert sorted(edges) == [("bastion", "192.168.95.0/24"), ("site", "bastion"), ("site", "down"), ("site", "laptop")]
+    assert sorted(edges) == [("bastion", "192.168.95.0/24"), ("site", "bastion"), ("site", "down"),
+                             ("site", "gate"), ("site", "laptop")]
     assert text.count("style=dashed") == 1
     if shutil.which("dot"):
         subprocess.run(["dot", "-Tsvg"], input=text.encode(), capture_output=True, check=True, timeout=30)
@@ -68,7 +73,7 @@ def test_svg(nswrap, site):
     width, height = float(root.get("width")), float(root.get("height"))
     boxes = [tuple(float(box.get(key)) for key in ("x", "y", "width", "height"))
              for box in root.iter(f"{SVG}rect") if box.get("x")]
-    assert len(boxes) == 5
+    assert len(boxes) == 6
     for x, y, w, h in boxes:
         assert x >= 0 and y >= 0 and x + w <= width and y + h <= height
         assert sum(ox < x + w and x < ox + ow and oy < y + h and y < oy + oh for ox, oy, ow, oh in boxes) == 1

@@ -59,6 +59,17 @@ static json_t *allow_json(const struct manifest *manifest, const struct manifest
 	return list;
 }
 
+/* What routes may lead to by way of it; null: all that its agent exposes. */
+static json_t *expose_json(const struct mesh_config *own, size_t *count)
+{
+	json_t *list = texts_json(own->expose, count);
+
+	if (own->expose)
+		return list;
+	json_decref(list);
+	return json_null();
+}
+
 static json_t *listen_json(const char *listen)
 {
 	return listen ? control_text(listen) : json_null();
@@ -69,16 +80,18 @@ static json_t *host_json(const struct manifest *manifest, const struct peer *pee
 	const struct manifest_host *host = peer->host;
 	const uint64_t rtt_ns = peer->state == PEER_READY ? peer->session.rtt_ns : 0;
 	char vip[INET_ADDRSTRLEN];
-	size_t naliases;
+	size_t naliases, nexposed;
+	json_t *expose = expose_json(&host->own, &nexposed);
 
-	return json_pack("{s:o, s:s, s:s, s:o, s:o, s:o, s:I, s:b, s:o, s:o, s:o}", "name",
-		control_text(peer->name), "vip", inet_ntop(AF_INET, &host->vip, vip, sizeof(vip)),
-		"state", peer_state_name(peer), "rtt_ms",
-		rtt_ns ? json_real((double)rtt_ns / NS_PER_MS) : json_null(), "aliases",
+	return json_pack("{s:o, s:s, s:s, s:o, s:o, s:o, s:I, s:b, s:o, s:o, s:o, s:o, s:I}",
+		"name", control_text(peer->name), "vip",
+		inet_ntop(AF_INET, &host->vip, vip, sizeof(vip)), "state", peer_state_name(peer),
+		"rtt_ms", rtt_ns ? json_real((double)rtt_ns / NS_PER_MS) : json_null(), "aliases",
 		texts_json(host->aliases, &naliases), "offers", offers_json(&host->own),
 		"offers_total", (json_int_t)host->own.noffers, "any_port", host->own.any_port,
 		"http", listen_json(host->own.http_listen), "socks",
-		listen_json(host->own.socks_listen), "allow", allow_json(manifest, host));
+		listen_json(host->own.socks_listen), "allow", allow_json(manifest, host), "expose",
+		expose, "expose_total", (json_int_t)nexposed);
 }
 
 static json_t *route_json(const struct manifest *manifest, const struct mesh_route *route)
