@@ -2,6 +2,7 @@
 """e2e/standin - a manager of a mesh as simple as can be: frames on the stdio of agents"""
 
 import contextlib
+import ipaddress
 import json
 import queue
 import socket
@@ -41,6 +42,7 @@ class Link:
         self.popen = popen
         self.messages = queue.Queue()
         self.on_packet = lambda packet: None
+        self.on_event = None  # takes the body; without it, events are among the messages
         self.ended = threading.Event()
         self.end = b"\n" if says_more else b""
         self._next_id = 1
@@ -54,10 +56,16 @@ class Link:
             assert word >> 24 == 0x42, f"no frame: {head!r}"
             payload = self.popen.stdout.read((word & 0xffffff) - 4)
             if kind == MESSAGE:
-                self.messages.put(json.loads(payload))
+                self._take(json.loads(payload))
             elif kind == PACKET:
                 self.on_packet(payload)
         self.ended.set()
+
+    def _take(self, message):
+        if self.on_event and message["type"] == "event":
+            self.on_event(message["body"])
+        else:
+            self.messages.put(message)
 
     def send(self, data):
         """Bytes as they are; an agent that is gone takes none."""
@@ -95,19 +103,34 @@ class Link:
 
 
 class Switch:
-    """Joins agents: packets go to the one with their destination as its VIP."""
+    """Joins agents: packets go to the one with their destination as its VIP, else to where it was
+    suggested to be, else by the last of the routes (as agents are told them) that has it."""
 
-    def __init__(self):
+    def __init__(self, routes=()):
         self.links = {}
         self.dropped = []
+        self.suggested = {}  # {address: VIP}
+        self.routes = [(ipaddress.ip_network(network), socket.inet_aton(route["via"]))
+                       for route in reversed(routes) for network in route["toCIDR"] or ()]
 
     def add(self, vip, link):
         self.links[socket.inet_aton(vip)] = link
         link.on_packet = self._route
+        if self.routes:
+            link.on_event = self._learn
         return link
 
+    def _learn(self, body):
+        assert body["type"] == "routeSuggestion", body
+        for ip in body["data"]["ip"]:
+            self.suggested[socket.inet_aton(ip)] = socket.inet_aton(body["data"]["route"])
+
+    def _via(self, to):
+        return self.suggested.get(to) or next(
+            (via for network, via in self.routes if ipaddress.ip_address(to) in network), None)
+
     def _route(self, packet):
-        link = self.links.get(packet[16:20])
+        link = self.links.get(packet[16:20]) or self.links.get(self._via(packet[16:20]))
         if link:
             link.send_packet(packet)
         else:

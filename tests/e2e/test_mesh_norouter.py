@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""e2e/test_mesh_norouter - routes, names and proxies where NoRouter is on the other side"""
+
+import os
+import socket
+import struct
+import subprocess
+
+from harness import HTTP, PATIENCE, free_port, python
+from mesh_tools import Box, Site, network
+from norouter_peer import ACK, FIN, PSH, Connection
+from standin import PIPES, Link, Switch
+from test_mesh_routes import FAR, NAMED, OWN_RESOLVER, cloud, named  # noqa: F401: fixtures
+from test_mesh_wire import Joined
+
+# says what stands on stdin to a server, prints what it says until its end; argv: name port
+SAY = """
+import socket, sys
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=30) as s:
+    s.sendall(sys.stdin.buffer.read())
+    s.shutdown(socket.SHUT_WR)
+    while part := s.recv(65536):
+        sys.stdout.buffer.write(part)
+"""
+
+
+def test_routes_and_proxies_under_its_manager(nswrap, cloud, short_dir):  # noqa: F811
+    """Two agents of ours, told what it tells: each proxy reaches a network and names behind the other."""
+    made = cloud(setup=OWN_RESOLVER.format(directory=short_dir))
+    named(made)
+    made.serve(HTTP, NAMED, 8080)
+    made.serve(HTTP, FAR, 8081)
+    laptop, bastion = f"{network()}.101", f"{network()}.102"
+    http, socks = free_port(), free_port()
+    told = {"hostnameMap": {"laptop": laptop, "bastion": bastion},
+            "routes": [{"toCIDR": ["192.0.2.0/26"], "toHostnameGlob": None, "via": bastion},
+                       {"toCIDR": None, "toHostnameGlob": ["*.cloud1.example.com"], "via": bastion}],
+            "nameServers": [{"ip": vip, "port": 10053, "proto": "tcp"} for vip in (laptop, bastion)]}
+    switch, links = Switch(told["routes"]), []
+    for vip, prefix, own in (
+            (laptop, [], {"http": {"listen": f"127.0.0.1:{http}"}, "socks": {"listen": f"127.0.0.1:{socks}"}}),
+            (bastion, made.bastion.prefix(), {"loopback": {"disable": True}})):
+        links.append(switch.add(vip, Link(nswrap.popen("agent", "--automated", prefix=prefix, env={
+            **nswrap.env, "HOME": short_dir}, **PIPES))))
+        links[-1].configure(vip, **told, **own)
+    for proxy in (["-x", f"http://127.0.0.1:{http}"], ["-p", "-x", f"http://127.0.0.1:{http}"],
+                  ["--socks5-hostname", f"127.0.0.1:{socks}"], ["--socks4a", f"127.0.0.1:{socks}"]):
+        for where in (f"{FAR}:8081", "www.cloud1.example.com:8080"):
+            done = subprocess.run(["curl", "-sS", "-m", "20", "--noproxy", "", *proxy, f"http://{where}/x"],
+                                  capture_output=True)
+            assert done.stdout == b"path /x", (proxy, where, done.stderr)
+    assert switch.suggested == {socket.inet_aton(NAMED): socket.inet_aton(bastion)}
+    for link in links:
+        link.hang_up()
+        assert link.popen.wait(10) == 0
+
+
+def take(theirs, address, port, client):
+    """The connection that one of ours begins to an address."""
+    syn = theirs.ports.begun.get(timeout=10 * PATIENCE)
+    assert (syn.destination, syn.dport, syn.source) == (
+        socket.inet_aton(address), port, socket.inet_aton(client))
+    c = Connection(theirs.ports, (address, port), (client, syn.sport), seen=syn)
+    c.accept()
+    return c
+
+
+def test_its_agent_is_the_way_out(nswrap, short_dir):
+    """A sandbox of ours in our mesh; the network and the names are behind an agent of theirs."""
+    box = Box(nswrap, "box")
+    ours, theirs_vip = f"{network()}.101", f"{network()}.102"
+    theirs = Joined(short_dir, "theirs")
+    site = Site(nswrap, short_dir,
+                routes=[{"to": ["192.0.2.0/26", "*.cloud1.example.com"], "via": "theirs"}])
+    site.host("ours", ours, box.agent())
+    site.host("theirs", theirs_vip, theirs.cmd)
+    try:
+        with site:
+            for name, address in ((FAR, FAR), ("db.cloud1.example.com", "198.51.100.7")):
+                client = box.popen(*python(SAY, name, 5432), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                data = os.urandom(50000)
+                client.stdin.write(data)
+                client.stdin.close()
+                if name != address:
+                    answer(take(theirs, theirs_vip, 10053, ours), address)
+                c = take(theirs, address, 5432, ours)
+                assert c.read_to_fin() == data
+                c.send(PSH | ACK, b"hello")
+                c.send(FIN | ACK)
+                assert client.stdout.read() == b"hello" and client.wait(10) == 0
+            assert set(site.status()["ours"]["drops"].values()) == {0}
+    finally:
+        theirs.close()
+
+
+def answer(c, address):
+    """What its name server says to the first question on a connection."""
+    def is_whole(data, _):
+        return len(data) >= 2 and len(data) >= 2 + struct.unpack("!H", data[:2])[0]
+
+    query = c.read(is_whole)[2:]
+    end = query.index(b"\0", 12) + 5
+    assert query[12:end].lower() == b"\2db\6cloud1\7example\3com\0\0\1\0\1"
+    made = query[:2] + struct.pack("!HHHHH", 0x8180, 1, 1, 0, 0) + query[12:end]
+    made += b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 60, 4) + socket.inet_aton(address)
+    c.send(PSH | ACK, struct.pack("!H", len(made)) + made)
