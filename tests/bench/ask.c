@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* bench/ask - clients of an HTTP proxy, a thread each: how many answers in some seconds */
+/* bench/ask - clients of an HTTP or SOCKS5 proxy, a thread each: how many answers in some seconds
+ */
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -20,15 +21,30 @@
 static struct addr proxy;
 static char request[300];
 static bool keeps;
+static uint16_t target; /* by SOCKS5, a port of 127.0.0.1; 0: it is HTTP */
 static uint64_t end_ns;
 static atomic_ulong answers, failures;
+
+/* No authentication, CONNECT (RFC 1928). */
+static bool pass(int fd)
+{
+	const unsigned char hello[] = {5, 1, 0},
+			    wish[] = {5, 1, 0, 1, 127, 0, 0, 1, (unsigned char)(target >> 8),
+				    target & 0xff};
+	unsigned char answer[10];
+
+	return send(fd, hello, sizeof(hello), MSG_NOSIGNAL) == sizeof(hello) &&
+	       recv(fd, answer, 2, MSG_WAITALL) == 2 && answer[1] == 0 &&
+	       send(fd, wish, sizeof(wish), MSG_NOSIGNAL) == sizeof(wish) &&
+	       recv(fd, answer, 10, MSG_WAITALL) == 10 && answer[1] == 0;
+}
 
 static int dial(void)
 {
 	int on = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
 
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	if (connect(fd, &proxy.any, addr_len(&proxy)) == 0)
+	if (connect(fd, &proxy.any, addr_len(&proxy)) == 0 && (target == 0 || pass(fd)))
 		return fd;
 	close(fd);
 	return -1;
@@ -78,11 +94,12 @@ int main(int argc, char **argv)
 	uint16_t port;
 	pthread_t threads[THREADS_MAX];
 
-	if (argc != 7 || addr_parse("127.0.0.1", &proxy, NULL) < 0 ||
+	if (argc < 7 || argc > 8 || addr_parse("127.0.0.1", &proxy, NULL) < 0 ||
 		parse_port(argv[1], false, &port, NULL) < 0 ||
 		parse_uint(argv[4], THREADS_MAX, &count) < 0 ||
-		parse_uint(argv[5], 3600, &seconds) < 0) {
-		fprintf(stderr, "usage: ask PORT URL HOST CLIENTS SECONDS keep|close\n");
+		parse_uint(argv[5], 3600, &seconds) < 0 ||
+		(argc == 8 && parse_port(argv[7], false, &target, NULL) < 0)) {
+		fprintf(stderr, "usage: ask PORT URL HOST CLIENTS SECONDS keep|close [PORT]\n");
 		return 2;
 	}
 	addr_set_port(&proxy, port);

@@ -22,6 +22,7 @@ import tempfile
 import time
 
 import mesh
+import proxy
 from probes import (BIN, HANG_S, NSWRAP, PATIENCE_S, Failed, accepts, command_line, connections,
                     descendants, free_port, gbits, iperf_client, iperf_gbits, round_trips, wait_for)
 from shell import Shell
@@ -169,6 +170,10 @@ def launch_candidates(before):
     return [Loopback(), Pasta(), Rootlesskit(), *ours(before, "splice", "slirp")]
 
 
+def proxy_candidates(before):
+    return proxy.candidates([*([("before proxy", before)] if before else []), ("nswrap proxy", NSWRAP)])
+
+
 def mesh_candidates(before):
     norouter = os.environ.get("NOROUTER")
     return [Loopback(), *([mesh.NoRouter(norouter)] if norouter else []), *ours(before, "mesh")]
@@ -293,6 +298,7 @@ METRICS = {  # key: (title, unit, higher is better)
     "first answer": ("start to first answer", "ms", False),
     "memory": ("private memory, idle, without COMMAND", "MiB", False),
     **mesh.METRICS,
+    **proxy.METRICS,
 }
 
 
@@ -353,6 +359,9 @@ def run_all(options, directory):
         for candidate in [c for c in meshes if len(meshes) > 1]:
             run_steps(mesh.steps(options.seconds, directory, results, candidate, turn == 0), candidate,
                       results)
+
+        for candidate in wanted(proxy_candidates(options.before), options.only):
+            run_steps(proxy.steps(options.seconds, directory, results, candidate), candidate, results)
 
     print("  start-up", file=sys.stderr)
     starters = wanted(start_candidates(options.before), options.only)

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import subprocess
 import time
 
@@ -29,6 +30,8 @@ METRICS = {  # key: (title, unit, higher is better)
     "mesh host trips": ("mesh, round trips host to host", "1/s", True),
     "mesh sandbox host 1": ("mesh, sandbox to a host without loopback listeners, 1 flow", "Gbit/s", True),
     "mesh sandbox host 8": ("mesh, sandbox to a host without loopback listeners, 8 flows", "Gbit/s", True),
+    "mesh routed 1": ("mesh, sandbox to a network behind a host, 1 flow", "Gbit/s", True),
+    "mesh routed 8": ("mesh, sandbox to a network behind a host, 8 flows", "Gbit/s", True),
     "mesh wan 1": (f"mesh, {2 * WAN_ONE_WAY_MS} ms and {WAN_MBIT} Mbit/s, 1 flow", "Mbit/s", True),
     "mesh wan 8": (f"mesh, {2 * WAN_ONE_WAY_MS} ms and {WAN_MBIT} Mbit/s, 8 flows", "Mbit/s", True),
     "mesh wan back 1": (f"mesh, {2 * WAN_ONE_WAY_MS} ms and {WAN_MBIT} Mbit/s, 1 flow back", "Mbit/s", True),
@@ -61,12 +64,12 @@ class Member:
 class Mesh:
     """A running manager; its hosts are ready."""
 
-    def __init__(self, program, directory, hosts):
+    def __init__(self, program, directory, hosts, **top):
         self.program = program
         self.name = f"bench-{os.getpid()}-{free_port()}"
         self.manifest = pathlib.Path(directory, f"{self.name}.json")
         # JSON is YAML
-        self.manifest.write_text(json.dumps({"hosts": hosts}))
+        self.manifest.write_text(json.dumps({"hosts": hosts, **top}))
         self.count = len(hosts)
 
     def command(self):
@@ -155,7 +158,7 @@ def servers(address):
                         [f"{BIN}/server", address, str(ports[1])])]
     try:
         for port in ports:
-            wait_for(lambda: accepts(port), "a server")
+            wait_for(lambda: accepts(port, host=address), "a server")
         yield ports
     finally:
         for popen in running:
@@ -219,6 +222,27 @@ def measure_hosts(seconds, directory, results, candidate):
                             shell_gbits(client, SERVER, listen[0], seconds, flows))
 
 
+def own_address():
+    """An address of this machine that others would use."""
+    found = re.search(r"inet ([\d.]+)/\d+ .*scope global", subprocess.run(
+        ["ip", "-4", "addr"], capture_output=True, text=True).stdout)
+    if not found:
+        raise Failed("this machine has no address but loopback's")
+    return found[1]
+
+
+def measure_routed(seconds, directory, results, candidate):
+    """What the sandbox has no other way to: an address of this machine."""
+    one, address = Member(candidate.program, "client"), own_address()
+    hosts = {"gate": {"vip": SERVER, "loopback": {"disable": True}},
+             "boxed": {"vip": "127.0.42.105", "cmd": one.agent()}}
+    with servers(address) as (iperf, _), Shell(one, 0, directory) as client, \
+            Mesh(candidate.program, directory, hosts, routes=[{"to": [address], "via": "gate"}]):
+        for flows in (1, 8):
+            results.add(f"mesh routed {flows}", candidate,
+                        shell_gbits(client, address, iperf, seconds, flows))
+
+
 def measure_norouter(seconds, directory, results, candidate):
     with servers("127.0.0.1") as (iperf, answering):
         listen = free_port(), free_port()
@@ -274,6 +298,7 @@ def steps(seconds, directory, results, candidate, is_first):
     found = [
         (f"{candidate.name}: sandboxes", lambda: measure_sandboxes(seconds, directory, results, candidate)),
         (f"{candidate.name}: hosts", lambda: measure_hosts(seconds, directory, results, candidate)),
+        (f"{candidate.name}: routed", lambda: measure_routed(seconds, directory, results, candidate)),
     ]
     if is_first:  # these take long and hardly vary
         found += [
