@@ -183,9 +183,10 @@ def test_a_sandbox_has_the_network_of_the_exit(nswrap, far):
     made.serve(TCP_ECHO, FAR, 7001)
     made.serve(UDP_ECHO, FAR, 7003, udp=True)
     link = made.link()
-    done = nswrap.run("--via", link, *python(ECHOED, FAR, 7001, 3 << 20))
-    assert done.stdout == b"%d\n" % (3 << 20), done.stderr
-    assert done.stderr == b""
+    for words in ((), ("run",), ("enter",)):
+        done = nswrap.run(*words, "--via", link, *python(ECHOED, FAR, 7001, 3 << 20))
+        assert done.stdout == b"%d\n" % (3 << 20), done.stderr
+        assert done.stderr == b""
     number, took, _ = attempt(nswrap, link, FAR, 7002)
     assert number == errno.ECONNREFUSED and took < 2
     number, took, _ = attempt(nswrap, link, "192.0.2.67", 80)
