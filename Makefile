@@ -41,13 +41,22 @@ FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 # the corpus replay: the same targets with a plain main() instead of libFuzzer
 REPLAY_BIN := $(FUZZ_SRC:tests/fuzz/fuzz_%.c=$(BUILD)/tests/fuzz/replay_%)
 
-all: $(PROGRAM)
+# the library (lib/): its own objects, as others are to be linked with it
+SHARED_MAJOR := 0
+SHARED_SRC := $(sort $(wildcard lib/*.c))
+SHARED_OBJ := $(SHARED_SRC:%.c=$(BUILD)/%.o)
+SHARED_LIBS := $(shell pkg-config --libs jansson) -pthread
+SHARED := $(BUILD)/libnswrap.so.$(SHARED_MAJOR)
+STATIC := $(BUILD)/libnswrap.a
+LIBRARY := $(SHARED) $(STATIC) $(BUILD)/libnswrap.so $(BUILD)/libnswrap.pc
 
-$(PROGRAM): $(BUILD)/src/main.o $(BUILD)/libnswrap.a
+all: $(PROGRAM) $(LIBRARY)
+
+$(PROGRAM): $(BUILD)/src/main.o $(BUILD)/program.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK_HARDEN) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-$(BUILD)/libnswrap.a: $(LIB_OBJ)
+$(BUILD)/program.a: $(LIB_OBJ)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
@@ -56,13 +65,39 @@ $(BUILD)/%.o: %.c
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(NS_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-$(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libnswrap.a
+$(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/program.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK_HARDEN) $(LDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)
 
-$(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/libnswrap.a
+$(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/program.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK_HARDEN) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+# --- the library ---------------------------------------------------------------------------------
+
+$(SHARED_OBJ): NS_CFLAGS += -Ilib -fPIC -fvisibility=hidden
+$(SHARED): $(SHARED_OBJ) lib/libnswrap.map
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) -shared -Wl,-soname,$(@F) -Wl,--version-script=lib/libnswrap.map \
+		-Wl,-z,relro,-z,now,-z,defs $(LDFLAGS) -o $@ $(SHARED_OBJ) $(SHARED_LIBS)
+$(BUILD)/libnswrap.so: $(SHARED)
+	$(Q)ln -sf $(<F) $@
+$(STATIC): $(SHARED_OBJ)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+$(BUILD)/libnswrap.pc: lib/libnswrap.pc.in src/version.h Makefile
+	$(Q)mkdir -p $(@D); sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' $< >$@
+
+# what the tests of the library run: programs that are linked with it, as its users' are
+EXAMPLE_BIN := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard examples/*.c tests/lib/*.c)))
+$(EXAMPLE_BIN:%=%.o): NS_CFLAGS := -std=gnu17 -D_GNU_SOURCE -Ilib $(WARNINGS) $(HARDEN)
+$(EXAMPLE_BIN): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libnswrap.so
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LINK_HARDEN) $(LDFLAGS) -o $@ $< -L$(BUILD) -lnswrap -Wl,-rpath,$(abspath $(BUILD)) \
+		$(if $(filter $(BUILD)/tests/%,$@),-lcmocka) -pthread
+
+# --- unit tests ----------------------------------------------------------------------------------
 
 unit: $(UNIT_BIN)
 	$(Q)set -e; for t in $(abspath $(UNIT_BIN)); do echo "  TEST   $${t##*/}"; $$t; done
@@ -83,8 +118,8 @@ $(TOOL_BIN): $(BUILD)/tests/tools/%: $(BUILD)/tests/tools/%.o
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK_HARDEN) $(LDFLAGS) -o $@ $^
 
-e2e: $(PROGRAM) $(TOOL_BIN)
-	$(Q)NSWRAP=$(NSWRAP) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/e2e/beside.py $(PYTEST_ARGS)
+e2e: $(PROGRAM) $(TOOL_BIN) $(LIBRARY) $(EXAMPLE_BIN)
+	$(Q)NSWRAP=$(NSWRAP) NSWRAP_BUILD=$(abspath $(BUILD)) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/e2e/beside.py $(PYTEST_ARGS)
 
 test-scripts:
 	$(Q)PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -q -p no:cacheprovider tests/scripts
@@ -107,7 +142,7 @@ FUZZ_MERGE := $(FUZZ_SRC:tests/fuzz/fuzz_%.c=fuzz-merge-%)
 FUZZ_MAKE = $(MAKE) --no-print-directory BUILD=build/fuzz PROGRAM=build/fuzz/nswrap CC=clang \
 	CFLAGS='$(SANITIZED) -fsanitize=fuzzer-no-link' HARDEN=-fPIE LINK_HARDEN=-pie
 
-$(FUZZ_BIN): $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/libnswrap.a
+$(FUZZ_BIN): $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/program.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK_HARDEN) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LIBS)
 
@@ -135,7 +170,7 @@ $(FUZZ_MERGE): fuzz-merge-%: $(BUILD)/tests/fuzz/fuzz_%
 BENCH_BIN := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/bench/*.c)))
 BENCH_ARGS ?=
 
-$(BENCH_BIN): $(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/libnswrap.a
+$(BENCH_BIN): $(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/program.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK_HARDEN) $(LDFLAGS) -o $@ $^ $(LIBS)
 
@@ -148,9 +183,9 @@ bench:
 
 # --- the source itself ---------------------------------------------------------------------------
 
-C_FILES = $(shell find src tests -name '*.[ch]' | sort)
+C_FILES = $(shell find src lib examples tests -name '*.[ch]' | sort)
 SCRIPTS = scripts/setup scripts/lib.sh scripts/demo scripts/test scripts/bench .ci/run
-ALL_OBJ := $(LIB_OBJ) $(patsubst %.c,$(BUILD)/%.o,src/main.c $(UNIT_SRC) $(FUZZ_SRC) \
+ALL_OBJ := $(LIB_OBJ) $(SHARED_OBJ) $(EXAMPLE_BIN:%=%.o) $(patsubst %.c,$(BUILD)/%.o,src/main.c $(UNIT_SRC) $(FUZZ_SRC) \
 	$(wildcard tests/fuzz/replay.c tests/bench/*.c tests/tools/*.c))
 # sizeof-expression suspects every array of pointers; the last two do not understand rings of list
 # entries, which ASan watches
@@ -179,14 +214,14 @@ lint-gcc lint-clang: lint-%:
 lint-cppcheck:
 	$(call say,LINT,cppcheck)
 	$(Q)cppcheck -q --error-exitcode=1 --std=c17 -Isrc -D_GNU_SOURCE --inline-suppr \
-		--enable=warning,performance,portability src
+		--enable=warning,performance,portability -Ilib src lib
 lint-scripts:
 	$(call say,LINT,shellcheck)
 	$(Q)shellcheck -x $(SCRIPTS)
-lint-tidy: $(LIB_SRC:%=tidy/%) tidy/src/main.c
+lint-tidy: $(LIB_SRC:%=tidy/%) $(SHARED_SRC:%=tidy/%) tidy/src/main.c
 tidy/%.c:
 	$(call say,TIDY,$*.c)
-	$(Q)clang-tidy --quiet --warnings-as-errors='*' --checks='$(TIDY)' $*.c -- $(NS_CFLAGS) \
+	$(Q)clang-tidy --quiet --warnings-as-errors='*' --checks='$(TIDY)' $*.c -- $(NS_CFLAGS) -Ilib \
 		2>/dev/null
 
 # --- installing ----------------------------------------------------------------------------------
@@ -196,15 +231,23 @@ MANDIR = $(DESTDIR)$(PREFIX)/share/man
 COMPLETIONDIR = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 MAN_PAGES = $(sort $(wildcard man/*.[1-8]))
 COMPLETION = $(wildcard scripts/completion.bash)
+LIBDIR = $(DESTDIR)$(PREFIX)/lib
+INCLUDEDIR = $(DESTDIR)$(PREFIX)/include
 
-install: $(PROGRAM)
+install: $(PROGRAM) $(LIBRARY)
 	install -D -m 0755 $(PROGRAM) $(BINDIR)/nswrap
+	install -D -m 0644 $(SHARED) $(LIBDIR)/$(notdir $(SHARED))
+	ln -sf $(notdir $(SHARED)) $(LIBDIR)/libnswrap.so
+	install -D -m 0644 $(STATIC) $(LIBDIR)/libnswrap.a
+	install -D -m 0644 $(BUILD)/libnswrap.pc $(LIBDIR)/pkgconfig/libnswrap.pc
+	install -D -m 0644 lib/nswrap/nswrap.h $(INCLUDEDIR)/nswrap/nswrap.h
 	$(foreach page,$(MAN_PAGES),install -D -m 0644 $(page) \
 		$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)) && ):
 	$(if $(COMPLETION),install -D -m 0644 $(COMPLETION) $(COMPLETIONDIR)/nswrap)
 
 uninstall:
-	rm -f $(BINDIR)/nswrap $(COMPLETIONDIR)/nswrap \
+	rm -f $(BINDIR)/nswrap $(COMPLETIONDIR)/nswrap $(LIBDIR)/libnswrap.so $(LIBDIR)/libnswrap.a \
+		$(LIBDIR)/$(notdir $(SHARED)) $(LIBDIR)/pkgconfig/libnswrap.pc $(INCLUDEDIR)/nswrap/nswrap.h \
 		$(foreach page,$(MAN_PAGES),$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
 
 clean:
@@ -218,8 +261,8 @@ $(BUILD)/flags: FORCE
 		if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 # an archive with a member whose source is gone is made again
-ifneq ($(filter-out $(notdir $(LIB_OBJ)),$(shell $(AR) t $(BUILD)/libnswrap.a 2>/dev/null)),)
-$(shell rm -f $(BUILD)/libnswrap.a)
+ifneq ($(filter-out $(notdir $(LIB_OBJ)),$(shell $(AR) t $(BUILD)/program.a 2>/dev/null)),)
+$(shell rm -f $(BUILD)/program.a)
 endif
 
 FORCE:

@@ -7,7 +7,7 @@ _nswrap_options() {
 	run) echo -p --host-port -P --guest-port -f --forward -b --bind --no-hold --port-driver \
 		--only-user --allow-network --wait -n --name -d --detach --network --via --route --dns-via --key-file --host-loopback --cidr --cidr6 --mtu \
 		--dns --no-dns --outbound-addr --no-ipv6 --pcap --root --pid --new-session --wait-all -C --chdir -e --env \
-		--unset-env -c --shell-command -t --stop-timeout --ready-fd --info-fd --keep-fd \
+		--unset-env -c --shell-command -t --stop-timeout --ready-fd --info-fd --log-fd --keep-fd \
 		--no-config -q --quiet -v --verbose ;;
 	exec) echo -C --chdir -e --env --unset-env --new-session -t --stop-timeout -v --verbose ;;
 	ps | port | doctor) echo --json ;;
@@ -15,7 +15,8 @@ _nswrap_options() {
 	logs) echo -f --follow -n --lines ;;
 	mesh | manager) echo --check --strict --example -n --name --json -w --watch --format -q --quiet -v --verbose ;;
 	agent) echo --automated --expose --no-sandbox ;;
-	exit) echo --expose --link --key-file -q --quiet -v --verbose ;;
+	sockets) echo --api-fd ;;
+	exit) echo --expose --link --key-file --ready-fd -q --quiet -v --verbose ;;
 	esac
 	echo -h --help
 }
@@ -25,7 +26,7 @@ _nswrap_takes_word() {
 	case $1 in
 	--host-port | --guest-port | --forward | --bind | --port-driver | --wait | --name | \
 		--network | --via | --route | --expose | --link | --key-file | --cidr | --cidr6 | --mtu | --dns | --outbound-addr | --pcap | --chdir | --env | \
-		--unset-env | --shell-command | --stop-timeout | --ready-fd | --info-fd | --keep-fd | \
+		--unset-env | --shell-command | --stop-timeout | --ready-fd | --info-fd | --log-fd | --api-fd | --keep-fd | \
 		--lines | --format) ;;
 	-[qv]*[pPfbnCect] | -[pPfbnCect]) ;;
 	*) return 1 ;;

@@ -3,6 +3,7 @@
 #include "cmd/exit.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,6 +22,7 @@ struct words {
 	struct linkspec link;
 	struct keyfile key;
 	bool has_key;
+	int ready_fd;
 	int verbosity;
 };
 
@@ -43,6 +45,18 @@ static int set_key_file(void *target, const char *value, struct err *err)
 	return keyfile_read(value, &words->key, err);
 }
 
+static int set_ready_fd(void *target, const char *value, struct err *err)
+{
+	unsigned long number;
+
+	if (parse_uint(value, 1UL << 20, &number) < 0 || number <= STDERR_FILENO ||
+		fcntl((int)number, F_SETFD, FD_CLOEXEC) < 0)
+		return err_set(
+			err, EINVAL, "%s is no open descriptor from 3 on", PARSE_QUOTED(value));
+	*(int *)target = (int)number;
+	return 0;
+}
+
 static const struct option_def options[] = {
 	{0, "expose", "NETWORK[:PORTS]",
 		"what may be reached, such as 10.0.0.0/8:22,8000-8100 or [fd00::/8]:80, or none; "
@@ -54,6 +68,8 @@ static const struct option_def options[] = {
 		"listen-unix:PATH, for many; exec:COMMAND, tcp:HOST:PORT, unix:PATH, fd:N[,M]",
 		set_link, offsetof(struct words, link)},
 	{0, "key-file", "FILE", "both ends prove that they have this key", set_key_file, 0},
+	{0, "ready-fd", "N", "write READY=1 to descriptor N and close it when it serves",
+		set_ready_fd, offsetof(struct words, ready_fd)},
 	{'q', "quiet", NULL, "say only what went wrong", cmd_set_quiet,
 		offsetof(struct words, verbosity)},
 	{'v', "verbose", NULL, "say more; repeatable", cmd_set_verbose,
@@ -66,23 +82,29 @@ static int serve(const struct words *words, struct err *err)
 	const struct lobby_start lobby = {.spec = &words->link,
 		.key = words->has_key ? &words->key : NULL,
 		.expose = &words->expose};
-	const struct portal_start start = {
-		.expose = &words->expose, .in_fd = STDIN_FILENO, .out_fd = STDOUT_FILENO};
+	const struct portal_start start = {.expose = &words->expose,
+		.in_fd = STDIN_FILENO,
+		.out_fd = STDOUT_FILENO,
+		.ready_fd = words->ready_fd};
+	const bool is_plain = words->link.kind == LINKSPEC_STDIO && !words->has_key;
 	const bool is_stdio = words->link.kind == LINKSPEC_STDIO;
 
 	if (linkspec_check_key(&words->link, words->has_key, err) < 0)
 		return -EINVAL;
+	if (words->ready_fd >= 0 && !is_plain)
+		return err_set(err, EINVAL,
+			"--ready-fd is for stdin and stdout as the link, without a key");
 	if (is_stdio && (isatty(STDIN_FILENO) || isatty(STDOUT_FILENO)))
 		return err_set(err, EINVAL,
 			"exit: stdin and stdout are its link to the sandbox that uses it, see "
 			"nswrap help exit; one of them is a terminal");
 	prctl(PR_SET_NAME, "nswrap: exit");
-	return is_stdio && !words->has_key ? portal_run(&start, err) : lobby_run(&lobby, err);
+	return is_plain ? portal_run(&start, err) : lobby_run(&lobby, err);
 }
 
 static int run(const struct cmd_call *call)
 {
-	struct words words = {.link.text = NULL};
+	struct words words = {.ready_fd = -1};
 	struct err err = {0};
 	int first = linkspec_parse("-", &words.link, &err), status;
 

@@ -221,9 +221,10 @@ static void tell_defaults(const struct defaults *defaults, struct sandbox_config
 }
 
 /* Returns an enum detach_side, or -errno. */
-static int detach(struct sandbox_config *config, struct detach *out, int *status, struct err *err)
+static int detach(struct run_options *options, struct detach *out, int *status, struct err *err)
 {
-	int keep[SANDBOX_KEEP_FDS_MAX + 4];
+	struct sandbox_config *config = &options->config;
+	int keep[SANDBOX_KEEP_FDS_MAX + 5];
 	size_t nkeep = config->nkeep_fds;
 
 	memcpy(keep, config->keep_fds, nkeep * sizeof(*keep));
@@ -234,6 +235,8 @@ static int detach(struct sandbox_config *config, struct detach *out, int *status
 	if (config->via.is_on && config->via.spec.kind == LINKSPEC_FDS)
 		for (size_t i = 0; i < 2; i++)
 			keep[nkeep++] = config->via.spec.fds[i];
+	if (options->log_fd >= 0)
+		keep[nkeep++] = options->log_fd;
 	config->detach = out;
 	int side = detach_start(out, keep, nkeep, status, err);
 	if (side == DETACH_CALLER && out->name[0] != '\0') {
@@ -253,7 +256,7 @@ static int start(struct run_options *options, const struct cmd_call *call, int f
 
 	if (start_settle(options, &err) < 0)
 		return cmd_failed(&err);
-	int side = options->detaches ? detach(&options->config, background, &status, &err)
+	int side = options->detaches ? detach(options, background, &status, &err)
 				     : (int)DETACH_SUPERVISOR;
 	if (side < 0)
 		return cmd_failed(&err);

@@ -14,6 +14,7 @@
 #include "control/registry.h"
 #include "forward/spec.h"
 #include "link/keyfile.h"
+#include "util/log.h"
 #include "util/parse.h"
 
 #define STOP_TIMEOUT_MS 10000
@@ -30,6 +31,7 @@ void run_options_init(struct run_options *options)
 				.ready_fd = -1,
 				.info_fd = -1,
 			},
+		.log_fd = -1,
 		.shell_argv = {"/bin/sh", "-c"},
 	};
 	plan_init(&options->config.net);
@@ -369,6 +371,18 @@ static int set_fd(void *target, const char *value, struct err *err)
 	return 0;
 }
 
+/* At once: what is wrong with the words behind it is said there. */
+static int set_log_fd(void *target, const char *value, struct err *err)
+{
+	int *fd = target;
+
+	if (set_fd(fd, value, err) < 0)
+		return -EINVAL;
+	if (fcntl(*fd, F_SETFD, FD_CLOEXEC) == 0)
+		log_set_fd(*fd);
+	return 0;
+}
+
 static int set_keep_fd(void *target, const char *value, struct err *err)
 {
 	struct sandbox_config *config = &((struct run_options *)target)->config;
@@ -460,6 +474,8 @@ const struct option_def run_options_table[] = {
 		set_fd, AT(config.ready_fd)},
 	{0, "info-fd", "N", "write a JSON object an event to descriptor N", set_fd,
 		AT(config.info_fd)},
+	{0, "log-fd", "N", "write what nswrap says to descriptor N, not to stderr", set_log_fd,
+		AT(log_fd)},
 	{0, "keep-fd", "N", "leave descriptor N open in COMMAND", set_keep_fd, 0},
 	{0, "no-config", NULL, "without the options of ~/.config/nswrap/config and NSWRAP_OPTIONS",
 		option_set_true, AT(no_config)},

@@ -28,6 +28,7 @@ struct run_options {
 	char *shell_argv[4]; /* room for config.command, where that is a shell */
 	struct env_changes env;
 	bool has_stop_timeout, no_config, detaches;
+	int log_fd;    /* -1: stderr */
 	int verbosity; /* -q: below 0; -v: above */
 };
 

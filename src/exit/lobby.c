@@ -53,7 +53,8 @@ static int serve(void *told)
 	const struct guest *guest = told;
 	const struct portal_start start = {.expose = guest->lobby->start->expose,
 		.in_fd = guest->fds[0],
-		.out_fd = guest->fds[1]};
+		.out_fd = guest->fds[1],
+		.ready_fd = -1};
 	struct err err = {0};
 
 	if (portal_run(&start, &err) == 0)

@@ -442,6 +442,13 @@ static int open_link(struct portal *portal, struct err *err)
 	return result < 0 ? err_sys(err, -result, "exit: cannot watch the link") : 0;
 }
 
+static void tell_ready(int ready_fd)
+{
+	if (ready_fd >= 0 && fd_tell(ready_fd, "READY=1\n", 8, 0) < 0)
+		log_info("nobody reads --ready-fd");
+	fd_close(&ready_fd);
+}
+
 int portal_run(const struct portal_start *start, struct err *err)
 {
 	struct portal *portal = calloc(1, sizeof(*portal));
@@ -467,6 +474,8 @@ int portal_run(const struct portal_start *start, struct err *err)
 	result = set_up(portal, err);
 	if (result == 0)
 		result = open_link(portal, err);
+	if (result == 0)
+		tell_ready(start->ready_fd);
 	if (result == 0)
 		result = loop_run(portal->loop);
 	if (result < 0 && err->code == 0)

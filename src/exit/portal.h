@@ -28,6 +28,7 @@ struct portal_start {
 	const struct expose *expose;
 	int in_fd, out_fd;       /* the portal's, also on failure */
 	const char *resolv_conf; /* NULL: this host's */
+	int ready_fd;            /* gets READY=1 when it serves, and is closed; -1: none */
 };
 
 /*

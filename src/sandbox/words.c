@@ -51,6 +51,7 @@ void words_speak(const struct words *words)
 {
 	if (words->write_fd >= 0)
 		dup2(words->write_fd, STDERR_FILENO);
+	log_set_fd(STDERR_FILENO);
 }
 
 void words_close(struct words *words)

@@ -17,7 +17,8 @@
 static struct {
 	enum log_level max_level;
 	int wait_ms; /* -1: for ever */
-} settings = {.max_level = LOG_NOTICE, .wait_ms = -1};
+	int fd;
+} settings = {.max_level = LOG_NOTICE, .wait_ms = -1, .fd = STDERR_FILENO};
 
 void log_set_level(enum log_level level)
 {
@@ -27,6 +28,11 @@ void log_set_level(enum log_level level)
 void log_wait_at_most(int ms)
 {
 	settings.wait_ms = ms;
+}
+
+void log_set_fd(int fd)
+{
+	settings.fd = fd;
 }
 
 bool log_wants(enum log_level level)
@@ -115,6 +121,6 @@ void log_line(enum log_level level, const char *format, ...)
 		len = sizeof(raw) - 1;
 	log_escape(raw, (size_t)len, line + prefix, sizeof(line) - prefix - 1);
 	strcat(line, "\n");
-	if (fd_tell(STDERR_FILENO, line, strlen(line), settings.wait_ms) == -EAGAIN)
+	if (fd_tell(settings.fd, line, strlen(line), settings.wait_ms) == -EAGAIN)
 		settings.wait_ms = 0;
 }

@@ -18,12 +18,12 @@ from test_jupyter import Notebook
 
 MAN = TREE / "man"
 PAGES = {sub: MAN / ("nswrap.1" if sub == "run" else f"nswrap-{sub}.1")
-         for sub in ("run", "exec", "ps", "port", "stop", "logs", "doctor", "mesh", "agent", "exit")}
+         for sub in ("run", "exec", "ps", "port", "stop", "logs", "doctor", "mesh", "agent", "exit", "sockets")}
 ALL_PAGES = sorted(MAN.glob("*.[1-8]"))
 GLOBAL = {"--", "-V", "--version", "-h", "--help"}
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs/design.md"]
 # folders of the tree: `src/x` in a text is a promise that it exists
-FOLDERS = "src|tests|man|scripts|docs|[.]ci"
+FOLDERS = "src|lib|examples|tests|man|scripts|docs|[.]ci"
 
 
 def helped_options(nswrap, sub):
