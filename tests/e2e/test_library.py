@@ -12,7 +12,7 @@ import threading
 import time
 
 import pytest
-from harness import (BINARY, HTTP, PATIENCE, SANITIZED, TCP_ECHO, TREE, UDP_ECHO, connect, descendants, is_alive,
+from harness import (BINARY, PATIENCE, SANITIZED, TCP_ECHO, TREE, UDP_ECHO, connect, descendants, is_alive,
                      open_fds, python, read_all, wait_for)
 from test_exit import FAR, far  # noqa: F401
 
@@ -276,12 +276,26 @@ os.kill(os.getpid(), 9)
     wait_for(lambda: not set(helpers()) - before, "its helpers to end", timeout=20)
 
 
+# a page that says how it was asked for, with no look at names: argv: address port
+PAGE = """
+import socket, sys
+with socket.create_server((sys.argv[1], int(sys.argv[2]))) as server:
+    while True:
+        with server.accept()[0] as c:
+            text = b''
+            while b'\\r\\n\\r\\n' not in text:
+                text += c.recv(4096)
+            body = b'path ' + text.split()[1]
+            c.sendall(b'HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n%s' % (len(body), body))
+"""
+
+
 @pytest.mark.parametrize("words_of", [
     lambda: [BUILD / "examples/http_get"], lambda: python((TREE / "examples/http_get.py").read_text())])
 def test_http_get_example(lib, outer, monkeypatch, words_of):
     """The README's: a page through an exit, both ends in one program."""
     machine = outer("ip addr add 10.9.9.9/32 dev lo\n")
-    server = subprocess.Popen([*machine.prefix(), *python(HTTP, "10.9.9.9", 8000)])
+    server = subprocess.Popen([*machine.prefix(), *python(PAGE, "10.9.9.9", 8000)])
     try:
         wait_for(lambda: ":8000 " in subprocess.run([*machine.prefix(), "ss", "-Hltn"], capture_output=True,
                                                     text=True, check=True).stdout, "the server")
