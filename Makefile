@@ -85,7 +85,8 @@ $(BUILD)/libnswrap.so: $(SHARED)
 $(STATIC): $(SHARED_OBJ)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
-$(BUILD)/libnswrap.pc: lib/libnswrap.pc.in src/version.h Makefile
+# PREFIX may be another one than before
+$(BUILD)/libnswrap.pc: lib/libnswrap.pc.in FORCE
 	$(Q)mkdir -p $(@D); sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' $< >$@
 
 # what the tests of the library run: programs that are linked with it, as its users' are
