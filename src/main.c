@@ -21,11 +21,13 @@
 #include "cmd/run.h"
 #include "cmd/sockets.h"
 #include "cmd/stop.h"
+#include "cmd/tunnel.h"
 #include "version.h"
 
 static const struct subcommand *const all[] = {&run_subcommand, &exec_subcommand, &ps_subcommand,
 	&port_subcommand, &stop_subcommand, &logs_subcommand, &doctor_subcommand, &mesh_subcommand,
-	&agent_subcommand, &exit_subcommand, &sockets_subcommand, &help_subcommand, NULL};
+	&agent_subcommand, &exit_subcommand, &tunnel_subcommand, &sockets_subcommand,
+	&help_subcommand, NULL};
 
 /* Words that mean one of them as well. */
 static const struct {

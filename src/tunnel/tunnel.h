@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tunnel/tunnel - an end of a tunnel at work, from its start to its end */
+#pragma once
+
+#include <stdint.h>
+
+#include "tunnel/endpoint.h"
+#include "tunnel/mouth.h"
+#include "util/err.h"
+
+/*
+ * How it works
+ *
+ * One process with one loop. SIGTERM and SIGINT end it: nothing new is begun, connections that run
+ * may go on for @drain_ms; a second signal ends them, too.
+ */
+struct tunnel_server {
+	struct mouth_start mouth; /* without its context */
+	uint64_t drain_ms;
+};
+
+struct tunnel_client {
+	struct endpoint server, target;
+	int proxy_version; /* reach_start */
+	uint64_t drain_ms;
+};
+
+/* Serve until the end. Return 0, or -errno with @err filled: it could not begin. */
+int tunnel_serve(struct tunnel_server *server, struct err *err);
+int tunnel_reach(const struct tunnel_client *client, struct err *err);
