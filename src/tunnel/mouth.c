@@ -456,7 +456,7 @@ static void on_lane_client(struct acceptor *acceptor, int fd, const struct addr 
 	hail_prepare(fd);
 	mouth->nlanes++;
 	list_add_last(&mouth->others, &lane->at);
-	set_timer(lane, MOUTH_SILENT_MS);
+	set_timer(lane, is_lennut(mouth, peer) ? MOUTH_KNOWN_MS : MOUTH_SILENT_MS);
 }
 
 /* --- the beginning and the end --------------------------------------------------------------- */
