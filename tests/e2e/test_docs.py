@@ -18,7 +18,8 @@ from test_jupyter import Notebook
 
 MAN = TREE / "man"
 PAGES = {sub: MAN / ("nswrap.1" if sub == "run" else f"nswrap-{sub}.1")
-         for sub in ("run", "exec", "ps", "port", "stop", "logs", "doctor", "mesh", "agent", "exit", "sockets")}
+         for sub in ("run", "exec", "ps", "port", "stop", "logs", "doctor", "mesh", "agent", "exit",
+                     "tunnel", "sockets")}
 ALL_PAGES = sorted(MAN.glob("*.[1-8]"))
 GLOBAL = {"--", "-V", "--version", "-h", "--help"}
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs/design.md"]

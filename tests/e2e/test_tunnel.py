@@ -479,6 +479,15 @@ def test_wrong_words(nswrap, words, wrong):
     assert done.returncode == 2 and len(lines) == 1 and wrong in lines[0], lines
 
 
+@pytest.mark.parametrize("words, n", [([], 2), (["--quiet"], 0), (["--verbose"], 2)])
+def test_how_much_is_said(tunnel, words, n):
+    running = tunnel._start("server", "--bind-proxy", f"127.0.0.1:{tunnel.proxy}", "--bind-client",
+                            f"127.0.0.1:{tunnel.clients}", *words)
+    wait_for(lambda: not socket.socket().connect_ex(("127.0.0.1", tunnel.clients)), "the server")
+    assert running.stop() == 0
+    assert len(running.stderr.lines) == n, running.stderr.text()
+
+
 def test_a_port_in_use(nswrap, tunnel):
     with socket.create_server(("127.0.0.1", tunnel.clients)):
         done = nswrap.run("tunnel", "server", "--bind-proxy", f"127.0.0.1:{tunnel.proxy}",
