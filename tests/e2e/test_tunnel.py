@@ -481,7 +481,7 @@ def test_wrong_words(nswrap, words, wrong):
 
 @pytest.mark.parametrize("words, n", [([], 2), (["--quiet"], 0), (["--verbose"], 2)])
 def test_how_much_is_said(tunnel, words, n):
-    """By the server of a tunnel."""
+    """nswrap tunnel server"""
     running = tunnel._start("server", "--bind-proxy", f"127.0.0.1:{tunnel.proxy}", "--bind-client",
                             f"127.0.0.1:{tunnel.clients}", *words)
     wait_for(lambda: not socket.socket().connect_ex(("127.0.0.1", tunnel.clients)), "the server")
