@@ -582,7 +582,7 @@ class Nswrap:
     def is_of_killed_agent(self, name):
         """The socket of an agent that SIGKILL has ended; the next one takes it away."""
         path = self.runtime_dir / name
-        if not path.name.startswith("agent-"):
+        if not path.name.startswith(("agent-", "sandbox-agent-")):
             return False
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
             return s.connect_ex(str(path)) == errno.ECONNREFUSED
