@@ -9,13 +9,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "conn/listen.h"
 #include "conn/names.h"
 #include "conn/service.h"
 #include "control/owner.h"
 #include "mesh/agent/trips.h"
 #include "mesh/agent/troubles.h"
 #include "mesh/info.h"
-#include "conn/listen.h"
 #include "proxy/front.h"
 #include "proxy/http.h"
 #include "proxy/socks.h"

@@ -106,7 +106,7 @@ struct peer {
 	const struct advice *advice; /* what a person has to do; NULL: nothing */
 	bool is_asked_to_end;        /* by us, without trouble */
 	struct pauses pauses;
-	uint64_t ended_ns;           /* when ENDING began */
+	uint64_t ended_ns; /* when ENDING began */
 };
 
 /* A peer that is down. Returns NULL without memory. @context and @host stay the caller's. */

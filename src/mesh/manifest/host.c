@@ -9,8 +9,8 @@
 #include <string.h>
 
 #include "conn/expose.h"
-#include "mesh/info.h"
 #include "conn/listen.h"
+#include "mesh/info.h"
 #include "mesh/manifest/allowed.h"
 #include "mesh/manifest/launch.h"
 #include "mesh/manifest/port.h"
