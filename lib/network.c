@@ -297,7 +297,7 @@ static int start_entrance(struct nswrap_entrance *entrance, int in_fd, int out_f
 		.nfds = 6,
 		.words_at = STDERR_FILENO,
 		.is_apart = true};
-	struct lender_answer answer;
+	struct lender_answer answer = {0};
 
 	if (result == 0)
 		result = nsw_helper_start(&entrance->helper, &how, error);
@@ -402,7 +402,7 @@ static int borrow(const struct nswrap_entrance *entrance, int family, int type, 
 	struct nswrap_error *error)
 {
 	struct lender_request request = plain;
-	struct lender_answer answer;
+	struct lender_answer answer = {0};
 	int fd;
 
 	request.family = (uint32_t)family;

@@ -82,7 +82,7 @@ int naming_reserve(const char *path, const char *name, const struct manifest *ma
 	struct clock_wait wait = clock_wait_start(ORPHAN_MS);
 	char base[REGISTRY_NAME_MAX + 1];
 	struct registry registry;
-	struct registry_found rival;
+	struct registry_found rival = {.place = 0};
 	struct origin origin = {0};
 	int result = registry_open(REGISTRY_MESH, &registry, err);
 
