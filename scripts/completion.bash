@@ -17,7 +17,7 @@ _nswrap_options() {
 	agent) echo --automated --expose --no-sandbox ;;
 	sockets) echo --api-fd ;;
 	exit) echo --expose --link --key-file --ready-fd -q --quiet -v --verbose ;;
-	tunnel) echo --bind-proxy --bind-client --dead-after --server --to --proxy-protocol --drain -q --quiet -v --verbose ;;
+	tunnel) echo --bind-proxy --bind-client --key-file --dead-after --server --to --proxy-protocol --drain --json -q --quiet -v --verbose ;;
 	esac
 	echo -h --help
 }

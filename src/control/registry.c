@@ -36,6 +36,7 @@ static const struct kind {
 } kinds[] = {
 	[REGISTRY_SANDBOX] = {"sandbox", NULL, "choose another name", false},
 	[REGISTRY_MESH] = {"mesh", "mesh", "-n gives this one another name", true},
+	[REGISTRY_TUNNEL] = {"tunnel", "tunnel", "choose another name", true},
 };
 
 static bool is_valid(const char *name)

@@ -16,11 +16,12 @@
  * How it works
  *
  * A running sandbox has a socket NAME.sock (SOCK_SEQPACKET) in one of the user's places
- * (control/places); a running mesh has one in the directory "mesh" below it. Whether it runs is
+ * (control/places); a running mesh has one in the directory "mesh" below it, an end of a tunnel in
+ * "tunnel". Whether it runs is
  * whether its socket is held: there is no list and no pid to go stale. Starters take turns by a
  * lock on the file .lock there. Who listens is looked at before it is asked (control/identity).
  */
-enum registry_kind { REGISTRY_SANDBOX, REGISTRY_MESH };
+enum registry_kind { REGISTRY_SANDBOX, REGISTRY_MESH, REGISTRY_TUNNEL };
 
 #define REGISTRY_NAME_MAX          64
 #define REGISTRY_DESCRIPTION_BYTES 400 /* the longest registry_describe, with its NUL */

@@ -12,12 +12,14 @@
 #include "conn/accept.h"
 #include "conn/bind.h"
 #include "conn/relay.h"
+#include "link/proof.h"
 #include "tunnel/hail.h"
 #include "util/fd.h"
 #include "util/list.h"
 #include "util/log.h"
 
 enum lane_state {
+	LANE_PROVING, /* to have the key: in mouth->proving */
 	LANE_NEW,     /* it has said nothing, and may be of either wire */
 	LANE_GREETED, /* by us: it is lennut's if it ends now */
 	LANE_HELLO,   /* HAIL_OWN came, the hello is next */
@@ -37,6 +39,7 @@ struct lane {
 	unsigned silent; /* how often it was asked for a sign of life, in vain */
 	unsigned char id[HAIL_ID_BYTES];
 	struct hail_reader reader;
+	struct proof proof;
 	struct inbound *inbound;
 };
 
@@ -60,8 +63,11 @@ struct mouth {
 	unsigned beat_ms;
 	struct port proxies[MOUTH_PROXIES_MAX], clients;
 	size_t nproxies;
+	const struct keyfile *key;
 	struct list held, waiting, others; /* inbounds; lanes that wait, and that do not */
-	size_t nheld, nlanes, wanted;      /* wanted: of lanes that clients were asked for */
+	struct list proving;               /* lanes, the oldest first */
+	size_t nproving;
+	size_t nheld, nlanes, wanted; /* wanted: of lanes that clients were asked for */
 	struct addr lennuts[MOUTH_LENNUTS];
 	size_t next_lennut;
 	struct loop_task match;
@@ -76,6 +82,9 @@ static void free_lane(struct lane *lane)
 {
 	struct mouth *mouth = lane->mouth;
 
+	proof_cancel(&lane->proof);
+	if (lane->state == LANE_PROVING)
+		mouth->nproving--;
 	loop_io_del(mouth->context->loop, &lane->io);
 	loop_timer_cancel(mouth->context->loop, &lane->timer);
 	list_del(&lane->at);
@@ -325,6 +334,10 @@ static void on_lane_timer(struct loop_timer *timer)
 
 	switch (lane->state) {
 	case LANE_NEW:
+		if (mouth->key) {
+			drop_lane(lane);
+			break;
+		}
 		if (is_lennut(mouth, &lane->peer)) {
 			let_wait(lane);
 			break;
@@ -391,6 +404,18 @@ static bool on_hail(struct lane *lane, const struct hail *hail)
 	return false;
 }
 
+/* Does it begin to prove that it has a key, which we have not? */
+static bool has_proof(const struct lane *lane)
+{
+	char bytes[HAIL_BYTES];
+	ssize_t got = recv(lane->io.fd, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT);
+
+	if (got <= 0 || !proof_is_hello(bytes, (size_t)got))
+		return false;
+	log_warning("tunnel: a client with a key was turned away: this end has none (--key-file)");
+	return true;
+}
+
 /* The first bytes. Returns false if there is nothing to read yet, or the lane is gone. */
 static bool is_own(struct lane *lane)
 {
@@ -408,7 +433,7 @@ static bool is_own(struct lane *lane)
 		return false;
 	if (lane->state == LANE_GREETED)
 		note_lennut(mouth, &lane->peer, true);
-	if (result == -EPROTO && lane->state == LANE_NEW)
+	if (result == -EPROTO && lane->state == LANE_NEW && !mouth->key && !has_proof(lane))
 		let_wait(lane); /* lennut's: what it says goes to whoever connects */
 	else
 		drop_lane(lane);
@@ -436,27 +461,90 @@ static void on_lane(struct loop_io *io, uint32_t events)
 		drop_lane(lane);
 }
 
-static void on_lane_client(struct acceptor *acceptor, int fd, const struct addr *peer)
+/* What it says from now on is a client's; both wires are possible without a key. */
+static void begin_lane(struct lane *lane)
 {
-	struct mouth *mouth = container_of(acceptor, struct port, acceptor)->mouth;
-	struct lane *lane = mouth->nlanes < MOUTH_LANES_MAX ? calloc(1, sizeof(*lane)) : NULL;
+	struct mouth *mouth = lane->mouth;
 
-	if (lane)
-		*lane = (struct lane){.mouth = mouth,
-			.io = {fd, on_lane},
-			.timer.on_expired = on_lane_timer,
-			.peer = *peer};
-	if (!lane ||
-		loop_io_add(mouth->context->loop, &lane->io, EPOLLIN | EPOLLRDHUP | EPOLLET) < 0) {
-		free(lane);
-		close(fd);
+	lane->state = LANE_NEW;
+	list_del(&lane->at);
+	list_add_last(&mouth->others, &lane->at);
+	set_timer(lane, mouth->key                      ? MOUTH_DEAD_MS
+			: is_lennut(mouth, &lane->peer) ? MOUTH_KNOWN_MS
+							: MOUTH_SILENT_MS);
+	if (loop_io_add(mouth->context->loop, &lane->io, EPOLLIN | EPOLLRDHUP | EPOLLET) < 0)
+		drop_lane(lane);
+}
+
+static void on_proof(struct proof *proof, int result, const char *why)
+{
+	struct lane *lane = container_of(proof, struct lane, proof);
+	char text[ADDR_TEXT_BYTES];
+
+	if (result < 0) {
+		log_info("tunnel: a client at %s was turned away: %s",
+			addr_format(&lane->peer, text, sizeof(text)), why);
+		drop_lane(lane);
 		return;
 	}
+	lane->mouth->nproving--;
+	begin_lane(lane);
+}
+
+static void prove(struct lane *lane)
+{
+	struct mouth *mouth = lane->mouth;
+
+	if (mouth->nproving >= MOUTH_PROVING_MAX)
+		drop_lane(list_first(&mouth->proving, struct lane, at));
+	lane->state = LANE_PROVING;
+	mouth->nproving++;
+	list_add_last(&mouth->proving, &lane->at);
+	lane->proof = (struct proof){.loop = mouth->context->loop,
+		.key = mouth->key,
+		.role = PROOF_ANSWERER,
+		.purpose = "tunnel",
+		.on_done = on_proof};
+	if (proof_start(&lane->proof, lane->io.fd, lane->io.fd, MOUTH_PROOF_MS) < 0)
+		drop_lane(lane);
+}
+
+static struct lane *new_lane(struct mouth *mouth, int fd, const struct addr *peer)
+{
+	struct lane *lane = mouth->nlanes < MOUTH_LANES_MAX ? calloc(1, sizeof(*lane)) : NULL;
+
+	if (!lane) {
+		close(fd);
+		return NULL;
+	}
+	*lane = (struct lane){.mouth = mouth,
+		.state = LANE_NEW,
+		.io = {fd, on_lane},
+		.timer.on_expired = on_lane_timer,
+		.peer = *peer};
 	budget_take(mouth->context->budget, 1);
 	hail_prepare(fd);
 	mouth->nlanes++;
-	list_add_last(&mouth->others, &lane->at);
-	set_timer(lane, is_lennut(mouth, peer) ? MOUTH_KNOWN_MS : MOUTH_SILENT_MS);
+	return lane;
+}
+
+static void on_lane_client(struct acceptor *acceptor, int fd, const struct addr *peer)
+{
+	struct mouth *mouth = container_of(acceptor, struct port, acceptor)->mouth;
+	struct lane *lane = new_lane(mouth, fd, peer);
+
+	if (lane && mouth->key)
+		prove(lane);
+	else if (lane)
+		begin_lane(lane);
+}
+
+void mouth_add_lane(struct mouth *mouth, int fd)
+{
+	struct lane *lane = new_lane(mouth, fd, &(struct addr){.family = AF_UNIX});
+
+	if (lane)
+		begin_lane(lane);
 }
 
 /* --- the beginning and the end --------------------------------------------------------------- */
@@ -504,10 +592,12 @@ struct mouth *mouth_new(struct mouth_start *start, struct err *err)
 	list_init(&mouth->held);
 	list_init(&mouth->waiting);
 	list_init(&mouth->others);
+	list_init(&mouth->proving);
+	mouth->key = start->key;
 	for (size_t i = 0; result == 0 && i < start->nproxies; i++, mouth->nproxies++)
 		result = open_port(
 			mouth, &mouth->proxies[i], &start->proxies[i], on_inbound_client, 2, err);
-	if (result == 0)
+	if (result == 0 && start->clients.family != AF_UNSPEC)
 		result = open_port(mouth, &mouth->clients, &start->clients, on_lane_client, 1, err);
 	if (result == 0)
 		return mouth;
@@ -522,6 +612,8 @@ void mouth_free(struct mouth *mouth)
 	for (size_t i = 0; i < MOUTH_PROXIES_MAX; i++)
 		close_port(&mouth->proxies[i]);
 	close_port(&mouth->clients);
+	while (!list_is_empty(&mouth->proving))
+		drop_lane(list_first(&mouth->proving, struct lane, at));
 	while (!list_is_empty(&mouth->others))
 		drop_lane(list_first(&mouth->others, struct lane, at));
 	while (!list_is_empty(&mouth->waiting))

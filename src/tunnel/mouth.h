@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "conn/context.h"
+#include "link/keyfile.h"
 #include "util/addr.h"
 #include "util/err.h"
 
@@ -22,6 +23,8 @@
  * question within MOUTH_TAKEN_MS is taken for dead, with all its lanes, and the inbound goes to the
  * next one: no inbound is lost with a client that dies before. Lanes that wait are asked for signs
  * of life. A lane of lennut's wire is used as it is, as its own server does.
+ *
+ * With a key both ends of each lane prove first to have it (link/proof).
  */
 #define MOUTH_HOLD_MS     10000
 #define MOUTH_TAKEN_MS    2000
@@ -31,14 +34,18 @@
 #define MOUTH_LANES_MAX   4096
 #define MOUTH_LENNUTS     64 /* addresses that are known to have clients of lennut's */
 #define MOUTH_DEAD_MS     15000
+#define MOUTH_PROOF_MS    10000
+#define MOUTH_PROVING_MAX 1024 /* one more costs the oldest its place */
 #define MOUTH_PROXIES_MAX 16
 
 struct mouth_start {
 	const struct conn_context *context;
 	struct addr proxies[MOUTH_PROXIES_MAX]; /* where inbounds come from */
 	size_t nproxies;
-	struct addr clients; /* where lanes come from */
-	unsigned dead_ms;    /* a client that has been silent for so long is dead */
+	struct addr clients; /* where lanes come from; no family: by mouth_add_lane only */
+	/* clients must prove to have it, and lennut's cannot; must stay. NULL: none is asked for */
+	const struct keyfile *key;
+	unsigned dead_ms; /* a client that has been silent for so long is dead */
 };
 
 /* For status; counters since the start. */
@@ -57,5 +64,8 @@ struct mouth *mouth_new(struct mouth_start *start, struct err *err);
 
 /* Resets who is held; joined connections are the relay pool's and go on. NULL is allowed. */
 void mouth_free(struct mouth *mouth);
+
+/* A lane that has come in another way; nonblocking, taken over. */
+void mouth_add_lane(struct mouth *mouth, int fd);
 
 struct mouth_counts mouth_counts(const struct mouth *mouth);

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "conn/relay.h"
+#include "link/proof.h"
 #include "tunnel/endpoint.h"
 #include "tunnel/hail.h"
 #include "tunnel/proxyline.h"
@@ -20,6 +21,7 @@
 
 enum spoke_state {
 	SPOKE_DIALS,   /* to the server */
+	SPOKE_PROVES,  /* to have the key */
 	SPOKE_SILENT,  /* which wire? */
 	SPOKE_HELLO,   /* ours: HAIL_WELCOME is next */
 	SPOKE_WAITING, /* ours or lennut's */
@@ -32,6 +34,7 @@ struct spoke {
 	struct loop_io io;
 	struct loop_timer timer; /* of our wire: the server is silent for too long */
 	struct dial dial;        /* to the server, then to the target */
+	struct proof proof;
 	enum spoke_state state;
 	bool is_own;
 	struct hail_reader reader;
@@ -71,6 +74,7 @@ static void free_spoke(struct spoke *spoke)
 	if (is_ready(spoke))
 		reach->nready--;
 	dial_cancel(&spoke->dial);
+	proof_cancel(&spoke->proof);
 	loop_io_del(reach->loop, &spoke->io);
 	loop_timer_cancel(reach->loop, &spoke->timer);
 	list_del(&spoke->at);
@@ -110,7 +114,7 @@ static void lose(struct spoke *spoke, const char *why)
 		reach->start->on_down(reach->start->owner, why);
 	if (matters) {
 		reach->is_up = false;
-		reach->server = SERVER_UNKNOWN;
+		reach->server = reach->start->connect ? SERVER_OWN : SERVER_UNKNOWN;
 		reach->wanted = REACH_WAITING_MIN;
 	}
 	if (!reach->is_draining && !loop_timer_is_armed(&reach->again))
@@ -314,6 +318,44 @@ static void on_silent(struct loop_timer *timer)
 		lose(spoke, "it does not answer");
 }
 
+/* Which wire does the server speak? Who has the key, ours. */
+static void begin(struct spoke *spoke)
+{
+	struct reach *reach = spoke->reach;
+
+	spoke->state = SPOKE_SILENT;
+	int added = loop_io_add(reach->loop, &spoke->io, EPOLLIN | EPOLLET);
+	if (added < 0)
+		lose(spoke, strerror(-added));
+	else if (reach->server == SERVER_OWN || reach->start->key)
+		greet(spoke);
+	else if (reach->server == SERVER_UNKNOWN)
+		loop_timer_set(reach->loop, &spoke->timer, REACH_SILENT_MS);
+}
+
+static void on_proof(struct proof *proof, int result, const char *why)
+{
+	struct spoke *spoke = container_of(proof, struct spoke, proof);
+
+	if (result < 0)
+		lose(spoke, why);
+	else
+		begin(spoke);
+}
+
+static void prove(struct spoke *spoke)
+{
+	spoke->state = SPOKE_PROVES;
+	spoke->proof = (struct proof){.loop = spoke->reach->loop,
+		.key = spoke->reach->start->key,
+		.role = PROOF_ASKER,
+		.purpose = "tunnel",
+		.on_done = on_proof};
+	int result = proof_start(&spoke->proof, spoke->io.fd, spoke->io.fd, DIAL_DEADLINE_MS);
+	if (result < 0)
+		lose(spoke, strerror(-result));
+}
+
 static void on_server(struct dial *dial, int result)
 {
 	struct spoke *spoke = container_of(dial, struct spoke, dial);
@@ -324,15 +366,11 @@ static void on_server(struct dial *dial, int result)
 		return;
 	}
 	spoke->io = (struct loop_io){result, on_spoke};
-	spoke->state = SPOKE_SILENT;
 	hail_prepare(result);
-	int added = loop_io_add(reach->loop, &spoke->io, EPOLLIN | EPOLLET);
-	if (added < 0)
-		lose(spoke, strerror(-added));
-	else if (reach->server == SERVER_OWN)
-		greet(spoke);
-	else if (reach->server == SERVER_UNKNOWN)
-		loop_timer_set(reach->loop, &spoke->timer, REACH_SILENT_MS);
+	if (reach->start->key)
+		prove(spoke);
+	else
+		begin(spoke);
 }
 
 static bool open_spoke(struct reach *reach)
@@ -348,7 +386,9 @@ static bool open_spoke(struct reach *reach)
 	budget_take(reach->start->context->budget, 2);
 	list_add_last(&reach->spokes, &spoke->at);
 	reach->nready++;
-	int result = dial_start(&spoke->dial, reach->start->context, &reach->start->server);
+	int result = reach->start->connect ? reach->start->connect(reach->start->owner)
+					   : dial_start(&spoke->dial, reach->start->context,
+						     &reach->start->server);
 	if (result == -EINPROGRESS)
 		return true;
 	on_server(&spoke->dial, result);
@@ -398,6 +438,7 @@ struct reach *reach_new(const struct reach_start *start)
 		return NULL;
 	*reach = (struct reach){.start = start,
 		.loop = start->context->loop,
+		.server = start->connect ? SERVER_OWN : SERVER_UNKNOWN,
 		.wanted = REACH_WAITING_MIN,
 		.beat_ms = DIAL_DEADLINE_MS,
 		.pause_ms = REACH_PAUSE_MS,

@@ -8,6 +8,7 @@
 
 #include "conn/context.h"
 #include "conn/dial.h"
+#include "link/keyfile.h"
 
 /*
  * How it works
@@ -39,6 +40,11 @@ struct reach_counts {
 struct reach_start {
 	const struct conn_context *context;
 	struct dial_target server, target;
+	/* A connection to a server that is one of ours, nonblocking, or -errno. NULL: @server is
+	 * connected to. */
+	int (*connect)(void *owner);
+	/* Both prove first to have it; must stay. NULL: nobody does. */
+	const struct keyfile *key;
 	/* The PROXY protocol in front of each connection to the target: 0, 1 or 2. */
 	int proxy_version;
 	/* The server can be reached, or not any more and why. Both may be NULL. */

@@ -10,13 +10,18 @@
 
 #include "conn/context.h"
 #include "conn/relay.h"
+#include "control/control.h"
+#include "proc/child.h"
 #include "proc/rights.h"
+#include "tunnel/carrier.h"
 #include "tunnel/reach.h"
+#include "tunnel/teller.h"
 #include "util/fd.h"
 #include "util/log.h"
 
-#define FDS_MAX 65536
-#define LOOK_MS 50 /* how often it is looked whether the last connection has ended */
+#define FDS_MAX         65536
+#define CHILDREN_END_MS 2000
+#define LOOK_MS         50 /* how often it is looked whether the last connection has ended */
 
 /* What both ends have. */
 struct end {
@@ -29,6 +34,14 @@ struct end {
 	bool is_draining;
 	struct mouth *mouth; /* one of both */
 	struct reach *reach;
+
+	/* where all connections go over one link */
+	struct children children;
+	struct carrier carrier;
+	struct teller teller;
+	const struct linkspec *link;
+	const struct reach_start *reach_start;
+	bool has_failed; /* told why it could not be reached, once */
 };
 
 static void on_over(struct loop_timer *timer)
@@ -47,15 +60,8 @@ static void on_look(struct loop_timer *timer)
 		loop_timer_set(end->loop, timer, LOOK_MS);
 }
 
-static void on_signal(struct loop_io *io, uint32_t events)
+static void drain(struct end *end)
 {
-	struct end *end = container_of(io, struct end, signal_io);
-	struct signalfd_siginfo info;
-
-	(void)events;
-	while (read(io->fd, &info, sizeof(info)) > 0)
-		if (end->is_draining)
-			loop_stop(end->loop, 0);
 	if (end->is_draining)
 		return;
 	end->is_draining = true;
@@ -67,6 +73,21 @@ static void on_signal(struct loop_io *io, uint32_t events)
 	on_look(&end->look);
 }
 
+static void on_signal(struct loop_io *io, uint32_t events)
+{
+	struct end *end = container_of(io, struct end, signal_io);
+	struct signalfd_siginfo info;
+
+	(void)events;
+	while (read(io->fd, &info, sizeof(info)) > 0)
+		if (info.ssi_signo == SIGCHLD)
+			children_reap(&end->children);
+		else if (end->is_draining)
+			loop_stop(end->loop, 0);
+		else
+			drain(end);
+}
+
 static int open_signals(struct end *end)
 {
 	sigset_t ending;
@@ -75,6 +96,7 @@ static int open_signals(struct end *end)
 	sigemptyset(&ending);
 	sigaddset(&ending, SIGINT);
 	sigaddset(&ending, SIGTERM);
+	sigaddset(&ending, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &ending, NULL);
 	end->signal_io =
 		(struct loop_io){signalfd(-1, &ending, SFD_NONBLOCK | SFD_CLOEXEC), on_signal};
@@ -88,12 +110,15 @@ static int open_end(struct end *end, uint64_t drain_ms, struct err *err)
 		.look.on_expired = on_look,
 		.over.on_expired = on_over,
 		.drain_ms = drain_ms};
+	getrlimit(RLIMIT_NOFILE, &end->carrier.end.nofile);
 	end->budget.max = rights_raise_fd_limit(FDS_MAX);
 	if (budget_check(end->budget.max, 0, err) < 0)
 		return -err->code;
 	int result = end->loop ? context_open(&end->context, end->loop, &end->budget, -1) : -errno;
-	if (result == 0)
+	if (result == 0) {
+		children_init(&end->children, end->loop);
 		result = open_signals(end);
+	}
 	return result < 0 ? err_sys(err, -result, "cannot set up the tunnel") : 0;
 }
 
@@ -101,14 +126,127 @@ static void close_end(struct end *end)
 {
 	if (!end->loop)
 		return;
+	teller_close(&end->teller);
 	mouth_free(end->mouth);
 	reach_free(end->reach);
+	carrier_close(&end->carrier);
+	if (end->link)
+		children_end(&end->children, CHILDREN_END_MS);
 	loop_timer_cancel(end->loop, &end->look);
 	loop_timer_cancel(end->loop, &end->over);
 	loop_io_del(end->loop, &end->signal_io);
 	fd_close(&end->signal_io.fd);
 	context_close(&end->context);
 	loop_free(end->loop);
+}
+
+/* All connections over @link, from now on. Returns 0, or -errno with @err filled. */
+static int open_carrier(
+	struct end *end, const struct linkspec *link, const struct carrier *how, struct err *err)
+{
+	const struct rlimit nofile = end->carrier.end.nofile;
+
+	end->link = link;
+	end->carrier = *how;
+	end->carrier.owner = end;
+	end->carrier.end.context = &end->context;
+	end->carrier.end.spec = link;
+	end->carrier.end.children = &end->children;
+	end->carrier.end.nofile = nofile;
+	end->carrier.end.shares_terminal = true;
+	end->carrier.end.purpose = "tunnel";
+	return carrier_open(&end->carrier, err);
+}
+
+/* --- the server ------------------------------------------------------------------------------ */
+
+static void on_client_link(void *owner)
+{
+	(void)owner;
+	log_info("tunnel: the client is there");
+}
+
+static void on_client_connection(void *owner, int fd)
+{
+	struct end *end = owner;
+
+	if (end->mouth)
+		mouth_add_lane(end->mouth, fd);
+	else
+		close(fd);
+}
+
+static void on_client_gone(void *owner)
+{
+	drain(owner);
+}
+
+static void on_client_closed(void *owner, const char *why, bool is_last)
+{
+	(void)is_last;
+	log_line(why[0] ? LOG_WARNING : LOG_INFO, "tunnel: the link to the client: %s", why);
+	drain(owner);
+}
+
+static const struct carrier_ops server_link_ops = {
+	on_client_link, on_client_connection, on_client_gone, on_client_closed};
+
+static size_t connections(const struct end *end)
+{
+	return relay_pool_count(end->context.relays);
+}
+
+/* A server and what it is told of; for the teller. */
+struct near {
+	struct end *end;
+	const struct tunnel_server *server;
+};
+
+static json_t *tell_server(void *owner)
+{
+	const struct near *near = owner;
+	const struct mouth_start *mouth = &near->server->mouth;
+	const struct end *end = near->end;
+	struct mouth_counts counts =
+		end->mouth ? mouth_counts(end->mouth) : (struct mouth_counts){.held = 0};
+	json_t *proxies = json_array();
+	char at[ADDR_TEXT_BYTES];
+
+	for (size_t i = 0; i < mouth->nproxies; i++)
+		json_array_append_new(
+			proxies, control_text(addr_format(&mouth->proxies[i], at, sizeof(at))));
+	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "end",
+		"server", "state",
+		end->is_draining     ? "draining"
+		: counts.waiting > 0 ? "up"
+				     : "waiting",
+		"from", control_text(addr_format(&mouth->proxies[0], at, sizeof(at))), "proxies",
+		proxies, "clients",
+		control_text(near->server->link ? near->server->link->text
+						: addr_format(&mouth->clients, at, sizeof(at))),
+		"key", mouth->key != NULL, "connections", (json_int_t)connections(end), "waiting",
+		(json_int_t)counts.waiting, "held", (json_int_t)counts.held, "served",
+		(json_int_t)counts.served, "refused", (json_int_t)counts.refused, "unserved",
+		(json_int_t)counts.unserved, "lost", (json_int_t)counts.lost_lanes);
+}
+
+/* From where its clients come. */
+static int server_run(struct end *end, const struct tunnel_server *server, struct err *err)
+{
+	char at[ADDR_TEXT_BYTES];
+	int result;
+
+	if (server->link) {
+		result = open_carrier(end, server->link,
+			&(struct carrier){.ops = &server_link_ops,
+				.dead_ms = server->mouth.dead_ms,
+				.end = {.key = server->mouth.key, .role = PROOF_ANSWERER}},
+			err);
+		return result < 0 ? result : loop_run(end->loop);
+	}
+	log_notice(
+		"tunnel: clients come to %s", addr_format(&server->mouth.clients, at, sizeof(at)));
+	return loop_run(end->loop);
 }
 
 static int serve(struct end *end, struct tunnel_server *server, struct err *err)
@@ -125,9 +263,12 @@ static int serve(struct end *end, struct tunnel_server *server, struct err *err)
 	for (size_t i = 0; i < server->mouth.nproxies; i++)
 		log_notice("tunnel: %s leads through the tunnel",
 			addr_format(&server->mouth.proxies[i], at, sizeof(at)));
-	log_notice(
-		"tunnel: clients come to %s", addr_format(&server->mouth.clients, at, sizeof(at)));
-	return loop_run(end->loop);
+	struct near near = {end, server};
+	end->teller = (struct teller){.tell = tell_server, .owner = &near};
+	teller_open(&end->teller, end->loop, "server");
+	result = server_run(end, server, err);
+	teller_close(&end->teller);
+	return result;
 }
 
 int tunnel_serve(struct tunnel_server *server, struct err *err)
@@ -141,44 +282,143 @@ int tunnel_serve(struct tunnel_server *server, struct err *err)
 
 /* --- the client ------------------------------------------------------------------------------ */
 
+struct far {
+	struct end *end;
+	const struct tunnel_client *client;
+};
+
+static const char *server_text(const struct tunnel_client *client, char *out, size_t cap_bytes)
+{
+	return client->link ? client->link->text : endpoint_format(&client->server, out, cap_bytes);
+}
+
 static void on_up(void *owner, bool is_lennut)
 {
-	const struct tunnel_client *client = owner;
+	const struct tunnel_client *client = ((struct far *)owner)->client;
 	char server[ENDPOINT_TEXT_BYTES], target[ENDPOINT_TEXT_BYTES];
 
 	log_notice("tunnel: connected to %s%s; what comes there leads to %s",
-		endpoint_format(&client->server, server, sizeof(server)),
+		server_text(client, server, sizeof(server)),
 		is_lennut ? " (lennut's protocol)" : "",
 		endpoint_format(&client->target, target, sizeof(target)));
 }
 
 static void on_down(void *owner, const char *why)
 {
-	const struct tunnel_client *client = owner;
+	const struct tunnel_client *client = ((struct far *)owner)->client;
 	char server[ENDPOINT_TEXT_BYTES];
 
-	log_warning("tunnel: %s: %s; trying again",
-		endpoint_format(&client->server, server, sizeof(server)), why);
+	log_warning(
+		"tunnel: %s: %s; trying again", server_text(client, server, sizeof(server)), why);
+}
+
+static int connect_over_link(void *owner)
+{
+	return carrier_dial(&((struct far *)owner)->end->carrier);
+}
+
+static void on_server_link(void *owner)
+{
+	struct end *end = owner;
+
+	end->has_failed = false;
+	end->reach = reach_new(end->reach_start);
+	if (!end->reach)
+		log_warning("tunnel: %s: no memory", end->link->text);
+	else if (end->is_draining)
+		reach_drain(end->reach);
+}
+
+/* Nothing is begun by a server. */
+static void on_server_connection(void *owner, int fd)
+{
+	(void)owner;
+	close(fd);
+}
+
+static void on_server_gone(void *owner)
+{
+	struct end *end = owner;
+
+	reach_free(end->reach);
+	end->reach = NULL;
+}
+
+static void on_server_closed(void *owner, const char *why, bool is_last)
+{
+	struct end *end = owner;
+
+	if (!end->has_failed)
+		log_warning(
+			"tunnel: %s: %s%s", end->link->text, why, is_last ? "" : "; trying again");
+	end->has_failed = true;
+	if (is_last)
+		drain(end);
+}
+
+static const struct carrier_ops client_link_ops = {
+	on_server_link, on_server_connection, on_server_gone, on_server_closed};
+
+static json_t *tell_client(void *owner)
+{
+	const struct far *far = owner;
+	const struct end *end = far->end;
+	struct reach_counts counts =
+		end->reach ? reach_counts(end->reach) : (struct reach_counts){.is_up = false};
+	char server[ENDPOINT_TEXT_BYTES], target[ENDPOINT_TEXT_BYTES];
+
+	return json_pack("{s:s, s:s, s:o, s:o, s:b, s:b, s:I, s:I, s:I, s:I, s:I}", "end", "client",
+		"state",
+		end->is_draining ? "draining"
+		: counts.is_up   ? "up"
+				 : "trying",
+		"from", control_text(server_text(far->client, server, sizeof(server))), "to",
+		control_text(endpoint_format(&far->client->target, target, sizeof(target))),
+		"lennut", counts.is_up && counts.is_lennut, "key", far->client->key != NULL,
+		"connections", (json_int_t)connections(end), "waiting", (json_int_t)counts.waiting,
+		"connecting", (json_int_t)counts.connecting, "served", (json_int_t)counts.served,
+		"refused", (json_int_t)counts.refused);
+}
+
+/* Returns 0, or -errno with @err filled. */
+static int open_client(struct end *end, const struct tunnel_client *client, struct err *err)
+{
+	if (client->link)
+		return open_carrier(end, client->link,
+			&(struct carrier){.ops = &client_link_ops,
+				.is_asker = true,
+				.dead_ms = client->dead_ms,
+				.end = {.key = client->key, .role = PROOF_ASKER}},
+			err);
+	end->reach = reach_new(end->reach_start);
+	return end->reach ? 0 : err_sys(err, errno, "cannot set up the tunnel");
 }
 
 static int reach(struct end *end, const struct tunnel_client *client, struct err *err)
 {
+	struct far far = {end, client};
 	const struct reach_start start = {.context = &end->context,
 		.server = endpoint_target(&client->server),
 		.target = endpoint_target(&client->target),
 		.proxy_version = client->proxy_version,
 		.on_up = on_up,
 		.on_down = on_down,
-		.owner = (void *)client};
+		.connect = client->link ? connect_over_link : NULL,
+		.key = client->link ? NULL : client->key,
+		.owner = &far};
 	int result = open_end(end, client->drain_ms, err);
 
 	if (result < 0)
 		return result;
-	end->reach = reach_new(&start);
-	if (!end->reach)
-		return err_sys(err, errno, "cannot set up the tunnel");
-	result = loop_run(end->loop);
+	end->reach_start = &start;
+	end->teller = (struct teller){.tell = tell_client, .owner = &far};
+	teller_open(&end->teller, end->loop, "client");
+	result = open_client(end, client, err);
+	if (result == 0)
+		result = loop_run(end->loop);
 	/* @start goes */
+	teller_close(&end->teller);
+	carrier_close(&end->carrier);
 	reach_free(end->reach);
 	end->reach = NULL;
 	return result;

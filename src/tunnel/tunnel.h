@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "link/linkspec.h"
 #include "tunnel/endpoint.h"
 #include "tunnel/mouth.h"
 #include "util/err.h"
@@ -12,15 +13,20 @@
  * How it works
  *
  * One process with one loop. SIGTERM and SIGINT end it: nothing new is begun, connections that run
- * may go on for @drain_ms; a second signal ends them, too.
+ * may go on for @drain_ms; a second signal ends them, too. A server whose clients come by stdin and
+ * stdout ends with these.
  */
 struct tunnel_server {
-	struct mouth_start mouth; /* without its context */
+	struct mouth_start mouth;    /* without its context */
+	const struct linkspec *link; /* where the client is, and no other; NULL: mouth.clients */
 	uint64_t drain_ms;
 };
 
 struct tunnel_client {
 	struct endpoint server, target;
+	const struct linkspec *link; /* where the server is; NULL: at @server */
+	const struct keyfile *key;   /* see reach_start */
+	unsigned dead_ms;  /* with a link: a server that has been silent for so long is dead */
 	int proxy_version; /* reach_start */
 	uint64_t drain_ms;
 };

@@ -580,9 +580,11 @@ class Nswrap:
                       if not p.is_dir())
 
     def is_of_killed_agent(self, name):
-        """The socket of an agent that SIGKILL has ended; the next one takes it away."""
+        """The socket of an agent, or of an end of a tunnel, that SIGKILL has ended; the next one
+        takes it away."""
         path = self.runtime_dir / name
-        if not path.name.startswith(("agent-", "sandbox-agent-")):
+        is_ours = path.name.startswith(("agent-", "sandbox-agent-")) or path.parent.name == "tunnel"
+        if not is_ours:
             return False
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
             return s.connect_ex(str(path)) == errno.ECONNREFUSED

@@ -460,7 +460,7 @@ def test_hostile_servers(tunnel, target, words):
 
 
 @pytest.mark.parametrize("words, wrong", [
-    (["tunnel"], "expected server or client"),
+    (["tunnel"], "expected server, client or status"),
     (["tunnel", "both"], "expected no more words"),
     (["tunnel", "server", "--to", "localhost:1"], "for nswrap tunnel client"),
     (["tunnel", "client", "--bind-proxy", "127.0.0.1:1"], "for nswrap tunnel server"),

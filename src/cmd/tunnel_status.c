@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cmd/tunnel_status - list the ends of tunnels that run */
+#include "cmd/tunnel_status.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+
+#include "cmd/output.h"
+#include "control/control.h"
+#include "control/registry.h"
+#include "util/fd.h"
+
+#define TUNNELS_MAX 256
+#define PATIENCE_MS 1000
+
+/* NULL: it has ended. */
+static json_t *ask(const struct registry *registry, const struct registry_found *found)
+{
+	struct err why = {0};
+	_cleanup_fd_ int sock = registry_connect_found(registry, found, &why);
+	json_t *status = NULL;
+	int result = sock;
+
+	if (result >= 0)
+		result = control_send(sock, json_pack("{s:s}", "op", "status"), NULL, 0);
+	if (result >= 0)
+		result = control_receive(sock, "tunnel", PATIENCE_MS, &status, NULL, &why);
+	if (result == -EPIPE || result == -ENOENT)
+		return NULL;
+	if (result < 0)
+		return json_pack("{s:s, s:o}", "name", found->name, "error",
+			control_text(result == -ETIMEDOUT ? "does not answer" : why.text));
+	json_object_del(status, "ok");
+	return status;
+}
+
+static json_t *number(const json_t *status, const char *key)
+{
+	char text[OUTPUT_COUNT_BYTES];
+
+	return json_string(output_count(json_integer_value(json_object_get(status, key)), text));
+}
+
+static json_t *row_of(const json_t *status)
+{
+	const char *error = output_member(status, "error", NULL);
+	json_t *name = output_escaped(output_member(status, "name", "?"));
+
+	if (error)
+		return json_pack("[o, s, s, s, s, s, s, s, o]", name, "-", "-", "-", "-", "-", "-",
+			"-", json_sprintf("(%s)", error));
+	return json_pack("[o, o, o, s, o, o, o, o, o]", name,
+		json_sprintf("%lld", json_integer_value(json_object_get(status, "pid"))),
+		output_age(json_integer_value(json_object_get(status, "age"))),
+		output_member(status, "state", "?"), number(status, "connections"),
+		number(status, "waiting"), number(status, "served"), number(status, "refused"),
+		output_escaped(output_member(status, "from", "?")));
+}
+
+static void print_table(const json_t *list)
+{
+	json_t *rows = json_pack("[[s, s, s, s, s, s, s, s, s]]", "NAME", "PID", "AGE", "STATE",
+		"OPEN", "READY", "SERVED", "REFUSED", "FROM");
+	json_t *status;
+	size_t i;
+
+	json_array_foreach(list, i, status)
+	{
+		json_array_append_new(rows, row_of(status));
+	}
+	output_table(rows, output_width());
+	json_decref(rows);
+}
+
+int tunnel_status_print(bool is_json, struct err *err)
+{
+	struct registry registry;
+	struct registry_found *found = calloc(TUNNELS_MAX, sizeof(*found));
+	int result = found ? registry_open(REGISTRY_TUNNEL, &registry, err)
+			   : err_sys(err, ENOMEM, "cannot list the tunnels");
+
+	if (result < 0) {
+		free(found);
+		return result;
+	}
+	json_t *list = json_array();
+	ssize_t count = registry_list(&registry, found, TUNNELS_MAX);
+	for (ssize_t i = 0; i < count; i++) {
+		json_t *status = ask(&registry, &found[i]);
+		if (status)
+			json_array_append_new(list, status);
+	}
+	registry_close(&registry);
+	free(found);
+	if (count < 0)
+		result = err_sys(err, (int)-count, "cannot read the runtime directories");
+	else if (is_json)
+		output_json(list);
+	else
+		print_table(list);
+	json_decref(list);
+	return result < 0 ? result : output_end(err);
+}

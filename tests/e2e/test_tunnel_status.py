@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""nswrap tunnel status: what the ends of tunnels say of themselves"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+
+from harness import connect, exchange, wait_for
+from test_tunnel import target, tunnel  # noqa: F401 (fixtures)
+
+
+def status(nswrap):
+    done = nswrap.run("tunnel", "status", "--json")
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    return {one["name"]: one for one in json.loads(done.stdout)}
+
+
+def test_status(nswrap, tunnel, target):
+    assert status(nswrap) == {}
+    server = tunnel.server()
+    found = status(nswrap)["server"]
+    assert (found["end"], found["state"], found["waiting"], found["key"]) == ("server", "waiting", 0, False)
+    assert (found["pid"], found["age"] < 60) == (server.pid, True)
+    assert found["clients"] == f"127.0.0.1:{tunnel.clients}"
+    assert found["proxies"] == [f"127.0.0.1:{tunnel.proxy}"] and found["from"] == found["proxies"][0]
+    client = tunnel.client(target)
+    client.wait_line("connected to")
+    assert exchange(tunnel.proxy, b"x") == b"x"
+    with connect(tunnel.proxy) as s:
+        s.sendall(b"x")
+        wait_for(lambda: [status(nswrap)[end]["connections"] for end in ("server", "client")] == [1, 1],
+                 "a connection that is counted")
+        found = status(nswrap)
+    assert found["server"]["state"] == found["client"]["state"] == "up"
+    assert found["server"]["served"] == found["client"]["served"] == 2
+    assert found["server"]["waiting"] >= 1 and found["client"]["waiting"] >= 1
+    assert (found["server"]["held"], found["server"]["unserved"], found["server"]["lost"]) == (0, 0, 0)
+    assert found["client"]["from"] == f"127.0.0.1:{tunnel.clients}"
+    assert found["client"]["to"].endswith(":%d" % target.getsockname()[1])
+    assert not found["client"]["lennut"] and found["client"]["connecting"] == 0
+    target.shutdown(socket.SHUT_RDWR)
+    target.close()
+    with contextlib.suppress(ConnectionResetError), connect(tunnel.proxy) as s:
+        s.recv(1)
+    wait_for(lambda: [status(nswrap)[end]["refused"] for end in ("server", "client")] == [1, 1],
+             "a refusal that is counted")
+    server.signal(signal.SIGKILL)
+    server.popen.wait()
+    wait_for(lambda: status(nswrap)["client"]["state"] == "trying", "the client's news")
+    assert list(status(nswrap)) == ["client"]
+    other = tunnel.client("127.0.0.1:1")
+    wait_for(lambda: "client-2" in status(nswrap), "the second client")
+    lines = nswrap.run("tunnel", "status").stdout.decode().splitlines()
+    assert [line.split()[0] for line in lines] == ["NAME", "client", "client-2"]
+    assert lines[0].split()[3:] == ["STATE", "OPEN", "READY", "SERVED", "REFUSED", "FROM"]
+    assert str(other.pid) in lines[2]
+    os.kill(other.pid, signal.SIGSTOP)
+    found = status(nswrap)["client-2"]
+    os.kill(other.pid, signal.SIGCONT)
+    assert found["error"] == "does not answer"
+
+
+def test_json_is_for_status(nswrap):
+    done = nswrap.run("tunnel", "client", "--json")
+    assert done.returncode == 2 and b"--json is for nswrap tunnel status" in done.stderr
