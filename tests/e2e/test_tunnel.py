@@ -88,12 +88,12 @@ def tunnel(nswrap):
 
 
 def is_reset(port, data=b""):
-    with connect(port) as s:
-        try:
+    try:
+        with connect(port) as s:  # it may come at once
             s.sendall(data)
             return s.recv(1) == b"" and False
-        except ConnectionResetError:
-            return True
+    except ConnectionResetError:
+        return True
 
 
 # --- both ends are ours --------------------------------------------------------------------------
