@@ -251,6 +251,23 @@ static void who_was_there_before_is_left_alone(void **state)
 	bed_free(bed);
 }
 
+/* A shell that writes with `>&3` has that as its stdout for a moment yet. */
+static void await_exec(pid_t pid, const char *name)
+{
+	char path[32], comm[16] = "";
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	for (int ms = 0; ms < ROUNDS && strncmp(comm, name, strlen(name)) != 0; ms++) {
+		FILE *file = fopen(path, "re");
+
+		assert_non_null(file);
+		assert_non_null(fgets(comm, sizeof(comm), file));
+		fclose(file);
+		usleep(1000);
+	}
+	assert_memory_equal(comm, name, strlen(name));
+}
+
 /* What has made a session of its own and let go of its streams is left alone; the rest is not. */
 static void daemons_are_left(void **state)
 {
@@ -284,6 +301,7 @@ static void daemons_are_left(void **state)
 	pid_t other = daemon == pids[0] ? pids[1] : pids[0];
 	assert_int_equal(getsid(daemon), daemon);
 	assert_int_equal(getsid(other), bed->child.pid);
+	await_exec(daemon, "sleep");
 	run_until(bed, bed->ends == 1);
 	run_until(bed, children_reap(&bed->all) == 0);
 	assert_int_equal(kill(other, 0), -1);
