@@ -313,7 +313,7 @@ static int run(const struct cmd_call *call)
 
 const struct subcommand tunnel_subcommand = {
 	.name = "tunnel",
-	.synopsis = "tunnel server [OPTION...]\ntunnel client [OPTION...]\ntunnel status [--json]",
+	.synopsis = "tunnel server|client [OPTION...]\ntunnel status [--json]",
 	.summary = "reach a server that cannot be dialled: it dials, and waits to be used",
 	.options = options,
 	.footer = "Bytes are not encrypted.",
