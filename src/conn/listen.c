@@ -13,7 +13,8 @@
 
 static int refuse(const char *text, struct err *err)
 {
-	return err_set(err, EINVAL, "%s is no address: expected ADDR:PORT, such as 127.0.0.1:18080",
+	return err_set(err, EINVAL,
+		"%s is no address: expected ADDR:PORT, such as 127.0.0.1:18080; IPv6 in brackets",
 		PARSE_QUOTED(text));
 }
 
@@ -32,25 +33,27 @@ static bool is_host(const char *host)
 	return true;
 }
 
-static int read_port(const char *text, uint16_t *out, struct err *err)
+static int read_port(const char *text, bool zero_ok, uint16_t *out, struct err *err)
 {
 	unsigned long value;
 	int result = parse_uint(text, UINT16_MAX, &value);
 
-	if (result == -ERANGE || (result == 0 && value == 0))
-		return err_set(err, EINVAL, "port %s is out of range: expected 1 to 65535",
-			PARSE_SHOWN(text));
+	if (result == -ERANGE || (result == 0 && value == 0 && !zero_ok))
+		return err_set(err, EINVAL, "port %s is out of range: expected %d to 65535",
+			PARSE_SHOWN(text), !zero_ok);
 	if (result < 0)
-		return err_set(err, EINVAL, "port %s is no number: expected 1 to 65535",
-			PARSE_QUOTED(text));
+		return err_set(err, EINVAL, "port %s is no number: expected %d to 65535",
+			PARSE_QUOTED(text), !zero_ok);
 	*out = (uint16_t)value;
 	return 0;
 }
 
-int listen_parse(const char *text, uint16_t default_port, struct listen *out, struct err *err)
+/* *@has_port: there was one. */
+static int parse(
+	const char *text, bool zero_ok, bool *has_port, struct listen *out, struct err *err)
 {
 	char rule[LISTEN_TEXT_BYTES + 4], *host = rule, *port;
-	struct listen listen = {.port = default_port};
+	struct listen listen = {.port = 0};
 	size_t len = strlen(text);
 
 	if (len == 0 || len >= sizeof(rule))
@@ -62,7 +65,7 @@ int listen_parse(const char *text, uint16_t default_port, struct listen *out, st
 	/* "18080" is a port that has lost its colon, rather than a host */
 	if (!is_host(rule) || strlen(rule) > LISTEN_HOST_MAX)
 		return refuse(text, err);
-	int result = port ? read_port(port, &listen.port, err) : 0;
+	int result = port ? read_port(port, zero_ok, &listen.port, err) : 0;
 	if (result < 0)
 		return result;
 	if (host[0] == '[') {
@@ -70,7 +73,47 @@ int listen_parse(const char *text, uint16_t default_port, struct listen *out, st
 		host[strlen(host) - 1] = '\0';
 	}
 	memcpy(listen.host, host, strlen(host) + 1);
+	*has_port = port;
 	*out = listen;
+	return 0;
+}
+
+int listen_parse(const char *text, uint16_t default_port, struct listen *out, struct err *err)
+{
+	bool has_port;
+	int result = parse(text, false, &has_port, out, err);
+
+	if (result == 0 && !has_port)
+		out->port = default_port;
+	return result;
+}
+
+int listen_parse_own(const char *text, struct addr *out, struct err *err)
+{
+	bool has_port;
+	struct listen listen;
+	struct addr addr;
+	int result =
+		parse(strncmp(text, "*:", 2) == 0 ? text + 1 : text, true, &has_port, &listen, err);
+
+	if (result < 0)
+		return result;
+	if (!listen.host[0])
+		addr = addr_of4((struct in_addr){0}, 0);
+	else if (strcasecmp(listen.host, "localhost") == 0)
+		addr = addr_loopback4(0);
+	else
+		result = addr_parse_unmapped(listen.host, &addr, NULL);
+	if (result < 0)
+		return err_set(err, EINVAL,
+			"%s is no address: expected one of this host's, such as 127.0.0.1:3001",
+			PARSE_QUOTED(listen.host));
+	if (!has_port)
+		return err_set(err, EINVAL,
+			"%s has no port: expected ADDR:PORT, such as 127.0.0.1:3001",
+			PARSE_QUOTED(text));
+	addr_set_port(&addr, listen.port);
+	*out = addr;
 	return 0;
 }
 

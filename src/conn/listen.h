@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "util/addr.h"
 #include "util/err.h"
 
 #define LISTEN_HOST_MAX   253
@@ -23,6 +24,12 @@ struct listen {
  * Returns 0, or -EINVAL with @err filled; @out is untouched then. Pure.
  */
 int listen_parse(const char *text, uint16_t default_port, struct listen *out, struct err *err);
+
+/*
+ * The same for what is bound here and now: "localhost" is 127.0.0.1, "*" and nothing are 0.0.0.0,
+ * no other name is an address, and the port must be there; 0 is one that is free.
+ */
+int listen_parse_own(const char *text, struct addr *out, struct err *err);
 
 /* Can other machines not reach it, whatever its name leads to? */
 bool listen_is_local(const struct listen *listen);

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <glib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "util/parse.h"
@@ -40,7 +39,7 @@ static int read_path(const char *text, struct linkspec *out, struct err *err)
 	return 0;
 }
 
-static int read_place(const char *text, struct linkspec *out, struct err *err)
+static int read_tcp(const char *text, struct linkspec *out, struct err *err)
 {
 	struct err why;
 
@@ -49,35 +48,22 @@ static int read_place(const char *text, struct linkspec *out, struct err *err)
 	if (out->at.port == 0)
 		return err_set(err, EINVAL,
 			"%s has no port: expected HOST:PORT behind tcp:", PARSE_SHOWN(out->text));
-	return 0;
-}
-
-static int read_tcp(const char *text, struct linkspec *out, struct err *err)
-{
-	int result = read_place(text, out, err);
-
-	if (result == 0 && !out->at.host[0])
+	if (!out->at.host[0])
 		return err_set(err, EINVAL, "%s names no host: expected tcp:HOST:PORT",
 			PARSE_SHOWN(out->text));
-	return result;
+	return 0;
 }
 
 static int read_listen_tcp(const char *text, struct linkspec *out, struct err *err)
 {
-	int result = read_place(text, out, err);
-	const char *host = out->at.host;
+	struct err why;
 
-	if (result < 0)
-		return result;
-	if (!host[0])
-		host = "0.0.0.0";
-	else if (strcasecmp(host, "localhost") == 0)
-		host = "127.0.0.1";
-	if (addr_parse_unmapped(host, &out->addr, NULL) < 0)
+	if (listen_parse_own(text, &out->addr, &why) < 0)
+		return err_set(err, EINVAL, "%s: %s", PARSE_SHOWN(out->text), why.text);
+	if (addr_port(&out->addr) == 0)
 		return err_set(err, EINVAL,
-			"%s: %s is no address: expected one of this host's, such as 127.0.0.1:3001",
-			PARSE_SHOWN(out->text), PARSE_QUOTED(host));
-	addr_set_port(&out->addr, out->at.port);
+			"%s: port 0 is none that others know: expected 1 to 65535",
+			PARSE_SHOWN(out->text));
 	return 0;
 }
 

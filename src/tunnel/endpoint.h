@@ -6,10 +6,11 @@
 #include <stdint.h>
 
 #include "conn/dial.h"
+#include "conn/listen.h"
 #include "util/addr.h"
 #include "util/err.h"
 
-#define ENDPOINT_HOST_MAX   253
+#define ENDPOINT_HOST_MAX   LISTEN_HOST_MAX
 #define ENDPOINT_TEXT_BYTES (ENDPOINT_HOST_MAX + 128)
 
 /* HOST:PORT, [V6]:PORT or unix:PATH. */

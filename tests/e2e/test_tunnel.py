@@ -468,8 +468,8 @@ def test_hostile_servers(tunnel, target, words):
     (["tunnel", "client", "--to", "::1:80"], "in brackets"),
     (["tunnel", "client", "--to", "unix:"], "expected a path"),
     (["tunnel", "client", "--proxy-protocol", "3"], "expected 1 or 2"),
-    (["tunnel", "server", "--bind-client", "example.com:1"], "expected an address of this host"),
-    (["tunnel", "server", "--bind-proxy", "127.0.0.1:99999"], "is no port"),
+    (["tunnel", "server", "--bind-client", "example.com:1"], "\"example.com\" is no address: expected one of this host's"),
+    (["tunnel", "server", "--bind-proxy", "127.0.0.1:99999"], "port 99999 is out of range"),
     (["tunnel", "server", "--dead-after", "0"], "expected 0.1 to 3600"),
     (["tunnel", "server", "--drain", "x"], "--drain x"),
 ])
