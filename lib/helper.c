@@ -204,11 +204,9 @@ __attribute__((noreturn)) static void be_between(
 
 /* --- in the caller ------------------------------------------------------------------------ */
 
-/* Returns the code of one report, or -1 at the end of them; who was started into @helper. */
-static int take_report(int fd, struct nsw_helper *helper)
+ssize_t nsw_receive(int sock, void *out, size_t len, int *fd)
 {
-	struct report words;
-	struct iovec iov = {&words, sizeof(words)};
+	struct iovec iov = {out, len};
 	union {
 		struct cmsghdr header;
 		char bytes[CMSG_SPACE(sizeof(int))];
@@ -219,14 +217,28 @@ static int take_report(int fd, struct nsw_helper *helper)
 		.msg_controllen = sizeof(control.bytes)};
 	ssize_t got;
 
+	*fd = -1;
 	do
-		got = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+		got = recvmsg(sock, &message, MSG_CMSG_CLOEXEC);
 	while (got < 0 && errno == EINTR);
-	if (got != sizeof(words))
-		return -1;
+	if (got < 0)
+		return -errno;
 	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-	if (header && header->cmsg_type == SCM_RIGHTS) {
-		memcpy(&helper->pidfd, CMSG_DATA(header), sizeof(helper->pidfd));
+	if (header && header->cmsg_type == SCM_RIGHTS)
+		memcpy(fd, CMSG_DATA(header), sizeof(*fd));
+	return got;
+}
+
+/* Returns the code of one report, or -1 at the end of them; who was started into @helper. */
+static int take_report(int sock, struct nsw_helper *helper)
+{
+	struct report words;
+	int pidfd;
+
+	if (nsw_receive(sock, &words, sizeof(words), &pidfd) != sizeof(words))
+		return -1;
+	if (pidfd >= 0) {
+		helper->pidfd = pidfd;
 		helper->pid = words.pid;
 	} else if (words.code == 0) {
 		return EMFILE; /* the pidfd found no room here */

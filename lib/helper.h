@@ -55,6 +55,10 @@ bool nsw_helper_is_gone(const struct nsw_helper *helper);
 int nsw_helper_fault(const struct nsw_helper *helper, int code, const char *otherwise,
 	struct nswrap_error *error);
 
+/* One message of up to @len bytes; *@fd is the descriptor that came with it, or -1: also if there
+ * was no room for it here. Returns its bytes, 0 at the end, or -errno. */
+ssize_t nsw_receive(int sock, void *out, size_t len, int *fd);
+
 /* Deadlines: a time of nsw_now_ms, or -1. */
 int64_t nsw_now_ms(void);
 int64_t nsw_deadline(int timeout_ms);

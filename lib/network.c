@@ -219,35 +219,17 @@ static int send_request(int api_fd, const struct lender_request *request, int re
 /* Returns 0 with *@answer, and *@fd if there is one; or -errno. */
 static int take_answer(int reply_fd, struct lender_answer *answer, int *fd)
 {
-	struct iovec iov = {answer, sizeof(*answer)};
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct msghdr message = {.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control.bytes,
-		.msg_controllen = sizeof(control.bytes)};
-	ssize_t got;
+	ssize_t got = nsw_receive(reply_fd, answer, sizeof(*answer), fd);
 
-	do
-		got = recvmsg(reply_fd, &message, MSG_CMSG_CLOEXEC);
-	while (got < 0 && errno == EINTR);
 	if (got < 0)
-		return -errno;
-	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-	if (header && header->cmsg_type == SCM_RIGHTS)
-		memcpy(fd, CMSG_DATA(header), sizeof(*fd));
-	if (got != sizeof(*answer) || answer->version != LENDER_VERSION ||
-		answer->count > LENDER_ADDRS_MAX) {
-		if (*fd >= 0)
-			close(*fd);
-		*fd = -1;
-		return got == 0 ? -EPIPE : -EPROTO;
-	}
-	if (message.msg_flags & MSG_CTRUNC && answer->result == 0)
-		return -EMFILE;
-	return 0;
+		return (int)got;
+	if (got == sizeof(*answer) && answer->version == LENDER_VERSION &&
+		answer->count <= LENDER_ADDRS_MAX)
+		return 0;
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+	return got == 0 ? -EPIPE : -EPROTO;
 }
 
 /* Ask the lender. Returns 0 with @answer and *@fd (-1: none came along), or -errno. */
@@ -409,7 +391,7 @@ static int borrow(const struct nswrap_entrance *entrance, int family, int type, 
 	request.type = (uint32_t)type;
 	int result = ask(entrance, &request, deadline, &answer, &fd, error);
 	if (result == 0 && fd < 0)
-		result = nsw_fault_sys(error, answer.result < 0 ? -answer.result : EPROTO,
+		result = nsw_fault_sys(error, answer.result < 0 ? -answer.result : EMFILE,
 			"the entrance has no socket");
 	return result < 0 ? result : fd;
 }
