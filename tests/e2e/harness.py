@@ -703,6 +703,29 @@ class OuterHost:
         self.holder.wait(10)
 
 
+class Behind:
+    """An OuterHost and the machine behind it, NEIGHBOUR_SETUP's, whose programs start here."""
+
+    def __init__(self, outer, setup=""):
+        self.machine = outer(NEIGHBOUR_SETUP + setup)
+        self.popens = []
+
+    def serve(self, program, *args, udp=False):
+        """Run a program of the harness on the far machine, until it is bound."""
+        popen = subprocess.Popen([*self.machine.neighbour(), *python(program, *args)],
+                                 stdin=subprocess.DEVNULL)
+        self.popens.append(popen)
+        look = [*self.machine.neighbour(), "ss", "-Hln", "-u" if udp else "-t"]
+        wait_for(lambda: re.search(rf":{args[1]}\s", subprocess.run(
+            look, capture_output=True, check=True, text=True).stdout), f"port {args[1]}")
+        return popen
+
+    def close(self):
+        for popen in self.popens:
+            popen.kill()
+            popen.wait()
+
+
 # a name server: every A question gets 192.0.2.77, AAAA 2001:db8::77; argv: address port
 NAME_SERVER = """
 import socket, struct, sys

@@ -14,7 +14,7 @@ import struct
 import subprocess
 
 import pytest
-from harness import (BINARY, HTTP, NEIGHBOUR_SETUP, PATIENCE, TCP_ECHO, TCP_PEER, UDP_ECHO, descendants,
+from harness import (BINARY, HTTP, NEIGHBOUR_SETUP, PATIENCE, Behind, TCP_ECHO, TCP_PEER, UDP_ECHO, descendants,
                      connect, free_port, open_fds, python, read_all, wait_for)
 from test_mesh_routes import MANY
 
@@ -22,12 +22,8 @@ FAR = "192.0.2.1"  # of the neighbour's, which the exit's machine reaches and no
 FAR6 = "2001:db8::1"
 
 
-class Far:
-    """A machine with an exit (an OuterHost), and one behind it, whose programs start here."""
-
-    def __init__(self, outer, setup=""):
-        self.machine = outer(NEIGHBOUR_SETUP + setup)
-        self.popens = []
+class Far(Behind):
+    """A machine with an exit, and one behind it."""
 
     def exit(self, *options):
         return [*self.machine.prefix(), BINARY, "exit", *options]
@@ -48,21 +44,6 @@ class Far:
                 ours.close()
                 popen.terminate()
                 popen.wait(10 * PATIENCE)
-
-    def serve(self, program, *args, udp=False):
-        """Run a program of the harness on the far machine, until it is bound."""
-        popen = subprocess.Popen([*self.machine.neighbour(), *python(program, *args)],
-                                 stdin=subprocess.DEVNULL)
-        self.popens.append(popen)
-        look = [*self.machine.neighbour(), "ss", "-Hln", "-u" if udp else "-t"]
-        wait_for(lambda: re.search(rf":{args[1]}\s", subprocess.run(
-            look, capture_output=True, check=True, text=True).stdout), f"port {args[1]}")
-        return popen
-
-    def close(self):
-        for popen in self.popens:
-            popen.kill()
-            popen.wait()
 
 
 @pytest.fixture

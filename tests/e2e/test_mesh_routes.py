@@ -4,11 +4,10 @@
 import errno
 import json
 import pathlib
-import re
 import subprocess
 
 import pytest
-from harness import (BINARY, HTTP, NAME_SERVER, NEIGHBOUR_SETUP, TCP_ECHO, TCP_PEER, UDP_ECHO, descendants,
+from harness import (BINARY, HTTP, NAME_SERVER, Behind, TCP_ECHO, TCP_PEER, UDP_ECHO, descendants,
                      free_port, namespace, open_fds, python, wait_for)
 from mesh_tools import TRY, Box, Site, Steady, echoed, settled
 
@@ -17,30 +16,15 @@ BASTION = "127.0.42.102"
 FAR = "192.0.2.1"  # of the neighbour's, which the bastion reaches and nobody else
 
 
-class Cloud:
-    """A bastion (an OuterHost) and a machine behind it, whose programs start here."""
+class Cloud(Behind):
+    """A bastion, and the machine behind it."""
 
-    def __init__(self, outer, setup=""):
-        self.bastion = outer(NEIGHBOUR_SETUP + setup)
-        self.popens = []
+    @property
+    def bastion(self):
+        return self.machine
 
     def agent(self, *options):
         return [*self.bastion.prefix(), BINARY, *(("agent", *options) if options else ())]
-
-    def serve(self, program, *args, udp=False):
-        """Run a program of the harness on the far machine, until it is bound."""
-        popen = subprocess.Popen([*self.bastion.neighbour(), *python(program, *args)],
-                                 stdin=subprocess.DEVNULL)
-        self.popens.append(popen)
-        look = [*self.bastion.neighbour(), "ss", "-Hln", "-u" if udp else "-t"]
-        wait_for(lambda: re.search(rf":{args[1]}\s", subprocess.run(
-            look, capture_output=True, check=True, text=True).stdout), f"port {args[1]}")
-        return popen
-
-    def close(self):
-        for popen in self.popens:
-            popen.kill()
-            popen.wait()
 
 
 @pytest.fixture
