@@ -17,7 +17,6 @@
 
 #define PROXY_PORT   3000 /* lennut's defaults, as are the addresses */
 #define CLIENTS_PORT 3001
-#define TARGET_PORT  8080
 #define DRAIN_MS     10000
 
 struct words {
@@ -152,24 +151,75 @@ static const struct {
 } spellings[] = {{"-bind-proxy", "--bind-proxy"}, {"-bind-client", "--bind-client"},
 	{"-server-addr", "--server"}, {"-proxy-to", "--to"}};
 
-/* -name, --name, and with =VALUE, as Go reads them. */
-static bool is_lennuts(const char *word, const char *name)
+/* -name and -name=VALUE, as Go reads them, in our spelling; a copy, NULL without memory. */
+static char *translate(const char *word, bool *is_lennuts)
 {
-	size_t len = strlen(name);
+	for (size_t i = 0; i < sizeof(spellings) / sizeof(*spellings); i++) {
+		size_t len = strlen(spellings[i].lennuts);
+		char *ours;
 
-	return strncmp(word, name, len) == 0 && (word[len] == '\0' || word[len] == '=');
+		if (strncmp(word, spellings[i].lennuts, len) != 0 ||
+			(word[len] != '\0' && word[len] != '='))
+			continue;
+		*is_lennuts = true;
+		if (asprintf(&ours, "%s%s", spellings[i].ours, word + len) < 0)
+			return NULL;
+		return ours;
+	}
+	return strdup(word);
 }
 
-/* @word in our spelling, perhaps in @out; both ends of lennut's are told by -server. */
-static char *translate(char *word, char *out, size_t cap_bytes)
+enum end { END_NONE, END_SERVER, END_CLIENT, END_STATUS };
+
+/* Which end, and its options; lennut's server is told by -server, its client by its other words. */
+struct line {
+	enum end end;
+	bool is_lennuts; /* no word of ours says which end it is */
+	char **argv;     /* copies */
+	int argc;
+};
+
+static enum end end_of(const char *word)
 {
-	for (size_t i = 0; i < sizeof(spellings) / sizeof(*spellings); i++)
-		if (is_lennuts(word, spellings[i].lennuts)) {
-			snprintf(out, cap_bytes, "%s%s", spellings[i].ours,
-				word + strlen(spellings[i].lennuts));
-			return out;
+	static const char *const names[] = {
+		[END_SERVER] = "server", [END_CLIENT] = "client", [END_STATUS] = "status"};
+
+	for (enum end end = END_SERVER; end <= END_STATUS; end++)
+		if (strcmp(word, names[end]) == 0)
+			return end;
+	return END_NONE;
+}
+
+static int read_line(const struct cmd_call *call, struct line *line, struct err *err)
+{
+	enum end named = call->argc > 1 ? end_of(call->argv[1]) : END_NONE;
+	bool is_lennuts = false;
+
+	line->end = named;
+	line->argv = calloc((size_t)call->argc + 1, sizeof(*line->argv));
+	for (int i = 0; line->argv && i < call->argc; i++) {
+		if (i == 1 && named != END_NONE)
+			continue;
+		if (named == END_NONE && strcmp(call->argv[i], "-server") == 0) {
+			line->end = END_SERVER;
+			is_lennuts = true;
+			continue;
 		}
-	return word;
+		line->argv[line->argc] = translate(call->argv[i], &is_lennuts);
+		if (!line->argv[line->argc++])
+			return err_sys(err, ENOMEM, "tunnel");
+	}
+	line->is_lennuts = named == END_NONE && is_lennuts;
+	if (line->is_lennuts && line->end == END_NONE)
+		line->end = END_CLIENT;
+	return line->argv ? 0 : err_sys(err, ENOMEM, "tunnel");
+}
+
+static void free_line(struct line *line)
+{
+	for (int i = 0; i < line->argc; i++)
+		free(line->argv[i]);
+	free(line->argv);
 }
 
 /* --- the ends -------------------------------------------------------------------------------- */
@@ -190,125 +240,101 @@ static void complete_server(struct mouth_start *mouth, const struct words *words
 	mouth->dead_ms = (unsigned)words->dead_ms;
 }
 
-static int run_end(struct words *words, bool is_server, bool is_lennuts, struct err *err)
+static int run_server(struct words *words, bool is_lennuts, struct err *err)
 {
-	struct err ignored;
+	struct tunnel_server *server = &words->server;
+	const struct linkspec *link = &words->server_link;
 
-	cmd_set_log_level(words->verbosity);
-	prctl(PR_SET_NAME, is_server ? "nswrap: tunnel" : "nswrap: tunnel-c");
-	if (is_server) {
-		if (words->server_link.text && (isatty(STDIN_FILENO) || isatty(STDOUT_FILENO)) &&
-			words->server_link.kind == LINKSPEC_STDIO)
-			return err_set(err, EINVAL,
-				"--bind-client -: stdin and stdout are the link to the client, and "
-				"one of them is a terminal");
-		if (words->key.len > 0)
-			words->server.mouth.key = &words->key;
-		if (words->server_link.text)
-			words->server.link = &words->server_link;
-		complete_server(&words->server.mouth, words, is_lennuts || words->key.len > 0);
-		words->server.drain_ms = words->drain_ms;
-		return tunnel_serve(&words->server, err);
-	}
-	if (!words->client.server.host[0] && words->client.server.addr.family == AF_UNSPEC)
-		endpoint_parse("localhost:3001", &words->client.server, &ignored);
-	if (!words->client.target.host[0] && words->client.target.addr.family == AF_UNSPEC)
-		endpoint_parse("localhost:8080", &words->client.target, &ignored);
-	words->client.drain_ms = words->drain_ms;
-	words->client.dead_ms = (unsigned)words->dead_ms;
-	if (words->key.len > 0)
-		words->client.key = &words->key;
-	if (words->client_link.text)
-		words->client.link = &words->client_link;
-	return tunnel_reach(&words->client, err);
+	if (link->text && link->kind == LINKSPEC_STDIO &&
+		(isatty(STDIN_FILENO) || isatty(STDOUT_FILENO)))
+		return err_set(err, EINVAL,
+			"--bind-client -: stdin and stdout are the link to the client, and one of them "
+			"is a terminal");
+	server->mouth.key = words->key.len > 0 ? &words->key : NULL;
+	server->link = link->text ? link : NULL;
+	server->drain_ms = words->drain_ms;
+	complete_server(&server->mouth, words, is_lennuts || words->key.len > 0);
+	prctl(PR_SET_NAME, "nswrap: tunnel");
+	return tunnel_serve(server, err);
+}
+
+static bool is_given(const struct endpoint *endpoint)
+{
+	return endpoint->host[0] || endpoint->addr.family != AF_UNSPEC;
+}
+
+static int run_client(struct words *words, struct err *err)
+{
+	struct tunnel_client *client = &words->client;
+
+	if (!is_given(&client->server))
+		endpoint_parse("localhost:3001", &client->server, NULL);
+	if (!is_given(&client->target))
+		endpoint_parse("localhost:8080", &client->target, NULL);
+	client->key = words->key.len > 0 ? &words->key : NULL;
+	client->link = words->client_link.text ? &words->client_link : NULL;
+	client->drain_ms = words->drain_ms;
+	client->dead_ms = (unsigned)words->dead_ms;
+	prctl(PR_SET_NAME, "nswrap: tunnel-c");
+	return tunnel_reach(client, err);
 }
 
 /* What an option is for, and the end that it was given to. */
-static int check_ends(const struct words *words, bool is_server, struct err *err)
+static int check_end(const struct words *words, enum end end, struct err *err)
 {
 	const struct tunnel_client *client = &words->client;
-	bool has_client = client->server.host[0] || client->server.addr.family != AF_UNSPEC ||
-			  client->target.host[0] || client->target.addr.family != AF_UNSPEC ||
-			  client->proxy_version || words->client_link.text;
-	bool has_server = words->server.mouth.nproxies > 0 || words->server_link.text ||
-			  words->server.mouth.clients.family != AF_UNSPEC;
+	const struct mouth_start *mouth = &words->server.mouth;
 
-	if (is_server && has_client)
+	if (end == END_NONE)
+		return err_set(err, EINVAL,
+			"tunnel: expected server, client or status: nswrap tunnel server [OPTION...]");
+	if (end != END_CLIENT && (is_given(&client->server) || is_given(&client->target) ||
+					 client->proxy_version || words->client_link.text))
 		return err_set(err, EINVAL,
 			"--server, --to and --proxy-protocol are for nswrap tunnel client");
-	if (!is_server && has_server)
+	if (end != END_SERVER && (mouth->nproxies > 0 || mouth->clients.family != AF_UNSPEC ||
+					 words->server_link.text))
 		return err_set(
 			err, EINVAL, "--bind-proxy and --bind-client are for nswrap tunnel server");
+	if (end != END_STATUS && words->is_json)
+		return err_set(err, EINVAL, "--json is for nswrap tunnel status");
 	return 0;
 }
 
-static int parse(int argc, char **argv, struct words *words, struct err *err)
+static int read_words(
+	const struct cmd_call *call, struct line *line, struct words *words, struct err *err)
 {
-	int first = option_parse(options, argc, argv, words, err);
+	int result = read_line(call, line, err);
+	int first = result < 0 ? result : option_parse(options, line->argc, line->argv, words, err);
 
-	if (first >= 0 && first < argc)
+	if (first >= 0 && first < line->argc)
 		return err_set(
-			err, EINVAL, "%s: expected no more words", PARSE_QUOTED(argv[first]));
-	return first;
+			err, EINVAL, "%s: expected no more words", PARSE_QUOTED(line->argv[first]));
+	return first < 0 ? first : check_end(words, line->end, err);
 }
 
 static int run(const struct cmd_call *call)
 {
 	struct words words = {.drain_ms = DRAIN_MS, .dead_ms = MOUTH_DEAD_MS};
+	struct line line = {.end = END_NONE};
 	struct err err = {0};
-	char **argv = calloc((size_t)call->argc + 1, sizeof(*argv)), *texts;
-	size_t bytes = 64;
-	bool is_server = false, is_lennuts_form = false;
-	int argc = 0, result;
+	int status = 0, result;
 
-	for (int i = 0; i < call->argc; i++)
-		bytes += strlen(call->argv[i]) + 16;
-	texts = calloc((size_t)call->argc + 1, bytes);
-	if (!argv || !texts) {
-		free(argv);
-		free(texts);
-		err_sys(&err, ENOMEM, "tunnel");
-		return cmd_failed(&err);
+	if (read_words(call, &line, &words, &err) < 0) {
+		status = cmd_usage_error(&err);
+	} else {
+		cmd_set_log_level(words.verbosity);
+		result = line.end == END_STATUS   ? tunnel_status_print(words.is_json, &err)
+			 : line.end == END_SERVER ? run_server(&words, line.is_lennuts, &err)
+						  : run_client(&words, &err);
+		if (result < 0)
+			status = cmd_failed(&err);
 	}
-	const char *word = call->argc > 1 ? call->argv[1] : "";
-	bool is_named = strcmp(word, "server") == 0 || strcmp(word, "client") == 0 ||
-			strcmp(word, "status") == 0;
-	bool is_status = strcmp(word, "status") == 0;
-	is_server = strcmp(word, "server") == 0;
-	argv[argc++] = call->argv[0];
-	for (int i = is_named ? 2 : 1; i < call->argc; i++) {
-		char *text = translate(call->argv[i], texts + (size_t)i * bytes, bytes);
-		is_lennuts_form |= text != call->argv[i];
-		if (!is_named && strcmp(text, "-server") == 0) {
-			is_server = is_lennuts_form = true;
-			continue;
-		}
-		argv[argc++] = text;
-	}
-	result = parse(argc, argv, &words, &err);
-	if (result >= 0 && !is_named && !is_lennuts_form)
-		result = err_set(&err, EINVAL,
-			"tunnel: expected server, client or status: nswrap tunnel server [OPTION...]");
-	if (result >= 0 && is_status)
-		result = check_ends(&words, true, &err) < 0 ? -EINVAL
-							    : check_ends(&words, false, &err);
-	else if (result >= 0 && words.is_json)
-		result = err_set(&err, EINVAL, "--json is for nswrap tunnel status");
-	else if (result >= 0)
-		result = check_ends(&words, is_server, &err);
-	if (result < 0)
-		result = cmd_usage_error(&err);
-	else if (is_status ? tunnel_status_print(words.is_json, &err) < 0
-			   : run_end(&words, is_server, is_lennuts_form && !is_named, &err) < 0)
-		result = cmd_failed(&err);
-	else
-		result = 0;
-	free(argv);
-	free(texts);
+	free_line(&line);
 	keyfile_wipe(&words.key);
 	linkspec_fini(&words.server_link);
 	linkspec_fini(&words.client_link);
-	return result;
+	return status;
 }
 
 const struct subcommand tunnel_subcommand = {

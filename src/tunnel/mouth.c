@@ -391,7 +391,8 @@ static bool on_hail(struct lane *lane, const struct hail *hail)
 		return true;
 	} else if (hail->type == HAIL_TAKEN && lane->state == LANE_ASKED) {
 		lane->state = LANE_TAKEN;
-		set_timer(lane, MOUTH_OPEN_MS);
+		/* how long it may take is the inbound's to say */
+		loop_timer_cancel(mouth->context->loop, &lane->timer);
 		return true;
 	} else if (hail->type == HAIL_OPENED && is_asked) {
 		join(lane->inbound, lane);

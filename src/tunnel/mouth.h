@@ -28,7 +28,6 @@
  */
 #define MOUTH_HOLD_MS     10000
 #define MOUTH_TAKEN_MS    2000
-#define MOUTH_OPEN_MS     15000 /* a client's own dial gives up before (conn/dial) */
 #define MOUTH_SILENT_MS   100   /* a lane that says nothing is greeted */
 #define MOUTH_KNOWN_MS    5     /* or waits, where lennut's clients come from */
 #define MOUTH_LANES_MAX   4096
