@@ -16,7 +16,12 @@
 
 /* systemd looks for the processes of a cgroup and signals one by one */
 #define HOLD_MS 50
-#define KILL_MS 1000
+/* until the witness, which may not have run yet, is not waited for any more */
+#define ANSWER_MS 1000
+#define LOOK_MS   10
+#define KILL_MS   1000
+#define ASKING    SIGRTMAX /* dequeued behind all of those that are held, signal(7) */
+#define ANSWER    0        /* no signal's number */
 
 static const int held_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
 
@@ -56,9 +61,9 @@ __attribute__((noreturn)) static void run(int fd, bool has_own_session, pid_t pa
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	while (getppid() == parent) {
 		int sig = sigwaitinfo(&all, NULL);
-		uint8_t number = (uint8_t)sig;
+		uint8_t number = sig == ASKING ? ANSWER : (uint8_t)sig;
 
-		if (sig > 0 && is_held(sig) && write(fd, &number, 1) < 0)
+		if (sig > 0 && (is_held(sig) || sig == ASKING) && write(fd, &number, 1) < 0)
 			break;
 	}
 	_exit(0);
@@ -73,19 +78,34 @@ static void on_told(struct loop_io *io, uint32_t events)
 	(void)events;
 	while ((count = read(io->fd, numbers, sizeof(numbers))) > 0)
 		for (ssize_t i = 0; i < count; i++)
-			if (numbers[i] < WITNESS_SIGNALS)
+			if (numbers[i] == ANSWER)
+				witness->answers++;
+			else if (numbers[i] < WITNESS_SIGNALS)
 				witness->signals[numbers[i]].seen_ns = loop_now_ns(witness->loop);
 	if (count == 0)
 		loop_io_del(witness->loop, io);
 }
 
-static void decide(struct witness *witness, int sig)
+/*
+ * Returns false when it is too early: on a busy machine the witness has not run since, and what it
+ * would tell is pending. So it is asked, and answers behind that.
+ */
+static bool decide(struct witness *witness, int sig, uint64_t now_ns)
 {
 	uint64_t came_ns = witness->signals[sig].came_ns, seen_ns = witness->signals[sig].seen_ns;
 	bool has_reached = seen_ns + HOLD_MS * NS_PER_MS >= came_ns && seen_ns > 0;
+	unsigned long question = witness->signals[sig].question;
 
+	if (!has_reached && witness->pid > 0 && now_ns < came_ns + ANSWER_MS * NS_PER_MS &&
+		(question == 0 || question > witness->answers)) {
+		if (question == 0 && kill(witness->pid, ASKING) == 0)
+			witness->signals[sig].question = ++witness->questions;
+		return false;
+	}
 	witness->signals[sig].came_ns = witness->signals[sig].seen_ns = 0;
+	witness->signals[sig].question = 0;
 	witness->on_signal(witness->owner, sig, witness->signals[sig].sender, has_reached);
+	return true;
 }
 
 static void on_time(struct loop_timer *timer)
@@ -100,9 +120,9 @@ static void on_time(struct loop_timer *timer)
 		uint64_t came_ns = witness->signals[sig].came_ns;
 		uint64_t left_ms = clock_ms_until(came_ns + HOLD_MS * NS_PER_MS, now_ns);
 
-		if (came_ns != 0 && left_ms == 0)
-			decide(witness, sig);
-		else if (came_ns != 0 && (next_ms == 0 || left_ms < next_ms))
+		if (came_ns != 0 && left_ms == 0 && !decide(witness, sig, now_ns))
+			left_ms = LOOK_MS;
+		if (left_ms != 0 && came_ns != 0 && (next_ms == 0 || left_ms < next_ms))
 			next_ms = left_ms;
 	}
 	if (next_ms > 0)

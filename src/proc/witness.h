@@ -34,6 +34,7 @@ struct witness {
 
 	/* its own; all zero at first but io.fd, which is -1 */
 	pid_t pid; /* 0: none */
+	unsigned long questions, answers;
 	bool has_own_session;
 	struct loop *loop;
 	struct loop_io io;       /* it tells the numbers of signals, a byte each */
@@ -41,6 +42,7 @@ struct witness {
 	struct {
 		uint64_t came_ns, seen_ns; /* 0: not held; never */
 		pid_t sender;
+		unsigned long question; /* whether it has it; 0: not asked */
 	} signals[WITNESS_SIGNALS];
 };
 

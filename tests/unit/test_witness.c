@@ -119,6 +119,31 @@ static void test_reached_or_not(void **state)
 	(void)state;
 }
 
+/* On a busy machine it runs late: what is pending then counts; a stopped one is not waited for. */
+static void test_late_witness(void **state)
+{
+	struct bed bed;
+
+	(void)state;
+	open_bed(&bed, false);
+	for (int is_pending = 0; is_pending < 2; is_pending++) {
+		kill(bed.witness.pid, SIGSTOP);
+		if (is_pending)
+			kill(bed.witness.pid, SIGINT);
+		assert_true(witness_hold(&bed.witness, SIGINT, 77, bed.command));
+		bed.heard[0] = '\0';
+		for (uint64_t end = clock_now_ns() + 300 * NS_PER_MS; clock_now_ns() < end;)
+			assert_int_equal(loop_run_once(bed.loop, 1), 0);
+		assert_string_equal(bed.heard, "");
+		kill(bed.witness.pid, SIGCONT);
+		run(&bed, is_pending ? "Interrupt! " : "Interrupt ");
+	}
+	kill(bed.witness.pid, SIGSTOP);
+	assert_true(witness_hold(&bed.witness, SIGINT, 77, bed.command));
+	run(&bed, "Interrupt ");
+	close_bed(&bed);
+}
+
 static void test_what_is_not_held(void **state)
 {
 	struct bed bed;
@@ -147,6 +172,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_reached_or_not),
+		cmocka_unit_test(test_late_witness),
 		cmocka_unit_test(test_what_is_not_held),
 	};
 	sigset_t all;
