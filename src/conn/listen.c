@@ -13,8 +13,7 @@
 
 static int refuse(const char *text, struct err *err)
 {
-	return err_set(err, EINVAL,
-		"%s is no address: expected ADDR:PORT, such as 127.0.0.1:18080; IPv6 in brackets",
+	return err_set(err, EINVAL, "%s is no address: expected ADDR:PORT, such as 127.0.0.1:18080",
 		PARSE_QUOTED(text));
 }
 

@@ -33,6 +33,10 @@ int endpoint_parse(const char *text, struct endpoint *out, struct err *err)
 			*out = endpoint;
 		return result;
 	}
+	if (text[0] != '[' && strchr(text, ':') != strrchr(text, ':'))
+		return err_set(err, EINVAL,
+			"%s: expected an IPv6 address in brackets, as in [::1]:80",
+			PARSE_QUOTED(text));
 	int result = listen_parse(text, 0, &at, err);
 	if (result < 0)
 		return result;
