@@ -249,8 +249,10 @@ static ssize_t hand_over(struct strand *strand, const unsigned char *bytes, size
 /* Pass on what is held, and its end. The strand may be gone then: false. */
 static bool drain(struct strand *strand)
 {
-	ssize_t taken = hand_over(strand, strand->held + strand->first, strand->len);
+	ssize_t taken = 0;
 
+	if (strand->len > 0)
+		taken = hand_over(strand, strand->held + strand->first, strand->len);
 	if (taken < 0) {
 		reset(strand);
 		return false;
@@ -305,7 +307,8 @@ static void on_data(struct strand *strand, const unsigned char *bytes, size_t le
 	}
 	if (strand->len == 0)
 		taken = hand_over(strand, bytes, len);
-	if (taken < 0 || hold(strand, bytes + taken, len - (size_t)taken) < 0) {
+	if (taken < 0 ||
+		((size_t)taken < len && hold(strand, bytes + taken, len - (size_t)taken) < 0)) {
 		reset(strand);
 		return;
 	}

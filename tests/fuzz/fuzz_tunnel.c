@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* fuzz/tunnel - any bytes from the other end of a tunnel, and what is done with strands meanwhile
+ */
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tunnel/bundle.h"
+#include "tunnel/hail.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { STRANDS = 16, ROUNDS = 4 };
+
+struct bed {
+	struct bundle bundle;
+	struct loop *loop;
+	struct budget budget;
+	int raw;          /* the other end's */
+	int fds[STRANDS]; /* ours of strands, -1: none */
+	int ends;
+};
+
+static struct bed *bed_of(struct bundle *bundle)
+{
+	return container_of(bundle, struct bed, bundle);
+}
+
+static void on_up(struct bundle *bundle)
+{
+	(void)bundle;
+}
+
+static void on_strand(struct bundle *bundle, int fd)
+{
+	int *at = &bed_of(bundle)->fds[(unsigned)fd % STRANDS];
+
+	if (*at >= 0)
+		close(*at);
+	*at = fd;
+}
+
+static void on_end(struct bundle *bundle, const char *why)
+{
+	if (!why || ++bed_of(bundle)->ends > 1)
+		abort();
+}
+
+static const struct bundle_ops ops = {on_up, on_strand, on_end};
+
+static void drain(int fd)
+{
+	char bytes[4096];
+
+	while (recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+		;
+}
+
+/* One step: an operation, which strand or how much, and perhaps bytes. Returns how many it took. */
+static size_t step(struct bed *bed, const uint8_t *data, size_t size)
+{
+	size_t len = data[1] < size - 2 ? data[1] : size - 2;
+	int *strand = &bed->fds[data[1] % STRANDS];
+
+	switch (data[0] % 8) {
+	case 0:
+		if (bed->ends == 0 && *strand < 0)
+			*strand = bundle_dial(&bed->bundle);
+		return 2;
+	case 1:
+		if (*strand >= 0)
+			close(*strand);
+		*strand = -1;
+		return 2;
+	case 2:
+		if (*strand >= 0)
+			shutdown(*strand, SHUT_WR);
+		return 2;
+	case 3:
+		if (*strand >= 0)
+			drain(*strand);
+		return 2;
+	case 4:
+		for (int i = 0; i < STRANDS; i++)
+			if (bed->fds[i] >= 0 &&
+				send(bed->fds[i], data + 2, len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+				continue;
+		return 2 + len;
+	default:
+		if (send(bed->raw, data + 2, len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+			return size;
+		return 2 + len;
+	}
+}
+
+static void carry(const uint8_t *data, size_t size)
+{
+	struct bed bed = {.loop = loop_new(), .budget = {.max = 1000}, .ends = 0};
+	int pair[2];
+
+	for (int i = 0; i < STRANDS; i++)
+		bed.fds[i] = -1;
+	if (!bed.loop ||
+		socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0)
+		abort();
+	bed.raw = pair[1];
+	bed.bundle = (struct bundle){
+		.ops = &ops, .loop = bed.loop, .budget = &bed.budget, .is_asker = size & 1};
+	if (bundle_open(&bed.bundle, pair[0], pair[0]) < 0)
+		abort();
+	while (size >= 2) {
+		size_t took = step(&bed, data, size);
+
+		data += took;
+		size -= took;
+		for (int i = 0; i < ROUNDS; i++)
+			loop_run_once(bed.loop, 0);
+		drain(bed.raw);
+		if (bed.bundle.count > BUNDLE_MAX)
+			abort();
+	}
+	bundle_close(&bed.bundle);
+	for (int i = 0; i < STRANDS; i++)
+		if (bed.fds[i] >= 0)
+			close(bed.fds[i]);
+	close(bed.raw);
+	loop_free(bed.loop);
+	if (bed.budget.used != 0)
+		abort();
+}
+
+/* Messages, and not a byte behind them. */
+static void hear(const uint8_t *data, size_t size)
+{
+	struct hail_reader reader = {.have = 0};
+	struct hail hail;
+	size_t taken = 0;
+	char byte;
+	int pair[2], result;
+
+	if (size > 4096 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return;
+	if (write(pair[0], data, size) != (ssize_t)size)
+		abort();
+	hail_peek(pair[1], HAIL_OWN);
+	while ((result = hail_read(&reader, pair[1], &hail)) == 1) {
+		if (hail.len > HAIL_TEXT_MAX || hail.text[-HAIL_HEADER_BYTES] != data[taken])
+			abort();
+		hail_number(&hail);
+		taken += HAIL_HEADER_BYTES + hail.len;
+	}
+	taken += reader.have;
+	if (taken < size &&
+		(recv(pair[1], &byte, 1, MSG_DONTWAIT) != 1 || (uint8_t)byte != data[taken]))
+		abort();
+	close(pair[0]);
+	close(pair[1]);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	if (size > 1 && data[0] == 'm')
+		hear(data + 1, size - 1);
+	else
+		carry(data, size);
+	return 0;
+}
