@@ -449,18 +449,18 @@ static void on_greeting(struct loop_task *task)
 		loop_stop(agent->loop, result);
 }
 
-/* The stack is there. */
-static int set_up(struct agent *agent, struct err *err)
+/* Who is in a sandbox trusts nobody there; on a plain host the user's own rights are needed. */
+static int drop_rights(const struct agent *agent, struct err *err)
 {
-	struct stack *stack = agent->stack;
-
-	/* who is in a sandbox trusts nobody there; on a plain host the user's own rights are needed
-	 */
 	int result = agent->is_sandbox ? rights_drop_all() : 0;
+
 	if (result == 0 && agent->is_sandbox)
 		result = rights_hide();
-	if (result < 0)
-		return err_sys(err, -result, "cannot drop the rights of the agent");
+	return result < 0 ? err_sys(err, -result, "cannot drop the rights of the agent") : 0;
+}
+
+static int make_loop(struct agent *agent, struct err *err)
+{
 	agent->loop = loop_new();
 	agent->hub = agent->loop ? wire_hub_new(agent->loop) : NULL;
 	if (!agent->hub)
@@ -468,28 +468,36 @@ static int set_up(struct agent *agent, struct err *err)
 	agent->budget.max = rights_raise_fd_limit(FDS_MAX);
 	if (budget_check(agent->budget.max, 0, err) < 0)
 		return -err->code;
-	result = context_open(&agent->context, agent->loop, &agent->budget, stack->door);
-	if (result < 0)
-		return err_sys(err, -result, "cannot set up the agent");
-	agent->gate = gate_new();
+	int result = context_open(&agent->context, agent->loop, &agent->budget, agent->stack->door);
+	return result < 0 ? err_sys(err, -result, "cannot set up the agent") : 0;
+}
+
+/* What its parts are told of each other. */
+static void connect_parts(struct agent *agent)
+{
 	agent->tenure.loop = agent->loop;
 	agent->tenure.wire = &agent->wire;
 	agent->tenure.on_silence = on_silence;
-	agent->nets.stack = stack;
+	agent->nets.stack = agent->stack;
 	agent->nets.is_sandbox = agent->is_sandbox;
 	agent->estate.loop = agent->hostfiles.loop = agent->loop;
 	agent->estate.tell_all = on_kept;
 	agent->estate.owner = agent;
 	agent->crossing.loop = agent->loop;
 	agent->crossing.gate = agent->gate;
-	agent->crossing.stack = stack;
+	agent->crossing.stack = agent->stack;
 	agent->crossing.wire = &agent->wire;
 	agent->outlet.crossing = &agent->crossing;
 	agent->outlet.on_change = on_change;
 	agent->outlet.owner = agent;
+}
+
+/* Returns false without memory. */
+static bool make_names(struct agent *agent)
+{
 	agent->ways = ways_new(&(struct ways_start){
 		.context = &agent->context,
-		.stack = stack,
+		.stack = agent->stack,
 		.on_learnt = on_learnt,
 		.owner = agent,
 	});
@@ -497,12 +505,15 @@ static int set_up(struct agent *agent, struct err *err)
 	if (agent->asked)
 		agent->names = nameservice_new(
 			agent->loop, &agent->budget, NULL, &asked_ops, agent->asked);
-	if (!agent->names)
-		return err_sys(err, ENOMEM, "cannot set up the agent");
+	return agent->names;
+}
+
+static bool make_role(struct agent *agent)
+{
 	agent->role = role_new(&(struct role_start){
 		.is_sandbox = agent->is_sandbox,
 		.context = &agent->context,
-		.stack = stack,
+		.stack = agent->stack,
 		.gate = agent->gate,
 		.estate = &agent->estate,
 		.names = agent->names,
@@ -512,16 +523,30 @@ static int set_up(struct agent *agent, struct err *err)
 		.owner = agent,
 	});
 	if (!agent->is_sandbox && outlet_open(&agent->outlet, &agent->context) < 0)
-		return err_sys(err, ENOMEM, "cannot set up the agent");
-	if (agent->ways)
-		agent->proxies = proxies_new(&(struct proxies_start){
-			.context = &agent->context,
-			.ways = agent->ways,
-			.estate = agent->is_sandbox ? NULL : &agent->estate,
-			.on_change = on_change,
-			.owner = agent,
-		});
-	if (!agent->gate || !agent->role || !agent->proxies)
+		return false;
+	agent->proxies = proxies_new(&(struct proxies_start){
+		.context = &agent->context,
+		.ways = agent->ways,
+		.estate = agent->is_sandbox ? NULL : &agent->estate,
+		.on_change = on_change,
+		.owner = agent,
+	});
+	return agent->role && agent->proxies;
+}
+
+/* The stack is there. */
+static int set_up(struct agent *agent, struct err *err)
+{
+	struct stack *stack = agent->stack;
+	int result = drop_rights(agent, err);
+
+	if (result == 0)
+		result = make_loop(agent, err);
+	if (result < 0)
+		return result;
+	agent->gate = gate_new();
+	connect_parts(agent);
+	if (!agent->gate || !make_names(agent) || !make_role(agent))
 		return err_sys(err, ENOMEM, "cannot set up the agent");
 	result = stack->ops->watch(stack, &agent->context, &stack_events, agent);
 	if (result == 0)
