@@ -262,6 +262,19 @@ def test_helpers_that_are_killed(lib):
     wait_for(lambda: not set(helpers()) - before, "all of it to end")
 
 
+def test_entrance_that_is_killed(lib):
+    """Whoever waits in a dial hears of it, though the link is as it was."""
+    before = set(helpers())
+    ours, theirs = socket.socketpair()
+    with ours, Link(lib, theirs.detach()) as link:
+        mine = set(helpers()) - before
+        timer = threading.Timer(0.3, lambda: [os.kill(pid, signal.SIGKILL) for pid in mine if is_alive(pid)])
+        timer.start()
+        assert link.dial(FAR, 80) == -32, str(link.error)
+        timer.join()
+    wait_for(lambda: not set(helpers()) - before, "all of it to end")
+
+
 def test_nothing_is_left_when_the_caller_dies(lib):
     """Its helpers end with the descriptors that it had."""
     before = set(helpers())
