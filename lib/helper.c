@@ -232,7 +232,7 @@ ssize_t nsw_receive(int sock, void *out, size_t len, int *fd)
 /* Returns the code of one report, or -1 at the end of them; who was started into @helper. */
 static int take_report(int sock, struct nsw_helper *helper)
 {
-	struct report words;
+	struct report words = {.code = 0};
 	int pidfd;
 
 	if (nsw_receive(sock, &words, sizeof(words), &pidfd) != sizeof(words))

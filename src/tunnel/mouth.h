@@ -28,8 +28,8 @@
  */
 #define MOUTH_HOLD_MS     10000
 #define MOUTH_TAKEN_MS    2000
-#define MOUTH_SILENT_MS   100   /* a lane that says nothing is greeted */
-#define MOUTH_KNOWN_MS    5     /* or waits, where lennut's clients come from */
+#define MOUTH_SILENT_MS   100 /* a lane that says nothing is greeted */
+#define MOUTH_KNOWN_MS    5   /* or waits, where lennut's clients come from */
 #define MOUTH_LANES_MAX   4096
 #define MOUTH_LENNUTS     64 /* addresses that are known to have clients of lennut's */
 #define MOUTH_DEAD_MS     15000

@@ -40,7 +40,8 @@ struct end {
 	struct carrier carrier;
 	struct teller teller;
 	const struct linkspec *link;
-	const struct reach_start *reach_start;
+	const struct tunnel_client *client; /* of one of clients */
+	struct reach_start reach_start;
 	bool has_failed; /* told why it could not be reached, once */
 };
 
@@ -273,7 +274,7 @@ static int serve(struct end *end, struct tunnel_server *server, struct err *err)
 
 int tunnel_serve(struct tunnel_server *server, struct err *err)
 {
-	struct end end;
+	struct end end = {.loop = NULL};
 	int result = serve(&end, server, err);
 
 	close_end(&end);
@@ -282,11 +283,6 @@ int tunnel_serve(struct tunnel_server *server, struct err *err)
 
 /* --- the client ------------------------------------------------------------------------------ */
 
-struct far {
-	struct end *end;
-	const struct tunnel_client *client;
-};
-
 static const char *server_text(const struct tunnel_client *client, char *out, size_t cap_bytes)
 {
 	return client->link ? client->link->text : endpoint_format(&client->server, out, cap_bytes);
@@ -294,7 +290,7 @@ static const char *server_text(const struct tunnel_client *client, char *out, si
 
 static void on_up(void *owner, bool is_lennut)
 {
-	const struct tunnel_client *client = ((struct far *)owner)->client;
+	const struct tunnel_client *client = ((struct end *)owner)->client;
 	char server[ENDPOINT_TEXT_BYTES], target[ENDPOINT_TEXT_BYTES];
 
 	log_notice("tunnel: connected to %s%s; what comes there leads to %s",
@@ -305,7 +301,7 @@ static void on_up(void *owner, bool is_lennut)
 
 static void on_down(void *owner, const char *why)
 {
-	const struct tunnel_client *client = ((struct far *)owner)->client;
+	const struct tunnel_client *client = ((struct end *)owner)->client;
 	char server[ENDPOINT_TEXT_BYTES];
 
 	log_warning(
@@ -314,7 +310,7 @@ static void on_down(void *owner, const char *why)
 
 static int connect_over_link(void *owner)
 {
-	return carrier_dial(&((struct far *)owner)->end->carrier);
+	return carrier_dial(&((struct end *)owner)->carrier);
 }
 
 static void on_server_link(void *owner)
@@ -322,7 +318,7 @@ static void on_server_link(void *owner)
 	struct end *end = owner;
 
 	end->has_failed = false;
-	end->reach = reach_new(end->reach_start);
+	end->reach = reach_new(&end->reach_start);
 	if (!end->reach)
 		log_warning("tunnel: %s: no memory", end->link->text);
 	else if (end->is_draining)
@@ -361,8 +357,7 @@ static const struct carrier_ops client_link_ops = {
 
 static json_t *tell_client(void *owner)
 {
-	const struct far *far = owner;
-	const struct end *end = far->end;
+	const struct end *end = owner;
 	struct reach_counts counts =
 		end->reach ? reach_counts(end->reach) : (struct reach_counts){.is_up = false};
 	char server[ENDPOINT_TEXT_BYTES], target[ENDPOINT_TEXT_BYTES];
@@ -372,9 +367,9 @@ static json_t *tell_client(void *owner)
 		end->is_draining ? "draining"
 		: counts.is_up   ? "up"
 				 : "trying",
-		"from", control_text(server_text(far->client, server, sizeof(server))), "to",
-		control_text(endpoint_format(&far->client->target, target, sizeof(target))),
-		"lennut", counts.is_up && counts.is_lennut, "key", far->client->key != NULL,
+		"from", control_text(server_text(end->client, server, sizeof(server))), "to",
+		control_text(endpoint_format(&end->client->target, target, sizeof(target))),
+		"lennut", counts.is_up && counts.is_lennut, "key", end->client->key != NULL,
 		"connections", (json_int_t)connections(end), "waiting", (json_int_t)counts.waiting,
 		"connecting", (json_int_t)counts.connecting, "served", (json_int_t)counts.served,
 		"refused", (json_int_t)counts.refused);
@@ -390,14 +385,18 @@ static int open_client(struct end *end, const struct tunnel_client *client, stru
 				.dead_ms = client->dead_ms,
 				.end = {.key = client->key, .role = PROOF_ASKER}},
 			err);
-	end->reach = reach_new(end->reach_start);
+	end->reach = reach_new(&end->reach_start);
 	return end->reach ? 0 : err_sys(err, errno, "cannot set up the tunnel");
 }
 
 static int reach(struct end *end, const struct tunnel_client *client, struct err *err)
 {
-	struct far far = {end, client};
-	const struct reach_start start = {.context = &end->context,
+	int result = open_end(end, client->drain_ms, err);
+
+	if (result < 0)
+		return result;
+	end->client = client;
+	end->reach_start = (struct reach_start){.context = &end->context,
 		.server = endpoint_target(&client->server),
 		.target = endpoint_target(&client->target),
 		.proxy_version = client->proxy_version,
@@ -405,28 +404,16 @@ static int reach(struct end *end, const struct tunnel_client *client, struct err
 		.on_down = on_down,
 		.connect = client->link ? connect_over_link : NULL,
 		.key = client->link ? NULL : client->key,
-		.owner = &far};
-	int result = open_end(end, client->drain_ms, err);
-
-	if (result < 0)
-		return result;
-	end->reach_start = &start;
-	end->teller = (struct teller){.tell = tell_client, .owner = &far};
+		.owner = end};
+	end->teller = (struct teller){.tell = tell_client, .owner = end};
 	teller_open(&end->teller, end->loop, "client");
 	result = open_client(end, client, err);
-	if (result == 0)
-		result = loop_run(end->loop);
-	/* @start goes */
-	teller_close(&end->teller);
-	carrier_close(&end->carrier);
-	reach_free(end->reach);
-	end->reach = NULL;
-	return result;
+	return result == 0 ? loop_run(end->loop) : result;
 }
 
 int tunnel_reach(const struct tunnel_client *client, struct err *err)
 {
-	struct end end;
+	struct end end = {.loop = NULL};
 	int result = reach(&end, client, err);
 
 	close_end(&end);
