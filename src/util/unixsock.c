@@ -229,6 +229,7 @@ int unixsock_listen(int dir_fd, const char *name, int type, struct unixsock_id *
 	_cleanup_fd_ int here_fd = openat(dir_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (here_fd < 0)
 		return -errno;
+	unixsock_sweep(here_fd);
 	_cleanup_fd_ int fd = listen_hidden(here_fd, type, temp);
 	if (fd < 0)
 		return fd;

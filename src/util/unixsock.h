@@ -26,7 +26,8 @@ struct unixsock_id {
 
 /*
  * Listen at @name with @type SOCK_STREAM or SOCK_SEQPACKET: mode 0600 from its first moment,
- * nonblocking, close-on-exec. A stale socket is replaced. Fills @id. Sets the umask for a moment.
+ * nonblocking, close-on-exec. A stale socket is replaced, and what killed starters left in the
+ * directory goes (unixsock_sweep). Fills @id. Sets the umask for a moment.
  *
  * Returns the descriptor, or -errno: -EADDRINUSE when a live socket of any type is there, -EEXIST
  * when it is no socket, -EAGAIN when somebody keeps the directory locked, -EINVAL and -ENAMETOOLONG

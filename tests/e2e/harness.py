@@ -580,10 +580,11 @@ class Nswrap:
                       if not p.is_dir())
 
     def is_of_killed_agent(self, name):
-        """The socket of an agent, or of an end of a tunnel, that SIGKILL has ended; the next one
-        takes it away."""
+        """The socket of an agent, or of an end of a tunnel, that SIGKILL has ended, under its name
+        or the one it begins with; the next one takes it away."""
         path = self.runtime_dir / name
-        is_ours = path.name.startswith(("agent-", "sandbox-agent-")) or path.parent.name == "tunnel"
+        is_ours = path.parent.name == "tunnel" or path.name.startswith(("agent-", "sandbox-agent-")) or (
+            path.name.startswith(".nswrap-") and any(p.returncode == -signal.SIGKILL for p in self.started))
         if not is_ours:
             return False
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:

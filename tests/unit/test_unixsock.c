@@ -226,6 +226,32 @@ static void removes_only_its_own(void **state)
 	close(fd2);
 }
 
+static int exists(const struct place *place, const char *name)
+{
+	return faccessat(place->dir_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* What a starter leaves that was killed before it had its name; the next one sweeps. */
+static void sweeps_when_it_listens(void **state)
+{
+	struct place *place = *state;
+	struct unixsock_id id;
+	int held = unixsock_listen(place->dir_fd, ".nswrap-held", SOCK_STREAM, &id);
+
+	make_stale(place, ".nswrap-stale");
+	close(openat(place->dir_fd, ".nswrap-file", O_CREAT | O_WRONLY, 0600));
+	int fd = unixsock_listen(place->dir_fd, "s", SOCK_STREAM, &id);
+	assert_true(fd >= 0);
+	assert_false(exists(place, ".nswrap-stale"));
+	assert_true(exists(place, ".nswrap-held"));
+	assert_true(exists(place, ".nswrap-file"));
+	close(held);
+	assert_int_equal(unixsock_sweep(place->dir_fd), 0);
+	assert_int_equal(unixsock_remove(place->dir_fd, &id), 0);
+	unlinkat(place->dir_fd, ".nswrap-file", 0);
+	close(fd);
+}
+
 static void names(void **state)
 {
 	struct place *place = *state;
@@ -344,6 +370,7 @@ int main(void)
 		TEST(replaces_stale),
 		TEST(replacing_takes_turns),
 		TEST(removes_only_its_own),
+		TEST(sweeps_when_it_listens),
 		TEST(names),
 		TEST(one_starter_wins),
 	};
