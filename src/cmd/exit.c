@@ -104,7 +104,7 @@ static int serve(const struct words *words, struct err *err)
 
 static int run(const struct cmd_call *call)
 {
-	struct words words = {.ready_fd = -1};
+	struct words words = {.ready_fd = -1, .expose = {.has_no_loopback = true}};
 	struct err err = {0};
 	int first = linkspec_parse("-", &words.link, &err), status;
 

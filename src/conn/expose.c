@@ -38,10 +38,11 @@ struct expose_rule {
 		{.s6_addr = {__VA_ARGS__}}, len \
 	}
 
+static const struct network loopback = V4(127, 0, 0, 0, 8), localhost = V4(127, 0, 0, 1, 32);
+
 /* This host's own, whatever network it is in. */
 static const struct network never[] = {
-	V4(0, 0, 0, 0, 8), /* "this host", RFC 1122 3.2.1.3: connect(2) takes it for loopback */
-	V4(127, 0, 0, 0, 8),
+	V4(0, 0, 0, 0, 8),   /* "this host", RFC 1122 3.2.1.3: connect(2) takes it for loopback */
 	V4(224, 0, 0, 0, 3), /* multicast; what RFC 1112 keeps for later */
 	V6(96, 0),           /* :: and ::1 */
 	V6(8, 0xff),
@@ -50,7 +51,7 @@ static const struct network never[] = {
 /* To be named. Behind the link-local ones is what clouds tell a machine of itself (AWS, Google,
  * Azure, OpenStack); the others are the same of those that have it elsewhere. */
 static const struct network named[] = {
-	V4(169, 254, 0, 0, 16),                                              /* RFC 3927 */
+	V4(127, 0, 0, 0, 8), V4(169, 254, 0, 0, 16),                         /* RFC 3927 */
 	V4(100, 100, 100, 200, 32),                                          /* Alibaba */
 	V4(168, 63, 129, 16, 32),                                            /* Azure's agent */
 	V4(192, 0, 0, 192, 32),                                              /* Oracle */
@@ -185,10 +186,26 @@ static int parse(const char *text, struct expose_rule *rule, struct err *err)
 			PARSE_QUOTED(text), RANGES_MAX);
 	if (find(never, COUNT(never), &rule->network))
 		return err_set(err, EINVAL,
-			"%s cannot be exposed, as no route leads there: expected a network; what "
-			"this host has at its loopback is offered by \"ports\" of the manifest",
+			"%s cannot be exposed, as no route leads there: expected a network",
 			PARSE_QUOTED(text));
 	return 0;
+}
+
+static int check_loopback(const struct expose *expose, const struct network *network,
+	const char *text, struct err *err)
+{
+	if (!is_within(network, &loopback))
+		return 0;
+	if (expose->has_no_loopback)
+		return err_set(err, EINVAL,
+			"%s cannot be exposed, as nothing leads to this host's loopback: expected "
+			"another network",
+			PARSE_QUOTED(text));
+	return is_within(&localhost, network)
+		       ? 0
+		       : err_set(err, EINVAL,
+				 "%s cannot be exposed: expected 127.0.0.1 for this host's loopback",
+				 PARSE_QUOTED(text));
 }
 
 int expose_add(struct expose *expose, const char *text, struct err *err)
@@ -200,6 +217,8 @@ int expose_add(struct expose *expose, const char *text, struct err *err)
 		return 0;
 	}
 	int result = parse(text, &rule, err);
+	if (result == 0)
+		result = check_loopback(expose, &rule.network, text, err);
 	if (result < 0)
 		return result;
 	struct expose_rule *rules = reallocarray(expose->rules, expose->nrules + 1, sizeof(*rules));

@@ -13,10 +13,10 @@
  * How it works
  *
  * A rule is a network with ports, or with all of them. Without any rule everything is exposed but
- * what is meant for this host alone: link-local addresses, and those at which clouds tell a machine
- * its secrets. These are exposed only by a rule that names them: one whose network is within
- * theirs, as 0.0.0.0/0 is not. This host itself (0.0.0.0/8, 127.0.0.0/8), multicast and class E are
- * never exposed.
+ * what is meant for this host alone: its loopback device, link-local addresses, and those at which
+ * clouds tell a machine its secrets. These are exposed only by a rule that names them: one whose
+ * network is within theirs, as 0.0.0.0/0 is not. Of 127.0.0.0/8 a rule has to have 127.0.0.1, which
+ * is the one that is led to. 0.0.0.0/8, multicast and class E are never exposed.
  *
  * IPv6 is the same: never ::/96 (with ::1), those that stand for IPv4 addresses (mapped),
  * multicast; link-local ones (RFC 4291), site-local ones and fd00:ec2::254 (AWS) by a rule that
@@ -29,7 +29,8 @@ struct expose_rule;
 struct expose {
 	struct expose_rule *rules;
 	size_t nrules;
-	bool has_rules; /* none of which may be left */
+	bool has_rules;       /* none of which may be left */
+	bool has_no_loopback; /* the owner sets it: nothing leads there, a rule for it is refused */
 };
 
 /*

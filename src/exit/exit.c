@@ -196,7 +196,7 @@ static bool allows(const struct expose *expose, const struct addr *to)
 				      : expose_allows(expose, to->v4.sin_addr, addr_port(to));
 }
 
-static bool is_exposed(const struct exit *exit, const struct addr *to)
+bool exit_exposes(const struct exit *exit, const struct addr *to)
 {
 	const struct exit_limits *limits = exit->limits;
 	static const struct expose all;
@@ -211,7 +211,7 @@ void exit_take(struct exit *exit, const struct packet_view *packet)
 
 	if (exit->ops->find && !exit->ops->find(exit->owner, packet->dst, &to))
 		return;
-	if (!is_exposed(exit, &to)) {
+	if (!exit_exposes(exit, &to)) {
 		exit->unexposed++;
 		exit->ops->refuse(exit->owner, packet,
 			packet->proto == IPPROTO_TCP ? ICMP_PORT_UNREACH : ICMP_PKT_FILTERED);

@@ -69,5 +69,8 @@ void exit_take(struct exit *exit, const struct packet_view *packet);
  * stack's. */
 bool exit_has(const struct exit *exit, const struct packet_view *packet);
 
+/* Is @to exposed; with port 0: is any of its ports? */
+bool exit_exposes(const struct exit *exit, const struct addr *to);
+
 /* How many were not exposed. */
 uint64_t exit_unexposed(const struct exit *exit);

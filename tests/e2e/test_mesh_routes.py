@@ -182,8 +182,37 @@ def test_metadata_is_not_exposed_by_default(world):
         assert attempt(box, "169.254.169.254", 8080)[0] == errno.ECONNREFUSED
 
 
+def test_loopback_is_reached_when_it_is_named_and_not_else(world):
+    """At the host's own VIP, by the ports that are named, TCP and UDP; routes lead to none of it."""
+    made, box, site = world(to=["0.0.0.0/0"], ports=["7009:127.0.0.1:7001"],
+                            options=["--expose", "0.0.0.0/0", "--expose", "127.0.0.1:7001-7004"])
+    for port in (7001, 7002, 7005):
+        made.bastion.serve(TCP_ECHO, "127.0.0.1", port)
+    made.bastion.serve(UDP_ECHO, "127.0.0.1", 7003, udp=True)
+    with site:
+        echoed(box, bytes(100000), f"{BASTION}:7001")
+        echoed(box, bytes(100000), "bastion:7002")
+        echoed(box, bytes(1000), f"{BASTION}:7009")  # offers are beside it
+        assert box.do(*python(ASK, BASTION, 7003)).split()[0] == b"127.0.0.1"
+        assert attempt(box, BASTION, 7004)[0] == errno.ECONNREFUSED  # nobody is there
+        assert int(box.do(*python(ASK, BASTION, 7004))) == errno.ECONNREFUSED
+        assert attempt(box, BASTION, 7005)[0] == errno.ECONNREFUSED
+        assert site.status()["bastion"]["unexposed_last"] == f"{BASTION}:7005"
+        done = box.run("ping", "-c", "1", "-W", "5", BASTION)
+        assert done.returncode == 0, done.stdout
+        # the manifest may take it away, and not give it
+        site.hosts["bastion"]["expose"] = ["127.0.0.1:7002,7005"]
+        reload(site)
+        wait_for(lambda: attempt(box, BASTION, 7001)[0] == errno.ECONNREFUSED, "what is not exposed any more")
+        assert attempt(box, BASTION, 7002)[0] == 0
+        assert attempt(box, BASTION, 7005)[0] == errno.ECONNREFUSED
+        site.hosts["bastion"]["expose"] = ["0.0.0.0/0"]
+        reload(site)
+        wait_for(lambda: attempt(box, BASTION, 7002)[0] == errno.ECONNREFUSED, "nothing of it")
+
+
 def test_wrong_words_of_expose_start_nothing(nswrap):
-    for words, text in ((["--expose", "10.0.0.1/8"], "10.0.0.1/8"), (["--expose=127.0.0.1"], "ports"),
+    for words, text in ((["--expose", "10.0.0.1/8"], "10.0.0.1/8"), (["--expose=127.0.0.2"], "127.0.0.1"),
                         (["--expose"], "expose")):
         done = nswrap.run("agent", *words)
         assert done.returncode == 2 and text in done.stderr.decode(), done.stderr

@@ -40,6 +40,7 @@ static size_t choose_rules(
 	networks[1].mask = pkt_addr(data[0] & 1 ? "0.0.0.0" : "255.255.255.0");
 	rules->networks = networks;
 	rules->nnetworks = data[0] & 0x80 ? 2 : 0;
+	rules->leads_on = (data[0] & 0x81) == 0x80;
 	rules->nports = 0;
 	rules->ports = ports;
 	for (size_t wanted = data[0] >> 3 & 15; rules->nports < wanted && size - at >= RULE_BYTES;

@@ -42,7 +42,7 @@ static inline struct gate *standard(bool any_port)
 		{PROTO_UDP, 54, GATE_MAP, pkt_addr(LO), 5400},
 	};
 	const struct gate_rules rules = {pkt_addr(SELF), members, COUNT(members), ports,
-		COUNT(ports), any_port, NULL, 0, {0}, false};
+		COUNT(ports), any_port, NULL, 0, {0}, false, false};
 	struct gate *gate = gate_new();
 
 	assert_non_null(gate);

@@ -330,6 +330,9 @@ static inline struct model_result model_in(
 							     pkt_get16(l4 + 2)) < 0);
 	struct model_flow flow = {model_ip(ip + 12), pkt_get16(l4 + 2), pkt_get16(l4), 0};
 	bool begins = ip[9] == 6 && (l4[13] & 2) && !(l4[13] & 4) && !(l4[13] & 16);
+	bool is_led = rules->leads_on && model_is_member(model, model_ip(ip + 12));
+	if (begins && !is_open && is_led)
+		return (struct model_result){.verdict = l4[13] & 1 ? GATE_DROP : GATE_HOLD};
 	if (begins && !is_open)
 		return (struct model_result){.verdict = GATE_REFUSE};
 	if (ip[9] == 6 && !is_open && !(l4[13] & (2 | 4 | 16)))
@@ -339,8 +342,10 @@ static inline struct model_result model_in(
 	if (i >= 0 && rules->ports[i].action == GATE_MAP)
 		return model_change(rules->ports[i].target_ip, rules->ports[i].target_port, false);
 	if (ip[9] == 17 && !is_open)
-		return (struct model_result){
-			.verdict = model_has_sent(model, flow, now_ns) ? GATE_PASS : GATE_REFUSE,
+		return (struct model_result){.verdict = model_has_sent(model, flow, now_ns)
+								? GATE_PASS
+							: is_led ? GATE_TAKE
+								 : GATE_REFUSE,
 			.is_forgettable = model->may_forget};
 	return model_pass();
 }

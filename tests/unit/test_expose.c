@@ -31,10 +31,10 @@ static void add(struct expose *expose, const char *text)
 		fail_msg("%s: %s", text, err.text);
 }
 
-static const char *const own[] = {"127.0.0.1", "127.9.9.9", "0.0.0.0", "0.1.2.3", "224.0.0.1",
-	"255.255.255.255", "240.0.0.1"};
-static const char *const special[] = {
-	"169.254.169.254", "169.254.0.1", "100.100.100.200", "168.63.129.16", "192.0.0.192"};
+static const char *const own[] = {
+	"0.0.0.0", "0.1.2.3", "224.0.0.1", "255.255.255.255", "240.0.0.1"};
+static const char *const special[] = {"127.0.0.1", "127.9.9.9", "169.254.169.254", "169.254.0.1",
+	"100.100.100.200", "168.63.129.16", "192.0.0.192"};
 static const char *const usual[] = {"10.1.2.3", "192.0.2.1", "169.253.255.255", "169.255.0.0",
 	"100.100.100.201", "168.63.129.17", "223.255.255.255", "1.0.0.0"};
 
@@ -98,6 +98,32 @@ static void everything_does_not_name_what_is_special(void **state)
 	expose_fini(&expose);
 }
 
+/* By 127.0.0.1, or what has it; not by what is wider, nor where nothing leads there. */
+static void loopback_is_to_be_named(void **state)
+{
+	struct expose expose = {0}, none = {.has_no_loopback = true};
+	struct err err;
+
+	(void)state;
+	add(&expose, "127.0.0.1:5432");
+	assert_true(allows(&expose, "127.0.0.1", 5432));
+	assert_true(allows(&expose, "127.0.0.1", 0));
+	assert_false(allows(&expose, "127.0.0.1", 5433));
+	assert_false(allows(&expose, "127.0.0.2", 5432));
+	assert_false(allows(&expose, "192.0.2.1", 5432));
+	expose_fini(&expose);
+	add(&expose, "126.0.0.0/7");
+	assert_false(allows(&expose, "127.0.0.1", 80));
+	add(&expose, "127.0.0.0/8:80");
+	assert_true(allows(&expose, "127.0.0.1", 80));
+	assert_false(allows(&expose, "127.0.0.1", 81));
+	expose_fini(&expose);
+	assert_int_equal(expose_add(&none, "127.0.0.1", &err), -EINVAL);
+	assert_non_null(strstr(err.text, "nothing leads to this host's loopback"));
+	add(&none, "10.0.0.0/8");
+	expose_fini(&none);
+}
+
 static void nothing(void **state)
 {
 	struct expose expose = {0};
@@ -136,8 +162,8 @@ static void wrong_ones_are_refused_in_words(void **state)
 		{"10.0.0.0/8:http", "has wrong ports"},
 		{"10.0.0.0/8:80:81", "has wrong ports"},
 		{"10.0.0.0/8:1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17", "at most 16"},
-		{"127.0.0.1", "offered by \"ports\""},
-		{"127.0.0.0/8:80", "offered by \"ports\""},
+		{"127.0.0.2", "expected 127.0.0.1"},
+		{"127.1.0.0/16:80", "expected 127.0.0.1"},
 		{"0.0.0.0", "cannot be exposed"},
 		{"224.0.0.0/4", "cannot be exposed"},
 		{"none,", "is no IPv4 network"},
@@ -216,6 +242,7 @@ int main(void)
 		cmocka_unit_test(without_rules_all_but_the_hosts_own),
 		cmocka_unit_test(only_what_is_named),
 		cmocka_unit_test(everything_does_not_name_what_is_special),
+		cmocka_unit_test(loopback_is_to_be_named),
 		cmocka_unit_test(nothing),
 		cmocka_unit_test(wrong_ones_are_refused_in_words),
 		cmocka_unit_test(ipv6_is_the_same),

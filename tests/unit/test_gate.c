@@ -199,7 +199,7 @@ static void new_rules_replace_old_ones(void **state)
 	const struct in_addr members[] = {pkt_addr(OTHER)};
 	const struct gate_port port = {PROTO_TCP, 23, GATE_OPEN, {0}, 0};
 	const struct gate_rules rules = {
-		pkt_addr(SELF), members, 1, &port, 1, false, NULL, 0, {0}, false};
+		pkt_addr(SELF), members, 1, &port, 1, false, NULL, 0, {0}, false, false};
 
 	expect_out(*state, pkt_udp(SELF, 40000, OTHER, 5353), GATE_PASS);
 	assert_int_equal(gate_configure(*state, &rules), 0);
@@ -301,8 +301,8 @@ static void behind_this_host(void **state)
 		{pkt_addr("198.51.100.0"), pkt_addr("255.255.255.0")},
 		{pkt_addr("10.0.0.0"), pkt_addr("255.0.0.0")}};
 	const struct gate_port port = {PROTO_TCP, 83, GATE_MAP, pkt_addr(TAP), 83};
-	const struct gate_rules rules = {
-		pkt_addr(SELF), members, 2, &port, 1, true, networks, COUNT(networks), {0}, false};
+	const struct gate_rules rules = {pkt_addr(SELF), members, 2, &port, 1, true, networks,
+		COUNT(networks), {0}, false, false};
 	static const char *const others[] = {
 		TAP, "10.1.1.1", "198.51.101.7", "11.0.0.1", LO, OTHER, "224.0.0.1"};
 
@@ -348,6 +348,35 @@ static void behind_this_host(void **state)
 	}
 }
 
+/* Ports that nothing is said of are the owner's, for members and what begins something. */
+static void what_is_led_on(void **state)
+{
+	const struct in_addr members[] = {pkt_addr(PEER)};
+	const struct gate_port port = {PROTO_TCP, 83, GATE_HOLD_SYN, {0}, 0};
+	const struct gate_rules rules = {.self = pkt_addr(SELF),
+		.members = members,
+		.nmembers = 1,
+		.ports = &port,
+		.nports = 1,
+		.leads_on = true};
+
+	assert_int_equal(gate_configure(*state, &rules), 0);
+	expect_in(*state, pkt_tcp(PEER, 7, SELF, 22, SYN), GATE_HOLD);
+	expect_in(*state, pkt_tcp(PEER, 7, SELF, 83, SYN), GATE_HOLD);
+	expect_in(*state, pkt_tcp(PEER, 7, SELF, 22, ACK), GATE_PASS);
+	expect_in(*state, pkt_tcp(PEER, 7, SELF, 22, 0), GATE_DROP);
+	expect_in(*state, pkt_udp(PEER, 7, SELF, 53), GATE_TAKE);
+	expect_in(*state, pkt_icmp(PEER, SELF, 8, "", 0), GATE_PASS);
+	expect_in(*state, pkt_tcp(FAR, 7, SELF, 22, SYN), GATE_REFUSE);
+	expect_in(*state, pkt_udp(FAR, 7, SELF, 53), GATE_REFUSE);
+	/* what was asked from here is answered here */
+	expect_out(*state, pkt_udp(SELF, 53, PEER, 7), GATE_PASS);
+	expect_in(*state, pkt_udp(PEER, 7, SELF, 53), GATE_PASS);
+	/* loopback addresses as such are nobody's */
+	expect_in(*state, pkt_tcp(PEER, 7, LO, 22, SYN), GATE_NO_HOST);
+	expect_in(*state, pkt_tcp(LO, 7, SELF, 22, SYN), GATE_DROP);
+}
+
 /* Who may not begin something here is told so, before anything else; what goes on comes through. */
 static void test_allow(void **state)
 {
@@ -385,6 +414,7 @@ int main(void)
 		GATE_TEST(new_rules_replace_old_ones),
 		GATE_TEST(only_its_own_sources_go_out),
 		GATE_TEST(behind_this_host),
+		GATE_TEST(what_is_led_on),
 		GATE_TEST(mapped_both_ways),
 		GATE_TEST(udp_checksums_that_are_special),
 		GATE_TEST(wrong_checksums_stay_wrong),

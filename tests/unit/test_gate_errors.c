@@ -169,7 +169,7 @@ static void the_first_of_two_rules_counts(void **state)
 		{PROTO_TCP, 91, GATE_MAP, pkt_addr(LO), 9100},
 	};
 	struct gate_rules rules = {
-		pkt_addr(SELF), NULL, 0, ports, COUNT(ports), false, NULL, 0, {0}, false};
+		pkt_addr(SELF), NULL, 0, ports, COUNT(ports), false, NULL, 0, {0}, false, false};
 
 	assert_int_equal(gate_configure(*state, &rules), 0);
 	expect_in_as(*state, pkt_tcp(FAR, 1, SELF, 80, SYN), pkt_tcp(FAR, 1, LO, 8000, SYN));
@@ -188,7 +188,7 @@ static void every_port_may_have_a_rule(void **state)
 	enum { PORTS = 65535 };
 	struct gate_port *ports = calloc(PORTS, sizeof(*ports));
 	struct gate_rules rules = {
-		pkt_addr(SELF), NULL, 0, ports, PORTS, false, NULL, 0, {0}, false};
+		pkt_addr(SELF), NULL, 0, ports, PORTS, false, NULL, 0, {0}, false, false};
 
 	assert_non_null(ports);
 	for (unsigned int i = 0; i < PORTS; i++)

@@ -42,7 +42,8 @@ static void pick_rules(uint64_t *seed, struct gate_rules *rules, struct gate_por
 		members[i] = pkt_addr(addresses[i]);
 	*rules = (struct gate_rules){members[0], members, pick(seed, 4), ports,
 		pick(seed, MODEL_RULES_MAX), pick(seed, 4) == 0, networks,
-		pick(seed, 4) ? 0 : pick(seed, COUNT(networks) + 1), {0}, false};
+		pick(seed, 4) ? 0 : pick(seed, COUNT(networks) + 1), {0}, false, false};
+	rules->leads_on = !rules->any_port && pick(seed, 2);
 	for (size_t i = 0; i < rules->nnetworks; i++) {
 		size_t row = pick(seed, COUNT(rows));
 
@@ -204,9 +205,9 @@ static void a_recorded_request_crosses_two_gates(void **state)
 	const struct in_addr client = pkt_addr("127.0.42.101"), server = pkt_addr("127.0.42.102");
 	const struct gate_port port = {PROTO_TCP, 8080, GATE_MAP, pkt_addr("127.0.0.1"), 80};
 	const struct gate_rules client_rules = {
-		client, &server, 1, NULL, 0, false, NULL, 0, {0}, false};
+		client, &server, 1, NULL, 0, false, NULL, 0, {0}, false, false};
 	const struct gate_rules server_rules = {
-		server, &client, 1, &port, 1, false, NULL, 0, {0}, false};
+		server, &client, 1, &port, 1, false, NULL, 0, {0}, false, false};
 	struct gate *client_gate = gate_new(), *server_gate = gate_new();
 	FILE *file = fopen("tests/data/norouter/get.pcap", "re");
 	struct pkt pkt;

@@ -153,6 +153,34 @@ static void the_host_has_the_last_word(void **state)
 	expose_fini(&host);
 }
 
+/* Its own address is this host's loopback, where that is exposed: else nothing is led on. */
+static void its_own_loopback(void **state)
+{
+	struct world *world = *state;
+	struct expose host = {.rules = NULL};
+	struct gate_rules rules = {.self = pkt_addr("127.0.42.1")};
+	char *texts[] = {"127.0.0.1:81", NULL}, *others[] = {"10.0.0.0/8", NULL};
+	struct err err;
+
+	assert_int_equal(gate_configure(world->gate, &rules), 0);
+	world->outlet.host = &host;
+	assert_false(outlet_leads_here(&world->outlet));
+	assert_int_equal(outlet_open(&world->outlet, &world->bed.context), 0);
+	assert_false(outlet_leads_here(&world->outlet));
+	assert_int_equal(expose_add(&host, "127.0.0.1:80-81", &err), 0);
+	assert_true(outlet_leads_here(&world->outlet));
+	/* the manager may say less */
+	assert_int_equal(outlet_configure(&world->outlet, others, &err), 0);
+	assert_false(outlet_leads_here(&world->outlet));
+	assert_int_equal(outlet_configure(&world->outlet, texts, &err), 0);
+	assert_true(outlet_leads_here(&world->outlet));
+	assert_int_equal(
+		answer_to(world, pkt_tcp(PEER, 7, "127.0.42.1", 80, PACKET_SYN)), IPPROTO_TCP);
+	assert_string_equal(report(world).unexposed_last, "127.0.42.1:80");
+	outlet_close(&world->outlet);
+	expose_fini(&host);
+}
+
 /* An agent in a sandbox has none. */
 static void nothing_is_behind_it(void **state)
 {
@@ -168,6 +196,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(what_is_not_exposed),
 		TEST(the_host_has_the_last_word),
+		TEST(its_own_loopback),
 		TEST(nothing_is_behind_it),
 	};
 

@@ -517,6 +517,7 @@ static bool make_role(struct agent *agent)
 		.gate = agent->gate,
 		.estate = &agent->estate,
 		.names = agent->names,
+		.outlet = &agent->outlet,
 		.syns_ops = &crossing_syns_ops,
 		.syns_owner = &agent->crossing,
 		.on_change = on_change,

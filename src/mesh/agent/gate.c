@@ -138,6 +138,13 @@ static bool is_open_unlisted(const struct gate_table *table, uint8_t proto, uint
 	       !gate_table_place(table, proto, &(struct packet_end){table->self, port});
 }
 
+/* Is what is asked for at a port that is not in the rules the owner's? */
+static bool leads_on(const struct passage *passage)
+{
+	return passage->table->leads_on &&
+	       gate_table_is_member(passage->table, passage->view->src.ip);
+}
+
 /* The alias for who is at @peer and asks for our port @port. */
 static bool get_alias(
 	struct passage *passage, struct in_addr peer, uint16_t port, struct in_addr *out)
@@ -181,7 +188,7 @@ static enum gate_verdict tcp_in(struct passage *passage)
 
 	if (!slot && !is_open_unlisted(passage->table, view->proto, view->dst.port)) {
 		if (kind == PACKET_SYN)
-			return GATE_REFUSE;
+			return leads_on(passage) ? hold(view) : GATE_REFUSE;
 		/* belongs to no connection, and its answer would tell whether somebody listens */
 		if (kind == 0)
 			return GATE_DROP;
@@ -201,7 +208,7 @@ static enum gate_verdict udp_in(struct passage *passage)
 	if (is_open_unlisted(passage->table, view->proto, view->dst.port) ||
 		awaited_has(&passage->gate->answers, &view->dst, &view->src, passage->now_ns))
 		return GATE_PASS;
-	return GATE_REFUSE;
+	return leads_on(passage) ? GATE_TAKE : GATE_REFUSE;
 }
 
 /* Errors about other protocols are like packets of other protocols. */

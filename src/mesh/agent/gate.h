@@ -43,6 +43,9 @@
  *
  * What a host may not begin here (gate_allow) is refused before all that.
  *
+ * What the rules say nothing of at the agent's own address may be the owner's (leads_on): TCP is
+ * held, datagrams are GATE_TAKE, as in a network.
+ *
  * In a network, from which members' addresses and those of this namespace are left out, every TCP
  * port is held for members, and datagrams and echo requests are the owner's (GATE_TAKE); else of
  * ICMP errors pass, about what was sent from that very address. What comes from there may go out to
@@ -81,13 +84,14 @@ struct gate_rules {
 	size_t nnetworks;
 	struct in_addr alias_net; /* of the stack, for aliases; 0: it has none */
 	bool turns;               /* packets of the namespace to self may come */
+	bool leads_on; /* ports that are not listed are the owner's, for members; any_port is off */
 };
 
 enum gate_verdict {
 	GATE_PASS,
 	GATE_DROP,
-	GATE_HOLD,   /* begins a TCP connection to a held port: SYN without ACK, RST and FIN */
-	GATE_TAKE,   /* in: UDP or an echo request into a network: the owner serves it */
+	GATE_HOLD, /* begins a TCP connection to a held port: SYN without ACK, RST and FIN */
+	GATE_TAKE, /* in: UDP to a port of the owner's, or UDP or an echo request into a network */
 	GATE_RETURN, /* out: it is for the namespace itself; deliver it there */
 	/* nobody will ever answer it: somebody has to say so (exit/answer) */
 	GATE_REFUSE,      /* the port is not open; of TCP only what begins a connection */

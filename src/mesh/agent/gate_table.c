@@ -103,6 +103,7 @@ struct gate_table *gate_table_new(const struct gate_rules *rules)
 		memcpy(table->networks, rules->networks, networks_bytes);
 	table->self = rules->self;
 	table->any_port = rules->any_port;
+	table->leads_on = rules->leads_on;
 	table->turns = rules->turns;
 	table->shift = 64 - bits;
 	for (size_t i = 0; i < rules->nmembers; i++)

@@ -19,7 +19,7 @@ struct gate_slot {
 
 struct gate_table {
 	struct in_addr self;
-	bool any_port, turns;
+	bool any_port, leads_on, turns;
 	struct gate_network *networks; /* behind the slots */
 	size_t nnetworks;
 	unsigned int shift; /* of a hash, for its slot */

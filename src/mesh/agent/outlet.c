@@ -50,6 +50,17 @@ static void send_back(void *owner, struct iovec *packets, size_t count)
 
 _Static_assert(EXIT_HEADROOM >= FRAME_HEADER_BYTES, "frames are made in place");
 
+/* Our own address stands for this host, as it does for offers. */
+static bool find(void *owner, struct packet_end dst, struct addr *out)
+{
+	struct in_addr ip = dst.ip;
+
+	if (packet_is_same_ip(ip, gate_self(crossing_of(owner)->gate)))
+		ip.s_addr = htonl(INADDR_LOOPBACK);
+	*out = addr_of4(ip, dst.port);
+	return true;
+}
+
 static void on_due(struct loop_timer *timer)
 {
 	struct outlet *outlet = container_of(timer, struct outlet, timer);
@@ -88,6 +99,7 @@ int outlet_open(struct outlet *outlet, const struct conn_context *context)
 		.open_listener = open_listener,
 		.let_in = let_in,
 		.refuse = refuse,
+		.find = find,
 		.send = send_back,
 	};
 
@@ -119,6 +131,13 @@ int outlet_configure(struct outlet *outlet, char *const *texts, struct err *err)
 		outlet->expose.has_rules = true;
 	}
 	return result;
+}
+
+bool outlet_leads_here(const struct outlet *outlet)
+{
+	const struct addr loopback = addr_of4((struct in_addr){htonl(INADDR_LOOPBACK)}, 0);
+
+	return outlet->exit && exit_exposes(outlet->exit, &loopback);
 }
 
 void outlet_take(struct outlet *outlet, const struct packet_view *packet)

@@ -17,7 +17,8 @@
  * How it works
  *
  * Packets for what is behind this host go to an exit (exit/exit), which answers by the
- * crossing. What is not exposed is a line a minute, and a report a second at most.
+ * crossing; so do those to ports of its own address that are no offers, which lead to 127.0.0.1 if
+ * that is exposed. What is not exposed is a line a minute, and a report a second at most.
  */
 #define OUTLET_TELL_MS 1000
 #define OUTLET_LINE_S  60
@@ -49,6 +50,9 @@ void outlet_close(struct outlet *outlet);
 /* The manager exposes what @texts say (NULL: all), and nothing if one of them cannot be read.
  * Returns 0, or -errno with @err filled. */
 int outlet_configure(struct outlet *outlet, char *const *texts, struct err *err);
+
+/* Is any port of this host's loopback exposed? */
+bool outlet_leads_here(const struct outlet *outlet);
 
 /* As exit_take. */
 void outlet_take(struct outlet *outlet, const struct packet_view *packet);

@@ -218,6 +218,12 @@ static void on_closed(void *owner, const struct service *service)
 		syns_drop(role->syns, end_of(&service->addr));
 }
 
+/* May what is no offer lead to this host's loopback? */
+static bool leads_on(const struct role *role)
+{
+	return role->start.outlet && outlet_leads_here(role->start.outlet);
+}
+
 void role_on_syn(struct role *role, const struct packet_view *packet)
 {
 	const struct addr own = addr_of4(packet->dst.ip, packet->dst.port);
@@ -225,6 +231,8 @@ void role_on_syn(struct role *role, const struct packet_view *packet)
 
 	if (service)
 		syns_on_packet(role->syns, packet, &service->target);
+	else if (leads_on(role))
+		outlet_take(role->start.outlet, packet);
 	else
 		role->start.syns_ops->refuse(role->start.syns_owner, packet, -ECONNREFUSED);
 }
@@ -470,6 +478,7 @@ static int tell_gate(struct role *role, struct err *err)
 		.members = role->addresses.peers,
 		.nmembers = role->addresses.npeers,
 		.any_port = role->any_port,
+		.leads_on = leads_on(role),
 		.networks = role->behind.list,
 		.nnetworks = role->behind.count,
 		.alias_net = role->alias_net,

@@ -10,6 +10,7 @@
 #include "mesh/agent/estate.h"
 #include "mesh/agent/gate.h"
 #include "mesh/agent/nameservice.h"
+#include "mesh/agent/outlet.h"
 #include "mesh/config.h"
 #include "mesh/report.h"
 
@@ -50,6 +51,7 @@ struct role_start {
 	struct gate *gate;
 	struct estate *estate;     /* of what is entered */
 	struct nameservice *names; /* whose sockets these are; NULL: there is none */
+	struct outlet *outlet;     /* where ports that are no offers lead; NULL: nowhere */
 	const struct syns_ops *syns_ops;
 	void *syns_owner;
 	/* from the loop: the report says something else; NULL: nobody wants to know */
@@ -87,5 +89,5 @@ void role_report(const struct role *role, struct mesh_report *out);
 /* The addresses of all other hosts, sorted; there until the next role_configure. */
 const struct in_addr *role_peers(const struct role *role, size_t *count);
 
-/* A packet that begins a TCP connection (GATE_HOLD); refused if it is for none of the offers. */
+/* A packet that begins a TCP connection (GATE_HOLD), to an offer or else the outlet's. */
 void role_on_syn(struct role *role, const struct packet_view *packet);

@@ -73,7 +73,7 @@ static bool to_network(
 	if (result != -EINVAL && is_own(addr, prefix_len))
 		reader_refuse(reader, item,
 			"%s is every host's own, so no route leads there: expected another "
-			"network, or what is there as one of the ports of its host",
+			"network, or what is there as one of the ports of its host, or by expose",
 			PARSE_QUOTED(text));
 	if (result == -EINVAL) /* nobody reads it */
 		addr.s_addr = INADDR_ANY;
