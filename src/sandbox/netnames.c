@@ -29,7 +29,8 @@ struct netnames {
 	struct acceptor acceptor;
 	struct list remotes;
 	unsigned nremotes;
-	int udp;
+	int udp, tcp;
+	bool is_open; /* questions are taken */
 };
 
 /* A query that a server inside is asked. */
@@ -182,6 +183,20 @@ static void read_servers(struct netnames *service, json_t *servers)
 	forwarder_set_servers(service->forwarder, addrs, count);
 }
 
+static int open_sockets(struct netnames *service)
+{
+	int result = nameserver_add_udp(service->nameserver, service->udp);
+
+	if (result < 0)
+		return result;
+	result = acceptor_open(
+		&service->acceptor, service->loop, service->context.budget, service->tcp);
+	if (result < 0)
+		nameserver_del_udp(service->nameserver, service->udp);
+	service->is_open = result == 0;
+	return result;
+}
+
 int netnames_read(struct netnames *service, int fd)
 {
 	lseek(fd, 0, SEEK_SET);
@@ -194,7 +209,9 @@ int netnames_read(struct netnames *service, int fd)
 		read_servers(service, json_object_get(root, "servers"));
 	}
 	json_decref(root);
-	return zone ? 0 : -EPROTO;
+	if (!zone)
+		return -EPROTO;
+	return service->is_open ? 0 : open_sockets(service);
 }
 
 /* ------------------------------------------------------------------------------------------ */
@@ -222,6 +239,7 @@ struct netnames *netnames_new(struct loop *loop, struct budget *budget, struct i
 	service->context = (struct conn_context){.loop = loop, .budget = budget, .inside = inside};
 	service->plan = plan;
 	service->udp = udp;
+	service->tcp = tcp;
 	list_init(&service->remotes);
 	service->zone = zone_new();
 	service->forwarder = forwarder_new(loop, budget);
@@ -229,9 +247,7 @@ struct netnames *netnames_new(struct loop *loop, struct budget *budget, struct i
 		nameserver_new(loop, budget, service->forwarder, &nameserver_ops, service);
 	service->acceptor.on_client = on_client;
 	service->acceptor.fds_each = 1;
-	if (!service->zone || !service->forwarder || !service->nameserver ||
-		nameserver_add_udp(service->nameserver, udp) < 0 ||
-		acceptor_open(&service->acceptor, loop, budget, tcp) < 0) {
+	if (!service->zone || !service->forwarder || !service->nameserver) {
 		netnames_free(service);
 		errno = ENOMEM;
 		return NULL;
@@ -244,7 +260,7 @@ void netnames_free(struct netnames *service)
 {
 	if (!service)
 		return;
-	if (service->acceptor.loop)
+	if (service->is_open)
 		acceptor_close(&service->acceptor);
 	list_each_safe (at, following, &service->remotes) {
 		struct remote *remote = container_of(at, struct remote, link);

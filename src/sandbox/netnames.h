@@ -12,15 +12,17 @@
  * How it works
  *
  * It is asked at sockets of the inside that init has made: behind a hairpin (net/hairpin) where
- *there is a TAP, else at the name server's address itself, on loopback. What it knows is told by
- *the supervisor (sandbox/resolver), as a whole each time:
+ * there is a TAP, else at the name server's address itself, on loopback. What it knows is told by
+ * the supervisor (sandbox/resolver), as a whole each time:
  *
- *	{"names": [[NAME, ADDRESS]...], "patterns": [[PATTERN, ADDRESS(, PORT)]...], "search":
- *[DOMAIN...], "servers": [{"ip": ADDRESS, "scope": NUMBER}...]}
+ *	{"names": [[NAME, ADDRESS]...], "patterns": [[PATTERN, ADDRESS(, PORT)]...],
+ *	 "search": [DOMAIN...], "servers": [{"ip": ADDRESS, "scope": NUMBER}...]}
+ *
+ * Questions wait in the sockets until it was told the first time: COMMAND may ask before that.
  *
  * A name that is there is answered (dns/zone). What a pattern matches is asked over TCP, from
- *inside, of that port of its address, or of NETNAMES_PORT. The rest goes to the servers, from the
- *host.
+ * inside, of that port of its address, or of NETNAMES_PORT. The rest goes to the servers, from the
+ * host.
  */
 #define NETNAMES_PORT 10053 /* where hosts of a mesh have their own name servers */
 

@@ -197,7 +197,7 @@ def test_loopback_is_reached_when_it_is_named_and_not_else(world):
         assert attempt(box, BASTION, 7004)[0] == errno.ECONNREFUSED  # nobody is there
         assert int(box.do(*python(ASK, BASTION, 7004))) == errno.ECONNREFUSED
         assert attempt(box, BASTION, 7005)[0] == errno.ECONNREFUSED
-        assert site.status()["bastion"]["unexposed_last"] == f"{BASTION}:7005"
+        wait_for(lambda: site.status()["bastion"]["unexposed_last"] == f"{BASTION}:7005", "the count")
         done = box.run("ping", "-c", "1", "-W", "5", BASTION)
         assert done.returncode == 0, done.stdout
         # the manifest may take it away, and not give it
