@@ -154,7 +154,7 @@ static int set_up(void **state)
 	const struct gate_port ports[] = {
 		{PROTO_TCP, 80, GATE_HOLD_SYN, {0}, 0}, {PROTO_TCP, 81, GATE_OPEN, {0}, 0}};
 	const struct gate_rules rules = {
-		pkt_addr(SELF), &peer, 1, ports, 2, false, NULL, 0, {0}, false};
+		pkt_addr(SELF), &peer, 1, ports, 2, false, NULL, 0, {0}, false, false};
 	int pair[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
