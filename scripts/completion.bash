@@ -17,7 +17,7 @@ _nswrap_options() {
 	agent) echo --automated --expose --no-sandbox ;;
 	sockets) echo --api-fd ;;
 	exit) echo --expose --link --key-file --ready-fd -q --quiet -v --verbose ;;
-	tunnel) echo --bind-proxy --bind-client --key-file --dead-after --server --to --proxy-protocol --drain --json -q --quiet -v --verbose ;;
+	tunnel) echo --bind-proxy --bind-client --key-file --dead-after --server --to --forward --reverse --allow-forward --allow-reverse --proxy-protocol --drain --json -q --quiet -v --verbose ;;
 	esac
 	echo -h --help
 }
@@ -29,7 +29,7 @@ _nswrap_takes_word() {
 		--network | --via | --route | --expose | --link | --key-file | --cidr | --cidr6 | --mtu | --dns | --outbound-addr | --pcap | --chdir | --env | \
 		--unset-env | --shell-command | --stop-timeout | --ready-fd | --info-fd | --log-fd | --api-fd | --keep-fd | \
 		--lines | --format | --bind-proxy | --bind-client | --dead-after | --server | --to | \
-		--proxy-protocol | --drain) ;;
+		--reverse | --allow-forward | --allow-reverse | --proxy-protocol | --drain) ;;
 	-[qv]*[pPfbnCect] | -[pPfbnCect]) ;;
 	*) return 1 ;;
 	esac

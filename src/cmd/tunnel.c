@@ -83,6 +83,40 @@ static int set_clients(void *target, const char *value, struct err *err)
 		       : endpoint_parse_own(value, &words->server.mouth.clients, err);
 }
 
+static int add_order(
+	struct tunnel_client *client, const char *value, bool is_reverse, struct err *err)
+{
+	struct order order;
+	int result = order_parse(value, is_reverse, &order, err);
+
+	if (result < 0)
+		return result;
+	for (size_t i = 0; i < client->norders; i++)
+		if (strcmp(client->orders[i].name, order.name) == 0)
+			return err_set(err, EINVAL, "%s: there is another one of that name",
+				PARSE_QUOTED(value));
+	if (client->norders == ORDERS_MAX)
+		return err_set(
+			err, EINVAL, "%s: expected at most %d", PARSE_QUOTED(value), ORDERS_MAX);
+	client->orders[client->norders++] = order;
+	return 0;
+}
+
+static int add_forward(void *target, const char *value, struct err *err)
+{
+	return add_order(target, value, false, err);
+}
+
+static int add_reverse(void *target, const char *value, struct err *err)
+{
+	return add_order(target, value, true, err);
+}
+
+static int add_permit(void *target, const char *value, struct err *err)
+{
+	return permit_add(target, value, err);
+}
+
 static int set_key(void *target, const char *value, struct err *err)
 {
 	return keyfile_read(value, target, err);
@@ -126,6 +160,22 @@ static const struct option_def options[] = {
 		set_server, 0},
 	{0, "to", "ADDR", "client: where connections are led (default: localhost:8080)",
 		set_endpoint, offsetof(struct words, client.target)},
+	{0, "forward", "NAME=ADDR:TO",
+		"client: the server listens at ADDR, its address, and leads what comes there to "
+		"TO, with /udp behind it datagrams; repeatable",
+		add_forward, offsetof(struct words, client)},
+	{0, "reverse", "NAME=ADDR:TO",
+		"client: listen at ADDR here, and have the server connect to TO[/udp] for what comes; "
+		"repeatable",
+		add_reverse, offsetof(struct words, client)},
+	{0, "allow-forward", "ADDR",
+		"server: where clients may have it listen: HOST:PORT, HOST:FIRST-LAST, HOST:* or "
+		"unix:PATH; repeatable (default: 127.0.0.1:*, with a key *:*)",
+		add_permit, offsetof(struct words, server.listen)},
+	{0, "allow-reverse", "ADDR",
+		"server: what clients may have it connect to, spelt likewise; repeatable (default: "
+		"nothing)",
+		add_permit, offsetof(struct words, server.reach)},
 	{0, "key-file", "FILE",
 		"both ends prove to have the key that is in FILE, which nobody else may read; the "
 		"server's defaults are 0.0.0.0 then",
@@ -269,6 +319,8 @@ static int run_client(struct words *words, struct err *err)
 
 	if (!is_given(&client->server))
 		endpoint_parse("localhost:3001", &client->server, NULL);
+	/* what is asked for by name is all, unless --to says more */
+	client->has_target = is_given(&client->target) || client->norders == 0;
 	if (!is_given(&client->target))
 		endpoint_parse("localhost:8080", &client->target, NULL);
 	client->key = words->key.len > 0 ? &words->key : NULL;
@@ -288,14 +340,19 @@ static int check_end(const struct words *words, enum end end, struct err *err)
 	if (end == END_NONE)
 		return err_set(err, EINVAL,
 			"tunnel: expected server, client or status: nswrap tunnel server [OPTION...]");
-	if (end != END_CLIENT && (is_given(&client->server) || is_given(&client->target) ||
-					 client->proxy_version || words->client_link.text))
+	if (end != END_CLIENT &&
+		(is_given(&client->server) || is_given(&client->target) || client->proxy_version ||
+			words->client_link.text || client->norders > 0))
 		return err_set(err, EINVAL,
-			"--server, --to and --proxy-protocol are for nswrap tunnel client");
-	if (end != END_SERVER && (mouth->nproxies > 0 || mouth->clients.family != AF_UNSPEC ||
-					 words->server_link.text))
-		return err_set(
-			err, EINVAL, "--bind-proxy and --bind-client are for nswrap tunnel server");
+			"--server, --to, --forward, --reverse and --proxy-protocol are for nswrap "
+			"tunnel client");
+	if (end != END_SERVER &&
+		(mouth->nproxies > 0 || mouth->clients.family != AF_UNSPEC ||
+			words->server_link.text || words->server.listen.count > 0 ||
+			words->server.reach.count > 0))
+		return err_set(err, EINVAL,
+			"--bind-proxy, --bind-client, --allow-forward and --allow-reverse are for "
+			"nswrap tunnel server");
 	if (end != END_STATUS && words->is_json)
 		return err_set(err, EINVAL, "--json is for nswrap tunnel status");
 	return 0;

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "cmd/output.h"
@@ -58,16 +59,37 @@ static json_t *row_of(const json_t *status)
 		output_escaped(output_member(status, "from", "?")));
 }
 
+/* What an end has led through by name: "client/web". */
+static json_t *forward_row(const json_t *status, const json_t *forward)
+{
+	const char *state = output_member(forward, "state", NULL);
+	char name[128], from[256];
+
+	snprintf(name, sizeof(name), "%s/%s", output_member(status, "name", "?"),
+		output_member(forward, "name", "?"));
+	snprintf(from, sizeof(from), "%s/%s", output_member(forward, "from", "?"),
+		output_member(forward, "proto", "?"));
+	/* a server's is up with a client */
+	if (!state)
+		state = json_integer_value(json_object_get(forward, "clients")) > 0 ? "up" : "held";
+	return json_pack("[o, s, s, s, s, s, o, o, o]", output_escaped(name), "", "", state, "", "",
+		number(forward, "served"), number(forward, "refused"), output_escaped(from));
+}
+
 static void print_table(const json_t *list)
 {
 	json_t *rows = json_pack("[[s, s, s, s, s, s, s, s, s]]", "NAME", "PID", "AGE", "STATE",
 		"OPEN", "READY", "SERVED", "REFUSED", "FROM");
-	json_t *status;
-	size_t i;
+	json_t *status, *forward;
+	size_t i, k;
 
 	json_array_foreach(list, i, status)
 	{
 		json_array_append_new(rows, row_of(status));
+		json_array_foreach(json_object_get(status, "forwards"), k, forward)
+		{
+			json_array_append_new(rows, forward_row(status, forward));
+		}
 	}
 	output_table(rows, output_width());
 	json_decref(rows);

@@ -296,7 +296,10 @@ static void on_target_ready(struct loop_io *io, uint32_t events)
 	struct udp_flow *flow = container_of(io, struct udp_flow, io);
 	struct udp_relay *relay = flow->owner;
 
-	(void)events;
+	if (events & EPOLLHUP) {
+		udp_flows_forget(relay->flows, flow);
+		return;
+	}
 	enter(relay);
 	for (int round = 0; round < TARGET_BATCHES; round++)
 		if (answer_batch(relay, flow) < UDP_BATCH)

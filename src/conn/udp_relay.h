@@ -21,6 +21,9 @@
  * target refuses (ICMP comes back as ECONNREFUSED) the owner is told and may have it opened anew;
  * the datagram that found this out as an event, not as a result of sending, is lost.
  *
+ * A target may be one of a pair of SOCK_SEQPACKET sockets: when the other one is closed the flow is
+ * forgotten, with what could still be read there.
+ *
  * A wildcard listener notes where each datagram was sent to and answers from there. When the relay
  * is freed its flows end: answers need the listener's socket.
  */

@@ -82,13 +82,31 @@ int hail_send(int fd, enum hail_type type, const void *text, size_t len)
 	return send_whole(fd, message, put(message, type, text, len));
 }
 
-int hail_send_hello(int fd, const unsigned char id[HAIL_ID_BYTES])
+int hail_send_hello(int fd, const unsigned char id[HAIL_ID_BYTES], enum hail_kind kind)
 {
-	unsigned char bytes[HAIL_BYTES + HAIL_HEADER_BYTES + HAIL_ID_BYTES];
+	unsigned char bytes[HAIL_BYTES + HAIL_HEADER_BYTES + HAIL_ID_BYTES + 1];
+	unsigned char text[HAIL_ID_BYTES + 1];
 
+	memcpy(text, id, HAIL_ID_BYTES);
+	text[HAIL_ID_BYTES] = (unsigned char)kind;
 	memcpy(bytes, HAIL_OWN, HAIL_BYTES);
-	put(bytes + HAIL_BYTES, HAIL_HELLO, id, HAIL_ID_BYTES);
+	put(bytes + HAIL_BYTES, HAIL_HELLO, text, sizeof(text));
 	return send_whole(fd, bytes, sizeof(bytes));
+}
+
+bool hail_read_hello(const struct hail *hail, unsigned char id[HAIL_ID_BYTES], enum hail_kind *kind)
+{
+	unsigned char said = HAIL_ANY;
+
+	if (hail->type != HAIL_HELLO || hail->len < HAIL_ID_BYTES || hail->len > HAIL_ID_BYTES + 1)
+		return false;
+	if (hail->len > HAIL_ID_BYTES)
+		said = hail->text[HAIL_ID_BYTES];
+	if (!memchr("ancr", said, 4))
+		return false;
+	memcpy(id, hail->text, HAIL_ID_BYTES);
+	*kind = (enum hail_kind)said;
+	return true;
 }
 
 uint32_t hail_number(const struct hail *hail)

@@ -19,15 +19,31 @@
  * - our own: HAIL_OWN from the client and then messages: a type, a NUL, the length of what follows
  *   as 16 bits, most significant first.
  *
- *	HAIL_HELLO	client	who it is: HAIL_ID_BYTES, new in each process
+ *	HAIL_HELLO	client	who it is: HAIL_ID_BYTES, new in each process; and what the
+ *				connection is for: a hail_kind, HAIL_ANY if there is none
  *	HAIL_WELCOME	server	how often it asks for a sign of life: milliseconds, 32 bits
  *	HAIL_PING	server	are you there?
  *	HAIL_PONG	client	yes
  *	HAIL_MORE	server	have that many connections more ready: 16 bits
- *	HAIL_OPEN	server	it is used: the address of who connected, as text
+ *	HAIL_OPEN	server	it is used: the address of who connected, as text, behind the name
+ *				of what for and a NUL where it is a named one
  *	HAIL_TAKEN	client	heard; the target is being connected to
  *	HAIL_OPENED	client	bytes follow, in both directions
  *	HAIL_REFUSED	client	the target was not to be had; the connection waits again
+ *
+ * A connection of the kind HAIL_CONTROL carries no other's bytes; what was asked for over it lasts
+ * as long as it does, and the server's MOUTH_HOLD_MS if it breaks (tunnel/order has the texts):
+ *
+ *	HAIL_ORDER	client	have this led through the tunnel
+ *	HAIL_GRANTED	server	so it is: the name, a NUL, where is listened
+ *	HAIL_DENIED	server	it is not: the name, a NUL, '1' if it may be asked for again or
+ *				'0', and why
+ *	HAIL_LEAVE	client	that was all: nobody need be held
+ *
+ * A connection of the kind HAIL_REVERSE is used by the client:
+ *
+ *	HAIL_REACH	client	connect to this: an order; answered by HAIL_OPENED, or HAIL_REFUSED
+ *				and why, which is its end
  *
  * Neither end of lennut may be greeted by the other wire: its server passes what a client says to
  * whoever connects next, its client takes another greeting for an error, ends the connection and
@@ -48,10 +64,23 @@ enum hail_type {
 	HAIL_TAKEN = 'T',
 	HAIL_OPENED = 'A',
 	HAIL_REFUSED = 'R',
+	HAIL_ORDER = 'F',
+	HAIL_GRANTED = 'G',
+	HAIL_DENIED = 'N',
+	HAIL_LEAVE = 'L',
+	HAIL_REACH = 'C',
+};
+
+/* What a connection is for. */
+enum hail_kind {
+	HAIL_ANY = 'a',   /* whatever the server has to be led through */
+	HAIL_NAMED = 'n', /* what the client has asked for by name, and nothing else */
+	HAIL_CONTROL = 'c',
+	HAIL_REVERSE = 'r',
 };
 
 #define HAIL_HEADER_BYTES 4
-#define HAIL_TEXT_MAX     256
+#define HAIL_TEXT_MAX     512
 #define HAIL_ID_BYTES     8
 
 /* Reads messages and not a byte behind them. Starts as all zero. */
@@ -79,7 +108,11 @@ int hail_read(struct hail_reader *reader, int fd, struct hail *out);
 int hail_send(int fd, enum hail_type type, const void *text, size_t len);
 
 /* HAIL_OWN and a hello in one piece. */
-int hail_send_hello(int fd, const unsigned char id[HAIL_ID_BYTES]);
+int hail_send_hello(int fd, const unsigned char id[HAIL_ID_BYTES], enum hail_kind kind);
+
+/* Whose it is and what for. Returns false if it is no hello. */
+bool hail_read_hello(
+	const struct hail *hail, unsigned char id[HAIL_ID_BYTES], enum hail_kind *kind);
 
 /* Numbers of messages. */
 uint32_t hail_number(const struct hail *hail);

@@ -3,581 +3,621 @@
 #include "tunnel/mouth.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "conn/accept.h"
 #include "conn/bind.h"
-#include "conn/relay.h"
-#include "link/proof.h"
-#include "tunnel/hail.h"
-#include "util/fd.h"
+#include "control/control.h"
+#include "tunnel/door.h"
+#include "tunnel/errand.h"
+#include "tunnel/lane.h"
+#include "tunnel/order.h"
 #include "util/list.h"
 #include "util/log.h"
 
-enum lane_state {
-	LANE_PROVING, /* to have the key: in mouth->proving */
-	LANE_NEW,     /* it has said nothing, and may be of either wire */
-	LANE_GREETED, /* by us: it is lennut's if it ends now */
-	LANE_HELLO,   /* HAIL_OWN came, the hello is next */
-	LANE_WAITING, /* in mouth->waiting */
-	LANE_ASKED,   /* HAIL_OPEN was sent for lane->inbound */
-	LANE_TAKEN,   /* the client has heard of it */
+/* A client that serves a door. */
+struct member {
+	struct gate *gate;
+	struct caller *caller;
+	struct list of_gate, of_caller;
 };
 
-struct lane {
+/* A door and who serves it, those whose turn it was last. */
+struct gate {
+	struct mouth *mouth;
+	struct list at;   /* in mouth->gates; not the one of the proxies */
+	struct list busy; /* in mouth->busy: somebody is held */
+	struct door door;
+	struct order order;    /* what was asked for; the proxies' has no name */
+	struct addr addr;      /* and where is listened */
+	struct list members;   /* served by */
+	struct loop_timer end; /* nobody serves it any more */
+};
+
+/* A client: all lanes that have its id. */
+struct caller {
 	struct mouth *mouth;
 	struct list at;
-	struct loop_io io;
-	struct loop_timer timer;
-	struct addr peer;
-	enum lane_state state;
-	bool is_own;
-	unsigned silent; /* how often it was asked for a sign of life, in vain */
 	unsigned char id[HAIL_ID_BYTES];
-	struct hail_reader reader;
-	struct proof proof;
-	struct inbound *inbound;
-};
-
-struct inbound {
-	struct mouth *mouth;
-	struct list at; /* in mouth->held, unless a lane has it */
-	struct loop_io io;
-	struct loop_timer timer;
-	struct addr peer;
-	struct lane *lane;
-};
-
-struct port {
-	struct mouth *mouth;
-	struct bound bound;
-	struct acceptor acceptor;
+	size_t nlanes; /* that wait or are asked, the one of messages too */
+	struct list waiting;
+	struct list members;
+	struct lane *control;
+	size_t wanted; /* lanes that it was asked for */
+	uint64_t lull; /* when: see mouth->lulls */
+	bool serves_proxies;
 };
 
 struct mouth {
-	const struct conn_context *context;
-	unsigned beat_ms;
-	struct port proxies[MOUTH_PROXIES_MAX], clients;
-	size_t nproxies;
-	const struct keyfile *key;
-	struct list held, waiting, others; /* inbounds; lanes that wait, and that do not */
-	struct list proving;               /* lanes, the oldest first */
-	size_t nproving;
-	size_t nheld, nlanes, wanted; /* wanted: of lanes that clients were asked for */
-	struct addr lennuts[MOUTH_LENNUTS];
-	size_t next_lennut;
+	const struct mouth_start *start;
+	struct bound clients_bound;
+	struct acceptor clients;
+	struct lane_house house;
+	struct errands errands;
+	struct caller lennuts; /* all of lennut's clients are one */
+	struct list callers;
+	struct gate proxies;
+	struct list gates, busy;
+	size_t ngates;
+	/* how often nobody was held any more: what clients were asked for before is forgotten */
+	uint64_t lulls;
 	struct loop_task match;
 	struct mouth_counts counts;
 };
 
-static void put_back(struct inbound *inbound);
+/* --- who serves what ------------------------------------------------------------------------- */
 
-/* --- ends ------------------------------------------------------------------------------------ */
-
-static void free_lane(struct lane *lane)
+static bool is_proxies(const struct gate *gate)
 {
-	struct mouth *mouth = lane->mouth;
-
-	proof_cancel(&lane->proof);
-	if (lane->state == LANE_PROVING)
-		mouth->nproving--;
-	loop_io_del(mouth->context->loop, &lane->io);
-	loop_timer_cancel(mouth->context->loop, &lane->timer);
-	list_del(&lane->at);
-	mouth->nlanes--;
-	budget_give(mouth->context->budget, 1);
-	free(lane);
+	return gate == &gate->mouth->proxies;
 }
 
-/* The lane is of no use. Its inbound gets another one. */
-static void drop_lane(struct lane *lane)
+/* Returns false for want of memory. */
+static bool join(struct caller *caller, struct gate *gate)
 {
-	struct inbound *inbound = lane->inbound;
-	int fd = lane->io.fd;
+	struct member *member;
 
-	if (lane->state >= LANE_WAITING)
-		lane->mouth->counts.lost_lanes++;
-	free_lane(lane);
-	close(fd);
-	if (inbound)
-		put_back(inbound);
+	list_each (at, &caller->members)
+		if (container_of(at, struct member, of_caller)->gate == gate)
+			return true;
+	member = calloc(1, sizeof(*member));
+	if (!member)
+		return false;
+	*member = (struct member){.gate = gate, .caller = caller};
+	list_add_first(&gate->members, &member->of_gate);
+	list_add_last(&caller->members, &member->of_caller);
+	loop_timer_cancel(gate->mouth->start->context->loop, &gate->end);
+	loop_task_add(gate->mouth->start->context->loop, &gate->mouth->match);
+	return true;
 }
 
-static void free_inbound(struct inbound *inbound)
+static void drop_lane(struct lane *lane);
+
+static void close_gate(struct gate *gate)
 {
-	struct mouth *mouth = inbound->mouth;
+	struct mouth *mouth = gate->mouth;
 
-	loop_io_del(mouth->context->loop, &inbound->io);
-	loop_timer_cancel(mouth->context->loop, &inbound->timer);
-	if (list_is_linked(&inbound->at))
-		mouth->nheld--;
-	list_del(&inbound->at);
-	budget_give(mouth->context->budget, 1);
-	free(inbound);
-}
-
-static void reset_inbound(struct inbound *inbound)
-{
-	int fd = inbound->io.fd;
-
-	free_inbound(inbound);
-	fd_reset(&fd);
-}
-
-/* All bytes from here on are theirs. */
-static void join(struct inbound *inbound, struct lane *lane)
-{
-	struct mouth *mouth = lane->mouth;
-	int client_fd = inbound->io.fd, lane_fd = lane->io.fd;
-
-	free_inbound(inbound);
-	free_lane(lane);
-	mouth->counts.served++;
-	if (!relay_start(mouth->context->relays, client_fd, lane_fd, NULL, NULL)) {
-		fd_reset(&client_fd);
-		fd_reset(&lane_fd);
+	/* clients may be connecting for them: those lanes cannot wait again */
+	list_each_safe (at, following, &mouth->house.all) {
+		struct lane *lane = container_of(at, struct lane, all);
+		if (lane->inbound && lane->inbound->door == &gate->door)
+			drop_lane(lane);
 	}
+	door_fini(&gate->door);
+	loop_timer_cancel(mouth->start->context->loop, &gate->end);
+	list_del(&gate->busy);
+	list_del(&gate->at);
+	mouth->ngates--;
+	free(gate);
+}
+
+static void on_gate_end(struct loop_timer *timer)
+{
+	close_gate(container_of(timer, struct gate, end));
+}
+
+static void leave(struct member *member, bool is_held)
+{
+	struct gate *gate = member->gate;
+
+	list_del(&member->of_gate);
+	list_del(&member->of_caller);
+	free(member);
+	if (is_proxies(gate) || !list_is_empty(&gate->members))
+		return;
+	loop_timer_set(gate->mouth->start->context->loop, &gate->end, is_held ? MOUTH_HOLD_MS : 1);
+}
+
+static void leave_named(struct caller *caller, bool is_held)
+{
+	list_each_safe (at, following, &caller->members) {
+		struct member *member = container_of(at, struct member, of_caller);
+		if (!is_proxies(member->gate))
+			leave(member, is_held);
+	}
+}
+
+/* --- clients --------------------------------------------------------------------------------- */
+
+static void caller_init(struct caller *caller, struct mouth *mouth)
+{
+	*caller = (struct caller){.mouth = mouth};
+	list_init(&caller->waiting);
+	list_init(&caller->members);
+}
+
+static struct caller *find_caller(struct mouth *mouth, const unsigned char id[HAIL_ID_BYTES])
+{
+	struct caller *caller;
+
+	list_each (at, &mouth->callers) {
+		caller = container_of(at, struct caller, at);
+		if (memcmp(caller->id, id, HAIL_ID_BYTES) == 0)
+			return caller;
+	}
+	caller = malloc(sizeof(*caller));
+	if (!caller)
+		return NULL;
+	caller_init(caller, mouth);
+	memcpy(caller->id, id, HAIL_ID_BYTES);
+	list_add_first(&mouth->callers, &caller->at);
+	return caller;
+}
+
+/* One lane less. Without any the client is forgotten. */
+static void lose_lane(struct caller *caller)
+{
+	if (--caller->nlanes > 0 || caller == &caller->mouth->lennuts)
+		return;
+	while (!list_is_empty(&caller->members))
+		leave(list_first(&caller->members, struct member, of_caller), true);
+	list_del(&caller->at);
+	free(caller);
+}
+
+/* The descriptor of a lane that has served, or is to. */
+static int take_lane(struct lane *lane)
+{
+	struct caller *caller = lane->caller;
+	int fd = lane_take(lane);
+
+	lose_lane(caller);
+	return fd;
 }
 
 /* --- who gets which -------------------------------------------------------------------------- */
 
-static void set_timer(struct lane *lane, uint64_t ms)
+static void note_held(struct door *door)
 {
-	loop_timer_set(lane->mouth->context->loop, &lane->timer, ms);
+	struct gate *gate = container_of(door, struct gate, door);
+	struct mouth *mouth = gate->mouth;
+
+	if (!list_is_linked(&gate->busy))
+		list_add_last(&mouth->busy, &gate->busy);
+	loop_task_add(mouth->start->context->loop, &mouth->match);
 }
 
 static void let_wait(struct lane *lane)
 {
-	struct mouth *mouth = lane->mouth;
+	struct caller *caller = lane->caller;
+	struct mouth *mouth = caller->mouth;
 
-	lane->state = LANE_WAITING;
-	lane->silent = 0;
-	list_del(&lane->at);
-	list_add_last(&mouth->waiting, &lane->at);
-	if (mouth->wanted > 0)
-		mouth->wanted--;
-	if (lane->is_own)
-		set_timer(lane, mouth->beat_ms);
-	else
-		loop_timer_cancel(mouth->context->loop, &lane->timer);
-	loop_task_add(mouth->context->loop, &mouth->match);
+	list_add_last(&caller->waiting, &lane->at);
+	if (caller->wanted > 0)
+		caller->wanted--;
+	loop_task_add(mouth->start->context->loop, &mouth->match);
 }
 
-/* Returns false if the lane is gone. */
-static bool ask(struct lane *lane, struct inbound *inbound)
+/* A lane of the client whose turn it is; NULL: nobody has one. */
+static struct lane *pick(struct gate *gate)
 {
-	struct mouth *mouth = lane->mouth;
-	char text[ADDR_TEXT_BYTES];
-	size_t others = mouth->nheld - 1,
-	       wanted = others > mouth->wanted ? others - mouth->wanted : 0;
-	int result = 0;
+	list_each (at, &gate->members) {
+		struct member *member = container_of(at, struct member, of_gate);
+		struct caller *caller = member->caller;
 
-	if (wanted > 0) {
-		result = hail_send_number(lane->io.fd, HAIL_MORE, (uint32_t)wanted);
-		mouth->wanted += wanted;
+		if (list_is_empty(&caller->waiting))
+			continue;
+		list_del(&member->of_gate);
+		list_add_last(&gate->members, &member->of_gate);
+		return list_first(&caller->waiting, struct lane, at);
 	}
-	addr_format(&inbound->peer, text, sizeof(text));
-	if (result == 0)
-		result = hail_send(lane->io.fd, HAIL_OPEN, text, strlen(text));
-	if (result < 0) {
-		drop_lane(lane);
-		return false;
-	}
+	return NULL;
+}
+
+static void lane_is_over(struct lane *lane);
+
+/* It is of no use; its inbound gets another one. */
+static void drop_lane(struct lane *lane)
+{
 	list_del(&lane->at);
-	list_add_last(&mouth->others, &lane->at);
-	lane->state = LANE_ASKED;
+	lane_is_over(lane);
+	lane_close(lane);
+}
+
+static void ask(struct lane *lane, struct inbound *inbound)
+{
+	struct gate *gate = container_of(inbound->door, struct gate, door);
+	struct caller *caller = lane->caller;
+	struct mouth *mouth = caller->mouth;
+	size_t others = gate->door.nheld - 1, wanted;
+	unsigned char text[HAIL_TEXT_MAX];
+	char peer[ADDR_TEXT_BYTES];
+	size_t len;
+
+	if (caller->lull != mouth->lulls)
+		caller->wanted = 0;
+	caller->lull = mouth->lulls;
+	wanted = others > caller->wanted ? others - caller->wanted : 0;
+	addr_format(&inbound->peer, peer, sizeof(peer));
+	if (is_proxies(gate)) {
+		len = strlen(peer);
+		memcpy(text, peer, len);
+	} else {
+		len = order_label(gate->order.name, peer, text);
+	}
+	if (lane_ask(lane, text, len, wanted) < 0) {
+		drop_lane(lane);
+		return;
+	}
+	caller->wanted += wanted;
+	list_del(&lane->at);
+	door_take_out(inbound);
 	lane->inbound = inbound;
 	inbound->lane = lane;
-	list_del(&inbound->at);
-	mouth->nheld--;
-	set_timer(lane, MOUTH_TAKEN_MS);
-	return true;
 }
 
+/* All bytes from here on are theirs. */
+static void join_ends(struct inbound *inbound, struct lane *lane)
+{
+	struct door *door = inbound->door;
+	struct mouth *mouth = lane->caller->mouth;
+	int fd = door_release(inbound);
+
+	mouth->counts.served++;
+	door->counts.served++;
+	passage_begin(mouth->start->passage, door->proto, fd, take_lane(lane), NULL, 0);
+}
+
+/* Of lennut's wire. */
 static void use(struct lane *lane, struct inbound *inbound)
 {
-	/* one write: its client reads it with one read */
-	ssize_t sent = send(lane->io.fd, HAIL_LENNUT, HAIL_BYTES, MSG_NOSIGNAL | MSG_DONTWAIT);
-
-	if (sent == HAIL_BYTES)
-		join(inbound, lane);
-	else
+	if (lane_use(lane) == 0) {
+		list_del(&lane->at);
+		join_ends(inbound, lane);
+	} else {
 		drop_lane(lane);
+	}
 }
 
-static void on_match(struct loop_task *task)
+static void match(struct gate *gate)
 {
-	struct mouth *mouth = container_of(task, struct mouth, match);
+	struct lane *lane;
 
-	while (!list_is_empty(&mouth->held) && !list_is_empty(&mouth->waiting)) {
-		struct lane *lane = list_first(&mouth->waiting, struct lane, at);
-		struct inbound *inbound = list_first(&mouth->held, struct inbound, at);
+	while (!list_is_empty(&gate->door.held) && (lane = pick(gate))) {
+		struct inbound *inbound = list_first(&gate->door.held, struct inbound, at);
 
 		if (lane->is_own)
 			ask(lane, inbound);
 		else
 			use(lane, inbound);
 	}
-	/* without anybody to ask, nobody has been asked */
-	if (list_is_empty(&mouth->held))
-		mouth->wanted = 0;
+	if (list_is_empty(&gate->door.held))
+		list_del(&gate->busy);
 }
 
-/* Its lane is gone, and it has not been answered. */
-static void put_back(struct inbound *inbound)
+static void on_match(struct loop_task *task)
 {
-	struct mouth *mouth = inbound->mouth;
+	struct mouth *mouth = container_of(task, struct mouth, match);
 
-	inbound->lane = NULL;
-	list_add_first(&mouth->held, &inbound->at);
-	mouth->nheld++;
-	loop_task_add(mouth->context->loop, &mouth->match);
+	list_each_safe (at, following, &mouth->busy)
+		match(container_of(at, struct gate, busy));
+	if (list_is_empty(&mouth->busy))
+		mouth->lulls++;
 }
 
-/* --- inbounds -------------------------------------------------------------------------------- */
-
-static void give_up(struct inbound *inbound)
+/* Nobody leads it on any more. */
+static void on_given_up(struct inbound *inbound)
 {
 	struct lane *lane = inbound->lane;
 
 	/* the client may be connecting for it: the lane cannot wait again */
-	if (lane) {
-		lane->inbound = NULL;
-		drop_lane(lane);
-	}
-	reset_inbound(inbound);
-}
-
-static void on_inbound_over(struct loop_timer *timer)
-{
-	struct inbound *inbound = container_of(timer, struct inbound, timer);
-
-	inbound->mouth->counts.unserved++;
-	give_up(inbound);
-}
-
-/* It is watched for breaking only: bytes, and their end, wait in the kernel. */
-static void on_inbound(struct loop_io *io, uint32_t events)
-{
-	if (events & (EPOLLERR | EPOLLHUP))
-		give_up(container_of(io, struct inbound, io));
-}
-
-static void on_inbound_client(struct acceptor *acceptor, int fd, const struct addr *peer)
-{
-	struct mouth *mouth = container_of(acceptor, struct port, acceptor)->mouth;
-	struct inbound *inbound = calloc(1, sizeof(*inbound));
-
-	if (inbound)
-		*inbound = (struct inbound){.mouth = mouth,
-			.io = {fd, on_inbound},
-			.timer.on_expired = on_inbound_over,
-			.peer = *peer};
-	if (!inbound || loop_io_add(mouth->context->loop, &inbound->io, EPOLLET) < 0) {
-		free(inbound);
-		fd_reset(&fd);
+	if (!lane)
 		return;
+	lane->inbound = NULL;
+	drop_lane(lane);
+}
+
+static void gate_init(struct gate *gate, struct mouth *mouth, enum proto proto)
+{
+	gate->mouth = mouth;
+	gate->door = (struct door){.context = mouth->start->context,
+		.proto = proto,
+		.hold_ms = MOUTH_HOLD_MS,
+		.on_held = note_held,
+		.on_given_up = on_given_up};
+	door_init(&gate->door);
+	list_init(&gate->members);
+	gate->end.on_expired = on_gate_end;
+}
+
+/* --- what clients ask for -------------------------------------------------------------------- */
+
+static struct gate *find_gate(struct mouth *mouth, const struct order *order)
+{
+	list_each (at, &mouth->gates) {
+		struct gate *gate = container_of(at, struct gate, at);
+		bool is_same = strcmp(gate->order.name, order->name) == 0;
+		bool may_differ = order->at.family != AF_UNIX && addr_port(&order->at) == 0;
+		if (gate->order.proto == order->proto && addr_equal(&gate->order.at, &order->at) &&
+			(is_same || !may_differ))
+			return gate;
 	}
-	budget_take(mouth->context->budget, 1);
-	loop_timer_set(mouth->context->loop, &inbound->timer, MOUTH_HOLD_MS);
-	list_add_last(&mouth->held, &inbound->at);
-	mouth->nheld++;
-	loop_task_add(mouth->context->loop, &mouth->match);
+	return NULL;
+}
+
+/* Without --allow-forward: this host's loopback, and where only who is known can be a client all of
+ * its addresses. */
+static bool may_listen(const struct mouth *mouth, const struct addr *at)
+{
+	const struct mouth_start *start = mouth->start;
+	const struct endpoint endpoint = {.addr = *at};
+
+	if (start->listen->count > 0)
+		return permit_allows(start->listen, &endpoint);
+	if (at->family == AF_UNIX)
+		return false;
+	return start->key || start->clients.family == AF_UNSPEC ||
+	       start->clients.family == AF_UNIX || addr_is_loopback(at);
+}
+
+/* Returns 0, or -errno with @err filled; -EPERM: there is no use in asking again. */
+static int open_gate(
+	struct mouth *mouth, const struct order *order, struct gate **out, struct err *err)
+{
+	char text[ADDR_TEXT_BYTES];
+	struct gate *gate = find_gate(mouth, order);
+
+	if (gate && strcmp(gate->order.name, order->name) == 0) {
+		*out = gate;
+		return 0;
+	}
+	if (gate && !list_is_empty(&gate->members))
+		return err_set(err, EADDRINUSE, "%s is where another client has its \"%s\"",
+			addr_format(&order->at, text, sizeof(text)), gate->order.name);
+	if (gate)
+		close_gate(gate);
+	if (mouth->ngates == MOUTH_DOORS_MAX)
+		return err_set(err, ENFILE, "the server has as many forwards as it may have");
+	gate = calloc(1, sizeof(*gate));
+	if (!gate)
+		return err_sys(err, ENOMEM, "cannot listen");
+	gate_init(gate, mouth, order->proto);
+	gate->order = *order;
+	gate->addr = order->at;
+	int result = door_listen(&gate->door, &gate->addr, err);
+	if (result < 0) {
+		free(gate);
+		return result;
+	}
+	mouth->ngates++;
+	list_add_last(&mouth->gates, &gate->at);
+	log_notice("tunnel: %s/%s leads to %s of a client",
+		addr_format(&gate->addr, text, sizeof(text)), addr_proto_name(order->proto),
+		order->name);
+	*out = gate;
+	return 0;
+}
+
+static int grant(struct caller *caller, const struct order *order, char *text, struct err *err)
+{
+	struct mouth *mouth = caller->mouth;
+	struct gate *gate = NULL;
+	int result;
+
+	text[0] = '\0';
+	if (order->is_reverse)
+		return permit_allows(mouth->start->reach, &order->to)
+			       ? 0
+			       : err_set(err, EPERM,
+					 "the server does not allow it (--allow-reverse)");
+	if (!may_listen(mouth, &order->at))
+		return err_set(err, EPERM, "the server does not allow it (--allow-forward)");
+	result = open_gate(mouth, order, &gate, err);
+	if (result < 0)
+		return result;
+	if (!join(caller, gate))
+		return err_sys(err, ENOMEM, "cannot listen");
+	addr_format(&gate->addr, text, ADDR_TEXT_BYTES);
+	return 0;
+}
+
+static size_t count_named(const struct caller *caller)
+{
+	size_t count = 0;
+
+	list_each (at, &caller->members)
+		count += !is_proxies(container_of(at, struct member, of_caller)->gate);
+	return count;
+}
+
+static int on_order(struct lane *lane, const struct hail *hail)
+{
+	unsigned char answer[HAIL_TEXT_MAX];
+	char text[sizeof(((struct err *)0)->text) + 1];
+	struct err err = {0};
+	struct order order;
+	size_t len;
+
+	if (order_decode(hail->text, hail->len, &order) < 0 || !order.name[0] ||
+		count_named(lane->caller) > ORDERS_MAX)
+		return -EPROTO;
+	int result = grant(lane->caller, &order, text, &err);
+	if (result == 0) {
+		len = order_label(order.name, text, answer);
+		return hail_send(lane->io.fd, HAIL_GRANTED, answer, len) < 0 ? -EPROTO : 0;
+	}
+	text[0] = result == -EPERM ? '0' : '1';
+	memcpy(text + 1, err.text, sizeof(err.text));
+	len = order_label(order.name, text, answer);
+	return hail_send(lane->io.fd, HAIL_DENIED, answer, len) < 0 ? -EPROTO : 0;
+}
+
+/* The lane becomes what it asks for. */
+static int on_reach(struct lane *lane, const struct hail *hail)
+{
+	static const char why[] = "the server does not allow it (--allow-reverse)";
+	struct mouth *mouth = lane->caller->mouth;
+	struct order order;
+
+	if (order_decode(hail->text, hail->len, &order) < 0 || !order.is_reverse)
+		return -EPROTO;
+	if (!permit_allows(mouth->start->reach, &order.to)) {
+		hail_send(lane->io.fd, HAIL_REFUSED, why, sizeof(why) - 1);
+		return -EPROTO;
+	}
+	errands_add(&mouth->errands, take_lane(lane), &order.to, order.proto);
+	return 1;
+}
+
+static void on_errand(void *owner, int result)
+{
+	struct mouth *mouth = owner;
+
+	if (result == 0)
+		mouth->counts.reached++;
+	else
+		mouth->counts.unreached++;
 }
 
 /* --- lanes ----------------------------------------------------------------------------------- */
 
-static bool is_lennut(const struct mouth *mouth, const struct addr *peer)
+static bool on_new_lane(struct lane *lane)
 {
-	for (size_t i = 0; i < MOUTH_LENNUTS; i++)
-		if (mouth->lennuts[i].family != AF_UNSPEC &&
-			addr_is_same_ip(&mouth->lennuts[i], peer))
-			return true;
-	return false;
-}
+	struct mouth *mouth = lane->house->owner;
+	struct caller *caller = lane->is_own ? find_caller(mouth, lane->id) : &mouth->lennuts;
 
-static void note_lennut(struct mouth *mouth, const struct addr *peer, bool is)
-{
-	for (size_t i = 0; !is && i < MOUTH_LENNUTS; i++)
-		if (addr_is_same_ip(&mouth->lennuts[i], peer))
-			mouth->lennuts[i] = (struct addr){.family = AF_UNSPEC};
-	if (is && !is_lennut(mouth, peer)) {
-		mouth->lennuts[mouth->next_lennut] = *peer;
-		mouth->next_lennut = (mouth->next_lennut + 1) % MOUTH_LENNUTS;
-	}
-}
-
-/* It does not answer: neither will its other lanes. */
-static void drop_client(struct lane *dead)
-{
-	struct mouth *mouth = dead->mouth;
-	unsigned char id[HAIL_ID_BYTES];
-
-	memcpy(id, dead->id, sizeof(id));
-	log_info("tunnel: a client does not answer; its connections are given up");
-	drop_lane(dead);
-	list_each_safe (at, following, &mouth->waiting) {
-		struct lane *lane = container_of(at, struct lane, at);
-		if (lane->is_own && memcmp(lane->id, id, sizeof(id)) == 0)
-			drop_lane(lane);
-	}
-}
-
-static void on_lane_timer(struct loop_timer *timer)
-{
-	struct lane *lane = container_of(timer, struct lane, timer);
-	struct mouth *mouth = lane->mouth;
-
-	switch (lane->state) {
-	case LANE_NEW:
-		if (mouth->key) {
-			drop_lane(lane);
-			break;
-		}
-		if (is_lennut(mouth, &lane->peer)) {
-			let_wait(lane);
-			break;
-		}
-		lane->state = LANE_GREETED;
-		set_timer(lane, MOUTH_DEAD_MS);
-		if (send(lane->io.fd, HAIL_OWN, HAIL_BYTES, MSG_NOSIGNAL | MSG_DONTWAIT) !=
-			HAIL_BYTES)
-			drop_lane(lane);
-		break;
-	case LANE_WAITING:
-		set_timer(lane, mouth->beat_ms);
-		if (++lane->silent > 3)
-			drop_client(lane);
-		else if (hail_send(lane->io.fd, HAIL_PING, NULL, 0) < 0)
-			drop_lane(lane);
-		break;
-	case LANE_ASKED:
-		drop_client(lane);
-		break;
-	default:
-		drop_lane(lane);
-	}
-}
-
-static void refuse(struct lane *lane)
-{
-	struct inbound *inbound = lane->inbound;
-
-	lane->mouth->counts.refused++;
-	lane->inbound = NULL;
-	reset_inbound(inbound);
-	let_wait(lane);
-}
-
-/* Returns false if the lane is gone, or bytes follow. */
-static bool on_hail(struct lane *lane, const struct hail *hail)
-{
-	struct mouth *mouth = lane->mouth;
-	bool is_asked = lane->state == LANE_ASKED || lane->state == LANE_TAKEN;
-
-	lane->silent = 0;
-	if (hail->type == HAIL_HELLO && hail->len == HAIL_ID_BYTES && lane->state == LANE_HELLO) {
-		memcpy(lane->id, hail->text, HAIL_ID_BYTES);
-		note_lennut(mouth, &lane->peer, false);
-		if (hail_send_number(lane->io.fd, HAIL_WELCOME, mouth->beat_ms) == 0) {
-			let_wait(lane);
-			return true;
-		}
-	} else if (hail->type == HAIL_PONG) {
-		return true;
-	} else if (hail->type == HAIL_TAKEN && lane->state == LANE_ASKED) {
-		lane->state = LANE_TAKEN;
-		/* how long it may take is the inbound's to say */
-		loop_timer_cancel(mouth->context->loop, &lane->timer);
-		return true;
-	} else if (hail->type == HAIL_OPENED && is_asked) {
-		join(lane->inbound, lane);
+	if (!caller)
 		return false;
-	} else if (hail->type == HAIL_REFUSED && is_asked) {
-		refuse(lane);
-		return true;
+	lane->caller = caller;
+	caller->nlanes++;
+	if (lane->kind == HAIL_CONTROL) {
+		struct lane *before = caller->control;
+		caller->control = lane;
+		if (before)
+			drop_lane(before);
+	} else if (lane->kind != HAIL_REVERSE) {
+		if (lane->kind == HAIL_ANY)
+			join(caller, &mouth->proxies);
+		let_wait(lane);
 	}
-	drop_lane(lane);
-	return false;
-}
-
-/* Does it begin to prove that it has a key, which we have not? */
-static bool has_proof(const struct lane *lane)
-{
-	char bytes[HAIL_BYTES];
-	ssize_t got = recv(lane->io.fd, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT);
-
-	if (got <= 0 || !proof_is_hello(bytes, (size_t)got))
-		return false;
-	log_warning("tunnel: a client with a key was turned away: this end has none (--key-file)");
 	return true;
 }
 
-/* The first bytes. Returns false if there is nothing to read yet, or the lane is gone. */
-static bool is_own(struct lane *lane)
+static void on_opened(struct lane *lane)
 {
-	struct mouth *mouth = lane->mouth;
-	char bytes[HAIL_BYTES];
-	int result = hail_peek(lane->io.fd, HAIL_OWN);
+	join_ends(lane->inbound, lane);
+}
 
-	if (result == 1 && recv(lane->io.fd, bytes, sizeof(bytes), MSG_DONTWAIT) == sizeof(bytes)) {
-		lane->is_own = true;
-		lane->state = LANE_HELLO;
-		set_timer(lane, MOUTH_DEAD_MS);
-		return true;
+static void on_refused(struct lane *lane)
+{
+	struct inbound *inbound = lane->inbound;
+
+	lane->caller->mouth->counts.refused++;
+	lane->inbound = NULL;
+	door_refuse(inbound);
+	let_wait(lane);
+}
+
+static int on_message(struct lane *lane, const struct hail *hail)
+{
+	if (lane->kind == HAIL_REVERSE && hail->type == HAIL_REACH)
+		return on_reach(lane, hail);
+	if (lane->kind != HAIL_CONTROL)
+		return -EPROTO;
+	if (hail->type == HAIL_ORDER)
+		return on_order(lane, hail);
+	if (hail->type != HAIL_LEAVE)
+		return -EPROTO;
+	leave_named(lane->caller, false);
+	return 0;
+}
+
+/* Its client does not answer: neither will the other lanes. */
+static void on_dead(struct lane *dead)
+{
+	struct caller *caller = dead->caller;
+
+	while (true) {
+		struct lane *lane = list_is_empty(&caller->waiting)
+					    ? NULL
+					    : list_first(&caller->waiting, struct lane, at);
+		if (lane == dead) {
+			list_del(&dead->at);
+			continue;
+		}
+		if (!lane)
+			break;
+		drop_lane(lane);
 	}
-	if (result >= 0)
-		return false;
-	if (lane->state == LANE_GREETED)
-		note_lennut(mouth, &lane->peer, true);
-	if (result == -EPROTO && lane->state == LANE_NEW && !mouth->key && !has_proof(lane))
-		let_wait(lane); /* lennut's: what it says goes to whoever connects */
-	else
-		drop_lane(lane);
-	return false;
+	if (caller->control && caller->control != dead)
+		drop_lane(caller->control);
 }
 
-static void on_lane(struct loop_io *io, uint32_t events)
+static void lane_is_over(struct lane *lane)
 {
-	struct lane *lane = container_of(io, struct lane, io);
-	struct hail hail;
-	int result;
+	struct caller *caller = lane->caller;
+	struct inbound *inbound = lane->inbound;
 
-	if ((lane->state == LANE_NEW || lane->state == LANE_GREETED) && !is_own(lane))
-		return;
-	if (!lane->is_own) {
-		/* it waits; what it has said is read when it is used */
-		if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-			drop_lane(lane);
-		return;
+	caller->mouth->counts.lost_lanes++;
+	lane->inbound = NULL;
+	if (inbound)
+		door_put_back(inbound);
+	if (caller->control == lane) {
+		caller->control = NULL;
+		leave_named(caller, true);
 	}
-	while ((result = hail_read(&lane->reader, io->fd, &hail)) == 1)
-		if (!on_hail(lane, &hail))
-			return;
-	if (result < 0)
-		drop_lane(lane);
+	lose_lane(caller);
 }
 
-/* What it says from now on is a client's; both wires are possible without a key. */
-static void begin_lane(struct lane *lane)
+static const struct lane_ops lane_ops = {
+	.on_new = on_new_lane,
+	.on_opened = on_opened,
+	.on_refused = on_refused,
+	.on_message = on_message,
+	.on_dead = on_dead,
+	.on_over = lane_is_over,
+};
+
+static void on_client(struct acceptor *acceptor, int fd, const struct addr *peer)
 {
-	struct mouth *mouth = lane->mouth;
-
-	lane->state = LANE_NEW;
-	list_del(&lane->at);
-	list_add_last(&mouth->others, &lane->at);
-	set_timer(lane, mouth->key                      ? MOUTH_DEAD_MS
-			: is_lennut(mouth, &lane->peer) ? MOUTH_KNOWN_MS
-							: MOUTH_SILENT_MS);
-	if (loop_io_add(mouth->context->loop, &lane->io, EPOLLIN | EPOLLRDHUP | EPOLLET) < 0)
-		drop_lane(lane);
-}
-
-static void on_proof(struct proof *proof, int result, const char *why)
-{
-	struct lane *lane = container_of(proof, struct lane, proof);
-	char text[ADDR_TEXT_BYTES];
-
-	if (result < 0) {
-		log_info("tunnel: a client at %s was turned away: %s",
-			addr_format(&lane->peer, text, sizeof(text)), why);
-		drop_lane(lane);
-		return;
-	}
-	lane->mouth->nproving--;
-	begin_lane(lane);
-}
-
-static void prove(struct lane *lane)
-{
-	struct mouth *mouth = lane->mouth;
-
-	if (mouth->nproving >= MOUTH_PROVING_MAX)
-		drop_lane(list_first(&mouth->proving, struct lane, at));
-	lane->state = LANE_PROVING;
-	mouth->nproving++;
-	list_add_last(&mouth->proving, &lane->at);
-	lane->proof = (struct proof){.loop = mouth->context->loop,
-		.key = mouth->key,
-		.role = PROOF_ANSWERER,
-		.purpose = "tunnel",
-		.on_done = on_proof};
-	if (proof_start(&lane->proof, lane->io.fd, lane->io.fd, MOUTH_PROOF_MS) < 0)
-		drop_lane(lane);
-}
-
-static struct lane *new_lane(struct mouth *mouth, int fd, const struct addr *peer)
-{
-	struct lane *lane = mouth->nlanes < MOUTH_LANES_MAX ? calloc(1, sizeof(*lane)) : NULL;
-
-	if (!lane) {
-		close(fd);
-		return NULL;
-	}
-	*lane = (struct lane){.mouth = mouth,
-		.state = LANE_NEW,
-		.io = {fd, on_lane},
-		.timer.on_expired = on_lane_timer,
-		.peer = *peer};
-	budget_take(mouth->context->budget, 1);
-	hail_prepare(fd);
-	mouth->nlanes++;
-	return lane;
-}
-
-static void on_lane_client(struct acceptor *acceptor, int fd, const struct addr *peer)
-{
-	struct mouth *mouth = container_of(acceptor, struct port, acceptor)->mouth;
-	struct lane *lane = new_lane(mouth, fd, peer);
-
-	if (lane && mouth->key)
-		prove(lane);
-	else if (lane)
-		begin_lane(lane);
+	lane_add(&container_of(acceptor, struct mouth, clients)->house, fd, peer, false);
 }
 
 void mouth_add_lane(struct mouth *mouth, int fd)
 {
-	struct lane *lane = new_lane(mouth, fd, &(struct addr){.family = AF_UNIX});
-
-	if (lane)
-		begin_lane(lane);
+	lane_add(&mouth->house, fd, &(struct addr){.family = AF_UNIX}, true);
 }
 
 /* --- the beginning and the end --------------------------------------------------------------- */
 
-static int open_port(struct mouth *mouth, struct port *port, struct addr *addr,
-	void (*on_client)(struct acceptor *, int, const struct addr *), size_t fds_each,
-	struct err *err)
+static int open_clients(struct mouth *mouth, struct addr *at, struct err *err)
 {
-	port->mouth = mouth;
-	port->acceptor = (struct acceptor){.on_client = on_client, .fds_each = fds_each};
-	int result = bind_open(addr, PROTO_TCP, &port->bound, err);
-	if (result < 0) {
-		port->bound.fd = -1;
-		return result;
-	}
-	result = acceptor_open(
-		&port->acceptor, mouth->context->loop, mouth->context->budget, port->bound.fd);
-	if (result < 0) {
-		bind_close(&port->bound);
-		port->bound.fd = -1;
-		return err_sys(err, -result, "cannot listen");
-	}
-	return 0;
-}
+	const struct conn_context *context = mouth->start->context;
+	int result = bind_open(at, PROTO_TCP, &mouth->clients_bound, err);
 
-static void close_port(struct port *port)
-{
-	if (!port->mouth || port->bound.fd < 0)
-		return;
-	acceptor_close(&port->acceptor);
-	bind_close(&port->bound);
-	port->bound.fd = -1;
+	if (result < 0)
+		return result;
+	mouth->clients = (struct acceptor){.on_client = on_client, .fds_each = 1};
+	result = acceptor_open(
+		&mouth->clients, context->loop, context->budget, mouth->clients_bound.fd);
+	if (result == 0)
+		return 0;
+	bind_close(&mouth->clients_bound);
+	mouth->clients_bound.fd = -1;
+	return err_sys(err, -result, "cannot listen");
 }
 
 struct mouth *mouth_new(struct mouth_start *start, struct err *err)
@@ -587,41 +627,74 @@ struct mouth *mouth_new(struct mouth_start *start, struct err *err)
 
 	if (!mouth)
 		return NULL;
-	mouth->context = start->context;
-	mouth->beat_ms = start->dead_ms / 4 > 0 ? start->dead_ms / 4 : 1;
+	mouth->start = start;
+	mouth->clients_bound.fd = -1;
 	mouth->match.on_run = on_match;
-	list_init(&mouth->held);
-	list_init(&mouth->waiting);
-	list_init(&mouth->others);
-	list_init(&mouth->proving);
-	mouth->key = start->key;
-	for (size_t i = 0; result == 0 && i < start->nproxies; i++, mouth->nproxies++)
-		result = open_port(
-			mouth, &mouth->proxies[i], &start->proxies[i], on_inbound_client, 2, err);
+	mouth->house = (struct lane_house){.ops = &lane_ops,
+		.owner = mouth,
+		.context = start->context,
+		.key = start->key,
+		.beat_ms = start->dead_ms / 4 > 0 ? start->dead_ms / 4 : 1};
+	lane_house_init(&mouth->house);
+	mouth->errands = (struct errands){.context = start->context,
+		.passage = start->passage,
+		.on_done = on_errand,
+		.owner = mouth};
+	errands_init(&mouth->errands);
+	list_init(&mouth->callers);
+	list_init(&mouth->gates);
+	list_init(&mouth->busy);
+	gate_init(&mouth->proxies, mouth, PROTO_TCP);
+	caller_init(&mouth->lennuts, mouth);
+	if (!join(&mouth->lennuts, &mouth->proxies))
+		result = err_sys(err, ENOMEM, "cannot set up the tunnel");
+	for (size_t i = 0; result == 0 && i < start->nproxies; i++)
+		result = door_listen(&mouth->proxies.door, &start->proxies[i], err);
 	if (result == 0 && start->clients.family != AF_UNSPEC)
-		result = open_port(mouth, &mouth->clients, &start->clients, on_lane_client, 1, err);
+		result = open_clients(mouth, &start->clients, err);
 	if (result == 0)
 		return mouth;
 	mouth_free(mouth);
 	return NULL;
 }
 
+static void free_caller(struct caller *caller)
+{
+	while (!list_is_empty(&caller->members)) {
+		struct member *member = list_first(&caller->members, struct member, of_caller);
+		list_del(&member->of_gate);
+		list_del(&member->of_caller);
+		free(member);
+	}
+}
+
 void mouth_free(struct mouth *mouth)
 {
 	if (!mouth)
 		return;
-	for (size_t i = 0; i < MOUTH_PROXIES_MAX; i++)
-		close_port(&mouth->proxies[i]);
-	close_port(&mouth->clients);
-	while (!list_is_empty(&mouth->proving))
-		drop_lane(list_first(&mouth->proving, struct lane, at));
-	while (!list_is_empty(&mouth->others))
-		drop_lane(list_first(&mouth->others, struct lane, at));
-	while (!list_is_empty(&mouth->waiting))
-		drop_lane(list_first(&mouth->waiting, struct lane, at));
-	while (!list_is_empty(&mouth->held))
-		reset_inbound(list_first(&mouth->held, struct inbound, at));
-	loop_task_cancel(mouth->context->loop, &mouth->match);
+	if (mouth->clients_bound.fd >= 0) {
+		acceptor_close(&mouth->clients);
+		bind_close(&mouth->clients_bound);
+	}
+	/* those that lanes have are held again */
+	list_each_safe (at, following, &mouth->house.all) {
+		struct lane *lane = container_of(at, struct lane, all);
+		if (lane->inbound)
+			door_put_back(lane->inbound);
+	}
+	lane_house_fini(&mouth->house);
+	errands_fini(&mouth->errands);
+	while (!list_is_empty(&mouth->callers)) {
+		struct caller *caller = list_first(&mouth->callers, struct caller, at);
+		free_caller(caller);
+		list_del(&caller->at);
+		free(caller);
+	}
+	free_caller(&mouth->lennuts);
+	while (!list_is_empty(&mouth->gates))
+		close_gate(list_first(&mouth->gates, struct gate, at));
+	door_fini(&mouth->proxies.door);
+	loop_task_cancel(mouth->start->context->loop, &mouth->match);
 	free(mouth);
 }
 
@@ -629,11 +702,46 @@ struct mouth_counts mouth_counts(const struct mouth *mouth)
 {
 	struct mouth_counts counts = mouth->counts;
 
-	counts.held = mouth->nheld;
+	counts.unserved = mouth->proxies.door.counts.unserved;
+	counts.held = mouth->proxies.door.nheld;
 	counts.waiting = counts.lennut_waiting = 0;
-	list_each (at, &mouth->waiting) {
+	list_each (at, &mouth->gates) {
+		const struct door *door = &container_of(at, struct gate, at)->door;
+		counts.unserved += door->counts.unserved;
+		counts.held += door->nheld;
+	}
+	list_each (at, &mouth->house.all) {
+		const struct lane *lane = container_of(at, struct lane, all);
+		if (!lane->caller || lane->inbound || lane->kind == HAIL_CONTROL ||
+			lane->kind == HAIL_REVERSE)
+			continue;
 		counts.waiting++;
-		counts.lennut_waiting += !container_of(at, struct lane, at)->is_own;
+		counts.lennut_waiting += !lane->is_own;
 	}
 	return counts;
+}
+
+json_t *mouth_tell_forwards(const struct mouth *mouth)
+{
+	json_t *all = json_array();
+
+	list_each (at, &mouth->gates) {
+		const struct gate *gate = container_of(at, struct gate, at);
+		const struct door_counts *counts = &gate->door.counts;
+		char text[ADDR_TEXT_BYTES];
+		size_t clients = 0;
+
+		list_each (link, &gate->members)
+			clients++;
+		json_array_append_new(all,
+			json_pack("{s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I}", "name",
+				gate->order.name, "direction", "forward", "proto",
+				addr_proto_name(gate->order.proto), "from",
+				control_text(addr_format(&gate->addr, text, sizeof(text))),
+				"clients", (json_int_t)clients, "held",
+				(json_int_t)gate->door.nheld, "served", (json_int_t)counts->served,
+				"refused", (json_int_t)counts->refused, "unserved",
+				(json_int_t)counts->unserved));
+	}
+	return all;
 }

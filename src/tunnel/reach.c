@@ -5,54 +5,28 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/random.h>
-#include <sys/socket.h>
+#include <unistd.h>
 
-#include "conn/relay.h"
-#include "link/proof.h"
 #include "tunnel/endpoint.h"
+#include "tunnel/envoy.h"
 #include "tunnel/hail.h"
 #include "tunnel/proxyline.h"
-#include "util/clock.h"
-#include "util/fd.h"
+#include "tunnel/reverse.h"
+#include "tunnel/spoke.h"
 #include "util/list.h"
 #include "util/log.h"
-
-enum spoke_state {
-	SPOKE_DIALS,   /* to the server */
-	SPOKE_PROVES,  /* to have the key */
-	SPOKE_SILENT,  /* which wire? */
-	SPOKE_HELLO,   /* ours: HAIL_WELCOME is next */
-	SPOKE_WAITING, /* ours or lennut's */
-	SPOKE_USED,    /* its target is being connected to */
-};
-
-struct spoke {
-	struct reach *reach;
-	struct list at;
-	struct loop_io io;
-	struct loop_timer timer; /* of our wire: the server is silent for too long */
-	struct dial dial;        /* to the server, then to the target */
-	struct proof proof;
-	enum spoke_state state;
-	bool is_own;
-	struct hail_reader reader;
-	char peer[ADDR_TEXT_BYTES]; /* who connected at the server */
-};
-
-enum server_kind { SERVER_UNKNOWN, SERVER_OWN, SERVER_LENNUT };
 
 struct reach {
 	const struct reach_start *start;
 	struct loop *loop;
-	unsigned char id[HAIL_ID_BYTES];
-	enum server_kind server;
-	struct list spokes;
-	size_t nready; /* that wait, or are on their way to it */
-	size_t wanted; /* how many should be ready */
-	unsigned beat_ms;
-	bool is_up, is_draining, was_used;
+	struct spoke_house house;
+	struct envoy envoy;
+	struct reverse reverse;
+	struct list spokes; /* that serve */
+	size_t nready;      /* that wait, or are on their way to it */
+	size_t wanted;      /* how many should be ready */
+	bool is_up, is_draining, is_paused, was_used;
 	uint64_t pause_ms;
 	struct loop_timer again, surplus;
 	struct reach_counts counts;
@@ -67,27 +41,13 @@ static bool is_ready(const struct spoke *spoke)
 	return spoke->state != SPOKE_USED;
 }
 
-static void free_spoke(struct spoke *spoke)
+static void close_spoke(struct spoke *spoke)
 {
-	struct reach *reach = spoke->reach;
+	struct reach *reach = spoke->owner;
 
 	if (is_ready(spoke))
 		reach->nready--;
-	dial_cancel(&spoke->dial);
-	proof_cancel(&spoke->proof);
-	loop_io_del(reach->loop, &spoke->io);
-	loop_timer_cancel(reach->loop, &spoke->timer);
-	list_del(&spoke->at);
-	budget_give(reach->start->context->budget, 2);
-	free(spoke);
-}
-
-static void close_spoke(struct spoke *spoke)
-{
-	int fd = spoke->io.fd;
-
-	free_spoke(spoke);
-	fd_close(&fd);
+	spoke_close(spoke);
 }
 
 static uint64_t next_pause(struct reach *reach)
@@ -102,21 +62,28 @@ static uint64_t next_pause(struct reach *reach)
 	return pause * 3 / 4 + pause * noise / (2 * 65536U);
 }
 
-/* The server cannot be had, or has ended what waited: try again later, with one. */
-static void lose(struct spoke *spoke, const char *why)
+static void be_down(struct reach *reach)
 {
-	struct reach *reach = spoke->reach;
-	/* lennut's closes what is too many */
-	bool matters = reach->nready <= 1 || !reach->is_up;
+	reach->is_up = false;
+	reach->house.kind = reach->start->connect ? SERVER_OWN : SERVER_UNKNOWN;
+	reach->wanted = REACH_WAITING_MIN;
+	envoy_down(&reach->envoy);
+	reverse_down(&reach->reverse);
+}
 
-	close_spoke(spoke);
+/* The server cannot be had, or has ended what waited: try again later, with one. */
+static void on_lost(struct spoke *spoke, const char *why)
+{
+	struct reach *reach = spoke->owner;
+
+	if (!is_ready(spoke))
+		return; /* who asked has gone */
+	/* lennut's closes what is too many */
+	bool matters = --reach->nready < 1 || !reach->is_up;
 	if (matters && (reach->is_up || reach->pause_ms == REACH_PAUSE_MS) && reach->start->on_down)
 		reach->start->on_down(reach->start->owner, why);
-	if (matters) {
-		reach->is_up = false;
-		reach->server = reach->start->connect ? SERVER_OWN : SERVER_UNKNOWN;
-		reach->wanted = REACH_WAITING_MIN;
-	}
+	if (matters)
+		be_down(reach);
 	if (!reach->is_draining && !loop_timer_is_armed(&reach->again))
 		loop_timer_set(reach->loop, &reach->again, next_pause(reach));
 }
@@ -130,62 +97,74 @@ static void on_again(struct loop_timer *timer)
 
 static void refuse(struct spoke *spoke)
 {
-	struct reach *reach = spoke->reach;
+	struct reach *reach = spoke->owner;
+	struct wish *wish = spoke->used_for;
 
 	reach->counts.refused++;
+	if (wish)
+		wish->refused++;
 	/* lennut's wire has no word for it */
 	if (!spoke->is_own || hail_send(spoke->io.fd, HAIL_REFUSED, NULL, 0) < 0) {
 		close_spoke(spoke);
 		return;
 	}
-	spoke->state = SPOKE_WAITING;
+	spoke_wait(spoke);
 	reach->nready++;
-	loop_timer_set(reach->loop, &spoke->timer, reach->beat_ms * 4ULL);
+}
+
+static struct dial_target target_of(const struct spoke *spoke)
+{
+	const struct reach *reach = spoke->owner;
+	const struct wish *wish = spoke->used_for;
+
+	if (!wish)
+		return reach->start->target;
+	struct dial_target target = endpoint_target(&wish->order->to);
+	target.proto = wish->order->proto;
+	return target;
 }
 
 static void on_target(struct dial *dial, int result)
 {
 	struct spoke *spoke = container_of(dial, struct spoke, dial);
-	struct reach *reach = spoke->reach;
-	int fd = spoke->io.fd, target_fd = result;
+	struct reach *reach = spoke->owner;
+	struct wish *wish = spoke->used_for;
+	const struct dial_target target = target_of(spoke);
 	char text[ENDPOINT_TEXT_BYTES], line[PROXYLINE_MAX];
 
 	if (result < 0) {
-		log_info("tunnel: %s: %s", dial_format(&reach->start->target, text, sizeof(text)),
+		log_info("tunnel: %s: %s", dial_format(&target, text, sizeof(text)),
 			dial_words(result));
 		refuse(spoke);
 		return;
 	}
-	if (spoke->is_own && hail_send(fd, HAIL_OPENED, NULL, 0) < 0) {
-		close(target_fd);
+	if (spoke->is_own && hail_send(spoke->io.fd, HAIL_OPENED, NULL, 0) < 0) {
+		close(result);
 		close_spoke(spoke);
 		return;
 	}
-	size_t len = proxyline_make(reach->start->proxy_version, spoke->peer, line);
-	free_spoke(spoke);
+	size_t len = 0;
+	if (target.proto == PROTO_TCP)
+		len = proxyline_make(reach->start->proxy_version, spoke->peer, line);
 	reach->counts.served++;
-	struct relay *relay = relay_start(reach->start->context->relays, fd, target_fd, NULL, NULL);
-	if (!relay) {
-		fd_reset(&fd);
-		fd_reset(&target_fd);
-	} else if (len > 0 && relay_push(relay, RELAY_A, line, len) < 0) {
-		relay_stop(relay);
-	}
+	if (wish)
+		wish->served++;
+	/* the target is what is told first: see passage_begin */
+	passage_begin(reach->start->passage, target.proto, result, spoke_take(spoke), line, len);
 }
 
 static void connect_target(struct spoke *spoke)
 {
-	struct reach *reach = spoke->reach;
+	struct reach *reach = spoke->owner;
 
-	/* what breaks meanwhile is seen when it is joined; bytes wait in the kernel */
-	loop_timer_cancel(reach->loop, &spoke->timer);
 	if (is_ready(spoke))
 		reach->nready--;
-	spoke->state = SPOKE_USED;
+	spoke_use(spoke);
 	reach->was_used = true;
 	fill(reach);
 	spoke->dial.on_done = on_target;
-	int result = dial_start(&spoke->dial, reach->start->context, &reach->start->target);
+	struct dial_target target = target_of(spoke);
+	int result = dial_start(&spoke->dial, reach->start->context, &target);
 	if (result != -EINPROGRESS)
 		on_target(&spoke->dial, result);
 }
@@ -194,205 +173,84 @@ static void connect_target(struct spoke *spoke)
 
 static void be_up(struct reach *reach, enum server_kind kind)
 {
-	bool is_news = !reach->is_up || reach->server != kind;
+	/* it is the house's already */
+	bool is_news = !reach->is_up || reach->counts.is_lennut != (kind == SERVER_LENNUT);
 
 	reach->is_up = true;
+	reach->counts.is_lennut = kind == SERVER_LENNUT;
 	reach->pause_ms = REACH_PAUSE_MS;
-	reach->server = kind;
 	if (kind == SERVER_LENNUT && reach->wanted < REACH_LENNUT_READY)
 		reach->wanted = REACH_LENNUT_READY;
 	if (is_news && reach->start->on_up)
 		reach->start->on_up(reach->start->owner, kind == SERVER_LENNUT);
+	if (kind == SERVER_OWN)
+		envoy_up(&reach->envoy);
 	fill(reach);
 }
 
-/* Returns false if the spoke is gone, or used. */
-static bool on_hail(struct spoke *spoke, const struct hail *hail)
+static void on_up(struct spoke *spoke, enum server_kind kind)
 {
-	struct reach *reach = spoke->reach;
+	be_up(spoke->owner, kind);
+}
 
-	loop_timer_set(reach->loop, &spoke->timer, reach->beat_ms * 4ULL);
-	if (hail->type == HAIL_WELCOME && spoke->state == SPOKE_HELLO && hail->len == 4) {
-		uint32_t beat_ms = hail_number(hail);
-		reach->beat_ms = beat_ms < 10 ? 10 : beat_ms > 600000 ? 600000 : beat_ms;
-		spoke->state = SPOKE_WAITING;
-		loop_timer_set(reach->loop, &spoke->timer, reach->beat_ms * 4ULL);
-		be_up(reach, SERVER_OWN);
-		return true;
+static void on_greeted(struct spoke *spoke)
+{
+	be_up(spoke->owner, SERVER_LENNUT);
+	connect_target(spoke);
+}
+
+/* Returns what on_message of a spoke does. */
+static int on_open(struct spoke *spoke, const struct hail *hail)
+{
+	struct reach *reach = spoke->owner;
+	char name[ORDER_NAME_MAX + 1], peer[HAIL_TEXT_MAX + 1];
+
+	if (!order_read_label(hail, name, peer) || strlen(peer) >= sizeof(spoke->peer))
+		return -EPROTO;
+	strcpy(spoke->peer, peer);
+	spoke->used_for = name[0] ? envoy_find(&reach->envoy, name, false) : NULL;
+	bool is_for_nobody = name[0] ? !spoke->used_for : !reach->start->has_target;
+	if (hail_send(spoke->io.fd, HAIL_TAKEN, NULL, 0) < 0)
+		return -EPIPE;
+	if (is_for_nobody) {
+		reach->counts.refused++;
+		return hail_send(spoke->io.fd, HAIL_REFUSED, NULL, 0);
 	}
-	if (spoke->state != SPOKE_WAITING)
-		return lose(spoke, "it speaks another protocol"), false;
-	if (hail->type == HAIL_PING) {
-		if (hail_send(spoke->io.fd, HAIL_PONG, NULL, 0) == 0)
-			return true;
-		return lose(spoke, "it takes no more bytes"), false;
-	}
-	if (hail->type == HAIL_MORE && hail->len == 4) {
-		size_t wanted = reach->nready + hail_number(hail);
-		reach->wanted = wanted < REACH_WAITING_MAX ? wanted : REACH_WAITING_MAX;
-		fill(reach);
-		return true;
-	}
-	if (hail->type == HAIL_OPEN && hail->len < sizeof(spoke->peer)) {
-		memcpy(spoke->peer, hail->text, hail->len);
-		spoke->peer[hail->len] = '\0';
-		if (hail_send(spoke->io.fd, HAIL_TAKEN, NULL, 0) == 0)
-			connect_target(spoke);
-		else
-			lose(spoke, "it takes no more bytes");
-		return false;
-	}
-	return lose(spoke, "it speaks another protocol"), false;
+	connect_target(spoke);
+	return 1;
 }
 
-static bool greet(struct spoke *spoke)
+static int on_message(struct spoke *spoke, const struct hail *hail)
 {
-	spoke->is_own = true;
-	spoke->state = SPOKE_HELLO;
-	loop_timer_set(spoke->reach->loop, &spoke->timer, DIAL_DEADLINE_MS);
-	if (hail_send_hello(spoke->io.fd, spoke->reach->id) == 0)
-		return true;
-	lose(spoke, "it takes no bytes");
-	return false;
+	struct reach *reach = spoke->owner;
+
+	if (hail->type == HAIL_OPEN)
+		return on_open(spoke, hail);
+	if (hail->type != HAIL_MORE || hail->len != 4)
+		return -EPROTO;
+	size_t wanted = reach->nready + hail_number(hail);
+	reach->wanted = wanted < REACH_WAITING_MAX ? wanted : REACH_WAITING_MAX;
+	fill(reach);
+	return 0;
 }
 
-static bool take_greeting(struct spoke *spoke)
-{
-	char bytes[HAIL_BYTES];
-
-	return recv(spoke->io.fd, bytes, sizeof(bytes), MSG_DONTWAIT) == sizeof(bytes);
-}
-
-/* Which wire? Returns false if there is nothing more to read for us. */
-static bool on_greeting(struct spoke *spoke)
-{
-	int own = hail_peek(spoke->io.fd, HAIL_OWN), lennut = hail_peek(spoke->io.fd, HAIL_LENNUT);
-
-	if (own == 1 && take_greeting(spoke))
-		return greet(spoke);
-	if (lennut == 1 && take_greeting(spoke)) {
-		be_up(spoke->reach, SERVER_LENNUT);
-		connect_target(spoke);
-		return false;
-	}
-	if (own < 0 && lennut < 0)
-		lose(spoke, own == -EPIPE    ? "it closed the connection"
-			    : own == -EPROTO ? "it speaks another protocol"
-					     : strerror(-own));
-	return false;
-}
-
-static void on_spoke(struct loop_io *io, uint32_t events)
-{
-	struct spoke *spoke = container_of(io, struct spoke, io);
-	struct hail hail;
-	int result;
-
-	(void)events;
-	if (spoke->state == SPOKE_SILENT && !on_greeting(spoke))
-		return;
-	if (spoke->state == SPOKE_USED) {
-		/* who asked has gone: for nobody is nothing connected */
-		if (events & (EPOLLHUP | EPOLLERR))
-			close_spoke(spoke);
-		return;
-	}
-	/* both may have greeted at once */
-	if (spoke->state == SPOKE_HELLO && spoke->reader.have == 0 &&
-		hail_peek(io->fd, HAIL_OWN) == 1)
-		take_greeting(spoke);
-	while ((result = hail_read(&spoke->reader, io->fd, &hail)) == 1)
-		if (!on_hail(spoke, &hail))
-			return;
-	if (result < 0)
-		lose(spoke, result == -EPIPE ? "it closed the connection" : strerror(-result));
-}
-
-static void on_silent(struct loop_timer *timer)
-{
-	struct spoke *spoke = container_of(timer, struct spoke, timer);
-
-	if (spoke->state == SPOKE_SILENT)
-		be_up(spoke->reach, SERVER_LENNUT);
-	else
-		lose(spoke, "it does not answer");
-}
-
-/* Which wire does the server speak? Who has the key, ours. */
-static void begin(struct spoke *spoke)
-{
-	struct reach *reach = spoke->reach;
-
-	spoke->state = SPOKE_SILENT;
-	int added = loop_io_add(reach->loop, &spoke->io, EPOLLIN | EPOLLET);
-	if (added < 0)
-		lose(spoke, strerror(-added));
-	else if (reach->server == SERVER_OWN || reach->start->key)
-		greet(spoke);
-	else if (reach->server == SERVER_UNKNOWN)
-		loop_timer_set(reach->loop, &spoke->timer, REACH_SILENT_MS);
-}
-
-static void on_proof(struct proof *proof, int result, const char *why)
-{
-	struct spoke *spoke = container_of(proof, struct spoke, proof);
-
-	if (result < 0)
-		lose(spoke, why);
-	else
-		begin(spoke);
-}
-
-static void prove(struct spoke *spoke)
-{
-	spoke->state = SPOKE_PROVES;
-	spoke->proof = (struct proof){.loop = spoke->reach->loop,
-		.key = spoke->reach->start->key,
-		.role = PROOF_ASKER,
-		.purpose = "tunnel",
-		.on_done = on_proof};
-	int result = proof_start(&spoke->proof, spoke->io.fd, spoke->io.fd, DIAL_DEADLINE_MS);
-	if (result < 0)
-		lose(spoke, strerror(-result));
-}
-
-static void on_server(struct dial *dial, int result)
-{
-	struct spoke *spoke = container_of(dial, struct spoke, dial);
-	struct reach *reach = spoke->reach;
-
-	if (result < 0) {
-		lose(spoke, dial_words(result));
-		return;
-	}
-	spoke->io = (struct loop_io){result, on_spoke};
-	hail_prepare(result);
-	if (reach->start->key)
-		prove(spoke);
-	else
-		begin(spoke);
-}
+static const struct spoke_ops ops = {
+	.on_up = on_up, .on_greeted = on_greeted, .on_message = on_message, .on_lost = on_lost};
+/* of a client that serves nothing but what it has asked for: lennut's server has nothing for it */
+static const struct spoke_ops named_ops = {
+	.on_up = on_up, .on_message = on_message, .on_lost = on_lost};
 
 static bool open_spoke(struct reach *reach)
 {
-	struct spoke *spoke = calloc(1, sizeof(*spoke));
+	bool has_target = reach->start->has_target;
+	struct spoke *spoke = spoke_open(&reach->house, has_target ? HAIL_ANY : HAIL_NAMED,
+		has_target ? &ops : &named_ops, reach);
 
 	if (!spoke)
 		return false;
-	*spoke = (struct spoke){.reach = reach,
-		.io.fd = -1,
-		.timer.on_expired = on_silent,
-		.dial.on_done = on_server};
-	budget_take(reach->start->context->budget, 2);
 	list_add_last(&reach->spokes, &spoke->at);
 	reach->nready++;
-	int result = reach->start->connect ? reach->start->connect(reach->start->owner)
-					   : dial_start(&spoke->dial, reach->start->context,
-						     &reach->start->server);
-	if (result == -EINPROGRESS)
-		return true;
-	on_server(&spoke->dial, result);
-	return result >= 0;
+	return true;
 }
 
 /* As many as should be ready; one, as long as nobody has answered. */
@@ -401,7 +259,7 @@ static void fill(struct reach *reach)
 	struct budget *budget = reach->start->context->budget;
 	size_t wanted = reach->is_up ? reach->wanted : 1;
 
-	if (reach->is_draining)
+	if (reach->is_draining || reach->is_paused)
 		return;
 	while (reach->nready < wanted && (reach->nready == 0 || budget_has_room(budget, 4)))
 		if (!open_spoke(reach))
@@ -413,7 +271,7 @@ static void fill(struct reach *reach)
 static void on_surplus(struct loop_timer *timer)
 {
 	struct reach *reach = container_of(timer, struct reach, surplus);
-	size_t least = reach->server == SERVER_LENNUT ? REACH_LENNUT_READY : REACH_WAITING_MIN;
+	size_t least = reach->house.kind == SERVER_LENNUT ? REACH_LENNUT_READY : REACH_WAITING_MIN;
 
 	loop_timer_set(reach->loop, timer, REACH_SURPLUS_MS);
 	if (reach->was_used) {
@@ -430,23 +288,53 @@ static void on_surplus(struct loop_timer *timer)
 
 /* --- the beginning and the end --------------------------------------------------------------- */
 
-struct reach *reach_new(const struct reach_start *start)
+static void on_answer(void *owner, struct wish *wish)
 {
-	struct reach *reach = calloc(1, sizeof(*reach));
+	reverse_answer(&((struct reach *)owner)->reverse, wish);
+}
 
-	if (!reach)
-		return NULL;
+static void init(struct reach *reach, const struct reach_start *start)
+{
 	*reach = (struct reach){.start = start,
 		.loop = start->context->loop,
-		.server = start->connect ? SERVER_OWN : SERVER_UNKNOWN,
+		.house = {.context = start->context,
+			.server = start->server,
+			.connect = start->connect,
+			.owner = start->owner,
+			.key = start->key,
+			.kind = start->connect ? SERVER_OWN : SERVER_UNKNOWN,
+			.beat_ms = DIAL_DEADLINE_MS},
 		.wanted = REACH_WAITING_MIN,
-		.beat_ms = DIAL_DEADLINE_MS,
+		.is_paused = start->connect != NULL,
 		.pause_ms = REACH_PAUSE_MS,
 		.again.on_expired = on_again,
 		.surplus.on_expired = on_surplus};
 	list_init(&reach->spokes);
-	if (getrandom(reach->id, sizeof(reach->id), 0) != (ssize_t)sizeof(reach->id)) {
-		free(reach);
+	reach->envoy = (struct envoy){.house = &reach->house,
+		.on_answer = on_answer,
+		.owner = reach,
+		.server = start->server_text};
+	envoy_init(&reach->envoy, start->orders, start->norders);
+	reach->reverse = (struct reverse){
+		.house = &reach->house, .passage = start->passage, .envoy = &reach->envoy};
+}
+
+struct reach *reach_new(const struct reach_start *start, struct err *err)
+{
+	struct reach *reach = malloc(sizeof(*reach));
+	int result = 0;
+
+	if (!reach) {
+		err_sys(err, ENOMEM, "cannot set up the tunnel");
+		return NULL;
+	}
+	init(reach, start);
+	if (getrandom(reach->house.id, HAIL_ID_BYTES, 0) != HAIL_ID_BYTES)
+		result = err_sys(err, errno, "cannot set up the tunnel");
+	if (result == 0)
+		result = reverse_open(&reach->reverse, start->orders, start->norders, err);
+	if (result < 0) {
+		reach_free(reach);
 		return NULL;
 	}
 	loop_timer_set(reach->loop, &reach->surplus, REACH_SURPLUS_MS);
@@ -454,15 +342,33 @@ struct reach *reach_new(const struct reach_start *start)
 	return reach;
 }
 
+static void close_ready(struct reach *reach)
+{
+	list_each_safe (at, following, &reach->spokes) {
+		struct spoke *spoke = container_of(at, struct spoke, at);
+		if (is_ready(spoke))
+			close_spoke(spoke);
+	}
+}
+
+void reach_pause(struct reach *reach, bool is_paused)
+{
+	reach->is_paused = is_paused;
+	loop_timer_cancel(reach->loop, &reach->again);
+	if (is_paused) {
+		be_down(reach);
+		close_ready(reach);
+	}
+	fill(reach);
+}
+
 void reach_drain(struct reach *reach)
 {
 	reach->is_draining = true;
 	loop_timer_cancel(reach->loop, &reach->again);
-	list_each_safe (at, following, &reach->spokes) {
-		struct spoke *spoke = container_of(at, struct spoke, at);
-		if (spoke->state != SPOKE_USED)
-			close_spoke(spoke);
-	}
+	envoy_leave(&reach->envoy);
+	reverse_drain(&reach->reverse);
+	close_ready(reach);
 }
 
 void reach_free(struct reach *reach)
@@ -471,6 +377,8 @@ void reach_free(struct reach *reach)
 		return;
 	loop_timer_cancel(reach->loop, &reach->again);
 	loop_timer_cancel(reach->loop, &reach->surplus);
+	reverse_fini(&reach->reverse);
+	envoy_fini(&reach->envoy);
 	while (!list_is_empty(&reach->spokes))
 		close_spoke(list_first(&reach->spokes, struct spoke, at));
 	free(reach);
@@ -481,9 +389,14 @@ struct reach_counts reach_counts(const struct reach *reach)
 	struct reach_counts counts = reach->counts;
 
 	counts.is_up = reach->is_up;
-	counts.is_lennut = reach->server == SERVER_LENNUT;
 	counts.waiting = reach->nready;
+	counts.connecting = reverse_connecting(&reach->reverse);
 	list_each (at, &reach->spokes)
-		counts.connecting += container_of(at, struct spoke, at)->state == SPOKE_USED;
+		counts.connecting += !is_ready(container_of(at, struct spoke, at));
 	return counts;
+}
+
+json_t *reach_tell_forwards(const struct reach *reach)
+{
+	return envoy_tell(&reach->envoy);
 }

@@ -2,6 +2,7 @@
 /* tunnel/reach - a tunnel's client: connections that wait at its server, and what they lead to */
 #pragma once
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -9,6 +10,9 @@
 #include "conn/context.h"
 #include "conn/dial.h"
 #include "link/keyfile.h"
+#include "tunnel/order.h"
+#include "tunnel/passage.h"
+#include "util/err.h"
 
 /*
  * How it works
@@ -18,14 +22,13 @@
  * REACH_SURPLUS_MS without use. While the server is away one connection is tried again and again,
  * with pauses that grow up to REACH_PAUSE_MAX_MS.
  *
- * A connection says nothing until the server has: HAIL_OWN, and from then on all say so first, or
- * it is lennut's, and they wait for its greeting (tunnel/hail says why).
+ * What is led through by name is asked for by tunnel/envoy, and the other direction is
+ * tunnel/reverse.
  */
 #define REACH_WAITING_MIN 2
 #define REACH_WAITING_MAX 1024
 #define REACH_LENNUT_READY \
 	8 /* lennut's server closes what finds none ready, and takes 128 in all */
-#define REACH_SILENT_MS    2000 /* a server that has said nothing by then is lennut's */
 #define REACH_SURPLUS_MS   15000
 #define REACH_PAUSE_MS     200
 #define REACH_PAUSE_MAX_MS 15000
@@ -39,7 +42,12 @@ struct reach_counts {
 
 struct reach_start {
 	const struct conn_context *context;
+	struct passage *passage;
 	struct dial_target server, target;
+	bool has_target; /* what the server has to be led through leads there; else to nothing */
+	const struct order *orders;
+	size_t norders;
+	const char *server_text; /* for messages */
 	/* A connection to a server that is one of ours, nonblocking, or -errno. NULL: @server is
 	 * connected to. */
 	int (*connect)(void *owner);
@@ -55,13 +63,21 @@ struct reach_start {
 
 struct reach;
 
-/* What is in @start must stay. Returns NULL with errno set. */
-struct reach *reach_new(const struct reach_start *start);
+/* What is in @start must stay. Returns NULL with @err filled. */
+struct reach *reach_new(const struct reach_start *start, struct err *err);
 
-/* Joined connections are the relay pool's and go on. NULL is allowed. */
+/*
+ * The server's side is gone, or there again: with start->connect, and it starts as gone then.
+ */
+void reach_pause(struct reach *reach, bool is_paused);
+
+/* Joined connections are the passage's and go on. NULL is allowed. */
 void reach_free(struct reach *reach);
 
 /* No new ones: what waits is closed, what is being connected goes on. */
 void reach_drain(struct reach *reach);
 
 struct reach_counts reach_counts(const struct reach *reach);
+
+/* What is led through by name, for status. */
+json_t *reach_tell_forwards(const struct reach *reach);

@@ -5,15 +5,16 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "conn/context.h"
-#include "conn/relay.h"
 #include "control/control.h"
 #include "proc/child.h"
 #include "proc/rights.h"
 #include "tunnel/carrier.h"
+#include "tunnel/passage.h"
 #include "tunnel/reach.h"
 #include "tunnel/teller.h"
 #include "util/fd.h"
@@ -28,6 +29,7 @@ struct end {
 	struct loop *loop;
 	struct budget budget;
 	struct conn_context context;
+	struct passage passage;
 	struct loop_io signal_io;
 	struct loop_timer look, over;
 	uint64_t drain_ms;
@@ -42,6 +44,7 @@ struct end {
 	const struct linkspec *link;
 	const struct tunnel_client *client; /* of one of clients */
 	struct reach_start reach_start;
+	char server_text[ENDPOINT_TEXT_BYTES];
 	bool has_failed; /* told why it could not be reached, once */
 };
 
@@ -54,7 +57,7 @@ static void on_look(struct loop_timer *timer)
 {
 	struct end *end = container_of(timer, struct end, look);
 
-	if (relay_pool_count(end->context.relays) == 0 &&
+	if (passage_count(&end->passage) == 0 &&
 		(!end->reach || reach_counts(end->reach).connecting == 0))
 		loop_stop(end->loop, 0);
 	else
@@ -117,6 +120,7 @@ static int open_end(struct end *end, uint64_t drain_ms, struct err *err)
 		return -err->code;
 	int result = end->loop ? context_open(&end->context, end->loop, &end->budget, -1) : -errno;
 	if (result == 0) {
+		passage_init(&end->passage, &end->context);
 		children_init(&end->children, end->loop);
 		result = open_signals(end);
 	}
@@ -131,6 +135,7 @@ static void close_end(struct end *end)
 	mouth_free(end->mouth);
 	reach_free(end->reach);
 	carrier_close(&end->carrier);
+	passage_fini(&end->passage);
 	if (end->link)
 		children_end(&end->children, CHILDREN_END_MS);
 	loop_timer_cancel(end->loop, &end->look);
@@ -194,7 +199,7 @@ static const struct carrier_ops server_link_ops = {
 
 static size_t connections(const struct end *end)
 {
-	return relay_pool_count(end->context.relays);
+	return passage_count(&end->passage);
 }
 
 /* A server and what it is told of; for the teller. */
@@ -216,8 +221,9 @@ static json_t *tell_server(void *owner)
 	for (size_t i = 0; i < mouth->nproxies; i++)
 		json_array_append_new(
 			proxies, control_text(addr_format(&mouth->proxies[i], at, sizeof(at))));
-	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "end",
-		"server", "state",
+	return json_pack(
+		"{s:s, s:s, s:o, s:o, s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
+		"end", "server", "state",
 		end->is_draining     ? "draining"
 		: counts.waiting > 0 ? "up"
 				     : "waiting",
@@ -228,7 +234,9 @@ static json_t *tell_server(void *owner)
 		"key", mouth->key != NULL, "connections", (json_int_t)connections(end), "waiting",
 		(json_int_t)counts.waiting, "held", (json_int_t)counts.held, "served",
 		(json_int_t)counts.served, "refused", (json_int_t)counts.refused, "unserved",
-		(json_int_t)counts.unserved, "lost", (json_int_t)counts.lost_lanes);
+		(json_int_t)counts.unserved, "lost", (json_int_t)counts.lost_lanes, "reached",
+		(json_int_t)counts.reached, "unreached", (json_int_t)counts.unreached, "forwards",
+		end->mouth ? mouth_tell_forwards(end->mouth) : json_array());
 }
 
 /* From where its clients come. */
@@ -258,6 +266,9 @@ static int serve(struct end *end, struct tunnel_server *server, struct err *err)
 	if (result < 0)
 		return result;
 	server->mouth.context = &end->context;
+	server->mouth.passage = &end->passage;
+	server->mouth.listen = &server->listen;
+	server->mouth.reach = &server->reach;
 	end->mouth = mouth_new(&server->mouth, err);
 	if (!end->mouth)
 		return -err->code;
@@ -283,29 +294,24 @@ int tunnel_serve(struct tunnel_server *server, struct err *err)
 
 /* --- the client ------------------------------------------------------------------------------ */
 
-static const char *server_text(const struct tunnel_client *client, char *out, size_t cap_bytes)
-{
-	return client->link ? client->link->text : endpoint_format(&client->server, out, cap_bytes);
-}
-
 static void on_up(void *owner, bool is_lennut)
 {
-	const struct tunnel_client *client = ((struct end *)owner)->client;
-	char server[ENDPOINT_TEXT_BYTES], target[ENDPOINT_TEXT_BYTES];
+	const struct end *end = owner;
+	const struct tunnel_client *client = end->client;
+	char target[ENDPOINT_TEXT_BYTES];
 
-	log_notice("tunnel: connected to %s%s; what comes there leads to %s",
-		server_text(client, server, sizeof(server)),
+	log_notice("tunnel: connected to %s%s%s%s", end->server_text,
 		is_lennut ? " (lennut's protocol)" : "",
-		endpoint_format(&client->target, target, sizeof(target)));
+		client->has_target ? "; what comes there leads to " : "",
+		client->has_target ? endpoint_format(&client->target, target, sizeof(target)) : "");
+	if (is_lennut && client->norders > 0)
+		log_warning("tunnel: %s: it knows nothing of --forward and --reverse",
+			end->server_text);
 }
 
 static void on_down(void *owner, const char *why)
 {
-	const struct tunnel_client *client = ((struct end *)owner)->client;
-	char server[ENDPOINT_TEXT_BYTES];
-
-	log_warning(
-		"tunnel: %s: %s; trying again", server_text(client, server, sizeof(server)), why);
+	log_warning("tunnel: %s: %s; trying again", ((struct end *)owner)->server_text, why);
 }
 
 static int connect_over_link(void *owner)
@@ -318,11 +324,8 @@ static void on_server_link(void *owner)
 	struct end *end = owner;
 
 	end->has_failed = false;
-	end->reach = reach_new(&end->reach_start);
-	if (!end->reach)
-		log_warning("tunnel: %s: no memory", end->link->text);
-	else if (end->is_draining)
-		reach_drain(end->reach);
+	if (end->reach)
+		reach_pause(end->reach, false);
 }
 
 /* Nothing is begun by a server. */
@@ -336,8 +339,8 @@ static void on_server_gone(void *owner)
 {
 	struct end *end = owner;
 
-	reach_free(end->reach);
-	end->reach = NULL;
+	if (end->reach)
+		reach_pause(end->reach, true);
 }
 
 static void on_server_closed(void *owner, const char *why, bool is_last)
@@ -360,24 +363,30 @@ static json_t *tell_client(void *owner)
 	const struct end *end = owner;
 	struct reach_counts counts =
 		end->reach ? reach_counts(end->reach) : (struct reach_counts){.is_up = false};
-	char server[ENDPOINT_TEXT_BYTES], target[ENDPOINT_TEXT_BYTES];
+	const struct tunnel_client *client = end->client;
+	char target[ENDPOINT_TEXT_BYTES] = "";
 
-	return json_pack("{s:s, s:s, s:o, s:o, s:b, s:b, s:I, s:I, s:I, s:I, s:I}", "end", "client",
-		"state",
+	if (client->has_target)
+		endpoint_format(&client->target, target, sizeof(target));
+	return json_pack("{s:s, s:s, s:o, s:o, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:o}", "end",
+		"client", "state",
 		end->is_draining ? "draining"
 		: counts.is_up   ? "up"
 				 : "trying",
-		"from", control_text(server_text(end->client, server, sizeof(server))), "to",
-		control_text(endpoint_format(&end->client->target, target, sizeof(target))),
-		"lennut", counts.is_up && counts.is_lennut, "key", end->client->key != NULL,
-		"connections", (json_int_t)connections(end), "waiting", (json_int_t)counts.waiting,
-		"connecting", (json_int_t)counts.connecting, "served", (json_int_t)counts.served,
-		"refused", (json_int_t)counts.refused);
+		"from", control_text(end->server_text), "to", control_text(target), "lennut",
+		counts.is_up && counts.is_lennut, "key", client->key != NULL, "connections",
+		(json_int_t)connections(end), "waiting", (json_int_t)counts.waiting, "connecting",
+		(json_int_t)counts.connecting, "served", (json_int_t)counts.served, "refused",
+		(json_int_t)counts.refused, "forwards",
+		end->reach ? reach_tell_forwards(end->reach) : json_array());
 }
 
 /* Returns 0, or -errno with @err filled. */
 static int open_client(struct end *end, const struct tunnel_client *client, struct err *err)
 {
+	end->reach = reach_new(&end->reach_start, err);
+	if (!end->reach)
+		return -err->code;
 	if (client->link)
 		return open_carrier(end, client->link,
 			&(struct carrier){.ops = &client_link_ops,
@@ -385,8 +394,7 @@ static int open_client(struct end *end, const struct tunnel_client *client, stru
 				.dead_ms = client->dead_ms,
 				.end = {.key = client->key, .role = PROOF_ASKER}},
 			err);
-	end->reach = reach_new(&end->reach_start);
-	return end->reach ? 0 : err_sys(err, errno, "cannot set up the tunnel");
+	return 0;
 }
 
 static int reach(struct end *end, const struct tunnel_client *client, struct err *err)
@@ -396,7 +404,16 @@ static int reach(struct end *end, const struct tunnel_client *client, struct err
 	if (result < 0)
 		return result;
 	end->client = client;
+	if (client->link)
+		snprintf(end->server_text, sizeof(end->server_text), "%s", client->link->text);
+	else
+		endpoint_format(&client->server, end->server_text, sizeof(end->server_text));
 	end->reach_start = (struct reach_start){.context = &end->context,
+		.passage = &end->passage,
+		.has_target = client->has_target,
+		.orders = client->orders,
+		.norders = client->norders,
+		.server_text = end->server_text,
 		.server = endpoint_target(&client->server),
 		.target = endpoint_target(&client->target),
 		.proxy_version = client->proxy_version,

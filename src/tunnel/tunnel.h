@@ -2,11 +2,15 @@
 /* tunnel/tunnel - an end of a tunnel at work, from its start to its end */
 #pragma once
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "link/linkspec.h"
 #include "tunnel/endpoint.h"
 #include "tunnel/mouth.h"
+#include "tunnel/order.h"
+#include "tunnel/permit.h"
 #include "util/err.h"
 
 /*
@@ -17,13 +21,17 @@
  * stdout ends with these.
  */
 struct tunnel_server {
-	struct mouth_start mouth;    /* without its context */
-	const struct linkspec *link; /* where the client is, and no other; NULL: mouth.clients */
+	struct mouth_start mouth;     /* without its context */
+	const struct linkspec *link;  /* where the client is, and no other; NULL: mouth.clients */
+	struct permits listen, reach; /* mouth_start */
 	uint64_t drain_ms;
 };
 
 struct tunnel_client {
 	struct endpoint server, target;
+	bool has_target;                 /* reach_start */
+	struct order orders[ORDERS_MAX]; /* reach_start */
+	size_t norders;
 	const struct linkspec *link; /* where the server is; NULL: at @server */
 	const struct keyfile *key;   /* see reach_start */
 	unsigned dead_ms;  /* with a link: a server that has been silent for so long is dead */

@@ -80,7 +80,7 @@ static void one_after_another(void **state)
 
 static void what_is_none(void **state)
 {
-	static const char *const wrong[] = {"GET ", "O\1\0\0", "O\0\1\1"};
+	static const char *const wrong[] = {"GET ", "O\1\0\0", "O\0\2\1"};
 	struct hail hail;
 
 	(void)state;
@@ -126,15 +126,28 @@ static void a_hello(void **state)
 	struct hail_reader reader = {.have = 0};
 	struct hail hail;
 	char bytes[HAIL_BYTES];
+	unsigned char id[HAIL_ID_BYTES];
+	enum hail_kind kind;
 
 	(void)state;
 	hail_prepare(ends[0]); /* no TCP: nothing happens */
-	assert_int_equal(hail_send_hello(ends[0], (const unsigned char *)"12345678"), 0);
+	assert_int_equal(
+		hail_send_hello(ends[0], (const unsigned char *)"12345678", HAIL_NAMED), 0);
 	assert_int_equal(hail_peek(ends[1], HAIL_OWN), 1);
 	assert_int_equal(read(ends[1], bytes, sizeof(bytes)), HAIL_BYTES);
 	assert_int_equal(hail_read(&reader, ends[1], &hail), 1);
 	assert_int_equal(hail.type, HAIL_HELLO);
-	assert_memory_equal(hail.text, "12345678", HAIL_ID_BYTES);
+	assert_true(hail_read_hello(&hail, id, &kind));
+	assert_memory_equal(id, "12345678", HAIL_ID_BYTES);
+	assert_int_equal(kind, HAIL_NAMED);
+	/* who says nothing of a kind is for all */
+	hail.len = HAIL_ID_BYTES;
+	assert_true(hail_read_hello(&hail, id, &kind));
+	assert_int_equal(kind, HAIL_ANY);
+	hail.len = HAIL_ID_BYTES - 1;
+	assert_false(hail_read_hello(&hail, id, &kind));
+	hail = (struct hail){HAIL_HELLO, (const unsigned char *)"12345678x", 9};
+	assert_false(hail_read_hello(&hail, id, &kind));
 }
 
 static void a_peer_that_does_not_read(void **state)

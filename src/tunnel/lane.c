@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tunnel/lane - a client's connection at the server, until the bytes of others pass over it */
+#include "tunnel/lane.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "util/log.h"
+
+/* --- ends ------------------------------------------------------------------------------------ */
+
+int lane_take(struct lane *lane)
+{
+	struct lane_house *house = lane->house;
+	int fd = lane->io.fd;
+
+	proof_cancel(&lane->proof);
+	if (lane->state == LANE_PROVING)
+		house->nproving--;
+	loop_io_del(house->context->loop, &lane->io);
+	loop_timer_cancel(house->context->loop, &lane->timer);
+	list_del(&lane->at);
+	list_del(&lane->all);
+	house->count--;
+	budget_give(house->context->budget, 1);
+	free(lane);
+	return fd;
+}
+
+void lane_close(struct lane *lane)
+{
+	close(lane_take(lane));
+}
+
+/* It is of no use. */
+static void drop(struct lane *lane)
+{
+	if (lane->state >= LANE_WAITING) {
+		list_del(&lane->at);
+		lane->house->ops->on_over(lane);
+	}
+	lane_close(lane);
+}
+
+/* --- what waits, and is asked ---------------------------------------------------------------- */
+
+static void set_timer(struct lane *lane, uint64_t ms)
+{
+	loop_timer_set(lane->house->context->loop, &lane->timer, ms);
+}
+
+static void wait_again(struct lane *lane)
+{
+	lane->state = LANE_WAITING;
+	lane->silent = 0;
+	if (lane->is_own)
+		set_timer(lane, lane->house->beat_ms);
+	else
+		loop_timer_cancel(lane->house->context->loop, &lane->timer);
+}
+
+/* Returns false if the lane is gone. */
+static bool begin_to_wait(struct lane *lane)
+{
+	list_del(&lane->at);
+	wait_again(lane);
+	if (lane->house->ops->on_new(lane))
+		return true;
+	lane_close(lane);
+	return false;
+}
+
+int lane_ask(struct lane *lane, const void *text, size_t len, size_t wanted)
+{
+	int result = 0;
+
+	if (wanted > 0)
+		result = hail_send_number(lane->io.fd, HAIL_MORE, (uint32_t)wanted);
+	if (result == 0)
+		result = hail_send(lane->io.fd, HAIL_OPEN, text, len);
+	if (result < 0)
+		return result;
+	lane->state = LANE_ASKED;
+	set_timer(lane, LANE_TAKEN_MS);
+	return 0;
+}
+
+int lane_use(struct lane *lane)
+{
+	/* one write: its client reads it with one read */
+	ssize_t sent = send(lane->io.fd, HAIL_LENNUT, HAIL_BYTES, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	return sent == HAIL_BYTES ? 0 : -EPIPE;
+}
+
+static void on_silence(struct lane *lane)
+{
+	struct lane_house *house = lane->house;
+
+	switch (lane->state) {
+	case LANE_NEW:
+		if (house->key) {
+			drop(lane);
+			break;
+		}
+		if (lennuts_has(&house->lennuts, &lane->peer)) {
+			begin_to_wait(lane);
+			break;
+		}
+		lane->state = LANE_GREETED;
+		set_timer(lane, LANE_DEAD_MS);
+		if (send(lane->io.fd, HAIL_OWN, HAIL_BYTES, MSG_NOSIGNAL | MSG_DONTWAIT) !=
+			HAIL_BYTES)
+			drop(lane);
+		break;
+	case LANE_WAITING:
+		set_timer(lane, house->beat_ms);
+		if (++lane->silent <= 3) {
+			if (hail_send(lane->io.fd, HAIL_PING, NULL, 0) < 0)
+				drop(lane);
+			break;
+		}
+		/* fall through */
+	case LANE_ASKED:
+		log_info("tunnel: a client does not answer; its connections are given up");
+		house->ops->on_dead(lane);
+		drop(lane);
+		break;
+	default:
+		drop(lane);
+	}
+}
+
+static void on_timer(struct loop_timer *timer)
+{
+	on_silence(container_of(timer, struct lane, timer));
+}
+
+/* --- messages -------------------------------------------------------------------------------- */
+
+/* Returns false if the lane is gone. */
+static bool on_hello(struct lane *lane, const struct hail *hail)
+{
+	struct lane_house *house = lane->house;
+
+	if (!hail_read_hello(hail, lane->id, &lane->kind) ||
+		hail_send_number(lane->io.fd, HAIL_WELCOME, house->beat_ms) < 0) {
+		drop(lane);
+		return false;
+	}
+	lennuts_note(&house->lennuts, &lane->peer, false);
+	return begin_to_wait(lane);
+}
+
+/* Returns false if the lane is gone, or bytes follow. */
+static bool on_hail(struct lane *lane, const struct hail *hail)
+{
+	const struct lane_ops *ops = lane->house->ops;
+	bool is_asked = lane->state == LANE_ASKED || lane->state == LANE_TAKEN;
+	int result = 0;
+
+	lane->silent = 0;
+	if (lane->state == LANE_HELLO)
+		return on_hello(lane, hail);
+	if (hail->type == HAIL_PONG) {
+		return true;
+	} else if (hail->type == HAIL_TAKEN && lane->state == LANE_ASKED) {
+		lane->state = LANE_TAKEN;
+		/* how long it may take is the owner's to say */
+		loop_timer_cancel(lane->house->context->loop, &lane->timer);
+	} else if (hail->type == HAIL_OPENED && is_asked) {
+		ops->on_opened(lane);
+		return false;
+	} else if (hail->type == HAIL_REFUSED && is_asked) {
+		wait_again(lane);
+		ops->on_refused(lane);
+	} else {
+		result = ops->on_message(lane, hail);
+	}
+	if (result < 0)
+		drop(lane);
+	return result == 0;
+}
+
+/* Does it begin to prove that it has a key, which we have not? */
+static bool has_proof(const struct lane *lane)
+{
+	char bytes[HAIL_BYTES];
+	ssize_t got = recv(lane->io.fd, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT);
+
+	if (got <= 0 || !proof_is_hello(bytes, (size_t)got))
+		return false;
+	log_warning("tunnel: a client with a key was turned away: this end has none (--key-file)");
+	return true;
+}
+
+/* The first bytes. Returns false if there is nothing to read yet, or the lane is gone. */
+static bool is_own(struct lane *lane)
+{
+	struct lane_house *house = lane->house;
+	char bytes[HAIL_BYTES];
+	int result = hail_peek(lane->io.fd, HAIL_OWN);
+
+	if (result == 1 && recv(lane->io.fd, bytes, sizeof(bytes), MSG_DONTWAIT) == sizeof(bytes)) {
+		lane->is_own = true;
+		lane->state = LANE_HELLO;
+		set_timer(lane, LANE_DEAD_MS);
+		return true;
+	}
+	if (result >= 0)
+		return false;
+	if (lane->state == LANE_GREETED)
+		lennuts_note(&house->lennuts, &lane->peer, true);
+	if (result == -EPROTO && lane->state == LANE_NEW && !house->key && !has_proof(lane))
+		begin_to_wait(lane); /* lennut's: what it says goes to whoever connects */
+	else
+		drop(lane);
+	return false;
+}
+
+static void on_lane(struct loop_io *io, uint32_t events)
+{
+	struct lane *lane = container_of(io, struct lane, io);
+	struct hail hail;
+	int result;
+
+	if ((lane->state == LANE_NEW || lane->state == LANE_GREETED) && !is_own(lane))
+		return;
+	if (!lane->is_own) {
+		/* it waits; what it has said is read when it is used */
+		if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+			drop(lane);
+		return;
+	}
+	while ((result = hail_read(&lane->reader, io->fd, &hail)) == 1)
+		if (!on_hail(lane, &hail))
+			return;
+	if (result < 0)
+		drop(lane);
+}
+
+/* --- the beginning --------------------------------------------------------------------------- */
+
+/* What it says from now on is a client's; both wires are possible without a key. */
+static void begin(struct lane *lane)
+{
+	struct lane_house *house = lane->house;
+
+	lane->state = LANE_NEW;
+	list_del(&lane->at);
+	set_timer(lane, house->key                                  ? LANE_DEAD_MS
+			: lennuts_has(&house->lennuts, &lane->peer) ? LANE_KNOWN_MS
+								    : LANE_SILENT_MS);
+	if (loop_io_add(house->context->loop, &lane->io, EPOLLIN | EPOLLRDHUP | EPOLLET) < 0)
+		drop(lane);
+}
+
+static void on_proof(struct proof *proof, int result, const char *why)
+{
+	struct lane *lane = container_of(proof, struct lane, proof);
+	char text[ADDR_TEXT_BYTES];
+
+	if (result < 0) {
+		log_info("tunnel: a client at %s was turned away: %s",
+			addr_format(&lane->peer, text, sizeof(text)), why);
+		drop(lane);
+		return;
+	}
+	lane->house->nproving--;
+	begin(lane);
+}
+
+static void prove(struct lane *lane)
+{
+	struct lane_house *house = lane->house;
+
+	if (house->nproving >= LANE_PROVING_MAX)
+		drop(list_first(&house->proving, struct lane, at));
+	lane->state = LANE_PROVING;
+	house->nproving++;
+	list_add_last(&house->proving, &lane->at);
+	lane->proof = (struct proof){.loop = house->context->loop,
+		.key = house->key,
+		.role = PROOF_ANSWERER,
+		.purpose = "tunnel",
+		.on_done = on_proof};
+	if (proof_start(&lane->proof, lane->io.fd, lane->io.fd, LANE_PROOF_MS) < 0)
+		drop(lane);
+}
+
+void lane_add(struct lane_house *house, int fd, const struct addr *peer, bool is_proven)
+{
+	struct lane *lane = house->count < LANES_MAX ? calloc(1, sizeof(*lane)) : NULL;
+
+	if (!lane) {
+		close(fd);
+		return;
+	}
+	*lane = (struct lane){.house = house,
+		.state = LANE_NEW,
+		.kind = HAIL_ANY,
+		.io = {fd, on_lane},
+		.timer.on_expired = on_timer,
+		.peer = *peer};
+	budget_take(house->context->budget, 1);
+	hail_prepare(fd);
+	house->count++;
+	list_add_last(&house->all, &lane->all);
+	if (house->key && !is_proven)
+		prove(lane);
+	else
+		begin(lane);
+}
+
+void lane_house_init(struct lane_house *house)
+{
+	list_init(&house->all);
+	list_init(&house->proving);
+}
+
+void lane_house_fini(struct lane_house *house)
+{
+	while (!list_is_empty(&house->all))
+		lane_close(list_first(&house->all, struct lane, all));
+}
