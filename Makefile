@@ -23,7 +23,7 @@ silent = $(findstring s,$(firstword -$(MAKEFLAGS)))
 say = $(if $(filter 1,$(V))$(silent),,@printf '  %-6s %s\n' $(1) $(2))
 
 VERSION  := $(shell sed -n 's/^\#define NSWRAP_VERSION "\(.*\)"/\1/p' src/version.h)
-PACKAGES := slirp glib-2.0 libseccomp libcap jansson yaml-0.1
+PACKAGES := slirp glib-2.0 libseccomp libcap jansson yaml-0.1 libngtcp2
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla
 HARDEN   ?= -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
 LINK_HARDEN ?= -pie -Wl,-z,relro,-z,now

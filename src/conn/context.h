@@ -11,6 +11,8 @@ struct conn_context {
 	struct relay_pool *relays;
 	struct inside *inside; /* sockets of the namespace that is served */
 	struct names *names;   /* before the system is asked; its owner may add some */
+	/* what else leads inside (conn/beyond), its owner's; NULL: nothing */
+	struct beyond *beyond;
 };
 
 /*

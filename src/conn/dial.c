@@ -18,6 +18,8 @@ static void forget(struct dial *dial)
 	lookup_cancel(&dial->query);
 	loop_timer_cancel(dial->context->loop, &dial->timer);
 	inside_wait_cancel(&dial->waiter);
+	if (dial->call.trip)
+		dial->context->beyond->cancel(dial->context->beyond, &dial->call);
 	dial->context = NULL;
 }
 
@@ -85,6 +87,22 @@ static int connect_socket(struct dial *dial, int fd)
 	return -EINPROGRESS;
 }
 
+static void on_beyond(struct beyond_call *call, int result)
+{
+	struct dial *dial = container_of(call, struct dial, call);
+
+	finish(dial, result);
+}
+
+/* Does the next address have another way than sockets of the inside? */
+static bool is_beyond(const struct dial *dial)
+{
+	struct beyond *beyond = dial->context->beyond;
+
+	return dial->where == DIAL_INSIDE && beyond &&
+	       beyond->leads(beyond, &dial->answer.addrs[dial->tried], dial->proto);
+}
+
 /* A socket, or -errno. -EAGAIN: @dial waits for one of the inside now. */
 static int open_socket(struct dial *dial, sa_family_t family)
 {
@@ -108,6 +126,9 @@ static bool is_no_way(int result)
 static int try_next(struct dial *dial, int result)
 {
 	while (dial->tried < dial->answer.count) {
+		if (is_beyond(dial))
+			return dial->context->beyond->start(dial->context->beyond, &dial->call,
+				&dial->answer.addrs[dial->tried++], dial->proto);
 		int fd = open_socket(dial, dial->answer.addrs[dial->tried].family);
 
 		if (fd == -EAGAIN)
@@ -200,6 +221,7 @@ int dial_start(
 	dial->io.fd = -1;
 	dial->query.on_answer = on_answer;
 	dial->waiter.on_sockets = on_sockets;
+	dial->call.on_done = on_beyond;
 	int result = resolve(dial, target);
 	if (result == 0)
 		result = start_connecting(dial);

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "conn/beyond.h"
 #include "conn/context.h"
 #include "conn/inside.h"
 #include "conn/names.h"
@@ -21,7 +22,8 @@
  * Outside: sockets of this process's own network. All of a dial together may take DIAL_DEADLINE_MS.
  *
  * Inside: sockets of the pool (conn/inside), for as long as the kernel there tries (about two
- * minutes). While the pool is empty dials wait there, first come, first served.
+ * minutes). While the pool is empty dials wait there, first come, first served. Where there is
+ * another way to an address (conn/beyond), that is taken.
  */
 #define DIAL_DEADLINE_MS 10000
 
@@ -46,6 +48,7 @@ struct dial {
 	/* dial's own */
 	const struct conn_context *context; /* NULL: nothing is under way */
 	struct inside_waiter waiter;
+	struct beyond_call call;
 	struct loop_timer timer;
 	struct loop_io io;
 	struct lookup_query query;

@@ -323,6 +323,16 @@ size_t packet_make_udp(
 	return len;
 }
 
+size_t packet_make_ipv4(unsigned char *packet, uint8_t proto, struct in_addr src,
+	struct in_addr dst, size_t payload_len)
+{
+	const size_t len = PACKET_IPV4_BYTES + payload_len;
+
+	make_head(packet, proto, src, dst, len);
+	packet_put16(packet + 10, packet_checksum(packet, PACKET_IPV4_BYTES));
+	return len;
+}
+
 size_t packet_make_icmp(
 	unsigned char *packet, struct in_addr src, struct in_addr dst, size_t icmp_len)
 {

@@ -103,6 +103,10 @@ size_t packet_make_udp(
 size_t packet_make_icmp(
 	unsigned char *packet, struct in_addr src, struct in_addr dst, size_t icmp_len);
 
+/* The same for whatever protocol, of which nothing is looked at. */
+size_t packet_make_ipv4(unsigned char *packet, uint8_t proto, struct in_addr src,
+	struct in_addr dst, size_t payload_len);
+
 static inline bool packet_is_same_ip(struct in_addr a, struct in_addr b)
 {
 	return a.s_addr == b.s_addr;

@@ -1,0 +1,629 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* stream/ferry - streams between this host and those of its mesh, in packets that any manager
+ * routes
+ */
+#include "stream/ferry.h"
+
+#include <errno.h>
+#include <netinet/ip_icmp.h>
+#include <ngtcp2/ngtcp2.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "stream/association.h"
+#include "util/clock.h"
+#include "util/fd.h"
+#include "util/mix.h"
+
+#define BUCKETS_BITS 9
+
+enum { SAYS_QUIC, SAYS_HELLO, SAYS_ANSWER, SAYS_UNKNOWN };
+
+struct host;
+
+/* An association, and whose. */
+struct side {
+	struct host *host;
+	struct association *association; /* NULL: none */
+	bool is_asker, is_over;
+	unsigned idle; /* rounds */
+};
+
+struct host {
+	struct ferry *ferry;
+	struct list link;  /* in its bucket */
+	struct list wants; /* in the ring of those that may have something to write */
+	struct in_addr ip;
+	bool is_member, is_told, is_streamed, is_foreign;
+	bool says_hello, says_answer, says_unknown;
+	uint8_t unknown[NGTCP2_MAX_CIDLEN];
+	size_t nunknown, nquote;
+	unsigned char quote[FERRY_QUOTE_BYTES];
+	struct side asker, answerers[FERRY_ANSWERERS];
+};
+
+struct ferry {
+	const struct conn_context *context;
+	const struct ferry_ops *ops;
+	void *owner;
+	struct beyond beyond;
+	struct tracks tracks;
+	struct in_addr self;
+	bool has_stack;
+	struct list buckets[1 << BUCKETS_BITS];
+	struct list wants;
+	struct loop_task task; /* frees associations that are over */
+	struct loop_timer timer;
+};
+
+/* A connection that begins here. */
+struct trip {
+	struct ferry *ferry;
+	struct beyond_call *call;
+	struct track *track;
+	struct packet_end to;
+	bool is_second;
+};
+
+/* --- hosts -------------------------------------------------------------------------------- */
+
+static struct list *bucket_of(const struct ferry *ferry, struct in_addr ip)
+{
+	return (struct list *)&ferry->buckets[mix_bits(ip.s_addr) >> (64 - BUCKETS_BITS)];
+}
+
+static struct host *find(const struct ferry *ferry, struct in_addr ip)
+{
+	list_each (at, bucket_of(ferry, ip)) {
+		struct host *host = container_of(at, struct host, link);
+
+		if (packet_is_same_ip(host->ip, ip))
+			return host;
+	}
+	return NULL;
+}
+
+static struct host *get(struct ferry *ferry, struct in_addr ip)
+{
+	struct host *host = find(ferry, ip);
+
+	if (host)
+		return host;
+	host = calloc(1, sizeof(*host));
+	if (!host)
+		return NULL;
+	host->ferry = ferry;
+	host->ip = ip;
+	host->asker = (struct side){.host = host, .is_asker = true};
+	for (int i = 0; i < FERRY_ANSWERERS; i++)
+		host->answerers[i].host = host;
+	list_add_last(bucket_of(ferry, ip), &host->link);
+	return host;
+}
+
+static struct side *side_of(struct host *host, size_t number)
+{
+	return number == 0 ? &host->asker : &host->answerers[number - 1];
+}
+
+static void want(struct host *host)
+{
+	if (!list_is_linked(&host->wants))
+		list_add_last(&host->ferry->wants, &host->wants);
+	host->ferry->ops->on_packets(host->ferry->owner);
+}
+
+static void side_close(struct side *side)
+{
+	struct association *association = side->association;
+
+	side->association = NULL;
+	side->is_over = false;
+	side->idle = 0;
+	association_free(association);
+}
+
+static void host_close(struct host *host, int result)
+{
+	for (size_t i = 0; i <= FERRY_ANSWERERS; i++) {
+		struct side *side = side_of(host, i);
+
+		if (side->association)
+			association_end(side->association, result);
+		side_close(side);
+	}
+}
+
+static void host_free(struct host *host)
+{
+	host_close(host, -EHOSTUNREACH); /* for which nobody asks again */
+	list_del(&host->link);
+	list_del(&host->wants);
+	free(host);
+}
+
+/* --- associations ------------------------------------------------------------------------- */
+
+static void on_wake(void *owner)
+{
+	want(((struct side *)owner)->host);
+}
+
+static void on_up(void *owner)
+{
+	((struct side *)owner)->host->is_foreign = false;
+}
+
+static void on_asked(void *owner, struct track *track, struct in_addr ip, uint16_t port)
+{
+	const struct host *host = ((struct side *)owner)->host;
+	const struct ferry *ferry = host->ferry;
+
+	ferry->ops->on_asked(ferry->owner, track, host->ip, (struct packet_end){ip, port});
+}
+
+static void on_track_over(void *owner, struct track *track)
+{
+	const struct side *side = owner;
+	const struct ferry *ferry = side->host->ferry;
+
+	if (!side->is_asker)
+		ferry->ops->on_track_over(ferry->owner, track);
+}
+
+static void on_over(void *owner, int result)
+{
+	struct side *side = owner;
+
+	(void)result;
+	side->is_over = true;
+	loop_task_add(side->host->ferry->context->loop, &side->host->ferry->task);
+}
+
+static const struct association_ops association_ops = {
+	.on_wake = on_wake,
+	.on_up = on_up,
+	.on_asked = on_asked,
+	.on_track_over = on_track_over,
+	.on_over = on_over,
+};
+
+static bool side_open(struct side *side, const uint8_t *first, size_t len)
+{
+	side_close(side);
+	side->association =
+		association_new(&side->host->ferry->tracks, &association_ops, side, first, len);
+	return side->association;
+}
+
+/* Call @each for every association. */
+static void each_side(struct ferry *ferry, void (*each)(struct side *side))
+{
+	for (size_t i = 0; i < 1 << BUCKETS_BITS; i++)
+		list_each_safe (at, following, &ferry->buckets[i]) {
+			struct host *host = container_of(at, struct host, link);
+
+			for (size_t j = 0; j <= FERRY_ANSWERERS; j++)
+				if (side_of(host, j)->association)
+					each(side_of(host, j));
+		}
+}
+
+static void free_over(struct side *side)
+{
+	if (side->is_over)
+		side_close(side);
+}
+
+static void on_task(struct loop_task *task)
+{
+	each_side(container_of(task, struct ferry, task), free_over);
+}
+
+/* Two rounds without a track, at least one of them whole. */
+static void look_for_idle(struct side *side)
+{
+	if (association_tracks(side->association) > 0)
+		side->idle = 0;
+	else if (++side->idle > (side->is_asker ? 1 : FERRY_ANSWERER_IDLE))
+		side_close(side);
+}
+
+static void on_timer(struct loop_timer *timer)
+{
+	struct ferry *ferry = container_of(timer, struct ferry, timer);
+
+	each_side(ferry, look_for_idle);
+	loop_timer_set(ferry->context->loop, timer, FERRY_IDLE_S * 1000ULL);
+}
+
+/* --- connections that begin here ---------------------------------------------------------- */
+
+static int start_trip(struct trip *trip);
+
+/* The other end of a pair is a connection for who has asked. Returns it or -errno. */
+static int join(struct track *track)
+{
+	int ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) < 0)
+		return -errno;
+	int result = track_join(track, ends[0], ends[1]);
+	if (result == 0)
+		return ends[1];
+	fd_close(&ends[0]);
+	fd_close(&ends[1]);
+	return result;
+}
+
+static void on_answer(struct track *track, int result)
+{
+	struct trip *trip = track->user;
+	struct beyond_call *call = trip->call;
+
+	track->on_answer = NULL;
+	/* the other end has started again and did not know of the association */
+	if (result == -ECONNRESET && !trip->is_second) {
+		trip->is_second = true;
+		result = start_trip(trip);
+		if (result == 0)
+			return;
+	} else if (result == 0) {
+		result = join(track);
+		if (result < 0)
+			track_reset(track, 0);
+	}
+	call->trip = NULL;
+	free(trip);
+	call->on_done(call, result);
+}
+
+/* Returns 0 or -errno. */
+static int start_trip(struct trip *trip)
+{
+	struct host *host = get(trip->ferry, trip->to.ip);
+
+	if (!host)
+		return -ENOMEM;
+	if (host->is_foreign)
+		return -EPROTONOSUPPORT;
+	if ((!host->asker.association || host->asker.is_over) && !side_open(&host->asker, NULL, 0))
+		return -ENOMEM;
+	trip->track = association_dial(
+		host->asker.association, trip->to.ip, trip->to.port, on_answer, trip);
+	want(host);
+	return trip->track ? 0 : -ENOMEM;
+}
+
+static int start(
+	struct beyond *beyond, struct beyond_call *call, const struct addr *to, enum proto proto)
+{
+	struct ferry *ferry = container_of(beyond, struct ferry, beyond);
+	struct trip *trip = proto == PROTO_TCP ? calloc(1, sizeof(*trip)) : NULL;
+
+	if (!trip)
+		return proto == PROTO_TCP ? -ENOMEM : -EAFNOSUPPORT;
+	*trip = (struct trip){.ferry = ferry, .call = call};
+	trip->to = (struct packet_end){to->v4.sin_addr, addr_port(to)};
+	call->trip = trip;
+	int result = start_trip(trip);
+	if (result == 0)
+		return -EINPROGRESS;
+	call->trip = NULL;
+	free(trip);
+	return result;
+}
+
+static void cancel(struct beyond *beyond, struct beyond_call *call)
+{
+	struct trip *trip = call->trip;
+
+	(void)beyond;
+	if (!trip)
+		return;
+	call->trip = NULL;
+	trip->track->on_answer = NULL;
+	track_reset(trip->track, 0);
+	free(trip);
+}
+
+static bool leads(struct beyond *beyond, const struct addr *at, enum proto proto)
+{
+	const struct ferry *ferry = container_of(beyond, struct ferry, beyond);
+
+	return at->family == AF_INET && proto == PROTO_TCP &&
+	       (!ferry->has_stack || ferry_is_streamed(ferry, at->v4.sin_addr));
+}
+
+struct beyond *ferry_beyond(struct ferry *ferry)
+{
+	return &ferry->beyond;
+}
+
+/* --- packets that come -------------------------------------------------------------------- */
+
+static void hear_hello(struct host *host, const uint8_t *bytes, size_t len)
+{
+	struct ferry *ferry = host->ferry;
+	struct packet_view syn;
+
+	if (len < 2)
+		return;
+	host->is_streamed = bytes[1] == 0;
+	host->is_foreign = false;
+	if (bytes[0] == SAYS_HELLO) {
+		host->says_answer = true;
+		want(host);
+	}
+	if (len > 2 && ferry->has_stack && packet_parse((void *)(bytes + 2), len - 2, &syn) &&
+		packet_is_same_ip(syn.src.ip, ferry->self) &&
+		packet_is_same_ip(syn.dst.ip, host->ip) && syn.proto == IPPROTO_TCP &&
+		syn.tcp_flags == PACKET_SYN)
+		ferry->ops->on_returned(ferry->owner, &syn);
+}
+
+static void hear_unknown(struct host *host, const uint8_t *cid, size_t len)
+{
+	for (size_t i = 0; i <= FERRY_ANSWERERS; i++) {
+		struct side *side = side_of(host, i);
+
+		if (side->association && association_knows(side->association, cid, len))
+			association_end(side->association, -ECONNRESET);
+	}
+}
+
+/* Returns a place for one that begins there. */
+static struct side *answerer_for(struct host *host)
+{
+	struct side *place = &host->answerers[0];
+
+	for (int i = 0; i < FERRY_ANSWERERS; i++) {
+		struct side *side = &host->answerers[i];
+
+		if (!side->association)
+			return side;
+		if (side->idle >= place->idle && association_tracks(side->association) <=
+							 association_tracks(place->association))
+			place = side;
+	}
+	return place;
+}
+
+static bool begins(const uint8_t *packet, size_t len)
+{
+	ngtcp2_pkt_hd head;
+
+	return ngtcp2_accept(&head, packet, len) == 0 && head.version == NGTCP2_PROTO_VER_V1;
+}
+
+static void hear_quic(struct host *host, const uint8_t *packet, size_t len)
+{
+	const bool is_long = packet[0] & 0x80;
+	ngtcp2_version_cid cids;
+
+	/* no packet of Retry or for another version is of us */
+	if (ngtcp2_pkt_decode_version_cid(&cids, packet, len, ASSOCIATION_CID_BYTES) != 0 ||
+		(is_long && (cids.version != NGTCP2_PROTO_VER_V1 || (packet[0] & 0x30) == 0x30)))
+		return;
+	for (size_t i = 0; i <= FERRY_ANSWERERS; i++) {
+		struct side *side = side_of(host, i);
+
+		if (!side->association ||
+			!association_has(side->association, cids.dcid, cids.dcidlen))
+			continue;
+		side->idle = 0;
+		association_read(side->association, packet, len);
+		return;
+	}
+	if (is_long) {
+		struct side *side = begins(packet, len) ? answerer_for(host) : NULL;
+
+		if (side && side_open(side, packet, len))
+			association_read(side->association, packet, len);
+		return;
+	}
+	memcpy(host->unknown, cids.dcid, cids.dcidlen);
+	host->nunknown = cids.dcidlen;
+	host->says_unknown = true;
+	want(host);
+}
+
+void ferry_in(struct ferry *ferry, const struct packet_view *packet)
+{
+	struct host *host = find(ferry, packet->src.ip);
+	const uint8_t *bytes = packet->l4;
+
+	if (!host || !host->is_member || packet->l4_len < 2)
+		return;
+	if (bytes[0] == SAYS_QUIC)
+		hear_quic(host, bytes + 1, packet->l4_len - 1);
+	else if (bytes[0] == SAYS_HELLO || bytes[0] == SAYS_ANSWER)
+		hear_hello(host, bytes, packet->l4_len);
+	else if (bytes[0] == SAYS_UNKNOWN)
+		hear_unknown(host, bytes + 1, packet->l4_len - 1);
+}
+
+void ferry_on_error(struct ferry *ferry, struct in_addr peer, uint8_t code)
+{
+	struct host *host = find(ferry, peer);
+
+	if (!host)
+		return;
+	host->is_foreign = code == ICMP_PROT_UNREACH;
+	host->is_told = host->is_foreign;
+	if (host->asker.association && !association_is_up(host->asker.association))
+		association_end(host->asker.association,
+			host->is_foreign ? -EPROTONOSUPPORT : -EHOSTUNREACH);
+}
+
+/* --- packets that go ---------------------------------------------------------------------- */
+
+/* What is to be said of the streams themselves. Returns its size, or 0. */
+static size_t say(struct host *host, uint8_t *out)
+{
+	if (host->says_unknown) {
+		host->says_unknown = false;
+		out[0] = SAYS_UNKNOWN;
+		memcpy(out + 1, host->unknown, host->nunknown);
+		return 1 + host->nunknown;
+	}
+	if (!host->says_hello && !host->says_answer)
+		return 0;
+	out[0] = host->says_hello ? SAYS_HELLO : SAYS_ANSWER;
+	out[1] = host->ferry->has_stack;
+	memcpy(out + 2, host->quote, host->nquote);
+	const size_t len = 2 + host->nquote;
+	host->says_hello = host->says_answer = false;
+	host->nquote = 0;
+	return len;
+}
+
+static size_t write_from(struct host *host, uint8_t *out, size_t cap_bytes, bool is_slow)
+{
+	size_t len = say(host, out);
+
+	for (size_t i = 0; len == 0 && i <= FERRY_ANSWERERS; i++) {
+		struct side *side = side_of(host, i);
+
+		if (side->association && !side->is_over)
+			len = association_write(side->association, out + 1, cap_bytes - 1, is_slow);
+		if (len > 0) {
+			out[0] = SAYS_QUIC;
+			return 1 + len;
+		}
+	}
+	return len;
+}
+
+size_t ferry_take(struct ferry *ferry, void *packet, size_t cap_bytes, bool is_slow)
+{
+	while (!list_is_empty(&ferry->wants)) {
+		struct host *host = list_first(&ferry->wants, struct host, wants);
+
+		/* it may want again before this is over */
+		list_del(&host->wants);
+		size_t len = write_from(host, (uint8_t *)packet + PACKET_IPV4_BYTES,
+			cap_bytes - PACKET_IPV4_BYTES, is_slow);
+		if (len == 0)
+			continue;
+		if (!list_is_linked(&host->wants))
+			list_add_last(&ferry->wants, &host->wants);
+		return packet_make_ipv4(packet, FERRY_PROTO, ferry->self, host->ip, len);
+	}
+	return 0;
+}
+
+void ferry_return(struct ferry *ferry, const struct packet_view *syn)
+{
+	struct host *host = find(ferry, syn->src.ip);
+
+	if (!host || !host->is_member)
+		return;
+	host->nquote = syn->len <= sizeof(host->quote) ? syn->len : 0;
+	memcpy(host->quote, syn->ip, host->nquote);
+	host->says_hello = true;
+	want(host);
+}
+
+/* --- who is there ------------------------------------------------------------------------- */
+
+int ferry_meet(struct ferry *ferry, const struct in_addr *peers, size_t count)
+{
+	for (size_t i = 0; i < 1 << BUCKETS_BITS; i++)
+		list_each (at, &ferry->buckets[i])
+			container_of(at, struct host, link)->is_member = false;
+	for (size_t i = 0; i < count; i++) {
+		struct host *host = get(ferry, peers[i]);
+
+		if (!host)
+			return -ENOMEM;
+		host->is_member = true;
+		if (ferry->has_stack || host->is_told)
+			continue;
+		host->is_told = host->says_hello = true;
+		want(host);
+	}
+	for (size_t i = 0; i < 1 << BUCKETS_BITS; i++)
+		list_each_safe (at, following, &ferry->buckets[i]) {
+			struct host *host = container_of(at, struct host, link);
+
+			if (!host->is_member)
+				host_free(host);
+		}
+	return 0;
+}
+
+void ferry_forget(struct ferry *ferry, const struct in_addr *peers, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct host *host = find(ferry, peers[i]);
+
+		if (!host)
+			continue;
+		host_close(host, -EHOSTUNREACH);
+		host->is_streamed = host->is_foreign = host->is_told = false;
+	}
+}
+
+bool ferry_is_streamed(const struct ferry *ferry, struct in_addr peer)
+{
+	const struct host *host = find(ferry, peer);
+
+	return host && host->is_streamed;
+}
+
+bool ferry_is_foreign(const struct ferry *ferry, struct in_addr peer)
+{
+	const struct host *host = find(ferry, peer);
+
+	return host && host->is_foreign;
+}
+
+static void free_all(struct ferry *ferry)
+{
+	for (size_t i = 0; i < 1 << BUCKETS_BITS; i++)
+		while (!list_is_empty(&ferry->buckets[i]))
+			host_free(list_first(&ferry->buckets[i], struct host, link));
+}
+
+void ferry_set_self(struct ferry *ferry, struct in_addr self, bool has_stack)
+{
+	if (packet_is_same_ip(ferry->self, self) && ferry->has_stack == has_stack)
+		return;
+	free_all(ferry);
+	ferry->self = self;
+	ferry->has_stack = has_stack;
+}
+
+struct ferry *ferry_new(
+	const struct conn_context *context, const struct ferry_ops *ops, void *owner)
+{
+	struct ferry *ferry = calloc(1, sizeof(*ferry));
+
+	if (!ferry)
+		return NULL;
+	ferry->context = context;
+	ferry->ops = ops;
+	ferry->owner = owner;
+	ferry->beyond = (struct beyond){leads, start, cancel};
+	ferry->tracks.loop = context->loop;
+	ferry->has_stack = true;
+	ferry->task.on_run = on_task;
+	ferry->timer.on_expired = on_timer;
+	list_init(&ferry->wants);
+	for (size_t i = 0; i < 1 << BUCKETS_BITS; i++)
+		list_init(&ferry->buckets[i]);
+	loop_timer_set(context->loop, &ferry->timer, FERRY_IDLE_S * 1000ULL);
+	return ferry;
+}
+
+void ferry_free(struct ferry *ferry)
+{
+	if (!ferry)
+		return;
+	free_all(ferry);
+	loop_timer_cancel(ferry->context->loop, &ferry->timer);
+	loop_task_cancel(ferry->context->loop, &ferry->task);
+	free(ferry);
+}

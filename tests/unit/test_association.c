@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_association - tracks between two hosts: bytes, ends, resets, windows, loss, and many of them
+ */
+#include "stream/association.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "streampair.h"
+
+#define BULK (24U << 20)
+
+static unsigned char byte_at(size_t at)
+{
+	return (unsigned char)(at * 2654435761u >> 13);
+}
+
+/* Write up to @total bytes of the row from @from on. */
+static size_t feed(int fd, size_t from, size_t total)
+{
+	unsigned char bytes[65536];
+	size_t len = total - from < sizeof(bytes) ? total - from : sizeof(bytes);
+
+	for (size_t i = 0; i < len; i++)
+		bytes[i] = byte_at(from + i);
+	ssize_t sent = len > 0 ? send(fd, bytes, len, MSG_NOSIGNAL) : 0;
+	return sent > 0 ? (size_t)sent : 0;
+}
+
+/* Read what is there and compare it. Returns how much; *@has_ended. */
+static size_t drain(int fd, size_t from, bool *has_ended)
+{
+	unsigned char bytes[65536];
+	ssize_t got = recv(fd, bytes, sizeof(bytes), 0);
+
+	if (got == 0)
+		*has_ended = true;
+	for (ssize_t i = 0; i < got; i++)
+		if (bytes[i] != byte_at(from + (size_t)i))
+			fail_msg("byte %zu is wrong", from + (size_t)i);
+	return got > 0 ? (size_t)got : 0;
+}
+
+/* @total bytes through it, and their end. */
+static void move(struct pair *pair, int in, int out, size_t total)
+{
+	size_t put = 0, got = 0;
+	bool has_ended = false, is_shut = false;
+
+	for (int tries = 0; !has_ended; tries++) {
+		assert_true(tries < 2000000);
+		put += feed(in, put, total);
+		if (put == total && !is_shut) {
+			is_shut = true;
+			shutdown(in, SHUT_WR);
+		}
+		pair_run(pair);
+		got += drain(out, got, &has_ended);
+	}
+	assert_int_equal(got, total);
+}
+
+static void test_half_close(void **state)
+{
+	struct pair *pair = pair_new();
+	int fds[2];
+
+	(void)state;
+	pair_connect(pair, fds);
+	assert_int_equal(pair->asked_port, 80);
+	assert_int_equal(pair->asked_ip.s_addr, htonl(0x7f000203));
+	move(pair, fds[0], fds[1], BULK);
+	/* the other way still goes on */
+	move(pair, fds[1], fds[0], BULK / 2);
+	pair_until(pair, pair->nover == 2);
+	pair_run(pair);
+	assert_int_equal(pair->tracks.count, 0);
+	close(fds[0]);
+	close(fds[1]);
+	pair_free(pair);
+}
+
+static void test_loss(void **state)
+{
+	struct pair *pair = pair_new();
+	int fds[2];
+
+	(void)state;
+	pair_connect(pair, fds);
+	pair->lose_every = 100;
+	move(pair, fds[0], fds[1], BULK / 4);
+	move(pair, fds[1], fds[0], BULK / 4);
+	assert_true(pair->lost > 1);
+	close(fds[0]);
+	close(fds[1]);
+	pair_free(pair);
+}
+
+static void test_refusal(void **state)
+{
+	const int refusals[] = {-ECONNREFUSED, -EHOSTUNREACH, -ETIMEDOUT, -ENOENT};
+	struct pair *pair = pair_new();
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++) {
+		pair->refuse = refusals[i];
+		pair_dial(pair, 81);
+		pair_until(pair, pair->nanswered == i + 1);
+		assert_int_equal(pair->result, refusals[i]);
+	}
+	pair_until(pair, pair->tracks.count == 0);
+	pair_free(pair);
+}
+
+/* Nobody answers for the other end: who waits is told when it goes. */
+static void test_no_other_end(void **state)
+{
+	struct pair *pair = pair_new();
+
+	(void)state;
+	pair->is_stopped = true;
+	pair_dial(pair, 80);
+	pair_run(pair);
+	assert_int_equal(pair->nanswered, 0);
+	association_free(pair->ends[0].association);
+	pair->ends[0].association = NULL;
+	assert_int_equal(pair->nanswered, 1);
+	assert_int_equal(pair->result, -ECONNRESET);
+	pair_free(pair);
+}
+
+static int error_of(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, 1, 0) < 0 ? errno : 0;
+}
+
+/* One end is closed in the midst: the other one sees a reset and no end, whoever was first. */
+static void test_reset(void **state)
+{
+	struct pair *pair = pair_new();
+	int fds[2];
+
+	(void)state;
+	for (int closer = 0; closer < 2; closer++) {
+		pair_connect(pair, fds);
+		close(fds[closer]);
+		pair_until(pair, pair->tracks.count == 0);
+		assert_int_equal(error_of(fds[1 - closer]), ECONNRESET);
+		close(fds[1 - closer]);
+	}
+	/* the same when the association goes */
+	pair_connect(pair, fds);
+	association_free(pair->ends[1].association);
+	pair->ends[1].association = NULL;
+	assert_int_equal(error_of(fds[1]), ECONNRESET);
+	association_free(pair->ends[0].association);
+	pair->ends[0].association = NULL;
+	assert_int_equal(error_of(fds[0]), ECONNRESET);
+	close(fds[0]);
+	close(fds[1]);
+	pair_free(pair);
+}
+
+static void test_cancel(void **state)
+{
+	struct pair *pair = pair_new();
+
+	(void)state;
+	struct track *track = pair_dial(pair, 80);
+	association_cancel(pair->ends[0].association, track);
+	pair_run(pair);
+	track = pair_dial(pair, 80);
+	pair_exchange(pair);
+	if (pair->nanswered == 0)
+		association_cancel(pair->ends[0].association, track);
+	for (int i = 0; i < 20; i++)
+		pair_run(pair);
+	assert_true(pair->tracks.count <= 2);
+	for (size_t i = 0; i < pair->naccepted; i++)
+		close(pair->accepted[i]);
+	pair_free(pair);
+}
+
+/* Who reads nothing stops its own track alone, and not much is kept of that. */
+static void test_slow_reader(void **state)
+{
+	struct pair *pair = pair_new();
+	int slow[2], quick[2];
+	size_t put = 0, last = 1;
+	bool has_ended = false;
+
+	(void)state;
+	pair_connect(pair, slow);
+	pair_connect(pair, quick);
+	while (put != last) {
+		last = put;
+		for (int i = 0; i < 50; i++) {
+			put += feed(slow[0], put, SIZE_MAX);
+			pair_run(pair);
+		}
+	}
+	/* sockets, what waits at both ends */
+	assert_true(put < TRACK_WINDOW + TRACK_UNSENT_MAX + (2U << 20));
+	move(pair, quick[0], quick[1], BULK / 2);
+	move(pair, quick[1], quick[0], BULK / 2);
+	/* and it goes on when it is read */
+	shutdown(slow[0], SHUT_WR);
+	for (size_t got = 0; got < put || !has_ended;) {
+		pair_run(pair);
+		got += drain(slow[1], got, &has_ended);
+	}
+	for (int i = 0; i < 2; i++) {
+		close(slow[i]);
+		close(quick[i]);
+	}
+	pair_free(pair);
+}
+
+/* The other end is stopped, and goes on later: nothing is lost. */
+static void test_stopped(void **state)
+{
+	struct pair *pair = pair_new();
+	int fds[2];
+	size_t put = 0, got = 0;
+	bool has_ended = false;
+
+	(void)state;
+	pair_connect(pair, fds);
+	pair->is_stopped = true;
+	for (int i = 0; i < 200; i++) {
+		put += feed(fds[0], put, SIZE_MAX);
+		pair_run(pair);
+	}
+	assert_true(put < TRACK_UNSENT_MAX + (2U << 20));
+	pair->is_stopped = false;
+	shutdown(fds[0], SHUT_WR);
+	for (int tries = 0; !has_ended; tries++) {
+		assert_true(tries < 100000);
+		pair_run(pair);
+		got += drain(fds[1], got, &has_ended);
+	}
+	assert_int_equal(got, put);
+	close(fds[0]);
+	close(fds[1]);
+	pair_free(pair);
+}
+
+static void test_thousand(void **state)
+{
+	enum { TRACKS = 1000 };
+	struct pair *pair = pair_new();
+	int *fds = calloc(TRACKS, sizeof(*fds));
+	size_t answered = 0;
+	char text[32], got[32];
+
+	(void)state;
+	assert_non_null(fds);
+	for (int i = 0; i < TRACKS; i++)
+		pair_dial(pair, 80);
+	pair_until(pair, pair->nanswered == TRACKS);
+	assert_int_equal(pair->naccepted, TRACKS);
+	for (int i = 0; i < TRACKS; i++) {
+		int ends[2];
+
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+		assert_int_equal(track_join(pair->answered[i], ends[0], ends[1]), 0);
+		fds[i] = ends[1];
+		snprintf(text, sizeof(text), "this is number %d", i);
+		assert_int_equal(send(fds[i], text, strlen(text), 0), strlen(text));
+	}
+	/* tracks are accepted in the order in which they were begun */
+	for (int i = 0; i < TRACKS; i++) {
+		ssize_t len = -1;
+
+		pair_until(pair, (len = recv(pair->accepted[i], got, sizeof(got) - 1, 0)) > 0);
+		got[len] = '\0';
+		snprintf(text, sizeof(text), "this is number %d", i);
+		assert_string_equal(got, text);
+		assert_int_equal(send(pair->accepted[i], got, (size_t)len, 0), len);
+	}
+	for (int i = 0; i < TRACKS; i++) {
+		pair_until(pair, recv(fds[i], got, sizeof(got), 0) > 0);
+		answered++;
+		close(fds[i]);
+		close(pair->accepted[i]);
+	}
+	assert_int_equal(answered, TRACKS);
+	pair_until(pair, pair->tracks.count == 0);
+	free(fds);
+	pair_free(pair);
+}
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(test_half_close),
+	cmocka_unit_test(test_loss),
+	cmocka_unit_test(test_refusal),
+	cmocka_unit_test(test_no_other_end),
+	cmocka_unit_test(test_reset),
+	cmocka_unit_test(test_cancel),
+	cmocka_unit_test(test_slow_reader),
+	cmocka_unit_test(test_stopped),
+	cmocka_unit_test(test_thousand),
+};
+
+int main(void)
+{
+	struct rlimit nofile;
+
+	getrlimit(RLIMIT_NOFILE, &nofile);
+	nofile.rlim_cur = nofile.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &nofile);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
