@@ -24,6 +24,7 @@ int door_release(struct inbound *inbound)
 	loop_io_del(context->loop, &inbound->io);
 	loop_timer_cancel(context->loop, &inbound->timer);
 	door_take_out(inbound);
+	inbound->door->nout--;
 	budget_give(context->budget, 1);
 	free(inbound);
 	return fd;
@@ -44,8 +45,10 @@ void door_refuse(struct inbound *inbound)
 
 void door_take_out(struct inbound *inbound)
 {
-	if (list_is_linked(&inbound->at))
-		inbound->door->nheld--;
+	if (!list_is_linked(&inbound->at))
+		return;
+	inbound->door->nheld--;
+	inbound->door->nout++;
 	list_del(&inbound->at);
 }
 
@@ -56,6 +59,7 @@ void door_put_back(struct inbound *inbound)
 	inbound->lane = NULL;
 	list_add_first(&door->held, &inbound->at);
 	door->nheld++;
+	door->nout--;
 	door->on_held(door);
 }
 

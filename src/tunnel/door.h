@@ -47,7 +47,7 @@ struct door {
 
 	/* its own */
 	struct list held;
-	size_t nheld;
+	size_t nheld, nout; /* nout: taken out */
 	struct list inlets;
 	struct door_counts counts;
 };

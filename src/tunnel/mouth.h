@@ -16,10 +16,8 @@
 /*
  * How it works
  *
- * Clients of the tunnel connect and wait (tunnel/lane); who comes in is an inbound, at a door. All
- * proxy addresses are one door, which leads to each client that serves it; the others are what
- * clients have asked for by name (tunnel/order). Clients that ask for the same have one door
- * together.
+ * Clients of the tunnel connect and wait (tunnel/lane); who comes in is an inbound, at a door: one
+ * of the proxy addresses, or of what clients have asked for by name (tunnel/rota).
  *
  * An inbound gets a lane of the client whose turn it is. While there is none it is held,
  * MOUTH_HOLD_MS at most, and clients are asked for more; then it is reset. It is joined to the lane
@@ -27,14 +25,10 @@
  * not answer is taken for dead, with all its lanes, and the inbound goes to the next one: no
  * inbound is lost with a client that dies before. A lane of lennut's wire is used as it is, as its
  * own server does.
- *
- * A door by name whose last client broke off stays for MOUTH_HOLD_MS, if nobody else wants its
- * place.
  */
 #define MOUTH_HOLD_MS     10000
 #define MOUTH_DEAD_MS     15000
 #define MOUTH_PROXIES_MAX 16
-#define MOUTH_DOORS_MAX   256 /* by name, of all clients together */
 
 struct mouth_start {
 	const struct conn_context *context;
