@@ -8,7 +8,9 @@
 
 #include "util/list.h"
 
-#define INBOUND_FDS 2 /* it, and what it is led to */
+/* it, and what it is led to; and some for lanes, without which those who are held would wait in
+ * vain */
+#define INBOUND_FDS 8
 
 static void on_client(struct acceptor *acceptor, int fd, const struct addr *peer)
 {
@@ -23,7 +25,7 @@ static int on_flow(void *owner, struct udp_flow *flow)
 	struct addr peer = {.family = AF_UNSPEC};
 	int pair[2];
 
-	if (!budget_has_room(inlet->context->budget, INBOUND_FDS + 1))
+	if (!budget_has_room(inlet->context->budget, INBOUND_FDS))
 		return -EMFILE;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;

@@ -199,7 +199,7 @@ static bool has_proof(const struct lane *lane)
 }
 
 /* The first bytes. Returns false if there is nothing to read yet, or the lane is gone. */
-static bool is_own(struct lane *lane)
+static bool is_own(struct lane *lane, bool has_ended)
 {
 	struct lane_house *house = lane->house;
 	char bytes[HAIL_BYTES];
@@ -211,6 +211,8 @@ static bool is_own(struct lane *lane)
 		set_timer(lane, LANE_DEAD_MS);
 		return true;
 	}
+	if (result == 0 && has_ended)
+		result = -EPIPE; /* in the middle of them */
 	if (result >= 0)
 		return false;
 	if (lane->state == LANE_GREETED)
@@ -225,14 +227,15 @@ static bool is_own(struct lane *lane)
 static void on_lane(struct loop_io *io, uint32_t events)
 {
 	struct lane *lane = container_of(io, struct lane, io);
+	bool has_ended = events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR);
 	struct hail hail;
 	int result;
 
-	if ((lane->state == LANE_NEW || lane->state == LANE_GREETED) && !is_own(lane))
+	if ((lane->state == LANE_NEW || lane->state == LANE_GREETED) && !is_own(lane, has_ended))
 		return;
 	if (!lane->is_own) {
 		/* it waits; what it has said is read when it is used */
-		if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		if (has_ended)
 			drop(lane);
 		return;
 	}
@@ -294,7 +297,9 @@ static void prove(struct lane *lane)
 
 void lane_add(struct lane_house *house, int fd, const struct addr *peer, bool is_proven)
 {
-	struct lane *lane = house->count < LANES_MAX ? calloc(1, sizeof(*lane)) : NULL;
+	bool has_room = house->count < LANES_MAX &&
+			house->count < house->context->budget->max / LANES_SHARE;
+	struct lane *lane = has_room ? calloc(1, sizeof(*lane)) : NULL;
 
 	if (!lane) {
 		close(fd);

@@ -30,6 +30,7 @@
 #define LANE_PROOF_MS    10000
 #define LANE_PROVING_MAX 1024 /* one more costs the oldest its place */
 #define LANES_MAX        4096
+#define LANES_SHARE      4 /* and of all descriptors at most this part */
 
 enum lane_state {
 	LANE_PROVING, /* to have the key: in house->proving */

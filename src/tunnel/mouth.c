@@ -72,7 +72,7 @@ static void ask(struct lane *lane, struct inbound *inbound)
 	struct gate *gate = container_of(inbound->door, struct gate, door);
 	struct caller *caller = lane->caller;
 	const struct rota *rota = gate->rota;
-	size_t others = gate->door.nheld - 1, wanted;
+	size_t others = gate->door.nheld - 1, wanted, room;
 	unsigned char text[HAIL_TEXT_MAX];
 	char peer[ADDR_TEXT_BYTES];
 	size_t len;
@@ -82,6 +82,10 @@ static void ask(struct lane *lane, struct inbound *inbound)
 		caller->wanted = 0;
 	caller->lull = rota->lulls;
 	wanted = others > caller->wanted ? others - caller->wanted : 0;
+	/* lanes in vain would leave no room for inbounds */
+	room = budget_left(mouth_of(lane)->start->context->budget) / LANES_SHARE;
+	if (wanted > room)
+		wanted = room;
 	addr_format(&inbound->peer, peer, sizeof(peer));
 	if (rota_is_proxies(gate)) {
 		len = strlen(peer);

@@ -17,6 +17,8 @@
 #include "util/list.h"
 #include "util/log.h"
 
+#define ROOM_MS 50 /* how often it is looked for descriptors where there were none */
+
 struct reach {
 	const struct reach_start *start;
 	struct loop *loop;
@@ -261,11 +263,12 @@ static void fill(struct reach *reach)
 
 	if (reach->is_draining || reach->is_paused)
 		return;
-	while (reach->nready < wanted && (reach->nready == 0 || budget_has_room(budget, 4)))
+	while (reach->nready < wanted && (!reach->is_up || budget_has_room(budget, 4)))
 		if (!open_spoke(reach))
 			break;
 	if (reach->nready == 0 && !loop_timer_is_armed(&reach->again))
-		loop_timer_set(reach->loop, &reach->again, next_pause(reach));
+		loop_timer_set(
+			reach->loop, &reach->again, reach->is_up ? ROOM_MS : next_pause(reach));
 }
 
 static void on_surplus(struct loop_timer *timer)

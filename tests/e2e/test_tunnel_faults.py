@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: Apache-2.0
+"""nswrap tunnel: ends that die or stop, links that break, too few descriptors, at each moment"""
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+import threading
+
+import pytest
+from harness import PATIENCE, connect, descendants, exchange, free_port, open_fds, wait_for
+from test_tunnel import run_server, tunnel  # noqa: F401 (a fixture)
+from test_tunnel import target  # noqa: F401 (a fixture)
+from test_tunnel_forwards import at, client_of, order
+from test_tunnel_links import far, keys  # noqa: F401 (a fixture)
+
+HELLO = b"nswrapt1H\0\0\x0912345678"
+WELCOME = b"nswrapt1W\0\0\x04\0\0\x0e\xa6"
+PART = 1 << 16
+
+
+def reset(*sockets):
+    for s in sockets:
+        with contextlib.suppress(OSError):
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            s.shutdown(socket.SHUT_RDWR)
+            s.close()
+
+
+class Wire:
+    """A TCP port that leads to another one, and can cut what goes over it or hold it up."""
+
+    def __init__(self, port):
+        self.to, self.pairs, self.goes_on = port, [], threading.Event()
+        self.goes_on.set()
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                a, _ = self.listener.accept()
+                try:
+                    b = socket.create_connection(("127.0.0.1", self.to))
+                except OSError:
+                    a.close()
+                    continue
+                self.pairs.append((a, b))
+                for ends in ((a, b), (b, a)):
+                    threading.Thread(target=self._pump, args=ends, daemon=True).start()
+
+    def _pump(self, a, b):
+        try:
+            while part := a.recv(PART):
+                self.goes_on.wait()
+                b.sendall(part)
+            self.goes_on.wait()
+            b.shutdown(socket.SHUT_WR)
+        except OSError:
+            reset(a, b)
+
+    def cut(self):
+        pairs, self.pairs = self.pairs, []
+        reset(*(s for pair in pairs for s in pair))
+
+
+def pour(client):
+    """All that can be sent, and all that comes is thrown away."""
+    def send():
+        with contextlib.suppress(OSError):
+            while True:
+                client.sendall(bytes(PART))
+
+    threading.Thread(target=send, daemon=True).start()
+    with client, contextlib.suppress(OSError):
+        while client.recv(PART):
+            pass
+
+
+def wait_for_the_end(s):
+    """It ends, whether or not it says that it is broken."""
+    s.settimeout(20 * PATIENCE)
+    with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+        while s.recv(1 << 20):
+            pass
+
+
+# --- during the handshake --------------------------------------------------------------------------
+
+
+def test_clients_that_stop_anywhere(tunnel, target):
+    """Half a hello, and then nothing or the end: nobody is kept waiting, and nothing is left."""
+    server, client = tunnel.up(target)
+    fds = len(open_fds(server.pid))
+    whole = HELLO + b"cF\0\0\x12ft" + b"web\0" + b"127.0.0.1:0"
+    with contextlib.ExitStack() as stack:
+        for cut in [*range(len(whole) + 1)] * 3:
+            s = stack.enter_context(connect(tunnel.clients))
+            s.sendall(whole[:cut])
+            if cut % 2:
+                s.shutdown(socket.SHUT_WR)
+        assert [exchange(tunnel.proxy, b"%d" % i) for i in range(10)] == [b"%d" % i for i in range(10)]
+    wait_for(lambda: len(open_fds(server.pid)) <= fds + 2, "strangers to be forgotten")
+
+
+def test_servers_that_stop_anywhere(tunnel, target):
+    """The client says so, and has the real one as soon as that is there."""
+    said = iter(range(len(WELCOME)))
+
+    def serve(s):
+        with s, contextlib.suppress(OSError):
+            s.sendall(WELCOME[:next(said, len(WELCOME) - 1)])
+            s.settimeout(0.05)
+            s.recv(1000)
+
+    with socket.create_server(("127.0.0.1", tunnel.clients)) as listener:
+        def accept():
+            with contextlib.suppress(OSError):
+                while True:
+                    threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        client = tunnel.client(target)
+        client.wait_line("it closed the connection|reset by peer")
+        wait_for(lambda: next(said, 99) > 2, "some tries")
+        listener.shutdown(socket.SHUT_RDWR)
+    tunnel.server()
+    client.wait_line("connected to")
+    assert exchange(tunnel.proxy, b"real") == b"real"
+
+
+def test_another_key_midway(tunnel, target, keys):
+    """A server comes back with another key: it is not taken, and the right one is."""
+    port = free_port()
+    server = tunnel.server("--key-file", keys[0])
+    client = client_of(tunnel, "--key-file", keys[0], "--forward", order("web", port, target))
+    client.wait_line("web: .*at the server")
+    server.signal(signal.SIGKILL)
+    server.popen.wait()
+    client.wait_line("trying again")
+    other = tunnel.server("--key-file", keys[1], "-v")
+    other.wait_line("a client at .* was turned away")
+    assert other.stop() == 0
+    tunnel.server("--key-file", keys[0])
+    client.wait_lines("web: .*at the server", 2)
+    assert exchange(port, b"ours") == b"ours"
+
+
+# --- during a transfer -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["client", "server"])
+def test_an_end_is_killed_under_load(tunnel, end):
+    """What went over it ends at once, at both sides, and its successor serves."""
+    with run_server(pour) as sink:
+        server, client = tunnel.up(sink)
+        with contextlib.ExitStack() as stack:
+            users = [stack.enter_context(connect(tunnel.proxy)) for _ in range(8)]
+            for s in users:
+                assert s.recv(PART)
+            (client if end == "client" else server).signal(signal.SIGKILL)
+            for s in users:
+                wait_for_the_end(s)
+        if end == "client":
+            tunnel.client(sink).wait_line("connected to")
+        else:
+            tunnel.server()
+            client.wait_lines("connected to", 2)
+        with connect(tunnel.proxy) as s:
+            assert s.recv(PART)
+
+
+@pytest.mark.parametrize("end", ["client", "server"])
+def test_an_end_stops_for_a_while(tunnel, target, end):
+    """Nothing of a transfer is lost."""
+    server, client = tunnel.up(target)
+    stopped = client if end == "client" else server
+    data = os.urandom(1 << 20) * 32
+    with connect(tunnel.proxy) as s:
+        def send():
+            s.sendall(data)
+            s.shutdown(socket.SHUT_WR)
+
+        sender = threading.Thread(target=send)
+        s.sendall(data[:PART])
+        stopped.signal(signal.SIGSTOP)
+        sender.start()
+        s.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            s.recv(1)
+        s.settimeout(20 * PATIENCE)
+        stopped.signal(signal.SIGCONT)
+        got = b""
+        while part := s.recv(1 << 20):
+            got += part
+        sender.join()
+        assert got == data[:PART] + data
+
+
+def test_links_break_under_load(tunnel):
+    """Those that were over them end; all else goes on, for as often as it happens."""
+    port = free_port()
+    with run_server(pour) as sink:
+        tunnel.server()
+        wire = Wire(tunnel.clients)
+        client = client_of(tunnel, "--to", at(sink.getsockname()[1]), "--forward", order("web", port, sink),
+                           server=at(wire.port))
+        for i in range(3):
+            client.wait_lines("web: .*at the server", i + 1)
+            with contextlib.ExitStack() as stack:
+                users = [stack.enter_context(connect(p)) for p in (tunnel.proxy, port) * 4]
+                for s in users:
+                    assert s.recv(PART)
+                wire.cut()
+                for s in users:
+                    wait_for_the_end(s)
+        client.wait_lines("web: .*at the server", 4)
+        with connect(port) as s:
+            assert s.recv(PART)
+
+
+def test_a_link_that_stalls(tunnel, target):
+    """Nothing comes through, and nothing says so: both ends notice, and the port is served again."""
+    port = free_port()
+    server = tunnel.server("--dead-after", "1", "-v")
+    wire = Wire(tunnel.clients)
+    client = client_of(tunnel, "--forward", order("web", port, target), server=at(wire.port))
+    client.wait_line("web: .*at the server")
+    assert exchange(port, b"before") == b"before"
+    wire.goes_on.clear()
+    client.wait_line("it does not answer; trying again")
+    server.wait_line("a client does not answer")
+    with connect(port) as s:
+        s.sendall(b"held")
+        s.shutdown(socket.SHUT_WR)
+        wire.cut()
+        wire.goes_on.set()
+        assert s.recv(100) == b"held"
+    client.wait_lines("web: .*at the server", 2)
+
+
+def test_a_command_is_killed_under_load(tunnel):
+    """The same over one stream."""
+    with run_server(pour) as sink:
+        client = tunnel.client(sink, server=far(tunnel))
+        client.wait_line("connected to exec:")
+        with contextlib.ExitStack() as stack:
+            users = [stack.enter_context(connect(tunnel.proxy)) for _ in range(8)]
+            for s in users:
+                assert s.recv(PART)
+            for pid in descendants(client.pid):
+                os.kill(pid, signal.SIGKILL)
+            for s in users:
+                wait_for_the_end(s)
+        client.wait_lines("connected to exec:", 2)
+        with connect(tunnel.proxy) as s:
+            assert s.recv(PART)
+
+
+# --- too much --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["client", "server"])
+def test_too_few_descriptors(tunnel, target, end):
+    """Who finds no place waits for one; nobody is lost."""
+    def few():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (160, 160))
+
+    options = {end: {"preexec_fn": few}}
+    server = tunnel._start("server", "--bind-proxy", at(tunnel.proxy), "--bind-client", at(tunnel.clients),
+                           **options.get("server", {}))
+    server.wait_line("clients come to")
+    client = tunnel._start("client", "--server", at(tunnel.clients), "--to", at(target.getsockname()[1]),
+                           **options.get("client", {}))
+    client.wait_line("connected to")
+    users = [connect(tunnel.proxy) for _ in range(100)]
+    for i, s in enumerate(users):  # each makes room for another one
+        s.sendall(b"%d" % i)
+        s.shutdown(socket.SHUT_WR)
+    for i, s in enumerate(users):
+        s.settimeout(20 * PATIENCE)
+        assert s.recv(100) == b"%d" % i
+        s.close()
+    assert len(open_fds((server if end == "server" else client).pid)) < 160
+
+
+def test_a_server_that_is_full_of_strangers(tunnel, target):
+    """More lanes than it may have, none of which says who it is; its client goes on."""
+    server, client = tunnel.up(target)
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit[1], limit[1]))
+    try:
+        with contextlib.ExitStack() as stack:
+            for i in range(min(600, limit[1] - 200)):
+                s = stack.enter_context(connect(tunnel.clients))
+                s.sendall(HELLO[:-8] + b"%08d" % i + b"n")
+            assert [exchange(tunnel.proxy, b"%d" % i) for i in range(10)] == [b"%d" % i for i in range(10)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+    assert server.popen.poll() is None and client.stop() == 0
+
+
+@pytest.mark.waits
+def test_forwards_without_end(tunnel, target):
+    """A client may have so many and no more, and what it had goes with it."""
+    server = tunnel.server()
+    fds = len(open_fds(server.pid))
+    with connect(tunnel.clients) as s:
+        s.sendall(HELLO + b"c")
+        s.settimeout(10 * PATIENCE)
+        with contextlib.suppress(OSError):
+            for i in range(100):
+                text = b"ftx%02d\0" % i + b"127.0.0.1:0"
+                s.sendall(b"F\0" + len(text).to_bytes(2, "big") + text)
+        with contextlib.suppress(OSError):
+            while s.recv(PART):
+                pass
+        assert len(open_fds(server.pid)) < fds + 70
+    wait_for(lambda: len(open_fds(server.pid)) <= fds, "the end of what it had", 15)
+    tunnel.client(target).wait_line("connected to")
+    assert exchange(tunnel.proxy, b"x") == b"x"
