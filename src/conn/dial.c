@@ -61,6 +61,15 @@ static int result_of(int code, const struct addr *to)
 
 static void on_connected(struct loop_io *io, uint32_t events);
 
+/* Its port is chosen when it connects: others may have the same one for another peer. ip(7) */
+static int bind_source(int fd, const struct addr *source)
+{
+	int on = 1;
+
+	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+	return bind(fd, &source->any, addr_len(source));
+}
+
 /* Connect @fd to the next address and take it over. As dial_start. */
 static int connect_socket(struct dial *dial, int fd)
 {
@@ -69,6 +78,8 @@ static int connect_socket(struct dial *dial, int fd)
 
 	if (to->family != AF_UNIX && dial->proto == PROTO_TCP)
 		fd_keep_alive(fd);
+	if (dial->source.family == to->family && bind_source(fd, &dial->source) < 0)
+		return -errno;
 	if (connect(fd, &to->any, addr_len(to)) == 0) {
 		if (!has_met_itself(fd, to))
 			return fd_take(&socket_fd);
@@ -216,6 +227,7 @@ int dial_start(
 {
 	dial->context = context;
 	dial->where = target->where;
+	dial->source = target->source;
 	dial->proto = target->proto;
 	dial->tried = dial->answer.count = 0;
 	dial->io.fd = -1;
@@ -227,7 +239,7 @@ int dial_start(
 		result = start_connecting(dial);
 	if (result != -EINPROGRESS) {
 		dial->context = NULL;
-	} else if (dial->where == DIAL_OUTSIDE) {
+	} else if (dial->where == DIAL_OUTSIDE && !target->is_patient) {
 		dial->timer.on_expired = on_deadline;
 		loop_timer_set(context->loop, &dial->timer, DIAL_DEADLINE_MS);
 	}

@@ -19,7 +19,8 @@
  *
  * What is dialled is kept alive (fd_keep_alive): no peer vanishes unnoticed.
  *
- * Outside: sockets of this process's own network. All of a dial together may take DIAL_DEADLINE_MS.
+ * Outside: sockets of this process's own network. All of a dial together may take DIAL_DEADLINE_MS,
+ * unless it is patient: then as long as the kernel tries.
  *
  * Inside: sockets of the pool (conn/inside), for as long as the kernel there tries (about two
  * minutes). While the pool is empty dials wait there, first come, first served. Where there is
@@ -38,6 +39,8 @@ struct dial_target {
 	/* of dial_start: PROTO_UDP is a connected socket for datagrams, there as soon as the
 	 * address is known and, inside, a socket of the pool */
 	enum proto proto;
+	struct addr source; /* outside only: bound to it before; no family: the system's choice */
+	bool is_patient;
 };
 
 /* One connection on its way; part of its owner, starts as all zero but for on_done. */
@@ -56,6 +59,7 @@ struct dial {
 	size_t tried; /* of the addresses */
 	enum dial_where where;
 	enum proto proto;
+	struct addr source;
 	uint16_t port;
 };
 

@@ -11,7 +11,7 @@
 #include "conn/accept.h"
 #include "conn/dial.h"
 #include "exit/exit_flows.h"
-#include "exit/syns.h"
+#include "conn/syns.h"
 #include "util/clock.h"
 #include "util/fd.h"
 #include "util/list.h"
@@ -97,11 +97,6 @@ static void use(struct exit_port *at_)
 	list_add_last(&at_->exit->uses, &at_->use_link);
 }
 
-static struct packet_end end_of(const struct addr *addr)
-{
-	return (struct packet_end){addr->v4.sin_addr, addr_port(addr)};
-}
-
 static void on_client(struct acceptor *acceptor, int fd, const struct addr *peer)
 {
 	struct exit_port *at_ = container_of(acceptor, struct exit_port, acceptor);
@@ -110,7 +105,7 @@ static void on_client(struct acceptor *acceptor, int fd, const struct addr *peer
 	use(at_);
 	/* its address is the one that was asked for */
 	if (addr_get_own(fd, &own) == 0 &&
-		syns_meet(at_->exit->syns, end_of(peer), end_of(&own), fd))
+		syns_meet(at_->exit->syns, peer, &own, fd))
 		return;
 	fd_reset(&fd);
 }
@@ -165,27 +160,30 @@ static int open_listener(struct exit *exit, uint16_t port)
 /* --- connections -------------------------------------------------------------------------- */
 
 /* The target has accepted. */
-static void let_in(void *owner, const struct packet_view *packet)
+static void let_in(void *owner, const struct syns_packet *packet)
 {
 	struct exit *exit = owner;
-	int result = open_listener(exit, packet->dst.port);
+	const uint16_t port = addr_port(&packet->own);
+	int result = open_listener(exit, port);
+	struct packet_view view;
 
 	/* else the peer sends it again, and there may be more room then */
-	if (result == 0)
-		exit->ops->let_in(exit->owner, packet);
-	else
-		log_info("cannot take a connection to port %u: %s", packet->dst.port,
-			strerror(-result));
+	if (result < 0)
+		log_info("cannot take a connection to port %u: %s", port, strerror(-result));
+	else if (packet_parse(packet->bytes, packet->len, &view))
+		exit->ops->let_in(exit->owner, &view);
 }
 
 /* Silence for silence, and for what is short here only. */
-static void refuse(void *owner, const struct packet_view *packet, int result)
+static void refuse(void *owner, const struct syns_packet *packet, int result)
 {
 	struct exit *exit = owner;
+	struct packet_view view;
 
-	if (result == -ETIMEDOUT || result == -EADDRNOTAVAIL || result == -EAGAIN)
+	if (result == -ETIMEDOUT || result == -EADDRNOTAVAIL || result == -EAGAIN ||
+		!packet_parse(packet->bytes, packet->len, &view))
 		return;
-	exit->ops->refuse(exit->owner, packet,
+	exit->ops->refuse(exit->owner, &view,
 		result == -ECONNREFUSED || result == -ECONNRESET ? ICMP_PORT_UNREACH
 								 : ICMP_HOST_UNREACH);
 }
@@ -219,15 +217,18 @@ void exit_take(struct exit *exit, const struct packet_view *packet)
 			exit->ops->on_unexposed(exit->owner, packet);
 		return;
 	}
+	const struct syns_packet syn = syns_packet_of(packet);
 	if (packet->proto == IPPROTO_TCP)
-		syns_on_packet(exit->syns, packet, &(struct dial_target){.addr = to});
+		syns_on_packet(exit->syns, &syn, &(struct dial_target){.addr = to});
 	else
 		exit_flows_take(exit->flows, packet, &to);
 }
 
 bool exit_has(const struct exit *exit, const struct packet_view *packet)
 {
-	return syns_has(exit->syns, packet->src, packet->dst);
+	const struct syns_packet syn = syns_packet_of(packet);
+
+	return syns_has(exit->syns, &syn.peer, &syn.own);
 }
 
 uint64_t exit_unexposed(const struct exit *exit)

@@ -16,7 +16,7 @@
  * How it works
  *
  * TCP: the packet that begins a connection is held until its destination has accepted ours
- * (exit/syns), and refused as that was: refused, unreachable, or silent. Then it goes into the
+ * (conn/syns), and refused as that was: refused, unreachable, or silent. Then it goes into the
  * stack, where a listener has its port of every address (stack_ops.open_exit); the kernel there
  * completes the connection, and a relay has both. Listeners come with the first connection of a
  * port and go EXIT_IDLE_S after the last one.

@@ -20,7 +20,7 @@
  * From the stack: as many packets as there are into a batch, which goes to the link with one write.
  * The stack rests while that is full.
  *
- * What an entrance can make grow: connections that are begun (exit/syns), flows (conn/udp_flows),
+ * What an entrance can make grow: connections that are begun (conn/syns), flows (conn/udp_flows),
  * listeners (EXIT_LISTENERS_MAX), aliases (SIXFOUR_ALIASES), all of them within one budget of
  * descriptors, and what waits for the link (WIRE_QUEUE_BYTES).
  */

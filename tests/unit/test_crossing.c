@@ -291,9 +291,10 @@ static void what_comes_is_let_in_held_or_refused(void **state)
 	assert_int_equal(view.dst.port, 80);
 	assert_int_equal(world->fake.count, 4);
 	assert_int_equal(recv(world->far, packet, 1, MSG_DONTWAIT), -1);
-	crossing_syns_ops.let_in(&world->crossing, &view);
+	const struct syns_packet syn = syns_packet_of(&view);
+	crossing_syns_ops.let_in(&world->crossing, &syn);
 	assert_memory_equal(world->fake.arrived.bytes, held.bytes, held.len);
-	crossing_syns_ops.refuse(&world->crossing, &view, -ECONNREFUSED);
+	crossing_syns_ops.refuse(&world->crossing, &syn, -ECONNREFUSED);
 	assert_false(come(world, &closed, &view));
 	for (uint16_t port = 80; port <= 82; port += 2) {
 		assert_int_equal(read_frame(world->far, packet), PACKET_RST_BYTES);

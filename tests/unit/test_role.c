@@ -90,13 +90,13 @@ static const struct stack_ops ops = {
 	.reserve_ports = reserve_ports,
 };
 
-static void on_let_in(void *owner, const struct packet_view *packet)
+static void on_let_in(void *owner, const struct syns_packet *packet)
 {
 	(void)packet;
 	((struct world *)owner)->let_in++;
 }
 
-static void on_refuse(void *owner, const struct packet_view *packet, int result)
+static void on_refuse(void *owner, const struct syns_packet *packet, int result)
 {
 	(void)result;
 	(void)packet;

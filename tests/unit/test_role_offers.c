@@ -41,16 +41,18 @@ struct world {
 	unsigned char last_sent[PACKET_RST_BYTES];
 };
 
-static void on_refuse(void *owner, const struct packet_view *packet, int result)
+static void on_refuse(void *owner, const struct syns_packet *packet, int result)
 {
 	struct world *world = owner;
+	struct packet_view view;
 
 	(void)result;
-	assert_true(packet_make_rst(packet, world->last_sent));
+	assert_true(packet_parse(packet->bytes, packet->len, &view));
+	assert_true(packet_make_rst(&view, world->last_sent));
 	world->sent++;
 }
 
-static void on_let_in(void *owner, const struct packet_view *packet)
+static void on_let_in(void *owner, const struct syns_packet *packet)
 {
 	struct world *world = owner;
 	unsigned char copy[SYNS_PACKET_BYTES];
@@ -58,10 +60,11 @@ static void on_let_in(void *owner, const struct packet_view *packet)
 	char from[INET_ADDRSTRLEN], to[INET_ADDRSTRLEN];
 
 	assert_in_range(packet->len, SYN_BYTES, sizeof(copy));
-	memcpy(copy, packet->ip, packet->len);
+	memcpy(copy, packet->bytes, packet->len);
 	assert_true(packet_parse(copy, packet->len, &view));
-	assert_true(packet_is_same_end(view.src, packet->src));
-	assert_true(packet_is_same_end(view.dst, packet->dst));
+	const struct syns_packet again = syns_packet_of(&view);
+	assert_true(addr_equal(&again.peer, &packet->peer));
+	assert_true(addr_equal(&again.own, &packet->own));
 	world->injected++;
 	if (world->is_deaf)
 		return;

@@ -7,7 +7,7 @@
 /* cmocka needs the four above */
 #include <cmocka.h>
 
-#include "exit/syns.h"
+#include "conn/syns.h"
 #include "mesh_bed.h"
 #include "packets.h"
 
@@ -46,33 +46,34 @@ struct world {
 	unsigned let_in[PEERS][OWNS], refused[PEERS][OWNS]; /* as it was told */
 };
 
-static struct packet_end peer_end(unsigned i)
+static struct addr peer_end(unsigned i)
 {
-	return (struct packet_end){pkt_addr(peer_ips[i]), peer_ports[i]};
+	return addr_of4(pkt_addr(peer_ips[i]), peer_ports[i]);
 }
 
-static struct packet_end own_end(unsigned i)
+static struct addr own_end(unsigned i)
 {
-	return (struct packet_end){pkt_addr(own_ips[i]), own_ports[i]};
+	return addr_of4(pkt_addr(own_ips[i]), own_ports[i]);
 }
 
-static unsigned *counter(unsigned of[PEERS][OWNS], const struct packet_view *packet)
+static unsigned *counter(unsigned of[PEERS][OWNS], const struct syns_packet *packet)
 {
 	unsigned peer = 0, own = 0;
+	struct addr at;
 
-	while (!packet_is_same_end(peer_end(peer), packet->src))
+	while (at = peer_end(peer), !addr_equal(&at, &packet->peer))
 		peer++;
-	while (!packet_is_same_end(own_end(own), packet->dst))
+	while (at = own_end(own), !addr_equal(&at, &packet->own))
 		own++;
 	return &of[peer][own];
 }
 
-static void on_let_in(void *owner, const struct packet_view *packet)
+static void on_let_in(void *owner, const struct syns_packet *packet)
 {
 	++*counter(((struct world *)owner)->let_in, packet);
 }
 
-static void on_refuse(void *owner, const struct packet_view *packet, int result)
+static void on_refuse(void *owner, const struct syns_packet *packet, int result)
 {
 	(void)result;
 	++*counter(((struct world *)owner)->refused, packet);
@@ -101,7 +102,8 @@ static void send_syn(struct world *world, unsigned peer, unsigned own)
 	} else if (flow->state != DIALLING) {
 		flow->let_in++;
 	}
-	syns_on_packet(world->syns, &view, &target);
+	struct syns_packet syn = syns_packet_of(&view);
+	syns_on_packet(world->syns, &syn, &target);
 	memset(bytes, 0, pkt.len);
 	free(bytes);
 }
@@ -113,7 +115,8 @@ static void meet(struct world *world, unsigned peer, unsigned own)
 
 	assert_int_equal(
 		socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
-	bool is_met = syns_meet(world->syns, peer_end(peer), own_end(own), pair[0]);
+	const struct addr from = peer_end(peer), at = own_end(own);
+	bool is_met = syns_meet(world->syns, &from, &at, pair[0]);
 	assert_int_equal(is_met, flow->state == LET_IN);
 	if (is_met) {
 		flow->state = RELAYED;
@@ -134,7 +137,8 @@ static void drop(struct world *world, unsigned own)
 		flow->refused += flow->state == DIALLING;
 		flow->state = NONE;
 	}
-	syns_drop(world->syns, own_end(own));
+	const struct addr at = own_end(own);
+	syns_drop(world->syns, &at);
 }
 
 /* Targets end when they hear of an end. */

@@ -43,19 +43,25 @@ void crossing_answer(struct crossing *crossing, const struct packet_view *packet
 }
 
 /* An offer is there or not, whatever keeps its target away. */
-static void refuse(void *owner, const struct packet_view *packet, int result)
+static void refuse(void *owner, const struct syns_packet *packet, int result)
 {
+	struct packet_view view;
+
 	(void)result;
-	crossing_answer(owner, packet, ICMP_PORT_UNREACH);
+	if (packet_parse(packet->bytes, packet->len, &view))
+		crossing_answer(owner, &view, ICMP_PORT_UNREACH);
 }
 
 /* What was held comes to where its port is served. */
-static void let_in_held(void *owner, const struct packet_view *packet)
+static void let_in_held(void *owner, const struct syns_packet *packet)
 {
 	struct crossing *crossing = owner;
+	struct packet_view view;
 
-	gate_let_in(crossing->gate, packet);
-	crossing_let_in(crossing, packet);
+	if (!packet_parse(packet->bytes, packet->len, &view))
+		return;
+	gate_let_in(crossing->gate, &view);
+	crossing_let_in(crossing, &view);
 }
 
 const struct syns_ops crossing_syns_ops = {.let_in = let_in_held, .refuse = refuse};

@@ -4,7 +4,7 @@
 
 #include "exit/answer.h"
 #include "exit/stack.h"
-#include "exit/syns.h"
+#include "conn/syns.h"
 #include "mesh/agent/gate.h"
 #include "util/loop.h"
 #include "wire/wire.h"

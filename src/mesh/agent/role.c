@@ -67,9 +67,9 @@ static void on_failed(void *owner, enum proto proto, uint16_t port, int result)
 			dial_format(&service->target, where, sizeof(where)), result);
 }
 
-static void on_syn_failed(void *owner, struct packet_end own, int result)
+static void on_syn_failed(void *owner, const struct addr *own, int result)
 {
-	on_failed(owner, PROTO_TCP, own.port, result);
+	on_failed(owner, PROTO_TCP, addr_port(own), result);
 }
 
 static void on_refused(void *owner, uint8_t proto, uint16_t port, struct packet_end place)
@@ -162,11 +162,6 @@ void role_report(const struct role *role, struct mesh_report *out)
 
 /* --- what is offered ---------------------------------------------------------------------- */
 
-static struct packet_end end_of(const struct addr *addr)
-{
-	return (struct packet_end){addr->v4.sin_addr, addr_port(addr)};
-}
-
 /* In a sandbox at any port, which the gate leads to: it stands in no program's way. */
 static int bind_inside(
 	void *owner, const struct service *service, struct bound *out, struct err *err)
@@ -196,7 +191,7 @@ static void on_client(void *owner, const struct service *service, int fd, const 
 
 	if (service->is_given && service->id == 0)
 		nameservice_add_client(role->start.names, fd);
-	else if (!syns_meet(role->syns, end_of(peer), end_of(&service->addr), fd))
+	else if (!syns_meet(role->syns, peer, &service->addr, fd))
 		services_join(role->offers, fd, service);
 }
 
@@ -215,7 +210,7 @@ static void on_closed(void *owner, const struct service *service)
 	if (service->proto == PROTO_UDP && service->is_given)
 		nameservice_set_udp(role->start.names, NAMESERVICE_INSIDE, -1);
 	if (service->proto == PROTO_TCP && role->syns) /* not at the very end */
-		syns_drop(role->syns, end_of(&service->addr));
+		syns_drop(role->syns, &service->addr);
 }
 
 /* May what is no offer lead to this host's loopback? */
@@ -229,22 +224,23 @@ void role_on_syn(struct role *role, const struct packet_view *packet)
 	const struct addr own = addr_of4(packet->dst.ip, packet->dst.port);
 	const struct service *service = services_find(role->offers, PROTO_TCP, &own);
 
+	const struct syns_packet syn = syns_packet_of(packet);
 	if (service)
-		syns_on_packet(role->syns, packet, &service->target);
+		syns_on_packet(role->syns, &syn, &service->target);
 	else if (leads_on(role))
 		outlet_take(role->start.outlet, packet);
 	else
-		role->start.syns_ops->refuse(role->start.syns_owner, packet, -ECONNREFUSED);
+		role->start.syns_ops->refuse(role->start.syns_owner, &syn, -ECONNREFUSED);
 }
 
-static void let_in(void *owner, const struct packet_view *packet)
+static void let_in(void *owner, const struct syns_packet *packet)
 {
 	const struct role *role = owner;
 
 	role->start.syns_ops->let_in(role->start.syns_owner, packet);
 }
 
-static void refuse(void *owner, const struct packet_view *packet, int result)
+static void refuse(void *owner, const struct syns_packet *packet, int result)
 {
 	const struct role *role = owner;
 

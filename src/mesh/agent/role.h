@@ -6,7 +6,7 @@
 
 #include "conn/context.h"
 #include "exit/stack.h"
-#include "exit/syns.h"
+#include "conn/syns.h"
 #include "mesh/agent/estate.h"
 #include "mesh/agent/gate.h"
 #include "mesh/agent/nameservice.h"

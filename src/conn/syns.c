@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* exit/syns - connections from the mesh, let in when their target has accepted */
-#include "exit/syns.h"
+/* conn/syns - connections of another stack, let in when their target has accepted */
+#include "conn/syns.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 
 #include "conn/relay.h"
@@ -21,13 +22,14 @@ enum syn_state { SYN_DIALLING, SYN_LET_IN, SYN_RELAYED, SYN_STATES };
 struct syn {
 	struct syns *syns;
 	enum syn_state state;
-	struct packet_end peer, own;
+	struct addr peer, own;
 	struct syn *hash_next;
-	struct list link;          /* in the ring of its state */
-	struct dial dial;          /* DIALLING */
-	struct packet_view packet; /* DIALLING: its bytes are ours */
-	int target_fd;             /* LET_IN */
-	uint64_t deadline_ns;
+	struct list link; /* in the ring of its state */
+	struct dial dial; /* DIALLING */
+	void *bytes;      /* DIALLING: of its packet */
+	size_t len;
+	int target_fd;        /* LET_IN */
+	uint64_t deadline_ns; /* LET_IN; DIALLING: when its peer is looked for */
 	struct relay *relay; /* RELAYED */
 };
 
@@ -37,7 +39,7 @@ struct syns {
 	void *owner;
 	uint64_t seed;
 	struct syn *buckets[BUCKETS];
-	struct list rings[SYN_STATES]; /* LET_IN in order of deadlines */
+	struct list rings[SYN_STATES]; /* DIALLING and LET_IN in order of deadlines */
 	size_t pending;
 	unsigned short pending_from[BUCKETS]; /* by address; some have one in common */
 	struct loop_timer timer;
@@ -50,36 +52,50 @@ static struct syn *first_of(const struct syns *syns, enum syn_state state)
 	return list_is_empty(ring) ? NULL : list_first(ring, struct syn, link);
 }
 
-/* A peer chooses its end, so the seed is random. */
-static size_t bucket_number(const struct syns *syns, struct packet_end peer, struct packet_end own)
+static uint64_t stir(uint64_t x)
 {
-	uint64_t x = ((uint64_t)peer.ip.s_addr << 32 | own.ip.s_addr) ^ syns->seed;
-
 	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
-	x ^= (uint64_t)peer.port << 16 | own.port;
 	x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
-	return (x ^ (x >> 31)) % BUCKETS;
+	return x ^ (x >> 31);
 }
 
-static unsigned short *pending_from(struct syns *syns, struct in_addr ip)
+static uint64_t stir_ip(uint64_t x, const struct addr *addr)
 {
-	const struct packet_end any = {0};
+	uint64_t halves[2];
 
-	return &syns->pending_from[bucket_number(syns, (struct packet_end){.ip = ip}, any)];
+	if (addr->family == AF_INET)
+		return stir(x ^ addr->v4.sin_addr.s_addr);
+	memcpy(halves, &addr->v6.sin6_addr, sizeof(halves));
+	return stir(stir(x ^ halves[0]) ^ halves[1]);
+}
+
+/* A peer chooses its end, so the seed is random. */
+static size_t bucket_number(
+	const struct syns *syns, const struct addr *peer, const struct addr *own)
+{
+	uint64_t x = stir_ip(stir_ip(syns->seed, peer), own);
+
+	return stir(x ^ ((uint64_t)addr_port(peer) << 16 | addr_port(own))) % BUCKETS;
+}
+
+static unsigned short *pending_from(struct syns *syns, const struct addr *peer)
+{
+	return &syns->pending_from[stir_ip(syns->seed, peer) % BUCKETS];
 }
 
 static void stop_pending(struct syn *syn)
 {
 	budget_give(syn->syns->context->budget, FDS_EACH);
 	syn->syns->pending--;
-	--*pending_from(syn->syns, syn->peer.ip);
+	--*pending_from(syn->syns, &syn->peer);
 }
 
-static struct syn *find(const struct syns *syns, struct packet_end peer, struct packet_end own)
+static struct syn *find(
+	const struct syns *syns, const struct addr *peer, const struct addr *own)
 {
 	struct syn *syn = syns->buckets[bucket_number(syns, peer, own)];
 
-	while (syn && !(packet_is_same_end(syn->peer, peer) && packet_is_same_end(syn->own, own)))
+	while (syn && !(addr_equal(&syn->peer, peer) && addr_equal(&syn->own, own)))
 		syn = syn->hash_next;
 	return syn;
 }
@@ -87,7 +103,7 @@ static struct syn *find(const struct syns *syns, struct packet_end peer, struct 
 /* Forget it; its descriptors are the caller's business. */
 static void syn_free(struct syn *syn)
 {
-	struct syn **at = &syn->syns->buckets[bucket_number(syn->syns, syn->peer, syn->own)];
+	struct syn **at = &syn->syns->buckets[bucket_number(syn->syns, &syn->peer, &syn->own)];
 
 	while (*at != syn)
 		at = &(*at)->hash_next;
@@ -95,7 +111,7 @@ static void syn_free(struct syn *syn)
 	list_del(&syn->link);
 	if (syn->state != SYN_RELAYED)
 		stop_pending(syn);
-	free(syn->packet.ip);
+	free(syn->bytes);
 	free(syn);
 }
 
@@ -112,10 +128,28 @@ static void arm_timer(struct syns *syns)
 {
 	struct loop *loop = syns->context->loop;
 	const struct syn *first = first_of(syns, SYN_LET_IN);
+	const struct syn *looked = syns->ops->is_waiting ? first_of(syns, SYN_DIALLING) : NULL;
 
-	if (first && !loop_timer_is_armed(&syns->timer))
+	if (!first || (looked && looked->deadline_ns < first->deadline_ns))
+		first = looked;
+	if (first)
 		loop_timer_set(
 			loop, &syns->timer, clock_ms_until(first->deadline_ns, loop_now_ns(loop)));
+}
+
+static void set_deadline(struct syn *syn, uint64_t timeout_ms)
+{
+	syn->deadline_ns = loop_now_ns(syn->syns->context->loop) + timeout_ms * NS_PER_MS;
+	if (!loop_timer_is_armed(&syn->syns->timer))
+		arm_timer(syn->syns);
+}
+
+static bool is_waiting(const struct syn *syn)
+{
+	const struct syns *syns = syn->syns;
+
+	return !syns->ops->is_waiting ||
+	       syns->ops->is_waiting(syns->owner, &syn->peer, &syn->own);
 }
 
 /* Nobody completed it, or its port is gone. */
@@ -137,44 +171,57 @@ static void on_deadline(struct loop_timer *timer)
 
 	while ((first = first_of(syns, SYN_LET_IN)) && first->deadline_ns <= now_ns)
 		give_up(first);
+	while (syns->ops->is_waiting && (first = first_of(syns, SYN_DIALLING)) &&
+		first->deadline_ns <= now_ns) {
+		if (!is_waiting(first)) {
+			give_up(first);
+			continue;
+		}
+		set_state(first, SYN_DIALLING); /* behind all others */
+		first->deadline_ns = now_ns + SYNS_LOOK_MS * NS_PER_MS;
+	}
 	arm_timer(syns);
 }
 
 /* What came of dialling for @packet: a socket or -errno. */
-static void on_result(struct syn *syn, int result, const struct packet_view *packet)
+static void on_result(struct syn *syn, int result, const struct syns_packet *packet)
 {
 	struct syns *syns = syn->syns;
 
 	if (result < 0) {
-		log_info("a connection to port %u was refused: %s", syn->own.port,
+		log_info("a connection to port %u was refused: %s", addr_port(&syn->own),
 			dial_words(result));
 		/* what runs out here may be there again when the peer asks again */
 		if (!dial_is_short(result)) {
 			if (syns->ops->failed)
-				syns->ops->failed(syns->owner, syn->own, result);
+				syns->ops->failed(syns->owner, &syn->own, result);
 			syns->ops->refuse(syns->owner, packet, result);
 		}
 		syn_free(syn);
 		return;
 	}
 	syn->target_fd = result;
-	syn->deadline_ns = loop_now_ns(syns->context->loop) + SYNS_LET_IN_MS * NS_PER_MS;
+	if (!is_waiting(syn)) {
+		syn->state = SYN_LET_IN; /* there is no dial any more */
+		give_up(syn);
+		return;
+	}
 	set_state(syn, SYN_LET_IN);
-	arm_timer(syns);
+	set_deadline(syn, SYNS_LET_IN_MS);
 	syns->ops->let_in(syns->owner, packet);
 }
 
 static void on_dialled(struct dial *dial, int result)
 {
 	struct syn *syn = container_of(dial, struct syn, dial);
-	const struct packet_view packet = syn->packet;
+	const struct syns_packet packet = {syn->peer, syn->own, syn->bytes, syn->len};
 
-	syn->packet.ip = NULL;
+	syn->bytes = NULL;
 	on_result(syn, result, &packet);
-	free(packet.ip);
+	free(packet.bytes);
 }
 
-static struct syn *add(struct syns *syns, struct packet_end peer, struct packet_end own)
+static struct syn *add(struct syns *syns, const struct addr *peer, const struct addr *own)
 {
 	struct syn **bucket = &syns->buckets[bucket_number(syns, peer, own)];
 	struct syn *syn = calloc(1, sizeof(*syn));
@@ -183,8 +230,8 @@ static struct syn *add(struct syns *syns, struct packet_end peer, struct packet_
 		return NULL;
 	syn->syns = syns;
 	syn->state = SYN_DIALLING;
-	syn->peer = peer;
-	syn->own = own;
+	syn->peer = *peer;
+	syn->own = *own;
 	syn->target_fd = -1;
 	syn->dial.on_done = on_dialled;
 	syn->hash_next = *bucket;
@@ -192,11 +239,12 @@ static struct syn *add(struct syns *syns, struct packet_end peer, struct packet_
 	list_add_last(&syns->rings[SYN_DIALLING], &syn->link);
 	budget_take(syns->context->budget, FDS_EACH);
 	syns->pending++;
-	++*pending_from(syns, peer.ip);
+	++*pending_from(syns, peer);
+	set_deadline(syn, SYNS_LOOK_MS);
 	return syn;
 }
 
-/* Are there descriptors for another one from @ip? Who never completes anything leaves some. */
+/* Are there descriptors for one more than @own? Who never completes anything leaves some. */
 static bool has_fds(const struct syns *syns, size_t own)
 {
 	const struct budget *budget = syns->context->budget;
@@ -205,42 +253,53 @@ static bool has_fds(const struct syns *syns, size_t own)
 	return budget_has_room(budget, FDS_EACH) && (own + 1) * FDS_EACH * SHARES <= fds;
 }
 
-/* Room for another one from @ip? Who has more connections than that gives way, one at a time. */
-static bool make_room(struct syns *syns, struct in_addr ip)
+/* Room for another one from @peer? Who has more connections than that gives way, one at a time. */
+static bool make_room(struct syns *syns, const struct addr *peer)
 {
-	const struct addr source = addr_of4(ip, 0);
-	size_t own = *pending_from(syns, ip);
+	size_t own = *pending_from(syns, peer);
 
+	if (syns->ops->is_one_peer)
+		return syns->pending < SYNS_MAX && budget_has_room(syns->context->budget, FDS_EACH);
 	if (syns->pending >= SYNS_MAX || own >= SYNS_MAX / SHARES)
 		return false;
 	while (!has_fds(syns, own))
-		if (!relay_pool_yield(syns->context->relays, &source, own))
+		if (!relay_pool_yield(syns->context->relays, peer, own))
 			return false;
 	return true;
 }
 
-void syns_on_packet(
-	struct syns *syns, const struct packet_view *packet, const struct dial_target *target)
+static bool keep_packet(struct syn *syn, const struct syns_packet *packet)
 {
-	struct syn *syn = find(syns, packet->src, packet->dst);
+	syn->bytes = malloc(packet->len);
+	if (!syn->bytes)
+		return false;
+	memcpy(syn->bytes, packet->bytes, packet->len);
+	syn->len = packet->len;
+	return true;
+}
+
+void syns_on_packet(
+	struct syns *syns, const struct syns_packet *packet, const struct dial_target *target)
+{
+	struct syn *syn = find(syns, &packet->peer, &packet->own);
 
 	if (syn) {
 		if (syn->state != SYN_DIALLING)
 			syns->ops->let_in(syns->owner, packet);
 		return;
 	}
-	if (packet->len <= SYNS_PACKET_BYTES && make_room(syns, packet->src.ip))
-		syn = add(syns, packet->src, packet->dst);
+	if (packet->len <= SYNS_PACKET_BYTES && make_room(syns, &packet->peer))
+		syn = add(syns, &packet->peer, &packet->own);
 	if (!syn)
 		return;
 	int result = dial_start(&syn->dial, syns->context, target);
 	if (result != -EINPROGRESS)
 		on_result(syn, result, packet);
-	else if (!packet_copy(packet, &syn->packet))
+	else if (!keep_packet(syn, packet))
 		give_up(syn);
 }
 
-bool syns_has(const struct syns *syns, struct packet_end peer, struct packet_end own)
+bool syns_has(const struct syns *syns, const struct addr *peer, const struct addr *own)
 {
 	return find(syns, peer, own);
 }
@@ -251,7 +310,7 @@ static void on_relay_done(struct relay *relay, void *owner)
 	syn_free(owner);
 }
 
-bool syns_meet(struct syns *syns, struct packet_end peer, struct packet_end own, int fd)
+bool syns_meet(struct syns *syns, const struct addr *peer, const struct addr *own, int fd)
 {
 	struct syn *syn = find(syns, peer, own);
 
@@ -269,16 +328,19 @@ bool syns_meet(struct syns *syns, struct packet_end peer, struct packet_end own,
 	return true;
 }
 
-void syns_drop(struct syns *syns, struct packet_end own)
+void syns_drop(struct syns *syns, const struct addr *own)
 {
 	for (enum syn_state state = SYN_DIALLING; state <= SYN_LET_IN; state++)
 		list_each_safe (at, following, &syns->rings[state]) {
 			struct syn *syn = container_of(at, struct syn, link);
 
-			if (!packet_is_same_end(syn->own, own))
+			const struct syns_packet packet = {
+				syn->peer, syn->own, syn->bytes, syn->len};
+
+			if (!addr_equal(&syn->own, own))
 				continue;
 			if (state == SYN_DIALLING)
-				syns->ops->refuse(syns->owner, &syn->packet, -ECONNREFUSED);
+				syns->ops->refuse(syns->owner, &packet, -ECONNREFUSED);
 			give_up(syn);
 		}
 }
