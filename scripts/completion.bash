@@ -5,7 +5,7 @@
 _nswrap_options() {
 	case $1 in
 	run) echo -p --host-port -P --guest-port -f --forward -b --bind --no-hold --port-driver \
-		--only-user --allow-network --wait -n --name -d --detach --network --via --route --dns-via --key-file --host-loopback --cidr --cidr6 --mtu \
+		--only-user --allow-network --wait -n --name -d --detach --network --outbound --via --route --dns-via --key-file --host-loopback --cidr --cidr6 --mtu \
 		--dns --no-dns --outbound-addr --no-ipv6 --pcap --root --pid --new-session --wait-all -C --chdir -e --env \
 		--unset-env -c --shell-command -t --stop-timeout --ready-fd --info-fd --log-fd --keep-fd \
 		--no-config -q --quiet -v --verbose ;;
@@ -26,7 +26,7 @@ _nswrap_options() {
 _nswrap_takes_word() {
 	case $1 in
 	--host-port | --guest-port | --forward | --bind | --port-driver | --wait | --name | \
-		--network | --via | --route | --expose | --link | --key-file | --cidr | --cidr6 | --mtu | --dns | --outbound-addr | --pcap | --chdir | --env | \
+		--network | --outbound | --via | --route | --expose | --link | --key-file | --cidr | --cidr6 | --mtu | --dns | --outbound-addr | --pcap | --chdir | --env | \
 		--unset-env | --shell-command | --stop-timeout | --ready-fd | --info-fd | --log-fd | --api-fd | --keep-fd | \
 		--lines | --format | --bind-proxy | --bind-client | --dead-after | --server | --to | \
 		--reverse | --allow-forward | --allow-reverse | --proxy-protocol | --drain) ;;
@@ -71,6 +71,7 @@ _nswrap_value() {
 	case $1 in
 	--port-driver) _nswrap_words "auto splice slirp" ;;
 	--network) _nswrap_words "outbound none" ;;
+	--outbound) _nswrap_words "auto kernel slirp" ;;
 	--format) _nswrap_words "dot svg mermaid" ;;
 	-C | --chdir)
 		compopt -o filenames 2>/dev/null

@@ -177,6 +177,20 @@ static int set_network(void *target, const char *value, struct err *err)
 	return 0;
 }
 
+static int set_outbound(void *target, const char *value, struct err *err)
+{
+	static const enum plan_carrier carriers[] = {
+		PLAN_CARRIER_AUTO, PLAN_CARRIER_KERNEL, PLAN_CARRIER_SLIRP};
+
+	for (size_t i = 0; i < sizeof(carriers) / sizeof(carriers[0]); i++)
+		if (strcmp(value, plan_carrier_name(carriers[i])) == 0) {
+			*(enum plan_carrier *)target = carriers[i];
+			return 0;
+		}
+	return err_set(err, EINVAL, "\"%s\" carries no connections: expected auto, kernel or slirp",
+		value);
+}
+
 static int set_cidr(void *target, const char *value, struct err *err)
 {
 	struct net_plan *plan = target;
@@ -429,6 +443,9 @@ const struct option_def run_options_table[] = {
 		option_set_true, AT(detaches)},
 	{0, "network", "KIND", "outbound (default), or none: no way out, forwards still work",
 		set_network, AT(config.net.has_outbound)},
+	{0, "outbound", "CARRIER",
+		"of TCP that leaves: auto (kernel where that can be), kernel or slirp",
+		set_outbound, AT(config.net.carrier)},
 	{0, "via", "LINK",
 		"the network is that of the nswrap exit at the other end: exec:COMMAND, "
 		"tcp:HOST:PORT, unix:PATH, listen-tcp:ADDR, listen-unix:PATH, fd:N[,M]",

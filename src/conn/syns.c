@@ -30,7 +30,7 @@ struct syn {
 	size_t len;
 	int target_fd;        /* LET_IN */
 	uint64_t deadline_ns; /* LET_IN; DIALLING: when its peer is looked for */
-	struct relay *relay; /* RELAYED */
+	struct relay *relay;  /* RELAYED */
 };
 
 struct syns {
@@ -90,8 +90,7 @@ static void stop_pending(struct syn *syn)
 	--*pending_from(syn->syns, &syn->peer);
 }
 
-static struct syn *find(
-	const struct syns *syns, const struct addr *peer, const struct addr *own)
+static struct syn *find(const struct syns *syns, const struct addr *peer, const struct addr *own)
 {
 	struct syn *syn = syns->buckets[bucket_number(syns, peer, own)];
 
@@ -148,8 +147,7 @@ static bool is_waiting(const struct syn *syn)
 {
 	const struct syns *syns = syn->syns;
 
-	return !syns->ops->is_waiting ||
-	       syns->ops->is_waiting(syns->owner, &syn->peer, &syn->own);
+	return !syns->ops->is_waiting || syns->ops->is_waiting(syns->owner, &syn->peer, &syn->own);
 }
 
 /* Nobody completed it, or its port is gone. */

@@ -212,7 +212,8 @@ static void refuse6(const struct entrance *entrance, const unsigned char *packet
 
 	memcpy(frame + TAP_ETHER_BYTES, packet, len);
 	memcpy(&to, packet + 24, sizeof(to));
-	size_t size = icmp6_make_prohibited(&to, frame, TAP_ETHER_BYTES + len, answer);
+	size_t size = icmp6_make_unreachable(
+		&to, ICMP6_DST_UNREACH_ADMIN, frame, TAP_ETHER_BYTES + len, answer);
 	tap_write(entrance->start.tun, answer + TAP_ETHER_BYTES, size - TAP_ETHER_BYTES, 0);
 }
 

@@ -10,8 +10,8 @@
 
 #include "conn/accept.h"
 #include "conn/dial.h"
-#include "exit/exit_flows.h"
 #include "conn/syns.h"
+#include "exit/exit_flows.h"
 #include "util/clock.h"
 #include "util/fd.h"
 #include "util/list.h"
@@ -104,8 +104,7 @@ static void on_client(struct acceptor *acceptor, int fd, const struct addr *peer
 
 	use(at_);
 	/* its address is the one that was asked for */
-	if (addr_get_own(fd, &own) == 0 &&
-		syns_meet(at_->exit->syns, peer, &own, fd))
+	if (addr_get_own(fd, &own) == 0 && syns_meet(at_->exit->syns, peer, &own, fd))
 		return;
 	fd_reset(&fd);
 }

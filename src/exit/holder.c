@@ -179,10 +179,13 @@ static int change_peer(struct holder *holder, enum stack_change change, struct i
 static int turn(struct holder *holder, struct in_addr vip)
 {
 	const int table = TURN_TABLE + holder->number;
-	const struct netdev_rule first = {0, RT_TABLE_LOCAL, NULL, NULL},
-				 second = {2, RT_TABLE_LOCAL, NULL, NULL},
-				 own = {1, table, &vip, "lo"},
-				 old = {1, table, &holder->turned, "lo"};
+	const struct netdev_rule first = {.priority = 0, .table = RT_TABLE_LOCAL},
+				 second = {.priority = 2, .table = RT_TABLE_LOCAL},
+				 own = {.priority = 1, .table = table, .dst = &vip, .iif = "lo"},
+				 old = {.priority = 1,
+					 .table = table,
+					 .dst = &holder->turned,
+					 .iif = "lo"};
 	const struct netdev_route route = {
 		.family = AF_INET, .dst = &vip, .prefix_len = 32, .source = &vip, .table = table};
 
@@ -243,7 +246,7 @@ static int change_route(struct holder *holder, bool is_added, struct in_addr net
  */
 static int become_exit(struct holder *holder)
 {
-	const struct netdev_rule rule = {100, EXIT_TABLE, NULL, holder->name};
+	const struct netdev_rule rule = {.priority = 100, .table = EXIT_TABLE, .iif = holder->name};
 	const struct netdev_route route = {
 		.family = AF_INET, .table = EXIT_TABLE, .is_local = true};
 	int result = holder->is_exit  ? 0

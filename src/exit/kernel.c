@@ -75,7 +75,7 @@ static int is_connected(struct stack *stack, const struct addr *own, const struc
 {
 	int diag = kernel_of(stack)->diag;
 
-	return diag < 0 ? -EOPNOTSUPP : diag_is_connected(diag, own, peer);
+	return diag < 0 ? -EOPNOTSUPP : diag_is_connected(diag, own, peer, 0);
 }
 
 /* Listen, or have the address, also where the other one of an exit and of the own address is

@@ -55,9 +55,10 @@ static uint32_t write_end(const struct addr *addr, __be16 *port, __be32 ip[4])
 	return 0;
 }
 
-/* Look up the socket at @own whose peer is @peer (all zero: a listener). 0 or -errno. */
-static int lookup(int nl, enum proto proto, const struct addr *own, const struct addr *peer,
-	struct inet_diag_msg *out)
+/* Look up the socket at @own whose peer is @peer (all zero: a listener), whose packets come by the
+ * device @ifindex unless addresses say by which. 0 or -errno. */
+static int lookup_on(int nl, enum proto proto, const struct addr *own, const struct addr *peer,
+	uint32_t ifindex, struct inet_diag_msg *out)
 {
 	struct inet_diag_req_v2 request = {
 		.sdiag_family = (uint8_t)own->family,
@@ -72,13 +73,19 @@ static int lookup(int nl, enum proto proto, const struct addr *own, const struct
 	bool is_swapped = proto == PROTO_UDP;
 	uint32_t src_device = write_end(is_swapped ? peer : own, &id->idiag_sport, id->idiag_src);
 	uint32_t dst_device = write_end(is_swapped ? own : peer, &id->idiag_dport, id->idiag_dst);
-	/* local traffic goes over lo */
-	id->idiag_if = src_device ? src_device : dst_device ? dst_device : LOOPBACK_INDEX;
+	id->idiag_if = src_device ? src_device : dst_device ? dst_device : ifindex;
 	netlink_begin(&msg, SOCK_DIAG_BY_FAMILY, 0, &request, sizeof(request));
 	int len = netlink_call(nl, &msg, out, sizeof(*out));
 	if (len < 0)
 		return len;
 	return (size_t)len < sizeof(*out) ? -EPROTO : 0;
+}
+
+/* The same for what is local: that goes over lo. */
+static int lookup(int nl, enum proto proto, const struct addr *own, const struct addr *peer,
+	struct inet_diag_msg *out)
+{
+	return lookup_on(nl, proto, own, peer, LOOPBACK_INDEX, out);
 }
 
 /* Each socket of either family in one of the states @states (a mask). As netlink_dump. */
@@ -115,10 +122,11 @@ int diag_is_listening(int nl, enum proto proto, const struct addr *addr)
 	return found.idiag_state == (proto == PROTO_TCP ? TCP_LISTEN : TCP_CLOSE);
 }
 
-int diag_is_connected(int nl, const struct addr *own, const struct addr *peer)
+int diag_is_connected(int nl, const struct addr *own, const struct addr *peer, int ifindex)
 {
 	struct inet_diag_msg found;
-	int result = lookup(nl, PROTO_TCP, own, peer, &found);
+	int result = lookup_on(
+		nl, PROTO_TCP, own, peer, ifindex > 0 ? (uint32_t)ifindex : LOOPBACK_INDEX, &found);
 
 	if (result < 0)
 		return result == -ENOENT ? 0 : result;

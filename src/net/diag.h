@@ -31,9 +31,9 @@ int diag_open(void);
  */
 int diag_is_listening(int nl, enum proto proto, const struct addr *addr);
 
-/* Is there a TCP connection between @own and @peer, whatever is left of it? Returns 1, 0 or -errno.
- */
-int diag_is_connected(int nl, const struct addr *own, const struct addr *peer);
+/* Is there a TCP connection between @own and @peer, whatever is left of it, or one that begins?
+ * @ifindex: also if it is bound to that device; 0: to lo. Returns 1, 0 or -errno. */
+int diag_is_connected(int nl, const struct addr *own, const struct addr *peer, int ifindex);
 
 /*
  * Which user owns the socket of a client on this host? @local and @remote are the connection as the

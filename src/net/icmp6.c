@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* net/icmp6 - the ICMPv6 error for a packet that goes no further */
+/* net/icmp6 - answers to an IPv6 packet that goes no further */
 #include "net/icmp6.h"
 
 #include <netinet/icmp6.h>
@@ -14,7 +14,7 @@
 /* RFC 4443 2.3 and RFC 8200 8.1: over the addresses, the length, the protocol and the message */
 static uint16_t checksum(const uint8_t *ip, size_t message_len)
 {
-	uint32_t sum = (uint32_t)message_len + IPPROTO_ICMPV6;
+	uint32_t sum = (uint32_t)message_len + ip[6];
 	const uint8_t *bytes = ip + 8;
 	size_t len = IPV6_BYTES - 8 + message_len;
 
@@ -25,8 +25,26 @@ static uint16_t checksum(const uint8_t *ip, size_t message_len)
 	return (uint16_t)~sum;
 }
 
-size_t icmp6_make_prohibited(const struct in6_addr *from, const uint8_t *frame, size_t len,
-	uint8_t out[ICMP6_FRAME_BYTES])
+/* The headers of an answer of @proto from @from, @len bytes behind them. */
+static void make_heads(
+	const uint8_t *frame, const void *from, uint8_t proto, size_t len, uint8_t *out)
+{
+	uint8_t *ip = out + ETHER_BYTES;
+
+	memcpy(out, frame + 6, 6);
+	memcpy(out + 6, frame, 6);
+	memcpy(out + 12, frame + 12, 2);
+	memset(ip, 0, IPV6_BYTES);
+	ip[0] = 6 << 4;
+	packet_put16(ip + 4, (uint16_t)len);
+	ip[6] = proto;
+	ip[7] = HOP_LIMIT;
+	memcpy(ip + 8, from, sizeof(struct in6_addr));
+	memcpy(ip + 24, frame + ETHER_BYTES + 8, sizeof(struct in6_addr));
+}
+
+size_t icmp6_make_unreachable(const struct in6_addr *from, uint8_t code, const uint8_t *frame,
+	size_t len, uint8_t out[ICMP6_FRAME_BYTES])
 {
 	const size_t overhead = ETHER_BYTES + IPV6_BYTES + sizeof(struct icmp6_hdr);
 	size_t quoted = len - ETHER_BYTES;
@@ -35,19 +53,32 @@ size_t icmp6_make_prohibited(const struct in6_addr *from, const uint8_t *frame, 
 	if (quoted > ICMP6_FRAME_BYTES - overhead)
 		quoted = ICMP6_FRAME_BYTES - overhead;
 	size_t message_len = sizeof(struct icmp6_hdr) + quoted;
-	memset(out, 0, overhead);
-	memcpy(out, frame + 6, 6);
-	memcpy(out + 6, frame, 6);
-	memcpy(out + 12, frame + 12, 2);
-	ip[0] = 6 << 4;
-	packet_put16(ip + 4, (uint16_t)message_len);
-	ip[6] = IPPROTO_ICMPV6;
-	ip[7] = HOP_LIMIT;
-	memcpy(ip + 8, from, sizeof(*from));
-	memcpy(ip + 24, frame + ETHER_BYTES + 8, sizeof(*from));
+	make_heads(frame, from, IPPROTO_ICMPV6, message_len, out);
+	memset(message, 0, sizeof(struct icmp6_hdr));
 	message[0] = ICMP6_DST_UNREACH;
-	message[1] = ICMP6_DST_UNREACH_ADMIN;
+	message[1] = code;
 	memcpy(message + sizeof(struct icmp6_hdr), frame + ETHER_BYTES, quoted);
 	packet_put16(message + 2, checksum(ip, message_len));
 	return overhead + quoted;
+}
+
+size_t icmp6_make_rst(const uint8_t *frame, size_t len, uint8_t out[ICMP6_FRAME_BYTES])
+{
+	const uint8_t *asked = frame + ETHER_BYTES, *syn = asked + IPV6_BYTES;
+	uint8_t *ip = out + ETHER_BYTES, *tcp = ip + IPV6_BYTES;
+	uint32_t number;
+
+	/* a SYN counts as one byte, in front of its data */
+	memcpy(&number, syn + 4, sizeof(number));
+	number = htonl(ntohl(number) + 1 +
+		       (uint32_t)(len - ETHER_BYTES - IPV6_BYTES - (size_t)(syn[12] >> 4) * 4));
+	make_heads(frame, asked + 24, IPPROTO_TCP, PACKET_TCP_BYTES, out);
+	memset(tcp, 0, PACKET_TCP_BYTES);
+	memcpy(tcp, syn + 2, 2);
+	memcpy(tcp + 2, syn, 2);
+	memcpy(tcp + 8, &number, sizeof(number));
+	tcp[12] = PACKET_TCP_BYTES / 4 << 4;
+	tcp[13] = PACKET_RST | PACKET_ACK;
+	packet_put16(tcp + 16, checksum(ip, PACKET_TCP_BYTES));
+	return ETHER_BYTES + IPV6_BYTES + PACKET_TCP_BYTES;
 }

@@ -8,6 +8,7 @@
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/ip.h>
+#include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -139,7 +140,7 @@ int netdev_del_route(int nl, int ifindex, const struct netdev_route *route)
 static int change_rule(int nl, uint16_t type, uint16_t flags, const struct netdev_rule *rule)
 {
 	struct fib_rule_hdr body = {
-		.family = AF_INET,
+		.family = (uint8_t)(rule->family ? rule->family : AF_INET),
 		.dst_len = rule->dst ? 32 : 0,
 		.action = FR_ACT_TO_TBL,
 	};
@@ -150,6 +151,8 @@ static int change_rule(int nl, uint16_t type, uint16_t flags, const struct netde
 	netlink_put_u32(&msg, FRA_TABLE, (uint32_t)rule->table);
 	if (rule->dst)
 		netlink_put(&msg, FRA_DST, rule->dst, sizeof(*rule->dst));
+	if (rule->mark)
+		netlink_put_u32(&msg, FRA_FWMARK, rule->mark);
 	if (rule->iif)
 		netlink_put(&msg, FRA_IIFNAME, rule->iif, strlen(rule->iif) + 1);
 	return netlink_call(nl, &msg, NULL, 0);
@@ -198,12 +201,36 @@ int netdev_set_addrgen_none(int nl, int ifindex)
 	return set_af_spec(nl, ifindex, AF_INET6, 0, IFLA_INET6_ADDR_GEN_MODE, &mode, sizeof(mode));
 }
 
-int netdev_set_route_localnet(int nl, int ifindex)
+static int set_conf4(int nl, int ifindex, uint16_t key)
 {
 	uint32_t on = 1;
 
-	return set_af_spec(
-		nl, ifindex, AF_INET, IFLA_INET_CONF, IPV4_DEVCONF_ROUTE_LOCALNET, &on, sizeof(on));
+	return set_af_spec(nl, ifindex, AF_INET, IFLA_INET_CONF, key, &on, sizeof(on));
+}
+
+int netdev_set_route_localnet(int nl, int ifindex)
+{
+	return set_conf4(nl, ifindex, IPV4_DEVCONF_ROUTE_LOCALNET);
+}
+
+int netdev_set_accept_local(int nl, int ifindex)
+{
+	return set_conf4(nl, ifindex, IPV4_DEVCONF_ACCEPT_LOCAL);
+}
+
+int netdev_add_neighbour(int nl, int ifindex, int family, const void *ip, const uint8_t mac[6])
+{
+	struct ndmsg body = {
+		.ndm_family = (uint8_t)family, .ndm_ifindex = ifindex, .ndm_state = NUD_PERMANENT};
+	struct netlink_msg msg;
+
+	if (!family_bytes(family))
+		return -EAFNOSUPPORT;
+	netlink_begin(
+		&msg, RTM_NEWNEIGH, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, &body, sizeof(body));
+	netlink_put(&msg, NDA_DST, ip, family_bytes(family));
+	netlink_put(&msg, NDA_LLADDR, mac, 6);
+	return netlink_call(nl, &msg, NULL, 0);
 }
 
 int netdev_write_sysctl(const char *key, const char *value)

@@ -4,6 +4,7 @@
 
 #include <netinet/in.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 /*
  * How it works
@@ -54,12 +55,14 @@ struct netdev_route {
 int netdev_add_route(int nl, int ifindex, const struct netdev_route *route);
 int netdev_del_route(int nl, int ifindex, const struct netdev_route *route);
 
-/* Which table says where an IPv4 packet goes; those with a smaller priority are asked first. */
+/* Which table says where a packet goes; those with a smaller priority are asked first. */
 struct netdev_rule {
 	unsigned priority;
 	int table;
 	const struct in_addr *dst; /* NULL: whatever its destination */
 	const char *iif;           /* it came in there; "lo": it is of this host's programs too */
+	uint32_t mark;             /* 0: whatever its mark */
+	int family;                /* 0: AF_INET */
 };
 
 /* -EEXIST when it is there; to delete: -ENOENT when it is not. */
@@ -83,6 +86,12 @@ int netdev_set_addrgen_none(int nl, int ifindex);
  * netdev_write_conf.
  */
 int netdev_set_route_localnet(int nl, int ifindex);
+
+/* The same for what comes from an address of this host's own (net.ipv4.conf.DEV.accept_local). */
+int netdev_set_accept_local(int nl, int ifindex);
+
+/* @ip on that device is at the Ethernet address @mac, for ever and whoever else says so. */
+int netdev_add_neighbour(int nl, int ifindex, int family, const void *ip, const uint8_t mac[6]);
 
 /*
  * Write /proc/sys/net/ipv4|ipv6/conf/@name/@key, of the network namespace of the calling thread.

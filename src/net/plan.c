@@ -9,7 +9,9 @@
 
 #include "net/occupied.h"
 
-enum host_number { NUMBER_HOST = 2, NUMBER_DNS = 3, NUMBER_GUEST = 100 };
+enum host_number { NUMBER_HOST = 2, NUMBER_DNS = 3, NUMBER_ASK = 4, NUMBER_GUEST = 100 };
+
+const uint8_t plan_ask_mac[6] = {0x02, 'n', 's', 'a', 's', 'k'}; /* locally administered */
 
 /*
  * Tried in this order. Those that people know; some of each private range that few have (RFC 1918,
@@ -34,6 +36,15 @@ static struct in6_addr address6(struct in6_addr prefix, uint16_t number)
 	return prefix;
 }
 
+const char *plan_carrier_name(enum plan_carrier carrier)
+{
+	static const char *const names[] = {[PLAN_CARRIER_AUTO] = "auto",
+		[PLAN_CARRIER_KERNEL] = "kernel",
+		[PLAN_CARRIER_SLIRP] = "slirp"};
+
+	return names[carrier];
+}
+
 void plan_set_network(struct net_plan *plan, struct in_addr network, int prefix_len)
 {
 	plan->network = network;
@@ -41,6 +52,7 @@ void plan_set_network(struct net_plan *plan, struct in_addr network, int prefix_
 	plan->netmask.s_addr = htonl(~0U << (32 - prefix_len));
 	plan->host = address4(network, NUMBER_HOST);
 	plan->dns = address4(network, NUMBER_DNS);
+	plan->ask = address4(network, NUMBER_ASK);
 	plan->guest = address4(network, NUMBER_GUEST);
 }
 
@@ -51,6 +63,7 @@ void plan_set_prefix6(struct net_plan *plan, const struct in6_addr *prefix, int 
 	/* the numbers that libslirp's users know (hex 100, not 256) */
 	plan->host6 = address6(*prefix, 0x2);
 	plan->dns6 = address6(*prefix, 0x3);
+	plan->ask6 = address6(*prefix, 0x4);
 	plan->guest6 = address6(*prefix, 0x100);
 }
 

@@ -4,6 +4,7 @@
 
 #include <netinet/in.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "util/addr.h"
 
@@ -11,8 +12,16 @@
 #define NET_MTU_DEFAULT 65520 /* libslirp's IF_MTU_MAX is 65521 */
 #define NET_MTU_MIN     1280  /* IPv6 needs that much, RFC 8200 section 5 */
 
+/* Who carries the TCP that leaves. */
+enum plan_carrier {
+	PLAN_CARRIER_AUTO,   /* the kernel if it can, else libslirp */
+	PLAN_CARRIER_KERNEL, /* sandbox/carry */
+	PLAN_CARRIER_SLIRP,
+};
+
 struct net_plan {
 	bool has_outbound; /* false: no TAP at all */
+	enum plan_carrier carrier;
 	bool has_ipv6;
 	bool has_dns;
 	bool allows_host_loopback;
@@ -23,15 +32,22 @@ struct net_plan {
 
 	int prefix_len;
 	struct in_addr network, netmask;
-	struct in_addr host, dns, guest; /* network + 2, + 3, + 100 */
+	struct in_addr host, dns, ask, guest; /* network + 2, + 3, + 4, + 100 */
 
 	int prefix6_len;
-	struct in6_addr prefix6, host6, dns6, guest6; /* ::2, ::3, ::100 */
-	struct in6_addr link6;                        /* the guest's fe80::100 */
+	struct in6_addr prefix6, host6, dns6, ask6, guest6; /* ::2, ::3, ::4, ::100 */
+	struct in6_addr link6;                              /* the guest's fe80::100 */
 
 	/* source addresses of outbound sockets; none: the system's choice */
 	struct addr outbound4, outbound6;
 };
+
+/* Where a connection that begins is asked for, instead of being sent anywhere (sandbox/carry): the
+ * Ethernet address of ask and ask6. */
+extern const uint8_t plan_ask_mac[6];
+
+/* "auto", "kernel", "slirp" */
+const char *plan_carrier_name(enum plan_carrier carrier);
 
 /* Fill in the defaults: 10.0.2.0/24, fd00::/64, outbound, IPv6 and DNS on. */
 void plan_init(struct net_plan *plan);

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libslirp.h>
+#include <net/ethernet.h>
+#include <netinet/icmp6.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -44,8 +46,11 @@ struct slirp_stack {
 	struct loop_hook hook;
 	struct slirp_fds fds;
 	struct hairpin hairpin; /* all zero: none */
-	bool has_input;         /* libslirp was given something: ask again what it waits for */
-	uint64_t due_ns;        /* when it wants to be called again; at first: at once */
+	const uint8_t *asked; /* an Ethernet address that is not libslirp's; NULL: there is none */
+	void (*on_asked)(void *owner, uint8_t *frame, size_t len);
+	void *asked_owner;
+	bool has_input;  /* libslirp was given something: ask again what it waits for */
+	uint64_t due_ns; /* when it wants to be called again; at first: at once */
 	uint64_t drops[GUARD_VERDICTS];
 	uint8_t *frame; /* FRAME_BYTES */
 };
@@ -86,8 +91,9 @@ static void answer_echo6(struct slirp_stack *stack, size_t len)
 {
 	uint8_t answer[ICMP6_FRAME_BYTES];
 
-	on_send_packet(answer,
-		icmp6_make_prohibited(&stack->plan->host6, stack->frame, len, answer), stack);
+	size_t answered = icmp6_make_unreachable(
+		&stack->plan->host6, ICMP6_DST_UNREACH_ADMIN, stack->frame, len, answer);
+	on_send_packet(answer, answered, stack);
 }
 
 static void drop_frame(struct slirp_stack *stack, enum guard_verdict verdict)
@@ -134,6 +140,10 @@ static void on_tap_ready(struct loop_io *io, uint32_t events)
 			answer_echo6(stack, len);
 		if (verdict != GUARD_PASS) {
 			drop_frame(stack, verdict);
+			continue;
+		}
+		if (stack->asked && memcmp(frame, stack->asked, ETH_ALEN) == 0) {
+			stack->on_asked(stack->asked_owner, frame, len);
 			continue;
 		}
 		slirp_input(stack->slirp, frame, (int)len);
@@ -281,6 +291,19 @@ struct slirp_stack *slirp_stack_new(
 	}
 	loop_set_hook(loop, &stack->hook);
 	return stack;
+}
+
+void slirp_stack_set_asked(struct slirp_stack *stack, const uint8_t mac[6],
+	void (*on_frame)(void *owner, uint8_t *frame, size_t len), void *owner)
+{
+	stack->asked = mac;
+	stack->on_asked = on_frame;
+	stack->asked_owner = owner;
+}
+
+void slirp_stack_send(struct slirp_stack *stack, const uint8_t *frame, size_t len)
+{
+	on_send_packet(frame, len, stack);
 }
 
 void slirp_stack_set_hairpin(struct slirp_stack *stack, const struct hairpin *hairpin)

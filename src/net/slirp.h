@@ -3,6 +3,8 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 #include "net/hairpin.h"
@@ -31,6 +33,16 @@ struct slirp_stack;
 struct slirp_stack *slirp_stack_new(struct loop *loop, const struct net_plan *plan, int tap,
 	int pcap_fd, struct budget *budget);
 void slirp_stack_free(struct slirp_stack *stack);
+
+/*
+ * Frames of the guest for the Ethernet address @mac, which must stay, never come to libslirp: those
+ * that the guard passes are @on_frame's, which may change their bytes. They are gone afterwards.
+ */
+void slirp_stack_set_asked(struct slirp_stack *stack, const uint8_t mac[6],
+	void (*on_frame)(void *owner, uint8_t *frame, size_t len), void *owner);
+
+/* A frame to the guest. */
+void slirp_stack_send(struct slirp_stack *stack, const uint8_t *frame, size_t len);
 
 /* What @hairpin (copied) is about never comes to libslirp. */
 void slirp_stack_set_hairpin(struct slirp_stack *stack, const struct hairpin *hairpin);

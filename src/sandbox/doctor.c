@@ -49,21 +49,24 @@ __attribute__((format(printf, 4, 5))) static void say(struct diagnosis *out,
 
 /* --- namespaces, and what is made in them ------------------------------------------------- */
 
-/* What the child in new namespaces found. */
+/* What the child in new namespaces found, and how far it was to go. */
 struct probe {
 	bool has_namespaces;
 	struct err err;
 };
 
-__attribute__((noreturn)) static void probe_main(bool wants_tap, uid_t uid, gid_t gid, int fd)
+enum probe_goal { PROBE_NAMESPACES, PROBE_TAP, PROBE_CARRY };
+
+__attribute__((noreturn)) static void probe_main(enum probe_goal goal, uid_t uid, gid_t gid, int fd)
 {
 	struct probe probe = {0};
 
 	probe.has_namespaces =
 		ns_map_ids(uid, gid, 0, &probe.err) == 0 && setup_try(&probe.err) == 0;
-	if (probe.has_namespaces && wants_tap) {
-		int tap = tap_open(NET_TAP_NAME, true, &probe.err);
-		if (tap >= 0)
+	if (probe.has_namespaces && goal != PROBE_NAMESPACES) {
+		int result = goal == PROBE_TAP ? tap_open(NET_TAP_NAME, true, &probe.err)
+					       : setup_try_carry(&probe.err);
+		if (result >= 0)
 			probe.err.code = 0;
 	}
 	fd_write_all(fd, &probe, sizeof(probe));
@@ -71,7 +74,7 @@ __attribute__((noreturn)) static void probe_main(bool wants_tap, uid_t uid, gid_
 }
 
 /* Start a process in namespaces as a sandbox has them and see how far it gets. */
-static void probe_run(bool wants_tap, struct probe *probe)
+static void probe_run(enum probe_goal goal, struct probe *probe)
 {
 	uid_t uid = geteuid();
 	gid_t gid = getegid();
@@ -84,7 +87,7 @@ static void probe_run(bool wants_tap, struct probe *probe)
 	}
 	pid_t pid = ns_fork(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS, &probe->err);
 	if (pid == 0)
-		probe_main(wants_tap, uid, gid, ends[1]);
+		probe_main(goal, uid, gid, ends[1]);
 	close(ends[1]);
 	if (pid > 0 && fd_read_all(ends[0], probe, sizeof(*probe)) != sizeof(*probe))
 		err_set(&probe->err, ECHILD, "a process in new namespaces was ended at once");
@@ -97,7 +100,7 @@ static void check_namespaces(struct diagnosis *out)
 {
 	struct probe probe;
 
-	probe_run(false, &probe);
+	probe_run(PROBE_NAMESPACES, &probe);
 	if (probe.err.code == 0) {
 		say(out, DIAGNOSIS_FINE, "", "user, network and mount namespaces can be made");
 		return;
@@ -129,7 +132,7 @@ static void check_tap(struct diagnosis *out)
 {
 	struct probe probe;
 
-	probe_run(true, &probe);
+	probe_run(PROBE_TAP, &probe);
 	if (!probe.has_namespaces) {
 		bool is_open = access("/dev/net/tun", R_OK | W_OK) == 0;
 
@@ -141,6 +144,22 @@ static void check_tap(struct diagnosis *out)
 	} else {
 		explain_tap(&probe.err, out);
 	}
+}
+
+static void check_outbound(struct diagnosis *out)
+{
+	struct probe probe;
+
+	probe_run(PROBE_CARRY, &probe);
+	if (probe.has_namespaces && probe.err.code == 0)
+		say(out, DIAGNOSIS_FINE, "", "the kernel carries TCP that leaves a sandbox");
+	else
+		say(out, DIAGNOSIS_NOTE,
+			probe.has_namespaces
+				? "slower, and nothing else; needs Linux 4.19 with nf_tables, "
+				  "its tproxy, and a /proc/sys that can be written"
+				: "see namespaces and tun",
+			"libslirp carries TCP that leaves a sandbox: %s", probe.err.text);
 }
 
 static void check_seccomp(struct diagnosis *out)
@@ -315,6 +334,7 @@ static void check_pipes(struct diagnosis *out)
 const struct doctor_check doctor_checks[] = {
 	{"namespaces", check_namespaces},
 	{"tun", check_tap},
+	{"outbound", check_outbound},
 	{"seccomp", check_seccomp},
 	{"signals", check_signals},
 	{"runtime directory", check_runtime_dir},

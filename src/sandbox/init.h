@@ -64,6 +64,8 @@ enum init_fd {
 	INIT_FD_DNS_UDP, /* where the sandbox's name server is asked (sandbox/netnames) */
 	INIT_FD_DNS_TCP,
 	INIT_FD_TAP,
+	INIT_FD_OUT4, /* where outbound connections are accepted (sandbox/carry) */
+	INIT_FD_OUT6,
 	INIT_FD_VIA, /* the TUN device whose packets go through a link */
 	INIT_FDS
 };

@@ -22,6 +22,7 @@
 #include "proc/rights.h"
 #include "sandbox/filter.h"
 #include "sandbox/netnames.h"
+#include "sandbox/outbound.h"
 #include "sandbox/view.h"
 #include "util/fd.h"
 #include "util/list.h"
@@ -44,7 +45,8 @@ struct netproc {
 	struct budget budget;
 	struct forward_context context;
 	struct forward_table *table;
-	struct netnames *names; /* NULL: there is none */
+	struct netnames *names;    /* NULL: there is none */
+	struct outbound *outbound; /* NULL: libslirp carries all */
 };
 
 static void report(int channel, enum net_message_type type, uint32_t id, const struct err *err)
@@ -129,7 +131,7 @@ static void limit_resources(bool has_slirp)
 static int isolate(const struct netproc_start *start, struct err *err)
 {
 	int keep[] = {start->channel, start->tap, start->pcap, start->door, start->guest_diag,
-		start->host_diag, start->dns_udp, start->dns_tcp};
+		start->host_diag, start->dns_udp, start->dns_tcp, start->out4, start->out6};
 	uid_t uid = geteuid();
 	gid_t gid = getegid();
 
@@ -165,6 +167,27 @@ static int open_names(struct netproc *net)
 		slirp_stack_set_hairpin(net->context.slirp, &hairpin);
 	}
 	return 0;
+}
+
+/* Returns 0, or -errno with errno set. */
+static int open_outbound(struct netproc *net)
+{
+	const struct netproc_start *start = net->start;
+
+	if (start->out4 < 0 && start->out6 < 0)
+		return 0;
+	net->outbound = outbound_new(&(struct outbound_start){
+		.context = {.loop = net->loop,
+			.budget = &net->budget,
+			.relays = net->context.relays,
+			.inside = net->context.inside},
+		.plan = &start->config->net,
+		.slirp = net->context.slirp,
+		.listener4 = start->out4,
+		.listener6 = start->out6,
+		.guest_diag = start->guest_diag,
+	});
+	return net->outbound ? 0 : -errno;
 }
 
 /* Stage 2: everything that must be opened or allocated before the filter is there. */
@@ -204,6 +227,8 @@ static int set_up(struct netproc *net, struct err *err)
 	net->table = table_new(context);
 	if (start->dns_udp >= 0 && start->dns_tcp >= 0 && context->inside && open_names(net) < 0)
 		return err_sys(err, errno, "cannot set up the name server of the sandbox");
+	if (context->slirp && context->relays && open_outbound(net) < 0)
+		return err_sys(err, errno, "cannot set up outbound connections");
 	net->channel_io = (struct loop_io){start->channel, on_channel};
 	if (!context->relays || !context->inside || !net->table ||
 		loop_io_add(net->loop, &net->channel_io, EPOLLIN) < 0)

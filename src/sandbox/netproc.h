@@ -59,6 +59,7 @@ struct netproc_start {
 	int door;    /* the net process's end */
 	int guest_diag, host_diag;
 	int dns_udp, dns_tcp;      /* of the name server inside; -1: there is none */
+	int out4, out6;            /* of sandbox/carry; -1: libslirp carries that */
 	const struct words *words; /* where what it says goes */
 };
 

@@ -14,6 +14,7 @@
 #include "net/diag.h"
 #include "net/netdev.h"
 #include "net/tap.h"
+#include "sandbox/carry.h"
 #include "sandbox/view.h"
 #include "util/addr.h"
 #include "util/fd.h"
@@ -83,7 +84,26 @@ static int open_network(struct err *err)
 	return fd_take(&nl);
 }
 
-static int setup_network(const struct net_plan *plan, int *tap_fd, struct err *err)
+/* Have the kernel carry outbound TCP, if it is to. @why: what keeps it from that; code 0: nothing.
+ */
+static void setup_carry(
+	const struct net_plan *plan, int nl, int tap, int fds[INIT_FDS], struct err *why)
+{
+	static const int families[] = {AF_INET, AF_INET6};
+
+	for (size_t i = 0; i < 2 && plan->carrier != PLAN_CARRIER_SLIRP; i++) {
+		if (families[i] == AF_INET6 && !plan->has_ipv6)
+			continue;
+		fds[INIT_FD_OUT4 + i] = carry_set_up(plan, families[i], nl, tap, why);
+		if (fds[INIT_FD_OUT4 + i] < 0)
+			log_info("libslirp carries outbound IPv%d connections: %s", i == 0 ? 4 : 6,
+				why->text);
+	}
+}
+
+/* @why as above. */
+static int setup_network(
+	const struct net_plan *plan, int fds[INIT_FDS], struct err *why, struct err *err)
 {
 	_cleanup_fd_ int nl = open_network(err);
 	if (nl < 0)
@@ -97,9 +117,14 @@ static int setup_network(const struct net_plan *plan, int *tap_fd, struct err *e
 	if (index < 0)
 		return err_sys(err, -index, "cannot find %s", NET_TAP_NAME);
 	int result = setup_addresses(plan, nl, index, err);
-	if (result == 0)
-		*tap_fd = fd_take(&fd);
-	return result;
+	if (result < 0)
+		return result;
+	setup_carry(plan, nl, index, fds, why);
+	if (why->code && plan->carrier == PLAN_CARRIER_KERNEL)
+		return err_set(err, why->code,
+			"--outbound kernel cannot be had: %s; auto takes slirp then", why->text);
+	fds[INIT_FD_TAP] = fd_take(&fd);
+	return 0;
 }
 
 /* What goes through a link to an exit: all, or some networks. */
@@ -230,10 +255,12 @@ static int open_namespaces(int fds[INIT_FDS], struct err *err)
 
 int setup_namespaces(const struct init_start *start, int fds[INIT_FDS], struct err *err)
 {
+	struct err why = {0};
+
 	for (size_t i = 0; i < INIT_FDS; i++)
 		fds[i] = -1;
 	if (view_set_up(start, &fds[INIT_FD_ETC], err) < 0 || open_namespaces(fds, err) < 0 ||
-		setup_network(&start->config->net, &fds[INIT_FD_TAP], err) < 0 ||
+		setup_network(&start->config->net, fds, &why, err) < 0 ||
 		setup_via(start->config, &fds[INIT_FD_VIA], err) < 0 ||
 		open_dns(&start->config->net, fds, err) < 0)
 		return -err->code;
@@ -252,4 +279,23 @@ int setup_try(struct err *err)
 		return -err->code;
 	_cleanup_fd_ int nl = open_network(err);
 	return nl < 0 ? nl : 0;
+}
+
+int setup_try_carry(struct err *err)
+{
+	struct net_plan plan;
+	struct err why = {0};
+	int fds[INIT_FDS];
+
+	for (size_t i = 0; i < INIT_FDS; i++)
+		fds[i] = -1;
+	plan_init(&plan);
+	int result = setup_network(&plan, fds, &why, err);
+	if (result == 0 && why.code) {
+		*err = why;
+		result = -why.code;
+	}
+	for (size_t i = 0; i < INIT_FDS; i++)
+		fd_close(&fds[i]);
+	return result;
 }

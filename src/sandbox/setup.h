@@ -19,3 +19,7 @@ int setup_namespaces(const struct init_start *start, int fds[INIT_FDS], struct e
 
 /* The first steps of it, of which nothing is kept: would they be allowed here? */
 int setup_try(struct err *err);
+
+/* Behind it, and with a TAP: could the kernel inside carry outbound connections? @err has only the
+ * reason, if not. */
+int setup_try_carry(struct err *err);

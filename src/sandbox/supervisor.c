@@ -174,6 +174,8 @@ static pid_t spawn_net(void *owner, int channel, struct err *err)
 		.host_diag = supervisor->host_diag,
 		.dns_udp = supervisor->init.fds[INIT_FD_DNS_UDP],
 		.dns_tcp = supervisor->init.fds[INIT_FD_DNS_TCP],
+		.out4 = supervisor->init.fds[INIT_FD_OUT4],
+		.out6 = supervisor->init.fds[INIT_FD_OUT6],
 		.words = &supervisor->words,
 	};
 

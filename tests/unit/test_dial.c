@@ -418,6 +418,41 @@ static void does_not_meet_itself(void **state)
 	bed_close(&bed);
 }
 
+/* From an address of the caller's; and without a deadline of ours. */
+static void from_an_address_and_patiently(void **state)
+{
+	struct mesh_bed bed;
+	const struct conn_context *context = open_all(&bed);
+	struct dial_target target = {.addr = addr_loopback4(PORT),
+		.source = addr_of4(address("127.0.0.9", 0).sin_addr, 0),
+		.is_patient = true};
+	struct call call = {.dial.on_done = on_done};
+	struct addr own;
+	int listener = tcp_listen("127.0.0.1", PORT, 0), fill[2];
+
+	(void)state;
+	int fd = outcome(&bed, &call, dial_start(&call.dial, context, &target));
+	assert_true(fd >= 0);
+	assert_int_equal(addr_get_own(fd, &own), 0);
+	assert_true(addr_is_same_ip(&own, &target.source));
+	close(fd);
+	close(wait_accept(&bed, listener));
+	for (int i = 0; i < 2; i++)
+		fill[i] = tcp_connect(NULL, 0, "127.0.0.1", PORT);
+	call = (struct call){.dial.on_done = on_done};
+	assert_int_equal(dial_start(&call.dial, context, &target), -EINPROGRESS);
+	jump(&bed, DIAL_DEADLINE_MS * 2);
+	assert_int_equal(call.done, 0);
+	dial_cancel(&call.dial);
+	close(fill[0]);
+	close(fill[1]);
+	close(listener);
+	/* an address that is not this host's is no reason to take another one */
+	target.source = addr_of4(address("198.51.100.9", 0).sin_addr, 0);
+	assert_int_equal(dial_start(&call.dial, context, &target), -EADDRNOTAVAIL);
+	bed_close(&bed);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -433,6 +468,7 @@ int main(void)
 		cmocka_unit_test(can_be_cancelled_at_any_time),
 		cmocka_unit_test(waits_for_sockets_of_the_inside),
 		cmocka_unit_test(does_not_meet_itself),
+		cmocka_unit_test(from_an_address_and_patiently),
 	};
 
 	bed_enter_namespace();

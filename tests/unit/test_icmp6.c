@@ -21,7 +21,7 @@ static void answers(size_t payload_len)
 	struct frame answer;
 	struct in6_addr host = frame_v6(HOST), guest = frame_v6(GUEST);
 
-	answer.len = icmp6_make_prohibited(&host, ask.bytes, ask.len, answer.bytes);
+	answer.len = icmp6_make_unreachable(&host, 1, ask.bytes, ask.len, answer.bytes);
 	size_t quoted = answer.len - FRAME6_L4 - 8;
 	assert_true(quoted == ask.len - FRAME_L3 || answer.len == ICMP6_FRAME_BYTES);
 	assert_true(quoted <= ask.len - FRAME_L3);

@@ -302,9 +302,68 @@ static void any_events_in_any_order(void **state)
 	world_close(world);
 }
 
+struct looked {
+	bool is_waiting;
+	unsigned let_in, looks;
+};
+
+static void on_looked_let_in(void *owner, const struct syns_packet *packet)
+{
+	assert_int_equal(packet->len, 3);
+	assert_memory_equal(packet->bytes, "SYN", 3);
+	((struct looked *)owner)->let_in++;
+}
+
+static bool on_look(void *owner, const struct addr *peer, const struct addr *own)
+{
+	assert_int_equal(addr_port(peer), 1000);
+	assert_int_equal(addr_port(own), 80);
+	((struct looked *)owner)->looks++;
+	return ((struct looked *)owner)->is_waiting;
+}
+
+/* Of IPv6, and any bytes: nobody is let in, or dialled for on and on, who waits no more. */
+static void who_has_given_up_is_left(void **state)
+{
+	static const struct syns_ops ops = {
+		.let_in = on_looked_let_in, .is_waiting = on_look, .is_one_peer = true};
+	const struct in6_addr ip = IN6ADDR_LOOPBACK_INIT;
+	char bytes[] = "SYN";
+	const struct syns_packet packet = {addr_of6(&ip, 1000), addr_of6(&ip, 80), bytes, 3};
+	struct world *world = world_open();
+	struct looked looked = {.is_waiting = true};
+	struct syns *syns = syns_new(&world->bed.context, &ops, &looked);
+
+	(void)state;
+	for (int hangs = 0; hangs <= 1; hangs++) {
+		const struct dial_target target = {.host = "127.0.0.1",
+			.port = (uint16_t)(AT + (hangs ? HANGS : ACCEPTS)),
+			.is_patient = true};
+
+		looked.is_waiting = hangs;
+		syns_on_packet(syns, &packet, &target);
+		settle(&world->bed);
+		assert_int_equal(syns_has(syns, &packet.peer, &packet.own), hangs);
+	}
+	for (unsigned i = 0; i < 20; i++) {
+		jump(&world->bed, SYNS_LOOK_MS);
+		settle(&world->bed);
+	}
+	assert_in_range(looked.looks, 20, 25);
+	assert_true(syns_has(syns, &packet.peer, &packet.own));
+	looked.is_waiting = false;
+	jump(&world->bed, SYNS_LOOK_MS);
+	settle(&world->bed);
+	assert_false(syns_has(syns, &packet.peer, &packet.own));
+	assert_int_equal(looked.let_in, 0);
+	syns_free(syns);
+	world_close(world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(who_has_given_up_is_left),
 		cmocka_unit_test(any_events_in_any_order),
 	};
 

@@ -2,9 +2,9 @@
 /* mesh/agent/crossing - the way of packets between the link and the stack, through the gate */
 #pragma once
 
+#include "conn/syns.h"
 #include "exit/answer.h"
 #include "exit/stack.h"
-#include "conn/syns.h"
 #include "mesh/agent/gate.h"
 #include "util/loop.h"
 #include "wire/wire.h"

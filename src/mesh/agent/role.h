@@ -5,8 +5,8 @@
 #include <stdbool.h>
 
 #include "conn/context.h"
-#include "exit/stack.h"
 #include "conn/syns.h"
+#include "exit/stack.h"
 #include "mesh/agent/estate.h"
 #include "mesh/agent/gate.h"
 #include "mesh/agent/nameservice.h"

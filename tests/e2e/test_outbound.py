@@ -1,0 +1,565 @@
+# SPDX-License-Identifier: Apache-2.0
+"""e2e/test_outbound - TCP from a sandbox to the outside looks as it does without one"""
+
+import os
+import re
+import signal
+import struct
+import subprocess
+
+import pytest
+
+from harness import NEIGHBOUR_SETUP, PATIENCE, TCP_ECHO, python, wait_for
+from tools import THOROUGH
+
+# what stands before each of the programs below; argv: an address outside, and its first port
+PRELUDE = """
+import array, errno, os, select, socket, struct, sys, threading, time
+HOST, PORT = sys.argv[1], int(sys.argv[2])
+FAMILY = socket.AF_INET6 if ':' in HOST else socket.AF_INET
+ECHO, RESET, COUNT, CLOSED, LATE, TOLD = ((HOST, PORT + i) for i in range(6))
+def new():
+    s = socket.socket(FAMILY)
+    s.settimeout(20)
+    return s
+def to(address, timeout=20):
+    s = new()
+    s.settimeout(timeout)
+    s.connect(address)
+    return s
+def rest(s):
+    parts = []
+    while part := s.recv(65536):
+        parts.append(part)
+    return b''.join(parts)
+def name(call):
+    try:
+        call()
+        return 'fine'
+    except socket.timeout:
+        return 'silence'
+    except OSError as e:
+        return errno.errorcode[e.errno]
+"""
+
+# PORT: echo; + 1: resets who has sent something; + 2: counts, and answers behind the end; + 3: nobody;
+# + 4: echo, half a second late; + 5: how many have reset the counting one
+SERVERS = """
+import contextlib, socket, struct, sys, threading, time
+def listen(i):
+    s = socket.create_server(('::', int(sys.argv[1]) + i), family=socket.AF_INET6, backlog=4096, dualstack_ipv6=True)
+    return s
+def echo(c):
+    with c, contextlib.suppress(ConnectionError):
+        while data := c.recv(1 << 16):
+            c.sendall(data)
+def reset(c):
+    c.recv(1)
+    c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+    c.close()
+def count(c):
+    c.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    n = 0
+    with c:
+        try:
+            while data := c.recv(1 << 16):
+                n += len(data)
+            c.sendall(b'%d' % n)
+        except ConnectionResetError:
+            resets.append(n)
+resets = []
+def late(c):
+    time.sleep(0.5)
+    echo(c)
+def serve(i, handle):
+    server = listen(i)
+    while True:
+        c = server.accept()[0]
+        threading.Thread(target=handle, args=(c,), daemon=True).start()
+def tell(c):
+    with c:
+        c.recv(1)
+        c.sendall(b'%d' % len(resets))
+for i, handle in ((1, reset), (2, count), (4, late), (5, tell)):
+    threading.Thread(target=serve, args=(i, handle), daemon=True).start()
+serve(0, echo)
+"""
+
+# what each prints is the same inside and outside
+PROGRAMS = {
+    "refused": "print(name(lambda: to(CLOSED)))",
+    "peer and own address": """
+s = to(ECHO)
+s.sendall(b'x' * 70000)
+s.shutdown(socket.SHUT_WR)
+print(s.getpeername()[:2] == (HOST, PORT), len(rest(s)), s.getsockname()[1] > 1023)""",
+    "non-blocking": """
+s = new()
+s.setblocking(False)
+print(errno.errorcode[s.connect_ex(ECHO)], [len(x) for x in select.select([], [s], [], 20)],
+      s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), s.connect_ex(ECHO))
+s = new()
+s.setblocking(False)
+print(errno.errorcode[s.connect_ex(CLOSED)], [len(x) for x in select.select([], [s], [], 20)],
+      errno.errorcode[s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)])""",
+    "happy eyeballs": """
+# the first one does not answer: the second one does, after a quarter of a second
+first, second = new(), new()
+for s, address in ((first, ('2001:db8:77::1' if ':' in HOST else '198.51.100.77', 9)), (second, ECHO)):
+    s.setblocking(False)
+    s.connect_ex(address)
+    ready = select.select([], [first, second], [], 0.25)[1]
+print(ready == [second], second.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+first.close()
+second.setblocking(True)
+second.sendall(b'eyes')
+print(second.recv(10))""",
+    "fast open": """
+for i in range(3):
+    s = new()
+    s.settimeout(None)
+    print(s.sendto(b'x' * 900, socket.MSG_FASTOPEN, ECHO))
+    got = b''
+    while len(got) < 900:
+        got += s.recv(1000)
+    print(len(got))
+s = new()
+s.setsockopt(socket.IPPROTO_TCP, 30, 1)  # TCP_FASTOPEN_CONNECT
+s.connect(ECHO)
+s.sendall(b'later')
+print(s.recv(10))
+s = new()
+s.settimeout(None)
+s.setsockopt(socket.IPPROTO_TCP, 34, 1)  # TCP_FASTOPEN_NO_COOKIE: data at once
+print(s.sendto(b'x' * 3000, socket.MSG_FASTOPEN, COUNT) > 0)
+s.shutdown(socket.SHUT_WR)
+print(int(rest(s)) > 0)""",
+    "bound to the device": """
+device = next(n for _, n in socket.if_nameindex() if n in ('tap0', 'ext0'))
+for address in (ECHO, CLOSED):
+    s = new()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+    print(name(lambda: (s.connect(address), s.sendall(b'bound'), s.recv(10))))""",
+    "bound to a port": """
+s = new()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(('', 23456))
+s.connect(ECHO)
+print(s.getsockname()[1])
+s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+s.close()
+s = new()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(('', 23456))
+s.connect(ECHO)
+s.sendall(b'again')
+print(s.recv(10))
+# who ends first keeps the port in TIME_WAIT, and has it again for another connection
+s.shutdown(socket.SHUT_WR)
+print(rest(s))
+s.close()
+s = new()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(('', 23456))
+print(name(lambda: s.connect(COUNT)))""",
+    "500 at once": """
+ready, answers = threading.Barrier(500), []
+def one():
+    ready.wait()
+    try:
+        s = to(ECHO, 60)
+        s.sendall(b'%d' % s.getsockname()[1])
+        answers.append(int(s.recv(10)) == s.getsockname()[1])
+    except OSError as e:
+        answers.append(e)
+threads = [threading.Thread(target=one) for _ in range(500)]
+for t in threads: t.start()
+for t in threads: t.join()
+print(len(answers), answers.count(True), [a for a in answers if a is not True][:3])""",
+    "close before the answer": """
+for i in range(50):
+    s = new()
+    s.setblocking(False)
+    s.connect_ex(ECHO)
+    s.close()
+print(name(lambda: to(ECHO)))""",
+    "simultaneous open": """
+# both on this machine: no packet of it leaves
+a, b = new(), new()
+own = '::1' if ':' in HOST else '127.0.0.1'
+a.bind((own, 0)); b.bind((own, 0))
+a.setblocking(False); b.setblocking(False)
+print(a.connect_ex(b.getsockname()[:2]) in (errno.EINPROGRESS, errno.ECONNREFUSED))""",
+    "urgent data": """
+s = to(COUNT)
+s.send(b'one')
+s.send(b'!', socket.MSG_OOB)
+s.send(b'two')
+s.shutdown(socket.SHUT_WR)
+print(rest(s))""",
+    "half-close": """
+s = to(COUNT)
+for i in range(100):
+    s.sendall(bytes(50000))
+s.shutdown(socket.SHUT_WR)
+print(rest(s))""",
+    "keep-alive": """
+s = to(ECHO)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+s.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
+s.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
+s.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 1)
+print(select.select([s], [], [], 2.5)[0])
+s.sendall(b'alive')
+print(s.recv(10))""",
+    "linger 0 of the other side": """
+s = to(RESET)
+s.sendall(b'go')
+print(name(lambda: s.recv(1)))""",
+    "linger 0 of this side": """
+def told():
+    s = to(TOLD)
+    s.sendall(b'?')
+    return int(rest(s))
+before = told()
+s = to(COUNT)
+s.sendall(b'some')
+s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+s.close()
+end = time.monotonic() + 20
+while told() == before and time.monotonic() < end:
+    time.sleep(0.01)
+print(told() - before)""",
+    "without copies": """
+s = to(COUNT)
+s.setsockopt(socket.SOL_SOCKET, 60, 1)  # SO_ZEROCOPY
+sent = 0
+for i in range(20):
+    sent += s.send(bytes(100000), 0x4000000)
+s.shutdown(socket.SHUT_WR)
+print(int(rest(s)) == sent)""",
+    "late": """
+s = to(LATE)
+s.sendall(b'late')
+print(s.recv(10))""",
+}
+
+
+def run_both(nswrap, host, program, address):
+    """What the program prints, without nswrap and in a sandbox."""
+    words = python(PRELUDE + program, address, 7000)
+    plain = host.run(*words)
+    assert plain.returncode == 0, plain.stderr
+    inside = nswrap.run("-q", "--outbound", "kernel", "--", *words, prefix=host.prefix(), timeout=90 * PATIENCE)
+    assert inside.returncode == 0, inside.stderr
+    return plain.stdout.decode(), inside.stdout.decode()
+
+
+@pytest.fixture
+def servers(outer):
+    """A host of which something answers for every address outside, or nobody; and servers on it."""
+    host = outer(NEIGHBOUR_SETUP)
+    host.popen(*python(SERVERS, 7000))
+    wait_for(lambda: all(host.is_bound(7000 + i) for i in (0, 1, 2, 4, 5)), "the servers")
+    return host
+
+
+@pytest.mark.parametrize("address", ["192.0.2.10", "2001:db8::10"])
+def test_programs_see_no_difference(nswrap, servers, address):
+    different = {}
+    for name, program in PROGRAMS.items():
+        plain, inside = run_both(nswrap, servers, program, address)
+        if plain != inside:
+            different[name] = (plain, inside)
+    assert not different
+
+
+ERRORS = """
+for address in sys.argv[3:]:
+    FAMILY = socket.AF_INET6 if ':' in address else socket.AF_INET
+    took = []
+    for i in range(3):
+        begun = time.monotonic()
+        result = name(lambda: to((address, 7003), 0.4))
+        took.append(time.monotonic() - begun)
+    print(address, result, min(took))
+"""
+UNREACHABLE = """
+ip route add unreachable 198.51.100.64/28
+ip route add prohibit 198.51.100.80/28
+ip route add throw 203.0.113.0/24
+ip -6 route add unreachable 2001:db8:64::/64
+ip -6 route add prohibit 2001:db8:80::/64
+ip -6 route add default via 2001:db8::1
+ip -6 route add throw 2001:db8:81::/64
+ip route del default
+ip route add 198.51.100.0/24 via 192.0.2.1
+"""
+# IPv4's ICMP has no word for "not permitted"
+UNLIKE = {"198.51.100.80": "EHOSTUNREACH"}
+
+
+def test_errors_come_as_they_are_and_when_they_do(nswrap, outer):
+    host = outer(NEIGHBOUR_SETUP + UNREACHABLE)
+    addresses = ["192.0.2.10", "198.51.100.1", "198.51.100.64", "198.51.100.80", "203.0.113.1",
+                 "2001:db8::10", "2001:db8:7::1", "2001:db8:64::1", "2001:db8:80::1"]
+    words = python(PRELUDE + ERRORS, "192.0.2.10", 7000, *addresses)
+    plain = host.run(*words).stdout.decode().split("\n")
+    inside = nswrap.run("-q", "--outbound", "kernel", "--", *words, prefix=host.prefix()).stdout.decode().split("\n")
+    assert len(plain) == len(inside) == len(addresses) + 1
+    seen = set()
+    for one, other in zip(plain[:-1], inside[:-1]):
+        (address, error, took), (_, error_inside, took_inside) = one.split(), other.split()
+        assert error_inside == UNLIKE.get(address, error), (one, other)
+        assert abs(float(took_inside) - float(took)) < 0.005 * PATIENCE, (one, other)
+        seen.add(error)
+    assert {"ECONNREFUSED", "silence", "EHOSTUNREACH", "ENETUNREACH", "EACCES"} <= seen, plain
+
+
+# --- who carries -----------------------------------------------------------------------------------
+
+# is the other end of a connection a socket of this kernel, too?
+CARRIED = """
+import socket, sys
+family = socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET
+s = socket.socket(family)
+s.settimeout(20)
+s.connect((sys.argv[1], int(sys.argv[2])))
+s.sendall(b'question')
+assert s.recv(100) == b'question'
+path = '/proc/net/tcp6' if family == socket.AF_INET6 else '/proc/net/tcp'
+rows = [line.split() for line in open(path)][1:]
+ends = {(row[1], row[2]) for row in rows}
+print('kernel' if any((b, a) in ends for a, b in ends) else 'slirp', flush=True)
+"""
+
+
+@pytest.mark.parametrize("address", ["192.0.2.10", "2001:db8::10"])
+@pytest.mark.parametrize("options, carrier", [
+    ([], "kernel"), (["--outbound", "auto"], "kernel"), (["--outbound", "kernel"], "kernel"),
+    (["--outbound", "slirp"], "slirp")])
+def test_who_carries(nswrap, outer, address, options, carrier):
+    host = outer()
+    host.serve(TCP_ECHO, "192.0.2.10", 7000)
+    host.serve(TCP_ECHO, "2001:db8::10", 7000)
+    result = nswrap.run("-q", *options, "--", *python(CARRIED, address, 7000), prefix=host.prefix())
+    assert result.stdout.decode().strip() == carrier, result.stderr
+
+
+def test_without_nf_tables_libslirp_carries(nswrap, outer):
+    """Here for want of a /proc/sys that can be written, as in many containers."""
+    host = outer("mount -o bind,ro /proc/sys /proc/sys")
+    host.serve(TCP_ECHO, "192.0.2.10", 7000)
+    words = python(CARRIED, "192.0.2.10", 7000)
+    result = nswrap.run("-v", "--", *words, prefix=host.prefix())
+    assert result.stdout == b"slirp\n", result.stderr
+    assert b"libslirp carries outbound IPv4 connections: /proc/sys/net cannot be written" in result.stderr
+    result = nswrap.run("--outbound", "kernel", "--", *words, prefix=host.prefix())
+    assert result.returncode == 125 and b"--outbound kernel cannot be had: " in result.stderr
+    found = nswrap.run("doctor", prefix=host.prefix()).stdout.decode()
+    assert re.search(r"(?m)^note  .*libslirp carries .*: /proc/sys/net cannot be written", found), found
+
+
+def test_doctor_says_who_carries(nswrap):
+    found = nswrap.run("doctor").stdout.decode()
+    assert re.search(r"(?m)^fine  the kernel carries TCP that leaves a sandbox", found), found
+
+
+# --- nothing is left, nothing is gained ---------------------------------------------------------------
+
+MANY = """
+for n in range(int(sys.argv[3]) // 50):
+    sockets = []
+    for i in range(50):
+        s = new()
+        s.setblocking(False)
+        s.connect_ex(ECHO)
+        sockets.append(s)
+    for s in sockets:
+        s.settimeout(60)
+        s.sendall(b'one')
+        assert s.recv(10) == b'one'
+        if n % 2:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+        s.close()
+print('done', flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.limit(900 if THOROUGH else 120)
+def test_nothing_is_left_of_many(nswrap, servers):
+    as_root = servers.prefix()[:servers.prefix().index("--") + 1]  # who may look at the net process
+    running = nswrap.start("--", *python(PRELUDE + MANY, "192.0.2.10", 7000, 100_000 if THOROUGH else 2000),
+                           stdin=subprocess.PIPE, prefix=as_root)
+
+    def sockets():
+        listed = subprocess.run([*as_root, "ls", "-l", f"/proc/{running.net_pid()}/fd"], capture_output=True)
+        return listed.stdout.count(b"socket:")
+
+    wait_for(lambda: sockets() > 60, "connections of the net process")
+    assert running.read_line() == "done"
+    wait_for(lambda: sockets() < 30, "sockets to be closed")
+    running.popen.stdin.close()
+    assert running.wait() == 0
+
+
+STAY = """
+s = to(ECHO)
+s.sendall(b'there')
+assert s.recv(10) == b'there'
+print('open', flush=True)
+try:
+    print('end' if s.recv(10) == b'' else 'data', flush=True)
+except ConnectionResetError:
+    print('end', flush=True)
+s = to(ECHO, 60)
+s.sendall(b'again')
+print(s.recv(10).decode(), flush=True)
+"""
+
+
+def test_the_net_process_is_killed(nswrap, servers):
+    """Connections end, COMMAND lives, and the next net process takes over."""
+    running = nswrap.start("--", *python(PRELUDE + STAY, "192.0.2.10", 7000), prefix=servers.prefix())
+    assert running.read_line() == "open"
+    os.kill(running.net_pid(), signal.SIGKILL)
+    assert running.read_line() == "end"
+    assert running.read_line() == "again"
+    assert running.wait() == 0
+
+
+@pytest.mark.parametrize("undo", [
+    "ip rule del fwmark 0x6e7310; ip rule del fwmark 0x6e7311",
+    "ip neigh flush dev tap0 nud permanent; ip neigh del 10.0.2.4 dev tap0",
+    "ip rule add priority 1 fwmark 0x6e7311 lookup main",
+    "ip link set tap0 down; ip link set tap0 up; ip route add default via 10.0.2.2",
+    "echo 0 >/proc/sys/net/ipv4/tcp_fwmark_accept",
+])
+def test_root_inside_gains_nothing(nswrap, outer, undo):
+    """Whatever it does to rules and routes: what may not be reached is not, and the host goes on."""
+    host = outer()
+    host.serve(TCP_ECHO, "0.0.0.0", 7009)
+    program = PRELUDE + """
+os.system(sys.argv[3] + ' 2>/dev/null')
+print([name(lambda: to((at, PORT), 0.5)) == 'fine' for at in ('10.0.2.2', '10.0.2.3', '10.0.2.4', '240.0.0.1')])
+"""
+    result = nswrap.run("-q", "--root", "--", *python(program, "192.0.2.10", 7009, undo), prefix=host.prefix())
+    assert result.stdout == b"[False, False, False, False]\n", result.stderr
+    result = nswrap.run("-q", "--", *python(CARRIED, "192.0.2.10", 7009), prefix=host.prefix())
+    assert result.stdout == b"kernel\n", result.stderr
+
+
+# argv: the port; frames to the place that is asked, and a plain connection to the listener inside
+FORGED = """
+import fcntl, socket, struct, sys
+port = int(sys.argv[1])
+raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
+raw.bind(('tap0', 0))
+own = fcntl.ioctl(raw, 0x8927, b'tap0'.ljust(40, b'\\0'))[18:24].hex()  # SIOCGIFHWADDR
+def sum16(data):
+    data += b'\\0' * (len(data) % 2)
+    total = sum(struct.unpack(f'!{len(data) // 2}H', data))
+    while total >> 16:
+        total = (total & 0xffff) + (total >> 16)
+    return ~total & 0xffff
+def syn(source, target, n):
+    ends = socket.inet_aton(source) + socket.inet_aton(target)
+    tcp = struct.pack('!HHIIBBHHH', 30000 + n, port, 1, 0, 80, 2, 65535, 0, 0)
+    tcp = tcp[:16] + struct.pack('!H', sum16(ends + struct.pack('!HH', 6, 20) + tcp)) + tcp[18:]
+    head = struct.pack('!BBHHHBBH', 69, 0, 40, 0, 16384, 64, 6, 0) + ends
+    head = head[:10] + struct.pack('!H', sum16(head)) + head[12:]
+    raw.send(bytes.fromhex('026e7361736b' + own + '0800') + head + tcp)
+for n, (source, target) in enumerate((s, t) for s in ('10.0.2.100', '127.0.0.1', '198.51.100.9')
+                                     for t in ('127.0.0.1', '10.0.2.2', '0.0.0.0', '10.0.2.3', '127.9.9.9')):
+    syn(source, target, n)
+listeners = [line.split()[1] for line in open('/proc/net/tcp') if line.split()[3] == '0A']
+at = next(int(end.split(':')[1], 16) for end in listeners if end.startswith('0202000A'))
+s = socket.socket()
+s.settimeout(0.5)
+try:
+    s.connect(('10.0.2.2', at))
+    print('connected')
+except OSError as e:
+    print('not connected')
+s = socket.create_connection((sys.argv[2], port), 20)  # behind all of them
+s.sendall(b'last')
+print(s.recv(10))
+"""
+
+
+def test_forged_questions_reach_nothing(nswrap, outer):
+    host = outer()
+    host.serve(TCP_ECHO, "192.0.2.10", 7009)
+    watch = host.popen(*python("""
+import socket
+with socket.create_server(('127.0.0.1', 7009)) as server:
+    print('ready', flush=True)
+    while True:
+        server.accept()
+        print('reached', flush=True)
+"""), stdout=-1)
+    assert watch.stdout.readline() == b"ready\n"
+    result = nswrap.run("-q", "--root", "--", *python(FORGED, 7009, "192.0.2.10"), prefix=host.prefix())
+    assert result.stdout == b"not connected\nb'last'\n", result.stderr
+    watch.kill()
+    assert watch.stdout.read() == b""
+
+
+# --- what it goes along with ----------------------------------------------------------------------------
+
+
+def test_a_capture_has_both_directions_of_the_beginning(nswrap, servers, short_dir):
+    """What is refused, and what is let in; the bytes do not cross the device."""
+    path = os.path.join(short_dir, "frames")
+    program = PRELUDE + "name(lambda: to(CLOSED)); s = to(ECHO); s.sendall(b'not to be seen'); print(s.recv(20))"
+    result = nswrap.run("-q", "--pcap", path, "--", *python(program, "192.0.2.10", 7000), prefix=servers.prefix())
+    assert result.stdout == b"b'not to be seen'\n", result.stderr
+    with open(path, "rb") as f:
+        data = f.read()[24:]
+    os.unlink(path)
+    seen = []
+    while data:
+        size = struct.unpack("=IIII", data[:16])[2]
+        frame, data = data[16:16 + size], data[16 + size:]
+        if frame[12:14] == b"\x08\0" and frame[23] == 6:
+            seen.append((frame[:6] == b"\x02nsask", frame[6:12] == b"\x02nsask", frame[47]))
+        assert b"not to be seen" not in frame
+    # asked and refused; asked and let in
+    assert seen == [(True, False, 2), (False, True, 0x14), (True, False, 2), (False, True, 2)]
+
+
+# a server at a port inside, and beside it CARRIED; argv: an address outside, its port, the port inside
+BESIDE = """
+import threading
+def serve():
+    with socket.create_server(('127.0.0.1', int(sys.argv[3]))) as server:
+        while True:
+            c = server.accept()[0]
+            while data := c.recv(65536):
+                c.sendall(data)
+            c.close()
+threading.Thread(target=serve, daemon=True).start()
+sys.stdin.read()
+"""
+
+
+def test_together_with_libslirps_forwards(nswrap, outer):
+    """Answers of servers inside go where their clients came from, whoever carries the rest."""
+    host = outer()
+    host.serve(TCP_ECHO, "192.0.2.10", 7000)
+    running = nswrap.start("--port-driver", "slirp", "-b", "192.0.2.10", "-p", 7100, "-P", 7000, "--",
+                           *python(CARRIED + BESIDE, "192.0.2.10", 7000, 7000), stdin=subprocess.PIPE,
+                           prefix=host.prefix())
+    assert running.read_line() == "kernel"
+    running.guest_listening()
+    for _ in range(3):
+        result = host.run(*python(PRELUDE + "s = to((HOST, 7100)); s.sendall(b'in'); print(s.recv(10))",
+                                  "192.0.2.10", 7000))
+        assert result.stdout == b"b'in'\n", result.stderr
+
+
+def test_no_such_carrier(nswrap):
+    result = nswrap.run("--outbound", "pigeon", "true")
+    assert result.returncode == 2
+    assert b'"pigeon" carries no connections: expected auto, kernel or slirp' in result.stderr
