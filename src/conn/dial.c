@@ -59,6 +59,27 @@ static int result_of(int code, const struct addr *to)
 	return -code;
 }
 
+/*
+ * A handshake with this machine itself is over when connect(2) is: a second call says so, and saves
+ * watching the socket. Other machines would only be asked twice.
+ */
+static bool is_near(const struct addr *to)
+{
+	return (to->family == AF_INET && to->v4.sin_addr.s_addr == htonl(INADDR_LOOPBACK)) ||
+	       (to->family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&to->v6.sin6_addr));
+}
+
+static int connect_to(int fd, const struct addr *to)
+{
+	int result = connect(fd, &to->any, addr_len(to));
+
+	if (result < 0 && errno == EINPROGRESS && is_near(to))
+		result = connect(fd, &to->any, addr_len(to));
+	if (result < 0 && errno == EALREADY)
+		errno = EINPROGRESS;
+	return result;
+}
+
 static void on_connected(struct loop_io *io, uint32_t events);
 
 /* Its port is chosen when it connects: others may have the same one for another peer. ip(7) */
@@ -80,7 +101,7 @@ static int connect_socket(struct dial *dial, int fd)
 		fd_keep_alive(fd);
 	if (dial->source.family == to->family && bind_source(fd, &dial->source) < 0)
 		return -errno;
-	if (connect(fd, &to->any, addr_len(to)) == 0) {
+	if (connect_to(fd, to) == 0) {
 		if (!has_met_itself(fd, to))
 			return fd_take(&socket_fd);
 		fd_reset(&socket_fd);

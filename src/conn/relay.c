@@ -184,16 +184,15 @@ static void on_ready(struct loop_io *io, uint32_t events)
 	run(sock->owner);
 }
 
-struct relay *relay_start(struct relay_pool *pool, int fd_a, int fd_b,
-	void (*on_done)(struct relay *relay, void *owner), void *owner)
+/* @io: where @fd_a is watched; NULL: nowhere. */
+static struct relay *start(struct relay_pool *pool, struct loop_io *io, int fd_a, int fd_b)
 {
 	struct relay *relay = calloc(1, sizeof(*relay));
 
 	if (!relay)
 		return NULL;
+	struct flow_sock *a = &relay->socks[RELAY_A], *b = &relay->socks[RELAY_B];
 	relay->pool = pool;
-	relay->on_done = on_done;
-	relay->owner = owner;
 	relay->task.on_run = on_task;
 	relay->socks[RELAY_A].io = (struct loop_io){fd_a, on_ready};
 	relay->socks[RELAY_B].io = (struct loop_io){fd_b, on_ready};
@@ -202,11 +201,12 @@ struct relay *relay_start(struct relay_pool *pool, int fd_a, int fd_b,
 		relay->socks[side].is_writable = true;
 		flow_init(&relay->flows[side], &relay->socks[side], &relay->socks[!side]);
 	}
-	int result = loop_io_add(pool->loop, &relay->socks[RELAY_A].io, FLOW_EVENTS);
+	int result = io ? loop_io_move(pool->loop, io, &a->io, FLOW_EVENTS)
+			: loop_io_add(pool->loop, &a->io, FLOW_EVENTS);
 	if (result == 0)
-		result = loop_io_add(pool->loop, &relay->socks[RELAY_B].io, FLOW_EVENTS);
+		result = loop_io_add(pool->loop, &b->io, FLOW_EVENTS);
 	if (result < 0) {
-		loop_io_del(pool->loop, &relay->socks[RELAY_A].io);
+		loop_io_del(pool->loop, &a->io);
 		free(relay);
 		errno = -result;
 		return NULL;
@@ -214,6 +214,29 @@ struct relay *relay_start(struct relay_pool *pool, int fd_a, int fd_b,
 	list_add_first(&pool->all, &relay->link);
 	pool->count++;
 	budget_take(pool->budget, RELAY_SIDES);
+	return relay;
+}
+
+struct relay *relay_start(struct relay_pool *pool, int fd_a, int fd_b,
+	void (*on_done)(struct relay *relay, void *owner), void *owner)
+{
+	struct relay *relay = start(pool, NULL, fd_a, fd_b);
+
+	if (relay) {
+		relay->on_done = on_done;
+		relay->owner = owner;
+	}
+	return relay;
+}
+
+struct relay *relay_start_with(struct relay_pool *pool, struct loop_io *io, int fd_b)
+{
+	struct relay *relay = start(pool, io, io->fd, fd_b);
+	const int code = errno;
+
+	if (!relay)
+		loop_io_del(pool->loop, io);
+	errno = code;
 	return relay;
 }
 

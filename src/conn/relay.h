@@ -68,6 +68,10 @@ void relay_pool_free(struct relay_pool *pool);
 struct relay *relay_start(struct relay_pool *pool, int fd_a, int fd_b,
 	void (*on_done)(struct relay *relay, void *owner), void *owner);
 
+/* The same where @io is watched, whose descriptor is the one of side A; it is watched no more
+ * afterwards. Nobody is told of the end. */
+struct relay *relay_start_with(struct relay_pool *pool, struct loop_io *io, int fd_b);
+
 /*
  * Bytes that were read from one side already, such as what followed a handshake: they reach the
  * other side before anything that the socket still holds, and count as its own. Right after

@@ -58,7 +58,7 @@ int front_set_access(struct front *front, const struct access *access)
 
 /* --- a guest ------------------------------------------------------------------------------ */
 
-/* There is no guest afterwards; its socket is the caller's. */
+/* There is no guest afterwards; its socket, if it has one still, is the caller's. */
 static int let_go(struct front_guest *guest)
 {
 	struct front *front = guest->front;
@@ -86,10 +86,16 @@ void front_part(struct front_guest *guest, const void *bytes, size_t len)
 {
 	struct front *front = guest->front;
 
-	/* before @bytes, which may be the guest's, are gone; the socket is in no loop */
-	loop_io_del(front->context->loop, &guest->io);
-	partings_add(&front->partings, fd_take(&guest->io.fd), bytes, len);
+	/* before @bytes, which may be the guest's, are gone */
+	partings_add(&front->partings, &guest->io, bytes, len);
 	let_go(guest);
+}
+
+void front_end(struct front_guest *guest)
+{
+	int fd = let_go(guest);
+
+	fd_close(&fd);
 }
 
 static int push(struct relay *relay, enum relay_side from, struct front_bytes bytes)
@@ -103,8 +109,7 @@ void front_relay(struct front_guest *guest, int target_fd, struct front_bytes fr
 	struct front *front = guest->front;
 	struct relay *relay;
 
-	loop_io_del(front->context->loop, &guest->io);
-	relay = relay_start(front->context->relays, guest->io.fd, target_fd, NULL, NULL);
+	relay = relay_start_with(front->context->relays, &guest->io, target_fd);
 	if (!relay) {
 		log_warning("a connection of the %s proxy was dropped: %s", front->protocol->name,
 			strerror(errno));

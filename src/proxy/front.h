@@ -83,6 +83,9 @@ void front_drop(struct front_guest *guest);
  * it: what it still says is read and thrown away. */
 void front_part(struct front_guest *guest, const void *bytes, size_t len);
 
+/* It has ended and all that it was told has been taken: nothing is left to say or to hear. */
+void front_end(struct front_guest *guest);
+
 /*
  * The rest is between the guest and @target_fd, which is taken over. @from_guest was read from it
  * already and goes to the target; @from_target goes to the guest before all else; RELAY_PUSH_MAX

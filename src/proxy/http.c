@@ -103,6 +103,13 @@ static enum step drop(struct guest *guest)
 	return GONE;
 }
 
+/* It has ended, and has heard everything. */
+static enum step end(struct guest *guest)
+{
+	front_end(&guest->front);
+	return GONE;
+}
+
 /* It has heard everything, and hears the end. */
 static enum step part(struct guest *guest)
 {
@@ -353,7 +360,7 @@ static enum step read_request(struct guest *guest)
 	if (len == -EAGAIN)
 		return WAITS;
 	if (len == 0)
-		return part(guest);
+		return end(guest);
 	if (len < 0)
 		return drop(guest);
 	if (is_first)

@@ -42,10 +42,20 @@ static bool is_up_done(const struct http_transfer *transfer)
 /* --- to the server -----------------------------------------------------------------------------
  */
 
+/* What came along with a head goes along with it. Returns -1 if it cannot be understood. */
+static int fill(struct http_way *way, struct http_body *body, struct http_fault *fault)
+{
+	if (way->ready_len > 0 || way->text_sent > 0 || http_body_is_done(body))
+		return 0;
+	return http_way_feed(way, body, fault) < 0 ? -1 : 0;
+}
+
 static enum http_outcome send_up(struct http_transfer *transfer)
 {
 	if (!transfer->server.is_writable)
 		return HTTP_WAITS;
+	if (fill(&transfer->up, &transfer->request, &transfer->fault) < 0)
+		return transfer->is_answered ? HTTP_BROKEN : HTTP_BAD_REQUEST;
 	int rc = http_way_send(&transfer->up, &transfer->server);
 
 	if (rc == -EAGAIN)
@@ -188,18 +198,25 @@ static enum http_outcome finish(struct http_transfer *transfer)
 	return receive_down(transfer) == HTTP_WAITS ? HTTP_WAITS : HTTP_CLOSED;
 }
 
+static enum http_outcome send_down(struct http_transfer *transfer)
+{
+	if (!transfer->client.is_writable)
+		return HTTP_WAITS;
+	if (transfer->is_answered &&
+		fill(&transfer->down, &transfer->answer.body, &transfer->fault) < 0)
+		return HTTP_BROKEN;
+	int rc = http_way_send(&transfer->down, &transfer->client);
+
+	if (rc == -EAGAIN)
+		return HTTP_WAITS;
+	transfer->moved++;
+	return rc < 0 ? HTTP_BROKEN : GOES_ON;
+}
+
 static enum http_outcome step_down(struct http_transfer *transfer, bool *is_over)
 {
-	if (http_way_has_ready(&transfer->down)) {
-		if (!transfer->client.is_writable)
-			return HTTP_WAITS;
-		int rc = http_way_send(&transfer->down, &transfer->client);
-
-		if (rc == -EAGAIN)
-			return HTTP_WAITS;
-		transfer->moved++;
-		return rc < 0 ? HTTP_BROKEN : GOES_ON;
-	}
+	if (http_way_has_ready(&transfer->down))
+		return send_down(transfer);
 	if (!transfer->is_answered) {
 		enum http_outcome outcome = read_head(transfer);
 		return outcome == HTTP_WAITS ? receive_down(transfer) : outcome;

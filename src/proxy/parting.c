@@ -48,26 +48,31 @@ static void on_expired(struct loop_timer *timer)
 	parting_end(container_of(timer, struct parting, timer));
 }
 
-void partings_add(struct partings *partings, int fd, const void *bytes, size_t len)
+void partings_add(struct partings *partings, struct loop_io *io, const void *bytes, size_t len)
 {
 	struct loop *loop = partings->context->loop;
 	struct parting *parting = calloc(1, sizeof(*parting));
-	ssize_t sent = len > 0 ? send(fd, bytes, len, MSG_NOSIGNAL) : 0;
+	ssize_t sent = len > 0 ? send(io->fd, bytes, len, MSG_NOSIGNAL) : 0;
 
 	/* who does not take the few bytes that there are has not read what came before them */
-	if (!parting || sent != (ssize_t)len || shutdown(fd, SHUT_WR) < 0) {
+	if (!parting || sent != (ssize_t)len || shutdown(io->fd, SHUT_WR) < 0) {
 		free(parting);
-		fd_close(&fd);
+		loop_io_del(loop, io);
+		fd_close(&io->fd);
 		return;
 	}
 	parting->partings = partings;
 	parting->left = PARTING_BYTES;
-	parting->io = (struct loop_io){fd, on_ready};
+	parting->io = (struct loop_io){io->fd, on_ready};
+	int result = loop_io_move(loop, io, &parting->io, EPOLLIN);
+	if (result < 0)
+		loop_io_del(loop, io);
+	io->fd = -1;
 	parting->timer = (struct loop_timer){.on_expired = on_expired};
 	list_add_last(&partings->all, &parting->link);
 	budget_take(partings->context->budget, 1);
 	loop_timer_set(loop, &parting->timer, PARTING_MS);
-	if (loop_io_add(loop, &parting->io, EPOLLIN) < 0)
+	if (result < 0)
 		parting_end(parting);
 }
 

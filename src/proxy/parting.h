@@ -26,5 +26,6 @@ void partings_init(struct partings *partings, const struct conn_context *context
 /* Ends all at once. */
 void partings_fini(struct partings *partings);
 
-/* @fd (connected, nonblocking, in no loop) is taken over, and counts. */
-void partings_add(struct partings *partings, int fd, const void *bytes, size_t len);
+/* The descriptor of @io (connected, nonblocking, watched) is taken over, and counts; @io has -1
+ * afterwards. */
+void partings_add(struct partings *partings, struct loop_io *io, const void *bytes, size_t len);

@@ -83,8 +83,6 @@ static void connect_it(struct socks *socks, const struct socks_request *request)
 	socks->state = SOCKS_WAITS;
 	socks->trip.on_dialled = on_dialled;
 	front_set_deadline(&socks->guest, 0); /* the dial has its own */
-	/* EPOLLERR and EPOLLHUP are always reported */
-	loop_io_mod(front_context(front)->loop, &socks->guest.io, 0);
 	int result = guide_dial(front_guide(front), &socks->trip, request->host, request->port);
 	if (result != -EINPROGRESS)
 		on_result(socks, result);
@@ -239,8 +237,13 @@ static void on_ready(struct front_guest *guest, uint32_t events)
 {
 	struct socks *socks = socks_of(guest);
 
-	if (socks->state == SOCKS_WAITS || !(events & EPOLLIN)) {
+	if ((events & (EPOLLERR | EPOLLHUP)) || !(events & EPOLLIN)) {
 		front_drop(guest); /* it is broken */
+		return;
+	}
+	if (socks->state == SOCKS_WAITS) {
+		/* what comes early waits; EPOLLERR and EPOLLHUP are always reported */
+		loop_io_mod(front_context(guest->front)->loop, &guest->io, 0);
 		return;
 	}
 	ssize_t len =
@@ -248,7 +251,7 @@ static void on_ready(struct front_guest *guest, uint32_t events)
 	if (len < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (len == 0 && socks->state == SOCKS_STAYS) {
-		front_part(guest, NULL, 0);
+		front_end(guest);
 		return;
 	}
 	if (len <= 0) { /* it has ended before it said what it wants */

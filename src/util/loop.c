@@ -66,14 +66,29 @@ int loop_io_mod(struct loop *loop, struct loop_io *io, uint32_t events)
 	return control(loop, EPOLL_CTL_MOD, io, events);
 }
 
+/* What this round has for @io is not for it any more. */
+static void forget(struct loop *loop, const struct loop_io *io)
+{
+	for (int i = 0; i < loop->batch_len; i++)
+		if (loop->batch[i].data.ptr == io)
+			loop->batch[i].data.ptr = NULL;
+}
+
+int loop_io_move(struct loop *loop, struct loop_io *from, struct loop_io *to, uint32_t events)
+{
+	int result = control(loop, EPOLL_CTL_MOD, to, events);
+
+	if (result == 0)
+		forget(loop, from);
+	return result;
+}
+
 void loop_io_del(struct loop *loop, struct loop_io *io)
 {
 	if (io->fd < 0)
 		return;
 	control(loop, EPOLL_CTL_DEL, io, 0);
-	for (int i = 0; i < loop->batch_len; i++)
-		if (loop->batch[i].data.ptr == io)
-			loop->batch[i].data.ptr = NULL;
+	forget(loop, io);
 }
 
 void loop_timer_cancel(struct loop *loop, struct loop_timer *timer)

@@ -57,6 +57,10 @@ void loop_free(struct loop *loop);
 int loop_io_add(struct loop *loop, struct loop_io *io, uint32_t events);
 int loop_io_mod(struct loop *loop, struct loop_io *io, uint32_t events);
 
+/* Watch the descriptor of @from, which is watched, as @to from now on. Returns 0, or -errno:
+ * nothing has changed then. */
+int loop_io_move(struct loop *loop, struct loop_io *from, struct loop_io *to, uint32_t events);
+
 /*
  * Stop watching; call it before the descriptor is closed. No callback for @io comes after it, also
  * not for events of this round. Nothing happens if @io was not added.

@@ -98,6 +98,9 @@ static void connects_by_address_and_by_name(void **state)
 	(void)state;
 	int fd = outcome(&bed, &call, start(context, &call, "127.0.0.5", PORT));
 	expect_connected(&bed, fd, listener, "127.0.0.5");
+	fd = start(context, &call, "127.0.0.1", PORT); /* this machine itself: at once */
+	assert_return_code(fd, -fd);
+	expect_connected(&bed, fd, listener, "127.0.0.1");
 	int result = start(context, &call, "name", PORT);
 	assert_int_equal(result, -EINPROGRESS);
 	expect_connected(&bed, outcome(&bed, &call, result), listener, "127.0.0.1");

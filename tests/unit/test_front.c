@@ -46,9 +46,10 @@ static void on_ready(struct front_guest *guest, uint32_t events)
 		front_set_deadline(guest, 0);
 	else if (letter->said[0] == 'c') {
 		letter->trip.on_dialled = on_dialled;
-		assert_int_equal(guide_dial(front_guide(guest->front), &letter->trip, "127.0.0.1",
-					 TARGET_PORT),
-			-EINPROGRESS);
+		int result = guide_dial(
+			front_guide(guest->front), &letter->trip, "127.0.0.1", TARGET_PORT);
+		if (result != -EINPROGRESS) /* this machine's may be there at once */
+			on_dialled(&letter->trip, result);
 	}
 }
 

@@ -230,6 +230,42 @@ static void test_io_removes_other(void **state)
 	assert_int_equal(trace->count, 2);
 }
 
+static void on_move(struct loop_io *io, uint32_t events)
+{
+	struct probe *probe = container_of(io, struct probe, io), *to = probe->victim;
+
+	(void)events;
+	to->io.fd = to->victim->io.fd;
+	assert_int_equal(loop_io_move(probe->trace->loop, &to->victim->io, &to->io, EPOLLIN), 0);
+	loop_io_del(probe->trace->loop, io);
+	to->victim = NULL;
+}
+
+/* What a round has for who was watched before is nobody's; the next one is the other's. */
+static void test_io_moves(void **state)
+{
+	struct trace *trace = *state;
+	struct probe from = probe_new(trace, 1), to = probe_new(trace, 2);
+	struct probe mover = probe_new(trace, 3);
+
+	from.io.fd = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC);
+	to.io.fd = from.io.fd;
+	assert_int_equal(loop_io_move(trace->loop, &from.io, &to.io, EPOLLIN), -ENOENT);
+	mover.io = (struct loop_io){eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC), on_move};
+	mover.victim = &to;
+	to.victim = &from;
+	assert_int_equal(loop_io_add(trace->loop, &mover.io, EPOLLIN), 0);
+	assert_int_equal(loop_io_add(trace->loop, &from.io, EPOLLIN), 0);
+	assert_int_equal(loop_run_once(trace->loop, 0), 0);
+	assert_int_equal(trace->count, 0);
+	assert_int_equal(loop_run_once(trace->loop, 0), 0);
+	assert_int_equal(trace->count, 1);
+	assert_int_equal(trace->calls[0], 2);
+	loop_io_del(trace->loop, &to.io);
+	close(from.io.fd);
+	close(mover.io.fd);
+}
+
 static void test_io_interest(void **state)
 {
 	struct trace *trace = *state;
@@ -398,6 +434,7 @@ int main(void)
 		T(test_timer_cancels_other),
 		T(test_timer_repeats),
 		T(test_io_removes_other),
+		T(test_io_moves),
 		T(test_io_interest),
 		T(test_tasks),
 		T(test_stop),

@@ -26,9 +26,11 @@ static void part(struct world *world)
 	partings_init(&world->partings, &world->bed.context);
 	int listener = listen_at(&at, 1);
 	world->client = connect_to(&at);
-	int fd = wait_accept(&world->bed, listener);
+	struct loop_io io = {.fd = wait_accept(&world->bed, listener)};
 	assert_int_equal(send(world->client, "unread", 6, 0), 6);
-	partings_add(&world->partings, fd, "bye", 3);
+	assert_int_equal(loop_io_add(world->bed.context.loop, &io, EPOLLIN), 0);
+	partings_add(&world->partings, &io, "bye", 3);
+	assert_int_equal(io.fd, -1);
 	expect_bytes(&world->bed, world->client, "bye");
 	assert_int_equal(world->bed.budget.used, 1);
 	close(listener);

@@ -861,6 +861,11 @@ static void test_start_fails(void **state)
 	assert_null(relay_start(bed.pool, fd, plain, on_done, &bed));
 	assert_int_equal(errno, EPERM);
 	assert_null(relay_start(bed.pool, plain, fd, on_done, &bed));
+	struct loop_io io = {.fd = fd};
+	assert_int_equal(loop_io_add(bed.loop, &io, EPOLLIN), 0);
+	assert_null(relay_start_with(bed.pool, &io, plain));
+	assert_int_equal(errno, EPERM);
+	assert_int_equal(loop_io_mod(bed.loop, &io, EPOLLIN), -ENOENT); /* not watched any more */
 	assert_int_equal(count_fds(), fds);
 	assert_int_equal(relay_pool_count(bed.pool), 0);
 	peer_send(&bed, 0, 1);
