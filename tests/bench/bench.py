@@ -23,6 +23,7 @@ import time
 
 import mesh
 import proxy
+import tunnel
 from probes import (BIN, HANG_S, NSWRAP, PATIENCE_S, Failed, accepts, command_line, connections,
                     descendants, free_port, gbits, iperf_client, iperf_gbits, round_trips, wait_for)
 from shell import Shell
@@ -174,6 +175,10 @@ def proxy_candidates(before):
     return proxy.candidates([*([("before proxy", before)] if before else []), ("nswrap proxy", NSWRAP)])
 
 
+def tunnel_candidates(before):
+    return tunnel.candidates([*([("before tunnel", before)] if before else []), ("nswrap tunnel", NSWRAP)])
+
+
 def mesh_candidates(before):
     norouter = os.environ.get("NOROUTER")
     return [Loopback(), *([mesh.NoRouter(norouter)] if norouter else []), *ours(before, "mesh")]
@@ -299,6 +304,7 @@ METRICS = {  # key: (title, unit, higher is better)
     "memory": ("private memory, idle, without COMMAND", "MiB", False),
     **mesh.METRICS,
     **proxy.METRICS,
+    **tunnel.METRICS,
 }
 
 
@@ -362,6 +368,10 @@ def run_all(options, directory):
 
         for candidate in wanted(proxy_candidates(options.before), options.only):
             run_steps(proxy.steps(options.seconds, directory, results, candidate), candidate, results)
+
+        tunnels = wanted(tunnel_candidates(options.before), options.only)
+        for candidate in [c for c in tunnels if len(tunnels) > 1]:
+            run_steps(tunnel.steps(options.seconds, directory, results, candidate), candidate, results)
 
     print("  start-up", file=sys.stderr)
     starters = wanted(start_candidates(options.before), options.only)
