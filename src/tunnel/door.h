@@ -54,8 +54,7 @@ struct door {
 
 void door_init(struct door *door);
 
-/* Inbounds come in there, too. Port 0 in @at becomes the one that was picked. Returns 0, or -errno
- * with @err filled. */
+/* Inbounds come in there, too; @at and @err as of inlet_open. Returns 0 or -errno. */
 int door_listen(struct door *door, struct addr *at, struct err *err);
 
 /* All who are held are reset; there must be none that was taken out. */

@@ -82,6 +82,7 @@ enum hail_kind {
 #define HAIL_HEADER_BYTES 4
 #define HAIL_TEXT_MAX     512
 #define HAIL_ID_BYTES     8
+#define HAIL_ROUND        32 /* messages of one connection, then others get their turn */
 
 /* Reads messages and not a byte behind them. Starts as all zero. */
 struct hail_reader {

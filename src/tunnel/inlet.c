@@ -58,7 +58,8 @@ int inlet_open(struct inlet *inlet, const struct conn_context *context, struct a
 	enum proto proto, struct err *err)
 {
 	inlet->proto = proto;
-	int result = bind_open(at, proto, &inlet->bound, err);
+	int result =
+		err ? bind_open(at, proto, &inlet->bound, err) : bind_try(at, proto, &inlet->bound);
 	if (result < 0)
 		return result;
 	inlet->context = context;

@@ -29,7 +29,8 @@ struct inlet {
 	struct udp_relay *datagrams;
 };
 
-/* Port 0 in @at becomes the one that was picked. Returns 0, or -errno with @err filled. */
+/* Port 0 in @at becomes the one that was picked. Returns 0, or -errno with @err filled; without it
+ * nobody looks who has the port. */
 int inlet_open(struct inlet *inlet, const struct conn_context *context, struct addr *at,
 	enum proto proto, struct err *err);
 

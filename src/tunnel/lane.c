@@ -23,6 +23,7 @@ int lane_take(struct lane *lane)
 		house->nproving--;
 	loop_io_del(house->context->loop, &lane->io);
 	loop_timer_cancel(house->context->loop, &lane->timer);
+	loop_task_cancel(house->context->loop, &lane->more);
 	list_del(&lane->at);
 	list_del(&lane->all);
 	house->count--;
@@ -224,12 +225,33 @@ static bool is_own(struct lane *lane, bool has_ended)
 	return false;
 }
 
+static void read_hails(struct lane *lane)
+{
+	struct hail hail;
+	int result = 1;
+
+	for (int i = 0; i < HAIL_ROUND; i++) {
+		result = hail_read(&lane->reader, lane->io.fd, &hail);
+		if (result != 1)
+			break;
+		if (!on_hail(lane, &hail))
+			return;
+	}
+	if (result < 0)
+		drop(lane);
+	else if (result == 1)
+		loop_task_add(lane->house->context->loop, &lane->more);
+}
+
+static void on_more(struct loop_task *task)
+{
+	read_hails(container_of(task, struct lane, more));
+}
+
 static void on_lane(struct loop_io *io, uint32_t events)
 {
 	struct lane *lane = container_of(io, struct lane, io);
 	bool has_ended = events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR);
-	struct hail hail;
-	int result;
 
 	if ((lane->state == LANE_NEW || lane->state == LANE_GREETED) && !is_own(lane, has_ended))
 		return;
@@ -239,11 +261,7 @@ static void on_lane(struct loop_io *io, uint32_t events)
 			drop(lane);
 		return;
 	}
-	while ((result = hail_read(&lane->reader, io->fd, &hail)) == 1)
-		if (!on_hail(lane, &hail))
-			return;
-	if (result < 0)
-		drop(lane);
+	read_hails(lane);
 }
 
 /* --- the beginning --------------------------------------------------------------------------- */
@@ -310,6 +328,7 @@ void lane_add(struct lane_house *house, int fd, const struct addr *peer, bool is
 		.kind = HAIL_ANY,
 		.io = {fd, on_lane},
 		.timer.on_expired = on_timer,
+		.more.on_run = on_more,
 		.peer = *peer};
 	budget_take(house->context->budget, 1);
 	hail_prepare(fd);

@@ -59,6 +59,7 @@ struct lane {
 	/* its own */
 	struct list all;
 	struct loop_timer timer;
+	struct loop_task more; /* messages, after others had their turn */
 	enum lane_state state;
 	unsigned silent; /* how often it was asked for a sign of life, in vain */
 	struct hail_reader reader;

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "util/clock.h"
 #include "util/log.h"
 
 #define LEAVING_MS 50 /* how often it is looked whether the last one has */
@@ -89,6 +90,18 @@ static struct gate *find_gate(const struct rota *rota, const struct order *order
 	return NULL;
 }
 
+/* Who asks all the time keeps nobody else waiting. */
+static bool may_try(struct rota *rota)
+{
+	uint64_t now_ns = loop_now_ns(rota->context->loop);
+
+	if (now_ns - rota->tries_since_ns > NS_PER_S) {
+		rota->tries_since_ns = now_ns;
+		rota->tries = 0;
+	}
+	return rota->tries++ < ROTA_TRIES_MAX;
+}
+
 static int make_gate(
 	struct rota *rota, const struct order *order, struct gate **out, struct err *err)
 {
@@ -97,16 +110,20 @@ static int make_gate(
 
 	if (rota->ngates == ROTA_GATES_MAX)
 		return err_set(err, ENFILE, "the server has as many forwards as it may have");
+	if (!may_try(rota))
+		return err_set(err, EAGAIN, "the server is asked for too much");
 	gate = calloc(1, sizeof(*gate));
 	if (!gate)
 		return err_sys(err, ENOMEM, "cannot listen");
 	gate_init(gate, rota, order->proto);
 	gate->order = *order;
 	gate->addr = order->at;
-	int result = door_listen(&gate->door, &gate->addr, err);
+	/* a client may ask as often as it likes, and need not know who has what here */
+	int result = door_listen(&gate->door, &gate->addr, NULL);
 	if (result < 0) {
 		free(gate);
-		return result;
+		return err_sys(err, -result, "it cannot listen at %s",
+			addr_format(&order->at, text, sizeof(text)));
 	}
 	rota->ngates++;
 	list_add_last(&rota->gates, &gate->at);

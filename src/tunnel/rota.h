@@ -14,6 +14,7 @@
 #include "util/list.h"
 
 #define ROTA_GATES_MAX 256 /* by name, of all clients together */
+#define ROTA_TRIES_MAX ORDERS_MAX /* to listen in a second: one takes milliseconds at worst */
 
 /*
  * How it works
@@ -74,6 +75,8 @@ struct rota {
 	/* its own */
 	struct list callers, busy;
 	size_t ngates;
+	uint64_t tries_since_ns;
+	unsigned tries; /* to listen, in that second */
 };
 
 /* Returns 0 or -ENOMEM; rota_fini in either case. */

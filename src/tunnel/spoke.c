@@ -24,6 +24,7 @@ int spoke_take(struct spoke *spoke)
 	loop_io_del(context->loop, &spoke->io);
 	loop_timer_cancel(context->loop, &spoke->timer);
 	loop_task_cancel(context->loop, &spoke->start);
+	loop_task_cancel(context->loop, &spoke->more);
 	list_del(&spoke->at);
 	budget_give(context->budget, SPOKE_FDS);
 	free(spoke);
@@ -137,11 +138,36 @@ static bool on_greeting(struct spoke *spoke)
 	return false;
 }
 
+static void read_hails(struct spoke *spoke)
+{
+	struct hail hail;
+	int result = 1;
+
+	for (int i = 0; i < HAIL_ROUND && result == 1; i++) {
+		result = hail_read(&spoke->reader, spoke->io.fd, &hail);
+		if (result != 1)
+			break;
+		result = on_hail(spoke, &hail);
+		if (result > 0)
+			return;
+		result = result == 0 ? 1 : result;
+	}
+	if (result < 0)
+		lose(spoke, result == -EPIPE    ? "it closed the connection"
+			    : result == -EPROTO ? "it speaks another protocol"
+						: strerror(-result));
+	else if (result == 1)
+		loop_task_add(spoke->house->context->loop, &spoke->more);
+}
+
+static void on_more(struct loop_task *task)
+{
+	read_hails(container_of(task, struct spoke, more));
+}
+
 static void on_spoke(struct loop_io *io, uint32_t events)
 {
 	struct spoke *spoke = container_of(io, struct spoke, io);
-	struct hail hail;
-	int result;
 
 	if ((spoke->state == SPOKE_SILENT || (spoke->state == SPOKE_WAITING && !spoke->is_own)) &&
 		!on_greeting(spoke))
@@ -158,17 +184,7 @@ static void on_spoke(struct loop_io *io, uint32_t events)
 	if (spoke->state == SPOKE_HELLO && spoke->reader.have == 0 &&
 		hail_peek(io->fd, HAIL_OWN) == 1)
 		take_greeting(spoke);
-	while ((result = hail_read(&spoke->reader, io->fd, &hail)) == 1) {
-		result = on_hail(spoke, &hail);
-		if (result > 0)
-			return;
-		if (result < 0)
-			break;
-	}
-	if (result < 0)
-		lose(spoke, result == -EPIPE    ? "it closed the connection"
-			    : result == -EPROTO ? "it speaks another protocol"
-						: strerror(-result));
+	read_hails(spoke);
 }
 
 static void on_timer(struct loop_timer *timer)
@@ -262,6 +278,7 @@ struct spoke *spoke_open(
 		.io.fd = -1,
 		.timer.on_expired = on_timer,
 		.start.on_run = on_start,
+		.more.on_run = on_more,
 		.dial.on_done = on_server};
 	budget_take(house->context->budget, SPOKE_FDS);
 	loop_task_add(house->context->loop, &spoke->start);

@@ -53,6 +53,7 @@ struct spoke {
 
 	/* its own */
 	struct loop_task start;
+	struct loop_task more;   /* messages, after others had their turn */
 	struct loop_timer timer; /* of our wire: the server is silent for too long */
 	struct proof proof;
 	struct hail_reader reader;

@@ -321,3 +321,82 @@ def test_forwards_without_end(tunnel, target):
     wait_for(lambda: len(open_fds(server.pid)) <= fds, "the end of what it had", 15)
     tunnel.client(target).wait_line("connected to")
     assert exchange(tunnel.proxy, b"x") == b"x"
+
+
+# --- who means harm --------------------------------------------------------------------------------
+
+
+def test_a_flood_of_orders(tunnel, target):
+    """For a port that is taken, without reading the answers."""
+    server, client = tunnel.up(target)
+    text = b"ftweb\0" + at(tunnel.proxy).encode()
+    with connect(tunnel.clients) as s:
+        s.sendall(HELLO + b"c")
+        s.settimeout(1)
+        with contextlib.suppress(OSError):
+            s.sendall((b"F\0" + len(text).to_bytes(2, "big") + text) * 20000)
+        assert [exchange(tunnel.proxy, b"%d" % i) for i in range(10)] == [b"%d" % i for i in range(10)]
+    assert server.popen.poll() is None and client.stop() == 0
+
+
+@pytest.mark.parametrize("answers", [
+    [b"Gother\0" + b"127.0.0.1:1"], [b"Gweb\0\x1b[31m\n"], [b"Nweb\0" + b"1\x1b[31mred\nline"], [b"Nweb"], [b"N"],
+    [b"Gweb\0x", b"Gweb\0x"], [b"G" + b"n" * 40 + b"\0x"], [b"Nweb\0" + b"1" + b"x" * 500], [b"Oweb\0" + b"y" * 200],
+    [b"Oother\0127.0.0.1:1"], [b"A"], [b"R"], [b"T"], [b"H12345678"], [b"\0"], [b"L"], [b"C"], [b"F"]])
+def test_answers_of_a_hostile_server(tunnel, target, answers):
+    """The client goes on, shows nothing as it came, and connects to nothing that it has not offered."""
+    asked = threading.Event()
+
+    def serve(s):
+        with s, contextlib.suppress(OSError):
+            s.sendall(b"nswrapt1")
+            said = s.recv(1000)
+            s.sendall(WELCOME[8:])
+            if said.startswith(b"nswrapt1H\0\0\x09") and said[20:21] == b"c":
+                s.recv(1000)
+                for answer in answers:
+                    s.sendall(answer[:1] + b"\0" + (len(answer) - 1).to_bytes(2, "big") + answer[1:])
+                asked.set()
+            while s.recv(1000):
+                pass
+
+    with socket.create_server(("127.0.0.1", tunnel.clients)) as listener:
+        def accept():
+            with contextlib.suppress(OSError):
+                while True:
+                    threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        client = client_of(tunnel, "--forward", order("web", free_port(), target), "-v")
+        assert asked.wait(20 * PATIENCE)
+        assert client.stop() == 0
+        assert all(line.isprintable() and line.startswith("nswrap: ") for line in client.stderr.lines)
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_an_open_for_what_was_not_offered(tunnel, target):
+    """It is refused: neither --to's default nor another name's target is connected to."""
+    got = []
+
+    def serve(s):
+        with s, contextlib.suppress(OSError):
+            s.sendall(b"nswrapt1")
+            kind = s.recv(1000)[20:21]
+            s.sendall(WELCOME[8:])
+            s.settimeout(10 * PATIENCE)
+            if kind == b"n":
+                for text in (b"127.0.0.1:1", b"other\0" + b"127.0.0.1:1"):
+                    s.sendall(b"O\0\0" + bytes([len(text)]) + text)
+                said = b""
+                while len(said) < 16:
+                    said += s.recv(16 - len(said))
+                got.append(said)
+            while s.recv(1000):
+                pass
+
+    with run_server(serve) as listener:
+        client = client_of(tunnel, "--forward", order("web", free_port(), target),
+                           server=at(listener.getsockname()[1]))
+        wait_for(lambda: got, "its answers")
+        assert got[0] == b"T\0\0\0R\0\0\0" * 2
+        assert client.stop() == 0

@@ -155,7 +155,7 @@ def test_a_port_that_is_taken(tunnel, target, nswrap):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         client = client_of(tunnel, "--forward", order("web", port, target))
-        client.wait_line(f"web: {at(tunnel.clients)}: port {port} of 127.0.0.1 is in use.*asking again")
+        client.wait_line(f"web: {at(tunnel.clients)}: it cannot listen at {at(port)}: Address already in use; asking again")
         found = status(nswrap)["client"]["forwards"][0]
         assert (found["state"], "in use" in found["why"]) == ("denied", True)
     client.wait_line(f"web: {at(port)}/tcp at the server")

@@ -4,11 +4,14 @@
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "tunnel/bundle.h"
 #include "tunnel/hail.h"
+#include "tunnel/order.h"
+#include "tunnel/permit.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -159,9 +162,42 @@ static void hear(const uint8_t *data, size_t size)
 	close(pair[1]);
 }
 
+/* What a client asks for: what is taken is sent again as it came. */
+static void ask(const uint8_t *data, size_t size)
+{
+	const struct hail hail = {.text = data, .len = size < HAIL_TEXT_MAX ? size : HAIL_TEXT_MAX};
+	unsigned char bytes[HAIL_TEXT_MAX], again[HAIL_TEXT_MAX];
+	char name[ORDER_NAME_MAX + 1], text[HAIL_TEXT_MAX + 1], line[1024];
+	struct order order, second;
+	struct err err;
+
+	if (order_decode(data, size, &order) == 0) {
+		size_t len = order_encode(&order, bytes);
+		if (order_decode(bytes, len, &second) < 0 || order_encode(&second, again) != len ||
+			memcmp(bytes, again, len) != 0)
+			abort();
+	}
+	if (order_read_label(&hail, name, text) && name[0] &&
+		strlen(name) + 1 + strlen(text) > hail.len)
+		abort();
+	if (size >= sizeof(line))
+		return;
+	memcpy(line, data, size);
+	line[size] = '\0';
+	if (order_parse(line, size & 1, &order, &err) == 0) {
+		size_t len = order_encode(&order, bytes);
+		if (order_decode(bytes, len, &second) < 0 || strcmp(second.name, order.name) != 0)
+			abort();
+	}
+	struct permits permits = {.count = 0};
+	permit_add(&permits, line, &err);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	if (size > 1 && data[0] == 'm')
+	if (size > 1 && data[0] == 'o')
+		ask(data + 1, size - 1);
+	else if (size > 1 && data[0] == 'm')
 		hear(data + 1, size - 1);
 	else
 		carry(data, size);
