@@ -5,7 +5,7 @@
 _nswrap_options() {
 	case $1 in
 	run) echo -p --host-port -P --guest-port -f --forward -b --bind --no-hold --port-driver \
-		--only-user --allow-network --wait -n --name -d --detach --network --outbound --via --route --dns-via --key-file --host-loopback --cidr --cidr6 --mtu \
+		--only-user --client-address --allow-network --wait -n --name -d --detach --network --outbound --via --route --dns-via --key-file --host-loopback --cidr --cidr6 --mtu \
 		--dns --no-dns --outbound-addr --no-ipv6 --pcap --root --pid --new-session --wait-all -C --chdir -e --env \
 		--unset-env -c --shell-command -t --stop-timeout --ready-fd --info-fd --log-fd --keep-fd \
 		--no-config -q --quiet -v --verbose ;;

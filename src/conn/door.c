@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <sys/socket.h>
 
+#include "conn/mint.h"
 #include "util/fd.h"
 
 static const struct {
@@ -14,6 +15,8 @@ static const struct {
 	[DOOR_TCP6] = {AF_INET6, SOCK_STREAM},
 	[DOOR_UDP4] = {AF_INET, SOCK_DGRAM},
 	[DOOR_UDP6] = {AF_INET6, SOCK_DGRAM},
+	[DOOR_TCP4_CLIENT] = {AF_INET, SOCK_STREAM},
+	[DOOR_TCP6_CLIENT] = {AF_INET6, SOCK_STREAM},
 };
 
 enum door_kind door_kind_of(sa_family_t family, enum proto proto)
@@ -57,7 +60,19 @@ ssize_t door_receive(int door, enum door_kind *kind, int *fds)
 	return (ssize_t)count;
 }
 
-int door_serve(int door)
+/* One of @kind, or -errno. */
+static int make(enum door_kind kind, const struct door_mints *mints)
+{
+	if (kind == DOOR_TCP4_CLIENT || kind == DOOR_TCP6_CLIENT) {
+		int mint = !mints ? -1 : kind == DOOR_TCP4_CLIENT ? mints->mint4 : mints->mint6;
+
+		return mint < 0 ? -EOPNOTSUPP : mint_take(mint);
+	}
+	int fd = socket(kinds[kind].family, kinds[kind].type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	return fd < 0 ? -errno : fd;
+}
+
+int door_serve(int door, const struct door_mints *mints)
 {
 	struct door_message request;
 	int fds[DOOR_BATCH_MAX];
@@ -72,9 +87,8 @@ int door_serve(int door)
 		return -EPIPE;
 	if (got != sizeof(request) || request.kind >= DOOR_KINDS || request.count > DOOR_BATCH_MAX)
 		return 0;
-	int type = kinds[request.kind].type | SOCK_NONBLOCK | SOCK_CLOEXEC;
 	while (made < request.count) {
-		int fd = socket(kinds[request.kind].family, type, 0);
+		int fd = make(request.kind, mints);
 		if (fd < 0)
 			break;
 		fds[made++] = fd;

@@ -14,9 +14,17 @@
  * SOCK_SEQPACKET pair, the door; who has the other end, the client, connects or binds them. Of a
  * sandbox the server is init, and the net process the client; of an agent of a mesh it is the stack
  * process, and the agent. A door outlives its client: the next one goes on with it. The server
- * trusts nothing that comes through: it gives sockets of the four kinds, no more.
+ * trusts nothing that comes through: it gives sockets of these kinds, no more.
  */
-enum door_kind { DOOR_TCP4, DOOR_TCP6, DOOR_UDP4, DOOR_UDP6, DOOR_KINDS };
+enum door_kind {
+	DOOR_TCP4,
+	DOOR_TCP6,
+	DOOR_UDP4,
+	DOOR_UDP6,
+	DOOR_TCP4_CLIENT, /* for TCP, and may have any address (conn/mint) */
+	DOOR_TCP6_CLIENT,
+	DOOR_KINDS
+};
 
 /* DOOR_KINDS: there is none of that kind. */
 enum door_kind door_kind_of(sa_family_t family, enum proto proto);
@@ -38,5 +46,11 @@ int door_request(int door, enum door_kind kind, unsigned count);
  */
 ssize_t door_receive(int door, enum door_kind *kind, int *fds);
 
-/* The server serves one request. Returns 0, -EAGAIN if there is none, -EPIPE at the end. */
-int door_serve(int door);
+/* Where sockets of the CLIENT kinds come from; -1: there are none. */
+struct door_mints {
+	int mint4, mint6;
+};
+
+/* The server serves one request. @mints may be NULL. Returns 0, -EAGAIN if there is none, -EPIPE at
+ * the end. */
+int door_serve(int door, const struct door_mints *mints);

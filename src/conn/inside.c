@@ -11,6 +11,7 @@
 
 #define LOW_WATER      16
 #define RETRY_DELAY_MS 20
+#define MINTED_MAX     16
 
 struct stock {
 	int fds[2 * DOOR_BATCH_MAX];
@@ -33,7 +34,10 @@ static void request(struct inside *inside, enum door_kind kind)
 
 	if (stock->is_requested)
 		return;
-	if (stock->batch < DOOR_BATCH_MAX)
+	/* those of a mint are made one by one, while its process does nothing else */
+	const unsigned most = kind < DOOR_TCP4_CLIENT ? DOOR_BATCH_MAX : MINTED_MAX;
+
+	if (stock->batch < most)
 		stock->batch = stock->batch ? stock->batch * 2 : 4;
 	if (door_request(inside->io.fd, kind, stock->batch) == 0)
 		stock->is_requested = true;

@@ -328,7 +328,7 @@ static void serve(struct holder *holder)
 		if (ends[0].revents && serve_request(holder) < 0)
 			return;
 		if (ends[1].revents)
-			result = door_serve(holder->door);
+			result = door_serve(holder->door, NULL);
 		if (result < 0 && result != -EAGAIN)
 			return;
 	}

@@ -13,7 +13,7 @@
 #include "util/log.h"
 
 enum forward_driver_choice driver_resolve(const struct forward_spec *spec,
-	enum forward_driver_choice choice, bool has_outbound, bool checks_user)
+	enum forward_driver_choice choice, bool has_outbound, bool checks_user, bool keeps_clients)
 {
 	bool is_loopback = addr_is_loopback(&spec->host);
 
@@ -22,8 +22,8 @@ enum forward_driver_choice driver_resolve(const struct forward_spec *spec,
 		return FORWARD_DRIVER_SPLICE;
 	if (choice != FORWARD_DRIVER_AUTO)
 		return choice;
-	return is_loopback || spec->host.family == AF_INET6 ? FORWARD_DRIVER_SPLICE
-							    : FORWARD_DRIVER_SLIRP;
+	return is_loopback || keeps_clients || spec->host.family == AF_INET6 ? FORWARD_DRIVER_SPLICE
+									     : FORWARD_DRIVER_SLIRP;
 }
 
 const char *driver_name(enum forward_driver_choice driver)

@@ -34,7 +34,10 @@ struct forward_context {
 	uint64_t wait_ms;          /* hold clients until the guest first listens; 0: refuse */
 	bool checks_user;          /* only these users may connect */
 	bool allows_network;       /* and all that is on other machines */
-	uid_t own_user;            /* whose socket files are */
+	/* clients may come as themselves to targets of that family (forward/guise); also those of
+	 * loopback listeners */
+	bool keeps_clients4, keeps_clients6, keeps_local;
+	uid_t own_user; /* whose socket files are */
 	const uid_t *users;
 	size_t nusers;
 	struct budget *budget; /* of the process */
@@ -83,11 +86,11 @@ struct forward_driver {
  * Which driver serves @spec: unix sockets, a sandbox without TAP, UDP and listeners that check
  * users know only splice (libslirp accepts before anybody can look at the client; for UDP see
  * docs/design.md). `auto` takes splice where the client can only be local (there is no address
- * worth keeping), and for IPv6 listeners (libslirp leads those only to an IPv6 address of the
- * guest); slirp for the rest.
+ * worth keeping), for IPv6 listeners (libslirp leads those only to an IPv6 address of the guest),
+ * and where splice keeps clients' addresses, too (@keeps_clients); slirp for the rest.
  */
 enum forward_driver_choice driver_resolve(const struct forward_spec *spec,
-	enum forward_driver_choice choice, bool has_outbound, bool checks_user);
+	enum forward_driver_choice choice, bool has_outbound, bool checks_user, bool keeps_clients);
 const char *driver_name(enum forward_driver_choice driver);
 
 /* Put its driver to work, as ->open says; and stop it. */

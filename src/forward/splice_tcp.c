@@ -11,6 +11,7 @@
 #include "conn/accept.h"
 #include "conn/inside.h"
 #include "conn/relay.h"
+#include "forward/guise.h"
 #include "forward/held.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -98,6 +99,49 @@ static int take_socket(struct listener *listener)
 }
 
 /*
+ * Connect @client as itself: 0, -EINPROGRESS or -ECONNREFUSED. -EAGAIN: there is no socket for that
+ * now, on_sockets will be called. Anything else: it cannot be, use the one that it has.
+ */
+static int connect_guised(struct listener *listener, struct client *client)
+{
+	struct forward *forward = listener->forward;
+	struct inside *inside = forward->context->inside;
+	struct addr peer;
+
+	if (!guise_is_kept(forward) || addr_get_peer(client->host_fd, &peer) < 0 ||
+		!guise_fits(forward, &peer, client->guest_fd))
+		return -EADDRNOTAVAIL;
+	_cleanup_fd_ int fd = inside_take(inside, guise_kind(forward), &listener->waiter);
+	if (fd < 0)
+		return -EAGAIN;
+	int result = guise_wear(fd, &peer);
+	if (result == 0)
+		result = driver_connect(forward, fd);
+	if (result == 0 || result == -EINPROGRESS || result == -ECONNREFUSED) {
+		inside_put_back(inside, driver_socket_kind(forward), client->guest_fd);
+		client->guest_fd = fd_take(&fd);
+		return result;
+	}
+	/* the same client may be on its way to the same port twice, by two ports of the host */
+	return result == -EAGAIN ? -EADDRNOTAVAIL : result;
+}
+
+/* As driver_connect, with the socket that @client has; -EAGAIN without one: wait. */
+static int connect_client(struct listener *listener, struct client *client)
+{
+	struct forward *forward = listener->forward;
+	int result = connect_guised(listener, client);
+
+	if (result == 0 || result == -EINPROGRESS || result == -ECONNREFUSED)
+		return result;
+	if (result != -EAGAIN)
+		return driver_connect(forward, client->guest_fd);
+	inside_put_back(forward->context->inside, driver_socket_kind(forward), client->guest_fd);
+	client->guest_fd = -1;
+	return result;
+}
+
+/*
  * The target has refused @client. Try another one, if the kernel knows one: what came of that, or
  * -ECONNREFUSED, or -EAGAIN: there is no socket now.
  */
@@ -110,7 +154,7 @@ static int try_elsewhere(struct listener *listener, struct client *client)
 		return -ECONNREFUSED;
 	client->is_second_try = true;
 	client->guest_fd = take_socket(listener);
-	return client->guest_fd < 0 ? -EAGAIN : driver_connect(forward, client->guest_fd);
+	return client->guest_fd < 0 ? -EAGAIN : connect_client(listener, client);
 }
 
 /* @result is what came of connecting: 0, -EINPROGRESS or -errno. Takes the client over. */
@@ -157,8 +201,10 @@ static void on_connected(struct loop_io *io, uint32_t events)
 /* Lead a client to the current target, with a fresh socket of the inside. */
 static void serve(struct listener *listener, int host_fd, int guest_fd)
 {
-	on_connect_result(listener, (struct client){host_fd, guest_fd, false},
-		driver_connect(listener->forward, guest_fd));
+	struct client client = {host_fd, guest_fd, false};
+	int result = connect_client(listener, &client);
+
+	on_connect_result(listener, client, result);
 }
 
 /* Serve who is held now (and may be held again), as far as there are sockets. */
@@ -185,13 +231,18 @@ static bool has_socket(struct acceptor *acceptor)
 {
 	struct listener *listener = container_of(acceptor, struct listener, acceptor);
 	struct forward *forward = listener->forward;
-	int guest_fd = take_socket(listener);
+	const enum door_kind kinds[] = {driver_socket_kind(forward), guise_kind(forward)};
 
-	if (guest_fd < 0)
-		acceptor_mute(acceptor, true);
-	else
-		inside_put_back(forward->context->inside, driver_socket_kind(forward), guest_fd);
-	return guest_fd >= 0;
+	for (size_t i = 0; i < (guise_is_kept(forward) ? 2 : 1); i++) {
+		int fd = inside_take(forward->context->inside, kinds[i], &listener->waiter);
+
+		if (fd < 0) {
+			acceptor_mute(acceptor, true);
+			return false;
+		}
+		inside_put_back(forward->context->inside, kinds[i], fd);
+	}
+	return true;
 }
 
 static bool is_allowed(struct forward *forward, int host_fd, const struct addr *peer)
@@ -231,6 +282,9 @@ static int splice_tcp_open(struct forward *forward, struct err *err)
 	if (!listener)
 		return err_sys(err, ENOMEM, "cannot open a forward");
 	listener->forward = forward;
+	/* whom an IPv6 client can come to as itself */
+	if (forward->spec.host.family == AF_INET6 && forward->context->keeps_clients6)
+		forward->target = TARGET_LOOPBACK6;
 	held_init(&listener->held, forward->context->loop, forward->context->budget, on_late,
 		listener);
 	list_init(&listener->connecting);

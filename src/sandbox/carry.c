@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "conn/mint.h"
 #include "net/netdev.h"
 #include "net/nft.h"
 #include "net/packet.h"
@@ -221,14 +222,16 @@ static int open_listener(const struct carry *carry, struct addr *at)
 	return result < 0 ? result : fd_take(&fd);
 }
 
-int carry_set_up(const struct net_plan *plan, int family, int nl, int tap, struct err *err)
+int carry_set_up(
+	const struct net_plan *plan, int family, int nl, int tap, int *mint, struct err *err)
 {
 	const struct carry carry = carry_of(plan, family, nl, tap);
 	struct addr at;
 	_cleanup_fd_ int fd = open_listener(&carry, &at);
+	_cleanup_fd_ int own_mint = fd < 0 ? fd : mint_open(family, NUMBER_CARRY);
 
-	if (fd < 0)
-		return err_sys(err, -fd, "no transparent socket can listen");
+	if (own_mint < 0)
+		return err_sys(err, -own_mint, "no transparent socket can be made");
 	int result = set_sysctls(family);
 	if (result < 0)
 		return err_sys(err, -result, "/proc/sys/net cannot be written");
@@ -238,5 +241,6 @@ int carry_set_up(const struct net_plan *plan, int family, int nl, int tap, struc
 	result = set_rules(&carry, addr_port(&at));
 	if (result < 0)
 		return err_sys(err, -result, "nf_tables takes no rules with tproxy");
+	*mint = fd_take(&own_mint);
 	return fd_take(&fd);
 }

@@ -21,6 +21,9 @@
  *                                     answers have the same mark (tcp_fwmark_accept,
  * fwmark_reflect) and leave by the TAP as ever
  *
+ * Sockets of the mint (conn/mint) have the mark CARRY from the start, whatever address they are
+ * bound to, and so has what they connect to: clients that come as themselves (forward/guise).
+ *
  * What has a mark already, is for the network inside (but `host`), is not for the TAP, or is
  * forwarded for others is left as it is: libslirp knows what to do with it. Nothing here decides
  * who may go where; without it, or when a program with rights undoes it, packets go to libslirp.
@@ -28,6 +31,8 @@
 
 /*
  * Run by init, for addresses of @family, on the TAP that setup has made; @nl is net/netdev's.
- * Returns the listener, or -errno with @err filled, and nothing is changed for connections.
+ * Returns the listener and stores a mint to @mint, or -errno with @err filled, and nothing is
+ * changed for connections.
  */
-int carry_set_up(const struct net_plan *plan, int family, int nl, int tap, struct err *err);
+int carry_set_up(
+	const struct net_plan *plan, int family, int nl, int tap, int *mint, struct err *err);

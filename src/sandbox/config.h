@@ -56,6 +56,7 @@ struct sandbox_config {
 	enum forward_driver_choice driver;
 	bool checks_user;    /* only the users below may connect */
 	bool allows_network; /* and all that is on other machines */
+	bool keeps_local;    /* clients of loopback listeners come as themselves, too */
 	uid_t users[FORWARD_USERS_MAX];
 	size_t nusers;
 	uint64_t wait_ms; /* hold connections until the guest first listens */

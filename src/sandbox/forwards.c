@@ -19,11 +19,11 @@
 #define RETRY_MS 1000
 
 static enum forward_driver_choice resolve(
-	const struct sandbox_config *config, const struct forward_spec *spec)
+	const struct sandbox_config *config, const struct forward_spec *spec, bool keeps_clients)
 {
 	/* a client's address that is shown inside may be one that the link is the way to */
 	return driver_resolve(spec, config->driver, config->net.has_outbound && !config->via.is_on,
-		config->checks_user);
+		config->checks_user, keeps_clients);
 }
 
 size_t forwards_fds(const struct sandbox_config *config)
@@ -32,7 +32,7 @@ size_t forwards_fds(const struct sandbox_config *config)
 
 	/* libslirp has a copy */
 	for (size_t i = 0; i < config->forwards.count; i++)
-		count += resolve(config, &config->forwards.items[i]) == FORWARD_DRIVER_SLIRP;
+		count += resolve(config, &config->forwards.items[i], false) == FORWARD_DRIVER_SLIRP;
 	return count;
 }
 
@@ -50,7 +50,7 @@ static struct forwards_item *append(
 	grown[forwards->count] = (struct forwards_item){
 		.id = ++forwards->next_id,
 		.spec = *spec,
-		.driver = resolve(forwards->config, spec),
+		.driver = resolve(forwards->config, spec, forwards->keeps_clients),
 		.listener = {.fd = -1, .dir_fd = -1},
 	};
 	hold_init(&grown[forwards->count].hold);
@@ -467,6 +467,14 @@ void forwards_on_listening(struct forwards *forwards, uint32_t id)
 static void on_retry(struct loop_timer *timer)
 {
 	forwards_send(container_of(timer, struct forwards, retry_timer), false);
+}
+
+void forwards_keep_clients(struct forwards *forwards)
+{
+	forwards->keeps_clients = true;
+	for (size_t i = 0; i < forwards->count; i++)
+		forwards->items[i].driver =
+			resolve(forwards->config, &forwards->items[i].spec, true);
 }
 
 void forwards_init(struct forwards *forwards, struct loop *loop)

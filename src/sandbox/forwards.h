@@ -57,6 +57,7 @@ struct forwards {
 	struct events *events;
 	const struct forwards_ops *ops;
 	void *owner;
+	bool keeps_clients;    /* splice does */
 	struct hold hold;      /* of config's guest port */
 	const int *guest_diag; /* net/diag inside, where nobody else asks; NULL: none */
 
@@ -71,6 +72,10 @@ struct forwards {
 	struct loop *loop;
 	struct loop_timer retry_timer;
 };
+
+/* Splice shows the guest who its clients are: choose drivers accordingly. Before anything is sent.
+ */
+void forwards_keep_clients(struct forwards *forwards);
 
 /* @loop must stay. */
 void forwards_init(struct forwards *forwards, struct loop *loop);

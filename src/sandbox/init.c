@@ -49,6 +49,7 @@ struct init_file {
 
 struct init {
 	const struct init_start *start;
+	struct door_mints mints;
 	struct loop *loop;
 	struct loop_io supervisor_io, door_io, signal_io;
 	struct loop_timer kill_timer;
@@ -342,7 +343,7 @@ static void on_door(struct loop_io *io, uint32_t events)
 
 	(void)events;
 	/* at the end the supervisor is gone as well, and says so itself */
-	if (door_serve(io->fd) == -EPIPE)
+	if (door_serve(io->fd, &init->mints) == -EPIPE)
 		loop_io_del(init->loop, io);
 }
 
@@ -470,7 +471,7 @@ __attribute__((noreturn)) static void init_main(
 	if (close_inherited(start) < 0)
 		_exit(125);
 	if (ns_map_ids(uid, gid, start->config->is_root, &err) < 0 ||
-		setup_namespaces(start, fds, &err) < 0)
+		setup_namespaces(start, fds, &init.mints, &err) < 0)
 		fail(start, 125, &err);
 	hand_out(start, fds);
 	if (rights_hide() < 0)

@@ -86,15 +86,16 @@ static int open_network(struct err *err)
 
 /* Have the kernel carry outbound TCP, if it is to. @why: what keeps it from that; code 0: nothing.
  */
-static void setup_carry(
-	const struct net_plan *plan, int nl, int tap, int fds[INIT_FDS], struct err *why)
+static void setup_carry(const struct net_plan *plan, int nl, int tap, int fds[INIT_FDS],
+	struct door_mints *mints, struct err *why)
 {
 	static const int families[] = {AF_INET, AF_INET6};
 
 	for (size_t i = 0; i < 2 && plan->carrier != PLAN_CARRIER_SLIRP; i++) {
 		if (families[i] == AF_INET6 && !plan->has_ipv6)
 			continue;
-		fds[INIT_FD_OUT4 + i] = carry_set_up(plan, families[i], nl, tap, why);
+		fds[INIT_FD_OUT4 + i] = carry_set_up(
+			plan, families[i], nl, tap, i == 0 ? &mints->mint4 : &mints->mint6, why);
 		if (fds[INIT_FD_OUT4 + i] < 0)
 			log_info("libslirp carries outbound IPv%d connections: %s", i == 0 ? 4 : 6,
 				why->text);
@@ -102,8 +103,8 @@ static void setup_carry(
 }
 
 /* @why as above. */
-static int setup_network(
-	const struct net_plan *plan, int fds[INIT_FDS], struct err *why, struct err *err)
+static int setup_network(const struct net_plan *plan, int fds[INIT_FDS], struct door_mints *mints,
+	struct err *why, struct err *err)
 {
 	_cleanup_fd_ int nl = open_network(err);
 	if (nl < 0)
@@ -119,7 +120,7 @@ static int setup_network(
 	int result = setup_addresses(plan, nl, index, err);
 	if (result < 0)
 		return result;
-	setup_carry(plan, nl, index, fds, why);
+	setup_carry(plan, nl, index, fds, mints, why);
 	if (why->code && plan->carrier == PLAN_CARRIER_KERNEL)
 		return err_set(err, why->code,
 			"--outbound kernel cannot be had: %s; auto takes slirp then", why->text);
@@ -253,14 +254,17 @@ static int open_namespaces(int fds[INIT_FDS], struct err *err)
 	return 0;
 }
 
-int setup_namespaces(const struct init_start *start, int fds[INIT_FDS], struct err *err)
+int setup_namespaces(const struct init_start *start, int fds[INIT_FDS], struct door_mints *mints,
+	struct err *err)
 {
 	struct err why = {0};
+
+	*mints = (struct door_mints){-1, -1};
 
 	for (size_t i = 0; i < INIT_FDS; i++)
 		fds[i] = -1;
 	if (view_set_up(start, &fds[INIT_FD_ETC], err) < 0 || open_namespaces(fds, err) < 0 ||
-		setup_network(&start->config->net, fds, &why, err) < 0 ||
+		setup_network(&start->config->net, fds, mints, &why, err) < 0 ||
 		setup_via(start->config, &fds[INIT_FD_VIA], err) < 0 ||
 		open_dns(&start->config->net, fds, err) < 0)
 		return -err->code;
@@ -284,18 +288,21 @@ int setup_try(struct err *err)
 int setup_try_carry(struct err *err)
 {
 	struct net_plan plan;
+	struct door_mints mints = {-1, -1};
 	struct err why = {0};
 	int fds[INIT_FDS];
 
 	for (size_t i = 0; i < INIT_FDS; i++)
 		fds[i] = -1;
 	plan_init(&plan);
-	int result = setup_network(&plan, fds, &why, err);
+	int result = setup_network(&plan, fds, &mints, &why, err);
 	if (result == 0 && why.code) {
 		*err = why;
 		result = -why.code;
 	}
 	for (size_t i = 0; i < INIT_FDS; i++)
 		fd_close(&fds[i]);
+	fd_close(&mints.mint4);
+	fd_close(&mints.mint6);
 	return result;
 }

@@ -2,6 +2,7 @@
 /* sandbox/setup - make fresh namespaces into a place to work in */
 #pragma once
 
+#include "conn/door.h"
 #include "sandbox/init.h"
 
 #define SETUP_VIA_NAME "via0" /* whose packets go through a link (sandbox/viaproc) */
@@ -13,9 +14,11 @@
 
 /*
  * Run by init: the file view (sandbox/view.h), loopback, TAP, addresses, routes, sysctls. Stores
- * the descriptors for INIT_READY to @fds (-1 where there is none; the caller owns them).
+ * the descriptors for INIT_READY to @fds (-1 where there is none; the caller owns them), and
+ * the mints of the door to @mints.
  */
-int setup_namespaces(const struct init_start *start, int fds[INIT_FDS], struct err *err);
+int setup_namespaces(const struct init_start *start, int fds[INIT_FDS], struct door_mints *mints,
+	struct err *err);
 
 /* The first steps of it, of which nothing is kept: would they be allowed here? */
 int setup_try(struct err *err);

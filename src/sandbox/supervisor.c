@@ -441,6 +441,13 @@ static int start_via(struct supervisor *supervisor, struct err *err)
 				 &supervisor->via, supervisor->config, tun, supervisor->loop, err);
 }
 
+/* init has said what it could set up. */
+static void keep_clients(struct supervisor *supervisor)
+{
+	if (supervisor->init.fds[INIT_FD_OUT4] >= 0)
+		forwards_keep_clients(&supervisor->forwards);
+}
+
 static int start(struct supervisor *supervisor, struct err *err)
 {
 	char moved[NET_MOVED_BYTES];
@@ -461,6 +468,7 @@ static int start(struct supervisor *supervisor, struct err *err)
 	log_wait_at_most(START_LINES_MS);
 	if (plan_tell_moved(&supervisor->config->net, moved))
 		log_notice("the network inside is %s", moved);
+	keep_clients(supervisor);
 	forwards_announce(&supervisor->forwards, 0);
 	log_wait_at_most(0);
 	if (keeper_start(&supervisor->keeper, err) < 0)

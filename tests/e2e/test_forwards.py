@@ -292,13 +292,78 @@ def manual(forward, choice):
         # libslirp leads IPv4 to IPv4 and IPv6 to the guest's IPv6 address; splice does the rest
         leads = (guest in ("::", "fd00::100") if ":" in forward["host"]
                  else guest in ("127.0.0.1", "0.0.0.0", "::", "10.0.2.100"))
+        own = {"127.0.0.1", "::1", "10.0.2.100", "fd00::100"}
         if driver == "splice" or not leads:
-            return {"127.0.0.1", "::1", "10.0.2.100", "fd00::100"}
+            # a client comes as itself where a guest of its family can be reached
+            is_of_family = guest == "::" or (":" in guest) == (":" in forward["host"])
+            if kind == "UDP" or is_loopback or not is_of_family:
+                return own
+            if place == "outside":
+                return {"192.0.2.20", "2001:db8::20"}
+            return own | {"192.0.2.10", "192.0.2.11", "2001:db8::10", "2001:db8::11"}
         if place == "outside":
             return {"192.0.2.20", "2001:db8::20"}
         return {"10.0.2.2", "fd00::2", "192.0.2.10", "192.0.2.11", "2001:db8::10", "2001:db8::11"}
 
     return driver, seen
+
+
+# says whom it sees, with the port; argv: address port
+PEERS = """
+import socket, sys
+family = socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET
+with socket.create_server((sys.argv[1], int(sys.argv[2])), family=family) as server:
+    while True:
+        c, peer = server.accept()
+        with c:
+            c.sendall(f'{peer[0]} {peer[1]}'.encode())
+"""
+# argv: the address to come from, and where to; whom the server sees, and whether that is us to the port
+COME = """
+import socket, sys
+family = socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET
+for i in range(40):
+    with socket.socket(family) as s:
+        s.settimeout(20)
+        s.bind((sys.argv[1], 0))
+        s.connect((sys.argv[2], int(sys.argv[3])))
+        said = s.recv(100).decode().split()
+        own = s.getsockname()
+        print(said[0], said == [own[0], str(own[1])])
+"""
+
+
+@pytest.mark.parametrize("options, source, listener, guest, seen", [
+    ([], "192.0.2.20", "192.0.2.10", "127.0.0.1", "192.0.2.20 True"),
+    ([], "2001:db8::20", "2001:db8::10", "::1", "2001:db8::20 True"),
+    (["--port-driver", "splice"], "192.0.2.20", "192.0.2.10", "10.0.2.100", "192.0.2.20 True"),
+    (["--only-user", "--allow-network"], "192.0.2.20", "192.0.2.10", "127.0.0.1", "192.0.2.20 True"),
+    # an address that the sandbox has, too: a guest may trust itself
+    (["--cidr", "192.0.2.0/24"], "192.0.2.100", "192.0.2.10", "127.0.0.1", "127.0.0.1 False"),
+    (["--outbound", "slirp"], "192.0.2.20", "192.0.2.10", "127.0.0.1", "192.0.2.20 True"),
+    (["--outbound", "slirp", "--port-driver", "splice"], "192.0.2.20", "192.0.2.10", "127.0.0.1", "127.0.0.1 False"),
+])
+def test_clients_come_as_themselves(nswrap, far, options, source, listener, guest, seen):
+    host, outside = far
+    subprocess.run([*outside.enter, "ip", "addr", "add", "192.0.2.100/24", "dev", "ext1"], check=True)
+    rule = f"[{listener}]" if ":" in listener else listener
+    running = nswrap.start(*options, "-f", f"{rule}:0:7000", "--", *python(PEERS, guest, 7000), prefix=host.prefix())
+    running.guest_listening()
+    result = outside.run(*python(COME, source, listener, running.host_port()))
+    assert result.stdout.decode().splitlines() == [seen] * 40, result.stderr
+
+
+@pytest.mark.parametrize("options, source, seen", [
+    ([], "192.0.2.10", "127.0.0.1 False"), (["--client-address"], "192.0.2.10", "192.0.2.10 True"),
+    (["--client-address"], "127.0.0.5", "127.0.0.1 False")])
+def test_clients_of_loopback(nswrap, outer, options, source, seen):
+    """On request, and never an address of 127.0.0.0/8."""
+    host = outer()
+    running = nswrap.start(*options, "-f", "127.0.0.1:0:7000", "--", *python(PEERS, "127.0.0.1", 7000),
+                           prefix=host.prefix())
+    running.guest_listening()
+    result = host.run(*python(COME, source, "127.0.0.1", running.host_port()))
+    assert result.stdout.decode().splitlines() == [seen] * 40, result.stderr
 
 
 @pytest.mark.parametrize("choice", ["auto", "splice", "slirp"])

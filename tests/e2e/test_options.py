@@ -132,7 +132,7 @@ def test_wait(nswrap):
 
 @pytest.mark.parametrize("words, driver", [
     (["--port-driver", "slirp"], "slirp"), (["-b", "0.0.0.0", "--port-driver", "splice"], "splice"),
-    (["-b", "0.0.0.0"], "slirp"), ([], "splice")])
+    (["-b", "0.0.0.0"], "splice"), (["-b", "0.0.0.0", "--outbound", "slirp"], "slirp"), ([], "splice")])
 def test_port_driver(nswrap, words, driver):
     running = nswrap.start("-q", *words, "-p", 0, "-P", 80, "sleep", 60)
     assert running.wait_event("forward")["driver"] == driver

@@ -40,6 +40,7 @@ struct bed {
 	int door[2];
 	struct loop_io door_io;
 	bool is_door_shut; /* init does not answer */
+	struct door_mints mints;
 	struct net_plan plan;
 	struct forward_context context;
 	struct forward forward;
@@ -72,7 +73,7 @@ static void on_door(struct loop_io *io, uint32_t events)
 
 	(void)events;
 	assert_false(bed->is_door_shut);
-	door_serve(io->fd);
+	door_serve(io->fd, &bed->mints);
 }
 
 static inline void shut_door(struct bed *bed, bool is_shut)
@@ -101,6 +102,7 @@ static inline struct bed *bed_new(uint64_t wait_ms)
 	bed->door_io = (struct loop_io){bed->door[1], on_door};
 	assert_int_equal(loop_io_add(bed->loop, &bed->door_io, EPOLLIN), 0);
 	bed->budget.max = 1000;
+	bed->mints = (struct door_mints){-1, -1};
 	bed->context = (struct forward_context){
 		.loop = bed->loop,
 		.plan = &bed->plan,

@@ -148,7 +148,7 @@ static void *serve_door(void *arg)
 		pthread_mutex_lock(&bed->lock);
 		bool is_shut = bed->is_shut;
 		if (ready > 0 && !is_shut)
-			door_serve(door.fd);
+			door_serve(door.fd, NULL);
 		pthread_mutex_unlock(&bed->lock);
 		if (is_shut)
 			usleep(1000);

@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <stdbool.h>
 
+#include "conn/mint.h"
 #include "frames.h"
 #include "net/netdev.h"
 #include "net/tap.h"
@@ -24,7 +25,7 @@
 
 struct world {
 	struct net_plan plan;
-	int nl, tap, index, listeners[2];
+	int nl, tap, index, listeners[2], mints[2];
 };
 
 static const struct {
@@ -64,8 +65,8 @@ static void world_open(struct world *world)
 	assert_int_equal(
 		netdev_add_default_route(world->nl, world->index, AF_INET6, &world->plan.host6), 0);
 	for (size_t i = 0; i < 2; i++) {
-		world->listeners[i] = carry_set_up(
-			&world->plan, families[i].family, world->nl, world->index, &err);
+		world->listeners[i] = carry_set_up(&world->plan, families[i].family, world->nl,
+			world->index, &world->mints[i], &err);
 		if (world->listeners[i] < 0)
 			fail_msg("%s", err.text);
 	}
@@ -215,6 +216,54 @@ static void others_are_left_alone(void **state)
 	close(fd);
 }
 
+/* Whoever it is that connects: answers find the way back, also that nobody listens. */
+static void clients_come_as_themselves(void **state)
+{
+	static const struct {
+		const char *client, *server;
+	} rows[] = {{"198.51.100.9", "127.0.0.1"}, {"198.51.100.9", "10.0.2.100"},
+		{"2001:db8::9", "::1"}, {"2001:db8::9", "fd00::100"}};
+	const struct world *world = *state;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const struct addr client = address_of(rows[i].client, 4567);
+		struct addr server = address_of(rows[i].server, 8888), peer;
+		int listener = socket(server.family, SOCK_STREAM | SOCK_NONBLOCK, 0), on = 1;
+		char bytes[2];
+
+		setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+		assert_int_equal(bind(listener, &server.any, addr_len(&server)), 0);
+		for (int is_there = 1; is_there >= 0; is_there--) {
+			int fd = mint_take(world->mints[i / 2]);
+			assert_true(fd >= 0);
+			if (is_there)
+				assert_int_equal(listen(listener, 5), 0);
+			assert_int_equal(bind(fd, &client.any, addr_len(&client)), 0);
+			connect(fd, &server.any, addr_len(&server));
+			await(fd, is_there ? POLLOUT : POLLOUT | POLLERR | POLLHUP);
+			int accepted = accept4(listener, NULL, NULL, 0);
+			assert_int_equal(accepted >= 0, is_there);
+			if (is_there) {
+				assert_int_equal(addr_get_peer(accepted, &peer), 0);
+				assert_true(addr_equal(&peer, &client));
+				assert_int_equal(send(accepted, "hi", 2, 0), 2);
+				await(fd, POLLIN);
+				assert_int_equal(recv(fd, bytes, 2, 0), 2);
+				fd_reset(&fd);
+				fd_reset(&accepted);
+				close(listener);
+				listener = -1;
+			} else {
+				socklen_t len = sizeof(on);
+				assert_int_equal(
+					getsockopt(fd, SOL_SOCKET, SO_ERROR, &on, &len), 0);
+				assert_int_equal(on, ECONNREFUSED);
+				close(fd);
+			}
+		}
+	}
+}
+
 static int open_all(void **state)
 {
 	static struct world world;
@@ -230,6 +279,7 @@ int main(void)
 		cmocka_unit_test(only_the_syn_leaves),
 		cmocka_unit_test(answers_of_servers_leave),
 		cmocka_unit_test(others_are_left_alone),
+		cmocka_unit_test(clients_come_as_themselves),
 	};
 
 	netns_enter_or_skip();

@@ -28,7 +28,7 @@ static void serve(int door)
 	struct pollfd pollfd = {.fd = door, .events = POLLIN};
 
 	while (poll(&pollfd, 1, -1) == 1)
-		if (door_serve(door) == -EPIPE)
+		if (door_serve(door, NULL) == -EPIPE)
 			break;
 	_exit(0);
 }

@@ -106,7 +106,7 @@ static void run_inside(int door)
 		struct pollfd polled = {door, POLLIN, 0};
 
 		poll(&polled, 1, -1);
-		result = door_serve(door);
+		result = door_serve(door, NULL);
 	}
 	close(slow);
 	close(fill[0]);

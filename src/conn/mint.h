@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* conn/mint - sockets that may have an address which is not this host's, made without rights */
+#pragma once
+
+#include <stdint.h>
+
+/*
+ * How it works
+ *
+ * IP_TRANSPARENT wants a capability, which who makes sockets for others has given up by then. But
+ * what is accepted has the options of its listener, also when it is disconnected again
+ * (tcp_disconnect of Linux leaves them): so the mint, a socket that was made with rights and given
+ * the option and a mark, listens for the moment of one connection to itself over lo. What was
+ * accepted is disconnected, and is as good as new. About 30 us each. A stranger who connects in
+ * that moment is turned away.
+ */
+
+/* With rights: a mint of @family (AF_INET, AF_INET6), whose sockets have the mark @mark. Or -errno.
+ */
+int mint_open(int family, uint32_t mark);
+
+/* An unconnected, unbound, nonblocking TCP socket, or -errno. Waits some milliseconds at most. */
+int mint_take(int mint);
