@@ -20,7 +20,7 @@ int mint_open(int family, uint32_t mark)
 	int on = 1;
 
 	/* no port is taken before it listens */
-	if (fd < 0 ||
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)) < 0 ||
 		setsockopt(fd, is_four ? IPPROTO_IP : IPPROTO_IPV6,
 			is_four ? IP_TRANSPARENT : IPV6_TRANSPARENT, &on, sizeof(on)) < 0 ||
 		setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) < 0 ||

@@ -28,6 +28,7 @@ struct syn {
 	struct dial dial; /* DIALLING */
 	void *bytes;      /* DIALLING: of its packet */
 	size_t len;
+	uint32_t number;      /* of its packet */
 	int target_fd;        /* LET_IN */
 	uint64_t deadline_ns; /* LET_IN; DIALLING: when its peer is looked for */
 	struct relay *relay;  /* RELAYED */
@@ -212,7 +213,7 @@ static void on_result(struct syn *syn, int result, const struct syns_packet *pac
 static void on_dialled(struct dial *dial, int result)
 {
 	struct syn *syn = container_of(dial, struct syn, dial);
-	const struct syns_packet packet = {syn->peer, syn->own, syn->bytes, syn->len};
+	const struct syns_packet packet = {syn->peer, syn->own, syn->bytes, syn->len, syn->number};
 
 	syn->bytes = NULL;
 	on_result(syn, result, &packet);
@@ -268,11 +269,31 @@ static bool make_room(struct syns *syns, const struct addr *peer)
 
 static bool keep_packet(struct syn *syn, const struct syns_packet *packet)
 {
-	syn->bytes = malloc(packet->len);
-	if (!syn->bytes)
+	void *bytes = malloc(packet->len);
+
+	if (!bytes)
 		return false;
-	memcpy(syn->bytes, packet->bytes, packet->len);
+	free(syn->bytes);
+	syn->bytes = memcpy(bytes, packet->bytes, packet->len);
 	syn->len = packet->len;
+	syn->number = packet->number;
+	return true;
+}
+
+/* @syn is there: is @packet of it? If it is, it is dealt with. */
+static bool take_again(struct syn *syn, const struct syns_packet *packet)
+{
+	if (syn->state == SYN_RELAYED && packet->number != syn->number) {
+		relay_stop(syn->relay);
+		syn_free(syn);
+		return false;
+	}
+	if (syn->state == SYN_DIALLING && packet->number != syn->number) {
+		keep_packet(syn, packet);
+	} else if (syn->state != SYN_DIALLING) {
+		syn->number = packet->number;
+		syn->syns->ops->let_in(syn->syns->owner, packet);
+	}
 	return true;
 }
 
@@ -281,15 +302,14 @@ void syns_on_packet(
 {
 	struct syn *syn = find(syns, &packet->peer, &packet->own);
 
-	if (syn) {
-		if (syn->state != SYN_DIALLING)
-			syns->ops->let_in(syns->owner, packet);
+	if (syn && take_again(syn, packet))
 		return;
-	}
+	syn = NULL;
 	if (packet->len <= SYNS_PACKET_BYTES && make_room(syns, &packet->peer))
 		syn = add(syns, &packet->peer, &packet->own);
 	if (!syn)
 		return;
+	syn->number = packet->number;
 	int result = dial_start(&syn->dial, syns->context, target);
 	if (result != -EINPROGRESS)
 		on_result(syn, result, packet);
@@ -333,7 +353,7 @@ void syns_drop(struct syns *syns, const struct addr *own)
 			struct syn *syn = container_of(at, struct syn, link);
 
 			const struct syns_packet packet = {
-				syn->peer, syn->own, syn->bytes, syn->len};
+				syn->peer, syn->own, syn->bytes, syn->len, syn->number};
 
 			if (!addr_equal(&syn->own, own))
 				continue;

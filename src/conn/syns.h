@@ -15,11 +15,12 @@
  * A connection is known by its two ends, the peer's and the one that is asked for, from its first
  * packet to the end of its relay. What the packet looks like is its owner's business:
  *
- *   DIALLING   the packet is kept; the same again is swallowed
+ *   DIALLING   the packet is kept, the last one of them
  *   LET_IN     the target has accepted and waits for the peer to be accepted here; the packet
  *              again is let in, the kernel knows what it is worth
  *   RELAYED    the same. So a packet that was sent again because dialling took long reaches the
- *              kernel, not the target
+ *              kernel, not the target. With another number it is of another connection between the
+ *              same ends: then the peer has forgotten this one, which is reset
  *
  * The first two are pending: SYNS_MAX of them at most, in order of their deadlines (a peer that
  * never completes costs the target's descriptor for SYNS_LET_IN_MS), and a quarter of them from one
@@ -40,6 +41,7 @@ struct syns_packet {
 	struct addr peer, own;
 	void *bytes; /* any bytes to which that applies */
 	size_t len;
+	uint32_t number; /* the first sequence number; 0: not known */
 };
 
 /* The owner's; none may call back. The packet is gone afterwards. */

@@ -77,7 +77,6 @@ static void begin_message(struct nft_batch *batch, uint16_t type, uint16_t flags
 	body->nfgen_family = batch->family;
 	body->version = NFNETLINK_V0;
 	body->res_id = htons(res_id);
-	batch->count += (flags & NLM_F_ACK) != 0;
 }
 
 static void end_message(struct nft_batch *batch)
@@ -88,13 +87,12 @@ static void end_message(struct nft_batch *batch)
 
 static void begin_new(struct nft_batch *batch, uint16_t type, uint16_t flags)
 {
-	begin_message(batch, NFNL_SUBSYS_NFTABLES << 8 | type,
-		(uint16_t)(NLM_F_CREATE | NLM_F_ACK | flags), 0);
+	begin_message(batch, NFNL_SUBSYS_NFTABLES << 8 | type, (uint16_t)(NLM_F_CREATE | flags), 0);
 }
 
 void nft_begin(struct nft_batch *batch)
 {
-	batch->len = batch->count = batch->family = 0;
+	batch->len = batch->family = 0;
 	begin_message(batch, NFNL_MSG_BATCH_BEGIN, 0, NFNL_SUBSYS_NFTABLES);
 	end_message(batch);
 }
@@ -262,48 +260,37 @@ void nft_accept(struct nft_batch *batch)
 	end_expression(batch, at);
 }
 
-/* --- the kernel's answers ------------------------------------------------------------------ */
+/* --- the kernel's answer ------------------------------------------------------------------ */
 
-/* Those of one datagram. Returns the first error, or 0; *@left counts what is still awaited. */
-static int read_answers(const unsigned char *answer, size_t len, uint32_t *left)
+/* The first error, or word that the last message was taken, which comes behind all errors. */
+static int read_answer(int nl)
 {
-	for (const struct nlmsghdr *header = (const struct nlmsghdr *)answer; NLMSG_OK(header, len);
-		header = NLMSG_NEXT(header, len)) {
-		const struct nlmsgerr *error = NLMSG_DATA(header);
+	_Alignas(struct nlmsghdr) unsigned char answer[ANSWER_BYTES];
+	const struct nlmsghdr *header = (const struct nlmsghdr *)answer;
+	const struct nlmsgerr *error = NLMSG_DATA(header);
+	ssize_t got;
 
-		if (header->nlmsg_type != NLMSG_ERROR ||
-			header->nlmsg_len < NLMSG_LENGTH(sizeof(error->error)))
-			return -EPROTO;
-		if (error->error)
-			return error->error < 0 ? error->error : -EPROTO;
-		*left -= *left > 0;
-	}
-	return 0;
+	do
+		got = recv(nl, answer, sizeof(answer), 0);
+	while (got < 0 && errno == EINTR);
+	if (got < 0)
+		return errno == EAGAIN ? -EPROTO : -errno;
+	if (!NLMSG_OK(header, (size_t)got) || header->nlmsg_type != NLMSG_ERROR ||
+		header->nlmsg_len < NLMSG_LENGTH(sizeof(error->error)) || error->error > 0)
+		return -EPROTO;
+	return error->error;
 }
 
 int nft_commit(struct nft_batch *batch)
 {
-	_Alignas(struct nlmsghdr) unsigned char answer[ANSWER_BYTES];
 	_cleanup_fd_ int nl = netlink_open(NETLINK_NETFILTER);
-	uint32_t left = batch->count;
 
 	if (nl < 0)
 		return nl;
+	((struct nlmsghdr *)(batch->bytes + batch->message))->nlmsg_flags |= NLM_F_ACK;
 	batch->family = 0;
 	begin_message(batch, NFNL_MSG_BATCH_END, 0, NFNL_SUBSYS_NFTABLES);
 	end_message(batch);
 	/* the kernel works on it within send(2), net/netlink */
-	if (send(nl, batch->bytes, batch->len, 0) < 0)
-		return -errno;
-	while (left > 0) {
-		ssize_t got = recv(nl, answer, sizeof(answer), 0);
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got <= 0)
-			return got < 0 && errno != EAGAIN ? -errno : -EPROTO;
-		int result = read_answers(answer, (size_t)got, &left);
-		if (result < 0)
-			return result;
-	}
-	return 0;
+	return send(nl, batch->bytes, batch->len, 0) < 0 ? -errno : read_answer(nl);
 }

@@ -22,7 +22,6 @@ struct nft_batch {
 	_Alignas(8) unsigned char bytes[NFT_BATCH_CAP];
 	size_t len;
 	size_t message, rule, expressions; /* where what is not complete begins */
-	uint32_t count;                    /* of the messages that are answered */
 	uint8_t family;
 	const char *table;
 };

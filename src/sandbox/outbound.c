@@ -102,6 +102,7 @@ static void on_asked(void *owner, uint8_t *frame, size_t len)
 	if (tcp_at == 0 || (frame[tcp_at + 13] & (PACKET_SYN | PACKET_ACK)) != PACKET_SYN)
 		return;
 	struct dial_target target = target_of(outbound->start.plan, &packet.own);
+	memcpy(&packet.number, frame + tcp_at + 4, sizeof(packet.number));
 	packet.len = cut_data(frame, tcp_at);
 	syns_on_packet(outbound->syns, &packet, &target);
 }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """e2e/test_outbound - TCP from a sandbox to the outside looks as it does without one"""
 
+import json
 import os
 import re
 import signal
@@ -48,6 +49,7 @@ SERVERS = """
 import contextlib, socket, struct, sys, threading, time
 def listen(i):
     s = socket.create_server(('::', int(sys.argv[1]) + i), family=socket.AF_INET6, backlog=4096, dualstack_ipv6=True)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)  # and what is accepted
     return s
 def echo(c):
     with c, contextlib.suppress(ConnectionError):
@@ -58,7 +60,6 @@ def reset(c):
     c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
     c.close()
 def count(c):
-    c.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
     n = 0
     with c:
         try:
@@ -90,9 +91,10 @@ PROGRAMS = {
     "refused": "print(name(lambda: to(CLOSED)))",
     "peer and own address": """
 s = to(ECHO)
+print(s.getpeername()[:2] == (HOST, PORT), s.getsockname()[1] > 1023)
 s.sendall(b'x' * 70000)
 s.shutdown(socket.SHUT_WR)
-print(s.getpeername()[:2] == (HOST, PORT), len(rest(s)), s.getsockname()[1] > 1023)""",
+print(len(rest(s)))""",
     "non-blocking": """
 s = new()
 s.setblocking(False)
@@ -209,7 +211,7 @@ s.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 s.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
 s.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
 s.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 1)
-print(select.select([s], [], [], 2.5)[0])
+print(select.select([s], [], [], 1.5)[0])
 s.sendall(b'alive')
 print(s.recv(10))""",
     "linger 0 of the other side": """
@@ -245,14 +247,19 @@ print(s.recv(10))""",
 }
 
 
-def run_both(nswrap, host, program, address):
-    """What the program prints, without nswrap and in a sandbox."""
-    words = python(PRELUDE + program, address, 7000)
-    plain = host.run(*words)
-    assert plain.returncode == 0, plain.stderr
-    inside = nswrap.run("-q", "--outbound", "kernel", "--", *words, prefix=host.prefix(), timeout=90 * PATIENCE)
-    assert inside.returncode == 0, inside.stderr
-    return plain.stdout.decode(), inside.stdout.decode()
+# runs them all, and says what each prints; argv as above
+ALL = PRELUDE + """
+import contextlib, io, json
+said = {}
+for title, program in json.loads(sys.argv[3]).items():
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        try:
+            exec(program, dict(globals()))
+        except Exception as e:
+            print(repr(e))
+    said[title] = out.getvalue()
+print(json.dumps(said))
+"""
 
 
 @pytest.fixture
@@ -266,19 +273,19 @@ def servers(outer):
 
 @pytest.mark.parametrize("address", ["192.0.2.10", "2001:db8::10"])
 def test_programs_see_no_difference(nswrap, servers, address):
-    different = {}
-    for name, program in PROGRAMS.items():
-        plain, inside = run_both(nswrap, servers, program, address)
-        if plain != inside:
-            different[name] = (plain, inside)
-    assert not different
+    words = python(ALL, address, 7000, json.dumps(PROGRAMS))
+    plain = json.loads(servers.run(*words, timeout=90 * PATIENCE).stdout)
+    inside = json.loads(nswrap.run("-q", "--outbound", "kernel", "--", *words, prefix=servers.prefix(),
+                                   timeout=90 * PATIENCE).stdout)
+    assert not {title: said for title, said in plain.items() if "Error(" in said}
+    assert {title: (said, inside[title]) for title, said in plain.items() if inside[title] != said} == {}
 
 
 ERRORS = """
 for address in sys.argv[3:]:
     FAMILY = socket.AF_INET6 if ':' in address else socket.AF_INET
     took = []
-    for i in range(3):
+    while len(took) < 9 and (not took or took[0] < 0.3):
         begun = time.monotonic()
         result = name(lambda: to((address, 7003), 0.4))
         took.append(time.monotonic() - begun)
@@ -311,7 +318,7 @@ def test_errors_come_as_they_are_and_when_they_do(nswrap, outer):
     for one, other in zip(plain[:-1], inside[:-1]):
         (address, error, took), (_, error_inside, took_inside) = one.split(), other.split()
         assert error_inside == UNLIKE.get(address, error), (one, other)
-        assert abs(float(took_inside) - float(took)) < 0.005 * PATIENCE, (one, other)
+        assert error == "silence" or abs(float(took_inside) - float(took)) < 0.005 * PATIENCE, (one, other)
         seen.add(error)
     assert {"ECONNREFUSED", "silence", "EHOSTUNREACH", "ENETUNREACH", "EACCES"} <= seen, plain
 
@@ -334,15 +341,14 @@ print('kernel' if any((b, a) in ends for a, b in ends) else 'slirp', flush=True)
 """
 
 
-@pytest.mark.parametrize("address", ["192.0.2.10", "2001:db8::10"])
+@pytest.mark.parametrize("address, port", [("192.0.2.10", 7000), ("2001:db8::10", 7001)])
 @pytest.mark.parametrize("options, carrier", [
     ([], "kernel"), (["--outbound", "auto"], "kernel"), (["--outbound", "kernel"], "kernel"),
     (["--outbound", "slirp"], "slirp")])
-def test_who_carries(nswrap, outer, address, options, carrier):
+def test_who_carries(nswrap, outer, address, port, options, carrier):
     host = outer()
-    host.serve(TCP_ECHO, "192.0.2.10", 7000)
-    host.serve(TCP_ECHO, "2001:db8::10", 7000)
-    result = nswrap.run("-q", *options, "--", *python(CARRIED, address, 7000), prefix=host.prefix())
+    host.serve(TCP_ECHO, address, port)
+    result = nswrap.run("-q", *options, "--", *python(CARRIED, address, port), prefix=host.prefix())
     assert result.stdout.decode().strip() == carrier, result.stderr
 
 

@@ -329,7 +329,7 @@ static void who_has_given_up_is_left(void **state)
 		.let_in = on_looked_let_in, .is_waiting = on_look, .is_one_peer = true};
 	const struct in6_addr ip = IN6ADDR_LOOPBACK_INIT;
 	char bytes[] = "SYN";
-	const struct syns_packet packet = {addr_of6(&ip, 1000), addr_of6(&ip, 80), bytes, 3};
+	const struct syns_packet packet = {addr_of6(&ip, 1000), addr_of6(&ip, 80), bytes, 3, 0};
 	struct world *world = world_open();
 	struct looked looked = {.is_waiting = true};
 	struct syns *syns = syns_new(&world->bed.context, &ops, &looked);
@@ -360,10 +360,48 @@ static void who_has_given_up_is_left(void **state)
 	world_close(world);
 }
 
+static void count_let_in(void *owner, const struct syns_packet *packet)
+{
+	(void)packet;
+	++*(unsigned *)owner;
+}
+
+/* The peer has closed one, and begins another one from the same port before we have heard of it. */
+static void another_one_between_the_same_ends(void **state)
+{
+	static const struct syns_ops ops = {.let_in = count_let_in, .is_one_peer = true};
+	const struct dial_target target = {.host = "127.0.0.1", .port = AT + ACCEPTS};
+	const struct in6_addr ip = IN6ADDR_LOOPBACK_INIT;
+	char bytes[] = "SYN", byte;
+	struct syns_packet packet = {addr_of6(&ip, 1000), addr_of6(&ip, 80), bytes, 3, 1};
+	struct world *world = world_open();
+	unsigned let_in = 0;
+	struct syns *syns = syns_new(&world->bed.context, &ops, &let_in);
+	int pair[2];
+
+	(void)state;
+	syns_on_packet(syns, &packet, &target);
+	run_until(&world->bed, let_in == 1);
+	assert_int_equal(
+		socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+	assert_true(syns_meet(syns, &packet.peer, &packet.own, pair[0]));
+	syns_on_packet(syns, &packet, &target); /* the same */
+	assert_int_equal(let_in, 2);
+	assert_int_equal(recv(pair[1], &byte, 1, 0), -1);
+	packet.number = 2;
+	syns_on_packet(syns, &packet, &target);
+	assert_int_equal(recv(pair[1], &byte, 1, 0), 0);
+	run_until(&world->bed, let_in == 3);
+	close(pair[1]);
+	syns_free(syns);
+	world_close(world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(who_has_given_up_is_left),
+		cmocka_unit_test(another_one_between_the_same_ends),
 		cmocka_unit_test(any_events_in_any_order),
 	};
 
