@@ -401,7 +401,8 @@ def test_init_has_few_descriptors(nested):
     host, roles = nested()
     found = descriptors(host, roles.init)
     rest = [target for fd, target in found.items() if fd > 2 and not target.endswith("/nswrap")]
-    assert sorted(rest) == ["anon_inode:[eventpoll]", "anon_inode:[signalfd]", "socket", "socket"]
+    # to the supervisor, the door, and two mints (conn/mint)
+    assert sorted(rest) == ["anon_inode:[eventpoll]", "anon_inode:[signalfd]", *["socket"] * 4]
 
 
 # --- out of reach ----------------------------------------------------------------------------------------
