@@ -17,6 +17,7 @@
 #include "cmd/own.h"
 #include "exit/kernel.h"
 #include "mesh/agent/agent.h"
+#include "mesh/agent/nostack.h"
 #include "proc/rights.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -28,8 +29,11 @@
 
 #define LEFT_STATUS 3 /* of an agent in a sandbox that is kept: nobody will come for it */
 
+enum stack_wish { STACK_WISH_AUTO, STACK_WISH_KERNEL, STACK_WISH_STREAMS };
+
 struct words {
 	bool is_automated, has_no_sandbox;
+	enum stack_wish stack;
 	struct expose *expose; /* NULL: it is in a sandbox */
 };
 
@@ -43,6 +47,19 @@ static int set_expose(void *target, const char *value, struct err *err)
 	return expose_add(*expose, value, err);
 }
 
+static int set_stack(void *target, const char *value, struct err *err)
+{
+	static const char *const names[] = {"auto", "kernel", "streams"};
+	enum stack_wish *wish = target;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(value, names[i]) == 0) {
+			*wish = (enum stack_wish)i;
+			return 0;
+		}
+	return err_set(err, EINVAL, "expected auto, kernel or streams");
+}
+
 static const struct option_def options[] = {
 	{0, "automated", NULL, "what managers say; it changes nothing", option_set_true,
 		offsetof(struct words, is_automated)},
@@ -51,6 +68,10 @@ static const struct option_def options[] = {
 		"none; may be repeated (default: all that this user can reach, but not loopback, "
 		"link-local and metadata addresses)",
 		set_expose, offsetof(struct words, expose)},
+	{0, "stack", "KIND",
+		"what carries the connections of a plain host: kernel, a network namespace; streams, "
+		"which need none; or auto: streams where no namespace can be had (default: auto)",
+		set_stack, offsetof(struct words, stack)},
 	{0, "no-sandbox", NULL, "run no command that a manager has in its manifest (sandbox)",
 		option_set_true, offsetof(struct words, has_no_sandbox)},
 	{.name = NULL},
@@ -65,13 +86,20 @@ bool agent_is_meant(char *const *argv)
 }
 
 /* An option whose value matters, in one word or two? */
-static bool is_expose(const char *word, bool *has_value)
+static bool has_weight(const char *word, bool *has_value)
 {
-	static const char name[] = "--expose";
+	static const char *const names[] = {"--expose", "--stack"};
 
-	*has_value = word[sizeof(name) - 1] == '=';
-	return strncmp(word, name, sizeof(name) - 1) == 0 &&
-	       (*has_value || word[sizeof(name) - 1] == '\0');
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		const size_t len = strlen(names[i]);
+
+		if (strncmp(word, names[i], len) != 0)
+			continue;
+		*has_value = word[len] == '=';
+		if (*has_value || word[len] == '\0')
+			return true;
+	}
+	return false;
 }
 
 static int read_words(int argc, char **argv, struct words *words)
@@ -80,9 +108,9 @@ static int read_words(int argc, char **argv, struct words *words)
 	size_t len = 0;
 
 	for (int at = 1; at < argc; at++) {
-		bool has_value;
+		bool has_value = false;
 		struct err err;
-		const bool matters = is_expose(argv[at], &has_value);
+		const bool matters = has_weight(argv[at], &has_value);
 		const bool takes_next = matters && !has_value && at + 1 < argc;
 		/* the word before stands in the place of argv[0] */
 		int next = option_parse(options, takes_next ? 3 : 2, argv + at - 1, words, &err);
@@ -120,11 +148,34 @@ int agent_read_words(int argc, char **argv, struct expose *expose)
 	return read_words(argc, argv, &words);
 }
 
+static struct stack *open_streams(bool is_new, struct err *err)
+{
+	(void)is_new;
+	return nostack_open("wanted by --stack", err);
+}
+
+/* Where no namespace can be had, what is offered and entered works all the same. */
+static struct stack *open_any(bool is_new, struct err *err)
+{
+	struct stack *stack = kernel_open(is_new, err);
+
+	if (stack || err->code == ENOMEM)
+		return stack;
+	log_info("connections of the mesh are streams: %s", err->text);
+	const struct err why = *err;
+	*err = (struct err){0};
+	return nostack_open(why.text, err);
+}
+
+/* By enum stack_wish */
+static struct stack *(*const openers[])(bool is_new, struct err *err) = {
+	open_any, kernel_open, open_streams};
+
 /* Returns an enum agent_end, or -1 with the error printed. */
-static int serve(const struct expose *expose, const struct greeting *greeting,
+static int serve(enum stack_wish wish, const struct expose *expose, const struct greeting *greeting,
 	struct handover *handover, int names)
 {
-	const struct agent_start start = {.open_stack = kernel_open,
+	const struct agent_start start = {.open_stack = openers[wish],
 		.is_sandbox = !expose,
 		.expose = expose,
 		.greeting = greeting,
@@ -141,18 +192,20 @@ static int serve(const struct expose *expose, const struct greeting *greeting,
 
 int agent_run_beside(void *told, int names)
 {
-	return serve(NULL, told, NULL, names) < 0 ? EXIT_NSWRAP_FAILED : 0;
+	return serve(STACK_WISH_KERNEL, NULL, told, NULL, names) < 0 ? EXIT_NSWRAP_FAILED : 0;
 }
 
 int agent_run_inside(void *told)
 {
-	return serve(NULL, NULL, NULL, *(const int *)told) < 0 ? EXIT_NSWRAP_FAILED : 0;
+	return serve(STACK_WISH_KERNEL, NULL, NULL, NULL, *(const int *)told) < 0
+		       ? EXIT_NSWRAP_FAILED
+		       : 0;
 }
 
 /* As agent_run_beside, in a sandbox that is kept. */
 static int run_kept(void *told, int names)
 {
-	int end = serve(NULL, told, NULL, names);
+	int end = serve(STACK_WISH_KERNEL, NULL, told, NULL, names);
 
 	return end < 0 ? EXIT_NSWRAP_FAILED : end == AGENT_LEFT ? LEFT_STATUS : 0;
 }
@@ -246,14 +299,14 @@ void agent_close_beside(struct agent_beside *beside)
 /* --- the subcommand ----------------------------------------------------------------------- */
 
 /* On the host as it is, unless the manager wants a sandbox. */
-static int serve_host(const struct expose *expose, bool makes_sandboxes)
+static int serve_host(enum stack_wish wish, const struct expose *expose, bool makes_sandboxes)
 {
 	struct handover handover = {
 		.check = makes_sandboxes ? own_check : NULL, .in_fd = -1, .out_fd = -1};
 	struct rlimit nofile;
 
 	getrlimit(RLIMIT_NOFILE, &nofile);
-	int end = serve(expose, NULL, &handover, -1);
+	int end = serve(wish, expose, NULL, &handover, -1);
 	int status = end < 0 ? EXIT_NSWRAP_FAILED : 0;
 	if (end == AGENT_HANDED_OVER) {
 		setrlimit(RLIMIT_NOFILE, &nofile); /* of the command, too */
@@ -271,7 +324,7 @@ static int run(const struct cmd_call *call)
 	int status = read_words(call->argc, call->argv, &words);
 
 	if (status < 0)
-		status = serve_host(&expose, !words.has_no_sandbox);
+		status = serve_host(words.stack, &expose, !words.has_no_sandbox);
 	expose_fini(&expose);
 	return status;
 }

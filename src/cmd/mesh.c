@@ -87,9 +87,9 @@ static json_t *make_row(const json_t *host)
 	const char *note = output_member(host, "note", "");
 	char drops[OUTPUT_COUNT_BYTES];
 
-	return json_pack("[o, s, s, o, o, o, o, s, o, o]",
+	return json_pack("[o, s, s, s, o, o, o, o, s, o, o]",
 		output_escaped(output_member(host, "name", "")), output_member(host, "vip", ""),
-		output_member(host, "state", ""),
+		output_member(host, "state", ""), output_member(host, "stack", "-"),
 		output_age(json_integer_value(json_object_get(host, "age"))),
 		json_is_number(rtt) ? json_sprintf("%.2fms", json_number_value(rtt))
 				    : json_string("-"),
@@ -101,8 +101,8 @@ static json_t *make_row(const json_t *host)
 
 static void print_table(const json_t *hosts)
 {
-	json_t *rows = json_pack("[[s, s, s, s, s, s, s, s, s, s]]", "HOST", "VIP", "STATE", "FOR",
-		"RTT", "IN", "OUT", "DROPS", "RESTARTS", "WHY");
+	json_t *rows = json_pack("[[s, s, s, s, s, s, s, s, s, s, s]]", "HOST", "VIP", "STATE",
+		"STACK", "FOR", "RTT", "IN", "OUT", "DROPS", "RESTARTS", "WHY");
 	json_t *host;
 	size_t i;
 
@@ -173,6 +173,20 @@ static void print_unexposed(FILE *out, const json_t *host)
 	json_decref(last);
 }
 
+/* Why it has not the best one. */
+static void print_stack(FILE *out, const json_t *host)
+{
+	const char *why = output_member(host, "stack_why", "");
+
+	if (why[0] == '\0')
+		return;
+	json_t *name = output_escaped(output_member(host, "name", "")), *text = output_escaped(why);
+	fprintf(out, "%s: its connections are streams: %s\n", json_string_value(name),
+		json_string_value(text));
+	json_decref(name);
+	json_decref(text);
+}
+
 /* Below the table: what does not work, although the host is ready. */
 static void print_troubles(FILE *out, const json_t *hosts)
 {
@@ -185,6 +199,7 @@ static void print_troubles(FILE *out, const json_t *hosts)
 		print_ports(out, host, "failing", "failing_total", " does not lead anywhere",
 			"s do not lead anywhere");
 		print_unexposed(out, host);
+		print_stack(out, host);
 	}
 }
 

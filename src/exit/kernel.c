@@ -224,6 +224,7 @@ static void stop(struct stack *stack)
 }
 
 static const struct stack_ops ops = {
+	.kind = STACK_KERNEL,
 	.watch = watch,
 	.stop = stop,
 	.take = take,
@@ -275,7 +276,7 @@ struct stack *kernel_open(bool is_new, struct err *err)
 		err_sys(err, ENOMEM, "no network for the mesh");
 		return NULL;
 	}
-	*kernel = (struct kernel){.stack = {&ops, -1},
+	*kernel = (struct kernel){.stack = {.ops = &ops, .door = -1},
 		.is_new = is_new,
 		.tun_io.fd = -1,
 		.control_io.fd = -1,

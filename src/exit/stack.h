@@ -18,10 +18,18 @@
 
 struct stack_ops;
 
+#define STACK_WHY_BYTES 256
+
 /* The first member of each of them. */
 struct stack {
 	const struct stack_ops *ops;
-	int door; /* conn/door: makes sockets of its network */
+	int door;                  /* conn/door: makes sockets of its network */
+	char why[STACK_WHY_BYTES]; /* it is this one, for people; "" if it is the best there is */
+};
+
+enum stack_kind {
+	STACK_KERNEL,
+	STACK_STREAMS, /* it is none: connections are streams */
 };
 
 /* The owner's, from the loop. */
@@ -39,6 +47,7 @@ enum stack_change {
 };
 
 struct stack_ops {
+	enum stack_kind kind;
 	/* Begin to call. The loop of @context and @events must stay until the end, its sockets of
 	 * the door as long as there are calls. Returns 0 or -errno. */
 	int (*watch)(struct stack *stack, const struct conn_context *context,

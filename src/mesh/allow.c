@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "stream/ferry.h"
+
 /* Who may, protocol, port: 0 and 0 is everything; UINT16_MAX and 0: something. */
 #define ANY_PROTO UINT8_MAX
 
@@ -93,6 +95,8 @@ enum allow_verdict allow_judge(const struct allow *allow, const struct awaited *
 	const struct in_addr who = view->src.ip;
 
 	if (has(allow, who, 0, 0) || packet_is_same_ip(who, allow->self))
+		return ALLOW_PASS;
+	if (view->proto == FERRY_PROTO && !view->is_fragment)
 		return ALLOW_PASS;
 	if (view->is_fragment)
 		return ALLOW_DROP;

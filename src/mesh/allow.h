@@ -22,7 +22,9 @@
  * it. One without a port may do all, also with what is routed by way of the host. Of others nothing
  * that is cut in fragments passes, as only the first one says what it is.
  *
- * It is enforced twice, by the manager and by agents that know of it.
+ * It is enforced twice, by the manager and by agents that know of it. What the packets of streams
+ * (stream/ferry) begin can be seen at their end only, where each is judged as a SYN would be; all
+ * agents that take them know of it.
  */
 struct allow;
 

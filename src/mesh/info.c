@@ -25,7 +25,7 @@ const char *info_feature_name(enum mesh_feature feature)
 int info_decode(const json_t *data, struct mesh_agent_info *out, struct err *err)
 {
 	struct members root = {.object = data, .err = err};
-	const char *version = NULL;
+	const char *version = NULL, *stack = NULL, *why = NULL;
 	const json_t *list;
 
 	*out = (struct mesh_agent_info){0};
@@ -34,6 +34,10 @@ int info_decode(const json_t *data, struct mesh_agent_info *out, struct err *err
 	int result = members_list(&root, "features", &list);
 	if (result == 0)
 		result = members_text(&root, "version", &version);
+	if (result == 0)
+		result = members_text(&root, "stack", &stack);
+	if (result == 0)
+		result = members_text(&root, "stackWhy", &why);
 	if (result < 0)
 		return result;
 	for (size_t i = 0; i < json_array_size(list); i++) {
@@ -47,6 +51,10 @@ int info_decode(const json_t *data, struct mesh_agent_info *out, struct err *err
 	}
 	if (version)
 		log_escape(version, strlen(version), out->version, sizeof(out->version));
+	if (stack)
+		log_escape(stack, strlen(stack), out->stack, sizeof(out->stack));
+	if (why)
+		log_escape(why, strlen(why), out->stack_why, sizeof(out->stack_why));
 	return 0;
 }
 
@@ -59,6 +67,10 @@ json_t *info_encode(const struct mesh_agent_info *info)
 		if (info->features & features[i].feature)
 			failed |= json_array_append_new(list, json_string(features[i].name));
 	json_t *data = json_pack("{s:o, s:s}", "features", list, "version", info->version);
+	if (data && info->stack[0] != '\0')
+		failed |= json_object_set_new(data, "stack", json_string(info->stack));
+	if (data && info->stack_why[0] != '\0')
+		failed |= json_object_set_new(data, "stackWhy", json_string(info->stack_why));
 	if (!failed)
 		return data;
 	json_decref(data);

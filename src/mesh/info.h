@@ -37,14 +37,17 @@
 	X(PROXY_ACCESS, 22, "proxy.access")        \
 	X(ALLOW, 23, "allow")                      \
 	X(EXPOSE, 24, "expose")                    \
-	X(SANDBOX_RUN, 25, "sandbox.run")
+	X(SANDBOX_RUN, 25, "sandbox.run")          \
+	X(STREAMS, 26, "streams")
 
 #define INFO_BIT(feature, bit, name) FEATURE_##feature = 1 << (bit),
 enum mesh_feature { INFO_FEATURES(INFO_BIT) };
 
 struct mesh_agent_info {
-	unsigned features; /* of enum mesh_feature; names that are not known are left out */
-	char version[64];  /* as the agent says, cut; control characters escaped */
+	unsigned features;   /* of enum mesh_feature; names that are not known are left out */
+	char version[64];    /* as the agent says, cut; control characters escaped */
+	char stack[16];      /* the same: "kernel", "streams", or "" where it does not say */
+	char stack_why[256]; /* the same: for what it is that one; "": it is the best there is */
 };
 
 /* decode: 0 or -EINVAL with @err filled. encode: NULL when there is no memory. */

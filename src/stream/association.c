@@ -478,6 +478,8 @@ static int make_conn(struct association *association, const ngtcp2_pkt_hd *head)
 	settings.handshake_timeout = ASSOCIATION_HANDSHAKE_S * NGTCP2_SECONDS;
 	settings.max_tx_udp_payload_size = ASSOCIATION_PACKET_BYTES;
 	settings.no_tx_udp_payload_size_shaping = settings.no_pmtud = 1;
+	/* on 60,000 bytes a packet the others need longer for what a loss has cost */
+	settings.cc_algo = NGTCP2_CC_ALGO_RENO;
 	settings.initial_rtt = 50 * NGTCP2_MILLISECONDS;
 	ngtcp2_transport_params_default(&params);
 	params.initial_max_data = ALL_BYTES;

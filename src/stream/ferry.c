@@ -4,6 +4,7 @@
  */
 #include "stream/ferry.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/ip_icmp.h>
 #include <ngtcp2/ngtcp2.h>
@@ -14,6 +15,7 @@
 #include "stream/association.h"
 #include "util/clock.h"
 #include "util/fd.h"
+#include "util/log.h"
 #include "util/mix.h"
 
 #define BUCKETS_BITS 9
@@ -444,12 +446,24 @@ void ferry_in(struct ferry *ferry, const struct packet_view *packet)
 		hear_unknown(host, bytes + 1, packet->l4_len - 1);
 }
 
+static void say_foreign(const struct host *host)
+{
+	char there[INET_ADDRSTRLEN], here[INET_ADDRSTRLEN];
+
+	log_warning("the host at %s cannot be reached from this one, at %s: this one has no "
+		    "network stack, and the agent of that one knows of no streams",
+		inet_ntop(AF_INET, &host->ip, there, sizeof(there)),
+		inet_ntop(AF_INET, &host->ferry->self, here, sizeof(here)));
+}
+
 void ferry_on_error(struct ferry *ferry, struct in_addr peer, uint8_t code)
 {
 	struct host *host = find(ferry, peer);
 
 	if (!host)
 		return;
+	if (code == ICMP_PROT_UNREACH && !host->is_foreign)
+		say_foreign(host);
 	host->is_foreign = code == ICMP_PROT_UNREACH;
 	host->is_told = host->is_foreign;
 	if (host->asker.association && !association_is_up(host->asker.association))

@@ -120,7 +120,15 @@ static int bed_change(struct stack *stack, enum stack_change change, struct in_a
 	return 0;
 }
 
+static inline int bed_open_aliases(
+	struct stack *stack, struct in_addr self, struct in_addr *net, bool *turns)
+{
+	(void)stack, (void)self, (void)net, (void)turns;
+	return -EOPNOTSUPP;
+}
+
 static const struct stack_ops bed_stack_ops = {
+	.open_aliases = bed_open_aliases,
 	.open_bound = bed_open_bound,
 	.target = bed_target,
 	.change = bed_change,

@@ -79,8 +79,9 @@ static void agent_infos(void **state)
 			0, "012345678901234567890123456789012345678901234567890123456789012"},
 	};
 	static const char *const bad[] = {"[]", "'x'", "{'features':'tcp'}", "{'features':{}}",
-		"{'features':['tcp',1]}", "{'features':[null]}", "{'version':1}"};
-	struct mesh_agent_info info = {FEATURE_UDP | FEATURE_TCP, "1.0"};
+		"{'features':['tcp',1]}", "{'features':[null]}", "{'version':1}", "{'stack':1}",
+		"{'stackWhy':[]}"};
+	struct mesh_agent_info info = {.features = FEATURE_UDP | FEATURE_TCP, .version = "1.0"};
 	struct err err;
 
 	(void)state;
@@ -93,6 +94,13 @@ static void agent_infos(void **state)
 		assert_string_equal(info.version, rows[i].version);
 		json_decref(data);
 	}
+	info = (struct mesh_agent_info){.stack = "streams", .stack_why = "no namespaces"};
+	json_t *told = info_encode(&info);
+	info = (struct mesh_agent_info){0};
+	assert_int_equal(info_decode(told, &info, &err), 0);
+	assert_string_equal(info.stack, "streams");
+	assert_string_equal(info.stack_why, "no namespaces");
+	json_decref(told);
 	for (size_t i = 0; i < COUNT(bad); i++) {
 		json_t *data = json(bad[i]);
 

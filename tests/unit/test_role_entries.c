@@ -127,6 +127,7 @@ static int open_somewhere(struct stack *stack, enum proto proto, const struct ad
 }
 
 static const struct stack_ops ops = {
+	.open_aliases = bed_open_aliases,
 	.open_bound = open_somewhere,
 	.target = bed_target,
 	.change = bed_change,

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -20,6 +21,7 @@
 #include "mesh/agent/nets.h"
 #include "mesh/agent/outlet.h"
 #include "mesh/agent/proxies.h"
+#include "mesh/agent/quay.h"
 #include "mesh/agent/role.h"
 #include "mesh/agent/tenure.h"
 #include "mesh/agent/ways.h"
@@ -56,6 +58,7 @@ struct agent {
 	struct stack *stack;
 	struct gate *gate;
 	struct crossing crossing;
+	struct quay quay; /* of streams */
 	struct role *role;
 	struct nameservice *names;
 	struct asked *asked; /* what that asks others for */
@@ -137,6 +140,7 @@ static void on_event(struct agent *agent, const struct message *event)
 		if (npeers > 0 && bsearch(&told[i], peers, npeers, sizeof(told[i]), compare))
 			gone[ngone++] = told[i];
 	qsort(gone, ngone, sizeof(gone[0]), compare);
+	ferry_forget(agent->quay.ferry, gone, ngone);
 	crossing_reset(&agent->crossing, gone, ngone);
 }
 
@@ -170,8 +174,8 @@ struct mesh_agent_info agent_info(bool is_sandbox)
 {
 	return (struct mesh_agent_info){
 		.features = role_features(is_sandbox) | proxies_features() | FEATURE_ACKNOWLEDGE |
-			    FEATURE_GONE | FEATURE_TAKEOVER | FEATURE_SILENCE | FEATURE_ALLOW |
-			    (is_sandbox ? 0 : FEATURE_KEEP),
+			    FEATURE_GONE | FEATURE_STREAMS | FEATURE_TAKEOVER | FEATURE_SILENCE |
+			    FEATURE_ALLOW | (is_sandbox ? 0 : FEATURE_KEEP),
 		.version = NSWRAP_VERSION,
 	};
 }
@@ -205,6 +209,9 @@ static json_t *configure(struct agent *agent, const json_t *args, struct err *er
 	struct mesh_config config = {0};
 
 	info.features |= own_features(agent);
+	snprintf(info.stack, sizeof(info.stack), "%s",
+		agent->stack->ops->kind == STACK_STREAMS ? "streams" : "kernel");
+	snprintf(info.stack_why, sizeof(info.stack_why), "%s", agent->stack->why);
 	int result = configure_decode(args, &config, err);
 	if (result == 0)
 		result = look_for_sandbox(agent, &config, err);
@@ -229,6 +236,8 @@ static json_t *configure(struct agent *agent, const json_t *args, struct err *er
 	if (result >= 0)
 		result = role_configure(agent->role, &config, err);
 	if (result == 0 && (ways_configure(agent->ways, &config) < 0 || settle_nets(agent) < 0))
+		result = err_sys(err, ENOMEM, "cannot read the configuration");
+	if (result == 0 && quay_configure(&agent->quay) < 0)
 		result = err_sys(err, ENOMEM, "cannot read the configuration");
 	if (result == 0 && !agent->is_sandbox)
 		hostfiles_configure(&agent->hostfiles, &config);
@@ -335,7 +344,11 @@ static void on_packet(struct agent *agent, struct frame *frame)
 	struct packet_view view;
 	enum gate_verdict verdict = crossing_in(&agent->crossing, frame, &view);
 
-	if (verdict == GATE_HOLD && packet_is_same_ip(view.dst.ip, gate_self(agent->gate)))
+	if (verdict == GATE_TAKE && quay_take(&agent->quay, &view))
+		return;
+	if (verdict == GATE_HOLD && !agent->quay.has_stack)
+		quay_on_syn(&agent->quay, &view);
+	else if (verdict == GATE_HOLD && packet_is_same_ip(view.dst.ip, gate_self(agent->gate)))
 		role_on_syn(agent->role, &view);
 	else if (verdict == GATE_HOLD || verdict == GATE_TAKE)
 		outlet_take(&agent->outlet, &view);
@@ -487,6 +500,10 @@ static void connect_parts(struct agent *agent)
 	agent->crossing.gate = agent->gate;
 	agent->crossing.stack = agent->stack;
 	agent->crossing.wire = &agent->wire;
+	agent->quay.stack = agent->stack;
+	agent->quay.gate = agent->gate;
+	agent->quay.crossing = &agent->crossing;
+	agent->quay.outlet = &agent->outlet;
 	agent->outlet.crossing = &agent->crossing;
 	agent->outlet.on_change = on_change;
 	agent->outlet.owner = agent;
@@ -532,6 +549,8 @@ static bool make_role(struct agent *agent)
 		.on_change = on_change,
 		.owner = agent,
 	});
+	agent->quay.role = agent->role;
+	agent->quay.names = agent->names;
 	return agent->role && agent->proxies;
 }
 
@@ -546,8 +565,13 @@ static int set_up(struct agent *agent, struct err *err)
 	if (result < 0)
 		return result;
 	agent->gate = gate_new();
+	if (!agent->gate)
+		return err_sys(err, ENOMEM, "cannot set up the agent");
 	connect_parts(agent);
-	if (!agent->gate || !make_names(agent) || !make_role(agent))
+	result = quay_open(&agent->quay, &agent->context);
+	agent->crossing.ferry = agent->quay.ferry;
+	agent->context.beyond = result < 0 ? NULL : ferry_beyond(agent->quay.ferry);
+	if (result < 0 || !make_names(agent) || !make_role(agent))
 		return err_sys(err, ENOMEM, "cannot set up the agent");
 	result = stack->ops->watch(stack, &agent->context, &stack_events, agent);
 	if (result == 0)
@@ -604,6 +628,7 @@ static void tear_down(struct agent *agent)
 	role_free(agent->role);
 	outlet_close(&agent->outlet);
 	proxies_free(agent->proxies);
+	quay_close(&agent->quay);
 	asked_free(agent->asked);
 	nameservice_free(agent->names);
 	ways_free(agent->ways);

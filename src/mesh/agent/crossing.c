@@ -97,18 +97,29 @@ enum gate_verdict crossing_in(
 	return verdict;
 }
 
-/* A packet of the stack's own that cannot leave is answered there, as if by who it is for. */
-static void answer_stack(struct crossing *crossing, unsigned char *packet, size_t len)
+void crossing_answer_stack(
+	struct crossing *crossing, const struct packet_view *packet, uint8_t code)
 {
 	struct stack *stack = crossing->stack;
 	unsigned char frame[ANSWER_FRAME_BYTES];
+	size_t len = answer(crossing, packet, packet->dst.ip, code, frame);
+
+	if (len > 0)
+		stack->ops->deliver(stack, frame + FRAME_HEADER_BYTES, len - FRAME_HEADER_BYTES);
+}
+
+/* Is not to go out as it is: it is held, or cannot leave. */
+static void keep_back(
+	struct crossing *crossing, unsigned char *packet, size_t len, enum gate_verdict verdict)
+{
 	struct packet_view view;
 
 	if (!packet_parse(packet, len, &view))
 		return;
-	len = answer(crossing, &view, view.dst.ip, ICMP_HOST_UNREACH, frame);
-	if (len > 0)
-		stack->ops->deliver(stack, frame + FRAME_HEADER_BYTES, len - FRAME_HEADER_BYTES);
+	if (verdict == GATE_HOLD && crossing->on_held)
+		crossing->on_held(crossing->held_owner, &view);
+	else if (verdict == GATE_NO_HOST)
+		crossing_answer_stack(crossing, &view, ICMP_HOST_UNREACH);
 }
 
 /* Make a frame of the packet of @len bytes in it; its size, 0: it may not leave. */
@@ -118,8 +129,8 @@ static ssize_t finish_frame(struct crossing *crossing, unsigned char *frame, siz
 	enum gate_verdict verdict =
 		gate_out(crossing->gate, packet, len, loop_now_ns(crossing->loop));
 
-	if (verdict == GATE_NO_HOST)
-		answer_stack(crossing, packet, len);
+	if (verdict == GATE_NO_HOST || verdict == GATE_HOLD)
+		keep_back(crossing, packet, len, verdict);
 	if (verdict == GATE_RETURN)
 		crossing->stack->ops->deliver(crossing->stack, packet, len);
 	if (verdict != GATE_PASS)
@@ -145,6 +156,26 @@ static void rest(struct crossing *crossing, bool is_resting)
 	crossing->stack->ops->rest(crossing->stack, is_resting);
 }
 
+/* Packets of streams, as long as there is room for more. */
+static void send_streams_too(struct crossing *crossing, size_t used, size_t count)
+{
+	const bool is_slow = window_is_slow(&crossing->wire->window);
+
+	while (used < CROSSING_BATCH_BYTES && count < WIRE_PARTS_MAX) {
+		unsigned char *frame = crossing->batch + used;
+		size_t len = ferry_take(
+			crossing->ferry, frame + FRAME_HEADER_BYTES, FRAME_PACKET_MAX, is_slow);
+
+		if (len == 0)
+			break;
+		frame_encode_header(frame, FRAME_PACKET, len);
+		crossing->frames[count++] = (struct iovec){frame, FRAME_HEADER_BYTES + len};
+		used += FRAME_HEADER_BYTES + len;
+	}
+	if (count > 0)
+		wire_send(crossing->wire, 0, crossing->frames, count);
+}
+
 void crossing_out(struct crossing *crossing)
 {
 	size_t used = 0, count = 0;
@@ -158,7 +189,9 @@ void crossing_out(struct crossing *crossing)
 		crossing->frames[count++] = (struct iovec){crossing->batch + used, (size_t)size};
 		used += (size_t)size;
 	}
-	if (count > 0)
+	if (crossing->ferry && !crossing->is_resting)
+		send_streams_too(crossing, used, count);
+	else if (count > 0)
 		wire_send(crossing->wire, 0, crossing->frames, count);
 	if (!wire_wants_packets(crossing->wire))
 		rest(crossing, true);

@@ -6,6 +6,7 @@
 #include "exit/answer.h"
 #include "exit/stack.h"
 #include "mesh/agent/gate.h"
+#include "stream/ferry.h"
 #include "util/loop.h"
 #include "wire/wire.h"
 
@@ -28,6 +29,10 @@ struct crossing {
 	struct gate *gate;
 	struct stack *stack;
 	struct wire *wire;
+	struct ferry *ferry; /* what it has goes out, too; NULL: nothing */
+	/* what the gate holds on its way out: a SYN of the stack */
+	void (*on_held)(void *owner, const struct packet_view *syn);
+	void *held_owner;
 	bool is_resting; /* the stack: the link is full */
 	struct answers answers;
 	unsigned char batch[CROSSING_BATCH_BYTES + FRAME_HEADER_BYTES + FRAME_PACKET_MAX];
@@ -55,7 +60,12 @@ void crossing_let_in(struct crossing *crossing, const struct packet_view *packet
  * if by that: ICMP_PORT_UNREACH is a RST for TCP, as is everything where a connection is there. */
 void crossing_answer(struct crossing *crossing, const struct packet_view *packet, uint8_t code);
 
-/* The stack has packets, stack_events.on_packets; and the link has room again, wire_ops.on_room. */
+/* The same for a packet of the stack's own, as if by who it is for: to the stack. */
+void crossing_answer_stack(
+	struct crossing *crossing, const struct packet_view *packet, uint8_t code);
+
+/* The stack or the ferry has packets, stack_events.on_packets; and the link has room again,
+ * wire_ops.on_room. */
 void crossing_out(struct crossing *crossing);
 void crossing_resume(struct crossing *crossing);
 

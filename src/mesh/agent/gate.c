@@ -14,6 +14,7 @@
 #include "mesh/allow.h"
 #include "net/awaited.h"
 #include "net/packet.h"
+#include "stream/ferry.h"
 
 struct gate {
 	struct gate_table *table; /* NULL: no rules yet */
@@ -22,6 +23,9 @@ struct gate {
 	struct gate_aliases aliases;
 	void (*on_refused)(void *owner, uint8_t proto, uint16_t port, struct packet_end place);
 	void *owner;
+	uint16_t mouth; /* see gate_lead_streams */
+	bool (*is_streamed)(void *owner, struct in_addr ip);
+	void *streams_owner;
 };
 
 /* A packet on its way. */
@@ -216,7 +220,8 @@ static bool has_known_quote(const struct passage *passage, struct packet_view *o
 {
 	return packet_parse_quote(passage->view, out) &&
 	       (out->proto == IPPROTO_TCP || out->proto == IPPROTO_UDP ||
-		       out->proto == IPPROTO_ICMP || passage->table->any_port);
+		       out->proto == FERRY_PROTO || out->proto == IPPROTO_ICMP ||
+		       passage->table->any_port);
 }
 
 /* An error about a packet that went out from here, to where that came from */
@@ -233,6 +238,8 @@ static enum gate_verdict icmp_error_in(struct passage *passage)
 		(gate_table_is_member(passage->table, quote.dst.ip) &&
 			!packet_is_same_ip(quote.dst.ip, view->src.ip)))
 		return GATE_DROP;
+	if (quote.proto == FERRY_PROTO)
+		return GATE_TAKE;
 
 	const struct gate_slot *slot = gate_table_port(passage->table, quote.proto, &quote.src);
 	if (slot && slot->is_shared) {
@@ -317,6 +324,9 @@ static enum gate_verdict self_in(struct passage *passage)
 		return udp_in(passage);
 	case IPPROTO_ICMP:
 		return icmp_in(passage);
+	case FERRY_PROTO:
+		return gate_table_is_member(passage->table, passage->view->src.ip) ? GATE_TAKE
+										   : GATE_DROP;
 	default:
 		return passage->table->any_port ? GATE_PASS : GATE_NO_PROTOCOL;
 	}
@@ -363,6 +373,67 @@ enum gate_verdict gate_in(
 	return gate_table_is_member(gate->table, view->src.ip) ? network_in(&passage) : GATE_DROP;
 }
 
+void gate_lead_streams(struct gate *gate, uint16_t mouth,
+	bool (*is_streamed)(void *owner, struct in_addr ip), void *owner)
+{
+	gate->mouth = mouth;
+	gate->is_streamed = is_streamed;
+	gate->streams_owner = owner;
+}
+
+bool gate_lead_in(struct gate *gate, const struct packet_view *packet)
+{
+	const struct packet_end mouth = {gate->table->self, gate->mouth};
+	struct packet_end alias = packet->src;
+
+	if (!gate_aliases_get(&gate->aliases, packet->dst.ip, packet->dst.port, true, &alias.ip))
+		return false;
+	gate_rewrite(packet, GATE_SRC, alias);
+	gate_rewrite(packet, GATE_DST, mouth);
+	return true;
+}
+
+/* An alias of a host without a stack. */
+static bool is_led(const struct gate *gate, const struct gate_alias *alias)
+{
+	return gate->mouth != 0 && alias->is_local &&
+	       gate_table_is_member(gate->table, alias->peer) &&
+	       !packet_is_same_ip(alias->peer, gate->table->self);
+}
+
+bool gate_find_led(const struct gate *gate, struct packet_end seen, struct packet_end *to)
+{
+	const struct gate_alias *alias = gate_aliases_find(&gate->aliases, seen.ip);
+
+	if (!alias || !gate->table || !is_led(gate, alias))
+		return false;
+	*to = (struct packet_end){alias->peer, alias->port};
+	return true;
+}
+
+/* What our owner says to an alias, as the host that it stands for. */
+static enum gate_verdict led_out(const struct passage *passage, const struct gate_alias *alias)
+{
+	const struct packet_view *view = passage->view;
+	const struct in_addr self = passage->table->self;
+
+	if (view->proto != IPPROTO_TCP || !packet_is_same_ip(view->src.ip, self) ||
+		view->src.port != passage->gate->mouth)
+		return GATE_DROP;
+	gate_rewrite(view, GATE_SRC, (struct packet_end){alias->peer, alias->port});
+	gate_rewrite(view, GATE_DST, (struct packet_end){self, view->dst.port});
+	return GATE_RETURN;
+}
+
+static bool is_streamed(const struct passage *passage)
+{
+	const struct gate *gate = passage->gate;
+
+	return gate->mouth != 0 && passage->view->proto == IPPROTO_TCP &&
+	       packet_is_same_ip(passage->view->src.ip, passage->table->self) &&
+	       gate->is_streamed(gate->streams_owner, passage->view->dst.ip);
+}
+
 /* TCP or UDP */
 static enum gate_verdict flow_out(struct passage *passage)
 {
@@ -386,7 +457,11 @@ static enum gate_verdict flow_out(struct passage *passage)
 			       : GATE_NO_HOST;
 	if (view->proto == IPPROTO_UDP)
 		awaited_note(&passage->gate->answers, &view->src, &view->dst, passage->now_ns);
-	return GATE_PASS;
+	if (!is_streamed(passage))
+		return GATE_PASS;
+	if (tcp_kind(view) == PACKET_SYN)
+		return hold(view);
+	return gate_lead_in(passage->gate, view) ? GATE_RETURN : GATE_DROP;
 }
 
 /* --- aliases and own programs ------------------------------------------------------------- */
@@ -449,6 +524,8 @@ static enum gate_verdict alias_out(const struct passage *passage, const struct g
 	const struct packet_view *view = passage->view;
 	bool is_right = false;
 
+	if (is_led(passage->gate, alias))
+		return led_out(passage, alias);
 	if (view->proto == IPPROTO_TCP || view->proto == IPPROTO_UDP)
 		is_right = alias_flow_out(passage, alias);
 	else if (view->proto == IPPROTO_ICMP && view->l4_len >= PACKET_ICMP_BYTES &&
@@ -514,6 +591,19 @@ enum gate_verdict gate_out(struct gate *gate, void *packet, size_t len, uint64_t
 		break;
 	}
 	return packet_is_same_ip(view.src.ip, gate->table->self) ? GATE_PASS : GATE_NO_HOST;
+}
+
+bool gate_lets_begin(const struct gate *gate, struct in_addr peer, struct packet_end to)
+{
+	const struct packet_view syn = {
+		.src.ip = peer, .dst = to, .proto = IPPROTO_TCP, .tcp_flags = PACKET_SYN};
+
+	return !gate->allow || allow_judge(gate->allow, &gate->answers, &syn, 0) == ALLOW_PASS;
+}
+
+bool gate_is_behind(const struct gate *gate, struct in_addr ip)
+{
+	return gate->table && is_behind(gate->table, ip);
 }
 
 struct in_addr gate_self(const struct gate *gate)

@@ -90,8 +90,12 @@ struct gate_rules {
 enum gate_verdict {
 	GATE_PASS,
 	GATE_DROP,
-	GATE_HOLD, /* begins a TCP connection to a held port: SYN without ACK, RST and FIN */
-	GATE_TAKE, /* in: UDP to a port of the owner's, or UDP or an echo request into a network */
+	/* begins a TCP connection to a held port, or, out, to a host without a stack: SYN without
+	 * ACK, RST and FIN */
+	GATE_HOLD,
+	/* in: UDP to a port of the owner's, or UDP or an echo request into a network; packets of
+	 * streams (stream/ferry), from members, and errors about those */
+	GATE_TAKE,
 	GATE_RETURN, /* out: it is for the namespace itself; deliver it there */
 	/* nobody will ever answer it: somebody has to say so (exit/answer) */
 	GATE_REFUSE,      /* the port is not open; of TCP only what begins a connection */
@@ -136,6 +140,21 @@ enum gate_verdict gate_out(struct gate *gate, void *packet, size_t len, uint64_t
 
 /* A packet that was held is let in after all: it may be rewritten. */
 void gate_let_in(struct gate *gate, const struct packet_view *packet);
+
+/*
+ * Hosts of which @is_streamed says so have no stack (stream/ferry): what the namespace begins with
+ * them is GATE_HOLD on its way out. What of that is led in (gate_lead_in) comes from an alias to
+ * @mouth, a port of the agent's own address where the owner listens, and so does the rest of that
+ * connection; gate_find_led says who asked there for what. 0: there is no such port.
+ */
+void gate_lead_streams(struct gate *gate, uint16_t mouth,
+	bool (*is_streamed)(void *owner, struct in_addr ip), void *owner);
+bool gate_lead_in(struct gate *gate, const struct packet_view *packet);
+bool gate_find_led(const struct gate *gate, struct packet_end seen, struct packet_end *to);
+
+/* May a member begin a connection to @to, as allow has it? Is @ip behind this host? */
+bool gate_lets_begin(const struct gate *gate, struct in_addr peer, struct packet_end to);
+bool gate_is_behind(const struct gate *gate, struct in_addr ip);
 
 /* The agent's own address; 0: none yet. */
 struct in_addr gate_self(const struct gate *gate);

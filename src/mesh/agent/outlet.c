@@ -146,6 +146,11 @@ void outlet_take(struct outlet *outlet, const struct packet_view *packet)
 		exit_take(outlet->exit, packet);
 }
 
+bool outlet_leads(const struct outlet *outlet, const struct addr *to)
+{
+	return outlet->exit && exit_exposes(outlet->exit, to);
+}
+
 void outlet_report(const struct outlet *outlet, struct mesh_report *out)
 {
 	if (outlet->exit)

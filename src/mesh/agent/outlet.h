@@ -57,5 +57,8 @@ bool outlet_leads_here(const struct outlet *outlet);
 /* As exit_take. */
 void outlet_take(struct outlet *outlet, const struct packet_view *packet);
 
+/* Is @to exposed? */
+bool outlet_leads(const struct outlet *outlet, const struct addr *to);
+
 /* Fill in what was asked for and is not exposed. */
 void outlet_report(const struct outlet *outlet, struct mesh_report *out);

@@ -162,6 +162,29 @@ void role_report(const struct role *role, struct mesh_report *out)
 
 /* --- what is offered ---------------------------------------------------------------------- */
 
+int role_find_target(const struct role *role, uint16_t port, struct dial_target *out)
+{
+	const struct addr at = addr_of4(role->addresses.self, port);
+	const struct gate_port *mapped = ports_find(&role->ports, PROTO_TCP, port);
+	const struct service *service = services_find(role->offers, PROTO_TCP, &at);
+
+	*out = (struct dial_target){.addr = at};
+	if (service && service->is_given && service->id == 0)
+		return 1;
+	if (service)
+		*out = service->target;
+	else if (mapped && mapped->action == GATE_MAP)
+		out->addr = addr_of4(mapped->target_ip, mapped->target_port);
+	else if (!role->any_port)
+		return -ECONNREFUSED;
+	return 0;
+}
+
+void role_on_failed(const struct role *role, uint16_t port, int result)
+{
+	on_failed((void *)role, PROTO_TCP, port, result);
+}
+
 /* In a sandbox at any port, which the gate leads to: it stands in no program's way. */
 static int bind_inside(
 	void *owner, const struct service *service, struct bound *out, struct err *err)
@@ -498,7 +521,8 @@ static void open_aliases(struct role *role)
 
 	if (result < 0)
 		role->alias_net = (struct in_addr){0};
-	if (result < 0 || !role->turns)
+	role->turns = role->turns && role->start.is_sandbox;
+	if (role->start.is_sandbox && (result < 0 || !role->turns))
 		log_info("programs of this sandbox cannot reach its own ports at its VIP%s%s",
 			result < 0 ? ": " : "", result < 0 ? strerror(-result) : "");
 }
@@ -566,7 +590,7 @@ int role_configure(struct role *role, const struct mesh_config *config, struct e
 	if (gate_allow(role->start.gate, config->me, config->allow, config->nallow) < 0)
 		return err_sys(err, ENOMEM, "cannot read the configuration");
 	int result = configure_addresses(role, config, err);
-	if (result == 0 && role->start.is_sandbox)
+	if (result == 0)
 		open_aliases(role);
 	if (result == 0)
 		result = offer(role, config, err);

@@ -5,8 +5,11 @@
 #include <errno.h>
 
 #include "net/packet.h"
+#include "stream/ferry.h"
 #include "util/clock.h"
 #include "util/list.h"
+
+#define IPV4_PROTO_AT 9
 
 #define TOLD_NS (60 * NS_PER_S)
 
@@ -189,6 +192,16 @@ static bool is_allowed(struct fabric *fabric, struct fabric_port *from, struct f
 	return verdict == ALLOW_PASS;
 }
 
+/* An agent never sees what it does not know. */
+static void refuse_streams(
+	struct fabric *fabric, struct fabric_port *from, const struct frame *frame, uint64_t now_ns)
+{
+	struct packet_view view;
+
+	if (packet_parse(frame->payload, frame->len, &view))
+		answer_now(fabric, from, &view, ICMP_PROT_UNREACH, now_ns);
+}
+
 /* What comes back to it is an answer. */
 static void note_sent(const struct fabric_port *from, const struct frame *frame, uint64_t now_ns)
 {
@@ -225,7 +238,9 @@ void fabric_take(
 		note_sent(from, frame, now_ns);
 	if (to->allow && !is_allowed(fabric, from, to, frame, now_ns))
 		return;
-	if (to->wire)
+	if (to->wire && !to->knows_streams && frame->payload[IPV4_PROTO_AT] == FERRY_PROTO)
+		refuse_streams(fabric, from, frame, now_ns);
+	else if (to->wire)
 		add_part(fabric, from->number, to, frame->start,
 			(size_t)(frame->payload - frame->start) + frame->len);
 	else

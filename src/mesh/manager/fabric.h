@@ -24,9 +24,10 @@
  * call. What does not go on is counted by its cause, and dropped.
  *
  * Its sender is told at once (exit/answer) if nobody will ever answer: the address is nobody's, the
- * host is down, or it may not begin anything with that host (mesh/allow). What begins something and
- * is for a host that is just starting waits for it (mesh/manager/early). A connection that goes on
- * there is one of a life before.
+ * host is down, it may not begin anything with that host (mesh/allow), or that one does not know
+ * its protocol, which is that of streams (stream/ferry). What begins something and is for a host
+ * that is just starting waits for it (mesh/manager/early). A connection that goes on there is one
+ * of a life before.
  */
 #define FABRIC_PARTS_MAX       256
 #define FABRIC_ANSWERS_MAX     32 /* of a round, before they are written */
@@ -48,7 +49,7 @@ struct fabric_port {
 	/* where packets for it go; NULL: nowhere, once what was collected is flushed */
 	struct wire *wire;
 	bool is_starting; /* without a wire: there is hope for one. Then fabric_settle is due */
-	bool knows_icmp;
+	bool knows_icmp, knows_streams;
 	/* who may begin something with it, and what it has sent; NULL, both: everybody */
 	struct allow *allow;
 	struct awaited *awaited;

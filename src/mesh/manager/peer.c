@@ -289,6 +289,7 @@ static void on_ready(struct session *session)
 
 	peer->port.wire = &peer->link.wire;
 	peer->port.knows_icmp = session->info.features & FEATURE_ICMP;
+	peer->port.knows_streams = session->info.features & FEATURE_STREAMS;
 	peer->asker.is_ready = peer->was_once_ready = true;
 	peer->is_new = false;
 	set_state(peer, PEER_READY);

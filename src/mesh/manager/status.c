@@ -97,6 +97,11 @@ static json_t *ended_json(const struct session *session)
 		reason[0] != '\0' ? control_text(reason) : json_null());
 }
 
+static json_t *stack_json(const char *text)
+{
+	return text[0] != '\0' ? control_text(text) : json_null();
+}
+
 static json_t *host_json(const struct peer *peer)
 {
 	struct peer_traffic traffic = peer_traffic(peer);
@@ -110,6 +115,8 @@ static json_t *host_json(const struct peer *peer)
 	json_object_set_new(host, "rtt_ms",
 		peer->session.rtt_ns ? json_real(ms_of(peer->session.rtt_ns)) : json_null());
 	json_object_set_new(host, "version", control_text(peer->session.info.version));
+	json_object_set_new(host, "stack", stack_json(peer->session.info.stack));
+	json_object_set_new(host, "stack_why", stack_json(peer->session.info.stack_why));
 	json_object_set_new(host, "features", features_json(peer->session.info.features));
 	json_object_set_new(host, "in",
 		json_pack("{s:I, s:I}", "bytes", (json_int_t)traffic.bytes_in, "packets",

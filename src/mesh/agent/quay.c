@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/agent/quay - where streams of other hosts come in, and are led to what is offered here */
+#include "mesh/agent/quay.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/ip_icmp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "conn/dial.h"
+#include "util/clock.h"
+#include "util/fd.h"
+#include "util/list.h"
+#include "util/log.h"
+
+#define FDS_EACH 2 /* of one that is given, which has a pair */
+
+/* A stream whose target is dialled, or open. */
+struct landing {
+	struct quay *quay;
+	struct track *track; /* NULL: it is over */
+	uint16_t port;       /* that was asked for; 0: behind this host */
+	struct dial dial;
+};
+
+static void landing_free(struct landing *landing)
+{
+	dial_cancel(&landing->dial);
+	budget_give(landing->quay->context->budget, FDS_EACH);
+	free(landing);
+}
+
+/* The stream has @fd from now on. */
+static void join(struct landing *landing, int fd)
+{
+	struct track *track = landing->track;
+	int result = track_accept(track);
+
+	if (result == 0)
+		result = track_join(track, fd, -1);
+	if (result == 0)
+		return;
+	fd_reset(&fd);
+	track_refuse(track, result);
+}
+
+static void on_target(struct landing *landing, int result)
+{
+	if (result >= 0) {
+		join(landing, result);
+		return;
+	}
+	log_info("a connection to port %u was refused: %s", landing->port, dial_words(result));
+	if (landing->port != 0 && !dial_is_short(result))
+		role_on_failed(landing->quay->role, landing->port, result);
+	track_refuse(landing->track, result);
+}
+
+static void on_dialled(struct dial *dial, int result)
+{
+	on_target(container_of(dial, struct landing, dial), result);
+}
+
+/* One end of a pair is the name server's client. */
+static void join_names(struct landing *landing)
+{
+	int ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) < 0) {
+		track_refuse(landing->track, -errno);
+		return;
+	}
+	nameservice_add_client(landing->quay->names, ends[1]);
+	join(landing, ends[0]);
+}
+
+/* Where @to leads. Returns 0, 1 for the name server, or -errno of conn/dial. */
+static int find_target(struct quay *quay, struct in_addr peer, struct packet_end to,
+	struct dial_target *out, struct landing *landing)
+{
+	if (!gate_lets_begin(quay->gate, peer, to))
+		return -EACCES;
+	if (packet_is_same_ip(to.ip, gate_self(quay->gate))) {
+		landing->port = to.port;
+		int result = role_find_target(quay->role, to.port, out);
+		const struct addr here = addr_loopback4(to.port);
+		if (result == -ECONNREFUSED && outlet_leads(quay->outlet, &here))
+			*out = (struct dial_target){.addr = here};
+		else
+			return result;
+		return 0;
+	}
+	*out = (struct dial_target){.addr = addr_of4(to.ip, to.port)};
+	return gate_is_behind(quay->gate, to.ip) && outlet_leads(quay->outlet, &out->addr)
+		       ? 0
+		       : -ECONNREFUSED;
+}
+
+static void on_asked(void *owner, struct track *track, struct in_addr peer, struct packet_end to)
+{
+	struct quay *quay = owner;
+	struct landing *landing;
+	struct dial_target target;
+
+	if (!budget_has_room(quay->context->budget, FDS_EACH)) {
+		track_refuse(track, -EMFILE);
+		return;
+	}
+	landing = calloc(1, sizeof(*landing));
+	if (!landing) {
+		track_refuse(track, -EMFILE);
+		return;
+	}
+	*landing = (struct landing){.quay = quay, .track = track, .dial.on_done = on_dialled};
+	budget_take(quay->context->budget, FDS_EACH);
+	track->user = landing;
+	int result = find_target(quay, peer, to, &target, landing);
+	if (result == 1) {
+		join_names(landing);
+		return;
+	}
+	if (result == 0)
+		result = dial_start(&landing->dial, quay->context, &target);
+	else
+		landing->port = 0; /* nobody's target failed */
+	if (result != -EINPROGRESS)
+		on_target(landing, result);
+}
+
+static void on_track_over(void *owner, struct track *track)
+{
+	(void)owner;
+	if (track->user)
+		landing_free(track->user);
+	track->user = NULL;
+}
+
+static void on_task(struct loop_task *task)
+{
+	crossing_out(container_of(task, struct quay, task)->crossing);
+}
+
+static void on_packets(void *owner)
+{
+	struct quay *quay = owner;
+
+	loop_task_add(quay->context->loop, &quay->task);
+}
+
+/* --- what the stack begins with a host that has none --------------------------------------- */
+
+static void on_held(void *owner, const struct packet_view *syn)
+{
+	const struct quay *quay = owner;
+	const struct dial_target target = {
+		.where = DIAL_INSIDE, .addr = addr_of4(syn->dst.ip, syn->dst.port)};
+
+	const struct syns_packet packet = syns_packet_of(syn);
+
+	syns_on_packet(quay->syns, &packet, &target);
+}
+
+static void let_in(void *owner, const struct syns_packet *packet)
+{
+	const struct quay *quay = owner;
+	struct packet_view view;
+
+	if (packet_parse(packet->bytes, packet->len, &view) && gate_lead_in(quay->gate, &view))
+		crossing_let_in(quay->crossing, &view);
+}
+
+static void refuse(void *owner, const struct syns_packet *packet, int result)
+{
+	const struct quay *quay = owner;
+	const bool is_refused =
+		result == -ECONNREFUSED || result == -ECONNRESET || result == -EACCES;
+	struct packet_view view;
+
+	if (packet_parse(packet->bytes, packet->len, &view))
+		crossing_answer_stack(
+			quay->crossing, &view, is_refused ? ICMP_PORT_UNREACH : ICMP_HOST_UNREACH);
+}
+
+static void on_client(struct acceptor *acceptor, int fd, const struct addr *peer)
+{
+	const struct quay *quay = container_of(acceptor, struct quay, mouth);
+	const struct packet_end seen = {peer->v4.sin_addr, addr_port(peer)};
+	const struct addr program = addr_of4(quay->self, seen.port);
+	struct packet_end to;
+
+	if (!gate_find_led(quay->gate, seen, &to)) {
+		fd_reset(&fd);
+		return;
+	}
+	const struct addr own = addr_of4(to.ip, to.port);
+	if (!syns_meet(quay->syns, &program, &own, fd))
+		fd_reset(&fd);
+}
+
+static bool is_streamed(void *owner, struct in_addr ip)
+{
+	return ferry_is_streamed(owner, ip);
+}
+
+static void close_mouth(struct quay *quay)
+{
+	gate_lead_streams(quay->gate, 0, NULL, NULL);
+	if (quay->mouth_fd < 0)
+		return;
+	acceptor_close(&quay->mouth);
+	fd_close(&quay->mouth_fd);
+}
+
+/* Without it what is begun with hosts that have no stack is reset by them. */
+static void open_mouth(struct quay *quay)
+{
+	struct addr at = addr_of4(quay->self, 0);
+	const int fd = quay->stack->ops->open_bound(quay->stack, PROTO_TCP, &at);
+	int result = fd < 0 ? fd : addr_get_own(fd, &at);
+
+	quay->mouth_fd = fd < 0 ? -1 : fd;
+	quay->mouth.on_client = on_client;
+	if (result == 0)
+		result =
+			acceptor_open(&quay->mouth, quay->context->loop, quay->context->budget, fd);
+	if (result == 0) {
+		gate_lead_streams(quay->gate, addr_port(&at), is_streamed, quay->ferry);
+		return;
+	}
+	fd_close(&quay->mouth_fd);
+	log_info("hosts without a stack cannot be reached by what is in this host's: %s",
+		strerror(-result));
+}
+
+/* --- packets ------------------------------------------------------------------------------ */
+
+static void on_returned(void *owner, const struct packet_view *syn)
+{
+	const struct quay *quay = owner;
+
+	if (quay->mouth_fd >= 0)
+		on_held(owner, syn);
+	else
+		crossing_answer_stack(quay->crossing, syn, ICMP_PORT_UNREACH);
+}
+
+bool quay_take(struct quay *quay, const struct packet_view *packet)
+{
+	struct packet_view quote;
+
+	if (packet->proto == FERRY_PROTO) {
+		ferry_in(quay->ferry, packet);
+		return true;
+	}
+	if (packet->proto != IPPROTO_ICMP || !packet_parse_quote(packet, &quote) ||
+		quote.proto != FERRY_PROTO)
+		return false;
+	ferry_on_error(quay->ferry, quote.dst.ip, packet->l4[1]);
+	return true;
+}
+
+void quay_on_syn(struct quay *quay, const struct packet_view *syn)
+{
+	const uint64_t now_ns = loop_now_ns(quay->context->loop);
+	char peer[INET_ADDRSTRLEN], self[INET_ADDRSTRLEN];
+
+	if (!ferry_is_foreign(quay->ferry, syn->src.ip)) {
+		ferry_return(quay->ferry, syn);
+		return;
+	}
+	crossing_answer(quay->crossing, syn, ICMP_PORT_UNREACH);
+	if (quay->said_ns != 0 && now_ns - quay->said_ns < QUAY_LINE_S * NS_PER_S)
+		return;
+	quay->said_ns = now_ns;
+	log_warning("the host at %s cannot connect to port %u of this one, at %s: this host lets "
+		    "nswrap have no network stack, and the other one's agent does not know streams",
+		inet_ntop(AF_INET, &syn->src.ip, peer, sizeof(peer)), syn->dst.port,
+		inet_ntop(AF_INET, &syn->dst.ip, self, sizeof(self)));
+}
+
+int quay_configure(struct quay *quay)
+{
+	size_t count;
+	const struct in_addr *peers = role_peers(quay->role, &count);
+	const struct in_addr self = gate_self(quay->gate);
+
+	if (quay->has_stack && (quay->mouth_fd < 0 || !packet_is_same_ip(quay->self, self))) {
+		close_mouth(quay);
+		quay->self = self;
+		open_mouth(quay);
+	}
+	ferry_set_self(quay->ferry, self, quay->has_stack);
+	return ferry_meet(quay->ferry, peers, count);
+}
+
+int quay_open(struct quay *quay, const struct conn_context *context)
+{
+	static const struct syns_ops syns_ops = {.let_in = let_in, .refuse = refuse};
+	static const struct ferry_ops ops = {
+		.on_packets = on_packets,
+		.on_asked = on_asked,
+		.on_track_over = on_track_over,
+		.on_returned = on_returned,
+	};
+
+	quay->context = context;
+	quay->has_stack = quay->stack->ops->kind != STACK_STREAMS;
+	quay->task.on_run = on_task;
+	quay->mouth_fd = -1;
+	quay->ferry = ferry_new(context, &ops, quay);
+	quay->syns = quay->ferry ? syns_new(context, &syns_ops, quay) : NULL;
+	quay->crossing->on_held = on_held;
+	quay->crossing->held_owner = quay;
+	return quay->syns ? 0 : -errno;
+}
+
+void quay_close(struct quay *quay)
+{
+	if (!quay->ferry)
+		return;
+	close_mouth(quay);
+	syns_free(quay->syns);
+	ferry_free(quay->ferry);
+	quay->ferry = NULL;
+	loop_task_cancel(quay->context->loop, &quay->task);
+}

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""e2e/test_mesh_streams - hosts without namespaces, TUN and libslirp: their connections are streams"""
+
+import errno
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import pytest
+
+import harness
+from harness import BINARY, HTTP, PATIENCE, TCP_ECHO, descendants, proc_status, python, wait_for
+from mesh_tools import TRY, Box, Site, Steady, at_once, echoed
+from test_mesh_host import CROWD, ENDING
+
+VIPS = {name: f"127.0.42.10{number}" for number, name in enumerate("abc", 1)}
+PORT, NOBODY, WEB = 7000, 7001, 7002
+FAKE = [sys.executable, str(pathlib.Path(__file__).parent / "fake_agent.py")]
+
+# runs argv[1:] as a container's seccomp filter has it by default: no new namespaces, no mounts
+CONTAINED = """
+import ctypes, os, platform, struct, sys
+ARCH, UNSHARE, CLONE, CLONE3, MOUNT, SETNS = {
+    'x86_64': (0xc000003e, 272, 56, 435, 165, 308),
+    'aarch64': (0xc00000b7, 97, 220, 435, 40, 268)}[platform.machine()]
+def op(code, k, jt=0, jf=0):
+    return struct.pack('HBBI', code, jt, jf, k)
+LOAD, EQUAL, SET, RET = 0x20, 0x15, 0x45, 0x06
+EPERM, ENOSYS, ALLOW = 0x00050001, 0x00050026, 0x7fff0000
+filter = b''.join([
+    op(LOAD, 0),                                       # 0 the call
+    op(EQUAL, UNSHARE, jt=7), op(EQUAL, MOUNT, jt=6), op(EQUAL, SETNS, jt=5),
+    op(EQUAL, CLONE3, jt=5),                           # 4
+    op(EQUAL, CLONE, jf=2),                            # 5
+    op(LOAD, 16), op(SET, 0x7e020000, jt=1),           # 6, 7 its flags
+    op(RET, ALLOW),                                    # 8
+    op(RET, EPERM),                                    # 9
+    op(RET, ENOSYS)])                                  # 10
+libc = ctypes.CDLL(None, use_errno=True)
+buffer = ctypes.create_string_buffer(filter)
+program = struct.pack('HxxxxxxP', len(filter) // 8, ctypes.addressof(buffer))
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, program, 0, 0) == 0, ctypes.get_errno()
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+def bare(box, *words):
+    """The command of a host in a box that has no stack and takes it for a machine."""
+    return [BINARY, "exec", box.name, "env", BINARY, "agent", "--stack", "streams", *words]
+
+
+def serve(box):
+    box.serve(TCP_ECHO, "127.0.0.1", PORT, port=PORT)
+    box.serve(HTTP, "127.0.0.1", WEB, port=WEB)
+
+
+PORTS = [f"{port}:127.0.0.1:{port}" for port in (PORT, NOBODY, WEB)]
+
+
+def tries(box, vip, port):
+    """The errno of a connection, and what ends it, both known at once."""
+    code, took = box.do(*python(TRY, vip, port, 20)).split()
+    assert float(took) < 5 * PATIENCE
+    return int(code)
+
+
+def ends(box, vip, port):
+    return int(box.do(*python(ENDING, vip, port)).split()[0])
+
+
+def get(box, *words):
+    return box.do("curl", "-sS", "--max-time", str(20 * PATIENCE), *words).decode()
+
+
+def test_hosts_without_a_stack(nswrap, tmp_path):
+    """Bytes of many connections at once, ends, refusals; names and proxies; what status says."""
+    boxes = {name: Box(nswrap, name) for name in "ab"}
+    site = Site(nswrap, tmp_path)
+    proxies = {"http": {"listen": "127.0.0.1:18080"}, "socks": {"listen": "127.0.0.1:18081"}}
+    for name, box in boxes.items():
+        serve(box)
+        site.host(name, VIPS[name], bare(box), ports=PORTS, **proxies)
+    a, b = boxes.values()
+    with site:
+        data = os.urandom(3 << 20)
+        at_once(lambda: echoed(a, data, *[f"{VIPS['b']}:{PORT}"] * 4),
+                lambda: echoed(b, data, f"{VIPS['a']}:{PORT}"))
+        assert a.do(*python(CROWD, VIPS["b"], PORT, 200)) == b"200\n"
+        assert ends(a, VIPS["b"], NOBODY) == errno.ECONNRESET
+        url = f"http://b:{WEB}/x"
+        assert get(a, "--proxy", "http://127.0.0.1:18080", url) == "path /x"
+        assert get(a, "--socks5-hostname", "127.0.0.1:18081", url) == "path /x"
+        refused = a.run("curl", "-sS", "--socks5-hostname", "127.0.0.1:18081", f"http://b:{NOBODY}/")
+        assert refused.returncode == 97 and b"(5)" in refused.stderr, refused
+        status = site.status()
+        assert {(h["stack"], h["stack_why"]) for h in status.values()} == {("streams", "wanted by --stack")}
+        assert "streams" in status["a"]["features"]
+        done = nswrap.run("mesh", "status", "site")
+        text = done.stdout.decode() + done.stderr.decode()
+        assert "a: its connections are streams: wanted by --stack\n" in text
+        assert f"a     {VIPS['a']}  ready  streams" in text
+
+
+def test_sandboxes_and_hosts_without_a_stack(nswrap, tmp_path):
+    """Both directions; refusals come before anything is accepted; a host that comes later."""
+    a, b = Box(nswrap, "a"), Box(nswrap, "b")
+    site = Site(nswrap, tmp_path)
+    site.host("a", VIPS["a"], a.agent(), ports=PORTS)
+    site.host("b", VIPS["b"], bare(b), ports=PORTS)
+    serve(a)
+    serve(b)
+    with site:
+        data = os.urandom(3 << 20)
+        at_once(lambda: echoed(a, data, *[f"{VIPS['b']}:{PORT}"] * 3),
+                lambda: echoed(b, data, *[f"{VIPS['a']}:{PORT}"] * 3))
+        assert tries(a, VIPS["b"], PORT) == 0
+        assert tries(a, VIPS["b"], NOBODY) == errno.ECONNREFUSED
+        assert tries(a, VIPS["b"], PORT + 100) == errno.ECONNREFUSED
+        assert ends(b, VIPS["a"], NOBODY) == errno.ECONNRESET
+        status = site.status()
+        assert [status[n]["stack"] for n in "ab"] == ["kernel", "streams"]
+        assert status["a"]["stack_why"] is None
+        # the agent without a stack starts again: what was open is reset, what begins goes on
+        steady = Steady(a, VIPS["b"], PORT)
+        agent = next(pid for pid in descendants(status["b"]["pid"])
+                     if proc_status(pid)["Name"].startswith("nswrap: agent"))
+        os.kill(agent, signal.SIGKILL)
+        with pytest.raises(AssertionError, match="broke"):
+            steady.popen.wait(20 * PATIENCE)
+            steady.end()
+        site.wait_state("b", restarts=1, timeout=20)
+        echoed(a, data[:100000], f"{VIPS['b']}:{PORT}")
+        # and the other one
+        agent = next(pid for pid in descendants(site.status()["a"]["pid"])
+                     if proc_status(pid)["Name"].startswith("nswrap: agent"))
+        os.kill(agent, signal.SIGKILL)
+        site.wait_state("a", restarts=1, timeout=20)
+        echoed(a, data[:100000], f"{VIPS['b']}:{PORT}")
+
+
+def test_who_may_begin(nswrap, tmp_path):
+    """allow counts for each stream, wherever the packets of both go."""
+    a, b = Box(nswrap, "a"), Box(nswrap, "b")
+    site = Site(nswrap, tmp_path)
+    site.host("a", VIPS["a"], a.agent(), ports=PORTS)
+    site.host("b", VIPS["b"], bare(b), ports=PORTS, allow=[f"a:{PORT}"])
+    site.host("c", VIPS["c"], FAKE, ports=["8080:127.0.0.1:8080"])
+    serve(a)
+    serve(b)
+    with site:
+        echoed(a, b"x" * 1000, f"{VIPS['b']}:{PORT}")
+        assert tries(a, VIPS["b"], WEB) == errno.ECONNREFUSED
+        echoed(b, b"x" * 1000, f"{VIPS['a']}:{PORT}")
+        # one that knows nothing of streams is refused at once, and never sees a packet of them
+        assert ends(b, VIPS["c"], 8080) == errno.ECONNRESET
+        site.running.wait_line(f"the host at {VIPS['c']} cannot be reached from this one, at {VIPS['b']}: ")
+
+
+def test_a_stopped_host_holds_up_nobody(nswrap, tmp_path):
+    boxes = {name: Box(nswrap, name) for name in "abc"}
+    site = Site(nswrap, tmp_path)
+    for name, box in boxes.items():
+        site.host(name, VIPS[name], bare(box), ports=PORTS)
+        serve(box)
+    a, b, c = boxes.values()
+    with site:
+        filler = Steady(a, VIPS["c"], PORT)
+        agent = next(pid for pid in descendants(site.status()["c"]["pid"])
+                     if proc_status(pid)["Name"].startswith("nswrap: agent"))
+        os.kill(agent, signal.SIGSTOP)
+        echoed(a, os.urandom(4 << 20), f"{VIPS['b']}:{PORT}")
+        os.kill(agent, signal.SIGCONT)
+        assert filler.end()[0] > 0
+        echoed(a, os.urandom(1 << 20), f"{VIPS['c']}:{PORT}")
+
+
+REFUSED = {
+    "seccomp": (None, python(CONTAINED)),
+    "namespaces": ("echo 0 >/proc/sys/user/max_user_namespaces; echo 0 >/proc/sys/user/max_net_namespaces", []),
+    "tun": ("mount -t tmpfs none /dev/net", []),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_where_a_stack_is_refused(nswrap, tmp_path, kind):
+    """It is found out, and what is offered works; status says why."""
+    setup, words = REFUSED[kind]
+    box, port = Box(nswrap, "box"), harness.free_port()
+    program = [*words, BINARY]
+    if setup:
+        program = ["unshare", "-U", "-r", "-m", "sh", "-ec", f'{setup}; exec "$0" "$@"', BINARY]
+    server = subprocess.Popen(python(HTTP, "127.0.0.1", port))
+    site = Site(nswrap, tmp_path)
+    site.host("a", VIPS["a"], box.agent())
+    site.host("b", VIPS["b"], program, ports=[f"{WEB}:127.0.0.1:{port}"], loopback={"disable": True})
+    try:
+        with site:
+            b = site.status()["b"]
+            assert b["stack"] == "streams" and "no network for the mesh" in b["stack_why"], b
+            wait_for(lambda: not harness.is_free(port), "the server")
+            assert get(box, f"http://{VIPS['b']}:{WEB}/x") == "path /x"
+    finally:
+        server.kill()
+        server.wait()
