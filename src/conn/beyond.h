@@ -17,7 +17,8 @@ struct beyond_call {
 struct beyond {
 	/* Is it this way that leads to @at? */
 	bool (*leads)(struct beyond *beyond, const struct addr *at, enum proto proto);
-	/* As dial_start, whose errors it has. A socket for datagrams is there at once. */
+	/* As dial_start, whose errors it has. A socket for datagrams is there at once, and @call
+	 * may be NULL then. */
 	int (*start)(struct beyond *beyond, struct beyond_call *call, const struct addr *to,
 		enum proto proto);
 	/* Nothing happens if it is not under way. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "conn/beyond.h"
 #include "conn/inside.h"
 #include "conn/names.h"
 #include "conn/udp_relay.h"
@@ -35,9 +36,12 @@ static int open_address(struct datagrams *datagrams, const struct addr *to)
 	struct inside *inside = datagrams->context->inside;
 	enum door_kind kind = door_kind_of(to->family, PROTO_UDP);
 	bool is_inside = datagrams->target->where == DIAL_INSIDE;
+	struct beyond *beyond = is_inside ? datagrams->context->beyond : NULL;
 
 	if (kind == DOOR_KINDS)
 		return -EAFNOSUPPORT;
+	if (beyond && beyond->leads(beyond, to, PROTO_UDP))
+		return beyond->start(beyond, NULL, to, PROTO_UDP);
 	_cleanup_fd_ int fd =
 		is_inside ? inside_take(inside, kind, &datagrams->waiter)
 			  : socket(to->family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

@@ -302,10 +302,13 @@ static int start(
 	struct beyond *beyond, struct beyond_call *call, const struct addr *to, enum proto proto)
 {
 	struct ferry *ferry = container_of(beyond, struct ferry, beyond);
-	struct trip *trip = proto == PROTO_TCP ? calloc(1, sizeof(*trip)) : NULL;
+	struct trip *trip;
 
+	if (proto == PROTO_UDP)
+		return ferry->ops->dial_datagrams(ferry->owner, to);
+	trip = calloc(1, sizeof(*trip));
 	if (!trip)
-		return proto == PROTO_TCP ? -ENOMEM : -EAFNOSUPPORT;
+		return -ENOMEM;
 	*trip = (struct trip){.ferry = ferry, .call = call};
 	trip->to = (struct packet_end){to->v4.sin_addr, addr_port(to)};
 	call->trip = trip;
@@ -334,8 +337,9 @@ static bool leads(struct beyond *beyond, const struct addr *at, enum proto proto
 {
 	const struct ferry *ferry = container_of(beyond, struct ferry, beyond);
 
-	return at->family == AF_INET && proto == PROTO_TCP &&
-	       (!ferry->has_stack || ferry_is_streamed(ferry, at->v4.sin_addr));
+	return at->family == AF_INET &&
+	       (!ferry->has_stack ||
+		       (proto == PROTO_TCP && ferry_is_streamed(ferry, at->v4.sin_addr)));
 }
 
 struct beyond *ferry_beyond(struct ferry *ferry)

@@ -53,6 +53,8 @@ struct ferry_ops {
 	/* This SYN of ours cannot be answered, as its host has no stack; from now on
 	 * ferry_is_streamed says so. */
 	void (*on_returned)(void *owner, const struct packet_view *syn);
+	/* A connected socket for datagrams to @to, or -errno: there is no stack. */
+	int (*dial_datagrams)(void *owner, const struct addr *to);
 };
 
 /* All but the result stay the caller's. Returns NULL with errno set. */

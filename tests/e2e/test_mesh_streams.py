@@ -12,9 +12,10 @@ import sys
 import pytest
 
 import harness
-from harness import BINARY, HTTP, PATIENCE, TCP_ECHO, descendants, proc_status, python, wait_for
+from harness import BINARY, HTTP, PATIENCE, TCP_ECHO, UDP_ECHO, descendants, proc_status, python, wait_for
 from mesh_tools import TRY, Box, Site, Steady, at_once, echoed
-from test_mesh_host import CROWD, ENDING
+from test_mesh_allow import ASK
+from test_mesh_host import CROWD, DATAGRAMS, ENDING
 
 VIPS = {name: f"127.0.42.10{number}" for number, name in enumerate("abc", 1)}
 PORT, NOBODY, WEB = 7000, 7001, 7002
@@ -56,9 +57,22 @@ def bare(box, *words):
 def serve(box):
     box.serve(TCP_ECHO, "127.0.0.1", PORT, port=PORT)
     box.serve(HTTP, "127.0.0.1", WEB, port=WEB)
+    box.serve(UDP_ECHO, "127.0.0.1", PORT, port=PORT, udp=True)
 
 
-PORTS = [f"{port}:127.0.0.1:{port}" for port in (PORT, NOBODY, WEB)]
+PORTS = [*(f"{port}:127.0.0.1:{port}" for port in (PORT, NOBODY, WEB)),
+         f"{PORT}:localhost:{PORT}/udp", f"{NOBODY}:127.0.0.1:{NOBODY}/udp"]
+
+# asks for a name by UDP; prints the address; argv: name server, its port, name
+LOOK_UP = """
+import socket, struct, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(20)
+s.connect((sys.argv[1], int(sys.argv[2])))
+name = b''.join(bytes([len(part)]) + part.encode() for part in sys.argv[3].split('.')) + b'\\0'
+s.send(struct.pack('!6H', 7, 0x100, 1, 0, 0, 0) + name + struct.pack('!2H', 1, 1))
+print(socket.inet_ntoa(s.recv(600)[-4:]))
+"""
 
 
 def tries(box, vip, port):
@@ -70,6 +84,11 @@ def tries(box, vip, port):
 
 def ends(box, vip, port):
     return int(box.do(*python(ENDING, vip, port)).split()[0])
+
+
+def check_datagrams(box, vip):
+    """Datagrams of all sizes come back."""
+    assert box.do(*python(DATAGRAMS, vip, PORT, 30)) == b"30\n"
 
 
 def get(box, *words):
@@ -96,6 +115,8 @@ def test_hosts_without_a_stack(nswrap, tmp_path):
         assert get(a, "--socks5-hostname", "127.0.0.1:18081", url) == "path /x"
         refused = a.run("curl", "-sS", "--socks5-hostname", "127.0.0.1:18081", f"http://b:{NOBODY}/")
         assert refused.returncode == 97 and b"(5)" in refused.stderr, refused
+        check_datagrams(a, VIPS["b"])
+        assert a.do(*python(LOOK_UP, VIPS["b"], 10053, "a")).decode() == f"{VIPS['a']}\n"
         status = site.status()
         assert {(h["stack"], h["stack_why"]) for h in status.values()} == {("streams", "wanted by --stack")}
         assert "streams" in status["a"]["features"]
@@ -117,6 +138,10 @@ def test_sandboxes_and_hosts_without_a_stack(nswrap, tmp_path):
         data = os.urandom(3 << 20)
         at_once(lambda: echoed(a, data, *[f"{VIPS['b']}:{PORT}"] * 3),
                 lambda: echoed(b, data, *[f"{VIPS['a']}:{PORT}"] * 3))
+        check_datagrams(a, VIPS["b"])
+        check_datagrams(b, VIPS["a"])
+        assert int(a.do(*python(ASK, VIPS["b"], NOBODY))) == errno.ECONNREFUSED
+        assert b"1 received" in a.do("ping", "-c1", "-W5", VIPS["b"])
         assert tries(a, VIPS["b"], PORT) == 0
         assert tries(a, VIPS["b"], NOBODY) == errno.ECONNREFUSED
         assert tries(a, VIPS["b"], PORT + 100) == errno.ECONNREFUSED

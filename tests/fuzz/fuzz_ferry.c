@@ -195,7 +195,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct ferry_ops ops = {on_packets, on_asked, on_track_over, on_returned};
+	static const struct ferry_ops ops = {on_packets, on_asked, on_track_over, on_returned, NULL};
 	const struct in_addr ips[2] = {{htonl(0x7f002a01)}, {htonl(0x7f002a02)}};
 	struct bed *bed = calloc(1, sizeof(*bed));
 	struct loop *loop = loop_new();

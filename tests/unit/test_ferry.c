@@ -79,7 +79,7 @@ static void on_returned(void *owner, const struct packet_view *syn)
 	host->returned++;
 }
 
-static const struct ferry_ops ops = {on_packets, on_asked, on_track_over, on_returned};
+static const struct ferry_ops ops = {on_packets, on_asked, on_track_over, on_returned, NULL};
 
 static void open_host(struct bed *bed, int number, bool has_stack)
 {

@@ -569,7 +569,6 @@ static int set_up(struct agent *agent, struct err *err)
 		return err_sys(err, ENOMEM, "cannot set up the agent");
 	connect_parts(agent);
 	result = quay_open(&agent->quay, &agent->context);
-	agent->crossing.ferry = agent->quay.ferry;
 	agent->context.beyond = result < 0 ? NULL : ferry_beyond(agent->quay.ferry);
 	if (result < 0 || !make_names(agent) || !make_role(agent))
 		return err_sys(err, ENOMEM, "cannot set up the agent");

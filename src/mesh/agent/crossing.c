@@ -42,6 +42,18 @@ void crossing_answer(struct crossing *crossing, const struct packet_view *packet
 	answer_mesh(crossing, packet, packet->dst.ip, code);
 }
 
+void crossing_answer_ping(struct crossing *crossing, const struct packet_view *ping)
+{
+	unsigned char frame[FRAME_HEADER_BYTES + FRAME_PACKET_MAX];
+	unsigned char *packet = frame + FRAME_HEADER_BYTES, *icmp = packet + PACKET_IPV4_BYTES;
+
+	memcpy(icmp, ping->l4, ping->l4_len);
+	icmp[0] = ICMP_ECHOREPLY;
+	size_t len = packet_make_icmp(packet, ping->dst.ip, ping->src.ip, ping->l4_len);
+	frame_encode_header(frame, FRAME_PACKET, len);
+	wire_send(crossing->wire, 0, &(struct iovec){frame, FRAME_HEADER_BYTES + len}, 1);
+}
+
 /* An offer is there or not, whatever keeps its target away. */
 static void refuse(void *owner, const struct syns_packet *packet, int result)
 {
@@ -117,7 +129,7 @@ static void keep_back(
 	if (!packet_parse(packet, len, &view))
 		return;
 	if (verdict == GATE_HOLD && crossing->on_held)
-		crossing->on_held(crossing->held_owner, &view);
+		crossing->on_held(crossing->owner, &view);
 	else if (verdict == GATE_NO_HOST)
 		crossing_answer_stack(crossing, &view, ICMP_HOST_UNREACH);
 }
@@ -163,8 +175,8 @@ static void send_streams_too(struct crossing *crossing, size_t used, size_t coun
 
 	while (used < CROSSING_BATCH_BYTES && count < WIRE_PARTS_MAX) {
 		unsigned char *frame = crossing->batch + used;
-		size_t len = ferry_take(
-			crossing->ferry, frame + FRAME_HEADER_BYTES, FRAME_PACKET_MAX, is_slow);
+		size_t len = crossing->take_more(
+			crossing->owner, frame + FRAME_HEADER_BYTES, FRAME_PACKET_MAX, is_slow);
 
 		if (len == 0)
 			break;
@@ -189,7 +201,7 @@ void crossing_out(struct crossing *crossing)
 		crossing->frames[count++] = (struct iovec){crossing->batch + used, (size_t)size};
 		used += (size_t)size;
 	}
-	if (crossing->ferry && !crossing->is_resting)
+	if (crossing->take_more && !crossing->is_resting)
 		send_streams_too(crossing, used, count);
 	else if (count > 0)
 		wire_send(crossing->wire, 0, crossing->frames, count);

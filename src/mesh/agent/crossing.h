@@ -6,7 +6,6 @@
 #include "exit/answer.h"
 #include "exit/stack.h"
 #include "mesh/agent/gate.h"
-#include "stream/ferry.h"
 #include "util/loop.h"
 #include "wire/wire.h"
 
@@ -29,10 +28,11 @@ struct crossing {
 	struct gate *gate;
 	struct stack *stack;
 	struct wire *wire;
-	struct ferry *ferry; /* what it has goes out, too; NULL: nothing */
+	/* the next packet of the owner's, which goes out as it is, or 0; NULL: there are none */
+	size_t (*take_more)(void *owner, unsigned char *packet, size_t cap_bytes, bool is_slow);
 	/* what the gate holds on its way out: a SYN of the stack */
 	void (*on_held)(void *owner, const struct packet_view *syn);
-	void *held_owner;
+	void *owner;
 	bool is_resting; /* the stack: the link is full */
 	struct answers answers;
 	unsigned char batch[CROSSING_BATCH_BYTES + FRAME_HEADER_BYTES + FRAME_PACKET_MAX];
@@ -64,7 +64,10 @@ void crossing_answer(struct crossing *crossing, const struct packet_view *packet
 void crossing_answer_stack(
 	struct crossing *crossing, const struct packet_view *packet, uint8_t code);
 
-/* The stack or the ferry has packets, stack_events.on_packets; and the link has room again,
+/* The answer to a ping, where no stack gives it. */
+void crossing_answer_ping(struct crossing *crossing, const struct packet_view *ping);
+
+/* The stack, or the owner, has packets, stack_events.on_packets; and the link has room again,
  * wire_ops.on_room. */
 void crossing_out(struct crossing *crossing);
 void crossing_resume(struct crossing *crossing);

@@ -16,7 +16,7 @@ static int watch(struct stack *stack, const struct conn_context *context,
 
 static void stop(struct stack *stack)
 {
-	free(stack);
+	free(container_of(stack, struct nostack, stack));
 }
 
 static ssize_t take(struct stack *stack, void *packet, size_t cap_bytes)
@@ -30,10 +30,12 @@ static void rest(struct stack *stack, bool is_resting)
 	(void)stack, (void)is_resting;
 }
 
-/* There is no connection of which it might be. */
 static int deliver(struct stack *stack, const void *packet, size_t len)
 {
-	(void)stack, (void)packet, (void)len;
+	struct nostack *nostack = container_of(stack, struct nostack, stack);
+
+	if (nostack->on_packet)
+		nostack->on_packet(nostack->owner, (void *)packet, len);
 	return 0;
 }
 
@@ -115,13 +117,13 @@ static const struct stack_ops ops = {
 
 struct stack *nostack_open(const char *why, struct err *err)
 {
-	struct stack *stack = calloc(1, sizeof(*stack));
+	struct nostack *nostack = calloc(1, sizeof(*nostack));
 
-	if (!stack) {
+	if (!nostack) {
 		err_sys(err, ENOMEM, "cannot start the agent");
 		return NULL;
 	}
-	*stack = (struct stack){.ops = &ops, .door = -1};
-	snprintf(stack->why, sizeof(stack->why), "%s", why);
-	return stack;
+	nostack->stack = (struct stack){.ops = &ops, .door = -1};
+	snprintf(nostack->stack.why, sizeof(nostack->stack.why), "%s", why);
+	return &nostack->stack;
 }

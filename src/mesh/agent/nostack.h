@@ -3,6 +3,7 @@
 #pragma once
 
 #include "exit/stack.h"
+#include "util/list.h"
 
 /*
  * How it works
@@ -15,4 +16,11 @@
 
 /* @why: what a stack could not be had for, or that nobody wants one. Returns NULL with @err filled:
  * no memory. */
+struct nostack {
+	struct stack stack;
+	/* Packets that a stack would have; NULL: they are dropped. */
+	void (*on_packet)(void *owner, void *packet, size_t len);
+	void *owner;
+};
+
 struct stack *nostack_open(const char *why, struct err *err);

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "conn/dial.h"
+#include "mesh/agent/nostack.h"
 #include "util/clock.h"
 #include "util/fd.h"
 #include "util/list.h"
@@ -54,7 +55,7 @@ static void on_target(struct landing *landing, int result)
 	}
 	log_info("a connection to port %u was refused: %s", landing->port, dial_words(result));
 	if (landing->port != 0 && !dial_is_short(result))
-		role_on_failed(landing->quay->role, landing->port, result);
+		role_on_failed(landing->quay->role, PROTO_TCP, landing->port, result);
 	track_refuse(landing->track, result);
 }
 
@@ -84,7 +85,7 @@ static int find_target(struct quay *quay, struct in_addr peer, struct packet_end
 		return -EACCES;
 	if (packet_is_same_ip(to.ip, gate_self(quay->gate))) {
 		landing->port = to.port;
-		int result = role_find_target(quay->role, to.port, out);
+		int result = role_find_target(quay->role, PROTO_TCP, to.port, out);
 		const struct addr here = addr_loopback4(to.port);
 		if (result == -ECONNREFUSED && outlet_leads(quay->outlet, &here))
 			*out = (struct dial_target){.addr = here};
@@ -246,6 +247,61 @@ static void on_returned(void *owner, const struct packet_view *syn)
 		crossing_answer_stack(quay->crossing, syn, ICMP_PORT_UNREACH);
 }
 
+/* --- datagrams without a stack ------------------------------------------------------------ */
+
+/* Those for the name server go to where it is on this host's loopback. */
+static int find_datagrams(void *owner, uint16_t port, struct dial_target *out)
+{
+	const struct quay *quay = owner;
+	int result = role_find_target(quay->role, PROTO_UDP, port, out);
+
+	return result < 0 ? result : 0;
+}
+
+static void on_datagram_refused(void *owner, const struct packet_view *packet, int result)
+{
+	const struct quay *quay = owner;
+	struct packet_view view = *packet;
+
+	view.dst.ip = gate_self(quay->gate);
+	memcpy(view.ip + 16, &view.dst.ip, sizeof(view.dst.ip));
+	role_on_failed(quay->role, PROTO_UDP, packet->dst.port, result);
+	crossing_answer(quay->crossing, &view, ICMP_PORT_UNREACH);
+}
+
+static int dial_datagrams(void *owner, const struct addr *to)
+{
+	const struct quay *quay = owner;
+
+	return quay->parcels ? parcels_dial(quay->parcels, to) : -EAFNOSUPPORT;
+}
+
+/* What a stack would have, and answer. */
+static void on_packet(void *owner, void *packet, size_t len)
+{
+	const struct quay *quay = owner;
+	struct packet_view view;
+
+	if (!packet_parse(packet, len, &view))
+		return;
+	if (view.proto == IPPROTO_UDP)
+		parcels_in(quay->parcels, &view);
+	else if (view.proto == IPPROTO_ICMP && view.l4[0] == ICMP_ECHO)
+		crossing_answer_ping(quay->crossing, &view);
+}
+
+static size_t take_more(void *owner, unsigned char *packet, size_t cap_bytes, bool is_slow)
+{
+	struct quay *quay = owner;
+	const struct in_addr self = gate_self(quay->gate);
+	size_t len = quay->parcels ? parcels_take(quay->parcels, self, packet, cap_bytes) : 0;
+
+	/* its answers are to be let in */
+	if (len > 0)
+		gate_out(quay->gate, packet, len, loop_now_ns(quay->context->loop));
+	return len > 0 ? len : ferry_take(quay->ferry, packet, cap_bytes, is_slow);
+}
+
 bool quay_take(struct quay *quay, const struct packet_view *packet)
 {
 	struct packet_view quote;
@@ -295,6 +351,21 @@ int quay_configure(struct quay *quay)
 	return ferry_meet(quay->ferry, peers, count);
 }
 
+static int open_parcels(struct quay *quay)
+{
+	static const struct parcels_ops ops = {.on_packets = on_packets,
+		.find = find_datagrams,
+		.on_refused = on_datagram_refused};
+	struct nostack *nostack = container_of(quay->stack, struct nostack, stack);
+
+	quay->parcels = parcels_new(quay->context, &ops, quay);
+	if (!quay->parcels)
+		return -errno;
+	nostack->on_packet = on_packet;
+	nostack->owner = quay;
+	return 0;
+}
+
 int quay_open(struct quay *quay, const struct conn_context *context)
 {
 	static const struct syns_ops syns_ops = {.let_in = let_in, .refuse = refuse};
@@ -303,6 +374,7 @@ int quay_open(struct quay *quay, const struct conn_context *context)
 		.on_asked = on_asked,
 		.on_track_over = on_track_over,
 		.on_returned = on_returned,
+		.dial_datagrams = dial_datagrams,
 	};
 
 	quay->context = context;
@@ -312,8 +384,11 @@ int quay_open(struct quay *quay, const struct conn_context *context)
 	quay->ferry = ferry_new(context, &ops, quay);
 	quay->syns = quay->ferry ? syns_new(context, &syns_ops, quay) : NULL;
 	quay->crossing->on_held = on_held;
-	quay->crossing->held_owner = quay;
-	return quay->syns ? 0 : -errno;
+	quay->crossing->take_more = take_more;
+	quay->crossing->owner = quay;
+	if (!quay->syns)
+		return -errno;
+	return quay->has_stack ? 0 : open_parcels(quay);
 }
 
 void quay_close(struct quay *quay)
@@ -322,6 +397,7 @@ void quay_close(struct quay *quay)
 		return;
 	close_mouth(quay);
 	syns_free(quay->syns);
+	parcels_free(quay->parcels);
 	ferry_free(quay->ferry);
 	quay->ferry = NULL;
 	loop_task_cancel(quay->context->loop, &quay->task);

@@ -9,6 +9,7 @@
 #include "mesh/agent/outlet.h"
 #include "mesh/agent/role.h"
 #include "stream/ferry.h"
+#include "stream/parcels.h"
 #include "util/loop.h"
 
 /*
@@ -23,6 +24,9 @@
  * What the stack of this host begins with a host that has none ends here: its SYN is held until the
  * stream is accepted (conn/syns); then the gate leads that, and the rest of the connection, to a
  * listener of ours in the stack, the mouth.
+ *
+ * Datagrams to a host without a stack, and from it, are packets as ever, which are made and read
+ * here (stream/parcels); pings are answered here.
  *
  * A SYN to a host without a stack is answered: with the word that there is none, to whoever may
  * know streams, or with a RST to who does not.
@@ -42,7 +46,8 @@ struct quay {
 	/* its own */
 	const struct conn_context *context;
 	struct ferry *ferry;
-	struct syns *syns; /* of the stack's, to hosts that have none */
+	struct parcels *parcels; /* without a stack */
+	struct syns *syns;       /* of the stack's, to hosts that have none */
 	struct acceptor mouth;
 	int mouth_fd; /* -1: none */
 	struct in_addr self;

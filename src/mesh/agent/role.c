@@ -162,11 +162,18 @@ void role_report(const struct role *role, struct mesh_report *out)
 
 /* --- what is offered ---------------------------------------------------------------------- */
 
-int role_find_target(const struct role *role, uint16_t port, struct dial_target *out)
+/* Whoever comes to a port is led on by mesh/agent/quay. */
+static bool has_no_stack(const struct role *role)
+{
+	return role->start.stack->ops->kind == STACK_STREAMS;
+}
+
+int role_find_target(
+	const struct role *role, enum proto proto, uint16_t port, struct dial_target *out)
 {
 	const struct addr at = addr_of4(role->addresses.self, port);
-	const struct gate_port *mapped = ports_find(&role->ports, PROTO_TCP, port);
-	const struct service *service = services_find(role->offers, PROTO_TCP, &at);
+	const struct gate_port *mapped = ports_find(&role->ports, proto, port);
+	const struct service *service = services_find(role->offers, proto, &at);
 
 	*out = (struct dial_target){.addr = at};
 	if (service && service->is_given && service->id == 0)
@@ -180,9 +187,9 @@ int role_find_target(const struct role *role, uint16_t port, struct dial_target 
 	return 0;
 }
 
-void role_on_failed(const struct role *role, uint16_t port, int result)
+void role_on_failed(const struct role *role, enum proto proto, uint16_t port, int result)
 {
-	on_failed((void *)role, PROTO_TCP, port, result);
+	on_failed((void *)role, proto, port, result);
 }
 
 /* In a sandbox at any port, which the gate leads to: it stands in no program's way. */
@@ -223,6 +230,8 @@ static int on_bound(void *owner, const struct service *service, int fd)
 	const struct role *role = owner;
 
 	(void)service;
+	if (has_no_stack(role))
+		return 0;
 	return nameservice_set_udp(role->start.names, NAMESERVICE_INSIDE, fd);
 }
 
@@ -230,7 +239,7 @@ static void on_closed(void *owner, const struct service *service)
 {
 	const struct role *role = owner;
 
-	if (service->proto == PROTO_UDP && service->is_given)
+	if (service->proto == PROTO_UDP && service->is_given && !has_no_stack(role))
 		nameservice_set_udp(role->start.names, NAMESERVICE_INSIDE, -1);
 	if (service->proto == PROTO_TCP && role->syns) /* not at the very end */
 		syns_drop(role->syns, &service->addr);
@@ -547,7 +556,7 @@ static size_t relayed(
 		if (role->ports.list[i].action == GATE_MAP)
 			continue;
 		out[count] = service_of(&config->offers[i], config->me);
-		out[count++].is_given = config->offers[i].proto == PROTO_TCP;
+		out[count++].is_given = config->offers[i].proto == PROTO_TCP || has_no_stack(role);
 	}
 	for (size_t i = 0; role->start.names && i < config->nname_servers; i++)
 		if (ports_is_names(config, i))

@@ -89,12 +89,13 @@ void role_report(const struct role *role, struct mesh_report *out);
 /* The addresses of all other hosts, sorted; there until the next role_configure. */
 const struct in_addr *role_peers(const struct role *role, size_t *count);
 
-/* Where our TCP port @port leads from this agent's own network. Returns 0; 1, it is the name
+/* Where our port @port leads from this agent's own network. Returns 0; 1, it is the name
  * server's; or -ECONNREFUSED. */
-int role_find_target(const struct role *role, uint16_t port, struct dial_target *out);
+int role_find_target(
+	const struct role *role, enum proto proto, uint16_t port, struct dial_target *out);
 
 /* What it led to was refused or cannot be reached: -errno of conn/dial. */
-void role_on_failed(const struct role *role, uint16_t port, int result);
+void role_on_failed(const struct role *role, enum proto proto, uint16_t port, int result);
 
 /* A packet that begins a TCP connection (GATE_HOLD), to an offer or else the outlet's. */
 void role_on_syn(struct role *role, const struct packet_view *packet);
