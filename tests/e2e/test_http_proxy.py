@@ -346,6 +346,36 @@ def test_pip(proxy, tmp_path):
 # --- connections that are held by hand ------------------------------------------------------------
 
 
+def test_apt(proxy, tmp_path):
+    """Reads the list of a repository of the test by http_proxy, and gets a package."""
+    repo, root = tmp_path / "repo", tmp_path / "root"
+    for part in ("made/DEBIAN", "state/lists/partial", "cache/archives/partial", "etc/apt.conf.d",
+                 "etc/preferences.d", "etc/trusted.gpg.d"):
+        (root / part).mkdir(parents=True)
+    repo.mkdir()
+    fields = "Package: something\nVersion: 1.0\nArchitecture: all\nMaintainer: a <a@b.invalid>\nDescription: a\n"
+    (root / "made/DEBIAN/control").write_text(fields)
+    (root / "made/word").write_text("installed\n" * 10000)
+    run("dpkg-deb", "-Zgzip", "--root-owner-group", "-b", root / "made", repo / "something.deb")
+    deb = (repo / "something.deb").read_bytes()
+    digest = hashlib.sha256(deb).hexdigest()
+    (repo / "Packages").write_text(f"{fields}Filename: file/something.deb\nSize: {len(deb)}\nSHA256: {digest}\n")
+    (root / "state/status").touch()
+    with serving(repo) as server:
+        (root / "etc/sources.list").write_text(
+            f"deb [trusted=yes] http://{LOCAL}:{server.port}/ file/\n")
+        options = [word for key, value in {
+            "Dir::State": root / "state", "Dir::State::status": root / "state/status", "Dir::Cache": root / "cache",
+            "Dir::Etc": root / "etc", "APT::Sandbox::User": "", "Debug::NoLocking": "1",
+            "APT::Architecture": "amd64", "Acquire::Languages": "none"}.items() for word in ("-o", f"{key}={value}")]
+        for words in (["update"], ["download", "something"]):
+            done = subprocess.run(["apt-get", "-q", *options, *words], cwd=root, capture_output=True, timeout=60,
+                                  env={**CLEAN, "http_proxy": proxy.url, "LC_ALL": "C"})
+            assert done.returncode == 0, (words, done.stdout, done.stderr)
+        assert server.seen and all(each[2]["Via"] == "1.1 nswrap" for each in server.seen)
+    assert (root / "something_1.0_all.deb").read_bytes() == deb
+
+
 def test_websocket_and_events(proxy):
     """A handshake with frames right behind it; events that arrive one by one."""
     with socket.create_server((LOCAL, 0)) as listener:

@@ -59,6 +59,46 @@ print(s.recv(5).decode(), s.getpeername()[0])
         assert web.run("ping", "-c", "1", "-W", "10", "lab").returncode == 0
 
 
+# as Go's resolver asks (net/dnsclient_unix.go): A and AAAA at once, EDNS0 with 1232 bytes, one id each;
+# here from one socket, as musl does, then over one connection; argv: name. Prints, of each, in the order
+# of types: rcode, number of answers, has it an OPT
+GO = """
+import socket, struct, sys
+name = b''.join(bytes([len(p)]) + p.encode() for p in sys.argv[1].split('.')) + bytes(1)
+def query(id, type):
+    return (struct.pack('!6H', id, 0x0120, 1, 0, 0, 1) + name + struct.pack('!2H', type, 1)
+            + bytes(1) + struct.pack('!2HIH', 41, 1232, 0, 0))
+queries = {0x1234: query(0x1234, 1), 0x4321: query(0x4321, 28)}
+server = next(line.split()[1] for line in open('/etc/resolv.conf') if line.startswith('nameserver'))
+def show(answers):
+    for id in queries:
+        head = struct.unpack('!6H', answers[id][:12])
+        print(head[1] & 15, head[3], head[5])
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+u.settimeout(20)
+u.connect((server, 53))
+for text in queries.values():
+    u.send(text)
+show({struct.unpack('!H', data[:2])[0]: data for data in (u.recv(1232), u.recv(1232))})
+t = socket.create_connection((server, 53), timeout=20)
+t.sendall(b''.join(struct.pack('!H', len(text)) + text for text in queries.values()))
+f, answers = t.makefile('rb'), {}
+for _ in queries:
+    data = f.read(struct.unpack('!H', f.read(2))[0])
+    answers[struct.unpack('!H', data[:2])[0]] = data
+show(answers)
+"""
+
+
+def test_as_go_asks(site):
+    """Both families at once, from one socket and over one connection: an address, and none; no name; each
+    with its own id."""
+    web = site.boxes[1]
+    with site:
+        assert web.do(*python(GO, "lab")).decode().splitlines() == 2 * ["0 1 1", "0 0 1"]
+        assert web.do(*python(GO, "x.lab")).decode().splitlines() == 2 * ["3 0 1", "3 0 1"]
+
+
 def test_names_change_while_programs_run(nswrap, site):
     web = site.boxes[1]
     running = web.popen(*python(FOLLOW), stdin=subprocess.PIPE, stdout=subprocess.PIPE)

@@ -183,6 +183,10 @@ static void test_the_mesh_is_inside_and_all_else_outside(void **state)
 		{"192.0.2.1", "outside 192.0.2.1:4000"},
 		{"::1", "outside [::1]:4000"},
 		{"[::1]", "outside [::1]:4000"},
+		/* the same in IPv6's clothes */
+		{"::ffff:127.0.42.2", "inside 127.0.42.2:4000"},
+		{"[::ffff:10.1.2.3]", "inside 10.1.2.3:4000"},
+		{"::ffff:127.0.0.1", "outside 127.0.0.1:4000"},
 		{"la", "outside 127.0.0.1:4000"},
 		{"two", "outside two:4000"}, /* conn/dial tries all of its addresses */
 		{"gone", "there is no such name"},

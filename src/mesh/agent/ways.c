@@ -105,14 +105,28 @@ static void lead_inside(
 	*out = ways->start.stack->ops->target(ways->start.stack, &at);
 }
 
+/* ::ffff:10.1.2.3 is 10.1.2.3, and leads where that does. */
+static struct addr unmapped(struct addr addr)
+{
+	struct in_addr ip;
+
+	if (addr.family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&addr.v6.sin6_addr))
+		return addr;
+	memcpy(&ip, &addr.v6.sin6_addr.s6_addr[12], sizeof(ip));
+	return addr_of4(ip, addr_port(&addr));
+}
+
 static bool is_in_mesh(const struct ways *ways, const struct addr *addr)
 {
-	return ways->atlas && addr->family == AF_INET &&
-	       atlas_is_in_mesh(ways->atlas, addr->v4.sin_addr);
+	const struct addr plain = unmapped(*addr);
+
+	return ways->atlas && plain.family == AF_INET &&
+	       atlas_is_in_mesh(ways->atlas, plain.v4.sin_addr);
 }
 
 static void lead(const struct ways *ways, struct addr addr, uint16_t port, struct dial_target *out)
 {
+	addr = unmapped(addr);
 	addr_set_port(&addr, port);
 	*out = (struct dial_target){.addr = addr};
 	if (is_in_mesh(ways, &addr))
