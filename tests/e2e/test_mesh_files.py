@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The names of a mesh in the files of a plain host: stateDir and writeEtcHosts, as NoRouter's documentation has them"""
 
+import fcntl
 import json
 import os
 import pathlib
@@ -157,6 +158,32 @@ def test_state_dir_of_a_norouter_manager(nswrap, home, path):
     link.hang_up()
     assert popen.wait(10) == 0
     assert sorted(os.listdir(home)) == ["foo", "hosts"] and (home / "hosts").read_text() == "mine\n"
+
+
+def test_files_that_are_slow_stop_nothing(nswrap, home):
+    """While a file cannot be had, here as somebody has locked its directory, an agent answers all the same."""
+    directory = home / "slow"
+    directory.mkdir()
+    popen = nswrap.popen("agent", "--automated", env={"HOME": str(home)}, **PIPES)
+    link = Link(popen)
+    lock = os.open(directory, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+
+    def answers():
+        """Was there an answer while it waited for the lock, which it does for a second?"""
+        link.configure("127.0.42.100", stateDir={"path": str(directory)})
+        wait_for(lambda: len(os.listdir(f"/proc/{popen.pid}/task")) > 1, "somebody who waits for the lock")
+        link.request("ping", {})
+        is_waiting = not (directory / "hosts").exists()
+        wait_files(directory)
+        for path in directory.iterdir():
+            path.unlink()
+        return is_waiting
+
+    assert any(answers() for _ in range(5))
+    os.close(lock)
+    link.hang_up()
+    assert popen.wait(20) == 0
 
 
 @pytest.mark.parametrize("etc", [False, True], ids=["container", "root"], indirect=True)

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -168,9 +169,8 @@ static void edit_hosts(struct hostfiles *files)
 		files->seen = (struct stat){.st_ino = 0};
 }
 
-static void on_look(struct loop_timer *timer)
+static void look(struct hostfiles *files)
 {
-	struct hostfiles *files = container_of(timer, struct hostfiles, timer);
 	struct stat now = {.st_ino = 0};
 
 	if (stat(ETC_HOSTS, &now) == 0 &&
@@ -179,7 +179,6 @@ static void on_look(struct loop_timer *timer)
 			now.st_mtim.tv_sec != files->seen.st_mtim.tv_sec ||
 			now.st_mtim.tv_nsec != files->seen.st_mtim.tv_nsec))
 		edit_hosts(files);
-	loop_timer_set(files->loop, timer, HOSTFILES_LOOK_MS);
 }
 
 /* One that an agent has left which was killed: whether we may write it or not. */
@@ -202,12 +201,6 @@ static void configure_hosts(struct hostfiles *files, char *lines)
 		edit_hosts(files);
 	else if (!files->has_begun)
 		sweep_hosts(files);
-	if (files->is_in_etc && files->loop) {
-		files->timer.on_expired = on_look;
-		loop_timer_set(files->loop, &files->timer, HOSTFILES_LOOK_MS);
-	} else if (files->loop) {
-		loop_timer_cancel(files->loop, &files->timer);
-	}
 }
 
 /* --- all of it ---------------------------------------------------------------------------- */
@@ -237,34 +230,116 @@ static void configure_dir(struct hostfiles *files, const struct mesh_config *con
 	free(aliases);
 }
 
+static void leave(struct hostfiles *files)
+{
+	statedir_remove(&files->dir, &files->self);
+	configure_hosts(files, NULL);
+	files->has_begun = false;
+}
+
 static void become(struct hostfiles *files, const struct mesh_config *config)
 {
 	struct marked_author self = author_self(config->me);
 
 	/* at another address the lines of the former one are nobody's */
 	if (files->has_begun && !marked_is_same(&self, &files->self))
-		hostfiles_end(files);
+		leave(files);
 	files->self = self;
 	configure_dir(files, config);
 	configure_hosts(files, config->write_etc_hosts ? hosts_lines(config) : NULL);
 	files->has_begun = true;
 }
 
+/* --- the thread --------------------------------------------------------------------------- */
+
+static void *work(void *owner)
+{
+	struct hostfiles *files = owner;
+
+	if (files->is_look)
+		look(files);
+	else
+		become(files, &files->job);
+	return NULL;
+}
+
+static void on_look(struct loop_timer *timer);
+
+/* The thread is done, or there was none. */
+static void finish(struct hostfiles *files)
+{
+	files->is_working = false;
+	config_free(&files->job);
+	files->job = (struct mesh_config){.names = NULL};
+	files->timer.on_expired = on_look;
+	if (files->is_in_etc)
+		loop_timer_set(files->loop, &files->timer, HOSTFILES_LOOK_MS);
+	else
+		loop_timer_cancel(files->loop, &files->timer);
+}
+
+static void on_join(struct loop_timer *timer)
+{
+	struct hostfiles *files = container_of(timer, struct hostfiles, join);
+
+	if (pthread_tryjoin_np(files->thread, NULL) == 0)
+		finish(files);
+	else
+		loop_timer_set(files->loop, timer, HOSTFILES_JOIN_MS);
+}
+
+static void start_work(struct hostfiles *files)
+{
+	sigset_t all, before;
+
+	files->join.on_expired = on_join;
+	/* signals of the process stay with the loop's thread */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	int code = pthread_create(&files->thread, NULL, work, files);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	files->is_working = code == 0;
+	if (code == 0) {
+		loop_timer_set(files->loop, &files->join, HOSTFILES_JOIN_MS);
+		return;
+	}
+	work(files);
+	finish(files);
+}
+
+static void on_look(struct loop_timer *timer)
+{
+	struct hostfiles *files = container_of(timer, struct hostfiles, timer);
+
+	if (files->is_working)
+		return; /* its end sets the timer again */
+	files->is_look = true;
+	start_work(files);
+}
+
 static void on_due(struct loop_timer *timer)
 {
 	struct hostfiles *files = container_of(timer, struct hostfiles, due);
-	struct mesh_config config = files->wanted;
 
+	if (files->is_working) {
+		loop_timer_set(files->loop, timer, HOSTFILES_JOIN_MS);
+		return;
+	}
+	files->is_look = false;
+	files->job = files->wanted;
 	files->wanted = (struct mesh_config){.names = NULL};
-	become(files, &config);
-	config_free(&config);
+	start_work(files);
 }
+
+/* --- in the loop -------------------------------------------------------------------------- */
 
 void hostfiles_configure(struct hostfiles *files, const struct mesh_config *config)
 {
 	config_free(&files->wanted);
-	if (!files->loop || config_fill(&files->wanted, config) < 0) {
-		become(files, config);
+	if (config_fill(&files->wanted, config) < 0) {
+		files->wanted = (struct mesh_config){.names = NULL};
+		loop_timer_cancel(files->loop, &files->due);
+		log_warning("the names of the mesh are not in files: %s", strerror(ENOMEM));
 		return;
 	}
 	files->due.on_expired = on_due;
@@ -274,10 +349,16 @@ void hostfiles_configure(struct hostfiles *files, const struct mesh_config *conf
 
 void hostfiles_end(struct hostfiles *files)
 {
-	if (files->loop)
+	if (files->is_working)
+		pthread_join(files->thread, NULL);
+	if (files->loop) {
 		loop_timer_cancel(files->loop, &files->due);
+		loop_timer_cancel(files->loop, &files->join);
+		loop_timer_cancel(files->loop, &files->timer);
+	}
+	files->is_working = false;
 	config_free(&files->wanted);
-	statedir_remove(&files->dir, &files->self);
-	configure_hosts(files, NULL);
-	files->has_begun = false;
+	config_free(&files->job);
+	files->wanted = files->job = (struct mesh_config){.names = NULL};
+	leave(files);
 }

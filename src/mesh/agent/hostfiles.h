@@ -2,6 +2,7 @@
 /* mesh/agent/hostfiles - the names of a mesh in the files of a plain host */
 #pragma once
 
+#include <pthread.h>
 #include <sys/stat.h>
 
 #include "mesh/agent/statedir.h"
@@ -20,30 +21,41 @@
  * for a bit more at once (mesh/manager/session), and fifty agents of one user take turns at one
  * file.
  *
+ * A thread does it, one at a time, as a home directory may be on a server that is gone, and who may
+ * read a file may keep it locked: packets do not wait for either. What is below "the thread's" is
+ * its alone while there is one.
+ *
  * Lines go at the end; those of an agent that was killed when the next one of any mesh starts.
  */
 #define HOSTFILES_LOOK_MS  5000
 #define HOSTFILES_DELAY_MS 250
+#define HOSTFILES_JOIN_MS  20 /* how often it is asked whether a thread is done */
 
 /* Starts as all zero, but for the loop. */
 struct hostfiles {
 	struct loop *loop;
 
 	/* its own */
+	struct loop_timer timer;   /* to look at /etc/hosts */
+	struct mesh_config wanted; /* soon */
+	struct loop_timer due, join;
+	bool is_working; /* there is a thread */
+	pthread_t thread;
+
+	/* the thread's */
+	struct mesh_config job; /* what to be; or else only look */
+	bool is_look;
 	bool has_begun;
 	struct marked_author self;
 	struct statedir dir;
 	bool is_in_etc;
 	char *lines;      /* in /etc/hosts */
 	struct stat seen; /* of /etc/hosts */
-	struct loop_timer timer;
-	struct mesh_config wanted; /* soon */
-	struct loop_timer due;
 	struct err dir_told, etc_told;
 };
 
 /* Be as @config says from now on. */
 void hostfiles_configure(struct hostfiles *files, const struct mesh_config *config);
 
-/* The end: all goes. Once more is fine. */
+/* The end: all goes, when the thread is done. Once more is fine. */
 void hostfiles_end(struct hostfiles *files);
