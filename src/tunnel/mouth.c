@@ -222,7 +222,7 @@ static int on_order(struct lane *lane, const struct hail *hail)
 	size_t len;
 
 	if (order_decode(hail->text, hail->len, &order) < 0 || !order.name[0] ||
-		rota_count_named(lane->caller) > ORDERS_MAX)
+		rota_count_named(lane->caller) >= ORDERS_MAX)
 		return -EPROTO;
 	int result = grant(lane, &order, text, &err);
 	if (result == 0) {
@@ -273,7 +273,9 @@ static bool on_new_lane(struct lane *lane)
 		return false;
 	lane->caller = caller;
 	if (lane->kind == HAIL_CONTROL) {
+		/* it asks for all anew */
 		struct lane *before = caller->control;
+		rota_leave_named(caller, true);
 		caller->control = lane;
 		if (before)
 			drop_lane(before);

@@ -52,6 +52,15 @@ static void close_spoke(struct spoke *spoke)
 	spoke_close(spoke);
 }
 
+static void close_ready(struct reach *reach)
+{
+	list_each_safe (at, following, &reach->spokes) {
+		struct spoke *spoke = container_of(at, struct spoke, at);
+		if (is_ready(spoke))
+			close_spoke(spoke);
+	}
+}
+
 static uint64_t next_pause(struct reach *reach)
 {
 	uint64_t pause = reach->pause_ms;
@@ -80,12 +89,14 @@ static void on_lost(struct spoke *spoke, const char *why)
 
 	if (!is_ready(spoke))
 		return; /* who asked has gone */
-	/* lennut's closes what is too many */
-	bool matters = --reach->nready < 1 || !reach->is_up;
+	/* lennut's closes what is too many; who is silent on one is on all of them */
+	bool matters = --reach->nready < 1 || !reach->is_up || spoke->is_silent;
 	if (matters && (reach->is_up || reach->pause_ms == REACH_PAUSE_MS) && reach->start->on_down)
 		reach->start->on_down(reach->start->owner, why);
 	if (matters)
 		be_down(reach);
+	if (spoke->is_silent)
+		close_ready(reach);
 	if (!reach->is_draining && !loop_timer_is_armed(&reach->again))
 		loop_timer_set(reach->loop, &reach->again, next_pause(reach));
 }
@@ -343,15 +354,6 @@ struct reach *reach_new(const struct reach_start *start, struct err *err)
 	loop_timer_set(reach->loop, &reach->surplus, REACH_SURPLUS_MS);
 	fill(reach);
 	return reach;
-}
-
-static void close_ready(struct reach *reach)
-{
-	list_each_safe (at, following, &reach->spokes) {
-		struct spoke *spoke = container_of(at, struct spoke, at);
-		if (is_ready(spoke))
-			close_spoke(spoke);
-	}
 }
 
 void reach_pause(struct reach *reach, bool is_paused)

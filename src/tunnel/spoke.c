@@ -191,10 +191,12 @@ static void on_timer(struct loop_timer *timer)
 {
 	struct spoke *spoke = container_of(timer, struct spoke, timer);
 
-	if (spoke->state == SPOKE_SILENT && spoke->ops->on_greeted)
+	if (spoke->state == SPOKE_SILENT && spoke->ops->on_greeted) {
 		be_up(spoke, SERVER_LENNUT);
-	else
-		lose(spoke, "it does not answer");
+		return;
+	}
+	spoke->is_silent = spoke->state == SPOKE_WAITING;
+	lose(spoke, "it does not answer");
 }
 
 /* --- the beginning --------------------------------------------------------------------------- */

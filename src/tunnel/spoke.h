@@ -44,6 +44,7 @@ struct spoke {
 	enum hail_kind kind;
 	enum spoke_state state;
 	bool is_own;
+	bool is_silent; /* it is lost as the server gives no sign of life */
 	struct loop_io io;
 
 	/* the owner's of one that is used */
