@@ -53,6 +53,7 @@ struct ferry {
 	struct tracks tracks;
 	struct in_addr self;
 	bool has_stack;
+	size_t nstreamed; /* hosts that have none */
 	struct list buckets[1 << BUCKETS_BITS];
 	struct list wants;
 	struct loop_task task; /* frees associations that are over */
@@ -84,6 +85,14 @@ static struct host *find(const struct ferry *ferry, struct in_addr ip)
 			return host;
 	}
 	return NULL;
+}
+
+/* The host that has @ip, or behind which it is, if it is known. */
+static struct host *find_for(const struct ferry *ferry, struct in_addr ip)
+{
+	struct in_addr host;
+
+	return ferry->ops->find_host(ferry->owner, ip, &host) ? find(ferry, host) : NULL;
 }
 
 static struct host *get(struct ferry *ferry, struct in_addr ip)
@@ -137,8 +146,16 @@ static void host_close(struct host *host, int result)
 	}
 }
 
+static void set_streamed(struct host *host, bool is_streamed)
+{
+	host->ferry->nstreamed -= host->is_streamed;
+	host->ferry->nstreamed += is_streamed;
+	host->is_streamed = is_streamed;
+}
+
 static void host_free(struct host *host)
 {
+	set_streamed(host, false);
 	host_close(host, -EHOSTUNREACH); /* for which nobody asks again */
 	list_del(&host->link);
 	list_del(&host->wants);
@@ -284,10 +301,10 @@ static void on_answer(struct track *track, int result)
 /* Returns 0 or -errno. */
 static int start_trip(struct trip *trip)
 {
-	struct host *host = get(trip->ferry, trip->to.ip);
+	struct host *host = find_for(trip->ferry, trip->to.ip);
 
-	if (!host)
-		return -ENOMEM;
+	if (!host || !host->is_member)
+		return -EHOSTUNREACH;
 	if (host->is_foreign)
 		return -EPROTONOSUPPORT;
 	if ((!host->asker.association || host->asker.is_over) && !side_open(&host->asker, NULL, 0))
@@ -356,16 +373,15 @@ static void hear_hello(struct host *host, const uint8_t *bytes, size_t len)
 
 	if (len < 2)
 		return;
-	host->is_streamed = bytes[1] == 0;
+	set_streamed(host, bytes[1] == 0);
 	host->is_foreign = false;
 	if (bytes[0] == SAYS_HELLO) {
 		host->says_answer = true;
 		want(host);
 	}
 	if (len > 2 && ferry->has_stack && packet_parse((void *)(bytes + 2), len - 2, &syn) &&
-		packet_is_same_ip(syn.src.ip, ferry->self) &&
-		packet_is_same_ip(syn.dst.ip, host->ip) && syn.proto == IPPROTO_TCP &&
-		syn.tcp_flags == PACKET_SYN)
+		packet_is_same_ip(syn.src.ip, ferry->self) && find_for(ferry, syn.dst.ip) == host &&
+		syn.proto == IPPROTO_TCP && syn.tcp_flags == PACKET_SYN)
 		ferry->ops->on_returned(ferry->owner, &syn);
 }
 
@@ -580,13 +596,14 @@ void ferry_forget(struct ferry *ferry, const struct in_addr *peers, size_t count
 		if (!host)
 			continue;
 		host_close(host, -EHOSTUNREACH);
-		host->is_streamed = host->is_foreign = host->is_told = false;
+		set_streamed(host, false);
+		host->is_foreign = host->is_told = false;
 	}
 }
 
 bool ferry_is_streamed(const struct ferry *ferry, struct in_addr peer)
 {
-	const struct host *host = find(ferry, peer);
+	const struct host *host = ferry->nstreamed > 0 ? find_for(ferry, peer) : NULL;
 
 	return host && host->is_streamed;
 }

@@ -34,7 +34,7 @@
  * For each host there is an association that it has begun, and one that was begun here; the second
  * ends when it has had no tracks for a while, the first a good deal later.
  */
-#define FERRY_PROTO         253 /* for experiments, RFC 3692 */
+#define FERRY_PROTO         254 /* for experiments, RFC 3692 */
 #define FERRY_ANSWERERS     2   /* of one host: it may have started again */
 #define FERRY_IDLE_S        60
 #define FERRY_ANSWERER_IDLE 15 /* times as long */
@@ -53,6 +53,8 @@ struct ferry_ops {
 	/* This SYN of ours cannot be answered, as its host has no stack; from now on
 	 * ferry_is_streamed says so. */
 	void (*on_returned)(void *owner, const struct packet_view *syn);
+	/* The host that has @ip, or behind which it is. False: none. */
+	bool (*find_host)(void *owner, struct in_addr ip, struct in_addr *host);
 	/* A connected socket for datagrams to @to, or -errno: there is no stack. */
 	int (*dial_datagrams)(void *owner, const struct addr *to);
 };
@@ -85,7 +87,8 @@ size_t ferry_take(struct ferry *ferry, void *packet, size_t cap_bytes, bool is_s
 /* This host has no stack and @syn was sent to it. */
 void ferry_return(struct ferry *ferry, const struct packet_view *syn);
 
-/* What is known of a host: has it no stack? Is it certain that it knows of no streams? */
+/* What is known of the host that has @peer, or behind which it is: has it no stack? Is it certain
+ * that it knows of no streams? */
 bool ferry_is_streamed(const struct ferry *ferry, struct in_addr peer);
 bool ferry_is_foreign(const struct ferry *ferry, struct in_addr peer);
 

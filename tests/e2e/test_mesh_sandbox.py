@@ -474,7 +474,7 @@ def test_no_tun(nswrap):
 @pytest.mark.parametrize("prefix, cause", [
     (NO_TUN, "/dev/net/tun is missing"), (NO_NAMESPACES, "max_net_namespaces")], ids=["tun", "namespaces"])
 def test_plain_host_refuses(nswrap, prefix, cause):
-    agent = Agent(nswrap, "agent", "--automated", prefix=prefix)
+    agent = Agent(nswrap, "agent", "--stack", "kernel", "--automated", prefix=prefix)
     assert agent.wait() == 125
     lines = agent.stderr.lines
     assert len(lines) == 1 and cause in lines[0] and "nswrap doctor" in lines[0]

@@ -185,6 +185,26 @@ def test_who_may_begin(nswrap, tmp_path):
         site.running.wait_line(f"the host at {VIPS['c']} cannot be reached from this one, at {VIPS['b']}: ")
 
 
+def test_what_is_behind_a_host_without_a_stack(nswrap, tmp_path):
+    """From a sandbox and from another such host; what is not there refuses, what is not exposed, too."""
+    behind, hidden = "198.51.100.7", "198.51.100.8"
+    boxes = {"a": Box(nswrap, "a"), "b": Box(nswrap, "b", "--root"), "c": Box(nswrap, "c")}
+    a, b, c = boxes.values()
+    for address in (behind, hidden):
+        b.do("ip", "address", "add", f"{address}/32", "dev", "lo")
+    b.serve(TCP_ECHO, "0.0.0.0", PORT, port=PORT)
+    b.serve(HTTP, "0.0.0.0", WEB, port=WEB)
+    site = Site(nswrap, tmp_path, routes=[{"to": ["198.51.100.0/24"], "via": "b"}])
+    site.host("a", VIPS["a"], a.agent())
+    site.host("b", VIPS["b"], bare(b, "--expose", f"{behind}/32"))
+    site.host("c", VIPS["c"], bare(c), socks={"listen": "127.0.0.1:18081"})
+    with site:
+        echoed(a, os.urandom(1 << 20), f"{behind}:{PORT}")
+        assert tries(a, behind, NOBODY) == errno.ECONNREFUSED
+        assert tries(a, hidden, PORT) == errno.ECONNREFUSED
+        assert get(c, "--socks5", "127.0.0.1:18081", f"http://{behind}:{WEB}/x") == "path /x"
+
+
 def test_a_stopped_host_holds_up_nobody(nswrap, tmp_path):
     boxes = {name: Box(nswrap, name) for name in "abc"}
     site = Site(nswrap, tmp_path)

@@ -78,6 +78,13 @@ static void on_returned(void *owner, const struct packet_view *syn)
 		abort();
 }
 
+static bool find_host(void *owner, struct in_addr ip, struct in_addr *host)
+{
+	(void)owner;
+	*host = ip;
+	return true;
+}
+
 static void on_done(struct beyond_call *beyond, int result)
 {
 	struct call *call = (struct call *)beyond;
@@ -195,7 +202,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct ferry_ops ops = {on_packets, on_asked, on_track_over, on_returned, NULL};
+	static const struct ferry_ops ops = {
+		on_packets, on_asked, on_track_over, on_returned, find_host, NULL};
 	const struct in_addr ips[2] = {{htonl(0x7f002a01)}, {htonl(0x7f002a02)}};
 	struct bed *bed = calloc(1, sizeof(*bed));
 	struct loop *loop = loop_new();

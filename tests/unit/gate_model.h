@@ -235,7 +235,7 @@ static inline const uint8_t *model_quote(
 	if (rest < 28 || quote[0] / 16 != 4 || pkt_head_len(quote) < 20 ||
 		pkt_head_len(quote) + 8 > rest || pkt_get16(quote + 6) % 0x4000 != 0)
 		return NULL;
-	if (quote[9] != 6 && quote[9] != 17 && quote[9] != 1 && quote[9] != 253 &&
+	if (quote[9] != 6 && quote[9] != 17 && quote[9] != 1 && quote[9] != 254 &&
 		!model->rules.any_port)
 		return NULL;
 	return quote;
@@ -258,7 +258,7 @@ static inline struct model_result model_error_in(
 		return model_drop();
 	if (model_is_member(model, model_ip(quote + 16)) && memcmp(quote + 16, ip + 12, 4) != 0)
 		return model_drop();
-	if (quote[9] == 253)
+	if (quote[9] == 254)
 		return (struct model_result){.verdict = GATE_TAKE};
 	int i = model_find_port(model, quote[9], pkt_get16(quote + pkt_head_len(quote)));
 	if (model_same(model_ip(ip + 16), rules->self) && i >= 0 &&
@@ -324,7 +324,7 @@ static inline struct model_result model_in(
 			return model_error_in(model, ip, len);
 		return l4[0] == 0 || l4[0] == 8 ? model_pass() : model_drop();
 	}
-	if (ip[9] == 253)
+	if (ip[9] == 254)
 		return (struct model_result){.verdict = model_is_member(model, model_ip(ip + 12))
 								? GATE_TAKE
 								: GATE_DROP};

@@ -79,7 +79,15 @@ static void on_returned(void *owner, const struct packet_view *syn)
 	host->returned++;
 }
 
-static const struct ferry_ops ops = {on_packets, on_asked, on_track_over, on_returned, NULL};
+static bool find_host(void *owner, struct in_addr ip, struct in_addr *host)
+{
+	(void)owner;
+	*host = ip;
+	return true;
+}
+
+static const struct ferry_ops ops = {
+	on_packets, on_asked, on_track_over, on_returned, find_host, NULL};
 
 static void open_host(struct bed *bed, int number, bool has_stack)
 {

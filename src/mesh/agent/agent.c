@@ -551,6 +551,7 @@ static bool make_role(struct agent *agent)
 	});
 	agent->quay.role = agent->role;
 	agent->quay.names = agent->names;
+	agent->quay.ways = agent->ways;
 	return agent->role && agent->proxies;
 }
 

@@ -115,13 +115,19 @@ static bool can_be_behind(const struct atlas *atlas, struct in_addr ip)
 	return first != 0 && first != 127 && first < 224 && !is_vip(atlas, ip);
 }
 
+bool atlas_find_host(const struct atlas *atlas, struct in_addr ip, struct in_addr *host)
+{
+	*host = ip;
+	return is_vip(atlas, ip) ||
+	       (can_be_behind(atlas, ip) && routes_find(atlas->routes, ip, host) &&
+		       host->s_addr != atlas->self.s_addr);
+}
+
 bool atlas_is_in_mesh(const struct atlas *atlas, struct in_addr ip)
 {
-	struct in_addr via;
+	struct in_addr host;
 
-	return is_vip(atlas, ip) ||
-	       (can_be_behind(atlas, ip) && routes_find(atlas->routes, ip, &via) &&
-		       via.s_addr != atlas->self.s_addr);
+	return atlas_find_host(atlas, ip, &host);
 }
 
 bool atlas_has_networks(const struct atlas *atlas)

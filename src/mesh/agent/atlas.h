@@ -27,6 +27,9 @@ bool atlas_find_name(const struct atlas *atlas, const char *name, struct in_addr
 /* Is it a host's address, or is it behind another host? */
 bool atlas_is_in_mesh(const struct atlas *atlas, struct in_addr ip);
 
+/* Which host has @ip, or what is @ip behind? False: none but this one. */
+bool atlas_find_host(const struct atlas *atlas, struct in_addr ip, struct in_addr *host);
+
 /* Is any address behind another host? */
 bool atlas_has_networks(const struct atlas *atlas);
 

@@ -386,26 +386,18 @@ bool gate_lead_in(struct gate *gate, const struct packet_view *packet)
 	const struct packet_end mouth = {gate->table->self, gate->mouth};
 	struct packet_end alias = packet->src;
 
-	if (!gate_aliases_get(&gate->aliases, packet->dst.ip, packet->dst.port, true, &alias.ip))
+	if (!gate_aliases_lead(&gate->aliases, packet->dst.ip, packet->dst.port, &alias.ip))
 		return false;
 	gate_rewrite(packet, GATE_SRC, alias);
 	gate_rewrite(packet, GATE_DST, mouth);
 	return true;
 }
 
-/* An alias of a host without a stack. */
-static bool is_led(const struct gate *gate, const struct gate_alias *alias)
-{
-	return gate->mouth != 0 && alias->is_local &&
-	       gate_table_is_member(gate->table, alias->peer) &&
-	       !packet_is_same_ip(alias->peer, gate->table->self);
-}
-
 bool gate_find_led(const struct gate *gate, struct packet_end seen, struct packet_end *to)
 {
 	const struct gate_alias *alias = gate_aliases_find(&gate->aliases, seen.ip);
 
-	if (!alias || !gate->table || !is_led(gate, alias))
+	if (!alias || !alias->is_led)
 		return false;
 	*to = (struct packet_end){alias->peer, alias->port};
 	return true;
@@ -524,7 +516,7 @@ static enum gate_verdict alias_out(const struct passage *passage, const struct g
 	const struct packet_view *view = passage->view;
 	bool is_right = false;
 
-	if (is_led(passage->gate, alias))
+	if (alias->is_led)
 		return led_out(passage, alias);
 	if (view->proto == IPPROTO_TCP || view->proto == IPPROTO_UDP)
 		is_right = alias_flow_out(passage, alias);

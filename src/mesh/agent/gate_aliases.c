@@ -68,10 +68,20 @@ bool gate_aliases_get(struct gate_aliases *aliases, struct in_addr peer, uint16_
 		if (aliases->net.s_addr == 0 || !make_room(aliases, is_local))
 			return false;
 		aliases->list[aliases->count++] =
-			(struct gate_alias){peer, port, *bucket, is_local};
+			(struct gate_alias){peer, port, *bucket, is_local, false};
 		number = *bucket = (uint16_t)aliases->count;
 	}
 	*out = address_of(aliases, number);
+	return true;
+}
+
+/* No address of the namespace is also one elsewhere, so it is nobody else's. */
+bool gate_aliases_lead(
+	struct gate_aliases *aliases, struct in_addr peer, uint16_t port, struct in_addr *out)
+{
+	if (!gate_aliases_get(aliases, peer, port, true, out))
+		return false;
+	aliases->list[ntohl(out->s_addr ^ aliases->net.s_addr) - 1].is_led = true;
 	return true;
 }
 

@@ -26,6 +26,7 @@ struct gate_alias {
 	uint16_t port; /* of the gate's own address */
 	uint16_t next; /* in its bucket: a place in the list, plus one */
 	bool is_local; /* the peer is in the namespace itself */
+	bool is_led;   /* instead: at @peer:@port is what the namespace's own programs ask for */
 };
 
 /* Starts as all zero: there are none, and no network for them. */
@@ -43,6 +44,10 @@ void gate_aliases_fini(struct gate_aliases *aliases);
 /* The alias of @peer at @port, a new one if need be. False: there is no room, or no network. */
 bool gate_aliases_get(struct gate_aliases *aliases, struct in_addr peer, uint16_t port,
 	bool is_local, struct in_addr *out);
+
+/* The same for what own programs have asked for, elsewhere. */
+bool gate_aliases_lead(
+	struct gate_aliases *aliases, struct in_addr peer, uint16_t port, struct in_addr *out);
 
 /* Whose alias @ip is, or NULL. */
 const struct gate_alias *gate_aliases_find(const struct gate_aliases *aliases, struct in_addr ip);

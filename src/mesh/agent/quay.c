@@ -269,6 +269,13 @@ static void on_datagram_refused(void *owner, const struct packet_view *packet, i
 	crossing_answer(quay->crossing, &view, ICMP_PORT_UNREACH);
 }
 
+static bool find_host(void *owner, struct in_addr ip, struct in_addr *host)
+{
+	const struct quay *quay = owner;
+
+	return ways_find_host(quay->ways, ip, host);
+}
+
 static int dial_datagrams(void *owner, const struct addr *to)
 {
 	const struct quay *quay = owner;
@@ -374,6 +381,7 @@ int quay_open(struct quay *quay, const struct conn_context *context)
 		.on_asked = on_asked,
 		.on_track_over = on_track_over,
 		.on_returned = on_returned,
+		.find_host = find_host,
 		.dial_datagrams = dial_datagrams,
 	};
 

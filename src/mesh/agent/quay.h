@@ -8,6 +8,7 @@
 #include "mesh/agent/crossing.h"
 #include "mesh/agent/outlet.h"
 #include "mesh/agent/role.h"
+#include "mesh/agent/ways.h"
 #include "stream/ferry.h"
 #include "stream/parcels.h"
 #include "util/loop.h"
@@ -41,6 +42,7 @@ struct quay {
 	struct role *role;
 	const struct outlet *outlet;
 	struct nameservice *names;
+	const struct ways *ways;
 	struct stack *stack;
 
 	/* its own */

@@ -28,6 +28,11 @@ int ways_configure(struct ways *ways, const struct mesh_config *config)
 	return 0;
 }
 
+bool ways_find_host(const struct ways *ways, struct in_addr ip, struct in_addr *host)
+{
+	return ways->atlas && atlas_find_host(ways->atlas, ip, host);
+}
+
 void ways_each_network(const struct ways *ways,
 	void (*each)(void *told, struct in_addr ip, int prefix_len), void *told)
 {

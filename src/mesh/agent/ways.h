@@ -88,6 +88,9 @@ void ways_free(struct ways *ways);
  */
 int ways_configure(struct ways *ways, const struct mesh_config *config);
 
+/* As atlas_find_host. */
+bool ways_find_host(const struct ways *ways, struct in_addr ip, struct in_addr *host);
+
 /* Call @each for every network that is behind another host, and with prefix 32 for what was learnt.
  */
 void ways_each_network(const struct ways *ways,
