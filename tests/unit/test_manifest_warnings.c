@@ -104,6 +104,10 @@ static void test_routes(void **state)
 				(int)(said - rows[i][1]), rows[i][1], said + 1);
 		check_warned(text, wanted);
 	}
+	check_warned("hosts: {box: {vip: 127.0.0.2, cmd: nswrap, sandbox: {command: x}}}\n"
+		     "routes: [{to: [a.b], via: box}]\n",
+		"m.yaml:2:27: warning: route 1: via box is a sandbox, which leads nobody on: "
+		"expected a plain host\n");
 }
 
 static void test_documents(void **state)

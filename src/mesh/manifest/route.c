@@ -17,14 +17,30 @@
 
 /* --- via ------------------------------------------------------------------------------------ */
 
+/* Its programs' own listeners would be among what it leads to (man nswrap-agent). */
+static void warn_of_sandbox(struct reader *reader, const struct node *via,
+	const struct manifest *manifest, struct in_addr vip)
+{
+	for (size_t i = 0; i < manifest->nhosts; i++)
+		if (manifest->hosts[i].vip.s_addr == vip.s_addr &&
+			manifest->hosts[i].own.sandbox.command)
+			reader_warn(reader, via,
+				"via %s is a sandbox, which leads nobody on: expected a plain host",
+				manifest->hosts[i].name);
+}
+
 static void read_via(struct reader *reader, const struct node *via, const struct manifest *manifest,
 	struct mesh_route *out)
 {
 	const char *text = reader_text(reader, via, "via", "a host's name or vip");
 	struct in_addr vip;
 
-	if (!text || !manifest->nhosts || member_find(reader, manifest, text, &out->via))
+	if (!text || !manifest->nhosts)
 		return;
+	if (member_find(reader, manifest, text, &out->via)) {
+		warn_of_sandbox(reader, via, manifest, out->via);
+		return;
+	}
 	if (inet_pton(AF_INET, text, &vip) == 1 && vip.s_addr != INADDR_ANY) {
 		reader_warn(reader, via, "via %s is no host's vip: the route leads nowhere", text);
 		out->via = vip;
