@@ -25,7 +25,7 @@ import mesh
 import proxy
 import tunnel
 from probes import (BIN, HANG_S, NSWRAP, PATIENCE_S, Failed, accepts, command_line, connections,
-                    descendants, free_port, gbits, iperf_client, iperf_gbits, round_trips, wait_for)
+                    descendants, free_port, gbits, iperf_client, iperf_gbits, round_trips, wait_for, wrk_rate)
 from shell import Shell
 from svg import bar_chart
 
@@ -187,7 +187,7 @@ def mesh_candidates(before):
 # --- the measurements ------------------------------------------------------------------------------
 
 
-def outbound_gbits(shell, seconds, reverse):
+def outbound_gbits(shell, seconds, flows, reverse):
     """Throughput of a client inside and a server on the host's loopback."""
     if shell.candidate.outbound is None:
         raise Failed("no way to the host's loopback")
@@ -196,10 +196,28 @@ def outbound_gbits(shell, seconds, reverse):
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_for(lambda: accepts(port), "iperf3")
-        client = " ".join(iperf_client(shell.candidate.outbound, port, seconds, 1, reverse))
+        client = " ".join(iperf_client(shell.candidate.outbound, port, seconds, flows, reverse))
         path = os.path.join(shell.directory, "outbound")
         shell.do(f"timeout {seconds + HANG_S} {client} >{path} </dev/null; echo")
         return iperf_gbits(pathlib.Path(path).read_text())
+    finally:
+        server.kill()
+        server.wait()
+
+
+def outbound_connections(shell, seconds):
+    """The same of connections, eight at a time, each with a request and an answer."""
+    if shell.candidate.outbound is None:
+        raise Failed("no way to the host's loopback")
+    port = free_port()
+    server = subprocess.Popen([f"{BIN}/server", "127.0.0.1", str(port)],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: accepts(port, b"x"), "the server outside")
+        path = os.path.join(shell.directory, "outbound")
+        shell.do(f"timeout {seconds + HANG_S} wrk -t1 -c8 -d{seconds}s -H 'Connection: close' "
+                 f"http://{shell.candidate.outbound}:{port}/ >{path} </dev/null; echo")
+        return wrk_rate(pathlib.Path(path).read_text())
     finally:
         server.kill()
         server.wait()
@@ -223,10 +241,13 @@ def measure_network(candidate, seconds, directory, results):
             ("forward out 1", lambda: gbits("127.0.0.1", iperf_port, seconds, 1, True)),
             ("forward in 8", lambda: gbits("127.0.0.1", iperf_port, seconds, 8, False)),
             ("forward out 8", lambda: gbits("127.0.0.1", iperf_port, seconds, 8, True)),
-            ("outbound up", lambda: outbound_gbits(shell, seconds, False)),
-            ("outbound down", lambda: outbound_gbits(shell, seconds, True)),
+            ("outbound up", lambda: outbound_gbits(shell, seconds, 1, False)),
+            ("outbound down", lambda: outbound_gbits(shell, seconds, 1, True)),
+            ("outbound up 8", lambda: outbound_gbits(shell, seconds, 8, False)),
+            ("outbound down 8", lambda: outbound_gbits(shell, seconds, 8, True)),
             # last: libslirp keeps a descriptor 10 s for each of them
             ("connections", lambda: connections(port, seconds)),
+            ("outbound connections", lambda: outbound_connections(shell, seconds)),
         ]
         fresh_iperf()
         for metric, measure in steps:
@@ -296,6 +317,9 @@ METRICS = {  # key: (title, unit, higher is better)
     "forward out 8": ("forward, guest to host, 8 flows", "Gbit/s", True),
     "outbound up": ("outbound, guest sends", "Gbit/s", True),
     "outbound down": ("outbound, guest receives", "Gbit/s", True),
+    "outbound up 8": ("outbound, guest sends, 8 flows", "Gbit/s", True),
+    "outbound down 8": ("outbound, guest receives, 8 flows", "Gbit/s", True),
+    "outbound connections": ("outbound connections, 8 at a time", "1/s", True),
     "connections": ("connections, 8 at a time", "1/s", True),
     "round trips": ("round trips of 1 byte", "1/s", True),
     "start": ("start: run `true`", "ms", False),

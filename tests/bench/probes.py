@@ -113,13 +113,17 @@ def gbits(host, port, seconds, flows=1, reverse=False):
     return iperf_gbits(output_of(client, seconds + HANG_S))
 
 
-def connections(port, seconds):
-    wrk = output_of(["wrk", "-t1", "-c8", f"-d{seconds}s", "-H", "Connection: close",
-                     f"http://127.0.0.1:{port}/"], seconds + HANG_S)
-    found = re.search(r"Requests/sec:\s+([\d.]+)", wrk)
+def wrk_rate(text):
+    found = re.search(r"Requests/sec:\s+([\d.]+)", text)
     if not found or float(found.group(1)) == 0:
         raise Failed("no connection")
     return float(found.group(1))
+
+
+def connections(port, seconds):
+    wrk = output_of(["wrk", "-t1", "-c8", f"-d{seconds}s", "-H", "Connection: close",
+                     f"http://127.0.0.1:{port}/"], seconds + HANG_S)
+    return wrk_rate(wrk)
 
 
 def round_trips(port, seconds, host="127.0.0.1"):
