@@ -6,6 +6,8 @@
 # make asan       everything again under AddressSanitizer and UBSan
 # make fuzz       every fuzz target, FUZZ_SECONDS each
 # make bench      side by side with slirp4netns, pasta, rootlesskit and bubblewrap
+# make agent-static   ./nswrap-agent-MACHINE, one static file for hosts of a mesh (MACHINE=aarch64: of
+#                 another kind, with Debian's cross compiler)
 # V=1 shows the commands.
 
 PREFIX  ?= /usr/local
@@ -97,6 +99,56 @@ $(EXAMPLE_BIN): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libnswrap.so
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LINK_HARDEN) $(LDFLAGS) -o $@ $< -L$(BUILD) -lnswrap -Wl,-rpath,$(abspath $(BUILD)) \
 		$(if $(filter $(BUILD)/tests/%,$@),-lcmocka) -pthread
+
+# --- nswrap-agent: what a host of a mesh needs, in one static file ------------------------------
+
+# as uname -m has it
+MACHINE ?= $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
+NATIVE := $(filter $(MACHINE)-%,$(shell $(CC) -dumpmachine))
+AGENT_CC ?= $(if $(NATIVE),$(CC),$(MACHINE)-linux-gnu-gcc)
+AGENT_BUILD := $(BUILD)/agent-$(MACHINE)
+AGENT := $(dir $(PROGRAM))nswrap-agent-$(MACHINE)
+# libraries of another kind of machine: scripts/cross-libs
+AGENT_ROOT := $(if $(NATIVE),,$(BUILD)/libs-$(MACHINE))
+AGENT_SRC := $(filter-out src/mesh/manager/% src/mesh/manifest/% src/cmd/own.c,$(LIB_SRC)) \
+	static/noslirp.c static/noown.c static/noglib.c
+AGENT_OBJ := $(AGENT_SRC:%.c=$(AGENT_BUILD)/%.o)
+AGENT_HEADERS := $(if $(NATIVE),$(shell pkg-config --cflags $(PACKAGES)),-isystem $(AGENT_ROOT)/usr/include \
+	-isystem $(AGENT_ROOT)/usr/include/slirp -isystem $(AGENT_ROOT)/usr/include/glib-2.0 \
+	-isystem $(AGENT_ROOT)/usr/lib/$(MACHINE)-linux-gnu/glib-2.0/include)
+AGENT_CFLAGS := -std=gnu17 -D_GNU_SOURCE -Isrc $(WARNINGS) -Os -D_FORTIFY_SOURCE=2 -fstack-protector-strong \
+	-ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables $(AGENT_HEADERS)
+AGENT_LIBS := $(if $(NATIVE),,-L$(AGENT_ROOT)/usr/lib/$(MACHINE)-linux-gnu) \
+	-lseccomp -lcap -ljansson -lhttp_parser -lresolv -lm
+
+agent-static: $(AGENT)
+
+# of GLib what computes, see static/noglib.c; what else would be wanted of it, ld says
+AGENT_GLIB := $(AGENT_BUILD)/glib/gshell.c.o $(AGENT_BUILD)/glib/gbase64.c.o $(AGENT_BUILD)/glib/ghmac.c.o \
+	$(AGENT_BUILD)/glib/gchecksum.c.o
+$(AGENT_GLIB): $(AGENT_BUILD)/flags
+	$(Q)mkdir -p $(@D); cd $(@D) && $(AR) x $(if $(NATIVE),$$($(AGENT_CC) -print-file-name=libglib-2.0.a),$\
+		$(abspath $(AGENT_ROOT))/usr/lib/$(MACHINE)-linux-gnu/libglib-2.0.a) $(@F)
+
+# ld says of each look-up of glibc's that it may load a library: static/main.c sees to it that none does
+$(AGENT): $(AGENT_BUILD)/static/main.o $(AGENT_BUILD)/agent.a $(AGENT_GLIB)
+	$(call say,LD,$@)
+	$(Q)$(AGENT_CC) -static -s -Wl,--gc-sections,-z,relro,-z,now -o $@.new \
+		-Wl,--start-group $^ -Wl,--end-group $(AGENT_LIBS) 2>$(AGENT_BUILD)/ld.log || \
+		{ cat $(AGENT_BUILD)/ld.log; exit 1; }
+	$(Q)mv $@.new $@
+$(AGENT_BUILD)/agent.a: $(AGENT_OBJ)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+$(AGENT_BUILD)/%.o: %.c $(AGENT_BUILD)/flags
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(AGENT_CC) $(AGENT_CFLAGS) -MMD -MP -c -o $@ $<
+$(AGENT_BUILD)/flags: FORCE $(if $(NATIVE),,$(AGENT_ROOT)/complete)
+	$(Q)mkdir -p $(@D); printf '%s\n' '$(AGENT_CC) $(AGENT_CFLAGS) $(AGENT_LIBS)' >$@.new; \
+		if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+$(BUILD)/libs-%/complete: scripts/cross-libs
+	$(Q)scripts/cross-libs $* $(@D)
 
 # --- unit tests ----------------------------------------------------------------------------------
 
@@ -267,7 +319,7 @@ $(shell rm -f $(BUILD)/program.a)
 endif
 
 FORCE:
-.PHONY: all unit replay test-scripts e2e check asan fuzz fuzz-run fuzz-merge fuzz-merge-all bench bench-run
+.PHONY: agent-static all unit replay test-scripts e2e check asan fuzz fuzz-run fuzz-merge fuzz-merge-all bench bench-run
 .PHONY: bench-bin objects format lint lint-format lint-tree lint-gcc lint-clang lint-cppcheck
 .PHONY: lint-scripts lint-tidy install uninstall clean FORCE
 .PHONY: $(FUZZ_RUN) $(FUZZ_MERGE)

@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* nswrap - run a command in its own network: which subcommand is meant */
-#include <fcntl.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "cmd/agent.h"
 #include "cmd/doctor.h"
@@ -36,21 +33,6 @@ static const struct {
 } aliases[] = {
 	{"manager", &mesh_subcommand}, {"--help", &help_subcommand}, {"-h", &help_subcommand}};
 
-/* What the caller left us with must not matter. */
-static void normalise_start(void)
-{
-	int fd;
-
-	/* a descriptor of ours under one of these numbers would be taken for a stream */
-	do
-		fd = open("/dev/null", O_RDWR);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	if (fd >= 0)
-		close(fd);
-	/* ignored, it would stay so through exec(2): no child's end could be waited for */
-	signal(SIGCHLD, SIG_DFL);
-}
-
 static const struct subcommand *find(const char *word)
 {
 	for (size_t i = 0; i < sizeof(aliases) / sizeof(aliases[0]); i++)
@@ -76,15 +58,6 @@ static bool is_entrance(int argc, char *const *argv)
 	return argc > 2 && strcmp(argv[1], "enter") == 0 && strncmp(argv[2], "--via", 5) == 0;
 }
 
-static int call(const struct subcommand *sub, const struct cmd_call *words)
-{
-	int status = sub->run(words);
-
-	if (status == CMD_HELP)
-		help_print(sub);
-	return status == CMD_HELP ? 0 : status;
-}
-
 int main(int argc, char **argv)
 {
 	const char *word = argc > 1 ? argv[1] : "help";
@@ -92,16 +65,16 @@ int main(int argc, char **argv)
 	const struct cmd_call named = {all, argc - 1, argv + 1}, unnamed = {all, argc, argv};
 	struct err err;
 
-	normalise_start();
+	cmd_begin();
 	if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) {
 		printf("nswrap " NSWRAP_VERSION "\n");
 		return 0;
 	}
 	if (sub)
-		return call(sub, &named);
+		return help_run(sub, &named);
 	/* a first word that is no subcommand is an option of run, or the COMMAND itself */
 	if (is_manifest(word))
-		return call(&mesh_subcommand, &unnamed);
+		return help_run(&mesh_subcommand, &unnamed);
 	return guess_check_words(&unnamed, &err) < 0 ? cmd_usage_error(&err)
-						     : call(&run_subcommand, &unnamed);
+						     : help_run(&run_subcommand, &unnamed);
 }

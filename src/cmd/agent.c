@@ -324,7 +324,7 @@ static int run(const struct cmd_call *call)
 	int status = read_words(call->argc, call->argv, &words);
 
 	if (status < 0)
-		status = serve_host(words.stack, &expose, !words.has_no_sandbox);
+		status = serve_host(words.stack, &expose, own_is_here && !words.has_no_sandbox);
 	expose_fini(&expose);
 	return status;
 }

@@ -3,15 +3,31 @@
 #include "cmd/cmd.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "util/fd.h"
 #include "util/log.h"
 #include "util/parse.h"
+
+void cmd_begin(void)
+{
+	int fd;
+
+	/* a descriptor of ours under one of these numbers would be taken for a stream */
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+	/* ignored, it would stay so through exec(2): no child's end could be waited for */
+	signal(SIGCHLD, SIG_DFL);
+}
 
 const struct subcommand *cmd_find(const struct subcommand *const *all, const char *name)
 {

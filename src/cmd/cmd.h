@@ -33,6 +33,9 @@ struct subcommand {
 	int (*run)(const struct cmd_call *call); /* returns the exit status, or CMD_HELP */
 };
 
+/* What the caller of this program left it with must not matter. First of all. */
+void cmd_begin(void);
+
 /* NULL if there is none of that name. */
 const struct subcommand *cmd_find(const struct subcommand *const *all, const char *name);
 

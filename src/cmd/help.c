@@ -69,6 +69,15 @@ static int run(const struct cmd_call *call)
 	return 0;
 }
 
+int help_run(const struct subcommand *sub, const struct cmd_call *words)
+{
+	int status = sub->run(words);
+
+	if (status == CMD_HELP)
+		help_print(sub);
+	return status == CMD_HELP ? 0 : status;
+}
+
 const struct subcommand help_subcommand = {
 	.name = "help",
 	.synopsis = "help [SUBCOMMAND]",

@@ -8,3 +8,6 @@ extern const struct subcommand help_subcommand;
 
 /* Print how @sub is called, and its options, to stdout. */
 void help_print(const struct subcommand *sub);
+
+/* Run @sub; the help it wants printed is. Returns the exit status. */
+int help_run(const struct subcommand *sub, const struct cmd_call *words);

@@ -304,6 +304,8 @@ static int run_here(struct handover *handover, int (*serve)(void *greeting, int 
 	return result < 0 ? result : was_first;
 }
 
+const bool own_is_here = true;
+
 int own_run(struct handover *handover, int (*serve)(void *greeting, int names), int left)
 {
 	bool is_kept = handover->config.sandbox.keep;

@@ -3,7 +3,12 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "mesh/agent/handover.h"
+
+/* Whether it is in this program (not in nswrap-agent: static/noown.c). */
+extern const bool own_is_here;
 
 /* handover.check: is all that is said of it right, as far as can be known without starting it? */
 int own_check(const struct mesh_sandbox *sandbox, struct err *err);

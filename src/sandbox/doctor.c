@@ -33,6 +33,7 @@
 
 #define FEW_FDS        4096
 #define FEW_PIPE_PAGES 4096
+#define SLIRP_NONE     "none" /* static/noslirp.c */
 #define SLIRP_WANTED   "4.7"
 
 __attribute__((format(printf, 4, 5))) static void say(struct diagnosis *out,
@@ -295,6 +296,11 @@ static void check_libslirp(struct diagnosis *out)
 
 	bool is_old = strverscmp(version, SLIRP_WANTED) < 0;
 
+	if (strcmp(version, SLIRP_NONE) == 0) {
+		say(out, DIAGNOSIS_NOTE, "the whole nswrap has it",
+			"this nswrap-agent has no libslirp: sandboxes of its own need --network none");
+		return;
+	}
 	say(out, is_old ? DIAGNOSIS_NOTE : DIAGNOSIS_FINE,
 		is_old ? "install libslirp " SLIRP_WANTED " or later, in which holes were closed"
 		       : "",

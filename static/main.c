@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* main - nswrap-agent: what a host of a mesh needs, in one static file */
+#include <nss.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cmd/agent.h"
+#include "cmd/doctor.h"
+#include "cmd/exec.h"
+#include "cmd/exit.h"
+#include "cmd/guess.h"
+#include "cmd/help.h"
+#include "cmd/tunnel.h"
+#include "version.h"
+
+static const struct subcommand *const all[] = {&agent_subcommand, &exec_subcommand,
+	&tunnel_subcommand, &exit_subcommand, &doctor_subcommand, &help_subcommand, NULL};
+
+/*
+ * What /etc/nsswitch.conf names is loaded by dlopen(3), and belongs to the host's libc, which is
+ * another one. These two are built into glibc since 2.34.
+ */
+static void load_nothing(void)
+{
+	__nss_configure_lookup("hosts", "files dns");
+	__nss_configure_lookup("passwd", "files");
+	__nss_configure_lookup("group", "files");
+	__nss_configure_lookup("services", "files");
+}
+
+int main(int argc, char **argv)
+{
+	const char *word = argc > 1 ? argv[1] : "help";
+	const struct cmd_call call = {all, argc - 1, argv + 1};
+	const struct subcommand *sub = cmd_find(all, word);
+	struct err err;
+
+	cmd_begin();
+	load_nothing();
+	if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) {
+		printf("nswrap " NSWRAP_VERSION "\n");
+		return 0;
+	}
+	if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+		sub = &help_subcommand;
+	if (sub)
+		return help_run(sub, &call);
+	err_set(&err, 0,
+		"%s: nswrap-agent has agent, exec, tunnel, exit and doctor; the whole nswrap has the rest",
+		word);
+	return cmd_usage_error(&err);
+}
