@@ -119,7 +119,7 @@ AGENT_HEADERS := $(if $(NATIVE),$(shell pkg-config --cflags $(PACKAGES)),-isyste
 AGENT_CFLAGS := -std=gnu17 -D_GNU_SOURCE -Isrc $(WARNINGS) -Os -D_FORTIFY_SOURCE=2 -fstack-protector-strong \
 	-ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables $(AGENT_HEADERS)
 AGENT_LIBS := $(if $(NATIVE),,-L$(AGENT_ROOT)/usr/lib/$(MACHINE)-linux-gnu) \
-	-lseccomp -lcap -ljansson -lhttp_parser -lresolv -lm
+	-lseccomp -lcap -ljansson -lhttp_parser -lngtcp2 -lresolv -lm
 
 agent-static: $(AGENT)
 
@@ -171,7 +171,7 @@ $(TOOL_BIN): $(BUILD)/tests/tools/%: $(BUILD)/tests/tools/%.o
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK_HARDEN) $(LDFLAGS) -o $@ $^
 
-e2e: $(PROGRAM) $(TOOL_BIN) $(LIBRARY) $(EXAMPLE_BIN)
+e2e: $(PROGRAM) $(AGENT) $(TOOL_BIN) $(LIBRARY) $(EXAMPLE_BIN)
 	$(Q)NSWRAP=$(NSWRAP) NSWRAP_BUILD=$(abspath $(BUILD)) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/e2e/beside.py $(PYTEST_ARGS)
 
 test-scripts:
@@ -289,6 +289,8 @@ INCLUDEDIR = $(DESTDIR)$(PREFIX)/include
 
 install: $(PROGRAM) $(LIBRARY)
 	install -D -m 0755 $(PROGRAM) $(BINDIR)/nswrap
+	set -e; for file in $(wildcard $(dir $(PROGRAM))nswrap-agent-*[0-9]); do \
+		install -D -m 0755 $$file $(LIBDIR)/nswrap/$${file##*/}; done
 	install -D -m 0644 $(SHARED) $(LIBDIR)/$(notdir $(SHARED))
 	ln -sf $(notdir $(SHARED)) $(LIBDIR)/libnswrap.so
 	install -D -m 0644 $(STATIC) $(LIBDIR)/libnswrap.a
@@ -299,6 +301,7 @@ install: $(PROGRAM) $(LIBRARY)
 	$(if $(COMPLETION),install -D -m 0644 $(COMPLETION) $(COMPLETIONDIR)/nswrap)
 
 uninstall:
+	rm -rf $(LIBDIR)/nswrap
 	rm -f $(BINDIR)/nswrap $(COMPLETIONDIR)/nswrap $(LIBDIR)/libnswrap.so $(LIBDIR)/libnswrap.a \
 		$(LIBDIR)/$(notdir $(SHARED)) $(LIBDIR)/pkgconfig/libnswrap.pc $(INCLUDEDIR)/nswrap/nswrap.h \
 		$(foreach page,$(MAN_PAGES),$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))

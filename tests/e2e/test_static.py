@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""e2e/test_static - nswrap-agent, the one static file for hosts that have nothing"""
+
+import os
+import pathlib
+import struct
+import subprocess
+
+from harness import BINARY, TCP_ECHO, free_port, python
+from mesh_tools import Box, Site, echoed, network
+
+AGENT = pathlib.Path(BINARY).with_name(f"nswrap-agent-{os.uname().machine}")
+
+# runs the words behind it on a kernel that has no system call newer than Linux 4.18's (rseq, 334 and
+# 293; io_pgetevents before): seccomp answers ENOSYS. argv: COMMAND...
+OLD_KERNEL = """
+import ctypes, os, struct, sys
+newest = {"x86_64": 334, "aarch64": 293}[os.uname().machine]
+code = [(0x20, 0, 0, 0), (0x25, 0, 1, newest), (0x06, 0, 0, 0x00050000 | 38), (0x06, 0, 0, 0x7fff0000)]
+filter = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *row) for row in code))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+program = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(code), ctypes.addressof(filter)))
+assert libc.prctl(22, 2, program, 0, 0) == 0, ctypes.get_errno()
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+def in_scratch(directory, *words, **options):
+    """Run the file where nothing else is: no shell, no /etc, no /tmp, no /proc."""
+    os.makedirs(directory, exist_ok=True)
+    (pathlib.Path(directory) / "agent").write_bytes(AGENT.read_bytes())
+    (pathlib.Path(directory) / "agent").chmod(0o755)
+    return subprocess.run(["unshare", "-r", "chroot", str(directory), "/agent", *words], timeout=20,
+                          capture_output=True, text=True, env={}, **options)
+
+
+def test_it_is_one_small_static_file():
+    data = AGENT.read_bytes()
+    assert len(data) < 2 << 20
+    offset, size, count = struct.unpack_from("<Q", data, 32)[0], *struct.unpack_from("<HH", data, 54)
+    kinds = {struct.unpack_from("<I", data, offset + i * size)[0] for i in range(count)}
+    assert 1 in kinds and not kinds & {2, 3}, "PT_DYNAMIC or PT_INTERP"
+
+
+def test_nothing_is_needed_around_it(tmp_path):
+    said = in_scratch(tmp_path / "scratch", "--help").stdout
+    assert all(f"nswrap {word}" in said for word in ("agent", "exec", "tunnel", "exit", "doctor"))
+    done = in_scratch(tmp_path / "scratch", "doctor")
+    assert "no libslirp" in done.stdout and "/dev/net/tun" in done.stdout, done
+    done = in_scratch(tmp_path / "scratch", "run", "true")
+    assert done.returncode == 2 and "the whole nswrap has the rest" in done.stderr
+
+
+def test_names_are_looked_up_without_loading_anything(tmp_path):
+    """What nsswitch.conf names would be loaded from the host, whose libc is another one."""
+    trace = tmp_path / "trace"
+    subprocess.run(["strace", "-f", "-e", "trace=openat", "-o", trace, AGENT, "tunnel", "client", "--connect",
+                    "nowhere.invalid:1", "--key", "/dev/null"], capture_output=True, timeout=20)
+    assert ".so" not in trace.read_text()
+
+
+def serve_and_reach(nswrap, tmp_path, cmd):
+    """A plain host that @cmd leads to: what it offers, reached from a sandbox."""
+    port, vip = free_port(), f"{network()}.101"
+    server = subprocess.Popen(python(TCP_ECHO, "127.0.0.1", port), stdin=subprocess.DEVNULL)
+    try:
+        site = Site(nswrap, tmp_path)
+        box = Box(nswrap, "static-box")
+        site.host("box", f"{network()}.102", box.agent())
+        site.host("bare", vip, cmd, ports=[f"{port}:127.0.0.1:{port}"])
+        with site:
+            data = os.urandom(300_000)
+            echoed(box, data, f"{vip}:{port}")
+            return site.status()["bare"]
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_it_is_a_host_of_a_mesh(nswrap, tmp_path):
+    """Also on Linux 4.18; a sandbox of its own is not among what it says it can do."""
+    host = serve_and_reach(nswrap, tmp_path, python(OLD_KERNEL, str(AGENT)))
+    assert "gone" in host["features"] and "sandbox/run" not in host["features"]
