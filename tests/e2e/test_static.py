@@ -6,7 +6,7 @@ import pathlib
 import struct
 import subprocess
 
-from harness import BINARY, TCP_ECHO, free_port, python
+from harness import BINARY, TCP_ECHO, free_port, python, wait_for
 from mesh_tools import Box, Site, echoed, network
 
 AGENT = pathlib.Path(BINARY).with_name(f"nswrap-agent-{os.uname().machine}")
@@ -31,7 +31,7 @@ def in_scratch(directory, *words, **options):
     os.makedirs(directory, exist_ok=True)
     (pathlib.Path(directory) / "agent").write_bytes(AGENT.read_bytes())
     (pathlib.Path(directory) / "agent").chmod(0o755)
-    return subprocess.run(["unshare", "-r", "chroot", str(directory), "/agent", *words], timeout=20,
+    return subprocess.run(["/usr/bin/unshare", "-r", "/usr/sbin/chroot", str(directory), "/agent", *words], timeout=20,
                           capture_output=True, text=True, env={}, **options)
 
 
@@ -54,9 +54,14 @@ def test_nothing_is_needed_around_it(tmp_path):
 
 def test_names_are_looked_up_without_loading_anything(tmp_path):
     """What nsswitch.conf names would be loaded from the host, whose libc is another one."""
+    (tmp_path / "nsswitch.conf").write_text("hosts: other dns\n")
     trace = tmp_path / "trace"
-    subprocess.run(["strace", "-f", "-e", "trace=openat", "-o", trace, AGENT, "tunnel", "client", "--connect",
-                    "nowhere.invalid:1", "--key", "/dev/null"], capture_output=True, timeout=20)
+    looks_up = f"""mount --bind {tmp_path}/nsswitch.conf /etc/nsswitch.conf &&
+        exec strace -f -e trace=openat -o {trace} {AGENT} tunnel client --server nowhere.invalid:1 --to localhost:1"""
+    popen = subprocess.Popen(["unshare", "-rm", "sh", "-c", looks_up], stderr=subprocess.DEVNULL)
+    wait_for(lambda: trace.exists() and "/etc/resolv.conf" in trace.read_text(), "a look-up")
+    popen.terminate()
+    popen.wait(10)
     assert ".so" not in trace.read_text()
 
 
