@@ -33,6 +33,8 @@ static void begin_ending(struct link *link, unsigned grace_ms)
 	link->state = LINK_ENDING;
 	loop_timer_set(link->loop, &link->timer, grace_ms);
 	link->ops->on_ending(link);
+	fd_close(&link->held_in);
+	fd_close(&link->held_out);
 }
 
 /* What was wrong says more than how it ended, which may have been our doing. */
@@ -115,6 +117,10 @@ void link_close(struct link *link)
 {
 	loop_timer_cancel(link->loop, &link->timer);
 	wire_close(&link->wire);
+	if (link->state == LINK_OPEN) {
+		fd_close(&link->held_in);
+		fd_close(&link->held_out);
+	}
 	lines_close(&link->lines);
 	lines_close(&link->noise_lines);
 	child_drop(&link->child);
@@ -246,6 +252,7 @@ static void begin(struct link *link)
 	link->trouble[0] = link->ending[0] = link->program[0] = '\0';
 	link->status = -1;
 	link->has_failed = link->is_killed = link->is_left = false;
+	link->held_in = link->held_out = -1;
 	link->state = LINK_OPEN;
 }
 
@@ -272,8 +279,11 @@ static int start(struct link *link, struct children *children, const struct comm
 	result = child_start(&link->child, children, &whole, err);
 	if (result == 0) {
 		/* both take what they are given, also when they fail */
-		result = wire_open(&link->wire, link->hub, &wire_ops,
-			fd_take(&pairs[STREAMS_STDOUT][0]), fd_take(&pairs[STREAMS_STDIN][1]));
+		link->held_in = fd_take(&pairs[STREAMS_STDOUT][0]);
+		link->held_out = fd_take(&pairs[STREAMS_STDIN][1]);
+		if (!link->holds)
+			result = wire_open(&link->wire, link->hub, &wire_ops,
+				fd_take(&link->held_in), fd_take(&link->held_out));
 		int second =
 			lines_open(&link->lines, link->loop, fd_take(&pairs[STREAMS_STDERR][0]));
 		if (result == 0)
@@ -298,6 +308,21 @@ void link_start(struct link *link, struct children *children, const struct comma
 		command->program ? command->program : command->argv[0]);
 	if (start(link, children, command, &err) < 0)
 		link_lose(link, "%s", err.text);
+}
+
+void link_go(struct link *link)
+{
+	if (link->state != LINK_OPEN || link->held_in < 0)
+		return;
+	int result = wire_open(&link->wire, link->hub, &wire_ops, fd_take(&link->held_in),
+		fd_take(&link->held_out));
+	if (result < 0)
+		link_lose(link, "cannot watch its command: %s", strerror(-result));
+}
+
+void link_hear(struct link *link, const char *text, size_t len)
+{
+	lines_take(&link->noise_lines, text, len);
 }
 
 void link_watch(struct link *link, unsigned every_ms, unsigned silent_max)

@@ -59,6 +59,7 @@ struct link_ops {
 /* Starts as all zero but for ops, hub and loop. */
 struct link {
 	const struct link_ops *ops;
+	bool holds; /* the owner's: a command's streams are not taken for frames before link_go */
 	struct wire_hub *hub;
 	struct loop *loop;
 
@@ -68,6 +69,9 @@ struct link {
 	struct child child;             /* pid 0: none, or reaped */
 	char reason[LINK_REASON_BYTES]; /* why it was closed last */
 	int status; /* of the command, as a shell has it; -1: it has not ended by itself */
+
+	/* while held, for the owner to read and write; -1 otherwise */
+	int held_in, held_out;
 
 	/* its own */
 	struct lines lines, noise_lines;
@@ -90,6 +94,12 @@ struct link {
  * something failed, ENDING.
  */
 void link_start(struct link *link, struct children *children, const struct command *command);
+
+/* What is held goes on as frames, in both directions. */
+void link_go(struct link *link);
+
+/* Something that is no frame came while it was held: shown as what is in front of the first one. */
+void link_hear(struct link *link, const char *text, size_t len);
 
 /*
  * Open it over descriptors: a connected socket (the same number twice) or two that were inherited.

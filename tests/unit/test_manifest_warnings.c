@@ -3,7 +3,7 @@
 #include "manifest_report.h"
 
 #define KEYS                                                                                  \
-	"vip, cmd, ports, http, socks, loopback, stateDir, aliases, writeEtcHosts, restart, " \
+	"vip, cmd, ports, http, socks, loopback, stateDir, aliases, install, writeEtcHosts, restart, " \
 	"allow, anyPort, expose or sandbox"
 #define TO_FORM                                                                 \
 	"expected a list of networks and host names, such as [\"10.0.0.0/8\", " \

@@ -54,8 +54,8 @@ struct peer_traffic peer_traffic(const struct peer *peer)
 
 /* --- start -------------------------------------------------------------------------------- */
 
-/* @cmd and the words of an agent; free the list, not its texts. */
-static char **make_argv(char *const *cmd)
+/* @cmd and, unless it leads to a shell, the words of an agent; free the list, not its texts. */
+static char **make_argv(char *const *cmd, bool is_agent)
 {
 	static char agent[] = "agent", automated[] = "--automated";
 	size_t count = g_strv_length((char **)cmd);
@@ -64,8 +64,10 @@ static char **make_argv(char *const *cmd)
 	if (!argv)
 		return NULL;
 	memcpy(argv, cmd, count * sizeof(*argv));
-	argv[count] = agent;
-	argv[count + 1] = automated;
+	if (is_agent) {
+		argv[count] = agent;
+		argv[count + 1] = automated;
+	}
 	return argv;
 }
 
@@ -76,7 +78,8 @@ static void start(struct peer *peer)
 	static char *const own[] = {own_name, NULL};
 	char *const *cmd = peer->host->cmd;
 	struct desk *desk = peer->context->desk;
-	char **argv = make_argv(cmd ? cmd : own);
+	const bool installs = peer->host->install;
+	char **argv = make_argv(cmd ? cmd : own, !installs);
 	const struct command command = {
 		.program = cmd ? NULL : "/proc/self/exe",
 		.argv = argv,
@@ -97,11 +100,52 @@ static void start(struct peer *peer)
 	peer->earlier = peer_traffic(peer);
 	peer->session.frames_in = peer->session.frames_out = 0;
 	set_state(peer, PEER_STARTING);
+	peer->link.holds = installs;
 	link_start(&peer->link, peer->context->children, &command);
 	free(argv);
+	if (peer->link.state != LINK_OPEN)
+		return;
+	if (!installs)
+		session_begin(&peer->session);
+	else if (installer_begin(&peer->installer, peer->link.held_in, peer->link.held_out) < 0)
+		link_lose(&peer->link, "cannot watch its command");
+}
+
+/* --- an agent that is brought along ------------------------------------------------------- */
+
+static void on_installer_text(void *owner, const char *text, size_t len)
+{
+	link_hear(&((struct peer *)owner)->link, text, len);
+}
+
+static void on_installer_progress(void *owner, const char *text)
+{
+	struct peer *peer = owner;
+
+	session_notice(&peer->session, LOG_NOTICE, "%s", text);
+	snprintf(peer->said, sizeof(peer->said), "%s", text);
+}
+
+static void on_installer_failed(void *owner, const char *why)
+{
+	struct peer *peer = owner;
+
+	link_lose(&peer->link, why ? "%s" : NULL, why);
+}
+
+static void on_installed(void *owner)
+{
+	struct peer *peer = owner;
+
+	link_go(&peer->link);
 	if (peer->link.state == LINK_OPEN)
 		session_begin(&peer->session);
 }
+
+static const struct installer_ops installer_ops = {.on_text = on_installer_text,
+	.on_progress = on_installer_progress,
+	.on_done = on_installed,
+	.on_failed = on_installer_failed};
 
 /* --- end ---------------------------------------------------------------------------------- */
 
@@ -205,6 +249,7 @@ static void on_ending(struct link *link)
 {
 	struct peer *peer = at_link(link);
 
+	installer_end(&peer->installer);
 	session_end(&peer->session);
 	peer->port.wire = NULL;
 	peer->ended_ns = now_ns(peer);
@@ -313,6 +358,8 @@ struct peer *peer_new(const struct peer_context *context, const struct manifest_
 	peer->asker.name = peer->name;
 	peer->asker.on_line = on_asker_line;
 	peer->asker.on_background = on_background;
+	peer->installer =
+		(struct installer){.ops = &installer_ops, .owner = peer, .loop = context->loop};
 	peer->link.ops = &link_ops;
 	peer->link.hub = context->hub;
 	peer->link.loop = context->loop;
@@ -333,6 +380,7 @@ void peer_free(struct peer *peer)
 	if (!peer)
 		return;
 	loop_timer_cancel(peer->context->loop, &peer->pause);
+	installer_end(&peer->installer);
 	session_end(&peer->session);
 	link_close(&peer->link);
 	desk_leave(&peer->asker);

@@ -12,6 +12,7 @@
 #include "mesh/manager/advice.h"
 #include "mesh/manager/desk.h"
 #include "mesh/manager/fabric.h"
+#include "mesh/manager/installer.h"
 #include "mesh/manager/session.h"
 #include "mesh/manifest/manifest.h"
 #include "util/list.h"
@@ -96,6 +97,7 @@ struct peer {
 	char said[PEER_SAID_BYTES];     /* the last line, while it starts; as it came */
 	struct link link;
 	struct session session;
+	struct installer installer; /* of a host to which nswrap-agent is brought */
 	struct desk_asker asker;
 
 	/* the peer's own */

@@ -448,6 +448,7 @@ static const struct field fields[] = {
 	{"stateDir", read_section, .expected = "a map with pathOnAgent or disable",
 		.parts = state_dir_parts},
 	{"aliases", read_aliases, .expected = "a list of host names", .is_host_only = true},
+	{"install", read_truth, .offset = offsetof(struct manifest_host, install)},
 	{"writeEtcHosts", read_truth, OWN(write_etc_hosts)},
 	{"restart", read_restart, .expected = "always, on-failure or never"},
 	{"allow", read_allow, .expected = ALLOWED_EXPECTED},
@@ -470,6 +471,9 @@ void host_read(struct reader *reader, const struct node *name, const struct node
 	read_fields(reader, fields, value, template, out);
 	if (!reader_get(value, "vip"))
 		reader_refuse(reader, name, "no vip: expected %s", VIP_EXPECTED);
+	if (out->install && !out->cmd)
+		reader_refuse(reader, name,
+			"install: expected a cmd that leads to a shell, such as \"ssh gw sh\"");
 }
 
 void host_check_template(struct reader *reader, const struct node *template)

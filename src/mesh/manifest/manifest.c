@@ -281,6 +281,6 @@ bool manifest_host_equal(const struct manifest_host *a, const struct manifest_ho
 	return strcmp(a->name, b->name) == 0 && a->vip.s_addr == b->vip.s_addr &&
 	       manifest_texts_equal(a->cmd, b->cmd) &&
 	       manifest_texts_equal(a->aliases, b->aliases) && a->no_restart == b->no_restart &&
-	       a->only_failures == b->only_failures &&
+	       a->only_failures == b->only_failures && a->install == b->install &&
 	       configure_tells_same(&a->own, ~0U, &b->own, ~0U);
 }

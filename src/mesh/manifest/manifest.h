@@ -14,6 +14,7 @@ struct manifest_host {
 	struct in_addr vip;
 	char **cmd;                 /* NULL-terminated; NULL: this executable */
 	char **aliases;             /* NULL-terminated; NULL: none */
+	bool install;               /* cmd leads to a shell, nswrap-agent is brought there */
 	bool no_restart;            /* restart: never */
 	bool only_failures;         /* restart: on-failure */
 	bool http_open, socks_open; /* others may reach a proxy, and use it */

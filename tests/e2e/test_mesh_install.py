@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""e2e/test_mesh_install - nswrap-agent is brought to hosts whose command leads to a shell"""
+
+import hashlib
+import json
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+from harness import BINARY, TCP_ECHO, Lines, Running, free_port, python
+from mesh_tools import Box, Site, echoed, network
+
+AGENT = pathlib.Path(BINARY).with_name(f"nswrap-agent-{os.uname().machine}")
+NAME = f"nswrap-agent-{hashlib.sha256(AGENT.read_bytes()).hexdigest()[:16]}" if AGENT.exists() else ""
+SHELLS = {"dash": ["dash"], "bash": ["bash", "--posix"], "busybox": ["busybox", "sh"]}
+
+
+def shell(cache, *command, **environment):
+    """A command that leads to a shell, where the cache is elsewhere."""
+    words = [f"{name}={value}" for name, value in {"XDG_CACHE_HOME": cache, **environment}.items()]
+    return ["env", *words, *command]
+
+
+def what_it_says(nswrap, tmp_path, cmd, pattern):
+    """Run a mesh of one host until it says something."""
+    path = tmp_path / "one.yaml"
+    path.write_text(json.dumps({"hosts": {"bare": {"vip": f"{network()}.101", "cmd": cmd, "install": True}}}))
+    read, write = os.pipe()
+    popen = nswrap.popen("mesh", path, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=write)
+    os.close(write)
+    running = Running(popen, Lines(read), None)
+    try:
+        return running.wait_line(pattern, 20)
+    finally:
+        popen.terminate()
+        popen.wait(20)
+
+
+@pytest.mark.parametrize("name", SHELLS)
+def test_it_is_brought_once_and_serves(nswrap, tmp_path, name):
+    cache, port, vip = tmp_path / "cache", free_port(), f"{network()}.101"
+    server = subprocess.Popen(python(TCP_ECHO, "127.0.0.1", port), stdin=subprocess.DEVNULL)
+    # a banner in front
+    cmd = shell(cache, "sh", "-c", "echo Welcome to bare; exec " + " ".join(SHELLS[name]))
+    box = Box(nswrap, "install-box")
+
+    def site():
+        made = Site(nswrap, tmp_path)
+        made.host("box", f"{network()}.102", box.agent())
+        made.host("bare", vip, cmd, install=True, ports=[f"{port}:127.0.0.1:{port}"])
+        return made
+
+    try:
+        with site() as first:
+            echoed(box, os.urandom(200_000), f"{vip}:{port}")
+            assert "installing: 100 %" in first.running.stderr.text()
+            assert "Welcome to bare" in first.running.stderr.text()
+        assert [path.name for path in (cache / "nswrap").iterdir()] == [NAME]
+        assert (cache / "nswrap" / NAME).read_bytes() == AGENT.read_bytes()
+        with site() as second:
+            assert "installing" not in second.running.stderr.text()
+        # one that is damaged is not started, and one of another manager's goes
+        (cache / "nswrap" / NAME).write_bytes(AGENT.read_bytes()[:-1])
+        (cache / "nswrap" / "nswrap-agent-0123").write_text("old")
+        with site() as third:
+            assert "installing: 100 %" in third.running.stderr.text()
+        assert [path.name for path in (cache / "nswrap").iterdir()] == [NAME]
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_a_directory_that_executes_nothing_is_passed_over(nswrap, tmp_path):
+    cache, other = tmp_path / "cache", tmp_path / "var"
+    cache.mkdir()
+    other.mkdir()
+    mounts = f"mount -t tmpfs -o noexec none {cache} && mount --bind {other} /var/tmp && exec sh"
+    what_it_says(nswrap, tmp_path, shell(cache, "unshare", "-rm", "sh", "-c", mounts), "installing: 100 %")
+    what_it_says(nswrap, tmp_path, shell(cache, "unshare", "-rm", "sh", "-c", mounts), "bare: ready|lost")
+    assert [path.name for path in other.glob("nswrap-*/*")] == [NAME]
+
+
+@pytest.mark.parametrize("cmd, said", [
+    (["sh", "-c", "echo Host key verification failed. >&2; exit 255"], "ssh-keygen -R HOST"),
+    (["sh", "-c", "exit 127"], "a program was not found"),
+], ids=["host key", "no shell"])
+def test_what_is_wrong_is_said(nswrap, tmp_path, cmd, said):
+    what_it_says(nswrap, tmp_path, cmd, f"lost: .*{said}")
+
+
+def test_another_kind_of_machine_is_said(nswrap, tmp_path):
+    (tmp_path / "uname").write_text("#!/bin/sh\necho vax\n")
+    (tmp_path / "uname").chmod(0o755)
+    what_it_says(nswrap, tmp_path, ["env", f"PATH={tmp_path}:/usr/bin:/bin", "sh"],
+                 "lost: no nswrap-agent-vax beside nswrap")
+
+
+def test_no_room_is_said(nswrap, tmp_path):
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    full = f"mount -t tmpfs -o size=256k none {cache} && exec sh"
+    what_it_says(nswrap, tmp_path, shell(cache, "unshare", "-rm", "sh", "-c", full),
+                 "lost: cannot install nswrap-agent: cannot write .*: is there room for it")
+
+
+def test_install_needs_a_command(nswrap, tmp_path):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(json.dumps({"hosts": {"bare": {"vip": "127.0.42.1", "install": True}}}))
+    done = nswrap.run("mesh", path)
+    assert done.returncode != 0 and b"install: expected a cmd that leads to a shell" in done.stderr
