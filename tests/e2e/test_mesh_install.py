@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 
 import pytest
@@ -67,6 +68,27 @@ def test_it_is_brought_once_and_serves(nswrap, tmp_path, name):
         with site() as third:
             assert "installing: 100 %" in third.running.stderr.text()
         assert [path.name for path in (cache / "nswrap").iterdir()] == [NAME]
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_nothing_but_busybox(nswrap, tmp_path):
+    """A chroot: no namespaces, no /dev/net/tun, no /dev/null, no /tmp, no libraries."""
+    root, port, vip = tmp_path / "root", free_port(), f"{network()}.101"
+    (root / "bin").mkdir(parents=True)
+    shutil.copy(shutil.which("busybox"), root / "bin/busybox")
+    for name in ("sh", "cat", "chmod", "mkdir", "mv", "rm", "uname", "sha256sum"):
+        (root / "bin" / name).symlink_to("busybox")
+    server = subprocess.Popen(python(TCP_ECHO, "127.0.0.1", port), stdin=subprocess.DEVNULL)
+    box, site = Box(nswrap, "install-box"), Site(nswrap, tmp_path)
+    site.host("box", f"{network()}.102", box.agent())
+    site.host("bare", vip, ["unshare", "-r", "/usr/sbin/chroot", str(root), "/bin/sh"], install=True,
+              ports=[f"{port}:127.0.0.1:{port}"])
+    try:
+        with site:
+            echoed(box, os.urandom(300_000), f"{vip}:{port}")
+            assert site.status()["bare"]["stack"] == "streams"
     finally:
         server.kill()
         server.wait()
