@@ -10,7 +10,7 @@ from harness import TREE
 DATA = TREE / "tests" / "data" / "norouter" / "manifests"
 PAGE = TREE / "man" / "nswrap-manifest.5"
 HOST_KEYS = {"vip", "cmd", "ports", "http", "socks", "loopback", "stateDir", "aliases",
-             "writeEtcHosts", "restart", "anyPort", "allow", "expose", "sandbox"}
+             "install", "writeEtcHosts", "restart", "anyPort", "allow", "expose", "sandbox"}
 TOP_KEYS = {"hosts", "hostTemplate", "routes"}
 
 

@@ -29,6 +29,7 @@ const char example_manifest[] =
 	"    cmd: [\"podman\", \"exec\", \"-i\", \"some-container\", \"nswrap\"]\n"
 	"    vip: \"127.0.42.102\"\n"
 	"    writeEtcHosts: true # the names of all hosts in its /etc/hosts\n"
+	"    install: false      # true: cmd leads to a shell, nswrap-agent is brought along\n"
 	"    restart: never      # always, if it is not given; or on-failure\n"
 	"    allow: [laptop, \"web:2222\"] # who may begin something with it; all, if it is not given\n"
 	"\n"
