@@ -128,6 +128,8 @@ static int set_up(struct holder *holder, struct err *err)
 	_cleanup_fd_ int tun = open_device(holder, err);
 	if (tun < 0)
 		return tun;
+	if (holder->is_new)
+		tap_leave_to_namespace(tun);
 	int result = set_up_device(holder, err);
 	return result < 0 ? result : fd_take(&tun);
 }

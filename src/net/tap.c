@@ -15,6 +15,7 @@
 
 #include "util/err.h"
 #include "util/fd.h"
+#include "util/log.h"
 
 #define DEVICE "/dev/net/tun"
 
@@ -92,6 +93,12 @@ int tap_open_tun(const char *name, struct err *err)
 	if (ioctl(fd, TUNSETVNETHDRSZ, &header_bytes) < 0)
 		return err_sys(err, errno, "cannot set up the network device %s", name);
 	return fd_take(&fd);
+}
+
+void tap_leave_to_namespace(int fd)
+{
+	if (ioctl(fd, TUNSETPERSIST, 1) < 0)
+		log_debug("a network device goes with its descriptor: %s", strerror(errno));
 }
 
 ssize_t tap_read(int fd, void *frame, size_t cap_bytes)

@@ -29,6 +29,13 @@ int tap_open(const char *name, bool vnet_hdr, struct err *err);
 int tap_open_tun(const char *name, struct err *err);
 
 /*
+ * The device is to go away with its network namespace, which must be nobody else's, instead of with
+ * its descriptor: the kernel takes 10 to 40 ms to take one down (synchronize_net), in close(2) or
+ * where nobody waits for it (cleanup_net).
+ */
+void tap_leave_to_namespace(int fd);
+
+/*
  * One frame or packet without its header, one system call. Returns its size, 0 for a header with
  * nothing behind it, or -errno (-EAGAIN: there is none).
  */

@@ -5,11 +5,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -219,9 +221,14 @@ int tree_kill(unsigned timeout_ms)
 int tree_kill_child(pid_t pid, unsigned timeout_ms)
 {
 	struct clock_wait wait = clock_wait_start(timeout_ms);
+	_cleanup_fd_ int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd end = {pidfd, POLLIN, 0};
 	siginfo_t info = {0};
 
 	kill(pid, SIGKILL);
+	/* the pauses below are for what has no pidfd (before Linux 5.3), and a signal's arrival */
+	if (pidfd >= 0)
+		poll(&end, 1, (int)timeout_ms);
 	while (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG) == 0 && info.si_pid == 0)
 		if (!clock_wait_go_on(&wait))
 			return -EBUSY;

@@ -17,6 +17,7 @@
 #include "util/log.h"
 #include "util/parse.h"
 
+#define WATCH_AFTER_MS  500
 #define WATCH_EVENTS    (IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE)
 #define DNS_PORT        53
 #define HOSTS_MAX_BYTES (1 << 20) /* what is behind is not read */
@@ -208,11 +209,25 @@ static void on_watch(struct loop_io *io, uint32_t events)
 	follow(resolver);
 }
 
+static void on_watch_begin(struct loop_timer *timer)
+{
+	struct resolver *resolver = container_of(timer, struct resolver, watch_begin);
+
+	resolver->watch.fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	if (resolver->watch.fd < 0)
+		return;
+	add_watches(resolver);
+	loop_io_add(resolver->loop, &resolver->watch, EPOLLIN);
+	/* what has changed since the files were read */
+	follow(resolver);
+}
+
 void resolver_watch(struct resolver *resolver, int etc)
 {
 	resolver->etc = etc;
-	if (resolver->watch.fd >= 0)
-		loop_io_add(resolver->loop, &resolver->watch, EPOLLIN);
+	/* to close a watch takes the kernel up to 20 ms, which is long at the end of a short
+	 * COMMAND */
+	loop_timer_set(resolver->loop, &resolver->watch_begin, WATCH_AFTER_MS);
 }
 
 void resolver_init(struct resolver *resolver, const struct sandbox_config *config,
@@ -224,15 +239,12 @@ void resolver_init(struct resolver *resolver, const struct sandbox_config *confi
 		.owner = owner,
 		.etc = -1,
 		.watch = {-1, on_watch},
+		.watch_begin.on_expired = on_watch_begin,
 		.files = {.items = {[FILE_RESOLV] = {"resolv.conf", NULL},
 				  [FILE_HOSTS] = {"hosts", NULL},
 				  [FILE_SWITCH] = {"nsswitch.conf", NULL}},
 			.count = FILES}};
 	list_init(&resolver->told);
-	/* before anything is read: what changes meanwhile is seen by resolver_watch */
-	resolver->watch.fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-	if (resolver->watch.fd >= 0)
-		add_watches(resolver);
 	read_host(resolver);
 	for (size_t i = 0; i < FILES; i++)
 		renew(resolver, i);
@@ -241,6 +253,7 @@ void resolver_init(struct resolver *resolver, const struct sandbox_config *confi
 void resolver_fini(struct resolver *resolver)
 {
 	fd_close(&resolver->etc);
+	loop_timer_cancel(resolver->loop, &resolver->watch_begin);
 	loop_io_del(resolver->loop, &resolver->watch);
 	fd_close(&resolver->watch.fd);
 	for (size_t i = 0; i < resolver->nown; i++)

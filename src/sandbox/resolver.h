@@ -49,6 +49,7 @@ struct resolver {
 	struct etc_files files; /* texts are malloc()ed */
 	int etc;                /* the directory; -1: none yet; owned */
 	struct loop_io watch;   /* inotify */
+	struct loop_timer watch_begin;
 };
 
 /* Read the host's settings; @loop and @config must stay. files is good for init from here on. */
@@ -57,7 +58,8 @@ void resolver_init(struct resolver *resolver, const struct sandbox_config *confi
 void resolver_fini(struct resolver *resolver);
 
 /* The sandbox is there: @etc (taken over; -1: there is none) is its /etc. Its files, and the name
- * server, follow the host's from now on. Where inotify is short, they stay as they are. */
+ * server, follow the host's from half a second later on. Where inotify is short, they stay as they
+ * are. */
 void resolver_watch(struct resolver *resolver, int etc);
 
 /* All that the name server must know, as a file for netnames_read: a descriptor, or -errno. */

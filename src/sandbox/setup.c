@@ -114,6 +114,7 @@ static int setup_network(const struct net_plan *plan, int fds[INIT_FDS], struct 
 	_cleanup_fd_ int fd = tap_open(NET_TAP_NAME, true, err);
 	if (fd < 0)
 		return fd;
+	tap_leave_to_namespace(fd);
 	int index = netdev_index(nl, NET_TAP_NAME);
 	if (index < 0)
 		return err_sys(err, -index, "cannot find %s", NET_TAP_NAME);
@@ -182,6 +183,7 @@ static int setup_via(const struct sandbox_config *config, int *tun_fd, struct er
 	_cleanup_fd_ int fd = tap_open_tun(SETUP_VIA_NAME, err);
 	if (fd < 0)
 		return fd;
+	tap_leave_to_namespace(fd);
 	int tun = netdev_index(nl, SETUP_VIA_NAME);
 	if (tun < 0)
 		return err_sys(err, -tun, "cannot find %s", SETUP_VIA_NAME);

@@ -279,6 +279,19 @@ def measure_start(candidate):
     return took_ms
 
 
+def measure_end(candidate):
+    """Milliseconds from COMMAND's last word to the end of the candidate."""
+    popen = subprocess.Popen(candidate.command([], ["date", "+%s.%N"]), stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    popen.wait()
+    ended = time.time()
+    with popen.stdout:
+        said = popen.stdout.read()
+    if popen.returncode:
+        raise Failed(f"exit status {popen.returncode}")
+    return (ended - float(said)) * 1e3
+
+
 def measure_ready(candidate, directory):
     """Milliseconds from the guest's listen() until a client on the host has had an answer, and the
     same from the start of the candidate."""
@@ -323,6 +336,7 @@ METRICS = {  # key: (title, unit, higher is better)
     "connections": ("connections, 8 at a time", "1/s", True),
     "round trips": ("round trips of 1 byte", "1/s", True),
     "start": ("start: run `true`", "ms", False),
+    "end": ("end: COMMAND's last word to the end", "ms", False),
     "ready": ("guest's listen() to first answer", "ms", False),
     "first answer": ("start to first answer", "ms", False),
     "memory": ("private memory, idle, without COMMAND", "MiB", False),
@@ -403,6 +417,7 @@ def run_all(options, directory):
         for candidate in [c for c in starters if results.works("start", c)]:
             try:
                 results.add("start", candidate, measure_start(candidate))
+                results.add("end", candidate, measure_end(candidate))
             except GUARDED as failure:
                 results.fail("start", candidate, failure)
     launchers = wanted(launch_candidates(options.before), options.only)

@@ -139,10 +139,11 @@ def outside(outer, short_dir):
 
 # runs what it is told: a JSON list of words a connection, its stdout is the answer; argv: path
 RUNNER = """
-import json, socket, subprocess, sys
+import json, os, socket, subprocess, sys
 s = socket.socket(socket.AF_UNIX)
-s.bind(sys.argv[1])
+s.bind(sys.argv[1] + '.new')
 s.listen()
+os.rename(sys.argv[1] + '.new', sys.argv[1])
 while True:
     c, _ = s.accept()
     done = subprocess.run(json.loads(c.makefile().readline()), stdout=subprocess.PIPE)
