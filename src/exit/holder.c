@@ -210,7 +210,7 @@ static int turn(struct holder *holder, struct in_addr vip)
 	return 0;
 }
 
-static int open_aliases(struct holder *holder, struct in_addr vip)
+static int open_aliases(struct holder *holder, struct in_addr vip, bool turns)
 {
 	const struct in_addr net = {
 		htonl(HOLDER_ALIAS_NET | (uint32_t)holder->number << HOLDER_ALIAS_SHIFT)};
@@ -223,7 +223,7 @@ static int open_aliases(struct holder *holder, struct in_addr vip)
 
 	if (result < 0 && result != -EEXIST)
 		return result;
-	return holder->number | (turn(holder, vip) == 0 ? HOLDER_TURNS : 0);
+	return holder->number | (turns && turn(holder, vip) == 0 ? HOLDER_TURNS : 0);
 }
 
 static int change_route(struct holder *holder, bool is_added, struct in_addr net, int prefix_len)
@@ -284,7 +284,7 @@ static int perform(struct holder *holder, struct holder_request *request, int *f
 	case STACK_DEL_PEER:
 		return change_peer(holder, request->op, request->vip);
 	case HOLDER_OPEN_ALIASES:
-		return open_aliases(holder, request->vip);
+		return open_aliases(holder, request->vip, request->turns);
 	case HOLDER_ADD_ROUTE:
 	case HOLDER_DEL_ROUTE:
 		return change_route(

@@ -35,6 +35,7 @@ struct holder_request {
 	uint32_t op; /* enum stack_change, or that one */
 	struct in_addr vip;
 	int32_t prefix_len;
+	bool turns; /* HOLDER_OPEN_ALIASES: own programs' packets are wanted */
 	char ports[STACK_PORTS_BYTES];
 };
 

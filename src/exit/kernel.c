@@ -142,7 +142,8 @@ static int change(struct stack *stack, enum stack_change change, struct in_addr 
 
 static int open_aliases(struct stack *stack, struct in_addr self, struct in_addr *net, bool *turns)
 {
-	const struct holder_request request = {.op = HOLDER_OPEN_ALIASES, .vip = self};
+	const struct holder_request request = {
+		.op = HOLDER_OPEN_ALIASES, .vip = self, .turns = *turns};
 	int result = ask(stack, &request);
 
 	if (result < 0)

@@ -81,8 +81,9 @@ struct stack_ops {
 
 	/*
 	 * Route the addresses of *@net, which is the stack's to choose, to us, for aliases (mesh/
-	 * agent/gate_aliases), and the packets of its own programs to @self, if *@turns says so
-	 * then. Again whenever self is another one. Returns 0 or -errno: there are none of them.
+	 * agent/gate_aliases), and if *@turns the packets of its own programs to @self, if it says
+	 * so then, too. Again whenever self is another one. Returns 0 or -errno: there are none of
+	 * them.
 	 */
 	int (*open_aliases)(
 		struct stack *stack, struct in_addr self, struct in_addr *net, bool *turns);

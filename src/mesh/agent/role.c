@@ -525,12 +525,15 @@ static int tell_gate(struct role *role, struct err *err)
 static void open_aliases(struct role *role)
 {
 	struct stack *stack = role->start.stack;
+
+	/* a plain host's namespace has no programs but its agent, which reaches its own VIP itself
+	 */
+	role->turns = role->start.is_sandbox;
 	int result = stack->ops->open_aliases(
 		stack, role->addresses.self, &role->alias_net, &role->turns);
 
 	if (result < 0)
 		role->alias_net = (struct in_addr){0};
-	role->turns = role->turns && role->start.is_sandbox;
 	if (role->start.is_sandbox && (result < 0 || !role->turns))
 		log_info("programs of this sandbox cannot reach its own ports at its VIP%s%s",
 			result < 0 ? ": " : "", result < 0 ? strerror(-result) : "");
