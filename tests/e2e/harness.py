@@ -137,10 +137,12 @@ def connect(port, host="127.0.0.1", timeout=10):
 
 
 def is_refused(port, host="127.0.0.1"):
-    """True if a connection is refused, False if somebody takes it."""
+    """True if a connection is refused, False if somebody takes it, or stops listening meanwhile."""
     try:
         with socket.create_connection((host, port), timeout=5):
             return False
+    except ConnectionResetError:
+        return False
     except ConnectionRefusedError:
         return True
 
