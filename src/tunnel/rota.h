@@ -13,7 +13,7 @@
 #include "tunnel/order.h"
 #include "util/list.h"
 
-#define ROTA_GATES_MAX 256 /* by name, of all clients together */
+#define ROTA_GATES_MAX 256        /* by name, of all clients together */
 #define ROTA_TRIES_MAX ORDERS_MAX /* to listen in a second: one takes milliseconds at worst */
 
 /*

@@ -2,7 +2,7 @@
 /* unit/test_manifest_warnings - what NoRouter takes is taken, and said if it was hardly meant */
 #include "manifest_report.h"
 
-#define KEYS                                                                                  \
+#define KEYS                                                                                           \
 	"vip, cmd, ports, http, socks, loopback, stateDir, aliases, install, writeEtcHosts, restart, " \
 	"allow, anyPort, expose or sandbox"
 #define TO_FORM                                                                 \

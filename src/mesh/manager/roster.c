@@ -154,7 +154,8 @@ enum roster_change roster_compare(const struct peer *peer, const struct manifest
 	bool is_equal = manifest_host_equal(was, is);
 	bool can_be_told = session->is_answered && (features & FEATURE_RECONFIGURE);
 
-	if (!manifest_texts_equal(was->cmd, is->cmd) || was->install != is->install || !manifest_sandbox_equal(was, is))
+	if (!manifest_texts_equal(was->cmd, is->cmd) || was->install != is->install ||
+		!manifest_sandbox_equal(was, is))
 		return ROSTER_REPLACE;
 	if (was->vip.s_addr != is->vip.s_addr)
 		return ROSTER_RESTART;
