@@ -213,9 +213,6 @@ static void on_watch_begin(struct loop_timer *timer)
 {
 	struct resolver *resolver = container_of(timer, struct resolver, watch_begin);
 
-	resolver->watch.fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-	if (resolver->watch.fd < 0)
-		return;
 	add_watches(resolver);
 	loop_io_add(resolver->loop, &resolver->watch, EPOLLIN);
 	/* what has changed since the files were read */
@@ -227,7 +224,8 @@ void resolver_watch(struct resolver *resolver, int etc)
 	resolver->etc = etc;
 	/* to close a watch takes the kernel up to 20 ms, which is long at the end of a short
 	 * COMMAND */
-	loop_timer_set(resolver->loop, &resolver->watch_begin, WATCH_AFTER_MS);
+	if (resolver->watch.fd >= 0)
+		loop_timer_set(resolver->loop, &resolver->watch_begin, WATCH_AFTER_MS);
 }
 
 void resolver_init(struct resolver *resolver, const struct sandbox_config *config,
@@ -244,6 +242,7 @@ void resolver_init(struct resolver *resolver, const struct sandbox_config *confi
 				  [FILE_HOSTS] = {"hosts", NULL},
 				  [FILE_SWITCH] = {"nsswitch.conf", NULL}},
 			.count = FILES}};
+	resolver->watch.fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	list_init(&resolver->told);
 	read_host(resolver);
 	for (size_t i = 0; i < FILES; i++)
