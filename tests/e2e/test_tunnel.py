@@ -18,17 +18,19 @@ GREETING = b"lennet01"
 BURST = 200
 
 
-def run_server(*args):
-    """A thread of its own for each client."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-
+def serve_each(listener, serve):
+    """A thread of its own for each client, until the listener is closed."""
     def accept():
         with contextlib.suppress(OSError):
             while True:
-                client, _ = listener.accept()
-                threading.Thread(target=args[0], args=(client,), daemon=True).start()
+                threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
+
+
+def run_server(serve):
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    serve_each(listener, serve)
     return listener
 
 
@@ -446,12 +448,7 @@ def test_hostile_servers(tunnel, target, words):
         peak[0] -= 1
 
     with socket.create_server(("127.0.0.1", tunnel.clients), backlog=1024) as listener:
-        def accept():
-            with contextlib.suppress(OSError):
-                while True:
-                    threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
-
-        threading.Thread(target=accept, daemon=True).start()
+        serve_each(listener, serve)
         client = tunnel.client(target)
         wait_for(lambda: peak[1], "the client")
         threading.Event().wait(0.5)

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 from harness import PATIENCE, connect, descendants, exchange, free_port, open_fds, wait_for
-from test_tunnel import echo, run_server, tunnel  # noqa: F401 (a fixture)
+from test_tunnel import echo, run_server, serve_each, tunnel  # noqa: F401 (a fixture)
 from test_tunnel import target  # noqa: F401 (a fixture)
 from test_tunnel_forwards import at, client_of, order
 from test_tunnel_links import far, keys  # noqa: F401 (a fixture)
@@ -116,12 +116,7 @@ def test_servers_that_stop_anywhere(tunnel, target):
             s.recv(1000)
 
     with socket.create_server(("127.0.0.1", tunnel.clients)) as listener:
-        def accept():
-            with contextlib.suppress(OSError):
-                while True:
-                    threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
-
-        threading.Thread(target=accept, daemon=True).start()
+        serve_each(listener, serve)
         client = tunnel.client(target)
         client.wait_line("it closed the connection|reset by peer")
         wait_for(lambda: next(said, 99) > 2, "some tries")
@@ -370,12 +365,7 @@ def test_answers_of_a_hostile_server(tunnel, target, answers):
                 pass
 
     with socket.create_server(("127.0.0.1", tunnel.clients)) as listener:
-        def accept():
-            with contextlib.suppress(OSError):
-                while True:
-                    threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
-
-        threading.Thread(target=accept, daemon=True).start()
+        serve_each(listener, serve)
         client = client_of(tunnel, "--forward", order("web", free_port(), target), "-v")
         assert asked.wait(20 * PATIENCE)
         assert client.stop() == 0

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 from harness import connect, exchange, free_port, is_refused, wait_for
-from test_tunnel import BURST, answer_at_the_end, is_reset, run_server
+from test_tunnel import BURST, answer_at_the_end, is_reset, run_server, serve_each
 from test_tunnel import target, tunnel  # noqa: F401 (fixtures)
 from test_tunnel_links import far, keys  # noqa: F401 (a fixture)
 from test_tunnel_status import status
@@ -257,12 +257,7 @@ def test_lennuts_server_has_none(tunnel, target):
             heard.append(client.recv(100))
 
     with socket.create_server(("127.0.0.1", tunnel.clients)) as listener:
-        def accept():
-            with contextlib.suppress(OSError):
-                while True:
-                    threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
-
-        threading.Thread(target=accept, daemon=True).start()
+        serve_each(listener, serve)
         client = client_of(tunnel, "--forward", order("web", free_port(), target))
         client.wait_line("does not answer; trying again")
         wait_for(lambda: heard, "the end of the connection")
@@ -359,6 +354,17 @@ def test_datagrams(tunnel, echo, option):
             assert say(s, data) == data.upper()
 
 
+def wait_for_an_answer(s):
+    s.settimeout(0.5)
+
+    def is_served():
+        with contextlib.suppress(OSError):
+            s.send(b"after")
+            return s.recv(100) == b"AFTER"
+
+    wait_for(is_served, "an answer")
+
+
 def test_datagrams_outlive_a_server(tunnel, echo):
     """Who goes on sending is served again."""
     port = free_port()
@@ -371,14 +377,7 @@ def test_datagrams_outlive_a_server(tunnel, echo):
         server.popen.wait()
         tunnel.server()
         client.wait_lines("dns: .*at the server", 2)
-        s.settimeout(0.5)
-
-        def is_served():
-            with contextlib.suppress(OSError):
-                s.send(b"after")
-                return s.recv(100) == b"AFTER"
-
-        wait_for(is_served, "an answer")
+        wait_for_an_answer(s)
 
 
 def test_datagrams_outlive_a_client(tunnel, echo):
@@ -392,14 +391,7 @@ def test_datagrams_outlive_a_client(tunnel, echo):
         client.signal(signal.SIGKILL)
         client.popen.wait()
         client_of(tunnel, *options).wait_line("dns: ")
-        s.settimeout(0.5)
-
-        def is_served():
-            with contextlib.suppress(OSError):
-                s.send(b"after")
-                return s.recv(100) == b"AFTER"
-
-        wait_for(is_served, "an answer")
+        wait_for_an_answer(s)
 
 
 # --- status ----------------------------------------------------------------------------------------
