@@ -274,7 +274,8 @@ static bool keep_packet(struct syn *syn, const struct syns_packet *packet)
 	if (!bytes)
 		return false;
 	free(syn->bytes);
-	syn->bytes = memcpy(bytes, packet->bytes, packet->len);
+	memcpy(bytes, packet->bytes, packet->len);
+	syn->bytes = bytes;
 	syn->len = packet->len;
 	syn->number = packet->number;
 	return true;

@@ -66,14 +66,12 @@ static uint32_t *bucket_of(struct sixfour *sixfour, const struct in6_addr *ip6)
 
 static void unlink_use(struct sixfour *sixfour, struct alias *entry)
 {
-	struct alias *list = sixfour->aliases - 1;
-
 	if (entry->older)
-		list[entry->older].younger = entry->younger;
+		sixfour->aliases[entry->older - 1].younger = entry->younger;
 	else
 		sixfour->oldest = entry->younger;
 	if (entry->younger)
-		list[entry->younger].older = entry->older;
+		sixfour->aliases[entry->younger - 1].older = entry->older;
 	else
 		sixfour->youngest = entry->older;
 }

@@ -180,7 +180,7 @@ static inline void bed_open_with_door(struct mesh_bed *bed, int door)
 	*bed = (struct mesh_bed){.door = {door, -1},
 		.fds_before = count_fds() - 2,
 		.budget = {.max = 10000},
-		.stack = {&bed_stack_ops, door}};
+		.stack = {.ops = &bed_stack_ops, .door = door}};
 	assert_int_equal(context_open(&bed->context, loop, &bed->budget, door), 0);
 }
 

@@ -107,7 +107,7 @@ static const struct stack_ops ops = {.change = change};
 /* After each call all is there, and what was there before was left alone. */
 static void any_list_after_any_other(void **state)
 {
-	struct fake fake = {.stack = {&ops, -1}};
+	struct fake fake = {.stack = {.ops = &ops, .door = -1}};
 	struct addresses addresses = {.on_lost = on_lost, .owner = &fake};
 	unsigned failed = 0, lost = 0;
 	bool is_known = false; /* what it has: the last call failed else */

@@ -159,7 +159,7 @@ static int set_up(void **state)
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	world->far = pair[1];
-	world->fake = (struct fake){.stack = {&ops, -1}, .len = 100};
+	world->fake = (struct fake){.stack = {.ops = &ops, .door = -1}, .len = 100};
 	world->loop = loop_new();
 	world->hub = wire_hub_new(world->loop);
 	world->gate = gate_new();

@@ -43,7 +43,7 @@ static void world_open(struct world *world, bool is_sandbox)
 {
 	static const struct stack_ops ops = {.route = route};
 
-	*world = (struct world){.stack = {&ops, -1}};
+	*world = (struct world){.stack = {.ops = &ops, .door = -1}};
 	world->nets.stack = &world->stack;
 	world->nets.is_sandbox = is_sandbox;
 }

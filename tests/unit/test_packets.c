@@ -161,7 +161,7 @@ static void a_stream_is_not_believed(void **state)
 		int outer = seqpacket(&inner);
 		assert_int_equal(packets_join(&packets, inner, stream[0]), 0);
 		for (size_t i = 0; i < cut; i++) {
-			assert_int_equal(send(stream[1], "\0\1x\0\3abc" + i, 1, 0), 1);
+			assert_int_equal(send(stream[1], &"\0\1x\0\3abc"[i], 1, 0), 1);
 			bed_round(&bed);
 		}
 		settle(&bed);
