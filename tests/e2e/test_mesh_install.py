@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from harness import BINARY, TCP_ECHO, Lines, Running, free_port, python
+from harness import BINARY, TCP_ECHO, Lines, Running, free_port, python, wait_for
 from mesh_tools import Box, Site, echoed, network
 
 AGENT = pathlib.Path(BINARY).with_name(f"nswrap-agent-{os.uname().machine}")
@@ -125,6 +125,13 @@ def test_no_room_is_said(nswrap, tmp_path):
     full = f"mount -t tmpfs -o size=256k none {cache} && exec sh"
     what_it_says(nswrap, tmp_path, shell(cache, "unshare", "-rm", "sh", "-c", full),
                  "lost: cannot install nswrap-agent: cannot write .*: is there room for it")
+
+
+def test_half_a_file_is_not_left(nswrap, tmp_path):
+    """The link ends in the middle."""
+    cache = tmp_path / "cache"
+    what_it_says(nswrap, tmp_path, shell(cache, "sh", "-c", "dd bs=64k count=20 status=none | sh"), "lost: ")
+    wait_for(lambda: list((cache / "nswrap").iterdir()) == [], "the end of what had come")
 
 
 def test_install_needs_a_command(nswrap, tmp_path):
