@@ -409,7 +409,6 @@ int enter_run(
 		session.child = start(&session, &failure, err);
 		if (session.child > 0) {
 			job_leave_streams();
-			log_wait_at_most(0);
 			result = await_end(&session, err);
 			*status = session.status;
 		} else if (failure == COMMAND_EXEC_FAILED) {

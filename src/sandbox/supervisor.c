@@ -40,7 +40,6 @@
 
 #define KILL_MS        5000
 #define FDS_MAX        65536
-#define START_LINES_MS 1000 /* who reads them may still be starting */
 #define JOINED_MS      1000 /* `exec` ends by itself what it started, when it sees us close */
 
 static_assert(ENTER_USER == (int)INIT_FD_USER && ENTER_NET == (int)INIT_FD_NET &&
@@ -465,12 +464,10 @@ static int start(struct supervisor *supervisor, struct err *err)
 	if (start_via(supervisor, err) < 0)
 		return -err->code;
 	job_leave_streams();
-	log_wait_at_most(START_LINES_MS);
 	if (plan_tell_moved(&supervisor->config->net, moved))
 		log_notice("the network inside is %s", moved);
 	keep_clients(supervisor);
 	forwards_announce(&supervisor->forwards, 0);
-	log_wait_at_most(0);
 	if (keeper_start(&supervisor->keeper, err) < 0)
 		return -err->code;
 	resolver_watch(&supervisor->resolver, fd_take(&supervisor->init.fds[INIT_FD_ETC]));

@@ -12,13 +12,14 @@
 #include "util/fd.h"
 
 #define LINE_CAP_BYTES 2048
-#define ESCAPED_BYTES  4 /* \xNN */
+#define ESCAPED_BYTES  4    /* \xNN */
+#define FIRST_WAIT_MS  1000 /* who reads may still be starting */
 
 static struct {
 	enum log_level max_level;
 	int wait_ms; /* -1: for ever */
 	int fd;
-} settings = {.max_level = LOG_NOTICE, .wait_ms = -1, .fd = STDERR_FILENO};
+} settings = {.max_level = LOG_NOTICE, .wait_ms = FIRST_WAIT_MS, .fd = STDERR_FILENO};
 
 void log_set_level(enum log_level level)
 {

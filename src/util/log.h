@@ -17,9 +17,9 @@ enum log_level {
 
 /*
  * The one piece of global state is how this process writes lines: those up to a level, LOG_NOTICE
- * at first; where to, stderr at first; and how long one waits for room there, for ever at first.
- * The first one that waited in vain is lost and makes the next ones wait no more, so that nobody's
- * traffic waits for a reader.
+ * at first; where to, stderr at first; and how long one waits for room there (-1: for ever), a
+ * second at first. The first one that waited in vain is lost and makes the next ones wait no more,
+ * so that nobody's traffic waits for a reader.
  */
 void log_set_level(enum log_level level);
 void log_wait_at_most(int ms);

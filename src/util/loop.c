@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "util/clock.h"
+#include "util/log.h"
 
 #define BATCH 128 /* events taken from the kernel at once */
 
@@ -219,6 +220,7 @@ int loop_run_once(struct loop *loop, int timeout_ms)
 int loop_run(struct loop *loop)
 {
 	loop->is_stopped = false;
+	log_wait_at_most(0);
 	while (!loop->is_stopped) {
 		int result = loop_run_once(loop, -1);
 		if (result < 0)

@@ -91,6 +91,9 @@ uint64_t loop_now_ns(const struct loop *loop);
  */
 int loop_run_once(struct loop *loop, int timeout_ms);
 
-/* Rounds until loop_stop is called from a callback. Returns what loop_stop was given, or -errno. */
+/*
+ * Rounds until loop_stop is called from a callback. Returns what loop_stop was given, or -errno.
+ * Nothing that is served here waits for who reads this process's lines: log_wait_at_most(0).
+ */
 int loop_run(struct loop *loop);
 void loop_stop(struct loop *loop, int result);

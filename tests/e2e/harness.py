@@ -7,6 +7,7 @@ Nothing here sleeps for a fixed time: wait_for() polls a condition until it hold
 import contextlib
 import ctypes
 import errno
+import fcntl
 import json
 import os
 import pathlib
@@ -52,6 +53,18 @@ def wait_for(condition, what="the condition", timeout=10):
             raise AssertionError(f"waited {timeout} s in vain for {what}")
         time.sleep(pause)
         pause = min(pause * 1.5, 0.05)
+
+
+def full_pipe():
+    """(read end, write end) of a pipe with no room in it."""
+    read, write = os.pipe()
+    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(write, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(write, b"x" * 4096)
+    os.set_blocking(write, True)
+    return read, write
 
 
 # --- ports and clients ---------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import subprocess
 
 import pytest
 from harness import (BINARY, HTTP, NEIGHBOUR_SETUP, PATIENCE, Behind, TCP_ECHO, TCP_PEER, UDP_ECHO, descendants,
-                     connect, free_port, open_fds, python, read_all, wait_for)
+                     connect, free_port, full_pipe, open_fds, python, read_all, wait_for)
 from test_mesh_routes import MANY
 
 FAR = "192.0.2.1"  # of the neighbour's, which the exit's machine reaches and nobody else
@@ -437,13 +437,27 @@ def resident(pid, made):
     return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1]) << 10
 
 
-def listening(made, link, *options):
+def listening(made, link, *options, **streams):
     """An exit that listens, once it does: its Popen."""
-    popen = made.machine.popen(BINARY, "exit", "--link", link, *options, stdin=subprocess.DEVNULL)
+    popen = made.machine.popen(BINARY, "exit", "--link", link, *options, stdin=subprocess.DEVNULL, **streams)
     path = link.removeprefix("listen-unix:")
     wait_for(lambda: pathlib.Path(path).is_socket() if path != link else made.machine.is_bound(int(link.rsplit(":", 1)[1])),
              "the exit listens")
     return popen
+
+
+def test_nobody_waits_for_who_reads_stderr(nswrap, far, tmp_path):
+    made, path = far(), tmp_path / "exit.sock"
+    made.serve(TCP_ECHO, FAR, 7001)
+    read, write = full_pipe()
+    popen = listening(made, f"listen-unix:{path}", "--expose", f"{FAR}:7001", "-vv", stderr=write)
+    os.close(write)
+    for _ in range(2):
+        assert attempt(nswrap, f"unix:{path}", FAR, 7001)[0] == 0
+        assert attempt(nswrap, f"unix:{path}", FAR, 7002)[0] == errno.ECONNREFUSED
+    popen.terminate()
+    assert popen.wait(10 * PATIENCE) == 0
+    os.close(read)
 
 
 def test_an_exit_that_listens_serves_many(nswrap, far, tmp_path):

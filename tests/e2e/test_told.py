@@ -2,7 +2,6 @@
 """e2e/test_told - what is told to others costs COMMAND nothing, and comes by nobody who serves strangers"""
 
 import contextlib
-import fcntl
 import os
 import re
 import signal
@@ -10,7 +9,7 @@ import subprocess
 
 import pytest
 
-from harness import HTTP, free_port, http_get, is_alive, python, wait_for
+from harness import HTTP, free_port, full_pipe, http_get, is_alive, python, wait_for
 from tools import Roles, tool
 
 # sends echo requests for some seconds, whatever comes back, and prints how many; argv: address seconds
@@ -27,18 +26,6 @@ while time.monotonic() < end:
         pass
 print(sent, flush=True)
 """
-
-
-def full_pipe():
-    """(read end, write end) of a pipe with no room in it."""
-    read, write = os.pipe()
-    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
-    os.set_blocking(write, False)
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            os.write(write, b"x" * 4096)
-    os.set_blocking(write, True)
-    return read, write
 
 
 def no_reader():

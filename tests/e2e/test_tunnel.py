@@ -12,7 +12,8 @@ import threading
 
 import pytest
 
-from harness import (PATIENCE, Lines, Running, connect, exchange, free_port, python, read_all, wait_for)
+from harness import (PATIENCE, Lines, Running, connect, exchange, free_port, full_pipe, python,
+                     read_all, wait_for)
 
 GREETING = b"lennet01"
 BURST = 200
@@ -108,6 +109,25 @@ def test_bytes_both_ways(tunnel, target):
     assert exchange(tunnel.proxy, data) == data
     for i in range(20):
         assert exchange(tunnel.proxy, b"%d" % i) == b"%d" % i
+
+
+def is_served(tunnel):
+    with contextlib.suppress(OSError):
+        return exchange(tunnel.proxy, b"first") == b"first"
+
+
+def test_nobody_waits_for_who_reads_stderr(tunnel, target):
+    read, write = full_pipe()
+    ends = [tunnel.nswrap.popen("tunnel", *words, "-vv", stderr=write) for words in (
+        ["server", "--bind-proxy", f"127.0.0.1:{tunnel.proxy}", "--bind-client", f"127.0.0.1:{tunnel.clients}"],
+        ["client", "--server", f"127.0.0.1:{tunnel.clients}", "--to", "127.0.0.1:%d" % target.getsockname()[1]])]
+    os.close(write)
+    wait_for(lambda: is_served(tunnel), "an answer")
+    assert all(exchange(tunnel.proxy, b"%d" % number) == b"%d" % number for number in range(50))
+    for popen in ends:
+        popen.terminate()
+        assert popen.wait(10 * PATIENCE) == 0
+    os.close(read)
 
 
 def test_the_server_speaks_first(tunnel):

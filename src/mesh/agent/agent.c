@@ -683,7 +683,6 @@ int agent_run(const struct agent_start *start, struct err *err)
 	agent->tenure.tenant.listen_fd = agent->estate.io.fd = -1;
 	agent->starter = getppid();
 	agent->err = err;
-	log_wait_at_most(0);
 	int result = open_signals(agent, err);
 	if (result == 0) {
 		agent->stack = start->open_stack(!agent->is_sandbox, err);
