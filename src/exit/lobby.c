@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -226,6 +227,12 @@ static int open_links(struct lobby *lobby, struct err *err)
 
 static int set_up(struct lobby *lobby, struct err *err)
 {
+	struct rlimit nofile;
+
+	/* each guest's process would say so, and end: too late for who starts us */
+	getrlimit(RLIMIT_NOFILE, &nofile);
+	if (budget_check(nofile.rlim_max, 0, err) < 0)
+		return -err->code;
 	lobby->loop = loop_new();
 	if (!lobby->loop)
 		return err_sys(err, errno, "cannot make an event loop");

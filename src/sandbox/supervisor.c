@@ -38,9 +38,9 @@
 #include "util/list.h"
 #include "util/log.h"
 
-#define KILL_MS        5000
-#define FDS_MAX        65536
-#define JOINED_MS      1000 /* `exec` ends by itself what it started, when it sees us close */
+#define KILL_MS   5000
+#define FDS_MAX   65536
+#define JOINED_MS 1000 /* `exec` ends by itself what it started, when it sees us close */
 
 static_assert(ENTER_USER == (int)INIT_FD_USER && ENTER_NET == (int)INIT_FD_NET &&
 		      ENTER_MNT == (int)INIT_FD_MNT && ENTER_PID == (int)INIT_FD_PID &&

@@ -173,8 +173,11 @@ def test_many_forwards_at_the_hard_limit(nswrap, driver):
     assert not [e for e in running.events if e["event"] == "forward-lost"]
 
 
-def test_a_hard_limit_is_too_low_for_an_agent(nswrap):
-    result = nswrap.run("agent", prefix=["sh", "-c", 'ulimit -Sn 64; ulimit -Hn 64; exec "$@"', "sh"])
+@pytest.mark.parametrize("words", [
+    ["agent"], ["tunnel", "server"], ["tunnel", "client"], ["exit", "--link", "listen-unix:exit.sock"]], ids=" ".join)
+def test_a_hard_limit_is_too_low(nswrap, short_dir, words):
+    """That is said at the start, not to each who comes."""
+    result = nswrap.run(*words, prefix=limited(64), cwd=short_dir)
     assert result.returncode == 125
     assert b"is 64 (ulimit -Hn): expected at least 128" in result.stderr
 
