@@ -72,6 +72,18 @@ static void tell(const struct init_start *start, const struct init_message *mess
 	fd_send_one(start->supervisor_fd, message, sizeof(*message), -1);
 }
 
+/* In a PID namespace COMMAND has another number than outside: the kernel tells that, even if it has
+ * ended by now. */
+static void tell_started(const struct init_start *start, pid_t command)
+{
+	const struct init_message message = {.type = INIT_STARTED, .value = command};
+
+	if (start->config->has_pid_ns &&
+		fd_send_as(start->supervisor_fd, &message, sizeof(message), command) == 0)
+		return;
+	tell(start, &message);
+}
+
 /* True when there is nothing (left) to remove, false while somebody holds a socket. */
 static bool remove_if_stale(const struct init_file *file)
 {
@@ -481,7 +493,7 @@ __attribute__((noreturn)) static void init_main(
 	if (init.command < 0)
 		fail(start, command_failure_status(failure, err.code), &err);
 	init.session = start->config->new_session ? init.command : getsid(0);
-	tell(start, &(struct init_message){.type = INIT_STARTED, .value = init.command});
+	tell_started(start, init.command);
 	leave_inherited(start);
 	/*
 	 * Out of the reach of signals to the job; COMMAND stays in it. A session, not just a group:

@@ -34,15 +34,13 @@ static void end(struct initctl *initctl, int status, const struct err *err)
 	initctl->ops->on_ended(initctl->owner, status, err);
 }
 
-static void on_message(struct initctl *initctl, const struct init_message *message)
+static void on_message(struct initctl *initctl, const struct init_message *message, pid_t sender)
 {
 	const struct sandbox_config *config = initctl->config;
 
 	switch (message->type) {
 	case INIT_STARTED:
-		initctl->command = message->value;
-		if (config->has_pid_ns) /* it has another one here */
-			tree_list(initctl->pid, &initctl->command, 1);
+		initctl->command = config->has_pid_ns ? sender : message->value;
 		initctl->ops->on_started(initctl->owner);
 		break;
 	case INIT_STOPPED:
@@ -65,12 +63,13 @@ static void on_init(struct loop_io *io, uint32_t events)
 {
 	struct initctl *initctl = container_of(io, struct initctl, io);
 	struct init_message message;
+	pid_t sender = 0;
 	int result;
 
 	(void)events;
 	/* all of them: when init has died nobody comes back for the rest */
-	while ((result = fd_recv_one(io->fd, &message, sizeof(message), NULL)) == 0)
-		on_message(initctl, &message);
+	while ((result = fd_recv_from(io->fd, &message, sizeof(message), &sender)) == 0)
+		on_message(initctl, &message, sender);
 	if (result != -EAGAIN)
 		loop_io_del(initctl->loop, io); /* SIGCHLD tells the rest */
 }
@@ -159,10 +158,11 @@ void initctl_init(
 
 int initctl_spawn(struct initctl *initctl, struct init_start *start, struct err *err)
 {
-	int channel[2], door[2];
+	int channel[2], door[2], on = 1;
 
 	if (fd_pair(channel, 0, err) < 0)
 		return -err->code;
+	setsockopt(channel[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
 	pid_t pid = fd_pair(door, SOCK_NONBLOCK, err);
 	initctl->config = start->config;
 	initctl->io.fd = channel[0];

@@ -71,28 +71,35 @@ void fd_keep_alive(int sock)
 
 union fd_control {
 	struct cmsghdr align;
-	char bytes[CMSG_SPACE(FD_PASS_MAX * sizeof(int))];
+	char bytes[CMSG_SPACE(FD_PASS_MAX * sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))];
 };
 
-ssize_t fd_send(int sock, const void *data, size_t len, const int *fds, size_t nfds)
+/* One message with at most one piece of control. Returns bytes sent or -errno. */
+static ssize_t send_with(
+	int sock, const void *data, size_t len, int type, const void *piece, size_t piece_len)
 {
 	union fd_control control;
 	struct iovec iov = {(void *)data, len};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 
-	if (nfds > FD_PASS_MAX)
-		return -EINVAL;
-	if (nfds > 0) {
+	if (piece_len > 0) {
 		msg.msg_control = control.bytes;
-		msg.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
+		msg.msg_controllen = CMSG_SPACE(piece_len);
 		struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
 		cmsg->cmsg_level = SOL_SOCKET;
-		cmsg->cmsg_type = SCM_RIGHTS;
-		cmsg->cmsg_len = CMSG_LEN(nfds * sizeof(int));
-		memcpy(CMSG_DATA(cmsg), fds, nfds * sizeof(int));
+		cmsg->cmsg_type = type;
+		cmsg->cmsg_len = CMSG_LEN(piece_len);
+		memcpy(CMSG_DATA(cmsg), piece, piece_len);
 	}
 	ssize_t sent = TEMP_FAILURE_RETRY(sendmsg(sock, &msg, MSG_NOSIGNAL));
 	return sent < 0 ? -errno : sent;
+}
+
+ssize_t fd_send(int sock, const void *data, size_t len, const int *fds, size_t nfds)
+{
+	if (nfds > FD_PASS_MAX)
+		return -EINVAL;
+	return send_with(sock, data, len, SCM_RIGHTS, fds, nfds * sizeof(int));
 }
 
 /* Move the descriptors of @msg to @fds; those past @max_fds are closed. Returns how many came. */
@@ -117,7 +124,20 @@ static size_t take_fds(struct msghdr *msg, int *fds, size_t max_fds)
 	return count;
 }
 
-ssize_t fd_recv(int sock, void *data, size_t cap_bytes, int *fds, size_t max_fds, size_t *nfds)
+static void take_pid(struct msghdr *msg, pid_t *pid)
+{
+	struct ucred sender;
+
+	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg; cmsg = CMSG_NXTHDR(msg, cmsg))
+		if (cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type == SCM_CREDENTIALS) {
+			memcpy(&sender, CMSG_DATA(cmsg), sizeof(sender));
+			*pid = sender.pid;
+		}
+}
+
+/* fd_recv; @pid of the sender, if that comes; NULL: nobody asks. */
+static ssize_t receive(
+	int sock, void *data, size_t cap_bytes, int *fds, size_t max_fds, size_t *nfds, pid_t *pid)
 {
 	union fd_control control;
 	/* cppcheck-suppress ctuuninitvar ; it is filled here */
@@ -136,6 +156,8 @@ ssize_t fd_recv(int sock, void *data, size_t cap_bytes, int *fds, size_t max_fds
 	if (got < 0)
 		return -errno;
 
+	if (pid)
+		take_pid(&msg, pid);
 	size_t count = take_fds(&msg, fds, max_fds);
 	if (count > max_fds || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
 		for (size_t i = 0; i < count && i < max_fds; i++)
@@ -145,6 +167,11 @@ ssize_t fd_recv(int sock, void *data, size_t cap_bytes, int *fds, size_t max_fds
 	if (nfds)
 		*nfds = count;
 	return got;
+}
+
+ssize_t fd_recv(int sock, void *data, size_t cap_bytes, int *fds, size_t max_fds, size_t *nfds)
+{
+	return receive(sock, data, cap_bytes, fds, max_fds, nfds, NULL);
 }
 
 int fd_pair(int ends[2], int flags, struct err *err)
@@ -162,15 +189,34 @@ int fd_send_one(int sock, const void *data, size_t len, int fd)
 	return sent < 0 ? (int)sent : 0;
 }
 
-int fd_recv_one(int sock, void *data, size_t len, int *fd)
+/* Of a message that wants to have @len bytes. */
+static int result_of(ssize_t got, size_t len)
 {
-	ssize_t got = fd_recv(sock, data, len, fd, fd ? 1 : 0, NULL);
-
 	if (got == (ssize_t)len)
 		return 0;
-	if (fd)
-		fd_close(fd);
 	return got < 0 ? (int)got : got == 0 ? -EPIPE : -EPROTO;
+}
+
+int fd_recv_one(int sock, void *data, size_t len, int *fd)
+{
+	int result = result_of(fd_recv(sock, data, len, fd, fd ? 1 : 0, NULL), len);
+
+	if (result < 0 && fd)
+		fd_close(fd);
+	return result;
+}
+
+int fd_send_as(int sock, const void *data, size_t len, pid_t pid)
+{
+	const struct ucred sender = {pid, getuid(), getgid()};
+	ssize_t sent = send_with(sock, data, len, SCM_CREDENTIALS, &sender, sizeof(sender));
+
+	return sent < 0 ? (int)sent : 0;
+}
+
+int fd_recv_from(int sock, void *data, size_t len, pid_t *pid)
+{
+	return result_of(receive(sock, data, len, NULL, 0, NULL, pid), len);
 }
 
 int fd_write_all(int fd, const void *data, size_t len)

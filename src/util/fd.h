@@ -76,6 +76,14 @@ int fd_send_one(int sock, const void *data, size_t len, int fd);
 int fd_recv_one(int sock, void *data, size_t len, int *fd);
 
 /*
+ * The same without a descriptor, in the name of process @pid, which may have ended but is not
+ * reaped: who receives it, after SO_PASSCRED, has its number there. Wants CAP_SYS_ADMIN in the
+ * sender's PID namespace (unix(7)).
+ */
+int fd_send_as(int sock, const void *data, size_t len, pid_t pid);
+int fd_recv_from(int sock, void *data, size_t len, pid_t *pid);
+
+/*
  * Write all of @len, through short writes and signals; for blocking descriptors and small texts.
  * Returns 0 or -errno.
  */

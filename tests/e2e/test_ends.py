@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 
 import pytest
 
@@ -94,24 +95,38 @@ def send(running, number, to):
             os.kill(pid, number)
 
 
-@pytest.mark.parametrize("to", ["process", "group", "cgroup"])
-@pytest.mark.parametrize("how", [[], ["--pid"], ["--new-session"], "exec"], ids=["plain", "pid", "session", "exec"])
-def test_a_signal_comes_once(nswrap, how, to):
-    """However it is sent: a second one makes many programs end without finishing what they do."""
+def count_signals(nswrap, how, to):
+    """What COMMAND had of SENT, what it said of one more, and how long the slowest took to be sent."""
     if how == "exec":
-        nswrap.start("-q", "-n", "box", "sleep", 60).wait_event("started")
         popen = nswrap.popen("exec", "box", *python(COUNTS), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                              start_new_session=True)
     else:
         popen = nswrap.popen("-q", *how, "--", *python(COUNTS), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                              start_new_session=True)
     assert popen.stdout.readline() == b"ready\n"
+    slowest = 0
     for number in SENT:
+        began = time.monotonic()
         send(popen, number, to)
+        slowest = max(slowest, time.monotonic() - began)
     seen = sorted(popen.stdout.readline().strip().decode() for _ in SENT)
     # held as long as the others were: one of them that came again would come before it
     send(popen, signal.SIGUSR2, "process")
     out, _ = popen.stdout.readline(), popen.communicate(b"\n", timeout=20)
+    return seen, out, slowest
+
+
+@pytest.mark.parametrize("to", ["process", "group", "cgroup"])
+@pytest.mark.parametrize("how", [[], ["--pid"], ["--new-session"], "exec"], ids=["plain", "pid", "session", "exec"])
+def test_a_signal_comes_once(nswrap, how, to):
+    """However it is sent: a second one makes many programs end without finishing what they do."""
+    if how == "exec":
+        nswrap.start("-q", "-n", "box", "sleep", 60).wait_event("started")
+    for _ in range(10):
+        seen, out, slowest = count_signals(nswrap, how, to)
+        # who is held up between two kills for as long as nswrap waits has sent two
+        if slowest < 0.02:
+            break
     assert (seen, out) == (sorted(number.name for number in SENT), b"SIGUSR2\n")
 
 

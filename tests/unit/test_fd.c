@@ -12,10 +12,12 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 #include "util/fd.h"
 
@@ -271,6 +273,71 @@ static void test_tell_waits_for_nobody(void **state)
 	assert_int_equal(fd_tell(999, text, 1, 0), -EBADF);
 }
 
+static void write_file(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "w");
+
+	if (!file || fputs(text, file) < 0 || fclose(file) != 0)
+		_exit(1);
+}
+
+/* The first of a PID namespace: its child says "a" itself and ends, "b" is said in its name. */
+static void speak_for_another(int sock)
+{
+	siginfo_t info;
+	pid_t child = fork();
+
+	if (child == 0)
+		_exit(send(sock, "a", 1, 0) != 1);
+	if (waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT) < 0 || info.si_status != 0 ||
+		fd_send_as(sock, "b", 1, child) < 0)
+		_exit(1);
+	waitpid(child, NULL, 0);
+	_exit(fd_send_as(sock, "c", 1, child) == 0);
+}
+
+static void make_namespace(int sock)
+{
+	char users[32], groups[32];
+	int status;
+
+	snprintf(users, sizeof(users), "0 %u 1", getuid());
+	snprintf(groups, sizeof(groups), "0 %u 1", getgid());
+	if (unshare(CLONE_NEWUSER | CLONE_NEWPID) < 0)
+		_exit(1);
+	write_file("/proc/self/uid_map", users);
+	write_file("/proc/self/setgroups", "deny");
+	write_file("/proc/self/gid_map", groups);
+	pid_t first = fork();
+	if (first == 0)
+		speak_for_another(sock);
+	waitpid(first, &status, 0);
+	_exit(status != 0);
+}
+
+static void test_in_the_name_of_another(void **state)
+{
+	int *pair = *state, on = 1, status;
+	pid_t pids[2] = {0};
+	char said;
+
+	assert_int_equal(setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)), 0);
+	pid_t child = fork();
+	if (child == 0)
+		make_namespace(pair[1]);
+	fd_close(&pair[1]);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(fd_recv_from(pair[0], &said, 1, &pids[i]), 0);
+		assert_int_equal(said, "ab"[i]);
+	}
+	/* not the numbers of the inside, 1 and 2 */
+	assert_true(pids[0] > 2);
+	assert_int_equal(pids[1], pids[0]);
+	assert_int_equal(fd_recv_from(pair[0], &said, 1, &pids[0]), -EPIPE);
+}
+
 static int option(int fd, int level, int name)
 {
 	int value = -1;
@@ -308,6 +375,7 @@ int main(void)
 		T(test_pass_refused),
 		T(test_pass_end),
 		T(test_pass_one),
+		T(test_in_the_name_of_another),
 		T(test_read_and_write_all),
 		T(test_read_file),
 		T(test_tell_waits_for_nobody),
