@@ -332,6 +332,12 @@ def descendants(pid):
     return found[1:]
 
 
+def called(name, pids):
+    """Those of pids that the kernel calls name, and that are no zombies."""
+    table = process_table()
+    return [pid for pid in pids if pid in table and table[pid][1] != "Z" and table[pid][2] == name]
+
+
 def cpu_ticks(pid):
     """What a process has used of the processor, in ticks."""
     text = pathlib.Path(f"/proc/{pid}/stat").read_text()
@@ -500,7 +506,7 @@ class Running:
         return descendants(self.pid)
 
     def _child(self, test):
-        return wait_for(lambda: next((p for p in self.tree() if test(p)), None), "a process of nswrap")
+        return wait_for(lambda: next((p for p in self.tree() if test(p) and is_alive(p)), None), "a process of nswrap")
 
     def command_pid(self):
         """COMMAND: the first process below init in the other network that is not nswrap's own."""

@@ -347,8 +347,7 @@ class Sshd:
     def sessions(self):
         """Pids of the server's processes that serve somebody: a monitor, and its child that has the
         connection."""
-        table = harness.process_table()
-        return [pid for pid in self.below() if pid in table and table[pid][2] == "sshd"]
+        return harness.called("sshd", self.below())
 
     def kill_session(self):
         """Kill the one that has the only connection."""

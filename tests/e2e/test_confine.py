@@ -11,7 +11,6 @@ import subprocess
 import pytest
 
 from harness import BINARY, PATIENCE, descendants, process_table, python, wait_for
-from standin import RECORDED_REQUEST
 from tools import Roles
 
 # tries to stop or end processes in every way there is; argv: pids

@@ -14,7 +14,7 @@ import struct
 import subprocess
 
 import pytest
-from harness import (BINARY, HTTP, NEIGHBOUR_SETUP, PATIENCE, Behind, TCP_ECHO, TCP_PEER, UDP_ECHO, descendants,
+from harness import (BINARY, HTTP, NEIGHBOUR_SETUP, PATIENCE, Behind, TCP_ECHO, TCP_PEER, UDP_ECHO, called, descendants,
                      connect, free_port, full_pipe, open_fds, python, read_all, wait_for)
 from test_mesh_routes import MANY
 
@@ -147,17 +147,6 @@ while True:
 """
 
 
-def named(pid, name):
-    """Processes below pid that are called so."""
-    return [p for p in descendants(pid) if comm(p) == name]
-
-
-def comm(pid):
-    with contextlib.suppress(OSError):
-        return pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
-    return None
-
-
 def test_a_sandbox_has_the_network_of_the_exit(nswrap, far):
     """TCP with both ends' ends, refusals and what no route leads to, datagrams, pings."""
     made = far(setup="ip route add unreachable 192.0.2.67;")
@@ -270,7 +259,7 @@ def test_a_link_that_breaks_is_opened_again(nswrap, far):
     box.wait_event("started")
 
     def exit_pid():
-        return next(iter(named(box.popen.pid, "nswrap: exit")), None)
+        return next(iter(called("nswrap: exit", descendants(box.popen.pid))), None)
 
     wait_for(exit_pid, "the exit")
     steady = nswrap.popen("exec", "box", *python(HELD, FAR, 7001), stdin=subprocess.PIPE,
@@ -294,8 +283,8 @@ def test_the_process_of_the_link_may_die(nswrap, far):
     made.serve(TCP_PEER, FAR, 7001)
     box = nswrap.start("-n", "box", "--via", made.link(), "sleep", "1000")
     box.wait_event("started")
-    wait_for(lambda: named(box.popen.pid, "nswrap: via"), "the process")
-    os.kill(named(box.popen.pid, "nswrap: via")[0], signal.SIGKILL)
+    wait_for(lambda: called("nswrap: via", descendants(box.popen.pid)), "the process")
+    os.kill(called("nswrap: via", descendants(box.popen.pid))[0], signal.SIGKILL)
     done = nswrap.run("exec", "box", *python(READ, FAR, 7001))
     assert done.stdout.strip() == b"192.0.2.10"
 
@@ -305,9 +294,9 @@ def test_many_at_once_and_nothing_is_left(nswrap, far):
     made.serve(TCP_ECHO, FAR, 7001)
     box = nswrap.start("-n", "box", "--via", made.link(), "sleep", "1000")
     box.wait_event("started")
-    wait_for(lambda: named(box.popen.pid, "nswrap: exit"), "the exit")
+    wait_for(lambda: called("nswrap: exit", descendants(box.popen.pid)), "the exit")
     done = nswrap.run("exec", "box", *python(MANY, FAR, 7001, 1))
-    agent = named(box.popen.pid, "nswrap: exit")[0]
+    agent = called("nswrap: exit", descendants(box.popen.pid))[0]
     before = len(open_fds(agent))
     done = nswrap.run("exec", "box", *python(MANY, FAR, 7001, 1000), timeout=60)
     assert int(done.stdout) == 1000, done.stderr
@@ -433,7 +422,7 @@ def test_a_hostile_entrance_gets_nothing_more(far):
 
 def resident(pid, made):
     """Bytes of memory of the exit below pid."""
-    pid = next(p for p in [pid, *descendants(pid)] if comm(p) == "nswrap: exit")
+    pid = called("nswrap: exit", [pid, *descendants(pid)])[0]
     return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1]) << 10
 
 
@@ -738,7 +727,7 @@ def test_connections_for_long_and_nothing_is_left(nswrap, far):
     box = nswrap.start("-n", "box", "--via", made.link(), "sleep", "1000")
     box.wait_event("started")
     nswrap.run("exec", "box", *python(MANY, FAR, 7001, 1))
-    agent = named(box.popen.pid, "nswrap: exit")[0]
+    agent = called("nswrap: exit", descendants(box.popen.pid))[0]
     before = len(open_fds(agent))
     done = nswrap.run("exec", "box", *python(RAISED + RATE, FAR, 7001, 300, seconds), timeout=120)
     assert int(done.stdout) == 300 * seconds, done.stderr[-2000:]

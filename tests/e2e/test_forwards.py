@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 
-from harness import (PATIENCE, TCP_ECHO, TREE, Lines, connect, exchange, free_port, is_alive, other_user, python,
+from harness import (PATIENCE, TCP_ECHO, TREE, Lines, connect, exchange, is_alive, other_user, python,
                      wait_for)
 
 DRIVERS = pytest.mark.parametrize("driver", ["splice", "slirp"])

@@ -15,13 +15,11 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import zipfile
 
 import pytest
 
-import harness
-from harness import PATIENCE, Lines, Nswrap, free_port, python, wait_for
+from harness import PATIENCE, Lines, Nswrap, free_port, python
 from mesh_tools import Box, Site, network
 from standin import PIPES, Link
 

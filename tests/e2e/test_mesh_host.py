@@ -140,7 +140,8 @@ class Host(Link):
         return done.stdout.decode().split()
 
     def pids(self):
-        return {process_table()[pid][2]: pid for pid in [self.popen.pid, *descendants(self.popen.pid)]}
+        table = process_table()
+        return {table[pid][2]: pid for pid in [self.popen.pid, *descendants(self.popen.pid)] if pid in table}
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import time
 import pytest
 
 import harness
-from harness import PATIENCE, Lines, is_alive, other_user, process_table, python, wait_for
+from harness import PATIENCE, Lines, is_alive, other_user, python, wait_for
 from mesh_tools import Site, network
 from standin import MESSAGE, PIPES, Link, arguments, frame
 
@@ -138,9 +138,7 @@ def kept(start, args, keep=60):
 
 
 def keepers():
-    table = process_table()
-    return [pid for pid in harness.descendants(os.getpid())
-            if pid in table and table[pid][1] != "Z" and table[pid][2] == "nswrap: keeper"]
+    return harness.called("nswrap: keeper", harness.descendants(os.getpid()))
 
 
 def keeper_files():
@@ -350,8 +348,7 @@ def test_nobody_gets_them_who_is_no_agent(start, args):
 
 def agent_of(site):
     """The process that serves the only host, which is this machine."""
-    table = process_table()
-    [agent] = [pid for pid in site.running.tree() if pid in table and table[pid][2] == "nswrap: agent"]
+    [agent] = harness.called("nswrap: agent", site.running.tree())
     return agent
 
 

@@ -6,7 +6,7 @@ import os
 import subprocess
 
 import pytest
-from harness import HTTP, python, wait_for
+from harness import HTTP, wait_for
 from mesh_tools import Box, Site, network
 from test_mesh_routes import FAR, NAMED, OWN_RESOLVER, cloud, named, world  # noqa: F401: fixtures
 

@@ -15,7 +15,7 @@ import time
 
 import pytest
 
-from harness import (PATIENCE, TCP_ECHO, TCP_PEER, Lines, descendants, exchange, free_port, is_alive,
+from harness import (PATIENCE, TCP_ECHO, TCP_PEER, Lines, called, descendants, exchange, free_port, is_alive,
                      namespace, other_user, proc_status, process_table, python, rights, wait_for)
 from standin import PIPES, RECORDED_REQUEST, Link, Switch
 
@@ -50,11 +50,7 @@ class Agent(Link):
 
     def child(self, name):
         """Pid of a process below it."""
-        def look():
-            table = process_table()
-            return next((p for p in descendants(self.popen.pid) if p in table and table[p][2] == name), None)
-
-        return wait_for(look, f"a process {name!r}")
+        return wait_for(lambda: called(name, descendants(self.popen.pid)), f"a process {name!r}")[0]
 
 
 @pytest.fixture

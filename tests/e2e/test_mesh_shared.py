@@ -93,9 +93,7 @@ def test_a_master_that_is_a_host(shared):
         assert master == site.status()["h1"]["pid"]
         user = shared.ssh("-o", "ControlMaster=no", "h1.example.com", "cat")
         assert lives(user)
-        [agent] = [pid for pid in shared.server.below()
-                   if harness.process_table()[pid][2].startswith("nswrap")
-                   and "keeper" not in harness.process_table()[pid][2]][-1:]
+        [agent] = harness.called("nswrap: agent", shared.server.below())
         os.kill(agent, signal.SIGKILL)
         site.running.wait_line("h1: its command goes on, as others are connected", 20)
         site.wait_state("h1", restarts=1, timeout=20)

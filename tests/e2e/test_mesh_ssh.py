@@ -125,8 +125,7 @@ def test_a_connection_that_is_killed_comes_back(world, victim):
         elif victim == "session":
             world.sshd.kill_session()
         else:
-            agents = [p for p in before if harness.process_table()[p][2] == "nswrap: agent"]
-            os.kill(agents[0], signal.SIGKILL)
+            os.kill(harness.called("nswrap: agent", before)[0], signal.SIGKILL)
         lost = time.monotonic()
         pause = site.next_loss("web", 0)
         wait_for(lambda: fetched(web) == PAGE, "the page again", pause + 10)

@@ -2,7 +2,6 @@
 """e2e/test_mesh_streams - hosts without namespaces, TUN and libslirp: their connections are streams"""
 
 import errno
-import json
 import os
 import pathlib
 import signal

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from harness import (BINARY, PATIENCE, descendants, free_port, is_alive, process_table, proc_status, python,
+from harness import (BINARY, PATIENCE, called, descendants, free_port, is_alive, proc_status, python,
                      wait_for)
 from mesh_tools import Box, Site, network
 from standin import MESSAGE, PIPES, Link, arguments, frame
@@ -351,8 +351,7 @@ if THOROUGH:  # half a minute
                                            f"echo $$ >>{log}; exec sleep 1000"])
         with site:
             [first] = log.read_text().split()
-            [pipe] = [pid for pid, row in process_table().items()
-                      if row[2] == "wanpipe" and pid in site.running.tree()]
+            [pipe] = called("wanpipe", site.running.tree())
             os.kill(pipe, signal.SIGSTOP)
             began = time.monotonic()
             wait_for(lambda: not is_alive(int(first)), "the end of the first COMMAND", 25)

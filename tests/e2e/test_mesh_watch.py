@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`nswrap mesh status --watch`: on terminals of any size, and for programs"""
 
-import contextlib
 import fcntl
 import json
 import os
@@ -12,12 +11,11 @@ import signal
 import struct
 import subprocess
 import termios
-import time
 
 import pytest
 
 import harness
-from harness import BINARY, PATIENCE, is_alive, wait_for
+from harness import PATIENCE, wait_for
 from mesh_tools import Box, Site, network
 
 ENTER, LEAVE = "\x1b[?1049h\x1b[?25l\x1b[?7l", "\x1b[?7h\x1b[?25h\x1b[?1049l"

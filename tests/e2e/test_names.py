@@ -4,7 +4,6 @@
 import os
 import pathlib
 import socket
-import struct
 import subprocess
 import textwrap
 

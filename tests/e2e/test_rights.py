@@ -12,7 +12,7 @@ import subprocess
 import pytest
 
 from harness import (
-    BINARY, TCP_ECHO, UDP_ECHO, descendants, process_table, python, rights, wait_for)
+    BINARY, TCP_ECHO, UDP_ECHO, called, descendants, python, rights, wait_for)
 from tools import Roles, tool
 
 NO_CAPS = {"CapInh": 0, "CapPrm": 0, "CapEff": 0, "CapBnd": 0, "CapAmb": 0}
@@ -383,8 +383,8 @@ def test_stderr_of_an_agent_is_a_pipe_to_its_parent(nswrap, outer, words):
                          stderr=subprocess.PIPE)
 
     def agents():
-        table = process_table()
-        return [pid for pid in descendants(popen.pid) if pid in table and table[pid][2] in ("nswrap: agent", "nswrap: stack")]
+        below = descendants(popen.pid)
+        return called("nswrap: agent", below) + called("nswrap: stack", below)
 
     pids = wait_for(lambda: len(agents()) == 2 and agents(), "agent and stack")
     mine = f"pipe:[{os.fstat(popen.stderr.fileno()).st_ino}]"

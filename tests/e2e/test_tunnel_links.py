@@ -8,7 +8,7 @@ import signal
 import socket
 
 import pytest
-from harness import BINARY, PATIENCE, connect, descendants, exchange, open_fds, read_all, wait_for
+from harness import BINARY, connect, descendants, exchange, open_fds, read_all, wait_for
 from test_tunnel import BURST
 from test_tunnel import target, tunnel  # noqa: F401 (fixtures)
 
