@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "util/clock.h"
 #include "util/log.h"
 
 /* --- ends ------------------------------------------------------------------------------------ */
@@ -113,6 +114,7 @@ static void on_silence(struct lane *lane)
 			break;
 		}
 		lane->state = LANE_GREETED;
+		lane->greeted_ns = loop_now_ns(house->context->loop);
 		set_timer(lane, LANE_DEAD_MS);
 		if (send(lane->io.fd, HAIL_OWN, HAIL_BYTES, MSG_NOSIGNAL | MSG_DONTWAIT) !=
 			HAIL_BYTES)
@@ -153,7 +155,7 @@ static bool on_hello(struct lane *lane, const struct hail *hail)
 		drop(lane);
 		return false;
 	}
-	lennuts_note(&house->lennuts, &lane->peer, false);
+	lennuts_forget(&house->lennuts, &lane->peer);
 	return begin_to_wait(lane);
 }
 
@@ -199,29 +201,60 @@ static bool has_proof(const struct lane *lane)
 	return true;
 }
 
+/* It ended without a word. Was that because it was greeted? */
+static void note_end(struct lane *lane)
+{
+	const uint64_t now_ns = loop_now_ns(lane->house->context->loop);
+
+	if (lane->state == LANE_GREETED && now_ns - lane->greeted_ns < LANE_LEAVES_MS * NS_PER_MS)
+		lennuts_suspect(&lane->house->lennuts, &lane->peer, now_ns);
+}
+
+/* It speaks our wire; HAIL_OWN is there to be read. */
+static bool begin_own(struct lane *lane)
+{
+	char bytes[HAIL_BYTES];
+
+	if (recv(lane->io.fd, bytes, sizeof(bytes), MSG_DONTWAIT) != sizeof(bytes))
+		return false;
+	lane->is_own = true;
+	lane->state = LANE_HELLO;
+	set_timer(lane, LANE_DEAD_MS);
+	return true;
+}
+
 /* The first bytes. Returns false if there is nothing to read yet, or the lane is gone. */
 static bool is_own(struct lane *lane, bool has_ended)
 {
-	struct lane_house *house = lane->house;
-	char bytes[HAIL_BYTES];
 	int result = hail_peek(lane->io.fd, HAIL_OWN);
 
-	if (result == 1 && recv(lane->io.fd, bytes, sizeof(bytes), MSG_DONTWAIT) == sizeof(bytes)) {
-		lane->is_own = true;
-		lane->state = LANE_HELLO;
-		set_timer(lane, LANE_DEAD_MS);
+	if (result == 1 && begin_own(lane))
 		return true;
-	}
+	if (result == -EPIPE)
+		note_end(lane);
 	if (result == 0 && has_ended)
 		result = -EPIPE; /* in the middle of them */
 	if (result >= 0)
 		return false;
-	if (lane->state == LANE_GREETED)
-		lennuts_note(&house->lennuts, &lane->peer, true);
-	if (result == -EPROTO && lane->state == LANE_NEW && !house->key && !has_proof(lane))
+	if (result == -EPROTO && lane->state == LANE_NEW && !lane->house->key && !has_proof(lane))
 		begin_to_wait(lane); /* lennut's: what it says goes to whoever connects */
 	else
 		drop(lane);
+	return false;
+}
+
+/* One that was taken for lennut's, and waits. What it says is mostly for who will use it. Returns
+ * as is_own does. */
+static bool is_own_after_all(struct lane *lane, bool has_ended)
+{
+	if (hail_peek(lane->io.fd, HAIL_OWN) == 1) {
+		list_del(&lane->at);
+		return begin_own(lane);
+	}
+	if (has_ended) {
+		lennuts_forget(&lane->house->lennuts, &lane->peer); /* lennut's waits for ever */
+		drop(lane);
+	}
 	return false;
 }
 
@@ -255,12 +288,8 @@ static void on_lane(struct loop_io *io, uint32_t events)
 
 	if ((lane->state == LANE_NEW || lane->state == LANE_GREETED) && !is_own(lane, has_ended))
 		return;
-	if (!lane->is_own) {
-		/* it waits; what it has said is read when it is used */
-		if (has_ended)
-			drop(lane);
+	if (!lane->is_own && !is_own_after_all(lane, has_ended))
 		return;
-	}
 	read_hails(lane);
 }
 

@@ -17,14 +17,16 @@
  *
  * A lane proves to have the key, if the server has one. Which wire it speaks shows by its first
  * bytes (tunnel/hail); one that says nothing for LANE_SILENT_MS is greeted, and shows what it is.
- * Then it waits: for its owner, or with its own wire for what its client has to say. Lanes that
- * wait are asked for signs of life.
+ * Where lennut's clients are known to come from (tunnel/lennuts) it is taken for lennut's instead,
+ * until it says something else. Then it waits: for its owner, or with its own wire for what its
+ * client has to say. Lanes that wait are asked for signs of life.
  *
  * One that waits is asked to be used (lane_ask): the client says that it has heard, within
  * LANE_TAKEN_MS, and then that bytes follow or that the target refused, after which it waits again.
  */
-#define LANE_SILENT_MS   100 /* it is greeted */
-#define LANE_KNOWN_MS    5   /* or waits, where lennut's clients come from */
+#define LANE_SILENT_MS   100  /* it is greeted */
+#define LANE_KNOWN_MS    5    /* or waits, where lennut's clients come from */
+#define LANE_LEAVES_MS   1000 /* within which lennut's clients end what was greeted */
 #define LANE_TAKEN_MS    2000
 #define LANE_DEAD_MS     15000 /* to say hello */
 #define LANE_PROOF_MS    10000
@@ -35,7 +37,7 @@
 enum lane_state {
 	LANE_PROVING, /* to have the key: in house->proving */
 	LANE_NEW,     /* it has said nothing, and may be of either wire */
-	LANE_GREETED, /* by us: it is lennut's if it ends now */
+	LANE_GREETED, /* by us: it is perhaps lennut's if it ends now */
 	LANE_HELLO,   /* HAIL_OWN came, the hello is next */
 	LANE_WAITING,
 	LANE_ASKED, /* HAIL_OPEN was sent */
@@ -62,6 +64,7 @@ struct lane {
 	struct loop_task more; /* messages, after others had their turn */
 	enum lane_state state;
 	unsigned silent; /* how often it was asked for a sign of life, in vain */
+	uint64_t greeted_ns;
 	struct hail_reader reader;
 	struct proof proof;
 };

@@ -7,6 +7,7 @@ import resource
 import signal
 import socket
 import threading
+import time
 
 import pytest
 from harness import PATIENCE, connect, descendants, exchange, free_port, open_fds, wait_for
@@ -234,15 +235,78 @@ def test_a_link_that_stalls(tunnel, target):
     wire.goes_on.clear()
     client.wait_line("it does not answer; trying again")
     server.wait_line("a client does not answer")
-    wire.cut()
-    wire.goes_on.set()
+    with connect(port) as s:
+        s.sendall(b"held")
+        s.shutdown(socket.SHUT_WR)
+        wire.cut()
+        wire.goes_on.set()
+        s.settimeout(20 * PATIENCE)
+        assert s.recv(100) == b"held"
     client.wait_lines("web: .*at the server", 2)
 
-    def is_served():
-        with contextlib.suppress(OSError):  # one more end may be taken for dead when this machine is busy
-            return exchange(port, b"after") == b"after"
 
-    wait_for(is_served, "an answer")
+@pytest.mark.waits
+def test_a_link_that_stalls_for_a_while(tunnel):
+    """Shorter than what makes an end dead, and longer than a client may take to say that it has heard."""
+    port = free_port()
+    with run_server(echo) as target:
+        tunnel.server()
+        wire = Wire(tunnel.clients)
+        client = client_of(tunnel, "--forward", order("web", port, target), server=at(wire.port))
+        client.wait_line("web: .*at the server")
+        with connect(port) as before:
+            before.sendall(b"before")
+            assert before.recv(100) == b"before"
+            wire.goes_on.clear()
+            before.sendall(b"meanwhile")
+            late = [connect(port) for _ in range(5)]
+            for i, s in enumerate(late):
+                s.sendall(b"%d" % i)
+            time.sleep(3)  # the stall
+            wire.goes_on.set()
+            for s in [before, *late]:
+                s.settimeout(20 * PATIENCE)
+            assert before.recv(100) == b"meanwhile"
+            assert [s.recv(100) for s in late] == [b"%d" % i for i in range(5)]
+            for s in late:
+                s.close()
+
+
+def look_in(port):
+    s = connect(port)
+    assert s.recv(100) == HELLO[:8]
+    return s
+
+
+def test_links_that_break_are_not_lennuts(tunnel, target):
+    """Before a word was said; that they end is no sign of anything."""
+    tunnel.server()
+    for _ in range(3):
+        s = look_in(tunnel.clients)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        s.close()
+    client = client_of(tunnel, "--forward", order("web", free_port(), target))
+    client.wait_line("connected to")
+    client.wait_line("web: .*at the server")
+    assert client.stop() == 0
+    assert not any("does not answer" in line for line in client.stderr.lines)
+
+
+@pytest.mark.waits
+def test_who_looks_like_lennuts(tunnel, target):
+    """Clients of ours that come from where somebody has left as lennut's client does are known in the end."""
+    port = free_port()
+    tunnel.server()
+    for _ in range(2):
+        look_in(tunnel.clients).close()
+    with connect(tunnel.clients) as s, pytest.raises(TimeoutError):
+        s.settimeout(0.5)  # it would have been greeted
+        s.recv(100)
+    # two clients of ours at an address that is lennut's: what waits there may be theirs
+    for _ in range(2):
+        look_in(tunnel.clients).close()
+    client_of(tunnel, "--forward", order("web", port, target)).wait_line("web: .*at the server")
+    assert exchange(port, b"named") == b"named"
 
 
 def test_a_command_is_killed_under_load(tunnel):
