@@ -103,6 +103,13 @@ static enum flow_result deliver(struct flow *flow, struct loop *loop)
 	return FLOW_HAS_MORE;
 }
 
+/* Who reads an error of a socket has it: the next one to read sees an end. */
+static bool is_of_socket(int code)
+{
+	return code != EAGAIN && code != EINTR && code != ENOMEM && code != ENOBUFS &&
+	       code != EINVAL;
+}
+
 /* Returns bytes, 0 when the end may have come, or -errno. */
 static ssize_t receive_pipe(struct flow *flow, struct pipes *pipes)
 {
@@ -113,7 +120,10 @@ static ssize_t receive_pipe(struct flow *flow, struct pipes *pipes)
 			return result;
 	}
 	ssize_t got = splice(flow->from->io.fd, NULL, flow->pipe.in, NULL, SPLICE_MAX, SPLICE_MODE);
-	return got < 0 ? -errno : got;
+	if (got >= 0)
+		return got;
+	flow->from->is_broken |= is_of_socket(errno);
+	return -errno;
 }
 
 /* Returns bytes, 0 at the end, or -errno. */

@@ -26,7 +26,7 @@ struct relay {
 	struct flow_sock socks[RELAY_SIDES];
 	struct flow flows[RELAY_SIDES]; /* by where the bytes come from */
 	struct loop_task task;
-	bool is_starved;
+	bool is_starved, is_kept_whole;
 	void (*on_done)(struct relay *relay, void *owner);
 	void *owner;
 };
@@ -95,8 +95,9 @@ static void end(struct relay *relay, bool is_reset)
 		loop_io_del(pool->loop, &sock->io);
 		if (is_reset)
 			fd_reset(&sock->io.fd);
-		else
-			fd_close(&sock->io.fd);
+		else if (relay->is_kept_whole)
+			fd_reset_at_close(sock->io.fd, false);
+		fd_close(&sock->io.fd);
 	}
 	list_del(&relay->link);
 	pool->count--;
@@ -134,6 +135,9 @@ static enum flow_result pump(struct relay *relay, enum relay_side side)
 		return FLOW_FAILED;
 	if (!flow->is_ended)
 		return result;
+	if (relay->is_kept_whole && (!was_ended || flow->from->is_gone) &&
+		fd_was_reset(flow->from->io.fd))
+		return FLOW_FAILED;
 	if (flow->from->is_gone && back->waiting == 0)
 		back->is_ended = true;
 	/* the close that follows says the same when the other way has ended, too */
@@ -249,6 +253,13 @@ int relay_push(struct relay *relay, enum relay_side from, const void *bytes, siz
 	if (result == 0) /* nothing may happen at the sockets */
 		loop_task_add(relay->pool->loop, &relay->task);
 	return result;
+}
+
+void relay_keep_whole(struct relay *relay)
+{
+	relay->is_kept_whole = true;
+	for (enum relay_side side = RELAY_A; side < RELAY_SIDES; side++)
+		fd_reset_at_close(relay->socks[side].io.fd, true);
 }
 
 uint64_t relay_bytes(const struct relay *relay, enum relay_side from)

@@ -73,6 +73,13 @@ struct relay *relay_start(struct relay_pool *pool, int fd_a, int fd_b,
 struct relay *relay_start_with(struct relay_pool *pool, struct loop_io *io, int fd_b);
 
 /*
+ * For who cannot afford that a part looks like the whole: should this process die, both sides are
+ * reset where it is TCP; and a unix socket whose other end was closed by fd_reset is broken, not
+ * ended.
+ */
+void relay_keep_whole(struct relay *relay);
+
+/*
  * Bytes that were read from one side already, such as what followed a handshake: they reach the
  * other side before anything that the socket still holds, and count as its own. Right after
  * relay_start only, before the loop goes on; copied, and more than once, as long as they are

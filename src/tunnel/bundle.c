@@ -62,6 +62,13 @@ static struct strand *find(const struct bundle *bundle, uint32_t id)
 	return NULL;
 }
 
+/* Both directions have ended. */
+static bool is_over(const struct strand *strand)
+{
+	return strand->has_ended && strand->is_shut;
+}
+
+/* One that is not over is reset: its owner must not take a part for the whole. */
 static void forget(struct strand *strand)
 {
 	struct bundle *bundle = strand->bundle;
@@ -69,6 +76,8 @@ static void forget(struct strand *strand)
 	loop_io_del(bundle->loop, &strand->io);
 	list_del(&strand->link);
 	list_del(&strand->ready);
+	if (!is_over(strand))
+		fd_reset(&strand->io.fd);
 	fd_close(&strand->io.fd);
 	free(strand->held);
 	free(strand);
@@ -137,12 +146,6 @@ static void put_frame(
 	go_on(bundle);
 }
 
-/* Both directions have ended. */
-static bool is_over(const struct strand *strand)
-{
-	return strand->has_ended && strand->is_shut;
-}
-
 static void reset(struct strand *strand)
 {
 	put_frame(strand->bundle, FRAME_RESET, strand->id, NULL);
@@ -168,7 +171,8 @@ static void take_piece(struct strand *strand)
 		note_ready(strand);
 	} else if (got < 0 && errno == EAGAIN) {
 		strand->is_readable = false;
-	} else if (got < 0 || (strand->is_hung_up && !strand->is_shut)) {
+	} else if (got < 0 || (strand->is_hung_up && !strand->is_shut) ||
+		   fd_was_reset(strand->io.fd)) {
 		/* closed without an end that it was told: broken */
 		reset(strand);
 	} else {

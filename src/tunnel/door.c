@@ -100,6 +100,7 @@ static void on_inbound(struct inlet *inlet, int fd, const struct addr *peer)
 		fd_reset(&fd);
 		return;
 	}
+	fd_reset_at_close(fd, true); /* should we die meanwhile: it has not had its answer */
 	budget_take(door->context->budget, 1);
 	loop_timer_set(loop, &inbound->timer, door->hold_ms);
 	list_add_last(&door->held, &inbound->at);

@@ -23,9 +23,11 @@ void passage_begin(struct passage *passage, enum proto proto, int near_fd, int l
 	if (!relay) {
 		fd_reset(&near_fd);
 		fd_reset(&lane_fd);
-	} else if (len > 0 && relay_push(relay, RELAY_B, first, len) < 0) {
-		relay_stop(relay);
+		return;
 	}
+	relay_keep_whole(relay);
+	if (len > 0 && relay_push(relay, RELAY_B, first, len) < 0)
+		relay_stop(relay);
 }
 
 size_t passage_count(const struct passage *passage)

@@ -12,6 +12,7 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 #include "util/clock.h"
 
@@ -47,13 +48,35 @@ int fd_lock(int fd, unsigned timeout_ms)
 	return 0;
 }
 
+void fd_reset_at_close(int sock, bool on)
+{
+	struct linger linger = {.l_onoff = on, .l_linger = 0};
+
+	setsockopt(sock, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+}
+
 void fd_reset(int *sock)
 {
-	struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+	/* no address: a unix socket gets one (unix(7), autobind), and others fail */
+	const struct sockaddr any = {.sa_family = AF_UNIX};
+	const int saved = errno;
 
-	if (*sock >= 0)
-		setsockopt(*sock, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	if (*sock >= 0) {
+		fd_reset_at_close(*sock, true);
+		bind(*sock, &any, sizeof(any.sa_family));
+	}
+	errno = saved;
 	fd_close(sock);
+}
+
+bool fd_was_reset(int sock)
+{
+	struct sockaddr_un peer;
+	socklen_t len = sizeof(peer);
+
+	return getpeername(sock, (struct sockaddr *)&peer, &len) == 0 &&
+	       peer.sun_family == AF_UNIX && len > offsetof(struct sockaddr_un, sun_path) &&
+	       peer.sun_path[0] == '\0';
 }
 
 void fd_keep_alive(int sock)

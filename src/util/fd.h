@@ -2,6 +2,7 @@
 /* util/fd - owning, passing and marking file descriptors */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -32,9 +33,20 @@ int fd_set_nonblock(int fd, int on);
 /* flock(2), exclusively, waiting for at most @timeout_ms: -EAGAIN. Returns 0 or -errno. */
 int fd_lock(int fd, unsigned timeout_ms);
 
-/* Close a stream socket so that its peer sees a reset where there is one (TCP), and set it to -1.
+/*
+ * Close a stream socket so that its peer sees a reset where there is one (TCP), and set it to -1.
+ * Unix sockets have none. One without a name is given one that the kernel picks, which stands for
+ * it: the other end of a pair sees it (fd_was_reset).
  */
 void fd_reset(int *sock);
+
+/* Has the other end of @sock been closed by fd_reset? Never, unless that was a unix socket without
+ * a name. */
+bool fd_was_reset(int sock);
+
+/* With @on, whatever closes this TCP socket resets it, the death of this process, too (SO_LINGER).
+ */
+void fd_reset_at_close(int sock, bool on);
 
 /*
  * Have the kernel ask the peer of a TCP socket for signs of life: one that has been silent for

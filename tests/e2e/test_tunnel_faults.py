@@ -4,6 +4,7 @@
 import contextlib
 import os
 import resource
+import select
 import signal
 import socket
 import threading
@@ -21,12 +22,9 @@ WELCOME = b"nswrapt1W\0\0\x04\0\0\x0e\xa6"
 PART = 1 << 16
 
 
-def reset(*sockets):
-    for s in sockets:
-        with contextlib.suppress(OSError):
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            s.shutdown(socket.SHUT_RDWR)
-            s.close()
+def will_reset(s):
+    """Whenever it is closed."""
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
 
 class Wire:
@@ -48,23 +46,36 @@ class Wire:
                 except OSError:
                     a.close()
                     continue
-                self.pairs.append((a, b))
+                pair = [a, b]
+                self.pairs.append(pair)
                 for ends in ((a, b), (b, a)):
-                    threading.Thread(target=self._pump, args=ends, daemon=True).start()
+                    threading.Thread(target=self._pump, args=(*ends, pair), daemon=True).start()
 
-    def _pump(self, a, b):
+    def _pump(self, a, b, pair):
         try:
             while part := a.recv(PART):
                 self.goes_on.wait()
                 b.sendall(part)
             self.goes_on.wait()
-            b.shutdown(socket.SHUT_WR)
+            if pair:
+                b.shutdown(socket.SHUT_WR)
         except OSError:
-            reset(a, b)
+            self._reset(pair)
+
+    @staticmethod
+    def _reset(pair):
+        ends, pair[:] = pair[:], []
+        for s in ends:
+            with contextlib.suppress(OSError):
+                will_reset(s)
+                s.shutdown(socket.SHUT_RD)  # who reads it wakes up
+        for s in ends:
+            s.close()
 
     def cut(self):
         pairs, self.pairs = self.pairs, []
-        reset(*(s for pair in pairs for s in pair))
+        for pair in pairs:
+            self._reset(pair)
 
 
 def pour(client):
@@ -283,7 +294,7 @@ def test_links_that_break_are_not_lennuts(tunnel, target):
     tunnel.server()
     for _ in range(3):
         s = look_in(tunnel.clients)
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        will_reset(s)
         s.close()
     client = client_of(tunnel, "--forward", order("web", free_port(), target))
     client.wait_line("connected to")
@@ -325,6 +336,114 @@ def test_a_command_is_killed_under_load(tunnel):
         client.wait_lines("connected to exec:", 2)
         with connect(tunnel.proxy) as s:
             assert s.recv(PART)
+
+
+# --- a part never looks like the whole -------------------------------------------------------------
+
+
+class Ends:
+    """A target that sends without end, and notes how what is sent to it ended."""
+
+    def __init__(self):
+        self.seen = []
+        self.listener = run_server(self._serve)
+
+    def _serve(self, s):
+        # not a thread each way: an error is told to one of them only
+        s.setblocking(False)
+        reads = [s]
+        with s, contextlib.suppress(BrokenPipeError):
+            try:
+                while True:
+                    readable, writable, _ = select.select(reads, [s], [])
+                    if readable and not s.recv(1 << 20):
+                        self.seen.append("an end")
+                        reads = []
+                    if writable:
+                        s.send(bytes(PART))
+            except ConnectionResetError:
+                if reads:
+                    self.seen.append("a reset")
+
+
+def how_it_ends(s):
+    """After whatever comes before."""
+    s.settimeout(20 * PATIENCE)
+    try:
+        while s.recv(1 << 20):
+            pass
+        return "an end"
+    except ConnectionResetError:
+        return "a reset"
+
+
+@pytest.mark.parametrize("link, killed", [("tcp", "client"), ("tcp", "server"), ("exec", "client"), ("exec", "server"),
+                                          ("tcp", "wire")])
+def test_a_part_is_no_whole(tunnel, link, killed):
+    """Whichever dies: who still reads sees a reset, and so does the target; who has ended, too."""
+    ends = Ends()
+    with ends.listener as sink, contextlib.ExitStack() as stack:
+        if link == "exec":
+            client = tunnel.client(sink, server=far(tunnel))
+            client.wait_line("connected to exec:")
+            server = descendants(client.pid)
+        else:
+            server = [tunnel.server().pid]
+            wire = Wire(tunnel.clients)
+            client = tunnel.client(sink, server=at(wire.port) if killed == "wire" else None)
+            client.wait_line("connected to")
+        users = [stack.enter_context(connect(tunnel.proxy)) for _ in range(6)]
+        for s in users:
+            assert s.recv(PART)
+        for s in users[::2]:
+            s.shutdown(socket.SHUT_WR)
+        wait_for(lambda: ends.seen == ["an end"] * 3, "the ends that were meant")
+        if killed == "wire":
+            wire.cut()
+        else:
+            for pid in [client.pid] if killed == "client" else server:
+                os.kill(pid, signal.SIGKILL)
+        assert [how_it_ends(s) for s in users] == ["a reset"] * 6
+        wait_for(lambda: len(ends.seen) == 6, "the target's ends")
+        assert ends.seen[3:] == ["a reset"] * 3
+
+
+@pytest.mark.parametrize("link", ["tcp", "exec"])
+@pytest.mark.parametrize("who", ["target", "user"])
+def test_a_reset_stays_one(tunnel, link, who):
+    """What broke behind one end is broken in front of the other one."""
+    seen = []
+
+    def serve(s):
+        s.sendall(bytes(1000))
+        if who == "target":
+            assert s.recv(3) == b"now"
+            will_reset(s)
+        else:
+            seen.append(how_it_ends(s))
+        s.close()
+
+    with run_server(serve) as target:
+        if link == "exec":
+            tunnel.client(target, server=far(tunnel)).wait_line("connected to exec:")
+        else:
+            tunnel.up(target)
+        for is_half_closed in (False, True):
+            s = connect(tunnel.proxy)
+            got = 0
+            while got < 1000:
+                got += len(s.recv(1000))
+            if who == "target":
+                s.sendall(b"now")
+                if is_half_closed:
+                    with contextlib.suppress(OSError):  # it came already
+                        s.shutdown(socket.SHUT_WR)
+                assert how_it_ends(s) == "a reset"
+            elif not is_half_closed:
+                will_reset(s)
+            s.close()
+        if who == "user":
+            wait_for(lambda: seen == ["a reset", "an end"], "what the target sees")
 
 
 # --- too much --------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@
 
 #include "tunnel/bundle.h"
 #include "util/clock.h"
+#include "util/fd.h"
 
 enum { ROUNDS = 300, STRANDS_MAX = BUNDLE_MAX + 8 };
 
@@ -175,6 +176,25 @@ static void an_end_leaves_the_other_direction(void **state)
 	assert_int_equal(recv(fd, &byte, 1, 0), 0);
 	bed_run(&bed);
 	assert_int_equal(bed.asker.bundle.count + bed.other.bundle.count, 0);
+	assert_false(fd_was_reset(fd) || fd_was_reset(there));
+	close(fd);
+	bed_close(&bed);
+}
+
+/* The end of its own direction is no end of the other one. */
+static void who_resets_after_the_other_ones_end_breaks_it(void **state)
+{
+	struct bed bed;
+
+	(void)state;
+	bed_open(&bed);
+	int fd = dial(&bed), there = bed.other.fds[0];
+	shutdown(fd, SHUT_WR);
+	bed_run(&bed);
+	assert_int_equal(send(there, "part", 4, MSG_NOSIGNAL), 4);
+	fd_reset(&bed.other.fds[--bed.other.nfds]);
+	bed_run(&bed);
+	assert_true(fd_was_reset(fd));
 	close(fd);
 	bed_close(&bed);
 }
@@ -190,6 +210,7 @@ static void who_closes_breaks_it(void **state)
 	bed_run(&bed);
 	assert_int_equal(bed.asker.bundle.count + bed.other.bundle.count, 0);
 	assert_true(send(bed.other.fds[0], "x", 1, MSG_NOSIGNAL) < 0);
+	assert_true(fd_was_reset(bed.other.fds[0]));
 	bed_close(&bed);
 }
 
@@ -299,6 +320,7 @@ static void its_end_is_told(void **state)
 	assert_int_equal(bed.asker.ends, 1);
 	assert_string_equal(bed.asker.why, "it has ended");
 	assert_int_equal(recv(fd, &byte, 1, 0), 0);
+	assert_true(fd_was_reset(fd));
 	assert_int_equal(bundle_dial(&bed.asker.bundle), -EPIPE);
 	close(fd);
 	bed_close(&bed);
@@ -410,6 +432,7 @@ static void who_closes_after_its_end_breaks_it(void **state)
 	close(fd);
 	bed_run(&bed);
 	assert_int_equal(bed.asker.bundle.count + bed.other.bundle.count, 0);
+	assert_true(fd_was_reset(bed.other.fds[0]));
 	bed_close(&bed);
 }
 
@@ -440,6 +463,7 @@ int main(void)
 		cmocka_unit_test(both_ends_begin),
 		cmocka_unit_test(an_end_leaves_the_other_direction),
 		cmocka_unit_test(who_closes_breaks_it),
+		cmocka_unit_test(who_resets_after_the_other_ones_end_breaks_it),
 		cmocka_unit_test(who_does_not_read_keeps_nobody_up),
 		cmocka_unit_test(bytes_arrive_as_they_were),
 		cmocka_unit_test(there_are_not_too_many),

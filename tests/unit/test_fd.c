@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "util/fd.h"
 
@@ -364,6 +365,48 @@ static void test_keep_alive(void **state)
 	close(udp);
 }
 
+/* Whether the other end of a pair sees it as reset once @close_it has had it. */
+static bool sees_reset(int type, void (*close_it)(int *fd))
+{
+	int pair[2];
+	char byte;
+
+	assert_return_code(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair), errno);
+	assert_false(fd_was_reset(pair[0]));
+	assert_int_equal(write(pair[1], "x", 1), 1);
+	close_it(&pair[1]);
+	assert_int_equal(pair[1], -1);
+	bool is_reset = fd_was_reset(pair[0]);
+	assert_int_equal(
+		read(pair[0], &byte, 1), 1); /* what was sent before is there all the same */
+	assert_int_equal(read(pair[0], &byte, 1), 0);
+	assert_int_equal(fd_was_reset(pair[0]), is_reset);
+	close(pair[0]);
+	return is_reset;
+}
+
+static void test_reset(void **state)
+{
+	int tcp = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct linger linger = {0};
+	socklen_t len = sizeof(linger);
+
+	(void)state;
+	assert_true(sees_reset(SOCK_STREAM, fd_reset));
+	assert_false(sees_reset(SOCK_STREAM, fd_close));
+	assert_false(fd_was_reset(tcp));
+	fd_reset_at_close(tcp, true);
+	assert_return_code(getsockopt(tcp, SOL_SOCKET, SO_LINGER, &linger, &len), errno);
+	assert_true(linger.l_onoff == 1 && linger.l_linger == 0);
+	fd_reset_at_close(tcp, false);
+	assert_return_code(getsockopt(tcp, SOL_SOCKET, SO_LINGER, &linger, &len), errno);
+	assert_int_equal(linger.l_onoff, 0);
+	errno = ENOTDIR;
+	fd_reset(&tcp);
+	assert_int_equal(errno, ENOTDIR);
+	assert_int_equal(tcp, -1);
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -380,6 +423,7 @@ int main(void)
 		T(test_read_file),
 		T(test_tell_waits_for_nobody),
 		cmocka_unit_test(test_keep_alive),
+		cmocka_unit_test(test_reset),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

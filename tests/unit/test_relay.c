@@ -24,8 +24,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "conn/flow.h"
 #include "conn/pipes.h"
 #include "conn/relay.h"
+#include "util/fd.h"
 
 #define SCHEDULES      1500
 #define OPS            60
@@ -601,6 +603,98 @@ static void test_answer_before_reset(void **state)
 	for_each_kind(answer_before_reset);
 }
 
+/* What is kept whole ends or breaks as its source did, also where that is a unix socket. */
+static void kept_whole(bool a_is_tcp, bool b_is_tcp)
+{
+	struct bed bed;
+
+	for (int variant = 0; variant < 4; variant++) {
+		bool is_reset = variant & 1;
+
+		bed_open(&bed, 6);
+		bed_start(&bed, a_is_tcp, b_is_tcp, 0);
+		relay_keep_whole(bed.relay);
+		peer_send(&bed, 0, 1000);
+		if (variant & 2) { /* the other direction has ended before */
+			peer_shut(&bed, 1);
+			assert_true(wait_receive(&bed, 0));
+		}
+		receive_until(&bed, 1, 1000);
+		if (is_reset)
+			fd_reset(&bed.peers[0].fd);
+		else
+			peer_close(&bed, 0, false);
+		while (!bed.peers[1].saw_end)
+			assert_true(wait_receive(&bed, 1));
+		assert_int_equal(bed.peers[1].received, 1000);
+		if (b_is_tcp)
+			assert_int_equal(bed.peers[1].error, is_reset ? ECONNRESET : 0);
+		else
+			assert_int_equal(fd_was_reset(bed.peers[1].fd), is_reset);
+		peer_close(&bed, 1, false);
+		wait_done(&bed);
+		bed_close(&bed);
+	}
+}
+
+static void test_kept_whole(void **state)
+{
+	(void)state;
+	for_each_kind(kept_whole);
+}
+
+/* Whoever closes what is kept whole resets it, but a proper end does not. */
+static void test_death_is_a_reset(void **state)
+{
+	struct linger linger = {0};
+	socklen_t len = sizeof(linger);
+	struct bed bed;
+
+	(void)state;
+	bed_open(&bed, 7);
+	int fd_a = peer_open(&bed.peers[0], true, 0), fd_b = peer_open(&bed.peers[1], true, 0);
+	bed.relay = relay_start(bed.pool, fd_a, fd_b, NULL, NULL);
+	assert_non_null(bed.relay);
+	relay_keep_whole(bed.relay);
+	for (int i = 0; i < 2; i++) {
+		assert_return_code(
+			getsockopt(i ? fd_a : fd_b, SOL_SOCKET, SO_LINGER, &linger, &len), errno);
+		assert_true(linger.l_onoff == 1 && linger.l_linger == 0);
+	}
+	relay_stop(bed.relay);
+	for (int who = 0; who < 2; who++)
+		peer_close(&bed, who, false);
+	bed_close(&bed);
+}
+
+/* splice(2) takes the error of the socket, and recv(2) sees an end after it. */
+static void test_reset_in_bulk(void **state)
+{
+	struct bed bed;
+	int from[2], to[2];
+
+	(void)state;
+	bed_open(&bed, 8);
+	tcp_pair(from);
+	tcp_pair(to);
+	struct pipes pipes;
+	assert_int_equal(pipes_init(&pipes, &bed.budget), 0);
+	struct flow_sock a = {.io.fd = from[0], .is_readable = true};
+	struct flow_sock b = {.io.fd = to[0], .is_writable = true};
+	struct flow flow;
+	flow_init(&flow, &a, &b);
+	flow.is_bulk = true;
+	fd_reset(&from[1]);
+	flow_pump(&flow, &pipes, bed.loop, 1 << 20);
+	assert_true(a.is_broken);
+	flow_fini(&flow, &pipes);
+	pipes_fini(&pipes);
+	close(from[0]);
+	close(to[0]);
+	close(to[1]);
+	bed_close(&bed);
+}
+
 /* Data and an end that are there before the relay; on_done waits for the loop. */
 static void all_waits_at_start(bool a_is_tcp, bool b_is_tcp)
 {
@@ -1056,6 +1150,9 @@ int main(void)
 		cmocka_unit_test(test_reset_is_noticed),
 		cmocka_unit_test(test_reset_after_end),
 		cmocka_unit_test(test_answer_before_reset),
+		cmocka_unit_test(test_kept_whole),
+		cmocka_unit_test(test_reset_in_bulk),
+		cmocka_unit_test(test_death_is_a_reset),
 		cmocka_unit_test(test_all_waits_at_start),
 		cmocka_unit_test(test_pushed_bytes_come_first),
 		cmocka_unit_test(test_pushed_bytes_are_written_in_part),
