@@ -207,11 +207,17 @@ static void expect_pair(const char *listens, const char *dials, const struct key
 
 static void both_ends_meet(void **state)
 {
+	char directory[] = "/tmp/nswrap-linkend-XXXXXX", listens[64], dials[64];
+
 	(void)state;
 	expect_pair("listen-tcp:127.0.0.1:4710", "tcp:localhost:4710", NULL);
 	expect_pair("listen-tcp:127.0.0.1:4710", "tcp:127.0.0.1:4710", &key);
-	expect_pair("listen-unix:/tmp/nswrap-linkend", "unix:/tmp/nswrap-linkend", NULL);
-	expect_pair("listen-unix:/tmp/nswrap-linkend", "unix:/tmp/nswrap-linkend", &key);
+	assert_non_null(mkdtemp(directory));
+	snprintf(listens, sizeof(listens), "listen-unix:%s/s", directory);
+	snprintf(dials, sizeof(dials), "unix:%s/s", directory);
+	expect_pair(listens, dials, NULL);
+	expect_pair(listens, dials, &key);
+	assert_int_equal(rmdir(directory), 0);
 }
 
 static void what_cannot_be_opened_says_so(void **state)
