@@ -129,7 +129,9 @@ static bool has_agent(const struct vault *vault)
 {
 	struct pollfd control = {.fd = vault->control};
 
-	return vault->control >= 0 && poll(&control, 1, 0) == 0;
+	/* what it said last may still be there to be read */
+	return vault->control >= 0 &&
+	       (poll(&control, 1, 0) <= 0 || !(control.revents & (POLLHUP | POLLERR)));
 }
 
 static void on_client(struct vault *vault)

@@ -42,6 +42,7 @@ struct manager {
 	time_t started;
 	json_t *errors, *warnings; /* of the manifest that is being read again */
 	struct server server;      /* its name is the mesh's */
+	char *scope;               /* of its identities, which a moved manifest does not change */
 };
 
 /* --- what follows from the states of all hosts ---------------------------------------------- */
@@ -279,13 +280,16 @@ static int start(struct manager *manager, struct manifest *manifest, struct err 
 	roster->display = manager->display;
 	roster->desk = &manager->desk;
 	roster->check = &manager->check;
-	roster->mesh = manager->server.entry.name;
 	result = roster_init(roster, manifest, &nofile);
 	if (result < 0)
 		return err_sys(err, -result, "cannot start");
 	result = open_control(manager, err);
 	if (result < 0)
 		return result;
+	roster->scope = manager->scope =
+		naming_scope(manager->config->path, manager->server.entry.name);
+	if (!manager->scope)
+		return err_sys(err, ENOMEM, "cannot start");
 	job_leave_streams();
 	display_rows(manager->display, roster->manifest.nhosts);
 	roster_start(roster);
@@ -298,6 +302,7 @@ static void take_down(struct manager *manager)
 	roster_end(&manager->roster);
 	display_free(manager->display);
 	roster_fini(&manager->roster);
+	free(manager->scope);
 	server_close(&manager->server);
 	fd_close(&manager->signal_io.fd);
 	loop_free(manager->loop);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <glib.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,11 +32,16 @@ static void make_base(const char *path, char *out, size_t cap_bytes)
 	snprintf(out, cap_bytes, "%.*s", (int)len, base);
 }
 
-static void make_origin(const char *path, const struct manifest *manifest, struct origin *out)
+static void set_path(const char *path, struct origin *out)
 {
 	bool is_stdin = strcmp(path, "-") == 0;
 
 	origin_set_path(out, is_stdin ? NULL : path, STDIN_FILENO);
+}
+
+static void make_origin(const char *path, const struct manifest *manifest, struct origin *out)
+{
+	set_path(path, out);
 	out->digest = manifest_digest(manifest);
 }
 
@@ -108,14 +114,27 @@ void naming_note(
 	registry_note(entry, &origin);
 }
 
-char *naming_identity(const char *mesh, const char *host)
+char *naming_scope(const char *path, const char *name)
 {
-	char machine[64] = "";
+	char machine[64] = "", node[HOST_NAME_MAX + 1] = "";
+	struct origin origin = {0};
 
-	/* machine-id(5) */
-	if (fd_read_file("/etc/machine-id", machine, sizeof(machine)) <= 0)
-		gethostname(machine, sizeof(machine) - 1);
-	char *whole = g_strdup_printf("%s\n%u\n%s\n%s", machine, (unsigned)geteuid(), mesh, host);
+	/* machine-id(5); copies of one machine, as of an image, often differ in their name only */
+	if (fd_read_file("/etc/machine-id", machine, sizeof(machine)) < 0)
+		machine[0] = '\0';
+	gethostname(node, sizeof(node) - 1);
+	set_path(path, &origin);
+	char *whole = g_strdup_printf(
+		"%s\n%s\n%u\n%s\n%s", machine, node, (unsigned)geteuid(), origin.path, name);
+	char *out = strdup(whole);
+
+	g_free(whole);
+	return out;
+}
+
+char *naming_identity(const char *scope, const char *host)
+{
+	char *whole = g_strdup_printf("%s\n%s", scope, host);
 	char *sum = g_compute_checksum_for_string(G_CHECKSUM_SHA256, whole, -1);
 	char *out = sum ? strndup(sum, IDENTITY_DIGITS) : NULL;
 

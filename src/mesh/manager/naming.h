@@ -16,10 +16,12 @@ int naming_reserve(const char *path, const char *name, const struct manifest *ma
 	struct registry_entry *entry, struct err *err);
 
 /*
- * What agents know host @host of mesh @mesh by, at each start the same and, as far as can be, no
- * other one's: they are told no more of this machine. Of malloc(3), or NULL.
+ * What agents know host @host by, at each start the same and, as far as can be, no other one's:
+ * they are told no more of this machine. @scope is of the mesh, from naming_scope: of mesh @name of
+ * the manifest @path ("-": stdin), which is there. Both of malloc(3), or NULL.
  */
-char *naming_identity(const char *mesh, const char *host);
+char *naming_scope(const char *path, const char *name);
+char *naming_identity(const char *scope, const char *host);
 
 /* The manifest is another one now. */
 void naming_note(

@@ -63,7 +63,7 @@ static int configure(struct session *session, struct mesh_config *out)
 		return result;
 	out->silence_s = PEER_AGENT_SILENCE_S;
 	out->keep_s = peer->host && peer->host->no_restart ? 0 : PEER_KEEP_S;
-	out->identity = naming_identity(roster->mesh, peer->name);
+	out->identity = naming_identity(roster->scope, peer->name);
 	return out->identity ? 0 : -ENOMEM;
 }
 

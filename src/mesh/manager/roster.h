@@ -28,7 +28,7 @@ struct roster {
 	struct display *display;
 	struct desk *desk;       /* NULL: nobody is asked */
 	struct loop_task *check; /* added when a peer is in another state */
-	const char *mesh;        /* its name */
+	const char *scope;       /* of identities (mesh/manager/naming) */
 
 	/* the owner may read these */
 	struct manifest manifest;
