@@ -6,30 +6,25 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "forward/pace.h"
 #include "forward/slirp_driver.h"
 #include "forward/splice_tcp.h"
 #include "forward/splice_udp.h"
-#include "util/clock.h"
 #include "util/fd.h"
 
-#define LOOK_MS      4  /* "ready within 10 ms of the guest's own listen()" */
-#define SLOW_LOOK_MS 20 /* when nobody has listened for QUICK_MS */
-#define QUICK_MS     60000
-#define FDS_LEAST    4  /* a listener, libslirp's copy of it, the two of a connection */
-#define QUICK_PORTS  32 /* more ports than this are looked at in proportionally longer turns */
+#define FDS_LEAST 4 /* a listener, libslirp's copy of it, the two of a connection */
 
 struct forward_table {
 	const struct forward_context *context;
 	struct list forwards; /* struct forward */
 	struct loop_timer look_timer;
-	uint64_t quick_until_ns;
+	struct pace pace;
 };
 
 static void on_look(struct loop_timer *timer)
 {
 	struct forward_table *table = container_of(timer, struct forward_table, look_timer);
 	struct loop *loop = table->context->loop;
-	unsigned interval_ms = loop_now_ns(loop) < table->quick_until_ns ? LOOK_MS : SLOW_LOOK_MS;
 	unsigned waiting = 0;
 
 	list_each (at, &table->forwards) {
@@ -38,7 +33,8 @@ static void on_look(struct loop_timer *timer)
 		waiting += !forward->has_listened && !driver_find_target(forward);
 	}
 	if (waiting > 0)
-		loop_timer_set(loop, timer, interval_ms * (1 + waiting / QUICK_PORTS));
+		loop_timer_set_ns(
+			loop, timer, pace_next_ns(&table->pace, loop_now_ns(loop), waiting));
 }
 
 struct forward_table *table_new(const struct forward_context *context)
@@ -112,7 +108,7 @@ int table_add(struct forward_table *table, uint32_t id, const struct forward_spe
 	budget_take(context->budget, 1);
 	list_add_last(&table->forwards, &forward->link);
 	if (!has_listened) {
-		table->quick_until_ns = loop_now_ns(context->loop) + QUICK_MS * NS_PER_MS;
+		pace_start(&table->pace, loop_now_ns(context->loop));
 		loop_timer_set(context->loop, &table->look_timer, 0);
 	}
 	return 0;

@@ -9,8 +9,8 @@
  * How it works
  *
  * Forwards whose guest port has never been listened at are looked up in the kernel's socket tables
- * (net/diag, some microseconds each) every few milliseconds; there is no event for listen(2). When
- * nothing came of it for a while the look-out slows down.
+ * (net/diag, some microseconds each), as often as forward/pace says; there is no event for
+ * listen(2). Once all have been listened at, nobody looks any more.
  */
 struct forward_table;
 

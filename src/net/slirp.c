@@ -116,6 +116,15 @@ static void on_tap_gone(struct slirp_stack *stack)
 	loop_io_del(stack->loop, &stack->tap_io);
 }
 
+/* Its clock stands still while it sleeps, and what is new would be old at once. */
+static void wake(struct slirp_stack *stack)
+{
+	if (stack->due_ns != UINT64_MAX)
+		return;
+	slirp_fds_poll(&stack->fds, stack->slirp, true);
+	stack->due_ns = 0;
+}
+
 static void on_tap_ready(struct loop_io *io, uint32_t events)
 {
 	struct slirp_stack *stack = container_of(io, struct slirp_stack, tap_io);
@@ -146,6 +155,7 @@ static void on_tap_ready(struct loop_io *io, uint32_t events)
 			stack->on_asked(stack->asked_owner, frame, len);
 			continue;
 		}
+		wake(stack);
 		slirp_input(stack->slirp, frame, (int)len);
 		stack->has_input = true;
 	}

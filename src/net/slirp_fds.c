@@ -11,6 +11,10 @@
 #include "util/list.h"
 #include "util/log.h"
 
+/* As long as nothing of libslirp's is due sooner than its slow clock, which is for sockets (and
+ * fragments, which the guard drops): slirp_update_timeout in its slirp.c, 4.7.0 */
+#define SLOW_MS 499
+
 struct slirp_fd {
 	struct loop_io io;
 	struct slirp_fds *fds;
@@ -80,6 +84,7 @@ static void reset(struct slirp_fd *item)
 {
 	set_interest(item, 0);
 	budget_give(item->fds->budget, item->is_open);
+	item->fds->open -= item->is_open && !item->on_clients;
 	item->is_open = false;
 	item->revents = 0;
 	item->on_clients = NULL;
@@ -103,6 +108,7 @@ void slirp_fds_opened(struct slirp_fds *fds, int fd)
 
 	reset(item);
 	item->is_open = true;
+	fds->open++;
 	fd_keep_alive(fd);
 	budget_take(fds->budget, 1);
 }
@@ -145,6 +151,8 @@ uint32_t slirp_fds_fill(struct slirp_fds *fds, Slirp *slirp)
 		if (item && item->round != fds->round)
 			set_interest(item, 0);
 	}
+	if (fds->open == 0 && timeout_ms >= SLOW_MS)
+		return UINT32_MAX;
 	return timeout_ms;
 }
 
@@ -185,6 +193,7 @@ void slirp_fds_set_listener(
 {
 	struct slirp_fd *item = get(fds, fd);
 
+	fds->open -= item->is_open && !item->on_clients;
 	item->on_clients = on_clients;
 	item->owner = owner;
 }

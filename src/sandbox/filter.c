@@ -15,7 +15,7 @@
 /* clang-format off */
 static const int plain_calls[] = {
 	/* the event loop */
-	SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_ctl),
+	SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_pwait2), SCMP_SYS(epoll_ctl),
 	SCMP_SYS(clock_gettime), SCMP_SYS(clock_nanosleep), SCMP_SYS(gettimeofday),
 	SCMP_SYS(time), SCMP_SYS(restart_syscall),
 	/* has stderr room for a line? */

@@ -10,7 +10,9 @@
 #include "util/clock.h"
 #include "util/log.h"
 
-#define BATCH 128 /* events taken from the kernel at once */
+#define BATCH   128                 /* events taken from the kernel at once */
+#define FINE_NS (10ULL * NS_PER_MS) /* a millisecond counts in what is shorter than this */
+#define NEVER   UINT64_MAX
 
 struct loop {
 	int epoll_fd;
@@ -21,6 +23,7 @@ struct loop {
 	int batch_len; /* events of this round; those not yet called may be cleared by loop_io_del
 			*/
 	struct loop_hook *hook; /* NULL: none */
+	bool is_coarse;         /* the kernel knows no epoll_pwait2 */
 	bool is_stopped;
 	int result;
 };
@@ -103,16 +106,21 @@ static struct loop_timer *timer_of(struct list *link)
 	return container_of(link, struct loop_timer, link);
 }
 
-void loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t delay_ms)
+void loop_timer_set_ns(struct loop *loop, struct loop_timer *timer, uint64_t delay_ns)
 {
 	struct list *at = &loop->timers;
 
 	list_del(&timer->link);
-	timer->deadline_ns = clock_now_ns() + delay_ms * NS_PER_MS;
+	timer->deadline_ns = clock_now_ns() + delay_ns;
 	/* from the end: most are later than those that are there */
 	while (at->prev != &loop->timers && timer_of(at->prev)->deadline_ns > timer->deadline_ns)
 		at = at->prev;
 	list_add_before(at, &timer->link);
+}
+
+void loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t delay_ms)
+{
+	loop_timer_set_ns(loop, timer, delay_ms * NS_PER_MS);
 }
 
 void loop_task_add(struct loop *loop, struct loop_task *task)
@@ -137,8 +145,8 @@ uint64_t loop_now_ns(const struct loop *loop)
 	return loop->now_ns;
 }
 
-/* Time until @deadline_ns, a timer or a task: 0 at once, -1 never. */
-static int due_in_ms(const struct loop *loop, uint64_t deadline_ns)
+/* Time until @deadline_ns, a timer or a task: 0 at once, or NEVER. */
+static uint64_t due_in_ns(const struct loop *loop, uint64_t deadline_ns)
 {
 	if (!list_is_empty(&loop->tasks))
 		return 0;
@@ -147,16 +155,35 @@ static int due_in_ms(const struct loop *loop, uint64_t deadline_ns)
 
 		deadline_ns = first_ns < deadline_ns ? first_ns : deadline_ns;
 	}
-	if (deadline_ns == UINT64_MAX)
-		return -1;
-	/* rounded up: waking too early would spin */
-	uint64_t delay_ms = clock_ms_until(deadline_ns, clock_now_ns());
-	return delay_ms > INT_MAX ? INT_MAX : (int)delay_ms;
+	if (deadline_ns == NEVER)
+		return NEVER;
+	uint64_t now_ns = clock_now_ns();
+	return deadline_ns > now_ns ? deadline_ns - now_ns : 0;
 }
 
-static int run_ios(struct loop *loop, int timeout_ms)
+/* As epoll_wait. */
+static int wait_for_events(struct loop *loop, uint64_t timeout_ns)
 {
-	int count = epoll_wait(loop->epoll_fd, loop->batch, BATCH, timeout_ms);
+	if (timeout_ns > 0 && timeout_ns < FINE_NS && !loop->is_coarse) {
+		const struct timespec timeout = {.tv_nsec = (long)timeout_ns};
+		int count = epoll_pwait2(loop->epoll_fd, loop->batch, BATCH, &timeout, NULL);
+
+		/* EPERM: what filters of containers say */
+		if (count >= 0 || (errno != ENOSYS && errno != EPERM))
+			return count;
+		loop->is_coarse = true;
+	}
+	/* rounded up: waking too early would spin */
+	uint64_t timeout_ms = clock_ms_until(timeout_ns, 0);
+	if (timeout_ms > INT_MAX)
+		timeout_ms = INT_MAX;
+	return epoll_wait(
+		loop->epoll_fd, loop->batch, BATCH, timeout_ns == NEVER ? -1 : (int)timeout_ms);
+}
+
+static int run_ios(struct loop *loop, uint64_t timeout_ns)
+{
+	int count = wait_for_events(loop, timeout_ns);
 
 	loop->now_ns = clock_now_ns();
 	if (count < 0)
@@ -205,11 +232,11 @@ static void run_tasks(struct loop *loop)
 int loop_run_once(struct loop *loop, int timeout_ms)
 {
 	struct loop_hook *hook = loop->hook;
-	int due_ms = due_in_ms(loop, hook ? hook->on_before_sleep(hook) : UINT64_MAX);
+	uint64_t due_ns = due_in_ns(loop, hook ? hook->on_before_sleep(hook) : NEVER);
 
-	if (due_ms >= 0 && (timeout_ms < 0 || due_ms < timeout_ms))
-		timeout_ms = due_ms;
-	int result = run_ios(loop, timeout_ms);
+	if (timeout_ms >= 0 && due_ns > (uint64_t)timeout_ms * NS_PER_MS)
+		due_ns = (uint64_t)timeout_ms * NS_PER_MS;
+	int result = run_ios(loop, due_ns);
 	if (result < 0)
 		return result;
 	run_timers(loop);

@@ -67,8 +67,10 @@ int loop_io_move(struct loop *loop, struct loop_io *from, struct loop_io *to, ui
  */
 void loop_io_del(struct loop *loop, struct loop_io *io);
 
-/* (Re-)arm to expire @delay_ms from now; cancel does nothing if the timer is not armed. */
+/* (Re-)arm to expire @delay_ms or @delay_ns from now; cancel does nothing if the timer is not
+ * armed. Before Linux 5.11 it is later by up to a millisecond. */
 void loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t delay_ms);
+void loop_timer_set_ns(struct loop *loop, struct loop_timer *timer, uint64_t delay_ns);
 void loop_timer_cancel(struct loop *loop, struct loop_timer *timer);
 
 static inline bool loop_timer_is_armed(const struct loop_timer *timer)

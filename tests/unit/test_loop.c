@@ -164,6 +164,30 @@ static void test_timer_sleeps(void **state)
 	loop_timer_cancel(trace->loop, &probe.timer);
 }
 
+/* Parts of a millisecond count. */
+static void test_timer_is_fine(void **state)
+{
+	struct trace *trace = *state;
+	struct probe probe = probe_new(trace, 1);
+	const struct timespec nothing = {0};
+	struct epoll_event event;
+	uint64_t best_ns = UINT64_MAX;
+
+	if (epoll_pwait2(-1, &event, 1, &nothing, NULL) < 0 && errno != EBADF)
+		skip();
+	for (int i = 0; i < 100; i++) {
+		uint64_t start = now_ns();
+
+		loop_timer_set_ns(trace->loop, &probe.timer, 200000);
+		while (trace->count == 0)
+			assert_int_equal(loop_run_once(trace->loop, -1), 0);
+		trace->count = 0;
+		uint64_t took_ns = now_ns() - start;
+		best_ns = took_ns < best_ns ? took_ns : best_ns;
+	}
+	assert_in_range(best_ns, 200000, 900000);
+}
+
 static void test_timer_cancels_other(void **state)
 {
 	struct trace *trace = *state;
@@ -431,6 +455,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_timers_in_order),
 		T(test_timer_sleeps),
+		T(test_timer_is_fine),
 		T(test_timer_cancels_other),
 		T(test_timer_repeats),
 		T(test_io_removes_other),

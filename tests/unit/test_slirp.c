@@ -10,11 +10,11 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "clock_ahead.h"
 #include "fake_tap.h"
 #include "net/netdev.h"
 #include "net/slirp.h"
 #include "netns.h"
-#include "util/clock.h"
 #include "util/fd.h"
 
 #define WAIT_MS 5000
@@ -231,6 +231,39 @@ static void guards(void **state)
 	close_world(&world);
 }
 
+/* With no socket it asks for no time, however long; what begins then is not over at once. */
+static void sleeps_while_idle(void **state)
+{
+	struct world world;
+	struct addr server, from;
+	socklen_t len = sizeof(from);
+	char got[16];
+	struct frame answer;
+
+	(void)state;
+	open_world(&world);
+	int fd = bound(SOCK_DGRAM, &server), count = -1;
+	run(&world, 10);
+	/* libslirp wants to be called once a second at the least */
+	uint64_t before_ns = clock_now_ns();
+	assert_int_equal(loop_run_once(world.loop, 1300), 0);
+	assert_true(clock_now_ns() - before_ns >= 1290 * NS_PER_MS);
+
+	clock_ahead_ns += 3600 * NS_PER_S;
+	struct frame frame = frame_udp(GUEST, HOST, addr_port(&server));
+	fake_tap_send(world.tap[1], &frame);
+	for (int i = 0; i < WAIT_MS && count < 0; i++) {
+		assert_int_equal(loop_run_once(world.loop, 1), 0);
+		count = (int)recvfrom(fd, got, sizeof(got), 0, &from.any, &len);
+	}
+	assert_int_equal(count, 5);
+	run(&world, 3);
+	assert_int_equal(sendto(fd, "answer", 6, 0, &from.any, len), 6);
+	wait_for_frame(&world, IPPROTO_UDP, 0, &answer);
+	close(fd);
+	close_world(&world);
+}
+
 static int set_lo_up(void **state)
 {
 	int nl = netdev_open();
@@ -248,6 +281,7 @@ int main(void)
 		cmocka_unit_test(leads_a_listener),
 		cmocka_unit_test(rests_without_room),
 		cmocka_unit_test(guards),
+		cmocka_unit_test(sleeps_while_idle),
 	};
 
 	netns_enter_or_skip();
