@@ -4,13 +4,14 @@
 # The options of each subcommand; tests/e2e/test_subcommands.py compares them with `nswrap help`.
 _nswrap_options() {
 	case $1 in
-	run) echo -p --host-port -P --guest-port -f --forward -b --bind --no-hold --port-driver \
+	run) echo -p --host-port -P --guest-port -f --forward -R --reverse --x11 -b --bind --no-hold --port-driver \
 		--only-user --client-address --allow-network --wait -n --name -d --detach --network --outbound --via --route --dns-via --key-file --host-loopback --cidr --cidr6 --mtu \
 		--dns --no-dns --outbound-addr --no-ipv6 --pcap --root --pid --new-session --wait-all -C --chdir -e --env \
 		--unset-env -c --shell-command -t --stop-timeout --ready-fd --info-fd --log-fd --keep-fd \
 		--no-config -q --quiet -v --verbose ;;
 	exec) echo -C --chdir -e --env --unset-env --new-session -t --stop-timeout -v --verbose ;;
-	ps | port | doctor) echo --json ;;
+	ps | doctor) echo --json ;;
+	port) echo -R --reverse --json ;;
 	stop) echo --all -t --stop-timeout ;;
 	logs) echo -f --follow -n --lines ;;
 	mesh | manager) echo --check --strict --example -n --name --json -w --watch --format -q --quiet -v --verbose ;;
@@ -30,7 +31,7 @@ _nswrap_takes_word() {
 		--unset-env | --shell-command | --stop-timeout | --ready-fd | --info-fd | --log-fd | --api-fd | --keep-fd | \
 		--lines | --format | --bind-proxy | --bind-client | --dead-after | --server | --to | \
 		--reverse | --allow-forward | --allow-reverse | --proxy-protocol | --drain) ;;
-	-[qv]*[pPfbnCect] | -[pPfbnCect]) ;;
+	-[qv]*[pPfRbnCect] | -[pPfRbnCect]) ;;
 	*) return 1 ;;
 	esac
 }

@@ -15,8 +15,7 @@
 #define LOOPBACK   "expected --host-loopback to let 10.0.2.2 inside be the host's 127.0.0.1"
 #define NO_LOOP \
 	"it is not needed, the host's 127.0.0.1 is out of reach unless --host-loopback is given"
-#define OUTWARD \
-	"it is not needed, all ports of the host but its loopback's can be reached from inside"
+#define OUTWARD  "expected -R PORT, for a port of the host's loopback; all others can be reached"
 #define REVERSE  "nothing has to be led out, COMMAND reaches other networks; see nswrap help mesh"
 #define NETWORK  "a sandbox always has a network of its own; --network none cuts the way out"
 #define NO_LIMIT "nswrap limits no resources; see systemd-run(1) or prlimit(1)"
@@ -62,8 +61,8 @@ const struct option_habit habits_run[] = {
 	{"--detach-keys", TERMINAL},
 	/* ssh */
 	{"-L", FORWARD},
-	{"-R", REVERSE},
 	{"-D", REVERSE},
+	{"-X", "expected --x11, behind ssh -X"},
 	{"-N", "expected a COMMAND, such as sleep infinity"},
 	/* unshare and bubblewrap */
 	{"-r", "expected --root"},

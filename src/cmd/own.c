@@ -41,7 +41,7 @@ static bool is_for_managers(const char *word)
 {
 	static const char *const names[] = {"chdir", "cidr", "cidr6", "dns", "env", "host-loopback",
 		"mtu", "network", "new-session", "no-dns", "no-hold", "no-ipv6", "outbound-addr",
-		"pid", "root", "stop-timeout", "unset-env", "wait-all", NULL};
+		"pid", "reverse", "root", "stop-timeout", "unset-env", "wait-all", NULL};
 
 	for (const char *const *name = names; *name; name++) {
 		size_t len = strlen(*name);

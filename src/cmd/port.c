@@ -6,6 +6,7 @@
 #include <glib.h>
 #include <limits.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 
 #include "cmd/habits.h"
 #include "cmd/output.h"
+#include "cmd/resolve.h"
 #include "control/control.h"
 #include "forward/spec.h"
 #include "util/fd.h"
@@ -21,8 +23,29 @@
 
 #define OPERANDS_MAX (FORWARD_MAX + 2)
 
+/* What the options say. Texts point into argv. */
+struct port_options {
+	bool is_json;
+	const char *reverses[OUTWARD_MAX];
+	size_t nreverses;
+};
+
+static int add_reverse(void *target, const char *value, struct err *err)
+{
+	struct port_options *given = target;
+
+	if (given->nreverses == OUTWARD_MAX)
+		return err_set(
+			err, EINVAL, "given too often: expected at most %d times", OUTWARD_MAX);
+	given->reverses[given->nreverses++] = value;
+	return 0;
+}
+
 static const struct option_def options[] = {
-	{0, "json", NULL, "print JSON: an array of forwards", option_set_true, 0},
+	{'R', "reverse", "SPEC", "of add and remove: a port inside that leads outwards; repeatable",
+		add_reverse, 0},
+	{0, "json", NULL, "print JSON: an array of forwards, and of ports that lead outwards",
+		option_set_true, offsetof(struct port_options, is_json)},
 	{.name = NULL},
 };
 
@@ -93,6 +116,35 @@ static json_t *read_specs(char **specs, int count, bool is_removal, struct err *
 	return list;
 }
 
+/* The same for those of -R. */
+static json_t *read_reverses(const struct port_options *given, bool is_removal, struct err *err)
+{
+	json_t *list = json_array();
+	char text[OUTWARD_TEXT_BYTES];
+	struct err reason;
+
+	for (size_t i = 0; i < given->nreverses; i++) {
+		struct outward_spec spec;
+		int result = outward_parse(given->reverses[i], &spec, &reason);
+
+		if (result == 0)
+			result = resolve_outward(&spec, &reason);
+		/* what stands in front of the target will do */
+		if (is_removal && (result < 0 || !strchr(given->reverses[i], ':')))
+			result = json_array_append_new(list, json_string(given->reverses[i]));
+		else if (result == 0 &&
+			 json_array_append_new(
+				 list, json_string(outward_format(&spec, text, sizeof(text)))) < 0)
+			result = err_set(&reason, EINVAL, "a path must be UTF-8 here");
+		if (result == 0)
+			continue;
+		err_set(err, EINVAL, "-R %s: %s", PARSE_SHOWN(given->reverses[i]), reason.text);
+		json_decref(list);
+		return NULL;
+	}
+	return list;
+}
+
 /* --- answers ------------------------------------------------------------------------------ */
 
 static void print_forwards(const json_t *forwards)
@@ -121,26 +173,49 @@ static void print_forwards(const json_t *forwards)
 	}
 }
 
+static void print_reverses(const json_t *reverses)
+{
+	char shown[OUTWARD_TEXT_BYTES * 4];
+	size_t i;
+	json_t *reverse;
+
+	json_array_foreach(reverses, i, reverse)
+	{
+		const char *spec = output_member(reverse, "spec", "?");
+
+		log_escape(spec, strlen(spec), shown, sizeof(shown));
+		printf("%s (leads outwards)\n", shown);
+	}
+}
+
 static int print_answer(const json_t *answer, bool is_json, struct err *err)
 {
 	const json_t *forwards = json_object_get(answer, "forwards");
+	json_t *reverses = json_object_get(answer, "reverses");
 
-	if (is_json)
-		output_json(forwards);
-	else
+	if (is_json) {
+		json_t *all = json_array();
+
+		json_array_extend(all, (json_t *)forwards);
+		json_array_extend(all, reverses);
+		output_json(all);
+		json_decref(all);
+	} else {
 		print_forwards(forwards);
+		print_reverses(reverses);
+	}
 	return output_end(err);
 }
 
 /* --- the three of them -------------------------------------------------------------------- */
 
 static const struct port_action {
-	const char *name, *op;
+	const char *name, *op, *reverse_op;
 	bool has_specs;
 } actions[] = {
-	{"list", "status", false},
-	{"add", "port-add", true},
-	{"remove", "port-remove", true},
+	{"list", "status", NULL, false},
+	{"add", "port-add", "reverse-add", true},
+	{"remove", "port-remove", "reverse-remove", true},
 };
 
 /* @word is none of them: which one was meant? Of docker's, `port SANDBOX` lists. */
@@ -165,7 +240,8 @@ static void refuse_action(const char *word, struct err *err)
 			PARSE_QUOTED(word), PARSE_SHOWN(word));
 }
 
-static const struct port_action *read_action(char **operands, int count, struct err *err)
+static const struct port_action *read_action(
+	char **operands, int count, const struct port_options *given, struct err *err)
 {
 	if (count == 0) {
 		err_set(err, EINVAL, "expected nswrap port list, add or remove");
@@ -179,11 +255,13 @@ static const struct port_action *read_action(char **operands, int count, struct 
 				"a SANDBOX is missing: expected nswrap port %s SANDBOX%s; nswrap "
 				"ps lists them",
 				actions[i].name, actions[i].has_specs ? " SPEC..." : "");
-		else if (actions[i].has_specs && count == 2)
+		else if (actions[i].has_specs && count == 2 && given->nreverses == 0)
 			err_set(err, EINVAL,
 				"a SPEC is missing: expected nswrap port %s %s SPEC..., such as "
 				"8080:80",
 				actions[i].name, operands[1]);
+		else if (!actions[i].has_specs && given->nreverses > 0)
+			err_set(err, EINVAL, "-R goes with add and remove: list has no SPEC");
 		else if (!actions[i].has_specs && count > 2)
 			err_set(err, EINVAL, "%s: expected nothing behind the SANDBOX",
 				PARSE_SHOWN(operands[2]));
@@ -203,41 +281,62 @@ static int ask(const char *name, json_t *request, bool is_json, struct err *err)
 	if (sock < 0)
 		return sock;
 	int result = control_call(sock, "sandbox", json_incref(request), &answer, NULL, err);
-	if (result == 0 && json_object_get(answer, "forwards"))
+	if (result == 0 &&
+		(json_object_get(answer, "forwards") || json_object_get(answer, "reverses")))
 		result = print_answer(answer, is_json, err);
 	json_decref(answer);
 	return result;
 }
 
-static int run(const struct cmd_call *call)
+/* With the SPECs of either kind, if there are any. Returns the exit status. */
+static int ask_with(const char *name, const char *op, json_t *specs, bool is_json)
 {
-	char *operands[OPERANDS_MAX];
-	bool is_json = false;
+	json_t *request = json_pack("{s:s, s:O*}", "op", op, "specs", specs);
 	struct err err = {0};
+	int result = ask(name, request, is_json, &err);
 
-	int count =
-		cmd_operands(options, habits_port, call, &is_json, operands, OPERANDS_MAX, &err);
-	if (count < 0)
-		return cmd_usage_error(&err);
-	const struct port_action *action = read_action(operands, count, &err);
-	if (!action)
-		return cmd_usage_error(&err);
-	json_t *specs = NULL;
-	if (action->has_specs) {
-		specs = read_specs(
-			operands + 2, count - 2, strcmp(action->name, "remove") == 0, &err);
-		if (!specs)
-			return cmd_usage_error(&err);
-	}
-	json_t *request = json_pack("{s:s, s:o*}", "op", action->op, "specs", specs);
-	int result = ask(operands[1], request, is_json, &err);
 	json_decref(request);
 	return result < 0 ? cmd_failed(&err) : 0;
 }
 
+static int change(const struct port_action *action, char **operands, int count,
+	const struct port_options *given)
+{
+	const bool is_removal = strcmp(action->name, "remove") == 0;
+	struct err err = {0};
+	json_t *specs = read_specs(operands + 1, count - 1, is_removal, &err);
+	json_t *reverses = specs ? read_reverses(given, is_removal, &err) : NULL;
+	int status = reverses ? 0 : cmd_usage_error(&err);
+
+	if (reverses && json_array_size(specs) > 0)
+		status = ask_with(operands[0], action->op, specs, given->is_json);
+	if (status == 0 && json_array_size(reverses) > 0)
+		status = ask_with(operands[0], action->reverse_op, reverses, given->is_json);
+	json_decref(specs);
+	json_decref(reverses);
+	return status;
+}
+
+static int run(const struct cmd_call *call)
+{
+	char *operands[OPERANDS_MAX];
+	struct port_options given = {.is_json = false};
+	struct err err = {0};
+
+	int count = cmd_operands(options, habits_port, call, &given, operands, OPERANDS_MAX, &err);
+	if (count < 0)
+		return cmd_usage_error(&err);
+	const struct port_action *action = read_action(operands, count, &given, &err);
+	if (!action)
+		return cmd_usage_error(&err);
+	if (action->has_specs)
+		return change(action, operands + 1, count - 1, &given);
+	return ask_with(operands[1], action->op, NULL, given.is_json);
+}
+
 const struct subcommand port_subcommand = {
 	.name = "port",
-	.synopsis = "port list|add|remove SANDBOX [SPEC...]",
+	.synopsis = "port list|add|remove SANDBOX [-R SPEC]... [SPEC...]",
 	.summary = "show or change the forwards of a sandbox",
 	.options = options,
 	.run = run,

@@ -93,12 +93,14 @@ static json_t *ask_all(
 
 /* --- the table ---------------------------------------------------------------------------- */
 
-/* "127.0.0.1:8080:80/tcp" as "8080:80": what is usual is left out. Then whether it is lost. */
+/* "127.0.0.1:8080:80/tcp" as "8080:80": what is usual is left out. Then whether it is lost. What
+ * leads outwards has "-R" in front. */
 static void format_forward(const json_t *forward, char *out, size_t cap_bytes)
 {
 	static const char usual_host[] = "127.0.0.1:", usual_proto[] = "/tcp";
 	const char *spec = output_member(forward, "spec", "?");
 	size_t len = strlen(spec), proto_len = sizeof(usual_proto) - 1;
+	const char *kind = json_object_get(forward, "target") ? "-R " : "";
 
 	if (strncmp(spec, usual_host, sizeof(usual_host) - 1) == 0) {
 		spec += sizeof(usual_host) - 1;
@@ -106,7 +108,8 @@ static void format_forward(const json_t *forward, char *out, size_t cap_bytes)
 	}
 	if (len > proto_len && strcmp(spec + len - proto_len, usual_proto) == 0)
 		len -= proto_len;
-	log_escape(spec, len, out, cap_bytes - sizeof(LOST));
+	strcpy(out, kind);
+	log_escape(spec, len, out + strlen(kind), cap_bytes - strlen(kind) - sizeof(LOST));
 	if (output_member(forward, "error", NULL))
 		strcat(out, LOST);
 }
@@ -153,6 +156,16 @@ static json_t *format_command(const json_t *command)
 	return json_string(text);
 }
 
+/* What leads in, then what leads out. */
+static json_t *all_ports(const json_t *status)
+{
+	json_t *all = json_array();
+
+	json_array_extend(all, json_object_get(status, "forwards"));
+	json_array_extend(all, json_object_get(status, "reverses"));
+	return all;
+}
+
 static json_t *make_row(const json_t *status, size_t room)
 {
 	json_t *name = output_escaped(output_member(status, "name", "?"));
@@ -161,11 +174,13 @@ static json_t *make_row(const json_t *status, size_t room)
 	if (error)
 		return json_pack(
 			"[o, s, s, s, o]", name, "-", "-", "-", json_sprintf("(%s)", error));
-	return json_pack("[o, o, o, o, o]", name,
+	json_t *ports = all_ports(status);
+	json_t *row = json_pack("[o, o, o, o, o]", name,
 		json_sprintf("%lld", json_integer_value(json_object_get(status, "pid"))),
 		output_age(json_integer_value(json_object_get(status, "age"))),
-		format_forwards(json_object_get(status, "forwards"), room),
-		format_command(json_object_get(status, "command")));
+		format_forwards(ports, room), format_command(json_object_get(status, "command")));
+	json_decref(ports);
+	return row;
 }
 
 /* What is left for the forwards beside names, PIDs of seven digits, ages and a short COMMAND. */

@@ -192,12 +192,29 @@ static int settle_via(struct sandbox_config *config, struct err *err)
 	return 0;
 }
 
+static int check_outwards(const struct sandbox_config *config, struct err *err)
+{
+	char first[OUTWARD_TEXT_BYTES], second[OUTWARD_TEXT_BYTES];
+	const struct outward_spec *specs = config->outwards;
+
+	for (size_t i = 0; i < config->noutwards; i++)
+		for (size_t j = 0; j < i; j++)
+			if (outward_clash(&specs[j], &specs[i]))
+				return err_set(err, EINVAL,
+					"-R %s and -R %s need the same port inside: expected it once",
+					PARSE_SHOWN(
+						outward_format(&specs[j], first, sizeof(first))),
+					PARSE_SHOWN(
+						outward_format(&specs[i], second, sizeof(second))));
+	return 0;
+}
+
 /* What is right by itself; where there are defaults it may be they that do not fit. */
 static int check_together(
 	struct sandbox_config *config, const struct defaults *defaults, struct err *err)
 {
 	if (settle_via(config, err) == 0 && spec_list_check(&config->forwards, err) == 0 &&
-		check_users(config, err) == 0)
+		check_users(config, err) == 0 && check_outwards(config, err) == 0)
 		return 0;
 	size_t len = strlen(err->text);
 	if (defaults->count > 0)
@@ -307,7 +324,7 @@ const struct subcommand run_subcommand = {
 	.summary = "run a command in its own network",
 	.options = run_options_table,
 	.footer =
-		"As with docker: -p 8080:80, -e, --name. For --publish and ssh's -L: -p; for -w: -C; "
+		"As with docker: -p 8080:80, -e, --name. For --publish and ssh's -L: -p; for ssh's -R: -R; for -w: -C; "
 		"for -u root: --root.\n-it, --rm, -v and --net are not needed: COMMAND has the caller's "
 		"terminal and files, and its own network.",
 	.run = run,

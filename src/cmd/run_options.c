@@ -84,6 +84,19 @@ static int set_forward(void *target, const char *value, struct err *err)
 	return add_rule(target, "-f", value, err);
 }
 
+static int add_outward(void *target, const char *value, struct err *err)
+{
+	struct sandbox_config *config = target;
+
+	if (config->noutwards == OUTWARD_MAX)
+		return err_set(
+			err, EINVAL, "given too often: expected at most %d times", OUTWARD_MAX);
+	if (outward_parse(value, &config->outwards[config->noutwards], err) < 0)
+		return -EINVAL;
+	config->noutwards++;
+	return 0;
+}
+
 static int set_guest_port(void *target, const char *value, struct err *err)
 {
 	struct run_options *options = target;
@@ -421,6 +434,12 @@ const struct option_def run_options_table[] = {
 		"[ADDR:]HOST:GUEST[/tcp|/udp], [V6ADDR]:HOST:GUEST, unix:PATH:GUEST, or port ranges "
 		"8000-8010:9000-9010",
 		set_forward, 0},
+	{'R', "reverse", "SPEC",
+		"[GUEST_ADDR:]PORT:[HOST:]PORT[/tcp|/udp], unix:PATH on either side: that port inside "
+		"leads to that of the host's loopback or network; a PORT alone is both",
+		add_outward, AT(config)},
+	{0, "x11", NULL, "lead out to the display of ssh -X, if DISPLAY names one", option_set_true,
+		AT(has_x11)},
 	{'b', "bind", "ADDR", "listen address where none is given (127.0.0.1)", set_addr,
 		AT(config.bind)},
 	{0, "no-hold", NULL, "leave the guest's port on the host's loopback to others",

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 
+#include "cmd/ambient.h"
+#include "cmd/resolve.h"
 #include "net/occupied.h"
 #include "util/log.h"
 
@@ -27,9 +29,23 @@ static void settle_networks(struct net_plan *plan)
 		log_warning(words, "--cidr6", plan_format6(plan, network));
 }
 
+static int settle_outwards(struct run_options *options, struct err *err)
+{
+	struct sandbox_config *config = &options->config;
+
+	for (size_t i = 0; i < config->noutwards; i++)
+		if (resolve_outward(&config->outwards[i], err) < 0)
+			return -err->code;
+	if (options->has_x11 && ambient_add_display(config, err) < 0)
+		return -err->code;
+	ambient_hint(config);
+	return 0;
+}
+
 int start_settle(struct run_options *options, struct err *err)
 {
 	settle_networks(&options->config.net);
 	options->config.env = env_make(&options->env, NULL);
-	return options->config.env ? 0 : err_sys(err, ENOMEM, "cannot make the environment");
+	return options->config.env ? settle_outwards(options, err)
+				   : err_sys(err, ENOMEM, "cannot make the environment");
 }

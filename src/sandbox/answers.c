@@ -43,11 +43,12 @@ json_t *answers_with_networks(json_t *object, const struct net_plan *plan)
 
 static json_t *status_json(const struct answers *answers)
 {
-	json_t *status = json_pack("{s:b, s:s, s:i, s:o, s:I, s:I, s:o}", "ok", 1, "name",
+	json_t *status = json_pack("{s:b, s:s, s:i, s:o, s:I, s:I, s:o, s:o}", "ok", 1, "name",
 		answers->server.entry.name, "pid", answers->command, "command",
 		command_json(answers->program->argv), "started", (json_int_t)answers->started,
 		"age", (json_int_t)(time(NULL) - answers->started), "forwards",
-		forwards_json(answers->forwards, 0));
+		forwards_json(answers->forwards, 0), "reverses",
+		outwards_json(answers->outwards, 0));
 
 	json_t *defaults = json_array();
 	for (const char *const *at = answers->config->defaults; at && *at; at++)
@@ -101,7 +102,7 @@ static json_t *let_in(struct server_client *client, bool tells_names, struct err
 static json_t *on_request(struct server_client *client, json_t *message, struct err *err)
 {
 	struct answers *answers = client->server->owner;
-	size_t before = answers->forwards->count;
+	size_t before = answers->forwards->count, outwards_before = answers->outwards->count;
 	struct request request;
 
 	if (request_decode(message, &request, err) < 0)
@@ -116,6 +117,15 @@ static json_t *on_request(struct server_client *client, json_t *message, struct 
 			forwards_json(answers->forwards, before));
 	case REQUEST_PORT_REMOVE:
 		if (forwards_remove(answers->forwards, request.specs, err) < 0)
+			return NULL;
+		break;
+	case REQUEST_REVERSE_ADD:
+		if (outwards_add_texts(answers->outwards, request.specs, err) < 0)
+			return NULL;
+		return json_pack("{s:b, s:o}", "ok", 1, "reverses",
+			outwards_json(answers->outwards, outwards_before));
+	case REQUEST_REVERSE_REMOVE:
+		if (outwards_remove(answers->outwards, request.specs, err) < 0)
 			return NULL;
 		break;
 	case REQUEST_STOP:

@@ -10,6 +10,7 @@
 #include "sandbox/config.h"
 #include "sandbox/enter.h"
 #include "sandbox/forwards.h"
+#include "sandbox/outwards.h"
 #include "sandbox/program.h"
 #include "sandbox/tellers.h"
 
@@ -21,6 +22,7 @@ struct answers {
 	const struct sandbox_config *config;
 	const struct program *program;
 	struct forwards *forwards;
+	struct outwards *outwards;
 	struct tellers *tellers;
 	const int *namespaces; /* descriptors, in the order of enum enter_ns */
 	pid_t command;         /* as init sees it; 0: does not run yet */

@@ -10,6 +10,7 @@
 
 #include "exit/entrance.h"
 #include "forward/driver.h"
+#include "forward/outward.h"
 #include "forward/spec.h"
 #include "link/linkspec.h"
 #include "net/plan.h"
@@ -50,6 +51,8 @@ struct sandbox_config {
 	char **command;   /* NULL-terminated; placeholders not yet replaced */
 
 	struct forward_list forwards;
+	struct outward_spec outwards[OUTWARD_MAX];
+	size_t noutwards;
 	uint16_t guest_port; /* what COMMAND is to listen at where no rule says it; 0: not known */
 	bool holds_nothing;  /* leave the host's ports of the guest's numbers to others */
 	struct addr bind;    /* for rules that come later without an address */

@@ -8,8 +8,8 @@
  * How it works
  *
  * --info-fd gets one JSON object a line and an event: {"event": NAME, ...}. "started" (name, pid),
- * "forward" (the rule, see sandbox/request), "guest-listening", "forward-lost" and "forward-back"
- * (the rule), "exited" (status).
+ * "forward" (the rule, see sandbox/request), "reverse" (the same), "guest-listening",
+ * "forward-lost" and "forward-back" (the rule), "exited" (status).
  * --ready-fd gets the line READY=1 and is closed; $NOTIFY_SOCKET gets READY=1 as sd_notify(3)
  * states it: both once, when the first guest port listens, or COMMAND runs if there is no forward.
  * Who does not read loses events; the sandbox never waits for it.

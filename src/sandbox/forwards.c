@@ -79,8 +79,8 @@ void forwards_fini(struct forwards *forwards)
 	forwards->removed = NULL;
 }
 
-/* A socket file will be made at @path. */
-static int announce_file(const struct forwards *forwards, const char *path, struct err *err)
+int forwards_own_path(
+	const struct forwards_ops *ops, void *owner, const char *path, struct err *err)
 {
 	const char *slash = strrchr(path, '/');
 	char *dir = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
@@ -90,7 +90,7 @@ static int announce_file(const struct forwards *forwards, const char *path, stru
 	free(dir);
 	if (dir_fd < 0)
 		return err_sys(err, code, "cannot listen at %s", path);
-	forwards->ops->own_file(forwards->owner, dir_fd, slash ? slash + 1 : path);
+	ops->own_file(owner, dir_fd, slash ? slash + 1 : path);
 	return 0;
 }
 
@@ -100,7 +100,8 @@ static int bind_one(const struct forwards *forwards, struct forwards_item *item,
 	int result = 0;
 
 	if (spec->host.family == AF_UNIX)
-		result = announce_file(forwards, spec->host.local.sun_path, err);
+		result = forwards_own_path(
+			forwards->ops, forwards->owner, spec->host.local.sun_path, err);
 	if (result == 0)
 		result = bind_open(&spec->host, spec->proto, &item->listener, err);
 	if (result == -EADDRINUSE)

@@ -83,6 +83,10 @@ void forwards_init(struct forwards *forwards, struct loop *loop);
 /* How many descriptors the rules of @config take in the net process, without any connection. */
 size_t forwards_fds(const struct sandbox_config *config);
 
+/* Announce the socket file that is about to be made at @path. Returns 0, or -errno with @err. */
+int forwards_own_path(
+	const struct forwards_ops *ops, void *owner, const char *path, struct err *err);
+
 /* Close everything and remove the socket files. */
 void forwards_fini(struct forwards *forwards);
 

@@ -21,6 +21,7 @@
 #include "proc/ns.h"
 #include "proc/rights.h"
 #include "sandbox/filter.h"
+#include "sandbox/leadout.h"
 #include "sandbox/netnames.h"
 #include "sandbox/outbound.h"
 #include "sandbox/view.h"
@@ -47,6 +48,8 @@ struct netproc {
 	struct forward_table *table;
 	struct netnames *names;    /* NULL: there is none */
 	struct outbound *outbound; /* NULL: libslirp carries all */
+	struct conn_context lead_context;
+	struct leadout *leadout; /* NULL: there was no rule yet */
 };
 
 static void report(int channel, enum net_message_type type, uint32_t id, const struct err *err)
@@ -89,6 +92,27 @@ static void add_forward(struct netproc *net, const struct net_message *message, 
 		report(net->start->channel, NET_ADDED, message->id, NULL);
 }
 
+/* Most sandboxes have none. */
+static void lead_out(struct netproc *net, const struct net_message *message, int fd)
+{
+	const struct netproc_start *start = net->start;
+
+	if (!net->leadout) {
+		net->lead_context = (struct conn_context){.loop = net->loop,
+			.budget = &net->budget,
+			.relays = net->context.relays,
+			.inside = net->context.inside};
+		net->leadout = leadout_new(
+			&net->lead_context, &start->config->net, start->guest_diag, start->channel);
+	}
+	if (net->leadout) {
+		leadout_on_message(net->leadout, message, fd);
+		return;
+	}
+	log_warning("cannot lead ports outwards: %s", strerror(errno));
+	fd_close(&fd);
+}
+
 static void on_channel(struct loop_io *io, uint32_t events)
 {
 	struct netproc *net = container_of(io, struct netproc, channel_io);
@@ -105,6 +129,8 @@ static void on_channel(struct loop_io *io, uint32_t events)
 	}
 	if (message.type == NET_ADD)
 		add_forward(net, &message, fd_take(&fd));
+	if (message.type >= NET_LEAD_OUT && message.type <= NET_DIALLED)
+		lead_out(net, &message, fd_take(&fd));
 	if (message.type == NET_NAMES && net->names && fd >= 0) {
 		result = netnames_read(net->names, fd);
 		if (result < 0)

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include "forward/driver.h"
+#include "forward/outward.h"
 #include "sandbox/config.h"
 #include "sandbox/words.h"
 #include "util/err.h"
@@ -24,15 +25,20 @@
  */
 enum net_message_type {
 	/* to the net process */
-	NET_ADD,    /* forward; with its listener */
-	NET_REMOVE, /* id */
-	NET_NAMES,  /* with a file of what the name server knows from now on (sandbox/netnames) */
+	NET_ADD,      /* forward; with its listener */
+	NET_REMOVE,   /* id */
+	NET_NAMES,    /* with a file of what the name server knows from now on (sandbox/netnames) */
+	NET_LEAD_OUT, /* id, outward; with its listener: replaces what had that id */
+	NET_LEAD_OUT_TRAP, /* id; with its trap (net/syntrap) */
+	NET_LEAD_OUT_END,  /* id */
+	NET_DIALLED,       /* call; with a socket, unless that was refused */
 	/* from the net process */
 	NET_READY,
 	NET_FAILED,    /* err; it ends */
 	NET_ADDED,     /* id: of a forward that was lost */
 	NET_LOST,      /* id, err: that forward is not served; it goes on */
 	NET_LISTENING, /* id: the guest listens there for the first time */
+	NET_DIAL,      /* id, call: have the path of that outward rule dialled */
 };
 
 struct net_forward {
@@ -42,11 +48,17 @@ struct net_forward {
 	bool was_lost; /* say NET_ADDED */
 };
 
+struct net_call {
+	uint32_t number; /* the net process's */
+};
+
 struct net_message {
 	uint32_t type; /* enum net_message_type */
 	uint32_t id;
 	union {
 		struct net_forward forward;
+		struct outward_spec outward;
+		struct net_call call;
 		struct err err;
 	};
 };

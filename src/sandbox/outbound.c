@@ -13,10 +13,9 @@
 #include "net/diag.h"
 #include "net/netdev.h"
 #include "net/refusal.h"
+#include "sandbox/asks.h"
 #include "util/fd.h"
 #include "util/list.h"
-
-#define IPV6_BYTES 40
 
 struct entry {
 	struct acceptor acceptor; /* its descriptor is -1: there is none */
@@ -31,51 +30,6 @@ struct outbound {
 };
 
 /* --- what asks ---------------------------------------------------------------------------- */
-
-/* Between whom is it, and where does its TCP header begin? The guard has looked at all lengths. */
-static size_t read_ends(const uint8_t *frame, struct syns_packet *packet)
-{
-	const uint8_t *ip = frame + ETH_HLEN;
-	struct in_addr from4, to4;
-	struct in6_addr from6, to6;
-
-	if (packet_get16(frame + 12) == ETHERTYPE_IP && ip[9] == IPPROTO_TCP) {
-		const uint8_t *tcp = ip + PACKET_IPV4_BYTES;
-
-		memcpy(&from4, ip + 12, sizeof(from4));
-		memcpy(&to4, ip + 16, sizeof(to4));
-		packet->peer = addr_of4(from4, packet_get16(tcp));
-		packet->own = addr_of4(to4, packet_get16(tcp + 2));
-		return ETH_HLEN + PACKET_IPV4_BYTES;
-	}
-	if (packet_get16(frame + 12) == ETHERTYPE_IPV6 && ip[6] == IPPROTO_TCP) {
-		const uint8_t *tcp = ip + IPV6_BYTES;
-
-		memcpy(&from6, ip + 8, sizeof(from6));
-		memcpy(&to6, ip + 24, sizeof(to6));
-		packet->peer = addr_of6(&from6, packet_get16(tcp));
-		packet->own = addr_of6(&to6, packet_get16(tcp + 2));
-		return ETH_HLEN + IPV6_BYTES;
-	}
-	return 0;
-}
-
-/* Leave out what follows the headers (TCP fast open): its sender repeats it, as nobody has
- * acknowledged it. */
-static size_t cut_data(uint8_t *frame, size_t tcp_at)
-{
-	uint8_t *ip = frame + ETH_HLEN;
-	const size_t tcp_len = (size_t)(frame[tcp_at + 12] >> 4) * 4, len = tcp_at + tcp_len;
-
-	if (ip[0] >> 4 == 6) {
-		packet_put16(ip + 4, (uint16_t)tcp_len);
-		return len;
-	}
-	packet_put16(ip + 2, (uint16_t)(len - ETH_HLEN));
-	packet_put16(ip + 10, 0);
-	packet_put16(ip + 10, packet_checksum(ip, PACKET_IPV4_BYTES));
-	return len;
-}
 
 static struct dial_target target_of(const struct net_plan *plan, const struct addr *own)
 {
@@ -95,15 +49,11 @@ static struct dial_target target_of(const struct net_plan *plan, const struct ad
 static void on_asked(void *owner, uint8_t *frame, size_t len)
 {
 	struct outbound *outbound = owner;
-	struct syns_packet packet = {.bytes = frame};
-	size_t tcp_at = read_ends(frame, &packet);
+	struct syns_packet packet;
 
-	(void)len;
-	if (tcp_at == 0 || (frame[tcp_at + 13] & (PACKET_SYN | PACKET_ACK)) != PACKET_SYN)
+	if (asks_read(frame, len, &packet) == 0)
 		return;
 	struct dial_target target = target_of(outbound->start.plan, &packet.own);
-	memcpy(&packet.number, frame + tcp_at + 4, sizeof(packet.number));
-	packet.len = cut_data(frame, tcp_at);
 	syns_on_packet(outbound->syns, &packet, &target);
 }
 

@@ -50,6 +50,8 @@ static const struct op {
 	[REQUEST_STATUS] = {"status", NULL, false, NULL},
 	[REQUEST_PORT_ADD] = {"port-add", "specs", true, decode_specs},
 	[REQUEST_PORT_REMOVE] = {"port-remove", "specs", true, decode_specs},
+	[REQUEST_REVERSE_ADD] = {"reverse-add", "specs", true, decode_specs},
+	[REQUEST_REVERSE_REMOVE] = {"reverse-remove", "specs", true, decode_specs},
 	[REQUEST_STOP] = {"stop", "timeout_ms", false, decode_timeout},
 	[REQUEST_ENTER] = {"enter", "names", false, decode_names},
 };

@@ -14,9 +14,11 @@
  *
  * | op            | members                 | answer                                              |
  * |---------------|-------------------------|-----------------------------------------------------|
- * | "status"      |                         | name, pid, command, started, age, forwards          |
- * | "port-add"    | specs: [TEXT, ...]      | forwards: those that were added, all or none        |
- * | "port-remove" | specs: [TEXT, ...]      |                                                     |
+ * | "status"      |                         | name, pid, command, started, age, forwards, reverses
+ * | | "port-add"    | specs: [TEXT, ...]      | forwards: those that were added, all or none | |
+ * "port-remove" | specs: [TEXT, ...]      |                                                     |
+ * | "reverse-add" | specs: [TEXT, ...]      | reverses: those that were added, all or none        |
+ * | "reverse-remove" | specs: [TEXT, ...]   |                                                     |
  * | "stop"        | timeout_ms: INT or none |                                                     |
  * | "enter"       | names: BOOL or none     | root, pid_ns, env; descriptors of the namespaces    |
  *
@@ -27,7 +29,8 @@
  * connection stays open as long as the client is inside, and its end is the end of the sandbox.
  *
  * A forward is {"spec", "host", "host_port" or "path", "guest_port", "proto", "driver",
- * "listening"}, and "error" while it is not served.
+ * "listening"}, and "error" while it is not served. A reverse (forward/outward), a port inside that
+ * leads outwards, is {"spec", "guest", "guest_port" or "path", "proto", "target"}.
  */
 #define REQUEST_COMMAND_MAX 16384
 
@@ -35,6 +38,8 @@ enum request_op {
 	REQUEST_STATUS,
 	REQUEST_PORT_ADD,
 	REQUEST_PORT_REMOVE,
+	REQUEST_REVERSE_ADD,
+	REQUEST_REVERSE_REMOVE,
 	REQUEST_STOP,
 	REQUEST_ENTER,
 	REQUEST_OPS
@@ -43,7 +48,7 @@ enum request_op {
 struct request {
 	enum request_op op;
 	const char
-		*specs[FORWARD_MAX + 1]; /* port-add, port-remove: at least one, NULL at the end */
+		*specs[FORWARD_MAX + 1]; /* port-..., reverse-...: at least one, NULL at the end */
 	bool has_timeout;
 	uint64_t timeout_ms;
 	bool tells_names;

@@ -28,6 +28,7 @@
 #include "sandbox/forwards.h"
 #include "sandbox/initctl.h"
 #include "sandbox/keeper.h"
+#include "sandbox/outwards.h"
 #include "sandbox/program.h"
 #include "sandbox/resolver.h"
 #include "sandbox/sshconf.h"
@@ -54,6 +55,7 @@ struct supervisor {
 	struct resolver resolver;
 	struct tellers tellers;
 	struct forwards forwards;
+	struct outwards outwards;
 	struct program program;
 	struct initctl init;
 	struct keeper keeper;
@@ -211,6 +213,7 @@ static void on_net_room(void *owner, bool is_fresh)
 		supervisor->owes_names = true;
 	send_names(supervisor);
 	forwards_send(&supervisor->forwards, is_fresh);
+	outwards_send(&supervisor->outwards, is_fresh);
 }
 
 static void on_net_message(void *owner, const struct net_message *message)
@@ -228,6 +231,9 @@ static void on_net_message(void *owner, const struct net_message *message)
 		break;
 	case NET_LOST:
 		forwards_on_lost(&supervisor->forwards, message->id, &message->err);
+		break;
+	case NET_DIAL:
+		outwards_on_dial(&supervisor->outwards, message->id, message->call.number);
 		break;
 	case NET_FAILED: /* nothing that runs can be kept from being reached */
 		log_error("%s", message->err.text);
@@ -440,6 +446,13 @@ static int start_via(struct supervisor *supervisor, struct err *err)
 				 &supervisor->via, supervisor->config, tun, supervisor->loop, err);
 }
 
+static int open_outwards(struct supervisor *supervisor, struct err *err)
+{
+	const struct sandbox_config *config = supervisor->config;
+
+	return outwards_add(&supervisor->outwards, config->outwards, config->noutwards, err);
+}
+
 /* init has said what it could set up. */
 static void keep_clients(struct supervisor *supervisor)
 {
@@ -458,6 +471,7 @@ static int start(struct supervisor *supervisor, struct err *err)
 		forwards_bind(&supervisor->forwards, false, err) < 0 ||
 		reserve_name(supervisor, err) < 0 || make_program(supervisor, err) < 0 ||
 		spawn_init(supervisor, err) < 0 || initctl_await(&supervisor->init, err) < 0 ||
+		open_outwards(supervisor, err) < 0 ||
 		forwards_bind(&supervisor->forwards, true, err) < 0 ||
 		open_answers(supervisor, err) < 0 || initctl_release(&supervisor->init, err) < 0)
 		return -err->code;
@@ -468,6 +482,7 @@ static int start(struct supervisor *supervisor, struct err *err)
 		log_notice("the network inside is %s", moved);
 	keep_clients(supervisor);
 	forwards_announce(&supervisor->forwards, 0);
+	outwards_announce(&supervisor->outwards, 0);
 	if (keeper_start(&supervisor->keeper, err) < 0)
 		return -err->code;
 	resolver_watch(&supervisor->resolver, fd_take(&supervisor->init.fds[INIT_FD_ETC]));
@@ -490,6 +505,7 @@ static void take_down(struct supervisor *supervisor)
 	words_close(&supervisor->words);
 	/* the name last: who waits for the end finds the ports free, too */
 	forwards_fini(&supervisor->forwards);
+	outwards_fini(&supervisor->outwards);
 	server_close(&supervisor->answers.server);
 	if (supervisor->answers.was_entered)
 		tree_end_namespace(supervisor->init.fds[INIT_FD_NET], JOINED_MS, KILL_MS);
@@ -518,10 +534,15 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 			.ops = &forwards_ops,
 			.owner = &supervisor,
 			.guest_diag = &supervisor.init.fds[INIT_FD_LOOK]},
+		.outwards = {.namespaces = supervisor.init.fds,
+			.events = &supervisor.events,
+			.ops = &forwards_ops,
+			.owner = &supervisor},
 		.companion = {.config = &config->companion, .fds = {-1, -1}, .words.write_fd = -1},
 		.answers = {.config = config,
 			.program = &supervisor.program,
 			.forwards = &supervisor.forwards,
+			.outwards = &supervisor.outwards,
 			.namespaces = supervisor.init.fds,
 			.tellers = &supervisor.tellers,
 			.on_stop = terminate,

@@ -35,6 +35,7 @@ struct world {
 	struct events events;
 	struct program program;
 	struct forwards forwards;
+	struct outwards outwards;
 	struct answers answers;
 	int namespaces[ENTER_NAMESPACES];
 	unsigned stops;
@@ -85,6 +86,7 @@ static int set_up(void **state)
 		.config = &world->config,
 		.program = &world->program,
 		.forwards = &world->forwards,
+		.outwards = &world->outwards,
 		.namespaces = world->namespaces,
 		.command = 42,
 		.on_stop = on_stop,

@@ -39,6 +39,9 @@ static void keys_become_options(void **state)
 		{"{command: x, network: none, hostLoopback: true}", "x",
 			"--network=none|--host-loopback"},
 		{"{command: x, network: outbound, hostLoopback: false}", "x", "--network=outbound"},
+		{"{command: x, reverse: 5432}", "x", "--reverse=5432"},
+		{"{command: x, reverse: [\"5432:db:5432\", 6379]}", "x",
+			"--reverse=5432:db:5432|--reverse=6379"},
 		{"{command: x, dns: 192.0.2.1, ipv6: false}", "x", "--dns=192.0.2.1|--no-ipv6"},
 		{"{command: x, dns: false, ipv6: true}", "x", "--no-dns"},
 		{"{command: x, cidr: 192.168.7.0/24, mtu: 1500}", "x",
@@ -67,6 +70,9 @@ static void what_cannot_be_is_refused(void **state)
 		{"x", "1:38: host a: sandbox is a text: expected a map with command at least"},
 		{"{}", "1:38: host a: sandbox has no command: expected a text in quotes or a list of "
 		       "words, such as \"jupyter lab\""},
+		{"{command: x, reverse: [5432, \"5:\"]}",
+			"1:67: host a: sandbox.reverse: \"\" is no host port: expected a number from 1 to "
+			"65535"},
 		{"{command: []}",
 			"1:48: host a: sandbox.command is empty: expected a text in quotes or "
 			"a list of words, such as \"jupyter lab\""},

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "forward/outward.h"
 #include "util/parse.h"
 
 #define COMMAND_EXPECTED "a text in quotes or a list of words, such as \"jupyter lab\""
@@ -176,6 +177,17 @@ static void read_dns(struct launch *launch, const struct key *key, const struct 
 		add_word(launch, "--no-dns", NULL);
 }
 
+/* A rule, or a list of them. */
+static void read_rules(struct launch *launch, const struct key *key, const struct node *value)
+{
+	if (value->kind != NODE_LIST) {
+		read_text(launch, key, value);
+		return;
+	}
+	for (size_t i = 0; i < value->count; i++)
+		read_text(launch, key, value->items[i]);
+}
+
 /* --- env ------------------------------------------------------------------------------------ */
 
 static void read_env_map(struct launch *launch, const struct node *map)
@@ -236,6 +248,13 @@ static int check_network(const char *text, struct err *err)
 		err, EINVAL, "%s is no network: expected outbound or none", PARSE_QUOTED(text));
 }
 
+static int check_outward(const char *text, struct err *err)
+{
+	struct outward_spec spec;
+
+	return outward_parse(text, &spec, err);
+}
+
 static int check_address(const char *text, struct err *err)
 {
 	struct addr addr;
@@ -266,6 +285,8 @@ static const struct key keys[] = {
 	{"cwd", read_text, .option = "--chdir", .expected = "a directory there"},
 	{"network", read_text, "--network", "outbound or none", .check = check_network},
 	{"hostLoopback", read_truth, "--host-loopback", .when = true},
+	{"reverse", read_rules, "--reverse", "a port, or such as 5432:localhost:5432, or a list",
+		.check = check_outward},
 	{"dns", read_dns, "--dns", "an address, or false", .check = check_address},
 	{"ipv6", read_truth, "--no-ipv6", .when = false},
 	{"cidr", read_text, "--cidr", "a network such as 10.0.2.0/24", .check = check_cidr},

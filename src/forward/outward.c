@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* forward/outward - read and print rules that lead a port of the inside outwards: "5432:db:5432" */
+#include "forward/outward.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "util/parse.h"
+
+#define UNIX_PREFIX "unix:"
+#define DIGITS      "0123456789"
+#define NAME_CHARS  "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" DIGITS "-._"
+
+static int not_of_form(const char *text, struct err *err)
+{
+	return err_set(err, EINVAL,
+		"%s leads no port outwards: expected [GUEST_ADDR:]PORT:[HOST:]PORT[/tcp|/udp], "
+		"with unix:PATH on either side, an IPv6 address in brackets",
+		PARSE_QUOTED(text));
+}
+
+static int read_path(const char *path, struct addr *out, struct err *err)
+{
+	const size_t len = strlen(path);
+
+	if (len == 0)
+		return err_set(err, EINVAL, "a path is empty: expected unix:PATH");
+	if (len > ADDR_PATH_MAX)
+		return err_set(err, EINVAL,
+			"the path %s has %zu bytes: a unix socket's has at most %zu",
+			PARSE_QUOTED(path), len, ADDR_PATH_MAX);
+	*out = (struct addr){.family = AF_UNIX};
+	memcpy(out->local.sun_path, path, len);
+	return 0;
+}
+
+static int read_port(const char *text, const char *side, uint16_t *out, struct err *err)
+{
+	if (parse_port(text, false, out, NULL) == 0)
+		return 0;
+	return err_set(err, EINVAL, "%s is no %s port: expected a number from 1 to 65535",
+		PARSE_QUOTED(text), side);
+}
+
+/* Cut what stands in front of the next colon off *@rest; brackets keep colons. NULL: no colon. */
+static char *take_field(char **rest)
+{
+	char *field = *rest, *from = *rest[0] == '[' ? strchr(*rest, ']') : *rest;
+	char *colon = from ? strchr(from, ':') : NULL;
+
+	if (!colon)
+		return NULL;
+	*colon = '\0';
+	*rest = colon + 1;
+	return field;
+}
+
+/* Cuts the side of the guest off *@rest. Nothing left there: NULL. */
+static int read_guest(char **rest, const char *whole, struct outward_spec *out, struct err *err)
+{
+	uint16_t port;
+	bool is_path = strncmp(*rest, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0;
+
+	if (is_path)
+		*rest += strlen(UNIX_PREFIX);
+	char *field = take_field(rest);
+	if (!field)
+		return not_of_form(whole, err);
+	if (is_path)
+		return read_path(field, &out->guest, err);
+	out->guest = addr_loopback4(0);
+	/* what is no number is an address */
+	if (field[strspn(field, DIGITS)] != '\0' || field[0] == '\0') {
+		if (addr_parse_unmapped(field, &out->guest, err) < 0)
+			return -EINVAL;
+		field = take_field(rest);
+		if (!field)
+			return not_of_form(whole, err);
+	}
+	if (read_port(field, "guest", &port, err) < 0)
+		return -EINVAL;
+	addr_set_port(&out->guest, port);
+	return 0;
+}
+
+static int read_host(const char *host, struct outward_spec *out, struct err *err)
+{
+	struct addr addr;
+	const bool is_address = addr_parse_unmapped(host, &addr, NULL) == 0;
+
+	if (is_address && addr_is_wildcard(&addr))
+		return err_set(err, EINVAL, "%s is no address of a host", host);
+	if (is_address) {
+		addr_format_ip(&addr, out->host, sizeof(out->host));
+		return 0;
+	}
+	if (host[0] == '\0' || host[strspn(host, NAME_CHARS)] != '\0' ||
+		strspn(host, DIGITS ".") == strlen(host) || strlen(host) >= sizeof(out->host))
+		return err_set(err, EINVAL, "%s is no host: expected a name or an address",
+			PARSE_QUOTED(host));
+	snprintf(out->host, sizeof(out->host), "%s", host);
+	return 0;
+}
+
+static int read_target(char *rest, const char *whole, struct outward_spec *out, struct err *err)
+{
+	if (strncmp(rest, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0)
+		return read_path(rest + strlen(UNIX_PREFIX), &out->path, err);
+	if (addr_take_proto(rest, &out->proto, err) < 0)
+		return -EINVAL;
+	char *host = take_field(&rest);
+	if (strchr(rest, ':'))
+		return not_of_form(whole, err);
+	if (read_port(rest, "host", &out->port, err) < 0 ||
+		read_host(host ? host : "localhost", out, err) < 0)
+		return -EINVAL;
+	if (out->proto == PROTO_UDP && out->guest.family == AF_UNIX)
+		return err_set(err, EINVAL, "%s asks for /udp: a unix socket leads to TCP only",
+			PARSE_QUOTED(whole));
+	return 0;
+}
+
+int outward_parse(const char *text, struct outward_spec *out, struct err *err)
+{
+	struct outward_spec spec = {.proto = PROTO_TCP};
+	char copy[OUTWARD_TEXT_BYTES], *rest = copy;
+
+	if (snprintf(copy, sizeof(copy), "%s", text) >= (int)sizeof(copy))
+		return not_of_form(text, err);
+	if (!strchr(text, ':')) { /* a port alone */
+		uint16_t port;
+
+		if (addr_take_proto(copy, &spec.proto, err) < 0 ||
+			read_port(copy, "guest", &port, err) < 0)
+			return -EINVAL;
+		spec.guest = addr_loopback4(port);
+		spec.port = port;
+		snprintf(spec.host, sizeof(spec.host), "localhost");
+	} else if (read_guest(&rest, text, &spec, err) < 0 ||
+		   read_target(rest, text, &spec, err) < 0) {
+		return -EINVAL;
+	}
+	*out = spec;
+	return 0;
+}
+
+char *outward_format_target(const struct outward_spec *spec, char *out, size_t cap_bytes)
+{
+	const bool is_v6 = strchr(spec->host, ':');
+
+	if (spec->host[0] == '\0')
+		return addr_format(&spec->path, out, cap_bytes);
+	snprintf(out, cap_bytes, "%s%s%s:%u", is_v6 ? "[" : "", spec->host, is_v6 ? "]" : "",
+		spec->port);
+	return out;
+}
+
+char *outward_format(const struct outward_spec *spec, char *out, size_t cap_bytes)
+{
+	char guest[ADDR_TEXT_BYTES], target[OUTWARD_TEXT_BYTES];
+
+	snprintf(out, cap_bytes, "%s:%s%s%s", addr_format(&spec->guest, guest, sizeof(guest)),
+		outward_format_target(spec, target, sizeof(target)), spec->host[0] ? "/" : "",
+		spec->host[0] ? addr_proto_name(spec->proto) : "");
+	return out;
+}
+
+bool outward_clash(const struct outward_spec *a, const struct outward_spec *b)
+{
+	if (a->guest.family != b->guest.family || a->proto != b->proto)
+		return false;
+	if (a->guest.family == AF_UNIX)
+		return addr_equal(&a->guest, &b->guest);
+	return addr_port(&a->guest) == addr_port(&b->guest) &&
+	       (addr_is_wildcard(&a->guest) || addr_is_wildcard(&b->guest) ||
+		       addr_is_same_ip(&a->guest, &b->guest));
+}
+
+bool outward_equal(const struct outward_spec *a, const struct outward_spec *b)
+{
+	return addr_equal(&a->guest, &b->guest) && a->proto == b->proto && a->port == b->port &&
+	       strcasecmp(a->host, b->host) == 0 && (a->host[0] || addr_equal(&a->path, &b->path));
+}
+
+bool outward_has_name(const struct outward_spec *spec)
+{
+	struct addr addr;
+
+	return spec->host[0] != '\0' && strcasecmp(spec->host, "localhost") != 0 &&
+	       addr_parse_unmapped(spec->host, &addr, NULL) < 0;
+}

@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: Apache-2.0
+"""-R: a port inside leads to one of the host's, and nothing else of the host's loopback opens"""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from harness import BINARY, TCP_ECHO, free_port, free_ports, http_get, python, wait_for
+from mesh_tools import Site, network
+
+# lines of "tcp HOST PORT", "unix PATH" or "udp HOST PORT": what came back for "hello", or an error's name
+CLIENT = """
+import errno, socket, sys
+for line in sys.stdin:
+    kind, *where = line.split()
+    where = where[0] if kind == 'unix' else (where[0], int(where[1]))
+    family = socket.AF_UNIX if kind == 'unix' else socket.AF_INET6 if ':' in where[0] else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM if kind == 'udp' else socket.SOCK_STREAM) as s:
+        s.settimeout(20)
+        try:
+            s.connect(where)
+            s.sendall(b'hello')
+            print(s.recv(100).decode() or 'end', flush=True)
+        except OSError as e:
+            print(errno.errorcode.get(e.errno, e), flush=True)
+"""
+
+
+@contextlib.contextmanager
+def served(family, where, kind=socket.SOCK_STREAM):
+    """An echo that says "host:" first, on the host."""
+    with socket.socket(family, kind) as s:
+        s.bind(where)
+        if kind == socket.SOCK_STREAM:
+            s.listen(64)
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    if kind == socket.SOCK_DGRAM:
+                        data, peer = s.recvfrom(100)
+                        if not peer:
+                            return
+                        s.sendto(b"host:" + data, peer)
+                        continue
+                    with s.accept()[0] as c:
+                        c.sendall(b"host:" + c.recv(100))
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield
+        with contextlib.suppress(OSError):
+            s.shutdown(socket.SHUT_RDWR)
+
+
+class Inside:
+    """A sandbox whose command connects to where it is told."""
+
+    def __init__(self, nswrap, *options):
+        self.running = nswrap.start(*options, *python(CLIENT), stdin=-1)
+        self.running.wait_event("started")
+
+    def ask(self, *where):
+        self.running.stdin.write(" ".join(map(str, where)).encode() + b"\n")
+        self.running.stdin.flush()
+        return self.running.read_line()
+
+
+@pytest.fixture
+def target():
+    port = free_port()
+    with served(socket.AF_INET, ("127.0.0.1", port)):
+        yield port
+
+
+NETWORKS = [[], ["--network", "none"], ["--outbound", "slirp"]]
+
+
+@pytest.mark.parametrize("network_options", NETWORKS, ids=["outbound", "none", "slirp"])
+def test_ports_that_lead_outwards(nswrap, target, tmp_path, network_options):
+    """TCP of both families, a refusal that is one, unix sockets on either side, and nothing else."""
+    nobody = free_ports(2)
+    six = nobody + 1
+    path, inner = tmp_path / "target", tmp_path / "inner"
+    with served(socket.AF_UNIX, str(path)), served(socket.AF_INET6, ("::1", six)):
+        inside = Inside(nswrap, *network_options, "-R", f"5432:{target}", "-R", f"127.0.0.1:5433:127.0.0.1:{nobody}",
+                        "-R", f"5434:unix:{path}", "-R", f"5435:unix:{tmp_path}/none", "-R", f"[::1]:5436:{target}",
+                        "-R", f"[::1]:5437:127.0.0.1:{nobody}", "-R", f"unix:{inner}:{target}",
+                        "-R", f"127.0.0.9:5432:localhost:{six}", "-R", f"0.0.0.0:5438:[::1]:{six}")
+        for _ in range(3):
+            assert inside.ask("tcp", "127.0.0.1", 5432) == "host:hello"
+            assert inside.ask("tcp", "127.0.0.1", 5433) == "ECONNREFUSED"
+            assert inside.ask("tcp", "127.0.0.1", 5434) == "host:hello"
+            assert inside.ask("tcp", "127.0.0.1", 5435) == "ECONNREFUSED"
+            assert inside.ask("tcp", "::1", 5436) == "host:hello"
+            assert inside.ask("tcp", "::1", 5437) == "ECONNREFUSED"
+            assert inside.ask("unix", inner) == "host:hello"
+            assert inside.ask("tcp", "127.0.0.9", 5432) == "host:hello"
+            assert inside.ask("tcp", "127.0.0.7", 5438) == "host:hello"
+            # the address that a client means with it
+            assert inside.ask("tcp", "0.0.0.0", 5432) == "host:hello"
+        # not another address inside, and nothing of the host by its own number
+        assert inside.ask("tcp", "::1", 5432) == "ECONNREFUSED"
+        assert inside.ask("tcp", "127.0.0.1", target) == "ECONNREFUSED"
+        assert inside.ask("tcp", "::1", six) == "ECONNREFUSED"
+        assert inside.running.stop() == 128 + signal.SIGTERM
+    assert not inner.exists()
+
+
+@pytest.mark.parametrize("network_options", NETWORKS[:2], ids=["outbound", "none"])
+def test_datagrams_lead_outwards(nswrap, network_options):
+    port = free_port()
+    with served(socket.AF_INET, ("127.0.0.1", port), socket.SOCK_DGRAM):
+        inside = Inside(nswrap, *network_options, "-R", f"53:{port}/udp")
+        assert inside.ask("udp", "127.0.0.1", 53) == "host:hello"
+        assert inside.ask("tcp", "127.0.0.1", 53) == "ECONNREFUSED"
+
+
+def test_the_port_is_taken_inside(nswrap, target):
+    """From before COMMAND runs: it cannot listen there itself, and others than its network's cannot either."""
+    program = "import socket; socket.create_server(('127.0.0.1', 5432))"
+    done = nswrap.run("-R", f"5432:{target}", *python(program))
+    assert b"Address already in use" in done.stderr
+    assert done.returncode == 1
+
+
+def test_many_connections_and_much(nswrap):
+    """A burst of connections, and 32 MiB both ways at once."""
+    program = """
+import hashlib, socket, sys, threading
+def talk(i):
+    with socket.create_connection(("127.0.0.1", 5432), timeout=30) as s:
+        s.sendall(b"%d" % i)
+        assert s.recv(100) == b"%d" % i
+threads = [threading.Thread(target=talk, args=(i,)) for i in range(200)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+s = socket.create_connection(("127.0.0.1", 5432), timeout=30)
+data = bytes(range(256)) * 4096
+sent = threading.Thread(target=lambda: ([s.sendall(data) for _ in range(32)], s.shutdown(socket.SHUT_WR)))
+sent.start()
+digest = hashlib.sha256()
+while part := s.recv(1 << 16):
+    digest.update(part)
+print(digest.hexdigest() == hashlib.sha256(data * 32).hexdigest())
+"""
+    port = free_port()
+    with subprocess.Popen([sys.executable, "-c", TCP_ECHO, "127.0.0.1", str(port)]) as echo:
+        try:
+            wait_for(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, "the echo")
+            done = nswrap.run("-q", "-R", f"5432:{port}", *python(program), timeout=60)
+        finally:
+            echo.kill()
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"True\n", b"")
+
+
+def test_while_it_runs(nswrap, target, tmp_path):
+    """Added and removed, shown, and still there when another net process takes over."""
+    path = tmp_path / "inner"
+    inside = Inside(nswrap, "-n", "box", "-p", "0:80", "-R", f"6000:{target}")
+    assert inside.running.wait_event("reverse")["target"] == f"localhost:{target}"
+    assert inside.ask("tcp", "127.0.0.1", 6001) == "ECONNREFUSED"
+    done = nswrap.run("port", "add", "box", "-R", f"6001:{target}", "--reverse", f"unix:inner:{target}", cwd=tmp_path)
+    assert done.stdout.decode() == (f"127.0.0.1:6001:localhost:{target}/tcp (leads outwards)\n"
+                                    f"unix:{path}:localhost:{target}/tcp (leads outwards)\n"), done.stderr
+    assert inside.ask("tcp", "127.0.0.1", 6001) == "host:hello"
+    assert inside.ask("unix", path) == "host:hello"
+    listed = json.loads(nswrap.run("port", "list", "--json", "box").stdout)
+    assert listed[1] == {"spec": f"127.0.0.1:6000:localhost:{target}/tcp", "guest": "127.0.0.1", "guest_port": 6000,
+                         "proto": "tcp", "target": f"localhost:{target}"}
+    assert listed[3]["path"] == str(path)
+    assert f"-R 6000:localhost:{target},".encode() in nswrap.run("ps").stdout
+    assert [reverse["spec"] for reverse in json.loads(nswrap.run("ps", "--json").stdout)[0]["reverses"]] == \
+        [entry["spec"] for entry in listed[1:]]
+    os.kill(inside.running.net_pid(), signal.SIGKILL)
+    inside.running.wait_line("another one takes over")
+    for port in (6000, 6001):
+        wait_for(lambda port=port: inside.ask("tcp", "127.0.0.1", port) == "host:hello", "the next net process")
+    # named by the port inside, or whole
+    assert nswrap.run("port", "remove", "box", "-R", "6001", "-R", f"unix:{path}:{target}").returncode == 0
+    wait_for(lambda: inside.ask("tcp", "127.0.0.1", 6001) == "ECONNREFUSED", "the net process to hear of it")
+    assert not path.exists()
+    assert inside.ask("tcp", "127.0.0.1", 6000) == "host:hello"
+
+
+@pytest.mark.parametrize("words, said", [
+    (["add", "box", "-R", "6000:1"], "127.0.0.1:6000:localhost:{target}/tcp is there already"),
+    (["add", "box", "-R", "198.51.100.1:6001:1"], "198.51.100.1:6001 .*no address of the sandbox"),
+    (["add", "box", "-R", "7000:1"], "127.0.0.1:7000 in the sandbox is in use"),
+    (["remove", "box", "-R", "6001"], "no port 6001 leads outwards"),
+    (["add", "box", "-R", "6001:"], "is no host port"),
+    (["list", "box", "-R", "6001"], "list has no SPEC"),
+])
+def test_what_cannot_be_while_it_runs(nswrap, target, words, said):
+    inside = nswrap.start("-n", "box", "-R", f"6000:{target}", "-p", "0:7000", *python(TCP_ECHO, "127.0.0.1", 7000))
+    inside.guest_listening()
+    done = nswrap.run("port", *words)
+    assert done.returncode in (2, 125)
+    assert re.search(said.replace("{target}", str(target)), done.stderr.decode()) or \
+        "198.51.100.1:6001 is no address of the sandbox" in done.stderr.decode(), done.stderr
+    listed = nswrap.run("port", "list", "box").stdout.decode()
+    assert listed.count("leads outwards") == 1
+
+
+@pytest.mark.parametrize("options, said", [
+    (["-R", "5432:1", "-R", "5432:2"], "need the same port inside"),
+    (["-R", "x"], "no guest port"),
+    (["-R", f"1:{'a' * 64}:2"], "a" * 64),
+    (["-R", "198.51.100.1:1:2"], "198.51.100.1:1 is no address of the sandbox"),
+    (["--x11"], "DISPLAY is not set"),
+])
+def test_what_cannot_be(nswrap, options, said):
+    nswrap.env.pop("DISPLAY", None)
+    done = nswrap.run(*options, "true")
+    assert done.returncode in (2, 125)
+    assert said in done.stderr.decode()
+
+
+def test_a_name_is_looked_up(nswrap, target):
+    """Such as one of /etc/hosts that is this machine's loopback."""
+    lines = [line.split() for line in pathlib.Path("/etc/hosts").read_text().splitlines()]
+    names = [words[-1] for words in lines if words and words[0] in ("127.0.0.1", "::1")] or ["localhost"]
+    running = nswrap.start("-R", f"5432:{names[-1]}:{target}", "true")
+    leads = running.wait_event("reverse")["target"]
+    assert leads in (f"127.0.0.1:{target}", f"[::1]:{target}", f"localhost:{target}")
+    assert running.wait() == 0
+
+
+@pytest.mark.parametrize("variable, value, said", [
+    ("http_proxy", "http://user:word@127.0.0.1:3128/", "http_proxy names port 3128 of loopback.*-R 3128"),
+    ("HTTPS_PROXY", "localhost:3128", "HTTPS_PROXY names port 3128"),
+    ("all_proxy", "socks5h://[::1]:3128", "all_proxy names port 3128"),
+    ("DISPLAY", "localhost:10.0", "DISPLAY names a port of loopback.*--x11"),
+])
+def test_variables_that_lead_nowhere_are_told(nswrap, variable, value, said):
+    def stderr(*options):
+        done = nswrap.run(*options, "true", env={variable: value})
+        assert done.returncode == 0
+        return done.stderr.decode()
+
+    assert re.search(said, stderr())
+    assert variable not in stderr("--x11" if variable == "DISPLAY" else "-R", *(["3128"] if variable != "DISPLAY" else []))
+    assert variable not in stderr("-e", f"{variable}=http://proxy.example.com:3128")
+
+
+def test_the_display_of_ssh(nswrap):
+    """Who would be at DISPLAY is reached, as by ssh -X; a display with a socket file needs nothing."""
+    display = 10
+    while True:
+        with contextlib.suppress(OSError), served(socket.AF_INET, ("127.0.0.1", 6000 + display)):
+            nswrap.env["DISPLAY"] = f"localhost:{display}.0"
+            inside = Inside(nswrap, "--x11")
+            assert inside.ask("tcp", "127.0.0.1", 6000 + display) == "host:hello"
+            break
+        display += 1
+    nswrap.env["DISPLAY"] = ":0"
+    done = nswrap.run("--x11", "true")
+    assert (done.returncode, b"leads to" in done.stderr) == (0, False)
+
+
+def test_only_what_a_rule_names_is_dialled(nswrap, target, tmp_path):
+    """The net process, should it be another's, has the supervisor dial the paths of rules and no others."""
+    running = nswrap.start("-R", f"5434:unix:{tmp_path}/none", "-R", f"5432:{target}", *python("input()"), stdin=-1)
+    running.wait_event("started")
+    names = {os.readlink(f"/proc/{running.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{running.pid}/fd")}
+    assert str(tmp_path) not in " ".join(names)
+    running.stdin.close()
+    running.wait()
+
+
+def test_in_a_manifest(nswrap, target, tmp_path):
+    """A database on the loopback of that machine, for the command of its sandbox."""
+    server = """
+import http.server, socket, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        with socket.create_connection(("127.0.0.1", 5432)) as s:
+            s.sendall(b"select")
+            body = s.recv(100)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+    port, guest = free_port(), free_port()
+    site = Site(nswrap, tmp_path, "reverse", env={"XDG_STATE_HOME": str(tmp_path)})
+    site.host("laptop", f"{network()}.101")
+    vip = f"{network()}.102"
+    site.host("lab", vip, cmd=[str(BINARY)], ports=[f"{port}:127.0.0.1:{guest}"],
+              sandbox={"command": python(server, guest), "guestPort": guest, "reverse": [f"5432:{target}"]})
+    with site:
+        site.wait_state("lab")
+
+        def get():
+            with contextlib.suppress(OSError):
+                return http_get(port, host=vip)
+            return None
+
+        assert "host:select" in str(wait_for(get, "the server"))
