@@ -110,14 +110,14 @@ def test_host_port_is_a_forward(nswrap, words, specs):
 @pytest.mark.parametrize("words, names", [
     (["--publish", "8080:80"], "-f 8080:80"), (["--publish=8080:80"], "-f 8080:80"),
     (["-L", "8080:localhost:80"], "-f 8080:80"), (["-L8080:localhost:80"], "-f 8080:80"),
-    (["-R", "80:x:80"], "mesh"), (["--workdir=/"], "-C DIR"), (["--tcp-ports", "80"], "-f 8080:80"), (["-D", "1080"], "mesh"),
+    (["-X"], "--x11"), (["--workdir=/"], "-C DIR"), (["--tcp-ports", "80"], "-f 8080:80"), (["-D", "1080"], "mesh"),
     (["-it"], "terminal"), (["-ti"], "terminal"), (["-i"], "terminal"), (["--rm"], "not needed"),
     (["-v", "/src:/dst"], "files"), (["--volume", "/a:/b"], "files"), (["-w", "/"], "-C DIR"),
     (["-u", "root"], "--root"), (["--user=0"], "--root"), (["--net=host"], "--network none"),
     (["--net", "none"], "--network none"), (["--unshare-net"], "--network none"),
     (["--unshare-pid"], "--pid"), (["-r"], "--root"), (["--map-root-user"], "--root"),
     (["--ro-bind", "/", "/"], "files"), (["--setenv", "A", "B"], "-e NAME=VALUE"),
-    (["--config-net"], "not needed"), (["-t", "8080:80"], "-p 8080:80"), (["-T", "80"], "not needed"),
+    (["--config-net"], "not needed"), (["-t", "8080:80"], "-p 8080:80"), (["-T", "80"], "-R PORT"),
     (["--disable-host-loopback"], "--host-loopback"), (["--disable-dns"], "--no-dns"),
     (["--hots-port", "80"], "--host-port"), (["--no-ip6"], "--no-ipv6"), (["--qiuet"], "--quiet"),
 ])
