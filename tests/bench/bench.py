@@ -21,8 +21,11 @@ import sys
 import tempfile
 import time
 
+import idle
 import mesh
+import openings
 import proxy
+import tables
 import tunnel
 from probes import (BIN, HANG_S, NSWRAP, PATIENCE_S, Failed, accepts, command_line, connections,
                     descendants, free_port, gbits, iperf_client, iperf_gbits, round_trips, wait_for, wrk_rate)
@@ -43,6 +46,7 @@ class Candidate:
     is_ours = False
     outbound = "10.0.2.2"  # where the host's 127.0.0.1 is seen from inside
     listen = "0.0.0.0"  # what a server inside binds
+    bind = "127.0.0.1"  # where forwards listen on the host
 
     def command(self, forwards, guest):
         """The command line that runs guest (a command line) inside."""
@@ -92,7 +96,7 @@ class Slirp4netns(Candidate):
             with socket.socket(socket.AF_UNIX) as s:
                 s.connect(api)
                 s.sendall(json.dumps({"execute": "add_hostfwd", "arguments": {
-                    "proto": "tcp", "host_addr": "127.0.0.1", "host_port": host_port,
+                    "proto": "tcp", "host_addr": self.bind, "host_port": host_port,
                     "guest_port": guest_port}}).encode())
                 s.shutdown(socket.SHUT_WR)
                 answer = json.loads(s.makefile().read())
@@ -111,7 +115,7 @@ class Pasta(Candidate):
         self.outbound = gateway.group(1) if gateway else None
 
     def command(self, forwards, guest):
-        rules = [a for h, g in forwards for a in ("-t", f"127.0.0.1/{h}:{g}")] or ["-t", "none"]
+        rules = [a for h, g in forwards for a in ("-t", f"{self.bind}/{h}:{g}")] or ["-t", "none"]
         runas = ["--runas", "0"] if os.getuid() == 0 else []
         return ["pasta", *runas, "--config-net", *rules, "-T", "none", "-u", "none", "-U", "none",
                 "-f", "-q", "--", *guest]
@@ -121,7 +125,7 @@ class Rootlesskit(Candidate):
     name = needs = "rootlesskit"
 
     def command(self, forwards, guest):
-        rules = [a for h, g in forwards for a in ("-p", f"127.0.0.1:{h}:{g}/tcp")]
+        rules = [a for h, g in forwards for a in ("-p", f"{self.bind}:{h}:{g}/tcp")]
         driver = ["--port-driver=builtin"] if forwards else []
         return ["rootlesskit", "--net=slirp4netns", "--mtu=65520", *driver, *rules, *guest]
 
@@ -149,7 +153,7 @@ class Nswrap(Candidate):
         self.name = f"{name} {driver}"
 
     def command(self, forwards, guest):
-        rules = [a for h, g in forwards for a in ("-p", str(h), "-P", str(g))]
+        rules = [a for h, g in forwards for a in ("-p", f"{self.bind}:{h}", "-P", str(g))]
         return [self.program, "-q", "--host-loopback", "--port-driver", self.driver, *rules, "--", *guest]
 
 
@@ -169,6 +173,10 @@ def start_candidates(before):
 
 def launch_candidates(before):
     return [Loopback(), Pasta(), Rootlesskit(), *ours(before, "splice", "slirp")]
+
+
+def idle_candidates(before):
+    return ours(before, "splice")
 
 
 def proxy_candidates(before):
@@ -228,6 +236,7 @@ def measure_network(candidate, seconds, directory, results):
     with Shell(candidate, 2, directory) as shell:
         (iperf_port, iperf_guest), (port, guest) = shell.forwards
         results.add("memory", candidate, shell.private_kib() / 1024)
+        tool = shell.tool()
         shell.spawn(f"{BIN}/server", candidate.listen, guest)
         wait_for(lambda: accepts(port, b"x"), "the server through the forward")
 
@@ -250,6 +259,8 @@ def measure_network(candidate, seconds, directory, results):
             ("outbound connections", lambda: outbound_connections(shell, seconds)),
         ]
         fresh_iperf()
+        if tool:
+            results.add("wake-ups", candidate, idle.wake_ups(tool, seconds))
         for metric, measure in steps:
             try:
                 results.add(metric, candidate, measure())
@@ -340,6 +351,9 @@ METRICS = {  # key: (title, unit, higher is better)
     "ready": ("guest's listen() to first answer", "ms", False),
     "first answer": ("start to first answer", "ms", False),
     "memory": ("private memory, idle, without COMMAND", "MiB", False),
+    "wake-ups": ("wake-ups of one with a server that nobody asks", "1/s", False),
+    **idle.METRICS,
+    **openings.METRICS,
     **mesh.METRICS,
     **proxy.METRICS,
     **tunnel.METRICS,
@@ -399,6 +413,9 @@ def run_all(options, directory):
             except GUARDED as failure:
                 results.fail("all", candidate, failure)
 
+        for candidate in wanted(network_candidates(options.before), options.only):
+            run_steps(openings.steps(options.seconds, directory, results, candidate), candidate, results)
+
         meshes = wanted(mesh_candidates(options.before), options.only)
         for candidate in [c for c in meshes if len(meshes) > 1]:
             run_steps(mesh.steps(options.seconds, directory, results, candidate, turn == 0), candidate,
@@ -420,6 +437,11 @@ def run_all(options, directory):
                 results.add("end", candidate, measure_end(candidate))
             except GUARDED as failure:
                 results.fail("start", candidate, failure)
+    for candidate in [c for c in starters if results.works("start", c)]:
+        run_steps(idle.end_steps(results, candidate), candidate, results)
+    for candidate in wanted(idle_candidates(options.before), options.only):
+        if candidate.is_ours:
+            run_steps(idle.steps(results, candidate), candidate, results)
     launchers = wanted(launch_candidates(options.before), options.only)
     for _ in range(options.ready_runs):
         for candidate in [c for c in launchers if results.works("ready", c)]:

@@ -120,9 +120,9 @@ def wrk_rate(text):
     return float(found.group(1))
 
 
-def connections(port, seconds):
+def connections(port, seconds, host="127.0.0.1"):
     wrk = output_of(["wrk", "-t1", "-c8", f"-d{seconds}s", "-H", "Connection: close",
-                     f"http://127.0.0.1:{port}/"], seconds + HANG_S)
+                     f"http://{host}:{port}/"], seconds + HANG_S)
     return wrk_rate(wrk)
 
 

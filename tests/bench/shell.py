@@ -49,12 +49,14 @@ class Shell:
         """End the server that was started last."""
         self.do("kill -KILL $last; wait $last 2>/dev/null; echo")
 
-    def private_kib(self):
-        """Private memory of the tool's processes: all but the shell inside."""
-        tool = [p for root in (self.popen, *self.others) for p in descendants(root.pid)]
+    def tool(self):
+        """The tool's processes: all but the shell inside, and what that has started."""
         # the shell's own number inside is no help: some make a PID namespace
-        return private_kib(pid for pid in tool
-                           if pathlib.Path(f"/proc/{pid}/cmdline").read_bytes() != b"sh\0")
+        return [pid for root in (self.popen, *self.others) for pid in descendants(root.pid)
+                if pathlib.Path(f"/proc/{pid}/cmdline").read_bytes() != b"sh\0"]
+
+    def private_kib(self):
+        return private_kib(self.tool())
 
     def __exit__(self, *_):
         with contextlib.suppress(OSError):

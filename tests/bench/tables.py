@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""tables JSON PAGE - write what a run of bench has measured (its --json) into the tables of a page
+
+A table stands between the lines `<!-- bench NAME -->` and `<!-- bench end -->`; the rest of the page is
+left as it is, and so is a table of which the run has measured nothing."""
+
+import json
+import re
+import sys
+
+SHARE, VALUE = "share of loopback", "value"
+TOOLS = ["slirp4netns", "pasta", "rootlesskit", "nswrap splice", "nswrap slirp"]
+
+NETWORK = [  # (what is said, metric, how)
+    ("forward, host to guest, 1 flow", "forward in 1", SHARE),
+    ("the same, 8 flows", "forward in 8", SHARE),
+    ("forward, guest to host, 1 flow", "forward out 1", SHARE),
+    ("the same, 8 flows", "forward out 8", SHARE),
+    ("connections through a forward", "connections", SHARE),
+    ("round trips through a forward", "round trips", SHARE),
+    ("forward open to the network, host to guest", "open in 1", SHARE),
+    ("the same, guest to host", "open out 1", SHARE),
+    ("connections through it", "open connections", SHARE),
+    ("outbound, guest sends, 1 flow", "outbound up", SHARE),
+    ("the same, 8 flows", "outbound up 8", SHARE),
+    ("outbound, guest receives, 1 flow", "outbound down", SHARE),
+    ("the same, 8 flows", "outbound down 8", SHARE),
+    ("outbound connections", "outbound connections", SHARE),
+    ("start to first answer, ms", "first answer", VALUE),
+    ("guest's listen() to first answer, ms", "ready", VALUE),
+    ("COMMAND's last word to the end, ms", "end", VALUE),
+    ("`true`, 200 times one after the other, s", "ends", VALUE),
+    ("wake-ups a second, once the server listens", "wake-ups", VALUE),
+    ("private memory without the program, MiB", "memory", VALUE),
+]
+MESH = [
+    ("sandbox to sandbox, 1 flow", "mesh sandboxes 1", SHARE),
+    ("the same, 8 flows", "mesh sandboxes 8", SHARE),
+    ("host to host, through loopback listeners, 1 flow", "mesh hosts 1", SHARE),
+    ("the same, 8 flows", "mesh hosts 8", SHARE),
+    ("sandbox to a plain host, 1 flow", "mesh sandbox host 1", SHARE),
+    ("the same, 8 flows", "mesh sandbox host 8", SHARE),
+    ("round trips, sandbox to sandbox", "mesh sandbox trips", SHARE),
+    ("round trips, host to host", "mesh host trips", SHARE),
+    ("a link of 50 ms and 1000 Mbit/s, 1 flow, Mbit/s", "mesh wan 1", VALUE),
+    ("the same, 8 flows", "mesh wan 8", VALUE),
+    ("private memory of an agent, MiB", "mesh agent memory", VALUE),
+    ("50 hosts, from start to all ready, ms", "mesh many ready", VALUE),
+]
+TABLES = {"network": (NETWORK, TOOLS), "mesh": (MESH, ["nswrap mesh"])}
+
+
+def value_text(value):
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2g}"
+
+
+def cell(run, metric, tool, how):
+    row = run["medians"].get(metric, {})
+    if tool not in row:
+        return "fails" if f"{metric} / {tool}" in run.get("failures", {}) else "-"
+    if how == VALUE:
+        return value_text(row[tool])
+    return f"{100 * row[tool] / row['loopback']:.0f} %" if row.get("loopback") else "-"
+
+
+def table(run, rows, tools):
+    """Its lines. Rows of which nothing was measured are left out; [] when all are."""
+    body = []
+    for title, metric, how in rows:
+        cells = [cell(run, metric, tool, how) for tool in tools]
+        if set(cells) != {"-"}:
+            body.append(f"| {title} | {' | '.join(cells)} |")
+    if not body:
+        return []
+    return [f"| share of plain loopback in the same run, or as said | {' | '.join(tools)} |",
+            "|---" * (len(tools) + 1) + "|", *body]
+
+
+def write(run, page):
+    """The text of page with the tables of run."""
+    def fill(found):
+        name, old = found.group(1), found.group(2)
+        if name not in TABLES:
+            raise SystemExit(f"tables: {name}: no such table: expected one of {', '.join(TABLES)}")
+        lines = table(run, *TABLES[name])
+        body = "\n".join(lines) + "\n" if lines else old
+        return f"<!-- bench {name} -->\n{body}<!-- bench end -->"
+
+    return re.sub(r"<!-- bench (\S+) -->\n(.*?)<!-- bench end -->", fill, page, flags=re.S)
+
+
+def main():
+    if len(sys.argv) != 3:
+        raise SystemExit(__doc__.splitlines()[0])
+    with open(sys.argv[1], encoding="utf-8") as file:
+        run = json.load(file)
+    with open(sys.argv[2], encoding="utf-8") as file:
+        page = file.read()
+    written = write(run, page)
+    with open(sys.argv[2], "w", encoding="utf-8") as file:
+        file.write(written)
+
+
+if __name__ == "__main__":
+    main()
