@@ -11,6 +11,7 @@
 #include "conn/accept.h"
 #include "conn/bind.h"
 #include "control/control.h"
+#include "tunnel/clerk.h"
 #include "tunnel/door.h"
 #include "tunnel/errand.h"
 #include "tunnel/lane.h"
@@ -25,6 +26,7 @@ struct mouth {
 	struct lane_house house;
 	struct rota rota;
 	struct errands errands;
+	struct clerk clerk;
 	struct loop_task match;
 	struct mouth_counts counts;
 };
@@ -32,16 +34,6 @@ struct mouth {
 static struct mouth *mouth_of(const struct lane *lane)
 {
 	return lane->house->owner;
-}
-
-/* The descriptor of a lane that has served, or is to. */
-static int take_lane(struct lane *lane)
-{
-	struct caller *caller = lane->caller;
-	int fd = lane_take(lane);
-
-	rota_lose_lane(caller);
-	return fd;
 }
 
 /* --- who gets which -------------------------------------------------------------------------- */
@@ -71,7 +63,7 @@ static void ask(struct lane *lane, struct inbound *inbound)
 {
 	struct gate *gate = container_of(inbound->door, struct gate, door);
 	struct caller *caller = lane->caller;
-	const struct rota *rota = gate->rota;
+	const struct rota *rota = &mouth_of(lane)->rota;
 	size_t others = gate->door.nheld - 1, wanted, room;
 	unsigned char text[HAIL_TEXT_MAX];
 	char peer[ADDR_TEXT_BYTES];
@@ -113,7 +105,7 @@ static void join_ends(struct inbound *inbound, struct lane *lane)
 
 	mouth->counts.served++;
 	door->counts.served++;
-	passage_begin(mouth->start->passage, door->proto, fd, take_lane(lane), NULL, 0);
+	passage_begin(mouth->start->passage, door->proto, fd, rota_take_lane(lane), NULL, 0);
 }
 
 /* Of lennut's wire. */
@@ -162,94 +154,13 @@ static void on_given_up(struct inbound *inbound)
 /* The same for those of a gate. */
 static void on_closing(struct gate *gate)
 {
-	struct mouth *mouth = container_of(gate->rota, struct mouth, rota);
+	struct mouth *mouth = gate->gates->owner;
 
 	list_each_safe (at, following, &mouth->house.all) {
 		struct lane *lane = container_of(at, struct lane, all);
 		if (lane->inbound && lane->inbound->door == &gate->door)
 			drop_lane(lane);
 	}
-}
-
-/* --- what clients ask for -------------------------------------------------------------------- */
-
-/* Without --allow-forward: this host's loopback, and where only who is known can be a client all of
- * its addresses. */
-static bool may_listen(const struct mouth *mouth, const struct addr *at)
-{
-	const struct mouth_start *start = mouth->start;
-	const struct endpoint endpoint = {.addr = *at};
-
-	if (start->listen->count > 0)
-		return permit_allows(start->listen, &endpoint);
-	if (at->family == AF_UNIX)
-		return false;
-	return start->key || start->clients.family == AF_UNSPEC ||
-	       start->clients.family == AF_UNIX || addr_is_loopback(at);
-}
-
-/* @text is where is listened. Returns 0, or -errno with @err filled; -EPERM: it is the same for
- * ever. */
-static int grant(struct lane *lane, const struct order *order, char *text, struct err *err)
-{
-	struct mouth *mouth = mouth_of(lane);
-	struct gate *gate = NULL;
-	int result;
-
-	text[0] = '\0';
-	if (order->is_reverse)
-		return permit_allows(mouth->start->reach, &order->to)
-			       ? 0
-			       : err_set(err, EPERM,
-					 "the server does not allow it (--allow-reverse)");
-	if (!may_listen(mouth, &order->at))
-		return err_set(err, EPERM, "the server does not allow it (--allow-forward)");
-	result = rota_open(&mouth->rota, order, &gate, err);
-	if (result < 0)
-		return result;
-	if (rota_join(lane->caller, gate) < 0)
-		return err_sys(err, ENOMEM, "cannot listen");
-	addr_format(&gate->addr, text, ADDR_TEXT_BYTES);
-	return 0;
-}
-
-static int on_order(struct lane *lane, const struct hail *hail)
-{
-	unsigned char answer[HAIL_TEXT_MAX];
-	char text[sizeof(((struct err *)0)->text) + 1];
-	struct err err = {0};
-	struct order order;
-	size_t len;
-
-	if (order_decode(hail->text, hail->len, &order) < 0 || !order.name[0] ||
-		rota_count_named(lane->caller) >= ORDERS_MAX)
-		return -EPROTO;
-	int result = grant(lane, &order, text, &err);
-	if (result == 0) {
-		len = order_label(order.name, text, answer);
-		return hail_send(lane->io.fd, HAIL_GRANTED, answer, len) < 0 ? -EPROTO : 0;
-	}
-	text[0] = result == -EPERM ? '0' : '1';
-	memcpy(text + 1, err.text, sizeof(err.text));
-	len = order_label(order.name, text, answer);
-	return hail_send(lane->io.fd, HAIL_DENIED, answer, len) < 0 ? -EPROTO : 0;
-}
-
-/* The lane becomes what it asks for. */
-static int on_reach(struct lane *lane, const struct hail *hail)
-{
-	static const char why[] = "the server does not allow it (--allow-reverse)";
-	struct mouth *mouth = mouth_of(lane);
-	struct order order;
-
-	if (order_decode(hail->text, hail->len, &order) < 0 || !order.is_reverse)
-		return -EPROTO;
-	if (!permit_allows(mouth->start->reach, &order.to)) {
-		hail_send(lane->io.fd, HAIL_REFUSED, why, sizeof(why) - 1);
-		return -EPROTO;
-	}
-	errands_add(&mouth->errands, take_lane(lane), &order.to, order.proto);
-	return 1;
 }
 
 static void on_errand(void *owner, int result)
@@ -305,11 +216,11 @@ static void on_refused(struct lane *lane)
 static int on_message(struct lane *lane, const struct hail *hail)
 {
 	if (lane->kind == HAIL_REVERSE && hail->type == HAIL_REACH)
-		return on_reach(lane, hail);
+		return clerk_reach(&mouth_of(lane)->clerk, lane, hail);
 	if (lane->kind != HAIL_CONTROL)
 		return -EPROTO;
 	if (hail->type == HAIL_ORDER)
-		return on_order(lane, hail);
+		return clerk_order(&mouth_of(lane)->clerk, lane, hail);
 	if (hail->type != HAIL_LEAVE)
 		return -EPROTO;
 	rota_leave_named(lane->caller, false);
@@ -412,11 +323,18 @@ struct mouth *mouth_new(struct mouth_start *start, struct err *err)
 		.on_done = on_errand,
 		.owner = mouth};
 	errands_init(&mouth->errands);
-	mouth->rota = (struct rota){.context = start->context,
-		.hold_ms = MOUTH_HOLD_MS,
-		.on_news = on_news,
-		.on_given_up = on_given_up,
-		.on_closing = on_closing};
+	mouth->clerk = (struct clerk){.gates = &mouth->rota.gates,
+		.errands = &mouth->errands,
+		.listen = start->listen,
+		.reach = start->reach,
+		.are_known = start->key || start->clients.family == AF_UNSPEC ||
+			     start->clients.family == AF_UNIX};
+	mouth->rota = (struct rota){.on_news = on_news,
+		.gates = {.context = start->context,
+			.hold_ms = MOUTH_HOLD_MS,
+			.on_given_up = on_given_up,
+			.on_closing = on_closing,
+			.owner = mouth}};
 	if (rota_init(&mouth->rota) < 0)
 		result = err_sys(err, ENOMEM, "cannot set up the tunnel");
 	for (size_t i = 0; result == 0 && i < start->nproxies; i++)
@@ -458,7 +376,7 @@ struct mouth_counts mouth_counts(const struct mouth *mouth)
 	counts.unserved = proxies->counts.unserved;
 	counts.held = proxies->nheld;
 	counts.waiting = counts.lennut_waiting = 0;
-	list_each (at, &mouth->rota.gates) {
+	list_each (at, &mouth->rota.gates.all) {
 		const struct door *door = &container_of(at, struct gate, at)->door;
 		counts.unserved += door->counts.unserved;
 		counts.held += door->nheld;
@@ -476,22 +394,5 @@ struct mouth_counts mouth_counts(const struct mouth *mouth)
 
 json_t *mouth_tell_forwards(const struct mouth *mouth)
 {
-	json_t *all = json_array();
-
-	list_each (at, &mouth->rota.gates) {
-		const struct gate *gate = container_of(at, struct gate, at);
-		const struct door_counts *counts = &gate->door.counts;
-		char text[ADDR_TEXT_BYTES];
-
-		json_array_append_new(all,
-			json_pack("{s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I}", "name",
-				gate->order.name, "direction", "forward", "proto",
-				addr_proto_name(gate->order.proto), "from",
-				control_text(addr_format(&gate->addr, text, sizeof(text))),
-				"clients", (json_int_t)rota_count_members(gate), "held",
-				(json_int_t)gate->door.nheld, "served", (json_int_t)counts->served,
-				"refused", (json_int_t)counts->refused, "unserved",
-				(json_int_t)counts->unserved));
-	}
-	return all;
+	return gates_tell(&mouth->rota.gates);
 }

@@ -7,38 +7,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "conn/context.h"
-#include "tunnel/door.h"
+#include "tunnel/gates.h"
 #include "tunnel/lane.h"
-#include "tunnel/order.h"
 #include "util/list.h"
-
-#define ROTA_GATES_MAX 256        /* by name, of all clients together */
-#define ROTA_TRIES_MAX ORDERS_MAX /* to listen in a second: one takes milliseconds at worst */
 
 /*
  * How it works
  *
- * A gate is a door and who serves it, those whose turn it was last. All proxy addresses are one
- * gate; the others are what clients have asked for by name, and those that ask for the same have
- * one gate together. When the last of them has left it stays for hold_ms, if it is to be held and
- * nobody else wants its place.
+ * All proxy addresses are one gate (tunnel/gates); the others are what clients have asked for by
+ * name. Each of them has those who serve it, which take turns.
  *
  * A caller is a client: all lanes that have its id. All of lennut's clients, which have none, are
  * one. It is forgotten with its last lane.
  */
-struct gate {
-	struct rota *rota;
-	struct door door;
-	struct order order; /* what was asked for; the proxies' has no name */
-	struct addr addr;   /* and where is listened */
-
-	/* the rota's */
-	struct list at, busy;
-	struct list members;
-	struct loop_timer end; /* nobody serves it any more */
-};
-
 struct caller {
 	struct rota *rota;
 	struct list waiting; /* lanes to be used; the owner puts them in */
@@ -55,28 +36,20 @@ struct caller {
 	struct list members;
 };
 
-/* Starts as all zero but for the first four, which are the owner's. */
+/* Starts as all zero but for the first two, which are the owner's. */
 struct rota {
-	const struct conn_context *context;
-	uint64_t hold_ms;
 	/* There may be somebody to serve who is held: call rota_match, from the loop. */
 	void (*on_news)(struct rota *rota);
-	/* Of a door, see there; of a gate that closes, whose inbounds may not come back. */
-	void (*on_given_up)(struct inbound *inbound);
-	void (*on_closing)(struct gate *gate);
+	struct gates gates; /* but for on_held */
 
 	/* to read */
 	struct gate proxies;
 	struct caller lennuts;
-	struct list gates; /* by name */
 	/* how often nobody was held any more */
 	uint64_t lulls;
 
 	/* its own */
 	struct list callers, busy;
-	size_t ngates;
-	uint64_t tries_since_ns;
-	unsigned tries; /* to listen, in that second */
 };
 
 /* Returns 0 or -ENOMEM; rota_fini in either case. */
@@ -91,11 +64,8 @@ struct caller *rota_add_lane(struct rota *rota, const unsigned char id[HAIL_ID_B
 /* One lane less; @caller may be gone then. */
 void rota_lose_lane(struct caller *caller);
 
-/*
- * The gate for @order, perhaps a new one. Returns 0, or -errno with @err filled: its place is
- * another one's, or taken.
- */
-int rota_open(struct rota *rota, const struct order *order, struct gate **out, struct err *err);
+/* lane_take, and rota_lose_lane. */
+int rota_take_lane(struct lane *lane);
 
 /* @caller serves @gate. Returns 0 or -ENOMEM. */
 int rota_join(struct caller *caller, struct gate *gate);
@@ -107,9 +77,6 @@ void rota_leave_named(struct caller *caller, bool is_held);
 size_t rota_count_named(const struct caller *caller);
 
 bool rota_is_proxies(const struct gate *gate);
-
-/* How many serve it. */
-size_t rota_count_members(const struct gate *gate);
 
 /*
  * For each who is held and somebody's turn to serve: call @serve with a lane that waits, which must
