@@ -21,8 +21,9 @@ struct forward {
 
 struct nswrap_sandbox {
 	struct nsw_helper helper;
-	int info_fd; /* nonblocking; -1: at its end */
-	char *line;  /* what came of one that is not whole */
+	int info_fd;  /* nonblocking; -1: at its end */
+	int alive_fd; /* closed with us, whatever ends us: then the sandbox ends */
+	char *line;   /* what came of one that is not whole */
 	size_t len;
 	char name[256];
 	pid_t pid;
@@ -118,7 +119,7 @@ static int read_until(struct nswrap_sandbox *sandbox, const bool *done, int time
 
 /* The library has its own use for these, or could not end what they start. */
 static const char *const refused[] = {
-	"-d", "--detach", "--info-fd", "--ready-fd", "--log-fd", "--"};
+	"-d", "--detach", "--info-fd", "--ready-fd", "--alive-fd", "--log-fd", "--"};
 
 static int check(const char *const *options, const char *const *command, const int *stdio,
 	struct nswrap_error *error)
@@ -147,11 +148,11 @@ static size_t count_of(const char *const *words)
 	return count;
 }
 
-/* nswrap run --info-fd 3 --log-fd 4 OPTIONS -- COMMAND; NULL: no memory. */
+/* nswrap run --info-fd 3 --log-fd 4 --alive-fd 5 OPTIONS -- COMMAND; NULL: no memory. */
 static const char **make_argv(const char *const *options, const char *const *command)
 {
 	static const char *const ours[] = {
-		"run", "--no-config", "-q", "--info-fd", "3", "--log-fd", "4"};
+		"run", "--no-config", "-q", "--info-fd", "3", "--log-fd", "4", "--alive-fd", "5"};
 	const size_t nours = sizeof(ours) / sizeof(ours[0]);
 	size_t noptions = count_of(options), ncommand = count_of(command);
 	const char **argv = calloc(nours + noptions + ncommand + 2, sizeof(*argv));
@@ -169,19 +170,26 @@ static const char **make_argv(const char *const *options, const char *const *com
 static int start(struct nswrap_sandbox *sandbox, const char *const *argv, const int *stdio,
 	struct nswrap_error *error)
 {
-	int info[2];
+	int info[2], alive[2];
 
 	if (pipe2(info, O_CLOEXEC) < 0)
 		return nsw_fault_sys(error, errno, "cannot make a pipe");
 	fcntl(info[0], F_SETFL, O_NONBLOCK);
 	sandbox->info_fd = info[0];
+	if (pipe2(alive, O_CLOEXEC) < 0) {
+		int result = nsw_fault_sys(error, errno, "cannot make a pipe");
+		close(info[1]);
+		return result;
+	}
+	sandbox->alive_fd = alive[1];
 	const struct nsw_start how = {.argv = argv,
 		.fds = {stdio ? stdio[0] : -1, stdio ? stdio[1] : -1, stdio ? stdio[2] : -1,
-			info[1], -1},
-		.nfds = 5,
+			info[1], -1, alive[0]},
+		.nfds = 6,
 		.words_at = 4};
 	int result = nsw_helper_start(&sandbox->helper, &how, error);
 	close(info[1]);
+	close(alive[0]);
 	return result;
 }
 
@@ -197,7 +205,7 @@ struct nswrap_sandbox *nswrap_sandbox_start(const char *const *options, const ch
 
 	if (sandbox) {
 		sandbox->helper = (struct nsw_helper){.pidfd = -1, .words_fd = -1};
-		sandbox->info_fd = -1;
+		sandbox->info_fd = sandbox->alive_fd = -1;
 		sandbox->line = malloc(LINE_MAX_BYTES);
 	}
 	if (!sandbox || !argv || !sandbox->line)
@@ -284,6 +292,8 @@ void nswrap_sandbox_stop(struct nswrap_sandbox *sandbox, int timeout_ms)
 	nsw_helper_stop(&sandbox->helper, SIGTERM, timeout_ms);
 	if (sandbox->info_fd >= 0)
 		close(sandbox->info_fd);
+	if (sandbox->alive_fd >= 0)
+		close(sandbox->alive_fd);
 	free(sandbox->line);
 	free(sandbox->forwards);
 	free(sandbox);

@@ -38,10 +38,11 @@ struct nswrap_sandbox;
 
 /*
  * Start @command (which ends with NULL) in its own network. @options: words of nswrap(1) in front
- * of it, such as {"-p", "0:80", NULL}, or NULL; not --detach, --info-fd, --ready-fd and --log-fd.
- * @stdio: descriptors for the command's stdin, stdout and stderr, which stay the caller's; one that
- * is -1, and NULL for all three, is /dev/null. Returns when the command runs and the ports of the
- * forwards are known, or NULL.
+ * of it, such as {"-p", "0:80", NULL}, or NULL; not --detach, --info-fd, --ready-fd, --alive-fd and
+ * --log-fd. @stdio: descriptors for the command's stdin, stdout and stderr, which stay the
+ * caller's; one that is -1, and NULL for all three, is /dev/null. Returns when the command runs and
+ * the ports of the forwards are known, or NULL. It ends when this process has ended, however that
+ * came, and all that it has forked.
  */
 struct nswrap_sandbox *nswrap_sandbox_start(const char *const *options, const char *const *command,
 	const int *stdio, int timeout_ms, struct nswrap_error *error);

@@ -241,7 +241,7 @@ static void tell_defaults(const struct defaults *defaults, struct sandbox_config
 static int detach(struct run_options *options, struct detach *out, int *status, struct err *err)
 {
 	struct sandbox_config *config = &options->config;
-	int keep[SANDBOX_KEEP_FDS_MAX + 5];
+	int keep[SANDBOX_KEEP_FDS_MAX + 6];
 	size_t nkeep = config->nkeep_fds;
 
 	memcpy(keep, config->keep_fds, nkeep * sizeof(*keep));
@@ -249,6 +249,8 @@ static int detach(struct run_options *options, struct detach *out, int *status, 
 		keep[nkeep++] = config->ready_fd;
 	if (config->info_fd >= 0)
 		keep[nkeep++] = config->info_fd;
+	if (config->alive_fd >= 0)
+		keep[nkeep++] = config->alive_fd;
 	if (config->via.is_on && config->via.spec.kind == LINKSPEC_FDS)
 		for (size_t i = 0; i < 2; i++)
 			keep[nkeep++] = config->via.spec.fds[i];

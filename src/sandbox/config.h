@@ -80,6 +80,7 @@ struct sandbox_config {
 	size_t nkeep_fds;
 	int ready_fd; /* -1: none */
 	int info_fd;  /* -1: none */
+	int alive_fd; /* when its other end is closed the sandbox ends; -1: none */
 	uint64_t stop_timeout_ms;
 	struct sandbox_companion companion;
 	struct detach *detach;       /* NULL: in the foreground */

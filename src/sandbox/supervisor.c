@@ -70,6 +70,7 @@ struct supervisor {
 
 	struct witness witness; /* of the signals that COMMAND gets without us */
 	struct loop_io signal_io;
+	struct loop_io alive_io;    /* of who wants to be outlived by nothing */
 	struct loop_task reap_task; /* there is more to reap */
 	struct job_terminal terminal;
 	sigset_t original_mask;
@@ -327,6 +328,35 @@ static void on_signal(struct loop_io *io, uint32_t events)
 	}
 }
 
+/* Nobody writes there: what comes is the end. */
+static void on_alive(struct loop_io *io, uint32_t events)
+{
+	struct supervisor *supervisor = container_of(io, struct supervisor, alive_io);
+	char bytes[256];
+
+	(void)events;
+	ssize_t got = read(io->fd, bytes, sizeof(bytes));
+	if (got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR)))
+		return;
+	log_info("the other end of --alive-fd is closed");
+	loop_io_del(supervisor->loop, io);
+	terminate(supervisor, supervisor->config->stop_timeout_ms);
+}
+
+static int watch_alive(struct supervisor *supervisor, struct err *err)
+{
+	int fd = supervisor->config->alive_fd;
+
+	if (fd < 0)
+		return 0;
+	supervisor->alive_io = (struct loop_io){fd, on_alive};
+	int result = loop_io_add(supervisor->loop, &supervisor->alive_io, EPOLLIN | EPOLLRDHUP);
+	return result < 0
+		       ? err_sys(err, -result,
+				 "--alive-fd %d: expected a pipe or a socket to be read from", fd)
+		       : 0;
+}
+
 /* --- start -------------------------------------------------------------------------------- */
 
 static int open_host_side(struct supervisor *supervisor, struct err *err)
@@ -464,7 +494,7 @@ static int start(struct supervisor *supervisor, struct err *err)
 {
 	char moved[NET_MOVED_BYTES];
 
-	if (open_signals(supervisor, err) < 0 ||
+	if (open_signals(supervisor, err) < 0 || watch_alive(supervisor, err) < 0 ||
 		words_open(&supervisor->words, "net process", supervisor->loop, err) < 0 ||
 		companion_take_streams(&supervisor->companion, supervisor->loop, err) < 0 ||
 		open_host_side(supervisor, err) < 0 ||

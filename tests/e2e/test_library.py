@@ -289,6 +289,31 @@ os.kill(os.getpid(), 9)
     wait_for(lambda: not set(helpers()) - before, "its helpers to end", timeout=20)
 
 
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "os._exit(0)", "os.execvp('true', ['true'])"])
+def test_a_sandbox_ends_with_its_caller(lib, end):
+    """Its command is asked to, as by SIGTERM, and its name is free."""
+    before = set(helpers())
+    popen = subprocess.Popen(python("""
+import ctypes, os, sys
+lib = ctypes.CDLL(sys.argv[1])
+words = lambda *texts: (ctypes.c_char_p * (len(texts) + 1))(*texts, None)
+out = (ctypes.c_int * 3)(-1, 1, -1)
+assert lib.nswrap_sandbox_start(words(b"--network", b"none", b"-n", b"heir"),
+    words(b"sh", b"-c", b"trap 'echo asked; exit' TERM; ls -l /proc/self/fd; echo up; while :; do sleep 0.05; done"),
+    out, 30000, None)
+assert sys.stdin.read(1) == "x"
+""" + end, LIBRARY), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    said = b""
+    while not said.endswith(b"up\n"):
+        said += os.read(popen.stdout.fileno(), 1000)
+    assert b"pipe" not in said.replace(b" 1 -> pipe", b""), "the command has what is the library's"
+    popen.stdin.write(b"x")
+    popen.stdin.close()
+    popen.wait(30 * PATIENCE)
+    assert popen.stdout.read() == b"asked\n"
+    wait_for(lambda: not set(helpers()) - before, "the sandbox to end", timeout=20)
+
+
 # a page that says how it was asked for, with no look at names: argv: address port
 PAGE = """
 import socket, sys

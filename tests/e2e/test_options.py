@@ -158,6 +158,28 @@ def test_events_of_the_end(nswrap):
     assert running.events[-1]["event"] == "exited"
 
 
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_alive_fd(nswrap, kind):
+    """COMMAND is asked to end when the other end is closed, and what comes from there before is nothing."""
+    ours, theirs = [s.detach() for s in socket.socketpair()] if kind == "socket" else os.pipe()[::-1]
+    running = nswrap.start("--alive-fd", theirs, "--", "sh", "-c",
+                           f"trap 'exit 7' TERM; test -e /proc/self/fd/{theirs} && exit 1; echo up; "
+                           "while :; do sleep 0.05; done", pass_fds=[theirs], stdout=subprocess.PIPE)
+    os.close(theirs)
+    assert running.popen.stdout.readline() == b"up\n"
+    os.write(ours, b"not yet")
+    with pytest.raises(subprocess.TimeoutExpired):
+        running.popen.wait(0.3)
+    os.close(ours)
+    assert running.wait() == 7
+
+
+def test_alive_fd_that_is_none(nswrap):
+    with open("/dev/null") as null:
+        result = nswrap.run("--alive-fd", str(null.fileno()), "--", "true", pass_fds=[null.fileno()])
+    assert result.returncode == 125 and b"expected a pipe or a socket" in result.stderr
+
+
 def test_ready_fd(nswrap):
     """READY=1, once, when the guest listens and not before; without a forward at the start."""
     read, write = os.pipe()
