@@ -187,12 +187,34 @@ static void print_stack(FILE *out, const json_t *host)
 	json_decref(text);
 }
 
-/* Below the table: what does not work, although the host is ready. */
-static void print_troubles(FILE *out, const json_t *hosts)
+/* Who could not be asked which hosts there are. */
+static void print_lists(FILE *out, const json_t *lists)
 {
+	json_t *list;
+	size_t i;
+
+	json_array_foreach(lists, i, list)
+	{
+		const char *reason = output_member(list, "reason", "");
+
+		if (reason[0] == '\0')
+			continue;
+		json_t *words = output_escaped(output_member(list, "list", "")),
+		       *why = output_escaped(reason);
+		fprintf(out, "list %s: %s\n", json_string_value(words), json_string_value(why));
+		json_decref(words);
+		json_decref(why);
+	}
+}
+
+/* Below the table: what does not work, although the host is ready. */
+static void print_troubles(FILE *out, const json_t *status)
+{
+	const json_t *hosts = json_object_get(status, "hosts");
 	json_t *host;
 	size_t i;
 
+	print_lists(out, json_object_get(status, "lists"));
 	json_array_foreach(hosts, i, host)
 	{
 		print_ports(out, host, "missing", "missing_total", " is missing", "s are missing");
@@ -234,7 +256,7 @@ static int print_status(int sock, const struct mesh_request *request, struct err
 		output_json(status);
 	} else {
 		print_table(json_object_get(status, "hosts"));
-		print_troubles(stdout, json_object_get(status, "hosts"));
+		print_troubles(stdout, status);
 	}
 	json_decref(status);
 	return output_end(err);
@@ -337,7 +359,10 @@ static int finish_check(const struct reports *reports, const struct manifest *ma
 		log_error("%zu warning%s: --strict takes none", reports->warnings, s);
 		return EXIT_USAGE;
 	}
-	printf("%zu host%s: fine", manifest->nhosts, manifest->nhosts == 1 ? "" : "s");
+	printf("%zu host%s", manifest->nhosts, manifest->nhosts == 1 ? "" : "s");
+	if (manifest->ncrowds > 0)
+		printf(" and %zu list%s", manifest->ncrowds, manifest->ncrowds == 1 ? "" : "s");
+	printf(": fine");
 	if (reports->warnings > 0)
 		printf(", with %zu warning%s", reports->warnings, s);
 	printf("\n");

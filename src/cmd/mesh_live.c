@@ -22,7 +22,7 @@ struct live {
 	struct watch watch;
 	int sock;
 	bool is_json;
-	void (*print_troubles)(FILE *out, const json_t *hosts);
+	void (*print_troubles)(FILE *out, const json_t *status);
 	json_t *last; /* {name: [bytes in, bytes out]} */
 	uint64_t last_ns;
 };
@@ -197,7 +197,7 @@ static int show(struct live *live, json_t *status)
 	} else {
 		print_head(out, status, hosts);
 		print_hosts(out, hosts, columns, lines);
-		live->print_troubles(out, hosts);
+		live->print_troubles(out, status);
 		if (!live->watch.is_terminal)
 			fputc('\n', out);
 	}
@@ -228,7 +228,7 @@ static int look(struct live *live, struct err *err)
 	return result < 0 ? err_sys(err, -result, "cannot wait") : 0;
 }
 
-int mesh_live_run(int sock, bool is_json, void (*print_troubles)(FILE *out, const json_t *hosts),
+int mesh_live_run(int sock, bool is_json, void (*print_troubles)(FILE *out, const json_t *status),
 	struct err *err)
 {
 	struct live live = {.sock = sock, .is_json = is_json, .print_troubles = print_troubles};

@@ -15,7 +15,7 @@
  * has room for them: hosts that are not ready come first if it has not. Elsewhere it is a table, or
  * with @is_json an object in a line, after another.
  *
- * @print_troubles has more lines on @hosts. Returns 0, or -errno with @err filled.
+ * @print_troubles has more lines on the answer @status. Returns 0, or -errno with @err filled.
  */
-int mesh_live_run(int sock, bool is_json, void (*print_troubles)(FILE *out, const json_t *hosts),
+int mesh_live_run(int sock, bool is_json, void (*print_troubles)(FILE *out, const json_t *status),
 	struct err *err);

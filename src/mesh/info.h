@@ -38,7 +38,8 @@
 	X(ALLOW, 23, "allow")                      \
 	X(EXPOSE, 24, "expose")                    \
 	X(SANDBOX_RUN, 25, "sandbox.run")          \
-	X(STREAMS, 26, "streams")
+	X(STREAMS, 26, "streams")                  \
+	X(AMEND, 27, "amend")
 
 #define INFO_BIT(feature, bit, name) FEATURE_##feature = 1 << (bit),
 enum mesh_feature { INFO_FEATURES(INFO_BIT) };

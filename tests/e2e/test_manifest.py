@@ -11,7 +11,8 @@ DATA = TREE / "tests" / "data" / "norouter" / "manifests"
 PAGE = TREE / "man" / "nswrap-manifest.5"
 HOST_KEYS = {"vip", "cmd", "ports", "http", "socks", "loopback", "stateDir", "aliases",
              "install", "writeEtcHosts", "restart", "anyPort", "allow", "expose", "sandbox"}
-TOP_KEYS = {"hosts", "hostTemplate", "routes"}
+TOP_KEYS = {"hosts", "hostsFrom", "hostTemplate", "routes"}
+LIST_KEYS = {"list", "vips", "every"}
 
 
 def literal_blocks():
@@ -46,7 +47,7 @@ def test_examples_of_the_manual(nswrap, block, tmp_path):
 def test_every_key_has_an_example():
     examples = "\n".join(literal_blocks())
     headings = set(re.findall(r"\w+", " ".join(re.findall(r"^\.It Ic (.*)$", PAGE.read_text(), re.M))))
-    assert headings == HOST_KEYS | TOP_KEYS | {"to", "via"}
+    assert headings == HOST_KEYS | TOP_KEYS | LIST_KEYS | {"to", "via"}
     for key in headings:
         assert re.search(rf"(^|[ {{]){key}:", examples, re.M), key
 
@@ -54,17 +55,17 @@ def test_every_key_has_an_example():
 def test_the_printed_example(nswrap):
     printed = nswrap.run("mesh", "--example")
     assert printed.returncode == 0
-    for key in HOST_KEYS | TOP_KEYS | {"to", "via"}:
+    for key in HOST_KEYS | TOP_KEYS | LIST_KEYS | {"to", "via"}:
         assert re.search(rf"(^|[ {{]){key}:", printed.stdout.decode(), re.M), key
     assert check(nswrap, printed.stdout.decode()).returncode == 0
 
 
 def test_unknown_keys_are_told_what_there_is(nswrap):
     """The lists of known keys here are the program's."""
-    said = check(nswrap, "zzzzz: 1\nhosts: {a: {vip: 127.0.0.2, zzzzz: 1}}\n").stderr.decode()
+    said = check(nswrap, "zzzzz: 1\nhosts: {a: {vip: 127.0.0.2, zzzzz: 1}}\nhostsFrom: [{zzzzz: 1}]\n").stderr.decode()
     lists = [set(re.findall(r"\w+", line)) - {"or"}
              for line in re.findall(r'unknown key "zzzzz" is ignored: expected (.*)$', said, re.M)]
-    assert lists == [TOP_KEYS, HOST_KEYS]
+    assert lists == [TOP_KEYS, HOST_KEYS, LIST_KEYS | HOST_KEYS]
 
 
 @pytest.mark.parametrize("path", sorted(DATA.glob("*.yaml")), ids=lambda path: path.stem)

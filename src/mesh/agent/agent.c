@@ -25,6 +25,7 @@
 #include "mesh/agent/role.h"
 #include "mesh/agent/tenure.h"
 #include "mesh/agent/ways.h"
+#include "mesh/amend.h"
 #include "mesh/configure.h"
 #include "mesh/info.h"
 #include "mesh/message.h"
@@ -76,7 +77,8 @@ struct agent {
 	struct budget budget;
 	struct conn_context context;
 	bool is_configured;
-	bool is_left; /* the manager has said that it will not come back */
+	struct mesh_config told; /* what the manager has told, all in all */
+	bool is_left;            /* the manager has said that it will not come back */
 	sigset_t signals_before;
 	bool restores_pipe;
 	struct err *err;
@@ -156,6 +158,7 @@ static int settle_nets(struct agent *agent)
 }
 
 static void send_message(struct agent *agent, struct message *message);
+static void on_change(void *owner);
 
 static void on_learnt(void *owner, const struct in_addr *ips, size_t count, struct in_addr via)
 {
@@ -175,7 +178,7 @@ struct mesh_agent_info agent_info(bool is_sandbox)
 	return (struct mesh_agent_info){
 		.features = role_features(is_sandbox) | proxies_features() | FEATURE_ACKNOWLEDGE |
 			    FEATURE_GONE | FEATURE_STREAMS | FEATURE_TAKEOVER | FEATURE_SILENCE |
-			    FEATURE_ALLOW | (is_sandbox ? 0 : FEATURE_KEEP),
+			    FEATURE_ALLOW | FEATURE_AMEND | (is_sandbox ? 0 : FEATURE_KEEP),
 		.version = NSWRAP_VERSION,
 	};
 }
@@ -203,6 +206,50 @@ static int look_for_sandbox(struct agent *agent, struct mesh_config *config, str
 			       : err_set(err, EPERM, "sandbox: this agent is in one already");
 }
 
+/* Follow what @config says from now on, all of it. Returns 0, or below 0 with @err filled. */
+static int follow(struct agent *agent, const struct mesh_config *config, struct err *err)
+{
+	int result = tenure_begin(&agent->tenure, config, err);
+
+	if (result > 0) {
+		role_on_takeover(agent->role);
+		nets_forget(&agent->nets);
+	}
+	if (result >= 0 && !agent->is_sandbox)
+		estate_begin(&agent->estate,
+			agent->tenure.tenant.listen_fd < 0 ? -1 : agent->tenure.tenant.hub_fd,
+			config->identity, config->keep_s);
+	if (result >= 0 && nameservice_configure(agent->names, config) < 0)
+		result = err_sys(err, ENOMEM, "cannot read the names");
+	if (result >= 0 && outlet_configure(&agent->outlet, config->expose, err) < 0)
+		result = -err->code;
+	if (result >= 0)
+		result = role_configure(agent->role, config, err);
+	if (result == 0 && (ways_configure(agent->ways, config) < 0 || settle_nets(agent) < 0))
+		result = err_sys(err, ENOMEM, "cannot read the configuration");
+	if (result == 0 && quay_configure(&agent->quay) < 0)
+		result = err_sys(err, ENOMEM, "cannot read the configuration");
+	if (result == 0 && !agent->is_sandbox)
+		hostfiles_configure(&agent->hostfiles, config);
+	if (result == 0 && agent->told_names >= 0) {
+		int told = crier_tell(agent->told_names, config);
+		if (told < 0)
+			log_warning("cannot tell the sandbox the names of the mesh: %s",
+				strerror(-told));
+	}
+	if (result == 0)
+		result = proxies_configure(agent->proxies, config, err);
+	/* the first one may not say all that there is (mesh/manager/session) */
+	if (agent->is_configured)
+		estate_settle(&agent->estate);
+	else
+		estate_settle_later(&agent->estate);
+	if (result == 0 && !agent->is_configured)
+		reset_all(agent);
+	agent->is_configured = agent->is_configured || result == 0;
+	return result;
+}
+
 static json_t *configure(struct agent *agent, const json_t *args, struct err *err)
 {
 	struct mesh_agent_info info = agent_info(agent->is_sandbox);
@@ -219,46 +266,20 @@ static json_t *configure(struct agent *agent, const json_t *args, struct err *er
 		config_free(&config);
 		return NULL;
 	}
-	if (result == 0)
-		result = tenure_begin(&agent->tenure, &config, err);
-	if (result > 0) {
-		role_on_takeover(agent->role);
-		nets_forget(&agent->nets);
-	}
-	if (result >= 0 && !agent->is_sandbox)
-		estate_begin(&agent->estate,
-			agent->tenure.tenant.listen_fd < 0 ? -1 : agent->tenure.tenant.hub_fd,
-			config.identity, config.keep_s);
-	if (result >= 0 && nameservice_configure(agent->names, &config) < 0)
-		result = err_sys(err, ENOMEM, "cannot read the names");
-	if (result >= 0 && outlet_configure(&agent->outlet, config.expose, err) < 0)
-		result = -err->code;
-	if (result >= 0)
-		result = role_configure(agent->role, &config, err);
-	if (result == 0 && (ways_configure(agent->ways, &config) < 0 || settle_nets(agent) < 0))
-		result = err_sys(err, ENOMEM, "cannot read the configuration");
-	if (result == 0 && quay_configure(&agent->quay) < 0)
-		result = err_sys(err, ENOMEM, "cannot read the configuration");
-	if (result == 0 && !agent->is_sandbox)
-		hostfiles_configure(&agent->hostfiles, &config);
-	if (result == 0 && agent->told_names >= 0) {
-		int told = crier_tell(agent->told_names, &config);
-		if (told < 0)
-			log_warning("cannot tell the sandbox the names of the mesh: %s",
-				strerror(-told));
-	}
-	if (result == 0)
-		result = proxies_configure(agent->proxies, &config, err);
-	/* the first one may not say all that there is (mesh/manager/session) */
-	if (agent->is_configured)
-		estate_settle(&agent->estate);
-	else
-		estate_settle_later(&agent->estate);
-	if (result == 0 && !agent->is_configured)
-		reset_all(agent);
-	agent->is_configured = agent->is_configured || result == 0;
-	config_free(&config);
+	result = follow(agent, &config, err);
+	config_free(&agent->told);
+	agent->told = config;
 	return result < 0 ? NULL : info_encode(&info);
+}
+
+/* Hosts have come and gone, and all the rest is as it was told. */
+static void amend(struct agent *agent, const json_t *args, struct err *err)
+{
+	if (!agent->is_configured)
+		err_set(err, EINVAL, "nothing was told yet that could be different");
+	else if (amend_apply(args, &agent->told, err) == 0)
+		follow(agent, &agent->told, err);
+	on_change(agent); /* what was missing may be of nobody any more */
 }
 
 static void send_message(struct agent *agent, struct message *message)
@@ -308,6 +329,8 @@ static void on_request(struct agent *agent, const struct message *request)
 	memcpy(result.op, request->op, sizeof(result.op));
 	if (strcmp(request->op, "configure") == 0)
 		result.data = configure(agent, request->data, &err);
+	else if (strcmp(request->op, "amend") == 0)
+		amend(agent, request->data, &err);
 	else if (strcmp(request->op, "report") == 0)
 		result.data = report(agent);
 	else if (strcmp(request->op, "ping") != 0)
@@ -628,6 +651,7 @@ static void tear_down(struct agent *agent)
 	role_free(agent->role);
 	outlet_close(&agent->outlet);
 	proxies_free(agent->proxies);
+	config_free(&agent->told);
 	quay_close(&agent->quay);
 	asked_free(agent->asked);
 	nameservice_free(agent->names);

@@ -12,6 +12,7 @@
 
 #include "control/control.h"
 #include "control/server.h"
+#include "mesh/manager/census.h"
 #include "mesh/manager/chart.h"
 #include "mesh/manager/desk.h"
 #include "mesh/manager/display.h"
@@ -34,6 +35,7 @@ struct manager {
 	struct display *display;
 	struct desk desk;
 	struct roster roster;
+	struct census census;
 	struct loop_task check; /* after something changed: what follows from it? */
 	struct loop_io signal_io;
 	struct loop_timer end_timer;
@@ -55,12 +57,16 @@ static void on_check(struct loop_task *task)
 
 	roster_tell_news(&manager->roster);
 	bool is_any_leaving = roster_sweep(&manager->roster, counts);
-	if (counts[PEER_READY] == nhosts && !manager->was_complete) {
+	if (nhosts > 0 && counts[PEER_READY] == nhosts && !manager->was_complete &&
+		census_is_complete(&manager->census)) {
 		manager->was_complete = true;
 		display_say(manager->display, LOG_NOTICE, "all %zu hosts of %s are ready", nhosts,
 			manager->server.entry.name);
 	}
 	if (is_any_leaving || counts[PEER_DOWN] < nhosts)
+		return;
+	/* a list may have others the next time */
+	if (!manager->is_ending && manager->census.base.ncrowds > 0)
 		return;
 	if (!manager->is_ending) {
 		display_say(manager->display, LOG_ERROR,
@@ -79,6 +85,7 @@ static void on_end_time(struct loop_timer *timer)
 static void stop(struct manager *manager)
 {
 	desk_close(&manager->desk);
+	census_stop(&manager->census);
 	roster_stop(&manager->roster, manager->is_ending);
 	if (!manager->is_ending)
 		loop_timer_set(manager->loop, &manager->end_timer, END_MS);
@@ -103,22 +110,39 @@ static void on_error(struct manager *manager, const char *text)
 	on_report(manager, MANIFEST_ERROR, text);
 }
 
+/* Hosts have come or gone. @hosts is taken over. */
+static int follow_hosts(struct manager *manager, struct manifest *hosts, struct err *err)
+{
+	int result = roster_follow(&manager->roster, hosts);
+
+	if (result < 0) {
+		manifest_free(hosts);
+		return err_sys(err, -result, "cannot follow who is there");
+	}
+	manager->was_complete = false;
+	display_rows(manager->display, manager->roster.manifest.nhosts);
+	loop_task_add(manager->loop, &manager->check);
+	return 0;
+}
+
 static int follow(struct manager *manager)
 {
-	struct manifest after = {0};
+	struct manifest after = {0}, hosts;
+	struct err err = {0};
 	int result = manifest_read(manager->config->path, &after, on_report, manager);
 
 	if (result < 0)
 		return result;
-	result = roster_follow(&manager->roster, &after);
+	result = census_follow(&manager->census, &after, &hosts, &err);
+	if (result == 0)
+		result = follow_hosts(manager, &hosts, &err);
 	if (result < 0) {
-		on_error(manager, "no memory");
+		on_error(manager, err.text);
 		manifest_free(&after);
 		return result;
 	}
-	naming_note(manager->config->path, &manager->roster.manifest, &manager->server.entry);
-	manager->was_complete = false;
-	display_rows(manager->display, manager->roster.manifest.nhosts);
+	naming_note(manager->config->path, &manager->census.base, &manager->server.entry);
+	census_ask(&manager->census);
 	return 0;
 }
 
@@ -141,6 +165,24 @@ static json_t *reload(struct manager *manager)
 		manager->warnings);
 }
 
+/* --- lists of hosts ------------------------------------------------------------------------- */
+
+static int on_list(void *owner, struct err *err)
+{
+	struct manager *manager = owner;
+	struct manifest hosts;
+	int result = census_hosts(&manager->census, &hosts, err);
+
+	return result < 0 ? result : follow_hosts(manager, &hosts, err);
+}
+
+static void on_list_notice(void *owner, enum log_level level, const char *text)
+{
+	display_say(((struct manager *)owner)->display, level, "%s", text);
+}
+
+static const struct census_ops census_ops = {on_list, on_list_notice};
+
 /* --- the name, and what is asked ------------------------------------------------------------ */
 
 static json_t *on_request(struct server_client *client, json_t *request, struct err *err)
@@ -154,7 +196,7 @@ static json_t *on_request(struct server_client *client, json_t *request, struct 
 		return NULL;
 	}
 	if (strcmp(op, "status") == 0)
-		return status_json(&manager->roster, manager->server.entry.name,
+		return status_json(&manager->roster, &manager->census, manager->server.entry.name,
 			manager->config->path, manager->started,
 			from < 0 ? SIZE_MAX : (size_t)from);
 	if (strcmp(op, "graph") == 0)
@@ -179,7 +221,7 @@ static const struct server_rules rules = {
 static int open_control(struct manager *manager, struct err *err)
 {
 	int result = naming_reserve(manager->config->path, manager->config->name,
-		&manager->roster.manifest, &manager->server.entry, err);
+		&manager->census.base, &manager->server.entry, err);
 
 	if (result < 0)
 		return result;
@@ -280,7 +322,15 @@ static int start(struct manager *manager, struct manifest *manifest, struct err 
 	roster->display = manager->display;
 	roster->desk = &manager->desk;
 	roster->check = &manager->check;
-	result = roster_init(roster, manifest, &nofile);
+	manager->census.loop = manager->loop;
+	manager->census.children = &roster->children;
+	manager->census.nofile = nofile;
+	struct manifest hosts;
+	result = census_follow(&manager->census, manifest, &hosts, err);
+	if (result < 0)
+		return result;
+	result = roster_init(roster, &hosts, &nofile);
+	manifest_free(&hosts); /* when it was not taken over */
 	if (result < 0)
 		return err_sys(err, -result, "cannot start");
 	result = open_control(manager, err);
@@ -293,12 +343,14 @@ static int start(struct manager *manager, struct manifest *manifest, struct err 
 	job_leave_streams();
 	display_rows(manager->display, roster->manifest.nhosts);
 	roster_start(roster);
+	census_ask(&manager->census);
 	return 0;
 }
 
 static void take_down(struct manager *manager)
 {
 	desk_close(&manager->desk);
+	census_fini(&manager->census);
 	roster_end(&manager->roster);
 	display_free(manager->display);
 	roster_fini(&manager->roster);
@@ -313,6 +365,7 @@ int manager_run(const struct manager_config *config, struct manifest *manifest, 
 {
 	struct manager manager = {
 		.config = config,
+		.census.ops = &census_ops,
 		.check.on_run = on_check,
 		.end_timer.on_expired = on_end_time,
 		.signal_io.fd = -1,
@@ -321,6 +374,7 @@ int manager_run(const struct manager_config *config, struct manifest *manifest, 
 	};
 
 	server_init(&manager.server);
+	manager.census.owner = &manager;
 	int result = start(&manager, manifest, err);
 	if (result == 0)
 		result = loop_run(manager.loop);

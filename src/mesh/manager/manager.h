@@ -10,14 +10,16 @@
  *
  * One process, one loop. The roster (mesh/manager/roster) has one peer a host: a command that is
  * kept running (mesh/link), what is said to its agent (mesh/manager/session) and its port in the
- * fabric (mesh/manager/fabric), through which packets go as they are read. The manager itself is
+ * fabric (mesh/manager/fabric), through which packets go as they are read. Which hosts there are
+ * besides those of the file the census knows (mesh/manager/census). The manager itself is
  * signals, the control socket, and when all of it is over.
  *
  * A mesh has a socket NAME.sock (control/registry), at which it is asked as control/control has it.
  *
  * | op       | members   | answer                                                              |
  * |----------|-----------|---------------------------------------------------------------------|
- * | "status" | from: INT | name, pid, manifest, started, total, hosts from that number on      |
+ * | "status" | from: INT | name, pid, manifest, started, total, lists (mesh/manager/census),   |
+ * |          |           | hosts from that number on                                           |
  * | "graph"  | from: INT | hosts and routes from that number on (mesh/manager/chart), total    |
  * | "reload" |           | hosts: how many there are; errors: [TEXT, ...], if any all stays;   |
  * |          |           | warnings: [TEXT, ...]                                               |

@@ -104,6 +104,7 @@ static void on_lost_route(struct fabric *fabric, const struct fabric_port *from,
 
 /* What a manifest that is to be followed leads to. */
 struct plan {
+	struct difference difference;
 	struct router *router;
 	struct peer **peers;
 	struct fabric_port **ports;
@@ -114,6 +115,7 @@ struct plan {
 
 static void plan_free(struct plan *plan)
 {
+	difference_fini(&plan->difference);
 	router_free(plan->router);
 	free(plan->peers);
 	free(plan->ports);
@@ -125,11 +127,17 @@ static void plan_free(struct plan *plan)
 
 /* Is number @host told something else now than number @old was, given what its agent can do? */
 static bool is_told_else(const struct manifest *before, size_t old, const struct manifest *after,
-	size_t host, unsigned features)
+	size_t host, unsigned features, bool is_equal, const struct difference *difference)
 {
 	struct mesh_config was = {0}, is = {0};
 	bool differs = true;
 
+	/* names are told to all; the rest is compared as it is told, which takes its time */
+	if (difference->has_other_hosts)
+		return true;
+	if (is_equal && difference->has_same_routes && difference->is_in_order &&
+		difference->nleft + difference->ncame == 0)
+		return false;
 	if (manifest_configure(before, old, &was) == 0 && manifest_configure(after, host, &is) == 0)
 		differs = !configure_tells_same(&was, features, &is, features);
 	config_free(&was);
@@ -146,7 +154,7 @@ int roster_find(const struct manifest *before, const struct manifest *after, siz
 }
 
 enum roster_change roster_compare(const struct peer *peer, const struct manifest *before,
-	size_t old, const struct manifest *after, size_t host)
+	size_t old, const struct manifest *after, size_t host, const struct difference *difference)
 {
 	const struct manifest_host *was = &before->hosts[old], *is = &after->hosts[host];
 	const struct session *session = &peer->session;
@@ -159,21 +167,24 @@ enum roster_change roster_compare(const struct peer *peer, const struct manifest
 		return ROSTER_REPLACE;
 	if (was->vip.s_addr != is->vip.s_addr)
 		return ROSTER_RESTART;
-	if (!is_told_else(before, old, after, host, features))
+	if (!is_told_else(before, old, after, host, features, is_equal, difference))
 		return peer->state == PEER_DOWN && !is_equal ? ROSTER_RESTART : ROSTER_NOTHING;
+	if (is_equal && can_be_told && difference->has_same_routes && (features & FEATURE_AMEND))
+		return ROSTER_AMEND;
 	return is_equal || can_be_told ? ROSTER_TELL : ROSTER_RESTART;
 }
 
 /* Number @host of @after: the peer that it has, or a new one. */
 static struct peer *find_or_make(struct roster *roster, const struct manifest *after, size_t host,
-	enum roster_change *change)
+	const struct difference *difference, enum roster_change *change)
 {
 	int old = roster_find(&roster->manifest, after, host);
 
 	*change = ROSTER_RESTART;
 	if (old == ROUTER_NOBODY)
 		return peer_new(&roster->context, &after->hosts[host]);
-	*change = roster_compare(roster->peers[old], &roster->manifest, (size_t)old, after, host);
+	*change = roster_compare(
+		roster->peers[old], &roster->manifest, (size_t)old, after, host, difference);
 	return roster->peers[old];
 }
 
@@ -201,9 +212,11 @@ static int make_plan(struct roster *roster, const struct manifest *after, struct
 	plan->ports = calloc(count + 1, sizeof(*plan->ports));
 	plan->changes = calloc(count + 1, sizeof(*plan->changes));
 	plan->allows = calloc(count + 1, sizeof(*plan->allows));
-	bool is_made = plan->router && plan->peers && plan->ports && plan->changes && plan->allows;
+	bool is_made = difference_make(&roster->manifest, after, &plan->difference) == 0 &&
+		       plan->router && plan->peers && plan->ports && plan->changes && plan->allows;
 	for (; is_made && made < count; made++) {
-		struct peer *peer = find_or_make(roster, after, made, &plan->changes[made]);
+		struct peer *peer =
+			find_or_make(roster, after, made, &plan->difference, &plan->changes[made]);
 
 		plan->peers[made] = peer;
 		is_made = peer && make_allow(after, made, peer, plan);
@@ -260,6 +273,8 @@ int roster_follow(struct roster *roster, struct manifest *after)
 
 	if (result < 0)
 		return result;
+	json_t *amendment = difference_encode(&plan.difference, &roster->manifest, after);
+	difference_fini(&plan.difference);
 	adopt(roster, after, &plan);
 	list_each (at, &roster->leaving)
 		peer_stop(container_of(at, struct peer, in_list));
@@ -269,7 +284,9 @@ int roster_follow(struct roster *roster, struct manifest *after)
 		/* what is kept there is kept for another one */
 		if (plan.changes[i] == ROSTER_REPLACE)
 			session_leave(&roster->peers[i]->session);
-		if (plan.changes[i] == ROSTER_TELL)
+		if (plan.changes[i] == ROSTER_AMEND)
+			session_amend(&roster->peers[i]->session, amendment);
+		else if (plan.changes[i] == ROSTER_TELL)
 			session_reconfigure(&roster->peers[i]->session);
 		else if (plan.changes[i] != ROSTER_NOTHING)
 			peer_restart(roster->peers[i], "its part of the manifest has changed");
@@ -277,6 +294,7 @@ int roster_follow(struct roster *roster, struct manifest *after)
 			peer_retry(roster->peers[i]);
 	}
 	free(plan.changes);
+	json_decref(amendment);
 	return 0;
 }
 
@@ -375,6 +393,7 @@ int roster_init(struct roster *roster, struct manifest *manifest, const struct r
 	};
 	int result = roster->context.hub ? make_plan(roster, manifest, &plan) : -ENOMEM;
 	if (result == 0) {
+		difference_fini(&plan.difference);
 		adopt(roster, manifest, &plan);
 		free(plan.changes);
 	}

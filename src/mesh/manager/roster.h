@@ -10,6 +10,7 @@
 #include "mesh/manager/fabric.h"
 #include "mesh/manager/peer.h"
 #include "mesh/manager/router.h"
+#include "mesh/manifest/difference.h"
 #include "mesh/manifest/manifest.h"
 #include "proc/child.h"
 #include "util/list.h"
@@ -46,6 +47,7 @@ struct roster {
 /* What a manifest that has changed means for a host. */
 enum roster_change {
 	ROSTER_NOTHING, /* it is told what it was told, and started as it was */
+	ROSTER_AMEND,   /* it is to be told who has come and who has left */
 	ROSTER_TELL,    /* it is to be told something else, or is at its next start */
 	ROSTER_RESTART, /* it cannot be told otherwise, or is at another address; or is new */
 	ROSTER_REPLACE, /* it is another one: started in another way, or runs something else */
@@ -54,9 +56,10 @@ enum roster_change {
 /* The number in @before of the host that is called as number @host of @after, or ROUTER_NOBODY. */
 int roster_find(const struct manifest *before, const struct manifest *after, size_t host);
 
-/* What becomes of @peer, number @old in @before and number @host in @after. Changes nothing. */
+/* What becomes of @peer, number @old in @before and number @host in @after, between which
+ * @difference is. Changes nothing. */
 enum roster_change roster_compare(const struct peer *peer, const struct manifest *before,
-	size_t old, const struct manifest *after, size_t host);
+	size_t old, const struct manifest *after, size_t host, const struct difference *difference);
 
 /*
  * Take @manifest over; nothing is started yet. @nofile is for the commands. Children of this

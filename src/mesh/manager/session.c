@@ -284,6 +284,35 @@ static void on_configured(struct session *session, const struct message *message
 	}
 }
 
+void session_amend(struct session *session, json_t *args)
+{
+	if (session->link->state != LINK_OPEN || session->configure_id != 0 || !session->is_ready ||
+		!args) {
+		session_reconfigure(session);
+		return;
+	}
+	/* as there */
+	news_add(&session->news, NULL, 0, true);
+	session->amend_id = ask(session, "amend", json_incref(args));
+	if (session->amend_id != 0)
+		session->namends++;
+	else if (session->link->wire.can_write)
+		link_lose(session->link, "cannot send amend");
+}
+
+static void on_amended(struct session *session, const struct message *message)
+{
+	char text[TEXT_BYTES];
+
+	session->namends--;
+	if (!message->error || session->configure_id != 0)
+		return;
+	session_notice(session, LOG_WARNING,
+		"is told all anew: it cannot be told what is different: %s",
+		message_error_text(message->error, text, sizeof(text)));
+	session_reconfigure(session);
+}
+
 void session_reconfigure(struct session *session)
 {
 	if (session->link->state != LINK_OPEN)
@@ -378,6 +407,9 @@ static void on_result(struct session *session, const struct message *message)
 		strcmp(message->op, "configure") == 0) {
 		session->configure_id = 0;
 		on_configured(session, message);
+	} else if (session->namends > 0 && message->id <= session->amend_id &&
+		   strcmp(message->op, "amend") == 0) {
+		on_amended(session, message);
 	} else if (message->id != 0 && message->id == session->ping_id &&
 		   strcmp(message->op, "ping") == 0) {
 		session->ping_id = 0;
@@ -465,6 +497,7 @@ void session_begin(struct session *session)
 	session->patience.on_expired = on_look;
 	session->is_answered = session->is_ready = session->is_told_all = false;
 	session->configure_id = session->ping_id = 0;
+	session->namends = 0;
 	session->has_ended = false;
 	forget_report(session);
 	session->rtt_ns = 0;

@@ -2,6 +2,7 @@
 /* mesh/manager/session - what is said to an agent and what it says: configure, ping, events */
 #pragma once
 
+#include <jansson.h>
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -82,6 +83,8 @@ struct session {
 	uint64_t heard_noise; /* bytes, by then */
 	enum session_wait wait;
 	int64_t last_id, configure_id, ping_id, report_id; /* 0: none is under way */
+	int64_t amend_id;                                  /* of the last one */
+	unsigned namends;                                  /* that are under way */
 	uint64_t ping_ns;                                  /* when it was sent */
 	unsigned bad_untold;
 	uint64_t bad_told_ns;
@@ -117,6 +120,12 @@ void session_leave(struct session *session);
 
 /* What it is to be told is different: tell it, now or when it can be told. May lose the link. */
 void session_reconfigure(struct session *session);
+
+/*
+ * The same of who else is there, when all the rest is as it was told: @args are the arguments of
+ * `amend`, for an agent that knows that; NULL: tell it all. May lose the link.
+ */
+void session_amend(struct session *session, json_t *args);
 
 /* Tell a person of it, by session_ops.on_notice. */
 void session_notice(struct session *session, enum log_level level, const char *format, ...)

@@ -140,16 +140,17 @@ static json_t *host_json(const struct peer *peer)
 	return host;
 }
 
-json_t *status_json(const struct roster *roster, const char *name, const char *manifest,
-	time_t started, size_t from)
+json_t *status_json(const struct roster *roster, const struct census *census, const char *name,
+	const char *manifest, time_t started, size_t from)
 {
 	json_t *hosts = json_array();
 
 	for (size_t i = from; i < roster->manifest.nhosts && i < from + PAGE_HOSTS; i++)
 		json_array_append_new(hosts, host_json(roster->peers[i]));
-	return json_pack("{s:b, s:s, s:i, s:o, s:o, s:I, s:o}", "ok", 1, "name", name, "pid",
+	return json_pack("{s:b, s:s, s:i, s:o, s:o, s:I, s:o, s:o}", "ok", 1, "name", name, "pid",
 		getpid(), "manifest", control_text(manifest), "started", time_json(started),
-		"total", (json_int_t)roster->manifest.nhosts, "hosts", hosts);
+		"total", (json_int_t)roster->manifest.nhosts, "lists",
+		from == 0 ? census_json(census) : json_array(), "hosts", hosts);
 }
 
 /* 999 B, 1.2 kB, 34 MB */

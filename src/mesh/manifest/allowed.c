@@ -2,6 +2,7 @@
 /* mesh/manifest/allowed - what a manifest says about who may begin something with a host */
 #include "mesh/manifest/allowed.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,13 +85,16 @@ static void read_item(struct reader *reader, const struct node *node,
 		reader_warn(reader, node,
 			"%s: the host offers no port %u: expected one of its ports",
 			PARSE_QUOTED(node->text), item.port);
-	if (strcmp(item.who, "*") == 0)
+	if (strcmp(item.who, "*") == 0) {
 		for (size_t i = 0; i < manifest->nhosts; i++)
 			add(own, &item, manifest->hosts[i].vip);
-	else if (member_find(reader, manifest, item.who, &ip))
+		if (manifest->ncrowds > 0)
+			add(own, &item, (struct in_addr){MANIFEST_LISTED});
+	} else if (member_find(reader, manifest, item.who, &ip)) {
 		add(own, &item, ip);
-	else
+	} else {
 		member_refuse(reader, manifest, node, "allow", item.who);
+	}
 }
 
 /* How many a list may come to; the host itself is in it. */
@@ -100,7 +104,7 @@ static size_t room_for(const struct node *list, const struct manifest *manifest)
 
 	for (size_t i = 0; i < list->count; i++)
 		room += list->items[i]->kind == NODE_TEXT && list->items[i]->text[0] == '*'
-				? 2 * manifest->nhosts
+				? 2 * (manifest->nhosts + 1)
 				: 2;
 	return room;
 }
@@ -117,29 +121,47 @@ static void read_list(struct reader *reader, const struct node *list,
 		reader->errors->has_no_memory = true;
 		return;
 	}
-	host->own.allow[host->own.nallow++] = (struct mesh_allowed){host->vip, 0, PROTO_TCP};
+	host->own.allow[host->own.nallow++] = (struct mesh_allowed){
+		host->name ? host->vip : (struct in_addr){MANIFEST_ITSELF}, 0, PROTO_TCP};
 	for (size_t i = 0; i < list->count; i++)
 		read_item(reader, list->items[i], manifest, &host->own, is_own);
 }
 
-void allowed_read_all(struct reader *reader, const struct node *hosts, const struct node *template,
-	struct manifest *manifest)
+/* Of @host, or of the hosts of a list, what @node says, or the template. */
+static void read_of(struct reader *reader, const struct node *node, const struct node *common,
+	const struct manifest *manifest, struct manifest_host *host, const char *name,
+	bool *was_said)
+{
+	const struct node *own = reader_get(node, "allow");
+	const struct node *list = own ? own : common;
+
+	if (!list || list->kind != NODE_LIST || reader->errors->has_no_memory)
+		return;
+	errors_about(reader->errors,
+		!own         ? "hostTemplate"
+		: host->name ? "host"
+			     : "list",
+		own ? name : NULL);
+	/* what is wrong with the template is said once */
+	reader->errors->is_quiet = !own && *was_said;
+	read_list(reader, list, manifest, host, own != NULL);
+	*was_said = *was_said || !own;
+	reader->errors->is_quiet = false;
+}
+
+void allowed_read_all(struct reader *reader, const struct node *hosts, const struct node *lists,
+	const struct node *template, struct manifest *manifest)
 {
 	const struct node *common = reader_get(template, "allow");
 	bool was_said = false;
+	char number[24];
 
-	for (size_t i = 0; i < manifest->nhosts && !reader->errors->has_no_memory; i++) {
-		const struct node *own = reader_get(hosts->items[2 * i + 1], "allow");
-		const struct node *list = own ? own : common;
-
-		if (!list || list->kind != NODE_LIST)
-			continue;
-		errors_about(reader->errors, own ? "host" : "hostTemplate",
-			own ? manifest->hosts[i].name : NULL);
-		/* what is wrong with the template is said once */
-		reader->errors->is_quiet = !own && was_said;
-		read_list(reader, list, manifest, &manifest->hosts[i], own != NULL);
-		was_said = was_said || !own;
-		reader->errors->is_quiet = false;
+	for (size_t i = 0; i < manifest->nhosts; i++)
+		read_of(reader, hosts->items[2 * i + 1], common, manifest, &manifest->hosts[i],
+			manifest->hosts[i].name, &was_said);
+	for (size_t i = 0; i < manifest->ncrowds; i++) {
+		snprintf(number, sizeof(number), "%zu", i + 1);
+		read_of(reader, lists->items[i], common, manifest, &manifest->crowds[i].each,
+			number, &was_said);
 	}
 }

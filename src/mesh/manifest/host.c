@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <glib.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +14,7 @@
 #include "mesh/info.h"
 #include "mesh/manifest/allowed.h"
 #include "mesh/manifest/launch.h"
-#include "mesh/manifest/port.h"
+#include "mesh/manifest/offered.h"
 #include "mesh/manifest/secret.h"
 #include "mesh/vip.h"
 #include "util/parse.h"
@@ -23,37 +24,15 @@
 #define USER_MAX      255 /* bytes (RFC 1929) */
 #define USER_EXPECTED "1 to 255 bytes without a colon or control characters"
 #define AUTH_EXPECTED "a map with user and passwordFile"
-#define PORT_EXPECTED "LISTEN:HOST:PORT[/tcp|/udp], such as 8080:127.0.0.1:80"
-
-/*
- * A key of a host, or of a map in it. What is told to the host as it stands is kept in `own`, whose
- * copying, comparing and freeing follow from the table of mesh/config. A table ends with an entry
- * that has no name.
- */
-struct field {
-	const char *what; /* its name in errors: the key, behind that of its map: "http.listen" */
-	void (*read)(struct reader *reader, const struct field *field, const struct node *value,
-		struct manifest_host *out);
-	size_t offset; /* in the host, of what `read` sets; 0: it knows by itself */
-	const char *expected;
-	const struct field *parts; /* of a map */
-	uint16_t default_port;     /* of an address to listen at */
-	bool is_host_only;         /* the template, which has no name, must not have it */
-	bool adds_up;              /* both the template's and the host's count */
-};
+#define HOST_ONLY     (FIELD_TEMPLATE | FIELD_CROWD)
 
 /* --- one function a kind of value ----------------------------------------------------------- */
-
-static void *member(struct manifest_host *host, const struct field *field)
-{
-	return (char *)host + field->offset;
-}
 
 static void read_truth(struct reader *reader, const struct field *field, const struct node *value,
 	struct manifest_host *out)
 {
 	if (!reader_is_kind(reader, value, NODE_TEXT, field->what, "true or false") ||
-		reader_is_bool(value, member(out, field)))
+		reader_is_bool(value, field_member(out, field)))
 		return;
 	reader_refuse(reader, value, "%s is %s: expected true or false%s", field->what,
 		PARSE_QUOTED(value->text), value->is_plain ? "" : " without quotes");
@@ -81,44 +60,57 @@ static void read_vip(struct reader *reader, const struct field *field, const str
 		out->vip = vip;
 }
 
-static void split_cmd(struct reader *reader, const struct node *value, struct manifest_host *out)
+/* NULL: none, or after complaining. */
+static char **split_words(
+	struct reader *reader, const struct field *field, const struct node *value, bool *is_empty)
 {
 	GError *error = NULL;
 	char **words = NULL;
 
 	if (!reader_work(reader, value, strlen(value->text)))
-		return;
-	if (!g_shell_parse_argv(value->text, NULL, &words, &error)) {
-		if (error->code == G_SHELL_ERROR_EMPTY_STRING)
-			reader_warn(reader, value, CMD_EMPTY);
-		else
-			reader_refuse(reader, value,
-				"cmd has quotes without an end: expected another one like it, or a "
-				"list of words");
-		g_error_free(error);
-		return;
-	}
-	out->cmd = words; /* for free(3): GLib has no memory of its own since 2.46 */
+		return NULL;
+	/* for free(3): GLib has no memory of its own since 2.46 */
+	if (g_shell_parse_argv(value->text, NULL, &words, &error))
+		return words;
+	*is_empty = error->code == G_SHELL_ERROR_EMPTY_STRING;
+	if (!*is_empty)
+		reader_refuse(reader, value,
+			"%s has quotes without an end: expected another one like it, or a list of "
+			"words",
+			field->what);
+	g_error_free(error);
+	return NULL;
+}
+
+bool host_read_command(
+	struct reader *reader, const struct field *field, const struct node *value, char ***out)
+{
+	bool is_text = value->kind == NODE_TEXT && !reader_is_number(value) &&
+		       !reader_is_bool(value, NULL);
+	bool is_empty = value->kind == NODE_LIST && !value->count;
+	char what[64], **words = NULL;
+
+	snprintf(what, sizeof(what), "a word of %s", field->what);
+	if (is_text)
+		words = split_words(reader, field, value, &is_empty);
+	else if (value->kind == NODE_LIST && !is_empty)
+		words = reader_texts(reader, value, what, "a text");
+	else if (value->kind != NODE_UNKNOWN && !is_empty)
+		reader_refuse(reader, value, "%s is %s: expected %s", field->what,
+			reader_kind_of(value), field->expected);
+	if (words && words[0] && !words[0][0])
+		reader_refuse(reader, value,
+			"%s begins with an empty word: expected the name of a program",
+			field->what);
+	*out = words;
+	return is_empty;
 }
 
 static void read_cmd(struct reader *reader, const struct field *field, const struct node *value,
 	struct manifest_host *out)
 {
-	bool is_text = value->kind == NODE_TEXT && !reader_is_number(value) &&
-		       !reader_is_bool(value, NULL);
-
-	if (is_text)
-		split_cmd(reader, value, out);
-	else if (value->kind == NODE_LIST && !value->count)
+	if (host_read_command(reader, field, value, &out->cmd))
 		reader_warn(reader, value, CMD_EMPTY);
-	else if (value->kind == NODE_LIST)
-		out->cmd = reader_texts(reader, value, "a word of cmd", "a text");
-	else if (value->kind != NODE_UNKNOWN)
-		reader_refuse(reader, value, "cmd is %s: expected %s", reader_kind_of(value),
-			field->expected);
-	if (out->cmd && out->cmd[0] && !out->cmd[0][0])
-		reader_refuse(reader, value,
-			"cmd begins with an empty word: expected the name of a program");
 }
 
 static void read_text(struct reader *reader, const struct field *field, const struct node *value,
@@ -127,7 +119,7 @@ static void read_text(struct reader *reader, const struct field *field, const st
 	const char *text = reader_text(reader, value, field->what, field->expected);
 
 	if (text && text[0]) /* "" is how a host turns off the template's */
-		reader_copy(reader, text, member(out, field));
+		reader_copy(reader, text, field_member(out, field));
 }
 
 /* "" is how a host turns off the template's. */
@@ -144,8 +136,8 @@ static void read_listen(struct reader *reader, const struct field *field, const 
 	if (listen_parse(text, field->default_port, &listen, &err) < 0)
 		reader_refuse(reader, value, "%s: %s", field->what, err.text);
 	else
-		reader_copy(
-			reader, listen_format(&listen, whole, sizeof(whole)), member(out, field));
+		reader_copy(reader, listen_format(&listen, whole, sizeof(whole)),
+			field_member(out, field));
 }
 
 static void read_user(struct reader *reader, const struct field *field, const struct node *value,
@@ -162,7 +154,7 @@ static void read_user(struct reader *reader, const struct field *field, const st
 		reader_refuse(reader, value, "%s is %s: expected %s", field->what,
 			PARSE_QUOTED(text), field->expected);
 	else if (text)
-		reader_copy(reader, text, member(out, field));
+		reader_copy(reader, text, field_member(out, field));
 }
 
 /* The password becomes a part of what the host is told: its own machine need not have the file. */
@@ -178,7 +170,7 @@ static void read_secret(struct reader *reader, const struct field *field, const 
 	if (secret_read(text, reader->folder, &secret, &err) < 0)
 		reader_refuse(reader, value, "%s: %s", field->what, err.text);
 	else
-		reader_copy(reader, secret, member(out, field));
+		reader_copy(reader, secret, field_member(out, field));
 	if (secret)
 		explicit_bzero(secret, strlen(secret));
 	free(secret);
@@ -224,7 +216,7 @@ static void read_allow(struct reader *reader, const struct field *field, const s
 static void read_expose(struct reader *reader, const struct field *field, const struct node *value,
 	struct manifest_host *out)
 {
-	char ***texts = member(out, field);
+	char ***texts = field_member(out, field);
 	struct expose expose = {.rules = NULL};
 	struct err err = {.code = 0};
 
@@ -243,54 +235,12 @@ static void read_expose(struct reader *reader, const struct field *field, const 
 	expose_fini(&expose);
 }
 
-/* "listen" of "http.listen" */
-static const char *key_of(const struct field *field)
-{
-	const char *dot = strrchr(field->what, '.');
-
-	return dot ? dot + 1 : field->what;
-}
-
-/* What @map says of @fields, and @template (NULL: nothing) where it does not. */
-static void read_fields(struct reader *reader, const struct field *fields, const struct node *map,
-	const struct node *template, struct manifest_host *out)
-{
-	const char *keys[READER_KEYS_MAX];
-	size_t count = 0;
-
-	for (const struct field *field = fields; field->what; field++) {
-		const char *key = keys[count++] = key_of(field);
-		const struct node *value = reader_get(map, key);
-		const struct node *inherited =
-			field->is_host_only ? NULL : reader_get(template, key);
-
-		if (inherited && (!value || field->adds_up)) {
-			reader->errors->is_quiet = true;
-			field->read(reader, field, inherited, out);
-			reader->errors->is_quiet = false;
-		}
-		if (value && field->is_host_only && !out->name)
-			reader_refuse(reader, value,
-				"%s is not for all hosts: expected it at each host", field->what);
-		else if (value)
-			field->read(reader, field, value, out);
-	}
-	reader_check_keys(reader, map, keys, count);
-}
-
-static void read_section(struct reader *reader, const struct field *field, const struct node *value,
-	struct manifest_host *out)
-{
-	if (reader_is_kind(reader, value, NODE_MAP, field->what, field->expected))
-		read_fields(reader, field->parts, value, NULL, out);
-}
-
 static void read_auth(struct reader *reader, const struct field *field, const struct node *value,
 	struct manifest_host *out)
 {
-	if (!reader_is_kind(reader, value, NODE_MAP, field->what, field->expected))
+	field_read_section(reader, field, value, out);
+	if (value->kind != NODE_MAP)
 		return;
-	read_fields(reader, field->parts, value, NULL, out);
 	if (!reader_get(value, "user") || !reader_get(value, "passwordFile"))
 		reader_refuse(reader, value, "%s has no %s: expected %s", field->what,
 			reader_get(value, "user") ? "passwordFile" : "user", field->expected);
@@ -308,89 +258,16 @@ static void read_proxy(struct reader *reader, const struct field *field, const s
 	struct listen listen;
 	char *text;
 
-	read_section(reader, field, value, out);
-	memcpy(&text, member(out, &parts[PROXY_LISTEN]), sizeof(text));
+	field_read_section(reader, field, value, out);
+	memcpy(&text, field_member(out, &parts[PROXY_LISTEN]), sizeof(text));
 	if (text && listen_parse(text, 0, &listen, NULL) == 0 && !listen_is_local(&listen) &&
-		!reader_get(value, "auth") && !*(bool *)member(out, &parts[PROXY_ONLY_USER]) &&
-		!*(bool *)member(out, &parts[PROXY_OPEN]))
+		!reader_get(value, "auth") &&
+		!*(bool *)field_member(out, &parts[PROXY_ONLY_USER]) &&
+		!*(bool *)field_member(out, &parts[PROXY_OPEN]))
 		reader_refuse(reader, listen_node,
 			"%s: %s is open to other machines: expected an address such as "
 			"127.0.0.1:%u, or auth, onlyUser: true or open: true beside it",
 			parts[PROXY_LISTEN].what, PARSE_QUOTED(listen_node->text), listen.port);
-}
-
-static const struct mesh_offer *find_offer(
-	const struct mesh_config *own, const struct mesh_offer *offer)
-{
-	for (size_t i = 0; i < own->noffers; i++)
-		if (own->offers[i].listen_port == offer->listen_port &&
-			own->offers[i].proto == offer->proto)
-			return &own->offers[i];
-	return NULL;
-}
-
-/* Add @offer, which is taken over. */
-static void add_offer(struct reader *reader, const struct node *item, struct mesh_offer *offer,
-	struct mesh_config *out)
-{
-	const struct mesh_offer *before = find_offer(out, offer);
-
-	if (!before) {
-		out->offers[out->noffers++] = *offer;
-		return;
-	}
-	if (before->connect_port != offer->connect_port ||
-		strcmp(before->connect_host, offer->connect_host) != 0)
-		reader_refuse(reader, item,
-			"port %u/%s is given twice, with two targets: expected one for a host and "
-			"its template",
-			offer->listen_port, addr_proto_name(offer->proto));
-	free(offer->connect_host);
-}
-
-/* There is room for it in @out. */
-static void read_port(struct reader *reader, const struct node *item, struct mesh_config *out)
-{
-	const char *text = reader_text(reader, item, "a port", PORT_EXPECTED);
-	struct mesh_offer offer;
-	struct err err = {.code = 0};
-
-	if (!text)
-		return;
-	int rc = port_parse(text, &offer, &err);
-	if (rc == -ENOMEM)
-		reader->errors->has_no_memory = true;
-	else if (rc < 0)
-		reader_refuse(reader, item, "%s", err.text);
-	else
-		add_offer(reader, item, &offer, out);
-}
-
-static void read_ports(struct reader *reader, const struct field *field, const struct node *value,
-	struct manifest_host *out)
-{
-	struct mesh_config *own = &out->own;
-
-	if (!reader_is_kind(reader, value, NODE_LIST, field->what, field->expected) ||
-		!value->count)
-		return;
-	size_t room = value->count < reader->ports_left ? value->count : reader->ports_left;
-	struct mesh_offer *grown =
-		reallocarray(own->offers, own->noffers + room + 1, sizeof(*own->offers));
-	if (!grown) {
-		reader->errors->has_no_memory = true;
-		return;
-	}
-	own->offers = grown;
-	for (size_t i = 0; i < value->count && !reader->errors->has_no_memory; i++) {
-		if (!reader->ports_left) {
-			reader_too_much(reader, value->items[i], "too many ports", READER_PORTS_MAX,
-				" in the mesh");
-			return;
-		}
-		reader->ports_left--;
-		read_port(reader, value->items[i], own);
-	}
 }
 
 /* --- the table ------------------------------------------------------------------------------ */
@@ -438,16 +315,17 @@ static const struct field state_dir_parts[] = {
 };
 
 static const struct field fields[] = {
-	{"vip", read_vip, .expected = VIP_EXPECTED, .is_host_only = true},
-	{"cmd", read_cmd, .expected = "a text in quotes or a list of words", .is_host_only = true},
-	{"ports", read_ports, .expected = "a list such as [\"8080:127.0.0.1:80\"]",
+	{"vip", read_vip, .expected = VIP_EXPECTED, .not_for = HOST_ONLY},
+	{"cmd", read_cmd, .expected = "a text in quotes or a list of words",
+		.not_for = FIELD_TEMPLATE},
+	{"ports", offered_read, .expected = "a list such as [\"8080:127.0.0.1:80\"]",
 		.adds_up = true},
 	{"http", read_proxy, .expected = "a map with listen", .parts = http_parts},
 	{"socks", read_proxy, .expected = "a map with listen", .parts = socks_parts},
-	{"loopback", read_section, .expected = "a map with disable", .parts = loopback_parts},
-	{"stateDir", read_section, .expected = "a map with pathOnAgent or disable",
+	{"loopback", field_read_section, .expected = "a map with disable", .parts = loopback_parts},
+	{"stateDir", field_read_section, .expected = "a map with pathOnAgent or disable",
 		.parts = state_dir_parts},
-	{"aliases", read_aliases, .expected = "a list of host names", .is_host_only = true},
+	{"aliases", read_aliases, .expected = "a list of host names", .not_for = HOST_ONLY},
 	{"install", read_truth, .offset = offsetof(struct manifest_host, install)},
 	{"writeEtcHosts", read_truth, OWN(write_etc_hosts)},
 	{"restart", read_restart, .expected = "always, on-failure or never"},
@@ -459,6 +337,8 @@ static const struct field fields[] = {
 	{.what = NULL},
 };
 
+static const struct field *const tables[] = {fields, NULL};
+
 /* --- a host --------------------------------------------------------------------------------- */
 
 void host_read(struct reader *reader, const struct node *name, const struct node *value,
@@ -468,12 +348,22 @@ void host_read(struct reader *reader, const struct node *name, const struct node
 	reader_copy(reader, name->text, &out->name);
 	if (!reader_is_kind(reader, value, NODE_MAP, "it", "a map with vip at least"))
 		return;
-	read_fields(reader, fields, value, template, out);
+	field_read_map(reader, tables, FIELD_HOST, value, template, out);
 	if (!reader_get(value, "vip"))
 		reader_refuse(reader, name, "no vip: expected %s", VIP_EXPECTED);
 	if (out->install && !out->cmd)
 		reader_refuse(reader, name,
 			"install: expected a cmd that leads to a shell, such as \"ssh gw sh\"");
+}
+
+void host_read_each(struct reader *reader, const struct node *value, const struct node *template,
+	const struct field *more, struct manifest_host *out)
+{
+	field_read_map(reader, (const struct field *const[]){more, fields, NULL}, FIELD_CROWD,
+		value, template, out);
+	if (!reader_get(value, "cmd"))
+		reader_refuse(reader, value,
+			"no cmd: expected a command with {name}, such as \"ssh {name} nswrap\"");
 }
 
 void host_check_template(struct reader *reader, const struct node *template)
@@ -484,7 +374,7 @@ void host_check_template(struct reader *reader, const struct node *template)
 	errors_about(reader->errors, "hostTemplate", NULL);
 	if (!reader_is_kind(reader, template, NODE_MAP, "it", "a map with keys of a host"))
 		return;
-	read_fields(reader, fields, template, NULL, &nobody);
+	field_read_map(reader, tables, FIELD_TEMPLATE, template, NULL, &nobody);
 	host_fini(&nobody);
 	reader->ports_left = ports_left;
 }

@@ -11,6 +11,7 @@
 
 #include "mesh/configure.h"
 #include "mesh/manifest/allowed.h"
+#include "mesh/manifest/crowd.h"
 #include "mesh/manifest/document.h"
 #include "mesh/manifest/host.h"
 #include "mesh/manifest/port.h"
@@ -54,7 +55,7 @@ static void check_vip(struct reader *reader, const struct manifest *manifest,
 }
 
 static void read_hosts(struct reader *reader, const struct node *hosts, const struct node *template,
-	struct manifest *out)
+	bool has_lists, struct manifest *out)
 {
 	static const char expected[] = "a map of hosts by name, see nswrap mesh --example";
 	size_t count;
@@ -63,7 +64,7 @@ static void read_hosts(struct reader *reader, const struct node *hosts, const st
 	if (!reader_is_kind(reader, hosts, NODE_MAP, "hosts", expected))
 		return;
 	count = hosts->count / 2;
-	if (count == 0)
+	if (count == 0 && !has_lists)
 		reader_refuse(reader, hosts, "no hosts: expected %s", expected);
 	if (count > HOSTS_MAX) {
 		reader_too_much(reader, hosts, "too many hosts", HOSTS_MAX, "");
@@ -89,8 +90,8 @@ static void read_hosts(struct reader *reader, const struct node *hosts, const st
 
 static void read_document(struct reader *reader, const struct node *root, struct manifest *out)
 {
-	static const char *const keys[] = {"hosts", "hostTemplate", "routes"};
-	const struct node *hosts, *template, *routes;
+	static const char *const keys[] = {"hosts", "hostsFrom", "hostTemplate", "routes"};
+	const struct node *hosts, *lists, *template, *routes;
 
 	if (!root || reader_is_null(root)) {
 		errors_add(reader->errors, root ? root->at : (struct place){.line = 1, .column = 1},
@@ -102,17 +103,20 @@ static void read_document(struct reader *reader, const struct node *root, struct
 		return;
 	reader_check_keys(reader, root, keys, sizeof(keys) / sizeof(keys[0]));
 	hosts = reader_get(root, "hosts");
+	lists = reader_get(root, "hostsFrom");
 	template = reader_get(root, "hostTemplate");
 	routes = reader_get(root, "routes");
 	if (template)
 		host_check_template(reader, template);
 	if (hosts)
-		read_hosts(reader, hosts, template, out);
-	else
+		read_hosts(reader, hosts, template, lists, out);
+	else if (!lists)
 		reader_refuse(reader, root,
 			"no hosts: expected the key hosts, see nswrap mesh --example");
-	if (hosts && hosts->kind == NODE_MAP)
-		allowed_read_all(reader, hosts, template, out);
+	if (lists)
+		crowd_read_list(reader, lists, template, out);
+	if (!hosts || hosts->kind == NODE_MAP)
+		allowed_read_all(reader, hosts, lists, template, out);
 	if (routes && !reader->errors->has_no_memory)
 		route_read_list(reader, routes, out);
 }
@@ -179,7 +183,12 @@ void manifest_free(struct manifest *manifest)
 
 	for (size_t i = 0; i < manifest->nhosts; i++)
 		host_fini(&manifest->hosts[i]);
+	for (size_t i = 0; i < manifest->ncrowds; i++) {
+		g_strfreev(manifest->crowds[i].list);
+		host_fini(&manifest->crowds[i].each);
+	}
 	free(manifest->hosts);
+	free(manifest->crowds);
 	config_free(&routes);
 	*manifest = (struct manifest){.hosts = NULL};
 }
@@ -193,32 +202,50 @@ static uint64_t add_text(uint64_t digest, const char *text)
 	return digest;
 }
 
+static uint64_t add_texts(uint64_t digest, char *const *texts)
+{
+	for (; texts && *texts; texts++)
+		digest = add_text(digest, *texts);
+	return digest;
+}
+
+static uint64_t add_vip(uint64_t digest, struct in_addr vip)
+{
+	char text[INET_ADDRSTRLEN];
+
+	return add_text(digest, inet_ntop(AF_INET, &vip, text, sizeof(text)));
+}
+
+#define NOTHING 0xcbf29ce484222325
+
 uint64_t manifest_digest(const struct manifest *manifest)
 {
 	uint64_t sum = 0;
 
 	for (size_t i = 0; i < manifest->nhosts; i++) {
 		const struct manifest_host *host = &manifest->hosts[i];
-		char vip[INET_ADDRSTRLEN];
-		uint64_t digest = add_text(0xcbf29ce484222325, host->name);
 
-		digest = add_text(digest, inet_ntop(AF_INET, &host->vip, vip, sizeof(vip)));
-		for (char **word = host->cmd; word && *word; word++)
-			digest = add_text(digest, *word);
-		sum += digest;
+		sum += add_texts(add_vip(add_text(NOTHING, host->name), host->vip), host->cmd);
+	}
+	for (size_t i = 0; i < manifest->ncrowds; i++) {
+		const struct manifest_crowd *crowd = &manifest->crowds[i];
+
+		sum += add_texts(
+			add_texts(add_vip(NOTHING, crowd->net), crowd->list), crowd->each.cmd);
 	}
 	return sum;
 }
 
 /* --- what a host is told -------------------------------------------------------------------- */
 
-/* Three lists for free(3), whose texts are the manifest's. */
-static int tell_hosts(const struct manifest *manifest, size_t self, struct mesh_config *out)
+/* Three lists for free(3), whose texts are the manifest's: all hosts but the one at @me tell others
+ * of their offers. */
+static int tell_hosts(const struct manifest *manifest, struct in_addr me, struct mesh_config *out)
 {
 	size_t nothers = 0, nnames = manifest->nhosts;
 
 	for (size_t i = 0; i < manifest->nhosts; i++) {
-		nothers += i == self ? 0 : manifest->hosts[i].own.noffers;
+		nothers += manifest->hosts[i].own.noffers;
 		if (manifest->hosts[i].aliases)
 			nnames += g_strv_length(manifest->hosts[i].aliases);
 	}
@@ -229,8 +256,9 @@ static int tell_hosts(const struct manifest *manifest, size_t self, struct mesh_
 		return -ENOMEM;
 	for (size_t i = 0; i < manifest->nhosts; i++) {
 		const struct manifest_host *host = &manifest->hosts[i];
+		const bool is_self = host->vip.s_addr == me.s_addr;
 
-		for (size_t k = 0; i != self && k < host->own.noffers; k++)
+		for (size_t k = 0; !is_self && k < host->own.noffers; k++)
 			out->others[out->nothers++] = (struct mesh_port){.ip = host->vip,
 				.port = host->own.offers[k].listen_port,
 				.proto = host->own.offers[k].proto};
@@ -244,14 +272,12 @@ static int tell_hosts(const struct manifest *manifest, size_t self, struct mesh_
 	return 0;
 }
 
-int manifest_configure(const struct manifest *manifest, size_t host, struct mesh_config *out)
+/* @all, and what the hosts of @manifest tell the one at @me, to @out. */
+static int tell(const struct manifest *manifest, struct mesh_config all, struct in_addr me,
+	struct mesh_config *out)
 {
-	struct mesh_config all = manifest->hosts[host].own;
-
-	all.me = manifest->hosts[host].vip;
-	all.routes = manifest->routes;
-	all.nroutes = manifest->nroutes;
-	int rc = tell_hosts(manifest, host, &all);
+	all.me = me;
+	int rc = tell_hosts(manifest, me, &all);
 	*out = (struct mesh_config){.offers = NULL};
 	if (rc == 0)
 		rc = config_fill(out, &all);
@@ -261,6 +287,20 @@ int manifest_configure(const struct manifest *manifest, size_t host, struct mesh
 	free(all.names);
 	free(all.name_servers);
 	return rc;
+}
+
+int manifest_tell(const struct manifest *manifest, struct mesh_config *out)
+{
+	return tell(manifest, (struct mesh_config){.offers = NULL}, (struct in_addr){0}, out);
+}
+
+int manifest_configure(const struct manifest *manifest, size_t host, struct mesh_config *out)
+{
+	struct mesh_config all = manifest->hosts[host].own;
+
+	all.routes = manifest->routes;
+	all.nroutes = manifest->nroutes;
+	return tell(manifest, all, manifest->hosts[host].vip, out);
 }
 
 bool manifest_texts_equal(char *const *a, char *const *b)

@@ -23,10 +23,31 @@ struct manifest_host {
 	struct mesh_config own;
 };
 
+/* Hosts that a command lists, and what all of them have. */
+struct manifest_crowd {
+	char **list;        /* the command; NULL-terminated */
+	struct in_addr net; /* of their addresses */
+	int prefix_len;
+	unsigned every_s;          /* how often it is asked */
+	struct manifest_host each; /* no name, no VIP; MANIFEST_NAME stands in the words of cmd */
+};
+
+/* Where a name of the list is to stand. */
+#define MANIFEST_NAME "{name}"
+
+/*
+ * In whom a host of a manifest with crowds allows: all hosts of the lists; the host itself, when it
+ * is one of them. mesh/manifest/muster puts addresses there.
+ */
+#define MANIFEST_LISTED ((in_addr_t)0)
+#define MANIFEST_ITSELF ((in_addr_t)0xffffffff)
+
 /* Starts as all zero; everything in it is its own. */
 struct manifest {
 	struct manifest_host *hosts; /* in the order of the file */
 	size_t nhosts;
+	struct manifest_crowd *crowds; /* mesh/manifest/muster makes hosts of them */
+	size_t ncrowds;
 	struct mesh_route *routes;
 	size_t nroutes;
 };
@@ -74,3 +95,6 @@ bool manifest_sandbox_equal(const struct manifest_host *a, const struct manifest
  * host's name server is VIP:10053, tcp and udp.
  */
 int manifest_configure(const struct manifest *manifest, size_t host, struct mesh_config *out);
+
+/* The part of it that is about all hosts of @manifest, for somebody else. */
+int manifest_tell(const struct manifest *manifest, struct mesh_config *out);

@@ -11,7 +11,7 @@
 #include "util/parse.h"
 
 #define KEY_BYTES      32
-#define KEYS_BYTES     256 /* a list of all keys of a map */
+#define KEYS_BYTES     320 /* a list of all keys of a map */
 #define WORK_PER_VALUE 16  /* a value that is looked at, besides its bytes */
 
 void reader_too_much(struct reader *reader, const struct node *node, const char *what, int limit,

@@ -26,7 +26,7 @@ struct reader {
 
 #define READER_WORK_BYTES (16 << 20)
 #define READER_PORTS_MAX  8192 /* of all hosts together */
-#define READER_KEYS_MAX   16   /* that a map can have */
+#define READER_KEYS_MAX   24   /* that a map can have */
 
 /* Complain about @node; errors_add with its place. */
 #define reader_refuse(reader, node, ...) errors_add((reader)->errors, (node)->at, __VA_ARGS__)

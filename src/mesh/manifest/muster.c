@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/manifest/muster - the hosts of a manifest and those of its lists, as one manifest */
+#include "mesh/manifest/muster.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <glib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mesh/manifest/reader.h"
+
+/* Who is on any of the lists. */
+struct company {
+	struct in_addr *vips;
+	size_t count;
+};
+
+static int copy_host(const struct manifest_host *from, const char *name, struct manifest_host *out)
+{
+	*out = *from;
+	out->own = (struct mesh_config){.offers = NULL};
+	out->name = strdup(name);
+	out->cmd = g_strdupv(from->cmd);
+	out->aliases = g_strdupv(from->aliases);
+	return out->name ? config_fill(&out->own, &from->own) : -ENOMEM;
+}
+
+/* In each word. */
+static void put_name(char **cmd, const char *given)
+{
+	for (; cmd && *cmd; cmd++) {
+		char **parts = g_strsplit(*cmd, MANIFEST_NAME, -1);
+
+		g_free(*cmd);
+		*cmd = g_strjoinv(given, parts);
+		g_strfreev(parts);
+	}
+}
+
+/* What stands for others in whom @host allows is those others. */
+static int settle_allowed(struct manifest_host *host, const struct company *company)
+{
+	struct mesh_config *own = &host->own;
+	size_t nall = 0, count = 0;
+
+	for (size_t i = 0; i < own->nallow; i++)
+		nall += own->allow[i].ip.s_addr == MANIFEST_LISTED;
+	if (own->nallow == 0)
+		return 0;
+	struct mesh_allowed *list = calloc(own->nallow + nall * company->count, sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	for (size_t i = 0; i < own->nallow; i++) {
+		const struct mesh_allowed *item = &own->allow[i];
+
+		if (item->ip.s_addr != MANIFEST_LISTED) {
+			list[count] = *item;
+			if (item->ip.s_addr == MANIFEST_ITSELF)
+				list[count].ip = host->vip;
+			count++;
+		}
+		for (size_t k = 0; item->ip.s_addr == MANIFEST_LISTED && k < company->count; k++)
+			list[count++] =
+				(struct mesh_allowed){company->vips[k], item->port, item->proto};
+	}
+	free(own->allow);
+	own->allow = list;
+	own->nallow = count;
+	return 0;
+}
+
+static int add_member(const struct manifest_crowd *crowd, const struct roll_member *member,
+	struct company *company, struct manifest *out)
+{
+	struct manifest_host *host = &out->hosts[out->nhosts++];
+	int result = copy_host(&crowd->each, member->name, host);
+
+	host->vip = member->vip;
+	put_name(host->cmd, member->given);
+	company->vips[company->count++] = member->vip;
+	return result;
+}
+
+static int check_size(
+	const struct manifest *base, size_t listed, const struct roll *rolls, struct err *err)
+{
+	size_t ports = 0, hosts = base->nhosts + listed;
+
+	for (size_t i = 0; i < base->nhosts; i++)
+		ports += base->hosts[i].own.noffers;
+	for (size_t i = 0; i < base->ncrowds; i++)
+		ports += base->crowds[i].each.own.noffers * roll_present(&rolls[i]);
+	if (hosts > ROLL_HOSTS_MAX)
+		return err_set(err, EINVAL,
+			"%zu hosts with those of all lists: expected at most %d", hosts,
+			ROLL_HOSTS_MAX);
+	if (ports > READER_PORTS_MAX)
+		return err_set(err, EINVAL,
+			"%zu ports with those of all lists: expected at most %d", ports,
+			READER_PORTS_MAX);
+	return 0;
+}
+
+static int fill(const struct manifest *base, const struct roll *rolls, struct company *company,
+	struct manifest *out)
+{
+	struct mesh_config routes = {.routes = base->routes, .nroutes = base->nroutes};
+	struct mesh_config copied = {.offers = NULL};
+	int result = config_fill(&copied, &routes);
+
+	out->routes = copied.routes;
+	out->nroutes = copied.nroutes;
+	for (size_t i = 0; result == 0 && i < base->nhosts; i++)
+		result =
+			copy_host(&base->hosts[i], base->hosts[i].name, &out->hosts[out->nhosts++]);
+	for (size_t i = 0; i < base->ncrowds; i++)
+		for (size_t k = 0; result == 0 && k < rolls[i].count; k++)
+			if (roll_has(&rolls[i], &rolls[i].members[k]))
+				result = add_member(
+					&base->crowds[i], &rolls[i].members[k], company, out);
+	for (size_t i = 0; result == 0 && i < out->nhosts; i++)
+		result = settle_allowed(&out->hosts[i], company);
+	return result;
+}
+
+int muster_make(const struct manifest *base, const struct roll *rolls, struct manifest *out,
+	struct err *err)
+{
+	struct company company = {.count = 0};
+	size_t listed = 0;
+
+	*out = (struct manifest){.hosts = NULL};
+	for (size_t i = 0; i < base->ncrowds; i++)
+		listed += roll_present(&rolls[i]);
+	int result = check_size(base, listed, rolls, err);
+	if (result < 0)
+		return result;
+	out->hosts = calloc(base->nhosts + listed + 1, sizeof(*out->hosts));
+	company.vips = calloc(listed + 1, sizeof(*company.vips));
+	result = out->hosts && company.vips ? fill(base, rolls, &company, out) : -ENOMEM;
+	free(company.vips);
+	if (result == 0)
+		return 0;
+	manifest_free(out);
+	return err_sys(err, ENOMEM, "cannot follow the lists of hosts");
+}

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""e2e/test_mesh_lists - hosts that come from a list: kubectl, Slurm, ssh's configuration"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+
+import harness
+from harness import BINARY, TCP_ECHO, Lines, Running, free_port, python, wait_for
+from mesh_tools import Box, echoed, network
+
+# as far as stdio goes what `kubectl exec -i POD -- COMMAND...` does: words on stderr, 1 with an error for
+# a pod that is not there, the command's own status with a line; and what it started in the pod goes on,
+# its stdin open, when kubectl is killed. $PODS: a directory with a file for each pod
+KUBECTL = """#!/bin/sh
+verb=$1; shift
+if [ "$verb" = get ]; then
+    [ -e "$PODS/.down" ] && { echo "The connection to the server 10.0.0.1:6443 was refused" >&2; exit 1; }
+    for pod in "$PODS"/*; do [ -e "$pod" ] && echo "pod/${pod##*/}"; done
+    [ -n "$(ls "$PODS")" ] || echo "No resources found in default namespace." >&2
+    exit 0
+fi
+shift # -i
+pod=${1##*/}; shift 2
+[ -e "$PODS/$pod" ] || { echo "Error from server (NotFound): pods \\"$pod\\" not found" >&2; exit 1; }
+echo 'Defaulted container "main" out of: main, sidecar' >&2
+mkfifo "$PODS/.$pod.$$"
+setsid sh -c 'echo $$ >>"$0"; exec "$@"' "$PODS/.$pod.pids" "$@" <"$PODS/.$pod.$$" 2>&2 &
+server=$!
+exec 3>"$PODS/.$pod.$$"
+(sleep 1000 3>&3) 2>/dev/null >/dev/null & # the API server, which keeps the stdin open
+keeper=$!
+cat >&3
+kill $keeper
+exec 3>&-
+wait $server; status=$?
+[ $status = 0 ] || echo "command terminated with exit code $status" >&2
+exit $status
+"""
+
+
+class Cluster:
+    """Pods, and a mesh of them."""
+
+    def __init__(self, nswrap, tmp_path, name="cluster", hosts=None, **more):
+        self.nswrap, self.name = nswrap, name
+        self.pods, self.bin = tmp_path / "pods", tmp_path / "bin"
+        self.pods.mkdir()
+        self.bin.mkdir()
+        (self.bin / "kubectl").write_text(KUBECTL)
+        (self.bin / "kubectl").chmod(0o755)
+        self.env = {"PODS": str(self.pods), "PATH": f"{self.bin}:{os.environ['PATH']}"}
+        self.net = network()
+        self.path = tmp_path / f"{name}.yaml"
+        self.list = {"list": "kubectl get pods -o name", "vips": f"{self.net}.128/25", "every": "1s",
+                     "cmd": f"kubectl exec -i {{name}} -- env POD={{name}} {BINARY} agent --stack streams", **more}
+        self.hosts = hosts or {}
+
+    def write(self, **more):
+        self.list.update(more)
+        self.path.write_text(json.dumps({"hosts": self.hosts, "hostsFrom": [self.list]}))
+
+    def pod(self, name):
+        (self.pods / name).touch()
+
+    def gone(self, name):
+        (self.pods / name).unlink()
+
+    @contextlib.contextmanager
+    def mesh(self):
+        self.write()
+        err_read, err_write = os.pipe()
+        popen = self.nswrap.popen("mesh", self.path, stdin=subprocess.DEVNULL, env=self.env,
+                                  stdout=subprocess.DEVNULL, stderr=err_write)
+        os.close(err_write)
+        self.running = Running(popen, Lines(err_read), None)
+        try:
+            wait_for(lambda: self.nswrap.run("mesh", "status", self.name).returncode == 0, "the mesh")
+            yield self
+            below = self.running.tree()
+            status = popen.returncode if popen.poll() is not None else self.running.stop()
+            assert status == 0, self.said()
+            wait_for(lambda: not any(map(harness.is_alive, below)), "the end of all commands", 3)
+        finally:
+            if popen.poll() is None:
+                popen.kill()
+                popen.wait()
+            for pids in self.pods.glob(".*.pids"):
+                for pid in map(int, pids.read_text().split()):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+
+    def said(self):
+        return self.running.stderr.text()
+
+    def status(self):
+        done = self.nswrap.run("mesh", "status", "--json", self.name)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def ready(self):
+        return {host["name"]: host["vip"] for host in self.status()["hosts"] if host["state"] == "ready"}
+
+    def wait_ready(self, *names):
+        """Wait until these hosts are there, and no others; {name: VIP}."""
+        def look():
+            ready = self.ready()
+            return ready if sorted(ready) == sorted(names) and len(self.status()["hosts"]) == len(names) else None
+
+        try:
+            return wait_for(look, f"{names} to be ready", 15)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it said {self.said()}") from None
+
+
+def test_hosts_come_and_go(nswrap, tmp_path):
+    """Without a word from the others, which keep what they have: links, and connections with hosts that
+    stay."""
+    port = free_port()
+    server = subprocess.Popen(python(TCP_ECHO, "127.0.0.1", port), stdin=subprocess.DEVNULL)
+    box = Box(nswrap, "lists-box")
+    cluster = Cluster(nswrap, tmp_path, hosts={"box": {"vip": f"{network()}.100", "cmd": box.agent()}},
+                      ports=[f"{port}:127.0.0.1:{port}"], loopback={"disable": True})
+    cluster.pod("worker-0")
+    try:
+        with cluster.mesh():
+            first = cluster.wait_ready("box", "worker-0")
+            cluster.pod("worker-1")
+            both = cluster.wait_ready("box", "worker-0", "worker-1")
+            assert both["worker-0"] == first["worker-0"] == f"{cluster.net}.129"
+            # what the box was told of is there: a name and a port
+            echoed(box, os.urandom(50_000), f"{both['worker-0']}:{port}", f"{both['worker-1']}:{port}")
+            names = box.do("getent", "hosts", "worker-1").split()
+            assert names[0].decode() == both["worker-1"]
+            cluster.gone("worker-1")
+            cluster.wait_ready("box", "worker-0")
+            assert box.run("getent", "hosts", "worker-1").returncode != 0
+            assert "Name or service" not in cluster.said()
+            # the same name keeps its address
+            cluster.pod("other")
+            cluster.pod("worker-1")
+            last = cluster.wait_ready("box", "worker-0", "worker-1", "other")
+            assert last["worker-1"] == both["worker-1"] and last["other"] == f"{cluster.net}.131"
+            assert {host["name"]: host["restarts"] for host in cluster.status()["hosts"]} == dict.fromkeys(last, 0)
+            box.do("getent", "hosts", "other")
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_a_list_that_fails_changes_nothing(nswrap, tmp_path):
+    cluster = Cluster(nswrap, tmp_path, "failing")
+    cluster.pod("worker-0")
+    with cluster.mesh():
+        cluster.wait_ready("worker-0")
+        (cluster.pods / ".down").touch()
+        cluster.running.wait_line(r'list "kubectl get pods -o name": ended with status 1: The connection to the '
+                                  r'server 10.0.0.1:6443 was refused; its 1 host stays as before', 10)
+        assert list(cluster.ready()) == ["worker-0"]
+        [said] = cluster.status()["lists"]
+        assert said["hosts"] == 1 and said["known"] and "was refused" in said["reason"]
+        table = cluster.nswrap.run("mesh", "status", "failing").stdout.decode()
+        assert "list kubectl get pods -o name: ended with status 1: The connection" in table
+        # it is said once
+        cluster.pod("worker-1")
+        (cluster.pods / ".down").unlink()
+        cluster.wait_ready("worker-0", "worker-1")
+        assert cluster.said().count("was refused") == 1
+        assert cluster.status()["lists"][0]["reason"] is None
+
+
+def test_what_is_no_list_is_said(nswrap, tmp_path):
+    cluster = Cluster(nswrap, tmp_path, "strange", list="kubectl get pods -o name")
+    (cluster.bin / "kubectl").write_text("#!/bin/sh\necho NAME READY STATUS\n")
+    with cluster.mesh():
+        cluster.running.wait_line('list "kubectl get pods -o name": it says "NAME READY STATUS": expected one name '
+                                  "a line; it has no hosts yet", 10)
+        assert cluster.status()["hosts"] == []
+        # the manifest can be mended meanwhile
+        cluster.write(list=f"cat {cluster.pods}/.names", cmd=f"env POD={{name}} {BINARY} agent --stack streams")
+        (cluster.pods / ".names").write_text("rack1/a\nrack2/a\n10.0.0.7\n")
+        assert cluster.nswrap.run("mesh", "reload", "strange").returncode == 0
+        found = cluster.wait_ready("a", "a-2", "10-0-0-7")
+        assert sorted(found.values()) == [f"{cluster.net}.{n}" for n in (129, 130, 131)]
+
+
+def test_a_pod_that_goes_while_it_runs(nswrap, tmp_path):
+    """Its kubectl ends, and is started until the list says so; what it says is shown."""
+    cluster = Cluster(nswrap, tmp_path, "gone", every="3s")
+    cluster.pod("a")
+    cluster.pod("b")
+    with cluster.mesh():
+        cluster.wait_ready("a", "b")
+        cluster.gone("b")
+        for pid in (cluster.pods / ".b.pids").read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
+        cluster.running.wait_line(r"b: (command terminated with exit code 137|Error from server \(NotFound\))", 10)
+        cluster.wait_ready("a")
+        assert "a: lost" not in cluster.said()
+
+
+def test_a_batch_job_ends_with_its_mesh(nswrap, tmp_path):
+    """SIGTERM, as a scheduler sends it: no command is left, that of a list that does not end neither."""
+    cluster = Cluster(nswrap, tmp_path, "job", every="2s")
+    cluster.pod("a")
+    with cluster.mesh():
+        cluster.wait_ready("a")
+        (cluster.bin / "kubectl").write_text(f"#!/bin/sh\necho $$ >{tmp_path}/hangs; exec sleep 1000\n")
+        wait_for(lambda: (tmp_path / "hangs").exists(), "the list to be asked", 10)
+        hangs = int(wait_for((tmp_path / "hangs").read_text, "its pid"))
+        began = time.monotonic()
+        os.kill(cluster.running.popen.pid, signal.SIGTERM)
+        assert cluster.running.popen.wait(10) == 0
+        assert time.monotonic() - began < 5
+        assert not harness.is_alive(hangs)
