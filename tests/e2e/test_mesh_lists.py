@@ -6,11 +6,14 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 
 import harness
 from harness import BINARY, TCP_ECHO, Lines, Running, free_port, python, wait_for
 from mesh_tools import Box, echoed, network
+
+PYTHON, FAKE = sys.executable, str(harness.TREE / "tests/e2e/fake_agent.py")
 
 # as far as stdio goes what `kubectl exec -i POD -- COMMAND...` does: words on stderr, 1 with an error for
 # a pod that is not there, the command's own status with a line; and what it started in the pod goes on,
@@ -86,8 +89,7 @@ class Cluster:
             wait_for(lambda: not any(map(harness.is_alive, below)), "the end of all commands", 3)
         finally:
             if popen.poll() is None:
-                popen.kill()
-                popen.wait()
+                self.running.stop()
             for pids in self.pods.glob(".*.pids"):
                 for pid in map(int, pids.read_text().split()):
                     with contextlib.suppress(ProcessLookupError):
@@ -120,32 +122,41 @@ def test_hosts_come_and_go(nswrap, tmp_path):
     """Without a word from the others, which keep what they have: links, and connections with hosts that
     stay."""
     port = free_port()
+    def told():
+        return [line["configure"] for line in map(json.loads, log.read_text().splitlines()) if "configure" in line]
+
     server = subprocess.Popen(python(TCP_ECHO, "127.0.0.1", port), stdin=subprocess.DEVNULL)
     box = Box(nswrap, "lists-box")
-    cluster = Cluster(nswrap, tmp_path, hosts={"box": {"vip": f"{network()}.100", "cmd": box.agent()}},
+    # one that writes down what it is told
+    log = tmp_path / "told"
+    other = {"vip": f"{network()}.99", "cmd": [PYTHON, FAKE, "--log", str(log), "--features", "tcp,udp,reconfigure,amend"]}
+    cluster = Cluster(nswrap, tmp_path, hosts={"other": other, "box": {"vip": f"{network()}.100", "cmd": box.agent()}},
                       ports=[f"{port}:127.0.0.1:{port}"], loopback={"disable": True})
     cluster.pod("worker-0")
     try:
         with cluster.mesh():
-            first = cluster.wait_ready("box", "worker-0")
+            first = cluster.wait_ready("other", "box", "worker-0")
             cluster.pod("worker-1")
-            both = cluster.wait_ready("box", "worker-0", "worker-1")
+            both = cluster.wait_ready("other", "box", "worker-0", "worker-1")
             assert both["worker-0"] == first["worker-0"] == f"{cluster.net}.129"
             # what the box was told of is there: a name and a port
             echoed(box, os.urandom(50_000), f"{both['worker-0']}:{port}", f"{both['worker-1']}:{port}")
             names = box.do("getent", "hosts", "worker-1").split()
             assert names[0].decode() == both["worker-1"]
             cluster.gone("worker-1")
-            cluster.wait_ready("box", "worker-0")
+            cluster.wait_ready("other", "box", "worker-0")
             assert box.run("getent", "hosts", "worker-1").returncode != 0
-            assert "Name or service" not in cluster.said()
+            vip = both["worker-1"]
+            was = {"others": [{"ip": vip, "port": port, "proto": "tcp"}], "hostnameMap": {"worker-1": vip},
+                   "nameServers": [{"ip": vip, "port": 10053, "proto": proto} for proto in ("tcp", "udp")]}
+            assert told()[-2:] == [{"remove": {}, "add": was}, {"remove": was, "add": {}}]
             # the same name keeps its address
-            cluster.pod("other")
+            cluster.pod("another")
             cluster.pod("worker-1")
-            last = cluster.wait_ready("box", "worker-0", "worker-1", "other")
-            assert last["worker-1"] == both["worker-1"] and last["other"] == f"{cluster.net}.131"
+            last = cluster.wait_ready("other", "box", "worker-0", "worker-1", "another")
+            assert last["worker-1"] == both["worker-1"] and last["another"] == f"{cluster.net}.131"
             assert {host["name"]: host["restarts"] for host in cluster.status()["hosts"]} == dict.fromkeys(last, 0)
-            box.do("getent", "hosts", "other")
+            box.do("getent", "hosts", "another")
     finally:
         server.kill()
         server.wait()

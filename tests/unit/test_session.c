@@ -379,6 +379,53 @@ static void told_anew(void **state)
 	bed_free(bed);
 }
 
+static void answer_amend(struct bed *bed, int64_t id, const char *error)
+{
+	say(bed,
+		"{\"type\":\"result\",\"body\":{\"request_id\":%lld,\"op\":\"amend\",\"error\":%s}}",
+		(long long)id, error);
+}
+
+/* What is different, at once and one behind the other; all of it, if there is any doubt. */
+static void told_what_is_different(void **state)
+{
+	struct bed *bed = bed_new();
+	int64_t id = expect_request(bed, "configure", NULL);
+	json_t *args = json_pack("{s:{}, s:{}}", "remove", "add");
+
+	(void)state;
+	/* nothing is known of the agent yet */
+	session_amend(&bed->session, args);
+	expect_nothing(bed);
+	answer(bed, id, FULL);
+	answer(bed, expect_request(bed, "configure", NULL), FULL);
+	assert_int_equal(bed->readies, 1);
+
+	session_amend(&bed->session, args);
+	int64_t first = expect_request(bed, "amend", "\"args\":{\"remove\":{},\"add\":{}}");
+	session_amend(&bed->session, args);
+	int64_t second = expect_request(bed, "amend", NULL);
+	answer_amend(bed, first, "null");
+	answer_amend(bed, second, "null");
+	expect_nothing(bed);
+	assert_int_equal(bed->session.bad_messages, 0);
+	answer_amend(bed, second, "null");
+	assert_int_equal(bed->session.bad_messages, 1);
+
+	/* no difference that can be told */
+	session_amend(&bed->session, NULL);
+	answer(bed, expect_request(bed, "configure", NULL), FULL);
+	/* one that is not taken */
+	session_amend(&bed->session, args);
+	answer_amend(bed, expect_request(bed, "amend", NULL), "\"no\"");
+	assert_string_equal(bed->notice,
+		"is told all anew: it cannot be told what is different: no");
+	answer(bed, expect_request(bed, "configure", NULL), FULL);
+	expect_nothing(bed);
+	json_decref(args);
+	bed_free(bed);
+}
+
 /* Nobody knows how long logging in takes: see the header. */
 static void logging_in(void **state)
 {
@@ -597,6 +644,7 @@ int main(void)
 		cmocka_unit_test(acknowledged_to_who_knows_it),
 		cmocka_unit_test(gone_is_told_to_who_knows_it),
 		cmocka_unit_test(told_anew),
+		cmocka_unit_test(told_what_is_different),
 		cmocka_unit_test(logging_in),
 		cmocka_unit_test(lost_at_once),
 		cmocka_unit_test(pings),
