@@ -37,7 +37,8 @@ static struct in_addr vip(int host)
 static struct router *make(size_t nhosts, struct mesh_route *routes, size_t nroutes)
 {
 	struct manifest_host *hosts = calloc(nhosts, sizeof(*hosts));
-	struct manifest manifest = {hosts, nhosts, routes, nroutes};
+	struct manifest manifest = {
+		.hosts = hosts, .nhosts = nhosts, .routes = routes, .nroutes = nroutes};
 
 	for (size_t i = 0; i < nhosts; i++)
 		hosts[i].vip = vip((int)i);
