@@ -23,6 +23,10 @@ int nsw_fault(struct nswrap_error *error, int code, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(error->text, sizeof(error->text), format, args);
 	va_end(args);
+	/* what the caller was told by others may be in it, and it is one line */
+	for (char *at = error->text; *at; at++)
+		if ((unsigned char)*at < ' ' || *at == 0x7f)
+			*at = '?';
 	return -code;
 }
 

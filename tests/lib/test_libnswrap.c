@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -261,6 +262,56 @@ static void test_threads(void **state)
 	part(joined);
 }
 
+/* Whatever is said: an answer, and if it is none a code and one line of words; nothing is left
+ * open. */
+static void test_random_calls(void **state)
+{
+	static const char *const protocols[] = {"tcp", "udp", "", "TCP", "tcp\n", NULL};
+	static const int ports[] = {0, 1, 80, 65535, 65536, -1, INT32_MAX, INT32_MIN};
+	static const char alphabet[] = "0123456789.:[]%/abcf-_ \t\n\x1b\x7f\xc3\xff";
+	struct joined joined = join();
+	uint32_t random = 12345;
+
+	(void)state;
+	for (int i = 0; i < 300; i++) {
+		struct nswrap_error error;
+		char host[1024];
+		size_t len = 0;
+
+		random = random * 1664525 + 1013904223;
+		const uint32_t many = random >> 8;
+		if (many % 4 == 0)
+			len = (size_t)snprintf(host, sizeof(host), "127.0.0.%u", many % 300);
+		else
+			for (; len < (many % 16 ? many % 40 : sizeof(host) - 1); len++) {
+				random = random * 1664525 + 1013904223;
+				host[len] = alphabet[(random >> 8) % (sizeof(alphabet) - 1)];
+			}
+		host[len] = '\0';
+		memset(&error, 'x', sizeof(error));
+		const char *protocol = protocols[many % 7 % 6];
+		int port = ports[many % 11 % 8], flags = many % 13 ? (int)(many % 2) : (int)many;
+		int fd = many % 3 ? nswrap_dial(joined.in, protocol, host, port, (int)(many % 5),
+					    flags, &error)
+				  : nswrap_listen(joined.in, protocol, host, port, flags, &error);
+		assert_int_equal(error.code, fd < 0 ? -fd : 0);
+		size_t words = strnlen(error.text, sizeof(error.text));
+		assert_true(words < sizeof(error.text) && (words > 0) == (fd < 0));
+		for (size_t at = 0; at < words; at++)
+			if ((unsigned char)error.text[at] < ' ' || error.text[at] == 0x7f)
+				fail_msg("%d: byte %d in: %s", i, error.text[at], error.text);
+		if (fd >= 0)
+			close(fd);
+	}
+	/* and it is as it was */
+	int listener = nswrap_listen(joined.in, "tcp", NULL, 0, 0, NULL);
+	int fd = nswrap_dial(joined.in, "tcp", "127.0.0.1", port_of(listener), LONG_MS, 0, NULL);
+	assert_true(fd >= 0);
+	close(fd);
+	close(listener);
+	part(joined);
+}
+
 static void test_network_errors(void **state)
 {
 	struct joined joined = join();
@@ -361,6 +412,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_sandbox_errors, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_listen_and_dial, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_threads, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_random_calls, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_network_errors, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_callbacks_are_a_link, set_up, tear_down),
 	};
