@@ -76,6 +76,7 @@ static void on_child_end(struct child *child, const struct child_end *how)
 {
 	struct linkend *end = container_of(child, struct linkend, child);
 
+	end->was_interrupted = how->code == CLD_KILLED && how->status == SIGINT;
 	/* a signal may have been ours */
 	if (end->state != LINKEND_ENDING || how->code == CLD_EXITED) {
 		child_describe_end(how, end->spec->argv[0], end->ending, sizeof(end->ending));
@@ -176,7 +177,8 @@ static int start_command(struct linkend *end, struct err *err)
 		.streams = (int[]){streams.pairs[STREAMS_STDIN][0],
 			streams.pairs[STREAMS_STDOUT][1], STDERR_FILENO},
 		.rights = COMMAND_KEEPS_ALL,
-		.new_session = !end->shares_terminal,
+		.new_session = !end->shares_terminal && !end->lends_terminal,
+		.takes_terminal = end->lends_terminal,
 		.is_subreaper = true,
 		.restores_pipe = true,
 		.death_signal = SIGTERM,

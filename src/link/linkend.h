@@ -60,12 +60,16 @@ struct linkend {
 	struct children *children; /* EXEC only; who calls children_reap at SIGCHLD? The owner. */
 	struct rlimit nofile;      /* EXEC: of the command */
 	bool shares_terminal; /* EXEC: no session of its own, so that it can ask for a password */
+	/* EXEC: the next one has this process's terminal for itself, until the owner takes that
+	 * back */
+	bool lends_terminal;
 	const struct keyfile *key; /* NULL: nobody proves anything */
 	enum proof_role role;
 	const char *purpose;
 
 	/* the owner may read it */
 	enum linkend_state state;
+	bool was_interrupted; /* the last command, by SIGINT */
 
 	/* its own */
 	int fds[2]; /* while it is OPENING */

@@ -80,6 +80,14 @@ static int keep_fds(const struct command *command, int report_fd)
 	return rights_keep_fds(keep, nkeep);
 }
 
+/* SIGTTOU is blocked. */
+static int take_terminal(void)
+{
+	_cleanup_fd_ int terminal = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+
+	return setpgid(0, 0) < 0 || terminal < 0 || tcsetpgrp(terminal, getpgrp()) < 0 ? -errno : 0;
+}
+
 /* Returns 0 or -errno with @err filled. */
 static int set_up(const struct command *command, int report_fd, pid_t parent, struct err *err)
 {
@@ -90,6 +98,8 @@ static int set_up(const struct command *command, int report_fd, pid_t parent, st
 		return err_sys(err, errno, "cannot make a new session");
 	if (command->terminal > 0 && ioctl(command->terminal, TIOCSCTTY, 0) < 0)
 		return err_sys(err, errno, "cannot give a terminal to the command");
+	if (command->takes_terminal && take_terminal() < 0)
+		return err_sys(err, errno, "cannot lend the terminal to the command");
 	if (command->chdir && chdir(command->chdir) < 0)
 		return err_sys(err, errno, "cannot change to directory %s", command->chdir);
 	int result = set_rights(command->rights);

@@ -31,7 +31,9 @@ struct command {
 	enum command_rights rights;
 	const struct confine *confine; /* NULL: not; not with COMMAND_KEEPS_ALL */
 	bool new_session;
-	int terminal;       /* with new_session: becomes its controlling terminal; 0: none */
+	int terminal; /* with new_session: becomes its controlling terminal; 0: none */
+	/* a process group of its own, the foreground one of this process's terminal */
+	bool takes_terminal;
 	bool is_subreaper;  /* what it starts stays below it while it lives */
 	bool restores_pipe; /* SIGPIPE, which this process ignores, ends it again */
 	int death_signal;   /* comes when this process dies; 0: none */

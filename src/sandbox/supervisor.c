@@ -320,6 +320,8 @@ static void on_signal(struct loop_io *io, uint32_t events)
 
 		if (sig == SIGCHLD)
 			on_reap(&supervisor->reap_task);
+		else if (viaproc_logs_in(&supervisor->via))
+			supervisor->status = sig == SIGCONT || sig == SIGWINCH ? 0 : 128 + sig;
 		else if (init->waits)
 			end_waiting(supervisor, sig);
 		else if (job_passes_on(&info, init->command, config->new_session) &&
@@ -470,10 +472,19 @@ static int make_program(struct supervisor *supervisor, struct err *err)
 static int start_via(struct supervisor *supervisor, struct err *err)
 {
 	int tun = supervisor->init.fds[INIT_FD_VIA];
+	bool has_terminal = supervisor->terminal.fd >= 0 && !supervisor->config->detach;
 
-	return tun < 0 ? 0
-		       : viaproc_open(
-				 &supervisor->via, supervisor->config, tun, supervisor->loop, err);
+	if (tun < 0)
+		return 0;
+	if (viaproc_open(&supervisor->via, supervisor->config, tun, supervisor->loop, has_terminal,
+		    err) < 0)
+		return -err->code;
+	while (viaproc_logs_in(&supervisor->via) && supervisor->status == 0)
+		if (loop_run_once(supervisor->loop, -1) < 0)
+			return err_sys(err, errno, "cannot wait for the link of --via");
+	return supervisor->status == 0
+		       ? 0
+		       : err_set(err, EINTR, "ended before the link of --via was up");
 }
 
 static int open_outwards(struct supervisor *supervisor, struct err *err)
@@ -503,9 +514,8 @@ static int start(struct supervisor *supervisor, struct err *err)
 		spawn_init(supervisor, err) < 0 || initctl_await(&supervisor->init, err) < 0 ||
 		open_outwards(supervisor, err) < 0 ||
 		forwards_bind(&supervisor->forwards, true, err) < 0 ||
-		open_answers(supervisor, err) < 0 || initctl_release(&supervisor->init, err) < 0)
-		return -err->code;
-	if (start_via(supervisor, err) < 0)
+		open_answers(supervisor, err) < 0 || start_via(supervisor, err) < 0 ||
+		initctl_release(&supervisor->init, err) < 0)
 		return -err->code;
 	job_leave_streams();
 	if (plan_tell_moved(&supervisor->config->net, moved))
@@ -608,6 +618,8 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 		result = loop_run(supervisor.loop);
 	take_down(&supervisor);
 	*status = supervisor.status;
+	if (result == -EINTR && *status != 0)
+		result = 0; /* a signal has ended it before COMMAND began */
 	if (result == 0)
 		events_emit(&supervisor.events, "exited", json_pack("{s:i}", "status", *status));
 	return result;

@@ -3,6 +3,7 @@
 #include "sandbox/viaproc.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +35,8 @@ struct viaproc_start {
 	const struct sandbox_config *config;
 	int tun;
 	const struct words *words;
+	int login_fd; /* gets a byte when the link's command needs the terminal no more; -1: it has
+			 none */
 };
 
 struct carrier {
@@ -48,9 +51,34 @@ struct carrier {
 	struct linkend end;
 	struct keyfile key;
 	struct lines noise;
+	struct job_terminal terminal; /* that is lent; .fd -1: none */
 	bool was_up, is_told;
 	char why[LINKEND_WHY_BYTES]; /* that was said last */
 };
+
+/* --- the terminal ------------------------------------------------------------------------- */
+
+/* The link's command may ask for a password there. */
+static void lend_terminal(struct carrier *via)
+{
+	via->terminal = job_terminal_keep();
+	via->end.lends_terminal = via->terminal.fd >= 0;
+}
+
+/* It is up or has ended: from now on the terminal is COMMAND's, and what comes later has none. */
+static void take_terminal_back(struct carrier *via)
+{
+	if (via->start->login_fd < 0 || !via->end.lends_terminal)
+		return;
+	via->end.lends_terminal = false;
+	tcsetpgrp(via->terminal.fd, via->terminal.foreground);
+	job_terminal_give_back(&via->terminal, true);
+	/* the key for it was pressed at the prompt, where nobody else was told */
+	if (via->end.was_interrupted)
+		kill(getppid(), SIGINT);
+	setsid();
+	close(via->start->login_fd);
+}
 
 /* --- open and lost ------------------------------------------------------------------------ */
 
@@ -81,10 +109,15 @@ static void on_closed(struct linkend *end, const char *why)
 	struct carrier *via = container_of(end, struct carrier, end);
 	const bool is_last = linkspec_is_once(end->spec);
 
+	take_terminal_back(via);
 	if (!via->is_told || strcmp(why, via->why) != 0)
-		log_warning("the link of --via %s: %s%s",
+		log_warning("the link of --via %s: %s%s%s",
 			via->was_up ? "is lost" : "cannot be opened", why[0] ? why : "it ended",
-			is_last ? ", and it cannot be opened again" : "; trying again");
+			is_last ? ", and it cannot be opened again" : "; trying again",
+			via->start->config->detach && end->spec->kind == LINKSPEC_EXEC
+				? "; in the background it cannot ask for a password: ssh needs a "
+				  "key, an agent or a ControlMaster"
+				: "");
 	snprintf(via->why, sizeof(via->why), "%s", why);
 	via->is_told = true;
 	via->was_up = false;
@@ -101,6 +134,7 @@ static void on_up(void *owner)
 {
 	struct carrier *via = owner;
 
+	take_terminal_back(via);
 	if (via->is_told)
 		log_notice("the link of --via is back");
 	via->is_told = false;
@@ -204,6 +238,8 @@ static int open_end(struct carrier *via, struct err *err)
 	getrlimit(RLIMIT_NOFILE, &via->end.nofile);
 	if (via->end.nofile.rlim_cur > USUAL_FDS)
 		via->end.nofile.rlim_cur = USUAL_FDS;
+	if (via->start->login_fd >= 0)
+		lend_terminal(via);
 	int result = linkend_init(&via->end, err);
 	if (result == 0)
 		linkend_start(&via->end);
@@ -242,23 +278,25 @@ static int set_up(struct carrier *via, struct err *err)
 static int keep_fds(const struct viaproc_start *start)
 {
 	const struct linkspec *spec = &start->config->via.spec;
-	int keep[] = {start->tun, start->words->write_fd, -1, -1};
+	int keep[] = {start->tun, start->words->write_fd, start->login_fd, -1, -1};
 
 	if (spec->kind == LINKSPEC_FDS)
-		memcpy(keep + 2, spec->fds, sizeof(spec->fds));
-	return rights_keep_fds(keep, 4);
+		memcpy(keep + 3, spec->fds, sizeof(spec->fds));
+	return rights_keep_fds(keep, 5);
 }
 
 __attribute__((noreturn)) static void carry(const struct viaproc_start *start, pid_t parent)
 {
-	struct carrier via = {.start = start};
+	struct carrier via = {.start = start, .terminal.fd = -1};
 	struct err err = {0};
 
 	prctl(PR_SET_NAME, "nswrap: via");
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (getppid() != parent)
 		_exit(125);
-	setsid(); /* signals to the job are not for us */
+	/* signals to the job are not for us; while the terminal is lent all are blocked */
+	if (start->login_fd < 0)
+		setsid();
 	job_leave_streams();
 	words_speak(start->words);
 	int result = keep_fds(start);
@@ -286,13 +324,42 @@ __attribute__((noreturn)) static void carry(const struct viaproc_start *start, p
 
 int viaproc_start(struct viaproc *viaproc, struct err *err)
 {
-	const struct viaproc_start start = {viaproc->config, viaproc->tun, &viaproc->words};
+	const struct viaproc_start start = {
+		viaproc->config, viaproc->tun, &viaproc->words, viaproc->login_write};
 	pid_t self = getpid();
 
 	viaproc->pid = fork();
 	if (viaproc->pid == 0)
 		carry(&start, self);
+	fd_close(&viaproc->login_write);
 	return viaproc->pid < 0 ? err_sys(err, errno, "cannot fork") : 0;
+}
+
+static void on_login(struct loop_io *io, uint32_t events)
+{
+	struct viaproc *viaproc = container_of(io, struct viaproc, login);
+
+	(void)events;
+	loop_io_del(viaproc->loop, io);
+	fd_close(&io->fd);
+}
+
+/* Its end tells that the terminal is free. */
+static int open_login(struct viaproc *viaproc, struct err *err)
+{
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return err_sys(err, errno, "cannot make a pipe");
+	viaproc->login = (struct loop_io){ends[0], on_login};
+	viaproc->login_write = ends[1];
+	int result = loop_io_add(viaproc->loop, &viaproc->login, EPOLLIN);
+	return result < 0 ? err_sys(err, -result, "cannot watch a pipe") : 0;
+}
+
+bool viaproc_logs_in(const struct viaproc *viaproc)
+{
+	return viaproc->loop && viaproc->login.fd >= 0;
 }
 
 static void respawn(struct loop_timer *timer)
@@ -307,13 +374,17 @@ static void respawn(struct loop_timer *timer)
 }
 
 int viaproc_open(struct viaproc *viaproc, const struct sandbox_config *config, int tun,
-	struct loop *loop, struct err *err)
+	struct loop *loop, bool has_terminal, struct err *err)
 {
 	*viaproc = (struct viaproc){.config = config,
 		.tun = tun,
 		.loop = loop,
 		.timer.on_expired = respawn,
+		.login.fd = -1,
+		.login_write = -1,
 		.words.write_fd = -1};
+	if (has_terminal && config->via.spec.kind == LINKSPEC_EXEC && open_login(viaproc, err) < 0)
+		return -err->code;
 	return words_open(&viaproc->words, "link of --via", loop, err) < 0
 		       ? -err->code
 		       : viaproc_start(viaproc, err);
@@ -346,5 +417,8 @@ void viaproc_stop(struct viaproc *viaproc)
 			}
 	}
 	viaproc->pid = 0;
+	loop_io_del(viaproc->loop, &viaproc->login);
+	fd_close(&viaproc->login.fd);
+	fd_close(&viaproc->login_write);
 	words_close(&viaproc->words);
 }

@@ -15,7 +15,11 @@
  * TUN device (exit/entrance) and nothing else of the sandbox, and hears of COMMAND only what that
  * sends. It opens the link (link/linkend), and again whenever it has ended, after pauses that grow;
  * connections of the programs inside stand still meanwhile. What it and the link's command say goes
- * through a pipe to the supervisor. It has no terminal: a command that asks for a password fails.
+ * through a pipe to the supervisor.
+ *
+ * The link's command, such as ssh, may ask for a password: the first one has the terminal for
+ * itself until the link is up or has failed, and COMMAND begins after that. What is started later
+ * has none, as COMMAND has it then.
  *
  * It may die; the supervisor has the device, and starts another one.
  */
@@ -27,13 +31,19 @@ struct viaproc {
 	int tun;
 	struct loop *loop;
 	struct words words;
+	struct loop_io login; /* ends when the terminal is free */
+	int login_write;
 	struct loop_timer timer; /* then another one is started */
 	bool is_last;
 };
 
-/* Start the first one. @tun stays the caller's. Returns 0, or -errno with @err filled. */
+/* Start the first one. @tun stays the caller's; with @has_terminal this process is in its
+ * foreground. Returns 0, or -errno with @err filled. */
 int viaproc_open(struct viaproc *viaproc, const struct sandbox_config *config, int tun,
-	struct loop *loop, struct err *err);
+	struct loop *loop, bool has_terminal, struct err *err);
+
+/* The link's command has the terminal. */
+bool viaproc_logs_in(const struct viaproc *viaproc);
 int viaproc_start(struct viaproc *viaproc, struct err *err);
 
 /* It died, and was reaped: @code and @status are of waitid(2). It ends by itself only when the

@@ -505,3 +505,69 @@ def test_the_terminal_is_given_back(nswrap, how, end):
     terminal.expect("got=word")
     assert terminal.popen.wait(10) == 0
     os.close(terminal.master)
+
+
+# --- the link's command asks -------------------------------------------------------------------------
+
+
+ASKS = """#!/bin/sh
+# as ssh asks for a password
+exec 3<>/dev/tty || exit 9
+old=$(stty -g <&3)
+stty -echo <&3
+printf 'password: ' >&3
+read -r word <&3
+stty "$old" <&3
+[ "$word" = secret ] || exit 255
+exec "$NSWRAP" exit --expose 192.0.2.0/24
+"""
+
+
+@pytest.fixture
+def asks(short_dir):
+    path = os.path.join(short_dir, "asks")
+    with open(path, "w") as file:
+        file.write(ASKS.replace("$NSWRAP", str(BINARY)))
+    os.chmod(path, 0o755)
+    return path
+
+
+def test_the_link_asks_for_a_password(nswrap, asks):
+    """At the terminal and without an echo, before COMMAND begins, which has the terminal then."""
+    terminal = Terminal(nswrap, [BINARY, "--via", f"exec:{asks}", "--", "sh", "-c",
+                                 "echo begun; read -r line; echo \"read $line\"; ip -4 route"])
+    terminal.expect("password: ")
+    terminal.type("secret\n")
+    shown = terminal.expect("begun\r?\n") or ""
+    assert "secret" not in str(shown) and "secret" not in terminal.read()
+    terminal.type("typed\n")
+    terminal.expect("read typed")
+    terminal.expect("via0")
+    assert terminal.popen.wait(20 * PATIENCE) == 0
+
+
+def test_the_wrong_password(nswrap, asks):
+    """It is said that the link is not up, and COMMAND begins with the terminal."""
+    terminal = Terminal(nswrap, [BINARY, "--via", f"exec:{asks}", "--", "sh", "-c", "read -r line; echo \"read $line\""])
+    terminal.expect("password: ")
+    terminal.type("guess\n")
+    terminal.expect("cannot be opened: its command ended with status 255")
+    terminal.type("typed\n")
+    terminal.expect("read typed")
+    assert terminal.popen.wait(20 * PATIENCE) == 0
+
+
+def test_an_interrupt_at_the_prompt(nswrap, asks):
+    """Everything ends, and the terminal echoes again."""
+    terminal = Terminal(nswrap, [BINARY, "--via", f"exec:{asks}", "--", "sh", "-c", "echo begun; sleep 1000"])
+    terminal.expect("password: ")
+    terminal.type("\x03")
+    assert terminal.popen.wait(20 * PATIENCE) == 130
+    assert "begun" not in terminal.read()
+    assert termios.tcgetattr(terminal.master)[3] & termios.ECHO
+
+
+def test_nobody_is_asked_in_the_background(nswrap, asks):
+    name = nswrap.run("-d", "--via", f"exec:{asks}", "--", "sleep", "1000").stdout.decode().strip()
+    wait_for(lambda: b"an agent or a ControlMaster" in nswrap.run("logs", name).stdout, "what is to be done")
+    assert nswrap.run("stop", name).returncode == 0
