@@ -568,6 +568,9 @@ def test_an_interrupt_at_the_prompt(nswrap, asks):
 
 
 def test_nobody_is_asked_in_the_background(nswrap, asks):
-    name = nswrap.run("-d", "--via", f"exec:{asks}", "--", "sleep", "1000").stdout.decode().strip()
-    wait_for(lambda: b"an agent or a ControlMaster" in nswrap.run("logs", name).stdout, "what is to be done")
+    """What is to be done instead is said where it is heard: at once, or in the log."""
+    started = nswrap.run("-d", "--via", f"exec:{asks}", "--", "sleep", "1000")
+    name = started.stdout.decode().strip()
+    wait_for(lambda: b"an agent or a ControlMaster" in started.stderr + nswrap.run("logs", name).stdout,
+             "what is to be done")
     assert nswrap.run("stop", name).returncode == 0
