@@ -62,16 +62,13 @@ int control_receive(int sock, const char *noun, int timeout_ms, json_t **answer,
 	fds->count = 0;
 	if (text && poll(&pollfd, 1, timeout_ms) == 1)
 		got = fd_recv(sock, text, CONTROL_MESSAGE_MAX, fds->items, fds->max, &fds->count);
-	/* the other side closed before it took our question; what it had said is still there */
-	if (got == -ECONNRESET)
-		got = fd_recv(sock, text, CONTROL_MESSAGE_MAX, fds->items, fds->max, &fds->count);
 	*answer = got > 0 ? json_loadb(text, (size_t)got, 0, NULL) : NULL;
 	const char *reason = json_string_value(json_object_get(*answer, "error"));
 	if (json_is_true(json_object_get(*answer, "ok")))
 		result = 0;
 	else if (!text)
 		result = err_sys(err, ENOMEM, "cannot read the answer");
-	else if (got == 0 || got == -ECONNRESET)
+	else if (got == 0)
 		result = err_set(err, EPIPE, "the %s has ended", noun);
 	else if (got < 0)
 		result = err_sys(err, (int)-got, "the %s does not answer", noun);

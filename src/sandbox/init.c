@@ -312,11 +312,8 @@ static void resume(struct init *init, uint64_t serial)
 /* A message of the supervisor, which is gone when there is no whole one; the files it says. */
 static int receive(struct init *init, struct init_message *message)
 {
-	int fd, result;
+	int fd, result = fd_recv_one(init->start->supervisor_fd, message, sizeof(*message), &fd);
 
-	do
-		result = fd_recv_one(init->start->supervisor_fd, message, sizeof(*message), &fd);
-	while (result == -ECONNRESET); /* it left something unread; what it said is still there */
 	if (result == 0 && message->type == INIT_OWN_FILE && fd >= 0) {
 		message->file[NAME_MAX] = '\0';
 		own_file(init, message->file, fd_take(&fd));

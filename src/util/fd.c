@@ -173,6 +173,9 @@ static ssize_t receive(
 	};
 	ssize_t got = TEMP_FAILURE_RETRY(recvmsg(sock, &msg, MSG_CMSG_CLOEXEC));
 
+	/* the other side closed and had not read all: told once, before what it said */
+	if (got < 0 && errno == ECONNRESET)
+		got = TEMP_FAILURE_RETRY(recvmsg(sock, &msg, MSG_CMSG_CLOEXEC));
 	for (size_t i = 0; i < max_fds; i++)
 		/* cppcheck-suppress nullPointerRedundantCheck ; none is 0 of them */
 		fds[i] = -1;

@@ -173,6 +173,24 @@ static void test_pass_end(void **state)
 	assert_int_equal(fd_send(pair[1], "x", 1, NULL, 0), -EPIPE);
 }
 
+/* Who ends with something unread is an end like any other, after what it said. */
+static void test_pass_end_unread(void **state)
+{
+	int ends[2];
+	char byte;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(fd_pair(ends, SOCK_NONBLOCK, &err), 0);
+	assert_int_equal(fd_send(ends[0], "a", 1, NULL, 0), 1);
+	assert_int_equal(fd_send(ends[1], "unread", 6, NULL, 0), 6);
+	fd_close(&ends[0]);
+	assert_int_equal(fd_recv(ends[1], &byte, 1, NULL, 0, NULL), 1);
+	assert_int_equal(byte, 'a');
+	assert_int_equal(fd_recv(ends[1], &byte, 1, NULL, 0, NULL), 0);
+	fd_close(&ends[1]);
+}
+
 static void test_pass_one(void **state)
 {
 	_cleanup_fd_ int null = open_null();
@@ -417,6 +435,7 @@ int main(void)
 		T(test_pass),
 		T(test_pass_refused),
 		T(test_pass_end),
+		cmocka_unit_test(test_pass_end_unread),
 		T(test_pass_one),
 		T(test_in_the_name_of_another),
 		T(test_read_and_write_all),
