@@ -114,6 +114,16 @@ static void print_table(const json_t *hosts)
 	json_decref(rows);
 }
 
+/* What is said already of a port is not said again: "port 80 of 127.0.42.101 is in use by..." */
+static const char *after_port(const char *why, json_int_t number, const char *ip)
+{
+	char known[64];
+	int len = snprintf(known, sizeof(known), "port %lld of %s is ", number, ip);
+	const char *at = strncmp(why, "UDP ", 4) == 0 ? why + 4 : why;
+
+	return strncmp(at, known, (size_t)len) == 0 ? at + len : why;
+}
+
 /* "port 80/udp of 127.0.42.101", for what does not work. */
 static void print_port(FILE *out, const json_t *host, const json_t *port, const char *what)
 {
@@ -126,7 +136,8 @@ static void print_port(FILE *out, const json_t *host, const json_t *port, const 
 	if (number > 0)
 		fprintf(out, "port %lld%s of ", number,
 			strcmp(output_member(port, "proto", ""), "udp") == 0 ? "/udp" : "");
-	fprintf(out, "%s%s: %s", output_member(port, "ip", ""), what, json_string_value(why));
+	const char *ip = output_member(port, "ip", "");
+	fprintf(out, "%s%s: %s", ip, what, after_port(json_string_value(why), number, ip));
 	if (count > 0) {
 		json_t *age = output_age(json_integer_value(json_object_get(port, "age")));
 

@@ -26,6 +26,7 @@ struct open_service {
 	struct bound bound;          /* no descriptor: it is missing */
 	struct list missing_link;    /* then */
 	struct err *why;             /* then; NULL for want of memory */
+	bool is_told;                /* then */
 	struct acceptor acceptor;    /* TCP */
 	struct datagrams *datagrams; /* UDP that is joined */
 };
@@ -41,6 +42,7 @@ struct services {
 	struct loop_timer retry;
 	unsigned pause_ms;
 	unsigned explained; /* in this go */
+	bool is_retrying;
 };
 
 static struct open_service *open_of(struct list *link)
@@ -75,6 +77,12 @@ static bool make_room(struct acceptor *acceptor)
 static bool is_missing(const struct open_service *open)
 {
 	return open->bound.fd < 0;
+}
+
+/* As it is to be, by another one. */
+static bool is_elsewhere(const struct open_service *open)
+{
+	return open->why && open->why->code == EALREADY;
 }
 
 static void drop_socket(struct open_service *open)
@@ -190,6 +198,9 @@ static int bind_service(struct open_service *open, struct err *err)
 	if (services->ops->bind)
 		return services->ops->bind(services->owner, service, &open->bound, err);
 	int result = bind_try(&addr, service->proto, &open->bound);
+	if (result == -EADDRINUSE && services->ops->is_served &&
+		services->ops->is_served(services->owner, service))
+		return err_set(err, EALREADY, "served by another one");
 	if (result == 0 || (open->why && open->why->code == -result))
 		return result;
 	if (services->explained++ < EXPLAINED_MAX) {
@@ -201,32 +212,44 @@ static int bind_service(struct open_service *open, struct err *err)
 	return err_sys(err, -result, "cannot listen at %s", addr_format(&addr, text, sizeof(text)));
 }
 
+/* Who serves it for us may be about to say so, so that is told by the retry. */
+static void tell_missing(struct open_service *open, const struct err *err)
+{
+	const struct services *services = open->services;
+
+	if (open->is_told || err->code == EALREADY ||
+		(err->code == EADDRINUSE && services->ops->is_served && !services->is_retrying))
+		return;
+	open->is_told = true;
+	if (services->ops->on_missing)
+		services->ops->on_missing(services->owner, &open->service, err);
+}
+
 /* The reason that is known is good enough, if it is the same. */
 static void note_missing(struct open_service *open, int result, const struct err *err)
 {
-	struct services *services = open->services;
-
-	if (open->why && open->why->code == -result)
-		return;
-	if (!open->why)
-		open->why = malloc(sizeof(*open->why));
-	if (open->why)
-		*open->why = *err;
-	if (services->ops->on_missing)
-		services->ops->on_missing(services->owner, &open->service, err);
+	if (!open->why || open->why->code != -result) {
+		if (!open->why)
+			open->why = malloc(sizeof(*open->why));
+		if (open->why)
+			*open->why = *err;
+		open->is_told = false;
+	}
+	tell_missing(open, open->why ? open->why : err);
 }
 
 static void note_opened(struct open_service *open)
 {
 	const struct services *services = open->services;
-	bool was_missing = list_is_linked(&open->missing_link);
+	const bool was_told = open->is_told;
 
 	list_del(&open->missing_link);
 	free(open->why);
 	open->why = NULL;
+	open->is_told = false;
 	if (services->ops->on_served)
 		services->ops->on_served(services->owner, &open->service, open->bound.fd);
-	if (was_missing && services->ops->on_opened)
+	if (was_told && services->ops->on_opened)
 		services->ops->on_opened(services->owner, &open->service);
 }
 
@@ -273,11 +296,13 @@ static void on_retry(struct loop_timer *timer)
 	struct err short_of = {0};
 
 	services->explained = 0;
+	services->is_retrying = true;
 	for (unsigned i = 0; i < SERVICE_TRIES && services->untried > 0 && !short_of.code; i++) {
 		services->untried--;
 		try_to_open(list_first(&services->missing, struct open_service, missing_link),
 			&short_of);
 	}
+	services->is_retrying = false;
 	if (list_is_empty(&services->missing))
 		return;
 	if (services->untried > 0 && !short_of.code) {
@@ -366,7 +391,8 @@ void services_each_missing(struct services *services,
 		const struct open_service *open =
 			container_of(at, struct open_service, missing_link);
 
-		tell(told, &open->service, open->why ? open->why->text : "no memory");
+		if (!is_elsewhere(open))
+			tell(told, &open->service, open->why ? open->why->text : "no memory");
 	}
 }
 

@@ -45,6 +45,9 @@ struct service_ops {
 	int (*take)(void *owner, const struct service *service);
 	/* @fd is served from now on, until on_closed. */
 	void (*on_served)(void *owner, const struct service *service, int fd);
+	/* The address is in use: by who serves it as this one would? Then it is not missing, and is
+	 * tried again all the same. What nobody serves so is told by the first retry. */
+	bool (*is_served)(void *owner, const struct service *service);
 	/* @err says that the address is in use: who knows more of that says more. */
 	void (*explain)(const struct addr *addr, enum proto proto, struct err *err);
 	/* A client of a given TCP service, nonblocking, from now on the owner's; @peer is the
@@ -59,7 +62,8 @@ struct service_ops {
 	void (*on_missing)(void *owner, const struct service *service, const struct err *err);
 	/* A client's target was refused, or cannot be reached: -errno of conn/dial. */
 	void (*on_failed)(void *owner, enum proto proto, uint16_t id, int result);
-	/* It is there after all. Not for those that were there at once. */
+	/* It is there after all. Only for those that were told to be missing.
+	 */
 	void (*on_opened)(void *owner, const struct service *service);
 };
 

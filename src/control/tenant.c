@@ -2,12 +2,14 @@
 /* control/tenant - who is a host of a mesh now: the last one that came, and those before it end */
 #include "control/tenant.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "control/identity.h"
 #include "control/places.h"
@@ -114,6 +116,70 @@ int tenant_claim(
 	}
 	free(places);
 	return result;
+}
+
+/* The agent that listens there, or 0. */
+static pid_t find_agent(int dir_fd, const char *name)
+{
+	_cleanup_fd_ int sock = unixsock_connect(dir_fd, name, SOCK_SEQPACKET);
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+	struct err discard;
+
+	if (sock < 0 || identity_check(sock, &discard) < 0 ||
+		getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+		return 0;
+	return peer.pid;
+}
+
+static size_t find_kin(
+	const struct place *place, const char *own, size_t shared, pid_t *out, size_t max)
+{
+	int fd = openat(place->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *file;
+	size_t count = 0;
+
+	if (!dir) {
+		fd_close(&fd);
+		return 0;
+	}
+	while (count < max && (file = readdir(dir))) {
+		if (strncmp(file->d_name, own, shared) != 0 || strcmp(file->d_name, own) == 0)
+			continue;
+		pid_t pid = find_agent(place->dir_fd, file->d_name);
+		if (pid > 0)
+			out[count++] = pid;
+	}
+	closedir(dir);
+	return count;
+}
+
+size_t tenant_kin(const char *identity, pid_t *out, size_t max)
+{
+	const struct places_roots roots = {getenv("XDG_RUNTIME_DIR"), "/run/user", "/tmp"};
+	const size_t shared = strlen(prefixes[TENANT_AGENT]) + strlen(identity) / 2;
+	struct places *places = malloc(sizeof(*places)); /* paths */
+	char own[NAME_BYTES];
+	struct err discard;
+	size_t count = 0;
+
+	snprintf(own, sizeof(own), "%s%s", prefixes[TENANT_AGENT], identity);
+	if (places && places_open(&roots, places, &discard) == 0) {
+		for (size_t i = 0; i < places->count; i++)
+			count += find_kin(&places->items[i], own, shared, out + count, max - count);
+		places_close(places);
+	}
+	free(places);
+	return count;
+}
+
+void tenant_shed(const struct tenant *tenant)
+{
+	int fd;
+
+	while ((fd = accept4(tenant->listen_fd, NULL, NULL, SOCK_CLOEXEC)) >= 0)
+		close(fd);
 }
 
 void tenant_end(struct tenant *tenant)

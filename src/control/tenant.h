@@ -3,6 +3,8 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
 
 #include "util/err.h"
 #include "util/unixsock.h"
@@ -11,10 +13,13 @@
  * How it works
  *
  * A manager gives each host an identity, the same at each start. Who is that host has a socket
- * named after it among the user's sockets (control/places), which nobody accepts at: whose it is,
+ * named after it among the user's sockets (control/places), where nobody is answered: whose it is,
  * is all that it says. Who finds one there ends the process behind it, which may be stopped or
  * hang, and waits for its end. Only a process that the kernel calls an nswrap of ours in our own
  * namespaces is ended (control/identity); another one there is in nobody's way.
+ *
+ * The first half of an identity is the mesh's, so that hosts of one mesh on one machine know each
+ * other.
  */
 enum tenant_kind {
 	TENANT_AGENT,   /* an agent of its own: killed */
@@ -41,6 +46,16 @@ int tenant_check_identity(const char *identity, struct err *err);
  */
 int tenant_claim(
 	struct tenant *tenant, enum tenant_kind kind, const char *identity, struct err *err);
+
+/*
+ * The agents of other hosts of the same mesh in our own network: those whose identity has the first
+ * half of @identity. Their PIDs to @out, @max at most. Returns how many. Each one gets a client
+ * that is gone at once (tenant_shed).
+ */
+size_t tenant_kin(const char *identity, pid_t *out, size_t max);
+
+/* Have those go that only looked at who we are; the socket is readable while there are any. */
+void tenant_shed(const struct tenant *tenant);
 
 /* Once more is fine. */
 void tenant_end(struct tenant *tenant);

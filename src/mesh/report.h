@@ -11,7 +11,7 @@
 #include "util/err.h"
 
 #define REPORT_MAX       8 /* of each kind; how many more there are is told by a number */
-#define REPORT_WHY_BYTES 128
+#define REPORT_WHY_BYTES 192
 
 /* A port of @ip, and why it does not work. */
 struct report_port {

@@ -320,6 +320,18 @@ pid_t diag_port_pid(enum proto proto, const struct addr *addr)
 	return look_for(proto, addr, &holder) == 0 && holder.inode ? find_process(holder.inode) : 0;
 }
 
+bool diag_port_is_held(enum proto proto, const struct addr *addr, const pid_t *pids, size_t count)
+{
+	struct holder holder = {0};
+	bool is_held = false;
+
+	if (count == 0 || look_for(proto, addr, &holder) < 0 || holder.inode == 0)
+		return false;
+	for (size_t i = 0; i < count && !is_held; i++)
+		is_held = procfs_has_socket(pids[i], is_inode, &holder.inode);
+	return is_held;
+}
+
 int diag_port_holder(enum proto proto, const struct addr *addr, char *out, size_t cap_bytes)
 {
 	struct holder holder = {0};

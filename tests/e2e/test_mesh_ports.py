@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """e2e/test_mesh_ports - ports of hosts: those that cannot be bound, and where they lead"""
 
+import json
 import re
 import socket
 
 import pytest
 
-from harness import TCP_ECHO, UDP_ECHO, free_port, free_ports, python, wait_for
+from harness import BINARY, TCP_ECHO, UDP_ECHO, free_port, free_ports, python, wait_for
 from mesh_tools import Box, Site, network
 
 
@@ -62,7 +63,7 @@ def test_one_port_that_is_taken(nswrap, box, tmp_path):
             (vip(11), ports[0], "tcp"), (vip(11), ports[0], "udp")}
         assert all("in use by python3" in m["why"] for m in missing)
         for proto in "", "/udp":
-            assert re.search(rf"^plain: port {ports[0]}{proto} of {vip(11)} is missing: .* in use by",
+            assert re.search(rf"^plain: port {ports[0]}{proto} of {vip(11)} is missing: in use by",
                              nswrap.run("mesh", "status", "site").stdout.decode(), re.M)
         site.running.wait_line(rf"plain: .*port {ports[0]} of {vip(11)} is in use by .*tried again", 5)
         for sock in taken:
@@ -70,6 +71,26 @@ def test_one_port_that_is_taken(nswrap, box, tmp_path):
         site.running.wait_line(rf"plain: .*: port {ports[0]} of {vip(11)} works now", 10)
         wait_for(lambda: site.status()["plain"]["missing"] == [], "nothing to be missing", 10)
         assert tcp_works(vip(11), ports[0]) and udp_works(vip(11), ports[0])
+
+
+def test_two_hosts_on_one_machine(nswrap, box, tmp_path):
+    """Each has what the other one has not: nothing is missing, nothing is said of it, and one is enough."""
+    ports = [free_port() for _ in range(2)]
+    box.serve(TCP_ECHO, "127.0.0.1", 7000, port=7000)
+    site = Site(nswrap, tmp_path)
+    site.host("box", vip(31), box.agent(), ports=[f"{port}:127.0.0.1:7000" for port in ports])
+    for n in range(3):
+        site.host(f"plain{n}", vip(32 + n), f"{BINARY} agent")
+    with site:
+        for host in site.hosts:
+            wait_for(lambda host=host: site.status()[host].get("missing") == [], "nothing to be missing", 10)
+        assert all(tcp_works(vip(31), port) for port in ports)
+        for n in range(2):
+            del site.hosts[f"plain{n}"]
+            site.path.write_text(json.dumps({"hosts": site.hosts}))
+            assert nswrap.run("mesh", "reload", "site").returncode == 0
+            wait_for(lambda: all(tcp_works(vip(31), port) for port in ports), "the next one to have it", 10)
+        assert "in use" not in site.running.stderr.text()
 
 
 # --- where ports lead ----------------------------------------------------------------------------

@@ -39,7 +39,7 @@ struct world {
 	int client_fd;
 	struct addr client_peer;
 	struct given given[GIVEN_MAX];
-	struct addr bind_fails_at;
+	struct addr bind_fails_at, served_at; /* the second by another one */
 	int missing_told, opened_told, served_told;
 	int bound_before; /* -1: nothing is */
 	struct err why;
@@ -114,6 +114,11 @@ static void on_opened(void *owner, const struct service *service)
 	((struct world *)owner)->opened_told++;
 }
 
+static bool is_served(void *owner, const struct service *service)
+{
+	return addr_equal(&service->addr, &((struct world *)owner)->served_at);
+}
+
 static int take(void *owner, const struct service *service)
 {
 	assert_non_null(service);
@@ -174,6 +179,8 @@ static const struct service_ops all_ops = {
 	.bind = on_bind, .on_client = on_client, .on_bound = on_bound, .on_closed = on_closed};
 static const struct service_ops no_ops = {0};
 static const struct service_ops telling_ops = {.on_missing = on_missing, .on_opened = on_opened};
+static const struct service_ops sharing_ops = {
+	.is_served = is_served, .on_missing = on_missing, .on_opened = on_opened};
 
 static const struct service_ops taking_ops = {.take = take, .on_served = on_served};
 
@@ -527,6 +534,42 @@ static void one_is_missing_alone(void **state)
 	world_close(world);
 }
 
+/* What another one serves is not missing, and is ours when that ends; nobody is told of either. */
+static void served_by_another(void **state)
+{
+	struct world *world = world_open(&sharing_ops);
+	const struct service list[] = {service_at("127.0.0.2", PROTO_TCP, false, 0),
+		service_at("127.0.0.3", PROTO_TCP, false, 0)};
+	int kin = listen_at(&list[0].addr, 1), stranger = listen_at(&list[1].addr, 1);
+
+	(void)state;
+	world->served_at = list[0].addr;
+	configure(world, list, 2);
+	assert_int_equal(count_missing(world), 1);
+	assert_int_equal(world->missing_told, 0); /* it may yet be served */
+	assert_null(services_find(world->services, PROTO_TCP, &list[0].addr));
+	close(kin);
+	jump(&world->bed, SERVICE_RETRY_MS);
+	assert_int_equal(world->missing_told, 1);
+	expect_led(world, &list[0].addr, world->targets[0]);
+	assert_int_equal(world->opened_told, 0);
+	/* who has it now is no such one: that is told, and what comes of it */
+	configure(world, &list[1], 1);
+	kin = listen_at(&list[0].addr, 1);
+	configure(world, list, 2);
+	assert_int_equal(count_missing(world), 1);
+	world->served_at = (struct addr){0};
+	jump(&world->bed, SERVICE_RETRY_MAX_MS);
+	assert_int_equal(count_missing(world), 2);
+	assert_int_equal(world->missing_told, 2);
+	close(kin);
+	close(stranger);
+	jump(&world->bed, SERVICE_RETRY_MAX_MS);
+	assert_int_equal(count_missing(world), 0);
+	assert_int_equal(world->opened_told, 2);
+	world_close(world);
+}
+
 /* More than are tried at once, for longer than the longest pause. */
 static void a_crowd_is_missing(void **state)
 {
@@ -742,6 +785,7 @@ int main(void)
 		cmocka_unit_test(what_becomes_of_clients_may_change),
 		cmocka_unit_test(connections_go_on),
 		cmocka_unit_test(one_is_missing_alone),
+		cmocka_unit_test(served_by_another),
 		cmocka_unit_test(a_crowd_is_missing),
 		cmocka_unit_test(descriptors_are_short),
 		cmocka_unit_test(random_lists),

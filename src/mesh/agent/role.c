@@ -13,6 +13,7 @@
 #include "control/owner.h"
 #include "mesh/agent/addresses.h"
 #include "mesh/agent/behind.h"
+#include "mesh/agent/kin.h"
 #include "mesh/agent/ports.h"
 #include "mesh/agent/taken.h"
 #include "mesh/agent/troubles.h"
@@ -35,6 +36,7 @@ struct role {
 	struct troubles *troubles;
 	struct mesh_port *name_servers; /* of all hosts */
 	size_t nname_servers;
+	struct kin kin;
 	struct mesh_report taken; /* hosts that are left out, each as a port 0 that is missing */
 	bool has_reserved;        /* some ports */
 
@@ -93,6 +95,15 @@ static bool is_names(const struct role *role, const struct service *service)
 			return true;
 	}
 	return false;
+}
+
+/* Several hosts of a mesh may be one machine: any of them leads into the mesh. */
+static bool is_entry_served(void *owner, const struct service *service)
+{
+	struct role *role = owner;
+
+	return kin_serves(
+		&role->kin, loop_now_ns(role->start.context->loop), service->proto, &service->addr);
 }
 
 /* A name server on the host's loopback is not what somebody asked for. */
@@ -598,6 +609,7 @@ int role_configure(struct role *role, const struct mesh_config *config, struct e
 	if (ports_plan(&role->ports, config) < 0 || know_name_servers(role, config) < 0 ||
 		(!role->start.is_sandbox && behind_plan(&role->behind, config) < 0))
 		return err_sys(err, ENOMEM, "cannot read the configuration");
+	kin_set(&role->kin, config->identity);
 	role->any_port = config->any_port && role->start.is_sandbox;
 	if (gate_allow(role->start.gate, config->me, config->allow, config->nallow) < 0)
 		return err_sys(err, ENOMEM, "cannot read the configuration");
@@ -639,6 +651,7 @@ struct role *role_new(const struct role_start *start)
 		.on_client = on_entry_client,
 		.on_bound = on_entry_bound,
 		.on_closed = on_entry_closed,
+		.is_served = is_entry_served,
 		.explain = owner_explain,
 		.on_missing = on_entry_missing,
 		.on_opened = on_opened,

@@ -37,7 +37,7 @@
  *
  * The built-in name servers are entered like what others offer, and so is the host's own, whose
  * clients are mesh/agent/nameservice's. Two hosts of a mesh may be one machine, where one of them
- * has these addresses: that the other one has not is no trouble.
+ * has these addresses: that the other one has not is no trouble (mesh/agent/kin).
  *
  * Each port is for itself: one that cannot be bound, or a host whose VIP is an address of this one,
  * is a line and in the report, and all others work. Ports are tried again (conn/service).

@@ -48,13 +48,38 @@ static void watch(struct tenure *tenure, uint16_t silence_s)
 
 /* --- takeover ----------------------------------------------------------------------------- */
 
+static void on_look(struct loop_io *io, uint32_t events)
+{
+	struct tenure *tenure = container_of(io, struct tenure, io);
+
+	(void)events;
+	tenant_shed(&tenure->tenant);
+}
+
+/* The socket is another one with another identity, and closed by whoever has the tenant. */
+static void overlook(struct tenure *tenure)
+{
+	if (tenure->io.on_ready)
+		loop_io_del(tenure->loop, &tenure->io);
+	tenure->io.on_ready = NULL;
+}
+
+static void look_out(struct tenure *tenure)
+{
+	tenure->io = (struct loop_io){tenure->tenant.listen_fd, on_look};
+	if (tenure->io.fd < 0 || loop_io_add(tenure->loop, &tenure->io, EPOLLIN) < 0)
+		tenure->io.on_ready = NULL;
+}
+
 static int take_over(struct tenure *tenure, const char *identity, struct err *err)
 {
 	struct err reason;
 
 	if (tenant_check_identity(identity, err) < 0)
 		return -EINVAL;
+	overlook(tenure);
 	int result = tenant_claim(&tenure->tenant, TENANT_AGENT, identity, &reason);
+	look_out(tenure);
 	/* it is not for want of this that it cannot serve */
 	if (result < 0)
 		log_warning("agents of this host are not taken over from: %s", reason.text);
@@ -77,5 +102,6 @@ void tenure_end(struct tenure *tenure)
 	if (tenure->loop)
 		loop_timer_cancel(tenure->loop, &tenure->timer);
 	tenure->silence_s = 0;
+	overlook(tenure);
 	tenant_end(&tenure->tenant);
 }

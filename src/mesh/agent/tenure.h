@@ -37,6 +37,7 @@ struct tenure {
 
 	/* its own */
 	struct loop_timer timer;
+	struct loop_io io; /* of the tenant's socket */
 	unsigned silent; /* beats */
 	uint64_t heard_bytes;
 };

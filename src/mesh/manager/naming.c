@@ -14,8 +14,8 @@
 #include "util/fd.h"
 #include "util/parse.h"
 
-#define SHOWN_BYTES     256 /* of a path */
-#define IDENTITY_DIGITS 32
+#define SHOWN_BYTES     256  /* of a path */
+#define IDENTITY_DIGITS 16   /* of each half */
 #define ORPHAN_MS       2000 /* far above what a fork takes to its exec */
 
 /* "site" of "/etc/site.yaml"; of stdin nothing. */
@@ -135,10 +135,15 @@ char *naming_scope(const char *path, const char *name)
 char *naming_identity(const char *scope, const char *host)
 {
 	char *whole = g_strdup_printf("%s\n%s", scope, host);
-	char *sum = g_compute_checksum_for_string(G_CHECKSUM_SHA256, whole, -1);
-	char *out = sum ? strndup(sum, IDENTITY_DIGITS) : NULL;
+	char *sums[] = {g_compute_checksum_for_string(G_CHECKSUM_SHA256, scope, -1),
+		g_compute_checksum_for_string(G_CHECKSUM_SHA256, whole, -1)};
+	char *out = malloc(2 * IDENTITY_DIGITS + 1);
 
-	g_free(sum);
+	if (out)
+		snprintf(out, 2 * IDENTITY_DIGITS + 1, "%.*s%.*s", IDENTITY_DIGITS, sums[0],
+			IDENTITY_DIGITS, sums[1]);
+	g_free(sums[0]);
+	g_free(sums[1]);
 	g_free(whole);
 	return out;
 }
