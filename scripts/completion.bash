@@ -7,7 +7,7 @@ _nswrap_options() {
 	run) echo -p --host-port -P --guest-port -f --forward -R --reverse --x11 -b --bind --no-hold --port-driver \
 		--only-user --client-address --allow-network --wait -n --name -d --detach --network --outbound --via --route --dns-via --key-file --host-loopback --cidr --cidr6 --mtu \
 		--dns --no-dns --outbound-addr --no-ipv6 --pcap --root --pid --new-session --wait-all -C --chdir -e --env \
-		--unset-env -c --shell-command -t --stop-timeout --ready-fd --info-fd --alive-fd --log-fd --keep-fd \
+		--unset-env -c --shell-command -t --stop-timeout --unattended --ready-fd --info-fd --alive-fd --log-fd --keep-fd \
 		--no-config -q --quiet -v --verbose ;;
 	exec) echo -C --chdir -e --env --unset-env --new-session -t --stop-timeout -v --verbose ;;
 	ps | doctor) echo --json ;;
@@ -28,7 +28,7 @@ _nswrap_takes_word() {
 	case $1 in
 	--host-port | --guest-port | --forward | --bind | --port-driver | --wait | --name | \
 		--network | --outbound | --via | --route | --expose | --link | --key-file | --cidr | --cidr6 | --mtu | --dns | --outbound-addr | --pcap | --chdir | --env | \
-		--unset-env | --shell-command | --stop-timeout | --ready-fd | --info-fd | --alive-fd | --log-fd | --api-fd | --keep-fd | \
+		--unset-env | --shell-command | --stop-timeout | --unattended | --ready-fd | --info-fd | --alive-fd | --log-fd | --api-fd | --keep-fd | \
 		--lines | --format | --bind-proxy | --bind-client | --dead-after | --server | --to | \
 		--reverse | --allow-forward | --allow-reverse | --proxy-protocol | --drain) ;;
 	-[qv]*[pPfRbnCect] | -[pPfRbnCect]) ;;

@@ -41,7 +41,8 @@ static bool is_for_managers(const char *word)
 {
 	static const char *const names[] = {"chdir", "cidr", "cidr6", "dns", "env", "host-loopback",
 		"mtu", "network", "new-session", "no-dns", "no-hold", "no-ipv6", "outbound-addr",
-		"pid", "reverse", "root", "stop-timeout", "unset-env", "wait-all", NULL};
+		"pid", "reverse", "root", "stop-timeout", "unattended", "unset-env", "wait-all",
+		NULL};
 
 	for (const char *const *name = names; *name; name++) {
 		size_t len = strlen(*name);
@@ -118,10 +119,14 @@ static int take_streams(const struct handover *handover)
 
 /* --- those that were kept ------------------------------------------------------------------- */
 
-/* "mesh-0123456789ab-": what the names of a host's begin with. */
+/* "mesh-0123456789ab-": what the names of a host's begin with; all of a mesh's begin alike
+ * (control/tenant), but do not end so. */
 static void make_prefix(const struct handover *handover, char prefix[PREFIX_BYTES])
 {
-	snprintf(prefix, PREFIX_BYTES, "mesh-%.12s-", handover->greeting.identity);
+	const char *identity = handover->greeting.identity;
+	const size_t len = strlen(identity);
+
+	snprintf(prefix, PREFIX_BYTES, "mesh-%.12s-", len > 12 ? identity + len - 12 : identity);
 }
 
 /* A sandbox is the same one if all that is asked for is. FNV-1a. */

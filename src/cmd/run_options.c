@@ -510,6 +510,8 @@ const struct option_def run_options_table[] = {
 		AT(shell_command)},
 	{'t', "stop-timeout", "SECONDS", "SIGKILL so long after SIGTERM (10; with agent: 0.5)",
 		set_stop_timeout, 0},
+	{0, "unattended", "SECONDS", "end when nobody was in it (exec, agents) for so long",
+		option_set_seconds, AT(config.unattended_ms)},
 	{0, "ready-fd", "N", "write READY=1 to descriptor N once the first guest port listens",
 		set_fd, AT(config.ready_fd)},
 	{0, "info-fd", "N", "write a JSON object an event to descriptor N", set_fd,

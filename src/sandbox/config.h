@@ -82,6 +82,7 @@ struct sandbox_config {
 	int info_fd;  /* -1: none */
 	int alive_fd; /* when its other end is closed the sandbox ends; -1: none */
 	uint64_t stop_timeout_ms;
+	uint64_t unattended_ms; /* it ends when nobody was in there for so long; 0: it does not */
 	struct sandbox_companion companion;
 	struct detach *detach;       /* NULL: in the foreground */
 	const char *const *defaults; /* options that were not typed, and where they stand, for those

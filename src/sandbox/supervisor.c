@@ -20,6 +20,7 @@
 #include "proc/rights.h"
 #include "proc/tree.h"
 #include "proc/witness.h"
+#include "sandbox/absence.h"
 #include "sandbox/answers.h"
 #include "sandbox/companion.h"
 #include "sandbox/detach.h"
@@ -35,6 +36,7 @@
 #include "sandbox/tellers.h"
 #include "sandbox/viaproc.h"
 #include "util/budget.h"
+#include "util/clock.h"
 #include "util/fd.h"
 #include "util/list.h"
 #include "util/log.h"
@@ -62,6 +64,7 @@ struct supervisor {
 	struct viaproc via;
 	struct companion companion;
 	struct answers answers;
+	struct absence absence;
 	struct registry registry; /* closed; its path is hidden inside */
 	struct words words;       /* of init and the net process */
 
@@ -91,6 +94,15 @@ static void terminate_by(struct supervisor *supervisor, int sig, uint64_t timeou
 static void terminate(void *owner, uint64_t timeout_ms)
 {
 	terminate_by(owner, SIGTERM, timeout_ms);
+}
+
+static void on_absence(void *owner)
+{
+	struct supervisor *supervisor = owner;
+
+	log_notice("nobody was in here for %llu s: this is the end",
+		(unsigned long long)(supervisor->config->unattended_ms / MS_PER_S));
+	terminate(supervisor, supervisor->config->stop_timeout_ms);
 }
 
 /* Something that COMMAND cannot do without has failed. */
@@ -525,6 +537,7 @@ static int start(struct supervisor *supervisor, struct err *err)
 	outwards_announce(&supervisor->outwards, 0);
 	if (keeper_start(&supervisor->keeper, err) < 0)
 		return -err->code;
+	absence_begin(&supervisor->absence);
 	resolver_watch(&supervisor->resolver, fd_take(&supervisor->init.fds[INIT_FD_ETC]));
 	return 0;
 }
@@ -534,6 +547,7 @@ static int start(struct supervisor *supervisor, struct err *err)
 static void take_down(struct supervisor *supervisor)
 {
 	witness_stop(&supervisor->witness);
+	absence_end(&supervisor->absence);
 	companion_stop(&supervisor->companion,
 		supervisor->init.has_ended ? supervisor->init.fds[INIT_FD_DIAG] : -1);
 	keeper_stop(&supervisor->keeper);
@@ -587,6 +601,10 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 			.tellers = &supervisor.tellers,
 			.on_stop = terminate,
 			.owner = &supervisor},
+		.absence = {.server = &supervisor.answers.server,
+			.max_ms = config->unattended_ms,
+			.on_long = on_absence,
+			.owner = &supervisor},
 		.witness = {.on_signal = pass_signal, .owner = &supervisor, .io.fd = -1},
 		.signal_io.fd = -1,
 		.reap_task.on_run = on_reap,
@@ -611,6 +629,7 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 	forwards_init(&supervisor.forwards, supervisor.loop);
 	resolver_init(&supervisor.resolver, config, supervisor.loop, on_names_change, &supervisor);
 	tellers_init(&supervisor.tellers, supervisor.loop, &supervisor.resolver);
+	supervisor.absence.loop = supervisor.loop;
 	keeper_init(&supervisor.keeper, supervisor.loop, &keeper_ops, &supervisor);
 	server_init(&supervisor.answers.server);
 	int result = start(&supervisor, err);

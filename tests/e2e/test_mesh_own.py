@@ -345,6 +345,40 @@ def test_a_kept_one_with_other_options_is_another_one(lab):
         assert len(names(lab.nswrap)) == 1
 
 
+def test_two_that_are_kept(lab):
+    """Of one mesh on one machine: each has its own."""
+    site = lab.site(keep=True)
+    site.host("other", f"{network()}.103", [str(BINARY)], sandbox={"command": ["sleep", "1000"], "keep": True})
+    with site:
+        first = lab.ask()["pid"]
+        wait_for(lambda: len(names(lab.nswrap)) == 2, "both")
+        os.kill(site.status()["other"]["pid"], signal.SIGKILL)
+        site.wait_state("other", restarts=1)
+        assert len(names(lab.nswrap)) == 2 and lab.ask()["pid"] == first
+    wait_for(lambda: names(lab.nswrap) == [], "the end of both", 5)
+
+
+def test_a_kept_one_that_nobody_comes_for(lab, tmp_path):
+    """Its host leaves the mesh while the link is down: it ends when nobody was there for as long as keep says."""
+    down = tmp_path / "down"
+    lab.host["cmd"] = ["sh", "-c", f'test ! -e "$0" && exec {BINARY} agent', str(down)]
+    with lab.site(keep=1) as site:
+        first = lab.ask()["pid"]
+        until = time.monotonic() + 1.5
+        while time.monotonic() < until:
+            assert is_alive(first)
+            time.sleep(0.1)
+        down.touch()
+        os.kill(site.status()["lab"]["pid"], signal.SIGKILL)
+        del site.hosts["lab"]
+        site.path.write_text(json.dumps({"hosts": site.hosts}))
+        assert lab.nswrap.run("mesh", "reload", "own").returncode == 0
+        assert is_alive(first)
+        wait_for(lambda: not is_alive(first) and names(lab.nswrap) == [], "its end", 3 * PATIENCE)
+    log = next(pathlib.Path(tmp_path, "nswrap", "logs").glob("mesh-*/*")).parent
+    assert any("nobody was in here for 1 s" in file.read_text() for file in log.iterdir())
+
+
 def test_the_end_of_a_kept_one_is_not_missed(lab):
     """Whether somebody was there to hear of it or not; it is told once."""
     lab.host["restart"] = "always"

@@ -48,7 +48,10 @@ static void keys_become_options(void **state)
 			"--cidr=192.168.7.0/24|--mtu=1500"},
 		{"{command: x, root: true, pid: true, waitAll: yes, stopTimeout: 1.5}", "x",
 			"--root|--pid|--wait-all|--stop-timeout=1.5"},
-		{"{command: x, root: false, pid: no, keep: true}", "x", ""},
+		{"{command: x, root: false, pid: no, keep: false}", "x", ""},
+		{"{command: x, keep: 0}", "x", "--unattended=0"},
+		{"{command: x, keep: 3600}", "x", "--unattended=3600"},
+		{"{command: x, keep: true}", "x", "--unattended=604800"},
 	};
 
 	(void)state;
@@ -59,7 +62,7 @@ static void keys_become_options(void **state)
 		check_words(sandbox->command, rows[i][1]);
 		check_words(sandbox->options, rows[i][2]);
 		assert_int_equal(sandbox->guest_port, i == 0 ? 8888 : 0);
-		assert_int_equal(sandbox->keep, i == COUNT(rows) - 1);
+		assert_int_equal(sandbox->keep, i >= COUNT(rows) - 3);
 		manifest_free(&manifest);
 	}
 }
@@ -102,8 +105,11 @@ static void what_cannot_be_is_refused(void **state)
 			"1280 to 65520"},
 		{"{command: a, pid: maybe}",
 			"1:56: host a: sandbox.pid is \"maybe\": expected true or false"},
-		{"{command: a, keep: 7}",
-			"1:57: host a: sandbox.keep is \"7\": expected true or false"},
+		{"{command: a, keep: 7d}",
+			"1:57: host a: sandbox.keep is \"7d\": expected true, false "
+			"or a number of seconds"},
+		{"{command: a, keep: [1]}", "1:57: host a: sandbox.keep is a list: expected true, "
+					    "false or a number of seconds"},
 		{"{command: a, cwd: \"\"}",
 			"1:56: host a: sandbox.cwd is empty: expected a directory there"},
 		{"{command: a, env: x}",

@@ -48,7 +48,7 @@ const char example_manifest[] =
 	"    sandbox:\n"
 	"      command: \"jupyter lab --no-browser --port={guest-port}\"\n"
 	"      guestPort: 8888\n"
-	"      keep: false # true: it outlives links that break\n"
+	"      keep: false # true: it outlives links that break, and a week without one\n"
 	"    ports: [\"80:127.0.0.1:8888\"]\n"
 	"\n"
 	"# Hosts that a command lists, one name a line; they come and go with it.\n"

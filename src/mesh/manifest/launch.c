@@ -35,6 +35,10 @@ struct key {
 	bool when; /* the truth for which the option is given */
 };
 
+/* Nobody comes for it any more: its host has left the mesh while its link was down. */
+#define UNATTENDED "--unattended"
+#define KEPT_S     "604800" /* a week */
+
 static void add_word(struct launch *launch, const char *option, const char *value)
 {
 	g_ptr_array_add(
@@ -146,7 +150,22 @@ static void read_truth(struct launch *launch, const struct key *key, const struc
 
 static void read_keep(struct launch *launch, const struct key *key, const struct node *value)
 {
-	take_truth(launch, key, value, &launch->out->keep);
+	char name[32];
+	uint64_t ms;
+	struct err err;
+
+	if (value->kind == NODE_TEXT && parse_seconds(value->text, &ms, &err) == 0) {
+		launch->out->keep = true;
+		add_word(launch, UNATTENDED, value->text);
+		return;
+	}
+	if (!reader_is_kind(launch->reader, value, NODE_TEXT, name_of(key, name), key->expected))
+		return;
+	if (!reader_is_bool(value, &launch->out->keep))
+		reader_refuse(launch->reader, value, "%s is %s: expected %s", name,
+			PARSE_QUOTED(value->text), key->expected);
+	else if (launch->out->keep)
+		add_word(launch, UNATTENDED, KEPT_S);
 }
 
 static void read_text(struct launch *launch, const struct key *key, const struct node *value)
@@ -296,7 +315,7 @@ static const struct key keys[] = {
 	{"pid", read_truth, "--pid", .when = true},
 	{"waitAll", read_truth, "--wait-all", .when = true},
 	{"stopTimeout", read_text, "--stop-timeout", "a number of seconds", .check = check_seconds},
-	{"keep", read_keep, .expected = "true or false"},
+	{"keep", read_keep, .expected = "true, false or a number of seconds"},
 	{.name = NULL},
 };
 
