@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz/tunnel - any bytes from the other end of a tunnel, and what is done with strands meanwhile
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -10,8 +11,10 @@
 
 #include "tunnel/bundle.h"
 #include "tunnel/hail.h"
+#include "tunnel/lane.h"
 #include "tunnel/order.h"
 #include "tunnel/permit.h"
+#include "util/log.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -193,8 +196,134 @@ static void ask(const uint8_t *data, size_t size)
 	permit_add(&permits, line, &err);
 }
 
+/* --- lanes of a server ------------------------------------------------------------------------ */
+
+enum { LANES = 4 };
+
+struct server {
+	struct loop *loop;
+	struct budget budget;
+	struct conn_context context;
+	struct lane_house house;
+	struct list waiting;
+	size_t asked;
+};
+
+static bool on_new(struct lane *lane)
+{
+	list_add_last(&((struct server *)lane->house->owner)->waiting, &lane->at);
+	return true;
+}
+
+static void on_opened(struct lane *lane)
+{
+	((struct server *)lane->house->owner)->asked--;
+	lane->inbound = NULL;
+	close(lane_take(lane));
+}
+
+static void on_refused(struct lane *lane)
+{
+	((struct server *)lane->house->owner)->asked--;
+	lane->inbound = NULL;
+	on_new(lane);
+}
+
+static int on_message(struct lane *lane, const struct hail *hail)
+{
+	return lane->kind == HAIL_CONTROL && hail->type == HAIL_LEAVE ? 0 : -EPROTO;
+}
+
+static void on_dead(struct lane *lane)
+{
+	(void)lane;
+}
+
+/* Nobody was asked who was opened or refused. */
+static void on_over(struct lane *lane)
+{
+	struct server *server = lane->house->owner;
+
+	if (lane->inbound)
+		server->asked--;
+}
+
+static const struct lane_ops lane_ops = {
+	on_new, on_opened, on_refused, on_message, on_dead, on_over};
+
+static int add_lane(struct server *server)
+{
+	struct addr peer = {.family = AF_UNIX};
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0)
+		abort();
+	lane_add(&server->house, pair[0], &peer, false);
+	return pair[1];
+}
+
+static void ask_lane(struct server *server)
+{
+	struct lane *lane = list_first(&server->waiting, struct lane, at);
+
+	list_del(&lane->at);
+	if ((lane->is_own ? lane_ask(lane, "x", 1, 1) : lane_use(lane)) < 0 || !lane->is_own) {
+		lane_close(lane);
+		return;
+	}
+	lane->inbound = (struct inbound *)server; /* some mark */
+	server->asked++;
+}
+
+static void serve(const uint8_t *data, size_t size)
+{
+	struct server server = {.loop = loop_new(), .budget = {.max = 1000}};
+	int fds[LANES];
+
+	if (!server.loop || context_open(&server.context, server.loop, &server.budget, -1) < 0)
+		abort();
+	list_init(&server.waiting);
+	server.house = (struct lane_house){
+		.ops = &lane_ops, .owner = &server, .context = &server.context, .beat_ms = 1000};
+	lane_house_init(&server.house);
+	for (int i = 0; i < LANES; i++)
+		fds[i] = add_lane(&server);
+	while (size >= 2) {
+		int *fd = &fds[data[0] % LANES];
+		size_t len = data[1] % 64 < size - 2 ? data[1] % 64 : size - 2;
+
+		if (data[0] & 0x40) {
+			close(*fd);
+			*fd = add_lane(&server);
+		} else if (send(*fd, data + 2, len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+			len = size - 2;
+		}
+		for (int i = 0; i < ROUNDS; i++)
+			loop_run_once(server.loop, 0);
+		if ((data[0] & 0x80) && !list_is_empty(&server.waiting))
+			ask_lane(&server);
+		drain(*fd);
+		data += 2 + len;
+		size -= 2 + len;
+		if (server.house.count > LANES || server.asked > LANES)
+			abort();
+	}
+	lane_house_fini(&server.house);
+	for (int i = 0; i < LANES; i++)
+		close(fds[i]);
+	context_close(&server.context);
+	if (server.budget.used != 0)
+		abort();
+	loop_free(server.loop);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	log_set_level(LOG_ERROR);
+	if (size > 1 && size < 2048 && data[0] == 'l') {
+		serve(data + 1, size - 1);
+		return 0;
+	}
 	if (size > 1 && data[0] == 'o')
 		ask(data + 1, size - 1);
 	else if (size > 1 && data[0] == 'm')
