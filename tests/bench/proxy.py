@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """bench/proxy - the proxies and the name server of a mesh's host, beside those that people use
 
-tinyproxy answers one request a connection."""
+tinyproxy answers one request a connection. Connections a second need an idle machine: where others run, one
+thread has one share of the processors, and a thread for each client has many."""
 
 import contextlib
 import pathlib
