@@ -319,7 +319,7 @@ static int serve_host(enum stack_wish wish, const struct expose *expose, bool ma
 
 static int run(const struct cmd_call *call)
 {
-	struct expose expose = {.rules = NULL};
+	struct expose expose = {.has_no_ipv6 = true};
 	struct words words = {.expose = &expose};
 	int status = read_words(call->argc, call->argv, &words);
 

@@ -219,6 +219,11 @@ int expose_add(struct expose *expose, const char *text, struct err *err)
 	int result = parse(text, &rule, err);
 	if (result == 0)
 		result = check_loopback(expose, &rule.network, text, err);
+	if (result == 0 && expose->has_no_ipv6 && !is_four(&rule.network))
+		result = err_set(err, EINVAL,
+			"%s cannot be exposed, as a mesh has no IPv6 (nswrap exit has): expected a "
+			"network such as 10.0.0.0/8",
+			PARSE_QUOTED(text));
 	if (result < 0)
 		return result;
 	struct expose_rule *rules = reallocarray(expose->rules, expose->nrules + 1, sizeof(*rules));

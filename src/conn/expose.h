@@ -29,8 +29,9 @@ struct expose_rule;
 struct expose {
 	struct expose_rule *rules;
 	size_t nrules;
-	bool has_rules;       /* none of which may be left */
-	bool has_no_loopback; /* the owner sets it: nothing leads there, a rule for it is refused */
+	bool has_rules; /* none of which may be left */
+	/* the owner sets them: nothing leads there, a rule for it is refused */
+	bool has_no_loopback, has_no_ipv6;
 };
 
 /*

@@ -98,6 +98,19 @@ static void everything_does_not_name_what_is_special(void **state)
 	expose_fini(&expose);
 }
 
+static void a_mesh_has_no_ipv6(void **state)
+{
+	struct expose mesh = {.has_no_ipv6 = true};
+	struct err err;
+
+	(void)state;
+	assert_int_equal(expose_add(&mesh, "fd00::/8", &err), -EINVAL);
+	assert_non_null(strstr(err.text, "a mesh has no IPv6"));
+	assert_false(mesh.has_rules);
+	add(&mesh, "0.0.0.0/0");
+	expose_fini(&mesh);
+}
+
 /* By 127.0.0.1, or what has it; not by what is wider, nor where nothing leads there. */
 static void loopback_is_to_be_named(void **state)
 {
@@ -243,6 +256,7 @@ int main(void)
 		cmocka_unit_test(only_what_is_named),
 		cmocka_unit_test(everything_does_not_name_what_is_special),
 		cmocka_unit_test(loopback_is_to_be_named),
+		cmocka_unit_test(a_mesh_has_no_ipv6),
 		cmocka_unit_test(nothing),
 		cmocka_unit_test(wrong_ones_are_refused_in_words),
 		cmocka_unit_test(ipv6_is_the_same),

@@ -217,7 +217,7 @@ static void read_expose(struct reader *reader, const struct field *field, const 
 	struct manifest_host *out)
 {
 	char ***texts = field_member(out, field);
-	struct expose expose = {.rules = NULL};
+	struct expose expose = {.has_no_ipv6 = true};
 	struct err err = {.code = 0};
 
 	if (!reader_is_kind(reader, value, NODE_LIST, field->what, field->expected))
