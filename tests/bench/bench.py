@@ -25,10 +25,10 @@ import idle
 import mesh
 import openings
 import proxy
-import tables
 import tunnel
-from probes import (BIN, HANG_S, NSWRAP, PATIENCE_S, Failed, accepts, command_line, connections,
-                    descendants, free_port, gbits, iperf_client, iperf_gbits, round_trips, wait_for, wrk_rate)
+from probes import (BIN, HANG_S, NSWRAP, Failed, accepts, command_line, connections,
+                    descendants, free_port, gbits, iperf_client, iperf_gbits, iperf_is_up,
+                    round_trips, wait_for, wrk_rate)
 from shell import Shell
 from svg import bar_chart
 
@@ -269,13 +269,6 @@ def measure_network(candidate, seconds, directory, results):
                 # the server may still wait for the rest of what failed
                 shell.end_last()
                 fresh_iperf()
-
-
-def iperf_is_up(port):
-    """A probe that iperf3 takes for a test that ended at once."""
-    result = subprocess.run(["iperf3", "-c", "127.0.0.1", "-p", str(port), "-n", "1K"],
-                            capture_output=True, timeout=PATIENCE_S)
-    return result.returncode == 0
 
 
 def measure_start(candidate):

@@ -6,7 +6,7 @@ The same tools as for loopback listeners; with nswrap, clients from there come a
 import copy
 
 import mesh
-from probes import BIN, accepts, connections, gbits, wait_for
+from probes import BIN, accepts, connections, gbits, iperf_is_up, wait_for
 from shell import Shell
 
 METRICS = {  # key: (title, unit, higher is better)
@@ -25,7 +25,7 @@ def measure(seconds, directory, results, candidate):
         shell.spawn(f"{BIN}/server", opened.listen, guest)
         shell.spawn("iperf3", "-s", "-B", opened.listen, "-p", iperf_guest)
         wait_for(lambda: accepts(port, b"x", host), "the server through the forward")
-        wait_for(lambda: accepts(iperf_port, host=host), "iperf3 through the forward")
+        wait_for(lambda: iperf_is_up(iperf_port, host), "iperf3 through the forward")
         results.add("open in 1", candidate, gbits(host, iperf_port, seconds))
         results.add("open out 1", candidate, gbits(host, iperf_port, seconds, reverse=True))
         results.add("open connections", candidate, connections(port, seconds, host))

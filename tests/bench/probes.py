@@ -100,6 +100,13 @@ def iperf_client(host, port, seconds, flows, reverse):
     return line + (["-R"] if reverse else [])
 
 
+def iperf_is_up(port, host="127.0.0.1"):
+    """A probe that iperf3 takes for a test that ended at once."""
+    result = subprocess.run(["iperf3", "-c", host, "-p", str(port), "-n", "1K"], capture_output=True,
+                            timeout=PATIENCE_S)
+    return result.returncode == 0
+
+
 def output_of(command, limit_s):
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=limit_s).stdout
