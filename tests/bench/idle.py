@@ -8,7 +8,7 @@ import time
 
 from probes import BIN, Failed, accepts, descendants, free_port, wait_for
 
-ENDS, MANY, WAITING_S, LOOK_S = 200, 100, 60, 5
+ENDS, MANY, WAITING_S, LOOK_S, SETTLE_S = 200, 100, 60, 5, 2
 
 METRICS = {  # key: (title, unit, higher is better)
     "ends": (f"`true`, {ENDS} times one after the other", "s", False),
@@ -27,7 +27,8 @@ def switches(pid):
 
 
 def wake_ups(pids, seconds):
-    """Of these processes, a second."""
+    """Of these processes, a second, when they have done what they had to."""
+    time.sleep(SETTLE_S)
     before = {pid: switches(pid) for pid in pids}
     time.sleep(seconds)
     after = {pid: switches(pid) for pid in pids}
