@@ -6,7 +6,7 @@ _nswrap_options() {
 	case $1 in
 	run) echo -p --host-port -P --guest-port -f --forward -R --reverse --x11 -b --bind --no-hold --port-driver \
 		--only-user --client-address --allow-network --wait -n --name -d --detach --network --outbound --via --route --dns-via --key-file --host-loopback --cidr --cidr6 --mtu \
-		--dns --no-dns --outbound-addr --no-ipv6 --pcap --root --pid --new-session --wait-all -C --chdir -e --env \
+		--dns --no-dns --outbound-addr --no-ipv6 --pcap --root --pid --new-session --wait-all --jupyterhub -C --chdir -e --env \
 		--unset-env -c --shell-command -t --stop-timeout --unattended --ready-fd --info-fd --alive-fd --log-fd --keep-fd \
 		--no-config -q --quiet -v --verbose ;;
 	exec) echo -C --chdir -e --env --unset-env --new-session -t --stop-timeout -v --verbose ;;

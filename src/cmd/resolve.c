@@ -7,6 +7,7 @@
 #include <netdb.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "util/parse.h"
@@ -28,19 +29,24 @@ static int make_absolute(struct addr *addr, struct err *err)
 	return 0;
 }
 
-static int look_up(struct outward_spec *spec, struct err *err)
+int resolve_host(const char *host, struct addr *out, struct err *err)
 {
 	const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
 	struct addrinfo *list = NULL;
-	struct addr addr = {0};
-	int code = getaddrinfo(spec->host, NULL, &hints, &list);
 
+	if (addr_parse_unmapped(host, out, NULL) == 0)
+		return 0;
+	if (strcasecmp(host, "localhost") == 0) {
+		*out = addr_loopback4(0);
+		return 0;
+	}
+	int code = getaddrinfo(host, NULL, &hints, &list);
 	if (code != 0)
-		return err_set(err, ENOENT, "%s: %s", PARSE_SHOWN(spec->host), gai_strerror(code));
-	memcpy(&addr, list->ai_addr,
-		list->ai_addrlen < sizeof(addr) ? list->ai_addrlen : sizeof(addr));
+		return err_set(err, ENOENT, "%s: %s", PARSE_SHOWN(host), gai_strerror(code));
+	*out = (struct addr){.family = AF_UNSPEC};
+	memcpy(out, list->ai_addr,
+		list->ai_addrlen < sizeof(*out) ? list->ai_addrlen : sizeof(*out));
 	freeaddrinfo(list);
-	addr_format_ip(&addr, spec->host, sizeof(spec->host));
 	return 0;
 }
 
@@ -49,5 +55,11 @@ int resolve_outward(struct outward_spec *spec, struct err *err)
 	if (make_absolute(&spec->guest, err) < 0 ||
 		(spec->host[0] == '\0' && make_absolute(&spec->path, err) < 0))
 		return -err->code;
-	return outward_has_name(spec) ? look_up(spec, err) : 0;
+	struct addr addr;
+	if (!outward_has_name(spec))
+		return 0;
+	if (resolve_host(spec->host, &addr, err) < 0)
+		return -err->code;
+	addr_format_ip(&addr, spec->host, sizeof(spec->host));
+	return 0;
 }

@@ -4,6 +4,9 @@
 
 #include "forward/outward.h"
 
+/* The first address of @host, a name or an address, with port 0. 0, or -errno with @err filled. */
+int resolve_host(const char *host, struct addr *out, struct err *err);
+
 /*
  * A host's name becomes its first address, looked up now; a relative path is meant from here.
  * Returns 0, or -errno with @err filled.

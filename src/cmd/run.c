@@ -13,6 +13,7 @@
 #include "cmd/defaults.h"
 #include "cmd/guess.h"
 #include "cmd/habits.h"
+#include "cmd/jupyterhub.h"
 #include "cmd/output.h"
 #include "cmd/run_options.h"
 #include "cmd/start.h"
@@ -152,7 +153,8 @@ static int read_options(struct run_options *options, const struct cmd_call *call
 				options, err) < 0)
 			return -EINVAL;
 	}
-	if (run_options_pair(options, err) < 0 || read_rules(options, err) < 0)
+	if (run_options_pair(options, err) < 0 || read_rules(options, err) < 0 ||
+		(options->is_jupyterhub && jupyterhub_apply(options, err) < 0))
 		return -EINVAL;
 	return first;
 }
@@ -314,6 +316,7 @@ static int run(const struct cmd_call *call)
 	}
 	g_strfreev((char **)options.config.defaults);
 	free(options.config.env);
+	g_free(options.service_url);
 	spec_list_free(&options.config.forwards);
 	linkspec_fini(&options.config.via.spec);
 	defaults_free(&defaults);

@@ -27,9 +27,10 @@ struct run_options {
 	const char *shell_command;
 	char *shell_argv[4]; /* room for config.command, where that is a shell */
 	struct env_changes env;
-	bool has_stop_timeout, no_config, detaches, has_x11;
-	int log_fd;    /* -1: stderr */
-	int verbosity; /* -q: below 0; -v: above */
+	bool has_stop_timeout, no_config, detaches, has_x11, is_jupyterhub;
+	char *service_url; /* of cmd/jupyterhub, owned */
+	int log_fd;        /* -1: stderr */
+	int verbosity;     /* -q: below 0; -v: above */
 };
 
 extern const struct option_def run_options_table[];

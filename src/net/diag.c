@@ -109,17 +109,36 @@ static int each_socket(int nl, enum proto proto, uint32_t states,
 	return result;
 }
 
-int diag_is_listening(int nl, enum proto proto, const struct addr *addr)
+/* The socket that a connection or datagram to @addr would find. 0, -ENOENT, or another -errno. */
+static int find_listener(
+	int nl, enum proto proto, const struct addr *addr, struct inet_diag_msg *found)
 {
 	struct addr own, nobody = {0};
-	struct inet_diag_msg found;
 	int result = plain(addr, &own);
 
 	if (result == 0)
-		result = lookup(nl, proto, &own, &nobody, &found);
+		result = lookup(nl, proto, &own, &nobody, found);
 	if (result < 0)
-		return result == -ENOENT ? 0 : result;
-	return found.idiag_state == (proto == PROTO_TCP ? TCP_LISTEN : TCP_CLOSE);
+		return result;
+	return found->idiag_state == (proto == PROTO_TCP ? TCP_LISTEN : TCP_CLOSE) ? 0 : -ENOENT;
+}
+
+int diag_is_listening(int nl, enum proto proto, const struct addr *addr)
+{
+	struct inet_diag_msg found;
+	int result = find_listener(nl, proto, addr, &found);
+
+	return result == 0 ? 1 : result == -ENOENT ? 0 : result;
+}
+
+int diag_listener_uid(int nl, enum proto proto, const struct addr *addr, uid_t *uid)
+{
+	struct inet_diag_msg found;
+	int result = find_listener(nl, proto, addr, &found);
+
+	if (result == 0)
+		*uid = found.idiag_uid;
+	return result;
 }
 
 int diag_is_connected(int nl, const struct addr *own, const struct addr *peer, int ifindex)

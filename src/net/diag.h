@@ -31,6 +31,10 @@ int diag_open(void);
  */
 int diag_is_listening(int nl, enum proto proto, const struct addr *addr);
 
+/* Which user, as diag_socket_uid has it, owns the socket that listens there? 0, -ENOENT: there is
+ * none, or another -errno. */
+int diag_listener_uid(int nl, enum proto proto, const struct addr *addr, uid_t *uid);
+
 /* Is there a TCP connection between @own and @peer, whatever is left of it, or one that begins?
  * @ifindex: also if it is bound to that device; 0: to lo. Returns 1, 0 or -errno. */
 int diag_is_connected(int nl, const struct addr *own, const struct addr *peer, int ifindex);

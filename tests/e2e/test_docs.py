@@ -22,7 +22,7 @@ PAGES = {sub: MAN / ("nswrap.1" if sub == "run" else f"nswrap-{sub}.1")
                      "tunnel", "sockets")}
 ALL_PAGES = sorted(MAN.glob("*.[1-8]"))
 GLOBAL = {"--", "-V", "--version", "-h", "--help"}
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs/design.md"]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs/design.md", "docs/jupyterhub.md"]
 # folders of the tree: `src/x` in a text is a promise that it exists
 FOLDERS = "src|lib|examples|tests|man|scripts|docs|[.]ci"
 

@@ -369,9 +369,14 @@ static void check_uid_tcp(int nl, const char *own, const char *target)
 	/* the other way round it is our own socket */
 	assert_int_equal(diag_socket_uid(nl, PROTO_TCP, &remote, &local, &uid), 0);
 	assert_int_equal(uid, geteuid());
+	/* who listens is known, too, not who has connected, and not who listened */
+	uid = 99;
+	assert_int_equal(diag_listener_uid(nl, PROTO_TCP, &to, &uid), 0);
+	assert_int_equal(uid, geteuid());
 	other_end(&other);
 	close(fd);
 	close(server);
+	assert_int_equal(diag_listener_uid(nl, PROTO_TCP, &to, &uid), -ENOENT);
 }
 
 static void test_uid_tcp(void **state)
