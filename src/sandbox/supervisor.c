@@ -621,7 +621,8 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 	/* a reader of ours that has gone is not the end of COMMAND */
 	supervisor.restores_pipe = signal(SIGPIPE, SIG_IGN) != SIG_IGN;
 	getrlimit(RLIMIT_NOFILE, &supervisor.original_nofile);
-	if (budget_check(rights_raise_fd_limit(FDS_MAX), forwards_fds(config), err) < 0) {
+	if (budget_check(rights_raise_fd_limit(FDS_MAX),
+		    forwards_fds(config) + 2 * config->noutwards, err) < 0) {
 		loop_free(supervisor.loop);
 		return -err->code;
 	}
