@@ -232,6 +232,9 @@ static void way_free(struct way *way)
 {
 	struct loop *loop = way->leadout->context->loop;
 
+	/* who waits hears it, and targets that have accepted already are not held */
+	if (way->trap_io.fd >= 0)
+		syns_drop(way->leadout->syns, &way->spec.guest);
 	list_del(&way->link);
 	if (way->spec.proto == PROTO_UDP)
 		datagrams_free(way->datagrams);
