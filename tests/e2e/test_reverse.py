@@ -52,7 +52,7 @@ def served(family, where, kind=socket.SOCK_STREAM):
                             return
                         s.sendto(b"host:" + data, peer)
                         continue
-                    with s.accept()[0] as c:
+                    with s.accept()[0] as c, contextlib.suppress(ConnectionError):
                         c.sendall(b"host:" + c.recv(100))
 
         thread = threading.Thread(target=serve, daemon=True)
