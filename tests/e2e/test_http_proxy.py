@@ -7,6 +7,7 @@ import http.server
 import os
 import pathlib
 import re
+import select
 import shutil
 import socket
 import ssl
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import zipfile
 
 import pytest
@@ -22,6 +24,7 @@ import pytest
 from harness import PATIENCE, Lines, Nswrap, free_port, python
 from mesh_tools import Box, Site, network
 from standin import PIPES, Link
+from tools import THOROUGH
 
 LOCAL = "127.0.0.1"
 CLIENTS = 1000
@@ -577,6 +580,55 @@ asyncio.run(main())
 
 def resident_kib(pid):
     return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1])
+
+
+if THOROUGH:  # a minute of silence
+
+    @pytest.mark.limit(240)
+    def test_silent_and_slow_clients(nswrap, server):
+        """By the clock: who says nothing, or goes on for ever saying it, is ended; who is through is not."""
+        proxy, socks = Proxy(nswrap), free_port()
+        proxy.configure("127.0.42.101", http={"listen": f"{LOCAL}:{proxy.port}"},
+                        socks={"listen": f"{LOCAL}:{socks}"})
+
+        def ask_socks(*words):
+            s = socket.create_connection((LOCAL, socks), timeout=20 * PATIENCE)
+            for word in words:
+                s.sendall(word)
+            return s
+
+        post = f"POST http://{LOCAL}:{server.port}/ HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n1".encode()
+        head = f"GET http://{LOCAL}:{server.port}/ HTTP/1.1\r\nHost: x\r\nX-Slow: ".encode()
+        ways = {  # what is sent, and once more every two seconds: when it ends, and what the end is like
+            "silent": (proxy.connect(), b"", (29, 40), b""),
+            "dripping head": (proxy.connect(head), b"x", (29, 40), b"HTTP/1.1 408 "),
+            "half a body": (proxy.connect(post), b"", (59, 75), b"HTTP/1.1 408 "),
+            "socks, silent": (ask_socks(), b"", (29, 40), b""),
+            "socks, half a greeting": (ask_socks(b"\5"), b"", (29, 40), b""),
+            "socks, no request": (ask_socks(b"\5\1\0"), b"", (29, 40), b"\5\0"),
+            "socks4, dripping user": (ask_socks(b"\4\1\0\120\177\0\0\1"), b"u", (29, 40), None),
+        }
+        tunnel, began, ends = proxy.tunnel(server.port), time.monotonic(), {}
+        said = dict.fromkeys(ways, b"")
+        while len(ends) < len(ways) and time.monotonic() - began < 100:
+            open_ways = {way[0]: name for name, way in ways.items() if name not in ends}
+            for s in select.select(list(open_ways), [], [], 2)[0]:
+                try:
+                    part = s.recv(4096)
+                except ConnectionError:
+                    part = b""
+                said[open_ways[s]] += part
+                if not part:
+                    ends[open_ways[s]] = time.monotonic() - began
+            for s, name in open_ways.items():
+                with contextlib.suppress(OSError):
+                    s.sendall(ways[name][1] if name not in ends else b"")
+        for name, (_, _, (earliest, latest), answer) in ways.items():
+            assert earliest < ends[name] < latest * PATIENCE, (name, ends)
+            assert answer is None or (said[name].startswith(answer) and bool(said[name]) == bool(answer)), (name, said)
+        tunnel.sendall(b"GET /still HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert read_head(tunnel).startswith("HTTP/1.1 200 ")
+        proxy.hang_up()
 
 
 def test_a_thousand_clients(proxy):
