@@ -55,15 +55,16 @@ static void it_is_one_host_of_one_mesh(void **state)
 {
 	static const struct {
 		const char *path, *mesh, *host;
-		bool is_same;
+		bool is_same, is_same_mesh;
 	} rows[] = {
-		{"a.yaml", "site", "one", true},
-		{"./there/../a.yaml", "site", "one", true},
-		{"link.yaml", "site", "one", true},
-		{"a.yaml", "site", "two", false},
-		{"a.yaml", "site-2", "one", false},
-		{"there/a.yaml", "site", "one", false}, /* of the same name at another place */
-		{"-", "site", "one", false},
+		{"a.yaml", "site", "one", true, true},
+		{"./there/../a.yaml", "site", "one", true, true},
+		{"link.yaml", "site", "one", true, true},
+		{"a.yaml", "site", "two", false, true},
+		{"a.yaml", "site-2", "one", false, false},
+		/* of the same name at another place */
+		{"there/a.yaml", "site", "one", false, false},
+		{"-", "site", "one", false, false},
 	};
 	char *first = identity("a.yaml", "site", "one");
 
@@ -74,7 +75,10 @@ static void it_is_one_host_of_one_mesh(void **state)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		char *found = identity(rows[i].path, rows[i].mesh, rows[i].host);
 
-		if ((strcmp(found, first) == 0) != rows[i].is_same)
+		/* either half says one thing (control/tenant) */
+		if ((strcmp(found, first) == 0) != rows[i].is_same ||
+			(strncmp(found, first, 16) == 0) != rows[i].is_same_mesh ||
+			(strcmp(found + 16, first + 16) == 0) != rows[i].is_same)
 			fail_msg("row %zu", i);
 		free(found);
 	}
