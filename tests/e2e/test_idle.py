@@ -31,9 +31,13 @@ def test_nobody_wakes_up_once_the_server_listens(nswrap, driver):
     # libslirp keeps what its side closed for 10 s
     if driver == "splice":
         assert exchange(running.host_port(), b"once") == b"once"
-    table = process_table()
-    own = [running.pid, *(p for p in running.tree() if table[p][2].startswith("nswrap: "))]
-    assert len(own) == 4, "supervisor, init, net, witness"
+
+    def all_four():
+        table = process_table()
+        own = [running.pid, *(p for p in running.tree() if table.get(p, ("",) * 3)[2].startswith("nswrap: "))]
+        return own if len(own) == 4 else None
+
+    own = wait_for(all_four, "supervisor, init, net, witness")
 
     def all_sleep():
         woken, _ = woken_in(QUIET_S, own)
