@@ -306,6 +306,10 @@ uninstall:
 		$(LIBDIR)/$(notdir $(SHARED)) $(LIBDIR)/pkgconfig/libnswrap.pc $(INCLUDEDIR)/nswrap/nswrap.h \
 		$(foreach page,$(MAN_PAGES),$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
 
+# a package of Debian's kind, in build/
+deb: $(PROGRAM) $(LIBRARY)
+	$(Q)BUILD=$(BUILD) PROGRAM=$(PROGRAM) scripts/deb $(BUILD)
+
 clean:
 	$(Q)rm -rf build nswrap
 
@@ -324,7 +328,7 @@ endif
 FORCE:
 .PHONY: agent-static all unit replay test-scripts e2e check asan fuzz fuzz-run fuzz-merge fuzz-merge-all bench bench-run
 .PHONY: bench-bin objects format lint lint-format lint-tree lint-gcc lint-clang lint-cppcheck
-.PHONY: lint-scripts lint-tidy install uninstall clean FORCE
+.PHONY: lint-scripts lint-tidy install uninstall deb clean FORCE
 .PHONY: $(FUZZ_RUN) $(FUZZ_MERGE)
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
