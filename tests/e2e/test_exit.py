@@ -17,6 +17,7 @@ import pytest
 from harness import (BINARY, HTTP, NEIGHBOUR_SETUP, PATIENCE, Behind, TCP_ECHO, TCP_PEER, UDP_ECHO, called, descendants,
                      connect, free_port, full_pipe, open_fds, python, read_all, wait_for)
 from test_mesh_routes import MANY
+from tools import tool
 
 FAR = "192.0.2.1"  # of the neighbour's, which the exit's machine reaches and nobody else
 FAR6 = "2001:db8::1"
@@ -732,6 +733,65 @@ def test_connections_for_long_and_nothing_is_left(nswrap, far):
     done = nswrap.run("exec", "box", *python(RAISED + RATE, FAR, 7001, 300, seconds), timeout=120)
     assert int(done.stdout) == 300 * seconds, done.stderr[-2000:]
     wait_for(lambda: len(open_fds(agent)) <= before, "the end of all connections", 20)
+
+
+# reads from each client, and tells it how much came in the SECONDS behind the first WARM ones
+SINK = """
+import socket, sys, threading, time
+def serve(c):
+    count, first = 0, None
+    with c:
+        while part := c.recv(1 << 20):
+            now = time.monotonic()
+            first = first or now
+            if now - first > WARM + SECONDS:
+                break
+            count += len(part) if now - first >= WARM else 0
+        c.sendall(b'%d' % count)
+        while c.recv(1 << 20):
+            pass
+with socket.create_server((sys.argv[1], int(sys.argv[2])), backlog=64) as server:
+    while True:
+        threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
+"""
+
+# sends over argv[3] connections until all are told, and prints the sum; argv: address port
+FILL = """
+import select, socket, struct, sys, threading
+total = []
+def fill():
+    with socket.create_connection((sys.argv[1], int(sys.argv[2])), 20) as s:
+        s.setblocking(False)
+        while True:
+            readable, writable, _ = select.select([s], [s], [])
+            if readable:
+                total.append(int(s.recv(100)))
+                # what waits need not arrive
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+                return
+            s.send(bytes(1 << 17))
+threads = [threading.Thread(target=fill) for _ in range(int(sys.argv[3]))]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(sum(total))
+"""
+
+
+@pytest.mark.limit(150)
+@pytest.mark.parametrize("flows, share", [(1, 0.9), (8, 0.95)])
+def test_a_long_link_is_filled(nswrap, far, flows, share):
+    """50 ms there and back: 1 Gbit/s, if there is time for it, or a little."""
+    thorough = os.environ.get("NSWRAP_TEST_THOROUGH")
+    mbit, warm, seconds = (1000, 5, 8) if thorough else (20, 0.5, 1)
+    made = far()
+    made.serve(SINK.replace("WARM", str(warm)).replace("SECONDS", str(seconds)), FAR, 7001)
+    link = "exec:" + shlex.join([tool("wanpipe"), "-d", "25", "-r", str(mbit), "--", *made.exit()])
+    done = nswrap.run("--via", link, *python(FILL, FAR, 7001, flows), timeout=100)
+    rate = int(done.stdout) * 8 / seconds / 1e6
+    assert rate <= 2 * mbit, "this link is no such one"  # what a busy machine held up comes at once
+    assert rate >= (share if thorough else 0.6) * mbit, f"{rate:.0f} Mbit/s: {done.stderr[-2000:]}"
 
 
 @pytest.mark.parametrize("words, text", [
