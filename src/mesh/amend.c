@@ -10,8 +10,9 @@
 #include "mesh/info.h"
 #include "mesh/members.h"
 
-#define ITEMS_MAX (1 << 16) /* of a list: far above what one message of `configure` has room for \
-			     */
+#define ITEMS_MAX                                                                      \
+	(1 << 16) /* of a list: far above what one message of `configure` has room for \
+		   */
 
 static const char *const lists[] = {"others", "hostnameMap", "nameServers"};
 
@@ -142,16 +143,16 @@ static int make_room(const struct config_field *list, struct mesh_config *config
 	const struct mesh_config *added)
 {
 	const size_t count = config_count(list, config), more = config_count(list, added);
-	void *items = config_item(list, config, 0);
 
 	if (more == 0)
 		return 0;
 	if (count + more > ITEMS_MAX)
 		return -E2BIG;
-	items = reallocarray(items, count + more, list->item_bytes);
+	void *items = reallocarray(config_item(list, config, 0), count + more, list->item_bytes);
 	if (!items)
 		return -ENOMEM;
 	memcpy((char *)config + list->offset, &items, sizeof(items));
+	/* cppcheck-suppress memleak ; they are @config's */
 	return 0;
 }
 

@@ -24,7 +24,7 @@ struct slirp_fds {
 	GPtrArray *items; /* struct slirp_fd by descriptor; NULL: never seen */
 	struct budget *budget;
 	unsigned round;
-	size_t open;      /* libslirp's sockets that are no listeners */
+	size_t open;     /* libslirp's sockets that are no listeners */
 	bool has_events; /* something happened since the last slirp_fds_fill */
 };
 
@@ -36,8 +36,8 @@ void slirp_fds_fini(struct slirp_fds *fds);
 void slirp_fds_opened(struct slirp_fds *fds, int fd);
 void slirp_fds_closed(struct slirp_fds *fds, int fd);
 
-/* A round of slirp_pollfds_fill. Returns how long libslirp would wait, UINT32_MAX: for ever. It says
- * a second at most, also without any socket whose time could be over; then it is for ever. */
+/* A round of slirp_pollfds_fill. Returns how long libslirp would wait, UINT32_MAX: for ever. It
+ * says a second at most, also without any socket whose time could be over; then it is for ever. */
 uint32_t slirp_fds_fill(struct slirp_fds *fds, Slirp *slirp);
 
 /* Let libslirp hear what happened since: slirp_pollfds_poll. */

@@ -72,8 +72,8 @@ ssize_t fd_send(int sock, const void *data, size_t len, const int *fds, size_t n
  * Receive one message. At most @max_fds descriptors, close-on-exec, are stored to @fds and their
  * number to *@nfds (may be NULL); the caller owns them, and the rest of @fds is -1. A message that
  * was cut, or carries more descriptors, is -EMSGSIZE and its descriptors are closed. Returns bytes
- * received, 0 at the end, also of a side that had not read all (never -ECONNRESET: what it said before
- * comes first), or -errno.
+ * received, 0 at the end, also of a side that had not read all (never -ECONNRESET: what it said
+ * before comes first), or -errno.
  */
 ssize_t fd_recv(int sock, void *data, size_t cap_bytes, int *fds, size_t max_fds, size_t *nfds);
 

@@ -418,8 +418,8 @@ static void told_what_is_different(void **state)
 	/* one that is not taken */
 	session_amend(&bed->session, args);
 	answer_amend(bed, expect_request(bed, "amend", NULL), "\"no\"");
-	assert_string_equal(bed->notice,
-		"is told all anew: it cannot be told what is different: no");
+	assert_string_equal(
+		bed->notice, "is told all anew: it cannot be told what is different: no");
 	answer(bed, expect_request(bed, "configure", NULL), FULL);
 	expect_nothing(bed);
 	json_decref(args);

@@ -38,7 +38,7 @@ struct tenure {
 	/* its own */
 	struct loop_timer timer;
 	struct loop_io io; /* of the tenant's socket */
-	unsigned silent; /* beats */
+	unsigned silent;   /* beats */
 	uint64_t heard_bytes;
 };
 
