@@ -14,9 +14,10 @@ _nswrap_options() {
 	port) echo -R --reverse --json ;;
 	stop) echo --all -t --stop-timeout ;;
 	logs) echo -f --follow -n --lines ;;
-	mesh | manager) echo --check --strict --example -n --name --json -w --watch --format -q --quiet -v --verbose ;;
+	mesh | manager) echo --check --strict --example -n --name --json -w --watch --agent-file --format -q --quiet -v --verbose ;;
 	agent) echo --automated --expose --no-sandbox --stack ;;
 	sockets) echo --api-fd ;;
+	show-installer) echo --agent-file ;;
 	exit) echo --expose --link --key-file --ready-fd -q --quiet -v --verbose ;;
 	tunnel) echo --bind-proxy --bind-client --key-file --dead-after --server --to --forward --reverse --allow-forward --allow-reverse --proxy-protocol --drain --json -q --quiet -v --verbose ;;
 	esac

@@ -16,6 +16,7 @@
 #include "cmd/port.h"
 #include "cmd/ps.h"
 #include "cmd/run.h"
+#include "cmd/show_installer.h"
 #include "cmd/sockets.h"
 #include "cmd/stop.h"
 #include "cmd/tunnel.h"
@@ -24,7 +25,7 @@
 static const struct subcommand *const all[] = {&run_subcommand, &exec_subcommand, &ps_subcommand,
 	&port_subcommand, &stop_subcommand, &logs_subcommand, &doctor_subcommand, &mesh_subcommand,
 	&agent_subcommand, &exit_subcommand, &tunnel_subcommand, &sockets_subcommand,
-	&help_subcommand, NULL};
+	&show_installer_subcommand, &help_subcommand, NULL};
 
 /* Words that mean one of them as well. */
 static const struct {

@@ -19,13 +19,28 @@
 #include "util/fd.h"
 #include "util/log.h"
 
-#define OPERANDS_MAX 2
+#define OPERANDS_MAX    2
+#define AGENT_FILES_MAX 8
 
 struct mesh_request {
 	const char *name, *format;
 	bool is_check, is_strict, is_example, is_json, is_watch;
 	int verbosity; /* -q: below 0; -v: above */
+	char *agent_files[AGENT_FILES_MAX + 1];
 };
+
+static int add_agent_file(void *target, const char *value, struct err *err)
+{
+	char **files = target;
+	size_t count = 0;
+
+	while (files[count])
+		count++;
+	if (count == AGENT_FILES_MAX)
+		return err_set(err, EINVAL, "expected at most %d of them", AGENT_FILES_MAX);
+	files[count] = (char *)value;
+	return 0;
+}
 
 static int set_format(void *target, const char *value, struct err *err)
 {
@@ -53,6 +68,9 @@ static const struct option_def options[] = {
 	{0, "json", NULL, "status: print JSON", option_set_true, AT(is_json)},
 	{'w', "watch", NULL, "status: every second, with what goes through a second",
 		option_set_true, AT(is_watch)},
+	{0, "agent-file", "FILE",
+		"the nswrap-agent that `install` brings to machines of its kind; repeatable",
+		add_agent_file, AT(agent_files)},
 	{0, "format", "FORMAT", "graph: " MESH_GRAPH_FORMATS, set_format, AT(format)},
 	{'q', "quiet", NULL, "say only what went wrong", cmd_set_quiet, AT(verbosity)},
 	{'v', "verbose", NULL, "say more; repeatable", cmd_set_verbose, AT(verbosity)},
@@ -382,7 +400,8 @@ static int finish_check(const struct reports *reports, const struct manifest *ma
 
 static int run_mesh(const struct mesh_request *request, const char *path)
 {
-	struct manager_config config = {.path = path, .name = request->name};
+	const struct manager_config config = {
+		.path = path, .name = request->name, .agent_files = request->agent_files};
 	struct manifest manifest = {0};
 	struct err err = {0};
 	struct reports reports = {.request = request};

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """bench/lists - a mesh whose hosts come from a list: until all are ready, and what one more costs
 
-lists.py [HOSTS] [NSWRAP]. Each host is an agent without a stack in a network of its own, as a pod is, which
-offers one port and listens for those of all others.
+lists.py [HOSTS] [NSWRAP] [listen]. Each host is an agent without a stack in a network of its own, as a pod is, which
+offers one port. With "listen" each listens at the ports of all others, too, N * N sockets that one kernel has then and N
+kernels would share elsewhere; without it loopback is disabled.
 """
 
 import json
@@ -51,7 +52,7 @@ def main():
         path.write_text(json.dumps({"hostsFrom": [{
             "list": ["cat", str(names)], "every": "1s", "vips": "127.0.64.0/18",
             "cmd": ["unshare", "-rn", "sh", "-c", agent, "{name}"],
-            "stateDir": {"disable": True}, "ports": ["29500:127.0.0.1:29500"]}]}))
+            "stateDir": {"disable": True}, "loopback": {"disable": "listen" not in sys.argv}, "ports": ["29500:127.0.0.1:29500"]}]}))
         names.write_text("".join(f"pod/worker-{n}\n" for n in range(count)))
         began = time.monotonic()
         with open(log, "wb") as out:

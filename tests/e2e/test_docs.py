@@ -19,7 +19,7 @@ from test_jupyter import Notebook
 MAN = TREE / "man"
 PAGES = {sub: MAN / ("nswrap.1" if sub == "run" else f"nswrap-{sub}.1")
          for sub in ("run", "exec", "ps", "port", "stop", "logs", "doctor", "mesh", "agent", "exit",
-                     "tunnel", "sockets")}
+                     "tunnel", "sockets", "show-installer")}
 ALL_PAGES = sorted(MAN.glob("*.[1-8]"))
 GLOBAL = {"--", "-V", "--version", "-h", "--help"}
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs/design.md", "docs/jupyterhub.md"]

@@ -14,7 +14,8 @@ from harness import BINARY, TCP_ECHO, Lines, Running, free_port, python, wait_fo
 from mesh_tools import Box, Site, echoed, network
 
 AGENT = pathlib.Path(BINARY).with_name(f"nswrap-agent-{os.uname().machine}")
-NAME = f"nswrap-agent-{hashlib.sha256(AGENT.read_bytes()).hexdigest()[:16]}" if AGENT.exists() else ""
+KIND = f"nswrap-agent-{os.uname().machine}"
+NAME = f"{KIND}-{hashlib.sha256(AGENT.read_bytes()).hexdigest()[:16]}" if AGENT.exists() else ""
 SHELLS = {"dash": ["dash"], "bash": ["bash", "--posix"], "busybox": ["busybox", "sh"]}
 
 
@@ -24,12 +25,12 @@ def shell(cache, *command, **environment):
     return ["env", *words, *command]
 
 
-def what_it_says(nswrap, tmp_path, cmd, pattern):
+def what_it_says(nswrap, tmp_path, cmd, pattern, *options):
     """Run a mesh of one host until it says something."""
     path = tmp_path / "one.yaml"
     path.write_text(json.dumps({"hosts": {"bare": {"vip": f"{network()}.101", "cmd": cmd, "install": True}}}))
     read, write = os.pipe()
-    popen = nswrap.popen("mesh", path, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=write)
+    popen = nswrap.popen("mesh", *options, path, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=write)
     os.close(write)
     running = Running(popen, Lines(read), None)
     try:
@@ -64,10 +65,12 @@ def test_it_is_brought_once_and_serves(nswrap, tmp_path, name):
             assert "installing" not in second.running.stderr.text()
         # one that is damaged is not started, and one of another manager's goes
         (cache / "nswrap" / NAME).write_bytes(AGENT.read_bytes()[:-1])
-        (cache / "nswrap" / "nswrap-agent-0123").write_text("old")
+        (cache / "nswrap" / f"{KIND}-0123").write_text("old")
+        # of another kind of machine, with which the home is shared
+        (cache / "nswrap" / "nswrap-agent-vax-0123").write_text("other")
         with site() as third:
             assert "installing: 100 %" in third.running.stderr.text()
-        assert [path.name for path in (cache / "nswrap").iterdir()] == [NAME]
+        assert {path.name for path in (cache / "nswrap").iterdir()} == {NAME, "nswrap-agent-vax-0123"}
     finally:
         server.kill()
         server.wait()
@@ -139,3 +142,37 @@ def test_install_needs_a_command(nswrap, tmp_path):
     path.write_text(json.dumps({"hosts": {"bare": {"vip": "127.0.42.1", "install": True}}}))
     done = nswrap.run("mesh", path)
     assert done.returncode != 0 and b"install: expected a cmd that leads to a shell" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["dash", "busybox"]) # bash takes seconds to read its stdin
+def test_by_hand(nswrap, tmp_path, name):
+    """The script of show-installer puts the file where install looks for it."""
+    cache = tmp_path / "cache"
+    script = nswrap.run("show-installer").stdout
+    assert len(script) < 4 * AGENT.stat().st_size
+    for _ in range(2):
+        done = subprocess.run(SHELLS[name], input=script, capture_output=True, timeout=30,
+                              env={"PATH": os.environ["PATH"], "XDG_CACHE_HOME": str(cache)})
+        assert (done.returncode, done.stdout.decode()) == (0, f"{cache}/nswrap/{NAME}\n"), done.stderr
+        assert [path.name for path in (cache / "nswrap").iterdir()] == [NAME]
+    assert (cache / "nswrap" / NAME).read_bytes() == AGENT.read_bytes()
+    what_it_says(nswrap, tmp_path, shell(cache, "sh"), "ready at")
+
+
+def test_the_file_that_is_named(nswrap, tmp_path):
+    done = nswrap.run("show-installer", "--agent-file", __file__)
+    assert done.returncode == 125 and b"is no nswrap-agent: expected a program of Linux" in done.stderr
+    # of another kind: the one beside nswrap
+    other = tmp_path / "other"
+    other.write_bytes(AGENT.read_bytes()[:18] + b"\x16\0" + AGENT.read_bytes()[20:]) # s390x
+    script = nswrap.run("show-installer", "--agent-file", other).stdout
+    assert NAME.encode()[-16:] in script
+    script = nswrap.run("show-installer", "--agent-file", other, "s390x").stdout
+    assert hashlib.sha256(other.read_bytes()).hexdigest().encode() in script
+    done = subprocess.run(["sh"], input=script, capture_output=True)
+    assert done.returncode == 1 and b"expected the installer for it" in done.stderr
+    # a mesh, too: what is named is sent
+    cache, named = tmp_path / "cache", tmp_path / "named"
+    named.write_bytes(AGENT.read_bytes() + b"more")
+    what_it_says(nswrap, tmp_path, shell(cache, "sh"), "ready at", "--agent-file", other, "--agent-file", named)
+    assert [path.read_bytes()[-4:] for path in (cache / "nswrap").iterdir()] == [b"more"]

@@ -149,7 +149,8 @@ def test_hosts_come_and_go(nswrap, tmp_path):
             vip = both["worker-1"]
             was = {"others": [{"ip": vip, "port": port, "proto": "tcp"}], "hostnameMap": {"worker-1": vip},
                    "nameServers": [{"ip": vip, "port": 10053, "proto": proto} for proto in ("tcp", "udp")]}
-            assert told()[-2:] == [{"remove": {}, "add": was}, {"remove": was, "add": {}}]
+            both_told = [{"remove": {}, "add": was}, {"remove": was, "add": {}}]
+            wait_for(lambda: told()[-2:] == both_told, f"{both_told} to be told")
             # the same name keeps its address
             cluster.pod("another")
             cluster.pod("worker-1")

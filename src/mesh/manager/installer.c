@@ -83,7 +83,7 @@ static void on_machine(struct installer *installer, const char *machine)
 
 	if (machine[0] == '\0' && uname(&own) == 0)
 		machine = own.machine;
-	if (parcel_open(&installer->parcel, machine, &err) < 0)
+	if (parcel_open(&installer->parcel, machine, installer->files, &err) < 0)
 		fail(installer, err.text);
 	else
 		say(installer, INSTALLER_FIND, parcel_find(&installer->parcel, installer->nonce));

@@ -34,6 +34,7 @@ struct installer {
 	const struct installer_ops *ops;
 	void *owner;
 	struct loop *loop;
+	char *const *files; /* nswrap-agents that the user names; NULL: none */
 
 	/* its own */
 	enum {
@@ -57,7 +58,7 @@ struct installer {
 };
 
 /* Begin on two different descriptors, which stay the caller's. Starts as all zero but for the first
- * three. Returns 0 or -errno. */
+ * four. Returns 0 or -errno. */
 int installer_begin(struct installer *installer, int in_fd, int out_fd);
 
 /* Stop. Before the descriptors are closed; also if it never began. */

@@ -322,6 +322,7 @@ static int start(struct manager *manager, struct manifest *manifest, struct err 
 	roster->display = manager->display;
 	roster->desk = &manager->desk;
 	roster->check = &manager->check;
+	roster->agent_files = manager->config->agent_files;
 	manager->census.loop = manager->loop;
 	manager->census.children = &roster->children;
 	manager->census.nofile = nofile;

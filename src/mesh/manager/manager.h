@@ -32,6 +32,8 @@
 struct manager_config {
 	const char *path; /* of the manifest; "-": stdin */
 	const char *name; /* NULL: made from the path */
+	char *const
+		*agent_files; /* nswrap-agents besides those beside this program, NULL-terminated */
 };
 
 /*

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "util/err.h"
 
@@ -11,12 +12,12 @@
  * How it works
  *
  * The file is nswrap-agent-MACHINE, MACHINE as uname -m has it, beside this program or in
- * ../lib/nswrap. At a host its name has the first digits of its SHA-256: another manager's is
- * another file. It lies in ${XDG_CACHE_HOME:-~/.cache}/nswrap or the first of some other
- * directories that is the user's own, can be written and lets programs be executed. All of the
- * script is POSIX's sh and printf, chmod, mkdir, mv, rm; its data are octal escapes of printf, so
- * that nothing depends on where an input ends. What the shell says are lines that begin with a
- * nonce.
+ * ../lib/nswrap; or one that the user names. At a host its name has MACHINE and the first digits of
+ * its SHA-256: another manager's is another file. It lies in ${XDG_CACHE_HOME:-~/.cache}/nswrap or
+ * the first of some other directories that is the user's own, can be written and lets programs be
+ * executed. All of the script is POSIX's sh and printf, chmod, mkdir, mv, rm; its data are octal
+ * escapes of printf, so that nothing depends on where an input ends. What the shell says are lines
+ * that begin with a nonce.
  */
 #define PARCEL_CHUNK_BYTES 4096
 #define PARCEL_NONCE_BYTES 32
@@ -29,8 +30,11 @@ struct parcel {
 	char hash[PARCEL_HASH_BYTES]; /* SHA-256, hexadecimal */
 };
 
-/* Read it for @machine. Returns 0 or -errno with @err filled; free it with parcel_free. */
-int parcel_open(struct parcel *parcel, const char *machine, struct err *err);
+/*
+ * Read it for @machine: the first of @files (NULL-terminated; NULL: none) that is a program for it,
+ * else the one beside this program. Returns 0 or -errno with @err filled; free it with parcel_free.
+ */
+int parcel_open(struct parcel *parcel, const char *machine, char *const *files, struct err *err);
 void parcel_free(struct parcel *parcel);
 
 /*
@@ -45,3 +49,6 @@ char *parcel_find(const struct parcel *parcel, const char *nonce);
 char *parcel_begin(const struct parcel *parcel);
 char *parcel_chunk(const struct parcel *parcel, size_t offset);
 char *parcel_end(void);
+
+/* The whole script, for somebody who does it by hand. Returns 0 or -ENOMEM. */
+int parcel_print(const struct parcel *parcel, FILE *out);

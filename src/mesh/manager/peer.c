@@ -358,8 +358,10 @@ struct peer *peer_new(const struct peer_context *context, const struct manifest_
 	peer->asker.name = peer->name;
 	peer->asker.on_line = on_asker_line;
 	peer->asker.on_background = on_background;
-	peer->installer =
-		(struct installer){.ops = &installer_ops, .owner = peer, .loop = context->loop};
+	peer->installer = (struct installer){.ops = &installer_ops,
+		.owner = peer,
+		.loop = context->loop,
+		.files = context->agent_files};
 	peer->link.ops = &link_ops;
 	peer->link.hub = context->hub;
 	peer->link.loop = context->loop;

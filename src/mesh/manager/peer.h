@@ -49,8 +49,9 @@ struct peer_context {
 	struct wire_hub *hub;
 	struct children *children;
 	struct fabric *fabric;
-	struct rlimit nofile; /* for the commands */
-	struct desk *desk;    /* NULL: commands ask nobody */
+	struct rlimit nofile;     /* for the commands */
+	struct desk *desk;        /* NULL: commands ask nobody */
+	char *const *agent_files; /* for hosts that get one; NULL: none */
 	const struct session_ops *session_ops;
 	void (*on_change)(struct peer *peer); /* the state is another one */
 	void (*on_stderr)(struct peer *peer, const char *text, size_t len);

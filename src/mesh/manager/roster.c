@@ -387,6 +387,7 @@ int roster_init(struct roster *roster, struct manifest *manifest, const struct r
 		.nofile = *nofile,
 		.session_ops = &session_ops,
 		.desk = roster->desk,
+		.agent_files = roster->agent_files,
 		.on_change = on_change,
 		.on_stderr = on_stderr,
 		.owner = roster,

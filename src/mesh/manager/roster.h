@@ -27,9 +27,10 @@ struct roster {
 	/* the owner sets these */
 	struct loop *loop;
 	struct display *display;
-	struct desk *desk;       /* NULL: nobody is asked */
-	struct loop_task *check; /* added when a peer is in another state */
-	const char *scope;       /* of identities (mesh/manager/naming) */
+	struct desk *desk;        /* NULL: nobody is asked */
+	char *const *agent_files; /* NULL-terminated, or NULL */
+	struct loop_task *check;  /* added when a peer is in another state */
+	const char *scope;        /* of identities (mesh/manager/naming) */
 
 	/* the owner may read these */
 	struct manifest manifest;
