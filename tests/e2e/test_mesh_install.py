@@ -160,6 +160,7 @@ def test_by_hand(nswrap, tmp_path, name):
 
 
 def test_the_file_that_is_named(nswrap, tmp_path):
+    """To show-installer, and to a mesh as well."""
     done = nswrap.run("show-installer", "--agent-file", __file__)
     assert done.returncode == 125 and b"is no nswrap-agent: expected a program of Linux" in done.stderr
     # of another kind: the one beside nswrap
