@@ -95,7 +95,7 @@ def test_examples_use_options_that_exist(nswrap, sub):
 
 def test_every_subcommand_has_a_page(nswrap):
     overview = nswrap.run("help").stdout.decode()
-    subs = set(re.findall(r"^ {2}(\w+) {2,}\S", overview, re.M))
+    subs = set(re.findall(r"^ {2}([\w-]+) {2,}\S", overview, re.M))
     assert subs == {*PAGES, "help"}
     assert {page.name for page in MAN.glob("*.1")} == {page.name for page in PAGES.values()}
 
