@@ -28,7 +28,7 @@ static void print_overview(const struct subcommand *const *all)
 		print_synopsis(all[i]);
 	printf("\n");
 	for (size_t i = 0; all[i]; i++)
-		printf("  %-8s %s\n", all[i]->name, all[i]->summary);
+		printf("  %-15s %s\n", all[i]->name, all[i]->summary);
 	printf("\nExample: nswrap -p 9876:8888 jupyter lab --port={guest-port}\n"
 	       "Options of each, and what --publish, -L, -it and -w of other programs are here:\n"
 	       "nswrap SUBCOMMAND --help. Manual: man nswrap\n");
