@@ -30,7 +30,7 @@ _nswrap_takes_word() {
 	--host-port | --guest-port | --forward | --bind | --port-driver | --wait | --name | \
 		--network | --outbound | --via | --route | --expose | --link | --key-file | --cidr | --cidr6 | --mtu | --dns | --outbound-addr | --pcap | --chdir | --env | \
 		--unset-env | --shell-command | --stop-timeout | --unattended | --ready-fd | --info-fd | --alive-fd | --log-fd | --api-fd | --keep-fd | \
-		--lines | --format | --bind-proxy | --bind-client | --dead-after | --server | --to | \
+		--lines | --agent-file | --format | --bind-proxy | --bind-client | --dead-after | --server | --to | \
 		--reverse | --allow-forward | --allow-reverse | --proxy-protocol | --drain) ;;
 	-[qv]*[pPfRbnCect] | -[pPfRbnCect]) ;;
 	*) return 1 ;;
