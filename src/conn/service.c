@@ -241,7 +241,7 @@ static void note_missing(struct open_service *open, int result, const struct err
 static void note_opened(struct open_service *open)
 {
 	const struct services *services = open->services;
-	const bool was_told = open->is_told;
+	const bool was_missing = list_is_linked(&open->missing_link) && !is_elsewhere(open);
 
 	list_del(&open->missing_link);
 	free(open->why);
@@ -249,7 +249,7 @@ static void note_opened(struct open_service *open)
 	open->is_told = false;
 	if (services->ops->on_served)
 		services->ops->on_served(services->owner, &open->service, open->bound.fd);
-	if (was_told && services->ops->on_opened)
+	if (was_missing && services->ops->on_opened)
 		services->ops->on_opened(services->owner, &open->service);
 }
 
