@@ -463,7 +463,7 @@ static int run(const struct cmd_call *call)
 const struct subcommand mesh_subcommand = {
 	.name = "mesh",
 	.synopsis =
-		"mesh [OPTION...] MANIFEST\nMANIFEST.yaml\nmesh --check [--strict] MANIFEST\nmesh --example\n"
+		"mesh [OPTION...] MANIFEST\nMANIFEST.yaml\nmesh --check [--strict] MANIFEST | mesh --example\n"
 		"mesh status [--watch] [--json] [NAME]\n"
 		"mesh graph [--format FORMAT] [NAME]\nmesh reload|stop [NAME]",
 	.summary = "make one network of hosts that commands lead to",

@@ -158,7 +158,7 @@ static int run(const struct cmd_call *call)
 
 const struct subcommand stop_subcommand = {
 	.name = "stop",
-	.synopsis = "stop SANDBOX... [-t SECONDS]\nstop --all [-t SECONDS]",
+	.synopsis = "stop SANDBOX...|--all [-t SECONDS]",
 	.summary = "end sandboxes",
 	.options = options,
 	.run = run,
