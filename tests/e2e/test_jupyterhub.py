@@ -319,6 +319,13 @@ if THOROUGH:  # two more hubs, and certificates
         assert alice.run("print(6 * 7)") == "42"
 
 
+def knows_its_name():
+    try:
+        return socket.gethostbyname(socket.gethostname())
+    except OSError:
+        return None
+
+
 @pytest.mark.parametrize("variables, status, said", [
     ({}, 2, "JUPYTERHUB_SERVICE_URL is not set: expected to be started by JupyterHub"),
     ({"JUPYTERHUB_SERVICE_URL": "ftp://x/"}, 2, 'JUPYTERHUB_SERVICE_URL is "ftp://x/": expected such as'),
@@ -343,6 +350,8 @@ def test_what_a_hub_says(nswrap, variables, status, said):
         return text.replace("PORT", port).replace("HOST:", socket.gethostname() + ":")
 
     env = {name: filled(value) for name, value in variables.items()}
+    if "HOST:" in "".join(variables.values()) and not knows_its_name():
+        status, said = 125, "[Nn]ame"
     done = nswrap.run("--jupyterhub", "--", "true", env=env)
     assert done.returncode == status, done.stderr
     assert re.search(said.replace("PORT", port), done.stderr.decode().replace("\n", " ")), done.stderr
