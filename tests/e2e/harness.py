@@ -88,12 +88,12 @@ def is_free(port, address="127.0.0.1", kind=socket.SOCK_STREAM):
 
 
 # of a mesh's own, which a manifest may not offer
-NAME_SERVER = 10053
+MESH_NAMES_PORT = 10053
 
 
 def is_free_everywhere(port):
     """At every address, TCP and UDP: tests want it for more than one of them."""
-    return port != NAME_SERVER and all(is_free(port, address, kind) for address in ("0.0.0.0", "::")
+    return port != MESH_NAMES_PORT and all(is_free(port, address, kind) for address in ("0.0.0.0", "::")
                for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM))
 
 
