@@ -46,6 +46,14 @@ def settled(text):
     return text.replace("127.0.42.", network() + "."), ports
 
 
+def start_mesh(nswrap, path, env=None):
+    """A manager, as a Running."""
+    err_read, err_write = os.pipe()
+    popen = nswrap.popen("mesh", path, stdin=subprocess.DEVNULL, env=env, stdout=subprocess.DEVNULL, stderr=err_write)
+    os.close(err_write)
+    return Running(popen, Lines(err_read), None)
+
+
 class Site:
     """A manifest and, inside `with`, the manager that runs it; all hosts are ready first."""
 
@@ -64,16 +72,12 @@ class Site:
     def __enter__(self):
         # JSON is YAML, too
         self.path.write_text(self.text or json.dumps({"hosts": self.hosts, **self.top}, indent=1))
-        err_read, err_write = os.pipe()
-        popen = self.nswrap.popen("mesh", self.path, stdin=subprocess.DEVNULL, env=self.env,
-                                  stdout=subprocess.DEVNULL, stderr=err_write)
-        os.close(err_write)
-        self.running = Running(popen, Lines(err_read), None)
+        self.running = start_mesh(self.nswrap, self.path, self.env)
         try:
             self.running.wait_line(r"all \d+ hosts of \S+ are ready", 20)
         except AssertionError as error:
-            popen.terminate()
-            popen.wait(10)
+            self.running.popen.terminate()
+            self.running.popen.wait(10)
             raise AssertionError(f"{error}; it said: {self.running.stderr.text()}") from None
         return self
 

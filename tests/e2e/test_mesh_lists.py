@@ -10,8 +10,8 @@ import sys
 import time
 
 import harness
-from harness import BINARY, TCP_ECHO, Lines, Running, free_port, python, wait_for
-from mesh_tools import Box, echoed, network
+from harness import BINARY, TCP_ECHO, free_port, python, wait_for
+from mesh_tools import Box, echoed, network, start_mesh
 
 PYTHON, FAKE = sys.executable, str(harness.TREE / "tests/e2e/fake_agent.py")
 
@@ -75,11 +75,8 @@ class Cluster:
     @contextlib.contextmanager
     def mesh(self):
         self.write()
-        err_read, err_write = os.pipe()
-        popen = self.nswrap.popen("mesh", self.path, stdin=subprocess.DEVNULL, env=self.env,
-                                  stdout=subprocess.DEVNULL, stderr=err_write)
-        os.close(err_write)
-        self.running = Running(popen, Lines(err_read), None)
+        self.running = start_mesh(self.nswrap, self.path, self.env)
+        popen = self.running.popen
         try:
             wait_for(lambda: self.nswrap.run("mesh", "status", self.name).returncode == 0, "the mesh")
             yield self

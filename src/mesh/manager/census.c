@@ -227,8 +227,11 @@ static void on_output(struct loop_io *io, uint32_t events)
 			size_t cap = list->cap ? 2 * list->cap : 16384;
 			char *grown = realloc(list->text, cap);
 
-			if (!grown)
-				break;
+			if (!grown) {
+				give_up(list, "no memory for what it says");
+				list->len = 0;
+				return;
+			}
 			list->text = grown;
 			list->cap = cap;
 		}
