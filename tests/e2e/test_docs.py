@@ -22,7 +22,8 @@ PAGES = {sub: MAN / ("nswrap.1" if sub == "run" else f"nswrap-{sub}.1")
                      "tunnel", "sockets", "show-installer")}
 ALL_PAGES = sorted(MAN.glob("*.[1-8]"))
 GLOBAL = {"--", "-V", "--version", "-h", "--help"}
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs/design.md", "docs/jupyterhub.md"]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md",
+             *(str(page.relative_to(TREE)) for page in sorted((TREE / "docs").glob("*.md")))]
 # folders of the tree: `src/x` in a text is a promise that it exists
 FOLDERS = "src|lib|examples|tests|man|scripts|docs|[.]ci"
 
@@ -175,7 +176,7 @@ def test_documents_do_not_point_outside_of_the_tree(name):
     assert "../shared" not in text
     # a path that every system has, or none
     places = set(re.findall(r"(?<![\w.}$~:/>*)-])/[a-z]+/", text))
-    assert places <= {"/bin/", "/dev/", "/etc/", "/proc/", "/run/", "/sys/", "/tmp/", "/usr/", "/var/"}
+    assert places <= {"/bin/", "/dev/", "/etc/", "/home/", "/proc/", "/run/", "/sys/", "/tmp/", "/usr/", "/var/"}
 
 
 def test_the_two_commands_are_on_the_first_screen():
@@ -184,7 +185,7 @@ def test_the_two_commands_are_on_the_first_screen():
         assert command in screen, f"{command}: a line of its own among the first 40"
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/design.md"])
+@pytest.mark.parametrize("name", DOCUMENTS)
 def test_options_in_texts_exist(nswrap, name):
     """Lines in code blocks that run nswrap use options it has."""
     for block in re.findall(r"^```.*?\n(.*?)^```", (TREE / name).read_text(), re.M | re.S):
@@ -195,23 +196,47 @@ def test_options_in_texts_exist(nswrap, name):
             assert unknown_options(nswrap, match[1].split()) == [], line
 
 
-# --- the mesh in the README -----------------------------------------------------------------------
+def test_every_page_is_led_to():
+    """README has a link to each, and a page of docs is what README says it is: there."""
+    readme = (TREE / "README.md").read_text()
+    for name in DOCUMENTS[1:]:
+        assert f"({name})" in readme, f"{name}: no link in README.md"
 
-MANIFESTS = re.findall(r"^```\n(hosts:\n.*?)^```", (TREE / "README.md").read_text(), re.M | re.S)
-# the first one runs in test_mesh_ssh
-NOTEBOOKS = [text for text in MANIFESTS if "  notebook:\n" in text]
+
+# --- meshes ---------------------------------------------------------------------------------------
 
 
-def test_manifests_of_the_readme(nswrap):
-    assert len(MANIFESTS) == 3 and len(NOTEBOOKS) == 2
-    for text in MANIFESTS:
+def manifests(text):
+    """Those that are whole; of README's and docs/mesh.md's, the first runs in test_mesh_ssh."""
+    return re.findall(r"^```\n(hosts:\n.*?)^```", text, re.M | re.S)
+
+
+MESH = (TREE / "docs/mesh.md").read_text()
+NOTEBOOKS = [text for text in manifests(MESH) if "  notebook:\n" in text]
+
+
+def test_manifests(nswrap):
+    assert len(manifests(MESH)) == 3 and len(NOTEBOOKS) == 2
+    assert manifests((TREE / "README.md").read_text()) == manifests(MESH)[:1]
+    for text in manifests(MESH):
         result = nswrap.run("mesh", "--check", "-", input=text.encode())
         assert result.returncode == 0, (text, result.stderr.decode())
 
 
-def test_libraries_of_the_readme():
+@pytest.mark.parametrize("name", ["README.md", "docs/mesh.md"])
+def test_parts_of_manifests(nswrap, name):
+    """A host, or a list of them, as it stands below what it belongs to."""
+    parts = re.findall(r"^```\n((?:  \w+:|hostsFrom:)\n.*?)^```", (TREE / name).read_text(), re.M | re.S)
+    assert len(parts) == {"README.md": 1, "docs/mesh.md": 3}[name]
+    for text in parts:
+        whole = "hosts:\n  laptop:\n    vip: 127.0.42.100\n" + text
+        result = nswrap.run("mesh", "--check", "--strict", "-", input=whole.encode())
+        assert result.returncode == 0, (text, result.stderr.decode())
+
+
+def test_libraries():
     """Who copies the program alone is told of each library that it is linked with."""
-    text = (TREE / "README.md").read_text()
+    text = (TREE / "docs/install.md").read_text()
     build = re.search(r"^build='(.*?)'", (TREE / "scripts/setup").read_text(), re.M | re.S)[1]
     # libslirp0 brings in glib itself
     names = set(re.findall(r"\b(lib\w+)-dev", build)) - {"libc6"}
@@ -236,7 +261,7 @@ async def use_notebook(notebook, break_link):
 
 @pytest.mark.limit(120)
 @pytest.mark.parametrize("text", NOTEBOOKS, ids=["with its link", "by itself"])
-def test_notebooks_of_the_readme(nswrap, short_dir, text):
+def test_notebooks(nswrap, short_dir, text):
     """As they are printed, with other virtual IPs."""
     outlives = "exec lab" in text
     home = pathlib.Path(short_dir, "home")
@@ -246,7 +271,7 @@ def test_notebooks_of_the_readme(nswrap, short_dir, text):
         site = Site(nswrap, short_dir, env={"PATH": f"{server.bin}:{os.environ['PATH']}"})
         site.text, ports = settled(text)
         if outlives:
-            [line] = re.findall(r"^nswrap (-n lab .*)$", (TREE / "README.md").read_text(), re.M)
+            [line] = re.findall(r"^nswrap (-n lab .*)$", MESH, re.M)
             lab = nswrap.start(*line.split(), env={"HOME": str(home)})
             lab.wait_event("started")
         with site:
