@@ -111,7 +111,7 @@ AGENT := $(dir $(PROGRAM))nswrap-agent-$(MACHINE)
 # libraries of another kind of machine: scripts/cross-libs
 AGENT_ROOT := $(if $(NATIVE),,$(BUILD)/libs-$(MACHINE))
 AGENT_SRC := $(filter-out src/mesh/manager/% src/mesh/manifest/% src/cmd/own.c,$(LIB_SRC)) \
-	static/noslirp.c static/noown.c static/noglib.c
+	static/noslirp.c static/noown.c static/noglib.c static/noyaml.c
 AGENT_OBJ := $(AGENT_SRC:%.c=$(AGENT_BUILD)/%.o)
 AGENT_HEADERS := $(if $(NATIVE),$(shell pkg-config --cflags $(PACKAGES)),-isystem $(AGENT_ROOT)/usr/include \
 	-isystem $(AGENT_ROOT)/usr/include/slirp -isystem $(AGENT_ROOT)/usr/include/glib-2.0 \
@@ -281,9 +281,10 @@ tidy/%.c:
 
 BINDIR = $(DESTDIR)$(PREFIX)/bin
 MANDIR = $(DESTDIR)$(PREFIX)/share/man
-COMPLETIONDIR = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+BASHDIR = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+ZSHDIR = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
+FISHDIR = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 MAN_PAGES = $(sort $(wildcard man/*.[1-8]))
-COMPLETION = $(wildcard scripts/completion.bash)
 LIBDIR = $(DESTDIR)$(PREFIX)/lib
 INCLUDEDIR = $(DESTDIR)$(PREFIX)/include
 
@@ -298,11 +299,14 @@ install: $(PROGRAM) $(LIBRARY)
 	install -D -m 0644 lib/nswrap/nswrap.h $(INCLUDEDIR)/nswrap/nswrap.h
 	$(foreach page,$(MAN_PAGES),install -D -m 0644 $(page) \
 		$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)) && ):
-	$(if $(COMPLETION),install -D -m 0644 $(COMPLETION) $(COMPLETIONDIR)/nswrap)
+	install -D -m 0644 completion/nswrap.bash $(BASHDIR)/nswrap
+	install -D -m 0644 completion/_nswrap $(ZSHDIR)/_nswrap
+	install -D -m 0644 completion/nswrap.fish $(FISHDIR)/nswrap.fish
 
 uninstall:
 	rm -rf $(LIBDIR)/nswrap
-	rm -f $(BINDIR)/nswrap $(COMPLETIONDIR)/nswrap $(LIBDIR)/libnswrap.so $(LIBDIR)/libnswrap.a \
+	rm -f $(BINDIR)/nswrap $(BASHDIR)/nswrap $(ZSHDIR)/_nswrap $(FISHDIR)/nswrap.fish \
+		$(LIBDIR)/libnswrap.so $(LIBDIR)/libnswrap.a \
 		$(LIBDIR)/$(notdir $(SHARED)) $(LIBDIR)/pkgconfig/libnswrap.pc $(INCLUDEDIR)/nswrap/nswrap.h \
 		$(foreach page,$(MAN_PAGES),$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
 

@@ -5,7 +5,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cmd/about.h"
 #include "cmd/agent.h"
+#include "cmd/complete.h"
 #include "cmd/doctor.h"
 #include "cmd/exec.h"
 #include "cmd/exit.h"
@@ -20,7 +22,6 @@
 #include "cmd/sockets.h"
 #include "cmd/stop.h"
 #include "cmd/tunnel.h"
-#include "version.h"
 
 static const struct subcommand *const all[] = {&run_subcommand, &exec_subcommand, &ps_subcommand,
 	&port_subcommand, &stop_subcommand, &logs_subcommand, &doctor_subcommand, &mesh_subcommand,
@@ -68,7 +69,11 @@ int main(int argc, char **argv)
 
 	cmd_begin();
 	if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) {
-		printf("nswrap " NSWRAP_VERSION "\n");
+		about_print(stdout);
+		return 0;
+	}
+	if (strcmp(word, "__complete") == 0 && argc > 2) {
+		complete_print(stdout, all, find(argv[2]), argc - 2, argv + 2);
 		return 0;
 	}
 	if (sub)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 
+#include "cmd/about.h"
 #include "cmd/agent.h"
 #include "cmd/doctor.h"
 #include "cmd/exec.h"
@@ -13,7 +14,6 @@
 #include "cmd/guess.h"
 #include "cmd/help.h"
 #include "cmd/tunnel.h"
-#include "version.h"
 
 static const struct subcommand *const all[] = {&agent_subcommand, &exec_subcommand,
 	&tunnel_subcommand, &exit_subcommand, &doctor_subcommand, &help_subcommand, NULL};
@@ -60,7 +60,7 @@ int main(int argc, char **argv)
 	cmd_begin();
 	load_nothing();
 	if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) {
-		printf("nswrap " NSWRAP_VERSION "\n");
+		about_print(stdout);
 		return 0;
 	}
 	if (strcmp(word, "--verify") == 0 && argc == 3)

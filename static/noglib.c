@@ -20,6 +20,12 @@
  * uses it.
  */
 
+/* --- its version: that of the archive --------------------------------------------------------- */
+
+const guint glib_major_version = GLIB_MAJOR_VERSION;
+const guint glib_minor_version = GLIB_MINOR_VERSION;
+const guint glib_micro_version = GLIB_MICRO_VERSION;
+
 /* --- memory: there is no going on without, as in GLib ---------------------------------------- */
 
 static void *or_abort(void *memory)

@@ -68,7 +68,7 @@ static const struct option_def options[] = {
 		"none; may be repeated (default: all that this user can reach, but not loopback, "
 		"link-local and metadata addresses)",
 		set_expose, offsetof(struct words, expose)},
-	{0, "stack", "KIND",
+	{0, "stack", "auto|kernel|streams",
 		"what carries the connections of a plain host: kernel, a network namespace; streams, "
 		"which need none; or auto: streams where no namespace can be had (default: auto)",
 		set_stack, offsetof(struct words, stack)},

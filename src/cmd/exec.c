@@ -25,8 +25,8 @@ struct exec_request {
 
 static const struct option_def options[] = {
 	{'C', "chdir", "DIR", "start COMMAND in DIR", option_set_text, AT(enter.command.chdir)},
-	{'e', "env", "NAME[=VALUE]", "set a variable for COMMAND", env_set, AT(env)},
-	{0, "unset-env", "NAME", "take a variable away from COMMAND", env_unset, AT(env)},
+	{'e', "env", "VARIABLE[=VALUE]", "set a variable for COMMAND", env_set, AT(env)},
+	{0, "unset-env", "VARIABLE", "take a variable away from COMMAND", env_unset, AT(env)},
 	{0, "new-session", NULL, "own session: no way to type into the caller's terminal",
 		option_set_true, AT(enter.command.new_session)},
 	{'t', "stop-timeout", "SECONDS", "SIGKILL so long after SIGTERM (10)", option_set_seconds,

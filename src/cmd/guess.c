@@ -93,7 +93,7 @@ static const struct known_word {
 	{"config", SURE_UNLESS_INSTALLED,
 		"options for each start stand in ~/.config/nswrap/config, one a line"},
 	{"completion", SURE_UNLESS_INSTALLED,
-		"bash finds what completes it where nswrap is installed (make install)"},
+		"bash, zsh and fish find what completes it where nswrap is installed (make install)"},
 	{"events", SURE_UNLESS_INSTALLED,
 		"--info-fd of a sandbox tells them; nswrap mesh status --watch shows a mesh live"},
 	{"version", SURE_ALWAYS, "nswrap --version prints it"},

@@ -62,7 +62,7 @@ static const struct option_def options[] = {
 	{0, "strict", NULL, "with --check: take warnings for errors", option_set_true,
 		AT(is_strict)},
 	{0, "example", NULL, "print a commented manifest", option_set_true, AT(is_example)},
-	{'n', "name", "NAME",
+	{'n', "name", "MESH",
 		"of the mesh; status, reload, stop: which one (the manifest's name without .yaml)",
 		set_name, AT(name)},
 	{0, "json", NULL, "status: print JSON", option_set_true, AT(is_json)},
@@ -71,7 +71,7 @@ static const struct option_def options[] = {
 	{0, "agent-file", "FILE",
 		"the nswrap-agent that `install` brings to machines of its kind; repeatable",
 		add_agent_file, AT(agent_files)},
-	{0, "format", "FORMAT", "graph: " MESH_GRAPH_FORMATS, set_format, AT(format)},
+	{0, "format", "dot|svg|mermaid", "graph: " MESH_GRAPH_FORMATS, set_format, AT(format)},
 	{'q', "quiet", NULL, "say only what went wrong", cmd_set_quiet, AT(verbosity)},
 	{'v', "verbose", NULL, "say more; repeatable", cmd_set_verbose, AT(verbosity)},
 	{.name = NULL},
@@ -464,8 +464,8 @@ const struct subcommand mesh_subcommand = {
 	.name = "mesh",
 	.synopsis =
 		"mesh [OPTION...] MANIFEST\nMANIFEST.yaml\nmesh --check [--strict] MANIFEST | mesh --example\n"
-		"mesh status [--watch] [--json] [NAME]\n"
-		"mesh graph [--format FORMAT] [NAME]\nmesh reload|stop [NAME]",
+		"mesh status [--watch] [--json] [MESH]\n"
+		"mesh graph [--format dot|svg|mermaid] [MESH]\nmesh reload|stop [MESH]",
 	.summary = "make one network of hosts that commands lead to",
 	.options = options,
 	.run = run,

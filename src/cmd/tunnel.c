@@ -180,7 +180,7 @@ static const struct option_def options[] = {
 		"both ends prove to have the key that is in FILE, which nobody else may read; the "
 		"server's defaults are 0.0.0.0 then",
 		set_key, offsetof(struct words, key)},
-	{0, "proxy-protocol", "VERSION",
+	{0, "proxy-protocol", "1|2",
 		"client: tell the target by the PROXY protocol, 1 or 2, who connected", set_version,
 		offsetof(struct words, client.proxy_version)},
 	{0, "drain", "SECONDS", "how long connections may go on after SIGTERM (default: 10)",

@@ -33,22 +33,20 @@ struct written {
 	const char *join, *value;
 };
 
-enum option_takes { TAKES_NONE, TAKES_ONE, TAKES_OPTIONAL };
-
-static enum option_takes option_takes(const struct option_def *def)
+enum option_takes option_takes(const struct option_def *def)
 {
 	int depth = 0;
 
 	if (!def->arg)
-		return TAKES_NONE;
+		return OPTION_TAKES_NONE;
 	if (def->arg[0] != '[')
-		return TAKES_ONE;
+		return OPTION_TAKES_ONE;
 	for (const char *at = def->arg; *at; at++) {
 		depth += (*at == '[') - (*at == ']');
 		if (depth == 0) /* "[X]" ends with the bracket that it began with, "[A:]B" not */
-			return at[1] ? TAKES_ONE : TAKES_OPTIONAL;
+			return at[1] ? OPTION_TAKES_ONE : OPTION_TAKES_OPTIONAL;
 	}
-	return TAKES_ONE;
+	return OPTION_TAKES_ONE;
 }
 
 int option_set_true(void *target, const char *value, struct err *err)
@@ -179,7 +177,7 @@ static int apply(struct reader *r, const struct option_def *def, struct written 
 {
 	struct err inner = {.text = ""};
 
-	if (!w->value && option_takes(def) == TAKES_ONE) {
+	if (!w->value && option_takes(def) == OPTION_TAKES_ONE) {
 		if (r->next >= r->argc)
 			return err_set(
 				r->err, EINVAL, "%s needs an argument: %s", w->name, def->arg);
@@ -214,7 +212,7 @@ static int read_long(struct reader *r)
 		return unknown_long(r, w.name);
 	}
 	snprintf(w.name, sizeof(w.name), "--%s", def->name);
-	if (w.value && option_takes(def) == TAKES_NONE)
+	if (w.value && option_takes(def) == OPTION_TAKES_NONE)
 		return err_set(r->err, EINVAL, "%s takes no argument, but was given %s", w.name,
 			PARSE_QUOTED(w.value));
 	return apply(r, def, &w);
@@ -232,7 +230,7 @@ static int read_cluster(struct reader *r)
 			def++;
 		if (!def->name)
 			return unknown_short(r, at, cluster);
-		bool takes_one = option_takes(def) == TAKES_ONE;
+		bool takes_one = option_takes(def) == OPTION_TAKES_ONE;
 		if (takes_one && at[1])
 			w.value = at + 1;
 		int rc = apply(r, def, &w);
@@ -270,10 +268,10 @@ static int format_left(const struct option_def *def, char *out, size_t cap_bytes
 	const char short_text[] = {'-', def->short_name, ',', '\0'};
 	const char *join = "", *arg = "";
 
-	if (option_takes(def) == TAKES_ONE) {
+	if (option_takes(def) == OPTION_TAKES_ONE) {
 		join = " ";
 		arg = def->arg;
-	} else if (option_takes(def) == TAKES_OPTIONAL) {
+	} else if (option_takes(def) == OPTION_TAKES_OPTIONAL) {
 		join = "[=";
 		arg = def->arg + 1;
 	}

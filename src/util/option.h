@@ -30,6 +30,10 @@ struct option_def {
 	size_t offset;
 };
 
+/* Does it take a value? An optional one only as --name=VALUE. */
+enum option_takes { OPTION_TAKES_NONE, OPTION_TAKES_ONE, OPTION_TAKES_OPTIONAL };
+enum option_takes option_takes(const struct option_def *def);
+
 /* Setters of what many options are: a bool (of options that take no argument), a text that points
  * into argv, a uint64_t with milliseconds (util/parse has their form). */
 int option_set_true(void *target, const char *value, struct err *err);

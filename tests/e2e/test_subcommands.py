@@ -17,7 +17,7 @@ import time
 import pytest
 
 from harness import (
-    BINARY, PATIENCE, PYTHON, TCP_ECHO, TREE, connect, descendants, exchange, free_port, is_alive,
+    BINARY, PATIENCE, PYTHON, TCP_ECHO, connect, descendants, exchange, free_port, is_alive,
     is_refused, namespace, proc_status, python, rights, wait_for)
 
 KINDS = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
@@ -759,81 +759,3 @@ def test_doctor_ping(nswrap):
     found = {f["check"]: f for f in json.loads(result.stdout)}
     assert found["ping"]["state"] == "note"
     assert "ping_group_range" in found["ping"]["cure"]
-
-
-# --- help and completion -------------------------------------------------------------------------
-
-
-def options_in_help(nswrap, subcommand):
-    text = nswrap.run("help", subcommand).stdout.decode()
-    words = set()
-    for line in text.splitlines():
-        found = re.match(r"  (?:(-\w), |    )(--[\w-]+)", line)
-        if found:
-            words |= {w for w in found.groups() if w}
-    return words
-
-
-@pytest.mark.parametrize("subcommand", ["run", "exec", "ps", "port", "stop", "doctor", "mesh"])
-def test_completion_knows_every_option(nswrap, subcommand):
-    script = f"source {TREE}/scripts/completion.bash; _nswrap_options {subcommand}"
-    known = subprocess.run(["bash", "-c", script], capture_output=True, check=True).stdout.decode()
-    assert set(known.split()) == options_in_help(nswrap, subcommand)
-
-
-def test_completion_knows_which_options_take_a_word(nswrap):
-    texts = [nswrap.run("help", sub).stdout.decode() for sub in ("run", "mesh")]
-    for line in "".join(texts).splitlines():
-        found = re.match(r"  (?:(-\w), |    )(--[\w-]+)( \S)?", line)
-        if not found:
-            continue
-        takes = found[3] is not None
-        for word in filter(None, found.groups()[:2]):
-            script = f"source {TREE}/scripts/completion.bash; _nswrap_takes_word {word}"
-            assert (subprocess.run(["bash", "-c", script]).returncode == 0) == takes, word
-
-
-@pytest.mark.parametrize("line, offered", [
-    ("nswrap exec ", ["box", "other"]),
-    ("nswrap stop -t 5 o", ["other"]),
-    ("nswrap port ", ["add", "list", "remove"]),
-    ("nswrap port add b", ["box"]),
-    ("nswrap help d", ["doctor"]),
-    ("nswrap -p 80 --netw", ["--network"]),
-    ("nswrap --network ", ["none", "outbound"]),
-    ("nswrap exec box --uns", ["--unset-env"]),
-    ("nswrap mesh st", ["status", "stop"]),
-    ("nswrap mesh --ex", ["--example"]),
-    ("nswrap mesh s", ["site.yaml", "sites", "status", "stop"]),
-    ("nswrap manager --check si", ["site.yaml", "sites"]),
-    ("nswrap site", ["site.yaml", "sites"]),
-    ("nswrap mesh status ", ["office"]),
-    ("nswrap mesh site.yaml ", []),
-    ("nswrap -n x -c true ", ["agent"]),
-    ("nswrap agent ", []),
-])
-def test_completion(nswrap, short_dir, line, offered):
-    box(nswrap)
-    box(nswrap, name="other")
-    for name in ("site.yaml", "site.txt"):
-        pathlib.Path(short_dir, name).touch()
-    pathlib.Path(short_dir, "sites").mkdir()
-    mesh = nswrap.runtime_dir / "nswrap" / "mesh"
-    mesh.mkdir()
-    with socket.socket(socket.AF_UNIX) as office:
-        office.bind(str(mesh / "office.sock"))
-        assert completed(nswrap, short_dir, line) == offered
-    (mesh / "office.sock").unlink()
-
-
-def completed(nswrap, directory, line):
-    script = f"""
-        source {TREE}/scripts/completion.bash
-        nswrap() {{ {BINARY} "$@"; }}
-        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
-        _nswrap
-        printf '%s\\n' "${{COMPREPLY[@]}}" """
-    words = line.split(" ")
-    result = subprocess.run(["bash", "-c", script, "bash", *words], env=nswrap.env, cwd=directory,
-                            capture_output=True, check=True)
-    return sorted(result.stdout.decode().split())

@@ -71,7 +71,7 @@ E2E, UNIT = GOOD
 @pytest.mark.parametrize("change, missing", [
     ((E2E, '"-m"', '"-n"'), "option --mtu run"),
     ((E2E, "def test_mtu", "def test_bad_input"), "option --mtu run"),
-    ((E2E, "def test_mtu", "def test_completion"), "option --mtu run"),
+    ((E2E, "def test_mtu", "def test_help"), "option --mtu run"),
     ((E2E, '"-m"', '"--mtux"'), "option --mtu run"),
     ((E2E, 'run("--env"', 'run("exec", "--env"'), "option --env run"),
     ((E2E, '"exec", "--env"', '"--env"'), "option --env exec"),

@@ -13,7 +13,7 @@
 static void what_is_said_is_heard(void **state)
 {
 	static const struct hello said[] = {
-		{.kind = HELLO_ENTRANCE, .features = HELLO_ACKNOWLEDGE, .version = "0.1.0"},
+		{.kind = HELLO_ENTRANCE, .features = HELLO_ACKNOWLEDGE, .version = "0.2.0"},
 		{.kind = HELLO_EXIT,
 			.features = HELLO_ACKNOWLEDGE | HELLO_IPV6 | HELLO_DNS,
 			.version = "1"},
