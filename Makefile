@@ -8,6 +8,7 @@
 # make bench      side by side with slirp4netns, pasta, rootlesskit and bubblewrap
 # make agent-static   ./nswrap-agent-MACHINE, one static file for hosts of a mesh (MACHINE=aarch64: of
 #                 another kind, with Debian's cross compiler)
+# make dist deb rpm static   source, packages, and agent-static with its pages as a tarball, in build/
 # V=1 shows the commands.
 
 PREFIX  ?= /usr/local
@@ -89,7 +90,7 @@ $(STATIC): $(SHARED_OBJ)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 # PREFIX may be another one than before
 $(BUILD)/libnswrap.pc: lib/libnswrap.pc.in FORCE
-	$(Q)mkdir -p $(@D); sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' $< >$@
+	$(Q)mkdir -p $(@D); sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' $< >$@
 
 # what the tests of the library run: programs that are linked with it, as its users' are
 EXAMPLE_BIN := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard examples/*.c tests/lib/*.c)))
@@ -237,7 +238,8 @@ bench:
 # --- the source itself ---------------------------------------------------------------------------
 
 C_FILES = $(shell find src lib examples tests -name '*.[ch]' | sort)
-SCRIPTS = scripts/setup scripts/lib.sh scripts/demo scripts/test scripts/bench .ci/run
+SCRIPTS = scripts/setup scripts/lib.sh scripts/demo scripts/test scripts/bench .ci/run scripts/dist scripts/deb \
+	scripts/rpm scripts/static debian/tests/smoke debian/nswrap.postinst debian/nswrap.prerm
 ALL_OBJ := $(LIB_OBJ) $(SHARED_OBJ) $(EXAMPLE_BIN:%=%.o) $(patsubst %.c,$(BUILD)/%.o,src/main.c $(UNIT_SRC) $(FUZZ_SRC) \
 	$(wildcard tests/fuzz/replay.c tests/bench/*.c tests/tools/*.c))
 # sizeof-expression suspects every array of pointers; the last two do not understand rings of list
@@ -279,23 +281,32 @@ tidy/%.c:
 
 # --- installing ----------------------------------------------------------------------------------
 
+LIBDIR ?= $(PREFIX)/lib
+ZSH    ?= $(PREFIX)/share/zsh/site-functions
 BINDIR = $(DESTDIR)$(PREFIX)/bin
 MANDIR = $(DESTDIR)$(PREFIX)/share/man
 BASHDIR = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
-ZSHDIR = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
+ZSHDIR = $(DESTDIR)$(ZSH)
 FISHDIR = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
-MAN_PAGES = $(sort $(wildcard man/*.[1-8]))
-LIBDIR = $(DESTDIR)$(PREFIX)/lib
+AGENTDIR = $(DESTDIR)$(PREFIX)/lib/nswrap
+SOLIBDIR = $(DESTDIR)$(LIBDIR)
 INCLUDEDIR = $(DESTDIR)$(PREFIX)/include
+MAN_PAGES = $(sort $(wildcard man/*.[1-8]))
 
 install: $(PROGRAM) $(LIBRARY)
+	+$(Q)$(MAKE) --no-print-directory install-files
+
+# of what is built, as it is
+install-files:
 	install -D -m 0755 $(PROGRAM) $(BINDIR)/nswrap
 	set -e; for file in $(wildcard $(dir $(PROGRAM))nswrap-agent-*[0-9]); do \
-		install -D -m 0755 $$file $(LIBDIR)/nswrap/$${file##*/}; done
-	install -D -m 0644 $(SHARED) $(LIBDIR)/$(notdir $(SHARED))
-	ln -sf $(notdir $(SHARED)) $(LIBDIR)/libnswrap.so
-	install -D -m 0644 $(STATIC) $(LIBDIR)/libnswrap.a
-	install -D -m 0644 $(BUILD)/libnswrap.pc $(LIBDIR)/pkgconfig/libnswrap.pc
+		install -D -m 0755 $$file $(AGENTDIR)/$${file##*/}; done
+	install -D -m 0644 $(SHARED) $(SOLIBDIR)/$(notdir $(SHARED))
+	ln -sf $(notdir $(SHARED)) $(SOLIBDIR)/libnswrap.so
+	install -D -m 0644 $(STATIC) $(SOLIBDIR)/libnswrap.a
+	install -d $(SOLIBDIR)/pkgconfig
+	sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' lib/libnswrap.pc.in \
+		>$(SOLIBDIR)/pkgconfig/libnswrap.pc
 	install -D -m 0644 lib/nswrap/nswrap.h $(INCLUDEDIR)/nswrap/nswrap.h
 	$(foreach page,$(MAN_PAGES),install -D -m 0644 $(page) \
 		$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)) && ):
@@ -304,15 +315,18 @@ install: $(PROGRAM) $(LIBRARY)
 	install -D -m 0644 completion/nswrap.fish $(FISHDIR)/nswrap.fish
 
 uninstall:
-	rm -rf $(LIBDIR)/nswrap
+	rm -rf $(AGENTDIR)
 	rm -f $(BINDIR)/nswrap $(BASHDIR)/nswrap $(ZSHDIR)/_nswrap $(FISHDIR)/nswrap.fish \
-		$(LIBDIR)/libnswrap.so $(LIBDIR)/libnswrap.a \
-		$(LIBDIR)/$(notdir $(SHARED)) $(LIBDIR)/pkgconfig/libnswrap.pc $(INCLUDEDIR)/nswrap/nswrap.h \
+		$(SOLIBDIR)/libnswrap.so $(SOLIBDIR)/libnswrap.a $(SOLIBDIR)/$(notdir $(SHARED)) \
+		$(SOLIBDIR)/pkgconfig/libnswrap.pc $(INCLUDEDIR)/nswrap/nswrap.h \
 		$(foreach page,$(MAN_PAGES),$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
 
-# a package of Debian's kind, in build/
-deb: $(PROGRAM) $(LIBRARY)
-	$(Q)BUILD=$(BUILD) PROGRAM=$(PROGRAM) scripts/deb $(BUILD)
+# --- packages: each prints what it makes in build/ -----------------------------------------------
+
+dist deb rpm:
+	$(Q)mkdir -p build && scripts/$@ build
+static: $(AGENT)
+	$(Q)mkdir -p build && scripts/static $(AGENT) build
 
 clean:
 	$(Q)rm -rf build nswrap
@@ -332,7 +346,7 @@ endif
 FORCE:
 .PHONY: agent-static all unit replay test-scripts e2e check asan fuzz fuzz-run fuzz-merge fuzz-merge-all bench bench-run
 .PHONY: bench-bin objects format lint lint-format lint-tree lint-gcc lint-clang lint-cppcheck
-.PHONY: lint-scripts lint-tidy install uninstall deb clean FORCE
+.PHONY: lint-scripts lint-tidy install install-files uninstall dist deb rpm static clean FORCE
 .PHONY: $(FUZZ_RUN) $(FUZZ_MERGE)
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

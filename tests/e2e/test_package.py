@@ -1,66 +1,190 @@
 # SPDX-License-Identifier: Apache-2.0
-"""e2e/test_package - what `make deb` makes: the same twice, whole, and it works from where it was unpacked"""
+"""e2e/test_package - what `make dist`, `deb`, `rpm` and `static` make: whole, and it works from where it was unpacked"""
 
 import os
+import pathlib
 import re
+import shutil
 import subprocess
 
 import pytest
 
 from harness import BINARY, TREE, Nswrap
 from test_library import BUILD
+from tools import THOROUGH
+
+VERSION = re.search(r'NSWRAP_VERSION "(.*)"', (TREE / "src/version.h").read_text())[1]
+BUILT = ["--built", f"{BUILD},{BINARY}"]
+PAGES = {f"usr/share/man/man{page.suffix[1:]}/{page.name}.gz" for page in (TREE / "man").iterdir()}
+COMPLETIONS = {"usr/share/bash-completion/completions/nswrap", "usr/share/fish/vendor_completions.d/nswrap.fish"}
+
+
+def output(*command, **options):
+    return subprocess.run(command, check=True, capture_output=True, text=True, **options).stdout
+
+
+def script(name, *args, tree=TREE, **variables):
+    """The paths that scripts/NAME prints."""
+    env = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    done = subprocess.run([tree / "scripts" / name, *args], capture_output=True, text=True, env={**env, **variables})
+    assert (done.returncode, done.stderr) == (0, ""), done
+    paths = [pathlib.Path(line) for line in done.stdout.splitlines()]
+    assert paths and all(path.is_file() for path in paths)
+    return paths
+
+
+def files(root):
+    return {str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir()}
+
+
+def runs(program, tmp_path):
+    nswrap = Nswrap(tmp_path)
+    done = subprocess.run([program, "-q", "sh", "-c", "echo inside"], capture_output=True, env=nswrap.env,
+                          stdin=subprocess.DEVNULL, timeout=60)
+    assert (done.returncode, done.stdout) == (0, b"inside\n"), done.stderr
+
+
+def test_one_version():
+    """Everywhere the same."""
+    assert re.match(rf"nswrap \({re.escape(VERSION)}\) ", (TREE / "debian/changelog").read_text())
+    assert f"\nVersion:        {VERSION}\n" in (TREE / "packaging/nswrap.spec").read_text()
+    assert re.search(rf"^## {re.escape(VERSION)}\b", (TREE / "CHANGELOG.md").read_text(), re.M)
+
+
+# --- the source ----------------------------------------------------------------------------------
+
+
+def test_dist(tmp_path):
+    """Twice the same bytes, also of the tree that was unpacked; and products are not in it."""
+    made = []
+    tree = TREE
+    for i, umask in enumerate((0o022, 0o077)):
+        place = tmp_path / str(i)
+        place.mkdir()
+        before = os.umask(umask)
+        try:
+            [path] = script("dist", place, tree=tree)
+            subprocess.run(["tar", "-xz", "-f", path, "-C", place], check=True)
+        finally:
+            os.umask(before)
+        made.append(path.read_bytes())
+        tree = place / f"nswrap-{VERSION}"
+        (tree / "build").mkdir()
+        (tree / "build/object.o").touch()
+        (tree / "nswrap").touch()
+    assert made[0] == made[1]
+    assert {"src/main.c", "debian/rules", ".clang-format", "tests/e2e/test_package.py"} <= files(tree)
+    assert not [name for name in output("tar", "-tf", path).splitlines() if "/build/" in name or name.endswith("/nswrap")
+                and name.count("/") == 1]
+
+
+# --- Debian --------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def package(tmp_path_factory):
-    """(path, directory of its files); made twice."""
-    made = []
-    for i in range(2):
-        place = tmp_path_factory.mktemp(f"deb{i}")
-        env = {**os.environ, "SOURCE_DATE_EPOCH": "1000000000", "BUILD": os.path.relpath(BUILD, TREE),
-               "PROGRAM": os.path.relpath(BINARY, TREE)}
-        for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
-            env.pop(name, None)
-        done = subprocess.run([TREE / "scripts/deb", place], capture_output=True, text=True, env=env)
-        assert (done.returncode, done.stderr) == (0, ""), done
-        made.append(done.stdout.strip())
-    assert open(made[0], "rb").read() == open(made[1], "rb").read()
-    root = tmp_path_factory.mktemp("root")
-    subprocess.run(["dpkg-deb", "-x", made[0], root], check=True)
-    return made[0], root
+def debs(tmp_path_factory):
+    """{package: (path, directory of its files)}"""
+    made = {}
+    # not packed tightly: that takes longer than all the rest
+    for path in script("deb", *BUILT, tmp_path_factory.mktemp("deb"), DPKG_DEB_COMPRESSOR_TYPE="none"):
+        root = tmp_path_factory.mktemp("root")
+        subprocess.run(["dpkg-deb", "-x", path, root], check=True)
+        made[path.name.split("_")[0]] = path, root
+    return made
 
 
 def field(path, name):
-    return subprocess.run(["dpkg-deb", "-f", path, name], check=True, capture_output=True, text=True).stdout.strip()
+    return output("dpkg-deb", "-f", path, name).strip()
 
 
-def test_what_it_says(package):
-    path, _ = package
-    version = re.search(r'"(.*)"', (TREE / "src/version.h").read_text())[1]
-    assert os.path.basename(path).startswith(f"nswrap_{version}_")
-    assert (field(path, "Package"), field(path, "Version")) == ("nswrap", version)
+def test_deb_says(debs):
+    assert {"nswrap", "libnswrap0", "libnswrap-dev", "nswrap-dbgsym"} <= set(debs)
+    path, _ = debs["nswrap"]
+    assert field(path, "Version") == VERSION
     for library in ("libc6", "libslirp0", "libseccomp2", "libcap2", "libjansson4", "libyaml-0-2"):
         assert re.search(rf"\b{library}\b", field(path, "Depends")), library
-    listed = subprocess.run(["dpkg-deb", "-c", path], check=True, capture_output=True, text=True).stdout.splitlines()
-    assert all(line.split()[1] == "root/root" for line in listed)
-    assert not [line for line in listed if line[5] == "w" or line[8] == "w" if not line.startswith("l")]
+    assert {"apparmor", "jupyterhub", "openssh-client"} <= set(field(path, "Suggests").split(", "))
+    for path, _ in debs.values():
+        listed = output("dpkg-deb", "-c", path).splitlines()
+        assert all(line.split()[1] == "root/root" for line in listed)
+        assert not [line for line in listed if line[5] == "w" or line[8] == "w" if not line.startswith("l")]
 
 
-def test_what_is_in_it(package):
-    _, root = package
-    files = {str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir()}
-    pages = {f"usr/share/man/man{page.suffix[1:]}/{page.name}.gz" for page in (TREE / "man").iterdir()}
-    assert pages <= files
-    assert {"usr/bin/nswrap", "usr/lib/libnswrap.so.0", "usr/lib/libnswrap.so", "usr/include/nswrap/nswrap.h",
-            "usr/share/bash-completion/completions/nswrap", "usr/share/doc/nswrap/copyright",
-            "usr/share/doc/nswrap/docs/jupyterhub.md"} <= files
-    assert "prefix=/usr\n" in (root / "usr/lib/pkgconfig/libnswrap.pc").read_text()
-    subprocess.run(["gzip", "-t", root / "usr/share/man/man1/nswrap.1.gz"], check=True)
+def test_deb_has(debs):
+    root, dev = debs["nswrap"][1], debs["libnswrap-dev"][1]
+    assert PAGES == {name for name in files(root) | files(dev) if name.startswith("usr/share/man/")}
+    assert COMPLETIONS | {"usr/bin/nswrap", "usr/share/zsh/vendor-completions/_nswrap",
+                          "usr/share/nswrap/apparmor/nswrap", "usr/share/doc/nswrap/copyright"} <= files(root)
+    [so] = [name for name in files(debs["libnswrap0"][1]) if name.endswith("/libnswrap.so.0")]
+    directory = os.path.dirname(so)
+    assert {f"{directory}/libnswrap.so", f"{directory}/libnswrap.a", "usr/include/nswrap/nswrap.h"} <= files(dev)
+    assert f"libdir=/{directory}\n" in (dev / directory / "pkgconfig/libnswrap.pc").read_text()
+    units = {f"usr/lib/systemd/user/{unit.name}" for unit in TREE.glob("systemd/*.service")}
+    assert units <= files(root)
 
 
-def test_it_runs(package, tmp_path):
-    _, root = package
-    nswrap = Nswrap(tmp_path)
-    done = subprocess.run([root / "usr/bin/nswrap", "-q", "sh", "-c", "echo inside"], capture_output=True,
-                          env=nswrap.env, stdin=subprocess.DEVNULL, timeout=60)
-    assert (done.returncode, done.stdout) == (0, b"inside\n"), done.stderr
+def test_deb_apparmor(debs):
+    """User namespaces, and nothing that a parser stumbles over; Debian's is too old for that one word and flag."""
+    text = (debs["nswrap"][1] / "usr/share/nswrap/apparmor/nswrap").read_text()
+    assert re.search(r"^profile nswrap /usr/bin/nswrap flags=\(unconfined\) \{\n  userns,$", text, re.M)
+    parser = shutil.which("apparmor_parser", path="/usr/sbin:/sbin")
+    if parser:
+        old = text.replace("abi/4.0", "abi/3.0").replace("  userns,\n", "").replace("flags=(unconfined) ", "")
+        done = subprocess.run([parser, "-Q", "-K"], input=old, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+def test_deb_runs(debs, tmp_path):
+    runs(debs["nswrap"][1] / "usr/bin/nswrap", tmp_path)
+
+
+if THOROUGH:
+    def test_deb_from_source_twice(tmp_path):
+        """Minutes: as `make deb` builds it: the same bytes, and nothing that lintian finds."""
+        made = []
+        for name in ("one", "two"):
+            (tmp_path / name).mkdir()
+            made.append({path.name: path.read_bytes() for path in script("deb", tmp_path / name)})
+        assert made[0] == made[1]
+        [changes] = (tmp_path / "two").glob("*.changes")
+        assert output("lintian", "--fail-on", "none", changes) == ""
+
+
+# --- RPM -----------------------------------------------------------------------------------------
+
+
+def test_rpm(tmp_path):
+    made = {path.name: path for path in script("rpm", *BUILT, tmp_path)}
+    path = made[f"nswrap-{VERSION}-1.x86_64.rpm" if os.uname().machine == "x86_64" else sorted(made)[-1]]
+    assert output("rpm", "-K", "--nosignature", path).endswith("digests OK\n")
+    assert re.search(r"^libslirp\.so\.0", output("rpm", "-qp", "--requires", path), re.M)
+    listed = set(output("rpm", "-qlp", *made.values()).splitlines())
+    assert {"/" + name for name in PAGES | COMPLETIONS} <= listed
+    assert {"/usr/share/zsh/site-functions/_nswrap", "/usr/include/nswrap/nswrap.h"} <= listed
+    root = tmp_path / "root"
+    root.mkdir()
+    with subprocess.Popen(["rpm2cpio", path], stdout=subprocess.PIPE) as unpacked:
+        subprocess.run(["cpio", "-idm", "--quiet"], stdin=unpacked.stdout, cwd=root, check=True)
+    runs(root / "usr/bin/nswrap", tmp_path)
+
+
+# --- one static file -----------------------------------------------------------------------------
+
+
+def test_static(tmp_path):
+    [agent] = pathlib.Path(BINARY).parent.glob("nswrap-agent-" + os.uname().machine)
+    made = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        made += script("static", agent, tmp_path / name)
+    assert made[0].read_bytes() == made[1].read_bytes()
+    subprocess.run(["tar", "-xz", "-f", made[0], "-C", tmp_path], check=True)
+    root = tmp_path / made[0].name.removesuffix(".tar.gz")
+    assert {"README", "LICENSE", "share/man/man1/nswrap-agent.1", "share/man/man7/nswrap-wire.7"} <= files(root)
+    program = root / "bin/nswrap-agent"
+    assert output(program, "--version").startswith(f"nswrap {VERSION}\n")
+    assert "libslirp" not in output(program, "--version")
+    assert subprocess.run([program, "doctor"], capture_output=True).returncode in (0, 1)
+    # what its README tells to run is there
+    for word in re.findall(r"^    nswrap-agent (\w+)", (root / "README").read_text(), re.M):
+        assert output(program, word, "--help").strip()
