@@ -17,6 +17,7 @@
 
 #include "mesh/manager/fabric.h"
 #include "net/packet.h"
+#include "stream/ferry.h"
 #include "util/clock.h"
 #include "util/fd.h"
 #include "util/list.h"
@@ -267,9 +268,9 @@ static void lost_routes_are_told(void **state)
 	bed_free(bed);
 }
 
-/* A datagram or, with flags, a TCP packet from host @from. */
-static void send_one(
-	struct bed *bed, size_t from, struct in_addr dst, uint16_t port, uint8_t tcp_flags)
+/* One of @proto, from host @from. */
+static void send_of(struct bed *bed, size_t from, struct in_addr dst, uint16_t port,
+	uint8_t tcp_flags, uint8_t proto)
 {
 	static unsigned char frames[FABRIC_PARTS_MAX][FRAME_HEADER_BYTES + 40];
 	static size_t next;
@@ -283,7 +284,7 @@ static void send_one(
 	memset(ip, 0, len);
 	ip[0] = 0x45;
 	packet_put16(ip + 2, (uint16_t)len);
-	ip[9] = tcp_flags ? IPPROTO_TCP : IPPROTO_UDP;
+	ip[9] = proto;
 	memcpy(ip + 12, &src, sizeof(src));
 	memcpy(ip + 16, &dst, sizeof(dst));
 	packet_put16(ip + 20, port);
@@ -296,6 +297,13 @@ static void send_one(
 	assert_int_equal(frame_decode(bytes, FRAME_HEADER_BYTES + len, &frame, &err),
 		FRAME_HEADER_BYTES + len);
 	fabric_take(&bed->fabric, &bed->ports[from], &frame, loop_now_ns(bed->loop));
+}
+
+/* A datagram or, with flags, a TCP packet. */
+static void send_one(
+	struct bed *bed, size_t from, struct in_addr dst, uint16_t port, uint8_t tcp_flags)
+{
+	send_of(bed, from, dst, port, tcp_flags, tcp_flags ? IPPROTO_TCP : IPPROTO_UDP);
 }
 
 /* The next packet that has come out at @host; its protocol, 0: none. */
@@ -454,6 +462,32 @@ static void a_host_starts(void **state)
 	bed_free(bed);
 }
 
+/* No agent sees a packet of streams that does not know them, not one that was kept for it either.
+ */
+static void streams_are_for_who_knows_them(void **state)
+{
+	struct bed *bed = bed_new();
+	struct packet_view view;
+
+	(void)state;
+	bed->ports[0].knows_icmp = true;
+	for (int kept = 0; kept < 2; kept++)
+		for (int knows = 0; knows < 2; knows++) {
+			bed->ports[1].is_starting = kept;
+			bed->ports[1].wire = kept ? NULL : &bed->wires[1];
+			bed->ports[1].knows_streams = knows;
+			send_of(bed, 0, vip(1), 1, 0, FERRY_PROTO);
+			fabric_flush(&bed->fabric);
+			bed->ports[1].is_starting = false;
+			bed->ports[1].wire = &bed->wires[1];
+			fabric_settle(&bed->fabric, &bed->ports[1]);
+			assert_int_equal(next_at(bed, 1, &view), knows ? FERRY_PROTO : 0);
+			assert_int_equal(next_at(bed, 0, &view), knows ? 0 : IPPROTO_ICMP);
+			assert_true(knows || (view.l4[0] == 3 && view.l4[1] == 2));
+		}
+	bed_free(bed);
+}
+
 static void stop(struct loop_timer *timer)
 {
 	loop_stop(container_of(timer, struct bed, timer)->loop, 0);
@@ -534,6 +568,7 @@ int main(void)
 		cmocka_unit_test(nobody_is_there),
 		cmocka_unit_test(last_words_wait),
 		cmocka_unit_test(a_host_starts),
+		cmocka_unit_test(streams_are_for_who_knows_them),
 		cmocka_unit_test(patience_ends),
 		cmocka_unit_test(against_a_model),
 		cmocka_unit_test(a_full_queue),

@@ -68,17 +68,23 @@ static void arm_timer(struct fabric *fabric, uint64_t now_ns)
 		loop_timer_set(fabric->loop, &fabric->early_timer, clock_ms_until(end_ns, now_ns));
 }
 
-static void send_answer(
-	struct fabric *fabric, struct early_packet *packet, unsigned char *frame, uint64_t now_ns)
+static void send_answer(struct fabric *fabric, struct early_packet *packet, uint8_t code,
+	unsigned char *frame, uint64_t now_ns)
 {
 	const struct fabric_port *from = packet->from;
 	struct packet_view view;
 
 	if (!from->wire || !packet_parse(packet->bytes + EARLY_FRAME_ROOM, packet->len, &view))
 		return;
-	size_t len = answer(fabric, from, &view, ICMP_HOST_UNREACH, now_ns, frame);
+	size_t len = answer(fabric, from, &view, code, now_ns, frame);
 	if (len > 0)
 		wire_send(from->wire, (uint32_t)from->number, &(struct iovec){frame, len}, 1);
+}
+
+/* Is it a packet of streams for an agent that does not know them? It never sees one. */
+static bool is_strange(const struct fabric_port *to, const unsigned char *packet)
+{
+	return !to->knows_streams && packet[IPV4_PROTO_AT] == FERRY_PROTO;
 }
 
 static void on_early_end(struct loop_timer *timer)
@@ -93,7 +99,7 @@ static void on_early_end(struct loop_timer *timer)
 		if (!packet->to || packet->end_ns > now_ns)
 			continue;
 		((struct fabric_port *)packet->to)->drops.not_ready++;
-		send_answer(fabric, packet, frame, now_ns);
+		send_answer(fabric, packet, ICMP_HOST_UNREACH, frame, now_ns);
 		early_drop(&fabric->early, packet);
 	}
 	arm_timer(fabric, now_ns);
@@ -111,13 +117,15 @@ void fabric_settle(struct fabric *fabric, const struct fabric_port *port)
 
 		if (!to)
 			continue;
-		if (to == port && to->wire) {
+		if (to == port && to->wire && is_strange(to, packet->bytes + EARLY_FRAME_ROOM)) {
+			send_answer(fabric, packet, ICMP_PROT_UNREACH, frame, now_ns);
+		} else if (to == port && to->wire) {
 			frame_encode_header(packet->bytes, FRAME_PACKET, packet->len);
 			to->drops.queue_full += wire_send(to->wire, (uint32_t)from->number,
 				&(struct iovec){packet->bytes, EARLY_FRAME_ROOM + packet->len}, 1);
 		} else if (to == port && !to->is_starting) {
 			to->drops.not_ready++;
-			send_answer(fabric, packet, frame, now_ns);
+			send_answer(fabric, packet, ICMP_HOST_UNREACH, frame, now_ns);
 		} else if (from != port || from->wire) {
 			continue;
 		}
@@ -192,7 +200,6 @@ static bool is_allowed(struct fabric *fabric, struct fabric_port *from, struct f
 	return verdict == ALLOW_PASS;
 }
 
-/* An agent never sees what it does not know. */
 static void refuse_streams(
 	struct fabric *fabric, struct fabric_port *from, const struct frame *frame, uint64_t now_ns)
 {
@@ -238,7 +245,7 @@ void fabric_take(
 		note_sent(from, frame, now_ns);
 	if (to->allow && !is_allowed(fabric, from, to, frame, now_ns))
 		return;
-	if (to->wire && !to->knows_streams && frame->payload[IPV4_PROTO_AT] == FERRY_PROTO)
+	if (to->wire && is_strange(to, frame->payload))
 		refuse_streams(fabric, from, frame, now_ns);
 	else if (to->wire)
 		add_part(fabric, from->number, to, frame->start,
