@@ -38,6 +38,8 @@ struct host {
 	struct list wants; /* in the ring of those that may have something to write */
 	struct in_addr ip;
 	bool is_member, is_told, is_streamed, is_foreign;
+	bool is_said_silent;
+	uint64_t returned_ns; /* a SYN was, first since it was heard last; 0: none */
 	bool says_hello, says_answer, says_unknown;
 	uint8_t unknown[NGTCP2_MAX_CIDLEN];
 	size_t nunknown, nquote;
@@ -162,6 +164,32 @@ static void host_free(struct host *host)
 	free(host);
 }
 
+/* For people: @why @host, and this one, have nothing of each other. */
+static void say_apart(const struct host *host, const char *why)
+{
+	char there[INET_ADDRSTRLEN], here[INET_ADDRSTRLEN];
+
+	log_warning("the host at %s cannot be reached from this one, at %s: %s",
+		inet_ntop(AF_INET, &host->ip, there, sizeof(there)),
+		inet_ntop(AF_INET, &host->ferry->self, here, sizeof(here)), why);
+}
+
+static void say_foreign(struct host *host)
+{
+	if (!host->is_foreign)
+		say_apart(host, "this one has no network stack, and the agent of that one knows of "
+				"no streams");
+	host->is_foreign = true;
+}
+
+static void say_silent(struct host *host)
+{
+	if (!host->is_said_silent)
+		say_apart(host, "this one has no network stack, and nobody answers there who knows "
+				"of streams");
+	host->is_said_silent = true;
+}
+
 /* --- associations ------------------------------------------------------------------------- */
 
 static void on_wake(void *owner)
@@ -169,9 +197,16 @@ static void on_wake(void *owner)
 	want(((struct side *)owner)->host);
 }
 
+/* It knows of streams. */
+static void meet(struct host *host)
+{
+	host->is_foreign = host->is_said_silent = false;
+	host->returned_ns = 0;
+}
+
 static void on_up(void *owner)
 {
-	((struct side *)owner)->host->is_foreign = false;
+	meet(((struct side *)owner)->host);
 }
 
 static void on_asked(void *owner, struct track *track, struct in_addr ip, uint16_t port)
@@ -195,7 +230,8 @@ static void on_over(void *owner, int result)
 {
 	struct side *side = owner;
 
-	(void)result;
+	if (result == -ETIMEDOUT && side->is_asker && !association_is_up(side->association))
+		say_silent(side->host);
 	side->is_over = true;
 	loop_task_add(side->host->ferry->context->loop, &side->host->ferry->task);
 }
@@ -374,7 +410,7 @@ static void hear_hello(struct host *host, const uint8_t *bytes, size_t len)
 	if (len < 2)
 		return;
 	set_streamed(host, bytes[1] == 0);
-	host->is_foreign = false;
+	meet(host);
 	if (bytes[0] == SAYS_HELLO) {
 		host->says_answer = true;
 		want(host);
@@ -466,25 +502,16 @@ void ferry_in(struct ferry *ferry, const struct packet_view *packet)
 		hear_unknown(host, bytes + 1, packet->l4_len - 1);
 }
 
-static void say_foreign(const struct host *host)
-{
-	char there[INET_ADDRSTRLEN], here[INET_ADDRSTRLEN];
-
-	log_warning("the host at %s cannot be reached from this one, at %s: this one has no "
-		    "network stack, and the agent of that one knows of no streams",
-		inet_ntop(AF_INET, &host->ip, there, sizeof(there)),
-		inet_ntop(AF_INET, &host->ferry->self, here, sizeof(here)));
-}
-
 void ferry_on_error(struct ferry *ferry, struct in_addr peer, uint8_t code)
 {
 	struct host *host = find(ferry, peer);
 
 	if (!host)
 		return;
-	if (code == ICMP_PROT_UNREACH && !host->is_foreign)
+	if (code == ICMP_PROT_UNREACH)
 		say_foreign(host);
-	host->is_foreign = code == ICMP_PROT_UNREACH;
+	else
+		host->is_foreign = false;
 	host->is_told = host->is_foreign;
 	if (host->asker.association && !association_is_up(host->asker.association))
 		association_end(host->asker.association,
@@ -548,16 +575,24 @@ size_t ferry_take(struct ferry *ferry, void *packet, size_t cap_bytes, bool is_s
 	return 0;
 }
 
-void ferry_return(struct ferry *ferry, const struct packet_view *syn)
+bool ferry_return(struct ferry *ferry, const struct packet_view *syn)
 {
 	struct host *host = find(ferry, syn->src.ip);
+	const uint64_t now_ns = loop_now_ns(ferry->context->loop);
 
 	if (!host || !host->is_member)
-		return;
+		return true;
+	if (host->returned_ns == 0)
+		host->returned_ns = now_ns;
+	else if (now_ns - host->returned_ns > FERRY_ANSWER_S * NS_PER_S)
+		say_foreign(host);
+	if (host->is_foreign)
+		return false;
 	host->nquote = syn->len <= sizeof(host->quote) ? syn->len : 0;
 	memcpy(host->quote, syn->ip, host->nquote);
 	host->says_hello = true;
 	want(host);
+	return true;
 }
 
 /* --- who is there ------------------------------------------------------------------------- */
@@ -597,7 +632,8 @@ void ferry_forget(struct ferry *ferry, const struct in_addr *peers, size_t count
 			continue;
 		host_close(host, -EHOSTUNREACH);
 		set_streamed(host, false);
-		host->is_foreign = host->is_told = false;
+		meet(host);
+		host->is_told = false;
 	}
 }
 

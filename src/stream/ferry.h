@@ -37,6 +37,7 @@
 #define FERRY_PROTO         254 /* for experiments, RFC 3692 */
 #define FERRY_ANSWERERS     2   /* of one host: it may have started again */
 #define FERRY_IDLE_S        60
+#define FERRY_ANSWER_S      5
 #define FERRY_ANSWERER_IDLE 15 /* times as long */
 #define FERRY_QUOTE_BYTES   128
 
@@ -84,8 +85,9 @@ void ferry_on_error(struct ferry *ferry, struct in_addr peer, uint8_t code);
 /* The next packet; 0: there is none. @is_slow: none that takes a slow link long. */
 size_t ferry_take(struct ferry *ferry, void *packet, size_t cap_bytes, bool is_slow);
 
-/* This host has no stack and @syn was sent to it. */
-void ferry_return(struct ferry *ferry, const struct packet_view *syn);
+/* This host has no stack and @syn was sent to it. False: whoever sent it knows of no streams, so
+ * that it is to be refused. */
+bool ferry_return(struct ferry *ferry, const struct packet_view *syn);
 
 /* What is known of the host that has @peer, or behind which it is: has it no stack? Is it certain
  * that it knows of no streams? */

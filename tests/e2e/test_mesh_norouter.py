@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """e2e/test_mesh_norouter - routes, names and proxies where NoRouter is on the other side"""
 
+import errno
 import os
 import socket
 import struct
 import subprocess
 
-from harness import HTTP, PATIENCE, free_port, python
+import pytest
+
+from harness import BINARY, HTTP, PATIENCE, TCP_ECHO, free_port, python, wait_for
 from mesh_tools import Box, Site, network
-from norouter_peer import ACK, FIN, PSH, Connection
+from norouter_peer import ACK, FIN, PSH, RST, SYN, Connection, Ports
 from standin import PIPES, Link, Switch
+from test_mesh_host import ENDING
 from test_mesh_routes import FAR, NAMED, OWN_RESOLVER, cloud, named  # noqa: F401: fixtures
 from test_mesh_wire import Joined
 
@@ -104,3 +108,55 @@ def answer(c, address):
     made = query[:2] + struct.pack("!HHHHH", 0x8180, 1, 1, 0, 0) + query[12:end]
     made += b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 60, 4) + socket.inet_aton(address)
     c.send(PSH | ACK, struct.pack("!H", len(made)) + made)
+
+
+def without_a_stack(nswrap, directory):
+    """(a site of ours with a host that has no stack and one whose agent is theirs; that)."""
+    box, theirs = Box(nswrap, "box"), Joined(directory, "theirs")
+    box.serve(TCP_ECHO, "127.0.0.1", 7000, port=7000)
+    site = Site(nswrap, directory)
+    site.host("bare", f"{network()}.101", [BINARY, "exec", "box", "env", BINARY, "agent", "--stack", "streams"],
+              ports=["7000:127.0.0.1:7000"])
+    site.host("theirs", f"{network()}.102", theirs.cmd, ports=["8080:127.0.0.1:80"])
+    return site, box, theirs
+
+
+def test_its_agent_and_one_without_a_stack(nswrap, short_dir):
+    """They have nothing in common: said when both are ready, and refused both ways, at once."""
+    site, box, theirs = without_a_stack(nswrap, short_dir)
+    bare, other = f"{network()}.101", f"{network()}.102"
+    try:
+        with site:
+            site.running.wait_line(r" theirs: no connections between it and bare: .*wanted by --stack.*0\.6\.5")
+            assert int(box.do(*python(ENDING, other, 8080)).split()[0]) == errno.ECONNRESET
+            site.running.wait_line(f"bare: .*the host at {other} cannot be reached from this one, at {bare}: ")
+            c = Connection(theirs.ports, (other, 40000), (bare, 7000))
+            c.send(SYN)
+            assert c.next().flags & RST
+            site.running.wait_line(f"bare: .*the host at {other} cannot connect to port 7000 of this one, at {bare}: ")
+    finally:
+        theirs.close()
+
+
+@pytest.mark.waits
+def test_its_manager_and_one_without_a_stack(nswrap, short_dir):
+    """Nobody says that their agent does not know of streams: that is found out, as it goes on asking."""
+    box = Box(nswrap, "box")
+    bare, other = f"{network()}.101", f"{network()}.102"
+    said = open(short_dir + "/said", "wb+", buffering=0)
+    link = Link(nswrap.popen("exec", "box", "env", BINARY, "agent", "--stack", "streams", stderr=said, **PIPES))
+    ports = Ports(link.send_packet)
+    # what is none of TCP an agent of theirs answers to nobody
+    link.on_packet = lambda packet: packet[9] == socket.IPPROTO_TCP and ports.on_packet(packet)
+    link.configure(bare, [(7000, "127.0.0.1", 7000)], [(other, 8080)], loopback={})
+    c = Connection(ports, (other, 40000), (bare, 7000))
+    syn = c.send(SYN)
+    wait_for(lambda: link.send_packet(syn) or not c.seen.empty(), "a refusal", 8)
+    assert c.next().flags & RST
+    assert int(box.do(*python(ENDING, other, 8080)).split()[0]) == errno.ECONNRESET
+    link.hang_up()
+    assert link.popen.wait(10) == 0
+    said.seek(0)
+    words = said.read().decode()
+    assert f"the host at {other} cannot be reached from this one, at {bare}: " in words
+    assert f"the host at {other} cannot connect to port 7000 of this one, at {bare}: " in words

@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "clock_ahead.h"
 #include "util/budget.h"
 #include "util/fd.h"
 
@@ -287,6 +288,48 @@ static void test_returned(void **state)
 	bed_free(bed);
 }
 
+/* Whoever sends one SYN after the other and answers to nothing knows of no streams: a manager that
+ * does not know of them either says nothing. */
+static void test_silent(void **state)
+{
+	struct bed *bed = bed_new(true, false);
+	unsigned char syn[PACKET_RST_BYTES];
+	struct packet_view view;
+
+	(void)state;
+	bed->is_cut = true;
+	run(bed);
+	packet_make_syn(
+		(struct packet_end){bed->ips[0], 4000}, (struct packet_end){bed->ips[1], 80}, syn);
+	assert_true(packet_parse(syn, sizeof(syn), &view));
+	assert_true(ferry_return(bed->hosts[1].ferry, &view));
+	run(bed);
+	clock_ahead_ns += (FERRY_ANSWER_S - 1) * NS_PER_S;
+	run(bed);
+	assert_true(ferry_return(bed->hosts[1].ferry, &view));
+	run(bed);
+	clock_ahead_ns += 2 * NS_PER_S;
+	run(bed);
+	assert_false(ferry_return(bed->hosts[1].ferry, &view));
+	assert_true(ferry_is_foreign(bed->hosts[1].ferry, bed->ips[0]));
+	/* until it is another one */
+	ferry_forget(bed->hosts[1].ferry, &bed->ips[0], 1);
+	assert_true(ferry_return(bed->hosts[1].ferry, &view));
+	/* and it may have known all the same, as what it says now tells */
+	clock_ahead_ns += (FERRY_ANSWER_S + 1) * NS_PER_S;
+	loop_run_once(bed->loop, 1);
+	assert_false(ferry_return(bed->hosts[1].ferry, &view));
+	bed->is_cut = false;
+	ferry_forget(bed->hosts[1].ferry, &bed->ips[0], 1);
+	assert_true(ferry_return(bed->hosts[1].ferry, &view));
+	run(bed);
+	run(bed);
+	clock_ahead_ns += (FERRY_ANSWER_S + 1) * NS_PER_S;
+	run(bed);
+	assert_true(ferry_return(bed->hosts[1].ferry, &view));
+	bed_free(bed);
+}
+
 /* The other end has started again and knows of nothing: what was open is reset, what begins does.
  */
 static void test_started_again(void **state)
@@ -354,6 +397,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_stacks),
 	cmocka_unit_test(test_says_so),
 	cmocka_unit_test(test_returned),
+	cmocka_unit_test(test_silent),
 	cmocka_unit_test(test_started_again),
 	cmocka_unit_test(test_errors),
 };

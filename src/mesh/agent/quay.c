@@ -329,10 +329,8 @@ void quay_on_syn(struct quay *quay, const struct packet_view *syn)
 	const uint64_t now_ns = loop_now_ns(quay->context->loop);
 	char peer[INET_ADDRSTRLEN], self[INET_ADDRSTRLEN];
 
-	if (!ferry_is_foreign(quay->ferry, syn->src.ip)) {
-		ferry_return(quay->ferry, syn);
+	if (ferry_return(quay->ferry, syn))
 		return;
-	}
 	crossing_answer(quay->crossing, syn, ICMP_PORT_UNREACH);
 	if (quay->said_ns != 0 && now_ns - quay->said_ns < QUAY_LINE_S * NS_PER_S)
 		return;

@@ -84,7 +84,8 @@ struct peer {
 	struct fabric_port port;
 	struct list in_list; /* of the owner */
 	bool was_ready;      /* the owner's: at the last change */
-	bool is_news; /* the owner's: others are to be told that it has gone, or is another */
+	bool is_news;       /* the owner's: others are to be told that it has gone, or is another */
+	bool is_said_apart; /* the owner's: from some host, since it was ready */
 
 	/* the owner may read these */
 	const struct peer_context *context;

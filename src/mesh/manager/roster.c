@@ -9,12 +9,40 @@
 #include <string.h>
 
 #include "mesh/configure.h"
+#include "mesh/manager/apart.h"
 #include "mesh/manager/naming.h"
 
 #define LINE_BYTES 1024
 #define KILL_MS    300
 
 /* --- what peers tell ------------------------------------------------------------------------ */
+
+/* One line for each host whose agent is too old for some other one, however many there are. */
+static void say_apart(struct peer *foreign, const struct peer *other)
+{
+	const struct mesh_agent_info *info = &foreign->session.info;
+	char text[LINE_BYTES];
+
+	if (foreign->is_said_apart || !apart_is_foreign(info))
+		return;
+	foreign->is_said_apart = true;
+	session_notice(&foreign->session, LOG_WARNING, "%s",
+		apart_format(info, other->name, &other->session.info, text, sizeof(text)));
+}
+
+/* @peer is ready: who of those that are cannot connect to it? */
+static void look_for_strangers(struct roster *roster, struct peer *peer)
+{
+	for (size_t i = 0; i < roster->manifest.nhosts; i++) {
+		struct peer *other = roster->peers[i];
+
+		if (other == peer || other->state != PEER_READY ||
+			!apart_are(&peer->session.info, &other->session.info))
+			continue;
+		say_apart(peer, other);
+		say_apart(other, peer);
+	}
+}
 
 static void on_change(struct peer *peer)
 {
@@ -25,6 +53,10 @@ static void on_change(struct peer *peer)
 	/* whoever talks to a host that is ready for the first time does not do so for long */
 	if (is_ready != peer->was_ready && (peer->was_ready || peer->restarts > 0))
 		peer->is_news = true;
+	if (is_ready && !peer->was_ready)
+		look_for_strangers(roster, peer);
+	else if (!is_ready)
+		peer->is_said_apart = false;
 	peer->was_ready = is_ready;
 	fabric_settle(&roster->fabric, &peer->port);
 	loop_task_add(roster->loop, roster->check);
