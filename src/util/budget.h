@@ -18,27 +18,45 @@
  * and the kernel has the last word.
  */
 #define BUDGET_RESERVED 96
+#define BUDGET_POOL     72  /* of the reserve, what is for that pool, and for a namespace */
 #define BUDGET_MIN      128 /* with fewer nobody would ever be served */
 
 struct budget {
-	size_t max;  /* descriptors this process may have */
-	size_t used; /* of them, those that are counted */
+	size_t max;       /* descriptors this process may have */
+	size_t used;      /* of them, those that are counted */
+	bool has_no_pool; /* this process has no sockets of a namespace */
 };
+
+static inline int budget_demand(size_t max, size_t wanted, struct err *err)
+{
+	if (max >= wanted)
+		return 0;
+	return err_set(err, EMFILE,
+		"the hard limit of open files is %zu (ulimit -Hn): expected at least %zu", max,
+		wanted);
+}
 
 /* May a process with @max descriptors, @listeners of them taken, serve? 0, or -errno with @err. */
 static inline int budget_check(size_t max, size_t listeners, struct err *err)
 {
-	if (max >= BUDGET_MIN + listeners)
-		return 0;
-	return err_set(err, EMFILE,
-		"the hard limit of open files is %zu (ulimit -Hn): expected at least %zu", max,
-		BUDGET_MIN + listeners);
+	return budget_demand(max, BUDGET_MIN + listeners, err);
+}
+
+/* The same for one that has no sockets of a namespace. */
+static inline int budget_check_bare(size_t max, struct err *err)
+{
+	return budget_demand(max, BUDGET_MIN - BUDGET_POOL, err);
+}
+
+static inline size_t budget_reserve(const struct budget *budget)
+{
+	return BUDGET_RESERVED - (budget->has_no_pool ? BUDGET_POOL : 0);
 }
 
 /* What may still be begun. */
 static inline size_t budget_left(const struct budget *budget)
 {
-	size_t taken = budget->used + BUDGET_RESERVED;
+	size_t taken = budget->used + budget_reserve(budget);
 
 	return budget->max > taken ? budget->max - taken : 0;
 }
@@ -46,7 +64,7 @@ static inline size_t budget_left(const struct budget *budget)
 /* May something be begun that takes @count more? With 0: is there enough for what has begun? */
 static inline bool budget_has_room(const struct budget *budget, size_t count)
 {
-	return budget->used + count + BUDGET_RESERVED <= budget->max;
+	return budget->used + count + budget_reserve(budget) <= budget->max;
 }
 
 /* Count @count more, whether or not there is room. */

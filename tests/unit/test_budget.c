@@ -36,6 +36,21 @@ static void keeps_the_reserve(void **state)
 	assert_false(budget_has_room(&budget, 0));
 }
 
+/* Who has no sockets of a namespace needs less, and can serve with 64. */
+static void less_without_a_pool(void **state)
+{
+	struct budget budget = {.max = 64, .has_no_pool = true};
+	struct err err;
+
+	(void)state;
+	assert_true(budget_check(64, 0, &err) < 0);
+	assert_int_equal(budget_check_bare(64, &err), 0);
+	assert_true(budget_check_bare(BUDGET_MIN - BUDGET_POOL - 1, &err) < 0);
+	assert_int_equal(budget_left(&budget), 64 - (BUDGET_RESERVED - BUDGET_POOL));
+	assert_true(budget_has_room(&budget, budget_left(&budget)));
+	assert_false(budget_has_room(&budget, budget_left(&budget) + 1));
+}
+
 /* Two ways to ask the same thing, at random. */
 static void room_is_what_is_left(void **state)
 {
@@ -86,6 +101,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keeps_the_reserve),
+		cmocka_unit_test(less_without_a_pool),
 		cmocka_unit_test(room_is_what_is_left),
 		cmocka_unit_test(pipes_know_their_place),
 	};

@@ -502,7 +502,9 @@ static int make_loop(struct agent *agent, struct err *err)
 	if (!agent->hub)
 		return err_sys(err, errno, "cannot make an event loop");
 	agent->budget.max = rights_raise_fd_limit(FDS_MAX);
-	if (budget_check(agent->budget.max, 0, err) < 0)
+	agent->budget.has_no_pool = agent->stack->ops->kind == STACK_STREAMS;
+	if ((agent->budget.has_no_pool ? budget_check_bare(agent->budget.max, err)
+				       : budget_check(agent->budget.max, 0, err)) < 0)
 		return -err->code;
 	int result = context_open(&agent->context, agent->loop, &agent->budget, agent->stack->door);
 	return result < 0 ? err_sys(err, -result, "cannot set up the agent") : 0;
