@@ -170,7 +170,7 @@ replay: $(REPLAY_BIN)
 TOOL_BIN := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/tools/*.c)))
 $(TOOL_BIN): $(BUILD)/tests/tools/%: $(BUILD)/tests/tools/%.o
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LINK_HARDEN) $(LDFLAGS) -o $@ $^
+	$(Q)$(CC) $(CFLAGS) $(LINK_HARDEN) $(LDFLAGS) -o $@ $^ -Wl,--as-needed -lseccomp
 
 e2e: $(PROGRAM) $(AGENT) $(TOOL_BIN) $(LIBRARY) $(EXAMPLE_BIN)
 	$(Q)NSWRAP=$(NSWRAP) NSWRAP_BUILD=$(abspath $(BUILD)) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/e2e/beside.py $(PYTEST_ARGS)

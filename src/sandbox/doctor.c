@@ -147,6 +147,20 @@ static void check_tap(struct diagnosis *out)
 	}
 }
 
+/* An agent can do without (mesh/agent/nostack). */
+static void check_mesh(struct diagnosis *out)
+{
+	struct probe probe;
+
+	probe_run(PROBE_TAP, &probe);
+	if (probe.has_namespaces && probe.err.code == 0)
+		say(out, DIAGNOSIS_FINE, "", "a host of a mesh has a network stack of its own");
+	else
+		say(out, DIAGNOSIS_NOTE, "",
+			"a host of a mesh works here all the same, without a network stack: its "
+			"connections are streams, see nswrap help agent");
+}
+
 static void check_outbound(struct diagnosis *out)
 {
 	struct probe probe;
@@ -280,13 +294,16 @@ static void check_runtime_dir(struct diagnosis *out)
 	struct registry registry;
 	struct err err;
 
-	if (registry_open(REGISTRY_SANDBOX, &registry, &err) == 0)
+	static const char cure[] = "set XDG_RUNTIME_DIR to a directory of yours with mode 0700";
+
+	if (registry_open(REGISTRY_SANDBOX, &registry, &err) < 0)
+		say(out, DIAGNOSIS_WRONG, cure, "%s", err.text);
+	else if (access(registry.places.items[0].path, W_OK) < 0)
+		say(out, DIAGNOSIS_WRONG, cure, "the runtime directory %s cannot be written: %s",
+			registry.places.items[0].path, strerror(errno));
+	else
 		say(out, DIAGNOSIS_FINE, "", "the runtime directory is %s",
 			registry.places.items[0].path);
-	else
-		say(out, DIAGNOSIS_WRONG,
-			"set XDG_RUNTIME_DIR to a directory of yours with mode 0700", "%s",
-			err.text);
 	registry_close(&registry);
 }
 
@@ -340,6 +357,7 @@ static void check_pipes(struct diagnosis *out)
 const struct doctor_check doctor_checks[] = {
 	{"namespaces", check_namespaces},
 	{"tun", check_tap},
+	{"mesh", check_mesh},
 	{"outbound", check_outbound},
 	{"seccomp", check_seccomp},
 	{"signals", check_signals},

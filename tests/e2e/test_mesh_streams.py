@@ -5,13 +5,11 @@ import errno
 import os
 import pathlib
 import signal
-import subprocess
 import sys
 
 import pytest
 
-import harness
-from harness import BINARY, HTTP, PATIENCE, TCP_ECHO, UDP_ECHO, descendants, proc_status, python, wait_for
+from harness import BINARY, HTTP, PATIENCE, TCP_ECHO, UDP_ECHO, descendants, proc_status, python
 from mesh_tools import TRY, Box, Site, Steady, at_once, echoed
 from test_mesh_allow import ASK
 from test_mesh_host import CROWD, DATAGRAMS, ENDING
@@ -19,33 +17,6 @@ from test_mesh_host import CROWD, DATAGRAMS, ENDING
 VIPS = {name: f"127.0.42.10{number}" for number, name in enumerate("abc", 1)}
 PORT, NOBODY, WEB = 7000, 7001, 7002
 FAKE = [sys.executable, str(pathlib.Path(__file__).parent / "fake_agent.py")]
-
-# runs argv[1:] as a container's seccomp filter has it by default: no new namespaces, no mounts
-CONTAINED = """
-import ctypes, os, platform, struct, sys
-ARCH, UNSHARE, CLONE, CLONE3, MOUNT, SETNS = {
-    'x86_64': (0xc000003e, 272, 56, 435, 165, 308),
-    'aarch64': (0xc00000b7, 97, 220, 435, 40, 268)}[platform.machine()]
-def op(code, k, jt=0, jf=0):
-    return struct.pack('HBBI', code, jt, jf, k)
-LOAD, EQUAL, SET, RET = 0x20, 0x15, 0x45, 0x06
-EPERM, ENOSYS, ALLOW = 0x00050001, 0x00050026, 0x7fff0000
-filter = b''.join([
-    op(LOAD, 0),                                       # 0 the call
-    op(EQUAL, UNSHARE, jt=7), op(EQUAL, MOUNT, jt=6), op(EQUAL, SETNS, jt=5),
-    op(EQUAL, CLONE3, jt=5),                           # 4
-    op(EQUAL, CLONE, jf=2),                            # 5
-    op(LOAD, 16), op(SET, 0x7e020000, jt=1),           # 6, 7 its flags
-    op(RET, ALLOW),                                    # 8
-    op(RET, EPERM),                                    # 9
-    op(RET, ENOSYS)])                                  # 10
-libc = ctypes.CDLL(None, use_errno=True)
-buffer = ctypes.create_string_buffer(filter)
-program = struct.pack('HxxxxxxP', len(filter) // 8, ctypes.addressof(buffer))
-assert libc.prctl(38, 1, 0, 0, 0) == 0
-assert libc.prctl(22, 2, program, 0, 0) == 0, ctypes.get_errno()
-os.execvp(sys.argv[1], sys.argv[1:])
-"""
 
 
 def bare(box, *words):
@@ -219,33 +190,3 @@ def test_a_stopped_host_holds_up_nobody(nswrap, tmp_path):
         os.kill(agent, signal.SIGCONT)
         assert filler.end()[0] > 0
         echoed(a, os.urandom(1 << 20), f"{VIPS['c']}:{PORT}")
-
-
-REFUSED = {
-    "seccomp": (None, python(CONTAINED)),
-    "namespaces": ("echo 0 >/proc/sys/user/max_user_namespaces; echo 0 >/proc/sys/user/max_net_namespaces", []),
-    "tun": ("mount -t tmpfs none /dev/net", []),
-}
-
-
-@pytest.mark.parametrize("kind", REFUSED)
-def test_where_a_stack_is_refused(nswrap, tmp_path, kind):
-    """It is found out, and what is offered works; status says why."""
-    setup, words = REFUSED[kind]
-    box, port = Box(nswrap, "box"), harness.free_port()
-    program = [*words, BINARY]
-    if setup:
-        program = ["unshare", "-U", "-r", "-m", "sh", "-ec", f'{setup}; exec "$0" "$@"', BINARY]
-    server = subprocess.Popen(python(HTTP, "127.0.0.1", port))
-    site = Site(nswrap, tmp_path)
-    site.host("a", VIPS["a"], box.agent())
-    site.host("b", VIPS["b"], program, ports=[f"{WEB}:127.0.0.1:{port}"], loopback={"disable": True})
-    try:
-        with site:
-            b = site.status()["b"]
-            assert b["stack"] == "streams" and "no network for the mesh" in b["stack_why"], b
-            wait_for(lambda: not harness.is_free(port), "the server")
-            assert get(box, f"http://{VIPS['b']}:{WEB}/x") == "path /x"
-    finally:
-        server.kill()
-        server.wait()

@@ -29,7 +29,8 @@ def tool(name):
     if os.access(built, os.X_OK) and built.stat().st_mtime >= source.stat().st_mtime:
         return str(built)
     made = _directory() / name
-    subprocess.run(["cc", "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-o", made, source], check=True)
+    subprocess.run(["cc", "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-o", made, source, "-Wl,--as-needed", "-lseccomp"],
+                   check=True)
     return str(made)
 
 
