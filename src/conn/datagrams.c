@@ -9,8 +9,8 @@
 #include "conn/beyond.h"
 #include "conn/inside.h"
 #include "conn/names.h"
+#include "conn/served.h"
 #include "conn/udp_relay.h"
-#include "net/diag.h"
 #include "util/fd.h"
 #include "util/list.h"
 #include "util/log.h"
@@ -70,21 +70,14 @@ static void fail(const struct datagrams *datagrams, int result)
 		datagrams->on_failed(datagrams->owner, result);
 }
 
-/*
- * Of the addresses of a name the one that has a socket on this host; a refusal would come when the
- * datagram is lost. NULL: of none of them that is known.
- */
-static const struct addr *find_served(struct datagrams *datagrams)
+/* The place of the address that has a socket on this host, with ports in all; or their count. */
+static size_t find_served(struct datagrams *datagrams)
 {
 	struct lookup_answer *answer = &datagrams->answer;
-	_cleanup_fd_ int nl = answer->count > 1 ? diag_open() : -1;
 
-	for (size_t i = 0; nl >= 0 && i < answer->count; i++) {
+	for (size_t i = 0; i < answer->count; i++)
 		addr_set_port(&answer->addrs[i], datagrams->target->port);
-		if (diag_is_listening(nl, PROTO_UDP, &answer->addrs[i]) == 1)
-			return &answer->addrs[i];
-	}
-	return NULL;
+	return served_find(answer->addrs, answer->count);
 }
 
 /* flow->where is the place of its address in the answer, plus one; 0: none yet. */
@@ -95,12 +88,11 @@ static int open_name(struct datagrams *datagrams, struct udp_flow *flow)
 
 	if (result < 0)
 		return result;
-	const struct addr *served = find_served(datagrams);
-	size_t first = served ? (size_t)(served - answer->addrs) : (size_t)flow->where;
+	const size_t served = find_served(datagrams);
+	size_t first = served < answer->count ? served : (size_t)flow->where;
 	for (size_t i = 0; i < answer->count; i++) {
 		size_t place = (first + i) % answer->count;
 
-		addr_set_port(&answer->addrs[place], datagrams->target->port);
 		result = open_address(datagrams, &answer->addrs[place]);
 		flow->where = (int)place + 1;
 		if (result >= 0 || result == -EAGAIN || dial_is_short(result))
@@ -121,14 +113,26 @@ static int open_target(void *owner, struct udp_flow *flow)
 	return result;
 }
 
+/* One end of a pair is of no use when the other one has gone. */
+static bool is_beyond(const struct datagrams *datagrams)
+{
+	const struct dial_target *target = datagrams->target;
+	struct beyond *beyond = datagrams->context->beyond;
+
+	return target->where == DIAL_INSIDE && !target->host && beyond &&
+	       beyond->leads(beyond, &target->addr, PROTO_UDP);
+}
+
 /* Another address of the same name may do better. */
 static bool on_refused(void *owner, const struct udp_flow *flow)
 {
 	struct datagrams *datagrams = owner;
 
-	if (!datagrams->target->host || datagrams->answer.count < 2 || !find_served(datagrams))
+	if (!datagrams->target->host || datagrams->answer.count < 2 ||
+		find_served(datagrams) == datagrams->answer.count)
 		fail(datagrams, -ECONNREFUSED);
-	return datagrams->target->host && datagrams->answer.count > 1 && flow->where > 0;
+	return is_beyond(datagrams) ||
+	       (datagrams->target->host && datagrams->answer.count > 1 && flow->where > 0);
 }
 
 /* For the flows that wait now; the next ones ask again. */

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "conn/served.h"
 #include "util/fd.h"
 
 /* It is not under way any more; its socket is left to the caller. */
@@ -214,11 +215,25 @@ static void on_connected(struct loop_io *io, uint32_t events)
 	finish(dial, try_next(dial, -error));
 }
 
+/* Datagrams: the first address is the only one that is tried, so be it one that has a server. */
+static void put_served_first(struct lookup_answer *answer)
+{
+	const size_t served = served_find(answer->addrs, answer->count);
+
+	if (served == 0 || served == answer->count)
+		return;
+	const struct addr first = answer->addrs[0];
+	answer->addrs[0] = answer->addrs[served];
+	answer->addrs[served] = first;
+}
+
 /* Its addresses are known. As dial_start. */
 static int start_connecting(struct dial *dial)
 {
 	for (size_t i = 0; i < dial->answer.count; i++)
 		addr_set_port(&dial->answer.addrs[i], dial->port);
+	if (dial->proto == PROTO_UDP && dial->where == DIAL_OUTSIDE)
+		put_served_first(&dial->answer);
 	return try_next(dial, -ENOENT);
 }
 

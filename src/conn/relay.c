@@ -40,6 +40,7 @@ struct relay_pool {
 	unsigned by_source[SOURCES]; /* those of the relays that are known; some have one in common
 				      */
 	struct loop_timer retry;
+	const struct relay_others *others;
 };
 
 static void on_retry(struct loop_timer *timer)
@@ -328,10 +329,18 @@ bool relay_pool_yield(struct relay_pool *pool, const struct addr *source, size_t
 	for (unsigned short i = 1; i < SOURCES; i++)
 		if (pool->by_source[i] > pool->by_source[most])
 			most = i;
-	if (pool->by_source[most] <= pool->by_source[source_of(source)] + own_count + 1)
-		return false;
+	const struct relay_others *others = pool->others;
+	const size_t limit = pool->by_source[source_of(source)] + own_count + 1 +
+			     (others ? others->count(others->owner, source) : 0);
+	if (pool->by_source[most] <= limit)
+		return others && others->yield(others->owner, limit);
 	finish(oldest_at_rest(pool, most), true);
 	return true;
+}
+
+void relay_pool_set_others(struct relay_pool *pool, const struct relay_others *others)
+{
+	pool->others = others;
 }
 
 size_t relay_pool_count(const struct relay_pool *pool)

@@ -28,6 +28,7 @@ struct flow {
 	struct list link;
 	char host[SOCKS_HOST_MAX + 1];
 	uint16_t port;
+	struct addr to; /* where that is, if it was told as an address */
 	uint64_t used_ns;
 	struct guide_trip trip;
 	struct dial dial;
@@ -127,6 +128,9 @@ static void on_opened(struct flow *flow, int result)
 		flow_end(flow);
 		return;
 	}
+	/* a pair of sockets (conn/beyond) does not know where it leads */
+	if (peer.family != AF_INET && peer.family != AF_INET6)
+		peer = flow->to;
 	flow->io = (struct loop_io){result, on_answer};
 	flow->header_len = socks_wire_write_datagram(&peer, flow->header);
 	for (size_t i = 0; i < flow->nheld; i++) {
@@ -152,6 +156,7 @@ static void on_found(struct guide_trip *trip, int result, const struct dial_targ
 		struct dial_target udp = *target;
 
 		udp.proto = PROTO_UDP;
+		flow->to = target->addr;
 		result = dial_start(&flow->dial, flow->udp->context, &udp);
 	}
 	if (result != -EINPROGRESS)
@@ -225,9 +230,11 @@ static void forward(struct socks_udp *udp, const char *bytes, size_t len)
 	flow_use(flow);
 	if (flow->io.fd < 0)
 		hold(flow, bytes, len);
-	else if (send(flow->io.fd, bytes, len, MSG_NOSIGNAL) < 0 && errno == ECONNREFUSED)
-		/* that was about another one; a second try does not hurt */
-		send(flow->io.fd, bytes, len, MSG_NOSIGNAL);
+	else if (send(flow->io.fd, bytes, len, MSG_NOSIGNAL) < 0 && errno == ECONNREFUSED &&
+		 /* that was about another one; a second try does not hurt */
+		 send(flow->io.fd, bytes, len, MSG_NOSIGNAL) < 0 && errno == ENOTCONN)
+		/* a pair whose other end has gone: the next one opens another */
+		flow_end(flow);
 }
 
 /* --- the client --------------------------------------------------------------------------- */

@@ -214,6 +214,16 @@ void parcels_in(struct parcels *parcels, const struct packet_view *packet)
 		udp_flows_hold(parcels->table, flow, bytes, len, now_ns + HOLD_MS * NS_PER_MS);
 }
 
+void parcels_on_refused(struct parcels *parcels, const struct packet_view *sent)
+{
+	const struct udp_key key = key_of(sent->dst, sent->src.port);
+	struct udp_flow *flow = udp_flows_find(parcels->table, &key);
+
+	/* the other end of the pair is told by its end: unix(7), ECONNREFUSED */
+	if (flow && ((struct parcel *)flow->owner)->began_here)
+		udp_flows_forget(parcels->table, flow);
+}
+
 /* --- from sockets ------------------------------------------------------------------------- */
 
 int parcels_dial(struct parcels *parcels, const struct addr *to)

@@ -36,6 +36,9 @@ void parcels_free(struct parcels *parcels); /* NULL is allowed */
 /* A UDP packet for us, which the gate has let in. */
 void parcels_in(struct parcels *parcels, const struct packet_view *packet);
 
+/* What @sent, of ours, was for refuses it: who dialled is refused with the next one. */
+void parcels_on_refused(struct parcels *parcels, const struct packet_view *sent);
+
 /* The next packet from @self; 0: there is none. */
 size_t parcels_take(
 	struct parcels *parcels, struct in_addr self, unsigned char *packet, size_t cap_bytes);

@@ -264,6 +264,7 @@ bool track_next(struct track *track, ngtcp2_vec vectors[TRACK_VECTORS], size_t *
 
 void track_was_sent(struct track *track, size_t len, bool is_end)
 {
+	track->moved += len;
 	track->nunsent -= len;
 	track->end_is_sent |= is_end;
 	while (len > 0) {
@@ -408,6 +409,7 @@ static size_t take_head(struct track *track, const uint8_t *bytes, size_t len)
 
 void track_take(struct track *track, const uint8_t *bytes, size_t len, bool is_end)
 {
+	track->moved += len;
 	const size_t head = track->is_over ? 0 : take_head(track, bytes, len);
 
 	if (track->is_over)

@@ -16,81 +16,22 @@
 #include "util/list.h"
 #include "util/log.h"
 
-#define FDS_EACH 2 /* of one that is given, which has a pair */
-
-/* A stream whose target is dialled, or open. */
-struct landing {
-	struct quay *quay;
-	struct track *track; /* NULL: it is over */
-	uint16_t port;       /* that was asked for; 0: behind this host */
-	struct dial dial;
-};
-
-static void landing_free(struct landing *landing)
+/* Where @to leads (landings_ops.find). */
+static int find_target(void *owner, struct in_addr peer, struct packet_end to, uint16_t *port,
+	struct dial_target *out)
 {
-	dial_cancel(&landing->dial);
-	budget_give(landing->quay->context->budget, FDS_EACH);
-	free(landing);
-}
+	const struct quay *quay = owner;
 
-/* The stream has @fd from now on. */
-static void join(struct landing *landing, int fd)
-{
-	struct track *track = landing->track;
-	int result = track_accept(track);
-
-	if (result == 0)
-		result = track_join(track, fd, -1);
-	if (result == 0)
-		return;
-	fd_reset(&fd);
-	track_refuse(track, result);
-}
-
-static void on_target(struct landing *landing, int result)
-{
-	if (result >= 0) {
-		join(landing, result);
-		return;
-	}
-	log_info("a connection to port %u was refused: %s", landing->port, dial_words(result));
-	if (landing->port != 0 && !dial_is_short(result))
-		role_on_failed(landing->quay->role, PROTO_TCP, landing->port, result);
-	track_refuse(landing->track, result);
-}
-
-static void on_dialled(struct dial *dial, int result)
-{
-	on_target(container_of(dial, struct landing, dial), result);
-}
-
-/* One end of a pair is the name server's client. */
-static void join_names(struct landing *landing)
-{
-	int ends[2];
-
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) < 0) {
-		track_refuse(landing->track, -errno);
-		return;
-	}
-	nameservice_add_client(landing->quay->names, ends[1]);
-	join(landing, ends[0]);
-}
-
-/* Where @to leads. Returns 0, 1 for the name server, or -errno of conn/dial. */
-static int find_target(struct quay *quay, struct in_addr peer, struct packet_end to,
-	struct dial_target *out, struct landing *landing)
-{
 	if (!gate_lets_begin(quay->gate, peer, to))
 		return -EACCES;
 	if (packet_is_same_ip(to.ip, gate_self(quay->gate))) {
-		landing->port = to.port;
-		int result = role_find_target(quay->role, PROTO_TCP, to.port, out);
 		const struct addr here = addr_loopback4(to.port);
-		if (result == -ECONNREFUSED && outlet_leads(quay->outlet, &here))
-			*out = (struct dial_target){.addr = here};
-		else
+		int result = role_find_target(quay->role, PROTO_TCP, to.port, out);
+
+		*port = to.port;
+		if (result != -ECONNREFUSED || !outlet_leads(quay->outlet, &here))
 			return result;
+		*out = (struct dial_target){.addr = here};
 		return 0;
 	}
 	*out = (struct dial_target){.addr = addr_of4(to.ip, to.port)};
@@ -99,43 +40,25 @@ static int find_target(struct quay *quay, struct in_addr peer, struct packet_end
 		       : -ECONNREFUSED;
 }
 
+static void on_names(void *owner, int fd)
+{
+	nameservice_add_client(((const struct quay *)owner)->names, fd);
+}
+
+static void on_failed(void *owner, uint16_t port, int result)
+{
+	role_on_failed(((const struct quay *)owner)->role, PROTO_TCP, port, result);
+}
+
 static void on_asked(void *owner, struct track *track, struct in_addr peer, struct packet_end to)
 {
-	struct quay *quay = owner;
-	struct landing *landing;
-	struct dial_target target;
-
-	if (!budget_has_room(quay->context->budget, FDS_EACH)) {
-		track_refuse(track, -EMFILE);
-		return;
-	}
-	landing = calloc(1, sizeof(*landing));
-	if (!landing) {
-		track_refuse(track, -EMFILE);
-		return;
-	}
-	*landing = (struct landing){.quay = quay, .track = track, .dial.on_done = on_dialled};
-	budget_take(quay->context->budget, FDS_EACH);
-	track->user = landing;
-	int result = find_target(quay, peer, to, &target, landing);
-	if (result == 1) {
-		join_names(landing);
-		return;
-	}
-	if (result == 0)
-		result = dial_start(&landing->dial, quay->context, &target);
-	else
-		landing->port = 0; /* nobody's target failed */
-	if (result != -EINPROGRESS)
-		on_target(landing, result);
+	landings_begin(&((struct quay *)owner)->landings, track, peer, to);
 }
 
 static void on_track_over(void *owner, struct track *track)
 {
 	(void)owner;
-	if (track->user)
-		landing_free(track->user);
-	track->user = NULL;
+	landings_end(track);
 }
 
 static void on_task(struct loop_task *task)
@@ -249,13 +172,36 @@ static void on_returned(void *owner, const struct packet_view *syn)
 
 /* --- datagrams without a stack ------------------------------------------------------------ */
 
-/* Those for the name server go to where it is on this host's loopback. */
 static int find_datagrams(void *owner, uint16_t port, struct dial_target *out)
 {
 	const struct quay *quay = owner;
 	int result = role_find_target(quay->role, PROTO_UDP, port, out);
 
+	if (result == 1)
+		out->addr = quay->names_addr;
 	return result < 0 ? result : 0;
+}
+
+/* The mesh comes to the name server by a socket that is nobody else's: that of the host's loopback
+ * may be another agent's. Without it there are no names by UDP, and by TCP all the same. */
+static void open_names(struct quay *quay)
+{
+	struct addr at = addr_loopback4(0);
+	_cleanup_fd_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || bind(fd, &at.any, addr_len(&at)) < 0 ||
+		addr_get_own(fd, &quay->names_addr) < 0 ||
+		nameservice_set_udp(quay->names, NAMESERVICE_INSIDE, fd) < 0)
+		return;
+	quay->names_fd = fd_take(&fd);
+}
+
+static void close_names(struct quay *quay)
+{
+	if (quay->names_fd < 0)
+		return;
+	nameservice_set_udp(quay->names, NAMESERVICE_INSIDE, -1);
+	fd_close(&quay->names_fd);
 }
 
 static void on_datagram_refused(void *owner, const struct packet_view *packet, int result)
@@ -287,12 +233,15 @@ static int dial_datagrams(void *owner, const struct addr *to)
 static void on_packet(void *owner, void *packet, size_t len)
 {
 	const struct quay *quay = owner;
-	struct packet_view view;
+	struct packet_view view, quote;
 
 	if (!packet_parse(packet, len, &view))
 		return;
 	if (view.proto == IPPROTO_UDP)
 		parcels_in(quay->parcels, &view);
+	else if (view.proto == IPPROTO_ICMP && view.l4[0] == ICMP_DEST_UNREACH &&
+		 packet_parse_quote(&view, &quote) && quote.proto == IPPROTO_UDP)
+		parcels_on_refused(quay->parcels, &quote);
 	else if (view.proto == IPPROTO_ICMP && view.l4[0] == ICMP_ECHO)
 		crossing_answer_ping(quay->crossing, &view);
 }
@@ -352,6 +301,8 @@ int quay_configure(struct quay *quay)
 		quay->self = self;
 		open_mouth(quay);
 	}
+	if (!quay->has_stack && quay->names_fd < 0)
+		open_names(quay);
 	ferry_set_self(quay->ferry, self, quay->has_stack);
 	return ferry_meet(quay->ferry, peers, count);
 }
@@ -383,10 +334,13 @@ int quay_open(struct quay *quay, const struct conn_context *context)
 		.dial_datagrams = dial_datagrams,
 	};
 
+	static const struct landings_ops landings_ops = {find_target, on_names, on_failed};
+
 	quay->context = context;
+	landings_open(&quay->landings, context, &landings_ops, quay);
 	quay->has_stack = quay->stack->ops->kind != STACK_STREAMS;
 	quay->task.on_run = on_task;
-	quay->mouth_fd = -1;
+	quay->mouth_fd = quay->names_fd = -1;
 	quay->ferry = ferry_new(context, &ops, quay);
 	quay->syns = quay->ferry ? syns_new(context, &syns_ops, quay) : NULL;
 	quay->crossing->on_held = on_held;
@@ -402,9 +356,11 @@ void quay_close(struct quay *quay)
 	if (!quay->ferry)
 		return;
 	close_mouth(quay);
+	close_names(quay);
 	syns_free(quay->syns);
 	parcels_free(quay->parcels);
 	ferry_free(quay->ferry);
 	quay->ferry = NULL;
+	landings_close(&quay->landings);
 	loop_task_cancel(quay->context->loop, &quay->task);
 }

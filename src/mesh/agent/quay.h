@@ -6,6 +6,7 @@
 #include "conn/context.h"
 #include "conn/syns.h"
 #include "mesh/agent/crossing.h"
+#include "mesh/agent/landings.h"
 #include "mesh/agent/outlet.h"
 #include "mesh/agent/role.h"
 #include "mesh/agent/ways.h"
@@ -48,10 +49,13 @@ struct quay {
 	/* its own */
 	const struct conn_context *context;
 	struct ferry *ferry;
-	struct parcels *parcels; /* without a stack */
-	struct syns *syns;       /* of the stack's, to hosts that have none */
+	struct landings landings; /* of streams of others */
+	struct parcels *parcels;  /* without a stack */
+	struct syns *syns;        /* of the stack's, to hosts that have none */
 	struct acceptor mouth;
 	int mouth_fd; /* -1: none */
+	int names_fd; /* without a stack, of the name server; -1: none */
+	struct addr names_addr;
 	struct in_addr self;
 	bool has_stack;
 	struct loop_task task; /* ferry has packets */

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh/agent/landings - streams of other hosts, and the sockets of this one that they lead to */
+#include "mesh/agent/landings.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "util/budget.h"
+#include "util/fd.h"
+#include "util/log.h"
+#include "util/mix.h"
+
+/* A stream whose target is dialled, or open. */
+struct landing {
+	struct landings *landings;
+	struct list link;
+	struct track *track;
+	size_t fds;     /* that are counted */
+	uint16_t port;  /* that was asked for; 0: behind this host */
+	uint8_t source; /* who asks */
+	uint64_t seen;  /* bytes, when it was looked at last */
+	struct dial dial;
+};
+
+static uint8_t source_of(struct in_addr peer)
+{
+	return (uint8_t)(mix_bits(peer.s_addr) >> 56);
+}
+
+static void landing_free(struct landing *landing)
+{
+	dial_cancel(&landing->dial);
+	budget_give(landing->landings->context->budget, landing->fds);
+	landing->landings->by_source[landing->source]--;
+	list_del(&landing->link);
+	free(landing);
+}
+
+/* --- what it leads to --------------------------------------------------------------------- */
+
+/* The stream has @fd from now on. */
+static void join(struct landing *landing, int fd)
+{
+	struct track *track = landing->track;
+	int result = track_accept(track);
+
+	if (result == 0)
+		result = track_join(track, fd, -1);
+	if (result == 0)
+		return;
+	fd_reset(&fd);
+	track_refuse(track, result);
+}
+
+static void on_target(struct landing *landing, int result)
+{
+	const struct landings *landings = landing->landings;
+
+	if (result >= 0) {
+		join(landing, result);
+		return;
+	}
+	log_info("a connection to port %u was refused: %s", landing->port, dial_words(result));
+	if (landing->port != 0 && !dial_is_short(result))
+		landings->ops->on_failed(landings->owner, landing->port, result);
+	track_refuse(landing->track, result);
+}
+
+static void on_dialled(struct dial *dial, int result)
+{
+	on_target(container_of(dial, struct landing, dial), result);
+}
+
+/* One end of a pair is the name server's client. */
+static void join_names(struct landing *landing)
+{
+	const struct landings *landings = landing->landings;
+	int ends[2];
+
+	budget_take(landings->context->budget, 1);
+	landing->fds++;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) < 0) {
+		track_refuse(landing->track, -errno);
+		return;
+	}
+	landings->ops->on_names(landings->owner, ends[1]);
+	join(landing, ends[0]);
+}
+
+/* --- room --------------------------------------------------------------------------------- */
+
+static size_t count_of(void *owner, const struct addr *source)
+{
+	const struct landings *landings = owner;
+
+	return source->family == AF_INET ? landings->by_source[source_of(source->v4.sin_addr)] : 0;
+}
+
+/* Of those from @source the oldest through which nothing has gone since the last look, or else the
+ * oldest. */
+static struct landing *oldest_at_rest(struct landings *landings, uint8_t source)
+{
+	struct landing *oldest = NULL;
+
+	for (struct list *at = landings->all.prev; at != &landings->all; at = at->prev) {
+		struct landing *landing = container_of(at, struct landing, link);
+
+		if (landing->source != source)
+			continue;
+		if (landing->seen == landing->track->moved)
+			return landing;
+		landing->seen = landing->track->moved;
+		oldest = oldest ? oldest : landing;
+	}
+	return oldest;
+}
+
+static bool yield(void *owner, size_t limit)
+{
+	struct landings *landings = owner;
+	uint8_t most = 0;
+
+	for (unsigned i = 1; i < LANDINGS_SOURCES; i++)
+		if (landings->by_source[i] > landings->by_source[most])
+			most = (uint8_t)i;
+	struct landing *landing =
+		landings->by_source[most] > limit ? oldest_at_rest(landings, most) : NULL;
+	if (!landing)
+		return false;
+	struct track *track = landing->track;
+	track->user = NULL;
+	landing_free(landing);
+	track_reset(track, 0);
+	return true;
+}
+
+static bool make_room(struct landings *landings, struct in_addr peer)
+{
+	const struct addr source = addr_of4(peer, 0);
+
+	while (!budget_has_room(landings->context->budget, 2))
+		if (!relay_pool_yield(landings->context->relays, &source, 0))
+			return false;
+	return true;
+}
+
+/* --- of the owner ------------------------------------------------------------------------- */
+
+void landings_begin(
+	struct landings *landings, struct track *track, struct in_addr peer, struct packet_end to)
+{
+	struct landing *landing = make_room(landings, peer) ? calloc(1, sizeof(*landing)) : NULL;
+	struct dial_target target;
+
+	if (!landing) {
+		track_refuse(track, -EMFILE);
+		return;
+	}
+	*landing = (struct landing){.landings = landings,
+		.track = track,
+		.fds = 1,
+		.source = source_of(peer),
+		.dial.on_done = on_dialled};
+	budget_take(landings->context->budget, landing->fds);
+	landings->by_source[landing->source]++;
+	list_add_first(&landings->all, &landing->link);
+	track->user = landing;
+	int result = landings->ops->find(landings->owner, peer, to, &landing->port, &target);
+	if (result == 1) {
+		join_names(landing);
+		return;
+	}
+	if (result == 0)
+		result = dial_start(&landing->dial, landings->context, &target);
+	else
+		landing->port = 0; /* nobody's target failed */
+	if (result != -EINPROGRESS)
+		on_target(landing, result);
+}
+
+void landings_end(struct track *track)
+{
+	if (track->user)
+		landing_free(track->user);
+	track->user = NULL;
+}
+
+void landings_open(struct landings *landings, const struct conn_context *context,
+	const struct landings_ops *ops, void *owner)
+{
+	landings->context = context;
+	landings->ops = ops;
+	landings->owner = owner;
+	list_init(&landings->all);
+	landings->others = (struct relay_others){count_of, yield, landings};
+	relay_pool_set_others(context->relays, &landings->others);
+}
+
+void landings_close(struct landings *landings)
+{
+	if (landings->context)
+		relay_pool_set_others(landings->context->relays, NULL);
+	landings->context = NULL;
+}
