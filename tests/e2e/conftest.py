@@ -12,6 +12,8 @@ import pytest
 
 import beside
 import harness
+import mesh_tools
+import tools
 
 IN_CI = os.environ.get("CI") == "true"
 LIMIT_S = 60
@@ -35,6 +37,14 @@ def pytest_runtest_makereport(item, call):
 def pytest_collection_modifyitems(session, config, items):
     if not os.access(harness.BINARY, os.X_OK):
         raise pytest.UsageError(f"no program at {harness.BINARY}: run make first")
+
+
+def pytest_generate_tests(metafunc):
+    """The mark `agents`: with each kind of agent; agents(thorough=True): where there is time for that."""
+    marker = metafunc.definition.get_closest_marker("agents")
+    if marker and (tools.THOROUGH or not marker.kwargs.get("thorough")):
+        kinds = [kind for kind in mesh_tools.AGENT_KINDS if kind not in marker.kwargs.get("but", ())]
+        metafunc.parametrize("agent_kind", kinds, indirect=True)
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -75,6 +85,14 @@ def nothing_left():
                 pass
         harness.wait_for(lambda: not left(), "killed processes to be gone", 5)
         pytest.fail(f"processes left behind:\n{text}")
+
+
+@pytest.fixture(autouse=True)
+def agent_kind(request):
+    """What the agents of the test are (mesh_tools.AGENT_KIND)."""
+    mesh_tools.AGENT_KIND.name = getattr(request, "param", "kernel")
+    yield mesh_tools.AGENT_KIND.name
+    mesh_tools.AGENT_KIND.name = "kernel"
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ import time
 
 TREE = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.path.abspath(os.environ.get("NSWRAP", TREE / "nswrap"))
+# the static file for hosts of a mesh
+AGENT = str(pathlib.Path(BINARY).with_name(f"nswrap-agent-{os.uname().machine}"))
 PYTHON = sys.executable
 SANITIZED = b"__asan_init" in pathlib.Path(BINARY).read_bytes() if os.path.exists(BINARY) else False
 
@@ -549,9 +551,9 @@ class Nswrap:
             self.env.pop(name, None)
         self.started = []
 
-    def popen(self, *args, env=None, prefix=None, **options):
-        """subprocess.Popen of nswrap with these arguments."""
-        line = [*(self.prefix if prefix is None else prefix), BINARY, *map(str, args)]
+    def popen(self, *args, env=None, prefix=None, program=BINARY, **options):
+        """subprocess.Popen of nswrap, or of program, with these arguments."""
+        line = [*(self.prefix if prefix is None else prefix), program, *map(str, args)]
         popen = subprocess.Popen(line, env={**self.env, **(env or {})}, **options)
         self.started.append(popen)
         return popen

@@ -17,7 +17,29 @@ import threading
 import time
 
 import harness
-from harness import BINARY, Lines, Running, descendants, free_port, python, wait_for
+from harness import AGENT, BINARY, Lines, Running, descendants, free_port, python, wait_for
+
+# what an agent is: with a network stack of the kernel's, with streams in its place, or the static
+# file; tests with the mark `agents` run with each of them (conftest.py)
+AGENT_KINDS = {"kernel": (BINARY, []), "streams": (BINARY, ["--stack", "streams"]), "static": (AGENT, [])}
+
+
+class AgentKind:
+    """That of the test that runs; conftest.py sets it."""
+
+    name = "kernel"
+
+    @property
+    def program(self):
+        return AGENT_KINDS[self.name][0]
+
+    @property
+    def words(self):
+        """What stands behind `agent`."""
+        return AGENT_KINDS[self.name][1]
+
+
+AGENT_KIND = AgentKind()
 
 # a link that works again: from when its command ended, beyond the pause that the manager tells
 BACK_S = 1
@@ -67,6 +89,8 @@ class Site:
         self.text = None
 
     def host(self, name, vip, cmd=None, **manifest):
+        if not cmd and AGENT_KIND.name != "kernel":
+            cmd = [AGENT_KIND.program, "agent", *AGENT_KIND.words]
         self.hosts[name] = {"vip": vip, **({"cmd": cmd} if cmd else {}), **manifest}
 
     def __enter__(self):
@@ -124,8 +148,10 @@ class Box:
         self.running.wait_event("started")
 
     def agent(self):
-        """The command of a host."""
-        return [BINARY, "exec", self.name, "nswrap"]
+        """The command of a host. Without a stack it takes the sandbox for a machine."""
+        if AGENT_KIND.name == "streams":
+            return [BINARY, "exec", self.name, "env", BINARY, "agent", *AGENT_KIND.words]
+        return [AGENT_KIND.program, "exec", self.name, "nswrap"]
 
     def popen(self, *command, **options):
         return self.nswrap.popen("exec", self.name, *command, **options)

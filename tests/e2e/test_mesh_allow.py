@@ -4,6 +4,8 @@
 import errno
 import json
 
+import pytest
+
 from harness import PATIENCE, TCP_ECHO, UDP_ECHO, python
 from mesh_tools import TRY, Box, Site, Steady
 from standin import HOSTS, PIPES, Link, Switch
@@ -64,6 +66,7 @@ class Three:
         return self.site.status()["a"]["drops"]["not_allowed"]
 
 
+@pytest.mark.agents(but=("streams",), thorough=True)
 def test_who_may(nswrap, short_dir):
     """A host with a port at that port, one without at all; others are refused, told so, and counted."""
     three = Three(nswrap, short_dir, [f"b:{PORT}"])
@@ -85,6 +88,7 @@ def test_who_may(nswrap, short_dir):
         assert table[1].split()[7] == "7"
 
 
+@pytest.mark.agents(but=("streams",), thorough=True)
 def test_reload_obeys_at_once(nswrap, short_dir):
     """Connections that are there go on; new ones are as the manifest says now."""
     three = Three(nswrap, short_dir, None)

@@ -13,7 +13,7 @@ from harness import BINARY, HTTP, python, wait_for
 from mesh_tools import Box, Site, network
 from tools import tool
 
-AGENT = pathlib.Path(BINARY).with_name(f"nswrap-agent-{os.uname().machine}")
+AGENT = pathlib.Path(harness.AGENT)
 WEB = 7002
 
 # every mount can be read only, those of /tmp, /run and /dev/shm, too

@@ -157,6 +157,7 @@ MESH_ANSWERS = sorted([
     f"host1 {AAAA} 0", f"host1 {TXT} 0", f"101.42.0.127.in-addr.arpa {PTR} 0 host1"])
 
 
+@pytest.mark.agents
 def test_names_of_the_mesh(etc, short_dir):
     """dig +short -p 10053 +tcp host1 @127.0.42.100, at the VIP of each host, and in UDP."""
     with site_of(etc.nswrap, short_dir) as site:
@@ -189,6 +190,7 @@ def test_in_a_sandbox(nswrap, short_dir):
     box.running.stop()
 
 
+@pytest.mark.agents(thorough=True)
 def test_the_rest_is_the_hosts_resolvers(etc, short_dir):
     """Pipelined, up to 64 KiB, whatever the servers say; the resolver may change."""
     etc.outer.serve(UPSTREAM, "192.0.2.10", 53, udp=True)
@@ -213,6 +215,7 @@ def test_the_rest_is_the_hosts_resolvers(etc, short_dir):
     assert popen.wait(10) == 0
 
 
+@pytest.mark.agents(thorough=True)
 def test_names_behind_another_host(etc, outer, short_dir, nswrap):
     """What a route's pattern has is asked of that host's resolver, and routed there from then on."""
     far = Etc(outer, short_dir, nswrap, "far")
@@ -236,6 +239,7 @@ def test_names_behind_another_host(etc, outer, short_dir, nswrap):
         assert link.popen.wait(10) == 0
 
 
+@pytest.mark.agents(thorough=True)
 def test_no_resolver(outer, short_dir, nswrap):
     """SERVFAIL, and names of the mesh all the same."""
     host = outer(f"mkdir {short_dir}/etc; mount --bind {short_dir}/etc /etc")

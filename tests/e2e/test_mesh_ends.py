@@ -3,6 +3,8 @@
 
 import shlex
 
+import pytest
+
 from harness import BINARY, python
 from mesh_tools import Box, Site
 from tools import tool
@@ -29,6 +31,7 @@ print(sum(map(len, iter(lambda: s.recv(65536), b""))))
 """
 
 
+@pytest.mark.agents(but=("streams",), thorough=True)
 def test_the_answer_of_a_server_that_ends(nswrap, short_dir):
     """Over a link that takes a moment for it."""
     site, client = Site(nswrap, short_dir), Box(nswrap, "client")
@@ -42,6 +45,7 @@ def test_the_answer_of_a_server_that_ends(nswrap, short_dir):
         assert client.do(*python(COUNT)).split() == [str(SIZE).encode()]
 
 
+@pytest.mark.agents(but=("streams",), thorough=True)
 def test_the_answer_that_waits_for_a_slow_client(nswrap, short_dir):
     """Its kernel has most of the answer yet as the server ends: the agent stays for it."""
     site, client, size = Site(nswrap, short_dir), Box(nswrap, "client"), 400_000

@@ -15,11 +15,15 @@ import pytest
 
 from harness import (HTTP, PATIENCE, TCP_COUNT, TCP_ECHO, TCP_HALF, UDP_ECHO, Lines, descendants,
                      is_alive, process_table, python, wait_for)
+from mesh_tools import AGENT_KIND
 from standin import PIPES, Link, Switch, arguments
 
 ONE, TWO, THREE = "127.0.42.101", "127.0.42.102", "127.0.42.103"
 TARGET = "127.0.0.1"
 MANY = 1000
+pytestmark = pytest.mark.agents(thorough=True)
+# what only a stack does
+STACK_ONLY = pytest.mark.agents(but=("streams",), thorough=True)
 # from the end of stdin until everything is gone
 END_S = 1
 
@@ -114,8 +118,8 @@ class Host(Link):
         self.outer = outer
         self.switch = switch
         err_read, err_write = os.pipe()
-        super().__init__(nswrap.popen("agent", "--automated", prefix=[*outer.prefix(), *wrap],
-                                      stderr=err_write, **PIPES))
+        super().__init__(nswrap.popen("agent", "--automated", *AGENT_KIND.words, program=AGENT_KIND.program,
+                                      prefix=[*outer.prefix(), *wrap], stderr=err_write, **PIPES))
         os.close(err_write)
         self.stderr = Lines(err_read)
         switch.add(vip, self)
@@ -173,6 +177,7 @@ def replaced(path, text):
 # --- through the mesh ----------------------------------------------------------------------------
 
 
+@pytest.mark.agents
 def test_curl(pair):
     """From the other host, and at its own VIP."""
     one, two = pair
@@ -183,6 +188,7 @@ def test_curl(pair):
     assert one.switch.dropped == []
 
 
+@pytest.mark.agents
 def test_many_bytes_and_half_close(pair):
     """The server answers only behind the end of what it was sent."""
     one, two = pair
@@ -191,6 +197,7 @@ def test_many_bytes_and_half_close(pair):
     assert one.run(COUNTED, ONE, 8080, 50) == ["True", str(50 << 20)]
 
 
+@pytest.mark.agents
 def test_the_server_ends_first(pair):
     one, two = pair
     server = one.outer.popen(*python(TCP_HALF, TARGET, 8000), stdout=-1)
@@ -259,6 +266,7 @@ print(len(kept))
 """
 
 
+@pytest.mark.agents
 @pytest.mark.parametrize("greedy", ["another", "itself"])
 def test_idle_connections_keep_nobody_out(host, greedy):
     """Of 500 idle ones of a host where 150 are possible some end when others want one."""
@@ -280,6 +288,7 @@ def test_idle_connections_keep_nobody_out(host, greedy):
     idle.wait(20)
 
 
+@pytest.mark.agents
 def test_datagrams(host):
     one, two = host(ONE), host(TWO)
     one.set([(8080, TARGET, 8000, "udp"), (8080, TARGET, 8000)])
@@ -306,6 +315,7 @@ def test_three_hosts(host):
 # --- refusals ------------------------------------------------------------------------------------
 
 
+@pytest.mark.agents
 def test_a_refusal_resets_the_client(pair):
     """Nobody is there; a server that comes later is found."""
     one, two = pair
@@ -359,6 +369,7 @@ class Peer:
 SYN_ACK, RST_ACK = 0x12, 0x14
 
 
+@STACK_ONLY
 def test_a_refusal_is_a_rst(host):
     """To the first packet, at once; with a server, the same packet is answered by SYN and ACK."""
     one = host(ONE)
@@ -374,6 +385,7 @@ def test_a_refusal_is_a_rst(host):
     wait_for(lambda: peer.answer() == (5003, SYN_ACK, 4001), "the last answer")  # 5001 is sent again
 
 
+@STACK_ONLY
 def test_what_nobody_will_answer_is_said_in_icmp(host):
     """Once for each packet, but no more than so many a second; not to ICMP, not to all hosts."""
     one = host(ONE)
@@ -431,6 +443,7 @@ def test_names_as_targets(host):
         assert at.run(ENDING, ONE, 8082) == [str(errno.ECONNRESET), "0"]
 
 
+@pytest.mark.agents
 def test_targets_at_every_loopback(host):
     """[::1], and of localhost both, also where /etc/hosts knows one of them only."""
     one, two = host(ONE, NAMES), host(TWO)
@@ -552,6 +565,7 @@ def test_reconfigure_breaks_nothing(host):
 # --- the end -------------------------------------------------------------------------------------
 
 
+@STACK_ONLY
 def test_ends_with_its_stdin_and_takes_all_with_it(pair):
     one, two = pair
     one.outer.serve(TCP_ECHO, TARGET, 8000)

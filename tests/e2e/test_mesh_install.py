@@ -10,10 +10,11 @@ import subprocess
 
 import pytest
 
-from harness import BINARY, TCP_ECHO, Lines, Running, free_port, python, wait_for
+import harness
+from harness import TCP_ECHO, Lines, Running, free_port, python, wait_for
 from mesh_tools import Box, Site, echoed, network
 
-AGENT = pathlib.Path(BINARY).with_name(f"nswrap-agent-{os.uname().machine}")
+AGENT = pathlib.Path(harness.AGENT)
 KIND = f"nswrap-agent-{os.uname().machine}"
 NAME = f"{KIND}-{hashlib.sha256(AGENT.read_bytes()).hexdigest()[:16]}" if AGENT.exists() else ""
 SHELLS = {"dash": ["dash"], "bash": ["bash", "--posix"], "busybox": ["busybox", "sh"]}

@@ -37,6 +37,7 @@ def site(nswrap, short_dir):
     return made
 
 
+@pytest.mark.agents(but=("streams",), thorough=True)
 def test_names_just_resolve(nswrap, site):
     """By the C library, by programs with a resolver of their own, by address; static or not."""
     lab, web = site.boxes
@@ -90,6 +91,7 @@ show(answers)
 """
 
 
+@pytest.mark.agents(but=("streams",), thorough=True)
 def test_as_go_asks(site):
     """Both families at once, from one socket and over one connection: an address, and none; no name; each
     with its own id."""
@@ -99,6 +101,7 @@ def test_as_go_asks(site):
         assert web.do(*python(GO, "x.lab")).decode().splitlines() == 2 * ["3 0 1", "3 0 1"]
 
 
+@pytest.mark.agents(but=("streams",), thorough=True)
 def test_names_change_while_programs_run(nswrap, site):
     web = site.boxes[1]
     running = web.popen(*python(FOLLOW), stdin=subprocess.PIPE, stdout=subprocess.PIPE)

@@ -43,6 +43,7 @@ def udp_works(ip, port):
 # --- ports that cannot be bound ------------------------------------------------------------------
 
 
+@pytest.mark.agents(but=("streams",), thorough=True)
 def test_one_port_that_is_taken(nswrap, box, tmp_path):
     """All others of the host work, this one is told of, and works when it is let go of."""
     ports = [free_port() for _ in range(2)]
@@ -96,6 +97,7 @@ def test_two_hosts_on_one_machine(nswrap, box, tmp_path):
 # --- where ports lead ----------------------------------------------------------------------------
 
 
+@pytest.mark.agents(but=("streams",), thorough=True)
 def test_wrong_targets_are_told(nswrap, box, tmp_path):
     """Refused, unknown, out of reach: of each port one line, and how often it was in the status."""
     first = free_ports(5)
@@ -188,6 +190,7 @@ def boxes(nswrap, box, tmp_path):
     return make
 
 
+@pytest.mark.agents(but=("streams",), thorough=True)
 def test_two_ports_lead_to_one_place(boxes, box):
     """Each is answered from where it was asked, of every host, the sandbox itself, TCP and UDP."""
     first = free_ports(3)
@@ -201,6 +204,7 @@ def test_two_ports_lead_to_one_place(boxes, box):
             assert tcp_works(vip(11), port) and udp_works(vip(11), port), port
 
 
+@pytest.mark.agents(but=("streams",), thorough=True)
 def test_a_sandbox_reaches_its_own_ports(boxes, box):
     """At its VIP, wherever they lead; and other ports of it as ever."""
     first = free_ports(4)
@@ -216,6 +220,7 @@ def test_a_sandbox_reaches_its_own_ports(boxes, box):
         assert "refused" in answers(box, "tcp", vip(11), first + 3)
 
 
+@pytest.mark.agents(but=("streams",), thorough=True)
 def test_targets_at_every_loopback(boxes, box):
     """[::1] and localhost, of which both are tried; no listener of ours is in a program's way."""
     first = free_ports(6)

@@ -153,6 +153,7 @@ def body(*args):
     return done.stdout
 
 
+@pytest.mark.agents
 def test_curl(nswrap, tmp_path, servers):
     """Every kind of SOCKS that it knows, to names and addresses of the mesh and of this host."""
     port, port6 = servers.start(HTTP), servers.start(HTTP6, "::1")
@@ -179,6 +180,7 @@ def test_curl(nswrap, tmp_path, servers):
         assert "socks" in mesh.status()["here"]["features"]
 
 
+@pytest.mark.agents(thorough=True)
 def test_ends_and_early_bytes(nswrap, tmp_path, servers):
     """Half-closed both ways; what is sent with the request is not lost."""
     count, echo = servers.start(TCP_COUNT), servers.start(TCP_ECHO)
@@ -201,6 +203,7 @@ def test_ends_and_early_bytes(nswrap, tmp_path, servers):
                 assert reply == code and s.recv(1) == b""
 
 
+@pytest.mark.agents
 def test_datagrams(nswrap, tmp_path, servers):
     """UDP ASSOCIATE: names and addresses of the mesh and of this host; it ends with the connection."""
     port = servers.start(UDP_ECHO, udp=True)
@@ -238,6 +241,7 @@ def test_datagrams(nswrap, tmp_path, servers):
             wait_for(hears_a_refusal, "the end of the socket")
 
 
+@pytest.mark.agents(thorough=True)
 def test_user_and_password(nswrap, tmp_path, servers, secret):
     port = servers.start(HTTP)
     with Mesh(nswrap, tmp_path, [f"8080:127.0.0.1:{port}"],
@@ -329,6 +333,7 @@ def test_no_proxy_without_its_guard(nswrap, tmp_path, secret):
     assert '"configure"' in log.read_text()
 
 
+@pytest.mark.agents(thorough=True)
 def test_reload(nswrap, tmp_path, servers):
     """The proxy moves, goes and comes; connections stay. A port that is taken is missing, no more."""
     echo = servers.start(TCP_ECHO)
@@ -362,6 +367,7 @@ def test_reload(nswrap, tmp_path, servers):
         s.close()
 
 
+@pytest.mark.agents(thorough=True)
 def test_in_a_sandbox(nswrap, short_dir, servers):
     """The proxy listens inside, and nowhere else; what is reached is what the sandbox reaches."""
     port = servers.start(HTTP)
@@ -377,6 +383,7 @@ def test_in_a_sandbox(nswrap, short_dir, servers):
     box.running.stop()
 
 
+@pytest.mark.agents(thorough=True)
 @pytest.mark.limit(120)
 def test_a_thousand_at_once(nswrap, tmp_path, servers):
     echo = servers.start(TCP_ECHO)
@@ -386,6 +393,7 @@ def test_a_thousand_at_once(nswrap, tmp_path, servers):
         assert done.stdout == b"1000\n", done.stderr
 
 
+@pytest.mark.agents(thorough=True)
 def test_few_descriptors_slow_it_down(nswrap, tmp_path, servers):
     """Clients beyond what there is wait in the kernel; nobody is refused, nothing is lost."""
     echo = servers.start(TCP_ECHO)
@@ -406,6 +414,7 @@ def test_few_descriptors_slow_it_down(nswrap, tmp_path, servers):
         late.close()
 
 
+@pytest.mark.agents(thorough=True)
 def test_openssh(nswrap, tmp_path, short_dir):
     """By name, through ProxyCommand."""
     with sshd(short_dir) as server:

@@ -91,6 +91,7 @@ def pair(nswrap, short_dir):
     return Pair(nswrap, short_dir)
 
 
+@pytest.mark.agents(but=("streams",), thorough=True)
 def test_a_host_that_is_down_is_said_at_once(pair):
     with pair:
         assert pair.try_b()[0] == 0 and pair.ask_b()[0] == 0
@@ -106,6 +107,7 @@ def test_a_host_that_is_down_is_said_at_once(pair):
         assert pair.try_b()[0] == 0
 
 
+@pytest.mark.agents(but=("streams",), thorough=True)
 def test_what_cannot_leave_or_come_in_is_said_at_once(pair):
     """From another address of the sandbox than its VIP; to a UDP port that is not offered."""
     pair.site.hosts["b"]["anyPort"] = False
@@ -245,6 +247,7 @@ def told(popen, seconds):
     return int(popen.stdout.readline())
 
 
+@pytest.mark.agents(but=("streams",), thorough=True)
 def test_who_is_idle_is_told_that_the_other_host_went(pair):
     """Both ends, in sandboxes that stay where they are; and through a port that is mapped."""
     pair.site.hosts["b"]["ports"] = ["80:127.0.0.1:7001"]

@@ -8,10 +8,11 @@ import signal
 import struct
 import subprocess
 
-from harness import BINARY, TCP_ECHO, descendants, free_port, python, wait_for
+import harness
+from harness import TCP_ECHO, descendants, free_port, python, wait_for
 from mesh_tools import Box, Site, echoed, network
 
-AGENT = pathlib.Path(BINARY).with_name(f"nswrap-agent-{os.uname().machine}")
+AGENT = pathlib.Path(harness.AGENT)
 
 # runs the words behind it on a kernel that has no system call newer than Linux 4.18's (rseq, 334 and
 # 293; io_pgetevents before): seccomp answers ENOSYS. argv: COMMAND...
