@@ -60,6 +60,8 @@ def test_it_is_brought_once_and_serves(nswrap, tmp_path, name):
             echoed(box, os.urandom(200_000), f"{vip}:{port}")
             assert "installing: 100 %" in first.running.stderr.text()
             assert "Welcome to bare" in first.running.stderr.text()
+            # at the first try
+            assert "lost" not in first.running.stderr.text() and first.status()["bare"]["restarts"] == 0
         assert [path.name for path in (cache / "nswrap").iterdir()] == [NAME]
         assert (cache / "nswrap" / NAME).read_bytes() == AGENT.read_bytes()
         with site() as second:

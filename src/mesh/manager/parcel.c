@@ -266,13 +266,15 @@ char *parcel_chunk(const struct parcel *parcel, size_t offset)
 	return text;
 }
 
+/* One command in braces, which is read to its end before any of it is done: bash reads no further
+ * than that, and what is behind it would be the agent's. */
 #define END                                                                                      \
-	"exec 3>&-; s=`sha256sum <\"$t\" 2>&-`; s=${s%% *}\n"                                    \
+	"{ exec 3>&-; s=`sha256sum <\"$t\" 2>&-`; s=${s%% *}\n"                                  \
 	"case $s in ''|\"$h\") ;; *) bad 'it came damaged: its SHA-256 is another one';; esac\n" \
 	"if all place; then rm -f \"$t\"; for o in \"$d/$k\"*; do "                              \
 	"[ \"$o\" = \"$d/$f\" ] || rm -f \"$o\"; done; begin; fi\n"                              \
 	"bad 'it cannot be executed in any directory of this user that can be written "          \
-	"(noexec), or it came damaged'\n"
+	"(noexec), or it came damaged'; }\n"
 
 char *parcel_end(void)
 {
