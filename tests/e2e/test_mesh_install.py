@@ -162,6 +162,12 @@ def test_by_hand(nswrap, tmp_path, name):
     what_it_says(nswrap, tmp_path, shell(cache, "sh"), "ready at")
 
 
+def test_a_shell_that_says_it_back(nswrap, tmp_path):
+    """A terminal between, as ssh -tt makes one: said at once, with what to do."""
+    cmd = shell(tmp_path / "cache", "script", "-qc", "sh", "/dev/null")
+    what_it_says(nswrap, tmp_path, cmd, "lost: its shell says back what is sent to it: .*without -t")
+
+
 def test_the_file_that_is_named(nswrap, tmp_path):
     """To show-installer, and to a mesh as well."""
     done = nswrap.run("show-installer", "--agent-file", __file__)

@@ -147,6 +147,13 @@ static bool on_line(struct installer *installer)
 	if (len <= nonce_len || memcmp(line, installer->nonce, nonce_len) != 0) {
 		installer->ops->on_text(installer->owner, line, len);
 		installer->ops->on_text(installer->owner, "\n", 1);
+		/* the first line that is sent has the word, too */
+		if (installer->step == INSTALLER_HELLO &&
+			memmem(line, len, installer->nonce, nonce_len))
+			fail(installer,
+				"its shell says back what is sent to it: expected a POSIX "
+				"shell and no terminal, so a cmd without -t and with sh, such "
+				"as ssh HOST sh");
 		return installer->step != INSTALLER_OFF;
 	}
 	line[len - (line[len - 1] == '\r')] = '\0';
