@@ -10,10 +10,12 @@
 #include <unistd.h>
 
 #include "tunnel/bundle.h"
+#include "tunnel/envoy.h"
 #include "tunnel/hail.h"
 #include "tunnel/lane.h"
 #include "tunnel/order.h"
 #include "tunnel/permit.h"
+#include "tunnel/reverse.h"
 #include "util/log.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -317,11 +319,141 @@ static void serve(const uint8_t *data, size_t size)
 	loop_free(server.loop);
 }
 
+/* --- spokes of a client ----------------------------------------------------------------------- */
+
+struct client {
+	struct loop *loop;
+	struct budget budget;
+	struct conn_context context;
+	struct spoke_house house;
+	struct passage passage;
+	struct order orders[2];
+	struct envoy envoy;
+	struct reverse reverse;
+	int fds[LANES]; /* the server's ends of the newest */
+	size_t count;
+};
+
+static int connect_client(void *owner)
+{
+	struct client *client = owner;
+	int pair[2], *at = &client->fds[client->count++ % LANES];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0)
+		abort();
+	if (*at >= 0)
+		close(*at);
+	*at = pair[1];
+	return pair[0];
+}
+
+static void on_answer(void *owner, struct wish *wish)
+{
+	reverse_answer(&((struct client *)owner)->reverse, wish);
+}
+
+static void open_client(struct client *client)
+{
+	struct err err;
+
+	if (!client->loop || context_open(&client->context, client->loop, &client->budget, -1) < 0)
+		abort();
+	client->house = (struct spoke_house){.context = &client->context,
+		.connect = connect_client,
+		.owner = client,
+		.kind = SERVER_OWN};
+	passage_init(&client->passage, &client->context);
+	if (order_parse("f=127.0.0.1:0:a:1", false, &client->orders[0], &err) < 0 ||
+		order_parse("r=127.0.0.1:0:a:1", true, &client->orders[1], &err) < 0)
+		abort();
+	client->envoy = (struct envoy){.house = &client->house,
+		.on_answer = on_answer,
+		.owner = client,
+		.server = "server"};
+	envoy_init(&client->envoy, client->orders, 2);
+	client->reverse = (struct reverse){
+		.house = &client->house, .passage = &client->passage, .envoy = &client->envoy};
+	if (reverse_open(&client->reverse, client->orders, 2, &err) < 0)
+		abort();
+	envoy_up(&client->envoy);
+}
+
+static void close_client(struct client *client)
+{
+	reverse_fini(&client->reverse);
+	envoy_fini(&client->envoy);
+	passage_fini(&client->passage);
+	for (int i = 0; i < LANES; i++)
+		if (client->fds[i] >= 0)
+			close(client->fds[i]);
+	context_close(&client->context);
+	if (client->budget.used != 0)
+		abort();
+	loop_free(client->loop);
+}
+
+/* Somebody comes in at what the client listens for. */
+static int come_in(const struct client *client)
+{
+	struct addr at;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (endpoint_parse_own(client->envoy.wishes[1].at, &at, NULL) < 0 ||
+		(connect(fd, &at.any, addr_len(&at)) < 0 && errno != EINPROGRESS))
+		abort();
+	return fd;
+}
+
+/* What a server says over any of its connections, welcomed or not. */
+static void visit(const uint8_t *data, size_t size)
+{
+	static const char welcome[] = HAIL_OWN "W\0\0\4\0\0\1";
+	struct client client = {
+		.loop = loop_new(), .budget = {.max = 1000}, .fds = {-1, -1, -1, -1}};
+	int inbound = -1;
+
+	open_client(&client);
+	while (size >= 2) {
+		int fd = client.fds[(data[0] >> 4) % LANES];
+		size_t len = data[1] % 64 < size - 2 ? data[1] % 64 : size - 2;
+
+		for (int i = 0; i < ROUNDS; i++)
+			loop_run_once(client.loop, 0);
+		if (data[0] & 1 && inbound < 0)
+			inbound = come_in(&client);
+		if (fd >= 0 && data[0] & 2)
+			shutdown(fd, SHUT_RDWR);
+		if (fd >= 0 && data[0] & 4 &&
+			send(fd, welcome, sizeof(welcome), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+			len = 0;
+		if (fd >= 0 && send(fd, data + 2, len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+			len = 0;
+		if (data[0] & 8) {
+			envoy_down(&client.envoy);
+			reverse_down(&client.reverse);
+			envoy_up(&client.envoy);
+		}
+		if (fd >= 0)
+			drain(fd);
+		data += 2 + len;
+		size -= 2 + len;
+		if (reverse_connecting(&client.reverse) > 1)
+			abort();
+	}
+	if (inbound >= 0)
+		close(inbound);
+	close_client(&client);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	log_set_level(LOG_ERROR);
 	if (size > 1 && size < 2048 && data[0] == 'l') {
 		serve(data + 1, size - 1);
+		return 0;
+	}
+	if (size > 1 && size < 2048 && data[0] == 'v') {
+		visit(data + 1, size - 1);
 		return 0;
 	}
 	if (size > 1 && data[0] == 'o')
