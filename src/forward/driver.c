@@ -72,22 +72,37 @@ void driver_note_listening(struct forward *forward)
 	loop_task_add(forward->context->loop, &forward->tell_task);
 }
 
-bool driver_find_target(struct forward *forward)
+static bool listens_at(const struct forward *forward, enum forward_target target)
 {
 	const struct forward_context *context = forward->context;
-	bool is_found =
-		is_listening(context->guest_diag, context->plan, &forward->spec, forward->target);
 
-	for (enum forward_target target = 0; !is_found && target < TARGETS; target++) {
-		if (target == forward->target ||
-			!is_listening(context->guest_diag, context->plan, &forward->spec, target))
-			continue;
-		forward->target = target;
-		is_found = true;
-	}
-	if (is_found)
-		driver_note_listening(forward);
-	return is_found;
+	return is_listening(context->guest_diag, context->plan, &forward->spec, target);
+}
+
+/* The first one where somebody listens; TARGETS: nobody. */
+static enum forward_target first_target(const struct forward *forward)
+{
+	enum forward_target target = 0;
+
+	if (listens_at(forward, forward->target))
+		return forward->target;
+	while (target < TARGETS && (target == forward->target || !listens_at(forward, target)))
+		target++;
+	return target;
+}
+
+bool driver_find_target(struct forward *forward)
+{
+	enum forward_target target = first_target(forward);
+
+	/* it may have begun at all of them between two questions */
+	if (target != TARGETS && target != forward->target)
+		target = first_target(forward);
+	if (target == TARGETS)
+		return false;
+	forward->target = target;
+	driver_note_listening(forward);
+	return true;
 }
 
 static void on_tell(struct loop_task *task)

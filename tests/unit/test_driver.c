@@ -186,6 +186,46 @@ static void finds_the_server_wherever_it_is(void **state)
 	}
 }
 
+/* A server begins to listen at the next question but @begins_in. */
+static struct {
+	int fd, begins_in;
+} late = {-1, 0};
+
+ssize_t send(int fd, const void *bytes, size_t len, int flags)
+{
+	if (late.fd >= 0 && late.begins_in-- == 0) {
+		assert_int_equal(listen(late.fd, 10), 0);
+		late.fd = -1;
+	}
+	return sendto(fd, bytes, len, flags, NULL, 0);
+}
+
+/* Where it was, if it listens there, too: whatever it was asked for first. */
+static void it_begins_between_two_questions(void **state)
+{
+	(void)state;
+	for (int begins_in = 0; begins_in < TARGETS; begins_in++) {
+		struct bed *bed = double_bed(PROTO_TCP);
+		struct addr any = {.family = AF_INET6};
+		int server = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+
+		setsockopt(server, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+		inet_pton(AF_INET, "127.0.0.7", &bed->plan.guest);
+		inet_pton(AF_INET6, "fd00::7", &bed->plan.guest6);
+		bed->plan.has_outbound = bed->plan.has_ipv6 = true;
+		bed->forward.target = TARGET_OWN6;
+		addr_set_port(&any, GUEST_PORT);
+		assert_int_equal(bind(server, &any.any, addr_len(&any)), 0);
+		late.begins_in = begins_in;
+		late.fd = server;
+		assert_true(driver_find_target(&bed->forward));
+		assert_int_equal(late.fd, -1);
+		assert_int_equal(bed->forward.target, TARGET_OWN6);
+		close(server);
+		bed_close(bed);
+	}
+}
+
 static void tells_once_and_from_the_loop(void **state)
 {
 	struct bed *bed = double_bed(PROTO_TCP);
@@ -341,6 +381,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(drivers_are_chosen_by_the_client),
 		cmocka_unit_test(finds_the_server_wherever_it_is),
+		cmocka_unit_test(it_begins_between_two_questions),
 		cmocka_unit_test(tells_once_and_from_the_loop),
 		cmocka_unit_test(clients_are_checked),
 		cmocka_unit_test(socket_files_are_their_owners),
