@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "exit/handshakes.h"
 #include "net/icmp6.h"
 #include "net/packet.h"
 #include "net/tap.h"
@@ -24,6 +25,7 @@ struct entrance {
 	struct loop_io tun_io;
 	bool is_resting;
 	struct channel channel;
+	struct handshakes handshakes; /* of a bare link */
 	struct in_addr self;
 	struct in6_addr self6;
 	uint64_t seed;
@@ -183,10 +185,13 @@ static bool is_let_in(const struct entrance *entrance, const struct flow *flow)
 static void on_packet(void *owner, unsigned char *packet, size_t len)
 {
 	struct entrance *entrance = owner;
+	struct packet_view view;
 	struct flow flow = {0};
 
 	if (!look(entrance, packet, len, &flow) || !is_let_in(entrance, &flow))
 		return;
+	if (entrance->channel.is_bare && packet_parse(packet, len, &view))
+		handshakes_in(&entrance->handshakes, &view);
 	int result = tap_write(entrance->start.tun, packet, len, 0);
 	/* what it does not take is lost, as on any network */
 	if (result < 0)
@@ -221,6 +226,7 @@ static void refuse6(const struct entrance *entrance, const unsigned char *packet
 static bool goes_out(struct entrance *entrance, unsigned char *packet, size_t len)
 {
 	const bool is_six = packet[0] >> 4 == 6;
+	struct packet_view view;
 	struct flow flow = {0};
 
 	if (!look(entrance, packet, len, &flow) || !flow.is_own_src)
@@ -233,7 +239,15 @@ static bool goes_out(struct entrance *entrance, unsigned char *packet, size_t le
 	if (flow.proto == IPPROTO_UDP)
 		awaited_note(&entrance->awaited, &flow.src, &flow.dst,
 			loop_now_ns(entrance->start.loop));
-	return true;
+	return !entrance->channel.is_bare || !packet_parse(packet, len, &view) ||
+	       handshakes_out(&entrance->handshakes, &view);
+}
+
+static void send_held(void *owner, unsigned char *packet, size_t len)
+{
+	struct iovec part = {packet, len};
+
+	channel_send(&((struct entrance *)owner)->channel, &part, 1);
 }
 
 static void on_tun(struct loop_io *io, uint32_t events)
@@ -260,6 +274,8 @@ static void on_tun(struct loop_io *io, uint32_t events)
 	}
 	if (count > 0)
 		channel_send(&entrance->channel, entrance->packets, count);
+	if (entrance->channel.is_bare)
+		handshakes_next(&entrance->handshakes);
 	if (!channel_wants(&entrance->channel))
 		rest(entrance, true);
 }
@@ -271,6 +287,8 @@ static void on_up(void *owner)
 	struct entrance *entrance = owner;
 
 	rest(entrance, !channel_wants(&entrance->channel));
+	if (entrance->channel.is_bare)
+		handshakes_begin(&entrance->handshakes);
 	entrance->start.ops->on_up(entrance->start.owner);
 }
 
@@ -327,6 +345,8 @@ struct entrance *entrance_new(const struct entrance_start *start)
 	entrance->start = *start;
 	entrance->tun_io = (struct loop_io){start->tun, on_tun};
 	entrance->is_resting = true;
+	entrance->handshakes =
+		(struct handshakes){.loop = start->loop, .send = send_held, .owner = entrance};
 	entrance->self.s_addr = htonl(ENTRANCE_ADDRESS);
 	inet_pton(AF_INET6, ENTRANCE_ADDRESS6, &entrance->self6);
 	if (getrandom(&entrance->seed, sizeof(entrance->seed), GRND_NONBLOCK) < 0)
@@ -349,6 +369,7 @@ void entrance_free(struct entrance *entrance)
 	if (!entrance)
 		return;
 	channel_close(&entrance->channel);
+	handshakes_fini(&entrance->handshakes);
 	loop_io_del(entrance->start.loop, &entrance->tun_io);
 	wire_hub_free(entrance->channel.hub);
 	free(entrance);

@@ -16,7 +16,8 @@
  *
  * What programs send there goes to the link as it is, from the device's own addresses only. While
  * there is no link, or it is full, the device rests: packets wait in its queue (500 of them), where
- * what does not fit is lost, so the network seems to stall.
+ * what does not fit is lost, so the network seems to stall. Over a bare link few connections begin
+ * at once (exit/handshakes).
  *
  * Nobody believes an exit. Of what comes from the link these are let in: packets for the device's
  * own address from one that the link is the way to; of TCP what begins no connection (no kernel

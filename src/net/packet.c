@@ -222,6 +222,23 @@ size_t packet_cut(unsigned char *packet, size_t len, unsigned char *front, size_
 	return taken;
 }
 
+unsigned char *packet_tcp_option(const struct packet_view *view, uint8_t kind)
+{
+	unsigned char *at = view->l4 + PACKET_TCP_BYTES, *end = view->l4 + tcp_header_len(view->l4);
+
+	/* RFC 9293 3.1: 0 ends the options, 1 is one byte, all others have a length */
+	while (end - at >= 2 && at[0] != 0) {
+		size_t size = at[0] == 1 ? 1 : at[1];
+
+		if (size > (size_t)(end - at) || (at[0] != 1 && size < 2))
+			return NULL;
+		if (at[0] == kind)
+			return at;
+		at += size;
+	}
+	return NULL;
+}
+
 void packet_limit_mss(unsigned char *packet, size_t len, uint16_t mss)
 {
 	struct packet_view view;
@@ -229,20 +246,10 @@ void packet_limit_mss(unsigned char *packet, size_t len, uint16_t mss)
 	if (!packet_parse(packet, len, &view) || view.is_fragment || view.proto != IPPROTO_TCP ||
 		!(view.tcp_flags & PACKET_SYN))
 		return;
-	unsigned char *at = view.l4 + PACKET_TCP_BYTES, *end = view.l4 + tcp_header_len(view.l4);
-	/* RFC 9293 3.1: 0 ends the options, 1 is one byte, all others have a length */
-	while (end - at >= 4 && at[0] != 0) {
-		if (at[0] == 2 && at[1] == 4) {
-			if (packet_get16(at + 2) > mss) {
-				packet_put16(at + 2, mss);
-				complete(packet, len);
-			}
-			return;
-		}
-		size_t size = at[0] == 1 ? 1 : at[1];
-		if (size == 0 || size > (size_t)(end - at))
-			return;
-		at += size;
+	unsigned char *option = packet_tcp_option(&view, 2);
+	if (option && option[1] == 4 && packet_get16(option + 2) > mss) {
+		packet_put16(option + 2, mss);
+		complete(packet, len);
 	}
 }
 

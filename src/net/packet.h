@@ -71,6 +71,12 @@ uint32_t packet_flow(const void *packet, size_t len);
  */
 size_t packet_cut(unsigned char *packet, size_t len, unsigned char *front, size_t cap_bytes);
 
+/*
+ * The first option of that kind in the header of a TCP packet that is no fragment: where it begins,
+ * whole. NULL: it has none.
+ */
+unsigned char *packet_tcp_option(const struct packet_view *view, uint8_t kind);
+
 /* A SYN that allows larger segments than @mss allows those from now on. */
 void packet_limit_mss(unsigned char *packet, size_t len, uint16_t mss);
 

@@ -12,6 +12,7 @@ import signal
 import socket
 import struct
 import subprocess
+import time
 
 import pytest
 from harness import (BINARY, HTTP, NEIGHBOUR_SETUP, PATIENCE, Behind, TCP_ECHO, TCP_PEER, UDP_ECHO, called, descendants,
@@ -652,6 +653,80 @@ def test_our_sandbox_and_remotenetstacks_exit(nswrap, kind):
         to = serve_as_exit(ours, b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + body)
         assert popen.communicate(timeout=20)[0] == body
     assert to == ("10.99.0.1", 8080) and popen.returncode == 0
+
+
+# begins that many connections at once; says how many there are
+CROWD = """
+import selectors, socket, sys
+waiting = selectors.DefaultSelector()
+count = int(sys.argv[3])
+for i in range(count):
+    s = socket.socket()
+    s.setblocking(False)
+    s.connect_ex((sys.argv[1], int(sys.argv[2])))
+    waiting.register(s, selectors.EVENT_WRITE)
+connected = 0
+while waiting.get_map():
+    for key, events in waiting.select():
+        connected += key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+        waiting.unregister(key.fileobj)
+print(connected)
+"""
+
+
+def shake_hands(link, count, answer_options, delay):
+    """An exit that drops what begins a connection while five are in progress, until there are @count.
+    Returns how many it dropped, and how many were in progress at most."""
+    going, answers, done, dropped, most = {}, [], set(), 0, 0
+    link.settimeout(0.01)
+    end = time.monotonic() + 30 * PATIENCE
+    while len(done) < count and time.monotonic() < end:
+        while answers and answers[0][0] < time.monotonic():
+            segment = answers.pop(0)[1]
+            link.send(tcp(segment.dst, segment.dport, SELF, segment.sport, 5000, segment.seq + 1, 0x12,
+                          options=answer_options))
+        try:
+            segment = Segment(link.recv(16384))
+        except TimeoutError:
+            continue
+        if segment.proto != 6:
+            continue
+        if segment.flags & 0x12 == 0x10 and segment.sport in going:
+            del going[segment.sport]
+            done.add(segment.sport)
+        if segment.flags & 0x12 != 0x02 or segment.sport in going or segment.sport in done:
+            continue
+        if len(going) == 5 and answer_options == MSS_1460:
+            dropped += 1
+            continue
+        going[segment.sport] = segment
+        most = max(most, len(going))
+        answers.append((time.monotonic() + delay, segment))
+    assert len(done) == count
+    return dropped, most
+
+
+def test_not_more_begins_than_remotenetstacks_exit_takes(nswrap):
+    """Of forty that begin at once none is dropped, to come again after a second."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        popen = nswrap.popen("-q", "--via", f"fd:{theirs.fileno()}", *python(CROWD, "10.99.0.1", 80, 40),
+                             pass_fds=[theirs.fileno()], stdout=subprocess.PIPE)
+        dropped, most = shake_hands(ours, 40, MSS_1460, 0.02)
+        assert popen.communicate(timeout=20 * PATIENCE)[0] == b"40\n"
+    assert dropped == 0 and most <= 5
+
+
+def test_a_kernel_at_the_other_end_takes_all_at_once(nswrap):
+    """It permits selective acknowledgements, which RemoteNetstack's stack never does."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        popen = nswrap.popen("-q", "--via", f"fd:{theirs.fileno()}", *python(CROWD, "10.99.0.1", 80, 40),
+                             pass_fds=[theirs.fileno()], stdout=subprocess.PIPE)
+        # the first ones are answered while the others are held
+        _, most = shake_hands(ours, 40, MSS_1460 + b"\4\2\1\1", 0.3)
+        assert popen.communicate(timeout=20 * PATIENCE)[0] == b"40\n"
+    assert most > 30
 
 
 def test_remotenetstacks_example(nswrap, far):

@@ -90,5 +90,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(asked)};
 
+	signal(SIGHUP, SIG_DFL); /* as it is not for what nohup(1) runs */
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
