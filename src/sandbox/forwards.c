@@ -53,7 +53,8 @@ static struct forwards_item *append(
 		.driver = resolve(forwards->config, spec, forwards->keeps_clients),
 		.listener = {.fd = -1, .dir_fd = -1},
 	};
-	hold_init(&grown[forwards->count].hold);
+	hold_init(&grown[forwards->count].guest_hold);
+	hold_init(&grown[forwards->count].host_hold);
 	return &grown[forwards->count++];
 }
 
@@ -62,7 +63,8 @@ static void drop(struct forwards *forwards, struct forwards_item *item)
 	const struct forwards_item *end = &forwards->items[forwards->count--];
 
 	bind_close(&item->listener);
-	hold_release(&item->hold);
+	hold_release(&item->guest_hold);
+	hold_release(&item->host_hold);
 	free(item->lost_text);
 	memmove(item, item + 1, (size_t)(end - (item + 1)) * sizeof(*item));
 }
@@ -127,15 +129,30 @@ static bool is_led(const void *owner, const struct addr *addr)
 	return false;
 }
 
-/* What the programs of the rules from number @first on print leads to nobody else. */
-static void hold_guest_ports(struct forwards *forwards, size_t first)
+/* Will some say "localhost" for it? */
+static bool is_called_localhost(const struct addr *host)
+{
+	const struct addr names[] = {addr_loopback4(0), addr_of6(&in6addr_loopback, 0)};
+
+	return addr_is_wildcard(host) || addr_is_same_ip(host, &names[0]) ||
+	       addr_is_same_ip(host, &names[1]);
+}
+
+/* What the programs of the rules from number @first on print, and what we do, leads to nobody else.
+ */
+static void hold_ports(struct forwards *forwards, size_t first)
 {
 	for (size_t i = first; i < forwards->count && i < HOLD_RULES_MAX; i++) {
 		struct forwards_item *item = &forwards->items[i];
+		const struct forward_spec *spec = &item->spec;
 
-		if (item->spec.proto == PROTO_TCP && !forwards->config->holds_nothing)
-			hold_port(&item->hold, item->spec.guest_port, is_led, forwards,
-				&item->elsewhere);
+		if (spec->proto != PROTO_TCP || forwards->config->holds_nothing)
+			continue;
+		hold_port(
+			&item->guest_hold, spec->guest_port, is_led, forwards, &item->guest_taken);
+		if (is_called_localhost(&spec->host) && addr_port(&spec->host) != spec->guest_port)
+			hold_port(&item->host_hold, addr_port(&spec->host), is_led, forwards,
+				&item->host_taken);
 	}
 }
 
@@ -154,7 +171,7 @@ int forwards_bind(struct forwards *forwards, bool paths, struct err *err)
 			return -err->code;
 	}
 	if (paths)
-		hold_guest_ports(forwards, 0);
+		hold_ports(forwards, 0);
 	if (paths && forwards->config->guest_port != 0 && !forwards->config->holds_nothing)
 		hold_port(&forwards->hold, forwards->config->guest_port, is_led, forwards,
 			&(struct addr){0});
@@ -248,18 +265,19 @@ json_t *forwards_json(const struct forwards *forwards, size_t first)
 }
 
 /* The port that the command will print is somebody else's. */
-static void announce_elsewhere(const struct forwards_item *item)
+/* @taken is where a port that @item would hold is somebody else's, @when that is a trap. */
+static void announce_taken(
+	const struct forwards_item *item, const struct addr *taken, const char *when)
 {
 	char host[ADDR_TEXT_BYTES], address[ADDR_TEXT_BYTES], holder[OWNER_TEXT_BYTES];
 
-	if (item->elsewhere.family == AF_UNSPEC)
+	if (taken->family == AF_UNSPEC)
 		return;
-	if (owner_of(&item->elsewhere, PROTO_TCP, holder, sizeof(holder)) < 0 &&
-		diag_port_holder(PROTO_TCP, &item->elsewhere, holder, sizeof(holder)) < 0)
+	if (owner_of(taken, PROTO_TCP, holder, sizeof(holder)) < 0 &&
+		diag_port_holder(PROTO_TCP, taken, holder, sizeof(holder)) < 0)
 		snprintf(holder, sizeof(holder), "another program");
-	log_warning("port %u of %s on this host is in use by %s: if the command prints an address "
-		    "with that port, open %s instead",
-		item->spec.guest_port, addr_format_ip(&item->elsewhere, host, sizeof(host)), holder,
+	log_warning("port %u of %s on this host is in use by %s: %s, open %s instead",
+		addr_port(taken), addr_format_ip(taken, host, sizeof(host)), holder, when,
 		addr_format(&item->spec.host, address, sizeof(address)));
 }
 
@@ -292,7 +310,10 @@ void forwards_announce(const struct forwards *forwards, size_t first)
 		*strrchr(text, ':') = '\0';
 		log_notice("%s leads to port %u%s inside (%s)", text, item->spec.guest_port,
 			item->spec.proto == PROTO_UDP ? "/udp" : "", driver_name(item->driver));
-		announce_elsewhere(item);
+		announce_taken(item, &item->guest_taken,
+			"if the command prints an address with that port");
+		announce_taken(
+			item, &item->host_taken, "where an address has that port and localhost");
 		announce_network(forwards->config, item);
 		events_emit(forwards->events, "forward", item_json(item, item->has_listened));
 	}
@@ -351,7 +372,7 @@ int forwards_add(struct forwards *forwards, const char *const *specs, struct err
 			drop(forwards, &forwards->items[forwards->count - 1]);
 		return result;
 	}
-	hold_guest_ports(forwards, before);
+	hold_ports(forwards, before);
 	forwards_send(forwards, false);
 	forwards_announce(forwards, before);
 	return 0;
@@ -440,7 +461,7 @@ int forwards_remove(struct forwards *forwards, const char *const *specs, struct 
 			drop(forwards, item);
 	}
 	spec_list_free(&list);
-	hold_guest_ports(forwards, 0);
+	hold_ports(forwards, 0);
 	forwards_send(forwards, false);
 	return result;
 }

@@ -23,8 +23,8 @@
  *
  * The host's loopback port of the guest's number is held (conn/hold) wherever the rule does not
  * listen there itself: programs print their own address, and what they print must not lead to
- * somebody else. Only for the first HOLD_RULES_MAX rules, which leaves
- * descriptors for the rest.
+ * somebody else. So is that of the host's number: a rule listens at 127.0.0.1, and "localhost" is
+ * ::1 first. Only for the first HOLD_RULES_MAX rules, which leaves descriptors for the rest.
  */
 #define HOLD_RULES_MAX 64
 
@@ -44,8 +44,10 @@ struct forwards_item {
 	struct forward_spec spec;
 	enum forward_driver_choice driver;
 	struct bound listener;
-	struct hold hold;      /* of the guest's port, where it does not lead here */
-	struct addr elsewhere; /* where that port is somebody else's; none: nowhere */
+	struct hold guest_hold;  /* of the guest's port, where it does not lead here */
+	struct hold host_hold;   /* the same of the host's, if that is another one */
+	struct addr guest_taken; /* where that port is somebody else's; none: nowhere */
+	struct addr host_taken;
 	bool has_listened;
 	bool is_sent;    /* the net process that runs knows it */
 	char *lost_text; /* why it is not served now, NULL: it is; owned */

@@ -101,6 +101,38 @@ def test_localhost_is_the_forward_alone(start):
     assert is_refused(port, "::1")
 
 
+@pytest.mark.parametrize("forward", ["-p {}:80", "-f [::1]:{}:80", "-b 0.0.0.0 -p {}:80",
+                                     "--only-user -p {}:80", "--network none -p {}:80"])
+def test_the_port_that_leads_in_is_nobody_elses(start, forward):
+    """Two numbers: who types "localhost" and the one that leads in gets there, or nowhere."""
+    port = free_port()
+    running = start(*forward.format(port).split(), "sleep", "1000")
+    running.wait_event("forward")
+    assert taken_by_others(port) == set()
+    assert warnings(running) == []
+    running.stop()
+    assert taken_by_others(port) == set(EVERYWHERE)
+
+
+def test_a_forward_at_another_address_leaves_localhost_alone(start):
+    """Nobody says "localhost" for it, and may have the same port there for something else."""
+    port = free_port()
+    start("-p", f"127.0.0.2:{port}:80", "sleep", "1000").wait_event("forward")
+    assert taken_by_others(port) == set(EVERYWHERE) - {"0.0.0.0"}
+
+
+def test_somebody_beside_the_port_that_leads_in_is_named(start, squatter):
+    port = free_port()
+    squatter("::1", port)
+    running = start("-p", f"{port}:80", "sleep", "1000")
+    line = running.wait_line("is in use by")
+    assert re.search(rf"port {port} of ::1 on this host is in use by .*localhost, open 127.0.0.1:{port} instead",
+                     line)
+    assert len(warnings(running)) == 1
+    # the rest is held all the same
+    assert "127.0.1.1" not in taken_by_others(port, "127.0.1.1")
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "127.0.1.1", "0.0.0.0"])
 def test_somebody_elses_port_is_named(start, squatter, host):
     port = free_port()
