@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "cmd/habits.h"
 #include "conn/expose.h"
 #include "exit/lobby.h"
 #include "exit/portal.h"
@@ -109,10 +110,13 @@ static int run(const struct cmd_call *call)
 	int first = linkspec_parse("-", &words.link, &err), status;
 
 	if (first == 0)
-		first = option_parse(options, call->argc, call->argv, &words, &err);
+		first = option_parse_with(
+			options, habits_exit, call->argc, call->argv, &words, &err);
 
 	if (first >= 0 && first < call->argc)
-		first = err_set(&err, EINVAL, "%s: expected no more words behind exit",
+		first = err_set(&err, EINVAL,
+			"%s: expected no more words behind exit, but --expose NETWORK for what may be "
+			"reached and --link LINK for who reaches it",
 			PARSE_QUOTED(call->argv[first]));
 	if (first < 0) {
 		status = cmd_usage_error(&err);

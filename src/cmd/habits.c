@@ -216,3 +216,57 @@ const struct option_habit habits_mesh[] = {
 	{"--stop", "expected nswrap mesh stop"},
 	{NULL, NULL},
 };
+
+#define HERE  "expected --reverse NAME=ADDR:TO, such as db=127.0.0.1:5432:localhost:5432"
+#define THERE "expected --forward NAME=ADDR:TO, such as web=127.0.0.1:8000:localhost:80"
+#define WHERE \
+	"expected --bind-proxy ADDR for what is led through, or --bind-client ADDR for clients"
+#define SERVER  "expected --server ADDR, such as example.com:3001"
+#define TARGET  "expected --to ADDR, such as localhost:8080"
+#define KEY     "expected --key-file FILE, with the key in it"
+#define CIPHER  "nothing is encrypted, unless the link is exec:ssh ..."
+#define SERVICE "expected & behind it, or a unit of systemd"
+#define NO_TASK "it is not needed, no command is run and nothing goes to the background"
+
+const struct option_habit habits_tunnel[] = {
+	{"-L", HERE},
+	{"-R", THERE},
+	{"-D", "there is no proxy here: expected --forward or --reverse for each port"},
+	{"-N", NO_TASK},
+	{"-f", NO_TASK},
+	{"-p", WHERE},
+	{"--port", WHERE},
+	{"--listen", WHERE},
+	{"--bind", WHERE},
+	{"--remote", SERVER},
+	{"--host", SERVER},
+	{"--server-addr", SERVER},
+	{"--local", TARGET},
+	{"--proxy-to", TARGET},
+	{"--key", KEY},
+	{"--token", KEY},
+	{"--secret", KEY},
+	{"--auth", KEY},
+	{"--tls", CIPHER},
+	{"--tls-cert", CIPHER},
+	{"-d", SERVICE},
+	{"--detach", SERVICE},
+	{NULL, NULL},
+};
+
+#define LISTENS "expected --link listen-tcp:ADDR or listen-unix:PATH"
+
+const struct option_habit habits_exit[] = {
+	{"--via", "expected nswrap --via LINK COMMAND at the other end, and --link LINK here"},
+	{"--route", "expected it at the other end, and --expose NETWORK here"},
+	{"--allow", "expected --expose NETWORK[:PORTS]"},
+	{"--listen", LISTENS},
+	{"--bind", LISTENS},
+	{"--port", LISTENS},
+	{"-p", LISTENS},
+	{"--key", KEY},
+	{"--tls", CIPHER},
+	{"-d", SERVICE},
+	{"--detach", SERVICE},
+	{NULL, NULL},
+};

@@ -4,6 +4,6 @@
 
 #include "util/option.h"
 
-/* Options of docker, ssh, unshare, bubblewrap, pasta and slirp4netns (util/option). */
+/* Options of docker, ssh, unshare, bubblewrap, pasta, slirp4netns and tunnels (util/option). */
 extern const struct option_habit habits_run[], habits_exec[], habits_ps[], habits_stop[],
-	habits_logs[], habits_port[], habits_mesh[];
+	habits_logs[], habits_port[], habits_mesh[], habits_tunnel[], habits_exit[];

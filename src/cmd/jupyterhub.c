@@ -84,7 +84,7 @@ static bool is_own_name(const char *host)
 static bool leads_out(const struct url *url, struct outward_spec *spec)
 {
 	struct addr addr;
-	bool is_name = addr_parse_unmapped(url->host, &addr, NULL) < 0;
+	bool is_name = addr_parse_host(url->host, &addr, NULL) < 0;
 
 	*spec = (struct outward_spec){.guest = addr_loopback4(0), .port = url->port};
 	g_strlcpy(spec->host, url->host, sizeof(spec->host));

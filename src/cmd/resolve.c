@@ -34,7 +34,7 @@ int resolve_host(const char *host, struct addr *out, struct err *err)
 	const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
 	struct addrinfo *list = NULL;
 
-	if (addr_parse_unmapped(host, out, NULL) == 0)
+	if (addr_parse_host(host, out, NULL) == 0)
 		return 0;
 	if (strcasecmp(host, "localhost") == 0) {
 		*out = addr_loopback4(0);

@@ -159,6 +159,26 @@ static int read_options(struct run_options *options, const struct cmd_call *call
 	return first;
 }
 
+/* Is a network inside that was asked for one that the link is to lead to? */
+static int check_routes(const struct sandbox_via *via, const struct net_plan *plan, struct err *err)
+{
+	const struct entrance_net four = entrance_net4(plan->network, plan->prefix_len);
+	const struct entrance_net six = entrance_net6(&plan->prefix6, plan->prefix6_len);
+	char network[NET_TEXT_BYTES];
+
+	for (size_t i = 0; i < via->nnets; i++) {
+		const struct entrance_net *net = &via->nets[i];
+
+		if (plan->is_given4 && memcmp(net, &four, sizeof(four)) == 0)
+			return err_set(err, EINVAL, "--route %s: --cidr has it inside",
+				plan_format4(plan, network));
+		if (plan->is_given6 && memcmp(net, &six, sizeof(six)) == 0)
+			return err_set(err, EINVAL, "--route %s: --cidr6 has it inside",
+				plan_format6(plan, network));
+	}
+	return 0;
+}
+
 /* All that goes by a link is out of reach of what stands between the TAP and this host. */
 static int settle_via(struct sandbox_config *config, struct err *err)
 {
@@ -176,7 +196,8 @@ static int settle_via(struct sandbox_config *config, struct err *err)
 				       : "--key-file");
 	if (!via->is_on)
 		return 0;
-	if (linkspec_check_key(&via->spec, via->key_path, err) < 0)
+	if (linkspec_check_key(&via->spec, via->key_path, err) < 0 ||
+		check_routes(via, plan, err) < 0)
 		return -EINVAL;
 	if (via->nnets == 0 && what)
 		return err_set(err, EINVAL,

@@ -111,7 +111,7 @@ static int set_guest_port(void *target, const char *value, struct err *err)
 
 static int set_addr(void *target, const char *value, struct err *err)
 {
-	return addr_parse(value, target, err);
+	return addr_parse_host(value, target, err);
 }
 
 static int set_port_driver(void *target, const char *value, struct err *err)
@@ -264,20 +264,18 @@ static int set_mtu(void *target, const char *value, struct err *err)
 
 /* One that a single host can have; of addresses with a port elsewhere, listeners may be wildcards.
  */
-static int parse_host_address(const char *text, struct addr *out, struct err *err)
+static int parse_one_address(const char *text, struct addr *out, struct err *err)
 {
-	if (addr_parse_unmapped(text, out, err) < 0)
+	if (addr_parse_host(text, out, err) < 0)
 		return -EINVAL;
-	bool is_many = out->family == AF_INET ? ntohl(out->v4.sin_addr.s_addr) >> 28 >= 14
-					      : IN6_IS_ADDR_MULTICAST(&out->v6.sin6_addr);
-	if (is_many || addr_is_wildcard(out))
+	if (addr_is_wildcard(out))
 		return err_set(err, EINVAL, "%s is no address of a host", text);
 	return 0;
 }
 
 static int set_dns(void *target, const char *value, struct err *err)
 {
-	return parse_host_address(value, target, err);
+	return parse_one_address(value, target, err);
 }
 
 /* An address of this host? Asked by binding to it. */
@@ -300,7 +298,7 @@ static int set_outbound_addr(void *target, const char *value, struct err *err)
 	struct net_plan *plan = target;
 	struct addr addr;
 
-	if (parse_host_address(value, &addr, err) < 0 || check_own_address(&addr, value, err) < 0)
+	if (parse_one_address(value, &addr, err) < 0 || check_own_address(&addr, value, err) < 0)
 		return -EINVAL;
 	if (addr.family == AF_INET)
 		plan->outbound4 = addr;
@@ -346,6 +344,16 @@ static int set_key_file(void *target, const char *value, struct err *err)
 	return result;
 }
 
+/* Once more is no more. */
+static void add_net(struct sandbox_via *via, struct entrance_net net)
+{
+	for (size_t i = 0; i < via->nnets; i++)
+		if (via->nets[i].prefix_len == net.prefix_len &&
+			IN6_ARE_ADDR_EQUAL(&via->nets[i].ip, &net.ip))
+			return;
+	via->nets[via->nnets++] = net;
+}
+
 /* What a link cannot be the way to. */
 static int add_route(void *target, const char *value, struct err *err)
 {
@@ -363,7 +371,7 @@ static int add_route(void *target, const char *value, struct err *err)
 		if (prefix_len > 0 && (ip6.s6_addr[0] == 0 || ip6.s6_addr[0] >= 0xfe))
 			return err_set(err, EINVAL, "%s is no network that can be elsewhere",
 				PARSE_QUOTED(value));
-		via->nets[via->nnets++] = entrance_net6(&ip6, prefix_len);
+		add_net(via, entrance_net6(&ip6, prefix_len));
 		return 0;
 	}
 	if (addr_parse_cidr4(value, &ip, &prefix_len, err) < 0)
@@ -372,7 +380,7 @@ static int add_route(void *target, const char *value, struct err *err)
 	if (prefix_len > 0 && (first == 0 || first == 127 || first >= 224))
 		return err_set(
 			err, EINVAL, "%s is no network that can be elsewhere", PARSE_QUOTED(value));
-	via->nets[via->nnets++] = entrance_net4(ip, prefix_len);
+	add_net(via, entrance_net4(ip, prefix_len));
 	return 0;
 }
 

@@ -9,11 +9,16 @@
 #include "net/occupied.h"
 #include "util/log.h"
 
-/* Where this host has the usual networks itself there are others inside. */
-static void settle_networks(struct net_plan *plan)
+static void tell_taken(const char *option, const char *network, bool has_routes)
 {
-	static const char words[] =
-		"%s %s: this host uses it itself, and what it has there cannot be reached from inside";
+	log_warning(
+		"%s %s: this host%s uses it itself, and what %s there cannot be reached from inside",
+		option, network, has_routes ? " or a --route" : "", has_routes ? "is" : "it has");
+}
+
+/* Where this host has the usual networks itself, or a link leads there, there are others inside. */
+static void settle_networks(struct net_plan *plan, const struct sandbox_via *via)
+{
 	char network[NET_TEXT_BYTES];
 	struct occupied occupied;
 
@@ -21,12 +26,22 @@ static void settle_networks(struct net_plan *plan)
 		return;
 	if (occupied_read(&occupied) < 0)
 		log_info("cannot look at the networks of this host");
+	plan->has_routes = via->nnets > 0;
+	for (size_t i = 0; i < via->nnets; i++) {
+		const struct entrance_net *net = &via->nets[i];
+
+		if (entrance_net_is_four(net))
+			occupied_add(
+				&occupied, AF_INET, &net->ip.s6_addr[12], net->prefix_len - 96);
+		else
+			occupied_add(&occupied, AF_INET6, &net->ip, net->prefix_len);
+	}
 	plan_avoid(plan, &occupied);
 	occupied_free(&occupied);
 	if (plan->is_taken4)
-		log_warning(words, "--cidr", plan_format4(plan, network));
+		tell_taken("--cidr", plan_format4(plan, network), plan->has_routes);
 	if (plan->has_ipv6 && plan->is_taken6)
-		log_warning(words, "--cidr6", plan_format6(plan, network));
+		tell_taken("--cidr6", plan_format6(plan, network), plan->has_routes);
 }
 
 static int settle_outwards(struct run_options *options, struct err *err)
@@ -44,7 +59,7 @@ static int settle_outwards(struct run_options *options, struct err *err)
 
 int start_settle(struct run_options *options, struct err *err)
 {
-	settle_networks(&options->config.net);
+	settle_networks(&options->config.net, &options->config.via);
 	options->config.env = env_make(&options->env, NULL);
 	return options->config.env ? settle_outwards(options, err)
 				   : err_sys(err, ENOMEM, "cannot make the environment");

@@ -5,7 +5,7 @@
 #include "cmd/run_options.h"
 
 /*
- * Choose networks inside that this host does not use itself, with a line where they were asked for,
- * and make config.env, a list to be freed. Returns 0, or -ENOMEM with @err.
+ * Choose networks inside that neither this host uses itself nor a link leads to, with a line where
+ * they were asked for, and make config.env, a list to be freed. Returns 0, or -ENOMEM with @err.
  */
 int start_settle(struct run_options *options, struct err *err);

@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "cmd/habits.h"
 #include "cmd/tunnel_status.h"
 #include "link/linkspec.h"
 #include "tunnel/tunnel.h"
@@ -362,11 +363,18 @@ static int read_words(
 	const struct cmd_call *call, struct line *line, struct words *words, struct err *err)
 {
 	int result = read_line(call, line, err);
-	int first = result < 0 ? result : option_parse(options, line->argc, line->argv, words, err);
+	int first = result < 0 ? result
+			       : option_parse_with(options, habits_tunnel, line->argc, line->argv,
+					 words, err);
 
 	if (first >= 0 && first < line->argc)
-		return err_set(
-			err, EINVAL, "%s: expected no more words", PARSE_QUOTED(line->argv[first]));
+		return err_set(err, EINVAL, "%s: expected %s", PARSE_QUOTED(line->argv[first]),
+			line->end == END_SERVER   ? "no more words, but --bind-proxy ADDR or "
+						    "--bind-client ADDR"
+			: line->end == END_CLIENT ? "no more words, but --server ADDR, --to ADDR "
+						    "or --forward NAME=ADDR:TO"
+			: line->end == END_STATUS ? "no more words"
+						  : "server, client or status");
 	return first < 0 ? first : check_end(words, line->end, err);
 }
 

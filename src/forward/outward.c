@@ -73,7 +73,7 @@ static int read_guest(char **rest, const char *whole, struct outward_spec *out, 
 	out->guest = addr_loopback4(0);
 	/* what is no number is an address */
 	if (field[strspn(field, DIGITS)] != '\0' || field[0] == '\0') {
-		if (addr_parse_unmapped(field, &out->guest, err) < 0)
+		if (addr_parse_host(field, &out->guest, err) < 0)
 			return -EINVAL;
 		field = take_field(rest);
 		if (!field)
@@ -88,7 +88,7 @@ static int read_guest(char **rest, const char *whole, struct outward_spec *out, 
 static int read_host(const char *host, struct outward_spec *out, struct err *err)
 {
 	struct addr addr;
-	const bool is_address = addr_parse_unmapped(host, &addr, NULL) == 0;
+	const bool is_address = addr_parse_host(host, &addr, NULL) == 0;
 
 	if (is_address && addr_is_wildcard(&addr))
 		return err_set(err, EINVAL, "%s is no address of a host", host);
@@ -189,5 +189,5 @@ bool outward_has_name(const struct outward_spec *spec)
 	struct addr addr;
 
 	return spec->host[0] != '\0' && strcasecmp(spec->host, "localhost") != 0 &&
-	       addr_parse_unmapped(spec->host, &addr, NULL) < 0;
+	       addr_parse_host(spec->host, &addr, NULL) < 0;
 }

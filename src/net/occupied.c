@@ -40,6 +40,13 @@ static int add(struct occupied *occupied, int family, int prefix_len, const void
 	return 0;
 }
 
+int occupied_add(struct occupied *occupied, int family, const void *addr, int prefix_len)
+{
+	return prefix_len < (family == AF_INET ? WIDEST4 : WIDEST6)
+		       ? 0
+		       : add(occupied, family, prefix_len, addr);
+}
+
 /* The attribute @type of @bytes bytes behind a fixed part; NULL if there is none. */
 static const void *find(const void *body, size_t len, size_t fixed, uint16_t type, int bytes)
 {
@@ -70,12 +77,11 @@ static int on_route(const void *body, size_t len, void *context)
 	const struct rtmsg *message = body;
 
 	if (len < sizeof(*message) ||
-		message->rtm_dst_len < (message->rtm_family == AF_INET ? WIDEST4 : WIDEST6) ||
 		(message->rtm_type != RTN_UNICAST && message->rtm_type != RTN_LOCAL))
 		return 0;
 	const void *addr =
 		find(body, len, sizeof(*message), RTA_DST, family_bytes(message->rtm_family));
-	return addr ? add(context, message->rtm_family, message->rtm_dst_len, addr) : 0;
+	return addr ? occupied_add(context, message->rtm_family, addr, message->rtm_dst_len) : 0;
 }
 
 int occupied_read(struct occupied *occupied)

@@ -22,6 +22,9 @@ struct occupied {
  * are multicast and what leads nowhere. Returns 0 or -errno; free it in any case.
  */
 int occupied_read(struct occupied *occupied);
+/* One more, unless it is as wide as default routes are. Returns 0 or -ENOMEM. */
+int occupied_add(struct occupied *occupied, int family, const void *addr, int prefix_len);
+
 void occupied_free(struct occupied *occupied);
 
 /* Is an address of @addr/@prefix_len (struct in_addr or in6_addr, as @family says) among them? */

@@ -175,8 +175,9 @@ bool plan_tell_moved(const struct net_plan *plan, char out[NET_MOVED_BYTES])
 	bool is_moved6 = plan->has_outbound && plan->has_ipv6 && !plan->is_given6 &&
 			 strcmp(text6, usual6) != 0;
 	const char *and = is_moved4 && is_moved6 ? " and " : "";
-	snprintf(out, NET_MOVED_BYTES, "%s%s%s, as this host uses %s%s%s itself",
-		is_moved4 ? text4 : "", and, is_moved6 ? text6 : "", is_moved4 ? usual4 : "", and,
+	snprintf(out, NET_MOVED_BYTES, "%s%s%s, as this host %s %s%s%s itself",
+		is_moved4 ? text4 : "", and, is_moved6 ? text6 : "",
+		plan->has_routes ? "or a --route uses" : "uses", is_moved4 ? usual4 : "", and,
 		is_moved6 ? usual6 : "");
 	return is_moved4 || is_moved6;
 }

@@ -29,6 +29,7 @@ struct net_plan {
 
 	bool is_given4, is_given6; /* the user's choice: not changed */
 	bool is_taken4, is_taken6; /* this host has addresses of it, or routes to there */
+	bool has_routes;           /* of --route, they count as this host's */
 
 	int prefix_len;
 	struct in_addr network, netmask;
@@ -64,7 +65,8 @@ char *plan_format4(const struct net_plan *plan, char out[NET_TEXT_BYTES]);
 char *plan_format6(const struct net_plan *plan, char out[NET_TEXT_BYTES]);
 
 /*
- * "10.162.2.0/24, as this host uses 10.0.2.0/24 itself", the same of IPv6, or both. False if the
+ * "10.162.2.0/24, as this host uses 10.0.2.0/24 itself" (with routes: "this host or a --route
+ * uses"), the same of IPv6, or both. False if the
  * plan has the usual networks or those that were given.
  */
 #define NET_MOVED_BYTES 256

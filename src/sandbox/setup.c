@@ -129,6 +129,27 @@ static int setup_network(const struct net_plan *plan, int fds[INIT_FDS], struct 
 	return 0;
 }
 
+/* A default route is in two halves: beside a TAP there is one already, and the longer ones win. */
+static int add_via_route(const struct entrance_net *net, bool has_tap, int nl, int tun)
+{
+	const struct in_addr self = {htonl(ENTRANCE_ADDRESS)};
+	const bool is_four = entrance_net_is_four(net);
+	struct in6_addr self6, dst = net->ip;
+	struct netdev_route route = {.family = is_four ? AF_INET : AF_INET6,
+		.dst = is_four ? (const void *)&dst.s6_addr[12] : (const void *)&dst,
+		.prefix_len = net->prefix_len - (is_four ? 96 : 0),
+		.source = is_four ? (const void *)&self : (const void *)&self6,
+		.table = RT_TABLE_MAIN};
+
+	inet_pton(AF_INET6, ENTRANCE_ADDRESS6, &self6);
+	if (!has_tap || route.prefix_len > 0)
+		return netdev_add_route(nl, tun, &route);
+	route.prefix_len = 1;
+	int result = netdev_add_route(nl, tun, &route);
+	dst.s6_addr[is_four ? 12 : 0] = 0x80;
+	return result < 0 ? result : netdev_add_route(nl, tun, &route);
+}
+
 /* What goes through a link to an exit: all, or some networks. */
 static int add_via_routes(const struct sandbox_via *via, int nl, int tun, bool has_ipv6)
 {
@@ -150,18 +171,9 @@ static int add_via_routes(const struct sandbox_via *via, int nl, int tun, bool h
 		result = netdev_add_route(nl, tun, &resolver);
 	if (result == 0 && has_ipv6 && netdev_add_addr(nl, tun, AF_INET6, &self6, 128) < 0)
 		has_ipv6 = false;
-	for (size_t i = 0; result == 0 && i < count; i++) {
-		const bool is_four = entrance_net_is_four(&nets[i]);
-		struct netdev_route route = {.family = is_four ? AF_INET : AF_INET6,
-			.dst = is_four ? (const void *)&nets[i].ip.s6_addr[12]
-				       : (const void *)&nets[i].ip,
-			.prefix_len = nets[i].prefix_len - (is_four ? 96 : 0),
-			.source = is_four ? (const void *)&self : (const void *)&self6,
-			.table = RT_TABLE_MAIN};
-
-		if (is_four || has_ipv6)
-			result = netdev_add_route(nl, tun, &route);
-	}
+	for (size_t i = 0; result == 0 && i < count; i++)
+		if (entrance_net_is_four(&nets[i]) || has_ipv6)
+			result = add_via_route(&nets[i], via->nnets > 0, nl, tun);
 	return result;
 }
 

@@ -44,7 +44,7 @@ int endpoint_parse(const char *text, struct endpoint *out, struct err *err)
 		return err_set(err, EINVAL, "%s: expected HOST:PORT, [IPV6]:PORT or unix:PATH",
 			PARSE_QUOTED(text));
 	bool is_ip = addr_parse(at.host, &endpoint.addr, NULL) == 0;
-	if (is_ip && addr_parse_unmapped(at.host, &endpoint.addr, err) < 0)
+	if (is_ip && addr_parse_host(at.host, &endpoint.addr, err) < 0)
 		return -EINVAL;
 	if (!is_ip) {
 		memcpy(endpoint.host, at.host, sizeof(endpoint.host));

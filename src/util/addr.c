@@ -133,7 +133,14 @@ int addr_parse(const char *text, struct addr *out, struct err *err)
 	return 0;
 }
 
-int addr_parse_unmapped(const char *text, struct addr *out, struct err *err)
+/* From 224.0.0.0 on, ff00::/8. */
+static bool is_of_many(const struct addr *addr)
+{
+	return addr->family == AF_INET ? ntohl(addr->v4.sin_addr.s_addr) >> 28 >= 14
+				       : IN6_IS_ADDR_MULTICAST(&addr->v6.sin6_addr);
+}
+
+int addr_parse_host(const char *text, struct addr *out, struct err *err)
 {
 	char plain[INET_ADDRSTRLEN];
 	struct addr addr = {0};
@@ -146,6 +153,8 @@ int addr_parse_unmapped(const char *text, struct addr *out, struct err *err)
 		return err_set(err, EINVAL, "%s is an IPv4 address: expected %s",
 			PARSE_QUOTED(text), plain);
 	}
+	if (is_of_many(&addr))
+		return err_set(err, EINVAL, "%s is no address of a host", PARSE_SHOWN(text));
 	*out = addr;
 	return 0;
 }

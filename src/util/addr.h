@@ -56,8 +56,11 @@ bool addr_is_wildcard(const struct addr *addr);
  */
 int addr_parse(const char *text, struct addr *out, struct err *err);
 
-/* The same, and no IPv4-mapped IPv6 address: a second spelling gets past comparisons. */
-int addr_parse_unmapped(const char *text, struct addr *out, struct err *err);
+/*
+ * The same for what one host can have, or all addresses (0.0.0.0, ::): no multicast, broadcast or
+ * class E; and no IPv4-mapped IPv6 address, as a second spelling gets past comparisons.
+ */
+int addr_parse_host(const char *text, struct addr *out, struct err *err);
 
 /*
  * "10.0.2.0/24", the prefix 0..32; bits of the host part must be zero. *@network is in network

@@ -219,6 +219,24 @@ def test_only_routes_go_by_the_link(nswrap, far, outer):
     assert any(route.startswith("default via 10.0.2.2 dev tap0") for route in routes), routes
 
 
+def test_routes_beside_a_way_out(nswrap, far):
+    """All of a family, a network twice, and one that the sandbox would have had itself."""
+    made = far()
+    made.serve(TCP_PEER, FAR, 7001)
+    done = nswrap.run("--via", made.link(), "--route", "0.0.0.0/0", "--route", "::/0", "--route", "0.0.0.0/0",
+                      "sh", "-c", shlex.join(python(READ, FAR, 7001)) + "; ip route get 10.0.2.3; ip -6 route get 2001:db8::1")
+    peer, *routes = done.stdout.decode().splitlines()
+    assert peer == "192.0.2.10", done.stderr
+    assert [re.search(r"dev (\w+)", line)[1] for line in routes if "dev" in line] == ["tap0", "via0"], routes
+    done = nswrap.run("--via", "exec:false", "--route", "10.0.2.0/24", "--route", "fd00::/32", "sh", "-c", "ip route get 10.0.2.3")
+    assert b" dev via0 " in done.stdout, done.stderr
+    assert re.search(rb"the network inside is 1[0-9.]+/24 and \S+, as this host or a --route uses 10.0.2.0/24 and fd00::/64",
+                     done.stderr), done.stderr
+    for option, network in (("--cidr", "10.9.0.0/16"), ("--cidr6", "fd77::/64")):
+        done = nswrap.run("--via", "exec:false", "--route", network, option, network, "true")
+        assert done.returncode == 2 and f"--route {network}: {option}".encode() in done.stderr, done
+
+
 def test_names(nswrap, far, outer, tmp_path):
     """By default this host's, with --dns-via the exit's; the machine's own name in either case."""
     files = []

@@ -30,7 +30,8 @@ def box(nswrap, *options, name="box"):
 
 # --- help ------------------------------------------------------------------------------------------
 
-SUBCOMMANDS = ["run", "exec", "ps", "port", "stop", "doctor", "mesh", "agent", "help"]
+SUBCOMMANDS = ["run", "exec", "ps", "port", "stop", "logs", "doctor", "mesh", "agent", "exit", "tunnel",
+               "sockets", "show-installer", "help"]
 PLACES = [["port", "list"], ["port", "add", "box", "8080:80"], ["exec", "box"], ["stop", "box"],
           ["mesh", "status"], ["mesh", "x.yaml"], ["run", "-p", "80"], ["run", "-qv"],
           ["agent", "--automated"], ["ps", "--json"], ["exec", "-C", "/"], ["stop", "-t", "5"]]
@@ -140,6 +141,12 @@ def test_options_of_others(nswrap, words, names):
     (["mesh", "up", "site.yaml"], "nswrap mesh MANIFEST"), (["mesh", "down"], "nswrap mesh stop"),
     (["mesh", "-f", "site.yaml"], "nswrap mesh MANIFEST"), (["mesh", "relaod"], "nswrap mesh reload"),
     (["mesh", "--validate", "x.yaml"], "--check"),
+    (["tunnel", "client", "-R", "8000:localhost:80"], "--forward NAME="), (["tunnel", "client", "-L", "80:db:80"], "--reverse NAME="),
+    (["tunnel", "client", "example.com:3001"], "--server ADDR"), (["tunnel", "client", "--token", "x"], "--key-file"),
+    (["tunnel", "server", "3000"], "--bind-proxy ADDR"), (["tunnel", "server", "--port", "3000"], "--bind-proxy ADDR"),
+    (["tunnel", "start"], "server, client or status"), (["tunnel", "-d", "server"], "systemd"),
+    (["exit", "10.0.0.0/8"], "--expose NETWORK"), (["exit", "ssh", "gw"], "--link LINK"),
+    (["exit", "--via", "exec:ssh gw"], "at the other end"), (["exit", "--listen", ":7000"], "--link listen-tcp"),
 ])
 def test_options_of_others_for_subcommands(nswrap, words, names):
     result = nswrap.run(*words)

@@ -478,7 +478,12 @@ def test_hostile_servers(tunnel, target, words):
 
 @pytest.mark.parametrize("words, wrong", [
     (["tunnel"], "expected server, client or status"),
-    (["tunnel", "both"], "expected no more words"),
+    (["tunnel", "both"], '"both": expected server, client or status'),
+    (["tunnel", "client", "--to", "224.0.0.1:80"], "224.0.0.1 is no address of a host"),
+    (["tunnel", "client", "--forward", "x=255.255.255.255:8000:localhost:80"], '"255.255.255.255" is no address'),
+    (["tunnel", "client", "--reverse", "x=127.0.0.1:8000:[ff02::1]:80"], "is no address of a host"),
+    (["tunnel", "server", "--bind-proxy", "224.0.0.1:80"], '"224.0.0.1" is no address'),
+    (["tunnel", "server", "--bind-client", "[ff02::1]:80"], '"ff02::1" is no address'),
     (["tunnel", "server", "--to", "localhost:1"], "for nswrap tunnel client"),
     (["tunnel", "client", "--bind-proxy", "127.0.0.1:1"], "for nswrap tunnel server"),
     (["tunnel", "client", "--server", "host"], '--server host: "host": expected HOST:PORT'),

@@ -154,21 +154,32 @@ static void test_cidr6(void **state)
 	assert_int_equal(prefix_len, 128);
 }
 
-static void test_unmapped(void **state)
+static void test_parse_host(void **state)
 {
 	struct addr addr = {.family = AF_UNIX};
 	struct err err;
 
 	(void)state;
-	assert_int_equal(addr_parse_unmapped("[::ffff:127.0.0.1]", &addr, &err), -EINVAL);
+	assert_int_equal(addr_parse_host("[::ffff:127.0.0.1]", &addr, &err), -EINVAL);
 	assert_string_equal(
 		err.text, "\"[::ffff:127.0.0.1]\" is an IPv4 address: expected 127.0.0.1");
-	assert_int_equal(addr_parse_unmapped("localhost", &addr, &err), -EINVAL);
+	assert_int_equal(addr_parse_host("localhost", &addr, &err), -EINVAL);
 	assert_int_equal(addr.family, AF_UNIX);
-	assert_int_equal(addr_parse_unmapped("127.0.0.1", &addr, &err), 0);
+	assert_int_equal(addr_parse_host("127.0.0.1", &addr, &err), 0);
 	assert_int_equal(addr.family, AF_INET);
-	assert_int_equal(addr_parse_unmapped("[::fffe:127.0.0.1]", &addr, &err), 0);
+	assert_int_equal(addr_parse_host("[::fffe:127.0.0.1]", &addr, &err), 0);
 	assert_int_equal(addr.family, AF_INET6);
+	static const char *const of_many[] = {"224.0.0.1", "239.255.255.255", "240.0.0.1",
+		"255.255.255.255", "ff02::1", "[ff0e::1]"};
+	for (size_t i = 0; i < sizeof(of_many) / sizeof(of_many[0]); i++) {
+		addr = addr_loopback4(1);
+		assert_int_equal(addr_parse_host(of_many[i], &addr, &err), -EINVAL);
+		assert_non_null(strstr(err.text, "is no address of a host"));
+		assert_int_equal(addr_port(&addr), 1);
+	}
+	assert_int_equal(addr_parse_host("223.255.255.255", &addr, &err), 0);
+	assert_int_equal(addr_parse_host("fe80::1", &addr, &err), 0);
+	assert_int_equal(addr_parse_host("0.0.0.0", &addr, &err), 0);
 }
 
 /* What bind(2) and connect(2) are given */
@@ -354,7 +365,7 @@ int main(void)
 		cmocka_unit_test(test_ip_wrong),
 		cmocka_unit_test(test_cidr4),
 		cmocka_unit_test(test_cidr6),
-		cmocka_unit_test(test_unmapped),
+		cmocka_unit_test(test_parse_host),
 		cmocka_unit_test(test_shape),
 		cmocka_unit_test(test_equal),
 		cmocka_unit_test(test_kinds),

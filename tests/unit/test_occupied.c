@@ -76,6 +76,28 @@ static void what_the_host_has(void **state)
 	close(nl);
 }
 
+/* As routes of the kernel, and all of a family is no network. */
+static void what_is_added(void **state)
+{
+	struct in_addr v4 = frame_v4("10.9.0.0"), none = {0};
+	struct in6_addr v6 = frame_v6("fd77::");
+	struct occupied occupied = {0};
+
+	(void)state;
+	assert_int_equal(occupied_add(&occupied, AF_INET, &none, 0), 0);
+	assert_int_equal(occupied_add(&occupied, AF_INET6, &in6addr_any, 0), 0);
+	assert_int_equal(occupied.count, 0);
+	assert_int_equal(occupied_add(&occupied, AF_INET, &v4, 16), 0);
+	assert_int_equal(occupied_add(&occupied, AF_INET6, &v6, 16), 0);
+	v4 = frame_v4("10.9.3.0");
+	v6 = frame_v6("fd77:1::");
+	assert_true(occupied_overlaps(&occupied, AF_INET, &v4, 24));
+	assert_true(occupied_overlaps(&occupied, AF_INET6, &v6, 64));
+	v4 = frame_v4("10.10.0.0");
+	assert_false(occupied_overlaps(&occupied, AF_INET, &v4, 24));
+	occupied_free(&occupied);
+}
+
 /* More than one datagram of the kernel has room for. */
 static void many_routes(void **state)
 {
@@ -96,6 +118,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_the_host_has),
+		cmocka_unit_test(what_is_added),
 		cmocka_unit_test(many_routes),
 	};
 

@@ -92,6 +92,10 @@ static void taken_networks_are_avoided(void **state)
 	plan_avoid(&plan, &(struct occupied){(struct occupied_network *)all6, 1});
 	assert_true(plan_tell_moved(&plan, moved));
 	assert_string_equal(moved, "fd6e:7377:7261:7000::/64, as this host uses fd00::/64 itself");
+	plan.has_routes = true;
+	assert_true(plan_tell_moved(&plan, moved));
+	assert_string_equal(
+		moved, "fd6e:7377:7261:7000::/64, as this host or a --route uses fd00::/64 itself");
 	plan_init(&plan);
 	plan.is_given4 = plan.is_given6 = true;
 	plan_avoid(&plan, &(struct occupied){(struct occupied_network *)all, 1});

@@ -278,7 +278,7 @@ static int check_address(const char *text, struct err *err)
 {
 	struct addr addr;
 
-	return addr_parse_unmapped(text, &addr, err);
+	return addr_parse_host(text, &addr, err);
 }
 
 static int check_cidr(const char *text, struct err *err)
