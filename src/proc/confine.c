@@ -60,6 +60,10 @@ static int add_rules(scmp_filter_ctx filter, uint32_t architecture, const struct
 	for (size_t i = 0; result == 0 && i < COUNT(terminal_requests); i++)
 		result = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ioctl), 1,
 			SCMP_A1_64(SCMP_CMP_MASKED_EQ, UINT32_MAX, terminal_requests[i]));
+	/* process 0 is the caller; without new limits it is a question */
+	if (result == 0 && confine->keeps_signals_inside)
+		result = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prlimit64), 2,
+			SCMP_A0_64(SCMP_CMP_NE, 0), SCMP_A2_64(SCMP_CMP_NE, 0));
 	if (result == 0 && confine->has_no_network)
 		result = seccomp_rule_add(
 			filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(io_uring_setup), 0);

@@ -15,7 +15,11 @@
  *   keys is used up the caller's stays.
  */
 struct confine {
-	/* Signals reach only what was started from here on: Linux 6.12, else nothing is done. */
+	/*
+	 * Signals reach only what was started from here on: Linux 6.12, else nothing is done. And
+	 * limits are set for who sets them alone (EPERM): prlimit(2) of another process with its
+	 * user is a signal, too, as where its limit of processor time is none.
+	 */
 	bool keeps_signals_inside;
 	/*
 	 * What could get round the list of families is refused, too: io_uring (EPERM), and

@@ -15,7 +15,7 @@ from tools import Roles
 
 # tries to stop or end processes in every way there is; argv: pids
 SIGNAL = """
-import ctypes, os, signal, sys
+import ctypes, os, resource, signal, sys
 libc = ctypes.CDLL(None, use_errno=True)
 for pid in map(int, sys.argv[1:]):
     done = []
@@ -30,6 +30,11 @@ for pid in map(int, sys.argv[1:]):
                 done.append(f'{name} {sig}')
             except (OSError, ZeroDivisionError):
                 pass
+    try:
+        resource.prlimit(pid, resource.RLIMIT_CPU, (0, 0))  # SIGKILL before long
+        done.append('limit')
+    except OSError:
+        pass
     print(done, flush=True)
 """
 
@@ -82,9 +87,10 @@ def test_own_children_can_be_signalled(nswrap, options):
     [BINARY, "-q", "--pid", "--", "sh", "-c", "kill -0 $$ && echo in"],
     [BINARY, "-q", "--network", "none", "--root", "--", "sh", "-c", "kill -0 $$ && echo in"],
     ["unshare", "-Urmpf", "--mount-proc", "sh", "-c", "kill -0 $$ && echo in"],
+    ["prlimit", "--nofile=64", "sh", "-c", "ulimit -c 0; kill -0 $$ && [ $(ulimit -n) = 64 ] && echo in"],
     ["timeout", "5", "sh", "-c", "kill -0 $$ && echo in"],
     ["setsid", "-w", "bash", "-c", "set -m; sleep 9 & kill %1; wait %1; echo in"],
-], ids=["nswrap", "nswrap-pid", "nswrap-root", "unshare", "timeout", "job"])
+], ids=["nswrap", "nswrap-pid", "nswrap-root", "unshare", "limits", "timeout", "job"])
 @pytest.mark.parametrize("options", [[], ["--pid"]], ids=["plain", "pid"])
 def test_what_programs_do_inside(nswrap, options, inner):
     """Sandboxes in sandboxes, and what ends its own children."""
@@ -97,6 +103,7 @@ def test_a_shell_of_exec_signals_what_runs_inside(nswrap, options):
     running = nswrap.start("-q", *options, "-n", "box", "--", "sh", "-c",
                            "sleep 300 & echo $!; wait $!; echo $?; exec sleep 300")
     inner = running.read_line()
+    assert nswrap.run("exec", "box", "prlimit", "--pid", inner, "--core=0:0").returncode == 0
     assert nswrap.run("exec", "box", "kill", inner).returncode == 0
     assert running.read_line() == "143"
 

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -197,6 +198,44 @@ static void signals(void **state)
 	assert_int_equal(try(&nothing, signal_parent, 0), 0);
 }
 
+/* No processor time, for the parent or for itself; as it was for the sake of the tests. */
+static int limit_parent(int resource)
+{
+	struct rlimit limit;
+
+	return prlimit(getppid(), (__rlimit_resource_t)resource, NULL, &limit) < 0
+		       ? -1
+		       : prlimit(getppid(), (__rlimit_resource_t)resource, &limit, NULL);
+}
+
+static int ask_parent(int resource)
+{
+	struct rlimit limit;
+
+	return prlimit(getppid(), (__rlimit_resource_t)resource, NULL, &limit);
+}
+
+static int limit_self(int resource)
+{
+	struct rlimit limit;
+
+	return getrlimit((__rlimit_resource_t)resource, &limit) < 0
+		       ? -1
+		       : setrlimit((__rlimit_resource_t)resource, &limit);
+}
+
+static void limits(void **state)
+{
+	static const struct confine nothing = {0};
+
+	(void)state;
+	assert_int_equal(try(&with_network, limit_parent, RLIMIT_CPU), EPERM);
+	assert_int_equal(try(&without, limit_parent, RLIMIT_NOFILE), EPERM);
+	assert_int_equal(try(&with_network, ask_parent, RLIMIT_CPU), 0);
+	assert_int_equal(try(&with_network, limit_self, RLIMIT_CPU), 0);
+	assert_int_equal(try(&nothing, limit_parent, RLIMIT_CPU), 0);
+}
+
 static int has_session_keyring(int serial)
 {
 	long own = syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING, 0);
@@ -225,6 +264,7 @@ int main(void)
 		cmocka_unit_test(terminals),
 		cmocka_unit_test(rings),
 		cmocka_unit_test(signals),
+		cmocka_unit_test(limits),
 		cmocka_unit_test(keyrings),
 	};
 
