@@ -148,12 +148,13 @@ void witness_start(struct witness *witness, struct loop *loop, bool has_own_sess
 		witness_stop(witness);
 }
 
-/* What reaches the witness reaches @command as well. */
+/* What reaches the witness reaches @command as well, or did while it was there. */
 static bool is_beside(const struct witness *witness, pid_t command)
 {
 	pid_t group = witness->has_own_session ? command : getpgid(witness->pid);
+	pid_t now = command > 0 ? getpgid(command) : 0;
 
-	return command > 0 && getpgid(command) == group;
+	return now == group || now < 0;
 }
 
 bool witness_hold(struct witness *witness, int sig, pid_t sender, pid_t command)

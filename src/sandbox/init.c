@@ -32,7 +32,9 @@
 
 #define KILL_ROUNDS_MS 5000
 #define DAEMONS_MAX    64
-#define DAEMON_MS      50
+#define SETTLE_MS      200 /* longer than a witness holds signals */
+#define TOLD_MS        1000
+#define REST_MAX       1024
 #define FILES_MS       10000 /* many TAPs that are taken down at once take their turns */
 
 enum init_state {
@@ -53,13 +55,15 @@ struct init {
 	struct loop *loop;
 	struct loop_io supervisor_io, door_io, signal_io;
 	struct loop_timer kill_timer;
-	struct loop_timer daemon_timer; /* then daemons should have sessions of their own */
+	struct loop_timer settle_timer; /* COMMAND has ended, and why will be known then */
 	struct loop_task reap_task;     /* there is more to reap */
 	uint64_t timeout_ms;            /* what the timer was set to */
 	struct clock_wait killing;      /* from the first SIGKILL on */
 	enum init_state state;
-	pid_t command; /* 0: has ended */
-	pid_t session; /* COMMAND's, as it was started */
+	pid_t command;    /* 0: has ended */
+	pid_t session;    /* COMMAND's, as it was started */
+	pid_t group;      /* the same */
+	uint64_t told_ns; /* when it was said that a SIGTERM went to all of the group; 0: never */
 	bool is_stopped;
 	uint64_t stops; /* of COMMAND, so far */
 	int status;     /* exit status of COMMAND once it has ended */
@@ -157,10 +161,27 @@ static void on_kill_time(struct loop_timer *timer)
 	loop_timer_set(init->loop, &init->kill_timer, clock_wait_next_ms(&init->killing));
 }
 
+/* SIGTERM to what is left, unless it has just had that with COMMAND: a second one makes many
+ * programs end without finishing. */
+static void ask_rest(const struct init *init)
+{
+	bool is_told =
+		init->told_ns != 0 && loop_now_ns(init->loop) - init->told_ns < TOLD_MS * NS_PER_MS;
+	pid_t pids[REST_MAX];
+	ssize_t count = is_told ? tree_list(getpid(), pids, REST_MAX) : 0;
+
+	if (!is_told || count >= REST_MAX)
+		tree_signal(getpid(), SIGTERM);
+	else
+		for (ssize_t i = 0; i < count; i++)
+			if (getpgid(pids[i]) != init->group)
+				kill(pids[i], SIGTERM);
+	tree_signal(getpid(), SIGCONT); /* a stopped process cannot act on SIGTERM */
+}
+
 static void terminate_rest(struct init *init, uint64_t timeout_ms)
 {
-	tree_signal(getpid(), SIGTERM);
-	tree_signal(getpid(), SIGCONT); /* a stopped process cannot act on SIGTERM */
+	ask_rest(init);
 	if (init->state != INIT_RUNNING)
 		return;
 	init->timeout_ms = timeout_ms;
@@ -208,10 +229,10 @@ static size_t count_daemons(const struct init *init)
 }
 
 /* It may have meant to leave a server behind: that it takes along is not passed over in silence. */
-static void on_daemon_time(struct loop_timer *timer)
+static void on_settled(struct loop_timer *timer)
 {
-	struct init *init = container_of(timer, struct init, daemon_timer);
-	size_t daemons = count_daemons(init);
+	struct init *init = container_of(timer, struct init, settle_timer);
+	size_t daemons = init->status == 0 ? count_daemons(init) : 0;
 
 	if (init->state != INIT_RUNNING)
 		return;
@@ -222,6 +243,10 @@ static void on_daemon_time(struct loop_timer *timer)
 	terminate_rest(init, init->start->config->stop_timeout_ms);
 }
 
+/*
+ * A daemon's parent ends before it has its own session; and of a SIGTERM that COMMAND ended by the
+ * supervisor says a moment later whether all of its group had it.
+ */
 static void end_rest(struct init *init)
 {
 	const struct sandbox_config *config = init->start->config;
@@ -229,8 +254,8 @@ static void end_rest(struct init *init)
 	if (init->state == INIT_RUNNING && config->waits_all)
 		tell(init->start, &(struct init_message){.type = INIT_WAITS});
 	else if (init->state == INIT_RUNNING &&
-		 init->status == 0) /* a daemon's parent ends before it has its own session */
-		loop_timer_set(init->loop, &init->daemon_timer, DAEMON_MS);
+		 (init->status == 0 || init->status == 128 + SIGTERM))
+		loop_timer_set(init->loop, &init->settle_timer, SETTLE_MS);
 	else
 		terminate_rest(init, config->stop_timeout_ms);
 }
@@ -271,6 +296,8 @@ static void on_child(struct loop_io *io, uint32_t events)
 static void start_termination(struct init *init, int sig, uint64_t timeout_ms)
 {
 	job_signal(init->command, sig);
+	if (sig == 0)
+		init->told_ns = loop_now_ns(init->loop);
 	if (init->command == 0 && init->state == INIT_RUNNING) {
 		/* what it left, and was waited for */
 		terminate_rest(init, timeout_ms);
@@ -368,7 +395,7 @@ static int run_loop(struct init *init)
 	init->door_io = (struct loop_io){init->start->door_fd, on_door};
 	init->kill_timer.on_expired = on_kill_time;
 	init->reap_task.on_run = on_reap;
-	init->daemon_timer.on_expired = on_daemon_time;
+	init->settle_timer.on_expired = on_settled;
 	init->loop = loop_new();
 	if (!init->loop || init->signal_io.fd < 0 ||
 		loop_io_add(init->loop, &init->signal_io, EPOLLIN) < 0 ||
@@ -490,6 +517,7 @@ __attribute__((noreturn)) static void init_main(
 	if (init.command < 0)
 		fail(start, command_failure_status(failure, err.code), &err);
 	init.session = start->config->new_session ? init.command : getsid(0);
+	init.group = start->config->new_session ? init.command : getpgrp();
 	tell_started(start, init.command);
 	leave_inherited(start);
 	/*

@@ -2,6 +2,7 @@
 """e2e/test_ends - a COMMAND that leaves a server behind; signals that end it come once"""
 
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -9,7 +10,7 @@ import time
 
 import pytest
 
-from harness import connect, descendants, is_alive, proc_status, python, wait_for
+from harness import PATIENCE, connect, descendants, is_alive, proc_status, process_table, python, wait_for
 
 # a daemon as in a book: forks, a session of its own, forks; its parent ends once it listens
 DAEMON = """
@@ -128,6 +129,40 @@ def test_a_signal_comes_once(nswrap, how, to):
         if slowest < 0.02:
             break
     assert (seen, out) == (sorted(number.name for number in SENT), b"SIGUSR2\n")
+
+
+LEAVES = """
+import os, signal, sys, time
+had = []
+for number in (signal.SIGTERM, signal.SIGCONT):
+    signal.signal(number, lambda number, frame: had.append(signal.Signals(number).name))
+print('ready', flush=True)
+while 'SIGTERM' not in had:
+    time.sleep(0.01)
+end = time.monotonic() + 1
+while time.monotonic() < end:
+    time.sleep(0.01)
+print(' '.join(name for name in had if name == 'SIGTERM'), flush=True)
+"""
+
+
+@pytest.mark.parametrize("script", ["{}; true", "trap 'exit 0' TERM; {} & wait"], ids=["ends", "traps"])
+@pytest.mark.parametrize("to", ["process", "group", "cgroup", "command"])
+@pytest.mark.parametrize("how", [[], ["--pid"]], ids=["plain", "pid"])
+def test_what_a_script_leaves_has_a_signal_once(nswrap, how, to, script):
+    """A script ends by SIGTERM at once, and its server, which had it with the script, is not told again."""
+    popen = nswrap.popen("-q", *how, "-c", script.format(shlex.join(python(LEAVES))), stdin=subprocess.DEVNULL,
+                         stdout=subprocess.PIPE, start_new_session=True)
+    assert popen.stdout.readline() == b"ready\n"
+    began = time.monotonic()
+    if to == "command":
+        table = process_table()
+        os.kill(next(pid for pid in descendants(popen.pid) if table[pid][2] == "sh"), signal.SIGTERM)
+    else:
+        send(popen, signal.SIGTERM, to)
+    out, _ = popen.communicate(timeout=20 * PATIENCE)
+    assert out == b"SIGTERM\n"
+    assert time.monotonic() - began < 8
 
 
 SLOW = """
