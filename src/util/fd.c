@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -273,6 +274,16 @@ static int open_own(int fd, const struct stat *info)
 	return open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
 }
 
+/* Past the limit of a file's size a write is SIGXFSZ. */
+static bool is_past_limit(int fd, const struct stat *info, size_t len)
+{
+	struct rlimit limit;
+	off_t at = fcntl(fd, F_GETFL) & O_APPEND ? info->st_size : lseek(fd, 0, SEEK_CUR);
+
+	return S_ISREG(info->st_mode) && getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
+	       limit.rlim_cur != RLIM_INFINITY && at >= 0 && (rlim_t)at + len > limit.rlim_cur;
+}
+
 int fd_tell(int fd, const void *data, size_t len, int wait_ms)
 {
 	struct pollfd room = {.fd = fd, .events = POLLOUT};
@@ -285,6 +296,8 @@ int fd_tell(int fd, const void *data, size_t len, int wait_ms)
 		return -EAGAIN;
 	if (fstat(fd, &info) < 0)
 		return -errno;
+	if (is_past_limit(fd, &info, len))
+		return -EFBIG;
 	_cleanup_fd_ int own = open_own(fd, &info);
 	if (S_ISSOCK(info.st_mode))
 		done = send(fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);

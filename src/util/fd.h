@@ -105,7 +105,7 @@ int fd_write_all(int fd, const void *data, size_t len);
 /*
  * Tell a stranger, who may not read: wait for room for at most @wait_ms (-1: for ever), and not for
  * the rest. A descriptor that is shared stays as it is. Up to PIPE_BUF bytes go whole or not at all
- * into a pipe. May raise SIGPIPE. Returns 0 or -errno (-EAGAIN: no room).
+ * into a pipe. May raise SIGPIPE, and no SIGXFSZ. Returns 0 or -errno (-EAGAIN: no room).
  */
 int fd_tell(int fd, const void *data, size_t len, int wait_ms);
 

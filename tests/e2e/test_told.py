@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from harness import HTTP, free_port, full_pipe, http_get, is_alive, python, wait_for
+from harness import BINARY, HTTP, PATIENCE, free_port, full_pipe, http_get, is_alive, python, wait_for
 from tools import Roles, tool
 
 # sends echo requests for some seconds, whatever comes back, and prints how many; argv: address seconds
@@ -97,6 +97,21 @@ def test_stderr_that_nobody_reads(nswrap, words):
     popen = nswrap.popen(*words, "sh", "-c", "sleep 0.1; exit 7", stderr=write, stdout=subprocess.DEVNULL)
     os.close(write)
     assert popen.wait(20) == 7
+
+
+@pytest.mark.parametrize("option", ["stderr", "--info-fd", "--log-fd", "--ready-fd"])
+@pytest.mark.parametrize("appends", [False, True], ids=["offset", "appends"])
+def test_a_file_that_may_not_grow(nswrap, tmp_path, option, appends):
+    """A limit of the size of files (ulimit -f) is a signal to who writes past it; COMMAND has the limit, too."""
+    (tmp_path / "told").write_bytes(b"x" * 1024)
+    with open(tmp_path / "told", "ab" if appends else "r+b") as told:
+        told.seek(0, os.SEEK_END)
+        number = 2 if option == "stderr" else told.fileno()
+        line = [BINARY, "-v", *([] if number == 2 else [option, number]), "sh", "-c", "ulimit -f; exit 7"]
+        done = subprocess.run(["prlimit", "--fsize=1024", *map(str, line)], env=nswrap.env, pass_fds=[told.fileno()],
+                              stdout=subprocess.PIPE, stderr=told if number == 2 else subprocess.DEVNULL, timeout=20 * PATIENCE)
+    assert (done.returncode, done.stdout) == (7, b"2\n")
+    assert (tmp_path / "told").stat().st_size == 1024
 
 
 def test_exec_with_stderr_that_nobody_reads(nswrap):

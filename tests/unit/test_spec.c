@@ -335,13 +335,15 @@ static struct forward_spec random_spec(void)
 	switch (rand() % 3) {
 	case 0:
 		spec.host.family = AF_INET;
-		spec.host.v4.sin_addr.s_addr = (in_addr_t)rand() * 3;
+		spec.host.v4.sin_addr.s_addr = htonl((in_addr_t)rand() * 3 % 0xe0000000);
 		break;
 	case 1:
 		spec.host.family = AF_INET6;
 		for (size_t i = 0; i < 16; i++)
 			spec.host.v6.sin6_addr.s6_addr[i] = rand() % 2 ? (uint8_t)rand() : 0;
 		if (IN6_IS_ADDR_V4MAPPED(&spec.host.v6.sin6_addr))
+			spec.host.v6.sin6_addr.s6_addr[0] = 0xfd;
+		if (IN6_IS_ADDR_MULTICAST(&spec.host.v6.sin6_addr))
 			spec.host.v6.sin6_addr.s6_addr[0] = 0xfd;
 		break;
 	default:
