@@ -327,7 +327,9 @@ class Sshd:
     `ssh` leads there, whatever host and user it is asked for, if bin comes first in PATH; `nswrap`
     is there as well, and so it is in the sessions of the server. environment: theirs."""
 
-    def __init__(self, directory, **environment):
+    def __init__(self, directory, prefix=(), session="", address="127.0.0.1", **environment):
+        """prefix: words in front of the server's; session: a line of sshd_config for sessions."""
+        self.address = address
         self.directory = pathlib.Path(directory, "ssh")
         self.bin = self.directory / "bin"
         self.bin.mkdir(parents=True)
@@ -336,16 +338,16 @@ class Sshd:
         for name in ("host", "user"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.directory / name],
                            check=True)
-        self._write_configs({"PATH": f"{self.bin}:{os.environ['PATH']}", **environment})
+        self._write_configs({"PATH": f"{self.bin}:{os.environ['PATH']}", **environment}, session)
         self.log = self.directory / "log"
         self.popen = subprocess.Popen(
-            ["/usr/sbin/sshd", "-D", "-f", self.directory / "sshd_config", "-E", self.log])
+            [*prefix, "/usr/sbin/sshd", "-D", "-f", self.directory / "sshd_config", "-E", self.log])
         wait_for(lambda: self.popen.poll() is None and self._listens(), f"sshd: {self.log}")
 
-    def _write_configs(self, environment):
+    def _write_configs(self, environment, session):
         where = self.directory
         (where / "sshd_config").write_text(f"""
-            ListenAddress 127.0.0.1:{self.port}
+            ListenAddress {self.address}:{self.port}
             HostKey {where}/host
             AuthorizedKeysFile {where}/user.pub
             StrictModes no
@@ -354,10 +356,12 @@ class Sshd:
             PidFile {where}/pid
             LogLevel DEBUG
             SetEnv {" ".join(f'"{k}={v}"' for k, v in environment.items())}
+            {session}
         """)
         (where / "ssh_config").write_text(f"""
             Host *
-                HostName 127.0.0.1
+                User {getpass.getuser()}
+                HostName {self.address}
                 Port {self.port}
                 IdentityFile {where}/user
                 IdentitiesOnly yes
