@@ -142,6 +142,17 @@ static void allow(struct sandbox_config *config, const struct url *hub, bool is_
 	}
 }
 
+/* Nothing but a port that leads outwards gets out. */
+static int check_way(const struct sandbox_config *config, const struct url *hub, struct err *err)
+{
+	if (config->net.has_outbound)
+		return 0;
+	return err_set(err, EINVAL,
+		"--jupyterhub: the hub is at %s, which --network none cuts off: expected a hub of this "
+		"host, at 127.0.0.1 or this machine's name (c.JupyterHub.hub_connect_ip)",
+		PARSE_QUOTED(hub->host));
+}
+
 /* --- the server --------------------------------------------------------------------------- */
 
 /* It listens at an address of the host; inside that may not be there, and loopback always is. */
@@ -192,8 +203,11 @@ int jupyterhub_apply(struct run_options *options, struct err *err)
 		text = getenv(hubs[i]);
 		if (!text || text[0] == '\0')
 			continue;
-		if (read_url(hubs[i], text, &hub, err) < 0 ||
-			(leads_out(&hub, &spec) && add_outward(&options->config, &spec, err) < 0))
+		if (read_url(hubs[i], text, &hub, err) < 0)
+			return -EINVAL;
+		int result = leads_out(&hub, &spec) ? add_outward(&options->config, &spec, err)
+						    : check_way(&options->config, &hub, err);
+		if (result < 0)
 			return -EINVAL;
 	}
 	allow(&options->config, &hub, !addr_is_loopback(&addr));

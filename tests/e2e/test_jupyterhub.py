@@ -116,7 +116,8 @@ for i in range(1000):
 class Hub:
     """A JupyterHub that runs."""
 
-    def __init__(self, more="", cleanup=True):
+    def __init__(self, more="", cleanup=True, setup=None):
+        """more: lines of its configuration; setup: of a shell, as its root, in a mount namespace of its own."""
         self.base = pathlib.Path(tempfile.mkdtemp(prefix="nswrap-hub.", dir="/tmp"))
         self.base.chmod(0o755)
         self.proxy = free_ports(3)
@@ -124,9 +125,11 @@ class Hub:
         shutil.copy(BINARY, self.base / "nswrap")
         (self.base / "led_on.py").write_text(EXTENSION)
         # one user namespace for all of it: who comes later is root of the same
-        self.holder = subprocess.Popen([*ROOT, "sh", "-c", "echo; exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert self.holder.stdout.readline() == b"\n"
-        self.root = ["nsenter", "-U", "-t", str(self.holder.pid), "-S", "0", "-G", "0"]
+        mounts = [] if setup is None else ["-m"]
+        script = f"set -e\n{(setup or '').format(self.base)}\necho ready\nexec cat"
+        self.holder = subprocess.Popen([*ROOT, *mounts, "sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self.holder.stdout.readline() == b"ready\n"
+        self.root = ["nsenter", "-U", *mounts, "-t", str(self.holder.pid), "-S", "0", "-G", "0"]
         homes = " && ".join(f"mkdir -p {self.base}/{name}/run && chmod -R 700 {self.base}/{name} && "
                             f"chown -R {uid}:{uid} {self.base}/{name}" for name, uid in USERS.items())
         subprocess.run([*self.root, "sh", "-c", homes], check=True)
@@ -141,6 +144,7 @@ class Hub:
         env = {k: v for k, v in os.environ.items() if not k.startswith("NSWRAP") and "proxy" not in k.lower()}
         # whichever node it is
         env["NODE_PATH"] = "/usr/share/nodejs:/usr/lib/nodejs"
+        env["PATH"] = f"{self.base}:{env['PATH']}"
         with open(self.log, "ab") as log:
             self.popen = subprocess.Popen([*self.root, "jupyterhub", "-f", self.config], stdin=subprocess.DEVNULL, env=env,
                                           stdout=log, stderr=log, cwd=self.base)
@@ -174,10 +178,10 @@ class Hub:
 class User:
     """One of its users, with a browser."""
 
-    def __init__(self, hub, name):
+    def __init__(self, hub, name, password="any"):
         self.hub, self.name = hub, name
         self.browser = requests.Session()
-        answer = self.browser.post(f"{hub.url}/hub/login", data={"username": name, "password": "any"}, timeout=60)
+        answer = self.browser.post(f"{hub.url}/hub/login", data={"username": name, "password": password}, timeout=60)
         assert f"/user/{name}/" in answer.url or "/hub/" in answer.url, answer.url
         token = self.browser.post(f"{hub.url}/hub/api/users/{name}/tokens", headers={"Referer": f"{hub.url}/hub/"},
                                   json={}, timeout=60)
@@ -195,7 +199,10 @@ class User:
         answer = self.api("POST", "/server")
         # a browser that has logged in starts it, too
         assert answer.status_code in (201, 202, 400), answer.text
-        wait_for(lambda: (self.server() or {}).get("ready"), f"the server of {self.name}", 60)
+        try:
+            wait_for(lambda: (self.server() or {}).get("ready"), f"the server of {self.name}", 60)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; the hub said: {self.hub.log.read_text()[-4000:]}") from None
 
     def stop(self):
         answer = self.api("DELETE", "/server")
@@ -355,6 +362,16 @@ def test_what_a_hub_says(nswrap, variables, status, said):
     done = nswrap.run("--jupyterhub", "--", "true", env=env)
     assert done.returncode == status, done.stderr
     assert re.search(said.replace("PORT", port), done.stderr.decode().replace("\n", " ")), done.stderr
+
+
+@pytest.mark.parametrize("host, status", [("192.0.2.1", 2), ("hub.example.com", 2), ("127.0.0.1", 0), ("localhost", 0)])
+def test_without_a_way_out(nswrap, host, status):
+    """A hub of another machine cannot be had then, which is said at once."""
+    env = {"JUPYTERHUB_SERVICE_URL": f"http://127.0.0.1:{free_port()}/user/me/", "JUPYTERHUB_API_URL": f"http://{host}:8081/x"}
+    done = nswrap.run("--jupyterhub", "--network", "none", "--", "true", env=env)
+    assert done.returncode == status, done.stderr
+    if status:
+        assert f'--jupyterhub: the hub is at "{host}", which --network none cuts off: expected'.encode() in done.stderr
 
 
 def test_what_the_caller_says_counts(nswrap):
