@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -34,7 +36,8 @@ struct lobby {
 	struct linkend end;
 	struct list guests;
 	size_t nguests;
-	int status; /* of the last one */
+	int status;                  /* of the last one */
+	char why[LINKEND_WHY_BYTES]; /* was the link not there the last time */
 	struct err *err;
 };
 
@@ -154,8 +157,10 @@ static void on_closed(struct linkend *end, const char *why)
 	struct lobby *lobby = container_of(end, struct lobby, end);
 
 	if (!linkspec_is_once(end->spec)) {
-		if (why[0])
+		/* once for each reason, until it was there for a while */
+		if (why[0] && (end->was_long || strcmp(why, lobby->why) != 0))
 			log_warning("exit: the link: %s; trying again", why);
+		snprintf(lobby->why, sizeof(lobby->why), "%s", why);
 		linkend_again(end);
 		return;
 	}

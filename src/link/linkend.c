@@ -35,8 +35,9 @@ static void finish(struct linkend *end)
 	if (!end->ending[0] || (end->why[0] && !end->has_failed))
 		memcpy(why, end->why, sizeof(why));
 	else
-		snprintf(why, sizeof(why), "%.350s%sits command %s", end->why,
-			end->why[0] ? "; " : "", end->ending);
+		snprintf(why, sizeof(why), "%.150s%sits command %s%s%s", end->why,
+			end->why[0] ? "; " : "", end->ending, end->advice ? ": " : "",
+			end->advice ? end->advice->text : "");
 	loop_timer_cancel(end->context->loop, &end->timer);
 	end->state = LINKEND_IDLE;
 	end->ops->on_closed(end, why);
@@ -48,9 +49,12 @@ void linkend_close(struct linkend *end, const char *why)
 		loop_timer_cancel(end->context->loop, &end->timer);
 	if (end->state != LINKEND_OPENING && end->state != LINKEND_OPEN)
 		return;
-	if (end->opened_ns != 0 &&
-		loop_now_ns(end->context->loop) - end->opened_ns >= LINKEND_GOOD_MS * NS_PER_MS)
+	end->was_long = end->opened_ns != 0 && loop_now_ns(end->context->loop) - end->opened_ns >=
+						       LINKEND_GOOD_MS * NS_PER_MS;
+	if (end->was_long) {
 		end->pauses.ms = 0;
+		end->was_good = true;
+	}
 	snprintf(end->why, sizeof(end->why), "%s", why ? why : "");
 	dial_cancel(&end->dial);
 	proof_cancel(&end->proof);
@@ -72,6 +76,14 @@ static void kill_command(struct linkend *end)
 	loop_timer_set(end->context->loop, &end->timer, KILLED_MS);
 }
 
+/* As a shell has it; -1: none. */
+static int status_of(const struct child_end *how)
+{
+	if (how->not_executed != 0)
+		return command_failure_status(COMMAND_EXEC_FAILED, how->not_executed);
+	return how->code == CLD_EXITED ? how->status : -1;
+}
+
 static void on_child_end(struct child *child, const struct child_end *how)
 {
 	struct linkend *end = container_of(child, struct linkend, child);
@@ -81,6 +93,8 @@ static void on_child_end(struct child *child, const struct child_end *how)
 	if (end->state != LINKEND_ENDING || how->code == CLD_EXITED) {
 		child_describe_end(how, end->spec->argv[0], end->ending, sizeof(end->ending));
 		end->has_failed = child_has_failed(how);
+		if (!end->was_good)
+			end->advice = advice_of_status(status_of(how));
 	}
 	if (end->state == LINKEND_ENDING)
 		finish(end);
@@ -229,6 +243,7 @@ static void begin(struct linkend *end)
 	end->opened_ns = 0;
 	end->why[0] = end->ending[0] = '\0';
 	end->has_failed = false;
+	end->advice = NULL;
 	switch (end->spec->kind) {
 	case LINKSPEC_EXEC:
 		if (start_command(end, &err) < 0)
@@ -284,7 +299,9 @@ unsigned linkend_again(struct linkend *end)
 	unsigned pause_ms =
 		linkspec_listens(end->spec)
 			? 0
-			: pauses_next(&end->pauses, LINKEND_PAUSE_MIN_MS, LINKEND_PAUSE_MAX_MS);
+			: pauses_next(&end->pauses,
+				  end->advice ? LINKEND_SLOW_MIN_MS : LINKEND_PAUSE_MIN_MS,
+				  end->advice ? LINKEND_SLOW_MAX_MS : LINKEND_PAUSE_MAX_MS);
 
 	loop_timer_set(end->context->loop, &end->timer, pause_ms);
 	return pause_ms;

@@ -8,6 +8,7 @@
 
 #include "conn/context.h"
 #include "conn/dial.h"
+#include "link/advice.h"
 #include "link/linkport.h"
 #include "link/linkspec.h"
 #include "link/proof.h"
@@ -35,6 +36,9 @@
 #define LINKEND_PAUSE_MIN_MS     200
 #define LINKEND_PAUSE_MAX_MS     30000
 #define LINKEND_GOOD_MS          10000 /* open for so long: the next pause is the shortest */
+/* where a person has to do something first (link/advice), unless it was open for so long once */
+#define LINKEND_SLOW_MIN_MS 30000
+#define LINKEND_SLOW_MAX_MS 300000
 
 enum linkend_state { LINKEND_IDLE, LINKEND_OPENING, LINKEND_OPEN, LINKEND_ENDING };
 
@@ -69,7 +73,9 @@ struct linkend {
 
 	/* the owner may read it */
 	enum linkend_state state;
-	bool was_interrupted; /* the last command, by SIGINT */
+	bool was_interrupted;        /* the last command, by SIGINT */
+	bool was_long;               /* the last time it was open for LINKEND_GOOD_MS */
+	const struct advice *advice; /* what to do about its end, which @why says as well */
 
 	/* its own */
 	int fds[2]; /* while it is OPENING */
@@ -82,6 +88,7 @@ struct linkend {
 	uint64_t opened_ns; /* 0: it was not open */
 	bool is_used;       /* what was inherited */
 	bool has_failed;    /* the command */
+	bool was_good;      /* was_long, once */
 	char why[LINKEND_WHY_BYTES], ending[128];
 };
 

@@ -112,7 +112,7 @@ static void drop_frame(struct slirp_stack *stack, enum guard_verdict verdict)
  */
 static void on_tap_gone(struct slirp_stack *stack)
 {
-	log_warning("the network device inside was deleted: nothing gets out of the sandbox");
+	log_error("the network device inside was deleted: nothing gets out of the sandbox");
 	loop_io_del(stack->loop, &stack->tap_io);
 }
 

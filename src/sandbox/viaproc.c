@@ -111,7 +111,7 @@ static void on_closed(struct linkend *end, const char *why)
 
 	take_terminal_back(via);
 	if (!via->is_told || strcmp(why, via->why) != 0)
-		log_warning("the link of --via %s: %s%s%s",
+		log_error("the link of --via %s: %s%s%s",
 			via->was_up ? "is lost" : "cannot be opened", why[0] ? why : "it ended",
 			is_last ? ", and it cannot be opened again" : "; trying again",
 			via->start->config->detach && end->spec->kind == LINKSPEC_EXEC
@@ -151,7 +151,7 @@ static void on_gone(void *owner)
 {
 	struct carrier *via = owner;
 
-	log_warning("the network device via0 was deleted: nothing goes to the exit any more");
+	log_error("the network device via0 was deleted: nothing goes to the exit any more");
 	loop_stop(via->loop, 0);
 }
 

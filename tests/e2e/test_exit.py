@@ -12,6 +12,7 @@ import signal
 import socket
 import struct
 import subprocess
+import threading
 import time
 
 import pytest
@@ -924,3 +925,26 @@ def test_an_exit_that_cannot_be_started_is_told_of(nswrap):
     assert done.returncode == 0
     assert re.search(rb"the link of --via cannot be opened: .*/nowhere/ssh", done.stderr), done.stderr
     assert done.stderr.count(b"cannot be opened") == 1
+
+
+@pytest.mark.parametrize("status, words", [(127, b"is nswrap installed there"), (126, b"chmod +x"), (None, b"No such file")])
+@pytest.mark.parametrize("who", [["-q", "--via", "{}", "sleep", "1000"], ["exit", "--link", "{}"],
+                                 ["tunnel", "client", "--to", "127.0.0.1:1", "--server", "{}"]], ids=["via", "exit", "tunnel"])
+def test_what_no_retry_mends_is_said_once(nswrap, tmp_path, who, status, words):
+    """What to do, in one line, even where little is to be said; and the command is not started again for a while."""
+    script, starts = tmp_path / "link", tmp_path / "starts"
+    if status is not None:
+        script.write_text(f"#!/bin/sh\necho >>{starts}\nexit {status}\n")
+        script.chmod(0o755)
+    popen = nswrap.popen(*(word.format(f"exec:{script}") for word in who), stdin=subprocess.DEVNULL,
+                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    line = b""
+    while words not in line:
+        line = popen.stderr.readline()
+        assert line, "it ended"
+    assert b"program " in line
+    threading.Event().wait(1)  # five starts at the usual pace
+    popen.terminate()
+    rest = popen.communicate(timeout=20 * PATIENCE)[1]
+    assert words not in rest
+    assert status is None or starts.read_text() == "\n"

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-#include "mesh/manager/advice.h"
+#include "link/advice.h"
 
 /* Lines as the programs print them: OpenSSH 9.2, sudo 1.9, podman 4.3, docker 20.10, kubectl 1.20.
  */

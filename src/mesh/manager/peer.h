@@ -8,8 +8,8 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "link/advice.h"
 #include "mesh/link.h"
-#include "mesh/manager/advice.h"
 #include "mesh/manager/desk.h"
 #include "mesh/manager/fabric.h"
 #include "mesh/manager/installer.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/manager/advice - what a person has to do before a host can be started */
-#include "mesh/manager/advice.h"
+/* link/advice - what a person has to do before a command can be a link */
+#include "link/advice.h"
 
 #include <string.h>
 

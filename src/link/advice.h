@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mesh/manager/advice - what a person has to do before a host can be started */
+/* link/advice - what a person has to do before a command can be a link */
 #pragma once
 
 #include <stdbool.h>
@@ -11,7 +11,7 @@ struct advice {
 	bool may_pass;    /* so it is for a host that has never been ready only */
 };
 
-/* What @line of a command that was to become an agent means; NULL: nothing of that kind. */
+/* What @line of a command that was to lead to nswrap means; NULL: nothing of that kind. */
 const struct advice *advice_of_line(const char *line, size_t len);
 
 /* The same of its exit status, as a shell has it; -1: it has none. */
