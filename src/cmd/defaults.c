@@ -69,13 +69,16 @@ static int check_file(int fd, const char *path, struct err *err)
 static char *read_text(const char *path, struct err *err)
 {
 	_cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct stat info;
 	char *text = NULL;
 	ssize_t len = 0;
+	const int code = errno;
 
-	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+	/* a link that leads nowhere was meant to be one */
+	if (fd < 0 && (code == ENOENT || code == ENOTDIR) && lstat(path, &info) < 0)
 		return NULL;
 	if (fd < 0) {
-		err_sys(err, errno, "%s: cannot open it; --no-config passes over it", path);
+		err_sys(err, code, "%s: cannot open it; --no-config passes over it", path);
 		return NULL;
 	}
 	if (check_file(fd, path, err) < 0)

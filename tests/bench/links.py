@@ -13,6 +13,7 @@ from probes import BIN, Failed, accepts, descendants, iperf_client, wait_for
 FAR = "127.0.42.112"
 WORKS_S = 90  # what takes longer has failed
 SLOW = ["-d", "15", "-r", "4", "-b", "64"]
+LOSSY = ["-d", "15", "-r", "100", "-s", "400", "-e", "1000"]  # what losses are to what is in a TCP connection
 
 FAULTS = {  # what happens: (its title, the link)
     "agent killed": ("the agent is killed with -9", []),
@@ -20,6 +21,7 @@ FAULTS = {  # what happens: (its title, the link)
     "agent stopped": ("the agent is stopped", []),
     "blackhole": ("the link passes nothing on, and does not end", []),
     "slow": ("4 Mbit/s and 30 ms with 8 flows, and the agent is killed with -9", SLOW),
+    "lossy": ("100 Mbit/s, 30 ms and 0.4 s of each second lost, with 8 flows, and the agent is killed with -9", LOSSY),
     "manager killed": ("the manager is killed with -9 and started again", []),
 }
 METRICS = {

@@ -132,6 +132,9 @@ def test_what_is_no_file_of_options(home):
     home.file.unlink()
     os.mkfifo(home.file, 0o600)
     assert home.run("true").returncode == 2, "and does not hang"
+    home.file.unlink()
+    home.file.symlink_to("nowhere")
+    assert home.run("true").returncode == 2, "it may have been there to cut the network"
 
 
 @pytest.mark.parametrize("words", [["ps"], ["stop", "nobody"], ["port", "list", "nobody"], ["help"], ["--version"],
