@@ -52,6 +52,16 @@ def names(headings):
     return {name for heading in headings for name in re.findall(r"(?:^|, )(--?[\w-]+)", heading)}
 
 
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_tables_have_all_their_cells(document):
+    """A row with a cell less says nothing of what it promises: of SECURITY.md that would be its test."""
+    cells = None
+    for line in (TREE / document).read_text().splitlines():
+        count = len(re.findall(r"(?<!\\)\|", re.sub(r"`[^`]*`", "", line))) if line.startswith("|") else None
+        assert cells is None or count in (None, cells), line
+        cells = count
+
+
 @pytest.mark.parametrize("sub", PAGES)
 def test_every_option_is_documented_and_exists(nswrap, sub):
     helped, documented = helped_options(nswrap, sub), documented_options(PAGES[sub])
