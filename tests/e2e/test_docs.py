@@ -52,6 +52,16 @@ def names(headings):
     return {name for heading in headings for name in re.findall(r"(?:^|, )(--?[\w-]+)", heading)}
 
 
+def test_the_manual_names_every_subcommand(nswrap):
+    """In its synopsis and in its list, as the overview does."""
+    text = PAGES["run"].read_text()
+    synopsis = re.search(r"^\.Cm (agent \| .*)$", text, re.M)[1].split(" | ")
+    listed = re.findall(r"^\.It Cm ([\w-]+)$", text[text.index("The subcommands are"):text.index(".Sh OPTIONS")], re.M)
+    overview = re.findall(r"^  ([a-z-]+) {2,}", nswrap.run("help").stdout.decode(), re.M)
+    assert len(overview) > 10 and set(overview) == set(listed)
+    assert set(synopsis) == set(overview) - {"run", "help"}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_tables_have_all_their_cells(document):
     """A row with a cell less says nothing of what it promises: of SECURITY.md that would be its test."""
