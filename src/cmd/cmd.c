@@ -25,6 +25,7 @@ void cmd_begin(void)
 	while (fd >= 0 && fd <= STDERR_FILENO);
 	if (fd >= 0)
 		close(fd);
+	log_look();
 	/* ignored, it would stay so through exec(2): no child's end could be waited for */
 	signal(SIGCHLD, SIG_DFL);
 }

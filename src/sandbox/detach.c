@@ -18,6 +18,7 @@
 #include "sandbox/config.h"
 #include "util/fd.h"
 #include "util/list.h"
+#include "util/log.h"
 
 #define CHUNK_BYTES 65536
 #define KEEP_MAX    (SANDBOX_KEEP_FDS_MAX + 8)
@@ -84,6 +85,7 @@ __attribute__((noreturn)) static void write_log(
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	job_leave_streams();
 	dup2(STDIN_FILENO, STDERR_FILENO);
+	log_look();
 	rights_keep_fds((int[]){in_fd, hand_fd}, 2);
 	rights_hide(); /* from COMMAND, which is the same user */
 	fd_set_nonblock(in_fd, 1);
@@ -198,6 +200,7 @@ int detach_ready(struct detach *detach, const char *name)
 
 	/* first: who is told may look for what still has its pipes */
 	dup2(detach->out_fd, STDERR_FILENO);
+	log_look();
 	int result = write(detach->told_fd, name, len) == (ssize_t)len ? 0 : -errno;
 	fd_close(&detach->told_fd);
 	return result;

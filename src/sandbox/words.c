@@ -16,13 +16,19 @@ static void on_line(struct lines *lines, const char *text, size_t len)
 	const struct words *words = container_of(lines, struct words, lines);
 	size_t prefix = strlen(LOG_PREFIX);
 
+	bool is_marked;
+	enum log_level level = log_read_mark(text, len, &is_marked);
+	if (is_marked) {
+		text += LOG_MARK_LEN;
+		len -= LOG_MARK_LEN;
+	}
 	/* a byte 0 would hide the rest; escaped it is seen */
 	char shown[4 * LINES_LINE_MAX + 1];
 	bool is_ours = len >= prefix && memcmp(text, LOG_PREFIX, prefix) == 0;
 	log_escape(
 		text + (is_ours ? prefix : 0), len - (is_ours ? prefix : 0), shown, sizeof(shown));
 	if (is_ours)
-		log_error("%s", shown);
+		log_pass(level, shown);
 	else
 		log_warning("%s: %s", words->who, shown);
 }
@@ -52,6 +58,7 @@ void words_speak(const struct words *words)
 	if (words->write_fd >= 0)
 		dup2(words->write_fd, STDERR_FILENO);
 	log_set_fd(STDERR_FILENO);
+	log_mark_lines();
 }
 
 void words_close(struct words *words)

@@ -5,8 +5,11 @@
 #include <errno.h>
 #include <glib.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "util/fd.h"
@@ -19,6 +22,7 @@ static struct {
 	enum log_level max_level;
 	int wait_ms; /* -1: for ever */
 	int fd;
+	bool marks; /* each line begins with its level */
 } settings = {.max_level = LOG_NOTICE, .wait_ms = FIRST_WAIT_MS, .fd = STDERR_FILENO};
 
 void log_set_level(enum log_level level)
@@ -31,9 +35,49 @@ void log_wait_at_most(int ms)
 	settings.wait_ms = ms;
 }
 
+/* Is it what JOURNAL_STREAM says: device and inode? A program that has another one in its place
+ * inherits the variable all the same. */
+static bool is_journal(int fd)
+{
+	const char *told = getenv("JOURNAL_STREAM");
+	char own[64];
+	struct stat info;
+
+	if (!told || fstat(fd, &info) < 0)
+		return false;
+	snprintf(own, sizeof(own), "%ju:%ju", (uintmax_t)info.st_dev, (uintmax_t)info.st_ino);
+	return strcmp(told, own) == 0;
+}
+
 void log_set_fd(int fd)
 {
 	settings.fd = fd;
+	settings.marks = is_journal(fd);
+}
+
+void log_look(void)
+{
+	settings.marks = is_journal(settings.fd);
+}
+
+void log_mark_lines(void)
+{
+	settings.marks = true;
+}
+
+const char *log_mark(enum log_level level)
+{
+	/* syslog(3)'s */
+	static const char *const marks[] = {"<3>", "<4>", "<5>", "<6>", "<7>"};
+
+	return settings.marks ? marks[level] : "";
+}
+
+enum log_level log_read_mark(const char *text, size_t len, bool *has_mark)
+{
+	*has_mark = len >= LOG_MARK_LEN && text[0] == '<' && text[1] >= '3' && text[1] <= '7' &&
+		    text[2] == '>';
+	return *has_mark ? (enum log_level)(text[1] - '3') : LOG_ERROR;
 }
 
 bool log_wants(enum log_level level)
@@ -105,10 +149,20 @@ char *log_escape(const char *text, size_t len, char *out, size_t cap_bytes)
 	return out;
 }
 
+void log_pass(enum log_level level, const char *text)
+{
+	char line[LINE_CAP_BYTES];
+	size_t prefix = (size_t)snprintf(line, sizeof(line), "%s" LOG_PREFIX, log_mark(level));
+
+	log_escape(text, strlen(text), line + prefix, sizeof(line) - prefix - 1);
+	strcat(line, "\n");
+	if (fd_tell(settings.fd, line, strlen(line), settings.wait_ms) == -EAGAIN)
+		settings.wait_ms = 0;
+}
+
 void log_line(enum log_level level, const char *format, ...)
 {
-	char raw[LINE_CAP_BYTES / 2], line[LINE_CAP_BYTES] = LOG_PREFIX;
-	size_t prefix = strlen(line);
+	char raw[LINE_CAP_BYTES / 2];
 	va_list args;
 
 	if (!log_wants(level))
@@ -116,12 +170,6 @@ void log_line(enum log_level level, const char *format, ...)
 	va_start(args, format);
 	int len = vsnprintf(raw, sizeof(raw), format, args);
 	va_end(args);
-	if (len < 0)
-		return;
-	if ((size_t)len >= sizeof(raw))
-		len = sizeof(raw) - 1;
-	log_escape(raw, (size_t)len, line + prefix, sizeof(line) - prefix - 1);
-	strcat(line, "\n");
-	if (fd_tell(settings.fd, line, strlen(line), settings.wait_ms) == -EAGAIN)
-		settings.wait_ms = 0;
+	if (len >= 0)
+		log_pass(level, raw);
 }

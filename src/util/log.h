@@ -15,6 +15,8 @@ enum log_level {
 
 #define LOG_PREFIX "nswrap: "
 
+#define LOG_MARK_LEN 3 /* of "<4>" */
+
 /*
  * The one piece of global state is how this process writes lines: those up to a level, LOG_NOTICE
  * at first; where to, stderr at first; and how long one waits for room there (-1: for ever), a
@@ -24,6 +26,23 @@ enum log_level {
 void log_set_level(enum log_level level);
 void log_wait_at_most(int ms);
 void log_set_fd(int fd);
+
+/*
+ * Where lines go to systemd's journal (JOURNAL_STREAM names the descriptor, systemd.exec(5)), each
+ * begins with its level, "<4>" for a warning, as sd-daemon(3) states it. log_set_fd looks; log_look
+ * does when the descriptor has become another one, and at the start. log_mark_lines: they do so in
+ * any case from now on, for a process of ours that passes them on.
+ */
+void log_look(void);
+void log_mark_lines(void);
+
+/* "<4>", or "" where lines have none. */
+const char *log_mark(enum log_level level);
+
+/* The level of a line that begins with such a mark; LOG_ERROR, with *@has_mark false, if it has
+ * none. */
+enum log_level log_read_mark(const char *text, size_t len, bool *has_mark);
+
 bool log_wants(enum log_level level);
 
 /*
@@ -32,6 +51,9 @@ bool log_wants(enum log_level level);
  * write are ignored.
  */
 void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The same of a line that another process of ours has judged to be wanted. */
+void log_pass(enum log_level level, const char *text);
 
 #define log_error(...)   log_line(LOG_ERROR, __VA_ARGS__)
 #define log_warning(...) log_line(LOG_WARNING, __VA_ARGS__)

@@ -9,8 +9,11 @@
 
 #include <glib.h>
 #include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "util/log.h"
@@ -153,6 +156,48 @@ static void test_long_line(void **state)
 	}
 }
 
+/* The journal is where lines go if it is the same file as that of the variable. */
+static void test_marks(void **state)
+{
+	int pair[2], saved = dup(STDERR_FILENO);
+	char name[64], line[64] = "";
+	struct stat info;
+	bool has_mark;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair), 0);
+	dup2(pair[0], STDERR_FILENO);
+	assert_int_equal(fstat(pair[0], &info), 0);
+	snprintf(name, sizeof(name), "%ju:%ju", (uintmax_t)info.st_dev, (uintmax_t)info.st_ino);
+	setenv("JOURNAL_STREAM", name, 1);
+	log_look();
+	log_warning("a");
+	assert_string_equal(log_mark(LOG_DEBUG), "<7>");
+	setenv("JOURNAL_STREAM", "1:1", 1);
+	log_set_fd(STDERR_FILENO);
+	log_warning("b");
+	assert_string_equal(log_mark(LOG_ERROR), "");
+	log_mark_lines();
+	log_error("c");
+	unsetenv("JOURNAL_STREAM");
+	log_look();
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	close(pair[0]);
+	for (ssize_t len = 0, got; (got = recv(pair[1], line + len, sizeof(line) - 1 - (size_t)len,
+					    MSG_DONTWAIT)) > 0;)
+		len += got;
+	assert_string_equal(line, "<4>nswrap: a\nnswrap: b\n<3>nswrap: c\n");
+	close(pair[1]);
+
+	assert_int_equal(log_read_mark("<6>x", 4, &has_mark), LOG_INFO);
+	assert_true(has_mark);
+	assert_int_equal(log_read_mark("<2>x", 4, &has_mark), LOG_ERROR);
+	assert_false(has_mark);
+	log_read_mark("<6", 2, &has_mark);
+	assert_false(has_mark);
+}
+
 static void test_levels(void **state)
 {
 	char out[256];
@@ -177,6 +222,7 @@ int main(void)
 		cmocka_unit_test(test_escape_is_cut),
 		cmocka_unit_test(test_line),
 		cmocka_unit_test(test_long_line),
+		cmocka_unit_test(test_marks),
 		cmocka_unit_test(test_levels),
 	};
 

@@ -32,6 +32,7 @@ static void hear(void (*speak)(void), char heard[HEARD_BYTES])
 	speak();
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
 	dup2(pair[0], STDERR_FILENO);
+	log_look();
 	log_wait_at_most(-1); /* what is heard here must be all */
 	words_close(&words);
 	words_close(&words);

@@ -317,8 +317,8 @@ void display_line(struct display *display, const char *text, size_t len)
 
 void display_say(struct display *display, enum log_level level, const char *format, ...)
 {
-	char line[SAID_BYTES] = "nswrap: ";
-	size_t prefix = strlen(line);
+	char line[SAID_BYTES];
+	size_t prefix = (size_t)snprintf(line, sizeof(line), "%snswrap: ", log_mark(level));
 	va_list args;
 
 	if (!log_wants(level))
