@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "proc/sdnotify.h"
 #include "util/parse.h"
 
 static int append(struct env_changes *changes, const char *text, struct err *err)
@@ -43,7 +44,10 @@ static bool has_name(const char *variable, const char *name, size_t len)
 
 static bool is_own(const char *variable)
 {
-	return strncmp(variable, "NSWRAP_", 7) == 0 || has_name(variable, "NOTIFY_SOCKET", 13);
+	for (const char *const *name = sdnotify_variables; *name; name++)
+		if (has_name(variable, *name, strlen(*name)))
+			return true;
+	return strncmp(variable, "NSWRAP_", 7) == 0;
 }
 
 /* Take the variable of @change away, then put it at the end if it has a value. */

@@ -22,8 +22,8 @@ int env_set(void *target, const char *value, struct err *err);
 int env_unset(void *target, const char *value, struct err *err);
 
 /*
- * The caller's environment without what is nswrap's own (NSWRAP_*, NOTIFY_SOCKET), then @more (NULL
- * or NULL-terminated), then the changes in order; each name once. Free the list, not its texts,
- * which belong to environ, @more and @changes. NULL: no memory.
+ * The caller's environment without what is nswrap's own (NSWRAP_*, and what a service
+ * manager has told it), then @more (NULL or NULL-terminated), then the changes in order; each name
+ * once. Free the list, not its texts, which belong to environ, @more and @changes. NULL: no memory.
  */
 char **env_make(const struct env_changes *changes, char *const *more);

@@ -17,6 +17,7 @@
 #include "cmd/output.h"
 #include "cmd/run_options.h"
 #include "cmd/start.h"
+#include "cmd/systemd.h"
 #include "sandbox/detach.h"
 #include "sandbox/program.h"
 #include "sandbox/supervisor.h"
@@ -31,6 +32,8 @@ static int read_rule(struct run_options *options, const struct rule_text *rule, 
 	struct forward_list *list = &options->config.forwards;
 	struct forward_spec spec;
 
+	if (systemd_is_given(rule->text))
+		return systemd_add_rules(list, rule->text, rule->guest, err);
 	if (strcmp(rule->option, "-f") == 0 || spec_has_guest(rule->text))
 		return spec_list_parse(list, rule->text, &options->config.bind, err);
 	int result = spec_host_parse(rule->text, &options->config.bind, &spec, err);
@@ -237,7 +240,8 @@ static int check_together(
 	struct sandbox_config *config, const struct defaults *defaults, struct err *err)
 {
 	if (settle_via(config, err) == 0 && spec_list_check(&config->forwards, err) == 0 &&
-		check_users(config, err) == 0 && check_outwards(config, err) == 0)
+		check_users(config, err) == 0 && check_outwards(config, err) == 0 &&
+		systemd_check(config, err) == 0)
 		return 0;
 	size_t len = strlen(err->text);
 	if (defaults->count > 0)
@@ -264,7 +268,7 @@ static void tell_defaults(const struct defaults *defaults, struct sandbox_config
 static int detach(struct run_options *options, struct detach *out, int *status, struct err *err)
 {
 	struct sandbox_config *config = &options->config;
-	int keep[SANDBOX_KEEP_FDS_MAX + 6];
+	int keep[2 * SANDBOX_KEEP_FDS_MAX + FORWARD_MAX + 6];
 	size_t nkeep = config->nkeep_fds;
 
 	memcpy(keep, config->keep_fds, nkeep * sizeof(*keep));
@@ -279,6 +283,11 @@ static int detach(struct run_options *options, struct detach *out, int *status, 
 			keep[nkeep++] = config->via.spec.fds[i];
 	if (options->log_fd >= 0)
 		keep[nkeep++] = options->log_fd;
+	for (size_t i = 0; i < config->service.ngiven; i++)
+		keep[nkeep++] = config->service.given[i].fd;
+	for (size_t i = 0; i < config->forwards.count; i++)
+		if (config->forwards.items[i].given_fd > 0)
+			keep[nkeep++] = config->forwards.items[i].given_fd;
 	config->detach = out;
 	int side = detach_start(out, keep, nkeep, status, err);
 	if (side == DETACH_CALLER && out->name[0] != '\0') {
@@ -298,6 +307,7 @@ static int start(struct run_options *options, const struct cmd_call *call, int f
 
 	if (start_settle(options, &err) < 0)
 		return cmd_failed(&err);
+	systemd_read(options);
 	int side = options->detaches ? detach(options, background, &status, &err)
 				     : (int)DETACH_SUPERVISOR;
 	if (side < 0)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cmd/cmd.h"
+#include "cmd/systemd.h"
 #include "control/registry.h"
 #include "forward/spec.h"
 #include "link/keyfile.h"
@@ -419,6 +420,27 @@ static int set_log_fd(void *target, const char *value, struct err *err)
 	return 0;
 }
 
+static int set_sdnotify(void *target, const char *value, struct err *err)
+{
+	static const char *const words[] = {[SANDBOX_NOTIFIER_AUTO] = "auto",
+		[SANDBOX_NOTIFIER_COMMAND] = "command",
+		[SANDBOX_NOTIFIER_PORT] = "port"};
+	struct run_options *options = target;
+
+	options->tells_nobody = strcmp(value, "none") == 0;
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strcmp(value, words[i]) == 0) {
+			options->config.service.notifier = (enum sandbox_notifier)i;
+			return 0;
+		}
+	return options->tells_nobody
+		       ? 0
+		       : err_set(err, EINVAL,
+				 "%s tells nobody anything: expected auto, command, port "
+				 "or none",
+				 PARSE_QUOTED(value));
+}
+
 static int set_keep_fd(void *target, const char *value, struct err *err)
 {
 	struct sandbox_config *config = &((struct run_options *)target)->config;
@@ -434,7 +456,7 @@ static int set_keep_fd(void *target, const char *value, struct err *err)
 const struct option_def run_options_table[] = {
 	{'p', "host-port", "[ADDR:]PORT[:GUEST]",
 		"listen there on the host and lead to GUEST inside, or what -P says, or the same "
-		"port; 0 picks a free one",
+		"port; 0 picks a free one; fd:NAME[:GUEST] is a socket of LISTEN_FDS",
 		set_host_port, 0},
 	{'P', "guest-port", "PORT",
 		"lead to this port inside; pairs in order with each -p that has no GUEST",
@@ -526,6 +548,10 @@ const struct option_def run_options_table[] = {
 		option_set_seconds, AT(config.unattended_ms)},
 	{0, "ready-fd", "N", "write READY=1 to descriptor N once the first guest port listens",
 		set_fd, AT(config.ready_fd)},
+	{0, "sdnotify", "auto|command|port|none",
+		"who tells a service manager (NOTIFY_SOCKET) READY=1: port (the first guest port that listens), "
+		"command, auto (the default: who is first) or none",
+		set_sdnotify, 0},
 	{0, "info-fd", "N", "write a JSON object an event to descriptor N", set_fd,
 		AT(config.info_fd)},
 	{0, "alive-fd", "N", "end, as by SIGTERM, when the other end of descriptor N is closed",
@@ -533,6 +559,9 @@ const struct option_def run_options_table[] = {
 	{0, "log-fd", "N", "write what nswrap says to descriptor N, not to stderr", set_log_fd,
 		AT(log_fd)},
 	{0, "keep-fd", "N", "leave descriptor N open in COMMAND", set_keep_fd, 0},
+	{0, "listen-fd", "NAME",
+		"give COMMAND the sockets of that name, or descriptor NAME, of LISTEN_FDS as its own",
+		systemd_set_listen_fd, 0},
 	{0, "no-config", NULL, "without the options of ~/.config/nswrap/config and NSWRAP_OPTIONS",
 		option_set_true, AT(no_config)},
 	{'q', "quiet", NULL, "say only what went wrong", cmd_set_quiet, AT(verbosity)},

@@ -27,7 +27,7 @@ struct run_options {
 	const char *shell_command;
 	char *shell_argv[4]; /* room for config.command, where that is a shell */
 	struct env_changes env;
-	bool has_stop_timeout, no_config, detaches, has_x11, is_jupyterhub;
+	bool has_stop_timeout, no_config, detaches, has_x11, is_jupyterhub, tells_nobody;
 	char *service_url; /* of cmd/jupyterhub, owned */
 	int log_fd;        /* -1: stderr */
 	int verbosity;     /* -q: below 0; -v: above */

@@ -25,6 +25,7 @@ static int accept_one(struct acceptor *acceptor)
 	int fd = accept4(acceptor->io.fd, &peer.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd < 0)
 		return -errno;
+	addr_unmap(&peer);
 	acceptor->on_client(acceptor, fd, &peer);
 	return 0;
 }

@@ -159,25 +159,28 @@ static void log_refusal(struct forward *forward, const char *whom)
 		(unsigned long long)forward->refused);
 }
 
-bool driver_is_allowed(struct forward *forward, const struct addr *peer, const struct addr *local)
+bool driver_is_allowed(struct forward *forward, const struct addr *from, const struct addr *at)
 {
 	const struct forward_context *context = forward->context;
 	char whom[sizeof("another machine ()") + ADDR_TEXT_BYTES] = "an unknown user";
+	struct addr peer = *from, local = *at;
 	uid_t uid = 0;
 
+	addr_unmap(&peer);
+	addr_unmap(&local);
 	if (!context->checks_user)
 		return true;
 	/* first: a UDP socket of this host at a wildcard would be found for any address */
-	if (!diag_is_own_address(peer)) {
+	if (!diag_is_own_address(&peer)) {
 		char text[ADDR_TEXT_BYTES];
 
 		snprintf(whom, sizeof(whom), "another machine (%s)",
-			addr_format_ip(peer, text, sizeof(text)));
+			addr_format_ip(&peer, text, sizeof(text)));
 		if (!context->allows_network)
 			log_refusal(forward, whom);
 		return context->allows_network;
 	}
-	int result = diag_socket_uid(context->host_diag, forward->spec.proto, peer, local, &uid);
+	int result = diag_socket_uid(context->host_diag, forward->spec.proto, &peer, &local, &uid);
 	for (size_t i = 0; result == 0 && i < context->nusers; i++)
 		if (context->users[i] == uid)
 			return true;

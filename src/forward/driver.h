@@ -124,12 +124,12 @@ enum door_kind driver_socket_kind(const struct forward *forward);
 int driver_connect(const struct forward *forward, int fd);
 
 /*
- * May the client of this accepted connection or datagram (@peer, seen at @local) use @forward?
+ * May the client of this accepted connection or datagram (@from, seen at @at) use @forward?
  * Writes a log line if not, at most one a second. Always true unless the context checks users. Then
  * a client on this host needs one of them as the owner of its socket, and one whose address is none
  * of this host needs allows_network: nothing says whose it is.
  */
-bool driver_is_allowed(struct forward *forward, const struct addr *peer, const struct addr *local);
+bool driver_is_allowed(struct forward *forward, const struct addr *from, const struct addr *at);
 
 /*
  * The same for a client of a unix socket, accepted as @fd. The net process has a user namespace of

@@ -16,6 +16,7 @@ struct forward_spec {
 	struct addr host;    /* where the host listens, or a path; port 0: pick a free one */
 	uint16_t guest_port; /* host order; 0 only with that: the same as is picked */
 	enum proto proto;
+	int given_fd; /* above 2: it listens there already (cmd/systemd); 0: it is to be bound */
 };
 
 /* Starts as all zero; the items belong to the list. */

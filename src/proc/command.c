@@ -18,6 +18,7 @@
 #include "proc/rights.h"
 #include "util/fd.h"
 
+#define LISTEN_FIRST 3
 #define SETUP_STATUS 125 /* of a child that could not become the program */
 
 struct report {
@@ -64,14 +65,39 @@ static int execute(const char *program, char *const *argv)
 	return -errno;
 }
 
+/* All of them are out of the way before the first one is put in its place. */
+static int place_listen_fds(const struct command *command, int *report_fd)
+{
+	const int end = LISTEN_FIRST + (int)command->nlisten_fds;
+	int moved[COMMAND_LISTEN_MAX];
+
+	if (command->nlisten_fds == 0)
+		return 0;
+	if (*report_fd < end)
+		*report_fd = fcntl(*report_fd, F_DUPFD_CLOEXEC, end);
+	for (size_t i = 0; i < command->nlisten_fds; i++) {
+		moved[i] = fcntl(command->listen_fds[i], F_DUPFD_CLOEXEC, end);
+		if (moved[i] < 0)
+			return -errno;
+	}
+	for (size_t i = 0; i < command->nlisten_fds; i++)
+		if (dup2(moved[i], LISTEN_FIRST + (int)i) < 0)
+			return -errno;
+	return 0;
+}
+
 /* Close all descriptors but the streams, the kept ones and that of the report. */
 static int keep_fds(const struct command *command, int report_fd)
 {
 	int keep[FD_PASS_MAX];
 	size_t nkeep = 0;
 
-	while (nkeep < command->nkeep_fds && nkeep < FD_PASS_MAX - 1) {
-		keep[nkeep] = command->keep_fds[nkeep];
+	while (nkeep < command->nlisten_fds) {
+		keep[nkeep] = LISTEN_FIRST + (int)nkeep;
+		nkeep++;
+	}
+	for (size_t i = 0; i < command->nkeep_fds && nkeep < FD_PASS_MAX - 1; i++) {
+		keep[nkeep] = command->keep_fds[i];
 		/* shells hand such descriptors over without close-on-exec, but be sure */
 		fcntl(keep[nkeep], F_SETFD, 0);
 		nkeep++;
@@ -89,7 +115,7 @@ static int take_terminal(void)
 }
 
 /* Returns 0 or -errno with @err filled. */
-static int set_up(const struct command *command, int report_fd, pid_t parent, struct err *err)
+static int set_up(const struct command *command, int *report_fd, pid_t parent, struct err *err)
 {
 	for (int i = 0; command->streams && i < 3; i++)
 		if (dup2(command->streams[i], i) < 0)
@@ -104,7 +130,9 @@ static int set_up(const struct command *command, int report_fd, pid_t parent, st
 		return err_sys(err, errno, "cannot change to directory %s", command->chdir);
 	int result = set_rights(command->rights);
 	if (result == 0)
-		result = keep_fds(command, report_fd);
+		result = place_listen_fds(command, report_fd);
+	if (result == 0)
+		result = keep_fds(command, *report_fd);
 	if (result < 0)
 		return err_sys(err, -result, "cannot drop the rights of the command");
 	if (command->confine && (result = confine_self(command->confine)) < 0)
@@ -122,17 +150,25 @@ static int set_up(const struct command *command, int report_fd, pid_t parent, st
 	return 0;
 }
 
+/* Programs compare them with getpid(2), which is another number in a PID namespace. */
+static void write_pids(char *const *variables)
+{
+	for (; variables && *variables; variables++)
+		snprintf(strchr(*variables, '=') + 1, COMMAND_PID_BYTES, "%d", getpid());
+}
+
 /* Everything between fork and exec. Returns only if something fails, with @report filled. */
 static void become_command(
-	const struct command *command, int report_fd, pid_t parent, struct report *report)
+	const struct command *command, int *report_fd, pid_t parent, struct report *report)
 {
 	report->failure = COMMAND_SETUP_FAILED;
 	if (set_up(command, report_fd, parent, &report->err) < 0)
 		return;
 	if (command->env)
 		environ = command->env; /* its PATH counts */
+	write_pids(command->pid_variables);
 	if (!command->argv) {
-		close(report_fd);
+		close(*report_fd);
 		_exit(command->run(command->told));
 	}
 	const char *program = command->program ? command->program : command->argv[0];
@@ -152,7 +188,7 @@ pid_t command_start(const struct command *command, int *report, struct err *err)
 	if (pid == 0) {
 		struct report told = {0};
 
-		become_command(command, ends[1], parent, &told);
+		become_command(command, &ends[1], parent, &told);
 		fd_write_all(ends[1], &told, sizeof(told));
 		_exit(SETUP_STATUS);
 	}

@@ -10,6 +10,9 @@
 #include "proc/confine.h"
 #include "util/err.h"
 
+#define COMMAND_LISTEN_MAX 64
+#define COMMAND_PID_BYTES  12 /* of a pid, with its NUL */
+
 enum command_rights {
 	COMMAND_DROPS_ALL,  /* no capabilities, no_new_privs */
 	COMMAND_KEEPS_CAPS, /* no_new_privs only: --root keeps the capabilities of the namespace */
@@ -21,13 +24,18 @@ struct command {
 	const char *program; /* what is executed, looked up in PATH; NULL: argv[0] */
 	char *const *argv;   /* NULL: run is called in its place */
 	char **env;          /* NULL: that of this process */
+	/* variables of env, "NAME=" with room for COMMAND_PID_BYTES more, where its own pid is
+	 * written; NULL-terminated, or NULL */
+	char *const *pid_variables;
 	/* In the child, set up as the rest says; returns the exit status. */
 	int (*run)(void *told);
 	void *told;
 	const int *streams; /* three that become 0, 1 and 2; NULL: those of this process */
 	const int *keep_fds;
 	size_t nkeep_fds;
-	const char *chdir; /* NULL: stay */
+	const int *listen_fds; /* become 3, 4, ... which are none of keep_fds: sd_listen_fds(3) */
+	size_t nlisten_fds;    /* at most COMMAND_LISTEN_MAX */
+	const char *chdir;     /* NULL: stay */
 	enum command_rights rights;
 	const struct confine *confine; /* NULL: not; not with COMMAND_KEEPS_ALL */
 	bool new_session;

@@ -46,6 +46,31 @@ struct sandbox_via {
 	unsigned mtu;
 };
 
+/* Who tells the service manager that all is ready, and what COMMAND tells it itself. */
+enum sandbox_notifier {
+	SANDBOX_NOTIFIER_AUTO,    /* who comes first: the rules' first guest port, or COMMAND */
+	SANDBOX_NOTIFIER_COMMAND, /* COMMAND alone */
+	SANDBOX_NOTIFIER_PORT,    /* the first guest port; COMMAND hears of no manager */
+};
+
+/* A descriptor that we were started with, and its name. */
+struct sandbox_given {
+	int fd;
+	const char *name; /* not NUL-terminated */
+	int name_len;
+};
+
+/* What a service manager has left us, sd_notify(3), sd_watchdog_enabled(3), sd_listen_fds(3). */
+struct sandbox_service {
+	const char *notify_socket; /* NULL: it is told nothing */
+	enum sandbox_notifier notifier;
+	const char *watchdog_usec; /* how often COMMAND is to say that it lives; NULL: not at all */
+	bool is_watchdog_named;    /* by its pid */
+	struct sandbox_given
+		given[SANDBOX_KEEP_FDS_MAX]; /* to COMMAND, as its descriptors 3, 4... */
+	size_t ngiven;
+};
+
 struct sandbox_config {
 	const char *name; /* NULL: the command's name and a number */
 	char **command;   /* NULL-terminated; placeholders not yet replaced */
@@ -84,6 +109,7 @@ struct sandbox_config {
 	uint64_t stop_timeout_ms;
 	uint64_t unattended_ms; /* it ends when nobody was in there for so long; 0: it does not */
 	struct sandbox_companion companion;
+	struct sandbox_service service;
 	struct detach *detach;       /* NULL: in the foreground */
 	const char *const *defaults; /* options that were not typed, and where they stand, for those
 				      * who ask; NULL-terminated. NULL: none */

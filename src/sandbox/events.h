@@ -4,20 +4,22 @@
 
 #include <jansson.h>
 
+#include "sandbox/notifyrelay.h"
+
 /*
  * How it works
  *
  * --info-fd gets one JSON object a line and an event: {"event": NAME, ...}. "started" (name, pid),
  * "forward" (the rule, see sandbox/request), "reverse" (the same), "guest-listening",
  * "forward-lost" and "forward-back" (the rule), "exited" (status).
- * --ready-fd gets the line READY=1 and is closed; $NOTIFY_SOCKET gets READY=1 as sd_notify(3)
- * states it: both once, when the first guest port listens, or COMMAND runs if there is no forward.
- * Who does not read loses events; the sandbox never waits for it.
+ * --ready-fd gets the line READY=1 and is closed; the service manager is told the same: both once,
+ * when the first guest port listens, or COMMAND runs if there is no forward. Who does not read
+ * loses events; the sandbox never waits for it.
  */
 struct events {
-	int ready_fd;              /* -1: none (any more); owned */
-	int info_fd;               /* -1: none; stays open */
-	const char *notify_socket; /* NULL: none (any more) */
+	int ready_fd;                /* -1: none (any more); owned */
+	int info_fd;                 /* -1: none; stays open */
+	struct notifyrelay *manager; /* NULL: none (any more) */
 };
 
 /* Emit @body (taken over; a JSON object, or NULL for none) as event @name. */

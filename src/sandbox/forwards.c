@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "control/control.h"
 #include "control/owner.h"
@@ -96,11 +97,29 @@ int forwards_own_path(
 	return 0;
 }
 
+/* It was bound by who started us, and stays so when we are gone. */
+static int take_given(struct forwards_item *item, struct err *err)
+{
+	int fd = fcntl(item->spec.given_fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1), on = 0;
+	socklen_t len = sizeof(on);
+
+	item->listener.fd = fd;
+	if (fd < 0 || fd_set_nonblock(fd, 1) < 0)
+		return err_sys(err, errno, "cannot take descriptor %d", item->spec.given_fd);
+	/* who has set it knows better how often to ask */
+	if (item->spec.proto == PROTO_TCP && item->spec.host.family != AF_UNIX &&
+		getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, &len) == 0 && !on)
+		fd_keep_alive(fd);
+	return 0;
+}
+
 static int bind_one(const struct forwards *forwards, struct forwards_item *item, struct err *err)
 {
 	struct forward_spec *spec = &item->spec;
 	int result = 0;
 
+	if (spec->given_fd > 0)
+		return take_given(item, err);
 	if (spec->host.family == AF_UNIX)
 		result = forwards_own_path(
 			forwards->ops, forwards->owner, spec->host.local.sun_path, err);

@@ -410,6 +410,7 @@ static pid_t start_command(
 	const struct init_start *start, enum command_failure *failure, struct err *err)
 {
 	const struct sandbox_config *config = start->config;
+	int listen_fds[SANDBOX_KEEP_FDS_MAX];
 	const struct confine confine = {
 		.keeps_signals_inside = true, .has_no_network = config_is_alone(config)};
 	struct command command = {
@@ -418,6 +419,7 @@ static pid_t start_command(
 		.streams =
 			config->detach ? (int[]){STDIN_FILENO, STDOUT_FILENO, STDOUT_FILENO} : NULL,
 		.env = start->env,
+		.pid_variables = start->pid_variables,
 		.chdir = config->chdir,
 		.rights = config->is_root ? COMMAND_KEEPS_CAPS : COMMAND_DROPS_ALL,
 		.confine = &confine,
@@ -425,11 +427,15 @@ static pid_t start_command(
 		.death_signal = SIGKILL,
 		.keep_fds = config->keep_fds,
 		.nkeep_fds = config->nkeep_fds,
+		.listen_fds = listen_fds,
+		.nlisten_fds = config->service.ngiven,
 		.restores_pipe = start->restores_pipe,
 		.mask = start->original_mask,
 		.nofile = start->original_nofile,
 	};
 
+	for (size_t i = 0; i < config->service.ngiven; i++)
+		listen_fds[i] = config->service.given[i].fd;
 	return command_spawn(&command, failure, err);
 }
 
@@ -463,11 +469,14 @@ static void hand_out(const struct init_start *start, int fds[INIT_FDS])
 static int close_inherited(const struct init_start *start)
 {
 	const struct sandbox_config *config = start->config;
-	int keep[3 + SANDBOX_KEEP_FDS_MAX] = {
+	const struct sandbox_service *service = &config->service;
+	int keep[3 + 2 * SANDBOX_KEEP_FDS_MAX] = {
 		start->supervisor_fd, start->door_fd, start->words->write_fd};
 
 	memcpy(keep + 3, config->keep_fds, config->nkeep_fds * sizeof(*keep));
-	return rights_keep_fds(keep, 3 + config->nkeep_fds);
+	for (size_t i = 0; i < service->ngiven; i++)
+		keep[3 + config->nkeep_fds + i] = service->given[i].fd;
+	return rights_keep_fds(keep, 3 + config->nkeep_fds + service->ngiven);
 }
 
 /* COMMAND has what is the caller's; who reads it must see COMMAND close it. */
@@ -481,6 +490,8 @@ static void leave_inherited(const struct init_start *start)
 	for (size_t i = 0; i < config->nkeep_fds; i++)
 		if (config->keep_fds[i] > STDERR_FILENO)
 			close(config->keep_fds[i]);
+	for (size_t i = 0; i < config->service.ngiven; i++)
+		close(config->service.given[i].fd);
 }
 
 /* Everything inside is ready; the supervisor binds what is left and says so. */

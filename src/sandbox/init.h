@@ -66,7 +66,8 @@ enum init_fd {
 	INIT_FD_TAP,
 	INIT_FD_OUT4, /* where outbound connections are accepted (sandbox/carry) */
 	INIT_FD_OUT6,
-	INIT_FD_VIA, /* the TUN device whose packets go through a link */
+	INIT_FD_NOTIFY, /* what COMMAND tells the service manager (sandbox/notifyrelay) */
+	INIT_FD_VIA,    /* the TUN device whose packets go through a link */
 	INIT_FDS
 };
 
@@ -85,9 +86,11 @@ struct init_start {
 	const struct sandbox_config *config;
 	char **argv;                   /* COMMAND, placeholders replaced */
 	char **env;                    /* with NSWRAP_* */
+	char *const *pid_variables;    /* of those, see proc/command */
 	const struct etc_files *files; /* of /etc inside */
 	const struct sshconf *ssh;     /* copies that cover what they were made of */
 	const struct places *hidden;   /* the runtime directories */
+	const char *notify_path;       /* of INIT_FD_NOTIFY; "": there is none */
 	int supervisor_fd, door_fd;    /* init's ends, SOCK_SEQPACKET */
 	const struct words *words;     /* where what init says goes when COMMAND runs */
 	sigset_t original_mask;        /* what COMMAND gets */

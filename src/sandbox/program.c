@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proc/command.h"
 #include "util/parse.h"
 
 #define PORT_BYTES 6
@@ -157,9 +158,86 @@ int program_make(struct program *program, const struct sandbox_config *config, c
 	return make_env(program, config, name, forwards, err);
 }
 
+static bool has_variable(char *const *env, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (; *env; env++)
+		if (strncmp(*env, name, len) == 0 && (*env)[len] == '=')
+			return true;
+	return false;
+}
+
+/* @value NULL: the pid of COMMAND. */
+static int add_variable(struct program *program, const char *name, const char *value)
+{
+	size_t cap_bytes = strlen(name) + 1 + (value ? strlen(value) + 1 : COMMAND_PID_BYTES);
+	size_t count = g_strv_length(program->env);
+
+	if (has_variable(program->env, name))
+		return 0;
+	char *text = calloc(1, cap_bytes);
+	char **env = reallocarray(program->env, count + 2, sizeof(*env));
+	if (env)
+		program->env = env;
+	if (!text || !env) {
+		free(text);
+		return -ENOMEM;
+	}
+	snprintf(text, cap_bytes, "%s=%s", name, value ? value : "");
+	env[count] = text;
+	env[count + 1] = NULL;
+	program->service[program->nservice++] = text;
+	if (!value)
+		program->pid_variables[program->npid_variables++] = text;
+	return 0;
+}
+
+static int add_listen_fds(struct program *program, const struct sandbox_service *service)
+{
+	char count[16], *names = NULL;
+	size_t len = 0;
+	FILE *stream = open_memstream(&names, &len);
+
+	if (!stream)
+		return -ENOMEM;
+	for (size_t i = 0; i < service->ngiven; i++)
+		fprintf(stream, "%s%.*s", i > 0 ? ":" : "", service->given[i].name_len,
+			service->given[i].name);
+	int result = fclose(stream) == 0 ? 0 : -ENOMEM;
+	snprintf(count, sizeof(count), "%zu", service->ngiven);
+	if (result == 0)
+		result = add_variable(program, "LISTEN_FDS", count);
+	if (result == 0)
+		result = add_variable(program, "LISTEN_FDNAMES", names);
+	if (result == 0)
+		result = add_variable(program, "LISTEN_PID", NULL);
+	free(names);
+	return result;
+}
+
+int program_add_service(struct program *program, const struct sandbox_service *service,
+	const char *notify_path, struct err *err)
+{
+	int result = 0;
+
+	if (notify_path[0] != '\0')
+		result = add_variable(program, "NOTIFY_SOCKET", notify_path);
+	if (result == 0 && notify_path[0] != '\0' && service->watchdog_usec)
+		result = add_variable(program, "WATCHDOG_USEC", service->watchdog_usec);
+	if (result == 0 && notify_path[0] != '\0' && service->watchdog_usec &&
+		service->is_watchdog_named)
+		result = add_variable(program, "WATCHDOG_PID", NULL);
+	if (result == 0 && service->ngiven > 0)
+		result = add_listen_fds(program, service);
+	return result < 0 ? err_sys(err, -result, "cannot make the environment") : 0;
+}
+
 void program_free(struct program *program)
 {
 	g_strfreev(program->argv);
 	free(program->env);
+	for (size_t i = 0; i < program->nservice; i++)
+		free(program->service[i]);
 	*program = (struct program){0};
 }

@@ -15,6 +15,7 @@
 #include "net/netdev.h"
 #include "net/tap.h"
 #include "sandbox/carry.h"
+#include "sandbox/notifyrelay.h"
 #include "sandbox/view.h"
 #include "util/addr.h"
 #include "util/fd.h"
@@ -282,6 +283,11 @@ int setup_namespaces(const struct init_start *start, int fds[INIT_FDS], struct d
 		setup_via(start->config, &fds[INIT_FD_VIA], err) < 0 ||
 		open_dns(&start->config->net, fds, err) < 0)
 		return -err->code;
+	if (start->notify_path[0] != '\0') {
+		fds[INIT_FD_NOTIFY] = notifyrelay_bind(start->notify_path, err);
+		if (fds[INIT_FD_NOTIFY] < 0)
+			return fds[INIT_FD_NOTIFY];
+	}
 	set_sysctls(start);
 	fds[INIT_FD_DIAG] = diag_open();
 	fds[INIT_FD_LOOK] = diag_open();

@@ -29,6 +29,7 @@
 #include "sandbox/forwards.h"
 #include "sandbox/initctl.h"
 #include "sandbox/keeper.h"
+#include "sandbox/notifyrelay.h"
 #include "sandbox/outwards.h"
 #include "sandbox/program.h"
 #include "sandbox/resolver.h"
@@ -54,6 +55,7 @@ struct supervisor {
 	const struct sandbox_config *config;
 	struct loop *loop;
 	struct events events;
+	struct notifyrelay notify;
 	struct resolver resolver;
 	struct tellers tellers;
 	struct forwards forwards;
@@ -88,6 +90,7 @@ struct supervisor {
 static void terminate_by(struct supervisor *supervisor, int sig, uint64_t timeout_ms)
 {
 	supervisor->keeper.is_last = true;
+	notifyrelay_tell_end(&supervisor->notify);
 	initctl_terminate(&supervisor->init, sig, timeout_ms);
 }
 
@@ -131,6 +134,8 @@ static void on_started(void *owner)
 	struct err err;
 
 	answers->command = supervisor->init.command;
+	notifyrelay_hear(&supervisor->notify, supervisor->init.fds[INIT_FD_NOTIFY],
+		supervisor->init.command);
 	json_t *event = json_pack(
 		"{s:s, s:i}", "name", answers->server.entry.name, "pid", answers->command);
 	events_emit(&supervisor->events, "started",
@@ -287,6 +292,8 @@ static void on_death(void *owner, const siginfo_t *info)
 		viaproc_on_death(&supervisor->via, info->si_code, info->si_status);
 	} else if (info->si_pid == supervisor->companion.pid) {
 		on_companion_death(supervisor, info->si_code, info->si_status);
+	} else if (info->si_pid == supervisor->notify.courier) {
+		notifyrelay_on_death(&supervisor->notify);
 	} else {
 		witness_on_death(&supervisor->witness, info->si_pid);
 	}
@@ -429,8 +436,10 @@ static int reserve_name(struct supervisor *supervisor, struct err *err)
 	result = registry_reserve(&supervisor->registry, config->name,
 		slash ? slash + 1 : config->command[0], &supervisor->answers.server.entry, err);
 	registry_close(&supervisor->registry);
-	if (result == 0)
+	if (result == 0) {
 		open_log(supervisor);
+		notifyrelay_begin(&supervisor->notify, &supervisor->registry.places);
+	}
 	return result;
 }
 
@@ -445,7 +454,9 @@ static int spawn_init(struct supervisor *supervisor, struct err *err)
 		.env = supervisor->program.env,
 		.files = &supervisor->resolver.files,
 		.ssh = &ssh,
+		.pid_variables = supervisor->program.pid_variables,
 		.hidden = &supervisor->registry.places,
+		.notify_path = supervisor->notify.path,
 		.words = &supervisor->words,
 		.original_mask = supervisor->original_mask,
 		.restores_pipe = supervisor->restores_pipe,
@@ -477,6 +488,9 @@ static int make_program(struct supervisor *supervisor, struct err *err)
 	if (result == 0)
 		result = program_make(&supervisor->program, supervisor->config,
 			supervisor->answers.server.entry.name, &list, err);
+	if (result == 0)
+		result = program_add_service(&supervisor->program, &supervisor->config->service,
+			supervisor->notify.path, err);
 	spec_list_free(&list);
 	return result;
 }
@@ -547,6 +561,7 @@ static int start(struct supervisor *supervisor, struct err *err)
 static void take_down(struct supervisor *supervisor)
 {
 	witness_stop(&supervisor->witness);
+	notifyrelay_end(&supervisor->notify);
 	absence_end(&supervisor->absence);
 	companion_stop(&supervisor->companion,
 		supervisor->init.has_ended ? supervisor->init.fds[INIT_FD_DIAG] : -1);
@@ -582,7 +597,16 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 	struct supervisor supervisor = {
 		.config = config,
 		.loop = loop_new(),
-		.events = {config->ready_fd, config->info_fd, getenv("NOTIFY_SOCKET")},
+		.events = {config->ready_fd, config->info_fd,
+			config->service.notifier == SANDBOX_NOTIFIER_COMMAND ? NULL
+									     : &supervisor.notify},
+		.notify = {.address = config->service.notify_socket,
+			.hears_command = config->service.notifier != SANDBOX_NOTIFIER_PORT,
+			.io.fd = -1,
+			.room_io.fd = -1,
+			.manager = -1,
+			.courier_fd = -1,
+			.fd = -1},
 		.forwards = {.config = config,
 			.events = &supervisor.events,
 			.ops = &forwards_ops,
@@ -631,6 +655,7 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 	resolver_init(&supervisor.resolver, config, supervisor.loop, on_names_change, &supervisor);
 	tellers_init(&supervisor.tellers, supervisor.loop, &supervisor.resolver);
 	supervisor.absence.loop = supervisor.loop;
+	supervisor.notify.loop = supervisor.loop;
 	keeper_init(&supervisor.keeper, supervisor.loop, &keeper_ops, &supervisor);
 	server_init(&supervisor.answers.server);
 	int result = start(&supervisor, err);

@@ -235,12 +235,25 @@ char *addr_format(const struct addr *addr, char *out, size_t cap_bytes)
 	return out;
 }
 
+void addr_unmap(struct addr *addr)
+{
+	struct in_addr ip;
+
+	if (addr->family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&addr->v6.sin6_addr))
+		return;
+	memcpy(&ip, &addr->v6.sin6_addr.s6_addr[12], sizeof(ip));
+	*addr = addr_of4(ip, ntohs(addr->v6.sin6_port));
+}
+
 int addr_get_own(int fd, struct addr *out)
 {
 	socklen_t len = sizeof(*out);
 
 	*out = (struct addr){0};
-	return getsockname(fd, &out->any, &len) < 0 ? -errno : 0;
+	if (getsockname(fd, &out->any, &len) < 0)
+		return -errno;
+	addr_unmap(out);
+	return 0;
 }
 
 int addr_get_peer(int fd, struct addr *out)
@@ -248,7 +261,10 @@ int addr_get_peer(int fd, struct addr *out)
 	socklen_t len = sizeof(*out);
 
 	*out = (struct addr){0};
-	return getpeername(fd, &out->any, &len) < 0 ? -errno : 0;
+	if (getpeername(fd, &out->any, &len) < 0)
+		return -errno;
+	addr_unmap(out);
+	return 0;
 }
 
 const char *addr_proto_name(enum proto proto)

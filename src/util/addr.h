@@ -79,7 +79,10 @@ int addr_parse_cidr6(const char *text, struct in6_addr *prefix, int *prefix_len,
 char *addr_format(const struct addr *addr, char *out, size_t cap_bytes);
 char *addr_format_ip(const struct addr *addr, char *out, size_t cap_bytes);
 
-/* getsockname(2) and getpeername(2). Return 0 or -errno. */
+/* "::ffff:192.0.2.1", as a socket for both families has it, is 192.0.2.1 from now on. */
+void addr_unmap(struct addr *addr);
+
+/* getsockname(2) and getpeername(2), with addr_unmap. Return 0 or -errno. */
 int addr_get_own(int fd, struct addr *out);
 int addr_get_peer(int fd, struct addr *out);
 

@@ -201,6 +201,12 @@ ssize_t fd_recv(int sock, void *data, size_t cap_bytes, int *fds, size_t max_fds
 	return receive(sock, data, cap_bytes, fds, max_fds, nfds, NULL);
 }
 
+ssize_t fd_recv_told(
+	int sock, void *data, size_t cap_bytes, int *fds, size_t max_fds, size_t *nfds, pid_t *pid)
+{
+	return receive(sock, data, cap_bytes, fds, max_fds, nfds, pid);
+}
+
 int fd_pair(int ends[2], int flags, struct err *err)
 {
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | flags, 0, ends) == 0)

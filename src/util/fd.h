@@ -77,6 +77,10 @@ ssize_t fd_send(int sock, const void *data, size_t len, const int *fds, size_t n
  */
 ssize_t fd_recv(int sock, void *data, size_t cap_bytes, int *fds, size_t max_fds, size_t *nfds);
 
+/* The same, with the sender in *@pid, if the socket tells (SO_PASSCRED; else it stays). */
+ssize_t fd_recv_told(
+	int sock, void *data, size_t cap_bytes, int *fds, size_t max_fds, size_t *nfds, pid_t *pid);
+
 /* A pair of sockets for messages, close-on-exec; @flags: SOCK_NONBLOCK or 0. 0, or -errno. */
 int fd_pair(int ends[2], int flags, struct err *err);
 

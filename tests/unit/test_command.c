@@ -90,6 +90,18 @@ static int say_seven(void *told)
 	return write(STDOUT_FILENO, told, strlen(told)) > 0 ? 7 : 1;
 }
 
+static void its_own_pid(void **state)
+{
+	char variable[sizeof("OWN=") + COMMAND_PID_BYTES] = "OWN=", text[TEXT_BYTES];
+	char *env[] = {"PATH=/bin:/usr/bin", variable, NULL}, *pids[] = {variable, NULL}, *argv[4];
+	struct command command = {.argv = argv, .env = env, .pid_variables = pids};
+
+	(void)state;
+	shell("[ $OWN = $$ ]", argv);
+	assert_int_equal(output_of(&command, text), 0);
+	assert_string_equal(variable, "OWN="); /* of the child alone */
+}
+
 static void a_function_in_its_place(void **state)
 {
 	char text[TEXT_BYTES];
@@ -212,6 +224,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(set_up_as_asked),
+		cmocka_unit_test(its_own_pid),
 		cmocka_unit_test(a_function_in_its_place),
 		cmocka_unit_test(no_rights),
 		cmocka_unit_test(failures_are_told),

@@ -228,6 +228,32 @@ static void a_guest_port_needs_no_forward(void **state)
 	assert_int_equal(program_check(second, 0, 8888, &err), -EINVAL);
 }
 
+static void a_service(void **state)
+{
+	const char *const expected[] = {"A=b", "WATCHDOG_USEC=1", "NSWRAP_NAME=box",
+		"NOTIFY_SOCKET=/run/notify", "WATCHDOG_PID=", NULL};
+	const struct sandbox_service service = {.watchdog_usec = "7", .is_watchdog_named = true};
+	char *env[] = {"A=b", "WATCHDOG_USEC=1", NULL}, *words[] = {"serve", NULL};
+	const struct sandbox_config config = {.command = words, .env = env};
+	const struct forward_list none = {0};
+	struct program program = {0};
+	struct err err;
+
+	(void)state;
+	assert_int_equal(program_make(&program, &config, "box", &none, &err), 0);
+	assert_int_equal(program_add_service(&program, &service, "/run/notify", &err), 0);
+	expect(program.env, expected);
+	assert_ptr_equal(program.pid_variables[0], program.env[4]);
+	assert_null(program.pid_variables[1]);
+	program_free(&program);
+
+	/* no manager, no watchdog */
+	assert_int_equal(program_make(&program, &config, "box", &none, &err), 0);
+	assert_int_equal(program_add_service(&program, &service, "", &err), 0);
+	assert_null(program.env[3]);
+	program_free(&program);
+}
+
 static void refuses_without_forwards(void **state)
 {
 	char *const texts[] = {"--port={guest-port}", NULL};
@@ -263,6 +289,7 @@ int main(void)
 		cmocka_unit_test(check_agrees),
 		cmocka_unit_test(refuses_what_is_not_there),
 		cmocka_unit_test(a_guest_port_needs_no_forward),
+		cmocka_unit_test(a_service),
 		cmocka_unit_test(refuses_without_forwards),
 		cmocka_unit_test(expands_lists),
 	};
