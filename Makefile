@@ -292,6 +292,9 @@ AGENTDIR = $(DESTDIR)$(PREFIX)/lib/nswrap
 SOLIBDIR = $(DESTDIR)$(LIBDIR)
 INCLUDEDIR = $(DESTDIR)$(PREFIX)/include
 MAN_PAGES = $(sort $(wildcard man/*.[1-8]))
+# where systemd looks for units of users; below a home that is ~/.local/share/systemd/user
+UNITDIR ?= $(PREFIX)/lib/systemd/user
+UNITS = $(patsubst systemd/%.in,%,$(sort $(wildcard systemd/*.in)))
 
 install: $(PROGRAM) $(LIBRARY)
 	+$(Q)$(MAKE) --no-print-directory install-files
@@ -314,11 +317,17 @@ install-files:
 	install -D -m 0644 completion/_nswrap $(ZSHDIR)/_nswrap
 	install -D -m 0644 completion/nswrap.fish $(FISHDIR)/nswrap.fish
 
+install-files: install-units
+install-units:
+	install -d $(DESTDIR)$(UNITDIR)
+	set -e; for unit in $(UNITS); do sed 's|@BINDIR@|$(PREFIX)/bin|' systemd/$$unit.in >$(DESTDIR)$(UNITDIR)/$$unit; \
+		chmod 0644 $(DESTDIR)$(UNITDIR)/$$unit; done
+
 uninstall:
 	rm -rf $(AGENTDIR)
 	rm -f $(BINDIR)/nswrap $(BASHDIR)/nswrap $(ZSHDIR)/_nswrap $(FISHDIR)/nswrap.fish \
 		$(SOLIBDIR)/libnswrap.so $(SOLIBDIR)/libnswrap.a $(SOLIBDIR)/$(notdir $(SHARED)) \
-		$(SOLIBDIR)/pkgconfig/libnswrap.pc $(INCLUDEDIR)/nswrap/nswrap.h \
+		$(SOLIBDIR)/pkgconfig/libnswrap.pc $(INCLUDEDIR)/nswrap/nswrap.h $(UNITS:%=$(DESTDIR)$(UNITDIR)/%) \
 		$(foreach page,$(MAN_PAGES),$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
 
 # --- packages: each prints what it makes in build/ -----------------------------------------------
@@ -346,7 +355,7 @@ endif
 FORCE:
 .PHONY: agent-static all unit replay test-scripts e2e check asan fuzz fuzz-run fuzz-merge fuzz-merge-all bench bench-run
 .PHONY: bench-bin objects format lint lint-format lint-tree lint-gcc lint-clang lint-cppcheck
-.PHONY: lint-scripts lint-tidy install install-files uninstall dist deb rpm static clean FORCE
+.PHONY: lint-scripts lint-tidy install install-files install-units uninstall dist deb rpm static clean FORCE
 .PHONY: $(FUZZ_RUN) $(FUZZ_MERGE)
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

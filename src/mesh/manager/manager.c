@@ -16,6 +16,7 @@
 #include "mesh/manager/chart.h"
 #include "mesh/manager/desk.h"
 #include "mesh/manager/display.h"
+#include "mesh/manager/herald.h"
 #include "mesh/manager/naming.h"
 #include "mesh/manager/roster.h"
 #include "mesh/manager/status.h"
@@ -36,6 +37,7 @@ struct manager {
 	struct desk desk;
 	struct roster roster;
 	struct census census;
+	struct herald herald;
 	struct loop_task check; /* after something changed: what follows from it? */
 	struct loop_io signal_io;
 	struct loop_timer end_timer;
@@ -49,6 +51,20 @@ struct manager {
 
 /* --- what follows from the states of all hosts ---------------------------------------------- */
 
+/* They run for the first time, and nobody knows yet what becomes of it. */
+static size_t count_untried(const struct manager *manager)
+{
+	size_t count = census_is_complete(&manager->census) ? 0 : 1;
+
+	for (size_t i = 0; i < manager->roster.manifest.nhosts; i++) {
+		const struct peer *peer = manager->roster.peers[i];
+
+		count += peer->state != PEER_READY && peer->restarts == 0 &&
+			 peer->reason[0] == '\0' && peer->state != PEER_DOWN;
+	}
+	return count;
+}
+
 /* Once a round in which one of them changed. */
 static void on_check(struct loop_task *task)
 {
@@ -57,6 +73,9 @@ static void on_check(struct loop_task *task)
 
 	roster_tell_news(&manager->roster);
 	bool is_any_leaving = roster_sweep(&manager->roster, counts);
+	if (!manager->is_ending)
+		herald_tell_hosts(
+			&manager->herald, counts[PEER_READY], nhosts, count_untried(manager));
 	if (nhosts > 0 && counts[PEER_READY] == nhosts && !manager->was_complete &&
 		census_is_complete(&manager->census)) {
 		manager->was_complete = true;
@@ -85,6 +104,8 @@ static void on_end_time(struct loop_timer *timer)
 static void stop(struct manager *manager)
 {
 	desk_close(&manager->desk);
+	if (!manager->is_ending)
+		herald_tell_end(&manager->herald);
 	census_stop(&manager->census);
 	roster_stop(&manager->roster, manager->is_ending);
 	if (!manager->is_ending)
@@ -153,6 +174,7 @@ static json_t *reload(struct manager *manager)
 
 	manager->errors = json_array();
 	manager->warnings = json_array();
+	herald_tell_reload(&manager->herald);
 	if (manager->is_ending)
 		on_error(manager, "it is ending");
 	else if (strcmp(path, "-") == 0)
@@ -160,6 +182,7 @@ static json_t *reload(struct manager *manager)
 	else
 		display_say(manager->display, LOG_NOTICE,
 			follow(manager) < 0 ? "%s is not followed" : "%s was read again", path);
+	herald_tell_reloaded(&manager->herald);
 	return json_pack("{s:b, s:I, s:o, s:o}", "ok", 1, "hosts",
 		(json_int_t)manager->roster.manifest.nhosts, "errors", manager->errors, "warnings",
 		manager->warnings);
@@ -342,6 +365,7 @@ static int start(struct manager *manager, struct manifest *manifest, struct err 
 	if (!manager->scope)
 		return err_sys(err, ENOMEM, "cannot start");
 	job_leave_streams();
+	herald_begin(&manager->herald, manager->loop);
 	display_rows(manager->display, roster->manifest.nhosts);
 	roster_start(roster);
 	census_ask(&manager->census);
@@ -351,6 +375,7 @@ static int start(struct manager *manager, struct manifest *manifest, struct err 
 static void take_down(struct manager *manager)
 {
 	desk_close(&manager->desk);
+	herald_end(&manager->herald);
 	census_fini(&manager->census);
 	roster_end(&manager->roster);
 	display_free(manager->display);
