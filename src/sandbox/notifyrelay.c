@@ -21,7 +21,7 @@
 
 #define FILE_NAME      "notify"
 #define MESSAGES_ROUND 16
-#define LAST_MS        1000
+#define LAST_MS        3000
 
 /* --- the courier ---------------------------------------------------------------------------- */
 

@@ -78,5 +78,5 @@ void notifyrelay_tell_end(struct notifyrelay *relay);
 /* The courier has ended, and was reaped. */
 void notifyrelay_on_death(struct notifyrelay *relay);
 
-/* What was said until now is told on first, for which the manager has a second. */
+/* What was said until now is told on first, for which the manager has some seconds. */
 void notifyrelay_end(struct notifyrelay *relay);

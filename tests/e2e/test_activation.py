@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from harness import (BINARY, PATIENCE, TCP_ECHO, UDP_ECHO, connect, exchange, free_port, other_user, python,
+from harness import (BINARY, PATIENCE, TCP_ECHO, TCP_PEER, UDP_ECHO, connect, exchange, free_port, other_user, python,
                      wait_for)
 from systemd import Manager, activated
 
@@ -142,6 +142,21 @@ def test_only_user_of_both_families(nswrap, sockets):
         stranger = subprocess.run([*other_user(), *python(program, host, port)], capture_output=True, timeout=30)
         assert b"x" not in stranger.stdout, stranger
         assert exchange(port, b"mine", host) == b"mine"
+
+
+def test_client_address_of_both_families(nswrap, outer):
+    """The guest sees who comes by IPv4 to a socket for both: systemd-socket-activate makes such a one."""
+    host, port = outer(), free_port()
+    popen = nswrap.popen("-q", "-p", "fd:web:7000", "--", *python(TCP_PEER, "127.0.0.1", 7000), prefix=[
+        *host.prefix(), "systemd-socket-activate", "-l", str(port), "--fdname=web",
+        f"--setenv=XDG_RUNTIME_DIR={nswrap.runtime_dir}"])
+    wait_for(lambda: host.is_bound(port), "the socket")
+    program = ("import socket, sys; s = socket.create_connection((sys.argv[1], int(sys.argv[2])));"
+               "s.settimeout(20); print(s.recv(100).decode())")
+    seen = host.run(*python(program, host.address, port))
+    assert seen.stdout.decode().strip() == host.address, seen
+    popen.terminate()
+    assert popen.wait(20 * PATIENCE) == 143
 
 
 def test_who_comes_between(nswrap, sockets):

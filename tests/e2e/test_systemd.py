@@ -193,16 +193,22 @@ def test_sdnotify(nswrap, plain_manager, who):
 
 
 def test_last_words(nswrap, plain_manager):
-    """What COMMAND says in the moment of its end comes before nswrap's."""
-    for _ in range(10):
-        script = ("import os, socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM);"
-                  "s.connect(os.environ['NOTIFY_SOCKET']);"
-                  "[s.send(b'STATUS=%d' % i) for i in range(40)]; os._exit(3)")
-        running = nswrap.start("-q", "--sdnotify", "command", "--network", "none", "--", *python(script),
-                               env=plain_manager.env)
-        for i in range(40):  # more than a socket has room for
-            assert plain_manager.receive().lines == [f"STATUS={i}"]
-        assert running.wait() == 3
+    """What COMMAND has said in the moment of its end is told on, though the manager has no room for it yet."""
+    script = ("import os, socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM);"
+              "s.connect(os.environ['NOTIFY_SOCKET']); s.setblocking(False)\n"
+              "n = 0\n"
+              "try:\n"
+              "    while n < 100000:\n"
+              "        s.send(b'STATUS=%d' % n); n += 1\n"
+              "except BlockingIOError: pass\n"
+              "print(n, flush=True); os._exit(3)")
+    running = nswrap.start("-q", "--sdnotify", "command", "--network", "none", "--", *python(script),
+                           env=plain_manager.env)
+    count = int(running.read_line())
+    assert running.stdout.read() == b"", "COMMAND has ended"
+    for i in range(count):
+        assert plain_manager.receive().lines == [f"STATUS={i}"]
+    assert running.wait() == 3
 
 
 def test_manager_that_does_not_read(nswrap, plain_manager):
