@@ -218,6 +218,7 @@ static bool read_some(struct track *track)
 		}
 		chunk->end += (size_t)got;
 		track->nunsent += (size_t)got;
+		track->moved += (size_t)got;
 		if ((size_t)got == room && track->chunk_bytes < CHUNK_MAX)
 			track->chunk_bytes *= 4;
 		return (size_t)got == room;
@@ -264,7 +265,6 @@ bool track_next(struct track *track, ngtcp2_vec vectors[TRACK_VECTORS], size_t *
 
 void track_was_sent(struct track *track, size_t len, bool is_end)
 {
-	track->moved += len;
 	track->nunsent -= len;
 	track->end_is_sent |= is_end;
 	while (len > 0) {
@@ -347,6 +347,7 @@ static size_t pass(struct track *track, const unsigned char *bytes, size_t len)
 		else if (errno != EINTR)
 			break;
 	}
+	track->moved += done;
 	if (done < len && track->is_writable)
 		finish(track, 0);
 	return done;
@@ -409,7 +410,6 @@ static size_t take_head(struct track *track, const uint8_t *bytes, size_t len)
 
 void track_take(struct track *track, const uint8_t *bytes, size_t len, bool is_end)
 {
-	track->moved += len;
 	const size_t head = track->is_over ? 0 : take_head(track, bytes, len);
 
 	if (track->is_over)
