@@ -237,9 +237,9 @@ bench:
 
 # --- the source itself ---------------------------------------------------------------------------
 
-C_FILES = $(shell find src lib examples tests -name '*.[ch]' | sort)
+C_FILES = $(shell find src lib examples static tests -name '*.[ch]' | sort)
 SCRIPTS = scripts/setup scripts/lib.sh scripts/with-systemd scripts/demo scripts/test scripts/bench .ci/run scripts/dist scripts/deb \
-	scripts/rpm scripts/static debian/tests/smoke debian/nswrap.postinst debian/nswrap.prerm
+	scripts/rpm scripts/static scripts/cross-libs debian/tests/smoke debian/nswrap.postinst debian/nswrap.prerm
 ALL_OBJ := $(LIB_OBJ) $(SHARED_OBJ) $(EXAMPLE_BIN:%=%.o) $(patsubst %.c,$(BUILD)/%.o,src/main.c $(UNIT_SRC) $(FUZZ_SRC) \
 	$(wildcard tests/fuzz/replay.c tests/bench/*.c tests/tools/*.c))
 # sizeof-expression suspects every array of pointers; the last two do not understand rings of list
@@ -269,7 +269,7 @@ lint-gcc lint-clang: lint-%:
 lint-cppcheck:
 	$(call say,LINT,cppcheck)
 	$(Q)cppcheck -q --error-exitcode=1 --std=c17 -Isrc -D_GNU_SOURCE --inline-suppr \
-		--enable=warning,performance,portability -Ilib src lib
+		--enable=warning,performance,portability -Ilib src lib static
 lint-scripts:
 	$(call say,LINT,shellcheck)
 	$(Q)shellcheck -x $(SCRIPTS)
