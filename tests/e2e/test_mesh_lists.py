@@ -44,6 +44,61 @@ wait $server; status=$?
 exit $status
 """
 
+# as far as stdio goes what srun(1) does in a job, for one task: its stdin is the task's; of stdout whole
+# lines are passed on, as they come with -u, and stdout is a terminal then, a raw one; an exit status is
+# srun's, with a line; a node that is not of the job is refused. $NODES: a file with a line for each
+SRUN = """
+import os, pty, signal, subprocess, sys, threading, tty
+words = sys.argv[1:]
+node, unbuffered = None, False
+while words[0].startswith('-'):
+    word = words.pop(0)
+    unbuffered |= word == '-u'
+    if word == '-w':
+        node = words.pop(0)
+def say(text):
+    print('srun: ' + text, file=sys.stderr, flush=True)
+if node not in open(os.environ['NODES']).read().split():
+    say('error: Unable to create step for job 7: Requested node configuration is not available')
+    sys.exit(1)
+out, there = pty.openpty() if unbuffered else os.pipe()
+if unbuffered:
+    tty.setraw(there)
+task = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=there, start_new_session=True,
+                        env={**os.environ, 'SLURMD_NODENAME': node})
+os.close(there)
+def on_term(*_):
+    say('Job step aborted: Waiting up to 32 seconds for job step to finish.')
+    os.killpg(task.pid, signal.SIGTERM)
+signal.signal(signal.SIGTERM, on_term)
+def feed():
+    try:
+        while part := os.read(0, 65536):
+            task.stdin.write(part)
+            task.stdin.flush()
+        task.stdin.close()
+    except OSError:
+        pass
+threading.Thread(target=feed, daemon=True).start()
+rest = b''
+while True:
+    try:
+        part = os.read(out, 65536)
+    except OSError:  # EIO: a terminal that nobody has open any more
+        part = b''
+    rest += part
+    end = len(rest) if unbuffered or not part else rest.rfind(b'\\n') + 1
+    while end:
+        done = os.write(1, rest[:end])
+        rest, end = rest[done:], end - done
+    if not part:
+        break
+status = task.wait()
+if status:
+    say(f'error: {node}: task 0: Exited with exit code {status}')
+os._exit(status if status >= 0 else 128 - status)
+"""
+
 
 class Cluster:
     """Pods, and a mesh of them."""
@@ -225,3 +280,29 @@ def test_a_batch_job_ends_with_its_mesh(nswrap, tmp_path):
         assert cluster.running.popen.wait(10) == 0
         assert time.monotonic() - began < 5
         assert not harness.is_alive(hangs)
+
+
+def test_nodes_of_a_job(nswrap, tmp_path):
+    """As nswrap-manifest(5) has it for Slurm: shells by srun, one home for all nodes, bytes as they are."""
+    port, nodes, cache = free_port(), tmp_path / "nodes", tmp_path / "home"
+    nodes.write_text("node1\nnode2\n")
+    box = Box(nswrap, "job-box")
+    cluster = Cluster(nswrap, tmp_path, "slurm", hosts={"box": {"vip": f"{network()}.100", "cmd": box.agent()}},
+                      list="scontrol show hostnames", install=True, loopback={"disable": True},
+                      cmd="srun -u --overlap -N1 -n1 -w {name} sh -c 'sh | cat'", ports=[f"{port}:127.0.0.1:{port}"])
+    for name, text in (("srun", f"#!{PYTHON}\n{SRUN}"), ("scontrol", '#!/bin/sh\ncat "$NODES"\n')):
+        (cluster.bin / name).write_text(text)
+        (cluster.bin / name).chmod(0o755)
+    cluster.env.update(NODES=str(nodes), XDG_CACHE_HOME=str(cache))
+    server = subprocess.Popen(python(TCP_ECHO, "127.0.0.1", port), stdin=subprocess.DEVNULL)
+    try:
+        with cluster.mesh():
+            found = cluster.wait_ready("box", "node1", "node2")
+            echoed(box, os.urandom(300_000), f"{found['node1']}:{port}", f"{found['node2']}:{port}")
+            assert len(list((cache / "nswrap").iterdir())) == 1
+            assert "lost" not in cluster.said(), cluster.said()
+            nodes.write_text("node1\n")
+            cluster.wait_ready("box", "node1")
+    finally:
+        server.kill()
+        server.wait()
