@@ -5,6 +5,7 @@ import errno
 import os
 import pathlib
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -42,6 +43,22 @@ s.connect((sys.argv[1], int(sys.argv[2])))
 name = b''.join(bytes([len(part)]) + part.encode() for part in sys.argv[3].split('.')) + b'\\0'
 s.send(struct.pack('!6H', 7, 0x100, 1, 0, 0, 0) + name + struct.pack('!2H', 1, 1))
 print(socket.inet_ntoa(s.recv(600)[-4:]))
+"""
+
+# sends datagrams from one socket until one comes back, and prints how many there were; argv: address port
+PATIENT = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.connect((sys.argv[1], int(sys.argv[2])))
+s.settimeout(0.05)
+for i in range(1000):
+    try:
+        s.send(b'there?')
+        s.recv(100)
+        break
+    except TimeoutError:
+        print('sent', flush=True)
+print('back', flush=True)
 """
 
 
@@ -109,7 +126,14 @@ def test_sandboxes_and_hosts_without_a_stack(nswrap, tmp_path):
                 lambda: echoed(b, data, *[f"{VIPS['a']}:{PORT}"] * 3))
         check_datagrams(a, VIPS["b"])
         check_datagrams(b, VIPS["a"])
-        assert int(a.do(*python(ASK, VIPS["b"], NOBODY))) == errno.ECONNREFUSED
+        # nobody listens there; it is no offer
+        for port in (NOBODY, NOBODY + 100):
+            assert int(a.do(*python(ASK, VIPS["b"], port))) == errno.ECONNREFUSED, port
+        # who was refused is heard when somebody listens
+        patient = b.popen(*python(PATIENT, VIPS["a"], NOBODY), stdout=subprocess.PIPE)
+        assert [patient.stdout.readline() for _ in range(3)] == 3 * [b"sent\n"]
+        a.serve(UDP_ECHO, "127.0.0.1", NOBODY, port=NOBODY, udp=True)
+        assert patient.communicate(timeout=20 * PATIENCE)[0].endswith(b"back\n")
         assert b"1 received" in a.do("ping", "-c1", "-W5", VIPS["b"])
         assert tries(a, VIPS["b"], PORT) == 0
         assert tries(a, VIPS["b"], NOBODY) == errno.ECONNREFUSED
@@ -171,6 +195,7 @@ def test_what_is_behind_a_host_without_a_stack(nswrap, tmp_path):
         echoed(a, os.urandom(1 << 20), f"{behind}:{PORT}")
         assert tries(a, behind, NOBODY) == errno.ECONNREFUSED
         assert tries(a, hidden, PORT) == errno.ECONNREFUSED
+        assert int(a.do(*python(ASK, behind, NOBODY))) == errno.ECONNREFUSED
         assert get(c, "--socks5", "127.0.0.1:18081", f"http://{behind}:{WEB}/x") == "path /x"
 
 

@@ -178,6 +178,16 @@ static void test_begins_here(void **state)
 	put(&bed, 53, own, "late");
 	put(&bed, 53, own, "later");
 	assert_int_equal(bed.budget.used, 1);
+	/* a refusal is told with the next one, and only to who has sent what was refused */
+	struct packet_view sent = {.src = {.port = own}, .dst = {to.v4.sin_addr, 53}};
+	parcels_on_refused(bed.parcels, &sent);
+	assert_int_equal(send(other, "another", 7, 0), 7);
+	expect(&bed, "another", &view);
+	sent.src.port = view.src.port;
+	parcels_on_refused(bed.parcels, &sent);
+	assert_int_equal(bed.budget.used, 0);
+	assert_int_equal(send(other, "another", 7, MSG_NOSIGNAL), -1);
+	assert_int_equal(errno, ECONNREFUSED);
 	close(other);
 	bed_close(&bed);
 }
