@@ -3,42 +3,30 @@
 #include "mesh/manager/census.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <glib.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 #include "control/control.h"
 #include "mesh/manifest/muster.h"
+#include "proc/capture.h"
 #include "util/clock.h"
-#include "util/fd.h"
 #include "util/list.h"
 #include "util/parse.h"
 
-#define LAST_WORDS_MS 200 /* for what a command that has ended left in its pipes */
-#define SHOWN_BYTES   64  /* of a command */
-#define REASON_BYTES  512
+#define SHOWN_BYTES  64 /* of a command */
+#define REASON_BYTES CAPTURE_WHY_BYTES
 
 struct census_list {
 	struct census *census;
 	size_t number;
-	struct child child;
-	struct loop_io out_io;  /* its stdout; -1: closed */
-	struct lines errors;    /* its stderr */
+	struct capture capture;
 	struct loop_timer next; /* when it is asked again */
-	struct loop_timer patience;
-	char *text;
-	size_t len, cap;
-	bool has_ended; /* the command, while its pipes are read on */
 	bool has_answered;
-	char trouble[REASON_BYTES]; /* of this time; "": none yet */
-	char said[LINES_LINE_MAX];  /* the last line of its stderr */
-	char reason[REASON_BYTES];  /* of the last time; "": it went well */
+	char reason[REASON_BYTES]; /* of the last time; "": it went well */
 	uint64_t answered_ns;
 };
 
@@ -140,7 +128,8 @@ static void follow(struct census_list *list)
 	struct err err = {0};
 
 	roll_copy(&after, roll);
-	int result = roll_follow(&after, list->text, list->len, &roll_ops, &claims, &err);
+	int result = roll_follow(
+		&after, list->capture.text, list->capture.len, &roll_ops, &claims, &err);
 	before = *roll;
 	list->has_answered = was_known || result >= 0;
 	if (result > 0 || (result == 0 && !was_known)) {
@@ -167,182 +156,28 @@ static void follow(struct census_list *list)
 			hosts == hosts_before && result > 0 ? ", others than before" : "");
 }
 
-static void close_streams(struct census_list *list)
+static void on_done(struct capture *capture, const char *why)
 {
-	if (list->out_io.fd >= 0) {
-		loop_io_del(list->census->loop, &list->out_io);
-		fd_close(&list->out_io.fd);
-	}
-	lines_close(&list->errors);
-	loop_timer_cancel(list->census->loop, &list->patience);
-}
+	struct census_list *list = container_of(capture, struct census_list, capture);
 
-/* The command has ended, and what it said is read. */
-static void finish(struct census_list *list)
-{
-	char why[REASON_BYTES];
-
-	close_streams(list);
-	list->has_ended = false;
-	if (list->trouble[0] == '\0')
-		follow(list);
-	else if (list->said[0] != '\0') {
-		snprintf(why, sizeof(why), "%.250s: %.250s", list->trouble, list->said);
+	if (why)
 		fail(list, why);
-	} else {
-		fail(list, list->trouble);
-	}
-	free(list->text);
-	list->text = NULL;
-	list->len = list->cap = 0;
+	else
+		follow(list);
 	loop_timer_set(list->census->loop, &list->next, crowd_of(list)->every_s * MS_PER_S);
 }
 
-__attribute__((format(printf, 2, 3))) static void give_up(
-	struct census_list *list, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	if (list->trouble[0] == '\0')
-		vsnprintf(list->trouble, sizeof(list->trouble), format, args);
-	va_end(args);
-	child_signal(&list->child, SIGKILL);
-}
-
-static void finish_if_over(struct census_list *list)
-{
-	if (list->has_ended && list->out_io.fd < 0 && !lines_is_open(&list->errors))
-		finish(list);
-}
-
-static void on_output(struct loop_io *io, uint32_t events)
-{
-	struct census_list *list = container_of(io, struct census_list, out_io);
-	ssize_t len;
-
-	(void)events;
-	for (;;) {
-		if (list->cap - list->len < 4096) {
-			size_t cap = list->cap ? 2 * list->cap : 16384;
-			char *grown = realloc(list->text, cap);
-
-			if (!grown) {
-				give_up(list, "no memory for what it says");
-				list->len = 0;
-				return;
-			}
-			list->text = grown;
-			list->cap = cap;
-		}
-		len = read(io->fd, list->text + list->len, list->cap - list->len);
-		if (len <= 0)
-			break;
-		list->len += (size_t)len;
-		if (list->len > CENSUS_TEXT_MAX) {
-			give_up(list, "it says more than %d bytes: expected a list of names",
-				CENSUS_TEXT_MAX);
-			list->len = 0;
-			return;
-		}
-	}
-	if (len < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	loop_io_del(list->census->loop, io);
-	fd_close(&io->fd);
-	finish_if_over(list);
-}
-
-static void on_error_line(struct lines *lines, const char *text, size_t len)
-{
-	struct census_list *list = lines->owner;
-
-	snprintf(list->said, sizeof(list->said), "%.*s", (int)len, text);
-}
-
-static void on_errors_end(struct lines *lines)
-{
-	finish_if_over(lines->owner);
-}
-
-static void on_child_end(struct child *child, const struct child_end *end)
-{
-	struct census_list *list = container_of(child, struct census_list, child);
-	char text[256];
-
-	if (list->trouble[0] == '\0' && child_has_failed(end))
-		snprintf(list->trouble, sizeof(list->trouble), "%s",
-			child_describe_end(end, crowd_of(list)->list[0], text, sizeof(text)));
-	list->has_ended = true;
-	/* what it has left behind may hold its pipes for ever */
-	loop_timer_set(list->census->loop, &list->patience, LAST_WORDS_MS);
-	finish_if_over(list);
-}
-
-static void on_patience(struct loop_timer *timer)
-{
-	struct census_list *list = container_of(timer, struct census_list, patience);
-
-	if (list->has_ended) {
-		lines_drain(&list->errors);
-		finish(list);
-		return;
-	}
-	give_up(list, "it has not ended in %llu s", CENSUS_PATIENCE_MS / MS_PER_S);
-	loop_timer_set(list->census->loop, timer, CENSUS_PATIENCE_MS);
-}
-
 /* --- asking ----------------------------------------------------------------------------------- */
-
-static int start(struct census_list *list, struct err *err)
-{
-	_cleanup_fd_ int in = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	_cleanup_fd_ int out_write = -1;
-	_cleanup_fd_ int err_write = -1;
-	int out[2], errors[2];
-
-	if (in < 0 || pipe2(out, O_CLOEXEC) < 0)
-		return err_sys(err, errno, "cannot start it");
-	out_write = out[1];
-	list->out_io = (struct loop_io){out[0], on_output};
-	if (pipe2(errors, O_CLOEXEC) < 0)
-		return err_sys(err, errno, "cannot start it");
-	err_write = errors[1];
-	int result = lines_open(&list->errors, list->census->loop, errors[0]);
-	if (result == 0)
-		result = fd_set_nonblock(out[0], 1);
-	if (result == 0)
-		result = loop_io_add(list->census->loop, &list->out_io, EPOLLIN);
-	if (result < 0)
-		return err_sys(err, -result, "cannot watch it");
-	const struct command command = {
-		.argv = crowd_of(list)->list,
-		.streams = (int[]){in, out_write, err_write},
-		.rights = COMMAND_KEEPS_ALL,
-		.new_session = true,
-		.is_subreaper = true,
-		.restores_pipe = true,
-		.death_signal = SIGTERM,
-		.nofile = list->census->nofile,
-	};
-	return child_start(&list->child, list->census->children, &command, err);
-}
 
 static void ask(struct census_list *list)
 {
 	struct err err = {0};
 
-	if (list->child.pid > 0 || list->has_ended)
+	if (capture_is_running(&list->capture))
 		return;
-	list->trouble[0] = list->said[0] = '\0';
-	list->len = 0;
 	loop_timer_cancel(list->census->loop, &list->next);
-	if (start(list, &err) < 0) {
-		snprintf(list->trouble, sizeof(list->trouble), "%s", err.text);
-		finish(list);
-		return;
-	}
-	loop_timer_set(list->census->loop, &list->patience, CENSUS_PATIENCE_MS);
+	if (capture_start(&list->capture, crowd_of(list)->list, &err) < 0)
+		on_done(&list->capture, err.text);
 }
 
 static void on_next(struct loop_timer *timer)
@@ -370,23 +205,25 @@ static size_t find_net(const struct manifest *base, const struct manifest_crowd 
 
 static void init_list(struct census *census, struct census_list *list, size_t number)
 {
-	*list = (struct census_list){.census = census, .number = number, .out_io.fd = -1};
-	list->child.on_end = on_child_end;
-	list->errors.on_line = on_error_line;
-	list->errors.on_end = on_errors_end;
-	list->errors.owner = list;
+	*list = (struct census_list){
+		.census = census,
+		.number = number,
+		.capture = {.loop = census->loop,
+			.children = census->children,
+			.nofile = census->nofile,
+			.patience_ms = CENSUS_PATIENCE_MS,
+			.max_bytes = CENSUS_TEXT_MAX,
+			.expected = "a list of names",
+			.on_done = on_done},
+	};
+	capture_init(&list->capture);
 	list->next.on_expired = on_next;
-	list->patience.on_expired = on_patience;
 }
 
 static void stop_list(struct census_list *list)
 {
-	close_streams(list);
-	child_drop(&list->child);
+	capture_stop(&list->capture);
 	loop_timer_cancel(list->census->loop, &list->next);
-	free(list->text);
-	list->text = NULL;
-	list->has_ended = false;
 }
 
 void census_stop(struct census *census)

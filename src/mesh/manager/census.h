@@ -11,7 +11,6 @@
 #include "mesh/manifest/manifest.h"
 #include "mesh/manifest/roll.h"
 #include "proc/child.h"
-#include "proc/lines.h"
 #include "util/err.h"
 #include "util/log.h"
 #include "util/loop.h"
@@ -20,9 +19,10 @@
  * How it works
  *
  * Each list's command is run at the start and then `every` so often, without a terminal and with
- * nothing on its stdin. What it has printed counts when it has ended with status 0 within
- * CENSUS_PATIENCE_MS, and is a list of names (mesh/manifest/roll); else nothing changes, which is
- * said once for each cause. Who is there is told by on_change: the owner makes the hosts of it.
+ * nothing on its stdin (proc/capture). What it has printed counts when it has ended with status 0
+ * within CENSUS_PATIENCE_MS, and is a list of names (mesh/manifest/roll); else nothing changes,
+ * which is said once for each cause. Who is there is told by on_change: the owner makes the hosts
+ * of it.
  */
 #define CENSUS_PATIENCE_MS 60000
 #define CENSUS_TEXT_MAX    (1 << 20)
