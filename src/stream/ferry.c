@@ -10,11 +10,10 @@
 #include <ngtcp2/ngtcp2.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "stream/association.h"
+#include "stream/dialler.h"
 #include "util/clock.h"
-#include "util/fd.h"
 #include "util/log.h"
 #include "util/mix.h"
 
@@ -51,7 +50,7 @@ struct ferry {
 	const struct conn_context *context;
 	const struct ferry_ops *ops;
 	void *owner;
-	struct beyond beyond;
+	struct dialler dialler;
 	struct tracks tracks;
 	struct in_addr self;
 	bool has_stack;
@@ -60,15 +59,6 @@ struct ferry {
 	struct list wants;
 	struct loop_task task; /* frees associations that are over */
 	struct loop_timer timer;
-};
-
-/* A connection that begins here. */
-struct trip {
-	struct ferry *ferry;
-	struct beyond_call *call;
-	struct track *track;
-	struct packet_end to;
-	bool is_second;
 };
 
 /* --- hosts -------------------------------------------------------------------------------- */
@@ -295,49 +285,10 @@ static void on_timer(struct loop_timer *timer)
 
 /* --- connections that begin here ---------------------------------------------------------- */
 
-static int start_trip(struct trip *trip);
-
-/* The other end of a pair is a connection for who has asked. Returns it or -errno. */
-static int join(struct track *track)
+static int begin_track(void *owner, struct packet_end to,
+	void (*on_answer)(struct track *track, int result), void *user, struct track **out)
 {
-	int ends[2];
-
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) < 0)
-		return -errno;
-	int result = track_join(track, ends[0], ends[1]);
-	if (result == 0)
-		return ends[1];
-	fd_close(&ends[0]);
-	fd_close(&ends[1]);
-	return result;
-}
-
-static void on_answer(struct track *track, int result)
-{
-	struct trip *trip = track->user;
-	struct beyond_call *call = trip->call;
-
-	track->on_answer = NULL;
-	/* the other end has started again and did not know of the association */
-	if (result == -ECONNRESET && !trip->is_second) {
-		trip->is_second = true;
-		result = start_trip(trip);
-		if (result == 0)
-			return;
-	} else if (result == 0) {
-		result = join(track);
-		if (result < 0)
-			track_reset(track, 0);
-	}
-	call->trip = NULL;
-	free(trip);
-	call->on_done(call, result);
-}
-
-/* Returns 0 or -errno. */
-static int start_trip(struct trip *trip)
-{
-	struct host *host = find_for(trip->ferry, trip->to.ip);
+	struct host *host = find_for(owner, to.ip);
 
 	if (!host || !host->is_member)
 		return -EHOSTUNREACH;
@@ -345,59 +296,30 @@ static int start_trip(struct trip *trip)
 		return -EPROTONOSUPPORT;
 	if ((!host->asker.association || host->asker.is_over) && !side_open(&host->asker, NULL, 0))
 		return -ENOMEM;
-	trip->track = association_dial(
-		host->asker.association, trip->to.ip, trip->to.port, on_answer, trip);
+	*out = association_dial(host->asker.association, to.ip, to.port, on_answer, user);
 	want(host);
-	return trip->track ? 0 : -ENOMEM;
+	return *out ? 0 : -ENOMEM;
 }
 
-static int start(
-	struct beyond *beyond, struct beyond_call *call, const struct addr *to, enum proto proto)
+static bool leads(void *owner, const struct addr *at, enum proto proto)
 {
-	struct ferry *ferry = container_of(beyond, struct ferry, beyond);
-	struct trip *trip;
-
-	if (proto == PROTO_UDP)
-		return ferry->ops->dial_datagrams(ferry->owner, to);
-	trip = calloc(1, sizeof(*trip));
-	if (!trip)
-		return -ENOMEM;
-	*trip = (struct trip){.ferry = ferry, .call = call};
-	trip->to = (struct packet_end){to->v4.sin_addr, addr_port(to)};
-	call->trip = trip;
-	int result = start_trip(trip);
-	if (result == 0)
-		return -EINPROGRESS;
-	call->trip = NULL;
-	free(trip);
-	return result;
-}
-
-static void cancel(struct beyond *beyond, struct beyond_call *call)
-{
-	struct trip *trip = call->trip;
-
-	(void)beyond;
-	if (!trip)
-		return;
-	call->trip = NULL;
-	trip->track->on_answer = NULL;
-	track_reset(trip->track, 0);
-	free(trip);
-}
-
-static bool leads(struct beyond *beyond, const struct addr *at, enum proto proto)
-{
-	const struct ferry *ferry = container_of(beyond, struct ferry, beyond);
+	const struct ferry *ferry = owner;
 
 	return at->family == AF_INET &&
 	       (!ferry->has_stack ||
 		       (proto == PROTO_TCP && ferry_is_streamed(ferry, at->v4.sin_addr)));
 }
 
+static int dial_datagrams(void *owner, const struct addr *to)
+{
+	const struct ferry *ferry = owner;
+
+	return ferry->ops->dial_datagrams(ferry->owner, to);
+}
+
 struct beyond *ferry_beyond(struct ferry *ferry)
 {
-	return &ferry->beyond;
+	return &ferry->dialler.beyond;
 }
 
 /* --- packets that come -------------------------------------------------------------------- */
@@ -670,6 +592,7 @@ void ferry_set_self(struct ferry *ferry, struct in_addr self, bool has_stack)
 struct ferry *ferry_new(
 	const struct conn_context *context, const struct ferry_ops *ops, void *owner)
 {
+	static const struct dialler_ops dialler_ops = {leads, begin_track, dial_datagrams};
 	struct ferry *ferry = calloc(1, sizeof(*ferry));
 
 	if (!ferry)
@@ -677,7 +600,7 @@ struct ferry *ferry_new(
 	ferry->context = context;
 	ferry->ops = ops;
 	ferry->owner = owner;
-	ferry->beyond = (struct beyond){leads, start, cancel};
+	dialler_init(&ferry->dialler, &dialler_ops, ferry);
 	ferry->tracks.loop = context->loop;
 	ferry->has_stack = true;
 	ferry->task.on_run = on_task;
