@@ -376,7 +376,7 @@ def test_slurm(place, line):
     place.stand_in("jupyter")
     place.program("sbatch", SBATCH)
     place.program("squeue", "#!/bin/sh\necho '  4711 batch lab me R 0:01 1 node17'\n")
-    place.program("srun", '#!/bin/sh\n[ "$1 $2 $3" = "--jobid 4711 --overlap" ] && shift 3 && exec "$@"\n')
+    place.program("srun", '#!/bin/sh\n[ "$1 $2 $3 $4" = "-u --jobid 4711 --overlap" ] && shift 4 && exec "$@"\n')
     [script] = [block for block in blocks("docs/batch.md") if block.startswith("#!/bin/sh")]
     (place.home / "lab.sh").write_text(script)
     assert "4711" in place.sh(line("sbatch "))
