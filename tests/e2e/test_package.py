@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """e2e/test_package - what `make dist`, `deb`, `rpm` and `static` make: whole, and it works from where it was unpacked"""
 
+import hashlib
 import os
 import pathlib
 import re
 import shutil
 import subprocess
+import tempfile
 
 import pytest
 
@@ -21,6 +23,10 @@ COMPLETIONS = {"usr/share/bash-completion/completions/nswrap", "usr/share/fish/v
 
 def output(*command, **options):
     return subprocess.run(command, check=True, capture_output=True, text=True, **options).stdout
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def script(name, *args, tree=TREE, **variables):
@@ -67,8 +73,10 @@ def test_dist(tmp_path):
             subprocess.run(["tar", "-xz", "-f", path, "-C", place], check=True)
         finally:
             os.umask(before)
-        made.append(path.read_bytes())
+        made.append(digest(path))
         tree = place / f"nswrap-{VERSION}"
+        for name in tree.rglob("*"):
+            os.utime(name, follow_symlinks=False)
         (tree / "build").mkdir()
         (tree / "build/object.o").touch()
         (tree / "nswrap").touch()
@@ -144,10 +152,79 @@ if THOROUGH:
         made = []
         for name in ("one", "two"):
             (tmp_path / name).mkdir()
-            made.append({path.name: path.read_bytes() for path in script("deb", tmp_path / name)})
+            made.append({path.name: digest(path) for path in script("deb", tmp_path / name)})
         assert made[0] == made[1]
         [changes] = (tmp_path / "two").glob("*.changes")
         assert output("lintian", "--fail-on", "none", changes) == ""
+
+
+# A Debian of its own, entered by pivot_root: in a plain chroot there are no user namespaces.
+ENTER = r"""
+set -eu
+mount -t tmpfs -o mode=755 none "$1"
+tar -x -C "$1" -f "$2" --exclude='./dev/*'
+mkdir "$1/old" "$1/dev/net"
+for name in null zero random urandom full tty net/tun; do
+    touch "$1/dev/$name"
+    mount --bind "/dev/$name" "$1/dev/$name"
+done
+mount -t proc proc "$1/proc"
+ip link set lo up
+cd "$1"
+pivot_root . old
+cd /
+shift 2
+exec setpriv --reuid 1000 --regid 1000 --clear-groups env -i HOME=/home/user PATH=/usr/bin:/bin NSWRAP_SMOKE_ALL=1 "$@"
+"""
+
+
+def hosts_sources():
+    """Where this machine has its packages from."""
+    top = pathlib.Path("/etc/apt")
+    return [path for path in (top / "sources.list", *sorted((top / "sources.list.d").glob("*.sources")))
+            if path.exists() and re.search("^(deb|Types)", path.read_text(), re.M)]
+
+
+if THOROUGH:
+    @pytest.fixture(scope="module")
+    def debian(debs):
+        """Three minutes: a Debian in which apt has installed the packages, as (words to enter it, environment)."""
+        with tempfile.TemporaryDirectory(prefix="nse.", dir="/tmp") as name:
+            os.chmod(name, 0o755)  # root of the namespace is another user
+            yield make_debian(debs, pathlib.Path(name))
+
+    def make_debian(debs, place):
+        (place / "options").write_text(output("apt-config", "dump", "Acquire"))
+        [agent] = pathlib.Path(BINARY).parent.glob("nswrap-agent-" + os.uname().machine)
+        brought = [shutil.copy(path, place) for path in (
+            *script("static", agent, debs["nswrap"][1]), TREE / "debian/tests/smoke",
+            *(debs[name][0] for name in ("nswrap", "libnswrap0", "libnswrap-dev")))]
+        release = re.search(r"^VERSION_CODENAME=(\w+)", pathlib.Path("/etc/os-release").read_text(), re.M)[1]
+        env = {**os.environ, "TMPDIR": str(place), "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"}
+        subprocess.run(
+            ["mmdebstrap", "--quiet", "--mode=unshare", "--variant=apt", f"--aptopt={place}/options",
+             "--include=gcc,libc6-dev,pkg-config,python3",
+             f"--customize-hook=copy-in {' '.join(map(str, brought))} /srv",
+             '--customize-hook=chroot "$1" sh -c "apt-get install -y --no-install-recommends /srv/*.deb && useradd -m user"',
+             '--customize-hook=chroot "$1" sh -c "chmod -R a+rX /srv && cd /srv && tar -xzf *.tar.gz"',
+             release, place / "tree.tar", *hosts_sources()], check=True, env=env, stdin=subprocess.DEVNULL)
+        (place / "root").mkdir()
+        return ["unshare", "--user", "--map-auto", "--map-root-user", "--mount", "--pid", "--net", "--fork", "--kill-child",
+                "sh", "-c", ENTER, "sh", place / "root", place / "tree.tar"], env
+
+    @pytest.mark.limit(900)
+    def test_installed_by_apt(debian):
+        """What debian/tests tries: sandboxes, too, as an ordinary user."""
+        enter, env = debian
+        done = subprocess.run([*enter, "/srv/smoke"], env=env, capture_output=True, text=True)
+        assert done.returncode == 0 and done.stdout.endswith("sandboxes, too\n"), done.stdout + done.stderr
+
+    def test_static_beside_nothing(debian):
+        """The tarball's program needs no library of that Debian."""
+        enter, env = debian
+        shown = output(*enter, "sh", "-c", "/srv/nswrap-agent-*/bin/nswrap-agent --version; ldd /srv/*/bin/* 2>&1 || :",
+                       env=env)
+        assert shown.startswith(f"nswrap {VERSION}\n") and "not a dynamic executable" in shown
 
 
 # --- RPM -----------------------------------------------------------------------------------------
@@ -177,7 +254,7 @@ def test_static(tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         made += script("static", agent, tmp_path / name)
-    assert made[0].read_bytes() == made[1].read_bytes()
+    assert digest(made[0]) == digest(made[1])
     subprocess.run(["tar", "-xz", "-f", made[0], "-C", tmp_path], check=True)
     root = tmp_path / made[0].name.removesuffix(".tar.gz")
     assert {"README", "LICENSE", "share/man/man1/nswrap-agent.1", "share/man/man7/nswrap-wire.7"} <= files(root)
