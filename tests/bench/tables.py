@@ -9,7 +9,7 @@ import json
 import re
 import sys
 
-SHARE, VALUE = "share of loopback", "value"
+SHARE, VALUE, SECONDS = "share of loopback", "value", "seconds"
 TOOLS = ["slirp4netns", "pasta", "rootlesskit", "nswrap splice", "nswrap slirp"]
 
 NETWORK = [  # (what is said, metric, how)
@@ -46,9 +46,18 @@ MESH = [
     ("a link of 50 ms and 1000 Mbit/s, 1 flow, Mbit/s", "mesh wan 1", VALUE),
     ("the same, 8 flows", "mesh wan 8", VALUE),
     ("private memory of an agent, MiB", "mesh agent memory", VALUE),
+    ("resident memory of an idle mesh of two hosts, MiB", "mesh hosts memory", VALUE),
     ("50 hosts, from start to all ready, ms", "mesh many ready", VALUE),
 ]
-TABLES = {"network": (NETWORK, TOOLS), "mesh": (MESH, ["nswrap mesh"])}
+FAULTS = [  # as in bench/links
+    ("the agent is killed with -9", "agent killed"),
+    ("the link is killed with -9", "link killed"),
+    ("the agent is stopped", "agent stopped"),
+    ("the link passes nothing on, and does not end", "blackhole"),
+    ("the agent is killed at 4 Mbit/s and 30 ms, beside 8 flows", "slow"),
+    ("the same at 100 Mbit/s, of which 0.4 s of each second are lost", "lossy"),
+    ("the manager is killed with -9 and started again", "manager killed"),
+]
 
 
 def value_text(value):
@@ -59,8 +68,8 @@ def cell(run, metric, tool, how):
     row = run["medians"].get(metric, {})
     if tool not in row:
         return "fails" if f"{metric} / {tool}" in run.get("failures", {}) else "-"
-    if how == VALUE:
-        return value_text(row[tool])
+    if how != SHARE:
+        return value_text(row[tool]) if how == VALUE else f"{value_text(row[tool] / 1000)} s"
     return f"{100 * row[tool] / row['loopback']:.0f} %" if row.get("loopback") else "-"
 
 
@@ -77,13 +86,31 @@ def table(run, rows, tools):
             "|---" * (len(tools) + 1) + "|", *body]
 
 
+def mesh(run):
+    """NoRouter beside it where the run had it (the environment's NOROUTER)."""
+    measured = {tool for row in run["medians"].values() for tool in row}
+    return table(run, MESH, [tool for tool in ("nswrap mesh", "norouter") if tool == "nswrap mesh" or tool in measured])
+
+
+def faults(run):
+    body = []
+    for title, fault in FAULTS:
+        cells = [cell(run, f"fault {fault} {what}", "nswrap mesh", SECONDS) for what in ("noticed", "works")]
+        if set(cells) != {"-"}:
+            body.append(f"| {title} | {' | '.join(cells)} |")
+    return ["| | until the manager says so | until new connections work |", "|---|---|---|", *body] if body else []
+
+
+TABLES = {"network": lambda run: table(run, NETWORK, TOOLS), "mesh": mesh, "faults": faults}
+
+
 def write(run, page):
     """The text of page with the tables of run."""
     def fill(found):
         name, old = found.group(1), found.group(2)
         if name not in TABLES:
             raise SystemExit(f"tables: {name}: no such table: expected one of {', '.join(TABLES)}")
-        lines = table(run, *TABLES[name])
+        lines = TABLES[name](run)
         body = "\n".join(lines) + "\n" if lines else old
         return f"<!-- bench {name} -->\n{body}<!-- bench end -->"
 

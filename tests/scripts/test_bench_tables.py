@@ -3,6 +3,7 @@
 
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -42,6 +43,30 @@ def test_tables(tmp_path):
     assert write(tmp_path, page, RUN)[0] == page
 
 
+MESHES = "<!-- bench mesh -->\n<!-- bench end -->\n<!-- bench faults -->\n<!-- bench end -->\n"
+
+
+def test_norouter_has_a_column_where_it_was_measured(tmp_path):
+    medians = {"mesh hosts 1": {"loopback": 20.0, "nswrap mesh": 4.0}, "mesh agent memory": {"nswrap mesh": 1.0}}
+    page = write(tmp_path, MESHES, {"medians": medians})[0]
+    assert "| host to host, through loopback listeners, 1 flow | 20 % |\n" in page and "norouter" not in page
+    medians["mesh hosts 1"]["norouter"] = 0.4
+    page = write(tmp_path, MESHES, {"medians": medians})[0]
+    assert "| nswrap mesh | norouter |\n" in page
+    assert "| host to host, through loopback listeners, 1 flow | 20 % | 2 % |\n" in page
+    assert "| private memory of an agent, MiB | 1 | - |\n" in page
+
+
+def test_links_that_fail(tmp_path):
+    """Each fault that bench/links makes has a row."""
+    made = re.findall(r'^    "([a-z ]+)": \("', (TREE / "tests/bench/links.py").read_text(), re.M)
+    assert len(made) == 7
+    medians = {f"fault {fault} works": {"nswrap mesh": 612.0} for fault in made}
+    medians["fault blackhole noticed"] = {"nswrap mesh": 25000.0}
+    rows = [line for line in write(tmp_path, MESHES, {"medians": medians})[0].splitlines() if line.endswith("| 0.61 s |")]
+    assert len(rows) == 7 and sum("| 25.0 s |" in row for row in rows) == 1
+
+
 def test_an_unknown_table_is_refused(tmp_path):
     page, result = write(tmp_path, PAGE.replace("network", "netwrok"), RUN)
     assert result.returncode == 1 and b"netwrok" in result.stderr and b"expected one of" in result.stderr
@@ -50,6 +75,6 @@ def test_an_unknown_table_is_refused(tmp_path):
 
 def test_the_page_has_them():
     text = (TREE / "docs/comparison.md").read_text()
-    for name in "network", "mesh":
+    for name in "network", "mesh", "faults":
         assert text.count(f"<!-- bench {name} -->\n") == 1
-    assert text.count("<!-- bench end -->") == 2
+    assert text.count("<!-- bench end -->") == 3
