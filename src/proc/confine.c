@@ -63,7 +63,7 @@ static int add_rules(scmp_filter_ctx filter, uint32_t architecture, const struct
 	/* process 0 is the caller; without new limits it is a question */
 	if (result == 0 && confine->keeps_signals_inside)
 		result = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prlimit64), 2,
-			SCMP_A0_64(SCMP_CMP_NE, 0), SCMP_A2_64(SCMP_CMP_NE, 0));
+			SCMP_A0_64(SCMP_CMP_NE, 0, 0), SCMP_A2_64(SCMP_CMP_NE, 0, 0));
 	if (result == 0 && confine->has_no_network)
 		result = seccomp_rule_add(
 			filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(io_uring_setup), 0);
