@@ -283,7 +283,6 @@ json_t *forwards_json(const struct forwards *forwards, size_t first)
 	return list;
 }
 
-/* The port that the command will print is somebody else's. */
 /* @taken is where a port that @item would hold is somebody else's, @when that is a trap. */
 static void announce_taken(
 	const struct forwards_item *item, const struct addr *taken, const char *when)

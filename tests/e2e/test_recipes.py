@@ -15,13 +15,19 @@ import pytest
 from harness import HTTP, NEIGHBOUR_SETUP, PATIENCE, PYTHON, TREE, Lines, Nswrap, OuterHost, is_alive, wait_for
 from mesh_tools import Sshd
 
-PAGES = ["README.md", "docs/install.md", "docs/mesh.md", "docs/batch.md", "docs/jupyterhub.md"]
+PAGES = ["README.md", "docs/install.md", "docs/mesh.md", "docs/batch.md", "docs/jupyterhub.md", "docs/systemd.md"]
 # what tests elsewhere run
 ELSEWHERE = {
     "scripts/demo": "tests/scripts/test_demo.py",  # parts of it; all of it is run by hand and by who tries it
     "scripts/test": "tests/scripts/test_demo.py",  # this is it
     "make": "tests/e2e/test_package.py",
     "make install PREFIX=$HOME/.local": "tests/e2e/test_package.py",
+    "make install PREFIX=$HOME/.local UNITDIR=$HOME/.local/share/systemd/user": "tests/e2e/test_units.py",
+    "systemctl --user enable --now nswrap@web": "tests/e2e/test_with_systemd.py",
+    "journalctl --user -u nswrap@web -p warning": "tests/e2e/test_systemd.py",  # the levels that it goes by
+    "systemctl --user enable --now nswrap-mesh@site": "tests/e2e/test_with_systemd.py",
+    "systemctl --user reload nswrap-mesh@site": "tests/e2e/test_with_systemd.py",
+    "systemd-socket-activate -l 127.0.0.1:8080 --fdname=web nswrap -p fd:web:8000 -- python3 -m http.server 8000": "tests/e2e/test_units.py",
     "nswrap -n lab jupyter notebook --no-browser --port=8888": "tests/e2e/test_docs.py",
 }
 RUN = {}
@@ -43,7 +49,7 @@ def blocks(page):
 def commands(page):
     """Each line of a block that is no file's text."""
     for block in blocks(page):
-        if not re.match(r"hosts:|hostsFrom:|  \w+:\n|c\.|Host |#!|\[Unit\]|\[Service\]|import |from ", block):
+        if not re.match(r"hosts:|hostsFrom:|  \w+:\n|c\.|Host |COMMAND=|#!|\[Unit\]|\[Service\]|import |from ", block):
             yield from block.splitlines()
 
 
