@@ -127,8 +127,9 @@ def test_deb_has(debs):
     directory = os.path.dirname(so)
     assert {f"{directory}/libnswrap.so", f"{directory}/libnswrap.a", "usr/include/nswrap/nswrap.h"} <= files(dev)
     assert f"libdir=/{directory}\n" in (dev / directory / "pkgconfig/libnswrap.pc").read_text()
-    units = {f"usr/lib/systemd/user/{unit.name}" for unit in TREE.glob("systemd/*.service")}
-    assert units <= files(root)
+    units = {f"usr/lib/systemd/user/{unit.stem}" for unit in TREE.glob("systemd/*.in")}
+    assert units and units <= files(root)
+    assert "ExecStart=/usr/bin/nswrap " in (root / "usr/lib/systemd/user/nswrap@.service").read_text()
 
 
 def test_deb_apparmor(debs):
@@ -147,6 +148,7 @@ def test_deb_runs(debs, tmp_path):
 
 
 if THOROUGH:
+    @pytest.mark.limit(900)
     def test_deb_from_source_twice(tmp_path):
         """Minutes: as `make deb` builds it: the same bytes, and nothing that lintian finds."""
         made = []
