@@ -71,6 +71,8 @@ def tree(tmp_path_factory):
     texts = {name: f'echo "{name} $*"' for name in STAND_INS}
     texts["make"] = f'exec {shutil.which("make")} -n "$@"'
     texts["dpkg-query"] = "echo installed"
+    if not shutil.which("clang"):  # which their first steps would install
+        texts["clang"] = f'exec {shutil.which("cc")} "$@"'
     for name, text in texts.items():
         (top / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
         (top / "bin" / name).chmod(0o755)
