@@ -15,6 +15,7 @@ from tools import tool
 
 AGENT = pathlib.Path(harness.AGENT)
 WEB = 7002
+REFUSED = "refuses user namespaces"  # this system or this container, as whether it is one shows
 
 # every mount can be read only, those of /tmp, /run and /dev/shm, too
 READ_ONLY = r"""
@@ -33,14 +34,14 @@ def outer(setup):
 
 # {kind: (the words in front of the program, what status says of why it has no stack)}
 KINDS = {
-    "seccomp": (lambda: [tool("contain")], "seccomp profile refuses user namespaces"),
+    "seccomp": (lambda: [tool("contain")], REFUSED),
     "namespaces": (lambda: outer("echo 0 >/proc/sys/user/max_user_namespaces; "
                                  "echo 0 >/proc/sys/user/max_net_namespaces"), "no network for the mesh"),
     "tun": (lambda: outer("mount -t tmpfs none /dev/net"), "/dev/net/tun"),
-    "readonly": (lambda: [*outer(READ_ONLY), tool("contain")], "seccomp profile"),
+    "readonly": (lambda: [*outer(READ_ONLY), tool("contain")], REFUSED),
     "nobody": (lambda: ["unshare", "-U", "--map-user=4711", "--map-group=4711", "env", "-u", "HOME", "-u", "USER",
-                        "-u", "LOGNAME", "-u", "XDG_RUNTIME_DIR", tool("contain")], "seccomp profile"),
-    "descriptors": (lambda: ["sh", "-c", 'ulimit -n 64; exec "$@"', "-", tool("contain")], "seccomp profile"),
+                        "-u", "LOGNAME", "-u", "XDG_RUNTIME_DIR", tool("contain")], REFUSED),
+    "descriptors": (lambda: ["sh", "-c", 'ulimit -n 64; exec "$@"', "-", tool("contain")], REFUSED),
 }
 
 
