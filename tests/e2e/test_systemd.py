@@ -194,13 +194,12 @@ def test_sdnotify(nswrap, plain_manager, who):
 
 def test_last_words(nswrap, plain_manager):
     """What COMMAND has said in the moment of its end is told on, though the manager has no room for it yet."""
-    script = ("import os, socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM);"
-              "s.connect(os.environ['NOTIFY_SOCKET']); s.setblocking(False)\n"
+    # until nobody reads on: the manager's queue is full, and ours behind it
+    script = ("import os, select, socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM);"
+              "s.connect(os.environ['NOTIFY_SOCKET'])\n"
               "n = 0\n"
-              "try:\n"
-              "    while n < 100000:\n"
-              "        s.send(b'STATUS=%d' % n); n += 1\n"
-              "except BlockingIOError: pass\n"
+              "while n < 100000 and select.select([], [s], [], 1)[1]:\n"
+              "    s.send(b'STATUS=%d' % n); n += 1\n"
               "print(n, flush=True); os._exit(3)")
     running = nswrap.start("-q", "--sdnotify", "command", "--network", "none", "--", *python(script),
                            env=plain_manager.env)
