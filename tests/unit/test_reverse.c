@@ -83,6 +83,25 @@ static int come_in(struct bed *bed, size_t at)
 	return fd;
 }
 
+/* The server has connected for who came in by that connection. */
+static void opened(struct bed *bed, size_t at)
+{
+	assert_int_equal(hail_send(bed->under.fds[at], HAIL_OPENED, NULL, 0), 0);
+	tunnel_bed_settle(&bed->under.under);
+}
+
+/* What was said at @from comes out at @to. */
+static void assert_carries(struct bed *bed, int from, int to, const char *text)
+{
+	const size_t len = strlen(text);
+	char got[16];
+
+	assert_int_equal(send(from, text, len, 0), len);
+	tunnel_bed_settle(&bed->under.under);
+	assert_int_equal(recv(to, got, sizeof(got), MSG_DONTWAIT), len);
+	assert_memory_equal(got, text, len);
+}
+
 static void assert_reset(struct bed *bed, int fd)
 {
 	char byte;
@@ -105,14 +124,11 @@ static void they_are_led_on(void **state)
 	assert_int_equal(send(fd, "early", 5, 0), 5);
 	server_welcomes(&bed.under, 2); /* another one is ready in its place */
 	assert_int_equal(reverse_connecting(&bed.reverse), 1);
-	assert_int_equal(hail_send(bed.under.fds[0], HAIL_OPENED, NULL, 0), 0);
-	tunnel_bed_settle(&bed.under.under);
+	opened(&bed, 0);
 	assert_int_equal(reverse_connecting(&bed.reverse), 0);
 	assert_int_equal(bed.wish->served, 1);
 	assert_int_equal(recv(bed.under.fds[0], text, sizeof(text), MSG_DONTWAIT), 5);
-	assert_int_equal(send(bed.under.fds[0], "late", 4, 0), 4);
-	tunnel_bed_settle(&bed.under.under);
-	assert_int_equal(recv(fd, text, sizeof(text), MSG_DONTWAIT), 4);
+	assert_carries(&bed, bed.under.fds[0], fd, "late");
 	close(fd);
 	tunnel_bed_settle(&bed.under.under);
 	assert_int_equal(bed.under.count, REVERSE_READY + 1);
@@ -143,7 +159,6 @@ static void a_refusal_is_a_refusal(void **state)
 static void another_one_leads_on(void **state)
 {
 	struct bed bed;
-	char text[8];
 
 	(void)state;
 	bed_open(&bed);
@@ -153,10 +168,8 @@ static void another_one_leads_on(void **state)
 	tunnel_bed_settle(&bed.under.under);
 	struct hail hail = server_hail(&bed.under, 1);
 	assert_int_equal(hail.type, HAIL_REACH);
-	assert_int_equal(hail_send(bed.under.fds[1], HAIL_OPENED, NULL, 0), 0);
-	assert_int_equal(send(bed.under.fds[1], "hello", 5, 0), 5);
-	tunnel_bed_settle(&bed.under.under);
-	assert_int_equal(recv(fd, text, sizeof(text), MSG_DONTWAIT), 5);
+	opened(&bed, 1);
+	assert_carries(&bed, bed.under.fds[1], fd, "hello");
 	assert_true(bed.wish->served == 1 && bed.wish->refused == 0);
 	close(fd);
 	bed_close(&bed);
@@ -232,22 +245,18 @@ static void an_answer_before_the_question(void **state)
 static void nobody_new_comes_in_while_it_drains(void **state)
 {
 	struct bed bed;
-	char text[8];
 
 	(void)state;
 	bed_open(&bed);
 	come_up(&bed, 0);
 	int fd = come_in(&bed, 0);
-	assert_int_equal(hail_send(bed.under.fds[0], HAIL_OPENED, NULL, 0), 0);
-	tunnel_bed_settle(&bed.under.under);
+	opened(&bed, 0);
 	reverse_drain(&bed.reverse);
 	int late = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_int_equal(connect(late, &bed.at.any, addr_len(&bed.at)), -1);
 	assert_int_equal(errno, ECONNREFUSED);
 	close(late);
-	assert_int_equal(send(bed.under.fds[0], "on", 2, 0), 2);
-	tunnel_bed_settle(&bed.under.under);
-	assert_int_equal(recv(fd, text, sizeof(text), MSG_DONTWAIT), 2);
+	assert_carries(&bed, bed.under.fds[0], fd, "on");
 	close(fd);
 	bed_close(&bed);
 }
