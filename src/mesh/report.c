@@ -13,10 +13,15 @@ static size_t kept(size_t count)
 	return count < REPORT_MAX ? count : REPORT_MAX;
 }
 
-void report_add_missing(struct mesh_report *report, const struct report_port *port)
+void report_add_missing(struct mesh_report *report, enum proto proto, struct in_addr ip,
+	uint16_t port, const char *why)
 {
-	if (report->nmissing < REPORT_MAX)
-		report->missing[report->nmissing] = *port;
+	if (report->nmissing < REPORT_MAX) {
+		struct report_port *missing = &report->missing[report->nmissing];
+
+		*missing = (struct report_port){.ip = ip, .port = port, .proto = proto};
+		snprintf(missing->why, sizeof(missing->why), "%s", why);
+	}
 	report->nmissing++;
 }
 

@@ -35,7 +35,8 @@ struct mesh_report {
 };
 
 /* One more; it is counted, and kept if there is room. */
-void report_add_missing(struct mesh_report *report, const struct report_port *port);
+void report_add_missing(struct mesh_report *report, enum proto proto, struct in_addr ip,
+	uint16_t port, const char *why);
 void report_add_failing(struct mesh_report *report, const struct report_port *port);
 
 /* decode: 0 or -EINVAL with @err filled, @out is zero then. encode: NULL when there is no memory.

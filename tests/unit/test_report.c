@@ -37,7 +37,7 @@ static void comes_over(void **state)
 	for (uint16_t i = 0; i < REPORT_MAX + 5; i++) {
 		struct report_port port = port_of(i);
 
-		report_add_missing(&report, &port);
+		report_add_missing(&report, port.proto, port.ip, port.port, port.why);
 		if (i < 2)
 			report_add_failing(&report, &port);
 		json_t *data = report_encode(&report);

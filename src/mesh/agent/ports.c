@@ -26,6 +26,25 @@ struct gate_port *ports_find(const struct ports *ports, enum proto proto, uint16
 	return NULL;
 }
 
+struct service ports_service(const struct mesh_offer *offer, struct in_addr self)
+{
+	return (struct service){
+		.proto = offer->proto,
+		.addr = addr_of4(self, offer->listen_port),
+		.id = offer->listen_port,
+		.target = {.host = offer->connect_host, .port = offer->connect_port},
+	};
+}
+
+struct service ports_names(const struct mesh_port *server)
+{
+	return (struct service){
+		.proto = server->proto,
+		.addr = addr_of4(server->ip, server->port),
+		.is_given = true,
+	};
+}
+
 /* Is it an IPv4 address of this network? Asked by binding to it. */
 static bool is_local(const char *host, struct in_addr *out)
 {

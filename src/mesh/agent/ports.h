@@ -2,6 +2,7 @@
 /* mesh/agent/ports - what a host offers, as the gate is told of it */
 #pragma once
 
+#include "conn/service.h"
 #include "mesh/agent/gate.h"
 #include "mesh/config.h"
 
@@ -24,6 +25,10 @@ void ports_fini(struct ports *ports);
 /* Is name server number @server of @config its own host's? Of each protocol the first one counts.
  */
 bool ports_is_names(const struct mesh_config *config, size_t server);
+
+/* An offer at @self; and our own name server, at @server of the configuration. */
+struct service ports_service(const struct mesh_offer *offer, struct in_addr self);
+struct service ports_names(const struct mesh_port *server);
 
 /* They are those of @config; where one was bound before, and has the same address, it still is.
  * Returns 0 or -ENOMEM. */

@@ -164,10 +164,9 @@ static int serve(struct proxies *proxies, struct err *err)
 static void tell_missing(void *told, const struct service *service, const char *why)
 {
 	const struct proxies *proxies = ((void **)told)[0];
-	struct report_port port = {.ip = proxies->me, .port = addr_port(&service->addr)};
 
-	snprintf(port.why, sizeof(port.why), "%s", why);
-	report_add_missing(((void **)told)[1], &port);
+	report_add_missing(
+		((void **)told)[1], PROTO_TCP, proxies->me, addr_port(&service->addr), why);
 }
 
 void proxies_report(const struct proxies *proxies, struct mesh_report *out)
@@ -177,12 +176,10 @@ void proxies_report(const struct proxies *proxies, struct mesh_report *out)
 	services_each_missing(proxies->services, tell_missing, told);
 	for (size_t i = 0; i < KINDS; i++) {
 		const struct proxy *proxy = &proxies->list[i];
-		struct report_port port = {.ip = proxies->me, .port = proxy->listen.port};
 
-		if (!proxy->why[0])
-			continue;
-		memcpy(port.why, proxy->why, sizeof(port.why));
-		report_add_missing(out, &port);
+		if (proxy->why[0])
+			report_add_missing(
+				out, PROTO_TCP, proxies->me, proxy->listen.port, proxy->why);
 	}
 }
 

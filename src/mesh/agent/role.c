@@ -10,10 +10,9 @@
 #include <sys/socket.h>
 
 #include "conn/service.h"
-#include "control/owner.h"
 #include "mesh/agent/addresses.h"
 #include "mesh/agent/behind.h"
-#include "mesh/agent/kin.h"
+#include "mesh/agent/entries.h"
 #include "mesh/agent/ports.h"
 #include "mesh/agent/taken.h"
 #include "mesh/agent/troubles.h"
@@ -31,12 +30,9 @@ struct role {
 	struct role_start start;
 	struct addresses addresses;
 	struct syns *syns;
-	struct services *offers;  /* inside, at this host's VIP */
-	struct services *entries; /* on the host's loopback */
+	struct services *offers; /* inside, at this host's VIP */
+	struct entries *entries; /* on the host's loopback */
 	struct troubles *troubles;
-	struct mesh_port *name_servers; /* of all hosts */
-	size_t nname_servers;
-	struct kin kin;
 	struct mesh_report taken; /* hosts that are left out, each as a port 0 that is missing */
 	bool has_reserved;        /* some ports */
 
@@ -63,7 +59,7 @@ static void on_failed(void *owner, enum proto proto, uint16_t port, int result)
 	char where[REPORT_WHY_BYTES];
 
 	if (!service)
-		service = services_find(role->entries, proto, &at);
+		service = entries_find(role->entries, proto, &at);
 	if (service)
 		troubles_fail(role->troubles, proto, port,
 			dial_format(&service->target, where, sizeof(where)), result);
@@ -84,37 +80,10 @@ static void on_refused(void *owner, uint8_t proto, uint16_t port, struct packet_
 		addr_format(&at, where, sizeof(where)), -ECONNREFUSED);
 }
 
-/* Is it the name server of a host? */
-static bool is_names(const struct role *role, const struct service *service)
+/* Is it our name server? */
+static bool is_names(const struct service *service)
 {
-	for (size_t i = 0; service->id == 0 && i < role->nname_servers; i++) {
-		const struct mesh_port *server = &role->name_servers[i];
-		const struct addr at = addr_of4(server->ip, server->port);
-
-		if (server->proto == service->proto && addr_equal(&at, &service->addr))
-			return true;
-	}
-	return false;
-}
-
-/* Several hosts of a mesh may be one machine: any of them leads into the mesh. */
-static bool is_entry_served(void *owner, const struct service *service)
-{
-	struct role *role = owner;
-
-	return kin_serves(
-		&role->kin, loop_now_ns(role->start.context->loop), service->proto, &service->addr);
-}
-
-/* A name server on the host's loopback is not what somebody asked for. */
-static void on_entry_missing(void *owner, const struct service *service, const struct err *err)
-{
-	const struct role *role = owner;
-
-	if (is_names(role, service))
-		log_info("%s; it is tried again", err->text);
-	else
-		troubles_say(role->troubles, "%s; it is tried again", err->text);
+	return service->is_given && service->id == 0;
 }
 
 static void on_missing(void *owner, const struct service *service, const struct err *err)
@@ -130,44 +99,26 @@ static int tell_gate(struct role *role, struct err *err);
 static void on_opened(void *owner, const struct service *service)
 {
 	struct role *role = owner;
-	char ip[ADDR_TEXT_BYTES];
 	struct err err;
 
 	if (role->start.is_sandbox && tell_gate(role, &err) < 0)
 		log_warning("%s", err.text);
-	if (is_names(role, service))
-		return;
-	troubles_say(role->troubles, "%sport %u of %s works now",
-		service->proto == PROTO_TCP ? "" : "UDP ", addr_port(&service->addr),
-		addr_format_ip(&service->addr, ip, sizeof(ip)));
+	if (!is_names(service))
+		troubles_works(role->troubles, service->proto, &service->addr);
 }
 
-struct missing {
-	const struct role *role;
-	struct mesh_report *report;
-};
-
-static void tell_missing(void *told, const struct service *service, const char *why)
+static void tell_missing(void *report, const struct service *service, const char *why)
 {
-	const struct missing *missing = told;
-	struct report_port port = {
-		.ip = service->addr.v4.sin_addr,
-		.port = addr_port(&service->addr),
-		.proto = service->proto,
-	};
-
-	snprintf(port.why, sizeof(port.why), "%s", why);
-	if (service->id != 0 || !is_names(missing->role, service))
-		report_add_missing(missing->report, &port);
+	if (!is_names(service))
+		report_add_missing(report, service->proto, service->addr.v4.sin_addr,
+			addr_port(&service->addr), why);
 }
 
 void role_report(const struct role *role, struct mesh_report *out)
 {
-	struct missing missing = {role, out};
-
 	*out = role->taken;
-	services_each_missing(role->offers, tell_missing, &missing);
-	services_each_missing(role->entries, tell_missing, &missing);
+	services_each_missing(role->offers, tell_missing, out);
+	entries_report(role->entries, out);
 	troubles_tell(role->troubles, role->addresses.self, out);
 }
 
@@ -187,7 +138,7 @@ int role_find_target(
 	const struct service *service = services_find(role->offers, proto, &at);
 
 	*out = (struct dial_target){.addr = at};
-	if (service && service->is_given && service->id == 0)
+	if (service && is_names(service))
 		return 1;
 	if (service)
 		*out = service->target;
@@ -230,7 +181,7 @@ static void on_client(void *owner, const struct service *service, int fd, const 
 {
 	const struct role *role = owner;
 
-	if (service->is_given && service->id == 0)
+	if (is_names(service))
 		nameservice_add_client(role->start.names, fd);
 	else if (!syns_meet(role->syns, peer, &service->addr, fd))
 		services_join(role->offers, fd, service);
@@ -290,137 +241,6 @@ static void refuse(void *owner, const struct syns_packet *packet, int result)
 	role->start.syns_ops->refuse(role->start.syns_owner, packet, result);
 }
 
-/* Our own name server, at @server of the configuration. */
-static struct service names_of(const struct mesh_port *server)
-{
-	return (struct service){
-		.proto = server->proto,
-		.addr = addr_of4(server->ip, server->port),
-		.is_given = true,
-	};
-}
-
-static struct service service_of(const struct mesh_offer *offer, struct in_addr self)
-{
-	return (struct service){
-		.proto = offer->proto,
-		.addr = addr_of4(self, offer->listen_port),
-		.id = offer->listen_port,
-		.target = {.host = offer->connect_host, .port = offer->connect_port},
-	};
-}
-
-/* --- what is entered ---------------------------------------------------------------------- */
-
-static int take_entry(void *owner, const struct service *service)
-{
-	const struct role *role = owner;
-
-	return estate_take(role->start.estate, service->proto, &service->addr);
-}
-
-static void on_entry_served(void *owner, const struct service *service, int fd)
-{
-	const struct role *role = owner;
-
-	estate_add(role->start.estate, service->proto, &service->addr, fd);
-}
-
-static void on_entry_client(
-	void *owner, const struct service *service, int fd, const struct addr *peer)
-{
-	const struct role *role = owner;
-
-	(void)service;
-	(void)peer;
-	nameservice_add_client(role->start.names, fd);
-}
-
-static int on_entry_bound(void *owner, const struct service *service, int fd)
-{
-	const struct role *role = owner;
-
-	(void)service;
-	return nameservice_set_udp(role->start.names, NAMESERVICE_OUTSIDE, fd);
-}
-
-static void on_entry_closed(void *owner, const struct service *service)
-{
-	const struct role *role = owner;
-
-	if (service->proto == PROTO_UDP && service->is_given)
-		nameservice_set_udp(role->start.names, NAMESERVICE_OUTSIDE, -1);
-	estate_remove(role->start.estate, service->proto, &service->addr);
-}
-
-void role_keep(struct role *role)
-{
-	services_tell_served(role->entries);
-}
-
-/* What @other has on this host's loopback: a client is joined to it through the stack. */
-static bool entry_of(const struct role *role, const struct mesh_port *other, struct service *out)
-{
-	struct stack *stack = role->start.stack;
-	const struct addr there = addr_of4(other->ip, other->port);
-
-	*out = (struct service){
-		.proto = other->proto,
-		.addr = there,
-		.target = stack->ops->target(stack, &there),
-	};
-	return addr_is_loopback(&there) && addresses_has(&role->addresses, other->ip);
-}
-
-/* The name servers of all hosts, ours among them, to @out. Returns how many. */
-static size_t enter_names(
-	const struct role *role, const struct mesh_config *config, struct service *out)
-{
-	const struct addr here = addr_of4(config->me, 0);
-	size_t count = 0;
-
-	for (size_t i = 0; i < config->nname_servers; i++) {
-		const struct mesh_port *server = &config->name_servers[i];
-
-		if (server->ip.s_addr != config->me.s_addr)
-			count += entry_of(role, server, &out[count]);
-		else if (role->start.names && addr_is_loopback(&here) && ports_is_names(config, i))
-			out[count++] = names_of(server);
-	}
-	return count;
-}
-
-static int enter(struct role *role, const struct mesh_config *config, struct err *err)
-{
-	struct service *wanted = calloc(
-		config->noffers + config->nothers + config->nname_servers + 1, sizeof(*wanted));
-	size_t count = 0, left_out = 0;
-	struct addr first_out = {0}, here = addr_of4(config->me, 0);
-	char ip[ADDR_TEXT_BYTES];
-
-	if (!wanted)
-		return err_sys(err, ENOMEM, "cannot listen for the mesh");
-	for (size_t i = 0; addr_is_loopback(&here) && i < config->noffers; i++)
-		wanted[count++] = service_of(&config->offers[i], config->me);
-	for (size_t i = 0; i < config->nothers; i++) {
-		const struct mesh_port *other = &config->others[i];
-
-		if (entry_of(role, other, &wanted[count]))
-			count++;
-		else if (addresses_has(&role->addresses, other->ip) && left_out++ == 0)
-			first_out = addr_of4(other->ip, other->port);
-	}
-	count += enter_names(role, config, wanted + count);
-	if (left_out > 0)
-		log_notice("programs of this host cannot reach %zu of the mesh's ports, at %s%s: "
-			   "only addresses of 127.0.0.0/8 are this host's own",
-			left_out, addr_format_ip(&first_out, ip, sizeof(ip)),
-			left_out > 1 ? " and so on" : "");
-	int result = services_configure(role->entries, wanted, count, err);
-	free(wanted);
-	return result;
-}
-
 /* --- a configuration ---------------------------------------------------------------------- */
 
 /* Addresses of other hosts, and our own behind them. */
@@ -437,14 +257,12 @@ static void on_taken(void *owner, size_t place, const struct err *err)
 {
 	struct vips *vips = owner;
 	struct role *role = vips->role;
-	struct report_port port = {.ip = vips->list[place]};
 
 	if (place == vips->count || err->code != EADDRINUSE) {
 		vips->fault = *err;
 		return;
 	}
-	snprintf(port.why, sizeof(port.why), "%.*s", (int)sizeof(port.why) - 1, err->text);
-	report_add_missing(&role->taken, &port);
+	report_add_missing(&role->taken, PROTO_TCP, vips->list[place], 0, err->text);
 	troubles_say(role->troubles, "a host of the mesh is left out: %s", err->text);
 	vips->list[place] = (struct in_addr){0};
 }
@@ -453,14 +271,12 @@ static void on_taken(void *owner, size_t place, const struct err *err)
 static void on_lost_address(void *owner, struct in_addr ip, int result)
 {
 	struct role *role = owner;
-	struct report_port port = {.ip = ip};
-	char text[INET_ADDRSTRLEN];
+	char why[REPORT_WHY_BYTES], text[INET_ADDRSTRLEN];
 
-	snprintf(
-		port.why, sizeof(port.why), "a route to it cannot be added: %s", strerror(-result));
-	report_add_missing(&role->taken, &port);
+	snprintf(why, sizeof(why), "a route to it cannot be added: %s", strerror(-result));
+	report_add_missing(&role->taken, PROTO_TCP, ip, 0, why);
 	troubles_say(role->troubles, "a host of the mesh is left out: %s: %s",
-		inet_ntop(AF_INET, &ip, text, sizeof(text)), port.why);
+		inet_ntop(AF_INET, &ip, text, sizeof(text)), why);
 }
 
 static int configure_addresses(struct role *role, const struct mesh_config *config, struct err *err)
@@ -569,12 +385,12 @@ static size_t relayed(
 	for (size_t i = 0; i < config->noffers; i++) {
 		if (role->ports.list[i].action == GATE_MAP)
 			continue;
-		out[count] = service_of(&config->offers[i], config->me);
+		out[count] = ports_service(&config->offers[i], config->me);
 		out[count++].is_given = config->offers[i].proto == PROTO_TCP || has_no_stack(role);
 	}
 	for (size_t i = 0; role->start.names && i < config->nname_servers; i++)
 		if (ports_is_names(config, i))
-			out[count++] = names_of(&config->name_servers[i]);
+			out[count++] = ports_names(&config->name_servers[i]);
 	return count;
 }
 
@@ -589,27 +405,12 @@ static int offer(struct role *role, const struct mesh_config *config, struct err
 	return result < 0 ? result : tell_gate(role, err);
 }
 
-static int know_name_servers(struct role *role, const struct mesh_config *config)
-{
-	struct mesh_port *list = calloc(config->nname_servers + 1, sizeof(*list));
-
-	if (!list)
-		return -ENOMEM;
-	if (config->nname_servers > 0)
-		memcpy(list, config->name_servers, config->nname_servers * sizeof(*list));
-	free(role->name_servers);
-	role->name_servers = list;
-	role->nname_servers = config->nname_servers;
-	return 0;
-}
-
 int role_configure(struct role *role, const struct mesh_config *config, struct err *err)
 {
 	troubles_sift(role->troubles, is_offered, (void *)config);
-	if (ports_plan(&role->ports, config) < 0 || know_name_servers(role, config) < 0 ||
+	if (ports_plan(&role->ports, config) < 0 ||
 		(!role->start.is_sandbox && behind_plan(&role->behind, config) < 0))
 		return err_sys(err, ENOMEM, "cannot read the configuration");
-	kin_set(&role->kin, config->identity);
 	role->any_port = config->any_port && role->start.is_sandbox;
 	if (gate_allow(role->start.gate, config->me, config->allow, config->nallow) < 0)
 		return err_sys(err, ENOMEM, "cannot read the configuration");
@@ -621,9 +422,15 @@ int role_configure(struct role *role, const struct mesh_config *config, struct e
 	if (result < 0)
 		return result;
 	reserve_ports(role);
-	if (role->start.is_sandbox || config->loopback_disable)
-		return services_configure(role->entries, NULL, 0, err);
-	return enter(role, config, err);
+	if (!role->start.is_sandbox && !config->loopback_disable)
+		return entries_configure(role->entries, config, err);
+	entries_close(role->entries);
+	return 0;
+}
+
+void role_keep(struct role *role)
+{
+	entries_keep(role->entries);
 }
 
 const struct in_addr *role_peers(const struct role *role, size_t *count)
@@ -645,18 +452,6 @@ struct role *role_new(const struct role_start *start)
 		.on_opened = on_opened,
 		.on_failed = on_failed,
 	};
-	static const struct service_ops entries_ops = {
-		.take = take_entry,
-		.on_served = on_entry_served,
-		.on_client = on_entry_client,
-		.on_bound = on_entry_bound,
-		.on_closed = on_entry_closed,
-		.is_served = is_entry_served,
-		.explain = owner_explain,
-		.on_missing = on_entry_missing,
-		.on_opened = on_opened,
-		.on_failed = on_failed,
-	};
 	static const struct syns_ops syns_ops = {
 		.let_in = let_in, .refuse = refuse, .failed = on_syn_failed};
 	struct role *role = calloc(1, sizeof(*role));
@@ -668,7 +463,16 @@ struct role *role_new(const struct role_start *start)
 	role->troubles = troubles_new(start->context->loop, start->on_change, start->owner);
 	role->syns = syns_new(start->context, &syns_ops, role);
 	role->offers = services_new(start->context, &offers_ops, role);
-	role->entries = services_new(start->context, &entries_ops, role);
+	role->entries = entries_new(&(struct entries_start){
+		.context = start->context,
+		.stack = start->stack,
+		.estate = start->estate,
+		.names = start->names,
+		.addresses = &role->addresses,
+		.troubles = role->troubles,
+		.on_failed = on_failed,
+		.owner = role,
+	});
 	gate_on_refused(start->gate, on_refused, role);
 	if (role->troubles && role->syns && role->offers && role->entries)
 		return role;
@@ -681,14 +485,13 @@ void role_free(struct role *role)
 	if (!role)
 		return;
 	gate_on_refused(role->start.gate, NULL, NULL);
-	services_free(role->entries);
+	entries_free(role->entries);
 	syns_free(role->syns);
 	role->syns = NULL;
 	services_free(role->offers);
 	addresses_fini(&role->addresses);
 	ports_fini(&role->ports);
 	behind_fini(&role->behind);
-	free(role->name_servers);
 	troubles_free(role->troubles);
 	free(role);
 }

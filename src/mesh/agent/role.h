@@ -27,17 +27,7 @@
  * a RST in answer to its SYN: it sees a refusal, not an end. Retransmissions meanwhile are
  * swallowed. UDP: a socket inside at VIP:listen_port, and a socket to the target for each client.
  *
- * Entries, on a plain host only: for each VIP and port of another host a listener at that very
- * address and port of the host's loopback; a client is joined to a connection of the stack to
- * there. For the host's own offers the client is joined to the target at once. A VIP outside
- * 127.0.0.0/8 is no address of this host: it is left out, with one line. A target that refuses or
- * cannot be reached resets the client. Into the mesh the kernel of the inside decides how long it
- * tries (about two minutes), unless it is told of the end before (exit/answer); own offers have ten
- * seconds (conn/dial).
- *
- * The built-in name servers are entered like what others offer, and so is the host's own, whose
- * clients are mesh/agent/nameservice's. Two hosts of a mesh may be one machine, where one of them
- * has these addresses: that the other one has not is no trouble (mesh/agent/kin).
+ * Entries, on a plain host only: mesh/agent/entries.
  *
  * Each port is for itself: one that cannot be bound, or a host whose VIP is an address of this one,
  * is a line and in the report, and all others work. Ports are tried again (conn/service).

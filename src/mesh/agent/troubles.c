@@ -71,6 +71,14 @@ void troubles_say(struct troubles *troubles, const char *format, ...)
 	log_warning("%s", text);
 }
 
+void troubles_works(struct troubles *troubles, enum proto proto, const struct addr *at)
+{
+	char ip[ADDR_TEXT_BYTES];
+
+	troubles_say(troubles, "%sport %u of %s works now", proto == PROTO_TCP ? "" : "UDP ",
+		addr_port(at), addr_format_ip(at, ip, sizeof(ip)));
+}
+
 static void say(struct troubles *troubles, struct trouble *trouble)
 {
 	const char *proto = trouble->proto == PROTO_UDP ? "/udp" : "";

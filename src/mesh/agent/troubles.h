@@ -29,6 +29,9 @@ void troubles_free(struct troubles *troubles);
 void troubles_say(struct troubles *troubles, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* The same, for a port that could not be had before. */
+void troubles_works(struct troubles *troubles, enum proto proto, const struct addr *at);
+
 /*
  * The target of @port was refused or could not be reached: @where in words ("127.0.0.1:80"), and
  * the -errno of conn/dial.
