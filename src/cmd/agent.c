@@ -17,6 +17,7 @@
 #include "cmd/own.h"
 #include "exit/kernel.h"
 #include "mesh/agent/agent.h"
+#include "mesh/agent/features.h"
 #include "mesh/agent/nostack.h"
 #include "proc/rights.h"
 #include "util/fd.h"
@@ -220,7 +221,7 @@ __attribute__((noreturn)) static void hear(int told_fd, pid_t parent)
 {
 	static const struct greeting_patience patience = {
 		.first_ms = FIRST_MS, .second_ms = SECOND_MS, .rest_ms = REST_MS};
-	struct mesh_agent_info info = agent_info(true);
+	struct mesh_agent_info info = features_info(true);
 	struct greeting greeting = {0};
 	struct err err = {0};
 

@@ -10,9 +10,6 @@
 #include "mesh/agent/handover.h"
 #include "util/err.h"
 
-/* What an agent says of itself. */
-struct mesh_agent_info agent_info(bool is_sandbox);
-
 struct agent_start {
 	struct stack *(*open_stack)(bool is_new, struct err *err);
 	/* its network is the stack's, ports lead to it, nothing is listened at but inside, and all
