@@ -287,8 +287,9 @@ http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), Handler).serve_
 
 
 def python(program, *args):
-    """A command line that runs program (a text of the above) with args."""
-    return [PYTHON, "-I", "-c", program, *map(str, args)]
+    """A command line that runs program (a text of the above) with args; by Python alone, without what the
+    machine has added to it, which costs more than the start."""
+    return [PYTHON, "-I", "-S", "-c", program, *map(str, args)]
 
 
 # --- /proc -------------------------------------------------------------------------------------
