@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "control/identity.h"
+#include "util/clock.h"
 #include "util/fd.h"
 #include "util/log.h"
 #include "util/parse.h"
@@ -23,7 +24,8 @@
 #define NUMBER_MAX     9999
 #define NUMBER_BYTES   6 /* "-9999" */
 #define SHOWN_NAMES    5
-#define LOCK_MS        5000
+#define LOCK_MS        5000 /* with the same one holding it */
+#define MARK_BYTES     48
 #define NAME_CHARS     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._+@-"
 #define BAD_FIRST      ".-"
 #define FILENAME_BYTES (REGISTRY_NAME_MAX + sizeof(SUFFIX))
@@ -124,19 +126,48 @@ void registry_close(struct registry *registry)
 	fd_close(&registry->pointer.hub_fd);
 }
 
+static void read_mark(int fd, char mark[MARK_BYTES])
+{
+	ssize_t got = pread(fd, mark, MARK_BYTES - 1, 0);
+
+	mark[got < 0 ? 0 : got] = '\0';
+}
+
+/* Who has it, since when: always as wide. */
+static void write_mark(int fd)
+{
+	char mark[MARK_BYTES];
+	int len = snprintf(mark, sizeof(mark), "%10d %020llu\n", (int)getpid(),
+		(unsigned long long)clock_now_ns());
+
+	if (pwrite(fd, mark, (size_t)len, 0) < 0)
+		log_debug("the lock is not marked: %s", strerror(errno));
+}
+
 /*
  * Nobody else can open the file, and those who hold it do not wait for us; but one of them may be
- * stopped, and signals are blocked here: not for ever.
+ * stopped, and signals are blocked here: not for ever. Where many start at once each has its turn,
+ * as long as they get on.
  */
 static int lock(int dir_fd)
 {
 	_cleanup_fd_ int fd =
 		openat(dir_fd, LOCK_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	char before[MARK_BYTES], now[MARK_BYTES];
+	int result;
 
 	if (fd < 0)
 		return -errno;
-	int result = fd_lock(fd, LOCK_MS);
-	return result < 0 ? result : fd_take(&fd);
+	for (read_mark(fd, before); (result = fd_lock(fd, LOCK_MS)) == -EWOULDBLOCK;
+		memcpy(before, now, sizeof(now))) {
+		read_mark(fd, now);
+		if (strcmp(now, before) == 0)
+			return result;
+	}
+	if (result < 0)
+		return result;
+	write_mark(fd);
+	return fd_take(&fd);
 }
 
 static char *to_filename(const char *name, char *out)

@@ -151,6 +151,14 @@ def connect(port, host="127.0.0.1", timeout=10):
     return s
 
 
+def hub_dir():
+    """Where this user's nswraps meet without XDG_RUNTIME_DIR: not at the first name if that is somebody else's."""
+    first = pathlib.Path(f"/tmp/nswrap-{os.getuid()}")
+    own = [path for path in (first, *first.parent.glob(f"{first.name}-*"))
+           if path.exists() and path.lstat().st_uid == os.getuid()]
+    return own[0] if own else first
+
+
 def is_refused(port, host="127.0.0.1"):
     """True if a connection is refused, False if somebody takes it, or stops listening meanwhile."""
     try:

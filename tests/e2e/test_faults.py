@@ -15,7 +15,8 @@ import time
 import pytest
 
 from harness import (
-    BINARY, PATIENCE, Lines, descendants, exchange, free_port, is_alive, open_fds, reap_orphans, wait_for)
+    BINARY, PATIENCE, Lines, descendants, exchange, free_port, is_alive, open_fds, python, reap_orphans,
+    wait_for)
 from tools import THOROUGH, Roles, tool
 
 GONE_S = 2
@@ -327,3 +328,37 @@ def test_net_process_killed_again_and_again(nswrap, driver):
     wait_for(lambda: len(open_fds(running.pid)) <= before, "the supervisor's descriptors to be closed")
     assert len(running.tree()) == 4
     assert running.stop() == 143
+
+
+# --- many starts at once ---------------------------------------------------------------------------
+
+# has the lock for one start after the other; argv: its file, how many starts of a second. 0: for ever
+HOLDER = """
+import fcntl, os, sys, time
+fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600)
+fcntl.flock(fd, fcntl.LOCK_EX)
+for turn in range(int(sys.argv[2])):
+    os.pwrite(fd, b'%10d %020d\\n' % (os.getpid() + turn, turn), 0)
+    print(turn, flush=True)
+    time.sleep(1)
+print('all', flush=True)
+if sys.argv[2] == '0':
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.waits
+@pytest.mark.parametrize("turns", [0, 7], ids=["stopped", "many"])
+def test_the_runtime_directory_is_held(nswrap, turns):
+    """Who waits to start gives up when one of the others does not get on, and not because they are many."""
+    assert nswrap.run("true").returncode == 0
+    lock = nswrap.runtime_dir / "nswrap/.lock"
+    with subprocess.Popen(python(HOLDER, lock, turns), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline()
+        result = nswrap.run("true")
+        holder.stdin.close()
+    if turns:
+        assert (result.returncode, result.stderr) == (0, b"")
+    else:
+        assert result.returncode == 125
+        assert b"holds the runtime directory and does not get on" in result.stderr

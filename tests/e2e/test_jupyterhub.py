@@ -164,6 +164,10 @@ class Hub:
         if self.popen.poll() is None:
             self.end()
         subprocess.run([*self.root, "rm", "-rf", self.base], check=True)
+        # theirs, and not of the users who have these numbers outside
+        whose = [word for uid in USERS.values() for word in ("-o", "-uid", str(uid))][1:]
+        subprocess.run([*self.root, "find", "/tmp", "-maxdepth", "1", "-name", "nswrap-[0-9]*", "(", *whose, ")",
+                        "-exec", "rm", "-rf", "{}", "+"], check=True)
         self.holder.stdin.close()
         self.holder.wait(10)
 

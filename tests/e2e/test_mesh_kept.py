@@ -4,7 +4,6 @@
 import contextlib
 import json
 import os
-import pathlib
 import signal
 import socket
 import subprocess
@@ -14,7 +13,7 @@ import time
 import pytest
 
 import harness
-from harness import PATIENCE, Lines, is_alive, other_user, python, wait_for
+from harness import PATIENCE, Lines, hub_dir, is_alive, other_user, python, wait_for
 from mesh_tools import Site, network
 from standin import MESSAGE, PIPES, Link, arguments, frame
 
@@ -154,7 +153,7 @@ def is_left_behind(path):
 
 def keeper_files():
     """Sockets that nobody listens at: tests beside this one may have keepers that live."""
-    hub = pathlib.Path(f"/tmp/nswrap-{os.getuid()}")
+    hub = hub_dir()
     return [path for path in hub.glob("keeper-*") if is_left_behind(path)]
 
 
@@ -323,7 +322,7 @@ def test_a_keeper_that_dies_or_hangs(start, args, sig):
 
 def test_a_keeper_that_is_none(start, args):
     """A program of the same user has its place: it is asked nothing, and the agent works."""
-    hub = pathlib.Path(f"/tmp/nswrap-{os.getuid()}")
+    hub = hub_dir()
     hub.mkdir(mode=0o700, exist_ok=True)
     place = hub / f"keeper-{IDENTITY}"
     with subprocess.Popen([*python(
@@ -349,7 +348,7 @@ def test_nobody_gets_them_who_is_no_agent(start, args):
     for _ in range(3):
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
             sock.settimeout(10 * PATIENCE)
-            sock.connect(f"/tmp/nswrap-{os.getuid()}/keeper-{IDENTITY}")
+            sock.connect(str(hub_dir() / f"keeper-{IDENTITY}"))
             with contextlib.suppress(ConnectionResetError):
                 assert sock.recv(1000) == b""
     new = kept(start, args)

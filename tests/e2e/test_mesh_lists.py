@@ -197,7 +197,7 @@ def test_hosts_come_and_go(nswrap, tmp_path):
             assert names[0].decode() == both["worker-1"]
             cluster.gone("worker-1")
             cluster.wait_ready("other", "box", "worker-0")
-            assert box.run("getent", "hosts", "worker-1").returncode != 0
+            wait_for(lambda: box.run("getent", "hosts", "worker-1").returncode != 0, "the name to be gone")
             vip = both["worker-1"]
             was = {"others": [{"ip": vip, "port": port, "proto": "tcp"}], "hostnameMap": {"worker-1": vip},
                    "nameServers": [{"ip": vip, "port": 10053, "proto": proto} for proto in ("tcp", "udp")]}

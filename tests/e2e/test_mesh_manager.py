@@ -752,8 +752,10 @@ def test_everything_is_gone_within_two_seconds(mesh, how):
     else:
         running.signal(getattr(signal, how))
     assert running.wait() == 0
-    assert time.monotonic() - began < 2 * PATIENCE
-    assert [pid for pid in tree if is_alive(pid)] == []
+    # what was killed needs a processor to be gone
+    left = began + 2 * PATIENCE - time.monotonic()
+    assert left > 0
+    wait_for(lambda: not any(map(is_alive, tree)), "the end of all", left / PATIENCE)
 
 
 def test_a_polite_end_is_quick(mesh):
