@@ -355,7 +355,7 @@ def test_the_runtime_directory_is_held(nswrap, turns):
     lock = nswrap.runtime_dir / "nswrap/.lock"
     with subprocess.Popen(python(HOLDER, lock, turns), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline()
-        result = nswrap.run("true")
+        result = nswrap.run("--network", "none", "true")
         holder.stdin.close()
     if turns:
         assert (result.returncode, result.stderr) == (0, b"")

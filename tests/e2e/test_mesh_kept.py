@@ -157,6 +157,13 @@ def keeper_files():
     return [path for path in hub.glob("keeper-*") if is_left_behind(path)]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nothing_from_before():
+    """A run that was killed may have left some."""
+    for path in keeper_files():
+        path.unlink()
+
+
 def leave(link):
     """As a manager of ours does."""
     event = {"type": "event", "body": {"type": "leave", "data": {}}}
