@@ -68,15 +68,42 @@ class Segment:
         return self.flags & (SYN | ACK) == SYN
 
 
-class Ports:
-    """Segments by the peer's port, of all that comes by a link. send: takes a packet."""
+def ip_packet(proto, src, dst, payload):
+    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), 0, 0, 64, proto, 0, src, dst)
+    return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + payload
 
-    def __init__(self, send):
+
+def icmp(kind, code, rest):
+    message = struct.pack("!BBH", kind, code, 0) + rest
+    return message[:2] + struct.pack("!H", checksum(message)) + message[4:]
+
+
+class Ports:
+    """Segments by the peer's port, of all that comes by a link. send: takes a packet.
+
+    What is none of TCP is answered as the program answers it: protocol unreachable, but a ping by
+    its pong. is_mute: with nothing, as a version whose network stack does not."""
+
+    def __init__(self, send, is_mute=False):
         self.send = send
+        self.is_mute = is_mute
         self.by_port = {}
         self.begun = queue.Queue()
 
+    def answer(self, packet):
+        if packet[9] != socket.IPPROTO_ICMP:
+            said = icmp(3, 2, bytes(4) + packet)
+        elif packet[20] == 8:
+            said = icmp(0, 0, packet[24:])
+        else:
+            return
+        self.send(ip_packet(socket.IPPROTO_ICMP, packet[16:20], packet[12:16], said))
+
     def on_packet(self, packet):
+        if packet[9] != socket.IPPROTO_TCP:
+            if not self.is_mute:
+                self.answer(packet)
+            return
         segment = Segment(packet)
         key = segment.destination, segment.dport
         if key in self.by_port and not segment.is_syn():
@@ -111,8 +138,7 @@ class Connection:
                            self.ack if flags & ACK else 0, (20 + len(options)) << 2, flags, 65535, 0, 0)
         tcp = head + options + data
         tcp = tcp[:16] + struct.pack("!H", tcp_sum(src, dst, tcp)) + tcp[18:]
-        ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(tcp), 0, 0, 64, socket.IPPROTO_TCP, 0, src, dst)
-        return ip[:10] + struct.pack("!H", checksum(ip)) + ip[12:] + tcp
+        return ip_packet(socket.IPPROTO_TCP, src, dst, tcp)
 
     def send(self, flags, data=b""):
         """A new segment; the one that was sent is returned, for sending it again."""

@@ -3,6 +3,8 @@
 
 import errno
 import os
+import pathlib
+import re
 import socket
 import struct
 import subprocess
@@ -139,24 +141,34 @@ def test_its_agent_and_one_without_a_stack(nswrap, short_dir):
 
 
 @pytest.mark.waits
-def test_its_manager_and_one_without_a_stack(nswrap, short_dir):
-    """Nobody says that their agent does not know of streams: that is found out, as it goes on asking."""
+@pytest.mark.parametrize("is_mute", [False, True], ids=["as of now", "mute"])
+def test_its_manager_and_one_without_a_stack(nswrap, short_dir, is_mute):
+    """Nobody says that their agent does not know of streams. It does when it is asked, at once; one that
+    is mute is found out, as it goes on asking."""
     box = Box(nswrap, "box")
     bare, other = f"{network()}.101", f"{network()}.102"
     said = open(short_dir + "/said", "wb+", buffering=0)
     link = Link(nswrap.popen("exec", "box", "env", BINARY, "agent", "--stack", "streams", stderr=said, **PIPES))
-    ports = Ports(link.send_packet)
-    # what is none of TCP an agent of theirs answers to nobody
-    link.on_packet = lambda packet: packet[9] == socket.IPPROTO_TCP and ports.on_packet(packet)
+    ports = Ports(link.send_packet, is_mute)
+    link.on_packet = ports.on_packet
     link.configure(bare, [(7000, "127.0.0.1", 7000)], [(other, 8080)], loopback={})
+
+    def is_told():
+        return int(box.do(*python(ENDING, other, 8080)).split()[0]) == errno.ECONNRESET
+
+    def words():
+        return pathlib.Path(said.name).read_text()
+
+    apart = f"the host at {other} cannot be reached from this one, at {bare}: .*the agent of that one knows of no streams"
+    if not is_mute:  # nothing of TCP has come yet by which it could be known
+        assert is_told()
+        wait_for(lambda: re.search(apart, words()), "what it answers to be understood", 3)
     c = Connection(ports, (other, 40000), (bare, 7000))
     syn = c.send(SYN)
     wait_for(lambda: link.send_packet(syn) or not c.seen.empty(), "a refusal", 8)
     assert c.next().flags & RST
-    assert int(box.do(*python(ENDING, other, 8080)).split()[0]) == errno.ECONNRESET
+    assert is_told()
     link.hang_up()
     assert link.popen.wait(10) == 0
-    said.seek(0)
-    words = said.read().decode()
-    assert f"the host at {other} cannot be reached from this one, at {bare}: " in words
-    assert f"the host at {other} cannot connect to port 7000 of this one, at {bare}: " in words
+    assert re.search(apart, words())
+    assert f"the host at {other} cannot connect to port 7000 of this one, at {bare}: " in words()
