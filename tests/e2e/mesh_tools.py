@@ -68,10 +68,11 @@ def settled(text):
     return text.replace("127.0.42.", network() + "."), ports
 
 
-def start_mesh(nswrap, path, env=None):
-    """A manager, as a Running."""
+def start_mesh(nswrap, path, env=None, line=(BINARY, "mesh")):
+    """A manager, as a Running. line: its program and what stands before the manifest."""
     err_read, err_write = os.pipe()
-    popen = nswrap.popen("mesh", path, stdin=subprocess.DEVNULL, env=env, stdout=subprocess.DEVNULL, stderr=err_write)
+    popen = nswrap.popen(*line[1:], path, program=line[0], stdin=subprocess.DEVNULL, env=env,
+                         stdout=subprocess.DEVNULL, stderr=err_write)
     os.close(err_write)
     return Running(popen, Lines(err_read), None)
 
@@ -93,12 +94,18 @@ class Site:
             cmd = [AGENT_KIND.program, "agent", *AGENT_KIND.words]
         self.hosts[name] = {"vip": vip, **({"cmd": cmd} if cmd else {}), **manifest}
 
+    def start(self):
+        return start_mesh(self.nswrap, self.path, self.env)
+
+    def wait_ready(self):
+        self.running.wait_line(r"all \d+ hosts of \S+ are ready", 20)
+
     def __enter__(self):
         # JSON is YAML, too
         self.path.write_text(self.text or json.dumps({"hosts": self.hosts, **self.top}, indent=1))
-        self.running = start_mesh(self.nswrap, self.path, self.env)
+        self.running = self.start()
         try:
-            self.running.wait_line(r"all \d+ hosts of \S+ are ready", 20)
+            self.wait_ready()
         except AssertionError as error:
             self.running.popen.terminate()
             self.running.popen.wait(10)
