@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "util/fd.h"
@@ -45,13 +46,32 @@ void job_signal(pid_t command, int sig)
 
 struct job_terminal job_terminal_keep(void)
 {
-	struct job_terminal terminal = {
-		.fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY), .foreground = getpgrp()};
+	struct job_terminal terminal = {.fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY),
+		.foreground = getpgrp(),
+		.shared = -1};
 
 	if (terminal.fd >= 0 && (tcgetpgrp(terminal.fd) != terminal.foreground ||
-					tcgetattr(terminal.fd, &terminal.settings) < 0))
+					tcgetattr(terminal.fd, &terminal.settings) < 0 ||
+					ioctl(terminal.fd, TIOCGETD, &terminal.discipline) < 0 ||
+					ioctl(terminal.fd, TIOCGEXCL, &terminal.is_exclusive) < 0))
 		fd_close(&terminal.fd);
+	for (int fd = 0; terminal.fd >= 0 && terminal.shared < 0 && fd <= STDERR_FILENO; fd++)
+		if (isatty(fd))
+			terminal.shared = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	terminal.flags = fcntl(terminal.shared, F_GETFL);
 	return terminal;
+}
+
+static void unlock(const struct job_terminal *terminal)
+{
+	int now;
+
+	if (ioctl(terminal->fd, TIOCGETD, &now) == 0 && now != terminal->discipline)
+		ioctl(terminal->fd, TIOCSETD, &terminal->discipline);
+	if (!terminal->is_exclusive)
+		ioctl(terminal->fd, TIOCNXCL);
+	if (terminal->shared >= 0)
+		fcntl(terminal->shared, F_SETFL, terminal->flags);
 }
 
 void job_terminal_give_back(struct job_terminal *terminal, bool is_killed)
@@ -62,9 +82,12 @@ void job_terminal_give_back(struct job_terminal *terminal, bool is_killed)
 	/* a group that lives has it by right: the shell has taken it back */
 	if (now > 0 && !is_ours && kill(-now, 0) < 0 && errno == ESRCH)
 		is_killed = is_ours = tcsetpgrp(terminal->fd, terminal->foreground) == 0;
+	if (is_ours)
+		unlock(terminal);
 	if (is_ours && is_killed)
 		tcsetattr(terminal->fd, TCSANOW, &terminal->settings);
 	fd_close(&terminal->fd);
+	fd_close(&terminal->shared);
 }
 
 void job_leave_streams(void)

@@ -39,6 +39,8 @@ struct job_terminal {
 	int fd;           /* -1: it has none, or is not in its foreground */
 	pid_t foreground; /* our group */
 	struct termios settings;
+	int discipline, is_exclusive; /* TIOCGETD, TIOCGEXCL */
+	int shared, flags; /* the first of our streams that is a terminal, the starter's as well */
 };
 
 struct job_terminal job_terminal_keep(void);
@@ -47,7 +49,8 @@ struct job_terminal job_terminal_keep(void);
  * All has ended; SIGTTOU is blocked. A shell with job control that was killed, or that cannot see
  * our group from its PID namespace, has left the terminal to a group that is gone: whoever reads
  * next would get EIO. Then, or if @is_killed, the command's end was by a signal, the settings are
- * put back as well, as shells do.
+ * put back as well, as shells do. What no shell would see to is put back in any case: a line
+ * discipline that passes nothing, exclusive use, O_NONBLOCK.
  */
 void job_terminal_give_back(struct job_terminal *terminal, bool is_killed);
 

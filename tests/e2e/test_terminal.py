@@ -507,6 +507,39 @@ def test_the_terminal_is_given_back(nswrap, how, end):
     os.close(terminal.master)
 
 
+# what takes a terminal away from who has it next, and is none of the settings that shells put back
+TAKES = """
+import fcntl, os, struct, termios
+fcntl.ioctl(0, termios.TIOCEXCL)
+os.set_blocking(0, False)
+print('ta' + 'ken', flush=True)
+fcntl.ioctl(0, termios.TIOCSETD, struct.pack('i', 27))  # N_NULL, which passes nothing
+os._exit(3)
+"""
+
+LOOKS = """
+import fcntl, os, struct, termios
+os.close(os.open('/dev/tty', os.O_RDWR))
+print('line', *struct.unpack('i', fcntl.ioctl(0, termios.TIOCGETD, b'1234')), os.get_blocking(0), flush=True)
+"""
+
+
+@pytest.mark.parametrize("options", [["--network", "none"], ["--pid"], ["--new-session"], "exec"], ids=str)
+def test_nobody_keeps_the_terminal(nswrap, options):
+    """Exclusive use, a line discipline that passes nothing, reads that do not wait: gone with COMMAND."""
+    line = [BINARY, "-q", *options, "--"]
+    if options == "exec":
+        nswrap.start("-n", "other", "--network", "none", "sleep", "1000").wait_event("started")
+        line = [BINARY, "exec", "other"]
+    script = f"{shlex.join([*line, *python(TAKES)])} 2>/dev/null; echo status $?; {shlex.join(python(LOOKS))}"
+    terminal = Terminal(nswrap, ["sh", "-c", script])
+    terminal.expect("taken\r\n")
+    terminal.expect("status 3\r\n")
+    terminal.expect("line 0 True\r\n")
+    assert terminal.wait() == 0
+    terminal.close()
+
+
 # --- the link's command asks -------------------------------------------------------------------------
 
 
