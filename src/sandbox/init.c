@@ -28,6 +28,7 @@
 #include "util/list.h"
 #include "util/log.h"
 #include "util/loop.h"
+#include "util/procfs.h"
 #include "util/unixsock.h"
 
 #define KILL_ROUNDS_MS 5000
@@ -216,7 +217,8 @@ static void on_command_change(struct init *init, const siginfo_t *info)
 	}
 }
 
-/* How many processes have left COMMAND's session, as daemons do? */
+/* How many processes have left COMMAND's session, as daemons do, or were to outlive it by nohup(1)?
+ */
 static size_t count_daemons(const struct init *init)
 {
 	pid_t pids[DAEMONS_MAX];
@@ -224,7 +226,7 @@ static size_t count_daemons(const struct init *init)
 	size_t daemons = 0;
 
 	for (ssize_t i = 0; i < count; i++)
-		daemons += getsid(pids[i]) != init->session;
+		daemons += getsid(pids[i]) != init->session || procfs_ignores(pids[i], SIGHUP);
 	return daemons;
 }
 

@@ -7,10 +7,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "util/fd.h"
 #include "util/parse.h"
 
 #define PID_MAX (1UL << 30)
 #define SOCKET  "socket:["
+#define IGNORED "\nSigIgn:\t"
 
 pid_t procfs_next_pid(DIR *proc)
 {
@@ -51,4 +53,19 @@ bool procfs_has_socket(pid_t pid, bool (*is_it)(void *owner, unsigned long inode
 	if (dir)
 		closedir(dir);
 	return found;
+}
+
+bool procfs_ignores(pid_t pid, int sig)
+{
+	static const char hex[] = "0123456789abcdef";
+	const size_t digits = 16, at = digits - 1 - (size_t)(sig - 1) / 4;
+	char path[64], text[4096];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	const char *mask =
+		fd_read_file(path, text, sizeof(text)) > 0 ? strstr(text, IGNORED) : NULL;
+	if (!mask || strlen(mask) < strlen(IGNORED) + digits)
+		return false;
+	const char *digit = strchr(hex, mask[strlen(IGNORED) + at]);
+	return digit && ((unsigned)(digit - hex) >> (sig - 1) % 4 & 1);
 }

@@ -14,3 +14,6 @@ pid_t procfs_next_pid(DIR *proc);
  * is no @pid, or its descriptors may not be looked at.
  */
 bool procfs_has_socket(pid_t pid, bool (*is_it)(void *owner, unsigned long inode), void *owner);
+
+/* Does @pid ignore the signal? False if there is no such process, or /proc does not show it. */
+bool procfs_ignores(pid_t pid, int sig);

@@ -40,6 +40,14 @@ def test_a_daemon_is_ended_with_a_word(nswrap, options):
 
 
 @PID_NS
+def test_what_is_to_go_on_is_ended_with_a_word(nswrap, options):
+    """nohup(1) leaves a program in the session of its shell, and means it to outlive that."""
+    script = "nohup sleep 1000 >/dev/null 2>&1 & until grep -q 'SigIgn.*[13579bdf]$' /proc/$!/status; do :; done"
+    done = nswrap.run(*options, "--network", "none", "-c", script)
+    assert done.returncode == 0 and LINE in done.stderr.decode()
+
+
+@PID_NS
 def test_no_word_where_nobody_meant_it(nswrap, options):
     """Of failures, and of what a shell has in the background."""
     failed = nswrap.run(*options, "--network", "none", "--", *python(DAEMON, 3))

@@ -74,9 +74,25 @@ static void sockets(void **state)
 	close(pipe_ends[1]);
 }
 
+static void ignored(void **state)
+{
+	static const int signals[] = {SIGHUP, SIGTERM, SIGURG, SIGSYS};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+		assert_false(procfs_ignores(getpid(), signals[i]));
+		void (*before)(int) = signal(signals[i], SIG_IGN);
+		for (size_t j = 0; j < sizeof(signals) / sizeof(signals[0]); j++)
+			assert_int_equal(procfs_ignores(getpid(), signals[j]), i == j);
+		signal(signals[i], before);
+	}
+	assert_false(procfs_ignores(-1, SIGHUP));
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(processes), cmocka_unit_test(sockets)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(processes), cmocka_unit_test(sockets), cmocka_unit_test(ignored)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
