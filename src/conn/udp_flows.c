@@ -8,7 +8,8 @@
 #include "util/clock.h"
 
 #define BUCKETS 1024
-#define SETTLED 2 /* datagrams each way */
+#define SOURCES 1024 /* some addresses have one in common */
+#define SETTLED 2    /* datagrams each way */
 
 enum ring { RING_FRESH, RING_SETTLED, RINGS };
 
@@ -18,6 +19,7 @@ struct udp_flows {
 	void (*on_forget)(struct udp_flow *flow);
 	void *owner;
 	size_t count, held_bytes;
+	uint16_t by_source[RINGS][SOURCES];
 	struct list rings[RINGS]; /* the one used longest ago comes first */
 	struct list buckets[BUCKETS];
 };
@@ -35,6 +37,36 @@ static size_t bucket_of(const struct udp_key *key)
 	for (size_t i = 0; i < sizeof(*key); i++)
 		hash = (hash ^ bytes[i]) * 0x9e3779b97f4a7c15ULL;
 	return (hash >> 32) % BUCKETS;
+}
+
+/* Its address, whatever the port. */
+static size_t source_of(const struct udp_key *key)
+{
+	struct sockaddr_in v4;
+	uint64_t hash = 0;
+	uint32_t word;
+
+	memcpy(&v4, &key->peer, sizeof(v4));
+	if (key->peer.sin6_family == AF_INET)
+		hash = v4.sin_addr.s_addr * 0x9e3779b97f4a7c15ULL;
+	for (size_t i = 0; key->peer.sin6_family != AF_INET && i < 4; i++) {
+		memcpy(&word, &key->peer.sin6_addr.s6_addr[4 * i], sizeof(word));
+		hash = (hash ^ word) * 0x9e3779b97f4a7c15ULL;
+	}
+	return (hash >> 32) % SOURCES;
+}
+
+static void link_in(struct udp_flows *flows, struct udp_flow *flow, enum ring ring)
+{
+	list_add_last(&flows->rings[ring], &flow->use_link);
+	flow->ring = ring;
+	flows->by_source[ring][source_of(&flow->key)]++;
+}
+
+static void unlink_from(struct udp_flows *flows, struct udp_flow *flow)
+{
+	list_del(&flow->use_link);
+	flows->by_source[flow->ring][source_of(&flow->key)]--;
 }
 
 struct udp_flows *udp_flows_new(void (*on_forget)(struct udp_flow *flow), void *owner)
@@ -76,13 +108,61 @@ struct udp_flow *udp_flows_find(const struct udp_flows *flows, const struct udp_
 	return NULL;
 }
 
+/* Who has most of them in the rings from @first to @last. */
+static size_t find_most(
+	const struct udp_flows *flows, enum ring first, enum ring last, size_t *count)
+{
+	size_t most = 0;
+
+	*count = 0;
+	for (size_t source = 0; source < SOURCES; source++) {
+		size_t has = 0;
+
+		for (enum ring ring = first; ring <= last; ring++)
+			has += flows->by_source[ring][source];
+		most = has > *count ? source : most;
+		*count = has > *count ? has : *count;
+	}
+	return most;
+}
+
+/* The one of @source in @ring that was used longest ago; with a target, if @has_target. */
+static struct udp_flow *find_oldest(
+	const struct udp_flows *flows, enum ring ring, size_t source, bool has_target)
+{
+	list_each (at, &flows->rings[ring]) {
+		struct udp_flow *flow = flow_of(at);
+
+		if (source_of(&flow->key) == source && (!has_target || flow->io.fd >= 0))
+			return flow;
+	}
+	return NULL;
+}
+
 static void make_room(struct udp_flows *flows)
 {
-	for (enum ring ring = 0; ring < RINGS; ring++)
-		if (!list_is_empty(&flows->rings[ring])) {
-			udp_flows_forget(flows, flow_of(flows->rings[ring].next));
-			return;
-		}
+	size_t count = 0, most;
+
+	for (enum ring ring = 0; ring < RINGS && count == 0; ring++) {
+		most = find_most(flows, ring, ring, &count);
+		if (count > 0)
+			udp_flows_forget(flows, find_oldest(flows, ring, most, false));
+	}
+}
+
+bool udp_flows_yield(struct udp_flows *flows, const struct udp_key *key)
+{
+	const size_t source = source_of(key);
+	const size_t own =
+		flows->by_source[RING_FRESH][source] + flows->by_source[RING_SETTLED][source];
+	struct udp_flow *flow = NULL;
+	size_t count, most = find_most(flows, RING_FRESH, RING_SETTLED, &count);
+
+	for (enum ring ring = 0; !flow && count > own + 1 && ring < RINGS; ring++)
+		flow = find_oldest(flows, ring, most, true);
+	if (flow)
+		udp_flows_forget(flows, flow);
+	return flow;
 }
 
 struct udp_flow *udp_flows_add(struct udp_flows *flows, const struct udp_key *key, uint64_t now_ns)
@@ -99,7 +179,7 @@ struct udp_flow *udp_flows_add(struct udp_flows *flows, const struct udp_key *ke
 	flow->made_ns = flow->used_ns = now_ns;
 	flow->held_end = &flow->held;
 	list_add_first(&flows->buckets[bucket_of(key)], &flow->hash_link);
-	list_add_last(&flows->rings[RING_FRESH], &flow->use_link);
+	link_in(flows, flow, RING_FRESH);
 	flows->count++;
 	return flow;
 }
@@ -110,7 +190,7 @@ void udp_flows_forget(struct udp_flows *flows, struct udp_flow *flow)
 
 	flows->on_forget(flow);
 	list_del(&flow->hash_link);
-	list_del(&flow->use_link);
+	unlink_from(flows, flow);
 	while ((held = udp_flows_take_held(flows, flow)))
 		free(held);
 	flows->count--;
@@ -125,8 +205,8 @@ void udp_flows_use(
 	*said = *said + count < SETTLED ? *said + (unsigned)count : SETTLED;
 	flow->used_ns = now_ns;
 	bool is_settled = flow->said_in == SETTLED && flow->said_out == SETTLED;
-	list_del(&flow->use_link);
-	list_add_last(&flows->rings[is_settled ? RING_SETTLED : RING_FRESH], &flow->use_link);
+	unlink_from(flows, flow);
+	link_in(flows, flow, is_settled ? RING_SETTLED : RING_FRESH);
 }
 
 bool udp_flows_hold(struct udp_flows *flows, struct udp_flow *flow, const void *bytes, size_t len,

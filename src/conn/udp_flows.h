@@ -15,8 +15,10 @@
  *
  * A flow is fresh until both sides have spoken twice, and settled then. Both kinds are kept in the
  * order of their last use. Idle fresh flows are forgotten after UDP_FRESH_S, settled ones after
- * UDP_SETTLED_S. When the table is full the fresh flow (if there is none: the settled one) that was
- * used longest ago makes room, so a flood of strangers cannot push out who is being served.
+ * UDP_SETTLED_S. When the table is full a fresh flow (if there is none: a settled one) makes room,
+ * so a flood of strangers cannot push out who is being served: of the address that has most of
+ * them, the one that was used longest ago. So neither can a flood of one of them push out others
+ * who wait for their first answer.
  *
  * Datagrams that cannot be delivered yet are held with their flow until their deadline, or until
  * the flow is idle for too long.
@@ -53,6 +55,7 @@ struct udp_flow {
 	struct udp_key key;
 	uint64_t made_ns, used_ns;
 	unsigned said_in, said_out; /* datagrams, up to 2 */
+	unsigned ring;
 	struct udp_held *held, **held_end;
 	size_t held_count, held_bytes;
 	struct list hash_link, use_link;
@@ -70,6 +73,13 @@ struct udp_flow *udp_flows_find(const struct udp_flows *flows, const struct udp_
 /* A new flow, used now, with io.fd -1; another one may be forgotten for it. NULL: no memory. */
 struct udp_flow *udp_flows_add(struct udp_flows *flows, const struct udp_key *key, uint64_t now_ns);
 void udp_flows_forget(struct udp_flows *flows, struct udp_flow *flow);
+
+/*
+ * There are no descriptors for a target of the client @key. If another address has more flows than
+ * that of @key, and one of them has a target, the one used longest ago is forgotten, fresh ones
+ * first. Returns whether there was one.
+ */
+bool udp_flows_yield(struct udp_flows *flows, const struct udp_key *key);
 
 /* @count datagrams went by. */
 void udp_flows_use(

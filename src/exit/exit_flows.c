@@ -247,8 +247,9 @@ static struct udp_flow *add(struct exit_flows *flows, const struct udp_key *key,
 {
 	struct loop *loop = flows->context->loop;
 
-	if (!budget_has_room(flows->context->budget, 1))
-		return NULL;
+	while (!budget_has_room_for_flow(flows->context->budget))
+		if (!udp_flows_yield(flows->table, key))
+			return NULL;
 	_cleanup_fd_ int fd = open_socket(packet, to);
 	if (fd == -EACCES && packet->proto == IPPROTO_ICMP) {
 		say_no_pings(flows);

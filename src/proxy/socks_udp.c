@@ -192,7 +192,7 @@ static void begin(
 	if (udp->nflows == SOCKS_UDP_FLOWS_MAX)
 		flow_end(list_first(&udp->flows, struct flow, link));
 	struct flow *flow =
-		budget_has_room(udp->context->budget, 1) ? calloc(1, sizeof(*flow)) : NULL;
+		budget_has_room_for_flow(udp->context->budget) ? calloc(1, sizeof(*flow)) : NULL;
 	if (!flow)
 		return;
 	flow->udp = udp;

@@ -87,8 +87,9 @@ static struct parcel *add(struct parcels *parcels, const struct udp_key *key)
 {
 	struct parcel *parcel;
 
-	if (!budget_has_room(parcels->context->budget, 1))
-		return NULL;
+	while (!budget_has_room_for_flow(parcels->context->budget))
+		if (!udp_flows_yield(parcels->table, key))
+			return NULL;
 	struct udp_flow *flow =
 		udp_flows_add(parcels->table, key, loop_now_ns(parcels->context->loop));
 	parcel = flow ? calloc(1, sizeof(*parcel)) : NULL;

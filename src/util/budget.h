@@ -67,6 +67,17 @@ static inline bool budget_has_room(const struct budget *budget, size_t count)
 	return budget->used + count + budget_reserve(budget) <= budget->max;
 }
 
+/*
+ * May a socket be opened for datagrams? Nobody says when these end, and a flood of them is cheap:
+ * a quarter of what there is stays for connections.
+ */
+static inline bool budget_has_room_for_flow(const struct budget *budget)
+{
+	const size_t reserve = budget_reserve(budget);
+
+	return budget_has_room(budget, 1 + (budget->max > reserve ? budget->max - reserve : 0) / 4);
+}
+
 /* Count @count more, whether or not there is room. */
 static inline void budget_take(struct budget *budget, size_t count)
 {

@@ -288,6 +288,41 @@ def test_idle_connections_keep_nobody_out(host, greedy):
     idle.wait(20)
 
 
+# a datagram from each of argv[3] ports, which stay until stdin ends; argv: address port count
+SCATTERED = """
+import socket, sys
+kept = []
+for i in range(int(sys.argv[3])):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.connect((sys.argv[1], int(sys.argv[2])))
+    s.send(b'x')
+    kept.append(s)
+print('open', flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.agents
+def test_datagrams_of_many_ports_keep_nobody_out(host):
+    """Of 500 flows of a host where 150 descriptors are left some end when another host wants one; and
+    datagrams do not take all of them from connections."""
+    one = host(ONE, wrap=["prlimit", "--nofile=400", "--"])
+    two, three = host(TWO), host(THREE)
+    one.set([(8080, TARGET, 8000), (8080, TARGET, 8000, "udp")])
+    one.outer.serve(UDP_ECHO, TARGET, 8000, udp=True)
+    one.outer.serve(TCP_ECHO, TARGET, 8000)
+    for at in two, three:
+        at.set(others=[(ONE, 8080), (ONE, 8080, "udp")])
+    scattered = two.outer.popen(*python(SCATTERED, ONE, 8080, 500), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert scattered.stdout.readline() == b"open\n"
+    fds = pathlib.Path(f"/proc/{one.popen.pid}/fd")
+    wait_for(lambda: len(list(fds.iterdir())) > 220, "the flood", 30)
+    assert three.run(DATAGRAMS, ONE, 8080, 20) == ["20"]
+    assert three.run(ECHOES, ONE, 8080, 20) == ["20"]
+    scattered.stdin.close()
+    scattered.wait(20)
+
+
 @pytest.mark.agents
 def test_datagrams(host):
     one, two = host(ONE), host(TWO)

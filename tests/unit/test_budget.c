@@ -36,6 +36,25 @@ static void keeps_the_reserve(void **state)
 	assert_false(budget_has_room(&budget, 0));
 }
 
+/* Datagrams leave connections a quarter, as long as there is anything to share. */
+static void flows_leave_a_quarter(void **state)
+{
+	struct budget budget = {.max = BUDGET_RESERVED + 100};
+
+	(void)state;
+	while (budget_has_room_for_flow(&budget))
+		budget_take(&budget, 1);
+	assert_int_equal(budget.used, 75);
+	assert_true(budget_has_room(&budget, 25));
+	budget.max = BUDGET_RESERVED + 1;
+	budget.used = 0;
+	assert_true(budget_has_room_for_flow(&budget));
+	budget.max = BUDGET_RESERVED;
+	assert_false(budget_has_room_for_flow(&budget));
+	budget.max = 0;
+	assert_false(budget_has_room_for_flow(&budget));
+}
+
 /* Who has no sockets of a namespace needs less, and can serve with 64. */
 static void less_without_a_pool(void **state)
 {
@@ -101,6 +120,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keeps_the_reserve),
+		cmocka_unit_test(flows_leave_a_quarter),
 		cmocka_unit_test(less_without_a_pool),
 		cmocka_unit_test(room_is_what_is_left),
 		cmocka_unit_test(pipes_know_their_place),

@@ -576,6 +576,50 @@ static void table_follows_its_model(void **state)
 	assert_int_equal(forgotten, count);
 }
 
+static struct udp_key key_from(uint32_t address, uint16_t port)
+{
+	struct udp_key key;
+	const struct addr peer = addr_of4((struct in_addr){htonl(address)}, port);
+
+	memset(&key, 0, sizeof(key));
+	memcpy(&key.peer, &peer.v4, sizeof(peer.v4));
+	return key;
+}
+
+/* Of those who wait for their first answer the address that has most of them makes room. */
+static void a_flood_of_one_address_is_its_own(void **state)
+{
+	enum { OTHERS = 20 };
+	struct udp_flows *flows = udp_flows_new(count_forgotten, &forgotten);
+	struct udp_key key;
+
+	(void)state;
+	for (unsigned i = 0; i < OTHERS; i++) {
+		key = key_from(0x0a000001 + i, 53);
+		assert_non_null(udp_flows_add(flows, &key, 1));
+	}
+	for (unsigned i = 0; i < 3 * UDP_FLOWS_MAX; i++) {
+		key = key_from(0x0a0000ff, (uint16_t)(1 + i));
+		assert_non_null(udp_flows_add(flows, &key, 2));
+	}
+	assert_int_equal(udp_flows_count(flows), UDP_FLOWS_MAX);
+	for (unsigned i = 0; i < OTHERS; i++) {
+		key = key_from(0x0a000001 + i, 53);
+		assert_non_null(udp_flows_find(flows, &key));
+	}
+	/* descriptors come from those that have one, and from who has more of them */
+	const struct udp_key mine = key_from(0x0a0000ff, 1);
+	assert_false(udp_flows_yield(flows, &key));
+	key = key_from(0x0a0000ff, 3 * UDP_FLOWS_MAX);
+	udp_flows_find(flows, &key)->io.fd = 0;
+	assert_false(udp_flows_yield(flows, &mine));
+	const struct udp_key other = key_from(0x0a000001, 54);
+	assert_true(udp_flows_yield(flows, &other));
+	assert_null(udp_flows_find(flows, &key));
+	assert_false(udp_flows_yield(flows, &other));
+	udp_flows_free(flows);
+}
+
 static int set_lo_up(void **state)
 {
 	struct in6_addr addr;
@@ -603,6 +647,7 @@ int main(void)
 		cmocka_unit_test(waits_for_sockets),
 		cmocka_unit_test(a_crowd_does_not_push_out_the_settled),
 		cmocka_unit_test(table_follows_its_model),
+		cmocka_unit_test(a_flood_of_one_address_is_its_own),
 	};
 
 	netns_enter_or_skip();

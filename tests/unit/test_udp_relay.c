@@ -607,6 +607,42 @@ static void idle_flows_are_forgotten(void **state)
 	bed_close(bed);
 }
 
+/* Without descriptors the address that has most flows loses one to who has fewer. */
+static void one_address_does_not_keep_others_out(void **state)
+{
+	struct bed *bed = bed_open("0.0.0.0", false);
+	int server = server_at(SERVER_PORT), clients[8], others[2];
+	uint16_t port = 0;
+
+	(void)state;
+	bed->budget.max = BUDGET_RESERVED + 5; /* one of which is for connections */
+	for (size_t i = 0; i < COUNT(clients); i++)
+		clients[i] = udp("127.0.0.2", 0, "127.0.0.1", RELAY_PORT);
+	for (size_t i = 0; i < 4; i++)
+		exchange(bed, clients[i], server);
+	for (size_t i = 4; i < COUNT(clients); i++)
+		say(clients[i], 1);
+	expect_nothing(bed, server);
+	for (size_t i = 0; i < COUNT(others); i++) {
+		others[i] = udp(i ? "127.0.0.4" : "127.0.0.3", 0, "127.0.0.1", RELAY_PORT);
+		port = exchange(bed, others[i], server);
+		assert_int_equal(bed->budget.used, 4);
+	}
+	for (size_t i = 0; i < COUNT(clients); i++)
+		say(clients[i], 1);
+	/* those of them that have a target still have it */
+	for (size_t i = 0; i < 2; i++)
+		assert_int_equal(hear(bed, server), 1);
+	expect_nothing(bed, server);
+	assert_int_equal(exchange(bed, others[1], server), port);
+	for (size_t i = 0; i < COUNT(clients); i++)
+		close(clients[i]);
+	close(others[0]);
+	close(others[1]);
+	close(server);
+	bed_close(bed);
+}
+
 /* Both clients say much, more than a batch, taking turns. */
 static void say_much(const int *clients)
 {
@@ -795,6 +831,7 @@ int main(void)
 		cmocka_unit_test(order_survives_a_refusal),
 		cmocka_unit_test(strangers_are_turned_away),
 		cmocka_unit_test(idle_flows_are_forgotten),
+		cmocka_unit_test(one_address_does_not_keep_others_out),
 		cmocka_unit_test(may_be_freed_in_callbacks),
 		cmocka_unit_test(may_be_freed_in_a_retry),
 		cmocka_unit_test(may_be_retried_in_callbacks),
