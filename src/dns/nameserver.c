@@ -24,6 +24,7 @@ struct udp_socket {
 struct client {
 	struct pipeline pipeline;
 	struct nameserver *nameserver;
+	struct addr peer;
 	struct list link;
 };
 
@@ -127,12 +128,30 @@ static void on_forwarded(
 		refuse(question, DNS_SERVFAIL);
 }
 
+bool nameserver_may_wait(const struct nameserver_question *question)
+{
+	size_t own = 0, others = 0;
+
+	list_each (at, &question->nameserver->questions) {
+		const struct nameserver_question *other =
+			container_of(at, struct nameserver_question, link);
+
+		if (addr_is_same_ip(&other->peer, &question->peer))
+			own++;
+		else
+			others++;
+	}
+	return others + 2 * own <= FORWARDER_QUERIES_MAX;
+}
+
 void nameserver_forward(struct nameserver_question *question)
 {
 	struct nameserver *nameserver = question->nameserver;
 	int result = -ENOENT;
 
-	if (nameserver->forwarder) {
+	if (nameserver->forwarder && !nameserver_may_wait(question)) {
+		result = -EAGAIN;
+	} else if (nameserver->forwarder) {
 		question->forwarded.on_answer = on_forwarded;
 		result = forwarder_start(nameserver->forwarder, &question->forwarded,
 			question->message, question->len, question->query.question_end,
@@ -297,6 +316,7 @@ static void on_message(struct pipeline *pipeline, const uint8_t *message, size_t
 		return;
 	}
 	question->client = client;
+	question->peer = client->peer;
 	ask_owner(question);
 }
 
@@ -316,26 +336,50 @@ static void on_end(struct pipeline *pipeline)
 	free_client(container_of(pipeline, struct client, pipeline));
 }
 
-/* The client that has been idle longest, if there is one, is ended. */
-static void end_idle(struct nameserver *nameserver)
+static size_t count_clients(const struct nameserver *nameserver, const struct addr *source)
 {
+	size_t count = 0;
+
+	list_each (at, &nameserver->clients) {
+		const struct client *client = container_of(at, struct client, link);
+
+		count += addr_is_same_ip(&client->peer, source);
+	}
+	return count;
+}
+
+/* The client that has been idle longest is ended; if all wait for answers, the one that waits
+ * longest of the address that has most of them, if it has more than @source. */
+static void make_room(struct nameserver *nameserver, const struct addr *source)
+{
+	size_t most = count_clients(nameserver, source);
+	struct client *found = NULL;
+
 	list_each (at, &nameserver->clients) {
 		struct client *client = container_of(at, struct client, link);
+		bool is_idle = pipeline_is_idle(&client->pipeline);
+		size_t count = is_idle ? SIZE_MAX : count_clients(nameserver, &client->peer);
 
-		if (!pipeline_is_idle(&client->pipeline))
+		if (count <= most)
 			continue;
-		pipeline_close(&client->pipeline);
-		free_client(client);
-		return;
+		most = count;
+		found = client;
 	}
+	if (!found)
+		return;
+	pipeline_close(&found->pipeline);
+	free_client(found);
 }
 
 void nameserver_add_client(struct nameserver *nameserver, int fd)
 {
 	struct client *client = NULL;
+	struct addr peer = {0};
+	socklen_t peer_len = sizeof(peer);
 
+	getpeername(fd, &peer.any, &peer_len);
 	if (nameserver->nclients >= NAMESERVER_CLIENTS_MAX)
-		end_idle(nameserver);
+		make_room(nameserver, &peer);
 	if (nameserver->nclients < NAMESERVER_CLIENTS_MAX)
 		client = calloc(1, sizeof(*client));
 	if (!client) {
@@ -343,6 +387,7 @@ void nameserver_add_client(struct nameserver *nameserver, int fd)
 		return;
 	}
 	client->nameserver = nameserver;
+	client->peer = peer;
 	client->pipeline.on_message = on_message;
 	client->pipeline.on_end = on_end;
 	if (pipeline_open(&client->pipeline, nameserver->loop, fd) < 0) {

@@ -19,8 +19,12 @@
  * One that cannot be read is refused. What comes over UDP and cannot be served now is dropped: who
  * asked asks again. The same query over UDP again, while it is under way, is one.
  *
+ * Of FORWARDER_QUERIES_MAX questions that wait, those of one address are at most half of what the
+ * others leave: no flood of names that nobody answers keeps others from theirs.
+ *
  * Over TCP queries may be pipelined and are answered as answers come (dns/pipeline). While there
- * are NAMESERVER_CLIENTS_MAX connections the one that has been idle longest makes room.
+ * are NAMESERVER_CLIENTS_MAX connections the one that has been idle longest makes room, or one of
+ * the address that has most of them.
  */
 #define NAMESERVER_CLIENTS_MAX 128
 #define NAMESERVER_SOCKETS_MAX 8
@@ -69,6 +73,9 @@ void nameserver_answer(struct nameserver_question *question, const struct reply 
 /* The same by the answer of another server to the bytes of nameserver_message; any bytes. */
 void nameserver_pass(struct nameserver_question *question, const uint8_t *answer, size_t len);
 void nameserver_forward(struct nameserver_question *question);
+
+/* May one more question of that address wait for others? An owner whose answers take time asks. */
+bool nameserver_may_wait(const struct nameserver_question *question);
 
 /* The query as it came. */
 const uint8_t *nameserver_message(const struct nameserver_question *question, size_t *len);

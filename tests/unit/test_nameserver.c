@@ -9,6 +9,8 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -260,6 +262,114 @@ static void test_many_clients(void **state)
 	}
 }
 
+/* --- one who asks too much ---------------------------------------------------------------- */
+
+static struct addr loopback(unsigned last)
+{
+	const struct in_addr ip = {htonl(INADDR_LOOPBACK - 1 + last)};
+
+	return addr_of4(ip, 0);
+}
+
+/* How many of @count questions that nobody answers are passed on. */
+static size_t flood(int client, size_t count)
+{
+	uint8_t query[512];
+	char name[64];
+	size_t passed = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		snprintf(name, sizeof(name), "name%zu.example.com", i);
+		size_t len = make(name, query);
+		assert_int_equal(send(client, query, len, 0), len);
+		assert_int_equal(loop_run_once(now.loop, 10), 0);
+		while (recv(now.upstream, now.got, sizeof(now.got), MSG_DONTWAIT) > 0)
+			passed++;
+	}
+	return passed;
+}
+
+static void test_a_share_of_questions(void **state)
+{
+	struct addr server, own = loopback(2);
+	int other = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+
+	(void)state;
+	assert_int_equal(addr_get_own(now.udp, &server), 0);
+	assert_int_equal(bind(other, &own.any, sizeof(own.v4)), 0);
+	assert_int_equal(connect(other, &server.any, sizeof(server.v4)), 0);
+	assert_int_equal(flood(now.client, FORWARDER_QUERIES_MAX), FORWARDER_QUERIES_MAX / 2);
+	assert_int_equal(flood(other, FORWARDER_QUERIES_MAX), FORWARDER_QUERIES_MAX / 4);
+	/* what is known needs no share */
+	assert_int_equal(ask("lab"), DNS_OK);
+	close(other);
+}
+
+/* A connection to the name server from @own; returns the client's end. */
+static int connect_from(struct addr own)
+{
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	struct addr at = addr_loopback4(0);
+
+	assert_int_equal(bind(listener, &at.any, sizeof(at.v4)), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	assert_int_equal(addr_get_own(listener, &at), 0);
+	assert_int_equal(bind(fd, &own.any, sizeof(own.v4)), 0);
+	assert_int_equal(connect(fd, &at.any, sizeof(at.v4)), 0);
+	nameserver_add_client(
+		now.nameserver, accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC));
+	close(listener);
+	return fd;
+}
+
+/* It has a question that nobody answers. */
+static void keep_busy(int fd)
+{
+	uint8_t bytes[514];
+	size_t len = make("example.com", bytes + 2);
+
+	bytes[0] = (uint8_t)(len >> 8);
+	bytes[1] = (uint8_t)len;
+	assert_int_equal(write(fd, bytes, len + 2), len + 2);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(loop_run_once(now.loop, 1), 0);
+}
+
+static bool is_closed(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, 1, MSG_DONTWAIT) == 0 || (errno != EAGAIN);
+}
+
+static void test_a_share_of_clients(void **state)
+{
+	int fds[NAMESERVER_CLIENTS_MAX];
+
+	(void)state;
+	for (size_t i = 0; i < NAMESERVER_CLIENTS_MAX; i++) {
+		fds[i] = connect_from(loopback(1));
+		keep_busy(fds[i]);
+	}
+	int one_more = connect_from(loopback(1));
+	assert_true(is_closed(one_more));
+	assert_false(is_closed(fds[0]));
+	int other = connect_from(loopback(2));
+	assert_false(is_closed(other));
+	assert_true(is_closed(fds[0]));
+	for (size_t i = 1; i < NAMESERVER_CLIENTS_MAX; i++)
+		assert_false(is_closed(fds[i]));
+	keep_busy(other);
+	one_more = (close(one_more), connect_from(loopback(1)));
+	assert_true(is_closed(one_more));
+	assert_false(is_closed(other));
+	close(other);
+	close(one_more);
+	for (size_t i = 0; i < NAMESERVER_CLIENTS_MAX; i++)
+		close(fds[i]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -268,6 +378,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_forwarded, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pipelined, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_many_clients, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_share_of_questions, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_share_of_clients, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -57,7 +57,9 @@ static int on_other(void *owner, struct nameserver_question *question, const str
 		*out = (struct reply){.rcode = DNS_OK};
 		return 0;
 	}
-	struct pending *pending = asked->count < ASKED_MAX ? calloc(1, sizeof(*pending)) : NULL;
+	struct pending *pending = asked->count < ASKED_MAX && nameserver_may_wait(question)
+					  ? calloc(1, sizeof(*pending))
+					  : NULL;
 	if (!pending)
 		return -EAGAIN;
 	pending->asked = asked;

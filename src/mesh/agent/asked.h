@@ -14,7 +14,7 @@
  * first. Where that host does not answer it is SERVFAIL: nobody else is asked for a name of its
  * network.
  */
-#define ASKED_MAX 256 /* under way */
+#define ASKED_MAX 512 /* under way */
 
 struct asked;
 
