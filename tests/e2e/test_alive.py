@@ -2,12 +2,16 @@
 """A peer that vanishes without a word is noticed, and the other side is told by a reset"""
 
 import re
+import socket
 import subprocess
 import threading
 
 import pytest
 
-from harness import NEIGHBOUR_SETUP, PATIENCE, TCP_ECHO, python, wait_for
+from harness import NEIGHBOUR_SETUP, PATIENCE, TCP_ECHO, connect, free_port, python, wait_for
+from mesh_tools import Box, Site, network
+from test_exit import FAR, far  # noqa: F401 (a fixture)
+from test_tunnel import answer_at_the_end, run_server, tunnel  # noqa: F401 (a fixture)
 from tools import THOROUGH
 
 # says what it got from each client, and how that ended; argv: address port
@@ -86,6 +90,75 @@ def test_servers_outside_are_kept_alive(nswrap, outer):
     finally:
         server.kill()
         server.wait()
+
+
+def are_kept(*ends, prefix=()):
+    """The kernel asks at each of these ends ("sport = :80") of connections, and soon."""
+    for where in ends:
+
+        def are_asked():
+            found = timers(prefix, where)
+            return found and all(t is not None and t <= 10 for t in found)
+
+        # while bytes are under way there is another timer
+        wait_for(are_asked, f"the kernel to ask at {where}")
+
+
+@pytest.fixture
+def target():
+    """A port of this machine, where all that comes is answered at its end."""
+    with run_server(answer_at_the_end) as listener:
+        yield listener.getsockname()[1]
+
+
+def test_both_ends_of_a_tunnel(tunnel, target):  # noqa: F811
+    tunnel.server()
+    tunnel.client(f"127.0.0.1:{target}").wait_line("connected to")
+    with connect(tunnel.proxy) as s:
+        s.sendall(b"hello")
+        are_kept(f"sport = :{tunnel.proxy}", f"sport = :{tunnel.clients}", f"dport = :{tunnel.clients}",
+                 f"dport = :{target}")
+
+
+def test_plain_hosts_of_a_mesh(nswrap, short_dir, target):
+    """What they accept for others and dial for others, and both proxies."""
+    site, box, led = Site(nswrap, short_dir), Box(nswrap, "box"), free_port()
+    http, socks = free_port(), free_port()
+    site.host("here", f"{network()}.101", ports=[f"{target}:127.0.0.1:{target}"], http={"listen": f"127.0.0.1:{http}"},
+              socks={"listen": f"127.0.0.1:{socks}"})
+    site.host("box", f"{network()}.102", box.agent(), ports=[f"{led}:127.0.0.1:{led}"])
+    box.serve(TCP_ECHO, "127.0.0.1", led, port=led)
+    with site:
+        inside = box.popen(*python(STAY, f"{network()}.101", target), stdout=subprocess.PIPE)
+        assert inside.stdout.readline() == b"there\n"
+        are_kept(f"dport = :{target}")
+        with connect(led, f"{network()}.102") as s, connect(http) as asks, connect(socks) as hails:
+            s.sendall(b"hello")
+            assert s.recv(5) == b"hello"
+            asks.sendall(b"CONNECT box:%d HTTP/1.1\r\nHost: box\r\n\r\n" % led)
+            assert b" 200 " in asks.recv(1000)
+            hails.sendall(b"\5\1\0" + b"\5\1\0\1" + socket.inet_aton(f"{network()}.102") + led.to_bytes(2, "big"))
+            assert hails.recv(1, socket.MSG_PEEK) == b"\5"
+            are_kept(f"sport = :{led}", f"sport = :{http}", f"sport = :{socks}")
+        inside.kill()
+        inside.wait()
+
+
+@pytest.mark.parametrize("options", [[], ["--network", "none"], ["--pid", "--root"]], ids=" ".join)
+def test_what_reverse_rules_dial(nswrap, target, options):
+    running = nswrap.start(*options, "-R", target, *python(STAY, "127.0.0.1", target))
+    assert running.read_line() == "there"
+    are_kept(f"dport = :{target}")
+    running.stop()
+
+
+def test_what_an_exit_dials(nswrap, far):  # noqa: F811
+    made = far()
+    made.serve(TCP_ECHO, FAR, 7001)
+    running = nswrap.start("--via", made.link(), *python(STAY, FAR, 7001))
+    assert running.read_line() == "there" and running.read_line() == "answered"
+    are_kept("dport = :7001", prefix=made.machine.prefix())
+    running.stop()
 
 
 class Vanishing:
