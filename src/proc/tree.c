@@ -25,6 +25,7 @@
 #define CHILDREN_BYTES 65536 /* those past it are seen when others have ended */
 #define REAP_MAX       256   /* at a time */
 #define OWN_MAX        8192  /* in so many bytes */
+#define NO_GROUP       (-1)  /* 0 is one outside of our PID namespace */
 
 struct entry {
 	pid_t pid, parent;
@@ -178,13 +179,19 @@ ssize_t tree_list(pid_t root, pid_t *pids, size_t cap)
 
 ssize_t tree_signal(pid_t root, int sig)
 {
+	return tree_signal_others(root, sig, NO_GROUP);
+}
+
+ssize_t tree_signal_others(pid_t root, int sig, pid_t group)
+{
 	pid_t *pids = malloc(TREE_MAX * sizeof(*pids));
 
 	if (!pids)
 		return -ENOMEM;
 	ssize_t count = tree_list(root, pids, TREE_MAX);
 	for (ssize_t i = 0; i < count; i++)
-		kill(pids[i], sig);
+		if (group == NO_GROUP || getpgid(pids[i]) != group)
+			kill(pids[i], sig);
 	free(pids);
 	return count;
 }

@@ -33,6 +33,9 @@ ssize_t tree_list(pid_t root, pid_t *pids, size_t cap);
 /* Send @sig to all of them. Returns how many were found, or -errno. */
 ssize_t tree_signal(pid_t root, int sig);
 
+/* The same, but not to those of the process group @group, which have it already. */
+ssize_t tree_signal_others(pid_t root, int sig, pid_t group);
+
 enum tree_reaped {
 	TREE_CHILDLESS, /* there is no child */
 	TREE_LIVES,     /* none that waits to be reaped */

@@ -29,6 +29,8 @@
 #include "util/loop.h"
 
 #define LEFTOVER_MS  2000 /* from SIGTERM to SIGKILL for what the command leaves behind */
+#define SETTLE_MS    200  /* longer than a witness holds signals */
+#define TOLD_MS      1000
 #define KILL_MS      5000
 #define LAST_WORD_MS 500
 
@@ -39,11 +41,14 @@ struct session {
 	struct loop_io signal_io, control_io;
 	struct witness witness; /* of the signals that the command gets without us */
 	struct loop_timer kill_timer;
-	struct loop_task reap_task; /* there is more to reap */
+	struct loop_timer settle_timer; /* the child has ended, and why will be known then */
+	struct loop_task reap_task;     /* there is more to reap */
 	struct clock_wait killing;  /* from the first SIGKILL on */
 	sigset_t original_mask;
 	bool restores_pipe;
-	pid_t child; /* 0: has ended */
+	pid_t child;      /* 0: has ended */
+	pid_t started;    /* its number, also then */
+	uint64_t told_ns; /* when a SIGTERM went to all of its group; 0: never */
 	bool is_stopped;
 	uint64_t stops, rested_at; /* of the child, so far; the one along with which we stopped */
 	int end_signal;            /* that ended it, 0: none */
@@ -179,18 +184,43 @@ static void on_kill_time(struct loop_timer *timer)
 		loop_stop(session->loop, 0); /* the kernel does not let them end */
 }
 
+/* Those of the group that has just had a SIGTERM with the child get no second one, as in init. */
+static void end_rest(struct loop_timer *timer)
+{
+	struct session *session = container_of(timer, struct session, settle_timer);
+	bool is_told = session->told_ns != 0 &&
+		       loop_now_ns(session->loop) - session->told_ns < TOLD_MS * NS_PER_MS;
+
+	witness_stop(&session->witness);
+	if (is_told)
+		tree_signal_others(getpid(), SIGTERM,
+			session->command->command.new_session ? session->started : getpgrp());
+	else
+		signal_all(session, SIGTERM);
+	signal_all(session, SIGCONT); /* a stopped process cannot act on SIGTERM */
+	loop_timer_set(session->loop, &session->kill_timer, LEFTOVER_MS);
+	loop_task_add(session->loop, &session->reap_task);
+}
+
+/* Whatever the child has left: the witness is ours. */
+static bool has_rest(const struct session *session)
+{
+	pid_t pids[2];
+	ssize_t count = tree_children(pids, 2);
+
+	return count != 1 || pids[0] != session->witness.pid;
+}
+
 static void on_child_end(struct session *session, const siginfo_t *info)
 {
 	session->child = 0;
-	witness_stop(&session->witness);
 	session->status = command_exit_status(info->si_code, info->si_status);
 	session->end_signal = info->si_code == CLD_EXITED ? 0 : info->si_status;
 	loop_timer_cancel(session->loop, &session->kill_timer);
 	if (session->enter->has_pid_ns)
-		return;
-	signal_all(session, SIGTERM);
-	signal_all(session, SIGCONT); /* a stopped process cannot act on SIGTERM */
-	loop_timer_set(session->loop, &session->kill_timer, LEFTOVER_MS);
+		witness_stop(&session->witness);
+	else
+		loop_timer_set(session->loop, &session->settle_timer, SETTLE_MS);
 }
 
 static void on_child_change(struct session *session, const siginfo_t *info)
@@ -222,6 +252,10 @@ static void on_reap(struct loop_task *task)
 	struct session *session = container_of(task, struct session, reap_task);
 	enum tree_reaped reaped = tree_reap(WEXITED | WSTOPPED | WCONTINUED, on_change, session);
 
+	if (reaped == TREE_LIVES && session->child == 0 && !has_rest(session)) {
+		witness_stop(&session->witness);
+		reaped = TREE_CHILDLESS;
+	}
 	if (reaped == TREE_MORE)
 		loop_task_add(session->loop, task);
 	else if (reaped == TREE_CHILDLESS)
@@ -246,6 +280,8 @@ static void pass_signal(void *owner, int sig, pid_t sender, bool has_reached)
 	(void)sender;
 	if (!has_reached)
 		job_signal(session->child, sig);
+	else if (sig == SIGTERM)
+		session->told_ns = loop_now_ns(session->loop);
 	if (sig == SIGTERM && session->child > 0) {
 		job_signal(session->child, SIGCONT);
 		loop_timer_set(
@@ -262,7 +298,7 @@ static void on_own_signal(struct session *session, const struct signalfd_siginfo
 		return;
 	if (sig == SIGCONT && session->rested_at > 0)
 		resume_child(session);
-	else if (!witness_hold(&session->witness, sig, sender, session->child))
+	else if (!witness_hold(&session->witness, sig, sender, session->started))
 		pass_signal(session, sig, sender, false);
 }
 
@@ -315,6 +351,7 @@ static int open_session(struct session *session, struct err *err)
 		(struct loop_io){signalfd(-1, &all, SFD_NONBLOCK | SFD_CLOEXEC), on_signal};
 	session->control_io = (struct loop_io){session->enter->control, on_control};
 	session->kill_timer.on_expired = on_kill_time;
+	session->settle_timer.on_expired = end_rest;
 	session->reap_task.on_run = on_reap;
 	if (!session->loop || session->signal_io.fd < 0)
 		return err_sys(err, errno, "cannot receive signals");
@@ -406,7 +443,7 @@ int enter_run(
 	int result = open_session(&session, err);
 	if (result == 0) {
 		witness_start(&session.witness, session.loop, command->command.new_session);
-		session.child = start(&session, &failure, err);
+		session.child = session.started = start(&session, &failure, err);
 		if (session.child > 0) {
 			job_leave_streams();
 			result = await_end(&session, err);

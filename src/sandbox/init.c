@@ -35,7 +35,6 @@
 #define DAEMONS_MAX    64
 #define SETTLE_MS      200 /* longer than a witness holds signals */
 #define TOLD_MS        1000
-#define REST_MAX       1024
 #define FILES_MS       10000 /* many TAPs that are taken down at once take their turns */
 
 enum init_state {
@@ -64,7 +63,8 @@ struct init {
 	pid_t command;    /* 0: has ended */
 	pid_t session;    /* COMMAND's, as it was started */
 	pid_t group;      /* the same */
-	uint64_t told_ns; /* when it was said that a SIGTERM went to all of the group; 0: never */
+	/* when a SIGTERM went to all of the group, and to all processes of a cgroup; 0: never */
+	uint64_t group_told_ns, all_told_ns;
 	bool is_stopped;
 	uint64_t stops; /* of COMMAND, so far */
 	int status;     /* exit status of COMMAND once it has ended */
@@ -162,21 +162,30 @@ static void on_kill_time(struct loop_timer *timer)
 	loop_timer_set(init->loop, &init->kill_timer, clock_wait_next_ms(&init->killing));
 }
 
+/* Nobody sends us a SIGTERM: one that comes went to all of a cgroup. */
+static void read_signals(struct init *init)
+{
+	struct signalfd_siginfo info;
+
+	while (read(init->signal_io.fd, &info, sizeof(info)) > 0)
+		if (info.ssi_signo == SIGTERM)
+			init->all_told_ns = loop_now_ns(init->loop);
+}
+
+static bool is_recent(const struct init *init, uint64_t told_ns)
+{
+	return told_ns != 0 && loop_now_ns(init->loop) - told_ns < TOLD_MS * NS_PER_MS;
+}
+
 /* SIGTERM to what is left, unless it has just had that with COMMAND: a second one makes many
  * programs end without finishing. */
-static void ask_rest(const struct init *init)
+static void ask_rest(struct init *init)
 {
-	bool is_told =
-		init->told_ns != 0 && loop_now_ns(init->loop) - init->told_ns < TOLD_MS * NS_PER_MS;
-	pid_t pids[REST_MAX];
-	ssize_t count = is_told ? tree_list(getpid(), pids, REST_MAX) : 0;
-
-	if (!is_told || count >= REST_MAX)
+	read_signals(init);
+	if (!is_recent(init, init->all_told_ns) && is_recent(init, init->group_told_ns))
+		tree_signal_others(getpid(), SIGTERM, init->group);
+	else if (!is_recent(init, init->all_told_ns))
 		tree_signal(getpid(), SIGTERM);
-	else
-		for (ssize_t i = 0; i < count; i++)
-			if (getpgid(pids[i]) != init->group)
-				kill(pids[i], SIGTERM);
 	tree_signal(getpid(), SIGCONT); /* a stopped process cannot act on SIGTERM */
 }
 
@@ -246,8 +255,8 @@ static void on_settled(struct loop_timer *timer)
 }
 
 /*
- * A daemon's parent ends before it has its own session; and of a SIGTERM that COMMAND ended by the
- * supervisor says a moment later whether all of its group had it.
+ * A daemon's parent ends before it has its own session; and of a SIGTERM that COMMAND ended by,
+ * with whatever status, the supervisor says a moment later whether all of its group had it.
  */
 static void end_rest(struct init *init)
 {
@@ -255,8 +264,7 @@ static void end_rest(struct init *init)
 
 	if (init->state == INIT_RUNNING && config->waits_all)
 		tell(init->start, &(struct init_message){.type = INIT_WAITS});
-	else if (init->state == INIT_RUNNING &&
-		 (init->status == 0 || init->status == 128 + SIGTERM))
+	else if (init->state == INIT_RUNNING)
 		loop_timer_set(init->loop, &init->settle_timer, SETTLE_MS);
 	else
 		terminate_rest(init, config->stop_timeout_ms);
@@ -287,11 +295,9 @@ static void on_reap(struct loop_task *task)
 static void on_child(struct loop_io *io, uint32_t events)
 {
 	struct init *init = container_of(io, struct init, signal_io);
-	struct signalfd_siginfo discard;
 
 	(void)events;
-	while (read(io->fd, &discard, sizeof(discard)) > 0)
-		;
+	read_signals(init);
 	on_reap(&init->reap_task);
 }
 
@@ -299,7 +305,7 @@ static void start_termination(struct init *init, int sig, uint64_t timeout_ms)
 {
 	job_signal(init->command, sig);
 	if (sig == 0)
-		init->told_ns = loop_now_ns(init->loop);
+		init->group_told_ns = loop_now_ns(init->loop);
 	if (init->command == 0 && init->state == INIT_RUNNING) {
 		/* what it left, and was waited for */
 		terminate_rest(init, timeout_ms);
@@ -387,12 +393,13 @@ static void on_door(struct loop_io *io, uint32_t events)
 
 static int run_loop(struct init *init)
 {
-	sigset_t child;
+	sigset_t signals;
 
-	sigemptyset(&child);
-	sigaddset(&child, SIGCHLD);
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGCHLD);
+	sigaddset(&signals, SIGTERM);
 	init->signal_io =
-		(struct loop_io){signalfd(-1, &child, SFD_NONBLOCK | SFD_CLOEXEC), on_child};
+		(struct loop_io){signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC), on_child};
 	init->supervisor_io = (struct loop_io){init->start->supervisor_fd, on_supervisor};
 	init->door_io = (struct loop_io){init->start->door_fd, on_door};
 	init->kill_timer.on_expired = on_kill_time;

@@ -308,17 +308,20 @@ static void on_reap(struct loop_task *task)
 }
 
 /* COMMAND has ended: what would end it ends what it left. */
-static void end_waiting(struct supervisor *supervisor, int sig)
+static void end_waiting(struct supervisor *supervisor, int sig, bool has_reached)
 {
 	if (sig == SIGTERM || sig == SIGINT || sig == SIGHUP || sig == SIGQUIT)
-		terminate(supervisor, supervisor->config->stop_timeout_ms);
+		terminate_by(supervisor, has_reached && sig == SIGTERM ? 0 : SIGTERM,
+			supervisor->config->stop_timeout_ms);
 }
 
 static void pass_signal(void *owner, int sig, pid_t sender, bool has_reached)
 {
 	struct supervisor *supervisor = owner;
 
-	if (sig == SIGTERM)
+	if (supervisor->init.waits)
+		end_waiting(supervisor, sig, has_reached);
+	else if (sig == SIGTERM)
 		terminate_by(
 			supervisor, has_reached ? 0 : sig, supervisor->config->stop_timeout_ms);
 	else if (!has_reached)
@@ -341,9 +344,8 @@ static void on_signal(struct loop_io *io, uint32_t events)
 			on_reap(&supervisor->reap_task);
 		else if (viaproc_logs_in(&supervisor->via))
 			supervisor->status = sig == SIGCONT || sig == SIGWINCH ? 0 : 128 + sig;
-		else if (init->waits)
-			end_waiting(supervisor, sig);
-		else if (job_passes_on(&info, init->command, config->new_session) &&
+		else if ((init->waits ||
+				 job_passes_on(&info, init->command, config->new_session)) &&
 			 !witness_hold(&supervisor->witness, sig, sender, init->command))
 			pass_signal(supervisor, sig, sender, false);
 	}

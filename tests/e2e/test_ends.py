@@ -154,13 +154,17 @@ print(' '.join(name for name in had if name == 'SIGTERM'), flush=True)
 """
 
 
-@pytest.mark.parametrize("script", ["{}; true", "trap 'exit 0' TERM; {} & wait"], ids=["ends", "traps"])
+@pytest.mark.parametrize("script", ["{}; true", "trap 'exit 0' TERM; {} & wait", "trap 'exit 3' TERM; {} & wait"],
+                         ids=["ends", "traps", "fails"])
 @pytest.mark.parametrize("to", ["process", "group", "cgroup", "command"])
-@pytest.mark.parametrize("how", [[], ["--pid"]], ids=["plain", "pid"])
+@pytest.mark.parametrize("how", [[], ["--pid"], "exec"], ids=["plain", "pid", "exec"])
 def test_what_a_script_leaves_has_a_signal_once(nswrap, how, to, script):
     """A script ends by SIGTERM at once, and its server, which had it with the script, is not told again."""
-    popen = nswrap.popen("-q", *how, "-c", script.format(shlex.join(python(LEAVES))), stdin=subprocess.DEVNULL,
-                         stdout=subprocess.PIPE, start_new_session=True)
+    shell = ["sh", "-c", script.format(shlex.join(python(LEAVES)))]
+    if how == "exec":
+        nswrap.start("-q", "-n", "box", "sleep", 60).wait_event("started")
+    popen = nswrap.popen(*(["exec", "box"] if how == "exec" else ["-q", *how, "--"]), *shell,
+                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)
     assert popen.stdout.readline() == b"ready\n"
     began = time.monotonic()
     if to == "command":
@@ -171,6 +175,21 @@ def test_what_a_script_leaves_has_a_signal_once(nswrap, how, to, script):
     out, _ = popen.communicate(timeout=20 * PATIENCE)
     assert out == b"SIGTERM\n"
     assert time.monotonic() - began < 8
+
+
+@pytest.mark.parametrize("session", ["", "setsid "], ids=["same", "own"])
+@pytest.mark.parametrize("to", ["process", "group", "cgroup"])
+@pytest.mark.parametrize("how", [[], ["--pid"], ["--new-session"]], ids=["plain", "pid", "session"])
+def test_what_is_waited_for_has_a_signal_once(nswrap, how, to, session):
+    """A daemon, whose parent has ended long ago, in COMMAND's session or one of its own."""
+    running = nswrap.start("-q", "--wait-all", *how, "-c", f"{session}{shlex.join(python(LEAVES))} &",
+                           start_new_session=True)
+    assert running.read_line() == "ready"
+    command = running.wait_event("started")["pid"]
+    wait_for(lambda: not is_alive(command), "the end of COMMAND")
+    send(running, signal.SIGTERM, to)
+    assert running.read_line() == "SIGTERM"
+    assert running.wait() == 0
 
 
 SLOW = """
