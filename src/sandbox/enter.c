@@ -43,7 +43,7 @@ struct session {
 	struct loop_timer kill_timer;
 	struct loop_timer settle_timer; /* the child has ended, and why will be known then */
 	struct loop_task reap_task;     /* there is more to reap */
-	struct clock_wait killing;  /* from the first SIGKILL on */
+	struct clock_wait killing;      /* from the first SIGKILL on */
 	sigset_t original_mask;
 	bool restores_pipe;
 	pid_t child;      /* 0: has ended */
@@ -459,7 +459,7 @@ int enter_run(
 	if (session.loop)
 		loop_free(session.loop);
 	fd_close(&session.signal_io.fd);
-	job_terminal_give_back(&terminal, session.status > 128);
+	job_terminal_give_back(&terminal, session.status > 128 || session.is_over);
 	/* signals stay blocked: one that comes now would take the place of the command's status */
 	return result;
 }

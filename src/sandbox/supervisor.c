@@ -590,7 +590,9 @@ static void take_down(struct supervisor *supervisor)
 	if (supervisor->config->detach)
 		detach_unwatch(supervisor->config->detach);
 	loop_free(supervisor->loop);
-	job_terminal_give_back(&supervisor->terminal, supervisor->status > 128);
+	/* 125: what COMMAND cannot do without has failed, and so it was killed */
+	job_terminal_give_back(
+		&supervisor->terminal, supervisor->status > 128 || supervisor->status == 125);
 	/* signals stay blocked: one that comes now would take the place of COMMAND's status */
 }
 

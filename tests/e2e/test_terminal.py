@@ -540,6 +540,37 @@ def test_nobody_keeps_the_terminal(nswrap, options):
     terminal.close()
 
 
+# in the group that COMMAND began with, and without a cooked mode, as full-screen programs have it
+RAW = ["sh", "-c", "stty raw -echo; printf 'dr''awn'; exec sleep 1000"]
+
+
+@pytest.mark.parametrize("how, end", [("", "stop"), ("", "init"), ("--pid", "init"), ("--new-session", "init"),
+                                      ("exec", "stop"), ("exec", "init"), ("exec --pid", "stop")])
+def test_the_terminal_of_a_sandbox_that_is_ended(nswrap, how, end):
+    """Whoever ends it, and with whatever status: COMMAND could not tidy up."""
+    options = ["-q", "-n", "box", "--network", "none", *(word for word in how.split() if word != "exec")]
+    line = [BINARY, *options, "--", *RAW]
+    if how.startswith("exec"):
+        box = nswrap.start(*options, "sleep", "1000")
+        box.wait_event("started")
+        line = [BINARY, "exec", "box", *RAW]
+    terminal = Terminal(nswrap, ["sh", "-c", f"stty -g >/dev/null; {shlex.join(line)}; echo after; read x && echo got=$x"])
+    before = termios.tcgetattr(terminal.master)
+    terminal.expect("drawn")
+    assert termios.tcgetattr(terminal.master) != before
+    if end == "stop":
+        assert nswrap.run("stop", "box").returncode == 0
+    else:
+        top = box if how.startswith("exec") else _Job(children_of(terminal.popen.pid)[0])
+        os.kill(Roles(top).init, signal.SIGKILL)
+    terminal.expect("after\r?\n")
+    assert termios.tcgetattr(terminal.master) == before
+    assert os.tcgetpgrp(terminal.master) == terminal.popen.pid
+    terminal.type("word\n")
+    terminal.expect("got=word")
+    assert terminal.popen.wait(10) == 0
+
+
 # --- the link's command asks -------------------------------------------------------------------------
 
 
