@@ -68,6 +68,17 @@ static bool applies(const struct sysctl_bar *bar)
 	return fd_read_file(bar->path, value, sizeof(value)) > 0 && value[0] == bar->bad;
 }
 
+/* The caller has no number here: what needs one, as a namespace its owner, is refused. */
+static const struct ns_refusal unmapped = {"no user is mapped in this user namespace",
+	"make it with a mapping, such as: unshare --map-current-user"};
+
+static bool is_unmapped(void)
+{
+	char map[128];
+
+	return fd_read_file("/proc/self/uid_map", map, sizeof(map)) == 0;
+}
+
 static bool is_in_container(void)
 {
 	return access("/.dockerenv", F_OK) == 0 || access("/run/.containerenv", F_OK) == 0 ||
@@ -79,6 +90,8 @@ const struct ns_refusal *ns_diagnose(int code)
 	for (size_t i = 0; i < sizeof(sysctl_bars) / sizeof(sysctl_bars[0]); i++)
 		if ((geteuid() != 0 || i > 0) && applies(&sysctl_bars[i]))
 			return &sysctl_bars[i].refusal;
+	if (code == EPERM && is_unmapped())
+		return &unmapped;
 	if (code == EUSERS) /* before Linux 4.9 */
 		code = ENOSPC;
 	for (size_t i = 0; i < sizeof(by_code) / sizeof(by_code[0]); i++)

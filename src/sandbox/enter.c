@@ -135,6 +135,12 @@ static int join(struct enter *enter, struct err *err)
 	bool has_cwd = getcwd(cwd, sizeof(cwd)) != NULL;
 	int result = enter_namespaces(enter->ns, enter->has_pid_ns);
 
+	/* of the user namespace, which brings the rights for the others */
+	if (result == -EPERM)
+		return err_set(err, EPERM,
+			"cannot enter the sandbox: this command is in another user namespace than "
+			"it was started from; enter it from there (such as outside of unshare -r "
+			"or a container)");
 	if (result < 0)
 		return err_sys(err, -result, "cannot enter the sandbox");
 	for (size_t i = 0; i < ENTER_NAMESPACES; i++)

@@ -226,6 +226,26 @@ def test_from_another_pid_namespace(private):
     assert "in a PID namespace that cannot be seen from here" in result.stderr
 
 
+@pytest.mark.parametrize("words", [["-r"], ["-r", "-m"]], ids="".join)
+def test_from_another_user_namespace(private, words):
+    """It is seen, but the kernel lets nobody in from there: said, with what to do."""
+    host = private()
+    host.box("box")
+    assert "box" in host.run("unshare", *words, "/tmp/nswrap", "ps").stdout
+    result = host.run("unshare", *words, "/tmp/nswrap", "exec", "box", "true")
+    assert result.returncode == 125
+    assert "in another user namespace" in result.stderr and "enter it from there" in result.stderr
+
+
+def test_where_no_user_is_mapped(private):
+    host = private()
+    for args in ["--network", "none", "true"], ["doctor"]:
+        result = host.run("unshare", "-U", "/tmp/nswrap", *args)
+        assert result.returncode in (1, 125)
+        text = result.stdout + result.stderr
+        assert "no user is mapped" in text and "--map-current-user" in text
+
+
 def test_root_of_a_sandbox_meets_roots_place(private):
     """`nswrap --root nswrap ...`: inside, /tmp/nswrap-0 belongs to somebody who is not there."""
     host = private("mkdir /tmp/nswrap-0; mount --bind /usr /tmp/nswrap-0")
