@@ -5,7 +5,11 @@ import subprocess
 
 import pytest
 
-from harness import NEIGHBOUR_SETUP, PATIENCE, free_port, python
+from harness import BINARY, NEIGHBOUR_SETUP, PATIENCE, Behind, free_port, python
+from mesh_tools import Box, Site, network
+from test_tunnel import tunnel  # noqa: F401 (a fixture)
+from test_tunnel_forwards import client_of
+from test_tunnel_links import far
 
 # answers with as many bytes as the text in front says, or with their number; argv: address port
 SIZES = """
@@ -77,3 +81,67 @@ def test_forwards(nswrap, listener, inside):
     sizes = [1, 1472, 1473, 16384, 32768, 65472, 65507]
     found = asked(lambda *words: subprocess.run(words, capture_output=True), listener, port, *sizes)
     assert found == {str(size): GOES for size in sizes}
+
+
+SIZES_MAX = [1, 1473, 16361, 65507]
+
+
+@pytest.fixture
+def answerer():
+    """A port of this machine's loopback at which sizes are answered."""
+    port = free_port()
+    server = subprocess.Popen(python(SIZES, "127.0.0.1", port))
+    yield port
+    server.kill()
+    server.wait()
+
+
+def here(*words):
+    return subprocess.run(words, capture_output=True)
+
+
+def test_reverse(nswrap, answerer):
+    """As forwards, in the other direction."""
+    found = asked(lambda *words: nswrap.run("--network", "none", "-R", f"53:{answerer}/udp", "--", *words),
+                  "127.0.0.1", 53, *SIZES_MAX)
+    assert found == {str(size): GOES for size in SIZES_MAX}
+
+
+@pytest.mark.parametrize("mtu", [65520, 1280])
+@pytest.mark.parametrize("address, headers", [("192.0.2.1", 28), ("2001:db8::1", 48)])
+def test_via(nswrap, outer, address, headers, mtu):
+    """By an exit: up to the MTU of via0 less the headers."""
+    made = Behind(outer)
+    try:
+        made.serve(SIZES, address, 7000, udp=True)
+        link = "exec:" + " ".join([*made.machine.prefix(), BINARY, "exit"])
+        sizes = [1, 1200, mtu - headers]
+        found = asked(lambda *words: nswrap.run("--mtu", mtu, "--via", link, *words), address, 7000, *sizes)
+        assert found == {str(size): GOES for size in sizes}
+    finally:
+        made.close()
+
+
+@pytest.mark.agents
+def test_mesh(nswrap, tmp_path):
+    """From one host to another: what UDP can carry."""
+    boxes = [Box(nswrap, "one"), Box(nswrap, "two")]
+    boxes[1].serve(SIZES, "127.0.0.1", 7003, port=7003, udp=True)
+    site, port = Site(nswrap, tmp_path), free_port()
+    site.host("one", f"{network()}.11", boxes[0].agent())
+    site.host("two", f"{network()}.12", boxes[1].agent(), ports=[f"{port}:127.0.0.1:7003/udp"])
+    with site:
+        found = asked(boxes[0].run, f"{network()}.12", port, *SIZES_MAX)
+        assert found == {str(size): GOES for size in SIZES_MAX}
+
+
+def test_tunnels(tunnel, answerer):  # noqa: F811
+    """Both directions, over one stream."""
+    forward, reverse = free_port(), free_port()
+    target = f"127.0.0.1:{answerer}"
+    client = client_of(tunnel, "--forward", f"to=127.0.0.1:{forward}:{target}/udp",
+                       "--reverse", f"from=127.0.0.1:{reverse}:{target}/udp",
+                       server=far(tunnel, "--allow-reverse", target))
+    for name, port in ("to", forward), ("from", reverse):
+        client.wait_line(f"{name}: .*leads to")
+        assert asked(here, "127.0.0.1", port, *SIZES_MAX) == {str(size): GOES for size in SIZES_MAX}

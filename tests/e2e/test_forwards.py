@@ -308,6 +308,46 @@ def manual(forward, choice):
     return driver, seen
 
 
+# asks by datagrams that are not for one address alone, or for one of the link; who answers; argv: ADDRESS,PORT...
+ODD_CLIENT = """
+import socket, sys
+for arg in sys.argv[1:]:
+    address, port = arg.split(',')
+    family, kind, _, _, where = socket.getaddrinfo(address, int(port), type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, kind) as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b'ext1')
+        s.settimeout(1)
+        said = b'', ('nobody',)
+        for attempt in range(20):  # neighbours may have to be found first
+            try:
+                s.sendto(b'hello', where)
+                said = s.recvfrom(100)
+                break
+            except OSError:
+                pass
+        print(said[0].decode().split(' ')[0], *said[1][:2])
+"""
+
+
+def test_odd_clients_are_answered(nswrap, far):
+    """Broadcast and multicast from an address of this machine's, which they cannot be answered from; link-local."""
+    host, outside = far
+    running = nswrap.start("-f", "0.0.0.0:0:7000/udp", "-f", "[::]:0:7000/udp", *python(GUEST, "127.0.0.1", 7000),
+                           prefix=host.prefix())
+    running.guest_listening()
+    ports = {e["host"]: e["host_port"] for e in running.events if e["event"] == "forward"}
+    interface = json.loads(host.run("ip", "-j", "addr", "show", "ext0").stdout)[0]
+    local = next(a["local"] for a in interface["addr_info"] if a["local"].startswith("fe80"))
+    done = outside.run(*python(ODD_CLIENT, *(f"{address},{ports['::' if ':' in address else '0.0.0.0']}" for address in (
+        "192.0.2.255", "255.255.255.255", "ff02::1%ext1", f"{local}%ext1"))))
+    said = [line.split() for line in done.stdout.decode().splitlines()]
+    assert [s[0] for s in said] == ["hello"] * 4, said
+    assert [s[1] for s in said[:2]] == ["192.0.2.10"] * 2 and said[2][1][:4] in ("fe80", "2001")
+    assert said[3][1].split("%")[0] == local
+    assert [int(s[2]) for s in said] == [ports["0.0.0.0"]] * 2 + [ports["::"]] * 2
+
+
 # says whom it sees, with the port; argv: address port
 PEERS = """
 import socket, sys
