@@ -124,6 +124,7 @@ def test_wrong_targets_are_told(nswrap, box, tmp_path):
 
         found = wait_for(failing, "what fails", 10)
         told = nswrap.run("mesh", "status", "site").stdout.decode()
+        wait_for(lambda: all(f["age"] >= 1 for f in failing().values()), "the first second")
         for port, (name, works, target, reason) in wrong.items():
             assert target in found[port]["why"] and reason in found[port]["why"], found[port]
             assert found[port]["age"] < 30

@@ -374,6 +374,8 @@ def test_ps(nswrap):
     assert row.split()[0] == "box" and row.split()[1] == str(status["pid"])
     assert re.search(rf" {port}:80 +sleep 1000$", row)
     assert row.index("sleep") == head.index("COMMAND")
+    wait_for(lambda: ps(nswrap)[0]["age"] >= 1, "the first second")
+    assert ps(nswrap)[0]["age"] <= time.time() - before + 1 and ps(nswrap)[0]["started"] == status["started"]
 
 
 def test_ps_survives_odd_arguments(nswrap):

@@ -23,6 +23,7 @@ def test_status(nswrap, tunnel, target):
     found = status(nswrap)["server"]
     assert (found["end"], found["state"], found["waiting"], found["key"]) == ("server", "waiting", 0, False)
     assert (found["pid"], found["age"] < 60) == (server.pid, True)
+    wait_for(lambda: 1 <= status(nswrap)["server"]["age"] < 60, "the first second")
     assert found["clients"] == f"127.0.0.1:{tunnel.clients}"
     assert found["proxies"] == [f"127.0.0.1:{tunnel.proxy}"] and found["from"] == found["proxies"][0]
     client = tunnel.client(target)
