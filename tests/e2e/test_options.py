@@ -271,7 +271,7 @@ def test_exec_stop_timeout(nswrap):
     begun = time.monotonic()
     popen.send_signal(signal.SIGTERM)
     assert popen.wait(20 * PATIENCE) == 128 + signal.SIGKILL
-    assert time.monotonic() - begun < 5 * PATIENCE, "the default is ten seconds"
+    assert time.monotonic() - begun < 9, "the default is ten seconds"
 
 
 # --- the mesh ----------------------------------------------------------------------------------------
