@@ -456,6 +456,19 @@ def listening(made, link, *options, **streams):
     return popen
 
 
+def test_ready_fd():
+    """One line once it serves, and then the end, while the exit goes on."""
+    reading, writing = os.pipe()
+    ours, theirs = socket.socketpair()
+    popen = subprocess.Popen([BINARY, "exit", "--ready-fd", str(writing)], stdin=theirs, stdout=theirs, pass_fds=[writing])
+    theirs.close()
+    os.close(writing)
+    with ours, os.fdopen(reading, "rb") as told:
+        assert told.read() == b"READY=1\n"
+        assert popen.poll() is None
+    popen.wait(20 * PATIENCE)
+
+
 def test_nobody_waits_for_who_reads_stderr(nswrap, far, tmp_path):
     made, path = far(), tmp_path / "exit.sock"
     made.serve(TCP_ECHO, FAR, 7001)
