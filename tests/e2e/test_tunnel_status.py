@@ -6,9 +6,11 @@ import json
 import os
 import signal
 import socket
+import time
 
-from harness import connect, exchange, wait_for
-from test_tunnel import target, tunnel  # noqa: F401 (fixtures)
+import pytest
+from harness import PATIENCE, connect, exchange, wait_for
+from test_tunnel import LennutServer, target, tunnel  # noqa: F401 (fixtures)
 
 
 def status(nswrap):
@@ -61,6 +63,52 @@ def test_status(nswrap, tunnel, target):
     found = status(nswrap)["client-2"]
     os.kill(other.pid, signal.SIGCONT)
     assert found["error"] == "does not answer"
+
+
+@pytest.mark.waits
+def test_what_is_held_and_lost_is_counted(nswrap, tunnel, target):
+    """Who comes while there is no client, and what is over with one that is killed."""
+    server = tunnel.server()
+    client = tunnel.client(target)
+    wait_for(lambda: status(nswrap)["server"]["waiting"] >= 1, "a lane")
+    client.signal(signal.SIGKILL)
+    client.popen.wait()
+    wait_for(lambda: status(nswrap)["server"]["lost"] >= 1, "what is lost")
+    began = time.monotonic()
+    with connect(tunnel.proxy) as s:
+        wait_for(lambda: status(nswrap)["server"]["held"] == 1, "one that is held")
+        assert status(nswrap)["server"]["unserved"] == 0
+        with contextlib.suppress(ConnectionResetError):
+            s.settimeout(40 * PATIENCE)
+            assert s.recv(1) == b""
+    assert time.monotonic() - began > 1
+    found = status(nswrap)["server"]
+    assert (found["held"], found["unserved"], found["pid"]) == (0, 1, server.pid)
+
+
+def test_what_is_being_connected_is_counted(nswrap, tunnel):
+    """To a target that neither accepts nor refuses: its backlog is full."""
+    tunnel.server()
+    with socket.socket() as full, contextlib.ExitStack() as stack:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(3):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        tunnel.client(full).wait_line("connected to")
+        with connect(tunnel.proxy) as s:
+            s.sendall(b"x")
+            wait_for(lambda: status(nswrap)["client"]["connecting"] == 1, "one that is under way")
+    wait_for(lambda: status(nswrap)["client"]["connecting"] == 0, "nobody to be under way")
+
+
+def test_lennuts_protocol_is_told(nswrap, tunnel, target):
+    server = LennutServer(tunnel.proxy, tunnel.clients)
+    client = tunnel.client(target)
+    client.wait_line("lennut's protocol")
+    assert status(nswrap)["client"]["lennut"] is True
+    server.close()
 
 
 def test_json_is_for_status(nswrap):
