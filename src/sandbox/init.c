@@ -60,9 +60,9 @@ struct init {
 	uint64_t timeout_ms;            /* what the timer was set to */
 	struct clock_wait killing;      /* from the first SIGKILL on */
 	enum init_state state;
-	pid_t command;    /* 0: has ended */
-	pid_t session;    /* COMMAND's, as it was started */
-	pid_t group;      /* the same */
+	pid_t command; /* 0: has ended */
+	pid_t session; /* COMMAND's, as it was started */
+	pid_t group;   /* the same */
 	/* when a SIGTERM went to all of the group, and to all processes of a cgroup; 0: never */
 	uint64_t group_told_ns, all_told_ns;
 	bool is_stopped;
