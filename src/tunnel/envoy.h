@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tunnel/failing.h"
 #include "tunnel/order.h"
 #include "tunnel/spoke.h"
 
@@ -29,6 +30,7 @@ struct wish {
 	char at[ADDR_TEXT_BYTES]; /* where is listened */
 	char why[128];            /* denied */
 	uint64_t served, refused;
+	struct failing failing;
 };
 
 /* Starts as all zero but for the first four, which are the owner's. */

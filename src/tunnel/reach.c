@@ -32,6 +32,7 @@ struct reach {
 	uint64_t pause_ms;
 	struct loop_timer again, surplus;
 	struct reach_counts counts;
+	struct failing failing; /* what is led through without a name */
 };
 
 static void fill(struct reach *reach);
@@ -146,8 +147,9 @@ static void on_target(struct dial *dial, int result)
 	char text[ENDPOINT_TEXT_BYTES], line[PROXYLINE_MAX];
 
 	if (result < 0) {
-		log_info("tunnel: %s: %s", dial_format(&target, text, sizeof(text)),
-			dial_words(result));
+		failing_say(wish ? &wish->failing : &reach->failing, loop_now_ns(reach->loop),
+			wish ? wish->order->name : "--to",
+			dial_format(&target, text, sizeof(text)), dial_words(result));
 		refuse(spoke);
 		return;
 	}

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "util/log.h"
 #include "util/parse.h"
@@ -48,7 +49,8 @@ static int on_message(struct spoke *spoke, const struct hail *hail)
 {
 	struct reverse *reverse = spoke->owner;
 	struct inbound *inbound = spoke->used_for;
-	char why[PARSE_QUOTE_BYTES], name[ORDER_NAME_MAX + 1], text[HAIL_TEXT_MAX + 1];
+	char why[PARSE_QUOTE_BYTES], where[ENDPOINT_TEXT_BYTES], name[ORDER_NAME_MAX + 1],
+		text[HAIL_TEXT_MAX + 1];
 
 	if (!inbound)
 		return -EPROTO;
@@ -62,9 +64,12 @@ static int on_message(struct spoke *spoke, const struct hail *hail)
 	}
 	if (hail->type != HAIL_REFUSED)
 		return -EPROTO;
-	if (order_read_label(hail, name, text))
-		log_info("tunnel: %s: %s", turn->wish->order->name,
-			parse_shown(text, why, sizeof(why)));
+	if (!order_read_label(hail, name, text))
+		strcpy(text, "refused");
+	failing_say(&turn->wish->failing, loop_now_ns(reverse->house->context->loop),
+		turn->wish->order->name,
+		endpoint_format(&turn->wish->order->to, where, sizeof(where)),
+		parse_shown(text, why, sizeof(why)));
 	turn->wish->refused++;
 	door_refuse(inbound);
 	spoke_close(spoke);

@@ -454,3 +454,25 @@ def test_a_port_here_that_is_taken(nswrap, tunnel):
         done = nswrap.run("tunnel", "client", "--server", at(tunnel.clients), "--reverse", order("web", port, at(1)))
     lines = done.stderr.decode().splitlines()
     assert done.returncode == 125 and len(lines) == 1 and f"port {port} of 127.0.0.1 is in use" in lines[0]
+
+
+# --- targets that cannot be reached ----------------------------------------------------------------
+
+
+def test_wrong_targets_are_told(tunnel):
+    """Refused, unknown, at either end, named or not: one line of each, however often it was."""
+    tunnel.server("--allow-reverse", "127.0.0.1:*")
+    a, b, c = (free_port() for _ in range(3))
+    nobody = at(free_port())
+    client = client_of(tunnel, "--to", nobody, "--forward", order("a", a, "") + nobody,
+                       "--forward", f"n={at(b)}:nowhere.invalid:9", "--reverse", order("r", c, "") + nobody)
+    for name in "a", "n", "r":
+        client.wait_line(f"{name}: .* leads? to")
+    for port in (tunnel.proxy, a, b, c) * 3:
+        with contextlib.suppress(ConnectionResetError), connect(port) as s:
+            assert s.recv(1) == b""
+    for name, where, why in (("--to", nobody, "Connection refused"), ("a", nobody, "Connection refused"),
+                             ("n", "nowhere.invalid:9", ".*name"), ("r", nobody, "Connection refused")):
+        client.wait_line(f"tunnel: {name} does not lead anywhere: {where}: {why}")
+        told = [line for line in client.stderr.lines if f"{name} does not lead" in line]
+        assert len(told) == 1, told

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tunnel/failing - a target that cannot be reached: a line for people, now and then */
+#pragma once
+
+#include <stdint.h>
+
+#include "util/clock.h"
+#include "util/log.h"
+
+#define FAILING_LINE_S 60
+
+/* Of one target; starts as zero. */
+struct failing {
+	uint64_t told_ns; /* 0: never */
+	uint64_t untold;
+};
+
+/*
+ * It failed: a warning if it is the first time, then one in FAILING_LINE_S at most, with how often
+ * it was. @name is how the user calls it; none of the texts may hold what others sent unescaped.
+ */
+static inline void failing_say(struct failing *failing, uint64_t now_ns, const char *name,
+	const char *where, const char *why)
+{
+	failing->untold++;
+	if (failing->told_ns > 0 && now_ns - failing->told_ns < FAILING_LINE_S * NS_PER_S)
+		return;
+	if (failing->untold > 1)
+		log_warning("tunnel: %s does not lead anywhere: %s: %s (%llu times since the last line)",
+			name, where, why, (unsigned long long)failing->untold);
+	else
+		log_warning("tunnel: %s does not lead anywhere: %s: %s", name, where, why);
+	failing->told_ns = now_ns;
+	failing->untold = 0;
+}
