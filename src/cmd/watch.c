@@ -44,8 +44,8 @@ int watch_open(struct watch *watch, bool is_text, struct err *err)
 	sigset_t ours;
 
 	*watch = (struct watch){.signal_fd = -1,
-		.is_terminal =
-			!is_text && isatty(STDOUT_FILENO) && term && strcmp(term, "dumb") != 0};
+		.is_terminal = !is_text && isatty(STDOUT_FILENO) && term && term[0] != '\0' &&
+			       strcmp(term, "dumb") != 0};
 	sigemptyset(&ours);
 	sigaddset(&ours, SIGINT);
 	sigaddset(&ours, SIGTERM);

@@ -217,6 +217,7 @@ static int open_links(struct lobby *lobby, struct err *err)
 	if (linkspec_listens(start->spec))
 		return linkport_open(&lobby->port, start->spec, err);
 	lobby->end = (struct linkend){.ops = &linkend_ops,
+		.shares_terminal = true,
 		.context = &lobby->context,
 		.spec = start->spec,
 		.children = &lobby->children,

@@ -26,7 +26,8 @@ static inline void failing_say(struct failing *failing, uint64_t now_ns, const c
 	if (failing->told_ns > 0 && now_ns - failing->told_ns < FAILING_LINE_S * NS_PER_S)
 		return;
 	if (failing->untold > 1)
-		log_warning("tunnel: %s does not lead anywhere: %s: %s (%llu times since the last line)",
+		log_warning(
+			"tunnel: %s does not lead anywhere: %s: %s (%llu times since the last line)",
 			name, where, why, (unsigned long long)failing->untold);
 	else
 		log_warning("tunnel: %s does not lead anywhere: %s: %s", name, where, why);

@@ -148,8 +148,8 @@ static void on_target(struct dial *dial, int result)
 
 	if (result < 0) {
 		failing_say(wish ? &wish->failing : &reach->failing, loop_now_ns(reach->loop),
-			wish ? wish->order->name : "--to",
-			dial_format(&target, text, sizeof(text)), dial_words(result));
+			wish ? wish->order->name : "--to", dial_format(&target, text, sizeof(text)),
+			dial_words(result));
 		refuse(spoke);
 		return;
 	}

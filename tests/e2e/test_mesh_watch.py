@@ -134,9 +134,10 @@ def test_no_terminal(nswrap, site):
     popen.terminate()
     assert popen.wait(10) == 0
     # a terminal that can nothing is none
-    terminal = Terminal(nswrap, 80, 24, "mesh", "status", "--watch", site.name, term="dumb")
-    wait_for(lambda: terminal.read().count("HOST ") == 2, "two tables")
-    assert "\x1b" not in terminal.text and terminal.end() == 0
+    for term in "dumb", "":
+        terminal = Terminal(nswrap, 80, 24, "mesh", "status", "--watch", site.name, term=term)
+        wait_for(lambda terminal=terminal: terminal.read().count("HOST ") == 2, "two tables")
+        assert "\x1b" not in terminal.text and terminal.end() == 0
 
 
 def test_rates(nswrap, site):

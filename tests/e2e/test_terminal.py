@@ -638,3 +638,15 @@ def test_nobody_is_asked_in_the_background(nswrap, asks):
     wait_for(lambda: b"an agent or a ControlMaster" in started.stderr + nswrap.run("logs", name).stdout,
              "what is to be done")
     assert nswrap.run("stop", name).returncode == 0
+
+
+@pytest.mark.parametrize("line", [("exit", "--link"), ("tunnel", "client", "--server")], ids=" ".join)
+def test_links_elsewhere_ask_too(nswrap, asks, line):
+    """An exit's, a tunnel's: at the terminal and without an echo."""
+    terminal = Terminal(nswrap, [BINARY, *line, f"exec:sh -c '{asks}; echo $? >{asks}.status; sleep 1000'"])
+    terminal.expect("password: ")
+    terminal.type("guess\n")
+    wait_for(lambda: os.path.exists(f"{asks}.status") and open(f"{asks}.status").read() == "255\n", "it to be read")
+    assert "guess" not in terminal.read()
+    terminal.popen.terminate()
+    assert terminal.popen.wait(20 * PATIENCE) in (0, 143)

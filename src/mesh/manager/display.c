@@ -261,7 +261,8 @@ struct display *display_new(struct loop *loop, display_row row_text, void *told)
 	display->row_text = row_text;
 	display->told = told;
 	display->is_terminal = isatty(STDERR_FILENO);
-	display->has_cursor = display->is_terminal && kind && strcmp(kind, "dumb") != 0;
+	display->has_cursor =
+		display->is_terminal && kind && kind[0] != '\0' && strcmp(kind, "dumb") != 0;
 	const char *no_colours = getenv("NO_COLOR");
 	display->has_colours = display->has_cursor && !(no_colours && no_colours[0] != '\0');
 	display->fd = open_own(display->is_terminal);
