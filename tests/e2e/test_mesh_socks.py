@@ -360,7 +360,8 @@ def test_reload(nswrap, tmp_path, servers):
         with socket.create_server(("127.0.0.1", mesh.port)):
             follow(listen=f"127.0.0.1:{mesh.port}")
             missing = wait_for(lambda: mesh.status()["here"]["missing"], "the port to be missed")
-            assert missing[0]["port"] == mesh.port and "is in use by" in missing[0]["why"]
+            assert (missing[0]["ip"], missing[0]["port"]) == ("127.0.0.1", mesh.port)
+            assert "is in use by" in missing[0]["why"]
             assert mesh.status()["here"]["state"] == "ready" and works()
         wait_for(lambda: not mesh.status()["here"]["missing"], "the port to be there", 20)
         assert mesh.ask("web", 82)[1] == 0 and works()

@@ -164,9 +164,10 @@ static int serve(struct proxies *proxies, struct err *err)
 static void tell_missing(void *told, const struct service *service, const char *why)
 {
 	const struct proxies *proxies = ((void **)told)[0];
+	struct in_addr ip =
+		service->addr.family == AF_INET ? service->addr.v4.sin_addr : proxies->me;
 
-	report_add_missing(
-		((void **)told)[1], PROTO_TCP, proxies->me, addr_port(&service->addr), why);
+	report_add_missing(((void **)told)[1], PROTO_TCP, ip, addr_port(&service->addr), why);
 }
 
 void proxies_report(const struct proxies *proxies, struct mesh_report *out)
