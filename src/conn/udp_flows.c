@@ -39,9 +39,10 @@ static size_t bucket_of(const struct udp_key *key)
 	return (hash >> 32) % BUCKETS;
 }
 
-/* Its address, whatever the port. */
+/* Its address, whatever the port; of IPv6 the network, which has addresses for everything. */
 static size_t source_of(const struct udp_key *key)
 {
+	const size_t words = IN6_IS_ADDR_V4MAPPED(&key->peer.sin6_addr) ? 4 : 2;
 	struct sockaddr_in v4;
 	uint64_t hash = 0;
 	uint32_t word;
@@ -49,7 +50,7 @@ static size_t source_of(const struct udp_key *key)
 	memcpy(&v4, &key->peer, sizeof(v4));
 	if (key->peer.sin6_family == AF_INET)
 		hash = v4.sin_addr.s_addr * 0x9e3779b97f4a7c15ULL;
-	for (size_t i = 0; key->peer.sin6_family != AF_INET && i < 4; i++) {
+	for (size_t i = 0; key->peer.sin6_family != AF_INET && i < words; i++) {
 		memcpy(&word, &key->peer.sin6_addr.s6_addr[4 * i], sizeof(word));
 		hash = (hash ^ word) * 0x9e3779b97f4a7c15ULL;
 	}
@@ -150,7 +151,7 @@ static void make_room(struct udp_flows *flows)
 	}
 }
 
-bool udp_flows_yield(struct udp_flows *flows, const struct udp_key *key)
+bool udp_flows_yield(struct udp_flows *flows, const struct udp_key *key, size_t lacking)
 {
 	const size_t source = source_of(key);
 	const size_t own =
@@ -158,7 +159,7 @@ bool udp_flows_yield(struct udp_flows *flows, const struct udp_key *key)
 	struct udp_flow *flow = NULL;
 	size_t count, most = find_most(flows, RING_FRESH, RING_SETTLED, &count);
 
-	for (enum ring ring = 0; !flow && count > own + 1 && ring < RINGS; ring++)
+	for (enum ring ring = 0; !flow && count > own + lacking && ring < RINGS; ring++)
 		flow = find_oldest(flows, ring, most, true);
 	if (flow)
 		udp_flows_forget(flows, flow);

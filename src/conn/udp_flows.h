@@ -75,11 +75,11 @@ struct udp_flow *udp_flows_add(struct udp_flows *flows, const struct udp_key *ke
 void udp_flows_forget(struct udp_flows *flows, struct udp_flow *flow);
 
 /*
- * There are no descriptors for a target of the client @key. If another address has more flows than
- * that of @key, and one of them has a target, the one used longest ago is forgotten, fresh ones
- * first. Returns whether there was one.
+ * @lacking descriptors (1 or more) are missing for a target of the client @key. If another address
+ * has so many more flows than that of @key, and one of them has a target, the one used longest ago
+ * is forgotten, fresh ones first. Returns whether there was one; nobody loses one in vain.
  */
-bool udp_flows_yield(struct udp_flows *flows, const struct udp_key *key);
+bool udp_flows_yield(struct udp_flows *flows, const struct udp_key *key, size_t lacking);
 
 /* @count datagrams went by. */
 void udp_flows_use(

@@ -86,8 +86,9 @@ static void on_target_ready(struct loop_io *io, uint32_t events);
 /* Returns 0 when @flow has a target, or -errno: what the owner said. */
 static int open_target(struct udp_relay *relay, struct udp_flow *flow)
 {
-	while (!budget_has_room_for_flow(relay->budget))
-		if (!udp_flows_yield(relay->flows, &flow->key))
+	/* none is forgotten where who has called back may be at it */
+	for (size_t lacking; (lacking = budget_lacks_for_flow(relay->budget)) > 0;)
+		if (relay->depth > 1 || !udp_flows_yield(relay->flows, &flow->key, lacking))
 			return -EMFILE;
 	_cleanup_fd_ int fd = relay->ops->open(relay->owner, flow);
 	if (fd < 0)

@@ -247,8 +247,8 @@ static struct udp_flow *add(struct exit_flows *flows, const struct udp_key *key,
 {
 	struct loop *loop = flows->context->loop;
 
-	while (!budget_has_room_for_flow(flows->context->budget))
-		if (!udp_flows_yield(flows->table, key))
+	for (size_t lacking; (lacking = budget_lacks_for_flow(flows->context->budget)) > 0;)
+		if (!udp_flows_yield(flows->table, key, lacking))
 			return NULL;
 	_cleanup_fd_ int fd = open_socket(packet, to);
 	if (fd == -EACCES && packet->proto == IPPROTO_ICMP) {

@@ -51,12 +51,14 @@ struct job_terminal job_terminal_keep(void)
 		.shared = -1};
 
 	if (terminal.fd >= 0 && (tcgetpgrp(terminal.fd) != terminal.foreground ||
-					tcgetattr(terminal.fd, &terminal.settings) < 0 ||
-					ioctl(terminal.fd, TIOCGETD, &terminal.discipline) < 0 ||
-					ioctl(terminal.fd, TIOCGEXCL, &terminal.is_exclusive) < 0))
+					tcgetattr(terminal.fd, &terminal.settings) < 0))
 		fd_close(&terminal.fd);
+	if (ioctl(terminal.fd, TIOCGETD, &terminal.discipline) < 0)
+		terminal.discipline = N_TTY;
+	if (ioctl(terminal.fd, TIOCGEXCL, &terminal.is_exclusive) < 0)
+		terminal.is_exclusive = 1; /* not known: it stays as it is */
 	for (int fd = 0; terminal.fd >= 0 && terminal.shared < 0 && fd <= STDERR_FILENO; fd++)
-		if (isatty(fd))
+		if (tcgetpgrp(fd) == terminal.foreground) /* ENOTTY: another terminal */
 			terminal.shared = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 	terminal.flags = fcntl(terminal.shared, F_GETFL);
 	return terminal;

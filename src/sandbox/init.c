@@ -182,6 +182,7 @@ static bool is_recent(const struct init *init, uint64_t told_ns)
 static void ask_rest(struct init *init)
 {
 	read_signals(init);
+	loop_task_add(init->loop, &init->reap_task); /* an end may have been read along with them */
 	if (!is_recent(init, init->all_told_ns) && is_recent(init, init->group_told_ns))
 		tree_signal_others(getpid(), SIGTERM, init->group);
 	else if (!is_recent(init, init->all_told_ns))
@@ -232,10 +233,13 @@ static size_t count_daemons(const struct init *init)
 {
 	pid_t pids[DAEMONS_MAX];
 	ssize_t count = tree_list(getpid(), pids, DAEMONS_MAX);
+	/* where we were started by nohup all do */
+	const bool all_ignore = procfs_ignores(getpid(), SIGHUP);
 	size_t daemons = 0;
 
 	for (ssize_t i = 0; i < count; i++)
-		daemons += getsid(pids[i]) != init->session || procfs_ignores(pids[i], SIGHUP);
+		daemons += getsid(pids[i]) != init->session ||
+			   (!all_ignore && procfs_ignores(pids[i], SIGHUP));
 	return daemons;
 }
 
@@ -412,6 +416,7 @@ static int run_loop(struct init *init)
 		loop_io_add(init->loop, &init->door_io, EPOLLIN) < 0)
 		return -errno;
 	on_child(&init->signal_io, 0); /* what ended before the loop was there */
+	init->all_told_ns = 0;         /* that was the group's which we have left */
 	return loop_run(init->loop);
 }
 

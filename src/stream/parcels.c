@@ -87,8 +87,8 @@ static struct parcel *add(struct parcels *parcels, const struct udp_key *key)
 {
 	struct parcel *parcel;
 
-	while (!budget_has_room_for_flow(parcels->context->budget))
-		if (!udp_flows_yield(parcels->table, key))
+	for (size_t lacking; (lacking = budget_lacks_for_flow(parcels->context->budget)) > 0;)
+		if (!udp_flows_yield(parcels->table, key, lacking))
 			return NULL;
 	struct udp_flow *flow =
 		udp_flows_add(parcels->table, key, loop_now_ns(parcels->context->loop));

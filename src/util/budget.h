@@ -68,14 +68,21 @@ static inline bool budget_has_room(const struct budget *budget, size_t count)
 }
 
 /*
- * May a socket be opened for datagrams? Nobody says when these end, and a flood of them is cheap:
- * a quarter of what there is stays for connections.
+ * How many must be given back before a socket may be opened for datagrams? Nobody says when these
+ * end, and a flood of them is cheap: a quarter of what there is stays for connections.
  */
-static inline bool budget_has_room_for_flow(const struct budget *budget)
+static inline size_t budget_lacks_for_flow(const struct budget *budget)
 {
 	const size_t reserve = budget_reserve(budget);
+	const size_t all = budget->max > reserve ? budget->max - reserve : 0;
+	const size_t most = all - all / 4;
 
-	return budget_has_room(budget, 1 + (budget->max > reserve ? budget->max - reserve : 0) / 4);
+	return budget->used + 1 > most ? budget->used + 1 - most : 0;
+}
+
+static inline bool budget_has_room_for_flow(const struct budget *budget)
+{
+	return budget_lacks_for_flow(budget) == 0;
 }
 
 /* Count @count more, whether or not there is room. */

@@ -23,6 +23,8 @@ collect_ignore = [] if "NOROUTER" in os.environ else ["test_mesh_norouter_progra
 
 def pytest_configure(config):
     harness.become_subreaper()
+    # under nohup(1) all that tests start would ignore it
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     beside.configure(config)
 
 

@@ -47,6 +47,14 @@ def test_what_is_to_go_on_is_ended_with_a_word(nswrap, options):
     assert done.returncode == 0 and LINE in done.stderr.decode()
 
 
+def test_what_ends_by_itself_meanwhile(nswrap):
+    """The last of what COMMAND left ends just when it would be asked to: nothing is waited for, or said."""
+    started = [nswrap.start("--network", "none", "-c", f"sleep {0.15 + 0.004 * i:.3f} & exit 0") for i in range(20)]
+    for running in started:
+        assert running.wait(5) == 0
+        assert running.stderr.text() == ""
+
+
 @PID_NS
 def test_no_word_where_nobody_meant_it(nswrap, options):
     """Of failures, and of what a shell has in the background."""

@@ -609,14 +609,15 @@ static void a_flood_of_one_address_is_its_own(void **state)
 	}
 	/* descriptors come from those that have one, and from who has more of them */
 	const struct udp_key mine = key_from(0x0a0000ff, 1);
-	assert_false(udp_flows_yield(flows, &key));
+	assert_false(udp_flows_yield(flows, &key, 1));
 	key = key_from(0x0a0000ff, 3 * UDP_FLOWS_MAX);
 	udp_flows_find(flows, &key)->io.fd = 0;
-	assert_false(udp_flows_yield(flows, &mine));
+	assert_false(udp_flows_yield(flows, &mine, 1));
 	const struct udp_key other = key_from(0x0a000001, 54);
-	assert_true(udp_flows_yield(flows, &other));
+	assert_false(udp_flows_yield(flows, &other, 2 * UDP_FLOWS_MAX)); /* not in vain */
+	assert_true(udp_flows_yield(flows, &other, 1));
 	assert_null(udp_flows_find(flows, &key));
-	assert_false(udp_flows_yield(flows, &other));
+	assert_false(udp_flows_yield(flows, &other, 1));
 	udp_flows_free(flows);
 }
 
