@@ -482,6 +482,16 @@ def test_sigterm_ends_a_stopped_command(nswrap):
 ENDS = {"exits": "exit 3", "killed": "kill -9 $$"}
 
 
+def is_as_before(terminal, before):
+    """The terminal has its settings and its foreground group, and who started nswrap reads from it."""
+    assert termios.tcgetattr(terminal.master) == before
+    assert os.tcgetpgrp(terminal.master) == terminal.popen.pid
+    terminal.type("word\n")
+    terminal.expect("got=word")
+    assert terminal.popen.wait(10) == 0
+    os.close(terminal.master)
+
+
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("how", ["", "--pid", "--new-session", "exec", "exec --pid"])
 def test_the_terminal_is_given_back(nswrap, how, end):
@@ -499,12 +509,7 @@ def test_the_terminal_is_given_back(nswrap, how, end):
     terminal.expect(r"outside\$ |bash.*\$ ")
     terminal.type(ENDS[end] + "\n")
     terminal.expect("after\r\n")
-    assert termios.tcgetattr(terminal.master) == before
-    assert os.tcgetpgrp(terminal.master) == terminal.popen.pid
-    terminal.type("word\n")
-    terminal.expect("got=word")
-    assert terminal.popen.wait(10) == 0
-    os.close(terminal.master)
+    is_as_before(terminal, before)
 
 
 # what takes a terminal away from who has it next, and is none of the settings that shells put back
@@ -564,11 +569,7 @@ def test_the_terminal_of_a_sandbox_that_is_ended(nswrap, how, end):
         top = box if how.startswith("exec") else _Job(children_of(terminal.popen.pid)[0])
         os.kill(Roles(top).init, signal.SIGKILL)
     terminal.expect("after\r?\n")
-    assert termios.tcgetattr(terminal.master) == before
-    assert os.tcgetpgrp(terminal.master) == terminal.popen.pid
-    terminal.type("word\n")
-    terminal.expect("got=word")
-    assert terminal.popen.wait(10) == 0
+    is_as_before(terminal, before)
 
 
 # --- the link's command asks -------------------------------------------------------------------------
