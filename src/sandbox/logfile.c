@@ -302,14 +302,29 @@ void logfile_rewind(int fd)
 		lseek(fd, at - NOTE_BYTES, SEEK_SET);
 }
 
+/* Was something written to it after it was read to its end? */
+static bool has_more(int fd)
+{
+	off_t at = lseek(fd, 0, SEEK_CUR);
+	struct stat info;
+
+	return at >= 0 && fstat(fd, &info) == 0 && info.st_size > at;
+}
+
 bool logfile_turn(int dir_fd, int *fd)
 {
+	int old, now;
+
 	if (is_at(dir_fd, NOW, *fd))
 		return false;
-	int next = open_one(dir_fd, NOW);
-	if (next < 0)
+	if (has_more(*fd))
+		return true;
+	if (logfile_open_both(dir_fd, &old, &now) < 0)
 		return false;
+	/* a reader that was slow has another whole one before it */
+	bool was_last = old < 0 || is_at(dir_fd, OLD, *fd);
 	fd_close(fd);
-	*fd = next;
+	*fd = was_last ? now : old;
+	fd_close(was_last ? &old : &now);
 	return true;
 }

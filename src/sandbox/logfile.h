@@ -73,5 +73,9 @@ bool logfile_is_told(int dir_fd);
  */
 void logfile_rewind(int fd);
 
-/* Is @fd another file than the one that is written now? Then *@fd becomes that. */
+/*
+ * After *@fd was read to its end: is there more, as the log has turned? *@fd is where it is then:
+ * itself, when its last words came between the read and the turn, or the next file. Only who is
+ * two whole files behind misses any.
+ */
 bool logfile_turn(int dir_fd, int *fd);

@@ -139,6 +139,7 @@ static void it_turns(void **state)
 	assert_int_equal(old, -ENOENT);
 	for (size_t sent = 0; sent <= LOGFILE_BYTES; sent += sizeof(line)) {
 		assert_false(logfile_turn(bed->log.dir_fd, &now));
+		lseek(now, 0, SEEK_END);
 		logfile_write(&bed->log, line, sizeof(line));
 	}
 	assert_true(logfile_turn(bed->log.dir_fd, &now));
@@ -155,6 +156,43 @@ static void it_turns(void **state)
 	for (size_t sent = 0; sent <= LOGFILE_BYTES; sent += sizeof(line))
 		logfile_write(&bed->log, line, sizeof(line));
 	assert_int_equal(fstatat(bed->log.dir_fd, "log.2", &info, 0), -1);
+}
+
+/* A whole file of @mark is what @fd has. */
+static void expect_file(int fd, char mark)
+{
+	char got[4096];
+	size_t total = 0;
+
+	for (ssize_t len; (len = read(fd, got, sizeof(got))) > 0; total += (size_t)len)
+		assert_int_equal(got[0], mark);
+	assert_int_equal(total, LOGFILE_BYTES);
+}
+
+/* What is written between a reader's last look and the turn is read, and so is a whole file. */
+static void a_reader_that_is_slow(void **state)
+{
+	static char line[LOGFILE_BYTES / 2];
+	struct bed *bed = *state;
+	int now, old, dir = bed->log.dir_fd;
+
+	assert_int_equal(logfile_open_both(dir, &old, &now), 0);
+	for (char mark = 'a'; mark <= 'c'; mark++) {
+		memset(line, mark, sizeof(line));
+		logfile_write(&bed->log, line, sizeof(line));
+		if (mark == 'a') /* it has read all there is */
+			assert_int_equal(lseek(now, 0, SEEK_END), sizeof(line));
+		logfile_write(&bed->log, line, sizeof(line));
+	}
+	assert_true(logfile_turn(dir, &now));
+	assert_int_equal(read(now, line, sizeof(line)), LOGFILE_BYTES / 2);
+	assert_int_equal(line[0], 'a');
+	assert_true(logfile_turn(dir, &now));
+	expect_file(now, 'b');
+	assert_true(logfile_turn(dir, &now));
+	expect_file(now, 'c');
+	assert_false(logfile_turn(dir, &now));
+	close(now);
 }
 
 /* One that cannot be opened is not tried for ever. */
@@ -244,6 +282,7 @@ int main(void)
 		TEST(one_writer),
 		TEST(the_next_one),
 		TEST(it_turns),
+		TEST(a_reader_that_is_slow),
 		TEST(an_old_one_that_is_none),
 		TEST(a_full_disk),
 		TEST(how_it_ended),
