@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""e2e/beside - two pytests side by side: one has the tests that mostly wait, one all others
+"""e2e/beside - two pytests side by side, from both ends of the tests
 
-`python3 tests/e2e/beside.py ARGS...` is `pytest tests/e2e ARGS...`, in less time. Tests with the mark
-`waits` are run by a second pytest. Its reports go to the first one, so there is one summary; and when
-the first one is done with its own tests it helps with those that wait.
+`python3 tests/e2e/beside.py ARGS...` is `pytest tests/e2e ARGS...`, in less time: a second pytest takes
+the tests from the end until the two meet, and its reports go to the first one, so there is one summary.
+Tests with the mark `waits` are the last, so that for as long as possible one of the two only waits.
 """
 
 import fcntl
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 
-IS_WAITING, REPORTS, NEXT = "NSWRAP_TESTS_WAITING", "NSWRAP_TESTS_REPORTS", "NSWRAP_TESTS_NEXT"
+IS_SECOND, REPORTS, TAKEN = "NSWRAP_TESTS_SECOND", "NSWRAP_TESTS_REPORTS", "NSWRAP_TESTS_TAKEN"
 
 
 class Shared:
@@ -25,26 +25,30 @@ class Shared:
     def __init__(self, config):
         self.config = config
         self.reports_fd = int(os.environ.pop(REPORTS))
-        self.next_fd = int(os.environ.pop(NEXT))
-        self.is_waiting = bool(os.environ.pop(IS_WAITING))
-        for fd in self.reports_fd, self.next_fd:
+        self.taken_fd = int(os.environ.pop(TAKEN))
+        self.is_second = bool(os.environ.pop(IS_SECOND))
+        for fd in self.reports_fd, self.taken_fd:
             os.set_inheritable(fd, False)
         self.rest = b""
 
-    def claim(self):
-        """The number, among the tests that wait, of the next one that nobody has taken."""
-        fcntl.lockf(self.next_fd, fcntl.LOCK_EX)
-        number = int(os.pread(self.next_fd, 20, 0) or 0)
-        os.pwrite(self.next_fd, b"%d" % (number + 1), 0)
-        fcntl.lockf(self.next_fd, fcntl.LOCK_UN)
+    def claim(self, count):
+        """The number of the next test of @count that nobody has taken; None: there is none."""
+        fcntl.lockf(self.taken_fd, fcntl.LOCK_EX)
+        front, back = map(int, (os.pread(self.taken_fd, 40, 0) or b"0 0").split())
+        if front + back == count:
+            number = None
+        elif self.is_second:
+            number, back = count - 1 - back, back + 1
+        else:
+            number, front = front, front + 1
+        os.pwrite(self.taken_fd, b"%d %d" % (front, back), 0)
+        fcntl.lockf(self.taken_fd, fcntl.LOCK_UN)
         return number
 
     def turns(self, items):
-        waiting = [item for item in items if item.get_closest_marker("waits")]
-        if not self.is_waiting:
-            yield from (item for item in items if not item.get_closest_marker("waits"))
-        while (number := self.claim()) < len(waiting):
-            yield waiting[number]
+        items = sorted(items, key=lambda item: item.get_closest_marker("waits") is not None)
+        while (number := self.claim(len(items))) is not None:
+            yield items[number]
 
     def pytest_runtestloop(self, session):
         turns = self.turns(session.items)
@@ -64,15 +68,15 @@ class Shared:
         return True
 
     def pytest_runtest_logreport(self, report):
-        """Of the one that has the tests that wait: also to the other one."""
-        if self.is_waiting:
+        """Of the second: also to the other one."""
+        if self.is_second:
             data = self.config.hook.pytest_report_to_serializable(config=self.config, report=report)
             with open(self.reports_fd, "wb", closefd=False) as pipe:
                 pipe.write(json.dumps(data).encode() + b"\n")
 
     def take_reports(self, timeout):
-        """Of the other one: what it has told by now. Returns whether there may be more."""
-        while not self.is_waiting and select.select([self.reports_fd], [], [], timeout)[0]:
+        """Of the second one: what it has told by now. Returns whether there may be more."""
+        while not self.is_second and select.select([self.reports_fd], [], [], timeout)[0]:
             part = os.read(self.reports_fd, 65536)
             if not part:
                 return False
@@ -81,7 +85,7 @@ class Shared:
                 report = self.config.hook.pytest_report_from_serializable(
                     config=self.config, data=json.loads(line))
                 self.config.hook.pytest_runtest_logreport(report=report)
-        return not self.is_waiting
+        return not self.is_second
 
 
 def configure(config):
@@ -93,23 +97,23 @@ def configure(config):
 def main(args):
     there, here = os.pipe()
     with tempfile.TemporaryFile() as counter, tempfile.TemporaryFile() as said:
-        fds = {NEXT: counter.fileno()}
+        fds = {TAKEN: counter.fileno()}
 
-        def start(is_waiting, reports, **options):
-            names = {IS_WAITING: "1" if is_waiting else "", REPORTS: str(reports), NEXT: str(fds[NEXT])}
+        def start(is_second, reports, **options):
+            names = {IS_SECOND: "1" if is_second else "", REPORTS: str(reports), TAKEN: str(fds[TAKEN])}
             line = [sys.executable, "-m", "pytest", pathlib.Path(__file__).parent, *args]
-            return subprocess.Popen(line, env={**os.environ, **names}, pass_fds=(reports, fds[NEXT]), **options)
+            return subprocess.Popen(line, env={**os.environ, **names}, pass_fds=(reports, fds[TAKEN]), **options)
 
-        waiting = start(True, here, stdout=said, stderr=said)
+        second = start(True, here, stdout=said, stderr=said)
         os.close(here)
         status = start(False, there).wait()
         if status not in (0, 1):
-            waiting.send_signal(signal.SIGINT)
+            second.send_signal(signal.SIGINT)
         # it may have had none of the tests, and the reports of those that failed were told
-        if waiting.wait() not in (0, 1, 5) and status in (0, 1):
+        if second.wait() not in (0, 1, 5) and status in (0, 1):
             said.seek(0)
             sys.stdout.buffer.write(said.read())
-            return waiting.returncode
+            return second.returncode
         return status
 
 

@@ -53,19 +53,24 @@ def test_every_test_runs_once_and_is_counted(run):
     assert sorted(what for what, _ in ran) == ["other"] * 8 + ["waits"] * 8
 
 
-def test_they_run_side_by_side(run):
-    """And who has nothing else to do helps."""
-    # the first of those that wait waits until the other pytest has come to one of them
-    met = """
-    while number == 0 and not all(f"{what} " in open(pathlib.Path(__file__).parent / "ran").read()
-                                  for what in ("waits", "other")):
-        time.sleep(0.01)
+@pytest.mark.parametrize("slow, name", [("waits", "test_that_waits"), ("other", "test_other")])
+def test_they_run_side_by_side(run, slow, name):
+    """And who has no more of its own helps the other."""
+    # the first to run of the slow ones goes on when both kinds have run
+    met = f"""
+    ran = pathlib.Path(__file__).parent / "ran"
+    if "{slow} " not in ran.read_text():
+        note("{slow}")
+        while not all(what in ran.read_text() for what in ("waits ", "other ")):
+            time.sleep(0.01)
+    time.sleep(0.05)
 """
-    text = WAITS.replace('    note("waits")\n', met + '    note("waits")\n').replace("    time.sleep(0.05)\n", "")
-    _, _, ran = run("open(__import__('pathlib').Path(__file__).parent / 'ran', 'a').close()\n" + text + OTHERS)
-    [main] = {pid for what, pid in ran if what == "other"}
-    waiting = [pid for what, pid in ran if what == "waits"]
-    assert len(set(waiting)) == 2 and main in waiting
+    text = (WAITS + OTHERS).replace("    time.sleep(0.05)\n", "")
+    text = text.replace(f"def {name}(number):", f"def {name}(number):{met}", 1)
+    status, _, ran = run("open(pathlib.Path(__file__).parent / 'ran', 'a').close()\n" + text)
+    assert status == 0
+    assert len({pid for what, pid in ran if what == slow}) == 2
+    assert len({pid for what, pid in ran if what != slow}) == 1
 
 
 @pytest.mark.parametrize("text, args, passed", [
