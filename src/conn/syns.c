@@ -200,11 +200,6 @@ static void on_result(struct syn *syn, int result, const struct syns_packet *pac
 		return;
 	}
 	syn->target_fd = result;
-	if (!is_waiting(syn)) {
-		syn->state = SYN_LET_IN; /* there is no dial any more */
-		give_up(syn);
-		return;
-	}
 	set_state(syn, SYN_LET_IN);
 	set_deadline(syn, SYNS_LET_IN_MS);
 	syns->ops->let_in(syns->owner, packet);
@@ -216,7 +211,13 @@ static void on_dialled(struct dial *dial, int result)
 	const struct syns_packet packet = {syn->peer, syn->own, syn->bytes, syn->len, syn->number};
 
 	syn->bytes = NULL;
-	on_result(syn, result, &packet);
+	if (result >= 0 && !is_waiting(syn)) {
+		syn->target_fd = result;
+		syn->state = SYN_LET_IN; /* there is no dial any more */
+		give_up(syn);
+	} else {
+		on_result(syn, result, &packet);
+	}
 	free(packet.bytes);
 }
 
