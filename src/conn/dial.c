@@ -70,7 +70,7 @@ static bool is_near(const struct addr *to)
 	       (to->family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&to->v6.sin6_addr));
 }
 
-static int connect_to(int fd, const struct addr *to)
+int dial_connect(int fd, const struct addr *to)
 {
 	int result = connect(fd, &to->any, addr_len(to));
 
@@ -78,7 +78,7 @@ static int connect_to(int fd, const struct addr *to)
 		result = connect(fd, &to->any, addr_len(to));
 	if (result < 0 && errno == EALREADY)
 		errno = EINPROGRESS;
-	return result;
+	return result < 0 ? -errno : 0;
 }
 
 static void on_connected(struct loop_io *io, uint32_t events);
@@ -112,16 +112,17 @@ static int connect_socket(struct dial *dial, int fd)
 	}
 	if (dial->source.family == to->family && bind_source(fd, &dial->source) < 0)
 		return -errno;
-	if (connect_to(fd, to) == 0) {
+	int result = dial_connect(fd, to);
+	if (result == 0) {
 		if (!has_met_itself(fd, to))
 			return fd_take(&socket_fd);
 		fd_reset(&socket_fd);
 		return -ECONNREFUSED;
 	}
-	if (errno != EINPROGRESS)
-		return result_of(errno, to);
+	if (result != -EINPROGRESS)
+		return result_of(-result, to);
 	dial->io = (struct loop_io){fd, on_connected};
-	int result = loop_io_add(dial->context->loop, &dial->io, EPOLLOUT);
+	result = loop_io_add(dial->context->loop, &dial->io, EPOLLOUT);
 	if (result < 0) {
 		dial->io.fd = -1;
 		return result;

@@ -76,6 +76,9 @@ int dial_start(
 /* Nothing happens if it is not under way. */
 void dial_cancel(struct dial *dial);
 
+/* connect(2): 0, -EINPROGRESS or -errno. Whether this machine itself accepts is known at once. */
+int dial_connect(int fd, const struct addr *to);
+
 bool dial_is_short(int result);
 
 /* Words for a -errno of dial_start. */

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "conn/dial.h"
 #include "net/diag.h"
 #include "net/plan.h"
 #include "util/clock.h"
@@ -141,7 +142,7 @@ int driver_connect(const struct forward *forward, int fd)
 {
 	struct addr addr = driver_target(forward);
 
-	return connect(fd, &addr.any, addr_len(&addr)) < 0 ? -errno : 0;
+	return dial_connect(fd, &addr);
 }
 
 /* A stranger must not fill the log. */
