@@ -259,13 +259,14 @@ static int on_socket(const void *body, size_t len, void *context)
 	return 0;
 }
 
-static int find_holder(enum proto proto, struct holder *holder)
+/* Of the sockets in one of @states; all but listeners cost a walk through all of the machine's. */
+static int find_holder(enum proto proto, uint32_t states, struct holder *holder)
 {
 	_cleanup_fd_ int nl = diag_open();
 
 	if (nl < 0)
 		return nl;
-	int result = each_socket(nl, proto, ~(1u << TCP_TIME_WAIT), on_socket, holder);
+	int result = each_socket(nl, proto, states, on_socket, holder);
 	return result == 0 && holder->rank == RANK_NOTHING ? -ENOENT : result;
 }
 
@@ -273,8 +274,8 @@ bool diag_has_listener(enum proto proto, const struct addr *addr)
 {
 	struct holder holder = {0};
 
-	return plain(addr, &holder.wanted) == 0 && find_holder(proto, &holder) == 0 &&
-	       holder.rank == RANK_LISTENS;
+	return plain(addr, &holder.wanted) == 0 &&
+	       find_holder(proto, 1u << TCP_LISTEN, &holder) == 0;
 }
 
 static bool is_inode(void *owner, unsigned long inode)
@@ -329,7 +330,7 @@ static int look_for(enum proto proto, const struct addr *addr, struct holder *ho
 
 	if (holder->wanted.family == AF_INET6)
 		holder->wanted.v6.sin6_scope_id = 0; /* those that are found have none */
-	return result < 0 ? result : find_holder(proto, holder);
+	return result < 0 ? result : find_holder(proto, ~(1u << TCP_TIME_WAIT), holder);
 }
 
 pid_t diag_port_pid(enum proto proto, const struct addr *addr)

@@ -75,7 +75,7 @@ pid_t diag_port_pid(enum proto proto, const struct addr *addr);
 /* Is it one of @pids that keeps us from binding @addr? Looks at no other process. */
 bool diag_port_is_held(enum proto proto, const struct addr *addr, const pid_t *pids, size_t count);
 
-/* Does somebody listen where that would keep us from listening at @addr? As slow as that. */
+/* Does somebody listen where that would keep us from listening at @addr? */
 bool diag_has_listener(enum proto proto, const struct addr *addr);
 
 /*

@@ -169,7 +169,8 @@ static int follow(struct agent *agent, const struct mesh_config *config, struct 
 		estate_settle(&agent->estate);
 	else
 		estate_settle_later(&agent->estate);
-	if (result == 0 && !agent->is_configured)
+	/* a sandbox may have had another agent before; a stack of our own has no connections yet */
+	if (result == 0 && !agent->is_configured && agent->is_sandbox)
 		orders_reset(agent);
 	agent->is_configured = agent->is_configured || result == 0;
 	return result;
