@@ -187,6 +187,13 @@ static bool has_socket(int dir_fd, const char *path)
 	return found > 0;
 }
 
+/* Of sandboxes, meshes or tunnels (control/registry). */
+static bool has_any_socket(int place_fd)
+{
+	return has_socket(place_fd, ".") || has_socket(place_fd, "mesh") ||
+	       has_socket(place_fd, "tunnel");
+}
+
 static void sweep(int hub_fd)
 {
 	char target[PATH_MAX];
@@ -197,7 +204,7 @@ static void sweep(int hub_fd)
 		return;
 	for (int i = 0; i < found; i++) {
 		_cleanup_fd_ int fd = follow(hub_fd, files[i]->d_name, target);
-		if (fd < 0 || (!has_socket(fd, ".") && !has_socket(fd, "mesh")))
+		if (fd < 0 || !has_any_socket(fd))
 			unlinkat(hub_fd, files[i]->d_name, 0);
 		free(files[i]);
 	}

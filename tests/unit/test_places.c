@@ -277,6 +277,33 @@ static void pointers(void **state)
 	assert_int_equal(bed->places.count, 1);
 }
 
+/* One with a socket of any kind stays, whoever else makes pointers. */
+static void what_is_pointed_to_stays(void **state)
+{
+	const char *const folders[] = {".", "mesh", "tunnel"};
+	struct bed *bed = *state;
+	char place[PATH_MAX], other[80], sub[PATH_MAX + 16];
+
+	snprintf(other, sizeof(other), "%s/other", bed->tmp);
+	assert_int_equal(mkdir(other, 0700), 0);
+	point(bed, bed->xdg);
+	strcpy(place, bed->places.items[0].path);
+	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+		snprintf(sub, sizeof(sub), "%s/%s", place, folders[i]);
+		assert_true(mkdir(sub, 0700) == 0 || errno == EEXIST);
+		touch(sub, "a.sock");
+		point(bed, bed->xdg);
+		point(bed, other);
+		look(bed, NULL);
+		assert_int_equal(bed->places.count, 3);
+		strcat(sub, "/a.sock");
+		assert_int_equal(unlink(sub), 0);
+		point(bed, other);
+		look(bed, NULL);
+		assert_int_equal(bed->places.count, 2);
+	}
+}
+
 static void none_at_all(void **state)
 {
 	struct bed *bed = *state;
@@ -303,6 +330,7 @@ int main(void)
 		TEST(look_alikes),
 		TEST(the_logins_directory),
 		TEST(pointers),
+		TEST(what_is_pointed_to_stays),
 		TEST(none_at_all),
 	};
 
