@@ -227,25 +227,16 @@ static int on_message(struct lane *lane, const struct hail *hail)
 	return 0;
 }
 
-/* Its client does not answer: neither will the other lanes. */
+/* Its client does not answer: neither will the other lanes, those that connect included. */
 static void on_dead(struct lane *dead)
 {
-	struct caller *caller = dead->caller;
+	const struct caller *caller = dead->caller;
 
-	while (true) {
-		struct lane *lane = list_is_empty(&caller->waiting)
-					    ? NULL
-					    : list_first(&caller->waiting, struct lane, at);
-		if (lane == dead) {
-			list_del(&dead->at);
-			continue;
-		}
-		if (!lane)
-			break;
-		drop_lane(lane);
+	list_each_safe (at, following, &mouth_of(dead)->house.all) {
+		struct lane *lane = container_of(at, struct lane, all);
+		if (lane != dead && lane->caller == caller)
+			drop_lane(lane);
 	}
-	if (caller->control && caller->control != dead)
-		drop_lane(caller->control);
 }
 
 static void lane_is_over(struct lane *lane)
