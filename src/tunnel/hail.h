@@ -24,7 +24,7 @@
  *	HAIL_WELCOME	server	how often it asks for a sign of life: milliseconds, 32 bits
  *	HAIL_PING	server	are you there?
  *	HAIL_PONG	client	yes
- *	HAIL_MORE	server	have that many connections more ready: 16 bits
+ *	HAIL_MORE	server	have that many connections more ready: 32 bits
  *	HAIL_OPEN	server	it is used: the address of who connected, as text, behind the name
  *				of what for and a NUL where it is a named one
  *	HAIL_TAKEN	client	heard; the target is being connected to

@@ -117,8 +117,9 @@ static void refuse(struct spoke *spoke)
 	reach->counts.refused++;
 	if (wish)
 		wish->refused++;
-	/* lennut's wire has no word for it */
-	if (!spoke->is_own || hail_send(spoke->io.fd, HAIL_REFUSED, NULL, 0) < 0) {
+	/* lennut's wire has no word for it; one that is drained is not to be used again */
+	if (!spoke->is_own || hail_send(spoke->io.fd, HAIL_REFUSED, NULL, 0) < 0 ||
+		reach->is_draining) {
 		close_spoke(spoke);
 		return;
 	}
