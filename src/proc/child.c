@@ -235,7 +235,8 @@ static bool end_left(struct children *all, pid_t pid)
 		(daemon_is_one(pid) || (!all->is_ending && daemon_keeps(pid))))
 		return false;
 	struct child_left *left = find_left(all, pid);
-	if (left && still_serves(left, now_ns)) {
+	/* at the end it would go on for as long as we do */
+	if (left && !all->is_ending && still_serves(left, now_ns)) {
 		loop_timer_set(all->loop, &all->serves_timer, SERVES_MS);
 		return false;
 	}

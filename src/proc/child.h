@@ -29,7 +29,7 @@
  * ssh that stays (ControlPersist): it is left alone, and reaped when it ends. So is what has a
  * host's ports until its next agent is there (daemon_keeps), but for children_end. The rest is
  * ended, unless others are connected to its socket (proc/daemon): then it has time until they have
- * gone.
+ * gone, or children_end.
  *
  * The end of a child is an event of its pidfd. Where there is none (before Linux 5.3, under a
  * seccomp filter that does not know it, or when descriptors are short) a timer looks.

@@ -225,6 +225,39 @@ int tree_kill(unsigned timeout_ms)
 	return 0;
 }
 
+/* What a killed one has left are our children the next time. Returns how many are not spared. */
+static ssize_t kill_children_but(bool (*is_spared)(const void *owner, pid_t pid), const void *owner)
+{
+	pid_t pids[OWN_MAX];
+	ssize_t count = tree_children(pids, OWN_MAX), left = count;
+
+	for (ssize_t i = 0; i < count; i++) {
+		if (is_spared(owner, pids[i])) {
+			left--;
+			continue;
+		}
+		tree_signal(pids[i], SIGKILL);
+		kill(pids[i], SIGKILL);
+	}
+	return left;
+}
+
+int tree_kill_but(
+	unsigned timeout_ms, bool (*is_spared)(const void *owner, pid_t pid), const void *owner)
+{
+	for (struct clock_wait wait = clock_wait_start(timeout_ms);
+		tree_reap(WEXITED, NULL, NULL) != TREE_CHILDLESS;) {
+		ssize_t left = kill_children_but(is_spared, owner);
+		if (left < 0)
+			return tree_kill(timeout_ms);
+		if (left == 0)
+			return 0;
+		if (!clock_wait_go_on(&wait))
+			return -EBUSY;
+	}
+	return 0;
+}
+
 int tree_kill_child(pid_t pid, unsigned timeout_ms)
 {
 	struct clock_wait wait = clock_wait_start(timeout_ms);

@@ -58,6 +58,13 @@ enum tree_reaped tree_reap(
 int tree_kill(unsigned timeout_ms);
 
 /*
+ * The same, but children that @is_spared says yes to are left with everything below them. A kernel
+ * that cannot tell which are children (tree_children) spares none.
+ */
+int tree_kill_but(
+	unsigned timeout_ms, bool (*is_spared)(const void *owner, pid_t pid), const void *owner);
+
+/*
  * SIGKILL @pid, a child of ours that is not reaped, and reap it. Returns 0, or -EBUSY when it was
  * still there after @timeout_ms: one that the kernel holds does not hold us.
  */

@@ -560,6 +560,14 @@ static int start(struct supervisor *supervisor, struct err *err)
 
 /* --- end ---------------------------------------------------------------------------------- */
 
+/* What is not the sandbox's to end. */
+static bool is_spared(const void *owner, pid_t pid)
+{
+	const struct supervisor *supervisor = owner;
+
+	return viaproc_leaves(&supervisor->via, pid);
+}
+
 static void take_down(struct supervisor *supervisor)
 {
 	witness_stop(&supervisor->witness);
@@ -572,7 +580,7 @@ static void take_down(struct supervisor *supervisor)
 	answers_wake(&supervisor->answers);
 	/* INIT_ENDED means that nothing is left; if it did not come, all is killed here */
 	initctl_stop(&supervisor->init);
-	tree_kill(KILL_MS);
+	tree_kill_but(KILL_MS, is_spared, supervisor);
 	words_close(&supervisor->words);
 	/* the name last: who waits for the end finds the ports free, too */
 	forwards_fini(&supervisor->forwards);

@@ -18,6 +18,7 @@
 #include "exit/lobby.h"
 #include "link/linkend.h"
 #include "proc/child.h"
+#include "proc/daemon.h"
 #include "proc/job.h"
 #include "proc/lines.h"
 #include "proc/rights.h"
@@ -421,4 +422,10 @@ void viaproc_stop(struct viaproc *viaproc)
 	fd_close(&viaproc->login.fd);
 	fd_close(&viaproc->login_write);
 	words_close(&viaproc->words);
+}
+
+bool viaproc_leaves(const struct viaproc *viaproc, pid_t pid)
+{
+	return viaproc->loop && viaproc->config->via.spec.kind == LINKSPEC_EXEC &&
+	       getsid(pid) != getsid(0) && daemon_is_one(pid);
 }

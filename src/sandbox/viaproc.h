@@ -50,5 +50,9 @@ int viaproc_start(struct viaproc *viaproc, struct err *err);
  * device is gone. */
 void viaproc_on_death(struct viaproc *viaproc, int code, int status);
 
-/* End it, and with it the link's command. Fine for all zero. */
+/* End it, and with it the link's command and what that left for itself. Fine for all zero. */
 void viaproc_stop(struct viaproc *viaproc);
+
+/* Is @pid, a child that this process has from one that ended, what the link's command left running
+ * for others, such as an ssh that is shared (proc/daemon)? */
+bool viaproc_leaves(const struct viaproc *viaproc, pid_t pid);

@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import shlex
 import signal
 import subprocess
 
@@ -100,3 +101,26 @@ def test_a_master_that_is_a_host(shared):
         assert is_alive(master) and lives(user)
         user.stdin.close()
         assert user.wait(10) == 0
+
+
+@pytest.mark.parametrize("line, far", [
+    (["--via", "{link}", "sleep", "1000"], "nswrap exit"),
+    (["exit", "--link", "{link}"], "cat >/dev/null"),
+    (["tunnel", "client", "--server", "{link}"], "nswrap tunnel server --bind-client - --bind-proxy 127.0.0.1:0"),
+], ids=["via", "exit", "tunnel"])
+def test_the_master_of_a_link(shared, nswrap, line, far):
+    """As a host's of a mesh: what the link's command left for others goes on, what it left for itself ends."""
+    ssh = f"ssh -o ControlMaster=auto -o ControlPersist=60 h1.example.com {shlex.quote(far)}"
+    link = f"exec:sh -c {shlex.quote(f'sleep 999 </dev/null >/dev/null 2>&1 & exec {ssh}')}"
+    popen = nswrap.popen(*[word.format(link=link) for word in line], env=shared.site.env)
+    master = wait_for(shared.master, "the master")
+    user = shared.ssh("-o", "ControlMaster=no", "h1.example.com", "cat")
+    assert lives(user)
+    below = harness.descendants(popen.pid)
+    assert master in below and any("sleep 999" in harness.describe(pid) for pid in below)
+    popen.terminate()
+    assert popen.wait(20 * harness.PATIENCE) in (0, 143, -signal.SIGTERM)
+    wait_for(lambda: not any(is_alive(pid) for pid in below if pid != master), "the end of the rest")
+    assert is_alive(master) and lives(user)
+    user.stdin.close()
+    assert user.wait(10) == 0
