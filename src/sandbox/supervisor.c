@@ -42,9 +42,10 @@
 #include "util/list.h"
 #include "util/log.h"
 
-#define KILL_MS   5000
-#define FDS_MAX   65536
-#define JOINED_MS 1000 /* `exec` ends by itself what it started, when it sees us close */
+#define KILL_MS       5000
+#define FDS_MAX       65536
+#define INHERITED_MAX 32
+#define JOINED_MS     1000 /* `exec` ends by itself what it started, when it sees us close */
 
 static_assert(ENTER_USER == (int)INIT_FD_USER && ENTER_NET == (int)INIT_FD_NET &&
 		      ENTER_MNT == (int)INIT_FD_MNT && ENTER_PID == (int)INIT_FD_PID &&
@@ -69,6 +70,10 @@ struct supervisor {
 	struct absence absence;
 	struct registry registry; /* closed; its path is hidden inside */
 	struct words words;       /* of init and the net process */
+
+	/* children of who became us by exec(2), as a script's log that reads what COMMAND says */
+	pid_t inherited[INHERITED_MAX];
+	size_t ninherited;
 
 	bool owes_names;     /* the name server is to be told (resolver_table) */
 	int host_diag, pcap; /* the net process's; -1: none */
@@ -279,10 +284,19 @@ static void on_companion_death(struct supervisor *supervisor, int code, int stat
 	terminate(supervisor, supervisor->config->stop_timeout_ms);
 }
 
+/* Its number may come again. */
+static void forget_inherited(struct supervisor *supervisor, pid_t pid)
+{
+	for (size_t i = 0; i < supervisor->ninherited; i++)
+		if (supervisor->inherited[i] == pid)
+			supervisor->inherited[i] = supervisor->inherited[--supervisor->ninherited];
+}
+
 static void on_death(void *owner, const siginfo_t *info)
 {
 	struct supervisor *supervisor = owner;
 
+	forget_inherited(supervisor, info->si_pid);
 	if (info->si_pid == supervisor->init.pid) {
 		supervisor->keeper.is_last = true;
 		initctl_on_death(&supervisor->init, info->si_code, info->si_status);
@@ -408,6 +422,8 @@ static int open_signals(struct supervisor *supervisor, struct err *err)
 		(struct loop_io){signalfd(-1, &all, SFD_NONBLOCK | SFD_CLOEXEC), on_signal};
 	if (supervisor->signal_io.fd < 0)
 		return err_sys(err, errno, "cannot receive signals");
+	ssize_t count = tree_children(supervisor->inherited, INHERITED_MAX);
+	supervisor->ninherited = count > 0 ? (size_t)count : 0;
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	int result = loop_io_add(supervisor->loop, &supervisor->signal_io, EPOLLIN);
@@ -565,6 +581,9 @@ static bool is_spared(const void *owner, pid_t pid)
 {
 	const struct supervisor *supervisor = owner;
 
+	for (size_t i = 0; i < supervisor->ninherited; i++)
+		if (supervisor->inherited[i] == pid)
+			return true;
 	return viaproc_leaves(&supervisor->via, pid);
 }
 

@@ -244,6 +244,14 @@ def test_stopped_leftovers_end_at_once(nswrap):
     assert time.monotonic() - begun < 9
 
 
+def test_children_of_before_are_left_alone(tmp_path):
+    """What a script began before it became nswrap is not the sandbox's: who logs what COMMAND says reads all of it."""
+    path = tmp_path / "log"
+    script = f"exec {BINARY} -q -- sh -c 'seq 20000; exit 3' > >(sleep 0.3; cat >{path}; echo end >>{path})"
+    assert subprocess.run(["bash", "-c", script]).returncode == 3
+    wait_for(lambda: path.exists() and path.read_text().endswith("20000\nend\n"), "the whole log")
+
+
 # --- the net process ---------------------------------------------------------------------------------
 
 
