@@ -11,6 +11,7 @@
 #include <sys/random.h>
 
 #include "exit/handshakes.h"
+#include "net/diag.h"
 #include "net/icmp6.h"
 #include "net/packet.h"
 #include "net/tap.h"
@@ -18,7 +19,9 @@
 #include "util/log.h"
 #include "util/mix.h"
 
-#define IPV6_BYTES 40
+#define IPV6_BYTES     40
+#define TCP_HEADER     (PACKET_TCP_BYTES / 4 << 4) /* its length, as it stands there */
+#define PROBES_AT_ONCE 100                         /* the device's queue has room for 500 */
 
 struct entrance {
 	struct entrance_start start;
@@ -30,6 +33,7 @@ struct entrance {
 	struct in6_addr self6;
 	uint64_t seed;
 	struct awaited awaited;
+	size_t probed; /* connections whose answer was not looked at yet */
 	struct iovec packets[WIRE_PARTS_MAX];
 	unsigned char batch[ENTRANCE_BATCH_BYTES + CHANNEL_HEADROOM + FRAME_PACKET_MAX];
 };
@@ -280,6 +284,61 @@ static void on_tun(struct loop_io *io, uint32_t events)
 		rest(entrance, true);
 }
 
+/* --- connections of before ---------------------------------------------------------------- */
+
+/* As packet_make_syn; the device is told that sums need no check. */
+static size_t make_syn6(const struct addr *from, const struct addr *to, unsigned char *out)
+{
+	memset(out, 0, IPV6_BYTES + PACKET_TCP_BYTES);
+	out[0] = 0x60;
+	packet_put16(out + 4, PACKET_TCP_BYTES);
+	out[6] = IPPROTO_TCP;
+	out[7] = IPDEFTTL;
+	memcpy(out + 8, &from->v6.sin6_addr, sizeof(from->v6.sin6_addr));
+	memcpy(out + 24, &to->v6.sin6_addr, sizeof(to->v6.sin6_addr));
+	packet_put16(out + IPV6_BYTES, addr_port(from));
+	packet_put16(out + IPV6_BYTES + 2, addr_port(to));
+	out[IPV6_BYTES + 12] = TCP_HEADER;
+	out[IPV6_BYTES + 13] = PACKET_SYN;
+	return IPV6_BYTES + PACKET_TCP_BYTES;
+}
+
+static size_t make_syn(const struct addr *from, const struct addr *to, unsigned char *out)
+{
+	if (from->family == AF_INET6)
+		return make_syn6(from, to, out);
+	packet_make_syn((struct packet_end){from->v4.sin_addr, addr_port(from)},
+		(struct packet_end){to->v4.sin_addr, addr_port(to)}, out);
+	return PACKET_RST_BYTES;
+}
+
+static struct in6_addr ip_of(const struct addr *addr)
+{
+	return addr->family == AF_INET6 ? addr->v6.sin6_addr
+					: entrance_net4(addr->v4.sin_addr, 32).ip;
+}
+
+static bool is_own(const struct entrance *entrance, const struct in6_addr *ip)
+{
+	const struct in6_addr self = entrance_net4(entrance->self, 32).ip;
+
+	return IN6_ARE_ADDR_EQUAL(ip, &self) || IN6_ARE_ADDR_EQUAL(ip, &entrance->self6);
+}
+
+static int probe(void *owner, const struct addr *own, const struct addr *peer)
+{
+	struct entrance *entrance = owner;
+	const struct in6_addr from = ip_of(peer), to = ip_of(own);
+	unsigned char syn[IPV6_BYTES + PACKET_TCP_BYTES];
+
+	if (!is_own(entrance, &to) || is_own(entrance, &from) || !is_there(entrance, &from))
+		return 0;
+	tap_write(entrance->start.tun, syn, make_syn(peer, own, syn), 0);
+	if (++entrance->probed % PROBES_AT_ONCE == 0)
+		on_tun(&entrance->tun_io, 0);
+	return entrance->channel.is_up ? 0 : -EPIPE;
+}
+
 /* --- the link ----------------------------------------------------------------------------- */
 
 static void on_up(void *owner)
@@ -290,6 +349,9 @@ static void on_up(void *owner)
 	if (entrance->channel.is_bare)
 		handshakes_begin(&entrance->handshakes);
 	entrance->start.ops->on_up(entrance->start.owner);
+	if (entrance->start.diag >= 0 &&
+		diag_each_connection(entrance->start.diag, probe, entrance) < 0)
+		log_info("connections of before are told of their end when they send");
 }
 
 static void on_room(void *owner)

@@ -24,6 +24,11 @@
  * makes one of other segments), datagrams from where one was sent to (net/awaited), and of ICMP
  * answers and errors. So it reaches no server of the sandbox's, and nothing but answers reach its
  * programs.
+ *
+ * An exit of another link knows nothing of connections that were there before, whose programs may
+ * wait for ever for what comes next. So when a link is up each connection is made to say something:
+ * a SYN is put in front of it, which it answers with what it expects (RFC 5961 4.2). An exit that
+ * knows it is not disturbed by that, any other one resets it.
  */
 #define ENTRANCE_BATCH_BYTES (128 * 1024) /* more is not read at once; one packet may go beyond */
 
@@ -57,13 +62,14 @@ struct entrance_ops {
 struct entrance;
 
 /*
- * @tun: a TUN device (tap_open_tun), which stays the caller's. @nets: what the link is the way to
+ * @tun: a TUN device (tap_open_tun), and @diag: net/diag of its network namespace, or -1: both stay
+ * the caller's. @nets: what the link is the way to
  * (count 0: everything); @own: what it never is, whatever else says so. Both stay. Returns NULL
  * with errno set.
  */
 struct entrance_start {
 	struct loop *loop;
-	int tun;
+	int tun, diag;
 	const struct entrance_net *nets, *own;
 	size_t nnets, nown;
 	const struct entrance_ops *ops;

@@ -403,7 +403,7 @@ static int on_connected(const void *body, size_t len, void *context)
 	const uint8_t family = found->idiag_family;
 	const struct addr own = read_end(family, found->id.idiag_sport, found->id.idiag_src);
 	const struct addr peer = read_end(family, found->id.idiag_dport, found->id.idiag_dst);
-	return peer.family == AF_INET ? wanted->on_connection(wanted->owner, &own, &peer) : 0;
+	return wanted->on_connection(wanted->owner, &own, &peer);
 }
 
 int diag_each_connection(int nl,

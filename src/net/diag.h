@@ -85,9 +85,9 @@ bool diag_has_listener(enum proto proto, const struct addr *addr);
 int64_t diag_unsent(int nl);
 
 /*
- * Each TCP connection of IPv4 in that namespace whose other end has not said that it is done.
- * Returns 0 or -errno; a result of @on_connection that is not 0 ends it, and is returned. It must
- * not use @nl.
+ * Each TCP connection in that namespace, IPv4 inside IPv6 as IPv4, whose other end has not said
+ * that it is done. Returns 0 or -errno; a result of @on_connection that is not 0 ends it, and is
+ * returned. It must not use @nl.
  */
 int diag_each_connection(int nl,
 	int (*on_connection)(void *owner, const struct addr *own, const struct addr *peer),

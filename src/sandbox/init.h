@@ -66,8 +66,9 @@ enum init_fd {
 	INIT_FD_TAP,
 	INIT_FD_OUT4, /* where outbound connections are accepted (sandbox/carry) */
 	INIT_FD_OUT6,
-	INIT_FD_NOTIFY, /* what COMMAND tells the service manager (sandbox/notifyrelay) */
-	INIT_FD_VIA,    /* the TUN device whose packets go through a link */
+	INIT_FD_NOTIFY,   /* what COMMAND tells the service manager (sandbox/notifyrelay) */
+	INIT_FD_VIA,      /* the TUN device whose packets go through a link */
+	INIT_FD_VIA_LOOK, /* net/diag for who has it */
 	INIT_FDS
 };
 

@@ -289,6 +289,9 @@ int setup_namespaces(const struct init_start *start, int fds[INIT_FDS], struct d
 			return fds[INIT_FD_NOTIFY];
 	}
 	set_sysctls(start);
+	/* without it connections that a new exit does not know are told when they send */
+	if (fds[INIT_FD_VIA] >= 0)
+		fds[INIT_FD_VIA_LOOK] = diag_open();
 	fds[INIT_FD_DIAG] = diag_open();
 	fds[INIT_FD_LOOK] = diag_open();
 	for (size_t i = INIT_FD_DIAG; i <= INIT_FD_LOOK; i++)

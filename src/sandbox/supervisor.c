@@ -520,7 +520,8 @@ static int start_via(struct supervisor *supervisor, struct err *err)
 
 	if (tun < 0)
 		return 0;
-	if (viaproc_open(&supervisor->via, supervisor->config, tun, supervisor->loop, has_terminal,
+	if (viaproc_open(&supervisor->via, supervisor->config, tun,
+		    supervisor->init.fds[INIT_FD_VIA_LOOK], supervisor->loop, has_terminal,
 		    err) < 0)
 		return -err->code;
 	while (viaproc_logs_in(&supervisor->via) && supervisor->status == 0)

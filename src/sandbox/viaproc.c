@@ -34,7 +34,7 @@
 
 struct viaproc_start {
 	const struct sandbox_config *config;
-	int tun;
+	int tun, diag;
 	const struct words *words;
 	int login_fd; /* gets a byte when the link's command needs the terminal no more; -1: it has
 			 none */
@@ -263,6 +263,7 @@ static int set_up(struct carrier *via, struct err *err)
 		(struct loop_io){signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC), on_signal};
 	struct entrance_start start = {.loop = via->loop,
 		.tun = via->start->tun,
+		.diag = via->start->diag,
 		.nets = config->via.nets,
 		.nnets = config->via.nnets,
 		.own = via->own,
@@ -279,11 +280,11 @@ static int set_up(struct carrier *via, struct err *err)
 static int keep_fds(const struct viaproc_start *start)
 {
 	const struct linkspec *spec = &start->config->via.spec;
-	int keep[] = {start->tun, start->words->write_fd, start->login_fd, -1, -1};
+	int keep[] = {start->tun, start->diag, start->words->write_fd, start->login_fd, -1, -1};
 
 	if (spec->kind == LINKSPEC_FDS)
-		memcpy(keep + 3, spec->fds, sizeof(spec->fds));
-	return rights_keep_fds(keep, 5);
+		memcpy(keep + 4, spec->fds, sizeof(spec->fds));
+	return rights_keep_fds(keep, 6);
 }
 
 __attribute__((noreturn)) static void carry(const struct viaproc_start *start, pid_t parent)
@@ -325,8 +326,8 @@ __attribute__((noreturn)) static void carry(const struct viaproc_start *start, p
 
 int viaproc_start(struct viaproc *viaproc, struct err *err)
 {
-	const struct viaproc_start start = {
-		viaproc->config, viaproc->tun, &viaproc->words, viaproc->login_write};
+	const struct viaproc_start start = {viaproc->config, viaproc->tun, viaproc->diag,
+		&viaproc->words, viaproc->login_write};
 	pid_t self = getpid();
 
 	viaproc->pid = fork();
@@ -374,11 +375,12 @@ static void respawn(struct loop_timer *timer)
 	loop_timer_set(viaproc->loop, timer, RESPAWN_MS);
 }
 
-int viaproc_open(struct viaproc *viaproc, const struct sandbox_config *config, int tun,
+int viaproc_open(struct viaproc *viaproc, const struct sandbox_config *config, int tun, int diag,
 	struct loop *loop, bool has_terminal, struct err *err)
 {
 	*viaproc = (struct viaproc){.config = config,
 		.tun = tun,
+		.diag = diag,
 		.loop = loop,
 		.timer.on_expired = respawn,
 		.login.fd = -1,

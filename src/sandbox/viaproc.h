@@ -28,7 +28,7 @@ struct viaproc {
 
 	/* its own */
 	const struct sandbox_config *config;
-	int tun;
+	int tun, diag;
 	struct loop *loop;
 	struct words words;
 	struct loop_io login; /* ends when the terminal is free */
@@ -37,9 +37,9 @@ struct viaproc {
 	bool is_last;
 };
 
-/* Start the first one. @tun stays the caller's; with @has_terminal this process is in its
- * foreground. Returns 0, or -errno with @err filled. */
-int viaproc_open(struct viaproc *viaproc, const struct sandbox_config *config, int tun,
+/* Start the first one. @tun and @diag (of net/diag, -1: none) stay the caller's; with @has_terminal
+ * this process is in its foreground. Returns 0, or -errno with @err filled. */
+int viaproc_open(struct viaproc *viaproc, const struct sandbox_config *config, int tun, int diag,
 	struct loop *loop, bool has_terminal, struct err *err);
 
 /* The link's command has the terminal. */

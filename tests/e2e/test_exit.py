@@ -132,6 +132,34 @@ while line:
     line = sys.stdin.buffer.readline()
 """
 
+# says "hello" to an echo server, and then nothing: prints what else comes, or an error's name; argv: address port
+IDLE = """
+import socket, sys
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 20)
+s.settimeout(None)
+s.sendall(b'hello\\n')
+print(s.recv(1000).decode(), end='', flush=True)
+try:
+    print(s.recv(1000).decode(), flush=True)
+except OSError as error:
+    print(type(error).__name__, flush=True)
+"""
+
+# the same with argv[3] connections; prints how many were reset
+CROWD_IDLE = """
+import socket, sys
+crowd = [socket.create_connection((sys.argv[1], int(sys.argv[2])), 20) for _ in range(int(sys.argv[3]))]
+print('hello', flush=True)
+count = 0
+for s in crowd:
+    try:
+        s.settimeout(20)
+        s.recv(1)
+    except ConnectionResetError:
+        count += 1
+print(count, flush=True)
+"""
+
 # as NAME_SERVER of the harness, at IPv4 only
 NAMES = """
 import socket, struct, sys
@@ -297,6 +325,32 @@ def test_a_link_that_breaks_is_opened_again(nswrap, far):
     steady.wait()
     box.wait_line("the link of --via is lost")
     box.wait_line("the link of --via is back")
+
+
+@pytest.mark.parametrize("dies", ["nswrap: exit", "nswrap: via"])
+def test_who_only_waits_is_told_of_a_new_exit(nswrap, far, dies):
+    """Connections that it does not know end at once, be it hundreds; what the sandbox has with itself goes on."""
+    made = far()
+    own = [python(IDLE, where, 7001) for where in (FAR, FAR6)] + [python(CROWD_IDLE, FAR, 7001, 300)]
+    for address in (FAR, FAR6):
+        made.serve(TCP_ECHO, address, 7001)
+    box = nswrap.start("-n", "box", "--via", made.link(), *python(TCP_ECHO, SELF, 7002))
+    box.wait_event("started")
+    wait_for(lambda: b":7002" in nswrap.run("exec", "box", "ss", "-Hltn").stdout, "the server")
+    inside = nswrap.popen("exec", "box", *python(HELD, SELF, 7002), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    idle = [nswrap.popen("exec", "box", *line, stdout=subprocess.PIPE) for line in own]
+    for popen in (inside, *idle):
+        assert popen.stdout.readline() == b"hello\n"
+    os.kill(called(dies, descendants(box.popen.pid))[0], signal.SIGKILL)
+    for popen in idle[:2]:
+        assert popen.stdout.readline() == b"ConnectionResetError\n"
+    assert idle[2].stdout.readline() == b"300\n"
+    inside.stdin.write(b"again\n")
+    inside.stdin.flush()
+    assert inside.stdout.readline() == b"again\n"
+    inside.stdin.close()
+    for popen in (inside, *idle):
+        popen.wait(10 * PATIENCE)
 
 
 def test_the_process_of_the_link_may_die(nswrap, far):
@@ -589,6 +643,30 @@ class Segment:
 
 
 MSS_1460 = b"\x02\x04\x05\xb4"
+
+
+def test_a_connection_that_the_exit_knows_stalls_only(nswrap, tmp_path):
+    """Another program's exit may have them still when the link is a new one: what is asked there disturbs nobody."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "exit"))
+        server.listen()
+        box = nswrap.popen("-q", "--via", f"unix:{tmp_path}/exit", *python(IDLE, FAR, 7001), stdout=subprocess.PIPE)
+        first = Peer(server.accept()[0], b"exit")
+        syn = Segment(first.next())
+        ends = (FAR, 7001, SELF, syn.sport)
+        first.send(tcp(*ends, 5000, syn.seq + 1, 0x12))
+        while (segment := Segment(first.next())).data != b"hello\n":
+            pass
+        first.send(tcp(*ends, 5001, segment.seq + 6, 0x18, b"hello\n"))
+        assert box.stdout.readline() == b"hello\n"
+        first.sock.close()
+        second = Peer(server.accept()[0], b"exit")
+        asked = Segment(second.next())
+        assert (asked.flags, asked.seq, asked.ack, asked.data) == (0x10, segment.seq + 6, 5007, b""), vars(asked)
+        second.send(tcp(*ends, 5007, asked.seq, 0x18, b"more"))
+        assert box.stdout.readline() == b"more\n"
+        assert box.wait(10 * PATIENCE) == 0
+        second.sock.close()
 
 
 def fetch_as_entrance(link, address, port, request):

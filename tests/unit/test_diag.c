@@ -625,7 +625,7 @@ static bool has_seen(int nl, int fd, const char *own_ip, const char *peer_ip)
 	return found;
 }
 
-/* IPv4, also inside of IPv6, and whoever has heard the end of the other side is left out. */
+/* Whoever has heard the end of the other side is left out. */
 static void test_connections(void **state)
 {
 	static const char *const hosts[] = {"127.0.0.2", "::ffff:127.0.0.2", "::1"};
@@ -638,11 +638,11 @@ static void test_connections(void **state)
 		const char *from = i == 2 ? "::1" : "127.0.0.1",
 			   *there = i == 2 ? "::1" : "127.0.0.2";
 
-		assert_int_equal(has_seen(nl, ours, from, there), i < 2);
-		assert_int_equal(has_seen(nl, theirs, there, from), i < 2);
+		assert_true(has_seen(nl, ours, from, there));
+		assert_true(has_seen(nl, theirs, there, from));
 		shutdown(ours, SHUT_WR);
 		assert_int_equal(recv(theirs, &seen, 1, 0), 0);
-		assert_int_equal(has_seen(nl, ours, from, there), i < 2);
+		assert_true(has_seen(nl, ours, from, there));
 		assert_false(has_seen(nl, theirs, there, from));
 		close(ours);
 		close(theirs);

@@ -69,6 +69,7 @@ static void bed_open(struct bed *bed, const struct entrance_net *nets, size_t nn
 		.loop = loop_new(), .device = device[0], .tun = device[1], .ours = link[0]};
 	const struct entrance_start start = {.loop = bed->loop,
 		.tun = bed->tun,
+		.diag = -1,
 		.nets = nets,
 		.nnets = nnets,
 		.own = &own,

@@ -270,6 +270,9 @@ static int on_connection(void *owner, const struct addr *own, const struct addr 
 {
 	struct reset *reset = owner;
 	struct stack *stack = reset->crossing->stack;
+
+	if (peer->family != AF_INET)
+		return 0;
 	const struct packet_end ends[] = {
 		{peer->v4.sin_addr, addr_port(peer)}, {own->v4.sin_addr, addr_port(own)}};
 	unsigned char syn[PACKET_RST_BYTES];
