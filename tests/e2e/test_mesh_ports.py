@@ -100,11 +100,12 @@ def test_two_hosts_on_one_machine(nswrap, box, tmp_path):
 @pytest.mark.agents(but=("streams",), thorough=True)
 def test_wrong_targets_are_told(nswrap, box, tmp_path):
     """Refused, unknown, out of reach: of each port one line, and how often it was in the status."""
-    first = free_ports(5)
+    first = free_ports(6)
     nobody = free_port()
     site = Site(nswrap, tmp_path)
     site.host("box", vip(11), box.agent(), ports=[
-        f"{first}:192.0.2.1:80", f"{first + 1}:nowhere.invalid:80", f"{first + 2}:127.0.0.1:9"])
+        f"{first}:192.0.2.1:80", f"{first + 1}:nowhere.invalid:80", f"{first + 2}:127.0.0.1:9",
+        f"{first + 5}:127.0.0.1:9/udp"])
     site.host("plain", vip(12), ports=[f"{first + 3}:127.0.0.1:{nobody}",
                                        f"{first + 4}:127.0.0.1:{nobody}/udp"])
     wrong = {  # port: (host, how it is to be asked, target, reason)
@@ -113,6 +114,7 @@ def test_wrong_targets_are_told(nswrap, box, tmp_path):
         first + 2: ("box", tcp_works, "127.0.0.1:9", "refused"),
         first + 3: ("plain", tcp_works, f"127.0.0.1:{nobody}", "refused"),
         first + 4: ("plain", udp_works, f"127.0.0.1:{nobody}", "refused"),
+        first + 5: ("box", udp_works, "127.0.0.1:9", "refused"),
     }
     with site:
         for port, (name, works, _, _) in wrong.items():
