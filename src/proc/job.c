@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "proc/tree.h"
 #include "util/fd.h"
 
 bool job_passes_on(const struct signalfd_siginfo *info, pid_t command, bool has_own_session)
@@ -34,6 +35,14 @@ bool job_stop_with(pid_t command, int sig, bool has_own_session)
 		return false;
 	raise(SIGSTOP);
 	return true;
+}
+
+void job_stop(pid_t leader)
+{
+	while (leader > 0 && getpgid(leader) == getpgrp())
+		leader = tree_parent(leader);
+	if (leader > 0 && getsid(leader) == getsid(0))
+		kill(0, SIGSTOP);
 }
 
 void job_signal(pid_t command, int sig)

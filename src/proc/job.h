@@ -28,6 +28,12 @@ bool job_passes_on(const struct signalfd_siginfo *info, pid_t command, bool has_
 bool job_stop_with(pid_t command, int sig, bool has_own_session);
 
 /*
+ * Stop the whole group, as Ctrl-Z does, until it is continued. @leader: the one of it that its
+ * starter waits for. Not if nobody would continue it: its starter is of another session.
+ */
+void job_stop(pid_t leader);
+
+/*
  * kill(2), if there is a command (0: none). What a terminal sends to groups goes to the group that
  * the command leads, if it does (--new-session, a shell with job control): SIGCONT, SIGINT and
  * SIGQUIT. A shell that waits for a program does not end by a SIGINT that this has not got.

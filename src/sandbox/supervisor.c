@@ -357,7 +357,8 @@ static void on_signal(struct loop_io *io, uint32_t events)
 		if (sig == SIGCHLD)
 			on_reap(&supervisor->reap_task);
 		else if (viaproc_logs_in(&supervisor->via))
-			supervisor->status = sig == SIGCONT || sig == SIGWINCH ? 0 : 128 + sig;
+			supervisor->status =
+				sig == SIGCONT || sig == SIGWINCH ? supervisor->status : 128 + sig;
 		else if ((init->waits ||
 				 job_passes_on(&info, init->command, config->new_session)) &&
 			 !witness_hold(&supervisor->witness, sig, sender, init->command))

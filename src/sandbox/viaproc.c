@@ -81,6 +81,37 @@ static void take_terminal_back(struct carrier *via)
 	close(via->start->login_fd);
 }
 
+/*
+ * Ctrl-Z at the prompt stops the command, which has a group of its own, and the shell waits for
+ * ours: that stops as well, and asks again when it is in the foreground.
+ */
+static void rest_with_command(struct carrier *via)
+{
+	const struct job_terminal *terminal = &via->terminal;
+	const pid_t command = via->end.child.pid;
+	siginfo_t info = {0};
+	struct termios prompt;
+	sigset_t pending;
+	pid_t now;
+
+	if (!via->end.lends_terminal || command <= 0 ||
+		waitid(P_PID, (id_t)command, &info, WSTOPPED | WNOHANG) < 0 || info.si_pid == 0)
+		return;
+	tcgetattr(terminal->fd, &prompt);
+	tcsetattr(terminal->fd, TCSANOW, &terminal->settings);
+	tcsetpgrp(terminal->fd, terminal->foreground);
+	do {
+		job_stop(getppid());
+		sigpending(&pending);
+		now = tcgetpgrp(terminal->fd);
+	} while (now > 0 && now != terminal->foreground && !sigismember(&pending, SIGTERM));
+	if (now == terminal->foreground) {
+		tcsetattr(terminal->fd, TCSANOW, &prompt);
+		tcsetpgrp(terminal->fd, command);
+	}
+	kill(-command, SIGCONT);
+}
+
 /* --- open and lost ------------------------------------------------------------------------ */
 
 static void close_noise(struct carrier *via)
@@ -188,10 +219,12 @@ static void on_signal(struct loop_io *io, uint32_t events)
 
 	(void)events;
 	while (read(io->fd, &info, sizeof(info)) == sizeof(info)) {
-		if (info.ssi_signo == SIGCHLD)
+		if (info.ssi_signo == SIGCHLD) {
+			rest_with_command(via);
 			children_reap(&via->children);
-		else
+		} else {
 			loop_stop(via->loop, 0);
+		}
 	}
 }
 
@@ -413,6 +446,7 @@ void viaproc_stop(struct viaproc *viaproc)
 		struct clock_wait wait = clock_wait_start(STOP_MS);
 
 		kill(viaproc->pid, SIGTERM);
+		kill(viaproc->pid, SIGCONT);
 		while (waitpid(viaproc->pid, NULL, WNOHANG) == 0)
 			if (!clock_wait_go_on(&wait)) {
 				tree_kill_child(viaproc->pid, STOP_MS);

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from harness import BINARY, PATIENCE, is_alive, proc_status, wait_for
+from harness import BINARY, PATIENCE, descendants, is_alive, proc_status, wait_for
 from test_mesh_manager import Mesh, on_terminal
 
 # to be put in front of an agent: it goes on when the test says so
@@ -227,6 +227,7 @@ def test_in_the_background(mesh):
     asked.waits("nswrap: one: ready")
     assert "secret" not in asked.text()
     asked.type("\x03")
+    wait_for(lambda: not descendants(asked.popen.pid), "the end by Ctrl-C")
     asked.type("exit\r")
     assert asked.popen.wait(10 * PATIENCE) is not None
 

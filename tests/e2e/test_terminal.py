@@ -15,7 +15,7 @@ import time
 import pytest
 
 from harness import (
-    BINARY, PATIENCE, connect, is_alive, proc_status, process_table, python, wait_for)
+    BINARY, PATIENCE, connect, descendants, is_alive, proc_status, process_table, python, wait_for)
 from tools import Roles, tool
 
 SESSIONS = pytest.mark.parametrize("options", [[], ["--new-session"]], ids=["same", "new"])
@@ -630,6 +630,53 @@ def test_an_interrupt_at_the_prompt(nswrap, asks):
     assert terminal.popen.wait(20 * PATIENCE) == 130
     assert "begun" not in terminal.read()
     assert termios.tcgetattr(terminal.master)[3] & termios.ECHO
+
+
+def test_ctrl_z_at_the_prompt(shell, asks):
+    """The shell has its terminal; `bg` stays stopped, `fg` asks on, without an echo."""
+    term = shell()
+    term.type(f"nswrap -q --via exec:{asks} -- sh -c 'echo beg''un; read -r line; echo \"read $line\"'\n")
+    term.expect("password: ")
+    term.type("\x1a")
+    term.expect("Stopped")
+    term.type("echo he''re\n")
+    term.expect("here")
+    [job] = [pid for pid in children_of(term.popen.pid) if comm(pid) == "nswrap"]
+    assert {state(pid) for pid in descendants(job)} == {"T"}
+    term.type("bg; echo he''re\n")
+    term.expect("here")
+    wait_for(lambda: state(job) == "T", "it to be stopped again")
+    term.type("fg\n")
+    wait_for(lambda: comm(term.foreground()) == "asks" and not term.flag(termios.ECHO), "the prompt")
+    term.type("secret\n")
+    term.expect("begun")
+    term.type("typed\n")
+    term.expect("read typed")
+    term.type("echo st''atus $?\n")
+    term.expect("status 0")
+    assert not descendants(term.popen.pid)
+
+
+def test_the_end_of_a_stopped_prompt(shell, asks):
+    """`kill %1` is a SIGTERM and a SIGCONT: COMMAND does not begin."""
+    term = shell()
+    term.type(f"nswrap -q --via exec:{asks} -- sh -c 'echo beg''un'\n")
+    term.expect("password: ")
+    term.type("\x1a")
+    term.expect("Stopped")
+    term.type("kill %1\n")
+    wait_for(lambda: not descendants(term.popen.pid), "the end")
+    term.type("\n")
+    term.expect("Exit 143")
+
+
+def test_ctrl_z_where_nobody_goes_on(terminal, asks):
+    """No shell would: as with any program in a window of its own, nothing stops."""
+    term = terminal([BINARY, "-q", "--via", f"exec:{asks}", "--", "echo", "begun"])
+    term.expect("password: ")
+    term.type("\x1asecret\n")
+    term.expect("begun")
+    assert term.popen.wait(20 * PATIENCE) == 0
 
 
 def test_nobody_is_asked_in_the_background(nswrap, asks):
