@@ -14,12 +14,11 @@
 
 #define WAKE_UP_BYTES (1024 * 1024) /* each way, then the other relays have their turn */
 #define RETRY_MS      20            /* after memory ran out */
-#define SOURCES       1024
 
 struct relay {
 	struct relay_pool *pool;
 	struct list link; /* of the pool */
-	/* for relay_pool_yield, and known only once that was called */
+	/* for util/shares, and known only once descriptors were short */
 	bool has_source;
 	unsigned short source;
 	uint64_t seen_bytes;
@@ -37,10 +36,8 @@ struct relay_pool {
 	struct pipes pipes;
 	struct list all; /* the newest first */
 	size_t count;
-	unsigned by_source[SOURCES]; /* those of the relays that are known; some have one in common
-				      */
+	struct shares_part part;
 	struct loop_timer retry;
-	const struct relay_others *others;
 };
 
 static void on_retry(struct loop_timer *timer)
@@ -54,6 +51,9 @@ static void on_retry(struct loop_timer *timer)
 			loop_task_add(pool->loop, &relay->task);
 	}
 }
+
+static void learn_sources(struct shares_part *part);
+static bool yield(struct shares_part *part, unsigned source);
 
 struct relay_pool *relay_pool_new(struct loop *loop, struct budget *budget)
 {
@@ -69,6 +69,8 @@ struct relay_pool *relay_pool_new(struct loop *loop, struct budget *budget)
 	pool->budget = budget;
 	pool->retry.on_expired = on_retry;
 	list_init(&pool->all);
+	pool->part = (struct shares_part){SHARES_CONNECTIONS, learn_sources, yield, NULL};
+	shares_join(&budget->shares, &pool->part);
 	return pool;
 }
 
@@ -80,6 +82,7 @@ void relay_pool_free(struct relay_pool *pool)
 		relay_stop(list_first(&pool->all, struct relay, link));
 	loop_timer_cancel(pool->loop, &pool->retry);
 	pipes_fini(&pool->pipes);
+	shares_leave(&pool->budget->shares, &pool->part);
 	free(pool);
 }
 
@@ -103,7 +106,7 @@ static void end(struct relay *relay, bool is_reset)
 	list_del(&relay->link);
 	pool->count--;
 	if (relay->has_source)
-		pool->by_source[relay->source]--;
+		pool->budget->shares.counts[SHARES_CONNECTIONS][relay->source]--;
 	budget_give(pool->budget, RELAY_SIDES);
 }
 
@@ -270,25 +273,11 @@ uint64_t relay_bytes(const struct relay *relay, enum relay_side from)
 
 /* --- sources ------------------------------------------------------------------------------ */
 
-static unsigned short source_of(const struct addr *addr)
-{
-	const void *start = &addr->v4.sin_addr;
-	size_t len = sizeof(addr->v4.sin_addr), hash = 0;
-
-	if (addr->family == AF_INET6) {
-		start = &addr->v6.sin6_addr;
-		len = sizeof(addr->v6.sin6_addr) / 2; /* who has one has the network, too */
-	} else if (addr->family != AF_INET) {
-		return 0;
-	}
-	for (const unsigned char *at = start; len > 0; at++, len--)
-		hash = hash * 31 + *at;
-	return hash % SOURCES;
-}
-
 /* Only those that came since the last time are not known. */
-static void learn_sources(struct relay_pool *pool)
+static void learn_sources(struct shares_part *part)
 {
+	struct relay_pool *pool = container_of(part, struct relay_pool, part);
+
 	list_each (at, &pool->all) {
 		struct relay *relay = container_of(at, struct relay, link);
 		struct addr client = {0};
@@ -298,12 +287,12 @@ static void learn_sources(struct relay_pool *pool)
 			return;
 		getpeername(relay->socks[RELAY_A].io.fd, &client.any, &len);
 		relay->has_source = true;
-		relay->source = source_of(&client);
-		pool->by_source[relay->source]++;
+		relay->source = (unsigned short)shares_source(&client);
+		pool->budget->shares.counts[SHARES_CONNECTIONS][relay->source]++;
 	}
 }
 
-static struct relay *oldest_at_rest(struct relay_pool *pool, unsigned short source)
+static struct relay *oldest_at_rest(struct relay_pool *pool, unsigned source)
 {
 	struct relay *oldest = NULL;
 
@@ -321,26 +310,13 @@ static struct relay *oldest_at_rest(struct relay_pool *pool, unsigned short sour
 	return oldest;
 }
 
-bool relay_pool_yield(struct relay_pool *pool, const struct addr *source, size_t own_count)
+static bool yield(struct shares_part *part, unsigned source)
 {
-	unsigned short most = 0;
+	struct relay *relay = oldest_at_rest(container_of(part, struct relay_pool, part), source);
 
-	learn_sources(pool);
-	for (unsigned short i = 1; i < SOURCES; i++)
-		if (pool->by_source[i] > pool->by_source[most])
-			most = i;
-	const struct relay_others *others = pool->others;
-	const size_t limit = pool->by_source[source_of(source)] + own_count + 1 +
-			     (others ? others->count(others->owner, source) : 0);
-	if (pool->by_source[most] <= limit)
-		return others && others->yield(others->owner, limit);
-	finish(oldest_at_rest(pool, most), true);
-	return true;
-}
-
-void relay_pool_set_others(struct relay_pool *pool, const struct relay_others *others)
-{
-	pool->others = others;
+	if (relay)
+		finish(relay, true);
+	return relay;
 }
 
 size_t relay_pool_count(const struct relay_pool *pool)

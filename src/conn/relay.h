@@ -6,7 +6,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "util/addr.h"
 #include "util/budget.h"
 #include "util/loop.h"
 
@@ -40,8 +39,13 @@ struct relay_pool;
 
 enum relay_side { RELAY_A, RELAY_B, RELAY_SIDES };
 
-/* What all relays of a loop share: pipes, buffers, counters. Their descriptors count in @budget,
- * which stays the caller's. Returns NULL with errno set. */
+/*
+ * What all relays of a loop share: pipes, buffers, counters. Their descriptors count in @budget,
+ * which stays the caller's. Where these are short and the peer of side A has most of them
+ * (shares_yield), one of its relays is reset: of those through which nothing has gone since they
+ * were last looked at the oldest, or else the oldest. Its on_done is called from there. Returns
+ * NULL with errno set.
+ */
 struct relay_pool *relay_pool_new(struct loop *loop, struct budget *budget);
 
 /* relay_stop for each relay that is left, then frees the pool. Not from within a callback of a
@@ -93,28 +97,6 @@ void relay_stop(struct relay *relay);
 
 /* Bytes from that side that were handed to the other one so far. */
 uint64_t relay_bytes(const struct relay *relay, enum relay_side from);
-
-/* Connections that are none of the pool's and count like them. */
-struct relay_others {
-	/* How many @source has. */
-	size_t (*count)(void *owner, const struct addr *source);
-	/* Whoever has most of them and more than @limit loses one. Returns whether there was one.
-	 */
-	bool (*yield)(void *owner, size_t limit);
-	void *owner;
-};
-
-/* Which stay the caller's; NULL: there are none. */
-void relay_pool_set_others(struct relay_pool *pool, const struct relay_others *others);
-
-/*
- * There are no descriptors for another one of @own_count + 1 of the client address @source, relays
- * of it not counted (ports do not matter). If another source has more, one of its relays is reset:
- * of those through which nothing has gone since they were last looked at the oldest, or else the
- * oldest. Its on_done is called from here. If none has, it may be one of the others. Returns
- * whether there was one. Not from a callback of a relay.
- */
-bool relay_pool_yield(struct relay_pool *pool, const struct addr *source, size_t own_count);
 
 /* Relays that have not ended. */
 size_t relay_pool_count(const struct relay_pool *pool);

@@ -8,8 +8,7 @@
 #include "util/clock.h"
 
 #define BUCKETS 1024
-#define SOURCES 1024 /* some addresses have one in common */
-#define SETTLED 2    /* datagrams each way */
+#define SETTLED 2 /* datagrams each way */
 
 enum ring { RING_FRESH, RING_SETTLED, RINGS };
 
@@ -18,8 +17,11 @@ static const uint64_t idle_ns[RINGS] = {UDP_FRESH_S * NS_PER_S, UDP_SETTLED_S *N
 struct udp_flows {
 	void (*on_forget)(struct udp_flow *flow);
 	void *owner;
+	struct budget *budget;
+	struct shares_part part;
+	bool is_pinned;
 	size_t count, held_bytes;
-	uint16_t by_source[RINGS][SOURCES];
+	uint16_t by_source[RINGS][SHARES_SOURCES];
 	struct list rings[RINGS]; /* the one used longest ago comes first */
 	struct list buckets[BUCKETS];
 };
@@ -39,38 +41,31 @@ static size_t bucket_of(const struct udp_key *key)
 	return (hash >> 32) % BUCKETS;
 }
 
-/* Its address, whatever the port; of IPv6 the network, which has addresses for everything. */
-static size_t source_of(const struct udp_key *key)
+static struct addr peer_of(const struct udp_key *key)
 {
-	const size_t words = IN6_IS_ADDR_V4MAPPED(&key->peer.sin6_addr) ? 4 : 2;
-	struct sockaddr_in v4;
-	uint64_t hash = 0;
-	uint32_t word;
+	struct addr peer = {0};
 
-	memcpy(&v4, &key->peer, sizeof(v4));
-	if (key->peer.sin6_family == AF_INET)
-		hash = v4.sin_addr.s_addr * 0x9e3779b97f4a7c15ULL;
-	for (size_t i = 0; key->peer.sin6_family != AF_INET && i < words; i++) {
-		memcpy(&word, &key->peer.sin6_addr.s6_addr[4 * i], sizeof(word));
-		hash = (hash ^ word) * 0x9e3779b97f4a7c15ULL;
-	}
-	return (hash >> 32) % SOURCES;
+	memcpy(&peer, &key->peer, sizeof(key->peer));
+	return peer;
 }
 
 static void link_in(struct udp_flows *flows, struct udp_flow *flow, enum ring ring)
 {
 	list_add_last(&flows->rings[ring], &flow->use_link);
 	flow->ring = ring;
-	flows->by_source[ring][source_of(&flow->key)]++;
+	flows->by_source[ring][flow->source]++;
 }
 
 static void unlink_from(struct udp_flows *flows, struct udp_flow *flow)
 {
 	list_del(&flow->use_link);
-	flows->by_source[flow->ring][source_of(&flow->key)]--;
+	flows->by_source[flow->ring][flow->source]--;
 }
 
-struct udp_flows *udp_flows_new(void (*on_forget)(struct udp_flow *flow), void *owner)
+static bool yield(struct shares_part *part, unsigned source);
+
+struct udp_flows *udp_flows_new(
+	struct budget *budget, void (*on_forget)(struct udp_flow *flow), void *owner)
 {
 	struct udp_flows *flows = calloc(1, sizeof(*flows));
 
@@ -78,6 +73,9 @@ struct udp_flows *udp_flows_new(void (*on_forget)(struct udp_flow *flow), void *
 		return NULL;
 	flows->on_forget = on_forget;
 	flows->owner = owner;
+	flows->budget = budget;
+	flows->part = (struct shares_part){.kind = SHARES_FLOWS, .yield = yield};
+	shares_join(&budget->shares, &flows->part);
 	for (enum ring ring = 0; ring < RINGS; ring++)
 		list_init(&flows->rings[ring]);
 	for (size_t i = 0; i < BUCKETS; i++)
@@ -87,9 +85,12 @@ struct udp_flows *udp_flows_new(void (*on_forget)(struct udp_flow *flow), void *
 
 void udp_flows_free(struct udp_flows *flows)
 {
-	for (enum ring ring = 0; flows && ring < RINGS; ring++)
+	if (!flows)
+		return;
+	for (enum ring ring = 0; ring < RINGS; ring++)
 		while (!list_is_empty(&flows->rings[ring]))
 			udp_flows_forget(flows, flow_of(flows->rings[ring].next));
+	shares_leave(&flows->budget->shares, &flows->part);
 	free(flows);
 }
 
@@ -109,32 +110,14 @@ struct udp_flow *udp_flows_find(const struct udp_flows *flows, const struct udp_
 	return NULL;
 }
 
-/* Who has most of them in the rings from @first to @last. */
-static size_t find_most(
-	const struct udp_flows *flows, enum ring first, enum ring last, size_t *count)
-{
-	size_t most = 0;
-
-	*count = 0;
-	for (size_t source = 0; source < SOURCES; source++) {
-		size_t has = 0;
-
-		for (enum ring ring = first; ring <= last; ring++)
-			has += flows->by_source[ring][source];
-		most = has > *count ? source : most;
-		*count = has > *count ? has : *count;
-	}
-	return most;
-}
-
 /* The one of @source in @ring that was used longest ago; with a target, if @has_target. */
 static struct udp_flow *find_oldest(
-	const struct udp_flows *flows, enum ring ring, size_t source, bool has_target)
+	const struct udp_flows *flows, enum ring ring, unsigned source, bool has_target)
 {
 	list_each (at, &flows->rings[ring]) {
 		struct udp_flow *flow = flow_of(at);
 
-		if (source_of(&flow->key) == source && (!has_target || flow->io.fd >= 0))
+		if (flow->source == source && (!has_target || flow->io.fd >= 0))
 			return flow;
 	}
 	return NULL;
@@ -142,32 +125,62 @@ static struct udp_flow *find_oldest(
 
 static void make_room(struct udp_flows *flows)
 {
-	size_t count = 0, most;
+	const enum ring ring = list_is_empty(&flows->rings[RING_FRESH]) ? RING_SETTLED : RING_FRESH;
+	const uint16_t *counts = flows->by_source[ring];
+	unsigned most = 0;
 
-	for (enum ring ring = 0; ring < RINGS && count == 0; ring++) {
-		most = find_most(flows, ring, ring, &count);
-		if (count > 0)
-			udp_flows_forget(flows, find_oldest(flows, ring, most, false));
-	}
+	for (unsigned source = 1; source < SHARES_SOURCES; source++)
+		if (counts[source] > counts[most])
+			most = source;
+	udp_flows_forget(flows, find_oldest(flows, ring, most, false));
 }
 
-bool udp_flows_yield(struct udp_flows *flows, const struct udp_key *key, size_t lacking)
+static bool yield(struct shares_part *part, unsigned source)
 {
-	const size_t source = source_of(key);
-	const size_t own =
-		flows->by_source[RING_FRESH][source] + flows->by_source[RING_SETTLED][source];
+	struct udp_flows *flows = container_of(part, struct udp_flows, part);
 	struct udp_flow *flow = NULL;
-	size_t count, most = find_most(flows, RING_FRESH, RING_SETTLED, &count);
 
-	for (enum ring ring = 0; !flow && count > own + lacking && ring < RINGS; ring++)
-		flow = find_oldest(flows, ring, most, true);
+	for (enum ring ring = 0; !flow && !flows->is_pinned && ring < RINGS; ring++)
+		flow = find_oldest(flows, ring, source, true);
 	if (flow)
 		udp_flows_forget(flows, flow);
 	return flow;
 }
 
+bool udp_flows_has_room(struct udp_flows *flows, const struct udp_key *key)
+{
+	const struct addr peer = peer_of(key);
+	struct budget *budget = flows->budget;
+
+	if (budget_has_room_for_flow(budget))
+		return true;
+	do {
+		if (!shares_yield(&budget->shares, &peer, 0))
+			return false;
+	} while (!budget_has_room(budget, 1));
+	return true;
+}
+
+void udp_flows_take_target(struct udp_flows *flows, const struct udp_flow *flow)
+{
+	budget_take(flows->budget, 1);
+	flows->budget->shares.counts[SHARES_FLOWS][flow->source]++;
+}
+
+void udp_flows_give_target(struct udp_flows *flows, const struct udp_flow *flow)
+{
+	budget_give(flows->budget, 1);
+	flows->budget->shares.counts[SHARES_FLOWS][flow->source]--;
+}
+
+void udp_flows_pin(struct udp_flows *flows, bool is_pinned)
+{
+	flows->is_pinned = is_pinned;
+}
+
 struct udp_flow *udp_flows_add(struct udp_flows *flows, const struct udp_key *key, uint64_t now_ns)
 {
+	const struct addr peer = peer_of(key);
 	struct udp_flow *flow = calloc(1, sizeof(*flow));
 
 	if (!flow)
@@ -177,6 +190,7 @@ struct udp_flow *udp_flows_add(struct udp_flows *flows, const struct udp_key *ke
 	flow->owner = flows->owner;
 	flow->io.fd = -1;
 	flow->key = *key;
+	flow->source = shares_source(&peer);
 	flow->made_ns = flow->used_ns = now_ns;
 	flow->held_end = &flow->held;
 	list_add_first(&flows->buckets[bucket_of(key)], &flow->hash_link);

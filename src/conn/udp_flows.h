@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "util/budget.h"
 #include "util/list.h"
 #include "util/loop.h"
 
@@ -18,7 +19,8 @@
  * UDP_SETTLED_S. When the table is full a fresh flow (if there is none: a settled one) makes room,
  * so a flood of strangers cannot push out who is being served: of the address that has most of
  * them, the one that was used longest ago. So neither can a flood of one of them push out others
- * who wait for their first answer.
+ * who wait for their first answer. Where descriptors are short, targets are shared with whatever
+ * else has some of them (util/shares).
  *
  * Datagrams that cannot be delivered yet are held with their flow until their deadline, or until
  * the flow is idle for too long.
@@ -55,7 +57,7 @@ struct udp_flow {
 	struct udp_key key;
 	uint64_t made_ns, used_ns;
 	unsigned said_in, said_out; /* datagrams, up to 2 */
-	unsigned ring;
+	unsigned ring, source;
 	struct udp_held *held, **held_end;
 	size_t held_count, held_bytes;
 	struct list hash_link, use_link;
@@ -63,8 +65,10 @@ struct udp_flow {
 
 struct udp_flows;
 
-/* @on_forget is called for each flow before it is freed. Returns NULL with errno set. */
-struct udp_flows *udp_flows_new(void (*on_forget)(struct udp_flow *flow), void *owner);
+/* @on_forget is called for each flow before it is freed. @budget stays the caller's. Returns NULL
+ * with errno set. */
+struct udp_flows *udp_flows_new(
+	struct budget *budget, void (*on_forget)(struct udp_flow *flow), void *owner);
 void udp_flows_free(struct udp_flows *flows);
 size_t udp_flows_count(const struct udp_flows *flows);
 
@@ -75,11 +79,18 @@ struct udp_flow *udp_flows_add(struct udp_flows *flows, const struct udp_key *ke
 void udp_flows_forget(struct udp_flows *flows, struct udp_flow *flow);
 
 /*
- * @lacking descriptors (1 or more) are missing for a target of the client @key. If another address
- * has so many more flows than that of @key, and one of them has a target, the one used longest ago
- * is forgotten, fresh ones first. Returns whether there was one; nobody loses one in vain.
+ * May a target be opened for the client @key? Where descriptors are short, who has most of them
+ * loses one for it (shares_yield): a flow with a target, of this table or another one, those used
+ * longest ago and fresh ones first; or a connection.
  */
-bool udp_flows_yield(struct udp_flows *flows, const struct udp_key *key, size_t lacking);
+bool udp_flows_has_room(struct udp_flows *flows, const struct udp_key *key);
+
+/* The target of @flow counts from now on, or does no more. */
+void udp_flows_take_target(struct udp_flows *flows, const struct udp_flow *flow);
+void udp_flows_give_target(struct udp_flows *flows, const struct udp_flow *flow);
+
+/* While @is_pinned none is forgotten for others' targets. */
+void udp_flows_pin(struct udp_flows *flows, bool is_pinned);
 
 /* @count datagrams went by. */
 void udp_flows_use(

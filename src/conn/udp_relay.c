@@ -21,7 +21,6 @@ struct udp_relay {
 	struct loop *loop;
 	const struct udp_relay_ops *ops;
 	void *owner;
-	struct budget *budget;
 	uint64_t hold_ms;
 	struct loop_io io; /* on the listener */
 	struct loop_timer sweep_timer;
@@ -31,14 +30,16 @@ struct udp_relay {
 	bool is_freed;           /* within one of them, the last of which frees it */
 };
 
+/* None is forgotten where who has called back may be at it. */
 static void enter(struct udp_relay *relay)
 {
-	relay->depth++;
+	udp_flows_pin(relay->flows, ++relay->depth > 1);
 }
 
 static void leave(struct udp_relay *relay)
 {
-	if (--relay->depth > 0 || !relay->is_freed)
+	udp_flows_pin(relay->flows, --relay->depth > 1);
+	if (relay->depth > 0 || !relay->is_freed)
 		return;
 	udp_flows_free(relay->flows);
 	loop_timer_cancel(relay->loop, &relay->sweep_timer);
@@ -78,7 +79,7 @@ static void close_target(struct udp_flow *flow)
 		return;
 	loop_io_del(relay->loop, &flow->io);
 	fd_close(&flow->io.fd);
-	budget_give(relay->budget, 1);
+	udp_flows_give_target(relay->flows, flow);
 }
 
 static void on_target_ready(struct loop_io *io, uint32_t events);
@@ -86,10 +87,8 @@ static void on_target_ready(struct loop_io *io, uint32_t events);
 /* Returns 0 when @flow has a target, or -errno: what the owner said. */
 static int open_target(struct udp_relay *relay, struct udp_flow *flow)
 {
-	/* none is forgotten where who has called back may be at it */
-	for (size_t lacking; (lacking = budget_lacks_for_flow(relay->budget)) > 0;)
-		if (relay->depth > 1 || !udp_flows_yield(relay->flows, &flow->key, lacking))
-			return -EMFILE;
+	if (!udp_flows_has_room(relay->flows, &flow->key))
+		return -EMFILE;
 	_cleanup_fd_ int fd = relay->ops->open(relay->owner, flow);
 	if (fd < 0)
 		return fd;
@@ -101,7 +100,7 @@ static int open_target(struct udp_relay *relay, struct udp_flow *flow)
 		flow->io.fd = -1;
 		return result;
 	}
-	budget_take(relay->budget, 1);
+	udp_flows_take_target(relay->flows, flow);
 	fd_take(&fd);
 	return 0;
 }
@@ -320,10 +319,9 @@ struct udp_relay *udp_relay_new(struct loop *loop, struct budget *budget, int li
 	relay->loop = loop;
 	relay->ops = ops;
 	relay->owner = owner;
-	relay->budget = budget;
 	relay->io = (struct loop_io){listen_fd, on_clients_ready};
 	relay->sweep_timer.on_expired = on_sweep;
-	relay->flows = udp_flows_new(close_target, relay);
+	relay->flows = udp_flows_new(budget, close_target, relay);
 	if (relay->flows)
 		result = udp_batch_prepare(listen_fd);
 	if (result == 0)

@@ -81,7 +81,7 @@ static void on_forget(struct udp_flow *flow)
 		return;
 	loop_io_del(flows->context->loop, &flow->io);
 	fd_close(&flow->io.fd);
-	budget_give(flows->context->budget, 1);
+	udp_flows_give_target(flows->table, flow);
 }
 
 static void sweep(struct exit_flows *flows)
@@ -247,9 +247,8 @@ static struct udp_flow *add(struct exit_flows *flows, const struct udp_key *key,
 {
 	struct loop *loop = flows->context->loop;
 
-	for (size_t lacking; (lacking = budget_lacks_for_flow(flows->context->budget)) > 0;)
-		if (!udp_flows_yield(flows->table, key, lacking))
-			return NULL;
+	if (!udp_flows_has_room(flows->table, key))
+		return NULL;
 	_cleanup_fd_ int fd = open_socket(packet, to);
 	if (fd == -EACCES && packet->proto == IPPROTO_ICMP) {
 		say_no_pings(flows);
@@ -269,7 +268,7 @@ static struct udp_flow *add(struct exit_flows *flows, const struct udp_key *key,
 		return NULL;
 	}
 	fd_take(&fd);
-	budget_take(flows->context->budget, 1);
+	udp_flows_take_target(flows->table, flow);
 	if (!loop_timer_is_armed(&flows->timer))
 		sweep(flows);
 	return flow;
@@ -316,7 +315,7 @@ struct exit_flows *exit_flows_new(
 	flows->ops = ops;
 	flows->owner = owner;
 	flows->timer.on_expired = on_timer;
-	flows->table = udp_flows_new(on_forget, flows);
+	flows->table = udp_flows_new(context->budget, on_forget, flows);
 	if (flows->table)
 		return flows;
 	free(flows);

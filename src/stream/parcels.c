@@ -64,7 +64,7 @@ static void on_forget(struct udp_flow *flow)
 	if (flow->io.fd >= 0)
 		loop_io_del(parcel->parcels->context->loop, &flow->io);
 	fd_close(&flow->io.fd);
-	budget_give(parcel->parcels->context->budget, 1);
+	udp_flows_give_target(parcel->parcels->table, flow);
 	free(parcel);
 }
 
@@ -87,9 +87,8 @@ static struct parcel *add(struct parcels *parcels, const struct udp_key *key)
 {
 	struct parcel *parcel;
 
-	for (size_t lacking; (lacking = budget_lacks_for_flow(parcels->context->budget)) > 0;)
-		if (!udp_flows_yield(parcels->table, key, lacking))
-			return NULL;
+	if (!udp_flows_has_room(parcels->table, key))
+		return NULL;
 	struct udp_flow *flow =
 		udp_flows_add(parcels->table, key, loop_now_ns(parcels->context->loop));
 	parcel = flow ? calloc(1, sizeof(*parcel)) : NULL;
@@ -100,7 +99,7 @@ static struct parcel *add(struct parcels *parcels, const struct udp_key *key)
 	}
 	*parcel = (struct parcel){.parcels = parcels, .flow = flow};
 	flow->owner = parcel;
-	budget_take(parcels->context->budget, 1);
+	udp_flows_take_target(parcels->table, flow);
 	if (!loop_timer_is_armed(&parcels->timer))
 		sweep(parcels);
 	return parcel;
@@ -306,7 +305,7 @@ struct parcels *parcels_new(
 	parcels->owner = owner;
 	parcels->timer.on_expired = on_timer;
 	list_init(&parcels->ready);
-	parcels->table = udp_flows_new(on_forget, parcels);
+	parcels->table = udp_flows_new(context->budget, on_forget, NULL);
 	if (parcels->table)
 		return parcels;
 	free(parcels);

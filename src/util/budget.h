@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "util/err.h"
+#include "util/shares.h"
 
 /*
  * How it works
@@ -14,8 +15,8 @@
  * One struct a process. What comes in numbers is counted: relays, clients that wait, targets of UDP
  * clients, sockets of libslirp, pipes. What a process always has, and the pool of sockets that
  * belong to a namespace (conn/inside), is not: that is what the reserve is for. Who would begin
- * something new asks for room first, and waits or does without; who must go on takes what it needs,
- * and the kernel has the last word.
+ * something new asks for room first, and waits, does without or has who has most give some back
+ * (util/shares); who must go on takes what it needs, and the kernel has the last word.
  */
 #define BUDGET_RESERVED 96
 #define BUDGET_POOL     72  /* of the reserve, what is for that pool, and for a namespace */
@@ -25,6 +26,7 @@ struct budget {
 	size_t max;       /* descriptors this process may have */
 	size_t used;      /* of them, those that are counted */
 	bool has_no_pool; /* this process has no sockets of a namespace */
+	struct shares shares;
 };
 
 static inline int budget_demand(size_t max, size_t wanted, struct err *err)
@@ -68,21 +70,15 @@ static inline bool budget_has_room(const struct budget *budget, size_t count)
 }
 
 /*
- * How many must be given back before a socket may be opened for datagrams? Nobody says when these
- * end, and a flood of them is cheap: a quarter of what there is stays for connections.
+ * May a socket be opened for datagrams, in nobody's place? Nobody says when these end, and a flood
+ * of them is cheap: a quarter of what there is stays for connections.
  */
-static inline size_t budget_lacks_for_flow(const struct budget *budget)
+static inline bool budget_has_room_for_flow(const struct budget *budget)
 {
 	const size_t reserve = budget_reserve(budget);
 	const size_t all = budget->max > reserve ? budget->max - reserve : 0;
-	const size_t most = all - all / 4;
 
-	return budget->used + 1 > most ? budget->used + 1 - most : 0;
-}
-
-static inline bool budget_has_room_for_flow(const struct budget *budget)
-{
-	return budget_lacks_for_flow(budget) == 0;
+	return budget->used + 1 <= all - all / 4;
 }
 
 /* Count @count more, whether or not there is room. */

@@ -269,13 +269,14 @@ print(len(kept))
 @pytest.mark.agents
 @pytest.mark.parametrize("greedy", ["another", "itself"])
 def test_idle_connections_keep_nobody_out(host, greedy):
-    """Of 500 idle ones of a host where 150 are possible some end when others want one."""
+    """Of 500 idle ones of a host where 150 are possible some end when others want one, or send datagrams."""
     one = host(ONE, wrap=["prlimit", "--nofile=400", "--"])
     two, three = host(TWO), host(THREE)
-    one.set([(8080, TARGET, 8000)])
+    one.set([(8080, TARGET, 8000), (8080, TARGET, 8000, "udp")])
     one.outer.serve(TCP_ECHO, TARGET, 8000)
+    one.outer.serve(UDP_ECHO, TARGET, 8000, udp=True)
     for at in two, three:
-        at.set(others=[(ONE, 8080)])
+        at.set(others=[(ONE, 8080), (ONE, 8080, "udp")])
     flooder = {"another": two, "itself": one}[greedy]
     idle = flooder.outer.popen(*python(IDLE, ONE, 8080, 500), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert idle.stdout.readline() == b"open\n"
@@ -283,6 +284,7 @@ def test_idle_connections_keep_nobody_out(host, greedy):
     # SYNs that meet a full queue come again after a second, and two, and four
     wait_for(lambda: len(list(fds.iterdir())) > 290, "the flood", 30)
     for at in (three, one) if greedy == "another" else (two, three):
+        assert at.run(DATAGRAMS, ONE, 8080, 20) == ["20"]
         assert at.run(ECHOES, ONE, 8080, 20) == ["20"]
     idle.stdin.close()
     idle.wait(20)

@@ -242,10 +242,10 @@ static void test_who_gives_way(void **state)
 	assert_true(ask(bed, 7, MODEST) >= 0);
 	/* until both have as many */
 	assert_int_equal(ask(bed, 8, MODEST), -EMFILE);
-	/* so do relays, which are counted with them */
+	/* so they do for whatever else counts */
 	const struct addr other = addr_of4(peer_of(9), 0);
-	assert_true(relay_pool_yield(bed->contexts[1].relays, &other, 0));
-	assert_false(relay_pool_yield(bed->contexts[1].relays, &other, 3));
+	assert_true(shares_yield(&bed->budgets[1].shares, &other, 0));
+	assert_false(shares_yield(&bed->budgets[1].shares, &other, 3));
 	bed_free(bed);
 }
 

@@ -526,7 +526,8 @@ static void table_follows_its_model(void **state)
 	static uint64_t used_s[KEYS];
 	static unsigned in[KEYS], out[KEYS];
 	static bool is_there[KEYS];
-	struct udp_flows *flows = udp_flows_new(count_forgotten, &forgotten);
+	struct budget budget = {.max = 1000};
+	struct udp_flows *flows = udp_flows_new(&budget, count_forgotten, &forgotten);
 	uint64_t now_s = 1;
 	size_t count = 0;
 
@@ -590,7 +591,8 @@ static struct udp_key key_from(uint32_t address, uint16_t port)
 static void a_flood_of_one_address_is_its_own(void **state)
 {
 	enum { OTHERS = 20 };
-	struct udp_flows *flows = udp_flows_new(count_forgotten, &forgotten);
+	struct budget budget = {.max = BUDGET_RESERVED + 4};
+	struct udp_flows *flows = udp_flows_new(&budget, count_forgotten, &forgotten);
 	struct udp_key key;
 
 	(void)state;
@@ -607,18 +609,59 @@ static void a_flood_of_one_address_is_its_own(void **state)
 		key = key_from(0x0a000001 + i, 53);
 		assert_non_null(udp_flows_find(flows, &key));
 	}
-	/* descriptors come from those that have one, and from who has more of them */
-	const struct udp_key mine = key_from(0x0a0000ff, 1);
-	assert_false(udp_flows_yield(flows, &key, 1));
-	key = key_from(0x0a0000ff, 3 * UDP_FLOWS_MAX);
-	udp_flows_find(flows, &key)->io.fd = 0;
-	assert_false(udp_flows_yield(flows, &mine, 1));
-	const struct udp_key other = key_from(0x0a000001, 54);
-	assert_false(udp_flows_yield(flows, &other, 2 * UDP_FLOWS_MAX)); /* not in vain */
-	assert_true(udp_flows_yield(flows, &other, 1));
-	assert_null(udp_flows_find(flows, &key));
-	assert_false(udp_flows_yield(flows, &other, 1));
 	udp_flows_free(flows);
+}
+
+static struct udp_flow *add_target(struct udp_flows *flows, uint16_t port)
+{
+	const struct udp_key key = key_from(0x0a0000ff, port);
+	struct udp_flow *flow = udp_flows_add(flows, &key, port);
+
+	assert_true(udp_flows_has_room(flows, &key));
+	flow->io.fd = 0;
+	udp_flows_take_target(flows, flow);
+	return flow;
+}
+
+static void give_target(struct udp_flow *flow)
+{
+	if (flow->io.fd >= 0)
+		udp_flows_give_target(*(struct udp_flows **)flow->owner, flow);
+}
+
+/* Descriptors come from those that have one, from who has more of them, of any table. */
+static void targets_are_shared(void **state)
+{
+	struct budget budget = {.max = BUDGET_RESERVED + 4};
+	struct udp_flows *flows = NULL, *others = NULL;
+	const struct udp_key mine = key_from(0x0a0000ff, 9), other = key_from(0x0a000001, 53);
+
+	(void)state;
+	flows = udp_flows_new(&budget, give_target, &flows);
+	others = udp_flows_new(&budget, give_target, &others);
+	add_target(flows, 1);
+	add_target(flows, 2);
+	add_target(others, 3);
+	for (uint16_t port = 4; port < 8; port++) {
+		const struct udp_key key = key_from(0x0a0000ff, port);
+		assert_non_null(udp_flows_add(flows, &key, 1));
+	}
+	assert_int_equal(budget.used, 3);
+	assert_false(udp_flows_has_room(flows, &mine));
+	udp_flows_pin(flows, true);
+	udp_flows_pin(others, true);
+	assert_false(udp_flows_has_room(others, &other));
+	udp_flows_pin(flows, false);
+	assert_true(udp_flows_has_room(others, &other));
+	assert_int_equal(budget.used, 2);
+	assert_int_equal(udp_flows_count(flows), 5); /* those without a target give nothing */
+	udp_flows_pin(others, false);
+	add_target(flows, 8);
+	assert_true(udp_flows_has_room(flows, &other));
+	assert_int_equal(udp_flows_count(flows) + udp_flows_count(others), 6);
+	udp_flows_free(flows);
+	udp_flows_free(others);
+	assert_int_equal(budget.used, 0);
 }
 
 static int set_lo_up(void **state)
@@ -649,6 +692,7 @@ int main(void)
 		cmocka_unit_test(a_crowd_does_not_push_out_the_settled),
 		cmocka_unit_test(table_follows_its_model),
 		cmocka_unit_test(a_flood_of_one_address_is_its_own),
+		cmocka_unit_test(targets_are_shared),
 	};
 
 	netns_enter_or_skip();

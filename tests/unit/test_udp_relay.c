@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "clock_ahead.h"
+#include "conn/relay.h"
 #include "conn/udp_relay.h"
 #include "net/netdev.h"
 #include "netns.h"
@@ -643,6 +644,73 @@ static void one_address_does_not_keep_others_out(void **state)
 	bed_close(bed);
 }
 
+/* Of a connection of @own's, at the end that is accepted. */
+static int connection_from(const char *own, int *client)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET}, from = {.sin_family = AF_INET};
+	socklen_t len = sizeof(at);
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+
+	at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	from.sin_addr.s_addr = inet_addr(own);
+	*client = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	assert_int_equal(bind(listener, (struct sockaddr *)&at, sizeof(at)), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &len), 0);
+	assert_int_equal(bind(*client, (struct sockaddr *)&from, sizeof(from)), 0);
+	connect(*client, (struct sockaddr *)&at, sizeof(at));
+	int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
+	assert_true(fd >= 0);
+	close(listener);
+	return fd;
+}
+
+static bool is_open(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
+/* Nor do its connections, even where they are all there is room for; they lose one for each flow,
+ * not the quarter that is theirs. */
+static void connections_do_not_keep_others_out(void **state)
+{
+	enum { CONNECTIONS = 10 };
+	struct bed *bed = bed_open("0.0.0.0", false);
+	struct relay_pool *pool = relay_pool_new(bed->loop, &bed->budget);
+	int server = server_at(SERVER_PORT), clients[CONNECTIONS], targets[CONNECTIONS];
+	size_t left = 0;
+
+	(void)state;
+	bed->budget.max = BUDGET_RESERVED + 2 * CONNECTIONS;
+	for (int i = 0; i < CONNECTIONS; i++) {
+		int fd = connection_from("127.0.0.2", &clients[i]);
+		assert_non_null(relay_start(
+			pool, fd, connection_from("127.0.0.1", &targets[i]), NULL, NULL));
+	}
+	assert_false(budget_has_room(&bed->budget, 1));
+	int same = udp("127.0.0.2", 0, "127.0.0.1", RELAY_PORT);
+	say(same, 1);
+	expect_nothing(bed, server);
+	int others[] = {udp("127.0.0.3", 0, "127.0.0.1", RELAY_PORT),
+		udp("127.0.0.3", 0, "127.0.0.1", RELAY_PORT)};
+	exchange(bed, others[0], server);
+	exchange(bed, others[1], server);
+	for (int i = 0; i < CONNECTIONS; i++)
+		left += is_open(clients[i]);
+	assert_int_equal(left, CONNECTIONS - 2);
+	assert_true(is_open(clients[CONNECTIONS - 1])); /* the oldest went */
+	for (int i = 0; i < CONNECTIONS; i++)
+		close(clients[i]), close(targets[i]);
+	close(same);
+	close(others[0]);
+	close(others[1]);
+	close(server);
+	relay_pool_free(pool);
+	bed_close(bed);
+}
+
 /* Both clients say much, more than a batch, taking turns. */
 static void say_much(const int *clients)
 {
@@ -832,6 +900,7 @@ int main(void)
 		cmocka_unit_test(strangers_are_turned_away),
 		cmocka_unit_test(idle_flows_are_forgotten),
 		cmocka_unit_test(one_address_does_not_keep_others_out),
+		cmocka_unit_test(connections_do_not_keep_others_out),
 		cmocka_unit_test(may_be_freed_in_callbacks),
 		cmocka_unit_test(may_be_freed_in_a_retry),
 		cmocka_unit_test(may_be_retried_in_callbacks),

@@ -9,30 +9,26 @@
 #include "util/budget.h"
 #include "util/fd.h"
 #include "util/log.h"
-#include "util/mix.h"
 
 /* A stream whose target is dialled, or open. */
 struct landing {
 	struct landings *landings;
 	struct list link;
 	struct track *track;
-	size_t fds;     /* that are counted */
-	uint16_t port;  /* that was asked for; 0: behind this host */
-	uint8_t source; /* who asks */
-	uint64_t seen;  /* bytes, when it was looked at last */
+	size_t fds;      /* that are counted */
+	uint16_t port;   /* that was asked for; 0: behind this host */
+	unsigned source; /* who asks */
+	uint64_t seen;   /* bytes, when it was looked at last */
 	struct dial dial;
 };
 
-static uint8_t source_of(struct in_addr peer)
-{
-	return (uint8_t)(mix_bits(peer.s_addr) >> 56);
-}
-
 static void landing_free(struct landing *landing)
 {
+	struct budget *budget = landing->landings->context->budget;
+
 	dial_cancel(&landing->dial);
-	budget_give(landing->landings->context->budget, landing->fds);
-	landing->landings->by_source[landing->source]--;
+	budget_give(budget, landing->fds);
+	budget->shares.counts[SHARES_CONNECTIONS][landing->source]--;
 	list_del(&landing->link);
 	free(landing);
 }
@@ -90,16 +86,9 @@ static void join_names(struct landing *landing)
 
 /* --- room --------------------------------------------------------------------------------- */
 
-static size_t count_of(void *owner, const struct addr *source)
-{
-	const struct landings *landings = owner;
-
-	return source->family == AF_INET ? landings->by_source[source_of(source->v4.sin_addr)] : 0;
-}
-
 /* Of those from @source the oldest through which nothing has gone since the last look, or else the
  * oldest. */
-static struct landing *oldest_at_rest(struct landings *landings, uint8_t source)
+static struct landing *oldest_at_rest(struct landings *landings, unsigned source)
 {
 	struct landing *oldest = NULL;
 
@@ -116,16 +105,10 @@ static struct landing *oldest_at_rest(struct landings *landings, uint8_t source)
 	return oldest;
 }
 
-static bool yield(void *owner, size_t limit)
+static bool yield(struct shares_part *part, unsigned source)
 {
-	struct landings *landings = owner;
-	uint8_t most = 0;
+	struct landing *landing = oldest_at_rest(container_of(part, struct landings, part), source);
 
-	for (unsigned i = 1; i < LANDINGS_SOURCES; i++)
-		if (landings->by_source[i] > landings->by_source[most])
-			most = (uint8_t)i;
-	struct landing *landing =
-		landings->by_source[most] > limit ? oldest_at_rest(landings, most) : NULL;
 	if (!landing)
 		return false;
 	struct track *track = landing->track;
@@ -135,12 +118,10 @@ static bool yield(void *owner, size_t limit)
 	return true;
 }
 
-static bool make_room(struct landings *landings, struct in_addr peer)
+static bool make_room(struct budget *budget, const struct addr *source)
 {
-	const struct addr source = addr_of4(peer, 0);
-
-	while (!budget_has_room(landings->context->budget, 2))
-		if (!relay_pool_yield(landings->context->relays, &source, 0))
+	while (!budget_has_room(budget, 2))
+		if (!shares_yield(&budget->shares, source, 0))
 			return false;
 	return true;
 }
@@ -150,7 +131,9 @@ static bool make_room(struct landings *landings, struct in_addr peer)
 void landings_begin(
 	struct landings *landings, struct track *track, struct in_addr peer, struct packet_end to)
 {
-	struct landing *landing = make_room(landings, peer) ? calloc(1, sizeof(*landing)) : NULL;
+	const struct addr source = addr_of4(peer, 0);
+	struct budget *budget = landings->context->budget;
+	struct landing *landing = make_room(budget, &source) ? calloc(1, sizeof(*landing)) : NULL;
 	struct dial_target target;
 
 	if (!landing) {
@@ -160,10 +143,10 @@ void landings_begin(
 	*landing = (struct landing){.landings = landings,
 		.track = track,
 		.fds = 1,
-		.source = source_of(peer),
+		.source = shares_source(&source),
 		.dial.on_done = on_dialled};
-	budget_take(landings->context->budget, landing->fds);
-	landings->by_source[landing->source]++;
+	budget_take(budget, landing->fds);
+	budget->shares.counts[SHARES_CONNECTIONS][landing->source]++;
 	list_add_first(&landings->all, &landing->link);
 	track->user = landing;
 	int result = landings->ops->find(landings->owner, peer, to, &landing->port, &target);
@@ -193,13 +176,13 @@ void landings_open(struct landings *landings, const struct conn_context *context
 	landings->ops = ops;
 	landings->owner = owner;
 	list_init(&landings->all);
-	landings->others = (struct relay_others){count_of, yield, landings};
-	relay_pool_set_others(context->relays, &landings->others);
+	landings->part = (struct shares_part){.kind = SHARES_CONNECTIONS, .yield = yield};
+	shares_join(&context->budget->shares, &landings->part);
 }
 
 void landings_close(struct landings *landings)
 {
 	if (landings->context)
-		relay_pool_set_others(landings->context->relays, NULL);
+		shares_leave(&landings->context->budget->shares, &landings->part);
 	landings->context = NULL;
 }

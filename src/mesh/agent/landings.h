@@ -4,19 +4,18 @@
 
 #include "conn/context.h"
 #include "conn/dial.h"
-#include "conn/relay.h"
 #include "net/packet.h"
 #include "stream/track.h"
 #include "util/list.h"
+#include "util/shares.h"
 
 /*
  * How it works
  *
  * What a stream asks for is dialled; the stream is accepted when that has accepted, and refused as
  * it was. Where descriptors are short the host with the most of them loses one to each that has
- * fewer, as relays do (relay_pool_yield), together with which they are counted.
+ * fewer (util/shares).
  */
-#define LANDINGS_SOURCES 256 /* hosts may have one in common */
 
 struct landings_ops {
 	/* Where @to leads, for @peer; @port: of this host, or 0. Returns 0; 1, it is the name
@@ -35,8 +34,7 @@ struct landings {
 	const struct landings_ops *ops;
 	void *owner;
 	struct list all; /* the newest first */
-	unsigned by_source[LANDINGS_SOURCES];
-	struct relay_others others;
+	struct shares_part part;
 };
 
 /* All stay the caller's. */

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* util/shares - who has how many of a process's descriptors, and who loses one to whom */
+#include "util/shares.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+unsigned shares_source(const struct addr *addr)
+{
+	struct addr plain = *addr;
+	uint32_t words[2] = {0};
+
+	addr_unmap(&plain);
+	if (plain.family == AF_INET)
+		words[1] = plain.v4.sin_addr.s_addr;
+	else if (plain.family == AF_INET6)
+		memcpy(words, &plain.v6.sin6_addr, sizeof(words));
+	return (ntohl(words[0]) * 31 + ntohl(words[1])) % SHARES_SOURCES;
+}
+
+void shares_join(struct shares *shares, struct shares_part *part)
+{
+	part->next = shares->parts;
+	shares->parts = part;
+}
+
+void shares_leave(struct shares *shares, struct shares_part *part)
+{
+	struct shares_part **at = &shares->parts;
+
+	while (*at != part)
+		at = &(*at)->next;
+	*at = part->next;
+}
+
+static size_t count_of(const struct shares *shares, unsigned source)
+{
+	return (size_t)shares->counts[SHARES_CONNECTIONS][source] +
+	       shares->counts[SHARES_FLOWS][source];
+}
+
+static bool yield_kind(struct shares *shares, enum shares_kind kind, unsigned source)
+{
+	for (struct shares_part *part = shares->parts; part; part = part->next)
+		if (part->kind == kind && part->yield(part, source))
+			return true;
+	return false;
+}
+
+bool shares_yield(struct shares *shares, const struct addr *addr, size_t pending)
+{
+	unsigned most = 0;
+
+	for (struct shares_part *part = shares->parts; part; part = part->next)
+		if (part->learn)
+			part->learn(part);
+	for (unsigned source = 1; source < SHARES_SOURCES; source++)
+		if (count_of(shares, source) > count_of(shares, most))
+			most = source;
+	if (count_of(shares, most) <= count_of(shares, shares_source(addr)) + pending + 1)
+		return false;
+	const enum shares_kind kind =
+		shares->counts[SHARES_FLOWS][most] > shares->counts[SHARES_CONNECTIONS][most]
+			? SHARES_FLOWS
+			: SHARES_CONNECTIONS;
+	return yield_kind(shares, kind, most) || yield_kind(shares, !kind, most);
+}

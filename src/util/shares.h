@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* util/shares - who has how many of a process's descriptors, and who loses one to whom */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "util/addr.h"
+
+/*
+ * How it works
+ *
+ * Connections and flows of datagrams are counted by the address of who has them, whatever its port
+ * (of IPv6 the network, which has addresses for everything); some addresses have a count in common,
+ * neighbours have not. Those who keep them are parts: where there is no room for one more, the
+ * address that has most loses one to each that has fewer, of the kind that it has more of.
+ */
+#define SHARES_SOURCES 1024
+
+enum shares_kind { SHARES_CONNECTIONS, SHARES_FLOWS, SHARES_KINDS };
+
+/* Who keeps some of them. */
+struct shares_part {
+	/* the owner's */
+	enum shares_kind kind;
+	/* Count what is not counted yet; NULL: all is. */
+	void (*learn)(struct shares_part *part);
+	/* End one of @source, the one that will be missed least. False: there is none, or none can
+	 * be ended now. */
+	bool (*yield)(struct shares_part *part, unsigned source);
+
+	struct shares_part *next;
+};
+
+/* Starts as all zero. */
+struct shares {
+	struct shares_part *parts;
+	unsigned counts[SHARES_KINDS][SHARES_SOURCES];
+};
+
+/* Below SHARES_SOURCES. */
+unsigned shares_source(const struct addr *addr);
+
+/* @part stays the owner's, and until shares_leave. */
+void shares_join(struct shares *shares, struct shares_part *part);
+void shares_leave(struct shares *shares, struct shares_part *part);
+
+/*
+ * There is no room for another one of @addr, which has @pending more than are counted. Does one of
+ * another address end, which has more even so? Then true, once it has. Not from a callback of what
+ * may end.
+ */
+bool shares_yield(struct shares *shares, const struct addr *addr, size_t pending);

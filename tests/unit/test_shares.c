@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_shares - who is counted together, and who loses what to whom */
+#include "util/shares.h"
+
+#include <arpa/inet.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include <cmocka.h>
+
+#include "util/list.h"
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+/* One that keeps some of them. */
+struct keeper {
+	struct shares_part part;
+	struct shares *shares;
+	size_t has[SHARES_SOURCES], to_learn;
+	unsigned learns; /* whose they are */
+	bool is_busy;
+};
+
+static void add(struct keeper *keeper, unsigned source, size_t count)
+{
+	keeper->has[source] += count;
+	keeper->shares->counts[keeper->part.kind][source] += (unsigned)count;
+}
+
+static void learn(struct shares_part *part)
+{
+	struct keeper *keeper = container_of(part, struct keeper, part);
+
+	add(keeper, keeper->learns, keeper->to_learn);
+	keeper->to_learn = 0;
+}
+
+static bool yield(struct shares_part *part, unsigned source)
+{
+	struct keeper *keeper = container_of(part, struct keeper, part);
+
+	if (keeper->has[source] == 0 || keeper->is_busy)
+		return false;
+	keeper->has[source]--;
+	keeper->shares->counts[part->kind][source]--;
+	return true;
+}
+
+static void join(struct keeper *keeper, struct shares *shares, enum shares_kind kind)
+{
+	*keeper = (struct keeper){.part = {kind, learn, yield, NULL}, .shares = shares};
+	shares_join(shares, &keeper->part);
+}
+
+static struct addr ip(const char *text)
+{
+	struct addr addr;
+	struct err err;
+
+	assert_int_equal(addr_parse(text, &addr, &err), 0);
+	return addr;
+}
+
+static unsigned source(const char *text)
+{
+	const struct addr addr = ip(text);
+
+	return shares_source(&addr);
+}
+
+static void who_is_counted_together(void **state)
+{
+	struct addr there = addr_loopback4(80), mapped = ip("::ffff:127.0.0.1");
+
+	(void)state;
+	assert_int_equal(shares_source(&there), source("127.0.0.1"));
+	assert_int_equal(shares_source(&mapped), source("127.0.0.1"));
+	assert_int_equal(source("fd00::1"), source("fd00::ffff:ffff:ffff:ffff"));
+	assert_int_not_equal(source("fd00:0:0:1::1"), source("fd00:0:0:2::1"));
+	assert_int_not_equal(source("fd00:1::1"), source("fd00:2::1"));
+	/* neighbours are told apart, all of them */
+	for (uint32_t i = 1; i < SHARES_SOURCES; i++) {
+		const struct addr first = addr_of4((struct in_addr){htonl(0x7f002a01)}, 0),
+				  other = addr_of4((struct in_addr){htonl(0x7f002a01 + i)}, 0);
+
+		assert_int_not_equal(shares_source(&first), shares_source(&other));
+	}
+	assert_true(shares_source(&(struct addr){0}) < SHARES_SOURCES);
+}
+
+/* Connections and flows of all parts are one count, and what there is more of goes first. */
+static void who_has_most_loses_one(void **state)
+{
+	struct shares shares = {0};
+	struct keeper keepers[3];
+	const struct addr few = ip("127.0.0.3"), most = ip("127.0.0.2");
+	const unsigned greedy = shares_source(&most);
+
+	(void)state;
+	assert_false(shares_yield(&shares, &few, 0));
+	join(&keepers[0], &shares, SHARES_CONNECTIONS);
+	join(&keepers[1], &shares, SHARES_FLOWS);
+	join(&keepers[2], &shares, SHARES_FLOWS);
+	add(&keepers[0], greedy, 2);
+	add(&keepers[1], greedy, 1);
+	add(&keepers[0], shares_source(&few), 2);
+	assert_false(shares_yield(&shares, &few, 0)); /* three against three, with this one */
+	/* what becomes known counts at once */
+	keepers[0].to_learn = 3;
+	keepers[0].learns = greedy;
+	assert_false(shares_yield(&shares, &most, 0));
+	assert_false(shares_yield(&shares, &few, 3));
+	assert_true(shares_yield(&shares, &few, 2));
+	assert_int_equal(keepers[0].has[greedy], 4);
+	assert_int_equal(keepers[1].has[greedy], 1);
+	/* flows outnumber connections; whoever keeps some will do, and at last the other kind */
+	add(&keepers[1], greedy, 4);
+	assert_true(shares_yield(&shares, &few, 0));
+	assert_int_equal(keepers[1].has[greedy], 4);
+	add(&keepers[1], greedy, 1);
+	keepers[1].is_busy = true;
+	assert_true(shares_yield(&shares, &few, 0));
+	assert_int_equal(keepers[0].has[greedy], 3);
+	keepers[0].is_busy = true;
+	assert_false(shares_yield(&shares, &few, 0));
+	assert_int_equal(keepers[0].has[shares_source(&few)], 2);
+	/* who has left is asked no more */
+	keepers[1].is_busy = false;
+	shares_leave(&shares, &keepers[1].part);
+	assert_false(shares_yield(&shares, &few, 0));
+	shares_leave(&shares, &keepers[2].part);
+	shares_leave(&shares, &keepers[0].part);
+	assert_null(shares.parts);
+}
+
+/* However it begins, who comes last gets as much as the others in the end. */
+static void all_get_a_share(void **state)
+{
+	unsigned seed;
+
+	(void)state;
+	assert_int_equal(getrandom(&seed, sizeof(seed), 0), sizeof(seed));
+	for (int round = 0; round < 100; round++) {
+		struct shares shares = {0};
+		struct keeper keepers[2];
+		size_t all = 0, hosts = 1 + (size_t)rand_r(&seed) % 8, own = 0;
+		struct addr late = ip("127.0.0.200");
+
+		for (size_t i = 0; i < COUNT(keepers); i++)
+			join(&keepers[i], &shares, i ? SHARES_FLOWS : SHARES_CONNECTIONS);
+		for (size_t i = 0; i < 10 * hosts; i++) {
+			size_t count = (size_t)rand_r(&seed) % 20;
+
+			add(&keepers[i % 2], 1 + (unsigned)rand_r(&seed) % (unsigned)hosts, count);
+			all += count;
+		}
+		for (; shares_yield(&shares, &late, 0); own++)
+			add(&keepers[rand_r(&seed) % 2], shares_source(&late), 1);
+		assert_true(own + 1 >= all / (hosts + 1));
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(who_is_counted_together),
+		cmocka_unit_test(who_has_most_loses_one),
+		cmocka_unit_test(all_get_a_share),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
