@@ -22,6 +22,7 @@ struct udp_flows {
 	bool is_pinned;
 	size_t count, held_bytes;
 	uint16_t by_source[RINGS][SHARES_SOURCES];
+	size_t held_by[SHARES_SOURCES]; /* bytes */
 	struct list rings[RINGS]; /* the one used longest ago comes first */
 	struct list buckets[BUCKETS];
 };
@@ -224,11 +225,37 @@ void udp_flows_use(
 	link_in(flows, flow, is_settled ? RING_SETTLED : RING_FRESH);
 }
 
+/* The flow of @source, with datagrams that are held, that was used longest ago. */
+static struct udp_flow *find_holder(const struct udp_flows *flows, unsigned source)
+{
+	for (enum ring ring = 0; ring < RINGS; ring++)
+		list_each (at, &flows->rings[ring])
+			if (flow_of(at)->source == source && flow_of(at)->held)
+				return flow_of(at);
+	return NULL;
+}
+
+/* Who has more than @source, with @len more, loses some. Returns whether there is room. */
+static bool make_room_to_hold(struct udp_flows *flows, unsigned source, size_t len)
+{
+	while (flows->held_bytes + len > UDP_HELD_ALL_BYTES) {
+		unsigned most = 0;
+
+		for (unsigned i = 1; i < SHARES_SOURCES; i++)
+			if (flows->held_by[i] > flows->held_by[most])
+				most = i;
+		if (flows->held_by[most] <= flows->held_by[source] + len)
+			return false;
+		free(udp_flows_take_held(flows, find_holder(flows, most)));
+	}
+	return true;
+}
+
 bool udp_flows_hold(struct udp_flows *flows, struct udp_flow *flow, const void *bytes, size_t len,
 	uint64_t deadline_ns)
 {
 	if (flow->held_count >= UDP_HELD_MAX || flow->held_bytes + len > UDP_HELD_BYTES ||
-		flows->held_bytes + len > UDP_HELD_ALL_BYTES)
+		!make_room_to_hold(flows, flow->source, len))
 		return false;
 	struct udp_held *held = malloc(sizeof(*held) + len);
 	if (!held)
@@ -242,6 +269,7 @@ bool udp_flows_hold(struct udp_flows *flows, struct udp_flow *flow, const void *
 	flow->held_count++;
 	flow->held_bytes += len;
 	flows->held_bytes += len;
+	flows->held_by[flow->source] += len;
 	return true;
 }
 
@@ -257,6 +285,7 @@ struct udp_held *udp_flows_take_held(struct udp_flows *flows, struct udp_flow *f
 	flow->held_count--;
 	flow->held_bytes -= held->len;
 	flows->held_bytes -= held->len;
+	flows->held_by[flow->source] -= held->len;
 	return held;
 }
 

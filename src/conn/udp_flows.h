@@ -23,7 +23,8 @@
  * else has some of them (util/shares).
  *
  * Datagrams that cannot be delivered yet are held with their flow until their deadline, or until
- * the flow is idle for too long.
+ * the flow is idle for too long. When those of all flows are too many, the address that has most of
+ * them loses its oldest to who has fewer.
  */
 #define UDP_FLOWS_MAX      1024
 #define UDP_FRESH_S        60
@@ -96,7 +97,7 @@ void udp_flows_pin(struct udp_flows *flows, bool is_pinned);
 void udp_flows_use(
 	struct udp_flows *flows, struct udp_flow *flow, bool is_out, size_t count, uint64_t now_ns);
 
-/* Keep a copy. Returns false when it is too much. */
+/* Keep a copy; others may lose theirs for it. Returns false when it is too much. */
 bool udp_flows_hold(struct udp_flows *flows, struct udp_flow *flow, const void *bytes, size_t len,
 	uint64_t deadline_ns);
 

@@ -664,6 +664,48 @@ static void targets_are_shared(void **state)
 	assert_int_equal(budget.used, 0);
 }
 
+/* Nor do its datagrams that wait keep those of others from waiting. */
+static void what_waits_is_shared(void **state)
+{
+	enum { HOLDERS = UDP_HELD_ALL_BYTES / UDP_HELD_BYTES, LEN = UDP_HELD_BYTES / 16 };
+	static const char bytes[LEN];
+	struct budget budget = {.max = 1000};
+	struct udp_flows *flows = udp_flows_new(&budget, count_forgotten, &forgotten);
+	const struct udp_key last = key_from(0x0a0000ff, HOLDERS), other = key_from(0x0a000001, 53);
+	struct udp_flow *first = NULL, *flow = NULL;
+	size_t others = 0;
+
+	(void)state;
+	for (uint16_t i = 0; i < HOLDERS; i++) {
+		const struct udp_key key = key_from(0x0a0000ff, i);
+
+		flow = udp_flows_add(flows, &key, 1);
+		first = first ? first : flow;
+		while (udp_flows_hold(flows, flow, bytes, LEN, 2))
+			;
+		assert_int_equal(flow->held_bytes, UDP_HELD_BYTES);
+	}
+	/* who has all of it loses nothing to itself, and its oldest to another one */
+	flow = udp_flows_add(flows, &last, 1);
+	assert_false(udp_flows_hold(flows, flow, bytes, LEN, 2));
+	assert_int_equal(first->held_bytes, UDP_HELD_BYTES);
+	flow = udp_flows_add(flows, &other, 1);
+	while (udp_flows_hold(flows, flow, bytes, LEN, 2))
+		others += LEN;
+	assert_int_equal(others, UDP_HELD_BYTES);
+	assert_int_equal(first->held_bytes, 0);
+	/* until both have as much */
+	for (uint16_t i = 0; i < HOLDERS; i++) {
+		const struct udp_key key = key_from(0x0a000001, 54 + i);
+
+		flow = udp_flows_add(flows, &key, 1);
+		while (udp_flows_hold(flows, flow, bytes, LEN, 2))
+			others += LEN;
+	}
+	assert_int_equal(others, UDP_HELD_ALL_BYTES / 2);
+	udp_flows_free(flows);
+}
+
 static int set_lo_up(void **state)
 {
 	struct in6_addr addr;
@@ -693,6 +735,7 @@ int main(void)
 		cmocka_unit_test(table_follows_its_model),
 		cmocka_unit_test(a_flood_of_one_address_is_its_own),
 		cmocka_unit_test(targets_are_shared),
+		cmocka_unit_test(what_waits_is_shared),
 	};
 
 	netns_enter_or_skip();
