@@ -9,7 +9,7 @@ import socket
 import threading
 
 import pytest
-from harness import connect, exchange, free_port, is_refused, wait_for
+from harness import PATIENCE, connect, exchange, free_port, is_refused, wait_for
 from test_tunnel import BURST, answer_at_the_end, is_reset, run_server, serve_each
 from test_tunnel import target, tunnel  # noqa: F401 (fixtures)
 from test_tunnel_links import far, keys  # noqa: F401 (a fixture)
@@ -422,6 +422,26 @@ def test_status_of_forwards(nswrap, tunnel, target):
         rows = {line.split()[0]: line.split() for line in nswrap.run("tunnel", "status").stdout.decode().splitlines()}
     assert rows["server/web"] == ["server/web", "held", "1", "0", f"{at(port)}/tcp"]
     assert json.dumps(status(nswrap))
+
+
+@pytest.mark.waits
+def test_who_is_held_in_vain_counts_for_that_forward(nswrap, tunnel, target):
+    """Its client is there, and stopped."""
+    ports = {"web": free_port(), "other": free_port()}
+    tunnel.server()
+    client = client_of(tunnel, *(word for name, port in ports.items()
+                                 for word in ("--forward", order(name, port, target))))
+    for name in ports:
+        client.wait_line(f"{name}: ")
+    client.signal(signal.SIGSTOP)
+    with connect(ports["web"]) as s:
+        s.settimeout(40 * PATIENCE)
+        with contextlib.suppress(ConnectionResetError):
+            assert s.recv(1) == b""
+    found = status(nswrap)["server"]
+    client.signal(signal.SIGCONT)
+    assert found["unserved"] == 1
+    assert {one["name"]: one["unserved"] for one in found["forwards"]} == {"web": 1, "other": 0}
 
 
 # --- what is wrong ---------------------------------------------------------------------------------
