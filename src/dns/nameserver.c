@@ -371,15 +371,12 @@ static void make_room(struct nameserver *nameserver, const struct addr *source)
 	free_client(found);
 }
 
-void nameserver_add_client(struct nameserver *nameserver, int fd)
+void nameserver_add_client(struct nameserver *nameserver, int fd, const struct addr *peer)
 {
 	struct client *client = NULL;
-	struct addr peer = {0};
-	socklen_t peer_len = sizeof(peer);
 
-	getpeername(fd, &peer.any, &peer_len);
 	if (nameserver->nclients >= NAMESERVER_CLIENTS_MAX)
-		make_room(nameserver, &peer);
+		make_room(nameserver, peer);
 	if (nameserver->nclients < NAMESERVER_CLIENTS_MAX)
 		client = calloc(1, sizeof(*client));
 	if (!client) {
@@ -387,7 +384,7 @@ void nameserver_add_client(struct nameserver *nameserver, int fd)
 		return;
 	}
 	client->nameserver = nameserver;
-	client->peer = peer;
+	client->peer = *peer;
 	client->pipeline.on_message = on_message;
 	client->pipeline.on_end = on_end;
 	if (pipeline_open(&client->pipeline, nameserver->loop, fd) < 0) {

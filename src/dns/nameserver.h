@@ -65,8 +65,8 @@ void nameserver_set_udp_max(struct nameserver *nameserver, size_t max_bytes);
 void nameserver_del_udp(struct nameserver *nameserver, int fd);
 
 /* Serve a client, a connected, nonblocking stream socket, which is the name server's from now on
- * and counted by it in the budget. */
-void nameserver_add_client(struct nameserver *nameserver, int fd);
+ * and counted by it in the budget. It is one of those of @peer, whatever the socket says. */
+void nameserver_add_client(struct nameserver *nameserver, int fd, const struct addr *peer);
 
 /* Once for each question that on_query has said -EINPROGRESS to, not from within it. */
 void nameserver_answer(struct nameserver_question *question, const struct reply *reply);

@@ -118,8 +118,8 @@ static const struct nameserver_ops nameserver_ops = {.on_query = on_query};
 
 static void on_client(struct acceptor *acceptor, int fd, const struct addr *peer)
 {
-	(void)peer;
-	nameserver_add_client(container_of(acceptor, struct netnames, acceptor)->nameserver, fd);
+	nameserver_add_client(
+		container_of(acceptor, struct netnames, acceptor)->nameserver, fd, peer);
 }
 
 /* --- what it knows ------------------------------------------------------------------------ */

@@ -90,8 +90,9 @@ static int find(void *owner, struct in_addr peer, struct packet_end to, uint16_t
 	return to.port == NAMES ? 1 : to.port == FORBIDDEN ? -EACCES : 0;
 }
 
-static void on_names(void *owner, int fd)
+static void on_names(void *owner, int fd, struct in_addr peer)
 {
+	assert_int_equal(peer.s_addr, peer_of(NAMES).s_addr);
 	((struct bed *)owner)->names_fd = fd;
 }
 

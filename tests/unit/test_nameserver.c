@@ -213,7 +213,7 @@ static void test_pipelined(void **state)
 
 	(void)state;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
-	nameserver_add_client(now.nameserver, ends[1]);
+	nameserver_add_client(now.nameserver, ends[1], &(struct addr){0});
 	assert_int_equal(now.budget.used, 1);
 	for (size_t i = 0; i < 4; i++) {
 		size_t one = make(names[i], query);
@@ -253,7 +253,7 @@ static void test_many_clients(void **state)
 	(void)state;
 	for (size_t i = 0; i < NAMESERVER_CLIENTS_MAX + 2; i++) {
 		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends[i]), 0);
-		nameserver_add_client(now.nameserver, ends[i][1]);
+		nameserver_add_client(now.nameserver, ends[i][1], &(struct addr){0});
 	}
 	assert_int_equal(now.budget.used, NAMESERVER_CLIENTS_MAX);
 	for (size_t i = 0; i < NAMESERVER_CLIENTS_MAX + 2; i++) {
@@ -305,22 +305,14 @@ static void test_a_share_of_questions(void **state)
 	close(other);
 }
 
-/* A connection to the name server from @own; returns the client's end. */
+/* A connection to the name server that is @own's; returns the client's end. */
 static int connect_from(struct addr own)
 {
-	int listener = socket(AF_INET, SOCK_STREAM, 0);
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-	struct addr at = addr_loopback4(0);
+	int ends[2];
 
-	assert_int_equal(bind(listener, &at.any, sizeof(at.v4)), 0);
-	assert_int_equal(listen(listener, 1), 0);
-	assert_int_equal(addr_get_own(listener, &at), 0);
-	assert_int_equal(bind(fd, &own.any, sizeof(own.v4)), 0);
-	assert_int_equal(connect(fd, &at.any, sizeof(at.v4)), 0);
-	nameserver_add_client(
-		now.nameserver, accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC));
-	close(listener);
-	return fd;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+	nameserver_add_client(now.nameserver, ends[1], &own);
+	return ends[0];
 }
 
 /* It has a question that nobody answers. */

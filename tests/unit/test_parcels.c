@@ -33,10 +33,11 @@ static void on_packets(void *owner)
 	((struct bed *)owner)->woken++;
 }
 
-static int find(void *owner, uint16_t port, struct dial_target *out)
+static int find(void *owner, struct in_addr peer, uint16_t port, struct dial_target *out)
 {
 	const struct bed *bed = owner;
 
+	assert_int_equal(peer.s_addr, bed->peer.s_addr);
 	if (port != 80)
 		return -ECONNREFUSED;
 	*out = (struct dial_target){.addr = bed->at};

@@ -88,8 +88,7 @@ static void on_client(void *owner, const struct service *service, int fd, const 
 	const struct entries *entries = owner;
 
 	(void)service;
-	(void)peer;
-	nameservice_add_client(entries->start.names, fd);
+	nameservice_add_client(entries->start.names, fd, peer);
 }
 
 static int on_bound(void *owner, const struct service *service, int fd)

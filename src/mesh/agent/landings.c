@@ -69,7 +69,7 @@ static void on_dialled(struct dial *dial, int result)
 }
 
 /* One end of a pair is the name server's client. */
-static void join_names(struct landing *landing)
+static void join_names(struct landing *landing, struct in_addr peer)
 {
 	const struct landings *landings = landing->landings;
 	int ends[2];
@@ -80,7 +80,7 @@ static void join_names(struct landing *landing)
 		track_refuse(landing->track, -errno);
 		return;
 	}
-	landings->ops->on_names(landings->owner, ends[1]);
+	landings->ops->on_names(landings->owner, ends[1], peer);
 	join(landing, ends[0]);
 }
 
@@ -151,7 +151,7 @@ void landings_begin(
 	track->user = landing;
 	int result = landings->ops->find(landings->owner, peer, to, &landing->port, &target);
 	if (result == 1) {
-		join_names(landing);
+		join_names(landing, peer);
 		return;
 	}
 	if (result == 0)

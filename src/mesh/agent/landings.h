@@ -22,8 +22,8 @@ struct landings_ops {
 	 * server's; or -errno of conn/dial. */
 	int (*find)(void *owner, struct in_addr peer, struct packet_end to, uint16_t *port,
 		struct dial_target *out);
-	/* A client of the name server, from now on the owner's. */
-	void (*on_names)(void *owner, int fd);
+	/* A client of the name server, @peer's, from now on the owner's. */
+	void (*on_names)(void *owner, int fd, struct in_addr peer);
 	/* What @port leads to has refused, or cannot be reached. */
 	void (*on_failed)(void *owner, uint16_t port, int result);
 };

@@ -157,9 +157,9 @@ static int on_query(void *owner, struct nameserver_question *question, const str
 	return hostservers_look(&service->servers) > 0 ? -ENOENT : -EHOSTUNREACH;
 }
 
-void nameservice_add_client(struct nameservice *service, int fd)
+void nameservice_add_client(struct nameservice *service, int fd, const struct addr *peer)
 {
-	nameserver_add_client(service->nameserver, fd);
+	nameserver_add_client(service->nameserver, fd, peer);
 }
 
 int nameservice_set_udp(struct nameservice *service, enum nameservice_side side, int fd)

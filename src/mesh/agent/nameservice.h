@@ -40,8 +40,8 @@ void nameservice_free(struct nameservice *service);
 /* The names are those of @config from now on. Returns 0 or -ENOMEM: nothing has changed. */
 int nameservice_configure(struct nameservice *service, const struct mesh_config *config);
 
-/* A client over TCP, taken over. */
-void nameservice_add_client(struct nameservice *service, int fd);
+/* A client over TCP, one of @peer's, taken over. */
+void nameservice_add_client(struct nameservice *service, int fd, const struct addr *peer);
 
 /* The socket for UDP of that side, which stays the caller's; -1: it is closed next. Returns 0 or
  * -errno. */

@@ -40,9 +40,18 @@ static int find_target(void *owner, struct in_addr peer, struct packet_end to, u
 		       : -ECONNREFUSED;
 }
 
-static void on_names(void *owner, int fd)
+/* The name server tells hosts apart by an address of 127.128.0.0/9 for each; this host's own
+ * programs come from 127.0.0.1. */
+static struct addr seen_as(struct in_addr peer)
 {
-	nameservice_add_client(((const struct quay *)owner)->names, fd);
+	return addr_of4((struct in_addr){htonl(0x7f800000 | (ntohl(peer.s_addr) & 0x7fffff))}, 0);
+}
+
+static void on_names(void *owner, int fd, struct in_addr peer)
+{
+	const struct addr client = seen_as(peer);
+
+	nameservice_add_client(((const struct quay *)owner)->names, fd, &client);
 }
 
 static void on_failed(void *owner, uint16_t port, int result)
@@ -172,13 +181,16 @@ static void on_returned(void *owner, const struct packet_view *syn)
 
 /* --- datagrams without a stack ------------------------------------------------------------ */
 
-static int find_datagrams(void *owner, uint16_t port, struct dial_target *out)
+static int find_datagrams(
+	void *owner, struct in_addr peer, uint16_t port, struct dial_target *out)
 {
 	const struct quay *quay = owner;
 	int result = role_find_target(quay->role, PROTO_UDP, port, out);
 
-	if (result == 1)
+	if (result == 1) {
 		out->addr = quay->names_addr;
+		out->source = seen_as(peer);
+	}
 	return result < 0 ? result : 0;
 }
 

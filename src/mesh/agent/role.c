@@ -182,7 +182,7 @@ static void on_client(void *owner, const struct service *service, int fd, const 
 	const struct role *role = owner;
 
 	if (is_names(service))
-		nameservice_add_client(role->start.names, fd);
+		nameservice_add_client(role->start.names, fd, peer);
 	else if (!syns_meet(role->syns, peer, &service->addr, fd))
 		services_join(role->offers, fd, service);
 }
