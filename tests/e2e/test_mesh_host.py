@@ -526,6 +526,59 @@ while True:
     assert time.monotonic() - began < 15 * PATIENCE
 
 
+# a name server at argv[1] that never answers; prints the first label of what it is asked
+SILENT = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((sys.argv[1], 53))
+while True:
+    data = s.recv(512)
+    print(data[13:13 + data[12]].decode(), flush=True)
+"""
+
+# asks argv[1]:argv[2] by argv[3] for argv[5] names that begin with argv[4], TCP with a connection for
+# each; then waits until stdin ends
+ASKING = """
+import contextlib, socket, struct, sys, time
+address, by, count = (sys.argv[1], int(sys.argv[2])), sys.argv[3], int(sys.argv[5])
+kept = []
+for i in range(count):
+    name = b'%s-%d' % (sys.argv[4].encode(), i)
+    asked = (struct.pack('!6H', i, 256, 1, 0, 0, 0) + bytes([len(name)]) + name
+             + bytes([4]) + b'test' + struct.pack('!BHH', 0, 1, 1))
+    if by == 'tcp' or not kept:
+        kept.append(socket.socket(type=socket.SOCK_STREAM if by == 'tcp' else socket.SOCK_DGRAM))
+        kept[-1].settimeout(20)
+        kept[-1].connect(address)
+    with contextlib.suppress(OSError):
+        kept[-1].send(struct.pack('!H', len(asked)) + asked if by == 'tcp' else asked)
+    time.sleep(0.001)  # no queue of datagrams overflows
+print('asked', flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.agents
+@pytest.mark.parametrize("by", ["tcp", "udp"])
+def test_who_asks_too_much_keeps_no_names_from_others(host, by):
+    """More of its names wait for a server that does not answer than there is room for."""
+    one = host(ONE, replaced("/etc/resolv.conf", "nameserver 192.0.2.10"))
+    two, three = host(TWO), host(THREE)
+    server = one.outer.popen(*python(SILENT, "192.0.2.10"), stdout=subprocess.PIPE)
+    wait_for(lambda: one.outer.is_bound(53, udp=True), "the name server")
+    asked = Lines(os.dup(server.stdout.fileno()))
+    for at in one, two, three:
+        at.set(nameServers=[{"ip": ONE, "port": 10053, "proto": proto} for proto in ("tcp", "udp")])
+    clients = []
+    for at, name, count in (two, "much", 140 if by == "tcp" else 400), (three, "one", 1):
+        clients.append(at.outer.popen(*python(ASKING, ONE, 10053, by, name, count), stdin=subprocess.PIPE,
+                                      stdout=subprocess.PIPE))
+        assert clients[-1].stdout.readline() == b"asked\n"
+        wait_for(lambda: f"{name}-0" in asked.lines, name, 5)
+    for client in clients:
+        client.communicate(b"")
+
+
 # --- configure -----------------------------------------------------------------------------------
 
 
