@@ -23,7 +23,7 @@ struct udp_flows {
 	size_t count, held_bytes;
 	uint16_t by_source[RINGS][SHARES_SOURCES];
 	size_t held_by[SHARES_SOURCES]; /* bytes */
-	struct list rings[RINGS]; /* the one used longest ago comes first */
+	struct list rings[RINGS];       /* the one used longest ago comes first */
 	struct list buckets[BUCKETS];
 };
 

@@ -280,8 +280,7 @@ static int on_query(void *owner, struct nameserver_question *question, const str
 
 static void on_dns_client(struct acceptor *acceptor, int fd, const struct addr *peer)
 {
-	nameserver_add_client(
-		container_of(acceptor, struct portal, dns_tcp)->nameserver, fd, peer);
+	nameserver_add_client(container_of(acceptor, struct portal, dns_tcp)->nameserver, fd, peer);
 }
 
 /* Returns 0 or -errno. */

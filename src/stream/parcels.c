@@ -180,8 +180,7 @@ static struct udp_flow *begin(
 	struct parcels *parcels, const struct packet_view *packet, const struct udp_key *key)
 {
 	struct dial_target target;
-	int result = parcels->ops->find(
-		parcels->owner, packet->src.ip, packet->dst.port, &target);
+	int result = parcels->ops->find(parcels->owner, packet->src.ip, packet->dst.port, &target);
 	struct parcel *parcel = result == 0 ? add(parcels, key) : NULL;
 
 	if (result < 0)

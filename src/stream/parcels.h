@@ -23,8 +23,7 @@ struct parcels_ops {
 	/* parcels_take has something. */
 	void (*on_packets)(void *owner);
 	/* Where our UDP port leads, for @peer. Returns 0 or -errno: nowhere. */
-	int (*find)(
-		void *owner, struct in_addr peer, uint16_t port, struct dial_target *out);
+	int (*find)(void *owner, struct in_addr peer, uint16_t port, struct dial_target *out);
 	/* What it leads to has refused what @packet's sender sent: -errno of conn/dial. */
 	void (*on_refused)(void *owner, const struct packet_view *packet, int result);
 };

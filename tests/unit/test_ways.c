@@ -54,8 +54,7 @@ static int on_query(void *owner, struct nameserver_question *question, const str
 
 static void on_client(struct acceptor *acceptor, int fd, const struct addr *peer)
 {
-	nameserver_add_client(
-		container_of(acceptor, struct world, acceptor)->nameserver, fd, peer);
+	nameserver_add_client(container_of(acceptor, struct world, acceptor)->nameserver, fd, peer);
 }
 
 static void on_learnt(void *owner, const struct in_addr *ips, size_t count, struct in_addr via)

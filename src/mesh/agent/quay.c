@@ -181,8 +181,7 @@ static void on_returned(void *owner, const struct packet_view *syn)
 
 /* --- datagrams without a stack ------------------------------------------------------------ */
 
-static int find_datagrams(
-	void *owner, struct in_addr peer, uint16_t port, struct dial_target *out)
+static int find_datagrams(void *owner, struct in_addr peer, uint16_t port, struct dial_target *out)
 {
 	const struct quay *quay = owner;
 	int result = role_find_target(quay->role, PROTO_UDP, port, out);
