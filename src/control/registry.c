@@ -426,8 +426,11 @@ int registry_connect_found(
 	if (sock < 0)
 		return err_sys(err, -sock, "cannot talk to the %s \"%s\"", noun, found->name);
 	if (identity_check(sock, &who) < 0)
-		return err_set(
-			err, EPERM, "the %s \"%s\" is not asked: %s", noun, found->name, who.text);
+		/* one that has just ended, and that another process has for a moment still */
+		return identity_has_ended(sock)
+			       ? say_not_there(registry, found->name, err)
+			       : err_set(err, EPERM, "the %s \"%s\" is not asked: %s", noun,
+					 found->name, who.text);
 	return fd_take(&sock);
 }
 

@@ -272,6 +272,7 @@ static void left_by_who_was_killed(void **state)
 	struct bed *bed = *state;
 	struct registry_entry entry;
 	int go[2], report[2], status;
+	struct err err;
 	char byte;
 
 	assert_true(pipe(go) == 0 && pipe(report) == 0);
@@ -299,6 +300,9 @@ static void left_by_who_was_killed(void **state)
 	assert_int_equal(waitpid(maker, &status, 0), maker);
 	assert_true(registry_is_orphaned(&bed->registry, "a"));
 	assert_int_equal(registry_reserve(&bed->registry, "a", NULL, &entry, NULL), -EEXIST);
+	/* nobody is there to be asked, as when the sockets are gone */
+	assert_int_equal(registry_connect(&bed->registry, "a", &err), -ENOENT);
+	assert_said(err.text, "no sandbox \"a\" is running");
 	close(go[1]);
 	assert_int_equal(read(report[0], &byte, 1), 0);
 	assert_false(registry_is_orphaned(&bed->registry, "a"));
