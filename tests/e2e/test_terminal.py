@@ -28,6 +28,7 @@ class Terminal:
     def __init__(self, nswrap, line, rows=24, columns=80):
         self.master, slave = os.openpty()
         self.resize(rows, columns)
+        self.before = termios.tcgetattr(slave)  # the program may change them at once
         self.shown = b""
         env = {**nswrap.env, "TERM": "xterm", "PS1": "outside$ ", "HISTFILE": "", "LC_ALL": "C"}
 
@@ -482,9 +483,9 @@ def test_sigterm_ends_a_stopped_command(nswrap):
 ENDS = {"exits": "exit 3", "killed": "kill -9 $$"}
 
 
-def is_as_before(terminal, before):
+def is_as_before(terminal):
     """The terminal has its settings and its foreground group, and who started nswrap reads from it."""
-    assert termios.tcgetattr(terminal.master) == before
+    assert termios.tcgetattr(terminal.master) == terminal.before
     assert os.tcgetpgrp(terminal.master) == terminal.popen.pid
     terminal.type("word\n")
     terminal.expect("got=word")
@@ -505,11 +506,10 @@ def test_the_terminal_is_given_back(nswrap, how, end):
     shell = shlex.join([*line, "bash", "--norc", "-i"])
     script = f"stty -g >/dev/null; {shell}; echo after; read x && echo got=$x"
     terminal = Terminal(nswrap, ["sh", "-c", script])
-    before = termios.tcgetattr(terminal.master)
     terminal.expect(r"outside\$ |bash.*\$ ")
     terminal.type(ENDS[end] + "\n")
     terminal.expect("after\r\n")
-    is_as_before(terminal, before)
+    is_as_before(terminal)
 
 
 # what takes a terminal away from who has it next, and is none of the settings that shells put back
@@ -560,16 +560,15 @@ def test_the_terminal_of_a_sandbox_that_is_ended(nswrap, how, end):
         box.wait_event("started")
         line = [BINARY, "exec", "box", *RAW]
     terminal = Terminal(nswrap, ["sh", "-c", f"stty -g >/dev/null; {shlex.join(line)}; echo after; read x && echo got=$x"])
-    before = termios.tcgetattr(terminal.master)
     terminal.expect("drawn")
-    assert termios.tcgetattr(terminal.master) != before
+    assert termios.tcgetattr(terminal.master) != terminal.before
     if end == "stop":
         assert nswrap.run("stop", "box").returncode == 0
     else:
         top = box if how.startswith("exec") else _Job(children_of(terminal.popen.pid)[0])
         os.kill(Roles(top).init, signal.SIGKILL)
     terminal.expect("after\r?\n")
-    is_as_before(terminal, before)
+    is_as_before(terminal)
 
 
 # --- the link's command asks -------------------------------------------------------------------------
