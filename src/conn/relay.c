@@ -106,7 +106,7 @@ static void end(struct relay *relay, bool is_reset)
 	list_del(&relay->link);
 	pool->count--;
 	if (relay->has_source)
-		pool->budget->shares.counts[SHARES_CONNECTIONS][relay->source]--;
+		shares_give(&pool->budget->shares, SHARES_CONNECTIONS, relay->source);
 	budget_give(pool->budget, RELAY_SIDES);
 }
 
@@ -288,7 +288,7 @@ static void learn_sources(struct shares_part *part)
 		getpeername(relay->socks[RELAY_A].io.fd, &client.any, &len);
 		relay->has_source = true;
 		relay->source = (unsigned short)shares_source(&client);
-		pool->budget->shares.counts[SHARES_CONNECTIONS][relay->source]++;
+		shares_take(&pool->budget->shares, SHARES_CONNECTIONS, relay->source);
 	}
 }
 

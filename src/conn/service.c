@@ -69,7 +69,7 @@ static bool make_room(struct acceptor *acceptor)
 	const struct addr here = addr_loopback4(0);
 
 	while (!budget_has_room(context->budget, acceptor->fds_each))
-		if (!shares_yield(&context->budget->shares, &here, 0))
+		if (!shares_yield(&context->budget->shares, &here, 0, false))
 			return false;
 	return true;
 }

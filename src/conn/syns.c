@@ -263,7 +263,7 @@ static bool make_room(struct syns *syns, const struct addr *peer)
 	if (syns->pending >= SYNS_MAX || own >= SYNS_MAX / SHARES)
 		return false;
 	while (!has_fds(syns, own))
-		if (!shares_yield(&syns->context->budget->shares, peer, own))
+		if (!shares_yield(&syns->context->budget->shares, peer, own, false))
 			return false;
 	return true;
 }

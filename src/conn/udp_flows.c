@@ -148,30 +148,34 @@ static bool yield(struct shares_part *part, unsigned source)
 	return flow;
 }
 
-bool udp_flows_has_room(struct udp_flows *flows, const struct udp_key *key)
+/* Others' descriptors: connections only for as long as flows have less than a quarter of all. */
+static bool make_room_for_target(struct budget *budget, const struct udp_key *key)
 {
 	const struct addr peer = peer_of(key);
-	struct budget *budget = flows->budget;
 
-	if (budget_has_room_for_flow(budget))
-		return true;
 	do {
-		if (!shares_yield(&budget->shares, &peer, 0))
+		bool is_flows_only =
+			budget->shares.totals[SHARES_FLOWS] >= budget_part_of_flows(budget);
+		if (!shares_yield(&budget->shares, &peer, 0, is_flows_only))
 			return false;
 	} while (!budget_has_room(budget, 1));
 	return true;
 }
 
-void udp_flows_take_target(struct udp_flows *flows, const struct udp_flow *flow)
+bool udp_flows_take_target(struct udp_flows *flows, const struct udp_flow *flow)
 {
+	if (!budget_has_room_for_flow(flows->budget) &&
+		!make_room_for_target(flows->budget, &flow->key))
+		return false;
 	budget_take(flows->budget, 1);
-	flows->budget->shares.counts[SHARES_FLOWS][flow->source]++;
+	shares_take(&flows->budget->shares, SHARES_FLOWS, flow->source);
+	return true;
 }
 
 void udp_flows_give_target(struct udp_flows *flows, const struct udp_flow *flow)
 {
 	budget_give(flows->budget, 1);
-	flows->budget->shares.counts[SHARES_FLOWS][flow->source]--;
+	shares_give(&flows->budget->shares, SHARES_FLOWS, flow->source);
 }
 
 void udp_flows_pin(struct udp_flows *flows, bool is_pinned)

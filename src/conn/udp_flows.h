@@ -80,14 +80,13 @@ struct udp_flow *udp_flows_add(struct udp_flows *flows, const struct udp_key *ke
 void udp_flows_forget(struct udp_flows *flows, struct udp_flow *flow);
 
 /*
- * May a target be opened for the client @key? Where descriptors are short, who has most of them
- * loses one for it (shares_yield): a flow with a target, of this table or another one, those used
- * longest ago and fresh ones first; or a connection.
+ * The target of @flow, which is open and not io.fd yet, counts from now on. Where descriptors are
+ * short, who has most of them loses one for it (shares_yield): a flow with a target, of this table
+ * or another one, those used longest ago and fresh ones first; or a connection, while flows have
+ * less than a quarter of all. False: there is no room for it.
  */
-bool udp_flows_has_room(struct udp_flows *flows, const struct udp_key *key);
-
-/* The target of @flow counts from now on, or does no more. */
-void udp_flows_take_target(struct udp_flows *flows, const struct udp_flow *flow);
+bool udp_flows_take_target(struct udp_flows *flows, const struct udp_flow *flow);
+/* It counts no more. */
 void udp_flows_give_target(struct udp_flows *flows, const struct udp_flow *flow);
 
 /* While @is_pinned none is forgotten for others' targets. */

@@ -87,20 +87,21 @@ static void on_target_ready(struct loop_io *io, uint32_t events);
 /* Returns 0 when @flow has a target, or -errno: what the owner said. */
 static int open_target(struct udp_relay *relay, struct udp_flow *flow)
 {
-	if (!udp_flows_has_room(relay->flows, &flow->key))
-		return -EMFILE;
 	_cleanup_fd_ int fd = relay->ops->open(relay->owner, flow);
 	if (fd < 0)
 		return fd;
 	if (relay->is_freed)
 		return -ECANCELED;
+	/* only now: nobody is to lose one for a target that cannot be opened */
+	if (!udp_flows_take_target(relay->flows, flow))
+		return -EMFILE;
 	flow->io = (struct loop_io){fd, on_target_ready};
 	int result = loop_io_add(relay->loop, &flow->io, EPOLLIN);
 	if (result < 0) {
 		flow->io.fd = -1;
+		udp_flows_give_target(relay->flows, flow);
 		return result;
 	}
-	udp_flows_take_target(relay->flows, flow);
 	fd_take(&fd);
 	return 0;
 }

@@ -22,6 +22,7 @@
 #define IPV6_BYTES     40
 #define TCP_HEADER     (PACKET_TCP_BYTES / 4 << 4) /* its length, as it stands there */
 #define PROBES_AT_ONCE 100                         /* the device's queue has room for 500 */
+#define QUEUE_BATCHES  10                          /* more than those 500 are */
 
 struct entrance {
 	struct entrance_start start;
@@ -235,6 +236,10 @@ static bool goes_out(struct entrance *entrance, unsigned char *packet, size_t le
 
 	if (!look(entrance, packet, len, &flow) || !flow.is_own_src)
 		return false;
+	/* no connection begins there; so none does by what connections of before are asked */
+	if (flow.proto == IPPROTO_TCP &&
+		(flow.tcp_flags & (PACKET_SYN | PACKET_ACK)) == (PACKET_SYN | PACKET_ACK))
+		return false;
 	if (is_six && !(entrance->channel.peer.features & HELLO_IPV6)) {
 		if (flow.proto == IPPROTO_TCP || flow.proto == IPPROTO_UDP)
 			refuse6(entrance, packet, len);
@@ -254,12 +259,13 @@ static void send_held(void *owner, unsigned char *packet, size_t len)
 	channel_send(&((struct entrance *)owner)->channel, &part, 1);
 }
 
-static void on_tun(struct loop_io *io, uint32_t events)
+/* A batch of what the device has. False: there was not more than that. */
+static bool take_out(struct entrance *entrance)
 {
-	struct entrance *entrance = container_of(io, struct entrance, tun_io);
+	struct loop_io *io = &entrance->tun_io;
 	size_t used = 0, count = 0;
+	bool is_empty = false;
 
-	(void)events;
 	while (used < ENTRANCE_BATCH_BYTES && count < WIRE_PARTS_MAX) {
 		unsigned char *packet = entrance->batch + used + CHANNEL_HEADROOM;
 		ssize_t got = tap_read(io->fd, packet, FRAME_PACKET_MAX);
@@ -267,9 +273,10 @@ static void on_tun(struct loop_io *io, uint32_t events)
 		if (got == -EBADFD) {
 			loop_io_del(entrance->start.loop, io);
 			entrance->start.ops->on_gone(entrance->start.owner);
-			return;
+			return false;
 		}
-		if (got < 0)
+		is_empty = got < 0;
+		if (is_empty)
 			break;
 		if (got == 0 || !goes_out(entrance, packet, (size_t)got))
 			continue;
@@ -282,6 +289,13 @@ static void on_tun(struct loop_io *io, uint32_t events)
 		handshakes_next(&entrance->handshakes);
 	if (!channel_wants(&entrance->channel))
 		rest(entrance, true);
+	return !is_empty;
+}
+
+static void on_tun(struct loop_io *io, uint32_t events)
+{
+	(void)events;
+	take_out(container_of(io, struct entrance, tun_io));
 }
 
 /* --- connections of before ---------------------------------------------------------------- */
@@ -325,6 +339,13 @@ static bool is_own(const struct entrance *entrance, const struct in6_addr *ip)
 	return IN6_ARE_ADDR_EQUAL(ip, &self) || IN6_ARE_ADDR_EQUAL(ip, &entrance->self6);
 }
 
+/* What waits in the device's queue goes, so that there is room for answers: at most all of it. */
+static void make_room(struct entrance *entrance)
+{
+	for (unsigned i = 0; i < QUEUE_BATCHES && take_out(entrance); i++)
+		;
+}
+
 static int probe(void *owner, const struct addr *own, const struct addr *peer)
 {
 	struct entrance *entrance = owner;
@@ -335,8 +356,8 @@ static int probe(void *owner, const struct addr *own, const struct addr *peer)
 		return 0;
 	tap_write(entrance->start.tun, syn, make_syn(peer, own, syn), 0);
 	if (++entrance->probed % PROBES_AT_ONCE == 0)
-		on_tun(&entrance->tun_io, 0);
-	return entrance->channel.is_up ? 0 : -EPIPE;
+		make_room(entrance);
+	return 0;
 }
 
 /* --- the link ----------------------------------------------------------------------------- */
@@ -349,8 +370,11 @@ static void on_up(void *owner)
 	if (entrance->channel.is_bare)
 		handshakes_begin(&entrance->handshakes);
 	entrance->start.ops->on_up(entrance->start.owner);
-	if (entrance->start.diag >= 0 &&
-		diag_each_connection(entrance->start.diag, probe, entrance) < 0)
+	if (entrance->start.diag < 0)
+		return;
+	entrance->probed = 0;
+	make_room(entrance);
+	if (diag_each_connection(entrance->start.diag, probe, entrance) < 0)
 		log_info("connections of before are told of their end when they send");
 }
 

@@ -21,9 +21,9 @@
  *
  * Nobody believes an exit. Of what comes from the link these are let in: packets for the device's
  * own address from one that the link is the way to; of TCP what begins no connection (no kernel
- * makes one of other segments), datagrams from where one was sent to (net/awaited), and of ICMP
- * answers and errors. So it reaches no server of the sandbox's, and nothing but answers reach its
- * programs.
+ * makes one of other segments; nor does a SYN with an ACK leave), datagrams from where one was sent
+ * to (net/awaited), and of ICMP answers and errors. So it reaches no server of the sandbox's, and
+ * nothing but answers reach its programs.
  *
  * An exit of another link knows nothing of connections that were there before, whose programs may
  * wait for ever for what comes next. So when a link is up each connection is made to say something:

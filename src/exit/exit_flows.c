@@ -247,8 +247,6 @@ static struct udp_flow *add(struct exit_flows *flows, const struct udp_key *key,
 {
 	struct loop *loop = flows->context->loop;
 
-	if (!udp_flows_has_room(flows->table, key))
-		return NULL;
 	_cleanup_fd_ int fd = open_socket(packet, to);
 	if (fd == -EACCES && packet->proto == IPPROTO_ICMP) {
 		say_no_pings(flows);
@@ -261,14 +259,18 @@ static struct udp_flow *add(struct exit_flows *flows, const struct udp_key *key,
 	if (!flow)
 		return NULL;
 	flow->owner = flows;
+	if (!udp_flows_take_target(flows->table, flow)) {
+		udp_flows_forget(flows->table, flow);
+		return NULL;
+	}
 	flow->io = (struct loop_io){fd, on_ready};
 	if (loop_io_add(loop, &flow->io, EPOLLIN) < 0) {
 		flow->io.fd = -1;
+		udp_flows_give_target(flows->table, flow);
 		udp_flows_forget(flows->table, flow);
 		return NULL;
 	}
 	fd_take(&fd);
-	udp_flows_take_target(flows->table, flow);
 	if (!loop_timer_is_armed(&flows->timer))
 		sweep(flows);
 	return flow;

@@ -37,12 +37,11 @@ bool job_stop_with(pid_t command, int sig, bool has_own_session)
 	return true;
 }
 
-void job_stop(pid_t leader)
+bool job_stop(pid_t leader)
 {
 	while (leader > 0 && getpgid(leader) == getpgrp())
 		leader = tree_parent(leader);
-	if (leader > 0 && getsid(leader) == getsid(0))
-		kill(0, SIGSTOP);
+	return leader > 0 && getsid(leader) == getsid(0) && kill(0, SIGSTOP) == 0;
 }
 
 void job_signal(pid_t command, int sig)

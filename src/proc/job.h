@@ -29,9 +29,10 @@ bool job_stop_with(pid_t command, int sig, bool has_own_session);
 
 /*
  * Stop the whole group, as Ctrl-Z does, until it is continued. @leader: the one of it that its
- * starter waits for. Not if nobody would continue it: its starter is of another session.
+ * starter waits for. False, at once, if nobody would continue it: its starter is of another
+ * session.
  */
-void job_stop(pid_t leader);
+bool job_stop(pid_t leader);
 
 /*
  * kill(2), if there is a command (0: none). What a terminal sends to groups goes to the group that

@@ -225,21 +225,21 @@ int tree_kill(unsigned timeout_ms)
 	return 0;
 }
 
-/* What a killed one has left are our children the next time. Returns how many are not spared. */
+/*
+ * All that is below us at one look, if nobody is spared; else our children, and what they leave are
+ * that the next time. Returns how many are not spared.
+ */
 static ssize_t kill_children_but(bool (*is_spared)(const void *owner, pid_t pid), const void *owner)
 {
 	pid_t pids[OWN_MAX];
 	ssize_t count = tree_children(pids, OWN_MAX), left = count;
 
-	for (ssize_t i = 0; i < count; i++) {
-		if (is_spared(owner, pids[i])) {
+	for (ssize_t i = 0; i < count; i++)
+		if (is_spared(owner, pids[i]))
 			left--;
-			continue;
-		}
-		tree_signal(pids[i], SIGKILL);
-		kill(pids[i], SIGKILL);
-	}
-	return left;
+		else
+			kill(pids[i], SIGKILL);
+	return left > 0 && left == count ? tree_signal(getpid(), SIGKILL) : left;
 }
 
 int tree_kill_but(

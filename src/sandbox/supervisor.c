@@ -342,6 +342,17 @@ static void pass_signal(void *owner, int sig, pid_t sender, bool has_reached)
 		initctl_signal(&supervisor->init, sig, sender);
 }
 
+/* COMMAND does not run yet, and signals that would do nothing, or stop us, do not end us either. */
+static bool ends_login(int sig)
+{
+	static const int others[] = {SIGCONT, SIGWINCH, SIGURG, SIGPIPE, SIGTSTP, SIGTTIN, SIGTTOU};
+
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (sig == others[i])
+			return false;
+	return true;
+}
+
 static void on_signal(struct loop_io *io, uint32_t events)
 {
 	struct supervisor *supervisor = container_of(io, struct supervisor, signal_io);
@@ -357,8 +368,7 @@ static void on_signal(struct loop_io *io, uint32_t events)
 		if (sig == SIGCHLD)
 			on_reap(&supervisor->reap_task);
 		else if (viaproc_logs_in(&supervisor->via))
-			supervisor->status =
-				sig == SIGCONT || sig == SIGWINCH ? supervisor->status : 128 + sig;
+			supervisor->status = ends_login(sig) ? 128 + sig : supervisor->status;
 		else if ((init->waits ||
 				 job_passes_on(&info, init->command, config->new_session)) &&
 			 !witness_hold(&supervisor->witness, sig, sender, init->command))

@@ -92,6 +92,7 @@ static void rest_with_command(struct carrier *via)
 	siginfo_t info = {0};
 	struct termios prompt;
 	sigset_t pending;
+	bool was_stopped;
 	pid_t now;
 
 	if (!via->end.lends_terminal || command <= 0 ||
@@ -101,10 +102,11 @@ static void rest_with_command(struct carrier *via)
 	tcsetattr(terminal->fd, TCSANOW, &terminal->settings);
 	tcsetpgrp(terminal->fd, terminal->foreground);
 	do {
-		job_stop(getppid());
+		was_stopped = job_stop(getppid());
 		sigpending(&pending);
 		now = tcgetpgrp(terminal->fd);
-	} while (now > 0 && now != terminal->foreground && !sigismember(&pending, SIGTERM));
+	} while (was_stopped && now > 0 && now != terminal->foreground &&
+		 !sigismember(&pending, SIGTERM));
 	if (now == terminal->foreground) {
 		tcsetattr(terminal->fd, TCSANOW, &prompt);
 		tcsetpgrp(terminal->fd, command);
@@ -463,5 +465,5 @@ void viaproc_stop(struct viaproc *viaproc)
 bool viaproc_leaves(const struct viaproc *viaproc, pid_t pid)
 {
 	return viaproc->loop && viaproc->config->via.spec.kind == LINKSPEC_EXEC &&
-	       getsid(pid) != getsid(0) && daemon_is_one(pid);
+	       getsid(pid) == pid && daemon_is_one(pid);
 }

@@ -61,10 +61,11 @@ static void on_forget(struct udp_flow *flow)
 		return;
 	dial_cancel(&parcel->dial);
 	list_del(&parcel->ready);
-	if (flow->io.fd >= 0)
+	if (flow->io.fd >= 0) {
 		loop_io_del(parcel->parcels->context->loop, &flow->io);
-	fd_close(&flow->io.fd);
-	udp_flows_give_target(parcel->parcels->table, flow);
+		fd_close(&flow->io.fd);
+		udp_flows_give_target(parcel->parcels->table, flow);
+	}
 	free(parcel);
 }
 
@@ -85,13 +86,9 @@ static void on_timer(struct loop_timer *timer)
 
 static struct parcel *add(struct parcels *parcels, const struct udp_key *key)
 {
-	struct parcel *parcel;
-
-	if (!udp_flows_has_room(parcels->table, key))
-		return NULL;
 	struct udp_flow *flow =
 		udp_flows_add(parcels->table, key, loop_now_ns(parcels->context->loop));
-	parcel = flow ? calloc(1, sizeof(*parcel)) : NULL;
+	struct parcel *parcel = flow ? calloc(1, sizeof(*parcel)) : NULL;
 	if (!parcel) {
 		if (flow)
 			udp_flows_forget(parcels->table, flow);
@@ -99,7 +96,6 @@ static struct parcel *add(struct parcels *parcels, const struct udp_key *key)
 	}
 	*parcel = (struct parcel){.parcels = parcels, .flow = flow};
 	flow->owner = parcel;
-	udp_flows_take_target(parcels->table, flow);
 	if (!loop_timer_is_armed(&parcels->timer))
 		sweep(parcels);
 	return parcel;
@@ -133,10 +129,15 @@ static void on_ready(struct loop_io *io, uint32_t events)
 	parcel->parcels->ops->on_packets(parcel->parcels->owner);
 }
 
+/* Takes @fd over, also when it fails. */
 static int watch(struct parcel *parcel, int fd)
 {
 	struct udp_flow *flow = parcel->flow;
 
+	if (!udp_flows_take_target(parcel->parcels->table, flow)) {
+		fd_close(&fd);
+		return -EMFILE;
+	}
 	flow->io = (struct loop_io){fd, on_ready};
 	return loop_io_add(parcel->parcels->context->loop, &flow->io, EPOLLIN | EPOLLET);
 }
@@ -231,7 +232,7 @@ int parcels_dial(struct parcels *parcels, const struct addr *to)
 	const struct packet_end peer = {to->v4.sin_addr, addr_port(to)};
 	struct udp_key key;
 	uint16_t port = 0;
-	int ends[2];
+	int ends[2] = {-1, -1};
 
 	for (int i = 0; i < PORT_TRIES; i++) {
 		if (getrandom(&port, sizeof(port), GRND_NONBLOCK) < 0)
@@ -251,7 +252,8 @@ int parcels_dial(struct parcels *parcels, const struct addr *to)
 			     ? -errno
 			     : watch(parcel, ends[0]);
 	if (result == 0)
-		return ends[1];
+		return fd_take(&ends[1]);
+	fd_close(&ends[1]);
 	udp_flows_forget(parcels->table, parcel->flow);
 	return result;
 }

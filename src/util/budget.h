@@ -69,16 +69,21 @@ static inline bool budget_has_room(const struct budget *budget, size_t count)
 	return budget->used + count + budget_reserve(budget) <= budget->max;
 }
 
+/* The quarter that connections leave to datagrams, and datagrams to connections. */
+static inline size_t budget_part_of_flows(const struct budget *budget)
+{
+	const size_t reserve = budget_reserve(budget);
+
+	return (budget->max > reserve ? budget->max - reserve : 0) / 4;
+}
+
 /*
  * May a socket be opened for datagrams, in nobody's place? Nobody says when these end, and a flood
  * of them is cheap: a quarter of what there is stays for connections.
  */
 static inline bool budget_has_room_for_flow(const struct budget *budget)
 {
-	const size_t reserve = budget_reserve(budget);
-	const size_t all = budget->max > reserve ? budget->max - reserve : 0;
-
-	return budget->used + 1 <= all - all / 4;
+	return budget_has_room(budget, 1 + budget_part_of_flows(budget));
 }
 
 /* Count @count more, whether or not there is room. */

@@ -33,10 +33,22 @@ void shares_leave(struct shares *shares, struct shares_part *part)
 	*at = part->next;
 }
 
-static size_t count_of(const struct shares *shares, unsigned source)
+void shares_take(struct shares *shares, enum shares_kind kind, unsigned source)
 {
-	return (size_t)shares->counts[SHARES_CONNECTIONS][source] +
-	       shares->counts[SHARES_FLOWS][source];
+	shares->counts[kind][source]++;
+	shares->totals[kind]++;
+}
+
+void shares_give(struct shares *shares, enum shares_kind kind, unsigned source)
+{
+	shares->counts[kind][source]--;
+	shares->totals[kind]--;
+}
+
+static size_t count_of(const struct shares *shares, unsigned source, bool is_flows_only)
+{
+	return (size_t)shares->counts[SHARES_FLOWS][source] +
+	       (is_flows_only ? 0 : shares->counts[SHARES_CONNECTIONS][source]);
 }
 
 static bool yield_kind(struct shares *shares, enum shares_kind kind, unsigned source)
@@ -47,7 +59,8 @@ static bool yield_kind(struct shares *shares, enum shares_kind kind, unsigned so
 	return false;
 }
 
-bool shares_yield(struct shares *shares, const struct addr *addr, size_t pending)
+bool shares_yield(
+	struct shares *shares, const struct addr *addr, size_t pending, bool is_flows_only)
 {
 	unsigned most = 0;
 
@@ -55,10 +68,13 @@ bool shares_yield(struct shares *shares, const struct addr *addr, size_t pending
 		if (part->learn)
 			part->learn(part);
 	for (unsigned source = 1; source < SHARES_SOURCES; source++)
-		if (count_of(shares, source) > count_of(shares, most))
+		if (count_of(shares, source, is_flows_only) > count_of(shares, most, is_flows_only))
 			most = source;
-	if (count_of(shares, most) <= count_of(shares, shares_source(addr)) + pending + 1)
+	if (count_of(shares, most, is_flows_only) <=
+		count_of(shares, shares_source(addr), is_flows_only) + pending + 1)
 		return false;
+	if (is_flows_only)
+		return yield_kind(shares, SHARES_FLOWS, most);
 	const enum shares_kind kind =
 		shares->counts[SHARES_FLOWS][most] > shares->counts[SHARES_CONNECTIONS][most]
 			? SHARES_FLOWS

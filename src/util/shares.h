@@ -13,7 +13,8 @@
  * Connections and flows of datagrams are counted by the address of who has them, whatever its port
  * (of IPv6 the network, which has addresses for everything); some addresses have a count in common,
  * neighbours have not. Those who keep them are parts: where there is no room for one more, the
- * address that has most loses one to each that has fewer, of the kind that it has more of.
+ * address that has most loses one to each that has fewer, of the kind that it has more of. Where
+ * only flows may end, only these are compared.
  */
 #define SHARES_SOURCES 1024
 
@@ -36,10 +37,15 @@ struct shares_part {
 struct shares {
 	struct shares_part *parts;
 	unsigned counts[SHARES_KINDS][SHARES_SOURCES];
+	unsigned totals[SHARES_KINDS];
 };
 
 /* Below SHARES_SOURCES. */
 unsigned shares_source(const struct addr *addr);
+
+/* One of @source is there, or is no more. */
+void shares_take(struct shares *shares, enum shares_kind kind, unsigned source);
+void shares_give(struct shares *shares, enum shares_kind kind, unsigned source);
 
 /* @part stays the owner's, and until shares_leave. */
 void shares_join(struct shares *shares, struct shares_part *part);
@@ -47,7 +53,8 @@ void shares_leave(struct shares *shares, struct shares_part *part);
 
 /*
  * There is no room for another one of @addr, which has @pending more than are counted. Does one of
- * another address end, which has more even so? Then true, once it has. Not from a callback of what
- * may end.
+ * another address end, which has more even so? Then true, once it has. Whoever asks takes it: what
+ * can still fail is tried before. Not from a callback of what may end.
  */
-bool shares_yield(struct shares *shares, const struct addr *addr, size_t pending);
+bool shares_yield(
+	struct shares *shares, const struct addr *addr, size_t pending, bool is_flows_only);

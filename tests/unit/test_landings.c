@@ -245,8 +245,8 @@ static void test_who_gives_way(void **state)
 	assert_int_equal(ask(bed, 8, MODEST), -EMFILE);
 	/* so they do for whatever else counts */
 	const struct addr other = addr_of4(peer_of(9), 0);
-	assert_true(shares_yield(&bed->budgets[1].shares, &other, 0));
-	assert_false(shares_yield(&bed->budgets[1].shares, &other, 3));
+	assert_true(shares_yield(&bed->budgets[1].shares, &other, 0, false));
+	assert_false(shares_yield(&bed->budgets[1].shares, &other, 3, false));
 	bed_free(bed);
 }
 

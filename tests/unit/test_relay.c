@@ -1107,7 +1107,7 @@ static void test_yield(void **state)
 
 	(void)state;
 	bed_open(&bed, 1);
-	assert_false(shares_yield(&bed.budget.shares, &few, 0));
+	assert_false(shares_yield(&bed.budget.shares, &few, 0, false));
 	for (size_t i = 0; i < CROWD; i++)
 		crowd_start(&bed, &crowd, i, i < 12 ? 2 : 3);
 	/* only the third has never said anything */
@@ -1115,19 +1115,19 @@ static void test_yield(void **state)
 		if (i != 2)
 			assert_int_equal(write(crowd.clients[i], "x", 1), 1);
 	settle(&bed);
-	assert_false(shares_yield(&bed.budget.shares, &most, 0));
-	assert_false(shares_yield(&bed.budget.shares, &few, 3));
+	assert_false(shares_yield(&bed.budget.shares, &most, 0, false));
+	assert_false(shares_yield(&bed.budget.shares, &few, 3, false));
 	assert_int_equal(crowd.ended, 0);
-	assert_true(shares_yield(&bed.budget.shares, &few, 0));
+	assert_true(shares_yield(&bed.budget.shares, &few, 0, false));
 	assert_null(crowd.relays[2]);
 	/* the others have, so it is the turn of the oldest, unless it goes on */
 	assert_int_equal(write(crowd.clients[0], "x", 1), 1);
 	settle(&bed);
-	assert_true(shares_yield(&bed.budget.shares, &few, 0));
+	assert_true(shares_yield(&bed.budget.shares, &few, 0, false));
 	assert_null(crowd.relays[1]);
 	/* ten against eight: one more, and they are as good as equal */
-	assert_true(shares_yield(&bed.budget.shares, &few, 0));
-	assert_false(shares_yield(&bed.budget.shares, &few, 0));
+	assert_true(shares_yield(&bed.budget.shares, &few, 0, false));
+	assert_false(shares_yield(&bed.budget.shares, &few, 0, false));
 	assert_int_equal(crowd.ended, 3);
 	for (size_t i = 12; i < CROWD; i++)
 		assert_non_null(crowd.relays[i]);
@@ -1136,7 +1136,7 @@ static void test_yield(void **state)
 		relay_stop(crowd.relays[i]);
 		crowd.relays[i] = NULL;
 	}
-	assert_true(shares_yield(&bed.budget.shares, &few, 0));
+	assert_true(shares_yield(&bed.budget.shares, &few, 0, false));
 	for (size_t i = 0; i < CROWD; i++) {
 		close(crowd.clients[i]);
 		close(crowd.targets[i]);

@@ -101,37 +101,38 @@ static void who_has_most_loses_one(void **state)
 	const unsigned greedy = shares_source(&most);
 
 	(void)state;
-	assert_false(shares_yield(&shares, &few, 0));
+	assert_false(shares_yield(&shares, &few, 0, false));
 	join(&keepers[0], &shares, SHARES_CONNECTIONS);
 	join(&keepers[1], &shares, SHARES_FLOWS);
 	join(&keepers[2], &shares, SHARES_FLOWS);
 	add(&keepers[0], greedy, 2);
 	add(&keepers[1], greedy, 1);
 	add(&keepers[0], shares_source(&few), 2);
-	assert_false(shares_yield(&shares, &few, 0)); /* three against three, with this one */
+	assert_false(
+		shares_yield(&shares, &few, 0, false)); /* three against three, with this one */
 	/* what becomes known counts at once */
 	keepers[0].to_learn = 3;
 	keepers[0].learns = greedy;
-	assert_false(shares_yield(&shares, &most, 0));
-	assert_false(shares_yield(&shares, &few, 3));
-	assert_true(shares_yield(&shares, &few, 2));
+	assert_false(shares_yield(&shares, &most, 0, false));
+	assert_false(shares_yield(&shares, &few, 3, false));
+	assert_true(shares_yield(&shares, &few, 2, false));
 	assert_int_equal(keepers[0].has[greedy], 4);
 	assert_int_equal(keepers[1].has[greedy], 1);
 	/* flows outnumber connections; whoever keeps some will do, and at last the other kind */
 	add(&keepers[1], greedy, 4);
-	assert_true(shares_yield(&shares, &few, 0));
+	assert_true(shares_yield(&shares, &few, 0, false));
 	assert_int_equal(keepers[1].has[greedy], 4);
 	add(&keepers[1], greedy, 1);
 	keepers[1].is_busy = true;
-	assert_true(shares_yield(&shares, &few, 0));
+	assert_true(shares_yield(&shares, &few, 0, false));
 	assert_int_equal(keepers[0].has[greedy], 3);
 	keepers[0].is_busy = true;
-	assert_false(shares_yield(&shares, &few, 0));
+	assert_false(shares_yield(&shares, &few, 0, false));
 	assert_int_equal(keepers[0].has[shares_source(&few)], 2);
 	/* who has left is asked no more */
 	keepers[1].is_busy = false;
 	shares_leave(&shares, &keepers[1].part);
-	assert_false(shares_yield(&shares, &few, 0));
+	assert_false(shares_yield(&shares, &few, 0, false));
 	shares_leave(&shares, &keepers[2].part);
 	shares_leave(&shares, &keepers[0].part);
 	assert_null(shares.parts);
@@ -158,7 +159,7 @@ static void all_get_a_share(void **state)
 			add(&keepers[i % 2], 1 + (unsigned)rand_r(&seed) % (unsigned)hosts, count);
 			all += count;
 		}
-		for (; shares_yield(&shares, &late, 0); own++)
+		for (; shares_yield(&shares, &late, 0, false); own++)
 			add(&keepers[rand_r(&seed) % 2], shares_source(&late), 1);
 		assert_true(own + 1 >= all / (hosts + 1));
 	}

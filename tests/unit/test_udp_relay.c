@@ -672,15 +672,23 @@ static bool is_open(int fd)
 	return recv(fd, &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
-/* Nor do its connections, even where they are all there is room for; they lose one for each flow,
- * not the quarter that is theirs. */
+static size_t count_open(const int *fds, int count)
+{
+	size_t open = 0;
+
+	for (int i = 0; i < count; i++)
+		open += is_open(fds[i]);
+	return open;
+}
+
+/* Nor do its connections, even where they are all there is room for; they lose one for each flow
+ * that has a target, and to flows no more than a quarter of all. */
 static void connections_do_not_keep_others_out(void **state)
 {
-	enum { CONNECTIONS = 10 };
+	enum { CONNECTIONS = 10, MORE = 10, QUARTER = CONNECTIONS * 2 / 4 };
 	struct bed *bed = bed_open("0.0.0.0", false);
 	struct relay_pool *pool = relay_pool_new(bed->loop, &bed->budget);
-	int server = server_at(SERVER_PORT), clients[CONNECTIONS], targets[CONNECTIONS];
-	size_t left = 0;
+	int server = server_at(SERVER_PORT), clients[CONNECTIONS], targets[CONNECTIONS], more[MORE];
 
 	(void)state;
 	bed->budget.max = BUDGET_RESERVED + 2 * CONNECTIONS;
@@ -695,12 +703,29 @@ static void connections_do_not_keep_others_out(void **state)
 	expect_nothing(bed, server);
 	int others[] = {udp("127.0.0.3", 0, "127.0.0.1", RELAY_PORT),
 		udp("127.0.0.3", 0, "127.0.0.1", RELAY_PORT)};
+	bed->open_error = -EHOSTUNREACH;
+	for (int i = 0; i < 20; i++) {
+		say(others[i % 2], 1);
+		expect_nothing(bed, server);
+	}
+	assert_int_equal(count_open(clients, CONNECTIONS), CONNECTIONS);
+	bed->open_error = 0;
 	exchange(bed, others[0], server);
 	exchange(bed, others[1], server);
-	for (int i = 0; i < CONNECTIONS; i++)
-		left += is_open(clients[i]);
-	assert_int_equal(left, CONNECTIONS - 2);
+	assert_int_equal(count_open(clients, CONNECTIONS), CONNECTIONS - 2);
 	assert_true(is_open(clients[CONNECTIONS - 1])); /* the oldest went */
+	for (int i = 0; i < MORE; i++) {
+		char ip[INET_ADDRSTRLEN];
+
+		snprintf(ip, sizeof(ip), "127.0.0.%d", 10 + i);
+		more[i] = udp(ip, 0, "127.0.0.1", RELAY_PORT);
+		say(more[i], 1);
+		for (int round = 0; round < 10; round++)
+			assert_int_equal(loop_run_once(bed->loop, 1), 0);
+	}
+	assert_int_equal(count_open(clients, CONNECTIONS), CONNECTIONS - QUARTER);
+	for (int i = 0; i < MORE; i++)
+		close(more[i]);
 	for (int i = 0; i < CONNECTIONS; i++)
 		close(clients[i]), close(targets[i]);
 	close(same);

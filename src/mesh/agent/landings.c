@@ -28,7 +28,7 @@ static void landing_free(struct landing *landing)
 
 	dial_cancel(&landing->dial);
 	budget_give(budget, landing->fds);
-	budget->shares.counts[SHARES_CONNECTIONS][landing->source]--;
+	shares_give(&budget->shares, SHARES_CONNECTIONS, landing->source);
 	list_del(&landing->link);
 	free(landing);
 }
@@ -121,7 +121,7 @@ static bool yield(struct shares_part *part, unsigned source)
 static bool make_room(struct budget *budget, const struct addr *source)
 {
 	while (!budget_has_room(budget, 2))
-		if (!shares_yield(&budget->shares, source, 0))
+		if (!shares_yield(&budget->shares, source, 0, false))
 			return false;
 	return true;
 }
@@ -146,7 +146,7 @@ void landings_begin(
 		.source = shares_source(&source),
 		.dial.on_done = on_dialled};
 	budget_take(budget, landing->fds);
-	budget->shares.counts[SHARES_CONNECTIONS][landing->source]++;
+	shares_take(&budget->shares, SHARES_CONNECTIONS, landing->source);
 	list_add_first(&landings->all, &landing->link);
 	track->user = landing;
 	int result = landings->ops->find(landings->owner, peer, to, &landing->port, &target);
