@@ -29,8 +29,8 @@
  * all are of one peer (is_one_peer) it may have all there is, and takes nothing from others.
  *
  * Who can tell whether a peer still waits (is_waiting) is asked before a connection is let in whose
- * target has taken its time, and once in SYNS_LOOK_MS while a target is dialled: nobody dials on for
- * who has given up.
+ * target has taken its time, and once in SYNS_LOOK_MS while a target is dialled: nobody dials on
+ * for who has given up.
  */
 #define SYNS_MAX          4096
 #define SYNS_LET_IN_MS    30000
