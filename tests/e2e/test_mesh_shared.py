@@ -103,12 +103,14 @@ def test_a_master_that_is_a_host(shared):
         assert user.wait(10) == 0
 
 
-@pytest.mark.parametrize("line, far", [
-    (["--via", "{link}", "sleep", "1000"], "nswrap exit"),
-    (["exit", "--link", "{link}"], "cat >/dev/null"),
-    (["tunnel", "client", "--server", "{link}"], "nswrap tunnel server --bind-client - --bind-proxy 127.0.0.1:0"),
-], ids=["via", "exit", "tunnel"])
-def test_the_master_of_a_link(shared, nswrap, line, far):
+@pytest.mark.parametrize("line, far, dies", [
+    (["--via", "{link}", "sleep", "1000"], "nswrap exit", False),
+    (["--via", "{link}", "sleep", "1000"], "nswrap exit", True),
+    (["exit", "--link", "{link}"], "cat >/dev/null", False),
+    (["tunnel", "client", "--server", "{link}"], "nswrap tunnel server --bind-client - --bind-proxy 127.0.0.1:0",
+     False),
+], ids=["via", "via that is killed", "exit", "tunnel"])
+def test_the_master_of_a_link(shared, nswrap, line, far, dies):
     """As a host's of a mesh: what the link's command left for others goes on, what it left for itself ends."""
     ssh = f"ssh -o ControlMaster=auto -o ControlPersist=60 h1.example.com {shlex.quote(far)}"
     link = f"exec:sh -c {shlex.quote(f'sleep 999 </dev/null >/dev/null 2>&1 & exec {ssh}')}"
@@ -118,6 +120,10 @@ def test_the_master_of_a_link(shared, nswrap, line, far):
     assert lives(user)
     below = harness.descendants(popen.pid)
     assert master in below and any("sleep 999" in harness.describe(pid) for pid in below)
+    if dies:
+        [via] = harness.called("nswrap: via", below)
+        os.kill(via, signal.SIGKILL)
+        wait_for(lambda: not is_alive(via), "its end")
     popen.terminate()
     assert popen.wait(20 * harness.PATIENCE) in (0, 143, -signal.SIGTERM)
     wait_for(lambda: not any(is_alive(pid) for pid in below if pid != master), "the end of the rest")
