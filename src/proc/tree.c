@@ -239,7 +239,9 @@ static ssize_t kill_children_but(bool (*is_spared)(const void *owner, pid_t pid)
 			left--;
 		else
 			kill(pids[i], SIGKILL);
-	return left > 0 && left == count ? tree_signal(getpid(), SIGKILL) : left;
+	if (left > 0 && left == count)
+		tree_signal(getpid(), SIGKILL);
+	return left;
 }
 
 int tree_kill_but(
