@@ -715,7 +715,7 @@ static void connections_do_not_keep_others_out(void **state)
 	assert_int_equal(count_open(clients, CONNECTIONS), CONNECTIONS - 2);
 	assert_true(is_open(clients[CONNECTIONS - 1])); /* the oldest went */
 	for (int i = 0; i < MORE; i++) {
-		char ip[INET_ADDRSTRLEN];
+		char ip[32];
 
 		snprintf(ip, sizeof(ip), "127.0.0.%d", 10 + i);
 		more[i] = udp(ip, 0, "127.0.0.1", RELAY_PORT);
