@@ -10,7 +10,6 @@
 /* cmocka needs the four above */
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +24,7 @@
 #include "conn/door.h"
 #include "conn/inside.h"
 #include "conn/relay.h"
+#include "count_fds.h"
 #include "forward/driver.h"
 #include "net/diag.h"
 #include "net/plan.h"
@@ -54,17 +54,6 @@ struct bed {
 static inline void jump(uint64_t ms)
 {
 	clock_ahead_ns += ms * NS_PER_MS;
-}
-
-static int count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	int count = 0;
-
-	while (readdir(dir))
-		count++;
-	closedir(dir);
-	return count;
 }
 
 static void on_door(struct loop_io *io, uint32_t events)

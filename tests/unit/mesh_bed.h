@@ -6,7 +6,6 @@
 
 /* behind cmocka.h */
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <netdb.h>
 #include <poll.h>
@@ -27,6 +26,7 @@
 #include "conn/door.h"
 #include "conn/inside.h"
 #include "conn/relay.h"
+#include "count_fds.h"
 #include "exit/stack.h"
 #include "net/netdev.h"
 #include "netns.h"
@@ -133,17 +133,6 @@ static const struct stack_ops bed_stack_ops = {
 	.target = bed_target,
 	.change = bed_change,
 };
-
-static inline int count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	int count = 0;
-
-	while (readdir(dir))
-		count++;
-	closedir(dir);
-	return count;
-}
 
 static void *serve_door(void *arg)
 {

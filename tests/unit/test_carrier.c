@@ -7,12 +7,12 @@
 /* cmocka needs the four above */
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "count_fds.h"
 #include "util/fd.h"
 #include "util/log.h"
 
@@ -45,17 +45,6 @@ struct bed {
 	char directory[32], path[48];
 	int fds_before;
 };
-
-static int count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	int count = 0;
-
-	while (readdir(dir))
-		count++;
-	closedir(dir);
-	return count;
-}
 
 static void on_up(void *owner)
 {

@@ -7,7 +7,6 @@
 /* cmocka needs the four above */
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -20,21 +19,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "count_fds.h"
 #include "util/fd.h"
 
-static size_t count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	size_t count = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir))
-		count++;
-	closedir(dir);
-	return count;
-}
-
-static size_t fds_at_start;
+static int fds_at_start;
 
 static int setup(void **state)
 {

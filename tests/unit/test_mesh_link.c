@@ -7,7 +7,6 @@
 /* cmocka needs the four above */
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -19,6 +18,7 @@
 #include <unistd.h>
 
 #include "clock_ahead.h"
+#include "count_fds.h"
 #include "mesh/link.h"
 #include "util/clock.h"
 #include "util/fd.h"
@@ -134,18 +134,7 @@ static const struct link_ops ops = {
 	.on_end = on_end,
 };
 
-static size_t count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	size_t count = 0;
-
-	while (readdir(dir))
-		count++;
-	closedir(dir);
-	return count;
-}
-
-static size_t fds_before;
+static int fds_before;
 
 static struct bed *bed_new(void)
 {

@@ -9,7 +9,6 @@
 #include <cmocka.h>
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -27,6 +26,7 @@
 #include "conn/flow.h"
 #include "conn/pipes.h"
 #include "conn/relay.h"
+#include "count_fds.h"
 #include "util/fd.h"
 
 #define SCHEDULES      1500
@@ -82,18 +82,6 @@ static void stream_fill(
 		memcpy(bytes + i, (uint8_t *)&word + skip, part);
 		i += part;
 	}
-}
-
-static size_t count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	size_t count = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir))
-		count++;
-	closedir(dir);
-	return count;
 }
 
 static void tcp_pair(int fds[2])

@@ -8,7 +8,6 @@
 #include <cmocka.h>
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +20,7 @@
 #include "clock_ahead.h"
 #include "conn/relay.h"
 #include "conn/udp_relay.h"
+#include "count_fds.h"
 #include "net/netdev.h"
 #include "netns.h"
 #include "util/fd.h"
@@ -71,17 +71,6 @@ int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
 static void jump(uint64_t ms)
 {
 	clock_ahead_ns += ms * 1000000;
-}
-
-static int count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	int count = 0;
-
-	while (readdir(dir))
-		count++;
-	closedir(dir);
-	return count;
 }
 
 /* A socket bound to @own (NULL: not) and connected to @peer (NULL: not). */
