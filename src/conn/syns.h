@@ -26,7 +26,8 @@
  * never completes costs the target's descriptor for SYNS_LET_IN_MS), and a quarter of them from one
  * address. What is too much is dropped: the peer will send it again. While descriptors are short,
  * the address with the most connections loses one to each that has fewer (util/shares). Where
- * all are of one peer (is_one_peer) it may have all there is, and takes nothing from others.
+ * all are of one peer (is_one_peer) it may have all there is, and takes nothing from others; those
+ * may take from it (util/shares).
  *
  * Who can tell whether a peer still waits (is_waiting) is asked before a connection is let in whose
  * target has taken its time, and once in SYNS_LOOK_MS while a target is dialled: nobody dials on
