@@ -225,7 +225,10 @@ static void on_signal(struct loop_io *io, uint32_t events)
 			rest_with_command(via);
 			children_reap(&via->children);
 		} else {
+			/* a command that stops now, as one that goes on in the background and
+			 * reads, must not stop the job once more */
 			loop_stop(via->loop, 0);
+			return;
 		}
 	}
 }
