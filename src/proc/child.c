@@ -215,6 +215,17 @@ static bool has_session_of_its_own(const struct children *all, pid_t pid)
 	return session > 0 && session != getsid(0);
 }
 
+static bool is_daemon(const void *owner, pid_t pid)
+{
+	return has_session_of_its_own(owner, pid) && daemon_is_one(pid);
+}
+
+static bool is_left_for_others(const struct children *all, pid_t pid)
+{
+	return is_daemon(all, pid) || daemon_is_helper(pid, is_daemon, all) ||
+	       (!all->is_ending && has_session_of_its_own(all, pid) && daemon_keeps(pid));
+}
+
 /* Looked at from time to time only: for that all unix sockets are read. */
 static bool still_serves(struct child_left *left, uint64_t now_ns)
 {
@@ -231,8 +242,7 @@ static bool end_left(struct children *all, pid_t pid)
 {
 	uint64_t now_ns = clock_now_ns();
 
-	if (has_session_of_its_own(all, pid) &&
-		(daemon_is_one(pid) || (!all->is_ending && daemon_keeps(pid))))
+	if (is_left_for_others(all, pid))
 		return false;
 	struct child_left *left = find_left(all, pid);
 	/* at the end it would go on for as long as we do */

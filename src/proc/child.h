@@ -26,10 +26,10 @@
  *
  * Not all of it was left for itself. What has made a session of its own, and let go of the pipes
  * and terminals that it was started with, as daemon(3) does, may be there for others, such as an
- * ssh that stays (ControlPersist): it is left alone, and reaped when it ends. So is what has a
- * host's ports until its next agent is there (daemon_keeps), but for children_end. The rest is
- * ended, unless others are connected to its socket (proc/daemon): then it has time until they have
- * gone, or children_end.
+ * ssh that stays (ControlPersist): it is left alone, with who works for it at its pipes
+ * (ProxyJump), and reaped when it ends. So is what has a host's ports until its next agent is there
+ * (daemon_keeps), but for children_end. The rest is ended, unless others are connected to its
+ * socket (proc/daemon): then it has time until they have gone, or children_end.
  *
  * The end of a child is an event of its pidfd. Where there is none (before Linux 5.3, under a
  * seccomp filter that does not know it, or when descriptors are short) a timer looks.

@@ -13,6 +13,7 @@
 
 #define SOCKETS_MAX 256
 #define BELOW_MAX   256
+#define PIPES_MAX   64
 #define LISTENS     0x10000 /* __SO_ACCEPTCON, in the flags of /proc/net/unix */
 #define CONNECTED   3       /* SS_CONNECTED, net.h of Linux */
 
@@ -132,4 +133,48 @@ bool daemon_is_one(pid_t pid)
 	/* the last: who ends has no streams any more */
 	return !is_nswrap(pid) && (its[0] == '\0' || strcmp(ours, its) == 0) &&
 	       has_left_streams(pid) && !tree_is_ending(pid);
+}
+
+struct pipes {
+	struct {
+		unsigned long inode;
+		bool is_written;
+	} ends[PIPES_MAX];
+	size_t count;
+	bool are_read, are_written; /* at the other end by whom it is compared with */
+};
+
+static bool add_end(void *owner, unsigned long inode, bool is_written)
+{
+	struct pipes *pipes = owner;
+
+	pipes->ends[pipes->count].inode = inode;
+	pipes->ends[pipes->count++].is_written = is_written;
+	return pipes->count == PIPES_MAX; /* enough */
+}
+
+static bool match_end(void *owner, unsigned long inode, bool is_written)
+{
+	struct pipes *pipes = owner;
+
+	for (size_t i = 0; i < pipes->count; i++)
+		if (pipes->ends[i].inode == inode && pipes->ends[i].is_written != is_written)
+			*(is_written ? &pipes->are_written : &pipes->are_read) = true;
+	return pipes->are_written && pipes->are_read;
+}
+
+bool daemon_is_helper(pid_t pid, bool (*is_left)(const void *owner, pid_t pid), const void *owner)
+{
+	struct pipes pipes = {.count = 0};
+	pid_t pids[BELOW_MAX];
+
+	procfs_has_pipe(pid, add_end, &pipes);
+	ssize_t count = pipes.count > 0 ? tree_children(pids, BELOW_MAX) : 0;
+	for (ssize_t i = 0; i < count; i++) {
+		pipes.are_written = pipes.are_read = false;
+		if (pids[i] != pid && procfs_has_pipe(pids[i], match_end, &pipes) &&
+			is_left(owner, pids[i]))
+			return true;
+	}
+	return false;
 }

@@ -24,3 +24,10 @@ bool daemon_keeps(pid_t pid);
  * such sessions, or what is in another network, is not.
  */
 bool daemon_is_one(pid_t pid);
+
+/*
+ * Does @pid work for a child of this process that @is_left says yes to? It reads from one pipe what
+ * that writes, and writes to another one what that reads, as the ssh of a ProxyJump, or a
+ * ProxyCommand, does for an ssh that stays.
+ */
+bool daemon_is_helper(pid_t pid, bool (*is_left)(const void *owner, pid_t pid), const void *owner);

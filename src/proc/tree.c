@@ -212,19 +212,6 @@ enum tree_reaped tree_reap(
 	return TREE_MORE;
 }
 
-int tree_kill(unsigned timeout_ms)
-{
-	for (struct clock_wait wait = clock_wait_start(timeout_ms);
-		tree_reap(WEXITED, NULL, NULL) != TREE_CHILDLESS;) {
-		ssize_t count = tree_signal(getpid(), SIGKILL);
-		if (count < 0)
-			return (int)count;
-		if (!clock_wait_go_on(&wait))
-			return -EBUSY;
-	}
-	return 0;
-}
-
 /*
  * All that is below us at one look, if nobody is spared; else our children, and what they leave are
  * that the next time. Returns how many are not spared.
@@ -249,15 +236,23 @@ int tree_kill_but(
 {
 	for (struct clock_wait wait = clock_wait_start(timeout_ms);
 		tree_reap(WEXITED, NULL, NULL) != TREE_CHILDLESS;) {
-		ssize_t left = kill_children_but(is_spared, owner);
-		if (left < 0)
-			return tree_kill(timeout_ms);
+		ssize_t left = is_spared ? kill_children_but(is_spared, owner) : -ENOENT;
+
 		if (left == 0)
 			return 0;
+		if (left < 0)
+			left = tree_signal(getpid(), SIGKILL);
+		if (left < 0)
+			return (int)left;
 		if (!clock_wait_go_on(&wait))
 			return -EBUSY;
 	}
 	return 0;
+}
+
+int tree_kill(unsigned timeout_ms)
+{
+	return tree_kill_but(timeout_ms, NULL, NULL);
 }
 
 int tree_kill_child(pid_t pid, unsigned timeout_ms)

@@ -465,8 +465,14 @@ void viaproc_stop(struct viaproc *viaproc)
 	words_close(&viaproc->words);
 }
 
+static bool is_daemon(const void *owner, pid_t pid)
+{
+	(void)owner;
+	return getsid(pid) == pid && daemon_is_one(pid);
+}
+
 bool viaproc_leaves(const struct viaproc *viaproc, pid_t pid)
 {
 	return viaproc->loop && viaproc->config->via.spec.kind == LINKSPEC_EXEC &&
-	       getsid(pid) == pid && daemon_is_one(pid);
+	       (is_daemon(NULL, pid) || daemon_is_helper(pid, is_daemon, NULL));
 }

@@ -54,5 +54,5 @@ void viaproc_on_death(struct viaproc *viaproc, int code, int status);
 void viaproc_stop(struct viaproc *viaproc);
 
 /* Is @pid, a child that this process has from one that ended, what the link's command left running
- * for others, such as an ssh that is shared (proc/daemon)? It leads a session. */
+ * for others (proc/daemon)? An ssh that is shared, which leads a session, or who works for it. */
 bool viaproc_leaves(const struct viaproc *viaproc, pid_t pid);

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* util/procfs - processes and their sockets, as /proc shows them */
+/* util/procfs - processes and what they have open, as /proc shows them */
 #include "util/procfs.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "util/fd.h"
 #include "util/parse.h"
 
 #define PID_MAX (1UL << 30)
-#define SOCKET  "socket:["
 #define IGNORED "\nSigIgn:\t"
 
 pid_t procfs_next_pid(DIR *proc)
@@ -24,32 +25,55 @@ pid_t procfs_next_pid(DIR *proc)
 	return 0;
 }
 
-/* "socket:[INODE]", proc(5) */
-static bool read_inode(char *target, unsigned long *out)
+/* "KIND:[INODE]", proc(5) */
+static bool read_inode(int dir, const char *name, const char *kind, unsigned long *out)
 {
-	size_t len = strlen(target);
+	char target[64];
+	ssize_t len = readlinkat(dir, name, target, sizeof(target) - 1);
+	const size_t begin = strlen(kind);
 
-	if (len <= strlen(SOCKET) || strncmp(target, SOCKET, strlen(SOCKET)) != 0)
+	if (len <= (ssize_t)begin || strncmp(target, kind, begin) != 0)
 		return false;
 	target[len - 1] = '\0';
-	return parse_uint(target + strlen(SOCKET), ULONG_MAX, out) == 0;
+	return parse_uint(target + begin, ULONG_MAX, out) == 0;
+}
+
+static DIR *open_fds(pid_t pid)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	return opendir(path);
 }
 
 bool procfs_has_socket(pid_t pid, bool (*is_it)(void *owner, unsigned long inode), void *owner)
 {
-	char path[64], target[64];
+	DIR *dir = open_fds(pid);
 	struct dirent *entry;
 	unsigned long inode;
 	bool found = false;
 
-	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
-	DIR *dir = opendir(path);
-	while (dir && !found && (entry = readdir(dir))) {
-		ssize_t len = readlinkat(dirfd(dir), entry->d_name, target, sizeof(target) - 1);
+	while (dir && !found && (entry = readdir(dir)))
+		found = read_inode(dirfd(dir), entry->d_name, "socket:[", &inode) &&
+			is_it(owner, inode);
+	if (dir)
+		closedir(dir);
+	return found;
+}
 
-		target[len > 0 ? len : 0] = '\0';
-		found = read_inode(target, &inode) && is_it(owner, inode);
-	}
+bool procfs_has_pipe(
+	pid_t pid, bool (*is_it)(void *owner, unsigned long inode, bool is_written), void *owner)
+{
+	DIR *dir = open_fds(pid);
+	struct dirent *entry;
+	unsigned long inode;
+	struct stat link; /* its mode is how it is open */
+	bool found = false;
+
+	while (dir && !found && (entry = readdir(dir)))
+		found = read_inode(dirfd(dir), entry->d_name, "pipe:[", &inode) &&
+			fstatat(dirfd(dir), entry->d_name, &link, AT_SYMLINK_NOFOLLOW) == 0 &&
+			is_it(owner, inode, (link.st_mode & S_IWUSR) != 0);
 	if (dir)
 		closedir(dir);
 	return found;

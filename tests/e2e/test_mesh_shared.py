@@ -56,6 +56,14 @@ def shared(nswrap, short_dir):
             wait_for(lambda: asked_to_end(pid), "the end of the master")
 
 
+JUMP = "ProxyJump=jump.example.com"
+
+
+def kept(master, below):
+    """The master, and the ssh of its ProxyJump, which is none of its children."""
+    return {master, *(pid for pid in below if " -W " in harness.describe(pid))}
+
+
 def lives(popen):
     """A cat at the other end of a connection."""
     popen.stdin.write("still there\n")
@@ -63,10 +71,11 @@ def lives(popen):
     return popen.stdout.readline() == "still there\n"
 
 
-def test_a_daemonised_master(shared):
+@pytest.mark.parametrize("options", [(), ("-o", JUMP)], ids=["alone", "by a jump"])
+def test_a_daemonised_master(shared, options):
     """It is left when its host ends, and with the mesh; so are those who are connected by way of it."""
-    shared.host(1, "-o", "ControlPersist=60")
-    shared.host(2, "-o", "ControlPersist=60")
+    shared.host(1, "-o", "ControlPersist=60", *options)
+    shared.host(2, "-o", "ControlPersist=60", *options)
     site = shared.site.__enter__()
     try:
         master = wait_for(shared.master, "the master")
@@ -76,14 +85,17 @@ def test_a_daemonised_master(shared):
         site.wait_state("h1", restarts=1)
         assert is_alive(master) and lives(user)
         assert site.status()["h2"]["restarts"] == 0
-        below = site.running.tree()
-        assert master in below
+        below = set(site.running.tree())
+        stay = kept(master, below)
+        assert master in below and len(stay) == 1 + bool(options)
     finally:
         assert site.running.stop() == 0
-    wait_for(lambda: not any(is_alive(pid) for pid in below if pid != master), "the end of the rest")
-    assert is_alive(master) and lives(user)
+    wait_for(lambda: not any(is_alive(pid) for pid in below - stay), "the end of the rest")
+    assert lives(user) and all(is_alive(pid) for pid in stay)
     user.stdin.close()
     assert user.wait(10) == 0
+    wait_for(lambda: asked_to_end(master), "the end of the master")
+    wait_for(lambda: not any(is_alive(pid) for pid in stay), "the end of what it had")
 
 
 def test_a_master_that_is_a_host(shared):
@@ -103,30 +115,37 @@ def test_a_master_that_is_a_host(shared):
         assert user.wait(10) == 0
 
 
-@pytest.mark.parametrize("line, far, dies", [
-    (["--via", "{link}", "sleep", "1000"], "nswrap exit", False),
-    (["--via", "{link}", "sleep", "1000"], "nswrap exit", True),
-    (["exit", "--link", "{link}"], "cat >/dev/null", False),
+VIA = (["--via", "{link}", "sleep", "1000"], "nswrap exit")
+
+
+@pytest.mark.parametrize("line, far, dies, option", [
+    (*VIA, False, ""),
+    (*VIA, True, ""),
+    (*VIA, False, f"-o {JUMP}"),
+    (*VIA, True, f"-o {JUMP}"),
+    (["exit", "--link", "{link}"], "cat >/dev/null", False, ""),
     (["tunnel", "client", "--server", "{link}"], "nswrap tunnel server --bind-client - --bind-proxy 127.0.0.1:0",
-     False),
-], ids=["via", "via that is killed", "exit", "tunnel"])
-def test_the_master_of_a_link(shared, nswrap, line, far, dies):
+     False, ""),
+], ids=["via", "via that is killed", "via by a jump", "via by a jump that is killed", "exit", "tunnel"])
+def test_the_master_of_a_link(shared, nswrap, line, far, dies, option):
     """As a host's of a mesh: what the link's command left for others goes on, what it left for itself ends."""
-    ssh = f"ssh -o ControlMaster=auto -o ControlPersist=60 h1.example.com {shlex.quote(far)}"
+    ssh = f"ssh -o ControlMaster=auto -o ControlPersist=60 {option} h1.example.com {shlex.quote(far)}"
     link = f"exec:sh -c {shlex.quote(f'sleep 999 </dev/null >/dev/null 2>&1 & exec {ssh}')}"
     popen = nswrap.popen(*[word.format(link=link) for word in line], env=shared.site.env)
     master = wait_for(shared.master, "the master")
     user = shared.ssh("-o", "ControlMaster=no", "h1.example.com", "cat")
     assert lives(user)
-    below = harness.descendants(popen.pid)
-    assert master in below and any("sleep 999" in harness.describe(pid) for pid in below)
+    below = set(harness.descendants(popen.pid))
+    stay = kept(master, below)
+    assert master in below and len(stay) == 1 + bool(option)
+    assert any("sleep 999" in harness.describe(pid) for pid in below)
     if dies:
         [via] = harness.called("nswrap: via", below)
         os.kill(via, signal.SIGKILL)
         wait_for(lambda: not is_alive(via), "its end")
     popen.terminate()
     assert popen.wait(20 * harness.PATIENCE) in (0, 143, -signal.SIGTERM)
-    wait_for(lambda: not any(is_alive(pid) for pid in below if pid != master), "the end of the rest")
-    assert is_alive(master) and lives(user)
+    wait_for(lambda: not any(is_alive(pid) for pid in below - stay), "the end of the rest")
+    assert lives(user) and all(is_alive(pid) for pid in stay)
     user.stdin.close()
     assert user.wait(10) == 0

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -112,10 +113,76 @@ static void who_ends_is_none(void **state)
 	assert_int_equal(tree_parent(pid), -1);
 }
 
+static pid_t with_ends(int in, int out)
+{
+	pid_t pid = fork();
+
+	if (pid != 0)
+		return pid;
+	int kept[] = {fcntl(in, F_DUPFD, 1000), fcntl(out, F_DUPFD, 1000)};
+	close_range(3, 999, 0);
+	close_range((unsigned)(kept[0] > kept[1] ? kept[0] : kept[1]) + 1, ~0U, 0);
+	prctl(PR_SET_NAME, "ready");
+	pause();
+	_exit(0);
+}
+
+static void await_ready(pid_t pid)
+{
+	char path[64], name[16] = "";
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	for (int tries = 0; tries < 5000 && strcmp(name, "ready\n") != 0; tries++) {
+		FILE *file = fopen(path, "re");
+		assert_non_null(file);
+		if (!fgets(name, sizeof(name), file))
+			name[0] = '\0';
+		fclose(file);
+		usleep(1000);
+	}
+	assert_string_equal(name, "ready\n");
+}
+
+static bool is_it(const void *owner, pid_t pid)
+{
+	return pid == *(const pid_t *)owner;
+}
+
+/* Who has the other ends of both, and not just some, or the same. */
+static void helps(void **state)
+{
+	int there[2], back[2];
+
+	(void)state;
+	assert_int_equal(pipe2(there, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(back, O_CLOEXEC), 0);
+	const pid_t left = with_ends(back[0], there[1]), helper = with_ends(there[0], back[1]),
+		    same = with_ends(back[0], there[1]), half = with_ends(there[0], there[0]),
+		    nobody = 0;
+	const pid_t all[] = {left, helper, same, half};
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		await_ready(all[i]);
+	bool found[] = {daemon_is_helper(helper, is_it, &left),
+		daemon_is_helper(same, is_it, &left), daemon_is_helper(half, is_it, &left),
+		daemon_is_helper(left, is_it, &left), daemon_is_helper(helper, is_it, &half),
+		daemon_is_helper(helper, is_it, &nobody)};
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		kill(all[i], SIGKILL);
+		waitpid(all[i], NULL, 0);
+	}
+	assert_true(found[0]);
+	for (size_t i = 1; i < sizeof(found) / sizeof(found[0]); i++)
+		assert_false(found[i]);
+	for (int i = 0; i < 2; i++) {
+		close(there[i]);
+		close(back[i]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(serves), cmocka_unit_test(is_one),
-		cmocka_unit_test(who_ends_is_none)};
+		cmocka_unit_test(who_ends_is_none), cmocka_unit_test(helps)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
