@@ -74,8 +74,7 @@ def nothing_left():
     yield
 
     def left():
-        harness.reap_orphans(before)
-        return [p for p in harness.descendants(os.getpid()) if p not in before]
+        return harness.left_below(before)
 
     try:
         harness.wait_for(lambda: not left(), "all processes to be gone", 5)

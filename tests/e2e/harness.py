@@ -41,11 +41,13 @@ class Patience:
 
 
 PATIENCE = Patience()
+STALL_S = 5
 
 
 def wait_for(condition, what="the condition", timeout=10):
     """The first true value of condition(); an AssertionError naming what when time is over."""
-    end = time.monotonic() + timeout * PATIENCE
+    # a factor does not know of a processor that somebody has just taken away
+    end = time.monotonic() + timeout * PATIENCE + STALL_S
     pause = 0.001
     while True:
         value = condition()
@@ -321,22 +323,28 @@ def is_alive(pid):
 def process_table():
     """{pid: (ppid, state, comm)} of everything that runs."""
     table = {}
-    for entry in os.listdir("/proc"):
+    # each test looks some times at some hundred of them: without pathlib, and bytes
+    for entry in os.listdir(b"/proc"):
         if not entry.isdigit():
             continue
         try:
-            text = pathlib.Path(f"/proc/{entry}/stat").read_text()
+            fd = os.open(b"/proc/%s/stat" % entry, os.O_RDONLY)
         except (FileNotFoundError, ProcessLookupError):
             continue
-        comm, rest = re.match(r"\d+ \((.*)\) (.*)", text, re.S).groups()
-        fields = rest.split()
-        table[int(entry)] = (int(fields[1]), fields[0], comm)
+        try:
+            head, _, rest = os.read(fd, 4096).rpartition(b") ")
+        except ProcessLookupError:
+            continue
+        finally:
+            os.close(fd)
+        state, ppid, _ = rest.split(b" ", 2)
+        table[int(entry)] = (int(ppid), state.decode(), os.fsdecode(head.partition(b"(")[2]))
     return table
 
 
-def descendants(pid):
-    """Processes below pid, parents first."""
-    table = process_table()
+def descendants(pid, table=None):
+    """Processes below pid, parents first; table: a process_table() of now."""
+    table = table or process_table()
     found = [pid]
     for parent in found:
         found += [child for child, row in table.items() if row[0] == parent]
@@ -395,13 +403,17 @@ def become_subreaper():
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
-def reap_orphans(known):
-    """Collect zombies that came to us; the processes of `known` are their Popen's business."""
+def left_below(known, started=()):
+    """Processes below us but for those in known, once zombies that came to us are collected; those of known and
+    started are their Popen's business."""
     table = process_table()
+    collected = set()
     for pid, (ppid, state, _) in table.items():
-        if ppid == os.getpid() and state == "Z" and pid not in known:
+        if ppid == os.getpid() and state == "Z" and pid not in known and pid not in started:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
+            collected.add(pid)
+    return [pid for pid in descendants(os.getpid(), table) if pid not in known and pid not in collected]
 
 
 # --- the program -----------------------------------------------------------------------------------
@@ -456,8 +468,9 @@ class Running:
         """The nth event of a kind."""
 
         def look():
+            is_over = self._info.ended  # before the lines: the last one may come meanwhile
             found = [e for e in self.events if e["event"] == kind]
-            if len(found) < n and self._info.ended:
+            if len(found) < n and is_over:
                 raise AssertionError(f"no event {kind!r}; nswrap said: {self.stderr.text()}")
             return found[n - 1] if len(found) >= n else None
 
@@ -467,10 +480,11 @@ class Running:
         """The first line on stderr in which pattern is found."""
 
         def look():
+            is_over = self._gone()
             for line in list(self.stderr.lines):
                 if re.search(pattern, line):
                     return line
-            if self._gone():
+            if is_over:
                 raise AssertionError(f"no line {pattern!r} in: {self.stderr.text()}")
             return None
 
@@ -501,7 +515,9 @@ class Running:
     def wait(self, timeout=20):
         """Exit status as a shell shows it."""
         code = self.popen.wait(timeout * PATIENCE)
-        self.stderr.join(0.5)  # its last words; who else has it may go on
+        # its last words; who else has it may go on. In pieces: the reader may not have had its turn yet
+        for _ in range(10):
+            self.stderr.join(0.05)
         return code if code >= 0 else 128 - code
 
     def signal(self, number):

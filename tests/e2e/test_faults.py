@@ -15,8 +15,7 @@ import time
 import pytest
 
 from harness import (
-    BINARY, PATIENCE, Lines, descendants, exchange, free_port, is_alive, open_fds, python, reap_orphans,
-    wait_for)
+    BINARY, PATIENCE, Lines, descendants, exchange, free_port, is_alive, left_below, open_fds, python, wait_for)
 from tools import THOROUGH, Roles, tool
 
 GONE_S = 2
@@ -42,8 +41,7 @@ class Leftovers:
         self.before = set(descendants(os.getpid()))
 
     def processes(self):
-        reap_orphans(self.before)
-        return [pid for pid in descendants(os.getpid()) if pid not in self.before]
+        return left_below(self.before)
 
     def files(self):
         found = [f for f in self.nswrap.registry() if not f.endswith(".lock")]

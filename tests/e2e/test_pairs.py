@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from harness import BINARY, cpu_ticks, describe, descendants, is_alive, process_table, reap_orphans, wait_for
+from harness import BINARY, cpu_ticks, describe, descendants, is_alive, left_below, process_table, wait_for
 from tools import THOROUGH, Roles
 
 KILL, STOP = signal.SIGKILL, signal.SIGSTOP
@@ -31,8 +31,7 @@ class Family:
         self.started = set()  # a Popen waits for them
 
     def left(self):
-        reap_orphans(self.before | self.started)
-        return [pid for pid in descendants(os.getpid()) if pid not in self.before and is_alive(pid)]
+        return [pid for pid in left_below(self.before, self.started) if is_alive(pid)]
 
     def is_quiet(self):
         """Over some time they all together use less than a fifth of a processor."""
