@@ -3,6 +3,7 @@
 #include "tunnel/packets.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,6 +75,14 @@ static bool write_out(struct pump *pump, const unsigned char *bytes, size_t len)
 	return keep(&pump->out, &pump->out_len, bytes + gone, len - gone);
 }
 
+/* Is its other end closed? What is read of it then looks like empty datagrams. */
+static bool is_over(int fd)
+{
+	struct pollfd end = {.fd = fd, .events = POLLRDHUP};
+
+	return poll(&end, 1, 0) > 0 && (end.revents & (POLLHUP | POLLRDHUP));
+}
+
 /* One datagram behind @bytes. Returns its length with its header, 0: none is there, or -errno. */
 static ssize_t take_datagram(struct pump *pump, unsigned char *bytes)
 {
@@ -81,6 +90,8 @@ static ssize_t take_datagram(struct pump *pump, unsigned char *bytes)
 
 	if (len < 0)
 		return is_for_later(errno) ? 0 : -errno;
+	if (len == 0 && is_over(pump->datagrams.fd))
+		return 0; /* on_datagrams comes */
 	bytes[0] = (unsigned char)(len >> 8);
 	bytes[1] = (unsigned char)len;
 	return len + HEADER_BYTES;
@@ -186,7 +197,6 @@ static void on_datagrams(struct loop_io *io, uint32_t events)
 {
 	struct pump *pump = container_of(io, struct pump, datagrams);
 
-	/* what is read of an end that is closed looks like empty datagrams */
 	if ((events & (EPOLLHUP | EPOLLRDHUP)) || !pump_out(pump))
 		end(pump);
 }

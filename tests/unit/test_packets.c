@@ -145,6 +145,29 @@ static void each_end_ends_the_other(void **state)
 	}
 }
 
+/* The stream's turn comes first: what is read of an end that is closed is no datagram. */
+static void an_end_is_no_datagram(void **state)
+{
+	struct mesh_bed bed;
+	struct packets packets;
+	int stream[2], inner;
+	char byte;
+	(void)state;
+
+	bed_open(&bed);
+	packets_init(&packets, &bed.context);
+	stream_pair(stream);
+	int outer = seqpacket(&inner);
+	assert_int_equal(packets_join(&packets, inner, stream[0]), 0);
+	settle(&bed);
+	assert_int_equal(send(stream[1], "\0\1x", 3, 0), 3);
+	close(outer);
+	run_until(&bed, packets.count == 0);
+	assert_int_equal(recv(stream[1], &byte, 1, 0), 0);
+	close(stream[1]);
+	bed_close(&bed);
+}
+
 /* A stream whose other end sends what it likes, in pieces, and stops anywhere. */
 static void a_stream_is_not_believed(void **state)
 {
@@ -274,6 +297,7 @@ int main(void)
 		cmocka_unit_test(borders_are_kept),
 		cmocka_unit_test(a_crowd_keeps_its_order),
 		cmocka_unit_test(each_end_ends_the_other),
+		cmocka_unit_test(an_end_is_no_datagram),
 		cmocka_unit_test(a_stream_is_not_believed),
 		cmocka_unit_test(a_full_stream_loses_whole_ones),
 		cmocka_unit_test(a_refusal_ends_nothing),
