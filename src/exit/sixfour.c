@@ -299,6 +299,8 @@ size_t sixfour_out(struct sixfour *sixfour, unsigned char *packet, size_t len, s
 		if (payload == 0)
 			return 0;
 	}
+	if (IPV6_BYTES + payload > UINT16_MAX)
+		return 0;
 	unsigned char *head = packet - SIXFOUR_GROWTH;
 	put_head(head, &src, &dst, payload, proto);
 	if (proto == IPPROTO_ICMPV6)

@@ -15,8 +15,9 @@
  * used longest ago is forgotten: it means nobody then, never somebody else.
  *
  * TCP, UDP and pings (echo, and errors on the way back) have a counterpart; what has none is
- * dropped, as are extension headers, and so fragments. The sums of TCP and UDP are not touched:
- * both ends' kernels are told not to look (tap_write).
+ * dropped, as are extension headers, and so fragments, and datagrams that would be longer as IPv6
+ * than a packet may be. The sums of TCP and UDP are not touched: both ends' kernels are told not to
+ * look (tap_write).
  */
 #define SIXFOUR_ALIASES 4096
 #define SIXFOUR_GROWTH  20 /* an IPv6 header is so much longer than the other one */

@@ -156,6 +156,29 @@ static void what_has_no_counterpart_is_dropped(void **state)
 	sixfour_free(sixfour);
 }
 
+/* The header of IPv6 is longer, the longest packet is not. */
+static void the_longest_datagrams_are_dropped(void **state)
+{
+	static const unsigned char datagram[] = {0, 7, 0, 9, 0, 12, 0, 0, 'a', 'b', 'c', 'd'};
+	static const size_t payloads[] = {65535 - 28, 65535 - 48, 65535 - 47};
+	static unsigned char bytes[SIXFOUR_GROWTH + 65535];
+	unsigned char *packet = bytes + SIXFOUR_GROWTH;
+	struct sixfour *sixfour = sixfour_new();
+	struct packet_view view;
+
+	(void)state;
+	size_t len = make(bytes, "fd00::1", "2001:db8::2", IPPROTO_UDP, datagram, sizeof(datagram));
+	len = sixfour_in(sixfour, bytes, len);
+	assert_true(packet_parse(packet, len, &view));
+	const struct packet_end ends[] = {{view.src.ip, 7}, {view.dst.ip, 9}};
+	for (size_t i = 0; i < sizeof(payloads) / sizeof(payloads[0]); i++) {
+		len = packet_make_udp(packet, ends[1], ends[0], payloads[i]);
+		assert_int_equal(len, 28 + payloads[i]);
+		assert_int_equal(sixfour_out(sixfour, packet, len, len), i == 1 ? 65535 : 0);
+	}
+	sixfour_free(sixfour);
+}
+
 /* Against a list: the ones that were used last are known by their alias, no alias comes again. */
 static void the_oldest_aliases_are_forgotten(void **state)
 {
@@ -193,6 +216,7 @@ int main(void)
 		cmocka_unit_test(datagrams_go_both_ways),
 		cmocka_unit_test(pings_and_errors_have_their_other_numbers),
 		cmocka_unit_test(what_has_no_counterpart_is_dropped),
+		cmocka_unit_test(the_longest_datagrams_are_dropped),
 		cmocka_unit_test(the_oldest_aliases_are_forgotten),
 	};
 
