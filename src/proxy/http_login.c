@@ -10,11 +10,12 @@
 static bool is_known(struct http_text value, const struct access *access)
 {
 	char text[TEXT_MAX + 1];
-	size_t len, scheme_len = http_text_token_len(value);
+	size_t len = 0, scheme_len = http_text_token_len(value);
 	struct http_text rest =
 		http_text_trim((struct http_text){value.at + scheme_len, value.len - scheme_len});
 
-	if (!http_text_is((struct http_text){value.at, scheme_len}, "Basic") || rest.len == 0 ||
+	/* of one letter the decoder says nothing, but that its caller is wrong */
+	if (!http_text_is((struct http_text){value.at, scheme_len}, "Basic") || rest.len < 2 ||
 		rest.len > TEXT_MAX)
 		return false;
 	memcpy(text, rest.at, rest.len);

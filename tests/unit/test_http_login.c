@@ -58,6 +58,7 @@ static void test_unknown(void **state)
 	assert_false(is_known("", &ann));
 	assert_false(is_known("Basic", &ann));
 	assert_false(is_known("Basic ", &ann));
+	assert_false(is_known("Basic x", &ann));
 	assert_false(is_known("Basic !!!", &ann));
 	assert_false(is_known("Bearer YW5uOmE6YsOk", &ann));
 	assert_false(is_known("YW5uOmE6YsOk", &ann));
@@ -79,5 +80,6 @@ int main(void)
 		cmocka_unit_test(test_unknown),
 	};
 
+	g_log_set_always_fatal(G_LOG_LEVEL_CRITICAL);
 	return cmocka_run_group_tests_name("proxy/http_login", tests, NULL, NULL);
 }
