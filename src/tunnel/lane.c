@@ -342,11 +342,20 @@ static void prove(struct lane *lane)
 		drop(lane);
 }
 
+/* For one more lane: who has proven nothing yet gives way. */
+static bool make_room(struct lane_house *house)
+{
+	if (house->count < LANES_MAX && house->count < house->context->budget->max / LANES_SHARE)
+		return true;
+	if (house->nproving == 0)
+		return false;
+	drop(list_first(&house->proving, struct lane, at));
+	return true;
+}
+
 void lane_add(struct lane_house *house, int fd, const struct addr *peer, bool is_proven)
 {
-	bool has_room = house->count < LANES_MAX &&
-			house->count < house->context->budget->max / LANES_SHARE;
-	struct lane *lane = has_room ? calloc(1, sizeof(*lane)) : NULL;
+	struct lane *lane = make_room(house) ? calloc(1, sizeof(*lane)) : NULL;
 
 	if (!lane) {
 		close(fd);

@@ -30,9 +30,9 @@
 #define LANE_TAKEN_MS    2000
 #define LANE_DEAD_MS     15000 /* to say hello */
 #define LANE_PROOF_MS    10000
-#define LANE_PROVING_MAX 1024 /* one more costs the oldest its place */
-#define LANES_MAX        4096
-#define LANES_SHARE      4 /* and of all descriptors at most this part */
+#define LANE_PROVING_MAX 1024 /* one more costs the oldest of them its place */
+#define LANES_MAX        4096 /* one more, too, while there is one that proves */
+#define LANES_SHARE      4    /* and of all descriptors at most this part */
 
 enum lane_state {
 	LANE_PROVING, /* to have the key: in house->proving */

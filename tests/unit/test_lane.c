@@ -368,6 +368,50 @@ static void there_are_not_too_many(void **state)
 	bed_close(&bed);
 }
 
+static void ignore_proof(struct proof *proof, int result, const char *why)
+{
+	(void)proof;
+	(void)why;
+	assert_int_equal(result, 0);
+}
+
+/* Who only connects, and has no key, keeps nobody out who has. */
+static void who_proves_nothing_gives_way(void **state)
+{
+	static const struct keyfile key = {"one key that is secret", 22};
+	const unsigned char id[HAIL_ID_BYTES] = "client1";
+	struct bed bed;
+	int fds[FDS / LANES_SHARE], fd;
+
+	(void)state;
+	bed_open(&bed);
+	bed.house.key = &key;
+	for (unsigned i = 0; i < FDS / LANES_SHARE; i++)
+		fds[i] = add(&bed, 1);
+	for (unsigned i = 0; i < 2; i++) {
+		fd = add(&bed, 2);
+		assert_int_equal(bed.house.count, FDS / LANES_SHARE);
+		assert_said(fds[i], ""); /* closed */
+		assert_silent(fds[i + 1]);
+		close(fds[i]);
+		struct proof proof = {.loop = bed.under.loop,
+			.key = &key,
+			.role = PROOF_ASKER,
+			.purpose = "tunnel",
+			.on_done = ignore_proof};
+		assert_int_equal(fd_set_nonblock(fd, 1), 0);
+		assert_int_equal(proof_start(&proof, fd, fd, LANE_PROOF_MS), 0);
+		tunnel_bed_settle(&bed.under);
+		assert_int_equal(hail_send_hello(fd, id, HAIL_ANY), 0);
+		tunnel_bed_settle(&bed.under);
+		assert_int_equal(bed.news, i + 1);
+		fds[i] = fd;
+	}
+	for (unsigned i = 0; i < FDS / LANES_SHARE; i++)
+		close(fds[i]);
+	bed_close(&bed);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -380,6 +424,7 @@ int main(void)
 		cmocka_unit_test(who_says_something_else_waits),
 		cmocka_unit_test(what_is_no_message_ends_it),
 		cmocka_unit_test(there_are_not_too_many),
+		cmocka_unit_test(who_proves_nothing_gives_way),
 	};
 
 	log_set_level(LOG_WARNING);
