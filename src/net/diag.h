@@ -57,7 +57,7 @@ int diag_socket_uid(
 
 /*
  * Is it an address of this network namespace? If in doubt it is. To be asked before diag_socket_uid
- * finds a UDP socket of this host at a wildcard for whatever address.
+ * or diag_is_listening finds a UDP socket of this host at a wildcard for whatever address.
  */
 bool diag_is_own_address(const struct addr *addr);
 
