@@ -39,7 +39,8 @@ static int forget(struct errand *errand)
 
 static void on_lane(struct loop_io *io, uint32_t events)
 {
-	if (events & (EPOLLERR | EPOLLHUP))
+	/* nobody ends one half before HAIL_OPENED */
+	if (events & (EPOLLERR | EPOLLHUP | EPOLLRDHUP))
 		close(forget(container_of(io, struct errand, io)));
 }
 
@@ -89,7 +90,7 @@ void errands_add(struct errands *errands, int fd, const struct endpoint *to, enu
 		.proto = proto};
 	budget_take(context->budget, ERRAND_FDS);
 	list_add_last(&errands->all, &errand->at);
-	result = loop_io_add(context->loop, &errand->io, EPOLLET);
+	result = loop_io_add(context->loop, &errand->io, EPOLLRDHUP | EPOLLET);
 	if (result < 0) {
 		close(forget(errand));
 		return;

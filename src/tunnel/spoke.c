@@ -10,7 +10,8 @@
 
 #include "util/fd.h"
 
-#define SPOKE_FDS 2 /* it, and what it leads to */
+#define SPOKE_FDS    2 /* it, and what it leads to */
+#define SPOKE_EVENTS (EPOLLIN | EPOLLRDHUP | EPOLLET)
 
 /* --- ends ------------------------------------------------------------------------------------ */
 
@@ -54,9 +55,12 @@ static void set_timer(struct spoke *spoke, uint64_t ms)
 
 void spoke_use(struct spoke *spoke)
 {
-	/* what breaks meanwhile is seen by on_spoke; bytes wait in the kernel */
-	loop_timer_cancel(spoke->house->context->loop, &spoke->timer);
+	struct loop *loop = spoke->house->context->loop;
+
+	loop_timer_cancel(loop, &spoke->timer);
 	spoke->state = SPOKE_USED;
+	/* what breaks meanwhile, or has already, is seen by on_spoke; bytes wait in the kernel */
+	loop_io_mod(loop, &spoke->io, SPOKE_EVENTS);
 }
 
 void spoke_wait(struct spoke *spoke)
@@ -165,6 +169,12 @@ static void on_more(struct loop_task *task)
 	read_hails(container_of(task, struct spoke, more));
 }
 
+/* Has gone what it is used for? Of our wire nobody ends one half before both ends are connected. */
+static bool is_over(const struct spoke *spoke, uint32_t events)
+{
+	return events & (EPOLLHUP | EPOLLERR | (spoke->is_own ? EPOLLRDHUP : 0U));
+}
+
 static void on_spoke(struct loop_io *io, uint32_t events)
 {
 	struct spoke *spoke = container_of(io, struct spoke, io);
@@ -172,12 +182,9 @@ static void on_spoke(struct loop_io *io, uint32_t events)
 	if ((spoke->state == SPOKE_SILENT || (spoke->state == SPOKE_WAITING && !spoke->is_own)) &&
 		!on_greeting(spoke))
 		return;
-	/* that it was used for has gone: for nobody is nothing connected */
-	if (spoke->state == SPOKE_USED && !(events & (EPOLLHUP | EPOLLERR)) &&
-		spoke->kind != HAIL_REVERSE)
-		return;
 	if (spoke->state == SPOKE_USED && spoke->kind != HAIL_REVERSE) {
-		lose(spoke, "it closed the connection");
+		if (is_over(spoke, events)) /* for nobody is nothing connected */
+			lose(spoke, "it closed the connection");
 		return;
 	}
 	/* both may have greeted at once */
@@ -207,7 +214,7 @@ static void begin(struct spoke *spoke)
 	struct spoke_house *house = spoke->house;
 
 	spoke->state = SPOKE_SILENT;
-	int added = loop_io_add(house->context->loop, &spoke->io, EPOLLIN | EPOLLET);
+	int added = loop_io_add(house->context->loop, &spoke->io, SPOKE_EVENTS);
 	if (added < 0)
 		lose(spoke, strerror(-added));
 	else if (house->kind == SERVER_OWN || house->key)

@@ -181,6 +181,32 @@ static void who_goes_meanwhile_is_forgotten(void **state)
 	bed_close(&bed);
 }
 
+/* Over TCP, where the end is that of one direction, and the target does not answer. */
+static void for_nobody_is_nothing_connected(void **state)
+{
+	int lane[2], fill[2];
+	struct bed bed;
+
+	(void)state;
+	bed_open(&bed, SOCK_STREAM);
+	assert_return_code(listen(bed.listener, 0), errno);
+	for (int i = 0; i < 2; i++) { /* it takes no more */
+		fill[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		connect(fill[i], &bed.to.addr.any, addr_len(&bed.to.addr));
+	}
+	tunnel_tcp_pair(lane);
+	errands_add(&bed.errands, lane[0], &bed.to, PROTO_TCP);
+	tunnel_bed_settle(&bed.under);
+	assert_false(list_is_empty(&bed.errands.all));
+	close(lane[1]);
+	tunnel_bed_settle(&bed.under);
+	assert_true(list_is_empty(&bed.errands.all));
+	assert_int_equal(bed.done, 0);
+	close(fill[0]);
+	close(fill[1]);
+	bed_close(&bed);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -189,6 +215,7 @@ int main(void)
 		cmocka_unit_test(datagrams_stay_apart),
 		cmocka_unit_test(a_refusal_is_said_with_why),
 		cmocka_unit_test(who_goes_meanwhile_is_forgotten),
+		cmocka_unit_test(for_nobody_is_nothing_connected),
 	};
 
 	log_set_level(LOG_WARNING);

@@ -24,7 +24,8 @@ struct bed {
 	unsigned ups, greeted, lost, messages;
 	enum hail_type said;
 	char why[100];
-	bool was_silent;
+	bool was_silent, is_tcp;
+	bool uses_it; /* when it is asked to */
 };
 
 static void on_up(struct spoke *spoke, enum server_kind kind)
@@ -50,6 +51,10 @@ static int on_message(struct spoke *spoke, const struct hail *hail)
 
 	bed->messages++;
 	bed->said = hail->type;
+	if (bed->uses_it) {
+		spoke_use(spoke);
+		return 1;
+	}
 	return hail->type == HAIL_OPEN ? 0 : -EPROTO;
 }
 
@@ -69,16 +74,21 @@ static const struct spoke_ops named_ops = {on_up, NULL, on_message, on_lost};
 /* The descriptor of what it leads over. */
 static int give(void *owner)
 {
+	struct bed *bed = owner;
 	int fds[2];
 
-	tunnel_pair(fds);
-	((struct bed *)owner)->server = fds[1];
+	if (bed->is_tcp)
+		tunnel_tcp_pair(fds);
+	else
+		tunnel_pair(fds);
+	bed->server = fds[1];
 	return fds[0];
 }
 
-static void bed_open(struct bed *bed, const struct spoke_ops *with, enum server_kind kind)
+static void bed_open_over(
+	struct bed *bed, const struct spoke_ops *with, enum server_kind kind, bool is_tcp)
 {
-	*bed = (struct bed){.server = -1};
+	*bed = (struct bed){.server = -1, .is_tcp = is_tcp};
 	tunnel_bed_open(&bed->under, 1000);
 	bed->house = (struct spoke_house){.context = &bed->under.context,
 		.connect = give,
@@ -91,6 +101,11 @@ static void bed_open(struct bed *bed, const struct spoke_ops *with, enum server_
 	list_add_last(&bed->at, &bed->spoke->at);
 	tunnel_bed_settle(&bed->under);
 	assert_true(bed->server >= 0);
+}
+
+static void bed_open(struct bed *bed, const struct spoke_ops *with, enum server_kind kind)
+{
+	bed_open_over(bed, with, kind, false);
 }
 
 static void bed_close(struct bed *bed)
@@ -256,6 +271,39 @@ static void who_breaks_while_it_is_used(void **state)
 	bed_close(&bed);
 }
 
+/* Over TCP the end is that of one direction. Whoever is at a server of lennut's may end his early.
+ */
+static void who_goes_while_it_is_used(void **state)
+{
+	char said[64];
+	struct bed bed;
+
+	(void)state;
+	for (int is_early = 0; is_early < 2; is_early++) {
+		bed_open_over(&bed, &ops, SERVER_UNKNOWN, true);
+		say(&bed, HAIL_OWN WELCOME, HAIL_BYTES + 8);
+		assert_true(recv(bed.server, said, sizeof(said), 0) > 0); /* or it is reset */
+		bed.uses_it = true;
+		assert_int_equal(hail_send(bed.server, HAIL_OPEN, "x", 1), 0);
+		if (!is_early) { /* not with the question itself */
+			tunnel_bed_settle(&bed.under);
+			assert_true(bed.messages == 1 && bed.lost == 0);
+		}
+		fd_close(&bed.server);
+		tunnel_bed_settle(&bed.under);
+		assert_true(bed.messages == 1 && bed.lost == 1);
+		bed_close(&bed);
+	}
+	bed_open_over(&bed, &ops, SERVER_UNKNOWN, true);
+	pass(&bed, SPOKE_SILENT_MS + 1);
+	assert_int_equal(bed.kind, SERVER_LENNUT);
+	spoke_use(bed.spoke);
+	shutdown(bed.server, SHUT_WR);
+	tunnel_bed_settle(&bed.under);
+	assert_int_equal(bed.lost, 0);
+	bed_close(&bed);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -265,6 +313,7 @@ int main(void)
 		cmocka_unit_test(of_no_use_to_who_has_names),
 		cmocka_unit_test(how_it_is_lost),
 		cmocka_unit_test(who_breaks_while_it_is_used),
+		cmocka_unit_test(who_goes_while_it_is_used),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -65,6 +65,22 @@ static inline void tunnel_pair(int fds[2])
 	assert_int_equal(fd_set_nonblock(fds[0], 1), 0);
 }
 
+/* The same of TCP, where an end that is closed is the end of one direction. */
+static inline void tunnel_tcp_pair(int fds[2])
+{
+	struct addr at = addr_loopback4(0);
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_return_code(bind(listener, &at.any, addr_len(&at)), errno);
+	assert_return_code(listen(listener, 1), errno);
+	assert_int_equal(addr_get_own(listener, &at), 0);
+	fds[1] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_return_code(connect(fds[1], &at.any, addr_len(&at)), errno);
+	fds[0] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	assert_int_equal(fd_set_nonblock(fds[0], 1), 0);
+	close(listener);
+}
+
 static inline struct order tunnel_order(const char *text)
 {
 	struct order order;
