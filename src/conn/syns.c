@@ -139,8 +139,10 @@ static void arm_timer(struct syns *syns)
 
 static void set_deadline(struct syn *syn, uint64_t timeout_ms)
 {
+	const struct loop_timer *timer = &syn->syns->timer;
+
 	syn->deadline_ns = loop_now_ns(syn->syns->context->loop) + timeout_ms * NS_PER_MS;
-	if (!loop_timer_is_armed(&syn->syns->timer))
+	if (!loop_timer_is_armed(timer) || timer->deadline_ns > syn->deadline_ns)
 		arm_timer(syn->syns);
 }
 

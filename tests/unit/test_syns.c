@@ -316,7 +316,7 @@ static void on_looked_let_in(void *owner, const struct syns_packet *packet)
 
 static bool on_look(void *owner, const struct addr *peer, const struct addr *own)
 {
-	assert_int_equal(addr_port(peer), 1000);
+	assert_in_range(addr_port(peer), 1000, 1001);
 	assert_int_equal(addr_port(own), 80);
 	((struct looked *)owner)->looks++;
 	return ((struct looked *)owner)->is_waiting;
@@ -366,6 +366,40 @@ static void who_has_given_up_is_left(void **state)
 	world_close(world);
 }
 
+/* Nobody meets the first one, whose deadline is much later. */
+static void it_is_looked_for_behind_one_that_is_let_in(void **state)
+{
+	static const struct syns_ops ops = {
+		.let_in = on_looked_let_in, .is_waiting = on_look, .is_one_peer = true};
+	const struct in6_addr ip = IN6ADDR_LOOPBACK_INIT;
+	const struct dial_target accepts = {.host = "127.0.0.1", .port = AT + ACCEPTS},
+				 hangs = {.host = "127.0.0.1",
+					 .port = AT + HANGS,
+					 .is_patient = true};
+	char bytes[] = "SYN";
+	const struct syns_packet first = {addr_of6(&ip, 1000), addr_of6(&ip, 80), bytes, 3, 0},
+				 second = {addr_of6(&ip, 1001), addr_of6(&ip, 80), bytes, 3, 0};
+	struct world *world = world_open();
+	struct looked looked = {.is_waiting = true};
+	struct syns *syns = syns_new(&world->bed.context, &ops, &looked);
+
+	(void)state;
+	syns_on_packet(syns, &first, &accepts);
+	run_until(&world->bed, looked.let_in == 1);
+	jump(&world->bed, 2 * SYNS_LOOK_MS);
+	settle(&world->bed);
+	syns_on_packet(syns, &second, &hangs);
+	settle(&world->bed);
+	assert_true(syns_has(syns, &second.peer, &second.own));
+	looked.is_waiting = false;
+	jump(&world->bed, SYNS_LOOK_MS);
+	settle(&world->bed);
+	assert_false(syns_has(syns, &second.peer, &second.own));
+	assert_true(syns_has(syns, &first.peer, &first.own));
+	syns_free(syns);
+	world_close(world);
+}
+
 static void count_let_in(void *owner, const struct syns_packet *packet)
 {
 	(void)packet;
@@ -407,6 +441,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(who_has_given_up_is_left),
+		cmocka_unit_test(it_is_looked_for_behind_one_that_is_let_in),
 		cmocka_unit_test(another_one_between_the_same_ends),
 		cmocka_unit_test(any_events_in_any_order),
 	};
