@@ -350,6 +350,14 @@ bool syns_meet(struct syns *syns, const struct addr *peer, const struct addr *ow
 	return true;
 }
 
+/* Does it come to who listens at @own, perhaps at all addresses? */
+static bool is_for(const struct syn *syn, const struct addr *own)
+{
+	if (!addr_is_wildcard(own))
+		return addr_equal(&syn->own, own);
+	return syn->own.family == own->family && addr_port(&syn->own) == addr_port(own);
+}
+
 void syns_drop(struct syns *syns, const struct addr *own)
 {
 	for (enum syn_state state = SYN_DIALLING; state <= SYN_LET_IN; state++)
@@ -359,7 +367,7 @@ void syns_drop(struct syns *syns, const struct addr *own)
 			const struct syns_packet packet = {
 				syn->peer, syn->own, syn->bytes, syn->len, syn->number};
 
-			if (!addr_equal(&syn->own, own))
+			if (!is_for(syn, own))
 				continue;
 			if (state == SYN_DIALLING)
 				syns->ops->refuse(syns->owner, &packet, -ECONNREFUSED);

@@ -79,7 +79,7 @@ bool syns_has(const struct syns *syns, const struct addr *peer, const struct add
 /* @fd was accepted at @own: join it to its target and take it over. False: it has none. */
 bool syns_meet(struct syns *syns, const struct addr *peer, const struct addr *own, int fd);
 
-/* Nobody listens at @own any more: refuse what is pending there. */
+/* Nobody listens at @own any more, which may be the wildcard: refuse what is pending there. */
 void syns_drop(struct syns *syns, const struct addr *own);
 
 /* An IPv4 packet as it came. */

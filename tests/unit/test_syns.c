@@ -302,6 +302,37 @@ static void any_events_in_any_order(void **state)
 	world_close(world);
 }
 
+/* Who listened at all addresses listens at none of them. */
+static void a_wildcard_is_all_of_its_port(void **state)
+{
+	const struct addr all = addr_of4((struct in_addr){htonl(INADDR_ANY)}, 81),
+			  of_ipv6 = addr_of6(&in6addr_any, 81);
+	struct world *world = world_open();
+
+	(void)state;
+	for (unsigned own = 0; own < OWNS; own++)
+		send_syn(world, 0, own);
+	check(world);
+	syns_drop(world->syns, &of_ipv6);
+	check(world);
+	syns_drop(world->syns, &all);
+	for (unsigned own = 0; own < OWNS; own++) {
+		struct flow *flow = &world->flows[0][own];
+
+		if (own_ports[own] != 81)
+			continue;
+		flow->refused += flow->state == DIALLING;
+		flow->state = NONE;
+	}
+	check(world);
+	for (unsigned own = 0; own < OWNS; own++) {
+		const struct addr peer = peer_end(0), at = own_end(own);
+
+		assert_int_equal(syns_has(world->syns, &peer, &at), own_ports[own] == 80);
+	}
+	world_close(world);
+}
+
 struct looked {
 	bool is_waiting;
 	unsigned let_in, looks;
@@ -442,6 +473,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(who_has_given_up_is_left),
 		cmocka_unit_test(it_is_looked_for_behind_one_that_is_let_in),
+		cmocka_unit_test(a_wildcard_is_all_of_its_port),
 		cmocka_unit_test(another_one_between_the_same_ends),
 		cmocka_unit_test(any_events_in_any_order),
 	};
