@@ -17,6 +17,10 @@
 
 #include "util/clock.h"
 
+/* How the names begin of unix sockets that were reset; abstract (unix(7)): they go with them */
+#define RESET_MARK "\0nswrap-reset"
+#define MARK_BYTES (offsetof(struct sockaddr_un, sun_path) + sizeof(RESET_MARK))
+
 void fd_close(int *fd)
 {
 	int saved = errno;
@@ -56,15 +60,25 @@ void fd_reset_at_close(int sock, bool on)
 	setsockopt(sock, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
 }
 
+static void mark_reset(int sock)
+{
+	struct sockaddr_un mark = {.sun_family = AF_UNIX, .sun_path = RESET_MARK};
+	uint64_t cookie = 0;
+	socklen_t len = sizeof(cookie);
+
+	getsockopt(sock, SOL_SOCKET, SO_COOKIE, &cookie, &len);
+	memcpy(mark.sun_path + sizeof(RESET_MARK), &cookie, sizeof(cookie));
+	/* of other families it fails */
+	bind(sock, (struct sockaddr *)&mark, MARK_BYTES + sizeof(cookie));
+}
+
 void fd_reset(int *sock)
 {
-	/* no address: a unix socket gets one (unix(7), autobind), and others fail */
-	const struct sockaddr any = {.sa_family = AF_UNIX};
 	const int saved = errno;
 
 	if (*sock >= 0) {
 		fd_reset_at_close(*sock, true);
-		bind(*sock, &any, sizeof(any.sa_family));
+		mark_reset(*sock);
 	}
 	errno = saved;
 	fd_close(sock);
@@ -76,8 +90,8 @@ bool fd_was_reset(int sock)
 	socklen_t len = sizeof(peer);
 
 	return getpeername(sock, (struct sockaddr *)&peer, &len) == 0 &&
-	       peer.sun_family == AF_UNIX && len > offsetof(struct sockaddr_un, sun_path) &&
-	       peer.sun_path[0] == '\0';
+	       peer.sun_family == AF_UNIX && len > MARK_BYTES &&
+	       memcmp(peer.sun_path, RESET_MARK, sizeof(RESET_MARK)) == 0;
 }
 
 void fd_keep_alive(int sock)

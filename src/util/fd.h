@@ -35,8 +35,8 @@ int fd_lock(int fd, unsigned timeout_ms);
 
 /*
  * Close a stream socket so that its peer sees a reset where there is one (TCP), and set it to -1.
- * Unix sockets have none. One without a name is given one that the kernel picks, which stands for
- * it: the other end of a pair sees it (fd_was_reset).
+ * Unix sockets have none. One without a name is given one that stands for it: the other end sees it
+ * (fd_was_reset).
  */
 void fd_reset(int *sock);
 

@@ -391,6 +391,15 @@ static bool sees_reset(int type, void (*close_it)(int *fd))
 	return is_reset;
 }
 
+/* As the kernel gives it to who asks for credentials and has none (unix(7), autobind). */
+static void close_with_name(int *fd)
+{
+	const struct sockaddr any = {.sa_family = AF_UNIX};
+
+	assert_return_code(bind(*fd, &any, sizeof(any.sa_family)), errno);
+	fd_close(fd);
+}
+
 static void test_reset(void **state)
 {
 	int tcp = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -400,6 +409,7 @@ static void test_reset(void **state)
 	(void)state;
 	assert_true(sees_reset(SOCK_STREAM, fd_reset));
 	assert_false(sees_reset(SOCK_STREAM, fd_close));
+	assert_false(sees_reset(SOCK_STREAM, close_with_name));
 	assert_false(fd_was_reset(tcp));
 	fd_reset_at_close(tcp, true);
 	assert_return_code(getsockopt(tcp, SOL_SOCKET, SO_LINGER, &linger, &len), errno);

@@ -21,6 +21,7 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "conn/flow.h"
@@ -631,6 +632,45 @@ static void test_kept_whole(void **state)
 	for_each_kind(kept_whole);
 }
 
+/* A client at a path that asks for credentials has a name of the kernel's choice (unix(7)). */
+static void test_name_is_no_reset(void **state)
+{
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	char dir[] = "/tmp/test_relay.XXXXXX";
+	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+	struct bed bed;
+
+	(void)state;
+	bed_open(&bed, 9);
+	assert_non_null(mkdtemp(dir));
+	snprintf(at.sun_path, sizeof(at.sun_path), "%s/at", dir);
+	assert_return_code(bind(listener, (struct sockaddr *)&at, sizeof(at)), errno);
+	assert_return_code(listen(listener, 1), errno);
+	int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_return_code(setsockopt(client, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)), errno);
+	assert_return_code(connect(client, (struct sockaddr *)&at, sizeof(at)), errno);
+	bed.peers[0] = (struct peer){.fd = client};
+	int fd_a = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int fd_b = peer_open(&bed.peers[1], true, 0);
+	bed.relay = relay_start(bed.pool, fd_a, fd_b, on_done, &bed);
+	relay_keep_whole(bed.relay);
+	peer_send(&bed, 0, 1000);
+	peer_shut(&bed, 0);
+	receive_until(&bed, 1, 1000);
+	while (!bed.peers[1].saw_end)
+		assert_true(wait_receive(&bed, 1));
+	assert_int_equal(bed.peers[1].error, 0);
+	peer_send(&bed, 1, 1000);
+	receive_until(&bed, 0, 1000);
+	for (int who = 0; who < 2; who++)
+		peer_close(&bed, who, false);
+	wait_done(&bed);
+	close(listener);
+	unlink(at.sun_path);
+	rmdir(dir);
+	bed_close(&bed);
+}
+
 /* Whoever closes what is kept whole resets it, but a proper end does not. */
 static void test_death_is_a_reset(void **state)
 {
@@ -1142,6 +1182,7 @@ int main(void)
 		cmocka_unit_test(test_kept_whole),
 		cmocka_unit_test(test_reset_in_bulk),
 		cmocka_unit_test(test_death_is_a_reset),
+		cmocka_unit_test(test_name_is_no_reset),
 		cmocka_unit_test(test_all_waits_at_start),
 		cmocka_unit_test(test_pushed_bytes_come_first),
 		cmocka_unit_test(test_pushed_bytes_are_written_in_part),
