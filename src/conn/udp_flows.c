@@ -148,8 +148,7 @@ static bool yield(struct shares_part *part, unsigned source)
 	return flow;
 }
 
-/* Others' descriptors: connections only for as long as flows have less than a quarter of all. */
-static bool make_room_for_target(struct budget *budget, const struct udp_key *key)
+bool udp_flows_take_from_others(struct budget *budget, const struct udp_key *key, size_t count)
 {
 	const struct addr peer = peer_of(key);
 
@@ -158,14 +157,14 @@ static bool make_room_for_target(struct budget *budget, const struct udp_key *ke
 			budget->shares.totals[SHARES_FLOWS] >= budget_part_of_flows(budget);
 		if (!shares_yield(&budget->shares, &peer, 0, is_flows_only))
 			return false;
-	} while (!budget_has_room(budget, 1));
+	} while (!budget_has_room(budget, count));
 	return true;
 }
 
 bool udp_flows_take_target(struct udp_flows *flows, const struct udp_flow *flow)
 {
 	if (!budget_has_room_for_flow(flows->budget) &&
-		!make_room_for_target(flows->budget, &flow->key))
+		!udp_flows_take_from_others(flows->budget, &flow->key, 1))
 		return false;
 	budget_take(flows->budget, 1);
 	shares_take(&flows->budget->shares, SHARES_FLOWS, flow->source);

@@ -57,7 +57,7 @@ struct udp_relay_ops {
 /*
  * Relay from now on. @listen_fd (bound, not connected, nonblocking) stays the caller's and must
  * stay open until udp_relay_free; so must @ops. Targets count in @budget: while it has no room for
- * them, and no other address has more of it (udp_flows_has_room), none is opened, and what waits
+ * them, and no other address has more of it (udp_flows_take_target), none is opened, and what waits
  * for one is dropped. All callbacks come from @loop or from udp_relay_retry, none from here.
  * Returns NULL with errno set.
  */

@@ -22,10 +22,12 @@ static void on_client(struct acceptor *acceptor, int fd, const struct addr *peer
 static int on_flow(void *owner, struct udp_flow *flow)
 {
 	struct inlet *inlet = owner;
+	struct budget *budget = inlet->context->budget;
 	struct addr peer = {.family = AF_UNSPEC};
 	int pair[2];
 
-	if (!budget_has_room(inlet->context->budget, INBOUND_FDS))
+	if (!budget_has_room(budget, INBOUND_FDS) &&
+		!udp_flows_take_from_others(budget, &flow->key, INBOUND_FDS))
 		return -EMFILE;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;

@@ -519,6 +519,48 @@ static void what_is_asked_for_by_name(void **state)
 	bed_close(&bed);
 }
 
+/* One visitor's connections leave no room for anything else: another one's datagrams get some. */
+static void who_has_most_leaves_room_for_datagrams(void **state)
+{
+	enum { MANY = 12 };
+	struct addr most = addr_of4((struct in_addr){htonl(INADDR_LOOPBACK + 1)}, 0);
+	struct client_lane lanes[MANY];
+	struct bed bed;
+	int fds[MANY];
+
+	(void)state;
+	bed_open(&bed);
+	for (int i = 0; i < MANY; i++) {
+		lanes[i] = add_lane(&bed, 1, HAIL_ANY);
+		fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		assert_return_code(bind(fds[i], &most.any, addr_len(&most)), errno);
+		const struct addr *to = &bed.start.proxies[0];
+		assert_return_code(connect(fds[i], &to->any, addr_len(to)), errno);
+		assert_asked(&bed, &lanes[i], fds[i], "");
+		say(&bed, &lanes[i], HAIL_OPENED);
+	}
+	assert_int_equal(passage_count(&bed.under.passage), MANY);
+	struct client_lane control = add_lane(&bed, 1, HAIL_CONTROL);
+	struct client_lane named = add_lane(&bed, 1, HAIL_NAMED);
+	const struct addr at = order(&bed, &control, "dns=127.0.0.1:0:here:53/udp");
+	struct budget *budget = &bed.under.budget;
+	budget->max = budget->used + budget_reserve(budget) + 1;
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	assert_return_code(connect(fd, &at.any, addr_len(&at)), errno);
+	assert_int_equal(send(fd, "x", 1, 0), 1);
+	assert_asked(&bed, &named, fd, "dns");
+	assert_true(is_reset(fds[0]));
+	assert_in_range(passage_count(&bed.under.passage), MANY / 2, MANY - 1);
+	close(fd);
+	leave(&bed, &named);
+	leave(&bed, &control);
+	for (int i = 0; i < MANY; i++) {
+		close(fds[i]);
+		leave(&bed, &lanes[i]);
+	}
+	bed_close(&bed);
+}
+
 /* How long what was ordered lasts: while its client is there, and then as long as one is held. */
 static void how_long_an_order_lasts(void **state)
 {
@@ -960,6 +1002,7 @@ int main(void)
 		cmocka_unit_test(who_does_not_answer_is_dead),
 		cmocka_unit_test(signs_of_life),
 		cmocka_unit_test(what_is_asked_for_by_name),
+		cmocka_unit_test(who_has_most_leaves_room_for_datagrams),
 		cmocka_unit_test(how_long_an_order_lasts),
 		cmocka_unit_test(a_name_that_ends),
 		cmocka_unit_test(a_name_whose_place_is_taken),
