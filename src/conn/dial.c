@@ -147,6 +147,18 @@ static bool is_beyond(const struct dial *dial)
 	       beyond->leads(beyond, &dial->answer.addrs[dial->tried], dial->proto);
 }
 
+/* Take that one. As dial_start. */
+static int start_beyond(struct dial *dial)
+{
+	struct beyond *beyond = dial->context->beyond;
+	int result =
+		beyond->start(beyond, &dial->call, &dial->answer.addrs[dial->tried++], dial->proto);
+
+	if (result == -EINPROGRESS)
+		loop_timer_set(dial->context->loop, &dial->timer, DIAL_BEYOND_MS);
+	return result;
+}
+
 /* A socket, or -errno. -EAGAIN: @dial waits for one of the inside now. */
 static int open_socket(struct dial *dial, sa_family_t family)
 {
@@ -171,8 +183,7 @@ static int try_next(struct dial *dial, int result)
 {
 	while (dial->tried < dial->answer.count) {
 		if (is_beyond(dial))
-			return dial->context->beyond->start(dial->context->beyond, &dial->call,
-				&dial->answer.addrs[dial->tried++], dial->proto);
+			return start_beyond(dial);
 		int fd = open_socket(dial, dial->answer.addrs[dial->tried].family);
 
 		if (fd == -EAGAIN)
@@ -281,15 +292,14 @@ int dial_start(
 	dial->query.on_answer = on_answer;
 	dial->waiter.on_sockets = on_sockets;
 	dial->call.on_done = on_beyond;
+	dial->timer.on_expired = on_deadline;
 	int result = resolve(dial, target);
 	if (result == 0)
 		result = start_connecting(dial);
-	if (result != -EINPROGRESS) {
+	if (result != -EINPROGRESS)
 		dial->context = NULL;
-	} else if (dial->where == DIAL_OUTSIDE && !target->is_patient) {
-		dial->timer.on_expired = on_deadline;
+	else if (dial->where == DIAL_OUTSIDE && !target->is_patient)
 		loop_timer_set(context->loop, &dial->timer, DIAL_DEADLINE_MS);
-	}
 	return result;
 }
 

@@ -24,9 +24,11 @@
  *
  * Inside: sockets of the pool (conn/inside), for as long as the kernel there tries (about two
  * minutes). While the pool is empty dials wait there, first come, first served. Where there is
- * another way to an address (conn/beyond), that is taken.
+ * another way to an address (conn/beyond), that is taken, for DIAL_BEYOND_MS at most: as long as a
+ * kernel would try.
  */
 #define DIAL_DEADLINE_MS 10000
+#define DIAL_BEYOND_MS   130000
 
 enum dial_where { DIAL_OUTSIDE, DIAL_INSIDE };
 

@@ -343,6 +343,46 @@ static void gives_up_in_time(void **state)
 	bed_close(&bed);
 }
 
+static bool leads_beyond(struct beyond *beyond, const struct addr *at, enum proto proto)
+{
+	(void)beyond, (void)at, (void)proto;
+	return true;
+}
+
+static int start_beyond(
+	struct beyond *beyond, struct beyond_call *call, const struct addr *to, enum proto proto)
+{
+	(void)to, (void)proto;
+	call->trip = beyond;
+	return -EINPROGRESS;
+}
+
+static void cancel_beyond(struct beyond *beyond, struct beyond_call *call)
+{
+	assert_ptr_equal(call->trip, beyond);
+	call->trip = NULL;
+}
+
+/* Another way that never answers. */
+static void gives_up_beyond(void **state)
+{
+	struct mesh_bed bed;
+	const struct conn_context *context = open_all(&bed);
+	struct beyond beyond = {leads_beyond, start_beyond, cancel_beyond};
+	struct call call;
+
+	(void)state;
+	bed.context.beyond = &beyond;
+	assert_int_equal(start_inside(context, &call, "127.0.0.1", PORT), -EINPROGRESS);
+	jump(&bed, DIAL_BEYOND_MS - 1000);
+	assert_int_equal(call.done, 0);
+	jump(&bed, 1001);
+	assert_int_equal(call.done, 1);
+	assert_int_equal(call.result, -ETIMEDOUT);
+	assert_null(call.dial.call.trip);
+	bed_close(&bed);
+}
+
 static void can_be_cancelled_at_any_time(void **state)
 {
 	struct mesh_bed bed;
@@ -468,6 +508,7 @@ int main(void)
 		cmocka_unit_test(says_what_failed),
 		cmocka_unit_test(is_honest_when_descriptors_run_out),
 		cmocka_unit_test(gives_up_in_time),
+		cmocka_unit_test(gives_up_beyond),
 		cmocka_unit_test(can_be_cancelled_at_any_time),
 		cmocka_unit_test(waits_for_sockets_of_the_inside),
 		cmocka_unit_test(does_not_meet_itself),

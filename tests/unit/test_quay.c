@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_quay - two hosts without a stack: what is offered is reached, refused, named, or pinged */
+/* test_quay - two hosts without a stack: what is offered is reached, refused, named, or pinged; and
+ * what a stack here begins with the other one */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -32,6 +33,7 @@ struct host {
 	struct conn_context context;
 	struct gate *gate;
 	struct stack *stack;
+	struct stack_ops stack_ops; /* of the one that stands for a kernel's */
 	struct wire wire;
 	struct crossing crossing;
 	struct estate estate;
@@ -88,7 +90,34 @@ static void on_change(void *owner)
 	(void)owner;
 }
 
-static void host_open(struct world *world, struct host *host, int link)
+/* Of here, if it has a stack: is every SYN of a program that waits, or none? */
+static bool is_begun;
+
+static int is_connected(struct stack *stack, const struct addr *own, const struct addr *peer)
+{
+	(void)stack, (void)own, (void)peer;
+	return is_begun;
+}
+
+static int open_bound(struct stack *stack, enum proto proto, const struct addr *at)
+{
+	int fd = socket(AF_INET, addr_proto_type(proto) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	(void)stack;
+	assert_int_equal(bind_socket(fd, at, proto), 0);
+	return fd;
+}
+
+static void make_kernel(struct host *host)
+{
+	host->stack_ops = *host->stack->ops;
+	host->stack_ops.kind = STACK_KERNEL;
+	host->stack_ops.is_connected = is_connected;
+	host->stack_ops.open_bound = open_bound;
+	host->stack->ops = &host->stack_ops;
+}
+
+static void host_open(struct world *world, struct host *host, int link, bool has_stack)
 {
 	static const struct wire_ops wire_ops = {.on_frame = on_frame, .on_room = on_room};
 	static const struct nameservice_ops names_ops = {0};
@@ -100,6 +129,8 @@ static void host_open(struct world *world, struct host *host, int link)
 	assert_int_equal(context_open(&host->context, world->loop, &host->budget, -1), 0);
 	host->gate = gate_new();
 	host->stack = nostack_open("a test", &err);
+	if (has_stack)
+		make_kernel(host);
 	assert_int_equal(host->stack->ops->watch(host->stack, &host->context, &events, host), 0);
 	assert_int_equal(wire_open(&host->wire, world->hub, &wire_ops, link, link), 0);
 	host->crossing.loop = world->loop;
@@ -188,7 +219,8 @@ static void host_close(struct host *host)
 	host->stack->ops->stop(host->stack);
 }
 
-static struct world *world_open(void)
+/* @has_stack: here */
+static struct world *world_open_with(bool has_stack)
 {
 	struct world *world = calloc(1, sizeof(*world));
 	struct sockaddr_in at = address(TARGET, AT);
@@ -198,14 +230,19 @@ static struct world *world_open(void)
 	world->loop = loop_new();
 	world->hub = wire_hub_new(world->loop);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, link), 0);
-	host_open(world, &world->here, link[0]);
-	host_open(world, &world->there, link[1]);
+	host_open(world, &world->here, link[0], has_stack);
+	host_open(world, &world->there, link[1], false);
 	world->target = tcp_listen(TARGET, AT, 16);
 	world->datagrams = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	assert_int_equal(bind(world->datagrams, (struct sockaddr *)&at, sizeof(at)), 0);
 	configure(&world->here, HERE, NULL, 0, NULL, NULL);
 	configure_there(world, NULL, NULL);
 	return world;
+}
+
+static struct world *world_open(void)
+{
+	return world_open_with(false);
 }
 
 static void world_close(struct world *world)
@@ -409,7 +446,7 @@ static void names_are_known(void **state)
 	world_close(world);
 }
 
-static void send_there(struct world *world, const struct pkt *pkt)
+static void send_from(const struct host *host, const struct pkt *pkt)
 {
 	unsigned char bytes[FRAME_HEADER_BYTES + PKT_CAP] = {0x42};
 
@@ -417,8 +454,13 @@ static void send_there(struct world *world, const struct pkt *pkt)
 	pkt_put16(bytes + 4, FRAME_PACKET);
 	memcpy(bytes + FRAME_HEADER_BYTES, pkt->bytes, pkt->len);
 	const size_t len = FRAME_HEADER_BYTES + pkt->len;
+	assert_int_equal(send(host->wire.out.fd, bytes, len, 0), len);
+}
+
+static void send_there(struct world *world, const struct pkt *pkt)
+{
 	world->here.nseen = 0;
-	assert_int_equal(send(world->here.wire.out.fd, bytes, len, 0), len);
+	send_from(&world->here, pkt);
 }
 
 static void what_a_stack_would_answer(void **state)
@@ -506,6 +548,65 @@ static void who_begins_as_if_there_were_a_stack(void **state)
 	world_close(world);
 }
 
+/* Somebody says to here that NOBODY has no stack, and what SYN it has had from here. */
+static void return_syn(struct world *world, uint16_t port)
+{
+	const struct pkt syn = pkt_tcp(HERE, port, NOBODY, WEB, PACKET_SYN);
+	const struct pkt_head head = {NOBODY, HERE, NULL, 0};
+	unsigned char answer[PKT_CAP / 2] = {2, 0};
+
+	memcpy(answer + 2, syn.bytes, syn.len);
+	const struct pkt pkt = pkt_ip(head, FERRY_PROTO, answer, 2 + syn.len);
+	send_from(&world->there, &pkt);
+	rounds(world, 1);
+}
+
+/* A program of the stack here begins it. */
+static void begin_here(struct world *world, const char *ip, uint16_t port)
+{
+	struct pkt syn = pkt_tcp(HERE, port, ip, WEB, PACKET_SYN);
+	struct packet_view view;
+
+	assert_true(packet_parse(syn.bytes, syn.len, &view));
+	world->here.crossing.on_held(world->here.crossing.owner, &view);
+}
+
+static bool is_held(struct world *world, const char *ip, uint16_t port)
+{
+	const struct addr peer = addr_of4(pkt_addr(HERE), port), own = addr_of4(pkt_addr(ip), WEB);
+
+	return syns_has(world->here.quay.syns, &peer, &own);
+}
+
+/* Whatever others say has begun here, and who has given up: they keep nobody from a connection. */
+static void only_who_waits_is_dialled_for(void **state)
+{
+	struct world *world = world_open_with(true);
+	int end = -1;
+
+	(void)state;
+	is_begun = false;
+	rounds(world, 20);
+	for (unsigned i = 0; i <= SYNS_MAX / 4; i++)
+		return_syn(world, (uint16_t)(2000 + i));
+	assert_false(is_held(world, NOBODY, 2000));
+	is_begun = true;
+	begin_here(world, THERE, 1000);
+	until(world, (end = accept4(world->target, NULL, NULL, SOCK_CLOEXEC)) >= 0);
+	close(end);
+	/* one that was not known to have no stack is begun again as a stream */
+	return_syn(world, 2000);
+	until(world, is_held(world, NOBODY, 2000));
+	clock_ahead_ns += SYNS_LOOK_MS * NS_PER_MS;
+	rounds(world, 3);
+	assert_true(is_held(world, NOBODY, 2000));
+	is_begun = false;
+	clock_ahead_ns += SYNS_LOOK_MS * NS_PER_MS;
+	rounds(world, 3);
+	assert_false(is_held(world, NOBODY, 2000));
+	world_close(world);
+}
+
 static bool takes(struct world *world, struct pkt pkt)
 {
 	struct packet_view view;
@@ -579,6 +680,7 @@ int main(void)
 		cmocka_unit_test(names_are_known),
 		cmocka_unit_test(what_a_stack_would_answer),
 		cmocka_unit_test(who_begins_as_if_there_were_a_stack),
+		cmocka_unit_test(only_who_waits_is_dialled_for),
 		cmocka_unit_test(what_it_takes),
 		cmocka_unit_test(it_ends_at_any_moment),
 	};

@@ -104,6 +104,14 @@ static void let_in(void *owner, const struct syns_packet *packet)
 		crossing_let_in(quay->crossing, &view);
 }
 
+/* Where nobody can tell, they may. */
+static bool is_waiting(void *owner, const struct addr *peer, const struct addr *own)
+{
+	struct stack *stack = ((const struct quay *)owner)->stack;
+
+	return stack->ops->is_connected(stack, peer, own) != 0;
+}
+
 static void refuse(void *owner, const struct syns_packet *packet, int result)
 {
 	const struct quay *quay = owner;
@@ -169,10 +177,14 @@ static void open_mouth(struct quay *quay)
 
 /* --- packets ------------------------------------------------------------------------------ */
 
+/* Any host may say so of any SYN: it counts if somebody here has begun that. */
 static void on_returned(void *owner, const struct packet_view *syn)
 {
 	const struct quay *quay = owner;
+	const struct syns_packet packet = syns_packet_of(syn);
 
+	if (!is_waiting(owner, &packet.peer, &packet.own))
+		return;
 	if (quay->mouth_fd >= 0)
 		on_held(owner, syn);
 	else
@@ -335,7 +347,8 @@ static int open_parcels(struct quay *quay)
 
 int quay_open(struct quay *quay, const struct conn_context *context)
 {
-	static const struct syns_ops syns_ops = {.let_in = let_in, .refuse = refuse};
+	static const struct syns_ops syns_ops = {
+		.let_in = let_in, .refuse = refuse, .is_waiting = is_waiting};
 	static const struct ferry_ops ops = {
 		.on_packets = on_packets,
 		.on_asked = on_asked,
