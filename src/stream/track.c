@@ -363,16 +363,24 @@ static void pass_end(struct track *track)
 	look_for_end(track);
 }
 
+/* What is kept of it costs no more than its bytes, however few come at once. */
 static void keep(struct track *track, const uint8_t *bytes, size_t len)
 {
-	struct track_chunk *chunk = chunk_new(&track->in, len);
+	struct track_chunk *chunk = chunk_last(&track->in);
 
-	if (!chunk) {
-		finish(track, 0);
-		return;
+	while (len > 0) {
+		if (!chunk || chunk->end == chunk->cap_bytes)
+			chunk = chunk_new(&track->in, len < CHUNK_MIN ? CHUNK_MIN : len);
+		if (!chunk) {
+			finish(track, 0);
+			return;
+		}
+		const size_t room = chunk->cap_bytes - chunk->end, part = len < room ? len : room;
+		memcpy(chunk->bytes + chunk->end, bytes, part);
+		chunk->end += part;
+		bytes += part;
+		len -= part;
 	}
-	memcpy(chunk->bytes, bytes, len);
-	chunk->end = len;
 }
 
 /* Where it leads, or that it is accepted. Returns how many bytes were for that. */

@@ -35,7 +35,8 @@ struct pair {
 	bool is_woken;
 
 	/* of what was asked */
-	int refuse; /* -errno: so; 0: it is accepted */
+	int refuse;          /* -errno: so; 0: it is accepted */
+	struct track *asked; /* the last one */
 	int accepted[PAIR_TRACKS];
 	size_t naccepted;
 	struct track *answered[PAIR_TRACKS];
@@ -60,6 +61,7 @@ static void pair_on_asked(void *owner, struct track *track, struct in_addr ip, u
 	struct pair *pair = ((struct pair_end *)owner)->pair;
 	int ends[2];
 
+	pair->asked = track;
 	pair->asked_ip = ip;
 	pair->asked_port = port;
 	if (pair->refuse < 0) {

@@ -221,6 +221,40 @@ static void test_slow_reader(void **state)
 	pair_free(pair);
 }
 
+/* Bytes that come one by one, and are not read, cost no more than others. */
+static void test_single_bytes(void **state)
+{
+	enum { BYTES = 5000 };
+	struct pair *pair = pair_new();
+	size_t put = 0, got = 0, chunks = 0;
+	bool has_ended = false;
+	int fds[2];
+
+	(void)state;
+	pair_connect(pair, fds);
+	while (list_is_empty(&pair->asked->in)) {
+		put += feed(fds[0], put, put + 4096);
+		pair_run(pair);
+	}
+	for (int i = 0; i < BYTES; i++) {
+		put += feed(fds[0], put, put + 1);
+		pair_run(pair);
+	}
+	list_each (at, &pair->asked->in)
+		chunks++;
+	assert_in_range(chunks, 1, BYTES / 4096 + 2);
+	shutdown(fds[0], SHUT_WR);
+	for (int tries = 0; !has_ended; tries++) {
+		assert_true(tries < 100000);
+		pair_run(pair);
+		got += drain(fds[1], got, &has_ended);
+	}
+	assert_int_equal(got, put);
+	close(fds[0]);
+	close(fds[1]);
+	pair_free(pair);
+}
+
 /* The other end is stopped, and goes on later: nothing is lost. */
 static void test_stopped(void **state)
 {
@@ -303,6 +337,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_reset),
 	cmocka_unit_test(test_cancel),
 	cmocka_unit_test(test_slow_reader),
+	cmocka_unit_test(test_single_bytes),
 	cmocka_unit_test(test_stopped),
 	cmocka_unit_test(test_thousand),
 };
