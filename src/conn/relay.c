@@ -139,8 +139,7 @@ static enum flow_result pump(struct relay *relay, enum relay_side side)
 		return FLOW_FAILED;
 	if (!flow->is_ended)
 		return result;
-	if (relay->is_kept_whole && (!was_ended || flow->from->is_gone) &&
-		fd_was_reset(flow->from->io.fd))
+	if ((!was_ended || flow->from->is_gone) && fd_was_reset(flow->from->io.fd))
 		return FLOW_FAILED;
 	if (flow->from->is_gone && back->waiting == 0)
 		back->is_ended = true;

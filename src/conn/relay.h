@@ -60,7 +60,8 @@ void relay_pool_free(struct relay_pool *pool);
  * The end of one side, behind all of its bytes, becomes a shutdown(SHUT_WR) of the other; the
  * opposite way goes on for as long as it likes. When a side breaks (reset, or it takes no more
  * bytes) what it had sent is passed on as far as the other side takes it at once, the rest is
- * dropped, and the other side is reset.
+ * dropped, and the other side is reset. A unix socket whose other end was closed by fd_reset is
+ * broken, too, not ended.
  *
  * @on_done is called once, from the loop and never from within relay_start, when both ways have
  * ended and both descriptors are closed. @relay may be asked for its bytes until on_done returns,
@@ -78,8 +79,7 @@ struct relay *relay_start_with(struct relay_pool *pool, struct loop_io *io, int 
 
 /*
  * For who cannot afford that a part looks like the whole: should this process die, both sides are
- * reset where it is TCP; and a unix socket whose other end was closed by fd_reset is broken, not
- * ended.
+ * reset where it is TCP.
  */
 void relay_keep_whole(struct relay *relay);
 

@@ -28,8 +28,9 @@
  * nobody reads keeps no other one up.
  *
  * The socket is any, or one end of a pair of unix sockets whose other end somebody here takes for
- * the connection. To reset that, it is closed with an unread byte in it, which is the one way to
- * tell its other end (unix(7) does not say it; unix_release_sock).
+ * the connection. To reset that, it is closed with an unread byte in it, which its other end is
+ * told of (unix(7) does not say it; unix_release_sock); one that sends no more finds fd_reset's
+ * mark.
  */
 #define TRACK_HEAD_BYTES  7
 #define TRACK_VERSION     1

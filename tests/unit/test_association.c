@@ -166,6 +166,30 @@ static void test_reset(void **state)
 	pair_free(pair);
 }
 
+/* So it does where one way has ended: what came is no whole. */
+static void test_reset_after_half_close(void **state)
+{
+	struct pair *pair = pair_new();
+	char bytes[8];
+	int fds[2];
+
+	(void)state;
+	for (int half = 0; half < 2; half++) {
+		pair_connect(pair, fds);
+		shutdown(fds[half], SHUT_WR);
+		pair_until(pair, recv(fds[1 - half], bytes, 1, 0) == 0);
+		assert_int_equal(send(fds[1 - half], "part", 4, 0), 4);
+		pair_until(pair, recv(fds[half], bytes, sizeof(bytes), MSG_PEEK) == 4);
+		track_reset(half == 0 ? pair->asked : pair->answered[pair->nanswered - 1], 0);
+		pair_until(pair, pair->tracks.count == 0);
+		assert_int_equal(recv(fds[half], bytes, sizeof(bytes), 0), 4);
+		assert_true(fd_was_reset(fds[half]));
+		close(fds[0]);
+		close(fds[1]);
+	}
+	pair_free(pair);
+}
+
 static void test_cancel(void **state)
 {
 	struct pair *pair = pair_new();
@@ -335,6 +359,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_refusal),
 	cmocka_unit_test(test_no_other_end),
 	cmocka_unit_test(test_reset),
+	cmocka_unit_test(test_reset_after_half_close),
 	cmocka_unit_test(test_cancel),
 	cmocka_unit_test(test_slow_reader),
 	cmocka_unit_test(test_single_bytes),

@@ -592,17 +592,18 @@ static void test_answer_before_reset(void **state)
 	for_each_kind(answer_before_reset);
 }
 
-/* What is kept whole ends or breaks as its source did, also where that is a unix socket. */
-static void kept_whole(bool a_is_tcp, bool b_is_tcp)
+/* A side ends or breaks as its source did, also where that is a unix socket, and kept whole. */
+static void ends_or_breaks(bool a_is_tcp, bool b_is_tcp)
 {
 	struct bed bed;
 
-	for (int variant = 0; variant < 4; variant++) {
+	for (int variant = 0; variant < 8; variant++) {
 		bool is_reset = variant & 1;
 
 		bed_open(&bed, 6);
 		bed_start(&bed, a_is_tcp, b_is_tcp, 0);
-		relay_keep_whole(bed.relay);
+		if (variant & 4)
+			relay_keep_whole(bed.relay);
 		peer_send(&bed, 0, 1000);
 		if (variant & 2) { /* the other direction has ended before */
 			peer_shut(&bed, 1);
@@ -626,10 +627,10 @@ static void kept_whole(bool a_is_tcp, bool b_is_tcp)
 	}
 }
 
-static void test_kept_whole(void **state)
+static void test_end_or_break(void **state)
 {
 	(void)state;
-	for_each_kind(kept_whole);
+	for_each_kind(ends_or_breaks);
 }
 
 /* A client at a path that asks for credentials has a name of the kernel's choice (unix(7)). */
@@ -1179,7 +1180,7 @@ int main(void)
 		cmocka_unit_test(test_reset_is_noticed),
 		cmocka_unit_test(test_reset_after_end),
 		cmocka_unit_test(test_answer_before_reset),
-		cmocka_unit_test(test_kept_whole),
+		cmocka_unit_test(test_end_or_break),
 		cmocka_unit_test(test_reset_in_bulk),
 		cmocka_unit_test(test_death_is_a_reset),
 		cmocka_unit_test(test_name_is_no_reset),
