@@ -12,11 +12,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "mesh/agent/author.h"
 #include "mesh/agent/statedir.h"
+#include "netns.h"
 #include "util/fd.h"
 
 struct bed {
@@ -170,6 +172,13 @@ static void what_is_not_ours(void **state)
 		statedir_write(&dir, bed->path, &bed->self, "x y\n", "a b\n", &err), -EEXIST);
 	assert_non_null(strstr(err.text, "a/hosts is a file of somebody else's"));
 	remove_name(bed, "hosts");
+	write_name(bed, "hostaliases", ""); /* that one, too */
+	assert_int_equal(
+		statedir_write(&dir, bed->path, &bed->self, "x y\n", "a b\n", &err), -EEXIST);
+	assert_non_null(strstr(err.text, "a/hostaliases is a file of somebody else's"));
+	statedir_remove(&dir, &bed->self);
+	assert_string_equal(read_name(bed, "hostaliases"), "");
+	remove_name(bed, "hostaliases");
 	assert_int_equal(statedir_write(&dir, bed->path, &bed->self, "x y\n", "a b\n", &err), 0);
 	assert_string_equal(read_name(bed, "README.md"), "# My own\n");
 	remove_name(bed, "hosts");
@@ -182,6 +191,37 @@ static void what_is_not_ours(void **state)
 	remove_name(bed, "README.md");
 }
 
+/* The directory of /etc/hosts, where mesh/agent/hostfiles has a block in that: it stays. */
+static void etc_hosts_itself(void **state)
+{
+	const struct bed *bed = *state;
+	struct marked_text text = {NULL, 0};
+	struct statedir dir = {NULL};
+	char path[160];
+	struct err err;
+
+	if (netns_enter() < 0 || unshare(CLONE_NEWNS) < 0 ||
+		mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
+		assert_null(getenv("NSWRAP_TEST_NO_SKIP"));
+		skip();
+	}
+	assert_int_equal(mkdir(bed->path, 0755), 0);
+	assert_int_equal(marked_add(&text, &bed->self, "127.0.0.1 lab\n"), 0);
+	text.bytes[text.len] = '\0';
+	write_name(bed, "hosts", text.bytes);
+	snprintf(path, sizeof(path), "%s/hosts", bed->path);
+	assert_int_equal(mount(path, "/etc/hosts", NULL, MS_BIND, NULL), 0);
+	assert_int_equal(
+		statedir_write(&dir, bed->path, &bed->self, "x y\n", "a b\n", &err), -EEXIST);
+	assert_non_null(strstr(err.text, "a/hosts is a file of somebody else's"));
+	statedir_remove(&dir, &bed->self);
+	assert_string_equal(read_name(bed, "hosts"), text.bytes);
+	assert_null(read_name(bed, "hostaliases"));
+	assert_int_equal(umount2("/etc/hosts", MNT_DETACH), 0);
+	remove_name(bed, "hosts");
+	free(text.bytes);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -189,6 +229,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(they_come_and_go, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(two_agents_have_one, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_not_ours, set_up, tear_down),
+		/* in namespaces from there on */
+		cmocka_unit_test_setup_teardown(etc_hosts_itself, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

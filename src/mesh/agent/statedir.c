@@ -235,7 +235,7 @@ static int put_lines(int dir_fd, const char *name, const struct marked_text *res
 	int result = read_at(dir_fd, name, &old);
 	bool is_there = result > 0;
 
-	if (is_there && old.len > 0 && marked_count(&old) == 0)
+	if (is_there && marked_count(&old) == 0)
 		result = lines ? -EEXIST : 0;
 	else if (result >= 0)
 		result = compose(&old, rest, self, lines, &new);
@@ -280,6 +280,28 @@ static void read_rest(struct marked_text *out)
 	free(all.bytes);
 }
 
+/* Is `hosts` of that directory /etc/hosts itself, where blocks are no sign that a file is ours? */
+static bool is_etc_hosts(int dir_fd)
+{
+	struct stat there, etc;
+
+	return fstatat(dir_fd, HOSTS, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       stat(STATEDIR_HOSTS, &etc) == 0 && there.st_ino == etc.st_ino &&
+	       there.st_dev == etc.st_dev;
+}
+
+static int put_hosts(int dir_fd, const struct marked_author *self, const char *lines)
+{
+	struct marked_text rest;
+
+	if (is_etc_hosts(dir_fd))
+		return lines ? -EEXIST : 0;
+	read_rest(&rest);
+	int result = put_lines(dir_fd, HOSTS, &rest, self, lines);
+	free(rest.bytes);
+	return result;
+}
+
 /* --- the directory ------------------------------------------------------------------------ */
 
 static int fail(struct err *err, int result, const char *path, const char *name)
@@ -295,12 +317,8 @@ static int fail(struct err *err, int result, const char *path, const char *name)
 static int write_files(int dir_fd, const char *path, const struct marked_author *self,
 	const char *hosts, const char *aliases, struct err *err)
 {
-	struct marked_text rest;
-	int result, failed = 0;
+	int result = put_hosts(dir_fd, self, hosts), failed = 0;
 
-	read_rest(&rest);
-	result = put_lines(dir_fd, HOSTS, &rest, self, hosts);
-	free(rest.bytes);
 	if (result < 0)
 		failed = fail(err, result, path, HOSTS);
 	result = put_lines(dir_fd, HOSTALIASES, NULL, self, aliases);
@@ -358,11 +376,7 @@ void statedir_remove(struct statedir *dir, const struct marked_author *self)
 	_cleanup_fd_ int dir_fd = open(dir->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir_fd >= 0) {
 		fd_lock(dir_fd, LOCK_MS);
-		/* what /etc/hosts says now stays as it is until somebody writes again */
-		struct marked_text rest;
-		read_rest(&rest);
-		put_lines(dir_fd, HOSTS, &rest, self, NULL);
-		free(rest.bytes);
+		put_hosts(dir_fd, self, NULL);
 		put_lines(dir_fd, HOSTALIASES, NULL, self, NULL);
 		if (faccessat(dir_fd, HOSTS, F_OK, 0) < 0 && has_own_readme(dir_fd)) {
 			unlinkat(dir_fd, README, 0);

@@ -16,8 +16,8 @@
  * its files (mesh/agent/marked), and who writes takes out the blocks of those that have ended. The
  * last one that ends takes the files along, and the directory if nothing else is in it. `hosts` is
  * what /etc/hosts says with these blocks behind it, `hostaliases` has blocks only. A file of those
- * names that has no block is somebody else's, and is never written: a manager says where, and has
- * no say in what is there.
+ * names that has no block is somebody else's and never written, and so is /etc/hosts itself, which
+ * may have blocks: a manager says where, and has no say in what is there.
  */
 struct statedir {
 	char *path; /* NULL: there are no files of ours */
