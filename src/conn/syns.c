@@ -326,6 +326,15 @@ bool syns_has(const struct syns *syns, const struct addr *peer, const struct add
 	return find(syns, peer, own);
 }
 
+bool syns_is_asked(const struct syns *syns, const struct addr *own)
+{
+	for (enum syn_state state = 0; state < SYN_STATES; state++)
+		list_each (at, &syns->rings[state])
+			if (addr_equal(&container_of(at, struct syn, link)->own, own))
+				return true;
+	return false;
+}
+
 static void on_relay_done(struct relay *relay, void *owner)
 {
 	(void)relay;

@@ -76,6 +76,9 @@ void syns_on_packet(
 /* Is there one between these ends, in whatever state? */
 bool syns_has(const struct syns *syns, const struct addr *peer, const struct addr *own);
 
+/* The same for whatever peer. Looks at one after the other. */
+bool syns_is_asked(const struct syns *syns, const struct addr *own);
+
 /* @fd was accepted at @own: join it to its target and take it over. False: it has none. */
 bool syns_meet(struct syns *syns, const struct addr *peer, const struct addr *own, int fd);
 

@@ -229,6 +229,69 @@ static void many(void **state)
 	gate_aliases_fini(&aliases);
 }
 
+#define STREAMS 40000 /* more than there are aliases for them */
+#define USED    7     /* every so many of the first ones is, for ever */
+
+static bool is_streamed(void *owner, struct in_addr ip)
+{
+	(void)owner;
+	return ip.s_addr == pkt_addr(PEER).s_addr;
+}
+
+static bool is_used(void *owner, struct packet_end to)
+{
+	++*(unsigned *)owner;
+	assert_int_equal(to.ip.s_addr, pkt_addr(PEER).s_addr);
+	return to.port <= 1000 && to.port % USED == 0;
+}
+
+/* Returns the alias under which @port of PEER is led in, as 0: it is not. */
+static uint32_t lead(struct gate *gate, uint16_t port)
+{
+	struct pkt pkt = pkt_tcp(SELF, 7, PEER, port, SYN);
+	struct packet_end to;
+	struct packet_view view;
+
+	assert_true(packet_parse(pkt.bytes, pkt.len, &view));
+	if (!gate_lead_in(gate, &view))
+		return 0;
+	assert_true(packet_parse(pkt.bytes, pkt.len, &view));
+	assert_true(gate_find_led(gate, view.src, &to));
+	assert_int_equal(to.ip.s_addr, pkt_addr(PEER).s_addr);
+	assert_int_equal(to.port, port);
+	return view.src.ip.s_addr;
+}
+
+/* Streams of own programs: any number, one after the other, and what goes on stays what it is. */
+static void streams(void **state)
+{
+	static const struct gate_streams ops = {is_streamed, is_used};
+	static uint32_t first[1001];
+	struct gate *gate = shared(NET, false);
+	unsigned asked = 0;
+
+	(void)state;
+	gate_lead_streams(gate, 50000, &ops, &asked);
+	expect_in_as(gate, pkt_tcp(PEER, 7, SELF, 8081, SYN), pkt_tcp(FIRST, 7, LO, 9000, SYN));
+	for (unsigned round = 0; round < 2; round++)
+		for (unsigned port = 1; port <= STREAMS; port++) {
+			const uint32_t alias = lead(gate, (uint16_t)port);
+
+			assert_int_not_equal(alias, 0);
+			assert_int_not_equal(alias, pkt_addr(FIRST).s_addr);
+			if (port > 1000)
+				continue;
+			if (round == 0)
+				first[port] = alias;
+			else if (port % USED == 0)
+				assert_int_equal(alias, first[port]);
+		}
+	assert_in_range(asked, 1, 2 * STREAMS);
+	/* that of a client is still its own */
+	expect_in_as(gate, pkt_tcp(PEER, 7, SELF, 8081, ACK), pkt_tcp(FIRST, 7, LO, 9000, ACK));
+	gate_free(gate);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -238,6 +301,7 @@ int main(void)
 		cmocka_unit_test(served_elsewhere),
 		cmocka_unit_test(refusals_are_told),
 		cmocka_unit_test(many),
+		cmocka_unit_test(streams),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

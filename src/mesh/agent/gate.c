@@ -24,7 +24,7 @@ struct gate {
 	void (*on_refused)(void *owner, uint8_t proto, uint16_t port, struct packet_end place);
 	void *owner;
 	uint16_t mouth; /* see gate_lead_streams */
-	bool (*is_streamed)(void *owner, struct in_addr ip);
+	const struct gate_streams *streams;
 	void *streams_owner;
 };
 
@@ -373,11 +373,11 @@ enum gate_verdict gate_in(
 	return gate_table_is_member(gate->table, view->src.ip) ? network_in(&passage) : GATE_DROP;
 }
 
-void gate_lead_streams(struct gate *gate, uint16_t mouth,
-	bool (*is_streamed)(void *owner, struct in_addr ip), void *owner)
+void gate_lead_streams(
+	struct gate *gate, uint16_t mouth, const struct gate_streams *streams, void *owner)
 {
 	gate->mouth = mouth;
-	gate->is_streamed = is_streamed;
+	gate->streams = streams;
 	gate->streams_owner = owner;
 }
 
@@ -386,7 +386,8 @@ bool gate_lead_in(struct gate *gate, const struct packet_view *packet)
 	const struct packet_end mouth = {gate->table->self, gate->mouth};
 	struct packet_end alias = packet->src;
 
-	if (!gate_aliases_lead(&gate->aliases, packet->dst.ip, packet->dst.port, &alias.ip))
+	if (gate->mouth == 0 || !gate_aliases_lead(&gate->aliases, packet->dst.ip, packet->dst.port,
+					gate->streams->is_used, gate->streams_owner, &alias.ip))
 		return false;
 	gate_rewrite(packet, GATE_SRC, alias);
 	gate_rewrite(packet, GATE_DST, mouth);
@@ -423,7 +424,7 @@ static bool is_streamed(const struct passage *passage)
 
 	return gate->mouth != 0 && passage->view->proto == IPPROTO_TCP &&
 	       packet_is_same_ip(passage->view->src.ip, passage->table->self) &&
-	       gate->is_streamed(gate->streams_owner, passage->view->dst.ip);
+	       gate->streams->is_streamed(gate->streams_owner, passage->view->dst.ip);
 }
 
 /* TCP or UDP */

@@ -142,13 +142,20 @@ enum gate_verdict gate_out(struct gate *gate, void *packet, size_t len, uint64_t
 void gate_let_in(struct gate *gate, const struct packet_view *packet);
 
 /*
- * Hosts of which @is_streamed says so have no stack (stream/ferry): what the namespace begins with
- * them is GATE_HOLD on its way out. What of that is led in (gate_lead_in) comes from an alias to
- * @mouth, a port of the agent's own address where the owner listens, and so does the rest of that
- * connection; gate_find_led says who asked there for what. 0: there is no such port.
+ * What the namespace begins with hosts that have no stack is GATE_HOLD on its way out. What of that
+ * is led in (gate_lead_in) comes from an alias to @mouth, a port of the agent's own address where
+ * the owner listens, and so does the rest of that connection; gate_find_led says who asked there
+ * for what. 0: there is no such port. Not led in (false): there is none, or no alias left.
  */
-void gate_lead_streams(struct gate *gate, uint16_t mouth,
-	bool (*is_streamed)(void *owner, struct in_addr ip), void *owner);
+struct gate_streams {
+	/* has it none (stream/ferry)? */
+	bool (*is_streamed)(void *owner, struct in_addr ip);
+	/* is there a connection, or one that begins, to @to? */
+	bool (*is_used)(void *owner, struct packet_end to);
+};
+
+void gate_lead_streams(
+	struct gate *gate, uint16_t mouth, const struct gate_streams *streams, void *owner);
 bool gate_lead_in(struct gate *gate, const struct packet_view *packet);
 bool gate_find_led(const struct gate *gate, struct packet_end seen, struct packet_end *to);
 

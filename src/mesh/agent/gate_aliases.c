@@ -7,6 +7,8 @@
 #include "mesh/agent/gate_table.h"
 #include "util/mix.h"
 
+#define TRIES 64 /* of those that are led, when another one is to be */
+
 void gate_aliases_fini(struct gate_aliases *aliases)
 {
 	free(aliases->list);
@@ -75,14 +77,41 @@ bool gate_aliases_get(struct gate_aliases *aliases, struct in_addr peer, uint16_
 	return true;
 }
 
-/* No address of the namespace is also one elsewhere, so it is nobody else's. */
-bool gate_aliases_lead(
-	struct gate_aliases *aliases, struct in_addr peer, uint16_t port, struct in_addr *out)
+/* It is of @peer at @port from now on. */
+static void take_over(
+	struct gate_aliases *aliases, size_t number, struct in_addr peer, uint16_t port)
 {
-	if (!gate_aliases_get(aliases, peer, port, true, out))
-		return false;
-	aliases->list[ntohl(out->s_addr ^ aliases->net.s_addr) - 1].is_led = true;
-	return true;
+	struct gate_alias *alias = &aliases->list[number - 1];
+	uint16_t *at = bucket_of(aliases, alias->peer, alias->port);
+
+	while (*at != number)
+		at = &aliases->list[*at - 1].next;
+	*at = alias->next;
+	uint16_t *bucket = bucket_of(aliases, peer, port);
+	*alias = (struct gate_alias){peer, port, *bucket, true, true};
+	*bucket = (uint16_t)number;
+}
+
+/* No address of the namespace is also one elsewhere, so it is nobody else's. */
+bool gate_aliases_lead(struct gate_aliases *aliases, struct in_addr peer, uint16_t port,
+	bool (*is_used)(void *owner, struct packet_end to), void *owner, struct in_addr *out)
+{
+	if (gate_aliases_get(aliases, peer, port, true, out)) {
+		aliases->list[ntohl(out->s_addr ^ aliases->net.s_addr) - 1].is_led = true;
+		return true;
+	}
+	for (size_t i = 0, asked = 0; i < aliases->count && asked < TRIES; i++) {
+		const size_t number = aliases->turn++ % aliases->count + 1;
+		const struct gate_alias *alias = &aliases->list[number - 1];
+
+		asked += alias->is_led;
+		if (!alias->is_led || is_used(owner, (struct packet_end){alias->peer, alias->port}))
+			continue;
+		take_over(aliases, number, peer, port);
+		*out = address_of(aliases, number);
+		return true;
+	}
+	return false;
 }
 
 const struct gate_alias *gate_aliases_find(const struct gate_aliases *aliases, struct in_addr ip)

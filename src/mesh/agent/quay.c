@@ -100,8 +100,16 @@ static void let_in(void *owner, const struct syns_packet *packet)
 	const struct quay *quay = owner;
 	struct packet_view view;
 
-	if (packet_parse(packet->bytes, packet->len, &view) && gate_lead_in(quay->gate, &view))
+	if (!packet_parse(packet->bytes, packet->len, &view))
+		return;
+	if (gate_lead_in(quay->gate, &view)) {
 		crossing_let_in(quay->crossing, &view);
+		return;
+	}
+	log_info("a connection to port %u was refused: no address is left that could stand for its "
+		 "host",
+		view.dst.port);
+	crossing_answer_stack(quay->crossing, &view, ICMP_HOST_UNREACH);
 }
 
 /* Where nobody can tell, they may. */
@@ -142,7 +150,14 @@ static void on_client(struct acceptor *acceptor, int fd, const struct addr *peer
 
 static bool is_streamed(void *owner, struct in_addr ip)
 {
-	return ferry_is_streamed(owner, ip);
+	return ferry_is_streamed(((const struct quay *)owner)->ferry, ip);
+}
+
+static bool is_used(void *owner, struct packet_end to)
+{
+	const struct addr own = addr_of4(to.ip, to.port);
+
+	return syns_is_asked(((const struct quay *)owner)->syns, &own);
 }
 
 static void close_mouth(struct quay *quay)
@@ -157,6 +172,7 @@ static void close_mouth(struct quay *quay)
 /* Without it what is begun with hosts that have no stack is reset by them. */
 static void open_mouth(struct quay *quay)
 {
+	static const struct gate_streams streams = {is_streamed, is_used};
 	struct addr at = addr_of4(quay->self, 0);
 	const int fd = quay->stack->ops->open_bound(quay->stack, PROTO_TCP, &at);
 	int result = fd < 0 ? fd : addr_get_own(fd, &at);
@@ -167,7 +183,7 @@ static void open_mouth(struct quay *quay)
 		result =
 			acceptor_open(&quay->mouth, quay->context->loop, quay->context->budget, fd);
 	if (result == 0) {
-		gate_lead_streams(quay->gate, addr_port(&at), is_streamed, quay->ferry);
+		gate_lead_streams(quay->gate, addr_port(&at), &streams, quay);
 		return;
 	}
 	fd_close(&quay->mouth_fd);
