@@ -29,6 +29,7 @@ struct association {
 	struct list dead, dying;     /* over; the second: its bytes may still be sent again */
 	struct list ready;
 	size_t count;
+	uint64_t extra; /* of windows */
 	struct loop_timer timer;
 	struct loop_task task; /* frees what is dead */
 };
@@ -115,6 +116,7 @@ static struct track *add_track(struct association *association, bool is_asker)
 	if (!track)
 		return NULL;
 	track->conn = association->conn;
+	track->extra = &association->extra;
 	association->count++;
 	list_add_last(is_asker ? &association->waiting : &association->tracks, &track->link);
 	return track;

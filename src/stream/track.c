@@ -133,6 +133,7 @@ void track_free(struct track *track)
 	chunks_free(&track->out);
 	chunks_free(&track->in);
 	track->all->extra -= track->window - TRACK_WINDOW;
+	*track->extra -= track->window - TRACK_WINDOW;
 	track->all->count--;
 	free(track);
 }
@@ -313,10 +314,12 @@ static uint64_t growth(struct track *track, uint64_t now_ns)
 	const bool is_quick = now_ns - track->since_ns < 2 * stat.smoothed_rtt + 4 * NS_PER_MS;
 	track->since_ns = now_ns;
 	track->taken = 0;
+	const uint64_t others = track->all->extra - *track->extra;
 	if (!is_quick || track->window >= TRACK_WINDOW_MAX ||
-		track->all->extra + track->window > TRACKS_WINDOW_ALL)
+		*track->extra + track->window > (TRACKS_WINDOW_ALL - others) / 2)
 		return 0;
 	track->all->extra += track->window;
+	*track->extra += track->window;
 	track->window *= 2;
 	return track->window / 2;
 }

@@ -24,8 +24,9 @@
  * its turn, so what comes from a socket waits in that while the stream is full. What came and is
  * not taken by the socket waits here, as much of it as the other end was allowed to send: the
  * window of a track begins with TRACK_WINDOW and is doubled while its bytes are taken as quickly as
- * they come, up to TRACK_WINDOW_MAX and TRACKS_WINDOW_ALL for all tracks together. So one that
- * nobody reads keeps no other one up.
+ * they come, up to TRACK_WINDOW_MAX and TRACKS_WINDOW_ALL for all tracks together, of which one
+ * association has no more than half of what others leave. So one that nobody reads keeps no other
+ * one up.
  *
  * The socket is any, or one end of a pair of unix sockets whose other end somebody here takes for
  * the connection. To reset that, it is closed with an unread byte in it, which its other end is
@@ -76,6 +77,7 @@ struct track {
 	struct list link;  /* in the owner's ring of all */
 	struct list ready; /* and of those that may have something to write */
 	void *owner;       /* of the association */
+	uint64_t *extra;   /* of all tracks of that, as tracks.extra */
 	void *user;        /* of who asks or is asked */
 	/* An asker's: 0, it is accepted, and track_join may be called; or -errno, it is over. */
 	void (*on_answer)(struct track *track, int result);

@@ -279,6 +279,51 @@ static void test_single_bytes(void **state)
 	pair_free(pair);
 }
 
+/* @total bytes through it, and no end. */
+static void move_on(struct pair *pair, int in, int out, size_t total)
+{
+	size_t put = 0, got = 0;
+	bool has_ended = false;
+
+	for (int tries = 0; got < total; tries++) {
+		assert_true(tries < 2000000);
+		put += feed(in, put, total);
+		pair_run(pair);
+		got += drain(out, got, &has_ended);
+	}
+}
+
+/* Tracks of one association whose windows have grown leave others room to grow, and give it back.
+ */
+static void test_windows_are_shared(void **state)
+{
+	enum { TRACKS = 4 };
+	const uint64_t others = TRACKS_WINDOW_ALL - (8U << 20);
+	struct pair *pair = pair_new();
+	int fds[TRACKS][2];
+
+	(void)state;
+	pair->tracks.extra = others;
+	for (int i = 0; i < TRACKS; i++) {
+		pair_connect(pair, fds[i]);
+		move_on(pair, fds[i][0], fds[i][1], 12U << 20);
+	}
+	assert_in_range(pair->tracks.extra - others, TRACK_WINDOW, 4U << 20);
+	/* the other direction is of the other association */
+	for (int tries = 0; pair->answered[0]->window < (512U << 10); tries++) {
+		assert_true(tries < 50);
+		move_on(pair, fds[0][1], fds[0][0], 1U << 20);
+	}
+	for (int i = 0; i < TRACKS; i++) {
+		close(fds[i][0]);
+		close(fds[i][1]);
+	}
+	pair_until(pair, pair->tracks.count == 0);
+	assert_int_equal(pair->tracks.extra, others);
+	pair->tracks.extra = 0;
+	pair_free(pair);
+}
+
 /* The other end is stopped, and goes on later: nothing is lost. */
 static void test_stopped(void **state)
 {
@@ -363,6 +408,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_cancel),
 	cmocka_unit_test(test_slow_reader),
 	cmocka_unit_test(test_single_bytes),
+	cmocka_unit_test(test_windows_are_shared),
 	cmocka_unit_test(test_stopped),
 	cmocka_unit_test(test_thousand),
 };
