@@ -602,6 +602,7 @@ struct ferry *ferry_new(
 	ferry->owner = owner;
 	dialler_init(&ferry->dialler, &dialler_ops, ferry);
 	ferry->tracks.loop = context->loop;
+	ferry->tracks.budget = context->budget;
 	ferry->has_stack = true;
 	ferry->task.on_run = on_task;
 	ferry->timer.on_expired = on_timer;

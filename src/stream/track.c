@@ -117,6 +117,8 @@ static void close_socket(struct track *track)
 	if (track->io.fd < 0)
 		return;
 	loop_io_del(track->all->loop, &track->io);
+	if (track->other_fd >= 0)
+		budget_give(track->all->budget, 1);
 	if (track->has_ended && track->end_is_passed) {
 		fd_close(&track->io.fd);
 		return;
@@ -508,6 +510,7 @@ int track_join(struct track *track, int fd, int other_fd)
 	if (other_fd >= 0 && fstat(other_fd, &info) == 0) {
 		track->other_fd = other_fd;
 		track->other_inode = info.st_ino;
+		budget_take(track->all->budget, 1);
 	}
 	return 0;
 }

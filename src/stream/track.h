@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "util/budget.h"
 #include "util/list.h"
 #include "util/loop.h"
 
@@ -41,10 +42,11 @@
 #define TRACK_UNSENT_MAX  (256U << 10)
 #define TRACK_VECTORS     4
 
-/* What all tracks of a process share; starts as all zero but for the loop. */
+/* What all tracks of a process share; starts as all zero but for the first two. */
 struct tracks {
 	struct loop *loop;
-	uint64_t extra; /* of windows, beyond what each has at first */
+	struct budget *budget; /* of the process */
+	uint64_t extra;        /* of windows, beyond what each has at first */
 	size_t count;
 };
 
@@ -122,8 +124,9 @@ int track_ask(struct track *track, struct in_addr ip, uint16_t port);
 int track_accept(struct track *track);
 void track_refuse(struct track *track, int result);
 
-/* The bytes of @fd, nonblocking, the track's from now on. @other_fd: the other end of a pair, else
- * -1. Returns 0 or -errno. */
+/* The bytes of @fd, nonblocking, the track's from now on. @other_fd: the other end of a pair, whose
+ * owner counts that, and the track counts @fd; else -1, and @fd is counted already. Returns 0 or
+ * -errno. */
 int track_join(struct track *track, int fd, int other_fd);
 
 /* From QUIC: bytes of the other end, or that they have ended; it has so many more of ours; it has

@@ -27,6 +27,7 @@ struct pair_end {
 
 struct pair {
 	struct loop *loop;
+	struct budget budget;
 	struct tracks tracks;
 	struct pair_end ends[2]; /* the first is the asker */
 	unsigned lose_every;     /* 0: none is lost */
@@ -182,6 +183,7 @@ static struct pair *pair_new(void)
 	assert_non_null(pair);
 	pair->loop = loop_new();
 	pair->tracks.loop = pair->loop;
+	pair->tracks.budget = &pair->budget;
 	for (int i = 0; i < 2; i++)
 		pair->ends[i].pair = pair;
 	pair->ends[0].association =
@@ -196,6 +198,7 @@ static void pair_free(struct pair *pair)
 		association_free(pair->ends[i].association);
 	assert_int_equal(pair->tracks.count, 0);
 	assert_int_equal(pair->tracks.extra, 0);
+	assert_int_equal(pair->budget.used, 0);
 	loop_free(pair->loop);
 	free(pair);
 }

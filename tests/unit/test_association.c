@@ -72,6 +72,7 @@ static void test_half_close(void **state)
 	pair_connect(pair, fds);
 	assert_int_equal(pair->asked_port, 80);
 	assert_int_equal(pair->asked_ip.s_addr, htonl(0x7f000203));
+	assert_int_equal(pair->budget.used, 2); /* one of each pair */
 	move(pair, fds[0], fds[1], BULK);
 	/* the other way still goes on */
 	move(pair, fds[1], fds[0], BULK / 2);

@@ -139,7 +139,8 @@ static void bed_free(struct bed *bed)
 			close(bed->calls[i].result);
 	for (int i = 0; i < 2; i++)
 		ferry_free(bed->ferries[i]);
-	assert_int_equal(bed->budgets[1].used, 0);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(bed->budgets[i].used, 0);
 	assert_true(list_is_empty(&bed->landings.all));
 	landings_close(&bed->landings);
 	for (int i = 0; i < 2; i++)
@@ -206,6 +207,7 @@ static void test_where_they_lead(void **state)
 	int fd = ask(bed, 0, GREEDY);
 	assert_true(fd >= 0);
 	assert_int_equal(bed->budgets[1].used, 1);
+	assert_int_equal(bed->budgets[0].used, 1); /* the other end of what was dialled */
 	int there = accept(bed->server_fd, NULL, NULL);
 	assert_true(there >= 0);
 	assert_int_equal(send(fd, "x", 1, 0), 1);
