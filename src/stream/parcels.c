@@ -264,16 +264,20 @@ static size_t take_from(
 {
 	struct udp_flow *flow = parcel->flow;
 	const struct packet_end own = {self, (uint16_t)flow->key.ifindex};
-	ssize_t got = recv(flow->io.fd, packet + PACKET_DATAGRAM_BYTES,
-		cap_bytes - PACKET_DATAGRAM_BYTES, MSG_DONTWAIT);
+	unsigned char *bytes = packet + PACKET_DATAGRAM_BYTES;
+	const size_t room = cap_bytes - PACKET_DATAGRAM_BYTES;
+	ssize_t got = recv(flow->io.fd, bytes, room, MSG_DONTWAIT);
 
+	/* an error comes once, and before what was received, of which no other event tells */
+	if (got < 0 && errno != EAGAIN) {
+		tell_refused(parcel, -errno);
+		got = recv(flow->io.fd, bytes, room, MSG_DONTWAIT);
+	}
 	if (got >= 0) {
 		udp_flows_use(parcel->parcels->table, flow, false, 1,
 			loop_now_ns(parcel->parcels->context->loop));
 		return packet_make_udp(packet, own, peer_of(flow), (size_t)got);
 	}
-	if (errno != EAGAIN)
-		tell_refused(parcel, -errno);
 	return 0;
 }
 

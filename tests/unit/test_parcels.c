@@ -151,6 +151,33 @@ static void test_refused(void **state)
 	bed_close(&bed);
 }
 
+/* The answer was sent before the server went, which the next question finds out. */
+static void test_answered_and_refused(void **state)
+{
+	struct bed bed;
+	struct packet_view view;
+	struct addr client;
+	socklen_t len = sizeof(client);
+	char got[100];
+
+	(void)state;
+	bed_open(&bed);
+	put(&bed, 4000, 80, "question");
+	assert_int_equal(recvfrom(bed.server, got, sizeof(got), 0, &client.any, &len), 8);
+	assert_int_equal(sendto(bed.server, "answer", 6, 0, &client.any, len), 6);
+	close(bed.server);
+	bed.server = -1;
+	put(&bed, 4000, 80, "another");
+	expect(&bed, "answer", &view);
+	for (int i = 0; i < 500 && bed.refused == 0; i++) {
+		assert_int_equal(
+			parcels_take(bed.parcels, bed.self, (unsigned char[100]){0}, 100), 0);
+		loop_run_once(bed.loop, 10);
+	}
+	assert_int_equal(bed.refused, 1);
+	bed_close(&bed);
+}
+
 static void test_begins_here(void **state)
 {
 	struct bed bed;
@@ -196,6 +223,7 @@ static void test_begins_here(void **state)
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_begins_there),
 	cmocka_unit_test(test_refused),
+	cmocka_unit_test(test_answered_and_refused),
 	cmocka_unit_test(test_begins_here),
 };
 
