@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -15,13 +16,11 @@
 
 #include "proc/job.h"
 #include "proc/rights.h"
-#include "sandbox/config.h"
 #include "util/fd.h"
 #include "util/list.h"
 #include "util/log.h"
 
 #define CHUNK_BYTES 65536
-#define KEEP_MAX    (SANDBOX_KEEP_FDS_MAX + 8)
 
 /* --- the writer --------------------------------------------------------------------------- */
 
@@ -104,14 +103,22 @@ __attribute__((noreturn)) static void write_log(
 
 static int become_supervisor(struct detach *detach, const int *keep, size_t nkeep)
 {
-	int all[KEEP_MAX] = {detach->told_fd, detach->out_fd, detach->hand_fd, detach->in_fd};
-	_cleanup_fd_ int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	const int own[] = {detach->told_fd, detach->out_fd, detach->hand_fd, detach->in_fd};
+	int *all = malloc(sizeof(own) + nkeep * sizeof(*keep));
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	int result = !all || null < 0 || dup2(null, STDIN_FILENO) < 0 ||
+				     dup2(detach->out_fd, STDOUT_FILENO) < 0
+			     ? -errno
+			     : 0;
 
-	memcpy(all + 4, keep, nkeep * sizeof(*keep));
-	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(detach->out_fd, STDOUT_FILENO) < 0)
-		return -errno;
 	fd_close(&null);
-	return rights_keep_fds(all, 4 + nkeep);
+	if (result == 0) {
+		memcpy(all, own, sizeof(own));
+		memcpy(all + 4, keep, nkeep * sizeof(*keep));
+		result = rights_keep_fds(all, 4 + nkeep);
+	}
+	free(all);
+	return result;
 }
 
 /* In the child, which becomes the writer, and its child, where it returns. */

@@ -24,6 +24,7 @@
 #define TEXT_BYTES 8192
 #define LOOK_MS    10
 #define LOOKS      2000
+#define MANY_KEPT  1158 /* as many as a command line can name */
 
 static char directory[] = "/tmp/test_detach.XXXXXX";
 
@@ -100,11 +101,15 @@ __attribute__((noreturn)) static void supervise(
 	_exit(3);
 }
 
-/* Returns what detach_start does on the caller's side. */
+/* Returns what detach_start does on the caller's side. With @kept_fd there are many to be kept. */
 static int start(struct detach *detach, const char *name, enum way way, int kept_fd, int *status)
 {
+	int keep[MANY_KEPT];
 	struct err err;
-	int result = detach_start(detach, &kept_fd, kept_fd >= 0 ? 1 : 0, status, &err);
+
+	for (size_t i = 0; i < MANY_KEPT; i++)
+		keep[i] = kept_fd;
+	int result = detach_start(detach, keep, kept_fd >= 0 ? MANY_KEPT : 0, status, &err);
 
 	if (result == DETACH_SUPERVISOR)
 		supervise(detach, name, way, kept_fd);
