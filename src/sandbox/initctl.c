@@ -240,6 +240,7 @@ int initctl_release(struct initctl *initctl, struct err *err)
 	/* it could be waited for until now: nobody inside could stop it */
 	fd_set_nonblock(initctl->io.fd, 1);
 	result = loop_io_add(initctl->loop, &initctl->io, EPOLLIN);
+	initctl->is_released = true;
 	return result < 0 ? err_sys(err, -result, "cannot watch init") : 0;
 }
 

@@ -24,6 +24,7 @@ struct initctl {
 	pid_t command;     /* 0: does not run yet */
 	int fds[INIT_FDS]; /* what came with INIT_READY; -1: none */
 	int door;          /* the net process's end; -1: none */
+	bool is_released;  /* until then init hears of no end: it is to be stopped */
 	bool waits;        /* COMMAND has ended, what it left has not, and is waited for */
 	bool has_ended;    /* on_ended was called */
 

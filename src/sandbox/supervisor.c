@@ -91,9 +91,14 @@ struct supervisor {
 	struct err *err;
 };
 
-/* End the tree: @sig (0: it has it) now, SIGKILL after @timeout_ms. */
+/* End the tree: @sig (0: it has it) now, SIGKILL after @timeout_ms. Before COMMAND runs, start() is
+ * ended. */
 static void terminate_by(struct supervisor *supervisor, int sig, uint64_t timeout_ms)
 {
+	if (!supervisor->init.is_released) {
+		supervisor->status = 128 + SIGTERM;
+		return;
+	}
 	supervisor->keeper.is_last = true;
 	notifyrelay_tell_end(&supervisor->notify);
 	initctl_terminate(&supervisor->init, sig, timeout_ms);
@@ -367,7 +372,7 @@ static void on_signal(struct loop_io *io, uint32_t events)
 
 		if (sig == SIGCHLD)
 			on_reap(&supervisor->reap_task);
-		else if (viaproc_logs_in(&supervisor->via))
+		else if (!init->is_released)
 			supervisor->status = ends_login(sig) ? 128 + sig : supervisor->status;
 		else if ((init->waits ||
 				 job_passes_on(&info, init->command, config->new_session)) &&

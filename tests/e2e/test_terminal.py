@@ -631,6 +631,25 @@ def test_an_interrupt_at_the_prompt(nswrap, asks):
     assert termios.tcgetattr(terminal.master)[3] & termios.ECHO
 
 
+@pytest.mark.parametrize("how", ["stop", "alive"])
+def test_an_end_at_the_prompt(nswrap, asks, short_dir, how):
+    """Asked for from elsewhere: it is no later than without a prompt, and COMMAND does not begin."""
+    fifo = os.path.join(short_dir, "alive")
+    os.mkfifo(fifo)
+    alive = os.open(fifo, os.O_RDWR | os.O_CLOEXEC)
+    line = shlex.join([BINARY, "-n", "box", "--alive-fd", "3", "--via", f"exec:{asks}", "--", "echo", "begun"])
+    terminal = Terminal(nswrap, ["sh", "-c", f"exec {line} 3<{shlex.quote(fifo)}"])
+    terminal.expect("password: ")
+    asked = time.monotonic()
+    if how == "stop":
+        assert nswrap.run("stop", "box").returncode == 0
+    os.close(alive)
+    assert terminal.wait() == 143
+    assert time.monotonic() - asked < 5 * PATIENCE
+    assert "begun" not in terminal.read()
+    assert termios.tcgetattr(terminal.master)[3] & termios.ECHO
+
+
 def test_ctrl_z_at_the_prompt(shell, asks):
     """The shell has its terminal; `bg` stays stopped, `fg` asks on, without an echo."""
     term = shell()
