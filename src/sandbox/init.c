@@ -28,6 +28,7 @@
 #include "util/list.h"
 #include "util/log.h"
 #include "util/loop.h"
+#include "util/parse.h"
 #include "util/procfs.h"
 #include "util/unixsock.h"
 
@@ -326,10 +327,29 @@ static void start_termination(struct init *init, int sig, uint64_t timeout_ms)
 	set_state(init, INIT_TERMINATING);
 }
 
+/* Is @file removed by now, or the one that is said once more, as what could not be made? */
+static bool is_needless(const struct init_file *file, const char *name, int dir_fd)
+{
+	struct stat there, here;
+
+	if (fstatat(file->dir_fd, file->name, &there, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
+		return true;
+	return strcmp(file->name, name) == 0 && fstat(file->dir_fd, &there) == 0 &&
+	       fstat(dir_fd, &here) == 0 && there.st_dev == here.st_dev &&
+	       there.st_ino == here.st_ino;
+}
+
 static void own_file(struct init *init, const char *name, int dir_fd)
 {
-	struct init_file *grown = reallocarray(init->files, init->nfiles + 1, sizeof(*grown));
+	size_t kept = 0;
 
+	for (size_t i = 0; i < init->nfiles; i++)
+		if (is_needless(&init->files[i], name, dir_fd))
+			close(init->files[i].dir_fd);
+		else
+			init->files[kept++] = init->files[i];
+	init->nfiles = kept;
+	struct init_file *grown = reallocarray(init->files, init->nfiles + 1, sizeof(*grown));
 	if (!grown) {
 		close(dir_fd);
 		return;
@@ -353,9 +373,13 @@ static int receive(struct init *init, struct init_message *message)
 {
 	int fd, result = fd_recv_one(init->start->supervisor_fd, message, sizeof(*message), &fd);
 
-	if (result == 0 && message->type == INIT_OWN_FILE && fd >= 0) {
-		message->file[NAME_MAX] = '\0';
+	message->file[NAME_MAX] = '\0';
+	if (result == 0 && message->type == INIT_OWN_FILE && fd >= 0)
 		own_file(init, message->file, fd_take(&fd));
+	if (result == -EMSGSIZE && message->type == INIT_OWN_FILE) {
+		log_warning("too many open files: should nswrap be killed, %s stays behind",
+			PARSE_SHOWN(message->file));
+		result = 0;
 	}
 	fd_close(&fd);
 	return result;

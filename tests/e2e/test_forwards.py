@@ -151,6 +151,25 @@ def test_added_and_removed_ports(nswrap):
     wait_for(is_free, "the ports to be free")
 
 
+def test_added_and_removed_paths(nswrap, short_dir):
+    """As many as one likes one after another, and COMMAND outlives one for which there is no room."""
+    pathlib.Path(short_dir, "taken").touch()
+    running = nswrap.start("-n", "box", "--network", "none", "sleep", "1000")
+    running.wait_event("started")
+    init = running.init_pid()
+    resource.prlimit(init, resource.RLIMIT_NOFILE, (48, 48))
+    for _ in range(24):
+        for how, path in [("add", "s"), ("remove", "s"), ("add", "taken")]:
+            done = nswrap.run("port", how, "box", f"unix:{short_dir}/{path}:80")
+            assert done.returncode == (125 if path == "taken" else 0), done.stderr
+    assert "too many open files" not in running.stderr.text()
+    resource.prlimit(init, resource.RLIMIT_NOFILE, (3, 48))
+    assert nswrap.run("port", "add", "box", f"unix:{short_dir}/s:80").returncode == 0
+    running.wait_line("too many open files: should nswrap be killed, s stays behind")
+    resource.prlimit(init, resource.RLIMIT_NOFILE, (48, 48))
+    assert running.stop() == 143
+
+
 # --- what is lost --------------------------------------------------------------------------------
 
 
