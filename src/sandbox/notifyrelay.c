@@ -51,7 +51,7 @@ __attribute__((noreturn)) static void courier_main(const char *address, int chan
 		got = fd_recv(channel, text, sizeof(text), &fd, 1, NULL);
 		if (got > 0)
 			fd_send(manager, text, (size_t)got, &fd, fd >= 0 ? 1 : 0);
-		fd_close(&fd);
+		fd_discard(&fd);
 	} while (got > 0);
 	_exit(0);
 }
@@ -89,7 +89,7 @@ void notifyrelay_on_death(struct notifyrelay *relay)
 	/* what it had no room for is lost with it */
 	loop_io_del(relay->loop, &relay->room_io);
 	relay->room_io.fd = -1;
-	fd_close(&relay->fd);
+	fd_discard(&relay->fd);
 	relay->len = 0;
 	loop_io_add(relay->loop, &relay->io, EPOLLIN);
 }
@@ -131,7 +131,7 @@ static int deliver(struct notifyrelay *relay)
 		return -EAGAIN;
 	if (result < 0)
 		log_info("cannot tell the service manager: %s", strerror((int)-result));
-	fd_close(&relay->fd);
+	fd_discard(&relay->fd);
 	relay->len = 0;
 	return 0;
 }
@@ -170,7 +170,7 @@ static bool read_message(struct notifyrelay *relay)
 	if (nfds == 1 && sdnotify_is_barrier(relay->text, relay->len))
 		relay->fd = fd_take(&fds[0]);
 	for (size_t i = 0; i < nfds; i++)
-		fd_close(&fds[i]);
+		fd_discard(&fds[i]);
 	relay->is_commands = sender == relay->command;
 	return true;
 }
@@ -313,6 +313,6 @@ void notifyrelay_end(struct notifyrelay *relay)
 		loop_io_del(relay->loop, &relay->room_io);
 	}
 	end_courier(relay);
-	fd_close(&relay->fd);
+	fd_discard(&relay->fd);
 	fd_close(&relay->manager);
 }

@@ -72,6 +72,20 @@ static void mark_reset(int sock)
 	bind(sock, (struct sockaddr *)&mark, MARK_BYTES + sizeof(cookie));
 }
 
+void fd_discard(int *fd)
+{
+	const int saved = errno;
+	struct linger linger = {0};
+	socklen_t len = sizeof(linger);
+
+	/* a linger of 0 s resets, and does not wait */
+	if (*fd >= 0 && getsockopt(*fd, SOL_SOCKET, SO_LINGER, &linger, &len) == 0 &&
+		linger.l_onoff && linger.l_linger != 0)
+		fd_reset_at_close(*fd, false);
+	errno = saved;
+	fd_close(fd);
+}
+
 void fd_reset(int *sock)
 {
 	const int saved = errno;
@@ -140,7 +154,8 @@ ssize_t fd_send(int sock, const void *data, size_t len, const int *fds, size_t n
 	return send_with(sock, data, len, SCM_RIGHTS, fds, nfds * sizeof(int));
 }
 
-/* Move the descriptors of @msg to @fds; those past @max_fds are closed. Returns how many came. */
+/* Move the descriptors of @msg to @fds; those past @max_fds are discarded. Returns how many came.
+ */
 static size_t take_fds(struct msghdr *msg, int *fds, size_t max_fds)
 {
 	size_t count = 0;
@@ -156,7 +171,7 @@ static size_t take_fds(struct msghdr *msg, int *fds, size_t max_fds)
 			if (count < max_fds)
 				fds[count] = fd;
 			else
-				close(fd);
+				fd_discard(&fd);
 		}
 	}
 	return count;
@@ -202,7 +217,7 @@ static ssize_t receive(
 	size_t count = take_fds(&msg, fds, max_fds);
 	if (count > max_fds || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
 		for (size_t i = 0; i < count && i < max_fds; i++)
-			fd_close(&fds[i]);
+			fd_discard(&fds[i]);
 		return -EMSGSIZE;
 	}
 	if (nfds)

@@ -49,6 +49,12 @@ bool fd_was_reset(int sock);
 void fd_reset_at_close(int sock, bool on);
 
 /*
+ * Close what a stranger has sent, and set it to -1; errno is kept. He cannot have us wait until a
+ * socket's peer has read all, as close(2) does if he asked for it (SO_LINGER).
+ */
+void fd_discard(int *fd);
+
+/*
  * Have the kernel ask the peer of a TCP socket for signs of life: one that has been silent for
  * FD_ALIVE_IDLE_S and then does not answer breaks the connection (ETIMEDOUT or what a router said)
  * after FD_ALIVE_PROBES more questions, 30 s in all. Sockets accepted from a listener have it of
@@ -71,9 +77,9 @@ ssize_t fd_send(int sock, const void *data, size_t len, const int *fds, size_t n
 /*
  * Receive one message. At most @max_fds descriptors, close-on-exec, are stored to @fds and their
  * number to *@nfds (may be NULL); the caller owns them, and the rest of @fds is -1. A message that
- * was cut, or carries more descriptors, is -EMSGSIZE and its descriptors are closed. Returns bytes
- * received, 0 at the end, also of a side that had not read all (never -ECONNRESET: what it said
- * before comes first), or -errno.
+ * was cut, or carries more descriptors, is -EMSGSIZE and its descriptors are discarded. Returns
+ * bytes received, 0 at the end, also of a side that had not read all (never -ECONNRESET: what it
+ * said before comes first), or -errno.
  */
 ssize_t fd_recv(int sock, void *data, size_t cap_bytes, int *fds, size_t max_fds, size_t *nfds);
 

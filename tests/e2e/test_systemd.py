@@ -230,6 +230,35 @@ def test_manager_that_does_not_read(nswrap, plain_manager):
     assert plain_manager.receive_all() == []
 
 
+def test_a_descriptor_that_waits_when_it_is_closed(nswrap, plain_manager):
+    """COMMAND cannot hold the supervisor up with one: `nswrap stop` is answered."""
+    script = ("import array, os, socket, struct, sys\n"
+              "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+              "s.connect(os.environ['NOTIFY_SOCKET'])\n"
+              "listener = socket.create_server(('127.0.0.1', 0))\n"
+              "held = socket.create_connection(listener.getsockname())\n"
+              "held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 1000))\n"
+              "held.setblocking(False)\n"
+              "try:\n"
+              "    while True: held.send(bytes(65536))\n"
+              "except BlockingIOError: print('full', flush=True)\n"
+              "sys.stdin.readline()\n"
+              "fds = array.array('i', [held.fileno()])\n"
+              "s.sendmsg([b'STATUS=held'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])\n"
+              "held.close(); print('sent', flush=True); sys.stdin.readline()\n")
+    running = nswrap.start("-q", "-n", "box", "--sdnotify", "command", "--network", "none", "--", *python(script),
+                           env=plain_manager.env, stdin=subprocess.PIPE)
+    assert running.read_line() == "full"
+    running.signal(signal.SIGSTOP)  # so it has the last one
+    running.stdin.write(b"\n")
+    running.stdin.flush()
+    assert running.read_line() == "sent"
+    running.signal(signal.SIGCONT)
+    plain_manager.wait_for("STATUS=held")
+    assert nswrap.run("stop", "box", timeout=20 * PATIENCE).returncode == 0
+    assert running.wait() == 143
+
+
 def test_manager_that_goes(nswrap, short_dir):
     """COMMAND hears nothing of it; a manager that comes back at its place is told again."""
     path = os.path.join(short_dir, "manager")

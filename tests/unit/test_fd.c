@@ -423,6 +423,49 @@ static void test_reset(void **state)
 	assert_int_equal(tcp, -1);
 }
 
+/* The end of a connection whose close(2) waits for a peer that does not read. */
+static int open_lingering(int *peer)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	const struct linger linger = {.l_onoff = 1, .l_linger = 1000};
+	_cleanup_fd_ int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	socklen_t len = sizeof(at);
+	char data[65536] = {0};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(bind(listener, (struct sockaddr *)&at, sizeof(at)), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &len), 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	*peer = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	assert_true(*peer >= 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
+	while (send(fd, data, sizeof(data), MSG_DONTWAIT) > 0)
+		;
+	return fd;
+}
+
+/* Who sends a descriptor that nobody wants cannot have the receiver wait. */
+static void test_discard(void **state)
+{
+	int *pair = *state, peers[2];
+	int fd = open_lingering(&peers[0]), sent = open_lingering(&peers[1]);
+	char byte;
+
+	alarm(20);
+	errno = ENOTDIR;
+	fd_discard(&fd);
+	assert_int_equal(fd, -1);
+	fd_discard(&fd);
+	assert_int_equal(errno, ENOTDIR);
+	assert_int_equal(fd_send(pair[0], "x", 1, &sent, 1), 1);
+	fd_close(&sent); /* under way: it is not the last one */
+	assert_int_equal(fd_recv(pair[1], &byte, 1, NULL, 0, NULL), -EMSGSIZE);
+	alarm(0);
+	fd_close(&peers[0]);
+	fd_close(&peers[1]);
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -441,6 +484,7 @@ int main(void)
 		T(test_tell_waits_for_nobody),
 		cmocka_unit_test(test_keep_alive),
 		cmocka_unit_test(test_reset),
+		T(test_discard),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
