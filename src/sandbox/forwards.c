@@ -237,9 +237,6 @@ void forwards_send(struct forwards *forwards, bool is_fresh)
 		result = forwards->ops->send(forwards->owner, &message, item->listener.fd);
 		item->is_sent = result == 0;
 	}
-	/* such as ETOOMANYREFS: too many descriptors are on their way, unix(7) */
-	if (result < 0 && result != -EAGAIN && result != -EPIPE)
-		loop_timer_set(forwards->loop, &forwards->retry_timer, RETRY_MS);
 }
 
 static json_t *item_json(const struct forwards_item *item, bool is_listening)

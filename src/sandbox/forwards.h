@@ -30,8 +30,8 @@
 
 struct forwards_ops {
 	/*
-	 * To the net process, with @fd if that is none of -1. Returns 0, or -errno: not now, and
-	 * with -EAGAIN and -EPIPE forwards_send will be called.
+	 * To the net process, with @fd if that is none of -1. Returns 0, or -errno: not now;
+	 * forwards_send, or outwards_send, will be called.
 	 */
 	int (*send)(void *owner, const struct net_message *message, int fd);
 	/* Socket @name in the directory @dir_fd is about to be made. */

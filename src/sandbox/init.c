@@ -490,6 +490,7 @@ static void hand_out(const struct init_start *start, int fds[INIT_FDS])
 	struct init_message message = {.type = INIT_READY};
 	int there[INIT_FDS];
 	size_t count = 0;
+	struct err err;
 
 	for (size_t i = 0; i < INIT_FDS; i++) {
 		if (fds[i] < 0)
@@ -497,8 +498,11 @@ static void hand_out(const struct init_start *start, int fds[INIT_FDS])
 		message.value |= 1 << i;
 		there[count++] = fds[i];
 	}
-	if (fd_send(start->supervisor_fd, &message, sizeof(message), there, count) < 0)
-		return; /* the supervisor is gone; wait_for_go will see it */
+	ssize_t sent = fd_send(start->supervisor_fd, &message, sizeof(message), there, count);
+	if (sent < 0) {
+		err_sys(&err, (int)-sent, "cannot hand the namespaces over");
+		fail(start, 125, &err);
+	}
 	for (size_t i = 0; i < INIT_FDS; i++)
 		fd_close(&fds[i]);
 }

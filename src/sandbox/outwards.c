@@ -43,7 +43,12 @@ static void make_one(const struct outward_spec *spec, int report)
 		made.result = syntrap_open(&spec->guest, &trap);
 	made.has_trap = trap.trap >= 0;
 	const int fds[] = {trap.listener, trap.trap};
-	fd_send(report, &made, sizeof(made), fds, (size_t)(trap.listener >= 0) + made.has_trap);
+	ssize_t sent = fd_send(
+		report, &made, sizeof(made), fds, (size_t)(trap.listener >= 0) + made.has_trap);
+	if (sent < 0) {
+		made.result = (int)sent;
+		fd_send(report, &made, sizeof(made), NULL, 0);
+	}
 	fd_close(&trap.listener);
 	fd_close(&trap.trap);
 }

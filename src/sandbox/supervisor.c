@@ -45,6 +45,7 @@
 #define KILL_MS       5000
 #define FDS_MAX       65536
 #define INHERITED_MAX 32
+#define RETRY_MS      1000
 #define JOINED_MS     1000 /* `exec` ends by itself what it started, when it sees us close */
 
 static_assert(ENTER_USER == (int)INIT_FD_USER && ENTER_NET == (int)INIT_FD_NET &&
@@ -75,8 +76,9 @@ struct supervisor {
 	pid_t inherited[INHERITED_MAX];
 	size_t ninherited;
 
-	bool owes_names;     /* the name server is to be told (resolver_table) */
-	int host_diag, pcap; /* the net process's; -1: none */
+	bool owes_names;              /* the name server is to be told (resolver_table) */
+	int host_diag, pcap;          /* the net process's; -1: none */
+	struct loop_timer send_timer; /* there is more for it */
 
 	struct witness witness; /* of the signals that COMMAND gets without us */
 	struct loop_io signal_io;
@@ -180,7 +182,13 @@ static const struct initctl_ops initctl_ops = {on_started, on_ended};
 
 static int send_to_net(void *owner, const struct net_message *message, int fd)
 {
-	return keeper_send(&((struct supervisor *)owner)->keeper, message, fd);
+	struct supervisor *supervisor = owner;
+	int result = keeper_send(&supervisor->keeper, message, fd);
+
+	/* such as ETOOMANYREFS, unix(7): nothing tells when there are less of them on their way */
+	if (result < 0 && result != -EAGAIN && result != -EPIPE)
+		loop_timer_set(supervisor->loop, &supervisor->send_timer, RETRY_MS);
+	return result;
 }
 
 static void own_file(void *owner, int dir_fd, const char *name)
@@ -221,7 +229,7 @@ static void send_names(struct supervisor *supervisor)
 	_cleanup_fd_ int fd = resolver_table(&supervisor->resolver);
 	if (fd < 0)
 		log_warning("the sandbox's name server cannot be told: %s", strerror(-fd));
-	else if (keeper_send(&supervisor->keeper, &message, fd) == 0)
+	else if (send_to_net(supervisor, &message, fd) == 0)
 		supervisor->owes_names = false;
 }
 
@@ -242,6 +250,11 @@ static void on_net_room(void *owner, bool is_fresh)
 	send_names(supervisor);
 	forwards_send(&supervisor->forwards, is_fresh);
 	outwards_send(&supervisor->outwards, is_fresh);
+}
+
+static void on_send_time(struct loop_timer *timer)
+{
+	on_net_room(container_of(timer, struct supervisor, send_timer), false);
 }
 
 static void on_net_message(void *owner, const struct net_message *message)
@@ -680,6 +693,7 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 		.witness = {.on_signal = pass_signal, .owner = &supervisor, .io.fd = -1},
 		.signal_io.fd = -1,
 		.reap_task.on_run = on_reap,
+		.send_timer.on_expired = on_send_time,
 		.terminal = job_terminal_keep(),
 		.words.write_fd = -1,
 		.host_diag = -1,

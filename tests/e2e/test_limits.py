@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """e2e/test_limits - many connections: none is lost, and nothing of them is left"""
 
+import os
+import socket
 import subprocess
 
 import pytest
 
-from harness import PATIENCE, SANITIZED, exchange, free_ports, proc_status, wait_for
+from harness import PATIENCE, SANITIZED, TCP_ECHO, exchange, free_ports, is_refused, proc_status, python, wait_for
 from tools import THOROUGH, Roles, tool
 
 AT_ONCE = 2000
@@ -180,6 +182,44 @@ def test_a_hard_limit_is_too_low(nswrap, short_dir, words):
     result = nswrap.run(*words, prefix=limited(64), cwd=short_dir)
     assert result.returncode == 125
     assert b"is 64 (ulimit -Hn): expected at least 128" in result.stderr
+
+
+# keeps more descriptors on their way than a process with a limit of 200 may add to, until stdin ends
+IN_FLIGHT = """
+import array, socket, sys
+ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+for _ in range(2):
+    ends[0].sendmsg([b'x'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [0] * 101))])
+print('sent', flush=True)
+sys.stdin.read()
+"""
+
+
+def test_many_descriptors_on_their_way(nswrap, short_dir):
+    """As unix(7) has it no more are taken then, of any process of this user: told, or done a moment later."""
+    path, outside = os.path.join(short_dir, "s"), free_ports(1)
+    server = subprocess.Popen(python(TCP_ECHO, "127.0.0.1", outside))
+    box = nswrap.start("-n", "box", "sleep", "1000", prefix=limited(140))
+    box.wait_event("started")
+    held = subprocess.Popen(python(IN_FLIGHT), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert held.stdout.readline() == b"sent\n"
+        refused = nswrap.run("--network", "none", "true", prefix=limited(140))
+        assert (refused.returncode, b"cannot hand the namespaces over" in refused.stderr) == (125, True)
+        refused = nswrap.run("port", "add", "box", "-R", f"6000:{outside}")
+        assert (refused.returncode, b"Too many references" in refused.stderr) == (125, True), refused.stderr
+        assert nswrap.run("port", "add", "box", "-R", f"unix:{path}:127.0.0.1:{outside}").returncode == 0
+        wait_for(lambda: not is_refused(outside), "the server")
+        held.communicate()
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(5 * PATIENCE)
+            s.connect(path)
+            s.sendall(b"hello")
+            assert s.recv(5) == b"hello"
+    finally:
+        for popen in (server, held):
+            popen.kill()
+            popen.wait()
 
 
 @pytest.mark.parametrize("options, bytes_each", [([], 384 * 1024), (["--network", "none"], 0)])
