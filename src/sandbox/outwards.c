@@ -3,18 +3,25 @@
 #include "sandbox/outwards.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
+#include <unistd.h>
 
 #include "control/control.h"
 #include "net/syntrap.h"
 #include "proc/rights.h"
+#include "proc/tree.h"
 #include "sandbox/enter.h"
 #include "util/fd.h"
 #include "util/log.h"
 #include "util/parse.h"
+
+#define MAKE_MS 10000 /* a host that is overloaded takes long */
+#define KILL_MS 5000
 
 /* --- sockets of the inside ---------------------------------------------------------------- */
 
@@ -59,6 +66,7 @@ __attribute__((noreturn)) static void make_inside(
 {
 	struct made failed = {0};
 
+	setsid(); /* signals to the job are not for us */
 	/* before we are in reach of those inside, who are the same user */
 	failed.result = rights_hide();
 	if (failed.result == 0)
@@ -68,6 +76,8 @@ __attribute__((noreturn)) static void make_inside(
 				4);
 	if (failed.result == 0)
 		failed.result = enter_namespaces(namespaces, false);
+	/* a change of credentials clears it, prctl(2); who has gone by now is told nothing */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (failed.result < 0)
 		fd_send(report, &failed, sizeof(failed), NULL, 0);
 	for (size_t i = 0; failed.result == 0 && i < count; i++)
@@ -91,12 +101,16 @@ static int explain(const struct outward_spec *spec, int result, struct err *err)
 
 static int take_made(struct outwards_item *item, int report, struct err *err)
 {
+	struct pollfd said = {report, POLLIN, 0};
 	struct made made;
 	int fds[2];
 	size_t nfds;
+
+	/* those inside may stop it */
+	if (TEMP_FAILURE_RETRY(poll(&said, 1, MAKE_MS)) == 0)
+		return explain(&item->spec, -ETIMEDOUT, err);
 	ssize_t got = fd_recv(report, &made, sizeof(made), fds, 2, &nfds);
 	int result = got < 0 ? (int)got : got != sizeof(made) ? -EPIPE : made.result;
-
 	if (result < 0)
 		return explain(&item->spec, result, err);
 	item->listener.fd = fds[0];
@@ -123,8 +137,8 @@ static int open_inside(
 		if (items[i].spec.guest.family != AF_UNIX)
 			result = take_made(&items[i], ends[0], err);
 	fd_close(&ends[0]);
-	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-		;
+	if (pid > 0)
+		tree_kill_child(pid, KILL_MS);
 	return result;
 }
 
