@@ -146,9 +146,7 @@ static void on_serves_time(struct loop_timer *timer)
 
 void children_init(struct children *all, struct loop *loop)
 {
-	ssize_t count = tree_children(all->inherited, CHILDREN_INHERITED_MAX);
-
-	all->ninherited = count > 0 ? (size_t)count : 0;
+	inherited_find(&all->inherited);
 	all->loop = loop;
 	all->left_ms = LEFT_MS;
 	all->left_timer.on_expired = on_left_time;
@@ -170,14 +168,11 @@ static bool is_inherited(struct children *all, pid_t pid)
 {
 	siginfo_t info;
 
-	for (size_t i = 0; i < all->ninherited; i++) {
-		if (all->inherited[i] != pid)
-			continue;
-		if (reap(pid, &info))
-			all->inherited[i] = all->inherited[--all->ninherited];
-		return true;
-	}
-	return false;
+	if (!inherited_has(&all->inherited, pid))
+		return false;
+	if (reap(pid, &info))
+		inherited_forget(&all->inherited, pid);
+	return true;
 }
 
 /* What is known of @pid, which was left behind. NULL: there is no room to know. */

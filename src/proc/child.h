@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "proc/command.h"
+#include "proc/inherited.h"
 #include "util/err.h"
 #include "util/list.h"
 #include "util/loop.h"
@@ -34,9 +35,8 @@
  * The end of a child is an event of its pidfd. Where there is none (before Linux 5.3, under a
  * seccomp filter that does not know it, or when descriptors are short) a timer looks.
  */
-#define CHILDREN_INHERITED_MAX 32
-#define CHILDREN_LEFT_MAX      64 /* those past it get SIGKILL at once */
-#define CHILDREN_SESSIONS_MAX  256
+#define CHILDREN_LEFT_MAX     64 /* those past it get SIGKILL at once */
+#define CHILDREN_SESSIONS_MAX 256
 
 /* What a dead child has left behind, and when it was told to end. */
 struct child_left {
@@ -52,8 +52,7 @@ struct children {
 	struct list started;                   /* struct child */
 	pid_t sessions[CHILDREN_SESSIONS_MAX]; /* the last ones that children had for their own */
 	size_t nsessions;                      /* so far */
-	pid_t inherited[CHILDREN_INHERITED_MAX];
-	size_t ninherited;
+	struct inherited inherited;
 	struct child_left left[CHILDREN_LEFT_MAX];
 	size_t nleft;
 	bool is_ending;               /* nothing is to be left */

@@ -25,7 +25,6 @@
 #define CHILDREN_BYTES 65536 /* those past it are seen when others have ended */
 #define REAP_MAX       256   /* at a time */
 #define OWN_MAX        8192  /* in so many bytes */
-#define NO_GROUP       (-1)  /* 0 is one outside of our PID namespace */
 
 struct entry {
 	pid_t pid, parent;
@@ -150,7 +149,8 @@ static bool is_below(const struct entry *entries, size_t count, pid_t root, pid_
 	return parent == root || (found && found->is_below);
 }
 
-ssize_t tree_list(pid_t root, pid_t *pids, size_t cap)
+static ssize_t list(pid_t root, bool (*is_spared)(const void *owner, pid_t pid), const void *owner,
+	pid_t *pids, size_t cap)
 {
 	struct entry *entries = calloc(TREE_MAX, sizeof(*entries));
 	bool has_changed = true;
@@ -168,6 +168,9 @@ ssize_t tree_list(pid_t root, pid_t *pids, size_t cap)
 			if (entries[i].is_below ||
 				!is_below(entries, (size_t)count, root, entries[i].parent))
 				continue;
+			if (is_spared && entries[i].parent == root &&
+				is_spared(owner, entries[i].pid))
+				continue;
 			entries[i].is_below = has_changed = true;
 			if (stored < cap)
 				pids[stored++] = entries[i].pid;
@@ -177,23 +180,35 @@ ssize_t tree_list(pid_t root, pid_t *pids, size_t cap)
 	return count < 0 ? count : (ssize_t)stored;
 }
 
-ssize_t tree_signal(pid_t root, int sig)
+ssize_t tree_list(pid_t root, pid_t *pids, size_t cap)
 {
-	return tree_signal_others(root, sig, NO_GROUP);
+	return list(root, NULL, NULL, pids, cap);
 }
 
-ssize_t tree_signal_others(pid_t root, int sig, pid_t group)
+static ssize_t signal_others(pid_t root, int sig, pid_t group,
+	bool (*is_spared)(const void *owner, pid_t pid), const void *owner)
 {
 	pid_t *pids = malloc(TREE_MAX * sizeof(*pids));
 
 	if (!pids)
 		return -ENOMEM;
-	ssize_t count = tree_list(root, pids, TREE_MAX);
+	ssize_t count = list(root, is_spared, owner, pids, TREE_MAX);
 	for (ssize_t i = 0; i < count; i++)
-		if (group == NO_GROUP || getpgid(pids[i]) != group)
+		if (group == TREE_NO_GROUP || getpgid(pids[i]) != group)
 			kill(pids[i], sig);
 	free(pids);
 	return count;
+}
+
+ssize_t tree_signal(pid_t root, int sig)
+{
+	return signal_others(root, sig, TREE_NO_GROUP, NULL, NULL);
+}
+
+ssize_t tree_signal_others(
+	int sig, pid_t group, bool (*is_spared)(const void *owner, pid_t pid), const void *owner)
+{
+	return signal_others(getpid(), sig, group, is_spared, owner);
 }
 
 enum tree_reaped tree_reap(

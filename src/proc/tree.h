@@ -33,8 +33,14 @@ ssize_t tree_list(pid_t root, pid_t *pids, size_t cap);
 /* Send @sig to all of them. Returns how many were found, or -errno. */
 ssize_t tree_signal(pid_t root, int sig);
 
-/* The same, but not to those of the process group @group, which have it already. */
-ssize_t tree_signal_others(pid_t root, int sig, pid_t group);
+#define TREE_NO_GROUP (-1) /* 0 is one outside of our PID namespace */
+
+/*
+ * The same below the calling process, but not to those of the process group @group, which have it
+ * already, nor to children that @is_spared (NULL: none) says yes to, with everything below them.
+ */
+ssize_t tree_signal_others(
+	int sig, pid_t group, bool (*is_spared)(const void *owner, pid_t pid), const void *owner);
 
 enum tree_reaped {
 	TREE_CHILDLESS, /* there is no child */

@@ -17,6 +17,7 @@
 
 #include "control/control.h"
 #include "proc/command.h"
+#include "proc/inherited.h"
 #include "proc/job.h"
 #include "proc/rights.h"
 #include "proc/tree.h"
@@ -40,6 +41,7 @@ struct session {
 	struct loop *loop;
 	struct loop_io signal_io, control_io;
 	struct witness witness; /* of the signals that the command gets without us */
+	struct inherited inherited;
 	struct loop_timer kill_timer;
 	struct loop_timer settle_timer; /* the child has ended, and why will be known then */
 	struct loop_task reap_task;     /* there is more to reap */
@@ -156,11 +158,16 @@ static int join(struct enter *enter, struct err *err)
 
 /* --- the command's life ------------------------------------------------------------------- */
 
+static bool is_spared(const void *owner, pid_t pid)
+{
+	return inherited_has(&((const struct session *)owner)->inherited, pid);
+}
+
 /* Everything that was started here and can be seen: its end is ours to bring about. */
 static void signal_all(const struct session *session, int sig)
 {
 	if (!session->enter->has_pid_ns)
-		tree_signal(getpid(), sig);
+		tree_signal_others(sig, TREE_NO_GROUP, is_spared, session);
 	else if (session->child > 0)
 		kill(session->child, sig);
 }
@@ -169,7 +176,7 @@ static void kill_all(struct session *session)
 {
 	witness_stop(&session->witness);
 	if (!session->enter->has_pid_ns) {
-		tree_kill(KILL_MS);
+		tree_kill_but(KILL_MS, is_spared, session);
 	} else if (session->child > 0) {
 		tree_kill_child(session->child, KILL_MS);
 	}
@@ -199,8 +206,9 @@ static void end_rest(struct loop_timer *timer)
 
 	witness_stop(&session->witness);
 	if (is_told)
-		tree_signal_others(getpid(), SIGTERM,
-			session->command->command.new_session ? session->started : getpgrp());
+		tree_signal_others(SIGTERM,
+			session->command->command.new_session ? session->started : getpgrp(),
+			is_spared, session);
 	else
 		signal_all(session, SIGTERM);
 	signal_all(session, SIGCONT); /* a stopped process cannot act on SIGTERM */
@@ -208,13 +216,16 @@ static void end_rest(struct loop_timer *timer)
 	loop_task_add(session->loop, &session->reap_task);
 }
 
-/* Whatever the child has left: the witness is ours. */
+/* What the child has left, where that comes to us: the witness is ours. */
 static bool has_rest(const struct session *session)
 {
-	pid_t pids[2];
-	ssize_t count = tree_children(pids, 2);
+	pid_t pids[INHERITED_MAX + 2];
+	ssize_t count = session->enter->has_pid_ns ? 0 : tree_children(pids, INHERITED_MAX + 2);
 
-	return count != 1 || pids[0] != session->witness.pid;
+	for (ssize_t i = 0; i < count; i++)
+		if (pids[i] != session->witness.pid && !is_spared(session, pids[i]))
+			return true;
+	return count < 0;
 }
 
 static void on_child_end(struct session *session, const siginfo_t *info)
@@ -247,10 +258,12 @@ static void on_change(void *owner, const siginfo_t *info)
 {
 	struct session *session = owner;
 
-	if (info->si_pid == session->child)
+	if (info->si_pid == session->child) {
 		on_child_change(session, info);
-	else if (info->si_code != CLD_STOPPED && info->si_code != CLD_CONTINUED)
+	} else if (info->si_code != CLD_STOPPED && info->si_code != CLD_CONTINUED) {
+		inherited_forget(&session->inherited, info->si_pid);
 		witness_on_death(&session->witness, info->si_pid);
+	}
 }
 
 static void on_reap(struct loop_task *task)
@@ -366,6 +379,7 @@ static int open_session(struct session *session, struct err *err)
 		result = loop_io_add(session->loop, &session->control_io, EPOLLIN);
 	if (result < 0)
 		return err_sys(err, -result, "cannot watch the sandbox");
+	inherited_find(&session->inherited);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	return session->command->command.run
 		       ? words_open(&session->words, "agent", session->loop, err)

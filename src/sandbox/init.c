@@ -185,7 +185,7 @@ static void ask_rest(struct init *init)
 	read_signals(init);
 	loop_task_add(init->loop, &init->reap_task); /* an end may have been read along with them */
 	if (!is_recent(init, init->all_told_ns) && is_recent(init, init->group_told_ns))
-		tree_signal_others(getpid(), SIGTERM, init->group);
+		tree_signal_others(SIGTERM, init->group, NULL, NULL);
 	else if (!is_recent(init, init->all_told_ns))
 		tree_signal(getpid(), SIGTERM);
 	tree_signal(getpid(), SIGCONT); /* a stopped process cannot act on SIGTERM */

@@ -16,6 +16,7 @@
 
 #include "net/diag.h"
 #include "net/pcap.h"
+#include "proc/inherited.h"
 #include "proc/job.h"
 #include "proc/rights.h"
 #include "proc/tree.h"
@@ -42,11 +43,10 @@
 #include "util/list.h"
 #include "util/log.h"
 
-#define KILL_MS       5000
-#define FDS_MAX       65536
-#define INHERITED_MAX 32
-#define RETRY_MS      1000
-#define JOINED_MS     1000 /* `exec` ends by itself what it started, when it sees us close */
+#define KILL_MS   5000
+#define FDS_MAX   65536
+#define RETRY_MS  1000
+#define JOINED_MS 1000 /* `exec` ends by itself what it started, when it sees us close */
 
 static_assert(ENTER_USER == (int)INIT_FD_USER && ENTER_NET == (int)INIT_FD_NET &&
 		      ENTER_MNT == (int)INIT_FD_MNT && ENTER_PID == (int)INIT_FD_PID &&
@@ -72,9 +72,7 @@ struct supervisor {
 	struct registry registry; /* closed; its path is hidden inside */
 	struct words words;       /* of init and the net process */
 
-	/* children of who became us by exec(2), as a script's log that reads what COMMAND says */
-	pid_t inherited[INHERITED_MAX];
-	size_t ninherited;
+	struct inherited inherited;
 
 	bool owes_names;              /* the name server is to be told (resolver_table) */
 	int host_diag, pcap;          /* the net process's; -1: none */
@@ -302,19 +300,11 @@ static void on_companion_death(struct supervisor *supervisor, int code, int stat
 	terminate(supervisor, supervisor->config->stop_timeout_ms);
 }
 
-/* Its number may come again. */
-static void forget_inherited(struct supervisor *supervisor, pid_t pid)
-{
-	for (size_t i = 0; i < supervisor->ninherited; i++)
-		if (supervisor->inherited[i] == pid)
-			supervisor->inherited[i] = supervisor->inherited[--supervisor->ninherited];
-}
-
 static void on_death(void *owner, const siginfo_t *info)
 {
 	struct supervisor *supervisor = owner;
 
-	forget_inherited(supervisor, info->si_pid);
+	inherited_forget(&supervisor->inherited, info->si_pid);
 	if (info->si_pid == supervisor->init.pid) {
 		supervisor->keeper.is_last = true;
 		initctl_on_death(&supervisor->init, info->si_code, info->si_status);
@@ -451,8 +441,7 @@ static int open_signals(struct supervisor *supervisor, struct err *err)
 		(struct loop_io){signalfd(-1, &all, SFD_NONBLOCK | SFD_CLOEXEC), on_signal};
 	if (supervisor->signal_io.fd < 0)
 		return err_sys(err, errno, "cannot receive signals");
-	ssize_t count = tree_children(supervisor->inherited, INHERITED_MAX);
-	supervisor->ninherited = count > 0 ? (size_t)count : 0;
+	inherited_find(&supervisor->inherited);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	int result = loop_io_add(supervisor->loop, &supervisor->signal_io, EPOLLIN);
@@ -611,10 +600,7 @@ static bool is_spared(const void *owner, pid_t pid)
 {
 	const struct supervisor *supervisor = owner;
 
-	for (size_t i = 0; i < supervisor->ninherited; i++)
-		if (supervisor->inherited[i] == pid)
-			return true;
-	return viaproc_leaves(&supervisor->via, pid);
+	return inherited_has(&supervisor->inherited, pid) || viaproc_leaves(&supervisor->via, pid);
 }
 
 static void take_down(struct supervisor *supervisor)

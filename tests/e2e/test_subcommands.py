@@ -253,6 +253,41 @@ def test_exec_ends_what_its_command_leaves(nswrap, ignores):
     assert took > 1.9 if ignores else took < 1.9 * PATIENCE
 
 
+BEFORE = 'sleep 1000 & echo $! >"$0"; '
+
+
+@pytest.mark.parametrize("mode", [[], ["--pid"]], ids=["plain", "pid"])
+def test_exec_leaves_children_of_before_alone(nswrap, short_dir, mode):
+    """What a script began before it became exec is neither waited for nor ended: by itself, by SIGTERM, with the box."""
+    running = box(nswrap, *mode)
+    file, log = (pathlib.Path(short_dir, name) for name in ("pid", "log"))
+
+    def shell(script, **options):
+        return nswrap.popen("-c", script, file, program="bash", stdin=subprocess.DEVNULL, **options)
+
+    def end_sleep():
+        pid = int(file.read_text())
+        assert is_alive(pid)
+        os.kill(pid, signal.SIGKILL)
+
+    left = "setsid sleep 1000 >/dev/null & exit 3"
+    inside = shell(f"{BEFORE} exec {BINARY} exec box sh -c 'seq 20000; {left}' > >(sleep 0.3; cat >{log}; echo end >>{log})")
+    assert inside.wait(10 * PATIENCE) == 3
+    end_sleep()
+    wait_for(lambda: log.exists() and log.read_text().endswith("20000\nend\n"), "the whole log")
+    for how, status in (("TERM", 128 + signal.SIGKILL), ("stop", 125)):
+        inside = shell(f"{BEFORE} exec {BINARY} exec -t 0.2 box sh -c 'trap \"\" TERM; echo up; while :; do sleep 1; done'",
+                       stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        assert inside.stdout.readline() == b"up\n"
+        if how == "TERM":
+            inside.terminate()
+        else:
+            assert nswrap.run("stop", "-t", 0, "box").returncode == 0
+        assert inside.wait(10 * PATIENCE) == status
+        end_sleep()
+    running.wait()
+
+
 def test_exec_passes_signals_on(nswrap):
     box(nswrap)
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH,

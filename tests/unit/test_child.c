@@ -239,8 +239,8 @@ static void who_was_there_before_is_left_alone(void **state)
 	run_until(bed, children_reap(&bed->all) == 0);
 	assert_int_equal(kill(before, 0), 0);
 	/* one that has ended is reaped, and its number not spared any more */
-	run_until(bed, children_reap(&bed->all) == 0 && bed->all.ninherited == 1);
-	assert_int_equal(bed->all.inherited[0], before);
+	run_until(bed, children_reap(&bed->all) == 0 && bed->all.inherited.count == 1);
+	assert_int_equal(bed->all.inherited.pids[0], before);
 	run_shell(bed, "exec sleep 1000");
 	assert_int_equal(children_end(&bed->all, ROUNDS), 0);
 	assert_int_equal(bed->ends, 1);
