@@ -26,8 +26,11 @@
 
 static void forget(struct child *child)
 {
-	struct loop *loop = child->all->loop;
+	struct children *all = child->all;
+	struct loop *loop = all->loop;
 
+	if (child->has_session) /* what it leaves comes to us from now on */
+		all->sessions[all->nsessions++ % CHILDREN_SESSIONS_MAX] = child->pid;
 	list_del(&child->link);
 	loop_io_del(loop, &child->pidfd_io);
 	loop_timer_cancel(loop, &child->look_timer);
@@ -82,8 +85,7 @@ int child_start(
 		return pid;
 	child->pid = pid;
 	child->all = all;
-	if (command->new_session)
-		all->sessions[all->nsessions++ % CHILDREN_SESSIONS_MAX] = pid;
+	child->has_session = command->new_session;
 	list_add_last(&all->started, &child->link);
 	/* close-on-exec by itself */
 	child->pidfd_io = (struct loop_io){(int)syscall(SYS_pidfd_open, pid, 0), on_pidfd};
@@ -204,6 +206,12 @@ static bool has_session_of_its_own(const struct children *all, pid_t pid)
 		all->nsessions < CHILDREN_SESSIONS_MAX ? all->nsessions : CHILDREN_SESSIONS_MAX;
 	pid_t session = getsid(pid);
 
+	list_each (at, &all->started) {
+		const struct child *child = container_of(at, struct child, link);
+
+		if (child->has_session && child->pid == session)
+			return false;
+	}
 	for (size_t i = 0; i < count; i++)
 		if (all->sessions[i] == session)
 			return false;

@@ -50,7 +50,7 @@ struct child_left {
 struct children {
 	struct loop *loop;
 	struct list started;                   /* struct child */
-	pid_t sessions[CHILDREN_SESSIONS_MAX]; /* the last ones that children had for their own */
+	pid_t sessions[CHILDREN_SESSIONS_MAX]; /* that the last that ended had for their own */
 	size_t nsessions;                      /* so far */
 	struct inherited inherited;
 	struct child_left left[CHILDREN_LEFT_MAX];
@@ -76,7 +76,8 @@ struct child {
 	/* its own */
 	struct children *all;
 	struct list link;
-	int report; /* says why it could not be executed */
+	bool has_session; /* of its own, by its number */
+	int report;       /* says why it could not be executed */
 	struct loop_io pidfd_io;
 	struct loop_timer look_timer; /* without a pidfd */
 };

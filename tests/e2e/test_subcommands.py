@@ -258,7 +258,7 @@ BEFORE = 'sleep 1000 & echo $! >"$0"; '
 
 @pytest.mark.parametrize("mode", [[], ["--pid"]], ids=["plain", "pid"])
 def test_exec_leaves_children_of_before_alone(nswrap, short_dir, mode):
-    """What a script began before it became exec is neither waited for nor ended: by itself, by SIGTERM, with the box."""
+    """What a script began before it became exec is neither waited for nor ended: by SIGTERM, or with the sandbox."""
     running = box(nswrap, *mode)
     file, log = (pathlib.Path(short_dir, name) for name in ("pid", "log"))
 
@@ -270,13 +270,14 @@ def test_exec_leaves_children_of_before_alone(nswrap, short_dir, mode):
         assert is_alive(pid)
         os.kill(pid, signal.SIGKILL)
 
-    left = "setsid sleep 1000 >/dev/null & exit 3"
-    inside = shell(f"{BEFORE} exec {BINARY} exec box sh -c 'seq 20000; {left}' > >(sleep 0.3; cat >{log}; echo end >>{log})")
+    inside = shell(f"{BEFORE} exec {BINARY} exec box sh -c 'seq 20000; setsid sleep 1000 >/dev/null & exit 3' "
+                   f"> >(sleep 0.3; cat >{log}; echo end >>{log})")
     assert inside.wait(10 * PATIENCE) == 3
     end_sleep()
     wait_for(lambda: log.exists() and log.read_text().endswith("20000\nend\n"), "the whole log")
     for how, status in (("TERM", 128 + signal.SIGKILL), ("stop", 125)):
-        inside = shell(f"{BEFORE} exec {BINARY} exec -t 0.2 box sh -c 'trap \"\" TERM; echo up; while :; do sleep 1; done'",
+        stubborn = 'trap "" TERM; echo up; while :; do sleep 1; done'
+        inside = shell(f"{BEFORE} exec {BINARY} exec -t 0.2 box sh -c '{stubborn}'",
                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         assert inside.stdout.readline() == b"up\n"
         if how == "TERM":

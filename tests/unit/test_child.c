@@ -344,6 +344,41 @@ static void who_ends_is_no_daemon(void **state)
 	close(ends[1]);
 }
 
+/* Whose session it was is known however many have been started since, as commands of lists are. */
+static void sessions_are_known_to_the_end(void **state)
+{
+	struct bed *bed = bed_new();
+	struct child first = {.on_end = on_end};
+	struct err err;
+	pid_t below = 0;
+	char *argv[] = {"sh", "-c", "sleep 1000 </dev/null >/dev/null 2>&1 & wait", NULL};
+	struct command command = {
+		.argv = argv,
+		.rights = COMMAND_KEEPS_ALL,
+		.is_subreaper = true,
+		.new_session = true,
+		.nofile = {1024, 1024},
+	};
+
+	(void)state;
+	assert_int_equal(child_start(&first, &bed->all, &command, &err), 0);
+	for (int ms = 0; ms < ROUNDS && tree_list(first.pid, &below, 1) != 1; ms++)
+		usleep(1000);
+	await_exec(below, "sleep");
+	argv[0] = "true";
+	argv[1] = NULL;
+	for (int i = 0; i < CHILDREN_SESSIONS_MAX + 1; i++) {
+		bed->ends = 0;
+		assert_int_equal(child_start(&bed->child, &bed->all, &command, &err), 0);
+		run_until(bed, bed->ends > 0);
+	}
+	kill(first.pid, SIGKILL);
+	run_until(bed, first.pid == 0);
+	run_until(bed, children_reap(&bed->all) == 0);
+	assert_int_equal(kill(below, 0), -1);
+	bed_free(bed);
+}
+
 int main(void)
 {
 	static int without;
@@ -357,6 +392,7 @@ int main(void)
 		cmocka_unit_test(what_is_left_behind_may_clean_up),
 		cmocka_unit_test(who_was_there_before_is_left_alone),
 		cmocka_unit_test(who_ends_is_no_daemon),
+		cmocka_unit_test(sessions_are_known_to_the_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
