@@ -150,6 +150,7 @@ void children_init(struct children *all, struct loop *loop)
 {
 	inherited_find(&all->inherited);
 	all->loop = loop;
+	all->session = getsid(0);
 	all->left_ms = LEFT_MS;
 	all->left_timer.on_expired = on_left_time;
 	all->serves_timer.on_expired = on_serves_time;
@@ -215,7 +216,7 @@ static bool has_session_of_its_own(const struct children *all, pid_t pid)
 	for (size_t i = 0; i < count; i++)
 		if (all->sessions[i] == session)
 			return false;
-	return session > 0 && session != getsid(0);
+	return session > 0 && session != getsid(0) && session != all->session;
 }
 
 static bool is_daemon(const void *owner, pid_t pid)

@@ -52,6 +52,7 @@ struct children {
 	struct list started;                   /* struct child */
 	pid_t sessions[CHILDREN_SESSIONS_MAX]; /* that the last that ended had for their own */
 	size_t nsessions;                      /* so far */
+	pid_t session;                         /* ours, at first: children may be in it yet */
 	struct inherited inherited;
 	struct child_left left[CHILDREN_LEFT_MAX];
 	size_t nleft;

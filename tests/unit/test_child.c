@@ -379,6 +379,42 @@ static void sessions_are_known_to_the_end(void **state)
 	bed_free(bed);
 }
 
+/* A link whose command asks at the terminal is in our session, and we leave that when it is up. */
+static void our_first_session_is_no_daemons(void **state)
+{
+	pid_t pid = fork();
+	int status;
+
+	(void)state;
+	if (pid == 0) {
+		setsid(); /* as a shell */
+		pid_t shell = getpid();
+
+		pid = fork();
+		if (pid > 0) {
+			assert_int_equal(waitpid(pid, &status, 0), pid);
+			_exit(status == 0 ? 0 : 1);
+		}
+		struct bed *bed = bed_new();
+		pid_t below = 0;
+
+		run_shell(bed, "sleep 1000 </dev/null >/dev/null 2>&1 & wait");
+		while (tree_list(bed->child.pid, &below, 1) != 1)
+			usleep(1000);
+		await_exec(below, "sleep");
+		assert_int_equal(getsid(below), shell);
+		assert_int_equal(setsid(), getpid());
+		child_signal(&bed->child, SIGKILL);
+		run_until(bed, bed->ends > 0);
+		run_until(bed, children_reap(&bed->all) == 0);
+		bool is_left = kill(below, 0) == 0;
+		kill(below, SIGKILL);
+		_exit(is_left ? 1 : 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 int main(void)
 {
 	static int without;
@@ -393,6 +429,7 @@ int main(void)
 		cmocka_unit_test(who_was_there_before_is_left_alone),
 		cmocka_unit_test(who_ends_is_no_daemon),
 		cmocka_unit_test(sessions_are_known_to_the_end),
+		cmocka_unit_test(our_first_session_is_no_daemons),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
