@@ -30,7 +30,8 @@
 #include "util/loop.h"
 
 #define LEFTOVER_MS  2000 /* from SIGTERM to SIGKILL for what the command leaves behind */
-#define SETTLE_MS    200  /* longer than a witness holds signals */
+#define SETTLE_MS    200
+#define HELD_MS      20
 #define TOLD_MS      1000
 #define KILL_MS      5000
 #define LAST_WORD_MS 500
@@ -48,9 +49,10 @@ struct session {
 	struct clock_wait killing;      /* from the first SIGKILL on */
 	sigset_t original_mask;
 	bool restores_pipe;
-	pid_t child;      /* 0: has ended */
-	pid_t started;    /* its number, also then */
-	uint64_t told_ns; /* when a SIGTERM went to all of its group; 0: never */
+	pid_t child;   /* 0: has ended */
+	pid_t started; /* its number, also then */
+	uint64_t ended_ns,
+		told_ns; /* when it did, and when all of its group had SIGTERM; 0: never */
 	bool is_stopped;
 	uint64_t stops, rested_at; /* of the child, so far; the one along with which we stopped */
 	int end_signal;            /* that ended it, 0: none */
@@ -197,25 +199,6 @@ static void on_kill_time(struct loop_timer *timer)
 		loop_stop(session->loop, 0); /* the kernel does not let them end */
 }
 
-/* Those of the group that has just had a SIGTERM with the child get no second one, as in init. */
-static void end_rest(struct loop_timer *timer)
-{
-	struct session *session = container_of(timer, struct session, settle_timer);
-	bool is_told = session->told_ns != 0 &&
-		       loop_now_ns(session->loop) - session->told_ns < TOLD_MS * NS_PER_MS;
-
-	witness_stop(&session->witness);
-	if (is_told)
-		tree_signal_others(SIGTERM,
-			session->command->command.new_session ? session->started : getpgrp(),
-			is_spared, session);
-	else
-		signal_all(session, SIGTERM);
-	signal_all(session, SIGCONT); /* a stopped process cannot act on SIGTERM */
-	loop_timer_set(session->loop, &session->kill_timer, LEFTOVER_MS);
-	loop_task_add(session->loop, &session->reap_task);
-}
-
 /* What the child has left, where that comes to us: the witness is ours. */
 static bool has_rest(const struct session *session)
 {
@@ -231,6 +214,7 @@ static bool has_rest(const struct session *session)
 static void on_child_end(struct session *session, const siginfo_t *info)
 {
 	session->child = 0;
+	session->ended_ns = loop_now_ns(session->loop);
 	session->status = command_exit_status(info->si_code, info->si_status);
 	session->end_signal = info->si_code == CLD_EXITED ? 0 : info->si_status;
 	loop_timer_cancel(session->loop, &session->kill_timer);
@@ -333,6 +317,28 @@ static void on_signal(struct loop_io *io, uint32_t events)
 		else
 			on_own_signal(session, &info);
 	}
+}
+
+/* Those of the group that has just had a SIGTERM with the child get no second one, as in init. */
+static void end_rest(struct loop_timer *timer)
+{
+	struct session *session = container_of(timer, struct session, settle_timer);
+
+	on_signal(&session->signal_io, 0);
+	if (loop_timer_is_armed(&session->witness.timer)) { /* that is not known yet */
+		loop_timer_set(session->loop, timer, HELD_MS);
+		return;
+	}
+	witness_stop(&session->witness);
+	if (session->told_ns != 0 && session->told_ns + TOLD_MS * NS_PER_MS >= session->ended_ns)
+		tree_signal_others(SIGTERM,
+			session->command->command.new_session ? session->started : getpgrp(),
+			is_spared, session);
+	else
+		signal_all(session, SIGTERM);
+	signal_all(session, SIGCONT); /* a stopped process cannot act on SIGTERM */
+	loop_timer_set(session->loop, &session->kill_timer, LEFTOVER_MS);
+	loop_task_add(session->loop, &session->reap_task);
 }
 
 static bool has_sandbox_ended(int control)

@@ -34,7 +34,6 @@
 
 #define KILL_ROUNDS_MS 5000
 #define DAEMONS_MAX    64
-#define SETTLE_MS      200 /* longer than a witness holds signals */
 #define TOLD_MS        1000
 #define FILES_MS       10000 /* many TAPs that are taken down at once take their turns */
 
@@ -56,16 +55,16 @@ struct init {
 	struct loop *loop;
 	struct loop_io supervisor_io, door_io, signal_io;
 	struct loop_timer kill_timer;
-	struct loop_timer settle_timer; /* COMMAND has ended, and why will be known then */
-	struct loop_task reap_task;     /* there is more to reap */
-	uint64_t timeout_ms;            /* what the timer was set to */
-	struct clock_wait killing;      /* from the first SIGKILL on */
+	struct loop_task reap_task; /* there is more to reap */
+	uint64_t timeout_ms;        /* what the timer was set to */
+	struct clock_wait killing;  /* from the first SIGKILL on */
 	enum init_state state;
 	pid_t command; /* 0: has ended */
 	pid_t session; /* COMMAND's, as it was started */
 	pid_t group;   /* the same */
 	/* when a SIGTERM went to all of the group, and to all processes of a cgroup; 0: never */
 	uint64_t group_told_ns, all_told_ns;
+	uint64_t ended_ns; /* when COMMAND did */
 	bool is_stopped;
 	uint64_t stops; /* of COMMAND, so far */
 	int status;     /* exit status of COMMAND once it has ended */
@@ -175,7 +174,10 @@ static void read_signals(struct init *init)
 
 static bool is_recent(const struct init *init, uint64_t told_ns)
 {
-	return told_ns != 0 && loop_now_ns(init->loop) - told_ns < TOLD_MS * NS_PER_MS;
+	bool waits = init->start->config->waits_all;
+	uint64_t now_ns = waits ? loop_now_ns(init->loop) : init->ended_ns;
+
+	return told_ns != 0 && told_ns + TOLD_MS * NS_PER_MS >= now_ns;
 }
 
 /* SIGTERM to what is left, unless it has just had that with COMMAND: a second one makes many
@@ -224,6 +226,7 @@ static void on_command_change(struct init *init, const siginfo_t *info)
 			kill(getppid(), SIGCONT);
 	} else if (info->si_code != CLD_TRAPPED) {
 		init->command = 0;
+		init->ended_ns = loop_now_ns(init->loop);
 		init->status = command_exit_status(info->si_code, info->si_status);
 	}
 }
@@ -245,34 +248,22 @@ static size_t count_daemons(const struct init *init)
 }
 
 /* It may have meant to leave a server behind: that it takes along is not passed over in silence. */
-static void on_settled(struct loop_timer *timer)
+static void tell_daemons(const struct init *init)
 {
-	struct init *init = container_of(timer, struct init, settle_timer);
 	size_t daemons = init->status == 0 ? count_daemons(init) : 0;
 
-	if (init->state != INIT_RUNNING)
-		return;
 	if (daemons > 0)
 		log_notice("COMMAND has ended and left %zu process%s in the background, which "
 			   "end%s with it; --wait-all waits for them",
 			daemons, daemons > 1 ? "es" : "", daemons > 1 ? "" : "s");
-	terminate_rest(init, init->start->config->stop_timeout_ms);
 }
 
-/*
- * A daemon's parent ends before it has its own session; and of a SIGTERM that COMMAND ended by,
- * with whatever status, the supervisor says a moment later whether all of its group had it.
- */
 static void end_rest(struct init *init)
 {
-	const struct sandbox_config *config = init->start->config;
-
-	if (init->state == INIT_RUNNING && config->waits_all)
+	if (init->state == INIT_RUNNING)
 		tell(init->start, &(struct init_message){.type = INIT_WAITS});
-	else if (init->state == INIT_RUNNING)
-		loop_timer_set(init->loop, &init->settle_timer, SETTLE_MS);
 	else
-		terminate_rest(init, config->stop_timeout_ms);
+		terminate_rest(init, init->start->config->stop_timeout_ms);
 }
 
 static void on_change(void *owner, const siginfo_t *info)
@@ -312,7 +303,8 @@ static void start_termination(struct init *init, int sig, uint64_t timeout_ms)
 	if (sig == 0)
 		init->group_told_ns = loop_now_ns(init->loop);
 	if (init->command == 0 && init->state == INIT_RUNNING) {
-		/* what it left, and was waited for */
+		if (sig != 0 && !init->start->config->waits_all)
+			tell_daemons(init);
 		terminate_rest(init, timeout_ms);
 		return;
 	}
@@ -432,7 +424,6 @@ static int run_loop(struct init *init)
 	init->door_io = (struct loop_io){init->start->door_fd, on_door};
 	init->kill_timer.on_expired = on_kill_time;
 	init->reap_task.on_run = on_reap;
-	init->settle_timer.on_expired = on_settled;
 	init->loop = loop_new();
 	if (!init->loop || init->signal_io.fd < 0 ||
 		loop_io_add(init->loop, &init->signal_io, EPOLLIN) < 0 ||

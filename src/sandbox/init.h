@@ -28,8 +28,9 @@
  * COMMAND stays in the supervisor's process group (the shell's job); init leaves it, so that a
  * signal from the terminal never reaches init.
  *
- * The end: COMMAND ends, or INIT_TERMINATE comes (SIGTERM to COMMAND). What is left in the tree
- * then gets SIGTERM, and SIGKILL when the time is over; with --wait-all only when it is told to.
+ * The end: INIT_TERMINATE comes (SIGTERM to COMMAND). What is left in the tree when COMMAND has
+ * ended then gets SIGTERM, and SIGKILL when the time is over. If COMMAND ends by itself, INIT_WAITS
+ * asks for that: only the supervisor knows which signals the others have had as well.
  * INIT_ENDED is sent when nothing is left. When the supervisor vanishes everything is killed at
  * once and its socket files (announced before they are made, INIT_OWN_FILE) are removed.
  */
@@ -40,7 +41,7 @@ enum init_message_type {
 	INIT_FAILED,  /* err; nothing runs; value: nswrap's exit status */
 	INIT_STARTED, /* COMMAND runs; value: its pid as init sees it */
 	INIT_STOPPED, /* COMMAND was stopped by signal value; serial: for the how-manieth time */
-	INIT_WAITS,   /* COMMAND has ended; what it left is waited for */
+	INIT_WAITS,   /* COMMAND has ended; what it left goes on until INIT_TERMINATE */
 	INIT_ENDED,   /* everything is gone; value: exit status as a shell shows it */
 	/* to init */
 	INIT_GO,        /* everything outside is ready: start COMMAND */

@@ -51,7 +51,10 @@ static void on_message(struct initctl *initctl, const struct init_message *messa
 		end(initctl, message->value, &message->err);
 		break;
 	case INIT_WAITS:
-		initctl->waits = true;
+		initctl->waits = config->waits_all;
+		/* it may have been told to end meanwhile, with a time of its own */
+		if (!initctl->waits && !loop_timer_is_armed(&initctl->end_timer))
+			initctl->ops->on_left(initctl->owner);
 		break;
 	case INIT_ENDED:
 		end(initctl, message->value, NULL);

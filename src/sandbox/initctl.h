@@ -14,6 +14,8 @@
 struct initctl_ops {
 	/* COMMAND runs: ->command is its pid. */
 	void (*on_started)(void *owner);
+	/* COMMAND has ended, what it left has not: this is to terminate it. */
+	void (*on_left)(void *owner);
 	/* Once: nothing is left inside; @status is nswrap's. @err is NULL if that is COMMAND's. */
 	void (*on_ended)(void *owner, int status, const struct err *err);
 };
@@ -25,7 +27,7 @@ struct initctl {
 	int fds[INIT_FDS]; /* what came with INIT_READY; -1: none */
 	int door;          /* the net process's end; -1: none */
 	bool is_released;  /* until then init hears of no end: it is to be stopped */
-	bool waits;        /* COMMAND has ended, what it left has not, and is waited for */
+	bool waits;        /* --wait-all: COMMAND has ended, what it left is waited for */
 	bool has_ended;    /* on_ended was called */
 
 	/* its own */

@@ -46,6 +46,8 @@
 #define KILL_MS   5000
 #define FDS_MAX   65536
 #define RETRY_MS  1000
+#define SETTLE_MS 200
+#define HELD_MS   20
 #define JOINED_MS 1000 /* `exec` ends by itself what it started, when it sees us close */
 
 static_assert(ENTER_USER == (int)INIT_FD_USER && ENTER_NET == (int)INIT_FD_NET &&
@@ -80,8 +82,9 @@ struct supervisor {
 
 	struct witness witness; /* of the signals that COMMAND gets without us */
 	struct loop_io signal_io;
-	struct loop_io alive_io;    /* of who wants to be outlived by nothing */
-	struct loop_task reap_task; /* there is more to reap */
+	struct loop_io alive_io;        /* of who wants to be outlived by nothing */
+	struct loop_task reap_task;     /* there is more to reap */
+	struct loop_timer settle_timer; /* COMMAND has ended, and why will be known then */
 	struct job_terminal terminal;
 	sigset_t original_mask;
 	bool restores_pipe; /* for COMMAND: SIGPIPE was not ignored */
@@ -99,6 +102,7 @@ static void terminate_by(struct supervisor *supervisor, int sig, uint64_t timeou
 		supervisor->status = 128 + SIGTERM;
 		return;
 	}
+	loop_timer_cancel(supervisor->loop, &supervisor->settle_timer);
 	supervisor->keeper.is_last = true;
 	notifyrelay_tell_end(&supervisor->notify);
 	initctl_terminate(&supervisor->init, sig, timeout_ms);
@@ -174,7 +178,15 @@ static void on_ended(void *owner, int status, const struct err *err)
 	loop_stop(supervisor->loop, 0);
 }
 
-static const struct initctl_ops initctl_ops = {on_started, on_ended};
+/* A daemon's parent ends before it has its own session: what becomes one is told of. */
+static void on_left(void *owner)
+{
+	struct supervisor *supervisor = owner;
+
+	loop_timer_set(supervisor->loop, &supervisor->settle_timer, SETTLE_MS);
+}
+
+static const struct initctl_ops initctl_ops = {on_started, on_left, on_ended};
 
 /* --- the net process and what is asked ----------------------------------------------------- */
 
@@ -382,6 +394,18 @@ static void on_signal(struct loop_io *io, uint32_t events)
 			 !witness_hold(&supervisor->witness, sig, sender, init->command))
 			pass_signal(supervisor, sig, sender, false);
 	}
+}
+
+/* What COMMAND left is to end, unless it has just been told to, with COMMAND: is that known yet? */
+static void on_settled(struct loop_timer *timer)
+{
+	struct supervisor *supervisor = container_of(timer, struct supervisor, settle_timer);
+
+	on_signal(&supervisor->signal_io, 0);
+	if (loop_timer_is_armed(&supervisor->witness.timer))
+		loop_timer_set(supervisor->loop, timer, HELD_MS);
+	else
+		initctl_terminate(&supervisor->init, SIGTERM, supervisor->config->stop_timeout_ms);
 }
 
 /* Nobody writes there: what comes is the end. */
@@ -680,6 +704,7 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 		.signal_io.fd = -1,
 		.reap_task.on_run = on_reap,
 		.send_timer.on_expired = on_send_time,
+		.settle_timer.on_expired = on_settled,
 		.terminal = job_terminal_keep(),
 		.words.write_fd = -1,
 		.host_diag = -1,

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from harness import PATIENCE, connect, descendants, is_alive, proc_status, process_table, python, wait_for
+from harness import PATIENCE, called, connect, descendants, is_alive, proc_status, process_table, python, wait_for
 
 # a daemon as in a book: forks, a session of its own, forks; its parent ends once it listens
 DAEMON = """
@@ -101,6 +101,12 @@ print('end', flush=True)
 SENT = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1]
 
 
+def witness(running):
+    """The process that tells which signals come to all, when it is there (src/proc/witness.h)."""
+    [pid] = wait_for(lambda: called("nswrap: witness", descendants(running.pid)), "the witness")
+    return pid
+
+
 def send(running, number, to):
     """To nswrap alone, to its process group (`kill %1`), or to each process of it (systemd's stop)."""
     if to == "process":
@@ -121,6 +127,7 @@ def count_signals(nswrap, how, to):
         popen = nswrap.popen("-q", *how, "--", *python(COUNTS), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                              start_new_session=True)
     assert popen.stdout.readline() == b"ready\n"
+    witness(popen)
     slowest = 0
     for number in SENT:
         began = time.monotonic()
@@ -174,6 +181,7 @@ def test_what_a_script_leaves_has_a_signal_once(nswrap, how, to, script):
     popen = nswrap.popen(*(["exec", "box"] if how == "exec" else ["-q", *how, "--"]), *shell,
                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)
     assert popen.stdout.readline() == b"ready\n"
+    witness(popen)
     began = time.monotonic()
     if to == "command":
         table = process_table()
@@ -183,6 +191,24 @@ def test_what_a_script_leaves_has_a_signal_once(nswrap, how, to, script):
     out, _ = popen.communicate(timeout=20 * PATIENCE)
     assert out == b"SIGTERM\n"
     assert time.monotonic() - began < 8
+
+
+@pytest.mark.parametrize("to", ["group", "cgroup"])
+@pytest.mark.parametrize("how", [[], ["--pid"], "exec"], ids=["plain", "pid", "exec"])
+def test_what_a_script_leaves_is_not_told_early(nswrap, how, to):
+    """The script has ended long before nswrap knows that all had the signal: the witness has not run meanwhile."""
+    shell = ["sh", "-c", f"{shlex.join(python(LEAVES))}; true"]
+    if how == "exec":
+        nswrap.start("-q", "-n", "box", "sleep", 60).wait_event("started")
+    popen = nswrap.popen(*(["exec", "box"] if how == "exec" else ["-q", *how, "--"]), *shell,
+                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)
+    assert popen.stdout.readline() == b"ready\n"
+    late = witness(popen)
+    os.kill(late, signal.SIGSTOP)
+    send(popen, signal.SIGTERM, to)
+    time.sleep(0.5)  # what has not had it is told after 0.2 s
+    os.kill(late, signal.SIGCONT)
+    assert popen.communicate(timeout=20 * PATIENCE)[0] == b"SIGTERM\n"
 
 
 @pytest.mark.parametrize("session", ["", "setsid "], ids=["same", "own"])
@@ -195,6 +221,7 @@ def test_what_is_waited_for_has_a_signal_once(nswrap, how, to, session):
     assert running.read_line() == "ready"
     command = running.wait_event("started")["pid"]
     wait_for(lambda: not is_alive(command), "the end of COMMAND")
+    witness(running)
     send(running, signal.SIGTERM, to)
     assert running.read_line() == "SIGTERM"
     assert running.wait() == 0
