@@ -546,6 +546,27 @@ def test_the_terminal_goes_away(mesh):
     assert popen.wait(5 * PATIENCE) == 0
 
 
+def test_a_reload_takes_rows_away(mesh):
+    """Lines are said about those that stay while the rows are those of the hosts before."""
+    for name in ("first", "second", "third"):
+        mesh.fake(name)
+    popen, master = on_terminal(mesh)
+    screen = Screen(master)
+    wait_for(lambda: "all 3 hosts of site are ready" in screen.text(), "the mesh")
+    wait_for(lambda: re.search(rf"third +{re.escape(vip(102))} ", screen.text()), "three rows")
+    del mesh.hosts["third"]
+    mesh.hosts["first"]["cmd"] = ["env", *mesh.hosts["first"]["cmd"]]
+    mesh.write()
+    done = mesh.nswrap.run("mesh", "reload", "site")
+    assert (done.returncode, popen.poll()) == (0, None), done.stderr
+    wait_for(lambda: screen.text().count("first: ready at") == 2, "it to be started again")
+    popen.terminate()
+    assert popen.wait(10 * PATIENCE) == 0
+    screen.join()
+    after = screen.text().split("first: is started again: its part of the manifest has changed")[1]
+    assert "\033[2A" in after and not re.search(r"third +127", after)
+
+
 # --- stopped peers, hostile peers -----------------------------------------------------------------
 
 

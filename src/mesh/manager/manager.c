@@ -141,7 +141,6 @@ static int follow_hosts(struct manager *manager, struct manifest *hosts, struct 
 		return err_sys(err, -result, "cannot follow who is there");
 	}
 	manager->was_complete = false;
-	display_rows(manager->display, manager->roster.manifest.nhosts);
 	loop_task_add(manager->loop, &manager->check);
 	return 0;
 }

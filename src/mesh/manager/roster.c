@@ -308,6 +308,8 @@ int roster_follow(struct roster *roster, struct manifest *after)
 	json_t *amendment = difference_encode(&plan.difference, &roster->manifest, after);
 	difference_fini(&plan.difference);
 	adopt(roster, after, &plan);
+	/* before the first line is said: the rows are drawn again below it */
+	display_rows(roster->display, roster->manifest.nhosts);
 	list_each (at, &roster->leaving)
 		peer_stop(container_of(at, struct peer, in_list));
 	/* before they forget those hosts */
