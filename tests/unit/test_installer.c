@@ -34,6 +34,8 @@ struct bed {
 	size_t ntext;
 	char why[600];
 	unsigned done, failed, progress;
+	bool babbles; /* for each line that is heard the shell says another one */
+	unsigned nlines;
 };
 
 static void on_text(void *owner, const char *text, size_t len)
@@ -43,6 +45,11 @@ static void on_text(void *owner, const char *text, size_t len)
 	assert_true(bed->ntext + len < sizeof(bed->text));
 	memcpy(bed->text + bed->ntext, text, len);
 	bed->ntext += len;
+	if (!bed->babbles || text[len - 1] != '\n')
+		return;
+	bed->ntext = 0;
+	assert_true(++bed->nlines < 1000);
+	assert_int_equal(write(bed->answers[1], "y\n", 2), 2);
 }
 
 static void on_progress(void *owner, const char *text)
@@ -248,12 +255,29 @@ static void test_what_fails(void **state)
 	fails(bed, "does not answer");
 }
 
+/* Each round comes to its end, so that others have their turns. */
+static void test_it_never_stops_talking(void **state)
+{
+	struct bed *bed = bed_new();
+
+	(void)state;
+	hear(bed);
+	bed->babbles = true;
+	assert_int_equal(write(bed->answers[1], "y\n", 2), 2);
+	for (int round = 0; round < 10; round++)
+		loop_run_once(bed->loop, 5);
+	assert_int_equal(bed->nlines, 10);
+	assert_int_equal(bed->failed, 0);
+	bed_free(bed);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_all_of_it),
 		cmocka_unit_test(test_it_is_there),
 		cmocka_unit_test(test_what_fails),
+		cmocka_unit_test(test_it_never_stops_talking),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,7 +18,8 @@
 #define FIRST_MS   600000 /* somebody types a password, a container is pulled */
 #define NEXT_MS    60000
 #define WINDOW     (16 * PARCEL_CHUNK_BYTES)
-#define TOLD_EVERY 25 /* percent */
+#define TOLD_EVERY 25    /* percent */
+#define PIPE_BYTES 65536 /* what a pipe holds, pipe(7) */
 
 static void fail(struct installer *installer, const char *why)
 {
@@ -161,7 +162,7 @@ static bool on_line(struct installer *installer)
 	return on_answer(installer, line + nonce_len + 1);
 }
 
-static bool take(struct installer *installer, const char *bytes, size_t len)
+static void take(struct installer *installer, const char *bytes, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {
 		if (bytes[i] != '\n' && installer->line_len < sizeof(installer->line) - 1) {
@@ -169,24 +170,23 @@ static bool take(struct installer *installer, const char *bytes, size_t len)
 			continue;
 		}
 		if (!on_line(installer))
-			return false;
+			return;
 		if (bytes[i] != '\n')
 			installer->line[installer->line_len++] = bytes[i];
 	}
-	return true;
 }
 
 static void on_input(struct loop_io *io, uint32_t events)
 {
 	struct installer *installer = container_of(io, struct installer, in);
-	char bytes[4096];
-	ssize_t len;
+	char bytes[PIPE_BYTES];
 
 	(void)events;
-	while ((len = read(io->fd, bytes, sizeof(bytes))) > 0)
-		if (!take(installer, bytes, (size_t)len))
-			return;
-	if (len < 0 && (errno == EAGAIN || errno == EINTR))
+	/* once a round, as it may never stop talking; all that is there, as it may have ended */
+	ssize_t len = read(io->fd, bytes, sizeof(bytes));
+	if (len > 0)
+		take(installer, bytes, (size_t)len);
+	if (len > 0 || (len < 0 && (errno == EAGAIN || errno == EINTR)))
 		return;
 	installer_end(installer);
 	installer->ops->on_failed(installer->owner, NULL);
