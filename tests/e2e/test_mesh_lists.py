@@ -308,3 +308,18 @@ def test_nodes_of_a_job(nswrap, tmp_path):
     finally:
         server.kill()
         server.wait()
+
+
+def test_more_than_a_message_holds_is_refused(nswrap, tmp_path):
+    """As many hosts as there may be, with names as long as they may be: those that are there stay."""
+    names = tmp_path / "names"
+    names.write_text("host0\n")
+    cluster = Cluster(nswrap, tmp_path, "long", list=f"cat {names}", cmd=f"env HOST={{name}} {PYTHON} {FAKE}",
+                      vips="127.77.0.0/18")
+    with cluster.mesh():
+        cluster.wait_ready("host0")
+        names.write_text("host0\n" + "".join(f"host{i}.{'.'.join(['x' * 45] * 4)}\n" for i in range(1, 4096)))
+        cluster.running.wait_line(r'list "cat \S+: host host0 would be told more than 1 MiB: expected fewer hosts, '
+                                  r"fewer ports or shorter names; its 1 host stays as before", 10)
+        assert "more than 1 MiB" in cluster.status()["lists"][0]["reason"]
+        assert [(host["state"], host["restarts"]) for host in cluster.status()["hosts"]] == [("ready", 0)]

@@ -736,6 +736,29 @@ def test_reload_tells_warnings_and_follows(mesh):
     assert answer["errors"] == [] and "zzzzz" in answer["warnings"][0]
 
 
+def test_what_is_different_is_more_than_a_message_holds(mesh):
+    """Each manifest can be told, who left and who came together cannot: all is told anew."""
+    def aliases(letter):
+        return [f"a{i}.{'.'.join([letter * 60] * 3)}" for i in range(3400)]
+
+    mesh.fake("one", "--features", NEW + ",amend")
+    mesh.fake("many", aliases=aliases("x"))
+    running = mesh.start()
+    mesh.hosts["many"]["aliases"] = aliases("y")
+    mesh.write()
+    assert mesh.nswrap.run("mesh", "reload").returncode == 0
+    # long lines, which are not written at once
+    log = mesh.directory / "one.log"
+    wait_for(lambda: (text := log.read_text()).endswith("\n") and "yyy" in text.splitlines()[-1], "new names")
+    assert mesh.status()["one"]["restarts"] == 0
+    # with as many ports as there may be that is more than can be told
+    mesh.hosts["many"]["ports"] = [f"{port}:127.0.0.1:80" for port in range(1, 8193)]
+    mesh.path.write_text(json.dumps({"hosts": mesh.hosts}))
+    done = mesh.nswrap.run("mesh", "reload")
+    assert done.returncode == 2 and b"host one would be told more than 1 MiB: expected fewer hosts" in done.stderr
+    assert running.stop() == 0
+
+
 def test_reload_while_hosts_start_and_fail(mesh):
     mesh.fake("slow", "--silent")
     mesh.host("bad", ["false"])

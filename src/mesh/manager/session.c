@@ -296,8 +296,8 @@ void session_amend(struct session *session, json_t *args)
 	session->amend_id = ask(session, "amend", json_incref(args));
 	if (session->amend_id != 0)
 		session->namends++;
-	else if (session->link->wire.can_write)
-		link_lose(session->link, "cannot send amend");
+	else if (session->link->wire.can_write) /* who came and who left may be more than all are */
+		session_reconfigure(session);
 }
 
 static void on_amended(struct session *session, const struct message *message)

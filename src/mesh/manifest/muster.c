@@ -8,7 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mesh/configure.h"
 #include "mesh/manifest/reader.h"
+#include "wire/frame.h"
+
+#define BESIDES_BYTES \
+	1024 /* of `configure`: what the manager adds, and other digits of an address */
 
 /* Who is on any of the lists. */
 struct company {
@@ -102,6 +107,58 @@ static int check_size(
 	return 0;
 }
 
+/* As it is told to who understands all of it. */
+static size_t encoded_len(const struct mesh_config *config)
+{
+	json_t *args = configure_encode(config, ~0U);
+	size_t len = args ? json_dumpb(args, NULL, 0, JSON_COMPACT) : 0;
+
+	json_decref(args);
+	return len;
+}
+
+/* Is what number @host is told one message, when what all are told takes @all bytes? */
+static int check_message(const struct manifest *manifest, size_t host, size_t all, struct err *err)
+{
+	const struct manifest one = {.hosts = &manifest->hosts[host], .nhosts = 1};
+	struct mesh_config told;
+
+	if (manifest_tell(&one, &told) < 0)
+		return -ENOMEM;
+	/* its own ports are among those of all */
+	const struct mesh_config ports = {.others = told.others, .nothers = told.nothers};
+	const size_t len = all + encoded_len(&one.hosts->own) - encoded_len(&ports);
+	config_free(&told);
+	if (len + BESIDES_BYTES <= FRAME_MESSAGE_MAX)
+		return 0;
+	return err_set(err, EINVAL,
+		"host %s would be told more than 1 MiB: expected fewer hosts, fewer ports or "
+		"shorter names",
+		one.hosts->name);
+}
+
+/* Those of one list are told the same, but for their address. */
+static int check_messages(const struct manifest *base, const struct roll *rolls,
+	const struct manifest *manifest, struct err *err)
+{
+	const struct mesh_config routes = {
+		.routes = manifest->routes, .nroutes = manifest->nroutes};
+	struct mesh_config told;
+	size_t at = base->nhosts;
+	int result = manifest_tell(manifest, &told);
+
+	if (result < 0)
+		return result;
+	const size_t all = encoded_len(&told) + encoded_len(&routes);
+	config_free(&told);
+	for (size_t i = 0; result == 0 && i < base->nhosts; i++)
+		result = check_message(manifest, i, all, err);
+	for (size_t i = 0; result == 0 && i < base->ncrowds; at += roll_present(&rolls[i++]))
+		if (roll_present(&rolls[i]) > 0)
+			result = check_message(manifest, at, all, err);
+	return result;
+}
+
 static int fill(const struct manifest *base, const struct roll *rolls, struct company *company,
 	struct manifest *out)
 {
@@ -141,7 +198,10 @@ int muster_make(const struct manifest *base, const struct roll *rolls, struct ma
 	result = out->hosts && company.vips ? fill(base, rolls, &company, out) : -ENOMEM;
 	free(company.vips);
 	if (result == 0)
+		result = check_messages(base, rolls, out, err);
+	if (result == 0)
 		return 0;
 	manifest_free(out);
-	return err_sys(err, ENOMEM, "cannot follow the lists of hosts");
+	return result == -ENOMEM ? err_sys(err, ENOMEM, "cannot follow the lists of hosts")
+				 : result;
 }
