@@ -276,3 +276,21 @@ def test_what_no_retry_mends(mesh):
     mend.touch()
     assert mesh.nswrap.run("mesh", "reload", mesh.name).returncode == 0
     running.wait_line("^nswrap: password: ready")
+
+
+def test_a_reload_tries_again_whatever_it_changes(mesh):
+    """Also where others come, of whom those that wait are told at their next start."""
+    for name in ("one", "two"):
+        mesh.host(name, ["sh", "-c", "exit 127"])
+    running = mesh.start(ready=False)
+    for name in ("one", "two"):
+        running.wait_line(f"^nswrap: {name}: lost: .* a program was not found")
+    mesh.fake("new")
+    mesh.top["routes"] = [{"to": ["192.0.2.0/24"], "via": "new"}]
+    mesh.write()
+    assert mesh.nswrap.run("mesh", "reload", mesh.name).returncode == 0
+    running.wait_line("^nswrap: new: ready")
+    began = time.monotonic()
+    wait_for(lambda: running.stderr.text().count("again in") == 4, "the next tries")
+    # 24 s is the shortest pause
+    assert time.monotonic() - began < 20, running.stderr.text()

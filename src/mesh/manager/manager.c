@@ -162,6 +162,7 @@ static int follow(struct manager *manager)
 		return result;
 	}
 	naming_note(manager->config->path, &manager->census.base, &manager->server.entry);
+	roster_retry(&manager->roster);
 	census_ask(&manager->census);
 	return 0;
 }

@@ -324,12 +324,16 @@ int roster_follow(struct roster *roster, struct manifest *after)
 			session_reconfigure(&roster->peers[i]->session);
 		else if (plan.changes[i] != ROSTER_NOTHING)
 			peer_restart(roster->peers[i], "its part of the manifest has changed");
-		else
-			peer_retry(roster->peers[i]);
 	}
 	free(plan.changes);
 	json_decref(amendment);
 	return 0;
+}
+
+void roster_retry(struct roster *roster)
+{
+	for (size_t i = 0; i < roster->manifest.nhosts; i++)
+		peer_retry(roster->peers[i]);
 }
 
 /* --- news ----------------------------------------------------------------------------------- */

@@ -86,6 +86,9 @@ void roster_stop(struct roster *roster, bool is_now);
  */
 int roster_follow(struct roster *roster, struct manifest *after);
 
+/* Start now who waits for somebody to mend something: whoever asks may have. */
+void roster_retry(struct roster *roster);
+
 /* Tell the agents whose hosts have gone, or have come back as others, since the last time. */
 void roster_tell_news(struct roster *roster);
 
