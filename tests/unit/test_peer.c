@@ -278,7 +278,7 @@ static void stop(struct bed *bed)
 static void restart(struct bed *bed)
 {
 	bed->is_retired = false;
-	bed->is_asked = bed->is_asked || bed->state == PEER_STARTING || bed->state == PEER_READY;
+	bed->is_asked = bed->state != PEER_WAITING && bed->state != PEER_DOWN;
 	peer_restart(bed->peer, "so it goes");
 }
 
@@ -423,6 +423,25 @@ static void lost_for_good(void **state)
 	bed_free(bed);
 }
 
+/* Its last words are still read, and it would be lost for good. */
+static void started_again_while_it_ends(void **state)
+{
+	struct bed *bed = bed_new(good);
+
+	(void)state;
+	bed->host.no_restart = true;
+	start(bed);
+	run_until(bed, bed->peer->state == PEER_READY);
+	link_lose(&bed->peer->link, "so it goes");
+	assert_int_equal(bed->peer->state, PEER_ENDING);
+	restart(bed);
+	assert_int_equal(bed->peer->state, PEER_ENDING);
+	run_until(bed, bed->peer->state != PEER_ENDING);
+	assert_int_equal(bed->peer->state, PEER_STARTING);
+	run_until(bed, bed->peer->state == PEER_READY);
+	bed_free(bed);
+}
+
 /* What became of the command of a sandbox says whether it is to run again, and how it is shown. */
 static void the_command_of_a_sandbox_ends(void **state)
 {
@@ -553,6 +572,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(packets_are_counted),
 		cmocka_unit_test(pauses_grow),
 		cmocka_unit_test(lost_for_good),
+		cmocka_unit_test(started_again_while_it_ends),
 		cmocka_unit_test(the_command_of_a_sandbox_ends),
 		cmocka_unit_test(no_answer),
 		cmocka_unit_test(at_random),

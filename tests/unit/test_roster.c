@@ -184,6 +184,8 @@ static enum roster_change expected(const struct peer *known, const struct model 
 	unsigned features = known->session.info.features;
 	const struct model_host *was = &before->hosts[old], *is = &after->hosts[host];
 	bool is_as_it_was = memcmp(was, is, sizeof(*was)) == 0;
+	/* what it answered once counts for nothing when nothing of it runs */
+	bool listens = known->state != PEER_DOWN && known->session.is_answered;
 
 	if (was->cmd != is->cmd || was->sandbox != is->sandbox)
 		return ROSTER_REPLACE;
@@ -193,14 +195,13 @@ static enum roster_change expected(const struct peer *known, const struct model 
 	tell(after, host, features, to_tell);
 	if (strcmp(was_told, to_tell) == 0) /* only how it is kept running may have changed */
 		return known->state == PEER_DOWN && !is_as_it_was ? ROSTER_RESTART : ROSTER_NOTHING;
-	if (is_as_it_was && known->session.is_answered && (features & FEATURE_AMEND) &&
+	if (is_as_it_was && listens && (features & FEATURE_AMEND) &&
 		before->route == after->route &&
 		(!before->route || before->hosts[0].vip == after->hosts[0].vip))
 		return ROSTER_AMEND;
 	/* what the others have changed waits for its next start, if it cannot be told */
-	return (known->session.is_answered && (features & FEATURE_RECONFIGURE)) || is_as_it_was
-		       ? ROSTER_TELL
-		       : ROSTER_RESTART;
+	return (listens && (features & FEATURE_RECONFIGURE)) || is_as_it_was ? ROSTER_TELL
+									     : ROSTER_RESTART;
 }
 
 static void at_random(void **state)

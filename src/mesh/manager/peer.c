@@ -432,6 +432,8 @@ void peer_restart(struct peer *peer, const char *reason)
 	} else if (peer->state == PEER_WAITING || peer->state == PEER_DOWN) {
 		loop_timer_cancel(peer->context->loop, &peer->pause);
 		start(peer);
+	} else {
+		peer->is_asked_to_end = true; /* it does already: what matters is what comes then */
 	}
 }
 

@@ -125,7 +125,7 @@ void peer_start(struct peer *peer);
 /* Let it end: its stdin is closed, SIGKILL comes a second later. It is DOWN then, for good. */
 void peer_stop(struct peer *peer);
 
-/* End it and start it again without a pause; starts one that is down. */
+/* End it, unless it ends already, and start it again without a pause; starts one that is down. */
 void peer_restart(struct peer *peer, const char *reason);
 
 static inline struct peer *peer_of(struct session *session)
