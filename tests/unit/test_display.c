@@ -313,11 +313,19 @@ static void lines_and_rows(void **state)
 	model_line(bed, "nswrap: it is 7");
 	display_say(bed->display, LOG_DEBUG, "nobody wants to know");
 	check(bed);
-	/* the last ones stay */
+	/* the last ones stay, and what is said later is below them */
 	bed->model.version++;
-	display_free(bed->display);
+	display_leave_rows(bed->display);
 	model_take_away(&bed->model);
 	model_draw(bed);
+	check(bed);
+	bed->model.nrows = bed->model.ndrawn = 0;
+	bed->model.version++;
+	display_change(bed->display);
+	say(bed, "last words", "last words");
+	tick(bed);
+	check(bed);
+	display_free(bed->display);
 	check(bed);
 	bed_free(bed);
 }
@@ -362,7 +370,14 @@ static void at_random(void **state)
 			check(bed);
 	}
 	check(bed);
+	/* they stay */
+	bed->model.version++;
 	display_free(bed->display);
+	if (!bed->model.is_asked) {
+		model_take_away(&bed->model);
+		model_draw(bed);
+	}
+	check(bed);
 	bed_free(bed);
 }
 

@@ -270,12 +270,20 @@ struct display *display_new(struct loop *loop, display_row row_text, void *told)
 	return display;
 }
 
-void display_free(struct display *display)
+void display_leave_rows(struct display *display)
 {
 	if (!display)
 		return;
 	redraw(display);
 	loop_timer_cancel(display->loop, &display->timer);
+	display->nrows = display->ndrawn = 0;
+}
+
+void display_free(struct display *display)
+{
+	if (!display)
+		return;
+	display_leave_rows(display);
 	fd_close(&display->fd);
 	free(display);
 }

@@ -37,7 +37,11 @@ typedef struct display_mark (*display_row)(void *told, size_t row, char *out, si
 /* Returns NULL with errno set. Rows come from @row_text once there are any (display_rows). */
 struct display *display_new(struct loop *loop, display_row row_text, void *told);
 
-/* The rows are written a last time, and stay; the cursor is below them. */
+/* The rows are written a last time, and stay; the cursor is below them. There are none then. NULL
+ * is fine. */
+void display_leave_rows(struct display *display);
+
+/* With display_leave_rows. NULL is fine. */
 void display_free(struct display *display);
 
 /* One line without its end; control characters are escaped here. */

@@ -378,8 +378,9 @@ static void take_down(struct manager *manager)
 	herald_end(&manager->herald);
 	census_fini(&manager->census);
 	roster_end(&manager->roster);
+	display_leave_rows(manager->display);
+	roster_fini(&manager->roster); /* what is read then of who had not ended is shown, too */
 	display_free(manager->display);
-	roster_fini(&manager->roster);
 	free(manager->scope);
 	server_close(&manager->server);
 	fd_close(&manager->signal_io.fd);
