@@ -11,7 +11,7 @@ import subprocess
 import pytest
 
 import harness
-from harness import TCP_ECHO, Lines, Running, free_port, python, wait_for
+from harness import TCP_ECHO, Lines, Running, free_port, wait_for
 from mesh_tools import Box, Site, echoed, network
 
 AGENT = pathlib.Path(harness.AGENT)
@@ -42,9 +42,9 @@ def what_it_says(nswrap, tmp_path, cmd, pattern, *options):
 
 
 @pytest.mark.parametrize("name", SHELLS)
-def test_it_is_brought_once_and_serves(nswrap, tmp_path, name):
+def test_it_is_brought_once_and_serves(nswrap, tmp_path, host_server, name):
     cache, port, vip = tmp_path / "cache", free_port(), f"{network()}.101"
-    server = subprocess.Popen(python(TCP_ECHO, "127.0.0.1", port), stdin=subprocess.DEVNULL)
+    host_server(TCP_ECHO, port)
     # a banner in front
     cmd = shell(cache, "sh", "-c", "echo Welcome to bare; exec " + " ".join(SHELLS[name]))
     box = Box(nswrap, "install-box")
@@ -55,49 +55,41 @@ def test_it_is_brought_once_and_serves(nswrap, tmp_path, name):
         made.host("bare", vip, cmd, install=True, ports=[f"{port}:127.0.0.1:{port}"])
         return made
 
-    try:
-        with site() as first:
-            echoed(box, os.urandom(200_000), f"{vip}:{port}")
-            assert "installing: 100 %" in first.running.stderr.text()
-            assert "Welcome to bare" in first.running.stderr.text()
-            # at the first try
-            assert "lost" not in first.running.stderr.text() and first.status()["bare"]["restarts"] == 0
-        assert [path.name for path in (cache / "nswrap").iterdir()] == [NAME]
-        assert (cache / "nswrap" / NAME).read_bytes() == AGENT.read_bytes()
-        with site() as second:
-            assert "installing" not in second.running.stderr.text()
-        # one that is damaged is not started, and one of another manager's goes
-        (cache / "nswrap" / NAME).write_bytes(AGENT.read_bytes()[:-1])
-        (cache / "nswrap" / f"{KIND}-0123").write_text("old")
-        # of another kind of machine, with which the home is shared
-        (cache / "nswrap" / "nswrap-agent-vax-0123").write_text("other")
-        with site() as third:
-            assert "installing: 100 %" in third.running.stderr.text()
-        assert {path.name for path in (cache / "nswrap").iterdir()} == {NAME, "nswrap-agent-vax-0123"}
-    finally:
-        server.kill()
-        server.wait()
+    with site() as first:
+        echoed(box, os.urandom(200_000), f"{vip}:{port}")
+        assert "installing: 100 %" in first.running.stderr.text()
+        assert "Welcome to bare" in first.running.stderr.text()
+        # at the first try
+        assert "lost" not in first.running.stderr.text() and first.status()["bare"]["restarts"] == 0
+    assert [path.name for path in (cache / "nswrap").iterdir()] == [NAME]
+    assert (cache / "nswrap" / NAME).read_bytes() == AGENT.read_bytes()
+    with site() as second:
+        assert "installing" not in second.running.stderr.text()
+    # one that is damaged is not started, and one of another manager's goes
+    (cache / "nswrap" / NAME).write_bytes(AGENT.read_bytes()[:-1])
+    (cache / "nswrap" / f"{KIND}-0123").write_text("old")
+    # of another kind of machine, with which the home is shared
+    (cache / "nswrap" / "nswrap-agent-vax-0123").write_text("other")
+    with site() as third:
+        assert "installing: 100 %" in third.running.stderr.text()
+    assert {path.name for path in (cache / "nswrap").iterdir()} == {NAME, "nswrap-agent-vax-0123"}
 
 
-def test_nothing_but_busybox(nswrap, tmp_path):
+def test_nothing_but_busybox(nswrap, tmp_path, host_server):
     """A chroot: no namespaces, no /dev/net/tun, no /dev/null, no /tmp, no libraries."""
     root, port, vip = tmp_path / "root", free_port(), f"{network()}.101"
     (root / "bin").mkdir(parents=True)
     shutil.copy(shutil.which("busybox"), root / "bin/busybox")
     for name in ("sh", "cat", "chmod", "mkdir", "mv", "rm", "uname", "sha256sum"):
         (root / "bin" / name).symlink_to("busybox")
-    server = subprocess.Popen(python(TCP_ECHO, "127.0.0.1", port), stdin=subprocess.DEVNULL)
+    host_server(TCP_ECHO, port)
     box, site = Box(nswrap, "install-box"), Site(nswrap, tmp_path)
     site.host("box", f"{network()}.102", box.agent())
     site.host("bare", vip, ["unshare", "-r", "/usr/sbin/chroot", str(root), "/bin/sh"], install=True,
               ports=[f"{port}:127.0.0.1:{port}"])
-    try:
-        with site:
-            echoed(box, os.urandom(300_000), f"{vip}:{port}")
-            assert site.status()["bare"]["stack"] == "streams"
-    finally:
-        server.kill()
-        server.wait()
+    with site:
+        echoed(box, os.urandom(300_000), f"{vip}:{port}")
+        assert site.status()["bare"]["stack"] == "streams"
 
 
 def test_a_directory_that_executes_nothing_is_passed_over(nswrap, tmp_path):
