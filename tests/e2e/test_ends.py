@@ -10,13 +10,14 @@ import time
 
 import pytest
 
-from harness import PATIENCE, called, connect, descendants, is_alive, proc_status, process_table, python, wait_for
+from harness import PATIENCE, PYTHON, called, connect, descendants, is_alive, process_table, python, wait_for
 
-# a daemon as in a book: forks, a session of its own, forks; its parent ends once it listens
+# a daemon as in a book: forks, a session of its own, forks; it listens, and is all that is left, once COMMAND ends
 DAEMON = """
 import os, socket, sys
 server = socket.create_server(("127.0.0.1", 7000))
-if os.fork():
+if middle := os.fork():
+    os.waitpid(middle, 0)
     os._exit(int(sys.argv[1]))
 os.setsid()
 if os.fork():
@@ -74,18 +75,17 @@ def test_wait_all(nswrap, options, how):
     wait_for(lambda: not is_alive(command), "the end of COMMAND")
     with connect(running.host_port()) as s:
         assert s.recv(10)
-    left = [pid for pid in running.tree() if "python" in proc_status(pid)["Name"]]
-    assert len(left) == 1
+    [daemon] = called(os.path.basename(PYTHON), running.tree())
     assert running.popen.poll() is None
     if how == "stop":
         assert nswrap.run("stop", "all").returncode == 0
     elif how == "by itself":
-        os.kill(left[0], signal.SIGKILL)
+        os.kill(daemon, signal.SIGKILL)
     else:
         running.signal(getattr(signal, f"SIG{how}"))
     assert running.wait() == 5
     assert "background" not in running.stderr.text()
-    assert not is_alive(left[0])
+    assert not is_alive(daemon)
 
 
 # --- signals to more than nswrap ----------------------------------------------------------------------------

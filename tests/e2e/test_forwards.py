@@ -242,7 +242,7 @@ def ask(arg):
                     said, peer = s.recv(100).decode().split()
                     return f'{arg} {peer.removeprefix("::ffff:")}' if said == 'hello' else f'{arg} {said!r}'
                 except TimeoutError:
-                    if attempt == 3 or kind == 'tcp':
+                    if attempt == 19 or kind == 'tcp':
                         return f'{arg} timeout'
         except (OSError, ValueError) as e:
             return f'{arg} {e!r}'
