@@ -18,6 +18,7 @@ import time
 import pytest
 from harness import (BINARY, HTTP, NEIGHBOUR_SETUP, PATIENCE, Behind, TCP_ECHO, TCP_PEER, UDP_ECHO, called, descendants,
                      connect, free_port, full_pipe, open_fds, python, read_all, wait_for)
+from mesh_tools import Hiccups
 from test_mesh_routes import MANY
 from tools import tool
 
@@ -62,9 +63,9 @@ def far(outer):
         one.close()
 
 
-def attempt(nswrap, link, address, port, *options, seconds=None):
+def attempt(nswrap, link, address, port, *options, seconds=20):
     """(errno of a connection through the link, 0 if there was one; how long it took, the start of the link included)."""
-    done = nswrap.run("--via", link, *options, *python(TRY, address, port, seconds or 5 * PATIENCE))
+    done = nswrap.run("--via", link, *options, *python(TRY, address, port, seconds))
     number, took = done.stdout.split()
     return int(number), float(took), done.stderr.decode()
 
@@ -189,10 +190,11 @@ def test_a_sandbox_has_the_network_of_the_exit(nswrap, far):
         assert done.stdout == b"%d\n" % (3 << 20), done.stderr
         assert done.stderr == b""
     number, took, said = attempt(nswrap, link, FAR, 7002)
-    assert number == errno.ECONNREFUSED and took < 2 * PATIENCE, (number, took, said)
+    assert number == errno.ECONNREFUSED and took < 5 * PATIENCE, (number, took, said)
     number, took, said = attempt(nswrap, link, "192.0.2.67", 80)
-    assert number == errno.EHOSTUNREACH and took < 2 * PATIENCE, (number, took, said)
-    assert attempt(nswrap, link, "192.0.2.77", 80, seconds=1.5)[0] == errno.EAGAIN  # nobody: no answer
+    assert number == errno.EHOSTUNREACH and took < 5 * PATIENCE, (number, took, said)
+    # nobody: no answer, or what ARP says after three seconds
+    assert attempt(nswrap, link, "192.0.2.77", 80, seconds=1.5)[0] in (errno.EAGAIN, errno.EHOSTUNREACH)
     assert nswrap.run("--via", link, *python(ASK, FAR, 7003)).stdout.split()[0] == b"192.0.2.10"
     assert int(nswrap.run("--via", link, *python(ASK, FAR, 7004)).stdout) == errno.ECONNREFUSED
     done = nswrap.run("--via", link, "ping", "-c", "2", "-i", "0.2", "-W", "5", FAR)
@@ -207,7 +209,7 @@ def test_ipv6(nswrap, far):
     done = nswrap.run("--via", link, *python(ECHOED, FAR6, 7001, 3 << 20))
     assert done.stdout == b"%d\n" % (3 << 20), done.stderr
     number, took, said = attempt(nswrap, link, FAR6, 7002)
-    assert number == errno.ECONNREFUSED and took < 2 * PATIENCE, (number, took, said)
+    assert number == errno.ECONNREFUSED and took < 5 * PATIENCE, (number, took, said)
     assert nswrap.run("--via", link, *python(ASK, FAR6, 7003)).stdout.split()[0] == b"2001:db8::10"
     assert int(nswrap.run("--via", link, *python(ASK, FAR6, 7004)).stdout) == errno.ECONNREFUSED
     done = nswrap.run("--via", link, "ping", "-c", "2", "-i", "0.2", "-W", "5", FAR6)
@@ -223,7 +225,7 @@ def test_what_is_not_exposed_is_refused(nswrap, far):
     link = made.link("--expose", f"{FAR}:7001")
     assert attempt(nswrap, link, FAR, 7001)[0] == 0
     number, took, said = attempt(nswrap, link, FAR, 7002)
-    assert number == errno.ECONNREFUSED and took < 2 * PATIENCE
+    assert number == errno.ECONNREFUSED and took < 5 * PATIENCE
     assert f"asked for {FAR}:7002, which is not exposed" in said
     assert attempt(nswrap, link, FAR6, 7005)[0] == errno.ECONNREFUSED
     assert int(nswrap.run("--via", link, *python(ASK, FAR, 53)).stdout) == errno.EHOSTUNREACH
@@ -597,13 +599,13 @@ def test_a_key(nswrap, far, tmp_path):
     listening(made, f"listen-tcp:0.0.0.0:{port}", "--key-file", keys["right"])
     link = f"tcp:{made.machine.address}:{port}"
 
-    def box(*options):
-        return nswrap.run("--via", link, *options, *python(TRY, FAR, 7001, 1), prefix=made.machine.prefix())
-
     done = nswrap.run("--via", link, "--key-file", keys["right"], *python(READ, FAR, 7001), prefix=made.machine.prefix())
     assert done.stdout.strip() == b"192.0.2.10", done.stderr
-    done = box("--key-file", keys["wrong"])
-    assert int(done.stdout.split()[0]) == errno.EAGAIN and b"key" in done.stderr, done
+    box = nswrap.start("--via", link, "--key-file", keys["wrong"], "sh", "-c", 'read line; exec "$@"', "sh",
+                       *python(TRY, FAR, 7001, 1), stdin=subprocess.PIPE, prefix=made.machine.prefix())
+    box.wait_line("that it has the key")
+    box.stdin.close()
+    assert int(box.read_line().split()[0]) == errno.EAGAIN
     done = nswrap.run("--via", f"tcp:127.0.0.1:{port}", *python(TRY, FAR, 7001, 1), prefix=made.machine.prefix())
     assert int(done.stdout.split()[0]) == errno.EAGAIN, done
 
@@ -816,27 +818,30 @@ def shake_hands(link, count, answer_options, delay):
     return dropped, most
 
 
+def begin_forty(nswrap, answer_options, delay, is_right):
+    """Forty connections at once: is_right(dropped, most) of what shake_hands says. Again where the machine let
+    nothing run for a while: answers were late then, and SYNs came again."""
+    for _ in range(5):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours, theirs, Hiccups() as hiccups:
+            popen = nswrap.popen("-q", "--via", f"fd:{theirs.fileno()}", *python(CROWD, "10.99.0.1", 80, 40),
+                                 pass_fds=[theirs.fileno()], stdout=subprocess.PIPE)
+            found = shake_hands(ours, 40, answer_options, delay)
+            assert popen.communicate(timeout=20 * PATIENCE)[0] == b"40\n"
+        if is_right(*found) or hiccups.lost_s < 0.5:
+            break
+    assert is_right(*found), found
+
+
 def test_not_more_begins_than_remotenetstacks_exit_takes(nswrap):
     """Of forty that begin at once none is dropped, to come again after a second."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours, theirs:
-        popen = nswrap.popen("-q", "--via", f"fd:{theirs.fileno()}", *python(CROWD, "10.99.0.1", 80, 40),
-                             pass_fds=[theirs.fileno()], stdout=subprocess.PIPE)
-        dropped, most = shake_hands(ours, 40, MSS_1460, 0.02)
-        assert popen.communicate(timeout=20 * PATIENCE)[0] == b"40\n"
-    assert dropped == 0 and most <= 5
+    begin_forty(nswrap, MSS_1460, 0.02, lambda dropped, most: dropped == 0 and most <= 5)
 
 
 def test_a_kernel_at_the_other_end_takes_all_at_once(nswrap):
     """It permits selective acknowledgements, which RemoteNetstack's stack never does."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours, theirs:
-        popen = nswrap.popen("-q", "--via", f"fd:{theirs.fileno()}", *python(CROWD, "10.99.0.1", 80, 40),
-                             pass_fds=[theirs.fileno()], stdout=subprocess.PIPE)
-        # the first ones are answered while the others are held
-        _, most = shake_hands(ours, 40, MSS_1460 + b"\4\2\1\1", 0.3)
-        assert popen.communicate(timeout=20 * PATIENCE)[0] == b"40\n"
-    assert most > 30
+    # the first ones are answered while the others are held
+    begin_forty(nswrap, MSS_1460 + b"\4\2\1\1", 0.3, lambda _, most: most > 30)
 
 
 def test_remotenetstacks_example(nswrap, far):
@@ -973,10 +978,14 @@ def test_a_long_link_is_filled(nswrap, far, flows, share):
     made = far()
     made.serve(SINK.replace("WARM", str(warm)).replace("SECONDS", str(seconds)), FAR, 7001)
     link = "exec:" + shlex.join([tool("wanpipe"), "-d", "25", "-r", str(mbit), "--", *made.exit()])
-    done = nswrap.run("--via", link, *python(FILL, FAR, 7001, flows), timeout=100)
-    rate = int(done.stdout) * 8 / seconds / 1e6
-    assert rate <= 2 * mbit, "this link is no such one"  # what a busy machine held up comes at once
-    assert rate >= (share if thorough else 0.6) * mbit, f"{rate:.0f} Mbit/s: {done.stderr[-2000:]}"
+    least = (share if thorough else 0.6) * mbit
+    for _ in range(1 if thorough else 5):  # a busy machine may have had no time in a second, or for what came before
+        done = nswrap.run("--via", link, *python(FILL, FAR, 7001, flows), timeout=100)
+        rate = int(done.stdout) * 8 / seconds / 1e6
+        if least <= rate <= 2 * mbit:
+            break
+    assert rate <= 2 * mbit, "this link is no such one"
+    assert rate >= least, f"{rate:.0f} Mbit/s: {done.stderr[-2000:]}"
 
 
 @pytest.mark.parametrize("words, text", [
@@ -1012,10 +1021,12 @@ def test_wrong_words_start_nothing(nswrap, words, text):
 
 def test_an_exit_that_cannot_be_started_is_told_of(nswrap):
     """COMMAND runs, and is told at once what is known: nothing goes out."""
-    done = nswrap.run("--via", "exec:/nowhere/ssh gw", "--route", "192.0.2.0/24", "sleep", "0.5")
-    assert done.returncode == 0
-    assert re.search(rb"the link of --via cannot be opened: .*/nowhere/ssh", done.stderr), done.stderr
-    assert done.stderr.count(b"cannot be opened") == 1
+    box = nswrap.start("--via", "exec:/nowhere/ssh gw", "--route", "192.0.2.0/24", "cat", stdin=subprocess.PIPE)
+    box.wait_line("the link of --via cannot be opened: .*/nowhere/ssh")
+    threading.Event().wait(0.5)  # more tries
+    box.stdin.close()
+    assert box.wait() == 0
+    assert box.stderr.text().count("cannot be opened") == 1
 
 
 @pytest.mark.parametrize("status, words", [(127, b"is nswrap installed there"), (126, b"chmod +x"), (None, b"No such file")])
