@@ -118,7 +118,7 @@ class Site:
         status = self.running.stop()
         if kind is None:
             assert status == 0, self.running.stderr.text()
-            wait_for(lambda: not any(map(harness.is_alive, below)), "the end of all commands", 2)
+            wait_for(lambda: not any(map(harness.is_alive, below)), "the end of all commands")
 
     def status(self):
         """{name: what status --json says of the host}."""

@@ -100,7 +100,7 @@ class Strike:
         """Wait for the call or the end of the start; True if the call came."""
         wait_for(lambda: self._says.ended or self.is_up(), "the start or its end")
         self.killer.stdin.close()
-        self.killer.wait(10)
+        self.killer.wait(10 * PATIENCE)
         self._says.join()
         self.killer.stdout.close()
         return self.killer.returncode == 0

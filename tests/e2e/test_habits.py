@@ -12,7 +12,7 @@ import unicodedata
 import pytest
 
 from harness import (
-    BINARY, TCP_ECHO, TREE, UDP_ECHO, exchange, free_port, free_ports, python, wait_for)
+    BINARY, PATIENCE, TCP_ECHO, TREE, UDP_ECHO, exchange, free_port, free_ports, python, wait_for)
 from mesh_tools import Site, network
 
 
@@ -89,7 +89,7 @@ def test_host_port_with_guest(nswrap, form):
         assert exchange(port, b"hello", address) == b"hello"
         return
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.settimeout(10)
+        client.settimeout(10 * PATIENCE)
         client.sendto(b"hello", ("127.0.0.1", port))
         assert client.recv(100).endswith(b" hello")
 

@@ -5,6 +5,7 @@ import asyncio
 import json
 import os
 import secrets
+import signal
 import uuid
 
 import pytest
@@ -114,11 +115,12 @@ def test_jupyter_notebook(nswrap, short_dir):
     token = secrets.token_hex(16)
     hidden = free_port()
     running = nswrap.start(
-        "-n", "notebook", "-p", 0, "-P", 8888, "--wait", 60, "--",
+        "-n", "notebook", "-p", 0, "-P", 8888, "--wait", 60, "-t", 60, "--",
         "/usr/bin/jupyter-notebook", "--no-browser", "--ip=127.0.0.1", "--port={guest-port}",
         f"--notebook-dir={home}", *(["--allow-root"] if os.getuid() == 0 else []),
         env={"HOME": home, "JUPYTER_TOKEN": token, "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"})
     asyncio.run(asyncio.wait_for(use(running.host_port(), token, hidden), 100 * PATIENCE))
     # the notebook asks nobody on SIGTERM: it ends its kernels and itself
-    assert running.stop() in (0, 143)
+    running.signal(signal.SIGTERM)
+    assert running.wait(70) in (0, 143)
     assert is_refused(running.host_port())

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.agents(thorough=True)
 # what only a stack does
 STACK_ONLY = pytest.mark.agents(but=("streams",), thorough=True)
 # from the end of stdin until everything is gone
-END_S = 1
+END_S = 5
 
 # sends argv[3] MiB of random bytes and the end, reads the answer, which is their length and SHA-256
 COUNTED = """

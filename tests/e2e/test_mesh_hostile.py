@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from harness import SANITIZED, TREE, cpu_ticks, descendants, free_port, proc_status, wait_for
+from harness import PATIENCE, SANITIZED, TREE, cpu_ticks, descendants, free_port, proc_status, wait_for
 from mesh_tools import network
 from standin import MESSAGE, PACKET, PIPES, RECORDED_REQUEST, Link, arguments, frame
 
@@ -84,7 +84,8 @@ def answers(link, number):
     """Ask for an answer that can be told from those to what was forged."""
     body = {"id": number, "op": "ping", "args": {}}
     link.send(frame(MESSAGE, json.dumps({"type": "request", "body": body}).encode()))
-    return wait_for(lambda: link.messages.get(timeout=10)["body"].get("request_id") == number, "an answer", 60)
+    return wait_for(lambda: link.messages.get(timeout=10 * PATIENCE)["body"].get("request_id") == number,
+                    "an answer", 60)
 
 
 @pytest.mark.parametrize("words", [["agent"], ["-q", "--network", "none", "-c", "exec sleep 1000", "agent"]],
