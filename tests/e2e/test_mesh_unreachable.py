@@ -16,13 +16,11 @@ import pytest
 
 from harness import (BINARY, PATIENCE, TCP_ECHO, UDP_ECHO, free_port, proc_status, python,
                      wait_for)
-from mesh_tools import BACK_S, TRY, Box, Hiccups, Site, Steady, network
+from mesh_tools import BACK_S, TRY, Box, Hiccups, Site, Steady, in_time, network
 from standin import PIPES, Link, frame
 
 A, B = "127.0.42.101", "127.0.42.102"
 PORT = 7000
-# what is known is said: no timeout is waited for
-AT_ONCE_S = 0.8 * PATIENCE
 # src/mesh/manager/early.h
 EARLY_S = 5
 
@@ -98,8 +96,8 @@ def test_a_host_that_is_down_is_said_at_once(pair):
         (pair.gate / "open").unlink()
         pair.break_b()
         pair.site.wait_state("b", "waiting")
-        for number, took in (pair.try_b(), pair.ask_b()[::2]):
-            assert number == errno.EHOSTUNREACH and took < AT_ONCE_S
+        for ask in pair.try_b, lambda: pair.ask_b()[::2]:
+            assert in_time(ask) == errno.EHOSTUNREACH
         done = pair.a.run("ping", "-c", "1", "-W", "20", B)
         assert b"Host Unreachable" in done.stdout, done.stdout
         (pair.gate / "open").touch()
@@ -120,10 +118,8 @@ began = time.monotonic()
 print(s.connect_ex((sys.argv[1], int(sys.argv[2]))), time.monotonic() - began)
 """
     with pair:
-        number, took = pair.a.do(*python(bound, B, PORT)).split()
-        assert int(number) == errno.EHOSTUNREACH and float(took) < AT_ONCE_S
-        number, _, took = pair.ask_b()
-        assert number == errno.ECONNREFUSED and took < AT_ONCE_S
+        assert in_time(lambda: map(float, pair.a.do(*python(bound, B, PORT)).split())) == errno.EHOSTUNREACH
+        assert in_time(lambda: pair.ask_b()[::2]) == errno.ECONNREFUSED
 
 
 # --- who abuses it --------------------------------------------------------------------------------
@@ -173,7 +169,7 @@ while True:
         popen = boxes["c"].popen(*python(TRY, "127.0.42.104", PORT, 30), stdin=subprocess.DEVNULL,
                                  stdout=subprocess.PIPE)
         (gate / "slow").unlink()
-        assert int(popen.communicate(timeout=20)[0].split()[0]) == errno.ECONNREFUSED
+        assert int(popen.communicate(timeout=20 * PATIENCE)[0].split()[0]) == errno.ECONNREFUSED
         for popen in floods:
             popen.terminate()
         assert rss_kib(site) - before < 8 << 10
@@ -231,7 +227,8 @@ with socket.create_server((sys.argv[1], int(sys.argv[2]))) as server:
         threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
 """
 
-TOLD_S = 1.5 * PATIENCE
+# who is idle waits for 100 s
+TOLD_S = 5
 
 
 def idle(popen):
@@ -240,9 +237,9 @@ def idle(popen):
     return popen
 
 
-def told(popen, seconds):
+def told(popen):
     """The line that comes in time, a number."""
-    ready, _, _ = select.select([popen.stdout], [], [], seconds)
+    ready, _, _ = select.select([popen.stdout], [], [], TOLD_S * PATIENCE)
     assert ready, "nobody was told"
     return int(popen.stdout.readline())
 
@@ -260,12 +257,12 @@ def test_who_is_idle_is_told_that_the_other_host_went(pair):
         (pair.gate / "open").unlink()
         pair.break_b()
         for client in clients:
-            assert told(client, TOLD_S) == errno.ECONNRESET
+            assert told(client) == errno.ECONNRESET
         # its agent cannot say so any more, the next one can
         (pair.gate / "open").touch()
         pair.site.wait_state("b")
         for server in servers:
-            assert told(server, TOLD_S) == errno.ECONNRESET
+            assert told(server) == errno.ECONNRESET
             server.terminate()
 
 
@@ -278,7 +275,7 @@ def test_a_host_that_is_taken_out_of_the_manifest(pair):
         pair.site.path.write_text(json.dumps({"hosts": pair.site.hosts}))
         done = pair.a.nswrap.run("mesh", "reload", pair.site.name)
         assert done.returncode == 0, done.stderr
-        assert told(client, TOLD_S) == errno.ECONNRESET
+        assert told(client) == errno.ECONNRESET
 
 
 def test_the_end_of_a_mesh_is_told(pair):
@@ -287,8 +284,17 @@ def test_the_end_of_a_mesh_is_told(pair):
         server = pair.b.popen(*python(IDLE_SERVER, B, 7002), **out)
         assert server.stdout.readline() == b"listens\n"
         client = idle(pair.a.popen(*python(IDLE, B, 7002), **out))
-    assert told(client, TOLD_S) == told(server, TOLD_S) == errno.ECONNRESET
+    assert told(client) == told(server) == errno.ECONNRESET
     server.terminate()
+
+
+def reset(address):
+    """(True, how long it took) of a connection that is reset."""
+    began = time.monotonic()
+    with pytest.raises(ConnectionResetError):
+        with socket.create_connection(address, timeout=20) as s:
+            s.recv(1)
+    return True, time.monotonic() - began
 
 
 def test_programs_of_a_plain_host_are_told(nswrap, short_dir):
@@ -313,20 +319,16 @@ def test_programs_of_a_plain_host_are_told(nswrap, short_dir):
             os.kill(pair.site.status()["c"]["pid"], signal.SIGKILL)
             # what c relayed is gone with it, and its kernel says so
             for popen in started:
-                told(popen, TOLD_S)
+                told(popen)
             pair.site.wait_state("c", restarts=1)
             client = idle(subprocess.Popen(python(IDLE, b, PORT), **out))
             started.append(client)
             (pair.gate / "open").unlink()
             pair.break_b()
-            assert told(client, TOLD_S) == errno.ECONNRESET
+            assert told(client) == errno.ECONNRESET
             # b is down: the listener on the loopback device is there, and nobody waits behind it
             pair.site.wait_state("b", "waiting")
-            began = time.monotonic()
-            with pytest.raises(ConnectionResetError):
-                with socket.create_connection((b, PORT), timeout=20) as s:
-                    s.recv(1)
-            assert time.monotonic() - began < AT_ONCE_S
+            assert in_time(lambda: reset((b, PORT)))
     finally:
         for popen in started:
             popen.terminate()
@@ -354,7 +356,7 @@ def test_a_host_that_starts_is_waited_for(pair):
             # TCP repeats its SYN after 1 s and after 3 s
             wait_for(lambda: time.monotonic() - began > 1.2, "the time between")
             (pair.gate / "slow").unlink()
-            tcp, udp = (end(timeout=20)[0].split() for end in ends)
+            tcp, udp = (end(timeout=20 * PATIENCE)[0].split() for end in ends)
             assert tcp[0] == b"0" and float(tcp[1]) > 1.1, tcp
             assert udp[0] == b"0" and udp[1] != b"0", udp
             if float(tcp[1]) < 2.8:
@@ -371,9 +373,9 @@ def test_a_host_that_starts_for_long_is_not_waited_for(pair):
         pair.break_b()
         pair.site.wait_state("b", "starting")
         for end in begin(pair):
-            found = end(timeout=20)[0].split()
+            found = end(timeout=20 * PATIENCE)[0].split()
             assert int(found[0]) == errno.EHOSTUNREACH, (found, pair.site.running.stderr.text())
-            assert EARLY_S - 1 < float(found[-1]) < EARLY_S + 2 * PATIENCE, found
+            assert EARLY_S - 1 < float(found[-1]) < EARLY_S + 5 * PATIENCE, found
         assert pair.site.status()["b"]["drops"]["not_ready"] >= 2
         (pair.gate / "slow").unlink()
         pair.site.wait_state("b", timeout=10 + BACK_S)
