@@ -9,7 +9,7 @@ import time
 import pytest
 
 from harness import PATIENCE, TCP_ECHO, TCP_HALF, TCP_PEER, UDP_ECHO, python, wait_for
-from mesh_tools import BACK_S, TRY, Box, Hiccups, Site, Steady, at_once, connects, echoed
+from mesh_tools import BACK_S, TRY, Box, Hiccups, Site, Steady, at_once, connects, echoed, in_time
 from tools import tool
 
 VIPS = {name: f"127.0.42.{101 + i}" for i, name in enumerate(("a", "b", "c"))}
@@ -133,8 +133,7 @@ with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=20) as s:
         # somebody listens in there
         for vip, port in ((VIPS["b"], 8081), (VIPS["c"], 9999), (VIPS["c"], 80),
                           (VIPS["b"], ECHO), (VIPS["b"], 80)):
-            code, took = mesh.a.do(*python(TRY, vip, port, 20)).split()
-            assert int(code) == errno.ECONNREFUSED and float(took) < 0.5 * PATIENCE
+            assert in_time(lambda: map(float, mesh.a.do(*python(TRY, vip, port, 20)).split())) == errno.ECONNREFUSED
 
 
 def test_udp(triangle):
@@ -175,14 +174,13 @@ def test_ping(triangle):
 
 def test_a_link_that_breaks(triangle):
     """Once and again: it is made anew, what goes over other links does not notice."""
-    with Hiccups() as hiccups, triangle(links={"c": wan("-k", 1500)}) as mesh:
+    with Hiccups() as hiccups, triangle(links={"c": wan("-k", int(1500 * PATIENCE))}) as mesh:
         steady = Steady(mesh.a, VIPS["b"], ECHO)
-        known = 0
         for _ in range(2):
-            broken = Steady(mesh.a, VIPS["c"], ECHO)
-            pause = mesh.site.next_loss("c", known)
+            # it may break before there is one
+            broken = wait_for(lambda: Steady.begun(mesh.a, VIPS["c"], ECHO), "a connection", 20)
+            pause = mesh.site.next_loss("c", len(mesh.site.losses("c")))
             lost = time.monotonic()
-            known += 1
             wait_for(lambda: connects(mesh.a, VIPS["c"], ECHO), "a new connection", pause + 10)
             assert time.monotonic() - lost < pause + 0.1 + BACK_S * PATIENCE + hiccups.lost_s
             broken.popen.kill()
@@ -219,7 +217,7 @@ def test_a_bad_link_is_nobody_elses(triangle, is_full, options):
         end = time.monotonic() + 3
         while (began := time.monotonic()) < end:
             echoed(mesh.a, os.urandom(2 << 20), f"{VIPS['b']}:{ECHO}")
-            assert time.monotonic() - began < 3 * PATIENCE
+            assert time.monotonic() - began < 3 * PATIENCE + hiccups.lost_s
         status = wait_for(lambda: (now := mesh.site.status())["c"]["out"]["bytes"] > 500000 and
                           (now["c"]["drops"]["queue_full"] > 0 or not is_full) and now, "it to be full")
         count, longest = steady.end()
