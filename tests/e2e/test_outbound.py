@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """e2e/test_outbound - TCP from a sandbox to the outside looks as it does without one"""
 
+import itertools
 import json
 import os
 import re
@@ -110,7 +111,7 @@ first, second = new(), new()
 for s, address in ((first, ('2001:db8:77::1' if ':' in HOST else '198.51.100.77', 9)), (second, ECHO)):
     s.setblocking(False)
     s.connect_ex(address)
-    ready = select.select([], [first, second], [], 0.25)[1]
+    ready = select.select([], [first, second], [], 0.25 if s is first else 20)[1]
 print(ready == [second], second.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
 first.close()
 second.setblocking(True)
@@ -284,12 +285,16 @@ def test_programs_see_no_difference(nswrap, servers, address):
 ERRORS = """
 for address in sys.argv[3:]:
     FAMILY = socket.AF_INET6 if ':' in address else socket.AF_INET
-    took = []
-    while len(took) < 9 and (not took or took[0] < 0.3):
+    said, took, silent = 'silence', [], 0
+    while len(took) < 9 and silent < 3:
         begun = time.monotonic()
         result = name(lambda: to((address, 7003), 0.4))
-        took.append(time.monotonic() - begun)
-    print(address, result, min(took))
+        if result == 'silence':  # or the machine let nothing run for so long
+            silent += 1
+        else:
+            said = result
+            took.append(time.monotonic() - begun)
+    print(address, said, min(took, default=0))
 """
 UNREACHABLE = """
 ip route add unreachable 198.51.100.64/28
@@ -385,6 +390,10 @@ for n in range(int(sys.argv[3]) // 50):
         s.settimeout(60)
         s.sendall(b'one')
         assert s.recv(10) == b'one'
+    if n == 0:
+        print('first', flush=True)
+        sys.stdin.readline()
+    for s in sockets:
         if n % 2:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
         s.close()
@@ -403,7 +412,10 @@ def test_nothing_is_left_of_many(nswrap, servers):
         listed = subprocess.run([*as_root, "ls", "-l", f"/proc/{running.net_pid()}/fd"], capture_output=True)
         return listed.stdout.count(b"socket:")
 
+    assert running.read_line() == "first"
     wait_for(lambda: sockets() > 60, "connections of the net process")
+    running.stdin.write(b"\n")
+    running.stdin.flush()
     assert running.read_line() == "done"
     wait_for(lambda: sockets() < 30, "sockets to be closed")
     running.popen.stdin.close()
@@ -531,8 +543,8 @@ def test_a_capture_has_both_directions_of_the_beginning(nswrap, servers, short_d
         if frame[12:14] == b"\x08\0" and frame[23] == 6:
             seen.append((frame[:6] == b"\x02nsask", frame[6:12] == b"\x02nsask", frame[47]))
         assert b"not to be seen" not in frame
-    # asked and refused; asked and let in
-    assert seen == [(True, False, 2), (False, True, 0x14), (True, False, 2), (False, True, 2)]
+    # asked and refused; asked and let in, each of which may be said again
+    assert [which for which, _ in itertools.groupby(seen)] == [(True, False, 2), (False, True, 0x14), (True, False, 2), (False, True, 2)]
 
 
 # a server at a port inside, and beside it CARRIED; argv: an address outside, its port, the port inside
