@@ -121,8 +121,8 @@ def test_prompts_take_turns(mesh):
         assert not asked.echoes()
         note = mesh.status()[name]["note"]
         assert note == "asks at the terminal"
-        others = [host["note"] for other, host in mesh.status().items() if other != name]
-        assert len([note for note in others if note == "waits for its turn at the terminal"]) == 2 - n
+        wait_for(lambda: sum(host["note"] == "waits for its turn at the terminal"
+                             for other, host in mesh.status().items() if other != name) == 2 - n, "the others to ask")
         before = told.pop(name)
         asked.type(f"secret-{name}\r")
         assert wait_for(lambda: before.exists() and before.read_text(), "the answer") == f"secret-{name}"
