@@ -10,7 +10,7 @@ import sys
 import time
 
 import harness
-from harness import BINARY, TCP_ECHO, free_port, python, wait_for
+from harness import BINARY, PATIENCE, TCP_ECHO, free_port, python, wait_for
 from mesh_tools import Box, echoed, network, start_mesh
 
 PYTHON, FAKE = sys.executable, str(harness.TREE / "tests/e2e/fake_agent.py")
@@ -192,6 +192,7 @@ def test_hosts_come_and_go(nswrap, tmp_path):
             both = cluster.wait_ready("other", "box", "worker-0", "worker-1")
             assert both["worker-0"] == first["worker-0"] == f"{cluster.net}.129"
             # what the box was told of is there: a name and a port
+            wait_for(lambda: box.run("getent", "hosts", "worker-1").returncode == 0, "the name to be told")
             echoed(box, os.urandom(50_000), f"{both['worker-0']}:{port}", f"{both['worker-1']}:{port}")
             names = box.do("getent", "hosts", "worker-1").split()
             assert names[0].decode() == both["worker-1"]
@@ -209,7 +210,7 @@ def test_hosts_come_and_go(nswrap, tmp_path):
             last = cluster.wait_ready("other", "box", "worker-0", "worker-1", "another")
             assert last["worker-1"] == both["worker-1"] and last["another"] == f"{cluster.net}.131"
             assert {host["name"]: host["restarts"] for host in cluster.status()["hosts"]} == dict.fromkeys(last, 0)
-            box.do("getent", "hosts", "another")
+            wait_for(lambda: box.run("getent", "hosts", "another").returncode == 0, "its name to be told")
     finally:
         server.kill()
         server.wait()
@@ -279,9 +280,9 @@ def test_a_batch_job_ends_with_its_mesh(nswrap, tmp_path):
         hangs = int(wait_for((tmp_path / "hangs").read_text, "its pid"))
         began = time.monotonic()
         os.kill(cluster.running.popen.pid, signal.SIGTERM)
-        assert cluster.running.popen.wait(10) == 0
-        assert time.monotonic() - began < 5
-        assert not harness.is_alive(hangs)
+        assert cluster.running.popen.wait(10 * PATIENCE) == 0
+        assert time.monotonic() - began < 5 * PATIENCE
+        wait_for(lambda: not harness.is_alive(hangs), "the end of the list's command")
 
 
 def test_nodes_of_a_job(nswrap, tmp_path):
