@@ -13,13 +13,13 @@ import pytest
 
 from harness import (BINARY, PATIENCE, called, descendants, free_port, is_alive, proc_status, python,
                      wait_for)
-from mesh_tools import Box, Site, network
+from mesh_tools import Box, Site, in_time, network
 from standin import MESSAGE, PIPES, Link, arguments, frame
 from tools import THOROUGH, tool
 
 IDENTITY = "0123456789abcdef"
-# a new agent does not wait for the old one
-AT_ONCE_S = 2
+# a new agent does not wait for the old one, whose manager may say nothing for longer
+AT_ONCE_S = 5
 
 
 @pytest.fixture
@@ -72,14 +72,14 @@ def test_the_next_agent_takes_over_at_once(start, ports, state):
     began = time.monotonic()
     new.configure(**ports, identity=IDENTITY)
     took = time.monotonic() - began
-    old.popen.wait(1 * PATIENCE)
+    old.popen.wait(10 * PATIENCE)
     for address in ports["me"], ports["others"][0][0]:
         assert serves(new.popen.pid, address, 8080)
     assert took < AT_ONCE_S * PATIENCE
     print(f"{state}: taken over in {took * 1000:.0f} ms")
     # and the one after that
     last = first(start, ports)
-    new.popen.wait(1 * PATIENCE)
+    new.popen.wait(10 * PATIENCE)
     last.hang_up()
     assert last.popen.wait(10) == 0
 
@@ -104,7 +104,7 @@ def test_two_at_once(start, ports):
     for rival in rivals:
         body = {"id": 7, "op": "configure", "args": arguments(**ports, identity=IDENTITY)}
         rival.send(frame(MESSAGE, json.dumps({"type": "request", "body": body}).encode()))
-    old.popen.wait(5 * PATIENCE)
+    old.popen.wait(10 * PATIENCE)
     wait_for(lambda: sum(r.popen.poll() is None for r in rivals) == 1, "one to stay", 10)
     [last] = [r for r in rivals if r.popen.poll() is None]
     wait_for(lambda: serves(last.popen.pid, ports["me"], 8080), "its port", 10)
@@ -138,28 +138,29 @@ def test_silence_ends_an_agent(start, ports):
     """Whatever comes is a sign of life; who is told of no silence waits for ever."""
     for_ever = start()
     for_ever.configure(**{**ports, "forwards": [], "others": []})
-    link = first(start, ports, silence=2)
+    link = first(start, ports, silence=4)
     began = time.monotonic()
-    while time.monotonic() - began < 4:
+    while time.monotonic() - began < 5:
+        last = time.monotonic()
         assert link.request("ping", {})["op"] == "ping"
         time.sleep(0.2)
-    assert link.popen.poll() is None
-    began = time.monotonic()
-    assert link.popen.wait(4 * PATIENCE) != 0
-    assert time.monotonic() - began > 1.4
-    print(f"silence of 2 s: ended after {time.monotonic() - began:.1f} s")
+    assert link.popen.wait(20 * PATIENCE) != 0
+    took = time.monotonic() - last
+    assert took > 3.9
+    print(f"silence of 4 s: ended after {took:.1f} s")
     assert for_ever.popen.poll() is None
     # it takes back what it was told
-    patient = first(start, ports, silence=1)
+    patient = first(start, ports, silence=3)
     patient.configure(**ports, identity=IDENTITY)
-    time.sleep(2)
+    time.sleep(4)
     assert patient.popen.poll() is None
 
 
+@pytest.mark.waits
 def test_who_was_stopped_has_not_heard_silence(start, ports):
-    link = first(start, ports, silence=2)
+    link = first(start, ports, silence=4)
     os.kill(link.popen.pid, signal.SIGSTOP)
-    time.sleep(3)
+    time.sleep(5)
     os.kill(link.popen.pid, signal.SIGCONT)
     assert link.request("ping", {})["op"] == "ping"
 
@@ -176,7 +177,7 @@ def test_agents_of_a_sandbox(nswrap, start):
     for link in agents:
         link.configure(me, others=[(other, 80)], identity=IDENTITY)
     old = agents[0]
-    assert old.popen.wait(2 * PATIENCE) != 0
+    assert old.popen.wait(10 * PATIENCE) != 0
     routes = box.do("ip", "route", "show", "table", "local").decode()
     assert f"{other} dev mesh1" in routes, routes
 
@@ -230,11 +231,11 @@ def test_a_sandbox_takes_over_from_a_sandbox(beside, state):
     new.configure("10.78.1.1", identity=IDENTITY)
     took = time.monotonic() - began
     assert not [pid for pid in family if is_alive(pid)]
-    old.popen.wait(1 * PATIENCE)
+    old.popen.wait(10 * PATIENCE)
     wait_for(lambda: len(beside.runs()) == 2, "the second COMMAND")
     assert new.popen.poll() is None
     print(f"{state}: taken over in {took * 1000:.0f} ms")
-    assert took < (4 if state in ("stubborn", "init stopped") else 2) * PATIENCE
+    assert took < (7 if state in ("stubborn", "init stopped") else AT_ONCE_S) * PATIENCE
     new.hang_up()
     assert new.popen.wait(10) == 0
     assert b"has taken over" in new.popen.stderr.read()
@@ -245,7 +246,7 @@ def test_a_sandbox_that_knows_at_once(beside):
     old = told(beside())
     new = beside()
     new.configure("10.78.1.1", identity=IDENTITY)
-    old.popen.wait(1 * PATIENCE)
+    old.popen.wait(10 * PATIENCE)
     wait_for(lambda: len(beside.runs()) == 2, "the second COMMAND")
 
 
@@ -256,7 +257,7 @@ def test_an_agent_and_a_sandbox(nswrap, start, beside, ports):
     wait_for(lambda: len(beside.runs()) == 1, "COMMAND")
     family = sandbox.tree()
     first(start, ports)
-    sandbox.popen.wait(1 * PATIENCE)
+    sandbox.popen.wait(10 * PATIENCE)
     assert not [pid for pid in family if is_alive(pid)]
 
 
@@ -271,20 +272,25 @@ def test_others_sandboxes_are_left_alone(nswrap, beside):
 
 def test_a_manager_that_says_no_more(beside):
     """NoRouter's: COMMAND does not wait for what will not come."""
-    began = time.monotonic()
-    link = beside(says_more=False)
-    link.configure("10.78.1.1")
-    wait_for(beside.runs, "COMMAND")
-    assert time.monotonic() - began < 1.5 * PATIENCE
-    link.hang_up()
-    assert link.popen.wait(10) == 0
+    def run():
+        known, began = len(beside.runs()), time.monotonic()
+        link = beside(says_more=False)
+        link.configure("10.78.1.1")
+        wait_for(lambda: len(beside.runs()) > known, "COMMAND")
+        took = time.monotonic() - began
+        link.hang_up()
+        assert link.popen.wait(10 * PATIENCE) == 0
+        return True, took
+
+    assert in_time(run, 1.5)
 
 
 def test_a_manager_that_says_nothing(beside):
     """COMMAND waits for two seconds, not for ever; then the agent serves as it would have."""
+    began = time.monotonic()
     link = beside()
     time.sleep(0.5)
-    assert not beside.runs()
+    assert not beside.runs() or time.monotonic() - began > 1.5, "it does not wait"
     wait_for(beside.runs, "COMMAND", 10)
     told(link)
     assert link.request("ping", {})["op"] == "ping"

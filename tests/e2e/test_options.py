@@ -254,14 +254,15 @@ def test_exec_verbose(nswrap):
     hidden.rmdir()
 
 
+@pytest.mark.waits
 def test_unattended(nswrap):
     """Who is in there keeps it; the time begins when the last one leaves."""
-    running = nswrap.start("-n", "alone", "--network", "none", "--unattended", "1", "sleep", "1000")
+    running = nswrap.start("-n", "alone", "--network", "none", "--unattended", "4", "sleep", "1000")
     running.wait_event("started")
-    assert nswrap.run("exec", "alone", "sleep", "2").returncode == 0
+    assert nswrap.run("exec", "alone", "sleep", "5").returncode == 0
     assert running.popen.poll() is None
-    assert running.popen.wait(10) == 128 + signal.SIGTERM
-    running.wait_line("nobody was in here for 1 s")
+    assert running.popen.wait(20 * PATIENCE) == 128 + signal.SIGTERM
+    running.wait_line("nobody was in here for 4 s")
 
 
 def test_exec_stop_timeout(nswrap):
