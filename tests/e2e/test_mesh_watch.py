@@ -136,7 +136,7 @@ def test_no_terminal(nswrap, site):
     # a terminal that can nothing is none
     for term in "dumb", "":
         terminal = Terminal(nswrap, 80, 24, "mesh", "status", "--watch", site.name, term=term)
-        wait_for(lambda terminal=terminal: terminal.read().count("HOST ") == 2, "two tables")
+        wait_for(lambda terminal=terminal: terminal.read().count("HOST ") >= 2, "two tables")
         assert "\x1b" not in terminal.text and terminal.end() == 0
 
 
