@@ -117,6 +117,7 @@ class Agent:
                 if not self.options.ignore:
                     return
                 inputs.remove(0)
+                self.note(end=True)
             if self.sock and self.sock.fileno() in ready:
                 self.write(self.sock.recv(1 << 20))
 
