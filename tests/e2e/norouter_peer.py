@@ -89,6 +89,7 @@ class Ports:
         self.is_mute = is_mute
         self.by_port = {}
         self.begun = queue.Queue()
+        self._known = set()  # of the SYNs that were in there
 
     def answer(self, packet):
         if packet[9] != socket.IPPROTO_ICMP:
@@ -106,10 +107,15 @@ class Ports:
             return
         segment = Segment(packet)
         key = segment.destination, segment.dport
-        if key in self.by_port and not segment.is_syn():
+        if segment.is_syn():
+            mark = segment.source, segment.sport, *key, segment.seq
+            if mark in self._known:  # said again, for we are late
+                return
+            self._known.add(mark)
+        elif key in self.by_port:
             self.by_port[key].put(segment)
-        else:
-            self.begun.put(segment)
+            return
+        self.begun.put(segment)
 
 
 class Connection:
@@ -123,6 +129,7 @@ class Connection:
         self.ack = (seen.seq + 1) & MASK if seen else 0
         self.clock = random.randrange(1 << 31)
         self.heard = seen.times[0] if seen else 0
+        self.answered = None  # the number of the answer to our SYN
         self.seen = queue.Queue()
         ports.by_port[socket.inet_aton(here[0]), here[1]] = self.seen
 
@@ -148,18 +155,22 @@ class Connection:
         return packet
 
     def next(self, timeout=10):
-        """The next segment that comes; it is not answered."""
-        segment = self.seen.get(timeout=timeout * PATIENCE)
-        assert segment.source == socket.inet_aton(self.there[0]) and segment.sport == self.there[1]
-        if 8 in segment.options:
-            self.heard = segment.times[0]
-        return segment
+        """The next segment that comes; it is not answered, but for one that says again what open() had."""
+        while True:
+            segment = self.seen.get(timeout=timeout * PATIENCE)
+            assert segment.source == socket.inet_aton(self.there[0]) and segment.sport == self.there[1]
+            if 8 in segment.options:
+                self.heard = segment.times[0]
+            if segment.flags != SYN | ACK or segment.seq != self.answered:
+                return segment
+            self.send(ACK)
 
     def open(self):
         """The handshake; returns the SYN and its answer."""
         first = self.send(SYN)
         answer = self.next()
         assert answer.flags == SYN | ACK and answer.ack == self.seq, answer.flags
+        self.answered = answer.seq
         self.ack = (answer.seq + 1) & MASK
         self.send(ACK)
         return first, answer
