@@ -210,6 +210,14 @@ def test_tests_that_a_page_names(tmp_path):
     assert check(tmp_path, tree) == ["SECURITY.md: names test_it_is_light, which is no test"]
 
 
+def test_patience_of_a_module(tmp_path):
+    text = "from harness import PATIENCE\nSOON_S = 2\n\n\ndef test_dark():\n    limit_s = SOON_S * PATIENCE\n"
+    tree = {**good_tree(), "tests/e2e/test_dark.py": text}
+    assert check(tmp_path, tree) == []
+    tree["tests/e2e/test_dark.py"] += "\n\nLATE_S = 3 * PATIENCE\n"
+    assert check(tmp_path, tree) == ["tests/e2e/test_dark.py: multiplies before a test runs: LATE_S = 3 * PATIENCE"]
+
+
 def test_a_module_without_a_test(tmp_path):
     tree = good_tree()
     del tree["tests/unit/test_wire.c"]
