@@ -270,7 +270,7 @@ def test_in_the_background(place, line):
     place.stand_in("serve")
     place.program("./serve", SERVE.format(PYTHON, place.home))
     assert place.sh(line("nswrap -d -n web")) == "web\n"
-    for port in (9001, 7000, 7002):
+    for port in (9001, 7000, 7001, 7002):
         place.gets(port, "serve")
     assert re.search(r"^web\b", place.sh(line("nswrap ps")), re.M)
     assert re.search(r"127\.0\.0\.1:7001\b", place.sh(line("nswrap exec web")))
@@ -348,6 +348,7 @@ def test_mesh(place, line):
     wait_for(lambda: "are ready" in mesh.said.text(), "the mesh", 20)
     wait_for(lambda: place.get(8080, "127.0.42.101"), "the web server", 20)
     assert place.sh(line("curl ")) == "the web server"
+    wait_for(lambda: place.get(5432, "127.0.42.102"), "the database", 20)
     assert place.sh(line("psql ")) == "a row"
     assert len(re.findall(r"\bready\b", place.sh(line("nswrap mesh status")))) >= 3
     assert place.end(mesh) == 0

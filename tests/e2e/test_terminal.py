@@ -338,6 +338,7 @@ CURSES = """
 import curses, sys
 def main(screen):
     curses.curs_set(0)
+    screen.timeout(50)  # a new size is heard of in refresh(), or by a getch() that it interrupts
     while True:
         rows, columns = screen.getmaxyx()
         screen.erase()
@@ -660,7 +661,8 @@ def test_ctrl_z_at_the_prompt(shell, asks):
     term.type("echo he''re\n")
     term.expect("here")
     [job] = [pid for pid in children_of(term.popen.pid) if comm(pid) == "nswrap"]
-    assert {state(pid) for pid in descendants(job)} == {"T"}
+    # the shell hears of its own child, not of those below it
+    wait_for(lambda: {state(pid) for pid in descendants(job)} == {"T"}, "all of it to be stopped")
     term.type("bg; echo he''re\n")
     term.expect("here")
     wait_for(lambda: state(job) == "T", "it to be stopped again")
