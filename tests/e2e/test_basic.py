@@ -18,6 +18,7 @@ from harness import (
     HTTP, NAME_SERVER, PATIENCE, TCP_COUNT, TCP_ECHO, TCP_HALF, TCP_PEER, UDP_ECHO, connect,
     descendants, exchange, free_port, free_ports, http_get, is_alive, is_refused, python, read_all,
     wait_for)
+from tools import listed as ps
 
 DRIVERS = pytest.mark.parametrize("driver", ["splice", "slirp"])
 
@@ -581,7 +582,7 @@ def test_networks_of_the_host_are_left_alone(nswrap, outer, more, network, netwo
     for kind, address, port in (("udp", "10.0.2.15", 7007), ("tcp", "fd00::15", 7008)):
         result = nswrap.run("-q", "--", *python(ASK, kind, address, port), prefix=host.prefix())
         assert result.returncode == 0 and result.stdout, result.stderr
-    listed = json.loads(nswrap.run("ps", "--json", prefix=host.prefix()).stdout)
+    listed = ps(nswrap, prefix=host.prefix())
     assert [(s["network"], s["network6"]) for s in listed] == [(network, network6)]
 
 

@@ -9,6 +9,7 @@ import re
 import pytest
 
 from harness import free_ports
+from tools import listed as ps
 
 SHOW = ("sh", "-c", 'echo "$A,$B"; pwd; cat /proc/net/dev')
 
@@ -159,7 +160,7 @@ def test_a_user_sees_them(nswrap, home):
     running.wait_line(re.escape(f"{home.file}:2: --network none"))
     running.wait_line("NSWRAP_OPTIONS: -e A=1 --mtu 9000")
     running.wait_event("started")
-    [status] = json.loads(nswrap.run("ps", "--json").stdout)
+    [status] = ps(nswrap)
     assert status["defaults"] == [f"{home.file}:2: --network none", "NSWRAP_OPTIONS: -e A=1 --mtu 9000"]
     checks = {c["check"]: c for c in json.loads(nswrap.run("doctor", "--json", env=env).stdout)}
     assert checks["defaults"]["state"] == "note" and f"{home.file}:2" in checks["defaults"]["cure"]

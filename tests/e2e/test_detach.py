@@ -14,6 +14,7 @@ import termios
 import pytest
 
 from harness import BINARY, exchange, free_port, is_alive, python, wait_for
+from tools import listed as ps
 
 ECHO = """
 import socket, sys
@@ -38,10 +39,6 @@ def logs(nswrap, name, *options):
     result = nswrap.run("logs", name, *options)
     assert (result.returncode, result.stderr) == (0, b""), result
     return result.stdout.decode()
-
-
-def ps(nswrap):
-    return json.loads(nswrap.run("ps", "--json").stdout)
 
 
 def start(nswrap, *args, **options):

@@ -14,6 +14,7 @@ import pytest
 
 from harness import (PATIENCE, TCP_ECHO, TREE, Lines, connect, exchange, is_alive, other_user, python,
                      wait_for)
+from tools import listed as ps
 
 DRIVERS = pytest.mark.parametrize("driver", ["splice", "slirp"])
 
@@ -189,7 +190,7 @@ def test_a_lost_forward_comes_back(nswrap, driver):
     assert "trying again" in line and str(port) in line
     shown = json.loads(nswrap.run("port", "list", "--json", "box").stdout)
     assert [f.get("error") for f in shown] == [None, lost["error"]]
-    assert json.loads(nswrap.run("ps", "--json").stdout)[0]["forwards"] == shown
+    assert ps(nswrap)[0]["forwards"] == shown
     assert f"{port}:7000(lost)" in nswrap.run("ps").stdout.decode()
     listed = nswrap.run("port", "list", "box").stdout.decode().splitlines()
     assert "lost" not in listed[0] and "lost" in listed[1] and "trying again" in listed[1]

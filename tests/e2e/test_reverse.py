@@ -14,8 +14,9 @@ import threading
 
 import pytest
 
-from harness import BINARY, TCP_ECHO, free_port, free_ports, http_get, python, wait_for
+from harness import BINARY, TCP_ECHO, free_port, free_ports, http_get, open_fds, python, wait_for
 from mesh_tools import Site, network
+from tools import listed as ps
 
 # lines of "tcp HOST PORT", "unix PATH" or "udp HOST PORT": what came back for "hello", or an error's name
 CLIENT = """
@@ -179,8 +180,7 @@ def test_while_it_runs(nswrap, target, tmp_path):
                          "proto": "tcp", "target": f"localhost:{target}"}
     assert listed[3]["path"] == str(path)
     assert f"-R 6000:localhost:{target},".encode() in nswrap.run("ps").stdout
-    assert [reverse["spec"] for reverse in json.loads(nswrap.run("ps", "--json").stdout)[0]["reverses"]] == \
-        [entry["spec"] for entry in listed[1:]]
+    assert [reverse["spec"] for reverse in ps(nswrap)[0]["reverses"]] == [entry["spec"] for entry in listed[1:]]
     os.kill(inside.running.net_pid(), signal.SIGKILL)
     inside.running.wait_line("another one takes over")
     for port in (6000, 6001):
@@ -271,8 +271,7 @@ def test_only_what_a_rule_names_is_dialled(nswrap, target, tmp_path):
     """The net process, should it be another's, has the supervisor dial the paths of rules and no others."""
     running = nswrap.start("-R", f"5434:unix:{tmp_path}/none", "-R", f"5432:{target}", *python("input()"), stdin=-1)
     running.wait_event("started")
-    names = {os.readlink(f"/proc/{running.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{running.pid}/fd")}
-    assert str(tmp_path) not in " ".join(names)
+    assert str(tmp_path) not in " ".join(open_fds(running.pid).values())
     running.stdin.close()
     running.wait()
 

@@ -174,7 +174,7 @@ def test_another_clients_place(tunnel, target):
         other.wait_line('other: .*is where another client has its "web"')
         second = client_of(tunnel, "--forward", order("web", port, two))
         second.wait_line("web: .*at the server")
-        assert {hear(port) for _ in range(10)} == {b"1", b"2"}
+        wait_for(lambda: {hear(port) for _ in range(10)} == {b"1", b"2"}, "both")
         first.signal(signal.SIGSTOP)  # its turn comes, and goes to the other one
         assert [hear(port) for _ in range(4)] == [b"2"] * 4
         first.signal(signal.SIGKILL)
@@ -417,10 +417,14 @@ def test_status_of_forwards(nswrap, tunnel, target):
     assert (there["dead"]["served"], there["dead"]["refused"]) == (0, 1)
     client.signal(signal.SIGKILL)
     client.popen.wait()
+
+    def row():
+        lines = nswrap.run("tunnel", "status").stdout.decode().splitlines()
+        return next((line.split() for line in lines if line.startswith("server/web ")), None)
+
     with connect(port):
         wait_for(lambda: status(nswrap)["server"]["forwards"][0]["held"] == 1, "the one that is held")
-        rows = {line.split()[0]: line.split() for line in nswrap.run("tunnel", "status").stdout.decode().splitlines()}
-    assert rows["server/web"] == ["server/web", "held", "1", "0", f"{at(port)}/tcp"]
+        assert wait_for(row, "its row") == ["server/web", "held", "1", "0", f"{at(port)}/tcp"]
     assert json.dumps(status(nswrap))
 
 
@@ -438,7 +442,7 @@ def test_who_is_held_in_vain_counts_for_that_forward(nswrap, tunnel, target):
         s.settimeout(40 * PATIENCE)
         with contextlib.suppress(ConnectionResetError):
             assert s.recv(1) == b""
-    found = status(nswrap)["server"]
+    found = status(nswrap, ["client"])["server"]
     client.signal(signal.SIGCONT)
     assert found["unserved"] == 1
     assert {one["name"]: one["unserved"] for one in found["forwards"]} == {"web": 1, "other": 0}

@@ -3,6 +3,7 @@
 
 import atexit
 import functools
+import json
 import os
 import pathlib
 import shutil
@@ -32,6 +33,19 @@ def tool(name):
     subprocess.run(["cc", "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-o", made, source, "-Wl,--as-needed", "-lseccomp"],
                    check=True)
     return str(made)
+
+
+def listed(nswrap, *words, hung=(), **options):
+    """What `nswrap ps --json`, or other words, says once all answer within its second but those that hang."""
+
+    def look():
+        done = nswrap.run(*(words or ("ps",)), "--json", **options)
+        assert done.returncode == 0 and not done.stderr, done.stderr
+        found = json.loads(done.stdout)
+        return [found] if {one["name"] for one in found if "error" in one} <= set(hung) else None
+
+    [found] = wait_for(look, "an answer of each")
+    return found
 
 
 THOROUGH = os.environ.get("NSWRAP_TEST_THOROUGH", "") not in ("", "0")
