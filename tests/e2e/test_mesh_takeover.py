@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from harness import (BINARY, PATIENCE, called, descendants, free_port, is_alive, proc_status, python,
-                     wait_for)
+from harness import (BINARY, PATIENCE, called, descendants, free_port, is_alive, open_fds, proc_status,
+                     python, wait_for)
 from mesh_tools import Box, Site, in_time, network
 from standin import MESSAGE, PIPES, Link, arguments, frame
 from tools import THOROUGH, tool
@@ -48,8 +48,7 @@ def listener(address, port):
 
 def serves(pid, address, port):
     inode = listener(address, port)
-    return inode and any(os.readlink(f"/proc/{pid}/fd/{fd}") == f"socket:[{inode}]"
-                         for fd in os.listdir(f"/proc/{pid}/fd"))
+    return inode and f"socket:[{inode}]" in open_fds(pid).values()
 
 
 def first(start, ports, **more):

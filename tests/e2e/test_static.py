@@ -68,25 +68,21 @@ def test_names_are_looked_up_without_loading_anything(tmp_path):
     assert not re.search(r'\.so[."]', trace.read_text())
 
 
-def serve_and_reach(nswrap, tmp_path, cmd):
+def serve_and_reach(nswrap, host_server, tmp_path, cmd):
     """A plain host that @cmd leads to: what it offers, reached from a sandbox."""
     port, vip = free_port(), f"{network()}.101"
-    server = subprocess.Popen(python(TCP_ECHO, "127.0.0.1", port), stdin=subprocess.DEVNULL)
-    try:
-        site = Site(nswrap, tmp_path)
-        box = Box(nswrap, "static-box")
-        site.host("box", f"{network()}.102", box.agent())
-        site.host("bare", vip, cmd, ports=[f"{port}:127.0.0.1:{port}"])
-        with site:
-            data = os.urandom(300_000)
-            echoed(box, data, f"{vip}:{port}")
-            return site.status()["bare"]
-    finally:
-        server.kill()
-        server.wait()
+    host_server(TCP_ECHO, port)
+    site = Site(nswrap, tmp_path)
+    box = Box(nswrap, "static-box")
+    site.host("box", f"{network()}.102", box.agent())
+    site.host("bare", vip, cmd, ports=[f"{port}:127.0.0.1:{port}"])
+    with site:
+        data = os.urandom(300_000)
+        echoed(box, data, f"{vip}:{port}")
+        return site.status()["bare"]
 
 
-def test_it_is_a_host_of_a_mesh(nswrap, tmp_path):
+def test_it_is_a_host_of_a_mesh(nswrap, host_server, tmp_path):
     """Also on Linux 4.18; a sandbox of its own is not among what it says it can do."""
-    host = serve_and_reach(nswrap, tmp_path, python(OLD_KERNEL, str(AGENT)))
+    host = serve_and_reach(nswrap, host_server, tmp_path, python(OLD_KERNEL, str(AGENT)))
     assert "gone" in host["features"] and "sandbox/run" not in host["features"]

@@ -18,7 +18,7 @@ import socket, struct, sys, time
 s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM, socket.IPPROTO_ICMPV6)
 s.setblocking(False)
 end, sent = time.monotonic() + float(sys.argv[2]), 0
-while time.monotonic() < end:
+while time.monotonic() < end or sent <= 1000:
     try:
         s.sendto(struct.pack('!BBHHH', 128, 0, 0, 1, sent & 0xffff), (sys.argv[1], 0))
         sent += 1

@@ -164,7 +164,7 @@ def test_mesh_with_a_watchdog(nswrap, units, manager):
     service = Service(nswrap, unit_of(units, "nswrap-mesh@.service"), "site", units, manager)
     service.wait_ready()
     for _ in range(3):
-        manager.wait_for("WATCHDOG=1", 2)
+        manager.wait_for("WATCHDOG=1")
     [agent] = wait_for(lambda: [p for p in pathlib.Path("/proc").iterdir() if p.name.isdigit() and
                                 is_agent_below(p, service.popen.pid)][:1], "its agent")
     names = [v.split(b"=")[0] for v in (agent / "environ").read_bytes().split(b"\0")]

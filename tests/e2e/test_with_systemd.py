@@ -147,7 +147,7 @@ if RUNTIME:
         """READY of COMMAND, reload, and one SIGTERM; then a watchdog that is not told."""
         program, ended, hangs = (systemd.directory / name for name in ("serves.py", "ended", "hangs"))
         program.write_text(SERVES)
-        systemd.add("app.service", f"[Service]\nType=notify\nWatchdogSec=2\nKillMode={mode}\n"
+        systemd.add("app.service", f"[Service]\nType=notify\nWatchdogSec=6\nKillMode={mode}\n"
                     f"ExecReload=kill -HUP $MAINPID\nExecStart={BINARY} --sdnotify command --network none {words}"
                     f"-- {' '.join(python('')[:1])} {program} {ended} {hangs}\n")
         systemd.ctl("daemon-reload")
@@ -165,5 +165,5 @@ if RUNTIME:
         assert not is_alive(main) and not [p for p in left if is_alive(p) and os.stat(f"/proc/{p}").st_uid == os.getuid()]
         hangs.write_text("")
         systemd.ctl("start", "app")
-        wait_for(lambda: systemd.show("app")["Result"] == "watchdog", "the watchdog", 20)
+        wait_for(lambda: systemd.show("app")["Result"] == "watchdog", "the watchdog", 40)
         wait_for(lambda: systemd.show("app")["ActiveState"] == "failed", "the end")
