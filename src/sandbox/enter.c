@@ -29,12 +29,11 @@
 #include "util/log.h"
 #include "util/loop.h"
 
-#define LEFTOVER_MS  2000 /* from SIGTERM to SIGKILL for what the command leaves behind */
-#define SETTLE_MS    200
-#define HELD_MS      20
-#define TOLD_MS      1000
-#define KILL_MS      5000
-#define LAST_WORD_MS 500
+#define LEFTOVER_MS 2000 /* from SIGTERM to SIGKILL for what the command leaves behind */
+#define SETTLE_MS   200
+#define HELD_MS     20
+#define TOLD_MS     1000
+#define KILL_MS     5000
 
 struct session {
 	struct enter *enter;
@@ -434,6 +433,18 @@ static pid_t start(struct session *session, enum command_failure *failure, struc
 	return pid;
 }
 
+/* The PID namespace that our children are in: nobody can be born there once its init has ended. */
+static bool has_namespace_ended(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(0);
+	if (pid > 0)
+		waitpid(pid, NULL, 0);
+	return pid < 0 && errno == ENOMEM;
+}
+
 static int await_end(struct session *session, struct err *err)
 {
 	on_reap(&session->reap_task); /* what has ended already */
@@ -444,7 +455,7 @@ static int await_end(struct session *session, struct err *err)
 	 */
 	struct pollfd pollfd = {.fd = session->enter->control, .events = POLLIN};
 	if (!session->is_over && session->enter->has_pid_ns && session->end_signal == SIGKILL &&
-		poll(&pollfd, 1, LAST_WORD_MS) == 1)
+		has_namespace_ended() && poll(&pollfd, 1, CONTROL_TIMEOUT_MS) == 1)
 		session->is_over = has_sandbox_ended(session->enter->control);
 	if (session->is_over)
 		return err_set(

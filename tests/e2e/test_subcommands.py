@@ -17,7 +17,7 @@ import time
 import pytest
 
 from harness import (
-    BINARY, PATIENCE, PYTHON, TCP_ECHO, connect, descendants, exchange, free_port, is_alive,
+    BINARY, PATIENCE, PYTHON, TCP_ECHO, called, connect, descendants, exchange, free_port, is_alive,
     is_refused, namespace, proc_status, python, rights, wait_for)
 from tools import listed as ps
 
@@ -240,6 +240,41 @@ def test_stopped_exec_does_not_hold_the_sandbox_up(nswrap, mode):
         assert inside.wait(10 * PATIENCE) == 125
     finally:
         inside.send_signal(signal.SIGCONT)
+
+
+def exec_sleep(nswrap):
+    """(exec, its command)"""
+    inside = exec_popen(nswrap, "box", "sleep", "1000")
+    return inside, wait_for(lambda: called("sleep", descendants(inside.pid)), "what exec started")[0]
+
+
+def test_exec_is_killed_with_the_namespace(nswrap):
+    """The kernel has ended all in it before the supervisor comes to say so."""
+    running = box(nswrap, "--pid")
+    inside, sleeper = exec_sleep(nswrap)
+    init = running.init_pid()
+    running.signal(signal.SIGSTOP)
+    try:
+        os.kill(init, signal.SIGKILL)
+        wait_for(lambda: not is_alive(sleeper), "the kernel")
+        with pytest.raises(subprocess.TimeoutExpired):
+            inside.wait(1)
+    finally:
+        running.signal(signal.SIGCONT)
+    assert inside.wait(10 * PATIENCE) == 125
+    assert inside.stderr.read().decode().splitlines() == ['nswrap: the sandbox "box" has ended']
+
+
+def test_exec_of_what_is_killed_does_not_wait_for_the_sandbox(nswrap):
+    """Somebody else's SIGKILL is no end of the namespace."""
+    box(nswrap, "--pid")
+
+    def kill():
+        inside, sleeper = exec_sleep(nswrap)
+        os.kill(sleeper, signal.SIGKILL)
+        assert inside.wait(20 * PATIENCE) == 128 + signal.SIGKILL
+
+    wait_for(lambda: takes(kill) < 5, "it to wait for nothing")
 
 
 @pytest.mark.parametrize("ignores", [False, True])
