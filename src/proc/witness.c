@@ -16,8 +16,8 @@
 
 /* systemd looks for the processes of a cgroup and signals one by one */
 #define HOLD_MS 50
-/* until the witness, which may not have run yet, is not waited for any more */
-#define ANSWER_MS 1000
+/* for its answer, as it may not have run yet; by the clock we could have been late ourselves */
+#define LOOKS_MAX 200
 #define LOOK_MS   10
 #define KILL_MS   1000
 #define ASKING    SIGRTMAX /* dequeued behind all of those that are held, signal(7) */
@@ -90,20 +90,20 @@ static void on_told(struct loop_io *io, uint32_t events)
  * Returns false when it is too early: on a busy machine the witness has not run since, and what it
  * would tell is pending. So it is asked, and answers behind that.
  */
-static bool decide(struct witness *witness, int sig, uint64_t now_ns)
+static bool decide(struct witness *witness, int sig)
 {
 	uint64_t came_ns = witness->signals[sig].came_ns, seen_ns = witness->signals[sig].seen_ns;
 	bool has_reached = seen_ns + HOLD_MS * NS_PER_MS >= came_ns && seen_ns > 0;
 	unsigned long question = witness->signals[sig].question;
 
-	if (!has_reached && witness->pid > 0 && now_ns < came_ns + ANSWER_MS * NS_PER_MS &&
+	if (!has_reached && witness->pid > 0 && witness->signals[sig].looks++ < LOOKS_MAX &&
 		(question == 0 || question > witness->answers)) {
 		if (question == 0 && kill(witness->pid, ASKING) == 0)
 			witness->signals[sig].question = ++witness->questions;
 		return false;
 	}
 	witness->signals[sig].came_ns = witness->signals[sig].seen_ns = 0;
-	witness->signals[sig].question = 0;
+	witness->signals[sig].question = witness->signals[sig].looks = 0;
 	witness->on_signal(witness->owner, sig, witness->signals[sig].sender, has_reached);
 	return true;
 }
@@ -120,7 +120,7 @@ static void on_time(struct loop_timer *timer)
 		uint64_t came_ns = witness->signals[sig].came_ns;
 		uint64_t left_ms = clock_ms_until(came_ns + HOLD_MS * NS_PER_MS, now_ns);
 
-		if (came_ns != 0 && left_ms == 0 && !decide(witness, sig, now_ns))
+		if (came_ns != 0 && left_ms == 0 && !decide(witness, sig))
 			left_ms = LOOK_MS;
 		if (left_ms != 0 && came_ns != 0 && (next_ms == 0 || left_ms < next_ms))
 			next_ms = left_ms;

@@ -43,6 +43,7 @@ struct witness {
 		uint64_t came_ns, seen_ns; /* 0: not held; never */
 		pid_t sender;
 		unsigned long question; /* whether it has it; 0: not asked */
+		unsigned long looks;    /* for the answer */
 	} signals[WITNESS_SIGNALS];
 };
 

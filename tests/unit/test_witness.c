@@ -144,6 +144,27 @@ static void test_late_witness(void **state)
 	close_bed(&bed);
 }
 
+/* Who did not run has not waited: neither of the two did, for however long. */
+static void test_late_both(void **state)
+{
+	struct bed bed;
+
+	(void)state;
+	open_bed(&bed, false);
+	kill(bed.witness.pid, SIGSTOP);
+	kill(bed.witness.pid, SIGINT);
+	assert_true(witness_hold(&bed.witness, SIGINT, 77, bed.command));
+	bed.heard[0] = '\0';
+	while (bed.witness.questions == 0)
+		assert_int_equal(loop_run_once(bed.loop, 1), 0);
+	usleep(1200 * 1000);
+	assert_int_equal(loop_run_once(bed.loop, 1), 0);
+	assert_string_equal(bed.heard, "");
+	kill(bed.witness.pid, SIGCONT);
+	run(&bed, "Interrupt! ");
+	close_bed(&bed);
+}
+
 static void test_what_is_not_held(void **state)
 {
 	struct bed bed;
@@ -173,6 +194,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_reached_or_not),
 		cmocka_unit_test(test_late_witness),
+		cmocka_unit_test(test_late_both),
 		cmocka_unit_test(test_what_is_not_held),
 	};
 	sigset_t all;
