@@ -30,6 +30,8 @@
  */
 struct nswrap_exit {
 	struct nsw_helper helper;
+	bool has_ended;          /* and it is known how: */
+	struct nswrap_error end; /* no text: as it should */
 };
 
 struct nswrap_entrance {
@@ -143,10 +145,15 @@ int nswrap_exit_wait(struct nswrap_exit *exit, int timeout_ms, struct nswrap_err
 	while (ready < 0 && errno == EINTR);
 	if (ready == 0)
 		return nsw_fault(error, ETIMEDOUT, "the exit has not ended in time");
-	nsw_helper_fault(&exit->helper, EPIPE, "", error);
-	if (error && !error->text[0])
-		nsw_fault_none(error);
-	return error && error->code ? -EPIPE : 0;
+	/* what it said can be read once */
+	if (!exit->has_ended)
+		nsw_helper_fault(&exit->helper, EPIPE, "", &exit->end);
+	exit->has_ended = true;
+	if (!exit->end.text[0])
+		return 0;
+	if (error)
+		*error = exit->end;
+	return -EPIPE;
 }
 
 void nswrap_exit_stop(struct nswrap_exit *exit)

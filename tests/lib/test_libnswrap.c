@@ -356,6 +356,35 @@ static void test_network_errors(void **state)
 	nswrap_entrance_stop(NULL);
 }
 
+/* How it ended is known however often it is asked, and with no room for words. */
+static void test_end_of_an_exit(void **state)
+{
+	struct nswrap_error error;
+	int link[2];
+
+	(void)state;
+	for (int breaks = 0; breaks < 2; breaks++) {
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, link), 0);
+		struct nswrap_exit *out = nswrap_exit_start(link[0], link[0], NULL, &error);
+		if (!out)
+			fail_msg("%s", error.text);
+		assert_int_equal(nswrap_exit_wait(out, 0, NULL), -ETIMEDOUT);
+		if (breaks)
+			assert_int_equal(send(link[1], "these are no frames", 19, 0), 19);
+		else
+			shutdown(link[1], SHUT_WR);
+		const int code = breaks ? EPIPE : 0;
+		assert_int_equal(nswrap_exit_wait(out, LONG_MS, NULL), -code);
+		for (int again = 0; again < 2; again++) {
+			assert_int_equal(nswrap_exit_wait(out, LONG_MS, &error), -code);
+			assert_int_equal(error.code, code);
+			assert_int_equal(error.text[0] != '\0', breaks);
+		}
+		nswrap_exit_stop(out);
+		close(link[1]);
+	}
+}
+
 /* --- pumps -------------------------------------------------------------------------------- */
 
 static ssize_t pump_read(void *context, void *bytes, size_t len)
@@ -413,6 +442,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_listen_and_dial, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_threads, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_random_calls, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_end_of_an_exit, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_network_errors, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_callbacks_are_a_link, set_up, tear_down),
 	};
