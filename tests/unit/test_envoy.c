@@ -123,6 +123,7 @@ static void what_is_denied_for_now_is_asked_for_again(void **state)
 	struct bed bed;
 
 	(void)state;
+	clock_stop();
 	bed_open(&bed);
 	answer(&bed, HAIL_GRANTED, "db", "");
 	answer(&bed, HAIL_DENIED, "web", "1it is taken");
@@ -147,6 +148,7 @@ static void what_is_denied_for_now_is_asked_for_again(void **state)
 	server_bed_pass(&bed.under, 10 * ENVOY_AGAIN_MS);
 	server_says_nothing(&bed.under, 0);
 	bed_close(&bed);
+	clock_go_on();
 }
 
 /* What was granted over a connection ends with it. */

@@ -297,6 +297,7 @@ static void test_silent(void **state)
 	struct packet_view view;
 
 	(void)state;
+	clock_stop();
 	bed->is_cut = true;
 	run(bed);
 	packet_make_syn(
@@ -328,6 +329,7 @@ static void test_silent(void **state)
 	run(bed);
 	assert_true(ferry_return(bed->hosts[1].ferry, &view));
 	bed_free(bed);
+	clock_go_on();
 }
 
 /* The other end has started again and knows of nothing: what was open is reset, what begins does.

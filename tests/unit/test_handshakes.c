@@ -150,6 +150,7 @@ static void who_is_not_answered_holds_nobody_for_long(void **state)
 	struct bed bed;
 
 	(void)state;
+	clock_stop();
 	bed_open(&bed);
 	begin(&bed, 1, 10);
 	pass(&bed, HANDSHAKES_MS / 2);
@@ -162,6 +163,7 @@ static void who_is_not_answered_holds_nobody_for_long(void **state)
 	begin(&bed, 100, 4);
 	assert_int_equal(bed.count, 14);
 	bed_close(&bed);
+	clock_go_on();
 }
 
 static void a_kernel_takes_all_at_once(void **state)

@@ -103,6 +103,7 @@ static void ready_in_the_end(void **state)
 	struct bed bed;
 
 	(void)state;
+	clock_stop();
 	open_bed(&bed, NULL);
 	herald_tell_hosts(&bed.herald, 0, 0, 1);
 	pass(&bed, HERALD_READY_MS - 1000);
@@ -111,6 +112,7 @@ static void ready_in_the_end(void **state)
 	pass(&bed, 10 * HERALD_READY_MS);
 	assert_string_equal(heard(&bed), "READY=1|");
 	close_bed(&bed);
+	clock_go_on();
 }
 
 static void a_watchdog(void **state)
@@ -118,6 +120,7 @@ static void a_watchdog(void **state)
 	struct bed bed;
 
 	(void)state;
+	clock_stop();
 	open_bed(&bed, "2000000");
 	pass(&bed, 900);
 	assert_string_equal(heard(&bed), "");
@@ -133,6 +136,7 @@ static void a_watchdog(void **state)
 		assert_string_equal(heard(&bed), "");
 		close_bed(&bed);
 	}
+	clock_go_on();
 }
 
 static void nobody_to_tell(void **state)

@@ -242,6 +242,7 @@ static void it_is_held(void **state)
 	struct bed bed;
 
 	(void)state;
+	clock_stop();
 	bed_open(&bed);
 	int fds[2] = {come_in(&bed), come_in(&bed)};
 	assert_int_equal(counts(&bed).held, 2);
@@ -262,6 +263,7 @@ static void it_is_held(void **state)
 	close(fds[0]);
 	leave(&bed, &lane);
 	bed_close(&bed);
+	clock_go_on();
 }
 
 /* It takes too long, or goes, while a client connects for it: the client is told. */
@@ -567,6 +569,7 @@ static void how_long_an_order_lasts(void **state)
 	struct bed bed;
 
 	(void)state;
+	clock_stop();
 	bed_open(&bed);
 	struct client_lane control = add_lane(&bed, 1, HAIL_CONTROL);
 	order(&bed, &control, "web=127.0.0.1:0:here:80");
@@ -603,6 +606,7 @@ static void how_long_an_order_lasts(void **state)
 	assert_int_equal(counts(&bed).waiting, 1);
 	leave(&bed, &any);
 	bed_close(&bed);
+	clock_go_on();
 }
 
 /* One who is being connected for goes with what it came in by. */

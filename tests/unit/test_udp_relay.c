@@ -398,6 +398,7 @@ static void holds_as_long_as_it_is_told(void **state)
 	int server = server_at(SERVER_PORT), client = new_client();
 
 	(void)state;
+	clock_stop();
 	bed->open_error = -EAGAIN;
 	say(client, 1);
 	expect_nothing(bed, -1);
@@ -420,6 +421,7 @@ static void holds_as_long_as_it_is_told(void **state)
 	close(client);
 	close(server);
 	bed_close(bed);
+	clock_go_on();
 }
 
 /* A name that does not exist, no descriptors: what came is lost, what comes asks again. */
