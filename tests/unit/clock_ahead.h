@@ -8,7 +8,7 @@
 
 #include "util/clock.h"
 
-#define CLOCK_STOP_S 120
+#define CLOCK_STOP_S 60
 
 static _Atomic uint64_t clock_ahead_ns; /* add to it */
 static _Atomic uint64_t clock_stands_ns;
@@ -27,8 +27,8 @@ int clock_gettime(clockid_t id, struct timespec *out)
 }
 
 /*
- * Until clock_go_on() only what is added is time: "not yet" holds on a machine that stands still for
- * seconds, too. Who waits meanwhile for what does not come is ended by SIGALRM.
+ * Until clock_go_on() only what is added is time: "not yet" holds also on a machine that stands
+ * still for seconds. Who waits meanwhile for what does not come is ended by SIGALRM.
  */
 static inline void clock_stop(void)
 {

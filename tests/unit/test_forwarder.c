@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "clock_ahead.h"
 #include "dns/forwarder.h"
 #include "dns/query.h"
 #include "util/clock.h"
@@ -204,9 +205,8 @@ static void test_lies(void **state)
 /* A refusal and a closed port give way at once; who answered last is asked first. */
 static void test_in_turn(void **state)
 {
-	uint64_t start_ns = clock_now_ns();
-
 	(void)state;
+	clock_stop();
 	close(now.servers[0]);
 	now.servers[0] = -1;
 	start(3, false);
@@ -216,7 +216,7 @@ static void test_in_turn(void **state)
 	answer(2, &asked, DNS_OK);
 	run_until_answered(0);
 	assert_int_equal(now.answered.answer[3], DNS_OK);
-	assert_true(clock_now_ns() - start_ns < FORWARDER_TRY_MS * NS_PER_MS);
+	clock_go_on();
 }
 
 static void test_all_refuse(void **state)

@@ -12,11 +12,12 @@
 #include "util/fd.h"
 #include "util/log.h"
 
+#include "clock_ahead.h"
 #include "tunnel_bed.h"
 
 #include "tunnel/gates.h"
 
-enum { MAX = 48, FDS = MAX * GATES_SHARE };
+enum { MAX = 48, FDS = MAX * GATES_SHARE, HOLD_MS = 5000 };
 
 struct bed {
 	struct tunnel_bed under;
@@ -48,7 +49,7 @@ static void bed_open(struct bed *bed)
 	*bed = (struct bed){.held = 0};
 	tunnel_bed_open(&bed->under, FDS);
 	bed->gates = (struct gates){.context = &bed->under.context,
-		.hold_ms = 50,
+		.hold_ms = HOLD_MS,
 		.on_held = on_held,
 		.on_given_up = on_given_up,
 		.on_closing = on_closing,
@@ -60,6 +61,12 @@ static void bed_close(struct bed *bed)
 {
 	gates_fini(&bed->gates);
 	tunnel_bed_close(&bed->under);
+}
+
+static void pass(struct bed *bed, uint64_t ms)
+{
+	clock_ahead_ns += ms * NS_PER_MS;
+	tunnel_bed_settle(&bed->under);
 }
 
 static struct addr source(uint32_t number)
@@ -124,32 +131,28 @@ static void who_asks_for_the_same_has_the_same(void **state)
 	bed_close(&bed);
 }
 
-static bool has_closed(void *owner)
-{
-	return ((struct bed *)owner)->closing > 0;
-}
-
 static void it_stays_for_a_while(void **state)
 {
 	struct gate *gate, *again;
 	struct bed bed;
 
 	(void)state;
+	clock_stop();
 	bed_open(&bed);
 	assert_int_equal(ask(&bed, "web=127.0.0.1:0:127.0.0.1:1", 1, &gate), 0);
 	gates_leave(gate, true);
-	tunnel_bed_settle(&bed.under);
+	pass(&bed, HOLD_MS - 1);
 	assert_int_equal(bed.closing, 0);
 	assert_int_equal(ask(&bed, "web=127.0.0.1:0:127.0.0.1:1", 2, &again), 0);
 	assert_ptr_equal(gate, again);
 	gates_stay(gate);
-	struct clock_wait wait = clock_wait_start(150);
-	while (clock_wait_go_on(&wait))
-		tunnel_bed_settle(&bed.under);
+	pass(&bed, 3 * HOLD_MS);
 	assert_int_equal(bed.closing, 0);
 	gates_leave(gate, true);
-	tunnel_bed_until(&bed.under, has_closed, &bed);
+	pass(&bed, HOLD_MS);
+	assert_int_equal(bed.closing, 1);
 	bed_close(&bed);
+	clock_go_on();
 }
 
 static void nobody_has_them_all(void **state)
