@@ -170,6 +170,7 @@ static int put(struct track *track, const void *bytes, size_t len)
 	memcpy(chunk->bytes, bytes, len);
 	chunk->end = len;
 	track->nunsent += len;
+	track->nkept += len;
 	if (!track->unsent) {
 		track->unsent = chunk;
 		track->unsent_at = 0;
@@ -221,6 +222,7 @@ static bool read_some(struct track *track)
 		}
 		chunk->end += (size_t)got;
 		track->nunsent += (size_t)got;
+		track->nkept += (size_t)got;
 		track->moved += (size_t)got;
 		if ((size_t)got == room && track->chunk_bytes < CHUNK_MAX)
 			track->chunk_bytes *= 4;
@@ -247,7 +249,8 @@ static bool read_some(struct track *track)
 bool track_next(struct track *track, ngtcp2_vec vectors[TRACK_VECTORS], size_t *count, bool *is_end)
 {
 	while (!track->is_over && track->is_readable && !track->has_ended &&
-		track->nunsent < TRACK_UNSENT_MAX && read_some(track))
+		track->nunsent < TRACK_UNSENT_MAX && track->nkept < TRACK_KEPT_MAX &&
+		read_some(track))
 		;
 	*count = 0;
 	*is_end = false;
@@ -288,6 +291,7 @@ void track_was_sent(struct track *track, size_t len, bool is_end)
 
 void track_acknowledge(struct track *track, uint64_t len)
 {
+	const bool was_full = track->nkept >= TRACK_KEPT_MAX;
 	struct track_chunk *chunk;
 
 	while (len > 0 && (chunk = chunk_first(&track->out))) {
@@ -296,10 +300,13 @@ void track_acknowledge(struct track *track, uint64_t len)
 
 		chunk->begin += part;
 		len -= part;
+		track->nkept -= part;
 		/* what is read next may go into it */
 		if (chunk->begin == chunk->end)
 			chunk_free(chunk);
 	}
+	if (was_full && track->nkept < TRACK_KEPT_MAX)
+		track->ops->on_wake(track);
 }
 
 /* --- in ----------------------------------------------------------------------------------- */

@@ -22,12 +22,13 @@
  * of one is an end of the other, and so is a reset.
  *
  * What is read is kept until the other end has it. Not more than TRACK_UNSENT_MAX of it waits for
- * its turn, so what comes from a socket waits in that while the stream is full. What came and is
- * not taken by the socket waits here, as much of it as the other end was allowed to send: the
- * window of a track begins with TRACK_WINDOW and is doubled while its bytes are taken as quickly as
- * they come, up to TRACK_WINDOW_MAX and TRACKS_WINDOW_ALL for all tracks together, of which one
- * association has no more than half of what others leave. So one that nobody reads keeps no other
- * one up.
+ * its turn, and not more than TRACK_KEPT_MAX is kept in all, whatever the other end allows and does
+ * not acknowledge; so what comes from a socket waits in that while the stream is full. What came
+ * and is not taken by the socket waits here, as much of it as the other end was allowed to send:
+ * the window of a track begins with TRACK_WINDOW and is doubled while its bytes are taken as
+ * quickly as they come, up to TRACK_WINDOW_MAX and TRACKS_WINDOW_ALL for all tracks together, of
+ * which one association has no more than half of what others leave. So one that nobody reads keeps
+ * no other one up.
  *
  * The socket is any, or one end of a pair of unix sockets whose other end somebody here takes for
  * the connection. To reset that, it is closed with an unread byte in it, which its other end is
@@ -40,6 +41,7 @@
 #define TRACK_WINDOW_MAX  (16ULL << 20)
 #define TRACKS_WINDOW_ALL (128ULL << 20)
 #define TRACK_UNSENT_MAX  (256U << 10)
+#define TRACK_KEPT_MAX    (TRACK_WINDOW_MAX + TRACK_UNSENT_MAX)
 #define TRACK_VECTORS     4
 
 /* What all tracks of a process share; starts as all zero but for the first two. */
@@ -97,6 +99,7 @@ struct track {
 	struct list out;
 	struct track_chunk *unsent;
 	size_t unsent_at, nunsent;
+	size_t nkept;       /* unsent, and sent but not acknowledged */
 	size_t chunk_bytes; /* of the next one */
 	bool has_ended, end_is_sent;
 	/* in */

@@ -325,6 +325,60 @@ static void test_windows_are_shared(void **state)
 	pair_free(pair);
 }
 
+static void on_kept_wake(struct track *track)
+{
+	++*(unsigned *)track->owner;
+}
+
+/* Send what there is, which nobody acknowledges. Returns how much that was. */
+static size_t send_all(struct track *track)
+{
+	ngtcp2_vec vectors[TRACK_VECTORS];
+	size_t count, total = 0;
+	bool is_end;
+
+	while (track_next(track, vectors, &count, &is_end))
+		for (size_t i = 0; i < count; i++) {
+			track_was_sent(track, vectors[i].len, false);
+			total += vectors[i].len;
+		}
+	return total;
+}
+
+/* The other end allows anything, and acknowledges nothing: what is kept for it has a bound. */
+static void test_nothing_acknowledged(void **state)
+{
+	static const struct track_ops ops = {.on_wake = on_kept_wake};
+	struct pair *pair = pair_new();
+	uint64_t extra = 0;
+	unsigned woken = 0;
+	size_t put = 0, sent = 0;
+	int ends[2];
+
+	(void)state;
+	struct track *track = track_new(&pair->tracks, &ops, &woken, true);
+	assert_non_null(track);
+	track->extra = &extra;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+	assert_int_equal(track_join(track, ends[0], ends[1]), 0);
+	for (size_t last = 1; put != last && put < 2 * TRACK_KEPT_MAX;) {
+		last = put;
+		for (int i = 0; i < 8; i++) {
+			put += feed(ends[1], put, SIZE_MAX);
+			loop_run_once(pair->loop, 0);
+			sent += send_all(track);
+		}
+	}
+	assert_in_range(sent, TRACK_KEPT_MAX, TRACK_KEPT_MAX + TRACK_UNSENT_MAX);
+	woken = 0;
+	track_acknowledge(track, TRACK_UNSENT_MAX);
+	assert_int_equal(woken, 1);
+	assert_true(send_all(track) > 0);
+	close(ends[1]);
+	track_free(track);
+	pair_free(pair);
+}
+
 /* The other end is stopped, and goes on later: nothing is lost. */
 static void test_stopped(void **state)
 {
@@ -410,6 +464,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_slow_reader),
 	cmocka_unit_test(test_single_bytes),
 	cmocka_unit_test(test_windows_are_shared),
+	cmocka_unit_test(test_nothing_acknowledged),
 	cmocka_unit_test(test_stopped),
 	cmocka_unit_test(test_thousand),
 };
