@@ -361,7 +361,7 @@ static void __attribute__((noreturn)) run(struct holder *holder)
 	}
 	/* after the change of credentials, which clears it, prctl(2) */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	answer.result = result < 0 ? result : 0;
+	answer.result = result < 0 ? result : holder->ifindex;
 	if (fd_send_one(holder->control, &answer, sizeof(answer), tun) < 0 || result < 0)
 		_exit(125);
 	_cleanup_fd_ int diag = diag_open();

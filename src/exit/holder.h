@@ -39,8 +39,8 @@ struct holder_request {
 	char ports[STACK_PORTS_BYTES];
 };
 
-/* The first one comes unasked, with the TUN device if all went well; and then another one, with a
- * socket of net/diag if there can be one. */
+/* The first one comes unasked, with the TUN device and its index if all went well; and then another
+ * one, with a socket of net/diag if there can be one. */
 struct holder_answer {
 	int32_t result;
 	struct err err; /* of the first one */

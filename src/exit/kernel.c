@@ -75,7 +75,8 @@ static int is_connected(struct stack *stack, const struct addr *own, const struc
 {
 	int diag = kernel_of(stack)->diag;
 
-	return diag < 0 ? -EOPNOTSUPP : diag_is_connected(diag, own, peer, 0);
+	return diag < 0 ? -EOPNOTSUPP
+			: diag_is_connected(diag, own, peer, kernel_of(stack)->ifindex);
 }
 
 /* Listen, or have the address, also where the other one of an exit and of the own address is
@@ -261,8 +262,10 @@ static int start(struct kernel *kernel, bool is_new, struct err *err)
 	result = fd_recv_one(control[0], &answer, sizeof(answer), &kernel->tun_io.fd);
 	if (result == 0 && answer.result < 0)
 		return err_set(err, answer.err.code, "%s", answer.err.text);
-	if (result == 0)
+	if (result == 0) {
+		kernel->ifindex = answer.result;
 		result = fd_recv_one(control[0], &answer, sizeof(answer), &kernel->diag);
+	}
 	if (result < 0 || kernel->tun_io.fd < 0)
 		return err_set(err, ECHILD, "the process that sets it up ended at once");
 	return 0;

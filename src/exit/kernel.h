@@ -21,6 +21,7 @@ struct kernel {
 	struct loop_io tun_io;     /* net/tap */
 	struct loop_io control_io; /* requests to the holder */
 	bool is_new;               /* the namespace is nobody else's */
+	int ifindex;               /* of the TUN device, there */
 	int diag;                  /* net/diag, of the namespace; -1: it has none */
 	struct loop *loop;         /* NULL: not watched yet */
 	struct inside *inside;     /* sockets of the door */

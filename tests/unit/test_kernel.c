@@ -370,6 +370,23 @@ static void test_sockets(void **state)
 	assert_int_equal(kernel->stack.ops->connections(&kernel->stack, on_connection, &seen), 0);
 	assert_int_equal(seen, 2);
 	close(client);
+	/* and so is one that begins, also where it is bound to the device */
+	for (int is_bound = 0; is_bound < 2; is_bound++) {
+		struct addr own, peer = addr_of4(ip("127.0.42.2"), 80);
+
+		client = socket_inside(kernel, DOOR_TCP4);
+		assert_int_equal(fd_set_nonblock(client, 1), 0);
+		if (is_bound)
+			assert_int_equal(
+				setsockopt(client, SOL_SOCKET, SO_BINDTODEVICE, "mesh0", 6), 0);
+		assert_int_equal(connect(client, &peer.any, addr_len(&peer)), -1);
+		assert_int_equal(errno, EINPROGRESS);
+		assert_int_equal(addr_get_own(client, &own), 0);
+		assert_int_equal(kernel->stack.ops->is_connected(&kernel->stack, &own, &peer), 1);
+		addr_set_port(&peer, 81);
+		assert_int_equal(kernel->stack.ops->is_connected(&kernel->stack, &own, &peer), 0);
+		close(client);
+	}
 	/* next to the addresses of the mesh lo is as ever */
 	client = socket_inside(kernel, DOOR_TCP4);
 	addr = at("127.0.1.1", 80);
