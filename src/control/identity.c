@@ -104,7 +104,7 @@ bool identity_has_ended(int sock)
 	return (kill(peer.pid, 0) < 0 && errno == ESRCH) || tree_is_ending(peer.pid);
 }
 
-/* The process, and its pidfd if it can be had: else -1. */
+/* The process, and its pidfd if it can be had: else -1. -ESRCH: it has ended. */
 static int check(int sock, pid_t *pid, int *pidfd, struct err *err)
 {
 	struct ucred peer;
@@ -121,7 +121,7 @@ static int check(int sock, pid_t *pid, int *pidfd, struct err *err)
 			"its process is in a PID namespace that cannot be seen from here; ask from "
 			"where it was started");
 	if (is_alive(sock, pidfd) == 0)
-		return err_set(err, EPERM,
+		return err_set(err, ESRCH,
 			"PID %d has ended and left its socket to another process", peer.pid);
 	read_comm(peer.pid, comm, sizeof(comm));
 	const char *fault = find_fault(peer.pid, comm);
@@ -129,7 +129,7 @@ static int check(int sock, pid_t *pid, int *pidfd, struct err *err)
 		return err_set(err, EPERM, "PID %d (%s) %s", peer.pid, comm, fault);
 	/* what we have looked at was not yet somebody else */
 	if (is_alive(sock, pidfd) == 0)
-		return err_set(err, EPERM, "PID %d has just ended", peer.pid);
+		return err_set(err, ESRCH, "PID %d has just ended", peer.pid);
 	*pid = peer.pid;
 	return 0;
 }
@@ -138,12 +138,24 @@ int identity_check(int sock, struct err *err)
 {
 	_cleanup_fd_ int pidfd = -1;
 	pid_t pid = 0;
+	int result = check(sock, &pid, &pidfd, err);
 
-	return check(sock, &pid, &pidfd, err);
+	return result == -ESRCH ? -EPERM : result;
 }
 
-/* Who passes the check. Returns a pidfd; -ESRCH: it has ended; or another -errno with @err. */
-static int find(int sock, pid_t *pid, struct err *err)
+/* Nobody has the listening socket any more, or not when that time is over. */
+static bool has_hung_up_in(int sock, unsigned timeout_ms)
+{
+	struct pollfd end = {.fd = sock};
+
+	return poll(&end, 1, (int)timeout_ms) > 0;
+}
+
+/*
+ * Who passes the check. Returns a pidfd; -ESRCH: it has ended, and nobody else has its socket; or
+ * another -errno with @err.
+ */
+static int find(int sock, unsigned timeout_ms, pid_t *pid, struct err *err)
 {
 	_cleanup_fd_ int pidfd = -1, again = -1;
 	int result = check(sock, pid, &pidfd, err);
@@ -151,11 +163,13 @@ static int find(int sock, pid_t *pid, struct err *err)
 	if (result == 0 &&
 		pidfd < 0) { /* before Linux 6.5: what is checked once more is what it was */
 		pidfd = (int)syscall(SYS_pidfd_open, *pid, 0);
-		if (pidfd < 0)
-			return errno == ESRCH ? -ESRCH
-					      : err_sys(err, errno, "cannot end PID %d", *pid);
-		result = check(sock, pid, &again, err);
+		if (pidfd >= 0)
+			result = check(sock, pid, &again, err);
+		else
+			result = err_sys(err, errno, "cannot end PID %d", *pid);
 	}
+	if (result == -ESRCH && !has_hung_up_in(sock, timeout_ms))
+		return -EPERM;
 	return result < 0 ? result : fd_take(&pidfd);
 }
 
@@ -186,7 +200,7 @@ static int kill_it(int pidfd, pid_t pid, unsigned timeout_ms, struct err *err)
 int identity_kill(int sock, unsigned timeout_ms, struct err *err)
 {
 	pid_t pid = 0;
-	_cleanup_fd_ int pidfd = find(sock, &pid, err);
+	_cleanup_fd_ int pidfd = find(sock, timeout_ms, &pid, err);
 
 	if (pidfd < 0)
 		return pidfd == -ESRCH ? 0 : pidfd;
@@ -196,7 +210,7 @@ int identity_kill(int sock, unsigned timeout_ms, struct err *err)
 int identity_end(int sock, unsigned grace_ms, unsigned timeout_ms, struct err *err)
 {
 	pid_t pid = 0;
-	_cleanup_fd_ int pidfd = find(sock, &pid, err);
+	_cleanup_fd_ int pidfd = find(sock, timeout_ms, &pid, err);
 
 	if (pidfd < 0)
 		return pidfd == -ESRCH ? 0 : pidfd;

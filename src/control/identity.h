@@ -36,8 +36,8 @@ bool identity_has_ended(int sock);
 
 /*
  * The same check, and SIGKILL for what passes it; then its end is waited for, for at most
- * @timeout_ms, its descriptors are closed by then. Returns 0, or -errno with @err: -EPERM if it is
- * not to be killed.
+ * @timeout_ms, its descriptors are closed by then. Returns 0, also if it has ended meanwhile and
+ * its socket with it, or -errno with @err: -EPERM if it is not to be killed.
  */
 int identity_kill(int sock, unsigned timeout_ms, struct err *err);
 

@@ -208,6 +208,25 @@ static void killed_if_it_is_ours(void **state)
 	}
 }
 
+/* Somebody else has ended it, between our connection and our look. */
+static void ended_meanwhile(void **state)
+{
+	struct bed *bed = *state;
+	struct err err = {0};
+
+	for (int is_supervisor = 0; is_supervisor < 2; is_supervisor++) {
+		assert_true(start(bed, &(struct listener){.flags = 0}));
+		int sock = unixsock_connect(bed->dir_fd, NAME, SOCK_SEQPACKET);
+		assert_true(sock >= 0);
+		kill(bed->child, SIGKILL);
+		end(bed);
+		assert_int_equal(is_supervisor ? identity_end(sock, 5000, 5000, &err)
+					       : identity_kill(sock, 5000, &err),
+			0);
+		close(sock);
+	}
+}
+
 /* Below it one that is stopped, and has a child itself; it does not listen to SIGTERM. */
 static void a_family(int pids_fd)
 {
@@ -296,6 +315,15 @@ static void left_to_a_child(void **state)
 		skip();
 	close(pidfd);
 	refused(state, &(struct listener){.is_left_to_a_child = true}, "has ended");
+
+	struct bed *bed = *state;
+	struct err err = {0};
+	assert_true(start(bed, &(struct listener){.is_left_to_a_child = true}));
+	int sock = unixsock_connect(bed->dir_fd, NAME, SOCK_SEQPACKET);
+	assert_true(sock >= 0);
+	assert_int_equal(identity_kill(sock, 50, &err), -EPERM);
+	close(sock);
+	end(bed);
 }
 
 static void another_user(void **state)
@@ -333,6 +361,7 @@ int main(void)
 		TEST(another_program),
 		TEST(killed_if_it_is_ours),
 		TEST(ended_if_it_is_ours),
+		TEST(ended_meanwhile),
 		TEST(left_to_a_child),
 		TEST(another_user),
 	};
