@@ -322,6 +322,45 @@ static void test_vips(void **state)
 		"m.yaml:5:6: host c: it is a text: expected a map with vip at least\n");
 }
 
+/* Of those that nobody can have a list would look at each one, each time. */
+static void test_networks_of_lists(void **state)
+{
+	static const char *const rows[][2] = {
+		{"0.0.0.0/0", ": expected a prefix of 8 to 32"},
+		{"224.0.0.0/4", ": expected a prefix of 8 to 32"},
+		{"126.0.0.0/7", ": expected a prefix of 8 to 32"},
+		{"0.0.0.0/8", ", where each address stands for no host: expected a network such as "
+			      "127.0.60.0/24"},
+		{"224.0.0.0/8", ", where each address is a multicast address: expected a network "
+				"such as 127.0.60.0/24"},
+		{"255.0.0.0/8", ", where each address is reserved (class E): expected a network "
+				"such as 127.0.60.0/24"},
+		{"127.0.0.53/32", ", where each address is where systemd-resolved listens: "
+				  "expected a network such as 127.0.60.0/24"},
+		{"127.0.0.0/8", NULL},
+		{"127.0.0.0/30", NULL},
+		{"127.0.0.2/31", NULL},
+		{"192.0.2.1/32", NULL},
+	};
+	static struct report report;
+	struct manifest manifest;
+	char text[256], wanted[512];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		snprintf(text, sizeof(text),
+			"hostsFrom:\n- list: x\n  cmd: ssh {name}\n  vips: %s\n", rows[i][0]);
+		snprintf(wanted, sizeof(wanted), "m.yaml:4:9: list 1: vips is %s%s\n", rows[i][0],
+			rows[i][1] ? rows[i][1] : "");
+		if (rows[i][1]) {
+			check_bad(text, wanted);
+			continue;
+		}
+		assert_int_equal(parse_bytes(text, strlen(text), &manifest, &report), 0);
+		manifest_free(&manifest);
+	}
+}
+
 /* Between hosts, and between the template and a host. */
 static void test_several_hosts(void **state)
 {
@@ -422,6 +461,7 @@ int main(void)
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_long_names),
 		cmocka_unit_test(test_vips),
+		cmocka_unit_test(test_networks_of_lists),
 		cmocka_unit_test(test_several_hosts),
 		cmocka_unit_test(test_routes),
 	};

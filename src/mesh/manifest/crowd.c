@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "mesh/manifest/host.h"
+#include "mesh/vip.h"
 #include "util/list.h"
 #include "util/parse.h"
 
@@ -17,6 +18,7 @@
 #define EVERY_EXPECTED "a time such as 30s or 5m, of 1 second to 24 hours"
 #define EVERY_MAX_S    (24 * 3600)
 #define EVERY_S        30
+#define PREFIX_MIN     8 /* a list walks through what nobody can have */
 
 static struct manifest_crowd *of(struct manifest_host *each)
 {
@@ -30,6 +32,18 @@ static void read_command(struct reader *reader, const struct field *field, const
 		reader_refuse(reader, value, "list is empty: expected " LIST_EXPECTED);
 }
 
+/* What all addresses of it are that nobody can have, or NULL. The outermost ones are left out, as
+ * for hosts: they may be something else. */
+static const char *net_fault(const struct manifest_crowd *crowd)
+{
+	const uint32_t net = ntohl(crowd->net.s_addr);
+	const uint32_t last = (uint32_t)(0xffffffffULL >> crowd->prefix_len);
+	const uint32_t edge = last > 1 ? 1 : 0;
+	const char *fault = vip_fault((struct in_addr){htonl(net + edge)});
+
+	return fault == vip_fault((struct in_addr){htonl(net + last - edge)}) ? fault : NULL;
+}
+
 static void read_vips(struct reader *reader, const struct field *field, const struct node *value,
 	struct manifest_host *out)
 {
@@ -39,8 +53,17 @@ static void read_vips(struct reader *reader, const struct field *field, const st
 
 	if (!text)
 		return;
-	if (addr_parse_cidr4(text, &crowd->net, &crowd->prefix_len, &err) < 0)
+	if (addr_parse_cidr4(text, &crowd->net, &crowd->prefix_len, &err) < 0) {
 		reader_refuse(reader, value, "vips: %s", err.text);
+		return;
+	}
+	if (crowd->prefix_len < PREFIX_MIN)
+		reader_refuse(reader, value, "vips is %s: expected a prefix of %d to 32", text,
+			PREFIX_MIN);
+	else if (net_fault(crowd))
+		reader_refuse(reader, value,
+			"vips is %s, where each address %s: expected " VIPS_EXPECTED, text,
+			net_fault(crowd));
 }
 
 static void read_every(struct reader *reader, const struct field *field, const struct node *value,
