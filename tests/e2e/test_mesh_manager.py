@@ -744,6 +744,27 @@ def test_reload_tells_warnings_and_follows(mesh):
     assert answer["errors"] == [] and "zzzzz" in answer["warnings"][0]
 
 
+@pytest.mark.parametrize("is_wrong", [False, True])
+def test_reload_tells_what_an_answer_has_room_for(mesh, is_wrong):
+    """The rest is to be had from --check; whether it follows is known all the same."""
+    mesh.fake("a")
+    running = mesh.start()
+    mesh.hosts["a"].update({f"{'k' * 60}{i}": 1 for i in range(990)})
+    mesh.fake("b")
+    if is_wrong:
+        mesh.top["routes"] = "wrong"
+    mesh.write()
+    done = mesh.nswrap.run("mesh", "reload")
+    assert done.returncode == (2 if is_wrong else 0), done.stderr[-300:]
+    said = done.stderr.decode().splitlines()
+    cut = "nswrap: more is left out here: nswrap mesh --check shows all"
+    assert said.count(cut) == 1 + is_wrong
+    assert 200 < len(said) < 900
+    assert ("b" in mesh.status()) == (not is_wrong)
+    assert mesh.nswrap.run("mesh", "--check", mesh.path).stderr.count(b"unknown key") == 990
+    assert running.stop() == 0
+
+
 def test_what_is_different_is_more_than_a_message_holds(mesh):
     """Each manifest can be told, who left and who came together cannot: all is told anew."""
     def aliases(letter):

@@ -26,9 +26,10 @@
 #include "util/list.h"
 #include "util/loop.h"
 
-#define FDS_MAX     65536
-#define END_MS      1600 /* peers kill their commands after a second; then we do not wait longer */
-#define STATUS_DOWN 1
+#define FDS_MAX      65536
+#define END_MS       1600 /* peers kill their commands after a second; then we do not wait longer */
+#define STATUS_DOWN  1
+#define ANSWER_BYTES (CONTROL_MESSAGE_MAX / 2) /* of errors and warnings; the rest is left out */
 
 struct manager {
 	const struct manager_config *config;
@@ -45,6 +46,8 @@ struct manager {
 	int status;
 	time_t started;
 	json_t *errors, *warnings; /* of the manifest that is being read again */
+	size_t answer_bytes;       /* of them */
+	bool is_cut[2];            /* something is left out: of the warnings, of the errors */
 	struct server server;      /* its name is the mesh's */
 	char *scope;               /* of its identities, which a moved manifest does not change */
 };
@@ -116,14 +119,24 @@ static void stop(struct manager *manager)
 
 /* --- reload --------------------------------------------------------------------------------- */
 
-/* Every error and warning is told, and is in the answer. */
+/* Every error and warning is told, and is in the answer as far as that has room. */
 static void on_report(void *told, enum manifest_weight weight, const char *line)
 {
 	struct manager *manager = told;
-
 	bool is_error = weight == MANIFEST_ERROR;
+	json_t *list = is_error ? manager->errors : manager->warnings, *text = control_text(line);
+
 	display_say(manager->display, is_error ? LOG_ERROR : LOG_WARNING, "%s", line);
-	json_array_append_new(is_error ? manager->errors : manager->warnings, control_text(line));
+	manager->answer_bytes += json_dumpb(text, NULL, 0, JSON_ENCODE_ANY) + sizeof(", ");
+	if (manager->answer_bytes <= ANSWER_BYTES) {
+		json_array_append_new(list, text);
+		return;
+	}
+	json_decref(text);
+	if (!manager->is_cut[is_error])
+		json_array_append_new(
+			list, json_string("more is left out here: nswrap mesh --check shows all"));
+	manager->is_cut[is_error] = true;
 }
 
 static void on_error(struct manager *manager, const char *text)
@@ -174,6 +187,8 @@ static json_t *reload(struct manager *manager)
 
 	manager->errors = json_array();
 	manager->warnings = json_array();
+	manager->answer_bytes = 0;
+	manager->is_cut[0] = manager->is_cut[1] = false;
 	herald_tell_reload(&manager->herald);
 	if (manager->is_ending)
 		on_error(manager, "it is ending");
