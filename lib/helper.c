@@ -20,6 +20,9 @@
 
 #include "fault.h"
 
+#define KILLED_MS 1000          /* from SIGKILL to the end */
+#define BY_PIDFD  ((idtype_t)3) /* P_PIDFD: Linux 5.4, glibc 2.36 */
+
 #ifndef SYS_close_range
 #define SYS_close_range 436
 #endif
@@ -326,20 +329,31 @@ int nsw_helper_signal(const struct nsw_helper *helper, int signal)
 	return kill(helper->pid, signal) < 0 ? -errno : 0;
 }
 
-void nsw_helper_stop(struct nsw_helper *helper, int signal, int timeout_ms)
+static bool has_ended_in(const struct nsw_helper *helper, int timeout_ms)
 {
 	struct pollfd end = {helper->pidfd, POLLIN, 0};
 	int64_t deadline = nsw_deadline(timeout_ms);
-	int ready = 0;
+	int ready;
+
+	do
+		ready = poll(&end, 1, nsw_left_ms(deadline));
+	while (ready < 0 && errno == EINTR);
+	return ready != 0;
+}
+
+void nsw_helper_stop(struct nsw_helper *helper, int signal, int timeout_ms)
+{
+	siginfo_t info;
 
 	if (helper->pidfd >= 0) {
 		if (signal > 0)
 			nsw_helper_signal(helper, signal);
-		do
-			ready = poll(&end, 1, nsw_left_ms(deadline));
-		while (ready < 0 && errno == EINTR);
-		if (ready == 0)
+		if (!has_ended_in(helper, timeout_ms)) {
 			nsw_helper_signal(helper, SIGKILL);
+			has_ended_in(helper, KILLED_MS);
+		}
+		/* ECHILD, unless we are the next subreaper */
+		waitid(BY_PIDFD, (id_t)helper->pidfd, &info, WEXITED | WNOHANG);
 		close(helper->pidfd);
 	}
 	if (helper->words_fd >= 0)

@@ -44,7 +44,8 @@ int nsw_helper_start(
 /* Returns 0 or -errno. */
 int nsw_helper_signal(const struct nsw_helper *helper, int signal);
 
-/* End it, by force after @timeout_ms without an end; @signal 0: it is told in another way. */
+/* End it, by force after @timeout_ms without an end, and reap it where it is this process that has
+ * to; @signal 0: it is told in another way. */
 void nsw_helper_stop(struct nsw_helper *helper, int signal, int timeout_ms);
 
 bool nsw_helper_is_gone(const struct nsw_helper *helper);

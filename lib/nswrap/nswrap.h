@@ -15,7 +15,9 @@ extern "C" {
  * The library starts the program nswrap and talks to it over sockets; it has no state besides the
  * objects below, and handles no signal and prints nothing. The program is $NSWRAP, or nswrap of
  * $PATH. Its processes are no children of the caller's: no SIGCHLD comes, and no wait of the
- * caller's is disturbed. Descriptors that are returned are close-on-exec, and the caller's.
+ * caller's is disturbed; but for a caller that is process 1 or a subreaper, whose they are then:
+ * SIGCHLD comes, and the functions that stop something reap its process, or the caller may.
+ * Descriptors that are returned are close-on-exec, and the caller's.
  *
  * Functions that can fail return NULL, or a negative errno value, and fill @error, which may be
  * NULL. Times are in milliseconds, -1: for ever.

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -385,6 +386,22 @@ static void test_end_of_an_exit(void **state)
 	}
 }
 
+/* All of its processes are this one's then, sooner or later. */
+static void test_a_subreaper(void **state)
+{
+	const char *const command[] = {"sleep", "1000", NULL};
+
+	(void)state;
+	assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+	struct nswrap_sandbox *sandbox = nswrap_sandbox_start(none, command, NULL, LONG_MS, NULL);
+	assert_non_null(sandbox);
+	nswrap_sandbox_stop(sandbox, LONG_MS);
+	part(join());
+	assert_int_equal(waitpid(-1, NULL, WNOHANG | __WALL), -1);
+	assert_int_equal(errno, ECHILD);
+	assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 0), 0);
+}
+
 /* --- pumps -------------------------------------------------------------------------------- */
 
 static ssize_t pump_read(void *context, void *bytes, size_t len)
@@ -443,6 +460,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_threads, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_random_calls, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_end_of_an_exit, set_up, tear_down),
+		cmocka_unit_test(test_a_subreaper),
 		cmocka_unit_test_setup_teardown(test_network_errors, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_callbacks_are_a_link, set_up, tear_down),
 	};
