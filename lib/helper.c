@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "fault.h"
+#include "proc/clone.h"
 
 #define KILLED_MS 1000          /* from SIGKILL to the end */
 #define BY_PIDFD  ((idtype_t)3) /* P_PIDFD: Linux 5.4, glibc 2.36 */
@@ -181,23 +182,11 @@ __attribute__((noreturn)) static void become_helper(
 	_exit(127);
 }
 
-/* As fork(2), but nobody hears of its end who does not ask with __WCLONE. */
-static pid_t start_quiet(void)
-{
-	return (pid_t)syscall(SYS_clone, 0, NULL, NULL, NULL, NULL);
-}
-
-/* The order of clone's arguments differs between machines, but not of the first three. */
-static pid_t start_known(int *pidfd)
-{
-	return (pid_t)syscall(SYS_clone, CLONE_PIDFD | SIGCHLD, NULL, pidfd, NULL, NULL);
-}
-
 __attribute__((noreturn)) static void be_between(
 	const struct nsw_start *start, char *const *argv, int words, int report_fd)
 {
 	int pidfd = -1;
-	pid_t pid = start_known(&pidfd);
+	pid_t pid = clone_fork(CLONE_PIDFD | SIGCHLD, &pidfd);
 
 	if (pid == 0)
 		become_helper(start, argv, words, report_fd);
@@ -260,7 +249,7 @@ static int start_both(
 	/* no handler of the caller's runs in a child */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	pid_t pid = start_quiet();
+	pid_t pid = clone_fork(0, NULL); /* nobody hears of its end who does not ask by __WCLONE */
 	if (pid == 0)
 		be_between(start, argv, words, reports[1]);
 	if (pid < 0)

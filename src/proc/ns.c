@@ -10,9 +10,9 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "proc/clone.h"
 #include "util/fd.h"
 
 /* A sysctl file whose value forbids user namespaces. */
@@ -110,10 +110,9 @@ int ns_explain(int code, struct err *err)
 
 pid_t ns_fork(int flags, struct err *err)
 {
-	/* glibc's fork() takes no flags; with no new stack clone(2) behaves like it */
-	long pid = syscall(SYS_clone, (unsigned long)flags | SIGCHLD, NULL, NULL, NULL, NULL);
+	pid_t pid = clone_fork((unsigned long)flags | SIGCHLD, NULL);
 
-	return pid < 0 ? ns_explain(errno, err) : (pid_t)pid;
+	return pid < 0 ? ns_explain(errno, err) : pid;
 }
 
 static int write_proc(const char *path, const char *text)
