@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """e2e/test_limits - many connections: none is lost, and nothing of them is left"""
 
+import fcntl
 import os
 import socket
 import subprocess
+import tempfile
 
 import pytest
 
@@ -144,9 +146,17 @@ def limited(limit):
     return ["sh", "-c", f'ulimit -Sn {limit}; ulimit -Hn {limit}; exec "$@"', "sh"]
 
 
+@pytest.fixture
+def in_turn():
+    """Of those that have it one runs at a time (tests/e2e/beside.py): what they limit is counted by user."""
+    with open(os.path.join(tempfile.gettempdir(), f"nswrap-test-limits-{os.getuid()}"), "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @DRIVERS
 @pytest.mark.parametrize("limit", [16, 32, 64, 96, 128, 129, 130, 160])
-def test_a_hard_limit_serves_or_is_refused(nswrap, driver, limit):
+def test_a_hard_limit_serves_or_is_refused(nswrap, in_turn, driver, limit):
     """Never a forward that is there and serves nobody."""
     words = ["--port-driver", driver, "-p", 0, "-P", 7000, "--", tool("guest"), 7000]
     prefix = limited(limit)
@@ -184,27 +194,26 @@ def test_a_hard_limit_is_too_low(nswrap, short_dir, words):
     assert b"is 64 (ulimit -Hn): expected at least 128" in result.stderr
 
 
-# keeps more descriptors on their way than a process with a limit of 200 may add to, until stdin ends
+# keeps more descriptors on their way than processes with a limit of 130 may add to, until stdin ends
 IN_FLIGHT = """
 import array, socket, sys
 ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-for _ in range(2):
-    ends[0].sendmsg([b'x'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [0] * 101))])
+ends[0].sendmsg([b'x'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [0] * 140))])
 print('sent', flush=True)
 sys.stdin.read()
 """
 
 
-def test_many_descriptors_on_their_way(nswrap, short_dir):
+def test_many_descriptors_on_their_way(nswrap, in_turn, short_dir):
     """As unix(7) has it no more are taken then, of any process of this user: told, or done a moment later."""
     path, outside = os.path.join(short_dir, "s"), free_ports(1)
     server = subprocess.Popen(python(TCP_ECHO, "127.0.0.1", outside))
-    box = nswrap.start("-n", "box", "sleep", "1000", prefix=limited(140))
+    box = nswrap.start("-n", "box", "sleep", "1000", prefix=limited(130))
     box.wait_event("started")
     held = subprocess.Popen(python(IN_FLIGHT), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert held.stdout.readline() == b"sent\n"
-        refused = nswrap.run("--network", "none", "true", prefix=limited(140))
+        refused = nswrap.run("--network", "none", "true", prefix=limited(130))
         assert (refused.returncode, b"cannot hand the namespaces over" in refused.stderr) == (125, True)
         refused = nswrap.run("port", "add", "box", "-R", f"6000:{outside}")
         assert (refused.returncode, b"Too many references" in refused.stderr) == (125, True), refused.stderr
