@@ -329,6 +329,26 @@ def test_a_keeper_that_dies_or_hangs(start, args, sig):
     wait_for(lambda: not keepers(), "the keeper's end")
 
 
+def test_a_keeper_that_is_slow(start, args):
+    """As on a machine that has no time for it: it is not ended for that, and nobody else gets the ports."""
+    old = kept(start, args)
+    [first] = keepers()
+    os.kill(first, signal.SIGSTOP)
+    old.popen.kill()
+    old.popen.wait(10)
+    with thief(*wanted(args)):
+        new = start()
+        configure(new, args)
+        goes_on = threading.Timer(2.5, os.kill, (first, signal.SIGCONT))
+        goes_on.start()
+        configure(new, args, identity=IDENTITY, keep=60)
+        goes_on.join()
+        hear_both(ask_both(args))
+    assert keepers() == [first]
+    leave(new)
+    wait_for(lambda: not keepers(), "the keeper's end", 1)
+
+
 def test_a_keeper_that_is_none(start, args):
     """A program of the same user has its place: it is asked nothing, and the agent works."""
     hub = hub_dir()

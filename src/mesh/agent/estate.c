@@ -20,7 +20,7 @@
 #include "util/log.h"
 #include "util/unixsock.h"
 
-#define ANSWER_MS  2000 /* it does nothing that takes long */
+#define ANSWER_MS  5000 /* it does nothing that takes long, on a host that is overloaded */
 #define AGAIN_MS   200
 #define NO_LUCK_MS 30000
 #define SETTLE_MS  5000
