@@ -75,6 +75,14 @@ bool tree_is_ending(pid_t pid)
 	return read_stat(pid, STAT_FLAGS, &flags) == 0 && (flags & PF_EXITING) != 0;
 }
 
+bool tree_runs(pid_t pid)
+{
+	char stat[512];
+	const char *state = read_behind_comm(pid, stat, sizeof(stat));
+
+	return state && !strchr("TtZX", state[1]);
+}
+
 /* A zombie has no children any more: they have left before it became one. */
 static bool is_zombie(pid_t pid)
 {

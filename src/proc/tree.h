@@ -16,6 +16,9 @@ pid_t tree_parent(pid_t pid);
  */
 bool tree_is_ending(pid_t pid);
 
+/* Is @pid there, and neither stopped nor a zombie? False of one that is hidden. */
+bool tree_runs(pid_t pid);
+
 /*
  * The children of this thread, dead ones that are not reaped included, also those that /proc hides:
  * with hidepid=2 those that are not dumpable (ssh-agent). Returns how many were stored (at most

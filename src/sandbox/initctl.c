@@ -44,7 +44,9 @@ static void on_message(struct initctl *initctl, const struct init_message *messa
 		initctl->ops->on_started(initctl->owner);
 		break;
 	case INIT_STOPPED:
-		if (job_stop_with(initctl->command, message->value, config->new_session))
+		/* by now it may be continued: a stop would discard the SIGCONT that says so */
+		if (!tree_runs(initctl->command) &&
+			job_stop_with(initctl->command, message->value, config->new_session))
 			initctl->rested_at = message->serial;
 		break;
 	case INIT_FAILED:

@@ -15,7 +15,7 @@ import time
 import pytest
 
 from harness import (
-    BINARY, PATIENCE, connect, descendants, is_alive, proc_status, process_table, python, wait_for)
+    BINARY, PATIENCE, called, connect, descendants, is_alive, proc_status, process_table, python, wait_for)
 from tools import Roles, tool
 
 SESSIONS = pytest.mark.parametrize("options", [[], ["--new-session"]], ids=["same", "new"])
@@ -454,6 +454,23 @@ def test_stopped_command_without_a_terminal(nswrap):
         os.kill(roles.command, signal.SIGCONT)
         assert s.recv(100) == b"early"
     assert running.stop() == 143
+
+
+def test_command_that_is_continued_at_once(terminal):
+    """nswrap hears of the stop when it is over: who would continue it then?"""
+    term = terminal([BINARY, "-q", "sleep", 1000])
+    command = wait_for(lambda: next(iter(called("sleep", descendants(term.popen.pid))), None), "COMMAND")
+    init = int(proc_status(command)["PPid"])
+    wait_for(lambda: called("nswrap: witness", descendants(term.popen.pid)), "nswrap to know of COMMAND")
+    term.popen.send_signal(signal.SIGSTOP)
+    wait_for(lambda: state(term.popen.pid) == "T", "nswrap to stop")
+    for number, wanted in ((signal.SIGSTOP, "T"), (signal.SIGCONT, "S")):
+        os.kill(command, number)
+        wait_for(lambda: state(command) == wanted, "COMMAND to do so")
+        wait_for(lambda: int(proc_status(init)["ShdPnd"], 16) == 0 and state(init) == "S", "init to know of it")
+    # init has continued nswrap, which ends if it has not stopped again
+    term.popen.terminate()
+    assert term.wait() == 143
 
 
 def test_sigcont_to_nswrap_continues_the_command(nswrap):
