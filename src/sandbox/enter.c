@@ -192,10 +192,13 @@ static void on_kill_time(struct loop_timer *timer)
 	if (session->killing.deadline_ns == 0)
 		session->killing = clock_wait_start(KILL_MS);
 	/* what forks faster than we look is caught in the next round */
-	if (loop_now_ns(session->loop) < session->killing.deadline_ns)
+	if (loop_now_ns(session->loop) < session->killing.deadline_ns) {
 		loop_timer_set(session->loop, timer, clock_wait_next_ms(&session->killing));
-	else
-		loop_stop(session->loop, 0); /* the kernel does not let them end */
+		return;
+	}
+	log_warning("processes that the kernel does not let end are left behind");
+	session->status = session->child != 0 ? 128 + SIGKILL : session->status;
+	loop_stop(session->loop, 0);
 }
 
 /* What the child has left, where that comes to us: the witness is ours. */

@@ -2,6 +2,7 @@
 """e2e/test_subcommands - exec, ps, port, stop and doctor, against sandboxes that run"""
 
 import contextlib
+import ctypes
 import json
 import os
 import pathlib
@@ -348,6 +349,27 @@ def test_exec_sigterm_is_followed_by_sigkill(nswrap):
     assert inside.stdout.readline() == b"up\n"
     inside.terminate()
     assert inside.wait(10 * PATIENCE) == 128 + signal.SIGKILL
+
+
+# a thread that is traced keeps its process from ending until the tracer has waited for it
+THREADED = """
+import signal, threading, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+threading.Thread(target=lambda: (print(threading.get_native_id(), flush=True), time.sleep(1000))).start()
+"""
+
+
+@pytest.mark.waits
+def test_exec_of_what_the_kernel_does_not_let_end(nswrap):
+    box(nswrap)
+    inside = exec_popen(nswrap, "-t", "0.2", "box", *python(THREADED))
+    thread = int(inside.stdout.readline())
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.ptrace(0x4206, thread, None, None) == 0, os.strerror(ctypes.get_errno())  # PTRACE_SEIZE
+    inside.terminate()
+    assert inside.wait(20 * PATIENCE) == 128 + signal.SIGKILL
+    assert inside.stderr.read() == b"nswrap: processes that the kernel does not let end are left behind\n"
+    os.waitpid(thread, 0x40000000)  # __WALL
 
 
 class Terminal:
