@@ -14,7 +14,7 @@ import pytest
 
 from harness import (PATIENCE, TCP_ECHO, TREE, Lines, connect, exchange, is_alive, other_user, python,
                      wait_for)
-from tools import listed as ps
+from tools import listed as ps, table
 
 DRIVERS = pytest.mark.parametrize("driver", ["splice", "slirp"])
 
@@ -191,7 +191,7 @@ def test_a_lost_forward_comes_back(nswrap, driver):
     shown = json.loads(nswrap.run("port", "list", "--json", "box").stdout)
     assert [f.get("error") for f in shown] == [None, lost["error"]]
     assert ps(nswrap)[0]["forwards"] == shown
-    assert f"{port}:7000(lost)" in nswrap.run("ps").stdout.decode()
+    assert f"{port}:7000(lost)" in table(nswrap)
     listed = nswrap.run("port", "list", "box").stdout.decode().splitlines()
     assert "lost" not in listed[0] and "lost" in listed[1] and "trying again" in listed[1]
     with connect(port) as client:

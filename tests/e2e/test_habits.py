@@ -14,6 +14,7 @@ import pytest
 from harness import (
     BINARY, PATIENCE, TCP_ECHO, TREE, UDP_ECHO, exchange, free_port, free_ports, python, wait_for)
 from mesh_tools import Site, network
+from tools import table
 
 
 def said(result):
@@ -367,6 +368,6 @@ def test_ps_fits(nswrap, columns):
         assert width <= columns, row
     [many] = [row for row in rows if row.startswith("many")]
     assert f"{first}:80," in many and ("+1" in many) == (columns < 200) and "sleep 1000" in many
-    whole = nswrap.run("ps").stdout.decode()
+    whole = table(nswrap)
     assert f"{first + 11}:91" in whole and "\u754c" in whole and "+" not in whole
     assert "a-name-of-many-letters-and-signs" in whole

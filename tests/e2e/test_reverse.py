@@ -16,7 +16,7 @@ import pytest
 
 from harness import BINARY, TCP_ECHO, free_port, free_ports, http_get, open_fds, python, wait_for
 from mesh_tools import Site, network
-from tools import listed as ps
+from tools import listed as ps, table
 
 # lines of "tcp HOST PORT", "unix PATH" or "udp HOST PORT": what came back for "hello", or an error's name
 CLIENT = """
@@ -179,7 +179,7 @@ def test_while_it_runs(nswrap, target, tmp_path):
     assert listed[1] == {"spec": f"127.0.0.1:6000:localhost:{target}/tcp", "guest": "127.0.0.1", "guest_port": 6000,
                          "proto": "tcp", "target": f"localhost:{target}"}
     assert listed[3]["path"] == str(path)
-    assert f"-R 6000:localhost:{target},".encode() in nswrap.run("ps").stdout
+    assert f"-R 6000:localhost:{target}," in table(nswrap)
     assert [reverse["spec"] for reverse in ps(nswrap)[0]["reverses"]] == [entry["spec"] for entry in listed[1:]]
     os.kill(inside.running.net_pid(), signal.SIGKILL)
     inside.running.wait_line("another one takes over")

@@ -20,7 +20,7 @@ import pytest
 from harness import (
     BINARY, PATIENCE, PYTHON, TCP_ECHO, called, connect, descendants, exchange, free_port, is_alive,
     is_refused, namespace, proc_status, python, rights, wait_for)
-from tools import listed as ps
+from tools import listed as ps, table
 
 KINDS = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 SHOW_RIGHTS = "cat /proc/self/status; for n in %s; do readlink /proc/self/ns/$n; done" % " ".join(
@@ -469,7 +469,7 @@ def test_ps(nswrap):
     assert status["forwards"] == [
         {"spec": f"127.0.0.1:{port}:80/tcp", "host": "127.0.0.1", "host_port": port,
          "guest_port": 80, "proto": "tcp", "driver": "splice", "listening": False}]
-    head, row = nswrap.run("ps").stdout.decode().splitlines()
+    head, row = table(nswrap).splitlines()
     assert row.split()[0] == "box" and row.split()[1] == str(status["pid"])
     assert re.search(rf" {port}:80 +sleep 1000$", row)
     assert row.index("sleep") == head.index("COMMAND")
@@ -487,11 +487,11 @@ def test_ps_survives_odd_arguments(nswrap):
     assert status["command"][:7] == [
         "sh", "-c", "sleep 1000", "bad\\xff\\xc3", "esc\x1b[31m", "line\nbreak", "gr\u00fc\u00df"]
     assert len("".join(status["command"])) <= 16384, "what is too long is cut"
-    table = nswrap.run("ps").stdout
-    assert len(table.splitlines()) == 2
-    assert b"\x1b" not in table and b"\xff" not in table and "\u202e".encode() not in table
-    assert rb"esc\x1b[31m line\x0abreak" in table
-    assert rb"b\xe2\x80\xaei\xe2\x81\xa6d\xe2\x80\xa8i\xe2\x80\x8b" in table
+    shown = table(nswrap).encode()
+    assert len(shown.splitlines()) == 2
+    assert b"\x1b" not in shown and b"\xff" not in shown and "\u202e".encode() not in shown
+    assert rb"esc\x1b[31m line\x0abreak" in shown
+    assert rb"b\xe2\x80\xaei\xe2\x81\xa6d\xe2\x80\xa8i\xe2\x80\x8b" in shown
 
 
 def test_ps_cuts_to_the_terminal(nswrap):
@@ -525,14 +525,14 @@ def test_ps_does_not_wait_for_one_that_hangs(nswrap):
     for hung in boxes[:3]:
         hung.signal(signal.SIGSTOP)
     found = ps(nswrap, hung=["box0", "box1", "box2"])
-    table = nswrap.run("ps").stdout.decode()
+    shown = nswrap.run("ps").stdout.decode()
     # a second each is three
     wait_for(lambda: takes(lambda: nswrap.run("ps")) < 2.5, "it to wait for all of them together")
     for hung in boxes[:3]:
         hung.signal(signal.SIGCONT)
     assert [s["name"] for s in found] == ["box0", "box1", "box2", "box3"]
     assert [s.get("error") for s in found] == ["does not answer"] * 3 + [None]
-    assert table.count("does not answer") >= 3
+    assert shown.count("does not answer") >= 3
 
 
 # --- port ----------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import time
 import pytest
 from harness import PATIENCE, connect, exchange, wait_for
 from test_tunnel import LennutServer, target, tunnel  # noqa: F401 (fixtures)
-from tools import listed
+from tools import listed, table
 
 
 def status(nswrap, hung=()):
@@ -53,12 +53,7 @@ def test_status(nswrap, tunnel, target):
     assert list(status(nswrap)) == ["client"]
     other = tunnel.client("127.0.0.1:1")
     wait_for(lambda: "client-2" in status(nswrap), "the second client")
-
-    def table():
-        lines = nswrap.run("tunnel", "status").stdout.decode().splitlines()
-        return None if "does not answer" in "".join(lines) else lines
-
-    lines = wait_for(table, "an answer of each")
+    lines = table(nswrap, "tunnel", "status").splitlines()
     assert [line.split()[0] for line in lines] == ["NAME", "client", "client-2"]
     assert lines[0].split()[3:] == ["STATE", "OPEN", "READY", "SERVED", "REFUSED", "FROM"]
     assert str(other.pid) in lines[2]

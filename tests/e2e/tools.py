@@ -48,6 +48,16 @@ def listed(nswrap, *words, hung=(), **options):
     return found
 
 
+def table(nswrap, *words):
+    """The same without --json: text."""
+
+    def look():
+        text = nswrap.run(*(words or ("ps",))).stdout.decode()
+        return text if "does not answer" not in text else None
+
+    return wait_for(look, "an answer of each")
+
+
 THOROUGH = os.environ.get("NSWRAP_TEST_THOROUGH", "") not in ("", "0")
 
 
