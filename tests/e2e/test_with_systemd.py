@@ -2,6 +2,7 @@
 """The units with a real systemd: scripts/with-systemd. Elsewhere there are none of these, and test_units does it with a
 stand-in."""
 
+import fcntl
 import os
 import pathlib
 import socket
@@ -76,14 +77,17 @@ class Systemd:
 if RUNTIME:
     @pytest.fixture
     def systemd(nswrap, short_dir):
-        systemd = Systemd(nswrap, short_dir)
-        for name in "nswrap", "nswrap-mesh":
-            text = (TREE / f"systemd/{name}@.service.in").read_text()
-            systemd.add(f"{name}@.service", text.replace("@BINDIR@/nswrap", BINARY).replace("%E", short_dir))
-        pathlib.Path(short_dir, "nswrap").mkdir()
-        systemd.ctl("daemon-reload")
-        yield systemd
-        systemd.close()
+        # two tests run at once (beside.py), and these have one manager and units of the same names
+        with open(pathlib.Path(RUNTIME, "nswrap-tests.lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            systemd = Systemd(nswrap, short_dir)
+            for name in "nswrap", "nswrap-mesh":
+                text = (TREE / f"systemd/{name}@.service.in").read_text()
+                systemd.add(f"{name}@.service", text.replace("@BINDIR@/nswrap", BINARY).replace("%E", short_dir))
+            pathlib.Path(short_dir, "nswrap").mkdir()
+            systemd.ctl("daemon-reload")
+            yield systemd
+            systemd.close()
 
     def test_sandbox(systemd):
         port = free_port()
