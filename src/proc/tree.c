@@ -80,7 +80,7 @@ bool tree_runs(pid_t pid)
 	char stat[512];
 	const char *state = read_behind_comm(pid, stat, sizeof(stat));
 
-	return state && !strchr("TtZX", state[1]);
+	return state ? !strchr("Tt", state[1]) : kill(pid, 0) < 0 && errno == ESRCH;
 }
 
 /* A zombie has no children any more: they have left before it became one. */

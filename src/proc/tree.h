@@ -16,7 +16,7 @@ pid_t tree_parent(pid_t pid);
  */
 bool tree_is_ending(pid_t pid);
 
-/* Is @pid there, and neither stopped nor a zombie? False of one that is hidden. */
+/* Is @pid not stopped: does it run, or has it ended? False of one that is hidden. */
 bool tree_runs(pid_t pid);
 
 /*

@@ -170,6 +170,11 @@ bool witness_hold(struct witness *witness, int sig, pid_t sender, pid_t command)
 	return true;
 }
 
+bool witness_holds(const struct witness *witness, int sig)
+{
+	return witness->signals[sig].came_ns != 0;
+}
+
 bool witness_on_death(struct witness *witness, pid_t pid)
 {
 	if (pid != witness->pid)

@@ -60,6 +60,9 @@ void witness_start(struct witness *witness, struct loop *loop, bool has_own_sess
  */
 bool witness_hold(struct witness *witness, int sig, pid_t sender, pid_t command);
 
+/* Is @sig held now? */
+bool witness_holds(const struct witness *witness, int sig);
+
 /* A child of ours has ended and is reaped: was it this one? */
 bool witness_on_death(struct witness *witness, pid_t pid);
 

@@ -32,6 +32,7 @@
 #define LEFTOVER_MS 2000 /* from SIGTERM to SIGKILL for what the command leaves behind */
 #define SETTLE_MS   200
 #define HELD_MS     20
+#define HELD_MAX    150 /* times: what is left may send signals without end */
 #define TOLD_MS     1000
 #define KILL_MS     5000
 
@@ -50,8 +51,9 @@ struct session {
 	bool restores_pipe;
 	pid_t child;   /* 0: has ended */
 	pid_t started; /* its number, also then */
-	uint64_t ended_ns,
-		told_ns; /* when it did, and when all of its group had SIGTERM; 0: never */
+	/* when it did, and when all of its group had SIGTERM; 0: never; and looks for the latter */
+	uint64_t ended_ns, told_ns;
+	unsigned looks;
 	bool is_stopped;
 	uint64_t stops, rested_at; /* of the child, so far; the one along with which we stopped */
 	int end_signal;            /* that ended it, 0: none */
@@ -327,7 +329,8 @@ static void end_rest(struct loop_timer *timer)
 	struct session *session = container_of(timer, struct session, settle_timer);
 
 	on_signal(&session->signal_io, 0);
-	if (loop_timer_is_armed(&session->witness.timer)) { /* that is not known yet */
+	/* that is not known yet */
+	if (witness_holds(&session->witness, SIGTERM) && session->looks++ < HELD_MAX) {
 		loop_timer_set(session->loop, timer, HELD_MS);
 		return;
 	}
@@ -444,7 +447,7 @@ static bool has_namespace_ended(void)
 	if (pid == 0)
 		_exit(0);
 	if (pid > 0)
-		waitpid(pid, NULL, 0);
+		tree_kill_child(pid, KILL_MS); /* those inside may stop it */
 	return pid < 0 && errno == ENOMEM;
 }
 

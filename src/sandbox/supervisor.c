@@ -402,7 +402,7 @@ static void on_settled(struct loop_timer *timer)
 	struct supervisor *supervisor = container_of(timer, struct supervisor, settle_timer);
 
 	on_signal(&supervisor->signal_io, 0);
-	if (loop_timer_is_armed(&supervisor->witness.timer))
+	if (witness_holds(&supervisor->witness, SIGTERM))
 		loop_timer_set(supervisor->loop, timer, HELD_MS);
 	else
 		initctl_terminate(&supervisor->init, SIGTERM, supervisor->config->stop_timeout_ms);

@@ -372,6 +372,15 @@ def test_exec_of_what_the_kernel_does_not_let_end(nswrap):
     os.waitpid(thread, 0x40000000)  # __WALL
 
 
+@pytest.mark.parametrize("name", ["USR1", "TERM"])
+def test_exec_ends_with_signals_without_end(nswrap, name):
+    """What the command has left sends them to exec, which is to end it."""
+    box(nswrap)
+    inside = exec_popen(nswrap, "box", "sh", "-c",
+                        f"(trap '' TERM; while :; do kill -{name} $PPID; sleep 0.01; done) & exit 3")
+    assert inside.wait(20 * PATIENCE) == 3
+
+
 class Terminal:
     """A shell with job control on a terminal of its own."""
 

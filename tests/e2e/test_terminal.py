@@ -456,7 +456,8 @@ def test_stopped_command_without_a_terminal(nswrap):
     assert running.stop() == 143
 
 
-def test_command_that_is_continued_at_once(terminal):
+@pytest.mark.parametrize("end", [False, True], ids=["continued", "ended"])
+def test_command_that_is_continued_at_once(terminal, end):
     """nswrap hears of the stop when it is over: who would continue it then?"""
     term = terminal([BINARY, "-q", "sleep", 1000])
     command = wait_for(lambda: next(iter(called("sleep", descendants(term.popen.pid))), None), "COMMAND")
@@ -464,10 +465,16 @@ def test_command_that_is_continued_at_once(terminal):
     wait_for(lambda: called("nswrap: witness", descendants(term.popen.pid)), "nswrap to know of COMMAND")
     term.popen.send_signal(signal.SIGSTOP)
     wait_for(lambda: state(term.popen.pid) == "T", "nswrap to stop")
-    for number, wanted in ((signal.SIGSTOP, "T"), (signal.SIGCONT, "S")):
+    for number, wanted in ((signal.SIGSTOP, "T"), *([] if end else [(signal.SIGCONT, "S")])):
         os.kill(command, number)
         wait_for(lambda: state(command) == wanted, "COMMAND to do so")
         wait_for(lambda: int(proc_status(init)["ShdPnd"], 16) == 0 and state(init) == "S", "init to know of it")
+    if end:
+        os.kill(command, signal.SIGKILL)
+        wait_for(lambda: not is_alive(command), "COMMAND to end")
+        term.popen.send_signal(signal.SIGCONT)
+        assert term.wait() == 137
+        return
     # init has continued nswrap, which ends if it has not stopped again
     term.popen.terminate()
     assert term.wait() == 143

@@ -185,7 +185,8 @@ static enum roster_change expected(const struct peer *known, const struct model 
 	const struct model_host *was = &before->hosts[old], *is = &after->hosts[host];
 	bool is_as_it_was = memcmp(was, is, sizeof(*was)) == 0;
 	/* what it answered once counts for nothing when nothing of it runs */
-	bool listens = known->state != PEER_DOWN && known->session.is_answered;
+	bool listens = known->state != PEER_DOWN && known->state != PEER_ENDING &&
+		       known->session.is_answered;
 
 	if (was->cmd != is->cmd || was->sandbox != is->sandbox)
 		return ROSTER_REPLACE;
@@ -209,6 +210,7 @@ static void at_random(void **state)
 	static const unsigned features[] = {0, FEATURE_UDP, FEATURE_SANDBOX,
 		FEATURE_UDP | FEATURE_SANDBOX | FEATURE_RECONFIGURE,
 		FEATURE_UDP | FEATURE_SANDBOX | FEATURE_RECONFIGURE | FEATURE_AMEND};
+	static const enum peer_state states[] = {PEER_DOWN, PEER_READY, PEER_ENDING};
 	size_t seen[5] = {0}, nobody = 0;
 
 	(void)state;
@@ -227,7 +229,7 @@ static void at_random(void **state)
 		for (size_t i = 0; i < after.nhosts; i++) {
 			int old = ROUTER_NOBODY;
 			struct peer known = {
-				.state = random_below(3) == 0 ? PEER_DOWN : PEER_READY,
+				.state = states[random_below(COUNT(states))],
 				.session.is_answered = random_below(2),
 				.session.info.features = features[random_below(COUNT(features))],
 			};

@@ -23,6 +23,7 @@
 #include "util/clock.h"
 #include "util/fd.h"
 #include "version.h"
+#include "wire/frame.h"
 
 #define TEXT_BYTES (1 << 16)
 #define PLAIN      "\"tcp\""
@@ -386,6 +387,17 @@ static void answer_amend(struct bed *bed, int64_t id, const char *error)
 		(long long)id, error);
 }
 
+static json_t *text_of(size_t len)
+{
+	char *text = malloc(len);
+
+	assert_non_null(text);
+	memset(text, 'x', len);
+	json_t *result = json_stringn(text, len);
+	free(text);
+	return result;
+}
+
 /* What is different, at once and one behind the other; all of it, if there is any doubt. */
 static void told_what_is_different(void **state)
 {
@@ -411,6 +423,17 @@ static void told_what_is_different(void **state)
 	assert_int_equal(bed->session.bad_messages, 0);
 	answer_amend(bed, second, "null");
 	assert_int_equal(bed->session.bad_messages, 1);
+
+	/* one that is too long, while another is under way */
+	json_t *long_args = json_pack("{s:o}", "add", text_of(FRAME_MESSAGE_MAX));
+	session_amend(&bed->session, args);
+	first = expect_request(bed, "amend", NULL);
+	session_amend(&bed->session, long_args);
+	answer_amend(bed, first, "null");
+	answer(bed, expect_request(bed, "configure", NULL), FULL);
+	assert_int_equal(bed->session.bad_messages, 1);
+	assert_int_equal(bed->session.namends, 0);
+	json_decref(long_args);
 
 	/* no difference that can be told */
 	session_amend(&bed->session, NULL);

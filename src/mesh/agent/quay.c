@@ -110,6 +110,8 @@ static void let_in(void *owner, const struct syns_packet *packet)
 		 "host",
 		view.dst.port);
 	crossing_answer_stack(quay->crossing, &view, ICMP_HOST_UNREACH);
+	/* its target is held for nobody; others that wait for that have no address either */
+	syns_drop(quay->syns, &packet->own);
 }
 
 /* Where nobody can tell, they may. */

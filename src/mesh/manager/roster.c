@@ -192,8 +192,8 @@ enum roster_change roster_compare(const struct peer *peer, const struct manifest
 	const struct session *session = &peer->session;
 	unsigned features = session->info.features;
 	bool is_equal = manifest_host_equal(was, is);
-	bool can_be_told = peer->state != PEER_DOWN && session->is_answered &&
-			   (features & FEATURE_RECONFIGURE);
+	bool can_be_told = peer->state != PEER_DOWN && peer->state != PEER_ENDING &&
+			   session->is_answered && (features & FEATURE_RECONFIGURE);
 
 	if (!manifest_texts_equal(was->cmd, is->cmd) || was->install != is->install ||
 		!manifest_sandbox_equal(was, is))

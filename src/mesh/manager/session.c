@@ -293,11 +293,14 @@ void session_amend(struct session *session, json_t *args)
 	}
 	/* as there */
 	news_add(&session->news, NULL, 0, true);
-	session->amend_id = ask(session, "amend", json_incref(args));
-	if (session->amend_id != 0)
+	const int64_t id = ask(session, "amend", json_incref(args));
+	if (id != 0) {
+		session->amend_id = id; /* those before it may still be answered */
 		session->namends++;
-	else if (session->link->wire.can_write) /* who came and who left may be more than all are */
+	} else if (session->link->wire.can_write) {
+		/* who came and who left may be more than all are */
 		session_reconfigure(session);
+	}
 }
 
 static void on_amended(struct session *session, const struct message *message)
