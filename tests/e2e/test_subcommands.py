@@ -9,6 +9,7 @@ import pathlib
 import pty
 import re
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -359,13 +360,31 @@ threading.Thread(target=lambda: (print(threading.get_native_id(), flush=True), t
 """
 
 
+def trace(thread):
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.ptrace(0x4206, thread, None, None) == 0, os.strerror(ctypes.get_errno())  # PTRACE_SEIZE
+
+
+@pytest.mark.waits
+def test_run_of_what_the_kernel_does_not_let_end(nswrap):
+    """COMMAND's status is there even so: init says it before the supervisor takes it for stuck."""
+    running = nswrap.start("-t", "0.2", "sh", "-c", f"{shlex.join(python(THREADED))} & read -r line; exit 3",
+                           stdin=subprocess.PIPE)
+    thread = int(running.read_line())
+    trace(thread)
+    running.stdin.write(b"\n")
+    running.stdin.flush()
+    assert running.wait(30) == 3
+    running.wait_line("processes that the kernel does not let end are left behind")
+    os.waitpid(thread, 0x40000000)  # __WALL
+
+
 @pytest.mark.waits
 def test_exec_of_what_the_kernel_does_not_let_end(nswrap):
     box(nswrap)
     inside = exec_popen(nswrap, "-t", "0.2", "box", *python(THREADED))
     thread = int(inside.stdout.readline())
-    libc = ctypes.CDLL(None, use_errno=True)
-    assert libc.ptrace(0x4206, thread, None, None) == 0, os.strerror(ctypes.get_errno())  # PTRACE_SEIZE
+    trace(thread)
     inside.terminate()
     assert inside.wait(20 * PATIENCE) == 128 + signal.SIGKILL
     assert inside.stderr.read() == b"nswrap: processes that the kernel does not let end are left behind\n"
