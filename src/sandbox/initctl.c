@@ -19,9 +19,7 @@
 #define KILL_MS  5000
 #define READY_MS 30000 /* a host that is overloaded takes long */
 #define LOOK_MS  100
-/* for init after it sent SIGKILL: what the kernel does not let end it leaves, and says so, after 5
- * s */
-#define END_MS 10000
+#define END_MS   10000 /* for init after SIGKILL: it gives up by itself, and says so, after 5 s */
 
 static int tell(struct initctl *initctl, const struct init_message *message, int fd)
 {
