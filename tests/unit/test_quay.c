@@ -607,6 +607,27 @@ static void only_who_waits_is_dialled_for(void **state)
 	world_close(world);
 }
 
+/* Who cannot be led to what has accepted is told so, and that is not held for nobody. */
+static void without_an_alias_nothing_is_held(void **state)
+{
+	struct world *world = world_open_with(true);
+	int end = -1;
+	char byte;
+
+	(void)state;
+	is_begun = true;
+	rounds(world, 20);
+	gate_lead_streams(world->here.gate, 0, NULL, NULL);
+	const size_t used = world->here.budget.used;
+	begin_here(world, THERE, 1000);
+	until(world, (end = accept4(world->target, NULL, NULL, SOCK_CLOEXEC)) >= 0);
+	until(world, !is_held(world, THERE, 1000));
+	until(world, recv(end, &byte, 1, MSG_DONTWAIT) == 0 || errno == ECONNRESET);
+	until(world, world->here.budget.used == used);
+	close(end);
+	world_close(world);
+}
+
 static bool takes(struct world *world, struct pkt pkt)
 {
 	struct packet_view view;
@@ -681,6 +702,7 @@ int main(void)
 		cmocka_unit_test(what_a_stack_would_answer),
 		cmocka_unit_test(who_begins_as_if_there_were_a_stack),
 		cmocka_unit_test(only_who_waits_is_dialled_for),
+		cmocka_unit_test(without_an_alias_nothing_is_held),
 		cmocka_unit_test(what_it_takes),
 		cmocka_unit_test(it_ends_at_any_moment),
 	};
