@@ -59,9 +59,14 @@ def shared(nswrap, short_dir):
 JUMP = "ProxyJump=jump.example.com"
 
 
+def pipes(pid):
+    return {target for target in harness.open_fds(pid).values() if target.startswith("pipe:")}
+
+
 def kept(master, below):
-    """The master, and the ssh of its ProxyJump, which is none of its children."""
-    return {master, *(pid for pid in below if " -W " in harness.describe(pid))}
+    """The master, and the ssh of its ProxyJump, which is none of its children; who came as early has one of its own."""
+    jumps = [pid for pid in below if " -W " in harness.describe(pid)]
+    return {master, *(pid for pid in jumps if pipes(pid) & pipes(master))}
 
 
 def lives(popen):
