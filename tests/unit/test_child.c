@@ -348,7 +348,8 @@ static void who_ends_is_no_daemon(void **state)
 static void sessions_are_known_to_the_end(void **state)
 {
 	struct bed *bed = bed_new();
-	struct child first = {.on_end = on_end};
+	struct bed other = {.child.on_end = on_end};
+	struct child *first = &other.child;
 	struct err err;
 	pid_t below = 0;
 	char *argv[] = {"sh", "-c", "sleep 1000 </dev/null >/dev/null 2>&1 & wait", NULL};
@@ -361,8 +362,8 @@ static void sessions_are_known_to_the_end(void **state)
 	};
 
 	(void)state;
-	assert_int_equal(child_start(&first, &bed->all, &command, &err), 0);
-	for (int ms = 0; ms < ROUNDS && tree_list(first.pid, &below, 1) != 1; ms++)
+	assert_int_equal(child_start(first, &bed->all, &command, &err), 0);
+	for (int ms = 0; ms < ROUNDS && tree_list(first->pid, &below, 1) != 1; ms++)
 		usleep(1000);
 	await_exec(below, "sleep");
 	argv[0] = "true";
@@ -372,8 +373,8 @@ static void sessions_are_known_to_the_end(void **state)
 		assert_int_equal(child_start(&bed->child, &bed->all, &command, &err), 0);
 		run_until(bed, bed->ends > 0);
 	}
-	kill(first.pid, SIGKILL);
-	run_until(bed, first.pid == 0);
+	kill(first->pid, SIGKILL);
+	run_until(bed, first->pid == 0);
 	run_until(bed, children_reap(&bed->all) == 0);
 	assert_int_equal(kill(below, 0), -1);
 	bed_free(bed);
