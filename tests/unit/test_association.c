@@ -246,13 +246,30 @@ static void test_slow_reader(void **state)
 	pair_free(pair);
 }
 
+/* It ends here, and there with all @put bytes. */
+static void end_whole(struct pair *pair, const int fds[2], size_t put)
+{
+	size_t got = 0;
+	bool has_ended = false;
+
+	shutdown(fds[0], SHUT_WR);
+	for (int tries = 0; !has_ended; tries++) {
+		assert_true(tries < 100000);
+		pair_run(pair);
+		got += drain(fds[1], got, &has_ended);
+	}
+	assert_int_equal(got, put);
+	close(fds[0]);
+	close(fds[1]);
+	pair_free(pair);
+}
+
 /* Bytes that come one by one, and are not read, cost no more than others. */
 static void test_single_bytes(void **state)
 {
 	enum { BYTES = 5000 };
 	struct pair *pair = pair_new();
-	size_t put = 0, got = 0, chunks = 0;
-	bool has_ended = false;
+	size_t put = 0, chunks = 0;
 	int fds[2];
 
 	(void)state;
@@ -268,16 +285,7 @@ static void test_single_bytes(void **state)
 	list_each (at, &pair->asked->in)
 		chunks++;
 	assert_in_range(chunks, 1, BYTES / 4096 + 2);
-	shutdown(fds[0], SHUT_WR);
-	for (int tries = 0; !has_ended; tries++) {
-		assert_true(tries < 100000);
-		pair_run(pair);
-		got += drain(fds[1], got, &has_ended);
-	}
-	assert_int_equal(got, put);
-	close(fds[0]);
-	close(fds[1]);
-	pair_free(pair);
+	end_whole(pair, fds, put);
 }
 
 /* @total bytes through it, and no end. */
@@ -384,8 +392,7 @@ static void test_stopped(void **state)
 {
 	struct pair *pair = pair_new();
 	int fds[2];
-	size_t put = 0, got = 0;
-	bool has_ended = false;
+	size_t put = 0;
 
 	(void)state;
 	pair_connect(pair, fds);
@@ -396,16 +403,7 @@ static void test_stopped(void **state)
 	}
 	assert_true(put < TRACK_UNSENT_MAX + (2U << 20));
 	pair->is_stopped = false;
-	shutdown(fds[0], SHUT_WR);
-	for (int tries = 0; !has_ended; tries++) {
-		assert_true(tries < 100000);
-		pair_run(pair);
-		got += drain(fds[1], got, &has_ended);
-	}
-	assert_int_equal(got, put);
-	close(fds[0]);
-	close(fds[1]);
-	pair_free(pair);
+	end_whole(pair, fds, put);
 }
 
 static void test_thousand(void **state)

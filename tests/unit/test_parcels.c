@@ -109,20 +109,28 @@ static void expect(struct bed *bed, const char *text, struct packet_view *view)
 	assert_int_equal(view->dst.ip.s_addr, bed->peer.s_addr);
 }
 
+/* There the server is asked from port @from, and has answered. */
+static void ask(struct bed *bed, uint16_t from)
+{
+	struct addr client;
+	socklen_t len = sizeof(client);
+	char got[100];
+
+	put(bed, from, 80, "question");
+	assert_int_equal(recvfrom(bed->server, got, sizeof(got), 0, &client.any, &len), 8);
+	assert_int_equal(sendto(bed->server, "answer", 6, 0, &client.any, len), 6);
+}
+
 static void test_begins_there(void **state)
 {
 	struct bed bed;
 	struct packet_view view;
-	struct addr client;
-	socklen_t len = sizeof(client);
 	char got[100];
 
 	(void)state;
 	bed_open(&bed);
 	for (uint16_t from = 4000; from < 4003; from++) {
-		put(&bed, from, 80, "question");
-		assert_int_equal(recvfrom(bed.server, got, sizeof(got), 0, &client.any, &len), 8);
-		assert_int_equal(sendto(bed.server, "answer", 6, 0, &client.any, len), 6);
+		ask(&bed, from);
 		expect(&bed, "answer", &view);
 		assert_int_equal(view.src.port, 80);
 		assert_int_equal(view.dst.port, from);
@@ -156,15 +164,10 @@ static void test_answered_and_refused(void **state)
 {
 	struct bed bed;
 	struct packet_view view;
-	struct addr client;
-	socklen_t len = sizeof(client);
-	char got[100];
 
 	(void)state;
 	bed_open(&bed);
-	put(&bed, 4000, 80, "question");
-	assert_int_equal(recvfrom(bed.server, got, sizeof(got), 0, &client.any, &len), 8);
-	assert_int_equal(sendto(bed.server, "answer", 6, 0, &client.any, len), 6);
+	ask(&bed, 4000);
 	close(bed.server);
 	bed.server = -1;
 	put(&bed, 4000, 80, "another");
