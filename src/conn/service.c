@@ -330,6 +330,20 @@ static void retry_soon(struct services *services)
 		loop_timer_cancel(services->context->loop, &services->retry);
 }
 
+void services_try_missing(struct services *services)
+{
+	struct err short_of = {0};
+	size_t count = 0;
+
+	services->explained = 0;
+	list_each (at, &services->missing)
+		count++;
+	while (count-- > 0)
+		try_to_open(list_first(&services->missing, struct open_service, missing_link),
+			&short_of);
+	retry_soon(services);
+}
+
 /* Returns 0 also if it is missing, or -ENOMEM. */
 static int service_open(
 	struct services *services, const struct service *service, struct err *short_of)

@@ -92,6 +92,9 @@ const struct service *services_find(
 /* Tell on_served of each one that is open. */
 void services_tell_served(struct services *services);
 
+/* Try all that is missing now: `take` may have something. Not from a callback. */
+void services_try_missing(struct services *services);
+
 /* Tell each one that is missing, and why. */
 void services_each_missing(struct services *services,
 	void (*tell)(void *told, const struct service *service, const char *why), void *told);

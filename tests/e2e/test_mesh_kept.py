@@ -79,24 +79,21 @@ class Target:
             thread.start()
 
     def _stream(self):
-        with contextlib.suppress(OSError):
-            while True:
-                client = self.tcp.accept()[0]
+        for client in harness.clients(self.tcp):
+            with client, contextlib.suppress(OSError):
                 client.sendall(client.recv(100))
-                client.close()
 
     def _datagrams(self):
         while (got := self.udp.recvfrom(100))[0] != b"end":
             self.udp.sendto(*got)
 
     def close(self):
-        """The threads first: one that a signal wakes would read from whatever has that number then."""
-        self.tcp.shutdown(socket.SHUT_RDWR)
+        """The thread of datagrams first: it would read from whatever has that number then."""
+        self.tcp.close()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.sendto(b"end", self.udp.getsockname())
         for thread in self.threads:
             thread.join()
-        self.tcp.close()
         self.udp.close()
 
 
@@ -382,6 +379,31 @@ def test_nobody_gets_them_who_is_no_agent(start, args):
                 assert sock.recv(1000) == b""
     new = kept(start, args)
     hear_both(ask_both(args))
+    leave(new)
+    wait_for(lambda: not keepers(), "the keeper's end")
+
+
+def test_a_keeper_that_has_somebody_else(start, args):
+    """As if the last agent were not quite dead: the next one has the ports when it is, with all clients."""
+    old = kept(start, args)
+    old.popen.kill()
+    old.popen.wait(10)
+    with subprocess.Popen([*python(
+            "import ctypes, socket, sys\nctypes.CDLL(None).prctl(15, b'nswrap: other', 0, 0, 0)\n"
+            "s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\ns.connect(sys.argv[1])\n"
+            "s.recv(1000)\nprint(flush=True)\nsys.stdin.read()",
+            hub_dir() / f"keeper-{IDENTITY}")], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        [first] = keepers()
+        new = start()
+        configure(new, args, identity=IDENTITY, keep=60)
+        clients = ask_both(args)
+        time.sleep(1)
+        assert keepers() == [first]
+        other.stdin.close()
+        other.wait(10)
+        hear_both(clients)
+    assert keepers() == [first]
     leave(new)
     wait_for(lambda: not keepers(), "the keeper's end")
 

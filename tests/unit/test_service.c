@@ -304,6 +304,29 @@ static void serves_what_was_bound_before(void **state)
 	world_close(world);
 }
 
+/* What was missing, as somebody had it, and is given now: its clients are served. */
+static void serves_what_comes_later(void **state)
+{
+	struct world *world = world_open(&taking_ops);
+	const struct service list[] = {service_at("127.0.0.1", PROTO_TCP, false, 0),
+		service_at("127.0.0.1", PROTO_UDP, false, 1)};
+	int before = listen_at(&list[0].addr, 10), other = udp_at(&list[1].addr);
+
+	(void)state;
+	int client = connect_to(&list[0].addr);
+	configure(world, list, 2);
+	assert_int_equal(world->served_told, 0);
+	world->bound_before = before;
+	services_try_missing(world->services);
+	expect_joined(&world->bed, client, wait_accept(&world->bed, world->targets[0]));
+	assert_int_equal(world->served_told, 1);
+	/* and the other one is tried again when it is time */
+	close(other);
+	jump(&world->bed, SERVICE_RETRY_MS);
+	assert_int_equal(world->served_told, 2);
+	world_close(world);
+}
+
 /* A client may be anywhere, its target anywhere else; a name is resolved for each. */
 static void leads_to_every_target(void **state)
 {
@@ -790,6 +813,7 @@ int main(void)
 		cmocka_unit_test(descriptors_are_short),
 		cmocka_unit_test(random_lists),
 		cmocka_unit_test(serves_what_was_bound_before),
+		cmocka_unit_test(serves_what_comes_later),
 	};
 
 	bed_enter_namespace();

@@ -202,6 +202,7 @@ void entries_close(struct entries *entries)
 void entries_keep(struct entries *entries)
 {
 	services_tell_served(entries->services);
+	services_try_missing(entries->services);
 }
 
 const struct service *entries_find(

@@ -53,7 +53,7 @@ int entries_configure(struct entries *entries, const struct mesh_config *config,
 /* Have none. */
 void entries_close(struct entries *entries);
 
-/* Keep all of them (estate.tell_all). */
+/* Keep all of them, and have what was kept (estate.tell_all). */
 void entries_keep(struct entries *entries);
 
 /* The one at that address, or NULL. */

@@ -22,6 +22,7 @@
 
 #define ANSWER_MS  5000 /* it does nothing that takes long, on a host that is overloaded */
 #define AGAIN_MS   200
+#define TAKEN_MS   500 /* it has an agent, which should be about to end */
 #define NO_LUCK_MS 30000
 #define SETTLE_MS  5000
 
@@ -122,7 +123,7 @@ static int meet(struct estate *estate, int sock)
 	return result;
 }
 
-/* The one of the last agent. Returns 0 or -errno: there is none that can be had. */
+/* The one of the last agent. Returns 0 or -errno: -EBUSY: it has an agent, or there is none. */
 static int find(struct estate *estate)
 {
 	_cleanup_fd_ int sock = unixsock_connect(estate->dir_fd, estate->name, SOCK_SEQPACKET);
@@ -135,9 +136,10 @@ static int find(struct estate *estate)
 		return result;
 	_cleanup_fd_ int spare = fcntl(sock, F_DUPFD_CLOEXEC, 3);
 	result = meet(estate, fd_take(&sock));
-	/* it hangs, or is of another version; -EPIPE: it has an agent */
-	if (result < 0 && result != -EPIPE && result != -ECONNRESET &&
-		identity_kill(spare, ANSWER_MS, &err) < 0)
+	if (result == -EPIPE || result == -ECONNRESET)
+		return -EBUSY;
+	/* it hangs, or is of another version */
+	if (result < 0 && identity_kill(spare, ANSWER_MS, &err) < 0)
 		log_debug("keeper: %s", err.text);
 	return result;
 }
@@ -180,10 +182,20 @@ static int settle_in(struct estate *estate, int result)
 	return result;
 }
 
+/* What is not ours yet is asked for until it is: no other one can keep the same. */
+static bool is_taken(struct estate *estate, int found)
+{
+	if (found == -EBUSY)
+		loop_timer_set(estate->loop, &estate->retry, TAKEN_MS);
+	return found == -EBUSY;
+}
+
 static void try_it(struct estate *estate)
 {
 	int result = find(estate);
 
+	if (is_taken(estate, result))
+		return;
 	if (settle_in(estate, result < 0 ? start(estate) : result) == 0)
 		estate->tell_all(estate->owner);
 }
@@ -216,7 +228,8 @@ void estate_begin(struct estate *estate, int dir_fd, const char *identity, uint1
 	estate->settle.on_expired = on_settle_time;
 	memcpy(estate->name, name, sizeof(name));
 	/* if there is none, one is started when there is something for it */
-	if (find(estate) < 0 || settle_in(estate, 0) == 0)
+	int result = find(estate);
+	if (!is_taken(estate, result) && (result < 0 || settle_in(estate, 0) == 0))
 		estate->tell_all(estate->owner);
 }
 

@@ -26,8 +26,8 @@
 struct estate {
 	/* the owner sets these */
 	struct loop *loop;
-	void (*tell_all)(void *owner); /* from estate_begin, estate_add or the loop: estate_add all
-					  there is */
+	/* From estate_begin or the loop: estate_add all there is, estate_take what is wanted. */
+	void (*tell_all)(void *owner);
 	void *owner;
 	struct loop_io io; /* its fd is -1 */
 

@@ -139,6 +139,7 @@ static void on_opened(void *owner, const struct service *service)
 void proxies_keep(struct proxies *proxies)
 {
 	services_tell_served(proxies->services);
+	services_try_missing(proxies->services);
 }
 
 static int serve(struct proxies *proxies, struct err *err)

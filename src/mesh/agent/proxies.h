@@ -44,7 +44,7 @@ unsigned proxies_features(void);
  * with @err filled: there are none then. */
 int proxies_configure(struct proxies *proxies, const struct mesh_config *config, struct err *err);
 
-/* Keep all that is listened at (estate.tell_all). */
+/* Keep all that is listened at, and have what was kept (estate.tell_all). */
 void proxies_keep(struct proxies *proxies);
 
 /* Add what does not work. */

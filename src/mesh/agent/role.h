@@ -70,7 +70,7 @@ int role_configure(struct role *role, const struct mesh_config *config, struct e
 /* Another agent has gone, and what it had in the same namespace: routes that we take for ours. */
 void role_on_takeover(struct role *role);
 
-/* Keep all that is entered (estate.tell_all). */
+/* Keep all that is entered, and have what was kept (estate.tell_all). */
 void role_keep(struct role *role);
 
 /* What of it does not work now. */

@@ -96,7 +96,12 @@ static void on_message(struct vault *vault)
 	struct vault_message message;
 	_cleanup_fd_ int fd = -1;
 
-	if (fd_recv_one(vault->control, &message, sizeof(message), &fd) < 0)
+	int result = fd_recv_one(vault->control, &message, sizeof(message), &fd);
+
+	/* it died with an answer of ours unread, which is told before what it said last */
+	if (result == -ECONNRESET)
+		return;
+	if (result < 0)
 		lose_agent(vault);
 	else if (message.op == VAULT_KEEP && fd >= 0)
 		keep(vault, &message, fd_take(&fd));
