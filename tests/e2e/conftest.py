@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 
 import pytest
 
@@ -71,6 +72,7 @@ def pytest_runtest_call(item):
 def nothing_left():
     """What a test started is gone when it ends; what is not is killed, and the test fails."""
     before = set(harness.descendants(os.getpid()))
+    threads = set(threading.enumerate())
     yield
 
     def left():
@@ -88,6 +90,8 @@ def nothing_left():
                 pass
         harness.wait_for(lambda: not left(), "killed processes to be gone", 5)
         pytest.fail(f"processes left behind:\n{text}")
+    # one that waits in a call would wait on whatever has the number of its descriptor then
+    harness.wait_for(lambda: not set(threading.enumerate()) - threads, "all threads to end", 5)
 
 
 @pytest.fixture(autouse=True)

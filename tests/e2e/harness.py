@@ -14,6 +14,7 @@ import pathlib
 import pty
 import random
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -228,6 +229,16 @@ with socket.create_server((host, port), family=family, backlog=1024) as server:
     while True:
         threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
 """
+
+def clients(listener):
+    """Each one that comes, until the listener is closed, which may be done by another thread.
+
+    One that waits in accept(2) would not see that, and take the clients of whatever has that number then."""
+    with contextlib.suppress(OSError, ValueError):
+        while True:
+            if select.select([listener], [], [], 0.1)[0]:
+                yield listener.accept()[0]
+
 
 # answers with the address it sees the client at; argv: address port
 TCP_PEER = """

@@ -116,7 +116,9 @@ class Site:
         """The manager and all below it end, by their own doing."""
         below = self.running.tree()
         status = self.running.stop()
-        if kind is None:
+        if kind is not None:
+            print(f"the manager of {self.name} said:\n{self.running.stderr.text()}")
+        else:
             assert status == 0, self.running.stderr.text()
             wait_for(lambda: not any(map(harness.is_alive, below)), "the end of all commands")
 

@@ -16,7 +16,7 @@ import pytest
 
 from harness import (
     HTTP, NAME_SERVER, PATIENCE, TCP_COUNT, TCP_ECHO, TCP_HALF, TCP_PEER, UDP_ECHO, connect,
-    descendants, exchange, free_port, free_ports, http_get, is_alive, is_refused, python, read_all,
+    descendants, describe, exchange, free_port, free_ports, http_get, is_alive, is_refused, python, read_all,
     wait_for)
 from tools import listed as ps
 
@@ -640,4 +640,4 @@ def test_no_process_outlives_the_command(nswrap):
     running = nswrap.start("-q", "-c", "setsid sleep 60 & echo $!")
     running.read_line()
     assert running.wait() == 0
-    assert descendants(os.getpid()) == []
+    assert list(map(describe, descendants(os.getpid()))) == []

@@ -11,7 +11,7 @@ import subprocess
 import threading
 
 import pytest
-from harness import PATIENCE, TCP_ECHO, descendants, is_alive, open_fds, python, wait_for
+from harness import PATIENCE, TCP_ECHO, clients, descendants, is_alive, open_fds, python, wait_for
 from test_exit import ECHOED, FAR, far, frame, listening  # noqa: F401 (far is a fixture)
 
 KEY = b"0123456789abcdef0123456789abcdef"
@@ -69,8 +69,7 @@ class Cutter:
 
     def run(self):
         with contextlib.suppress(OSError):
-            while True:
-                client, _ = self.listener.accept()
+            for client in clients(self.listener):
                 server = socket.socket(socket.AF_UNIX)
                 server.connect(str(self.path))
                 pair = (client, server)

@@ -12,7 +12,7 @@ import threading
 
 import pytest
 
-from harness import (PATIENCE, Lines, Running, connect, exchange, free_port, full_pipe, python,
+from harness import (PATIENCE, Lines, Running, clients, connect, exchange, free_port, full_pipe, python,
                      read_all, wait_for)
 
 GREETING = b"lennet01"
@@ -22,9 +22,8 @@ BURST = 200
 def serve_each(listener, serve):
     """A thread of its own for each client, until the listener is closed."""
     def accept():
-        with contextlib.suppress(OSError):
-            while True:
-                threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+        for client in clients(listener):
+            threading.Thread(target=serve, args=(client,), daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
 
@@ -332,17 +331,17 @@ class LennutClient:
 class LennutServer:
     """The longest waiting client connection is greeted and used; without one the inbound is closed."""
 
-    def __init__(self, proxy, clients):
+    def __init__(self, proxy, entrance):
         self.waiting, self.noise = [], b""
-        self.listeners = [socket.create_server(("127.0.0.1", port), backlog=256) for port in (proxy, clients)]
+        self.listeners = [socket.create_server(("127.0.0.1", port), backlog=256) for port in (proxy, entrance)]
         for listener, serve in zip(self.listeners, (self._inbound, self.waiting.append)):
             threading.Thread(target=self._accept, args=(listener, serve), daemon=True).start()
 
     @staticmethod
     def _accept(listener, serve):
         with contextlib.suppress(OSError):
-            while True:
-                serve(listener.accept()[0])
+            for client in clients(listener):
+                serve(client)
 
     def _inbound(self, inbound):
         if not self.waiting:

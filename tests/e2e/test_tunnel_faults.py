@@ -11,7 +11,7 @@ import threading
 import time
 
 import pytest
-from harness import PATIENCE, connect, descendants, exchange, free_port, open_fds, wait_for
+from harness import PATIENCE, clients, connect, descendants, exchange, free_port, open_fds, wait_for
 from test_tunnel import echo, run_server, serve_each, tunnel  # noqa: F401 (a fixture)
 from test_tunnel import target  # noqa: F401 (a fixture)
 from test_tunnel_forwards import at, client_of, order
@@ -39,8 +39,7 @@ class Wire:
 
     def _accept(self):
         with contextlib.suppress(OSError):
-            while True:
-                a, _ = self.listener.accept()
+            for a in clients(self.listener):
                 try:
                     b = socket.create_connection(("127.0.0.1", self.to))
                 except OSError:
@@ -76,6 +75,18 @@ class Wire:
         pairs, self.pairs = self.pairs, []
         for pair in pairs:
             self._reset(pair)
+
+    def close(self):
+        self.listener.close()
+        self.goes_on.set()
+        self.cut()
+
+
+@pytest.fixture
+def wire(tunnel):
+    """One that leads to where clients come in."""
+    with contextlib.closing(Wire(tunnel.clients)) as one:
+        yield one
 
 
 def pour(client):
@@ -213,12 +224,11 @@ def test_an_end_stops_for_a_while(tunnel, end):
         assert got == data
 
 
-def test_links_break_under_load(tunnel):
+def test_links_break_under_load(tunnel, wire):
     """Those that were over them end; all else goes on, for as often as it happens."""
     port = free_port()
     with run_server(pour) as sink:
         tunnel.server()
-        wire = Wire(tunnel.clients)
         client = client_of(tunnel, "--to", at(sink.getsockname()[1]), "--forward", order("web", port, sink),
                            server=at(wire.port))
         for i in range(3):
@@ -235,11 +245,10 @@ def test_links_break_under_load(tunnel):
             assert s.recv(PART)
 
 
-def test_a_link_that_stalls(tunnel, target):
+def test_a_link_that_stalls(tunnel, wire, target):
     """Nothing comes through, and nothing says so: both ends notice, and the port is served again."""
     port = free_port()
     server = tunnel.server("--dead-after", "1", "-v")
-    wire = Wire(tunnel.clients)
     client = client_of(tunnel, "--forward", order("web", port, target), server=at(wire.port))
     client.wait_line("web: .*at the server")
     assert exchange(port, b"before") == b"before"
@@ -257,12 +266,11 @@ def test_a_link_that_stalls(tunnel, target):
 
 
 @pytest.mark.waits
-def test_a_link_that_stalls_for_a_while(tunnel):
+def test_a_link_that_stalls_for_a_while(tunnel, wire):
     """Shorter than what makes an end dead, and longer than a client may take to say that it has heard."""
     port = free_port()
     with run_server(echo) as target:
         tunnel.server()
-        wire = Wire(tunnel.clients)
         client = client_of(tunnel, "--forward", order("web", port, target), server=at(wire.port))
         client.wait_line("web: .*at the server")
         with connect(port) as before:
@@ -379,7 +387,7 @@ def how_it_ends(s):
 
 @pytest.mark.parametrize("link, killed", [("tcp", "client"), ("tcp", "server"), ("exec", "client"), ("exec", "server"),
                                           ("tcp", "wire")])
-def test_a_part_is_no_whole(tunnel, link, killed):
+def test_a_part_is_no_whole(tunnel, wire, link, killed):
     """Whichever dies: who still reads sees a reset, and so does the target; who has ended, too."""
     ends = Ends()
     with ends.listener as sink, contextlib.ExitStack() as stack:
@@ -389,7 +397,6 @@ def test_a_part_is_no_whole(tunnel, link, killed):
             server = descendants(client.pid)
         else:
             server = [tunnel.server().pid]
-            wire = Wire(tunnel.clients)
             client = tunnel.client(sink, server=at(wire.port) if killed == "wire" else None)
             client.wait_line("connected to")
         users = [stack.enter_context(connect(tunnel.proxy)) for _ in range(6)]
@@ -571,8 +578,8 @@ def test_an_open_for_what_was_not_offered(tunnel, target):
                 for text in (b"127.0.0.1:1", b"other\0" + b"127.0.0.1:1"):
                     s.sendall(b"O\0\0" + bytes([len(text)]) + text)
                 said = b""
-                while len(said) < 16:
-                    said += s.recv(16 - len(said))
+                while len(said) < 16 and (part := s.recv(16 - len(said))):
+                    said += part
                 got.append(said)
             while s.recv(1000):
                 pass
