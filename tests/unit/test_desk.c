@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,14 +107,16 @@ static void type(const char *text)
 	assert_int_equal(write(screen, text, strlen(text)), strlen(text));
 }
 
-/* What the host's command has been typed, or "". */
-static const char *typed(const struct host *host)
+/* What the host's command has been typed, or "". The kernel passes it on in a while. */
+static void expect_typed(const struct host *host, const char *expected)
 {
-	static _Thread_local char text[64];
-	ssize_t got = read(host->tty, text, sizeof(text) - 1);
+	struct pollfd ready = {.fd = host->tty, .events = POLLIN};
+	char text[64];
 
+	poll(&ready, 1, *expected ? 10000 : 0);
+	ssize_t got = read(host->tty, text, sizeof(text) - 1);
 	text[got > 0 ? got : 0] = '\0';
-	return text;
+	assert_string_equal(text, expected);
 }
 
 static bool has_turn(const struct host *host)
@@ -182,8 +185,8 @@ static void two_ask_in_turns(void **state)
 	assert_false(echoes());
 	type("lemon\r");
 	wait_until(&bed, has_turn(b));
-	assert_string_equal(typed(a), "lemon\n");
-	assert_string_equal(typed(b), "");
+	expect_typed(a, "lemon\n");
+	expect_typed(b, "");
 	host_hides(a, false);
 	wait_until(&bed, strstr(bed.seen, "beta") && strstr(bed.seen, "Passphrase: "));
 	type("mint\r");
@@ -191,8 +194,8 @@ static void two_ask_in_turns(void **state)
 	wait_until(&bed, strstr(bed.seen, "Passphrase: ") && bed.desk.has_answered);
 	host_hides(b, false);
 	wait_until(&bed, !bed.desk.turn);
-	assert_string_equal(typed(b), "mint\n");
-	assert_string_equal(typed(a), "");
+	expect_typed(b, "mint\n");
+	expect_typed(a, "");
 	assert_null(strstr(bed.seen, "lemon"));
 	assert_null(strstr(bed.seen, "mint"));
 	assert_true(echoes());
@@ -211,7 +214,7 @@ static void what_was_typed_before_is_nobodys(void **state)
 	wait_until(&bed, has_turn(&bed.hosts[0]));
 	type("lemon\r");
 	wait_until(&bed, bed.desk.has_answered);
-	assert_string_equal(typed(&bed.hosts[0]), "lemon\n");
+	expect_typed(&bed.hosts[0], "lemon\n");
 	close_bed(&bed);
 }
 
@@ -233,7 +236,7 @@ static void lines_are_no_questions(void **state)
 	assert_null(strstr(bed.seen, "\033[2J"));
 	type("yes\r");
 	wait_until(&bed, strstr(a->lines, "(yes/no)? yes|"));
-	assert_string_equal(typed(a), "yes\n");
+	expect_typed(a, "yes\n");
 	/* on its stderr, one that starts may ask */
 	assert_false(desk_say(&a->asker, "Enter PIN: ", 11));
 	bed.hosts[1].asker.is_ready = false;

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -114,15 +115,34 @@ static void put(struct screen *screen, const char *text)
 	}
 }
 
+/*
+ * All that the display has written by now, with its length. The kernel passes it on in a while, so
+ * a mark that is written after it has to come, too.
+ */
+static size_t take(struct bed *bed, char *out, size_t cap_bytes)
+{
+	const char mark = '\006';
+	size_t len = 0;
+
+	assert_int_equal(write(bed->slave, &mark, 1), 1);
+	while (len == 0 || out[len - 1] != mark) {
+		struct pollfd ready = {.fd = bed->master, .events = POLLIN};
+
+		assert_int_equal(poll(&ready, 1, 10000), 1);
+		ssize_t got = read(bed->master, out + len, cap_bytes - len);
+		assert_true(got > 0);
+		len += (size_t)got;
+	}
+	out[--len] = '\0';
+	return len;
+}
+
 static void drain(struct bed *bed)
 {
 	char bytes[65536];
-	ssize_t got;
 
-	while ((got = read(bed->master, bytes, sizeof(bytes) - 1)) > 0) {
-		bytes[got] = '\0';
-		put(&bed->screen, bytes);
-	}
+	take(bed, bytes, sizeof(bytes));
+	put(&bed->screen, bytes);
 }
 
 /* --- the model ------------------------------------------------------------------------------ */
@@ -395,12 +415,12 @@ static void soon(void **state)
 	for (int i = 0; i < 100; i++)
 		display_change(bed->display);
 	assert_int_equal(loop_run_once(bed->loop, 0), 0);
-	assert_int_equal(read(bed->master, bytes, sizeof(bytes)), -1);
+	assert_int_equal(take(bed, bytes, sizeof(bytes)), 0);
 	clock_ahead_ns += 60 * NS_PER_MS;
 	assert_int_equal(loop_run_once(bed->loop, 0), 0);
-	assert_true(read(bed->master, bytes, sizeof(bytes)) > 0);
+	assert_int_not_equal(take(bed, bytes, sizeof(bytes)), 0);
 	assert_int_equal(loop_run_once(bed->loop, 0), 0);
-	assert_int_equal(read(bed->master, bytes, sizeof(bytes)), -1);
+	assert_int_equal(take(bed, bytes, sizeof(bytes)), 0);
 	display_free(bed->display);
 	bed_free(bed);
 	clock_go_on();
@@ -422,9 +442,7 @@ static void narrower(void **state)
 	ioctl(bed->slave, TIOCSWINSZ, &size);
 	clock_ahead_ns += 1100 * NS_PER_MS;
 	assert_int_equal(loop_run_once(bed->loop, 0), 0);
-	ssize_t got = read(bed->master, bytes, sizeof(bytes) - 1);
-	assert_true(got > 0);
-	bytes[got] = '\0';
+	take(bed, bytes, sizeof(bytes));
 	/* "row 0 is at 0" in one line, 39 columns of the other one in three; the second \r of each
 	 * end of a line is the terminal's */
 	assert_string_equal(bytes, "\r\033[4A\033[Jrow 0 is at 0\r\r\na row that is\r\r\n");
@@ -433,7 +451,7 @@ static void narrower(void **state)
 }
 
 /* What is shown when the rows are written again, on a terminal of that size. */
-static ssize_t redrawn(struct bed *bed, unsigned short rows, unsigned short columns, char *out)
+static void redrawn(struct bed *bed, unsigned short rows, unsigned short columns, char *out)
 {
 	const struct winsize size = {.ws_row = rows, .ws_col = columns};
 
@@ -441,9 +459,7 @@ static ssize_t redrawn(struct bed *bed, unsigned short rows, unsigned short colu
 	ioctl(bed->slave, TIOCSWINSZ, &size);
 	clock_ahead_ns += 1100 * NS_PER_MS;
 	assert_int_equal(loop_run_once(bed->loop, 0), 0);
-	ssize_t got = read(bed->master, out, 4095);
-	out[got > 0 ? got : 0] = '\0';
-	return got;
+	take(bed, out, 4096);
 }
 
 /* A row takes one line of the terminal, whatever is in it: two would not be taken away again. */
