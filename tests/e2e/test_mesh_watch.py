@@ -79,7 +79,8 @@ def test_on_a_terminal(nswrap, site):
     assert re.fullmatch(r"\d\d:\d\d:\d\d  site: 2 of 2 hosts ready", frames[0][0])
     assert frames[0][1].split() == ["HOST", "VIP", "STATE", "RTT", "IN/s", "OUT/s", "IN", "OUT", "WHY"]
     assert [line.split()[0] for line in frames[0][2:4]] == ["box", "plain"]
-    assert frames[0][2].split()[4:6] == ["-", "-"] and frames[1][2].split()[4].isdigit()
+    assert frames[0][2].split()[4:6] == ["-", "-"]
+    assert re.fullmatch(r"[\d.]+[kMG]?", frames[1][2].split()[4])
     # a frame is never there in part: one write each, and nothing is cleared that stays
     assert "\x1b[2J" not in terminal.text
     shown = len(frames)
