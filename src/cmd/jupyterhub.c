@@ -5,10 +5,8 @@
 
 #include <errno.h>
 #include <glib.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "cmd/resolve.h"
@@ -66,39 +64,20 @@ static int read_url(const char *name, const char *text, struct url *out, struct 
 
 /* --- the hub ------------------------------------------------------------------------------ */
 
-static bool is_own_name(const char *host)
-{
-	char node[HOST_NAME_MAX + 1] = "";
-
-	gethostname(node, sizeof(node) - 1);
-	return strcasecmp(host, node) == 0 ||
-	       (strncasecmp(host, node, strcspn(node, ".")) == 0 &&
-		       (host[strcspn(node, ".")] == '.' || host[strcspn(node, ".")] == '\0'));
-}
-
 /*
- * Is the hub at @url reached by a port that leads outwards? Then @spec is it. What is at a loopback
- * address is looked for there; this machine's own name leads inside, at whatever address, and a
- * hub that has it listens at some of this host.
+ * Is the hub at @url reached by a port that leads outwards? Then @spec is it. Other names of
+ * loopback, in /etc/hosts or DNS, lead to the sandbox's own inside as well.
  */
 static bool leads_out(const struct url *url, struct outward_spec *spec)
 {
+	char text[ADDR_TEXT_BYTES];
 	struct addr addr;
-	bool is_name = addr_parse_host(url->host, &addr, NULL) < 0;
+	struct err err;
 
-	*spec = (struct outward_spec){.guest = addr_loopback4(0), .port = url->port};
-	g_strlcpy(spec->host, url->host, sizeof(spec->host));
-	if (is_name && strcasecmp(url->host, "localhost") != 0) {
-		if (!is_own_name(url->host))
-			return false;
-		spec->guest = addr_of4((struct in_addr){INADDR_ANY}, 0);
-	} else if (!is_name) {
-		if (!addr_is_loopback(&addr))
-			return false;
-		spec->guest = addr;
-	}
-	addr_set_port(&spec->guest, url->port);
-	return true;
+	if (resolve_twin(url->host, url->port, spec))
+		return true;
+	return resolve_host(url->host, &addr, &err) == 0 && addr_is_loopback(&addr) &&
+	       resolve_twin(addr_format_ip(&addr, text, sizeof(text)), url->port, spec);
 }
 
 static int add_outward(struct sandbox_config *config, struct outward_spec *spec, struct err *err)

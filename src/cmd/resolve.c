@@ -2,15 +2,21 @@
 /* cmd/resolve - make a rule that leads outwards right for wherever it is used */
 #include "cmd/resolve.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <glib.h>
 #include <limits.h>
 #include <netdb.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
 
+#include "sandbox/hosts.h"
 #include "util/parse.h"
+
+#define OWN_NAMES_MAX 16
 
 static int make_absolute(struct addr *addr, struct err *err)
 {
@@ -29,6 +35,11 @@ static int make_absolute(struct addr *addr, struct err *err)
 	return 0;
 }
 
+static bool is_localhost(const char *host)
+{
+	return strcasecmp(host, "localhost") == 0 || strcasecmp(host, "localhost.") == 0;
+}
+
 int resolve_host(const char *host, struct addr *out, struct err *err)
 {
 	const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
@@ -36,7 +47,7 @@ int resolve_host(const char *host, struct addr *out, struct err *err)
 
 	if (addr_parse_host(host, out, NULL) == 0)
 		return 0;
-	if (strcasecmp(host, "localhost") == 0) {
+	if (is_localhost(host)) {
 		*out = addr_loopback4(0);
 		return 0;
 	}
@@ -62,4 +73,53 @@ int resolve_outward(struct outward_spec *spec, struct err *err)
 		return -err->code;
 	addr_format_ip(&addr, spec->host, sizeof(spec->host));
 	return 0;
+}
+
+/* Does @host lead to an address of the sandbox's own inside, as names of this machine do? */
+static bool is_own_name(const char *host)
+{
+	char node[HOST_NAME_MAX + 1] = "", *names[OWN_NAMES_MAX];
+	g_autofree char *text = NULL;
+	bool is_own = false;
+
+	gethostname(node, sizeof(node) - 1);
+	g_file_get_contents(HOSTS_CONF, &text, NULL, NULL);
+	for (size_t i = hosts_own_names(text ? text : "", node, names, OWN_NAMES_MAX); i-- > 0;) {
+		is_own |= strcasecmp(names[i], host) == 0;
+		free(names[i]);
+	}
+	return is_own;
+}
+
+/* "127.1" is what getaddrinfo(3) takes, too; ip6-localhost is in each sandbox's hosts file. */
+static bool read_loopback(const char *host, struct addr *out)
+{
+	struct in_addr ip;
+
+	if (strcasecmp(host, "ip6-localhost") == 0 || strcasecmp(host, "ip6-loopback") == 0)
+		*out = addr_of6(&in6addr_loopback, 0);
+	else if (addr_parse_host(host, out, NULL) < 0 && inet_aton(host, &ip))
+		*out = addr_of4(ip, 0);
+	return addr_is_loopback(out);
+}
+
+bool resolve_twin(const char *host, uint16_t port, struct outward_spec *out)
+{
+	struct outward_spec twin = {.port = port};
+	char text[ADDR_TEXT_BYTES];
+
+	if (is_localhost(host)) {
+		twin.guest = addr_loopback4(0);
+		host = "localhost";
+	} else if (read_loopback(host, &twin.guest)) {
+		host = addr_format_ip(&twin.guest, text, sizeof(text));
+	} else if (is_own_name(host)) {
+		twin.guest = addr_of4((struct in_addr){INADDR_ANY}, 0);
+	} else {
+		return false;
+	}
+	g_strlcpy(twin.host, host, sizeof(twin.host));
+	addr_set_port(&twin.guest, port);
+	*out = twin;
+	return true;
 }

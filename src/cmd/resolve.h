@@ -12,3 +12,11 @@ int resolve_host(const char *host, struct addr *out, struct err *err);
  * Returns 0, or -errno with @err filled.
  */
 int resolve_outward(struct outward_spec *spec, struct err *err);
+
+/*
+ * The rule that leads @port of @host to the same of this host, where @host is another inside: an
+ * address of loopback or a name that each sandbox has for one (a rule at that address), or a name
+ * of this machine (at all addresses). Asks no name server. False, with @out untouched: anything
+ * else.
+ */
+bool resolve_twin(const char *host, uint16_t port, struct outward_spec *out);

@@ -18,7 +18,7 @@ import tempfile
 import pytest
 import requests
 
-from harness import BINARY, PATIENCE, free_port, free_ports, python, wait_for
+from harness import BINARY, PATIENCE, TCP_ECHO, free_port, free_ports, python, wait_for
 from test_jupyter import Notebook
 from tools import THOROUGH
 
@@ -353,6 +353,10 @@ def knows_its_name():
      r"\[::1\]:PORT leads .*\[::1\]:8081 inside leads to \[::1\]:8081 on the host"),
     ({"JUPYTERHUB_SERVICE_URL": "http://127.0.0.1:PORT/", "JUPYTERHUB_API_URL": "http://HOST:8081/hub/api"}, 0,
      "0.0.0.0:8081 inside leads to .*:8081 on the host"),
+    ({"JUPYTERHUB_SERVICE_URL": "http://127.0.0.1:PORT/", "JUPYTERHUB_API_URL": "http://localhost.:8081/hub/api"}, 0,
+     "127.0.0.1:8081 inside leads to localhost:8081 on the host"),
+    ({"JUPYTERHUB_SERVICE_URL": "http://127.0.0.1:PORT/", "JUPYTERHUB_API_URL": "http://127.1:8081/hub/api"}, 0,
+     "127.0.0.1:8081 inside leads to 127.0.0.1:8081 on the host"),
 ])
 def test_what_a_hub_says(nswrap, variables, status, said):
     port = str(free_port())
@@ -366,6 +370,25 @@ def test_what_a_hub_says(nswrap, variables, status, said):
     done = nswrap.run("--jupyterhub", "--", "true", env=env)
     assert done.returncode == status, done.stderr
     assert re.search(said.replace("PORT", port), done.stderr.decode().replace("\n", " ")), done.stderr
+
+
+def test_names_of_the_hub(nswrap, outer):
+    """A name of /etc/hosts for loopback, and one that stands beside this machine's own, which is another inside."""
+    names = ("hub.test", "beside.test")
+    host = outer(f"echo '127.0.0.1 localhost {names[0]}\n127.0.1.1 {socket.gethostname()} {names[1]}' >/tmp/nse.$$ && "
+                 "mount --bind /tmp/nse.$$ /etc/hosts && rm /tmp/nse.$$\n")
+    host.serve(TCP_ECHO, "127.0.0.1", 8081)
+    host.serve(TCP_ECHO, "127.0.1.1", 8082)
+    env = {"JUPYTERHUB_SERVICE_URL": "http://127.0.0.1:8888/user/me/",
+           "JUPYTERHUB_API_URL": f"http://{names[0]}:8081/hub/api", "JUPYTERHUB_ACTIVITY_URL": f"http://{names[1]}:8082/x"}
+    done = nswrap.run("--jupyterhub", "--", *python(f"""
+import socket
+for where in {list(zip(names, (8081, 8082)))}:
+    with socket.create_connection(where) as s:
+        s.sendall(b"hello")
+        assert s.recv(100) == b"hello"
+"""), env=env, prefix=host.prefix())
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("host, status", [("192.0.2.1", 2), ("hub.example.com", 2), ("127.0.0.1", 0), ("localhost", 0)])
