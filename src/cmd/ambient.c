@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cmd/ambient - variables of the environment that name a port of this host's loopback */
+/* cmd/ambient - variables of the environment that name a port of this host's loopback,
+ * or of this host */
 #include "cmd/ambient.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
+#include "cmd/resolve.h"
 #include "util/log.h"
 #include "util/parse.h"
 
-#define X11_PORT   6000 /* of display 0 */
-#define HOST_BYTES 64
+#define X11_PORT 6000 /* of display 0 */
 
 static const char *value_of(char *const *env, const char *name)
 {
@@ -24,48 +24,71 @@ static const char *value_of(char *const *env, const char *name)
 	return NULL;
 }
 
-static bool is_loopback(const char *host)
+/*
+ * "HOST:NUMBER" with something behind, brackets keep colons; @number stays where there is none. Is
+ * it another host inside? Then *@out leads there, to port @base + number.
+ */
+static bool read_end(
+	const char *text, size_t len, unsigned base, unsigned long number, struct outward_spec *out)
 {
-	struct addr addr;
+	char host[OUTWARD_HOST_BYTES], digits[8];
+	const char *colon = memrchr(text, ':', len), *bracket = memrchr(text, ']', len);
 
-	return strcasecmp(host, "localhost") == 0 ||
-	       (addr_parse(host, &addr, NULL) == 0 && addr_is_loopback(&addr));
-}
-
-/* "HOST:NUMBER" with something behind: loopback's? Then *@number. */
-static bool read_end(const char *text, unsigned max, unsigned long *number)
-{
-	char host[HOST_BYTES], digits[8];
-	const char *colon = text[0] == '[' ? strchr(text, ']') : text;
-
-	colon = colon ? strchr(colon, ':') : NULL;
-	if (!colon || snprintf(host, sizeof(host), "%.*s", (int)(colon - text), text) >=
-			      (int)sizeof(host))
+	if (colon && bracket && colon < bracket)
+		colon = NULL;
+	if (colon)
+		len = (size_t)(colon - text);
+	if (snprintf(host, sizeof(host), "%.*s", (int)len, text) >= (int)sizeof(host))
 		return false;
-	snprintf(digits, sizeof(digits), "%.*s", (int)strspn(colon + 1, "0123456789"), colon + 1);
-	return is_loopback(host) && parse_uint(digits, max, number) == 0;
+	if (colon) {
+		len = strspn(colon + 1, "0123456789");
+		snprintf(digits, sizeof(digits), "%.*s", (int)len, colon + 1);
+		if (parse_uint(digits, UINT16_MAX - base, &number) < 0)
+			return false;
+	}
+	return resolve_twin(host, (uint16_t)(base + number), out);
 }
 
 /* "http://user:secret@127.0.0.1:3128/" */
-static bool read_proxy(const char *url, unsigned long *port)
+static bool read_proxy(const char *url, struct outward_spec *out)
 {
 	const char *at = strstr(url, "://");
-	const char *start = at ? at + 3 : url;
-	const char *end = start + strcspn(start, "/");
+	const char *start = at ? at + 3 : url, *end = start + strcspn(start, "/");
+	const char *user = memrchr(start, '@', (size_t)(end - start));
+	const unsigned port = strncmp(url, "https:", 6) == 0  ? 443
+			      : strncmp(url, "socks", 5) == 0 ? 1080
+							      : 80;
 
-	for (const char *look = start; look < end; look++)
-		if (*look == '@')
-			start = look + 1;
-	return read_end(start, UINT16_MAX, port);
+	if (user)
+		start = user + 1;
+	return read_end(start, (size_t)(end - start), 0, port, out);
 }
 
-static bool leads(const struct sandbox_config *config, unsigned long port)
+static bool read_display(const char *display, struct outward_spec *out)
 {
+	return display && strchr(display, ':') &&
+	       read_end(display, strlen(display), X11_PORT, 0, out);
+}
+
+/* Does a rule stand where a client inside comes by @wanted's name? */
+static bool leads(const struct sandbox_config *config, const struct outward_spec *wanted)
+{
+	struct outward_spec inside = *wanted;
+
+	/* this machine's own name: sandbox/resolver says where it leads */
+	if (addr_is_wildcard(&wanted->guest) && config->net.has_outbound)
+		inside.guest = addr_of4(config->net.guest, wanted->port);
+	else if (addr_is_wildcard(&wanted->guest))
+		inside.guest = addr_loopback4(wanted->port);
 	for (size_t i = 0; i < config->noutwards; i++)
-		if (config->outwards[i].guest.family != AF_UNIX &&
-			addr_port(&config->outwards[i].guest) == port)
+		if (outward_clash(&config->outwards[i], &inside))
 			return true;
 	return false;
+}
+
+static const char *whose(const struct outward_spec *wanted)
+{
+	return addr_is_wildcard(&wanted->guest) ? "this machine" : "loopback";
 }
 
 void ambient_hint(const struct sandbox_config *config)
@@ -73,40 +96,43 @@ void ambient_hint(const struct sandbox_config *config)
 	static const char *const names[] = {"http_proxy", "https_proxy", "all_proxy", "ftp_proxy",
 		"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"};
 	const char *display = value_of(config->env, "DISPLAY");
-	unsigned long port;
+	char rule[OUTWARD_TEXT_BYTES];
+	struct outward_spec spec;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		const char *url = value_of(config->env, names[i]);
+		const struct addr usual = addr_loopback4(0);
 
-		if (!url || !read_proxy(url, &port) || leads(config, port))
+		if (!url || !read_proxy(url, &spec) || leads(config, &spec))
 			continue;
-		log_warning("%s names port %lu of loopback, which is the sandbox's own inside: "
-			    "-R %lu leads to this host's",
-			names[i], port, port);
+		if (addr_is_same_ip(&spec.guest, &usual))
+			snprintf(rule, sizeof(rule), "%u", spec.port);
+		else
+			outward_format(&spec, rule, sizeof(rule));
+		log_warning("%s names port %u of %s, which is the sandbox's own inside: "
+			    "-R %s leads to this host's",
+			names[i], spec.port, whose(&spec), rule);
 		break; /* the others are mostly the same */
 	}
-	if (display && read_end(display, UINT16_MAX - X11_PORT, &port) &&
-		!leads(config, X11_PORT + port))
-		log_warning("DISPLAY names a port of loopback, which is the sandbox's own inside: "
-			    "--x11 leads to this host's");
+	if (read_display(display, &spec) && !leads(config, &spec))
+		log_warning("DISPLAY names a port of %s, which is the sandbox's own inside: "
+			    "--x11 leads to this host's",
+			whose(&spec));
 }
 
 int ambient_add_display(struct sandbox_config *config, struct err *err)
 {
 	const char *display = value_of(config->env, "DISPLAY");
-	unsigned long number;
+	struct outward_spec spec;
 
 	if (!display || display[0] == '\0')
 		return err_set(err, EINVAL,
 			"--x11: DISPLAY is not set: expected a desktop's, or ssh -X's");
 	/* the socket file of ":0" is there inside, too; other hosts are reached as ever */
-	if (!read_end(display, UINT16_MAX - X11_PORT, &number) || leads(config, X11_PORT + number))
+	if (!read_display(display, &spec) || leads(config, &spec))
 		return 0;
 	if (config->noutwards == OUTWARD_MAX)
 		return err_set(err, EINVAL, "--x11: too many ports lead outwards");
-	struct outward_spec *spec = &config->outwards[config->noutwards++];
-	*spec = (struct outward_spec){.guest = addr_loopback4((uint16_t)(X11_PORT + number)),
-		.host = "localhost",
-		.port = (uint16_t)(X11_PORT + number)};
+	config->outwards[config->noutwards++] = spec;
 	return 0;
 }

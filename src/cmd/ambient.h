@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cmd/ambient - variables of the environment that name a port of this host's loopback */
+/* cmd/ambient - variables of the environment that name a port of this host's loopback,
+ * or of this host */
 #pragma once
 
 #include "sandbox/config.h"
@@ -10,5 +11,8 @@
  */
 void ambient_hint(const struct sandbox_config *config);
 
-/* Lead the port of DISPLAY, if it is of loopback (ssh -X), outwards. 0, or -errno with @err. */
+/*
+ * Lead the port of DISPLAY, if it is of loopback or of this machine (ssh -X), outwards, at the
+ * address that it has. 0, or -errno with @err. A name is the rule's target then: see resolve.h.
+ */
 int ambient_add_display(struct sandbox_config *config, struct err *err);

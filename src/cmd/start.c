@@ -48,11 +48,11 @@ static int settle_outwards(struct run_options *options, struct err *err)
 {
 	struct sandbox_config *config = &options->config;
 
+	if (options->has_x11 && ambient_add_display(config, err) < 0)
+		return -err->code;
 	for (size_t i = 0; i < config->noutwards; i++)
 		if (resolve_outward(&config->outwards[i], err) < 0)
 			return -err->code;
-	if (options->has_x11 && ambient_add_display(config, err) < 0)
-		return -err->code;
 	ambient_hint(config);
 	return 0;
 }

@@ -235,36 +235,74 @@ def test_a_name_is_looked_up(nswrap, target):
     assert running.wait() == 0
 
 
-@pytest.mark.parametrize("variable, value, said", [
-    ("http_proxy", "http://user:word@127.0.0.1:3128/", "http_proxy names port 3128 of loopback.*-R 3128"),
-    ("HTTPS_PROXY", "localhost:3128", "HTTPS_PROXY names port 3128"),
-    ("all_proxy", "socks5h://[::1]:3128", "all_proxy names port 3128"),
-    ("DISPLAY", "localhost:10.0", "DISPLAY names a port of loopback.*--x11"),
-])
-def test_variables_that_lead_nowhere_are_told(nswrap, variable, value, said):
-    def stderr(*options):
-        done = nswrap.run(*options, "true", env={variable: value})
-        assert done.returncode == 0
+NODE = socket.gethostname()
+# a host whose name is an address of its loopback, as Debian's installer writes it
+OWN_NAME = f"echo '127.0.0.1 localhost\n127.0.1.1 {NODE}' >/tmp/nse.$$ && mount --bind /tmp/nse.$$ /etc/hosts && rm /tmp/nse.$$\n"
+
+
+class Pointed:
+    """An outer host with a server at its loopback that a variable of the environment names."""
+
+    def __init__(self, nswrap, outer, address, port):
+        self.nswrap, self.host = nswrap, outer(OWN_NAME)
+        self.host.serve(TCP_ECHO, address, port)
+
+    def run(self, variable, value, *options, client=None):
+        """What is said; client: whom a program inside connects to."""
+        program = "" if client is None else f"""
+import socket
+with socket.create_connection({client}) as s:
+    s.sendall(b"hello")
+    print(s.recv(100).decode())
+"""
+        done = self.nswrap.run(*options, "-e", f"{variable}={value}", *python(program), prefix=self.host.prefix())
+        assert (done.returncode, done.stdout) == (0, b"" if client is None else b"hello\n"), done.stderr
         return done.stderr.decode()
 
-    assert re.search(said, stderr())
-    assert variable not in stderr("--x11" if variable == "DISPLAY" else "-R", *(["3128"] if variable != "DISPLAY" else []))
-    assert variable not in stderr("-e", f"{variable}=http://proxy.example.com:3128")
+
+@pytest.mark.parametrize("variable, value, client, served, told", [
+    ("http_proxy", "http://user:w@rd@127.0.0.1:3128/", ("127.0.0.1", 3128), "127.0.0.1", "port 3128 of loopback"),
+    ("HTTPS_PROXY", "localhost:3128", ("localhost", 3128), "127.0.0.1", "port 3128 of loopback"),
+    ("all_proxy", "socks5h://[::1]:3128", ("::1", 3128), "::1", "port 3128 of loopback"),
+    ("http_proxy", "http://ip6-localhost:3128/x", ("ip6-localhost", 3128), "::1", "port 3128 of loopback"),
+    ("http_proxy", "http://127.0.0.9", ("127.0.0.9", 80), "127.0.0.9", "port 80 of loopback"),
+    ("https_proxy", "https://127.1/", ("127.1", 443), "127.0.0.1", "port 443 of loopback"),
+    ("ALL_PROXY", "socks5://localhost", ("localhost", 1080), "127.0.0.1", "port 1080 of loopback"),
+    ("http_proxy", f"http://{NODE}:3128", (NODE, 3128), "127.0.1.1", "port 3128 of this machine"),
+])
+def test_variables_that_lead_nowhere_are_told(nswrap, outer, variable, value, client, served, told):
+    """Who does as is advised reaches what the variable names, and is told nothing more."""
+    pointed = Pointed(nswrap, outer, served, client[1])
+    [advice] = re.findall(f"{variable} names {told}, .* inside: (-R [^ ]+) leads", pointed.run(variable, value))
+    assert variable not in pointed.run(variable, value, *advice.split(), client=client)
 
 
-def test_the_display_of_ssh(nswrap):
-    """Who would be at DISPLAY is reached, as by ssh -X; a display with a socket file needs nothing."""
-    display = 10
-    while True:
-        with contextlib.suppress(OSError), served(socket.AF_INET, ("127.0.0.1", 6000 + display)):
-            nswrap.env["DISPLAY"] = f"localhost:{display}.0"
-            inside = Inside(nswrap, "--x11")
-            assert inside.ask("tcp", "127.0.0.1", 6000 + display) == "host:hello"
-            break
-        display += 1
-    nswrap.env["DISPLAY"] = ":0"
-    done = nswrap.run("--x11", "true")
-    assert (done.returncode, b"leads to" in done.stderr) == (0, False)
+def test_rules_that_do_not_lead_there(nswrap):
+    """Another protocol, another address; nor is a proxy elsewhere worth a word."""
+    for value, rule in (("127.0.0.1:3128", "3128/udp"), ("127.0.0.1:3128", "127.0.0.9:3128:3128"), ("[::1]:3128", "3128")):
+        assert b"http_proxy names port 3128" in nswrap.run("-R", rule, "-e", f"http_proxy={value}", "true").stderr
+    for value, options in (("proxy.example.com:3128", []), ("127.0.0.9:3128", ["-R", "0.0.0.0:3128:3128"])):
+        assert b"http_proxy" not in nswrap.run(*options, "-e", f"http_proxy={value}", "true").stderr
+
+
+@pytest.mark.parametrize("display, client, served", [
+    ("localhost:10.0", ("localhost", 6010), "127.0.0.1"),
+    ("[::1]:78", ("::1", 6078), "::1"),
+    ("::1:78", ("::1", 6078), "::1"),
+    (f"{NODE}:11.0", (NODE, 6011), "127.0.1.1"),
+])
+def test_the_display_of_ssh(nswrap, outer, display, client, served):
+    """Who would be at DISPLAY is reached, as by ssh -X."""
+    pointed = Pointed(nswrap, outer, served, client[1])
+    assert re.search("DISPLAY names a port of .*: --x11 leads", pointed.run("DISPLAY", display))
+    assert "DISPLAY" not in pointed.run("DISPLAY", display, "--x11", client=client)
+
+
+def test_a_display_with_a_socket_file(nswrap):
+    """It needs nothing."""
+    for options in ([], ["--x11"]):
+        done = nswrap.run(*options, "-e", "DISPLAY=:0", "true")
+        assert (done.returncode, b"leads to" in done.stderr, b"DISPLAY" in done.stderr) == (0, False, False)
 
 
 def test_only_what_a_rule_names_is_dialled(nswrap, target, tmp_path):
