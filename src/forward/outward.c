@@ -17,8 +17,18 @@ static int not_of_form(const char *text, struct err *err)
 {
 	return err_set(err, EINVAL,
 		"%s leads no port outwards: expected [GUEST_ADDR:]PORT:[HOST:]PORT[/tcp|/udp], "
-		"with unix:PATH on either side, an IPv6 address in brackets",
+		"with /PATH or unix:PATH on either side, an IPv6 address in brackets",
 		PARSE_QUOTED(text));
+}
+
+/* Cuts what marks a path off *@rest, which ssh(1) knows by its "/". */
+static bool take_mark(char **rest)
+{
+	if (strncmp(*rest, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0)
+		*rest += strlen(UNIX_PREFIX);
+	else if (**rest != '/')
+		return false;
+	return true;
 }
 
 static int read_path(const char *path, struct addr *out, struct err *err)
@@ -61,10 +71,7 @@ static char *take_field(char **rest)
 static int read_guest(char **rest, const char *whole, struct outward_spec *out, struct err *err)
 {
 	uint16_t port;
-	bool is_path = strncmp(*rest, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0;
-
-	if (is_path)
-		*rest += strlen(UNIX_PREFIX);
+	bool is_path = take_mark(rest);
 	char *field = take_field(rest);
 	if (!field)
 		return not_of_form(whole, err);
@@ -73,7 +80,10 @@ static int read_guest(char **rest, const char *whole, struct outward_spec *out, 
 	out->guest = addr_loopback4(0);
 	/* what is no number is an address */
 	if (field[strspn(field, DIGITS)] != '\0' || field[0] == '\0') {
-		if (addr_parse_host(field, &out->guest, err) < 0)
+		if (field[0] == '\0' || strcmp(field, "*") == 0)
+			out->guest = addr_of4((struct in_addr){INADDR_ANY}, 0);
+		else if (strcasecmp(field, "localhost") != 0 &&
+			 addr_parse_host(field, &out->guest, err) < 0)
 			return -EINVAL;
 		field = take_field(rest);
 		if (!field)
@@ -106,8 +116,8 @@ static int read_host(const char *host, struct outward_spec *out, struct err *err
 
 static int read_target(char *rest, const char *whole, struct outward_spec *out, struct err *err)
 {
-	if (strncmp(rest, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0)
-		return read_path(rest + strlen(UNIX_PREFIX), &out->path, err);
+	if (take_mark(&rest))
+		return read_path(rest, &out->path, err);
 	if (addr_take_proto(rest, &out->proto, err) < 0)
 		return -EINVAL;
 	char *host = take_field(&rest);
@@ -129,7 +139,7 @@ int outward_parse(const char *text, struct outward_spec *out, struct err *err)
 
 	if (snprintf(copy, sizeof(copy), "%s", text) >= (int)sizeof(copy))
 		return not_of_form(text, err);
-	if (!strchr(text, ':')) { /* a port alone */
+	if (!strchr(text, ':') && text[0] != '/') { /* a port alone */
 		uint16_t port;
 
 		if (addr_take_proto(copy, &spec.proto, err) < 0 ||

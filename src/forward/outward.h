@@ -22,10 +22,11 @@ struct outward_spec {
 };
 
 /*
- * Read "[GUEST_ADDR:]GUEST_PORT:[HOST:]HOST_PORT[/tcp|/udp]"; on either side "unix:PATH" may stand
- * in the place of address and port, on the left one a path without a colon. A lone port is meant
- * for both sides. Without an address: 127.0.0.1 inside, "localhost" outside. Pure. Returns 0, or
- * -EINVAL with @err filled; @out is untouched then.
+ * Read "[GUEST_ADDR:]GUEST_PORT:[HOST:]HOST_PORT[/tcp|/udp]"; on either side "unix:PATH" or
+ * "/PATH" may stand in the place of address and port, on the left one a path without a colon. A
+ * lone port is meant for both sides. Without an address: 127.0.0.1 inside, "localhost" outside;
+ * an empty one or "*" is 0.0.0.0. Pure. Returns 0, or -EINVAL with @err filled; @out is untouched
+ * then.
  */
 int outward_parse(const char *text, struct outward_spec *out, struct err *err);
 

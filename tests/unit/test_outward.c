@@ -34,6 +34,13 @@ static void rules_read_back(void **state)
 		{"unix:/run/s:5432", "unix:/run/s:localhost:5432/tcp"},
 		{"unix:s:db:5432", "unix:s:db:5432/tcp"},
 		{"unix:a:unix:b", "unix:a:unix:b"},
+		/* as ssh -R has them */
+		{"localhost:5432:localhost:5434", "127.0.0.1:5432:localhost:5434/tcp"},
+		{"*:5432:5433", "0.0.0.0:5432:localhost:5433/tcp"},
+		{":5432:db:5433", "0.0.0.0:5432:db:5433/tcp"},
+		{"/run/s:5433", "unix:/run/s:localhost:5433/tcp"},
+		{"/run/s:/run/t", "unix:/run/s:unix:/run/t"},
+		{"5432:/run/a:b", "127.0.0.1:5432:unix:/run/a:b"},
 	};
 
 	(void)state;
@@ -65,7 +72,11 @@ static void others_are_refused(void **state)
 		{"65536:1", "guest port"},
 		{"1:0", "host port"},
 		{"1:", "host port"},
-		{":1", "\"\""},
+		{":1", "leads no port outwards"},
+		{"*", "guest port"},
+		{"localhost:1", "leads no port outwards"},
+		{"*a:1:2", "*a"},
+		{"/a", "leads no port outwards"},
 		{"1:2:3:4", "leads no port outwards"},
 		{"127.0.0.1:5", "leads no port outwards"},
 		{"db:5:6", "db"},
@@ -79,6 +90,8 @@ static void others_are_refused(void **state)
 		{"unix::5", "empty"},
 		{"5:unix:", "empty"},
 		{"unix:/a:5/udp", "TCP only"},
+		{"/a:5/udp", "TCP only"},
+		{"/a:b", "host port"},
 	};
 	char longer[OUTWARD_TEXT_BYTES + 8], path[160] = "5:unix:/";
 
