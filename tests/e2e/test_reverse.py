@@ -8,13 +8,14 @@ import pathlib
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
 
 import pytest
 
-from harness import BINARY, TCP_ECHO, free_port, free_ports, http_get, open_fds, python, wait_for
+from harness import BINARY, PATIENCE, TCP_ECHO, free_port, free_ports, http_get, open_fds, python, wait_for
 from mesh_tools import Site, network
 from tools import listed as ps, table
 
@@ -95,7 +96,7 @@ def test_ports_that_lead_outwards(nswrap, target, tmp_path, network_options):
     with served(socket.AF_UNIX, str(path)), served(socket.AF_INET6, ("::1", six)):
         inside = Inside(nswrap, *network_options, "-R", f"5432:{target}", "-R", f"127.0.0.1:5433:127.0.0.1:{nobody}",
                         "-R", f"5434:unix:{path}", "-R", f"5435:unix:{tmp_path}/none", "-R", f"[::1]:5436:{target}",
-                        "-R", f"[::1]:5437:127.0.0.1:{nobody}", "-R", f"unix:{inner}:{target}",
+                        "-R", f"[::1]:5437:127.0.0.1:{nobody}", "-R", f"{inner}:{target}",
                         "-R", f"127.0.0.9:5432:localhost:{six}", "-R", f"0.0.0.0:5438:[::1]:{six}")
         for _ in range(3):
             assert inside.ask("tcp", "127.0.0.1", 5432) == "host:hello"
@@ -296,6 +297,28 @@ def test_the_display_of_ssh(nswrap, outer, display, client, served):
     pointed = Pointed(nswrap, outer, served, client[1])
     assert re.search("DISPLAY names a port of .*: --x11 leads", pointed.run("DISPLAY", display))
     assert "DISPLAY" not in pointed.run("DISPLAY", display, "--x11", client=client)
+
+
+def test_the_cookie_of_ssh(nswrap, tmp_path):
+    """libX11's own client shows the server of DISPLAY the cookie that sshd has put down for it, and no other."""
+    client = "import ctypes; ctypes.CDLL('libxcb.so.1').xcb_connect(None, None)"
+    nswrap.env["XAUTHORITY"] = str(tmp_path / "xauthority")
+    cookie = os.urandom(16)
+    port = free_port()
+    display = port - 6000
+    with socket.create_server(("127.0.0.1", port)) as server:
+        server.settimeout(30 * PATIENCE)
+        for number, secret in ((display, cookie), (display + 1, os.urandom(16))):
+            subprocess.run(["xauth", "-f", nswrap.env["XAUTHORITY"], "add", f"{NODE}/unix:{number}", ".", secret.hex()],
+                           check=True, capture_output=True)
+        running = nswrap.start("--x11", "-e", f"DISPLAY=localhost:{display}.0", *python(client))
+        with server.accept()[0] as connection, connection.makefile("rb") as stream:
+            order, major, minor, name_len, data_len = struct.unpack("<c1xHHHH2x", stream.read(12))
+            assert (order, major, minor, name_len, data_len) == (b"l", 11, 0, 18, 16)
+            assert stream.read(20) == b"MIT-MAGIC-COOKIE-1\0\0"
+            assert stream.read(16) == cookie
+            connection.sendall(struct.pack("<BBHHH", 0, 0, 11, 0, 0))  # refused, without a reason
+        assert running.wait() == 0
 
 
 def test_a_display_with_a_socket_file(nswrap):
