@@ -18,7 +18,7 @@ import tempfile
 import pytest
 import requests
 
-from harness import BINARY, PATIENCE, TCP_ECHO, free_port, free_ports, python, wait_for
+from harness import BINARY, PATIENCE, TCP_ECHO, Behind, free_port, free_ports, python, wait_for
 from test_jupyter import Notebook
 from tools import THOROUGH
 
@@ -319,7 +319,7 @@ if THOROUGH:  # two more hubs, and certificates
 
     @pytest.mark.limit(240)
     def test_internal_ssl(hubs):
-        """TLS between hub, proxy and server, at 0.0.0.0 as the hub asks for it."""
+        """TLS between hub, proxy and server, at 0.0.0.0 as the hub asks for it; for no other client and no other user."""
         hub = hubs('c.JupyterHub.internal_ssl = True\n'
                    'c.ConfigurableHTTPProxy.api_url = c.ConfigurableHTTPProxy.api_url.replace("http:", "https:")\n'
                    'c.JupyterHub.internal_certs_location = base + "/certs"\n'
@@ -328,6 +328,25 @@ if THOROUGH:  # two more hubs, and certificates
         alice = User(hub, "alice")
         alice.start()
         assert alice.run("print(6 * 7)") == "42"
+        [server] = re.findall(r"0\.0\.0\.0:(\d+) leads to port \1 inside", hub.log.read_text())
+
+        def curl(user, *options, scheme="https"):
+            """An answer's status, or curl's own."""
+            url = f"{scheme}://127.0.0.1:{server}/user/alice/api"
+            words = ["curl", "-sk", "-m", "20", "-o", "/dev/null", "-w", "%{http_code} ", *options, url]
+            return int(hub.as_user(user, "sh", "-c", '"$@" || echo $?', "sh", *words).split()[-1])
+
+        # the proxy's, where all can read it
+        certificate = []
+        for option, kind in (("--cert", "crt"), ("--key", "key")):
+            certificate += [option, f"{hub.base}/proxy.{kind}"]
+            subprocess.run([*hub.root, "install", "-m", "644", f"{hub.base}/certs/proxy-client/proxy-client.{kind}",
+                            certificate[-1]], check=True)
+        assert curl("alice", *certificate) == 200
+        assert curl("alice") < 100
+        assert curl("alice", scheme="http") < 100
+        # whom nswrap does not let in
+        assert curl("bob", *certificate) < 100
 
 
 def knows_its_name():
@@ -389,6 +408,39 @@ for where in {list(zip(names, (8081, 8082)))}:
         assert s.recv(100) == b"hello"
 """), env=env, prefix=host.prefix())
     assert done.returncode == 0, done.stderr
+
+
+# a server of a hub: listens where it is told to, and says that and what the hub's API echoes
+SINGLEUSER = """
+import os, socket, urllib.parse
+at, hub = (urllib.parse.urlsplit(os.environ['JUPYTERHUB_' + name + '_URL']) for name in ('SERVICE', 'API'))
+with socket.create_server((at.hostname, at.port)) as server, server.accept()[0] as peer:
+    with socket.create_connection((hub.hostname, hub.port)) as s:
+        s.sendall(at.geturl().encode())
+        peer.sendall(s.recv(1000))
+"""
+ASK = """
+import socket, sys
+with socket.create_connection((sys.argv[1], int(sys.argv[2]))) as s:
+    print(s.recv(1000).decode())
+"""
+
+
+@pytest.mark.parametrize("ip, inside", [("0.0.0.0", "0.0.0.0"), ("192.0.2.10", "127.0.0.1")])
+def test_a_hub_on_another_machine(nswrap, outer, ip, inside):
+    """It is reached and reaches the server, at all addresses or at one, which inside is another."""
+    beside = Behind(outer)
+    try:
+        beside.serve(TCP_ECHO, "192.0.2.1", 8081)
+        running = nswrap.start("--jupyterhub", "--", *python(SINGLEUSER), prefix=beside.machine.prefix(), env={
+            "JUPYTERHUB_SERVICE_URL": f"http://{ip}:8888/user/me/", "JUPYTERHUB_API_URL": "http://192.0.2.1:8081/hub/api"})
+        running.guest_listening()
+        answer = subprocess.run([*beside.machine.neighbour(), *python(ASK, beside.machine.address, 8888)],
+                                capture_output=True, check=True, timeout=30 * PATIENCE)
+        assert answer.stdout.decode().strip() == f"http://{inside}:8888/user/me/"
+        assert running.wait() == 0
+    finally:
+        beside.close()
 
 
 @pytest.mark.parametrize("host, status", [("192.0.2.1", 2), ("hub.example.com", 2), ("127.0.0.1", 0), ("localhost", 0)])
