@@ -43,8 +43,7 @@ static bool has_name(char *const *words, const char *name)
 static bool is_localhost(const char *name)
 {
 	return strcasecmp(name, "localhost") == 0 || strcasecmp(name, "ip6-localhost") == 0 ||
-	       strcasecmp(name, "ip6-loopback") == 0 ||
-	       strncasecmp(name, "localhost.", strlen("localhost.")) == 0;
+	       strcasecmp(name, "ip6-loopback") == 0;
 }
 
 /* --- names of this machine ---------------------------------------------------------------- */
@@ -60,7 +59,9 @@ static void add_own(struct own *own, const char *name)
 	for (size_t i = 0; i < own->count; i++)
 		if (strcasecmp(own->names[i], name) == 0)
 			return;
-	if (own->count == own->max || is_localhost(name) || !*name)
+	/* localhost.localdomain stays where it leads, whoever's name it is */
+	if (own->count == own->max || is_localhost(name) || !*name ||
+		strncasecmp(name, "localhost.", strlen("localhost.")) == 0)
 		return;
 	own->names[own->count] = strdup(name);
 	if (own->names[own->count])

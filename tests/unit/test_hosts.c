@@ -58,6 +58,8 @@ static void test_hosts(void **state)
 	(void)state;
 	check_hosts("", ours);
 	check_hosts("127.0.0.1 localhost\n::1\tlocalhost ip6-loopback\n127.0.1.1 BOX Lab", ours);
+	strcat(strcpy(wanted, ours), "127.0.0.1 localhost.localdomain localhost4\n");
+	check_hosts("127.0.0.1 localhost localhost.localdomain localhost4\n", wanted);
 	strcat(strcpy(wanted, ours), "10.0.0.1 db db.example\n10.0.0.2 last\n");
 	check_hosts("# one\n10.0.0.1\tdb lab db.example # two\n\n10.0.0.3\n10.0.0.2 last", wanted);
 }
