@@ -99,6 +99,8 @@ static int serve(const struct words *words, struct err *err)
 		return err_set(err, EINVAL,
 			"exit: stdin and stdout are its link to the sandbox that uses it, see "
 			"nswrap help exit; one of them is a terminal");
+	if (linkspec_check_fds(&words->link, err) < 0)
+		return -EINVAL;
 	prctl(PR_SET_NAME, "nswrap: exit");
 	return is_plain ? portal_run(&start, err) : lobby_run(&lobby, err);
 }

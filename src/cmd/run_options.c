@@ -311,6 +311,7 @@ static int set_outbound_addr(void *target, const char *value, struct err *err)
 static int set_via(void *target, const char *value, struct err *err)
 {
 	struct sandbox_via *via = target;
+	const int *fds = via->spec.fds;
 	socklen_t len = sizeof(int);
 	int type = 0;
 
@@ -323,13 +324,13 @@ static int set_via(void *target, const char *value, struct err *err)
 		return err_set(err, EINVAL,
 			"-: stdin and stdout are COMMAND's: expected other descriptors, fd:N,M");
 	for (size_t i = 0; via->spec.kind == LINKSPEC_FDS && i < 2; i++)
-		if (via->spec.fds[i] <= STDERR_FILENO || fcntl(via->spec.fds[i], F_GETFD) < 0)
-			return err_set(err, EINVAL, "%s: descriptor %d is not open%s", value,
-				via->spec.fds[i],
-				via->spec.fds[i] <= STDERR_FILENO ? " for a link, it is COMMAND's"
-								  : "");
+		if (fds[i] <= STDERR_FILENO)
+			return err_set(
+				err, EINVAL, "%s: descriptor %d is COMMAND's", value, fds[i]);
+	if (linkspec_check_fds(&via->spec, err) < 0)
+		return -EINVAL;
 	if (via->spec.kind == LINKSPEC_FDS)
-		getsockopt(via->spec.fds[0], SOL_SOCKET, SO_TYPE, &type, &len);
+		getsockopt(fds[0], SOL_SOCKET, SO_TYPE, &type, &len);
 	via->mtu = type == SOCK_SEQPACKET || type == SOCK_DGRAM ? CHANNEL_BARE_MTU : 0;
 	return 0;
 }

@@ -59,7 +59,15 @@ static int set_link(struct linkspec *link, const char *value, struct err *err)
 {
 	linkspec_fini(link);
 	*link = (struct linkspec){.text = NULL};
-	return is_link(value) ? linkspec_parse(value, link, err) : 0;
+	if (!is_link(value))
+		return 0;
+	int result = linkspec_parse(value, link, err);
+	if (result == 0 && link->kind == LINKSPEC_STDIO &&
+		(isatty(STDIN_FILENO) || isatty(STDOUT_FILENO)))
+		return err_set(err, EINVAL,
+			"stdin and stdout are the link to the other end, and one of them is a "
+			"terminal");
+	return result == 0 ? linkspec_check_fds(link, err) : result;
 }
 
 static int set_server(void *target, const char *value, struct err *err)
@@ -296,11 +304,6 @@ static int run_server(struct words *words, bool is_lennuts, struct err *err)
 	struct tunnel_server *server = &words->server;
 	const struct linkspec *link = &words->server_link;
 
-	if (link->text && link->kind == LINKSPEC_STDIO &&
-		(isatty(STDIN_FILENO) || isatty(STDOUT_FILENO)))
-		return err_set(err, EINVAL,
-			"--bind-client -: stdin and stdout are the link to the client, and one of them "
-			"is a terminal");
 	server->mouth.key = words->key.len > 0 ? &words->key : NULL;
 	server->link = link->text ? link : NULL;
 	server->drain_ms = words->drain_ms;

@@ -309,16 +309,14 @@ unsigned linkend_again(struct linkend *end)
 
 /* --- start and end of all ----------------------------------------------------------------- */
 
-static int check_inherited(const struct linkspec *spec, struct err *err)
+static int keep_inherited(const struct linkspec *spec, struct err *err)
 {
-	for (size_t i = 0; i < 2; i++) {
-		if (fcntl(spec->fds[i], F_GETFD) < 0)
-			return err_set(err, EBADF, "%s: descriptor %d is not open", spec->text,
-				spec->fds[i]);
+	int result = linkspec_check_fds(spec, err);
+
+	for (size_t i = 0; result == 0 && i < 2; i++)
 		if (spec->fds[i] > STDERR_FILENO)
 			fcntl(spec->fds[i], F_SETFD, FD_CLOEXEC);
-	}
-	return 0;
+	return result;
 }
 
 int linkend_init(struct linkend *end, struct err *err)
@@ -326,7 +324,7 @@ int linkend_init(struct linkend *end, struct err *err)
 	end->fds[0] = end->fds[1] = -1;
 	end->timer.on_expired = on_timer;
 	if (linkspec_is_once(end->spec))
-		return check_inherited(end->spec, err);
+		return keep_inherited(end->spec, err);
 	if (!linkspec_listens(end->spec))
 		return 0;
 	end->port = (struct linkport){.context = end->context,

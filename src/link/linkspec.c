@@ -3,10 +3,13 @@
 #include "link/linkspec.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <glib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
+#include "util/fd.h"
 #include "util/parse.h"
 
 #define FD_MAX (1UL << 20)
@@ -139,6 +142,37 @@ bool linkspec_listens(const struct linkspec *spec)
 bool linkspec_is_once(const struct linkspec *spec)
 {
 	return spec->kind == LINKSPEC_FDS || spec->kind == LINKSPEC_STDIO;
+}
+
+/* What the loop cannot wait for is no stream: files, directories, /dev/null. */
+static bool can_be_waited_for(int fd)
+{
+	_cleanup_fd_ int epoll = epoll_create1(EPOLL_CLOEXEC);
+
+	return epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &(struct epoll_event){0}) == 0;
+}
+
+int linkspec_check_fds(const struct linkspec *spec, struct err *err)
+{
+	static const int wrong_way[] = {O_WRONLY, O_RDONLY};
+
+	for (size_t i = 0; linkspec_is_once(spec) && i < 2; i++) {
+		const int fd = spec->fds[i], mode = fcntl(fd, F_GETFL);
+
+		if (mode < 0)
+			return err_set(
+				err, EINVAL, "%s: descriptor %d is not open", spec->text, fd);
+		if (!can_be_waited_for(fd))
+			return err_set(err, EINVAL,
+				"%s: descriptor %d is a file: expected a pipe or a socket",
+				spec->text, fd);
+		if ((mode & O_ACCMODE) == wrong_way[i])
+			return err_set(err, EINVAL,
+				"%s: descriptor %d cannot be %s: expected a socket, or fd:N,M with "
+				"the end of a pipe that is read and one that is written",
+				spec->text, fd, i == 0 ? "read" : "written");
+	}
+	return 0;
 }
 
 int linkspec_check_key(const struct linkspec *spec, bool has_key, struct err *err)

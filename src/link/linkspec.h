@@ -52,6 +52,13 @@ bool linkspec_listens(const struct linkspec *spec);
 bool linkspec_is_once(const struct linkspec *spec);
 
 /*
+ * Of what was inherited: is it open, and can bytes come and go there? To be asked before anything
+ * else is opened, which may get such a number. Returns 0, as for any other kind, or -EINVAL with
+ * @err filled.
+ */
+int linkspec_check_fds(const struct linkspec *spec, struct err *err);
+
+/*
  * Others can reach it, or be at its other end, unless they prove to have the key: a TCP address
  * that is not loopback. Returns 0, or -EINVAL with @err filled where there is no key.
  */

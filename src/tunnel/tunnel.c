@@ -46,6 +46,8 @@ struct end {
 	struct reach_start reach_start;
 	char server_text[ENDPOINT_TEXT_BYTES];
 	bool has_failed; /* told why it could not be reached, once */
+	bool was_up;
+	struct err *err; /* why what was inherited never led to another end */
 };
 
 static void on_over(struct loop_timer *timer)
@@ -146,6 +148,17 @@ static void close_end(struct end *end)
 	loop_free(end->loop);
 }
 
+/* What was inherited has ended. Returns false if it had led to another end; then the connections
+ * that run may go on. */
+static bool fail_without_end(struct end *end, const char *why)
+{
+	if (end->was_up || end->is_draining)
+		return false;
+	err_set(end->err, EPIPE, "tunnel: the link %s: %s", end->link->text, why);
+	loop_stop(end->loop, -EPIPE);
+	return true;
+}
+
 /* All connections over @link, from now on. Returns 0, or -errno with @err filled. */
 static int open_carrier(
 	struct end *end, const struct linkspec *link, const struct carrier *how, struct err *err)
@@ -153,6 +166,7 @@ static int open_carrier(
 	const struct rlimit nofile = end->carrier.end.nofile;
 
 	end->link = link;
+	end->err = err;
 	end->carrier = *how;
 	end->carrier.owner = end;
 	end->carrier.end.context = &end->context;
@@ -168,7 +182,7 @@ static int open_carrier(
 
 static void on_client_link(void *owner)
 {
-	(void)owner;
+	((struct end *)owner)->was_up = true;
 	log_info("tunnel: the client is there");
 }
 
@@ -190,6 +204,8 @@ static void on_client_gone(void *owner)
 static void on_client_closed(void *owner, const char *why, bool is_last)
 {
 	(void)is_last;
+	if (fail_without_end(owner, why))
+		return;
 	log_line(why[0] ? LOG_WARNING : LOG_INFO, "tunnel: the link to the client: %s", why);
 	drain(owner);
 }
@@ -324,6 +340,7 @@ static void on_server_link(void *owner)
 	struct end *end = owner;
 
 	end->has_failed = false;
+	end->was_up = true;
 	if (end->reach)
 		reach_pause(end->reach, false);
 }
@@ -347,6 +364,8 @@ static void on_server_closed(void *owner, const char *why, bool is_last)
 {
 	struct end *end = owner;
 
+	if (is_last && fail_without_end(end, why))
+		return;
 	if (!end->has_failed)
 		log_warning(
 			"tunnel: %s: %s%s", end->link->text, why, is_last ? "" : "; trying again");

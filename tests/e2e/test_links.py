@@ -216,3 +216,62 @@ def test_a_link_that_is_cut_anywhere_comes_back(nswrap, far, key, cutter, tmp_pa
     expect_echo(nswrap.run("exec", "box", *python(ECHOED, FAR, 7001, 100000)))
     popen.kill()
     popen.wait()
+
+
+# --- what was inherited ----------------------------------------------------------------------------
+
+TAKERS = {"server": ["tunnel", "server", "--bind-proxy", "127.0.0.1:0", "--bind-client"],
+          "client": ["tunnel", "client", "--server"], "exit": ["exit", "--link"], "via": ["--via"]}
+
+
+def expect_refused(nswrap, who, link, words, **options):
+    done = nswrap.run(*TAKERS[who], link, *(["true"] if who == "via" else []), **options)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and words in done.stderr, done
+
+
+@pytest.mark.parametrize("who", TAKERS)
+def test_a_descriptor_that_is_not_open(nswrap, who):
+    """Nor is one of nswrap's own that has its number."""
+    for fd in [*range(3, 13), 977]:
+        expect_refused(nswrap, who, f"fd:{fd}", b"descriptor %d is not open" % fd)
+    with open_pipe() as (reading, _):
+        expect_refused(nswrap, who, f"fd:{reading},977", b"descriptor 977 is not open", pass_fds=[reading])
+
+
+@contextlib.contextmanager
+def open_pipe():
+    fds = os.pipe()
+    try:
+        yield fds
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+@pytest.mark.parametrize("who", TAKERS)
+def test_a_descriptor_that_is_no_link(nswrap, who, tmp_path):
+    """Files, and one end of a pipe for both ways."""
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path, "/dev/null"):
+        fd = os.open(path, os.O_RDONLY)
+        expect_refused(nswrap, who, f"fd:{fd}", b"descriptor %d is a file" % fd, pass_fds=[fd])
+        os.close(fd)
+    with open_pipe() as (reading, writing):
+        expect_refused(nswrap, who, f"fd:{reading}", b"cannot be written", pass_fds=[reading])
+        expect_refused(nswrap, who, f"fd:{writing}", b"cannot be read", pass_fds=[writing])
+        expect_refused(nswrap, who, f"fd:{writing},{reading}", b"cannot be read", pass_fds=[reading, writing])
+
+
+@pytest.mark.parametrize("who", ["server", "client", "exit"])
+def test_stdin_that_is_no_link(nswrap, who):
+    popen = nswrap.popen(*TAKERS[who], "-", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    said = popen.communicate(timeout=20 * PATIENCE)[1]
+    assert popen.returncode == 2 and said.count(b"\n") == 1 and b"descriptor 0 is a file" in said, said
+
+
+@pytest.mark.parametrize("who", ["server", "client"])
+@pytest.mark.parametrize("said", [b"", b"x" * 100000], ids=["nothing", "noise"])
+def test_a_link_with_nobody_at_its_other_end(nswrap, who, said):
+    """It never was one: the status says so, too."""
+    done = nswrap.run(*TAKERS[who], "-", "-q", input=said)
+    assert done.returncode == 125 and len(done.stderr.splitlines()) == 1 and b"the link -: it" in done.stderr, done

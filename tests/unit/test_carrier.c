@@ -433,7 +433,7 @@ static void what_cannot_be_opened_says_so(void **state)
 
 	(void)state;
 	bed_open(&bed);
-	assert_int_equal(open_side(&bed, &bed.here, "fd:1000,1001", true, &err), -EBADF);
+	assert_int_equal(open_side(&bed, &bed.here, "fd:1000,1001", true, &err), -EINVAL);
 	assert_string_equal(err.text, "fd:1000,1001: descriptor 1000 is not open");
 	assert_int_equal(
 		open_side(&bed, &bed.there, "listen-unix:/nowhere/s", false, &err), -ENOENT);

@@ -244,7 +244,7 @@ static void what_cannot_be_opened_says_so(void **state)
 		bed_close(&bed);
 	}
 	bed_open(&bed);
-	assert_int_equal(prepare(&side, &bed, "fd:1000,1001", &err), -EBADF);
+	assert_int_equal(prepare(&side, &bed, "fd:1000,1001", &err), -EINVAL);
 	assert_string_equal(err.text, "fd:1000,1001: descriptor 1000 is not open");
 	finish(&side);
 	assert_int_equal(prepare(&side, &bed, "listen-unix:/nowhere/s", &err), -ENOENT);

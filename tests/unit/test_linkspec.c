@@ -8,8 +8,11 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "link/linkspec.h"
 
@@ -131,6 +134,46 @@ static void what_is_no_link_is_refused(void **state)
 	assert_int_equal(linkspec_parse(longest, &spec, &err), 0);
 }
 
+static void descriptors_are_looked_at(void **state)
+{
+	int ends[2], pair[2], null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	(void)state;
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	const struct {
+		int fds[2];
+		const char *words; /* NULL: nothing is wrong */
+	} rows[] = {
+		{{pair[0], pair[0]}, NULL},
+		{{ends[0], ends[1]}, NULL},
+		{{ends[0], pair[0]}, NULL},
+		{{ends[1], ends[0]}, "cannot be read"},
+		{{ends[0], ends[0]}, "cannot be written"},
+		{{null, null}, "is a file"},
+		{{pair[0], null}, "is a file"},
+		{{pair[0], 1000}, "descriptor 1000 is not open"},
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct linkspec spec = {.kind = LINKSPEC_FDS,
+			.text = "fd",
+			.fds = {rows[i].fds[0], rows[i].fds[1]}};
+		struct err err = {.text = ""};
+
+		assert_int_equal(linkspec_check_fds(&spec, &err), rows[i].words ? -EINVAL : 0);
+		if (rows[i].words)
+			assert_non_null(strstr(err.text, rows[i].words));
+		spec.kind = LINKSPEC_EXEC; /* has none */
+		assert_int_equal(linkspec_check_fds(&spec, &err), 0);
+	}
+	for (int i = 0; i < 2; i++) {
+		close(ends[i]);
+		close(pair[i]);
+	}
+	close(null);
+}
+
 static void what_others_reach_needs_a_key(void **state)
 {
 	static const struct {
@@ -175,6 +218,7 @@ int main(void)
 		cmocka_unit_test(each_form_is_read),
 		cmocka_unit_test(descriptors_are_read),
 		cmocka_unit_test(what_is_no_link_is_refused),
+		cmocka_unit_test(descriptors_are_looked_at),
 		cmocka_unit_test(what_others_reach_needs_a_key),
 	};
 
