@@ -27,6 +27,7 @@ struct words {
 	struct keyfile key;
 	uint64_t drain_ms, dead_ms;
 	bool is_json;
+	bool is_lennuts; /* no word of ours says which end it is */
 	int verbosity;
 };
 
@@ -203,40 +204,9 @@ static const struct option_def options[] = {
 	{.name = NULL},
 };
 
-/* --- lennut's words -------------------------------------------------------------------------- */
-
-static const struct {
-	const char *lennuts, *ours;
-} spellings[] = {{"-bind-proxy", "--bind-proxy"}, {"-bind-client", "--bind-client"},
-	{"-server-addr", "--server"}, {"-proxy-to", "--to"}};
-
-/* -name and -name=VALUE, as Go reads them, in our spelling; a copy, NULL without memory. */
-static char *translate(const char *word, bool *is_lennuts)
-{
-	for (size_t i = 0; i < sizeof(spellings) / sizeof(*spellings); i++) {
-		size_t len = strlen(spellings[i].lennuts);
-		char *ours;
-
-		if (strncmp(word, spellings[i].lennuts, len) != 0 ||
-			(word[len] != '\0' && word[len] != '='))
-			continue;
-		*is_lennuts = true;
-		if (asprintf(&ours, "%s%s", spellings[i].ours, word + len) < 0)
-			return NULL;
-		return ours;
-	}
-	return strdup(word);
-}
+/* --- which end, and lennut's words ----------------------------------------------------------- */
 
 enum end { END_NONE, END_SERVER, END_CLIENT, END_STATUS };
-
-/* Which end, and its options; lennut's server is told by -server, its client by its other words. */
-struct line {
-	enum end end;
-	bool is_lennuts; /* no word of ours says which end it is */
-	char **argv;     /* copies */
-	int argc;
-};
 
 static enum end end_of(const char *word)
 {
@@ -249,28 +219,68 @@ static enum end end_of(const char *word)
 	return END_NONE;
 }
 
+/* -name VALUE and -name=VALUE as Go reads them, and what is none of our options with two dashes. */
+static const struct spelling {
+	const char *lennuts, *ours;
+	enum end end;
+} spellings[] = {{"-bind-proxy", "--bind-proxy", END_SERVER},
+	{"-bind-client", "--bind-client", END_SERVER}, {"-server-addr", "--server", END_CLIENT},
+	{"--server-addr", "--server", END_CLIENT}, {"-proxy-to", "--to", END_CLIENT},
+	{"--proxy-to", "--to", END_CLIENT}};
+
+/* NULL: @word is none of them. *@value is what stands behind "=", or NULL. */
+static const struct spelling *find_spelling(const char *word, const char **value)
+{
+	for (size_t i = 0; i < sizeof(spellings) / sizeof(*spellings); i++) {
+		size_t len = strlen(spellings[i].lennuts);
+
+		if (strncmp(word, spellings[i].lennuts, len) != 0 ||
+			(word[len] != '\0' && word[len] != '='))
+			continue;
+		*value = word[len] == '=' ? word + len + 1 : NULL;
+		return &spellings[i];
+	}
+	return NULL;
+}
+
+/* In our spelling, where no host is this one; a copy, NULL without memory. */
+static char *translate(const struct spelling *spelling, const char *value)
+{
+	const char *host = spelling->end == END_CLIENT && value[0] == ':' ? "localhost" : "";
+	char *ours;
+
+	return asprintf(&ours, "%s=%s%s", spelling->ours, host, value) < 0 ? NULL : ours;
+}
+
+/* The words of a call in our spelling. */
+struct line {
+	bool has_server;             /* -server */
+	bool is_for[END_STATUS + 1]; /* lennut's other words */
+	char **argv;                 /* copies */
+	int argc;
+};
+
 static int read_line(const struct cmd_call *call, struct line *line, struct err *err)
 {
-	enum end named = call->argc > 1 ? end_of(call->argv[1]) : END_NONE;
-	bool is_lennuts = false;
-
-	line->end = named;
 	line->argv = calloc((size_t)call->argc + 1, sizeof(*line->argv));
 	for (int i = 0; line->argv && i < call->argc; i++) {
-		if (i == 1 && named != END_NONE)
-			continue;
-		if (named == END_NONE && strcmp(call->argv[i], "-server") == 0) {
-			line->end = END_SERVER;
-			is_lennuts = true;
+		const char *word = call->argv[i], *value = NULL;
+		const struct spelling *spelling = find_spelling(word, &value);
+
+		if (strcmp(word, "-server") == 0 || strcmp(word, "-server=true") == 0) {
+			line->has_server = true;
 			continue;
 		}
-		line->argv[line->argc] = translate(call->argv[i], &is_lennuts);
+		if (spelling && !value && i + 1 < call->argc)
+			value = call->argv[++i];
+		if (spelling)
+			line->is_for[spelling->end] = true;
+		line->argv[line->argc] = spelling && value
+						 ? translate(spelling, value)
+						 : strdup(spelling ? spelling->ours : word);
 		if (!line->argv[line->argc++])
 			return err_sys(err, ENOMEM, "tunnel");
 	}
-	line->is_lennuts = named == END_NONE && is_lennuts;
-	if (line->is_lennuts && line->end == END_NONE)
-		line->end = END_CLIENT;
 	return line->argv ? 0 : err_sys(err, ENOMEM, "tunnel");
 }
 
@@ -279,6 +289,14 @@ static void free_line(struct line *line)
 	for (int i = 0; i < line->argc; i++)
 		free(line->argv[i]);
 	free(line->argv);
+}
+
+/* Lennut's server is told by -server, or has no word that is for a client, as in its README. */
+static enum end lennuts_end(const struct line *line)
+{
+	if (line->has_server || (line->is_for[END_SERVER] && !line->is_for[END_CLIENT]))
+		return END_SERVER;
+	return line->is_for[END_CLIENT] ? END_CLIENT : END_NONE;
 }
 
 /* --- the ends -------------------------------------------------------------------------------- */
@@ -299,7 +317,7 @@ static void complete_server(struct mouth_start *mouth, const struct words *words
 	mouth->dead_ms = (unsigned)words->dead_ms;
 }
 
-static int run_server(struct words *words, bool is_lennuts, struct err *err)
+static int run_server(struct words *words, struct err *err)
 {
 	struct tunnel_server *server = &words->server;
 	const struct linkspec *link = &words->server_link;
@@ -307,7 +325,7 @@ static int run_server(struct words *words, bool is_lennuts, struct err *err)
 	server->mouth.key = words->key.len > 0 ? &words->key : NULL;
 	server->link = link->text ? link : NULL;
 	server->drain_ms = words->drain_ms;
-	complete_server(&server->mouth, words, is_lennuts || words->key.len > 0);
+	complete_server(&server->mouth, words, words->is_lennuts || words->key.len > 0);
 	prctl(PR_SET_NAME, "nswrap: tunnel");
 	return tunnel_serve(server, err);
 }
@@ -362,39 +380,50 @@ static int check_end(const struct words *words, enum end end, struct err *err)
 	return 0;
 }
 
-static int read_words(
-	const struct cmd_call *call, struct line *line, struct words *words, struct err *err)
+/* What end is it? Without a word of ours one of lennut's, or none. */
+static int read_words(const struct cmd_call *call, struct line *line, struct words *words,
+	enum end *end, struct err *err)
 {
-	int result = read_line(call, line, err);
-	int first = result < 0 ? result
-			       : option_parse_with(options, habits_tunnel, line->argc, line->argv,
-					 words, err);
+	char *operands[2] = {NULL};
+	int count = read_line(call, line, err);
+	const struct cmd_call ours = {call->all, line->argc, line->argv};
 
-	if (first >= 0 && first < line->argc)
-		return err_set(err, EINVAL, "%s: expected %s", PARSE_QUOTED(line->argv[first]),
-			line->end == END_SERVER   ? "no more words, but --bind-proxy ADDR or "
-						    "--bind-client ADDR"
-			: line->end == END_CLIENT ? "no more words, but --server ADDR, --to ADDR "
-						    "or --forward NAME=ADDR:TO"
-			: line->end == END_STATUS ? "no more words"
-						  : "server, client or status");
-	return first < 0 ? first : check_end(words, line->end, err);
+	if (count == 0)
+		count = cmd_operands(options, habits_tunnel, &ours, words, operands, 2, err);
+	if (count < 0)
+		return count;
+	*end = operands[0] ? end_of(operands[0]) : lennuts_end(line);
+	words->is_lennuts = !operands[0];
+	if (count > 0 && *end == END_NONE)
+		return err_set(err, EINVAL, "%s: expected server, client or status",
+			PARSE_QUOTED(operands[0]));
+	if (count > 1)
+		return err_set(err, EINVAL, "%s: expected %s", PARSE_QUOTED(operands[1]),
+			*end == END_SERVER   ? "no more words, but --bind-proxy ADDR or "
+					       "--bind-client ADDR"
+			: *end == END_CLIENT ? "no more words, but --server ADDR, --to ADDR "
+					       "or --forward NAME=ADDR:TO"
+					     : "no more words");
+	if (line->has_server && *end != END_SERVER)
+		return err_set(err, EINVAL, "-server is lennut's word for nswrap tunnel server");
+	return check_end(words, *end, err);
 }
 
 static int run(const struct cmd_call *call)
 {
 	struct words words = {.drain_ms = DRAIN_MS, .dead_ms = MOUTH_DEAD_MS};
-	struct line line = {.end = END_NONE};
+	struct line line = {.argc = 0};
+	enum end end = END_NONE;
 	struct err err = {0};
 	int status = 0, result;
 
-	if (read_words(call, &line, &words, &err) < 0) {
+	if (read_words(call, &line, &words, &end, &err) < 0) {
 		status = cmd_usage_error(&err);
 	} else {
 		cmd_set_log_level(words.verbosity);
-		result = line.end == END_STATUS   ? tunnel_status_print(words.is_json, &err)
-			 : line.end == END_SERVER ? run_server(&words, line.is_lennuts, &err)
-						  : run_client(&words, &err);
+		result = end == END_STATUS   ? tunnel_status_print(words.is_json, &err)
+			 : end == END_SERVER ? run_server(&words, &err)
+					     : run_client(&words, &err);
 		if (result < 0)
 			status = cmd_failed(&err);
 	}

@@ -12,7 +12,7 @@ import threading
 
 import pytest
 
-from harness import (PATIENCE, Lines, Running, clients, connect, exchange, free_port, full_pipe, python,
+from harness import (BINARY, PATIENCE, Lines, Running, clients, connect, exchange, free_port, full_pipe, python,
                      read_all, wait_for)
 
 GREETING = b"lennet01"
@@ -60,9 +60,9 @@ class Tunnel:
         self.nswrap = nswrap
         self.proxy, self.clients = free_port(), free_port()
 
-    def _start(self, *words, **options):
+    def _start(self, *words, inside=None, **options):
         read, write = os.pipe()
-        popen = self.nswrap.popen("tunnel", *words, stdin=subprocess.DEVNULL, stderr=write, **options)
+        popen = self.nswrap.popen(*(["exec", inside, BINARY] if inside else []), "tunnel", *words, stdin=subprocess.DEVNULL, stderr=write, **options)
         os.close(write)
         return Running(popen, Lines(read), None)
 
@@ -410,33 +410,61 @@ def test_lennuts_server_is_used_before_it_is_known(tunnel):
         server.close()
 
 
-@pytest.mark.parametrize("equals", [False, True])
-def test_lennuts_words(tunnel, target, equals):
-    def words(*pairs):
-        return [word for name, value in pairs for word in ([f"{name}={value}"] if equals else [name, value])]
+@pytest.mark.parametrize("server, client", [
+    ("-server -bind-proxy {}:{proxy} -bind-client {}:{clients}", "-server-addr {}:{clients} -proxy-to {}:{target}"),
+    ("-bind-client={}:{clients} -bind-proxy={}:{proxy}", "-proxy-to={}:{target} -server-addr={}:{clients}"),
+    ("-server=true -bind-proxy :{proxy} -bind-client :{clients}", "--server-addr :{clients} --proxy-to=:{target}"),
+    ("server -server -bind-proxy {}:{proxy} --bind-client {}:{clients}", "-v client --server-addr={}:{clients} -proxy-to {}:{target}"),
+    ("-q --bind-proxy {}:{proxy} server --bind-client {}:{clients}", "--to {}:{target} --server {}:{clients} client -v"),
+])
+def test_the_words_of_both(tunnel, target, server, client):
+    """Lennut's as Go takes them; and which end it is may stand anywhere."""
+    ports = {"proxy": tunnel.proxy, "clients": tunnel.clients, "target": target.getsockname()[1]}
+    read = lambda line: line.replace("{}", "127.0.0.1").format(**ports).split()  # noqa: E731
+    tunnel._start(*read(server))
+    tunnel._start(*read(client)).wait_line("connected to")
+    assert exchange(tunnel.proxy, b"words") == b"words"
 
-    tunnel._start("-server", *words(("-bind-proxy", f"127.0.0.1:{tunnel.proxy}"),
-                                    ("-bind-client", f"127.0.0.1:{tunnel.clients}")))
-    tunnel._start(*words(("-server-addr", f"127.0.0.1:{tunnel.clients}"),
-                         ("-proxy-to", "127.0.0.1:%d" % target.getsockname()[1]))).wait_line("connected to")
-    assert exchange(tunnel.proxy, b"old words") == b"old words"
+
+def ask_inside(nswrap, box, port):
+    """What comes back of what is said to a port inside."""
+    done = nswrap.run("exec", box, *python(
+        f'import socket; s = socket.create_connection(("localhost", {port})); s.sendall(b"from inside"); '
+        's.shutdown(socket.SHUT_WR); print(s.recv(100).decode())'))
+    assert done.stdout.strip() == b"from inside", done.stderr
 
 
 def test_lennuts_example(nswrap, target, tunnel):
-    """A service inside a sandbox whose ports lead nowhere: the server is inside, as in its container."""
+    """The two lines of its README; a sandbox is the container, and the ports of the host are others."""
     box = nswrap.start("-n", "box", "-p", tunnel.clients, "-P", 3001, "--", "sleep", "1000")
     box.wait_event("forward")
-    inside = nswrap.popen("exec", "box", os.environ.get("NSWRAP", "./nswrap"), "tunnel", "server",
-                          "--bind-client", "0.0.0.0:3001", "--bind-proxy", "127.0.0.1:3000",
-                          stdin=subprocess.DEVNULL)
-    tunnel.client(target).wait_line("connected to")
-    done = nswrap.run("exec", "box", *python(
-        'import socket; s = socket.create_connection(("127.0.0.1", 3000)); s.sendall(b"from inside"); '
-        's.shutdown(socket.SHUT_WR); print(s.recv(100).decode())'))
-    assert done.stdout.strip() == b"from inside", done.stderr
+    inside = nswrap.popen("exec", "box", BINARY, "tunnel", *"-bind-proxy localhost:8080".split(), stdin=subprocess.DEVNULL)
+    tunnel._start(*f"-server-addr localhost:{tunnel.clients} -proxy-to localhost:{target.getsockname()[1]}".split()
+                  ).wait_line("connected to")
+    ask_inside(nswrap, "box", 8080)
     inside.terminate()
     assert inside.wait(10 * PATIENCE) in (0, 143)
     assert box.stop() == 143
+
+
+ECHO = """import socket
+with socket.create_server(("localhost", 8080)) as listener:
+    print("up", flush=True)
+    while True:
+        with listener.accept()[0] as s:
+            s.sendall(s.recv(100))
+"""
+
+
+def test_either_end_in_a_sandbox(nswrap, tunnel, short_dir):
+    """Neither has a network; a socket in a directory that both see is the link."""
+    link = f"unix:{short_dir}/link"
+    nswrap.start("-n", "near", "--network", "none", "--", "sleep", "1000").wait_event("started")
+    far = nswrap.start("-n", "far", "--network", "none", "--", *python(ECHO))
+    assert far.read_line() == "up"
+    tunnel._start("server", "--bind-client", link, inside="near").wait_line(f"clients come to {link}")
+    tunnel._start("client", "--server", link, inside="far").wait_line("connected to")
+    ask_inside(nswrap, "near", 3000)
 
 
 # --- who is neither ------------------------------------------------------------------------------
@@ -484,6 +512,11 @@ def test_hostile_servers(tunnel, target, words):
 @pytest.mark.parametrize("words, wrong", [
     (["tunnel"], "expected server, client or status"),
     (["tunnel", "both"], '"both": expected server, client or status'),
+    (["tunnel", "-v", "both"], '"both": expected server, client or status'),
+    (["tunnel", "-q", "client", "more"], '"more": expected no more words'),
+    (["tunnel", "client", "-server"], "-server is lennut's word for nswrap tunnel server"),
+    (["tunnel", "-bind-proxy", ":1", "-proxy-to", ":2"], "for nswrap tunnel server"),
+    (["tunnel", "-proxy-to"], "--to needs an argument"),
     (["tunnel", "client", "--to", "224.0.0.1:80"], "224.0.0.1 is no address of a host"),
     (["tunnel", "client", "--forward", "x=255.255.255.255:8000:localhost:80"], '"255.255.255.255" is no address'),
     (["tunnel", "client", "--reverse", "x=127.0.0.1:8000:[ff02::1]:80"], "is no address of a host"),
