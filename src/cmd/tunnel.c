@@ -25,7 +25,8 @@ struct words {
 	struct tunnel_client client;
 	struct linkspec server_link, client_link;
 	struct keyfile key;
-	uint64_t drain_ms, dead_ms;
+	uint64_t drain_ms;
+	uint64_t dead_ms; /* 0: as the other end says, or MOUTH_DEAD_MS */
 	bool is_json;
 	bool is_lennuts; /* no word of ours says which end it is */
 	int verbosity;
@@ -301,6 +302,11 @@ static enum end lennuts_end(const struct line *line)
 
 /* --- the ends -------------------------------------------------------------------------------- */
 
+static unsigned dead_ms(const struct words *words)
+{
+	return words->dead_ms ? (unsigned)words->dead_ms : MOUTH_DEAD_MS;
+}
+
 static void complete_server(struct mouth_start *mouth, const struct words *words, bool is_open)
 {
 	struct addr any = addr_of4((struct in_addr){0}, 0);
@@ -314,7 +320,7 @@ static void complete_server(struct mouth_start *mouth, const struct words *words
 		mouth->clients = at;
 		addr_set_port(&mouth->clients, CLIENTS_PORT);
 	}
-	mouth->dead_ms = (unsigned)words->dead_ms;
+	mouth->dead_ms = dead_ms(words);
 }
 
 static int run_server(struct words *words, struct err *err)
@@ -348,7 +354,7 @@ static int run_client(struct words *words, struct err *err)
 	client->key = words->key.len > 0 ? &words->key : NULL;
 	client->link = words->client_link.text ? &words->client_link : NULL;
 	client->drain_ms = words->drain_ms;
-	client->dead_ms = (unsigned)words->dead_ms;
+	client->dead_ms = dead_ms(words);
 	prctl(PR_SET_NAME, "nswrap: tunnel-c");
 	return tunnel_reach(client, err);
 }
@@ -375,6 +381,10 @@ static int check_end(const struct words *words, enum end end, struct err *err)
 		return err_set(err, EINVAL,
 			"--bind-proxy, --bind-client, --allow-forward and --allow-reverse are for "
 			"nswrap tunnel server");
+	if (end != END_SERVER && words->dead_ms && !words->client_link.text)
+		return err_set(err, EINVAL,
+			"--dead-after is for nswrap tunnel server, which tells its clients, and for a "
+			"client with --server exec:COMMAND");
 	if (end != END_STATUS && words->is_json)
 		return err_set(err, EINVAL, "--json is for nswrap tunnel status");
 	return 0;
@@ -411,7 +421,7 @@ static int read_words(const struct cmd_call *call, struct line *line, struct wor
 
 static int run(const struct cmd_call *call)
 {
-	struct words words = {.drain_ms = DRAIN_MS, .dead_ms = MOUTH_DEAD_MS};
+	struct words words = {.drain_ms = DRAIN_MS};
 	struct line line = {.argc = 0};
 	enum end end = END_NONE;
 	struct err err = {0};

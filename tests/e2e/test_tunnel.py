@@ -530,6 +530,9 @@ def test_hostile_servers(tunnel, target, words):
     (["tunnel", "client", "--proxy-protocol", "3"], "expected 1 or 2"),
     (["tunnel", "server", "--bind-client", "example.com:1"], "\"example.com\" is no address: expected one of this host's"),
     (["tunnel", "server", "--bind-proxy", "127.0.0.1:99999"], "port 99999 is out of range"),
+    (["tunnel", "client", "--dead-after", "3"], "--dead-after is for nswrap tunnel server"),
+    (["tunnel", "client", "--dead-after", "3", "--server", "unix:link"], "--dead-after is for nswrap tunnel server"),
+    (["tunnel", "status", "--dead-after", "3"], "--dead-after is for nswrap tunnel server"),
     (["tunnel", "server", "--dead-after", "0"], "expected 0.1 to 3600"),
     (["tunnel", "server", "--drain", "x"], "--drain x"),
 ])
