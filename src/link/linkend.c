@@ -331,6 +331,7 @@ int linkend_init(struct linkend *end, struct err *err)
 		.key = end->key,
 		.role = end->role,
 		.purpose = end->purpose,
+		.listen_fd = end->listen_fd,
 		.on_link = on_link};
 	int result = linkport_open(&end->port, end->spec, err);
 	if (result == 0)

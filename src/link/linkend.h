@@ -70,6 +70,7 @@ struct linkend {
 	const struct keyfile *key; /* NULL: nobody proves anything */
 	enum proof_role role;
 	const char *purpose;
+	const int *listen_fd; /* of what listens: see linkport */
 
 	/* the owner may read it */
 	enum linkend_state state;

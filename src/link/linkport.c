@@ -101,7 +101,8 @@ int linkport_open(struct linkport *port, const struct linkspec *spec, struct err
 	struct addr addr = spec->addr;
 
 	list_init(&port->pending);
-	int result = bind_open(&addr, PROTO_TCP, &port->bound, err);
+	port->bound = (struct bound){.fd = port->listen_fd ? *port->listen_fd : -1, .dir_fd = -1};
+	int result = port->listen_fd ? 0 : bind_open(&addr, PROTO_TCP, &port->bound, err);
 	if (result < 0) {
 		port->bound.fd = -1;
 		return result;

@@ -22,12 +22,13 @@
 #define LINKPORT_DEADLINE_MS 10000
 #define LINKPORT_PENDING_MAX 64
 
-/* Starts as all zero but for the first six, which are the owner's. */
+/* Starts as all zero but for the first seven, which are the owner's. */
 struct linkport {
 	const struct conn_context *context;
 	const struct keyfile *key; /* NULL: none is asked for */
 	enum proof_role role;      /* with a key: ours */
 	const char *purpose;       /* the same */
+	const int *listen_fd;      /* listens there already, the port's from now on; NULL: none */
 	/*
 	 * A link, nonblocking, the owner's from now on, who counts its descriptor (util/budget). It
 	 * must not close the port from here.

@@ -36,8 +36,9 @@ struct viaproc_start {
 	const struct sandbox_config *config;
 	int tun, diag;
 	const struct words *words;
-	int login_fd; /* gets a byte when the link's command needs the terminal no more; -1: it has
-			 none */
+	int login_fd;  /* gets a byte when the link's command needs the terminal no more; -1: it has
+			  none */
+	int listen_fd; /* -1: the link does not listen */
 };
 
 struct carrier {
@@ -272,7 +273,8 @@ static int open_end(struct carrier *via, struct err *err)
 		.children = &via->children,
 		.key = config->key_path ? &via->key : NULL,
 		.role = PROOF_ASKER,
-		.purpose = LOBBY_PURPOSE};
+		.purpose = LOBBY_PURPOSE,
+		.listen_fd = &via->start->listen_fd};
 	/* what programs expect; they may have more */
 	getrlimit(RLIMIT_NOFILE, &via->end.nofile);
 	if (via->end.nofile.rlim_cur > USUAL_FDS)
@@ -318,11 +320,12 @@ static int set_up(struct carrier *via, struct err *err)
 static int keep_fds(const struct viaproc_start *start)
 {
 	const struct linkspec *spec = &start->config->via.spec;
-	int keep[] = {start->tun, start->diag, start->words->write_fd, start->login_fd, -1, -1};
+	int keep[] = {start->tun, start->diag, start->words->write_fd, start->login_fd,
+		start->listen_fd, -1, -1};
 
 	if (spec->kind == LINKSPEC_FDS)
-		memcpy(keep + 4, spec->fds, sizeof(spec->fds));
-	return rights_keep_fds(keep, 6);
+		memcpy(keep + 5, spec->fds, sizeof(spec->fds));
+	return rights_keep_fds(keep, 7);
 }
 
 __attribute__((noreturn)) static void carry(const struct viaproc_start *start, pid_t parent)
@@ -365,7 +368,7 @@ __attribute__((noreturn)) static void carry(const struct viaproc_start *start, p
 int viaproc_start(struct viaproc *viaproc, struct err *err)
 {
 	const struct viaproc_start start = {viaproc->config, viaproc->tun, viaproc->diag,
-		&viaproc->words, viaproc->login_write};
+		&viaproc->words, viaproc->login_write, viaproc->bound.fd};
 	pid_t self = getpid();
 
 	viaproc->pid = fork();
@@ -397,6 +400,15 @@ static int open_login(struct viaproc *viaproc, struct err *err)
 	return result < 0 ? err_sys(err, -result, "cannot watch a pipe") : 0;
 }
 
+/* Before COMMAND begins: where nobody can come it is not to be. */
+static int open_port(struct viaproc *viaproc, struct err *err)
+{
+	const struct linkspec *spec = &viaproc->config->via.spec;
+	struct addr addr = spec->addr;
+
+	return linkspec_listens(spec) ? bind_open(&addr, PROTO_TCP, &viaproc->bound, err) : 0;
+}
+
 bool viaproc_logs_in(const struct viaproc *viaproc)
 {
 	return viaproc->loop && viaproc->login.fd >= 0;
@@ -423,7 +435,10 @@ int viaproc_open(struct viaproc *viaproc, const struct sandbox_config *config, i
 		.timer.on_expired = respawn,
 		.login.fd = -1,
 		.login_write = -1,
+		.bound = {.fd = -1, .dir_fd = -1},
 		.words.write_fd = -1};
+	if (open_port(viaproc, err) < 0)
+		return -err->code;
 	if (has_terminal && config->via.spec.kind == LINKSPEC_EXEC && open_login(viaproc, err) < 0)
 		return -err->code;
 	return words_open(&viaproc->words, "link of --via", loop, err) < 0
@@ -462,6 +477,7 @@ void viaproc_stop(struct viaproc *viaproc)
 	loop_io_del(viaproc->loop, &viaproc->login);
 	fd_close(&viaproc->login.fd);
 	fd_close(&viaproc->login_write);
+	bind_close(&viaproc->bound);
 	words_close(&viaproc->words);
 }
 

@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include "conn/bind.h"
 #include "sandbox/config.h"
 #include "sandbox/words.h"
 #include "util/err.h"
@@ -21,7 +22,8 @@
  * itself until the link is up or has failed, and COMMAND begins after that. What is started later
  * has none, as COMMAND has it then.
  *
- * It may die; the supervisor has the device, and starts another one.
+ * It may die; the supervisor has the device and the socket of a link that listens, and starts
+ * another one.
  */
 struct viaproc {
 	pid_t pid; /* 0: none runs */
@@ -30,6 +32,7 @@ struct viaproc {
 	const struct sandbox_config *config;
 	int tun, diag;
 	struct loop *loop;
+	struct bound bound; /* where the link listens; fd -1: it does not */
 	struct words words;
 	struct loop_io login; /* ends when the terminal is free */
 	int login_write;

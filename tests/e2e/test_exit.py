@@ -366,6 +366,33 @@ def test_the_process_of_the_link_may_die(nswrap, far):
     assert done.stdout.strip() == b"192.0.2.10"
 
 
+@pytest.mark.parametrize("detach", [[], ["-d", "-n", "box"]], ids=["", "detached"])
+def test_a_link_that_cannot_be_come_to_starts_nothing(nswrap, tmp_path, detach):
+    (tmp_path / "file").touch()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        for link, wrong in ((f"listen-unix:{tmp_path}/file", "exists and is no socket"),
+                            (f"listen-tcp:127.0.0.1:{taken.getsockname()[1]}", "is in use by")):
+            done = nswrap.run(*detach, "--via", link, "touch", tmp_path / "ran")
+            lines = done.stderr.decode().splitlines()
+            assert done.returncode == 125 and len(lines) == 1 and wrong in lines[0], done
+    assert not (tmp_path / "ran").exists()
+
+
+def test_where_the_link_listens_stays(nswrap, far, tmp_path):
+    """The process of the link may die there, too; with the sandbox the file goes."""
+    made, path = far(), tmp_path / "box.sock"
+    made.serve(TCP_PEER, FAR, 7001)
+    box = nswrap.start("-n", "box", "--via", f"listen-unix:{path}", "sleep", "1000")
+    box.wait_event("started")
+    before = path.stat().st_ino
+    wait_for(lambda: called("nswrap: via", descendants(box.popen.pid)), "the process")
+    os.kill(called("nswrap: via", descendants(box.popen.pid))[0], signal.SIGKILL)
+    made.machine.popen(BINARY, "exit", "--link", f"unix:{path}", stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    done = nswrap.run("exec", "box", *python(READ, FAR, 7001))
+    assert done.stdout.strip() == b"192.0.2.10" and path.stat().st_ino == before, done
+    assert box.stop() == 143 and not path.exists()
+
+
 def test_many_at_once_and_nothing_is_left(nswrap, far):
     made = far()
     made.serve(TCP_ECHO, FAR, 7001)
