@@ -84,17 +84,17 @@ static int serve(const struct words *words, struct err *err)
 		.key = words->has_key ? &words->key : NULL,
 		.expose = &words->expose};
 	const struct portal_start start = {.expose = &words->expose,
-		.in_fd = STDIN_FILENO,
-		.out_fd = STDOUT_FILENO,
+		.in_fd = words->link.fds[0],
+		.out_fd = words->link.fds[1],
 		.ready_fd = words->ready_fd};
-	const bool is_plain = words->link.kind == LINKSPEC_STDIO && !words->has_key;
+	const bool is_plain = linkspec_is_once(&words->link) && !words->has_key;
 	const bool is_stdio = words->link.kind == LINKSPEC_STDIO;
 
 	if (linkspec_check_key(&words->link, words->has_key, err) < 0)
 		return -EINVAL;
 	if (words->ready_fd >= 0 && !is_plain)
 		return err_set(err, EINVAL,
-			"--ready-fd is for stdin and stdout as the link, without a key");
+			"--ready-fd is for stdin and stdout, or fd:N, as the link, without a key");
 	if (is_stdio && (isatty(STDIN_FILENO) || isatty(STDOUT_FILENO)))
 		return err_set(err, EINVAL,
 			"exit: stdin and stdout are its link to the sandbox that uses it, see "

@@ -269,6 +269,12 @@ def test_stdin_that_is_no_link(nswrap, who):
     assert popen.returncode == 2 and said.count(b"\n") == 1 and b"descriptor 0 is a file" in said, said
 
 
+@pytest.mark.parametrize("link", ["-", "fd:0,1"])
+def test_an_exit_whose_link_is_something_else(nswrap, link):
+    done = nswrap.run("exit", "--link", link, input=b"no frame")
+    assert done.returncode == 125 and len(done.stderr.splitlines()) == 1 and b"expected a frame" in done.stderr, done
+
+
 @pytest.mark.parametrize("who", ["server", "client"])
 @pytest.mark.parametrize("said", [b"", b"x" * 100000], ids=["nothing", "noise"])
 def test_a_link_with_nobody_at_its_other_end(nswrap, who, said):
