@@ -3,6 +3,7 @@
 #include "dns/hostservers.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "net/resolv.h"
 #include "util/clock.h"
@@ -21,6 +22,15 @@ static const char *path_of(const struct hostservers *servers)
 	return servers->resolv_conf ? servers->resolv_conf : RESOLV_CONF;
 }
 
+static void set_search(struct zone *zone, char *words)
+{
+	char *rest;
+
+	zone_forget_search(zone);
+	for (char *word = strtok_r(words, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
+		zone_add_search(zone, word);
+}
+
 static void read_servers(struct hostservers *servers)
 {
 	char *text = malloc(RESOLV_TEXT_MAX_BYTES);
@@ -32,6 +42,14 @@ static void read_servers(struct hostservers *servers)
 	free(text);
 	forwarder_set_servers(servers->forwarder, conf.servers, conf.nservers);
 	servers->count = conf.nservers;
+	if (servers->zone)
+		set_search(servers->zone, conf.search);
+}
+
+void hostservers_set_zone(struct hostservers *servers, struct zone *zone)
+{
+	servers->zone = zone;
+	servers->looked_ns = 0; /* it has not heard of the search domains */
 }
 
 size_t hostservers_look(struct hostservers *servers)

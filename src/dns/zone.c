@@ -5,17 +5,25 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fnmatch.h>
-#include <glib.h>
+#include <search.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "util/list.h"
+
 #define NAME_MAX_BYTES 253 /* of a host name, RFC 1035 2.3.4 */
 
-struct entry {
+struct known {
 	size_t count;
 	struct addr addrs[REPLY_ADDRS_MAX];
-	char name[NAME_MAX_BYTES + 1];
+	char name[];
+};
+
+/* An address, and the first one that has it. */
+struct owner {
+	const struct known *known;
+	char text[];
 };
 
 struct pattern {
@@ -23,35 +31,53 @@ struct pattern {
 	char text[NAME_MAX_BYTES + 1];
 };
 
+/* tsearch(3), as GLib is not in the static agent */
 struct zone {
-	GHashTable *names;     /* text to entry, which owns it */
-	GHashTable *addresses; /* text of an address to the first entry that has it */
-	GArray *patterns;      /* struct pattern */
-	GPtrArray *search;     /* texts */
+	void *names;     /* the names of those that are known */
+	void *addresses; /* the texts of owners */
+	struct pattern *patterns;
+	size_t npatterns;
+	char **search;
+	size_t nsearch;
 };
 
 struct zone *zone_new(void)
 {
-	struct zone *zone = calloc(1, sizeof(*zone));
+	return calloc(1, sizeof(struct zone));
+}
 
-	if (!zone)
-		return NULL;
-	zone->names = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, free);
-	zone->addresses = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-	zone->patterns = g_array_new(FALSE, FALSE, sizeof(struct pattern));
-	zone->search = g_ptr_array_new_with_free_func(free);
-	return zone;
+static void free_known(void *name)
+{
+	free(container_of(name, struct known, name));
+}
+
+static void free_owner(void *text)
+{
+	free(container_of(text, struct owner, text));
 }
 
 void zone_free(struct zone *zone)
 {
 	if (!zone)
 		return;
-	g_hash_table_destroy(zone->addresses);
-	g_hash_table_destroy(zone->names);
-	g_array_free(zone->patterns, TRUE);
-	g_ptr_array_free(zone->search, TRUE);
+	tdestroy(zone->addresses, free_owner);
+	tdestroy(zone->names, free_known);
+	free(zone->patterns);
+	zone_forget_search(zone);
+	free(zone->search);
 	free(zone);
+}
+
+static int compare(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+static struct known *find_known(const struct zone *zone, const char *name)
+{
+	char **found = tfind(name, &zone->names, compare);
+
+	return found ? container_of(*found, struct known, name) : NULL;
 }
 
 /* @name in small letters and without its last dot. Returns false if it is none. */
@@ -72,39 +98,56 @@ static bool fold(const char *name, char out[NAME_MAX_BYTES + 1])
 	return true;
 }
 
-static struct entry *get_entry(struct zone *zone, const char *name)
+static struct known *get_known(struct zone *zone, const char *name)
 {
-	struct entry *entry = g_hash_table_lookup(zone->names, name);
+	struct known *known = find_known(zone, name);
 
-	if (entry)
-		return entry;
-	entry = calloc(1, sizeof(*entry));
-	if (!entry)
+	if (known)
+		return known;
+	known = calloc(1, sizeof(*known) + strlen(name) + 1);
+	if (!known)
 		return NULL;
-	strcpy(entry->name, name);
-	g_hash_table_insert(zone->names, entry->name, entry);
-	return entry;
+	strcpy(known->name, name);
+	if (tsearch(known->name, &zone->names, compare))
+		return known;
+	free(known);
+	return NULL;
+}
+
+/* Returns 0 or -ENOMEM. */
+static int add_owner(struct zone *zone, const struct addr *addr, const struct known *known)
+{
+	char text[ADDR_TEXT_BYTES];
+	size_t bytes = strlen(addr_format_ip(addr, text, sizeof(text))) + 1;
+	struct owner *owner = calloc(1, sizeof(*owner) + bytes);
+
+	if (!owner)
+		return -ENOMEM;
+	owner->known = known;
+	memcpy(owner->text, text, bytes);
+	char **found = tsearch(owner->text, &zone->addresses, compare);
+	const bool is_first = found && *found == owner->text;
+	if (!is_first)
+		free(owner);
+	return found ? 0 : -ENOMEM;
 }
 
 int zone_add(struct zone *zone, const char *name, const struct addr *addr)
 {
-	char folded[NAME_MAX_BYTES + 1], text[ADDR_TEXT_BYTES];
+	char folded[NAME_MAX_BYTES + 1];
 
 	if (!fold(name, folded))
 		return -EINVAL;
-	struct entry *entry = get_entry(zone, folded);
-	if (!entry)
+	struct known *known = get_known(zone, folded);
+	if (!known)
 		return -ENOMEM;
-	for (size_t i = 0; i < entry->count; i++)
-		if (addr_is_same_ip(&entry->addrs[i], addr))
+	for (size_t i = 0; i < known->count; i++)
+		if (addr_is_same_ip(&known->addrs[i], addr))
 			return 0;
-	if (entry->count == REPLY_ADDRS_MAX)
+	if (known->count == REPLY_ADDRS_MAX)
 		return -ENOSPC;
-	entry->addrs[entry->count++] = *addr;
-	addr_format_ip(addr, text, sizeof(text));
-	if (!g_hash_table_contains(zone->addresses, text))
-		g_hash_table_insert(zone->addresses, g_strdup(text), entry);
-	return 0;
+	known->addrs[known->count++] = *addr;
+	return add_owner(zone, addr, known);
 }
 
 int zone_add_pattern(struct zone *zone, const char *text, const struct addr *server)
@@ -113,7 +156,12 @@ int zone_add_pattern(struct zone *zone, const char *text, const struct addr *ser
 
 	if (!fold(text, pattern.text))
 		return -EINVAL;
-	g_array_append_val(zone->patterns, pattern);
+	struct pattern *grown =
+		reallocarray(zone->patterns, zone->npatterns + 1, sizeof(*zone->patterns));
+	if (!grown)
+		return -ENOMEM;
+	zone->patterns = grown;
+	zone->patterns[zone->npatterns++] = pattern;
 	return 0;
 }
 
@@ -123,11 +171,21 @@ int zone_add_search(struct zone *zone, const char *domain)
 
 	if (!fold(domain, folded))
 		return -EINVAL;
-	char *copy = strdup(folded);
-	if (!copy)
+	char **grown = reallocarray(zone->search, zone->nsearch + 1, sizeof(*zone->search));
+	if (!grown)
 		return -ENOMEM;
-	g_ptr_array_add(zone->search, copy);
+	zone->search = grown;
+	grown[zone->nsearch] = strdup(folded);
+	if (!grown[zone->nsearch])
+		return -ENOMEM;
+	zone->nsearch++;
 	return 0;
+}
+
+void zone_forget_search(struct zone *zone)
+{
+	while (zone->nsearch > 0)
+		free(zone->search[--zone->nsearch]);
 }
 
 /* Is it "SOMETHING.@suffix"? Returns the length of SOMETHING, or 0. */
@@ -142,18 +200,15 @@ static size_t ends_with(const char *name, const char *suffix)
 
 static bool is_known(const struct zone *zone, const char *name)
 {
-	return g_hash_table_contains(zone->names, name);
+	return find_known(zone, name);
 }
 
 /* The first pattern that @name matches, or NULL. */
 static const struct pattern *find_pattern(const struct zone *zone, const char *name)
 {
-	for (guint i = 0; i < zone->patterns->len; i++) {
-		const struct pattern *pattern = &g_array_index(zone->patterns, struct pattern, i);
-
-		if (fnmatch(pattern->text, name, FNM_NOESCAPE) == 0)
-			return pattern;
-	}
+	for (size_t i = 0; i < zone->npatterns; i++)
+		if (fnmatch(zone->patterns[i].text, name, FNM_NOESCAPE) == 0)
+			return &zone->patterns[i];
 	return NULL;
 }
 
@@ -169,8 +224,8 @@ static bool is_ours(const struct zone *zone, const char *name)
 		service = strchr(service, '.') + 1;
 	if (service != name && is_known(zone, service))
 		return true;
-	for (guint i = 0; i < zone->search->len; i++) {
-		size_t len = ends_with(service, g_ptr_array_index(zone->search, i));
+	for (size_t i = 0; i < zone->nsearch; i++) {
+		size_t len = ends_with(service, zone->search[i]);
 
 		if (len == 0 || len >= sizeof(first))
 			continue;
@@ -182,11 +237,11 @@ static bool is_ours(const struct zone *zone, const char *name)
 	return false;
 }
 
-static void put_entry(const struct entry *entry, struct reply *out)
+static void put_known(const struct known *known, struct reply *out)
 {
 	out->rcode = DNS_OK;
-	out->count = entry->count;
-	memcpy(out->addrs, entry->addrs, sizeof(out->addrs));
+	out->count = known->count;
+	memcpy(out->addrs, known->addrs, sizeof(out->addrs));
 }
 
 static void put_localhost(struct reply *out)
@@ -202,14 +257,13 @@ static int find_address(const struct zone *zone, const struct addr *addr, struct
 {
 	char text[ADDR_TEXT_BYTES];
 	struct addr first = addr_loopback4(0);
-	const struct entry *entry =
-		g_hash_table_lookup(zone->addresses, addr_format_ip(addr, text, sizeof(text)));
+	char **found = tfind(addr_format_ip(addr, text, sizeof(text)), &zone->addresses, compare);
 
-	if (!entry && !addr_is_loopback(addr))
+	if (!found && !addr_is_loopback(addr))
 		return -ENOENT;
 	out->rcode = DNS_OK;
-	if (entry)
-		out->target = entry->name;
+	if (found)
+		out->target = container_of(*found, struct owner, text)->known->name;
 	else if (addr->family == AF_INET6 || addr_is_same_ip(addr, &first))
 		out->target = "localhost";
 	else
@@ -220,13 +274,13 @@ static int find_address(const struct zone *zone, const struct addr *addr, struct
 int zone_find(
 	const struct zone *zone, const struct query *query, struct reply *out, struct addr *server)
 {
-	const struct entry *entry = g_hash_table_lookup(zone->names, query->name);
+	const struct known *known = find_known(zone, query->name);
 	struct addr addr;
 
 	if (!query->is_inet)
 		return -ENOENT;
-	if (entry) {
-		put_entry(entry, out);
+	if (known) {
+		put_known(known, out);
 		return 0;
 	}
 	if (strcmp(query->name, "localhost") == 0 || ends_with(query->name, "localhost")) {

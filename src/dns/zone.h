@@ -39,6 +39,8 @@ int zone_add_pattern(struct zone *zone, const char *pattern, const struct addr *
 
 /* A search domain of the programs that ask. Returns 0, -EINVAL or -ENOMEM. */
 int zone_add_search(struct zone *zone, const char *domain);
+/* There are none. */
+void zone_forget_search(struct zone *zone);
 
 /*
  * Returns 0 with @out filled (all zero before), which stays good until the zone changes; -EREMOTE:

@@ -14,6 +14,7 @@ import harness
 from harness import PATIENCE, Nswrap, python, wait_for
 from mesh_tools import Box, Site, network
 from standin import PIPES, Link, Switch
+from test_names import Host
 
 PORT = 10053
 A, PTR, TXT, AAAA = 1, 12, 16, 28
@@ -238,6 +239,30 @@ def test_names_behind_another_host(etc, outer, short_dir, nswrap):
     for link in links.values():
         link.hang_up()
         assert link.popen.wait(10) == 0
+
+
+@pytest.mark.agents(thorough=True)
+def test_no_name_leaves(outer, short_dir, nswrap):
+    """Nobody outside hears a name of the mesh from a plain host either, nor what programs make of one."""
+    host = Host(outer, short_dir, "nameserver 192.0.2.10\nsearch corp.example\n", ("192.0.2.10", "fine"))
+    popen = nswrap.popen("agent", "--automated", prefix=host.outer.prefix(), env={"HOME": short_dir}, **PIPES)
+    link = Link(popen)
+    link.configure("127.0.42.101",
+                   nameServers=[{"ip": "127.0.42.101", "port": PORT, "proto": kind} for kind in ("tcp", "udp")],
+                   routes=[{"toCIDR": [], "toHostnameGlob": ["*.own.test"], "via": "127.0.42.101"}])
+    ours = {f"x.host1 {A}": [NXDOMAIN], f"_http._tcp.host1 {AAAA}": [NXDOMAIN], f"host1.corp.example {A}": [NXDOMAIN],
+            f"a.own.test.corp.example {A}": [NXDOMAIN], f"77.42.0.127.in-addr.arpa {PTR}": [NXDOMAIN],
+            f"localhost {A}": [0, "127.0.0.1"], f"x.localhost {AAAA}": [0, "::1"],
+            f"1.0.0.127.in-addr.arpa {PTR}": [0, "localhost"]}
+    # the control; who asks the host of a pattern itself asks its resolver
+    others = {f"{name} {A}": [0, "192.0.2.77"] for name in ("x.example", "host9.corp.example", "a.own.test")}
+    for kind in ("tcp", "udp"):
+        done = host.outer.run(*python(CLIENT, kind, "127.0.42.101", PORT), input="\n".join(ours | others).encode())
+        assert sorted(done.stdout.decode().splitlines()) == sorted(
+            " ".join(map(str, [asked, *answer])) for asked, answer in (ours | others).items()), done
+    assert sorted({" ".join(line.split()[2:4]) for line in host.asked()}) == sorted(others)
+    link.hang_up()
+    assert popen.wait(10) == 0
 
 
 @pytest.mark.agents(thorough=True)

@@ -30,14 +30,14 @@ static struct {
 	unsigned others;
 } now;
 
-/* "other.test" is somebody's who knows more. */
+/* "other.test" and "other.box" are somebody's who knows more. */
 static int on_other(void *owner, struct nameserver_question *question, const struct query *query,
 	struct reply *out)
 {
 	(void)question;
 	assert_ptr_equal(owner, &now);
 	now.others++;
-	if (strcmp(query->name, "other.test") != 0)
+	if (strcmp(query->name, "other.test") != 0 && strcmp(query->name, "other.box") != 0)
 		return -ENOENT;
 	*out = (struct reply){.count = 1, .addrs = {addr_loopback4(0)}};
 	return 0;
@@ -50,7 +50,10 @@ static void configure(void)
 	/* as managers sort them, or not */
 	struct mesh_name names[] = {{"lab", {htonl(0x7f002a66)}}, {"Box", {htonl(0x7f002a65)}},
 		{"www.Example.com.", {htonl(0x7f002a66)}}, {"a-lab", {htonl(0x7f002a67)}}};
-	struct mesh_config config = {.names = names, .nnames = COUNT(names)};
+	char *globs[] = {"*.Cloud.example", "*.box", NULL};
+	struct mesh_route route = {.globs = globs, .via = {htonl(0x7f002a66)}};
+	struct mesh_config config = {
+		.names = names, .nnames = COUNT(names), .routes = &route, .nroutes = 1};
 
 	assert_int_equal(nameservice_configure(now.service, &config), 0);
 }
@@ -143,8 +146,46 @@ static void names_of_addresses(void **state)
 	assert_int_equal(ask("102.42.0.127.in-addr.arpa", QUERY_PTR, found, &count), DNS_OK);
 	/* the first one that the manager says, in labels: "lab" */
 	assert_non_null(memmem(now.got + 12 + 31, 64, "\3lab", 5));
+	/* loopback's others are nobody's business either */
+	assert_int_equal(ask("1.0.0.127.in-addr.arpa", QUERY_PTR, found, &count), DNS_OK);
+	assert_non_null(memmem(now.got + 12 + 28, 64, "\11localhost", 11));
+	assert_int_equal(ask("77.42.0.127.in-addr.arpa", QUERY_PTR, found, &count), DNS_NXDOMAIN);
 	assert_int_equal(now.others, 0);
-	assert_int_equal(ask("1.0.0.127.in-addr.arpa", QUERY_PTR, found, &count), DNS_SERVFAIL);
+	assert_int_equal(ask("1.2.0.10.in-addr.arpa", QUERY_PTR, found, &count), DNS_SERVFAIL);
+	assert_int_equal(now.others, 1);
+}
+
+static void write_resolv(const char *text)
+{
+	FILE *file = fopen(now.resolv, "w");
+
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+}
+
+/* Of what would tell somebody of a name of the mesh, only what a pattern matches is others'. */
+static void what_would_tell(void **state)
+{
+	static const char *const names[] = {
+		"x.lab", "_http._tcp.lab", "lab.corp.example", "a.cloud.example.corp.example"};
+	struct addr found[4];
+	size_t count;
+
+	(void)state;
+	write_resolv("nameserver 127.0.0.1\nsearch more.example corp.example\n");
+	configure();
+	for (size_t i = 0; i < COUNT(names); i++)
+		assert_int_equal(ask(names[i], QUERY_A, found, &count), DNS_NXDOMAIN);
+	assert_int_equal(ask("localhost", QUERY_A, found, &count), DNS_OK);
+	assert_int_equal(count, 1);
+	assert_int_equal(now.others, 0);
+	assert_int_equal(ask("other.box", QUERY_A, found, &count), DNS_OK);
+	assert_int_equal(now.others, 1);
+	/* another network, other domains */
+	write_resolv("nameserver 127.0.0.1\nsearch other.corp.example\n");
+	configure();
+	assert_int_equal(ask("lab.other.corp.example", QUERY_A, found, &count), DNS_NXDOMAIN);
 	assert_int_equal(now.others, 1);
 }
 
@@ -158,8 +199,7 @@ static void the_rest_is_others(void **state)
 	assert_int_equal(count, 1);
 	/* no file, no server: nobody is asked */
 	assert_int_equal(ask("no.test", QUERY_A, found, &count), DNS_SERVFAIL);
-	/* one below or beside a name of the mesh is none of it */
-	assert_int_equal(ask("x.lab", QUERY_A, found, &count), DNS_SERVFAIL);
+	/* one beside a name of the mesh is none of it */
 	assert_int_equal(ask("la", QUERY_A, found, &count), DNS_SERVFAIL);
 }
 
@@ -168,6 +208,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(names_of_the_mesh, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(names_of_addresses, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_would_tell, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_rest_is_others, set_up, tear_down),
 	};
 

@@ -3,17 +3,12 @@
  * knows */
 #include "mesh/agent/nameservice.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "dns/hostservers.h"
-
-struct entry {
-	char *name; /* small letters, without a final dot */
-	struct in_addr ip;
-};
+#include "dns/zone.h"
 
 struct nameservice {
 	struct loop *loop;
@@ -21,10 +16,7 @@ struct nameservice {
 	struct nameserver *nameserver;
 	const struct nameservice_ops *ops;
 	void *owner;
-	struct entry *names; /* sorted */
-	size_t nnames;
-	struct entry *addresses; /* sorted, each once; their names are those of names */
-	size_t naddresses;
+	struct zone *zone;
 	int udp_fds[NAMESERVICE_SIDES];
 
 	struct hostservers servers;
@@ -33,128 +25,57 @@ struct nameservice {
 
 /* --- names -------------------------------------------------------------------------------- */
 
-static int compare_names(const void *a, const void *b)
+/* What a route's pattern matches is the owner's, so it does not matter which server it has here. */
+static int add_patterns(struct zone *zone, const struct mesh_route *route, struct in_addr me)
 {
-	const struct entry *first = a, *second = b;
+	const struct addr server = addr_of4(me, 0);
+	int result = 0;
 
-	return strcmp(first->name, second->name);
-}
-
-static int compare_addresses(const void *a, const void *b)
-{
-	const struct entry *first = a, *second = b;
-
-	return memcmp(&first->ip, &second->ip, sizeof(first->ip));
-}
-
-static void free_names(struct entry *names, size_t count)
-{
-	for (size_t i = 0; names && i < count; i++)
-		free(names[i].name);
-	free(names);
-}
-
-/* As dns/query writes them. */
-static char *plain(const char *name)
-{
-	size_t len = strlen(name);
-	char *copy = strndup(name, len > 1 && name[len - 1] == '.' ? len - 1 : len);
-
-	for (char *c = copy; c && *c; c++)
-		*c = (char)tolower((unsigned char)*c);
-	return copy;
-}
-
-/* Of each address the first name, which is the host's own if the manager says so: in @out, with
- * room for all. Returns how many. */
-static size_t list_addresses(const struct entry *names, size_t count, struct entry *out)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < count; i++) {
-		struct entry *at =
-			n > 0 ? bsearch(&names[i], out, n, sizeof(*out), compare_addresses) : NULL;
-		if (at)
-			continue;
-		/* insertion: names of one host mostly follow one another */
-		size_t place = n++;
-		while (place > 0 && compare_addresses(&names[i], &out[place - 1]) < 0) {
-			out[place] = out[place - 1];
-			place--;
-		}
-		out[place] = names[i];
-	}
-	return n;
+	for (char **glob = route->globs; result != -ENOMEM && glob && *glob; glob++)
+		result = zone_add_pattern(zone, *glob, &server);
+	return result;
 }
 
 int nameservice_configure(struct nameservice *service, const struct mesh_config *config)
 {
-	size_t count = config->nnames;
-	struct entry *names = calloc(count + 1, sizeof(*names));
-	struct entry *addresses = calloc(count + 1, sizeof(*addresses));
-	bool has_all = names && addresses;
+	struct zone *zone = zone_new();
+	int result = zone ? 0 : -ENOMEM;
 
-	for (size_t i = 0; has_all && i < count; i++) {
-		names[i] = (struct entry){plain(config->names[i].name), config->names[i].ip};
-		has_all = names[i].name;
+	/* what is no host name cannot be asked for */
+	for (size_t i = 0; result != -ENOMEM && i < config->nnames; i++) {
+		const struct addr addr = addr_of4(config->names[i].ip, 0);
+
+		result = zone_add(zone, config->names[i].name, &addr);
 	}
-	if (!has_all) {
-		free_names(names, count);
-		free(addresses);
+	for (size_t i = 0; result != -ENOMEM && i < config->nroutes; i++)
+		result = add_patterns(zone, &config->routes[i], config->me);
+	if (result == -ENOMEM) {
+		zone_free(zone);
 		return -ENOMEM;
 	}
-	free_names(service->names, service->nnames);
-	free(service->addresses);
-	service->addresses = addresses;
-	service->naddresses = list_addresses(names, count, addresses);
-	qsort(names, count, sizeof(*names), compare_names);
-	service->names = names;
-	service->nnames = count;
+	zone_free(service->zone);
+	service->zone = zone;
+	hostservers_set_zone(&service->servers, zone);
 	return 0;
 }
 
 /* --- questions ---------------------------------------------------------------------------- */
 
-/* Is it about the address of a host? Then @out says its name. */
-static bool answer_reverse(
-	const struct nameservice *service, const struct query *query, struct reply *out)
-{
-	struct entry key = {NULL, {0}};
-	struct addr addr;
-
-	if (query->type != QUERY_PTR || !query_reverse(query->name, &addr) ||
-		addr.family != AF_INET || service->naddresses == 0)
-		return false;
-	key.ip = addr.v4.sin_addr;
-	const struct entry *found = bsearch(&key, service->addresses, service->naddresses,
-		sizeof(*service->addresses), compare_addresses);
-	if (found)
-		out->target = found->name;
-	return found;
-}
-
 static int on_query(void *owner, struct nameserver_question *question, const struct query *query,
 	struct reply *out)
 {
 	struct nameservice *service = owner;
-	const struct entry key = {(char *)query->name, {0}};
-	const struct entry *found = service->nnames > 0
-					    ? bsearch(&key, service->names, service->nnames,
-						      sizeof(*service->names), compare_names)
-					    : NULL;
+	const size_t nservers = hostservers_look(&service->servers);
+	struct addr server;
 
-	if (query->is_inet && found) {
-		out->addrs[out->count++] = addr_of4(found->ip, 0);
-		return 0;
-	}
-	if (query->is_inet && answer_reverse(service, query, out))
+	if (zone_find(service->zone, query, out, &server) == 0)
 		return 0;
 	int result = service->ops && service->ops->on_other
 			     ? service->ops->on_other(service->owner, question, query, out)
 			     : -ENOENT;
 	if (result != -ENOENT)
 		return result;
-	return hostservers_look(&service->servers) > 0 ? -ENOENT : -EHOSTUNREACH;
+	return nservers > 0 ? -ENOENT : -EHOSTUNREACH;
 }
 
 void nameservice_add_client(struct nameservice *service, int fd, const struct addr *peer)
@@ -191,10 +112,11 @@ struct nameservice *nameservice_new(struct loop *loop, struct budget *budget,
 	for (int side = 0; side < NAMESERVICE_SIDES; side++)
 		service->udp_fds[side] = -1;
 	service->resolv_conf = resolv_conf ? strdup(resolv_conf) : NULL;
+	service->zone = zone_new();
 	service->forwarder = forwarder_new(loop, budget);
 	service->servers = (struct hostservers){
 		.loop = loop, .forwarder = service->forwarder, .resolv_conf = service->resolv_conf};
-	if (service->forwarder)
+	if (service->forwarder && service->zone)
 		service->nameserver =
 			nameserver_new(loop, budget, service->forwarder, &nameserver_ops, service);
 	if (service->nameserver && (service->resolv_conf || !resolv_conf))
@@ -210,8 +132,7 @@ void nameservice_free(struct nameservice *service)
 		return;
 	nameserver_free(service->nameserver);
 	forwarder_free(service->forwarder);
-	free_names(service->names, service->nnames);
-	free(service->addresses);
+	zone_free(service->zone);
 	free(service->resolv_conf);
 	free(service);
 }

@@ -12,8 +12,10 @@
  * How it works
  *
  * A name of the mesh (letters in either case) has its VIP as its A record and no others (RFC 2308:
- * "no data"); the address of a VIP has its name. What is none of that goes to the servers of this
- * host's resolv.conf, which is read again when it has changed; where there are none it is SERVFAIL.
+ * "no data"); the address of a VIP has its name. What would tell others of those (dns/zone), this
+ * host's search domains behind them too, does not leave it. What is none of that goes to the
+ * servers of this host's resolv.conf, which is read again when it has changed; where there are none
+ * it is SERVFAIL.
  *
  * Who has its sockets is mesh/agent/role: there are two, at the same address, one of the mesh and
  * one of the host's loopback.
@@ -23,8 +25,8 @@ struct nameservice;
 enum nameservice_side { NAMESERVICE_INSIDE, NAMESERVICE_OUTSIDE, NAMESERVICE_SIDES };
 
 struct nameservice_ops {
-	/* What is no name of the mesh: as on_query of dns/nameserver, -ENOENT is the host's
-	 * resolver. NULL: that is all. */
+	/* What is no name of the mesh, but may match a route's pattern: as on_query of
+	 * dns/nameserver, -ENOENT is the host's resolver. NULL: that is all. */
 	int (*on_other)(void *owner, struct nameserver_question *question,
 		const struct query *query, struct reply *out);
 };
