@@ -271,14 +271,12 @@ static int find_address(const struct zone *zone, const struct addr *addr, struct
 	return 0;
 }
 
-int zone_find(
+static int find(
 	const struct zone *zone, const struct query *query, struct reply *out, struct addr *server)
 {
 	const struct known *known = find_known(zone, query->name);
 	struct addr addr;
 
-	if (!query->is_inet)
-		return -ENOENT;
 	if (known) {
 		put_known(known, out);
 		return 0;
@@ -297,5 +295,16 @@ int zone_find(
 	if (!is_ours(zone, query->name))
 		return -ENOENT;
 	out->rcode = DNS_NXDOMAIN;
+	return 0;
+}
+
+int zone_find(
+	const struct zone *zone, const struct query *query, struct reply *out, struct addr *server)
+{
+	int result = find(zone, query, out, server);
+
+	if (query->is_inet || result == -ENOENT)
+		return result;
+	*out = (struct reply){.rcode = DNS_REFUSED};
 	return 0;
 }

@@ -19,6 +19,8 @@
  *   Else names that are nobody's business would be heard outside.
  *
  * A pattern sends what it matches, and is not a name that was added, to a server of its own.
+ *
+ * All of this is so in the class IN; in another one what is known is refused.
  */
 struct zone;
 

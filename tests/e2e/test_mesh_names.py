@@ -187,6 +187,7 @@ def test_no_name_leaves(nswrap, outside, short_dir):
               "web.corp.example 28", "_443._tcp.db.example.com 52", "102.42.0.127.in-addr.arpa 12",
               "77.42.0.127.in-addr.arpa 12"]
     assert all(rcode in (0, 3) for rcode, _ in dig(run, *asked))
+    assert dig(run, "lab 16 class=3", "x.lab 1 class=255 tcp") == [(5, 0), (5, 0)]
     for words in (["getent", "ahosts", "lab"], ["getent", "hosts", "db.example.com"]):
         assert run(*words).stdout
     names = [line.split()[2].lower() for line in outside.asked()]

@@ -87,7 +87,7 @@ SERVER = textwrap.dedent(r"""
         threading.Thread(target=serve, args=sys.argv[i:i + 2]).start()
 """)
 
-# argv: NAME TYPE [tcp] [edns=BYTES] again and again, with "/" between; a line each: rcode, flags (tc),
+# argv: NAME TYPE [tcp] [edns=BYTES] [class=NUMBER] again and again, with "/" between; a line each: rcode, flags (tc),
 # number of answers, bytes
 DIG = textwrap.dedent("""
     import random, socket, struct, sys
@@ -97,7 +97,8 @@ DIG = textwrap.dedent("""
         text = struct.pack('!6H', random.randrange(65536), 0x100, 1, 0, 0, len(edns))
         for label in name.split('.'):
             text += bytes([len(label)]) + label.encode()
-        text += b'\\0' + struct.pack('!2H', int(kind), 1)
+        classes = [int(o[6:]) for o in options if o.startswith('class=')]
+        text += b'\\0' + struct.pack('!2H', int(kind), *(classes or [1]))
         for option in edns:
             text += b'\\0' + struct.pack('!2HIH', 41, int(option[5:]), 0, 0)
         server = [line.split()[1] for line in open('/etc/resolv.conf') if line.startswith('names')][0]

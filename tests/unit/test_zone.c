@@ -49,11 +49,11 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* What becomes of it, in a word: addresses, a name, "none", a server or "outside". */
-static const char *find(const char *name)
+/* What becomes of it, in a word: addresses, a name, "none", "refused", a server or "outside". */
+static const char *find_in(const char *name, bool is_inet)
 {
 	static char text[512];
-	struct query query = {.type = QUERY_A, .is_inet = true};
+	struct query query = {.type = QUERY_A, .is_inet = is_inet};
 	struct reply reply = {0};
 	struct addr server;
 
@@ -67,6 +67,8 @@ static const char *find(const char *name)
 		return text;
 	}
 	assert_int_equal(result, 0);
+	if (reply.rcode == DNS_REFUSED)
+		return "refused";
 	if (reply.rcode == DNS_NXDOMAIN)
 		return "none";
 	if (reply.target)
@@ -80,6 +82,11 @@ static const char *find(const char *name)
 		addr_format_ip(&reply.addrs[i], text + len, sizeof(text) - len);
 	}
 	return text;
+}
+
+static const char *find(const char *name)
+{
+	return find_in(name, true);
 }
 
 static void test_names(void **state)
@@ -133,6 +140,19 @@ static void test_ours(void **state)
 	assert_string_equal(find("_._"), "outside");
 }
 
+/* dig CH TXT lab */
+static void test_other_classes(void **state)
+{
+	static const char *const ours[] = {"lab", "localhost", "x.lab", "lab.corp.example",
+		"101.42.0.127.in-addr.arpa", "9.42.0.127.in-addr.arpa", "a.cloud1.example.com"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		assert_string_equal(find_in(ours[i], false), "refused");
+	assert_string_equal(find_in("version.bind", false), "outside");
+	assert_string_equal(find_in("1.2.0.10.in-addr.arpa", false), "outside");
+}
+
 static void test_refused(void **state)
 {
 	struct addr addr = address("10.0.0.1");
@@ -162,6 +182,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_addresses, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_patterns, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ours, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_other_classes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 	};
 
