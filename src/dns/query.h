@@ -29,7 +29,7 @@
 #define QUERY_NAME_BYTES 1024 /* 255 bytes on the wire, each of them escaped, and NUL */
 
 /* Of those that we look at (RFC 1035, RFC 3596). */
-enum query_type { QUERY_A = 1, QUERY_PTR = 12, QUERY_AAAA = 28 };
+enum query_type { QUERY_A = 1, QUERY_PTR = 12, QUERY_AAAA = 28, QUERY_ANY = 255 };
 
 /* Answers that say why there is none (RFC 1035, RFC 2136). */
 enum dns_rcode {

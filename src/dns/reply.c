@@ -11,12 +11,17 @@
 #define AT_COUNTS 4                   /* in the header */
 #define OWNER_AT  RECORD_HEADER_BYTES /* the name that was asked for */
 
+static enum query_type type_of(const struct addr *addr)
+{
+	return addr->family == AF_INET ? QUERY_A : QUERY_AAAA;
+}
+
 static void add_address(struct record_writer *writer, const struct addr *addr)
 {
 	bool is_v4 = addr->family == AF_INET;
 	size_t len = is_v4 ? sizeof(addr->v4.sin_addr) : sizeof(addr->v6.sin6_addr);
 
-	record_put_head(writer, OWNER_AT, is_v4 ? QUERY_A : QUERY_AAAA, REPLY_TTL_S, len);
+	record_put_head(writer, OWNER_AT, type_of(addr), REPLY_TTL_S, len);
 	record_put(writer,
 		is_v4 ? (const void *)&addr->v4.sin_addr : (const void *)&addr->v6.sin6_addr, len);
 	record_add_count(writer, RECORD_ANSWER);
@@ -54,10 +59,9 @@ static void add_authority(struct record_writer *writer)
 	record_add_count(writer, RECORD_AUTHORITY);
 }
 
-static bool is_wanted(const struct query *query, const struct addr *addr)
+static bool is_wanted(const struct query *query, enum query_type type)
 {
-	return query->is_inet && ((query->type == QUERY_A && addr->family == AF_INET) ||
-					 (query->type == QUERY_AAAA && addr->family == AF_INET6));
+	return query->is_inet && (query->type == type || query->type == QUERY_ANY);
 }
 
 static int add_records(
@@ -68,11 +72,11 @@ static int add_records(
 
 	if (reply->rcode == DNS_OK) {
 		for (size_t i = 0; i < reply->count; i++)
-			if (is_wanted(query, &reply->addrs[i])) {
+			if (is_wanted(query, type_of(&reply->addrs[i]))) {
 				has_answer = true;
 				add_address(writer, &reply->addrs[i]);
 			}
-		if (reply->target && query->is_inet && query->type == QUERY_PTR) {
+		if (reply->target && is_wanted(query, QUERY_PTR)) {
 			has_answer = true;
 			result = add_target(writer, reply->target);
 		}

@@ -14,8 +14,9 @@
 
 /*
  * What is known of the name that was asked for. DNS_OK: it is there. Of the addresses those of the
- * kind that was asked for are answered, for PTR the target, and for everything else that there is
- * nothing of that type (RFC 2308). DNS_NXDOMAIN: there is none, and nobody else is to be asked.
+ * kind that was asked for are answered, for PTR the target, for ANY all of it, and for everything
+ * else that there is nothing of that type (RFC 2308). DNS_NXDOMAIN: there is none, and nobody else
+ * is to be asked.
  */
 struct reply {
 	enum dns_rcode rcode;

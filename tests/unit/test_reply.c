@@ -46,14 +46,21 @@ static struct reply two_addresses(void)
 	return reply;
 }
 
-static void check_record(const ldns_pkt *packet, const char *expected)
+static void check_records(const ldns_pkt *packet, const char *const *expected, size_t count)
 {
 	assert_int_equal(ldns_pkt_get_rcode(packet), LDNS_RCODE_NOERROR);
-	assert_int_equal(ldns_pkt_ancount(packet), 1);
+	assert_int_equal(ldns_pkt_ancount(packet), count);
 	assert_int_equal(ldns_pkt_nscount(packet), 0);
-	char *text = ldns_rr2str(ldns_rr_list_rr(ldns_pkt_answer(packet), 0));
-	assert_string_equal(text, expected);
-	free(text);
+	for (size_t i = 0; i < count; i++) {
+		char *text = ldns_rr2str(ldns_rr_list_rr(ldns_pkt_answer(packet), i));
+		assert_string_equal(text, expected[i]);
+		free(text);
+	}
+}
+
+static void check_record(const ldns_pkt *packet, const char *expected)
+{
+	check_records(packet, &expected, 1);
 }
 
 static void test_addresses(void **state)
@@ -75,6 +82,22 @@ static void test_target(void **state)
 	ldns_pkt *packet = ask("x101.42.0.127.in-addr.arpa", QUERY_PTR, &reply, 512);
 
 	(void)state;
+	check_record(packet, "X101.42.0.127.in-addr.arpa.\t5\tIN\tPTR\tlab.\n");
+	ldns_pkt_free(packet);
+}
+
+/* dig ANY lab */
+static void test_any(void **state)
+{
+	static const char *const both[] = {
+		"Lab.\t5\tIN\tA\t127.0.42.101\n", "Lab.\t5\tIN\tAAAA\tfd00::101\n"};
+	struct reply reply = two_addresses(), named = {.rcode = DNS_OK, .target = "lab"};
+	ldns_pkt *packet = ask("lab", QUERY_ANY, &reply, 512);
+
+	(void)state;
+	check_records(packet, both, 2);
+	ldns_pkt_free(packet);
+	packet = ask("x101.42.0.127.in-addr.arpa", QUERY_ANY, &named, 512);
 	check_record(packet, "X101.42.0.127.in-addr.arpa.\t5\tIN\tPTR\tlab.\n");
 	ldns_pkt_free(packet);
 }
@@ -154,6 +177,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_target),
+		cmocka_unit_test(test_any),
 		cmocka_unit_test(test_none),
 		cmocka_unit_test(test_too_large),
 		cmocka_unit_test(test_refuse_and_cut),
