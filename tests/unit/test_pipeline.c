@@ -12,7 +12,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "clock_ahead.h"
 #include "dns/pipeline.h"
+#include "util/clock.h"
 #include "util/fd.h"
 
 static struct {
@@ -180,6 +182,58 @@ static void test_gone(void **state)
 	assert_int_equal(now.ended, 1);
 }
 
+/* A whole PIPELINE_IDLE_MS passes with nothing said. */
+static void wait_idle(void)
+{
+	clock_ahead_ns += PIPELINE_IDLE_MS * NS_PER_MS;
+	run();
+}
+
+static void test_idle(void **state)
+{
+	(void)state;
+	/* a part of a message is no message, and what comes begins the time again */
+	clock_ahead_ns += (PIPELINE_IDLE_MS - 1000) * NS_PER_MS;
+	say("\0\2a", 3);
+	clock_ahead_ns += (PIPELINE_IDLE_MS - 1000) * NS_PER_MS;
+	run();
+	assert_int_equal(now.ended, 0);
+	wait_idle();
+	assert_int_equal(now.ended, 1);
+	assert_int_equal(read(now.client, (char[1]){0}, 1), 0);
+}
+
+/* It is us that are late. */
+static void test_waiting_is_not_idle(void **state)
+{
+	(void)state;
+	now.answers_at_once = false;
+	say("\0\1a", 3);
+	for (int i = 0; i < 3; i++)
+		wait_idle();
+	assert_int_equal(now.ended, 0);
+	pipeline_send(&now.pipeline, now.answer, 3);
+	run();
+	assert_int_equal(read(now.client, (char[16]){0}, 16), 5);
+	wait_idle();
+	assert_int_equal(now.ended, 1);
+}
+
+/* More may be under way: who takes no answers is ended with them. */
+static void test_answers_not_taken(void **state)
+{
+	(void)state;
+	now.answers_at_once = false;
+	for (int i = 0; i < 50; i++)
+		say("\0\1a", 3);
+	while (now.pipeline.under_way > 1)
+		pipeline_send(&now.pipeline, now.answer, sizeof(now.answer));
+	run();
+	assert_true(now.pipeline.out_len > 0);
+	wait_idle();
+	assert_int_equal(now.ended, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -188,6 +242,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_bounds, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_large, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_gone, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_idle, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_waiting_is_not_idle, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_answers_not_taken, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
