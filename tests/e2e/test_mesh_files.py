@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from harness import Lines, Nswrap, wait_for
+from harness import HTTP, Lines, Nswrap, wait_for
 from mesh_tools import Site
 from standin import PIPES, Link
 
@@ -110,19 +110,22 @@ def test_hostaliases(etc, short_dir, home):
     users = pathlib.Path(short_dir, "users")
     users.write_text("# mine\nold 192.0.2.1.nip.io\nbroken\n")
     etc.outer.serve(NIP_IO, "192.0.2.10", 53, udp=True)
+    etc.outer.serve(HTTP, "127.0.0.1", 8000)
     etc.nswrap.env["HOSTALIASES"] = str(users)
-    with site_of(etc.nswrap, short_dir, home) as site:
+    with site_of(etc.nswrap, short_dir, home, ports=["8080:127.0.0.1:8000"]) as site:
         directory = home / ".nswrap/agent"
         wait_files(directory)
         lines = read(directory / "hostaliases")
         assert "host1 127.0.42.101.nip.io" in lines and "host0 127.0.42.100.nip.io" in lines
         assert not any("norouter.local" in line or line in ("# mine", "broken") for line in lines)
+        env = {**os.environ, "HOSTALIASES": str(directory / "hostaliases")}
         for name, ip in {**NAMES, "old": "192.0.2.1"}.items():
             if "." in name:
                 continue
-            found = etc.outer.run("getent", "ahostsv4", name,
-                                  env={**os.environ, "HOSTALIASES": str(directory / "hostaliases")})
+            found = etc.outer.run("getent", "ahostsv4", name, env=env)
             assert found.stdout.split()[:1] == [ip.encode()], (name, found)
+        wget = ["wget", "--no-proxy", "-qO-", "http://host1:8080/page"]
+        wait_for(lambda: etc.outer.run(*wget, env=env).stdout == b"path /page", "the page, by wget")
         # what the host itself says, without the block of somebody's that is not there any more
         hosts = (directory / "hosts").read_bytes()
         assert hosts.startswith(ETC_HOSTS + b"\n")
