@@ -115,12 +115,19 @@ static void give_up(struct forwarder_query *query, int result)
 		finish(query, result, NULL, 0);
 }
 
-/* The server says that it will not, or cannot be asked. */
+/* The server says that it will not, or cannot be asked, or nobody is helped by what it says. */
 static void note_refusal(struct forwarder_query *query, int error)
 {
 	query->last_error = error;
 	if (query->server < FORWARDER_SERVERS_MAX)
 		query->refused |= 1U << query->server;
+}
+
+static void on_refusal(struct forwarder_query *query, int error)
+{
+	note_refusal(query, error);
+	end_try(query);
+	try_next(query);
 }
 
 static void note_silence(struct forwarder_query *query, uint64_t until_ns)
@@ -144,9 +151,7 @@ static void on_server_answer(struct forwarder_query *query, uint8_t *answer, siz
 	query->refusal_len = len;
 	if (query->refusal)
 		memcpy(query->refusal, answer, len);
-	note_refusal(query, -ECONNREFUSED);
-	end_try(query);
-	try_next(query);
+	on_refusal(query, -ECONNREFUSED);
 }
 
 static void on_readable(struct loop_io *io, uint32_t events)
@@ -159,12 +164,14 @@ static void on_readable(struct loop_io *io, uint32_t events)
 	if (len < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (len < 0) { /* a router's or the server's ICMP */
-		note_refusal(query, -errno);
-		end_try(query);
-		try_next(query);
+		on_refusal(query, -errno);
 		return;
 	}
-	if (response_fits(forwarder->answer, (size_t)len, query->message, query->question_end))
+	if (!response_fits(forwarder->answer, (size_t)len, query->message, query->question_end))
+		return;
+	if (query->wants_whole && response_is_cut(forwarder->answer))
+		on_refusal(query, -EMSGSIZE);
+	else
 		on_server_answer(query, forwarder->answer, (size_t)len);
 }
 
@@ -299,7 +306,7 @@ int forwarder_start(struct forwarder *forwarder, struct forwarder_query *query,
 	memcpy(query->id, message, sizeof(query->id));
 	query->len = len;
 	query->question_end = question_end;
-	query->is_tcp = is_tcp;
+	query->is_tcp = query->wants_whole = is_tcp;
 	query->asked = query->refused = 0;
 	query->server = FORWARDER_SERVERS_MAX;
 	query->last_error = -ETIMEDOUT;

@@ -22,8 +22,9 @@
  *
  * Over UDP each try has a socket of its own, connected: the kernel picks a random port and drops
  * what others send. The id is random, and an answer to another question is not one. A query that
- * came over TCP is passed on over TCP, or over UDP where no server takes connections; an answer
- * that says it is cut is passed on as it is, as who asked knows what to do.
+ * came over TCP is passed on over TCP, or over UDP where no server takes connections. An answer
+ * that says it is cut is passed on as it is, as who asked knows what to do; but not one of UDP to
+ * who asked over TCP, as most programs take what is left of it there for all that there is.
  */
 #define FORWARDER_SERVERS_MAX 8
 #define FORWARDER_QUERIES_MAX 512 /* under way; past them -EAGAIN */
@@ -59,6 +60,7 @@ struct forwarder_query {
 	unsigned server;         /* that is asked now */
 	int last_error;
 	bool is_tcp;
+	bool wants_whole; /* it came over TCP: who asked has no other way to ask */
 };
 
 /* @loop and @budget stay the caller's. No servers yet. Returns NULL with errno set. */

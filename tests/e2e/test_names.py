@@ -13,8 +13,10 @@ from harness import python, wait_for
 from tools import THOROUGH, Roles
 
 # a name server; argv: a log of what it is asked, then address and what it is like, again and again:
-# fine, silent, refuses (with SERVFAIL), hostile. It answers by the name: huge (TXT of 30,000 bytes),
-# cut (TC over UDP, whole over TCP), always-cut, the rest 192.0.2.77, 2001:db8::77
+# fine, silent, refuses (with SERVFAIL), hostile, breaks (all is cut over UDP; over TCP a name of BYTES
+# or BYTES-LENGTH has so many bytes of its answer, with that length in front, and a reset). It answers by
+# the name: huge (TXT of 30,000 bytes), cut (TC over UDP, whole over TCP), always-cut, the rest 192.0.2.77,
+# 2001:db8::77
 SERVER = textwrap.dedent(r"""
     import socket, struct, sys, threading
 
@@ -47,7 +49,7 @@ SERVER = textwrap.dedent(r"""
             records = [record(1, socket.inet_aton('192.0.2.77'))]
         elif kind == 28:
             records = [record(28, socket.inet_pton(socket.AF_INET6, '2001:db8::77'))]
-        if name.startswith('cut') and not tcp or name.startswith('always-cut'):
+        if (name.startswith('cut') or like == 'breaks') and not tcp or name.startswith('always-cut'):
             flags, records = flags | 0x200, []
         head = struct.pack('!HHHHH', flags, 1, len(records), 0, 0) + ask[12:end]
         whole = ask[:2] + head + b''.join(records)
@@ -76,7 +78,14 @@ SERVER = textwrap.dedent(r"""
                 client, _ = tcp.accept()
                 data = client.recv(65536)
                 for text in answer(data[2:], like, True)[-1:]:
-                    client.sendall(struct.pack('!H', len(text)) + text)
+                    size, _, length = read(data[2:])[0].split('.')[0].partition('-')
+                    if like != 'breaks' or not size.isdigit():
+                        client.sendall(struct.pack('!H', len(text)) + text)
+                        continue
+                    text = struct.pack('!H', int(length or len(text))) + text
+                    client.sendall(text[:int(size)])
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+                    client.close()
         threading.Thread(target=streams, daemon=True).start()
         while True:
             ask, peer = udp.recvfrom(4096)
@@ -240,6 +249,19 @@ def test_hostile_server(nswrap, host):
     outside = host("nameserver 192.0.2.10\n", "192.0.2.10", "hostile")
     assert dig(nswrap, outside, "a.example 1", "b.example 28", "huge.example 16", "a.example 1 tcp") == [
         (0, False, 1, 43), (0, False, 1, 55), (0, True, 0, 30), (0, False, 1, 43)]
+
+
+def test_server_that_breaks(nswrap, host):
+    """A reset at every byte of an answer over TCP, and wrong lengths: SERVFAIL, and the next name is there."""
+    outside = host("nameserver 192.0.2.10\n", "192.0.2.10", "breaks")
+    size = 2 + 44  # "00.example" and an address
+    names = [f"{sent:02}.example 1 tcp" for sent in range(size)]
+    names += [f"{size - 1}-{length}.a 1 tcp" for length in (0, 1, 11, 20, 60000, 65535)]
+    answers = dig(nswrap, outside, *names, f"{size}.example 1 tcp", "fine.example 1 tcp", "fine.example 1")
+    assert [a[:3] for a in answers[:len(names)]] == len(names) * [(2, False, 0)]
+    # all of it was sent; whether it came before the reset is the kernel's to say
+    assert answers[-3][:3] in ((0, False, 1), (2, False, 0))
+    assert [a[:3] for a in answers[-2:]] == [(0, False, 1), (0, True, 0)]
 
 
 if THOROUGH:  # nine seconds of it

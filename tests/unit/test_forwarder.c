@@ -294,6 +294,32 @@ static void test_tcp(void **state)
 	run_until_answered(-ECONNREFUSED);
 }
 
+/* Nobody takes connections: an answer over UDP, whole or not at all. */
+static void test_tcp_is_refused(void **state)
+{
+	(void)state;
+	start(2, true);
+	struct asked asked = take(0);
+	asked.bytes[2] |= 0x02;
+	answer(0, &asked, DNS_OK);
+	asked = take(1);
+	answer(1, &asked, DNS_OK);
+	run_until_answered(0);
+	assert_int_equal(now.answered.answer[2] & 0x02, 0);
+	start(1, true);
+	asked = take(0);
+	asked.bytes[2] |= 0x02;
+	answer(0, &asked, DNS_OK);
+	run_until_answered(-EMSGSIZE);
+	/* who asks over UDP asks again over TCP */
+	start(1, false);
+	asked = take(0);
+	asked.bytes[2] |= 0x02;
+	answer(0, &asked, DNS_OK);
+	run_until_answered(0);
+	assert_int_equal(now.answered.answer[2] & 0x02, 0x02);
+}
+
 static void test_limits(void **state)
 {
 	static struct answered many[FORWARDER_QUERIES_MAX];
@@ -333,6 +359,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_all_refuse, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_silent, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_tcp, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_tcp_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_limits, setup, teardown),
 	};
 
