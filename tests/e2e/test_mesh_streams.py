@@ -45,6 +45,33 @@ s.send(struct.pack('!6H', 7, 0x100, 1, 0, 0, 0) + name + struct.pack('!2H', 1, 1
 print(socket.inet_ntoa(s.recv(600)[-4:]))
 """
 
+# one datagram through a SOCKS proxy and back; argv: proxy's port, address, port
+DATAGRAM = """
+import socket, struct, sys
+s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 20)
+s.sendall(b"\\5\\1\\0\\5\\3\\0\\1" + 6 * b"\\0")
+answer = s.makefile("rb").read(12)
+relay = socket.inet_ntoa(answer[6:10]), int.from_bytes(answer[10:], "big")
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+u.settimeout(20)
+head = b"\\0\\0\\0\\1" + socket.inet_aton(sys.argv[2]) + struct.pack("!H", int(sys.argv[3]))
+u.sendto(head + b"hello", relay)
+print(u.recv(100)[10:].decode())
+"""
+
+# asks for a name by TCP through a SOCKS proxy, and prints the address; argv: proxy's port, address, port, name
+NAME_BY_TCP = """
+import socket, struct, sys
+s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 20)
+s.sendall(b"\\5\\1\\0\\5\\1\\0\\1" + socket.inet_aton(sys.argv[2]) + struct.pack("!H", int(sys.argv[3])))
+name = bytes([len(sys.argv[4])]) + sys.argv[4].encode() + b"\\0"
+query = struct.pack("!6H", 7, 0x100, 1, 0, 0, 0) + name + struct.pack("!2H", 1, 1)
+s.sendall(struct.pack("!H", len(query)) + query)
+with s.makefile("rb") as file:
+    assert file.read(12)[:4] == b"\\5\\0\\5\\0"
+    print(socket.inet_ntoa(file.read(int.from_bytes(file.read(2), "big"))[-4:]))
+"""
+
 # sends datagrams from one socket until one comes back, and prints how many there were; argv: address port
 PATIENT = """
 import socket, sys
@@ -97,11 +124,15 @@ def test_hosts_without_a_stack(nswrap, tmp_path):
                 lambda: echoed(b, data, f"{VIPS['a']}:{PORT}"))
         assert a.do(*python(CROWD, VIPS["b"], PORT, 200)) == b"200\n"
         assert ends(a, VIPS["b"], NOBODY) == errno.ECONNRESET
-        url = f"http://b:{WEB}/x"
-        assert get(a, "--proxy", "http://127.0.0.1:18080", url) == "path /x"
-        assert get(a, "--socks5-hostname", "127.0.0.1:18081", url) == "path /x"
-        refused = a.run("curl", "-sS", "--socks5-hostname", "127.0.0.1:18081", f"http://b:{NOBODY}/")
-        assert refused.returncode == 97 and b"(5)" in refused.stderr, refused
+        for host in ("b", "a", VIPS["a"]):  # itself as well
+            url = f"http://{host}:{WEB}/x"
+            assert get(a, "--proxy", "http://127.0.0.1:18080", url) == "path /x"
+            assert get(a, "--socks5-hostname", "127.0.0.1:18081", url) == "path /x"
+            for port in (NOBODY, NOBODY + 100):
+                refused = a.run("curl", "-sS", "--socks5-hostname", "127.0.0.1:18081", f"http://{host}:{port}/")
+                assert refused.returncode == 97 and b"(5)" in refused.stderr, refused
+        assert a.do(*python(DATAGRAM, 18081, VIPS["a"], PORT)).endswith(b" hello\n")
+        assert a.do(*python(NAME_BY_TCP, 18081, VIPS["a"], 10053, "b")).decode() == f"{VIPS['b']}\n"
         check_datagrams(a, VIPS["b"])
         assert a.do(*python(LOOK_UP, VIPS["b"], 10053, "a")).decode() == f"{VIPS['a']}\n"
         status = site.status()

@@ -463,6 +463,40 @@ static void send_there(struct world *world, const struct pkt *pkt)
 	send_from(&world->here, pkt);
 }
 
+/* For its own proxies, which no stream leads back to it. */
+static void its_own_ports_are_found(void **state)
+{
+	static const struct {
+		enum proto proto;
+		uint16_t port;
+		int result;
+		const char *where;
+	} cases[] = {
+		{PROTO_TCP, WEB, 0, TARGET ":4000"},
+		{PROTO_UDP, WEB, 0, TARGET ":4000"},
+		{PROTO_TCP, NOTHING, -ECONNREFUSED, NULL},
+		{PROTO_UDP, NOTHING, -ECONNREFUSED, NULL},
+		{PROTO_TCP, 53, 0, THERE ":53"},
+	};
+	struct world *world = world_open();
+	struct quay *quay = &world->there.quay;
+	struct dial_target target;
+	char text[ADDR_TEXT_BYTES];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(quay_find_own(quay, cases[i].proto, cases[i].port, &target),
+			cases[i].result);
+		assert_int_equal(target.where, DIAL_OUTSIDE);
+		if (cases[i].where)
+			assert_string_equal(
+				dial_format(&target, text, sizeof(text)), cases[i].where);
+	}
+	assert_int_equal(quay_find_own(quay, PROTO_UDP, 53, &target), 0);
+	assert_true(addr_equal(&target.addr, &quay->names_addr));
+	world_close(world);
+}
+
 static void what_a_stack_would_answer(void **state)
 {
 	struct world *world = world_open();
@@ -699,6 +733,7 @@ int main(void)
 		cmocka_unit_test(what_is_exposed_is_reached),
 		cmocka_unit_test(datagrams_are_led_on),
 		cmocka_unit_test(names_are_known),
+		cmocka_unit_test(its_own_ports_are_found),
 		cmocka_unit_test(what_a_stack_would_answer),
 		cmocka_unit_test(who_begins_as_if_there_were_a_stack),
 		cmocka_unit_test(only_who_waits_is_dialled_for),

@@ -285,6 +285,38 @@ static void test_what_is_not_configured_knows_no_mesh(void **state)
 	world_close(&world);
 }
 
+static int find_own(void *owner, enum proto proto, uint16_t port, struct dial_target *out)
+{
+	(void)owner;
+	*out = (struct dial_target){.host = addr_proto_name(proto), .port = port};
+	return port == PORT ? 0 : -ECONNREFUSED;
+}
+
+static void test_own_ports_are_found_without_a_stack(void **state)
+{
+	char self[] = "self";
+	struct mesh_name names[] = {{self, ip(SELF)}};
+	const struct mesh_config config = {.me = ip(SELF), .names = names, .nnames = 1};
+	struct world world = {.nameserver = NULL};
+	struct ways_query query = {.proto = PROTO_UDP};
+	struct dial_target target;
+	char out[200];
+
+	(void)state;
+	bed_open(&world.bed);
+	world.ways = ways_new(&(struct ways_start){
+		.context = &world.bed.context, .stack = &world.bed.stack, .find_own = find_own});
+	assert_string_equal(where(&world, SELF, out), "outside 127.0.42.1:4000");
+	assert_int_equal(ways_configure(world.ways, &config), 0);
+	assert_string_equal(where(&world, SELF, out), "outside tcp:4000");
+	assert_string_equal(where(&world, "Self.", out), "outside tcp:4000");
+	assert_string_equal(where(&world, "::ffff:127.0.42.1", out), "outside tcp:4000");
+	assert_int_equal(ways_find(world.ways, SELF, PORT, &query, &target), 0);
+	assert_string_equal(target.host, "udp");
+	assert_int_equal(ways_find(world.ways, "self", 1, &query, &target), -ECONNREFUSED);
+	world_close(&world);
+}
+
 struct call {
 	struct ways_dial dial;
 	int done, result;
@@ -358,6 +390,7 @@ int main(void)
 		cmocka_unit_test(test_names_of_others_are_asked_there),
 		cmocka_unit_test(test_questions_that_are_cancelled_are_over),
 		cmocka_unit_test(test_what_is_not_configured_knows_no_mesh),
+		cmocka_unit_test(test_own_ports_are_found_without_a_stack),
 		cmocka_unit_test(test_connections_go_there),
 		cmocka_unit_test(test_one_that_is_cancelled_is_over),
 	};

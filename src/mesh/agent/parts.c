@@ -46,6 +46,11 @@ static void connect_parts(struct agent *agent)
 	agent->outlet.owner = agent;
 }
 
+static int find_own(void *owner, enum proto proto, uint16_t port, struct dial_target *out)
+{
+	return quay_find_own(&((struct agent *)owner)->quay, proto, port, out);
+}
+
 /* Returns false without memory. */
 static bool make_names(struct agent *agent)
 {
@@ -53,6 +58,7 @@ static bool make_names(struct agent *agent)
 		.context = &agent->context,
 		.stack = agent->stack,
 		.on_learnt = orders_on_learnt,
+		.find_own = agent->quay.has_stack ? NULL : find_own,
 		.owner = agent,
 	});
 	agent->asked = agent->ways ? asked_new(agent->ways) : NULL;

@@ -223,6 +223,18 @@ static int find_datagrams(void *owner, struct in_addr peer, uint16_t port, struc
 	return result < 0 ? result : 0;
 }
 
+int quay_find_own(const struct quay *quay, enum proto proto, uint16_t port, struct dial_target *out)
+{
+	int result = role_find_target(quay->role, proto, port, out);
+
+	if (result != 1)
+		return result;
+	if (proto == PROTO_UDP)
+		out->addr = quay->names_addr;
+	/* by TCP it is what mesh/agent/entries has at that very address */
+	return addr_is_loopback(&out->addr) ? 0 : -ECONNREFUSED;
+}
+
 /* The mesh comes to the name server by a socket that is nobody else's: that of the host's loopback
  * may be another agent's. Without it there are no names by UDP, and by TCP all the same. */
 static void open_names(struct quay *quay)

@@ -72,6 +72,10 @@ void quay_close(struct quay *quay);
 /* The hosts of the mesh are those of the role now. Returns 0 or -ENOMEM. */
 int quay_configure(struct quay *quay);
 
+/* Without a stack: where port @port of this host itself leads, for its own proxies (ways_start). */
+int quay_find_own(
+	const struct quay *quay, enum proto proto, uint16_t port, struct dial_target *out);
+
 /* A packet that the gate gives us (GATE_TAKE): of streams, or an error about one of those. False:
  * it is neither. */
 bool quay_take(struct quay *quay, const struct packet_view *packet);

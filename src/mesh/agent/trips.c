@@ -78,6 +78,7 @@ static int find(struct guide *guide, struct guide_trip *of, const char *host, ui
 	if (!trip)
 		return -ENOMEM;
 	trip->query.on_answer = on_answer;
+	trip->query.proto = PROTO_UDP;
 	int result = ways_find(trips->ways, host, port, &trip->query, &target);
 	if (result == 0)
 		on_answer(&trip->query, 0, &target);

@@ -10,11 +10,13 @@
 #include "dns/query.h"
 #include "dns/response.h"
 #include "mesh/agent/atlas.h"
+#include "net/packet.h"
 #include "util/list.h"
 
 struct ways {
 	struct ways_start start;
 	struct atlas *atlas; /* NULL: not configured yet */
+	struct in_addr self; /* if it is */
 };
 
 int ways_configure(struct ways *ways, const struct mesh_config *config)
@@ -25,6 +27,7 @@ int ways_configure(struct ways *ways, const struct mesh_config *config)
 		return -ENOMEM;
 	atlas_free(ways->atlas);
 	ways->atlas = atlas;
+	ways->self = config->me;
 	return 0;
 }
 
@@ -102,12 +105,16 @@ void ways_ask_cancel(struct ways_ask *ask)
 
 /* --- where it leads ----------------------------------------------------------------------- */
 
-static void lead_inside(
-	const struct ways *ways, struct in_addr ip, uint16_t port, struct dial_target *out)
+/* As ways_find; so are those below. */
+static int lead_inside(const struct ways_query *query, struct in_addr ip, struct dial_target *out)
 {
-	const struct addr at = addr_of4(ip, port);
+	const struct ways *ways = query->ways;
+	const struct addr at = addr_of4(ip, query->port);
 
+	if (ways->start.find_own && packet_is_same_ip(ip, ways->self))
+		return ways->start.find_own(ways->start.owner, query->proto, query->port, out);
 	*out = ways->start.stack->ops->target(ways->start.stack, &at);
+	return 0;
 }
 
 /* ::ffff:10.1.2.3 is 10.1.2.3, and leads where that does. */
@@ -129,29 +136,28 @@ static bool is_in_mesh(const struct ways *ways, const struct addr *addr)
 	       atlas_is_in_mesh(ways->atlas, plain.v4.sin_addr);
 }
 
-static void lead(const struct ways *ways, struct addr addr, uint16_t port, struct dial_target *out)
+static int lead(const struct ways_query *query, struct addr addr, struct dial_target *out)
 {
 	addr = unmapped(addr);
-	addr_set_port(&addr, port);
+	addr_set_port(&addr, query->port);
+	if (is_in_mesh(query->ways, &addr))
+		return lead_inside(query, addr.v4.sin_addr, out);
 	*out = (struct dial_target){.addr = addr};
-	if (is_in_mesh(ways, &addr))
-		lead_inside(ways, addr.v4.sin_addr, port, out);
+	return 0;
 }
 
 /* The one of @answer that is behind another host; or the name, whose addresses conn/dial tries one
  * after the other. */
-static void lead_found(
+static int lead_found(
 	const struct ways_query *query, const struct lookup_answer *answer, struct dial_target *out)
 {
 	for (size_t i = 0; i < answer->count; i++)
-		if (is_in_mesh(query->ways, &answer->addrs[i])) {
-			lead(query->ways, answer->addrs[i], query->port, out);
-			return;
-		}
+		if (is_in_mesh(query->ways, &answer->addrs[i]))
+			return lead(query, answer->addrs[i], out);
 	if (answer->count == 1)
-		lead(query->ways, answer->addrs[0], query->port, out);
-	else
-		*out = (struct dial_target){.host = query->name, .port = query->port};
+		return lead(query, answer->addrs[0], out);
+	*out = (struct dial_target){.host = query->name, .port = query->port};
+	return 0;
 }
 
 static void on_looked_up(
@@ -161,7 +167,7 @@ static void on_looked_up(
 	struct dial_target target;
 
 	if (result == 0)
-		lead_found(query, answer, &target);
+		result = lead_found(query, answer, &target);
 	query->on_answer(query, result, result == 0 ? &target : NULL);
 }
 
@@ -179,8 +185,7 @@ static int lead_answered(
 		if (addrs[i].family == AF_INET) {
 			if (!is_in_mesh(query->ways, &addrs[i]))
 				return -EHOSTUNREACH;
-			lead(query->ways, addrs[i], query->port, out);
-			return 0;
+			return lead(query, addrs[i], out);
 		}
 	return -ENOENT;
 }
@@ -219,14 +224,10 @@ int ways_find(struct ways *ways, const char *host, uint16_t port, struct ways_qu
 	query->ways = ways;
 	query->port = port;
 	memcpy(query->name, host, len + 1);
-	if (addr_parse(host, &addr, NULL) == 0) {
-		lead(ways, addr, port, out);
-		return 0;
-	}
-	if (ways->atlas && atlas_find_name(ways->atlas, host, &vip)) {
-		lead_inside(ways, vip, port, out);
-		return 0;
-	}
+	if (addr_parse(host, &addr, NULL) == 0)
+		return lead(query, addr, out);
+	if (ways->atlas && atlas_find_name(ways->atlas, host, &vip))
+		return lead_inside(query, vip, out);
 	if (ways_is_asked(ways, host))
 		return ask_for(query);
 	if (!ways->atlas || !atlas_has_networks(ways->atlas)) {
@@ -235,9 +236,7 @@ int ways_find(struct ways *ways, const char *host, uint16_t port, struct ways_qu
 	}
 	query->lookup.on_answer = on_looked_up;
 	int result = names_start(ways->start.context->names, query->name, &query->lookup, &answer);
-	if (result == 0)
-		lead_found(query, &answer, out);
-	return result;
+	return result == 0 ? lead_found(query, &answer, out) : result;
 }
 
 void ways_find_cancel(struct ways_query *query)

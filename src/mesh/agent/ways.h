@@ -36,6 +36,9 @@ struct ways_start {
 	/* @ips are behind host @via from now on, whatever was before. Before anybody is told that a
 	 * name has these addresses. May be NULL. */
 	void (*on_learnt)(void *owner, const struct in_addr *ips, size_t count, struct in_addr via);
+	/* Without a stack, which leads nowhere at this host itself: where does its own port lead?
+	 * 0 with @out filled, or -errno of conn/dial. NULL: the stack knows. */
+	int (*find_own)(void *owner, enum proto proto, uint16_t port, struct dial_target *out);
 	void *owner;
 };
 
@@ -51,10 +54,12 @@ struct ways_ask {
 	struct via_ask via;
 };
 
-/* Where does it lead? Part of its owner, starts as all zero but for on_answer. */
+/* Where does it lead? Part of its owner, starts as all zero but for on_answer, and proto if that is
+ * UDP. */
 struct ways_query {
+	enum proto proto;
 	/* Once, from the loop. @result is 0 with where it leads, which conn/dial and conn/datagrams
-	 * take (its name is there until on_answer returns); or it is -errno of conn/dial, and
+	 * take (its texts are there until on_answer returns); or it is -errno of conn/dial, and
 	 * @target is NULL. */
 	void (*on_answer)(struct ways_query *query, int result, const struct dial_target *target);
 
@@ -98,8 +103,8 @@ void ways_each_network(const struct ways *ways,
 
 /*
  * Where do @host (a name or an address as text, IPv6 in brackets or not; need not stay) and @port
- * lead? Returns 0 with @out filled, whose name is @query's own; -EINPROGRESS, on_answer will be
- * called; or another -errno of conn/dial and it will not be.
+ * lead? Returns 0 with @out filled, whose texts are there for as long as the loop has not run;
+ * -EINPROGRESS, on_answer will be called; or another -errno of conn/dial and it will not be.
  */
 int ways_find(struct ways *ways, const char *host, uint16_t port, struct ways_query *query,
 	struct dial_target *out);
