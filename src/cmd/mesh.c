@@ -105,9 +105,9 @@ static json_t *make_row(const json_t *host)
 	const char *note = output_member(host, "note", "");
 	char drops[OUTPUT_COUNT_BYTES];
 
-	return json_pack("[o, s, s, o, o, o, o, s, o, o]",
+	return json_pack("[o, s, s, o, o, o, o, o, s, o, o]",
 		output_escaped(output_member(host, "name", "")), output_member(host, "vip", ""),
-		output_member(host, "state", ""),
+		output_member(host, "state", ""), output_escaped(output_member(host, "stack", "-")),
 		output_age(json_integer_value(json_object_get(host, "age"))),
 		json_is_number(rtt) ? json_sprintf("%.2fms", json_number_value(rtt))
 				    : json_string("-"),
@@ -119,8 +119,8 @@ static json_t *make_row(const json_t *host)
 
 static void print_table(const json_t *hosts)
 {
-	json_t *rows = json_pack("[[s, s, s, s, s, s, s, s, s, s]]", "HOST", "VIP", "STATE", "FOR",
-		"RTT", "IN", "OUT", "DROPS", "RESTARTS", "WHY");
+	json_t *rows = json_pack("[[s, s, s, s, s, s, s, s, s, s, s]]", "HOST", "VIP", "STATE",
+		"STACK", "FOR", "RTT", "IN", "OUT", "DROPS", "RESTARTS", "WHY");
 	json_t *host;
 	size_t i;
 

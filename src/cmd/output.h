@@ -7,7 +7,7 @@
 
 #include "util/err.h"
 
-#define OUTPUT_COLUMNS_MAX 10
+#define OUTPUT_COLUMNS_MAX 11
 #define OUTPUT_TEXT_BYTES  4096
 
 /* The text of @object at @key, or @missing. */

@@ -939,9 +939,9 @@ def test_status(mesh):
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", host["since"])
     table = mesh.nswrap.run("mesh", "status").stdout.decode().splitlines()
     assert len(table) == 42
-    assert table[0].split() == ["HOST", "VIP", "STATE", "FOR", "RTT", "IN", "OUT", "DROPS",
-                                "RESTARTS", "WHY"]
-    assert re.match(r"sends +127\.0\.42\.140 +ready +\d+s +[\d.]+ms ", table[-1])
+    assert table[0].split() == ["HOST", "VIP", "STATE", "STACK", "FOR", "RTT", "IN", "OUT",
+                                "DROPS", "RESTARTS", "WHY"]
+    assert re.match(r"sends +127\.0\.42\.140 +ready +- +\d+s +[\d.]+ms ", table[-1])
     assert all(line.index("127.0.42") == table[0].index("VIP") for line in table[1:])
     assert running.stop() == 0
 

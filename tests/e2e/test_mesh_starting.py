@@ -40,7 +40,7 @@ def test_logging_in_takes_as_long_as_it_takes(mesh):
     host = wait_for(lambda: (host := mesh.status()["pod"])["age"] >= 11 and host, "eleven seconds", 15)
     assert (host["state"], host["note"], host["restarts"]) == ("starting", "Enter code: ", 0)
     table = mesh.nswrap.run("mesh", "status", mesh.name).stdout.decode()
-    assert re.search(r"^pod .* starting +1[1-9]s .*Enter code:", table, re.M), table
+    assert re.search(r"^pod .* starting +- +1[1-9]s .*Enter code:", table, re.M), table
     gate.touch()
     running.wait_line("^nswrap: pod: ready at")
     assert time.monotonic() - began < 20 * PATIENCE

@@ -172,6 +172,8 @@ def test_sandboxes_and_hosts_without_a_stack(nswrap, tmp_path):
         assert ends(b, VIPS["a"], NOBODY) == errno.ECONNRESET
         status = site.status()
         assert [status[n]["stack"] for n in "ab"] == ["kernel", "streams"]
+        rows = [line.split() for line in nswrap.run("mesh", "status", "site").stdout.decode().splitlines()]
+        assert [row[rows[0].index("STACK")] for row in rows[1:3]] == ["kernel", "streams"]
         assert status["a"]["stack_why"] is None
         # the agent without a stack starts again: what was open is reset, what begins goes on
         steady = Steady(a, VIPS["b"], PORT)
