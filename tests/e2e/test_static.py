@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """e2e/test_static - nswrap-agent, the one static file for hosts that have nothing"""
 
+import contextlib
 import os
 import pathlib
 import re
+import shlex
 import signal
 import struct
 import subprocess
 
 import harness
-from harness import TCP_ECHO, descendants, free_port, python, wait_for
+from harness import (HTTP, PATIENCE, TCP_ECHO, Behind, descendants, exchange, free_port, python,
+                     wait_for)
 from mesh_tools import Box, Site, echoed, network
+from test_exit import FAR
 
 AGENT = pathlib.Path(harness.AGENT)
 
@@ -29,13 +33,19 @@ os.execvp(sys.argv[1], sys.argv[1:])
 """
 
 
-def in_scratch(directory, *words, **options):
-    """Run the file where nothing else is: no shell, no /etc, no /tmp, no /proc."""
+OLD = python(OLD_KERNEL, str(AGENT))
+
+
+def scratch(directory):
+    """Words that run the file where nothing else is: no shell, no /etc, no /tmp, no /proc."""
     os.makedirs(directory, exist_ok=True)
     (pathlib.Path(directory) / "agent").write_bytes(AGENT.read_bytes())
     (pathlib.Path(directory) / "agent").chmod(0o755)
-    return subprocess.run(["/usr/bin/unshare", "-r", "/usr/sbin/chroot", str(directory), "/agent", *words], timeout=20,
-                          capture_output=True, text=True, env={}, **options)
+    return ["/usr/bin/unshare", "-r", "/usr/bin/env", "-i", "/usr/sbin/chroot", str(directory), "/agent"]
+
+
+def in_scratch(directory, *words):
+    return subprocess.run([*scratch(directory), *words], timeout=20 * PATIENCE, capture_output=True, text=True)
 
 
 def test_it_is_one_small_static_file():
@@ -84,5 +94,48 @@ def serve_and_reach(nswrap, host_server, tmp_path, cmd):
 
 def test_it_is_a_host_of_a_mesh(nswrap, host_server, tmp_path):
     """Also on Linux 4.18; a sandbox of its own is not among what it says it can do."""
-    host = serve_and_reach(nswrap, host_server, tmp_path, python(OLD_KERNEL, str(AGENT)))
+    host = serve_and_reach(nswrap, host_server, tmp_path, OLD)
     assert "gone" in host["features"] and "sandbox/run" not in host["features"]
+
+
+def test_it_is_a_host_where_nothing_else_is(nswrap, host_server, tmp_path):
+    host = serve_and_reach(nswrap, host_server, tmp_path, scratch(tmp_path / "scratch"))
+    assert host["stack"] == "streams" and "/dev/net/tun" in host["stack_why"]
+
+
+def test_it_lends_its_network(nswrap, outer):
+    """Also on Linux 4.18, as those below."""
+    far = Behind(outer)
+    try:
+        far.serve(HTTP, FAR, 80)
+        link = "exec:" + shlex.join([*far.machine.prefix(), *OLD, "exit"])
+        done = nswrap.run("--via", link, "curl", "-sS", "-m", str(20 * PATIENCE), f"http://{FAR}/x")
+        assert done.stdout == b"path /x", done.stderr
+    finally:
+        far.close()
+
+
+def test_it_is_both_ends_of_a_tunnel(nswrap, host_server):
+    target, proxy, clients = free_port(), free_port(), free_port()
+    host_server(TCP_ECHO, target)
+    ends = [nswrap.popen("tunnel", *words, prefix=OLD[:-1], program=OLD[-1], stderr=subprocess.DEVNULL) for words in (
+        ["server", "--bind-proxy", f"127.0.0.1:{proxy}", "--bind-client", f"127.0.0.1:{clients}"],
+        ["client", "--server", f"127.0.0.1:{clients}", "--to", f"127.0.0.1:{target}"])]
+    data = os.urandom(300_000)
+
+    def works():
+        with contextlib.suppress(OSError):
+            return exchange(proxy, data) == data
+
+    wait_for(works, "the tunnel")
+    for popen in ends:
+        popen.terminate()
+        assert popen.wait(10 * PATIENCE) == 0
+
+
+def test_it_enters_a_sandbox(nswrap):
+    box = Box(nswrap, "static-box")
+    done = subprocess.run([*OLD, "exec", box.name, "readlink", "/proc/self/ns/net"], capture_output=True,
+                          timeout=20 * PATIENCE, env=nswrap.env)
+    assert done.returncode == 0 and done.stdout == box.do("readlink", "/proc/self/ns/net"), done.stderr
+    assert done.stdout.decode().strip() != os.readlink("/proc/self/ns/net")
