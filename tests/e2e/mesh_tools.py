@@ -160,7 +160,12 @@ class Box:
         """The command of a host. Without a stack it takes the sandbox for a machine."""
         if AGENT_KIND.name == "streams":
             return [BINARY, "exec", self.name, "env", BINARY, "agent", *AGENT_KIND.words]
-        return [AGENT_KIND.program, "exec", self.name, "nswrap"]
+        return self.sandbox_agent()
+
+    def sandbox_agent(self):
+        """The same for a host that is to be a sandbox, which has a stack whatever is tested."""
+        program = BINARY if AGENT_KIND.name == "streams" else AGENT_KIND.program
+        return [program, "exec", self.name, "nswrap"]
 
     def popen(self, *command, **options):
         return self.nswrap.popen("exec", self.name, *command, **options)

@@ -12,8 +12,10 @@ import subprocess
 import pytest
 
 from harness import HTTP, Lines, Nswrap, wait_for
-from mesh_tools import Site
+from mesh_tools import AGENT_KIND, Site
 from standin import PIPES, Link
+
+pytestmark = pytest.mark.agents(thorough=True)
 
 # no newline at its end, another program's block, a carriage return: all stays as it is
 ETC_HOSTS = b"""127.0.0.1\tlocalhost
@@ -95,6 +97,12 @@ def site_of(nswrap, directory, home, **manifest):
     return site
 
 
+def agent(nswrap, home, **options):
+    """An agent by itself."""
+    return nswrap.popen("agent", "--automated", *AGENT_KIND.words, program=AGENT_KIND.program,
+                        env={"HOME": str(home)}, **PIPES, **options)
+
+
 def read(path):
     return pathlib.Path(path).read_text().splitlines()
 
@@ -142,7 +150,7 @@ def test_hostaliases(etc, short_dir, home):
 @pytest.mark.parametrize("path", ["~/foo/norouter-agent", "${HOME}/foo/norouter-agent", "$HOME/foo/norouter-agent"])
 def test_state_dir_of_a_norouter_manager(nswrap, home, path):
     """pathOnAgent is expanded where the agent is; the features are named."""
-    popen = nswrap.popen("agent", "--automated", env={"HOME": str(home)}, stderr=subprocess.PIPE, **PIPES)
+    popen = agent(nswrap, home, stderr=subprocess.PIPE)
     link = Link(popen)
     result = link.configure("127.0.42.100", stateDir={"path": path})
     assert {"hostaliases", "etchosts"} <= set(result["data"]["features"])
@@ -167,7 +175,7 @@ def test_files_that_are_slow_stop_nothing(nswrap, home):
     """While a file cannot be had, here as somebody has locked its directory, an agent answers all the same."""
     directory = home / "slow"
     directory.mkdir()
-    popen = nswrap.popen("agent", "--automated", env={"HOME": str(home)}, **PIPES)
+    popen = agent(nswrap, home)
     link = Link(popen)
     lock = os.open(directory, os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)
@@ -202,7 +210,7 @@ def test_etc_hosts(etc, short_dir, home, request):
         after = etc.hosts.stat()
         assert (before.st_ino, before.st_mode) == (after.st_ino, after.st_mode)
         backups = [path.name for path in etc.path.iterdir() if path.name.startswith("hosts.")]
-        if request.node.callspec.id == "root":
+        if request.node.callspec.params["etc"]:
             assert backups == ["hosts.nswrap-backup"]
             assert (etc.path / backups[0]).read_bytes() == ETC_HOSTS
             assert (etc.path / backups[0]).stat().st_mode == before.st_mode
@@ -241,7 +249,7 @@ def test_etc_hosts_that_others_write(etc, short_dir, home):
 def test_what_a_crash_leaves(etc, short_dir, home):
     """The next agent, of whatever mesh, takes out what killed ones have left; what runs stays."""
     def start(vip, **more):
-        popen = etc.nswrap.popen("agent", "--automated", env={"HOME": str(home)}, **PIPES)
+        popen = agent(etc.nswrap, home)
         link = Link(popen)
         link.configure(vip, stateDir={}, **more)
         return popen, link

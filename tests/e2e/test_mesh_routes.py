@@ -8,9 +8,11 @@ import re
 import subprocess
 
 import pytest
-from harness import (BINARY, HTTP, NAME_SERVER, Behind, TCP_ECHO, TCP_PEER, UDP_ECHO, descendants,
+from harness import (HTTP, NAME_SERVER, Behind, TCP_ECHO, TCP_PEER, UDP_ECHO, descendants,
                      free_port, namespace, open_fds, python, wait_for)
-from mesh_tools import TRY, Box, Site, Steady, echoed, in_time, settled
+from mesh_tools import AGENT_KIND, TRY, Box, Site, Steady, echoed, in_time, settled
+
+pytestmark = pytest.mark.agents(thorough=True)
 
 LAB = "127.0.42.101"
 BASTION = "127.0.42.102"
@@ -25,7 +27,8 @@ class Cloud(Behind):
         return self.machine
 
     def agent(self, *options):
-        return [*self.bastion.prefix(), BINARY, *(("agent", *options) if options else ())]
+        words = [*AGENT_KIND.words, *options]
+        return [*self.bastion.prefix(), AGENT_KIND.program, *(("agent", *words) if words else ())]
 
 
 @pytest.fixture
@@ -55,7 +58,7 @@ def world(nswrap, cloud, tmp_path):
         made = cloud(setup=setup)
         box = Box(nswrap, "lab", *box_options)
         site = Site(nswrap, tmp_path, routes=[{"to": list(to), "via": "bastion"}])
-        site.host("lab", LAB, box.agent())
+        site.host("lab", LAB, box.sandbox_agent())
         site.host("bastion", BASTION, made.agent(*options), **manifest)
         return made, box, site
 
@@ -233,7 +236,7 @@ def test_the_sandboxs_own_networks_stay_its_own(nswrap, cloud, tmp_path):
     box.nswrap, box.name, box.running = nswrap, "lab", running
     site = Site(nswrap, tmp_path, routes=[{"to": ["10.0.2.0/25"], "via": "bastion"},
                                           {"to": ["0.0.0.0/0"], "via": "bastion"}])
-    site.host("lab", LAB, box.agent())
+    site.host("lab", LAB, box.sandbox_agent())
     site.host("bastion", BASTION, made.agent())
     with site:
         site.running.wait_line(r"lab: .*10\.0\.2\.0/25 is not taken: the network of this sandbox has it")
@@ -310,7 +313,7 @@ def test_a_plain_host_reaches_the_cloud_by_its_proxies(nswrap, cloud, tmp_path, 
     made.serve(HTTP, FAR, 8081)
     http, socks = free_port(), free_port()
     text = json.dumps({"hosts": {
-        "laptop": {"vip": "127.0.42.100", "http": {"listen": f"127.0.0.1:{http}"},
+        "laptop": {"vip": "127.0.42.100", "cmd": [AGENT_KIND.program, "agent", *AGENT_KIND.words], "http": {"listen": f"127.0.0.1:{http}"},
                    "socks": {"listen": f"127.0.0.1:{socks}"}},
         "bastion": {"vip": "127.0.42.101", "cmd": made.agent()}},
         "routes": [{"to": ["192.0.2.0/26", "*.cloud1.example.com"], "via": "bastion"}]})

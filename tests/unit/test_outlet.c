@@ -177,6 +177,15 @@ static void its_own_loopback(void **state)
 	assert_int_equal(
 		answer_to(world, pkt_tcp(PEER, 7, "127.0.42.1", 80, PACKET_SYN)), IPPROTO_TCP);
 	assert_string_equal(report(world).unexposed_last, "127.0.42.1:80");
+	/* streams as well */
+	struct addr at = addr_at("127.0.0.1", 82);
+	const struct packet_end to = {pkt_addr("127.0.42.1"), 82};
+	assert_false(outlet_lets_begin(&world->outlet, pkt_addr(PEER), to, &at));
+	assert_int_equal(report(world).unexposed, 2);
+	assert_string_equal(report(world).unexposed_last, "127.0.42.1:82");
+	addr_set_port(&at, 81);
+	assert_true(outlet_lets_begin(&world->outlet, pkt_addr(PEER), to, &at));
+	assert_int_equal(report(world).unexposed, 2);
 	outlet_close(&world->outlet);
 	expose_fini(&host);
 }
@@ -186,7 +195,11 @@ static void nothing_is_behind_it(void **state)
 {
 	struct world *world = *state;
 
+	const struct addr at = addr_at("10.1.0.1", 80);
+	const struct packet_end to = {pkt_addr("10.1.0.1"), 80};
+
 	assert_int_equal(answer_to(world, pkt_tcp(PEER, 7, "10.1.0.1", 80, PACKET_SYN)), 0);
+	assert_false(outlet_lets_begin(&world->outlet, pkt_addr(PEER), to, &at));
 	assert_int_equal(report(world).unexposed, 0);
 }
 

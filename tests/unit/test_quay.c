@@ -368,6 +368,10 @@ static void what_is_exposed_is_reached(void **state)
 	configure_there(world, NULL, texts);
 	assert_int_equal(reach(world, THERE, AT, PROTO_TCP), -ECONNREFUSED);
 	assert_int_equal(accept(world->target, NULL, NULL), -1);
+	struct mesh_report report = {0};
+	outlet_report(&world->there.outlet, &report);
+	assert_int_equal(report.unexposed, 1);
+	assert_string_equal(report.unexposed_last, THERE ":4000");
 	text[sizeof(text) - 2] = '0';
 	configure_there(world, NULL, texts);
 	int fd = reach(world, THERE, AT, PROTO_TCP);

@@ -68,15 +68,14 @@ static void on_due(struct loop_timer *timer)
 	outlet->on_change(outlet->owner);
 }
 
-static void on_unexposed(void *owner, const struct packet_view *packet)
+/* @peer has asked for @to; port 0: it has none. */
+static void tell_unexposed(struct outlet *outlet, struct in_addr peer, struct packet_end to)
 {
-	struct outlet *outlet = owner;
-	const struct addr dst = addr_of4(packet->dst.ip, packet->dst.port),
-			  src = addr_of4(packet->src.ip, 0);
+	const struct addr dst = addr_of4(to.ip, to.port), src = addr_of4(peer, 0);
 	const uint64_t now_ns = loop_now_ns(outlet->loop);
 	char from[ADDR_TEXT_BYTES];
 
-	if (packet->proto == IPPROTO_ICMP)
+	if (to.port == 0)
 		addr_format_ip(&dst, outlet->last, sizeof(outlet->last));
 	else
 		addr_format(&dst, outlet->last, sizeof(outlet->last));
@@ -88,6 +87,15 @@ static void on_unexposed(void *owner, const struct packet_view *packet)
 	log_warning("%s asks for %s, which this host does not expose (--expose of its agent, "
 		    "expose of the manifest)",
 		addr_format_ip(&src, from, sizeof(from)), outlet->last);
+}
+
+static void on_unexposed(void *owner, const struct packet_view *packet)
+{
+	struct packet_end to = packet->dst;
+
+	if (packet->proto == IPPROTO_ICMP)
+		to.port = 0;
+	tell_unexposed(owner, packet->src.ip, to);
 }
 
 /* --- of the owner ------------------------------------------------------------------------- */
@@ -146,14 +154,21 @@ void outlet_take(struct outlet *outlet, const struct packet_view *packet)
 		exit_take(outlet->exit, packet);
 }
 
-bool outlet_leads(const struct outlet *outlet, const struct addr *to)
+bool outlet_lets_begin(
+	struct outlet *outlet, struct in_addr peer, struct packet_end to, const struct addr *at)
 {
-	return outlet->exit && exit_exposes(outlet->exit, to);
+	if (!outlet->exit)
+		return false;
+	if (exit_exposes(outlet->exit, at))
+		return true;
+	outlet->unexposed++;
+	tell_unexposed(outlet, peer, to);
+	return false;
 }
 
 void outlet_report(const struct outlet *outlet, struct mesh_report *out)
 {
 	if (outlet->exit)
-		out->unexposed = exit_unexposed(outlet->exit);
+		out->unexposed = outlet->unexposed + exit_unexposed(outlet->exit);
 	memcpy(out->unexposed_last, outlet->last, sizeof(out->unexposed_last));
 }

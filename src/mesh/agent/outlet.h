@@ -37,6 +37,7 @@ struct outlet {
 	struct expose expose; /* the manager's */
 	struct exit_limits limits;
 	struct loop_timer timer;
+	uint64_t unexposed;          /* streams; the exit has packets */
 	char last[REPORT_WHY_BYTES]; /* that was not exposed */
 	uint64_t said_ns;            /* 0: never */
 };
@@ -57,8 +58,10 @@ bool outlet_leads_here(const struct outlet *outlet);
 /* As exit_take. */
 void outlet_take(struct outlet *outlet, const struct packet_view *packet);
 
-/* Is @to exposed? */
-bool outlet_leads(const struct outlet *outlet, const struct addr *to);
+/* A stream of @peer for @to, which leads to @at: may it? What is not exposed is told as packets
+ * are. */
+bool outlet_lets_begin(
+	struct outlet *outlet, struct in_addr peer, struct packet_end to, const struct addr *at);
 
 /* Fill in what was asked for and is not exposed. */
 void outlet_report(const struct outlet *outlet, struct mesh_report *out);

@@ -25,19 +25,18 @@ static int find_target(void *owner, struct in_addr peer, struct packet_end to, u
 	if (!gate_lets_begin(quay->gate, peer, to))
 		return -EACCES;
 	if (packet_is_same_ip(to.ip, gate_self(quay->gate))) {
-		const struct addr here = addr_loopback4(to.port);
 		int result = role_find_target(quay->role, PROTO_TCP, to.port, out);
 
 		*port = to.port;
-		if (result != -ECONNREFUSED || !outlet_leads(quay->outlet, &here))
+		if (result != -ECONNREFUSED || !outlet_leads_here(quay->outlet))
 			return result;
-		*out = (struct dial_target){.addr = here};
-		return 0;
+		*out = (struct dial_target){.addr = addr_loopback4(to.port)};
+	} else {
+		*out = (struct dial_target){.addr = addr_of4(to.ip, to.port)};
+		if (!gate_is_behind(quay->gate, to.ip))
+			return -ECONNREFUSED;
 	}
-	*out = (struct dial_target){.addr = addr_of4(to.ip, to.port)};
-	return gate_is_behind(quay->gate, to.ip) && outlet_leads(quay->outlet, &out->addr)
-		       ? 0
-		       : -ECONNREFUSED;
+	return outlet_lets_begin(quay->outlet, peer, to, &out->addr) ? 0 : -ECONNREFUSED;
 }
 
 /* The name server tells hosts apart by an address of 127.128.0.0/9 for each; this host's own

@@ -41,7 +41,7 @@ struct quay {
 	struct gate *gate;
 	struct crossing *crossing;
 	struct role *role;
-	const struct outlet *outlet;
+	struct outlet *outlet;
 	struct nameservice *names;
 	const struct ways *ways;
 	struct stack *stack;
