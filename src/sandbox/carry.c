@@ -65,20 +65,25 @@ static int set_sysctls(int family)
 	return result;
 }
 
-static int set_routes(const struct carry *carry)
+static int set_local(int family, int nl, int device)
 {
 	const struct netdev_rule carried = {.priority = PRIORITY,
 		.table = NUMBER_CARRY,
 		.mark = NUMBER_CARRY,
-		.family = carry->family};
+		.family = family};
+	const struct netdev_route local = {
+		.family = family, .table = NUMBER_CARRY, .is_local = true};
+	int result = netdev_add_route(nl, device, &local);
+
+	return result < 0 ? result : netdev_add_rule(nl, &carried);
+}
+
+static int set_routes(const struct carry *carry)
+{
 	const struct netdev_rule asked = {.priority = PRIORITY,
 		.table = NUMBER_ASK,
 		.mark = NUMBER_ASK,
 		.family = carry->family};
-	/* by the TAP's name, so that it is one of a socket that is bound to that, too: nothing that
-	 * is local leaves */
-	const struct netdev_route local = {
-		.family = carry->family, .table = NUMBER_CARRY, .is_local = true};
 	const struct netdev_route out = {
 		.family = carry->family, .gateway = carry->ask, .table = NUMBER_ASK};
 	int result = carry->family == AF_INET ? netdev_set_accept_local(carry->nl, carry->tap) : 0;
@@ -87,11 +92,7 @@ static int set_routes(const struct carry *carry)
 		result = netdev_add_neighbour(
 			carry->nl, carry->tap, carry->family, carry->ask, plan_ask_mac);
 	if (result == 0)
-		result = netdev_add_route(carry->nl, carry->tap, &local);
-	if (result == 0)
 		result = netdev_add_route(carry->nl, carry->tap, &out);
-	if (result == 0)
-		result = netdev_add_rule(carry->nl, &carried);
 	if (result == 0)
 		result = netdev_add_rule(carry->nl, &asked);
 	return result;
@@ -223,25 +224,34 @@ static int open_listener(const struct carry *carry, struct addr *at)
 	return result < 0 ? result : fd_take(&fd);
 }
 
-int carry_set_up(
-	const struct net_plan *plan, int family, int nl, int tap, int *mint, struct err *err)
+int carry_keep_clients(int family, int nl, int device, struct err *err)
+{
+	_cleanup_fd_ int mint = mint_open(family, NUMBER_CARRY);
+
+	if (mint < 0)
+		return err_sys(err, -mint, "no transparent socket can be made");
+	int result = set_sysctls(family);
+	if (result < 0)
+		return err_sys(err, -result, "/proc/sys/net cannot be written");
+	result = set_local(family, nl, device);
+	if (result < 0)
+		return err_sys(err, -result, "packets cannot be routed by their marks");
+	return fd_take(&mint);
+}
+
+int carry_set_up(const struct net_plan *plan, int family, int nl, int tap, struct err *err)
 {
 	const struct carry carry = carry_of(plan, family, nl, tap);
 	struct addr at;
 	_cleanup_fd_ int fd = open_listener(&carry, &at);
-	_cleanup_fd_ int own_mint = fd < 0 ? fd : mint_open(family, NUMBER_CARRY);
 
-	if (own_mint < 0)
-		return err_sys(err, -own_mint, "no transparent socket can be made");
-	int result = set_sysctls(family);
-	if (result < 0)
-		return err_sys(err, -result, "/proc/sys/net cannot be written");
-	result = set_routes(&carry);
+	if (fd < 0)
+		return err_sys(err, -fd, "no transparent socket can be made");
+	int result = set_routes(&carry);
 	if (result < 0)
 		return err_sys(err, -result, "packets cannot be routed by their marks");
 	result = set_rules(&carry, addr_port(&at));
 	if (result < 0)
 		return err_sys(err, -result, "nf_tables takes no rules with tproxy");
-	*mint = fd_take(&own_mint);
 	return fd_take(&fd);
 }

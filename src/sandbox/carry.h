@@ -22,7 +22,8 @@
  * fwmark_reflect) and leave by the TAP as ever
  *
  * Sockets of the mint (conn/mint) have the mark CARRY from the start, whatever address they are
- * bound to, and so has what they connect to: clients that come as themselves (forward/guise).
+ * bound to, and so has what they connect to: clients that come as themselves (forward/guise). That
+ * takes the mark and its table only: no TAP, and no rules.
  *
  * What has a mark already, is for the network inside (but `host`), is not for the TAP, or is
  * forwarded for others is left as it is: libslirp knows what to do with it. Nothing here decides
@@ -30,9 +31,16 @@
  */
 
 /*
- * Run by init, for addresses of @family, on the TAP that setup has made; @nl is net/netdev's.
- * Returns the listener and stores a mint to @mint, or -errno with @err filled, and nothing is
- * changed for connections.
+ * Both are run by init, for addresses of @family; @nl is net/netdev's. They return a descriptor, or
+ * -errno with @err filled, and nothing is changed for connections.
  */
-int carry_set_up(
-	const struct net_plan *plan, int family, int nl, int tap, int *mint, struct err *err);
+
+/*
+ * The mint, of a namespace where what has its mark is local. @device: the TAP where outbound
+ * connections of @family leave by it, as a socket that is bound to that has what is local there
+ * only; else lo.
+ */
+int carry_keep_clients(int family, int nl, int device, struct err *err);
+
+/* Behind it, on the TAP that setup has made: the listener of outbound connections. */
+int carry_set_up(const struct net_plan *plan, int family, int nl, int tap, struct err *err);

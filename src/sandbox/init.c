@@ -476,9 +476,12 @@ __attribute__((noreturn)) static void fail(
 }
 
 /* Namespaces are ready: hand them out. */
-static void hand_out(const struct init_start *start, int fds[INIT_FDS])
+static void hand_out(
+	const struct init_start *start, int fds[INIT_FDS], const struct door_mints *mints)
 {
-	struct init_message message = {.type = INIT_READY};
+	struct init_message message = {.type = INIT_READY,
+		.value = (mints->mint4 < 0 ? 0 : INIT_KEEPS_CLIENTS4) |
+			 (mints->mint6 < 0 ? 0 : INIT_KEEPS_CLIENTS6)};
 	int there[INIT_FDS];
 	size_t count = 0;
 	struct err err;
@@ -553,7 +556,7 @@ __attribute__((noreturn)) static void init_main(
 	if (ns_map_ids(uid, gid, start->config->is_root, &err) < 0 ||
 		setup_namespaces(start, fds, &init.mints, &err) < 0)
 		fail(start, 125, &err);
-	hand_out(start, fds);
+	hand_out(start, fds, &init.mints);
 	if (rights_hide() < 0)
 		end_abandoned(&init);
 	wait_for_go(&init);

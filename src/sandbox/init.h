@@ -37,7 +37,8 @@
 
 enum init_message_type {
 	/* to the supervisor */
-	INIT_READY,   /* with descriptors, see enum init_fd; value: bit i is set if fd i is there */
+	INIT_READY, /* with descriptors, see enum init_fd; value: bit i is set if fd i is there, and
+		     * more of them */
 	INIT_FAILED,  /* err; nothing runs; value: nswrap's exit status */
 	INIT_STARTED, /* COMMAND runs; value: its pid as init sees it */
 	INIT_STOPPED, /* COMMAND was stopped by signal value; serial: for the how-manieth time */
@@ -72,6 +73,10 @@ enum init_fd {
 	INIT_FD_VIA_LOOK, /* net/diag for who has it */
 	INIT_FDS
 };
+
+/* Behind the bits of descriptors: the door has sockets for clients of that family (conn/mint). */
+#define INIT_KEEPS_CLIENTS4 (1 << INIT_FDS)
+#define INIT_KEEPS_CLIENTS6 (1 << (INIT_FDS + 1))
 
 struct init_message {
 	uint32_t type; /* enum init_message_type */

@@ -232,6 +232,8 @@ int initctl_await(struct initctl *initctl, struct err *err)
 	for (size_t i = 0; i < INIT_FDS; i++)
 		if (message.value & 1 << i)
 			initctl->fds[i] = fds[next++];
+	initctl->keeps_clients4 = message.value & INIT_KEEPS_CLIENTS4;
+	initctl->keeps_clients6 = message.value & INIT_KEEPS_CLIENTS6;
 	return 0;
 }
 

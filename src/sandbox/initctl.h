@@ -22,13 +22,14 @@ struct initctl_ops {
 
 struct initctl {
 	/* for reading */
-	pid_t pid;         /* 0: has ended */
-	pid_t command;     /* 0: does not run yet */
-	int fds[INIT_FDS]; /* what came with INIT_READY; -1: none */
-	int door;          /* the net process's end; -1: none */
-	bool is_released;  /* until then init hears of no end: it is to be stopped */
-	bool waits;        /* --wait-all: COMMAND has ended, what it left is waited for */
-	bool has_ended;    /* on_ended was called */
+	pid_t pid;                           /* 0: has ended */
+	pid_t command;                       /* 0: does not run yet */
+	int fds[INIT_FDS];                   /* what came with INIT_READY; -1: none */
+	int door;                            /* the net process's end; -1: none */
+	bool keeps_clients4, keeps_clients6; /* it has sockets for those, came with INIT_READY */
+	bool is_released; /* until then init hears of no end: it is to be stopped */
+	bool waits;       /* --wait-all: COMMAND has ended, what it left is waited for */
+	bool has_ended;   /* on_ended was called */
 
 	/* its own */
 	struct loop *loop;

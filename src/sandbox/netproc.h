@@ -70,9 +70,10 @@ struct netproc_start {
 	int pcap;    /* -1: none */
 	int door;    /* the net process's end */
 	int guest_diag, host_diag;
-	int dns_udp, dns_tcp;      /* of the name server inside; -1: there is none */
-	int out4, out6;            /* of sandbox/carry; -1: libslirp carries that */
-	const struct words *words; /* where what it says goes */
+	int dns_udp, dns_tcp;                /* of the name server inside; -1: there is none */
+	int out4, out6;                      /* of sandbox/carry; -1: libslirp carries that */
+	bool keeps_clients4, keeps_clients6; /* the door has sockets for them */
+	const struct words *words;           /* where what it says goes */
 };
 
 /* Start a net process. Returns its pid or -errno. The descriptors stay open here. */

@@ -85,21 +85,31 @@ static int open_network(struct err *err)
 	return fd_take(&nl);
 }
 
-/* Have the kernel carry outbound TCP, if it is to. @why: what keeps it from that; code 0: nothing.
+/*
+ * Have the kernel carry outbound TCP, if it is to and there is a TAP, and clients of forwards in
+ * any case. @why: what keeps it from the first; code 0: nothing.
  */
 static void setup_carry(const struct net_plan *plan, int nl, int tap, int fds[INIT_FDS],
 	struct door_mints *mints, struct err *why)
 {
 	static const int families[] = {AF_INET, AF_INET6};
+	int *const mint_of[] = {&mints->mint4, &mints->mint6};
 
 	for (size_t i = 0; i < 2 && plan->carrier != PLAN_CARRIER_SLIRP; i++) {
-		if (families[i] == AF_INET6 && !plan->has_ipv6)
-			continue;
-		fds[INIT_FD_OUT4 + i] = carry_set_up(
-			plan, families[i], nl, tap, i == 0 ? &mints->mint4 : &mints->mint6, why);
-		if (fds[INIT_FD_OUT4 + i] < 0)
-			log_info("libslirp carries outbound IPv%d connections: %s", i == 0 ? 4 : 6,
-				why->text);
+		const bool leaves = plan->has_outbound && (i == 0 || plan->has_ipv6);
+		const int device = leaves ? tap : netdev_index(nl, "lo");
+		struct err no = {0};
+
+		*mint_of[i] = carry_keep_clients(families[i], nl, device, &no);
+		if (leaves && *mint_of[i] >= 0)
+			fds[INIT_FD_OUT4 + i] = carry_set_up(plan, families[i], nl, tap, &no);
+		if (no.code)
+			log_info("%s IPv%d connections: %s",
+				leaves ? "libslirp carries outbound"
+				       : "the guest does not see who begins",
+				i == 0 ? 4 : 6, no.text);
+		if (no.code && leaves)
+			*why = no;
 	}
 }
 
@@ -110,8 +120,10 @@ static int setup_network(const struct net_plan *plan, int fds[INIT_FDS], struct 
 	_cleanup_fd_ int nl = open_network(err);
 	if (nl < 0)
 		return nl;
-	if (!plan->has_outbound)
+	if (!plan->has_outbound) {
+		setup_carry(plan, nl, -1, fds, mints, why);
 		return 0;
+	}
 	_cleanup_fd_ int fd = tap_open(NET_TAP_NAME, true, err);
 	if (fd < 0)
 		return fd;

@@ -223,6 +223,8 @@ static pid_t spawn_net(void *owner, int channel, struct err *err)
 		.dns_tcp = supervisor->init.fds[INIT_FD_DNS_TCP],
 		.out4 = supervisor->init.fds[INIT_FD_OUT4],
 		.out6 = supervisor->init.fds[INIT_FD_OUT6],
+		.keeps_clients4 = supervisor->init.keeps_clients4,
+		.keeps_clients6 = supervisor->init.keeps_clients6,
 		.words = &supervisor->words,
 	};
 
@@ -584,7 +586,7 @@ static int open_outwards(struct supervisor *supervisor, struct err *err)
 /* init has said what it could set up. */
 static void keep_clients(struct supervisor *supervisor)
 {
-	if (supervisor->init.fds[INIT_FD_OUT4] >= 0)
+	if (supervisor->init.keeps_clients4)
 		forwards_keep_clients(&supervisor->forwards);
 }
 

@@ -65,9 +65,12 @@ static void world_open(struct world *world)
 	assert_int_equal(
 		netdev_add_default_route(world->nl, world->index, AF_INET6, &world->plan.host6), 0);
 	for (size_t i = 0; i < 2; i++) {
-		world->listeners[i] = carry_set_up(&world->plan, families[i].family, world->nl,
-			world->index, &world->mints[i], &err);
-		if (world->listeners[i] < 0)
+		world->mints[i] =
+			carry_keep_clients(families[i].family, world->nl, world->index, &err);
+		if (world->mints[i] >= 0)
+			world->listeners[i] = carry_set_up(
+				&world->plan, families[i].family, world->nl, world->index, &err);
+		if (world->mints[i] < 0 || world->listeners[i] < 0)
 			fail_msg("%s", err.text);
 	}
 }
