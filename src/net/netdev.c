@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "net/netlink.h"
 #include "util/fd.h"
@@ -233,17 +234,35 @@ int netdev_add_neighbour(int nl, int ifindex, int family, const void *ip, const 
 	return netlink_call(nl, &msg, NULL, 0);
 }
 
-int netdev_write_sysctl(const char *key, const char *value)
+/* A descriptor, or -errno. */
+static int open_sysctl(const char *key, int flags)
 {
 	char path[128];
 	int len = snprintf(path, sizeof(path), "/proc/sys/net/%s", key);
 
 	if (len < 0 || (size_t)len >= sizeof(path))
 		return -ENAMETOOLONG;
-	_cleanup_fd_ int fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	return fd_write_all(fd, value, strlen(value));
+	int fd = open(path, flags | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+int netdev_write_sysctl(const char *key, const char *value)
+{
+	_cleanup_fd_ int fd = open_sysctl(key, O_WRONLY);
+
+	return fd < 0 ? fd : fd_write_all(fd, value, strlen(value));
+}
+
+int netdev_read_sysctl(const char *key, char *value, size_t cap_bytes)
+{
+	_cleanup_fd_ int fd = open_sysctl(key, O_RDONLY);
+	ssize_t got = fd < 0 ? fd : read(fd, value, cap_bytes - 1);
+
+	value[got < 0 ? 0 : got] = '\0';
+	if (got < 0)
+		return fd < 0 ? fd : -errno;
+	value[strcspn(value, "\n")] = '\0';
+	return 0;
 }
 
 int netdev_write_conf(int family, const char *name, const char *key, int value)

@@ -4,6 +4,7 @@
 
 #include <netinet/in.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /*
@@ -102,3 +103,6 @@ int netdev_write_conf(int family, const char *name, const char *key, int value);
 
 /* Write /proc/sys/net/@key, such as "ipv4/tcp_rmem"; the same holds as above. */
 int netdev_write_sysctl(const char *key, const char *value);
+
+/* Read it to @value, without its end of line. Returns 0 or -errno; @value is "" then. */
+int netdev_read_sysctl(const char *key, char *value, size_t cap_bytes);

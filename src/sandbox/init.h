@@ -89,6 +89,8 @@ struct init_message {
 	};
 };
 
+#define INIT_NUMBER_BYTES 12 /* of a sysctl, in digits */
+
 struct init_start {
 	const struct sandbox_config *config;
 	char **argv;                   /* COMMAND, placeholders replaced */
@@ -103,6 +105,8 @@ struct init_start {
 	sigset_t original_mask;        /* what COMMAND gets */
 	bool restores_pipe;            /* SIGPIPE, which we ignore, ends COMMAND */
 	struct rlimit original_nofile;
+	/* the host's for SYNs nobody answers, which a new namespace does not have; "": not known */
+	char syn_retries[INIT_NUMBER_BYTES], syn_linear_timeouts[INIT_NUMBER_BYTES];
 };
 
 /*

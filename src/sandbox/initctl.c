@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "net/netdev.h"
 #include "proc/job.h"
 #include "proc/tree.h"
 #include "util/clock.h"
@@ -174,6 +175,9 @@ int initctl_spawn(struct initctl *initctl, struct init_start *start, struct err 
 	initctl->door = door[0];
 	start->supervisor_fd = channel[1];
 	start->door_fd = door[1];
+	netdev_read_sysctl("ipv4/tcp_syn_retries", start->syn_retries, sizeof(start->syn_retries));
+	netdev_read_sysctl("ipv4/tcp_syn_linear_timeouts", start->syn_linear_timeouts,
+		sizeof(start->syn_linear_timeouts));
 	if (pid == 0)
 		pid = init_spawn(start, err);
 	fd_close(&channel[1]);

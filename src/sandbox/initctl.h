@@ -46,9 +46,10 @@ void initctl_init(
 	struct initctl *initctl, struct loop *loop, const struct initctl_ops *ops, void *owner);
 
 /*
- * Start init with @start, whose descriptors are filled in here. Then wait until the namespaces are
- * set up, for half a minute at most, or until a signal comes that would end us if it were not
- * blocked (-EINTR). In the end let COMMAND be executed. Each returns 0, or -errno with @err filled.
+ * Start init with @start, whose descriptors and sysctls are filled in here. Then wait until the
+ * namespaces are set up, for half a minute at most, or until a signal comes that would end us if it
+ * were not blocked (-EINTR). In the end let COMMAND be executed. Each returns 0, or -errno with
+ * @err filled.
  */
 int initctl_spawn(struct initctl *initctl, struct init_start *start, struct err *err);
 int initctl_await(struct initctl *initctl, struct err *err);

@@ -44,6 +44,11 @@ static void set_sysctls(const struct init_start *start)
 	set_sysctl("ipv4/ip_unprivileged_port_start", "0");
 	snprintf(groups, sizeof(groups), "%u %u", gid, gid);
 	set_sysctl("ipv4/ping_group_range", groups);
+	/* connect(2) is to give up when the host's would */
+	if (start->syn_retries[0] != '\0')
+		set_sysctl("ipv4/tcp_syn_retries", start->syn_retries);
+	if (start->syn_linear_timeouts[0] != '\0') /* Linux 6.5 */
+		set_sysctl("ipv4/tcp_syn_linear_timeouts", start->syn_linear_timeouts);
 }
 
 static int setup_addresses(const struct net_plan *plan, int nl, int tap, struct err *err)

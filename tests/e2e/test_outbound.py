@@ -38,10 +38,8 @@ def name(call):
     try:
         call()
         return 'fine'
-    except socket.timeout:
-        return 'silence'
-    except OSError as e:
-        return errno.errorcode[e.errno]
+    except OSError as e:  # without a number: our own patience has ended, not the kernel's
+        return errno.errorcode[e.errno] if e.errno else 'silence'
 """
 
 # PORT: echo; + 1: resets who has sent something; + 2: counts, and answers behind the end; + 3: nobody;
@@ -326,6 +324,42 @@ def test_errors_come_as_they_are_and_when_they_do(nswrap, outer):
         assert error == "silence" or abs(float(took_inside) - float(took)) < 0.005 * PATIENCE, (one, other)
         seen.add(error)
     assert {"ECONNREFUSED", "silence", "EHOSTUNREACH", "ENETUNREACH", "EACCES"} <= seen, plain
+
+
+TIMED_OUT = """
+def one(address):
+    global FAMILY
+    FAMILY = socket.AF_INET6 if ':' in address else socket.AF_INET
+    s = new()
+    s.settimeout(12)
+    def go():
+        begun = time.monotonic()
+        print(address, name(lambda: s.connect((address, 7003))), time.monotonic() - begun, flush=True)
+    threading.Thread(target=go).start()
+for address in sys.argv[3:]:
+    one(address)
+"""
+
+
+@pytest.mark.waits
+def test_nobody_answers_for_as_long_as_the_host_has_it(nswrap, outer):
+    """A new namespace has the kernel's own number of SYNs, which is a minute more."""
+    host = outer("""
+ip neigh add 192.0.2.99 lladdr 02:00:00:00:00:99 dev ext0
+ip neigh add 2001:db8::99 lladdr 02:00:00:00:00:99 dev ext0
+echo 1 >/proc/sys/net/ipv4/tcp_syn_retries
+[ ! -e /proc/sys/net/ipv4/tcp_syn_linear_timeouts ] || echo 0 >/proc/sys/net/ipv4/tcp_syn_linear_timeouts
+""")
+    words = python(PRELUDE + TIMED_OUT, "192.0.2.10", 7000, "192.0.2.99", "2001:db8::99")
+    plain = host.popen(*words, stdout=subprocess.PIPE)
+    inside = nswrap.run("-q", "--outbound", "kernel", "--", *words, prefix=host.prefix())
+    with plain.stdout:
+        said = [sorted(text.decode().splitlines()) for text in (plain.stdout.read(), inside.stdout)]
+    assert [len(lines) for lines in said] == [2, 2], (said, inside.stderr)
+    for one, other in zip(*said):
+        (address, error, took), (address_inside, error_inside, took_inside) = one.split(), other.split()
+        assert (address, error) == (address_inside, "ETIMEDOUT") and error_inside == error, (one, other)
+        assert abs(float(took_inside) - float(took)) < 0.25 * PATIENCE, (one, other)
 
 
 # --- who carries -----------------------------------------------------------------------------------

@@ -427,6 +427,11 @@ static void test_write_conf(void **state)
 	assert_int_equal(netdev_write_conf(AF_INET, "../conf/tap0", "rp_filter", 2), -EINVAL);
 	assert_int_equal(netdev_write_conf(AF_INET, "tap0", "../tap0/rp_filter", 2), -EINVAL);
 	assert_int_equal(netdev_write_conf(AF_UNIX, "tap0", "rp_filter", 2), -EAFNOSUPPORT);
+	char text[8];
+	assert_int_equal(netdev_read_sysctl("ipv4/conf/tap0/rp_filter", text, sizeof(text)), 0);
+	assert_string_equal(text, "2");
+	assert_int_equal(netdev_read_sysctl("ipv4/none", text, sizeof(text)), -ENOENT);
+	assert_string_equal(text, "");
 }
 
 /* Wait until @fd is readable; the result of poll */
