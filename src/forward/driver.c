@@ -14,17 +14,18 @@
 #include "util/log.h"
 
 enum forward_driver_choice driver_resolve(const struct forward_spec *spec,
-	enum forward_driver_choice choice, bool has_outbound, bool checks_user, bool keeps_clients)
+	enum forward_driver_choice choice, bool has_outbound, bool checks_user, bool keeps_clients,
+	bool keeps_local)
 {
-	bool is_loopback = addr_is_loopback(&spec->host);
+	bool is_shown = keeps_local || !addr_is_loopback(&spec->host);
 
 	if (spec->host.family == AF_UNIX || !has_outbound || checks_user ||
 		spec->proto == PROTO_UDP)
 		return FORWARD_DRIVER_SPLICE;
 	if (choice != FORWARD_DRIVER_AUTO)
 		return choice;
-	return is_loopback || keeps_clients || spec->host.family == AF_INET6 ? FORWARD_DRIVER_SPLICE
-									     : FORWARD_DRIVER_SLIRP;
+	return !is_shown || keeps_clients || spec->host.family == AF_INET6 ? FORWARD_DRIVER_SPLICE
+									   : FORWARD_DRIVER_SLIRP;
 }
 
 const char *driver_name(enum forward_driver_choice driver)

@@ -86,11 +86,13 @@ struct forward_driver {
  * Which driver serves @spec: unix sockets, a sandbox without TAP, UDP and listeners that check
  * users know only splice (libslirp accepts before anybody can look at the client; for UDP see
  * docs/design.md). `auto` takes splice where the client can only be local (there is no address
- * worth keeping), for IPv6 listeners (libslirp leads those only to an IPv6 address of the guest),
- * and where splice keeps clients' addresses, too (@keeps_clients); slirp for the rest.
+ * worth keeping, unless @keeps_local), for IPv6 listeners (libslirp leads those only to an IPv6
+ * address of the guest), and where splice keeps clients' addresses, too (@keeps_clients); slirp for
+ * the rest.
  */
 enum forward_driver_choice driver_resolve(const struct forward_spec *spec,
-	enum forward_driver_choice choice, bool has_outbound, bool checks_user, bool keeps_clients);
+	enum forward_driver_choice choice, bool has_outbound, bool checks_user, bool keeps_clients,
+	bool keeps_local);
 const char *driver_name(enum forward_driver_choice driver);
 
 /* Put its driver to work, as ->open says; and stop it. */

@@ -24,7 +24,7 @@ static enum forward_driver_choice resolve(
 {
 	/* a client's address that is shown inside may be one that the link is the way to */
 	return driver_resolve(spec, config->driver, config->net.has_outbound && !config->via.is_on,
-		config->checks_user, keeps_clients);
+		config->checks_user, keeps_clients, config->keeps_local);
 }
 
 size_t forwards_fds(const struct sandbox_config *config)
@@ -314,6 +314,19 @@ static void announce_network(const struct sandbox_config *config, const struct f
 			address, item->spec.proto == PROTO_UDP ? "/udp" : "");
 }
 
+/* --client-address cannot be had. */
+static void announce_unseen(const struct forwards *forwards, const struct forwards_item *item)
+{
+	char address[ADDR_TEXT_BYTES];
+
+	if (forwards->config->keeps_local && !forwards->keeps_clients &&
+		item->driver == FORWARD_DRIVER_SPLICE && item->spec.proto == PROTO_TCP &&
+		addr_is_loopback(&item->spec.host))
+		log_warning("the guest sees itself for all clients of %s: --client-address needs "
+			    "what --outbound kernel needs (nswrap doctor says what is missing)",
+			addr_format(&item->spec.host, address, sizeof(address)));
+}
+
 void forwards_announce(const struct forwards *forwards, size_t first)
 {
 	for (size_t i = first; i < forwards->count; i++) {
@@ -330,6 +343,7 @@ void forwards_announce(const struct forwards *forwards, size_t first)
 		announce_taken(
 			item, &item->host_taken, "where an address has that port and localhost");
 		announce_network(forwards->config, item);
+		announce_unseen(forwards, item);
 		events_emit(forwards->events, "forward", item_json(item, item->has_listened));
 	}
 }

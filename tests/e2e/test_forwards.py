@@ -417,17 +417,29 @@ def test_clients_come_as_themselves(nswrap, far, options, source, listener, gues
     assert result.stdout.decode().splitlines() == [seen] * 40, result.stderr
 
 
-@pytest.mark.parametrize("options, source, seen", [
-    ([], "192.0.2.10", "127.0.0.1 False"), (["--client-address"], "192.0.2.10", "192.0.2.10 True"),
-    (["--client-address"], "127.0.0.5", "127.0.0.1 False")])
-def test_clients_of_loopback(nswrap, outer, options, source, seen):
-    """On request, and never an address of 127.0.0.0/8."""
-    host = outer()
+READ_ONLY = "mount -o bind,ro /proc/sys /proc/sys"
+
+
+@pytest.mark.parametrize("setup, options, source, seen, is_told", [
+    ("", [], "192.0.2.10", "127.0.0.1 False", False),
+    ("", ["--client-address"], "192.0.2.10", "192.0.2.10 True", False),
+    ("", ["--client-address"], "127.0.0.5", "127.0.0.1 False", False),
+    ("", ["--client-address", "--network", "none"], "192.0.2.10", "192.0.2.10 True", False),
+    # what libslirp can do in its place
+    (READ_ONLY, [], "192.0.2.10", "127.0.0.1 False", False),
+    (READ_ONLY, ["--client-address"], "192.0.2.10", "192.0.2.10 True", False),
+    ("", ["--client-address", "--outbound", "slirp"], "192.0.2.10", "192.0.2.10 True", False),
+    (READ_ONLY, ["--client-address", "--network", "none"], "192.0.2.10", "127.0.0.1 False", True),
+    (READ_ONLY, ["--client-address", "--port-driver", "splice"], "192.0.2.10", "127.0.0.1 False", True)])
+def test_clients_of_loopback(nswrap, outer, setup, options, source, seen, is_told):
+    """On request, and never an address of 127.0.0.0/8; where it cannot be had that is said, once."""
+    host = outer(setup)
     running = nswrap.start(*options, "-f", "127.0.0.1:0:7000", "--", *python(PEERS, "127.0.0.1", 7000),
                            prefix=host.prefix())
     running.guest_listening()
     result = host.run(*python(COME, source, "127.0.0.1", running.host_port()))
     assert result.stdout.decode().splitlines() == [seen] * 40, result.stderr
+    assert running.stderr.text().count("--client-address needs") == is_told
 
 
 @pytest.mark.parametrize("choice", ["auto", "splice", "slirp"])

@@ -14,7 +14,7 @@ struct resolve_row {
 	enum forward_driver_choice choice;
 	bool has_outbound, checks_user;
 	enum forward_driver_choice expected;
-	bool keeps;
+	bool keeps, keeps_local;
 };
 
 static void drivers_are_chosen_by_the_client(void **state)
@@ -22,29 +22,36 @@ static void drivers_are_chosen_by_the_client(void **state)
 	const enum forward_driver_choice any = FORWARD_DRIVER_AUTO, splice = FORWARD_DRIVER_SPLICE,
 					 slirp = FORWARD_DRIVER_SLIRP;
 	const struct resolve_row rows[] = {
-		{"127.0.0.1:80:80", any, true, false, splice, false},
-		{"127.9.0.1:80:80", any, true, false, splice, false},
-		{"[::1]:80:80", any, true, false, splice, false},
-		{"unix:/x:80", any, true, false, splice, false},
-		{"0.0.0.0:80:80", any, true, false, slirp, false},
-		{"192.0.2.1:80:80/udp", any, true, false, splice, false},
-		{"0.0.0.0:80:80/udp", slirp, true, false, splice, false},
-		{"[::]:80:80", any, true, false, splice, false},
+		{"127.0.0.1:80:80", any, true, false, splice, false, false},
+		{"127.9.0.1:80:80", any, true, false, splice, false, false},
+		{"[::1]:80:80", any, true, false, splice, false, false},
+		{"unix:/x:80", any, true, false, splice, false, false},
+		{"0.0.0.0:80:80", any, true, false, slirp, false, false},
+		{"192.0.2.1:80:80/udp", any, true, false, splice, false, false},
+		{"0.0.0.0:80:80/udp", slirp, true, false, splice, false, false},
+		{"[::]:80:80", any, true, false, splice, false, false},
 		/* on request */
-		{"127.0.0.1:80:80", slirp, true, false, slirp, false},
-		{"0.0.0.0:80:80", splice, true, false, splice, false},
-		{"[::]:80:80", slirp, true, false, slirp, false},
+		{"127.0.0.1:80:80", slirp, true, false, slirp, false, false},
+		{"0.0.0.0:80:80", splice, true, false, splice, false, false},
+		{"[::]:80:80", slirp, true, false, slirp, false, false},
 		/* what libslirp cannot do */
-		{"unix:/x:80", slirp, true, false, splice, false},
-		{"127.0.0.1:80:80/udp", slirp, true, false, splice, false},
-		{"127.0.0.1:80:80", slirp, true, true, splice, false},
-		{"0.0.0.0:80:80", slirp, false, false, splice, false},
-		{"0.0.0.0:80:80", slirp, true, true, splice, false},
-		{"0.0.0.0:80:80", any, true, true, splice, false},
-		{"[::]:80:80/udp", slirp, true, true, splice, false},
+		{"unix:/x:80", slirp, true, false, splice, false, false},
+		{"127.0.0.1:80:80/udp", slirp, true, false, splice, false, false},
+		{"127.0.0.1:80:80", slirp, true, true, splice, false, false},
+		{"0.0.0.0:80:80", slirp, false, false, splice, false, false},
+		{"0.0.0.0:80:80", slirp, true, true, splice, false, false},
+		{"0.0.0.0:80:80", any, true, true, splice, false, false},
+		{"[::]:80:80/udp", slirp, true, true, splice, false, false},
 		/* which splice can do as well */
-		{"0.0.0.0:80:80", any, true, false, splice, true},
-		{"0.0.0.0:80:80", slirp, true, false, slirp, true},
+		{"0.0.0.0:80:80", any, true, false, splice, true, false},
+		{"0.0.0.0:80:80", slirp, true, false, slirp, true, false},
+		{"127.0.0.1:80:80", any, true, false, splice, true, true},
+		/* with libslirp alone */
+		{"127.0.0.1:80:80", any, true, false, slirp, false, true},
+		{"127.0.0.1:80:80", any, false, false, splice, false, true},
+		{"127.0.0.1:80:80", splice, true, false, splice, false, true},
+		{"[::1]:80:80", any, true, false, splice, false, true},
+		{"unix:/x:80", any, true, false, splice, false, true},
 	};
 
 	(void)state;
@@ -52,8 +59,9 @@ static void drivers_are_chosen_by_the_client(void **state)
 		struct forward_list list = {0};
 
 		assert_int_equal(spec_list_parse(&list, rows[i].rule, NULL, NULL), 0);
-		assert_int_equal(driver_resolve(&list.items[0], rows[i].choice,
-					 rows[i].has_outbound, rows[i].checks_user, rows[i].keeps),
+		assert_int_equal(
+			driver_resolve(&list.items[0], rows[i].choice, rows[i].has_outbound,
+				rows[i].checks_user, rows[i].keeps, rows[i].keeps_local),
 			rows[i].expected);
 		spec_list_free(&list);
 	}
