@@ -107,6 +107,16 @@ bool driver_find_target(struct forward *forward)
 	return true;
 }
 
+bool driver_turn_to(struct forward *forward, int family)
+{
+	enum forward_target target = family == AF_INET6 ? TARGET_LOOPBACK6 : TARGET_LOOPBACK4;
+
+	if (driver_target(forward).family == family || !listens_at(forward, target))
+		return false;
+	forward->target = target;
+	return true;
+}
+
 static void on_tell(struct loop_task *task)
 {
 	struct forward *forward = container_of(task, struct forward, tell_task);

@@ -110,6 +110,10 @@ bool driver_is_listening(
  */
 bool driver_find_target(struct forward *forward);
 
+/* Make the loopback address of @family the target, if that is of the other one and somebody listens
+ * there. False: it stays. */
+bool driver_turn_to(struct forward *forward, int family);
+
 /*
  * Somebody listens inside: an answer came from there. The first time has_listened is set, and a
  * task of the loop tells the driver, and then the context's owner.

@@ -198,12 +198,28 @@ static void on_connected(struct loop_io *io, uint32_t events)
 	on_connect_result(listener, connecting_end(connecting), -error);
 }
 
+/* A socket that has been given to us may have clients of both families, and each comes as itself to
+ * a target of its own one only. */
+static void turn_to_client(struct listener *listener, struct client *client)
+{
+	struct forward *forward = listener->forward;
+	enum door_kind kind = driver_socket_kind(forward);
+	struct addr peer;
+
+	if (forward->spec.host.family != AF_INET6 || !guise_is_kept(forward) ||
+		addr_get_peer(client->host_fd, &peer) < 0 || !driver_turn_to(forward, peer.family))
+		return;
+	inside_put_back(forward->context->inside, kind, client->guest_fd);
+	client->guest_fd = take_socket(listener);
+}
+
 /* Lead a client to the current target, with a fresh socket of the inside. */
 static void serve(struct listener *listener, int host_fd, int guest_fd)
 {
 	struct client client = {host_fd, guest_fd, false};
-	int result = connect_client(listener, &client);
 
+	turn_to_client(listener, &client);
+	int result = client.guest_fd < 0 ? -EAGAIN : connect_client(listener, &client);
 	on_connect_result(listener, client, result);
 }
 

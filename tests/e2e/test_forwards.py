@@ -372,11 +372,11 @@ def test_odd_clients_are_answered(nswrap, far):
 PEERS = """
 import socket, sys
 family = socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET
-with socket.create_server((sys.argv[1], int(sys.argv[2])), family=family) as server:
+with socket.create_server((sys.argv[1], int(sys.argv[2])), family=family, dualstack_ipv6=sys.argv[1] == '::') as server:
     while True:
         c, peer = server.accept()
         with c:
-            c.sendall(f'{peer[0]} {peer[1]}'.encode())
+            c.sendall(f'{peer[0].removeprefix("::ffff:")} {peer[1]}'.encode())
 """
 # argv: the address to come from, and where to; whom the server sees, and whether that is us to the port
 COME = """
@@ -415,6 +415,31 @@ def test_clients_come_as_themselves(nswrap, far, options, source, listener, gues
     running.guest_listening()
     result = outside.run(*python(COME, source, listener, running.host_port()))
     assert result.stdout.decode().splitlines() == [seen] * 40, result.stderr
+
+
+# with a listening socket for both families, as a service manager gives it; argv: COMMAND
+GIVE = """
+import os, socket, sys
+s = socket.create_server(('::', int(sys.argv[1])), family=socket.AF_INET6, dualstack_ipv6=True)
+os.dup2(s.fileno(), 3)
+os.set_inheritable(3, True)
+os.execvpe(sys.argv[2], sys.argv[2:], {**os.environ, 'LISTEN_FDS': '1', 'LISTEN_PID': str(os.getpid())})
+"""
+
+
+@pytest.mark.parametrize("guest, families", [("::", "46"), ("0.0.0.0", "4"), ("::1", "6")])
+def test_clients_of_a_socket_for_both_families(nswrap, far, guest, families):
+    """Each by turns comes as itself to the address of its own family."""
+    host, outside = far
+    with open(os.devnull):  # so that the events' descriptor is not 3
+        running = nswrap.start("-p", "fd:3:7000", "--", *python(PEERS, guest, 7000),
+                               prefix=[*host.prefix(), *python(GIVE, 7007)])
+    running.guest_listening()
+    for _ in range(2):
+        for family, source, listener in ("4", "192.0.2.20", "192.0.2.10"), ("6", "2001:db8::20", "2001:db8::10"):
+            result = outside.run(*python(COME, source, listener, 7007))
+            seen = f"{source} True" if family in families else f"{'127.0.0.1' if guest == '0.0.0.0' else '::1'} False"
+            assert result.stdout.decode().splitlines() == [seen] * 40, result.stderr
 
 
 READ_ONLY = "mount -o bind,ro /proc/sys /proc/sys"
