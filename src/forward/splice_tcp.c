@@ -98,23 +98,16 @@ static int take_socket(struct listener *listener)
 		forward->context->inside, driver_socket_kind(forward), &listener->waiter);
 }
 
-/*
- * Connect @client as itself: 0, -EINPROGRESS or -ECONNREFUSED. -EAGAIN: there is no socket for that
- * now, on_sockets will be called. Anything else: it cannot be, use the one that it has.
- */
-static int connect_guised(struct listener *listener, struct client *client)
+/* As connect_guised, from @peer. */
+static int connect_as(struct listener *listener, struct client *client, const struct addr *peer)
 {
 	struct forward *forward = listener->forward;
 	struct inside *inside = forward->context->inside;
-	struct addr peer;
-
-	if (!guise_is_kept(forward) || addr_get_peer(client->host_fd, &peer) < 0 ||
-		!guise_fits(forward, &peer, client->guest_fd))
-		return -EADDRNOTAVAIL;
 	_cleanup_fd_ int fd = inside_take(inside, guise_kind(forward), &listener->waiter);
+
 	if (fd < 0)
 		return -EAGAIN;
-	int result = guise_wear(fd, &peer);
+	int result = guise_wear(fd, peer);
 	if (result == 0)
 		result = driver_connect(forward, fd);
 	if (result == 0 || result == -EINPROGRESS || result == -ECONNREFUSED) {
@@ -122,8 +115,28 @@ static int connect_guised(struct listener *listener, struct client *client)
 		client->guest_fd = fd_take(&fd);
 		return result;
 	}
-	/* the same client may be on its way to the same port twice, by two ports of the host */
 	return result == -EAGAIN ? -EADDRNOTAVAIL : result;
+}
+
+/*
+ * Connect @client as itself: 0, -EINPROGRESS or -ECONNREFUSED. -EAGAIN: there is no socket for that
+ * now, on_sockets will be called. Anything else: it cannot be, use the one that it has.
+ */
+static int connect_guised(struct listener *listener, struct client *client)
+{
+	struct forward *forward = listener->forward;
+	struct addr peer;
+
+	if (!guise_is_kept(forward) || addr_get_peer(client->host_fd, &peer) < 0 ||
+		!guise_fits(forward, &peer, client->guest_fd))
+		return -EADDRNOTAVAIL;
+	int result = connect_as(listener, client, &peer);
+	if (result != -EADDRNOTAVAIL)
+		return result;
+	/* it is here already from the same port, by another address or port of the host, which the
+	 * kernel sees when the second one connects */
+	addr_set_port(&peer, 0);
+	return connect_as(listener, client, &peer);
 }
 
 /* As driver_connect, with the socket that @client has; -EAGAIN without one: wait. */

@@ -417,6 +417,34 @@ def test_clients_come_as_themselves(nswrap, far, options, source, listener, gues
     assert result.stdout.decode().splitlines() == [seen] * 40, result.stderr
 
 
+# from one port to two addresses; argv: the address to come from, the port that is asked, the two
+TWICE = """
+import socket, sys
+kept = []
+for address in sys.argv[3:]:
+    s = socket.socket(socket.AF_INET6 if ':' in address else socket.AF_INET)
+    kept.append(s)
+    s.settimeout(20)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind((sys.argv[1], 33333))
+    s.connect((address, int(sys.argv[2])))
+    print(s.recv(100).decode())
+"""
+
+
+@pytest.mark.parametrize("rule, source, listeners, guest", [
+    ("0.0.0.0", "192.0.2.20", ["192.0.2.10", "192.0.2.11"], "127.0.0.1"),
+    ("[::]", "2001:db8::20", ["2001:db8::10", "2001:db8::11"], "::1")])
+def test_one_port_of_a_client_twice(nswrap, far, rule, source, listeners, guest):
+    """It is here already: the second time it has its address, and another port."""
+    host, outside = far
+    running = nswrap.start("-f", f"{rule}:0:7000", "--", *python(PEERS, guest, 7000), prefix=host.prefix())
+    running.guest_listening()
+    result = outside.run(*python(TWICE, source, running.host_port(), *listeners))
+    first, second = result.stdout.decode().splitlines()
+    assert first == f"{source} 33333" and second.split()[0] == source and second != first, result.stderr
+
+
 # with a listening socket for both families, as a service manager gives it; argv: COMMAND
 GIVE = """
 import os, socket, sys
