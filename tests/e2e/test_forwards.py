@@ -12,8 +12,8 @@ import subprocess
 
 import pytest
 
-from harness import (PATIENCE, TCP_ECHO, TREE, Lines, connect, exchange, is_alive, other_user, python,
-                     wait_for)
+from harness import (PATIENCE, TCP_ECHO, TREE, Lines, connect, exchange, free_port, is_alive, is_free, other_user,
+                     python, wait_for)
 from tools import listed as ps, table
 
 DRIVERS = pytest.mark.parametrize("driver", ["splice", "slirp"])
@@ -169,6 +169,21 @@ def test_added_and_removed_paths(nswrap, short_dir):
     running.wait_line("too many open files: should nswrap be killed, s stays behind")
     resource.prlimit(init, resource.RLIMIT_NOFILE, (48, 48))
     assert running.stop() == 143
+
+
+@pytest.mark.parametrize("end, status", [(None, 0), (signal.SIGTERM, 143), (signal.SIGKILL, 9)])
+def test_the_same_name_and_port_again(nswrap, end, status):
+    """Who has waited for the end never meets it; what was killed leaves nothing a second later."""
+    port = free_port()
+    for _ in range(20 if end is None else 10):
+        running = nswrap.start("-n", "again", "-p", port, "-P", 7000, *(["true"] if end is None else ["sleep", "1000"]))
+        if end is not None:
+            running.wait_event("started")
+            running.popen.send_signal(end)
+        # at once, whoever may still have its stderr
+        assert abs(running.popen.wait(20 * PATIENCE)) == status, running.stderr.text()
+        if end == signal.SIGKILL:
+            wait_for(lambda: is_free(port), "the port to be free", 1)
 
 
 # --- what is lost --------------------------------------------------------------------------------

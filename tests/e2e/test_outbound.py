@@ -611,6 +611,13 @@ def test_together_with_libslirps_forwards(nswrap, outer):
         assert result.stdout == b"b'in'\n", result.stderr
 
 
+def test_an_end_does_not_wait_for_a_device(nswrap):
+    """The kernel takes its time to take one down: not in the close(2) of who has it, but with the namespace."""
+    for options, device in ([], "tap0"), (["--via", "exec:sleep 1000"], "via0"):
+        done = nswrap.run("-q", *options, "ip", "-d", "link", "show", device)
+        assert b"persist on" in done.stdout, done
+
+
 def test_no_such_carrier(nswrap):
     result = nswrap.run("--outbound", "pigeon", "true")
     assert result.returncode == 2
