@@ -24,6 +24,7 @@
 enum source {
 	FROM_GUEST,
 	FROM_LOOPBACK,    /* 127.0.0.1: the guest answers a forward */
+	FROM_BOUND,       /* the rest of 127/8: a socket that is bound to that */
 	FROM_LINK_LOCAL,  /* IPv6 */
 	FROM_UNSPECIFIED, /* IPv6 :: */
 };
@@ -126,7 +127,9 @@ static enum guard_verdict check_tcp(const struct packet *packet)
 		return GUARD_DROP_TCP_OPTIONS;
 
 	bool opens = (flags & (TH_SYN | TH_ACK)) == TH_SYN;
-	if (opens && packet->source == FROM_LOOPBACK)
+	if (opens && (packet->source == FROM_LOOPBACK || packet->source == FROM_BOUND))
+		return GUARD_DROP_BOUND;
+	if (packet->source == FROM_BOUND)
 		return GUARD_DROP_SOURCE;
 	enum guard_verdict verdict = check_place(packet, opens);
 	if (verdict == GUARD_PASS && (flags & TH_URG)) {
@@ -141,6 +144,8 @@ static enum guard_verdict check_udp(const struct packet *packet)
 {
 	const uint8_t *udp = packet->payload;
 
+	if (packet->source == FROM_BOUND)
+		return GUARD_DROP_SOURCE;
 	if (packet->len < PACKET_UDP_BYTES || packet_get16(udp + 4) != packet->len)
 		return GUARD_DROP_UDP_LENGTH;
 	uint16_t port = packet_get16(udp + 2);
@@ -258,6 +263,8 @@ static enum guard_verdict check_ipv4(const struct net_plan *plan, uint8_t *ip, s
 
 	if (is_v4(ip + 12, (struct in_addr){htonl(INADDR_LOOPBACK)}))
 		packet.source = FROM_LOOPBACK;
+	else if (ip[12] == 127)
+		packet.source = FROM_BOUND;
 	else if (!is_v4(ip + 12, plan->guest))
 		return GUARD_DROP_SOURCE;
 	enum guard_verdict verdict = place_v4(plan, ip + 16, &packet.place);

@@ -14,6 +14,7 @@
 #include "net/guard.h"
 #include "net/icmp6.h"
 #include "net/pcap.h"
+#include "net/refusal.h"
 #include "net/slirp_fds.h"
 #include "net/tap.h"
 #include "util/clock.h"
@@ -86,14 +87,20 @@ static ssize_t on_send_packet(const void *frame, size_t len, void *opaque)
 	return (ssize_t)len;
 }
 
-/* Who pings an address outside by IPv6 learns at once that no answer will come. */
-static void answer_echo6(struct slirp_stack *stack, size_t len)
+/* Who would wait for what was dropped learns at once that no answer will come. */
+static void answer_dropped(struct slirp_stack *stack, enum guard_verdict verdict, size_t len)
 {
-	uint8_t answer[ICMP6_FRAME_BYTES];
+	uint8_t answer[REFUSAL_FRAME_BYTES];
+	size_t answered = 0;
 
-	size_t answered = icmp6_make_unreachable(
-		&stack->plan->host6, ICMP6_DST_UNREACH_ADMIN, stack->frame, len, answer);
-	on_send_packet(answer, answered, stack);
+	if (verdict == GUARD_DROP_ECHO6)
+		answered = icmp6_make_unreachable(
+			&stack->plan->host6, ICMP6_DST_UNREACH_ADMIN, stack->frame, len, answer);
+	/* elsewhere it is EINVAL, of which ICMP knows nothing */
+	if (verdict == GUARD_DROP_BOUND)
+		answered = refusal_make(stack->plan, stack->frame, len, -EADDRNOTAVAIL, answer);
+	if (answered > 0)
+		on_send_packet(answer, answered, stack);
 }
 
 static void drop_frame(struct slirp_stack *stack, enum guard_verdict verdict)
@@ -145,9 +152,8 @@ static void on_tap_ready(struct loop_io *io, uint32_t events)
 		enum guard_verdict verdict = guard_check(stack->plan, frame, len);
 		if (stack->pcap_fd >= 0)
 			pcap_write_frame(stack->pcap_fd, frame, len);
-		if (verdict == GUARD_DROP_ECHO6)
-			answer_echo6(stack, len);
 		if (verdict != GUARD_PASS) {
+			answer_dropped(stack, verdict, len);
 			drop_frame(stack, verdict);
 			continue;
 		}

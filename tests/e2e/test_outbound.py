@@ -326,6 +326,21 @@ def test_errors_come_as_they_are_and_when_they_do(nswrap, outer):
     assert {"ECONNREFUSED", "silence", "EHOSTUNREACH", "ENETUNREACH", "EACCES"} <= seen, plain
 
 
+@pytest.mark.parametrize("carrier", ["kernel", "slirp"])
+def test_who_is_bound_to_loopback_hears_of_it(nswrap, servers, carrier):
+    """And need not wait. Without nswrap it is EINVAL, for which ICMP has no code."""
+    program = PRELUDE + """
+for own in ('127.0.0.1', '127.9.9.9'):
+    s = new()
+    s.bind((own, 0))
+    print(name(lambda: s.connect(('192.0.2.1', PORT))))
+"""
+    words = python(program, "192.0.2.10", 7000)
+    assert servers.run(*words).stdout == b"EINVAL\n" * 2
+    done = nswrap.run("-q", "--outbound", carrier, "--", *words, prefix=servers.prefix())
+    assert done.stdout == b"ENETUNREACH\n" * 2, done.stderr
+
+
 TIMED_OUT = """
 def one(address):
     global FAMILY

@@ -221,7 +221,10 @@ static void ipv4_addresses(void **state)
 	expect_verdict(frame_udp("0.0.0.0", OUTSIDE, 1), GUARD_DROP_SOURCE);
 	expect_verdict(frame_udp("127.0.0.2", OUTSIDE, 1), GUARD_DROP_SOURCE);
 	expect_verdict(frame_icmp(LO, OUTSIDE, 8), GUARD_DROP_SOURCE);
-	expect_verdict(frame_tcp(LO, OUTSIDE, 443, SYN, NULL, 0), GUARD_DROP_SOURCE);
+	expect_verdict(frame_tcp(LO, OUTSIDE, 443, SYN, NULL, 0), GUARD_DROP_BOUND);
+	expect_verdict(frame_tcp("127.0.0.2", OUTSIDE, 443, SYN, NULL, 0), GUARD_DROP_BOUND);
+	expect_verdict(frame_tcp("127.0.0.2", OUTSIDE, 443, SYN | ACK, NULL, 0), GUARD_DROP_SOURCE);
+	expect_verdict(frame_icmp("127.0.0.2", OUTSIDE, 8), GUARD_DROP_SOURCE);
 	expect_verdict(frame_udp(GUEST, "0.0.0.0", 1), GUARD_DROP_DESTINATION);
 	expect_verdict(frame_udp(GUEST, "0.1.2.3", 1), GUARD_DROP_DESTINATION);
 	expect_verdict(frame_udp(GUEST, LO, 1), GUARD_DROP_DESTINATION);
