@@ -496,32 +496,57 @@ def test_the_net_process_is_killed(nswrap, servers):
     assert running.wait() == 0
 
 
+# our rules, of either family, by netlink
+NO_RULES = """
+import socket, struct
+s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)  # NETLINK_NETFILTER
+def message(kind, flags, family, resource, attributes=b''):
+    return struct.pack('=IHHIIBBH', 20 + len(attributes), kind, flags, 1, 0, family, 0, socket.htons(resource)) + attributes
+for family in (socket.AF_INET, socket.AF_INET6):
+    name = struct.pack('=HH', 11, 1) + b'nswrap' + bytes(2)
+    s.send(message(16, 1, 0, 10) + message(10 << 8 | 2, 5, family, 0, name) + message(17, 1, 0, 10))  # NFT_MSG_DELTABLE
+    assert struct.unpack('=i', s.recv(4096)[16:20]) == (0,)
+"""
+
+
 @pytest.mark.parametrize("undo", [
     "ip rule del fwmark 0x6e7310; ip rule del fwmark 0x6e7311",
     "ip neigh flush dev tap0 nud permanent; ip neigh del 10.0.2.4 dev tap0",
     "ip rule add priority 1 fwmark 0x6e7311 lookup main",
     "ip link set tap0 down; ip link set tap0 up; ip route add default via 10.0.2.2",
     "echo 0 >/proc/sys/net/ipv4/tcp_fwmark_accept",
-])
-def test_root_inside_gains_nothing(nswrap, outer, undo):
+    NO_RULES,
+], ids=["ip rule", "neighbour", "another rule", "device", "sysctl", "nf_tables"])
+def test_root_inside_gains_nothing(nswrap, servers, undo):
     """Whatever it does to rules and routes: what may not be reached is not, and the host goes on."""
-    host = outer()
-    host.serve(TCP_ECHO, "0.0.0.0", 7009)
     program = PRELUDE + """
-os.system(sys.argv[3] + ' 2>/dev/null')
-print([name(lambda: to((at, PORT), 0.5)) == 'fine' for at in ('10.0.2.2', '10.0.2.3', '10.0.2.4', '240.0.0.1')])
+if sys.argv[3].startswith('\\n'):
+    exec(sys.argv[3], {})
+else:
+    os.system(sys.argv[3] + ' 2>/dev/null')
+def reach(at):
+    s = socket.socket(socket.AF_INET6 if ':' in at else socket.AF_INET)
+    s.settimeout(0.5)
+    if name(lambda: s.connect((at, PORT))) == 'fine':
+        print('reached', at)
+threads = [threading.Thread(target=reach, args=(at,)) for at in (
+    '10.0.2.2', '10.0.2.3', '10.0.2.4', '240.0.0.1', 'fd00::2', 'fd00::3', 'fd00::4')]
+for t in threads: t.start()
+for t in threads: t.join()
+print('tried')
 """
-    result = nswrap.run("-q", "--root", "--", *python(program, "192.0.2.10", 7009, undo), prefix=host.prefix())
-    assert result.stdout == b"[False, False, False, False]\n", result.stderr
-    result = nswrap.run("-q", "--", *python(CARRIED, "192.0.2.10", 7009), prefix=host.prefix())
-    assert result.stdout == b"kernel\n", result.stderr
+    result = nswrap.run("-q", "--root", "--", *python(program, "192.0.2.10", 7000, undo), prefix=servers.prefix())
+    assert result.stdout == b"tried\n", result
+    for address in "192.0.2.10", "2001:db8::10":
+        result = nswrap.run("-q", "--", *python(CARRIED, address, 7000), prefix=servers.prefix())
+        assert result.stdout == b"kernel\n", result.stderr
 
 
 # argv: the port; frames to the place that is asked, and a plain connection to the listener inside
 FORGED = """
 import fcntl, socket, struct, sys
 port = int(sys.argv[1])
-raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
+raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
 raw.bind(('tap0', 0))
 own = fcntl.ioctl(raw, 0x8927, b'tap0'.ljust(40, b'\\0'))[18:24].hex()  # SIOCGIFHWADDR
 def sum16(data):
@@ -531,15 +556,22 @@ def sum16(data):
         total = (total & 0xffff) + (total >> 16)
     return ~total & 0xffff
 def syn(source, target, n):
-    ends = socket.inet_aton(source) + socket.inet_aton(target)
+    family = socket.AF_INET6 if ':' in target else socket.AF_INET
+    ends = socket.inet_pton(family, source) + socket.inet_pton(family, target)
     tcp = struct.pack('!HHIIBBHHH', 30000 + n, port, 1, 0, 80, 2, 65535, 0, 0)
     tcp = tcp[:16] + struct.pack('!H', sum16(ends + struct.pack('!HH', 6, 20) + tcp)) + tcp[18:]
-    head = struct.pack('!BBHHHBBH', 69, 0, 40, 0, 16384, 64, 6, 0) + ends
-    head = head[:10] + struct.pack('!H', sum16(head)) + head[12:]
-    raw.send(bytes.fromhex('026e7361736b' + own + '0800') + head + tcp)
+    if family == socket.AF_INET6:
+        kind, head = '86dd', struct.pack('!IHBB', 6 << 28, 20, 6, 64) + ends
+    else:
+        kind, head = '0800', struct.pack('!BBHHHBBH', 69, 0, 40, 0, 16384, 64, 6, 0) + ends
+        head = head[:10] + struct.pack('!H', sum16(head)) + head[12:]
+    raw.send(bytes.fromhex('026e7361736b' + own + kind) + head + tcp)
 for n, (source, target) in enumerate((s, t) for s in ('10.0.2.100', '127.0.0.1', '198.51.100.9')
                                      for t in ('127.0.0.1', '10.0.2.2', '0.0.0.0', '10.0.2.3', '127.9.9.9')):
     syn(source, target, n)
+for n, (source, target) in enumerate((s, t) for s in ('fd00::100', '::1', '2001:db8::9')
+                                     for t in ('::1', '::ffff:127.0.0.1', '::127.0.0.1', 'fd00::2', '::', 'fd00::3')):
+    syn(source, target, 100 + n)
 listeners = [line.split()[1] for line in open('/proc/net/tcp') if line.split()[3] == '0A']
 at = next(int(end.split(':')[1], 16) for end in listeners if end.startswith('0202000A'))
 s = socket.socket()
@@ -559,12 +591,13 @@ def test_forged_questions_reach_nothing(nswrap, outer):
     host = outer()
     host.serve(TCP_ECHO, "192.0.2.10", 7009)
     watch = host.popen(*python("""
-import socket
-with socket.create_server(('127.0.0.1', 7009)) as server:
-    print('ready', flush=True)
-    while True:
+import select, socket
+servers = [socket.create_server(('127.0.0.1', 7009)), socket.create_server(('::1', 7009), family=socket.AF_INET6)]
+print('ready', flush=True)
+while True:
+    for server in select.select(servers, [], [])[0]:
+        print('reached', server.getsockname()[0], flush=True)
         server.accept()
-        print('reached', flush=True)
 """), stdout=-1)
     assert watch.stdout.readline() == b"ready\n"
     result = nswrap.run("-q", "--root", "--", *python(FORGED, 7009, "192.0.2.10"), prefix=host.prefix())
