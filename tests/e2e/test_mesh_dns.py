@@ -299,7 +299,7 @@ def test_with_a_norouter_manager(nswrap):
 
 
 def test_idle_and_hostile_clients(nswrap):
-    """Crumbs, wrong lengths and what is no query hurt nobody else; an idle connection is ended."""
+    """Crumbs, resets at every byte, wrong lengths, what is no query hurt nobody else; who is idle is ended."""
     popen = nswrap.popen("agent", "--automated", **PIPES)
     link = Link(popen)
     vip = f"{network()}.101"
@@ -315,6 +315,14 @@ def test_idle_and_hostile_clients(nswrap):
                 client.sendall(junk)
                 client.shutdown(socket.SHUT_WR)
                 harness.read_all(client)
+        framed = struct.pack("!H", len(query)) + query
+        for sent in range(len(framed) + 1):
+            with socket.create_connection((vip, PORT)) as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+                client.sendall(framed[:sent])
+        with socket.create_connection((vip, PORT)) as after:
+            after.sendall(framed)
+            assert after.recv(2, socket.MSG_WAITALL) and socket.inet_aton(vip) in after.recv(512)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
             client.connect((vip, PORT))
             client.settimeout(10)
