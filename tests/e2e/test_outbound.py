@@ -184,13 +184,6 @@ for i in range(50):
     s.connect_ex(ECHO)
     s.close()
 print(name(lambda: to(ECHO)))""",
-    "simultaneous open": """
-# both on this machine: no packet of it leaves
-a, b = new(), new()
-own = '::1' if ':' in HOST else '127.0.0.1'
-a.bind((own, 0)); b.bind((own, 0))
-a.setblocking(False); b.setblocking(False)
-print(a.connect_ex(b.getsockname()[:2]) in (errno.EINPROGRESS, errno.ECONNREFUSED))""",
     "urgent data": """
 s = to(COUNT)
 s.send(b'one')
@@ -326,6 +319,73 @@ def test_errors_come_as_they_are_and_when_they_do(nswrap, outer):
     assert {"ECONNREFUSED", "silence", "EHOSTUNREACH", "ENETUNREACH", "EACCES"} <= seen, plain
 
 
+# at each second port a listener whose queue is full, until 1.3 s after somebody has come to the port before it;
+# argv: the first, and how many of them
+FULL = """
+import socket, sys, threading, time
+def serve(port):
+    full = socket.socket(socket.AF_INET6)
+    full.bind(('::', port + 1))
+    full.listen(0)
+    first = socket.create_connection(('::1', port + 1))
+    with socket.create_server(('::', port), family=socket.AF_INET6, dualstack_ipv6=True) as told:
+        told.accept()
+    time.sleep(1.3)
+    full.accept()
+    c = full.accept()[0]
+    while data := c.recv(100):
+        c.sendall(data)
+for i in range(int(sys.argv[2])):
+    threading.Thread(target=serve, args=(int(sys.argv[1]) + 2 * i,)).start()
+"""
+SLOW = """
+told = to(ECHO)
+s = new()
+begun = time.monotonic()
+print(name(lambda: s.connect(RESET)), time.monotonic() - begun)
+s.sendall(b'slow')
+print(s.recv(10))
+"""
+
+
+@pytest.mark.waits
+def test_a_target_that_takes_its_time(nswrap, outer):
+    """Its SYN has to be sent again, and once more: the program sees what it sees without nswrap, then."""
+    host = outer()
+    host.popen(*python(FULL, 7000, 4))
+    wait_for(lambda: all(host.is_bound(7000 + i) for i in range(8)), "the servers")
+    popens = []
+    for address in "192.0.2.10", "2001:db8::10":
+        words = python(PRELUDE + SLOW, address)
+        popens.append(host.popen(*words, 7000 + 2 * len(popens), stdout=subprocess.PIPE))
+        popens.append(nswrap.popen("-q", "--outbound", "kernel", "--", *words, 7000 + 2 * len(popens),
+                                   stdout=subprocess.PIPE, prefix=host.prefix()))
+    said = [popen.communicate(timeout=30 * PATIENCE)[0].split() for popen in popens]
+    assert [(words[0], words[2]) for words in said] == [(b"fine", b"b'slow'")] * 4, said
+    took = [float(words[1]) for words in said]
+    assert min(took) > 1.2, took
+    for plain, inside in (took[:2], took[2:]):
+        assert abs(inside - plain) < 0.3 * PATIENCE, took
+
+
+@pytest.mark.waits
+@pytest.mark.limit(200)
+@pytest.mark.skipif(not THOROUGH, reason="a minute of it: NSWRAP_TEST_THOROUGH=1")
+def test_a_minute_in_which_nobody_speaks(nswrap, servers):
+    program = PRELUDE + """
+idle = [to((address, PORT)) for address in ('192.0.2.10',)]
+FAMILY = socket.AF_INET6
+idle.append(to(('2001:db8::10', PORT)))
+time.sleep(70)
+for s in idle:
+    s.sendall(b'still')
+    print(s.recv(10))
+"""
+    done = nswrap.run("-q", "--outbound", "kernel", "--", *python(program, "192.0.2.10", 7000),
+                      prefix=servers.prefix(), timeout=150)
+    assert done.stdout == b"b'still'\n" * 2, done.stderr
+
+
 @pytest.mark.parametrize("carrier", ["kernel", "slirp"])
 def test_who_is_bound_to_loopback_hears_of_it(nswrap, servers, carrier):
     """And need not wait. Without nswrap it is EINVAL, for which ICMP has no code."""
@@ -452,9 +512,10 @@ sys.stdin.read()
 
 
 @pytest.mark.limit(900 if THOROUGH else 120)
-def test_nothing_is_left_of_many(nswrap, servers):
+@pytest.mark.parametrize("address", ["192.0.2.10", "2001:db8::10"])
+def test_nothing_is_left_of_many(nswrap, servers, address):
     as_root = servers.prefix()[:servers.prefix().index("--") + 1]  # who may look at the net process
-    running = nswrap.start("--", *python(PRELUDE + MANY, "192.0.2.10", 7000, 100_000 if THOROUGH else 2000),
+    running = nswrap.start("--", *python(PRELUDE + MANY, address, 7000, 100_000 if THOROUGH else 2000),
                            stdin=subprocess.PIPE, prefix=as_root)
 
     def sockets():
