@@ -86,6 +86,15 @@ def test_each_check_has_its_heading():
     assert re.findall(r"^### (.*)$", DOCTOR, re.M) == checks
 
 
+def test_sources_of_defaults():
+    """Those that nswrap(1) has, and no others."""
+    manual = re.search(r"^\.Sh DEFAULTS\n(.*?)^\.Sh ", (TREE / "man/nswrap.1").read_text(), re.M | re.S)[1]
+    wanted = set(re.findall(r"^\.(?:Ev|Pq Pa) (\S+)", manual, re.M))
+    [cure] = [row[1] for row in rows(DOCTOR) if row[0] == "nswrap run has options that are not typed"]
+    told = re.fullmatch(r"they come from (.*?); --no-config passes over them", cure)[1]
+    assert len(wanted) == 2 and set(re.split(r", | or ", told)) == wanted
+
+
 @pytest.mark.parametrize("path", ALL_OF)
 def test_errors(path):
     """Each that does not say itself what to do, by the first part of it that can be told from others."""
