@@ -16,10 +16,14 @@ DOCTOR = PAGE.split("## What `nswrap doctor` says")[1].split("\n## ")[0]
 DOCTOR_SOURCES = [("src/sandbox/doctor.c", "", ""), ("src/cmd/doctor.c", "check_defaults", "run_checks"),
                   ("src/proc/ns.c", "sysctl_bars", "ns_diagnose"), ("src/net/tap.c", "or_else", "log_debug")]
 # each error and warning of these has a line of its own on the page, unless it says what is expected
-ALL_OF = ["src/conn/bind.c", "src/control/registry.c", "src/control/places.c", "src/sandbox/outwards.c",
-          "src/sandbox/forwards.c", "src/sandbox/keeper.c", "src/cmd/jupyterhub.c", "src/cmd/ambient.c",
-          "src/forward/driver.c", "src/link/keyfile.c", "src/mesh/agent/taken.c", "src/mesh/agent/troubles.c",
-          "src/mesh/manager/parcel.c", "src/net/tap.c", "src/proc/ns.c", "src/tunnel/clerk.c"]
+ALL_OF = ["src/cmd/ambient.c", "src/cmd/exec.c", "src/cmd/jupyterhub.c", "src/cmd/logs.c", "src/cmd/run.c",
+          "src/cmd/run_options.c", "src/cmd/systemd.c", "src/conn/bind.c", "src/conn/service.c", "src/control/identity.c",
+          "src/control/places.c", "src/control/registry.c", "src/forward/driver.c", "src/link/keyfile.c",
+          "src/mesh/agent/taken.c", "src/mesh/agent/troubles.c", "src/mesh/manager/parcel.c", "src/net/tap.c",
+          "src/proc/ns.c", "src/sandbox/detach.c", "src/sandbox/enter.c", "src/sandbox/forwards.c",
+          "src/sandbox/initctl.c", "src/sandbox/keeper.c", "src/sandbox/logfile.c", "src/sandbox/netproc.c",
+          "src/sandbox/outwards.c", "src/sandbox/program.c", "src/sandbox/supervisor.c", "src/sandbox/viaproc.c",
+          "src/sandbox/view.c", "src/tunnel/clerk.c"]
 LITERAL = r'"((?:\\.|[^"\\])*)"'
 CONVERSION = r"%[-+ #0]*(?:\*|\d+)?(?:\.(?:\*|\d+))?(?:hh|h|ll|l|z|j|t)?[a-zA-Z]"
 OWN_CURE = r"expected|make it first|: use |did you mean|trying again|\bset XDG|remove it\b|nswrap port remove|no memory"
