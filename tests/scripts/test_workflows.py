@@ -17,6 +17,9 @@ STEP_KEYS = {"name", "run", "uses", "with", "env", "if", "id"}
 # what changes a machine, or wants packages that were built for real: said, and not done
 STAND_INS = ["apt-get", "dpkg", "sysctl", "chmod", "runuser", "lintian", "rpmlint", "git"]
 
+# for root, and goes into namespaces of its own: there it ends here
+AS_ROOT = {"scripts/with-systemd": {"id": "echo 0", "unshare": 'echo "unshare $*"'}}
+
 
 def jobs():
     for path in WORKFLOWS:
@@ -39,8 +42,10 @@ def steps():
 def test_there_are_some():
     done = " ".join(param.values[0] for param in steps())
     for part in ("make -j\"$(nproc)\" lint", "CC=gcc", "CC=clang", "asan", "MACHINE=aarch64", "make dist deb rpm static",
-                 "debian/tests/smoke"):
+                 "debian/tests/smoke", "scripts/with-systemd"):
         assert part in done, part
+    thorough = [step["run"] for *_, job in jobs() for step in job["steps"] if "NSWRAP_TEST_THOROUGH" in step.get("env", {})]
+    assert thorough == ["scripts/test e2e"]
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -73,21 +78,27 @@ def tree(tmp_path_factory):
     texts["dpkg-query"] = "echo installed"
     if not shutil.which("clang"):  # which their first steps would install
         texts["clang"] = f'exec {shutil.which("cc")} "$@"'
-    for name, text in texts.items():
-        (top / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
-        (top / "bin" / name).chmod(0o755)
+    put(top / "bin", texts)
     return top
 
 
+def put(directory, texts):
+    for name, text in texts.items():
+        (directory / name).write_text(f"#!/bin/sh\n{text}\n")
+        (directory / name).chmod(0o755)
+
+
 @pytest.mark.parametrize("text", steps())
-def test_step(tree, text):
+def test_step(tree, tmp_path, text):
     assert "${{" not in text
-    env = {**os.environ, "PATH": f"{tree}/bin:{os.environ['PATH']}", "CI": "true"}
+    put(tmp_path, AS_ROOT.get(text, {}))
+    env = {**os.environ, "PATH": f"{tmp_path}:{tree}/bin:{os.environ['PATH']}", "CI": "true"}
     for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
         env.pop(name, None)
     done = subprocess.run(["bash", "-e", "-o", "pipefail", "-c", text], cwd=tree / "tree", env=env,
                           capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stderr[-2000:]
+    assert text not in AS_ROOT or done.stdout == f"unshare -m -- {text}\n"
     # files of the tree that a stand-in was given
-    for word in re.findall(r"(?<![\w./])(?:scripts|debian|packaging)/[\w./]+", text):
+    for word in re.findall(r"(?<![\w./])(?:scripts|debian|packaging)/[\w./-]+", text):
         assert (tree / "tree" / word).exists(), word
