@@ -5,8 +5,8 @@ sudospawner, systemdspawner and batchspawner are stand-ins: what each does betwe
 by SPAWNERS, with the programs of the page as they are printed there.
 """
 
-import datetime
 import re
+import shutil
 
 import pytest
 import requests
@@ -27,11 +27,12 @@ from jupyterhub.utils import random_port
 from tornado import web
 
 class Sudo(Spawner):
-    # a mediator, started by sudo as the user, starts a script beside itself; the hub has no say in which
+    # a mediator, started by sudo as the user, starts a script beside itself; the hub has no say in which, but in PATH
     async def start(self):
         self.port = random_port()
         env = self.get_env()
         env.pop("PYTHONPATH", None)
+        env["PATH"] = base + "/decoys:" + env["PATH"]
         mediator = await asyncio.create_subprocess_exec(sys.executable, "-I", "-c", '''
 import json, os, subprocess, sys
 said = json.load(sys.stdin)
@@ -138,30 +139,42 @@ chmod 600 {0}/etc/shadow
 for file in passwd group shadow; do mount --bind {0}/etc/$file /etc/$file; done
 """
 
+# a stand-in for jupyterhub-idle-culler, as the hub starts it: asks for good, and counts AGE seconds more to what is idle
 CULLER = """
+import argparse, datetime, json, os, time, urllib.request
+
+def ask(method, path):
+    request = urllib.request.Request(os.environ["JUPYTERHUB_API_URL"] + path, method=method,
+                                     headers={"Authorization": "token " + os.environ["JUPYTERHUB_API_TOKEN"]})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.loads(answer.read() or b"null")
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--timeout", type=int, required=True)
+timeout_s = parser.parse_args().timeout
+os.chdir(os.path.dirname(__file__))
+while True:
+    age_s = int(open("age").read() or 0)
+    for user in ask("GET", "/users?state=ready"):
+        last = datetime.datetime.fromisoformat(user["servers"][""]["last_activity"].replace("Z", "+00:00"))
+        if (datetime.datetime.now(datetime.timezone.utc) - last).total_seconds() + age_s >= timeout_s:
+            ask("DELETE", "/users/" + user["name"] + "/server")
+            open("culled", "a").write(user["name"] + "\\n")
+    open("rounds", "a").write(".")
+    time.sleep(0.2)
+"""
+CULLS = "cat >{0}/jupyterhub_idle_culler.py <<'END'" + CULLER.replace("{", "{{").replace("}", "}}") + """END
+echo 0 >{0}/age
+: >{0}/rounds
+: >{0}/culled
+"""
+
+DEBIANS = """
+os.environ["PYTHONPATH"] = base
 c.JupyterHub.spawner_class = "jupyterhub.spawner.LocalProcessSpawner"
 c.JupyterHub.authenticator_class = "pam"
 c.Spawner.args = []
-c.JupyterHub.services = [{"name": "cull", "api_token": "of-the-culler"}]
-c.JupyterHub.load_roles = [{"name": "cull", "services": ["cull"], "scopes": [
-    "list:users", "read:users:activity", "read:servers", "delete:servers"]}]
 """
-
-
-def cull(hub, idle_s):
-    """What jupyterhub-idle-culler does each time: the names of those whose servers it has stopped."""
-    def ask(method, path):
-        done = requests.request(method, f"{hub.url}/hub/api{path}", headers={"Authorization": "token of-the-culler"}, timeout=60)
-        assert done.status_code < 300, done.text
-        return done
-
-    culled = []
-    for user in ask("GET", "/users?state=ready").json():
-        last = datetime.datetime.fromisoformat(user["servers"][""]["last_activity"].replace("Z", "+00:00"))
-        if (datetime.datetime.now(datetime.timezone.utc) - last).total_seconds() >= idle_s:
-            ask("DELETE", f"/users/{user['name']}/server")
-            culled.append(user["name"])
-    return culled
 
 
 if THOROUGH:  # a hub each
@@ -174,7 +187,14 @@ if THOROUGH:  # a hub each
         """Start, a cell, no way in for another user; stop."""
         hub = hubs(SPAWNERS + f'c.JupyterHub.spawner_class = {kind}\nc.Spawner.args = ["--allow-root"]\n' +
                    (configured(line) if line else 'c.Spawner.cmd = ["false"]\n'))
-        install(hub, "sudospawner-singleuser", script("sudospawner-singleuser"))
+        # both stand beside sudospawner; what has their names in PATH is not for them
+        installed = script("sudospawner-singleuser").replace("exec /usr/bin/nswrap ", f"exec {hub.base}/nswrap ")
+        assert str(hub.base) in installed
+        install(hub, "sudospawner-singleuser", installed)
+        (hub.base / "jupyterhub-singleuser").symlink_to(shutil.which("jupyterhub-singleuser"))
+        (hub.base / "decoys").mkdir()
+        for name in "nswrap", "jupyterhub-singleuser", "dirname":
+            install(hub, f"decoys/{name}", "#!/bin/sh\necho decoy >&2\nexit 3\n")
         install(hub, "nswrap-singleuser", script("nswrap-singleuser"))
         install(hub, "sbatch", SBATCH)
         install(hub, "batchspawner-singleuser", SINGLEUSER)
@@ -192,21 +212,29 @@ if THOROUGH:  # a hub each
     @pytest.mark.limit(240)
     def test_pam_and_culling(hubs):  # noqa: F811
         """JupyterHub as Debian configures it, and the one line; who is idle is stopped, and who is not stays."""
-        hub = hubs(CULLER + configured('c.Spawner.cmd = ["nswrap", "--jupyterhub"'), setup=PAM)
+        lines = configured("c.JupyterHub.services", "c.JupyterHub.load_roles", 'c.Spawner.cmd = ["nswrap", "--jupyterhub"')
+        hub = hubs(DEBIANS + lines, setup=PAM + CULLS)
         refused = requests.post(f"{hub.url}/hub/login", data={"username": "alice", "password": "wrong"}, timeout=60)
         assert "Invalid username or password" in refused.text, (refused.url, hub.log.read_text()[-2000:])
+
+        def read(name):
+            return (hub.base / name).read_text()
+
         alice, bob = User(hub, "alice", "secret"), User(hub, "bob", "secret")
         alice.start()
         bob.start()
         assert alice.run("import os; print(os.getuid())") == str(USERS["alice"])
         assert bob.run("import os, pwd; print(pwd.getpwuid(os.getuid()).pw_name)") == "bob"
-        assert cull(hub, 3600) == []
+        rounds = len(read("rounds"))
+        wait_for(lambda: len(read("rounds")) > rounds + 1, "the culler to look")
+        assert read("culled") == ""
+        (hub.base / "age").write_text("3594")
 
         def only_alice_works():
             alice.run("print(1)")
-            return cull(hub, 6)
+            return set(read("culled").split())
 
-        assert wait_for(only_alice_works, "one to be culled", 60) == ["bob"]
+        assert wait_for(only_alice_works, "one to be culled", 60) == {"bob"}
         wait_for(lambda: not bob.server(), "its end", 30)
         assert alice.run("print(6 * 7)") == "42"
         wait_for(lambda: hub.as_user("bob", "sh", "-c", f"pgrep -U {USERS['bob']} nswrap || true") == "", "all of bob's to be gone")
