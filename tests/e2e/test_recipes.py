@@ -8,27 +8,35 @@ has not got, or that need a machine of their own (Slurm, podman), are stand-ins 
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 
 import pytest
 
-from harness import HTTP, NEIGHBOUR_SETUP, PATIENCE, PYTHON, TREE, Lines, Nswrap, OuterHost, is_alive, wait_for
+from harness import BINARY, HTTP, NEIGHBOUR_SETUP, PATIENCE, PYTHON, TREE, Lines, Nswrap, OuterHost, is_alive, wait_for
 from mesh_tools import Sshd
+from test_library import BUILD
+from tools import THOROUGH
 
-PAGES = ["README.md", "docs/install.md", "docs/mesh.md", "docs/batch.md", "docs/jupyterhub.md", "docs/systemd.md"]
-# what tests elsewhere run
+PAGES = ["README.md", *(str(path.relative_to(TREE)) for path in sorted((TREE / "docs").rglob("*.md")))]
+# what tests elsewhere run, by how it begins: the file, and what stands there of it
+WAYS = "tests/e2e/test_jupyterhub_ways.py"
 ELSEWHERE = {
-    "scripts/demo": "tests/scripts/test_demo.py",  # parts of it; all of it is run by hand and by who tries it
-    "scripts/test": "tests/scripts/test_demo.py",  # this is it
-    "make": "tests/e2e/test_package.py",
-    "make install PREFIX=$HOME/.local": "tests/e2e/test_package.py",
-    "make install PREFIX=$HOME/.local UNITDIR=$HOME/.local/share/systemd/user": "tests/e2e/test_units.py",
-    "systemctl --user enable --now nswrap@web": "tests/e2e/test_with_systemd.py",
-    "journalctl --user -u nswrap@web -p warning": "tests/e2e/test_systemd.py",  # the levels that it goes by
-    "systemctl --user enable --now nswrap-mesh@site": "tests/e2e/test_with_systemd.py",
-    "systemctl --user reload nswrap-mesh@site": "tests/e2e/test_with_systemd.py",
-    "systemd-socket-activate -l 127.0.0.1:8080 --fdname=web nswrap -p fd:web:8000 -- python3 -m http.server 8000": "tests/e2e/test_units.py",
-    "nswrap -n lab jupyter notebook --no-browser --port=8888": "tests/e2e/test_docs.py",
+    "scripts/demo\n": ("tests/scripts/test_demo.py", '"scripts/demo"'),  # parts; all of it by hand and by who tries it
+    "scripts/test\n": (".ci/run", "exec scripts/test"),  # this is it
+    "make\n": ("tests/e2e/test_recipes.py", "def test_from_source("),
+    "make install PREFIX=$HOME/.local UNITDIR=": ("tests/e2e/test_units.py", 'block("make install")'),
+    "systemctl --user enable --now nswrap@web\n": ("tests/e2e/test_with_systemd.py", '"enable", "--now", "nswrap@web"'),
+    "journalctl --user -u nswrap@web -p warning\n": ("tests/e2e/test_systemd.py", "def test_journal("),  # its levels
+    "systemctl --user enable --now nswrap-mesh@site\n":
+        ("tests/e2e/test_with_systemd.py", '"enable", "--now", "nswrap-mesh@site"'),
+    "systemctl --user reload nswrap-mesh@site\n": ("tests/e2e/test_with_systemd.py", '"reload", "nswrap-mesh@site"'),
+    "systemd-socket-activate ": ("tests/e2e/test_units.py", 'block("systemd-socket-activate")'),
+    "nswrap -n lab jupyter notebook ": ("tests/e2e/test_docs.py", '"^nswrap (-n lab .*)$"'),
+    'c.Spawner.cmd = ["nswrap", "--jupyterhub"': (WAYS, """'c.Spawner.cmd = ["nswrap", "--jupyterhub"'"""),
+    'c.Spawner.cmd = ["nswrap-singleuser"': (WAYS, """'c.Spawner.cmd = ["nswrap-singleuser"'"""),
+    "c.JupyterHub.services": (WAYS, '"c.JupyterHub.services"'),
+    "c.JupyterHub.load_roles": (WAYS, '"c.JupyterHub.load_roles"'),
 }
 RUN = {}
 
@@ -47,17 +55,22 @@ def blocks(page):
 
 
 def commands(page):
-    """Each line of a block that is no file's text."""
+    """Each line of a block that is no file's text; drawings are ```text."""
     for block in blocks(page):
-        if not re.match(r"hosts:|hostsFrom:|  \w+:\n|c\.|Host |COMMAND=|#!|\[Unit\]|\[Service\]|import |from ", block):
+        if not re.match(r"hosts:|hostsFrom:|  \w+:\n|Host |COMMAND=|#!|\[Unit\]|\[Service\]|import |from ", block):
             yield from block.splitlines()
+
+
+def begins(text, start):
+    """A start may be all of the line."""
+    return f"{text}\n".startswith(start)
 
 
 def recipe(page, *starts):
     """The test gets a function that takes the start of a line, one of these, and returns the line."""
     def line(start):
         assert start in starts, f"{start}: not among those of this test"
-        [found] = [text for text in commands(page) if text.startswith(start)]
+        [found] = [text for text in commands(page) if begins(text, start)]
         return found
 
     for start in starts:
@@ -69,11 +82,20 @@ def recipe(page, *starts):
 def test_every_command_is_run(page):
     """By a test here, once; or by one elsewhere."""
     for text in commands(page):
-        by = [start for start in RUN.get(page, []) if text.startswith(start)]
-        assert len(by) == 1 or (not by and text in ELSEWHERE), f"{page}: run by {len(by)} tests: {text}"
+        by = [start for start in RUN.get(page, []) if begins(text, start)]
+        elsewhere = [start for start in ELSEWHERE if begins(text, start)]
+        assert len(by or elsewhere) == 1, f"{page}: run by {by + elsewhere}: {text}"
     for start in RUN.get(page, []):
-        assert [text for text in commands(page) if text.startswith(start)], f"{page}: no command begins with {start}"
-    assert all((TREE / path).exists() for path in ELSEWHERE.values())
+        assert [text for text in commands(page) if begins(text, start)], f"{page}: no command begins with {start}"
+
+
+@pytest.mark.parametrize("start", ELSEWHERE)
+def test_elsewhere(start):
+    """It is there, and is a command of a page."""
+    path, part = ELSEWHERE[start]
+    text = (TREE / path).read_text().split("\nRUN = {}\n")[-1]  # of this file, not the table
+    assert part in text, f"{path} has nothing of it"
+    assert [text for page in PAGES for text in commands(page) if begins(text, start)]
 
 
 def test_the_reader_finds_commands():
@@ -298,6 +320,47 @@ def test_tunnel(place, line):
 
 
 # --- docs/install.md -------------------------------------------------------------------------------
+
+
+def made(line, tree, home, **variables):
+    """What a line of make has done, below that home."""
+    words = " ".join(f"{name}={value}" for name, value in variables.items())
+    done = subprocess.run(["sh", "-c", f"{line} {words}"], cwd=tree, env={"HOME": str(home), "PATH": "/usr/bin:/bin"},
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return {str(path.relative_to(home)) for path in home.rglob("*") if not path.is_dir()}
+
+
+def runs_from(home, nswrap):
+    """The program that was installed there, by its name."""
+    done = subprocess.run(["sh", "-c", "nswrap -q sh -c 'echo inside'"], capture_output=True, stdin=subprocess.DEVNULL,
+                          env={**nswrap.env, "HOME": str(home), "PATH": f"{home}/.local/bin:/usr/bin:/bin"})
+    assert (done.returncode, done.stdout) == (0, b"inside\n"), done.stderr
+
+
+@recipe("docs/install.md", "make install")
+def test_install(nswrap, tmp_path, line):
+    """Of what is built, as nothing is to be built here; and taken away again."""
+    built = {"BUILD": BUILD, "PROGRAM": BINARY}
+    text = line("make install")
+    files = made(text.replace("make install", "make -s install-files"), TREE, tmp_path, **built)
+    assert {f".local/share/man/man{page.suffix[1:]}/{page.name}" for page in (TREE / "man").iterdir()} <= files
+    assert f"prefix={tmp_path}/.local\n" in (tmp_path / ".local/lib/pkgconfig/libnswrap.pc").read_text()
+    runs_from(tmp_path, nswrap)
+    assert made(text.replace("make install", "make -s uninstall"), TREE, tmp_path, **built) == set()
+
+
+if THOROUGH:
+    @pytest.mark.limit(900)
+    def test_from_source(nswrap, tmp_path):
+        """Minutes: README's way, in a tree that nobody has built in."""
+        [block] = [block for block in blocks("docs/install.md") if block.startswith("make\n")]
+        shutil.copytree(TREE, tmp_path / "tree", symlinks=True,
+                        ignore=shutil.ignore_patterns("build", ".git", "nswrap-agent-*", "__pycache__"))
+        (tmp_path / "tree/nswrap").unlink(missing_ok=True)
+        (tmp_path / "home").mkdir()
+        made(block.strip(), tmp_path / "tree", tmp_path / "home")
+        runs_from(tmp_path / "home", nswrap)
 
 
 @recipe("docs/install.md", "ssh web.example.com mkdir", "scp ")

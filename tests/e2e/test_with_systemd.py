@@ -45,7 +45,8 @@ class Systemd:
         self.env = {**os.environ, "XDG_RUNTIME_DIR": RUNTIME}
         self.directory = pathlib.Path(directory)
         self.runtime_dir = nswrap.runtime_dir
-        self.units = pathlib.Path(RUNTIME, "systemd/user.control")
+        # as `make install` below a home
+        self.units = pathlib.Path.home() / ".local/share/systemd/user"
         self.units.mkdir(parents=True, exist_ok=True)
         self.made = []
 
@@ -93,23 +94,25 @@ if RUNTIME:
         port = free_port()
         (systemd.directory / "nswrap/web.env").write_text(
             f"COMMAND=exec python3 -m http.server 8000\nNSWRAP_OPTIONS=-p {port}:8000\n")
-        systemd.ctl("start", "nswrap@web")
+        systemd.ctl("enable", "--now", "nswrap@web")
         assert http_get(port)[0] == 200
         state = systemd.show("nswrap@web")
         assert (state["ActiveState"], state["SubState"]) == ("active", "running")
-        systemd.ctl("stop", "nswrap@web")
+        assert "nswrap@web" in systemd.show("default.target")["Wants"]
+        systemd.ctl("disable", "--now", "nswrap@web")
         assert systemd.show("nswrap@web")["Result"] == "success"
 
     def test_mesh(systemd):
         site = systemd.directory / "nswrap/site.yaml"
         site.write_text(f'hosts:\n  a: {{vip: 127.0.56.1, cmd: ["{BINARY}", agent]}}\n'
                         '  b: {vip: 127.0.56.2, cmd: ["false"]}\n')
-        systemd.ctl("start", "nswrap-mesh@site")
+        systemd.ctl("enable", "--now", "nswrap-mesh@site")
         wait_for(lambda: systemd.show("nswrap-mesh@site")["StatusText"] == "1 of 2 hosts is ready", "its status")
         site.write_text(f'hosts:\n  a: {{vip: 127.0.56.1, cmd: ["{BINARY}", agent]}}\n')
         systemd.ctl("reload", "nswrap-mesh@site")
         wait_for(lambda: systemd.show("nswrap-mesh@site")["StatusText"] == "1 of 1 host is ready", "the new status")
-        systemd.ctl("stop", "nswrap-mesh@site")
+        assert "nswrap-mesh@site" in systemd.show("default.target")["Wants"]
+        systemd.ctl("disable", "--now", "nswrap-mesh@site")
         assert systemd.show("nswrap-mesh@site")["Result"] == "success"
 
     def test_sockets(systemd):
