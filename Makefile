@@ -238,7 +238,7 @@ bench:
 # --- the source itself ---------------------------------------------------------------------------
 
 C_FILES = $(shell find src lib examples static tests -name '*.[ch]' | sort)
-SCRIPTS = scripts/setup scripts/lib.sh scripts/with-systemd scripts/demo scripts/test scripts/bench .ci/run scripts/dist scripts/deb \
+SCRIPTS = scripts/setup scripts/lib.sh scripts/with-systemd scripts/mesh-picture scripts/demo scripts/test scripts/bench .ci/run scripts/dist scripts/deb \
 	scripts/rpm scripts/static scripts/cross-libs debian/tests/smoke debian/nswrap.postinst debian/nswrap.prerm
 ALL_OBJ := $(LIB_OBJ) $(SHARED_OBJ) $(EXAMPLE_BIN:%=%.o) $(patsubst %.c,$(BUILD)/%.o,src/main.c $(UNIT_SRC) $(FUZZ_SRC) \
 	$(wildcard tests/fuzz/replay.c tests/bench/*.c tests/tools/*.c))

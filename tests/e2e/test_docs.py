@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+import xml.etree.ElementTree
 
 import pytest
 
@@ -252,6 +253,21 @@ def test_parts_of_manifests(nswrap, name):
         whole = "hosts:\n  laptop:\n    vip: 127.0.42.100\n" + text
         result = nswrap.run("mesh", "--check", "--strict", "-", input=whole.encode())
         assert result.returncode == 0, (text, result.stderr.decode())
+
+
+def drawn(svg):
+    """What stands in a picture, whatever time a link takes."""
+    root = xml.etree.ElementTree.fromstring(svg)
+    return [re.sub(r"[\d.]+ ms", "… ms", text.text) for text in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_picture_of_the_mesh(nswrap):
+    """README's is of the mesh of the page, as it is drawn today."""
+    done = subprocess.run([TREE / "scripts/mesh-picture"], env={**nswrap.env, "NSWRAP": BINARY}, stdin=subprocess.DEVNULL,
+                          capture_output=True, timeout=50 * PATIENCE)
+    assert done.returncode == 0, done.stderr
+    assert drawn(done.stdout) == drawn((TREE / "docs/mesh.svg").read_bytes()), "scripts/mesh-picture >docs/mesh.svg"
+    assert [text for text in drawn(done.stdout) if text.startswith("ready")] == ["ready, … ms"] * 3
 
 
 def test_libraries():
