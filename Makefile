@@ -292,6 +292,8 @@ AGENTDIR = $(DESTDIR)$(PREFIX)/lib/nswrap
 SOLIBDIR = $(DESTDIR)$(LIBDIR)
 INCLUDEDIR = $(DESTDIR)$(PREFIX)/include
 MAN_PAGES = $(sort $(wildcard man/*.[1-8]))
+# a page for each function leads to the library's
+LIB_PAGES = $(shell sed -n 's/^\.Nm \(nswrap_[a-z_]*\).*/\1.3/p' man/libnswrap.3)
 # where systemd looks for units of users; below a home that is ~/.local/share/systemd/user
 UNITDIR ?= $(PREFIX)/lib/systemd/user
 UNITS = $(patsubst systemd/%.in,%,$(sort $(wildcard systemd/*.in)))
@@ -313,6 +315,7 @@ install-files:
 	install -D -m 0644 lib/nswrap/nswrap.h $(INCLUDEDIR)/nswrap/nswrap.h
 	$(foreach page,$(MAN_PAGES),install -D -m 0644 $(page) \
 		$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)) && ):
+	set -e; for page in $(LIB_PAGES); do echo .so man3/libnswrap.3 >$(MANDIR)/man3/$$page; chmod 0644 $(MANDIR)/man3/$$page; done
 	install -D -m 0644 completion/nswrap.bash $(BASHDIR)/nswrap
 	install -D -m 0644 completion/_nswrap $(ZSHDIR)/_nswrap
 	install -D -m 0644 completion/nswrap.fish $(FISHDIR)/nswrap.fish
@@ -328,7 +331,8 @@ uninstall:
 	rm -f $(BINDIR)/nswrap $(BASHDIR)/nswrap $(ZSHDIR)/_nswrap $(FISHDIR)/nswrap.fish \
 		$(SOLIBDIR)/libnswrap.so $(SOLIBDIR)/libnswrap.a $(SOLIBDIR)/$(notdir $(SHARED)) \
 		$(SOLIBDIR)/pkgconfig/libnswrap.pc $(INCLUDEDIR)/nswrap/nswrap.h $(UNITS:%=$(DESTDIR)$(UNITDIR)/%) \
-		$(foreach page,$(MAN_PAGES),$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
+		$(foreach page,$(MAN_PAGES),$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page))) \
+		$(LIB_PAGES:%=$(MANDIR)/man3/%)
 
 # --- packages: each prints what it makes in build/ -----------------------------------------------
 

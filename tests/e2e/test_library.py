@@ -19,6 +19,8 @@ from test_exit import FAR, far  # noqa: F401
 BUILD = pathlib.Path(os.environ.get("NSWRAP_BUILD", TREE / "build"))
 LIBRARY = BUILD / "libnswrap.so.0"
 HEADER = TREE / "lib/nswrap/nswrap.h"
+MANUAL = (TREE / "man/libnswrap.3").read_text()
+DECLARED = set(re.findall(r"\b(nswrap_\w+)\(", re.sub(r"/\*.*?\*/", "", HEADER.read_text(), flags=re.S)))
 LONG = 30000
 
 pytestmark = pytest.mark.skipif(SANITIZED, reason="a sanitized library needs a sanitized python")
@@ -92,11 +94,45 @@ class Link:
 def test_symbols_are_those_of_the_header():
     listing = subprocess.run(["nm", "-D", "--defined-only", LIBRARY], check=True, capture_output=True, text=True)
     exported = set(re.findall(r" T (\w+)", listing.stdout))
-    assert exported == set(re.findall(r"\b(nswrap_\w+)\(", re.sub(r"/\*.*?\*/", "", HEADER.read_text(), flags=re.S)))
+    assert exported == DECLARED
     assert {line.split()[-1] for line in listing.stdout.splitlines()} == \
         {"LIBNSWRAP_0"} | {f"{name}@@LIBNSWRAP_0" for name in exported}
     dynamic = subprocess.run(["readelf", "-d", LIBRARY], check=True, capture_output=True, text=True).stdout
     assert "soname: [libnswrap.so.0]" in dynamic
+
+
+def test_manual():
+    """Each function is found by its name, and the options that are refused are said."""
+    name = MANUAL.split(".Sh NAME")[1].split(".Sh ")[0]
+    assert set(re.findall(r"^\.Nm (\w+)", name, re.M)) == DECLARED | {"libnswrap"}
+    said = re.search(r"^of which$(.*?)^are the library's own;$", MANUAL, re.M | re.S)[1]
+    refused = re.search(r"refused\[\] = \{(.*?)\};", (TREE / "lib/sandbox.c").read_text(), re.S)[1]
+    # the short one of --detach, and the end of options
+    assert set(re.findall(r"-[\w-]+", said)) == {word[1:] for word in re.findall('"(.*?)"', refused)} - {"d", "-"}
+
+
+def test_static_library(tmp_path):
+    """With what pkg-config says, all of it, and nothing of it elsewhere."""
+    shutil.copy(BUILD / "libnswrap.a", tmp_path)
+    said = subprocess.run(["pkg-config", "--static", f"--define-variable=libdir={tmp_path}",
+                           f"--define-variable=includedir={TREE / 'lib'}", "--cflags", "--libs", BUILD / "libnswrap.pc"],
+                          capture_output=True, text=True, check=True).stdout.split()
+    assert f"-L{tmp_path}" in said
+    every = ", ".join(f"(void (*)(void)){name}" for name in sorted(DECLARED))
+    (tmp_path / "a.c").write_text(f"""#include <nswrap/nswrap.h>
+#include <stdio.h>
+void (*const every[])(void) = {{{every}}};
+int main(void)
+{{
+	puts(nswrap_version());
+	return nswrap_sandbox_start(NULL, NULL, NULL, 0, NULL) != NULL;
+}}
+""")
+    subprocess.run(["cc", "-Wall", "-Werror", tmp_path / "a.c", *said, "-o", tmp_path / "a"], check=True)
+    done = subprocess.run([tmp_path / "a"], capture_output=True, text=True, check=True)
+    assert done.stdout in subprocess.run([BINARY, "--version"], capture_output=True, text=True, check=True).stdout
+    needs = subprocess.run(["readelf", "-d", tmp_path / "a"], capture_output=True, text=True, check=True).stdout
+    assert "libjansson" in needs and "libnswrap" not in needs
 
 
 def test_header_is_c_and_cpp(tmp_path):

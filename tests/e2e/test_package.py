@@ -12,12 +12,13 @@ import tempfile
 import pytest
 
 from harness import BINARY, TREE, Nswrap
-from test_library import BUILD
+from test_library import BUILD, DECLARED
 from tools import THOROUGH
 
 VERSION = re.search(r'NSWRAP_VERSION "(.*)"', (TREE / "src/version.h").read_text())[1]
 BUILT = ["--built", f"{BUILD},{BINARY}"]
 PAGES = {f"usr/share/man/man{page.suffix[1:]}/{page.name}.gz" for page in (TREE / "man").iterdir()}
+PAGES |= {f"usr/share/man/man3/{name}.3.gz" for name in DECLARED}
 COMPLETIONS = {"usr/share/bash-completion/completions/nswrap", "usr/share/fish/vendor_completions.d/nswrap.fish"}
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from harness import BINARY, HTTP, NEIGHBOUR_SETUP, PATIENCE, PYTHON, TREE, Lines, Nswrap, OuterHost, is_alive, wait_for
 from mesh_tools import Sshd
-from test_library import BUILD
+from test_library import BUILD, DECLARED
 from tools import THOROUGH
 
 PAGES = ["README.md", *(str(path.relative_to(TREE)) for path in sorted((TREE / "docs").rglob("*.md")))]
@@ -345,6 +345,9 @@ def test_install(nswrap, tmp_path, line):
     text = line("make install")
     files = made(text.replace("make install", "make -s install-files"), TREE, tmp_path, **built)
     assert {f".local/share/man/man{page.suffix[1:]}/{page.name}" for page in (TREE / "man").iterdir()} <= files
+    manuals = tmp_path / ".local/share/man"
+    shown = subprocess.run(["mandoc", "-T", "ascii", "man3/nswrap_dial.3"], cwd=manuals, capture_output=True, check=True).stdout
+    assert b"LIBNSWRAP" in shown and {path.stem for path in manuals.glob("man3/*")} == DECLARED | {"libnswrap"}
     assert f"prefix={tmp_path}/.local\n" in (tmp_path / ".local/lib/pkgconfig/libnswrap.pc").read_text()
     runs_from(tmp_path, nswrap)
     assert made(text.replace("make install", "make -s uninstall"), TREE, tmp_path, **built) == set()
