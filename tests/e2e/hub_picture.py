@@ -4,13 +4,18 @@
 
 By hand, as an ordinary user, with Debian's chromium installed, which the tests do not ask for."""
 
+import asyncio
+import base64
+import json
 import os
+import pathlib
 import re
 import subprocess
 import sys
 import tempfile
 
 import requests
+from tornado.websocket import websocket_connect
 
 import harness
 from test_jupyterhub import Hub, User
@@ -49,10 +54,38 @@ def shoot(hub, path):
                  json={"type": "notebook", "content": content}).raise_for_status()
     token = alice.headers["Authorization"].split()[1]
     with tempfile.TemporaryDirectory() as home:
-        subprocess.run(["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={home}/c",
-                        "--window-size=1180,720", "--virtual-time-budget=30000", f"--screenshot={path}",
-                        f"{hub.url}/user/alice/notebooks/Sandbox.ipynb?token={token}"], check=True, timeout=200,
-                       env={**os.environ, "HOME": home}, stderr=subprocess.DEVNULL)
+        browser = subprocess.Popen(["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+                                    f"--user-data-dir={home}/c", "--window-size=1180,780", "--remote-debugging-port=0",
+                                    f"{hub.url}/user/alice/notebooks/Sandbox.ipynb?token={token}"],
+                                   env={**os.environ, "HOME": home}, stderr=subprocess.DEVNULL)
+        try:
+            port = pathlib.Path(home, "c/DevToolsActivePort")
+            harness.wait_for(lambda: port.exists() and "\n" in port.read_text(), "the browser", 60)
+            path.write_bytes(asyncio.run(asyncio.wait_for(screenshot(port.read_text().split()[0]), 120)))
+        finally:
+            browser.terminate()
+            browser.wait()
+
+
+# what the page shows when the kernel is there, and has nothing to do
+IS_IDLE = "!!document.querySelector('.kernel_idle_icon') && $('#notification_kernel:visible').length == 0"
+
+
+async def screenshot(port):
+    """Of the page, by the DevTools of chromium, once the kernel is idle."""
+    [url] = [page["webSocketDebuggerUrl"] for page in requests.get(f"http://127.0.0.1:{port}/json", timeout=60).json()
+             if page["type"] == "page"]
+    socket = await websocket_connect(url, max_message_size=1 << 27)
+
+    async def ask(method, **params):
+        socket.write_message(json.dumps({"id": 1, "method": method, "params": params}))
+        while (answer := json.loads(await socket.read_message())).get("id") != 1:
+            pass
+        return answer["result"]
+
+    while (await ask("Runtime.evaluate", expression=IS_IDLE))["result"].get("value") is not True:
+        await asyncio.sleep(0.1)
+    return base64.b64decode((await ask("Page.captureScreenshot"))["data"])
 
 
 def main():
@@ -61,7 +94,7 @@ def main():
     harness.become_subreaper()
     hub = Hub()
     try:
-        shoot(hub, os.path.abspath(sys.argv[1]))
+        shoot(hub, pathlib.Path(sys.argv[1]).absolute())
     finally:
         hub.close()
 
