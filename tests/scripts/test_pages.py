@@ -126,6 +126,14 @@ def test_readme_is_short():
     assert len((TREE / "README.md").read_text().splitlines()) <= 150
 
 
+def test_others_have_a_column_each():
+    """And what is not known of one is not in the table."""
+    text = (TREE / "docs/comparison.md").read_text()
+    heads = {cell for line in re.findall(r"^\| \| (.*) \|$", text, re.M) for cell in line.split(" | ")}
+    assert {"lennut", "ssh -R", "chisel", "frp", "rathole", "RemoteNetstack", "sshuttle", "ssh -w", "ssh -L"} <= heads
+    assert "not tried" not in text
+
+
 PICTURES = sorted(TREE.glob("docs/*.mmd"))
 
 
