@@ -26,7 +26,7 @@ ALL_OF = ["src/cmd/ambient.c", "src/cmd/exec.c", "src/cmd/jupyterhub.c", "src/cm
           "src/sandbox/view.c", "src/tunnel/clerk.c"]
 LITERAL = r'"((?:\\.|[^"\\])*)"'
 CONVERSION = r"%[-+ #0]*(?:\*|\d+)?(?:\.(?:\*|\d+))?(?:hh|h|ll|l|z|j|t)?[a-zA-Z]"
-OWN_CURE = r"expected|make it first|: use |did you mean|trying again|\bset XDG|remove it\b|nswrap port remove|no memory"
+OWN_CURE = r"expected|make it first|: use |did you mean|trying again|\bset XDG|remove it\b|nswrap port remove|nswrap doctor|no memory"
 
 
 def words(text):
