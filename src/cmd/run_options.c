@@ -183,6 +183,15 @@ static int set_name(void *target, const char *value, struct err *err)
 	return registry_check_name(REGISTRY_SANDBOX, value, err);
 }
 
+static int set_pcap(void *target, const char *value, struct err *err)
+{
+	if (strcmp(value, "-") == 0)
+		return err_set(
+			err, EINVAL, "expected a file or a pipe; standard output is the command's");
+	*(const char **)target = value;
+	return 0;
+}
+
 static int set_network(void *target, const char *value, struct err *err)
 {
 	if (strcmp(value, "outbound") != 0 && strcmp(value, "none") != 0)
@@ -526,8 +535,7 @@ const struct option_def run_options_table[] = {
 	{0, "outbound-addr", "ADDR", "source address of outbound connections", set_outbound_addr,
 		AT(config.net)},
 	{0, "no-ipv6", NULL, "IPv4 only on the TAP", option_set_false, AT(config.net.has_ipv6)},
-	{0, "pcap", "FILE", "write the frames on the TAP to FILE", option_set_text,
-		AT(config.pcap_path)},
+	{0, "pcap", "FILE", "write the frames on the TAP to FILE", set_pcap, AT(config.pcap_path)},
 	{0, "root", NULL, "uid 0 inside, with the namespace's capabilities", option_set_true,
 		AT(config.is_root)},
 	{0, "pid", NULL, "own PID namespace and /proc", option_set_true, AT(config.has_pid_ns)},

@@ -2,8 +2,9 @@
 /* net/pcap - write Ethernet frames to a capture file that tcpdump and Wireshark read */
 #include "net/pcap.h"
 
+#include <assert.h>
 #include <errno.h>
-#include <stdint.h>
+#include <string.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -42,7 +43,39 @@ int pcap_write_header(int fd)
 	return fd_write_all(fd, &header, sizeof(header));
 }
 
-int pcap_write_frame(int fd, const void *frame, size_t len)
+/* A pipe has no room for more of a record than @done bytes, or a file's disk has none. */
+static int end_short(struct pcap *pcap, const struct iovec parts[2], size_t done)
+{
+	off_t start = lseek(pcap->fd, -(off_t)done, SEEK_CUR);
+
+	if (start >= 0)
+		return ftruncate(pcap->fd, start) < 0 ? -errno : -ENOSPC;
+	for (size_t i = 0; i < 2; i++) {
+		size_t skipped = done < parts[i].iov_len ? done : parts[i].iov_len;
+		size_t len = parts[i].iov_len - skipped;
+
+		memcpy(pcap->rest + pcap->rest_len, (const uint8_t *)parts[i].iov_base + skipped,
+			len);
+		pcap->rest_len += len;
+		done -= skipped;
+	}
+	return 0;
+}
+
+static int write_rest(struct pcap *pcap)
+{
+	while (pcap->rest_len > 0) {
+		ssize_t done = TEMP_FAILURE_RETRY(write(pcap->fd, pcap->rest, pcap->rest_len));
+
+		if (done < 0)
+			return -errno;
+		pcap->rest_len -= (size_t)done;
+		memmove(pcap->rest, pcap->rest + done, pcap->rest_len);
+	}
+	return 0;
+}
+
+int pcap_write_frame(struct pcap *pcap, const void *frame, size_t len)
 {
 	size_t captured_len = len < PCAP_SNAPLEN ? len : PCAP_SNAPLEN;
 	struct timespec now;
@@ -54,13 +87,15 @@ int pcap_write_frame(int fd, const void *frame, size_t len)
 		.captured_len = (uint32_t)captured_len,
 		.original_len = (uint32_t)len,
 	};
+	static_assert(sizeof(header) == PCAP_HEADER_BYTES, "a record fits into rest");
 	struct iovec parts[] = {{&header, sizeof(header)}, {(void *)frame, captured_len}};
-	ssize_t done;
+	int result = write_rest(pcap);
 
-	do
-		done = writev(fd, parts, 2);
-	while (done < 0 && errno == EINTR);
+	if (result < 0)
+		return result;
+	ssize_t done = TEMP_FAILURE_RETRY(writev(pcap->fd, parts, 2));
 	if (done < 0)
 		return -errno;
-	return (size_t)done == sizeof(header) + captured_len ? 0 : -EIO;
+	return (size_t)done == sizeof(header) + captured_len ? 0
+							     : end_short(pcap, parts, (size_t)done);
 }

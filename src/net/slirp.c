@@ -42,7 +42,6 @@ struct slirp_stack {
 	struct loop *loop;
 	Slirp *slirp;
 	const struct net_plan *plan;
-	int pcap_fd;
 	struct loop_io tap_io;
 	struct loop_hook hook;
 	struct slirp_fds fds;
@@ -54,6 +53,8 @@ struct slirp_stack {
 	uint64_t due_ns; /* when it wants to be called again; at first: at once */
 	uint64_t drops[GUARD_VERDICTS];
 	uint8_t *frame; /* FRAME_BYTES */
+	uint64_t nmissed;
+	struct pcap pcap; /* its descriptor is -1: none */
 };
 
 /* --- descriptors ------------------------------------------------------------------------- */
@@ -74,12 +75,31 @@ static void on_unregister(int fd, void *opaque)
 
 /* --- frames ------------------------------------------------------------------------------ */
 
+/* The network does not wait for who reads the file: it misses frames. */
+static void capture(struct slirp_stack *stack, const void *frame, size_t len)
+{
+	int result = stack->pcap.fd < 0 ? 0 : pcap_write_frame(&stack->pcap, frame, len);
+
+	if (result == 0)
+		return;
+	if (result == -EPIPE) {
+		log_warning("--pcap ends here: nobody reads it any more");
+		stack->pcap.fd = -1;
+		return;
+	}
+	/* once a power of two, as drop_frame does */
+	uint64_t count = ++stack->nmissed;
+	if ((count & (count - 1)) == 0)
+		log_line(count == 1 ? LOG_WARNING : LOG_INFO, "--pcap misses frames (%llu): %s",
+			(unsigned long long)count,
+			result == -EAGAIN ? "who reads it is too slow" : strerror(-result));
+}
+
 static ssize_t on_send_packet(const void *frame, size_t len, void *opaque)
 {
 	struct slirp_stack *stack = opaque;
 
-	if (stack->pcap_fd >= 0)
-		pcap_write_frame(stack->pcap_fd, frame, len);
+	capture(stack, frame, len);
 	/* a full queue loses the frame, as on any link; TCP sends it again */
 	int result = tap_write(stack->tap_io.fd, frame, len, TAP_ETHER_BYTES);
 	if (result < 0)
@@ -150,8 +170,7 @@ static void on_tap_ready(struct loop_io *io, uint32_t events)
 			continue;
 		}
 		enum guard_verdict verdict = guard_check(stack->plan, frame, len);
-		if (stack->pcap_fd >= 0)
-			pcap_write_frame(stack->pcap_fd, frame, len);
+		capture(stack, frame, len);
 		if (verdict != GUARD_PASS) {
 			answer_dropped(stack, verdict, len);
 			drop_frame(stack, verdict);
@@ -294,7 +313,7 @@ struct slirp_stack *slirp_stack_new(
 		return NULL;
 	stack->loop = loop;
 	stack->plan = plan;
-	stack->pcap_fd = pcap_fd;
+	stack->pcap.fd = pcap_fd;
 	slirp_fds_init(&stack->fds, loop, budget);
 	stack->tap_io = (struct loop_io){tap, on_tap_ready};
 	stack->hook.on_before_sleep = on_before_sleep;

@@ -441,6 +441,22 @@ static int watch_alive(struct supervisor *supervisor, struct err *err)
 
 /* --- start -------------------------------------------------------------------------------- */
 
+/* Nothing waits for who reads it, neither here nor in the net process. */
+static int open_pcap(const char *path, struct err *err)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
+	int result = fd < 0 ? -errno : pcap_write_header(fd);
+
+	if (result == 0)
+		return fd;
+	fd_close(&fd);
+	return result == -ENXIO ? err_set(err, ENXIO,
+					  "cannot write --pcap %s: nobody reads it; expected a "
+					  "file, or a pipe whose reader has opened it",
+					  path)
+				: err_sys(err, -result, "cannot write --pcap %s", path);
+}
+
 static int open_host_side(struct supervisor *supervisor, struct err *err)
 {
 	const struct sandbox_config *config = supervisor->config;
@@ -450,11 +466,8 @@ static int open_host_side(struct supervisor *supervisor, struct err *err)
 		return err_sys(err, -supervisor->host_diag, "cannot open a diagnostics socket");
 	if (!config->pcap_path)
 		return 0;
-	supervisor->pcap = open(config->pcap_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (supervisor->pcap < 0)
-		return err_sys(err, errno, "cannot write --pcap %s", config->pcap_path);
-	int result = pcap_write_header(supervisor->pcap);
-	return result < 0 ? err_sys(err, -result, "cannot write --pcap %s", config->pcap_path) : 0;
+	supervisor->pcap = open_pcap(config->pcap_path, err);
+	return supervisor->pcap < 0 ? supervisor->pcap : 0;
 }
 
 static int open_signals(struct supervisor *supervisor, struct err *err)

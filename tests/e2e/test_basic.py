@@ -83,6 +83,7 @@ BAD = [
     (["-n", "..", "true"], ".."),
     (["--wait", "soon", "true"], "soon"),
     (["--network", "some", "true"], "some"),
+    (["--pcap", "-", "true"], "--pcap"),
     (["--port-driver", "fast", "true"], "fast"),
     (["--host-prot", "80", "true"], "--host-port"),
     (["--nonsense-nobody-knows", "true"], "--nonsense-nobody-knows"),

@@ -2,9 +2,11 @@
 """e2e/test_told - what is told to others costs COMMAND nothing, and comes by nobody who serves strangers"""
 
 import contextlib
+import fcntl
 import os
 import re
 import signal
+import struct
 import subprocess
 
 import pytest
@@ -25,6 +27,18 @@ while time.monotonic() < end or sent <= 1000:
     except OSError:
         pass
 print(sent, flush=True)
+"""
+
+# pings the address of the host inside, each once the answer before it is there, and prints how many came; argv: number
+ECHOES = """
+import socket, struct, sys
+s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM, socket.IPPROTO_ICMPV6)
+s.settimeout(5)
+came = 0
+for i in range(int(sys.argv[1])):
+    s.sendto(struct.pack('!BBHHH', 128, 0, 0, 1, i) + bytes(100), ('fd12:345::2', 0))
+    came += len(s.recv(2000)) == 108
+print(came, flush=True)
 """
 
 
@@ -112,6 +126,66 @@ def test_a_file_that_may_not_grow(nswrap, tmp_path, option, appends):
                               stdout=subprocess.PIPE, stderr=told if number == 2 else subprocess.DEVNULL, timeout=20 * PATIENCE)
     assert (done.returncode, done.stdout) == (7, b"2\n")
     assert (tmp_path / "told").stat().st_size == 1024
+
+
+# --- who reads --pcap ----------------------------------------------------------------------------------
+
+
+def named(write):
+    """A pipe as its reader sees it by name, as a shell's >(...) has it."""
+    return f"/proc/{os.getpid()}/fd/{write}"
+
+
+def whole(data):
+    """How many bytes of a capture are whole records, with the header of the file."""
+    at = 24
+    while len(data) - at >= 16 and (end := at + 16 + struct.unpack("=I", data[at + 8:at + 12])[0]) <= len(data):
+        at = end
+    return at
+
+
+def test_frames_that_nobody_reads(nswrap):
+    """The network goes on, it is said once, and what is there are whole frames but for what waits for room."""
+    read, write = os.pipe()
+    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+    done = nswrap.run("--cidr6", "fd12:345::/64", "--pcap", named(write), *python(ECHOES, 60))
+    os.close(write)
+    with open(read, "rb") as f:
+        data = f.read()
+    assert done.stdout == b"60\n", done.stdout + done.stderr
+    assert re.findall(rb"--pcap.*", done.stderr) == [b"--pcap misses frames (1): who reads it is too slow"]
+    assert 2000 < whole(data) > len(data) - 200, (whole(data), len(data))
+
+
+def test_frames_for_a_file_that_may_not_grow(nswrap, tmp_path):
+    done = subprocess.run(["prlimit", "--fsize=2048", BINARY, "--cidr6", "fd12:345::/64", "--pcap", tmp_path / "frames",
+                           *python(ECHOES, "60")], env=nswrap.env, capture_output=True, timeout=20 * PATIENCE)
+    assert done.stdout == b"60\n", done.stdout + done.stderr
+    assert re.findall(rb"--pcap.*", done.stderr) == [b"--pcap misses frames (1): No space left on device"]
+    data = (tmp_path / "frames").read_bytes()
+    assert 1500 < whole(data) == len(data) <= 2048
+
+
+def test_frames_whose_reader_is_gone(nswrap):
+    read, write = os.pipe()
+    running = nswrap.start("--cidr6", "fd12:345::/64", "--pcap", named(write), "--", "sh", "-c", 'read x; exec "$@"', "sh",
+                           *python(ECHOES, 20), stdin=subprocess.PIPE)
+    running.wait_event("started")
+    os.close(write)
+    os.close(read)
+    running.popen.stdin.write(b"\n")
+    running.popen.stdin.flush()
+    assert running.read_line() == "20"
+    assert running.wait() == 0
+    running.stderr.join()
+    assert running.stderr.text().count("--pcap ends here: nobody reads it any more") == 1, running.stderr.text()
+
+
+def test_frames_for_a_fifo_without_reader(nswrap, tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    done = nswrap.run("--pcap", tmp_path / "fifo", "true")
+    assert done.returncode == 125
+    assert done.stderr.count(b"\n") == 1 and b"fifo: nobody reads it" in done.stderr, done.stderr
 
 
 def test_exec_with_stderr_that_nobody_reads(nswrap):

@@ -5,11 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -84,13 +86,14 @@ static void frames_follow_each_other(void **state)
 	struct timespec before, after;
 	uint8_t bytes[256];
 	int fd = open_memory();
+	struct pcap pcap = {.fd = fd};
 
 	(void)state;
 	clock_gettime(CLOCK_REALTIME, &before);
 	assert_int_equal(pcap_write_header(fd), 0);
-	assert_int_equal(pcap_write_frame(fd, first, sizeof(first)), 0);
-	assert_int_equal(pcap_write_frame(fd, second, sizeof(second)), 0);
-	assert_int_equal(pcap_write_frame(fd, NULL, 0), 0);
+	assert_int_equal(pcap_write_frame(&pcap, first, sizeof(first)), 0);
+	assert_int_equal(pcap_write_frame(&pcap, second, sizeof(second)), 0);
+	assert_int_equal(pcap_write_frame(&pcap, NULL, 0), 0);
 	clock_gettime(CLOCK_REALTIME, &after);
 	size_t len = read_back(fd, bytes, sizeof(bytes));
 	assert_int_equal(len, FILE_HEADER + 3 * FRAME_HEADER + sizeof(first) + sizeof(second));
@@ -114,12 +117,13 @@ static void a_huge_frame_is_cut(void **state)
 	size_t len = PCAP_SNAPLEN + 100;
 	uint8_t *frame = malloc(len), *bytes = malloc(len + 1000);
 	int fd = open_memory();
+	struct pcap pcap = {.fd = fd};
 
 	(void)state;
 	assert_non_null(frame);
 	assert_non_null(bytes);
 	memset(frame, 0xa5, len);
-	assert_int_equal(pcap_write_frame(fd, frame, len), 0);
+	assert_int_equal(pcap_write_frame(&pcap, frame, len), 0);
 	assert_int_equal(read_back(fd, bytes, len + 1000), FRAME_HEADER + PCAP_SNAPLEN);
 	assert_int_equal(number32(bytes + 8), PCAP_SNAPLEN);
 	assert_int_equal(number32(bytes + 12), len);
@@ -128,21 +132,83 @@ static void a_huge_frame_is_cut(void **state)
 	free(bytes);
 }
 
-static void errors_are_told_apart(void **state)
+/* The length of the record at @bytes, of which @len are there. */
+static size_t record_len(const uint8_t *bytes, size_t len)
 {
-	static uint8_t frame[65536];
+	assert_true(len >= FRAME_HEADER);
+	size_t record = FRAME_HEADER + number32(bytes + 8);
+
+	assert_true(len >= record);
+	return record;
+}
+
+static void a_slow_reader_misses_frames_and_gets_whole_ones(void **state)
+{
+	static uint8_t frame[65536], bytes[3 * 65536];
+	struct pcap pcap = {.fd = -1};
 	int pipe_fds[2];
+	size_t used = 0;
+	ssize_t got;
 
 	(void)state;
-	assert_int_equal(pcap_write_header(-1), -EBADF);
-	assert_int_equal(pcap_write_frame(-1, frame, 10), -EBADF);
+	memset(frame, 0xa5, sizeof(frame));
 	assert_int_equal(pipe2(pipe_fds, O_NONBLOCK | O_CLOEXEC), 0);
 	/* 64 KiB and the header do not fit into a pipe of 64 KiB at once */
 	assert_true(fcntl(pipe_fds[1], F_SETPIPE_SZ, 65536) == 65536);
-	assert_int_equal(pcap_write_frame(pipe_fds[1], frame, sizeof(frame)), -EIO);
-	assert_int_equal(pcap_write_frame(pipe_fds[1], frame, sizeof(frame)), -EAGAIN);
+	pcap.fd = pipe_fds[1];
+	assert_int_equal(pcap_write_frame(&pcap, frame, sizeof(frame)), 0);
+	assert_int_equal(pcap_write_frame(&pcap, frame, 5), -EAGAIN);
+	assert_int_equal(pcap_write_frame(&pcap, frame, sizeof(frame)), -EAGAIN);
+	for (int i = 0; i < 2; i++) {
+		while ((got = read(pipe_fds[0], bytes + used, sizeof(bytes) - used)) > 0)
+			used += (size_t)got;
+		if (i == 0)
+			assert_int_equal(pcap_write_frame(&pcap, frame, 7), 0);
+	}
+	size_t first = record_len(bytes, used);
+	assert_int_equal(first, FRAME_HEADER + sizeof(frame));
+	assert_memory_equal(bytes + FRAME_HEADER, frame, sizeof(frame));
+	assert_int_equal(record_len(bytes + first, used - first), FRAME_HEADER + 7);
+	assert_int_equal(used, first + FRAME_HEADER + 7);
+
 	close(pipe_fds[0]);
+	signal(SIGPIPE, SIG_IGN);
+	assert_int_equal(pcap_write_frame(&pcap, frame, 7), -EPIPE);
 	close(pipe_fds[1]);
+}
+
+static void no_record_is_torn_where_there_is_no_room(void **state)
+{
+	static const uint8_t frame[100] = {1};
+	struct rlimit before, limit;
+	uint8_t bytes[256];
+	struct pcap pcap = {.fd = open_memory()};
+
+	(void)state;
+	assert_int_equal(pcap_write_header(pcap.fd), 0);
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &before);
+	limit = (struct rlimit){FILE_HEADER + FRAME_HEADER + 50, before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	int big = pcap_write_frame(&pcap, frame, sizeof(frame));
+	size_t len = read_back(pcap.fd, bytes, sizeof(bytes));
+	int small = pcap_write_frame(&pcap, frame, 10);
+	setrlimit(RLIMIT_FSIZE, &before);
+	assert_int_equal(big, -ENOSPC);
+	assert_int_equal(len, FILE_HEADER);
+	assert_int_equal(small, 0);
+	assert_int_equal(read_back(pcap.fd, bytes, sizeof(bytes)), FILE_HEADER + FRAME_HEADER + 10);
+	assert_int_equal(number32(bytes + FILE_HEADER + 8), 10);
+	close(pcap.fd);
+}
+
+static void errors_are_told_apart(void **state)
+{
+	struct pcap pcap = {.fd = -1};
+
+	(void)state;
+	assert_int_equal(pcap_write_header(-1), -EBADF);
+	assert_int_equal(pcap_write_frame(&pcap, "x", 1), -EBADF);
 }
 
 int main(void)
@@ -151,6 +217,8 @@ int main(void)
 		cmocka_unit_test(the_file_header),
 		cmocka_unit_test(frames_follow_each_other),
 		cmocka_unit_test(a_huge_frame_is_cut),
+		cmocka_unit_test(a_slow_reader_misses_frames_and_gets_whole_ones),
+		cmocka_unit_test(no_record_is_torn_where_there_is_no_room),
 		cmocka_unit_test(errors_are_told_apart),
 	};
 
