@@ -7,6 +7,7 @@
 #include <libslirp.h>
 #include <net/ethernet.h>
 #include <netinet/icmp6.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 #include "net/slirp_fds.h"
 #include "net/tap.h"
 #include "util/clock.h"
+#include "util/fd.h"
 #include "util/list.h"
 #include "util/log.h"
 
@@ -66,10 +68,26 @@ static void on_register(int fd, void *opaque)
 	slirp_fds_opened(&stack->fds, fd);
 }
 
+/* Is @fd a connection of which we have not sent the end? */
+static bool is_unended(int fd)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+	       (info.tcpi_state == TCP_ESTABLISHED || info.tcpi_state == TCP_CLOSE_WAIT);
+}
+
+/*
+ * libslirp closes @fd next (4.7.0), also where the guest has reset: what looks like all there is
+ * would then be a part.
+ */
 static void on_unregister(int fd, void *opaque)
 {
 	struct slirp_stack *stack = opaque;
 
+	if (is_unended(fd))
+		fd_reset_at_close(fd, true);
 	slirp_fds_closed(&stack->fds, fd);
 }
 

@@ -287,6 +287,28 @@ def test_half_close_by_the_server(nswrap, driver):
     assert running.wait() == 0
 
 
+# sends a part of an answer, and resets who has got it
+TCP_RESET = """
+import socket, struct, sys
+with socket.create_server((sys.argv[1], int(sys.argv[2]))) as server:
+    while True:
+        with server.accept()[0] as c:
+            c.sendall(b'x' * 1000)
+            c.recv(1)
+            c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+"""
+
+
+@DRIVERS
+def test_a_part_of_an_answer_is_not_all_of_it(nswrap, driver):
+    _, port = serve(nswrap, driver, TCP_RESET)
+    with connect(port) as s:
+        assert s.recv(1000, socket.MSG_WAITALL) == b"x" * 1000
+        s.sendall(b"x")
+        with pytest.raises(ConnectionResetError):
+            s.recv(1)
+
+
 @DRIVERS
 def test_bytes_arrive_as_they_are(nswrap, driver):
     _, port = serve(nswrap, driver, TCP_ECHO)

@@ -273,6 +273,14 @@ def test_programs_see_no_difference(nswrap, servers, address):
     assert {title: (said, inside[title]) for title, said in plain.items() if inside[title] != said} == {}
 
 
+@pytest.mark.parametrize("address", ["192.0.2.10", "2001:db8::10"])
+@pytest.mark.parametrize("carrier", ["kernel", "slirp"])
+def test_a_reset_is_no_end_outside(nswrap, servers, carrier, address):
+    words = python(PRELUDE + PROGRAMS["linger 0 of this side"], address, 7000)
+    result = nswrap.run("-q", "--outbound", carrier, "--", *words, prefix=servers.prefix())
+    assert result.stdout == b"1\n", result.stderr
+
+
 ERRORS = """
 for address in sys.argv[3:]:
     FAMILY = socket.AF_INET6 if ':' in address else socket.AF_INET
