@@ -14,6 +14,7 @@
 
 #include "conn/context.h"
 #include "conn/names.h"
+#include "control/owner.h"
 #include "exit/portal.h"
 #include "link/linkend.h"
 #include "link/linkport.h"
@@ -214,8 +215,13 @@ static int open_links(struct lobby *lobby, struct err *err)
 		.on_link = on_link,
 		.on_refused = on_refused,
 		.bound = {.fd = -1, .dir_fd = -1}};
-	if (linkspec_listens(start->spec))
-		return linkport_open(&lobby->port, start->spec, err);
+	if (linkspec_listens(start->spec)) {
+		int opened = linkport_open(&lobby->port, start->spec, err);
+
+		if (opened == -EADDRINUSE)
+			owner_explain(&start->spec->addr, PROTO_TCP, err);
+		return opened;
+	}
 	lobby->end = (struct linkend){.ops = &linkend_ops,
 		.shares_terminal = true,
 		.context = &lobby->context,

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "conn/names.h"
+#include "control/owner.h"
 #include "exit/lobby.h"
 #include "link/linkend.h"
 #include "proc/child.h"
@@ -282,6 +283,8 @@ static int open_end(struct carrier *via, struct err *err)
 	if (via->start->login_fd >= 0)
 		lend_terminal(via);
 	int result = linkend_init(&via->end, err);
+	if (result == -EADDRINUSE)
+		owner_explain(&config->spec.addr, PROTO_TCP, err);
 	if (result == 0)
 		linkend_start(&via->end);
 	return result;

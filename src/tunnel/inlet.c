@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "control/owner.h"
 #include "util/list.h"
 
 /* it, and what it is led to; and some for lanes, without which those who are held would wait in
@@ -62,6 +63,8 @@ int inlet_open(struct inlet *inlet, const struct conn_context *context, struct a
 	inlet->proto = proto;
 	int result =
 		err ? bind_open(at, proto, &inlet->bound, err) : bind_try(at, proto, &inlet->bound);
+	if (result == -EADDRINUSE && err)
+		owner_explain(at, proto, err);
 	if (result < 0)
 		return result;
 	inlet->context = context;

@@ -11,6 +11,7 @@
 #include "conn/accept.h"
 #include "conn/bind.h"
 #include "control/control.h"
+#include "control/owner.h"
 #include "tunnel/clerk.h"
 #include "tunnel/door.h"
 #include "tunnel/errand.h"
@@ -281,6 +282,8 @@ static int open_clients(struct mouth *mouth, struct addr *at, struct err *err)
 	const struct conn_context *context = mouth->start->context;
 	int result = bind_open(at, PROTO_TCP, &mouth->clients_bound, err);
 
+	if (result == -EADDRINUSE)
+		owner_explain(at, PROTO_TCP, err);
 	if (result < 0)
 		return result;
 	mouth->clients = (struct acceptor){.on_client = on_client, .fds_each = 1};

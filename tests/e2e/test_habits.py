@@ -282,6 +282,21 @@ def test_in_use_names_the_sandbox(nswrap, short_dir):
             assert what in line and line.endswith("in use by the sandbox web-1"), line
 
 
+def test_in_use_names_the_sandbox_to_tunnels_and_exits(nswrap, short_dir):
+    """Whatever listens: clients, users and links come to a port or a socket file."""
+    port, path = free_port(), os.path.join(short_dir, "sock")
+    box(nswrap, "-f", f"{port}:80", "-f", f"unix:{path}:82", name="web-1")
+    taken, free = f"127.0.0.1:{port}", "127.0.0.1:0"
+    for words in (["tunnel", "server", "--bind-client", taken, "--bind-proxy", free],
+                  ["tunnel", "server", "--bind-client", free, "--bind-proxy", taken],
+                  ["tunnel", "server", "--bind-client", f"unix:{path}", "--bind-proxy", free],
+                  ["exit", "--link", f"listen-tcp:{taken}"], ["exit", "--link", f"listen-unix:{path}"]):
+        result = nswrap.run(*words)
+        assert result.returncode == 125 and said(result).endswith("in use by the sandbox web-1"), words
+    running = nswrap.start("--via", f"listen-tcp:{taken}", "sleep", 1000)
+    running.wait_line("in use by the sandbox web-1$")
+
+
 def test_in_use_names_the_process(nswrap):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         result = nswrap.run("-p", f"{taken.getsockname()[1]}:80", "true")
