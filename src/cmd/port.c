@@ -188,11 +188,24 @@ static void print_reverses(const json_t *reverses)
 	}
 }
 
+static void print_warnings(const json_t *warnings)
+{
+	size_t i;
+	json_t *warning;
+
+	json_array_foreach(warnings, i, warning)
+	{
+		if (json_is_string(warning))
+			log_warning("%s", json_string_value(warning));
+	}
+}
+
 static int print_answer(const json_t *answer, bool is_json, struct err *err)
 {
 	const json_t *forwards = json_object_get(answer, "forwards");
 	json_t *reverses = json_object_get(answer, "reverses");
 
+	print_warnings(json_object_get(answer, "warnings"));
 	if (is_json) {
 		json_t *all = json_array();
 

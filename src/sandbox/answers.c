@@ -99,10 +99,23 @@ static json_t *let_in(struct server_client *client, bool tells_names, struct err
 		env_json(answers));
 }
 
+static json_t *add_forwards(
+	const struct answers *answers, const char *const *specs, struct err *err)
+{
+	size_t before = answers->forwards->count;
+	json_t *warnings = json_array();
+
+	if (forwards_add(answers->forwards, specs, warnings, err) == 0)
+		return json_pack("{s:b, s:o, s:o}", "ok", 1, "forwards",
+			forwards_json(answers->forwards, before), "warnings", warnings);
+	json_decref(warnings);
+	return NULL;
+}
+
 static json_t *on_request(struct server_client *client, json_t *message, struct err *err)
 {
 	struct answers *answers = client->server->owner;
-	size_t before = answers->forwards->count, outwards_before = answers->outwards->count;
+	size_t before = answers->outwards->count;
 	struct request request;
 
 	if (request_decode(message, &request, err) < 0)
@@ -111,10 +124,7 @@ static json_t *on_request(struct server_client *client, json_t *message, struct 
 	case REQUEST_STATUS:
 		return status_json(answers);
 	case REQUEST_PORT_ADD:
-		if (forwards_add(answers->forwards, request.specs, err) < 0)
-			return NULL;
-		return json_pack("{s:b, s:o}", "ok", 1, "forwards",
-			forwards_json(answers->forwards, before));
+		return add_forwards(answers, request.specs, err);
 	case REQUEST_PORT_REMOVE:
 		if (forwards_remove(answers->forwards, request.specs, err) < 0)
 			return NULL;
@@ -123,7 +133,7 @@ static json_t *on_request(struct server_client *client, json_t *message, struct 
 		if (outwards_add_texts(answers->outwards, request.specs, err) < 0)
 			return NULL;
 		return json_pack("{s:b, s:o}", "ok", 1, "reverses",
-			outwards_json(answers->outwards, outwards_before));
+			outwards_json(answers->outwards, before));
 	case REQUEST_REVERSE_REMOVE:
 		if (outwards_remove(answers->outwards, request.specs, err) < 0)
 			return NULL;

@@ -280,10 +280,19 @@ json_t *forwards_json(const struct forwards *forwards, size_t first)
 	return list;
 }
 
-/* @taken is where a port that @item would hold is somebody else's, @when that is a trap. */
-static void announce_taken(
-	const struct forwards_item *item, const struct addr *taken, const char *when)
+/* For the log, and for who has asked for the rule (@warnings: NULL, nobody listens). */
+static void warn(json_t *warnings, enum log_level level, const struct err *said)
 {
+	log_line(level, "%s", said->text);
+	if (warnings)
+		json_array_append_new(warnings, control_text(said->text));
+}
+
+/* @taken is where a port that @item would hold is somebody else's, @when that is a trap. */
+static void announce_taken(const struct forwards_item *item, const struct addr *taken,
+	const char *when, json_t *warnings)
+{
+	struct err said;
 	char host[ADDR_TEXT_BYTES], address[ADDR_TEXT_BYTES], holder[OWNER_TEXT_BYTES];
 
 	if (taken->family == AF_UNSPEC)
@@ -291,43 +300,52 @@ static void announce_taken(
 	if (owner_of(taken, PROTO_TCP, holder, sizeof(holder)) < 0 &&
 		diag_port_holder(PROTO_TCP, taken, holder, sizeof(holder)) < 0)
 		snprintf(holder, sizeof(holder), "another program");
-	log_warning("port %u of %s on this host is in use by %s: %s, open %s instead",
-		addr_port(taken), addr_format_ip(taken, host, sizeof(host)), holder, when,
+	err_set(&said, EADDRINUSE,
+		"port %u of %s on this host is in use by %s: %s, open %s instead", addr_port(taken),
+		addr_format_ip(taken, host, sizeof(host)), holder, when,
 		addr_format(&item->spec.host, address, sizeof(address)));
+	warn(warnings, LOG_WARNING, &said);
 }
 
 /* Who connects from another machine has no user that could be asked for. */
-static void announce_network(const struct sandbox_config *config, const struct forwards_item *item)
+static void announce_network(
+	const struct sandbox_config *config, const struct forwards_item *item, json_t *warnings)
 {
 	char address[ADDR_TEXT_BYTES];
+	struct err said;
 
 	if (!config->checks_user || addr_is_loopback(&item->spec.host))
 		return;
 	addr_format(&item->spec.host, address, sizeof(address));
-	if (config->allows_network)
-		log_warning("%s%s is open to all users of other machines (--allow-network): "
-			    "--only-user can tell those of this host only",
-			address, item->spec.proto == PROTO_UDP ? "/udp" : "");
-	else
-		log_warning("%s%s refuses other machines: --only-user can tell users of this host "
-			    "only; --allow-network lets all the others in",
-			address, item->spec.proto == PROTO_UDP ? "/udp" : "");
+	err_set(&said, EACCES, "%s%s %s", address, item->spec.proto == PROTO_UDP ? "/udp" : "",
+		config->allows_network
+			? "is open to all users of other machines (--allow-network): "
+			  "--only-user can tell those of this host only"
+			: "refuses other machines: --only-user can tell users of this host only; "
+			  "--allow-network lets all the others in");
+	/* with -q, too: it does not what a listener there is for */
+	warn(warnings, config->allows_network ? LOG_WARNING : LOG_ERROR, &said);
 }
 
 /* --client-address cannot be had. */
-static void announce_unseen(const struct forwards *forwards, const struct forwards_item *item)
+static void announce_unseen(
+	const struct forwards *forwards, const struct forwards_item *item, json_t *warnings)
 {
 	char address[ADDR_TEXT_BYTES];
+	struct err said;
 
-	if (forwards->config->keeps_local && !forwards->keeps_clients &&
-		item->driver == FORWARD_DRIVER_SPLICE && item->spec.proto == PROTO_TCP &&
-		addr_is_loopback(&item->spec.host))
-		log_warning("the guest sees itself for all clients of %s: --client-address needs "
-			    "what --outbound kernel needs (nswrap doctor says what is missing)",
-			addr_format(&item->spec.host, address, sizeof(address)));
+	if (!forwards->config->keeps_local || forwards->keeps_clients ||
+		item->driver != FORWARD_DRIVER_SPLICE || item->spec.proto != PROTO_TCP ||
+		!addr_is_loopback(&item->spec.host))
+		return;
+	err_set(&said, EOPNOTSUPP,
+		"the guest sees itself for all clients of %s: --client-address needs "
+		"what --outbound kernel needs (nswrap doctor says what is missing)",
+		addr_format(&item->spec.host, address, sizeof(address)));
+	warn(warnings, LOG_WARNING, &said);
 }
 
-void forwards_announce(const struct forwards *forwards, size_t first)
+void forwards_announce(const struct forwards *forwards, size_t first, json_t *warnings)
 {
 	for (size_t i = first; i < forwards->count; i++) {
 		const struct forwards_item *item = &forwards->items[i];
@@ -339,11 +357,11 @@ void forwards_announce(const struct forwards *forwards, size_t first)
 		log_notice("%s leads to port %u%s inside (%s)", text, item->spec.guest_port,
 			item->spec.proto == PROTO_UDP ? "/udp" : "", driver_name(item->driver));
 		announce_taken(item, &item->guest_taken,
-			"if the command prints an address with that port");
-		announce_taken(
-			item, &item->host_taken, "where an address has that port and localhost");
-		announce_network(forwards->config, item);
-		announce_unseen(forwards, item);
+			"if the command prints an address with that port", warnings);
+		announce_taken(item, &item->host_taken,
+			"where an address has that port and localhost", warnings);
+		announce_network(forwards->config, item, warnings);
+		announce_unseen(forwards, item, warnings);
 		events_emit(forwards->events, "forward", item_json(item, item->has_listened));
 	}
 }
@@ -376,7 +394,8 @@ static int check_there(
 	return 0;
 }
 
-int forwards_add(struct forwards *forwards, const char *const *specs, struct err *err)
+int forwards_add(
+	struct forwards *forwards, const char *const *specs, json_t *warnings, struct err *err)
 {
 	struct forward_list all;
 	size_t before = forwards->count;
@@ -403,7 +422,7 @@ int forwards_add(struct forwards *forwards, const char *const *specs, struct err
 	}
 	hold_ports(forwards, before);
 	forwards_send(forwards, false);
-	forwards_announce(forwards, before);
+	forwards_announce(forwards, before, warnings);
 	return 0;
 }
 

@@ -104,15 +104,17 @@ int forwards_list(const struct forwards *forwards, struct forward_list *list, st
 /* Tell the net process, a fresh one or not, what it does not know, as far as it takes it now. */
 void forwards_send(struct forwards *forwards, bool is_fresh);
 
-/* One line and one event a rule, from number @first on. */
-void forwards_announce(const struct forwards *forwards, size_t first);
+/* One line and one event a rule, from number @first on, and what is not as one might think, also to
+ * @warnings, an array of texts, unless that is NULL. */
+void forwards_announce(const struct forwards *forwards, size_t first, json_t *warnings);
 
 /*
  * While the sandbox runs: add all of @specs, or none, and announce them; remove all of them, of
  * which each may be just what stands in front of the guest port, if that names one rule. NULL ends
- * the texts. Return 0, or -errno with @err filled.
+ * the texts; @warnings as above. Return 0, or -errno with @err filled.
  */
-int forwards_add(struct forwards *forwards, const char *const *specs, struct err *err);
+int forwards_add(
+	struct forwards *forwards, const char *const *specs, json_t *warnings, struct err *err);
 int forwards_remove(struct forwards *forwards, const char *const *specs, struct err *err);
 
 /* The net process found a listener, cannot serve a rule, or can again; ids may be wrong. */

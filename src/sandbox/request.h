@@ -22,6 +22,7 @@
  * | "stop"        | timeout_ms: INT or none |                                                     |
  * | "enter"       | names: BOOL or none     | root, pid_ns, env; descriptors of the namespaces    |
  *
+ * "port-add" answers with "warnings", too: what the log says of those forwards, a list of texts.
  * "status" cuts a command of more than REQUEST_COMMAND_MAX bytes. Where texts are not UTF-8 they
  * come escaped (control_text). The specs of "port-remove" may be just what stands in front of the
  * guest port, if that names one forward. The descriptors of "enter" are the user, network, mount

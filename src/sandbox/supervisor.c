@@ -623,7 +623,7 @@ static int start(struct supervisor *supervisor, struct err *err)
 	if (plan_tell_moved(&supervisor->config->net, moved))
 		log_notice("the network inside is %s", moved);
 	keep_clients(supervisor);
-	forwards_announce(&supervisor->forwards, 0);
+	forwards_announce(&supervisor->forwards, 0, NULL);
 	outwards_announce(&supervisor->outwards, 0);
 	if (keeper_start(&supervisor->keeper, err) < 0)
 		return -err->code;

@@ -86,6 +86,13 @@ def test_other_machines(nswrap, outer, listener, proto, driver, allowed):
         running.wait_line(r"refused a connection of another machine \((192.0.2.1|2001:db8::1)\)")
 
 
+def test_refused_machines_are_told_of_with_q(nswrap):
+    port = free_port()
+    running = nswrap.start("-q", "--only-user", "-f", f"0.0.0.0:{port}:80/udp", "sleep", "1000")
+    running.wait_event("forward")
+    running.wait_line(f"0.0.0.0:{port}/udp refuses other machines")
+
+
 def test_loopback_listeners_need_no_line(nswrap):
     running = nswrap.start("--only-user", "-p", 0, "sleep", "1000")
     running.wait_event("forward")
@@ -122,6 +129,9 @@ def test_added_later(nswrap):
     result = nswrap.run("port", "add", "box", "unix:s:80")
     assert result.returncode != 0 and b"a socket file is its owner's alone" in result.stderr
     port = free_port()
-    assert nswrap.run("port", "add", "box", f"0.0.0.0:{port}:80").returncode == 0
+    added = nswrap.run("port", "add", "box", f"0.0.0.0:{port}:80")
+    assert added.returncode == 0
     running.wait_line(f"0.0.0.0:{port} refuses other machines")
+    assert added.stderr.startswith(f"nswrap: 0.0.0.0:{port} refuses other machines".encode()), "who asked hears of it, too"
+    assert added.stdout.startswith(b"0.0.0.0:")
     assert is_refused([], "tcp", "127.0.0.1", port)

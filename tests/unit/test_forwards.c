@@ -116,7 +116,7 @@ static void add(struct world *world, const char *text)
 	const char *const specs[] = {text, NULL};
 	struct err err;
 
-	if (forwards_add(&world->forwards, specs, &err) < 0)
+	if (forwards_add(&world->forwards, specs, NULL, &err) < 0)
 		fail_msg("%s: %s", text, err.text);
 }
 
@@ -181,7 +181,7 @@ static void rules_of_the_configuration(void **state)
 	assert_int_equal(list.count, 3);
 	assert_true(spec_equal(&list.items[2], &forwards->items[2].spec));
 	spec_list_free(&list);
-	forwards_announce(forwards, 1);
+	forwards_announce(forwards, 1, NULL);
 	expect_event(world, "\"event\":\"forward\",\"spec\":\"unix:s:81\"");
 	forwards_send(forwards, false);
 	expect_known(world);
@@ -202,13 +202,13 @@ static void all_or_none_are_added(void **state)
 	const char *const clashing[] = {"0:81", "unix:s:82", rule, NULL};
 	const char *const wrong[] = {"0:81", "unix:s:82", "x", NULL};
 	const char *const no_directory[] = {"0:81", "unix:s:82", "unix:none/s:83", NULL};
-	assert_int_equal(forwards_add(&world->forwards, clashing, &err), -EEXIST);
+	assert_int_equal(forwards_add(&world->forwards, clashing, NULL, &err), -EEXIST);
 	assert_non_null(strstr(err.text, ":80/tcp is there already; nswrap port remove"));
 	const char *const same[] = {"0:81", "unix:s:82", "unix:s:82", NULL};
-	assert_int_equal(forwards_add(&world->forwards, same, &err), -EINVAL);
+	assert_int_equal(forwards_add(&world->forwards, same, NULL, &err), -EINVAL);
 	assert_non_null(strstr(err.text, "need the same path"));
-	assert_int_equal(forwards_add(&world->forwards, wrong, &err), -EINVAL);
-	assert_int_equal(forwards_add(&world->forwards, no_directory, &err), -ENOENT);
+	assert_int_equal(forwards_add(&world->forwards, wrong, NULL, &err), -EINVAL);
+	assert_int_equal(forwards_add(&world->forwards, no_directory, NULL, &err), -ENOENT);
 	assert_string_equal(err.text, "cannot listen at none/s: No such file or directory");
 	assert_int_equal(world->forwards.count, 1);
 	assert_int_equal(access("s", F_OK), -1);
