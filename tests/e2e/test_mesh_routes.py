@@ -153,7 +153,7 @@ def is_agent(pid, made):
 
 
 def test_what_is_not_exposed_is_refused_and_counted(world):
-    """The host has the last word; what is not named as such is not exposed by anything wide."""
+    """The host has the last word, by its agent; what is not named as such no wide word exposes."""
     made, box, site = world(
         to=["192.0.2.0/24", "169.254.0.0/16"], options=["--expose", f"{FAR}:7001-7003", "--expose=192.0.2.9"],
         expose=["192.0.2.0/24:7001,7005"])

@@ -68,10 +68,18 @@ def test_all_are_named(tmp_path):
 E2E, UNIT = GOOD
 
 
+def test_what_a_fixture_is_called_is_its_subcommand(tmp_path):
+    assert untested(tmp_path, (E2E, 'nswrap.run("exec", "--env"', 'exec.start("--env"')) == []
+
+
 @pytest.mark.parametrize("change, missing", [
     ((E2E, '"-m"', '"-n"'), "option --mtu run"),
     ((E2E, "def test_mtu", "def test_bad_input"), "option --mtu run"),
     ((E2E, "def test_mtu", "def test_help"), "option --mtu run"),
+    ((E2E, "def test_mtu", "def test_bad_forwards"), "option --mtu run"),
+    ((E2E, "def test_mtu", "def test_wrong_words_start_nothing"), "option --mtu run"),
+    ((E2E, "def test_mtu", "def test_options_of_others"), "option --mtu run"),
+    ((E2E, 'nswrap.run("--env"', 'exec.start("--env"'), "option --env run"),
     ((E2E, '"-m"', '"--mtux"'), "option --mtu run"),
     ((E2E, 'run("--env"', 'run("exec", "--env"'), "option --env run"),
     ((E2E, '"exec", "--env"', '"--env"'), "option --env exec"),
