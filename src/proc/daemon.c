@@ -3,6 +3,7 @@
 #include "proc/daemon.h"
 
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #define SOCKETS_MAX 256
 #define BELOW_MAX   256
 #define PIPES_MAX   64
+#define COUNTED_MAX 64
 #define LISTENS     0x10000 /* __SO_ACCEPTCON, in the flags of /proc/net/unix */
 #define CONNECTED   3       /* SS_CONNECTED, net.h of Linux */
 
@@ -177,4 +179,20 @@ bool daemon_is_helper(pid_t pid, bool (*is_left)(const void *owner, pid_t pid), 
 			return true;
 	}
 	return false;
+}
+
+size_t daemon_count(
+	pid_t session, bool (*is_spared)(const void *owner, pid_t pid), const void *owner)
+{
+	pid_t pids[COUNTED_MAX];
+	ssize_t count = tree_list(getpid(), pids, COUNTED_MAX);
+	/* where we were started by nohup all do */
+	const bool all_ignore = procfs_ignores(getpid(), SIGHUP);
+	size_t daemons = 0;
+
+	for (ssize_t i = 0; i < count; i++)
+		daemons += !(is_spared && is_spared(owner, pids[i])) &&
+			   (getsid(pids[i]) != session ||
+				   (!all_ignore && procfs_ignores(pids[i], SIGHUP)));
+	return daemons;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 /*
@@ -31,3 +32,10 @@ bool daemon_is_one(pid_t pid);
  * ProxyCommand, does for an ssh that stays.
  */
 bool daemon_is_helper(pid_t pid, bool (*is_left)(const void *owner, pid_t pid), const void *owner);
+
+/*
+ * How many processes below this one have left @session, as daemons do, or were to outlive it by
+ * nohup(1)? Those that @is_spared says yes to do not count; NULL: all do.
+ */
+size_t daemon_count(
+	pid_t session, bool (*is_spared)(const void *owner, pid_t pid), const void *owner);

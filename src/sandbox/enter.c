@@ -17,6 +17,7 @@
 
 #include "control/control.h"
 #include "proc/command.h"
+#include "proc/daemon.h"
 #include "proc/inherited.h"
 #include "proc/job.h"
 #include "proc/rights.h"
@@ -323,6 +324,20 @@ static void on_signal(struct loop_io *io, uint32_t events)
 	}
 }
 
+/* As init does of COMMAND: it may have meant to leave a server behind. */
+static void tell_daemons(const struct session *session)
+{
+	const struct command *command = &session->command->command;
+	pid_t own = command->new_session ? session->started : getsid(0);
+	size_t daemons =
+		session->status == 0 && !command->run ? daemon_count(own, is_spared, session) : 0;
+
+	if (daemons > 0)
+		log_notice("the command has ended and left %zu process%s in the background, which "
+			   "end%s with it; keep in the foreground what is to go on",
+			daemons, daemons > 1 ? "es" : "", daemons > 1 ? "" : "s");
+}
+
 /* Those of the group that has just had a SIGTERM with the child get no second one, as in init. */
 static void end_rest(struct loop_timer *timer)
 {
@@ -335,12 +350,14 @@ static void end_rest(struct loop_timer *timer)
 		return;
 	}
 	witness_stop(&session->witness);
-	if (session->told_ns != 0 && session->told_ns + TOLD_MS * NS_PER_MS >= session->ended_ns)
+	if (session->told_ns != 0 && session->told_ns + TOLD_MS * NS_PER_MS >= session->ended_ns) {
 		tree_signal_others(SIGTERM,
 			session->command->command.new_session ? session->started : getpgrp(),
 			is_spared, session);
-	else
+	} else {
+		tell_daemons(session);
 		signal_all(session, SIGTERM);
+	}
 	signal_all(session, SIGCONT); /* a stopped process cannot act on SIGTERM */
 	loop_timer_set(session->loop, &session->kill_timer, LEFTOVER_MS);
 	loop_task_add(session->loop, &session->reap_task);

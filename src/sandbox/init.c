@@ -18,6 +18,7 @@
 
 #include "conn/door.h"
 #include "proc/command.h"
+#include "proc/daemon.h"
 #include "proc/job.h"
 #include "proc/ns.h"
 #include "proc/rights.h"
@@ -29,11 +30,9 @@
 #include "util/log.h"
 #include "util/loop.h"
 #include "util/parse.h"
-#include "util/procfs.h"
 #include "util/unixsock.h"
 
 #define KILL_ROUNDS_MS 5000
-#define DAEMONS_MAX    64
 #define TOLD_MS        1000
 #define FILES_MS       10000 /* many TAPs that are taken down at once take their turns */
 
@@ -231,26 +230,10 @@ static void on_command_change(struct init *init, const siginfo_t *info)
 	}
 }
 
-/* How many processes have left COMMAND's session, as daemons do, or were to outlive it by nohup(1)?
- */
-static size_t count_daemons(const struct init *init)
-{
-	pid_t pids[DAEMONS_MAX];
-	ssize_t count = tree_list(getpid(), pids, DAEMONS_MAX);
-	/* where we were started by nohup all do */
-	const bool all_ignore = procfs_ignores(getpid(), SIGHUP);
-	size_t daemons = 0;
-
-	for (ssize_t i = 0; i < count; i++)
-		daemons += getsid(pids[i]) != init->session ||
-			   (!all_ignore && procfs_ignores(pids[i], SIGHUP));
-	return daemons;
-}
-
 /* It may have meant to leave a server behind: that it takes along is not passed over in silence. */
 static void tell_daemons(const struct init *init)
 {
-	size_t daemons = init->status == 0 ? count_daemons(init) : 0;
+	size_t daemons = init->status == 0 ? daemon_count(init->session, NULL, NULL) : 0;
 
 	if (daemons > 0)
 		log_notice("COMMAND has ended and left %zu process%s in the background, which "

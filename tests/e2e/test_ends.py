@@ -65,6 +65,19 @@ def test_no_word_where_nobody_meant_it(nswrap, options):
     assert failed.stderr + usual.stderr == b""
 
 
+@pytest.mark.parametrize("options", [[], ["--new-session"]], ids=" ".join)
+def test_a_daemon_of_exec_is_ended_with_a_word(nswrap, options):
+    """And so is not what nobody meant to stay: of failures, and of what a shell has in the background."""
+    nswrap.start("-q", "-n", "box", "--network", "none", "sleep", 1000).wait_event("started")
+    done = nswrap.run("exec", *options, "box", *python(DAEMON, 0))
+    failed = nswrap.run("exec", *options, "box", *python(DAEMON, 3))
+    usual = nswrap.run("exec", *options, "box", "sh", "-c", "sleep 1000 & exit 0")
+    assert (done.returncode, failed.returncode, usual.returncode) == (0, 3, 0)
+    [line] = done.stderr.decode().splitlines()
+    assert LINE in line and "in the foreground" in line
+    assert failed.stderr + usual.stderr == b""
+
+
 @PID_NS
 @pytest.mark.parametrize("how", ["TERM", "INT", "stop", "by itself"])
 def test_wait_all(nswrap, options, how):

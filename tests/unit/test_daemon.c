@@ -179,10 +179,47 @@ static void helps(void **state)
 	}
 }
 
+/* Below this process: one in its session, one in its own, and one that ignores SIGHUP. */
+static void is_counted(void **state)
+{
+	pid_t pids[3];
+	int ready[2];
+	char bytes[3];
+
+	(void)state;
+	signal(SIGHUP, SIG_DFL); /* whoever has started this test */
+	assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+	for (int i = 0; i < 3; i++) {
+		pids[i] = fork();
+		if (pids[i] == 0) {
+			if (i == 1)
+				setsid();
+			signal(SIGHUP, i == 2 ? SIG_IGN : SIG_DFL);
+			_exit(write(ready[1], "x", 1) == 1 ? pause() : 1);
+		}
+	}
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		assert_int_equal(read(ready[0], bytes, 1), 1);
+	size_t found[] = {daemon_count(getsid(0), NULL, NULL),
+		daemon_count(getsid(0), is_it, &pids[0]), daemon_count(getsid(0), is_it, &pids[1]),
+		daemon_count(getsid(0), is_it, &pids[2])};
+	for (int i = 0; i < 3; i++) {
+		kill(pids[i], SIGKILL);
+		waitpid(pids[i], NULL, 0);
+	}
+	assert_int_equal(found[0], 2);
+	assert_int_equal(found[1], 2);
+	assert_int_equal(found[2], 1);
+	assert_int_equal(found[3], 1);
+	close(ready[0]);
+	close(ready[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(serves), cmocka_unit_test(is_one),
-		cmocka_unit_test(who_ends_is_none), cmocka_unit_test(helps)};
+		cmocka_unit_test(who_ends_is_none), cmocka_unit_test(helps),
+		cmocka_unit_test(is_counted)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
