@@ -3,6 +3,7 @@
 #include "cmd/mesh.h"
 
 #include <errno.h>
+#include <glib.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,6 +22,8 @@
 
 #define OPERANDS_MAX    2
 #define AGENT_FILES_MAX 8
+#define WHY_COLUMNS     10
+#define GAP_COLUMNS     2 /* of a table (cmd/output) */
 
 struct mesh_request {
 	const char *name, *format;
@@ -117,6 +120,28 @@ static json_t *make_row(const json_t *host)
 		output_escaped(note[0] != '\0' ? note : output_member(host, "reason", "")));
 }
 
+/* Columns of @rows with some of WHY: that is cut in narrow terminals, names and addresses are not.
+ */
+static int least_width(const json_t *rows)
+{
+	const size_t why = json_array_size(json_array_get(rows, 0)) - 1;
+	int width = WHY_COLUMNS;
+	json_t *row;
+	size_t i;
+
+	for (size_t column = 0; column < why; column++) {
+		int widest = 0;
+
+		json_array_foreach(rows, i, row)
+		{
+			const char *cell = json_string_value(json_array_get(row, column));
+			widest = MAX(widest, output_columns(cell));
+		}
+		width += widest + GAP_COLUMNS;
+	}
+	return width;
+}
+
 static void print_table(const json_t *hosts)
 {
 	json_t *rows = json_pack("[[s, s, s, s, s, s, s, s, s, s, s]]", "HOST", "VIP", "STATE",
@@ -128,7 +153,8 @@ static void print_table(const json_t *hosts)
 	{
 		json_array_append_new(rows, make_row(host));
 	}
-	output_table(rows, 0);
+	const int columns = output_width();
+	output_table(rows, columns > 0 ? MAX(columns, least_width(rows)) : 0);
 	json_decref(rows);
 }
 

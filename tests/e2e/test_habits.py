@@ -368,6 +368,21 @@ def test_port_list_says_who_listens_now(nswrap):
     assert b"nobody listens inside now" in nswrap.run("port", "list", "box").stdout
 
 
+def test_mesh_status_fits(nswrap, short_dir):
+    """WHY is cut to the terminal, what one looks for is not; what is no terminal gets all of it."""
+    vip = network()
+    site = Site(nswrap, short_dir)
+    site.host("near", f"{vip}.100")
+    site.host("a-host-with-a-name", f"{vip}.101", ["echo", "no such place " * 20])
+    site.path.write_text(json.dumps({"hosts": site.hosts}))
+    site.start()
+    wait_for(lambda: b"no such place no such place" in nswrap.run("mesh", "status", "site").stdout, "the reason")
+    for columns in (40, 120):
+        rows = nswrap.lines_on_terminal(columns, "mesh", "status", "site")[:3]
+        assert f"{vip}.101 " in rows[2] and "a-host-with-a-name " in rows[2] and rows[2].endswith("+"), rows
+        assert len(rows[2]) == max(columns, rows[0].index("WHY") + 10), rows
+
+
 @pytest.mark.parametrize("columns", [50, 80, 200])
 def test_ps_fits(nswrap, columns):
     """Into narrow terminals; wide ones are used; what is no terminal gets all of it."""
