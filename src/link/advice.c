@@ -18,13 +18,18 @@
 		"(ssh-copy-id, ssh-add)",                                                               \
 			false                                                                           \
 	}
-#define NO_CONTAINER                                                                 \
-	{                                                                            \
-		"there is no such container or pod: start it, or correct cmd", false \
+#define NO_CONTAINER                                                                      \
+	{                                                                                 \
+		"there is no such container or pod: start it, or correct its name", false \
 	}
-#define NO_HOST                                                                                  \
-	{                                                                                        \
-		"there is no host of that name: correct cmd, or HostName in ~/.ssh/config", true \
+#define NO_HOST                                                                                 \
+	{                                                                                       \
+		"there is no host of that name: correct it, or HostName in ~/.ssh/config", true \
+	}
+#define NO_RIGHT                                                                                       \
+	{                                                                                              \
+		"the cluster does not let this user: log in to it, and see kubectl auth can-i --list", \
+			false                                                                          \
 	}
 #define OWN_CONFIG                                                                                 \
 	{                                                                                          \
@@ -58,6 +63,8 @@ static const struct {
 	{"no such container", NO_CONTAINER},
 	{"No such container", NO_CONTAINER},
 	{"Error from server (NotFound)", NO_CONTAINER},
+	{"You must be logged in to the server", NO_RIGHT},
+	{"Error from server (Forbidden)", NO_RIGHT},
 	{"trying to connect to the Docker daemon socket",
 		{"this user may not use docker: add it to the group docker, or use podman", false}},
 };
@@ -85,7 +92,7 @@ const struct advice *advice_of_status(int status)
 {
 	static const struct advice not_found = {
 		"a program was not found: is nswrap installed there, and in the PATH of a shell that "
-		"is not interactive? Its whole path in cmd works, too",
+		"is not interactive? Its whole path works, too",
 		false};
 	static const struct advice not_executed = {
 		"a program is there and cannot be executed: see its permissions (chmod +x), and "

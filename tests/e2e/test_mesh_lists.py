@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 import harness
 from harness import BINARY, PATIENCE, TCP_ECHO, free_port, python, wait_for
 from mesh_tools import Box, echoed, network, start_mesh
@@ -237,6 +239,21 @@ def test_a_list_that_fails_changes_nothing(nswrap, tmp_path):
         cluster.wait_ready("worker-0", "worker-1")
         assert cluster.said().count("was refused") == 1
         assert cluster.status()["lists"][0]["reason"] is None and cluster.status()["lists"][0]["age"] < 30
+
+
+@pytest.mark.parametrize("says, advice", [
+    ("ssh: Could not resolve hostname login.cluster: Name or service not known", "there is no host of that name"),
+    ("user@login.cluster: Permission denied (publickey).", "log in by hand with the same command first"),
+    ("error: You must be logged in to the server (Unauthorized)", "log in to it, and see kubectl auth can-i"),
+    ("The connection to the server 10.0.0.1:6443 was refused - did you specify the right host or port?", None)])
+def test_what_to_do_about_a_list_is_said(nswrap, tmp_path, says, advice):
+    cluster = Cluster(nswrap, tmp_path, "advised")
+    (cluster.bin / "kubectl").write_text(f"#!/bin/sh\necho '{says}' >&2\nexit 255\n")
+    with cluster.mesh():
+        line = cluster.running.wait_line(r"ended with status 255: .*; it has no hosts yet$", 10)
+        assert (f": {advice}" in line) if advice else line.endswith(f"{says}; it has no hosts yet"), line
+        [said] = cluster.status()["lists"]
+        assert (advice or says) in said["reason"]
 
 
 def test_what_is_no_list_is_said(nswrap, tmp_path):

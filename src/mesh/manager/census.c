@@ -11,6 +11,7 @@
 #include <strings.h>
 
 #include "control/control.h"
+#include "link/advice.h"
 #include "mesh/manifest/muster.h"
 #include "proc/capture.h"
 #include "util/clock.h"
@@ -159,11 +160,16 @@ static void follow(struct census_list *list)
 static void on_done(struct capture *capture, const char *why)
 {
 	struct census_list *list = container_of(capture, struct census_list, capture);
+	const struct advice *advice = why ? advice_of_line(why, strlen(why)) : NULL;
+	char text[REASON_BYTES];
 
-	if (why)
-		fail(list, why);
-	else
+	if (why) {
+		snprintf(text, sizeof(text), "%.340s%s%s", why, advice ? ": " : "",
+			advice ? advice->text : "");
+		fail(list, text);
+	} else {
 		follow(list);
+	}
 	loop_timer_set(list->census->loop, &list->next, crowd_of(list)->every_s * MS_PER_S);
 }
 
