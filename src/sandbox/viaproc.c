@@ -439,7 +439,7 @@ int viaproc_open(struct viaproc *viaproc, const struct sandbox_config *config, i
 		.login.fd = -1,
 		.login_write = -1,
 		.bound = {.fd = -1, .dir_fd = -1},
-		.words.write_fd = -1};
+		.words = {.advises = config->via.spec.kind == LINKSPEC_EXEC, .write_fd = -1}};
 	if (open_port(viaproc, err) < 0)
 		return -err->code;
 	if (has_terminal && config->via.spec.kind == LINKSPEC_EXEC && open_login(viaproc, err) < 0)

@@ -13,7 +13,7 @@
 
 static void on_line(struct lines *lines, const char *text, size_t len)
 {
-	const struct words *words = container_of(lines, struct words, lines);
+	struct words *words = container_of(lines, struct words, lines);
 	size_t prefix = strlen(LOG_PREFIX);
 
 	bool is_marked;
@@ -27,10 +27,16 @@ static void on_line(struct lines *lines, const char *text, size_t len)
 	bool is_ours = len >= prefix && memcmp(text, LOG_PREFIX, prefix) == 0;
 	log_escape(
 		text + (is_ours ? prefix : 0), len - (is_ours ? prefix : 0), shown, sizeof(shown));
+	const struct advice *advice = words->advises && !is_ours ? advice_of_line(text, len) : NULL;
+	bool is_known = advice && words->advice && strcmp(advice->text, words->advice->text) == 0;
 	if (is_ours)
 		log_pass(level, shown);
-	else
+	else if (!is_known)
 		log_warning("%s: %s", words->who, shown);
+	if (!advice || is_known)
+		return;
+	log_error("%s: %s", words->who, advice->text);
+	words->advice = advice;
 }
 
 static void on_end(struct lines *lines)
@@ -43,6 +49,7 @@ int words_open(struct words *words, const char *who, struct loop *loop, struct e
 	int ends[2];
 
 	words->who = who;
+	words->advice = NULL;
 	words->lines = (struct lines){.on_line = on_line, .on_end = on_end};
 	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
 		return err_sys(err, errno, "cannot make a pipe for what the %s says", who);

@@ -2,6 +2,9 @@
 /* sandbox/words - what processes beside COMMAND say, and the one that has the caller's stderr */
 #pragma once
 
+#include <stdbool.h>
+
+#include "link/advice.h"
 #include "proc/lines.h"
 #include "util/err.h"
 #include "util/loop.h"
@@ -12,12 +15,16 @@
  * Who reads untrusted bytes has no descriptor of the caller's: its stderr is a pipe to a process
  * that reads none. A full pipe loses a line and makes nobody wait; a flood is cut by proc/lines;
  * what comes out is escaped. Lines of util/log were judged by the level of who said them. Others,
- * such as a library's last words before abort(3), are shown with @who in front, as warnings.
+ * such as a library's last words before abort(3), are shown with @who in front, as warnings. With
+ * advises the command of a link speaks here, too: what to do about its trouble (link/advice) is said
+ * once, and the same trouble is not shown again.
  */
 struct words {
 	const char *who;
+	bool advises;
 
 	/* its own */
+	const struct advice *advice; /* that was said last */
 	struct lines lines;
 	int write_fd; /* of the pipe; stays open for processes to come. -1: not open */
 };

@@ -1056,6 +1056,23 @@ def test_an_exit_that_cannot_be_started_is_told_of(nswrap):
     assert box.stderr.text().count("cannot be opened") == 1
 
 
+@pytest.mark.parametrize("status, says, advice", [
+    (255, "ssh: Could not resolve hostname nosuch.invalid: Name or service not known", "there is no host of that name: "),
+    (125, 'Error: no container with name or ID "gw" found: no such container', "there is no such container or pod: ")])
+def test_what_the_command_of_a_link_says_is_explained_once(nswrap, tmp_path, status, says, advice):
+    """Once, with what to do, however often it is started and says that again."""
+    script, starts = tmp_path / "link", tmp_path / "starts"
+    script.write_text(f"#!/bin/sh\necho >>{starts}\necho '{says}' >&2\nexit {status}\n")
+    script.chmod(0o755)
+    box = nswrap.start("--via", f"exec:{script}", "sleep", "1000")
+    wait_for(lambda: starts.exists() and starts.read_text().count("\n") >= 3, "three starts")
+    box.stop()
+    box.stderr.join()
+    lines = box.stderr.text().split("\n")
+    assert [line for line in lines if says in line] == [f"nswrap: link of --via: {says}"], lines
+    assert sum(line.startswith(f"nswrap: link of --via: {advice}") for line in lines) == 1, lines
+
+
 @pytest.mark.parametrize("status, words", [(127, b"is nswrap installed there"), (126, b"chmod +x"), (None, b"No such file")])
 @pytest.mark.parametrize("who", [["-q", "--via", "{}", "sleep", "1000"], ["exit", "--link", "{}"],
                                  ["tunnel", "client", "--to", "127.0.0.1:1", "--server", "{}"]], ids=["via", "exit", "tunnel"])

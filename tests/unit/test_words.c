@@ -18,10 +18,9 @@
 #define HEARD_BYTES 65536
 
 /* Let @speak use stderr as a process with these words has it; what comes out at our own stderr. */
-static void hear(void (*speak)(void), char heard[HEARD_BYTES])
+static void hear_with(struct words words, void (*speak)(void), char heard[HEARD_BYTES])
 {
 	int pair[2], saved = dup(STDERR_FILENO);
-	struct words words = {.write_fd = -1};
 	struct loop *loop = loop_new();
 	struct err err;
 	size_t len = 0;
@@ -46,6 +45,11 @@ static void hear(void (*speak)(void), char heard[HEARD_BYTES])
 	loop_free(loop);
 }
 
+static void hear(void (*speak)(void), char heard[HEARD_BYTES])
+{
+	hear_with((struct words){.write_fd = -1}, speak, heard);
+}
+
 static void say_lines(void)
 {
 	static const char raw[] = "malloc(): \033[2J corrupted\n\nnswrap: forged\rline\nunended";
@@ -65,6 +69,34 @@ static void lines_arrive(void **state)
 				   "nswrap: box: malloc(): \\x1b[2J corrupted\n"
 				   "nswrap: forged\\x0dline\n"
 				   "nswrap: box: unended\n");
+}
+
+static void say_trouble(void)
+{
+	static const char known[] = "Host key verification failed.\n", other[] = "Bye.\n",
+			  same[] = "@ REMOTE HOST IDENTIFICATION HAS CHANGED! @\n";
+
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(write(STDERR_FILENO, known, sizeof(known) - 1), sizeof(known) - 1);
+		assert_int_equal(write(STDERR_FILENO, same, sizeof(same) - 1), sizeof(same) - 1);
+		assert_int_equal(write(STDERR_FILENO, other, sizeof(other) - 1), sizeof(other) - 1);
+	}
+}
+
+static void advice_comes_once(void **state)
+{
+	char heard[HEARD_BYTES];
+
+	(void)state;
+	hear_with((struct words){.advises = true, .write_fd = -1}, say_trouble, heard);
+	const char *first = strstr(heard, "verification failed.\n"),
+		   *advice = strstr(heard, "ssh-keygen -R");
+	assert_non_null(first);
+	assert_true(advice > first);
+	assert_null(strstr(first + 1, "verification failed"));
+	assert_null(strstr(advice + 1, "ssh-keygen -R"));
+	hear(say_trouble, heard);
+	assert_null(strstr(heard, "ssh-keygen -R"));
 }
 
 /* Much more than a pipe has room for, and more lines than are passed on. */
@@ -92,6 +124,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(lines_arrive),
+		cmocka_unit_test(advice_comes_once),
 		cmocka_unit_test(a_flood_waits_for_nobody),
 	};
 
