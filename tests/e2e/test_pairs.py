@@ -165,6 +165,62 @@ def test_a_start(nswrap, family, signals):
         popen.wait(1)
 
 
+# --- a sandbox with a link, and one that is entered -----------------------------------------------------
+
+# by what starts them, from the supervisor down: its own name, or the only child
+LINKED = {"supervisor": [], "witness": ["nswrap: witness"], "via": ["nswrap: via"], "exit": ["nswrap: via", ""],
+          "stack": ["nswrap: via", "", "nswrap: stack"]}
+ENTERED = {"supervisor": [], "witness": ["nswrap: witness"]}
+INSIDE = {"exec": [], "own witness": ["nswrap: witness"], "entered": [""]}
+
+
+def below(pid, names):
+    """Each the child that is called so of the one before."""
+    for name in names:
+        def look(parent=pid, name=name):
+            return [child for child, (ppid, state, comm) in process_table().items()
+                    if ppid == parent and state != "Z" and (comm == name if name else not comm.startswith("nswrap: w"))]
+
+        pid = wait_for(look, f"{name} below {pid}")[0]
+    return pid
+
+
+@pytest.mark.limit(120)
+@pytest.mark.parametrize("what", ["a link", "exec"])
+def test_what_stands_beside_a_sandbox(nswrap, family, what):
+    """The processes of --via and its exit, and of exec, and the witnesses of signals: any two, in any way."""
+    parts = LINKED if what == "a link" else {**ENTERED, **INSIDE}
+    pairs = [pair for pair in itertools.combinations(parts, 2) if what == "a link" or not set(pair) <= set(ENTERED)]
+    # every pair, and every way, but not all of both
+    cases = list(itertools.product(pairs, WAYS))[::1 if THOROUGH else 3]
+    started = []
+    for number, (names, signals) in enumerate(cases):
+        words = ["--via", f"exec:{BINARY} exit"] if what == "a link" else ["--network", "none"]
+        running = nswrap.start("-q", "-t", "0.2", "-n", f"box{number}", *words, "--", "sleep", "1000")
+        started.append((running, names, signals))
+    struck = []
+    for number, (running, names, signals) in enumerate(started):
+        running.wait_event("started")
+        family.started.add(running.pid)
+        inside = running
+        if what == "exec":
+            inside = nswrap.popen("exec", "-t", "0.2", f"box{number}", "sleep", "1000", stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            family.started.add(inside.pid)
+        struck.append((running, inside, names, signals))
+    aimed = [(running, inside, signals,
+              [below(inside.pid if name in INSIDE else running.pid, parts[name]) for name in names])
+             for running, inside, names, signals in struck]
+    for _, _, signals, pids in aimed:
+        strike(pids, signals)
+    wait_for(family.is_quiet, "an end of all work", GONE_S)
+    for running, inside, signals, pids in aimed:
+        for top in {running.pid, inside.pid}:
+            end(top, pids, signals)
+    assert family.wait() == []
+    sockets_go(nswrap, nswrap.env, [f"box{number}" for number in range(len(started))])
+
+
 def children(pid):
     return [child for child, (ppid, state, _) in process_table().items() if ppid == pid and state != "Z"]
 
