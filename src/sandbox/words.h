@@ -16,8 +16,8 @@
  * that reads none. A full pipe loses a line and makes nobody wait; a flood is cut by proc/lines;
  * what comes out is escaped. Lines of util/log were judged by the level of who said them. Others,
  * such as a library's last words before abort(3), are shown with @who in front, as warnings. With
- * advises the command of a link speaks here, too: what to do about its trouble (link/advice) is said
- * once, and the same trouble is not shown again.
+ * advises the command of a link speaks here, too: what to do about its trouble (link/advice) is
+ * said once, and the same trouble is not shown again.
  */
 struct words {
 	const char *who;
