@@ -75,6 +75,14 @@ def test_it_is_brought_once_and_serves(nswrap, tmp_path, host_server, name):
     assert {path.name for path in (cache / "nswrap").iterdir()} == {NAME, "nswrap-agent-vax-0123"}
 
 
+@pytest.mark.parametrize("cmd", [["sh", "-c", "printf 'x> '; exec sh"], ["sh", "-c", r"printf '\033]0;bare\a'; exec sh"],
+                                 ["busybox", "sh", "-i"]], ids=["prompt", "title", "interactive"])
+def test_what_stands_in_front_of_an_answer(nswrap, tmp_path, cmd):
+    """A banner that has no end, and a prompt before each of them."""
+    what_it_says(nswrap, tmp_path, shell(tmp_path / "cache", *cmd), "bare: ready at")
+    assert [path.name for path in (tmp_path / "cache/nswrap").iterdir()] == [NAME]
+
+
 def test_nothing_but_busybox(nswrap, tmp_path, host_server):
     """A chroot: no namespaces, no /dev/net/tun, no /dev/null, no /tmp, no libraries."""
     root, port, vip = tmp_path / "root", free_port(), f"{network()}.101"

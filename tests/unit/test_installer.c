@@ -34,7 +34,8 @@ struct bed {
 	size_t ntext;
 	char why[600];
 	unsigned done, failed, progress;
-	bool babbles; /* for each line that is heard the shell says another one */
+	const char *prompt; /* in front of each answer */
+	bool babbles;       /* for each line that is heard the shell says another one */
 	unsigned nlines;
 };
 
@@ -132,8 +133,9 @@ static void hear(struct bed *bed)
 /* The shell says a line of ours; then it hears what comes of it. */
 static void answer(struct bed *bed, const char *words)
 {
-	char line[128];
-	int len = snprintf(line, sizeof(line), "%s %s\n", bed->installer.nonce, words);
+	char line[1024];
+	int len = snprintf(line, sizeof(line), "%s%s %s\n", bed->prompt ? bed->prompt : "",
+		bed->installer.nonce, words);
 
 	bed->nsaid = 0;
 	assert_int_equal(write(bed->answers[1], line, (size_t)len), len);
@@ -164,13 +166,13 @@ static size_t read_words(const char *text, unsigned char *out)
 	return n;
 }
 
-static void test_all_of_it(void **state)
+static void bring(const char *prompt, const char *text)
 {
 	struct bed *bed = bed_new();
 	unsigned char *got = malloc(LEN + 1);
 	size_t n = 0;
 
-	(void)state;
+	bed->prompt = prompt;
 	hear(bed);
 	assert_true(says(bed, "uname -m"));
 	assert_int_equal(write(bed->answers[1], "Welcome\n", 8), 8);
@@ -198,9 +200,37 @@ static void test_all_of_it(void **state)
 	answer(bed, "start");
 	assert_int_equal(bed->done, 1);
 	assert_int_equal(bed->failed, 0);
-	assert_int_equal(bed->ntext, 8);
+	bed->text[bed->ntext] = '\0';
+	assert_string_equal(bed->text, text);
 	free(got);
 	bed_free(bed);
+}
+
+static void test_all_of_it(void **state)
+{
+	(void)state;
+	bring(NULL, "Welcome\n");
+	/* a title that is set, a prompt: said once */
+	bring("\033]0;bare\a$ ", "Welcome\n\033]0;bare\a$ \n");
+}
+
+/* Wherever what there is room for of a line ends. */
+static void test_a_banner_without_an_end(void **state)
+{
+	char banner[600];
+
+	(void)state;
+	for (size_t len = 470; len < 530; len++) {
+		struct bed *bed = bed_new();
+
+		memset(banner, 'x', len);
+		banner[len] = '\0';
+		bed->prompt = banner;
+		answer(bed, "machine x86_64");
+		assert_true(says(bed, "agent --automated"));
+		assert_in_range(bed->ntext, len, len + 1);
+		bed_free(bed);
+	}
 }
 
 static void test_it_is_there(void **state)
@@ -237,9 +267,10 @@ static void test_what_fails(void **state)
 	bed = bed_new();
 	answer(bed, "machine no/machine");
 	fails(bed, "does not say what kind of machine");
-	/* an echo of what was sent */
+	/* an echo of what was sent, behind a prompt */
 	bed = bed_new();
 	hear(bed);
+	assert_int_equal(write(bed->answers[1], "$ ", 2), 2);
 	assert_true(write(bed->answers[1], bed->said, bed->nsaid) > 0);
 	hear(bed);
 	fails(bed, "without -t");
@@ -275,6 +306,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_all_of_it),
+		cmocka_unit_test(test_a_banner_without_an_end),
 		cmocka_unit_test(test_it_is_there),
 		cmocka_unit_test(test_what_fails),
 		cmocka_unit_test(test_it_never_stops_talking),

@@ -139,15 +139,30 @@ static bool on_answer(struct installer *installer, const char *answer)
 	return installer->step != INSTALLER_OFF;
 }
 
+/* Where the answer in what has come of a line begins, or NULL. What a terminal sends back has a
+ * quote behind the nonce. */
+static char *find_answer(struct installer *installer)
+{
+	char mark[PARCEL_NONCE_BYTES + 1];
+	int len = snprintf(mark, sizeof(mark), "%s ", installer->nonce);
+
+	return memmem(installer->line, installer->line_len, mark, (size_t)len);
+}
+
+static void pass_on(struct installer *installer, size_t len)
+{
+	installer->ops->on_text(installer->owner, installer->line, len);
+	installer->ops->on_text(installer->owner, "\n", 1);
+}
+
 static bool on_line(struct installer *installer)
 {
 	const size_t nonce_len = strlen(installer->nonce), len = installer->line_len;
-	char *line = installer->line;
+	char *line = installer->line, *answer = find_answer(installer);
 
 	installer->line_len = 0;
-	if (len <= nonce_len || memcmp(line, installer->nonce, nonce_len) != 0) {
-		installer->ops->on_text(installer->owner, line, len);
-		installer->ops->on_text(installer->owner, "\n", 1);
+	if (!answer) {
+		pass_on(installer, len);
 		/* the first line that is sent has the word, too */
 		if (installer->step == INSTALLER_HELLO &&
 			memmem(line, len, installer->nonce, nonce_len))
@@ -157,22 +172,40 @@ static bool on_line(struct installer *installer)
 				"as ssh HOST sh");
 		return installer->step != INSTALLER_OFF;
 	}
+	/* a banner without an end; later on it is a prompt, one for each text */
+	if (installer->step == INSTALLER_HELLO && answer > line)
+		pass_on(installer, (size_t)(answer - line));
 	line[len - (line[len - 1] == '\r')] = '\0';
 	loop_timer_set(installer->loop, &installer->patience, NEXT_MS);
-	return on_answer(installer, line + nonce_len + 1);
+	return on_answer(installer, answer + nonce_len + 1);
+}
+
+/* Of a line that is too long what is before a nonce, or the beginning of one, goes on. */
+static bool make_room(struct installer *installer)
+{
+	const size_t nonce_len = strlen(installer->nonce);
+	char *line = installer->line;
+	const char *nonce = memmem(line, installer->line_len, installer->nonce, nonce_len);
+	size_t len = nonce ? (size_t)(nonce - line) : installer->line_len - nonce_len;
+
+	if (len == 0)
+		return on_line(installer);
+	installer->ops->on_text(installer->owner, line, len);
+	installer->line_len -= len;
+	memmove(line, line + len, installer->line_len);
+	return true;
 }
 
 static void take(struct installer *installer, const char *bytes, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {
-		if (bytes[i] != '\n' && installer->line_len < sizeof(installer->line) - 1) {
-			installer->line[installer->line_len++] = bytes[i];
-			continue;
-		}
-		if (!on_line(installer))
+		if (bytes[i] == '\n' && !on_line(installer))
 			return;
-		if (bytes[i] != '\n')
-			installer->line[installer->line_len++] = bytes[i];
+		if (bytes[i] == '\n')
+			continue;
+		if (installer->line_len == sizeof(installer->line) - 1 && !make_room(installer))
+			return;
+		installer->line[installer->line_len++] = bytes[i];
 	}
 }
 

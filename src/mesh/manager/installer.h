@@ -17,7 +17,9 @@
  *
  * Shells read ahead, so what is for the agent is not written before the shell has said that it
  * becomes the agent. Each text (mesh/manager/parcel) is answered before the next one, but for
- * WINDOW chunks under way. What is no answer, such as a banner, is the owner's.
+ * WINDOW chunks under way. An answer begins with a nonce, wherever in a line that stands: a banner
+ * may have no end, and a shell that believes in a terminal writes prompts. What is no answer, such
+ * as a banner, is the owner's.
  */
 struct installer_ops {
 	/* What was said that is no answer. */

@@ -16,8 +16,8 @@
  * its SHA-256: another manager's is another file. It lies in ${XDG_CACHE_HOME:-~/.cache}/nswrap or
  * the first of some other directories that is the user's own, can be written and lets programs be
  * executed. All of the script is POSIX's sh and printf, chmod, mkdir, mv, rm; its data are octal
- * escapes of printf, so that nothing depends on where an input ends. What the shell says are lines
- * that begin with a nonce.
+ * escapes of printf, so that nothing depends on where an input ends. What the shell says are the
+ * ends of lines, from a nonce on.
  */
 #define PARCEL_CHUNK_BYTES 4096
 #define PARCEL_NONCE_BYTES 32
