@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# make            ./nswrap
+# make            ./nswrap and, where there are static libraries, ./nswrap-agent-MACHINE
 # make check      unit tests, corpus replay, end-to-end tests (scripts/test does all of the set-up)
 # make lint       warnings as errors with gcc and clang, clang-tidy, clang-format, cppcheck, the
 #                 rules about files (scripts/check-tree), what no test names (scripts/check-tested)
@@ -123,6 +123,12 @@ AGENT_LIBS := $(if $(NATIVE),,-L$(AGENT_ROOT)/usr/lib/$(MACHINE)-linux-gnu) \
 	-lseccomp -lcap -ljansson -lhttp_parser -lngtcp2 -lresolv -lm
 
 agent-static: $(AGENT)
+
+# made with the rest where there is what it is linked of: not all distributions have archives
+AGENT_ARCHIVES := $(shell for name in seccomp cap jansson http_parser ngtcp2 glib-2.0 resolv m c; do \
+	$(AGENT_CC) -print-file-name=lib$$name.a; done)
+BROUGHT := $(if $(NATIVE),$(if $(filter-out /%,$(AGENT_ARCHIVES)),,$(AGENT)))
+all: $(BROUGHT)
 
 # of GLib what computes, see static/noglib.c; what else would be wanted of it, ld says
 AGENT_GLIB := $(AGENT_BUILD)/glib/gshell.c.o $(AGENT_BUILD)/glib/gbase64.c.o $(AGENT_BUILD)/glib/ghmac.c.o \
@@ -298,13 +304,13 @@ LIB_PAGES = $(shell sed -n 's/^\.Nm \(nswrap_[a-z_]*\).*/\1.3/p' man/libnswrap.3
 UNITDIR ?= $(PREFIX)/lib/systemd/user
 UNITS = $(patsubst systemd/%.in,%,$(sort $(wildcard systemd/*.in)))
 
-install: $(PROGRAM) $(LIBRARY)
+install: $(PROGRAM) $(LIBRARY) $(BROUGHT)
 	+$(Q)$(MAKE) --no-print-directory install-files
 
 # of what is built, as it is
 install-files:
 	install -D -m 0755 $(PROGRAM) $(BINDIR)/nswrap
-	set -e; for file in $(wildcard $(dir $(PROGRAM))nswrap-agent-*[0-9]); do \
+	set -e; for file in $(filter-out %.new,$(wildcard $(dir $(PROGRAM))nswrap-agent-*)); do \
 		install -D -m 0755 $$file $(AGENTDIR)/$${file##*/}; done
 	install -D -m 0644 $(SHARED) $(SOLIBDIR)/$(notdir $(SHARED))
 	ln -sf $(notdir $(SHARED)) $(SOLIBDIR)/libnswrap.so
@@ -342,7 +348,7 @@ static: $(AGENT)
 	$(Q)mkdir -p build && scripts/static $(AGENT) build
 
 clean:
-	$(Q)rm -rf build nswrap
+	$(Q)rm -rf build nswrap nswrap-agent-*
 
 # --- right when flags or the set of files change -------------------------------------------------
 

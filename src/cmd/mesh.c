@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/utsname.h>
 
 #include "cmd/guess.h"
 #include "cmd/habits.h"
@@ -16,6 +17,7 @@
 #include "cmd/output.h"
 #include "control/control.h"
 #include "mesh/manager/manager.h"
+#include "mesh/manager/parcel.h"
 #include "mesh/manifest/example.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -405,6 +407,36 @@ static void on_report(void *told, enum manifest_weight weight, const char *line)
 	log_line(is_fault ? LOG_ERROR : LOG_WARNING, "%s", line);
 }
 
+static bool has_install(const struct manifest *manifest)
+{
+	bool has = false;
+
+	for (size_t i = 0; i < manifest->nhosts; i++)
+		has = has || manifest->hosts[i].install;
+	for (size_t i = 0; i < manifest->ncrowds; i++)
+		has = has || manifest->crowds[i].each.install;
+	return has;
+}
+
+/* Hosts may be of another kind than this machine, and of which kind only they can say. */
+static void check_agent(struct reports *reports, const struct manifest *manifest)
+{
+	char line[sizeof(((struct err *)NULL)->text) + 64];
+	struct parcel parcel;
+	struct utsname own;
+	struct err err;
+
+	if (!has_install(manifest) || reports->request->agent_files[0] || uname(&own) < 0)
+		return;
+	if (parcel_open(&parcel, own.machine, NULL, &err) == 0) {
+		parcel_free(&parcel);
+		return;
+	}
+	snprintf(line, sizeof(line), "warning: install: %s: hosts like this machine get none",
+		err.text);
+	on_report(reports, MANIFEST_WARNING, line);
+}
+
 /* Returns the exit status. */
 static int finish_check(const struct reports *reports, const struct manifest *manifest)
 {
@@ -436,6 +468,7 @@ static int run_mesh(const struct mesh_request *request, const char *path)
 	if (manifest_read(path, &manifest, on_report, &reports) < 0)
 		return EXIT_USAGE;
 	if (request->is_check) {
+		check_agent(&reports, &manifest);
 		status = finish_check(&reports, &manifest);
 		manifest_free(&manifest);
 		return status;

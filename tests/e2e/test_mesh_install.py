@@ -5,10 +5,12 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 
 import pytest
+import yaml
 
 import harness
 from harness import TCP_ECHO, Lines, Running, free_port, wait_for
@@ -26,12 +28,13 @@ def shell(cache, *command, **environment):
     return ["env", *words, *command]
 
 
-def what_it_says(nswrap, tmp_path, cmd, pattern, *options):
+def what_it_says(nswrap, tmp_path, cmd, pattern, *options, **environment):
     """Run a mesh of one host until it says something."""
     path = tmp_path / "one.yaml"
     path.write_text(json.dumps({"hosts": {"bare": {"vip": f"{network()}.101", "cmd": cmd, "install": True}}}))
     read, write = os.pipe()
-    popen = nswrap.popen("mesh", *options, path, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=write)
+    popen = nswrap.popen("mesh", *options, path, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                         stderr=write)
     os.close(write)
     running = Running(popen, Lines(read), None)
     try:
@@ -145,6 +148,47 @@ def test_install_needs_a_command(nswrap, tmp_path):
     path.write_text(json.dumps({"hosts": {"bare": {"vip": "127.0.42.1", "install": True}}}))
     done = nswrap.run("mesh", path)
     assert done.returncode != 0 and b"install: expected a cmd that leads to a shell" in done.stderr
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/mesh.md"])
+def test_the_pod_of_the_pages(nswrap, tmp_path, page):
+    """Its three lines are enough."""
+    [pod] = re.findall(r"^  pod:\n(?:    .*\n){3}", (harness.TREE / page).read_text(), re.M)
+    pod = yaml.safe_load(pod)["pod"]
+    assert pod["install"] is True and set(pod) == {"vip", "cmd", "install"}
+    (tmp_path / "kubectl").write_text('#!/bin/sh\n[ "$1 $2 $3 $4" = "exec -i some-pod --" ] && shift 4 && exec "$@"\n')
+    (tmp_path / "kubectl").chmod(0o755)
+    what_it_says(nswrap, tmp_path, pod["cmd"], "bare: ready at", XDG_CACHE_HOME=str(tmp_path / "cache"),
+                 PATH=f"{tmp_path}:{os.environ['PATH']}")
+
+
+def test_check_says_that_there_is_no_file(nswrap, tmp_path):
+    """Neither beside nswrap nor where make install puts it; with a host, and with a list of them."""
+    each = {"cmd": "sh", "install": True}
+    (tmp_path / "one.yaml").write_text(json.dumps({"hosts": {"bare": {"vip": "127.0.42.1", **each}}}))
+    (tmp_path / "list.yaml").write_text(json.dumps(
+        {"hostsFrom": [{"list": "true", "vips": "127.0.60.0/24", "cmd": "sh {name}", "install": True}]}))
+    program = tmp_path / "bin/nswrap"
+    program.parent.mkdir()
+    shutil.copy(harness.BINARY, program)
+
+    def checked(name, *options):
+        done = subprocess.run([program, "mesh", "--check", *options, tmp_path / name], env=nswrap.env, capture_output=True)
+        return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+    for name in ("one.yaml", "list.yaml"):
+        status, out, err = checked(name)
+        assert status == 0 and out.endswith(": fine, with 1 warning\n")
+        assert err.startswith(f"nswrap: warning: install: no {KIND} beside nswrap or in ../lib/nswrap (make agent-static")
+        assert checked(name, "--strict")[0] == 2
+        assert checked(name, "--agent-file", AGENT)[2] == ""
+    for directory in ("bin", "lib/nswrap"):
+        (tmp_path / directory).mkdir(parents=True, exist_ok=True)
+        shutil.copy(AGENT, tmp_path / directory)
+        assert checked("one.yaml", "--strict") == (0, "1 host: fine\n", "")
+        (tmp_path / directory / AGENT.name).unlink()
+    (tmp_path / "plain.yaml").write_text(json.dumps({"hosts": {"a": {"vip": "127.0.42.1", "cmd": "sh"}}}))
+    assert checked("plain.yaml")[2] == ""
 
 
 @pytest.mark.parametrize("name", ["dash", "busybox"]) # bash takes seconds to read its stdin

@@ -58,6 +58,29 @@ def test_one_version():
     assert re.search(rf"^## {re.escape(VERSION)}\b", (TREE / "CHANGELOG.md").read_text(), re.M)
 
 
+# --- make ----------------------------------------------------------------------------------------
+
+
+def make(*args):
+    env = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    return output("make", "-C", TREE, *args, env=env)
+
+
+def test_make_brings_the_agent(tmp_path):
+    """What `install: true` sends is made with the rest, and found from where it was installed."""
+    name = f"nswrap-agent-{os.uname().machine}"
+    for goal in ("all", "install"):
+        steps = make("-n", goal, f"BUILD={tmp_path}/build", f"PROGRAM={tmp_path}/build/nswrap")
+        assert f" -o {tmp_path}/build/{name}.new " in steps, goal
+    place = [f"BUILD={BUILD}", f"PROGRAM={BINARY}", f"PREFIX={tmp_path}/usr"]
+    make("install-files", *place)
+    assert os.access(tmp_path / "usr/lib/nswrap" / name, os.X_OK)
+    script = output(tmp_path / "usr/bin/nswrap", "show-installer")
+    assert digest(tmp_path / "usr/lib/nswrap" / name) in script
+    make("uninstall", *place)
+    assert files(tmp_path / "usr") == set()
+
+
 # --- the source ----------------------------------------------------------------------------------
 
 
@@ -130,6 +153,8 @@ def test_deb_has(debs):
     assert f"libdir=/{directory}\n" in (dev / directory / "pkgconfig/libnswrap.pc").read_text()
     units = {f"usr/lib/systemd/user/{unit.stem}" for unit in TREE.glob("systemd/*.in")}
     assert units and units <= files(root)
+    # what install: true of a manifest sends
+    assert f"usr/lib/nswrap/nswrap-agent-{os.uname().machine}" in files(root)
     assert "ExecStart=/usr/bin/nswrap " in (root / "usr/lib/systemd/user/nswrap@.service").read_text()
 
 
