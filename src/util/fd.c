@@ -4,12 +4,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -84,6 +86,16 @@ void fd_discard(int *fd)
 		fd_reset_at_close(*fd, false);
 	errno = saved;
 	fd_close(fd);
+}
+
+bool fd_is_taken(int fd)
+{
+	int left = 0;
+
+	/* for a pipe, pipe(7); for a socket, unix(7) and tcp(7) */
+	if (ioctl(fd, SIOCOUTQ, &left) < 0 && ioctl(fd, FIONREAD, &left) < 0)
+		left = 0;
+	return left == 0;
 }
 
 void fd_reset(int *sock)

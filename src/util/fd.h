@@ -33,6 +33,10 @@ int fd_set_nonblock(int fd, int on);
 /* flock(2), exclusively, waiting for at most @timeout_ms: -EAGAIN. Returns 0 or -errno. */
 int fd_lock(int fd, unsigned timeout_ms);
 
+/* Has all that was written to this pipe or stream socket been read at its other end? Also true of
+ * what cannot say it. */
+bool fd_is_taken(int fd);
+
 /*
  * Close a stream socket so that its peer sees a reset where there is one (TCP), and set it to -1.
  * Unix sockets have none. One without a name is given one that stands for it: the other end sees it

@@ -5,10 +5,8 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -401,12 +399,7 @@ int wire_send_message(struct wire *wire, const char *text, size_t len)
 
 bool wire_is_taken(const struct wire *wire)
 {
-	int left = 0;
-
-	/* for a pipe, pipe(7); for a socket, unix(7) and tcp(7) */
-	if (ioctl(wire->out.fd, SIOCOUTQ, &left) < 0 && ioctl(wire->out.fd, FIONREAD, &left) < 0)
-		left = 0;
-	return outbox_is_empty(&wire->outbox) && left == 0;
+	return outbox_is_empty(&wire->outbox) && fd_is_taken(wire->out.fd);
 }
 
 bool wire_has_room(const struct wire *wire)

@@ -15,6 +15,7 @@ import yaml
 import harness
 from harness import TCP_ECHO, Lines, Running, free_port, wait_for
 from mesh_tools import Box, Site, echoed, network
+from tools import THOROUGH
 
 AGENT = pathlib.Path(harness.AGENT)
 KIND = f"nswrap-agent-{os.uname().machine}"
@@ -210,6 +211,23 @@ def test_a_shell_that_says_it_back(nswrap, tmp_path):
     """A terminal between, as ssh -tt makes one: said at once, with what to do."""
     cmd = shell(tmp_path / "cache", "script", "-qc", "sh", "/dev/null")
     what_it_says(nswrap, tmp_path, cmd, "lost: its shell says back what is sent to it: .*without -t")
+
+
+if THOROUGH:
+    @pytest.mark.waits
+    @pytest.mark.parametrize("cmd", ["fish", "python3 -"])
+    def test_what_is_no_posix_shell(nswrap, tmp_path, cmd):
+        """Ten seconds: it reads and does not answer, which status has, too."""
+        site = Site(nswrap, tmp_path)
+        site.host("bare", f"{network()}.101", cmd, install=True)
+        site.path.write_text(json.dumps({"hosts": site.hosts}))
+        site.running = site.start()
+        try:
+            site.running.wait_line("bare: its shell has read what was sent and not answered: does cmd lead to a POSIX", 30)
+            assert site.status()["bare"]["note"].startswith("its shell has read what was sent")
+        finally:
+            site.running.popen.terminate()
+            site.running.popen.wait(20)
 
 
 def test_the_file_that_is_named(nswrap, tmp_path):

@@ -400,6 +400,29 @@ static void close_with_name(int *fd)
 	fd_close(fd);
 }
 
+static void test_is_taken(void **state)
+{
+	int ends[2];
+	char byte;
+
+	(void)state;
+	for (int is_pipe = 0; is_pipe < 2; is_pipe++) {
+		assert_return_code(is_pipe ? pipe2(ends, O_CLOEXEC)
+					   : socketpair(AF_UNIX, SOCK_STREAM, 0, ends),
+			errno);
+		assert_true(fd_is_taken(ends[1]));
+		assert_int_equal(write(ends[1], "x", 1), 1);
+		assert_false(fd_is_taken(ends[1]));
+		assert_int_equal(read(ends[0], &byte, 1), 1);
+		assert_true(fd_is_taken(ends[1]));
+		close(ends[0]);
+		close(ends[1]);
+	}
+	int file = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	assert_true(fd_is_taken(file));
+	close(file);
+}
+
 static void test_reset(void **state)
 {
 	int tcp = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -483,6 +506,7 @@ int main(void)
 		T(test_read_file),
 		T(test_tell_waits_for_nobody),
 		cmocka_unit_test(test_keep_alive),
+		T(test_is_taken),
 		cmocka_unit_test(test_reset),
 		T(test_discard),
 	};

@@ -32,7 +32,7 @@ struct bed {
 	size_t nsaid;
 	char text[4096];
 	size_t ntext;
-	char why[600];
+	char why[600], told[200];
 	unsigned done, failed, progress;
 	const char *prompt; /* in front of each answer */
 	bool babbles;       /* for each line that is heard the shell says another one */
@@ -55,8 +55,10 @@ static void on_text(void *owner, const char *text, size_t len)
 
 static void on_progress(void *owner, const char *text)
 {
-	((struct bed *)owner)->progress++;
-	assert_non_null(strstr(text, "installing: "));
+	struct bed *bed = owner;
+
+	bed->progress++;
+	snprintf(bed->told, sizeof(bed->told), "%s", text);
 }
 
 static void on_done(void *owner)
@@ -193,6 +195,7 @@ static void bring(const char *prompt, const char *text)
 	}
 	assert_int_equal(n, LEN);
 	assert_in_range(bed->progress, 2, 4);
+	assert_non_null(strstr(bed->told, "installing: 100 %"));
 	assert_true(says(bed, "sha256sum"));
 	/* one command: what a shell has not read is the agent's */
 	assert_true(bed->said[0] == '{');
@@ -286,6 +289,32 @@ static void test_what_fails(void **state)
 	fails(bed, "does not answer");
 }
 
+/* It is said once, of what has read; somebody may be typing a password before it does. */
+static void test_what_reads_and_does_not_answer(void **state)
+{
+	struct bed *bed = bed_new();
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		clock_ahead_ns += 11 * NS_PER_S;
+		loop_run_once(bed->loop, 5);
+	}
+	assert_int_equal(bed->progress, 0);
+	hear(bed);
+	for (int i = 0; i < 3; i++) {
+		clock_ahead_ns += 11 * NS_PER_S;
+		hear(bed);
+		assert_int_equal(bed->progress, 1);
+	}
+	assert_non_null(strstr(bed->told, "has read what was sent and not answered"));
+	assert_int_equal(bed->failed, 0);
+	/* it was slow */
+	answer(bed, "machine x86_64");
+	answer(bed, "start");
+	assert_int_equal(bed->done, 1);
+	bed_free(bed);
+}
+
 /* Each round comes to its end, so that others have their turns. */
 static void test_it_never_stops_talking(void **state)
 {
@@ -309,6 +338,7 @@ int main(void)
 		cmocka_unit_test(test_a_banner_without_an_end),
 		cmocka_unit_test(test_it_is_there),
 		cmocka_unit_test(test_what_fails),
+		cmocka_unit_test(test_what_reads_and_does_not_answer),
 		cmocka_unit_test(test_it_never_stops_talking),
 	};
 

@@ -11,11 +11,13 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "util/clock.h"
 #include "util/fd.h"
 #include "util/list.h"
 #include "util/parse.h"
 
 #define FIRST_MS   600000 /* somebody types a password, a container is pulled */
+#define LOOK_MS    10000  /* a shell that has read has answered by then */
 #define NEXT_MS    60000
 #define WINDOW     (16 * PARCEL_CHUNK_BYTES)
 #define TOLD_EVERY 25    /* percent */
@@ -236,9 +238,29 @@ static void on_room(struct loop_io *io, uint32_t events)
 		write_more(installer);
 }
 
+/* What waits for a password does not read before it has one, and fish or a python reads for ever.
+ */
+static void look_for_answer(struct installer *installer)
+{
+	if (!installer->is_doubted && !installer->text && fd_is_taken(installer->out.fd)) {
+		installer->is_doubted = true;
+		installer->ops->on_progress(installer->owner,
+			"its shell has read what was sent and not answered: does cmd lead to a "
+			"POSIX shell, such as ssh HOST sh?");
+	}
+	loop_timer_set(installer->loop, &installer->patience, LOOK_MS);
+}
+
 static void on_patience(struct loop_timer *timer)
 {
-	fail(container_of(timer, struct installer, patience),
+	struct installer *installer = container_of(timer, struct installer, patience);
+	uint64_t waited_ns = loop_now_ns(installer->loop) - installer->began_ns;
+
+	if (installer->step == INSTALLER_HELLO && waited_ns < FIRST_MS * NS_PER_MS) {
+		look_for_answer(installer);
+		return;
+	}
+	fail(installer,
 		"its shell does not answer: expected cmd to lead to a POSIX shell, such as ssh "
 		"HOST sh");
 }
@@ -259,6 +281,7 @@ int installer_begin(struct installer *installer, int in_fd, int out_fd)
 	installer->patience.on_expired = on_patience;
 	installer->line_len = installer->sent = installer->got = 0;
 	installer->told_percent = 0;
+	installer->is_doubted = false;
 	int result = fd_set_nonblock(in_fd, 1);
 	if (result == 0)
 		result = fd_set_nonblock(out_fd, 1);
@@ -270,7 +293,8 @@ int installer_begin(struct installer *installer, int in_fd, int out_fd)
 		loop_io_del(installer->loop, &installer->in);
 		return result;
 	}
-	loop_timer_set(installer->loop, &installer->patience, FIRST_MS);
+	installer->began_ns = loop_now_ns(installer->loop);
+	loop_timer_set(installer->loop, &installer->patience, LOOK_MS);
 	say(installer, INSTALLER_HELLO, parcel_hello(installer->nonce));
 	return 0;
 }

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "mesh/manager/parcel.h"
 #include "util/loop.h"
@@ -49,6 +50,8 @@ struct installer {
 	} step;
 	struct loop_io in, out;
 	struct loop_timer patience;
+	uint64_t began_ns;
+	bool is_doubted; /* has it been said that no shell seems to be there? */
 	struct parcel parcel;
 	char nonce[PARCEL_NONCE_BYTES];
 	char *text; /* what is being written */
