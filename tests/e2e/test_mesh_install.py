@@ -144,6 +144,37 @@ def test_half_a_file_is_not_left(nswrap, tmp_path):
     wait_for(lambda: list((cache / "nswrap").iterdir()) == [], "the end of what had come")
 
 
+def test_what_a_killed_shell_leaves_goes(nswrap, tmp_path):
+    """With the next that comes whole; from a directory that was written first and executes nothing, too."""
+    cache = tmp_path / "cache"
+    killed = f"mkfifo {tmp_path}/in; sh <{tmp_path}/in & exec 3>{tmp_path}/in; dd bs=64k count=20 status=none >&3; kill -9 $!"
+    what_it_says(nswrap, tmp_path, shell(cache, "sh", "-c", killed), "lost: ")
+    [left] = (cache / "nswrap").iterdir()
+    assert left.name.startswith(f".{NAME}.") and left.stat().st_size > 0
+    (cache / "nswrap" / f".{KIND}-0123.nswrap-4567").write_text("of an old manager")
+    other = tmp_path / "var"
+    other.mkdir()
+    mounts = f"mount --bind {cache} {cache} && mount -o remount,bind,noexec {cache} && mount --bind {other} /var/tmp && exec sh"
+    what_it_says(nswrap, tmp_path, shell(cache, "unshare", "-rm", "sh", "-c", mounts), "bare: ready at")
+    assert list((cache / "nswrap").iterdir()) == []
+    assert [path.name for path in other.glob("nswrap-*/*")] == [NAME]
+
+
+@pytest.mark.parametrize("name", SHELLS)
+def test_two_at_once_in_one_home(nswrap, tmp_path, name):
+    """Another host was done meanwhile, and has swept away what this one wrote."""
+    cache = tmp_path / "cache"
+    script = nswrap.run("show-installer").stdout
+    lines = script.splitlines(keepends=True)
+    end = next(i for i, line in enumerate(lines) if line.startswith(b"{ exec 3>&-"))
+    begun = next(i for i, line in enumerate(lines) if line.startswith(b"p '"))
+    meanwhile = f'rm -f "$t"; cp {AGENT} "$d/$f"; chmod 700 "$d/$f"\n'.encode()
+    done = subprocess.run(SHELLS[name], input=b"".join([*lines[:begun + 5], meanwhile, *lines[end:]]), capture_output=True,
+                          timeout=30, env={"PATH": os.environ["PATH"], "XDG_CACHE_HOME": str(cache)})
+    assert (done.returncode, done.stdout.decode()) == (0, f"{cache}/nswrap/{NAME}\n"), done.stderr
+    assert [path.name for path in (cache / "nswrap").iterdir()] == [NAME]
+
+
 def test_install_needs_a_command(nswrap, tmp_path):
     path = tmp_path / "wrong.yaml"
     path.write_text(json.dumps({"hosts": {"bare": {"vip": "127.0.42.1", "install": True}}}))

@@ -176,7 +176,9 @@ char *parcel_hello(const char *nonce)
 /*
  * What each text of the script begins with. -O: the user's own; in a directory that all may write
  * somebody else may have been first. A home may be that of many hosts, of several kinds of machine:
- * half a file has the nonce in its name, and only those of its own kind are replaced.
+ * half a file has the nonce in its name, and only those of its own kind are replaced. What a shell
+ * that was killed has left goes with the next one that comes whole (zsh wants a match for each
+ * pattern); who was under way with the same file finds it there.
  */
 #define FUNCTIONS                                                                                   \
 	"n=%s; h=%s; k=nswrap-agent-%s-; f=${k}%.*s\n"                                              \
@@ -191,6 +193,7 @@ char *parcel_hello(const char *nonce)
 	"chmod 700 \"$s\" && \"$s\" --verify \"$h\" 2>&- && mv -f \"$s\" \"$d/$f\" && "             \
 	"return 0\n"                                                                                \
 	"[ \"$s\" = \"$t\" ] || rm -f \"$s\"; return 1; }\n"                                        \
+	"sweep() { own \"$d\" && : >\"$d/.$k\" && rm -f \"$d/.$k\"*; return 1; }\n"                 \
 	"p() { printf \"$1\" >&3 || bad \"cannot write $t: is there room for it\"; }\n"
 
 /* How it ends: for a manager, and for somebody who does it by hand. */
@@ -269,12 +272,12 @@ char *parcel_chunk(const struct parcel *parcel, size_t offset)
 /* One command in braces, which is read to its end before any of it is done: bash reads no further
  * than that, and what is behind it would be the agent's. */
 #define END                                                                                      \
-	"{ exec 3>&-; s=`sha256sum <\"$t\" 2>&-`; s=${s%% *}\n"                                  \
+	"{ exec 3>&-; if ! all there; then s=`sha256sum <\"$t\" 2>&-`; s=${s%% *}\n"             \
 	"case $s in ''|\"$h\") ;; *) bad 'it came damaged: its SHA-256 is another one';; esac\n" \
-	"if all place; then rm -f \"$t\"; for o in \"$d/$k\"*; do "                              \
-	"[ \"$o\" = \"$d/$f\" ] || rm -f \"$o\"; done; begin; fi\n"                              \
-	"bad 'it cannot be executed in any directory of this user that can be written "          \
-	"(noexec), or it came damaged'; }\n"
+	"all place || bad 'it cannot be executed in any directory of this user that can be "     \
+	"written (noexec), or it came damaged'; fi\n"                                            \
+	"(all sweep); for o in \"$d/$k\"*; do [ \"$o\" = \"$d/$f\" ] || rm -f \"$o\"; done; "    \
+	"begin; }\n"
 
 char *parcel_end(void)
 {
