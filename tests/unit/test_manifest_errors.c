@@ -362,6 +362,28 @@ static void test_networks_of_lists(void **state)
 }
 
 /* Between hosts, and between the template and a host. */
+static void test_install(void **state)
+{
+#define NO_SANDBOX                                                                             \
+	"install and sandbox: what is sent makes no sandboxes: expected one of the two, or a " \
+	"cmd that leads to nswrap and no install\n"
+#define SANDBOX "sandbox: {command: x}"
+
+	(void)state;
+	check_bad("hosts:\n  a: {vip: 127.0.0.2, install: true}\n",
+		"m.yaml:2:3: host a: install: expected a cmd that leads to a shell, such as \"ssh "
+		"gw sh\"\n");
+	check_bad("hosts:\n  a: {vip: 127.0.0.2, cmd: sh, install: true, " SANDBOX "}\n",
+		"m.yaml:2:3: host a: " NO_SANDBOX);
+	check_bad("hostTemplate: {install: true}\n"
+		  "hosts:\n  a: {vip: 127.0.0.2, cmd: sh, " SANDBOX "}\n",
+		"m.yaml:3:3: host a: " NO_SANDBOX);
+	check_bad("hostsFrom:\n- list: x\n  cmd: ssh {name}\n  vips: 127.0.60.0/24\n"
+		  "  install: true\n  " SANDBOX "\n",
+		"m.yaml:2:3: list 1: " NO_SANDBOX);
+	check_warned("hosts:\n  a: {vip: 127.0.0.2, cmd: sh, install: false, " SANDBOX "}\n", "");
+}
+
 static void test_several_hosts(void **state)
 {
 	(void)state;
@@ -462,6 +484,7 @@ int main(void)
 		cmocka_unit_test(test_long_names),
 		cmocka_unit_test(test_vips),
 		cmocka_unit_test(test_networks_of_lists),
+		cmocka_unit_test(test_install),
 		cmocka_unit_test(test_several_hosts),
 		cmocka_unit_test(test_routes),
 	};

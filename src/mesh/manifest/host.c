@@ -341,6 +341,16 @@ static const struct field *const tables[] = {fields, NULL};
 
 /* --- a host --------------------------------------------------------------------------------- */
 
+/* What is sent has no libslirp, so that the agent it becomes would be lost at once, each time. */
+static void refuse_install(
+	struct reader *reader, const struct node *at, const struct manifest_host *host)
+{
+	if (host->install && host->own.sandbox.command)
+		reader_refuse(reader, at,
+			"install and sandbox: what is sent makes no sandboxes: expected one of the "
+			"two, or a cmd that leads to nswrap and no install");
+}
+
 void host_read(struct reader *reader, const struct node *name, const struct node *value,
 	const struct node *template, struct manifest_host *out)
 {
@@ -354,6 +364,7 @@ void host_read(struct reader *reader, const struct node *name, const struct node
 	if (out->install && !out->cmd)
 		reader_refuse(reader, name,
 			"install: expected a cmd that leads to a shell, such as \"ssh gw sh\"");
+	refuse_install(reader, name, out);
 }
 
 void host_read_each(struct reader *reader, const struct node *value, const struct node *template,
@@ -364,6 +375,7 @@ void host_read_each(struct reader *reader, const struct node *value, const struc
 	if (!reader_get(value, "cmd"))
 		reader_refuse(reader, value,
 			"no cmd: expected a command with {name}, such as \"ssh {name} nswrap\"");
+	refuse_install(reader, value, out);
 }
 
 void host_check_template(struct reader *reader, const struct node *template)
