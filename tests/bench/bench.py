@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 
+import far
 import idle
 import mesh
 import openings
@@ -189,7 +190,7 @@ def tunnel_candidates(before):
 
 def mesh_candidates(before):
     norouter = os.environ.get("NOROUTER")
-    return [Loopback(), *([mesh.NoRouter(norouter)] if norouter else []), *ours(before, "mesh")]
+    return [Loopback(), *([mesh.NoRouter(norouter)] if norouter else []), *ours(before, "mesh", "streams", "exit")]
 
 
 # --- the measurements ------------------------------------------------------------------------------
@@ -348,6 +349,7 @@ METRICS = {  # key: (title, unit, higher is better)
     **idle.METRICS,
     **openings.METRICS,
     **mesh.METRICS,
+    **far.METRICS,
     **proxy.METRICS,
     **tunnel.METRICS,
 }
@@ -411,8 +413,9 @@ def run_all(options, directory):
 
         meshes = wanted(mesh_candidates(options.before), options.only)
         for candidate in [c for c in meshes if len(meshes) > 1]:
-            run_steps(mesh.steps(options.seconds, directory, results, candidate, turn == 0), candidate,
-                      results)
+            run_steps([step for part in (mesh, far)
+                       for step in part.steps(options.seconds, directory, results, candidate, turn == 0)],
+                      candidate, results)
 
         for candidate in wanted(proxy_candidates(options.before), options.only):
             run_steps(proxy.steps(options.seconds, directory, results, candidate), candidate, results)

@@ -28,8 +28,8 @@ METRICS = {  # key: (title, unit, higher is better)
     "mesh hosts 1": ("mesh, host to host through loopback listeners, 1 flow", "Gbit/s", True),
     "mesh hosts 8": ("mesh, host to host through loopback listeners, 8 flows", "Gbit/s", True),
     "mesh host trips": ("mesh, round trips host to host", "1/s", True),
-    "mesh sandbox host 1": ("mesh, sandbox to a host without loopback listeners, 1 flow", "Gbit/s", True),
-    "mesh sandbox host 8": ("mesh, sandbox to a host without loopback listeners, 8 flows", "Gbit/s", True),
+    "mesh sandbox host 1": ("sandbox to another machine, 1 flow", "Gbit/s", True),
+    "mesh sandbox host 8": ("sandbox to another machine, 8 flows", "Gbit/s", True),
     "mesh routed 1": ("mesh, sandbox to a network behind a host, 1 flow", "Gbit/s", True),
     "mesh routed 8": ("mesh, sandbox to a network behind a host, 8 flows", "Gbit/s", True),
     "mesh wan 1": (f"mesh, {2 * WAN_ONE_WAY_MS} ms and {WAN_MBIT} Mbit/s, 1 flow", "Mbit/s", True),
@@ -125,7 +125,7 @@ class NoRouterMesh(Mesh):
 class NoRouter:
     """A candidate: NoRouter's manager and agents."""
 
-    name = "norouter"
+    name = driver = "norouter"
     is_ours = False
 
     def __init__(self, program):
@@ -168,7 +168,7 @@ def servers(address):
 
 def measure_loopback(seconds, results, candidate):
     with servers("127.0.0.1") as (iperf, answering):
-        for kind in ("sandboxes", "hosts", "sandbox host"):
+        for kind in ("sandboxes", "hosts", "sandbox host", "routed"):
             for flows in (1, 8):
                 results.add(f"mesh {kind} {flows}", candidate, gbits("127.0.0.1", iperf, seconds, flows))
         for kind in ("sandbox", "host"):
@@ -194,10 +194,15 @@ def measure_sandboxes(seconds, directory, results, candidate):
                         shell_gbits(client, "127.0.42.102", 5201, seconds, flows))
 
 
-def two_hosts(listen, iperf, answering):
+def plain_agent(candidate):
+    """The command of a plain host."""
+    return ["env", candidate.program, *(["agent", "--stack", "streams"] if candidate.driver == "streams" else [])]
+
+
+def two_hosts(candidate, listen, iperf, answering):
     """On one machine only one of two hosts can have the loopback listeners."""
-    return {"client": {"vip": "127.0.42.103"},
-            "server": {"vip": SERVER, "loopback": {"disable": True},
+    return {"client": {"vip": "127.0.42.103", "cmd": plain_agent(candidate)},
+            "server": {"vip": SERVER, "cmd": plain_agent(candidate), "loopback": {"disable": True},
                        "ports": [f"{listen[0]}:127.0.0.1:{iperf}", f"{listen[1]}:127.0.0.1:{answering}"]}}
 
 
@@ -208,18 +213,11 @@ def measure_between(listen, seconds, results, candidate):
 
 
 def measure_hosts(seconds, directory, results, candidate):
-    one = Member(candidate.program, "client")
-    with servers("127.0.0.1") as (iperf, answering), Shell(one, 0, directory) as client:
+    with servers("127.0.0.1") as (iperf, answering):
         listen = free_port(), free_port()
-        hosts = two_hosts(listen, iperf, answering)
-        with Mesh(candidate.program, directory, hosts) as mesh:
+        with Mesh(candidate.program, directory, two_hosts(candidate, listen, iperf, answering)) as mesh:
             results.add("mesh hosts memory", candidate, resident_kib(descendants(mesh.popen.pid)) / 1024)
             measure_between(listen, seconds, results, candidate)
-        hosts["boxed"] = {"vip": "127.0.42.105", "cmd": one.agent()}
-        with Mesh(candidate.program, directory, hosts):
-            for flows in (1, 8):
-                results.add(f"mesh sandbox host {flows}", candidate,
-                            shell_gbits(client, SERVER, listen[0], seconds, flows))
 
 
 def own_address():
@@ -248,7 +246,7 @@ def measure_routed(seconds, directory, results, candidate):
 def measure_norouter(seconds, directory, results, candidate):
     with servers("127.0.0.1") as (iperf, answering):
         listen = free_port(), free_port()
-        with NoRouterMesh(candidate.program, directory, two_hosts(listen, iperf, answering),
+        with NoRouterMesh(candidate.program, directory, two_hosts(candidate, listen, iperf, answering),
                           lambda: accepts(listen[1], b"x", SERVER)) as mesh:
             results.add("mesh hosts memory", candidate, resident_kib(descendants(mesh.popen.pid)) / 1024)
             measure_between(listen, seconds, results, candidate)
@@ -297,9 +295,12 @@ def steps(seconds, directory, results, candidate, is_first):
         return [("norouter: hosts", lambda: measure_norouter(seconds, directory, results, candidate))]
     if not candidate.is_ours:
         return [("mesh: loopback", lambda: measure_loopback(seconds, results, candidate))]
+    hosts = (f"{candidate.name}: hosts", lambda: measure_hosts(seconds, directory, results, candidate))
+    if candidate.driver != "mesh":
+        return [hosts] if candidate.driver == "streams" else []
     found = [
         (f"{candidate.name}: sandboxes", lambda: measure_sandboxes(seconds, directory, results, candidate)),
-        (f"{candidate.name}: hosts", lambda: measure_hosts(seconds, directory, results, candidate)),
+        hosts,
         (f"{candidate.name}: routed", lambda: measure_routed(seconds, directory, results, candidate)),
     ]
     if is_first:  # these take long and hardly vary
