@@ -144,7 +144,8 @@ def waiting(pids, port):
 def measure_http(seconds, directory, results, candidate, web):
     url = f"http://127.0.0.1:{web}"
     if candidate.name == "loopback":
-        results.add("http bulk", candidate, download(url, seconds, "--noproxy", "*"))
+        for metric in ("http bulk", "http tunnel"):
+            results.add(metric, candidate, download(url, seconds, "--noproxy", "*"))
         results.add("http requests", candidate, answers(web, "", seconds, "keep"))
         results.add("http connections", candidate, answers(web, "", seconds, "close"))
         return

@@ -27,11 +27,14 @@ NETWORK = [  # (what is said, metric, how)
     ("outbound, guest receives, 1 flow", "outbound down", SHARE),
     ("the same, 8 flows", "outbound down 8", SHARE),
     ("outbound connections", "outbound connections", SHARE),
+    ("start and end of `true`, ms", "start", VALUE),
     ("start to first answer, ms", "first answer", VALUE),
     ("guest's listen() to first answer, ms", "ready", VALUE),
     ("COMMAND's last word to the end, ms", "end", VALUE),
     ("`true`, 200 times one after the other, s", "ends", VALUE),
     ("wake-ups a second, once the server listens", "wake-ups", VALUE),
+    ("the same of 100 of them", "many wake-ups", VALUE),
+    ("processor time in 60 s without a server inside, ms", "waiting", VALUE),
     ("private memory without the program, MiB", "memory", VALUE),
 ]
 MESH = [
@@ -41,13 +44,48 @@ MESH = [
     ("the same, 8 flows", "mesh hosts 8", SHARE),
     ("sandbox to a plain host, 1 flow", "mesh sandbox host 1", SHARE),
     ("the same, 8 flows", "mesh sandbox host 8", SHARE),
+    ("sandbox to a network behind a host (`routes`), 1 flow", "mesh routed 1", SHARE),
+    ("the same, 8 flows", "mesh routed 8", SHARE),
     ("round trips, sandbox to sandbox", "mesh sandbox trips", SHARE),
     ("round trips, host to host", "mesh host trips", SHARE),
     ("a link of 50 ms and 1000 Mbit/s, 1 flow, Mbit/s", "mesh wan 1", VALUE),
     ("the same, 8 flows", "mesh wan 8", VALUE),
+    ("the same, 1 flow back", "mesh wan back 1", VALUE),
+    ("the same, sandbox to a plain host, 1 flow", "mesh wan host 1", VALUE),
+    ("the same, 8 flows to a plain host", "mesh wan host 8", VALUE),
     ("private memory of an agent, MiB", "mesh agent memory", VALUE),
+    ("private memory of its manager, MiB", "mesh manager memory", VALUE),
     ("resident memory of an idle mesh of two hosts, MiB", "mesh hosts memory", VALUE),
     ("50 hosts, from start to all ready, ms", "mesh many ready", VALUE),
+    ("private memory of their manager, MiB", "mesh many memory", VALUE),
+]
+EXIT = [
+    ("sandbox to another machine, 1 flow", "mesh sandbox host 1", SHARE),
+    ("the same, 8 flows", "mesh sandbox host 8", SHARE),
+    ("a link of 50 ms and 1000 Mbit/s, 1 flow, Mbit/s", "mesh wan host 1", VALUE),
+    ("the same, 8 flows", "mesh wan host 8", VALUE),
+]
+EXIT_SAID = "A sandbox with `--via 'exec:nswrap exit'`, and the same in a mesh whose other host is a plain one:"
+PROXIES = [
+    ("HTTP proxy, one download", "http bulk", SHARE),
+    ("the same by CONNECT", "http tunnel", SHARE),
+    ("requests of 16 clients that keep their connections", "http requests", SHARE),
+    ("requests of 16 clients, each by a connection of its own", "http connections", SHARE),
+    ("memory for 1000 clients that wait, KiB", "http idle memory", VALUE),
+    ("SOCKS5, one download", "socks bulk", SHARE),
+    ("requests of 16 clients, each by a SOCKS5 connection of its own", "socks connections", SHARE),
+    ("memory for 1000 SOCKS5 clients that wait, KiB", "socks idle memory", VALUE),
+    ("DNS, a name of its own, queries a second by UDP", "dns udp", VALUE),
+    ("the same by TCP", "dns tcp", VALUE),
+]
+PROXIES_SAID = "The proxies and the name server of a mesh's host, beside others (tinyproxy answers one request a connection):"
+TUNNEL = [
+    ("one flow to the server behind it", "tunnel in 1", SHARE),
+    ("eight flows", "tunnel in 8", SHARE),
+    ("one flow from there", "tunnel out 1", SHARE),
+    ("connections a second", "tunnel connections", SHARE),
+    ("round trips", "tunnel round trips", SHARE),
+    ("connect() to the first byte, ms", "tunnel first byte", VALUE),
 ]
 FAULTS = [  # as in bench/links
     ("the agent is killed with -9", "agent killed"),
@@ -73,8 +111,8 @@ def cell(run, metric, tool, how):
     return f"{100 * row[tool] / row['loopback']:.0f} %" if row.get("loopback") else "-"
 
 
-def table(run, rows, tools):
-    """Its lines. Rows of which nothing was measured are left out; [] when all are."""
+def table(run, rows, tools, said=None):
+    """Its lines, below what is said of it. Rows of which nothing was measured are left out; [] when all are."""
     body = []
     for title, metric, how in rows:
         cells = [cell(run, metric, tool, how) for tool in tools]
@@ -82,14 +120,15 @@ def table(run, rows, tools):
             body.append(f"| {title} | {' | '.join(cells)} |")
     if not body:
         return []
-    return [f"| share of plain loopback in the same run, or as said | {' | '.join(tools)} |",
+    return [*([said, ""] if said else []),
+            f"| share of plain loopback in the same run, or as said | {' | '.join(tools)} |",
             "|---" * (len(tools) + 1) + "|", *body]
 
 
 def mesh(run):
-    """NoRouter beside it where the run had it (the environment's NOROUTER)."""
+    """Hosts without a stack, and NoRouter's, beside it where the run had them."""
     measured = {tool for row in run["medians"].values() for tool in row}
-    return table(run, MESH, [tool for tool in ("nswrap mesh", "norouter") if tool == "nswrap mesh" or tool in measured])
+    return table(run, MESH, ["nswrap mesh", *(tool for tool in ("nswrap streams", "norouter") if tool in measured)])
 
 
 def faults(run):
@@ -101,7 +140,15 @@ def faults(run):
     return ["| | until the manager says so | until new connections work |", "|---|---|---|", *body] if body else []
 
 
-TABLES = {"network": lambda run: table(run, NETWORK, TOOLS), "mesh": mesh, "faults": faults}
+TABLES = {
+    "network": lambda run: table(run, NETWORK, TOOLS),
+    "mesh": mesh,
+    "faults": faults,
+    "exit": lambda run: table(run, EXIT, ["nswrap exit", "nswrap mesh"], EXIT_SAID),
+    "proxies": lambda run: table(run, PROXIES, ["nswrap proxy", "tinyproxy", "microsocks", "danted", "dnsmasq"],
+                                 PROXIES_SAID),
+    "tunnel": lambda run: table(run, TUNNEL, ["nswrap tunnel", "ssh -R", "lennut's way", "nswrap tunnel ssh"]),
+}
 
 
 def write(run, page):

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """test_bench_tables - what a run has measured comes into the page, and nothing else of it changes"""
 
+import importlib
 import json
 import pathlib
 import re
 import subprocess
 import sys
+
+import pytest
 
 TREE = pathlib.Path(__file__).resolve().parents[2]
 TABLES = TREE / "tests/bench/tables.py"
@@ -73,8 +76,60 @@ def test_an_unknown_table_is_refused(tmp_path):
     assert "old" in page
 
 
-def test_the_page_has_them():
+@pytest.fixture
+def bench(monkeypatch):
+    """The modules bench and tables."""
+    monkeypatch.syspath_prepend(str(TABLES.parent))
+    return importlib.import_module("bench"), importlib.import_module("tables")
+
+
+def everything(bench, value):
+    """A run that has measured all there is, of all candidates."""
+    groups = (bench.network_candidates, bench.mesh_candidates, bench.proxy_candidates, bench.tunnel_candidates)
+    names = {candidate.name for group in groups for candidate in group(None)}
+    return {"medians": {metric: dict.fromkeys(names, value) for metric in bench.METRICS}, "failures": {}}
+
+
+def test_all_that_is_measured_has_a_row(bench):
+    """And a column: each name in a table is a candidate's."""
+    bench, tables = bench
+    run = everything(bench, 1.0)
+    for metric in bench.METRICS:
+        only = {"medians": {metric: run["medians"][metric]}, "failures": {}}
+        lines = [line for make in tables.TABLES.values() for line in make(only)]
+        assert any(line.startswith("|---") for line in lines), f"{metric} is in no table"
+    for name, make in tables.TABLES.items():
+        rows = [line.strip("| ").split(" | ")[1:] for line in make(run) if line.startswith("| ")]
+        assert all(set(column) != {"-"} for column in zip(*rows[1:])), name
+
+
+def test_streams_have_a_column_where_they_were_measured(tmp_path):
+    medians = {"mesh hosts 8": {"loopback": 20.0, "nswrap mesh": 8.0, "nswrap streams": 5.0}}
+    page = write(tmp_path, MESHES, {"medians": medians})[0]
+    assert "| nswrap mesh | nswrap streams |\n" in page and "| the same, 8 flows | 40 % | 25 % |\n" in page
+
+
+def test_a_table_with_words_of_its_own(tmp_path):
+    """They come with the figures, and neither stands there twice."""
+    empty = "a\n<!-- bench exit -->\n<!-- bench end -->\nb\n"
+    assert write(tmp_path, empty, {"medians": {}})[0] == empty
+    medians = {"mesh sandbox host 1": {"loopback": 20.0, "nswrap mesh": 6.0, "nswrap exit": 8.0},
+               "mesh wan host 8": {"nswrap exit": 951.2}}
+    page = write(tmp_path, empty, {"medians": medians})[0]
+    said, blank, head, _, near, far = page.splitlines()[2:-2]
+    assert "--via" in said and blank == "" and head.endswith("| nswrap exit | nswrap mesh |")
+    assert near == "| sandbox to another machine, 1 flow | 40 % | 30 % |" and far.endswith("| 951 | - |")
+    assert write(tmp_path, page, {"medians": medians})[0] == page
+
+
+def test_the_page_has_them(bench):
+    """Each once, with rows that a run would write again."""
+    bench, tables = bench
     text = (TREE / "docs/comparison.md").read_text()
-    for name in "network", "mesh", "faults":
-        assert text.count(f"<!-- bench {name} -->\n") == 1
-    assert text.count("<!-- bench end -->") == 3
+    found = re.findall(r"<!-- bench (\S+) -->\n(.*?)<!-- bench end -->", text, re.S)
+    assert sorted(name for name, _ in found) == sorted(tables.TABLES)
+    run = everything(bench, 1.0)
+    for name, body in found:
+        known = [line.split(" | ")[0] for line in tables.TABLES[name](run)]
+        rows = [line.split(" | ")[0] for line in body.splitlines() if line.startswith("| ")]
+        assert [row for row in rows if row not in known] == []
