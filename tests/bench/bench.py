@@ -467,7 +467,7 @@ def report(medians, failures, out=sys.stdout):
         base, peer = row.get("loopback"), best_peer(row, higher)
         print(f"\n{title} ({unit}; {'more' if higher else 'less'} is better)", file=out)
         for name, value in row.items():
-            line = f"  {name:14} {digits(value):>10}"
+            line = f"  {name:18} {digits(value):>10}"
             if base and name != "loopback" and "memory" not in metric:
                 line += f"  {value / base:7.2f} x loopback"
             before = row.get(name.replace("nswrap", "before"))
@@ -481,7 +481,7 @@ def report(medians, failures, out=sys.stdout):
     if failures:
         print("\nfailed, at least once", file=out)
     for (metric, name), text in failures.items():
-        print(f"  {name:14} {METRICS.get(metric, [metric])[0]}: {text}", file=out)
+        print(f"  {name:18} {METRICS.get(metric, [metric])[0]}: {text}", file=out)
 
 
 def main():

@@ -59,6 +59,7 @@ MESH = [
     ("50 hosts, from start to all ready, ms", "mesh many ready", VALUE),
     ("private memory of their manager, MiB", "mesh many memory", VALUE),
 ]
+STREAMS_SAID = "In the column `nswrap streams` the plain hosts have no stack (`nswrap agent --stack streams`):"
 EXIT = [
     ("sandbox to another machine, 1 flow", "mesh sandbox host 1", SHARE),
     ("the same, 8 flows", "mesh sandbox host 8", SHARE),
@@ -128,7 +129,8 @@ def table(run, rows, tools, said=None):
 def mesh(run):
     """Hosts without a stack, and NoRouter's, beside it where the run had them."""
     measured = {tool for row in run["medians"].values() for tool in row}
-    return table(run, MESH, ["nswrap mesh", *(tool for tool in ("nswrap streams", "norouter") if tool in measured)])
+    tools = ["nswrap mesh", *(tool for tool in ("nswrap streams", "norouter") if tool in measured)]
+    return table(run, MESH, tools, STREAMS_SAID if "nswrap streams" in tools else None)
 
 
 def faults(run):

@@ -107,6 +107,7 @@ def test_streams_have_a_column_where_they_were_measured(tmp_path):
     medians = {"mesh hosts 8": {"loopback": 20.0, "nswrap mesh": 8.0, "nswrap streams": 5.0}}
     page = write(tmp_path, MESHES, {"medians": medians})[0]
     assert "| nswrap mesh | nswrap streams |\n" in page and "| the same, 8 flows | 40 % | 25 % |\n" in page
+    assert page.splitlines()[1].startswith("In the column `nswrap streams`"), "what it is stands above it"
 
 
 def test_a_table_with_words_of_its_own(tmp_path):
