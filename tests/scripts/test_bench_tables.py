@@ -85,7 +85,8 @@ def bench(monkeypatch):
 
 def everything(bench, value):
     """A run that has measured all there is, of all candidates."""
-    groups = (bench.network_candidates, bench.mesh_candidates, bench.proxy_candidates, bench.tunnel_candidates)
+    groups = (bench.network_candidates, bench.start_candidates, bench.mesh_candidates, bench.proxy_candidates,
+              bench.tunnel_candidates)
     names = {candidate.name for group in groups for candidate in group(None)}
     return {"medians": {metric: dict.fromkeys(names, value) for metric in bench.METRICS}, "failures": {}}
 
