@@ -283,8 +283,6 @@ static int open_end(struct carrier *via, struct err *err)
 	if (via->start->login_fd >= 0)
 		lend_terminal(via);
 	int result = linkend_init(&via->end, err);
-	if (result == -EADDRINUSE)
-		owner_explain(&config->spec.addr, PROTO_TCP, err);
 	if (result == 0)
 		linkend_start(&via->end);
 	return result;
@@ -408,8 +406,11 @@ static int open_port(struct viaproc *viaproc, struct err *err)
 {
 	const struct linkspec *spec = &viaproc->config->via.spec;
 	struct addr addr = spec->addr;
+	int result = linkspec_listens(spec) ? bind_open(&addr, PROTO_TCP, &viaproc->bound, err) : 0;
 
-	return linkspec_listens(spec) ? bind_open(&addr, PROTO_TCP, &viaproc->bound, err) : 0;
+	if (result == -EADDRINUSE)
+		owner_explain(&addr, PROTO_TCP, err);
+	return result;
 }
 
 bool viaproc_logs_in(const struct viaproc *viaproc)
