@@ -6,8 +6,10 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 
 import pytest
 import yaml
@@ -20,6 +22,12 @@ from tools import THOROUGH
 AGENT = pathlib.Path(harness.AGENT)
 KIND = f"nswrap-agent-{os.uname().machine}"
 NAME = f"{KIND}-{hashlib.sha256(AGENT.read_bytes()).hexdigest()[:16]}" if AGENT.exists() else ""
+DAMAGE = """
+import sys
+for line in sys.stdin.buffer:
+    sys.stdout.buffer.write(line.replace(b"A", b"B", 1) if line.startswith(b"p '") else line)
+    sys.stdout.flush()
+"""
 SHELLS = {"dash": ["dash"], "bash": ["bash", "--posix"], "busybox": ["busybox", "sh"]}
 
 
@@ -173,6 +181,30 @@ def test_two_at_once_in_one_home(nswrap, tmp_path, name):
                           timeout=30, env={"PATH": os.environ["PATH"], "XDG_CACHE_HOME": str(cache)})
     assert (done.returncode, done.stdout.decode()) == (0, f"{cache}/nswrap/{NAME}\n"), done.stderr
     assert [path.name for path in (cache / "nswrap").iterdir()] == [NAME]
+
+
+def poor(tmp_path, *names, through=""):
+    """A shell that finds these programs only; all directories that are tried are below tmp_path."""
+    places = {"bin": "/mnt", "var": "/var/tmp", "shm": "/dev/shm", "tmp": "/tmp"}
+    for name in places:
+        (tmp_path / name).mkdir()
+    for name in names:
+        (tmp_path / "bin" / name).symlink_to(shutil.which(name))
+    mounts = "".join(f"mount --bind {tmp_path / name} {at} && " for name, at in places.items())
+    return ["unshare", "-rm", "sh", "-c", f"{mounts} cd /tmp && export PATH=/mnt XDG_CACHE_HOME=/var/tmp/cache && "
+            f"{through} /bin/sh"]
+
+
+@pytest.mark.parametrize("sums, said", [
+    (["sha256sum"], "it came damaged: its SHA-256 is another one"),
+    ([], r"it cannot be executed in any directory .*, or it came damaged"),
+], ids=["sha256sum", "by itself"])
+def test_what_comes_damaged_is_not_started(nswrap, tmp_path, sums, said):
+    """A byte of each chunk is another one."""
+    cmd = poor(tmp_path, "chmod", "mkdir", "mv", "rm", "cat", *sums, through=f"{sys.executable} -c {shlex.quote(DAMAGE)} |")
+    what_it_says(nswrap, tmp_path, cmd, f"lost: cannot install nswrap-agent: {said}")
+    assert (tmp_path / "var/cache/nswrap").is_dir()
+    assert [path for path in tmp_path.rglob("*") if KIND in path.name] == []
 
 
 def test_install_needs_a_command(nswrap, tmp_path):
