@@ -207,6 +207,11 @@ def test_what_comes_damaged_is_not_started(nswrap, tmp_path, sums, said):
     assert [path for path in tmp_path.rglob("*") if KIND in path.name] == []
 
 
+def test_what_the_shell_lacks_is_said(nswrap, tmp_path):
+    what_it_says(nswrap, tmp_path, poor(tmp_path, "cat", "chmod"),
+                 "lost: cannot install nswrap-agent: it needs chmod, mkdir and mv: mkdir is not there")
+
+
 def test_install_needs_a_command(nswrap, tmp_path):
     path = tmp_path / "wrong.yaml"
     path.write_text(json.dumps({"hosts": {"bare": {"vip": "127.0.42.1", "install": True}}}))

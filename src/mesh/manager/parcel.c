@@ -218,6 +218,8 @@ char *parcel_find(const struct parcel *parcel, const char *nonce)
 
 /* An exec whose redirection fails ends the shell, so whether it works was tried by make. */
 #define BEGIN                                                                                   \
+	"for o in chmod mkdir mv; do [ -n \"`command -v $o`\" ] || "                            \
+	"bad \"it needs chmod, mkdir and mv: $o is not there\"; done\n"                         \
 	"all make || bad 'no directory of this user can be written: expected one of ~/.cache, " \
 	"/var/tmp, /tmp, /dev/shm, /run'\n"                                                     \
 	"t=\"$d/.$f.$n\"; trap 'rm -f \"$t\"' 0; trap 'exit 1' 1 2 13 15; exec 3>\"$t\"\n"
