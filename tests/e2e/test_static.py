@@ -61,6 +61,10 @@ def test_nothing_is_needed_around_it(tmp_path):
     assert all(f"nswrap {word}" in said for word in ("agent", "exec", "tunnel", "exit", "doctor"))
     done = in_scratch(tmp_path / "scratch", "doctor")
     assert "no libslirp" in done.stdout and "/dev/net/tun" in done.stdout, done
+    # without a TUN device there is no exit
+    done = in_scratch(tmp_path / "scratch", "exit")
+    assert (done.returncode, done.stdout) == (125, "") and done.stderr.count("\n") == 1
+    assert "/dev/net/tun is missing" in done.stderr
     done = in_scratch(tmp_path / "scratch", "run", "true")
     assert done.returncode == 2 and "the whole nswrap has the rest" in done.stderr
 
