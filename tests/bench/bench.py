@@ -29,7 +29,7 @@ import proxy
 import tunnel
 from probes import (BIN, HANG_S, NSWRAP, Failed, accepts, command_line, connections,
                     descendants, free_port, gbits, iperf_client, iperf_gbits, iperf_is_up,
-                    round_trips, wait_for, wrk_rate)
+                    listens, round_trips, wait_for, wrk_rate)
 from shell import Shell
 from svg import bar_chart
 
@@ -204,7 +204,7 @@ def outbound_gbits(shell, seconds, flows, reverse):
     server = subprocess.Popen(["iperf3", "-s", "-B", "127.0.0.1", "-p", str(port)],
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        wait_for(lambda: accepts(port), "iperf3")
+        wait_for(lambda: listens(port), "iperf3")
         client = " ".join(iperf_client(shell.candidate.outbound, port, seconds, flows, reverse))
         path = os.path.join(shell.directory, "outbound")
         shell.do(f"timeout {seconds + HANG_S} {client} >{path} </dev/null; echo")

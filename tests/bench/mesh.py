@@ -13,7 +13,7 @@ import time
 
 import links
 from probes import (BIN, HANG_S, Failed, accepts, descendants, free_port, gbits, iperf_client,
-                    iperf_gbits, private_kib, resident_kib, round_trips, wait_for)
+                    iperf_gbits, listens, private_kib, resident_kib, round_trips, wait_for)
 from shell import Shell
 
 MANY = 50
@@ -158,7 +158,7 @@ def servers(address):
                         [f"{BIN}/server", address, str(ports[1])])]
     try:
         for port in ports:
-            wait_for(lambda: accepts(port, host=address), "a server")
+            wait_for(lambda: listens(port), "a server")
         yield ports
     finally:
         for popen in running:

@@ -24,8 +24,9 @@ def measure(seconds, directory, results, candidate):
         (iperf_port, iperf_guest), (port, guest) = shell.forwards
         shell.spawn(f"{BIN}/server", opened.listen, guest)
         shell.spawn("iperf3", "-s", "-B", opened.listen, "-p", iperf_guest)
-        wait_for(lambda: accepts(port, b"x", host), "the server through the forward")
         wait_for(lambda: iperf_is_up(iperf_port, host), "iperf3 through the forward")
+        # last: iperf3 listens anew after the probe
+        wait_for(lambda: accepts(port, b"x", host), "the server through the forward")
         results.add("open in 1", candidate, gbits(host, iperf_port, seconds))
         results.add("open out 1", candidate, gbits(host, iperf_port, seconds, reverse=True))
         results.add("open connections", candidate, connections(port, seconds, host))
