@@ -125,9 +125,9 @@ AGENT_LIBS := $(if $(NATIVE),,-L$(AGENT_ROOT)/usr/lib/$(MACHINE)-linux-gnu) \
 agent-static: $(AGENT)
 
 # made with the rest where there is what it is linked of: not all distributions have archives
-AGENT_ARCHIVES := $(shell for name in seccomp cap jansson http_parser ngtcp2 glib-2.0 resolv m c; do \
-	$(AGENT_CC) -print-file-name=lib$$name.a; done)
-BROUGHT := $(if $(NATIVE),$(if $(filter-out /%,$(AGENT_ARCHIVES)),,$(AGENT)))
+AGENT_ARCHIVES := $(if $(NATIVE),$(shell for name in seccomp cap jansson http_parser ngtcp2 glib-2.0 resolv m c; do \
+	$(AGENT_CC) -print-file-name=lib$$name.a; done),none)
+BROUGHT := $(if $(filter-out /%,$(AGENT_ARCHIVES)),,$(AGENT))
 all: $(BROUGHT)
 
 # of GLib what computes, see static/noglib.c; what else would be wanted of it, ld says
