@@ -310,7 +310,7 @@ install: $(PROGRAM) $(LIBRARY) $(BROUGHT)
 # of what is built, as it is
 install-files:
 	install -D -m 0755 $(PROGRAM) $(BINDIR)/nswrap
-	set -e; for file in $(filter-out %.new,$(wildcard $(dir $(PROGRAM))nswrap-agent-*)); do \
+	set -e; for file in $(filter-out %.new %.gz,$(wildcard $(dir $(PROGRAM))nswrap-agent-*)); do \
 		install -D -m 0755 $$file $(AGENTDIR)/$${file##*/}; done
 	install -D -m 0644 $(SHARED) $(SOLIBDIR)/$(notdir $(SHARED))
 	ln -sf $(notdir $(SHARED)) $(SOLIBDIR)/libnswrap.so

@@ -190,9 +190,11 @@ size_t daemon_count(
 	const bool all_ignore = procfs_ignores(getpid(), SIGHUP);
 	size_t daemons = 0;
 
-	for (ssize_t i = 0; i < count; i++)
-		daemons += !(is_spared && is_spared(owner, pids[i])) &&
-			   (getsid(pids[i]) != session ||
-				   (!all_ignore && procfs_ignores(pids[i], SIGHUP)));
+	for (ssize_t i = 0; i < count; i++) {
+		const pid_t its = getsid(pids[i]); /* -1: it has just ended */
+
+		daemons += its >= 0 && !(is_spared && is_spared(owner, pids[i])) &&
+			   (its != session || (!all_ignore && procfs_ignores(pids[i], SIGHUP)));
+	}
 	return daemons;
 }

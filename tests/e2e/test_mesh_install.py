@@ -183,6 +183,26 @@ def test_two_at_once_in_one_home(nswrap, tmp_path, name):
     assert [path.name for path in (cache / "nswrap").iterdir()] == [NAME]
 
 
+@pytest.mark.parametrize("is_same", [True, False], ids=["the same file", "another one"])
+def test_swept_away_at_the_end(nswrap, tmp_path, is_same):
+    """By another host that has the same home, while this one looks at what it wrote: what is there then is taken."""
+    cache, first = tmp_path / "cache", tmp_path / "first"
+    first.mkdir()
+    there = f"{cache}/nswrap/{NAME}"
+    (first / "sha256sum").write_text(f"""#!/bin/sh
+rm -f {cache}/nswrap/.nswrap-agent-*
+{f"cp {AGENT} {there}; chmod 700 {there}" if is_same else ""}
+exec {shutil.which("sha256sum")}
+""")
+    (first / "sha256sum").chmod(0o755)
+    done = subprocess.run(["sh"], input=nswrap.run("show-installer").stdout, capture_output=True, timeout=30,
+                          env={"PATH": f"{first}:{os.environ['PATH']}", "XDG_CACHE_HOME": str(cache)})
+    if is_same:
+        assert (done.returncode, done.stdout.decode()) == (0, f"{there}\n"), done.stderr
+    else:
+        assert done.returncode == 1 and b"another manager replaces what is installed here" in done.stderr
+
+
 def poor(tmp_path, *names, through=""):
     """A shell that finds these programs only; all directories that are tried are below tmp_path."""
     places = {"bin": "/mnt", "var": "/var/tmp", "shm": "/dev/shm", "tmp": "/tmp"}

@@ -276,9 +276,10 @@ char *parcel_chunk(const struct parcel *parcel, size_t offset)
 #define END                                                                                      \
 	"{ exec 3>&-; if ! all there; then s=`sha256sum <\"$t\" 2>&-`; s=${s%% *}\n"             \
 	"case $s in ''|\"$h\") ;; *) bad 'it came damaged: its SHA-256 is another one';; esac\n" \
-	"all place || "                                                                          \
+	"all place || all there || { [ -e \"$t\" ] || "                                          \
+	"bad 'another manager replaces what is installed here at the same time'\n"               \
 	"bad 'it cannot be executed in any directory of this user that can be written "          \
-	"(noexec), or it came damaged'; fi\n"                                                    \
+	"(noexec), or it came damaged'; }; fi\n"                                                 \
 	"(all sweep); for o in \"$d/$k\"*; do [ \"$o\" = \"$d/$f\" ] || rm -f \"$o\"; done; "    \
 	"begin; }\n"
 
