@@ -17,7 +17,8 @@
 #include "util/log.h"
 #include "util/parse.h"
 
-#define RETRY_MS 1000
+#define WARNINGS_MAX 64 /* in one answer */
+#define RETRY_MS     1000
 
 static enum forward_driver_choice resolve(
 	const struct sandbox_config *config, const struct forward_spec *spec, bool keeps_clients)
@@ -280,11 +281,11 @@ json_t *forwards_json(const struct forwards *forwards, size_t first)
 	return list;
 }
 
-/* For the log, and for who has asked for the rule (@warnings: NULL, nobody listens). */
+/* For the log, and the first ones for who has asked for the rule (@warnings: NULL, nobody has). */
 static void warn(json_t *warnings, enum log_level level, const struct err *said)
 {
 	log_line(level, "%s", said->text);
-	if (warnings)
+	if (warnings && json_array_size(warnings) < WARNINGS_MAX)
 		json_array_append_new(warnings, control_text(said->text));
 }
 

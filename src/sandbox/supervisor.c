@@ -575,8 +575,13 @@ static int start_via(struct supervisor *supervisor, struct err *err)
 	int tun = supervisor->init.fds[INIT_FD_VIA];
 	bool has_terminal = supervisor->terminal.fd >= 0 && !supervisor->config->detach;
 
+	const struct linkspec *link = &supervisor->config->via.spec;
+
 	if (tun < 0)
 		return 0;
+	if (link->kind == LINKSPEC_LISTEN_UNIX &&
+		forwards_own_path(&forwards_ops, supervisor, link->addr.local.sun_path, err) < 0)
+		return -err->code;
 	if (viaproc_open(&supervisor->via, supervisor->config, tun,
 		    supervisor->init.fds[INIT_FD_VIA_LOOK], supervisor->loop, has_terminal,
 		    err) < 0)

@@ -452,8 +452,12 @@ int viaproc_open(struct viaproc *viaproc, const struct sandbox_config *config, i
 
 void viaproc_on_death(struct viaproc *viaproc, int code, int status)
 {
+	const bool is_over = code == CLD_EXITED && status == 0;
+
 	viaproc->pid = 0;
-	if (viaproc->is_last || (code == CLD_EXITED && status == 0))
+	if (is_over) /* who comes is to hear of it */
+		bind_close(&viaproc->bound);
+	if (viaproc->is_last || is_over)
 		return;
 	log_warning("the process of --via was ended; its connections are lost, another one takes "
 		    "over");

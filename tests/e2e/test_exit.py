@@ -393,6 +393,28 @@ def test_where_the_link_listens_stays(nswrap, far, tmp_path):
     assert box.stop() == 143 and not path.exists()
 
 
+def test_where_the_link_listens_goes(nswrap, tmp_path):
+    """With the process of the link, when that ends for good, and with a supervisor that is killed."""
+    path = tmp_path / "box.sock"
+
+    def is_refused():
+        with socket.socket(socket.AF_UNIX) as sock:
+            return sock.connect_ex(str(path)) in (errno.ECONNREFUSED, errno.ENOENT)
+
+    box = nswrap.start("--via", f"listen-unix:{path}", "sleep", "1000")
+    box.wait_event("started")
+    assert not is_refused()
+    [link] = wait_for(lambda: called("nswrap: via", descendants(box.popen.pid)), "the process")
+    os.kill(link, signal.SIGTERM)
+    wait_for(is_refused, "the end of its port")
+    assert box.stop() == 143
+    box = nswrap.start("--via", f"listen-unix:{path}", "sleep", "1000")
+    box.wait_event("started")
+    box.popen.kill()
+    box.popen.wait(10)
+    wait_for(lambda: not path.exists(), "the end of its file")
+
+
 def test_many_at_once_and_nothing_is_left(nswrap, far):
     made = far()
     made.serve(TCP_ECHO, FAR, 7001)

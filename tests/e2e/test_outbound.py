@@ -373,7 +373,7 @@ def test_a_target_that_takes_its_time(nswrap, outer):
     took = [float(words[1]) for words in said]
     assert min(took) > 1.2, took
     for plain, inside in (took[:2], took[2:]):
-        assert abs(inside - plain) < 0.3 * PATIENCE, took
+        assert abs(inside - plain) < 1.3 * PATIENCE, took  # the SYN after that is the one, perhaps
 
 
 @pytest.mark.waits
