@@ -45,7 +45,7 @@ def scratch(directory):
 
 
 def in_scratch(directory, *words):
-    return subprocess.run([*scratch(directory), *words], timeout=20 * PATIENCE, capture_output=True, text=True)
+    return subprocess.run([*scratch(directory), *words], timeout=20 * PATIENCE, input="", capture_output=True, text=True)
 
 
 def test_it_is_one_small_static_file():
