@@ -78,7 +78,7 @@ class Systemd:
 if RUNTIME:
     @pytest.fixture
     def systemd(nswrap, short_dir):
-        # two tests run at once (beside.py), and these have one manager and units of the same names
+        # tests run beside each other (beside.py), and these have one manager and units of the same names
         with open(pathlib.Path(RUNTIME, "nswrap-tests.lock"), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             systemd = Systemd(nswrap, short_dir)

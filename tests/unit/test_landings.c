@@ -36,8 +36,8 @@ struct bed {
 	struct ferry *ferries[2];
 	struct in_addr ips[2];
 	struct landings landings;
-	struct addr server;
-	int server_fd, names_fd;
+	struct addr server, nobody;
+	int server_fd, nobody_fd, names_fd;
 	unsigned failed;
 	struct call calls[CALLS];
 };
@@ -84,9 +84,7 @@ static int find(void *owner, struct in_addr peer, struct packet_end to, uint16_t
 
 	assert_int_equal(peer.s_addr, peer_of(to.port).s_addr);
 	*port = to.port;
-	*out = (struct dial_target){.addr = bed->server};
-	if (to.port == NOBODY)
-		addr_set_port(&out->addr, 1);
+	*out = (struct dial_target){.addr = to.port == NOBODY ? bed->nobody : bed->server};
 	return to.port == NAMES ? 1 : to.port == FORBIDDEN ? -EACCES : 0;
 }
 
@@ -101,6 +99,16 @@ static void on_failed(void *owner, uint16_t port, int result)
 	assert_int_equal(port, NOBODY);
 	assert_int_equal(result, -ECONNREFUSED);
 	((struct bed *)owner)->failed++;
+}
+
+static int bound(struct addr *at)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+	*at = addr_loopback4(0);
+	assert_int_equal(bind(fd, &at->any, addr_len(at)), 0);
+	assert_int_equal(addr_get_own(fd, at), 0);
+	return fd;
 }
 
 static struct bed *bed_new(size_t room)
@@ -124,11 +132,10 @@ static struct bed *bed_new(size_t room)
 	landings_open(&bed->landings, &bed->contexts[1], &landings_ops, bed);
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(ferry_meet(bed->ferries[i], &bed->ips[1 - i], 1), 0);
-	bed->server = addr_loopback4(0);
-	bed->server_fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-	assert_int_equal(bind(bed->server_fd, &bed->server.any, addr_len(&bed->server)), 0);
+	bed->server_fd = bound(&bed->server);
 	assert_int_equal(listen(bed->server_fd, CALLS), 0);
-	assert_int_equal(addr_get_own(bed->server_fd, &bed->server), 0);
+	/* nobody else listens there either */
+	bed->nobody_fd = bound(&bed->nobody);
 	return bed;
 }
 
@@ -147,6 +154,7 @@ static void bed_free(struct bed *bed)
 		context_close(&bed->contexts[i]);
 	fd_close(&bed->names_fd);
 	close(bed->server_fd);
+	close(bed->nobody_fd);
 	loop_free(bed->loop);
 	free(bed);
 }
