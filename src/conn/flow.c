@@ -51,23 +51,36 @@ int flow_push(struct flow *flow, struct pipes *pipes, const void *bytes, size_t 
 	return 0;
 }
 
-/* Nagle's delay can only come with the second send, so a short exchange saves the call. */
-static void before_send(struct flow_sock *to)
+static void set_nodelay(struct flow_sock *sock)
 {
 	int on = 1;
 
-	if (to->kind == FLOW_UNKNOWN && to->has_sent)
-		to->kind = setsockopt(to->io.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0
-				   ? FLOW_OTHER
-				   : FLOW_TCP;
+	sock->kind = setsockopt(sock->io.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0
+			     ? FLOW_OTHER
+			     : FLOW_TCP;
+}
+
+/* Nagle's delay can only come with the second send, so a short exchange saves the call. */
+static void before_send(struct flow_sock *to)
+{
+	if (to->kind == FLOW_UNKNOWN && to->has_sent && !to->is_corked)
+		set_nodelay(to);
 	to->has_sent = true;
+}
+
+void flow_uncork(struct flow_sock *to)
+{
+	/* Linux sends what waits when this is set, also for the second time */
+	if (to->is_corked && to->kind != FLOW_OTHER)
+		set_nodelay(to);
+	to->is_corked = false;
 }
 
 static ssize_t send_waiting(struct flow *flow)
 {
 	if (flow->chunk)
 		return send(flow->to->io.fd, flow->chunk->bytes + flow->first, flow->waiting,
-			MSG_DONTWAIT | MSG_NOSIGNAL);
+			MSG_DONTWAIT | MSG_NOSIGNAL | (flow->to->is_corked ? MSG_MORE : 0));
 	return splice(flow->pipe.out, NULL, flow->to->io.fd, NULL, flow->waiting, SPLICE_MODE);
 }
 
@@ -86,6 +99,8 @@ static void wait_for_space(struct flow_sock *to, struct loop *loop)
 /* Hand over what waits. */
 static enum flow_result deliver(struct flow *flow, struct loop *loop)
 {
+	/* an end follows at once: both go as one segment, and wake their reader once */
+	flow->to->is_corked = flow->chunk && flow->from->reads_to_end && !flow->from->is_urgent;
 	before_send(flow->to);
 	ssize_t sent = send_waiting(flow);
 	if (sent > 0) {
@@ -209,6 +224,8 @@ enum flow_result flow_pump(struct flow *flow, struct pipes *pipes, struct loop *
 	}
 	if (flow->is_ended)
 		result = FLOW_WAITS;
+	else
+		flow_uncork(flow->to);
 	if (result != FLOW_HAS_MORE && flow->waiting == 0 && flow->bytes - start < BULK_LEAVE)
 		flow->is_bulk = false;
 	if (flow->is_ended || flow->waiting == 0)

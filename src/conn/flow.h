@@ -31,6 +31,7 @@ struct flow_sock {
 	bool is_broken;      /* failed; no byte will be taken any more */
 	bool is_gone;        /* hung up: neither takes nor sends, but may have bytes left to read */
 	bool has_sent;
+	bool is_corked; /* the end that follows pushes what was sent last */
 };
 
 struct flow {
@@ -65,10 +66,14 @@ void flow_fini(struct flow *flow, struct pipes *pipes);
 /* Note what epoll says about @sock. */
 void flow_sock_events(struct flow_sock *sock, uint32_t events);
 
+/* Send what waits for an end that will not come. */
+void flow_uncork(struct flow_sock *to);
+
 /*
  * Move what can be moved now, about @budget bytes at most. When @to fails it becomes is_broken and
  * the flow is_ended: what waits is dropped, what comes is not read. The end of @from is not passed
- * on here, it only makes the flow is_ended.
+ * on here, it only makes the flow is_ended; @to may be is_corked then, until it is shut down or
+ * closed without a reset.
  */
 enum flow_result flow_pump(
 	struct flow *flow, struct pipes *pipes, struct loop *loop, size_t budget);

@@ -97,10 +97,12 @@ static void end(struct relay *relay, bool is_reset)
 
 		flow_fini(&relay->flows[side], &pool->pipes);
 		loop_io_del(pool->loop, &sock->io);
-		if (is_reset)
+		if (is_reset) {
+			flow_uncork(sock);
 			fd_reset(&sock->io.fd);
-		else if (relay->is_kept_whole)
+		} else if (relay->is_kept_whole) {
 			fd_reset_at_close(sock->io.fd, false);
+		}
 		fd_close(&sock->io.fd);
 	}
 	list_del(&relay->link);

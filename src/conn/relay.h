@@ -30,6 +30,9 @@
  * urgent bytes). splice reports urgent bytes as an end: only recv is believed about ends. An urgent
  * byte arrives in line with the others.
  *
+ * Bytes whose sender is known to have ended go out with that end (MSG_MORE, then the shutdown or
+ * close): a segment less, and one wake-up of who reads them.
+ *
  * Measured, two busy cores, medians of 3 or 4 runs: splice against copying through the buffer moves
  * bulk 1.3 to 1.8 times as fast for 35-51% of the processor time per byte; 1 MiB pipes cost 12-43%
  * less of it than 256 KiB ones, as a splice moves no more than a pipe's nominal size.

@@ -11,8 +11,8 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -590,6 +590,49 @@ static void test_answer_before_reset(void **state)
 {
 	(void)state;
 	for_each_kind(answer_before_reset);
+}
+
+static unsigned segments_in(int fd)
+{
+	struct tcp_info info = {0};
+	socklen_t len = sizeof(info);
+
+	assert_return_code(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len), errno);
+	return info.tcpi_segs_in;
+}
+
+/* The last bytes and the end that is known by then are one segment. */
+static void test_end_comes_with_bytes(void **state)
+{
+	struct bed bed;
+
+	(void)state;
+	for (int variant = 0; variant < 4; variant++) {
+		bool has_sent = variant & 1, b_is_tcp = variant & 2;
+
+		bed_open(&bed, 10);
+		bed_start(&bed, true, b_is_tcp, 0);
+		if (has_sent) {
+			peer_send(&bed, 1, 10);
+			receive_until(&bed, 0, 10);
+			peer_send(&bed, 0, 10); /* acknowledges */
+			receive_until(&bed, 1, 10);
+		}
+		unsigned before = segments_in(bed.peers[0].fd);
+		peer_send(&bed, 1, 1000);
+		peer_shut(&bed, 1);
+		settle(&bed);
+		assert_true(peer_receive(&bed, 0, PIECE_MAX));
+		assert_true(peer_receive(&bed, 0, PIECE_MAX));
+		assert_true(bed.peers[0].saw_end);
+		assert_int_equal(bed.peers[0].received, bed.peers[1].sent);
+		assert_int_equal(segments_in(bed.peers[0].fd) - before, 1);
+		peer_send(&bed, 0, 1000);
+		receive_until(&bed, 1, 1000 + (has_sent ? 10 : 0));
+		peer_shut(&bed, 0);
+		assert_true(finish(&bed));
+		bed_close(&bed);
+	}
 }
 
 /* A side ends or breaks as its source did, also where that is a unix socket, and kept whole. */
@@ -1180,6 +1223,7 @@ int main(void)
 		cmocka_unit_test(test_reset_is_noticed),
 		cmocka_unit_test(test_reset_after_end),
 		cmocka_unit_test(test_answer_before_reset),
+		cmocka_unit_test(test_end_comes_with_bytes),
 		cmocka_unit_test(test_end_or_break),
 		cmocka_unit_test(test_reset_in_bulk),
 		cmocka_unit_test(test_death_is_a_reset),
