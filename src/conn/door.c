@@ -60,23 +60,31 @@ ssize_t door_receive(int door, enum door_kind *kind, int *fds)
 	return (ssize_t)count;
 }
 
-/* One of @kind, or -errno. */
-static int make(enum door_kind kind, const struct door_mints *mints)
+/* Up to @count of @kind; returns their number. */
+static unsigned make(enum door_kind kind, const struct door_mints *mints, int *fds, unsigned count)
 {
+	unsigned made = 0;
+
 	if (kind == DOOR_TCP4_CLIENT || kind == DOOR_TCP6_CLIENT) {
 		int mint = !mints ? -1 : kind == DOOR_TCP4_CLIENT ? mints->mint4 : mints->mint6;
+		int result = mint < 0 || count == 0 ? 0 : mint_take(mint, fds, count);
 
-		return mint < 0 ? -EOPNOTSUPP : mint_take(mint);
+		return result > 0 ? (unsigned)result : 0;
 	}
-	int fd = socket(kinds[kind].family, kinds[kind].type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	return fd < 0 ? -errno : fd;
+	while (made < count) {
+		fds[made] = socket(
+			kinds[kind].family, kinds[kind].type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		if (fds[made] < 0)
+			break;
+		made++;
+	}
+	return made;
 }
 
 int door_serve(int door, const struct door_mints *mints)
 {
 	struct door_message request;
 	int fds[DOOR_BATCH_MAX];
-	unsigned made = 0;
 	ssize_t got = fd_recv(door, &request, sizeof(request), NULL, 0, NULL);
 
 	if (got == -EMSGSIZE)
@@ -87,12 +95,7 @@ int door_serve(int door, const struct door_mints *mints)
 		return -EPIPE;
 	if (got != sizeof(request) || request.kind >= DOOR_KINDS || request.count > DOOR_BATCH_MAX)
 		return 0;
-	while (made < request.count) {
-		int fd = make(request.kind, mints);
-		if (fd < 0)
-			break;
-		fds[made++] = fd;
-	}
+	const unsigned made = make(request.kind, mints, fds, request.count);
 	request.count = made;
 	ssize_t sent = fd_send(door, &request, sizeof(request), fds, made);
 	close_all(fds, made);

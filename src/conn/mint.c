@@ -30,53 +30,67 @@ int mint_open(int family, uint32_t mark)
 	return fd_take(&fd);
 }
 
-/* The one that comes from @own, or -errno. */
+/* The one that comes from @own, or -errno. Over lo it is there when connect(2) is over. */
 static int accept_own(int mint, const struct addr *own)
 {
 	struct pollfd pollfd = {mint, POLLIN, 0};
 
-	for (int i = 0; i < STRANGERS && poll(&pollfd, 1, WAIT_MS) > 0; i++) {
+	for (int i = 0; i < STRANGERS; i++) {
 		struct addr peer = {0};
 		socklen_t len = sizeof(peer);
 		_cleanup_fd_ int fd = accept4(mint, &peer.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd >= 0 && addr_equal(&peer, own))
 			return fd_take(&fd);
+		if (fd < 0 && errno == EAGAIN && poll(&pollfd, 1, WAIT_MS) <= 0)
+			break;
 	}
 	return -EAGAIN;
 }
 
-/* Have it connected to its mint, which listens at @at, and disconnected again. */
-static int strike(int mint, const struct addr *at)
+static int disconnect(int fd)
 {
-	_cleanup_fd_ int self = socket(at->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+
+	return connect(fd, &nobody, sizeof(nobody)) < 0 ? -errno : 0;
+}
+
+/* Have @self connected to the mint, which listens at @at, and both disconnected again. */
+static int strike(int mint, const struct addr *at, int self)
+{
 	struct addr own;
 	int error;
 	socklen_t len = sizeof(error);
 
-	if (self < 0 || (connect(self, &at->any, addr_len(at)) < 0 && errno != EINPROGRESS))
+	if (connect(self, &at->any, addr_len(at)) < 0 && errno != EINPROGRESS)
 		return -errno;
 	int result = addr_get_own(self, &own);
 	_cleanup_fd_ int fd = result < 0 ? result : accept_own(mint, &own);
 	if (fd < 0)
 		return fd;
-	if (connect(fd, &nobody, sizeof(nobody)) < 0)
-		return -errno;
+	result = disconnect(fd);
+	disconnect(self);
 	/* that it was reset is left as its error */
 	getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
-	return fd_take(&fd);
+	return result < 0 ? result : fd_take(&fd);
 }
 
-int mint_take(int mint)
+int mint_take(int mint, int *fds, unsigned count)
 {
 	struct addr at;
+	unsigned made = 0;
 
 	if (listen(mint, STRANGERS) < 0)
 		return -errno;
 	int result = addr_get_own(mint, &at);
-	if (result == 0)
-		result = strike(mint, &at);
+	_cleanup_fd_ int self = socket(at.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (result == 0 && self < 0)
+		result = -errno;
+	while (result >= 0 && made < count) {
+		result = strike(mint, &at, self);
+		if (result >= 0)
+			fds[made++] = result;
+	}
 	shutdown(mint, SHUT_RD); /* a listener's end: its port is free again */
-	return result;
+	return made > 0 ? (int)made : result;
 }

@@ -18,8 +18,9 @@
 #include "util/addr.h"
 #include "util/fd.h"
 
-#define MARK 7
-#define MANY 200
+#define MARK  7
+#define MANY  200
+#define BATCH 16
 
 static int mints[2];
 
@@ -32,31 +33,37 @@ static int option(int fd, int level, int name)
 	return value;
 }
 
-static void as_good_as_new(void **state)
+/* Closes it. */
+static void expect_new(int fd, bool is_six)
 {
 	const struct in6_addr six = {.s6_addr = {0x20, 1, 0x0d, 0xb8, [15] = 9}};
 	const struct addr foreign[] = {
 		addr_of4((struct in_addr){htonl(0xc6336409)}, 4567), addr_of6(&six, 4567)};
+	struct addr own;
 
+	assert_int_equal(option(fd, SOL_SOCKET, SO_MARK), MARK);
+	assert_int_equal(is_six ? option(fd, IPPROTO_IPV6, IPV6_TRANSPARENT)
+				: option(fd, IPPROTO_IP, IP_TRANSPARENT),
+		1);
+	assert_int_equal(option(fd, SOL_SOCKET, SO_ERROR), 0);
+	assert_int_equal(option(fd, SOL_SOCKET, SO_ACCEPTCONN), 0);
+	assert_int_equal(bind(fd, &foreign[is_six].any, addr_len(&foreign[is_six])), 0);
+	assert_int_equal(addr_get_own(fd, &own), 0);
+	assert_true(addr_equal(&own, &foreign[is_six]));
+	assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
+	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+	close(fd);
+}
+
+static void as_good_as_new(void **state)
+{
 	(void)state;
 	for (size_t i = 0; i < MANY; i++) {
 		const bool is_six = i % 2;
-		struct addr own;
-		int fd = mint_take(mints[is_six]);
+		int fd;
 
-		assert_true(fd >= 0);
-		assert_int_equal(option(fd, SOL_SOCKET, SO_MARK), MARK);
-		assert_int_equal(is_six ? option(fd, IPPROTO_IPV6, IPV6_TRANSPARENT)
-					: option(fd, IPPROTO_IP, IP_TRANSPARENT),
-			1);
-		assert_int_equal(option(fd, SOL_SOCKET, SO_ERROR), 0);
-		assert_int_equal(option(fd, SOL_SOCKET, SO_ACCEPTCONN), 0);
-		assert_int_equal(bind(fd, &foreign[is_six].any, addr_len(&foreign[is_six])), 0);
-		assert_int_equal(addr_get_own(fd, &own), 0);
-		assert_true(addr_equal(&own, &foreign[is_six]));
-		assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
-		assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
-		close(fd);
+		assert_int_equal(mint_take(mints[is_six], &fd, 1), 1);
+		expect_new(fd, is_six);
 		/* and the mint does not listen in between */
 		assert_int_equal(option(mints[is_six], SOL_SOCKET, SO_ACCEPTCONN), 0);
 	}
@@ -66,6 +73,7 @@ static void as_good_as_new(void **state)
 static void strangers_are_turned_away(void **state)
 {
 	struct addr at;
+	int fds[BATCH];
 	char byte;
 
 	(void)state;
@@ -73,11 +81,10 @@ static void strangers_are_turned_away(void **state)
 	assert_int_equal(addr_get_own(mints[0], &at), 0);
 	int stranger = socket(AF_INET, SOCK_STREAM, 0);
 	assert_int_equal(connect(stranger, &at.any, addr_len(&at)), 0);
-	int fd = mint_take(mints[0]);
-	assert_true(fd >= 0);
-	assert_int_equal(option(fd, SOL_SOCKET, SO_MARK), MARK);
+	assert_int_equal(mint_take(mints[0], fds, BATCH), BATCH);
+	for (size_t i = 0; i < BATCH; i++)
+		expect_new(fds[i], false);
 	assert_true(recv(stranger, &byte, 1, 0) <= 0);
-	close(fd);
 	close(stranger);
 }
 
