@@ -55,6 +55,7 @@ static void set_nodelay(struct flow_sock *sock)
 {
 	int on = 1;
 
+	sock->is_undelayed = true;
 	sock->kind = setsockopt(sock->io.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0
 			     ? FLOW_OTHER
 			     : FLOW_TCP;
@@ -63,7 +64,7 @@ static void set_nodelay(struct flow_sock *sock)
 /* Nagle's delay can only come with the second send, so a short exchange saves the call. */
 static void before_send(struct flow_sock *to)
 {
-	if (to->kind == FLOW_UNKNOWN && to->has_sent && !to->is_corked)
+	if (!to->is_undelayed && to->kind != FLOW_OTHER && to->has_sent && !to->is_corked)
 		set_nodelay(to);
 	to->has_sent = true;
 }

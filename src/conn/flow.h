@@ -13,7 +13,7 @@
 #define FLOW_EVENTS (EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLET)
 
 enum flow_kind {
-	FLOW_UNKNOWN, /* not asked yet */
+	FLOW_UNKNOWN, /* nobody has said so, nor was it asked */
 	FLOW_TCP,
 	FLOW_OTHER,
 };
@@ -31,7 +31,8 @@ struct flow_sock {
 	bool is_broken;      /* failed; no byte will be taken any more */
 	bool is_gone;        /* hung up: neither takes nor sends, but may have bytes left to read */
 	bool has_sent;
-	bool is_corked; /* the end that follows pushes what was sent last */
+	bool is_undelayed; /* TCP_NODELAY is set */
+	bool is_corked;    /* the end that follows pushes what was sent last */
 };
 
 struct flow {

@@ -141,7 +141,8 @@ static enum flow_result pump(struct relay *relay, enum relay_side side)
 		return FLOW_FAILED;
 	if (!flow->is_ended)
 		return result;
-	if ((!was_ended || flow->from->is_gone) && fd_was_reset(flow->from->io.fd))
+	if ((!was_ended || flow->from->is_gone) && flow->from->kind != FLOW_TCP &&
+		fd_was_reset(flow->from->io.fd))
 		return FLOW_FAILED;
 	if (flow->from->is_gone && back->waiting == 0)
 		back->is_ended = true;
@@ -258,6 +259,11 @@ int relay_push(struct relay *relay, enum relay_side from, const void *bytes, siz
 	if (result == 0) /* nothing may happen at the sockets */
 		loop_task_add(relay->pool->loop, &relay->task);
 	return result;
+}
+
+void relay_note_tcp(struct relay *relay, enum relay_side side)
+{
+	relay->socks[side].kind = FLOW_TCP;
 }
 
 void relay_keep_whole(struct relay *relay)

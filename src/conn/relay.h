@@ -80,6 +80,10 @@ struct relay *relay_start(struct relay_pool *pool, int fd_a, int fd_b,
  * afterwards. Nobody is told of the end. */
 struct relay *relay_start_with(struct relay_pool *pool, struct loop_io *io, int fd_b);
 
+/* @side is TCP, as its owner knows: then the relay need not find out. Right after relay_start only,
+ * before the loop goes on. */
+void relay_note_tcp(struct relay *relay, enum relay_side side);
+
 /*
  * For who cannot afford that a part looks like the whole: should this process die, both sides are
  * reset where it is TCP.

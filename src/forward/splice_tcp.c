@@ -51,10 +51,16 @@ static void drop_client(struct client client)
 static void start_relay(struct forward *forward, struct client client)
 {
 	driver_note_listening(forward);
-	if (relay_start(forward->context->relays, client.host_fd, client.guest_fd, NULL, NULL))
+	struct relay *relay =
+		relay_start(forward->context->relays, client.host_fd, client.guest_fd, NULL, NULL);
+	if (!relay) {
+		log_warning("a connection was dropped: %s", strerror(errno));
+		drop_client(client);
 		return;
-	log_warning("a connection was dropped: %s", strerror(errno));
-	drop_client(client);
+	}
+	if (forward->spec.host.family != AF_UNIX)
+		relay_note_tcp(relay, RELAY_A);
+	relay_note_tcp(relay, RELAY_B);
 }
 
 static void on_connected(struct loop_io *io, uint32_t events);

@@ -117,6 +117,8 @@ void front_relay(struct front_guest *guest, int target_fd, struct front_bytes fr
 		front_drop(guest);
 		return;
 	}
+	if (guest->peer.family != AF_UNIX)
+		relay_note_tcp(relay, RELAY_A);
 	int result = push(relay, RELAY_A, from_guest);
 	if (result == 0)
 		result = push(relay, RELAY_B, from_target);

@@ -21,6 +21,7 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -154,6 +155,10 @@ static void bed_start(struct bed *bed, bool a_is_tcp, bool b_is_tcp, int buf_byt
 	bed->relay = relay_start(bed->pool, fd_a, fd_b, on_done, bed);
 	assert_non_null(bed->relay);
 	assert_int_equal(bed->done_count, 0);
+	if (a_is_tcp && pick(bed, 2))
+		relay_note_tcp(bed->relay, RELAY_A);
+	if (b_is_tcp && pick(bed, 2))
+		relay_note_tcp(bed->relay, RELAY_B);
 }
 
 /* Hand @len bytes of @who's stream from @position on to the relay, as if they had been read. */
@@ -189,6 +194,23 @@ int epoll_wait(int epoll_fd, struct epoll_event *events, int max, int timeout_ms
 		timeout_ms = wait_log.cap_ms;
 	wait_log.count = epoll_pwait(epoll_fd, events, max, timeout_ms, NULL);
 	return wait_log.count;
+}
+
+/* In place of the C library's: how often it was called. */
+static struct {
+	int recv, getpeername;
+} calls;
+
+ssize_t recv(int fd, void *bytes, size_t len, int flags)
+{
+	calls.recv++;
+	return recvfrom(fd, bytes, len, flags, NULL, NULL);
+}
+
+int getpeername(int fd, struct sockaddr *restrict addr, socklen_t *restrict len)
+{
+	calls.getpeername++;
+	return (int)syscall(SYS_getpeername, fd, addr, len);
 }
 
 /* One round of at most @cap_ms; returns whether there was nothing to do in it. */
@@ -633,6 +655,28 @@ static void test_end_comes_with_bytes(void **state)
 		assert_true(finish(&bed));
 		bed_close(&bed);
 	}
+}
+
+/* A message of a side that is known to be TCP is one read, and its end says what it is. */
+static void test_tcp_is_not_asked(void **state)
+{
+	struct bed bed;
+
+	(void)state;
+	bed_open(&bed, 11);
+	bed_start(&bed, true, true, 0);
+	relay_note_tcp(bed.relay, RELAY_A);
+	relay_note_tcp(bed.relay, RELAY_B);
+	memset(&calls, 0, sizeof(calls));
+	peer_send(&bed, 0, 100);
+	settle(&bed);
+	assert_int_equal(calls.recv, 1);
+	receive_until(&bed, 1, 100);
+	for (int who = 0; who < 2; who++)
+		peer_shut(&bed, who);
+	assert_true(finish(&bed));
+	assert_int_equal(calls.getpeername, 0);
+	bed_close(&bed);
 }
 
 /* A side ends or breaks as its source did, also where that is a unix socket, and kept whole. */
@@ -1224,6 +1268,7 @@ int main(void)
 		cmocka_unit_test(test_reset_after_end),
 		cmocka_unit_test(test_answer_before_reset),
 		cmocka_unit_test(test_end_comes_with_bytes),
+		cmocka_unit_test(test_tcp_is_not_asked),
 		cmocka_unit_test(test_end_or_break),
 		cmocka_unit_test(test_reset_in_bulk),
 		cmocka_unit_test(test_death_is_a_reset),
