@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """hub_picture FILE.png - docs/jupyterhub.png: a notebook of a JupyterHub with two users, as chromium shows it
 
-By hand, as an ordinary user, with Debian's chromium installed, which the tests do not ask for."""
+By hand, as an ordinary user, with what `scripts/setup test thorough` installs."""
 
 import asyncio
 import base64
