@@ -25,8 +25,10 @@
  *	HAIL_PING	server	are you there?
  *	HAIL_PONG	client	yes
  *	HAIL_MORE	server	have that many connections more ready: 32 bits
- *	HAIL_OPEN	server	it is used: the address of who connected, as text, behind the name
- *				of what for and a NUL where it is a named one
+ *	HAIL_OPEN	server	it is used: the name of what for, or none, a NUL, the address of
+ *				who connected, as text, a NUL, and the one that was dialled. Of
+ *				0.1 a server says who connected alone, or behind a name; its client
+ *				looks no further
  *	HAIL_TAKEN	client	heard; the target is being connected to
  *	HAIL_OPENED	client	bytes follow, in both directions
  *	HAIL_REFUSED	client	the target was not to be had; the connection waits again

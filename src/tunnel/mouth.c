@@ -67,8 +67,7 @@ static void ask(struct lane *lane, struct inbound *inbound)
 	const struct rota *rota = &mouth_of(lane)->rota;
 	size_t others = gate->door.nheld - 1, wanted, room;
 	unsigned char text[HAIL_TEXT_MAX];
-	char peer[ADDR_TEXT_BYTES];
-	size_t len;
+	struct addr dialled = {.family = AF_UNSPEC};
 
 	/* when nobody was held any more, what it was asked for before did not matter any more */
 	if (caller->lull != rota->lulls)
@@ -79,13 +78,9 @@ static void ask(struct lane *lane, struct inbound *inbound)
 	room = budget_left(mouth_of(lane)->start->context->budget) / LANES_SHARE;
 	if (wanted > room)
 		wanted = room;
-	addr_format(&inbound->peer, peer, sizeof(peer));
-	if (rota_is_proxies(gate)) {
-		len = strlen(peer);
-		memcpy(text, peer, len);
-	} else {
-		len = order_label(gate->order.name, peer, text);
-	}
+	if (gate->door.proto == PROTO_TCP)
+		addr_get_own(inbound->io.fd, &dialled);
+	size_t len = order_encode_open(gate->order.name, &inbound->peer, &dialled, text);
 	if (lane_ask(lane, text, len, wanted) < 0) {
 		drop_lane(lane);
 		return;

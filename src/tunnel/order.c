@@ -168,3 +168,32 @@ bool order_read_label(const struct hail *hail, char name[ORDER_NAME_MAX + 1], ch
 	text[hail->len - skipped] = '\0';
 	return true;
 }
+
+size_t order_encode_open(const char *name, const struct addr *peer, const struct addr *dialled,
+	unsigned char out[HAIL_TEXT_MAX])
+{
+	char text[ADDR_TEXT_BYTES];
+	size_t len = order_label(name, addr_format(peer, text, sizeof(text)), out);
+
+	if (dialled->family == AF_UNSPEC)
+		return len;
+	size_t dialled_len = strlen(addr_format(dialled, text, sizeof(text)));
+	out[len++] = '\0';
+	memcpy(out + len, text, dialled_len);
+	return len + dialled_len;
+}
+
+bool order_decode_open(const struct hail *hail, char name[ORDER_NAME_MAX + 1],
+	char peer[ADDR_TEXT_BYTES], char dialled[ADDR_TEXT_BYTES])
+{
+	char texts[HAIL_TEXT_MAX + 2] = {0}; /* there is a second one, if an empty one */
+
+	if (!order_read_label(hail, name, texts))
+		return false;
+	const char *second = texts + strlen(texts) + 1;
+	if (strlen(texts) >= ADDR_TEXT_BYTES || strlen(second) >= ADDR_TEXT_BYTES)
+		return false;
+	strcpy(peer, texts);
+	strcpy(dialled, second);
+	return true;
+}

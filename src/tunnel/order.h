@@ -38,7 +38,7 @@ size_t order_encode(const struct order *order, unsigned char out[HAIL_TEXT_MAX])
  * -EPROTO. */
 int order_decode(const unsigned char *bytes, size_t len, struct order *out);
 
-/* "NAME", a NUL and @text: an answer about an order, or who has come for it. Cut to fit. */
+/* "NAME", a NUL and @text: an answer about an order. Cut to fit. */
 size_t order_label(const char *name, const char *text, unsigned char out[HAIL_TEXT_MAX]);
 
 /*
@@ -46,3 +46,14 @@ size_t order_label(const char *name, const char *text, unsigned char out[HAIL_TE
  * false if the name is too long.
  */
 bool order_read_label(const struct hail *hail, char name[ORDER_NAME_MAX + 1], char *text);
+
+/*
+ * HAIL_OPEN's label: @peer has come for @name, or for none that has one (""), and has dialled
+ * @dialled, if that is known. Returns how many bytes.
+ */
+size_t order_encode_open(const char *name, const struct addr *peer, const struct addr *dialled,
+	unsigned char out[HAIL_TEXT_MAX]);
+
+/* The other way; what is not said is "". Returns false if something is too long. */
+bool order_decode_open(const struct hail *hail, char name[ORDER_NAME_MAX + 1],
+	char peer[ADDR_TEXT_BYTES], char dialled[ADDR_TEXT_BYTES]);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tunnel/proxyline - who connected, told to a target by the PROXY protocol */
+/* tunnel/proxyline - who connected to what, told to a target by the PROXY protocol */
 #include "tunnel/proxyline.h"
 
 #include <stdio.h>
@@ -7,52 +7,84 @@
 
 #include "tunnel/endpoint.h"
 
-static size_t make_text(const struct addr *addr, char out[PROXYLINE_MAX])
-{
-	char ip[ADDR_TEXT_BYTES];
+/* Who connected, and to what: of one family, or of AF_UNSPEC. */
+struct ends {
+	struct addr source, destination;
+};
 
-	if (addr->family != AF_INET && addr->family != AF_INET6)
+static size_t make_text(const struct ends *ends, char out[PROXYLINE_MAX])
+{
+	const struct addr *from = &ends->source, *to = &ends->destination;
+	char from_ip[ADDR_TEXT_BYTES], to_ip[ADDR_TEXT_BYTES];
+
+	if (from->family == AF_UNSPEC)
 		return (size_t)snprintf(out, PROXYLINE_MAX, "PROXY UNKNOWN\r\n");
-	addr_format_ip(addr, ip, sizeof(ip));
+	addr_format_ip(from, from_ip, sizeof(from_ip));
+	addr_format_ip(to, to_ip, sizeof(to_ip));
 	return (size_t)snprintf(out, PROXYLINE_MAX, "PROXY TCP%c %s %s %u %u\r\n",
-		addr->family == AF_INET ? '4' : '6', ip, ip, addr_port(addr), addr_port(addr));
+		from->family == AF_INET ? '4' : '6', from_ip, to_ip, addr_port(from),
+		addr_port(to));
 }
 
-static size_t make_binary(const struct addr *addr, char out[PROXYLINE_MAX])
+/* The address without its port. Returns how many bytes. */
+static size_t put_ip(const struct addr *addr, char *out)
+{
+	if (addr->family == AF_INET) {
+		memcpy(out, &addr->v4.sin_addr, 4);
+		return 4;
+	}
+	memcpy(out, &addr->v6.sin6_addr, 16);
+	return 16;
+}
+
+static size_t put_port(const struct addr *addr, char *out)
+{
+	const uint16_t port_be = htons(addr_port(addr));
+
+	memcpy(out, &port_be, 2);
+	return 2;
+}
+
+static size_t make_binary(const struct ends *ends, char out[PROXYLINE_MAX])
 {
 	static const char signature[] = "\r\n\r\n\0\r\nQUIT\n";
-	size_t at = 16, ip_bytes;
-	const void *ip, *port;
+	size_t at = 16;
 
 	memcpy(out, signature, 12);
 	out[12] = 0x20; /* version 2, LOCAL: nothing is known */
 	memset(out + 13, 0, 3);
-	if (addr->family == AF_INET) {
-		ip = &addr->v4.sin_addr, ip_bytes = 4, port = &addr->v4.sin_port;
-		out[13] = 0x11;
-	} else if (addr->family == AF_INET6) {
-		ip = &addr->v6.sin6_addr, ip_bytes = 16, port = &addr->v6.sin6_port;
-		out[13] = 0x21;
-	} else {
+	if (ends->source.family == AF_UNSPEC)
 		return at;
-	}
 	out[12] = 0x21; /* PROXY */
-	out[15] = (char)(2 * ip_bytes + 4);
-	for (int i = 0; i < 2; i++, at += ip_bytes)
-		memcpy(out + at, ip, ip_bytes);
-	for (int i = 0; i < 2; i++, at += 2)
-		memcpy(out + at, port, 2);
+	out[13] = ends->source.family == AF_INET ? 0x11 : 0x21;
+	at += put_ip(&ends->source, out + at);
+	at += put_ip(&ends->destination, out + at);
+	at += put_port(&ends->source, out + at);
+	at += put_port(&ends->destination, out + at);
+	out[15] = (char)(at - 16);
 	return at;
 }
 
-size_t proxyline_make(int version, const char *peer, char out[PROXYLINE_MAX])
+/* @text as an address with its port, or nothing. */
+static struct addr read_ip(const char *text)
 {
 	struct endpoint endpoint;
-	struct addr addr = {.family = AF_UNSPEC};
+
+	if (endpoint_parse(text, &endpoint, NULL) == 0 && !endpoint.host[0] &&
+		endpoint.addr.family != AF_UNIX)
+		return endpoint.addr;
+	return (struct addr){.family = AF_UNSPEC};
+}
+
+size_t proxyline_make(int version, const char *peer, const char *dialled, char out[PROXYLINE_MAX])
+{
+	struct ends ends = {read_ip(peer), read_ip(dialled)};
 
 	if (version == 0)
 		return 0;
-	if (endpoint_parse(peer, &endpoint, NULL) == 0 && !endpoint.host[0])
-		addr = endpoint.addr;
-	return version == 1 ? make_text(&addr, out) : make_binary(&addr, out);
+	if (ends.destination.family != ends.source.family)
+		ends.destination = ends.source.family == AF_INET
+					   ? addr_of4((struct in_addr){INADDR_ANY}, 0)
+					   : addr_of6(&in6addr_any, 0);
+	return version == 1 ? make_text(&ends, out) : make_binary(&ends, out);
 }

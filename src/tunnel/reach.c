@@ -161,7 +161,8 @@ static void on_target(struct dial *dial, int result)
 	}
 	size_t len = 0;
 	if (target.proto == PROTO_TCP)
-		len = proxyline_make(reach->start->proxy_version, spoke->peer, line);
+		len = proxyline_make(
+			reach->start->proxy_version, spoke->peer, spoke->dialled, line);
 	reach->counts.served++;
 	if (wish)
 		wish->served++;
@@ -219,11 +220,10 @@ static void on_greeted(struct spoke *spoke)
 static int on_open(struct spoke *spoke, const struct hail *hail)
 {
 	struct reach *reach = spoke->owner;
-	char name[ORDER_NAME_MAX + 1], peer[HAIL_TEXT_MAX + 1];
+	char name[ORDER_NAME_MAX + 1];
 
-	if (!order_read_label(hail, name, peer) || strlen(peer) >= sizeof(spoke->peer))
+	if (!order_decode_open(hail, name, spoke->peer, spoke->dialled))
 		return -EPROTO;
-	strcpy(spoke->peer, peer);
 	spoke->used_for = name[0] ? envoy_find(&reach->envoy, name, false) : NULL;
 	bool is_for_nobody = name[0] ? !spoke->used_for : !reach->start->has_target;
 	if (hail_send(spoke->io.fd, HAIL_TAKEN, NULL, 0) < 0)

@@ -19,7 +19,7 @@ static struct rota *rota_of(const struct gate *gate)
 	return container_of(gate->gates, struct rota, gates);
 }
 
-bool rota_is_proxies(const struct gate *gate)
+static bool is_proxies(const struct gate *gate)
 {
 	return gate == &rota_of(gate)->proxies;
 }
@@ -66,7 +66,7 @@ static void leave(struct member *member, bool is_held)
 	struct gate *gate = member->gate;
 
 	forget(member);
-	if (!rota_is_proxies(gate) && list_is_empty(&gate->members))
+	if (!is_proxies(gate) && list_is_empty(&gate->members))
 		gates_leave(gate, is_held);
 }
 
@@ -74,7 +74,7 @@ void rota_leave_named(struct caller *caller, bool is_held)
 {
 	list_each_safe (at, following, &caller->members) {
 		struct member *member = container_of(at, struct member, of_caller);
-		if (!rota_is_proxies(member->gate))
+		if (!is_proxies(member->gate))
 			leave(member, is_held);
 	}
 }
@@ -84,7 +84,7 @@ size_t rota_count_named(const struct caller *caller)
 	size_t count = 0;
 
 	list_each (at, &caller->members)
-		count += !rota_is_proxies(container_of(at, struct member, of_caller)->gate);
+		count += !is_proxies(container_of(at, struct member, of_caller)->gate);
 	return count;
 }
 

@@ -76,8 +76,6 @@ void rota_leave_named(struct caller *caller, bool is_held);
 /* How many gates it serves by name. */
 size_t rota_count_named(const struct caller *caller);
 
-bool rota_is_proxies(const struct gate *gate);
-
 /*
  * For each who is held and somebody's turn to serve: call @serve with a lane that waits, which must
  * take either of both away.

@@ -50,7 +50,8 @@ struct spoke {
 	/* the owner's of one that is used */
 	struct dial dial;
 	void *used_for;
-	char peer[ADDR_TEXT_BYTES]; /* who connected at the server */
+	char peer[ADDR_TEXT_BYTES];    /* who connected at the server */
+	char dialled[ADDR_TEXT_BYTES]; /* to what there; "": not known */
 
 	/* its own */
 	struct loop_task start;

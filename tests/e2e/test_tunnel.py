@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import socket
-import struct
 import subprocess
 import threading
 
@@ -258,22 +257,6 @@ def test_drain_has_an_end(tunnel):
             assert s.recv(100) == b"hello\n"
             assert server.stop() == 0
             assert client.stop() == 0
-
-
-@pytest.mark.parametrize("version", ["1", "2"])
-def test_proxy_protocol(tunnel, target, version):
-    tunnel.up(target, "--proxy-protocol", version)
-    with connect(tunnel.proxy) as s:
-        port = s.getsockname()[1]
-        s.sendall(b"request")
-        s.shutdown(socket.SHUT_WR)
-        said = read_all(s)
-    if version == "1":
-        assert said == b"PROXY TCP4 127.0.0.1 127.0.0.1 %d %d\r\nrequest" % (port, port)
-    else:
-        local = socket.inet_aton("127.0.0.1")
-        assert said == (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + 2 * local +
-                        struct.pack(">HH", port, port) + b"request")
 
 
 def test_unix_sockets(nswrap, short_dir, target):

@@ -173,6 +173,7 @@ static void ask(const uint8_t *data, size_t size)
 	const struct hail hail = {.text = data, .len = size < HAIL_TEXT_MAX ? size : HAIL_TEXT_MAX};
 	unsigned char bytes[HAIL_TEXT_MAX], again[HAIL_TEXT_MAX];
 	char name[ORDER_NAME_MAX + 1], text[HAIL_TEXT_MAX + 1], line[1024];
+	char peer[ADDR_TEXT_BYTES], dialled[ADDR_TEXT_BYTES];
 	struct order order, second;
 	struct err err;
 
@@ -184,6 +185,9 @@ static void ask(const uint8_t *data, size_t size)
 	}
 	if (order_read_label(&hail, name, text) && name[0] &&
 		strlen(name) + 1 + strlen(text) > hail.len)
+		abort();
+	if (order_decode_open(&hail, name, peer, dialled) &&
+		strlen(name) + strlen(peer) + strlen(dialled) > hail.len)
 		abort();
 	if (size >= sizeof(line))
 		return;

@@ -123,14 +123,22 @@ static bool hears(struct client_lane *lane, struct hail *hail)
 static void assert_asked(struct bed *bed, struct client_lane *lane, int inbound, const char *name)
 {
 	struct hail hail = tunnel_hail(&bed->under, &lane->reader, lane->fd);
-	char label[ORDER_NAME_MAX + 1], peer[HAIL_TEXT_MAX + 1], text[ADDR_TEXT_BYTES];
-	struct addr own;
+	char label[ORDER_NAME_MAX + 1], peer[ADDR_TEXT_BYTES], dialled[ADDR_TEXT_BYTES];
+	char text[ADDR_TEXT_BYTES];
+	struct addr own, other;
+	socklen_t len = sizeof(int);
+	int type;
 
 	assert_int_equal(hail.type, HAIL_OPEN);
-	assert_true(order_read_label(&hail, label, peer));
+	assert_true(order_decode_open(&hail, label, peer, dialled));
 	assert_string_equal(label, name);
 	assert_int_equal(addr_get_own(inbound, &own), 0);
 	assert_string_equal(peer, addr_format(&own, text, sizeof(text)));
+	assert_int_equal(addr_get_peer(inbound, &other), 0);
+	assert_return_code(getsockopt(inbound, SOL_SOCKET, SO_TYPE, &type, &len), errno);
+	/* of datagrams nobody asks */
+	assert_string_equal(
+		dialled, type == SOCK_STREAM ? addr_format(&other, text, sizeof(text)) : "");
 }
 
 static bool is_left(struct bed *bed, struct client_lane *lane)
@@ -868,13 +876,15 @@ struct walk {
 static int find_inbound(const struct walk *walk, const struct hail *hail)
 {
 	for (int i = 0; i < INBOUNDS; i++) {
-		char text[ADDR_TEXT_BYTES];
+		char text[ADDR_TEXT_BYTES], name[ORDER_NAME_MAX + 1];
+		char peer[ADDR_TEXT_BYTES], dialled[ADDR_TEXT_BYTES];
 		struct addr own;
 
 		if (walk->inbounds[i] < 0 || addr_get_own(walk->inbounds[i], &own) < 0)
 			continue;
 		addr_format(&own, text, sizeof(text));
-		if (strlen(text) == hail->len && memcmp(text, hail->text, hail->len) == 0)
+		assert_true(order_decode_open(hail, name, peer, dialled));
+		if (strcmp(text, peer) == 0)
 			return i;
 	}
 	return -1;

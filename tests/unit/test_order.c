@@ -191,6 +191,62 @@ static void labels(void **state)
 	assert_false(order_read_label(&hail, name, text));
 }
 
+/* Who has come, for what, and what it dialled; said by this and by 0.1, and read by both. */
+static void openings(void **state)
+{
+	static const struct {
+		const char *name, *peer, *dialled, *bytes;
+		size_t len;
+	} cases[] = {
+		{"web", "192.0.2.1:2", "127.0.0.1:80", "web\000192.0.2.1:2\000127.0.0.1:80", 28},
+		{"", "[2001:db8::1]:2", "[::1]:80", "\0[2001:db8::1]:2\0[::1]:80", 25},
+		{"", "unix:", "unix:/proxy", "\0unix:\0unix:/proxy", 18},
+		{"web", "192.0.2.1:2", "", "web\000192.0.2.1:2", 15},
+	};
+	char name[ORDER_NAME_MAX + 1], peer[ADDR_TEXT_BYTES], dialled[ADDR_TEXT_BYTES];
+	char text[HAIL_TEXT_MAX + 1];
+	unsigned char bytes[HAIL_TEXT_MAX];
+	struct hail hail = {.type = HAIL_OPEN, .text = bytes};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct endpoint from = {.port = 0}, to = {.port = 0};
+
+		if (strcmp(cases[i].peer, "unix:") == 0)
+			from.addr.family = AF_UNIX;
+		else
+			assert_int_equal(endpoint_parse(cases[i].peer, &from, NULL), 0);
+		if (cases[i].dialled[0])
+			assert_int_equal(endpoint_parse(cases[i].dialled, &to, NULL), 0);
+		hail.len = order_encode_open(cases[i].name, &from.addr, &to.addr, bytes);
+		assert_int_equal(hail.len, cases[i].len);
+		assert_memory_equal(bytes, cases[i].bytes, hail.len);
+		assert_true(order_decode_open(&hail, name, peer, dialled));
+		assert_string_equal(name, cases[i].name);
+		assert_string_equal(peer, cases[i].peer);
+		assert_string_equal(dialled, cases[i].dialled);
+		assert_true(order_read_label(&hail, name, text)); /* as 0.1 does */
+		assert_string_equal(name, cases[i].name);
+		assert_string_equal(text, cases[i].peer);
+	}
+	memcpy(bytes, "192.0.2.1:2", hail.len = 11); /* of 0.1, which is for no name */
+	assert_true(order_decode_open(&hail, name, peer, dialled));
+	assert_string_equal(name, "");
+	assert_string_equal(peer, "192.0.2.1:2");
+	assert_string_equal(dialled, "");
+	memset(bytes, '1', sizeof(bytes)); /* both ends of either text */
+	for (size_t i = 0; i < 2; i++) {
+		bytes[i] = '\0';
+		hail.len = i + ADDR_TEXT_BYTES;
+		assert_true(order_decode_open(&hail, name, peer, dialled));
+		assert_int_equal(strlen(i == 0 ? peer : dialled), ADDR_TEXT_BYTES - 1);
+		hail.len++;
+		assert_false(order_decode_open(&hail, name, peer, dialled));
+	}
+	hail.len = HAIL_TEXT_MAX;
+	assert_false(order_decode_open(&hail, name, peer, dialled));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -200,6 +256,7 @@ int main(void)
 		cmocka_unit_test(the_longest_fits),
 		cmocka_unit_test(what_is_none_on_the_wire),
 		cmocka_unit_test(labels),
+		cmocka_unit_test(openings),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -310,12 +310,11 @@ static void who_it_is_is_told(void **state)
 	bed.start.proxy_version = 1;
 	bed_start(&bed);
 	come_up(&bed);
-	use(&bed, 0, "192.0.2.1:999", 13);
+	use(&bed, 0, "\000192.0.2.1:999\000192.0.2.9:80", 27);
 	int fd = accept_target(&bed);
 	assert_int_equal(server_hail(&bed.server, 0).type, HAIL_OPENED);
 	assert_true(recv(fd, text, sizeof(text) - 1, MSG_DONTWAIT) > 0);
-	assert_memory_equal(text, "PROXY TCP4 192.0.2.1 ", 21);
-	assert_non_null(strstr(text, " 999 "));
+	assert_string_equal(text, "PROXY TCP4 192.0.2.1 192.0.2.9 999 80\r\n");
 	assert_carries(&bed, bed.server.fds[0], fd, "bytes");
 	close(fd);
 	bed_close(&bed);
@@ -414,6 +413,9 @@ static void who_asked_has_gone(void **state)
 	bed_close(&bed);
 }
 
+#define TEN          "1234567890"
+#define LONG_DIALLED "\0who\0" TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
+
 static void what_is_no_message_costs_the_connection(void **state)
 {
 	static const struct {
@@ -423,7 +425,7 @@ static void what_is_no_message_costs_the_connection(void **state)
 	} bad[] = {{HAIL_MORE, "ab", 2}, {HAIL_MORE, "abcde", 5}, {HAIL_MORE, "", 0},
 		{HAIL_GRANTED, "web\0a", 5}, {HAIL_TAKEN, "", 0}, {HAIL_OPENED, "", 0},
 		{HAIL_OPEN, "a-name-that-is-longer-than-one-may-be\0who", 41},
-		{HAIL_WELCOME, "\0\0\1\0", 4}};
+		{HAIL_OPEN, LONG_DIALLED, sizeof(LONG_DIALLED) - 1}, {HAIL_WELCOME, "\0\0\1\0", 4}};
 	char peer[ADDR_TEXT_BYTES];
 	struct bed bed;
 
