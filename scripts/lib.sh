@@ -86,7 +86,7 @@ as_ordinary_user() {
 			HOME="$COPY_DIR/home" USER="$TEST_USER" LOGNAME="$TEST_USER" SHELL=/bin/bash \
 			LANG=C.UTF-8 PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin \
 			TMPDIR="$COPY_DIR/tmp" XDG_RUNTIME_DIR="$COPY_DIR/run" ${CI:+CI="$CI"} \
-			${NOROUTER:+NOROUTER="$NOROUTER"} \
+			${NOROUTER:+NOROUTER="$NOROUTER"} ${LENNUT:+LENNUT="$LENNUT"} \
 			${NSWRAP_TEST_THOROUGH:+NSWRAP_TEST_THOROUGH="$NSWRAP_TEST_THOROUGH"} \
 			setsid -w "$@"
 	) </dev/null || status=$?

@@ -18,8 +18,9 @@ import tools
 
 IN_CI = os.environ.get("CI") == "true"
 LIMIT_S = 60
-# NoRouter's program is nowhere to be had by a package: these are for who has it
-collect_ignore = [] if "NOROUTER" in os.environ else ["test_mesh_norouter_program.py"]
+# their programs are nowhere to be had by a package: these are for who has them
+PROGRAMS = {"NOROUTER": "test_mesh_norouter_program.py", "LENNUT": "test_tunnel_lennut_program.py"}
+collect_ignore = [module for name, module in PROGRAMS.items() if name not in os.environ]
 
 
 def pytest_configure(config):
