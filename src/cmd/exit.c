@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cmd/habits.h"
+#include "cmd/scribe.h"
 #include "conn/expose.h"
 #include "exit/lobby.h"
 #include "exit/portal.h"
@@ -78,7 +79,7 @@ static const struct option_def options[] = {
 	{.name = NULL},
 };
 
-static int serve(const struct words *words, struct err *err)
+static int serve(const struct words *words, struct scribe *scribe, struct err *err)
 {
 	const struct lobby_start lobby = {.spec = &words->link,
 		.key = words->has_key ? &words->key : NULL,
@@ -101,6 +102,10 @@ static int serve(const struct words *words, struct err *err)
 			"nswrap help exit; one of them is a terminal");
 	if (linkspec_check_fds(&words->link, err) < 0)
 		return -EINVAL;
+	const struct scribe_start who = {
+		.who = "exit", .link = &words->link, .ready_fd = words->ready_fd};
+	if (scribe_begin(scribe, &who, err) < 0)
+		return -err->code;
 	prctl(PR_SET_NAME, "nswrap: exit");
 	return is_plain ? portal_run(&start, err) : lobby_run(&lobby, err);
 }
@@ -108,6 +113,7 @@ static int serve(const struct words *words, struct err *err)
 static int run(const struct cmd_call *call)
 {
 	struct words words = {.ready_fd = -1, .expose = {.has_no_loopback = true}};
+	struct scribe scribe = {.pid = 0};
 	struct err err = {0};
 	int first = linkspec_parse("-", &words.link, &err), status;
 
@@ -124,10 +130,11 @@ static int run(const struct cmd_call *call)
 		status = cmd_usage_error(&err);
 	} else {
 		cmd_set_log_level(words.verbosity);
-		status = serve(&words, &err) < 0 ? cmd_failed(&err) : 0;
+		status = serve(&words, &scribe, &err) < 0 ? cmd_failed(&err) : 0;
 		if (status != 0 && err.code == EINVAL)
 			status = EXIT_USAGE;
 	}
+	scribe_end(&scribe);
 	expose_fini(&words.expose);
 	linkspec_fini(&words.link);
 	keyfile_wipe(&words.key);

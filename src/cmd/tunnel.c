@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cmd/habits.h"
+#include "cmd/scribe.h"
 #include "cmd/tunnel_status.h"
 #include "link/linkspec.h"
 #include "tunnel/tunnel.h"
@@ -323,7 +324,14 @@ static void complete_server(struct mouth_start *mouth, const struct words *words
 	mouth->dead_ms = dead_ms(words);
 }
 
-static int run_server(struct words *words, struct err *err)
+static int begin(struct scribe *scribe, const struct linkspec *link, struct err *err)
+{
+	const struct scribe_start start = {.who = "tunnel", .link = link, .ready_fd = -1};
+
+	return scribe_begin(scribe, &start, err);
+}
+
+static int run_server(struct words *words, struct scribe *scribe, struct err *err)
 {
 	struct tunnel_server *server = &words->server;
 	const struct linkspec *link = &words->server_link;
@@ -332,6 +340,8 @@ static int run_server(struct words *words, struct err *err)
 	server->link = link->text ? link : NULL;
 	server->drain_ms = words->drain_ms;
 	complete_server(&server->mouth, words, words->is_lennuts || words->key.len > 0);
+	if (begin(scribe, server->link, err) < 0)
+		return -err->code;
 	prctl(PR_SET_NAME, "nswrap: tunnel");
 	return tunnel_serve(server, err);
 }
@@ -341,7 +351,7 @@ static bool is_given(const struct endpoint *endpoint)
 	return endpoint->host[0] || endpoint->addr.family != AF_UNSPEC;
 }
 
-static int run_client(struct words *words, struct err *err)
+static int run_client(struct words *words, struct scribe *scribe, struct err *err)
 {
 	struct tunnel_client *client = &words->client;
 
@@ -355,6 +365,8 @@ static int run_client(struct words *words, struct err *err)
 	client->link = words->client_link.text ? &words->client_link : NULL;
 	client->drain_ms = words->drain_ms;
 	client->dead_ms = dead_ms(words);
+	if (begin(scribe, client->link, err) < 0)
+		return -err->code;
 	prctl(PR_SET_NAME, "nswrap: tunnel-c");
 	return tunnel_reach(client, err);
 }
@@ -423,6 +435,7 @@ static int run(const struct cmd_call *call)
 {
 	struct words words = {.drain_ms = DRAIN_MS};
 	struct line line = {.argc = 0};
+	struct scribe scribe = {.pid = 0};
 	enum end end = END_NONE;
 	struct err err = {0};
 	int status = 0, result;
@@ -432,10 +445,11 @@ static int run(const struct cmd_call *call)
 	} else {
 		cmd_set_log_level(words.verbosity);
 		result = end == END_STATUS   ? tunnel_status_print(words.is_json, &err)
-			 : end == END_SERVER ? run_server(&words, &err)
-					     : run_client(&words, &err);
+			 : end == END_SERVER ? run_server(&words, &scribe, &err)
+					     : run_client(&words, &scribe, &err);
 		if (result < 0)
 			status = cmd_failed(&err);
+		scribe_end(&scribe);
 	}
 	free_line(&line);
 	keyfile_wipe(&words.key);

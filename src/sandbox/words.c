@@ -11,6 +11,30 @@
 #include "util/list.h"
 #include "util/log.h"
 
+static void say_left_out(struct words *words)
+{
+	const uint64_t left_out = repeats_end(&words->repeats);
+
+	if (left_out > 0)
+		log_warning("%s: warnings like these left out in a minute: %llu", words->who,
+			(unsigned long long)left_out);
+}
+
+static void on_minute(struct loop_timer *timer)
+{
+	say_left_out(container_of(timer, struct words, minute));
+}
+
+/* A warning: is it one too many? */
+static bool is_left_out(struct words *words, const char *shown)
+{
+	if (!words->limits)
+		return false;
+	if (!loop_timer_is_armed(&words->minute))
+		loop_timer_set(words->lines.loop, &words->minute, REPEATS_MS);
+	return !repeats_take(&words->repeats, shown);
+}
+
 static void on_line(struct lines *lines, const char *text, size_t len)
 {
 	struct words *words = container_of(lines, struct words, lines);
@@ -29,6 +53,10 @@ static void on_line(struct lines *lines, const char *text, size_t len)
 		text + (is_ours ? prefix : 0), len - (is_ours ? prefix : 0), shown, sizeof(shown));
 	const struct advice *advice = words->advises && !is_ours ? advice_of_line(text, len) : NULL;
 	bool is_known = advice && words->advice && strcmp(advice->text, words->advice->text) == 0;
+	/* what a link's command says is for the caller to judge */
+	bool is_warning = is_ours ? level == LOG_WARNING : !words->advises;
+	if (is_warning && is_left_out(words, shown))
+		return;
 	if (is_ours)
 		log_pass(level, shown);
 	else if (!is_known)
@@ -41,7 +69,10 @@ static void on_line(struct lines *lines, const char *text, size_t len)
 
 static void on_end(struct lines *lines)
 {
-	(void)lines; /* there is a writer while it is open: us */
+	struct words *words = container_of(lines, struct words, lines);
+
+	if (words->on_end)
+		words->on_end(words);
 }
 
 int words_open(struct words *words, const char *who, struct loop *loop, struct err *err)
@@ -50,6 +81,8 @@ int words_open(struct words *words, const char *who, struct loop *loop, struct e
 
 	words->who = who;
 	words->advice = NULL;
+	words->repeats = (struct repeats){.nkinds = 0};
+	words->minute = (struct loop_timer){.on_expired = on_minute};
 	words->lines = (struct lines){.on_line = on_line, .on_end = on_end};
 	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
 		return err_sys(err, errno, "cannot make a pipe for what the %s says", who);
@@ -73,4 +106,8 @@ void words_close(struct words *words)
 	fd_close(&words->write_fd);
 	lines_drain(&words->lines);
 	lines_close(&words->lines);
+	if (!words->lines.loop)
+		return;
+	loop_timer_cancel(words->lines.loop, &words->minute);
+	say_left_out(words);
 }

@@ -8,6 +8,7 @@
 #include "proc/lines.h"
 #include "util/err.h"
 #include "util/loop.h"
+#include "util/repeats.h"
 
 /*
  * How it works
@@ -17,15 +18,19 @@
  * what comes out is escaped. Lines of util/log were judged by the level of who said them. Others,
  * such as a library's last words before abort(3), are shown with @who in front, as warnings. With
  * advises the command of a link speaks here, too: what to do about its trouble (link/advice) is
- * said once, and the same trouble is not shown again.
+ * said once, and the same trouble is not shown again. With limits our warnings of one kind, which
+ * strangers can cause, are few a minute (util/repeats); how many were left out is told at its end.
  */
 struct words {
 	const char *who;
-	bool advises;
+	bool advises, limits;
+	void (*on_end)(struct words *words); /* nobody speaks any more; NULL: it does not matter */
 
 	/* its own */
 	const struct advice *advice; /* that was said last */
 	struct lines lines;
+	struct repeats repeats;
+	struct loop_timer minute;
 	int write_fd; /* of the pipe; stays open for processes to come. -1: not open */
 };
 
