@@ -77,6 +77,7 @@ __attribute__((noreturn)) static void write_down(
 	job_leave_streams();
 	if (rights_drop_all() < 0)
 		_exit(125);
+	prctl(PR_SET_PDEATHSIG, SIGCONT); /* stopped, it would not see the end */
 	words->on_end = on_end;
 	loop_run(loop);
 	words_close(words);
@@ -142,6 +143,7 @@ void scribe_end(struct scribe *scribe)
 		return;
 	if (null >= 0)
 		dup2(null, STDERR_FILENO);
+	kill(scribe->pid, SIGCONT);
 	while (waitpid(scribe->pid, NULL, WNOHANG) == 0 && clock_wait_go_on(&wait))
 		;
 	scribe->pid = 0;

@@ -3,6 +3,7 @@
 
 import json
 import os
+import pty
 import re
 import resource
 import signal
@@ -369,6 +370,45 @@ def test_nothing_of_the_callers_stays_open(nested, role, options):
     assert found[0] == found[1] == "/dev/null" and found[2].startswith("pipe:")
     assert not streams & set(found.values())
     assert not [target for target in found.values() if "kept" in target]
+
+
+FAR_END = f"exec:{BINARY} tunnel server --bind-client -"
+
+
+@pytest.mark.parametrize("words, link, serving", [
+    (["exit", "--link", "listen-unix:{link}"], True, ["nswrap: exit"] * 2),
+    (["exit", "--link", "unix:{link}"], False, ["nswrap: exit"]),
+    (["tunnel", "server"], False, ["nswrap: tunnel"]),
+    (["tunnel", "client"], False, ["nswrap: tunnel-"]),
+    (["tunnel", "client", "--server", FAR_END], False, ["nswrap: tunnel", "nswrap: tunnel-"]),
+], ids=["entrances", "exit", "server", "client", "both"])
+def test_who_serves_strangers_has_nothing_of_the_callers(outer, short_dir, words, link, serving):
+    """Its terminal and files are with the process that writes, which reads nothing but lines."""
+    host, path = outer(), os.path.join(short_dir, "link")
+    kept, (master, slave) = os.memfd_create("kept"), pty.openpty()
+    terminal = os.ttyname(slave)
+    popen = host.popen(BINARY, *[word.format(link=path) for word in words], stdin=slave, stdout=slave, stderr=slave,
+                       pass_fds=[kept], start_new_session=True)
+    os.close(kept)
+    os.close(slave)
+    everybody = lambda: [popen.pid, *descendants(popen.pid)]  # noqa: E731
+    roles = lambda name: called(name, everybody())  # noqa: E731
+    with socket.socket(socket.AF_UNIX) as entrance:
+        if link:
+            wait_for(lambda: entrance.connect_ex(path) == 0, "the exit listens")
+        pids = wait_for(lambda: (found := [pid for name in sorted(set(serving)) for pid in roles(name)]) and
+                        len(found) == len(serving) and found, "all who serve")
+        for pid in pids:
+            found = lambda: numbered_descriptors(host, pid).values()  # noqa: E731, B023
+            wait_for(lambda: not [target for target in found() if target == terminal or "kept" in target],
+                     "nothing of the caller's")
+        found = [numbered_descriptors(host, pid) for pid in roles("nswrap: stderr")]
+        writers = [fds for fds in found if fds[2] == terminal]
+        assert len(writers) == 1 and writers[0][0] == writers[0][1] == "/dev/null"
+        assert list(writers[0].values()).count(terminal) == 1
+    popen.terminate()
+    assert popen.wait(20 * PATIENCE) in (0, -signal.SIGTERM)
+    os.close(master)
 
 
 @pytest.mark.parametrize("words", [

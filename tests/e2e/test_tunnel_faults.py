@@ -11,11 +11,11 @@ import threading
 import time
 
 import pytest
-from harness import PATIENCE, clients, connect, descendants, exchange, free_port, open_fds, wait_for
+from harness import PATIENCE, clients, connect, exchange, free_port, open_fds, wait_for
 from test_tunnel import echo, run_server, serve_each, tunnel  # noqa: F401 (a fixture)
 from test_tunnel import target  # noqa: F401 (a fixture)
 from test_tunnel_forwards import at, client_of, order
-from test_tunnel_links import far, keys  # noqa: F401 (a fixture)
+from test_tunnel_links import far, far_ends, keys  # noqa: F401 (a fixture)
 
 HELLO = b"nswrapt1H\0\0\x0912345678"
 WELCOME = b"nswrapt1W\0\0\x04\0\0\x0e\xa6"
@@ -337,7 +337,7 @@ def test_a_command_is_killed_under_load(tunnel):
             users = [stack.enter_context(connect(tunnel.proxy)) for _ in range(8)]
             for s in users:
                 assert s.recv(PART)
-            for pid in descendants(client.pid):
+            for pid in far_ends(client):
                 os.kill(pid, signal.SIGKILL)
             for s in users:
                 wait_for_the_end(s)
@@ -394,7 +394,7 @@ def test_a_part_is_no_whole(tunnel, wire, link, killed):
         if link == "exec":
             client = tunnel.client(sink, server=far(tunnel))
             client.wait_line("connected to exec:")
-            server = descendants(client.pid)
+            server = far_ends(client)
         else:
             server = [tunnel.server().pid]
             client = tunnel.client(sink, server=at(wire.port) if killed == "wire" else None)

@@ -8,7 +8,7 @@ import signal
 import socket
 
 import pytest
-from harness import BINARY, connect, descendants, exchange, open_fds, read_all, wait_for
+from harness import BINARY, called, connect, descendants, exchange, open_fds, read_all, wait_for
 from test_tunnel import BURST
 from test_tunnel import target, tunnel  # noqa: F401 (fixtures)
 
@@ -112,6 +112,11 @@ def far(tunnel, *options):
     return "exec:" + shlex.join([*words, *options])
 
 
+def far_ends(client):
+    """Their numbers; without those who have their stderr."""
+    return called("nswrap: tunnel", descendants(client.pid))
+
+
 def up(tunnel, target, *options, server=None):
     client = tunnel.client(target, *options, server=server or far(tunnel))
     client.wait_line("connected to exec:")
@@ -159,7 +164,7 @@ def test_the_far_end_dies(tunnel, target, number):
     client = up(tunnel, target, "--dead-after", "1")
     with connect(tunnel.proxy) as s:
         s.sendall(b"x")
-        for pid in descendants(client.pid):
+        for pid in far_ends(client):
             os.kill(pid, number)
         with contextlib.suppress(ConnectionResetError):
             assert s.recv(1) == b""
@@ -171,7 +176,7 @@ def test_the_far_end_dies(tunnel, target, number):
 def test_the_near_end_dies(tunnel, target):
     """The server ends with its stdin, and its port is free."""
     client = up(tunnel, target)
-    server, = descendants(client.pid)
+    server, = far_ends(client)
     with connect(tunnel.proxy) as s:
         s.sendall(b"x")
         client.signal(signal.SIGKILL)
