@@ -16,7 +16,7 @@ static void say_left_out(struct words *words)
 	const uint64_t left_out = repeats_end(&words->repeats);
 
 	if (left_out > 0)
-		log_warning("%s: warnings like these left out in a minute: %llu", words->who,
+		log_warning("%s: lines like these left out in a minute: %llu", words->who,
 			(unsigned long long)left_out);
 }
 
@@ -25,14 +25,15 @@ static void on_minute(struct loop_timer *timer)
 	say_left_out(container_of(timer, struct words, minute));
 }
 
-/* A warning: is it one too many? */
-static bool is_left_out(struct words *words, const char *shown)
+/* Is it one too many? What is asked for by -v is not. */
+static bool is_left_out(struct words *words, enum log_level level, const char *shown)
 {
-	if (!words->limits)
+	if (!words->limits || (level != LOG_WARNING && level != LOG_NOTICE))
 		return false;
 	if (!loop_timer_is_armed(&words->minute))
 		loop_timer_set(words->lines.loop, &words->minute, REPEATS_MS);
-	return !repeats_take(&words->repeats, shown);
+	return !repeats_take(&words->repeats, shown,
+		level == LOG_WARNING ? WORDS_WARNINGS : WORDS_NOTICES);
 }
 
 static void on_line(struct lines *lines, const char *text, size_t len)
@@ -54,8 +55,8 @@ static void on_line(struct lines *lines, const char *text, size_t len)
 	const struct advice *advice = words->advises && !is_ours ? advice_of_line(text, len) : NULL;
 	bool is_known = advice && words->advice && strcmp(advice->text, words->advice->text) == 0;
 	/* what a link's command says is for the caller to judge */
-	bool is_warning = is_ours ? level == LOG_WARNING : !words->advises;
-	if (is_warning && is_left_out(words, shown))
+	if ((is_ours || !words->advises) &&
+		is_left_out(words, is_ours ? level : LOG_WARNING, shown))
 		return;
 	if (is_ours)
 		log_pass(level, shown);

@@ -18,9 +18,13 @@
  * what comes out is escaped. Lines of util/log were judged by the level of who said them. Others,
  * such as a library's last words before abort(3), are shown with @who in front, as warnings. With
  * advises the command of a link speaks here, too: what to do about its trouble (link/advice) is
- * said once, and the same trouble is not shown again. With limits our warnings of one kind, which
- * strangers can cause, are few a minute (util/repeats); how many were left out is told at its end.
+ * said once, and the same trouble is not shown again. With limits our lines of one kind that
+ * strangers can cause, WORDS_WARNINGS or WORDS_NOTICES of them, are all in a minute (util/repeats);
+ * how many were left out is told at its end.
  */
+#define WORDS_WARNINGS 20
+#define WORDS_NOTICES  100 /* there may be as many when all goes well */
+
 struct words {
 	const char *who;
 	bool advises, limits;

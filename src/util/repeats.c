@@ -5,12 +5,12 @@
 #include <glib.h>
 #include <string.h>
 
-/* FNV-1a of what is no digit, hexadecimal ones included. */
+/* FNV-1a of what is of no address and no number. */
 static uint32_t hash_of(const char *text)
 {
 	uint32_t hash = 2166136261;
 
-	for (; *text; text++)
+	for (; *text && *text != '"'; text++)
 		if (!g_ascii_isxdigit(*text) && *text != ':' && *text != '.')
 			hash = (hash ^ (unsigned char)*text) * 16777619;
 	return hash;
@@ -27,11 +27,11 @@ static struct repeats_kind *find_kind(struct repeats *repeats, uint32_t hash)
 	return &repeats->kinds[repeats->nkinds++];
 }
 
-bool repeats_take(struct repeats *repeats, const char *text)
+bool repeats_take(struct repeats *repeats, const char *text, unsigned most)
 {
 	struct repeats_kind *kind = find_kind(repeats, hash_of(text));
 
-	if (kind && kind->count < REPEATS_EACH) {
+	if (kind && kind->count < most) {
 		kind->count++;
 		return true;
 	}

@@ -7,13 +7,12 @@
 #include <stdint.h>
 
 /*
- * Lines that differ in addresses and numbers alone are of one kind. Of each kind the first
- * REPEATS_EACH pass, of the first REPEATS_KINDS kinds; the rest is counted until repeats_end, which
- * the owner calls every REPEATS_MS. So who makes us say the same again and again, under other
- * addresses as well, hides what others make us say only if he finds as many kinds.
+ * Lines that differ in addresses and numbers alone, or behind the first quotation mark, where words
+ * of others stand, are of one kind. The first lines of each kind pass, of the first REPEATS_KINDS
+ * kinds; the rest is counted until repeats_end, which the owner calls every REPEATS_MS. So who
+ * makes us say the same again and again does not hide what others make us say.
  */
 #define REPEATS_KINDS 32
-#define REPEATS_EACH  20
 #define REPEATS_MS    60000
 
 /* Starts as all zero. */
@@ -26,8 +25,8 @@ struct repeats {
 	uint64_t left_out;
 };
 
-/* Shall @text, one line, be shown? */
-bool repeats_take(struct repeats *repeats, const char *text);
+/* Shall @text, one line, be shown? Of its kind @most are. */
+bool repeats_take(struct repeats *repeats, const char *text, unsigned most);
 
 /* Begin anew. Returns how many were not to be shown. */
 uint64_t repeats_end(struct repeats *repeats);

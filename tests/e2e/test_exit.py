@@ -593,16 +593,16 @@ def test_a_flood_of_entrances_that_are_none(nswrap, far, tmp_path):
     made, path = far(), tmp_path / "exit.sock"
     made.serve(TCP_ECHO, FAR, 7001)
     popen = listening(made, f"listen-unix:{path}", "--expose", f"{FAR}:7001", stderr=subprocess.PIPE)
-    for _ in range(60):
+    for i in range(60):
         with socket.socket(socket.AF_UNIX) as s:
             s.connect(str(path))
-            s.sendall(b"this is no frame, and its length is nonsense" * 4)
+            s.sendall(b"%c is no frame, and its length is nonsense" % (ord("A") + i) * 4)
             read_all(s)
     assert attempt(nswrap, f"unix:{path}", FAR, 7001)[0] == 0
     popen.terminate()
     lines = popen.communicate(timeout=10 * PATIENCE)[1].decode().splitlines()
     assert popen.returncode == 0
-    assert 10 <= sum("link broke" in line for line in lines) <= 20, lines
+    assert 10 <= sum("link broke" in line for line in lines) < 30, lines
     assert re.search(r"left out in a minute: [34]\d$", lines[-1]), lines
 
 
