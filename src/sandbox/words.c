@@ -32,8 +32,8 @@ static bool is_left_out(struct words *words, enum log_level level, const char *s
 		return false;
 	if (!loop_timer_is_armed(&words->minute))
 		loop_timer_set(words->lines.loop, &words->minute, REPEATS_MS);
-	return !repeats_take(&words->repeats, shown,
-		level == LOG_WARNING ? WORDS_WARNINGS : WORDS_NOTICES);
+	return !repeats_take(
+		&words->repeats, shown, level == LOG_WARNING ? WORDS_WARNINGS : WORDS_NOTICES);
 }
 
 static void on_line(struct lines *lines, const char *text, size_t len)

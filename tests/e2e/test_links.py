@@ -11,7 +11,7 @@ import subprocess
 import threading
 
 import pytest
-from harness import PATIENCE, TCP_ECHO, clients, descendants, is_alive, open_fds, python, wait_for
+from harness import PATIENCE, TCP_ECHO, called, clients, descendants, is_alive, open_fds, python, wait_for
 from test_exit import ECHOED, FAR, far, frame, listening  # noqa: F401 (far is a fixture)
 
 KEY = b"0123456789abcdef0123456789abcdef"
@@ -157,7 +157,8 @@ def test_an_exit_survives_ends_that_break_anywhere(nswrap, far, key, tmp_path):
     for s in silent:
         s.close()
     wait_for(lambda: len(open_fds(pid)) <= len(before), "only the listener is open")
-    assert is_alive(pid) and not descendants(pid)
+    below = descendants(pid)
+    assert is_alive(pid) and below == called("nswrap: stderr", below)
     popen.terminate()
     assert popen.wait(10 * PATIENCE) == 0
 
