@@ -112,7 +112,8 @@ static int set_guest_port(void *target, const char *value, struct err *err)
 
 static int set_addr(void *target, const char *value, struct err *err)
 {
-	return addr_parse_host(value, target, err);
+	/* an empty one is rather a variable that is not set than all addresses */
+	return value[0] ? addr_parse_own(value, target, err) : addr_parse_host(value, target, err);
 }
 
 static int set_port_driver(void *target, const char *value, struct err *err)

@@ -97,13 +97,7 @@ int listen_parse_own(const char *text, struct addr *out, struct err *err)
 
 	if (result < 0)
 		return result;
-	if (!listen.host[0])
-		addr = addr_of4((struct in_addr){0}, 0);
-	else if (strcasecmp(listen.host, "localhost") == 0)
-		addr = addr_loopback4(0);
-	else
-		result = addr_parse_host(listen.host, &addr, NULL);
-	if (result < 0)
+	if (addr_parse_own(listen.host, &addr, NULL) < 0)
 		return err_set(err, EINVAL,
 			"%s is no address: expected one of this host's, such as 127.0.0.1:3001",
 			PARSE_QUOTED(listen.host));

@@ -80,10 +80,7 @@ static int read_guest(char **rest, const char *whole, struct outward_spec *out, 
 	out->guest = addr_loopback4(0);
 	/* what is no number is an address */
 	if (field[strspn(field, DIGITS)] != '\0' || field[0] == '\0') {
-		if (field[0] == '\0' || strcmp(field, "*") == 0)
-			out->guest = addr_of4((struct in_addr){INADDR_ANY}, 0);
-		else if (strcasecmp(field, "localhost") != 0 &&
-			 addr_parse_host(field, &out->guest, err) < 0)
+		if (addr_parse_own(field, &out->guest, err) < 0)
 			return -EINVAL;
 		field = take_field(rest);
 		if (!field)

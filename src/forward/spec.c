@@ -87,7 +87,7 @@ static int take_addr(
 		end = end ? end : strchr(whole, ':');
 		*end = '\0';
 		*rest = end + 1;
-		return addr_parse_host(whole, out, err);
+		return addr_parse_own(whole, out, err);
 	}
 	*out = bind ? *bind : addr_loopback4(0);
 	return 0;

@@ -29,8 +29,8 @@ struct forward_list {
 void spec_list_free(struct forward_list *list);
 
 /*
- * Read "[ADDR:]HOST:GUEST[/tcp|/udp]" or "unix:PATH:GUEST" and append what it says. ADDR is an IPv4
- * address, or an IPv6 address in brackets; names are not looked up. HOST may be 0: a free port.
+ * Read "[ADDR:]HOST:GUEST[/tcp|/udp]" or "unix:PATH:GUEST" and append what it says. ADDR is one
+ * for addr_parse_own, IPv6 in brackets; names are not looked up. HOST may be 0: a free port.
  * HOST and GUEST may be ranges of the same length, "8000-8010:9000-9010": one rule each. PATH ends
  * at the last colon.
  *

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "util/parse.h"
 
@@ -156,6 +157,17 @@ int addr_parse_host(const char *text, struct addr *out, struct err *err)
 	if (is_of_many(&addr))
 		return err_set(err, EINVAL, "%s is no address of a host", PARSE_SHOWN(text));
 	*out = addr;
+	return 0;
+}
+
+int addr_parse_own(const char *text, struct addr *out, struct err *err)
+{
+	if (text[0] == '\0' || strcmp(text, "*") == 0)
+		*out = addr_of4((struct in_addr){INADDR_ANY}, 0);
+	else if (strcasecmp(text, "localhost") == 0)
+		*out = addr_loopback4(0);
+	else
+		return addr_parse_host(text, out, err);
 	return 0;
 }
 

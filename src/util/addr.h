@@ -63,6 +63,12 @@ int addr_parse(const char *text, struct addr *out, struct err *err);
 int addr_parse_host(const char *text, struct addr *out, struct err *err);
 
 /*
+ * The same for what is listened at, as ssh(1) has it: "localhost" is 127.0.0.1, "*" and nothing are
+ * 0.0.0.0.
+ */
+int addr_parse_own(const char *text, struct addr *out, struct err *err);
+
+/*
  * "10.0.2.0/24", the prefix 0..32; bits of the host part must be zero. *@network is in network
  * order. Returns 0 or -EINVAL; -ERANGE when those bits alone are wrong: the results are as if they
  * were zero.

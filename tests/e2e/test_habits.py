@@ -100,13 +100,31 @@ def test_host_port_with_guest(nswrap, form):
     (["-p", "{0}/udp"], ["{0}:{0}/udp"]),
     (["-p", "{0}:90", "-p", "{1}", "-P", "91"], ["{0}:90/tcp", "{1}:91/tcp"]),
     (["--host-port={0}:90", "-b", "127.0.0.2"], ["127.0.0.2:{0}:90/tcp"]),
+    (["-p", "localhost:{0}:90", "-p", "*:{1}"], ["127.0.0.1:{0}:90/tcp", "0.0.0.0:{1}:{1}/tcp"]),
+    (["-f", "*:{0}:90/udp", "-f", ":{1}:91"], ["0.0.0.0:{0}:90/udp", "0.0.0.0:{1}:91/tcp"]),
+    (["-p", "{0}:90", "-b", "*"], ["0.0.0.0:{0}:90/tcp"]),
+    (["-p", "127.0.0.2:{0}:90", "-p", "{1}:91", "-b", "LOCALHOST"], ["127.0.0.2:{0}:90/tcp", "{1}:91/tcp"]),
 ])
 def test_host_port_is_a_forward(nswrap, words, specs):
     first = free_ports(2)
     running = box(nswrap, *[word.format(first, first + 1) for word in words])
     found = [running.wait_event("forward", n + 1)["spec"] for n in range(len(specs))]
     specs = [spec.format(first, first + 1) for spec in specs]
-    assert found == [spec if spec.startswith("127.") else "127.0.0.1:" + spec for spec in specs]
+    assert found == [spec if "." in spec else "127.0.0.1:" + spec for spec in specs]
+
+
+def test_listen_addresses_of_ssh(nswrap):
+    """localhost and * for port add and remove; -b "" is rather a variable without a value."""
+    running = box(nswrap)
+    port = free_port()
+    for address, spec in ("localhost", f"127.0.0.1:{port}:80/tcp"), ("*", f"0.0.0.0:{port}:80/tcp"):
+        assert nswrap.run("port", "add", "box", f"{address}:{port}:80").returncode == 0
+        assert [row["spec"] for row in json.loads(nswrap.run("port", "list", "box", "--json").stdout)] == [spec]
+        assert nswrap.run("port", "remove", "box", f"{address}:{port}").returncode == 0
+    running.stop()
+    for words, wrong in (["-b", ""], '""'), (["-p", "myhost:80:80"], '"myhost"'):
+        result = nswrap.run(*words, "true")
+        assert result.returncode == 2 and f"{wrong} is no IP address" in said(result)
 
 
 @pytest.mark.parametrize("words, names", [

@@ -182,6 +182,25 @@ static void test_parse_host(void **state)
 	assert_int_equal(addr_parse_host("0.0.0.0", &addr, &err), 0);
 }
 
+static void test_parse_own(void **state)
+{
+	static const char *const rows[][2] = {{"localhost", "127.0.0.1"},
+		{"LOCALHOST", "127.0.0.1"}, {"*", "0.0.0.0"}, {"", "0.0.0.0"}, {"[::]", "::"},
+		{"127.0.0.2", "127.0.0.2"}};
+	static const char *const wrong[] = {"localhost ", "local", "**", "[*]", "224.0.0.1"};
+	struct addr addr;
+	char text[ADDR_TEXT_BYTES];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		assert_int_equal(addr_parse_own(rows[i][0], &addr, NULL), 0);
+		assert_string_equal(addr_format_ip(&addr, text, sizeof(text)), rows[i][1]);
+		assert_int_equal(addr_port(&addr), 0);
+	}
+	for (size_t i = 0; i < COUNT(wrong); i++)
+		assert_int_equal(addr_parse_own(wrong[i], &addr, NULL), -EINVAL);
+}
+
 /* What bind(2) and connect(2) are given */
 static void test_shape(void **state)
 {
@@ -366,6 +385,7 @@ int main(void)
 		cmocka_unit_test(test_cidr4),
 		cmocka_unit_test(test_cidr6),
 		cmocka_unit_test(test_parse_host),
+		cmocka_unit_test(test_parse_own),
 		cmocka_unit_test(test_shape),
 		cmocka_unit_test(test_equal),
 		cmocka_unit_test(test_kinds),

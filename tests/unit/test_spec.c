@@ -69,6 +69,12 @@ static void test_list_parse(void **state)
 		{"10.1.2.3:8080:80", "10.1.2.3:8080:80/tcp "},
 		{"0.0.0.0:53:53/udp", "0.0.0.0:53:53/udp "},
 		{"[::1]:8080:80", "[::1]:8080:80/tcp "},
+		{"localhost:8080:80", "127.0.0.1:8080:80/tcp "},
+		{"LocalHost:53:53/udp", "127.0.0.1:53:53/udp "},
+		{"*:8080:80", "0.0.0.0:8080:80/tcp "},
+		{"*:80-81:90-91", "0.0.0.0:80:90/tcp 0.0.0.0:81:91/tcp "},
+		{":8080:80", "0.0.0.0:8080:80/tcp "},
+		{"[::]:8080:80", "[::]:8080:80/tcp "},
 		{"[0:0::0]:8080:80/udp", "[::]:8080:80/udp "},
 		{"unix:/tmp/s:80", "unix:/tmp/s:80 "},
 		{"unix:/tmp/s:80/tcp", "unix:/tmp/s:80 "},
@@ -138,9 +144,12 @@ static void test_list_wrong(void **state)
 		{"[::1]", "\"[::1]\" is no forward: " LIST_FORM},
 		{"[", "\"[\" is no forward: " LIST_FORM},
 		{"8080:80\n", "\"80\\x0a\" is no guest port: " EXPECTED},
-		{"localhost:80:80", "\"localhost\" " NO_IP},
+		{"localhos:80:80", "\"localhos\" " NO_IP},
+		{"localhost.:80:80", "\"localhost.\" " NO_IP},
+		{"[localhost]:80:80", "\"[localhost]\" " NO_IP},
+		{"**:80:80", "\"**\" " NO_IP},
+		{"[*]:80:80", "\"[*]\" " NO_IP},
 		{"1.2.3:80:80", "\"1.2.3\" " NO_IP},
-		{":80:80", "\"\" " NO_IP},
 		{"[]:80:80", "\"[]\" " NO_IP},
 		{"[1.2.3.4]:80:80", "\"[1.2.3.4]\" " NO_IP},
 		{"[fe80::1%lo]:80:80", "\"[fe80::1%lo]\" " NO_IP},
@@ -198,6 +207,9 @@ static void test_host_parse(void **state)
 		{"0", "127.0.0.1:0"},
 		{"0.0.0.0:65535", "0.0.0.0:65535:65535/tcp"},
 		{"[::]:0", "[::]:0"},
+		{"localhost:80", "127.0.0.1:80:80/tcp"},
+		{"*:0", "0.0.0.0:0"},
+		{":80/udp", "0.0.0.0:80:80/udp"},
 		{"80/tcp", "127.0.0.1:80:80/tcp"},
 		{"[::1]:53/udp", "[::1]:53:53/udp"},
 		{"0/udp", "127.0.0.1:0/udp"},
@@ -210,7 +222,7 @@ static void test_host_parse(void **state)
 		{"80-90", "\"80-90\" is no forward: " HOST_FORM},
 		{"80/sctp", "\"/sctp\" is no protocol: expected /tcp or /udp"},
 		{"127.0.0.1:", "\"\" is no port: " EXPECTED_0},
-		{"localhost:80", "\"localhost\" " NO_IP},
+		{"myhost:80", "\"myhost\" " NO_IP},
 		{"unix:80", "\"unix\" " NO_IP},
 		{"80:80:80", "\"80:80:80\" is no forward: " HOST_FORM},
 		{"::1:80", "\"::1:80\" is no forward: " HOST_FORM},
@@ -241,10 +253,10 @@ static void test_host_parse(void **state)
 static void test_has_guest(void **state)
 {
 	static const char *const yes[] = {"8080:80", "127.0.0.1:8080:80", "[::1]:8080:80",
-		"8080:80/udp", "8000-8010:9000-9010", "8080:", "8080:80x", "unix:/s:80", "unix:80",
-		"::1:80:80"};
+		"8080:80/udp", "localhost:8080:80", "*:8080:80", ":8080:80", "8000-8010:9000-9010",
+		"8080:", "8080:80x", "unix:/s:80", "unix:80", "::1:80:80"};
 	static const char *const no[] = {"80", "0", "", "80x", "80/udp", "127.0.0.1:80", "[::1]:80",
-		"[::1]", "localhost:80", ":80", "127.0.0.1:80x", "80-90"};
+		"[::1]", "localhost:80", "*:80", ":80", "127.0.0.1:80x", "80-90"};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(yes); i++)
