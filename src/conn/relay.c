@@ -294,7 +294,7 @@ static void learn_sources(struct shares_part *part)
 			return;
 		getpeername(relay->socks[RELAY_A].io.fd, &client.any, &len);
 		relay->has_source = true;
-		relay->source = (unsigned short)shares_source(&client);
+		relay->source = (unsigned short)shares_source(&pool->budget->shares, &client);
 		shares_take(&pool->budget->shares, SHARES_CONNECTIONS, relay->source);
 	}
 }

@@ -194,7 +194,7 @@ struct udp_flow *udp_flows_add(struct udp_flows *flows, const struct udp_key *ke
 	flow->owner = flows->owner;
 	flow->io.fd = -1;
 	flow->key = *key;
-	flow->source = shares_source(&peer);
+	flow->source = shares_source(&flows->budget->shares, &peer);
 	flow->made_ns = flow->used_ns = now_ns;
 	flow->held_end = &flow->held;
 	list_add_first(&flows->buckets[bucket_of(key)], &flow->hash_link);

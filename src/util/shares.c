@@ -3,19 +3,31 @@
 #include "util/shares.h"
 
 #include <arpa/inet.h>
+#include <endian.h>
 #include <string.h>
+#include <sys/random.h>
 
-unsigned shares_source(const struct addr *addr)
+/* Where a block of neighbours begins: its bits times a random odd number, of which the upper ones
+ * are alike for two blocks as often as by chance, whoever has chosen them. */
+static unsigned offset_of(struct shares *shares, uint64_t block)
+{
+	if (shares->seed == 0 && getrandom(&shares->seed, sizeof(shares->seed), GRND_NONBLOCK) < 0)
+		shares->seed = (uintptr_t)shares;
+	return (unsigned)((shares->seed | 1) * block >> (64 - SHARES_BITS));
+}
+
+unsigned shares_source(struct shares *shares, const struct addr *addr)
 {
 	struct addr plain = *addr;
-	uint32_t words[2] = {0};
+	uint64_t key = 0;
 
 	addr_unmap(&plain);
+	if (plain.family == AF_INET6)
+		memcpy(&key, &plain.v6.sin6_addr, sizeof(key));
+	key = be64toh(key);
 	if (plain.family == AF_INET)
-		words[1] = plain.v4.sin_addr.s_addr;
-	else if (plain.family == AF_INET6)
-		memcpy(words, &plain.v6.sin6_addr, sizeof(words));
-	return (ntohl(words[0]) * 31 + ntohl(words[1])) % SHARES_SOURCES;
+		key = ntohl(plain.v4.sin_addr.s_addr);
+	return (unsigned)(key + offset_of(shares, key >> SHARES_BITS)) % SHARES_SOURCES;
 }
 
 void shares_join(struct shares *shares, struct shares_part *part)
@@ -71,7 +83,7 @@ bool shares_yield(
 		if (count_of(shares, source, is_flows_only) > count_of(shares, most, is_flows_only))
 			most = source;
 	if (count_of(shares, most, is_flows_only) <=
-		count_of(shares, shares_source(addr), is_flows_only) + pending + 1)
+		count_of(shares, shares_source(shares, addr), is_flows_only) + pending + 1)
 		return false;
 	if (is_flows_only)
 		return yield_kind(shares, SHARES_FLOWS, most);

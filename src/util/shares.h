@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "util/addr.h"
 
@@ -12,11 +13,13 @@
  *
  * Connections and flows of datagrams are counted by the address of who has them, whatever its port
  * (of IPv6 the network, which has addresses for everything); some addresses have a count in common,
- * neighbours have not. Those who keep them are parts: where there is no room for one more, the
- * address that has most loses one to each that has fewer, of the kind that it has more of. Where
- * only flows may end, only these are compared.
+ * but not those of one block of SHARES_SOURCES neighbours, and which ones have nobody can choose.
+ * Those who keep them are parts: where there is no room for one more, the address that has most
+ * loses one to each that has fewer, of the kind that it has more of. Where only flows may end, only
+ * these are compared.
  */
-#define SHARES_SOURCES 1024
+#define SHARES_BITS    10
+#define SHARES_SOURCES (1u << SHARES_BITS)
 
 enum shares_kind { SHARES_CONNECTIONS, SHARES_FLOWS, SHARES_KINDS };
 
@@ -36,12 +39,13 @@ struct shares_part {
 /* Starts as all zero. */
 struct shares {
 	struct shares_part *parts;
+	uint64_t seed; /* of this process's own; 0: none yet */
 	unsigned counts[SHARES_KINDS][SHARES_SOURCES];
 	unsigned totals[SHARES_KINDS];
 };
 
-/* Below SHARES_SOURCES. */
-unsigned shares_source(const struct addr *addr);
+/* Below SHARES_SOURCES; 0 for what has no address. */
+unsigned shares_source(struct shares *shares, const struct addr *addr);
 
 /* One of @source is there, or is no more. */
 void shares_take(struct shares *shares, enum shares_kind kind, unsigned source);

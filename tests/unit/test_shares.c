@@ -65,32 +65,56 @@ static struct addr ip(const char *text)
 	return addr;
 }
 
-static unsigned source(const char *text)
+static unsigned source(struct shares *shares, const char *text)
 {
 	const struct addr addr = ip(text);
 
-	return shares_source(&addr);
+	return shares_source(shares, &addr);
 }
 
 static void who_is_counted_together(void **state)
 {
+	struct shares shares = {0};
 	struct addr there = addr_loopback4(80), mapped = ip("::ffff:127.0.0.1");
 
 	(void)state;
-	assert_int_equal(shares_source(&there), source("127.0.0.1"));
-	assert_int_equal(shares_source(&mapped), source("127.0.0.1"));
-	assert_int_equal(source("fd00::1"), source("fd00::ffff:ffff:ffff:ffff"));
-	assert_int_not_equal(source("fd00:0:0:1::1"), source("fd00:0:0:2::1"));
-	assert_int_not_equal(source("fd00:1::1"), source("fd00:2::1"));
+	assert_int_equal(shares_source(&shares, &there), source(&shares, "127.0.0.1"));
+	assert_int_equal(shares_source(&shares, &mapped), source(&shares, "127.0.0.1"));
+	assert_int_equal(source(&shares, "fd00::1"), source(&shares, "fd00::ffff:ffff:ffff:ffff"));
+	assert_int_not_equal(source(&shares, "fd00:0:0:1::1"), source(&shares, "fd00:0:0:2::1"));
 	/* neighbours are told apart, all of them */
 	for (uint32_t i = 1; i < SHARES_SOURCES; i++) {
-		const struct addr first = addr_of4((struct in_addr){htonl(0x7f002a01)}, 0),
-				  other = addr_of4((struct in_addr){htonl(0x7f002a01 + i)}, 0);
+		const struct addr first = addr_of4((struct in_addr){htonl(0x7f002800)}, 0),
+				  other = addr_of4((struct in_addr){htonl(0x7f002800 + i)}, 0);
 
-		assert_int_not_equal(shares_source(&first), shares_source(&other));
+		assert_int_not_equal(
+			shares_source(&shares, &first), shares_source(&shares, &other));
 	}
-	assert_int_equal(
-		shares_source(&(struct addr){0}), 0); /* who has no address, as by a path */
+	/* who has no address, as by a path */
+	assert_int_equal(shares_source(&shares, &(struct addr){0}), 0);
+}
+
+/* Whoever chooses addresses does not know whose count they have: they meet one of 1024 times. */
+static void nobody_chooses_a_count(void **state)
+{
+	static const char *const pairs[][2] = {{"192.168.1.7", "192.168.5.7"},
+		{"10.0.0.1", "11.0.0.1"}, {"192.168.1.7", "192.168.5.8"},
+		{"127.0.0.1", "128.0.0.1"}, {"fd00:1::1", "fd00:2::1"},
+		{"fd00:0:0:1::1", "fd00:0:0:401::1"}, {"fd00:0:0:1f::1", "fd00:0:1:0::1"},
+		{"2001:db8::1", "a001:db8::1"}};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(pairs); i++) {
+		int together = 0;
+
+		for (int process = 0; process < 200; process++) {
+			struct shares shares = {0};
+
+			together += source(&shares, pairs[i][0]) == source(&shares, pairs[i][1]);
+			assert_true(shares.seed != 0);
+		}
+		assert_in_range(together, 0, 12);
+	}
 }
 
 /* Connections and flows of all parts are one count, and what there is more of goes first. */
@@ -99,7 +123,7 @@ static void who_has_most_loses_one(void **state)
 	struct shares shares = {0};
 	struct keeper keepers[3];
 	const struct addr few = ip("127.0.0.3"), most = ip("127.0.0.2");
-	const unsigned greedy = shares_source(&most);
+	const unsigned greedy = shares_source(&shares, &most);
 
 	(void)state;
 	assert_false(shares_yield(&shares, &few, 0, false));
@@ -108,7 +132,7 @@ static void who_has_most_loses_one(void **state)
 	join(&keepers[2], &shares, SHARES_FLOWS);
 	add(&keepers[0], greedy, 2);
 	add(&keepers[1], greedy, 1);
-	add(&keepers[0], shares_source(&few), 2);
+	add(&keepers[0], shares_source(&shares, &few), 2);
 	assert_false(
 		shares_yield(&shares, &few, 0, false)); /* three against three, with this one */
 	/* what becomes known counts at once */
@@ -129,7 +153,7 @@ static void who_has_most_loses_one(void **state)
 	assert_int_equal(keepers[0].has[greedy], 3);
 	keepers[0].is_busy = true;
 	assert_false(shares_yield(&shares, &few, 0, false));
-	assert_int_equal(keepers[0].has[shares_source(&few)], 2);
+	assert_int_equal(keepers[0].has[shares_source(&shares, &few)], 2);
 	/* who has left is asked no more */
 	keepers[1].is_busy = false;
 	shares_leave(&shares, &keepers[1].part);
@@ -151,17 +175,21 @@ static void all_get_a_share(void **state)
 		struct keeper keepers[2];
 		size_t all = 0, hosts = 1 + (size_t)rand_r(&seed) % 8, own = 0;
 		struct addr late = ip("127.0.0.200");
+		const unsigned its = shares_source(&shares, &late);
 
 		for (size_t i = 0; i < COUNT(keepers); i++)
 			join(&keepers[i], &shares, i ? SHARES_FLOWS : SHARES_CONNECTIONS);
 		for (size_t i = 0; i < 10 * hosts; i++) {
 			size_t count = (size_t)rand_r(&seed) % 20;
 
-			add(&keepers[i % 2], 1 + (unsigned)rand_r(&seed) % (unsigned)hosts, count);
+			add(&keepers[i % 2],
+				(its + 1 + (unsigned)rand_r(&seed) % (unsigned)hosts) %
+					SHARES_SOURCES,
+				count);
 			all += count;
 		}
 		for (; shares_yield(&shares, &late, 0, false); own++)
-			add(&keepers[rand_r(&seed) % 2], shares_source(&late), 1);
+			add(&keepers[rand_r(&seed) % 2], its, 1);
 		assert_true(own + 1 >= all / (hosts + 1));
 	}
 }
@@ -170,6 +198,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(who_is_counted_together),
+		cmocka_unit_test(nobody_chooses_a_count),
 		cmocka_unit_test(who_has_most_loses_one),
 		cmocka_unit_test(all_get_a_share),
 	};

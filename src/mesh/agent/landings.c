@@ -143,7 +143,7 @@ void landings_begin(
 	*landing = (struct landing){.landings = landings,
 		.track = track,
 		.fds = 1,
-		.source = shares_source(&source),
+		.source = shares_source(&budget->shares, &source),
 		.dial.on_done = on_dialled};
 	budget_take(budget, landing->fds);
 	shares_take(&budget->shares, SHARES_CONNECTIONS, landing->source);
