@@ -11,17 +11,31 @@
 #define ACCEPT_BURST 32 /* then others get their turn */
 #define PAUSE_MS     20
 
+static bool has_room(const struct acceptor *acceptor)
+{
+	return budget_has_room(acceptor->budget, acceptor->fds_each);
+}
+
+bool acceptor_make_room(struct acceptor *acceptor)
+{
+	const struct addr here = addr_loopback4(0);
+
+	while (!has_room(acceptor))
+		if (!shares_yield(&acceptor->budget->shares, &here, 0, false))
+			return false;
+	return true;
+}
+
 /* Returns 0 when a client was taken, or -errno: there is none, or none can be taken now. */
 static int accept_one(struct acceptor *acceptor)
 {
 	struct addr peer = {0};
 	socklen_t len = sizeof(peer);
 
-	if (!budget_has_room(acceptor->budget, acceptor->fds_each) &&
-		!(acceptor->make_room && acceptor->make_room(acceptor)))
-		return -EMFILE;
 	if (acceptor->is_ready && !acceptor->is_ready(acceptor))
 		return -EAGAIN;
+	if (!has_room(acceptor) && !(acceptor->make_room && acceptor->make_room(acceptor)))
+		return -EMFILE;
 	int fd = accept4(acceptor->io.fd, &peer.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd < 0)
 		return -errno;
@@ -44,6 +58,9 @@ static void on_ready(struct loop_io *io, uint32_t events)
 
 	(void)events;
 	for (int i = 0; i < ACCEPT_BURST; i++) {
+		/* nobody is to lose one to a client that may not be there */
+		if (i > 0 && !has_room(acceptor))
+			return;
 		int result = accept_one(acceptor);
 		if (dial_is_short(result)) {
 			acceptor_mute(acceptor, true);

@@ -16,8 +16,9 @@ struct acceptor {
 	/* the owner's: a client, nonblocking, from now on the owner's; a unix socket's address is
 	 * mostly an empty path. It must not close the acceptor. */
 	void (*on_client)(struct acceptor *acceptor, int fd, const struct addr *peer);
-	/* before a client is accepted: is there what it will need? NULL: always. What there is must
-	 * be left until on_client, which may follow; who says no has muted the acceptor. */
+	/* before a client is accepted, and first: is there what it will need? NULL: always. What
+	 * there is must be left until on_client, which may follow; who says no has muted the
+	 * acceptor. */
 	bool (*is_ready)(struct acceptor *acceptor);
 	/* the budget has no room for fds_each: make some, or say false. NULL: wait */
 	bool (*make_room)(struct acceptor *acceptor);
@@ -37,6 +38,13 @@ struct acceptor {
 int acceptor_open(
 	struct acceptor *acceptor, struct loop *loop, struct budget *budget, int listen_fd);
 void acceptor_close(struct acceptor *acceptor);
+
+/*
+ * For make_room, where clients become relays: whoever has most connections loses one at rest
+ * (shares_yield). Who comes counts as 127.0.0.1, so clients of that address, which most have, wait
+ * for one another, and one of another address with more loses its oldest to its own next one, too.
+ */
+bool acceptor_make_room(struct acceptor *acceptor);
 
 /* Leave clients in the kernel, or go on with them; going on ends a pause, too. */
 void acceptor_mute(struct acceptor *acceptor, bool is_muted);

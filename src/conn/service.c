@@ -61,19 +61,6 @@ static void on_client(struct acceptor *acceptor, int fd, const struct addr *peer
 		services_join(services, fd, &open->service);
 }
 
-/* Clients of loopback, whose own addresses are theirs to choose, are one source. */
-static bool make_room(struct acceptor *acceptor)
-{
-	struct open_service *open = container_of(acceptor, struct open_service, acceptor);
-	const struct conn_context *context = open->services->context;
-	const struct addr here = addr_loopback4(0);
-
-	while (!budget_has_room(context->budget, acceptor->fds_each))
-		if (!shares_yield(&context->budget->shares, &here, 0, false))
-			return false;
-	return true;
-}
-
 static bool is_missing(const struct open_service *open)
 {
 	return open->bound.fd < 0;
@@ -153,7 +140,7 @@ static int serve(struct open_service *open)
 
 	if (service->proto == PROTO_TCP) {
 		open->acceptor.on_client = on_client;
-		open->acceptor.make_room = make_room;
+		open->acceptor.make_room = acceptor_make_room;
 		return acceptor_open(&open->acceptor, services->context->loop,
 			services->context->budget, open->bound.fd);
 	}

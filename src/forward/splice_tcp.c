@@ -323,8 +323,10 @@ static int splice_tcp_open(struct forward *forward, struct err *err)
 	held_init(&listener->held, forward->context->loop, forward->context->budget, on_late,
 		listener);
 	list_init(&listener->connecting);
-	listener->acceptor = (struct acceptor){
-		.on_client = on_client, .is_ready = has_socket, .fds_each = FDS_EACH};
+	listener->acceptor = (struct acceptor){.on_client = on_client,
+		.is_ready = has_socket,
+		.make_room = acceptor_make_room,
+		.fds_each = FDS_EACH};
 	listener->waiter.on_sockets = on_sockets;
 	int result = acceptor_open(&listener->acceptor, forward->context->loop,
 		forward->context->budget, forward->listen_fd);

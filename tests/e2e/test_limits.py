@@ -10,7 +10,7 @@ import tempfile
 import pytest
 
 from harness import PATIENCE, SANITIZED, TCP_ECHO, exchange, free_ports, is_refused, proc_status, python, wait_for
-from tools import THOROUGH, Roles, tool
+from tools import THOROUGH, Roles, idle_ones_keep_nobody_out, tool
 
 AT_ONCE = 2000
 # one after another: more than there are ports; the slirp driver is slower
@@ -250,6 +250,12 @@ def test_few_descriptors(start, driver):
     load.run("-r", 50, "-t", 150, 400, 400)
     assert load.is_same(), load.said()
     assert load.run("-t", 60, 100, 8) < 60
+
+
+def test_idle_connections_of_one_address_keep_nobody_out(nswrap):
+    running = nswrap.start("-p", 0, "-P", 7000, "--", *python(TCP_ECHO, "127.0.0.1", 7000), prefix=limited(256))
+    running.guest_listening()
+    idle_ones_keep_nobody_out(running.host_port(), 150)
 
 
 @DRIVERS

@@ -169,6 +169,64 @@ static void rests_while_the_budget_has_no_room(void **state)
 	}
 }
 
+/* One that ends one of @loser's whenever it is asked to. */
+struct keeper {
+	struct shares_part part;
+	struct world *world;
+	unsigned loser, lost;
+};
+
+static bool yield(struct shares_part *part, unsigned source)
+{
+	struct keeper *keeper = container_of(part, struct keeper, part);
+
+	assert_int_equal(source, keeper->loser);
+	shares_give(&keeper->world->bed.budget.shares, part->kind, source);
+	budget_give(&keeper->world->bed.budget, 1);
+	keeper->lost++;
+	return true;
+}
+
+/* Who has most loses one for each client, and none for one that is not there; 127.0.0.1 never. */
+static void makes_room_for_who_comes(void **state)
+{
+	const struct addr addr = addr_at("127.0.0.1", PORT), greedy = addr_at("127.0.0.2", 0);
+	struct world *world = world_open(&addr, 1);
+	struct budget *budget = &world->bed.budget;
+	struct keeper keeper = {
+		.part = {.kind = SHARES_CONNECTIONS, .yield = yield}, .world = world};
+	int clients[8];
+
+	(void)state;
+	world->acceptor.make_room = acceptor_make_room;
+	shares_join(&budget->shares, &keeper.part);
+	for (int local = 0; local < 2; local++) {
+		keeper.loser = shares_source(&budget->shares, local ? &addr : &greedy);
+		keeper.lost = 0;
+		for (int i = 0; i < 20; i++)
+			shares_take(&budget->shares, SHARES_CONNECTIONS, keeper.loser);
+		budget_take(budget, 20);
+		budget->max = BUDGET_RESERVED + budget->used;
+		for (int i = 0; i < 8; i++)
+			clients[i] = connect_to(&addr);
+		if (local)
+			count_rounds(world);
+		else
+			run_until(&world->bed, world->count == 8);
+		settle(&world->bed);
+		assert_int_equal(world->count, local ? 0 : 8);
+		assert_int_equal(keeper.lost, world->count);
+		drop_clients(world);
+		for (int i = 0; i < 8; i++)
+			close(clients[i]);
+		while (budget->shares.counts[SHARES_CONNECTIONS][keeper.loser] > 0)
+			yield(&keeper.part, keeper.loser);
+	}
+	shares_leave(&budget->shares, &keeper.part);
+	budget->max = 1000;
+	world_close(world);
+}
+
 /* The kernel has the last word. */
 static void rests_while_descriptors_are_short(void **state)
 {
@@ -209,6 +267,7 @@ int main(void)
 		cmocka_unit_test(takes_clients_of_every_family),
 		cmocka_unit_test(a_crowd_does_not_keep_the_loop),
 		cmocka_unit_test(rests_while_the_budget_has_no_room),
+		cmocka_unit_test(makes_room_for_who_comes),
 		cmocka_unit_test(rests_while_descriptors_are_short),
 	};
 
