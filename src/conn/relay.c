@@ -14,6 +14,7 @@
 
 #define WAKE_UP_BYTES (1024 * 1024) /* each way, then the other relays have their turn */
 #define RETRY_MS      20            /* after memory ran out */
+#define NOT_SEEN      UINT64_MAX
 
 struct relay {
 	struct relay_pool *pool;
@@ -21,7 +22,7 @@ struct relay {
 	/* for util/shares, and known only once descriptors were short */
 	bool has_source;
 	unsigned short source;
-	uint64_t seen_bytes;
+	uint64_t seen_bytes; /* when it was last looked at; NOT_SEEN: never */
 	struct flow_sock socks[RELAY_SIDES];
 	struct flow flows[RELAY_SIDES]; /* by where the bytes come from */
 	struct loop_task task;
@@ -204,6 +205,7 @@ static struct relay *start(struct relay_pool *pool, struct loop_io *io, int fd_a
 	struct flow_sock *a = &relay->socks[RELAY_A], *b = &relay->socks[RELAY_B];
 	relay->pool = pool;
 	relay->task.on_run = on_task;
+	relay->seen_bytes = NOT_SEEN;
 	relay->socks[RELAY_A].io = (struct loop_io){fd_a, on_ready};
 	relay->socks[RELAY_B].io = (struct loop_io){fd_b, on_ready};
 	for (enum relay_side side = RELAY_A; side < RELAY_SIDES; side++) {

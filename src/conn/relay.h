@@ -46,8 +46,8 @@ enum relay_side { RELAY_A, RELAY_B, RELAY_SIDES };
  * What all relays of a loop share: pipes, buffers, counters. Their descriptors count in @budget,
  * which stays the caller's. Where these are short and the peer of side A has most of them
  * (shares_yield), one of its relays is reset: of those through which nothing has gone since they
- * were last looked at the oldest, or else the oldest. Its on_done is called from there. Returns
- * NULL with errno set.
+ * were last looked at the oldest, or else the oldest: not one that has just come. Its on_done is
+ * called from there. Returns NULL with errno set.
  */
 struct relay_pool *relay_pool_new(struct loop *loop, struct budget *budget);
 
