@@ -148,14 +148,12 @@ static bool yield(struct shares_part *part, unsigned source)
 	return flow;
 }
 
-bool udp_flows_take_from_others(struct budget *budget, const struct udp_key *key, size_t count)
+bool udp_flows_take_from_others(struct budget *budget, const struct addr *peer, size_t count)
 {
-	const struct addr peer = peer_of(key);
-
 	do {
 		bool is_flows_only =
 			budget->shares.totals[SHARES_FLOWS] >= budget_part_of_flows(budget);
-		if (!shares_yield(&budget->shares, &peer, 0, is_flows_only))
+		if (!shares_yield(&budget->shares, peer, 0, is_flows_only))
 			return false;
 	} while (!budget_has_room(budget, count));
 	return true;
@@ -163,8 +161,10 @@ bool udp_flows_take_from_others(struct budget *budget, const struct udp_key *key
 
 bool udp_flows_take_target(struct udp_flows *flows, const struct udp_flow *flow)
 {
+	const struct addr peer = peer_of(&flow->key);
+
 	if (!budget_has_room_for_flow(flows->budget) &&
-		!udp_flows_take_from_others(flows->budget, &flow->key, 1))
+		!udp_flows_take_from_others(flows->budget, &peer, 1))
 		return false;
 	budget_take(flows->budget, 1);
 	shares_take(&flows->budget->shares, SHARES_FLOWS, flow->source);

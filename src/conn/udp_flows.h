@@ -80,12 +80,12 @@ struct udp_flow *udp_flows_add(struct udp_flows *flows, const struct udp_key *ke
 void udp_flows_forget(struct udp_flows *flows, struct udp_flow *flow);
 
 /*
- * Descriptors are short: who has most of them loses one to that client, and more of them until
+ * Descriptors are short: who has most of them loses one to @peer, and more of them until
  * there is room for @count (shares_yield): a flow with a target, of any table, those used longest
  * ago and fresh ones first; or a connection, while flows have less than a quarter of all. False:
  * nobody has more than the client.
  */
-bool udp_flows_take_from_others(struct budget *budget, const struct udp_key *key, size_t count);
+bool udp_flows_take_from_others(struct budget *budget, const struct addr *peer, size_t count);
 
 /*
  * The target of @flow, which is open and not io.fd yet, counts from now on. Where descriptors are

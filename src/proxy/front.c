@@ -17,8 +17,9 @@ struct front {
 	const struct front_protocol *protocol;
 	struct guide *guide;
 	struct access access;
-	struct list guests;
+	struct list guests; /* the oldest first */
 	size_t nguests;
+	struct shares_part part;
 	struct partings partings;
 	unsigned long long refused; /* whose user may not come in */
 	uint64_t refusal_line_ns;   /* when that was last told; 0: never */
@@ -69,6 +70,7 @@ static int let_go(struct front_guest *guest)
 	loop_timer_cancel(front->context->loop, &guest->deadline);
 	loop_io_del(front->context->loop, &guest->io);
 	budget_give(front->context->budget, front->protocol->guest_fds);
+	shares_give(&front->context->budget->shares, SHARES_CONNECTIONS, guest->source);
 	list_del(&guest->link);
 	front->nguests--;
 	free(guest);
@@ -131,6 +133,11 @@ void front_relay(struct front_guest *guest, int target_fd, struct front_bytes fr
 	let_go(guest);
 }
 
+void front_use(struct front_guest *guest)
+{
+	guest->was_used = true;
+}
+
 static void on_deadline(struct loop_timer *timer)
 {
 	struct front_guest *guest = container_of(timer, struct front_guest, deadline);
@@ -155,6 +162,7 @@ static void on_ready(struct loop_io *io, uint32_t events)
 {
 	struct front_guest *guest = container_of(io, struct front_guest, io);
 
+	front_use(guest);
 	guest->front->protocol->on_ready(guest, events);
 }
 
@@ -201,9 +209,37 @@ void front_add(struct front *front, int fd, const struct addr *peer)
 	list_add_last(&front->guests, &guest->link);
 	front->nguests++;
 	budget_take(front->context->budget, front->protocol->guest_fds);
+	guest->source = shares_source(&front->context->budget->shares, peer);
+	shares_take(&front->context->budget->shares, SHARES_CONNECTIONS, guest->source);
 	loop_timer_set(front->context->loop, &guest->deadline, FRONT_WAIT_MS);
 	if (loop_io_add(front->context->loop, &guest->io, EPOLLIN) < 0)
 		front_drop(guest);
+}
+
+static struct front_guest *oldest_at_rest(struct front *front, unsigned source)
+{
+	struct front_guest *oldest = NULL;
+
+	list_each (at, &front->guests) {
+		struct front_guest *guest = container_of(at, struct front_guest, link);
+
+		if (guest->source != source)
+			continue;
+		if (!guest->was_used)
+			return guest;
+		guest->was_used = false;
+		oldest = oldest ? oldest : guest;
+	}
+	return oldest;
+}
+
+static bool yield(struct shares_part *part, unsigned source)
+{
+	struct front_guest *guest = oldest_at_rest(container_of(part, struct front, part), source);
+
+	if (guest)
+		front_drop(guest);
+	return guest;
 }
 
 struct front *front_new(const struct conn_context *context, const struct front_protocol *protocol,
@@ -218,6 +254,8 @@ struct front *front_new(const struct conn_context *context, const struct front_p
 	front->guide = guide;
 	list_init(&front->guests);
 	partings_init(&front->partings, context);
+	front->part = (struct shares_part){.kind = SHARES_CONNECTIONS, .yield = yield};
+	shares_join(&context->budget->shares, &front->part);
 	return front;
 }
 
@@ -228,6 +266,7 @@ void front_free(struct front *front)
 	while (!list_is_empty(&front->guests))
 		front_drop(list_first(&front->guests, struct front_guest, link));
 	partings_fini(&front->partings);
+	shares_leave(&front->context->budget->shares, &front->part);
 	access_fini(&front->access);
 	free(front);
 }

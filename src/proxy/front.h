@@ -21,6 +21,8 @@
  * a connection, and leaves both to a relay: from then on there is no guest any more. A guest that
  * it has to refuse hears last words (proxy/parting). A guest has a deadline until the protocol sets
  * another one; one that breaks is dropped.
+ * Where descriptors are short and its address has most of them (util/shares), the one of it that
+ * was silent longest is.
  */
 #define FRONT_WAIT_MS 30000 /* for a new guest to say what it wants */
 
@@ -44,6 +46,8 @@ struct front_guest {
 	struct addr peer;
 
 	/* the front's */
+	bool was_used;   /* since that was last looked at */
+	unsigned source; /* for util/shares */
 	struct loop_timer deadline;
 	struct list link;
 };
@@ -66,12 +70,15 @@ const struct conn_context *front_context(const struct front *front);
 struct guide *front_guide(const struct front *front);
 size_t front_guests(const struct front *front);
 
-/* --- for protocols; those that return nothing are the end of the guest, except the first --------
+/* --- for protocols; those that return nothing are the end of the guest, except the first three --
  */
 
 /* It is refused, because it did what @why says ("gave a wrong password"): a line at most a second.
  */
 void front_note_refused(const struct front_guest *guest, const char *why);
+
+/* Something is going on that events of its socket do not show. */
+void front_use(struct front_guest *guest);
 
 /* @ms from now; 0: there is none any more. */
 void front_set_deadline(struct front_guest *guest, uint64_t ms);

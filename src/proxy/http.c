@@ -56,6 +56,7 @@ static enum step enter(struct guest *guest, enum state state)
 	guest->state = state;
 	guest->since_ns = loop_now_ns(loop_of(guest));
 	guest->moved_seen = guest->transfer.moved;
+	front_use(&guest->front);
 	return state == DIALLING ? WAITS : GOES_ON;
 }
 

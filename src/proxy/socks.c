@@ -95,8 +95,7 @@ static void associate(struct socks *socks, const struct socks_request *request)
 	unsigned char reply[SOCKS_REPLY_MAX];
 	struct addr at;
 
-	socks->udp = socks_udp_new(front_context(guest->front), front_guide(guest->front),
-		front_access(guest->front), guest->io.fd, &guest->peer, request->port, &at);
+	socks->udp = socks_udp_new(guest, request->port, &at);
 	if (!socks->udp) {
 		refuse(socks, -errno);
 		return;

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "conn/dial.h"
+#include "conn/udp_flows.h"
 #include "util/clock.h"
 #include "util/fd.h"
 #include "util/list.h"
@@ -40,9 +41,11 @@ struct flow {
 };
 
 struct socks_udp {
+	struct front_guest *guest;
 	const struct conn_context *context;
 	struct guide *guide;
 	bool only_user;
+	struct shares_part part;
 	struct addr client; /* its port is 0 until it is known */
 	struct loop_io io;
 	struct list flows; /* who was used last comes last */
@@ -64,6 +67,7 @@ static void flow_end(struct flow *flow)
 	for (size_t i = 0; i < flow->nheld; i++)
 		free(flow->held[i]);
 	budget_give(udp->context->budget, 1);
+	shares_give(&udp->context->budget->shares, SHARES_FLOWS, udp->guest->source);
 	udp->nflows--;
 	list_del(&flow->link);
 	free(flow);
@@ -86,6 +90,7 @@ static void on_sweep(struct loop_timer *timer)
 
 static void flow_use(struct flow *flow)
 {
+	front_use(flow->udp->guest);
 	flow->used_ns = loop_now_ns(flow->udp->context->loop);
 	list_del(&flow->link);
 	list_add_last(&flow->udp->flows, &flow->link);
@@ -185,14 +190,33 @@ static struct flow *find(struct socks_udp *udp, const struct socks_request *to)
 	return NULL;
 }
 
+static struct flow *oldest_of(struct socks_udp *udp)
+{
+	return list_first(&udp->flows, struct flow, link);
+}
+
+static bool yield(struct shares_part *part, unsigned source)
+{
+	struct socks_udp *udp = container_of(part, struct socks_udp, part);
+
+	if (udp->guest->source != source || udp->nflows == 0)
+		return false;
+	flow_end(oldest_of(udp));
+	return true;
+}
+
 /* A flow for the first datagram; it may be over already. */
 static void begin(
 	struct socks_udp *udp, const struct socks_request *to, const void *bytes, size_t len)
 {
+	struct budget *budget = udp->context->budget;
+
 	if (udp->nflows == SOCKS_UDP_FLOWS_MAX)
-		flow_end(list_first(&udp->flows, struct flow, link));
-	struct flow *flow =
-		budget_has_room_for_flow(udp->context->budget) ? calloc(1, sizeof(*flow)) : NULL;
+		flow_end(oldest_of(udp));
+	struct flow *flow = budget_has_room_for_flow(budget) ||
+					    udp_flows_take_from_others(budget, &udp->guest->peer, 1)
+				    ? calloc(1, sizeof(*flow))
+				    : NULL;
 	if (!flow)
 		return;
 	flow->udp = udp;
@@ -203,7 +227,8 @@ static void begin(
 	flow->dial.on_done = on_dialled;
 	list_add_last(&udp->flows, &flow->link);
 	udp->nflows++;
-	budget_take(udp->context->budget, 1);
+	budget_take(budget, 1);
+	shares_take(&budget->shares, SHARES_FLOWS, udp->guest->source);
 	flow_use(flow);
 	hold(flow, bytes, len);
 	if (!loop_timer_is_armed(&udp->sweep))
@@ -273,13 +298,12 @@ static void on_client(struct loop_io *io, uint32_t events)
 	}
 }
 
-struct socks_udp *socks_udp_new(const struct conn_context *context, struct guide *guide,
-	const struct access *access, int fd, const struct addr *peer, uint16_t port,
-	struct addr *at)
+struct socks_udp *socks_udp_new(struct front_guest *guest, uint16_t port, struct addr *at)
 {
+	const struct conn_context *context = front_context(guest->front);
 	struct socks_udp *udp = calloc(1, sizeof(*udp));
 	struct addr own;
-	int result = udp ? addr_get_own(fd, &own) : -ENOMEM;
+	int result = udp ? addr_get_own(guest->io.fd, &own) : -ENOMEM;
 	_cleanup_fd_ int socket_fd = -1;
 
 	if (result == 0) {
@@ -300,13 +324,16 @@ struct socks_udp *socks_udp_new(const struct conn_context *context, struct guide
 		return NULL;
 	}
 	fd_take(&socket_fd);
+	udp->guest = guest;
 	udp->context = context;
-	udp->guide = guide;
-	udp->only_user = access->only_user;
-	udp->client = *peer;
+	udp->guide = front_guide(guest->front);
+	udp->only_user = front_access(guest->front)->only_user;
+	udp->client = guest->peer;
 	addr_set_port(&udp->client, port);
 	udp->sweep.on_expired = on_sweep;
 	list_init(&udp->flows);
+	udp->part = (struct shares_part){.kind = SHARES_FLOWS, .yield = yield};
+	shares_join(&context->budget->shares, &udp->part);
 	return udp;
 }
 
@@ -315,7 +342,8 @@ void socks_udp_free(struct socks_udp *udp)
 	if (!udp)
 		return;
 	while (!list_is_empty(&udp->flows))
-		flow_end(list_first(&udp->flows, struct flow, link));
+		flow_end(oldest_of(udp));
+	shares_leave(&udp->context->budget->shares, &udp->part);
 	loop_timer_cancel(udp->context->loop, &udp->sweep);
 	loop_io_del(udp->context->loop, &udp->io);
 	fd_close(&udp->io.fd);

@@ -2,9 +2,7 @@
 /* proxy/socks_udp - datagrams of a client of SOCKS 5 (RFC 1928 7), to wherever it likes */
 #pragma once
 
-#include "conn/context.h"
-#include "proxy/access.h"
-#include "proxy/guide.h"
+#include "proxy/front.h"
 #include "proxy/socks_wire.h"
 #include "util/addr.h"
 
@@ -16,7 +14,8 @@
  * fragments. For each host and port that it sends to there is a flow with a connected socket, which
  * is opened by way of the guide; what comes back has the address of that socket's peer in front.
  * While a flow is being opened a few datagrams wait. Flows that are idle for SOCKS_UDP_IDLE_MS go,
- * and so does the one that was idle longest when there are too many.
+ * and so does the one that was idle longest when there are too many, of one client or, where
+ * descriptors are short, of the address that has most of them (util/shares).
  */
 #define SOCKS_UDP_FLOWS_MAX 64
 #define SOCKS_UDP_HELD_MAX  8 /* datagrams a flow */
@@ -25,13 +24,10 @@
 struct socks_udp;
 
 /*
- * For the client of the TCP connection @fd, which comes from @peer, until socks_udp_free. @port is
- * its own, 0: not known yet. *@at is where it is to send to. All but the result stay the caller's.
- * Returns NULL with errno set.
+ * For @guest, until socks_udp_free, which comes before its end. @port is its own, 0: not known yet.
+ * *@at is where it is to send to. Returns NULL with errno set.
  */
-struct socks_udp *socks_udp_new(const struct conn_context *context, struct guide *guide,
-	const struct access *access, int fd, const struct addr *peer, uint16_t port,
-	struct addr *at);
+struct socks_udp *socks_udp_new(struct front_guest *guest, uint16_t port, struct addr *at);
 
 /* NULL is allowed. */
 void socks_udp_free(struct socks_udp *udp);

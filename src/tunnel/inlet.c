@@ -27,15 +27,15 @@ static int on_flow(void *owner, struct udp_flow *flow)
 	struct addr peer = {.family = AF_UNSPEC};
 	int pair[2];
 
-	if (!budget_has_room(budget, INBOUND_FDS) &&
-		!udp_flows_take_from_others(budget, &flow->key, INBOUND_FDS))
-		return -EMFILE;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0)
-		return -errno;
 	if (flow->key.peer.sin6_family == AF_INET)
 		memcpy(&peer.v4, &flow->key.peer, sizeof(peer.v4));
 	else
 		peer.v6 = flow->key.peer;
+	if (!budget_has_room(budget, INBOUND_FDS) &&
+		!udp_flows_take_from_others(budget, &peer, INBOUND_FDS))
+		return -EMFILE;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
 	inlet->on_inbound(inlet, pair[1], &peer);
 	return pair[0];
 }

@@ -98,6 +98,32 @@ static void a_guest_counts_until_it_is_gone(void **state)
 	assert_int_equal(ended, 2);
 }
 
+/* Guests count for their address, and of one that has most the one that is silent longest goes. */
+static void guests_have_a_share(void **state)
+{
+	struct proxy_bed *bed = world_open();
+	struct shares *shares = &bed->bed.budget.shares;
+	const struct addr few = addr_of4((struct in_addr){htonl(0x7f000003)}, 0);
+	int clients[4];
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++)
+		clients[i] = proxy_client(bed);
+	assert_false(shares_yield(shares, &few, 3, false));
+	SAY(clients[0], "n");
+	settle(&bed->bed);
+	assert_true(shares_yield(shares, &few, 0, false));
+	assert_int_equal(wait_end(&bed->bed, clients[1]), ECONNRESET);
+	/* the first is at rest, too, by now */
+	assert_true(shares_yield(shares, &few, 0, false));
+	assert_int_equal(wait_end(&bed->bed, clients[0]), ECONNRESET);
+	assert_false(shares_yield(shares, &few, 1, false));
+	assert_int_equal(shares->totals[SHARES_CONNECTIONS], 2);
+	for (size_t i = 0; i < 4; i++)
+		close(clients[i]);
+	proxy_close(bed);
+}
+
 static void who_is_silent_is_reset_in_time(void **state)
 {
 	struct proxy_bed *bed = world_open();
@@ -211,6 +237,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_guest_counts_until_it_is_gone),
+		cmocka_unit_test(guests_have_a_share),
 		cmocka_unit_test(who_is_silent_is_reset_in_time),
 		cmocka_unit_test(a_guest_is_relayed_with_what_was_said),
 		cmocka_unit_test(last_words_are_heard),

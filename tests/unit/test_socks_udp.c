@@ -231,6 +231,96 @@ static void idle_flows_go_and_many_make_room(void **state)
 	world_close(world);
 }
 
+/* Another address's flows, of which one ends whenever it is to. */
+struct others {
+	struct shares_part part;
+	struct budget *budget;
+	unsigned source;
+};
+
+static bool yield(struct shares_part *part, unsigned source)
+{
+	struct others *others = container_of(part, struct others, part);
+
+	if (source != others->source)
+		return false;
+	shares_give(&others->budget->shares, SHARES_FLOWS, source);
+	budget_give(others->budget, 1);
+	return true;
+}
+
+static void a_new_flow_has_the_place_of_anothers(void **state)
+{
+	struct world *world = world_open();
+	struct budget *budget = &world->bed->budget;
+	const struct addr most = addr_of4((struct in_addr){htonl(0x7f000003)}, 0);
+	struct others others = {{.kind = SHARES_FLOWS, .yield = yield}, budget,
+		shares_source(&budget->shares, &most)};
+	struct addr from;
+
+	(void)state;
+	shares_join(&budget->shares, &others.part);
+	for (int i = 0; i < 20; i++)
+		shares_take(&budget->shares, SHARES_FLOWS, others.source);
+	budget_take(budget, 20);
+	associate(world, 0);
+	budget->max = budget->used + budget_reserve(budget);
+	SEND(world, TO_TARGET "one");
+	expect_datagram(world, world->target, "one", 3, &from);
+	assert_int_equal(budget->shares.totals[SHARES_FLOWS], 20);
+	while (budget->shares.counts[SHARES_FLOWS][others.source] > 0)
+		yield(&others.part, others.source);
+	shares_leave(&budget->shares, &others.part);
+	budget->max = 10000;
+	world_close(world);
+}
+
+/* An address that has most of them loses flows to others, and associations: what is used last. */
+static void idle_ones_keep_nobody_out(void **state)
+{
+	struct world *world = world_open();
+	struct budget *budget = &world->bed->budget;
+	const struct addr few = addr_of4((struct in_addr){htonl(0x7f000003)}, 0);
+	char to[] = "\0\0\0\1\x7f\0\0\1\x40\0x";
+	int clients[3];
+	struct addr from, second;
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		associate(world, 0);
+		clients[i] = world->client;
+		if (i == 1)
+			second = world->at;
+	}
+	world->at = second;
+	for (int i = 0; i < 10; i++) {
+		to[9] = (char)i;
+		send_from(world, world->mine, to, sizeof(to) - 1);
+	}
+	run_until(world->bed, budget->shares.totals[SHARES_FLOWS] == 10);
+	/* without room its own address gets nothing, and another one a flow's place */
+	budget->max = 0;
+	SEND(world, TO_TARGET "one");
+	assert_false(has_datagram(world, world->target));
+	assert_true(shares_yield(&budget->shares, &few, 0, true));
+	assert_int_equal(budget->shares.totals[SHARES_FLOWS], 9);
+	budget->max = 10000;
+	while (shares_yield(&budget->shares, &few, 0, true))
+		continue;
+	assert_int_equal(budget->shares.totals[SHARES_FLOWS], 1);
+	/* they are looked at for the first time */
+	assert_true(shares_yield(&budget->shares, &few, 0, false));
+	assert_int_equal(wait_end(world->bed, clients[0]), ECONNRESET);
+	SEND(world, TO_TARGET "two");
+	expect_datagram(world, world->target, "two", 3, &from);
+	assert_true(shares_yield(&budget->shares, &few, 0, false));
+	assert_int_equal(wait_end(world->bed, clients[2]), ECONNRESET);
+	close(clients[0]);
+	close(clients[2]);
+	world->client = clients[1];
+	world_close(world);
+}
+
 static void targets_that_are_not_there_cost_nothing(void **state)
 {
 	struct world *world = world_open();
@@ -258,6 +348,8 @@ int main(void)
 		cmocka_unit_test(the_port_of_the_request_is_the_clients),
 		cmocka_unit_test(all_ends_with_the_connection),
 		cmocka_unit_test(idle_flows_go_and_many_make_room),
+		cmocka_unit_test(a_new_flow_has_the_place_of_anothers),
+		cmocka_unit_test(idle_ones_keep_nobody_out),
 		cmocka_unit_test(targets_that_are_not_there_cost_nothing),
 	};
 
