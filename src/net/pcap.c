@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -43,10 +44,25 @@ int pcap_write_header(int fd)
 	return fd_write_all(fd, &header, sizeof(header));
 }
 
+struct pcap_rest *pcap_rest_new(void)
+{
+	void *rest = mmap(NULL, sizeof(struct pcap_rest), PROT_READ | PROT_WRITE,
+		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	return rest == MAP_FAILED ? NULL : rest;
+}
+
+void pcap_rest_free(struct pcap_rest *rest)
+{
+	if (rest)
+		munmap(rest, sizeof(*rest));
+}
+
 /* A pipe has no room for more of a record than @done bytes, or a file's disk has none. */
 static int end_short(struct pcap *pcap, const struct iovec parts[2], size_t done)
 {
 	off_t start = lseek(pcap->fd, -(off_t)done, SEEK_CUR);
+	size_t rest_len = 0;
 
 	if (start >= 0)
 		return ftruncate(pcap->fd, start) < 0 ? -errno : -ENOSPC;
@@ -54,23 +70,27 @@ static int end_short(struct pcap *pcap, const struct iovec parts[2], size_t done
 		size_t skipped = done < parts[i].iov_len ? done : parts[i].iov_len;
 		size_t len = parts[i].iov_len - skipped;
 
-		memcpy(pcap->rest + pcap->rest_len, (const uint8_t *)parts[i].iov_base + skipped,
+		memcpy(pcap->rest->bytes + rest_len, (const uint8_t *)parts[i].iov_base + skipped,
 			len);
-		pcap->rest_len += len;
+		rest_len += len;
 		done -= skipped;
 	}
+	pcap->rest->len = rest_len;
 	return 0;
 }
 
 static int write_rest(struct pcap *pcap)
 {
-	while (pcap->rest_len > 0) {
-		ssize_t done = TEMP_FAILURE_RETRY(write(pcap->fd, pcap->rest, pcap->rest_len));
+	struct pcap_rest *rest = pcap->rest;
+
+	/* whoever has died may have left anything there */
+	while (rest->len > 0 && rest->len <= sizeof(rest->bytes)) {
+		ssize_t done = TEMP_FAILURE_RETRY(write(pcap->fd, rest->bytes, rest->len));
 
 		if (done < 0)
 			return -errno;
-		pcap->rest_len -= (size_t)done;
-		memmove(pcap->rest, pcap->rest + done, pcap->rest_len);
+		memmove(rest->bytes, rest->bytes + done, rest->len - (size_t)done);
+		rest->len -= (size_t)done;
 	}
 	return 0;
 }

@@ -10,12 +10,25 @@
 /* In front of each frame */
 #define PCAP_HEADER_BYTES 16
 
-/* All zero but for the descriptor at first, to which the file header was written. */
+/* What is still to be written of a record, at first nothing. */
+struct pcap_rest {
+	size_t len;
+	uint8_t bytes[PCAP_HEADER_BYTES + PCAP_SNAPLEN];
+};
+
+/* A descriptor to which the file header was written; both are the owner's. */
 struct pcap {
 	int fd;
-	size_t rest_len;
-	uint8_t rest[PCAP_HEADER_BYTES + PCAP_SNAPLEN]; /* of a record */
+	struct pcap_rest *rest;
 };
+
+/*
+ * Shared with children made by fork(2): where one of them dies, the next one goes on. NULL with
+ * errno set.
+ */
+struct pcap_rest *pcap_rest_new(void);
+/* NULL is allowed. */
+void pcap_rest_free(struct pcap_rest *rest);
 
 /*
  * Write the file header: classic pcap, nanosecond stamps (magic 0xa1b23c4d), byte order of this

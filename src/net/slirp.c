@@ -322,8 +322,8 @@ static uint64_t on_before_sleep(struct loop_hook *hook)
 	return stack->due_ns;
 }
 
-struct slirp_stack *slirp_stack_new(
-	struct loop *loop, const struct net_plan *plan, int tap, int pcap_fd, struct budget *budget)
+struct slirp_stack *slirp_stack_new(struct loop *loop, const struct net_plan *plan, int tap,
+	const struct pcap *pcap, struct budget *budget)
 {
 	struct slirp_stack *stack = calloc(1, sizeof(*stack));
 
@@ -331,7 +331,7 @@ struct slirp_stack *slirp_stack_new(
 		return NULL;
 	stack->loop = loop;
 	stack->plan = plan;
-	stack->pcap.fd = pcap_fd;
+	stack->pcap = *pcap;
 	slirp_fds_init(&stack->fds, loop, budget);
 	stack->tap_io = (struct loop_io){tap, on_tap_ready};
 	stack->hook.on_before_sleep = on_before_sleep;

@@ -24,14 +24,15 @@
  * carries a vnet header that says its checksum needs no check (it never left this machine).
  */
 struct slirp_stack;
+struct pcap;
 
 /*
- * @tap: made with a vnet header (net/tap), nonblocking; stays the caller's, like @pcap_fd (-1:
- * none) and @plan, which must outlive the stack: libslirp keeps pointers into it. Listeners rest
- * while @budget has no room. One stack a loop. Returns NULL with errno set.
+ * @tap: made with a vnet header (net/tap), nonblocking; stays the caller's, like what @pcap (fd
+ * -1: none) has, and @plan, which must outlive the stack: libslirp keeps pointers into it.
+ * Listeners rest while @budget has no room. One stack a loop. Returns NULL with errno set.
  */
 struct slirp_stack *slirp_stack_new(struct loop *loop, const struct net_plan *plan, int tap,
-	int pcap_fd, struct budget *budget);
+	const struct pcap *pcap, struct budget *budget);
 void slirp_stack_free(struct slirp_stack *stack);
 
 /*

@@ -156,7 +156,7 @@ static void limit_resources(bool has_slirp)
 /* Stage 1: leave every file, right and descriptor behind. */
 static int isolate(const struct netproc_start *start, struct err *err)
 {
-	int keep[] = {start->channel, start->tap, start->pcap, start->door, start->guest_diag,
+	int keep[] = {start->channel, start->tap, start->pcap.fd, start->door, start->guest_diag,
 		start->host_diag, start->dns_udp, start->dns_tcp, start->out4, start->out6};
 	uid_t uid = geteuid();
 	gid_t gid = getegid();
@@ -249,7 +249,7 @@ static int set_up(struct netproc *net, struct err *err)
 	};
 	if (start->tap >= 0) {
 		context->slirp = slirp_stack_new(
-			net->loop, context->plan, start->tap, start->pcap, context->budget);
+			net->loop, context->plan, start->tap, &start->pcap, context->budget);
 		if (!context->slirp)
 			return err_sys(err, errno, "cannot start libslirp");
 	}

@@ -7,6 +7,7 @@
 
 #include "forward/driver.h"
 #include "forward/outward.h"
+#include "net/pcap.h"
 #include "sandbox/config.h"
 #include "sandbox/words.h"
 #include "util/err.h"
@@ -65,10 +66,10 @@ struct net_message {
 
 struct netproc_start {
 	const struct sandbox_config *config;
-	int channel; /* the net process's end */
-	int tap;     /* -1: none */
-	int pcap;    /* -1: none */
-	int door;    /* the net process's end */
+	int channel;      /* the net process's end */
+	int tap;          /* -1: none */
+	struct pcap pcap; /* fd -1: none */
+	int door;         /* the net process's end */
 	int guest_diag, host_diag;
 	int dns_udp, dns_tcp;                /* of the name server inside; -1: there is none */
 	int out4, out6;                      /* of sandbox/carry; -1: libslirp carries that */

@@ -77,7 +77,8 @@ struct supervisor {
 	struct inherited inherited;
 
 	bool owes_names;              /* the name server is to be told (resolver_table) */
-	int host_diag, pcap;          /* the net process's; -1: none */
+	int host_diag;                /* the net process's; -1: none */
+	struct pcap pcap;             /* the same */
 	struct loop_timer send_timer; /* there is more for it */
 
 	struct witness witness; /* of the signals that COMMAND gets without us */
@@ -466,8 +467,11 @@ static int open_host_side(struct supervisor *supervisor, struct err *err)
 		return err_sys(err, -supervisor->host_diag, "cannot open a diagnostics socket");
 	if (!config->pcap_path)
 		return 0;
-	supervisor->pcap = open_pcap(config->pcap_path, err);
-	return supervisor->pcap < 0 ? supervisor->pcap : 0;
+	supervisor->pcap.rest = pcap_rest_new();
+	if (!supervisor->pcap.rest)
+		return err_sys(err, errno, "no memory for --pcap");
+	supervisor->pcap.fd = open_pcap(config->pcap_path, err);
+	return supervisor->pcap.fd < 0 ? supervisor->pcap.fd : 0;
 }
 
 static int open_signals(struct supervisor *supervisor, struct err *err)
@@ -671,7 +675,8 @@ static void take_down(struct supervisor *supervisor)
 	resolver_fini(&supervisor->resolver);
 	initctl_fini(&supervisor->init);
 	fd_close(&supervisor->host_diag);
-	fd_close(&supervisor->pcap);
+	fd_close(&supervisor->pcap.fd);
+	pcap_rest_free(supervisor->pcap.rest);
 	fd_close(&supervisor->signal_io.fd);
 	program_free(&supervisor->program);
 	if (supervisor->config->detach)
@@ -728,7 +733,7 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 		.terminal = job_terminal_keep(),
 		.words.write_fd = -1,
 		.host_diag = -1,
-		.pcap = -1,
+		.pcap.fd = -1,
 		.err = err,
 	};
 

@@ -13,6 +13,7 @@
 #include "clock_ahead.h"
 #include "fake_tap.h"
 #include "net/netdev.h"
+#include "net/pcap.h"
 #include "net/slirp.h"
 #include "netns.h"
 #include "util/fd.h"
@@ -37,8 +38,8 @@ static void open_world(struct world *world)
 	world->plan.outbound4 = addr_of4(frame_v4("127.0.0.2"), 0);
 	world->plan.outbound6 = (struct addr){0};
 	fake_tap_open(world->tap);
-	world->stack =
-		slirp_stack_new(world->loop, &world->plan, world->tap[0], -1, &world->budget);
+	world->stack = slirp_stack_new(
+		world->loop, &world->plan, world->tap[0], &(struct pcap){.fd = -1}, &world->budget);
 	assert_non_null(world->stack);
 }
 

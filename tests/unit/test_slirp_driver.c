@@ -11,6 +11,7 @@
 #include "forward/slirp_driver.h"
 #include "forward/splice_tcp.h"
 #include "net/netdev.h"
+#include "net/pcap.h"
 #include "net/slirp.h"
 #include "netns.h"
 
@@ -30,8 +31,8 @@ static struct world open_world(bool has_listened)
 
 	plan_init(&world.bed->plan);
 	fake_tap_open(world.tap);
-	world.bed->context.slirp = slirp_stack_new(
-		world.bed->loop, &world.bed->plan, world.tap[0], -1, &world.bed->budget);
+	world.bed->context.slirp = slirp_stack_new(world.bed->loop, &world.bed->plan, world.tap[0],
+		&(struct pcap){.fd = -1}, &world.bed->budget);
 	assert_non_null(world.bed->context.slirp);
 	*forward = (struct forward){
 		.spec = {.host = addr_loopback4(HOST_PORT), .guest_port = GUEST_PORT},
