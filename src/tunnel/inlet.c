@@ -47,9 +47,8 @@ static int start(struct inlet *inlet)
 	const struct conn_context *context = inlet->context;
 
 	if (inlet->proto == PROTO_TCP) {
-		inlet->acceptor = (struct acceptor){.on_client = on_client,
-			.make_room = acceptor_make_room,
-			.fds_each = INBOUND_FDS};
+		inlet->acceptor =
+			(struct acceptor){.on_client = on_client, .fds_each = INBOUND_FDS};
 		return acceptor_open(
 			&inlet->acceptor, context->loop, context->budget, inlet->bound.fd);
 	}

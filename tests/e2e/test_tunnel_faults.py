@@ -16,7 +16,6 @@ from test_tunnel import echo, run_server, serve_each, tunnel  # noqa: F401 (a fi
 from test_tunnel import target  # noqa: F401 (a fixture)
 from test_tunnel_forwards import at, client_of, order
 from test_tunnel_links import far, far_ends, keys  # noqa: F401 (a fixture)
-from tools import idle_ones_keep_nobody_out
 
 HELLO = b"nswrapt1H\0\0\x0912345678"
 WELCOME = b"nswrapt1W\0\0\x04\0\0\x0e\xa6"
@@ -480,19 +479,6 @@ def test_too_few_descriptors(tunnel, target, end):
         assert s.recv(100) == b"%d" % i
         s.close()
     assert len(open_fds((server if end == "server" else client).pid)) < 160
-
-
-def test_idle_connections_of_one_address_keep_nobody_out(tunnel):
-    def few():
-        resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
-
-    server = tunnel._start("server", "--bind-proxy", at(tunnel.proxy), "--bind-client", at(tunnel.clients),
-                           preexec_fn=few)
-    server.wait_line("clients come to")
-    with run_server(echo) as served:
-        client = tunnel._start("client", "--server", at(tunnel.clients), "--to", at(served.getsockname()[1]))
-        client.wait_line("connected to")
-        idle_ones_keep_nobody_out(tunnel.proxy, 100)
 
 
 def test_a_server_that_is_full_of_strangers(tunnel, target):

@@ -2,17 +2,15 @@
 """e2e/tools - the helper programs of tests/tools, built by make or, if it did not, here"""
 
 import atexit
-import contextlib
 import functools
 import json
 import os
 import pathlib
 import shutil
-import socket
 import subprocess
 import tempfile
 
-from harness import PATIENCE, TREE, process_table, wait_for
+from harness import TREE, process_table, wait_for
 
 SOURCES = TREE / "tests" / "tools"
 
@@ -84,22 +82,3 @@ class Roles:
             return min(found, default=None)
 
         return wait_for(look, f"a child {name!r} of {parent}")
-
-
-def idle_ones_keep_nobody_out(port, count):
-    """An echo's clients at 127.0.0.2, which say one byte each and stay, are more than it can have: some of
-    them end when one of 127.0.0.3 comes, which stays when even more of the others come."""
-    def client(address):
-        s = stack.enter_context(socket.create_connection(("127.0.0.1", port), 20 * PATIENCE, (address, 0)))
-        s.sendall(b"x")
-        return s
-
-    with contextlib.ExitStack() as stack:
-        for _ in range(count):
-            client("127.0.0.2")
-        other = client("127.0.0.3")
-        assert other.recv(1) == b"x"
-        last = [client("127.0.0.2") for _ in range(20)][-1]
-        other.sendall(b"y")
-        assert other.recv(1) == b"y"
-        assert last.recv(1) == b"x"
