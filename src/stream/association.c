@@ -95,7 +95,13 @@ static void bury(struct association *association)
 		if (track->id >= 0 && !track->is_closed && association->conn) {
 			list_del(&track->link);
 			list_add_last(&association->dying, &track->link);
-			ngtcp2_conn_shutdown_stream(association->conn, track->id, track->code);
+			/* else an end that has not come yet would be none */
+			if (track->code == TRACK_LEFT)
+				ngtcp2_conn_shutdown_stream_read(
+					association->conn, track->id, track->code);
+			else
+				ngtcp2_conn_shutdown_stream(
+					association->conn, track->id, track->code);
 			association->ops->on_wake(association->owner);
 			continue;
 		}
@@ -235,26 +241,18 @@ static int on_reset(
 	return 0;
 }
 
-static int on_stop(ngtcp2_conn *conn, int64_t id, uint64_t code, void *user, void *stream_user)
-{
-	(void)conn, (void)id, (void)user;
-	if (stream_user)
-		track_reset(stream_user, code);
-	return 0;
-}
-
 static int on_stream_close(
 	ngtcp2_conn *conn, uint32_t flags, int64_t id, uint64_t code, void *user, void *stream_user)
 {
 	struct association *association = user;
 	struct track *track = stream_user;
 
-	(void)flags, (void)code;
+	(void)flags;
 	if (!ngtcp2_conn_is_local_stream(conn, id))
 		ngtcp2_conn_extend_max_streams_bidi(conn, 1);
 	if (!track)
 		return 0;
-	track_on_closed(track);
+	track_on_closed(track, code);
 	if (track->is_over) {
 		list_del(&track->link);
 		list_add_last(&association->dead, &track->link);
@@ -362,6 +360,8 @@ static ngtcp2_ssize write_track(
 		ngtcp2_conn_writev_stream(association->conn, NULL, NULL, packet, cap_bytes, &taken,
 			NGTCP2_WRITE_STREAM_FLAG_MORE | (is_end ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0),
 			track->id, vectors, count, now_ns(association));
+	if (size == NGTCP2_ERR_STREAM_DATA_BLOCKED)
+		track_on_blocked(track);
 	if (size == NGTCP2_ERR_STREAM_DATA_BLOCKED || size == NGTCP2_ERR_STREAM_SHUT_WR ||
 		size == NGTCP2_ERR_STREAM_NOT_FOUND) {
 		list_del(&track->ready);
@@ -460,7 +460,6 @@ static void fill_callbacks(ngtcp2_callbacks *callbacks)
 	callbacks->stream_open = on_stream_open;
 	callbacks->stream_close = on_stream_close;
 	callbacks->stream_reset = on_reset;
-	callbacks->stream_stop_sending = on_stop;
 	callbacks->extend_max_local_streams_bidi = on_more_streams;
 	callbacks->extend_max_stream_data = on_more_data;
 	callbacks->get_new_connection_id = on_new_cid;

@@ -152,11 +152,25 @@ static void finish(struct track *track, uint64_t code)
 	track->ops->on_over(track);
 }
 
-/* Both ways have ended, here and in QUIC, or it is broken. */
+/* Both ways have ended, here and in QUIC; or it is broken, and all that it had sent has gone; or
+ * its end has gone, and nobody is left here for what comes. */
 static void look_for_end(struct track *track)
 {
-	if (track->is_closed && track->end_is_passed && track->has_ended)
+	if (track->is_broken && track->nunsent == 0)
 		finish(track, 0);
+	else if (track->is_closed && track->end_is_passed && track->has_ended)
+		finish(track, 0);
+	else if (track->is_gone && track->end_is_sent && !track->end_is_passed)
+		finish(track, TRACK_LEFT);
+}
+
+/* All was read. A unix socket says by its mark that it was reset; TCP that was reset behind its end
+ * says so in its events alone. */
+static void note_end(struct track *track)
+{
+	track->has_ended = true;
+	if (fd_was_reset(track->io.fd) || (track->has_failed && !track->end_is_passed))
+		track->is_broken = true;
 }
 
 /* --- out ---------------------------------------------------------------------------------- */
@@ -238,20 +252,20 @@ static bool read_some(struct track *track)
 		track->chunk_bytes = CHUNK_MIN;
 		return false;
 	}
-	/* a pair whose other end was closed before the connection had ended both ways */
-	if (error != 0 || (track->has_hung_up && !track->end_is_passed))
-		finish(track, 0);
+	if (error != 0)
+		track->is_broken = true;
 	else
-		track->has_ended = true;
+		note_end(track);
 	return false;
 }
 
 bool track_next(struct track *track, ngtcp2_vec vectors[TRACK_VECTORS], size_t *count, bool *is_end)
 {
-	while (!track->is_over && track->is_readable && !track->has_ended &&
+	while (!track->is_over && track->is_readable && !track->has_ended && !track->is_broken &&
 		track->nunsent < TRACK_UNSENT_MAX && track->nkept < TRACK_KEPT_MAX &&
 		read_some(track))
 		;
+	look_for_end(track);
 	*count = 0;
 	*is_end = false;
 	if (track->is_over || track->end_is_sent)
@@ -265,7 +279,7 @@ bool track_next(struct track *track, ngtcp2_vec vectors[TRACK_VECTORS], size_t *
 		if (chunk->link.next == &track->out)
 			break;
 	}
-	*is_end = track->has_ended && total == track->nunsent;
+	*is_end = track->has_ended && !track->is_broken && total == track->nunsent;
 	return total > 0 || *is_end;
 }
 
@@ -479,9 +493,20 @@ void track_reset(struct track *track, uint64_t code)
 	finish(track, code);
 }
 
-void track_on_closed(struct track *track)
+void track_on_blocked(struct track *track)
+{
+	/* who was reset does not wait for who does not read */
+	if (track->is_broken || (track->has_failed && !track->has_ended))
+		finish(track, 0);
+}
+
+void track_on_closed(struct track *track, uint64_t code)
 {
 	track->is_closed = true;
+	/* the other end has told QUIC alone that it takes no more */
+	if (!track->end_is_sent && code != TRACK_LEFT)
+		finish(track, code);
+	track->has_ended = true;
 	look_for_end(track);
 }
 
@@ -491,13 +516,19 @@ static void on_ready(struct loop_io *io, uint32_t events)
 {
 	struct track *track = container_of(io, struct track, io);
 
+	if (events & EPOLLERR)
+		track->has_failed = true;
 	if (events & EPOLLHUP)
-		track->has_hung_up = true;
+		track->is_gone = true;
 	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		track->is_readable = true;
 	if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) {
 		track->is_writable = true;
 		pass_kept(track);
+	}
+	if (!track->is_over && track->has_ended && (events & (EPOLLHUP | EPOLLERR))) {
+		note_end(track);
+		look_for_end(track);
 	}
 	if (!track->is_over && track->is_readable)
 		track->ops->on_wake(track);

@@ -19,7 +19,8 @@
  * Who begins it says first where it leads (TRACK_HEAD_BYTES: a version, an address, a port); the
  * other end accepts with one byte, behind which bytes come, or resets the stream with a code that
  * says why. From then on the socket of each end is read into the stream and written from it; an end
- * of one is an end of the other, and so is a reset.
+ * of one is an end of the other, and so is a reset, behind what came before it as far as the other
+ * end takes that at once.
  *
  * What is read is kept until the other end has it. Not more than TRACK_UNSENT_MAX of it waits for
  * its turn, and not more than TRACK_KEPT_MAX is kept in all, whatever the other end allows and does
@@ -33,7 +34,9 @@
  * The socket is any, or one end of a pair of unix sockets whose other end somebody here takes for
  * the connection. To reset that, it is closed with an unread byte in it, which its other end is
  * told of (unix(7) does not say it; unix_release_sock); one that sends no more finds fd_reset's
- * mark.
+ * mark. Somebody closing his end is as with TCP: an end, if he has read all and left no mark, and
+ * what comes for him afterwards is for nobody. QUIC has a STOP_SENDING for that, with the code
+ * TRACK_LEFT; with another code it is a reset that comes behind an end.
  */
 #define TRACK_HEAD_BYTES  7
 #define TRACK_VERSION     1
@@ -43,6 +46,7 @@
 #define TRACK_UNSENT_MAX  (256U << 10)
 #define TRACK_KEPT_MAX    (TRACK_WINDOW_MAX + TRACK_UNSENT_MAX)
 #define TRACK_VECTORS     4
+#define TRACK_LEFT        16
 
 /* What all tracks of a process share; starts as all zero but for the first two. */
 struct tracks {
@@ -94,7 +98,10 @@ struct track {
 	struct loop_io io; /* the socket; -1: none */
 	int other_fd;      /* the other end of a pair, somebody else's, or -1 */
 	uint64_t other_inode;
-	bool is_readable, is_writable, has_hung_up;
+	bool is_readable, is_writable;
+	bool has_failed; /* events say so; it may have bytes */
+	bool is_gone;    /* neither takes nor sends; it may have bytes */
+	bool is_broken;  /* reset, and everything was read */
 	/* out */
 	struct list out;
 	struct track_chunk *unsent;
@@ -133,11 +140,13 @@ void track_refuse(struct track *track, int result);
 int track_join(struct track *track, int fd, int other_fd);
 
 /* From QUIC: bytes of the other end, or that they have ended; it has so many more of ours; it has
- * reset the stream with a code; both ways have ended. */
+ * reset the stream with a code; it takes none of ours now; both ways have ended, or it has had a
+ * code for no longer taking ours. */
 void track_take(struct track *track, const uint8_t *bytes, size_t len, bool is_end);
 void track_acknowledge(struct track *track, uint64_t len);
 void track_reset(struct track *track, uint64_t code);
-void track_on_closed(struct track *track);
+void track_on_blocked(struct track *track);
+void track_on_closed(struct track *track, uint64_t code);
 
 /* What is to be sent next, read from the socket if need be, in so many @vectors; *@is_end: nothing
  * comes behind it. False: nothing is. */

@@ -140,7 +140,7 @@ static int error_of(int fd)
 	return recv(fd, &byte, 1, 0) < 0 ? errno : 0;
 }
 
-/* One end is closed in the midst: the other one sees a reset and no end, whoever was first. */
+/* One end is reset in the midst: the other one sees that and no end, whoever was first. */
 static void test_reset(void **state)
 {
 	struct pair *pair = pair_new();
@@ -149,7 +149,7 @@ static void test_reset(void **state)
 	(void)state;
 	for (int closer = 0; closer < 2; closer++) {
 		pair_connect(pair, fds);
-		close(fds[closer]);
+		fd_reset(&fds[closer]);
 		pair_until(pair, pair->tracks.count == 0);
 		assert_int_equal(error_of(fds[1 - closer]), ECONNRESET);
 		close(fds[1 - closer]);
@@ -164,6 +164,117 @@ static void test_reset(void **state)
 	assert_int_equal(error_of(fds[0]), ECONNRESET);
 	close(fds[0]);
 	close(fds[1]);
+	pair_free(pair);
+}
+
+/* What is closed with all that came read is an end, though the other way has not ended; nothing of
+ * it is lost or kept. */
+static void test_close(void **state)
+{
+	struct pair *pair = pair_new();
+	int fds[2];
+
+	(void)state;
+	for (int way = 0; way < 4; way++) {
+		const int closer = way % 2, other = 1 - closer;
+		bool has_ended = false;
+		size_t got = 0;
+
+		pair_connect(pair, fds);
+		const size_t put = feed(fds[closer], 0, 50000);
+		if (way >= 2) {
+			shutdown(fds[closer], SHUT_WR);
+			pair_run(pair);
+		}
+		close(fds[closer]);
+		pair_until(pair, (got += drain(fds[other], got, &has_ended), has_ended));
+		assert_int_equal(got, put);
+		pair_until(pair, pair->tracks.count == 0);
+		assert_int_equal(error_of(fds[other]), 0);
+		assert_false(fd_was_reset(fds[other]));
+		/* nobody is there for it */
+		assert_int_equal(send(fds[other], "", 1, MSG_NOSIGNAL), -1);
+		close(fds[other]);
+	}
+	pair_free(pair);
+}
+
+/* What is closed with something unread is reset, and so is who sends to who has gone. */
+static void test_close_of_who_has_not_read(void **state)
+{
+	struct pair *pair = pair_new();
+	char byte;
+	int fds[2];
+
+	(void)state;
+	for (int way = 0; way < 4; way++) {
+		const int closer = way % 2, other = 1 - closer;
+
+		pair_connect(pair, fds);
+		if (way >= 2) { /* it has ended before */
+			shutdown(fds[closer], SHUT_WR);
+			pair_until(pair, recv(fds[other], &byte, 1, 0) == 0);
+		}
+		assert_int_equal(send(fds[other], "part", 4, 0), 4);
+		pair_until(pair, recv(fds[closer], &byte, 1, MSG_PEEK) == 1);
+		close(fds[closer]);
+		pair_until(pair, pair->tracks.count == 0);
+		assert_true(error_of(fds[other]) == ECONNRESET || fd_was_reset(fds[other]));
+		close(fds[other]);
+	}
+	pair_free(pair);
+}
+
+/* A reset behind an end, of who has ended or been told of one, is none, and is told at once. */
+static void test_reset_behind_an_end(void **state)
+{
+	struct pair *pair = pair_new();
+	char byte;
+	int fds[2];
+
+	(void)state;
+	for (int way = 0; way < 4; way++) {
+		const int closer = way % 2, other = 1 - closer, half = way < 2 ? closer : other;
+
+		pair_connect(pair, fds);
+		shutdown(fds[half], SHUT_WR);
+		pair_until(pair, recv(fds[1 - half], &byte, 1, 0) == 0);
+		fd_reset(&fds[closer]);
+		pair_until(pair, pair->tracks.count == 0);
+		assert_true(error_of(fds[other]) == ECONNRESET || fd_was_reset(fds[other]));
+		close(fds[other]);
+	}
+	pair_free(pair);
+}
+
+/* What came before a reset goes on, however many packets it takes. */
+static void test_bytes_before_a_reset(void **state)
+{
+	struct pair *pair = pair_new();
+	int fds[2];
+
+	(void)state;
+	for (int closer = 0; closer < 2; closer++) {
+		const int other = 1 - closer;
+		bool has_ended = false;
+		size_t got = 0;
+
+		pair_connect(pair, fds);
+		const size_t put =
+			feed(fds[closer], 0, SIZE_MAX) + feed(fds[closer], 65536, SIZE_MAX);
+		assert_int_equal(put, 2 * 65536);
+		fd_reset(&fds[closer]);
+		for (int tries = 0; pair->tracks.count > 0; tries++) {
+			assert_true(tries < 100000);
+			pair_run(pair);
+			got += drain(fds[other], got, &has_ended);
+		}
+		while (got < put && errno != ECONNRESET)
+			got += drain(fds[other], got, &has_ended);
+		assert_int_equal(got, put);
+		assert_false(has_ended);
+		close(fds[other]);
+	}
 	pair_free(pair);
 }
 
@@ -458,6 +569,10 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_no_other_end),
 	cmocka_unit_test(test_reset),
 	cmocka_unit_test(test_reset_after_half_close),
+	cmocka_unit_test(test_close),
+	cmocka_unit_test(test_close_of_who_has_not_read),
+	cmocka_unit_test(test_reset_behind_an_end),
+	cmocka_unit_test(test_bytes_before_a_reset),
 	cmocka_unit_test(test_cancel),
 	cmocka_unit_test(test_slow_reader),
 	cmocka_unit_test(test_single_bytes),
