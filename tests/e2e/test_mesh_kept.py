@@ -15,8 +15,10 @@ import pytest
 
 import harness
 from harness import PATIENCE, Lines, hub_dir, is_alive, other_user, python, wait_for
-from mesh_tools import Site, network
+from mesh_tools import AGENT_KIND, Site, network
 from standin import MESSAGE, PIPES, Link, arguments, frame
+
+pytestmark = pytest.mark.agents(thorough=True)
 
 IDENTITY = secrets.token_hex(8)  # the pytest beside this one may have others of these tests
 
@@ -116,7 +118,8 @@ def args(target):
 @pytest.fixture
 def start(nswrap):
     """start(): an agent of this host. The socket of one that is killed is the next one's to remove."""
-    yield lambda: Link(nswrap.popen("agent", **PIPES, stderr=subprocess.DEVNULL))
+    yield lambda: Link(nswrap.popen("agent", *AGENT_KIND.words, program=AGENT_KIND.program, **PIPES,
+                                    stderr=subprocess.DEVNULL))
     (nswrap.runtime_dir / "nswrap" / f"agent-{IDENTITY}").unlink(missing_ok=True)
 
 

@@ -172,6 +172,7 @@ class Cluster:
             raise AssertionError(f"{error}; it said {self.said()}") from None
 
 
+@pytest.mark.agents(but=("streams",), thorough=True)
 def test_hosts_come_and_go(nswrap, tmp_path):
     """Without a word from the others, which keep what they have: links, and connections with hosts that
     stay."""

@@ -99,6 +99,7 @@ def names(nswrap):
     return [box["name"] for box in json.loads(nswrap.run("ps", "--json").stdout)]
 
 
+@pytest.mark.agents(thorough=True)
 def test_a_command_becomes_a_host(lab, tmp_path):
     """Its port is reached through the mesh, and nothing of the machine itself."""
     with lab.site(env={"FLAVOUR": "lemon", "HOME": None}, cwd=str(tmp_path), network="none",
@@ -120,6 +121,7 @@ def test_a_command_becomes_a_host(lab, tmp_path):
     assert names(lab.nswrap) == []
 
 
+@pytest.mark.agents(thorough=True)
 def test_by_way_of_ssh(nswrap, tmp_path):
     lab = Lab(nswrap, tmp_path, cmd=["ssh", "gpu-box", "nswrap"])
     with sshd(tmp_path, XDG_RUNTIME_DIR=nswrap.runtime_dir) as server:
@@ -266,6 +268,7 @@ def test_no_command_runs_twice(nswrap, tmp_path, state):
     wait_for(lambda: not is_alive(pids()[1]), "its end")
 
 
+@pytest.mark.agents(thorough=True)
 @pytest.mark.parametrize("victim", ["manager", "agent", "inside"])
 def test_a_kill_leaves_nothing(lab, victim):
     with lab.site() as site:
@@ -299,6 +302,7 @@ def test_a_kill_leaves_nothing(lab, victim):
 # --- kept -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.agents(thorough=True)
 def test_a_kept_one_outlives_links_and_managers(lab):
     """It is joined again by the next agent; a proper end is its end."""
     with lab.site(keep=True) as site:
@@ -346,6 +350,7 @@ def test_a_kept_one_with_other_options_is_another_one(lab):
         assert len(names(lab.nswrap)) == 1
 
 
+@pytest.mark.agents(thorough=True)
 def test_two_that_are_kept(lab):
     """Of one mesh on one machine: each has its own."""
     site = lab.site(keep=True)

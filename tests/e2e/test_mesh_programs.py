@@ -94,6 +94,7 @@ def site(nswrap, short_dir):
         yield made
 
 
+@pytest.mark.agents(but=("streams",), thorough=True)
 def test_dig(site):
     """From a sandbox: nothing said, over TCP, at the port of NoRouter's documentation, and by address."""
     web, vip = site.boxes[1], site.vips[0]
@@ -107,6 +108,7 @@ def test_dig(site):
     assert f"Address: {vip}" in web.do("nslookup", "lab").decode()
 
 
+@pytest.mark.agents(but=("streams",), thorough=True)
 def test_static_programs(site, short_dir, tmp_path):
     """glibc's and musl's resolvers in static programs, and c-ares."""
     web, vip = site.boxes[1], site.vips[0]

@@ -13,7 +13,7 @@ import pytest
 
 from harness import (BINARY, PATIENCE, called, descendants, free_port, is_alive, open_fds, proc_status,
                      python, wait_for)
-from mesh_tools import Box, Site, in_time, network
+from mesh_tools import AGENT_KIND, Box, Site, in_time, network
 from standin import MESSAGE, PIPES, Link, arguments, frame
 from tools import THOROUGH, tool
 
@@ -32,8 +32,10 @@ def ports():
 @pytest.fixture
 def start(nswrap):
     """start(words): an agent of this host, over pipes that nobody closes before the test's end."""
-    def popen(words=("agent",)):
-        return Link(nswrap.popen(*words, **PIPES, stderr=subprocess.DEVNULL))
+    def popen(words=None):
+        program = BINARY if words else AGENT_KIND.program
+        return Link(nswrap.popen(*(words or ["agent", *AGENT_KIND.words]), program=program, **PIPES,
+                                 stderr=subprocess.DEVNULL))
 
     return popen
 
@@ -59,6 +61,7 @@ def first(start, ports, **more):
     return link
 
 
+@pytest.mark.agents(thorough=True)
 @pytest.mark.parametrize("state", ["blackhole", "stopped"])
 def test_the_next_agent_takes_over_at_once(start, ports, state):
     """As a manager of ours does: what is its own comes with a second configure."""
@@ -86,6 +89,7 @@ def test_the_next_agent_takes_over_at_once(start, ports, state):
     assert last.popen.wait(10) == 0
 
 
+@pytest.mark.agents(thorough=True)
 def test_others_are_left_alone(start, ports):
     """Another identity is another host or mesh, and who has none is of a manager that knows none."""
     old = first(start, ports)
@@ -97,6 +101,7 @@ def test_others_are_left_alone(start, ports):
     assert serves(old.popen.pid, ports["me"], 8080)
 
 
+@pytest.mark.agents(thorough=True)
 def test_two_at_once(start, ports):
     """One stays, with all ports."""
     old = first(start, ports)
@@ -112,6 +117,7 @@ def test_two_at_once(start, ports):
     wait_for(lambda: serves(last.popen.pid, ports["me"], 8080), "its port", 10)
 
 
+@pytest.mark.agents(thorough=True)
 @pytest.mark.parametrize("identity", ["../x", "", "A", "f" * 65])
 def test_an_identity_that_is_none(start, ports, identity):
     link = start()
@@ -119,6 +125,7 @@ def test_an_identity_that_is_none(start, ports, identity):
     assert ("identity" in (result.get("error") or "")) == (identity != "")
 
 
+@pytest.mark.agents(thorough=True)
 def test_an_impostor_is_not_killed(nswrap, start, ports):
     """A program of the same user that is no nswrap: it lives, and the agent works all the same."""
     first(start, ports).hang_up()
@@ -135,6 +142,7 @@ def test_an_impostor_is_not_killed(nswrap, start, ports):
     place.unlink()
 
 
+@pytest.mark.agents(thorough=True)
 @pytest.mark.waits
 def test_silence_ends_an_agent(start, ports):
     """Whatever comes is a sign of life; who is told of no silence waits for ever."""
@@ -158,6 +166,7 @@ def test_silence_ends_an_agent(start, ports):
     assert patient.popen.poll() is None
 
 
+@pytest.mark.agents(thorough=True)
 @pytest.mark.waits
 def test_who_was_stopped_has_not_heard_silence(start, ports):
     link = first(start, ports, silence=4)
@@ -256,6 +265,7 @@ def test_a_sandbox_that_knows_at_once(beside):
     wait_for(lambda: len(beside.runs()) == 2, "the second COMMAND")
 
 
+@pytest.mark.agents(thorough=True)
 def test_an_agent_and_a_sandbox(nswrap, start, beside, ports):
     """The manifest is another one now: each takes over from the other kind."""
     first(start, ports)
