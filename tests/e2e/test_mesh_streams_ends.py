@@ -188,7 +188,7 @@ def test_how_connections_end(nswrap, tmp_path):
     with site:
         if THOROUGH:
             for to in ends.values():
-                to.serves([(box, way) for box in (a, b, c) for way in ways for _ in range(5)])
+                to.serves([(box, way) for box in (a, b, c) for way in ways for _ in range(2)])
         else:
             at_once(lambda: ends["a"].serves([(b, "direct")]),
                     lambda: ends["b"].serves([(a, "direct"), (c, "socks"), (c, "http")]),
