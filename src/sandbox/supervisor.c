@@ -71,8 +71,8 @@ struct supervisor {
 	struct companion companion;
 	struct answers answers;
 	struct absence absence;
-	struct registry registry; /* closed; its path is hidden inside */
-	struct words words;       /* of init and the net process */
+	struct registry *registry; /* closed; its path is hidden inside */
+	struct words words;        /* of init and the net process */
 
 	struct inherited inherited;
 
@@ -508,16 +508,16 @@ static int reserve_name(struct supervisor *supervisor, struct err *err)
 {
 	const struct sandbox_config *config = supervisor->config;
 	const char *slash = strrchr(config->command[0], '/');
-	int result = registry_open(REGISTRY_SANDBOX, &supervisor->registry, err);
+	int result = registry_open(REGISTRY_SANDBOX, supervisor->registry, err);
 
 	if (result < 0)
 		return result;
-	result = registry_reserve(&supervisor->registry, config->name,
+	result = registry_reserve(supervisor->registry, config->name,
 		slash ? slash + 1 : config->command[0], &supervisor->answers.server.entry, err);
-	registry_close(&supervisor->registry);
+	registry_close(supervisor->registry);
 	if (result == 0) {
 		open_log(supervisor);
-		notifyrelay_begin(&supervisor->notify, &supervisor->registry.places);
+		notifyrelay_begin(&supervisor->notify, &supervisor->registry->places);
 	}
 	return result;
 }
@@ -534,7 +534,7 @@ static int spawn_init(struct supervisor *supervisor, struct err *err)
 		.files = &supervisor->resolver.files,
 		.ssh = &ssh,
 		.pid_variables = supervisor->program.pid_variables,
-		.hidden = &supervisor->registry.places,
+		.hidden = &supervisor->registry->places,
 		.notify_path = supervisor->notify.path,
 		.words = &supervisor->words,
 		.original_mask = supervisor->original_mask,
@@ -690,8 +690,10 @@ static void take_down(struct supervisor *supervisor)
 
 int supervisor_run(const struct sandbox_config *config, int *status, struct err *err)
 {
+	struct registry registry; /* much of it is never touched: no page of it, then */
 	struct supervisor supervisor = {
 		.config = config,
+		.registry = &registry,
 		.loop = loop_new(),
 		.events = {config->ready_fd, config->info_fd,
 			config->service.notifier == SANDBOX_NOTIFIER_COMMAND ? NULL
