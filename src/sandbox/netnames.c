@@ -197,10 +197,18 @@ static int open_sockets(struct netnames *service)
 	return result;
 }
 
+/* json_loadfd() asks for one byte at a time. */
+static size_t read_some(void *buffer, size_t len, void *fd)
+{
+	ssize_t got = read(*(int *)fd, buffer, len);
+
+	return got < 0 ? (size_t)-1 : (size_t)got;
+}
+
 int netnames_read(struct netnames *service, int fd)
 {
 	lseek(fd, 0, SEEK_SET);
-	json_t *root = json_loadfd(fd, 0, NULL);
+	json_t *root = json_load_callback(read_some, &fd, 0, NULL);
 	struct zone *zone = root ? read_zone(root) : NULL;
 
 	if (zone) {

@@ -352,9 +352,11 @@ static json_t *table_json(const struct resolver *resolver)
 int resolver_table(const struct resolver *resolver)
 {
 	json_t *table = table_json(resolver);
+	char *text = json_dumps(table, 0); /* json_dumpfd() writes each word by itself */
 	_cleanup_fd_ int fd = memfd_create("names", MFD_CLOEXEC);
-	int result = fd < 0 ? -errno : table && json_dumpfd(table, fd, 0) == 0 ? 0 : -EIO;
+	int result = fd < 0 ? -errno : text ? fd_write_all(fd, text, strlen(text)) : -ENOMEM;
 
+	free(text);
 	json_decref(table);
 	return result < 0 ? result : fd_take(&fd);
 }
