@@ -651,15 +651,27 @@ static bool is_spared(const void *owner, pid_t pid)
 	return inherited_has(&supervisor->inherited, pid) || viaproc_leaves(&supervisor->via, pid);
 }
 
+/* So they end side by side; each is waited for in its turn. */
+static void kill_processes(const struct supervisor *supervisor)
+{
+	const pid_t pids[] = {supervisor->witness.pid, supervisor->keeper.pid,
+		supervisor->init.has_ended ? supervisor->init.pid : 0};
+
+	for (size_t i = 0; i < sizeof(pids) / sizeof(pids[0]); i++)
+		if (pids[i] > 0)
+			kill(pids[i], SIGKILL);
+}
+
 static void take_down(struct supervisor *supervisor)
 {
-	witness_stop(&supervisor->witness);
 	notifyrelay_end(&supervisor->notify);
 	absence_end(&supervisor->absence);
 	companion_stop(&supervisor->companion,
 		supervisor->init.has_ended ? supervisor->init.fds[INIT_FD_DIAG] : -1);
-	keeper_stop(&supervisor->keeper);
 	viaproc_stop(&supervisor->via);
+	kill_processes(supervisor);
+	witness_stop(&supervisor->witness);
+	keeper_stop(&supervisor->keeper);
 	answers_wake(&supervisor->answers);
 	/* INIT_ENDED means that nothing is left; if it did not come, all is killed here */
 	initctl_stop(&supervisor->init);
