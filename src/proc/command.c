@@ -5,10 +5,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -18,8 +20,16 @@
 #include "proc/rights.h"
 #include "util/fd.h"
 
-#define LISTEN_FIRST 3
-#define SETUP_STATUS 125 /* of a child that could not become the program */
+#define LISTEN_FIRST    3
+#define STACK_BYTES     (1 << 20)
+#define STACK_ALIGNMENT 16
+#define SETUP_STATUS    125 /* of a child that could not become the program */
+
+#ifdef __SANITIZE_ADDRESS__ /* it would take the child's frames for ours */
+#define CAN_SHARE_MEMORY false
+#else
+#define CAN_SHARE_MEMORY true
+#endif
 
 struct report {
 	enum command_failure failure;
@@ -177,21 +187,57 @@ static void become_command(
 	err_sys(&report->err, -result, "cannot execute %s", program);
 }
 
+struct child {
+	const struct command *command;
+	int report_fd;
+	pid_t parent;
+};
+
+static int child_main(void *told)
+{
+	struct child *child = told;
+	struct report report = {0};
+
+	become_command(child->command, &child->report_fd, child->parent, &report);
+	fd_write_all(child->report_fd, &report, sizeof(report));
+	_exit(SETUP_STATUS);
+}
+
+/*
+ * The child has our memory, and we stand still, until it executes the program: no page is copied.
+ * What it changes there is what its stack holds, the environment, and what malloc(3) gave it.
+ */
+static pid_t fork_sharing(struct child *child)
+{
+	char **env = environ;
+	size_t bytes = STACK_BYTES;
+
+	/* execvp(3) has a copy on the stack when the program is a script without a "#!" */
+	for (char *const *arg = child->command->argv; *arg; arg++)
+		bytes += sizeof(*arg);
+	char *stack = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (stack == MAP_FAILED)
+		return -1;
+	char *top = stack + bytes / STACK_ALIGNMENT * STACK_ALIGNMENT;
+	pid_t pid = clone(child_main, top, CLONE_VM | CLONE_VFORK | SIGCHLD, child);
+	int code = errno;
+	munmap(stack, bytes);
+	environ = env;
+	errno = code;
+	return pid;
+}
+
 pid_t command_start(const struct command *command, int *report, struct err *err)
 {
-	pid_t parent = getpid();
+	struct child child = {.command = command, .parent = getpid()};
 	int ends[2];
 
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return err_sys(err, errno, "cannot make a pipe");
-	pid_t pid = fork();
-	if (pid == 0) {
-		struct report told = {0};
-
-		become_command(command, &ends[1], parent, &told);
-		fd_write_all(ends[1], &told, sizeof(told));
-		_exit(SETUP_STATUS);
-	}
+	child.report_fd = ends[1];
+	pid_t pid = command->shares_memory && CAN_SHARE_MEMORY ? fork_sharing(&child) : fork();
+	if (pid == 0)
+		child_main(&child);
 	int result = pid < 0 ? err_sys(err, errno, "cannot fork") : pid;
 	close(ends[1]);
 	if (pid < 0)

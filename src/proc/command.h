@@ -42,6 +42,12 @@ struct command {
 	int terminal; /* with new_session: becomes its controlling terminal; 0: none */
 	/* a process group of its own, the foreground one of this process's terminal */
 	bool takes_terminal;
+	/*
+	 * With argv: until it is the program the child has this process's memory, and this process
+	 * stands still. So nobody in whose reach the child is may be able to look into that. The
+	 * pid_variables are written in it.
+	 */
+	bool shares_memory;
 	bool is_subreaper;  /* what it starts stays below it while it lives */
 	bool restores_pipe; /* SIGPIPE, which this process ignores, ends it again */
 	int death_signal;   /* comes when this process dies; 0: none */

@@ -441,6 +441,7 @@ static pid_t start_command(
 		.nkeep_fds = config->nkeep_fds,
 		.listen_fds = listen_fds,
 		.nlisten_fds = config->service.ngiven,
+		.shares_memory = true, /* hidden by rights_hide() */
 		.restores_pipe = start->restores_pipe,
 		.mask = start->original_mask,
 		.nofile = start->original_nofile,

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -185,6 +186,53 @@ static void failures_are_told(void **state)
 	assert_int_equal(command_failure_status(COMMAND_EXEC_FAILED, ENOENT), 127);
 }
 
+/* As with a memory of its own, and this process is left as it was. */
+static void in_our_memory(void **state)
+{
+	char *env[] = {"PATH=/bin:/usr/bin", "WORD=from the environment", NULL}, *argv[4];
+	char text[TEXT_BYTES];
+	struct command command = {.argv = argv, .env = env, .chdir = "/", .shares_memory = true};
+	char **before = environ, *none[] = {"nswrap-no-such-program", NULL};
+	enum command_failure failure;
+	struct err err;
+
+	(void)state;
+	shell("echo $WORD; pwd; exit 7", argv);
+	assert_int_equal(output_of(&command, text), 7);
+	assert_string_equal(text, "from the environment\n/\n");
+	assert_ptr_equal(environ, before);
+	assert_string_not_equal(getcwd(text, sizeof(text)), "/");
+	command.argv = none;
+	assert_int_equal(command_spawn(&command, &failure, &err), -ENOENT);
+	assert_int_equal(failure, COMMAND_EXEC_FAILED);
+	assert_ptr_equal(environ, before);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+}
+
+/* execvp(3) puts all of them on the stack once more. */
+static void many_words_for_a_script(void **state)
+{
+	const size_t count = 150000;
+	char path[] = "/tmp/nswrap-test-XXXXXX", text[TEXT_BYTES];
+	char **argv = calloc(count + 2, sizeof(*argv));
+	struct command command = {.argv = argv, .shares_memory = true};
+	int fd = mkostemp(path, O_CLOEXEC);
+
+	(void)state;
+	assert_non_null(argv);
+	assert_true(fd >= 0);
+	assert_int_equal(fd_write_all(fd, "echo $#\n", 8), 0);
+	assert_int_equal(fchmod(fd, 0700), 0);
+	close(fd);
+	argv[0] = path;
+	for (size_t i = 1; i <= count; i++)
+		argv[i] = "x";
+	assert_int_equal(output_of(&command, text), 0);
+	assert_string_equal(text, "150000\n");
+	unlink(path);
+	free(argv);
+}
+
 /* One that dies with its starter: a process between us and it is killed. */
 static void dies_with_its_starter(void **state)
 {
@@ -228,6 +276,8 @@ int main(void)
 		cmocka_unit_test(a_function_in_its_place),
 		cmocka_unit_test(no_rights),
 		cmocka_unit_test(failures_are_told),
+		cmocka_unit_test(in_our_memory),
+		cmocka_unit_test(many_words_for_a_script),
 		cmocka_unit_test(dies_with_its_starter),
 	};
 
