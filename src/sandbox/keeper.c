@@ -63,6 +63,29 @@ static void respawn(struct loop_timer *timer)
 	loop_timer_set(keeper->loop, timer, RESPAWN_MS);
 }
 
+/* It is needed now; not started from here, as on_room would be called within a keeper_send. */
+static void end_sparing(struct keeper *keeper)
+{
+	if (!keeper->is_spared)
+		return;
+	keeper->is_spared = false;
+	loop_io_del(keeper->loop, &keeper->udp_io);
+	loop_io_del(keeper->loop, &keeper->tcp_io);
+	loop_timer_set(keeper->loop, &keeper->timer, 0);
+}
+
+static void on_udp_question(struct loop_io *io, uint32_t events)
+{
+	(void)events;
+	end_sparing(container_of(io, struct keeper, udp_io));
+}
+
+static void on_tcp_question(struct loop_io *io, uint32_t events)
+{
+	(void)events;
+	end_sparing(container_of(io, struct keeper, tcp_io));
+}
+
 void keeper_init(
 	struct keeper *keeper, struct loop *loop, const struct keeper_ops *ops, void *owner)
 {
@@ -72,6 +95,8 @@ void keeper_init(
 		.owner = owner,
 		.io = {-1, on_channel},
 		.timer.on_expired = respawn,
+		.udp_io = {-1, on_udp_question},
+		.tcp_io = {-1, on_tcp_question},
 	};
 }
 
@@ -99,10 +124,22 @@ int keeper_start(struct keeper *keeper, struct err *err)
 	return 0;
 }
 
+void keeper_spare(struct keeper *keeper, int udp, int tcp)
+{
+	keeper->is_spared = true;
+	keeper->udp_io.fd = udp;
+	keeper->tcp_io.fd = tcp;
+	if ((udp >= 0 && loop_io_add(keeper->loop, &keeper->udp_io, EPOLLIN) < 0) ||
+		(tcp >= 0 && loop_io_add(keeper->loop, &keeper->tcp_io, EPOLLIN) < 0))
+		end_sparing(keeper);
+}
+
 int keeper_send(struct keeper *keeper, const struct net_message *message, int fd)
 {
-	if (keeper->pid <= 0)
+	if (keeper->pid <= 0) {
+		end_sparing(keeper);
 		return -EPIPE;
+	}
 	int result = fd_send_one(keeper->io.fd, message, sizeof(*message), fd);
 	if (result == -EAGAIN && !keeper->is_full) {
 		keeper->is_full = true;
@@ -139,6 +176,7 @@ void keeper_on_death(struct keeper *keeper, int code, int status)
 
 void keeper_stop(struct keeper *keeper)
 {
+	end_sparing(keeper);
 	loop_timer_cancel(keeper->loop, &keeper->timer);
 	close_channel(keeper);
 	if (keeper->pid > 0)

@@ -44,6 +44,8 @@ struct keeper {
 	struct loop_timer timer; /* then another one is started */
 	uint64_t started_ns;
 	unsigned quick_deaths;
+	bool is_spared;                /* none is started until it is needed */
+	struct loop_io udp_io, tcp_io; /* that is when somebody asks here */
 };
 
 /* @loop and @ops must stay. */
@@ -53,7 +55,13 @@ void keeper_init(
 /* Start the first one. Returns 0, or -errno with @err filled. */
 int keeper_start(struct keeper *keeper, struct err *err);
 
-/* Returns 0 or -errno: -EAGAIN, and on_room will be called; -EPIPE when none runs. */
+/*
+ * Start the first one when @udp or @tcp, of its name server, can be read (-1: there is none), or
+ * when there is something to send. They must stay open until keeper_stop.
+ */
+void keeper_spare(struct keeper *keeper, int udp, int tcp);
+
+/* Returns 0 or -errno: -EAGAIN, or -EPIPE when none runs; on_room will be called. */
 int keeper_send(struct keeper *keeper, const struct net_message *message, int fd);
 
 /* It died, and was reaped: @code and @status are of waitid(2). Its last words are heard first. */

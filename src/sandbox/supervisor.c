@@ -612,6 +612,18 @@ static void keep_clients(struct supervisor *supervisor)
 		forwards_keep_clients(&supervisor->forwards);
 }
 
+/* One that would have a name server that nobody asks, and nothing else, is not worth its start. */
+static int start_net(struct supervisor *supervisor, struct err *err)
+{
+	const int *fds = supervisor->init.fds;
+
+	if (!config_is_alone(supervisor->config) ||
+		supervisor->forwards.count + supervisor->outwards.count > 0)
+		return keeper_start(&supervisor->keeper, err);
+	keeper_spare(&supervisor->keeper, fds[INIT_FD_DNS_UDP], fds[INIT_FD_DNS_TCP]);
+	return 0;
+}
+
 static int start(struct supervisor *supervisor, struct err *err)
 {
 	char moved[NET_MOVED_BYTES];
@@ -634,7 +646,7 @@ static int start(struct supervisor *supervisor, struct err *err)
 	keep_clients(supervisor);
 	forwards_announce(&supervisor->forwards, 0, NULL);
 	outwards_announce(&supervisor->outwards, 0);
-	if (keeper_start(&supervisor->keeper, err) < 0)
+	if (start_net(supervisor, err) < 0)
 		return -err->code;
 	absence_begin(&supervisor->absence);
 	resolver_watch(&supervisor->resolver, fd_take(&supervisor->init.fds[INIT_FD_ETC]));

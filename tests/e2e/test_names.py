@@ -9,7 +9,7 @@ import textwrap
 
 import pytest
 
-from harness import python, wait_for
+from harness import process_table, python, wait_for
 from tools import THOROUGH, Roles
 
 # a name server; argv: a log of what it is asked, then address and what it is like, again and again:
@@ -404,6 +404,46 @@ def test_names_outlive_the_net_process(nswrap, host):
     running.stdin.write(b"two.example\n")
     running.stdin.flush()
     assert running.read_line() == "192.0.2.77"
+    running.stdin.close()
+    assert running.wait() == 0
+
+
+# argv: a name; each word on stdin, udp or tcp, asks the name server for it
+ASK = """
+import socket, struct, sys
+labels = b''.join(bytes([len(label)]) + label.encode() for label in sys.argv[1].split('.'))
+ask = struct.pack('!6H', 7, 0x100, 1, 0, 0, 0) + labels + struct.pack('!BHH', 0, 1, 1)
+for line in sys.stdin:
+    with socket.socket(type=socket.SOCK_STREAM if line == 'tcp\\n' else socket.SOCK_DGRAM) as server:
+        server.settimeout(20)
+        server.connect(('10.0.2.3', 53))
+        server.send((struct.pack('!H', len(ask)) if line == 'tcp\\n' else b'') + ask)
+        answer = server.recv(512)
+        print(socket.inet_ntoa(answer[-4:]), flush=True)
+"""
+
+
+@pytest.mark.parametrize("way", ["udp", "tcp", "port"])
+def test_no_process_for_a_name_server_that_nobody_asks(nswrap, way):
+    """With --network none: it is started by the first question, or for the first port."""
+    running = nswrap.start("-q", "-n", "box", "--network", "none", "--", *python(ASK, os.uname().nodename),
+                           stdin=subprocess.PIPE)
+
+    def processes():
+        found = [comm for pid, (ppid, _, comm) in process_table().items() if ppid == running.pid]
+        return sorted(found)
+
+    wait_for(lambda: "nswrap: witness" in processes(), "COMMAND")
+    assert processes() == ["nswrap: init", "nswrap: witness"]
+    if way == "port":
+        added = nswrap.run("port", "add", "box", "0:7000")
+        assert added.returncode == 0, added.stderr
+        wait_for(lambda: "nswrap: net" in processes(), "the net process")
+    else:
+        running.stdin.write(way.encode() + b"\n")
+        running.stdin.flush()
+        assert running.read_line() == "127.0.0.1"
+        assert "nswrap: net" in processes()
     running.stdin.close()
     assert running.wait() == 0
 

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -266,6 +267,51 @@ static void nobody_waits_for_a_stopped_one(void **state)
 	assert_int_equal(world->rooms, 1); /* it has not been asked for again */
 }
 
+/* One is started by a question to the name server, over UDP or TCP, or by something to send. */
+static void spared_until_needed(void **state)
+{
+	struct world *world = *state;
+	int udp[2], tcp[2];
+
+	world->child = live;
+	for (unsigned way = 0; way < 3; way++) {
+		assert_int_equal(pipe2(udp, O_CLOEXEC), 0);
+		assert_int_equal(pipe2(tcp, O_CLOEXEC), 0);
+		keeper_spare(&world->keeper, udp[0], tcp[0]);
+		assert_int_equal(loop_run_once(world->loop, 50), 0);
+		assert_int_equal(world->spawned, way);
+		if (way == 2)
+			assert_int_equal(
+				keeper_send(&world->keeper, &(struct net_message){0}, -1), -EPIPE);
+		else
+			assert_int_equal(write(way == 0 ? udp[1] : tcp[1], "", 1), 1);
+		for (unsigned i = 0; world->started == way && i < 100; i++)
+			loop_run_once(world->loop, WAIT_MS / 100);
+		assert_int_equal(world->started, way + 1);
+		assert_true(world->keeper.pid > 0);
+		/* what has not been read, as nobody here does, wakes nobody any more */
+		loop_run_once(world->loop, 50);
+		assert_int_equal(world->spawned, way + 1);
+		keeper_stop(&world->keeper);
+		for (unsigned i = 0; i < 2; i++) {
+			close(udp[i]);
+			close(tcp[i]);
+		}
+	}
+}
+
+/* Never needed: nothing is watched that may be closed now. */
+static void spared_to_the_end(void **state)
+{
+	struct world *world = *state;
+
+	keeper_spare(&world->keeper, -1, -1);
+	assert_int_equal(loop_run_once(world->loop, 50), 0);
+	keeper_stop(&world->keeper);
+	loop_run_once(world->loop, 50);
+	assert_int_equal(world->spawned, 0);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -275,6 +321,8 @@ int main(void)
 		TEST(first_start_may_fail),
 		TEST(the_last_one_is_not_replaced),
 		TEST(nobody_waits_for_a_stopped_one),
+		TEST(spared_until_needed),
+		TEST(spared_to_the_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
