@@ -290,7 +290,9 @@ static void spared_until_needed(void **state)
 		assert_int_equal(world->started, way + 1);
 		assert_true(world->keeper.pid > 0);
 		/* what has not been read, as nobody here does, wakes nobody any more */
+		uint64_t before_ns = clock_now_ns();
 		loop_run_once(world->loop, 50);
+		assert_true(clock_now_ns() - before_ns >= 40 * NS_PER_MS);
 		assert_int_equal(world->spawned, way + 1);
 		keeper_stop(&world->keeper);
 		for (unsigned i = 0; i < 2; i++) {
