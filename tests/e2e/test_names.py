@@ -418,15 +418,14 @@ for line in sys.stdin:
         server.settimeout(20)
         server.connect(('10.0.2.3', 53))
         server.send((struct.pack('!H', len(ask)) if line == 'tcp\\n' else b'') + ask)
-        answer = server.recv(512)
-        print(socket.inet_ntoa(answer[-4:]), flush=True)
+        print(labels in server.recv(512), flush=True)
 """
 
 
 @pytest.mark.parametrize("way", ["udp", "tcp", "port"])
 def test_no_process_for_a_name_server_that_nobody_asks(nswrap, way):
     """With --network none: it is started by the first question, or for the first port."""
-    running = nswrap.start("-q", "-n", "box", "--network", "none", "--", *python(ASK, os.uname().nodename),
+    running = nswrap.start("-q", "-n", "box", "--network", "none", "--", *python(ASK, "some.example"),
                            stdin=subprocess.PIPE)
 
     def processes():
@@ -442,7 +441,7 @@ def test_no_process_for_a_name_server_that_nobody_asks(nswrap, way):
     else:
         running.stdin.write(way.encode() + b"\n")
         running.stdin.flush()
-        assert running.read_line() == "127.0.0.1"
+        assert running.read_line() == "True"
         assert "nswrap: net" in processes()
     running.stdin.close()
     assert running.wait() == 0
