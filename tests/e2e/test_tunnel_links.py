@@ -103,6 +103,21 @@ def test_bad_key_files(nswrap, short_dir, mode, text, wrong):
     assert done.returncode == 2 and len(lines) == 1 and wrong in lines[0] and path in lines[0], lines
 
 
+def test_a_flood_of_clients_that_are_turned_away(tunnel, target):
+    """Few lines for many of them, the rest is counted, and who is welcome is served."""
+    server, client = tunnel.up(target)
+    for _ in range(60):
+        with connect(tunnel.clients) as s, contextlib.suppress(ConnectionResetError):
+            s.sendall(b"nswrap\1")
+            read_all(s)
+    assert exchange(tunnel.proxy, b"served") == b"served"
+    assert client.stop() == 0 and server.stop() == 0
+    server.stderr.join()
+    lines = server.stderr.lines
+    assert sum("was turned away" in line for line in lines) == 20, lines
+    assert lines[-1].endswith("left out in a minute: 40"), lines
+
+
 # --- exec: -----------------------------------------------------------------------------------------
 
 
