@@ -181,6 +181,45 @@ def test_frames_whose_reader_is_gone(nswrap):
     assert running.stderr.text().count("--pcap ends here: nobody reads it any more") == 1, running.stderr.text()
 
 
+# a datagram for each line of stdin, as long as that says
+SENDS = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for line in sys.stdin:
+    s.sendto(bytes(int(line)), ('192.0.2.1', 9))
+    print(line, end='', flush=True)
+"""
+
+
+def test_frames_when_the_net_process_dies(nswrap):
+    """Of a record that was begun the next one writes the rest."""
+    read, write = os.pipe2(os.O_NONBLOCK)
+    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+    running = nswrap.start("--pcap", named(write), "--", *python(SENDS), stdin=subprocess.PIPE)
+    running.wait_event("started")
+    data = b""
+
+    def send(size):
+        nonlocal data
+        running.popen.stdin.write(b"%d\n" % size)
+        running.popen.stdin.flush()
+        assert running.read_line() == str(size)
+        with contextlib.suppress(BlockingIOError):
+            data += os.read(read, 1 << 20)
+
+    wait_for(lambda: send(30000) or 0 < whole(data) <= len(data) - 3000, "a record that was begun")
+    pid = running.net_pid()
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not is_alive(pid), "the net process to end")
+    at = len(data)
+    wait_for(lambda: send(10) or whole(data) > at, "the rest of it")
+    for _ in range(20):
+        send(10)
+    assert whole(data) > len(data) - 100, (whole(data), len(data))
+    os.close(read)
+    os.close(write)
+
+
 def test_frames_for_a_fifo_without_reader(nswrap, tmp_path):
     os.mkfifo(tmp_path / "fifo")
     done = nswrap.run("--pcap", tmp_path / "fifo", "true")
