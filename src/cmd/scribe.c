@@ -48,11 +48,6 @@ static bool has(const struct kept *kept, int fd)
 
 /* --- who writes ---------------------------------------------------------------------------- */
 
-static void on_end(struct words *words)
-{
-	loop_stop(words->lines.loop, 0);
-}
-
 /* Those that end the group's others do not end this one: they have last words. It stops with them,
  * and where a terminal wants that of who writes in the background. */
 static void block_signals(sigset_t *before)
@@ -78,8 +73,9 @@ __attribute__((noreturn)) static void write_down(
 	if (rights_drop_all() < 0)
 		_exit(125);
 	prctl(PR_SET_PDEATHSIG, SIGCONT); /* stopped, it would not see the end */
-	words->on_end = on_end;
-	loop_run(loop);
+	/* unlike loop_run() it may wait for who reads stderr: nobody waits for this one */
+	while (lines_is_open(&words->lines) && loop_run_once(loop, -1) >= 0)
+		;
 	words_close(words);
 	_exit(0);
 }

@@ -14,7 +14,6 @@
 
 #define WAKE_UP_BYTES (1024 * 1024) /* each way, then the other relays have their turn */
 #define RETRY_MS      20            /* after memory ran out */
-#define NOT_SEEN      UINT64_MAX
 
 struct relay {
 	struct relay_pool *pool;
@@ -22,7 +21,8 @@ struct relay {
 	/* for util/shares, and known only once descriptors were short */
 	bool has_source;
 	unsigned short source;
-	uint64_t seen_bytes; /* when it was last looked at; NOT_SEEN: never */
+	bool is_local; /* its client is none of another address, whatever that is */
+	uint64_t moved_ns; /* when something was last going on */
 	struct flow_sock socks[RELAY_SIDES];
 	struct flow flows[RELAY_SIDES]; /* by where the bytes come from */
 	struct loop_task task;
@@ -147,8 +147,9 @@ static enum flow_result pump(struct relay *relay, enum relay_side side)
 		return FLOW_FAILED;
 	if (flow->from->is_gone && back->waiting == 0)
 		back->is_ended = true;
-	/* the close that follows says the same when the other way has ended, too */
-	if (!was_ended && !back->is_ended)
+	/* the close that follows says the same when the other way has ended, too; unless there are
+	 * bytes for who has gone: it is a reset then, and takes along what is corked */
+	if (!was_ended && (!back->is_ended || (flow->from->is_gone && flow->to->is_corked)))
 		shutdown(flow->to->io.fd, SHUT_WR);
 	return result;
 }
@@ -160,6 +161,7 @@ static void run(struct relay *relay)
 	bool has_more = false;
 
 	relay->is_starved = false;
+	relay->moved_ns = loop_now_ns(pool->loop);
 	for (enum relay_side side = RELAY_A; side < RELAY_SIDES; side++) {
 		enum flow_result result = pump(relay, side);
 
@@ -205,7 +207,7 @@ static struct relay *start(struct relay_pool *pool, struct loop_io *io, int fd_a
 	struct flow_sock *a = &relay->socks[RELAY_A], *b = &relay->socks[RELAY_B];
 	relay->pool = pool;
 	relay->task.on_run = on_task;
-	relay->seen_bytes = NOT_SEEN;
+	relay->moved_ns = loop_now_ns(pool->loop);
 	relay->socks[RELAY_A].io = (struct loop_io){fd_a, on_ready};
 	relay->socks[RELAY_B].io = (struct loop_io){fd_b, on_ready};
 	for (enum relay_side side = RELAY_A; side < RELAY_SIDES; side++) {
@@ -268,6 +270,11 @@ void relay_note_tcp(struct relay *relay, enum relay_side side)
 	relay->socks[side].kind = FLOW_TCP;
 }
 
+void relay_note_local(struct relay *relay)
+{
+	relay->is_local = true;
+}
+
 void relay_keep_whole(struct relay *relay)
 {
 	relay->is_kept_whole = true;
@@ -289,39 +296,36 @@ static void learn_sources(struct shares_part *part)
 
 	list_each (at, &pool->all) {
 		struct relay *relay = container_of(at, struct relay, link);
-		struct addr client = {0};
+		struct addr client = addr_loopback4(0);
 		socklen_t len = sizeof(client);
 
 		if (relay->has_source)
 			return;
-		getpeername(relay->socks[RELAY_A].io.fd, &client.any, &len);
+		if (!relay->is_local)
+			getpeername(relay->socks[RELAY_A].io.fd, &client.any, &len);
 		relay->has_source = true;
 		relay->source = (unsigned short)shares_source(&pool->budget->shares, &client);
 		shares_take(&pool->budget->shares, SHARES_CONNECTIONS, relay->source);
 	}
 }
 
-static struct relay *oldest_at_rest(struct relay_pool *pool, unsigned source)
+/* The one in which nothing has been going on for the longest time. */
+static struct relay *longest_at_rest(struct relay_pool *pool, unsigned source)
 {
-	struct relay *oldest = NULL;
+	struct relay *longest = NULL;
 
 	for (struct list *at = pool->all.prev; at != &pool->all; at = at->prev) {
 		struct relay *relay = container_of(at, struct relay, link);
-		uint64_t bytes = relay_bytes(relay, RELAY_A) + relay_bytes(relay, RELAY_B);
 
-		if (relay->source != source)
-			continue;
-		if (relay->seen_bytes == bytes)
-			return relay;
-		relay->seen_bytes = bytes;
-		oldest = oldest ? oldest : relay;
+		if (relay->source == source && (!longest || relay->moved_ns < longest->moved_ns))
+			longest = relay;
 	}
-	return oldest;
+	return longest;
 }
 
 static bool yield(struct shares_part *part, unsigned source)
 {
-	struct relay *relay = oldest_at_rest(container_of(part, struct relay_pool, part), source);
+	struct relay *relay = longest_at_rest(container_of(part, struct relay_pool, part), source);
 
 	if (relay)
 		finish(relay, true);

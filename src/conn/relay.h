@@ -45,8 +45,7 @@ enum relay_side { RELAY_A, RELAY_B, RELAY_SIDES };
 /*
  * What all relays of a loop share: pipes, buffers, counters. Their descriptors count in @budget,
  * which stays the caller's. Where these are short and the peer of side A has most of them
- * (shares_yield), one of its relays is reset: of those through which nothing has gone since they
- * were last looked at the oldest, or else the oldest: not one that has just come. Its on_done is
+ * (shares_yield), the one of its relays that has been at rest longest is reset. Its on_done is
  * called from there. Returns NULL with errno set.
  */
 struct relay_pool *relay_pool_new(struct loop *loop, struct budget *budget);
@@ -83,6 +82,9 @@ struct relay *relay_start_with(struct relay_pool *pool, struct loop_io *io, int 
 /* @side is TCP, as its owner knows: then the relay need not find out. Right after relay_start only,
  * before the loop goes on. */
 void relay_note_tcp(struct relay *relay, enum relay_side side);
+
+/* Who connected counts as 127.0.0.1, whatever his address. Right after relay_start as well. */
+void relay_note_local(struct relay *relay);
 
 /*
  * For who cannot afford that a part looks like the whole: should this process die, both sides are

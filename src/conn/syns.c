@@ -350,6 +350,8 @@ bool syns_meet(struct syns *syns, const struct addr *peer, const struct addr *ow
 	syn->relay = relay_start(syns->context->relays, fd, syn->target_fd, on_relay_done, syn);
 	if (syn->relay) {
 		relay_note_tcp(syn->relay, RELAY_A);
+		if (syns->ops->is_one_peer)
+			relay_note_local(syn->relay);
 		syn->target_fd = -1;
 		set_state(syn, SYN_RELAYED);
 		return true;

@@ -135,7 +135,7 @@ void front_relay(struct front_guest *guest, int target_fd, struct front_bytes fr
 
 void front_use(struct front_guest *guest)
 {
-	guest->was_used = true;
+	guest->used_ns = loop_now_ns(guest->front->context->loop);
 }
 
 static void on_deadline(struct loop_timer *timer)
@@ -206,6 +206,7 @@ void front_add(struct front *front, int fd, const struct addr *peer)
 	guest->peer = *peer;
 	guest->io = (struct loop_io){fd, on_ready};
 	guest->deadline = (struct loop_timer){.on_expired = on_deadline};
+	front_use(guest);
 	list_add_last(&front->guests, &guest->link);
 	front->nguests++;
 	budget_take(front->context->budget, front->protocol->guest_fds);
@@ -216,26 +217,22 @@ void front_add(struct front *front, int fd, const struct addr *peer)
 		front_drop(guest);
 }
 
-static struct front_guest *oldest_at_rest(struct front *front, unsigned source)
+static struct front_guest *longest_at_rest(struct front *front, unsigned source)
 {
-	struct front_guest *oldest = NULL;
+	struct front_guest *longest = NULL;
 
 	list_each (at, &front->guests) {
 		struct front_guest *guest = container_of(at, struct front_guest, link);
 
-		if (guest->source != source)
-			continue;
-		if (!guest->was_used)
-			return guest;
-		guest->was_used = false;
-		oldest = oldest ? oldest : guest;
+		if (guest->source == source && (!longest || guest->used_ns < longest->used_ns))
+			longest = guest;
 	}
-	return oldest;
+	return longest;
 }
 
 static bool yield(struct shares_part *part, unsigned source)
 {
-	struct front_guest *guest = oldest_at_rest(container_of(part, struct front, part), source);
+	struct front_guest *guest = longest_at_rest(container_of(part, struct front, part), source);
 
 	if (guest)
 		front_drop(guest);

@@ -46,7 +46,7 @@ struct front_guest {
 	struct addr peer;
 
 	/* the front's */
-	bool was_used;   /* since that was last looked at */
+	uint64_t used_ns;
 	unsigned source; /* for util/shares */
 	struct loop_timer deadline;
 	struct list link;

@@ -476,6 +476,7 @@ static void on_server_ready(struct loop_io *io, uint32_t events)
 {
 	struct guest *guest = container_of(io, struct guest, server_io);
 
+	front_use(&guest->front);
 	note_events(&guest->transfer.server, events);
 	if (guest->state != READING)
 		run(guest, GOES_ON);

@@ -270,6 +270,13 @@ static void on_send_time(struct loop_timer *timer)
 	on_net_room(container_of(timer, struct supervisor, send_timer), false);
 }
 
+/* One that would have a name server that nobody asks, and nothing else, is not worth its start. */
+static bool needs_net(const struct supervisor *supervisor)
+{
+	return !config_is_alone(supervisor->config) ||
+	       supervisor->forwards.count + supervisor->outwards.count > 0;
+}
+
 static void on_net_message(void *owner, const struct net_message *message)
 {
 	struct supervisor *supervisor = owner;
@@ -289,7 +296,12 @@ static void on_net_message(void *owner, const struct net_message *message)
 	case NET_DIAL:
 		outwards_on_dial(&supervisor->outwards, message->id, message->call.number);
 		break;
-	case NET_FAILED: /* nothing that runs can be kept from being reached */
+	case NET_FAILED:
+		if (!needs_net(supervisor)) {
+			log_warning("names are not answered: %s", message->err.text);
+			break;
+		}
+		/* nothing that runs can be kept from being reached */
 		log_error("%s", message->err.text);
 		give_up(supervisor);
 		break;
@@ -612,13 +624,11 @@ static void keep_clients(struct supervisor *supervisor)
 		forwards_keep_clients(&supervisor->forwards);
 }
 
-/* One that would have a name server that nobody asks, and nothing else, is not worth its start. */
 static int start_net(struct supervisor *supervisor, struct err *err)
 {
 	const int *fds = supervisor->init.fds;
 
-	if (!config_is_alone(supervisor->config) ||
-		supervisor->forwards.count + supervisor->outwards.count > 0)
+	if (needs_net(supervisor))
 		return keeper_start(&supervisor->keeper, err);
 	keeper_spare(&supervisor->keeper, fds[INIT_FD_DNS_UDP], fds[INIT_FD_DNS_TCP]);
 	return 0;

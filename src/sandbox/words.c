@@ -60,6 +60,8 @@ static void on_line(struct lines *lines, const char *text, size_t len)
 		return;
 	if (is_ours)
 		log_pass(level, shown);
+	else if (!is_known && words->advises && words->limits)
+		log_line(LOG_ERROR, "%s: %s", words->who, shown); /* its stderr was the caller's */
 	else if (!is_known)
 		log_warning("%s: %s", words->who, shown);
 	if (!advice || is_known)
@@ -70,10 +72,7 @@ static void on_line(struct lines *lines, const char *text, size_t len)
 
 static void on_end(struct lines *lines)
 {
-	struct words *words = container_of(lines, struct words, lines);
-
-	if (words->on_end)
-		words->on_end(words);
+	(void)lines; /* who waits for it looks whether they are open (lines_is_open) */
 }
 
 int words_open(struct words *words, const char *who, struct loop *loop, struct err *err)

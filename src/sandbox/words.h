@@ -28,7 +28,6 @@
 struct words {
 	const char *who;
 	bool advises, limits;
-	void (*on_end)(struct words *words); /* nobody speaks any more; NULL: it does not matter */
 
 	/* its own */
 	const struct advice *advice; /* that was said last */

@@ -488,6 +488,8 @@ static int make_conn(struct association *association, const ngtcp2_pkt_hd *head)
 	params.initial_max_stream_data_bidi_remote = TRACK_WINDOW;
 	params.initial_max_streams_bidi = head ? ASSOCIATION_TRACKS : 0;
 	params.max_ack_delay = 5 * NGTCP2_MILLISECONDS;
+	/* says that we know TRACK_LEFT; what it means to QUIC holds anyway, as there is one path */
+	params.disable_active_migration = 1;
 	new_cid(association, &own);
 	if (head) {
 		params.original_dcid = head->dcid;

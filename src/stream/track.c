@@ -152,6 +152,15 @@ static void finish(struct track *track, uint64_t code)
 	track->ops->on_over(track);
 }
 
+/* An end of 0.1.0 that gets a STOP_SENDING behind an end takes it for nothing, and would keep the
+ * connection for ever. */
+static bool knows_left(const struct track *track)
+{
+	const ngtcp2_transport_params *peer = ngtcp2_conn_get_remote_transport_params(track->conn);
+
+	return peer && peer->disable_active_migration;
+}
+
 /* Both ways have ended, here and in QUIC; or it is broken, and all that it had sent has gone; or
  * its end has gone, and nobody is left here for what comes. */
 static void look_for_end(struct track *track)
@@ -160,16 +169,22 @@ static void look_for_end(struct track *track)
 		finish(track, 0);
 	else if (track->is_closed && track->end_is_passed && track->has_ended)
 		finish(track, 0);
-	else if (track->is_gone && track->end_is_sent && !track->end_is_passed)
+	else if (track->is_gone && track->end_is_sent && !track->end_is_passed && knows_left(track))
 		finish(track, TRACK_LEFT);
 }
 
 /* All was read. A unix socket says by its mark that it was reset; TCP that was reset behind its end
- * says so in its events alone. */
+ * says so in its events alone. To an end of 0.1.0 who has left is one who was reset, while there is
+ * a way to tell it. */
 static void note_end(struct track *track)
 {
+	const bool is_known = knows_left(track);
+	const bool has_failed = track->has_failed || (track->is_gone && !is_known);
+
 	track->has_ended = true;
-	if (fd_was_reset(track->io.fd) || (track->has_failed && !track->end_is_passed))
+	if (track->end_is_sent && !is_known)
+		return;
+	if (fd_was_reset(track->io.fd) || (has_failed && !track->end_is_passed))
 		track->is_broken = true;
 }
 
@@ -490,7 +505,7 @@ static void pass_kept(struct track *track)
 
 void track_reset(struct track *track, uint64_t code)
 {
-	finish(track, code);
+	finish(track, code == TRACK_LEFT ? 0 : code); /* that one ends half of it */
 }
 
 void track_on_blocked(struct track *track)

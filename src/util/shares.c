@@ -22,6 +22,8 @@ unsigned shares_source(struct shares *shares, const struct addr *addr)
 	uint64_t key = 0;
 
 	addr_unmap(&plain);
+	if (plain.family != AF_INET && (plain.family != AF_INET6 || addr_is_loopback(&plain)))
+		plain = addr_loopback4(0);
 	if (plain.family == AF_INET6)
 		memcpy(&key, &plain.v6.sin6_addr, sizeof(key));
 	key = be64toh(key);

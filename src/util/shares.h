@@ -44,7 +44,7 @@ struct shares {
 	unsigned totals[SHARES_KINDS];
 };
 
-/* Below SHARES_SOURCES; 0 for what has no address. */
+/* Below SHARES_SOURCES. What has no address, such as a unix socket, and ::1 count as 127.0.0.1. */
 unsigned shares_source(struct shares *shares, const struct addr *addr);
 
 /* One of @source is there, or is no more. */

@@ -57,6 +57,13 @@ class Shared:
             os.pwrite(self.taken_fd, json.dumps(parts).ljust(400).encode(), 0)
             return number
 
+    def end(self):
+        """Nobody gets another test; what the others still say is heard."""
+        with self.alone(0):
+            os.pwrite(self.taken_fd, json.dumps([[0, 0]] * WORKERS).ljust(400).encode(), 0)
+        while self.take_reports(None):
+            pass
+
     def turns(self, items):
         waiting = [item for item in items if item.get_closest_marker("waits")]
         others = [item for item in items if not item.get_closest_marker("waits")]
@@ -73,6 +80,8 @@ class Shared:
             following = next(turns, None)
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             self.take_reports(0)
+            if session.shouldfail or session.shouldstop:
+                self.end()
             if session.shouldfail:
                 raise session.Failed(session.shouldfail)
             if session.shouldstop:

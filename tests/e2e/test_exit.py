@@ -606,6 +606,26 @@ def test_a_flood_of_entrances_that_are_none(nswrap, far, tmp_path):
     assert re.search(r"left out in a minute: [34]\d$", lines[-1]), lines
 
 
+def test_last_words_wait_for_their_reader(nswrap):
+    """Who says why it does not begin is heard by who reads that late."""
+    read, write = full_pipe()
+    popen = nswrap.popen("exit", "--link", "listen-unix:/missing/x", stderr=write)
+    os.close(write)
+    reader = subprocess.Popen(python("import sys, time; time.sleep(0.3); sys.stdout.buffer.write(sys.stdin.buffer.read())"),
+                              stdin=read, stdout=subprocess.PIPE)
+    os.close(read)
+    said = reader.communicate(timeout=10 * PATIENCE)[0].lstrip(b"x").decode()
+    assert popen.wait(10 * PATIENCE) == 125 and "/missing" in said
+
+
+@pytest.mark.parametrize("words", [["exit", "--link"], ["tunnel", "client", "--to", "127.0.0.1:9", "--server"]])
+def test_what_a_links_command_says_is_said_with_q(nswrap, words):
+    popen = nswrap.popen(*words, "exec:echo 'not this way' >&2; exit 1", "-q", stderr=subprocess.PIPE)
+    assert "not this way" in popen.stderr.readline().decode()
+    popen.terminate()
+    popen.communicate(timeout=10 * PATIENCE)
+
+
 def test_an_exit_that_listens_serves_many(nswrap, far, tmp_path):
     """Each has its own: same addresses, same ports; the end of one is nothing to the other."""
     made, path = far(), tmp_path / "exit.sock"

@@ -447,6 +447,23 @@ def test_no_process_for_a_name_server_that_nobody_asks(nswrap, way):
     assert running.wait() == 0
 
 
+def test_a_name_server_that_cannot_be_had_ends_nothing(nswrap):
+    """Because there may be no more namespaces: COMMAND goes on without."""
+    running = nswrap.start("--network", "none", "--", *python("""
+import socket, sys
+sys.stdin.readline()
+socket.socket(type=socket.SOCK_DGRAM).sendto(b'which?', ('10.0.2.3', 53))
+sys.stdin.readline()"""), prefix=["unshare", "-U", "-r"], stdin=subprocess.PIPE)
+    wait_for(lambda: (running.pid, "nswrap: witness") in [(row[0], row[2]) for row in process_table().values()], "COMMAND")
+    subprocess.run(["nsenter", f"--target={running.pid}", "--user", "--preserve-credentials", "sh", "-c",
+                    "echo 0 >/proc/sys/user/max_user_namespaces"], check=True)
+    running.stdin.write(b"now\n")
+    running.stdin.flush()
+    running.wait_line("names are not answered")
+    running.stdin.close()
+    assert running.wait() == 0
+
+
 @pytest.mark.parametrize("options", [[], ["--root"], ["--no-dns"]], ids=["plain", "root", "no-dns"])
 def test_etc_is_the_hosts(nswrap, host, options):
     """All that the host has in /etc, and nothing can be written there."""

@@ -53,23 +53,23 @@ def test_every_test_runs_once_and_is_counted(run):
     assert sorted(what for what, _ in ran) == ["other"] * 8 + ["waits"] * 8
 
 
-@pytest.mark.parametrize("slow, name", [("waits", "test_that_waits"), ("other", "test_other")])
-def test_they_run_side_by_side(run, slow, name):
+@pytest.mark.parametrize("name", ["test_that_waits", "test_other"])
+def test_they_run_side_by_side(run, name):
     """And who has no more of its own helps the others."""
-    # the first to run of the slow ones goes on when the other pytests have run all but it and the next one
-    met = f"""
-    ran = pathlib.Path(__file__).parent / "ran"
-    if "{slow} " not in ran.read_text():
-        note("{slow}")
-        while len(ran.read_text().splitlines()) < 15:
+    # the first to run of the slow ones goes on when the others have run all but it and its pytest's next one
+    met = """
+    folder = pathlib.Path(__file__).parent
+    with contextlib.suppress(FileExistsError):
+        (folder / "met").touch(exist_ok=False)
+        note("met")
+        while len((folder / "ran").read_text().splitlines()) < 15:
             time.sleep(0.01)
 """
     text = (WAITS + OTHERS).replace("    time.sleep(0.05)\n", "")
-    text = text.replace(f"def {name}(number):", f"def {name}(number):{met}", 1)
-    status, _, ran = run("open(pathlib.Path(__file__).parent / 'ran', 'a').close()\n" + text)
+    status, _, ran = run("import contextlib\n" + text.replace(f"def {name}(number):", f"def {name}(number):{met}", 1))
     assert status == 0
-    pids = [pid for _, pid in ran]
-    assert pids.count(next(pid for what, pid in ran if what == slow)) == 3, "noted twice, and the next one"
+    what, pids = zip(*ran)
+    assert pids[what.index("met"):].count(pids[what.index("met")]) == 3, "it, and the next one"
 
 
 @pytest.mark.parametrize("text, args, passed", [
@@ -97,8 +97,10 @@ def test_one_that_dies_is_told(run, others):
     assert run(text + others)[0] not in (0, 5)
 
 
-def test_the_first_failure_may_end_it(run):
-    """Of all of them."""
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_the_first_failure_may_end_it(run, place):
+    """Of all of them: each has one more at most, which it has taken before."""
+    others = OTHERS.replace('("other")', '("other"); time.sleep(0.5)').replace("range(8)", "range(30)")
     wrong = "\ndef test_wrong():\n    assert False\n"
-    status, _, ran = run(wrong + WAITS.replace("0.05", "0.5") + OTHERS.replace('("other")', '("other"); time.sleep(0.5)'), "-x")
-    assert status != 0 and len(ran) < 16
+    status, said, ran = run(wrong + others if place == "first" else others + "\n@pytest.mark.waits" + wrong, "-x")
+    assert status == 1 and "1 failed" in said and len(ran) < 12

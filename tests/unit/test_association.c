@@ -3,6 +3,7 @@
  */
 #include "stream/association.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -12,6 +13,20 @@
 #include "streampair.h"
 
 #define BULK (24U << 20)
+
+static bool is_of_old; /* the other end, as it looks */
+
+const ngtcp2_transport_params *ngtcp2_conn_get_remote_transport_params(ngtcp2_conn *conn)
+{
+	const ngtcp2_transport_params *(*real)(ngtcp2_conn *) =
+		dlsym(RTLD_NEXT, "ngtcp2_conn_get_remote_transport_params");
+	static ngtcp2_transport_params params;
+
+	params = *real(conn);
+	if (is_of_old)
+		params.disable_active_migration = 0;
+	return &params;
+}
 
 static unsigned char byte_at(size_t at)
 {
@@ -196,6 +211,34 @@ static void test_close(void **state)
 		assert_int_equal(send(fds[other], "", 1, MSG_NOSIGNAL), -1);
 		close(fds[other]);
 	}
+	pair_free(pair);
+}
+
+/* Ends of 0.1.0 do not know who has left: he is one who was reset, and nothing stays with them. */
+static void test_close_to_an_old_end(void **state)
+{
+	struct pair *pair = pair_new();
+	int fds[2];
+
+	(void)state;
+	is_of_old = true;
+	for (int closer = 0; closer < 2; closer++) {
+		pair_connect(pair, fds);
+		close(fds[closer]);
+		pair_until(pair, error_of(fds[1 - closer]) == ECONNRESET);
+		pair_until(pair, pair->tracks.count == 0);
+		close(fds[1 - closer]);
+		/* where it is too late for that, the other one's end is waited for */
+		pair_connect(pair, fds);
+		shutdown(fds[closer], SHUT_WR);
+		pair_run(pair);
+		close(fds[closer]);
+		pair_run(pair);
+		assert_int_equal(error_of(fds[1 - closer]), 0);
+		close(fds[1 - closer]);
+		pair_until(pair, pair->tracks.count == 0);
+	}
+	is_of_old = false;
 	pair_free(pair);
 }
 
@@ -570,6 +613,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_reset),
 	cmocka_unit_test(test_reset_after_half_close),
 	cmocka_unit_test(test_close),
+	cmocka_unit_test(test_close_to_an_old_end),
 	cmocka_unit_test(test_close_of_who_has_not_read),
 	cmocka_unit_test(test_reset_behind_an_end),
 	cmocka_unit_test(test_bytes_before_a_reset),

@@ -657,6 +657,31 @@ static void test_end_comes_with_bytes(void **state)
 	}
 }
 
+/* Bytes for who has gone make a reset of the close that follows: what he sent comes before it. */
+static void last_bytes_before_a_reset(bool a_is_tcp, bool b_is_tcp)
+{
+	struct bed bed;
+
+	for (int who = 0; who < 2; who++) {
+		bed_open(&bed, 12);
+		bed_start(&bed, a_is_tcp, b_is_tcp, 0);
+		peer_send(&bed, who, 10);
+		peer_close(&bed, who, false);
+		peer_send(&bed, !who, 10);
+		settle(&bed);
+		receive_until(&bed, !who, 10);
+		peer_close(&bed, !who, false);
+		wait_done(&bed);
+		bed_close(&bed);
+	}
+}
+
+static void test_last_bytes_before_a_reset(void **state)
+{
+	(void)state;
+	for_each_kind(last_bytes_before_a_reset);
+}
+
 /* A message of a side that is known to be TCP is one read, and its end says what it is. */
 static void test_tcp_is_not_asked(void **state)
 {
@@ -1213,6 +1238,12 @@ static void crowd_start(struct bed *bed, struct crowd *crowd, size_t i, uint8_t 
 	assert_non_null(crowd->relays[i]);
 }
 
+static void pass_time(struct bed *bed)
+{
+	usleep(1000);
+	settle(bed);
+}
+
 /* Who has most gives way to who has less by two at least, and first with what rests. */
 static void test_yield(void **state)
 {
@@ -1225,21 +1256,26 @@ static void test_yield(void **state)
 	bed_open(&bed, 1);
 	assert_false(shares_yield(&bed.budget.shares, &few, 0, false));
 	for (size_t i = 0; i < CROWD; i++)
-		crowd_start(&bed, &crowd, i, i < 12 ? 2 : 3);
-	/* the last ones have just come, and not said anything yet */
+		if (i < 9 || i >= 12)
+			crowd_start(&bed, &crowd, i, i < 12 ? 2 : 3);
+	pass_time(&bed);
 	for (size_t i = 0; i < 9; i++)
-		assert_int_equal(write(crowd.clients[i], "x", 1), 1);
+		if (i != 3)
+			assert_int_equal(write(crowd.clients[i], "x", 1), 1);
 	settle(&bed);
+	/* these have just come, and not said anything yet */
+	pass_time(&bed);
+	for (size_t i = 9; i < 12; i++)
+		crowd_start(&bed, &crowd, i, 2);
 	assert_false(shares_yield(&bed.budget.shares, &most, 0, false));
 	assert_false(shares_yield(&bed.budget.shares, &few, 3, false));
 	assert_int_equal(crowd.ended, 0);
 	assert_true(shares_yield(&bed.budget.shares, &few, 0, false));
-	assert_null(crowd.relays[0]);
-	/* now it is known of all what they do: the oldest but for those that go on */
-	assert_int_equal(write(crowd.clients[1], "x", 1), 1);
+	assert_null(crowd.relays[3]);
+	assert_int_equal(write(crowd.clients[0], "x", 1), 1);
 	settle(&bed);
 	assert_true(shares_yield(&bed.budget.shares, &few, 0, false));
-	assert_null(crowd.relays[2]);
+	assert_null(crowd.relays[1]);
 	/* ten against eight: one more, and they are as good as equal */
 	assert_true(shares_yield(&bed.budget.shares, &few, 0, false));
 	assert_false(shares_yield(&bed.budget.shares, &few, 0, false));
@@ -1267,6 +1303,7 @@ int main(void)
 		cmocka_unit_test(test_reset_after_end),
 		cmocka_unit_test(test_answer_before_reset),
 		cmocka_unit_test(test_end_comes_with_bytes),
+		cmocka_unit_test(test_last_bytes_before_a_reset),
 		cmocka_unit_test(test_tcp_is_not_asked),
 		cmocka_unit_test(test_end_or_break),
 		cmocka_unit_test(test_reset_in_bulk),
