@@ -620,7 +620,7 @@ def test_last_words_wait_for_their_reader(nswrap):
 
 @pytest.mark.parametrize("words", [["exit", "--link"], ["tunnel", "client", "--to", "127.0.0.1:9", "--server"]])
 def test_what_a_links_command_says_is_said_with_q(nswrap, words):
-    popen = nswrap.popen(*words, "exec:echo 'not this way' >&2; exit 1", "-q", stderr=subprocess.PIPE)
+    popen = nswrap.popen(*words, "exec:sh -c 'echo not this way >&2; exit 1'", "-q", stderr=subprocess.PIPE)
     assert "not this way" in popen.stderr.readline().decode()
     popen.terminate()
     popen.communicate(timeout=10 * PATIENCE)
