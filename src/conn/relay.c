@@ -21,7 +21,7 @@ struct relay {
 	/* for util/shares, and known only once descriptors were short */
 	bool has_source;
 	unsigned short source;
-	bool is_local; /* its client is none of another address, whatever that is */
+	bool is_local;     /* its client is none of another address, whatever that is */
 	uint64_t moved_ns; /* when something was last going on */
 	struct flow_sock socks[RELAY_SIDES];
 	struct flow flows[RELAY_SIDES]; /* by where the bytes come from */

@@ -37,7 +37,8 @@
  * mark. Somebody closing his end is as with TCP: an end, if he has read all and left no mark, and
  * what comes for him afterwards is for nobody. QUIC has a STOP_SENDING for that, with the code
  * TRACK_LEFT; with another code it is a reset that comes behind an end. An end that does not know
- * this has the transport parameter disable_active_migration not set, and is told of a reset instead.
+ * this has the transport parameter disable_active_migration not set, and is told of a reset
+ * instead.
  */
 #define TRACK_HEAD_BYTES  7
 #define TRACK_VERSION     1
