@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -82,18 +83,26 @@ __attribute__((noreturn)) static void write_down(
 
 /* --- who serves ---------------------------------------------------------------------------- */
 
+/* Or -errno. An empty container has no /dev/null. */
+static int open_null(void)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	return fd < 0 ? memfd_create("null", MFD_CLOEXEC) : fd;
+}
+
 /* Returns 0, or -errno with @err filled. */
 static int give_away(const struct words *words, const struct kept *kept, struct err *err)
 {
 	const int in_fd = has(kept, STDIN_FILENO) ? -1 : STDIN_FILENO;
 	const int out_fd = has(kept, STDOUT_FILENO) ? -1 : STDOUT_FILENO;
-	_cleanup_fd_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	_cleanup_fd_ int null = open_null();
 
 	signal(SIGPIPE, SIG_IGN); /* the other one may be killed */
 	words_speak(words);
 	if (null < 0 || (in_fd >= 0 && dup2(null, in_fd) < 0) ||
 		(out_fd >= 0 && dup2(null, out_fd) < 0))
-		return err_sys(err, errno, "/dev/null");
+		return err_sys(err, errno, "cannot give the streams away");
 	int result = rights_keep_fds(kept->fds, kept->count);
 	null = -1;
 	return result < 0 ? err_sys(err, -result, "cannot close descriptors") : 0;
@@ -132,7 +141,7 @@ int scribe_begin(struct scribe *scribe, const struct scribe_start *start, struct
 
 void scribe_end(struct scribe *scribe)
 {
-	_cleanup_fd_ int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	_cleanup_fd_ int null = open_null();
 	struct clock_wait wait = clock_wait_start(END_MS);
 
 	if (scribe->pid <= 0)

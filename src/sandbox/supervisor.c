@@ -16,6 +16,7 @@
 
 #include "net/diag.h"
 #include "net/pcap.h"
+#include "net/tap.h"
 #include "proc/inherited.h"
 #include "proc/job.h"
 #include "proc/rights.h"
@@ -43,12 +44,13 @@
 #include "util/list.h"
 #include "util/log.h"
 
-#define KILL_MS   5000
-#define FDS_MAX   65536
-#define RETRY_MS  1000
-#define SETTLE_MS 200
-#define HELD_MS   20
-#define JOINED_MS 1000 /* `exec` ends by itself what it started, when it sees us close */
+#define KILL_MS     5000
+#define FDS_MAX     65536
+#define RETRY_MS    1000
+#define SETTLE_MS   200
+#define HELD_MS     20
+#define REST_FRAMES 1000 /* a TAP device's queue */
+#define JOINED_MS   1000 /* `exec` ends by itself what it started, when it sees us close */
 
 static_assert(ENTER_USER == (int)INIT_FD_USER && ENTER_NET == (int)INIT_FD_NET &&
 		      ENTER_MNT == (int)INIT_FD_MNT && ENTER_PID == (int)INIT_FD_PID &&
@@ -684,6 +686,20 @@ static void kill_processes(const struct supervisor *supervisor)
 			kill(pids[i], SIGKILL);
 }
 
+/* What the net process did not come to any more is in the capture, too. */
+static void capture_rest(struct supervisor *supervisor)
+{
+	const int tap = supervisor->init.fds[INIT_FD_TAP];
+	uint8_t frame[TAP_ETHER_BYTES + 65536];
+	ssize_t got;
+
+	for (int i = 0; supervisor->pcap.fd >= 0 && tap >= 0 && i < REST_FRAMES; i++) {
+		got = tap_read(tap, frame, sizeof(frame));
+		if (got <= 0 || pcap_write_frame(&supervisor->pcap, frame, (size_t)got) < 0)
+			break;
+	}
+}
+
 static void take_down(struct supervisor *supervisor)
 {
 	notifyrelay_end(&supervisor->notify);
@@ -694,6 +710,7 @@ static void take_down(struct supervisor *supervisor)
 	kill_processes(supervisor);
 	witness_stop(&supervisor->witness);
 	keeper_stop(&supervisor->keeper);
+	capture_rest(supervisor);
 	answers_wake(&supervisor->answers);
 	/* INIT_ENDED means that nothing is left; if it did not come, all is killed here */
 	initctl_stop(&supervisor->init);

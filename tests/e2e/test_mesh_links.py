@@ -256,4 +256,4 @@ def test_bulk_over_a_long_link_with_stalls(triangle):
         # 10 MB and 40 MB each way at 50 MB a second
         assert time.monotonic() - began < 20 * PATIENCE
         assert {host["restarts"] for host in mesh.site.status().values()} == {0}
-        assert 50 <= mesh.site.status()["c"]["rtt_ms"] < 2000
+        assert 45 <= mesh.site.status()["c"]["rtt_ms"] < 2000

@@ -15,7 +15,8 @@ import time
 
 import pytest
 
-from harness import NAME_SERVER, PATIENCE, PYTHON, TCP_ECHO, connect, exchange, python, read_all
+from harness import (NAME_SERVER, PATIENCE, PYTHON, TCP_ECHO, connect, descendants, exchange, process_table, python,
+                     read_all)
 from test_mesh_manager import FAKE, Mesh
 
 STUBBORN = "trap '' TERM; echo up; while :; do sleep 0.05; done"
@@ -80,12 +81,21 @@ def test_no_dns(nswrap):
     assert shown(nswrap, "--no-dns", "cat", "/etc/resolv.conf") == text
 
 
-def test_pcap(nswrap, short_dir):
+@pytest.mark.parametrize("is_stopped", [False, True], ids=["", "what nobody came to any more"])
+def test_pcap(nswrap, short_dir, is_stopped):
     """Frames of both directions in libpcap's format (pcap-savefile(5))."""
     path = os.path.join(short_dir, "frames")
-    program = ("import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM);"
+    program = ("import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); input();"
                "s.sendto(b'written down', ('192.0.2.1', 9))")
-    shown(nswrap, "--pcap", path, *python(program))
+    running = nswrap.start("--pcap", path, *python(program), stdin=subprocess.PIPE)
+    if is_stopped:
+        net = []
+        wait_for(lambda: net.extend(child for child in descendants(running.pid) if process_table()[child][2] == "nswrap: net")
+                 or net, "the net process")
+        os.kill(net[0], signal.SIGSTOP)
+    running.stdin.write(b"\n")
+    running.stdin.close()
+    assert running.wait() == 0
     with open(path, "rb") as f:
         data = f.read()
     os.unlink(path)

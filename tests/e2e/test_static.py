@@ -77,7 +77,7 @@ def test_names_are_looked_up_without_loading_anything(tmp_path):
         exec strace -f -e trace=openat -o {trace} {AGENT} tunnel client --server nowhere.invalid:1 --to localhost:1"""
     popen = subprocess.Popen(["unshare", "-rm", "sh", "-c", looks_up], stderr=subprocess.DEVNULL)
     wait_for(lambda: trace.exists() and "/etc/resolv.conf" in trace.read_text(), "a look-up")
-    os.kill(descendants(popen.pid)[-1], signal.SIGTERM)
+    os.kill(next(pid for pid in descendants(popen.pid) if harness.process_table()[pid][2] == "nswrap: tunnel-"), signal.SIGTERM)
     popen.wait(10)
     assert not re.search(r'\.so[."]', trace.read_text())
 
