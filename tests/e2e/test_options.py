@@ -6,6 +6,7 @@ scripts/check-tested lists those that have none.
 import contextlib
 import json
 import os
+import pathlib
 import re
 import signal
 import socket
@@ -16,7 +17,7 @@ import time
 import pytest
 
 from harness import (NAME_SERVER, PATIENCE, PYTHON, TCP_ECHO, connect, descendants, exchange, process_table, python,
-                     read_all)
+                     read_all, wait_for)
 from test_mesh_manager import FAKE, Mesh
 
 STUBBORN = "trap '' TERM; echo up; while :; do sleep 0.05; done"
@@ -85,9 +86,11 @@ def test_no_dns(nswrap):
 def test_pcap(nswrap, short_dir, is_stopped):
     """Frames of both directions in libpcap's format (pcap-savefile(5))."""
     path = os.path.join(short_dir, "frames")
-    program = ("import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); input();"
-               "s.sendto(b'written down', ('192.0.2.1', 9))")
+    program = ("import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM);"
+               "at = '192.0.2.1', 9; s.sendto(b'before it', at); input(); s.sendto(b'written down', at)")
     running = nswrap.start("--pcap", path, *python(program), stdin=subprocess.PIPE)
+    # whose address the gateway has is asked before
+    wait_for(lambda: os.path.exists(path) and b"before it" in pathlib.Path(path).read_bytes(), "the first datagram")
     if is_stopped:
         net = []
         wait_for(lambda: net.extend(child for child in descendants(running.pid) if process_table()[child][2] == "nswrap: net")
