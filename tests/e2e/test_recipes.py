@@ -209,7 +209,8 @@ class Place:
         ssh = self.start(text, laptop)
         found = wait_for(lambda: self.get(port, prefix=laptop) or ssh.said.lines, f"ssh at port {port}", 20)
         assert wanted in found, ssh.said.text()
-        self.end(ssh)
+        # one signal was not enough for ssh of OpenSSH 9.2, once in some hundred times
+        wait_for(lambda: ssh.terminate() or ssh.poll() is not None, "the end of ssh", 20)
 
     def end(self, popen):
         popen.terminate()
