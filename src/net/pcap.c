@@ -4,18 +4,21 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "net/tap.h"
 #include "util/fd.h"
 
 #define MAGIC_NANOSECONDS 0xa1b23c4d
 #define VERSION_MAJOR     2
 #define VERSION_MINOR     4
 #define LINKTYPE_ETHERNET 1
+#define QUEUE_FRAMES      1000 /* of a TAP device */
 
 /* The layout of the file: pcap-savefile(5) */
 struct file_header {
@@ -118,4 +121,38 @@ int pcap_write_frame(struct pcap *pcap, const void *frame, size_t len)
 		return -errno;
 	return (size_t)done == sizeof(header) + captured_len ? 0
 							     : end_short(pcap, parts, (size_t)done);
+}
+
+void pcap_take(struct pcap *pcap, int tap)
+{
+	uint8_t frame[TAP_ETHER_BYTES + 65536];
+
+	for (int i = 0; pcap->fd >= 0 && tap >= 0 && i < QUEUE_FRAMES; i++) {
+		ssize_t got = tap_read(tap, frame, sizeof(frame));
+		if (got <= 0 || pcap_write_frame(pcap, frame, (size_t)got) < 0)
+			break;
+	}
+}
+
+int pcap_open(struct pcap *pcap, const char *path, struct err *err)
+{
+	*pcap = (struct pcap){-1, pcap_rest_new()};
+	if (!pcap->rest)
+		return err_sys(err, errno, "no memory for --pcap");
+	pcap->fd =
+		open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
+	int result = pcap->fd < 0 ? -errno : pcap_write_header(pcap->fd);
+	if (result == -ENXIO)
+		return err_set(err, ENXIO,
+			"cannot write --pcap %s: nobody reads it; expected a file, or a pipe whose "
+			"reader has opened it",
+			path);
+	return result < 0 ? err_sys(err, -result, "cannot write --pcap %s", path) : 0;
+}
+
+void pcap_close(struct pcap *pcap)
+{
+	fd_close(&pcap->fd);
+	pcap_rest_free(pcap->rest);
+	pcap->rest = NULL;
 }

@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "util/err.h"
+
 /* Longest frame that is kept whole: a 64 KiB packet and its Ethernet header, with room to spare */
 #define PCAP_SNAPLEN 262144
 /* In front of each frame */
@@ -23,9 +25,18 @@ struct pcap {
 };
 
 /*
- * Shared with children made by fork(2): where one of them dies, the next one goes on. NULL with
- * errno set.
+ * Open the file, or a pipe that somebody reads, at @path, and write the file header; nobody waits
+ * for who reads it. What is left of a record is shared with children made by fork(2): where one of
+ * them dies, the next one goes on. Returns 0, or -errno with @err filled and pcap_close as the end.
  */
+int pcap_open(struct pcap *pcap, const char *path, struct err *err);
+void pcap_close(struct pcap *pcap);
+
+/* Write the frames that @tap (-1: none) has by now, as far as they can be; -1 as descriptor: none.
+ */
+void pcap_take(struct pcap *pcap, int tap);
+
+/* Part of pcap_open: NULL with errno set. */
 struct pcap_rest *pcap_rest_new(void);
 /* NULL is allowed. */
 void pcap_rest_free(struct pcap_rest *rest);

@@ -16,7 +16,6 @@
 
 #include "net/diag.h"
 #include "net/pcap.h"
-#include "net/tap.h"
 #include "proc/inherited.h"
 #include "proc/job.h"
 #include "proc/rights.h"
@@ -44,13 +43,12 @@
 #include "util/list.h"
 #include "util/log.h"
 
-#define KILL_MS     5000
-#define FDS_MAX     65536
-#define RETRY_MS    1000
-#define SETTLE_MS   200
-#define HELD_MS     20
-#define REST_FRAMES 1000 /* a TAP device's queue */
-#define JOINED_MS   1000 /* `exec` ends by itself what it started, when it sees us close */
+#define KILL_MS   5000
+#define FDS_MAX   65536
+#define RETRY_MS  1000
+#define SETTLE_MS 200
+#define HELD_MS   20
+#define JOINED_MS 1000 /* `exec` ends by itself what it started, when it sees us close */
 
 static_assert(ENTER_USER == (int)INIT_FD_USER && ENTER_NET == (int)INIT_FD_NET &&
 		      ENTER_MNT == (int)INIT_FD_MNT && ENTER_PID == (int)INIT_FD_PID &&
@@ -456,22 +454,6 @@ static int watch_alive(struct supervisor *supervisor, struct err *err)
 
 /* --- start -------------------------------------------------------------------------------- */
 
-/* Nothing waits for who reads it, neither here nor in the net process. */
-static int open_pcap(const char *path, struct err *err)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
-	int result = fd < 0 ? -errno : pcap_write_header(fd);
-
-	if (result == 0)
-		return fd;
-	fd_close(&fd);
-	return result == -ENXIO ? err_set(err, ENXIO,
-					  "cannot write --pcap %s: nobody reads it; expected a "
-					  "file, or a pipe whose reader has opened it",
-					  path)
-				: err_sys(err, -result, "cannot write --pcap %s", path);
-}
-
 static int open_host_side(struct supervisor *supervisor, struct err *err)
 {
 	const struct sandbox_config *config = supervisor->config;
@@ -479,13 +461,7 @@ static int open_host_side(struct supervisor *supervisor, struct err *err)
 	supervisor->host_diag = diag_open();
 	if (supervisor->host_diag < 0)
 		return err_sys(err, -supervisor->host_diag, "cannot open a diagnostics socket");
-	if (!config->pcap_path)
-		return 0;
-	supervisor->pcap.rest = pcap_rest_new();
-	if (!supervisor->pcap.rest)
-		return err_sys(err, errno, "no memory for --pcap");
-	supervisor->pcap.fd = open_pcap(config->pcap_path, err);
-	return supervisor->pcap.fd < 0 ? supervisor->pcap.fd : 0;
+	return config->pcap_path ? pcap_open(&supervisor->pcap, config->pcap_path, err) : 0;
 }
 
 static int open_signals(struct supervisor *supervisor, struct err *err)
@@ -686,20 +662,6 @@ static void kill_processes(const struct supervisor *supervisor)
 			kill(pids[i], SIGKILL);
 }
 
-/* What the net process did not come to any more is in the capture, too. */
-static void capture_rest(struct supervisor *supervisor)
-{
-	const int tap = supervisor->init.fds[INIT_FD_TAP];
-	uint8_t frame[TAP_ETHER_BYTES + 65536];
-	ssize_t got;
-
-	for (int i = 0; supervisor->pcap.fd >= 0 && tap >= 0 && i < REST_FRAMES; i++) {
-		got = tap_read(tap, frame, sizeof(frame));
-		if (got <= 0 || pcap_write_frame(&supervisor->pcap, frame, (size_t)got) < 0)
-			break;
-	}
-}
-
 static void take_down(struct supervisor *supervisor)
 {
 	notifyrelay_end(&supervisor->notify);
@@ -710,7 +672,8 @@ static void take_down(struct supervisor *supervisor)
 	kill_processes(supervisor);
 	witness_stop(&supervisor->witness);
 	keeper_stop(&supervisor->keeper);
-	capture_rest(supervisor);
+	/* what the guest sent last, and it did not come to */
+	pcap_take(&supervisor->pcap, supervisor->init.fds[INIT_FD_TAP]);
 	answers_wake(&supervisor->answers);
 	/* INIT_ENDED means that nothing is left; if it did not come, all is killed here */
 	initctl_stop(&supervisor->init);
@@ -726,8 +689,7 @@ static void take_down(struct supervisor *supervisor)
 	resolver_fini(&supervisor->resolver);
 	initctl_fini(&supervisor->init);
 	fd_close(&supervisor->host_diag);
-	fd_close(&supervisor->pcap.fd);
-	pcap_rest_free(supervisor->pcap.rest);
+	pcap_close(&supervisor->pcap);
 	fd_close(&supervisor->signal_io.fd);
 	program_free(&supervisor->program);
 	if (supervisor->config->detach)

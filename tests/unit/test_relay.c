@@ -1295,6 +1295,29 @@ static void test_yield(void **state)
 	bed_close(&bed);
 }
 
+/* Who connects from here counts as 127.0.0.1, and loses nothing to a client of that. */
+static void test_local_ones_are_one(void **state)
+{
+	const struct addr here = addr_loopback4(0);
+	struct crowd crowd = {0};
+	struct bed bed;
+
+	(void)state;
+	bed_open(&bed, 1);
+	for (size_t i = 0; i < CROWD; i++) {
+		crowd_start(&bed, &crowd, i, 2);
+		relay_note_local(crowd.relays[i]);
+	}
+	assert_false(shares_yield(&bed.budget.shares, &here, 0, false));
+	assert_int_equal(crowd.ended, 0);
+	for (size_t i = 0; i < CROWD; i++) {
+		relay_stop(crowd.relays[i]);
+		close(crowd.clients[i]);
+		close(crowd.targets[i]);
+	}
+	bed_close(&bed);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1322,6 +1345,7 @@ int main(void)
 		cmocka_unit_test(test_free_in_on_done),
 		cmocka_unit_test(test_no_starvation),
 		cmocka_unit_test(test_yield),
+		cmocka_unit_test(test_local_ones_are_one),
 		cmocka_unit_test_teardown(test_random_schedules, tell_seed),
 	};
 
