@@ -42,7 +42,7 @@ void acceptor_close(struct acceptor *acceptor);
 /*
  * For make_room, where clients become relays: whoever has most connections loses one at rest
  * (shares_yield). Who comes counts as 127.0.0.1, so clients of that address, which most have, wait
- * for one another, and one of another address with more loses its oldest to its own next one, too.
+ * for one another, and one of another address with more loses one to its own next one, too.
  */
 bool acceptor_make_room(struct acceptor *acceptor);
 
