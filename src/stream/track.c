@@ -95,6 +95,7 @@ struct track *track_new(struct tracks *all, const struct track_ops *ops, void *o
 	track->io.fd = track->other_fd = -1;
 	track->chunk_bytes = CHUNK_MIN;
 	track->window = TRACK_WINDOW;
+	track->moved_ns = loop_now_ns(all->loop);
 	list_init(&track->out);
 	list_init(&track->in);
 	all->count++;
@@ -252,7 +253,7 @@ static bool read_some(struct track *track)
 		chunk->end += (size_t)got;
 		track->nunsent += (size_t)got;
 		track->nkept += (size_t)got;
-		track->moved += (size_t)got;
+		track->moved_ns = loop_now_ns(track->all->loop);
 		if ((size_t)got == room && track->chunk_bytes < CHUNK_MAX)
 			track->chunk_bytes *= 4;
 		return (size_t)got == room;
@@ -388,7 +389,8 @@ static size_t pass(struct track *track, const unsigned char *bytes, size_t len)
 		else if (errno != EINTR)
 			break;
 	}
-	track->moved += done;
+	if (done > 0)
+		track->moved_ns = loop_now_ns(track->all->loop);
 	if (done < len && track->is_writable)
 		finish(track, 0);
 	return done;

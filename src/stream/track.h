@@ -118,7 +118,7 @@ struct track {
 	bool end_has_come, end_is_passed;
 	uint64_t window, taken; /* the second: since */
 	uint64_t since_ns;
-	uint64_t moved; /* bytes of the socket, both ways */
+	uint64_t moved_ns; /* when bytes last came from the socket or went to it, or it began */
 };
 
 /* In state TRACK_WAITING, of an asker, or TRACK_HEAD. Returns NULL: no memory. */

@@ -18,7 +18,6 @@ struct landing {
 	size_t fds;      /* that are counted */
 	uint16_t port;   /* that was asked for; 0: behind this host */
 	unsigned source; /* who asks */
-	uint64_t seen;   /* bytes, when it was looked at last */
 	struct dial dial;
 };
 
@@ -86,28 +85,25 @@ static void join_names(struct landing *landing, struct in_addr peer)
 
 /* --- room --------------------------------------------------------------------------------- */
 
-/* Of those from @source the oldest through which nothing has gone since the last look, or else the
- * oldest. */
-static struct landing *oldest_at_rest(struct landings *landings, unsigned source)
+/* The one of @source through which nothing has gone for the longest time. */
+static struct landing *longest_at_rest(struct landings *landings, unsigned source)
 {
-	struct landing *oldest = NULL;
+	struct landing *longest = NULL;
 
 	for (struct list *at = landings->all.prev; at != &landings->all; at = at->prev) {
 		struct landing *landing = container_of(at, struct landing, link);
 
-		if (landing->source != source)
-			continue;
-		if (landing->seen == landing->track->moved)
-			return landing;
-		landing->seen = landing->track->moved;
-		oldest = oldest ? oldest : landing;
+		if (landing->source == source &&
+			(!longest || landing->track->moved_ns < longest->track->moved_ns))
+			longest = landing;
 	}
-	return oldest;
+	return longest;
 }
 
 static bool yield(struct shares_part *part, unsigned source)
 {
-	struct landing *landing = oldest_at_rest(container_of(part, struct landings, part), source);
+	struct landing *landing =
+		longest_at_rest(container_of(part, struct landings, part), source);
 
 	if (!landing)
 		return false;

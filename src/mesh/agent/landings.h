@@ -14,7 +14,7 @@
  *
  * What a stream asks for is dialled; the stream is accepted when that has accepted, and refused as
  * it was. Where descriptors are short the host with the most of them loses one to each that has
- * fewer (util/shares).
+ * fewer (util/shares): the one that has been at rest longest.
  */
 
 struct landings_ops {
