@@ -542,8 +542,8 @@ def test_ps_forgets_the_dead(nswrap):
     other.signal(signal.SIGKILL)
     other.popen.wait()
     try:
-        wait_for(lambda: ps(nswrap) == [], "the dead one to be forgotten")
-        assert no_socket_left(nswrap)
+        # also here the net process may hold the socket a moment longer, and hear who connects
+        wait_for(lambda: ps(nswrap) == [] and no_socket_left(nswrap), "the dead one to be forgotten")
     finally:
         os.kill(init, signal.SIGCONT)
 
