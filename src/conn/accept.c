@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "conn/dial.h"
+#include "util/fd.h"
 #include "util/list.h"
 
 #define ACCEPT_BURST 32 /* then others get their turn */
@@ -80,6 +81,7 @@ static void on_pause_over(struct loop_timer *timer)
 int acceptor_open(
 	struct acceptor *acceptor, struct loop *loop, struct budget *budget, int listen_fd)
 {
+	fd_keep_in_line(listen_fd);
 	acceptor->loop = loop;
 	acceptor->budget = budget;
 	acceptor->io = (struct loop_io){listen_fd, on_ready};

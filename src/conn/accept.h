@@ -33,8 +33,8 @@ struct acceptor {
 	bool is_muted;
 };
 
-/* Begin. @listen_fd (nonblocking) and all else stay the caller's until acceptor_close. Returns 0 or
- * -errno. */
+/* Begin. @listen_fd (nonblocking) and all else stay the caller's until acceptor_close; who is
+ * accepted has urgent data in line (fd_keep_in_line). Returns 0 or -errno. */
 int acceptor_open(
 	struct acceptor *acceptor, struct loop *loop, struct budget *budget, int listen_fd);
 void acceptor_close(struct acceptor *acceptor);

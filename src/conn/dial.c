@@ -83,14 +83,6 @@ int dial_connect(int fd, const struct addr *to)
 
 static void on_connected(struct loop_io *io, uint32_t events);
 
-/* Urgent data, before anybody can read past it. */
-static void keep_in_line(int fd)
-{
-	int on = 1;
-
-	setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
-}
-
 /* Its port is chosen when it connects: others may have the same one for another peer. ip(7) */
 static int bind_source(int fd, const struct addr *source)
 {
@@ -106,10 +98,8 @@ static int connect_socket(struct dial *dial, int fd)
 	_cleanup_fd_ int socket_fd = fd;
 	const struct addr *to = &dial->answer.addrs[dial->tried++];
 
-	if (to->family != AF_UNIX && dial->proto == PROTO_TCP) {
+	if (to->family != AF_UNIX && dial->proto == PROTO_TCP)
 		fd_keep_alive(fd);
-		keep_in_line(fd);
-	}
 	if (dial->source.family == to->family && bind_source(fd, &dial->source) < 0)
 		return -errno;
 	int result = dial_connect(fd, to);
@@ -169,7 +159,11 @@ static int open_socket(struct dial *dial, sa_family_t family)
 					  : inside_take(dial->context->inside, kind, &dial->waiter);
 	}
 	int fd = socket(family, addr_proto_type(dial->proto) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	return fd < 0 ? -errno : fd;
+	if (fd < 0)
+		return -errno;
+	if (family != AF_UNIX && dial->proto == PROTO_TCP)
+		fd_keep_in_line(fd);
+	return fd;
 }
 
 /* There is no such way: who refused on another one is the better news. */

@@ -76,6 +76,8 @@ static unsigned make(enum door_kind kind, const struct door_mints *mints, int *f
 			kinds[kind].family, kinds[kind].type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 		if (fds[made] < 0)
 			break;
+		if (kinds[kind].type == SOCK_STREAM)
+			fd_keep_in_line(fds[made]);
 		made++;
 	}
 	return made;

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "util/fd.h"
+
 #define SPLICE_MAX  (1024 * 1024) /* asked for at once; the pipe's size is the real limit */
 #define BULK_ENTER  (32 * 1024)   /* a read of so many bytes: go on with splice */
 #define BULK_LEAVE  (16 * 1024)   /* a wake-up with fewer bytes: back to recv and send */
@@ -61,6 +63,14 @@ static void set_nodelay(struct flow_sock *sock)
 			     : FLOW_TCP;
 }
 
+/* Found out where it is not known; who has a second answer to send needs the option, too. */
+static bool is_tcp(struct flow_sock *sock)
+{
+	if (sock->kind == FLOW_UNKNOWN)
+		set_nodelay(sock);
+	return sock->kind == FLOW_TCP;
+}
+
 /* Nagle's delay can only come with the second send, so a short exchange saves the call. */
 static void before_send(struct flow_sock *to)
 {
@@ -79,9 +89,13 @@ void flow_uncork(struct flow_sock *to)
 
 static ssize_t send_waiting(struct flow *flow)
 {
+	int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (flow->to->is_corked ? MSG_MORE : 0);
+
+	if (flow->is_marked && !flow->to->is_in_line && is_tcp(flow->to))
+		flags |= MSG_OOB;
 	if (flow->chunk)
-		return send(flow->to->io.fd, flow->chunk->bytes + flow->first, flow->waiting,
-			MSG_DONTWAIT | MSG_NOSIGNAL | (flow->to->is_corked ? MSG_MORE : 0));
+		return send(
+			flow->to->io.fd, flow->chunk->bytes + flow->first, flow->waiting, flags);
 	return splice(flow->pipe.out, NULL, flow->to->io.fd, NULL, flow->waiting, SPLICE_MODE);
 }
 
@@ -142,7 +156,17 @@ static ssize_t receive_pipe(struct flow *flow, struct pipes *pipes)
 	return -errno;
 }
 
-/* Returns bytes, 0 at the end, or -errno. */
+/* Is the urgent byte the next one? */
+static bool is_at_mark(const struct flow *flow)
+{
+	return sockatmark(flow->from->io.fd) == 1;
+}
+
+/*
+ * Returns bytes, 0 at the end, or -errno. recv(2) stops in front of an urgent byte, but reads one
+ * that is the first like any other: so it is called where bytes are known to wait, which cannot
+ * become urgent any more.
+ */
 static ssize_t receive_chunk(struct flow *flow, struct pipes *pipes)
 {
 	struct flow_sock *from = flow->from;
@@ -151,27 +175,36 @@ static ssize_t receive_chunk(struct flow *flow, struct pipes *pipes)
 		flow->chunk = pipes_take_chunk(pipes);
 	if (!flow->chunk)
 		return -ENOMEM;
-	ssize_t got = recv(from->io.fd, flow->chunk->bytes, PIPES_CHUNK_SIZE, MSG_DONTWAIT);
+	ssize_t got = recv(from->io.fd, flow->chunk->bytes, flow->is_marked ? 1 : PIPES_CHUNK_SIZE,
+		MSG_DONTWAIT);
 	flow->first = 0;
 	if (got < 0)
 		return -errno;
-	flow->is_bulk = got >= BULK_ENTER && !from->is_urgent;
-	if (got > 0 && got < PIPES_CHUNK_SIZE && from->kind == FLOW_TCP && !from->reads_to_end)
+	flow->is_bulk = got >= BULK_ENTER;
+	if (got > 0 && got < PIPES_CHUNK_SIZE && !from->is_urgent && !from->reads_to_end &&
+		is_tcp(from))
 		from->is_readable = false;
 	return got;
 }
 
-/* Take bytes from the socket; none wait, so an EAGAIN of splice cannot mean a full pipe. */
+/*
+ * Take bytes from the socket; none wait, so an EAGAIN of splice cannot mean a full pipe. It may
+ * mean that an urgent byte has come, and is the next one: EPOLLPRI will say so.
+ */
 static enum flow_result receive(struct flow *flow, struct pipes *pipes)
 {
+	struct flow_sock *from = flow->from;
 	ssize_t got = -ENODATA;
 
-	if (flow->is_bulk && !flow->from->is_urgent)
+	flow->is_marked = from->is_urgent && is_at_mark(flow);
+	if (!flow->is_marked && (flow->is_bulk || from->is_urgent))
 		got = receive_pipe(flow, pipes);
 	if (got <= 0 && got != -EAGAIN && got != -EINTR) {
 		/* no pipe, or an end or error that only recv tells apart from urgent bytes */
 		give_back(flow, pipes);
 		flow->is_bulk = false;
+		if (got == 0 && !from->reads_to_end)
+			flow->is_marked = from->is_urgent = is_at_mark(flow);
 		got = receive_chunk(flow, pipes);
 	}
 	if (got > 0)
@@ -179,7 +212,7 @@ static enum flow_result receive(struct flow *flow, struct pipes *pipes)
 	else if (got == 0)
 		flow->is_ended = true;
 	else if (got == -EAGAIN)
-		flow->from->is_readable = false;
+		from->is_readable = from->is_urgent = false;
 	else if (got == -ENOMEM || got == -ENOBUFS)
 		return FLOW_STARVES;
 	else if (got != -EINTR)
@@ -189,21 +222,18 @@ static enum flow_result receive(struct flow *flow, struct pipes *pipes)
 
 void flow_sock_events(struct flow_sock *sock, uint32_t events)
 {
-	int on = 1;
-
 	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLHUP | EPOLLERR))
 		sock->is_readable = true;
 	if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
 		sock->is_writable = true;
-	if (events & (EPOLLRDHUP | EPOLLPRI | EPOLLHUP | EPOLLERR))
+	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		sock->reads_to_end = true;
 	if (events & EPOLLHUP)
 		sock->is_gone = true;
 	if (events & EPOLLERR)
 		sock->is_broken = true;
 	if ((events & EPOLLPRI) && !sock->is_urgent) {
-		/* the urgent byte becomes one like the others */
-		setsockopt(sock->io.fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
+		fd_keep_in_line(sock->io.fd); /* if whoever made it has not */
 		sock->is_urgent = true;
 	}
 }

@@ -26,7 +26,8 @@ struct flow_sock {
 	bool is_readable;    /* may have bytes, an end or an error */
 	bool is_writable;    /* may take bytes */
 	bool is_watched_out; /* EPOLLOUT is in the interest: since it first was full */
-	bool is_urgent;      /* out-of-band bytes came, splice(2) does not pass them */
+	bool is_urgent;      /* an urgent byte may be among those that wait */
+	bool is_in_line;     /* takes urgent bytes like others, TCP or not */
 	bool reads_to_end;   /* a short read does not mean that nothing is left */
 	bool is_broken;      /* failed; no byte will be taken any more */
 	bool is_gone;        /* hung up: neither takes nor sends, but may have bytes left to read */
@@ -39,6 +40,7 @@ struct flow {
 	struct flow_sock *from, *to;
 	bool is_ended;       /* the end was read, or @to takes nothing any more */
 	bool is_bulk;        /* goes through a pipe */
+	bool is_marked;      /* what waits is one byte, and urgent */
 	struct pipe pipe;    /* with .in < 0 unless bytes are in it */
 	struct chunk *chunk; /* NULL unless bytes are in it */
 	size_t first;        /* where they start in the chunk */

@@ -282,6 +282,12 @@ void relay_keep_whole(struct relay *relay)
 		fd_reset_at_close(relay->socks[side].io.fd, true);
 }
 
+void relay_keep_in_line(struct relay *relay)
+{
+	for (enum relay_side side = RELAY_A; side < RELAY_SIDES; side++)
+		relay->socks[side].is_in_line = true;
+}
+
 uint64_t relay_bytes(const struct relay *relay, enum relay_side from)
 {
 	return relay->flows[from].bytes;

@@ -27,8 +27,14 @@
  *
  * Calls that most connections never need are put off: TCP_NODELAY until the second send, EPOLLOUT
  * until a socket is full. A short read means "empty" only where that is sure (TCP, no end, no
- * urgent bytes). splice reports urgent bytes as an end: only recv is believed about ends. An urgent
- * byte arrives in line with the others.
+ * urgent bytes). splice reports urgent bytes as an end: only recv is believed about ends.
+ *
+ * Urgent data: TCP has one byte at most that counts as urgent, at its mark; those before it that
+ * nobody has read are bytes like others by then. Sockets keep it in line (fd_keep_in_line), where
+ * neither recv nor splice read on across it. From an EPOLLPRI on it is asked before each read
+ * whether the mark is next (sockatmark); that byte is read alone, and sent with MSG_OOB where the
+ * other side is TCP. The first EAGAIN ends that. Notice of it comes no earlier than its turn: what
+ * is before it has been taken by the other socket.
  *
  * Bytes whose sender is known to have ended go out with that end (MSG_MORE, then the shutdown or
  * close): a segment less, and one wake-up of who reads them.
@@ -91,6 +97,11 @@ void relay_note_local(struct relay *relay);
  * reset where it is TCP.
  */
 void relay_keep_whole(struct relay *relay);
+
+/* Urgent bytes become bytes like the others, also where both sides are TCP. Right after
+ * relay_start.
+ */
+void relay_keep_in_line(struct relay *relay);
 
 /*
  * Bytes that were read from one side already, such as what followed a handshake: they reach the

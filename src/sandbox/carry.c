@@ -214,8 +214,7 @@ static int open_listener(const struct carry *carry, struct addr *at)
 	int on = 1;
 
 	*at = is_four ? addr_of4(carry->plan->host, 0) : addr_of6(&carry->plan->host6, 0);
-	/* of what is accepted: urgent data is in line before anybody can have read past it */
-	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)) < 0 ||
+	if (fd < 0 ||
 		setsockopt(fd, is_four ? IPPROTO_IP : IPPROTO_IPV6,
 			is_four ? IP_TRANSPARENT : IPV6_TRANSPARENT, &on, sizeof(on)) < 0 ||
 		bind(fd, &at->any, addr_len(at)) < 0 || listen(fd, BACKLOG) < 0)

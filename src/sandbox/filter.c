@@ -65,6 +65,7 @@ static const struct argument_rule argument_rules[] = {
 	{SCMP_ACT_ALLOW, SCMP_SYS(mmap), 2, PROT_EXEC, 0},
 	{SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 2, PROT_EXEC, 0}, /* malloc grows its arenas with it */
 	{SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, WHOLE, FIONREAD},
+	{SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, WHOLE, SIOCATMARK},
 	{SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, WHOLE, SIOCGIFINDEX}, /* if_nametoindex */
 	/* isatty(), before GLib says why it gives up */
 	{SCMP_ACT_ERRNO(ENOTTY), SCMP_SYS(ioctl), 1, WHOLE, TCGETS},

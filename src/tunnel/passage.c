@@ -26,6 +26,8 @@ void passage_begin(struct passage *passage, enum proto proto, int near_fd, int l
 		return;
 	}
 	relay_keep_whole(relay);
+	relay_keep_in_line(
+		relay); /* the other end may be one that takes urgent bytes for the end */
 	if (len > 0 && relay_push(relay, RELAY_B, first, len) < 0)
 		relay_stop(relay);
 }

@@ -133,6 +133,13 @@ void fd_keep_alive(int sock)
 	setsockopt(sock, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 }
 
+void fd_keep_in_line(int sock)
+{
+	int on = 1;
+
+	setsockopt(sock, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
+}
+
 union fd_control {
 	struct cmsghdr align;
 	char bytes[CMSG_SPACE(FD_PASS_MAX * sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))];

@@ -73,6 +73,12 @@ void fd_discard(int *fd);
 void fd_keep_alive(int sock);
 
 /*
+ * Urgent data stays in the stream (SO_OOBINLINE), before anybody can read past it: recv(2) stops in
+ * front of it, sockatmark(3) says where that is. Sockets accepted from a listener have it of that.
+ */
+void fd_keep_in_line(int sock);
+
+/*
  * Send one message with @nfds (0..FD_PASS_MAX) descriptors over a unix socket; the descriptors
  * stay open here. Never raises SIGPIPE. Returns bytes sent or -errno.
  */

@@ -46,6 +46,9 @@ struct peer {
 	bool saw_end;  /* read 0 or an error */
 	int error;     /* of the read that ended it */
 	uint64_t sent, received;
+	uint64_t urgent[OPS]; /* where in what it sent */
+	size_t nurgent;
+	uint64_t mark; /* where it saw one last, and one more */
 };
 
 struct bed {
@@ -121,6 +124,7 @@ static int peer_open(struct peer *peer, bool is_tcp, int buf_bytes)
 			setsockopt(fds[i], SOL_SOCKET, SO_SNDBUF, &buf_bytes, sizeof(int));
 			setsockopt(fds[i], SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof(int));
 		}
+		fd_keep_in_line(fds[i]);
 	}
 	return fds[1];
 }
@@ -243,6 +247,33 @@ static void peer_send(struct bed *bed, int who, size_t len)
 		peer->has_shut = true;
 }
 
+static void peer_send_urgent(struct bed *bed, int who)
+{
+	struct peer *peer = &bed->peers[who];
+	uint8_t byte;
+
+	if (peer->fd < 0 || peer->has_shut || !peer->is_tcp || peer->nurgent == OPS)
+		return;
+	stream_fill(bed, who, peer->sent, &byte, 1);
+	if (send(peer->fd, &byte, 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL) == 1)
+		peer->urgent[peer->nurgent++] = peer->sent++;
+}
+
+/* Does an urgent byte come next? It must have been one when it was sent. */
+static bool peer_is_at_mark(struct bed *bed, int who)
+{
+	struct peer *peer = &bed->peers[who], *other = &bed->peers[!who];
+	size_t i = 0;
+
+	if (!peer->is_tcp || sockatmark(peer->fd) != 1)
+		return false;
+	while (i < other->nurgent && other->urgent[i] != peer->received)
+		i++;
+	assert_true(i < other->nurgent);
+	peer->mark = peer->received + 1;
+	return true;
+}
+
 /* Returns whether something was read; what comes must be what the other peer sent, in order. */
 static bool peer_receive(struct bed *bed, int who, size_t len)
 {
@@ -251,7 +282,7 @@ static bool peer_receive(struct bed *bed, int who, size_t len)
 
 	if (peer->fd < 0 || peer->saw_end)
 		return false;
-	ssize_t got = recv(peer->fd, piece, len, MSG_DONTWAIT);
+	ssize_t got = recv(peer->fd, piece, peer_is_at_mark(bed, who) ? 1 : len, MSG_DONTWAIT);
 	if (got < 0 && errno == EAGAIN)
 		return false;
 	if (got <= 0) {
@@ -329,7 +360,9 @@ static void random_op(struct bed *bed, bool may_break)
 	int who = (int)pick(bed, 2);
 	uint64_t what = pick(bed, 100);
 
-	if (what < 40)
+	if (what < 3)
+		peer_send_urgent(bed, who);
+	else if (what < 40)
 		peer_send(bed, who, pick_len(bed));
 	else if (what < 75)
 		peer_receive(bed, who, pick_len(bed));
@@ -371,6 +404,17 @@ static void push_some(struct bed *bed)
 		}
 }
 
+/* What was sent as urgent last arrived as that. */
+static void check_mark(const struct bed *bed, int who)
+{
+	const struct peer *peer = &bed->peers[who], *other = &bed->peers[!who];
+
+	if (peer->is_tcp && other->nurgent > 0)
+		assert_int_equal(peer->mark, other->urgent[other->nurgent - 1] + 1);
+	else
+		assert_int_equal(peer->mark, 0);
+}
+
 static void run_schedule(uint64_t seed)
 {
 	static const int buf_sizes[] = {0, 1, 5000, 100000};
@@ -397,6 +441,7 @@ static void run_schedule(uint64_t seed)
 		for (int who = 0; who < 2; who++) {
 			assert_int_equal(bed.peers[who].error, 0);
 			assert_int_equal(bed.peers[who].received, bed.peers[!who].sent);
+			check_mark(&bed, who);
 		}
 		assert_int_equal(bed.done_ab, bed.peers[0].sent);
 		assert_int_equal(bed.done_ba, bed.peers[1].sent);
@@ -961,7 +1006,7 @@ static void test_pushed_bytes_and_a_peer_that_is_gone(void **state)
 	for_each_kind(pushed_bytes_and_a_peer_that_is_gone);
 }
 
-/* Out-of-band bytes stop recv and end splice early; what is behind them must not be forgotten. */
+/* Urgent bytes stop recv and end splice early; what is behind them must not be forgotten. */
 static void test_urgent_bytes(void **state)
 {
 	struct bed bed;
@@ -971,17 +1016,13 @@ static void test_urgent_bytes(void **state)
 		bed_open(&bed, 6);
 		bed_start(&bed, true, true, 0);
 		for (int i = 0; i < 20; i++) {
-			struct peer *peer = &bed.peers[0];
-			uint8_t urgent;
-
 			if (is_bulk)
 				peer_send(&bed, 0, 100000);
 			peer_send(&bed, 0, 5);
-			stream_fill(&bed, 0, peer->sent, &urgent, 1);
-			assert_int_equal(send(peer->fd, &urgent, 1, MSG_OOB), 1);
-			peer->sent++;
+			peer_send_urgent(&bed, 0);
 			peer_send(&bed, 0, 100);
-			receive_until(&bed, 1, peer->sent);
+			receive_until(&bed, 1, bed.peers[0].sent);
+			check_mark(&bed, 1);
 		}
 		peer_shut(&bed, 0);
 		assert_true(wait_receive(&bed, 1));
