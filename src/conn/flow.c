@@ -210,7 +210,7 @@ static enum flow_result receive(struct flow *flow, struct pipes *pipes)
 	if (got > 0)
 		flow->waiting = (size_t)got;
 	else if (got == 0)
-		flow->is_ended = true;
+		flow->is_ended = flow->from->is_read_out = true;
 	else if (got == -EAGAIN)
 		from->is_readable = from->is_urgent = false;
 	else if (got == -ENOMEM || got == -ENOBUFS)

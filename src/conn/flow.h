@@ -31,6 +31,7 @@ struct flow_sock {
 	bool reads_to_end;   /* a short read does not mean that nothing is left */
 	bool is_broken;      /* failed; no byte will be taken any more */
 	bool is_gone;        /* hung up: neither takes nor sends, but may have bytes left to read */
+	bool is_read_out;    /* its end was read, behind all of its bytes */
 	bool has_sent;
 	bool is_undelayed; /* TCP_NODELAY is set */
 	bool is_corked;    /* the end that follows pushes what was sent last */

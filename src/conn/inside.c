@@ -7,11 +7,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "util/addr.h"
 #include "util/clock.h"
+#include "util/fd.h"
 
 #define LOW_WATER      16
 #define RETRY_DELAY_MS 20
 #define MINTED_MAX     16
+#define RECYCLED_MAX   (2 * LOW_WATER)
 
 struct stock {
 	int fds[2 * DOOR_BATCH_MAX];
@@ -180,6 +183,23 @@ void inside_put_back(struct inside *inside, enum door_kind kind, int fd)
 
 	if (stock->count < sizeof(stock->fds) / sizeof(stock->fds[0]))
 		stock->fds[stock->count++] = fd;
+	else
+		close(fd);
+}
+
+/* The kernel knows no peer of a connection that is over at both ends. */
+static bool is_over(int fd)
+{
+	struct addr peer;
+
+	shutdown(fd, SHUT_WR);
+	return addr_get_peer(fd, &peer) == -ENOTCONN && fd_disconnect(fd) == 0;
+}
+
+void inside_recycle(struct inside *inside, enum door_kind kind, int fd)
+{
+	if (inside->stocks[kind].count < RECYCLED_MAX && is_over(fd))
+		inside_put_back(inside, kind, fd);
 	else
 		close(fd);
 }

@@ -41,3 +41,10 @@ int inside_take_now(struct inside *inside, enum door_kind kind, int timeout_ms);
 
 /* Give back a socket that was never connected. */
 void inside_put_back(struct inside *inside, enum door_kind kind, int fd);
+
+/*
+ * The same of a TCP socket whose connection has ended, whose end has been read, and which was not
+ * bound to a port of the caller's choice: it is used again, once the other side has heard the end,
+ * unless there are enough.
+ */
+void inside_recycle(struct inside *inside, enum door_kind kind, int fd);

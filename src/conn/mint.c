@@ -17,15 +17,17 @@ int mint_open(int family, uint32_t mark)
 	const bool is_four = family == AF_INET;
 	const struct addr at = is_four ? addr_loopback4(0) : addr_of6(&in6addr_loopback, 0);
 	_cleanup_fd_ int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int on = 1;
+	int on = 1, off = 0;
 
 	/* no port is taken before it listens */
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)) < 0 ||
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
 		setsockopt(fd, is_four ? IPPROTO_IP : IPPROTO_IPV6,
 			is_four ? IP_TRANSPARENT : IPV6_TRANSPARENT, &on, sizeof(on)) < 0 ||
 		setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) < 0 ||
 		setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on)) < 0 ||
-		bind(fd, &at.any, addr_len(&at)) < 0)
+		bind(fd, &at.any, addr_len(&at)) < 0 ||
+		setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &off, sizeof(off)) < 0)
 		return -errno;
 	return fd_take(&fd);
 }
@@ -48,13 +50,6 @@ static int accept_own(int mint, const struct addr *own)
 	return -EAGAIN;
 }
 
-static int disconnect(int fd)
-{
-	const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
-
-	return connect(fd, &nobody, sizeof(nobody)) < 0 ? -errno : 0;
-}
-
 /* Have @self connected to the mint, which listens at @at, and both disconnected again. */
 static int strike(int mint, const struct addr *at, int self)
 {
@@ -68,8 +63,8 @@ static int strike(int mint, const struct addr *at, int self)
 	_cleanup_fd_ int fd = result < 0 ? result : accept_own(mint, &own);
 	if (fd < 0)
 		return fd;
-	result = disconnect(fd);
-	disconnect(self);
+	result = fd_disconnect(fd);
+	fd_disconnect(self);
 	/* that it was reset is left as its error */
 	getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
 	return result < 0 ? result : fd_take(&fd);

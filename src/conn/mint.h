@@ -15,8 +15,8 @@
  * connects meanwhile is turned away.
  */
 
-/* With rights: a mint of @family (AF_INET, AF_INET6), whose sockets have the mark @mark. Or -errno.
- */
+/* With rights: a mint of @family (AF_INET, AF_INET6), whose sockets have the mark @mark, and
+ * SO_REUSEADDR. Or -errno. */
 int mint_open(int family, uint32_t mark);
 
 /*

@@ -27,6 +27,8 @@ struct relay {
 	struct flow flows[RELAY_SIDES]; /* by where the bytes come from */
 	struct loop_task task;
 	bool is_starved, is_kept_whole;
+	struct inside *inside; /* where the socket of B goes afterwards; NULL: nowhere */
+	enum door_kind kind;
 	void (*on_done)(struct relay *relay, void *owner);
 	void *owner;
 };
@@ -104,6 +106,8 @@ static void end(struct relay *relay, bool is_reset)
 		} else if (relay->is_kept_whole) {
 			fd_reset_at_close(sock->io.fd, false);
 		}
+		if (side == RELAY_B && relay->inside && !is_reset && sock->is_read_out)
+			inside_recycle(relay->inside, relay->kind, fd_take(&sock->io.fd));
 		fd_close(&sock->io.fd);
 	}
 	list_del(&relay->link);
@@ -273,6 +277,12 @@ void relay_note_tcp(struct relay *relay, enum relay_side side)
 void relay_note_local(struct relay *relay)
 {
 	relay->is_local = true;
+}
+
+void relay_note_inside(struct relay *relay, struct inside *inside, enum door_kind kind)
+{
+	relay->inside = inside;
+	relay->kind = kind;
 }
 
 void relay_keep_whole(struct relay *relay)

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "conn/inside.h"
 #include "util/budget.h"
 #include "util/loop.h"
 
@@ -91,6 +92,13 @@ void relay_note_tcp(struct relay *relay, enum relay_side side);
 
 /* Who connected counts as 127.0.0.1, whatever his address. Right after relay_start as well. */
 void relay_note_local(struct relay *relay);
+
+/*
+ * The socket of side B is of @inside, of kind @kind, and was not bound to a port: it goes back
+ * there once both ways have ended well (inside_recycle). @inside lives longer. Right after
+ * relay_start.
+ */
+void relay_note_inside(struct relay *relay, struct inside *inside, enum door_kind kind);
 
 /*
  * For who cannot afford that a part looks like the whole: should this process die, both sides are

@@ -5,6 +5,13 @@
 #include <errno.h>
 #include <sys/socket.h>
 
+#include "util/fd.h"
+
+#define LOCAL_PORT_RANGE 51 /* IP_LOCAL_PORT_RANGE, which older headers lack */
+/* net.ipv4.ip_local_port_range of a new namespace */
+#define CHOSEN_FROM 32768
+#define CHOSEN_TO   60999
+
 bool guise_is_kept(const struct forward *forward)
 {
 	const struct forward_context *context = forward->context;
@@ -46,15 +53,38 @@ bool guise_fits(const struct forward *forward, const struct addr *peer, int fd)
 	       !is_inside(&ip, fd);
 }
 
-int guise_wear(int fd, const struct addr *peer)
+/*
+ * Who binds to a port keeps it for good; who lets the kernel choose one does not. So it has one to
+ * choose from (Linux 6.3), of those that it may choose.
+ */
+static bool wear_loosely(int fd, const struct addr *peer)
 {
-	struct addr ip = *peer;
-	int on = 1;
+	const uint16_t port = addr_port(peer);
+	const uint32_t range = (uint32_t)port << 16 | port;
+	struct addr ip = *peer, own;
 
-	/* the same client may be here already, by another port of the host */
-	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
-		bind(fd, &peer->any, addr_len(peer)) == 0)
+	addr_set_port(&ip, 0);
+	if (port < CHOSEN_FROM || port > CHOSEN_TO ||
+		setsockopt(fd, IPPROTO_IP, LOCAL_PORT_RANGE, &range, sizeof(range)) < 0 ||
+		bind(fd, &ip.any, addr_len(&ip)) < 0)
+		return false;
+	if (addr_get_own(fd, &own) == 0 && addr_equal(&own, peer))
+		return true;
+	fd_disconnect(fd);
+	return false;
+}
+
+int guise_wear(int fd, const struct addr *peer, bool *is_loose)
+{
+	const uint32_t any_port = 0;
+	struct addr ip = *peer;
+
+	*is_loose = wear_loosely(fd, peer);
+	/* the same client may be here already, by another port of the host: sockets of the mint
+	 * have SO_REUSEADDR */
+	if (*is_loose || bind(fd, &peer->any, addr_len(peer)) == 0)
 		return 0;
+	setsockopt(fd, IPPROTO_IP, LOCAL_PORT_RANGE, &any_port, sizeof(any_port));
 	addr_set_port(&ip, 0);
 	return bind(fd, &ip.any, addr_len(&ip)) < 0 ? -errno : 0;
 }

@@ -29,5 +29,8 @@ enum door_kind guise_kind(const struct forward *forward);
  */
 bool guise_fits(const struct forward *forward, const struct addr *peer, int fd);
 
-/* Give @fd, of guise_kind, the address of @peer, with its port if that is free. 0 or -errno. */
-int guise_wear(int fd, const struct addr *peer);
+/*
+ * Give @fd, of guise_kind, the address of @peer, with its port if that is free. 0 or -errno.
+ * @is_loose: it lets go of the port when its connection is over, and may be used again.
+ */
+int guise_wear(int fd, const struct addr *peer, bool *is_loose);

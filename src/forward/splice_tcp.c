@@ -22,7 +22,8 @@
 /* A client on its way to the guest. */
 struct client {
 	int host_fd, guest_fd;
-	bool is_second_try; /* the kernel named another target after the first had refused */
+	enum door_kind kind; /* guest_fd may be used again as one of these; DOOR_KINDS: not again */
+	bool is_second_try;  /* the kernel named another target after the first had refused */
 };
 
 /* connect(2) is under way: on another CPU, or the guest's backlog is full. */
@@ -61,6 +62,8 @@ static void start_relay(struct forward *forward, struct client client)
 	if (forward->spec.host.family != AF_UNIX)
 		relay_note_tcp(relay, RELAY_A);
 	relay_note_tcp(relay, RELAY_B);
+	if (client.kind != DOOR_KINDS)
+		relay_note_inside(relay, forward->context->inside, client.kind);
 }
 
 static void on_connected(struct loop_io *io, uint32_t events);
@@ -109,16 +112,19 @@ static int connect_as(struct listener *listener, struct client *client, const st
 {
 	struct forward *forward = listener->forward;
 	struct inside *inside = forward->context->inside;
-	_cleanup_fd_ int fd = inside_take(inside, guise_kind(forward), &listener->waiter);
+	const enum door_kind kind = guise_kind(forward);
+	_cleanup_fd_ int fd = inside_take(inside, kind, &listener->waiter);
+	bool is_loose;
 
 	if (fd < 0)
 		return -EAGAIN;
-	int result = guise_wear(fd, peer);
+	int result = guise_wear(fd, peer, &is_loose);
 	if (result == 0)
 		result = driver_connect(forward, fd);
 	if (result == 0 || result == -EINPROGRESS || result == -ECONNREFUSED) {
 		inside_put_back(inside, driver_socket_kind(forward), client->guest_fd);
 		client->guest_fd = fd_take(&fd);
+		client->kind = is_loose ? kind : DOOR_KINDS;
 		return result;
 	}
 	return result == -EAGAIN ? -EADDRNOTAVAIL : result;
@@ -169,6 +175,7 @@ static int try_elsewhere(struct listener *listener, struct client *client)
 	struct forward *forward = listener->forward;
 
 	fd_close(&client->guest_fd);
+	client->kind = DOOR_KINDS;
 	if (client->is_second_try || !driver_find_target(forward))
 		return -ECONNREFUSED;
 	client->is_second_try = true;
@@ -235,7 +242,7 @@ static void turn_to_client(struct listener *listener, struct client *client)
 /* Lead a client to the current target, with a fresh socket of the inside. */
 static void serve(struct listener *listener, int host_fd, int guest_fd)
 {
-	struct client client = {host_fd, guest_fd, false};
+	struct client client = {host_fd, guest_fd, DOOR_KINDS, false};
 
 	turn_to_client(listener, &client);
 	int result = client.guest_fd < 0 ? -EAGAIN : connect_client(listener, &client);

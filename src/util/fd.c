@@ -55,6 +55,13 @@ int fd_lock(int fd, unsigned timeout_ms)
 	return 0;
 }
 
+int fd_disconnect(int sock)
+{
+	const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+
+	return connect(sock, &nobody, sizeof(nobody)) < 0 ? -errno : 0;
+}
+
 void fd_reset_at_close(int sock, bool on)
 {
 	struct linger linger = {.l_onoff = on, .l_linger = 0};

@@ -48,6 +48,10 @@ void fd_reset(int *sock);
  * a name. */
 bool fd_was_reset(int sock);
 
+/* Of a TCP socket that is connected, or was: unconnected again, with the options that it has. 0 or
+ * -errno. */
+int fd_disconnect(int sock);
+
 /* With @on, whatever closes this TCP socket resets it, the death of this process, too (SO_LINGER).
  */
 void fd_reset_at_close(int sock, bool on);

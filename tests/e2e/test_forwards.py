@@ -393,14 +393,15 @@ with socket.create_server((sys.argv[1], int(sys.argv[2])), family=family, dualst
         with c:
             c.sendall(f'{peer[0].removeprefix("::ffff:")} {peer[1]}'.encode())
 """
-# argv: the address to come from, and where to; whom the server sees, and whether that is us to the port
+# argv: the address to come from, and where to; whom the server sees, and whether that is us to the port: one of those
+# that kernels choose, or another one
 COME = """
 import socket, sys
 family = socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET
 for i in range(40):
     with socket.socket(family) as s:
         s.settimeout(20)
-        s.bind((sys.argv[1], 0))
+        s.bind((sys.argv[1], (0, 0, 20000 + i, 61000 + i)[i % 4]))
         s.connect((sys.argv[2], int(sys.argv[3])))
         said = s.recv(100).decode().split()
         own = s.getsockname()
@@ -432,17 +433,18 @@ def test_clients_come_as_themselves(nswrap, far, options, source, listener, gues
     assert result.stdout.decode().splitlines() == [seen] * 40, result.stderr
 
 
-# from one port to two addresses; argv: the address to come from, the port that is asked, the two
+# from one port to two places; argv: the address to come from, ADDRESS,PORT...
 TWICE = """
 import socket, sys
 kept = []
-for address in sys.argv[3:]:
+for place in sys.argv[2:]:
+    address, port = place.split(',')
     s = socket.socket(socket.AF_INET6 if ':' in address else socket.AF_INET)
     kept.append(s)
     s.settimeout(20)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     s.bind((sys.argv[1], 33333))
-    s.connect((address, int(sys.argv[2])))
+    s.connect((address, int(port)))
     print(s.recv(100).decode())
 """
 
@@ -455,9 +457,21 @@ def test_one_port_of_a_client_twice(nswrap, far, rule, source, listeners, guest)
     host, outside = far
     running = nswrap.start("-f", f"{rule}:0:7000", "--", *python(PEERS, guest, 7000), prefix=host.prefix())
     running.guest_listening()
-    result = outside.run(*python(TWICE, source, running.host_port(), *listeners))
+    result = outside.run(*python(TWICE, source, *(f"{listener},{running.host_port()}" for listener in listeners)))
     first, second = result.stdout.decode().splitlines()
     assert first == f"{source} 33333" and second.split()[0] == source and second != first, result.stderr
+
+
+def test_one_port_of_a_client_to_two_servers(nswrap, far):
+    """Nothing is in the way: they are two connections inside as well."""
+    host, outside = far
+    running = nswrap.start("-f", "0.0.0.0:0:7000", "-f", "0.0.0.0:0:7001", "--", "sh", "-c", '"$@" 7001 & "$@" 7000', "sh",
+                           *python(PEERS, "127.0.0.1"), prefix=host.prefix())
+    running.guest_listening(2)
+    for _ in range(2):
+        places = [f"192.0.2.10,{port}" for port in (running.host_port(1), running.host_port(2))]
+        result = outside.run(*python(TWICE, "192.0.2.20", *places))
+        assert result.stdout.decode().splitlines() == ["192.0.2.20 33333"] * 2, result.stderr
 
 
 # with a listening socket for both families, as a service manager gives it; argv: COMMAND

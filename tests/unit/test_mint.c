@@ -42,6 +42,7 @@ static void expect_new(int fd, bool is_six)
 	struct addr own;
 
 	assert_int_equal(option(fd, SOL_SOCKET, SO_MARK), MARK);
+	assert_int_equal(option(fd, SOL_SOCKET, SO_REUSEADDR), 1);
 	assert_int_equal(is_six ? option(fd, IPPROTO_IPV6, IPV6_TRANSPARENT)
 				: option(fd, IPPROTO_IP, IP_TRANSPARENT),
 		1);
