@@ -20,7 +20,7 @@
 struct datagrams {
 	const struct conn_context *context;
 	const struct dial_target *target;
-	void (*on_failed)(void *owner, int result);
+	void (*on_failed)(void *owner, const struct udp_flow *flow, int result);
 	void *owner;
 	struct udp_relay *relay;
 	struct inside_waiter waiter;
@@ -64,10 +64,10 @@ static int resolve(struct datagrams *datagrams)
 	return result == -EINPROGRESS ? -EAGAIN : result;
 }
 
-static void fail(const struct datagrams *datagrams, int result)
+static void fail(const struct datagrams *datagrams, const struct udp_flow *flow, int result)
 {
 	if (datagrams->on_failed && result != -EAGAIN && !dial_is_short(result))
-		datagrams->on_failed(datagrams->owner, result);
+		datagrams->on_failed(datagrams->owner, flow, result);
 }
 
 /* The place of the address that has a socket on this host, with ports in all; or their count. */
@@ -109,7 +109,7 @@ static int open_target(void *owner, struct udp_flow *flow)
 		target->host ? open_name(datagrams, flow) : open_address(datagrams, &target->addr);
 
 	if (result < 0)
-		fail(datagrams, result);
+		fail(datagrams, flow, result);
 	return result;
 }
 
@@ -130,7 +130,7 @@ static bool on_refused(void *owner, const struct udp_flow *flow)
 
 	if (!datagrams->target->host || datagrams->answer.count < 2 ||
 		find_served(datagrams) == datagrams->answer.count)
-		fail(datagrams, -ECONNREFUSED);
+		fail(datagrams, flow, -ECONNREFUSED);
 	return is_beyond(datagrams) ||
 	       (datagrams->target->host && datagrams->answer.count > 1 && flow->where > 0);
 }
@@ -156,7 +156,8 @@ static void on_sockets(struct inside_waiter *waiter)
 }
 
 struct datagrams *datagrams_new(const struct conn_context *context, int fd,
-	const struct dial_target *target, void (*on_failed)(void *owner, int result), void *owner)
+	const struct dial_target *target,
+	void (*on_failed)(void *owner, const struct udp_flow *flow, int result), void *owner)
 {
 	static const struct udp_relay_ops ops = {.open = open_target, .on_refused = on_refused};
 	struct datagrams *datagrams = calloc(1, sizeof(*datagrams));

@@ -4,6 +4,7 @@
 
 #include "conn/context.h"
 #include "conn/dial.h"
+#include "conn/udp_flows.h"
 
 /*
  * A name is resolved when a client is new, and its first address is taken; when that refuses or
@@ -14,13 +15,14 @@
 struct datagrams;
 
 /*
- * Relay from now on. @on_failed (NULL: nobody) is told when the target refused a datagram, cannot
- * be reached or is unknown: -errno of conn/dial. @fd (bound, nonblocking) stays the caller's, open
- * until datagrams_free. So does @target, which may change: new clients go where it leads then.
- * Returns NULL with errno set.
+ * Relay from now on. @on_failed (NULL: nobody) is told when the target refused a datagram of @flow,
+ * cannot be reached or is unknown: -errno of conn/dial. @fd (bound, nonblocking) stays the
+ * caller's, open until datagrams_free. So does @target, which may change: new clients go where it
+ * leads then. Returns NULL with errno set.
  */
 struct datagrams *datagrams_new(const struct conn_context *context, int fd,
-	const struct dial_target *target, void (*on_failed)(void *owner, int result), void *owner);
+	const struct dial_target *target,
+	void (*on_failed)(void *owner, const struct udp_flow *flow, int result), void *owner);
 
 /* Ends its flows, too. NULL is allowed. */
 void datagrams_free(struct datagrams *datagrams);

@@ -123,11 +123,12 @@ static int adopt(struct open_service *open, const struct service *wanted)
 	return 0;
 }
 
-static void on_datagrams_failed(void *owner, int result)
+static void on_datagrams_failed(void *owner, const struct udp_flow *flow, int result)
 {
 	const struct open_service *open = owner;
 	const struct services *services = open->services;
 
+	(void)flow;
 	if (services->ops->on_failed && open->service.id != 0)
 		services->ops->on_failed(services->owner, PROTO_UDP, open->service.id, result);
 }

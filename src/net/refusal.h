@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* net/refusal - the answer to a connection that cannot be: what its target, or the way there, said
- */
+/* net/refusal - the answer to a connection or datagram that cannot be: what its target, or the way
+ * there, said */
 #pragma once
 
 #include <stddef.h>
@@ -8,6 +8,7 @@
 
 #include "net/icmp6.h"
 #include "net/plan.h"
+#include "util/addr.h"
 
 #define REFUSAL_FRAME_BYTES ICMP6_FRAME_BYTES /* the largest one */
 
@@ -20,3 +21,17 @@
  */
 size_t refusal_make(const struct net_plan *plan, uint8_t *frame, size_t len, int result,
 	uint8_t out[REFUSAL_FRAME_BYTES]);
+
+/*
+ * With rights over the current namespace: a raw socket that answers datagrams there, and has
+ * nothing to read. Owned; or -errno.
+ */
+int refusal_open(sa_family_t family);
+
+/*
+ * By such a socket of their family: a datagram from @client to @asked, an address of this
+ * namespace, could not be delivered, @result (-errno). Who refused is told as the kernel tells it
+ * of a port where nobody listens, so a connected socket has ECONNREFUSED. Lost if there is no
+ * memory.
+ */
+void refusal_send(int fd, const struct addr *client, const struct addr *asked, int result);

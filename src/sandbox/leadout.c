@@ -34,7 +34,8 @@ struct way {
 	int fd; /* listens, or is bound; owned */
 	struct acceptor acceptor;
 	struct datagrams *datagrams; /* UDP */
-	struct loop_io trap_io;      /* -1: there is none */
+	int refusals;                /* UDP: net/refusal; -1: there is none */
+	struct loop_io trap_io;      /* TCP; -1: there is none */
 };
 
 /* A path that the supervisor is asked for. */
@@ -243,6 +244,7 @@ static void way_free(struct way *way)
 	if (way->trap_io.fd >= 0)
 		loop_io_del(loop, &way->trap_io);
 	fd_close(&way->trap_io.fd);
+	fd_close(&way->refusals);
 	fd_close(&way->fd);
 	free(way);
 }
@@ -255,6 +257,21 @@ static struct way *find(const struct leadout *leadout, uint32_t id)
 	return NULL;
 }
 
+static void on_datagram_failed(void *owner, const struct udp_flow *flow, int result)
+{
+	const struct way *way = owner;
+	const struct udp_key *key = &flow->key;
+	struct addr client = {.v6 = key->peer}, asked = way->spec.guest;
+
+	/* who has sent it elsewhere at a wildcard is told from there */
+	if (asked.family == AF_INET6 && !IN6_IS_ADDR_UNSPECIFIED(&key->local))
+		asked.v6.sin6_addr = key->local;
+	else if (!IN6_IS_ADDR_UNSPECIFIED(&key->local))
+		memcpy(&asked.v4.sin_addr, &key->local, sizeof(asked.v4.sin_addr));
+	if (way->refusals >= 0)
+		refusal_send(way->refusals, &client, &asked, result);
+}
+
 /* Returns 0 or -errno. */
 static int serve(struct way *way)
 {
@@ -265,7 +282,7 @@ static int serve(struct way *way)
 		way->acceptor.fds_each = JOIN_FDS;
 		return acceptor_open(&way->acceptor, context->loop, context->budget, way->fd);
 	}
-	way->datagrams = datagrams_new(context, way->fd, &way->target, NULL, NULL);
+	way->datagrams = datagrams_new(context, way->fd, &way->target, on_datagram_failed, way);
 	return way->datagrams ? 0 : -errno;
 }
 
@@ -277,6 +294,13 @@ static struct dial_target target_of(const struct outward_spec *spec)
 	if (spec->proto == PROTO_UDP && strcasecmp(spec->host, "localhost") == 0)
 		return (struct dial_target){.addr = addr_loopback4(spec->port), .proto = PROTO_UDP};
 	return (struct dial_target){.host = spec->host, .port = spec->port, .proto = spec->proto};
+}
+
+static void give_up(struct way *way, int result)
+{
+	log_warning("a port that leads outwards is not served: %s", strerror(-result));
+	if (way)
+		way_free(way);
 }
 
 static void add(struct leadout *leadout, const struct net_message *message, int fd)
@@ -292,30 +316,40 @@ static void add(struct leadout *leadout, const struct net_message *message, int 
 			.spec = message->outward,
 			.fd = fd,
 			.acceptor.io.fd = -1,
+			.refusals = -1,
 			.trap_io = {-1, on_trapped}};
 		way->target = target_of(&way->spec);
 		list_add_last(&leadout->ways, &way->link);
-		result = fd < 0 ? -EMFILE : serve(way);
+		result = fd < 0 ? -EMFILE : 0;
 	} else {
 		fd_close(&fd);
 	}
-	if (result == 0)
-		return;
-	log_warning("a port that leads outwards is not served: %s", strerror(-result));
-	if (way)
-		way_free(way);
+	/* datagrams wait for who tells of refusals */
+	if (result == 0 && way->spec.proto == PROTO_TCP)
+		result = serve(way);
+	if (result < 0)
+		give_up(way, result);
 }
 
 static void add_trap(struct leadout *leadout, uint32_t id, int fd)
 {
 	struct way *way = find(leadout, id);
+	const bool is_udp = way && way->spec.proto == PROTO_UDP;
+	int result;
 
-	if (!way || way->trap_io.fd >= 0 || fd < 0) {
+	if (!way || way->datagrams || way->trap_io.fd >= 0 || (fd < 0 && !is_udp)) {
 		fd_close(&fd);
 		return;
 	}
+	if (is_udp) {
+		way->refusals = fd;
+		result = serve(way);
+		if (result < 0)
+			give_up(way, result);
+		return;
+	}
 	way->trap_io.fd = fd;
-	int result = loop_io_add(leadout->context->loop, &way->trap_io, EPOLLIN);
+	result = loop_io_add(leadout->context->loop, &way->trap_io, EPOLLIN);
 	if (result < 0)
 		log_warning("a port that leads outwards is not served: %s", strerror(-result));
 }

@@ -12,7 +12,8 @@
  * A TCP client inside waits in its SYN (net/syntrap) while the rule's target is dialled, from the
  * host's network: refused, and a RST answers it; accepted, and its SYN is let in, as of what leaves
  * by the TAP (sandbox/outbound). Where there is no trap, and of unix sockets, clients are accepted
- * first (conn/join): a target that refuses is a reset. Datagrams have conn/datagrams.
+ * first (conn/join): a target that refuses is a reset. Datagrams have conn/datagrams; whose target
+ * refuses is told so in ICMP (net/refusal).
  *
  * A path of the host is out of reach from here: the supervisor is asked to dial it for a rule
  * (NET_DIAL, conn/beyond), and what it cannot answer in time is given up.

@@ -26,13 +26,16 @@
  */
 enum net_message_type {
 	/* to the net process */
-	NET_ADD,      /* forward; with its listener */
-	NET_REMOVE,   /* id */
-	NET_NAMES,    /* with a file of what the name server knows from now on (sandbox/netnames) */
-	NET_LEAD_OUT, /* id, outward; with its listener: replaces what had that id */
-	NET_LEAD_OUT_TRAP, /* id; with its trap (net/syntrap) */
-	NET_LEAD_OUT_END,  /* id */
-	NET_DIALLED,       /* call; with a socket, unless that was refused */
+	NET_ADD,    /* forward; with its listener */
+	NET_REMOVE, /* id */
+	NET_NAMES,  /* with a file of what the name server knows from now on (sandbox/netnames) */
+	/* id, outward; with its listener: replaces what had that id. Then, of a TCP one id with its
+	 * trap (net/syntrap) if there is one; of UDP, which is served from there on, always: id,
+	 * and net/refusal if there is one. */
+	NET_LEAD_OUT,
+	NET_LEAD_OUT_TRAP,
+	NET_LEAD_OUT_END, /* id */
+	NET_DIALLED,      /* call; with a socket, unless that was refused */
 	/* from the net process */
 	NET_READY,
 	NET_FAILED,    /* err; it ends */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "control/control.h"
+#include "net/refusal.h"
 #include "net/syntrap.h"
 #include "proc/rights.h"
 #include "proc/tree.h"
@@ -44,10 +45,13 @@ static void make_one(const struct outward_spec *spec, int report)
 	struct syntrap trap = {-1, -1};
 	struct made made = {0};
 
-	if (spec->proto == PROTO_UDP)
+	if (spec->proto == PROTO_UDP) {
 		made.result = trap.listener = make_udp(&spec->guest);
-	else
+		if (made.result >= 0)
+			trap.trap = refusal_open(spec->guest.family);
+	} else {
 		made.result = syntrap_open(&spec->guest, &trap);
+	}
 	made.has_trap = trap.trap >= 0;
 	const int fds[] = {trap.listener, trap.trap};
 	ssize_t sent = fd_send(
@@ -117,6 +121,8 @@ static int take_made(struct outwards_item *item, int report, struct err *err)
 	item->trap = fds[1];
 	if (item->spec.proto == PROTO_TCP && item->trap < 0)
 		log_info("no packet sockets: who connects to a target that refuses is reset");
+	if (item->spec.proto == PROTO_UDP && item->trap < 0)
+		log_info("no raw sockets: who sends to a target that refuses is told nothing");
 	return 0;
 }
 
@@ -304,7 +310,7 @@ static int send_item(const struct outwards *outwards, const struct outwards_item
 	struct net_message message = {.type = NET_LEAD_OUT, .id = item->id, .outward = item->spec};
 	int result = outwards->ops->send(outwards->owner, &message, item->listener.fd);
 
-	if (result < 0 || item->trap < 0)
+	if (result < 0 || (item->trap < 0 && item->spec.proto == PROTO_TCP))
 		return result;
 	message.type = NET_LEAD_OUT_TRAP;
 	return outwards->ops->send(outwards->owner, &message, item->trap);

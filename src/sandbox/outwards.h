@@ -19,7 +19,7 @@ struct outwards_item {
 	uint32_t id; /* never used twice */
 	struct outward_spec spec;
 	struct bound listener; /* or a UDP socket */
-	int trap;              /* net/syntrap; -1: none */
+	int trap;              /* net/syntrap, of UDP net/refusal; -1: none */
 	bool is_sent;
 };
 

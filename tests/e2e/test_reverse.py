@@ -12,10 +12,12 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
-from harness import BINARY, PATIENCE, TCP_ECHO, free_port, free_ports, http_get, open_fds, python, wait_for
+from harness import BINARY, PATIENCE, TCP_ECHO, cpu_ticks, free_port, free_ports, http_get, open_fds, proc_status, python, \
+    wait_for
 from mesh_tools import Site, network
 from tools import listed as ps, table
 
@@ -125,6 +127,90 @@ def test_datagrams_lead_outwards(nswrap, network_options):
         inside = Inside(nswrap, *network_options, "-R", f"53:{port}/udp")
         assert inside.ask("udp", "127.0.0.1", 53) == "host:hello"
         assert inside.ask("tcp", "127.0.0.1", 53) == "ECONNREFUSED"
+
+
+# lines of "HOST PORT": what comes of a datagram there, by a connected socket that is kept, and of one by another that
+# asks for errors, if there is one: "PORT ERROR". "flood HOST PORT N": so many, and how many of them were refused
+DATAGRAMS = """
+import errno, socket, struct, sys
+kept = {}
+def family(host):
+    return socket.AF_INET6 if ':' in host else socket.AF_INET
+def error_queued(where):
+    with socket.socket(family(where[0]), socket.SOCK_DGRAM) as s:
+        level, option = (socket.IPPROTO_IPV6, 25) if ':' in where[0] else (socket.IPPROTO_IP, 11)  # IP_RECVERR
+        s.setsockopt(level, option, 1)
+        s.settimeout(20)
+        s.sendto(b'hello', where)
+        try:
+            return s.recv(100).decode()
+        except OSError:
+            _, control, _, asked = s.recvmsg(100, 500, socket.MSG_ERRQUEUE)
+            return '%d %s' % (asked[1], errno.errorcode[struct.unpack('I', control[0][2][:4])[0]])
+for line in sys.stdin:
+    *flood, host, port, count = line.split() if line.startswith('flood') else [*line.split(), 1]
+    where = host, int(port)
+    s = kept.setdefault(where, socket.socket(family(host), socket.SOCK_DGRAM))
+    s.settimeout(20)
+    s.connect(where)
+    said, refused = '', 0
+    for _ in range(int(count)):
+        try:
+            s.send(b'hello')
+            said = said if flood else s.recv(100).decode()
+        except ConnectionRefusedError:
+            said, refused = 'ECONNREFUSED', refused + 1
+    print(refused if flood else (said, error_queued(where)), flush=True)
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["--network", "none"], ["--root"]], ids=["outbound", "none", "root"])
+def test_datagrams_that_are_refused(nswrap, options):
+    """As on the host's own loopback; and the socket that was refused goes on, when there is a server after all."""
+    port, none = free_ports(2), free_port()
+    running = nswrap.start(*options, "--cidr", "10.77.0.0/24", "--cidr6", "fd77::/64",
+                           "-R", f"53:{port}/udp", "-R", f"[::1]:54:127.0.0.1:{port}/udp",
+                           "-R", f"*:55:[::1]:{port}/udp",
+                           "-R", f"[::]:56:[::1]:{port}/udp", "-R", f"57:{none}/udp", *python(DATAGRAMS), stdin=-1)
+    running.wait_event("started")
+
+    def ask(*words):
+        running.stdin.write(" ".join(map(str, words)).encode() + b"\n")
+        running.stdin.flush()
+        return running.read_line()
+
+    wheres = [("127.0.0.1", 53), ("::1", 54), ("127.0.0.1", 55), ("127.0.0.9", 55), ("::1", 56)]
+    if options != ["--network", "none"]:
+        wheres += [("10.77.0.100", 55), ("fd77::100", 56)]
+    for where in wheres:
+        assert ask(*where) == str(("ECONNREFUSED", f"{where[1]} ECONNREFUSED")), where
+    with served(socket.AF_INET, ("127.0.0.1", port), socket.SOCK_DGRAM), \
+            served(socket.AF_INET6, ("::1", port), socket.SOCK_DGRAM):
+        for where in wheres:
+            assert ask(*where) == str(("host:hello", "host:hello")), where
+    for where in wheres:
+        assert ask(*where) == str(("ECONNREFUSED", f"{where[1]} ECONNREFUSED")), where
+    assert ask("127.0.0.1", 57) == str(("ECONNREFUSED", "57 ECONNREFUSED"))
+
+
+def test_a_flood_that_is_refused(nswrap):
+    """It is told of, costs nobody else the port, and ends when it ends."""
+    port, none = free_ports(2), free_port()
+    running = nswrap.start("-R", f"53:{none}/udp", "-R", f"54:{port}/udp", *python(DATAGRAMS), stdin=-1)
+    running.wait_event("started")
+    with served(socket.AF_INET, ("127.0.0.1", port), socket.SOCK_DGRAM):
+        running.stdin.write(b"flood 127.0.0.1 53 20000\n127.0.0.1 54\n")
+        running.stdin.flush()
+        assert 0 < int(running.read_line()) <= 20000
+        assert running.read_line() == str(("host:hello", "host:hello"))
+    net = running.net_pid()
+
+    def is_at_rest():
+        before = proc_status(net)["voluntary_ctxt_switches"], cpu_ticks(net)
+        time.sleep(0.5)
+        return before == (proc_status(net)["voluntary_ctxt_switches"], cpu_ticks(net))
+
+    wait_for(is_at_rest, "the end of the flood")
 
 
 def test_the_port_is_taken_inside(nswrap, target):

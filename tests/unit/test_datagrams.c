@@ -23,10 +23,11 @@ struct world {
 	int failures, failure; /* told */
 };
 
-static void on_failed(void *owner, int result)
+static void on_failed(void *owner, const struct udp_flow *flow, int result)
 {
 	struct world *world = owner;
 
+	assert_int_equal(flow->key.peer.sin6_family, AF_INET);
 	world->failures++;
 	world->failure = result;
 }

@@ -8,10 +8,15 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <poll.h>
 #include <stdbool.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "frames.h"
+#include "net/netdev.h"
 #include "net/refusal.h"
+#include "netns.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -115,13 +120,77 @@ static void silence_for_silence(void **state)
 	}
 }
 
+static int socket_at(const char *text, struct addr *out)
+{
+	socklen_t len = sizeof(*out);
+
+	assert_int_equal(addr_parse(text, out, NULL), 0);
+	int fd = socket(out->family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	assert_int_equal(bind(fd, &out->any, addr_len(out)), 0);
+	assert_int_equal(getsockname(fd, &out->any, &len), 0);
+	return fd;
+}
+
+/* What a client hears by and by, 0: nothing that it has to. */
+static int heard(int client, int error)
+{
+	struct pollfd ready = {client, POLLIN, 0};
+
+	assert_int_equal(poll(&ready, 1, error ? 5000 : 0), error != 0);
+	return recv(client, &(char){0}, 1, 0) < 0 && errno != EAGAIN ? errno : 0;
+}
+
+/* A socket hears what the kernel says itself of a port where nobody listens, and who asks for
+ * errors hears the others, too. */
+static void sockets_hear_of_datagrams(void **state)
+{
+	static const struct {
+		int result, error, error_asked; /* of one that asks for errors */
+	} says[] = {{ECONNREFUSED, ECONNREFUSED, ECONNREFUSED}, {ENETUNREACH, 0, ENETUNREACH},
+		{EHOSTUNREACH, 0, EHOSTUNREACH}};
+	static const char *const texts[] = {"127.0.0.1", "127.9.9.9", "::1"};
+	int on = 1;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(says) * COUNT(texts) * 2; i++) {
+		const char *text = texts[i / 2 % COUNT(texts)];
+		const bool is_asked = i % 2;
+		struct addr own, asked, other;
+		int client = socket_at(text, &own), server = socket_at(text, &asked),
+		    stranger = socket_at(text, &other), answers = refusal_open(own.family);
+
+		assert_true(answers >= 0);
+		assert_int_equal(connect(client, &asked.any, addr_len(&asked)), 0);
+		assert_int_equal(connect(stranger, &asked.any, addr_len(&asked)), 0);
+		if (is_asked && own.family == AF_INET)
+			setsockopt(client, IPPROTO_IP, IP_RECVERR, &on, sizeof(on));
+		if (is_asked && own.family == AF_INET6)
+			setsockopt(client, IPPROTO_IPV6, IPV6_RECVERR, &on, sizeof(on));
+		const size_t row = i / 2 / COUNT(texts);
+		int error = is_asked ? says[row].error_asked : says[row].error;
+		refusal_send(answers, &own, &asked, -says[row].result);
+		assert_int_equal(heard(client, error), error);
+		assert_int_equal(heard(stranger, 0), 0);
+		assert_int_equal(recv(answers, &(char){0}, 1, 0), -1);
+		close(client);
+		close(server);
+		close(stranger);
+		close(answers);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(unreachable_in_icmp),
 		cmocka_unit_test(refused_is_reset),
 		cmocka_unit_test(silence_for_silence),
+		cmocka_unit_test(sockets_hear_of_datagrams),
 	};
 
+	netns_enter_or_skip();
+	int nl = netdev_open();
+	netdev_set_up(nl, 1, 0);
+	close(nl);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
