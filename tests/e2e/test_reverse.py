@@ -16,7 +16,7 @@ import time
 
 import pytest
 
-from harness import BINARY, PATIENCE, TCP_ECHO, cpu_ticks, free_port, free_ports, http_get, open_fds, proc_status, python, \
+from harness import BINARY, PATIENCE, TCP_ECHO, UDP_ECHO, cpu_ticks, free_port, free_ports, http_get, open_fds, proc_status, python, \
     wait_for
 from mesh_tools import Site, network
 from tools import listed as ps, table
@@ -136,6 +136,8 @@ import errno, socket, struct, sys
 kept = {}
 def family(host):
     return socket.AF_INET6 if ':' in host else socket.AF_INET
+def answer(s):
+    return s.recv(100).decode().split()[-1]
 def error_queued(where):
     with socket.socket(family(where[0]), socket.SOCK_DGRAM) as s:
         level, option = (socket.IPPROTO_IPV6, 25) if ':' in where[0] else (socket.IPPROTO_IP, 11)  # IP_RECVERR
@@ -143,7 +145,7 @@ def error_queued(where):
         s.settimeout(20)
         s.sendto(b'hello', where)
         try:
-            return s.recv(100).decode()
+            return answer(s)
         except OSError:
             _, control, _, asked = s.recvmsg(100, 500, socket.MSG_ERRQUEUE)
             return '%d %s' % (asked[1], errno.errorcode[struct.unpack('I', control[0][2][:4])[0]])
@@ -157,53 +159,54 @@ for line in sys.stdin:
     for _ in range(int(count)):
         try:
             s.send(b'hello')
-            said = said if flood else s.recv(100).decode()
+            said = said if flood else answer(s)
         except ConnectionRefusedError:
             said, refused = 'ECONNREFUSED', refused + 1
     print(refused if flood else (said, error_queued(where)), flush=True)
 """
 
 
+class Datagrams:
+    """A sandbox that does the above, on a host of its own: how many errors a kernel sends a second is for all of it."""
+
+    def __init__(self, nswrap, outer, *options):
+        self.host = outer()
+        self.running = nswrap.start(*options, *python(DATAGRAMS), stdin=-1, prefix=self.host.prefix())
+        self.running.wait_event("started")
+
+    def ask(self, *words):
+        self.running.stdin.write(" ".join(map(str, words)).encode() + b"\n")
+        self.running.stdin.flush()
+        return self.running.read_line()
+
+
 @pytest.mark.parametrize("options", [[], ["--network", "none"], ["--root"]], ids=["outbound", "none", "root"])
-def test_datagrams_that_are_refused(nswrap, options):
+def test_datagrams_that_are_refused(nswrap, outer, options):
     """As on the host's own loopback; and the socket that was refused goes on, when there is a server after all."""
-    port, none = free_ports(2), free_port()
-    running = nswrap.start(*options, "--cidr", "10.77.0.0/24", "--cidr6", "fd77::/64",
-                           "-R", f"53:{port}/udp", "-R", f"[::1]:54:127.0.0.1:{port}/udp",
-                           "-R", f"*:55:[::1]:{port}/udp",
-                           "-R", f"[::]:56:[::1]:{port}/udp", "-R", f"57:{none}/udp", *python(DATAGRAMS), stdin=-1)
-    running.wait_event("started")
-
-    def ask(*words):
-        running.stdin.write(" ".join(map(str, words)).encode() + b"\n")
-        running.stdin.flush()
-        return running.read_line()
-
+    inside = Datagrams(nswrap, outer, *options, "--cidr", "10.77.0.0/24", "--cidr6", "fd77::/64",
+                       "-R", "53:7000/udp", "-R", "[::1]:54:127.0.0.1:7000/udp", "-R", "*:55:[::1]:7006/udp",
+                       "-R", "[::]:56:[::1]:7006/udp")
     wheres = [("127.0.0.1", 53), ("::1", 54), ("127.0.0.1", 55), ("127.0.0.9", 55), ("::1", 56)]
-    if options != ["--network", "none"]:
+    if "none" not in options:
         wheres += [("10.77.0.100", 55), ("fd77::100", 56)]
     for where in wheres:
-        assert ask(*where) == str(("ECONNREFUSED", f"{where[1]} ECONNREFUSED")), where
-    with served(socket.AF_INET, ("127.0.0.1", port), socket.SOCK_DGRAM), \
-            served(socket.AF_INET6, ("::1", port), socket.SOCK_DGRAM):
-        for where in wheres:
-            assert ask(*where) == str(("host:hello", "host:hello")), where
+        assert inside.ask(*where) == str(("ECONNREFUSED", f"{where[1]} ECONNREFUSED")), where
+    servers = [inside.host.serve(UDP_ECHO, *at, udp=True) for at in (("127.0.0.1", 7000), ("::1", 7006))]
     for where in wheres:
-        assert ask(*where) == str(("ECONNREFUSED", f"{where[1]} ECONNREFUSED")), where
-    assert ask("127.0.0.1", 57) == str(("ECONNREFUSED", "57 ECONNREFUSED"))
+        assert inside.ask(*where) == str(("hello", "hello")), where
+    for server in servers:
+        server.kill()
+        server.wait()
+    assert inside.ask(*wheres[0]) == str(("ECONNREFUSED", "53 ECONNREFUSED"))
 
 
-def test_a_flood_that_is_refused(nswrap):
+def test_a_flood_that_is_refused(nswrap, outer):
     """It is told of, costs nobody else the port, and ends when it ends."""
-    port, none = free_ports(2), free_port()
-    running = nswrap.start("-R", f"53:{none}/udp", "-R", f"54:{port}/udp", *python(DATAGRAMS), stdin=-1)
-    running.wait_event("started")
-    with served(socket.AF_INET, ("127.0.0.1", port), socket.SOCK_DGRAM):
-        running.stdin.write(b"flood 127.0.0.1 53 20000\n127.0.0.1 54\n")
-        running.stdin.flush()
-        assert 0 < int(running.read_line()) <= 20000
-        assert running.read_line() == str(("host:hello", "host:hello"))
-    net = running.net_pid()
+    inside = Datagrams(nswrap, outer, "-R", "53:7000/udp", "-R", "54:7001/udp")
+    inside.host.serve(UDP_ECHO, "127.0.0.1", 7001, udp=True)
+    assert 0 < int(inside.ask("flood", "127.0.0.1", 53, 20000)) <= 20000
+    assert inside.ask("127.0.0.1", 54) == str(("hello", "hello"))
+    net = inside.running.net_pid()
 
     def is_at_rest():
         before = proc_status(net)["voluntary_ctxt_switches"], cpu_ticks(net)
