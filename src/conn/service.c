@@ -127,8 +127,10 @@ static void on_datagrams_failed(void *owner, const struct udp_flow *flow, int re
 {
 	const struct open_service *open = owner;
 	const struct services *services = open->services;
+	const struct addr peer = {.v6 = flow->key.peer};
 
-	(void)flow;
+	if (services->ops->on_unsent)
+		services->ops->on_unsent(services->owner, &open->service, &peer, result);
 	if (services->ops->on_failed && open->service.id != 0)
 		services->ops->on_failed(services->owner, PROTO_UDP, open->service.id, result);
 }

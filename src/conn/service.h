@@ -62,6 +62,9 @@ struct service_ops {
 	void (*on_missing)(void *owner, const struct service *service, const struct err *err);
 	/* A client's target was refused, or cannot be reached: -errno of conn/dial. */
 	void (*on_failed)(void *owner, enum proto proto, uint16_t id, int result);
+	/* The same of a datagram, and of every service: @peer has sent it. */
+	void (*on_unsent)(
+		void *owner, const struct service *service, const struct addr *peer, int result);
 	/* It is there after all. For those that services_each_missing has told of. */
 	void (*on_opened)(void *owner, const struct service *service);
 };

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from harness import BINARY, PATIENCE, Behind, free_port, python
+from harness import BINARY, PATIENCE, Behind, OuterHost, free_port, python
 from mesh_tools import Box, Site, network
 from test_tunnel import tunnel  # noqa: F401 (a fixture)
 from test_tunnel_forwards import client_of
@@ -69,6 +69,32 @@ def test_outbound(nswrap, outer, version, headers, mtu):
         found = asked(lambda *words: nswrap.run("--mtu", mtu, *words, prefix=made.machine.prefix()),
                       address, 7000, *sizes)
         assert found == {str(size): GOES for size in sizes}
+    finally:
+        made.close()
+
+
+# what a connected socket hears of a port where nobody is; argv: address port
+REFUSED = """
+import errno, socket, sys
+s = socket.socket(socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(20)
+s.connect((sys.argv[1], int(sys.argv[2])))
+try:
+    s.send(b'x')
+    s.recv(1)
+except OSError as e:
+    print(errno.errorcode.get(e.errno, e))
+"""
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
+def test_outbound_refusals(nswrap, outer, address):
+    """What the far machine says, or this one of its own port, is what the program hears."""
+    made = Behind(outer)
+    try:
+        for at in address, OuterHost.address if "." in address else OuterHost.address6:
+            done = nswrap.run(*python(REFUSED, at, 7000), prefix=made.machine.prefix())
+            assert done.stdout == b"ECONNREFUSED\n", (at, done.stderr)
     finally:
         made.close()
 

@@ -4,6 +4,7 @@
 import json
 import re
 import socket
+import threading
 
 import pytest
 
@@ -95,6 +96,52 @@ def test_two_hosts_on_one_machine(nswrap, box, tmp_path):
 
 
 # --- where ports lead ----------------------------------------------------------------------------
+
+
+# says of each address and port what a datagram there comes to; argv: address:port...
+DATAGRAMS = """
+import errno, socket, sys
+for where in sys.argv[1:]:
+    ip, port = where.rsplit(':', 1)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.connect((ip, int(port)))
+        s.settimeout(10)
+        try:
+            s.send(b'x')
+            print(s.recv(100).split()[-1].decode())
+        except OSError as e:
+            print(errno.errorcode.get(e.errno, e))
+"""
+
+
+@pytest.mark.agents
+def test_datagrams_that_are_refused(nswrap, box, tmp_path):
+    """In a sandbox, of any host, as on the target's own machine; and they come when somebody is there."""
+    other = Box(nswrap, "otherbox")
+    first, nobody = free_ports(3), free_port()
+    site = Site(nswrap, tmp_path)
+    site.host("box", vip(11), box.agent())
+    site.host("other", vip(13), other.agent(), ports=[f"{first}:127.0.0.1:9/udp", f"{first + 1}:localhost:9/udp"])
+    site.host("plain", vip(12), ports=[f"{first}:127.0.0.1:{nobody}/udp", f"{first + 1}:localhost:{nobody}/udp"])
+    wheres = [f"{vip(host)}:{first + n}" for host in (12, 13) for n in (0, 1)]
+
+    def said():
+        done = box.run(*python(DATAGRAMS, *wheres))
+        assert done.returncode == 0, done.stderr
+        return done.stdout.decode().split()
+
+    with site:
+        assert said() == ["ECONNREFUSED"] * 4
+        other.serve(UDP_ECHO, "127.0.0.1", 9, port=9, udp=True)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+            server.bind(("127.0.0.1", nobody))
+            server.settimeout(20)
+            echo = threading.Thread(target=lambda: [server.sendto(*server.recvfrom(100)) for _ in range(2)])
+            echo.start()
+            try:
+                assert said() == ["x"] * 4
+            finally:
+                echo.join()
 
 
 @pytest.mark.agents(but=("streams",), thorough=True)

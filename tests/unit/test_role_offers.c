@@ -48,7 +48,10 @@ static void on_refuse(void *owner, const struct syns_packet *packet, int result)
 
 	(void)result;
 	assert_true(packet_parse(packet->bytes, packet->len, &view));
-	assert_true(packet_make_rst(&view, world->last_sent));
+	if (view.proto == IPPROTO_UDP)
+		memcpy(world->last_sent, packet->bytes, PACKET_DATAGRAM_BYTES);
+	else
+		assert_true(packet_make_rst(&view, world->last_sent));
 	world->sent++;
 }
 
@@ -752,6 +755,40 @@ static void datagrams_go_both_ways(void **state)
 	world_close(world);
 }
 
+/* Its sender is told, of each, and is served when somebody is there. */
+static void a_datagram_that_is_refused(void **state)
+{
+	static const struct {
+		uint16_t from, port;
+	} asked[] = {{FROM, PORT}, {FROM + 1, PORT}, {FROM + 2, PORT + 1}, {FROM, PORT}};
+	struct world *world = world_open();
+	struct mesh_offer offers[] = {
+		{PORT, TARGET, AT, PROTO_UDP}, {PORT + 1, "gone", AT, PROTO_UDP}};
+	int clients[COUNT(asked)];
+	struct packet_view view;
+
+	(void)state;
+	configure(world, offers, COUNT(offers));
+	for (size_t i = 0; i < COUNT(asked); i++) {
+		clients[i] =
+			i == 3 ? clients[0] : udp_socket(PEER, asked[i].from, VIP, asked[i].port);
+		assert_int_equal(send(clients[i], "x", 1, 0), 1);
+		run_until(&world->bed, world->sent == (int)i + 1);
+		assert_true(packet_parse(world->last_sent, PACKET_DATAGRAM_BYTES, &view));
+		assert_int_equal(view.proto, IPPROTO_UDP);
+		assert_int_equal(view.src.ip.s_addr, address(PEER, 0).sin_addr.s_addr);
+		assert_int_equal(view.dst.ip.s_addr, address(VIP, 0).sin_addr.s_addr);
+		assert_int_equal(view.src.port, asked[i].from);
+		assert_int_equal(view.dst.port, asked[i].port);
+	}
+	int server = udp_socket(TARGET, AT, NULL, 0);
+	expect_echo(world, clients[0], server);
+	for (size_t i = 0; i < 3; i++)
+		close(clients[i]);
+	close(server);
+	world_close(world);
+}
+
 /* In every state at once; ASan and the count of descriptors watch. */
 static void can_be_freed_at_any_time(void **state)
 {
@@ -808,6 +845,7 @@ int main(void)
 		cmocka_unit_test(waits_while_descriptors_are_short),
 		cmocka_unit_test(nobody_is_refused_for_want_of_descriptors),
 		cmocka_unit_test(datagrams_go_both_ways),
+		cmocka_unit_test(a_datagram_that_is_refused),
 		cmocka_unit_test(can_be_freed_at_any_time),
 	};
 

@@ -17,6 +17,7 @@
 #include "mesh/agent/taken.h"
 #include "mesh/agent/troubles.h"
 #include "mesh/info.h"
+#include "net/packet.h"
 #include "util/log.h"
 
 #define FEATURES                                                                                  \
@@ -227,18 +228,36 @@ void role_on_syn(struct role *role, const struct packet_view *packet)
 		role->start.syns_ops->refuse(role->start.syns_owner, &syn, -ECONNREFUSED);
 }
 
-static void let_in(void *owner, const struct syns_packet *packet)
-{
-	const struct role *role = owner;
-
-	role->start.syns_ops->let_in(role->start.syns_owner, packet);
-}
-
 static void refuse(void *owner, const struct syns_packet *packet, int result)
 {
 	const struct role *role = owner;
 
 	role->start.syns_ops->refuse(role->start.syns_owner, packet, result);
+}
+
+/* The ends of a datagram are all that is left of it, and enough. */
+static void on_unsent(
+	void *owner, const struct service *service, const struct addr *peer, int result)
+{
+	struct role *role = owner;
+	unsigned char packet[PACKET_DATAGRAM_BYTES];
+	struct packet_view view;
+	const size_t len =
+		packet_make_udp(packet, (struct packet_end){peer->v4.sin_addr, addr_port(peer)},
+			(struct packet_end){role->addresses.self, addr_port(&service->addr)}, 0);
+
+	/* a program of this host's has an alias here, which it does not know itself */
+	if (IN_BADCLASS(ntohl(peer->v4.sin_addr.s_addr)) || !packet_parse(packet, len, &view))
+		return;
+	const struct syns_packet sent = syns_packet_of(&view);
+	refuse(role, &sent, result);
+}
+
+static void let_in(void *owner, const struct syns_packet *packet)
+{
+	const struct role *role = owner;
+
+	role->start.syns_ops->let_in(role->start.syns_owner, packet);
 }
 
 /* --- a configuration ---------------------------------------------------------------------- */
@@ -451,6 +470,7 @@ struct role *role_new(const struct role_start *start)
 		.on_missing = on_missing,
 		.on_opened = on_opened,
 		.on_failed = on_failed,
+		.on_unsent = on_unsent,
 	};
 	static const struct syns_ops syns_ops = {
 		.let_in = let_in, .refuse = refuse, .failed = on_syn_failed};
