@@ -114,7 +114,7 @@ for where in sys.argv[1:]:
 """
 
 
-@pytest.mark.agents
+@pytest.mark.agents(but=("streams",), thorough=True)
 def test_datagrams_that_are_refused(nswrap, box, tmp_path):
     """In a sandbox, of any host, as on the target's own machine; and they come when somebody is there."""
     other = Box(nswrap, "otherbox")
@@ -123,7 +123,8 @@ def test_datagrams_that_are_refused(nswrap, box, tmp_path):
     site.host("box", vip(11), box.agent())
     site.host("other", vip(13), other.agent(), ports=[f"{first}:127.0.0.1:9/udp", f"{first + 1}:localhost:9/udp"])
     site.host("plain", vip(12), ports=[f"{first}:127.0.0.1:{nobody}/udp", f"{first + 1}:localhost:{nobody}/udp"])
-    wheres = [f"{vip(host)}:{first + n}" for host in (12, 13) for n in (0, 1)]
+    site.host("bare", vip(14), f"{BINARY} agent --stack streams", ports=site.hosts["plain"]["ports"])
+    wheres = [f"{vip(host)}:{first + n}" for host in (12, 13, 14) for n in (0, 1)]
 
     def said():
         done = box.run(*python(DATAGRAMS, *wheres))
@@ -131,15 +132,15 @@ def test_datagrams_that_are_refused(nswrap, box, tmp_path):
         return done.stdout.decode().split()
 
     with site:
-        assert said() == ["ECONNREFUSED"] * 4
+        assert said() == ["ECONNREFUSED"] * 6
         other.serve(UDP_ECHO, "127.0.0.1", 9, port=9, udp=True)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
             server.bind(("127.0.0.1", nobody))
             server.settimeout(20)
-            echo = threading.Thread(target=lambda: [server.sendto(*server.recvfrom(100)) for _ in range(2)])
+            echo = threading.Thread(target=lambda: [server.sendto(*server.recvfrom(100)) for _ in range(4)])
             echo.start()
             try:
-                assert said() == ["x"] * 4
+                assert said() == ["x"] * 6
             finally:
                 echo.join()
 

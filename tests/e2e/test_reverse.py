@@ -197,6 +197,8 @@ def test_datagrams_that_are_refused(nswrap, outer, options):
     for server in servers:
         server.kill()
         server.wait()
+    os.kill(inside.running.net_pid(), signal.SIGKILL)
+    inside.running.wait_line("another one takes over")
     assert inside.ask(*wheres[0]) == str(("ECONNREFUSED", "53 ECONNREFUSED"))
 
 
