@@ -565,7 +565,7 @@ __attribute__((noreturn)) static void init_main(
 
 pid_t init_spawn(const struct init_start *start, struct err *err)
 {
-	int flags = CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS;
+	int flags = CLONE_NEWUSER | CLONE_NEWNS;
 	uid_t uid = geteuid();
 	gid_t gid = getegid();
 

@@ -18,10 +18,10 @@
 /*
  * How it works
  *
- * init is a child of the supervisor in new user, network and mount (and PID) namespaces. It sets
- * them up with the capabilities it has there, hands the TAP, a diagnostics socket and the
- * namespaces to the supervisor (INIT_READY), forks COMMAND and drops its rights. From then on it
- * waits for three things: children that end or stop, requests at the door (conn/door), and
+ * init is a child of the supervisor in new user and mount (and PID) namespaces. It makes a network
+ * namespace, sets all up with the capabilities it has there, hands the TAP, a diagnostics socket
+ * and the namespaces to the supervisor (INIT_READY), forks COMMAND and drops its rights. From then
+ * on it waits for three things: children that end or stop, requests at the door (conn/door), and
  * messages of the supervisor. It is a subreaper, so that nothing COMMAND started can leave its
  * tree.
  *
@@ -39,7 +39,8 @@ enum init_message_type {
 	/* to the supervisor */
 	INIT_READY, /* with descriptors, see enum init_fd; value: bit i is set if fd i is there, and
 		     * more of them */
-	INIT_FAILED,  /* err; nothing runs; value: nswrap's exit status */
+	INIT_FAILED,  /* err, without a text for ns_explain; nothing runs; value: nswrap's exit
+			 status */
 	INIT_STARTED, /* COMMAND runs; value: its pid as init sees it */
 	INIT_STOPPED, /* COMMAND was stopped by signal value; serial: for the how-manieth time */
 	INIT_WAITS,   /* COMMAND has ended; what it left goes on until INIT_TERMINATE */

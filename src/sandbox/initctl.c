@@ -12,6 +12,7 @@
 
 #include "net/netdev.h"
 #include "proc/job.h"
+#include "proc/ns.h"
 #include "proc/tree.h"
 #include "util/clock.h"
 #include "util/fd.h"
@@ -231,6 +232,9 @@ int initctl_await(struct initctl *initctl, struct err *err)
 
 	if (got != sizeof(message))
 		return err_set(err, ECHILD, "init of the sandbox ended while it was set up");
+	/* limits of namespaces are those of where one is */
+	if (message.type != INIT_READY && message.err.text[0] == '\0')
+		return ns_explain(message.err.code, err);
 	if (message.type != INIT_READY)
 		return err_set(err, message.err.code, "%s", message.err.text);
 	for (size_t i = 0; i < INIT_FDS; i++)

@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/rtnetlink.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -286,26 +288,79 @@ static int open_namespaces(int fds[INIT_FDS], struct err *err)
 	return 0;
 }
 
-int setup_namespaces(const struct init_start *start, int fds[INIT_FDS], struct door_mints *mints,
-	struct err *err)
+/* --- both -------------------------------------------------------------------------------- */
+
+/* Half of a start, and neither half needs the other. */
+struct files {
+	const struct init_start *start;
+	pthread_t thread;
+	bool is_beside;
+	int etc;
+	int result;
+	struct err err;
+};
+
+static void *set_up_files(void *owner)
+{
+	struct files *files = owner;
+
+	files->result = view_set_up(files->start, &files->etc, &files->err);
+	return NULL;
+}
+
+static void files_begin(struct files *files)
+{
+	/* that of --root goes to another mount namespace, as no thread can (setns(2)) */
+	files->is_beside = !files->start->config->is_root &&
+			   pthread_create(&files->thread, NULL, set_up_files, files) == 0;
+	if (!files->is_beside)
+		set_up_files(files);
+}
+
+static int files_end(struct files *files, struct err *err)
+{
+	if (files->is_beside)
+		pthread_join(files->thread, NULL);
+	if (files->result < 0)
+		*err = files->err;
+	return files->result;
+}
+
+static int setup_devices(const struct init_start *start, int fds[INIT_FDS],
+	struct door_mints *mints, struct err *err)
 {
 	struct err why = {0};
 
-	*mints = (struct door_mints){-1, -1};
-
-	for (size_t i = 0; i < INIT_FDS; i++)
-		fds[i] = -1;
-	if (view_set_up(start, &fds[INIT_FD_ETC], err) < 0 || open_namespaces(fds, err) < 0 ||
-		setup_network(&start->config->net, fds, mints, &why, err) < 0 ||
+	if (unshare(CLONE_NEWNET) < 0) {
+		*err = (struct err){.code = errno};
+		return -err->code;
+	}
+	if (setup_network(&start->config->net, fds, mints, &why, err) < 0 ||
 		setup_via(start->config, &fds[INIT_FD_VIA], err) < 0 ||
 		open_dns(&start->config->net, fds, err) < 0)
 		return -err->code;
+	set_sysctls(start);
+	return 0;
+}
+
+int setup_namespaces(const struct init_start *start, int fds[INIT_FDS], struct door_mints *mints,
+	struct err *err)
+{
+	struct files files = {.start = start, .etc = -1};
+
+	*mints = (struct door_mints){-1, -1};
+	for (size_t i = 0; i < INIT_FDS; i++)
+		fds[i] = -1;
+	files_begin(&files);
+	int result = setup_devices(start, fds, mints, err);
+	if (files_end(&files, err) < 0 || result < 0 || open_namespaces(fds, err) < 0)
+		return -err->code;
+	fds[INIT_FD_ETC] = files.etc;
 	if (start->notify_path[0] != '\0') {
 		fds[INIT_FD_NOTIFY] = notifyrelay_bind(start->notify_path, err);
 		if (fds[INIT_FD_NOTIFY] < 0)
 			return fds[INIT_FD_NOTIFY];
 	}
-	set_sysctls(start);
 	/* without it connections that a new exit does not know are told when they send */
 	if (fds[INIT_FD_VIA] >= 0)
 		fds[INIT_FD_VIA_LOOK] = diag_open();

@@ -8,14 +8,16 @@
 #define SETUP_VIA_NAME "via0" /* whose packets go through a link (sandbox/viaproc) */
 
 /*
- * Both run in fresh namespaces that belong to our user namespace, as their all-capable process,
+ * All run in fresh namespaces that belong to our user namespace, as their all-capable process,
  * before rights are dropped. They return 0, or -errno with @err filled.
  */
 
 /*
- * Run by init: the file view (sandbox/view.h), loopback, TAP, addresses, routes, sysctls. Stores
- * the descriptors for INIT_READY to @fds (-1 where there is none; the caller owns them), and
- * the mints of the door to @mints.
+ * Run by init: the network namespace, with loopback, TAP, addresses, routes, sysctls, and at the
+ * same time, in a thread that has ended afterwards, the file view (sandbox/view.h). Stores the
+ * descriptors for INIT_READY to @fds (-1 where there is none; the caller owns them), and the mints
+ * of the door to @mints. No text in @err: the network namespace is refused, and who is outside can
+ * see why.
  */
 int setup_namespaces(const struct init_start *start, int fds[INIT_FDS], struct door_mints *mints,
 	struct err *err);
