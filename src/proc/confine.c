@@ -21,6 +21,7 @@
 #define FAMILY_QIPCRTR  42
 #define SCOPE_SIGNAL    (1u << 1) /* LANDLOCK_SCOPE_SIGNAL */
 #define ABI_WITH_SCOPES 6
+#define SERIAL_SIGN     (1u << 31) /* what keyrings(7) gives special numbers is negative */
 
 /*
  * Those whose code does not ask, or not everywhere, which network namespace the socket is of.
@@ -53,6 +54,22 @@ static int refuse_families(scmp_filter_ctx filter)
 	return result;
 }
 
+/*
+ * The user's keyring of the namespace outside is still there, by its number, and may be linked by
+ * all processes of the user. Who has linked it possesses what is in it.
+ */
+static int refuse_strange_keys(scmp_filter_ctx filter)
+{
+	static const uint32_t operations[] = {KEYCTL_LINK, KEYCTL_MOVE};
+	int result = 0;
+
+	for (size_t i = 0; result == 0 && i < COUNT(operations); i++)
+		result = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(keyctl), 2,
+			SCMP_A0_64(SCMP_CMP_MASKED_EQ, UINT32_MAX, operations[i]),
+			SCMP_A1_64(SCMP_CMP_MASKED_EQ, SERIAL_SIGN, 0));
+	return result;
+}
+
 static int add_rules(scmp_filter_ctx filter, uint32_t architecture, const struct confine *confine)
 {
 	int result = 0;
@@ -60,6 +77,8 @@ static int add_rules(scmp_filter_ctx filter, uint32_t architecture, const struct
 	for (size_t i = 0; result == 0 && i < COUNT(terminal_requests); i++)
 		result = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ioctl), 1,
 			SCMP_A1_64(SCMP_CMP_MASKED_EQ, UINT32_MAX, terminal_requests[i]));
+	if (result == 0)
+		result = refuse_strange_keys(filter);
 	/* process 0 is the caller; without new limits it is a question */
 	if (result == 0 && confine->keeps_signals_inside)
 		result = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prlimit64), 2,

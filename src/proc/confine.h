@@ -12,7 +12,8 @@
  *   network namespace: AF_VSOCK to the hypervisor, AF_QIPCRTR to modems, and the like
  *   (EAFNOSUPPORT, as where the kernel lacks them);
  * - have a session keyring of their own (keyrings(7)), not the caller's; where the user's quota of
- *   keys is used up the caller's stays.
+ *   keys is used up the caller's stays. Keys and keyrings that are named by a number cannot be
+ *   linked or moved to another keyring (EACCES): the user's own, with its keys, would come in.
  */
 struct confine {
 	/*

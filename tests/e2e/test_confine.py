@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """e2e/test_confine - what COMMAND cannot do to processes, terminals and kernel objects outside"""
 
+import ctypes
 import json
 import os
 import pathlib
@@ -194,3 +195,35 @@ def test_session_keyring(nswrap, options):
     if int(outside) < 0:
         pytest.skip("no keyrings here")
     assert int(inside) > 0 and inside != outside
+
+
+# links the keyrings of users that it sees to its own session's, and prints what a key then says; argv: the key
+LINK_KEYS = """
+import ctypes, sys
+libc = ctypes.CDLL(None)
+keys = [line.split() for line in open('/proc/keys')]
+libc.syscall(250, 1, 0)  # a session keyring of its own
+for serial, name in [(int(key[0], 16), key[8]) for key in keys]:
+    if name.startswith(('_uid.', '_persistent.')):
+        libc.syscall(250, 8, serial, -3)  # KEYCTL_LINK
+        libc.syscall(250, 30, serial, -5, -3, 0)  # KEYCTL_MOVE
+said = ctypes.create_string_buffer(99)
+libc.syscall(250, 11, int(sys.argv[1]), said, 99)  # KEYCTL_READ
+print('said', said.value.decode())
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["--root"], ["--pid"]], ids=["plain", "root", "pid"])
+def test_keys_of_the_user(nswrap, options):
+    """COMMAND does not get hold of the keys in the user's keyring (@u)."""
+    libc = ctypes.CDLL(None)
+    name = f"nswrap-test {os.getpid()} {options}".encode()  # one of its own: tests run side by side
+    key = libc.syscall(248, b"user", name, b"secret", ctypes.c_long(6), ctypes.c_long(-4))
+    if key < 0:
+        pytest.skip("no keyrings here")
+    try:
+        looks = python(LINK_KEYS, key)
+        assert subprocess.run(looks, capture_output=True, check=True).stdout == b"said secret\n"
+        assert nswrap.run("-q", *options, "--", *looks).stdout == b"said \n"
+    finally:
+        libc.syscall(250, 9, key, ctypes.c_long(-4))  # KEYCTL_UNLINK

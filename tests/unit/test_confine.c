@@ -254,6 +254,39 @@ static void keyrings(void **state)
 	assert_int_equal(try(&with_network, has_session_keyring, (int)serial), EEXIST);
 }
 
+static int link_key(int serial)
+{
+	return (int)syscall(SYS_keyctl, KEYCTL_LINK, serial, KEY_SPEC_SESSION_KEYRING);
+}
+
+static int move_key(int serial)
+{
+	return (int)syscall(SYS_keyctl, KEYCTL_MOVE, serial, KEY_SPEC_USER_SESSION_KEYRING,
+		KEY_SPEC_SESSION_KEYRING, 0);
+}
+
+#ifdef __x86_64__
+static int link_32(int serial)
+{
+	return call_32(288, KEYCTL_LINK, serial, KEY_SPEC_SESSION_KEYRING); /* keyctl */
+}
+#endif
+
+static void strange_keys(void **state)
+{
+	int serial = (int)syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_USER_KEYRING, 1);
+
+	(void)state;
+	if (serial < 0)
+		skip(); /* a kernel or container without */
+	assert_int_equal(try(&with_network, link_key, serial), EACCES);
+	assert_int_equal(try(&with_network, move_key, serial), EACCES);
+#ifdef __x86_64__
+	assert_int_equal(try(&with_network, link_32, serial), EACCES);
+#endif
+	assert_int_equal(try(&with_network, link_key, KEY_SPEC_USER_KEYRING), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -266,6 +299,7 @@ int main(void)
 		cmocka_unit_test(signals),
 		cmocka_unit_test(limits),
 		cmocka_unit_test(keyrings),
+		cmocka_unit_test(strange_keys),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
