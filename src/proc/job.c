@@ -80,6 +80,7 @@ static void unlock(const struct job_terminal *terminal)
 		ioctl(terminal->fd, TIOCSETD, &terminal->discipline);
 	if (!terminal->is_exclusive)
 		ioctl(terminal->fd, TIOCNXCL);
+	tcflow(terminal->fd, TCOON); /* Ctrl-Q does not undo a TCOOFF */
 	if (terminal->shared >= 0)
 		fcntl(terminal->shared, F_SETFL, terminal->flags);
 }

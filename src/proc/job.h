@@ -57,7 +57,7 @@ struct job_terminal job_terminal_keep(void);
  * our group from its PID namespace, has left the terminal to a group that is gone: whoever reads
  * next would get EIO. Then, or if @is_killed, the command's end was by a signal, the settings are
  * put back as well, as shells do. What no shell would see to is put back in any case: a line
- * discipline that passes nothing, exclusive use, O_NONBLOCK.
+ * discipline that passes nothing, exclusive use, O_NONBLOCK, output that a program has suspended.
  */
 void job_terminal_give_back(struct job_terminal *terminal, bool is_killed);
 

@@ -543,6 +543,8 @@ import fcntl, os, struct, termios
 fcntl.ioctl(0, termios.TIOCEXCL)
 os.set_blocking(0, False)
 print('ta' + 'ken', flush=True)
+termios.tcdrain(1)
+termios.tcflow(0, termios.TCOOFF)
 fcntl.ioctl(0, termios.TIOCSETD, struct.pack('i', 27))  # N_NULL, which passes nothing
 os._exit(3)
 """
@@ -556,7 +558,7 @@ print('line', *struct.unpack('i', fcntl.ioctl(0, termios.TIOCGETD, b'1234')), os
 
 @pytest.mark.parametrize("options", [["--network", "none"], ["--pid"], ["--new-session"], "exec"], ids=str)
 def test_nobody_keeps_the_terminal(nswrap, options):
-    """Exclusive use, a line discipline that passes nothing, reads that do not wait: gone with COMMAND."""
+    """Exclusive use, suspended output, a line discipline that passes nothing, reads that do not wait: gone with it."""
     line = [BINARY, "-q", *options, "--"]
     if options == "exec":
         nswrap.start("-n", "other", "--network", "none", "sleep", "1000").wait_event("started")
