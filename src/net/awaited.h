@@ -17,7 +17,7 @@
 
 struct awaited {
 	struct awaited_flow {
-		uint64_t ips;
+		uint64_t ips[2]; /* both, or the peer's alone */
 		uint64_t end_ns; /* answers are let in before */
 		uint32_t ports;
 	} buckets[1 << AWAITED_BITS][AWAITED_WAYS];
@@ -30,3 +30,8 @@ void awaited_note(struct awaited *answers, const struct packet_end *own,
 /* May one come from @peer to @own? */
 bool awaited_has(const struct awaited *answers, const struct packet_end *own,
 	const struct packet_end *peer, uint64_t now_ns);
+
+/* The same for a flow whose ips and ports its caller has filled, as it likes. */
+void awaited_note_flow(struct awaited *answers, const struct awaited_flow *flow, uint64_t now_ns);
+bool awaited_has_flow(
+	const struct awaited *answers, const struct awaited_flow *wanted, uint64_t now_ns);

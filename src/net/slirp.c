@@ -17,6 +17,7 @@
 #include "net/pcap.h"
 #include "net/refusal.h"
 #include "net/slirp_fds.h"
+#include "net/solicit.h"
 #include "net/tap.h"
 #include "util/clock.h"
 #include "util/fd.h"
@@ -48,6 +49,7 @@ struct slirp_stack {
 	struct loop_hook hook;
 	struct slirp_fds fds;
 	struct hairpin hairpin; /* all zero: none */
+	struct solicit solicit;
 	const uint8_t *asked; /* an Ethernet address that is not libslirp's; NULL: there is none */
 	void (*on_asked)(void *owner, uint8_t *frame, size_t len);
 	void *asked_owner;
@@ -125,6 +127,17 @@ static ssize_t on_send_packet(const void *frame, size_t len, void *opaque)
 	return (ssize_t)len;
 }
 
+/* What libslirp has for the guest. */
+static ssize_t on_output(const void *frame, size_t len, void *opaque)
+{
+	struct slirp_stack *stack = opaque;
+
+	if (solicit_has(&stack->solicit, frame, len, clock_now_ns()))
+		return on_send_packet(frame, len, stack);
+	log_debug("a datagram that the guest has not asked for was dropped");
+	return (ssize_t)len;
+}
+
 /* Who would wait for what was dropped learns at once that no answer will come. */
 static void answer_dropped(struct slirp_stack *stack, enum guard_verdict verdict, size_t len)
 {
@@ -199,6 +212,7 @@ static void on_tap_ready(struct loop_io *io, uint32_t events)
 			continue;
 		}
 		wake(stack);
+		solicit_note(&stack->solicit, frame, len, clock_now_ns());
 		slirp_input(stack->slirp, frame, (int)len);
 		stack->has_input = true;
 	}
@@ -263,7 +277,7 @@ static void on_notify(void *opaque)
 }
 
 static const SlirpCb callbacks = {
-	.send_packet = on_send_packet,
+	.send_packet = on_output,
 	.guest_error = on_guest_error,
 	.clock_get_ns = on_clock,
 	.timer_new = on_timer_new,

@@ -99,6 +99,49 @@ def test_outbound_refusals(nswrap, outer, address):
         made.close()
 
 
+# whoever asks has an answer, and before that what others send to where it was asked from; argv: address port
+STRANGERS = """
+import socket, sys
+host, port = sys.argv[1], int(sys.argv[2])
+family, loopback = (socket.AF_INET6, '::1') if ':' in host else (socket.AF_INET, '127.0.0.1')
+s = socket.socket(family, socket.SOCK_DGRAM)
+s.bind((host, port))
+while True:
+    _, peer = s.recvfrom(99)
+    for own in loopback, host:
+        with socket.socket(family, socket.SOCK_DGRAM) as stranger:
+            stranger.bind((own, 0))
+            stranger.sendto(b'strange', (own, peer[1]))
+    s.sendto(b'asked', peer)
+"""
+
+# asks until it is answered, and prints what else comes; argv: address port
+WHO_COMES = """
+import socket, sys
+host = sys.argv[1]
+s = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(('', 5000))
+s.settimeout(2)
+data = b''
+while data != b'asked':
+    s.sendto(b'?', (host, int(sys.argv[2])))
+    try:
+        data, peer = s.recvfrom(99)
+        print(data.decode(), peer[0])
+    except TimeoutError:
+        pass
+"""
+
+
+@pytest.mark.parametrize("address", ["192.0.2.10", "2001:db8::10"])
+def test_nobody_comes_in_who_was_not_asked(nswrap, outer, address):
+    """Other users of the host see the port at which answers are awaited."""
+    machine = outer()
+    machine.serve(STRANGERS, address, 7000, udp=True)
+    result = nswrap.run("-q", "--", *python(WHO_COMES, address, 7000), prefix=machine.prefix())
+    assert result.stdout.decode() == f"asked {address}\n", result.stderr
+
+
 @pytest.mark.parametrize("inside", ["127.0.0.1", "::1"])
 @pytest.mark.parametrize("listener", ["127.0.0.1", "::1"])
 def test_forwards(nswrap, listener, inside):

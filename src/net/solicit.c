@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* net/solicit - which datagrams from outside the guest has asked for */
+#include "net/solicit.h"
+
+#include <net/ethernet.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "net/packet.h"
+
+#define IPV6_BYTES      40
+#define FRAGMENT_OFFSET 0x1fff
+
+/* Both ends of a datagram. */
+struct ends {
+	size_t ip_len; /* of an address */
+	const uint8_t *src, *dst;
+	uint16_t src_port, dst_port;
+};
+
+/* False if it is none, or not the beginning of one. */
+static bool find_ends(const uint8_t *frame, size_t len, struct ends *out)
+{
+	const uint8_t *ip = frame + ETH_HLEN, *udp;
+
+	if (len < ETH_HLEN + PACKET_IPV4_BYTES + PACKET_UDP_BYTES)
+		return false;
+	if (packet_get16(frame + 12) == ETHERTYPE_IP) {
+		udp = ip + (size_t)(ip[0] & 0xf) * 4;
+		if (ip[9] != IPPROTO_UDP || (packet_get16(ip + 6) & FRAGMENT_OFFSET))
+			return false;
+		*out = (struct ends){.ip_len = 4, .src = ip + 12, .dst = ip + 16};
+	} else {
+		udp = ip + IPV6_BYTES;
+		if (packet_get16(frame + 12) != ETHERTYPE_IPV6 || ip[6] != IPPROTO_UDP)
+			return false;
+		*out = (struct ends){.ip_len = 16, .src = ip + 8, .dst = ip + 24};
+	}
+	if (udp + PACKET_UDP_BYTES > frame + len)
+		return false;
+	out->src_port = packet_get16(udp);
+	out->dst_port = packet_get16(udp + 2);
+	return true;
+}
+
+/* The guest's own address is one of each family: the peer's and the ports tell flows apart. */
+static struct awaited_flow make_flow(
+	size_t ip_len, const uint8_t *peer, uint16_t peer_port, uint16_t own_port)
+{
+	struct awaited_flow flow = {.ports = (uint32_t)own_port << 16 | peer_port};
+
+	memcpy(flow.ips, peer, ip_len);
+	return flow;
+}
+
+void solicit_note(struct solicit *solicit, const uint8_t *frame, size_t len, uint64_t now_ns)
+{
+	struct ends ends;
+
+	if (!find_ends(frame, len, &ends))
+		return;
+	struct awaited_flow flow = make_flow(ends.ip_len, ends.dst, ends.dst_port, ends.src_port);
+	awaited_note_flow(&solicit->awaited, &flow, now_ns);
+}
+
+bool solicit_has(struct solicit *solicit, const uint8_t *frame, size_t len, uint64_t now_ns)
+{
+	struct ends ends;
+
+	if (!find_ends(frame, len, &ends))
+		return true;
+	struct awaited_flow flow = make_flow(ends.ip_len, ends.src, ends.src_port, ends.dst_port);
+	if (!awaited_has_flow(&solicit->awaited, &flow, now_ns))
+		return false;
+	awaited_note_flow(&solicit->awaited, &flow, now_ns);
+	return true;
+}
