@@ -23,14 +23,10 @@
 #define ASKING    SIGRTMAX /* dequeued behind all of those that are held, signal(7) */
 #define ANSWER    0        /* no signal's number */
 
-static const int held_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
-
+/* A shell stops and continues what is before the next signal, in that order. */
 static bool is_held(int sig)
 {
-	for (size_t i = 0; i < sizeof(held_signals) / sizeof(held_signals[0]); i++)
-		if (held_signals[i] == sig)
-			return true;
-	return false;
+	return sig > 0 && sig < WITNESS_SIGNALS && sig != SIGCONT && sig != SIGTSTP;
 }
 
 /*

@@ -56,7 +56,7 @@ void witness_start(struct witness *witness, struct loop *loop, bool has_own_sess
 /*
  * Hold @sig of @sender, which is to be passed on to @command, a process: on_signal is called later.
  * Returns false if nothing is held: there is no witness, or the command has left its group, or it
- * is no signal that others send to ask for something (TERM, INT, HUP, QUIT, USR1, USR2).
+ * is SIGCONT, SIGTSTP or one of real time.
  */
 bool witness_hold(struct witness *witness, int sig, pid_t sender, pid_t command);
 

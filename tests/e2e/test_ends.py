@@ -105,13 +105,15 @@ def test_wait_all(nswrap, options, how):
 
 COUNTS = """
 import os, signal, sys
-for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH,
+               signal.SIGALRM):
     signal.signal(number, lambda found, frame: os.write(1, signal.Signals(found).name.encode() + b'\\n'))
 print('ready', flush=True)
 sys.stdin.readline()
 print('end', flush=True)
 """
-SENT = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1]
+# SIGWINCH is Apache's word for a graceful stop
+SENT = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGWINCH, signal.SIGALRM]
 
 
 def witness(running):
