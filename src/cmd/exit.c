@@ -16,6 +16,7 @@
 #include "exit/lobby.h"
 #include "exit/portal.h"
 #include "link/keyfile.h"
+#include "util/fd.h"
 #include "util/log.h"
 #include "util/parse.h"
 
@@ -52,9 +53,10 @@ static int set_ready_fd(void *target, const char *value, struct err *err)
 	unsigned long number;
 
 	if (parse_uint(value, 1UL << 20, &number) < 0 || number <= STDERR_FILENO ||
-		fcntl((int)number, F_SETFD, FD_CLOEXEC) < 0)
-		return err_set(
-			err, EINVAL, "%s is no open descriptor from 3 on", PARSE_QUOTED(value));
+		!fd_can_write((int)number) || fcntl((int)number, F_SETFD, FD_CLOEXEC) < 0)
+		return err_set(err, EINVAL,
+			"%s is no descriptor from 3 on that is open for writing",
+			PARSE_QUOTED(value));
 	*(int *)target = (int)number;
 	return 0;
 }

@@ -291,9 +291,11 @@ static int detach(struct run_options *options, struct detach *out, int *status, 
 	config->detach = out;
 	int side = detach_start(out, keep, nkeep, status, err);
 	if (side == DETACH_CALLER && out->name[0] != '\0') {
+		struct err why;
+
 		printf("%s\n", out->name);
-		if (output_end(err) < 0)
-			return -err->code;
+		if (output_end(&why) < 0) /* COMMAND runs, and is not to pay for it */
+			return err_set(err, why.code, "%s runs, but: %s", out->name, why.text);
 	}
 	return side;
 }

@@ -15,6 +15,7 @@
 #include "control/registry.h"
 #include "forward/spec.h"
 #include "link/keyfile.h"
+#include "util/fd.h"
 #include "util/log.h"
 #include "util/parse.h"
 
@@ -419,12 +420,27 @@ static int set_fd(void *target, const char *value, struct err *err)
 	return 0;
 }
 
+/* One that we write to. */
+static int set_told_fd(void *target, const char *value, struct err *err)
+{
+	int *fd = target;
+
+	if (set_fd(fd, value, err) < 0)
+		return -EINVAL;
+	return fd_can_write(*fd)
+		       ? 0
+		       : err_set(err, EINVAL,
+				 "descriptor %d cannot be written to: expected one that is open for "
+				 "writing",
+				 *fd);
+}
+
 /* At once: what is wrong with the words behind it is said there. */
 static int set_log_fd(void *target, const char *value, struct err *err)
 {
 	int *fd = target;
 
-	if (set_fd(fd, value, err) < 0)
+	if (set_told_fd(fd, value, err) < 0)
 		return -EINVAL;
 	if (fcntl(*fd, F_SETFD, FD_CLOEXEC) == 0)
 		log_set_fd(*fd);
@@ -557,12 +573,12 @@ const struct option_def run_options_table[] = {
 	{0, "unattended", "SECONDS", "end when nobody was in it (exec, agents) for so long",
 		option_set_seconds, AT(config.unattended_ms)},
 	{0, "ready-fd", "N", "write READY=1 to descriptor N once the first guest port listens",
-		set_fd, AT(config.ready_fd)},
+		set_told_fd, AT(config.ready_fd)},
 	{0, "sdnotify", "auto|command|port|none",
 		"who tells a service manager (NOTIFY_SOCKET) READY=1: port (the first guest port that listens), "
 		"command, auto (the default: who is first) or none",
 		set_sdnotify, 0},
-	{0, "info-fd", "N", "write a JSON object an event to descriptor N", set_fd,
+	{0, "info-fd", "N", "write a JSON object an event to descriptor N", set_told_fd,
 		AT(config.info_fd)},
 	{0, "alive-fd", "N", "end, as by SIGTERM, when the other end of descriptor N is closed",
 		set_fd, AT(config.alive_fd)},

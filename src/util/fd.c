@@ -43,6 +43,13 @@ int fd_set_nonblock(int fd, int on)
 	return fcntl(fd, F_SETFL, flags) < 0 ? -errno : 0;
 }
 
+bool fd_can_write(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags >= 0 && (flags & O_ACCMODE) != O_RDONLY && !(flags & O_PATH);
+}
+
 int fd_lock(int fd, unsigned timeout_ms)
 {
 	struct clock_wait wait = clock_wait_start(timeout_ms);

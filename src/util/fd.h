@@ -30,6 +30,9 @@ void fd_close(int *fd);
 /* Set or clear O_NONBLOCK. Returns 0 or -errno. */
 int fd_set_nonblock(int fd, int on);
 
+/* Is @fd open, and that for writing? */
+bool fd_can_write(int fd);
+
 /* flock(2), exclusively, waiting for at most @timeout_ms: -EAGAIN. Returns 0 or -errno. */
 int fd_lock(int fd, unsigned timeout_ms);
 

@@ -105,6 +105,25 @@ def test_events_that_nobody_reads(nswrap, options, make):
         os.close(read)
 
 
+@pytest.mark.parametrize("words", [["--info-fd"], ["--ready-fd"], ["--log-fd"], ["exit", "--ready-fd"]],
+                         ids=["info", "ready", "log", "exit"])
+def test_a_descriptor_that_cannot_be_written_to(nswrap, words):
+    """It would be an option that does nothing, and words that nobody ever sees."""
+    with open("/dev/null") as null:
+        result = nswrap.run(*words, null.fileno(), *([] if words[0] == "exit" else ["true"]), pass_fds=[null.fileno()])
+    [line] = result.stderr.decode().splitlines()
+    assert result.returncode == 2 and words[-1] in line and "writing" in line
+
+
+def test_a_name_that_nobody_reads(nswrap):
+    """Of a sandbox in the background: it runs, and the line says so."""
+    with open("/dev/full", "w") as full:
+        popen = nswrap.popen("-q", "-d", "-n", "box", "sleep", 60, stdout=full, stderr=subprocess.PIPE)
+        _, told = popen.communicate(timeout=30 * PATIENCE)
+    assert (popen.returncode, b"box runs, but" in told) == (125, True), told
+    assert nswrap.run("stop", "box").returncode == 0
+
+
 @pytest.mark.parametrize("words", [["-vv"], ["-p", "0", "-v"]], ids=["plain", "forward"])
 def test_stderr_that_nobody_reads(nswrap, words):
     write = no_reader()
