@@ -150,7 +150,10 @@ static int lead_in(
 {
 	struct forward_spec spec = {.guest_port = url->port, .proto = PROTO_TCP};
 
+	/* as the server reads them: jupyterhub-singleuser, and Jupyter's own "*" */
 	if (url->host[0] == '\0')
+		*addr = addr_loopback4(0);
+	else if (strcmp(url->host, "*") == 0)
 		*addr = addr_of4((struct in_addr){INADDR_ANY}, 0);
 	else if (resolve_host(url->host, addr, err) < 0)
 		return -EINVAL;

@@ -116,6 +116,14 @@ static json_t *read_specs(char **specs, int count, bool is_removal, struct err *
 	return list;
 }
 
+/* What names a port that is to be removed: a path as the sandbox has it. */
+static char *removal_text(const char *given, struct err *err)
+{
+	g_autofree char *marked = given[0] == '/' ? g_strconcat("unix:", given, NULL) : NULL;
+
+	return make_absolute(marked ? marked : given, err);
+}
+
 /* The same for those of -R. */
 static json_t *read_reverses(const struct port_options *given, bool is_removal, struct err *err)
 {
@@ -130,12 +138,15 @@ static json_t *read_reverses(const struct port_options *given, bool is_removal, 
 		if (result == 0)
 			result = resolve_outward(&spec, &reason);
 		/* what stands in front of the target will do */
-		if (is_removal && (result < 0 || !strchr(given->reverses[i], ':')))
-			result = json_array_append_new(list, json_string(given->reverses[i]));
-		else if (result == 0 &&
-			 json_array_append_new(
-				 list, json_string(outward_format(&spec, text, sizeof(text)))) < 0)
+		if (is_removal && (result < 0 || !strchr(given->reverses[i], ':'))) {
+			g_autofree char *front = removal_text(given->reverses[i], &reason);
+			result = front ? json_array_append_new(list, json_string(front))
+				       : -reason.code;
+		} else if (result == 0 &&
+			   json_array_append_new(list,
+				   json_string(outward_format(&spec, text, sizeof(text)))) < 0) {
 			result = err_set(&reason, EINVAL, "a path must be UTF-8 here");
+		}
 		if (result == 0)
 			continue;
 		err_set(err, EINVAL, "-R %s: %s", PARSE_SHOWN(given->reverses[i]), reason.text);

@@ -91,7 +91,10 @@ static bool is_own_name(const char *host)
 	return is_own;
 }
 
-/* "127.1" is what getaddrinfo(3) takes, too; ip6-localhost is in each sandbox's hosts file. */
+/*
+ * "127.1" is what getaddrinfo(3) takes, too; ip6-localhost is in each sandbox's hosts file. Who
+ * connects to 0.0.0.0 or :: is connected to loopback.
+ */
 static bool read_loopback(const char *host, struct addr *out)
 {
 	struct in_addr ip;
@@ -100,6 +103,8 @@ static bool read_loopback(const char *host, struct addr *out)
 		*out = addr_of6(&in6addr_loopback, 0);
 	else if (addr_parse_host(host, out, NULL) < 0 && inet_aton(host, &ip))
 		*out = addr_of4(ip, 0);
+	if (addr_is_wildcard(out))
+		*out = out->family == AF_INET6 ? addr_of6(&in6addr_loopback, 0) : addr_loopback4(0);
 	return addr_is_loopback(out);
 }
 

@@ -218,6 +218,23 @@ static int settle_via(struct sandbox_config *config, struct err *err)
 	return 0;
 }
 
+static int check_circles(const struct sandbox_config *config, struct err *err)
+{
+	char in[FORWARD_TEXT_BYTES], out[OUTWARD_TEXT_BYTES];
+
+	for (size_t i = 0; i < config->noutwards; i++)
+		for (size_t j = 0; j < config->forwards.count; j++)
+			if (outward_is_circle(&config->outwards[i], &config->forwards.items[j]))
+				return err_set(err, EINVAL,
+					"-R %s and -p %s lead to one another: expected one of them, "
+					"or another port",
+					PARSE_SHOWN(outward_format(
+						&config->outwards[i], out, sizeof(out))),
+					PARSE_SHOWN(spec_format(
+						&config->forwards.items[j], in, sizeof(in))));
+	return 0;
+}
+
 static int check_outwards(const struct sandbox_config *config, struct err *err)
 {
 	char first[OUTWARD_TEXT_BYTES], second[OUTWARD_TEXT_BYTES];
@@ -232,7 +249,7 @@ static int check_outwards(const struct sandbox_config *config, struct err *err)
 						outward_format(&specs[j], first, sizeof(first))),
 					PARSE_SHOWN(
 						outward_format(&specs[i], second, sizeof(second))));
-	return 0;
+	return check_circles(config, err);
 }
 
 /* What is right by itself; where there are defaults it may be they that do not fit. */

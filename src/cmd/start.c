@@ -8,6 +8,7 @@
 #include "cmd/resolve.h"
 #include "net/occupied.h"
 #include "util/log.h"
+#include "util/parse.h"
 
 static void tell_taken(const char *option, const char *network, bool has_routes)
 {
@@ -50,9 +51,16 @@ static int settle_outwards(struct run_options *options, struct err *err)
 
 	if (options->has_x11 && ambient_add_display(config, err) < 0)
 		return -err->code;
-	for (size_t i = 0; i < config->noutwards; i++)
-		if (resolve_outward(&config->outwards[i], err) < 0)
-			return -err->code;
+	for (size_t i = 0; i < config->noutwards; i++) {
+		char text[OUTWARD_TEXT_BYTES];
+		struct err reason;
+
+		if (resolve_outward(&config->outwards[i], &reason) < 0)
+			return err_set(err, reason.code, "-R %s: %s",
+				PARSE_SHOWN(
+					outward_format(&config->outwards[i], text, sizeof(text))),
+				reason.text);
+	}
 	ambient_hint(config);
 	return 0;
 }

@@ -78,8 +78,9 @@ static int read_guest(char **rest, const char *whole, struct outward_spec *out, 
 	if (is_path)
 		return read_path(field, &out->guest, err);
 	out->guest = addr_loopback4(0);
-	/* what is no number is an address */
-	if (field[strspn(field, DIGITS)] != '\0' || field[0] == '\0') {
+	/* what is no number is an address; "8000-8010" and "80/tcp" are wrong numbers */
+	const size_t ndigits = strspn(field, DIGITS);
+	if (ndigits == 0 || field[ndigits] == '.') {
 		if (addr_parse_own(field, &out->guest, err) < 0)
 			return -EINVAL;
 		field = take_field(rest);
@@ -189,6 +190,22 @@ bool outward_equal(const struct outward_spec *a, const struct outward_spec *b)
 {
 	return addr_equal(&a->guest, &b->guest) && a->proto == b->proto && a->port == b->port &&
 	       strcasecmp(a->host, b->host) == 0 && (a->host[0] || addr_equal(&a->path, &b->path));
+}
+
+bool outward_is_circle(const struct outward_spec *out, const struct forward_spec *in)
+{
+	struct addr target;
+
+	if (in->host.family == AF_UNIX || out->guest.family == AF_UNIX || out->host[0] == '\0' ||
+		in->proto != out->proto || in->guest_port != addr_port(&out->guest) ||
+		addr_port(&in->host) != out->port)
+		return false;
+	if (strcasecmp(out->host, "localhost") == 0)
+		target = addr_loopback4(0);
+	else if (addr_parse_host(out->host, &target, NULL) < 0)
+		return false;
+	return addr_is_same_ip(&in->host, &target) ||
+	       (addr_is_wildcard(&in->host) && addr_is_loopback(&target));
 }
 
 bool outward_has_name(const struct outward_spec *spec)

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "forward/spec.h"
 #include "util/addr.h"
 #include "util/err.h"
 
@@ -40,6 +41,10 @@ char *outward_format_target(const struct outward_spec *spec, char *out, size_t c
 bool outward_clash(const struct outward_spec *a, const struct outward_spec *b);
 
 bool outward_equal(const struct outward_spec *a, const struct outward_spec *b);
+
+/* Does @out lead to where @in listens, which leads to its port inside again? Names: only localhost.
+ */
+bool outward_is_circle(const struct outward_spec *out, const struct forward_spec *in);
 
 /* Is host a name that is to be looked up? "localhost" is not. */
 bool outward_has_name(const struct outward_spec *spec);

@@ -362,6 +362,11 @@ def knows_its_name():
     ({"JUPYTERHUB_SERVICE_URL": "http://127.0.0.1:0/"}, 2, "expected such as"),
     ({"JUPYTERHUB_SERVICE_URL": "http://127.0.0.1:99999999999/"}, 2, "expected such as"),
     ({"JUPYTERHUB_SERVICE_URL": "http://[::1/"}, 2, "expected such as"),
+    # c.Spawner.ip = "", which jupyterhub-singleuser takes for 127.0.0.1, and "*"
+    ({"JUPYTERHUB_SERVICE_URL": "http://:PORT/user/me/"}, 0, r"nswrap: 127\.0\.0\.1:PORT leads to port PORT inside"),
+    ({"JUPYTERHUB_SERVICE_URL": "http://*:PORT/user/me/"}, 0, r"nswrap: 0\.0\.0\.0:PORT leads to port PORT inside"),
+    ({"JUPYTERHUB_SERVICE_URL": "http://127.0.0.1:PORT/", "JUPYTERHUB_API_URL": "http://0.0.0.0:8081/hub/api"}, 0,
+     "127.0.0.1:8081 inside leads to 127.0.0.1:8081 on the host"),
     ({"JUPYTERHUB_SERVICE_URL": "http://127.0.0.1:PORT/user/me/", "JUPYTERHUB_API_URL": "x"}, 2, "JUPYTERHUB_API_URL is"),
     ({"JUPYTERHUB_SERVICE_URL": "http://127.0.0.1:PORT/user/me/", "JUPYTERHUB_API_URL": "http://127.0.0.1:8081/hub/api",
       "JUPYTERHUB_ACTIVITY_URL": "http://127.0.0.1:8081/hub/api/users/me/activity"}, 0,

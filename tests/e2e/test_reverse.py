@@ -277,8 +277,12 @@ def test_while_it_runs(nswrap, target, tmp_path):
     inside.running.wait_line("another one takes over")
     for port in (6000, 6001):
         wait_for(lambda port=port: inside.ask("tcp", "127.0.0.1", port) == "host:hello", "the next net process")
-    # named by the port inside, or whole
+    # named by the port inside, whole, or by what stands in front of the target
     assert nswrap.run("port", "remove", "box", "-R", "6001", "-R", f"unix:{path}:{target}").returncode == 0
+    for front in (str(path), "unix:inner"):
+        assert nswrap.run("port", "add", "box", "-R", f"{path}:{target}").returncode == 0
+        done = nswrap.run("port", "remove", "box", "-R", front, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
     wait_for(lambda: inside.ask("tcp", "127.0.0.1", 6001) == "ECONNREFUSED", "the net process to hear of it")
     assert not path.exists()
     assert inside.ask("tcp", "127.0.0.1", 6000) == "host:hello"
@@ -309,12 +313,17 @@ def test_what_cannot_be_while_it_runs(nswrap, target, words, said):
     (["-R", f"1:{'a' * 64}:2"], "a" * 64),
     (["-R", "198.51.100.1:1:2"], "198.51.100.1:1 is no address of the sandbox"),
     (["--x11"], "DISPLAY is not set"),
+    (["-R", "5432:nowhere.invalid:2"], "-R 127.0.0.1:5432:nowhere.invalid:2/tcp: nowhere.invalid: "),
+    (["-p", "PORT", "-R", "PORT"], "-R 127.0.0.1:PORT:localhost:PORT/tcp and -p 127.0.0.1:PORT:PORT/tcp lead to one another"),
+    (["-p", "*:PORT:80", "-R", "80:127.0.0.1:PORT"], "lead to one another"),
+    (["-p", "[::1]:PORT:53/udp", "-R", "53:[::1]:PORT/udp"], "lead to one another"),
 ])
 def test_what_cannot_be(nswrap, options, said):
     nswrap.env.pop("DISPLAY", None)
-    done = nswrap.run(*options, "true")
+    port = str(free_port())
+    done = nswrap.run(*(word.replace("PORT", port) for word in options), "true")
     assert done.returncode in (2, 125)
-    assert said in done.stderr.decode()
+    assert said.replace("PORT", port) in done.stderr.decode()
 
 
 def test_a_name_is_looked_up(nswrap, target):
@@ -360,6 +369,8 @@ with socket.create_connection({client}) as s:
     ("http_proxy", "http://127.0.0.9", ("127.0.0.9", 80), "127.0.0.9", "port 80 of loopback"),
     ("https_proxy", "https://127.1/", ("127.1", 443), "127.0.0.1", "port 443 of loopback"),
     ("ALL_PROXY", "socks5://localhost", ("localhost", 1080), "127.0.0.1", "port 1080 of loopback"),
+    ("http_proxy", "http://0.0.0.0:3128/", ("0.0.0.0", 3128), "127.0.0.1", "port 3128 of loopback"),
+    ("http_proxy", "http://[::]:3128/", ("::", 3128), "::1", "port 3128 of loopback"),
     ("http_proxy", f"http://{NODE}:3128", (NODE, 3128), "127.0.1.1", "port 3128 of this machine"),
 ])
 def test_variables_that_lead_nowhere_are_told(nswrap, outer, variable, value, client, served, told):
@@ -367,6 +378,13 @@ def test_variables_that_lead_nowhere_are_told(nswrap, outer, variable, value, cl
     pointed = Pointed(nswrap, outer, served, client[1])
     [advice] = re.findall(f"{variable} names {told}, .* inside: (-R [^ ]+) leads", pointed.run(variable, value))
     assert variable not in pointed.run(variable, value, *advice.split(), client=client)
+
+
+def test_ports_in_both_directions(nswrap, target):
+    """A port that is led in and one that leads out, of one number: no circle, where the target is another."""
+    port = free_port()
+    done = nswrap.run("-p", port, "-R", f"{port}:{target}", *python(CLIENT), input=f"tcp 127.0.0.1 {port}\n".encode())
+    assert (done.returncode, done.stdout) == (0, b"host:hello\n"), done.stderr
 
 
 def test_rules_that_do_not_lead_there(nswrap):

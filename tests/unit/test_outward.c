@@ -70,6 +70,8 @@ static void others_are_refused(void **state)
 		{"x", "guest port"},
 		{"0", "guest port"},
 		{"65536:1", "guest port"},
+		{"8000-8010:9000-9010", "\"8000-8010\" is no guest port"},
+		{"80/tcp:1", "\"80/tcp\" is no guest port"},
 		{"1:0", "host port"},
 		{"1:", "host port"},
 		{":1", "leads no port outwards"},
