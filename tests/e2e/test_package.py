@@ -129,6 +129,16 @@ def field(path, name):
     return output("dpkg-deb", "-f", path, name).strip()
 
 
+def test_setup_installs_what_the_package_needs():
+    """`scripts/setup package`, on a machine that has nothing else; build-essential is never written in Build-Depends."""
+    groups = dict(re.findall(r"^(\w+)='([^']*)'", (TREE / "scripts/setup").read_text(), re.M))
+    [depends] = re.findall(r"^Build-Depends: (.*(?:\n .*)*)", (TREE / "debian/control").read_text(), re.M)
+    wanted = {re.match(r"[\w.+-]+", word.strip())[0] for word in depends.split(",")} | {"build-essential"}
+    wanted = {"debhelper" if name == "debhelper-compat" else name for name in wanted}
+    assert wanted <= set((groups["build"] + " " + groups["package"]).split())
+    assert "build-essential" in groups["thorough"].split()
+
+
 def test_deb_says(debs):
     assert {"nswrap", "libnswrap0", "libnswrap-dev", "nswrap-dbgsym"} <= set(debs)
     path, _ = debs["nswrap"]
