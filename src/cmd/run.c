@@ -90,6 +90,12 @@ static int set_command(struct run_options *options, int argc, char **argv, struc
 		return err_set(err, EINVAL,
 			"-d: an agent has its manager at stdin and stdout: expected none in the "
 			"background");
+	/* such as of a unit whose file does not set it */
+	if (options->shell_command &&
+		options->shell_command[strspn(options->shell_command, " \t\n")] == '\0')
+		return err_set(err, EINVAL,
+			"-c %s: the COMMAND is empty: expected what /bin/sh is to run",
+			PARSE_QUOTED(options->shell_command));
 	if (options->shell_command) {
 		options->shell_argv[2] = (char *)options->shell_command;
 		options->config.command = options->shell_argv;

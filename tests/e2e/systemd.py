@@ -127,7 +127,7 @@ class Service:
 
     def _words(self, key):
         words = shlex.split(self.keys[key])
-        return [self.env[w[2:-1]] if w.startswith("${") else w for w in words]
+        return [self.env.get(w[2:-1], "") if w.startswith("${") else w for w in words]
 
     def wait_ready(self):
         """Until a message of the main process says so."""

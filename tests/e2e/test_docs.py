@@ -56,7 +56,7 @@ def names(headings):
 def test_the_manual_names_every_subcommand(nswrap):
     """In its synopsis and in its list, as the overview does."""
     text = PAGES["run"].read_text()
-    synopsis = re.search(r"^\.Cm (agent \| .*)$", text, re.M)[1].split(" | ")
+    synopsis = re.search(r"^\.Cm (agent \| .*(?:\n\.Cm .*)*)$", text, re.M)[1].replace("\n.Cm ", " ").split(" | ")
     listed = re.findall(r"^\.It Cm ([\w-]+)$", text[text.index("The subcommands are"):text.index(".Sh OPTIONS")], re.M)
     overview = re.findall(r"^  ([a-z-]+) {2,}", nswrap.run("help").stdout.decode(), re.M)
     assert len(overview) > 10 and set(overview) == set(listed)
@@ -156,6 +156,14 @@ def test_pages_are_clean(page):
         lines = [line for line in said.decode().splitlines()
                  if "referenced manual not found" not in line and "mandoc.db" not in line]
         assert lines == [], name
+
+
+@pytest.mark.skipif(not shutil.which("mandoc"), reason="mandoc is not installed")
+@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: page.name)
+def test_pages_fit_a_terminal(page):
+    shown = subprocess.run(["mandoc", "-T", "utf8", "-O", "width=78", page], capture_output=True, timeout=30, check=True)
+    lines = [re.sub(".\b", "", line) for line in shown.stdout.decode().splitlines()]
+    assert len(lines) > 20 and [line for line in lines if len(line) > 80] == []
 
 
 # --- README and the other texts ------------------------------------------------------------------

@@ -95,6 +95,14 @@ def test_what_ends_by_itself(nswrap, units, manager):
     assert service.popen.wait(20 * PATIENCE) == 3
 
 
+def test_what_runs_nothing(nswrap, units, manager):
+    """A file without a COMMAND, or with a word like it: no success."""
+    (units / ".config/nswrap/typo.env").write_text("COMMMAND=exec sleep 60\n")
+    service = Service(nswrap, unit_of(units, "nswrap@.service"), "typo", units, manager, stderr=subprocess.PIPE)
+    assert b"the COMMAND is empty" in service.popen.communicate(timeout=20 * PATIENCE)[1]
+    assert service.popen.returncode == 2
+
+
 def test_socket(nswrap, tmp_path):
     """The page's units by systemd-socket-activate, in the page's words."""
     port = free_port()
