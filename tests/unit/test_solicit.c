@@ -88,7 +88,8 @@ static void each_datagram_lets_the_next_one_in(void **state)
 	size_t len = make("192.0.2.1", 53, GUEST4, 5000);
 
 	for (int i = 0; i < 10; i++)
-		assert_true(solicit_has(*state, frame, len, NOW + (uint64_t)i * AWAITED_TIME_NS / 2));
+		assert_true(
+			solicit_has(*state, frame, len, NOW + (uint64_t)i * AWAITED_TIME_NS / 2));
 	assert_false(solicit_has(*state, frame, len, NOW + 10 * AWAITED_TIME_NS));
 }
 
@@ -118,8 +119,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(nothing_else_does, open_world, close_world),
 		cmocka_unit_test_setup_teardown(
 			each_datagram_lets_the_next_one_in, open_world, close_world),
-		cmocka_unit_test_setup_teardown(
-			what_is_no_datagram_comes, open_world, close_world),
+		cmocka_unit_test_setup_teardown(what_is_no_datagram_comes, open_world, close_world),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
