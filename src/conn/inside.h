@@ -12,6 +12,8 @@
  * The sockets come through a door (conn/door). They are asked for in batches, before the pool is
  * empty, so that a new connection costs no message. One request a kind is under way at most. Who
  * finds the pool empty puts an inside_waiter in: it is called once, when there are sockets again.
+ * Sockets whose connection is over come back (inside_recycle), as many as a steady load needs: then
+ * nobody is asked.
  */
 struct inside;
 

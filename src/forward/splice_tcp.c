@@ -22,7 +22,7 @@
 /* A client on its way to the guest. */
 struct client {
 	int host_fd, guest_fd;
-	enum door_kind kind; /* guest_fd may be used again as one of these; DOOR_KINDS: not again */
+	enum door_kind kind; /* of guest_fd; DOOR_KINDS: it cannot be used again */
 	bool is_second_try;  /* the kernel named another target after the first had refused */
 };
 
@@ -107,6 +107,12 @@ static int take_socket(struct listener *listener)
 		forward->context->inside, driver_socket_kind(forward), &listener->waiter);
 }
 
+static void take_another(struct listener *listener, struct client *client)
+{
+	client->kind = driver_socket_kind(listener->forward);
+	client->guest_fd = take_socket(listener);
+}
+
 /* As connect_guised, from @peer. */
 static int connect_as(struct listener *listener, struct client *client, const struct addr *peer)
 {
@@ -122,7 +128,7 @@ static int connect_as(struct listener *listener, struct client *client, const st
 	if (result == 0)
 		result = driver_connect(forward, fd);
 	if (result == 0 || result == -EINPROGRESS || result == -ECONNREFUSED) {
-		inside_put_back(inside, driver_socket_kind(forward), client->guest_fd);
+		inside_put_back(inside, client->kind, client->guest_fd);
 		client->guest_fd = fd_take(&fd);
 		client->kind = is_loose ? kind : DOOR_KINDS;
 		return result;
@@ -161,7 +167,7 @@ static int connect_client(struct listener *listener, struct client *client)
 		return result;
 	if (result != -EAGAIN)
 		return driver_connect(forward, client->guest_fd);
-	inside_put_back(forward->context->inside, driver_socket_kind(forward), client->guest_fd);
+	inside_put_back(forward->context->inside, client->kind, client->guest_fd);
 	client->guest_fd = -1;
 	return result;
 }
@@ -175,11 +181,10 @@ static int try_elsewhere(struct listener *listener, struct client *client)
 	struct forward *forward = listener->forward;
 
 	fd_close(&client->guest_fd);
-	client->kind = DOOR_KINDS;
 	if (client->is_second_try || !driver_find_target(forward))
 		return -ECONNREFUSED;
 	client->is_second_try = true;
-	client->guest_fd = take_socket(listener);
+	take_another(listener, client);
 	return client->guest_fd < 0 ? -EAGAIN : connect_client(listener, client);
 }
 
@@ -229,20 +234,19 @@ static void on_connected(struct loop_io *io, uint32_t events)
 static void turn_to_client(struct listener *listener, struct client *client)
 {
 	struct forward *forward = listener->forward;
-	enum door_kind kind = driver_socket_kind(forward);
 	struct addr peer;
 
 	if (forward->spec.host.family != AF_INET6 || !guise_is_kept(forward) ||
 		addr_get_peer(client->host_fd, &peer) < 0 || !driver_turn_to(forward, peer.family))
 		return;
-	inside_put_back(forward->context->inside, kind, client->guest_fd);
-	client->guest_fd = take_socket(listener);
+	inside_put_back(forward->context->inside, client->kind, client->guest_fd);
+	take_another(listener, client);
 }
 
 /* Lead a client to the current target, with a fresh socket of the inside. */
 static void serve(struct listener *listener, int host_fd, int guest_fd)
 {
-	struct client client = {host_fd, guest_fd, DOOR_KINDS, false};
+	struct client client = {host_fd, guest_fd, driver_socket_kind(listener->forward), false};
 
 	turn_to_client(listener, &client);
 	int result = client.guest_fd < 0 ? -EAGAIN : connect_client(listener, &client);

@@ -9,7 +9,8 @@
  *
  * A client is accepted only with a socket of the inside in hand. That socket is connected to where
  * the guest listened last, mostly within connect(2), for it goes over loopback. Then both go to the
- * relay and are forgotten here.
+ * relay and are forgotten here. When the connection is over its socket of the inside is for the
+ * next client, unless that one had a port that the kernel would not choose (forward/guise).
  *
  * Refused: the kernel is asked where the guest listens now, and the client goes there. Nowhere, and
  * never before: it is held (forward/held) until the guest listens, or its time is over. Nowhere,

@@ -13,7 +13,7 @@ import subprocess
 import pytest
 
 from harness import (PATIENCE, TCP_ECHO, TREE, Lines, connect, exchange, free_port, is_alive, is_free, other_user,
-                     python, wait_for)
+                     proc_status, python, wait_for)
 from tools import listed as ps, table
 
 DRIVERS = pytest.mark.parametrize("driver", ["splice", "slirp"])
@@ -403,7 +403,8 @@ for i in range(40):
         s.settimeout(20)
         s.bind((sys.argv[1], (0, 0, 20000 + i, 61000 + i)[i % 4]))
         s.connect((sys.argv[2], int(sys.argv[3])))
-        said = s.recv(100).decode().split()
+        with s.makefile() as whole:  # to its end: who ends first cannot have that port again so soon
+            said = whole.read().split()
         own = s.getsockname()
         print(said[0], said == [own[0], str(own[1])])
 """
@@ -472,6 +473,31 @@ def test_one_port_of_a_client_to_two_servers(nswrap, far):
         places = [f"192.0.2.10,{port}" for port in (running.host_port(1), running.host_port(2))]
         result = outside.run(*python(TWICE, "192.0.2.20", *places))
         assert result.stdout.decode().splitlines() == ["192.0.2.20 33333"] * 2, result.stderr
+
+
+# many clients one after the other; argv: ADDRESS PORT
+FOLLOW = """
+import socket, sys
+for _ in range(160):
+    with socket.create_connection(sys.argv[1:], timeout=20) as s:
+        while s.recv(100):
+            pass
+"""
+
+
+@pytest.mark.skipif(tuple(map(int, os.uname().release.split(".")[:2])) < (6, 3), reason="no IP_LOCAL_PORT_RANGE")
+@pytest.mark.parametrize("listener, guest", [("192.0.2.10", "127.0.0.1"), ("2001:db8::10", "::1")])
+def test_sockets_with_a_clients_address_are_used_again(nswrap, far, listener, guest):
+    """init is not asked for a new one each time."""
+    host, outside = far
+    rule = f"[{listener}]" if ":" in listener else listener
+    running = nswrap.start("-f", f"{rule}:0:7000", "--", *python(PEERS, guest, 7000), prefix=host.prefix())
+    running.guest_listening()
+    woken = []
+    for _ in range(2):
+        outside.run(*python(FOLLOW, listener, running.host_port()))
+        woken.append(int(proc_status(running.init_pid())["voluntary_ctxt_switches"]))
+    assert woken[1] - woken[0] < 5
 
 
 # with a listening socket for both families, as a service manager gives it; argv: COMMAND

@@ -159,6 +159,21 @@ static void serves_every_kind_of_listener(void **state)
 	rmdir(dir);
 }
 
+/* What is over leaves its socket to the next one: nobody asks for others. */
+static void clients_take_turns_at_a_socket(void **state)
+{
+	struct bed *bed = tcp_bed("127.0.0.1", HOLD_MS, false);
+	int server = server_at("127.0.0.1");
+
+	(void)state;
+	expect_service(bed, server);
+	shut_door(bed, true);
+	for (int n = 0; n < CROWD; n++)
+		expect_service(bed, server);
+	close(server);
+	bed_close(bed);
+}
+
 /* The order in which they came is kept. */
 static void holds_until_guest_listens(void **state)
 {
@@ -488,6 +503,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(serves_every_kind_of_listener),
+		cmocka_unit_test(clients_take_turns_at_a_socket),
 		cmocka_unit_test(holds_until_guest_listens),
 		cmocka_unit_test(does_not_hold_for_ever),
 		cmocka_unit_test(refuses_when_not_to_wait),
