@@ -622,11 +622,10 @@ static int start(struct supervisor *supervisor, struct err *err)
 		open_host_side(supervisor, err) < 0 ||
 		forwards_bind(&supervisor->forwards, false, err) < 0 ||
 		reserve_name(supervisor, err) < 0 || make_program(supervisor, err) < 0 ||
-		spawn_init(supervisor, err) < 0 || initctl_await(&supervisor->init, err) < 0 ||
-		open_outwards(supervisor, err) < 0 ||
+		spawn_init(supervisor, err) < 0 || open_answers(supervisor, err) < 0 ||
+		initctl_await(&supervisor->init, err) < 0 || open_outwards(supervisor, err) < 0 ||
 		forwards_bind(&supervisor->forwards, true, err) < 0 ||
-		open_answers(supervisor, err) < 0 || start_via(supervisor, err) < 0 ||
-		initctl_release(&supervisor->init, err) < 0)
+		start_via(supervisor, err) < 0 || initctl_release(&supervisor->init, err) < 0)
 		return -err->code;
 	job_leave_streams();
 	if (plan_tell_moved(&supervisor->config->net, moved))
@@ -669,6 +668,10 @@ static void take_down(struct supervisor *supervisor)
 	companion_stop(&supervisor->companion,
 		supervisor->init.has_ended ? supervisor->init.fds[INIT_FD_DIAG] : -1);
 	viaproc_stop(&supervisor->via);
+	tellers_fini(&supervisor->tellers);
+	resolver_fini(&supervisor->resolver);
+	/* the many mounts of /etc are taken down by who has them last: init, while we go on */
+	fd_close(&supervisor->init.fds[INIT_FD_MNT]);
 	kill_processes(supervisor);
 	witness_stop(&supervisor->witness);
 	keeper_stop(&supervisor->keeper);
@@ -685,8 +688,6 @@ static void take_down(struct supervisor *supervisor)
 	server_close(&supervisor->answers.server);
 	if (supervisor->answers.was_entered)
 		tree_end_namespace(supervisor->init.fds[INIT_FD_NET], JOINED_MS, KILL_MS);
-	tellers_fini(&supervisor->tellers);
-	resolver_fini(&supervisor->resolver);
 	initctl_fini(&supervisor->init);
 	fd_close(&supervisor->host_diag);
 	pcap_close(&supervisor->pcap);
