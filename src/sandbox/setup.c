@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/rtnetlink.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -310,6 +311,8 @@ static void *set_up_files(void *owner)
 
 static void files_begin(struct files *files)
 {
+	/* memory of its own would stay with init for as long as that lives */
+	mallopt(M_ARENA_MAX, 1);
 	/* that of --root goes to another mount namespace, as no thread can (setns(2)) */
 	files->is_beside = !files->start->config->is_root &&
 			   pthread_create(&files->thread, NULL, set_up_files, files) == 0;
