@@ -192,7 +192,9 @@ static int print(int dir_fd, bool runs, const struct logs_request *request, stru
 		result = append(text, old);
 	if (result == 0)
 		result = append(text, now);
-	if (result < 0)
+	if (result == -EINVAL)
+		result = err_set(err, EINVAL, "cannot read the log: it is no regular file");
+	else if (result < 0)
 		result = err_sys(err, -result, "cannot read the log");
 	else
 		result = put(text, request->has_lines ? tail_of(text, request->lines) : 0, err);

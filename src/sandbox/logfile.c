@@ -109,7 +109,8 @@ static void rotate(struct logfile *log)
 	/* there is none if it could not be made the last time */
 	if (renameat(log->dir_fd, NOW, log->dir_fd, OLD) < 0 && errno != ENOENT)
 		return;
-	int fd = openat(log->dir_fd, NOW, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	int fd = openat(
+		log->dir_fd, NOW, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return; /* the old one goes on growing, and it is tried again */
 	fd_close(&log->fd);
@@ -202,9 +203,13 @@ int logfile_open(const char *dir)
 
 static int open_one(int dir_fd, const char *name)
 {
-	int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_fd_ int fd =
+		openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	struct stat info;
 
-	return fd < 0 ? -errno : fd;
+	if (fd < 0 || fstat(fd, &info) < 0)
+		return -errno;
+	return S_ISREG(info.st_mode) ? fd_take(&fd) : -EINVAL;
 }
 
 static bool is_at(int dir_fd, const char *name, int fd)
@@ -283,7 +288,7 @@ bool logfile_end(int dir_fd, int *status)
 void logfile_note_told(int dir_fd)
 {
 	_cleanup_fd_ int told =
-		openat(dir_fd, TOLD, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		openat(dir_fd, TOLD, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
 
 	(void)told;
 }

@@ -54,7 +54,8 @@ void logfile_close(struct logfile *log);
 int logfile_open(const char *dir);
 
 /*
- * Open both files of it as one moment has them; @old may be -1. Returns 0 or -errno.
+ * Open both files of it as one moment has them; @old may be -1. Returns 0 or -errno, -EINVAL for
+ * what is no regular file: COMMAND may have put a FIFO there, of which an end never comes.
  */
 int logfile_open_both(int dir_fd, int *old, int *now);
 

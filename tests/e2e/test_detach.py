@@ -13,7 +13,7 @@ import termios
 
 import pytest
 
-from harness import BINARY, exchange, free_port, is_alive, python, wait_for
+from harness import BINARY, PATIENCE, exchange, free_port, is_alive, python, wait_for
 from tools import listed as ps
 
 ECHO = """
@@ -238,6 +238,19 @@ def test_log_is_the_users_alone(background):
     assert {path.name for path in made} == {"logs", "box", "log"}
     for path in made:
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600)
+
+
+@pytest.mark.parametrize("which", ["log", "log.1"])
+def test_a_log_that_is_a_fifo_is_not_waited_for(background, which):
+    """COMMAND has its user's files, the log among them."""
+    start(background, "-n", "box", "true")
+    wait_for(lambda: "ended" in logs(background, "box"), "its end")
+    path = pathlib.Path(background.env["XDG_STATE_HOME"], "nswrap", "logs", "box", which)
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    result = background.run("logs", "box", timeout=20 * PATIENCE)
+    assert result.returncode == 125 and b"no regular file" in result.stderr
+    assert background.run("-d", "-n", "box", "true", timeout=20 * PATIENCE).returncode == 0
 
 
 def test_no_place_for_a_log(background, tmp_path):
