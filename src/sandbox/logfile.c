@@ -203,8 +203,7 @@ int logfile_open(const char *dir)
 
 static int open_one(int dir_fd, const char *name)
 {
-	_cleanup_fd_ int fd =
-		openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	_cleanup_fd_ int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	struct stat info;
 
 	if (fd < 0 || fstat(fd, &info) < 0)
@@ -287,8 +286,8 @@ bool logfile_end(int dir_fd, int *status)
 
 void logfile_note_told(int dir_fd)
 {
-	_cleanup_fd_ int told =
-		openat(dir_fd, TOLD, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+	_cleanup_fd_ int told = openat(
+		dir_fd, TOLD, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
 
 	(void)told;
 }
