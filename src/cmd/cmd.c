@@ -104,14 +104,15 @@ void cmd_set_log_level(int verbosity)
 static const char *only_name(
 	const struct registry *registry, struct registry_found *found, struct err *err)
 {
-	char running[REGISTRY_DESCRIPTION_BYTES];
+	char running[REGISTRY_DESCRIPTION_BYTES], whence[REGISTRY_WHENCE_BYTES];
 	ssize_t count = registry_list(registry, found, 2);
 
 	if (count == 1)
 		return found[0].name;
 	registry_describe(registry, running, sizeof(running));
+	registry_whence(whence);
 	if (count == 0)
-		err_set(err, ENOENT, "no mesh is running");
+		err_set(err, ENOENT, "no mesh is running%s", whence);
 	else
 		err_set(err, EINVAL, "which mesh? A NAME is missing (%s)", running);
 	return NULL;

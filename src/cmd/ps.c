@@ -212,6 +212,16 @@ static void print_table(const json_t *list)
 	json_decref(rows);
 }
 
+/* An empty table would say that there is none. */
+static void tell_whence(void)
+{
+	char whence[REGISTRY_WHENCE_BYTES];
+
+	registry_whence(whence);
+	if (whence[0] != '\0')
+		log_warning("no sandbox is running%s", whence);
+}
+
 static int list_sandboxes(bool is_json, struct err *err)
 {
 	struct registry registry;
@@ -226,6 +236,8 @@ static int list_sandboxes(bool is_json, struct err *err)
 	json_t *list = ask_all(&registry, found, count > 0 ? (size_t)count : 0);
 	free(found);
 	registry_close(&registry);
+	if (count == 0)
+		tell_whence();
 	if (count < 0)
 		result = err_sys(err, (int)-count, "cannot read the runtime directories");
 	else if (is_json)

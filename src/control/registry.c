@@ -299,13 +299,27 @@ void registry_release(struct registry_entry *entry)
 	fd_close(&entry->pointer.hub_fd);
 }
 
+void registry_whence(char out[REGISTRY_WHENCE_BYTES])
+{
+	const char *own = getenv("NSWRAP_NAME");
+	char shown[PARSE_QUOTE_BYTES];
+
+	out[0] = '\0';
+	if (own)
+		snprintf(out, REGISTRY_WHENCE_BYTES,
+			", as seen from inside of the sandbox %s; ask from outside",
+			parse_quote(own, shown, sizeof(shown)));
+}
+
 void registry_describe(const struct registry *registry, char *out, size_t cap_bytes)
 {
 	struct registry_found found[SHOWN_NAMES + 1];
 	ssize_t count = registry_list(registry, found, SHOWN_NAMES + 1);
+	char whence[REGISTRY_WHENCE_BYTES];
 	size_t used = 0;
 
-	snprintf(out, cap_bytes, "none is running");
+	registry_whence(whence);
+	snprintf(out, cap_bytes, "none is running%s", whence);
 	for (ssize_t i = 0; i < count && i < SHOWN_NAMES && used < cap_bytes; i++)
 		used += (size_t)snprintf(out + used, cap_bytes - used, "%s%s",
 			i == 0 ? "running: " : ", ", found[i].name);

@@ -111,5 +111,13 @@ int registry_connect_found(
  */
 ssize_t registry_list(const struct registry *registry, struct registry_found *out, size_t cap);
 
-/* "none is running", "running: a, b" or, of more than five, "running: a, b, c, d, e and more". */
+#define REGISTRY_WHENCE_BYTES 128
+
+/*
+ * What belongs behind "none is running": nothing or, inside of a sandbox, where those outside are
+ * hidden, that they are: ", as seen from inside of the sandbox \"NAME\"; ask from outside".
+ */
+void registry_whence(char out[REGISTRY_WHENCE_BYTES]);
+
+/* "none is running" (and whence), "running: a, b" or, of more than five, "running: a, b, c, d, e and more". */
 void registry_describe(const struct registry *registry, char *out, size_t cap_bytes);

@@ -203,6 +203,15 @@ def test_exec_environment_and_directory(nswrap, short_dir):
                       cwd=short_dir).stdout.decode().strip() == inner
 
 
+@pytest.mark.parametrize("words", [["ps"], ["exec", "box", "true"], ["stop", "box"], ["port", "list", "box"], ["mesh", "status"]],
+                         ids=["ps", "exec", "stop", "port", "mesh"])
+def test_from_inside(nswrap, words):
+    """Sandboxes outside are hidden there: who is told that none runs is told from where that is so."""
+    nswrap.start("-q", "-n", "box", "sleep", 60).wait_event("started")
+    result = nswrap.run("-q", "-n", "within", BINARY, *words)
+    assert b'is running, as seen from inside of the sandbox "within"; ask from outside' in result.stderr, result.stderr
+
+
 def test_exec_does_not_lead_around_the_hidden_directory(nswrap):
     """Started in the runtime directory, the command sees the empty one that COMMAND sees."""
     box(nswrap)
