@@ -123,7 +123,8 @@ static void explain_tap(const struct err *err, struct diagnosis *out)
 
 	say(out, DIAGNOSIS_WRONG, "", "%.*s", colon ? (int)(colon - err->text) : INT_MAX,
 		err->text);
-	snprintf(out->cure, sizeof(out->cure), "%s (in docker: --device /dev/net/tun)",
+	snprintf(out->cure, sizeof(out->cure),
+		"%s (in docker: --device /dev/net/tun; in a unit of systemd: PrivateDevices=no)",
 		colon ? colon + 2
 		      : "an administrator makes the device: mknod -m 0666 /dev/net/tun c 10 200; "
 			"or use --network none");

@@ -5,6 +5,7 @@ sudospawner, systemdspawner and batchspawner are stand-ins: what each does betwe
 by SPAWNERS, with the programs of the page as they are printed there.
 """
 
+import pathlib
 import re
 import shutil
 
@@ -16,6 +17,20 @@ from test_jupyterhub import USERS, User, hubs  # noqa: F401 (a fixture)
 from tools import THOROUGH
 
 PAGE = (TREE / "docs/jupyterhub.md").read_text()
+
+
+
+def test_debians_service():
+    """What it takes away, and where it reads its configuration: undone and named by the page."""
+    unit = pathlib.Path("/usr/lib/systemd/system/jupyterhub.service").read_text()
+    [more] = re.findall(r"^```ini\n(\[Service\]\n.*?)^```", PAGE, re.M | re.S)
+    before, after = (dict(line.split("=", 1) for line in text.splitlines() if "=" in line) for text in (unit, unit + more))
+    assert (before["PrivateDevices"], after["PrivateDevices"]) == ("yes", "no")
+    # traitlets puts a suffix of its own behind the name
+    [config] = re.findall(r" -f (/\S+)\.yaml\b", after["ExecStart"])
+    assert f"{config}.py, where the line goes" in PAGE
+    assert pathlib.Path(config).parent.is_dir()
+
 
 SPAWNERS = """
 import asyncio

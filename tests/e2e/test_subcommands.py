@@ -856,6 +856,7 @@ SPOILT = [
     ("echo 0 >/proc/sys/user/max_mnt_namespaces", "namespaces", "max_mnt_namespaces", "sysctl -w"),
     ("mount --bind /dev/null /dev/net/tun", "tun", "tap0", "/dev/net/tun"),
     ("mount -t tmpfs none /dev/net", "tun", "/dev/net/tun", "modprobe tun"),
+    ("mount -t tmpfs none /dev/net", "tun", "is missing", "in a unit of systemd: PrivateDevices=no"),
 ]
 
 
