@@ -119,5 +119,8 @@ ssize_t registry_list(const struct registry *registry, struct registry_found *ou
  */
 void registry_whence(char out[REGISTRY_WHENCE_BYTES]);
 
-/* "none is running" (and whence), "running: a, b" or, of more than five, "running: a, b, c, d, e and more". */
+/*
+ * "none is running" with its whence, "running: a, b" or, of more than five, "running: a, b, c, d, e
+ * and more".
+ */
 void registry_describe(const struct registry *registry, char *out, size_t cap_bytes);

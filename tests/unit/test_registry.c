@@ -164,6 +164,12 @@ static void connects_or_explains(void **state)
 
 	assert_int_equal(registry_connect(&bed->registry, "x", &err), -ENOENT);
 	assert_said(err.text, "no sandbox \"x\" is running (none is running); looked in ");
+	setenv("NSWRAP_NAME", "y", 1);
+	assert_int_equal(registry_connect(&bed->registry, "x", &err), -ENOENT);
+	assert_said(err.text,
+		"no sandbox \"x\" is running (none is running, as seen from inside of the sandbox "
+		"\"y\"; ask from outside); looked in ");
+	unsetenv("NSWRAP_NAME");
 	for (int i = 0; i < 7; i++) {
 		snprintf(name, sizeof(name), "s%d", i);
 		assert_int_equal(registry_claim(&bed->registry, name, NULL, &entries[i], &err), 0);
