@@ -203,8 +203,11 @@ static enum flow_result receive(struct flow *flow, struct pipes *pipes)
 		/* no pipe, or an end or error that only recv tells apart from urgent bytes */
 		give_back(flow, pipes);
 		flow->is_bulk = false;
-		if (got == 0 && !from->reads_to_end)
-			flow->is_marked = from->is_urgent = is_at_mark(flow);
+		if (got != -ENODATA && !flow->is_marked && !from->reads_to_end) {
+			/* it may have come since */
+			flow->is_marked = is_at_mark(flow);
+			from->is_urgent |= flow->is_marked;
+		}
 		got = receive_chunk(flow, pipes);
 	}
 	if (got > 0)
