@@ -123,16 +123,15 @@ static bool is_beyond(const struct datagrams *datagrams)
 	       beyond->leads(beyond, &target->addr, PROTO_UDP);
 }
 
-/* Another address of the same name may do better. */
+/* Another address of the same name may do better: nobody is refused before all have. */
 static bool on_refused(void *owner, const struct udp_flow *flow)
 {
 	struct datagrams *datagrams = owner;
+	const size_t count = datagrams->target->host ? datagrams->answer.count : 0;
 
-	if (!datagrams->target->host || datagrams->answer.count < 2 ||
-		find_served(datagrams) == datagrams->answer.count)
+	if (count < 2 || ((size_t)flow->where == count && find_served(datagrams) == count))
 		fail(datagrams, flow, -ECONNREFUSED);
-	return is_beyond(datagrams) ||
-	       (datagrams->target->host && datagrams->answer.count > 1 && flow->where > 0);
+	return is_beyond(datagrams) || (count > 1 && flow->where > 0);
 }
 
 /* For the flows that wait now; the next ones ask again. */

@@ -15,10 +15,10 @@
 struct datagrams;
 
 /*
- * Relay from now on. @on_failed (NULL: nobody) is told when the target refused a datagram of @flow,
- * cannot be reached or is unknown: -errno of conn/dial. @fd (bound, nonblocking) stays the
- * caller's, open until datagrams_free. So does @target, which may change: new clients go where it
- * leads then. Returns NULL with errno set.
+ * Relay from now on. @on_failed (NULL: nobody) is told when the target (of a name, the last of its
+ * addresses) refused a datagram of @flow, cannot be reached or is unknown: -errno of conn/dial. @fd
+ * (bound, nonblocking) stays the caller's, open until datagrams_free. So does @target, which may
+ * change: new clients go where it leads then. Returns NULL with errno set.
  */
 struct datagrams *datagrams_new(const struct conn_context *context, int fd,
 	const struct dial_target *target,

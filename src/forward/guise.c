@@ -5,8 +5,6 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-#include "util/fd.h"
-
 #define LOCAL_PORT_RANGE 51 /* IP_LOCAL_PORT_RANGE, which older headers lack */
 /* net.ipv4.ip_local_port_range of a new namespace */
 #define CHOSEN_FROM 32768
@@ -55,23 +53,20 @@ bool guise_fits(const struct forward *forward, const struct addr *peer, int fd)
 
 /*
  * Who binds to a port keeps it for good; who lets the kernel choose one does not. So it has one to
- * choose from (Linux 6.3), of those that it may choose.
+ * choose from (Linux 6.3), of those that it may choose. Where root inside has changed which ones
+ * these are, it is another port.
  */
 static bool wear_loosely(int fd, const struct addr *peer)
 {
 	const uint16_t port = addr_port(peer);
-	const uint32_t range = (uint32_t)port << 16 | port;
-	struct addr ip = *peer, own;
+	const bool may_be_chosen = port >= CHOSEN_FROM && port <= CHOSEN_TO;
+	const uint32_t range = may_be_chosen ? (uint32_t)port << 16 | port : 0; /* 0: any */
+	struct addr ip = *peer;
 
 	addr_set_port(&ip, 0);
-	if (port < CHOSEN_FROM || port > CHOSEN_TO ||
-		setsockopt(fd, IPPROTO_IP, LOCAL_PORT_RANGE, &range, sizeof(range)) < 0 ||
-		bind(fd, &ip.any, addr_len(&ip)) < 0)
-		return false;
-	if (addr_get_own(fd, &own) == 0 && addr_equal(&own, peer))
-		return true;
-	fd_disconnect(fd);
-	return false;
+	/* also where there is no choice: it may have been somebody else's before */
+	return setsockopt(fd, IPPROTO_IP, LOCAL_PORT_RANGE, &range, sizeof(range)) == 0 &&
+	       may_be_chosen && bind(fd, &ip.any, addr_len(&ip)) == 0;
 }
 
 int guise_wear(int fd, const struct addr *peer, bool *is_loose)

@@ -24,7 +24,7 @@ static unsigned int find_bucket(const struct awaited_flow *entry)
 	return (unsigned int)(mix_bits(key) >> (64 - AWAITED_BITS));
 }
 
-void awaited_note_flow(struct awaited *answers, const struct awaited_flow *flow, uint64_t now_ns)
+void awaited_put(struct awaited *answers, const struct awaited_flow *flow)
 {
 	struct awaited_flow *bucket = answers->buckets[find_bucket(flow)];
 	struct awaited_flow *entry = &bucket[0];
@@ -38,18 +38,17 @@ void awaited_note_flow(struct awaited *answers, const struct awaited_flow *flow,
 			entry = &bucket[i];
 	}
 	*entry = *flow;
-	entry->end_ns = now_ns + AWAITED_TIME_NS;
 }
 
-bool awaited_has_flow(
+const struct awaited_flow *awaited_find(
 	const struct awaited *answers, const struct awaited_flow *wanted, uint64_t now_ns)
 {
 	const struct awaited_flow *bucket = answers->buckets[find_bucket(wanted)];
 
 	for (unsigned int i = 0; i < AWAITED_WAYS; i++)
 		if (is_same(&bucket[i], wanted) && now_ns < bucket[i].end_ns)
-			return true;
-	return false;
+			return &bucket[i];
+	return NULL;
 }
 
 void awaited_note(struct awaited *answers, const struct packet_end *own,
@@ -57,7 +56,8 @@ void awaited_note(struct awaited *answers, const struct packet_end *own,
 {
 	struct awaited_flow flow = make_entry(own, peer);
 
-	awaited_note_flow(answers, &flow, now_ns);
+	flow.end_ns = now_ns + AWAITED_TIME_NS;
+	awaited_put(answers, &flow);
 }
 
 bool awaited_has(const struct awaited *answers, const struct packet_end *own,
@@ -65,5 +65,5 @@ bool awaited_has(const struct awaited *answers, const struct packet_end *own,
 {
 	const struct awaited_flow wanted = make_entry(own, peer);
 
-	return awaited_has_flow(answers, &wanted, now_ns);
+	return awaited_find(answers, &wanted, now_ns);
 }

@@ -20,6 +20,7 @@ struct awaited {
 		uint64_t ips[2]; /* both, or the peer's alone */
 		uint64_t end_ns; /* answers are let in before */
 		uint32_t ports;
+		uint8_t stage; /* the caller's */
 	} buckets[1 << AWAITED_BITS][AWAITED_WAYS];
 };
 
@@ -31,7 +32,10 @@ void awaited_note(struct awaited *answers, const struct packet_end *own,
 bool awaited_has(const struct awaited *answers, const struct packet_end *own,
 	const struct packet_end *peer, uint64_t now_ns);
 
-/* The same for a flow whose ips and ports its caller has filled, as it likes. */
-void awaited_note_flow(struct awaited *answers, const struct awaited_flow *flow, uint64_t now_ns);
-bool awaited_has_flow(
+/*
+ * The same for a flow whose ips and ports its caller has filled, as it likes: have it, with its
+ * end_ns, in place of what was there of it; and find it, NULL if it is not there or over.
+ */
+void awaited_put(struct awaited *answers, const struct awaited_flow *flow);
+const struct awaited_flow *awaited_find(
 	const struct awaited *answers, const struct awaited_flow *wanted, uint64_t now_ns);

@@ -53,6 +53,17 @@ static struct awaited_flow make_flow(
 	return flow;
 }
 
+/* Spoken twice, from inside and again after an answer: a flow, and no question. */
+enum stage { ASKED, ANSWERED, SETTLED };
+
+static void keep(
+	struct solicit *solicit, struct awaited_flow *flow, enum stage stage, uint64_t now_ns)
+{
+	flow->stage = stage;
+	flow->end_ns = now_ns + (stage == SETTLED ? AWAITED_TIME_NS : SOLICIT_FRESH_NS);
+	awaited_put(&solicit->awaited, flow);
+}
+
 void solicit_note(struct solicit *solicit, const uint8_t *frame, size_t len, uint64_t now_ns)
 {
 	struct ends ends;
@@ -60,7 +71,8 @@ void solicit_note(struct solicit *solicit, const uint8_t *frame, size_t len, uin
 	if (!find_ends(frame, len, &ends))
 		return;
 	struct awaited_flow flow = make_flow(ends.ip_len, ends.dst, ends.dst_port, ends.src_port);
-	awaited_note_flow(&solicit->awaited, &flow, now_ns);
+	const struct awaited_flow *old = awaited_find(&solicit->awaited, &flow, now_ns);
+	keep(solicit, &flow, old && old->stage != ASKED ? SETTLED : ASKED, now_ns);
 }
 
 bool solicit_has(struct solicit *solicit, const uint8_t *frame, size_t len, uint64_t now_ns)
@@ -70,8 +82,9 @@ bool solicit_has(struct solicit *solicit, const uint8_t *frame, size_t len, uint
 	if (!find_ends(frame, len, &ends))
 		return true;
 	struct awaited_flow flow = make_flow(ends.ip_len, ends.src, ends.src_port, ends.dst_port);
-	if (!awaited_has_flow(&solicit->awaited, &flow, now_ns))
+	const struct awaited_flow *old = awaited_find(&solicit->awaited, &flow, now_ns);
+	if (!old)
 		return false;
-	awaited_note_flow(&solicit->awaited, &flow, now_ns);
+	keep(solicit, &flow, old->stage == SETTLED ? SETTLED : ANSWERED, now_ns);
 	return true;
 }

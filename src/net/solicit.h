@@ -8,6 +8,8 @@
 
 #include "net/awaited.h"
 
+#define SOLICIT_FRESH_NS (60ULL * 1000 * 1000 * 1000)
+
 /*
  * How it works
  *
@@ -15,7 +17,9 @@
  * to all its addresses, and what comes there is the guest's, whoever sent it: any machine, and any
  * user of this host, whose 127.0.0.1 the guest would take for its own. So the guest gets what is
  * from an address and port that the same port of its own has sent to, as behind Linux's NAT. Each
- * datagram of either direction keeps that so for AWAITED_TIME_NS.
+ * datagram of either direction keeps that so for SOLICIT_FRESH_NS, or AWAITED_TIME_NS when the
+ * guest has sent again after an answer: so questions and scans, however many, do not push out
+ * those.
  *
  * Frames are Ethernet frames, any bytes. Starts as all zero.
  */

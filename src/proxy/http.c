@@ -14,7 +14,7 @@
 #include "util/clock.h"
 #include "util/fd.h"
 
-#define SOCKET_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
+#define SOCKET_EVENTS (EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 #define CHECK_MS      5000 /* how often a guest's time is looked at: one timer for all limits */
 #define STEPS_MAX     16   /* of a guest, before others have their turn */
 
@@ -75,8 +75,8 @@ static void note_events(struct http_sock *sock, uint32_t events)
 		sock->is_readable = true;
 	if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
 		sock->is_writable = true;
-	if (events & ends)
-		sock->has_end = true;
+	if (events & (ends | EPOLLPRI))
+		sock->reads_to_end = true;
 }
 
 /* --- the end of a guest, or of its server's connection -----------------------------------------

@@ -91,7 +91,7 @@ ssize_t http_way_receive(struct http_way *way, struct http_sock *from)
 	while (len < 0 && errno == EINTR);
 	if (len > 0) {
 		way->raw_len += (size_t)len;
-		if ((size_t)len < room && !from->has_end)
+		if ((size_t)len < room && !from->reads_to_end)
 			from->is_readable = false; /* what comes later is another event */
 		return len;
 	}

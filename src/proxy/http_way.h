@@ -26,8 +26,9 @@
 struct http_sock {
 	int fd; /* nonblocking; -1: there is none */
 	bool is_readable, is_writable;
-	bool has_end; /* its end, or a fault, is known: a short read does not mean that it is empty
-		       */
+	/* a short read does not mean that it is empty: its end, a fault or an urgent byte has come
+	 */
+	bool reads_to_end;
 };
 
 /* Starts as all zero. */

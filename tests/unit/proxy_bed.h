@@ -127,6 +127,7 @@ static inline struct proxy_bed *proxy_open(const struct front_protocol *protocol
 	bed->front = front_new(&bed->bed.context, protocol, &bed->guide);
 	assert_non_null(bed->front);
 	bed->listener = tcp_listen("127.0.0.1", PROXY_PORT, 64);
+	fd_keep_in_line(bed->listener); /* as acceptor_open has it */
 	bed->target = tcp_listen("127.0.0.1", TARGET_PORT, 64);
 	return bed;
 }

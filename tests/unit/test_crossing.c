@@ -307,6 +307,26 @@ static void what_comes_is_let_in_held_or_refused(void **state)
 	assert_int_equal(recv(world->far, packet, 1, MSG_DONTWAIT), -1);
 }
 
+/* Nobody is there; or it may be there the next time. */
+static void datagrams_are_refused_for_what_it_was(void **state)
+{
+	struct world *world = *state;
+	struct pkt sent = pkt_udp(PEER, 9, SELF, 53);
+	uint8_t packet[FRAME_PACKET_MAX];
+	struct packet_view view, answer;
+
+	assert_true(packet_parse(sent.bytes, sent.len, &view));
+	const struct syns_packet datagram = syns_packet_of(&view);
+	for (int code = 1; code <= 3; code += 2) {
+		crossing_syns_ops.refuse(
+			&world->crossing, &datagram, code == 3 ? -ECONNREFUSED : -EHOSTUNREACH);
+		size_t len = read_frame(world->far, packet);
+		assert_true(packet_parse(packet, len, &answer));
+		assert_int_equal(answer.proto, IPPROTO_ICMP);
+		assert_int_equal(answer.l4[1], code);
+	}
+}
+
 /* Each with what is true of it; and what is no packet of anybody's, or an answer itself, is not. */
 static void what_nobody_will_answer_is_answered(void **state)
 {
@@ -391,6 +411,8 @@ int main(void)
 			the_stack_rests_while_the_link_is_full, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 			what_comes_is_let_in_held_or_refused, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			datagrams_are_refused_for_what_it_was, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 			what_nobody_will_answer_is_answered, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_gone_are_answered_for, set_up, tear_down),

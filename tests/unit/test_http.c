@@ -195,6 +195,27 @@ static void bytes_one_by_one(void **state)
 	over(bed);
 }
 
+/* recv(2) stops in front of an urgent byte. */
+static void an_urgent_byte_is_one_like_others(void **state)
+{
+	static const char get[] = GET;
+	struct proxy_bed *bed = proxy_open(&http_protocol);
+	int client = proxy_client(bed), server = asked(bed, client);
+
+	(void)state;
+	SAY(server, OK);
+	expect(bed, client, GOT_OK);
+	say(client, get, 9);
+	assert_int_equal(send(client, get + 9, 1, MSG_OOB), 1);
+	say(client, get + 10, sizeof(get) - 1 - 10);
+	expect(bed, server, GOT);
+	SAY(server, OK);
+	expect(bed, client, GOT_OK);
+	close(client);
+	close(server);
+	over(bed);
+}
+
 static void bodies_are_not_gathered(void **state)
 {
 	struct proxy_bed *bed = proxy_open(&http_protocol);
@@ -770,6 +791,7 @@ int main(void)
 		cmocka_unit_test(requests_go_over_one_connection),
 		cmocka_unit_test(another_host_is_another_connection),
 		cmocka_unit_test(bytes_one_by_one),
+		cmocka_unit_test(an_urgent_byte_is_one_like_others),
 		cmocka_unit_test(bodies_are_not_gathered),
 		cmocka_unit_test(old_clients_get_no_chunks),
 		cmocka_unit_test(tunnels),

@@ -83,14 +83,42 @@ static void nothing_else_does(void **state)
 	assert_false(comes(*state, "2001:db8::1", 53, 5001));
 }
 
-static void each_datagram_lets_the_next_one_in(void **state)
+/* Returns how long it was. */
+static uint64_t lasts(struct solicit *solicit, uint64_t from_ns, uint64_t step_ns)
 {
 	size_t len = make("192.0.2.1", 53, GUEST4, 5000);
 
 	for (int i = 0; i < 10; i++)
-		assert_true(
-			solicit_has(*state, frame, len, NOW + (uint64_t)i * AWAITED_TIME_NS / 2));
-	assert_false(solicit_has(*state, frame, len, NOW + 10 * AWAITED_TIME_NS));
+		assert_true(solicit_has(solicit, frame, len, from_ns + (uint64_t)i * step_ns / 2));
+	const uint64_t last_ns = from_ns + 9 * step_ns / 2;
+	struct solicit later = *solicit;
+	assert_true(solicit_has(&later, frame, len, last_ns + step_ns - 1));
+	assert_false(solicit_has(solicit, frame, len, last_ns + step_ns));
+	return last_ns;
+}
+
+static void each_datagram_lets_the_next_one_in(void **state)
+{
+	uint64_t now_ns = lasts(*state, NOW, SOLICIT_FRESH_NS);
+
+	/* asked and answered twice */
+	solicit_note(*state, frame, make(GUEST4, 5000, "192.0.2.1", 53), now_ns);
+	assert_true(solicit_has(*state, frame, make("192.0.2.1", 53, GUEST4, 5000), now_ns));
+	solicit_note(*state, frame, make(GUEST4, 5000, "192.0.2.1", 53), now_ns);
+	lasts(*state, now_ns, AWAITED_TIME_NS);
+}
+
+static void questions_do_not_push_out_who_speaks(void **state)
+{
+	const uint64_t step_ns = NS_PER_S / 1000;
+
+	assert_true(comes(*state, "192.0.2.1", 53, 5000));
+	solicit_note(*state, frame, make(GUEST4, 5000, "192.0.2.1", 53), NOW);
+	for (uint16_t i = 0; i < 50000; i++)
+		solicit_note(*state, frame, make(GUEST4, (uint16_t)(6000 + i), "192.0.2.9", 53),
+			NOW + i * step_ns);
+	assert_true(solicit_has(
+		*state, frame, make("192.0.2.1", 53, GUEST4, 5000), NOW + 50000 * step_ns));
 }
 
 static void what_is_no_datagram_comes(void **state)
@@ -119,6 +147,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(nothing_else_does, open_world, close_world),
 		cmocka_unit_test_setup_teardown(
 			each_datagram_lets_the_next_one_in, open_world, close_world),
+		cmocka_unit_test_setup_teardown(
+			questions_do_not_push_out_who_speaks, open_world, close_world),
 		cmocka_unit_test_setup_teardown(what_is_no_datagram_comes, open_world, close_world),
 	};
 

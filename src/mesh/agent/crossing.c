@@ -54,14 +54,16 @@ void crossing_answer_ping(struct crossing *crossing, const struct packet_view *p
 	wire_send(crossing->wire, 0, &(struct iovec){frame, FRAME_HEADER_BYTES + len}, 1);
 }
 
-/* An offer is there or not, whatever keeps its target away. */
+/* An offer is there or not, whatever keeps its target away; what keeps it from datagrams may pass,
+ * and "port unreachable" would end their sockets. */
 static void refuse(void *owner, const struct syns_packet *packet, int result)
 {
 	struct packet_view view;
 
-	(void)result;
-	if (packet_parse(packet->bytes, packet->len, &view))
-		crossing_answer(owner, &view, ICMP_PORT_UNREACH);
+	if (!packet_parse(packet->bytes, packet->len, &view))
+		return;
+	const bool may_pass = view.proto == IPPROTO_UDP && result != -ECONNREFUSED;
+	crossing_answer(owner, &view, may_pass ? ICMP_HOST_UNREACH : ICMP_PORT_UNREACH);
 }
 
 /* What was held comes to where its port is served. */
