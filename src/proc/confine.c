@@ -3,10 +3,13 @@
 #include "proc/confine.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <linux/keyctl.h>
 #include <linux/landlock.h>
 #include <seccomp.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -22,6 +25,24 @@
 #define SCOPE_SIGNAL    (1u << 1) /* LANDLOCK_SCOPE_SIGNAL */
 #define ABI_WITH_SCOPES 6
 #define SERIAL_SIGN     (1u << 31) /* what keyrings(7) gives special numbers is negative */
+
+/* What processes of its user may do with a key, keyrings(7) */
+#define MAY_READ   0x02u
+#define MAY_WRITE  0x04u
+#define MAY_SEARCH 0x08u
+#define MAY_LINK   0x10u
+#define MAY_SET    0x20u /* its permissions, too */
+
+#define STRANGE_MAX 16   /* libseccomp takes 2 ms for so many, 0.2 for the two of most users */
+#define LINES_MAX   1000 /* of /proc/keys */
+#define LINE_BYTES  4352 /* with a description of 4095 */
+
+/* Those that COMMAND could use although it has not been given them. */
+struct strange_keys {
+	bool is_known; /* else they could be any */
+	size_t count;
+	uint32_t serials[STRANGE_MAX + 1];
+};
 
 /*
  * Those whose code does not ask, or not everywhere, which network namespace the socket is of.
@@ -54,13 +75,55 @@ static int refuse_families(scmp_filter_ctx filter)
 	return result;
 }
 
-/*
- * The user's keyring of the namespace outside is still there, by its number, and may be linked by
- * all processes of the user. Who has linked it possesses what is in it.
- */
-static int refuse_strange_keys(scmp_filter_ctx filter)
+static bool is_within_reach(uint32_t permissions, const char *type)
 {
-	static const uint32_t operations[] = {KEYCTL_LINK, KEYCTL_MOVE};
+	uint32_t of_user = permissions >> 16;
+
+	if (strcmp(type, "keyring") == 0)
+		return of_user & (MAY_WRITE | MAY_SEARCH | MAY_LINK | MAY_SET);
+	/* the kernel's public keys, of which there are many: nothing is read from them */
+	return strcmp(type, "asymmetri") != 0 &&
+	       of_user & (MAY_READ | MAY_WRITE | MAY_LINK | MAY_SET);
+}
+
+/* A line of /proc/keys may be a piece of a description, which any text can be. */
+static bool is_key(uint32_t serial)
+{
+	return serial != 0 && serial <= INT32_MAX &&
+	       syscall(SYS_keyctl, KEYCTL_DESCRIBE, serial, NULL, 0) > 0;
+}
+
+/*
+ * The user's keyring of the namespace outside is still there, by its number, and all processes of
+ * the user may link it. Who has linked it possesses what is in it.
+ */
+static void find_strange_keys(struct strange_keys *keys)
+{
+	FILE *file = fopen("/proc/keys", "re");
+	char line[LINE_BYTES], type[10];
+	uint32_t serial, permissions;
+	size_t nlines = 0;
+
+	keys->count = 0;
+	while (file && nlines < LINES_MAX && keys->count <= STRANGE_MAX &&
+		fgets(line, sizeof(line), file)) {
+		nlines++;
+		/* ID Flags Usage Timeout Permissions UID GID Type Description, proc_keys(5) */
+		if (sscanf(line, "%8" SCNx32 " %*s %*s %*s %8" SCNx32 " %*s %*s %9s", &serial,
+			    &permissions, type) == 3 &&
+			is_within_reach(permissions, type) && is_key(serial))
+			keys->serials[keys->count++] = serial;
+	}
+	if (file)
+		fclose(file);
+	/* where it is covered it is empty; and our session keyring is there */
+	keys->is_known = nlines > 0 && nlines < LINES_MAX && keys->count <= STRANGE_MAX;
+}
+
+/* No key at all that is named by its number comes into a keyring of ours. */
+static int refuse_all_keys(scmp_filter_ctx filter)
+{
+	static const uint32_t operations[] = {KEYCTL_LINK, KEYCTL_MOVE, KEYCTL_SEARCH};
 	int result = 0;
 
 	for (size_t i = 0; result == 0 && i < COUNT(operations); i++)
@@ -70,7 +133,37 @@ static int refuse_strange_keys(scmp_filter_ctx filter)
 	return result;
 }
 
-static int add_rules(scmp_filter_ctx filter, uint32_t architecture, const struct confine *confine)
+/*
+ * Whatever is to be done. An address or a length that happens to be such a number is one in a
+ * thousand million.
+ */
+static int refuse_strange_keys(scmp_filter_ctx filter, const struct strange_keys *keys)
+{
+	static const struct {
+		int call;
+		unsigned argument;
+	} places[] = {
+		{SCMP_SYS(keyctl), 1},
+		{SCMP_SYS(keyctl), 2},
+		{SCMP_SYS(keyctl), 3},
+		{SCMP_SYS(keyctl), 4},
+		{SCMP_SYS(add_key), 4},
+		{SCMP_SYS(request_key), 3},
+	};
+	int result = 0;
+
+	if (!keys->is_known)
+		return refuse_all_keys(filter);
+	for (size_t i = 0; result == 0 && i < keys->count * COUNT(places); i++)
+		result = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES),
+			places[i % COUNT(places)].call, 1,
+			SCMP_CMP64(places[i % COUNT(places)].argument, SCMP_CMP_MASKED_EQ,
+				UINT32_MAX, keys->serials[i / COUNT(places)]));
+	return result;
+}
+
+static int add_rules(scmp_filter_ctx filter, uint32_t architecture, const struct confine *confine,
+	const struct strange_keys *keys)
 {
 	int result = 0;
 
@@ -78,7 +171,7 @@ static int add_rules(scmp_filter_ctx filter, uint32_t architecture, const struct
 		result = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ioctl), 1,
 			SCMP_A1_64(SCMP_CMP_MASKED_EQ, UINT32_MAX, terminal_requests[i]));
 	if (result == 0)
-		result = refuse_strange_keys(filter);
+		result = refuse_strange_keys(filter, keys);
 	/* process 0 is the caller; without new limits it is a question */
 	if (result == 0 && confine->keeps_signals_inside)
 		result = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prlimit64), 2,
@@ -93,8 +186,8 @@ static int add_rules(scmp_filter_ctx filter, uint32_t architecture, const struct
 }
 
 /* Add the rules for another architecture to @filter. */
-static int add_architecture(
-	scmp_filter_ctx filter, uint32_t architecture, const struct confine *confine)
+static int add_architecture(scmp_filter_ctx filter, uint32_t architecture,
+	const struct confine *confine, const struct strange_keys *keys)
 {
 	scmp_filter_ctx part = seccomp_init(SCMP_ACT_ALLOW);
 	int result = part ? seccomp_arch_add(part, architecture) : -ENOMEM;
@@ -102,7 +195,7 @@ static int add_architecture(
 	if (result == 0)
 		result = seccomp_arch_remove(part, SCMP_ARCH_NATIVE);
 	if (result == 0)
-		result = add_rules(part, architecture, confine);
+		result = add_rules(part, architecture, confine, keys);
 	if (result == 0)
 		result = seccomp_merge(filter, part); /* which takes it over */
 	if (result < 0 && part)
@@ -110,13 +203,13 @@ static int add_architecture(
 	return result;
 }
 
-static int filter_calls(const struct confine *confine)
+static int filter_calls(const struct confine *confine, const struct strange_keys *keys)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
-	int result = filter ? add_rules(filter, SCMP_ARCH_NATIVE, confine) : -ENOMEM;
+	int result = filter ? add_rules(filter, SCMP_ARCH_NATIVE, confine, keys) : -ENOMEM;
 
 	for (size_t i = 0; result == 0 && i < COUNT(other_architectures); i++)
-		result = add_architecture(filter, other_architectures[i], confine);
+		result = add_architecture(filter, other_architectures[i], confine, keys);
 	/* calls of an architecture that is not listed would go unseen */
 	if (result == 0)
 		result = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
@@ -152,10 +245,18 @@ static void keep_signals_inside(void)
 		syscall(SYS_landlock_restrict_self, fd, 0);
 }
 
+void confine_prepare(void)
+{
+	syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_USER_KEYRING, 1);
+}
+
 int confine_self(const struct confine *confine)
 {
+	struct strange_keys keys;
+
 	syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
 	if (confine->keeps_signals_inside)
 		keep_signals_inside();
-	return filter_calls(confine);
+	find_strange_keys(&keys);
+	return filter_calls(confine, &keys);
 }

@@ -12,8 +12,11 @@
  *   network namespace: AF_VSOCK to the hypervisor, AF_QIPCRTR to modems, and the like
  *   (EAFNOSUPPORT, as where the kernel lacks them);
  * - have a session keyring of their own (keyrings(7)), not the caller's; where the user's quota of
- *   keys is used up the caller's stays. Keys and keyrings that are named by a number cannot be
- *   linked or moved to another keyring (EACCES): the user's own, with its keys, would come in.
+ *   keys is used up the caller's stays. Calls that name a key or keyring by its number are refused
+ *   (EACCES) if it is there already and all processes of the user may use it: the user's own
+ *   keyring, with its keys, would come in. To what joins a sandbox its own are there already, too;
+ *   it has the special numbers. Where those keys cannot be told (too many, /proc/keys covered) none
+ *   is linked, moved or searched for by a number.
  */
 struct confine {
 	/*
@@ -29,6 +32,12 @@ struct confine {
 	 */
 	bool has_no_network;
 };
+
+/*
+ * Outside, before the user namespace of a sandbox is made: the user's keyring is made, if it is not
+ * there. One that came later would be refused to nobody inside.
+ */
+void confine_prepare(void);
 
 /*
  * After no_new_privs has been set. Returns 0, or -errno if the kernel refuses seccomp filters, as

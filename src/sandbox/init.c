@@ -18,6 +18,7 @@
 
 #include "conn/door.h"
 #include "proc/command.h"
+#include "proc/confine.h"
 #include "proc/daemon.h"
 #include "proc/job.h"
 #include "proc/ns.h"
@@ -571,6 +572,7 @@ pid_t init_spawn(const struct init_start *start, struct err *err)
 
 	if (start->config->has_pid_ns)
 		flags |= CLONE_NEWPID | CLONE_NEWIPC;
+	confine_prepare();
 	pid_t pid = ns_fork(flags, err);
 	if (pid == 0)
 		init_main(start, uid, gid);

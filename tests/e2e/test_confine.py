@@ -23,7 +23,7 @@ for pid in map(int, sys.argv[1:]):
     for sig in (signal.SIGSTOP, signal.SIGTERM, signal.SIGKILL):
         for name, call in (('kill', lambda: os.kill(pid, sig)), ('group', lambda: os.killpg(os.getpgid(pid), sig)),
                            ('pidfd', lambda: signal.pidfd_send_signal(os.pidfd_open(pid), sig)),
-                           ('thread', lambda: libc.syscall(234, pid, pid, sig) < 0 and 1 / 0)):
+                           ('thread', lambda: libc.tgkill(pid, pid, sig) < 0 and 1 / 0)):
             if name == 'group' and os.getpgid(pid) == os.getpgrp():
                 continue  # which would be ourselves
             try:
@@ -181,49 +181,133 @@ def test_ipc(nswrap):
             f"{os.stat('/dev/mqueue').st_dev}\n".encode()
 
 
-KEYRING = "import ctypes; print(ctypes.CDLL(None).syscall(250, 0, -3, 0))"
+# --- keys ------------------------------------------------------------------------------------------------
+
+KEYS = """
+import ctypes, os, sys
+ADD_KEY, KEYCTL = {'x86_64': (248, 250), 'aarch64': (217, 219)}[os.uname().machine]
+JOIN, SET, LINK, UNLINK, SEARCH, READ, PERSISTENT, MOVE = 1, 5, 8, 9, 10, 11, 22, 30
+PROCESS, SESSION, USER = -2, -3, -4
+libc = ctypes.CDLL(None)
+def call(*args):
+    return libc.syscall(*(arg if isinstance(arg, bytes) else ctypes.c_long(arg) for arg in args))
+"""
+KEYRING = KEYS + "print(call(KEYCTL, 0, SESSION, 0))"
 
 
 @pytest.mark.parametrize("options", [[], ["--pid"], ["--root"]], ids=["plain", "pid", "root"])
 def test_session_keyring(nswrap, options):
     """COMMAND does not have the keys of the caller's session."""
     prefix = ["keyctl", "session", "-"] if shutil.which("keyctl") else []
-    join = ("import ctypes, os, sys; libc = ctypes.CDLL(None); libc.syscall(250, 1, 0); "
-            "print(libc.syscall(250, 0, -3, 0), flush=True); os.execvp(sys.argv[1], sys.argv[1:])")
+    join = KEYS + ("call(KEYCTL, JOIN, 0); print(call(KEYCTL, 0, SESSION, 0), flush=True); "
+                   "os.execvp(sys.argv[1], sys.argv[1:])")
     line = [*prefix, *python(join), BINARY, "-q", *options, "--", *python(KEYRING)]
     outside, inside = subprocess.run(line, capture_output=True, check=True, env=nswrap.env).stdout.split()
-    if int(outside) < 0:
-        pytest.skip("no keyrings here")
-    assert int(inside) > 0 and inside != outside
+    assert inside != outside or int(outside) < 0  # a kernel without
 
 
-# links the keyrings of users that it sees to its own session's, and prints what a key then says; argv: the key
-LINK_KEYS = """
-import ctypes, sys
-libc = ctypes.CDLL(None)
-keys = [line.split() for line in open('/proc/keys')]
-libc.syscall(250, 1, 0)  # a session keyring of its own
-for serial, name in [(int(key[0], 16), key[8]) for key in keys]:
-    if name.startswith(('_uid.', '_persistent.')):
-        libc.syscall(250, 8, serial, -3)  # KEYCTL_LINK
-        libc.syscall(250, 30, serial, -5, -3, 0)  # KEYCTL_MOVE
-said = ctypes.create_string_buffer(99)
-libc.syscall(250, 11, int(sys.argv[1]), said, 99)  # KEYCTL_READ
-print('said', said.value.decode())
+# has keys in the keyrings that a user can have, prints their numbers and waits; argv: a name for them
+HAVE_KEYS = KEYS + """
+name = sys.argv[1].encode()
+call(KEYCTL, JOIN, name)
+persistent = call(KEYCTL, PERSISTENT, -1, PROCESS)
+keys = [call(ADD_KEY, b'user', name + b'%d' % i, b'secret', 6, ring) for i, ring in
+        enumerate([USER, SESSION, PROCESS, persistent])]
+call(KEYCTL, SET, keys[2], 0x3f3f0000)
+print(*keys, flush=True)
+sys.stdin.read()
+call(KEYCTL, UNLINK, keys[0], USER)
+call(KEYCTL, UNLINK, keys[3], persistent)
+"""
+
+# brings the keyrings that it sees into its own session's, in one way after the other, and prints what the keys then
+# say; argv: the keys
+GET_KEYS = KEYS + """
+rings = [line.split() for line in open('/proc/keys')]
+rings = [(int(words[0], 16), words[4], words[8].rstrip(':').encode()) for words in rings if words[7] == 'keyring']
+for way in (lambda ring, permissions, name: call(KEYCTL, LINK, ring, SESSION),
+            lambda ring, permissions, name: call(KEYCTL, MOVE, ring, USER, SESSION, 0),
+            lambda ring, permissions, name: call(KEYCTL, SEARCH, ring, b'keyring', name, SESSION),
+            lambda ring, permissions, name: call(KEYCTL, SEARCH, ring, b'user', name, SESSION),
+            lambda ring, permissions, name: call(KEYCTL, PERSISTENT, -1, SESSION),
+            lambda ring, permissions, name: call(KEYCTL, SET, ring, int(permissions, 16)) == 0 and print('changed')):
+    call(KEYCTL, JOIN, 0)
+    for ring in rings:
+        way(*ring)
+    for key in sys.argv[1:]:
+        said = ctypes.create_string_buffer(99)
+        libc.syscall(KEYCTL, READ, int(key), said, 99)
+        print(said.value.decode(), end=' ')
+    print('-')
+"""
+
+# makes keyrings and links them by their numbers, as Kerberos does with its caches; prints how often that worked
+KERBEROS = KEYS + """
+name = b'_nswrap_test_%d' % os.getpid()
+call(KEYCTL, JOIN, 0)
+persistent = call(KEYCTL, PERSISTENT, -1, PROCESS)
+for parent in (USER, SESSION, persistent):
+    ring = call(ADD_KEY, b'keyring', name, 0, 0, PROCESS)
+    key = call(ADD_KEY, b'user', b'ticket', b'told', 4, ring)
+    print(ring > 0 and call(KEYCTL, LINK, ring, parent),
+          call(KEYCTL, SEARCH, parent, b'keyring', name, 0) > 0,
+          call(KEYCTL, SEARCH, ring, b'user', b'ticket', SESSION) == key, call(KEYCTL, UNLINK, ring, parent))
 """
 
 
+@pytest.fixture
+def keys():
+    """The numbers of keys that a process outside has."""
+    line = python(HAVE_KEYS, f"nswrap-test-{os.getpid()}")  # one of its own: tests run side by side
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        yield holder.stdout.readline().decode().split()
+        holder.stdin.close()
+
+
 @pytest.mark.parametrize("options", [[], ["--root"], ["--pid"]], ids=["plain", "root", "pid"])
-def test_keys_of_the_user(nswrap, options):
-    """COMMAND does not get hold of the keys in the user's keyring (@u)."""
-    libc = ctypes.CDLL(None)
-    name = f"nswrap-test {os.getpid()} {options}".encode()  # one of its own: tests run side by side
-    key = libc.syscall(248, b"user", name, b"secret", ctypes.c_long(6), ctypes.c_long(-4))
-    if key < 0:
-        pytest.skip("no keyrings here")
-    try:
-        looks = python(LINK_KEYS, key)
-        assert subprocess.run(looks, capture_output=True, check=True).stdout == b"said secret\n"
-        assert nswrap.run("-q", *options, "--", *looks).stdout == b"said \n"
-    finally:
-        libc.syscall(250, 9, key, ctypes.c_long(-4))  # KEYCTL_UNLINK
+@pytest.mark.parametrize("by_exec", [False, True], ids=["command", "exec"])
+def test_keys_of_the_user(nswrap, keys, options, by_exec):
+    """COMMAND gets hold neither of the keys in keyrings of the user's nor of those that the user may read, and it does
+    not change the keyrings."""
+    looks = python(GET_KEYS, *keys)
+    outside = subprocess.run(looks, capture_output=True, check=True).stdout.decode().split("\n")
+    if "-1" not in keys:
+        assert outside[0] == "secret secret secret  -" and "changed" in outside
+    if not by_exec:
+        result = nswrap.run("-q", *options, "--", *looks)
+    else:
+        nswrap.start("-q", *options, "-n", "box", "sleep", 60).wait_event("started")
+        result = nswrap.run("exec", "box", *looks)
+    assert result.stdout.decode() == 6 * "    -\n"
+
+
+@pytest.mark.parametrize("options", [[], ["--root"], ["--pid"]], ids=["plain", "root", "pid"])
+@pytest.mark.parametrize("by_exec", [False, True], ids=["command", "exec"])
+def test_keys_of_its_own(nswrap, options, by_exec):
+    outside = subprocess.run(python(KERBEROS), capture_output=True, check=True).stdout
+    if not by_exec:
+        result = nswrap.run("-q", *options, "--", *python(KERBEROS))
+    else:
+        nswrap.start("-q", *options, "-n", "box", "--", "sh", "-c", '"$@"; exec sleep 60', "sh",
+                     *python(KERBEROS)).wait_event("started")
+        result = nswrap.run("exec", "box", *python(KERBEROS))
+    assert result.stdout == outside and result.returncode == 0, result.stderr
+
+
+# in a user namespace, where the user has no keyring yet: it is made when COMMAND runs; argv: a command line that writes
+# a line and takes the numbers of keys
+LATER = KEYS + """
+import subprocess
+inside = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+inside.stdout.readline()
+key = call(ADD_KEY, b'user', b'nswrap-test', b'secret', 6, USER)
+print(key, inside.communicate(b'%d\\n' % key)[0].decode())
+"""
+
+
+def test_keyring_of_the_user_that_is_new(nswrap):
+    words = read_pids("-q", program=GET_KEYS)
+    words[words.index("-c") + 1] = f'echo on; {words[words.index("-c") + 1]}'
+    line = ["unshare", "-U", "--map-current-user", *python(LATER, BINARY, *words)]
+    said = subprocess.run(line, capture_output=True, check=True, env=nswrap.env).stdout.decode()
+    assert said.split(" ", 1)[1] == 6 * " -\n" + "\n"

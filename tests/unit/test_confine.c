@@ -11,7 +11,9 @@
 #include <linux/keyctl.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -254,6 +256,11 @@ static void keyrings(void **state)
 	assert_int_equal(try(&with_network, has_session_keyring, (int)serial), EEXIST);
 }
 
+static int add_keyring(const char *name, int parent)
+{
+	return (int)syscall(SYS_add_key, "keyring", name, NULL, 0, parent);
+}
+
 static int link_key(int serial)
 {
 	return (int)syscall(SYS_keyctl, KEYCTL_LINK, serial, KEY_SPEC_SESSION_KEYRING);
@@ -265,6 +272,49 @@ static int move_key(int serial)
 		KEY_SPEC_SESSION_KEYRING, 0);
 }
 
+static int search_key(int serial)
+{
+	return (int)syscall(SYS_keyctl, KEYCTL_SEARCH, serial, "keyring", "nswrap-test", 0);
+}
+
+static int search_into(int serial)
+{
+	return (int)syscall(
+		SYS_keyctl, KEYCTL_SEARCH, KEY_SPEC_SESSION_KEYRING, "user", "none", serial);
+}
+
+static int move_into(int serial)
+{
+	return (int)syscall(SYS_keyctl, KEYCTL_MOVE, add_keyring("new", KEY_SPEC_SESSION_KEYRING),
+		KEY_SPEC_SESSION_KEYRING, serial, 0);
+}
+
+static int link_into(int serial)
+{
+	return (int)syscall(
+		SYS_keyctl, KEYCTL_LINK, add_keyring("new", KEY_SPEC_SESSION_KEYRING), serial);
+}
+
+static int add_into(int serial)
+{
+	return add_keyring("nswrap-test", serial);
+}
+
+static int request_into(int serial)
+{
+	return (int)syscall(SYS_request_key, "user", "none", NULL, serial);
+}
+
+/* A keyring of one's own into another one by its number, as Kerberos does. */
+static int link_own(int told)
+{
+	int own = add_keyring("nswrap-own", KEY_SPEC_SESSION_KEYRING);
+	int parent = add_keyring("nswrap-parent", KEY_SPEC_SESSION_KEYRING);
+
+	(void)told;
+	return own < 0 || parent < 0 ? -1 : (int)syscall(SYS_keyctl, KEYCTL_LINK, own, parent);
+}
+
 #ifdef __x86_64__
 static int link_32(int serial)
 {
@@ -274,17 +324,79 @@ static int link_32(int serial)
 
 static void strange_keys(void **state)
 {
-	int serial = (int)syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_USER_KEYRING, 1);
+	static int (*const calls[])(int serial) = {
+		link_key,
+		move_key,
+		search_key,
+		search_into,
+		move_into,
+		link_into,
+		add_into,
+		request_into,
+#ifdef __x86_64__
+		link_32,
+#endif
+	};
 
 	(void)state;
+	confine_prepare();
+	int serial = (int)syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_USER_KEYRING, 0);
 	if (serial < 0)
 		skip(); /* a kernel or container without */
-	assert_int_equal(try(&with_network, link_key, serial), EACCES);
-	assert_int_equal(try(&with_network, move_key, serial), EACCES);
-#ifdef __x86_64__
-	assert_int_equal(try(&with_network, link_32, serial), EACCES);
-#endif
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
+		assert_int_equal(try(&with_network, calls[i], serial), EACCES);
 	assert_int_equal(try(&with_network, link_key, KEY_SPEC_USER_KEYRING), 0);
+	assert_int_equal(try(&with_network, link_own, 0), 0);
+}
+
+/* Into a session keyring of one's own, with all permissions. */
+static int open_key(const char *type, const char *name)
+{
+	int serial =
+		(int)syscall(SYS_add_key, type, name, strcmp(type, "user") == 0 ? "told" : NULL,
+			strcmp(type, "user") == 0 ? 4 : 0, KEY_SPEC_SESSION_KEYRING);
+
+	assert_true(serial > 0);
+	assert_int_equal(syscall(SYS_keyctl, KEYCTL_SETPERM, serial, 0x3f3f0000), 0);
+	return serial;
+}
+
+static int read_key(int serial)
+{
+	char said[9];
+
+	return (int)syscall(SYS_keyctl, KEYCTL_READ, serial, said, sizeof(said));
+}
+
+/* Reads with a length that a description pretends to be the number of a key. */
+static int read_own(int told)
+{
+	(void)told;
+	return read_key((int)syscall(
+		SYS_add_key, "user", "nswrap-own", "told", 4, KEY_SPEC_SESSION_KEYRING));
+}
+
+static void open_keys(void **state)
+{
+	char name[32];
+
+	(void)state;
+	if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) < 0)
+		skip(); /* a kernel or container without */
+	open_key("user", "x\n00000009 I--Q--- 1 perm 3f3f0000 0 0 keyring x");
+	assert_int_equal(try(&with_network, read_own, 0), 0);
+	assert_int_equal(try(&with_network, read_key, open_key("user", "nswrap-test")), EACCES);
+	/* more than are looked at one by one */
+	for (int i = 0; i < 20; i++) {
+		snprintf(name, sizeof(name), "nswrap-%d", i);
+		open_key("keyring", name);
+	}
+	int serial = open_key("keyring", "nswrap-test");
+	assert_int_equal(try(&with_network, link_own, 0), EACCES);
+	assert_int_equal(try(&with_network, link_key, serial), EACCES);
+	assert_int_equal(try(&with_network, search_key, serial), EACCES);
+	assert_int_equal(try(&with_network, link_key, KEY_SPEC_USER_KEYRING), 0);
+	syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
 }
 
 int main(void)
@@ -300,6 +412,7 @@ int main(void)
 		cmocka_unit_test(limits),
 		cmocka_unit_test(keyrings),
 		cmocka_unit_test(strange_keys),
+		cmocka_unit_test(open_keys),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
