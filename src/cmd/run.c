@@ -226,18 +226,11 @@ static int settle_via(struct sandbox_config *config, struct err *err)
 
 static int check_circles(const struct sandbox_config *config, struct err *err)
 {
-	char in[FORWARD_TEXT_BYTES], out[OUTWARD_TEXT_BYTES];
-
 	for (size_t i = 0; i < config->noutwards; i++)
 		for (size_t j = 0; j < config->forwards.count; j++)
-			if (outward_is_circle(&config->outwards[i], &config->forwards.items[j]))
-				return err_set(err, EINVAL,
-					"-R %s and -p %s lead to one another: expected one of them, "
-					"or another port",
-					PARSE_SHOWN(outward_format(
-						&config->outwards[i], out, sizeof(out))),
-					PARSE_SHOWN(spec_format(
-						&config->forwards.items[j], in, sizeof(in))));
+			if (outward_check_circle(
+				    &config->outwards[i], &config->forwards.items[j], err) < 0)
+				return -EINVAL;
 	return 0;
 }
 

@@ -192,7 +192,15 @@ bool outward_equal(const struct outward_spec *a, const struct outward_spec *b)
 	       strcasecmp(a->host, b->host) == 0 && (a->host[0] || addr_equal(&a->path, &b->path));
 }
 
-bool outward_is_circle(const struct outward_spec *out, const struct forward_spec *in)
+/* A wildcard is one of its own family (conn/bind). */
+static bool leads_to(const struct forward_spec *in, const struct addr *target)
+{
+	return addr_is_same_ip(&in->host, target) ||
+	       (in->host.family == target->family && addr_is_wildcard(&in->host) &&
+		       addr_is_loopback(target));
+}
+
+static bool is_circle(const struct outward_spec *out, const struct forward_spec *in)
 {
 	struct addr target;
 
@@ -200,12 +208,24 @@ bool outward_is_circle(const struct outward_spec *out, const struct forward_spec
 		in->proto != out->proto || in->guest_port != addr_port(&out->guest) ||
 		addr_port(&in->host) != out->port)
 		return false;
-	if (strcasecmp(out->host, "localhost") == 0)
-		target = addr_loopback4(0);
-	else if (addr_parse_host(out->host, &target, NULL) < 0)
-		return false;
-	return addr_is_same_ip(&in->host, &target) ||
-	       (addr_is_wildcard(&in->host) && addr_is_loopback(&target));
+	if (strcasecmp(out->host, "localhost") != 0)
+		return addr_parse_host(out->host, &target, NULL) == 0 && leads_to(in, &target);
+	const struct addr first = addr_loopback4(0), second = addr_of6(&in6addr_loopback, 0);
+	/* datagrams have no second address, as nobody says whether the first one has them */
+	return leads_to(in, &first) || (out->proto == PROTO_TCP && leads_to(in, &second));
+}
+
+int outward_check_circle(
+	const struct outward_spec *out, const struct forward_spec *in, struct err *err)
+{
+	char text[OUTWARD_TEXT_BYTES], forward[FORWARD_TEXT_BYTES];
+
+	if (!is_circle(out, in))
+		return 0;
+	return err_set(err, EINVAL,
+		"-R %s and -p %s lead to one another: expected one of them, or another port",
+		PARSE_SHOWN(outward_format(out, text, sizeof(text))),
+		PARSE_SHOWN(spec_format(in, forward, sizeof(forward))));
 }
 
 bool outward_has_name(const struct outward_spec *spec)

@@ -42,9 +42,12 @@ bool outward_clash(const struct outward_spec *a, const struct outward_spec *b);
 
 bool outward_equal(const struct outward_spec *a, const struct outward_spec *b);
 
-/* Does @out lead to where @in listens, which leads to its port inside again? Names: only localhost.
+/*
+ * Does @out lead to where @in listens, which leads to its port inside again? Then -EINVAL with @err
+ * filled, otherwise 0. Of names only localhost is known: the two addresses of it that are tried.
  */
-bool outward_is_circle(const struct outward_spec *out, const struct forward_spec *in);
+int outward_check_circle(
+	const struct outward_spec *out, const struct forward_spec *in, struct err *err);
 
 /* Is host a name that is to be looked up? "localhost" is not. */
 bool outward_has_name(const struct outward_spec *spec);

@@ -99,13 +99,46 @@ static json_t *let_in(struct server_client *client, bool tells_names, struct err
 		env_json(answers));
 }
 
+/* What is to lead in must not be led out again to where it comes from, and the reverse. */
+static int check_forwards(const struct answers *answers, const char *const *texts, struct err *err)
+{
+	const struct outwards *outwards = answers->outwards;
+	struct forward_list list = {0};
+	int result = 0;
+
+	for (; result == 0 && *texts; texts++)
+		result = spec_list_parse(&list, *texts, &answers->config->bind, err);
+	for (size_t i = 0; i < list.count; i++)
+		for (size_t j = 0; result == 0 && j < outwards->count; j++)
+			result =
+				outward_check_circle(&outwards->items[j].spec, &list.items[i], err);
+	spec_list_free(&list);
+	return result;
+}
+
+static int check_reverses(const struct answers *answers, const char *const *texts, struct err *err)
+{
+	const struct forwards *forwards = answers->forwards;
+	struct outward_spec spec;
+
+	for (; *texts; texts++) {
+		if (outward_parse(*texts, &spec, err) < 0)
+			return -EINVAL;
+		for (size_t i = 0; i < forwards->count; i++)
+			if (outward_check_circle(&spec, &forwards->items[i].spec, err) < 0)
+				return -EINVAL;
+	}
+	return 0;
+}
+
 static json_t *add_forwards(
 	const struct answers *answers, const char *const *specs, struct err *err)
 {
 	size_t before = answers->forwards->count;
 	json_t *warnings = json_array();
 
-	if (forwards_add(answers->forwards, specs, warnings, err) == 0)
+	if (check_forwards(answers, specs, err) == 0 &&
+		forwards_add(answers->forwards, specs, warnings, err) == 0)
 		return json_pack("{s:b, s:o, s:o}", "ok", 1, "forwards",
 			forwards_json(answers->forwards, before), "warnings", warnings);
 	json_decref(warnings);
@@ -130,7 +163,8 @@ static json_t *on_request(struct server_client *client, json_t *message, struct 
 			return NULL;
 		break;
 	case REQUEST_REVERSE_ADD:
-		if (outwards_add_texts(answers->outwards, request.specs, err) < 0)
+		if (check_reverses(answers, request.specs, err) < 0 ||
+			outwards_add_texts(answers->outwards, request.specs, err) < 0)
 			return NULL;
 		return json_pack("{s:b, s:o}", "ok", 1, "reverses",
 			outwards_json(answers->outwards, before));

@@ -307,6 +307,23 @@ def test_what_cannot_be_while_it_runs(nswrap, target, words, said):
     assert listed.count("leads outwards") == 1
 
 
+def test_circles_while_it_runs(nswrap):
+    """A port that leads back is refused, whichever of the two comes last; what only looks like one is not."""
+    port, other = free_port(), free_port()
+    nswrap.start("-n", "box", "-p", f"*:{port}:7000", "-R", f"7001:{other}", "sleep", "1000").wait_event("started")
+    for words, said in [
+            (["-R", f"7000:{port}"], f"-R 127.0.0.1:7000:localhost:{port}/tcp and -p 0.0.0.0:{port}:7000/tcp lead to one another"),
+            (["-R", f"7000:127.0.0.1:{port}"], "lead to one another"),
+            ([f"{other}:7001"], f"-R 127.0.0.1:7001:localhost:{other}/tcp and -p 127.0.0.1:{other}:7001/tcp lead to one another"),
+            ([f"[::1]:{other}:7001"], "lead to one another")]:
+        done = nswrap.run("port", "add", "box", *words)
+        assert done.returncode == 125 and said in done.stderr.decode(), done.stderr
+    assert len(json.loads(nswrap.run("port", "list", "--json", "box").stdout)) == 2
+    # the wildcard is not that of IPv6
+    done = nswrap.run("port", "add", "box", "-R", f"7000:[::1]:{port}")
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("options, said", [
     (["-R", "5432:1", "-R", "5432:2"], "need the same port inside"),
     (["-R", "x"], "no guest port"),
@@ -317,6 +334,7 @@ def test_what_cannot_be_while_it_runs(nswrap, target, words, said):
     (["-p", "PORT", "-R", "PORT"], "-R 127.0.0.1:PORT:localhost:PORT/tcp and -p 127.0.0.1:PORT:PORT/tcp lead to one another"),
     (["-p", "*:PORT:80", "-R", "80:127.0.0.1:PORT"], "lead to one another"),
     (["-p", "[::1]:PORT:53/udp", "-R", "53:[::1]:PORT/udp"], "lead to one another"),
+    (["-p", "[::1]:PORT:PORT", "-R", "PORT"], "-R 127.0.0.1:PORT:localhost:PORT/tcp and -p [::1]:PORT:PORT/tcp lead to one another"),
 ])
 def test_what_cannot_be(nswrap, options, said):
     nswrap.env.pop("DISPLAY", None)

@@ -139,6 +139,47 @@ static void what_cannot_be_together(void **state)
 	assert_false(do_clash("unix:a:1", "unix:b:1"));
 }
 
+/* Rules of -R and of -p. */
+static bool are_circle(const char *outwards, const char *inwards)
+{
+	struct forward_list list = {0};
+	struct outward_spec out;
+	struct err err = {0};
+
+	assert_int_equal(outward_parse(outwards, &out, &err), 0);
+	assert_int_equal(spec_list_parse(&list, inwards, NULL, &err), 0);
+	int result = outward_check_circle(&out, &list.items[0], &err);
+	spec_list_free(&list);
+	assert_int_equal(result, result < 0 ? -EINVAL : 0);
+	assert_true(result == 0 || strstr(err.text, "lead to one another"));
+	return result < 0;
+}
+
+static void what_leads_to_one_another(void **state)
+{
+	(void)state;
+	assert_true(are_circle("8099", "8099:8099"));
+	assert_true(are_circle("80:8080", "*:8080:80"));
+	assert_true(are_circle("80:127.0.0.2:8080", "*:8080:80"));
+	assert_true(are_circle("80:192.0.2.1:8080", "192.0.2.1:8080:80"));
+	/* localhost is both, where there are connections */
+	assert_true(are_circle("8099", "[::1]:8099:8099"));
+	assert_true(are_circle("80:8080", "[::]:8080:80"));
+	assert_true(are_circle("53/udp", "53:53/udp"));
+	assert_false(are_circle("53/udp", "[::1]:53:53/udp"));
+	/* a wildcard is of its own family */
+	assert_true(are_circle("80:[::1]:8080", "[::]:8080:80"));
+	assert_false(are_circle("80:127.0.0.1:8080", "[::]:8080:80"));
+	assert_false(are_circle("80:[::1]:8080", "*:8080:80"));
+	assert_false(are_circle("80:192.0.2.1:8080", "*:8080:80"));
+	assert_false(are_circle("80:127.0.0.2:8080", "8080:80"));
+	assert_false(are_circle("80:8080", "8081:80"));
+	assert_false(are_circle("80:8080", "8080:81"));
+	assert_false(are_circle("80:8080", "8080:80/udp"));
+	assert_false(are_circle("80:db:8080", "8080:80"));
+	assert_false(are_circle("80:unix:s", "unix:s:80"));
+}
+
 static void names_are_told_from_addresses(void **state)
 {
 	static const char *const named[] = {"1:db:2", "1:a.b:2"};
@@ -164,6 +205,7 @@ int main(void)
 		cmocka_unit_test(rules_read_back),
 		cmocka_unit_test(others_are_refused),
 		cmocka_unit_test(what_cannot_be_together),
+		cmocka_unit_test(what_leads_to_one_another),
 		cmocka_unit_test(names_are_told_from_addresses),
 	};
 
