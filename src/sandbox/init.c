@@ -89,6 +89,39 @@ static void tell_started(const struct init_start *start, pid_t command)
 	tell(start, &message);
 }
 
+/* Is @file removed by now, or the one that is said once more, as what could not be made? */
+static bool is_needless(const struct init_file *file, const char *name, int dir_fd)
+{
+	struct stat there, here;
+
+	if (fstatat(file->dir_fd, file->name, &there, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
+		return true;
+	return strcmp(file->name, name) == 0 && fstat(file->dir_fd, &there) == 0 &&
+	       fstat(dir_fd, &here) == 0 && there.st_dev == here.st_dev &&
+	       there.st_ino == here.st_ino;
+}
+
+static void own_file(struct init *init, const char *name, int dir_fd)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < init->nfiles; i++)
+		if (is_needless(&init->files[i], name, dir_fd))
+			close(init->files[i].dir_fd);
+		else
+			init->files[kept++] = init->files[i];
+	init->nfiles = kept;
+	struct init_file *grown = reallocarray(init->files, init->nfiles + 1, sizeof(*grown));
+	if (!grown) {
+		close(dir_fd);
+		return;
+	}
+	init->files = grown;
+	grown[init->nfiles].dir_fd = dir_fd;
+	snprintf(grown[init->nfiles].name, sizeof(grown->name), "%s", name);
+	init->nfiles++;
+}
+
 /* True when there is nothing (left) to remove, false while somebody holds a socket. */
 static bool remove_if_stale(const struct init_file *file)
 {
@@ -113,9 +146,36 @@ static void remove_files(struct init *init)
 			;
 }
 
-/* The supervisor is gone: nothing of the sandbox may stay behind. */
+/* A message of the supervisor, which is gone when there is no whole one; the files it says. */
+static int receive(struct init *init, struct init_message *message)
+{
+	int fd, result = fd_recv_one(init->start->supervisor_fd, message, sizeof(*message), &fd);
+
+	message->file[NAME_MAX] = '\0';
+	if (result == 0 && message->type == INIT_OWN_FILE && fd >= 0)
+		own_file(init, message->file, fd_take(&fd));
+	if (result == -EMSGSIZE && message->type == INIT_OWN_FILE) {
+		log_warning("too many open files: should nswrap be killed, %s stays behind",
+			PARSE_SHOWN(message->file));
+		result = 0;
+	}
+	fd_close(&fd);
+	return result;
+}
+
+/*
+ * The supervisor is gone: nothing of the sandbox may stay behind, nor the files that it said last.
+ * Where it had not read all of ours, what it said stands behind a reset.
+ */
 __attribute__((noreturn)) static void end_abandoned(struct init *init)
 {
+	struct init_message message;
+	int result;
+
+	fd_set_nonblock(init->start->supervisor_fd, 1);
+	do
+		result = receive(init, &message);
+	while (result == 0 || result == -ECONNRESET);
 	tree_kill(KILL_ROUNDS_MS);
 	remove_files(init);
 	_exit(125);
@@ -131,17 +191,20 @@ static void set_state(struct init *init, enum init_state state)
 	init->state = state;
 }
 
-/* Nothing is left. The supervisor ends us when it has heard it, unless it is gone, or dies now. */
-__attribute__((noreturn)) static void end(struct init *init)
+/* Say it last. The supervisor ends us when it has heard it, unless it is gone, or dies now. */
+__attribute__((noreturn)) static void end_with(struct init *init, struct init_message message)
 {
-	int fd = init->start->supervisor_fd;
-	struct init_message message = {.type = INIT_ENDED, .value = init->status};
-
 	tell(init->start, &message);
-	fd_set_nonblock(fd, 0);
-	while (fd_recv_one(fd, &message, sizeof(message), NULL) == 0)
+	fd_set_nonblock(init->start->supervisor_fd, 0);
+	while (receive(init, &message) == 0)
 		;
 	end_abandoned(init);
+}
+
+/* Nothing is left. */
+__attribute__((noreturn)) static void end(struct init *init)
+{
+	end_with(init, (struct init_message){.type = INIT_ENDED, .value = init->status});
 }
 
 static void on_kill_time(struct loop_timer *timer)
@@ -303,62 +366,12 @@ static void start_termination(struct init *init, int sig, uint64_t timeout_ms)
 	set_state(init, INIT_TERMINATING);
 }
 
-/* Is @file removed by now, or the one that is said once more, as what could not be made? */
-static bool is_needless(const struct init_file *file, const char *name, int dir_fd)
-{
-	struct stat there, here;
-
-	if (fstatat(file->dir_fd, file->name, &there, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
-		return true;
-	return strcmp(file->name, name) == 0 && fstat(file->dir_fd, &there) == 0 &&
-	       fstat(dir_fd, &here) == 0 && there.st_dev == here.st_dev &&
-	       there.st_ino == here.st_ino;
-}
-
-static void own_file(struct init *init, const char *name, int dir_fd)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < init->nfiles; i++)
-		if (is_needless(&init->files[i], name, dir_fd))
-			close(init->files[i].dir_fd);
-		else
-			init->files[kept++] = init->files[i];
-	init->nfiles = kept;
-	struct init_file *grown = reallocarray(init->files, init->nfiles + 1, sizeof(*grown));
-	if (!grown) {
-		close(dir_fd);
-		return;
-	}
-	init->files = grown;
-	grown[init->nfiles].dir_fd = dir_fd;
-	snprintf(grown[init->nfiles].name, sizeof(grown->name), "%s", name);
-	init->nfiles++;
-}
-
 static void resume(struct init *init, uint64_t serial)
 {
 	/* the shell's SIGCONT may have reached COMMAND, and the next Ctrl-Z, too: look first */
 	on_child(&init->signal_io, 0);
 	if (init->is_stopped && init->stops == serial)
 		job_signal(init->command, SIGCONT);
-}
-
-/* A message of the supervisor, which is gone when there is no whole one; the files it says. */
-static int receive(struct init *init, struct init_message *message)
-{
-	int fd, result = fd_recv_one(init->start->supervisor_fd, message, sizeof(*message), &fd);
-
-	message->file[NAME_MAX] = '\0';
-	if (result == 0 && message->type == INIT_OWN_FILE && fd >= 0)
-		own_file(init, message->file, fd_take(&fd));
-	if (result == -EMSGSIZE && message->type == INIT_OWN_FILE) {
-		log_warning("too many open files: should nswrap be killed, %s stays behind",
-			PARSE_SHOWN(message->file));
-		result = 0;
-	}
-	fd_close(&fd);
-	return result;
 }
 
 static void on_supervisor(struct loop_io *io, uint32_t events)
@@ -453,17 +466,15 @@ static pid_t start_command(
 	return command_spawn(&command, failure, err);
 }
 
-__attribute__((noreturn)) static void fail(
-	const struct init_start *start, int status, const struct err *err)
+__attribute__((noreturn)) static void fail(struct init *init, int status, const struct err *err)
 {
-	tell(start, &(struct init_message){.type = INIT_FAILED, .value = status, .err = *err});
-	_exit(125);
+	end_with(init, (struct init_message){.type = INIT_FAILED, .value = status, .err = *err});
 }
 
 /* Namespaces are ready: hand them out. */
-static void hand_out(
-	const struct init_start *start, int fds[INIT_FDS], const struct door_mints *mints)
+static void hand_out(struct init *init, int fds[INIT_FDS])
 {
+	const struct door_mints *mints = &init->mints;
 	struct init_message message = {.type = INIT_READY,
 		.value = (mints->mint4 < 0 ? 0 : INIT_KEEPS_CLIENTS4) |
 			 (mints->mint6 < 0 ? 0 : INIT_KEEPS_CLIENTS6)};
@@ -477,10 +488,10 @@ static void hand_out(
 		message.value |= 1 << i;
 		there[count++] = fds[i];
 	}
-	ssize_t sent = fd_send(start->supervisor_fd, &message, sizeof(message), there, count);
+	ssize_t sent = fd_send(init->start->supervisor_fd, &message, sizeof(message), there, count);
 	if (sent < 0) {
 		err_sys(&err, (int)-sent, "cannot hand the namespaces over");
-		fail(start, 125, &err);
+		fail(init, 125, &err);
 	}
 	for (size_t i = 0; i < INIT_FDS; i++)
 		fd_close(&fds[i]);
@@ -540,14 +551,14 @@ __attribute__((noreturn)) static void init_main(
 		_exit(125);
 	if (ns_map_ids(uid, gid, start->config->is_root, &err) < 0 ||
 		setup_namespaces(start, fds, &init.mints, &err) < 0)
-		fail(start, 125, &err);
-	hand_out(start, fds, &init.mints);
+		fail(&init, 125, &err);
+	hand_out(&init, fds);
 	if (rights_hide() < 0)
 		end_abandoned(&init);
 	wait_for_go(&init);
 	init.command = start_command(start, &failure, &err);
 	if (init.command < 0)
-		fail(start, command_failure_status(failure, err.code), &err);
+		fail(&init, command_failure_status(failure, err.code), &err);
 	init.session = start->config->new_session ? init.command : getsid(0);
 	init.group = start->config->new_session ? init.command : getpgrp();
 	tell_started(start, init.command);

@@ -233,6 +233,38 @@ def test_sigkill_leaves_nothing(nswrap):
     wait_for(lambda: not any(map(is_alive, tree)), "the sandbox to go")
 
 
+def test_sigkill_while_it_starts(nswrap):
+    """Init has not read yet which socket is to be removed."""
+    name = nswrap.runtime_dir / "nswrap" / "box.sock"
+
+    def children(popen):
+        """Again and again, without delay."""
+        while popen.poll() is None:
+            with open(f"/proc/{popen.pid}/task/{popen.pid}/children", encoding="ascii") as f:
+                yield from map(int, f.read().split())
+
+    def title(pid):
+        with open(f"/proc/{pid}/comm", encoding="utf-8") as f:
+            return f.read().strip()
+
+    def strike():
+        popen = nswrap.popen("-q", "-n", "box", "sleep", 60, stdout=subprocess.DEVNULL)
+        init = next(pid for pid in children(popen) if title(pid) == "nswrap: init")
+        os.kill(init, signal.SIGSTOP)
+        wait_for(lambda: name.exists(), "the name")
+        # once it has handed over what it has set up it hides
+        is_early = os.stat(f"/proc/{init}/stat").st_uid == os.geteuid()
+        tree = [init, *descendants(init)]
+        popen.kill()
+        popen.wait()
+        os.kill(init, signal.SIGCONT)
+        wait_for(lambda: not any(map(is_alive, tree)), "the sandbox to go")
+        assert not name.exists()
+        return is_early
+
+    wait_for(strike, "a strike that is early enough", 20)
+
+
 # --- forwards ----------------------------------------------------------------------------------
 
 
