@@ -109,8 +109,8 @@ static void rotate(struct logfile *log)
 	/* there is none if it could not be made the last time */
 	if (renameat(log->dir_fd, NOW, log->dir_fd, OLD) < 0 && errno != ENOENT)
 		return;
-	int fd = openat(
-		log->dir_fd, NOW, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int fd = openat(log->dir_fd, NOW,
+		O_RDWR | O_CREAT | O_EXCL | O_APPEND | O_NONBLOCK | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return; /* the old one goes on growing, and it is tried again */
 	fd_close(&log->fd);
@@ -179,10 +179,15 @@ void logfile_resume(struct logfile *log)
 	struct stat info;
 	char last = '\n';
 
-	log->fd = openat(
-		log->dir_fd, NOW, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+	/* COMMAND may have put anything there: nothing that lets us wait, and no other file */
+	log->fd = openat(log->dir_fd, NOW,
+		O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
 	if (log->fd < 0 || fstat(log->fd, &info) < 0)
 		return;
+	if (!S_ISREG(info.st_mode)) {
+		rotate(log);
+		return;
+	}
 	log->size = info.st_size;
 	if (info.st_size > 0 && pread(log->fd, &last, 1, info.st_size - 1) == 1)
 		log->breaks = last != '\n';

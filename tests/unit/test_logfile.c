@@ -241,6 +241,37 @@ static void a_full_disk(void **state)
 }
 
 /* The last line says how it ended; what a program says that looks like it is none. */
+/* Those inside can put there what nobody reads: it is not waited for, and the log goes on. */
+static void a_pipe_in_its_place(void **state)
+{
+	static char much[128 * 1024];
+	struct bed *bed = *state;
+	struct stat info;
+
+	fd_close(&bed->log.fd);
+	assert_int_equal(unlinkat(bed->log.dir_fd, "log", 0), 0);
+	assert_int_equal(mkfifoat(bed->log.dir_fd, "log", 0600), 0);
+	memset(much, 'x', sizeof(much));
+	alarm(10);
+	logfile_resume(&bed->log);
+	logfile_write(&bed->log, much, sizeof(much));
+	alarm(0);
+	assert_int_equal(fstatat(bed->log.dir_fd, "log", &info, 0), 0);
+	assert_true(S_ISREG(info.st_mode));
+	assert_int_equal(info.st_size, sizeof(much));
+	/* nor where it cannot be moved away */
+	fd_close(&bed->log.fd);
+	assert_int_equal(unlinkat(bed->log.dir_fd, "log", 0), 0);
+	assert_int_equal(unlinkat(bed->log.dir_fd, "log.1", 0), 0);
+	assert_int_equal(mkfifoat(bed->log.dir_fd, "log", 0600), 0);
+	assert_int_equal(mkdirat(bed->log.dir_fd, "log.1", 0700), 0);
+	alarm(10);
+	logfile_resume(&bed->log);
+	logfile_write(&bed->log, much, sizeof(much));
+	alarm(0);
+	assert_true(bed->log.is_missing);
+}
+
 static void how_it_ended(void **state)
 {
 	static const struct {
@@ -285,6 +316,7 @@ int main(void)
 		TEST(a_reader_that_is_slow),
 		TEST(an_old_one_that_is_none),
 		TEST(a_full_disk),
+		TEST(a_pipe_in_its_place),
 		TEST(how_it_ended),
 	};
 
