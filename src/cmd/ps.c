@@ -166,6 +166,13 @@ static json_t *all_ports(const json_t *status)
 	return all;
 }
 
+/* COMMAND does not run before all is set up: a link of --via may wait for somebody to log in. */
+static json_t *format_pid(const json_t *pid)
+{
+	return json_is_integer(pid) ? json_sprintf("%lld", json_integer_value(pid))
+				    : json_string("-");
+}
+
 static json_t *make_row(const json_t *status, size_t room)
 {
 	json_t *name = output_escaped(output_member(status, "name", "?"));
@@ -175,8 +182,7 @@ static json_t *make_row(const json_t *status, size_t room)
 		return json_pack(
 			"[o, s, s, s, o]", name, "-", "-", "-", json_sprintf("(%s)", error));
 	json_t *ports = all_ports(status);
-	json_t *row = json_pack("[o, o, o, o, o]", name,
-		json_sprintf("%lld", json_integer_value(json_object_get(status, "pid"))),
+	json_t *row = json_pack("[o, o, o, o, o]", name, format_pid(json_object_get(status, "pid")),
 		output_age(json_integer_value(json_object_get(status, "age"))),
 		format_forwards(ports, room), format_command(json_object_get(status, "command")));
 	json_decref(ports);

@@ -43,8 +43,9 @@ json_t *answers_with_networks(json_t *object, const struct net_plan *plan)
 
 static json_t *status_json(const struct answers *answers)
 {
-	json_t *status = json_pack("{s:b, s:s, s:i, s:o, s:I, s:I, s:o, s:o}", "ok", 1, "name",
-		answers->server.entry.name, "pid", answers->command, "command",
+	json_t *status = json_pack("{s:b, s:s, s:o, s:o, s:I, s:I, s:o, s:o}", "ok", 1, "name",
+		answers->server.entry.name, "pid",
+		answers->command > 0 ? json_integer(answers->command) : json_null(), "command",
 		command_json(answers->program->argv), "started", (json_int_t)answers->started,
 		"age", (json_int_t)(time(NULL) - answers->started), "forwards",
 		forwards_json(answers->forwards, 0), "reverses",

@@ -23,11 +23,12 @@
  * | "enter"       | names: BOOL or none     | root, pid_ns, env; descriptors of the namespaces    |
  *
  * "port-add" answers with "warnings", too: what the log says of those forwards, a list of texts.
- * "status" cuts a command of more than REQUEST_COMMAND_MAX bytes. Where texts are not UTF-8 they
- * come escaped (control_text). The specs of "port-remove" may be just what stands in front of the
- * guest port, if that names one forward. The descriptors of "enter" are the user, network, mount
- * and PID namespace, in that order, and with "names" the end of a teller (sandbox/tellers); the
- * connection stays open as long as the client is inside, and its end is the end of the sandbox.
+ * "pid" of "status" is null until COMMAND runs. "status" cuts a command of more than
+ * REQUEST_COMMAND_MAX bytes. Where texts are not UTF-8 they come escaped (control_text). The specs
+ * of "port-remove" may be just what stands in front of the guest port, if that names one forward.
+ * The descriptors of "enter" are the user, network, mount and PID namespace, in that order, and
+ * with "names" the end of a teller (sandbox/tellers); the connection stays open as long as the
+ * client is inside, and its end is the end of the sandbox.
  *
  * A forward is {"spec", "host", "host_port" or "path", "guest_port", "proto", "driver",
  * "listening"}, and "error" while it is not served. A reverse (forward/outward), a port inside that

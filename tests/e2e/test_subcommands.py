@@ -520,7 +520,7 @@ def test_ps_survives_odd_arguments(nswrap):
     line = [BINARY, "-q", "-n", "box", "--", *odd]
     popen = subprocess.Popen(line, env=nswrap.env, stdin=subprocess.DEVNULL)
     nswrap.started.append(popen)
-    [status] = wait_for(lambda: [s for s in ps(nswrap) if s["pid"] > 0], "the sandbox to run")
+    [status] = wait_for(lambda: [s for s in ps(nswrap) if s["pid"]], "the sandbox to run")
     assert status["command"][:7] == [
         "sh", "-c", "sleep 1000", "bad\\xff\\xc3", "esc\x1b[31m", "line\nbreak", "gr\u00fc\u00df"]
     assert len("".join(status["command"])) <= 16384, "what is too long is cut"

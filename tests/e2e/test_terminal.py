@@ -3,6 +3,7 @@
 
 import contextlib
 import fcntl
+import json
 import os
 import re
 import shlex
@@ -15,7 +16,7 @@ import time
 import pytest
 
 from harness import (
-    BINARY, PATIENCE, called, connect, descendants, is_alive, proc_status, process_table, python, wait_for)
+    BINARY, PATIENCE, called, connect, descendants, free_port, is_alive, proc_status, process_table, python, wait_for)
 from tools import Roles, tool
 
 SESSIONS = pytest.mark.parametrize("options", [[], ["--new-session"]], ids=["same", "new"])
@@ -675,6 +676,25 @@ def test_an_end_at_the_prompt(nswrap, asks, short_dir, how):
     assert time.monotonic() - asked < 5 * PATIENCE
     assert "begun" not in terminal.read()
     assert termios.tcgetattr(terminal.master)[3] & termios.ECHO
+
+
+def test_what_is_asked_at_the_prompt(nswrap, asks):
+    """COMMAND does not run, which is nothing that a process could be taken for; all else is there."""
+    terminal = Terminal(nswrap, [BINARY, "-n", "box", "--via", f"exec:{asks}", "--", "sh", "-c", "echo begun; read -r line"])
+    terminal.expect("password: ")
+    [status] = json.loads(nswrap.run("ps", "--json").stdout)
+    assert status["name"] == "box" and status["pid"] is None
+    assert re.search(rb"^box +- +\d+s ", nswrap.run("ps").stdout, re.M)
+    assert nswrap.run("exec", "box", "true").returncode == 0
+    port = free_port()
+    added = nswrap.run("port", "add", "box", f"{port}:80")
+    assert added.returncode == 0, added.stderr
+    terminal.type("secret\n")
+    terminal.expect("begun")
+    assert json.loads(nswrap.run("ps", "--json").stdout)[0]["pid"] > 0
+    connect(port).close()
+    terminal.type("typed\n")
+    assert terminal.popen.wait(20 * PATIENCE) == 0
 
 
 def test_ctrl_z_at_the_prompt(shell, asks):

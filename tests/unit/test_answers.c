@@ -149,6 +149,11 @@ static void status(void **state)
 	assert_string_equal(json_string_value(json_array_get(command, 1)), "a\\xff");
 	assert_int_equal(json_string_length(json_array_get(command, 2)), REQUEST_COMMAND_MAX - 9);
 	json_decref(answer);
+	/* it does not run yet: 0 would be taken for a process, or for a group */
+	world->answers.command = 0;
+	answer = ask(world, json_pack("{s:s}", "op", "status"), &err);
+	assert_true(json_is_null(json_object_get(answer, "pid")));
+	json_decref(answer);
 }
 
 static void ports(void **state)
