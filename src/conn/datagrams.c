@@ -123,13 +123,24 @@ static bool is_beyond(const struct datagrams *datagrams)
 	       beyond->leads(beyond, &target->addr, PROTO_UDP);
 }
 
-/* Another address of the same name may do better: nobody is refused before all have. */
+/* May another address of the name do better? Of those of this host it is known. */
+static bool is_last(struct datagrams *datagrams, const struct udp_flow *flow)
+{
+	const struct lookup_answer *answer = &datagrams->answer;
+	size_t others = 0;
+
+	for (size_t i = 0; i < answer->count; i++)
+		others += !addr_is_loopback(&answer->addrs[i]);
+	return find_served(datagrams) == answer->count &&
+	       (others == 0 || (size_t)flow->where == answer->count);
+}
+
 static bool on_refused(void *owner, const struct udp_flow *flow)
 {
 	struct datagrams *datagrams = owner;
 	const size_t count = datagrams->target->host ? datagrams->answer.count : 0;
 
-	if (count < 2 || ((size_t)flow->where == count && find_served(datagrams) == count))
+	if (count < 2 || is_last(datagrams, flow))
 		fail(datagrams, flow, -ECONNREFUSED);
 	return is_beyond(datagrams) || (count > 1 && flow->where > 0);
 }

@@ -96,6 +96,7 @@ s.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
 s.sendall(b'end')
 s.send(b'.', socket.MSG_OOB)
 s.shutdown(socket.SHUT_WR)
+wait(lambda: ask(termios.FIONREAD) == 4)  # who waits for the byte in recv() reads on across it
 print(to_mark(), exactly(9))
 """
 
