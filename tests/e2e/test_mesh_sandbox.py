@@ -38,7 +38,10 @@ class Agent(Link):
             lines = list(self.stderr.lines)
             return next((line for line in lines if re.search(pattern, line)), None)
 
-        return wait_for(look, f"a line {pattern!r}; so far: {self.stderr.text()}")
+        try:
+            return wait_for(look, f"a line {pattern!r}")
+        except AssertionError as e:
+            raise AssertionError(f"{e}; so far: {self.stderr.text()}") from None
 
     def wait(self, timeout=20):
         """The exit status, as a shell shows it."""
@@ -515,10 +518,13 @@ def test_what_may_stand_behind_c(nswrap):
     assert result.returncode == 2 and b"expected nothing behind it, or agent" in result.stderr
 
 
-def test_a_deleted_device_ends_the_agent(nswrap):
+def test_a_deleted_device_ends_the_agent(nswrap, tmp_path):
     """Root inside has deleted mesh0: the agent says so and ends, it does not spin."""
+    go = tmp_path / "go"
     agent = Agent(nswrap, "--root", "--network", "none",
-                  "-c", "until ip link del mesh0 2>/dev/null; do sleep 0.01; done; exec sleep 1000", "agent")
+                  "-c", f"until [ -e {go} ]; do sleep 0.01; done; ip link del mesh0; exec sleep 1000", "agent")
+    agent.configure(ONE)  # before it runs it would say that it cannot set mesh0 up
+    go.touch()
     agent.wait_line("the network device of the mesh was deleted")
     assert agent.wait() == 125
     agent.popen.stdin.close()
