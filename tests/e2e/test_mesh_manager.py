@@ -512,7 +512,7 @@ def test_terminal(mesh, width):
         wait_for(lambda: re.search(rf"{row} +{COLOUR}ready.* ms\r", screen.text()), "the round trip")
     os.kill(wait_for(lambda: mesh.notes("second"), "it to start")[0]["pid"], signal.SIGKILL)
     wait_for(lambda: "second: lost: was ended by signal 9" in screen.text(), "the line")
-    wait_for(lambda: screen.text().count("second: ready at") == 2, "it to be ready again")
+    wait_for(lambda: screen.text().count("second: ready at") >= 2, "it to be ready again")
     popen.terminate()
     assert popen.wait(10 * PATIENCE) == 0
     screen.join()
