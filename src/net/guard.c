@@ -13,7 +13,6 @@
 
 /* Sizes on the wire: fields are read as bytes, so alignment does not matter. */
 #define ARP_BYTES       28
-#define IPV6_BYTES      40
 #define ND_ADVERT_BYTES 24 /* neighbour solicitation and advertisement: with target */
 #define ND_OPTION_UNIT  8  /* bytes that one unit of an option's length stands for */
 #define ND_HOP_LIMIT    255
@@ -326,15 +325,15 @@ static enum guard_verdict check_ipv6(const struct net_plan *plan, uint8_t *ip, s
 	struct packet packet = {.plan = plan, .source = FROM_GUEST};
 	struct in6_addr source;
 
-	if (len < IPV6_BYTES || ip[0] >> 4 != 6)
+	if (len < PACKET_IPV6_BYTES || ip[0] >> 4 != 6)
 		return GUARD_DROP_IP_HEADER;
-	packet.payload = ip + IPV6_BYTES;
+	packet.payload = ip + PACKET_IPV6_BYTES;
 	packet.len = packet_get16(ip + 4);
 	packet.hop_limit = ip[7];
 	if (packet.hop_limit == 0)
 		return GUARD_DROP_IP_HEADER;
 	/* exactly: libslirp takes the rest of the buffer for payload in places */
-	if (packet.len != len - IPV6_BYTES)
+	if (packet.len != len - PACKET_IPV6_BYTES)
 		return GUARD_DROP_IP_LENGTH;
 	if (ip[6] != IPPROTO_TCP && ip[6] != IPPROTO_UDP && ip[6] != IPPROTO_ICMPV6)
 		return GUARD_DROP_PROTOCOL;

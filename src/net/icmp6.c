@@ -8,7 +8,6 @@
 #include "net/packet.h"
 
 #define ETHER_BYTES 14
-#define IPV6_BYTES  40
 #define HOP_LIMIT   255
 
 /* RFC 4443 2.3 and RFC 8200 8.1: over the addresses, the length, the protocol and the message */
@@ -16,7 +15,7 @@ static uint16_t checksum(const uint8_t *ip, size_t message_len)
 {
 	uint32_t sum = (uint32_t)message_len + ip[6];
 	const uint8_t *bytes = ip + 8;
-	size_t len = IPV6_BYTES - 8 + message_len;
+	size_t len = PACKET_IPV6_BYTES - 8 + message_len;
 
 	for (size_t i = 0; i < len; i++)
 		sum += i % 2 ? bytes[i] : (uint32_t)bytes[i] << 8;
@@ -34,7 +33,7 @@ static void make_heads(
 	memcpy(out, frame + 6, 6);
 	memcpy(out + 6, frame, 6);
 	memcpy(out + 12, frame + 12, 2);
-	memset(ip, 0, IPV6_BYTES);
+	memset(ip, 0, PACKET_IPV6_BYTES);
 	ip[0] = 6 << 4;
 	packet_put16(ip + 4, (uint16_t)len);
 	ip[6] = proto;
@@ -46,9 +45,9 @@ static void make_heads(
 size_t icmp6_make_unreachable(const struct in6_addr *from, uint8_t code, const uint8_t *frame,
 	size_t len, uint8_t out[ICMP6_FRAME_BYTES])
 {
-	const size_t overhead = ETHER_BYTES + IPV6_BYTES + sizeof(struct icmp6_hdr);
+	const size_t overhead = ETHER_BYTES + PACKET_IPV6_BYTES + sizeof(struct icmp6_hdr);
 	size_t quoted = len - ETHER_BYTES;
-	uint8_t *ip = out + ETHER_BYTES, *message = ip + IPV6_BYTES;
+	uint8_t *ip = out + ETHER_BYTES, *message = ip + PACKET_IPV6_BYTES;
 
 	if (quoted > ICMP6_FRAME_BYTES - overhead)
 		quoted = ICMP6_FRAME_BYTES - overhead;
@@ -64,14 +63,15 @@ size_t icmp6_make_unreachable(const struct in6_addr *from, uint8_t code, const u
 
 size_t icmp6_make_rst(const uint8_t *frame, size_t len, uint8_t out[ICMP6_FRAME_BYTES])
 {
-	const uint8_t *asked = frame + ETHER_BYTES, *syn = asked + IPV6_BYTES;
-	uint8_t *ip = out + ETHER_BYTES, *tcp = ip + IPV6_BYTES;
+	const uint8_t *asked = frame + ETHER_BYTES, *syn = asked + PACKET_IPV6_BYTES;
+	uint8_t *ip = out + ETHER_BYTES, *tcp = ip + PACKET_IPV6_BYTES;
 	uint32_t number;
 
 	/* a SYN counts as one byte, in front of its data */
 	memcpy(&number, syn + 4, sizeof(number));
-	number = htonl(ntohl(number) + 1 +
-		       (uint32_t)(len - ETHER_BYTES - IPV6_BYTES - (size_t)(syn[12] >> 4) * 4));
+	number = htonl(
+		ntohl(number) + 1 +
+		(uint32_t)(len - ETHER_BYTES - PACKET_IPV6_BYTES - (size_t)(syn[12] >> 4) * 4));
 	make_heads(frame, asked + 24, IPPROTO_TCP, PACKET_TCP_BYTES, out);
 	memset(tcp, 0, PACKET_TCP_BYTES);
 	memcpy(tcp, syn + 2, 2);
@@ -80,5 +80,5 @@ size_t icmp6_make_rst(const uint8_t *frame, size_t len, uint8_t out[ICMP6_FRAME_
 	tcp[12] = PACKET_TCP_BYTES / 4 << 4;
 	tcp[13] = PACKET_RST | PACKET_ACK;
 	packet_put16(tcp + 16, checksum(ip, PACKET_TCP_BYTES));
-	return ETHER_BYTES + IPV6_BYTES + PACKET_TCP_BYTES;
+	return ETHER_BYTES + PACKET_IPV6_BYTES + PACKET_TCP_BYTES;
 }

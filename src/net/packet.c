@@ -8,7 +8,6 @@
 #define TTL            64
 #define DONT_FRAGMENT  0x4000
 #define FRAGMENT_BITS  0x3fff /* more fragments, and the offset */
-#define IPV6_BYTES     40
 #define IPV6_SRC_AT    8
 #define QUOTE_L4_BYTES 8 /* every error quotes as much (RFC 792) */
 
@@ -131,13 +130,14 @@ static uint32_t flow6(const unsigned char *ip, size_t len)
 {
 	uint32_t hash = mix(1, ip[6]), word;
 
-	for (size_t at = IPV6_SRC_AT; at < IPV6_BYTES; at += sizeof(word)) {
+	for (size_t at = IPV6_SRC_AT; at < PACKET_IPV6_BYTES; at += sizeof(word)) {
 		memcpy(&word, ip + at, sizeof(word));
 		hash = mix(hash, word);
 	}
-	if ((ip[6] != IPPROTO_TCP && ip[6] != IPPROTO_UDP) || len < IPV6_BYTES + sizeof(word))
+	if ((ip[6] != IPPROTO_TCP && ip[6] != IPPROTO_UDP) ||
+		len < PACKET_IPV6_BYTES + sizeof(word))
 		return hash;
-	memcpy(&word, ip + IPV6_BYTES, sizeof(word));
+	memcpy(&word, ip + PACKET_IPV6_BYTES, sizeof(word));
 	return mix(hash, word);
 }
 
@@ -147,7 +147,8 @@ uint32_t packet_flow(const void *packet, size_t len)
 	struct in_addr src, dst;
 	uint32_t hash, ports;
 
-	if (len >= IPV6_BYTES && ip[0] >> 4 == 6 && packet_get16(ip + 4) == len - IPV6_BYTES)
+	if (len >= PACKET_IPV6_BYTES && ip[0] >> 4 == 6 &&
+		packet_get16(ip + 4) == len - PACKET_IPV6_BYTES)
 		return flow6(ip, len);
 	if (!packet_addresses(packet, len, &src, &dst))
 		return 0;

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #define PACKET_IPV4_BYTES 20
+#define PACKET_IPV6_BYTES 40
 #define PACKET_TCP_BYTES  20
 #define PACKET_UDP_BYTES  8
 #define PACKET_ICMP_BYTES 8

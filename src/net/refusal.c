@@ -13,8 +13,6 @@
 #include "net/icmp.h"
 #include "net/packet.h"
 
-#define IPV6_BYTES 40
-
 /* The codes from which a kernel makes these errors: icmp_err_convert in its net/ipv4/icmp.c,
  * tab_unreach in net/ipv6/icmp.c. IPv4 has none for EACCES, IPv6 none for what is not in the list.
  */
@@ -93,8 +91,8 @@ static size_t answer4(const struct addr *client, const struct addr *asked, int e
 /* The same, behind an Ethernet header. */
 static size_t answer6(const struct addr *client, const struct addr *asked, int error, uint8_t *out)
 {
-	uint8_t frame[ETH_HLEN + IPV6_BYTES + PACKET_UDP_BYTES] = {0};
-	uint8_t *ip = frame + ETH_HLEN, *udp = ip + IPV6_BYTES;
+	uint8_t frame[ETH_HLEN + PACKET_IPV6_BYTES + PACKET_UDP_BYTES] = {0};
+	uint8_t *ip = frame + ETH_HLEN, *udp = ip + PACKET_IPV6_BYTES;
 
 	ip[0] = 6 << 4;
 	packet_put16(ip + 4, PACKET_UDP_BYTES);

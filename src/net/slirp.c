@@ -132,7 +132,7 @@ static ssize_t on_output(const void *frame, size_t len, void *opaque)
 {
 	struct slirp_stack *stack = opaque;
 
-	if (solicit_has(&stack->solicit, frame, len, clock_now_ns()))
+	if (solicit_has(&stack->solicit, frame, len, loop_now_ns(stack->loop)))
 		return on_send_packet(frame, len, stack);
 	log_debug("a datagram that the guest has not asked for was dropped");
 	return (ssize_t)len;
@@ -212,7 +212,7 @@ static void on_tap_ready(struct loop_io *io, uint32_t events)
 			continue;
 		}
 		wake(stack);
-		solicit_note(&stack->solicit, frame, len, clock_now_ns());
+		solicit_note(&stack->solicit, frame, len, loop_now_ns(stack->loop));
 		slirp_input(stack->slirp, frame, (int)len);
 		stack->has_input = true;
 	}

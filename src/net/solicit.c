@@ -8,7 +8,6 @@
 
 #include "net/packet.h"
 
-#define IPV6_BYTES      40
 #define FRAGMENT_OFFSET 0x1fff
 
 /* Both ends of a datagram. */
@@ -31,7 +30,7 @@ static bool find_ends(const uint8_t *frame, size_t len, struct ends *out)
 			return false;
 		*out = (struct ends){.ip_len = 4, .src = ip + 12, .dst = ip + 16};
 	} else {
-		udp = ip + IPV6_BYTES;
+		udp = ip + PACKET_IPV6_BYTES;
 		if (packet_get16(frame + 12) != ETHERTYPE_IPV6 || ip[6] != IPPROTO_UDP)
 			return false;
 		*out = (struct ends){.ip_len = 16, .src = ip + 8, .dst = ip + 24};

@@ -18,7 +18,6 @@
 #define CODE_MAX     40
 #define ALL          0x40000
 #define SYN_OF_BOTH  (PACKET_SYN | PACKET_ACK)
-#define IPV6_BYTES   40
 #define PSEUDO_BYTES 40 /* of IPv6, the larger one */
 #define TCP_MAX      60
 
@@ -89,7 +88,7 @@ static int filter_trap(int fd, const struct addr *at)
 {
 	const bool is_four = at->family == AF_INET;
 	const uint16_t how = is_four ? BPF_IND : BPF_ABS;
-	const uint32_t tcp = is_four ? ETH_HLEN : ETH_HLEN + IPV6_BYTES;
+	const uint32_t tcp = is_four ? ETH_HLEN : ETH_HLEN + PACKET_IPV6_BYTES;
 	struct code code = {.len = 0};
 
 	load(&code, BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_MARK));
