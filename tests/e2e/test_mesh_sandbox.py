@@ -518,6 +518,14 @@ def test_what_may_stand_behind_c(nswrap):
     assert result.returncode == 2 and b"expected nothing behind it, or agent" in result.stderr
 
 
+def test_a_device_deleted_before_it_is_set_up_ends_the_agent(nswrap):
+    agent = Agent(nswrap, "--root", "--network", "none",
+                  "-c", "until ip link del mesh0 2>/dev/null; do sleep 0.01; done; exec sleep 1000", "agent")
+    agent.wait_line("the network device of the mesh was deleted|cannot set up mesh0: No such device")
+    assert agent.wait() == 125
+    agent.popen.stdin.close()
+
+
 def test_a_deleted_device_ends_the_agent(nswrap, tmp_path):
     """Root inside has deleted mesh0: the agent says so and ends, it does not spin."""
     go = tmp_path / "go"
