@@ -173,32 +173,32 @@ int etc_follow(int dir, const struct etc_files *files)
 }
 
 /*
- * A tmpfs twice: the upper one, with the host's directory in it, becomes /etc, and the lower one is
- * gone but for its descriptor, by which can be written. Not made in its place: a copy of what is
- * below it would have it on top. Returns the descriptor or -errno.
+ * A tmpfs twice: what is on top, with the host's directory in it, becomes read-only, and the one
+ * below has a descriptor, by which can be written. It stays there, as umount(2) waits for every
+ * processor. Not made in its place: a copy of what is below it would have it on top. Returns the
+ * descriptor or -errno.
  */
 static int mount_directory(const char *work)
 {
-	char host_dir[64];
-	_cleanup_fd_ int dir = -1;
-	int result = 0;
+	char host_dir[64], lower[64];
+	int result;
 
 	if (mount("tmpfs", work, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=16m,mode=0755") <
 		0)
 		return -errno;
 	snprintf(host_dir, sizeof(host_dir), "%s/" ETC_HOST, work);
-	dir = open(work, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_fd_ int dir = open(work, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	snprintf(lower, sizeof(lower), "/proc/self/fd/%d", dir);
 	/* private: what is mounted here does not make mounts outside any slower */
-	if (dir < 0 || mkdirat(dir, ETC_HOST, 0755) < 0 ||
-		mount(work, work, NULL, MS_BIND, NULL) < 0 ||
-		mount(ETC, host_dir, NULL, MS_BIND | MS_REC, NULL) < 0 ||
-		mount(NULL, work, NULL, MS_PRIVATE | MS_REC, NULL) < 0 ||
-		mount(work, ETC, NULL, MS_MOVE, NULL) < 0) {
-		result = -errno;
-		umount2(work, MNT_DETACH);
-	}
-	umount2(work, MNT_DETACH);
-	return result < 0 ? result : fd_take(&dir);
+	if (dir >= 0 && mkdirat(dir, ETC_HOST, 0755) == 0 &&
+		mount(work, work, NULL, MS_BIND, NULL) == 0 &&
+		mount(ETC, host_dir, NULL, MS_BIND | MS_REC, NULL) == 0 &&
+		mount(NULL, lower, NULL, MS_PRIVATE | MS_REC, NULL) == 0 &&
+		mount(lower, ETC, NULL, MS_MOVE, NULL) == 0)
+		return fd_take(&dir);
+	result = -errno;
+	umount2(dir < 0 ? work : lower, MNT_DETACH);
+	return result;
 }
 
 int etc_set_up(const struct etc_files *files, const char *work, struct err *err)
