@@ -203,24 +203,37 @@ static int add_architecture(scmp_filter_ctx filter, uint32_t architecture,
 	return result;
 }
 
-static int filter_calls(const struct confine *confine, const struct strange_keys *keys)
+static int make_filter(const struct confine *confine, scmp_filter_ctx *filter)
 {
-	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
-	int result = filter ? add_rules(filter, SCMP_ARCH_NATIVE, confine, keys) : -ENOMEM;
+	struct strange_keys keys;
 
+	find_strange_keys(&keys);
+	*filter = seccomp_init(SCMP_ACT_ALLOW);
+	int result = *filter ? add_rules(*filter, SCMP_ARCH_NATIVE, confine, &keys) : -ENOMEM;
 	for (size_t i = 0; result == 0 && i < COUNT(other_architectures); i++)
-		result = add_architecture(filter, other_architectures[i], confine, keys);
+		result = add_architecture(*filter, other_architectures[i], confine, &keys);
 	/* calls of an architecture that is not listed would go unseen */
 	if (result == 0)
-		result = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
+		result = seccomp_attr_set(*filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
 	/* before Linux 5.16 a filter without this slows every process down that has it */
 	if (result == 0)
-		result = seccomp_attr_set(filter, SCMP_FLTATR_CTL_SSB, 1);
-	if (result == 0)
-		result = seccomp_load(filter);
-	if (filter)
-		seccomp_release(filter);
+		result = seccomp_attr_set(*filter, SCMP_FLTATR_CTL_SSB, 1);
+	if (result < 0 && *filter)
+		seccomp_release(*filter);
 	return result;
+}
+
+void confine_make_filter(struct confine *confine)
+{
+	if (make_filter(confine, &confine->filter) < 0)
+		confine->filter = NULL;
+}
+
+void confine_free_filter(struct confine *confine)
+{
+	if (confine->filter)
+		seccomp_release(confine->filter);
+	confine->filter = NULL;
 }
 
 static int landlock_abi(void)
@@ -252,11 +265,17 @@ void confine_prepare(void)
 
 int confine_self(const struct confine *confine)
 {
-	struct strange_keys keys;
+	scmp_filter_ctx filter = confine->filter;
+	int result = 0;
 
 	syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
 	if (confine->keeps_signals_inside)
 		keep_signals_inside();
-	find_strange_keys(&keys);
-	return filter_calls(confine, &keys);
+	if (!filter)
+		result = make_filter(confine, &filter);
+	if (result == 0)
+		result = seccomp_load(filter);
+	if (result == 0 && !confine->filter)
+		seccomp_release(filter);
+	return result;
 }

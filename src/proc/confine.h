@@ -31,6 +31,7 @@ struct confine {
 	 * have no sockets at all then.
 	 */
 	bool has_no_network;
+	void *filter; /* of confine_make_filter(), else NULL */
 };
 
 /*
@@ -38,6 +39,14 @@ struct confine {
  * there. One that came later would be refused to nobody inside.
  */
 void confine_prepare(void);
+
+/*
+ * What takes longest of confine_self(), at any time before that and by any thread of a process in
+ * the same user namespace: keys that come later are refused to nobody. Where this fails nothing is
+ * done. What it has made is freed by confine_free_filter().
+ */
+void confine_make_filter(struct confine *confine);
+void confine_free_filter(struct confine *confine);
 
 /*
  * After no_new_privs has been set. Returns 0, or -errno if the kernel refuses seccomp filters, as

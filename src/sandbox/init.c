@@ -52,6 +52,7 @@ struct init_file {
 struct init {
 	const struct init_start *start;
 	struct door_mints mints;
+	struct confine confine; /* of COMMAND */
 	struct loop *loop;
 	struct loop_io supervisor_io, door_io, signal_io;
 	struct loop_timer kill_timer;
@@ -432,13 +433,11 @@ static int run_loop(struct init *init)
 	return loop_run(init->loop);
 }
 
-static pid_t start_command(
-	const struct init_start *start, enum command_failure *failure, struct err *err)
+static pid_t start_command(struct init *init, enum command_failure *failure, struct err *err)
 {
+	const struct init_start *start = init->start;
 	const struct sandbox_config *config = start->config;
 	int listen_fds[SANDBOX_KEEP_FDS_MAX];
-	const struct confine confine = {
-		.keeps_signals_inside = true, .has_no_network = config_is_alone(config)};
 	struct command command = {
 		.argv = start->argv,
 		/* our stdout is the log then */
@@ -448,7 +447,7 @@ static pid_t start_command(
 		.pid_variables = start->pid_variables,
 		.chdir = config->chdir,
 		.rights = config->is_root ? COMMAND_KEEPS_CAPS : COMMAND_DROPS_ALL,
-		.confine = &confine,
+		.confine = &init->confine,
 		.new_session = config->new_session,
 		.death_signal = SIGKILL,
 		.keep_fds = config->keep_fds,
@@ -463,7 +462,9 @@ static pid_t start_command(
 
 	for (size_t i = 0; i < config->service.ngiven; i++)
 		listen_fds[i] = config->service.given[i].fd;
-	return command_spawn(&command, failure, err);
+	pid_t pid = command_spawn(&command, failure, err);
+	confine_free_filter(&init->confine);
+	return pid;
 }
 
 __attribute__((noreturn)) static void fail(struct init *init, int status, const struct err *err)
@@ -540,7 +541,9 @@ static void wait_for_go(struct init *init)
 __attribute__((noreturn)) static void init_main(
 	const struct init_start *start, uid_t uid, gid_t gid)
 {
-	struct init init = {.start = start};
+	struct init init = {.start = start,
+		.confine = {.keeps_signals_inside = true,
+			.has_no_network = config_is_alone(start->config)}};
 	enum command_failure failure;
 	int fds[INIT_FDS];
 	struct err err;
@@ -550,13 +553,13 @@ __attribute__((noreturn)) static void init_main(
 	if (close_inherited(start) < 0)
 		_exit(125);
 	if (ns_map_ids(uid, gid, start->config->is_root, &err) < 0 ||
-		setup_namespaces(start, fds, &init.mints, &err) < 0)
+		setup_namespaces(start, fds, &init.mints, &init.confine, &err) < 0)
 		fail(&init, 125, &err);
 	hand_out(&init, fds);
 	if (rights_hide() < 0)
 		end_abandoned(&init);
 	wait_for_go(&init);
-	init.command = start_command(start, &failure, &err);
+	init.command = start_command(&init, &failure, &err);
 	if (init.command < 0)
 		fail(&init, command_failure_status(failure, err.code), &err);
 	init.session = start->config->new_session ? init.command : getsid(0);

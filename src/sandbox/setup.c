@@ -347,7 +347,7 @@ static int setup_devices(const struct init_start *start, int fds[INIT_FDS],
 }
 
 int setup_namespaces(const struct init_start *start, int fds[INIT_FDS], struct door_mints *mints,
-	struct err *err)
+	struct confine *confine, struct err *err)
 {
 	struct files files = {.start = start, .etc = -1};
 
@@ -356,6 +356,8 @@ int setup_namespaces(const struct init_start *start, int fds[INIT_FDS], struct d
 		fds[i] = -1;
 	files_begin(&files);
 	int result = setup_devices(start, fds, mints, err);
+	if (result == 0)
+		confine_make_filter(confine);
 	if (files_end(&files, err) < 0 || result < 0 || open_namespaces(fds, err) < 0)
 		return -err->code;
 	fds[INIT_FD_ETC] = files.etc;
