@@ -24,12 +24,13 @@
 #define FAMILY_QIPCRTR  42
 #define SCOPE_SIGNAL    (1u << 1) /* LANDLOCK_SCOPE_SIGNAL */
 #define ABI_WITH_SCOPES 6
-#define SERIAL_SIGN     (1u << 31) /* what keyrings(7) gives special numbers is negative */
+
+#define ALG_KEY_BY_SERIAL 9 /* ALG_SET_KEY_BY_KEY_SERIAL */
 
 /* What processes of its user may do with a key, keyrings(7) */
 #define MAY_READ   0x02u
 #define MAY_WRITE  0x04u
-#define MAY_SEARCH 0x08u
+#define MAY_SEARCH 0x08u /* and with that use and invalidate it */
 #define MAY_LINK   0x10u
 #define MAY_SET    0x20u /* its permissions, too */
 
@@ -77,13 +78,12 @@ static int refuse_families(scmp_filter_ctx filter)
 
 static bool is_within_reach(uint32_t permissions, const char *type)
 {
-	uint32_t of_user = permissions >> 16;
+	uint32_t of_user = permissions >> 16, matters = MAY_WRITE | MAY_SEARCH | MAY_LINK | MAY_SET;
 
-	if (strcmp(type, "keyring") == 0)
-		return of_user & (MAY_WRITE | MAY_SEARCH | MAY_LINK | MAY_SET);
+	if (strcmp(type, "keyring") != 0)
+		matters |= MAY_READ;
 	/* the kernel's public keys, of which there are many: nothing is read from them */
-	return strcmp(type, "asymmetri") != 0 &&
-	       of_user & (MAY_READ | MAY_WRITE | MAY_LINK | MAY_SET);
+	return strcmp(type, "asymmetri") != 0 && of_user & matters;
 }
 
 /* A line of /proc/keys may be a piece of a description, which any text can be. */
@@ -120,17 +120,36 @@ static void find_strange_keys(struct strange_keys *keys)
 	keys->is_known = nlines > 0 && nlines < LINES_MAX && keys->count <= STRANGE_MAX;
 }
 
-/* No key at all that is named by its number comes into a keyring of ours. */
+/* They could be any; so it is as with a kernel that has none. */
 static int refuse_all_keys(scmp_filter_ctx filter)
 {
-	static const uint32_t operations[] = {KEYCTL_LINK, KEYCTL_MOVE, KEYCTL_SEARCH};
+	static const int calls[] = {SCMP_SYS(keyctl), SCMP_SYS(add_key), SCMP_SYS(request_key)};
+	int result = 0;
+
+	for (size_t i = 0; result == 0 && i < COUNT(calls); i++)
+		result = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), calls[i], 0);
+	return result;
+}
+
+/* These have the numbers of keys in memory, which no filter sees: one computes what a key says. */
+static int refuse_hidden_numbers(scmp_filter_ctx filter)
+{
+	static const uint32_t operations[] = {KEYCTL_DH_COMPUTE, KEYCTL_PKEY_ENCRYPT,
+		KEYCTL_PKEY_DECRYPT, KEYCTL_PKEY_SIGN, KEYCTL_PKEY_VERIFY};
 	int result = 0;
 
 	for (size_t i = 0; result == 0 && i < COUNT(operations); i++)
-		result = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(keyctl), 2,
-			SCMP_A0_64(SCMP_CMP_MASKED_EQ, UINT32_MAX, operations[i]),
-			SCMP_A1_64(SCMP_CMP_MASKED_EQ, SERIAL_SIGN, 0));
+		result = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(keyctl), 1,
+			SCMP_A0_64(SCMP_CMP_MASKED_EQ, UINT32_MAX, operations[i]));
 	return result;
+}
+
+/* As those of keyctl: a cipher's key is one of the keyrings'. */
+static int refuse_cipher_keys(scmp_filter_ctx filter)
+{
+	return seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(setsockopt), 2,
+		SCMP_A1_64(SCMP_CMP_MASKED_EQ, UINT32_MAX, SOL_ALG),
+		SCMP_A2_64(SCMP_CMP_MASKED_EQ, UINT32_MAX, ALG_KEY_BY_SERIAL));
 }
 
 /*
@@ -150,10 +169,11 @@ static int refuse_strange_keys(scmp_filter_ctx filter, const struct strange_keys
 		{SCMP_SYS(add_key), 4},
 		{SCMP_SYS(request_key), 3},
 	};
-	int result = 0;
+	int result;
 
 	if (!keys->is_known)
 		return refuse_all_keys(filter);
+	result = refuse_hidden_numbers(filter);
 	for (size_t i = 0; result == 0 && i < keys->count * COUNT(places); i++)
 		result = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES),
 			places[i % COUNT(places)].call, 1,
@@ -179,9 +199,13 @@ static int add_rules(scmp_filter_ctx filter, uint32_t architecture, const struct
 	if (result == 0 && confine->has_no_network)
 		result = seccomp_rule_add(
 			filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(io_uring_setup), 0);
-	/* for x86 libseccomp refuses all of socketcall's socket(2) with them */
-	if (result == 0 && (confine->has_no_network || architecture != SCMP_ARCH_X86))
-		result = refuse_families(filter);
+	/* for x86 libseccomp refuses all of socketcall's socket(2) and setsockopt(2) with them */
+	if (confine->has_no_network || architecture != SCMP_ARCH_X86) {
+		if (result == 0)
+			result = refuse_families(filter);
+		if (result == 0)
+			result = refuse_cipher_keys(filter);
+	}
 	return result;
 }
 

@@ -15,8 +15,10 @@
  *   keys is used up the caller's stays. Calls that name a key or keyring by its number are refused
  *   (EACCES) if it is there already and all processes of the user may use it: the user's own
  *   keyring, with its keys, would come in. To what joins a sandbox its own are there already, too;
- *   it has the special numbers. Where those keys cannot be told (too many, /proc/keys covered) none
- *   is linked, moved or searched for by a number.
+ *   it has the special numbers. Calls that take such numbers from memory are refused altogether
+ *   (keyctl_dh_compute(3), keyctl_pkey_encrypt(3) and the like, ALG_SET_KEY_BY_KEY_SERIAL). Where
+ *   those keys cannot be told (too many, /proc/keys covered) there are no keys at all (ENOSYS, as
+ *   where the kernel lacks them).
  */
 struct confine {
 	/*

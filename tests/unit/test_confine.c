@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <linux/if_alg.h>
 #include <linux/io_uring.h>
 #include <linux/keyctl.h>
 #include <signal.h>
@@ -349,16 +350,60 @@ static void strange_keys(void **state)
 	assert_int_equal(try(&with_network, link_own, 0), 0);
 }
 
-/* Into a session keyring of one's own, with all permissions. */
-static int open_key(const char *type, const char *name)
+/* Their keys have their numbers in memory. */
+static int compute(int operation)
+{
+	return (int)syscall(SYS_keyctl, operation, NULL, NULL, 0, NULL);
+}
+
+static int set_cipher_key(int name)
+{
+	int serial = 1;
+
+	return setsockopt(-1, SOL_ALG, name, &serial, sizeof(serial));
+}
+
+static void hidden_numbers(void **state)
+{
+	(void)state;
+	for (int operation = KEYCTL_DH_COMPUTE; operation <= KEYCTL_PKEY_VERIFY; operation++)
+		if (operation != KEYCTL_PKEY_QUERY)
+			assert_int_equal(try(&with_network, compute, operation), EACCES);
+	assert_int_equal(try(&with_network, set_cipher_key, 9), EACCES);
+	assert_int_equal(try(&without, set_cipher_key, 9), EACCES);
+	assert_int_equal(try(&with_network, set_cipher_key, ALG_SET_KEY), EBADF);
+}
+
+/* Into a session keyring of one's own, with these permissions. */
+static int open_key_for(const char *type, const char *name, unsigned permissions)
 {
 	int serial =
 		(int)syscall(SYS_add_key, type, name, strcmp(type, "user") == 0 ? "told" : NULL,
 			strcmp(type, "user") == 0 ? 4 : 0, KEY_SPEC_SESSION_KEYRING);
 
 	assert_true(serial > 0);
-	assert_int_equal(syscall(SYS_keyctl, KEYCTL_SETPERM, serial, 0x3f3f0000), 0);
+	assert_int_equal(syscall(SYS_keyctl, KEYCTL_SETPERM, serial, permissions), 0);
 	return serial;
+}
+
+static int open_key(const char *type, const char *name)
+{
+	return open_key_for(type, name, 0x3f3f0000);
+}
+
+static int invalidate_key(int serial)
+{
+	return (int)syscall(SYS_keyctl, KEYCTL_INVALIDATE, serial);
+}
+
+static int close_key(int serial)
+{
+	return (int)syscall(SYS_keyctl, KEYCTL_SETPERM, serial, 0x3f000000);
+}
+
+static int clear_key(int serial)
+{
+	return (int)syscall(SYS_keyctl, KEYCTL_CLEAR, serial);
 }
 
 static int read_key(int serial)
@@ -378,6 +423,8 @@ static int read_own(int told)
 
 static void open_keys(void **state)
 {
+	static int (*const calls[])(int serial) = {link_key, search_key, add_into, request_into,
+		read_key, invalidate_key, close_key, clear_key, link_own};
 	char name[32];
 
 	(void)state;
@@ -386,16 +433,18 @@ static void open_keys(void **state)
 	open_key("user", "x\n00000009 I--Q--- 1 perm 3f3f0000 0 0 keyring x");
 	assert_int_equal(try(&with_network, read_own, 0), 0);
 	assert_int_equal(try(&with_network, read_key, open_key("user", "nswrap-test")), EACCES);
+	/* view and search are enough for that */
+	assert_int_equal(try(&with_network, invalidate_key,
+				 open_key_for("user", "nswrap-found", 0x3f090000)),
+		EACCES);
 	/* more than are looked at one by one */
 	for (int i = 0; i < 20; i++) {
 		snprintf(name, sizeof(name), "nswrap-%d", i);
 		open_key("keyring", name);
 	}
 	int serial = open_key("keyring", "nswrap-test");
-	assert_int_equal(try(&with_network, link_own, 0), EACCES);
-	assert_int_equal(try(&with_network, link_key, serial), EACCES);
-	assert_int_equal(try(&with_network, search_key, serial), EACCES);
-	assert_int_equal(try(&with_network, link_key, KEY_SPEC_USER_KEYRING), 0);
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
+		assert_int_equal(try(&with_network, calls[i], serial), ENOSYS);
 	syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
 }
 
@@ -412,6 +461,7 @@ int main(void)
 		cmocka_unit_test(limits),
 		cmocka_unit_test(keyrings),
 		cmocka_unit_test(strange_keys),
+		cmocka_unit_test(hidden_numbers),
 		cmocka_unit_test(open_keys),
 	};
 
