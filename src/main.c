@@ -15,6 +15,7 @@
 #include "cmd/help.h"
 #include "cmd/logs.h"
 #include "cmd/mesh.h"
+#include "cmd/output.h"
 #include "cmd/port.h"
 #include "cmd/ps.h"
 #include "cmd/run.h"
@@ -60,14 +61,13 @@ static bool is_entrance(int argc, char *const *argv)
 	return argc > 2 && strcmp(argv[1], "enter") == 0 && strncmp(argv[2], "--via", 5) == 0;
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
 	const char *word = argc > 1 ? argv[1] : "help";
 	const struct subcommand *sub = is_entrance(argc, argv) ? &run_subcommand : find(word);
 	const struct cmd_call named = {all, argc - 1, argv + 1}, unnamed = {all, argc, argv};
 	struct err err;
 
-	cmd_begin();
 	if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) {
 		about_print(stdout);
 		return 0;
@@ -83,4 +83,13 @@ int main(int argc, char **argv)
 		return help_run(&mesh_subcommand, &unnamed);
 	return guess_check_words(&unnamed, &err) < 0 ? cmd_usage_error(&err)
 						     : help_run(&run_subcommand, &unnamed);
+}
+
+int main(int argc, char **argv)
+{
+	struct err err;
+
+	cmd_begin();
+	int status = run(argc, argv);
+	return output_end(&err) < 0 ? cmd_failed(&err) : status;
 }

@@ -13,6 +13,7 @@
 #include "cmd/exit.h"
 #include "cmd/guess.h"
 #include "cmd/help.h"
+#include "cmd/output.h"
 #include "cmd/tunnel.h"
 
 static const struct subcommand *const all[] = {&agent_subcommand, &exec_subcommand,
@@ -50,15 +51,13 @@ static int verify(const char *wanted)
 	return status;
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
 	const char *word = argc > 1 ? argv[1] : "help";
 	const struct cmd_call call = {all, argc - 1, argv + 1};
 	const struct subcommand *sub = cmd_find(all, word);
 	struct err err;
 
-	cmd_begin();
-	load_nothing();
 	if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) {
 		about_print(stdout);
 		return 0;
@@ -73,4 +72,14 @@ int main(int argc, char **argv)
 		"%s: nswrap-agent has agent, exec, tunnel, exit and doctor; the whole nswrap has the rest",
 		word);
 	return cmd_usage_error(&err);
+}
+
+int main(int argc, char **argv)
+{
+	struct err err;
+
+	cmd_begin();
+	load_nothing();
+	int status = run(argc, argv);
+	return output_end(&err) < 0 ? cmd_failed(&err) : status;
 }

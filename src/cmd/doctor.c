@@ -93,7 +93,7 @@ static bool run_checks(const struct doctor_check *checks, json_t *list, bool is_
 static int run(const struct cmd_call *call)
 {
 	bool is_json = false;
-	struct err err = {0};
+	struct err err;
 
 	if (cmd_operands(options, NULL, call, &is_json, NULL, 0, &err) < 0)
 		return cmd_usage_error(&err);
@@ -103,8 +103,6 @@ static int run(const struct cmd_call *call)
 	if (is_json)
 		output_json(list);
 	json_decref(list);
-	if (output_end(&err) < 0)
-		return cmd_failed(&err);
 	return can_run ? 0 : 1;
 }
 

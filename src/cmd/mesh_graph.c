@@ -230,5 +230,5 @@ int mesh_graph_print(int sock, const char *format, struct err *err)
 	}
 	find_format(format)->write(&graph, stdout);
 	graph_fini(&graph);
-	return output_end(err);
+	return 0;
 }

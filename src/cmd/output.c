@@ -186,5 +186,8 @@ void output_json(const json_t *json)
 
 int output_end(struct err *err)
 {
-	return fflush(stdout) == 0 ? 0 : err_sys(err, errno, "cannot write to stdout");
+	errno = EIO; /* why it failed earlier nobody knows any more */
+	return fflush(stdout) == 0 && !ferror(stdout)
+		       ? 0
+		       : err_sys(err, errno, "cannot write to stdout");
 }

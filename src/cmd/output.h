@@ -45,5 +45,5 @@ int output_cut(FILE *out, const char *text, size_t len, int columns);
 /* Print @json (NULL: nothing), indented, and its end of line. */
 void output_json(const json_t *json);
 
-/* Has all of it been written? 0, or -errno with @err filled. */
+/* When a subcommand has ended: has all that it printed been written? 0, or -errno with @err. */
 int output_end(struct err *err);

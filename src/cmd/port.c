@@ -211,7 +211,7 @@ static void print_warnings(const json_t *warnings)
 	}
 }
 
-static int print_answer(const json_t *answer, bool is_json, struct err *err)
+static void print_answer(const json_t *answer, bool is_json)
 {
 	const json_t *forwards = json_object_get(answer, "forwards");
 	json_t *reverses = json_object_get(answer, "reverses");
@@ -228,7 +228,6 @@ static int print_answer(const json_t *answer, bool is_json, struct err *err)
 		print_forwards(forwards);
 		print_reverses(reverses);
 	}
-	return output_end(err);
 }
 
 /* --- the three of them -------------------------------------------------------------------- */
@@ -307,7 +306,7 @@ static int ask(const char *name, json_t *request, bool is_json, struct err *err)
 	int result = control_call(sock, "sandbox", json_incref(request), &answer, NULL, err);
 	if (result == 0 &&
 		(json_object_get(answer, "forwards") || json_object_get(answer, "reverses")))
-		result = print_answer(answer, is_json, err);
+		print_answer(answer, is_json);
 	json_decref(answer);
 	return result;
 }

@@ -251,7 +251,7 @@ static int list_sandboxes(bool is_json, struct err *err)
 	else
 		print_table(list);
 	json_decref(list);
-	return result < 0 ? result : output_end(err);
+	return result;
 }
 
 static int run(const struct cmd_call *call)

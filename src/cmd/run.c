@@ -14,7 +14,6 @@
 #include "cmd/guess.h"
 #include "cmd/habits.h"
 #include "cmd/jupyterhub.h"
-#include "cmd/output.h"
 #include "cmd/run_options.h"
 #include "cmd/start.h"
 #include "cmd/systemd.h"
@@ -306,13 +305,9 @@ static int detach(struct run_options *options, struct detach *out, int *status, 
 			keep[nkeep++] = config->forwards.items[i].given_fd;
 	config->detach = out;
 	int side = detach_start(out, keep, nkeep, status, err);
-	if (side == DETACH_CALLER && out->name[0] != '\0') {
-		struct err why;
-
-		printf("%s\n", out->name);
-		if (output_end(&why) < 0) /* COMMAND runs, and is not to pay for it */
-			return err_set(err, why.code, "%s runs, but: %s", out->name, why.text);
-	}
+	if (side == DETACH_CALLER && out->name[0] != '\0' &&
+		dprintf(STDOUT_FILENO, "%s\n", out->name) < 0) /* which is not COMMAND's fault */
+		return err_sys(err, errno, "%s runs, but: cannot write to stdout", out->name);
 	return side;
 }
 

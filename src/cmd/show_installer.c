@@ -43,8 +43,6 @@ static int run(const struct cmd_call *call)
 	parcel_free(&parcel);
 	if (result < 0)
 		err_sys(&err, -result, "cannot print the installer");
-	else
-		result = output_end(&err);
 	return result < 0 ? cmd_failed(&err) : 0;
 }
 

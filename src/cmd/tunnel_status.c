@@ -122,5 +122,5 @@ int tunnel_status_print(bool is_json, struct err *err)
 	else
 		print_table(list);
 	json_decref(list);
-	return result < 0 ? result : output_end(err);
+	return result;
 }

@@ -11,7 +11,8 @@ import subprocess
 
 import pytest
 
-from harness import BINARY, HTTP, PATIENCE, free_port, full_pipe, http_get, is_alive, python, wait_for
+from harness import AGENT, BINARY, HTTP, PATIENCE, free_port, full_pipe, http_get, is_alive, python, wait_for
+from test_mesh_manager import Mesh
 from tools import Roles, tool
 
 # sends echo requests for some seconds, whatever comes back, and prints how many; argv: address seconds
@@ -122,6 +123,33 @@ def test_a_name_that_nobody_reads(nswrap):
         _, told = popen.communicate(timeout=30 * PATIENCE)
     assert (popen.returncode, b"box runs, but" in told) == (125, True), told
     assert nswrap.run("stop", "box").returncode == 0
+
+
+def test_output_that_cannot_be_written(nswrap, short_dir):
+    """Whatever prints says so, and ends with 125; a COMMAND that prints nothing does not pay for it."""
+    nswrap.start("-q", "-n", "box", "-f", "0:80", "sleep", 60).wait_event("started")
+    nswrap.run("-q", "-d", "-n", "logged", "--network", "none", "echo", "said")
+    mesh = Mesh(nswrap, short_dir)
+    mesh.fake("a")
+    mesh.start()
+    subcommands = re.findall(r"^  ([a-z-]+) {2,}", nswrap.run("help").stdout.decode(), re.M)
+    assert len(subcommands) > 10
+    lines = [[name, "--help"] for name in subcommands] + [["help", name] for name in subcommands] + [
+        words.split() for words in ("help", "--help", "-h", "--version", "-V", "__complete run --", "ps", "ps --json",
+                                    "port list box", "port list box --json", "port add box 0:81", "logs logged",
+                                    "doctor", "doctor --json", "tunnel status", "tunnel status --json",
+                                    f"mesh --check {mesh.path}", "mesh --example", "mesh status", "mesh status --json",
+                                    "mesh status --watch", "mesh graph", "")]
+    with open("/dev/full", "wb") as full:
+        def begin(program, *words):
+            return nswrap.popen(*words, program=program, stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE)
+        told = [(words, begin(BINARY, *words)) for words in lines]
+        told += [([word], begin(AGENT, word)) for word in ("--help", "--version", "doctor")]
+        for words, popen in told:
+            _, said = popen.communicate(timeout=30 * PATIENCE)
+            assert (popen.returncode, said.count(b"cannot write to stdout: No space left")) == (125, 1), (words, said)
+        popen = nswrap.popen("-q", "--network", "none", "sh", "-c", "exit 7", stdout=full)
+        assert popen.wait(30 * PATIENCE) == 7
 
 
 @pytest.mark.parametrize("words", [["-vv"], ["-p", "0", "-v"]], ids=["plain", "forward"])
