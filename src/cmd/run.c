@@ -13,6 +13,7 @@
 #include "cmd/defaults.h"
 #include "cmd/guess.h"
 #include "cmd/habits.h"
+#include "cmd/idle.h"
 #include "cmd/jupyterhub.h"
 #include "cmd/run_options.h"
 #include "cmd/start.h"
@@ -142,15 +143,19 @@ static bool is_agent(const struct run_options *options, int argc, char *const *a
 	return options->shell_command && argc > 0 && strcmp(argv[0], "agent") == 0;
 }
 
-/* The command line, with what stands elsewhere in front of it. Returns as option_parse. */
-static int read_options(struct run_options *options, const struct cmd_call *call,
-	struct defaults *defaults, struct err *err)
+/*
+ * The command line, with what stands elsewhere in front of it; @typed is what it says alone, to be
+ * looked at only. Returns as option_parse.
+ */
+static int read_options(struct run_options *options, struct sandbox_config *typed,
+	const struct cmd_call *call, struct defaults *defaults, struct err *err)
 {
 	int first = option_parse_with(
 		run_options_table, habits_run, call->argc, call->argv, options, err);
 
 	if (first < 0)
 		return first;
+	*typed = options->config;
 	/* a manager, who may be far away, says all that an agent is to have */
 	if (!options->no_config && !is_agent(options, call->argc - first, call->argv + first)) {
 		if (defaults_read(defaults, err) < 0)
@@ -187,15 +192,10 @@ static int check_routes(const struct sandbox_via *via, const struct net_plan *pl
 	return 0;
 }
 
-/* All that goes by a link is out of reach of what stands between the TAP and this host. */
 static int settle_via(struct sandbox_config *config, struct err *err)
 {
 	struct sandbox_via *via = &config->via;
 	struct net_plan *plan = &config->net;
-	const char *what = plan->allows_host_loopback                         ? "--host-loopback"
-			   : config->pcap_path                                ? "--pcap"
-			   : plan->outbound4.family || plan->outbound6.family ? "--outbound-addr"
-									      : NULL;
 
 	if (!via->is_on && (via->nnets > 0 || via->has_dns || via->key_path))
 		return err_set(err, EINVAL, "%s goes with --via LINK",
@@ -207,11 +207,6 @@ static int settle_via(struct sandbox_config *config, struct err *err)
 	if (linkspec_check_key(&via->spec, via->key_path, err) < 0 ||
 		check_routes(via, plan, err) < 0)
 		return -EINVAL;
-	if (via->nnets == 0 && what)
-		return err_set(err, EINVAL,
-			"%s: all goes by --via, nothing through this host: expected --route "
-			"NETWORK/LEN for what is to go by the link",
-			what);
 	if (via->has_dns && (config->dns_override.family || !plan->has_dns))
 		return err_set(err, EINVAL,
 			"--dns-via: names are asked of the exit's resolver: "
@@ -251,10 +246,10 @@ static int check_outwards(const struct sandbox_config *config, struct err *err)
 }
 
 /* What is right by itself; where there are defaults it may be they that do not fit. */
-static int check_together(
-	struct sandbox_config *config, const struct defaults *defaults, struct err *err)
+static int check_together(struct sandbox_config *config, const struct sandbox_config *typed,
+	const struct defaults *defaults, struct err *err)
 {
-	if (settle_via(config, err) == 0 && spec_list_check(&config->forwards, err) == 0 &&
+	if (idle_check(config, typed, err) == 0 && settle_via(config, err) == 0 && spec_list_check(&config->forwards, err) == 0 &&
 		check_users(config, err) == 0 && check_outwards(config, err) == 0 &&
 		systemd_check(config, err) == 0)
 		return 0;
@@ -338,6 +333,7 @@ static int start(struct run_options *options, const struct cmd_call *call, int f
 static int run(const struct cmd_call *call)
 {
 	struct run_options options;
+	struct sandbox_config typed;
 	struct defaults defaults = {0};
 	struct agent_beside beside = {.tenant.listen_fd = -1};
 	struct detach background = {.is_kept = false};
@@ -345,8 +341,8 @@ static int run(const struct cmd_call *call)
 	int status;
 
 	run_options_init(&options);
-	int first = read_options(&options, call, &defaults, &err);
-	if (first < 0 || check_together(&options.config, &defaults, &err) < 0 ||
+	int first = read_options(&options, &typed, call, &defaults, &err);
+	if (first < 0 || check_together(&options.config, &typed, &defaults, &err) < 0 ||
 		set_command(&options, call->argc - first, call->argv + first, &err) < 0) {
 		status = cmd_usage_error(&err);
 	} else {

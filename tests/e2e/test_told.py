@@ -134,8 +134,8 @@ def test_output_that_cannot_be_written(nswrap, short_dir):
     mesh.start()
     subcommands = re.findall(r"^  ([a-z-]+) {2,}", nswrap.run("help").stdout.decode(), re.M)
     assert len(subcommands) > 10
-    lines = [[name, "--help"] for name in subcommands] + [["help", name] for name in subcommands] + [
-        words.split() for words in ("help", "--help", "-h", "--version", "-V", "__complete run --", "ps", "ps --json",
+    lines = [[name, "--help"] for name in subcommands] + [
+        words.split() for words in ("help", "help ps", "--help", "-h", "--version", "-V", "__complete run --", "ps", "ps --json",
                                     "port list box", "port list box --json", "port add box 0:81", "logs logged",
                                     "doctor", "doctor --json", "tunnel status", "tunnel status --json",
                                     f"mesh --check {mesh.path}", "mesh --example", "mesh status", "mesh status --json",

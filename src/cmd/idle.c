@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cmd/idle - options that another one leaves nothing to do */
+#include "cmd/idle.h"
+
+#include <errno.h>
+
+#define BIT(name, is_given) ((is_given) ? 1u << (name) : 0)
+
+enum name {
+	HOST_LOOPBACK,
+	PCAP,
+	OUTBOUND_ADDR,
+	OUTBOUND_ADDR6,
+	OUTBOUND,
+	CIDR,
+	CIDR6,
+	MTU,
+	DNS,
+	PORT_DRIVER_SLIRP,
+	NETWORK_NONE,
+	VIA,
+	VIA_FOR_ALL,
+	NO_DNS,
+	NO_IPV6,
+	ONLY_USER,
+};
+
+static const char *const names[] = {
+	[HOST_LOOPBACK] = "--host-loopback",
+	[PCAP] = "--pcap",
+	[OUTBOUND_ADDR] = "--outbound-addr",
+	[OUTBOUND_ADDR6] = "--outbound-addr of IPv6",
+	[OUTBOUND] = "--outbound",
+	[CIDR] = "--cidr",
+	[CIDR6] = "--cidr6",
+	[MTU] = "--mtu",
+	[DNS] = "--dns",
+	[PORT_DRIVER_SLIRP] = "--port-driver slirp",
+	[NETWORK_NONE] = "--network none",
+	[VIA] = "--via",
+	[VIA_FOR_ALL] = "--via",
+	[NO_DNS] = "--no-dns",
+	[NO_IPV6] = "--no-ipv6",
+	[ONLY_USER] = "--only-user",
+};
+
+#define OF_THIS_HOST                                                                             \
+	(1u << HOST_LOOPBACK | 1u << PCAP | 1u << OUTBOUND_ADDR | 1u << OUTBOUND_ADDR6 |          \
+		1u << OUTBOUND | 1u << CIDR | 1u << CIDR6)
+
+static const struct {
+	enum name by;
+	unsigned idle; /* what it leaves nothing to do */
+	const char *why;
+} rules[] = {
+	{NETWORK_NONE, OF_THIS_HOST | 1u << MTU | 1u << DNS | 1u << PORT_DRIVER_SLIRP,
+		"there is no way out: expected one of them"},
+	{VIA_FOR_ALL, OF_THIS_HOST,
+		"all goes by the link: expected --route NETWORK/LEN for what is to go there"},
+	{VIA, 1u << PORT_DRIVER_SLIRP, "the driver is splice: expected one of them"},
+	{NO_DNS, 1u << DNS, "nobody is asked: expected one of them"},
+	{NO_IPV6, 1u << CIDR6 | 1u << OUTBOUND_ADDR6, "expected one of them"},
+	{ONLY_USER, 1u << PORT_DRIVER_SLIRP, "the driver is splice: expected one of them"},
+};
+
+static unsigned given(const struct sandbox_config *config)
+{
+	const struct net_plan *plan = &config->net;
+	const struct sandbox_via *via = &config->via;
+
+	return BIT(HOST_LOOPBACK, plan->allows_host_loopback) | BIT(PCAP, config->pcap_path) |
+	       BIT(OUTBOUND_ADDR, plan->outbound4.family) |
+	       BIT(OUTBOUND_ADDR6, plan->outbound6.family) |
+	       BIT(OUTBOUND, plan->carrier != PLAN_CARRIER_AUTO) | BIT(CIDR, plan->is_given4) |
+	       BIT(CIDR6, plan->is_given6) | BIT(MTU, plan->mtu != NET_MTU_DEFAULT) |
+	       BIT(DNS, config->dns_override.family) |
+	       BIT(PORT_DRIVER_SLIRP, config->driver == FORWARD_DRIVER_SLIRP) |
+	       BIT(NETWORK_NONE, !plan->has_outbound && !via->is_on) | BIT(VIA, via->is_on) |
+	       BIT(VIA_FOR_ALL, via->is_on && via->nnets == 0) | BIT(NO_DNS, !plan->has_dns) |
+	       BIT(NO_IPV6, !plan->has_ipv6) | BIT(ONLY_USER, config->checks_user);
+}
+
+int idle_check(
+	const struct sandbox_config *config, const struct sandbox_config *typed, struct err *err)
+{
+	const unsigned all = given(config), own = given(typed);
+
+	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+		const unsigned by = 1u << rules[i].by;
+		const unsigned idle = rules[i].idle & (own & by ? own : all);
+
+		if ((all & by) && idle)
+			return err_set(err, EINVAL, "%s does nothing with %s: %s",
+				names[__builtin_ctz(idle)], names[rules[i].by], rules[i].why);
+	}
+	return 0;
+}
