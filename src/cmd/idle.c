@@ -86,10 +86,9 @@ int idle_check(
 	const unsigned all = given(config), own = given(typed);
 
 	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
-		const unsigned by = 1u << rules[i].by;
-		const unsigned idle = rules[i].idle & (own & by ? own : all);
+		const unsigned idle = rules[i].idle & own;
 
-		if ((all & by) && idle)
+		if ((all & 1u << rules[i].by) && idle)
 			return err_set(err, EINVAL, "%s does nothing with %s: %s",
 				names[__builtin_ctz(idle)], names[rules[i].by], rules[i].why);
 	}

@@ -6,9 +6,9 @@
 #include "util/err.h"
 
 /*
- * Is there one in @config that would do nothing? @typed is what the command line alone says. One
- * that is in the defaults is left out without a word where what is typed wants it otherwise.
- * Returns 0, or -EINVAL with @err naming both options.
+ * Is there one in @typed, the command line alone, that does nothing beside what is in @config, with
+ * the defaults? In those such a one is left out without a word. Returns 0, or -EINVAL with @err
+ * naming both options.
  */
 int idle_check(
 	const struct sandbox_config *config, const struct sandbox_config *typed, struct err *err);
