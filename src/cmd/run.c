@@ -80,6 +80,18 @@ static int check_volume(char *const *argv, struct err *err)
 	return 0;
 }
 
+/* Is one of those to be told on stdin or stdout? */
+static bool has_link_fd(const struct run_options *options)
+{
+	const struct sandbox_config *config = &options->config;
+	const int fds[] = {config->ready_fd, config->info_fd, config->alive_fd, options->log_fd};
+
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+		if (fds[i] == STDIN_FILENO || fds[i] == STDOUT_FILENO)
+			return true;
+	return false;
+}
+
 static int set_command(struct run_options *options, int argc, char **argv, struct err *err)
 {
 	if (options->shell_command && argc > 0 && strcmp(argv[0], "agent") != 0)
@@ -90,6 +102,10 @@ static int set_command(struct run_options *options, int argc, char **argv, struc
 		return err_set(err, EINVAL,
 			"-d: an agent has its manager at stdin and stdout: expected none in the "
 			"background");
+	if (options->shell_command && argc > 0 && has_link_fd(options))
+		return err_set(err, EINVAL,
+			"an agent has its manager at stdin and stdout: expected another descriptor "
+			"for --ready-fd, --info-fd, --alive-fd and --log-fd");
 	/* such as of a unit whose file does not set it */
 	if (options->shell_command &&
 		options->shell_command[strspn(options->shell_command, " \t\n")] == '\0')

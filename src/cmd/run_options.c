@@ -442,7 +442,7 @@ static int set_log_fd(void *target, const char *value, struct err *err)
 
 	if (set_told_fd(fd, value, err) < 0)
 		return -EINVAL;
-	if (fcntl(*fd, F_SETFD, FD_CLOEXEC) == 0)
+	if (*fd <= STDERR_FILENO || fcntl(*fd, F_SETFD, FD_CLOEXEC) == 0)
 		log_set_fd(*fd);
 	return 0;
 }

@@ -3,6 +3,8 @@
 #include "cmd/start.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include "cmd/ambient.h"
 #include "cmd/resolve.h"
@@ -65,8 +67,30 @@ static int settle_outwards(struct run_options *options, struct err *err)
 	return 0;
 }
 
+/*
+ * Copies: the standard streams are COMMAND's, and are left to it when it runs; and READY=1 closes a
+ * descriptor that another option may have, too.
+ */
+static int settle_told(struct run_options *options, struct err *err)
+{
+	struct sandbox_config *config = &options->config;
+	int *const fds[] = {
+		&config->ready_fd, &config->info_fd, &config->alive_fd, &options->log_fd};
+	const int ready_fd = config->ready_fd;
+
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+		if (*fds[i] >= 0 && (*fds[i] <= STDERR_FILENO || (i > 0 && *fds[i] == ready_fd)) &&
+			(*fds[i] = fcntl(*fds[i], F_DUPFD_CLOEXEC, STDERR_FILENO + 1)) < 0)
+			return err_sys(err, errno, "cannot copy a descriptor");
+	if (options->log_fd >= 0)
+		log_set_fd(options->log_fd);
+	return 0;
+}
+
 int start_settle(struct run_options *options, struct err *err)
 {
+	if (settle_told(options, err) < 0)
+		return -err->code;
 	settle_networks(&options->config.net, &options->config.via);
 	options->config.env = env_make(&options->env, NULL);
 	return options->config.env ? settle_outwards(options, err)

@@ -6,6 +6,7 @@
 
 /*
  * Choose networks inside that neither this host uses itself nor a link leads to, with a line where
- * they were asked for, and make config.env, a list to be freed. Returns 0, or -ENOMEM with @err.
+ * they were asked for; copy the descriptors to be told on, where they are the standard streams; and
+ * make config.env, a list to be freed. Returns 0, or -errno with @err.
  */
 int start_settle(struct run_options *options, struct err *err);

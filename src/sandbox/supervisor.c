@@ -448,7 +448,7 @@ static int watch_alive(struct supervisor *supervisor, struct err *err)
 	int result = loop_io_add(supervisor->loop, &supervisor->alive_io, EPOLLIN | EPOLLRDHUP);
 	return result < 0
 		       ? err_sys(err, -result,
-				 "--alive-fd %d: expected a pipe or a socket to be read from", fd)
+				 "--alive-fd: expected a pipe or a socket to be read from")
 		       : 0;
 }
 

@@ -16,7 +16,7 @@ import time
 
 import pytest
 
-from harness import (NAME_SERVER, PATIENCE, PYTHON, TCP_ECHO, connect, descendants, exchange, process_table, python,
+from harness import (BINARY, NAME_SERVER, PATIENCE, PYTHON, TCP_ECHO, connect, descendants, exchange, process_table, python,
                      read_all, wait_for)
 from test_mesh_manager import FAKE, Mesh
 
@@ -237,6 +237,34 @@ def test_ready_fd(nswrap):
     running.stdin.close()
     with open(read, "rb") as f:
         assert f.read() == b"READY=1\n", "and the end"
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_one_descriptor_for_all_that_is_told(nswrap, number):
+    """Also stdout or stderr, which COMMAND has as well; READY=1 closes it for nobody else."""
+    words = [word for option in ("--ready-fd", "--info-fd", "--log-fd") for word in (option, str(number))]
+    inside = 'echo out; echo err >&2; setsid sleep 60 </dev/null >/dev/null 2>&1 & sleep 0.1'
+    result = subprocess.run(["sh", "-c", f'exec "$@" {"3>&1" if number == 3 else ""}', "-", BINARY, *words, "--",
+                             "sh", "-c", inside], env=nswrap.env, capture_output=True, timeout=20 * PATIENCE)
+    told = result.stderr if number == 2 else result.stdout
+    for part in (b"READY=1\n", b'"event":"started"', b'"event":"exited","status":0', b"nswrap: COMMAND has ended and left 1"):
+        assert part in told, result
+    assert result.returncode == 0 and b"out\n" in result.stdout and b"err\n" in result.stderr, result
+
+
+def test_alive_fd_that_command_has_closed(nswrap):
+    """It is its stdin, too: nswrap keeps a copy."""
+    running = nswrap.start("-q", "--alive-fd", "0", "sh", "-c", "exec <&-; echo up; exec sleep 60", stdin=subprocess.PIPE,
+                           stdout=subprocess.PIPE)
+    assert running.popen.stdout.readline() == b"up\n"
+    running.stdin.close()
+    assert running.wait() == 143
+
+
+@pytest.mark.parametrize("option", ["--ready-fd", "--info-fd", "--log-fd", "--alive-fd"])
+def test_an_agent_tells_nothing_on_its_link(nswrap, option):
+    result = nswrap.run(option, "1", "-c", "true", "agent")
+    assert result.returncode == 2 and b"expected another descriptor" in result.stderr, result
 
 
 def test_notify_socket(nswrap, short_dir):
