@@ -264,7 +264,7 @@ def test_alive_fd_that_command_has_closed(nswrap):
 @pytest.mark.parametrize("option", ["--ready-fd", "--info-fd", "--log-fd", "--alive-fd"])
 def test_an_agent_tells_nothing_on_its_link(nswrap, option):
     result = nswrap.run(option, "1", "-c", "true", "agent")
-    assert result.returncode == 2 and b"expected another descriptor" in result.stderr, result
+    assert result.returncode == 2 and b"expected another descriptor" in result.stdout + result.stderr, result
 
 
 def test_notify_socket(nswrap, short_dir):
