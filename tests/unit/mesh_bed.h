@@ -41,13 +41,16 @@ static atomic_bool are_names_let_go;
 static atomic_int names_asked;
 
 /*
- * Stands before the one of the C library: "two" is 127.0.0.2 and 127.0.0.1, "gone" does not exist,
- * "hang" waits until the names are let go and does not exist either, others are 127.0.0.1.
+ * Stands before the one of the C library: "two" is 127.0.0.2 and 127.0.0.1, "far" 192.0.2.2 and
+ * 192.0.2.1, "gone" does not exist, "hang" waits until the names are let go and does not exist
+ * either, others are 127.0.0.1.
  */
 int getaddrinfo(
 	const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **out)
 {
-	const char *ips[] = {"127.0.0.1", "127.0.0.2"};
+	const bool is_far = strcmp(name, "far") == 0, are_two = is_far || strcmp(name, "two") == 0;
+	const char *ips[] = {
+		is_far ? "192.0.2.1" : "127.0.0.1", is_far ? "192.0.2.2" : "127.0.0.2"};
 
 	(void)service;
 	(void)hints;
@@ -57,7 +60,7 @@ int getaddrinfo(
 	if (strcmp(name, "gone") == 0 || strcmp(name, "hang") == 0)
 		return EAI_NONAME;
 	*out = NULL;
-	for (size_t i = 0; i < (strcmp(name, "two") == 0 ? 2 : 1); i++) {
+	for (size_t i = 0; i < (are_two ? 2 : 1); i++) {
 		struct sockaddr_in addr = {.sin_family = AF_INET};
 		struct addrinfo *item = calloc(1, sizeof(*item) + sizeof(addr));
 

@@ -271,26 +271,38 @@ static void every_address_is_tried(void **state)
 	world_close(world);
 }
 
-/* Each refusal is told, also where there are more addresses of this host. */
+/* Each refusal is told, also where there are more addresses of this host; of others when all have
+ * refused. */
 static void refusals_are_told(void **state)
 {
 	const struct dial_target targets[] = {{.addr = addr_at("127.0.0.9", AT)},
-		{.host = "127.0.0.9", .port = AT}, {.host = "localhost", .port = AT + 1}};
+		{.host = "127.0.0.9", .port = AT}, {.host = "localhost", .port = AT + 1},
+		{.host = "far", .port = AT}};
 
 	(void)state;
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < 4; i++) {
 		struct world *world = world_open(targets[i]);
 		int client = new_client();
 
-		for (char what = 1; what < 4; what++) {
+		for (char what = 1; what < 5; what++) {
 			say(client, what);
 			settle(&world->bed);
-			assert_int_equal(world->failures, what);
-			assert_int_equal(world->failure, -ECONNREFUSED);
+			assert_int_equal(world->failures, i < 3 ? what : what / 2);
+			assert_int_equal(world->failure, world->failures ? -ECONNREFUSED : 0);
 		}
 		close(client);
 		world_close(world);
 	}
+}
+
+/* For the name "far": addresses that are no loopback's, at which nobody is. */
+static void add_far_addresses(void)
+{
+	const struct addr far = addr_at("192.0.2.1", 0);
+	_cleanup_fd_ int nl = netdev_open();
+
+	if (netdev_add_addr(nl, netdev_index(nl, "lo"), AF_INET, &far.v4.sin_addr, 30) < 0)
+		exit(1);
 }
 
 int main(void)
@@ -307,5 +319,6 @@ int main(void)
 	};
 
 	bed_enter_namespace();
+	add_far_addresses();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
