@@ -5,9 +5,11 @@ import subprocess
 
 import pytest
 
-from harness import NEIGHBOUR_SETUP, PATIENCE, python, wait_for
+from harness import NEIGHBOUR_SETUP, PATIENCE, free_port, is_free, python, wait_for
+from standin import Link
 
-# two programs that speak to one another in turn, argv: listen|connect ADDRESS PORT; each says what it has seen
+# two programs that speak to one another in turn, argv: listen|connect ADDRESS PORT, and where there is a proxy its port
+# and, by turns, what it is told, in hexadecimal digits, and how many bytes it answers; each says what it has seen
 TALK = """
 import array, fcntl, os, select, signal, socket, sys, termios, time
 MARK = 0x8905  # SIOCATMARK
@@ -85,7 +87,10 @@ if sys.argv[1] == 'listen':
     s = listener.accept()[0]
 else:
     s = socket.socket(family)
-    s.connect(where)
+    s.connect((where[0], int(sys.argv[4])) if sys.argv[4:] else where)
+    for told, answer in zip(sys.argv[5::2], sys.argv[6::2]):
+        s.sendall(bytes.fromhex(told))
+        exactly(int(answer))
 signals = []
 signal.signal(signal.SIGURG, lambda *_: signals.append(1))
 fcntl.fcntl(s, fcntl.F_SETOWN, os.getpid())
@@ -155,3 +160,79 @@ def test_ports_led_outwards(nswrap, outer, network):
     wait_for(lambda: host.is_bound(7000), "the listener")
     check(listening, nswrap.popen("-q", *network, "-R", "7000", "--", *python(TALK, "connect", "127.0.0.1", 7000),
                                   prefix=host.prefix(), **PIPES))
+
+
+@pytest.fixture
+def proxies(nswrap):
+    """The ports of an agent's proxies: {name: port}."""
+    ports = {name: free_port() for name in ("http", "socks")}
+    link = Link(nswrap.popen("agent", "--automated", stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+    link.configure("127.0.42.101", **{name: {"listen": f"127.0.0.1:{port}"} for name, port in ports.items()})
+    yield ports
+    link.hang_up()
+
+
+def words_of(proxy, port):
+    """What it is told, and how many bytes it answers."""
+    if proxy == "http":
+        return [(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n" % port).hex(),
+                len("HTTP/1.1 200 Connection established\r\n\r\n")]
+    return ["050100", 2, (b"\5\1\0\1\x7f\0\0\1" + port.to_bytes(2, "big")).hex(), 10]
+
+
+@pytest.mark.parametrize("proxy", ["http", "socks"])
+def test_proxies(proxies, proxy):
+    port = free_port()
+    listening = subprocess.Popen(python(TALK, "listen", "127.0.0.1", port), **PIPES)
+    wait_for(lambda: not is_free(port), "the listener")
+    check(listening, subprocess.Popen(python(TALK, "connect", "127.0.0.1", port, proxies[proxy],
+                                             *words_of(proxy, port)), **PIPES))
+
+
+# argv as of the first; "urgent" or "in line" is how what the other one has sent as urgent came, and all that came
+LINE = """
+import select, socket, sys
+family = socket.AF_INET6 if ':' in sys.argv[2] else socket.AF_INET
+where = (sys.argv[2], int(sys.argv[3]))
+s = socket.create_server(where, family=family).accept()[0] if sys.argv[1] == 'listen' else socket.create_connection(where, 20)
+s.settimeout(20)
+def speak():
+    s.sendall(b'one')
+    s.send(b'!', socket.MSG_OOB)
+    s.sendall(b'two')
+def hear():
+    data, urgent = b'', False
+    while len(data) < 7:
+        urgent = urgent or bool(select.select([s], [], [s], 20)[2])
+        if not (part := s.recv(7 - len(data))):
+            break
+        data += part
+    print('urgent' if urgent else 'in line', data)
+for role in (speak, hear) if sys.argv[1] == 'listen' else (hear, speak):
+    role()
+s.shutdown(socket.SHUT_WR)
+print(s.recv(1))
+"""
+
+
+def check_line(listening, connecting):
+    said = [p.communicate(timeout=60 * PATIENCE) for p in (listening, connecting)]
+    assert [out for out, _ in said] == [b"in line b'one!two'\nb''\n"] * 2, said
+
+
+@pytest.mark.parametrize("at, to", [("0.0.0.0", "192.0.2.10"), ("[::]", "2001:db8::10")])
+def test_forwards_by_libslirp(nswrap, outer, at, to):
+    host = outer(NEIGHBOUR_SETUP)
+    running = nswrap.start("-f", f"{at}:7100:7000", "--port-driver", "slirp", "--",
+                           *python(LINE, "listen", "::" if ":" in at else "127.0.0.1", 7000), prefix=host.prefix())
+    running.guest_listening()
+    check_line(running.popen, subprocess.Popen([*host.neighbour(), *python(LINE, "connect", to, 7100)], **PIPES))
+
+
+@pytest.mark.parametrize("address", ["192.0.2.10", "2001:db8::10"])
+def test_outbound_by_libslirp(nswrap, outer, address):
+    host = outer(NEIGHBOUR_SETUP)
+    listening = host.popen(*python(LINE, "listen", address, 7000), **PIPES)
+    wait_for(lambda: host.is_bound(7000), "the listener")
+    check_line(listening, nswrap.popen("-q", "--outbound", "slirp", "--", *python(LINE, "connect", address, 7000),
+                                       prefix=host.prefix(), **PIPES))
