@@ -434,6 +434,21 @@ def test_clients_come_as_themselves(nswrap, far, options, source, listener, gues
     assert result.stdout.decode().splitlines() == [seen] * 40, result.stderr
 
 
+@pytest.mark.parametrize("source, listener, guest", [("192.0.2.20", "192.0.2.10", "127.0.0.1"), ("2001:db8::20", "2001:db8::10", "::1")])
+def test_root_inside_changes_which_ports_are_chosen(nswrap, far, source, listener, guest):
+    """Then clients by such a port come as themselves by another one, and all by loopback are served."""
+    host, outside = far
+    rule = f"[{listener}]" if ":" in listener else listener
+    running = nswrap.start("--root", "-f", f"{rule}:0:7000", "-p", "0:7000", "--", "sh", "-c",
+                           'echo 1024 1100 >/proc/sys/net/ipv4/ip_local_port_range && exec "$@"', "sh",
+                           *python(PEERS, guest, 7000), prefix=host.prefix())
+    running.guest_listening()
+    result = outside.run(*python(COME, source, listener, running.host_port()))
+    assert result.stdout.decode().splitlines() == [f"{source} {i % 4 > 1}" for i in range(40)], result.stderr
+    result = host.run(*python(COME, "127.0.0.1", "127.0.0.1", running.host_port(2)))
+    assert result.stdout.decode().splitlines() == [f"{guest} False"] * 40, result.stderr
+
+
 # from one port to two places; argv: the address to come from, ADDRESS,PORT...
 TWICE = """
 import socket, sys
