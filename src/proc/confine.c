@@ -6,11 +6,14 @@
 #include <inttypes.h>
 #include <linux/keyctl.h>
 #include <linux/landlock.h>
+#include <linux/seccomp.h>
 #include <seccomp.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -227,37 +230,65 @@ static int add_architecture(scmp_filter_ctx filter, uint32_t architecture,
 	return result;
 }
 
-static int make_filter(const struct confine *confine, scmp_filter_ctx *filter)
+static int add_all_rules(scmp_filter_ctx filter, const struct confine *confine)
 {
 	struct strange_keys keys;
 
 	find_strange_keys(&keys);
-	*filter = seccomp_init(SCMP_ACT_ALLOW);
-	int result = *filter ? add_rules(*filter, SCMP_ARCH_NATIVE, confine, &keys) : -ENOMEM;
+	int result = add_rules(filter, SCMP_ARCH_NATIVE, confine, &keys);
 	for (size_t i = 0; result == 0 && i < COUNT(other_architectures); i++)
-		result = add_architecture(*filter, other_architectures[i], confine, &keys);
+		result = add_architecture(filter, other_architectures[i], confine, &keys);
 	/* calls of an architecture that is not listed would go unseen */
 	if (result == 0)
-		result = seccomp_attr_set(*filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
-	/* before Linux 5.16 a filter without this slows every process down that has it */
+		result = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
+	return result;
+}
+
+/* What libseccomp makes of the rules. seccomp_load() would make it after the fork. */
+static int export_filter(scmp_filter_ctx filter, struct confine *confine)
+{
+	_cleanup_fd_ int fd = memfd_create("filter", MFD_CLOEXEC);
+	int result = fd < 0 ? -errno : seccomp_export_bpf(filter, fd);
+
+	if (result < 0)
+		return result;
+	const size_t bytes = (size_t)lseek(fd, 0, SEEK_CUR);
+	struct sock_filter *program = malloc(bytes);
+	if (!program || pread(fd, program, bytes, 0) != (ssize_t)bytes) {
+		free(program);
+		return -ENOMEM;
+	}
+	confine->filter = program;
+	confine->filter_len = (unsigned short)(bytes / sizeof(*program));
+	return 0;
+}
+
+static int make_filter(struct confine *confine)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+	int result = filter ? add_all_rules(filter, confine) : -ENOMEM;
+
 	if (result == 0)
-		result = seccomp_attr_set(*filter, SCMP_FLTATR_CTL_SSB, 1);
-	if (result < 0 && *filter)
-		seccomp_release(*filter);
+		result = export_filter(filter, confine);
+	if (filter)
+		seccomp_release(filter);
 	return result;
 }
 
 void confine_make_filter(struct confine *confine)
 {
-	if (make_filter(confine, &confine->filter) < 0)
-		confine->filter = NULL;
+	make_filter(confine);
 }
 
-void confine_free_filter(struct confine *confine)
+static int load_filter(const struct confine *confine)
 {
-	if (confine->filter)
-		seccomp_release(confine->filter);
-	confine->filter = NULL;
+	const struct sock_fprog program = {confine->filter_len, confine->filter};
+
+	/* before Linux 5.16 a filter without this flag slows every process down that has it */
+	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+		       &program) < 0
+		       ? -errno
+		       : 0;
 }
 
 static int landlock_abi(void)
@@ -289,17 +320,17 @@ void confine_prepare(void)
 
 int confine_self(const struct confine *confine)
 {
-	scmp_filter_ctx filter = confine->filter;
+	struct confine own = *confine;
 	int result = 0;
 
 	syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
 	if (confine->keeps_signals_inside)
 		keep_signals_inside();
-	if (!filter)
-		result = make_filter(confine, &filter);
+	if (!confine->filter)
+		result = make_filter(&own);
 	if (result == 0)
-		result = seccomp_load(filter);
-	if (result == 0 && !confine->filter)
-		seccomp_release(filter);
+		result = load_filter(&own);
+	if (!confine->filter)
+		free(own.filter);
 	return result;
 }

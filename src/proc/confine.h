@@ -2,6 +2,7 @@
 /* proc/confine - keep a program from what no namespace keeps it from */
 #pragma once
 
+#include <linux/filter.h>
 #include <stdbool.h>
 
 /*
@@ -33,7 +34,9 @@ struct confine {
 	 * have no sockets at all then.
 	 */
 	bool has_no_network;
-	void *filter; /* of confine_make_filter(), else NULL */
+	/* of confine_make_filter(); NULL: confine_self() makes it */
+	struct sock_filter *filter;
+	unsigned short filter_len;
 };
 
 /*
@@ -45,10 +48,9 @@ void confine_prepare(void);
 /*
  * What takes longest of confine_self(), at any time before that and by any thread of a process in
  * the same user namespace: keys that come later are refused to nobody. Where this fails nothing is
- * done. What it has made is freed by confine_free_filter().
+ * done. @confine->filter is the caller's to free.
  */
 void confine_make_filter(struct confine *confine);
-void confine_free_filter(struct confine *confine);
 
 /*
  * After no_new_privs has been set. Returns 0, or -errno if the kernel refuses seccomp filters, as

@@ -463,7 +463,8 @@ static pid_t start_command(struct init *init, enum command_failure *failure, str
 	for (size_t i = 0; i < config->service.ngiven; i++)
 		listen_fds[i] = config->service.given[i].fd;
 	pid_t pid = command_spawn(&command, failure, err);
-	confine_free_filter(&init->confine);
+	free(init->confine.filter);
+	init->confine.filter = NULL;
 	return pid;
 }
 
