@@ -482,7 +482,8 @@ int main(void)
 		cmocka_unit_test(strange_keys),
 		cmocka_unit_test(hidden_numbers),
 		cmocka_unit_test(made_before),
-		cmocka_unit_test(open_keys), /* many, which are gone some time later */
+		/* many, which are gone some time later */
+		cmocka_unit_test(open_keys),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
