@@ -12,6 +12,7 @@
 
 #include "cmd/cmd.h"
 #include "cmd/systemd.h"
+#include "conn/bind.h"
 #include "control/registry.h"
 #include "forward/spec.h"
 #include "link/keyfile.h"
@@ -294,7 +295,7 @@ static int set_dns(void *target, const char *value, struct err *err)
 static int check_own_address(const struct addr *addr, const char *text, struct err *err)
 {
 	int sock = socket(addr->family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	int result = sock < 0 ? -1 : bind(sock, &addr->any, addr_len(addr));
+	int result = sock < 0 || bind_is_broadcast(addr) ? -1 : bind(sock, &addr->any, addr_len(addr));
 
 	if (sock >= 0)
 		close(sock);

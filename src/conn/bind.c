@@ -80,6 +80,14 @@ static int bind_beside_hold(int fd, const struct addr *addr)
 	return result;
 }
 
+bool bind_is_broadcast(const struct addr *addr)
+{
+	_cleanup_fd_ int sock = socket(addr->family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	/* connecting sends nothing, and that is what SO_BROADCAST is for */
+	return sock >= 0 && connect(sock, &addr->any, addr_len(addr)) < 0 && errno == EACCES;
+}
+
 static int bind_port(struct addr *addr, enum proto proto, struct bound *out)
 {
 	_cleanup_fd_ int fd =
@@ -87,6 +95,8 @@ static int bind_port(struct addr *addr, enum proto proto, struct bound *out)
 	int result = fd < 0 ? -errno : bind_socket(fd, addr, proto);
 	struct addr own;
 
+	if (result == 0 && proto == PROTO_TCP && bind_is_broadcast(addr))
+		result = -EADDRNOTAVAIL;
 	if (result == -EADDRINUSE && proto == PROTO_TCP && addr_port(addr) != 0)
 		result = bind_beside_hold(fd, addr);
 	if (result == 0)

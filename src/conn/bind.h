@@ -33,5 +33,8 @@ int bind_try(struct addr *addr, enum proto proto, struct bound *out);
 /* The same for a fresh socket of the right kind, of whatever network. Returns 0 or -errno. */
 int bind_socket(int fd, const struct addr *addr, enum proto proto);
 
+/* One that this host takes for its networks, such as 127.255.255.255: nobody can connect to it. */
+bool bind_is_broadcast(const struct addr *addr);
+
 /* Close, and remove the socket file if it still is ours. */
 void bind_close(struct bound *bound);

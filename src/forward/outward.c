@@ -96,8 +96,10 @@ static int read_guest(char **rest, const char *whole, struct outward_spec *out, 
 static int read_host(const char *host, struct outward_spec *out, struct err *err)
 {
 	struct addr addr;
-	const bool is_address = addr_parse_host(host, &addr, NULL) == 0;
+	const bool is_address = addr_parse(host, &addr, NULL) == 0;
 
+	if (is_address && addr_parse_host(host, &addr, err) < 0)
+		return -EINVAL;
 	if (is_address && addr_is_wildcard(&addr))
 		return err_set(err, EINVAL, "%s is no address of a host", host);
 	if (is_address) {

@@ -156,6 +156,11 @@ int addr_parse_host(const char *text, struct addr *out, struct err *err)
 	}
 	if (is_of_many(&addr))
 		return err_set(err, EINVAL, "%s is no address of a host", PARSE_SHOWN(text));
+	if (addr.family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&addr.v6.sin6_addr))
+		return err_set(err, EINVAL,
+			"%s says nothing without its interface, which cannot be given here: "
+			"expected an address that is not link-local",
+			PARSE_SHOWN(text));
 	*out = addr;
 	return 0;
 }

@@ -57,8 +57,8 @@ bool addr_is_wildcard(const struct addr *addr);
 int addr_parse(const char *text, struct addr *out, struct err *err);
 
 /*
- * The same for what one host can have, or all addresses (0.0.0.0, ::): no multicast, broadcast or
- * class E; and no IPv4-mapped IPv6 address, as a second spelling gets past comparisons.
+ * The same for what one host can have, or all addresses (0.0.0.0, ::): no multicast, broadcast,
+ * class E or link-local IPv6; no IPv4-mapped IPv6: a second spelling gets past comparisons.
  */
 int addr_parse_host(const char *text, struct addr *out, struct err *err);
 

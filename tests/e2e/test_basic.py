@@ -103,6 +103,8 @@ BAD = [
         ("--outbound-addr", "192.0.2.77"), ("--outbound-addr", "2001:db8::77"), ("--outbound-addr", "0.0.0.0"),
         ("--outbound-addr", "::"), ("--outbound-addr", "224.0.0.1"), ("--outbound-addr", "255.255.255.255"),
         ("--outbound-addr", "ff02::1"), ("--outbound-addr", "::ffff:127.0.0.1"), ("--outbound-addr", "eth0"),
+        ("--outbound-addr", "127.255.255.255"), ("--outbound-addr", "fe80::1"), ("-b", "fe80::1"), ("--dns", "fe80::1"),
+        ("-p", "[fe80::1]:8080"), ("-R", "8080:[fe80::1]:80"), ("-R", "[fe80::1]:8080:80"),
     ]],
     (["-p"], "-p"),
     (["-c"], "-c"),

@@ -178,7 +178,9 @@ static void test_parse_host(void **state)
 		assert_int_equal(addr_port(&addr), 1);
 	}
 	assert_int_equal(addr_parse_host("223.255.255.255", &addr, &err), 0);
-	assert_int_equal(addr_parse_host("fe80::1", &addr, &err), 0);
+	assert_int_equal(addr_parse_host("[fe80::1]", &addr, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "link-local"));
+	assert_int_equal(addr_parse_host("fec0::1", &addr, &err), 0);
 	assert_int_equal(addr_parse_host("0.0.0.0", &addr, &err), 0);
 }
 

@@ -206,6 +206,12 @@ static void explains_addresses_and_rights(void **state)
 	addr = addr_at("2001:db8::1", PORT);
 	assert_int_equal(bind_open(&addr, PROTO_UDP, &listener, &err), -EADDRNOTAVAIL);
 	assert_string_equal(err.text, "2001:db8::1 is no address of this host");
+	/* datagrams to a network come there, connections do not */
+	addr = addr_at("127.255.255.255", 0);
+	assert_int_equal(bind_open(&addr, PROTO_TCP, &listener, &err), -EADDRNOTAVAIL);
+	assert_string_equal(err.text, "127.255.255.255 is no address of this host");
+	assert_int_equal(bind_open(&addr, PROTO_UDP, &listener, &err), 0);
+	bind_close(&listener);
 
 	pid_t child = fork();
 	if (child == 0) {
