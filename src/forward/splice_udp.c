@@ -34,6 +34,8 @@ static int open_target(void *owner, struct udp_flow *flow)
 	if (!forward->has_listened)
 		return -EAGAIN;
 	driver_find_target(forward); /* nobody there: to the last place, for an honest refusal */
+	/* IPv4 carries 20 bytes less, so a guest at :: would not get the longest ones */
+	driver_turn_to(forward, forward->spec.host.family);
 	enum door_kind kind = driver_socket_kind(forward);
 	_cleanup_fd_ int fd = inside_take(forward->context->inside, kind, &listener->waiter);
 	if (fd < 0) {

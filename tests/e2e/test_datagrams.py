@@ -155,6 +155,15 @@ def test_forwards(nswrap, listener, inside):
     assert found == {str(size): GOES for size in sizes}
 
 
+def test_forward_of_ipv6(nswrap):
+    """To a guest at all addresses: what UDP over IPv6 can carry, which is more than IPv4 can."""
+    port = free_port()
+    running = nswrap.start("--network", "none", "-f", f"[::1]:{port}:7000/udp", *python(SIZES, "::", 7000))
+    running.guest_listening()
+    sizes = [1, 65507, 65508, 65527]
+    assert asked(here, "::1", port, *sizes) == {str(size): GOES for size in sizes}
+
+
 SIZES_MAX = [1, 1473, 16361, 65507]
 
 
