@@ -346,12 +346,15 @@ static void announce_unseen(
 	warn(warnings, LOG_WARNING, &said);
 }
 
-void forwards_announce(const struct forwards *forwards, size_t first, json_t *warnings)
+void forwards_announce(struct forwards *forwards, size_t first, json_t *warnings)
 {
 	for (size_t i = first; i < forwards->count; i++) {
-		const struct forwards_item *item = &forwards->items[i];
+		struct forwards_item *item = &forwards->items[i];
 		char text[FORWARD_TEXT_BYTES];
 
+		if (item->is_announced)
+			continue;
+		item->is_announced = true;
 		spec_format(&item->spec, text, sizeof(text));
 		/* "HOST:GUEST[/proto]": what stands before the guest port is the outside */
 		*strrchr(text, ':') = '\0';

@@ -49,6 +49,7 @@ struct forwards_item {
 	struct addr guest_taken; /* where that port is somebody else's; none: nowhere */
 	struct addr host_taken;
 	bool has_listened;
+	bool is_announced;
 	bool is_sent;    /* the net process that runs knows it */
 	char *lost_text; /* why it is not served now, NULL: it is; owned */
 };
@@ -104,9 +105,10 @@ int forwards_list(const struct forwards *forwards, struct forward_list *list, st
 /* Tell the net process, a fresh one or not, what it does not know, as far as it takes it now. */
 void forwards_send(struct forwards *forwards, bool is_fresh);
 
-/* One line and one event a rule, from number @first on, and what is not as one might think, also to
- * @warnings, an array of texts, unless that is NULL. */
-void forwards_announce(const struct forwards *forwards, size_t first, json_t *warnings);
+/* One line and one event a rule, from number @first on, but once: it may have been added before the
+ * start is over. And what is not as one might think, also to @warnings, an array of texts, unless
+ * that is NULL. */
+void forwards_announce(struct forwards *forwards, size_t first, json_t *warnings);
 
 /*
  * While the sandbox runs: add all of @specs, or none, and announce them; remove all of them, of

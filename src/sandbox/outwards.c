@@ -403,13 +403,16 @@ json_t *outwards_json(const struct outwards *outwards, size_t first)
 	return list;
 }
 
-void outwards_announce(const struct outwards *outwards, size_t first)
+void outwards_announce(struct outwards *outwards, size_t first)
 {
 	char guest[ADDR_TEXT_BYTES], target[OUTWARD_TEXT_BYTES];
 
 	for (size_t i = first; i < outwards->count; i++) {
 		const struct outward_spec *spec = &outwards->items[i].spec;
 
+		if (outwards->items[i].is_announced)
+			continue;
+		outwards->items[i].is_announced = true;
 		log_notice("%s%s inside leads to %s on the host",
 			PARSE_SHOWN(addr_format(&spec->guest, guest, sizeof(guest))),
 			spec->proto == PROTO_UDP ? "/udp" : "",

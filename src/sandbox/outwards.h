@@ -20,6 +20,7 @@ struct outwards_item {
 	struct outward_spec spec;
 	struct bound listener; /* or a UDP socket */
 	int trap;              /* net/syntrap, of UDP net/refusal; -1: none */
+	bool is_announced;
 	bool is_sent;
 };
 
@@ -61,8 +62,8 @@ void outwards_send(struct outwards *outwards, bool is_fresh);
 /* The net process asks for the path of rule @id, in the name of @number; both may be wrong. */
 void outwards_on_dial(struct outwards *outwards, uint32_t id, uint32_t number);
 
-/* One line and one event a rule, from number @first on. */
-void outwards_announce(const struct outwards *outwards, size_t first);
+/* One line and one event a rule, from number @first on, but once. */
+void outwards_announce(struct outwards *outwards, size_t first);
 
 /* An array of what sandbox/request calls a reverse, from number @first on. */
 json_t *outwards_json(const struct outwards *outwards, size_t first);

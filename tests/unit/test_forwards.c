@@ -163,6 +163,7 @@ static void rules_of_the_configuration(void **state)
 	struct world *world = *state;
 	struct forwards *forwards = &world->forwards;
 	struct forward_list list;
+	char told[8];
 	struct err err;
 
 	assert_int_equal(spec_list_parse(&world->config.forwards, "0:80", NULL, &err), 0);
@@ -183,6 +184,11 @@ static void rules_of_the_configuration(void **state)
 	spec_list_free(&list);
 	forwards_announce(forwards, 1, NULL);
 	expect_event(world, "\"event\":\"forward\",\"spec\":\"unix:s:81\"");
+	/* those were added before the start was over */
+	forwards_announce(forwards, 0, NULL);
+	expect_event(world, ":80/tcp\"");
+	forwards_announce(forwards, 0, NULL);
+	assert_int_equal(read(world->events_fd, told, sizeof(told)), -1);
 	forwards_send(forwards, false);
 	expect_known(world);
 	forwards_send(forwards, false); /* nothing new */
