@@ -6,11 +6,11 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#define INHERITED_MAX 32
+#define INHERITED_MAX 256
 
 /*
  * A shell that became us by `exec` may have had some, as a script has one that logs what it says:
- * they are neither ours to end nor to be waited for. Starts as all zero.
+ * they are neither ours to end nor to be waited for; those past the limit are. Starts as all zero.
  */
 struct inherited {
 	pid_t pids[INHERITED_MAX];
