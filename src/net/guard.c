@@ -143,14 +143,14 @@ static enum guard_verdict check_udp(const struct packet *packet)
 {
 	const uint8_t *udp = packet->payload;
 
-	if (packet->source == FROM_BOUND)
-		return GUARD_DROP_SOURCE;
 	if (packet->len < PACKET_UDP_BYTES || packet_get16(udp + 4) != packet->len)
 		return GUARD_DROP_UDP_LENGTH;
 	uint16_t port = packet_get16(udp + 2);
 	bool is_service = port == PORT_BOOTP || port == PORT_TFTP || port == PORT_DHCPV6;
 	if (is_service && packet->place != TO_OUTSIDE)
 		return GUARD_DROP_UDP_SERVICE;
+	if (packet->source == FROM_LOOPBACK || packet->source == FROM_BOUND)
+		return GUARD_DROP_BOUND;
 	return check_place(packet, false);
 }
 

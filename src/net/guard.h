@@ -15,8 +15,8 @@
  * passes here has every length inside the frame, no fragments, no IP options, no extension headers,
  * no urgent data, and addresses that belong where they stand:
  *
- * - from the guest's own address; from 127.0.0.1 only TCP and UDP (answers to a forward that ends
- *   at the guest's loopback), and no TCP connection starts there;
+ * - from the guest's own address; from 127.0.0.1 only TCP (answers to a forward that ends at the
+ *   guest's loopback), and no connection starts there;
  * - to an address outside of the virtual network, or to `host` or `dns`; never to what the host's
  *   kernel would take for itself (0.0.0.0/8, 127.0.0.0/8, ::, ::1, ::ffff:0:0/96, ::/96).
  *
@@ -50,13 +50,13 @@
 	DROP(FRAGMENT, "fragment")             /* MF, an offset, or the reserved bit */            \
 	USUAL(PROTOCOL, "unknown protocol")    /* IPv6: every extension header, too (MLD) */       \
 	DROP(SOURCE, "foreign source")         /* not the guest's, or not so used by it */         \
-	USUAL(BOUND, "SYN from loopback")      /* IPv4; who is bound to it. net/slirp answers */   \
+	USUAL(BOUND, "from loopback")          /* SYN, datagram; net/slirp answers */              \
 	DROP(DESTINATION, "forbidden destination") /* the host itself; class E */                  \
 	USUAL(MULTICAST, "multicast")              /* IPv6: other than ND */                       \
 	USUAL(BROADCAST, "broadcast")              /* 255.255.255.255 or the virtual network's */  \
 	DROP(NEIGHBOUR, "no such neighbour")       /* in the network, not `host` or `dns` */       \
 	DROP(LINK_LOCAL, "link-local destination") /* IPv6; site-local too; other than ND */       \
-	DROP(HOST_LOOPBACK, "host loopback")       /* opens a connection to `host` */              \
+	DROP(HOST_LOOPBACK, "host loopback")       /* SYN to `host`; net/slirp answers */          \
 	DROP(DNS_OFF, "DNS is off")                /* to `dns` without has_dns */                  \
 	DROP(DNS_PORT, "not a DNS port")           /* TCP and UDP to `dns` */                      \
 	DROP(TCP_HEADER, "bad TCP header")         /* cut, or data offset outside 20..packet */    \

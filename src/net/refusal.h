@@ -14,10 +14,11 @@
 
 /*
  * Answer @frame, an Ethernet frame that has passed the guard (net/guard), or all of it but for the
- * last question (GUARD_DROP_BOUND), with a TCP packet that begins a connection, so that connect(2)
- * inside gives the error that it gave outside, @result (-errno): a RST for who refused, ICMP in the
- * name of `host` for who cannot be reached. Returns the size of the frame in @out, or 0 where
- * nobody has answered, or nobody would (-ETIMEDOUT, -EAGAIN).
+ * last question (GUARD_DROP_BOUND, GUARD_DROP_HOST_LOOPBACK), with a TCP packet that begins a
+ * connection, or a datagram, so that connect(2) inside gives the error that it gave outside,
+ * @result (-errno): a RST for who refused, ICMP in the name of `host` for who cannot be reached.
+ * Returns the size of the frame in @out, or 0 where nobody has answered, or nobody would
+ * (-ETIMEDOUT, -EAGAIN).
  */
 size_t refusal_make(const struct net_plan *plan, uint8_t *frame, size_t len, int result,
 	uint8_t out[REFUSAL_FRAME_BYTES]);

@@ -148,7 +148,7 @@ static void answer_dropped(struct slirp_stack *stack, enum guard_verdict verdict
 		answered = icmp6_make_unreachable(
 			&stack->plan->host6, ICMP6_DST_UNREACH_ADMIN, stack->frame, len, answer);
 	/* elsewhere it is EINVAL, of which ICMP knows nothing */
-	if (verdict == GUARD_DROP_BOUND)
+	if (verdict == GUARD_DROP_BOUND || verdict == GUARD_DROP_HOST_LOOPBACK)
 		answered = refusal_make(stack->plan, stack->frame, len, -EADDRNOTAVAIL, answer);
 	if (answered > 0)
 		on_send_packet(answer, answered, stack);

@@ -397,17 +397,25 @@ for s in four, six:
 
 @pytest.mark.parametrize("carrier", ["kernel", "slirp"])
 def test_who_is_bound_to_loopback_hears_of_it(nswrap, servers, carrier):
-    """And need not wait. Without nswrap it is EINVAL, for which ICMP has no code."""
+    """And need not wait. Without nswrap it is EINVAL, for which ICMP has no code. Nor need who asks the gateway."""
     program = PRELUDE + """
 for own in ('127.0.0.1', '127.9.9.9'):
     s = new()
     s.bind((own, 0))
     print(name(lambda: s.connect(('192.0.2.1', PORT))))
+    s = socket.socket(FAMILY, socket.SOCK_DGRAM)
+    s.settimeout(20)
+    s.setsockopt(socket.IPPROTO_IP, 11, 1)  # IP_RECVERR
+    s.bind((own, 0))
+    print(name(lambda: (s.connect(('192.0.2.1', PORT)), s.send(b'bound'), s.recv(10))))
+for gateway in sys.argv[3:]:
+    FAMILY = socket.AF_INET6 if ':' in gateway else socket.AF_INET
+    print(name(lambda: to((gateway, PORT))))
 """
     words = python(program, "192.0.2.10", 7000)
-    assert servers.run(*words).stdout == b"EINVAL\n" * 2
-    done = nswrap.run("-q", "--outbound", carrier, "--", *words, prefix=servers.prefix())
-    assert done.stdout == b"ENETUNREACH\n" * 2, done.stderr
+    assert servers.run(*words).stdout == b"EINVAL\n" * 4
+    done = nswrap.run("-q", "--outbound", carrier, "--", *words, "10.0.2.2", "fd00::2", prefix=servers.prefix())
+    assert done.stdout == b"ENETUNREACH\n" * 6, done.stderr
 
 
 TIMED_OUT = """

@@ -259,6 +259,8 @@ static inline const char *frame_broken_v4(
 	memcpy(&dst, ip + 16, 4);
 	if (src.s_addr != config->guest.s_addr && src.s_addr != htonl(INADDR_LOOPBACK))
 		return "ipv4 source";
+	if (src.s_addr == htonl(INADDR_LOOPBACK) && ip[9] != 6)
+		return "not tcp, from loopback";
 	if (ip[16] == 0 || ip[16] == 127 || ip[16] >= 224)
 		return "ipv4 destination";
 	if ((dst.s_addr & config->netmask.s_addr) == config->network.s_addr &&
