@@ -28,6 +28,7 @@ int lane_take(struct lane *lane)
 	list_del(&lane->at);
 	list_del(&lane->all);
 	house->count--;
+	shares_give(&house->shares, SHARES_CONNECTIONS, lane->source);
 	budget_give(house->context->budget, 1);
 	free(lane);
 	return fd;
@@ -342,20 +343,43 @@ static void prove(struct lane *lane)
 		drop(lane);
 }
 
-/* For one more lane: who has proven nothing yet gives way. */
-static bool make_room(struct lane_house *house)
+/* How much it is missed: less while it has not said what it is for, more while it is asked. */
+static int worth(const struct lane *lane)
+{
+	if (lane->state < LANE_WAITING)
+		return 0;
+	return lane->state > LANE_WAITING ? 3 : lane->kind == HAIL_CONTROL ? 2 : 1;
+}
+
+static bool yield(struct shares_part *part, unsigned source)
+{
+	struct lane_house *house = container_of(part, struct lane_house, part);
+	struct lane *least = NULL;
+
+	list_each (at, &house->all) {
+		struct lane *lane = container_of(at, struct lane, all);
+
+		if (lane->source == source && (!least || worth(lane) < worth(least)))
+			least = lane;
+	}
+	drop(least);
+	return true;
+}
+
+/* For one more lane of @peer: who has proven nothing yet gives way, or who has most of them. */
+static bool make_room(struct lane_house *house, const struct addr *peer)
 {
 	if (house->count < LANES_MAX && house->count < house->context->budget->max / LANES_SHARE)
 		return true;
 	if (house->nproving == 0)
-		return false;
+		return shares_yield(&house->shares, peer, 0, false);
 	drop(list_first(&house->proving, struct lane, at));
 	return true;
 }
 
 void lane_add(struct lane_house *house, int fd, const struct addr *peer, bool is_proven)
 {
-	struct lane *lane = make_room(house) ? calloc(1, sizeof(*lane)) : NULL;
+	struct lane *lane = make_room(house, peer) ? calloc(1, sizeof(*lane)) : NULL;
 
 	if (!lane) {
 		close(fd);
@@ -367,7 +391,9 @@ void lane_add(struct lane_house *house, int fd, const struct addr *peer, bool is
 		.io = {fd, on_lane},
 		.timer.on_expired = on_timer,
 		.more.on_run = on_more,
-		.peer = *peer};
+		.peer = *peer,
+		.source = shares_source(&house->shares, peer)};
+	shares_take(&house->shares, SHARES_CONNECTIONS, lane->source);
 	budget_take(house->context->budget, 1);
 	hail_prepare(fd);
 	house->count++;
@@ -382,6 +408,8 @@ void lane_house_init(struct lane_house *house)
 {
 	list_init(&house->all);
 	list_init(&house->proving);
+	house->part = (struct shares_part){.kind = SHARES_CONNECTIONS, .yield = yield};
+	shares_join(&house->shares, &house->part);
 }
 
 void lane_house_fini(struct lane_house *house)

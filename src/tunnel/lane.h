@@ -11,6 +11,7 @@
 #include "tunnel/hail.h"
 #include "tunnel/lennuts.h"
 #include "util/list.h"
+#include "util/shares.h"
 
 /*
  * How it works
@@ -31,7 +32,7 @@
 #define LANE_DEAD_MS     15000 /* to say hello */
 #define LANE_PROOF_MS    10000
 #define LANE_PROVING_MAX 1024 /* one more costs the oldest of them its place */
-#define LANES_MAX        4096 /* one more, too, while there is one that proves */
+#define LANES_MAX        4096 /* one more, too, or the address with the most of them one */
 #define LANES_SHARE      4    /* and of all descriptors at most this part */
 
 enum lane_state {
@@ -60,6 +61,7 @@ struct lane {
 
 	/* its own */
 	struct list all;
+	unsigned source; /* in house->shares */
 	struct loop_timer timer;
 	struct loop_task more; /* messages, after others had their turn */
 	enum lane_state state;
@@ -99,6 +101,8 @@ struct lane_house {
 	struct lennuts lennuts;
 	struct list all, proving; /* the oldest first */
 	size_t count, nproving;
+	struct shares shares; /* of lanes, which are no others' */
+	struct shares_part part;
 };
 
 void lane_house_init(struct lane_house *house);

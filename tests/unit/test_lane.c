@@ -370,6 +370,43 @@ static void there_are_not_too_many(void **state)
 	bed_close(&bed);
 }
 
+/* A place less for the address with the most lanes: for one that says nothing first, then for one
+ * that waits, and for the one that asks last. */
+static void who_has_most_gives_way(void **state)
+{
+	enum { PLACES = FDS / LANES_SHARE };
+	struct bed bed;
+	int fds[PLACES], others[PLACES];
+
+	(void)state;
+	bed_open(&bed);
+	fds[0] = add_own(&bed, HAIL_CONTROL);
+	fds[1] = add_own(&bed, HAIL_ANY);
+	for (int i = 2; i < PLACES; i++)
+		fds[i] = add(&bed, 1);
+	for (int i = 2; i < PLACES; i++) {
+		others[i] = add(&bed, (unsigned)i);
+		tunnel_ends(&bed.under, fds[i]);
+		assert_int_equal(bed.house.count, PLACES);
+	}
+	assert_int_equal(bed.over, 0);
+	int late = add(&bed, PLACES);
+	tunnel_ends(&bed.under, fds[1]);
+	assert_int_equal(bed.over, 1);
+	/* nobody has more than one */
+	others[0] = add(&bed, PLACES + 1);
+	tunnel_ends(&bed.under, others[0]);
+	others[1] = add(&bed, 1);
+	tunnel_ends(&bed.under, others[1]);
+	assert_true(bed.over == 1 && bed.house.count == PLACES);
+	for (int i = 0; i < PLACES; i++) {
+		close(fds[i]);
+		close(others[i]);
+	}
+	close(late);
+	bed_close(&bed);
+}
+
 static void ignore_proof(struct proof *proof, int result, const char *why)
 {
 	(void)proof;
@@ -426,6 +463,7 @@ int main(void)
 		cmocka_unit_test(who_says_something_else_waits),
 		cmocka_unit_test(what_is_no_message_ends_it),
 		cmocka_unit_test(there_are_not_too_many),
+		cmocka_unit_test(who_has_most_gives_way),
 		cmocka_unit_test(who_proves_nothing_gives_way),
 	};
 
