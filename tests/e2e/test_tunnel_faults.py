@@ -482,19 +482,27 @@ def test_too_few_descriptors(tunnel, target, end):
 
 
 def test_a_server_that_is_full_of_strangers(tunnel, target):
-    """More lanes than it may have, none of which says who it is; its client goes on."""
-    server, client = tunnel.up(target)
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit[1], limit[1]))
-    try:
-        with contextlib.ExitStack() as stack:
-            for i in range(min(600, limit[1] - 200)):
-                s = stack.enter_context(connect(tunnel.clients))
+    """More lanes of one address than it may have; its client goes on, and so does one that comes later."""
+    def few():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (400, 400))
+
+    server = tunnel._start("server", "--bind-proxy", at(tunnel.proxy), "--bind-client", at(tunnel.clients),
+                           "--dead-after", 600, preexec_fn=few)
+    server.wait_line("clients come to")
+    client = tunnel.client(target)
+    client.wait_line("connected to")
+    with contextlib.ExitStack() as stack:
+        for i in range(150):
+            s = stack.enter_context(socket.create_connection(("127.0.0.1", tunnel.clients), 10 * PATIENCE,
+                                                             ("127.0.0.2", 0)))
+            with contextlib.suppress(OSError):  # it has been one too many
                 s.sendall(HELLO[:-8] + b"%08d" % i + b"n")
-            assert [exchange(tunnel.proxy, b"%d" % i) for i in range(10)] == [b"%d" % i for i in range(10)]
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
-    assert server.popen.poll() is None and client.stop() == 0
+        assert exchange(tunnel.proxy, b"x") == b"x"
+        late = tunnel.client(target)
+        late.wait_line("connected to")
+        assert client.stop() == 0
+        assert [exchange(tunnel.proxy, b"%d" % i) for i in range(10)] == [b"%d" % i for i in range(10)]
+    assert server.popen.poll() is None and late.stop() == 0
 
 
 @pytest.mark.waits
