@@ -3,7 +3,6 @@
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -108,7 +107,7 @@ def short_dir(nothing_left):
     """A private directory with a short path (unix sockets have only 107 bytes for it)."""
     path = tempfile.mkdtemp(prefix="nse.", dir="/tmp")
     yield path
-    shutil.rmtree(path)
+    harness.remove_tree(path)
 
 
 @pytest.fixture

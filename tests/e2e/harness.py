@@ -15,6 +15,7 @@ import pty
 import random
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -58,6 +59,15 @@ def wait_for(condition, what="the condition", timeout=10):
             raise AssertionError(f"waited {timeout} s in vain for {what}")
         time.sleep(pause)
         pause = min(pause * 1.5, 0.05)
+
+
+def remove_tree(path):
+    """All of it, although what has been killed may still be taking files of its own away."""
+    def removed():
+        shutil.rmtree(path, ignore_errors=True)
+        return not os.path.lexists(path)
+
+    wait_for(removed, f"{path} to be gone", 5)
 
 
 def full_pipe():

@@ -8,7 +8,6 @@ import os
 import pathlib
 import re
 import select
-import shutil
 import socket
 import ssl
 import struct
@@ -21,7 +20,7 @@ import zipfile
 
 import pytest
 
-from harness import PATIENCE, Lines, Nswrap, free_port, python
+from harness import PATIENCE, Lines, Nswrap, free_port, python, remove_tree
 from mesh_tools import Box, Site, network
 from standin import PIPES, Link
 from tools import THOROUGH
@@ -147,7 +146,7 @@ def proxy():
     assert proxy.popen.poll() is None, proxy.stderr.text()
     proxy.hang_up()
     nswrap.close()
-    shutil.rmtree(directory)
+    remove_tree(directory)
 
 
 @pytest.fixture
