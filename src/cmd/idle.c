@@ -44,8 +44,8 @@ static const char *const names[] = {
 	[ONLY_USER] = "--only-user",
 };
 
-#define OF_THIS_HOST                                                                             \
-	(1u << HOST_LOOPBACK | 1u << PCAP | 1u << OUTBOUND_ADDR | 1u << OUTBOUND_ADDR6 |          \
+#define OF_THIS_HOST                                                                     \
+	(1u << HOST_LOOPBACK | 1u << PCAP | 1u << OUTBOUND_ADDR | 1u << OUTBOUND_ADDR6 | \
 		1u << OUTBOUND | 1u << CIDR | 1u << CIDR6)
 
 static const struct {

@@ -265,9 +265,9 @@ static int check_outwards(const struct sandbox_config *config, struct err *err)
 static int check_together(struct sandbox_config *config, const struct sandbox_config *typed,
 	const struct defaults *defaults, struct err *err)
 {
-	if (idle_check(config, typed, err) == 0 && settle_via(config, err) == 0 && spec_list_check(&config->forwards, err) == 0 &&
-		check_users(config, err) == 0 && check_outwards(config, err) == 0 &&
-		systemd_check(config, err) == 0)
+	if (idle_check(config, typed, err) == 0 && settle_via(config, err) == 0 &&
+		spec_list_check(&config->forwards, err) == 0 && check_users(config, err) == 0 &&
+		check_outwards(config, err) == 0 && systemd_check(config, err) == 0)
 		return 0;
 	size_t len = strlen(err->text);
 	if (defaults->count > 0)

@@ -295,7 +295,8 @@ static int set_dns(void *target, const char *value, struct err *err)
 static int check_own_address(const struct addr *addr, const char *text, struct err *err)
 {
 	int sock = socket(addr->family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	int result = sock < 0 || bind_is_broadcast(addr) ? -1 : bind(sock, &addr->any, addr_len(addr));
+	int result =
+		sock < 0 || bind_is_broadcast(addr) ? -1 : bind(sock, &addr->any, addr_len(addr));
 
 	if (sock >= 0)
 		close(sock);
