@@ -446,10 +446,9 @@ static int watch_alive(struct supervisor *supervisor, struct err *err)
 		return 0;
 	supervisor->alive_io = (struct loop_io){fd, on_alive};
 	int result = loop_io_add(supervisor->loop, &supervisor->alive_io, EPOLLIN | EPOLLRDHUP);
-	return result < 0
-		       ? err_sys(err, -result,
-				 "--alive-fd: expected a pipe or a socket to be read from")
-		       : 0;
+	return result < 0 ? err_sys(err, -result,
+				    "--alive-fd: expected a pipe or a socket to be read from")
+			  : 0;
 }
 
 /* --- start -------------------------------------------------------------------------------- */
