@@ -355,7 +355,8 @@ static struct forward_spec random_spec(void)
 			spec.host.v6.sin6_addr.s6_addr[i] = rand() % 2 ? (uint8_t)rand() : 0;
 		if (IN6_IS_ADDR_V4MAPPED(&spec.host.v6.sin6_addr))
 			spec.host.v6.sin6_addr.s6_addr[0] = 0xfd;
-		if (IN6_IS_ADDR_MULTICAST(&spec.host.v6.sin6_addr))
+		if (IN6_IS_ADDR_MULTICAST(&spec.host.v6.sin6_addr) ||
+			IN6_IS_ADDR_LINKLOCAL(&spec.host.v6.sin6_addr))
 			spec.host.v6.sin6_addr.s6_addr[0] = 0xfd;
 		break;
 	default:
