@@ -3,12 +3,10 @@
 #pragma once
 
 #include "sandbox/config.h"
-#include "util/err.h"
 
 /*
- * Is there one in @typed, the command line alone, that does nothing beside what is in @config, with
- * the defaults? In those such a one is left out without a word. Returns 0, or -EINVAL with @err
- * naming both options.
+ * Warn of each option of @typed, the command line alone, that does nothing in @config, which has
+ * the defaults as well, and say which one it is that leaves it nothing to do. Defaults that have
+ * nothing to do are left out without a word.
  */
-int idle_check(
-	const struct sandbox_config *config, const struct sandbox_config *typed, struct err *err);
+void idle_tell(const struct sandbox_config *config, const struct sandbox_config *typed);

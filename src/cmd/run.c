@@ -208,10 +208,15 @@ static int check_routes(const struct sandbox_via *via, const struct net_plan *pl
 	return 0;
 }
 
+/* All that goes by a link is out of reach of what stands between the TAP and this host. */
 static int settle_via(struct sandbox_config *config, struct err *err)
 {
 	struct sandbox_via *via = &config->via;
 	struct net_plan *plan = &config->net;
+	const char *what = plan->allows_host_loopback                         ? "--host-loopback"
+			   : config->pcap_path                                ? "--pcap"
+			   : plan->outbound4.family || plan->outbound6.family ? "--outbound-addr"
+									      : NULL;
 
 	if (!via->is_on && (via->nnets > 0 || via->has_dns || via->key_path))
 		return err_set(err, EINVAL, "%s goes with --via LINK",
@@ -223,6 +228,11 @@ static int settle_via(struct sandbox_config *config, struct err *err)
 	if (linkspec_check_key(&via->spec, via->key_path, err) < 0 ||
 		check_routes(via, plan, err) < 0)
 		return -EINVAL;
+	if (via->nnets == 0 && what)
+		return err_set(err, EINVAL,
+			"%s: all goes by --via, nothing through this host: expected --route "
+			"NETWORK/LEN for what is to go by the link",
+			what);
 	if (via->has_dns && (config->dns_override.family || !plan->has_dns))
 		return err_set(err, EINVAL,
 			"--dns-via: names are asked of the exit's resolver: "
@@ -262,12 +272,12 @@ static int check_outwards(const struct sandbox_config *config, struct err *err)
 }
 
 /* What is right by itself; where there are defaults it may be they that do not fit. */
-static int check_together(struct sandbox_config *config, const struct sandbox_config *typed,
-	const struct defaults *defaults, struct err *err)
+static int check_together(
+	struct sandbox_config *config, const struct defaults *defaults, struct err *err)
 {
-	if (idle_check(config, typed, err) == 0 && settle_via(config, err) == 0 &&
-		spec_list_check(&config->forwards, err) == 0 && check_users(config, err) == 0 &&
-		check_outwards(config, err) == 0 && systemd_check(config, err) == 0)
+	if (settle_via(config, err) == 0 && spec_list_check(&config->forwards, err) == 0 &&
+		check_users(config, err) == 0 && check_outwards(config, err) == 0 &&
+		systemd_check(config, err) == 0)
 		return 0;
 	size_t len = strlen(err->text);
 	if (defaults->count > 0)
@@ -358,12 +368,13 @@ static int run(const struct cmd_call *call)
 
 	run_options_init(&options);
 	int first = read_options(&options, &typed, call, &defaults, &err);
-	if (first < 0 || check_together(&options.config, &typed, &defaults, &err) < 0 ||
+	if (first < 0 || check_together(&options.config, &defaults, &err) < 0 ||
 		set_command(&options, call->argc - first, call->argv + first, &err) < 0) {
 		status = cmd_usage_error(&err);
 	} else {
 		cmd_set_log_level(options.verbosity);
 		tell_defaults(&defaults, &options.config);
+		idle_tell(&options.config, &typed);
 		status = read_agent(&options, call->argc - first, call->argv + first, &beside);
 		if (status < 0)
 			status = start(&options, call, first, &background);
