@@ -11,8 +11,7 @@ enum name {
 	PCAP,
 	OUTBOUND_ADDR,
 	OUTBOUND_ADDR6,
-	OUTBOUND,
-	CIDR,
+	OUTBOUND_KERNEL,
 	CIDR6,
 	MTU,
 	DNS,
@@ -30,8 +29,7 @@ static const char *const names[] = {
 	[PCAP] = "--pcap",
 	[OUTBOUND_ADDR] = "--outbound-addr",
 	[OUTBOUND_ADDR6] = "--outbound-addr of IPv6",
-	[OUTBOUND] = "--outbound",
-	[CIDR] = "--cidr",
+	[OUTBOUND_KERNEL] = "--outbound kernel",
 	[CIDR6] = "--cidr6",
 	[MTU] = "--mtu",
 	[DNS] = "--dns",
@@ -44,16 +42,15 @@ static const char *const names[] = {
 	[ONLY_USER] = "--only-user",
 };
 
-#define WAY_OUT (1u << OUTBOUND | 1u << CIDR | 1u << CIDR6)
-
 static const struct {
 	enum name by;
 	unsigned idle; /* what it leaves nothing to do */
 } rules[] = {
-	{NETWORK_NONE, WAY_OUT | 1u << HOST_LOOPBACK | 1u << PCAP | 1u << OUTBOUND_ADDR |
-			       1u << OUTBOUND_ADDR6 | 1u << MTU | 1u << DNS |
-			       1u << PORT_DRIVER_SLIRP},
-	{VIA_FOR_ALL, WAY_OUT}, /* cmd/run refuses the rest */
+	{NETWORK_NONE, 1u << HOST_LOOPBACK | 1u << PCAP | 1u << OUTBOUND_ADDR |
+			       1u << OUTBOUND_ADDR6 | 1u << OUTBOUND_KERNEL | 1u << CIDR6 |
+			       1u << MTU | 1u << DNS | 1u << PORT_DRIVER_SLIRP},
+	/* cmd/run refuses the rest */
+	{VIA_FOR_ALL, 1u << OUTBOUND_KERNEL | 1u << CIDR6},
 	{VIA, 1u << PORT_DRIVER_SLIRP},
 	{NO_DNS, 1u << DNS},
 	{NO_IPV6, 1u << CIDR6 | 1u << OUTBOUND_ADDR6},
@@ -68,7 +65,7 @@ static unsigned given(const struct sandbox_config *config)
 	return BIT(HOST_LOOPBACK, plan->allows_host_loopback) | BIT(PCAP, config->pcap_path) |
 	       BIT(OUTBOUND_ADDR, plan->outbound4.family) |
 	       BIT(OUTBOUND_ADDR6, plan->outbound6.family) |
-	       BIT(OUTBOUND, plan->carrier != PLAN_CARRIER_AUTO) | BIT(CIDR, plan->is_given4) |
+	       BIT(OUTBOUND_KERNEL, plan->carrier == PLAN_CARRIER_KERNEL) |
 	       BIT(CIDR6, plan->is_given6) | BIT(MTU, plan->mtu != NET_MTU_DEFAULT) |
 	       BIT(DNS, config->dns_override.family) |
 	       BIT(PORT_DRIVER_SLIRP, config->driver == FORWARD_DRIVER_SLIRP) |

@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -244,22 +243,29 @@ static int add_all_rules(scmp_filter_ctx filter, const struct confine *confine)
 	return result;
 }
 
-/* What libseccomp makes of the rules. seccomp_load() would make it after the fork. */
+/*
+ * What libseccomp makes of the rules. seccomp_load() would make it after the fork. It comes as one
+ * message: a file would be cut at a limit for files (RLIMIT_FSIZE), which is COMMAND's to have.
+ */
 static int export_filter(scmp_filter_ctx filter, struct confine *confine)
 {
-	_cleanup_fd_ int fd = memfd_create("filter", MFD_CLOEXEC);
-	int result = fd < 0 ? -errno : seccomp_export_bpf(filter, fd);
+	const size_t bytes_max = BPF_MAXINSNS * sizeof(struct sock_filter);
+	int ends[2];
 
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return -errno;
+	_cleanup_fd_ int in = ends[0], out = ends[1];
+	int result = seccomp_export_bpf(filter, in);
 	if (result < 0)
 		return result;
-	const size_t bytes = (size_t)lseek(fd, 0, SEEK_CUR);
-	struct sock_filter *program = malloc(bytes);
-	if (!program || pread(fd, program, bytes, 0) != (ssize_t)bytes) {
+	struct sock_filter *program = malloc(bytes_max);
+	ssize_t bytes = program ? recv(out, program, bytes_max, MSG_DONTWAIT) : -1;
+	if (bytes <= 0) {
 		free(program);
 		return -ENOMEM;
 	}
 	confine->filter = program;
-	confine->filter_len = (unsigned short)(bytes / sizeof(*program));
+	confine->filter_len = (unsigned short)((size_t)bytes / sizeof(*program));
 	return 0;
 }
 

@@ -356,7 +356,8 @@ int setup_namespaces(const struct init_start *start, int fds[INIT_FDS], struct d
 		fds[i] = -1;
 	files_begin(&files);
 	int result = setup_devices(start, fds, mints, err);
-	if (result == 0)
+	/* not where COMMAND may have to wait for a login: keys that come until then count */
+	if (result == 0 && !start->config->via.is_on)
 		confine_make_filter(confine);
 	if (files_end(&files, err) < 0 || result < 0 || open_namespaces(fds, err) < 0)
 		return -err->code;

@@ -538,6 +538,16 @@ static int spawn_init(struct supervisor *supervisor, struct err *err)
 	return result;
 }
 
+/* Until it has said what it could set up. */
+static int await_init(struct supervisor *supervisor, struct err *err)
+{
+	int result = initctl_await(&supervisor->init, err);
+
+	if (result == 0 && supervisor->init.keeps_clients4)
+		forwards_keep_clients(&supervisor->forwards);
+	return result;
+}
+
 static int open_answers(struct supervisor *supervisor, struct err *err)
 {
 	const struct registry_entry *entry = &supervisor->answers.server.entry;
@@ -594,13 +604,6 @@ static int open_outwards(struct supervisor *supervisor, struct err *err)
 	return outwards_add(&supervisor->outwards, config->outwards, config->noutwards, err);
 }
 
-/* init has said what it could set up. */
-static void keep_clients(struct supervisor *supervisor)
-{
-	if (supervisor->init.keeps_clients4)
-		forwards_keep_clients(&supervisor->forwards);
-}
-
 static int start_net(struct supervisor *supervisor, struct err *err)
 {
 	const int *fds = supervisor->init.fds;
@@ -622,14 +625,13 @@ static int start(struct supervisor *supervisor, struct err *err)
 		forwards_bind(&supervisor->forwards, false, err) < 0 ||
 		reserve_name(supervisor, err) < 0 || make_program(supervisor, err) < 0 ||
 		spawn_init(supervisor, err) < 0 || open_answers(supervisor, err) < 0 ||
-		initctl_await(&supervisor->init, err) < 0 || open_outwards(supervisor, err) < 0 ||
+		await_init(supervisor, err) < 0 || open_outwards(supervisor, err) < 0 ||
 		forwards_bind(&supervisor->forwards, true, err) < 0 ||
 		start_via(supervisor, err) < 0 || initctl_release(&supervisor->init, err) < 0)
 		return -err->code;
 	job_leave_streams();
 	if (plan_tell_moved(&supervisor->config->net, moved))
 		log_notice("the network inside is %s", moved);
-	keep_clients(supervisor);
 	forwards_announce(&supervisor->forwards, 0, NULL);
 	outwards_announce(&supervisor->outwards, 0);
 	if (start_net(supervisor, err) < 0)

@@ -109,12 +109,11 @@ def test_pcap(nswrap, short_dir, is_stopped):
 
 # --- options that another one leaves nothing to do ---------------------------------------------------
 
-WAY_OUT = [["--outbound", "slirp"], ["--outbound", "kernel"], ["--cidr", "10.9.9.0/24"], ["--cidr6", "fd12::/64"],
-           ["--port-driver", "slirp"]]
+BOTH = [["--outbound", "kernel"], ["--cidr6", "fd12::/64"], ["--port-driver", "slirp"]]
 IDLE = [(["--network", "none"], words) for words in [
-    *WAY_OUT, ["--host-loopback"], ["--pcap", "/dev/null"], ["--outbound-addr", "127.0.0.1"], ["--mtu", "1400"],
+    *BOTH, ["--host-loopback"], ["--pcap", "/dev/null"], ["--outbound-addr", "127.0.0.1"], ["--mtu", "1400"],
     ["--dns", "192.0.2.1"]]]
-IDLE += [(["--via", "exec:false"], words) for words in WAY_OUT]
+IDLE += [(["--via", "exec:false"], words) for words in BOTH]
 IDLE += [(["--no-dns"], ["--dns", "192.0.2.1"]), (["--only-user"], ["--port-driver", "slirp"]),
          (["--via", "exec:false", "--route", "192.0.2.0/24"], ["--port-driver", "slirp"]),
          (["--no-ipv6"], ["--cidr6", "fd12::/64"]), (["--no-ipv6"], ["--outbound-addr", "::1"])]
@@ -128,6 +127,9 @@ def test_options_that_do_nothing(nswrap):
         assert (result.returncode, result.stdout, len(told)) == (0, b"on\n", 1), (words, by, result.stderr)
         assert f" {words[0]} " in told[0] and told[0].endswith(f"does nothing with {by[0]}" + (
             " none" if by[0] == "--network" else "")), (words, by, told)
+    # the name server of the inside has its address, and clients come as themselves or not
+    result = nswrap.run("--network", "none", "--cidr", "10.9.9.0/24", "--outbound", "slirp", "--", "cat", "/etc/resolv.conf")
+    assert b"10.9.9.3" in result.stdout and b"does nothing" not in result.stderr, result
     # a default cuts the way out: what is typed does nothing
     result = nswrap.run("--dns", "192.0.2.1", "--", "true", env={"NSWRAP_OPTIONS": "--network none"})
     assert result.returncode == 0 and b"--dns does nothing with --network none" in result.stderr, result.stderr

@@ -175,6 +175,13 @@ def test_a_file_that_may_not_grow(nswrap, tmp_path, option, appends):
     assert (tmp_path / "told").stat().st_size == 1024
 
 
+def test_exec_where_files_may_not_grow(nswrap):
+    nswrap.start("-n", "box", "sleep", "1000").wait_event("started")
+    done = subprocess.run(["prlimit", "--fsize=0", BINARY, "exec", "box", "sh", "-c", "exit 7"], env=nswrap.env,
+                          capture_output=True, timeout=20 * PATIENCE)
+    assert (done.returncode, done.stderr) == (7, b"")
+
+
 # --- who reads --pcap ----------------------------------------------------------------------------------
 
 
