@@ -150,7 +150,7 @@ static enum guard_verdict check_udp(const struct packet *packet)
 	if (is_service && packet->place != TO_OUTSIDE)
 		return GUARD_DROP_UDP_SERVICE;
 	if (packet->source == FROM_LOOPBACK || packet->source == FROM_BOUND)
-		return GUARD_DROP_BOUND;
+		return GUARD_DROP_BOUND_UDP;
 	return check_place(packet, false);
 }
 

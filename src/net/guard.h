@@ -50,7 +50,8 @@
 	DROP(FRAGMENT, "fragment")             /* MF, an offset, or the reserved bit */            \
 	USUAL(PROTOCOL, "unknown protocol")    /* IPv6: every extension header, too (MLD) */       \
 	DROP(SOURCE, "foreign source")         /* not the guest's, or not so used by it */         \
-	USUAL(BOUND, "from loopback")          /* SYN, datagram; net/slirp answers */              \
+	USUAL(BOUND, "SYN from loopback")      /* who is bound to it. net/slirp answers */         \
+	USUAL(BOUND_UDP, "datagram from loopback") /* the same */                                  \
 	DROP(DESTINATION, "forbidden destination") /* the host itself; class E */                  \
 	USUAL(MULTICAST, "multicast")              /* IPv6: other than ND */                       \
 	USUAL(BROADCAST, "broadcast")              /* 255.255.255.255 or the virtual network's */  \

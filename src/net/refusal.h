@@ -14,7 +14,7 @@
 
 /*
  * Answer @frame, an Ethernet frame that has passed the guard (net/guard), or all of it but for the
- * last question (GUARD_DROP_BOUND, GUARD_DROP_HOST_LOOPBACK), with a TCP packet that begins a
+ * last question (GUARD_DROP_BOUND, _BOUND_UDP, _HOST_LOOPBACK), with a TCP packet that begins a
  * connection, or a datagram, so that connect(2) inside gives the error that it gave outside,
  * @result (-errno): a RST for who refused, ICMP in the name of `host` for who cannot be reached.
  * Returns the size of the frame in @out, or 0 where nobody has answered, or nobody would

@@ -150,6 +150,9 @@ static void answer_dropped(struct slirp_stack *stack, enum guard_verdict verdict
 	/* elsewhere it is EINVAL, of which ICMP knows nothing */
 	if (verdict == GUARD_DROP_BOUND || verdict == GUARD_DROP_HOST_LOOPBACK)
 		answered = refusal_make(stack->plan, stack->frame, len, -EADDRNOTAVAIL, answer);
+	/* with that code a socket of datagrams would hear only of what it asks for (IP_RECVERR) */
+	if (verdict == GUARD_DROP_BOUND_UDP)
+		answered = refusal_make(stack->plan, stack->frame, len, -EACCES, answer);
 	if (answered > 0)
 		on_send_packet(answer, answered, stack);
 }

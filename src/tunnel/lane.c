@@ -325,12 +325,28 @@ static void on_proof(struct proof *proof, int result, const char *why)
 	begin(lane);
 }
 
+/* For one more of @source that has to prove who it is: the oldest of its own, or of all. */
+static void drop_proving(struct lane_house *house, unsigned source)
+{
+	struct lane *oldest = list_first(&house->proving, struct lane, at);
+
+	list_each (at, &house->proving) {
+		struct lane *lane = container_of(at, struct lane, at);
+
+		if (lane->source == source) {
+			oldest = lane;
+			break;
+		}
+	}
+	drop(oldest);
+}
+
 static void prove(struct lane *lane)
 {
 	struct lane_house *house = lane->house;
 
 	if (house->nproving >= LANE_PROVING_MAX)
-		drop(list_first(&house->proving, struct lane, at));
+		drop_proving(house, lane->source);
 	lane->state = LANE_PROVING;
 	house->nproving++;
 	list_add_last(&house->proving, &lane->at);
@@ -366,14 +382,16 @@ static bool yield(struct shares_part *part, unsigned source)
 	return true;
 }
 
-/* For one more lane of @peer: who has proven nothing yet gives way, or who has most of them. */
+/* For one more lane of @peer: who has most of them gives way, or who has proven nothing yet. */
 static bool make_room(struct lane_house *house, const struct addr *peer)
 {
 	if (house->count < LANES_MAX && house->count < house->context->budget->max / LANES_SHARE)
 		return true;
+	if (shares_yield(&house->shares, peer, LANES_FEW, false))
+		return true;
 	if (house->nproving == 0)
-		return shares_yield(&house->shares, peer, 0, false);
-	drop(list_first(&house->proving, struct lane, at));
+		return false;
+	drop_proving(house, shares_source(&house->shares, peer));
 	return true;
 }
 

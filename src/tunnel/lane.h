@@ -31,9 +31,10 @@
 #define LANE_TAKEN_MS    2000
 #define LANE_DEAD_MS     15000 /* to say hello */
 #define LANE_PROOF_MS    10000
-#define LANE_PROVING_MAX 1024 /* one more costs the oldest of them its place */
+#define LANE_PROVING_MAX 1024 /* one more costs its address's oldest its place, or the oldest */
 #define LANES_MAX        4096 /* one more, too, or the address with the most of them one */
 #define LANES_SHARE      4    /* and of all descriptors at most this part */
+#define LANES_FEW        3 /* of a client that is up: so many more than others have are nobody's */
 
 enum lane_state {
 	LANE_PROVING, /* to have the key: in house->proving */

@@ -148,18 +148,11 @@ def outer(short_dir):
 @pytest.fixture
 def host_server():
     """Starts one of the harness's programs on the host's loopback: (program, port) -> Popen."""
-    import pathlib
-
     popens = []
-
-    def bound(port, udp):
-        tables = [f"/proc/net/{'udp' if udp else 'tcp'}{v}" for v in ("", "6")]
-        rows = [row.split() for t in tables for row in pathlib.Path(t).read_text().splitlines()[1:]]
-        return any(int(r[1].rsplit(":", 1)[1], 16) == port and (udp or r[3] == "0A") for r in rows)
 
     def start(program, port, address="127.0.0.1", udp=False):
         popens.append(subprocess.Popen(harness.python(program, address, port)))
-        harness.wait_for(lambda: bound(port, udp), f"a server on port {port}")
+        harness.wait_for(lambda: harness.is_bound(port, udp), f"a server on port {port}")
         return popens[-1]
 
     yield start

@@ -106,6 +106,17 @@ def is_free(port, address="127.0.0.1", kind=socket.SOCK_STREAM):
 MESH_NAMES_PORT = 10053
 
 
+def is_bound(port, udp=False, pid="self"):
+    """Whether a socket of that process's network is bound to port (and listens, for TCP)."""
+    for family in ("", "6"):
+        table = pathlib.Path(f"/proc/{pid}/net/{'udp' if udp else 'tcp'}{family}")
+        for row in table.read_text().splitlines()[1:]:
+            fields = row.split()
+            if int(fields[1].rsplit(":", 1)[1], 16) == port and (udp or fields[3] == "0A"):
+                return True
+    return False
+
+
 def is_free_everywhere(port):
     """At every address, TCP and UDP: tests want it for more than one of them."""
     return port != MESH_NAMES_PORT and all(is_free(port, address, kind) for address in ("0.0.0.0", "::")
@@ -754,14 +765,7 @@ class OuterHost:
         return popen
 
     def is_bound(self, port, udp=False):
-        """Whether a socket of the outer host is bound to port (and listens, for TCP)."""
-        for family in ("", "6"):
-            table = pathlib.Path(f"/proc/{self.holder.pid}/net/{'udp' if udp else 'tcp'}{family}")
-            for row in table.read_text().splitlines()[1:]:
-                fields = row.split()
-                if int(fields[1].rsplit(":", 1)[1], 16) == port and (udp or fields[3] == "0A"):
-                    return True
-        return False
+        return is_bound(port, udp, self.holder.pid)
 
     def close(self):
         for popen in self._popens:

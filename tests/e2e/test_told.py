@@ -128,7 +128,9 @@ def test_a_name_that_nobody_reads(nswrap):
 def test_output_that_cannot_be_written(nswrap, short_dir):
     """Whatever prints says so, and ends with 125; a COMMAND that prints nothing does not pay for it."""
     nswrap.start("-q", "-n", "box", "-f", "0:80", "sleep", 60).wait_event("started")
-    nswrap.run("-q", "-d", "-n", "logged", "--network", "none", "echo", "said")
+    nswrap.env["XDG_STATE_HOME"] = short_dir
+    assert nswrap.run("-q", "-d", "-n", "logged", "--network", "none", "echo", "said").returncode == 0
+    wait_for(lambda: b"ended with status 0" in nswrap.run("logs", "logged").stdout, "the log")
     mesh = Mesh(nswrap, short_dir)
     mesh.fake("a")
     mesh.start()

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from harness import NEIGHBOUR_SETUP, PATIENCE, free_port, is_free, python, wait_for
+from harness import NEIGHBOUR_SETUP, PATIENCE, free_port, is_bound, python, wait_for
 from standin import Link
 
 # two programs that speak to one another in turn, argv: listen|connect ADDRESS PORT, and where there is a proxy its port
@@ -184,7 +184,7 @@ def words_of(proxy, port):
 def test_proxies(proxies, proxy):
     port = free_port()
     listening = subprocess.Popen(python(TALK, "listen", "127.0.0.1", port), **PIPES)
-    wait_for(lambda: not is_free(port), "the listener")
+    wait_for(lambda: is_bound(port), "the listener")
     check(listening, subprocess.Popen(python(TALK, "connect", "127.0.0.1", port, proxies[proxy],
                                              *words_of(proxy, port)), **PIPES))
 

@@ -218,8 +218,8 @@ static void ipv4_addresses(void **state)
 	expect_verdict(frame_udp("10.0.2.101", OUTSIDE, 1), GUARD_DROP_SOURCE);
 	expect_verdict(frame_udp(HOST, OUTSIDE, 1), GUARD_DROP_SOURCE);
 	expect_verdict(frame_udp("0.0.0.0", OUTSIDE, 1), GUARD_DROP_SOURCE);
-	expect_verdict(frame_udp(LO, OUTSIDE, 1), GUARD_DROP_BOUND);
-	expect_verdict(frame_udp("127.0.0.2", OUTSIDE, 1), GUARD_DROP_BOUND);
+	expect_verdict(frame_udp(LO, OUTSIDE, 1), GUARD_DROP_BOUND_UDP);
+	expect_verdict(frame_udp("127.0.0.2", OUTSIDE, 1), GUARD_DROP_BOUND_UDP);
 	expect_verdict(frame_icmp(LO, OUTSIDE, 8), GUARD_DROP_SOURCE);
 	expect_verdict(frame_tcp(LO, OUTSIDE, 443, SYN, NULL, 0), GUARD_DROP_BOUND);
 	expect_verdict(frame_tcp("127.0.0.2", OUTSIDE, 443, SYN, NULL, 0), GUARD_DROP_BOUND);

@@ -374,34 +374,38 @@ static void there_are_not_too_many(void **state)
  * that waits, and for the one that asks last. */
 static void who_has_most_gives_way(void **state)
 {
-	enum { PLACES = FDS / LANES_SHARE };
+	enum { PLACES = FDS / LANES_SHARE, NOWN = 6 };
 	struct bed bed;
 	int fds[PLACES], others[PLACES];
 
 	(void)state;
 	bed_open(&bed);
 	fds[0] = add_own(&bed, HAIL_CONTROL);
-	fds[1] = add_own(&bed, HAIL_ANY);
-	for (int i = 2; i < PLACES; i++)
+	for (int i = 1; i < NOWN; i++)
+		fds[i] = add_own(&bed, HAIL_ANY);
+	for (int i = NOWN; i < PLACES; i++)
 		fds[i] = add(&bed, 1);
-	for (int i = 2; i < PLACES; i++) {
+	for (int i = NOWN; i < PLACES; i++) {
 		others[i] = add(&bed, (unsigned)i);
 		tunnel_ends(&bed.under, fds[i]);
 		assert_int_equal(bed.house.count, PLACES);
 	}
 	assert_int_equal(bed.over, 0);
-	int late = add(&bed, PLACES);
-	tunnel_ends(&bed.under, fds[1]);
-	assert_int_equal(bed.over, 1);
-	/* nobody has more than one */
-	others[0] = add(&bed, PLACES + 1);
+	for (int i = 1; i < 3; i++) {
+		others[i] = add(&bed, (unsigned)(PLACES + i));
+		tunnel_ends(&bed.under, fds[i]);
+		assert_int_equal(bed.over, i);
+	}
+	/* what is left is a client that is up */
+	others[0] = add(&bed, PLACES + 3);
 	tunnel_ends(&bed.under, others[0]);
-	others[1] = add(&bed, 1);
-	tunnel_ends(&bed.under, others[1]);
-	assert_true(bed.over == 1 && bed.house.count == PLACES);
+	int late = add(&bed, 1);
+	tunnel_ends(&bed.under, late);
+	assert_true(bed.over == 2 && bed.house.count == PLACES);
 	for (int i = 0; i < PLACES; i++) {
 		close(fds[i]);
-		close(others[i]);
+		if (i < 3 || i >= NOWN)
+			close(others[i]);
 	}
 	close(late);
 	bed_close(&bed);
@@ -420,7 +424,7 @@ static void who_proves_nothing_gives_way(void **state)
 	static const struct keyfile key = {"one key that is secret", 22};
 	const unsigned char id[HAIL_ID_BYTES] = "client1";
 	struct bed bed;
-	int fds[FDS / LANES_SHARE], fd;
+	int fds[FDS / LANES_SHARE], flood[FDS / 2], fd;
 
 	(void)state;
 	bed_open(&bed);
@@ -433,6 +437,9 @@ static void who_proves_nothing_gives_way(void **state)
 		assert_said(fds[i], ""); /* closed */
 		assert_silent(fds[i + 1]);
 		close(fds[i]);
+		/* however many they are: it is their own who give way */
+		for (unsigned j = 0; i == 1 && j < FDS / 2; j++)
+			flood[j] = add(&bed, 1);
 		struct proof proof = {.loop = bed.under.loop,
 			.key = &key,
 			.role = PROOF_ASKER,
@@ -448,6 +455,8 @@ static void who_proves_nothing_gives_way(void **state)
 	}
 	for (unsigned i = 0; i < FDS / LANES_SHARE; i++)
 		close(fds[i]);
+	for (unsigned j = 0; j < FDS / 2; j++)
+		close(flood[j]);
 	bed_close(&bed);
 }
 
