@@ -17,6 +17,7 @@ import pytest
 
 from harness import (
     BINARY, PATIENCE, called, connect, descendants, free_port, is_alive, proc_status, process_table, python, wait_for)
+from test_confine import GET_KEYS, HAVE_KEYS
 from tools import Roles, tool
 
 SESSIONS = pytest.mark.parametrize("options", [[], ["--new-session"]], ids=["same", "new"])
@@ -694,6 +695,24 @@ def test_what_is_asked_at_the_prompt(nswrap, asks):
     assert json.loads(nswrap.run("ps", "--json").stdout)[0]["pid"] > 0
     connect(port).close()
     terminal.type("typed\n")
+    assert terminal.popen.wait(20 * PATIENCE) == 0
+
+
+def test_what_comes_at_the_prompt(nswrap, asks):
+    """What is said of a port that is added is as true as later, and keys outside are out of reach as earlier ones are."""
+    terminal = Terminal(nswrap, [BINARY, "-n", "box", "--client-address", "--via", f"exec:{asks}", "--", "sh", "-c",
+                                 'read -r numbers; exec "$@" $numbers', "sh", *python(GET_KEYS)])
+    terminal.expect("password: ")
+    added = nswrap.run("port", "add", "box", f"{free_port()}:80")
+    assert (added.returncode, b"sees itself" in added.stderr) == (0, False), added.stderr
+    with subprocess.Popen(python(HAVE_KEYS, f"nswrap-test-{os.getpid()}"), stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as holder:
+        numbers = holder.stdout.readline().decode()
+        terminal.type("secret\n")
+        terminal.expect("leads to")
+        terminal.type(numbers)
+        terminal.expect("(?s)" + 6 * "    -\r?\n.*")
+        holder.stdin.close()
     assert terminal.popen.wait(20 * PATIENCE) == 0
 
 
