@@ -371,7 +371,7 @@ static void there_are_not_too_many(void **state)
 }
 
 /* A place less for the address with the most lanes: for one that says nothing first, then for one
- * that waits, and for the one that asks last. */
+ * that waits, and for those that are in use or ask last. */
 static void who_has_most_gives_way(void **state)
 {
 	enum { PLACES = FDS / LANES_SHARE, NOWN = 6 };
@@ -381,7 +381,10 @@ static void who_has_most_gives_way(void **state)
 	(void)state;
 	bed_open(&bed);
 	fds[0] = add_own(&bed, HAIL_CONTROL);
-	for (int i = 1; i < NOWN; i++)
+	fds[1] = add_own(&bed, HAIL_ANY);
+	list_del(&bed.last->at);
+	assert_int_equal(lane_ask(bed.last, "x", 1, 0), 0);
+	for (int i = 2; i < NOWN; i++)
 		fds[i] = add_own(&bed, HAIL_ANY);
 	for (int i = NOWN; i < PLACES; i++)
 		fds[i] = add(&bed, 1);
@@ -393,7 +396,7 @@ static void who_has_most_gives_way(void **state)
 	assert_int_equal(bed.over, 0);
 	for (int i = 1; i < 3; i++) {
 		others[i] = add(&bed, (unsigned)(PLACES + i));
-		tunnel_ends(&bed.under, fds[i]);
+		tunnel_ends(&bed.under, fds[i + 1]);
 		assert_int_equal(bed.over, i);
 	}
 	/* what is left is a client that is up */
