@@ -118,7 +118,7 @@ static void find_strange_keys(struct strange_keys *keys)
 	}
 	if (file)
 		fclose(file);
-	/* where it is covered it is empty; and our session keyring is there */
+	/* where it is covered it is empty; else our session's keyring is there, or the user's */
 	keys->is_known = nlines > 0 && nlines < LINES_MAX && keys->count <= STRANGE_MAX;
 }
 

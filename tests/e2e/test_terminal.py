@@ -699,17 +699,19 @@ def test_what_is_asked_at_the_prompt(nswrap, asks):
 
 
 def test_what_comes_at_the_prompt(nswrap, asks):
-    """What is said of a port that is added is as true as later, and keys outside are out of reach as earlier ones are."""
+    """What is said of a port that is added is said once, and is true; keys outside are out of reach as earlier ones are."""
     terminal = Terminal(nswrap, [BINARY, "-n", "box", "--client-address", "--via", f"exec:{asks}", "--", "sh", "-c",
-                                 'read -r numbers; exec "$@" $numbers', "sh", *python(GET_KEYS)])
+                                 'echo begun; read -r numbers; exec "$@" $numbers', "sh", *python(GET_KEYS)])
     terminal.expect("password: ")
+    assert nswrap.run("port", "add", "box", "-R", "5432").returncode == 0
     added = nswrap.run("port", "add", "box", f"{free_port()}:80")
     assert (added.returncode, b"sees itself" in added.stderr) == (0, False), added.stderr
     with subprocess.Popen(python(HAVE_KEYS, f"nswrap-test-{os.getpid()}"), stdin=subprocess.PIPE,
                           stdout=subprocess.PIPE) as holder:
         numbers = holder.stdout.readline().decode()
         terminal.type("secret\n")
-        terminal.expect("leads to")
+        told = terminal.expect("begun\r?\n").string
+        assert (told.count("leads to port 80 inside"), told.count(":5432 inside leads to")) == (1, 1), told
         terminal.type(numbers)
         terminal.expect("(?s)" + 6 * "    -\r?\n.*")
         holder.stdin.close()
