@@ -35,6 +35,7 @@ static int try(const struct confine *confine, int (*call)(int told), int told)
 	pid_t pid = fork();
 
 	if (pid == 0) {
+		signal(SIGSEGV, SIG_DFL); /* cmocka would go on with the next test here */
 		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || confine_self(confine) < 0)
 			_exit(255);
 		_exit(call(told) < 0 ? errno : 0);
@@ -111,24 +112,32 @@ static int make_socket_x32(int family)
 	return (int)syscall(0x40000000 + SYS_socket, family, SOCK_STREAM, 0);
 }
 
-static int says(void)
+/* Under some hypervisors the instruction faults although the kernel has the calls. */
+static bool has_32(void)
 {
-	return call_32(20, 0, 0, 0) < 0; /* getpid */
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		signal(SIGSEGV, SIG_DFL);
+		_exit(call_32(20, 0, 0, 0) < 0); /* getpid */
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 static void other_architectures(void **state)
 {
 	(void)state;
-	if (says())
-		skip(); /* this kernel has no 32-bit calls */
+	assert_int_equal(try(&with_network, make_socket_x32, AF_VSOCK), EAFNOSUPPORT);
+	if (!has_32())
+		skip(); /* this machine has no 32-bit calls */
 	assert_int_equal(try(&without, make_socket_32, AF_VSOCK), EAFNOSUPPORT);
 	assert_int_equal(try(&without, make_socket_32, AF_INET), 0);
 	assert_int_equal(try(&without, make_socketcall_32, 0), EAFNOSUPPORT);
 	/* 32-bit programs have a network where there is one */
 	assert_int_equal(try(&with_network, make_socketcall_32, 0), EFAULT);
 	assert_int_equal(try(&with_network, type_32, 0), EPERM);
-	int result = try(&with_network, make_socket_x32, AF_VSOCK);
-	assert_true(result == EAFNOSUPPORT);
 }
 #endif
 
@@ -334,9 +343,6 @@ static void strange_keys(void **state)
 		link_into,
 		add_into,
 		request_into,
-#ifdef __x86_64__
-		link_32,
-#endif
 	};
 
 	(void)state;
@@ -346,6 +352,10 @@ static void strange_keys(void **state)
 		skip(); /* a kernel or container without */
 	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
 		assert_int_equal(try(&with_network, calls[i], serial), EACCES);
+#ifdef __x86_64__
+	if (has_32())
+		assert_int_equal(try(&with_network, link_32, serial), EACCES);
+#endif
 	assert_int_equal(try(&with_network, link_key, KEY_SPEC_USER_KEYRING), 0);
 	assert_int_equal(try(&with_network, link_own, 0), 0);
 }
