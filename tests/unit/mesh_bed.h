@@ -163,6 +163,29 @@ static inline void shut_door(struct mesh_bed *bed, bool is_shut)
 	pthread_mutex_unlock(&bed->lock);
 }
 
+/*
+ * No descriptor is to be had, until no_shortage with what was returned. The server of the door has
+ * some for a moment: it rests meanwhile, or there would be one more when it has closed its own.
+ */
+static inline struct rlimit shortage(struct mesh_bed *bed)
+{
+	struct rlimit limit, small;
+
+	shut_door(bed, true);
+	getrlimit(RLIMIT_NOFILE, &limit);
+	small = limit;
+	small.rlim_cur = (rlim_t)dup(0); /* the next one would have this number */
+	close((int)small.rlim_cur);
+	setrlimit(RLIMIT_NOFILE, &small);
+	return limit;
+}
+
+static inline void no_shortage(struct mesh_bed *bed, const struct rlimit *limit)
+{
+	setrlimit(RLIMIT_NOFILE, limit);
+	shut_door(bed, false);
+}
+
 /* The door is the caller's, which bed_close closes. */
 static inline void bed_open_with_door(struct mesh_bed *bed, int door)
 {

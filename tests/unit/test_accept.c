@@ -232,18 +232,13 @@ static void rests_while_descriptors_are_short(void **state)
 {
 	const struct addr addr = addr_at("127.0.0.1", PORT);
 	struct world *world = world_open(&addr, 1);
-	struct rlimit limit, small;
 
 	(void)state;
 	int client = connect_to(&addr);
-	getrlimit(RLIMIT_NOFILE, &limit);
-	small = limit;
-	small.rlim_cur = (rlim_t)dup(0); /* the next one would have this number */
-	close((int)small.rlim_cur);
-	setrlimit(RLIMIT_NOFILE, &small);
+	const struct rlimit limit = shortage(&world->bed);
 	assert_in_range(count_rounds(world), 1, 40);
 	assert_int_equal(world->count, 0);
-	setrlimit(RLIMIT_NOFILE, &limit);
+	no_shortage(&world->bed, &limit);
 	run_until(&world->bed, world->count == 1);
 	close(client);
 	world_close(world);

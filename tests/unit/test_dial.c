@@ -283,17 +283,12 @@ static void is_honest_when_descriptors_run_out(void **state)
 {
 	struct mesh_bed bed;
 	const struct conn_context *context = open_all(&bed);
-	struct rlimit limit, small;
 	struct call call;
 
 	(void)state;
-	getrlimit(RLIMIT_NOFILE, &limit);
-	small = limit;
-	small.rlim_cur = (rlim_t)dup(0); /* the next one would have this number */
-	close((int)small.rlim_cur);
-	setrlimit(RLIMIT_NOFILE, &small);
+	const struct rlimit limit = shortage(&bed);
 	int result = start(context, &call, "127.0.0.1", NOBODY);
-	setrlimit(RLIMIT_NOFILE, &limit);
+	no_shortage(&bed, &limit);
 	assert_int_equal(result, -EMFILE);
 	assert_true(dial_is_short(result));
 	assert_false(dial_is_short(-ECONNREFUSED));

@@ -671,17 +671,12 @@ static void nobody_is_refused_for_want_of_descriptors(void **state)
 {
 	struct world *world = world_open();
 	int target = tcp_listen(TARGET, AT, 10);
-	struct rlimit limit, small;
 
 	(void)state;
 	offer_one(world, TARGET, AT);
-	getrlimit(RLIMIT_NOFILE, &limit);
-	small = limit;
-	small.rlim_cur = (rlim_t)dup(0); /* the next one would have this number */
-	close((int)small.rlim_cur);
-	setrlimit(RLIMIT_NOFILE, &small);
+	const struct rlimit limit = shortage(&world->bed);
 	send_syn(world, FROM, PORT);
-	setrlimit(RLIMIT_NOFILE, &limit);
+	no_shortage(&world->bed, &limit);
 	settle(&world->bed);
 	assert_int_equal(world->sent + world->injected, 0);
 	send_syn(world, FROM, PORT);
