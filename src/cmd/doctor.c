@@ -45,12 +45,11 @@ static json_t *to_json(const char *check, const struct diagnosis *found)
 /* Where run gets options from that nobody types, and whether they are right. */
 static void check_defaults(struct diagnosis *out)
 {
-	struct run_options *scratch = g_new0(struct run_options, 1);
+	struct run_options *scratch = run_options_new();
 	struct defaults defaults = {0};
 	size_t len = 0;
 	struct err err;
 
-	run_options_init(scratch);
 	if (defaults_read(&defaults, &err) < 0 || defaults_apply(&defaults, scratch, &err) < 0) {
 		out->state = DIAGNOSIS_WRONG;
 		parse_shown(err.text, out->what, sizeof(out->what));
@@ -65,7 +64,7 @@ static void check_defaults(struct diagnosis *out)
 		snprintf(out->what, sizeof(out->what), "no options but those that are typed");
 	}
 	defaults_free(&defaults);
-	g_free(scratch);
+	run_options_free(scratch);
 }
 
 static const struct doctor_check own_checks[] = {{"defaults", check_defaults}, {NULL, NULL}};

@@ -57,7 +57,7 @@ static const struct {
 	{ONLY_USER, 1u << PORT_DRIVER_SLIRP},
 };
 
-static unsigned given(const struct sandbox_config *config)
+unsigned idle_given(const struct sandbox_config *config)
 {
 	const struct net_plan *plan = &config->net;
 	const struct sandbox_via *via = &config->via;
@@ -74,12 +74,12 @@ static unsigned given(const struct sandbox_config *config)
 	       BIT(NO_IPV6, !plan->has_ipv6) | BIT(ONLY_USER, config->checks_user);
 }
 
-void idle_tell(const struct sandbox_config *config, const struct sandbox_config *typed)
+void idle_tell(const struct sandbox_config *config, unsigned typed)
 {
-	const unsigned all = given(config), own = given(typed);
+	const unsigned all = idle_given(config);
 
 	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
-		for (unsigned idle = all & 1u << rules[i].by ? rules[i].idle & own : 0; idle != 0;
+		for (unsigned idle = all & 1u << rules[i].by ? rules[i].idle & typed : 0; idle != 0;
 			idle &= idle - 1)
 			log_warning("%s does nothing with %s", names[__builtin_ctz(idle)],
 				names[rules[i].by]);

@@ -62,7 +62,6 @@ static int read_options(
 	size_t count = sandbox->options ? g_strv_length(sandbox->options) : 0;
 	char **argv = g_new0(char *, count + 2);
 
-	run_options_init(options);
 	argv[0] = name;
 	int result = 0;
 	for (size_t i = 0; result == 0 && i < count; i++) {
@@ -87,11 +86,10 @@ static int read_options(
 
 int own_check(const struct mesh_sandbox *sandbox, struct err *err)
 {
-	struct run_options *options = malloc(sizeof(*options));
-	int result = options ? read_options(sandbox, options, err)
-			     : err_sys(err, ENOMEM, "cannot read its options");
+	struct run_options *options = run_options_new();
+	int result = read_options(sandbox, options, err);
 
-	free(options);
+	run_options_free(options);
 	return result < 0 ? result : 0;
 }
 
@@ -190,12 +188,11 @@ static int end_kept(const struct handover *handover, const char *but, struct err
 static int start_kept(
 	const struct handover *handover, const char *name, int *status, struct err *err)
 {
-	struct run_options *options = malloc(sizeof(*options));
-	struct detach *detach = calloc(1, sizeof(*detach));
+	struct run_options *options = run_options_new();
+	struct detach *detach = g_new0(struct detach, 1);
 
 	*status = 0;
-	int result = options && detach ? read_options(&handover->config.sandbox, options, err)
-				       : err_sys(err, ENOMEM, "cannot start a sandbox");
+	int result = read_options(&handover->config.sandbox, options, err);
 	if (result == 0)
 		result = start_settle(options, err);
 	if (result == 0) {
@@ -211,8 +208,8 @@ static int start_kept(
 		detach_finish(detach, *status);
 		_exit(*status);
 	}
-	free(options);
-	free(detach);
+	run_options_free(options);
+	g_free(detach);
 	return result < 0 ? result : 0;
 }
 
@@ -286,10 +283,9 @@ static void make_name(const struct handover *handover, char name[REGISTRY_NAME_M
 static int run_here(struct handover *handover, int (*serve)(void *greeting, int names), int *status,
 	struct err *err)
 {
-	struct run_options *options = malloc(sizeof(*options));
+	struct run_options *options = run_options_new();
 	bool was_first = false;
-	int result = options ? read_options(&handover->config.sandbox, options, err)
-			     : err_sys(err, ENOMEM, "cannot start a sandbox");
+	int result = read_options(&handover->config.sandbox, options, err);
 
 	if (result == 0)
 		result = end_kept(handover, NULL, err);
@@ -303,9 +299,8 @@ static int run_here(struct handover *handover, int (*serve)(void *greeting, int 
 			.told = &handover->greeting,
 			.was_first = &was_first};
 		result = supervisor_run(&options->config, status, err);
-		free(options->config.env);
 	}
-	free(options);
+	run_options_free(options);
 	return result < 0 ? result : was_first;
 }
 

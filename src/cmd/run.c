@@ -159,27 +159,33 @@ static bool is_agent(const struct run_options *options, int argc, char *const *a
 	return options->shell_command && argc > 0 && strcmp(argv[0], "agent") == 0;
 }
 
-/*
- * The command line, with what stands elsewhere in front of it; @typed is what it says alone, to be
- * looked at only. Returns as option_parse.
- */
-static int read_options(struct run_options *options, struct sandbox_config *typed,
-	const struct cmd_call *call, struct defaults *defaults, struct err *err)
+static int parse(struct run_options *options, const struct cmd_call *call, struct err *err)
 {
-	int first = option_parse_with(
+	return option_parse_with(
 		run_options_table, habits_run, call->argc, call->argv, options, err);
+}
+
+/*
+ * The command line, with what stands elsewhere in front of it; @typed is what it says alone, as
+ * idle_given has it. Returns as option_parse; *@out is to be freed in any case.
+ */
+static int read_options(struct run_options **out, unsigned *typed, const struct cmd_call *call,
+	struct defaults *defaults, struct err *err)
+{
+	struct run_options *options = *out = run_options_new();
+	int first = parse(options, call, err);
 
 	if (first < 0)
 		return first;
-	*typed = options->config;
+	*typed = idle_given(&options->config);
 	/* a manager, who may be far away, says all that an agent is to have */
-	if (!options->no_config && !is_agent(options, call->argc - first, call->argv + first)) {
-		if (defaults_read(defaults, err) < 0)
-			return -EINVAL;
-		run_options_init(options);
-		if (defaults_apply(defaults, options, err) < 0 ||
-			option_parse_with(run_options_table, habits_run, call->argc, call->argv,
-				options, err) < 0)
+	if (!options->no_config && !is_agent(options, call->argc - first, call->argv + first) &&
+		defaults_read(defaults, err) < 0)
+		return -EINVAL;
+	if (defaults->count > 0) {
+		run_options_free(options);
+		options = *out = run_options_new();
+		if (defaults_apply(defaults, options, err) < 0 || parse(options, call, err) < 0)
 			return -EINVAL;
 	}
 	if (run_options_pair(options, err) < 0 || read_rules(options, err) < 0 ||
@@ -358,34 +364,29 @@ static int start(struct run_options *options, const struct cmd_call *call, int f
 
 static int run(const struct cmd_call *call)
 {
-	struct run_options options;
-	struct sandbox_config typed;
+	struct run_options *options;
+	unsigned typed;
 	struct defaults defaults = {0};
 	struct agent_beside beside = {.tenant.listen_fd = -1};
 	struct detach background = {.is_kept = false};
 	struct err err = {0};
 	int status;
 
-	run_options_init(&options);
 	int first = read_options(&options, &typed, call, &defaults, &err);
-	if (first < 0 || check_together(&options.config, &defaults, &err) < 0 ||
-		set_command(&options, call->argc - first, call->argv + first, &err) < 0) {
+	if (first < 0 || check_together(&options->config, &defaults, &err) < 0 ||
+		set_command(options, call->argc - first, call->argv + first, &err) < 0) {
 		status = cmd_usage_error(&err);
 	} else {
-		cmd_set_log_level(options.verbosity);
-		tell_defaults(&defaults, &options.config);
-		idle_tell(&options.config, &typed);
-		status = read_agent(&options, call->argc - first, call->argv + first, &beside);
+		cmd_set_log_level(options->verbosity);
+		tell_defaults(&defaults, &options->config);
+		idle_tell(&options->config, typed);
+		status = read_agent(options, call->argc - first, call->argv + first, &beside);
 		if (status < 0)
-			status = start(&options, call, first, &background);
+			status = start(options, call, first, &background);
 		detach_finish(&background, status);
 		agent_close_beside(&beside);
 	}
-	g_strfreev((char **)options.config.defaults);
-	free(options.config.env);
-	g_free(options.service_url);
-	spec_list_free(&options.config.forwards);
-	linkspec_fini(&options.config.via.spec);
+	run_options_free(options);
 	defaults_free(&defaults);
 	return status;
 }

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glib.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,30 +24,43 @@
 #define STOP_TIMEOUT_MS 10000
 #define WAIT_MS         30000
 
-void run_options_init(struct run_options *options)
+struct run_options *run_options_new(void)
 {
-	*options = (struct run_options){
-		.config =
-			{
-				.bind = addr_loopback4(0),
-				.wait_ms = WAIT_MS,
-				.stop_timeout_ms = STOP_TIMEOUT_MS,
-				.ready_fd = -1,
-				.info_fd = -1,
-				.alive_fd = -1,
-			},
-		.log_fd = -1,
-		.shell_argv = {"/bin/sh", "-c"},
-	};
-	plan_init(&options->config.net);
+	struct run_options *options = g_new0(struct run_options, 1);
+	struct sandbox_config *config = &options->config;
+
+	config->bind = addr_loopback4(0);
+	config->wait_ms = WAIT_MS;
+	config->stop_timeout_ms = STOP_TIMEOUT_MS;
+	config->ready_fd = -1;
+	config->info_fd = -1;
+	config->alive_fd = -1;
+	plan_init(&config->net);
+	options->log_fd = -1;
+	options->shell_argv[0] = "/bin/sh";
+	options->shell_argv[1] = "-c";
+	return options;
 }
 
-static int append(struct rule_text *list, size_t *count, struct rule_text item, struct err *err)
+void run_options_free(struct run_options *options)
 {
-	if (*count == RUN_LIST_MAX)
+	g_strfreev((char **)options->config.defaults);
+	free(options->config.env);
+	g_free(options->service_url);
+	spec_list_free(&options->config.forwards);
+	linkspec_fini(&options->config.via.spec);
+	g_free(options->rules);
+	g_free(options->guest_ports);
+	g_free(options);
+}
+
+static int append(struct rule_text **list, size_t *count, struct rule_text item, struct err *err)
+{
+	if (*count == FORWARD_MAX)
 		return err_set(
-			err, EINVAL, "given too often: expected at most %d times", RUN_LIST_MAX);
-	list[(*count)++] = item;
+			err, EINVAL, "given too often: expected at most %d times", FORWARD_MAX);
+	*list = g_renew(struct rule_text, *list, *count + 1);
+	(*list)[(*count)++] = item;
 	return 0;
 }
 
@@ -54,7 +68,7 @@ static int add_rule(void *target, const char *option, const char *value, struct 
 {
 	struct run_options *options = target;
 
-	return append(options->rules, &options->nrules,
+	return append(&options->rules, &options->nrules,
 		(struct rule_text){option, value, options->from, NULL}, err);
 }
 
@@ -62,13 +76,13 @@ int run_options_pair(struct run_options *options, struct err *err)
 {
 	for (; options->nused_ports < options->nguest_ports; options->npaired++) {
 		const struct rule_text *port = &options->guest_ports[options->nused_ports];
-		struct rule_text *rule = &options->rules[options->npaired];
 
 		if (options->npaired >= options->nrules)
 			return err_set(err, EINVAL,
 				"%s%s-P %s: there is no -p for it: expected as many -p without a "
 				"GUEST as -P",
 				port->from ? port->from : "", port->from ? ": " : "", port->text);
+		struct rule_text *rule = &options->rules[options->npaired];
 		if (strcmp(rule->option, "-p") != 0 || spec_has_guest(rule->text))
 			continue;
 		rule->guest = port->text;
@@ -108,7 +122,7 @@ static int set_guest_port(void *target, const char *value, struct err *err)
 
 	if (parse_port(value, false, &port, err) < 0)
 		return -EINVAL;
-	return append(options->guest_ports, &options->nguest_ports,
+	return append(&options->guest_ports, &options->nguest_ports,
 		(struct rule_text){"-P", value, options->from, NULL}, err);
 }
 

@@ -6,8 +6,6 @@
 #include "sandbox/config.h"
 #include "util/option.h"
 
-#define RUN_LIST_MAX FORWARD_MAX
-
 /* -p, -f and -P as they came: their default address, -b, may come behind them. */
 struct rule_text {
 	const char *option, *text;
@@ -19,10 +17,10 @@ struct rule_text {
 struct run_options {
 	struct sandbox_config config;
 	const char *from; /* where options stand that are being read; NULL: the command line */
-	struct rule_text rules[RUN_LIST_MAX];
+	struct rule_text *rules; /* owned, as guest_ports */
 	size_t nrules, npaired;
-	size_t ndefault_rules;                      /* the first ones are those of cmd/defaults */
-	struct rule_text guest_ports[RUN_LIST_MAX]; /* of -P; each is a port */
+	size_t ndefault_rules;         /* the first ones are those of cmd/defaults */
+	struct rule_text *guest_ports; /* of -P; each is a port */
 	size_t nguest_ports, nused_ports;
 	const char *shell_command;
 	char *shell_argv[4]; /* room for config.command, where that is a shell */
@@ -35,8 +33,9 @@ struct run_options {
 
 extern const struct option_def run_options_table[];
 
-/* The defaults. */
-void run_options_init(struct run_options *options);
+/* The defaults, to be freed with all that options have put there. */
+struct run_options *run_options_new(void);
+void run_options_free(struct run_options *options);
 
 /* Give each -P that came since the last call to a -p that did. -EINVAL: one is left over. */
 int run_options_pair(struct run_options *options, struct err *err);

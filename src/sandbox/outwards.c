@@ -3,6 +3,7 @@
 #include "sandbox/outwards.h"
 
 #include <errno.h>
+#include <glib.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -179,6 +180,7 @@ void outwards_fini(struct outwards *outwards)
 {
 	while (outwards->count > 0)
 		drop(outwards, &outwards->items[outwards->count - 1]);
+	g_clear_pointer(&outwards->items, g_free);
 }
 
 static int check(const struct outwards *outwards, const struct outward_spec *spec, struct err *err)
@@ -203,11 +205,13 @@ int outwards_add(
 	struct outwards *outwards, const struct outward_spec *specs, size_t count, struct err *err)
 {
 	const size_t before = outwards->count;
-	struct outwards_item *items = &outwards->items[before];
 	int result = 0;
 
 	if (count == 0)
 		return 0;
+	if (!outwards->items)
+		outwards->items = g_new0(struct outwards_item, OUTWARD_MAX);
+	struct outwards_item *items = &outwards->items[before];
 	for (size_t i = 0; result == 0 && i < count; i++) {
 		result = check(outwards, &specs[i], err);
 		if (result == 0)

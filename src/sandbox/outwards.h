@@ -32,7 +32,7 @@ struct outwards {
 	void *owner;
 
 	/* for reading */
-	struct outwards_item items[OUTWARD_MAX];
+	struct outwards_item *items; /* room for OUTWARD_MAX, once there was one */
 	size_t count;
 
 	/* its own */
