@@ -180,13 +180,14 @@ int forwards_bind(struct forwards *forwards, bool paths, struct err *err)
 {
 	const struct forward_list *list = &forwards->config->forwards;
 
-	while (forwards->count < list->count)
-		if (!append(forwards, &list->items[forwards->count], err))
+	for (size_t i = 0; !paths && i < list->count; i++)
+		if (!append(forwards, &list->items[i], err))
 			return -err->code;
+	/* the sandbox may have been asked meanwhile: rules that were added are bound */
 	for (size_t i = 0; i < forwards->count; i++) {
 		struct forwards_item *item = &forwards->items[i];
 
-		if ((item->spec.host.family == AF_UNIX) == paths &&
+		if ((item->spec.host.family == AF_UNIX) == paths && item->listener.fd < 0 &&
 			bind_one(forwards, item, err) < 0)
 			return -err->code;
 	}

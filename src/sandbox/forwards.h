@@ -95,7 +95,8 @@ void forwards_fini(struct forwards *forwards);
 
 /*
  * Bind what the rules of the configuration say: TCP and UDP ports, later @paths, the unix sockets.
- * Returns 0, or -errno with @err filled.
+ * Once each, and in this order; rules may come and go between the two. Returns 0, or -errno with
+ * @err filled.
  */
 int forwards_bind(struct forwards *forwards, bool paths, struct err *err);
 

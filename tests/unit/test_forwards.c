@@ -197,6 +197,48 @@ static void rules_of_the_configuration(void **state)
 	expect_known(world);
 }
 
+/* Who asks for rules while paths have still to be bound has them bound once, and the start is not
+ * ended by them. */
+static void rules_that_come_before_the_paths(void **state)
+{
+	struct world *world = *state;
+	struct forwards *forwards = &world->forwards;
+	struct err err;
+
+	assert_int_equal(spec_list_parse(&world->config.forwards, "unix:s:81", NULL, &err), 0);
+	assert_int_equal(spec_list_parse(&world->config.forwards, "0:80", NULL, &err), 0);
+	assert_int_equal(forwards_bind(forwards, false, &err), 0);
+	world->net.room = 0; /* none runs yet */
+	add(world, "unix:t:82");
+	add(world, "0:83");
+	const int path = forwards->items[2].listener.fd, port = forwards->items[3].listener.fd;
+	if (forwards_bind(forwards, true, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(forwards->count, 4);
+	assert_true(forwards->items[0].listener.fd >= 0);
+	assert_int_equal(forwards->items[2].listener.fd, path);
+	assert_int_equal(forwards->items[3].listener.fd, port);
+	assert_int_equal(access("s", F_OK), 0);
+	assert_int_equal(access("t", F_OK), 0);
+}
+
+/* One of the configuration that is taken away meanwhile does not come back. */
+static void rules_that_go_before_the_paths(void **state)
+{
+	struct world *world = *state;
+	struct forwards *forwards = &world->forwards;
+	struct err err;
+
+	assert_int_equal(spec_list_parse(&world->config.forwards, "0:80", NULL, &err), 0);
+	assert_int_equal(spec_list_parse(&world->config.forwards, "unix:s:81", NULL, &err), 0);
+	assert_int_equal(forwards_bind(forwards, false, &err), 0);
+	world->net.room = 0;
+	assert_int_equal(drop(world, "unix:s", &err), 0);
+	assert_int_equal(forwards_bind(forwards, true, &err), 0);
+	assert_int_equal(forwards->count, 1);
+	assert_int_equal(access("s", F_OK), -1);
+}
+
 static void all_or_none_are_added(void **state)
 {
 	struct world *world = *state;
@@ -400,6 +442,8 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(rules_of_the_configuration),
+		TEST(rules_that_come_before_the_paths),
+		TEST(rules_that_go_before_the_paths),
 		TEST(all_or_none_are_added),
 		TEST(rules_are_named_by_their_outside),
 		TEST(listening_is_told_once),
