@@ -19,9 +19,10 @@ void cmd_begin(void)
 {
 	int fd;
 
-	/* a descriptor of ours under one of these numbers would be taken for a stream */
+	/* a descriptor of ours under one of these numbers would be taken for a stream; COMMAND
+	 * has it closed, as it would without us, and is told when nobody hears it */
 	do
-		fd = open("/dev/null", O_RDWR);
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	while (fd >= 0 && fd <= STDERR_FILENO);
 	if (fd >= 0)
 		close(fd);

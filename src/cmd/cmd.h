@@ -33,7 +33,9 @@ struct subcommand {
 	int (*run)(const struct cmd_call *call); /* returns the exit status, or CMD_HELP */
 };
 
-/* What the caller of this program left it with must not matter. First of all. */
+/* What the caller of this program left it with must not matter. First of all. Streams that are
+ * closed are /dev/null from then on, for this process; programs that it executes without streams of
+ * theirs (proc/command) have them closed. */
 void cmd_begin(void);
 
 /* NULL if there is none of that name. */

@@ -128,7 +128,8 @@ static int take_terminal(void)
 static int set_up(const struct command *command, int *report_fd, pid_t parent, struct err *err)
 {
 	for (int i = 0; command->streams && i < 3; i++)
-		if (dup2(command->streams[i], i) < 0)
+		/* one that is there already would keep its close-on-exec (cmd_begin) */
+		if (dup2(command->streams[i], i) < 0 || fcntl(i, F_SETFD, 0) < 0)
 			return err_sys(err, errno, "cannot set the streams of the command");
 	if (command->new_session && setsid() < 0)
 		return err_sys(err, errno, "cannot make a new session");

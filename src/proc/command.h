@@ -30,7 +30,9 @@ struct command {
 	/* In the child, set up as the rest says; returns the exit status. */
 	int (*run)(void *told);
 	void *told;
-	const int *streams; /* three that become 0, 1 and 2; NULL: those of this process */
+	/* three that become 0, 1 and 2; NULL: those of this process, but for such as are
+	 * close-on-exec (cmd_begin) */
+	const int *streams;
 	const int *keep_fds;
 	size_t nkeep_fds;
 	const int *listen_fds; /* become 3, 4, ... which are none of keep_fds: sd_listen_fds(3) */

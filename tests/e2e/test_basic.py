@@ -181,6 +181,20 @@ def test_stdout_is_commands_alone(nswrap):
     assert running.popen.poll() is None
 
 
+@pytest.mark.parametrize("fd", range(3))
+def test_a_closed_stream_stays_closed(nswrap, fd):
+    """COMMAND, and what joins it, is told that nobody hears it, as it would be without nswrap. Our own processes have
+    something in that place, or a socket of theirs would be there."""
+    script = 'for n in 0 1 2; do [ -e /proc/self/fd/$n ] || closed=$closed$n; done; echo x; [ "$closed" = $0 ]'
+    prefix = ["sh", "-c", f'exec "$@" {fd}>&-', "sh"]
+    assert nswrap.run("--network", "none", "--", "sh", "-c", script, fd, prefix=prefix).returncode == 0
+    running = nswrap.start("-n", "box", "--network", "none", "-c", "exec sleep 1000", prefix=prefix)
+    running.wait_event("started")
+    assert nswrap.run("exec", "box", "sh", "-c", script, fd, prefix=prefix).returncode == 0
+    assert nswrap.run("exec", "box", "sh", "-c", script, fd).returncode == 1
+    assert os.readlink(f"/proc/{running.pid}/fd/{fd}") == "/dev/null"
+
+
 CATCHER = """
 import os, signal, sys
 wanted = {getattr(signal, name) for name in sys.argv[1:]}

@@ -103,6 +103,19 @@ static void its_own_pid(void **state)
 	assert_string_equal(variable, "OWN="); /* of the child alone */
 }
 
+/* What is closed for programs that are given no streams (cmd_begin) is there for those that are. */
+static void a_stream_in_its_place(void **state)
+{
+	char *argv[4], text[TEXT_BYTES];
+	struct command command = {.argv = argv};
+
+	(void)state;
+	shell("[ -e /proc/self/fd/2 ]", argv);
+	assert_int_equal(fcntl(STDERR_FILENO, F_SETFD, FD_CLOEXEC), 0);
+	assert_int_equal(output_of(&command, text), 0);
+	assert_int_equal(fcntl(STDERR_FILENO, F_SETFD, 0), 0);
+}
+
 static void a_function_in_its_place(void **state)
 {
 	char text[TEXT_BYTES];
@@ -273,6 +286,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(set_up_as_asked),
 		cmocka_unit_test(its_own_pid),
+		cmocka_unit_test(a_stream_in_its_place),
 		cmocka_unit_test(a_function_in_its_place),
 		cmocka_unit_test(no_rights),
 		cmocka_unit_test(failures_are_told),
