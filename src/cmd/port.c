@@ -158,6 +158,31 @@ static json_t *read_reverses(const struct port_options *given, bool is_removal, 
 
 /* --- answers ------------------------------------------------------------------------------ */
 
+/* Why clients of @forward are refused, or held, now: the server is at an address of its own,
+ * perhaps.
+ */
+static void print_absence(const json_t *forward)
+{
+	char shown[ADDR_TEXT_BYTES * 4];
+	json_t *there = json_object_get(forward, "elsewhere"), *place;
+	size_t i;
+
+	if (json_is_true(json_object_get(forward, "listening")))
+		return;
+	if (json_array_size(there) == 0) {
+		printf(", nobody listens inside now");
+		return;
+	}
+	printf(", nobody listens inside where it leads, such as 127.0.0.1, but at ");
+	json_array_foreach(there, i, place)
+	{
+		const char *text = json_is_string(place) ? json_string_value(place) : "?";
+
+		log_escape(text, strlen(text), shown, sizeof(shown));
+		printf("%s%s", i > 0 ? ", " : "", shown);
+	}
+}
+
 static void print_forwards(const json_t *forwards)
 {
 	char shown[FORWARD_TEXT_BYTES * 4], driver[FORWARD_TEXT_BYTES];
@@ -171,10 +196,9 @@ static void print_forwards(const json_t *forwards)
 
 		log_escape(spec, strlen(spec), shown, sizeof(shown));
 		log_escape(name, strlen(name), driver, sizeof(driver));
-		printf("%s (%s%s)", shown, driver,
-			json_is_true(json_object_get(forward, "listening"))
-				? ""
-				: ", nobody listens inside now");
+		printf("%s (%s", shown, driver);
+		print_absence(forward);
+		putchar(')');
 		const char *error = output_member(forward, "error", NULL);
 		if (error) {
 			log_escape(error, strlen(error), shown, sizeof(shown));

@@ -208,7 +208,8 @@ static void on_connect_result(struct listener *listener, struct client client, i
 		held_add(&listener->held, client.host_fd, wait_ms);
 	} else {
 		if (result == -ECONNREFUSED)
-			log_info("nobody inside listens on port %u", forward->spec.guest_port);
+			log_info("nobody inside listens where port %u is led to",
+				forward->spec.guest_port);
 		else
 			log_info("cannot connect to port %u inside: %s", forward->spec.guest_port,
 				strerror(-result));

@@ -415,3 +415,30 @@ int diag_each_connection(int nl,
 
 	return each_socket(nl, PROTO_TCP, states, on_connected, &wanted);
 }
+
+struct listeners {
+	int (*on_listener)(void *owner, const struct addr *own, int ifindex);
+	void *owner;
+};
+
+static int on_listening(const void *body, size_t len, void *context)
+{
+	const struct listeners *wanted = context;
+	const struct inet_diag_msg *found = body;
+
+	if (len < sizeof(*found))
+		return -EPROTO;
+	const struct addr own =
+		read_end(found->idiag_family, found->id.idiag_sport, found->id.idiag_src);
+	return wanted->on_listener(wanted->owner, &own, (int)found->id.idiag_if);
+}
+
+int diag_each_listener(int nl, enum proto proto,
+	int (*on_listener)(void *owner, const struct addr *own, int ifindex), void *owner)
+{
+	/* TCP_CLOSE: a UDP socket that is not connected */
+	const uint32_t states = 1u << (proto == PROTO_TCP ? TCP_LISTEN : TCP_CLOSE);
+	struct listeners wanted = {on_listener, owner};
+
+	return each_socket(nl, proto, states, on_listening, &wanted);
+}

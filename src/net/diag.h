@@ -85,6 +85,14 @@ bool diag_has_listener(enum proto proto, const struct addr *addr);
 int64_t diag_unsent(int nl);
 
 /*
+ * Each socket in that namespace that listens, as diag_is_listening has it, IPv4 inside IPv6 as
+ * IPv4; @ifindex: the device to which it is bound, 0: none. Walks all sockets. Returns as
+ * diag_each_connection.
+ */
+int diag_each_listener(int nl, enum proto proto,
+	int (*on_listener)(void *owner, const struct addr *own, int ifindex), void *owner);
+
+/*
  * Each TCP connection in that namespace, IPv4 inside IPv6 as IPv4, whose other end has not said
  * that it is done. Returns 0 or -errno; a result of @on_connection that is not 0 ends it, and is
  * returned. It must not use @nl.

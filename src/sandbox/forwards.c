@@ -12,6 +12,7 @@
 #include "control/control.h"
 #include "control/owner.h"
 #include "net/diag.h"
+#include "sandbox/elsewhere.h"
 #include "util/fd.h"
 #include "util/list.h"
 #include "util/log.h"
@@ -279,6 +280,9 @@ json_t *forwards_json(const struct forwards *forwards, size_t first)
 	for (size_t i = first; i < forwards->count; i++)
 		json_array_append_new(
 			list, item_json(&forwards->items[i], is_listening(forwards, i)));
+	if (forwards->guest_diag && first < forwards->count)
+		elsewhere_tell(*forwards->guest_diag, &forwards->config->net,
+			&forwards->items[first], json_array_size(list), list);
 	return list;
 }
 

@@ -31,8 +31,9 @@
  * client is inside, and its end is the end of the sandbox.
  *
  * A forward is {"spec", "host", "host_port" or "path", "guest_port", "proto", "driver",
- * "listening"}, and "error" while it is not served. A reverse (forward/outward), a port inside that
- * leads outwards, is {"spec", "guest", "guest_port" or "path", "proto", "target"}.
+ * "listening"}, "elsewhere" while somebody listens on that port only where it does not lead
+ * (sandbox/elsewhere), and "error" while it is not served. A reverse (forward/outward), a port
+ * inside that leads outwards, is {"spec", "guest", "guest_port" or "path", "proto", "target"}.
  */
 #define REQUEST_COMMAND_MAX 16384
 

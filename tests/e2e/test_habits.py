@@ -386,6 +386,43 @@ def test_port_list_says_who_listens_now(nswrap):
     assert b"nobody listens inside now" in nswrap.run("port", "list", "box").stdout
 
 
+# listens where no forward leads, and, once its stdin says so, where one does
+ELSEWHERE = """
+import socket, sys
+one, other = socket.create_server(('127.0.0.2', 7000)), socket.create_server(('127.0.0.3', 7000))
+datagrams = socket.socket(type=socket.SOCK_DGRAM)
+datagrams.bind(('127.0.0.4', 7001))
+print('up', flush=True)
+sys.stdin.read(1)
+led = socket.create_server(('127.0.0.1', 7000))
+sys.stdin.read(1)
+"""
+
+
+def test_port_list_says_where_else_somebody_listens(nswrap):
+    """Why clients are refused by a server that runs: it is at an address to which the forward does not lead."""
+    first = free_ports(3)
+    running = nswrap.start("-q", "-n", "box", "--network", "none", "-f", f"{first}:7000", "-f", f"{first}:7001/udp",
+                           "-f", f"{first + 2}:7001", "--", *python(ELSEWHERE), stdin=subprocess.PIPE)
+    assert running.read_line() == "up"
+
+    def listed(*words):
+        return json.loads(nswrap.run(*words, "--json").stdout)
+
+    apart = "nobody listens inside where it leads, such as 127.0.0.1, but at"
+    assert nswrap.run("port", "list", "box").stdout.decode().splitlines() == [
+        f"127.0.0.1:{first}:7000/tcp (splice, {apart} 127.0.0.2:7000, 127.0.0.3:7000)",
+        f"127.0.0.1:{first}:7001/udp (splice, {apart} 127.0.0.4:7001)",
+        f"127.0.0.1:{first + 2}:7001/tcp (splice, nobody listens inside now)"]
+    for forwards in listed("port", "list", "box"), listed("ps")[0]["forwards"]:
+        assert [(f["listening"], f.get("elsewhere")) for f in forwards] == [
+            (False, ["127.0.0.2:7000", "127.0.0.3:7000"]), (False, ["127.0.0.4:7001"]), (False, None)]
+    running.stdin.write(b"x")
+    running.stdin.flush()
+    wait_for(lambda: listed("port", "list", "box")[0]["listening"], "the server where it leads")
+    assert "elsewhere" not in listed("port", "list", "box")[0]
+
+
 def test_mesh_status_fits(nswrap, short_dir):
     """WHY is cut to the terminal, what one looks for is not; what is no terminal gets all of it."""
     vip = network()

@@ -650,6 +650,72 @@ static void test_connections(void **state)
 	close(server);
 }
 
+struct heard {
+	uint16_t port;
+	struct addr own[8];
+	int ifindex[8];
+	size_t count;
+};
+
+static int hear(void *owner, const struct addr *own, int ifindex)
+{
+	struct heard *heard = owner;
+
+	if (addr_port(own) != heard->port)
+		return 0;
+	heard->own[heard->count] = *own;
+	heard->ifindex[heard->count] = ifindex;
+	return ++heard->count == 8;
+}
+
+static void expect_heard(int nl, enum proto proto, int fd, const char *ip, int ifindex)
+{
+	const struct addr own = at(ip, port_of(fd));
+	struct heard heard = {.port = addr_port(&own)};
+
+	assert_int_equal(diag_each_listener(nl, proto, hear, &heard), 0);
+	assert_int_equal(heard.count, 1);
+	assert_true(addr_equal(&heard.own[0], &own));
+	assert_int_equal(heard.ifindex[0], ifindex);
+}
+
+/* Not those that are connected, nor what is only bound. */
+static void test_listeners(void **state)
+{
+	static const char *const hosts[] = {
+		"127.0.0.2", "0.0.0.0", "::1", "::", "::ffff:127.0.0.3"};
+	int nl = *(int *)*state, one = 1;
+	struct heard heard = {.port = 0};
+
+	for (size_t i = 0; i < COUNT(hosts); i++) {
+		const char *shown = i == 4 ? "127.0.0.3" : hosts[i];
+		int tcp = listener(SOCK_STREAM, hosts[i], 0, false);
+		int udp = listener(SOCK_DGRAM, hosts[i], 0, false);
+		struct addr to = at(i == 2 ? "::1" : shown, port_of(tcp));
+		int ours = client(SOCK_STREAM, &to), theirs = accept(tcp, NULL, NULL);
+
+		expect_heard(nl, PROTO_TCP, tcp, shown, 0);
+		expect_heard(nl, PROTO_UDP, udp, shown, 0);
+		assert_int_equal(
+			setsockopt(tcp, SOL_SOCKET, SO_BINDTOIFINDEX, &one, sizeof(one)), 0);
+		expect_heard(nl, PROTO_TCP, tcp, shown, 1);
+		to = at(i == 2 || i == 3 ? "::1" : "127.0.0.1", 9);
+		assert_int_equal(connect(udp, &to.any, addr_len(&to)), 0);
+		heard = (struct heard){.port = port_of(udp)};
+		assert_int_equal(diag_each_listener(nl, PROTO_UDP, hear, &heard), 0);
+		assert_int_equal(heard.count, 0);
+		close(ours);
+		close(theirs);
+		close(udp);
+		close(tcp);
+	}
+	int idle = bound(SOCK_STREAM, "127.0.0.2", 0, false);
+	heard = (struct heard){.port = port_of(idle)};
+	assert_int_equal(diag_each_listener(nl, PROTO_TCP, hear, &heard), 0);
+	assert_int_equal(heard.count, 0);
+	close(idle);
+}
+
 static int open_all(void **state)
 {
 	static int nl;
@@ -666,6 +732,7 @@ int main(void)
 		/* first: what the others leave behind is unsent, too */
 		cmocka_unit_test(test_unsent),
 		cmocka_unit_test(test_connections),
+		cmocka_unit_test(test_listeners),
 		cmocka_unit_test(test_listening_tcp),
 		cmocka_unit_test(test_listening_udp),
 		cmocka_unit_test(test_listening_on_device),
