@@ -41,11 +41,17 @@ static void note(json_t *row, const char *text)
 		there = json_array();
 		json_object_set_new(row, "elsewhere", there);
 	}
-	for (size_t i = 0; i < json_array_size(there); i++)
-		if (strcmp(json_string_value(json_array_get(there, i)), text) == 0)
-			return; /* several sockets may share it */
-	if (json_array_size(there) < ELSEWHERE_MAX)
-		json_array_append_new(there, json_string(text));
+	size_t i = 0;
+	int order = 1;
+	/* the kernel's order is another one in each namespace */
+	while (i < json_array_size(there) &&
+		(order = strcmp(text, json_string_value(json_array_get(there, i)))) > 0)
+		i++;
+	if (i < json_array_size(there) && order == 0)
+		return; /* several sockets may share it */
+	json_array_insert_new(there, i, json_string(text));
+	if (json_array_size(there) > ELSEWHERE_MAX)
+		json_array_remove(there, ELSEWHERE_MAX);
 }
 
 static int on_listener(void *owner, const struct addr *own, int ifindex)

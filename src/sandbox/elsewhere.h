@@ -12,7 +12,7 @@
 
 /*
  * Look for servers of those of @rows, sandbox/request's forwards for @items, that nobody is
- * "listening" for: each address of such gets into the row's "elsewhere", an array of texts such as
+ * "listening" for: each address of such gets into the row's "elsewhere", a sorted array, such as
  * "127.0.0.2:80", or "0.0.0.0%2:80" for one that is bound to a device, here the second. One that
  * listens where the forward leads by now makes the row "listening". A row without such servers, or
  * where the kernel does not say, stays as it is. @guest_diag as driver_is_listening has it.
