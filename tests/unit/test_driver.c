@@ -4,8 +4,8 @@
 
 #include <arpa/inet.h>
 
-#include "net/netdev.h"
 #include "netns.h"
+#include "own_addresses.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -364,24 +364,6 @@ static void socket_files_are_their_owners(void **state)
 		assert_int_equal(driver_check_users(&list.items[1], users + 1 - i, 1 + i, &err), 0);
 	}
 	spec_list_free(&list);
-}
-
-static int set_lo_up(void **state)
-{
-	struct in6_addr own6;
-	struct in_addr own4;
-	int nl = netdev_open(), lo = netdev_index(nl, "lo");
-
-	(void)state;
-	inet_pton(AF_INET6, "fd00::7", &own6);
-	inet_pton(AF_INET, "192.0.2.7", &own4);
-	int result = netdev_set_up(nl, lo, 0);
-	if (result == 0)
-		result = netdev_add_addr(nl, lo, AF_INET, &own4, 32);
-	if (result == 0)
-		result = netdev_add_addr(nl, lo, AF_INET6, &own6, 128);
-	close(nl);
-	return result;
 }
 
 int main(void)

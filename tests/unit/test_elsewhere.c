@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #include "net/diag.h"
-#include "net/netdev.h"
 #include "netns.h"
+#include "own_addresses.h"
 #include "sandbox/elsewhere.h"
 
 #define PORT 7000
@@ -125,18 +125,18 @@ static void each_protocol_has_its_own(void **state)
 	json_decref(rows);
 }
 
+/* Always the same ones, whatever the kernel's order is: that of a namespace is by chance. */
 static void not_all_are_told(void **state)
 {
 	struct world *world = *state;
 	char ip[16];
 
-	for (int i = 2; i < 2 + ELSEWHERE_MAX + 2; i++) {
+	for (int i = ELSEWHERE_MAX + 3; i >= 2; i--) {
 		snprintf(ip, sizeof(ip), "127.0.0.%d", i);
 		serve(world, ip, SOCK_STREAM);
 	}
 	json_t *rows = told(world);
-	assert_int_equal(json_array_size(json_object_get(json_array_get(rows, TCP), "elsewhere")),
-		ELSEWHERE_MAX);
+	expect(rows, TCP, false, "127.0.0.2:7000 127.0.0.3:7000 127.0.0.4:7000 127.0.0.5:7000 ");
 	json_decref(rows);
 }
 
@@ -184,24 +184,6 @@ static void one_of_a_device(void **state)
 	json_t *rows = told(world);
 	expect(rows, TCP, false, "127.0.0.2%1:7000 [fd00::7%1]:7000 ");
 	json_decref(rows);
-}
-
-static int set_lo_up(void **state)
-{
-	struct in6_addr own6;
-	struct in_addr own4;
-	int nl = netdev_open(), lo = netdev_index(nl, "lo");
-
-	(void)state;
-	inet_pton(AF_INET6, "fd00::7", &own6);
-	inet_pton(AF_INET, "192.0.2.7", &own4);
-	int result = netdev_set_up(nl, lo, 0);
-	if (result == 0)
-		result = netdev_add_addr(nl, lo, AF_INET, &own4, 32);
-	if (result == 0)
-		result = netdev_add_addr(nl, lo, AF_INET6, &own6, 128);
-	close(nl);
-	return result;
 }
 
 int main(void)
