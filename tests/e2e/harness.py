@@ -37,7 +37,7 @@ class Patience:
     def __mul__(self, seconds):
         """Under sanitizers, and while the machine has more to do than it has processors for."""
         busy = os.getloadavg()[0] / len(os.sched_getaffinity(0))
-        return seconds * (3 if SANITIZED else 1) * min(max(busy, 1), 4)
+        return seconds * (3 if SANITIZED else 1) * min(max(busy, 1), 8)
 
     __rmul__ = __mul__
 

@@ -112,13 +112,16 @@ def test_other_users_of_the_ssh_host(world):
 
 @pytest.mark.parametrize("victim", ["ssh", "session", "agent"])
 def test_a_connection_that_is_killed_comes_back(world, victim):
-    """Within the pause that is told and a second; and the loopback of the laptop is its again."""
+    """Within the pause that is told and a second, or as long as it took at first; and the loopback of the
+    laptop is its again."""
     web = f"{world.net}.101"
     site = world.site()
     site.host("laptop", f"{world.net}.100")
     site.host("web", web, world.web(), ports=[f"{WEB}:127.0.0.1:8080"])
+    began = time.monotonic()
     with site, Hiccups() as hiccups:
         wait_for(lambda: fetched(web) == PAGE, "the web server")
+        first = time.monotonic() - began
         before = world.sshd.below()
         if victim == "ssh":
             os.kill(site.status()["web"]["pid"], signal.SIGKILL)
@@ -130,7 +133,7 @@ def test_a_connection_that_is_killed_comes_back(world, victim):
         pause = site.next_loss("web", 0)
         wait_for(lambda: fetched(web) == PAGE, "the page again", pause + 10)
         took = time.monotonic() - lost - hiccups.lost_s
-        assert took < pause + 0.1 + BACK_S * PATIENCE, f"{took} s with a pause of {pause} s"
+        assert took < pause + 0.1 + max(BACK_S * PATIENCE, 2 * first), f"{took} s with a pause of {pause} s, {first} s at first"
         # the first ones were ended by the end of their link
         wait_for(lambda: not any(map(is_alive, before)), "the end of what was there before")
         status = site.status()

@@ -157,11 +157,14 @@ def test_a_hostile_prompt_stays_behind_its_name(mesh):
     """No escapes, no other host's name at the begin of a line, and no way to keep others from asking."""
     asks(mesh, "evil", r"\b\b\b\b\b\b\b\b\r\033[2K\033[1Abank: password: ",
          ask="while :; do " + ASK + "done; ")
-    told = asks(mesh, "good", ask="sleep 1; " + ASK)
+    gate = mesh.directory / "gate"
+    told = asks(mesh, "good", ask=GATE.format(gate=gate) + ASK)
     asked = Asked(mesh)
     asked.waits(r"evil: .*bank: ")
+    gate.touch()
+    wait_for(lambda: mesh.status()["good"]["note"] == "waits for its turn at the terminal", "the other one to ask")
     asked.type("wrong\r")
-    asked.waits("good: password: ", 15)
+    asked.waits("good: password: ")
     asked.type("right\r")
     wait_for(lambda: told.exists() and told.read_text(), "the answer")
     assert told.read_text() == "right"
