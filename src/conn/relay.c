@@ -18,10 +18,9 @@
 struct relay {
 	struct relay_pool *pool;
 	struct list link; /* of the pool */
-	/* for util/shares, and known only once descriptors were short */
-	bool has_source;
+	/* for util/shares, where it is counted only once descriptors were short */
+	bool has_source, is_counted;
 	unsigned short source;
-	bool is_local;     /* its client is none of another address, whatever that is */
 	uint64_t moved_ns; /* when something was last going on */
 	struct flow_sock socks[RELAY_SIDES];
 	struct flow flows[RELAY_SIDES]; /* by where the bytes come from */
@@ -112,7 +111,7 @@ static void end(struct relay *relay, bool is_reset)
 	}
 	list_del(&relay->link);
 	pool->count--;
-	if (relay->has_source)
+	if (relay->is_counted)
 		shares_give(&pool->budget->shares, SHARES_CONNECTIONS, relay->source);
 	budget_give(pool->budget, RELAY_SIDES);
 }
@@ -274,9 +273,10 @@ void relay_note_tcp(struct relay *relay, enum relay_side side)
 	relay->socks[side].kind = FLOW_TCP;
 }
 
-void relay_note_local(struct relay *relay)
+void relay_note_source(struct relay *relay, unsigned source)
 {
-	relay->is_local = true;
+	relay->has_source = true;
+	relay->source = (unsigned short)source;
 }
 
 void relay_note_inside(struct relay *relay, struct inside *inside, enum door_kind kind)
@@ -305,22 +305,28 @@ uint64_t relay_bytes(const struct relay *relay, enum relay_side from)
 
 /* --- sources ------------------------------------------------------------------------------ */
 
-/* Only those that came since the last time are not known. */
+static void find_source(struct relay *relay)
+{
+	struct addr client = addr_loopback4(0);
+	socklen_t len = sizeof(client);
+
+	getpeername(relay->socks[RELAY_A].io.fd, &client.any, &len);
+	relay_note_source(relay, shares_source(&relay->pool->budget->shares, &client));
+}
+
+/* Only those that came since the last time are not counted. */
 static void learn_sources(struct shares_part *part)
 {
 	struct relay_pool *pool = container_of(part, struct relay_pool, part);
 
 	list_each (at, &pool->all) {
 		struct relay *relay = container_of(at, struct relay, link);
-		struct addr client = addr_loopback4(0);
-		socklen_t len = sizeof(client);
 
-		if (relay->has_source)
+		if (relay->is_counted)
 			return;
-		if (!relay->is_local)
-			getpeername(relay->socks[RELAY_A].io.fd, &client.any, &len);
-		relay->has_source = true;
-		relay->source = (unsigned short)shares_source(&pool->budget->shares, &client);
+		if (!relay->has_source)
+			find_source(relay);
+		relay->is_counted = true;
 		shares_take(&pool->budget->shares, SHARES_CONNECTIONS, relay->source);
 	}
 }

@@ -90,8 +90,9 @@ struct relay *relay_start_with(struct relay_pool *pool, struct loop_io *io, int 
  * before the loop goes on. */
 void relay_note_tcp(struct relay *relay, enum relay_side side);
 
-/* Who connected counts as 127.0.0.1, whatever his address. Right after relay_start as well. */
-void relay_note_local(struct relay *relay);
+/* Whose it is (shares_source), if that is not the peer of side A. Right after relay_start as well.
+ */
+void relay_note_source(struct relay *relay, unsigned source);
 
 /*
  * The socket of side B is of @inside, of kind @kind, and was not bound to a port: it goes back

@@ -351,7 +351,7 @@ bool syns_meet(struct syns *syns, const struct addr *peer, const struct addr *ow
 	if (syn->relay) {
 		relay_note_tcp(syn->relay, RELAY_A);
 		if (syns->ops->is_one_peer)
-			relay_note_local(syn->relay);
+			relay_note_source(syn->relay, shares_here(&syns->context->budget->shares));
 		syn->target_fd = -1;
 		set_state(syn, SYN_RELAYED);
 		return true;

@@ -65,17 +65,24 @@ int clerk_order(struct clerk *clerk, struct lane *lane, const struct hail *hail)
 	return hail_send(lane->io.fd, HAIL_DENIED, answer, len) < 0 ? -EPROTO : 0;
 }
 
+static int refuse(const struct lane *lane, const char *why)
+{
+	hail_send(lane->io.fd, HAIL_REFUSED, why, strlen(why));
+	return -EPROTO;
+}
+
 int clerk_reach(struct clerk *clerk, struct lane *lane, const struct hail *hail)
 {
-	static const char why[] = "the server does not allow it (--allow-reverse)";
+	struct budget *budget = clerk->errands->context->budget;
+	unsigned source = shares_source(&budget->shares, &lane->peer);
 	struct order order;
 
 	if (order_decode(hail->text, hail->len, &order) < 0 || !order.is_reverse)
 		return -EPROTO;
-	if (!permit_allows(clerk->reach, &order.to)) {
-		hail_send(lane->io.fd, HAIL_REFUSED, why, sizeof(why) - 1);
-		return -EPROTO;
-	}
-	errands_add(clerk->errands, rota_take_lane(lane), &order.to, order.proto);
+	if (!permit_allows(clerk->reach, &order.to))
+		return refuse(lane, "the server does not allow it (--allow-reverse)");
+	if (!budget_has_place(budget, source))
+		return refuse(lane, "the server has as many as it may have for this address");
+	errands_add(clerk->errands, rota_take_lane(lane), &order.to, order.proto, source);
 	return 1;
 }

@@ -8,6 +8,7 @@
 
 #include "tunnel/inlet.h"
 #include "util/fd.h"
+#include "util/log.h"
 
 struct place {
 	struct list at;
@@ -26,6 +27,7 @@ int door_release(struct inbound *inbound)
 	door_take_out(inbound);
 	inbound->door->nout--;
 	budget_give(context->budget, 1);
+	shares_give(&context->budget->shares, SHARES_CONNECTIONS, inbound->source);
 	free(inbound);
 	return fd;
 }
@@ -84,14 +86,31 @@ static void on_event(struct loop_io *io, uint32_t events)
 		give_up(container_of(io, struct inbound, io));
 }
 
+static bool has_place(struct door *door, unsigned source, const struct addr *peer)
+{
+	char text[ADDR_TEXT_BYTES];
+
+	if (budget_has_place(door->context->budget, source))
+		return true;
+	door->counts.refused++;
+	if (failing_is_due(&door->crowd, loop_now_ns(door->context->loop)))
+		log_warning("tunnel: %s has as many connections as others leave it",
+			addr_format_ip(peer, text, sizeof(text)));
+	return false;
+}
+
 static void on_inbound(struct inlet *inlet, int fd, const struct addr *peer)
 {
 	struct door *door = inlet->owner;
 	struct loop *loop = door->context->loop;
-	struct inbound *inbound = calloc(1, sizeof(*inbound));
+	struct budget *budget = door->context->budget;
+	unsigned source = shares_source(&budget->shares, peer);
+	struct inbound *inbound =
+		has_place(door, source, peer) ? calloc(1, sizeof(*inbound)) : NULL;
 
 	if (inbound)
 		*inbound = (struct inbound){.door = door,
+			.source = source,
 			.io = {fd, on_event},
 			.timer.on_expired = on_too_long,
 			.peer = *peer};
@@ -101,7 +120,8 @@ static void on_inbound(struct inlet *inlet, int fd, const struct addr *peer)
 		return;
 	}
 	fd_reset_at_close(fd, true); /* should we die meanwhile: it has not had its answer */
-	budget_take(door->context->budget, 1);
+	budget_take(budget, 1);
+	shares_take(&budget->shares, SHARES_CONNECTIONS, source);
 	loop_timer_set(loop, &inbound->timer, door->hold_ms);
 	list_add_last(&door->held, &inbound->at);
 	door->nheld++;

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "conn/context.h"
+#include "tunnel/failing.h"
 #include "util/addr.h"
 #include "util/err.h"
 #include "util/list.h"
@@ -16,12 +17,13 @@
  * An inbound is a connection, or the datagrams of one sender (tunnel/inlet). It is in door->held
  * until the owner takes it out for something that may fail (door_take_out), and back after that, in
  * front of the others. What it says waits in the kernel. It is given up when it breaks, and after
- * hold_ms.
+ * hold_ms. One whose address has as many as the others leave it (budget_has_place) is refused.
  */
 struct inbound {
 	struct door *door;
 	struct addr peer;
-	void *lane; /* the owner's: what it was taken out for */
+	unsigned source; /* in the shares of the budget, where it counts until it is released */
+	void *lane;      /* the owner's: what it was taken out for */
 
 	/* its own */
 	struct list at;
@@ -50,6 +52,7 @@ struct door {
 	size_t nheld, nout; /* nout: taken out */
 	struct list inlets;
 	struct door_counts counts;
+	struct failing crowd;
 };
 
 void door_init(struct door *door);

@@ -21,6 +21,7 @@ struct errand {
 	struct dial dial;
 	struct endpoint to;
 	enum proto proto;
+	unsigned source;
 };
 
 /* Returns the lane's descriptor, the caller's. */
@@ -33,6 +34,7 @@ static int forget(struct errand *errand)
 	loop_io_del(context->loop, &errand->io);
 	list_del(&errand->at);
 	budget_give(context->budget, ERRAND_FDS);
+	shares_give(&context->budget->shares, SHARES_CONNECTIONS, errand->source);
 	free(errand);
 	return fd;
 }
@@ -58,6 +60,7 @@ static void on_target(struct dial *dial, int result)
 	struct errand *errand = container_of(dial, struct errand, dial);
 	struct errands *errands = errand->errands;
 	enum proto proto = errand->proto;
+	unsigned source = errand->source;
 
 	if (errands->on_done)
 		errands->on_done(errands->owner, result < 0 ? result : 0);
@@ -70,10 +73,11 @@ static void on_target(struct dial *dial, int result)
 		close(forget(errand));
 		return;
 	}
-	passage_begin(errands->passage, proto, result, forget(errand), NULL, 0);
+	passage_begin(errands->passage, proto, source, result, forget(errand), NULL, 0);
 }
 
-void errands_add(struct errands *errands, int fd, const struct endpoint *to, enum proto proto)
+void errands_add(struct errands *errands, int fd, const struct endpoint *to, enum proto proto,
+	unsigned source)
 {
 	const struct conn_context *context = errands->context;
 	struct errand *errand = calloc(1, sizeof(*errand));
@@ -87,8 +91,10 @@ void errands_add(struct errands *errands, int fd, const struct endpoint *to, enu
 		.io = {fd, on_lane},
 		.dial.on_done = on_target,
 		.to = *to,
-		.proto = proto};
+		.proto = proto,
+		.source = source};
 	budget_take(context->budget, ERRAND_FDS);
+	shares_take(&context->budget->shares, SHARES_CONNECTIONS, source);
 	list_add_last(&errands->all, &errand->at);
 	result = loop_io_add(context->loop, &errand->io, EPOLLRDHUP | EPOLLET);
 	if (result < 0) {

@@ -29,5 +29,6 @@ void errands_init(struct errands *errands);
 /* Those under way end. */
 void errands_fini(struct errands *errands);
 
-/* @fd, a lane's, is taken over; @to need not stay. */
-void errands_add(struct errands *errands, int fd, const struct endpoint *to, enum proto proto);
+/* @fd, a lane's, is taken over, and what comes of it @source's (util/shares); @to need not stay. */
+void errands_add(struct errands *errands, int fd, const struct endpoint *to, enum proto proto,
+	unsigned source);

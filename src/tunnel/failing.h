@@ -15,6 +15,18 @@ struct failing {
 	uint64_t untold;
 };
 
+/* It failed, @now_ns. How often since the last line, if one is due; else 0. */
+static inline unsigned long long failing_is_due(struct failing *failing, uint64_t now_ns)
+{
+	failing->untold++;
+	if (failing->told_ns > 0 && now_ns - failing->told_ns < FAILING_LINE_S * NS_PER_S)
+		return 0;
+	const unsigned long long times = failing->untold;
+	failing->told_ns = now_ns;
+	failing->untold = 0;
+	return times;
+}
+
 /*
  * It failed: a warning if it is the first time, then one in FAILING_LINE_S at most, with how often
  * it was. @name is how the user calls it; none of the texts may hold what others sent unescaped.
@@ -22,15 +34,12 @@ struct failing {
 static inline void failing_say(struct failing *failing, uint64_t now_ns, const char *name,
 	const char *where, const char *why)
 {
-	failing->untold++;
-	if (failing->told_ns > 0 && now_ns - failing->told_ns < FAILING_LINE_S * NS_PER_S)
-		return;
-	if (failing->untold > 1)
+	const unsigned long long times = failing_is_due(failing, now_ns);
+
+	if (times > 1)
 		log_warning(
 			"tunnel: %s does not lead anywhere: %s: %s (%llu times since the last line)",
-			name, where, why, (unsigned long long)failing->untold);
-	else
+			name, where, why, times);
+	else if (times == 1)
 		log_warning("tunnel: %s does not lead anywhere: %s: %s", name, where, why);
-	failing->told_ns = now_ns;
-	failing->untold = 0;
 }

@@ -96,11 +96,13 @@ static void join_ends(struct inbound *inbound, struct lane *lane)
 {
 	struct door *door = inbound->door;
 	struct mouth *mouth = mouth_of(lane);
+	unsigned source = inbound->source;
 	int fd = door_release(inbound);
 
 	mouth->counts.served++;
 	door->counts.served++;
-	passage_begin(mouth->start->passage, door->proto, fd, rota_take_lane(lane), NULL, 0);
+	passage_begin(
+		mouth->start->passage, door->proto, source, fd, rota_take_lane(lane), NULL, 0);
 }
 
 /* Of lennut's wire. */

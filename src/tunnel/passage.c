@@ -10,8 +10,8 @@ void passage_init(struct passage *passage, const struct conn_context *context)
 	packets_init(&passage->packets, context);
 }
 
-void passage_begin(struct passage *passage, enum proto proto, int near_fd, int lane_fd,
-	const void *first, size_t len)
+void passage_begin(struct passage *passage, enum proto proto, unsigned source, int near_fd,
+	int lane_fd, const void *first, size_t len)
 {
 	struct relay *relay;
 
@@ -25,6 +25,7 @@ void passage_begin(struct passage *passage, enum proto proto, int near_fd, int l
 		fd_reset(&lane_fd);
 		return;
 	}
+	relay_note_source(relay, source);
 	relay_keep_whole(relay);
 	relay_keep_in_line(
 		relay); /* the other end may be one that takes urgent bytes for the end */

@@ -126,6 +126,18 @@ static void refuse(struct spoke *spoke)
 	reach->nready++;
 }
 
+/* Who connected at the server; lennut's does not say. */
+static unsigned source_of(const struct spoke *spoke)
+{
+	struct shares *shares =
+		&((const struct reach *)spoke->owner)->start->context->budget->shares;
+	struct addr peer;
+	struct err err;
+
+	return endpoint_parse_own(spoke->peer, &peer, &err) < 0 ? shares_here(shares)
+								: shares_source(shares, &peer);
+}
+
 static struct dial_target target_of(const struct spoke *spoke)
 {
 	const struct reach *reach = spoke->owner;
@@ -166,7 +178,9 @@ static void on_target(struct dial *dial, int result)
 	if (wish)
 		wish->served++;
 	/* the target is what is told first: see passage_begin */
-	passage_begin(reach->start->passage, target.proto, result, spoke_take(spoke), line, len);
+	unsigned source = source_of(spoke);
+	passage_begin(
+		reach->start->passage, target.proto, source, result, spoke_take(spoke), line, len);
 }
 
 static void connect_target(struct spoke *spoke)
@@ -225,10 +239,13 @@ static int on_open(struct spoke *spoke, const struct hail *hail)
 		return -EPROTO;
 	spoke->used_for = name[0] ? envoy_find(&reach->envoy, name, false) : NULL;
 	bool is_for_nobody = name[0] ? !spoke->used_for : !reach->start->has_target;
+	bool has_place = budget_has_place(reach->start->context->budget, source_of(spoke));
 	if (hail_send(spoke->io.fd, HAIL_TAKEN, NULL, 0) < 0)
 		return -EPIPE;
-	if (is_for_nobody) {
+	if (is_for_nobody || !has_place) {
 		reach->counts.refused++;
+		if (spoke->used_for)
+			((struct wish *)spoke->used_for)->refused++;
 		return hail_send(spoke->io.fd, HAIL_REFUSED, NULL, 0);
 	}
 	connect_target(spoke);

@@ -57,9 +57,10 @@ static int on_message(struct spoke *spoke, const struct hail *hail)
 	struct turn *turn = turn_of(inbound);
 	if (hail->type == HAIL_OPENED) {
 		enum proto proto = turn->door.proto;
+		unsigned source = inbound->source;
 		int fd = door_release(inbound);
 		turn->wish->served++;
-		passage_begin(reverse->passage, proto, fd, spoke_take(spoke), NULL, 0);
+		passage_begin(reverse->passage, proto, source, fd, spoke_take(spoke), NULL, 0);
 		return 1;
 	}
 	if (hail->type != HAIL_REFUSED)

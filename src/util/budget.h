@@ -21,10 +21,12 @@
 #define BUDGET_RESERVED 96
 #define BUDGET_POOL     72  /* of the reserve, what is for that pool, and for a namespace */
 #define BUDGET_MIN      128 /* with fewer nobody would ever be served */
+#define BUDGET_PLACE    4   /* what one who is led through a link has, mostly */
 
 struct budget {
 	size_t max;       /* descriptors this process may have */
 	size_t used;      /* of them, those that are counted */
+	size_t places;    /* of those led through a link, how many it can carry; 0: any number */
 	bool has_no_pool; /* this process has no sockets of a namespace */
 	struct shares shares;
 };
@@ -84,6 +86,17 @@ static inline size_t budget_part_of_flows(const struct budget *budget)
 static inline bool budget_has_room_for_flow(const struct budget *budget)
 {
 	return budget_has_room(budget, 1 + budget_part_of_flows(budget));
+}
+
+/* May one more of @source be led through a link (shares_has_place)? */
+static inline bool budget_has_place(struct budget *budget, unsigned source)
+{
+	const size_t reserve = budget_reserve(budget);
+	size_t max = (budget->max > reserve ? budget->max - reserve : 0) / BUDGET_PLACE;
+
+	if (budget->places > 0 && budget->places < max)
+		max = budget->places;
+	return shares_has_place(&budget->shares, source, max);
 }
 
 /* Count @count more, whether or not there is room. */

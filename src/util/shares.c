@@ -32,6 +32,13 @@ unsigned shares_source(struct shares *shares, const struct addr *addr)
 	return (unsigned)(key + offset_of(shares, key >> SHARES_BITS)) % SHARES_SOURCES;
 }
 
+unsigned shares_here(struct shares *shares)
+{
+	const struct addr here = addr_loopback4(0);
+
+	return shares_source(shares, &here);
+}
+
 void shares_join(struct shares *shares, struct shares_part *part)
 {
 	part->next = shares->parts;
@@ -65,6 +72,22 @@ static size_t count_of(const struct shares *shares, unsigned source, bool is_flo
 	       (is_flows_only ? 0 : shares->counts[SHARES_CONNECTIONS][source]);
 }
 
+static void learn(struct shares *shares)
+{
+	for (struct shares_part *part = shares->parts; part; part = part->next)
+		if (part->learn)
+			part->learn(part);
+}
+
+bool shares_has_place(struct shares *shares, unsigned source, size_t max)
+{
+	learn(shares);
+	const size_t own = count_of(shares, source, false);
+	const size_t others =
+		shares->totals[SHARES_CONNECTIONS] + shares->totals[SHARES_FLOWS] - own;
+	return source == shares_here(shares) || (others < max && own < (max - others + 1) / 2);
+}
+
 static bool yield_kind(struct shares *shares, enum shares_kind kind, unsigned source)
 {
 	for (struct shares_part *part = shares->parts; part; part = part->next)
@@ -78,9 +101,7 @@ bool shares_yield(
 {
 	unsigned most = 0;
 
-	for (struct shares_part *part = shares->parts; part; part = part->next)
-		if (part->learn)
-			part->learn(part);
+	learn(shares);
 	for (unsigned source = 1; source < SHARES_SOURCES; source++)
 		if (count_of(shares, source, is_flows_only) > count_of(shares, most, is_flows_only))
 			most = source;

@@ -17,6 +17,9 @@
  * Those who keep them are parts: where there is no room for one more, the address that has most
  * loses one to each that has fewer, of the kind that it has more of. Where only flows may end, only
  * these are compared.
+ *
+ * Where nobody's may be ended, an address has at most half of what the others leave: whatever one
+ * does, there is a place for the next one.
  */
 #define SHARES_BITS    10
 #define SHARES_SOURCES (1u << SHARES_BITS)
@@ -46,6 +49,10 @@ struct shares {
 
 /* Below SHARES_SOURCES. What has no address, such as a unix socket, and ::1 count as 127.0.0.1. */
 unsigned shares_source(struct shares *shares, const struct addr *addr);
+unsigned shares_here(struct shares *shares); /* of 127.0.0.1 */
+
+/* May @source have one more, where there are @max places? 127.0.0.1 may have all. */
+bool shares_has_place(struct shares *shares, unsigned source, size_t max);
 
 /* One of @source is there, or is no more. */
 void shares_take(struct shares *shares, enum shares_kind kind, unsigned source);

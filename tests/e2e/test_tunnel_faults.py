@@ -505,6 +505,58 @@ def test_a_server_that_is_full_of_strangers(tunnel, target):
     assert server.popen.poll() is None and late.stop() == 0
 
 
+def come_from(address, port):
+    s = socket.create_connection(("127.0.0.1", port), 20 * PATIENCE, (address, 0))
+    with contextlib.suppress(OSError):  # it has been one too many
+        s.sendall(b"x")
+    return s
+
+
+def is_answered(s):
+    try:
+        return s.recv(1) == b"x"
+    except ConnectionResetError:
+        return False
+
+
+def comes_through(address, port):
+    with come_from(address, port) as s:
+        return is_answered(s)
+
+
+@pytest.fixture
+def many_descriptors():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("link,many", [("few descriptors", 100), ("a command", 600)])
+def test_idle_connections_keep_nobody_out_of_a_tunnel(tunnel, many_descriptors, link, many):
+    """Half of what there can be is one address's; none of them ends for another one."""
+    port = free_port()
+    with run_server(echo) as target:
+        to = at(target.getsockname()[1])
+        if link == "a command":
+            near = client = client_of(tunnel, "--reverse", order("web", port, to), server=far(tunnel, "--allow-reverse", to))
+        else:
+            near = tunnel._start("server", "--bind-proxy", at(port), "--bind-client", at(tunnel.clients),
+                                 preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (400, 400)))
+            near.wait_line("clients come to")
+            client = client_of(tunnel, "--to", to)
+        client.wait_line("connected to")
+        with contextlib.ExitStack() as stack:
+            idle = [stack.enter_context(come_from("127.0.0.2", port)) for _ in range(many)]
+            assert is_answered(idle[0]) and not is_answered(idle[-1])
+            assert comes_through("127.0.0.3", port) and comes_through("127.0.0.1", port)
+            near.wait_line("127.0.0.2 has as many connections as others leave it")
+            idle[0].sendall(b"x")
+            assert is_answered(idle[0])
+        wait_for(lambda: comes_through("127.0.0.2", port), "places that are given back")
+        assert client.stop() == 0
+
+
 @pytest.mark.waits
 def test_forwards_without_end(tunnel, target):
     """A client may have so many and no more, and what it had goes with it."""

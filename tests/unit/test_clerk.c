@@ -267,6 +267,26 @@ static void it_is_looked_at_again_when_it_is_used(void **state)
 	bed_close(&bed);
 }
 
+static void an_address_with_too_many_is_refused(void **state)
+{
+	const struct addr peer = addr_of4((struct in_addr){htonl(0xc0000201)}, 1);
+	struct bed bed;
+
+	(void)state;
+	bed_open(&bed, NULL, "127.0.0.1:1", false);
+	struct budget *budget = &bed.under.budget;
+	unsigned source = shares_source(&budget->shares, &peer);
+	bed.lane->peer = peer;
+	budget->places = 2;
+	shares_take(&budget->shares, SHARES_CONNECTIONS, source);
+	ask(&bed, HAIL_REACH, "db=127.0.0.1:0:127.0.0.1:1", true);
+	struct hail hail = tunnel_hail(&bed.under, &bed.reader, bed.fd);
+	assert_int_equal(hail.type, HAIL_REFUSED);
+	assert_true(hail.len > 18 && memcmp(hail.text, "the server has as ", 18) == 0);
+	shares_give(&budget->shares, SHARES_CONNECTIONS, source);
+	bed_close(&bed);
+}
+
 static void what_is_no_order_is_the_end(void **state)
 {
 	static const struct {
@@ -320,6 +340,7 @@ int main(void)
 		cmocka_unit_test(what_is_taken_may_be_asked_for_again),
 		cmocka_unit_test(what_it_connects_to),
 		cmocka_unit_test(it_is_looked_at_again_when_it_is_used),
+		cmocka_unit_test(an_address_with_too_many_is_refused),
 		cmocka_unit_test(what_is_no_order_is_the_end),
 		cmocka_unit_test(nobody_asks_for_more_than_there_may_be),
 	};

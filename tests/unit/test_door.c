@@ -204,6 +204,58 @@ static void senders_of_datagrams(void **state)
 	bed_close(&bed);
 }
 
+/* A client of another address. */
+static int come_from(struct bed *bed, uint32_t host)
+{
+	struct addr own = addr_of4((struct in_addr){htonl(INADDR_LOOPBACK + host)}, 0);
+	const struct timeval patience = {.tv_sec = 10};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	assert_return_code(bind(fd, &own.any, addr_len(&own)), errno);
+	assert_return_code(connect(fd, &bed->at.any, addr_len(&bed->at)), errno);
+	tunnel_bed_settle(&bed->under);
+	return fd;
+}
+
+/* Whatever it does: held, taken out or led on. */
+static void an_address_has_half_of_what_others_leave(void **state)
+{
+	struct bed bed;
+	int greedy[3], lane[2];
+
+	(void)state;
+	bed_open(&bed, PROTO_TCP);
+	bed.under.budget.places = 4;
+	greedy[0] = come_from(&bed, 1);
+	tunnel_pair(lane);
+	struct inbound *inbound = first(&bed);
+	unsigned source = inbound->source;
+	passage_begin(
+		&bed.under.passage, PROTO_TCP, source, door_release(inbound), lane[0], NULL, 0);
+	greedy[1] = come_from(&bed, 1);
+	inbound = first(&bed);
+	door_take_out(inbound);
+	greedy[2] = come_from(&bed, 1);
+	assert_reset(greedy[2]);
+	assert_int_equal(bed.door.counts.refused, 1);
+	int other = come_from(&bed, 2), local = come_from(&bed, 0), late = come_from(&bed, 3);
+	assert_int_equal(bed.door.nheld, 2);
+	assert_reset(late);
+	close(greedy[0]); /* its place is the next one's */
+	close(lane[1]);
+	tunnel_bed_settle(&bed.under);
+	late = come_from(&bed, 3);
+	assert_int_equal(bed.door.nheld, 3);
+	assert_int_equal(bed.door.counts.refused, 2);
+	door_put_back(inbound);
+	bed_close(&bed);
+	close(greedy[1]);
+	close(other);
+	close(local);
+	close(late);
+}
+
 static void an_inlet_is_asked_for_a_place(void **state)
 {
 	struct bed bed;
@@ -228,6 +280,7 @@ int main(void)
 		cmocka_unit_test(who_goes_is_given_up),
 		cmocka_unit_test(a_refusal_is_a_reset),
 		cmocka_unit_test(senders_of_datagrams),
+		cmocka_unit_test(an_address_has_half_of_what_others_leave),
 		cmocka_unit_test(an_inlet_is_asked_for_a_place),
 	};
 

@@ -63,7 +63,7 @@ static int add(struct bed *bed, enum proto proto)
 	int fds[2];
 
 	tunnel_pair(fds);
-	errands_add(&bed->errands, fds[0], &bed->to, proto);
+	errands_add(&bed->errands, fds[0], &bed->to, proto, 0);
 	return fds[1];
 }
 
@@ -195,7 +195,7 @@ static void for_nobody_is_nothing_connected(void **state)
 		connect(fill[i], &bed.to.addr.any, addr_len(&bed.to.addr));
 	}
 	tunnel_tcp_pair(lane);
-	errands_add(&bed.errands, lane[0], &bed.to, PROTO_TCP);
+	errands_add(&bed.errands, lane[0], &bed.to, PROTO_TCP, 0);
 	tunnel_bed_settle(&bed.under);
 	assert_false(list_is_empty(&bed.errands.all));
 	close(lane[1]);

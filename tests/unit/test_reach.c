@@ -300,6 +300,28 @@ static void a_refusal_is_passed_on(void **state)
 	bed_close(&bed);
 }
 
+/* Its end may have more places than this one. */
+static void an_address_with_too_many_is_refused(void **state)
+{
+	static const char with_most[] = "192.0.2.1:999", other[] = "192.0.2.2:999";
+	struct bed bed;
+
+	(void)state;
+	bed_open(&bed);
+	bed.server.under.budget.places = 2;
+	use(&bed, 0, with_most, sizeof(with_most) - 1);
+	int fd = accept_target(&bed);
+	assert_int_equal(server_hail(&bed.server, 0).type, HAIL_OPENED);
+	use(&bed, 1, with_most, sizeof(with_most) - 1);
+	assert_int_equal(server_hail(&bed.server, 1).type, HAIL_REFUSED);
+	assert_int_equal(counts(&bed).refused, 1);
+	use(&bed, 1, other, sizeof(other) - 1);
+	close(accept_target(&bed));
+	assert_int_equal(server_hail(&bed.server, 1).type, HAIL_OPENED);
+	close(fd);
+	bed_close(&bed);
+}
+
 static void who_it_is_is_told(void **state)
 {
 	struct bed bed;
@@ -666,6 +688,7 @@ int main(void)
 		cmocka_unit_test(more_are_asked_for_and_go),
 		cmocka_unit_test(not_as_many_as_anybody_wants),
 		cmocka_unit_test(a_refusal_is_passed_on),
+		cmocka_unit_test(an_address_with_too_many_is_refused),
 		cmocka_unit_test(who_it_is_is_told),
 		cmocka_unit_test(what_is_led_through_by_name),
 		cmocka_unit_test(who_asked_has_gone),

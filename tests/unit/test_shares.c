@@ -29,6 +29,7 @@ static void add(struct keeper *keeper, unsigned source, size_t count)
 {
 	keeper->has[source] += count;
 	keeper->shares->counts[keeper->part.kind][source] += (unsigned)count;
+	keeper->shares->totals[keeper->part.kind] += (unsigned)count;
 }
 
 static void learn(struct shares_part *part)
@@ -46,7 +47,7 @@ static bool yield(struct shares_part *part, unsigned source)
 	if (keeper->has[source] == 0 || keeper->is_busy)
 		return false;
 	keeper->has[source]--;
-	keeper->shares->counts[part->kind][source]--;
+	shares_give(keeper->shares, part->kind, source);
 	return true;
 }
 
@@ -196,6 +197,42 @@ static void all_get_a_share(void **state)
 	}
 }
 
+static void fill(struct shares *shares, const char *address, size_t max, size_t expected)
+{
+	const unsigned its = source(shares, address);
+	size_t count = 0;
+
+	for (; count <= max && shares_has_place(shares, its, max); count++)
+		shares_take(shares, count % 2 ? SHARES_FLOWS : SHARES_CONNECTIONS, its);
+	assert_int_equal(count, expected);
+}
+
+/* Half of what the others leave, each; and all of it for who is here. */
+static void there_is_a_place_for_the_next_one(void **state)
+{
+	struct shares shares = {0};
+	struct keeper keeper;
+
+	(void)state;
+	fill(&shares, "192.0.2.1", 16, 8);
+	fill(&shares, "192.0.2.2", 16, 4);
+	fill(&shares, "fd00::1", 16, 2);
+	fill(&shares, "fd00::2", 16, 0); /* its neighbour */
+	shares_take(&shares, SHARES_CONNECTIONS, shares_here(&shares));
+	fill(&shares, "192.0.2.3", 16, 1);
+	fill(&shares, "192.0.2.4", 16, 0);
+	assert_true(shares_has_place(&shares, shares_here(&shares), 16));
+	shares_give(&shares, SHARES_CONNECTIONS, source(&shares, "192.0.2.1"));
+	fill(&shares, "192.0.2.4", 16, 1);
+	/* one that is learnt of late counts */
+	shares = (struct shares){0};
+	join(&keeper, &shares, SHARES_CONNECTIONS);
+	keeper.learns = source(&shares, "192.0.2.1");
+	keeper.to_learn = 2;
+	fill(&shares, "192.0.2.1", 4, 0);
+	shares_leave(&shares, &keeper.part);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -203,6 +240,7 @@ int main(void)
 		cmocka_unit_test(nobody_chooses_a_count),
 		cmocka_unit_test(who_has_most_loses_one),
 		cmocka_unit_test(all_get_a_share),
+		cmocka_unit_test(there_is_a_place_for_the_next_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
