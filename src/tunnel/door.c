@@ -86,11 +86,13 @@ static void on_event(struct loop_io *io, uint32_t events)
 		give_up(container_of(io, struct inbound, io));
 }
 
-static bool has_place(struct door *door, unsigned source, const struct addr *peer)
+static bool may_come(struct inlet *inlet, const struct addr *peer)
 {
+	struct door *door = inlet->owner;
+	struct budget *budget = door->context->budget;
 	char text[ADDR_TEXT_BYTES];
 
-	if (budget_has_place(door->context->budget, source))
+	if (budget_has_place(budget, shares_source(&budget->shares, peer)))
 		return true;
 	door->counts.refused++;
 	if (failing_is_due(&door->crowd, loop_now_ns(door->context->loop)))
@@ -105,8 +107,7 @@ static void on_inbound(struct inlet *inlet, int fd, const struct addr *peer)
 	struct loop *loop = door->context->loop;
 	struct budget *budget = door->context->budget;
 	unsigned source = shares_source(&budget->shares, peer);
-	struct inbound *inbound =
-		has_place(door, source, peer) ? calloc(1, sizeof(*inbound)) : NULL;
+	struct inbound *inbound = calloc(1, sizeof(*inbound));
 
 	if (inbound)
 		*inbound = (struct inbound){.door = door,
@@ -142,7 +143,8 @@ int door_listen(struct door *door, struct addr *at, struct err *err)
 
 	if (!place)
 		return err_sys(err, ENOMEM, "cannot listen");
-	place->inlet = (struct inlet){.on_inbound = on_inbound, .owner = door};
+	place->inlet =
+		(struct inlet){.may_come = may_come, .on_inbound = on_inbound, .owner = door};
 	int result = inlet_open(&place->inlet, door->context, at, door->proto, err);
 	if (result < 0) {
 		free(place);

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "control/owner.h"
+#include "util/fd.h"
 #include "util/list.h"
 
 /* it, and what it is led to; and some for lanes, without which those who are held would wait in
@@ -17,7 +18,10 @@ static void on_client(struct acceptor *acceptor, int fd, const struct addr *peer
 {
 	struct inlet *inlet = container_of(acceptor, struct inlet, acceptor);
 
-	inlet->on_inbound(inlet, fd, peer);
+	if (inlet->may_come(inlet, peer))
+		inlet->on_inbound(inlet, fd, peer);
+	else
+		fd_reset(&fd);
 }
 
 static int on_flow(void *owner, struct udp_flow *flow)
@@ -31,6 +35,8 @@ static int on_flow(void *owner, struct udp_flow *flow)
 		memcpy(&peer.v4, &flow->key.peer, sizeof(peer.v4));
 	else
 		peer.v6 = flow->key.peer;
+	if (!inlet->may_come(inlet, &peer))
+		return -EMFILE;
 	if (!budget_has_room(budget, INBOUND_FDS) &&
 		!udp_flows_take_from_others(budget, &peer, INBOUND_FDS))
 		return -EMFILE;

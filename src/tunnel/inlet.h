@@ -17,7 +17,11 @@
  * datagrams there, and the end of either one is the end of the flow; what comes then is a new one.
  */
 struct inlet {
-	/* the owner's: nonblocking, the owner's from now on, not counted in the budget */
+	/* the owner's: whether one more may come of that address; who may not is reset, or not
+	 * heard
+	 */
+	bool (*may_come)(struct inlet *inlet, const struct addr *peer);
+	/* nonblocking, the owner's from now on, not counted in the budget */
 	void (*on_inbound)(struct inlet *inlet, int fd, const struct addr *peer);
 	void *owner;
 

@@ -22,6 +22,7 @@ struct pump {
 	struct loop_task more;   /* there may be more to read of either */
 	unsigned char *out, *in; /* what the stream does not take; the beginning of a datagram */
 	size_t out_len, in_len;
+	unsigned source;
 };
 
 static void end(struct pump *pump)
@@ -35,6 +36,7 @@ static void end(struct pump *pump)
 	close(pump->datagrams.fd);
 	close(pump->stream.fd);
 	budget_give(packets->context->budget, 2);
+	shares_give(&packets->context->budget->shares, SHARES_CONNECTIONS, pump->source);
 	list_del(&pump->at);
 	packets->count--;
 	free(pump->out);
@@ -201,7 +203,7 @@ static void on_datagrams(struct loop_io *io, uint32_t events)
 		end(pump);
 }
 
-int packets_join(struct packets *packets, int datagram_fd, int stream_fd)
+int packets_join(struct packets *packets, unsigned source, int datagram_fd, int stream_fd)
 {
 	struct loop *loop = packets->context->loop;
 	struct pump *pump = calloc(1, sizeof(*pump));
@@ -211,7 +213,8 @@ int packets_join(struct packets *packets, int datagram_fd, int stream_fd)
 		*pump = (struct pump){.packets = packets,
 			.datagrams = {datagram_fd, on_datagrams},
 			.stream = {stream_fd, on_stream},
-			.more.on_run = on_more};
+			.more.on_run = on_more,
+			.source = source};
 		result = loop_io_add(loop, &pump->datagrams, EPOLLIN | EPOLLRDHUP | EPOLLET);
 		if (result == 0)
 			result = loop_io_add(loop, &pump->stream, EPOLLIN | EPOLLOUT | EPOLLET);
@@ -225,6 +228,7 @@ int packets_join(struct packets *packets, int datagram_fd, int stream_fd)
 		return result;
 	}
 	budget_take(packets->context->budget, 2);
+	shares_take(&packets->context->budget->shares, SHARES_CONNECTIONS, source);
 	list_add_last(&packets->pumps, &pump->at);
 	packets->count++;
 	return 0;

@@ -16,7 +16,7 @@ void passage_begin(struct passage *passage, enum proto proto, unsigned source, i
 	struct relay *relay;
 
 	if (proto == PROTO_UDP) {
-		packets_join(&passage->packets, near_fd, lane_fd);
+		packets_join(&passage->packets, source, near_fd, lane_fd);
 		return;
 	}
 	relay = relay_start(passage->packets.context->relays, near_fd, lane_fd, NULL, NULL);

@@ -190,6 +190,7 @@ static void connect_target(struct spoke *spoke)
 	if (is_ready(spoke))
 		reach->nready--;
 	spoke_use(spoke);
+	spoke_count(spoke, source_of(spoke));
 	reach->was_used = true;
 	fill(reach);
 	spoke->dial.on_done = on_target;

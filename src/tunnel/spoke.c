@@ -15,6 +15,21 @@
 
 /* --- ends ------------------------------------------------------------------------------------ */
 
+static void count_no_more(struct spoke *spoke)
+{
+	if (spoke->is_counted)
+		shares_give(
+			&spoke->house->context->budget->shares, SHARES_CONNECTIONS, spoke->source);
+	spoke->is_counted = false;
+}
+
+void spoke_count(struct spoke *spoke, unsigned source)
+{
+	shares_take(&spoke->house->context->budget->shares, SHARES_CONNECTIONS, source);
+	spoke->source = source;
+	spoke->is_counted = true;
+}
+
 int spoke_take(struct spoke *spoke)
 {
 	const struct conn_context *context = spoke->house->context;
@@ -28,6 +43,7 @@ int spoke_take(struct spoke *spoke)
 	loop_task_cancel(context->loop, &spoke->more);
 	list_del(&spoke->at);
 	budget_give(context->budget, SPOKE_FDS);
+	count_no_more(spoke);
 	free(spoke);
 	return fd;
 }
@@ -65,6 +81,7 @@ void spoke_use(struct spoke *spoke)
 
 void spoke_wait(struct spoke *spoke)
 {
+	count_no_more(spoke);
 	spoke->state = SPOKE_WAITING;
 	set_timer(spoke, spoke->house->beat_ms * 4ULL);
 }

@@ -59,6 +59,8 @@ struct spoke {
 	struct loop_timer timer; /* of our wire: the server is silent for too long */
 	struct proof proof;
 	struct hail_reader reader;
+	bool is_counted;
+	unsigned source;
 };
 
 /* None of them may close the spoke, but on_greeted, which may, and what takes it. */
@@ -93,6 +95,9 @@ struct spoke *spoke_open(
 /* Of one that waits: it is used, or waits again. */
 void spoke_use(struct spoke *spoke);
 void spoke_wait(struct spoke *spoke);
+
+/* It counts as a connection of @source's (util/shares) until it waits again, or is gone. */
+void spoke_count(struct spoke *spoke, unsigned source);
 
 /* The descriptor is the caller's, and the spoke is gone; @at is taken out of its list. */
 int spoke_take(struct spoke *spoke);

@@ -204,16 +204,18 @@ static void senders_of_datagrams(void **state)
 	bed_close(&bed);
 }
 
-/* A client of another address. */
+/* A client of another address, which has said something. */
 static int come_from(struct bed *bed, uint32_t host)
 {
 	struct addr own = addr_of4((struct in_addr){htonl(INADDR_LOOPBACK + host)}, 0);
 	const struct timeval patience = {.tv_sec = 10};
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int type = bed->door.proto == PROTO_UDP ? SOCK_DGRAM : SOCK_STREAM;
+	int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
 
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	assert_return_code(bind(fd, &own.any, addr_len(&own)), errno);
 	assert_return_code(connect(fd, &bed->at.any, addr_len(&bed->at)), errno);
+	assert_int_equal(send(fd, "x", 1, 0), 1);
 	tunnel_bed_settle(&bed->under);
 	return fd;
 }
@@ -256,6 +258,27 @@ static void an_address_has_half_of_what_others_leave(void **state)
 	close(late);
 }
 
+/* A flow of datagrams counts twice: it has as many descriptors more. */
+static void an_address_has_half_of_the_flows(void **state)
+{
+	struct bed bed;
+	int fds[4];
+
+	(void)state;
+	bed_open(&bed, PROTO_UDP);
+	bed.under.budget.places = 4;
+	fds[0] = come_from(&bed, 1);
+	fds[1] = come_from(&bed, 1);
+	assert_int_equal(bed.door.nheld, 1);
+	assert_int_equal(bed.door.counts.refused, 1);
+	fds[2] = come_from(&bed, 2);
+	fds[3] = come_from(&bed, 0);
+	assert_int_equal(bed.door.nheld, 3);
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+		close(fds[i]);
+	bed_close(&bed);
+}
+
 static void an_inlet_is_asked_for_a_place(void **state)
 {
 	struct bed bed;
@@ -281,6 +304,7 @@ int main(void)
 		cmocka_unit_test(a_refusal_is_a_reset),
 		cmocka_unit_test(senders_of_datagrams),
 		cmocka_unit_test(an_address_has_half_of_what_others_leave),
+		cmocka_unit_test(an_address_has_half_of_the_flows),
 		cmocka_unit_test(an_inlet_is_asked_for_a_place),
 	};
 

@@ -45,7 +45,7 @@ static void world_open(struct world *world)
 	world->near = seqpacket(&inner[0]);
 	world->far = seqpacket(&inner[1]);
 	for (int i = 0; i < 2; i++)
-		assert_int_equal(packets_join(&world->packets, inner[i], stream[i]), 0);
+		assert_int_equal(packets_join(&world->packets, 0, inner[i], stream[i]), 0);
 	assert_int_equal(world->packets.count, 2);
 	assert_int_equal(world->bed.budget.used, 4);
 }
@@ -158,7 +158,7 @@ static void an_end_is_no_datagram(void **state)
 	packets_init(&packets, &bed.context);
 	stream_pair(stream);
 	int outer = seqpacket(&inner);
-	assert_int_equal(packets_join(&packets, inner, stream[0]), 0);
+	assert_int_equal(packets_join(&packets, 0, inner, stream[0]), 0);
 	settle(&bed);
 	assert_int_equal(send(stream[1], "\0\1x", 3, 0), 3);
 	close(outer);
@@ -182,7 +182,7 @@ static void a_stream_is_not_believed(void **state)
 		packets_init(&packets, &bed.context);
 		stream_pair(stream);
 		int outer = seqpacket(&inner);
-		assert_int_equal(packets_join(&packets, inner, stream[0]), 0);
+		assert_int_equal(packets_join(&packets, 0, inner, stream[0]), 0);
 		for (size_t i = 0; i < cut; i++) {
 			assert_int_equal(send(stream[1], &"\0\1x\0\3abc"[i], 1, 0), 1);
 			bed_round(&bed);
@@ -212,7 +212,7 @@ static void a_full_stream_loses_whole_ones(void **state)
 	packets_init(&packets, &bed.context);
 	stream_pair(stream);
 	int outer = seqpacket(&inner);
-	assert_int_equal(packets_join(&packets, inner, stream[0]), 0);
+	assert_int_equal(packets_join(&packets, 0, inner, stream[0]), 0);
 	for (int idle = 0; idle < 50; idle++) {
 		memset(bytes, (int)sent, sizeof(bytes));
 		for (; send(outer, bytes, sizeof(bytes), 0) == sizeof(bytes); idle = 0) {
@@ -265,7 +265,7 @@ static void a_refusal_ends_nothing(void **state)
 	bed_open(&bed);
 	packets_init(&packets, &bed.context);
 	stream_pair(stream);
-	assert_int_equal(packets_join(&packets, connected_udp(4801), stream[0]), 0);
+	assert_int_equal(packets_join(&packets, 0, connected_udp(4801), stream[0]), 0);
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(send(stream[1], "\0\1x", 3, 0), 3);
 		settle(&bed);

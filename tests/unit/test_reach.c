@@ -300,6 +300,13 @@ static void a_refusal_is_passed_on(void **state)
 	bed_close(&bed);
 }
 
+/* It is being connected to until are_names_known, and then not to be had. */
+static struct dial_target slow_target(void)
+{
+	are_names_known = false;
+	return (struct dial_target){.host = "name.invalid", .port = 1};
+}
+
 /* Its end may have more places than this one. */
 static void an_address_with_too_many_is_refused(void **state)
 {
@@ -319,6 +326,31 @@ static void an_address_with_too_many_is_refused(void **state)
 	close(accept_target(&bed));
 	assert_int_equal(server_hail(&bed.server, 1).type, HAIL_OPENED);
 	close(fd);
+	bed_close(&bed);
+}
+
+/* What is being connected counts as well, until that has come to nothing. */
+static void an_address_with_too_many_under_way_is_refused(void **state)
+{
+	struct bed bed;
+
+	(void)state;
+	bed_prepare(&bed);
+	bed.start.target = slow_target();
+	bed.server.under.budget.places = 2;
+	bed_start(&bed);
+	come_up(&bed);
+	use(&bed, 0, "192.0.2.1:999", 13);
+	server_welcomes(&bed.server, 2);
+	use(&bed, 1, "192.0.2.1:999", 13);
+	assert_int_equal(server_hail(&bed.server, 1).type, HAIL_REFUSED);
+	are_names_known = true;
+	assert_int_equal(server_hail(&bed.server, 0).type, HAIL_REFUSED);
+	are_names_known = false;
+	use(&bed, 1, "192.0.2.1:999", 13);
+	assert_int_equal(counts(&bed).connecting, 1);
+	are_names_known = true;
+	assert_int_equal(server_hail(&bed.server, 1).type, HAIL_REFUSED);
 	bed_close(&bed);
 }
 
@@ -402,13 +434,6 @@ static void what_is_led_through_by_name(void **state)
 		assert_true(server_was_left(&bed.server, at));
 		bed_close(&bed);
 	}
-}
-
-/* It is being connected to until are_names_known, and then not to be had. */
-static struct dial_target slow_target(void)
-{
-	are_names_known = false;
-	return (struct dial_target){.host = "name.invalid", .port = 1};
 }
 
 /* Who came in has gone before the target was there: nothing is told, nothing is left. */
@@ -689,6 +714,7 @@ int main(void)
 		cmocka_unit_test(not_as_many_as_anybody_wants),
 		cmocka_unit_test(a_refusal_is_passed_on),
 		cmocka_unit_test(an_address_with_too_many_is_refused),
+		cmocka_unit_test(an_address_with_too_many_under_way_is_refused),
 		cmocka_unit_test(who_it_is_is_told),
 		cmocka_unit_test(what_is_led_through_by_name),
 		cmocka_unit_test(who_asked_has_gone),
