@@ -343,6 +343,7 @@ static void an_address_with_too_many_under_way_is_refused(void **state)
 	use(&bed, 0, "192.0.2.1:999", 13);
 	server_welcomes(&bed.server, 2);
 	use(&bed, 1, "192.0.2.1:999", 13);
+	assert_int_equal(counts(&bed).connecting, 1);
 	assert_int_equal(server_hail(&bed.server, 1).type, HAIL_REFUSED);
 	are_names_known = true;
 	assert_int_equal(server_hail(&bed.server, 0).type, HAIL_REFUSED);
