@@ -19,10 +19,11 @@ void cmd_begin(void)
 {
 	int fd;
 
-	/* a descriptor of ours under one of these numbers would be taken for a stream; COMMAND
-	 * has it closed, as it would without us, and is told when nobody hears it */
+	/* a descriptor of ours under one of these numbers would be taken for a stream; whoever
+	 * writes there is told that nobody hears it: we, for which O_PATH is as good as closed, and
+	 * COMMAND, which has it closed, as it would without us */
 	do
-		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+		fd = open("/dev/null", O_PATH | O_CLOEXEC);
 	while (fd >= 0 && fd <= STDERR_FILENO);
 	if (fd >= 0)
 		close(fd);

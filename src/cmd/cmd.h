@@ -34,8 +34,8 @@ struct subcommand {
 };
 
 /* What the caller of this program left it with must not matter. First of all. Streams that are
- * closed are /dev/null from then on, for this process; programs that it executes without streams of
- * theirs (proc/command) have them closed. */
+ * closed have their place taken, by what can be neither read nor written; programs that it executes
+ * without streams of theirs (proc/command) have them closed. */
 void cmd_begin(void);
 
 /* NULL if there is none of that name. */

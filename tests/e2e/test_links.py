@@ -237,6 +237,8 @@ def test_a_descriptor_that_is_not_open(nswrap, who):
         expect_refused(nswrap, who, f"fd:{fd}", b"descriptor %d is not open" % fd)
     with open_pipe() as (reading, _):
         expect_refused(nswrap, who, f"fd:{reading},977", b"descriptor 977 is not open", pass_fds=[reading])
+    if who != "via":
+        expect_refused(nswrap, who, "fd:0", b"descriptor 0 is not open", prefix=["sh", "-c", 'exec "$@" <&-', "sh"])
 
 
 @contextlib.contextmanager

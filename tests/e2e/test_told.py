@@ -125,7 +125,15 @@ def test_a_name_that_nobody_reads(nswrap):
     assert nswrap.run("stop", "box").returncode == 0
 
 
-def test_output_that_cannot_be_written(nswrap, short_dir):
+@pytest.mark.parametrize("option", ["--info-fd", "--ready-fd", "--log-fd", "--alive-fd", "--keep-fd"])
+@pytest.mark.parametrize("fd", [0, 1])
+def test_a_stream_that_is_closed_is_no_descriptor(nswrap, option, fd):
+    result = nswrap.run(option, fd, "--network", "none", "true", prefix=["sh", "-c", f'exec "$@" {fd}>&-', "sh"])
+    assert (result.returncode, f"descriptor {fd} is not open" in result.stderr.decode()) == (2, True), result
+
+
+@pytest.mark.parametrize("stdout,why", [("/dev/full", b"No space left"), ("closed", b"Bad file descriptor")])
+def test_output_that_cannot_be_written(nswrap, short_dir, stdout, why):
     """Whatever prints says so, and ends with 125; a COMMAND that prints nothing does not pay for it."""
     nswrap.start("-q", "-n", "box", "-f", "0:80", "sleep", 60).wait_event("started")
     nswrap.env["XDG_STATE_HOME"] = short_dir
@@ -142,15 +150,17 @@ def test_output_that_cannot_be_written(nswrap, short_dir):
                                     "doctor", "doctor --json", "tunnel status", "tunnel status --json",
                                     f"mesh --check {mesh.path}", "mesh --example", "mesh status", "mesh status --json",
                                     "mesh status --watch", "mesh graph", "")]
+    prefix = ["sh", "-c", 'exec "$@" >&-', "sh"] if stdout == "closed" else []
     with open("/dev/full", "wb") as full:
         def begin(program, *words):
-            return nswrap.popen(*words, program=program, stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE)
+            return nswrap.popen(*words, program=program, prefix=prefix, stdin=subprocess.DEVNULL, stdout=full,
+                                stderr=subprocess.PIPE)
         told = [(words, begin(BINARY, *words)) for words in lines]
         told += [([word], begin(AGENT, word)) for word in ("--help", "--version", "doctor")]
         for words, popen in told:
             _, said = popen.communicate(timeout=30 * PATIENCE)
-            assert (popen.returncode, said.count(b"cannot write to stdout: No space left")) == (125, 1), (words, said)
-        popen = nswrap.popen("-q", "--network", "none", "sh", "-c", "exit 7", stdout=full)
+            assert (popen.returncode, said.count(b"cannot write to stdout: " + why)) == (125, 1), (words, said)
+        popen = nswrap.popen("-q", "--network", "none", "sh", "-c", "exit 7", prefix=prefix, stdout=full)
         assert popen.wait(30 * PATIENCE) == 7
 
 
