@@ -333,7 +333,8 @@ static int detach(struct run_options *options, struct detach *out, int *status, 
 	config->detach = out;
 	int side = detach_start(out, keep, nkeep, status, err);
 	if (side == DETACH_CALLER && out->name[0] != '\0' &&
-		dprintf(STDOUT_FILENO, "%s\n", out->name) < 0) /* which is not COMMAND's fault */
+		/* which is not COMMAND's fault; who has closed it does not want to know */
+		dprintf(STDOUT_FILENO, "%s\n", out->name) < 0 && errno != EBADF)
 		return err_sys(err, errno, "%s runs, but: cannot write to stdout", out->name);
 	return side;
 }

@@ -81,7 +81,7 @@ int clerk_reach(struct clerk *clerk, struct lane *lane, const struct hail *hail)
 		return -EPROTO;
 	if (!permit_allows(clerk->reach, &order.to))
 		return refuse(lane, "the server does not allow it (--allow-reverse)");
-	if (!budget_has_place(budget, source))
+	if (!budget_has_place(budget, &lane->peer))
 		return refuse(lane, "the server has as many as it may have for this address");
 	errands_add(clerk->errands, rota_take_lane(lane), &order.to, order.proto, source);
 	return 1;

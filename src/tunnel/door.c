@@ -27,7 +27,7 @@ int door_release(struct inbound *inbound)
 	door_take_out(inbound);
 	inbound->door->nout--;
 	budget_give(context->budget, 1);
-	shares_give(&context->budget->shares, SHARES_CONNECTIONS, inbound->source);
+	shares_give(&context->budget->shares, SHARES_LED, inbound->source);
 	free(inbound);
 	return fd;
 }
@@ -86,19 +86,16 @@ static void on_event(struct loop_io *io, uint32_t events)
 		give_up(container_of(io, struct inbound, io));
 }
 
-static bool may_come(struct inlet *inlet, const struct addr *peer)
+static void on_turned_away(struct inlet *inlet, const struct addr *peer)
 {
 	struct door *door = inlet->owner;
-	struct budget *budget = door->context->budget;
 	char text[ADDR_TEXT_BYTES];
 
-	if (budget_has_place(budget, shares_source(&budget->shares, peer)))
-		return true;
 	door->counts.refused++;
-	if (failing_is_due(&door->crowd, loop_now_ns(door->context->loop)))
-		log_warning("tunnel: %s has as many connections as others leave it",
-			addr_format_ip(peer, text, sizeof(text)));
-	return false;
+	if (door->turned_away)
+		(*door->turned_away)++;
+	failing_say_crowd(&door->crowd, loop_now_ns(door->context->loop),
+		addr_format_ip(peer, text, sizeof(text)));
 }
 
 static void on_inbound(struct inlet *inlet, int fd, const struct addr *peer)
@@ -122,7 +119,7 @@ static void on_inbound(struct inlet *inlet, int fd, const struct addr *peer)
 	}
 	fd_reset_at_close(fd, true); /* should we die meanwhile: it has not had its answer */
 	budget_take(budget, 1);
-	shares_take(&budget->shares, SHARES_CONNECTIONS, source);
+	shares_take(&budget->shares, SHARES_LED, source);
 	loop_timer_set(loop, &inbound->timer, door->hold_ms);
 	list_add_last(&door->held, &inbound->at);
 	door->nheld++;
@@ -143,8 +140,8 @@ int door_listen(struct door *door, struct addr *at, struct err *err)
 
 	if (!place)
 		return err_sys(err, ENOMEM, "cannot listen");
-	place->inlet =
-		(struct inlet){.may_come = may_come, .on_inbound = on_inbound, .owner = door};
+	place->inlet = (struct inlet){
+		.on_inbound = on_inbound, .on_turned_away = on_turned_away, .owner = door};
 	int result = inlet_open(&place->inlet, door->context, at, door->proto, err);
 	if (result < 0) {
 		free(place);

@@ -35,7 +35,7 @@ struct door_counts {
 	uint64_t served, refused, unserved;
 };
 
-/* Starts as all zero but for the first five, which are the owner's. */
+/* Starts as all zero but for the first six, which are the owner's. */
 struct door {
 	const struct conn_context *context;
 	enum proto proto;
@@ -45,6 +45,7 @@ struct door {
 	/* It is reset then: if it was taken out, whatever that was for is over. Not to be closed
 	 * from here. */
 	void (*on_given_up)(struct inbound *inbound);
+	uint64_t *turned_away; /* counts those who have no place, too; NULL: nobody else does */
 	void *owner;
 
 	/* its own */

@@ -34,7 +34,7 @@ static int forget(struct errand *errand)
 	loop_io_del(context->loop, &errand->io);
 	list_del(&errand->at);
 	budget_give(context->budget, ERRAND_FDS);
-	shares_give(&context->budget->shares, SHARES_CONNECTIONS, errand->source);
+	shares_give(&context->budget->shares, SHARES_LED, errand->source);
 	free(errand);
 	return fd;
 }
@@ -94,7 +94,7 @@ void errands_add(struct errands *errands, int fd, const struct endpoint *to, enu
 		.proto = proto,
 		.source = source};
 	budget_take(context->budget, ERRAND_FDS);
-	shares_take(&context->budget->shares, SHARES_CONNECTIONS, source);
+	shares_take(&context->budget->shares, SHARES_LED, source);
 	list_add_last(&errands->all, &errand->at);
 	result = loop_io_add(context->loop, &errand->io, EPOLLRDHUP | EPOLLET);
 	if (result < 0) {

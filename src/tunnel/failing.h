@@ -15,7 +15,7 @@ struct failing {
 	uint64_t untold;
 };
 
-/* It failed, @now_ns. How often since the last line, if one is due; else 0. */
+/* It failed at @now_ns. How often since the last line, if one is due; else 0. */
 static inline unsigned long long failing_is_due(struct failing *failing, uint64_t now_ns)
 {
 	failing->untold++;
@@ -42,4 +42,18 @@ static inline void failing_say(struct failing *failing, uint64_t now_ns, const c
 			name, where, why, times);
 	else if (times == 1)
 		log_warning("tunnel: %s does not lead anywhere: %s: %s", name, where, why);
+}
+
+/* One of @address was turned away, as others have as many of the places as there are for it. */
+static inline void failing_say_crowd(struct failing *failing, uint64_t now_ns, const char *address)
+{
+	const unsigned long long times = failing_is_due(failing, now_ns);
+
+	if (times > 1)
+		log_warning(
+			"tunnel: %s has as many connections as others leave it (%llu were turned "
+			"away since the last line)",
+			address, times);
+	else if (times == 1)
+		log_warning("tunnel: %s has as many connections as others leave it", address);
 }

@@ -14,11 +14,23 @@
  * vain */
 #define INBOUND_FDS 8
 
+static bool has_place(struct inlet *inlet, const struct addr *peer)
+{
+	struct budget *budget = inlet->context->budget;
+
+	while (!budget_has_place(budget, peer))
+		if (inlet->proto == PROTO_TCP || !shares_end_own_flow(&budget->shares, peer)) {
+			inlet->on_turned_away(inlet, peer);
+			return false;
+		}
+	return true;
+}
+
 static void on_client(struct acceptor *acceptor, int fd, const struct addr *peer)
 {
 	struct inlet *inlet = container_of(acceptor, struct inlet, acceptor);
 
-	if (inlet->may_come(inlet, peer))
+	if (has_place(inlet, peer))
 		inlet->on_inbound(inlet, fd, peer);
 	else
 		fd_reset(&fd);
@@ -35,7 +47,7 @@ static int on_flow(void *owner, struct udp_flow *flow)
 		memcpy(&peer.v4, &flow->key.peer, sizeof(peer.v4));
 	else
 		peer.v6 = flow->key.peer;
-	if (!inlet->may_come(inlet, &peer))
+	if (!has_place(inlet, &peer))
 		return -EMFILE;
 	if (!budget_has_room(budget, INBOUND_FDS) &&
 		!udp_flows_take_from_others(budget, &peer, INBOUND_FDS))

@@ -15,14 +15,13 @@
  * A connection is handed to the owner as it is. Datagrams of one sender are a flow (conn/udp_relay)
  * with a pair of SOCK_SEQPACKET sockets, one of which the owner gets: it reads and writes its
  * datagrams there, and the end of either one is the end of the flow; what comes then is a new one.
+ * Where its address has no place left, one of its own flows gives way.
  */
 struct inlet {
-	/* the owner's: whether one more may come of that address; who may not is reset, or not
-	 * heard
-	 */
-	bool (*may_come)(struct inlet *inlet, const struct addr *peer);
-	/* nonblocking, the owner's from now on, not counted in the budget */
+	/* the owner's: nonblocking, the owner's from now on, not counted in the budget */
 	void (*on_inbound)(struct inlet *inlet, int fd, const struct addr *peer);
+	/* One was reset, or a datagram lost: that address has no place left (budget_has_place). */
+	void (*on_turned_away)(struct inlet *inlet, const struct addr *peer);
 	void *owner;
 
 	/* its own */

@@ -327,6 +327,7 @@ struct mouth *mouth_new(struct mouth_start *start, struct err *err)
 			.owner = mouth}};
 	if (rota_init(&mouth->rota) < 0)
 		result = err_sys(err, ENOMEM, "cannot set up the tunnel");
+	mouth->rota.proxies.door.turned_away = &mouth->counts.refused;
 	for (size_t i = 0; result == 0 && i < start->nproxies; i++)
 		result = door_listen(&mouth->rota.proxies.door, &start->proxies[i], err);
 	if (result == 0 && start->clients.family != AF_UNSPEC)

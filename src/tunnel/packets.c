@@ -36,7 +36,7 @@ static void end(struct pump *pump)
 	close(pump->datagrams.fd);
 	close(pump->stream.fd);
 	budget_give(packets->context->budget, 2);
-	shares_give(&packets->context->budget->shares, SHARES_CONNECTIONS, pump->source);
+	shares_give(&packets->context->budget->shares, SHARES_LED, pump->source);
 	list_del(&pump->at);
 	packets->count--;
 	free(pump->out);
@@ -228,7 +228,7 @@ int packets_join(struct packets *packets, unsigned source, int datagram_fd, int 
 		return result;
 	}
 	budget_take(packets->context->budget, 2);
-	shares_take(&packets->context->budget->shares, SHARES_CONNECTIONS, source);
+	shares_take(&packets->context->budget->shares, SHARES_LED, source);
 	list_add_last(&packets->pumps, &pump->at);
 	packets->count++;
 	return 0;

@@ -28,7 +28,7 @@ struct packets {
 void packets_init(struct packets *packets, const struct conn_context *context);
 
 /*
- * Pump until the end, as a connection of @source's (util/shares). Both are nonblocking, counted in
+ * Pump until the end, counted for @source (SHARES_LED). Both are nonblocking, counted in
  * the budget and closed here, also on failure: returns 0 or -errno.
  */
 int packets_join(struct packets *packets, unsigned source, int datagram_fd, int stream_fd);

@@ -16,8 +16,8 @@ void passage_init(struct passage *passage, const struct conn_context *context);
 
 /*
  * Lead on from now on, until the end, what comes at @near_fd to @lane_fd, a stream, and back; both
- * are nonblocking and taken over, and reset if that cannot be begun. It is a connection of
- * @source's (util/shares). For PROTO_UDP @near_fd is a datagram socket. @first, up to
+ * are nonblocking and taken over, and reset if that cannot be begun. It counts for
+ * @source (util/shares). For PROTO_UDP @near_fd is a datagram socket. @first, up to
  * RELAY_PUSH_MAX bytes, stands in front of what @lane_fd says (PROTO_TCP).
  */
 void passage_begin(struct passage *passage, enum proto proto, unsigned source, int near_fd,

@@ -3,7 +3,9 @@
 #include "tunnel/reach.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -32,6 +34,7 @@ struct reach {
 	struct loop_timer again, surplus;
 	struct reach_counts counts;
 	struct failing failing; /* what is led through without a name */
+	struct failing crowd;
 };
 
 static void fill(struct reach *reach);
@@ -127,15 +130,27 @@ static void refuse(struct spoke *spoke)
 }
 
 /* Who connected at the server; lennut's does not say. */
-static unsigned source_of(const struct spoke *spoke)
+static struct addr peer_of(const struct spoke *spoke)
 {
-	struct shares *shares =
-		&((const struct reach *)spoke->owner)->start->context->budget->shares;
-	struct addr peer;
+	struct addr peer = addr_loopback4(0);
+	char text[ADDR_TEXT_BYTES];
+	const char *port = strrchr(spoke->peer, ':');
 	struct err err;
 
-	return endpoint_parse_own(spoke->peer, &peer, &err) < 0 ? shares_here(shares)
-								: shares_source(shares, &peer);
+	if (!port || spoke->peer[0] == 'u') /* unix: */
+		return peer;
+	snprintf(text, sizeof(text), "%.*s", (int)(port - spoke->peer), spoke->peer);
+	/* who says what is no address is not here */
+	return addr_parse(text, &peer, &err) == 0 ? peer
+						  : addr_of4((struct in_addr){INADDR_ANY}, 0);
+}
+
+static unsigned source_of(const struct spoke *spoke)
+{
+	const struct reach *reach = spoke->owner;
+	const struct addr peer = peer_of(spoke);
+
+	return shares_source(&reach->start->context->budget->shares, &peer);
 }
 
 static struct dial_target target_of(const struct spoke *spoke)
@@ -240,7 +255,10 @@ static int on_open(struct spoke *spoke, const struct hail *hail)
 		return -EPROTO;
 	spoke->used_for = name[0] ? envoy_find(&reach->envoy, name, false) : NULL;
 	bool is_for_nobody = name[0] ? !spoke->used_for : !reach->start->has_target;
-	bool has_place = budget_has_place(reach->start->context->budget, source_of(spoke));
+	const struct addr peer = peer_of(spoke);
+	bool has_place = budget_has_place(reach->start->context->budget, &peer);
+	if (!has_place)
+		failing_say_crowd(&reach->crowd, loop_now_ns(reach->loop), spoke->peer);
 	if (hail_send(spoke->io.fd, HAIL_TAKEN, NULL, 0) < 0)
 		return -EPIPE;
 	if (is_for_nobody || !has_place) {
@@ -253,6 +271,15 @@ static int on_open(struct spoke *spoke, const struct hail *hail)
 	return 1;
 }
 
+/* What waits keeps nobody out who comes by another way: it has a part of its own. */
+static size_t most_ready(const struct reach *reach)
+{
+	size_t most = reach->start->connect ? REACH_WAITING_LINK : REACH_WAITING_MAX;
+	size_t share = reach->start->context->budget->max / REACH_SHARE;
+
+	return share < most ? share : most;
+}
+
 static int on_message(struct spoke *spoke, const struct hail *hail)
 {
 	struct reach *reach = spoke->owner;
@@ -262,7 +289,7 @@ static int on_message(struct spoke *spoke, const struct hail *hail)
 	if (hail->type != HAIL_MORE || hail->len != 4)
 		return -EPROTO;
 	size_t wanted = reach->nready + hail_number(hail);
-	reach->wanted = wanted < REACH_WAITING_MAX ? wanted : REACH_WAITING_MAX;
+	reach->wanted = wanted < most_ready(reach) ? wanted : most_ready(reach);
 	fill(reach);
 	return 0;
 }

@@ -25,8 +25,10 @@
  * What is led through by name is asked for by tunnel/envoy, and the other direction is
  * tunnel/reverse.
  */
-#define REACH_WAITING_MIN 2
-#define REACH_WAITING_MAX 1024
+#define REACH_WAITING_MIN  2
+#define REACH_WAITING_MAX  1024
+#define REACH_WAITING_LINK 128 /* over one link, which carries no more than so many */
+#define REACH_SHARE        16  /* and of all descriptors this part, of which each has two */
 #define REACH_LENNUT_READY \
 	8 /* lennut's server closes what finds none ready, and takes 128 in all */
 #define REACH_SURPLUS_MS   15000

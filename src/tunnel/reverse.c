@@ -268,7 +268,8 @@ static int open_turn(struct turn *turn, const struct order *order, struct err *e
 		.proto = order->proto,
 		.hold_ms = REVERSE_HOLD_MS,
 		.on_held = on_held,
-		.on_given_up = on_given_up};
+		.on_given_up = on_given_up,
+		.turned_away = &turn->wish->refused};
 	door_init(&turn->door);
 	int result = door_listen(&turn->door, &at, err);
 	addr_format(&at, turn->wish->at, sizeof(turn->wish->at));

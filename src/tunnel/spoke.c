@@ -18,14 +18,13 @@
 static void count_no_more(struct spoke *spoke)
 {
 	if (spoke->is_counted)
-		shares_give(
-			&spoke->house->context->budget->shares, SHARES_CONNECTIONS, spoke->source);
+		shares_give(&spoke->house->context->budget->shares, SHARES_LED, spoke->source);
 	spoke->is_counted = false;
 }
 
 void spoke_count(struct spoke *spoke, unsigned source)
 {
-	shares_take(&spoke->house->context->budget->shares, SHARES_CONNECTIONS, source);
+	shares_take(&spoke->house->context->budget->shares, SHARES_LED, source);
 	spoke->source = source;
 	spoke->is_counted = true;
 }
@@ -74,6 +73,7 @@ void spoke_use(struct spoke *spoke)
 	struct loop *loop = spoke->house->context->loop;
 
 	loop_timer_cancel(loop, &spoke->timer);
+	loop_task_cancel(loop, &spoke->more);
 	spoke->state = SPOKE_USED;
 	/* what breaks meanwhile, or has already, is seen by on_spoke; bytes wait in the kernel */
 	loop_io_mod(loop, &spoke->io, SPOKE_EVENTS);

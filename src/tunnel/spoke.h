@@ -96,7 +96,7 @@ struct spoke *spoke_open(
 void spoke_use(struct spoke *spoke);
 void spoke_wait(struct spoke *spoke);
 
-/* It counts as a connection of @source's (util/shares) until it waits again, or is gone. */
+/* It counts for @source (SHARES_LED) until it waits again, or is gone. */
 void spoke_count(struct spoke *spoke, unsigned source);
 
 /* The descriptor is the caller's, and the spoke is gone; @at is taken out of its list. */

@@ -21,7 +21,7 @@
 #include "util/log.h"
 
 #define FDS_MAX         65536
-#define STRANDS_SPARE   64 /* of a link, for what waits at its server */
+#define STRANDS_SPARE   64 /* of a link, for what is neither ready nor anybody's */
 #define CHILDREN_END_MS 2000
 #define LOOK_MS         50 /* how often it is looked whether the last connection has ended */
 
@@ -171,7 +171,7 @@ static int open_carrier(
 	end->carrier = *how;
 	end->carrier.owner = end;
 	end->carrier.end.context = &end->context;
-	end->budget.places = BUNDLE_MAX - STRANDS_SPARE;
+	end->budget.places = BUNDLE_MAX - REACH_WAITING_LINK - STRANDS_SPARE;
 	end->carrier.end.spec = link;
 	end->carrier.end.children = &end->children;
 	end->carrier.end.nofile = nofile;

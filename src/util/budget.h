@@ -21,7 +21,7 @@
 #define BUDGET_RESERVED 96
 #define BUDGET_POOL     72  /* of the reserve, what is for that pool, and for a namespace */
 #define BUDGET_MIN      128 /* with fewer nobody would ever be served */
-#define BUDGET_PLACE    4   /* what one who is led through a link has, mostly */
+#define BUDGET_PLACE    3   /* what one who is led through a link has, mostly */
 
 struct budget {
 	size_t max;       /* descriptors this process may have */
@@ -88,15 +88,15 @@ static inline bool budget_has_room_for_flow(const struct budget *budget)
 	return budget_has_room(budget, 1 + budget_part_of_flows(budget));
 }
 
-/* May one more of @source be led through a link (shares_has_place)? */
-static inline bool budget_has_place(struct budget *budget, unsigned source)
+/* May one more of @addr be led through a link (shares_has_place)? */
+static inline bool budget_has_place(struct budget *budget, const struct addr *addr)
 {
-	const size_t reserve = budget_reserve(budget);
-	size_t max = (budget->max > reserve ? budget->max - reserve : 0) / BUDGET_PLACE;
+	const size_t total = shares_total(&budget->shares);
+	size_t left = budget_left(budget) / BUDGET_PLACE;
 
-	if (budget->places > 0 && budget->places < max)
-		max = budget->places;
-	return shares_has_place(&budget->shares, source, max);
+	if (budget->places > 0 && left + total > budget->places)
+		left = total < budget->places ? budget->places - total : 0;
+	return shares_has_place(&budget->shares, addr, left);
 }
 
 /* Count @count more, whether or not there is room. */

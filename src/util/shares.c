@@ -16,14 +16,28 @@ static unsigned offset_of(struct shares *shares, uint64_t block)
 	return (unsigned)((shares->seed | 1) * block >> (64 - SHARES_BITS));
 }
 
-unsigned shares_source(struct shares *shares, const struct addr *addr)
+static struct addr plain_of(const struct addr *addr)
 {
 	struct addr plain = *addr;
-	uint64_t key = 0;
 
 	addr_unmap(&plain);
 	if (plain.family != AF_INET && (plain.family != AF_INET6 || addr_is_loopback(&plain)))
 		plain = addr_loopback4(0);
+	return plain;
+}
+
+static bool is_here(const struct addr *addr)
+{
+	const struct addr plain = plain_of(addr), here = addr_loopback4(0);
+
+	return addr_is_same_ip(&plain, &here);
+}
+
+unsigned shares_source(struct shares *shares, const struct addr *addr)
+{
+	struct addr plain = plain_of(addr);
+	uint64_t key = 0;
+
 	if (plain.family == AF_INET6)
 		memcpy(&key, &plain.v6.sin6_addr, sizeof(key));
 	key = be64toh(key);
@@ -79,13 +93,25 @@ static void learn(struct shares *shares)
 			part->learn(part);
 }
 
-bool shares_has_place(struct shares *shares, unsigned source, size_t max)
+size_t shares_total(struct shares *shares)
 {
+	size_t total = 0;
+
 	learn(shares);
-	const size_t own = count_of(shares, source, false);
-	const size_t others =
-		shares->totals[SHARES_CONNECTIONS] + shares->totals[SHARES_FLOWS] - own;
-	return source == shares_here(shares) || (others < max && own < (max - others + 1) / 2);
+	for (size_t kind = 0; kind < SHARES_KINDS; kind++)
+		total += shares->totals[kind];
+	return total;
+}
+
+bool shares_has_place(struct shares *shares, const struct addr *addr, size_t left)
+{
+	const unsigned source = shares_source(shares, addr);
+	size_t own = 0;
+
+	learn(shares);
+	for (size_t kind = 0; kind < SHARES_KINDS; kind++)
+		own += shares->counts[kind][source];
+	return own < left || is_here(addr);
 }
 
 static bool yield_kind(struct shares *shares, enum shares_kind kind, unsigned source)
@@ -94,6 +120,11 @@ static bool yield_kind(struct shares *shares, enum shares_kind kind, unsigned so
 		if (part->kind == kind && part->yield(part, source))
 			return true;
 	return false;
+}
+
+bool shares_end_own_flow(struct shares *shares, const struct addr *addr)
+{
+	return yield_kind(shares, SHARES_FLOWS, shares_source(shares, addr));
 }
 
 bool shares_yield(

@@ -24,7 +24,9 @@
 #define SHARES_BITS    10
 #define SHARES_SOURCES (1u << SHARES_BITS)
 
-enum shares_kind { SHARES_CONNECTIONS, SHARES_FLOWS, SHARES_KINDS };
+/* SHARES_LED: on its way, or datagrams in a stream; nobody's to end, and counted for places only.
+ */
+enum shares_kind { SHARES_CONNECTIONS, SHARES_FLOWS, SHARES_LED, SHARES_KINDS };
 
 /* Who keeps some of them. */
 struct shares_part {
@@ -51,8 +53,15 @@ struct shares {
 unsigned shares_source(struct shares *shares, const struct addr *addr);
 unsigned shares_here(struct shares *shares); /* of 127.0.0.1 */
 
-/* May @source have one more, where there are @max places? 127.0.0.1 may have all. */
-bool shares_has_place(struct shares *shares, unsigned source, size_t max);
+/* May @addr have one more, where there are places for @left? Who counts as 127.0.0.1 may have all
+ * of them. */
+bool shares_has_place(struct shares *shares, const struct addr *addr, size_t left);
+
+/* All that are counted. */
+size_t shares_total(struct shares *shares);
+
+/* A flow of @addr's own ends, if it has one: the one that will be missed least. */
+bool shares_end_own_flow(struct shares *shares, const struct addr *addr);
 
 /* One of @source is there, or is no more. */
 void shares_take(struct shares *shares, enum shares_kind kind, unsigned source);

@@ -535,28 +535,42 @@ def many_descriptors():
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-@pytest.mark.parametrize("link,many", [("few descriptors", 100), ("a command", 600)])
+def few_descriptors(number):
+    return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (number, number))
+
+
+@pytest.mark.parametrize("link,many", [("few descriptors", 130), ("few at the client", 130), ("a command", 600)])
 def test_idle_connections_keep_nobody_out_of_a_tunnel(tunnel, many_descriptors, link, many):
-    """Half of what there can be is one address's; none of them ends for another one."""
-    port = free_port()
+    """Half of what there can be is one address's, whatever it has done before, also of what is led the other way; none
+    of them ends for another one."""
     with run_server(echo) as target:
         to = at(target.getsockname()[1])
+        words = ["--to", to, "--reverse", order("back", back := free_port(), to)]
         if link == "a command":
-            near = client = client_of(tunnel, "--reverse", order("web", port, to), server=far(tunnel, "--allow-reverse", to))
+            near = client = client_of(tunnel, *words, server=far(tunnel, "--allow-reverse", to))
         else:
-            near = tunnel._start("server", "--bind-proxy", at(port), "--bind-client", at(tunnel.clients),
-                                 preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (400, 400)))
+            near = tunnel._start("server", "--bind-proxy", at(tunnel.proxy), "--bind-client", at(tunnel.clients),
+                                 "--allow-reverse", to, preexec_fn=few_descriptors(400 if link == "few descriptors" else 4000))
             near.wait_line("clients come to")
-            client = client_of(tunnel, "--to", to)
-        client.wait_line("connected to")
+            client = tunnel._start("client", "--server", at(tunnel.clients), *words,
+                                   preexec_fn=few_descriptors(4000 if link == "few descriptors" else 400))
+            if link == "few at the client":
+                near = client
+        client.wait_line("back: .*leads to")
+        for _ in range(6):
+            for s in [come_from("127.0.0.2", tunnel.proxy) for _ in range(34)]:
+                s.close()
+        wait_for(lambda: comes_through("127.0.0.2", tunnel.proxy), "their end")
         with contextlib.ExitStack() as stack:
-            idle = [stack.enter_context(come_from("127.0.0.2", port)) for _ in range(many)]
+            idle = [stack.enter_context(come_from("127.0.0.2", tunnel.proxy)) for _ in range(many)]
             assert is_answered(idle[0]) and not is_answered(idle[-1])
-            assert comes_through("127.0.0.3", port) and comes_through("127.0.0.1", port)
-            near.wait_line("127.0.0.2 has as many connections as others leave it")
+            for address in ("127.0.0.3", "127.0.0.1"):
+                for port in [tunnel.proxy, back] * 4:
+                    assert is_answered(stack.enter_context(come_from(address, port))), (address, port == back)
+            near.wait_line("127.0.0.2.* has as many connections as others leave it")
             idle[0].sendall(b"x")
             assert is_answered(idle[0])
-        wait_for(lambda: comes_through("127.0.0.2", port), "places that are given back")
+        wait_for(lambda: comes_through("127.0.0.2", tunnel.proxy), "places that are given back")
         assert client.stop() == 0
 
 

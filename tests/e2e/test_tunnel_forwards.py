@@ -365,6 +365,18 @@ def wait_for_an_answer(s):
     wait_for(is_served, "an answer")
 
 
+def test_a_new_port_for_each_question(tunnel, echo):
+    """As for names: what its address has asked before gives way, long before it is forgotten."""
+    port = free_port()
+    client = client_of(tunnel, "--forward", order("dns", port, echo, "/udp"), server=far(tunnel))
+    client.wait_line("dns: .*leads to")
+    for n in range(500):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.bind(("127.0.0.2", 0))
+            s.connect(("127.0.0.1", port))
+            assert say(s, b"question %d" % n) == b"QUESTION %d" % n
+
+
 def test_datagrams_outlive_a_server(tunnel, echo):
     """Who goes on sending is served again."""
     port = free_port()

@@ -199,17 +199,20 @@ static void all_get_a_share(void **state)
 
 static void fill(struct shares *shares, const char *address, size_t max, size_t expected)
 {
-	const unsigned its = source(shares, address);
+	const struct addr addr = ip(address);
 	size_t count = 0;
 
-	for (; count <= max && shares_has_place(shares, its, max); count++)
-		shares_take(shares, count % 2 ? SHARES_FLOWS : SHARES_CONNECTIONS, its);
+	for (; shares_total(shares) < max &&
+		shares_has_place(shares, &addr, max - shares_total(shares));
+		count++)
+		shares_take(shares, count % SHARES_KINDS, shares_source(shares, &addr));
 	assert_int_equal(count, expected);
 }
 
 /* Half of what the others leave, each; and all of it for who is here. */
 static void there_is_a_place_for_the_next_one(void **state)
 {
+	const struct addr here = ip("::1"), beside = ip("127.0.4.1");
 	struct shares shares = {0};
 	struct keeper keeper;
 
@@ -221,7 +224,9 @@ static void there_is_a_place_for_the_next_one(void **state)
 	shares_take(&shares, SHARES_CONNECTIONS, shares_here(&shares));
 	fill(&shares, "192.0.2.3", 16, 1);
 	fill(&shares, "192.0.2.4", 16, 0);
-	assert_true(shares_has_place(&shares, shares_here(&shares), 16));
+	assert_true(shares_has_place(&shares, &here, 0));
+	assert_false(
+		shares_has_place(&shares, &beside, 0)); /* whatever it has in common with that */
 	shares_give(&shares, SHARES_CONNECTIONS, source(&shares, "192.0.2.1"));
 	fill(&shares, "192.0.2.4", 16, 1);
 	/* one that is learnt of late counts */
@@ -233,6 +238,27 @@ static void there_is_a_place_for_the_next_one(void **state)
 	shares_leave(&shares, &keeper.part);
 }
 
+/* What nobody can end is nobody's reason to end what can be. */
+static void who_is_led_loses_nothing(void **state)
+{
+	struct shares shares = {0};
+	const struct addr few = ip("127.0.0.3"), most = ip("127.0.0.2");
+	const unsigned greedy = shares_source(&shares, &most);
+	struct keeper keeper;
+
+	(void)state;
+	join(&keeper, &shares, SHARES_FLOWS);
+	add(&keeper, greedy, 1);
+	for (int i = 0; i < 10; i++)
+		shares_take(&shares, SHARES_LED, greedy);
+	assert_false(shares_yield(&shares, &few, 0, false));
+	assert_false(shares_end_own_flow(&shares, &few));
+	assert_true(shares_end_own_flow(&shares, &most));
+	assert_int_equal(keeper.has[greedy], 0);
+	assert_false(shares_end_own_flow(&shares, &most));
+	shares_leave(&shares, &keeper.part);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -241,6 +267,7 @@ int main(void)
 		cmocka_unit_test(who_has_most_loses_one),
 		cmocka_unit_test(all_get_a_share),
 		cmocka_unit_test(there_is_a_place_for_the_next_one),
+		cmocka_unit_test(who_is_led_loses_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

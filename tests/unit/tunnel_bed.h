@@ -37,8 +37,7 @@ static inline void tunnel_bed_close(struct tunnel_bed *bed)
 	passage_fini(&bed->passage);
 	context_close(&bed->context);
 	assert_int_equal(bed->budget.used, 0);
-	assert_int_equal(bed->budget.shares.totals[SHARES_CONNECTIONS], 0);
-	assert_int_equal(bed->budget.shares.totals[SHARES_FLOWS], 0);
+	assert_int_equal(shares_total(&bed->budget.shares), 0);
 	loop_free(bed->loop);
 }
 

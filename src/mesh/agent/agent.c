@@ -147,7 +147,7 @@ static int open_link(struct agent *agent, struct err *err)
 {
 	int result = wire_open(&agent->wire, agent->hub, &wire_ops, STDIN_FILENO, STDOUT_FILENO);
 
-	if (result == -EPERM)
+	if (result == -EPERM || result == -EBADF) /* it is closed (cmd_begin) */
 		return err_set(
 			err, EPERM, "agent: stdin or stdout is a file: expected pipes or sockets");
 	return result < 0 ? err_sys(err, -result, "cannot watch the link") : 0;
