@@ -123,6 +123,10 @@ def test_a_name_that_nobody_reads(nswrap):
         _, told = popen.communicate(timeout=30 * PATIENCE)
     assert (popen.returncode, b"box runs, but" in told) == (125, True), told
     assert nswrap.run("stop", "box").returncode == 0
+    # who has closed it does not want to know
+    popen = nswrap.popen("-q", "-d", "-n", "box", "sleep", 60, prefix=["sh", "-c", 'exec "$@" >&-', "sh"], stderr=subprocess.PIPE)
+    assert (popen.communicate(timeout=30 * PATIENCE)[1], popen.returncode) == (b"", 0)
+    assert nswrap.run("stop", "box").returncode == 0
 
 
 @pytest.mark.parametrize("option", ["--info-fd", "--ready-fd", "--log-fd", "--alive-fd", "--keep-fd"])
