@@ -66,7 +66,7 @@ def rows(text):
             if line.startswith("| ")]
 
 
-SAID = {text for path in (TREE / "src").rglob("*.c") for text in map(words, literals(path.read_text()))}
+SAID = {text for path in (TREE / "src").rglob("*.[ch]") for text in map(words, literals(path.read_text()))}
 
 
 def test_the_readers_find_what_is_there():
