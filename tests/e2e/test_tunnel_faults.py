@@ -16,6 +16,7 @@ from test_tunnel import echo, run_server, serve_each, tunnel  # noqa: F401 (a fi
 from test_tunnel import target  # noqa: F401 (a fixture)
 from test_tunnel_forwards import at, client_of, order
 from test_tunnel_links import far, far_ends, keys  # noqa: F401 (a fixture)
+from test_tunnel_status import status
 
 HELLO = b"nswrapt1H\0\0\x0912345678"
 WELCOME = b"nswrapt1W\0\0\x04\0\0\x0e\xa6"
@@ -568,6 +569,8 @@ def test_idle_connections_keep_nobody_out_of_a_tunnel(tunnel, many_descriptors, 
                 for port in [tunnel.proxy, back] * 4:
                     assert is_answered(stack.enter_context(come_from(address, port))), (address, port == back)
             near.wait_line("127.0.0.2.* has as many connections as others leave it")
+            if link != "a command":  # which has its server at the other end
+                assert status(tunnel.nswrap)["server" if near != client else "client"]["refused"] > 0
             idle[0].sendall(b"x")
             assert is_answered(idle[0])
         wait_for(lambda: comes_through("127.0.0.2", tunnel.proxy), "places that are given back")

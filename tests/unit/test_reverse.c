@@ -261,6 +261,28 @@ static void nobody_new_comes_in_while_it_drains(void **state)
 	bed_close(&bed);
 }
 
+/* Who has as many as the others leave him is turned away, and counted. */
+static void an_address_with_too_many_is_refused(void **state)
+{
+	const struct addr own = addr_of4((struct in_addr){htonl(INADDR_LOOPBACK + 1)}, 0);
+	struct bed bed;
+	int fds[2];
+
+	(void)state;
+	bed_open(&bed);
+	bed.under.under.budget.places = 2;
+	for (int i = 0; i < 2; i++) {
+		fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		assert_return_code(bind(fds[i], &own.any, addr_len(&own)), errno);
+		assert_return_code(connect(fds[i], &bed.at.any, addr_len(&bed.at)), errno);
+		tunnel_bed_settle(&bed.under.under);
+	}
+	assert_reset(&bed, fds[1]);
+	assert_int_equal(bed.wish->refused, 1);
+	close(fds[0]);
+	bed_close(&bed);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -271,6 +293,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_answer_costs_the_connection),
 		cmocka_unit_test(an_answer_before_the_question),
 		cmocka_unit_test(nobody_new_comes_in_while_it_drains),
+		cmocka_unit_test(an_address_with_too_many_is_refused),
 	};
 
 	log_set_level(LOG_ERROR);
