@@ -382,10 +382,24 @@ static bool yield(struct shares_part *part, unsigned source)
 	return true;
 }
 
+static size_t most(const struct lane_house *house)
+{
+	size_t share = house->context->budget->max / LANES_SHARE;
+
+	return share < LANES_MAX ? share : LANES_MAX;
+}
+
+size_t lane_house_spare(const struct lane_house *house)
+{
+	size_t asked = most(house) / LANES_ASKED;
+
+	return asked > house->count ? asked - house->count : 0;
+}
+
 /* For one more lane of @peer: who has most of them gives way, or who has proven nothing yet. */
 static bool make_room(struct lane_house *house, const struct addr *peer)
 {
-	if (house->count < LANES_MAX && house->count < house->context->budget->max / LANES_SHARE)
+	if (house->count < most(house))
 		return true;
 	if (shares_yield(&house->shares, peer, LANES_FEW, false))
 		return true;

@@ -34,6 +34,7 @@
 #define LANE_PROVING_MAX 1024 /* one more costs its address's oldest its place, or the oldest */
 #define LANES_MAX        4096 /* one more, too, or the address with the most of them one */
 #define LANES_SHARE      4    /* and of all descriptors at most this part */
+#define LANES_ASKED      4    /* and of these at most this part is asked for */
 #define LANES_FEW        3 /* of a client that is up: so many more than others have are nobody's */
 
 enum lane_state {
@@ -110,6 +111,10 @@ void lane_house_init(struct lane_house *house);
 
 /* Closes all that are left; no callback comes. */
 void lane_house_fini(struct lane_house *house);
+
+/* How many more lanes clients may be asked for: those that wait leave most of the room to those
+ * that come by themselves, as for --reverse. */
+size_t lane_house_spare(const struct lane_house *house);
 
 /* @fd is nonblocking and taken over. With @is_proven no key is asked for. */
 void lane_add(struct lane_house *house, int fd, const struct addr *peer, bool is_proven);

@@ -73,8 +73,10 @@ static void ask(struct lane *lane, struct inbound *inbound)
 		caller->wanted = 0;
 	caller->lull = rota->lulls;
 	wanted = others > caller->wanted ? others - caller->wanted : 0;
-	/* lanes in vain would leave no room for inbounds */
+	/* lanes in vain would leave no room for inbounds, nor for other lanes */
 	room = budget_left(mouth_of(lane)->start->context->budget) / LANES_SHARE;
+	if (room > lane_house_spare(&mouth_of(lane)->house))
+		room = lane_house_spare(&mouth_of(lane)->house);
 	if (wanted > room)
 		wanted = room;
 	if (gate->door.proto == PROTO_TCP)
