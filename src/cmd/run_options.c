@@ -423,14 +423,6 @@ static int set_chdir(void *target, const char *value, struct err *err)
 	return S_ISDIR(st.st_mode) ? 0 : err_set(err, EINVAL, "%s is no directory", value);
 }
 
-/* A stream that was closed is there, but for its number only (cmd_begin). */
-static bool is_open(int fd)
-{
-	int flags = fcntl(fd, F_GETFL);
-
-	return flags >= 0 && (fd > STDERR_FILENO || !(flags & O_PATH));
-}
-
 static int set_fd(void *target, const char *value, struct err *err)
 {
 	unsigned long number;
@@ -439,7 +431,7 @@ static int set_fd(void *target, const char *value, struct err *err)
 	if (parse_uint(value, 1UL << 20, &number) < 0)
 		return err_set(err, EINVAL, "\"%s\" is no descriptor: expected a number", value);
 	*fd = (int)number;
-	if (!is_open(*fd))
+	if (!fd_is_open(*fd))
 		return err_set(err, EINVAL, "descriptor %d is not open", *fd);
 	return 0;
 }

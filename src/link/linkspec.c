@@ -159,7 +159,7 @@ int linkspec_check_fds(const struct linkspec *spec, struct err *err)
 	for (size_t i = 0; linkspec_is_once(spec) && i < 2; i++) {
 		const int fd = spec->fds[i], mode = fcntl(fd, F_GETFL);
 
-		if (mode < 0 || (mode & O_PATH)) /* a stream that is closed (cmd_begin) */
+		if (!fd_is_open(fd))
 			return err_set(
 				err, EINVAL, "%s: descriptor %d is not open", spec->text, fd);
 		if (!can_be_waited_for(fd))

@@ -43,6 +43,13 @@ int fd_set_nonblock(int fd, int on)
 	return fcntl(fd, F_SETFL, flags) < 0 ? -errno : 0;
 }
 
+bool fd_is_open(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags >= 0 && (fd > STDERR_FILENO || !(flags & O_PATH));
+}
+
 bool fd_can_write(int fd)
 {
 	int flags = fcntl(fd, F_GETFL);

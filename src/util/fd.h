@@ -33,6 +33,9 @@ int fd_set_nonblock(int fd, int on);
 /* Is @fd open, and that for writing? */
 bool fd_can_write(int fd);
 
+/* Is it there, and no stream that was closed when this program began (cmd/cmd)? */
+bool fd_is_open(int fd);
+
 /* flock(2), exclusively, waiting for at most @timeout_ms: -EAGAIN. Returns 0 or -errno. */
 int fd_lock(int fd, unsigned timeout_ms);
 
