@@ -62,6 +62,19 @@ int endpoint_parse_own(const char *text, struct addr *out, struct err *err)
 	return listen_parse_own(text, out, err);
 }
 
+struct addr endpoint_read_peer(const char *text)
+{
+	struct addr peer = {.family = AF_UNSPEC};
+	struct listen at;
+
+	if (strncmp(text, "unix:", 5) == 0)
+		return (struct addr){.family = AF_UNIX};
+	if (listen_parse(text, 0, &at, NULL) == 0 && at.port > 0 &&
+		addr_parse(at.host, &peer, NULL) == 0)
+		addr_set_port(&peer, at.port);
+	return peer;
+}
+
 struct dial_target endpoint_target(const struct endpoint *endpoint)
 {
 	return (struct dial_target){.where = DIAL_OUTSIDE,

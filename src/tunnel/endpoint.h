@@ -27,6 +27,10 @@ int endpoint_parse(const char *text, struct endpoint *out, struct err *err);
  * nothing are 0.0.0.0) or a path; port 0 is one that is free. */
 int endpoint_parse_own(const char *text, struct addr *out, struct err *err);
 
+/* Who has connected, as addr_format has it: any address that somebody may come from, link-local
+ * ones included. Of AF_UNSPEC: it is none. */
+struct addr endpoint_read_peer(const char *text);
+
 /* For conn/dial; @endpoint must stay. */
 struct dial_target endpoint_target(const struct endpoint *endpoint);
 

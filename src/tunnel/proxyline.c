@@ -68,12 +68,9 @@ static size_t make_binary(const struct ends *ends, char out[PROXYLINE_MAX])
 /* @text as an address with its port, or nothing. */
 static struct addr read_ip(const char *text)
 {
-	struct endpoint endpoint;
+	const struct addr peer = endpoint_read_peer(text);
 
-	if (endpoint_parse(text, &endpoint, NULL) == 0 && !endpoint.host[0] &&
-		endpoint.addr.family != AF_UNIX)
-		return endpoint.addr;
-	return (struct addr){.family = AF_UNSPEC};
+	return peer.family == AF_UNIX ? (struct addr){.family = AF_UNSPEC} : peer;
 }
 
 size_t proxyline_make(int version, const char *peer, const char *dialled, char out[PROXYLINE_MAX])

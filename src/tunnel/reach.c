@@ -3,9 +3,7 @@
 #include "tunnel/reach.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -129,26 +127,11 @@ static void refuse(struct spoke *spoke)
 	reach->nready++;
 }
 
-/* Who connected at the server; lennut's does not say. */
-static struct addr peer_of(const struct spoke *spoke)
-{
-	struct addr peer = addr_loopback4(0);
-	char text[ADDR_TEXT_BYTES];
-	const char *port = strrchr(spoke->peer, ':');
-	struct err err;
-
-	if (!port || spoke->peer[0] == 'u') /* unix: */
-		return peer;
-	snprintf(text, sizeof(text), "%.*s", (int)(port - spoke->peer), spoke->peer);
-	/* who says what is no address is not here */
-	return addr_parse(text, &peer, &err) == 0 ? peer
-						  : addr_of4((struct in_addr){INADDR_ANY}, 0);
-}
-
+/* Of who connected at the server; lennut's does not say who. */
 static unsigned source_of(const struct spoke *spoke)
 {
 	const struct reach *reach = spoke->owner;
-	const struct addr peer = peer_of(spoke);
+	const struct addr peer = endpoint_read_peer(spoke->peer);
 
 	return shares_source(&reach->start->context->budget->shares, &peer);
 }
@@ -255,7 +238,7 @@ static int on_open(struct spoke *spoke, const struct hail *hail)
 		return -EPROTO;
 	spoke->used_for = name[0] ? envoy_find(&reach->envoy, name, false) : NULL;
 	bool is_for_nobody = name[0] ? !spoke->used_for : !reach->start->has_target;
-	const struct addr peer = peer_of(spoke);
+	const struct addr peer = endpoint_read_peer(spoke->peer);
 	bool has_place = budget_has_place(reach->start->context->budget, &peer);
 	if (!has_place)
 		failing_say_crowd(&reach->crowd, loop_now_ns(reach->loop), spoke->peer);

@@ -25,11 +25,13 @@ static void version_1(void **state)
 	static const char four[] = "PROXY TCP4 192.0.2.1 198.51.100.7 1234 3000\r\n";
 	static const char six[] = "PROXY TCP6 2001:db8::1 ::1 80 3000\r\n";
 	static const char unknown[] = "PROXY UNKNOWN\r\n";
+	static const char neighbour[] = "PROXY TCP6 fe80::1 fe80::2 80 3000\r\n";
 
 	(void)state;
 	check(1, "192.0.2.1:1234", "198.51.100.7:3000", four, strlen(four));
 	check(1, "[2001:db8::1]:80", "[::1]:3000", six, strlen(six));
 	check(1, "unix:", "unix:/proxy", unknown, strlen(unknown));
+	check(1, "[fe80::1]:80", "[fe80::2]:3000", neighbour, strlen(neighbour));
 	check(1, "web:80", "192.0.2.1:1", unknown, strlen(unknown));
 	check(1, "\r\nGET", "192.0.2.1:1", unknown, strlen(unknown));
 	check(1, "", "", unknown, strlen(unknown));

@@ -310,7 +310,7 @@ static struct dial_target slow_target(void)
 /* Its end may have more places than this one. */
 static void an_address_with_too_many_is_refused(void **state)
 {
-	static const char with_most[] = "192.0.2.1:999", other[] = "192.0.2.2:999";
+	static const char with_most[] = "[fe80::1]:999", other[] = "192.0.2.2:999";
 	struct bed bed;
 
 	(void)state;
