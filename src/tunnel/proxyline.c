@@ -68,9 +68,11 @@ static size_t make_binary(const struct ends *ends, char out[PROXYLINE_MAX])
 /* @text as an address with its port, or nothing. */
 static struct addr read_ip(const char *text)
 {
-	const struct addr peer = endpoint_read_peer(text);
+	struct addr peer = endpoint_read_peer(text);
 
-	return peer.family == AF_UNIX ? (struct addr){.family = AF_UNSPEC} : peer;
+	if (peer.family == AF_UNIX)
+		peer.family = AF_UNSPEC;
+	return peer;
 }
 
 size_t proxyline_make(int version, const char *peer, const char *dialled, char out[PROXYLINE_MAX])
