@@ -56,6 +56,34 @@ static void set_timer(struct lane *lane, uint64_t ms)
 	loop_timer_set(lane->house->context->loop, &lane->timer, ms);
 }
 
+/* From now on. */
+static void expect_word(struct lane *lane, uint64_t ms)
+{
+	lane->asked_ns = loop_now_ns(lane->house->context->loop);
+	set_timer(lane, ms);
+}
+
+/* Has its client said something meanwhile, at another lane? */
+static bool is_client_heard(const struct lane *silent)
+{
+	list_each (at, &silent->house->all) {
+		const struct lane *lane = container_of(at, struct lane, all);
+		if (lane->caller == silent->caller && lane->heard_ns > silent->asked_ns)
+			return true;
+	}
+	return false;
+}
+
+/* It did not say a word in time. */
+static void give_up(struct lane *lane)
+{
+	if (!is_client_heard(lane)) {
+		log_info("tunnel: a client does not answer; its connections are given up");
+		lane->house->ops->on_dead(lane);
+	}
+	drop(lane);
+}
+
 static void wait_again(struct lane *lane)
 {
 	lane->state = LANE_WAITING;
@@ -88,7 +116,7 @@ int lane_ask(struct lane *lane, const void *text, size_t len, size_t wanted)
 	if (result < 0)
 		return result;
 	lane->state = LANE_ASKED;
-	set_timer(lane, LANE_TAKEN_MS);
+	expect_word(lane, LANE_TAKEN_MS);
 	return 0;
 }
 
@@ -122,17 +150,15 @@ static void on_silence(struct lane *lane)
 			drop(lane);
 		break;
 	case LANE_WAITING:
-		set_timer(lane, house->beat_ms);
 		if (++lane->silent <= 3) {
+			expect_word(lane, house->beat_ms);
 			if (hail_send(lane->io.fd, HAIL_PING, NULL, 0) < 0)
 				drop(lane);
 			break;
 		}
 		/* fall through */
 	case LANE_ASKED:
-		log_info("tunnel: a client does not answer; its connections are given up");
-		house->ops->on_dead(lane);
-		drop(lane);
+		give_up(lane);
 		break;
 	default:
 		drop(lane);
@@ -168,6 +194,7 @@ static bool on_hail(struct lane *lane, const struct hail *hail)
 	int result = 0;
 
 	lane->silent = 0;
+	lane->heard_ns = loop_now_ns(lane->house->context->loop);
 	if (lane->state == LANE_HELLO)
 		return on_hello(lane, hail);
 	if (hail->type == HAIL_PONG) {

@@ -24,6 +24,9 @@
  *
  * One that waits is asked to be used (lane_ask): the client says that it has heard, within
  * LANE_TAKEN_MS, and then that bytes follow or that the target refused, after which it waits again.
+ *
+ * Where a word is waited for in vain the client is taken for dead, with all its lanes; but only that
+ * lane where it was heard at another one meanwhile: it has much to do, or lost one connection.
  */
 #define LANE_SILENT_MS   100  /* it is greeted */
 #define LANE_KNOWN_MS    5    /* or waits, where lennut's clients come from */
@@ -68,7 +71,7 @@ struct lane {
 	struct loop_task more; /* messages, after others had their turn */
 	enum lane_state state;
 	unsigned silent; /* how often it was asked for a sign of life, in vain */
-	uint64_t greeted_ns;
+	uint64_t greeted_ns, asked_ns, heard_ns;
 	struct hail_reader reader;
 	struct proof proof;
 };

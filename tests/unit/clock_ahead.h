@@ -8,7 +8,7 @@
 
 #include "util/clock.h"
 
-#define CLOCK_STOP_S 60
+#define CLOCK_STOP_S 300
 
 static _Atomic uint64_t clock_ahead_ns; /* add to it */
 static _Atomic uint64_t clock_stands_ns;

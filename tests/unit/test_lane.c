@@ -75,6 +75,7 @@ static const struct lane_ops ops = {on_new, on_opened, on_refused, on_message, o
 
 static void bed_open(struct bed *bed)
 {
+	clock_stop();
 	*bed = (struct bed){.opened = -1};
 	tunnel_bed_open(&bed->under, FDS);
 	list_init(&bed->waiting);
@@ -90,6 +91,7 @@ static void bed_close(struct bed *bed)
 	if (bed->opened >= 0)
 		close(bed->opened);
 	tunnel_bed_close(&bed->under);
+	clock_go_on();
 }
 
 /* Some time without a word. */
@@ -221,7 +223,6 @@ static void lennuts_are_known(void **state)
 	int fd;
 
 	(void)state;
-	clock_stop();
 	bed_open(&bed);
 	for (int i = 0; i < 2; i++) {
 		fd = add(&bed, 7);
@@ -243,7 +244,6 @@ static void lennuts_are_known(void **state)
 	assert_said(fd, HAIL_LENNUT);
 	close(fd);
 	bed_close(&bed);
-	clock_go_on();
 }
 
 static void what_is_taken_for_lennuts_may_be_ours(void **state)

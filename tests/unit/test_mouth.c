@@ -35,6 +35,7 @@ struct client_lane {
 
 static void bed_prepare(struct bed *bed)
 {
+	clock_stop();
 	*bed = (struct bed){.mouth = NULL};
 	tunnel_bed_open(&bed->under, 1000);
 	bed->start = (struct mouth_start){.context = &bed->under.context,
@@ -65,6 +66,7 @@ static void bed_close(struct bed *bed)
 {
 	mouth_free(bed->mouth);
 	tunnel_bed_close(&bed->under);
+	clock_go_on();
 }
 
 static struct mouth_counts counts(struct bed *bed)
@@ -250,7 +252,6 @@ static void it_is_held(void **state)
 	struct bed bed;
 
 	(void)state;
-	clock_stop();
 	bed_open(&bed);
 	int fds[2] = {come_in(&bed), come_in(&bed)};
 	assert_int_equal(counts(&bed).held, 2);
@@ -271,7 +272,6 @@ static void it_is_held(void **state)
 	close(fds[0]);
 	leave(&bed, &lane);
 	bed_close(&bed);
-	clock_go_on();
 }
 
 /* It takes too long, or goes, while a client connects for it: the client is told. */
@@ -444,6 +444,39 @@ static void who_does_not_answer_is_dead(void **state)
 	bed_close(&bed);
 }
 
+/* Not its client, which has been heard at another one since. */
+static void a_lane_that_does_not_answer(void **state)
+{
+	struct client_lane lanes[3];
+	struct bed bed;
+	int fds[2];
+
+	(void)state;
+	bed_open(&bed);
+	for (size_t i = 0; i < 2; i++) {
+		lanes[i] = add_lane(&bed, 1, HAIL_ANY);
+		fds[i] = come_in(&bed);
+		assert_asked(&bed, &lanes[i], fds[i], "");
+	}
+	lanes[2] = add_lane(&bed, 1, HAIL_CONTROL);
+	pass(&bed, LANE_TAKEN_MS / 2);
+	say(&bed, &lanes[1], HAIL_TAKEN);
+	pass(&bed, LANE_TAKEN_MS / 2 + 1);
+	assert_true(is_left(&bed, &lanes[0]));
+	assert_false(is_left(&bed, &lanes[2]));
+	say(&bed, &lanes[1], HAIL_OPENED);
+	assert_carries(&bed, fds[1], lanes[1].fd, "led");
+	/* who came in over the other one waits for the next */
+	leave(&bed, &lanes[0]);
+	lanes[0] = add_lane(&bed, 1, HAIL_ANY);
+	assert_asked(&bed, &lanes[0], fds[0], "");
+	for (size_t i = 0; i < 3; i++)
+		leave(&bed, &lanes[i]);
+	close(fds[0]);
+	close(fds[1]);
+	bed_close(&bed);
+}
+
 static void signs_of_life(void **state)
 {
 	struct bed bed;
@@ -577,7 +610,6 @@ static void how_long_an_order_lasts(void **state)
 	struct bed bed;
 
 	(void)state;
-	clock_stop();
 	bed_open(&bed);
 	struct client_lane control = add_lane(&bed, 1, HAIL_CONTROL);
 	order(&bed, &control, "web=127.0.0.1:0:here:80");
@@ -614,7 +646,6 @@ static void how_long_an_order_lasts(void **state)
 	assert_int_equal(counts(&bed).waiting, 1);
 	leave(&bed, &any);
 	bed_close(&bed);
-	clock_go_on();
 }
 
 /* One who is being connected for goes with what it came in by. */
@@ -1014,6 +1045,7 @@ int main(void)
 		cmocka_unit_test(and_not_more_than_there_is_room_for),
 		cmocka_unit_test(who_dies_before_loses_nobody),
 		cmocka_unit_test(who_does_not_answer_is_dead),
+		cmocka_unit_test(a_lane_that_does_not_answer),
 		cmocka_unit_test(signs_of_life),
 		cmocka_unit_test(what_is_asked_for_by_name),
 		cmocka_unit_test(who_has_most_leaves_room_for_datagrams),
