@@ -81,6 +81,26 @@ static const struct option_def options[] = {
 	{.name = NULL},
 };
 
+static bool is_plain(const struct words *words)
+{
+	return linkspec_is_once(&words->link) && !words->has_key;
+}
+
+/* Do the words go together, and is what they name there? Returns 0, or -EINVAL with @err filled. */
+static int check(const struct words *words, struct err *err)
+{
+	if (linkspec_check_key(&words->link, words->has_key, err) < 0)
+		return -EINVAL;
+	if (words->ready_fd >= 0 && !is_plain(words))
+		return err_set(err, EINVAL,
+			"--ready-fd is for stdin and stdout, or fd:N, as the link, without a key");
+	if (words->link.kind == LINKSPEC_STDIO && (isatty(STDIN_FILENO) || isatty(STDOUT_FILENO)))
+		return err_set(err, EINVAL,
+			"exit: stdin and stdout are its link to the sandbox that uses it, see "
+			"nswrap help exit; one of them is a terminal");
+	return linkspec_check_fds(&words->link, err);
+}
+
 static int serve(const struct words *words, struct scribe *scribe, struct err *err)
 {
 	const struct lobby_start lobby = {.spec = &words->link,
@@ -90,26 +110,13 @@ static int serve(const struct words *words, struct scribe *scribe, struct err *e
 		.in_fd = words->link.fds[0],
 		.out_fd = words->link.fds[1],
 		.ready_fd = words->ready_fd};
-	const bool is_plain = linkspec_is_once(&words->link) && !words->has_key;
-	const bool is_stdio = words->link.kind == LINKSPEC_STDIO;
-
-	if (linkspec_check_key(&words->link, words->has_key, err) < 0)
-		return -EINVAL;
-	if (words->ready_fd >= 0 && !is_plain)
-		return err_set(err, EINVAL,
-			"--ready-fd is for stdin and stdout, or fd:N, as the link, without a key");
-	if (is_stdio && (isatty(STDIN_FILENO) || isatty(STDOUT_FILENO)))
-		return err_set(err, EINVAL,
-			"exit: stdin and stdout are its link to the sandbox that uses it, see "
-			"nswrap help exit; one of them is a terminal");
-	if (linkspec_check_fds(&words->link, err) < 0)
-		return -EINVAL;
 	const struct scribe_start who = {
 		.who = "exit", .link = &words->link, .ready_fd = words->ready_fd};
+
 	if (scribe_begin(scribe, &who, err) < 0)
 		return -err->code;
 	prctl(PR_SET_NAME, "nswrap: exit");
-	return is_plain ? portal_run(&start, err) : lobby_run(&lobby, err);
+	return is_plain(words) ? portal_run(&start, err) : lobby_run(&lobby, err);
 }
 
 static int run(const struct cmd_call *call)
@@ -117,7 +124,7 @@ static int run(const struct cmd_call *call)
 	struct words words = {.ready_fd = -1, .expose = {.has_no_loopback = true}};
 	struct scribe scribe = {.pid = 0};
 	struct err err = {0};
-	int first = linkspec_parse("-", &words.link, &err), status;
+	int first = linkspec_parse("-", &words.link, &err), status = 0;
 
 	if (first == 0)
 		first = option_parse_with(
@@ -128,13 +135,12 @@ static int run(const struct cmd_call *call)
 			"%s: expected no more words behind exit, but --expose NETWORK for what may be "
 			"reached and --link LINK for who reaches it",
 			PARSE_QUOTED(call->argv[first]));
-	if (first < 0) {
+	if (first < 0 || check(&words, &err) < 0) {
 		status = cmd_usage_error(&err);
 	} else {
 		cmd_set_log_level(words.verbosity);
-		status = serve(&words, &scribe, &err) < 0 ? cmd_failed(&err) : 0;
-		if (status != 0 && err.code == EINVAL)
-			status = EXIT_USAGE;
+		if (serve(&words, &scribe, &err) < 0)
+			status = cmd_failed(&err);
 	}
 	scribe_end(&scribe);
 	expose_fini(&words.expose);
