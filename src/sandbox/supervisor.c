@@ -739,7 +739,8 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 			.on_stop = terminate,
 			.owner = &supervisor},
 		.absence = {.server = &supervisor.answers.server,
-			.max_ms = config->unattended_ms,
+			/* COMMAND's own agent is in it to the end */
+			.max_ms = config->companion.name ? 0 : config->unattended_ms,
 			.on_long = on_absence,
 			.owner = &supervisor},
 		.witness = {.on_signal = pass_signal, .owner = &supervisor, .io.fd = -1},

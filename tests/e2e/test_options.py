@@ -338,6 +338,18 @@ def test_unattended(nswrap):
     running.wait_line("nobody was in here for 4 s")
 
 
+@pytest.mark.waits
+def test_unattended_with_an_agent_of_its_own(nswrap):
+    """The agent that serves beside COMMAND is in there to the end."""
+    popen = nswrap.popen("--network", "none", "--unattended", "0.5", "-c", "sleep 1000", "agent",
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert popen.stdout.read(1)
+    time.sleep(2)
+    assert popen.poll() is None
+    popen.stdin.close()
+    popen.wait(20 * PATIENCE)
+
+
 def test_exec_stop_timeout(nswrap):
     box(nswrap)
     popen = nswrap.popen("exec", "-t", 0.1, "box", "sh", "-c", STUBBORN, stdout=subprocess.PIPE)
