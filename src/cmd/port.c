@@ -257,12 +257,12 @@ static void print_answer(const json_t *answer, bool is_json)
 /* --- the three of them -------------------------------------------------------------------- */
 
 static const struct port_action {
-	const char *name, *op, *reverse_op;
+	const char *name, *op;
 	bool has_specs;
 } actions[] = {
-	{"list", "status", NULL, false},
-	{"add", "port-add", "reverse-add", true},
-	{"remove", "port-remove", "reverse-remove", true},
+	{"list", "status", false},
+	{"add", "port-add", true},
+	{"remove", "port-remove", true},
 };
 
 /* @word is none of them: which one was meant? Of docker's, `port SANDBOX` lists. */
@@ -336,12 +336,16 @@ static int ask(const char *name, json_t *request, bool is_json, struct err *err)
 }
 
 /* With the SPECs of either kind, if there are any. Returns the exit status. */
-static int ask_with(const char *name, const char *op, json_t *specs, bool is_json)
+static int ask_with(const char *name, const char *op, json_t *specs, json_t *reverses, bool is_json)
 {
-	json_t *request = json_pack("{s:s, s:O*}", "op", op, "specs", specs);
+	json_t *request = json_pack("{s:s}", "op", op);
 	struct err err = {0};
-	int result = ask(name, request, is_json, &err);
 
+	if (json_array_size(specs) > 0)
+		json_object_set(request, "specs", specs);
+	if (json_array_size(reverses) > 0)
+		json_object_set(request, "reverses", reverses);
+	int result = ask(name, request, is_json, &err);
 	json_decref(request);
 	return result < 0 ? cmd_failed(&err) : 0;
 }
@@ -353,12 +357,9 @@ static int change(const struct port_action *action, char **operands, int count,
 	struct err err = {0};
 	json_t *specs = read_specs(operands + 1, count - 1, is_removal, &err);
 	json_t *reverses = specs ? read_reverses(given, is_removal, &err) : NULL;
-	int status = reverses ? 0 : cmd_usage_error(&err);
+	int status = reverses ? ask_with(operands[0], action->op, specs, reverses, given->is_json)
+			      : cmd_usage_error(&err);
 
-	if (reverses && json_array_size(specs) > 0)
-		status = ask_with(operands[0], action->op, specs, given->is_json);
-	if (status == 0 && json_array_size(reverses) > 0)
-		status = ask_with(operands[0], action->reverse_op, reverses, given->is_json);
 	json_decref(specs);
 	json_decref(reverses);
 	return status;
@@ -378,7 +379,7 @@ static int run(const struct cmd_call *call)
 		return cmd_usage_error(&err);
 	if (action->has_specs)
 		return change(action, operands + 1, count - 1, &given);
-	return ask_with(operands[1], action->op, NULL, given.is_json);
+	return ask_with(operands[1], action->op, NULL, NULL, given.is_json);
 }
 
 const struct subcommand port_subcommand = {

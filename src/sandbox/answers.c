@@ -132,16 +132,25 @@ static int check_reverses(const struct answers *answers, const char *const *text
 	return 0;
 }
 
-static json_t *add_forwards(
-	const struct answers *answers, const char *const *specs, struct err *err)
+/* All of them or none. */
+static json_t *add_ports(
+	const struct answers *answers, const struct request *request, struct err *err)
 {
-	size_t before = answers->forwards->count;
+	struct forwards *forwards = answers->forwards;
+	struct outwards *outwards = answers->outwards;
+	const size_t nforwards = forwards->count, noutwards = outwards->count;
 	json_t *warnings = json_array();
 
-	if (check_forwards(answers, specs, err) == 0 &&
-		forwards_add(answers->forwards, specs, warnings, err) == 0)
-		return json_pack("{s:b, s:o, s:o}", "ok", 1, "forwards",
-			forwards_json(answers->forwards, before), "warnings", warnings);
+	if (check_reverses(answers, request->reverses, err) == 0 &&
+		outwards_add_texts(outwards, request->reverses, err) == 0 &&
+		check_forwards(answers, request->specs, err) == 0 &&
+		forwards_add(forwards, request->specs, warnings, err) == 0) {
+		outwards_tell(outwards, noutwards);
+		return json_pack("{s:b, s:o, s:o, s:o}", "ok", 1, "forwards",
+			forwards_json(forwards, nforwards), "reverses",
+			outwards_json(outwards, noutwards), "warnings", warnings);
+	}
+	outwards_cut(outwards, noutwards);
 	json_decref(warnings);
 	return NULL;
 }
@@ -149,7 +158,6 @@ static json_t *add_forwards(
 static json_t *on_request(struct server_client *client, json_t *message, struct err *err)
 {
 	struct answers *answers = client->server->owner;
-	size_t before = answers->outwards->count;
 	struct request request;
 
 	if (request_decode(message, &request, err) < 0)
@@ -158,19 +166,11 @@ static json_t *on_request(struct server_client *client, json_t *message, struct 
 	case REQUEST_STATUS:
 		return status_json(answers);
 	case REQUEST_PORT_ADD:
-		return add_forwards(answers, request.specs, err);
+		return add_ports(answers, &request, err);
 	case REQUEST_PORT_REMOVE:
-		if (forwards_remove(answers->forwards, request.specs, err) < 0)
-			return NULL;
-		break;
-	case REQUEST_REVERSE_ADD:
-		if (check_reverses(answers, request.specs, err) < 0 ||
-			outwards_add_texts(answers->outwards, request.specs, err) < 0)
-			return NULL;
-		return json_pack("{s:b, s:o}", "ok", 1, "reverses",
-			outwards_json(answers->outwards, before));
-	case REQUEST_REVERSE_REMOVE:
-		if (outwards_remove(answers->outwards, request.specs, err) < 0)
+		if (outwards_check_named(answers->outwards, request.reverses, err) < 0 ||
+			forwards_remove(answers->forwards, request.specs, err) < 0 ||
+			outwards_remove(answers->outwards, request.reverses, err) < 0)
 			return NULL;
 		break;
 	case REQUEST_STOP:

@@ -176,10 +176,15 @@ static void drop(struct outwards *outwards, struct outwards_item *item)
 	memmove(item, item + 1, (size_t)(end - (item + 1)) * sizeof(*item));
 }
 
+void outwards_cut(struct outwards *outwards, size_t first)
+{
+	while (outwards->count > first)
+		drop(outwards, &outwards->items[outwards->count - 1]);
+}
+
 void outwards_fini(struct outwards *outwards)
 {
-	while (outwards->count > 0)
-		drop(outwards, &outwards->items[outwards->count - 1]);
+	outwards_cut(outwards, 0);
 	g_clear_pointer(&outwards->items, g_free);
 }
 
@@ -225,14 +230,13 @@ int outwards_add(
 		result = open_paths(outwards, items, count, err);
 	if (result == 0)
 		result = open_inside(outwards, items, count, err);
-	while (result < 0 && outwards->count > before)
-		drop(outwards, &outwards->items[outwards->count - 1]);
+	if (result < 0)
+		outwards_cut(outwards, before);
 	return result;
 }
 
 int outwards_add_texts(struct outwards *outwards, const char *const *texts, struct err *err)
 {
-	const size_t before = outwards->count;
 	struct outward_spec specs[OUTWARD_MAX];
 	size_t count = 0;
 
@@ -245,11 +249,13 @@ int outwards_add_texts(struct outwards *outwards, const char *const *texts, stru
 		if (outward_has_name(&specs[count]))
 			return err_set(err, EINVAL, "%s: expected an address here", texts[count]);
 	}
-	if (outwards_add(outwards, specs, count, err) < 0)
-		return -err->code;
+	return outwards_add(outwards, specs, count, err);
+}
+
+void outwards_tell(struct outwards *outwards, size_t first)
+{
 	outwards_send(outwards, false);
-	outwards_announce(outwards, before);
-	return 0;
+	outwards_announce(outwards, first);
 }
 
 /* Is it named by @text, whole or just by what stands in front of the target? */
@@ -287,11 +293,18 @@ static struct outwards_item *find_named(
 	return found;
 }
 
+int outwards_check_named(struct outwards *outwards, const char *const *texts, struct err *err)
+{
+	for (; *texts; texts++)
+		if (!find_named(outwards, *texts, err))
+			return -err->code;
+	return 0;
+}
+
 int outwards_remove(struct outwards *outwards, const char *const *texts, struct err *err)
 {
-	for (const char *const *text = texts; *text; text++)
-		if (!find_named(outwards, *text, err))
-			return -err->code;
+	if (outwards_check_named(outwards, texts, err) < 0)
+		return -err->code;
 	for (; *texts; texts++) {
 		struct outwards_item *item = find_named(outwards, *texts, err);
 

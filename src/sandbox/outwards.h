@@ -51,9 +51,16 @@ void outwards_fini(struct outwards *outwards);
 int outwards_add(
 	struct outwards *outwards, const struct outward_spec *specs, size_t count, struct err *err);
 
-/* The same for texts, of which NULL is the end; and take them away, which may be named by what
- * stands in front of the target. */
+/* The same for texts, of which NULL is the end. */
 int outwards_add_texts(struct outwards *outwards, const char *const *texts, struct err *err);
+
+/* What was added from number @first on is told of; or it goes, and nobody has heard of it. */
+void outwards_tell(struct outwards *outwards, size_t first);
+void outwards_cut(struct outwards *outwards, size_t first);
+
+/* Take some away, which may be named by what stands in front of the target; are all of them there?
+ */
+int outwards_check_named(struct outwards *outwards, const char *const *texts, struct err *err);
 int outwards_remove(struct outwards *outwards, const char *const *texts, struct err *err);
 
 /* Tell the net process, a fresh one or not, what it does not know, as far as it takes it now. */

@@ -6,29 +6,28 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "forward/outward.h"
 #include "forward/spec.h"
 #include "util/err.h"
 
 /*
  * Over the sandbox's socket (control/server), as control/control has it:
  *
- * | op            | members                 | answer                                              |
- * |---------------|-------------------------|-----------------------------------------------------|
- * | "status"      |                         | name, pid, command, started, age, forwards, reverses
- * | | "port-add"    | specs: [TEXT, ...]      | forwards: those that were added, all or none | |
- * "port-remove" | specs: [TEXT, ...]      |                                                     |
- * | "reverse-add" | specs: [TEXT, ...]      | reverses: those that were added, all or none        |
- * | "reverse-remove" | specs: [TEXT, ...]   |                                                     |
- * | "stop"        | timeout_ms: INT or none |                                                     |
- * | "enter"       | names: BOOL or none     | root, pid_ns, env; descriptors of the namespaces    |
+ * - "status" is answered with name, pid (null until COMMAND runs), command, started, age, forwards,
+ *   reverses, network, network6, defaults and log; a command of more than REQUEST_COMMAND_MAX bytes
+ *   is cut.
+ * - "port-add" with specs, or reverses, or both, lists of texts: all of them or none. The answer
+ * has those that were added as forwards and reverses, and warnings: what the log says of those
+ *   forwards, a list of texts.
+ * - "port-remove" with the same; each may be just what stands in front of the guest port, or of the
+ *   target, if that names one.
+ * - "stop" with timeout_ms or as the sandbox was told.
+ * - "enter" with names (true or false) or without is answered with root, pid_ns, no_network, env,
+ *   and descriptors: those of enum enter_ns (sandbox/enter.h), in that order, and with names the
+ * end of a teller (sandbox/tellers). The connection stays open as long as the client is inside, and
+ *   its end is the end of the sandbox.
  *
- * "port-add" answers with "warnings", too: what the log says of those forwards, a list of texts.
- * "pid" of "status" is null until COMMAND runs. "status" cuts a command of more than
- * REQUEST_COMMAND_MAX bytes. Where texts are not UTF-8 they come escaped (control_text). The specs
- * of "port-remove" may be just what stands in front of the guest port, if that names one forward.
- * The descriptors of "enter" are the user, network, mount and PID namespace, in that order, and
- * with "names" the end of a teller (sandbox/tellers); the connection stays open as long as the
- * client is inside, and its end is the end of the sandbox.
+ * Where texts are not UTF-8 they come escaped (control_text).
  *
  * A forward is {"spec", "host", "host_port" or "path", "guest_port", "proto", "driver",
  * "listening"}, "elsewhere" while somebody listens on that port only where it does not lead
@@ -41,8 +40,6 @@ enum request_op {
 	REQUEST_STATUS,
 	REQUEST_PORT_ADD,
 	REQUEST_PORT_REMOVE,
-	REQUEST_REVERSE_ADD,
-	REQUEST_REVERSE_REMOVE,
 	REQUEST_STOP,
 	REQUEST_ENTER,
 	REQUEST_OPS
@@ -50,8 +47,8 @@ enum request_op {
 
 struct request {
 	enum request_op op;
-	const char
-		*specs[FORWARD_MAX + 1]; /* port-..., reverse-...: at least one, NULL at the end */
+	/* port-...: at least one of both; NULL is the end */
+	const char *specs[FORWARD_MAX + 1], *reverses[OUTWARD_MAX + 1];
 	bool has_timeout;
 	uint64_t timeout_ms;
 	bool tells_names;

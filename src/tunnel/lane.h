@@ -25,8 +25,8 @@
  * One that waits is asked to be used (lane_ask): the client says that it has heard, within
  * LANE_TAKEN_MS, and then that bytes follow or that the target refused, after which it waits again.
  *
- * Where a word is waited for in vain the client is taken for dead, with all its lanes; but only that
- * lane where it was heard at another one meanwhile: it has much to do, or lost one connection.
+ * Where a word is waited for in vain the client is taken for dead, with all its lanes; but only
+ * that lane where it was heard at another one meanwhile: it has much to do, or lost one connection.
  */
 #define LANE_SILENT_MS   100  /* it is greeted */
 #define LANE_KNOWN_MS    5    /* or waits, where lennut's clients come from */

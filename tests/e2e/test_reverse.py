@@ -16,7 +16,7 @@ import time
 
 import pytest
 
-from harness import BINARY, PATIENCE, TCP_ECHO, UDP_ECHO, cpu_ticks, free_port, free_ports, http_get, open_fds, proc_status, python, \
+from harness import BINARY, PATIENCE, TCP_ECHO, UDP_ECHO, connect, cpu_ticks, free_port, free_ports, http_get, open_fds, proc_status, python, \
     wait_for
 from mesh_tools import Site, network
 from tools import listed as ps, table
@@ -322,6 +322,29 @@ def test_circles_while_it_runs(nswrap):
     # the wildcard is not that of IPv6
     done = nswrap.run("port", "add", "box", "-R", f"7000:[::1]:{port}")
     assert done.returncode == 0, done.stderr
+
+
+def test_both_kinds_or_none(nswrap, target, tmp_path):
+    """Forwards and ports that lead outwards in one call: all are there, or none is and nothing is left."""
+    port, other, path = free_port(), free_port(), tmp_path / "inner"
+    inside = Inside(nswrap, "-n", "box", "-R", f"6000:{target}")
+    for words, said in [
+            ([f"{port}:80", "-R", f"unix:{path}:{target}", "-R", "6000:1"], "6000.*is there already"),
+            ([f"{port}:80", f"{port}:81", "-R", f"unix:{path}:{target}"], f"{port}"),
+            ([f"{port}:80", f"{other}:7001", "-R", f"unix:{path}:{target}", "-R", f"7001:{other}"], "lead to one another")]:
+        done = nswrap.run("port", "add", "box", *words)
+        assert done.returncode == 125 and re.search(said, done.stderr.decode()), done.stderr
+        assert len(json.loads(nswrap.run("port", "list", "--json", "box").stdout)) == 1
+        assert not path.exists()
+        with pytest.raises(ConnectionRefusedError):
+            connect(port)
+    done = nswrap.run("port", "add", "--json", "box", f"{port}:80", "-R", f"unix:{path}:{target}")
+    assert [entry["guest_port"] for entry in json.loads(done.stdout) if "guest_port" in entry] == [80], done
+    assert inside.ask("unix", path) == "host:hello"
+    assert nswrap.run("port", "remove", "box", str(port), "-R", "6001").returncode == 125
+    assert len(json.loads(nswrap.run("port", "list", "--json", "box").stdout)) == 3
+    assert nswrap.run("port", "remove", "box", str(port), "-R", str(path)).returncode == 0
+    assert len(json.loads(nswrap.run("port", "list", "--json", "box").stdout)) == 1
 
 
 @pytest.mark.parametrize("options, said", [

@@ -179,7 +179,7 @@ static void ports(void **state)
 	json_decref(answer);
 	assert_int_equal(world->forwards.count, 2);
 	assert_null(ask(world, json_pack("{s:s}", "op", "port-remove"), &err));
-	assert_string_equal(err.text, "port-remove needs \"specs\"");
+	assert_string_equal(err.text, "port-remove needs \"specs\" or \"reverses\"");
 }
 
 static void stop(void **state)

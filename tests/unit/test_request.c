@@ -33,38 +33,42 @@ static void good_requests(void **state)
 	static const struct {
 		const char *text;
 		enum request_op op;
-		size_t nspecs;
+		size_t nspecs, nreverses;
 		bool has_timeout;
 		uint64_t timeout_ms;
 	} rows[] = {
-		{"{\"op\": \"status\"}", REQUEST_STATUS, 0, false, 0},
-		{" {\"op\":\"status\"}\n", REQUEST_STATUS, 0, false, 0},
-		{"{\"op\": \"port-add\", \"specs\": [\"8080:80\"]}", REQUEST_PORT_ADD, 1, false, 0},
-		{"{\"specs\": [\"a\", \"\"], \"op\": \"port-remove\"}", REQUEST_PORT_REMOVE, 2,
-			false, 0},
-		{"{\"op\": \"reverse-add\", \"specs\": [\"5432\"]}", REQUEST_REVERSE_ADD, 1, false,
+		{"{\"op\": \"status\"}", REQUEST_STATUS, 0, 0, false, 0},
+		{" {\"op\":\"status\"}\n", REQUEST_STATUS, 0, 0, false, 0},
+		{"{\"op\": \"port-add\", \"specs\": [\"8080:80\"]}", REQUEST_PORT_ADD, 1, 0, false,
 			0},
-		{"{\"op\": \"reverse-remove\", \"specs\": [\"5432\"]}", REQUEST_REVERSE_REMOVE, 1,
+		{"{\"specs\": [\"a\", \"\"], \"op\": \"port-remove\"}", REQUEST_PORT_REMOVE, 2, 0,
 			false, 0},
-		{"{\"op\": \"stop\"}", REQUEST_STOP, 0, false, 0},
-		{"{\"op\": \"stop\", \"timeout_ms\": 0}", REQUEST_STOP, 0, true, 0},
-		{"{\"op\": \"stop\", \"timeout_ms\": 1000000000}", REQUEST_STOP, 0, true,
+		{"{\"op\": \"port-add\", \"reverses\": [\"5432\"]}", REQUEST_PORT_ADD, 0, 1, false,
+			0},
+		{"{\"op\": \"port-remove\", \"reverses\": [\"1\", \"2\"], \"specs\": [\"3\"]}",
+			REQUEST_PORT_REMOVE, 1, 2, false, 0},
+		{"{\"op\": \"stop\"}", REQUEST_STOP, 0, 0, false, 0},
+		{"{\"op\": \"stop\", \"timeout_ms\": 0}", REQUEST_STOP, 0, 0, true, 0},
+		{"{\"op\": \"stop\", \"timeout_ms\": 1000000000}", REQUEST_STOP, 0, 0, true,
 			1000000000},
-		{"{\"op\": \"enter\"}", REQUEST_ENTER, 0, false, 0},
+		{"{\"op\": \"enter\"}", REQUEST_ENTER, 0, 0, false, 0},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		struct request request;
 		struct err err;
-		size_t count = 0;
+		size_t nspecs = 0, nreverses = 0;
 
 		if (decode(rows[i].text, &request, &err) != 0)
 			fail_msg("%s: %s", rows[i].text, err.text);
 		assert_int_equal(request.op, rows[i].op);
-		while (request.specs[count])
-			count++;
-		assert_int_equal(count, rows[i].nspecs);
+		while (request.specs[nspecs])
+			nspecs++;
+		while (request.reverses[nreverses])
+			nreverses++;
+		assert_int_equal(nspecs, rows[i].nspecs);
+		assert_int_equal(nreverses, rows[i].nreverses);
 		assert_int_equal(request.has_timeout, rows[i].has_timeout);
 		assert_int_equal(request.timeout_ms, rows[i].timeout_ms);
 	}
@@ -92,7 +96,11 @@ static void bad_requests(void **state)
 		{"{\"op\": \"status\", \"more\": 1}", "\"more\""},
 		{"{\"op\": \"enter\", \"timeout_ms\": 1}", "no member of enter"},
 		{"{\"op\": \"port-add\"}", "needs \"specs\""},
-		{"{\"op\": \"port-remove\"}", "needs \"specs\""},
+		{"{\"op\": \"port-remove\"}", "or \"reverses\""},
+		{"{\"op\": \"port-remove\", \"reverses\": []}", "reverses"},
+		{"{\"op\": \"port-add\", \"specs\": [\"1\"], \"reverses\": [1]}",
+			"\"reverses\" must hold"},
+		{"{\"op\": \"stop\", \"reverses\": [\"1\"]}", "no member of stop"},
 		{"{\"op\": \"port-add\", \"specs\": []}", "specs"},
 		{"{\"op\": \"port-add\", \"specs\": \"8080:80\"}", "specs"},
 		{"{\"op\": \"port-add\", \"specs\": {\"a\": \"b\"}}", "specs"},
@@ -127,12 +135,17 @@ static void at_most_so_many_specs(void **state)
 
 	(void)state;
 	assert_non_null(text);
-	for (size_t count = FORWARD_MAX; count <= FORWARD_MAX + 1; count++) {
-		strcpy(text, "{\"op\":\"port-add\",\"specs\":[");
-		for (size_t i = 0; i < count; i++)
-			strcat(text, i == 0 ? "\"1\"" : ",\"1\"");
-		strcat(text, "]}");
-		assert_int_equal(decode(text, &request, &err), count <= FORWARD_MAX ? 0 : -EINVAL);
+	for (size_t i = 0; i < 2; i++) {
+		const size_t most = i == 0 ? FORWARD_MAX : OUTWARD_MAX;
+
+		for (size_t count = most; count <= most + 1; count++) {
+			strcpy(text, i == 0 ? "{\"op\":\"port-add\",\"specs\":["
+					    : "{\"op\":\"port-add\",\"reverses\":[");
+			for (size_t j = 0; j < count; j++)
+				strcat(text, j == 0 ? "\"1\"" : ",\"1\"");
+			strcat(text, "]}");
+			assert_int_equal(decode(text, &request, &err), count <= most ? 0 : -EINVAL);
+		}
 	}
 	free(text);
 }
