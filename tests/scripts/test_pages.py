@@ -122,6 +122,36 @@ def test_nothing_is_quoted_that_is_not_said():
                 assert len(piece) < 4 or any(words(piece) in text for text in SAID), piece
 
 
+def test_what_goes_over_the_wire():
+    """Each feature of an agent, each member of what it is told, and each code of a stream are in nswrap-wire(7)."""
+    page = (TREE / "man/nswrap-wire.7").read_text()
+    info, config = ((TREE / f"src/mesh/{name}").read_text() for name in ("info.h", "config.c"))
+    features = re.findall(r'X\(\w+, \d+, "([\w.]+)"\)', info)
+    members = re.findall(r'\{(?:NULL|"(\w+)"), "(\w+)", CONFIG_', config)
+    assert len(features) > 20 and len(members) > 30
+    entries, named = (set(re.findall(r"[\w.]+", " ".join(re.findall(rf"^\.{it}Cm (.*)$", page, re.M))))
+                      for it in ("It ", ""))
+    said = entries | named | set(re.findall(r'\\\(dq(\w+)\\\(dq', page))
+    assert [name for name in features if name not in entries] == []
+    # a name of hostnameMap is a key there
+    assert {name for pair in members for name in pair if name} - said == {"name"}
+    codes = re.search(r"int codes\[\] = \{(.*?)\}", (TREE / "src/stream/track.c").read_text(), re.S).group(1)
+    last = len(codes.split(",")) - 1
+    assert re.search(rf"or {last} \(", page), last
+
+
+def test_states_of_hosts():
+    """What `nswrap mesh status` may say of a host is in its manual, and the header of what says it."""
+    page, header = ((TREE / path).read_text() for path in ("man/nswrap-mesh.1", "src/mesh/manager/peer.h"))
+    source = (TREE / "src/mesh/manager/peer.c").read_text()
+    body = re.search(r"^const char \*peer_state_name\(.*?^\}", source, re.M | re.S).group()
+    states = set(re.findall(r'"(\w+)"', body))
+    assert len(states) > 5
+    entry = page.split(".It Cm state\n")[1].split(".It Cm since")[0]
+    assert set(re.findall(r"^\.Dq (\w+)", entry, re.M)) == states
+    assert set(re.findall(r'"(\w+)"', header[:header.index("peer_state_name")].rsplit("/*", 1)[1])) == states
+
+
 def test_readme_is_short():
     assert len((TREE / "README.md").read_text().splitlines()) <= 150
 
