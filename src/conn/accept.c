@@ -47,6 +47,7 @@ static int accept_one(struct acceptor *acceptor)
 
 void acceptor_mute(struct acceptor *acceptor, bool is_muted)
 {
+	loop_timer_cancel(acceptor->loop, &acceptor->pause_timer);
 	if (acceptor->is_muted == is_muted)
 		return;
 	acceptor->is_muted = is_muted;

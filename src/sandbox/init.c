@@ -276,22 +276,30 @@ static void end_if_childless(struct init *init)
 	end(init);
 }
 
+/* The supervisor may have stopped along with COMMAND; not visible from a PID namespace. */
+static void wake_supervisor(const struct init *init)
+{
+	if (!init->start->config->has_pid_ns)
+		kill(getppid(), SIGCONT);
+}
+
 static void on_command_change(struct init *init, const siginfo_t *info)
 {
+	const bool was_stopped = init->is_stopped;
+
 	init->is_stopped = info->si_code == CLD_STOPPED;
 	if (info->si_code == CLD_STOPPED) {
 		struct init_message message = {
 			.type = INIT_STOPPED, .value = info->si_status, .serial = ++init->stops};
 		tell(init->start, &message);
 	} else if (info->si_code == CLD_CONTINUED) {
-		/* the supervisor may have stopped along with it; not visible from a PID namespace
-		 */
-		if (!init->start->config->has_pid_ns)
-			kill(getppid(), SIGCONT);
+		wake_supervisor(init);
 	} else if (info->si_code != CLD_TRAPPED) {
 		init->command = 0;
 		init->ended_ns = loop_now_ns(init->loop);
 		init->status = command_exit_status(info->si_code, info->si_status);
+		if (was_stopped) /* and was killed */
+			wake_supervisor(init);
 	}
 }
 

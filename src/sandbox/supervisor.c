@@ -423,16 +423,12 @@ static void on_settled(struct loop_timer *timer)
 		initctl_terminate(&supervisor->init, SIGTERM, supervisor->config->stop_timeout_ms);
 }
 
-/* Nobody writes there: what comes is the end. */
+/* What is written there is COMMAND's to read, perhaps: nothing but the end comes here. */
 static void on_alive(struct loop_io *io, uint32_t events)
 {
 	struct supervisor *supervisor = container_of(io, struct supervisor, alive_io);
-	char bytes[256];
 
 	(void)events;
-	ssize_t got = read(io->fd, bytes, sizeof(bytes));
-	if (got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR)))
-		return;
 	log_info("the other end of --alive-fd is closed");
 	loop_io_del(supervisor->loop, io);
 	terminate(supervisor, supervisor->config->stop_timeout_ms);
@@ -445,7 +441,7 @@ static int watch_alive(struct supervisor *supervisor, struct err *err)
 	if (fd < 0)
 		return 0;
 	supervisor->alive_io = (struct loop_io){fd, on_alive};
-	int result = loop_io_add(supervisor->loop, &supervisor->alive_io, EPOLLIN | EPOLLRDHUP);
+	int result = loop_io_add(supervisor->loop, &supervisor->alive_io, EPOLLRDHUP);
 	return result < 0 ? err_sys(err, -result,
 				    "--alive-fd: expected a pipe or a socket to be read from")
 			  : 0;

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/major.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -15,7 +16,9 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/un.h>
+#include <termios.h>
 
 #include "util/clock.h"
 
@@ -335,18 +338,20 @@ int fd_write_all(int fd, const void *data, size_t len)
 	return 0;
 }
 
-/*
- * Between poll(2) and write(2) others may fill a pipe, and it would be waited for after all: so it
- * is opened once more. Returns -1 where that cannot be, or is not needed.
- */
-static int open_own(int fd, const struct stat *info)
+int fd_open_own(int fd)
 {
+	const int flags = O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
 	char path[32];
+	struct stat info;
 
-	if (!S_ISFIFO(info->st_mode) || fcntl(fd, F_GETFL) & O_NONBLOCK)
+	/* the other end of a terminal would be another one's */
+	if (fstat(fd, &info) < 0 || info.st_rdev == makedev(TTYAUX_MAJOR, 2) ||
+		(!S_ISFIFO(info.st_mode) && !isatty(fd)))
 		return -1;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	int own = open(path, flags);
+	/* somebody else's terminal, after su(1): it can be opened as ours all the same */
+	return own < 0 && tcgetsid(fd) == getsid(0) ? open("/dev/tty", flags) : own;
 }
 
 /* Past the limit of a file's size a write is SIGXFSZ. */
@@ -373,7 +378,9 @@ int fd_tell(int fd, const void *data, size_t len, int wait_ms)
 		return -errno;
 	if (is_past_limit(fd, &info, len))
 		return -EFBIG;
-	_cleanup_fd_ int own = open_own(fd, &info);
+	/* others may fill it before we write, and a terminal with some room takes no line in whole
+	 */
+	_cleanup_fd_ int own = fcntl(fd, F_GETFL) & O_NONBLOCK ? -1 : fd_open_own(fd);
 	if (S_ISSOCK(info.st_mode))
 		done = send(fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 	else

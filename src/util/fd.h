@@ -133,6 +133,12 @@ int fd_recv_from(int sock, void *data, size_t len, pid_t *pid);
 int fd_write_all(int fd, const void *data, size_t len);
 
 /*
+ * The pipe or terminal that @fd is, opened once more, to be written to without waiting; @fd itself,
+ * which others share, stays as it is. Returns -1 where that cannot be.
+ */
+int fd_open_own(int fd);
+
+/*
  * Tell a stranger, who may not read: wait for room for at most @wait_ms (-1: for ever), and not for
  * the rest. A descriptor that is shared stays as it is. Up to PIPE_BUF bytes go whole or not at all
  * into a pipe. May raise SIGPIPE, and no SIGXFSZ. Returns 0 or -errno (-EAGAIN: no room).

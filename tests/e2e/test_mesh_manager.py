@@ -1043,11 +1043,18 @@ def test_other_ways_to_start_it(mesh, nswrap):
         assert (said == b"") == ("-q" in words), said
 
 
-def test_manifest_from_stdin(mesh, nswrap):
+@pytest.mark.parametrize("kind", ["stdin", "pipe"])
+def test_manifest_that_is_no_file(mesh, nswrap, tmp_path, kind):
+    """It is read once, and the mesh does not wait for somebody who writes it again."""
     mesh.fake("a")
     mesh.write()
+    fifo = tmp_path / "mesh"
+    os.mkfifo(fifo)
     with open(mesh.path) as manifest:
-        popen = nswrap.popen("mesh", "-", stdin=manifest, stderr=subprocess.DEVNULL)
+        popen = nswrap.popen("mesh", "-n", "mesh", "-" if kind == "stdin" else fifo, stdin=manifest,
+                             stderr=subprocess.DEVNULL)
+        if kind == "pipe":
+            fifo.write_text(manifest.read())
     wait_for(lambda: mesh.notes("a", "configure"), "the mesh")
     done = nswrap.run("mesh", "reload", "mesh")
     assert done.returncode == 2 and b"it cannot be read again" in done.stderr

@@ -265,6 +265,18 @@ def test_alive_fd_that_command_has_closed(nswrap):
     assert running.wait() == 143
 
 
+def test_alive_fd_that_command_reads(nswrap):
+    """It is its stdin, and all that is written there is for COMMAND."""
+    read, write = os.pipe()
+    os.write(write, b"a line\n")
+    running = nswrap.start("-q", "--alive-fd", "0", "sh", "-c", "sleep 0.3; read line; echo $line; exec sleep 60", stdin=read,
+                           stdout=subprocess.PIPE)
+    os.close(read)
+    assert running.popen.stdout.readline() == b"a line\n"
+    os.close(write)
+    assert running.wait() == 143
+
+
 @pytest.mark.parametrize("option", ["--ready-fd", "--info-fd", "--log-fd", "--alive-fd"])
 def test_an_agent_tells_nothing_on_its_link(nswrap, option):
     result = nswrap.run(option, "1", "-c", "true", "agent")
@@ -341,9 +353,9 @@ def test_unattended(nswrap):
 @pytest.mark.waits
 def test_unattended_with_an_agent_of_its_own(nswrap):
     """The agent that serves beside COMMAND is in there to the end."""
-    popen = nswrap.popen("--network", "none", "--unattended", "0.5", "-c", "sleep 1000", "agent",
+    popen = nswrap.popen("-n", "own", "--network", "none", "--unattended", "0.5", "-c", "sleep 1000", "agent",
                          stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert popen.stdout.read(1)
+    wait_for(lambda: b"own" in nswrap.run("ps").stdout, "the sandbox")
     time.sleep(2)
     assert popen.poll() is None
     popen.stdin.close()

@@ -458,6 +458,22 @@ def test_stopped_command_without_a_terminal(nswrap):
     assert running.stop() == 143
 
 
+def test_a_command_that_is_killed_while_it_is_stopped(shell):
+    """nswrap, which stopped with it, ends: nobody else would continue it."""
+    term = shell()
+    term.type("nswrap -q -c 'echo pid $$; exec sleep 1000'\n")
+    term.expect(r"[\r\n]pid \d+")
+    term.type("\x1a")
+    term.expect("Stopped")
+    job = next(p for p in children_of(term.popen.pid) if comm(p).startswith("nswrap"))
+    command = Roles(_Job(job)).command
+    assert state(job) == "T" and state(command) == "T"
+    os.kill(command, signal.SIGKILL)
+    wait_for(lambda: not is_alive(job), "nswrap to end")
+    term.type("exit\n")
+    term.wait()
+
+
 @pytest.mark.parametrize("end", [False, True], ids=["continued", "ended"])
 def test_command_that_is_continued_at_once(terminal, end):
     """nswrap hears of the stop when it is over: who would continue it then?"""

@@ -280,6 +280,28 @@ static void test_tell_waits_for_nobody(void **state)
 	assert_int_equal(fd_tell(999, text, 1, 0), -EBADF);
 }
 
+/* A terminal that has room, but not for the whole line, and nobody reads it. */
+static void test_tell_waits_for_no_terminal(void **state)
+{
+	char line[1024];
+	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), result = 0;
+
+	(void)state;
+	memset(line, 'x', sizeof(line));
+	assert_true(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
+	int terminal = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	assert_true(terminal >= 0);
+	alarm(60); /* for one that waits */
+	for (int i = 0; i < 100000 && result == 0; i++)
+		result = fd_tell(terminal, line, sizeof(line), 0);
+	alarm(0);
+	assert_int_equal(result, -EAGAIN);
+	assert_false(fcntl(terminal, F_GETFL) & O_NONBLOCK);
+	assert_int_equal(fd_open_own(master), -1);
+	close(terminal);
+	close(master);
+}
+
 static void write_file(const char *path, const char *text)
 {
 	FILE *file = fopen(path, "w");
@@ -505,6 +527,7 @@ int main(void)
 		T(test_read_and_write_all),
 		T(test_read_file),
 		T(test_tell_waits_for_nobody),
+		T(test_tell_waits_for_no_terminal),
 		cmocka_unit_test(test_keep_alive),
 		T(test_is_taken),
 		cmocka_unit_test(test_reset),

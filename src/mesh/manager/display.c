@@ -4,7 +4,6 @@
 #include "mesh/manager/display.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <glib.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -12,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,7 +20,6 @@
 #include "util/list.h"
 #include "util/log.h"
 
-#define OWN_FLAGS     (O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
 #define LINE_BYTES    2048
 #define SAID_BYTES    1024
 #define ROWS_MAX      200
@@ -50,23 +47,6 @@ struct display {
 };
 
 /* --- writing ------------------------------------------------------------------------------ */
-
-/*
- * A descriptor of our own for the same pipe or terminal: stderr is shared, and stays as it is. A
- * file would be written from its start.
- */
-static int open_own(bool is_terminal)
-{
-	struct stat info;
-
-	if (!is_terminal && (fstat(STDERR_FILENO, &info) < 0 || !S_ISFIFO(info.st_mode)))
-		return -1;
-	int fd = open("/proc/self/fd/2", OWN_FLAGS);
-	/* somebody else's terminal, after su(1): it can be opened as ours all the same */
-	if (fd < 0 && is_terminal && tcgetsid(STDERR_FILENO) == getsid(0))
-		fd = open("/dev/tty", OWN_FLAGS);
-	return fd;
-}
 
 /* False if not all of it could be written. */
 static bool flush(struct display *display)
@@ -265,7 +245,7 @@ struct display *display_new(struct loop *loop, display_row row_text, void *told)
 		display->is_terminal && kind && kind[0] != '\0' && strcmp(kind, "dumb") != 0;
 	const char *no_colours = getenv("NO_COLOR");
 	display->has_colours = display->has_cursor && !(no_colours && no_colours[0] != '\0');
-	display->fd = open_own(display->is_terminal);
+	display->fd = fd_open_own(STDERR_FILENO);
 	display->timer.on_expired = on_timer;
 	return display;
 }

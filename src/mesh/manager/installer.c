@@ -232,7 +232,7 @@ static void on_room(struct loop_io *io, uint32_t events)
 	struct installer *installer = container_of(io, struct installer, out);
 
 	/* nobody reads any more: what it said is read to its end */
-	if (events & EPOLLERR)
+	if (events & (EPOLLERR | EPOLLHUP))
 		loop_io_del(installer->loop, io);
 	else
 		write_more(installer);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "control/control.h"
@@ -180,6 +181,14 @@ static int follow(struct manager *manager)
 	return 0;
 }
 
+/* To open a pipe again could be for ever, and nothing would go on. */
+static bool is_read_once(const char *path)
+{
+	struct stat info;
+
+	return strcmp(path, "-") == 0 || (stat(path, &info) == 0 && !S_ISREG(info.st_mode));
+}
+
 /* Read the manifest again and follow it, or change nothing. Returns the answer. */
 static json_t *reload(struct manager *manager)
 {
@@ -192,8 +201,8 @@ static json_t *reload(struct manager *manager)
 	herald_tell_reload(&manager->herald);
 	if (manager->is_ending)
 		on_error(manager, "it is ending");
-	else if (strcmp(path, "-") == 0)
-		on_error(manager, "the manifest was read from stdin: it cannot be read again");
+	else if (is_read_once(path))
+		on_error(manager, "the manifest is no file: it cannot be read again");
 	else
 		display_say(manager->display, LOG_NOTICE,
 			follow(manager) < 0 ? "%s is not followed" : "%s was read again", path);
