@@ -104,20 +104,27 @@ static int open_bound(struct stack *stack, enum proto proto, const struct addr *
 
 /* --- requests ----------------------------------------------------------------------------- */
 
+/* A program of the sandbox may have stopped it: its end is noticed, its silence is not. Returns 0
+ * or -errno: -ETIMEDOUT: it has been silent, and is killed. */
+static int receive(const struct kernel *kernel, struct holder_answer *answer, int *fd)
+{
+	struct pollfd pollfd = {kernel->control_io.fd, POLLIN, 0};
+
+	if (poll(&pollfd, 1, ANSWER_MS) != 0)
+		return fd_recv_one(pollfd.fd, answer, sizeof(*answer), fd);
+	kill(kernel->pid, SIGKILL);
+	return -ETIMEDOUT;
+}
+
 /* Returns the result; *@fd is what came along, or -1. NULL: nothing does. */
 static int ask_for(struct stack *stack, const struct holder_request *request, int *fd)
 {
 	const struct kernel *kernel = kernel_of(stack);
-	int control = kernel->control_io.fd;
-	struct pollfd pollfd = {control, POLLIN, 0};
 	struct holder_answer answer;
 
-	if (fd_send_one(control, request, sizeof(*request), -1) < 0)
+	if (fd_send_one(kernel->control_io.fd, request, sizeof(*request), -1) < 0)
 		return -EPIPE;
-	/* a program of the sandbox may have stopped it: its end is noticed, its silence is not */
-	if (poll(&pollfd, 1, ANSWER_MS) == 0)
-		kill(kernel->pid, SIGKILL);
-	return fd_recv_one(control, &answer, sizeof(answer), fd) < 0 ? -EPIPE : answer.result;
+	return receive(kernel, &answer, fd) < 0 ? -EPIPE : answer.result;
 }
 
 static int ask(struct stack *stack, const struct holder_request *request)
@@ -259,13 +266,17 @@ static int start(struct kernel *kernel, bool is_new, struct err *err)
 	fd_close(&door[1]);
 	if (result < 0)
 		return result;
-	result = fd_recv_one(control[0], &answer, sizeof(answer), &kernel->tun_io.fd);
+	result = receive(kernel, &answer, &kernel->tun_io.fd);
 	if (result == 0 && answer.result < 0)
 		return err_set(err, answer.err.code, "%s", answer.err.text);
 	if (result == 0) {
 		kernel->ifindex = answer.result;
-		result = fd_recv_one(control[0], &answer, sizeof(answer), &kernel->diag);
+		result = receive(kernel, &answer, &kernel->diag);
 	}
+	if (result == -ETIMEDOUT)
+		return err_set(err, ETIMEDOUT,
+			"the process that sets it up has said nothing for %d s: it hangs, or was stopped",
+			ANSWER_MS / 1000);
 	if (result < 0 || kernel->tun_io.fd < 0)
 		return err_set(err, ECHILD, "the process that sets it up ended at once");
 	return 0;

@@ -7,12 +7,14 @@
 #include <netinet/ip.h>
 #include <netinet/udp.h>
 #include <poll.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/capability.h>
 #include <sys/socket.h>
@@ -735,6 +737,39 @@ static void test_without_user_namespaces(void **state)
 	assert_int_equal(status, 0);
 }
 
+/* Stop the first child of the main thread, as soon as it is there. */
+static void *stop_child(void *told)
+{
+	char path[64], text[64];
+
+	(void)told;
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
+	while (fd_read_file(path, text, sizeof(text)) <= 0)
+		;
+	kill((pid_t)strtol(text, NULL, 10), SIGSTOP);
+	return NULL;
+}
+
+/* A program of the same user stops it while it sets up: its silence has an end. */
+static void test_stopped_at_the_start(void **state)
+{
+	struct err err = {0};
+	pthread_t stopper;
+
+	(void)state;
+	/* until one is stopped early enough */
+	for (int i = 0; i < 100 && err.code == 0; i++) {
+		assert_int_equal(pthread_create(&stopper, NULL, stop_child, NULL), 0);
+		struct stack *stack = kernel_open(true, &err);
+		pthread_join(stopper, NULL);
+		if (stack)
+			stack->ops->stop(stack);
+	}
+	assert_int_equal(err.code, ETIMEDOUT);
+	assert_non_null(strstr(err.text, "has said nothing for 5 s"));
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -751,6 +786,7 @@ int main(void)
 		cmocka_unit_test(test_no_name_left),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_without_user_namespaces),
+		cmocka_unit_test(test_stopped_at_the_start),
 	};
 
 	netns_enter_or_skip();
