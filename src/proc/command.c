@@ -19,6 +19,7 @@
 
 #include "proc/rights.h"
 #include "util/fd.h"
+#include "util/log.h"
 
 #define LISTEN_FIRST    3
 #define STACK_BYTES     (1 << 20)
@@ -127,6 +128,8 @@ static int take_terminal(void)
 /* Returns 0 or -errno with @err filled. */
 static int set_up(const struct command *command, int *report_fd, pid_t parent, struct err *err)
 {
+	if (command->first_chdir && chdir(command->first_chdir) < 0)
+		log_info("the current directory is not in the sandbox; starting in /");
 	for (int i = 0; command->streams && i < 3; i++)
 		/* one that is there already would keep its close-on-exec (cmd_begin) */
 		if (dup2(command->streams[i], i) < 0 || fcntl(i, F_SETFD, 0) < 0)

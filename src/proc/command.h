@@ -37,7 +37,9 @@ struct command {
 	size_t nkeep_fds;
 	const int *listen_fds; /* become 3, 4, ... which are none of keep_fds: sd_listen_fds(3) */
 	size_t nlisten_fds;    /* at most COMMAND_LISTEN_MAX */
-	const char *chdir;     /* NULL: stay */
+	/* tried before chdir: where that leads from; "": known to be not there. NULL: stay */
+	const char *first_chdir;
+	const char *chdir; /* NULL: stay */
 	enum command_rights rights;
 	const struct confine *confine; /* NULL: not; not with COMMAND_KEEPS_ALL */
 	bool new_session;

@@ -42,6 +42,9 @@ struct session {
 	const struct enter_command *command;
 	struct loop *loop;
 	struct loop_io signal_io, control_io;
+	struct loop_io report_io; /* of the child, until it has become the command */
+	enum command_failure failure;
+	struct err *err;        /* of the failure */
 	struct witness witness; /* of the signals that the command gets without us */
 	struct inherited inherited;
 	struct loop_timer kill_timer;
@@ -137,8 +140,6 @@ int enter_namespaces(const int ns[ENTER_NAMESPACES], bool joins_pid_ns)
 
 static int join(struct enter *enter, struct err *err)
 {
-	char cwd[PATH_MAX];
-	bool has_cwd = getcwd(cwd, sizeof(cwd)) != NULL;
 	int result = enter_namespaces(enter->ns, enter->has_pid_ns);
 
 	/* of the user namespace, which brings the rights for the others */
@@ -151,12 +152,6 @@ static int join(struct enter *enter, struct err *err)
 		return err_sys(err, -result, "cannot enter the sandbox");
 	for (size_t i = 0; i < ENTER_NAMESPACES; i++)
 		fd_close(&enter->ns[i]);
-	/*
-	 * By its path: a descriptor of the directory outside would lead around what is hidden
-	 * inside. Entering the mount namespace has put us into its root.
-	 */
-	if (!has_cwd || chdir(cwd) < 0)
-		log_info("the current directory is not in the sandbox; starting in /");
 	return 0;
 }
 
@@ -216,8 +211,23 @@ static bool has_rest(const struct session *session)
 	return count < 0;
 }
 
+/* Where it has not become the command, its end is the next that is heard of it. */
+static void on_report(struct loop_io *io, uint32_t events)
+{
+	struct session *session = container_of(io, struct session, report_io);
+
+	(void)events;
+	session->failure = command_hear(io->fd, session->err);
+	loop_io_del(session->loop, io);
+	fd_close(&io->fd);
+	if (session->failure == COMMAND_OK)
+		job_leave_streams();
+}
+
 static void on_child_end(struct session *session, const siginfo_t *info)
 {
+	if (session->report_io.fd >= 0)
+		on_report(&session->report_io, 0);
 	session->child = 0;
 	session->ended_ns = loop_now_ns(session->loop);
 	session->status = command_exit_status(info->si_code, info->si_status);
@@ -414,13 +424,22 @@ static int open_session(struct session *session, struct err *err)
 		       : 0;
 }
 
-/* Returns the command's pid, or -errno with *@failure and @err filled. */
-static pid_t start(struct session *session, enum command_failure *failure, struct err *err)
+/*
+ * Returns 0, or -errno with @err filled. Whether the child becomes the command is heard in the
+ * loop: those inside may stop it on its way there, and directories may let it wait.
+ */
+static int start(struct session *session, struct err *err)
 {
 	/* of signals not: a domain of its own could not reach what COMMAND started */
 	const struct confine confine = {.has_no_network = session->enter->has_no_network};
 	struct command command = session->command->command;
+	char cwd[PATH_MAX];
 
+	/*
+	 * By its path: a descriptor of the directory outside would lead around what is hidden
+	 * inside. Entering the mount namespace puts us into its root.
+	 */
+	command.first_chdir = getcwd(cwd, sizeof(cwd)) ? cwd : "";
 	command.rights = command.run               ? COMMAND_KEEPS_ALL
 			 : session->enter->is_root ? COMMAND_KEEPS_CAPS
 						   : COMMAND_DROPS_ALL;
@@ -432,7 +451,6 @@ static pid_t start(struct session *session, enum command_failure *failure, struc
 		command.streams = streams;
 	command.restores_pipe = session->restores_pipe;
 	command.mask = session->original_mask;
-	*failure = COMMAND_SETUP_FAILED;
 	getrlimit(RLIMIT_NOFILE, &command.nofile);
 	/* before we are in reach of those inside, who are the same user, and with all rights */
 	int result = rights_hide();
@@ -445,15 +463,19 @@ static pid_t start(struct session *session, enum command_failure *failure, struc
 		command.keep_fds = &session->enter->names;
 		command.nkeep_fds = 1;
 	}
-	pid_t pid = command_spawn(&command, failure, err);
+	pid_t pid = command_start(&command, &session->report_io.fd, err);
 	/* its end is the end of the agent */
 	fd_close(&session->enter->names);
+	if (pid < 0)
+		return pid;
+	session->child = session->started = pid;
 	result = rights_drop_all();
-	if (pid > 0 && result < 0) {
+	if (result < 0) {
 		kill(pid, SIGKILL);
 		return err_sys(err, -result, "cannot drop the rights");
 	}
-	return pid;
+	result = loop_io_add(session->loop, &session->report_io, EPOLLIN);
+	return result < 0 ? err_sys(err, -result, "cannot watch the command") : 0;
 }
 
 /* The PID namespace that our children are in: nobody can be born there once its init has ended. */
@@ -493,32 +515,32 @@ int enter_run(
 		.enter = enter,
 		.command = command,
 		.witness = {.on_signal = pass_signal, .owner = &session, .io.fd = -1},
+		.err = err,
 		.signal_io.fd = -1,
+		.report_io = {-1, on_report},
 		.words.write_fd = -1,
 	};
 	struct job_terminal terminal = job_terminal_keep();
-	enum command_failure failure;
 
 	err->code = 0;
 	int result = open_session(&session, err);
 	if (result == 0) {
 		witness_start(&session.witness, session.loop, command->command.new_session);
-		session.child = session.started = start(&session, &failure, err);
-		if (session.child > 0) {
-			job_leave_streams();
-			result = await_end(&session, err);
-			*status = session.status;
-		} else if (failure == COMMAND_EXEC_FAILED) {
-			*status = command_failure_status(failure, err->code);
-		} else {
-			result = -err->code;
-		}
+		result = start(&session, err);
 	}
+	if (result == 0)
+		result = await_end(&session, err);
+	*status = session.failure == COMMAND_OK
+			  ? session.status
+			  : command_failure_status(session.failure, err->code);
+	if (result == 0 && session.failure == COMMAND_SETUP_FAILED)
+		result = -err->code;
 	witness_stop(&session.witness);
 	words_close(&session.words);
 	if (session.loop)
 		loop_free(session.loop);
 	fd_close(&session.signal_io.fd);
+	fd_close(&session.report_io.fd);
 	job_terminal_give_back(&terminal, session.status > 128 || session.is_over);
 	/* signals stay blocked: one that comes now would take the place of the command's status */
 	return result;

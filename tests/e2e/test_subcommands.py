@@ -3,6 +3,7 @@
 
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import pathlib
@@ -10,6 +11,7 @@ import pty
 import re
 import select
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -359,6 +361,42 @@ def test_exec_sigterm_is_followed_by_sigkill(nswrap):
     assert inside.stdout.readline() == b"up\n"
     inside.terminate()
     assert inside.wait(10 * PATIENCE) == 128 + signal.SIGKILL
+
+
+@contextlib.contextmanager
+def leased(path):
+    """(path, does anybody wait?): who executes the program there does, until it is killed or the lease ends (45 s)."""
+    shutil.copy(shutil.which("true"), path)
+    old = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        yield path, lambda: fcntl.fcntl(fd, fcntl.F_GETLEASE) != fcntl.F_WRLCK
+    finally:
+        os.close(fd)
+        signal.signal(signal.SIGIO, old)
+
+
+@pytest.mark.parametrize("mode", [[], ["--pid"]], ids=["plain", "pid"])
+@pytest.mark.parametrize("how", ["term", "stopped", "stop"])
+def test_exec_of_what_does_not_begin(nswrap, short_dir, mode, how):
+    """Those inside can stop the child before it is the command: exec hears signals and the sandbox's end even so."""
+    box(nswrap, *mode)
+    with leased(os.path.join(short_dir, "program")) as (program, is_waited_for):
+        inside = exec_popen(nswrap, "-t", "0.2", "box", program)
+        wait_for(is_waited_for, "the child")
+        # not the witness, which waits for signals
+        child = next(pid for pid in descendants(inside.pid) if int(proc_status(pid)["SigBlk"], 16) == 0)
+        if how != "term":
+            os.kill(child, signal.SIGSTOP)
+        if how == "stop":
+            assert nswrap.run("stop", "box", timeout=10).returncode == 0
+            assert inside.wait(10 * PATIENCE) == 125
+            assert inside.stderr.read() == b'nswrap: the sandbox "box" has ended\n'
+        else:
+            inside.terminate()
+            assert inside.wait(10 * PATIENCE) == 128 + signal.SIGTERM
+    assert not is_alive(child)
 
 
 # a thread that is traced keeps its process from ending until the tracer has waited for it
