@@ -201,7 +201,10 @@ static int await(const struct nswrap_entrance *entrance, int fd, short events, i
 	}
 }
 
-static int send_request(int api_fd, const struct lender_request *request, int reply_fd)
+/* Returns 0 or -errno. The lender may be stopped with a queue that is full. */
+static int send_request(const struct nswrap_entrance *entrance,
+	const struct lender_request *request, int reply_fd, int64_t deadline, const char *what,
+	struct nswrap_error *error)
 {
 	struct iovec iov = {(void *)request, sizeof(*request)};
 	union {
@@ -217,9 +220,16 @@ static int send_request(int api_fd, const struct lender_request *request, int re
 		.cmsg_level = SOL_SOCKET,
 		.cmsg_type = SCM_RIGHTS};
 	memcpy(CMSG_DATA(&control.header), &reply_fd, sizeof(reply_fd));
-	while (sendmsg(api_fd, &message, MSG_NOSIGNAL) < 0)
-		if (errno != EINTR)
-			return -errno;
+	while (sendmsg(entrance->api_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+		int code = errno, result = 0;
+		if (code == EAGAIN)
+			result = await(entrance, entrance->api_fd, POLLOUT, deadline, what, error);
+		else if (code != EINTR)
+			result = check_life(entrance, error) < 0 ? -EPIPE
+								 : nsw_fault_sys(error, code, what);
+		if (result < 0)
+			return result;
+	}
 	return 0;
 }
 
@@ -249,12 +259,9 @@ static int ask(const struct nswrap_entrance *entrance, const struct lender_reque
 	*fd = -1;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
 		return nsw_fault_sys(error, errno, what);
-	int result = send_request(entrance->api_fd, request, ends[1]);
+	int result = send_request(entrance, request, ends[1], deadline, what, error);
 	close(ends[1]);
-	if (result < 0)
-		result = check_life(entrance, error) < 0 ? -EPIPE
-							 : nsw_fault_sys(error, -result, what);
-	else
+	if (result == 0)
 		result = await(entrance, ends[0], POLLIN, deadline, what, error);
 	if (result == 0) {
 		result = take_answer(ends[0], answer, fd);

@@ -283,6 +283,27 @@ def test_deadline(lib):
         assert 0.2 < time.monotonic() - begun < 5 * PATIENCE
 
 
+def test_entrance_that_is_stopped(lib):
+    """A dial ends in its time however many requests there are that nobody takes."""
+    before = set(helpers())
+    ours, theirs = socket.socketpair()
+    with ours, Link(lib, theirs.detach()) as link:
+        mine = set(helpers()) - before
+        codes = []
+        try:
+            for pid in mine:
+                os.kill(pid, signal.SIGSTOP)
+            thread = threading.Thread(target=lambda: codes.extend(link.dial(FAR, 80, timeout=1) for _ in range(400)))
+            thread.start()
+            thread.join(20 * PATIENCE)
+            assert not thread.is_alive()
+        finally:
+            for pid in mine:
+                os.kill(pid, signal.SIGCONT)
+            thread.join()
+        assert codes == [-110] * 400, str(link.error)
+
+
 def test_link_that_ends(lib):
     """Who waits in a dial hears of it, and who calls one afterwards."""
     ours, theirs = socket.socketpair()
