@@ -21,6 +21,8 @@
 #include "fault.h"
 #include "proc/clone.h"
 
+#define BORN_MS   30000         /* until we have its pidfd */
+#define HEARD_MS  2000          /* from then to its execve(2) */
 #define KILLED_MS 1000          /* from SIGKILL to the end */
 #define BY_PIDFD  ((idtype_t)3) /* P_PIDFD: Linux 5.4, glibc 2.36 */
 
@@ -238,10 +240,24 @@ static int take_report(int sock, struct nsw_helper *helper)
 	return words.code;
 }
 
+/* Can a report be read, or is this their end? False: the helper's, or that of the time. */
+static bool await_report(int sock, const struct nsw_helper *helper, int64_t deadline)
+{
+	struct pollfd fds[] = {{sock, POLLIN, 0}, {helper->pidfd, POLLIN, 0}};
+	int ready;
+
+	do
+		ready = poll(fds, 2, nsw_left_ms(deadline));
+	while (ready < 0 && errno == EINTR);
+	/* its last one comes before its end */
+	return ready > 0 && (fds[0].revents || poll(fds, 1, 0) > 0);
+}
+
 static int start_both(
 	const struct nsw_start *start, char *const *argv, int words, struct nsw_helper *helper)
 {
 	int reports[2], code = 0, more;
+	int64_t deadline = nsw_deadline(BORN_MS);
 	sigset_t all, before;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, reports) < 0)
@@ -256,10 +272,18 @@ static int start_both(
 		code = errno;
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	close(reports[1]);
-	/* until execve(2) has closed the last one of them */
-	while (pid > 0 && (more = take_report(reports[0], helper)) >= 0)
+	/*
+	 * Until execve(2) has closed the last one of them. Whom another thread of the caller has
+	 * forked meanwhile may have one, too, for as long as it lives.
+	 */
+	while (pid > 0 && await_report(reports[0], helper, deadline) &&
+		(more = take_report(reports[0], helper)) >= 0) {
 		code = more > 0 ? more : code;
+		deadline = nsw_deadline(HEARD_MS);
+	}
 	close(reports[0]);
+	if (pid > 0)
+		kill(pid, SIGKILL); /* it has no more to do, and may be stopped */
 	while (pid > 0 && waitpid(pid, NULL, __WCLONE) < 0 && errno == EINTR)
 		;
 	return code == 0 && helper->pidfd < 0 ? ECHILD : code;

@@ -93,15 +93,19 @@ static int read_until(struct nswrap_sandbox *sandbox, const bool *done, int time
 	int64_t deadline = nsw_deadline(timeout_ms);
 
 	while (!*done) {
-		struct pollfd readable = {sandbox->info_fd, POLLIN, 0};
+		struct pollfd fds[] = {
+			{sandbox->info_fd, POLLIN, 0}, {sandbox->helper.pidfd, POLLIN, 0}};
 		if (sandbox->info_fd < 0)
 			return -EPIPE;
-		int ready = poll(&readable, 1, nsw_left_ms(deadline));
+		int ready = poll(fds, 2, nsw_left_ms(deadline));
 		if (ready == 0)
 			return -ETIMEDOUT;
 		ssize_t got = ready < 0 ? -1
 					: read(sandbox->info_fd, sandbox->line + sandbox->len,
 						  LINE_MAX_BYTES - sandbox->len);
+		/* who was forked meanwhile may have the other end, too */
+		if (got < 0 && errno == EAGAIN && fds[1].revents)
+			got = 0;
 		if (got < 0 && errno != EINTR && errno != EAGAIN)
 			return -errno;
 		if (got == 0) {

@@ -10,12 +10,14 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -155,6 +157,40 @@ static void test_sandbox_errors(void **state)
 	assert_int_equal(nswrap_sandbox_wait(NULL, 0, NULL, NULL), -EINVAL);
 	assert_int_equal(nswrap_sandbox_signal(NULL, SIGTERM), -EINVAL);
 	nswrap_sandbox_stop(NULL, 0);
+}
+
+/* As if another thread forked while the library has made a pair of sockets. */
+static bool forks;
+static pid_t forked;
+
+int socketpair(int family, int type, int protocol, int fds[2])
+{
+	int result = (int)syscall(SYS_socketpair, family, type, protocol, fds);
+
+	if (result == 0 && forks && (forked = fork()) == 0)
+		for (;;)
+			pause();
+	return result;
+}
+
+/* It holds the other ends of all pipes, which nobody waits for without an end. */
+static void test_another_thread_forks(void **state)
+{
+	const char *const command[] = {"sleep", "1000", NULL};
+	struct nswrap_error error;
+
+	(void)state;
+	forks = true;
+	struct nswrap_sandbox *sandbox = nswrap_sandbox_start(none, command, NULL, LONG_MS, &error);
+	forks = false;
+	if (!sandbox)
+		fail_msg("%s", error.text);
+	assert_int_equal(nswrap_sandbox_signal(sandbox, SIGKILL), 0);
+	assert_int_equal(nswrap_sandbox_wait(sandbox, -1, NULL, &error), -ECHILD);
+	nswrap_sandbox_stop(sandbox, LONG_MS);
+	assert_int_equal(kill(forked, SIGKILL), 0);
+	assert_int_equal(waitpid(forked, NULL, 0), forked);
+	children_ended = 0; /* that one */
 }
 
 /* --- networks ----------------------------------------------------------------------------- */
@@ -456,6 +492,7 @@ int main(void)
 			test_output_goes_to_what_is_given, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_signals, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_sandbox_errors, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_another_thread_forks, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_listen_and_dial, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_threads, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_random_calls, set_up, tear_down),
