@@ -25,7 +25,7 @@
 
 static int tell(struct initctl *initctl, const struct init_message *message, int fd)
 {
-	return fd_send_one(initctl->io.fd, message, sizeof(*message), fd);
+	return queue_send(&initctl->told, message, sizeof(*message), fd);
 }
 
 /* --- what init says ----------------------------------------------------------------------- */
@@ -73,7 +73,8 @@ static void on_init(struct loop_io *io, uint32_t events)
 	pid_t sender = 0;
 	int result;
 
-	(void)events;
+	if (events & EPOLLOUT)
+		queue_go_on(&initctl->told);
 	/* all of them: when init has died nobody comes back for the rest */
 	while ((result = fd_recv_from(io->fd, &message, sizeof(message), &sender)) == 0)
 		on_message(initctl, &message, sender);
@@ -161,6 +162,7 @@ void initctl_init(
 	};
 	for (size_t i = 0; i < INIT_FDS; i++)
 		initctl->fds[i] = -1;
+	queue_init(&initctl->told, loop, &initctl->io);
 }
 
 int initctl_spawn(struct initctl *initctl, struct init_start *start, struct err *err)
@@ -261,6 +263,7 @@ int initctl_release(struct initctl *initctl, struct err *err)
 
 void initctl_stop(struct initctl *initctl)
 {
+	queue_drop(&initctl->told);
 	fd_close(&initctl->io.fd);
 	if (initctl->pid > 0)
 		tree_kill_child(initctl->pid, KILL_MS);

@@ -10,6 +10,7 @@
 #include "sandbox/init.h"
 #include "util/err.h"
 #include "util/loop.h"
+#include "util/queue.h"
 
 struct initctl_ops {
 	/* COMMAND runs: ->command is its pid. */
@@ -37,6 +38,7 @@ struct initctl {
 	void *owner;
 	const struct sandbox_config *config;
 	struct loop_io io;
+	struct queue told;           /* COMMAND can stop init: it may be a while until it is */
 	struct loop_timer end_timer; /* then init should have ended */
 	uint64_t rested_at;          /* stop of COMMAND along with which we were stopped; 0: none */
 };

@@ -3,6 +3,7 @@
 #include "sandbox/keeper.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -20,6 +21,23 @@
 #define RESPAWN_MS     1000
 #define KILL_MS        5000
 
+/* EPOLLOUT says when it is not any more. */
+static void note_full(struct keeper *keeper)
+{
+	keeper->is_full = true;
+	loop_io_mod(keeper->loop, &keeper->io, EPOLLOUT);
+}
+
+/* Can one message be sent? What is said is not heard until then, or the answer would be lost. */
+static bool has_room(struct keeper *keeper)
+{
+	struct pollfd room = {keeper->io.fd, POLLOUT, 0};
+
+	if (!keeper->is_full && poll(&room, 1, 0) == 0)
+		note_full(keeper);
+	return !keeper->is_full;
+}
+
 static void on_channel(struct loop_io *io, uint32_t events)
 {
 	struct keeper *keeper = container_of(io, struct keeper, io);
@@ -32,7 +50,7 @@ static void on_channel(struct loop_io *io, uint32_t events)
 		keeper->ops->on_room(keeper->owner, false);
 	}
 	/* all that can wait here, since nobody comes back when it has died; but not for ever */
-	for (int i = 0; i < MESSAGES_MAX && result == 0; i++) {
+	for (int i = 0; i < MESSAGES_MAX && result == 0 && has_room(keeper); i++) {
 		result = fd_recv_one(io->fd, &message, sizeof(message), &fd);
 		if (result < 0)
 			break;
@@ -141,10 +159,8 @@ int keeper_send(struct keeper *keeper, const struct net_message *message, int fd
 		return -EPIPE;
 	}
 	int result = fd_send_one(keeper->io.fd, message, sizeof(*message), fd);
-	if (result == -EAGAIN && !keeper->is_full) {
-		keeper->is_full = true;
-		loop_io_mod(keeper->loop, &keeper->io, EPOLLIN | EPOLLOUT);
-	}
+	if (result == -EAGAIN)
+		note_full(keeper);
 	return result;
 }
 
@@ -152,6 +168,7 @@ void keeper_on_death(struct keeper *keeper, int code, int status)
 {
 	bool is_quick = loop_now_ns(keeper->loop) - keeper->started_ns < QUICK_DEATH_NS;
 
+	keeper->is_full = false;
 	if (keeper->io.fd >= 0)
 		on_channel(&keeper->io, EPOLLIN);
 	close_channel(keeper);

@@ -15,7 +15,8 @@
  *
  * When the net process dies another one is started at once; after some quick deaths, or when it
  * cannot be started, after a pause. The channel holds some hundreds of messages, and the net
- * process may be stopped: nobody waits for it.
+ * process may be stopped: nobody waits for it. What it says is heard while there is room for an
+ * answer.
  */
 struct keeper_ops {
 	/* Start one with @channel as its end. Returns its pid, or -errno with @err filled. */
@@ -40,7 +41,7 @@ struct keeper {
 	const struct keeper_ops *ops;
 	void *owner;
 	struct loop_io io;
-	bool is_full;            /* the channel is; EPOLLOUT says when it is not */
+	bool is_full;            /* the channel is, and nothing is heard meanwhile */
 	struct loop_timer timer; /* then another one is started */
 	uint64_t started_ns;
 	unsigned quick_deaths;

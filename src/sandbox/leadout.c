@@ -23,6 +23,7 @@
 
 #define READ_BURST 64 /* SYNs; then others get their turn */
 #define CALL_MS    10000
+#define ASK_MS     50 /* when there was no room to ask */
 
 /* One rule. */
 struct way {
@@ -42,7 +43,9 @@ struct way {
 struct call {
 	struct list link;
 	struct leadout *leadout;
-	uint32_t number;
+	uint32_t id, number; /* of its rule, and its own */
+	unsigned tries;      /* to ask */
+	bool is_asked;
 	struct beyond_call *caller;
 	struct loop_timer timer;
 };
@@ -82,9 +85,28 @@ static void call_end(struct call *call, int result)
 	caller->on_done(caller, result);
 }
 
-static void on_late(struct loop_timer *timer)
+/* Returns 0, or -errno: -EAGAIN: the timer tries again. */
+static int ask(struct call *call)
 {
-	call_end(container_of(timer, struct call, timer), -ETIMEDOUT);
+	const struct net_message message = {
+		.type = NET_DIAL, .id = call->id, .call = {.number = call->number}};
+	int result = fd_send_one(call->leadout->channel, &message, sizeof(message), -1);
+
+	call->tries++;
+	call->is_asked = result == 0;
+	loop_timer_set(
+		call->leadout->context->loop, &call->timer, call->is_asked ? CALL_MS : ASK_MS);
+	return result;
+}
+
+static void on_call_time(struct loop_timer *timer)
+{
+	struct call *call = container_of(timer, struct call, timer);
+	bool is_late = call->is_asked || call->tries == CALL_MS / ASK_MS;
+	int result = is_late ? -ETIMEDOUT : ask(call);
+
+	if (result < 0 && result != -EAGAIN)
+		call_end(call, result);
 }
 
 /* Which rule leads to the path? NULL: none. */
@@ -110,20 +132,17 @@ static int call_start(
 	if (!call)
 		return way ? -ENOMEM : -ECONNREFUSED;
 	*call = (struct call){.leadout = leadout,
+		.id = way->id,
 		.number = ++leadout->last_number,
 		.caller = caller,
-		.timer.on_expired = on_late};
-	const struct net_message message = {
-		.type = NET_DIAL, .id = way->id, .call = {.number = call->number}};
-	int result = fd_send_one(leadout->channel, &message, sizeof(message), -1);
-	if (result < 0) {
-		free(call);
-		return result == -EAGAIN ? -ENOBUFS : result;
-	}
+		.timer.on_expired = on_call_time};
 	caller->trip = call;
 	list_add_last(&leadout->calls, &call->link);
-	loop_timer_set(leadout->context->loop, &call->timer, CALL_MS);
-	return -EINPROGRESS;
+	int result = ask(call);
+	if (result == 0 || result == -EAGAIN)
+		return -EINPROGRESS;
+	call_free(call);
+	return result;
 }
 
 static void call_cancel(struct beyond *beyond, struct beyond_call *caller)

@@ -29,6 +29,7 @@
 #include "util/list.h"
 #include "util/log.h"
 #include "util/loop.h"
+#include "util/queue.h"
 
 /*
  * A runaway allocation ends here, not in the host's swap. libslirp reserves three buffers of 128
@@ -43,6 +44,7 @@ struct netproc {
 	const struct netproc_start *start;
 	struct loop *loop;
 	struct loop_io channel_io;
+	struct queue reports;
 	struct budget budget;
 	struct forward_context context;
 	struct forward_table *table;
@@ -52,24 +54,31 @@ struct netproc {
 	struct leadout *leadout; /* NULL: there was no rule yet */
 };
 
-static void report(int channel, enum net_message_type type, uint32_t id, const struct err *err)
+__attribute__((noreturn)) static void fail(const struct netproc_start *start, const struct err *err)
+{
+	const struct net_message message = {.type = NET_FAILED, .err = *err};
+
+	fd_send_one(start->channel, &message, sizeof(message), -1);
+	_exit(125);
+}
+
+/* All the rules may have something to say at once, and the supervisor may be stopped. What cannot
+ * be said is not passed over: the next net process is told everything anew. */
+static void report(
+	struct netproc *net, enum net_message_type type, uint32_t id, const struct err *err)
 {
 	struct net_message message = {.type = type, .id = id};
 
 	if (err)
 		message.err = *err;
-	fd_send_one(channel, &message, sizeof(message), -1);
-}
-
-__attribute__((noreturn)) static void fail(const struct netproc_start *start, const struct err *err)
-{
-	report(start->channel, NET_FAILED, 0, err);
-	_exit(125);
+	int result = queue_send(&net->reports, &message, sizeof(message), -1);
+	if (result < 0)
+		loop_stop(net->loop, result);
 }
 
 static void on_listening(void *owner, uint32_t id)
 {
-	report(((struct netproc *)owner)->start->channel, NET_LISTENING, id, NULL);
+	report(owner, NET_LISTENING, id, NULL);
 }
 
 static void on_lost(void *owner, uint32_t id, const struct err *err)
@@ -77,7 +86,7 @@ static void on_lost(void *owner, uint32_t id, const struct err *err)
 	struct netproc *net = owner;
 
 	table_remove(net->table, id);
-	report(net->start->channel, NET_LOST, id, err);
+	report(net, NET_LOST, id, err);
 }
 
 static void add_forward(struct netproc *net, const struct net_message *message, int listen_fd)
@@ -87,9 +96,9 @@ static void add_forward(struct netproc *net, const struct net_message *message, 
 
 	if (table_add(net->table, message->id, &forward->spec, forward->driver, listen_fd,
 		    forward->has_listened, &err) < 0)
-		report(net->start->channel, NET_LOST, message->id, &err);
+		report(net, NET_LOST, message->id, &err);
 	else if (forward->was_lost)
-		report(net->start->channel, NET_ADDED, message->id, NULL);
+		report(net, NET_ADDED, message->id, NULL);
 }
 
 /* Most sandboxes have none. */
@@ -118,9 +127,10 @@ static void on_channel(struct loop_io *io, uint32_t events)
 	struct netproc *net = container_of(io, struct netproc, channel_io);
 	struct net_message message;
 	int fd;
-	int result = fd_recv_one(io->fd, &message, sizeof(message), &fd);
 
-	(void)events;
+	if (events & EPOLLOUT)
+		queue_go_on(&net->reports);
+	int result = fd_recv_one(io->fd, &message, sizeof(message), &fd);
 	if (result == -EAGAIN)
 		return;
 	if (result < 0 && result != -EMSGSIZE) { /* that one: fd is -1 */
@@ -259,6 +269,7 @@ static int set_up(struct netproc *net, struct err *err)
 	if (context->slirp && context->relays && open_outbound(net) < 0)
 		return err_sys(err, errno, "cannot set up outbound connections");
 	net->channel_io = (struct loop_io){start->channel, on_channel};
+	queue_init(&net->reports, net->loop, &net->channel_io);
 	if (!context->relays || !context->inside || !net->table ||
 		loop_io_add(net->loop, &net->channel_io, EPOLLIN) < 0)
 		return err_sys(err, errno, "cannot set up the net process");

@@ -21,8 +21,9 @@
  * breaks libslirp has gained the host's network, which it had before, and nothing more.
  *
  * It may die at any time; the supervisor has the TAP, the listeners and the door, and starts
- * another one. Messages go over a pair of sockets (util/fd). What comes from the net process is not
- * trusted: the supervisor checks ids and types.
+ * another one. Messages go over a pair of sockets (util/fd), and neither waits for the other: what
+ * finds no room is said later (util/queue here, sandbox/keeper there). What comes from the net
+ * process is not trusted: the supervisor checks ids and types.
  */
 enum net_message_type {
 	/* to the net process */

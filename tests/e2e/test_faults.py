@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import statistics
 import subprocess
 import threading
@@ -248,6 +249,92 @@ def test_children_of_before_are_left_alone(tmp_path):
     script = f"exec {BINARY} -q -- sh -c 'seq 20000; exit 3' > >(sleep 0.3; cat >{path}; echo end >>{path})"
     assert subprocess.run(["bash", "-c", script]).returncode == 3
     wait_for(lambda: path.exists() and path.read_text().endswith("20000\nend\n"), "the whole log")
+
+
+# --- one that is stopped -------------------------------------------------------------------------------
+
+MANY = 400  # messages: some hundred are more than a pair of sockets holds
+
+# greets at many ports, argv: the first, how many; then dials the path that is said on stdin, prints what comes
+GREETS = """
+import selectors, socket, sys, threading
+first, count = map(int, sys.argv[1:])
+def dial(path):
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(path)
+        print('dials', flush=True)
+        print(s.recv(100), flush=True)
+waiting = selectors.DefaultSelector()
+for port in range(first, first + count):
+    waiting.register(socket.create_server(('127.0.0.1', port)), selectors.EVENT_READ)
+waiting.register(sys.stdin, selectors.EVENT_READ)
+print('listens', flush=True)
+while True:
+    for key, _ in waiting.select():
+        if key.fileobj is sys.stdin:
+            threading.Thread(target=dial, args=[sys.stdin.readline().strip()]).start()
+            continue
+        with key.fileobj.accept()[0] as s:
+            s.send(b'hello')
+"""
+
+
+def greeting(path):
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(10 * PATIENCE)
+        s.connect(path)
+        return s.recv(100)
+
+
+@pytest.mark.limit(120)
+def test_what_a_stopped_supervisor_hears(nswrap, short_dir):
+    """It is told of all that listens meanwhile; who has a path dialled waits for it, and is not refused."""
+    paths = [f"{short_dir}/{i}" for i in range(MANY)]
+    words = [word for i, path in enumerate(paths) for word in ("-f", f"unix:{path}:{7000 + i}")]
+    with socket.create_server(f"{short_dir}/target", family=socket.AF_UNIX) as target:
+        running = nswrap.start("-q", *words, "-R", f"unix:{short_dir}/inner:unix:{short_dir}/target", "--",
+                               *python("input();" + GREETS, 7000, MANY), stdin=subprocess.PIPE)
+        running.wait_event("started")
+        assert Roles(running).net
+        running.signal(signal.SIGSTOP)
+        running.stdin.write(b"\n")
+        running.stdin.flush()
+        assert running.read_line() == "listens"
+        # the net process has found each, and has told of it or cannot
+        assert all(greeting(path) == b"hello" for path in paths)
+        running.stdin.write(f"{short_dir}/inner\n".encode())
+        running.stdin.flush()
+        assert running.read_line() == "dials"
+        assert greeting(paths[0]) == b"hello"  # so the net process has seen it
+        running.signal(signal.SIGCONT)
+        running.guest_listening(MANY)
+        assert sorted(e["path"] for e in running.events if e["event"] == "guest-listening") == sorted(paths)
+        target.settimeout(10 * PATIENCE)
+        accepted = target.accept()[0]
+        accepted.sendall(b"dialled")
+        assert running.read_line() == "b'dialled'"
+        accepted.close()
+
+
+def test_what_a_stopped_init_hears(nswrap, short_dir):
+    """The socket files of many rules, which it removes should nswrap be killed, and signals behind them."""
+    paths = [f"{short_dir}/{i}" for i in range(MANY)]
+    left = Leftovers(nswrap, paths[0])
+    script = "import signal; signal.signal(signal.SIGUSR1, lambda *_: print('told', flush=True)); print('runs', flush=True)\n" \
+             "while True: signal.pause()"
+    running = nswrap.start("-q", "-n", "box", "-f", f"unix:{paths[0]}:7000", "--", *python(script))
+    assert running.read_line() == "runs"
+    os.kill(Roles(running).init, signal.SIGSTOP)
+    added = nswrap.run("port", "add", "box", *[f"unix:{path}:7000" for path in paths[1:]])
+    assert added.returncode == 0, added.stderr
+    running.signal(signal.SIGUSR1)
+    os.kill(Roles(running).init, signal.SIGCONT)
+    assert running.read_line() == "told"
+    assert all(map(os.path.exists, paths))
+    os.kill(running.pid, signal.SIGKILL)
+    assert running.wait() == 137
+    assert left.wait() == ""
+    assert not any(map(os.path.exists, paths))
 
 
 # --- the net process ---------------------------------------------------------------------------------

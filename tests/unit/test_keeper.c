@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -267,6 +268,41 @@ static void nobody_waits_for_a_stopped_one(void **state)
 	assert_int_equal(world->rooms, 1); /* it has not been asked for again */
 }
 
+/* Says something, and reads nothing until it is told to. */
+static void say_and_stop(int channel)
+{
+	struct net_message message = {.type = NET_DIAL, .id = 1};
+
+	fd_send_one(channel, &message, sizeof(message), -1);
+	raise(SIGSTOP);
+	while (fd_recv_one(channel, &message, sizeof(message), NULL) == 0 &&
+		message.type != NET_REMOVE)
+		;
+	pause();
+}
+
+/* What is answered with a message is heard when there is room for that one. */
+static void an_answer_has_room(void **state)
+{
+	struct world *world = *state;
+	struct net_message message = {.type = NET_ADD};
+	int status;
+
+	start(world, say_and_stop);
+	struct pollfd room = {world->keeper.io.fd, POLLOUT, 0};
+	assert_true(waitpid(world->keeper.pid, &status, WUNTRACED) > 0 && WIFSTOPPED(status));
+	while (poll(&room, 1, 0) == 1)
+		assert_int_equal(keeper_send(&world->keeper, &message, -1), 0);
+	for (int i = 0; i < 20; i++)
+		loop_run_once(world->loop, 0);
+	assert_int_equal(world->nheard, 0);
+	kill(world->keeper.pid, SIGCONT);
+	for (int i = 0; i < WAIT_MS / 10 && world->nheard == 0; i++)
+		loop_run_once(world->loop, 10);
+	assert_int_equal(world->heard[0].type, NET_DIAL);
+	assert_int_equal(keeper_send(&world->keeper, &message, -1), 0);
+}
+
 /* One is started by a question to the name server, over UDP or TCP, or by something to send. */
 static void spared_until_needed(void **state)
 {
@@ -323,6 +359,7 @@ int main(void)
 		TEST(first_start_may_fail),
 		TEST(the_last_one_is_not_replaced),
 		TEST(nobody_waits_for_a_stopped_one),
+		TEST(an_answer_has_room),
 		TEST(spared_until_needed),
 		TEST(spared_to_the_end),
 	};
