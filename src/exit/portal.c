@@ -23,6 +23,7 @@
 #include "util/fd.h"
 #include "util/list.h"
 #include "util/log.h"
+#include "util/ready.h"
 
 #define FDS_MAX     65536
 #define BATCH_BYTES (128 * 1024) /* more is not read at once; one packet may go beyond */
@@ -45,6 +46,7 @@ struct portal {
 	struct answers answers;
 	bool is_resting; /* the stack: the link is full */
 	struct loop_io signal_io;
+	struct ready ready;
 	uint64_t said_ns; /* that something is not exposed */
 
 	/* the resolver */
@@ -426,6 +428,7 @@ static void take_down(struct portal *portal)
 	fd_close(&portal->dns_fds[0]);
 	fd_close(&portal->dns_fds[1]);
 	fd_close(&portal->signal_io.fd);
+	ready_end(&portal->ready, 0);
 	wire_hub_free(portal->channel.hub);
 	loop_free(portal->loop);
 	free(portal);
@@ -441,13 +444,6 @@ static int open_link(struct portal *portal, struct err *err)
 	return result < 0 ? err_sys(err, -result, "exit: cannot watch the link") : 0;
 }
 
-static void tell_ready(int ready_fd)
-{
-	if (ready_fd >= 0 && fd_tell(ready_fd, "READY=1\n", 8, 0) < 0)
-		log_info("nobody reads --ready-fd");
-	fd_close(&ready_fd);
-}
-
 int portal_run(const struct portal_start *start, struct err *err)
 {
 	struct portal *portal = calloc(1, sizeof(*portal));
@@ -460,6 +456,7 @@ int portal_run(const struct portal_start *start, struct err *err)
 	portal->err = err;
 	portal->own.s_addr = htonl(HELLO_DNS_ADDRESS);
 	portal->dns_fds[0] = portal->dns_fds[1] = portal->signal_io.fd = -1;
+	portal->ready.io.fd = start->ready_fd;
 	int result = open_signals(portal, err);
 	portal->stack = result == 0 ? kernel_open(true, err) : NULL;
 	if (!portal->stack) {
@@ -473,8 +470,9 @@ int portal_run(const struct portal_start *start, struct err *err)
 	result = set_up(portal, err);
 	if (result == 0)
 		result = open_link(portal, err);
+	portal->ready.loop = portal->loop;
 	if (result == 0)
-		tell_ready(start->ready_fd);
+		ready_tell(&portal->ready);
 	if (result == 0)
 		result = loop_run(portal->loop);
 	if (result < 0 && err->code == 0)

@@ -3,12 +3,17 @@
 #include "proc/sdnotify.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "util/clock.h"
 #include "util/fd.h"
+#include "util/list.h"
+#include "util/log.h"
 
 #define BARRIER "BARRIER=1"
 
@@ -33,14 +38,77 @@ int sdnotify_open(const char *address)
 	return fd_take(&sock);
 }
 
-int sdnotify_tell(const char *address, const char *text)
+/* Send what is owed as far as there is room. Returns 0, or -errno: it is lost. */
+static int pay(struct sdnotify *own)
 {
-	_cleanup_fd_ int sock = sdnotify_open(address);
+	int result = 0;
 
-	if (sock < 0)
-		return sock;
-	ssize_t sent = fd_send(sock, text, strlen(text), NULL, 0);
-	return sent < 0 ? (int)sent : 0;
+	for (size_t i = 0; i < SDNOTIFY_KINDS; i++) {
+		char *text = own->owed[i];
+
+		if (text[0] == '\0')
+			continue;
+		ssize_t sent = fd_send(own->io.fd, text, strlen(text), NULL, 0);
+		if (sent == -EAGAIN)
+			return 0;
+		text[0] = '\0';
+		result = sent < 0 ? (int)sent : result;
+	}
+	loop_io_del(own->loop, &own->io);
+	fd_close(&own->io.fd);
+	own->owes = false;
+	return result;
+}
+
+static void on_room(struct loop_io *io, uint32_t events)
+{
+	struct sdnotify *own = container_of(io, struct sdnotify, io);
+	int result = pay(own);
+
+	(void)events;
+	if (result < 0)
+		log_info("cannot tell the service manager: %s", strerror(-result));
+	if (!own->owes && own->on_told)
+		own->on_told(own);
+}
+
+int sdnotify_tell(struct sdnotify *own, enum sdnotify_kind kind, const char *text)
+{
+	if (!own->address)
+		return 0;
+	if (!own->owes) {
+		own->io = (struct loop_io){sdnotify_open(own->address), on_room};
+		if (own->io.fd < 0)
+			return own->io.fd;
+	}
+	snprintf(own->owed[kind], SDNOTIFY_OWN_BYTES, "%s", text);
+	if (own->owes)
+		return 0;
+	own->owes = true;
+	int result = pay(own);
+	if (own->owes)
+		result = loop_io_add(own->loop, &own->io, EPOLLOUT);
+	if (own->owes && result < 0)
+		sdnotify_end(own, 0);
+	return result;
+}
+
+void sdnotify_end(struct sdnotify *own, unsigned wait_ms)
+{
+	const uint64_t end_ns = clock_now_ns() + wait_ms * NS_PER_MS;
+
+	while (own->owes && clock_now_ns() < end_ns) {
+		struct pollfd room = {own->io.fd, POLLOUT, 0};
+
+		poll(&room, 1, (int)wait_ms);
+		pay(own);
+	}
+	if (!own->owes)
+		return;
+	loop_io_del(own->loop, &own->io);
+	fd_close(&own->io.fd);
+	own->owes = false;
+	memset(own->owed, 0, sizeof(own->owed));
 }
 
 static bool begins_with(const char *line, size_t len, const char *word)

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "util/loop.h"
+
 #define SDNOTIFY_MAX 4096 /* bytes of a message; systemd takes no more either */
 
 /* What a service manager leaves in the environment of the process that it starts, for that one
@@ -18,8 +20,42 @@ extern const char *const sdnotify_variables[];
  */
 int sdnotify_open(const char *address);
 
-/* One message, such as "READY=1\nSTATUS=...", to where NOTIFY_SOCKET says. Returns 0 or -errno. */
-int sdnotify_tell(const char *address, const char *text);
+/* What is told in our own name, in the order in which it is told. */
+enum sdnotify_kind {
+	SDNOTIFY_STATUS,
+	SDNOTIFY_RELOADING,
+	SDNOTIFY_READY,
+	SDNOTIFY_WATCHDOG,
+	SDNOTIFY_STOPPING,
+	SDNOTIFY_KINDS
+};
+
+#define SDNOTIFY_OWN_BYTES 128
+
+/*
+ * The manager's queue holds some messages of all its services (net.unix.max_dgram_qlen, 10), and
+ * nobody waits for it: what finds no room is owed until there is some, the last text of each kind.
+ * Starts as all zero but for what the owner sets.
+ */
+struct sdnotify {
+	/* the owner's */
+	struct loop *loop;
+	const char *address;                   /* NOTIFY_SOCKET; NULL: nobody is told */
+	void (*on_told)(struct sdnotify *own); /* nothing is owed any more; NULL: none asks */
+
+	/* for reading */
+	bool owes;
+
+	/* its own */
+	struct loop_io io; /* while it owes */
+	char owed[SDNOTIFY_KINDS][SDNOTIFY_OWN_BYTES];
+};
+
+/* Returns 0: it is told, or will be; or -errno. */
+int sdnotify_tell(struct sdnotify *own, enum sdnotify_kind kind, const char *text);
+
+/* What is owed has @wait_ms, and then is no more. */
+void sdnotify_end(struct sdnotify *own, unsigned wait_ms);
 
 /* What a message may hold that its author cannot have told in the name of another process. */
 enum {

@@ -8,6 +8,8 @@
 #include "util/fd.h"
 #include "util/log.h"
 
+#define LAST_MS 1000
+
 void events_emit(struct events *events, const char *name, json_t *body)
 {
 	json_t *event = json_pack("{s:s}", "event", name);
@@ -28,10 +30,13 @@ void events_emit(struct events *events, const char *name, json_t *body)
 
 void events_ready(struct events *events)
 {
-	if (events->ready_fd >= 0 && fd_tell(events->ready_fd, "READY=1\n", 8, 0) < 0)
-		log_info("nobody reads --ready-fd");
-	fd_close(&events->ready_fd);
+	ready_tell(&events->ready);
 	if (events->manager)
-		notifyrelay_tell(events->manager, "READY=1");
+		notifyrelay_tell_ready(events->manager);
 	events->manager = NULL;
+}
+
+void events_end(struct events *events)
+{
+	ready_end(&events->ready, LAST_MS);
 }

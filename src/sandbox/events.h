@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "sandbox/notifyrelay.h"
+#include "util/ready.h"
 
 /*
  * How it works
@@ -13,11 +14,11 @@
  * "forward" (the rule, see sandbox/request), "reverse" (the same), "guest-listening",
  * "forward-lost" and "forward-back" (the rule), "exited" (status).
  * --ready-fd gets the line READY=1 and is closed; the service manager is told the same: both once,
- * when the first guest port listens, or COMMAND runs if there is no forward. Who does not read
- * loses events; the sandbox never waits for it.
+ * when the first guest port listens, or COMMAND runs if there is no forward. The sandbox waits for
+ * nobody: who does not read loses events; that all is ready is told when there is room.
  */
 struct events {
-	int ready_fd;                /* -1: none (any more); owned */
+	struct ready ready;
 	int info_fd;                 /* -1: none; stays open */
 	struct notifyrelay *manager; /* NULL: none (any more) */
 };
@@ -25,3 +26,6 @@ struct events {
 /* Emit @body (taken over; a JSON object, or NULL for none) as event @name. */
 void events_emit(struct events *events, const char *name, json_t *body);
 void events_ready(struct events *events);
+
+/* What is owed at --ready-fd has a second; events may still be emitted. */
+void events_end(struct events *events);

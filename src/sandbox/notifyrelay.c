@@ -22,6 +22,14 @@
 #define FILE_NAME      "notify"
 #define MESSAGES_ROUND 16
 #define LAST_MS        3000
+#define OWN_LAST_MS    1000
+
+/* Until something waits for room. */
+static void listen_again(struct notifyrelay *relay)
+{
+	if (relay->io.on_ready && relay->len == 0 && !relay->own.owes)
+		loop_io_add(relay->loop, &relay->io, EPOLLIN);
+}
 
 /* --- the courier ---------------------------------------------------------------------------- */
 
@@ -91,7 +99,7 @@ void notifyrelay_on_death(struct notifyrelay *relay)
 	relay->room_io.fd = -1;
 	fd_discard(&relay->fd);
 	relay->len = 0;
-	loop_io_add(relay->loop, &relay->io, EPOLLIN);
+	listen_again(relay);
 }
 
 /* --- telling on ----------------------------------------------------------------------------- */
@@ -208,10 +216,15 @@ static void on_room(struct loop_io *io, uint32_t events)
 	if (relay->len > 0 && deliver(relay) == -EAGAIN)
 		wait_for_room(relay);
 	else
-		loop_io_add(relay->loop, &relay->io, EPOLLIN);
+		listen_again(relay);
 }
 
 /* --- start and end -------------------------------------------------------------------------- */
+
+static void on_own_told(struct sdnotify *own)
+{
+	listen_again(container_of(own, struct notifyrelay, own));
+}
 
 void notifyrelay_begin(struct notifyrelay *relay, const struct places *hidden)
 {
@@ -225,6 +238,8 @@ void notifyrelay_begin(struct notifyrelay *relay, const struct places *hidden)
 		relay->address = NULL;
 		return;
 	}
+	relay->own = (struct sdnotify){
+		.loop = relay->loop, .address = relay->address, .on_told = on_own_told};
 	for (size_t i = 0; relay->hears_command && i < hidden->total; i++) {
 		const char *dir = hidden->items[i].path;
 		int len = snprintf(relay->path, sizeof(relay->path), "%s/" FILE_NAME, dir);
@@ -255,25 +270,33 @@ void notifyrelay_hear(struct notifyrelay *relay, int fd, pid_t command)
 	relay->command = command;
 	relay->room_io.on_ready = on_room;
 	relay->io = (struct loop_io){fd, on_message};
-	int result = loop_io_add(relay->loop, &relay->io, EPOLLIN);
+	int result = relay->own.owes ? 0 : loop_io_add(relay->loop, &relay->io, EPOLLIN);
 	if (result < 0)
 		log_warning(
 			"COMMAND cannot be heard by the service manager: %s", strerror(-result));
 }
 
-void notifyrelay_tell(struct notifyrelay *relay, const char *text)
+static void tell(struct notifyrelay *relay, enum sdnotify_kind kind, const char *text)
 {
-	int result = relay->address ? sdnotify_tell(relay->address, text) : 0;
+	int result = sdnotify_tell(&relay->own, kind, text);
 
 	if (result < 0)
 		log_warning("cannot notify the service manager at %s: %s", relay->address,
 			strerror(-result));
+	/* who floods the manager by us would have all the room that it makes */
+	if (relay->own.owes)
+		loop_io_del(relay->loop, &relay->io);
+}
+
+void notifyrelay_tell_ready(struct notifyrelay *relay)
+{
+	tell(relay, SDNOTIFY_READY, "READY=1");
 }
 
 void notifyrelay_tell_end(struct notifyrelay *relay)
 {
 	if (!relay->has_told_end)
-		notifyrelay_tell(relay, "STOPPING=1");
+		tell(relay, SDNOTIFY_STOPPING, "STOPPING=1");
 	relay->has_told_end = true;
 }
 
@@ -307,6 +330,7 @@ static void end_courier(struct notifyrelay *relay)
 
 void notifyrelay_end(struct notifyrelay *relay)
 {
+	sdnotify_end(&relay->own, OWN_LAST_MS);
 	if (relay->io.on_ready) {
 		tell_last(relay);
 		loop_io_del(relay->loop, &relay->io);

@@ -30,7 +30,7 @@
  * descriptor of a barrier goes on to the manager, so who waits for it waits for the manager.
  *
  * One message at a time: while the manager has no room for it no other one is read, so COMMAND
- * waits as it would without us.
+ * waits as it would without us. What we owe the manager ourselves goes before those.
  */
 struct notifyrelay {
 	/* the owner sets these; the rest starts as all zero but for the descriptors, which are -1
@@ -44,9 +44,10 @@ struct notifyrelay {
 	pid_t courier;                                          /* 0: none runs */
 
 	/* its own */
-	int manager;    /* connected; -1: not */
-	int courier_fd; /* our end of what the courier reads */
-	pid_t command;  /* who speaks as the main process */
+	int manager;         /* connected; -1: not */
+	int courier_fd;      /* our end of what the courier reads */
+	pid_t command;       /* who speaks as the main process */
+	struct sdnotify own; /* what we tell ourselves */
 	bool has_told_end;
 	unsigned complained;     /* SDNOTIFY_..: said already */
 	struct loop_io io;       /* COMMAND's socket; its descriptor is the owner's */
@@ -69,10 +70,8 @@ int notifyrelay_bind(const char *path, struct err *err);
 /* COMMAND runs as @command: listen to it at @fd, which is to stay until notifyrelay_end. */
 void notifyrelay_hear(struct notifyrelay *relay, int fd, pid_t command);
 
-/* Tell the manager ourselves. */
-void notifyrelay_tell(struct notifyrelay *relay, const char *text);
-
-/* The same of the end, once. */
+/* Tell the manager ourselves that all is ready; and of the end, once. */
+void notifyrelay_tell_ready(struct notifyrelay *relay);
 void notifyrelay_tell_end(struct notifyrelay *relay);
 
 /* The courier has ended, and was reaped. */

@@ -661,6 +661,7 @@ static void kill_processes(const struct supervisor *supervisor)
 static void take_down(struct supervisor *supervisor)
 {
 	notifyrelay_end(&supervisor->notify);
+	events_end(&supervisor->events);
 	absence_end(&supervisor->absence);
 	companion_stop(&supervisor->companion,
 		supervisor->init.has_ended ? supervisor->init.fds[INIT_FD_DIAG] : -1);
@@ -706,7 +707,7 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 		.config = config,
 		.registry = &registry,
 		.loop = loop_new(),
-		.events = {config->ready_fd, config->info_fd,
+		.events = {{.io.fd = config->ready_fd}, config->info_fd,
 			config->service.notifier == SANDBOX_NOTIFIER_COMMAND ? NULL
 									     : &supervisor.notify},
 		.notify = {.address = config->service.notify_socket,
@@ -767,7 +768,7 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 	resolver_init(&supervisor.resolver, config, supervisor.loop, on_names_change, &supervisor);
 	tellers_init(&supervisor.tellers, supervisor.loop, &supervisor.resolver);
 	supervisor.absence.loop = supervisor.loop;
-	supervisor.notify.loop = supervisor.loop;
+	supervisor.notify.loop = supervisor.events.ready.loop = supervisor.loop;
 	keeper_init(&supervisor.keeper, supervisor.loop, &keeper_ops, &supervisor);
 	server_init(&supervisor.answers.server);
 	int result = start(&supervisor, err);

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Under a service manager: what COMMAND tells it, and what it is told of it."""
 
+import contextlib
 import os
 import secrets
 import signal
+import socket
 import subprocess
 
 import pytest
@@ -190,6 +192,57 @@ def test_sdnotify(nswrap, plain_manager, who):
     running.stop()
     ends = [line for message in plain_manager.receive_all() for line in message.lines]
     assert ends == ([] if who == "none" else ["STOPPING=1"])
+
+
+def fill(manager):
+    """The manager's queue, as another service may."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s, contextlib.suppress(BlockingIOError):
+        s.connect(manager.address)
+        s.setblocking(False)
+        while True:
+            s.send(b"STATUS=other")
+
+
+def test_a_manager_that_has_no_room(nswrap, plain_manager):
+    """It is told when there is some, and nothing waits for that: not COMMAND, and the end for a second."""
+    fill(plain_manager)
+    running = nswrap.start("-n", "box", "--network", "none", "sleep", 60, env=plain_manager.env)
+    running.wait_event("started")
+    assert nswrap.run("exec", "box", "true").returncode == 0
+    assert plain_manager.wait_for("READY=1").pid == running.pid
+    fill(plain_manager)
+    running.signal(signal.SIGTERM)
+    wait_for(lambda: not called("sleep", running.tree()), "COMMAND's end")
+    assert plain_manager.wait_for("STOPPING=1").pid == running.pid
+    assert running.wait() == 143
+    # of one that reads nothing
+    fill(plain_manager)
+    assert nswrap.run("--network", "none", "true", env=plain_manager.env).returncode == 0
+    assert {"READY=1"} not in [set(message.lines) for message in plain_manager.receive_all()]
+
+
+@pytest.mark.parametrize("who", ["command", "child"])
+def test_a_flood_of_commands_own(nswrap, plain_manager, who):
+    """What we tell goes before it: else it would have all the room that there ever is."""
+    script = ("import os, socket, threading; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM);"
+              "s.connect(os.environ['NOTIFY_SOCKET'])\n"
+              "def flood():\n"
+              "    while True: s.send(b'STATUS=flood')\n"
+              f"{'os.fork() or flood()' if who == 'child' else 'threading.Thread(target=flood, daemon=True).start()'}\n"
+              "input(); listener = socket.create_server(('127.0.0.1', 7000)); input()")
+    running = nswrap.start("-q", "-n", "box", "-f", "0:7000", "--", *python(script), env=plain_manager.env, stdin=subprocess.PIPE)
+    plain_manager.wait_for("STATUS=flood")
+    running.stdin.write(b"\n")
+    running.stdin.flush()
+    running.guest_listening()
+    assert nswrap.run("exec", "box", "true").returncode == 0
+    # what the queue holds, and what COMMAND had sent before
+    for _ in range(1000):
+        if plain_manager.receive().lines == ["READY=1"]:
+            break
+    else:
+        raise AssertionError("it was never told")
+    assert plain_manager.receive().lines == ["STATUS=flood"], "and COMMAND is heard again"
 
 
 def test_last_words(nswrap, plain_manager):

@@ -6,12 +6,13 @@ import fcntl
 import os
 import re
 import signal
+import socket
 import struct
 import subprocess
 
 import pytest
 
-from harness import AGENT, BINARY, HTTP, PATIENCE, free_port, full_pipe, http_get, is_alive, python, wait_for
+from harness import AGENT, BINARY, HTTP, PATIENCE, free_port, full_pipe, http_get, is_alive, process_table, python, wait_for
 from test_mesh_manager import Mesh
 from tools import Roles, tool
 
@@ -104,6 +105,24 @@ def test_events_that_nobody_reads(nswrap, options, make):
     assert result.returncode == 7, result.stderr
     if read is not None:
         os.close(read)
+
+
+@pytest.mark.parametrize("words", [[], ["exit"]], ids=["run", "exit"])
+def test_ready_when_there_is_room(nswrap, words):
+    """Who reads the line late has it all the same, and then the end."""
+    read, write = full_pipe()
+    ours, theirs = socket.socketpair()
+    popen = nswrap.popen(*words, "--ready-fd", write, *([] if words else ["--network", "none", "sh", "-c", "echo; exec sleep 60"]),
+                         stdin=theirs, stdout=theirs, pass_fds=[write])
+    os.close(write)
+    theirs.close()
+    with ours, open(read, "rb") as told:
+        assert ours.recv(1), "it serves, COMMAND runs"
+        wait_for(lambda: process_table()[popen.pid][1] == "S", "it waits for what comes")
+        assert told.read().endswith(b"xREADY=1\n")
+        assert popen.poll() is None
+        popen.terminate()
+        popen.wait(20 * PATIENCE)
 
 
 @pytest.mark.parametrize("words", [["--info-fd"], ["--ready-fd"], ["--log-fd"], ["exit", "--ready-fd"]],

@@ -139,6 +139,28 @@ static void a_watchdog(void **state)
 	clock_go_on();
 }
 
+/* Hosts that come and go at once are many messages: the last of each kind is told when there is
+ * room, and what the manager waits for is among them. */
+static void a_manager_that_is_busy(void **state)
+{
+	struct bed bed;
+
+	(void)state;
+	open_bed(&bed, NULL);
+	for (size_t i = 1; i <= 400; i++)
+		herald_tell_hosts(&bed.herald, i, 1000, 400 - i);
+	herald_tell_reload(&bed.herald);
+	herald_tell_reloaded(&bed.herald);
+	herald_tell_end(&bed.herald);
+	while (recv(bed.manager, bed.heard, sizeof(bed.heard), MSG_DONTWAIT) > 0)
+		;
+	pass(&bed, 0);
+	assert_memory_equal(
+		heard(&bed), "STATUS=400 of 1000 hosts are ready|RELOADING=1\nMONOTONIC_", 57);
+	assert_non_null(strstr(bed.heard, "|READY=1|STOPPING=1|"));
+	close_bed(&bed);
+}
+
 static void nobody_to_tell(void **state)
 {
 	struct herald herald = {0};
@@ -161,6 +183,7 @@ int main(void)
 		cmocka_unit_test(ready_when_all_are_tried),
 		cmocka_unit_test(ready_in_the_end),
 		cmocka_unit_test(a_watchdog),
+		cmocka_unit_test(a_manager_that_is_busy),
 		cmocka_unit_test(nobody_to_tell),
 	};
 

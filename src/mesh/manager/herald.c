@@ -8,17 +8,17 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "proc/sdnotify.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/parse.h"
 
 #define US_PER_MS    1000
-#define STATUS_BYTES 128
+#define STATUS_BYTES SDNOTIFY_OWN_BYTES
+#define LAST_MS      1000
 
-static void tell(struct herald *herald, const char *text)
+static void tell(struct herald *herald, enum sdnotify_kind kind, const char *text)
 {
-	int result = herald->address ? sdnotify_tell(herald->address, text) : 0;
+	int result = sdnotify_tell(&herald->own, kind, text);
 
 	if (result < 0)
 		log_info("cannot tell the service manager at %s: %s", herald->address,
@@ -28,7 +28,7 @@ static void tell(struct herald *herald, const char *text)
 static void tell_ready(struct herald *herald)
 {
 	if (!herald->is_ready)
-		tell(herald, "READY=1");
+		tell(herald, SDNOTIFY_READY, "READY=1");
 	herald->is_ready = true;
 }
 
@@ -41,7 +41,7 @@ static void on_watchdog(struct loop_timer *timer)
 {
 	struct herald *herald = container_of(timer, struct herald, watchdog_timer);
 
-	tell(herald, "WATCHDOG=1");
+	tell(herald, SDNOTIFY_WATCHDOG, "WATCHDOG=1");
 	loop_timer_set(herald->loop, timer, herald->watchdog_ms);
 }
 
@@ -66,6 +66,7 @@ void herald_begin(struct herald *herald, struct loop *loop)
 	herald->ready_timer.on_expired = on_ready_time;
 	herald->watchdog_timer.on_expired = on_watchdog;
 	herald->address = address && address[0] != '\0' ? strdup(address) : NULL;
+	herald->own = (struct sdnotify){.loop = loop, .address = herald->address};
 	herald->watchdog_ms = herald->address ? watchdog_ms() : 0;
 	for (size_t i = 0; sdnotify_variables[i]; i++)
 		unsetenv(sdnotify_variables[i]);
@@ -82,7 +83,7 @@ void herald_tell_hosts(struct herald *herald, size_t nready, size_t nhosts, size
 	if (nready != herald->nready || nhosts != herald->nhosts) {
 		snprintf(text, sizeof(text), "STATUS=%zu of %zu host%s %s ready", nready, nhosts,
 			nhosts == 1 ? "" : "s", nready == 1 ? "is" : "are");
-		tell(herald, text);
+		tell(herald, SDNOTIFY_STATUS, text);
 	}
 	herald->nready = nready;
 	herald->nhosts = nhosts;
@@ -98,18 +99,18 @@ void herald_tell_reload(struct herald *herald)
 	snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%llu",
 		(unsigned long long)(clock_now_ns() / 1000));
 	if (herald->is_ready)
-		tell(herald, text);
+		tell(herald, SDNOTIFY_RELOADING, text);
 }
 
 void herald_tell_reloaded(struct herald *herald)
 {
 	if (herald->is_ready)
-		tell(herald, "READY=1");
+		tell(herald, SDNOTIFY_READY, "READY=1");
 }
 
 void herald_tell_end(struct herald *herald)
 {
-	tell(herald, "STOPPING=1");
+	tell(herald, SDNOTIFY_STOPPING, "STOPPING=1");
 }
 
 void herald_end(struct herald *herald)
@@ -118,6 +119,8 @@ void herald_end(struct herald *herald)
 		return;
 	loop_timer_cancel(herald->loop, &herald->ready_timer);
 	loop_timer_cancel(herald->loop, &herald->watchdog_timer);
+	sdnotify_end(&herald->own, LAST_MS);
+	herald->own.address = NULL;
 	free(herald->address);
 	herald->address = NULL;
 }

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "proc/sdnotify.h"
 #include "util/loop.h"
 
 /*
@@ -22,6 +23,7 @@
 /* Starts as all zero. */
 struct herald {
 	char *address; /* owned; NULL: nobody is told */
+	struct sdnotify own;
 	struct loop *loop;
 	bool is_ready;
 	struct loop_timer ready_timer, watchdog_timer;
@@ -42,4 +44,5 @@ void herald_tell_reloaded(struct herald *herald);
 /* The mesh is ending. */
 void herald_tell_end(struct herald *herald);
 
+/* A manager that has no room for what is still to be told has a second. */
 void herald_end(struct herald *herald);
