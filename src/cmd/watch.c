@@ -4,12 +4,16 @@
 #include "cmd/watch.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/param.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cmd/output.h"
@@ -23,18 +27,57 @@
 #define HOME       "\033[H"
 #define CLEAR_LINE "\033[K"
 #define CLEAR_REST "\033[J"
+#define LEAVE_MS   200 /* for a terminal that is stopped */
+
+/*
+ * stdout once more, nonblocking: the description that others share stays as it is. What cannot be
+ * opened so, such as a socket, gets so little at a time that there is room for it.
+ */
+static void open_out(struct watch *watch)
+{
+	struct stat info;
+
+	watch->out_fd = -1;
+	if (fstat(STDOUT_FILENO, &info) == 0 && (S_ISFIFO(info.st_mode) || S_ISCHR(info.st_mode)))
+		watch->out_fd =
+			open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+	watch->write_max = watch->out_fd < 0 ? PIPE_BUF : SIZE_MAX;
+	if (watch->out_fd < 0)
+		watch->out_fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+}
+
+/* Write it all, waiting at most @wait_ms (-1: for ever) for room, and not past a readable @end_fd.
+ * Returns 0, -ECANCELED or -errno. */
+static int write_out(
+	const struct watch *watch, const char *text, size_t len, int end_fd, int wait_ms)
+{
+	while (len > 0) {
+		struct pollfd fds[] = {{watch->out_fd, POLLOUT, 0}, {end_fd, POLLIN, 0}};
+
+		if (TEMP_FAILURE_RETRY(poll(fds, 2, wait_ms)) <= 0 || fds[1].revents)
+			return -ECANCELED;
+		ssize_t done = write(watch->out_fd, text, MIN(len, watch->write_max));
+		if (done < 0 && errno != EAGAIN)
+			return -errno;
+		if (done > 0) {
+			text += done;
+			len -= (size_t)done;
+		}
+	}
+	return 0;
+}
 
 static void enter(struct watch *watch)
 {
 	if (watch->is_terminal && !watch->is_shown)
-		fd_write_all(STDOUT_FILENO, ENTER, strlen(ENTER));
+		write_out(watch, ENTER, strlen(ENTER), watch->end_fd, -1);
 	watch->is_shown = watch->is_terminal;
 }
 
 static void leave(struct watch *watch)
 {
 	if (watch->is_shown)
-		fd_write_all(STDOUT_FILENO, LEAVE, strlen(LEAVE));
+		write_out(watch, LEAVE, strlen(LEAVE), -1, LEAVE_MS);
 	watch->is_shown = false;
 }
 
@@ -44,6 +87,8 @@ int watch_open(struct watch *watch, bool is_text, struct err *err)
 	sigset_t ours;
 
 	*watch = (struct watch){.signal_fd = -1,
+		.end_fd = -1,
+		.out_fd = -1,
 		.is_terminal = !is_text && isatty(STDOUT_FILENO) && term && term[0] != '\0' &&
 			       strcmp(term, "dumb") != 0};
 	sigemptyset(&ours);
@@ -51,13 +96,16 @@ int watch_open(struct watch *watch, bool is_text, struct err *err)
 	sigaddset(&ours, SIGTERM);
 	sigaddset(&ours, SIGHUP);
 	sigaddset(&ours, SIGQUIT);
+	watch->end_fd = signalfd(-1, &ours, SFD_NONBLOCK | SFD_CLOEXEC);
 	sigaddset(&ours, SIGTSTP);
 	sigaddset(&ours, SIGWINCH);
 	sigprocmask(SIG_BLOCK, &ours, &watch->before);
 	watch->signal_fd = signalfd(-1, &ours, SFD_NONBLOCK | SFD_CLOEXEC);
-	if (watch->signal_fd < 0) {
-		sigprocmask(SIG_SETMASK, &watch->before, NULL);
-		return err_sys(err, errno, "cannot receive signals");
+	open_out(watch);
+	if (watch->signal_fd < 0 || watch->end_fd < 0 || watch->out_fd < 0) {
+		int result = err_sys(err, errno, "cannot watch");
+		watch_close(watch);
+		return result;
 	}
 	enter(watch);
 	return 0;
@@ -65,10 +113,15 @@ int watch_open(struct watch *watch, bool is_text, struct err *err)
 
 void watch_close(struct watch *watch)
 {
-	if (watch->signal_fd < 0)
-		return;
+	struct signalfd_siginfo info;
+
 	leave(watch);
+	/* what has ended this does not end the process */
+	while (read(watch->end_fd, &info, sizeof(info)) > 0)
+		;
 	fd_close(&watch->signal_fd);
+	fd_close(&watch->end_fd);
+	fd_close(&watch->out_fd);
 	sigprocmask(SIG_SETMASK, &watch->before, NULL);
 }
 
@@ -135,7 +188,7 @@ int watch_show(struct watch *watch, const char *text)
 	size_t len = 0;
 
 	if (!watch->is_terminal)
-		return fd_write_all(STDOUT_FILENO, text, strlen(text));
+		return write_out(watch, text, strlen(text), watch->end_fd, -1);
 	FILE *out = open_memstream(&screen, &len);
 	if (!out)
 		return -ENOMEM;
@@ -144,7 +197,7 @@ int watch_show(struct watch *watch, const char *text)
 	if (fclose(out) != 0)
 		result = -ENOMEM;
 	if (result == 0)
-		result = fd_write_all(STDOUT_FILENO, screen, len);
+		result = write_out(watch, screen, len, watch->end_fd, -1);
 	free(screen);
 	return result;
 }

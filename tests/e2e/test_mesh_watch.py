@@ -11,6 +11,7 @@ import signal
 import struct
 import subprocess
 import termios
+import time
 
 import pytest
 
@@ -103,6 +104,36 @@ def test_stop_and_go_on(nswrap, site):
     terminal.wait_frames(shown + 1)
     assert terminal.text.count(ENTER) == 2
     assert terminal.end(signal.SIGTERM) == 0
+
+
+def wait_stuck(popen):
+    """Until it takes no more signals, as nobody takes its frame."""
+    def is_stuck():
+        popen.send_signal(signal.SIGWINCH)
+        until = time.monotonic() + 0.3 * PATIENCE
+        while int(harness.proc_status(popen.pid)["ShdPnd"], 16) >> signal.SIGWINCH - 1 & 1:
+            if time.monotonic() > until:
+                return True
+        return False
+
+    wait_for(is_stuck, "a frame that nobody takes")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_the_end_where_nobody_takes_it(nswrap, site, number):
+    """On a terminal that is stopped (Ctrl-S), and in front of a pipe that is full."""
+    terminal = Terminal(nswrap, 80, 24, "mesh", "status", "--watch", site.name)
+    terminal.wait_frames(1)
+    termios.tcflow(terminal.slave, termios.TCOOFF)
+    wait_stuck(terminal.popen)
+    assert terminal.end(number) == 0
+    read, write = harness.full_pipe()
+    popen = nswrap.popen("mesh", "status", "--watch", site.name, stdout=write)
+    os.close(write)
+    wait_stuck(popen)
+    popen.send_signal(number)
+    assert popen.wait(10 * PATIENCE) == 0
+    os.close(read)
 
 
 def test_the_end_of_the_mesh(nswrap, site):
