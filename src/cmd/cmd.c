@@ -7,13 +7,19 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "control/control.h"
+#include "util/clock.h"
 #include "util/fd.h"
 #include "util/log.h"
 #include "util/parse.h"
+
+#define FOUND_MAX 1024
+#define STATUS_MS 1000 /* for all of them together */
 
 void cmd_begin(void)
 {
@@ -133,6 +139,75 @@ int cmd_connect(enum registry_kind kind, const char *name, struct err *err)
 	result = name ? registry_connect(&registry, name, err) : -err->code;
 	registry_close(&registry);
 	return result;
+}
+
+/* One of them and our question to it. */
+struct asked {
+	int sock; /* below 0: -errno, and @why says more */
+	struct err why;
+};
+
+/* NULL: it has ended. */
+static json_t *receive_status(
+	struct asked *asked, const char *name, const char *who, uint64_t deadline_ns)
+{
+	int left_ms = (int)clock_ms_until(deadline_ns, clock_now_ns()), result = asked->sock;
+	json_t *status;
+
+	if (result >= 0)
+		result = control_receive(asked->sock, who, left_ms, &status, NULL, &asked->why);
+	fd_close(&asked->sock);
+	if (result == -EPIPE || result == -ENOENT)
+		return NULL;
+	if (result < 0)
+		return json_pack("{s:s, s:o}", "name", name, "error",
+			control_text(result == -EPERM ? asked->why.text : "does not answer"));
+	json_object_del(status, "ok");
+	return status;
+}
+
+/* All are asked before the first answer is awaited: those that hang take a second together. */
+static json_t *ask_them(const struct registry *registry, const struct registry_found *found,
+	size_t count, struct asked *asked, const char *who)
+{
+	uint64_t deadline_ns = clock_now_ns() + STATUS_MS * NS_PER_MS;
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < count; i++) {
+		asked[i].sock = registry_connect_found(registry, &found[i], &asked[i].why);
+		if (asked[i].sock >= 0)
+			control_send(asked[i].sock, json_pack("{s:s}", "op", "status"), NULL, 0);
+	}
+	for (size_t i = 0; i < count; i++) {
+		json_t *status = receive_status(&asked[i], found[i].name, who, deadline_ns);
+
+		if (status)
+			json_array_append_new(list, status);
+	}
+	return list;
+}
+
+json_t *cmd_ask_all(enum registry_kind kind, const char *who, struct err *err)
+{
+	struct registry_found *found = calloc(FOUND_MAX, sizeof(*found));
+	struct asked *asked = calloc(FOUND_MAX, sizeof(*asked));
+	struct registry registry;
+	json_t *list = NULL;
+	int result = found && asked ? registry_open(kind, &registry, err)
+				    : err_sys(err, ENOMEM, "cannot look for what runs");
+
+	if (result == 0) {
+		ssize_t count = registry_list(&registry, found, FOUND_MAX);
+
+		if (count < 0)
+			err_sys(err, (int)-count, "cannot read the runtime directories");
+		else
+			list = ask_them(&registry, found, (size_t)count, asked, who);
+		registry_close(&registry);
+	}
+	free(found);
+	free(asked);
+	return list;
 }
 
 void cmd_await_end(int sock)

@@ -2,6 +2,8 @@
 /* cmd/cmd - what a subcommand is, and what all of them say alike */
 #pragma once
 
+#include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "control/registry.h"
@@ -68,6 +70,12 @@ void cmd_set_log_level(int verbosity);
  * Returns a descriptor, or -errno with @err.
  */
 int cmd_connect(enum registry_kind kind, const char *name, struct err *err);
+
+/*
+ * The status of each sandbox or tunnel that runs, in an array; or {"name", "error"} of one whose
+ * status cannot be had. @who: what it is, for errors. NULL with @err filled.
+ */
+json_t *cmd_ask_all(enum registry_kind kind, const char *who, struct err *err);
 
 /* Wait until the other end of @sock is closed; what it still says is not read. */
 void cmd_await_end(int sock);

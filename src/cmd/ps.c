@@ -2,26 +2,19 @@
 /* cmd/ps - list the running sandboxes */
 #include "cmd/ps.h"
 
-#include <errno.h>
 #include <glib.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cmd/habits.h"
 #include "cmd/output.h"
-#include "control/control.h"
 #include "control/registry.h"
-#include "util/clock.h"
-#include "util/fd.h"
 #include "util/log.h"
 
-#define SANDBOXES_MAX  1024
-#define PATIENCE_MS    1000 /* for all of them together */
-#define FORWARD_BYTES  600  /* of one of them, escaped */
+#define FORWARD_BYTES  600 /* of one of them, escaped */
 #define LOST           "(lost)"
 #define MORE           ",+1000"             /* the longest */
 #define OTHERS_COLUMNS (7 + 3 + 10 + 4 * 2) /* PID, AGE, some of COMMAND, gaps */
@@ -30,66 +23,6 @@ static const struct option_def options[] = {
 	{0, "json", NULL, "print JSON: an array of objects", option_set_true, 0},
 	{.name = NULL},
 };
-
-/* --- asking ------------------------------------------------------------------------------- */
-
-/* One of them and our question to it. */
-struct asked {
-	const char *name;
-	int sock; /* below 0: -errno, and @why says more */
-	struct err why;
-};
-
-static void ask(
-	struct asked *asked, const struct registry *registry, const struct registry_found *found)
-{
-	asked->name = found->name;
-	asked->sock = registry_connect_found(registry, found, &asked->why);
-	if (asked->sock >= 0)
-		control_send(asked->sock, json_pack("{s:s}", "op", "status"), NULL, 0);
-}
-
-/* The status, or if it cannot be had {"name", "error"}; NULL: it has ended. */
-static json_t *receive_status(struct asked *asked, int timeout_ms)
-{
-	json_t *status;
-	int result = asked->sock;
-
-	if (result >= 0)
-		result = control_receive(
-			asked->sock, "sandbox", timeout_ms, &status, NULL, &asked->why);
-	fd_close(&asked->sock);
-	if (result == -EPIPE || result == -ENOENT)
-		return NULL;
-	if (result == -EPERM)
-		return json_pack(
-			"{s:s, s:o}", "name", asked->name, "error", control_text(asked->why.text));
-	if (result < 0)
-		return json_pack("{s:s, s:s}", "name", asked->name, "error", "does not answer");
-	json_object_del(status, "ok");
-	return status;
-}
-
-/* All are asked before the first answer is awaited: those that hang take a second together. */
-static json_t *ask_all(
-	const struct registry *registry, const struct registry_found *found, size_t count)
-{
-	json_t *list = json_array();
-	struct asked *asked = calloc(count + 1, sizeof(*asked));
-	uint64_t deadline_ns = clock_now_ns() + PATIENCE_MS * NS_PER_MS;
-
-	for (size_t i = 0; asked && i < count; i++)
-		ask(&asked[i], registry, &found[i]);
-	for (size_t i = 0; asked && i < count; i++) {
-		int left_ms = (int)clock_ms_until(deadline_ns, clock_now_ns());
-		json_t *status = receive_status(&asked[i], left_ms);
-
-		if (status)
-			json_array_append_new(list, status);
-	}
-	free(asked);
-	return list;
-}
 
 /* --- the table ---------------------------------------------------------------------------- */
 
@@ -230,28 +163,18 @@ static void tell_whence(void)
 
 static int list_sandboxes(bool is_json, struct err *err)
 {
-	struct registry registry;
-	int result = registry_open(REGISTRY_SANDBOX, &registry, err);
-	struct registry_found *found = calloc(SANDBOXES_MAX, sizeof(*found));
+	json_t *list = cmd_ask_all(REGISTRY_SANDBOX, "sandbox", err);
 
-	if (result < 0 || !found) {
-		free(found);
-		return result < 0 ? result : err_sys(err, ENOMEM, "cannot list the sandboxes");
-	}
-	ssize_t count = registry_list(&registry, found, SANDBOXES_MAX);
-	json_t *list = ask_all(&registry, found, count > 0 ? (size_t)count : 0);
-	free(found);
-	registry_close(&registry);
-	if (count == 0)
+	if (!list)
+		return -err->code;
+	if (json_array_size(list) == 0)
 		tell_whence();
-	if (count < 0)
-		result = err_sys(err, (int)-count, "cannot read the runtime directories");
-	else if (is_json)
+	if (is_json)
 		output_json(list);
 	else
 		print_table(list);
 	json_decref(list);
-	return result;
+	return 0;
 }
 
 static int run(const struct cmd_call *call)

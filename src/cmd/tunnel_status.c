@@ -2,39 +2,11 @@
 /* cmd/tunnel_status - list the ends of tunnels that run */
 #include "cmd/tunnel_status.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 
+#include "cmd/cmd.h"
 #include "cmd/output.h"
-#include "control/control.h"
-#include "control/registry.h"
-#include "util/fd.h"
-
-#define TUNNELS_MAX 256
-#define PATIENCE_MS 1000
-
-/* NULL: it has ended. */
-static json_t *ask(const struct registry *registry, const struct registry_found *found)
-{
-	struct err why = {0};
-	_cleanup_fd_ int sock = registry_connect_found(registry, found, &why);
-	json_t *status = NULL;
-	int result = sock;
-
-	if (result >= 0)
-		result = control_send(sock, json_pack("{s:s}", "op", "status"), NULL, 0);
-	if (result >= 0)
-		result = control_receive(sock, "tunnel", PATIENCE_MS, &status, NULL, &why);
-	if (result == -EPIPE || result == -ENOENT)
-		return NULL;
-	if (result < 0)
-		return json_pack("{s:s, s:o}", "name", found->name, "error",
-			control_text(result == -ETIMEDOUT ? "does not answer" : why.text));
-	json_object_del(status, "ok");
-	return status;
-}
 
 static json_t *number(const json_t *status, const char *key)
 {
@@ -97,30 +69,14 @@ static void print_table(const json_t *list)
 
 int tunnel_status_print(bool is_json, struct err *err)
 {
-	struct registry registry;
-	struct registry_found *found = calloc(TUNNELS_MAX, sizeof(*found));
-	int result = found ? registry_open(REGISTRY_TUNNEL, &registry, err)
-			   : err_sys(err, ENOMEM, "cannot list the tunnels");
+	json_t *list = cmd_ask_all(REGISTRY_TUNNEL, "tunnel", err);
 
-	if (result < 0) {
-		free(found);
-		return result;
-	}
-	json_t *list = json_array();
-	ssize_t count = registry_list(&registry, found, TUNNELS_MAX);
-	for (ssize_t i = 0; i < count; i++) {
-		json_t *status = ask(&registry, &found[i]);
-		if (status)
-			json_array_append_new(list, status);
-	}
-	registry_close(&registry);
-	free(found);
-	if (count < 0)
-		result = err_sys(err, (int)-count, "cannot read the runtime directories");
-	else if (is_json)
+	if (!list)
+		return -err->code;
+	if (is_json)
 		output_json(list);
 	else
 		print_table(list);
 	json_decref(list);
-	return result;
+	return 0;
 }

@@ -63,6 +63,26 @@ def test_status(nswrap, tunnel, target):
     assert found["error"] == "does not answer"
 
 
+def test_those_that_hang_take_a_second_together(nswrap, tunnel, target):
+    """And who does not is shown."""
+    ends = [tunnel.server(), *(tunnel.client(target) for _ in range(4))]
+    wait_for(lambda: len(status(nswrap)) == 5, "all of them")
+    for end in ends[1:]:
+        end.signal(signal.SIGSTOP)
+
+    def is_quick():
+        began = time.monotonic()
+        found = status(nswrap, [f"client{n}" for n in ("", "-2", "-3", "-4")])
+        assert [name for name, one in found.items() if "error" not in one] == ["server"]
+        return time.monotonic() - began < 2
+
+    try:
+        wait_for(is_quick, "a second for all of them")
+    finally:
+        for end in ends[1:]:
+            end.signal(signal.SIGCONT)
+
+
 @pytest.mark.waits
 def test_what_is_held_and_lost_is_counted(nswrap, tunnel, target):
     """Who comes while there is no client, and what is over with one that is killed."""
