@@ -210,14 +210,19 @@ json_t *cmd_ask_all(enum registry_kind kind, const char *who, struct err *err)
 	return list;
 }
 
-void cmd_await_end(int sock)
+bool cmd_await_end(int sock, int timeout_ms)
 {
+	const uint64_t deadline_ns = clock_now_ns() + (uint64_t)timeout_ms * NS_PER_MS;
 	struct pollfd pollfd = {.fd = sock, .events = POLLIN};
 	char discard[256];
 
 	do
-		poll(&pollfd, 1, -1);
+		if (poll(&pollfd, 1,
+			    timeout_ms < 0 ? -1
+					   : (int)clock_ms_until(deadline_ns, clock_now_ns())) == 0)
+			return false;
 	while (fd_recv(sock, discard, sizeof(discard), NULL, 0, NULL) > 0);
+	return true;
 }
 
 void cmd_wake(int sock)

@@ -77,8 +77,9 @@ int cmd_connect(enum registry_kind kind, const char *name, struct err *err);
  */
 json_t *cmd_ask_all(enum registry_kind kind, const char *who, struct err *err);
 
-/* Wait until the other end of @sock is closed; what it still says is not read. */
-void cmd_await_end(int sock);
+/* Wait until the other end of @sock is closed, for @timeout_ms at most (-1: for ever); what it
+ * still says is not read. Returns false when the time is over. */
+bool cmd_await_end(int sock, int timeout_ms);
 
 /* Let whoever is at the other end of @sock go on: one that was stopped (Ctrl-Z) hears nobody. */
 void cmd_wake(int sock);

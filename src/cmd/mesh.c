@@ -349,7 +349,7 @@ static int stop(int sock, const struct mesh_request *request, struct err *err)
 	if (!answer && err->code != EPIPE)
 		return -err->code;
 	json_decref(answer);
-	cmd_await_end(sock);
+	cmd_await_end(sock, -1);
 	return 0;
 }
 

@@ -30,6 +30,7 @@
 
 #define LINK_STOP_MS 500  /* a manager wants all gone a second after it closed the link */
 #define KEPT_STOP_MS 3000 /* of one that another is to take the place of */
+#define KEPT_END_MS  4000 /* then; a manager waits for an answer for 10 s in all */
 #define TELL_MS      1000
 #define KEPT_MAX     1024
 #define PREFIX_BYTES 24
@@ -148,7 +149,8 @@ static void end_sandbox(int sock)
 	cmd_wake(sock);
 	control_send(
 		sock, json_pack("{s:s, s:i}", "op", "stop", "timeout_ms", KEPT_STOP_MS), NULL, 0);
-	cmd_await_end(sock);
+	if (!cmd_await_end(sock, KEPT_STOP_MS + KEPT_END_MS))
+		log_warning("it does not end, and is left behind");
 	close(sock);
 }
 

@@ -109,7 +109,7 @@ static int await_all(struct stopped *stopped, size_t count)
 			status = cmd_failed(&err);
 	for (size_t i = 0; i < count; i++) {
 		if (stopped[i].sock >= 0)
-			cmd_await_end(stopped[i].sock);
+			cmd_await_end(stopped[i].sock, -1);
 		fd_close(&stopped[i].sock);
 	}
 	return status;

@@ -10,11 +10,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
-from harness import BINARY, PATIENCE, descendants, free_port, http_get, is_alive, namespace, python, wait_for
+from harness import BINARY, PATIENCE, descendants, free_port, http_get, is_alive, namespace, proc_status, python, wait_for
 from mesh_tools import Site, network, sshd
 from standin import PIPES, Link, arguments
 
@@ -348,6 +349,34 @@ def test_a_kept_one_with_other_options_is_another_one(lab):
         third = lab.ask()
         assert third["env"]["FLAVOUR"] == "mint" and not is_alive(second["pid"])
         assert len(names(lab.nswrap)) == 1
+
+
+@pytest.mark.waits
+def test_a_kept_one_that_does_not_end(lab):
+    """Its supervisor is stopped again as often as it goes on: it is left behind, with a word."""
+    site = lab.site(keep=True)
+    over = threading.Event()
+    with site:
+        first = lab.ask()["pid"]
+        supervisor = int(proc_status(proc_status(first)["PPid"])["PPid"])
+
+        def hold():
+            while not over.wait(0.001):
+                os.kill(supervisor, signal.SIGSTOP)
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        try:
+            site.hosts["lab"]["sandbox"]["env"] = {"FLAVOUR": "lemon"}
+            site.path.write_text(json.dumps({"hosts": site.hosts}))
+            assert lab.nswrap.run("mesh", "reload", "own").returncode == 0
+            site.running.wait_line("lab: nswrap: it does not end, and is left behind", 30)
+            wait_for(lambda: lab.ask()["env"].get("FLAVOUR") == "lemon", "the other one")
+        finally:
+            over.set()
+            holder.join()
+            os.kill(supervisor, signal.SIGCONT)
+        wait_for(lambda: not is_alive(first), "the end of the first one")
 
 
 @pytest.mark.agents(thorough=True)
