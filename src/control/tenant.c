@@ -174,12 +174,13 @@ size_t tenant_kin(const char *identity, pid_t *out, size_t max)
 	return count;
 }
 
-void tenant_shed(const struct tenant *tenant)
+int tenant_shed(const struct tenant *tenant)
 {
 	int fd;
 
 	while ((fd = accept4(tenant->listen_fd, NULL, NULL, SOCK_CLOEXEC)) >= 0)
 		close(fd);
+	return errno == EAGAIN ? 0 : -errno;
 }
 
 void tenant_end(struct tenant *tenant)

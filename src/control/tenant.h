@@ -54,8 +54,9 @@ int tenant_claim(
  */
 size_t tenant_kin(const char *identity, pid_t *out, size_t max);
 
-/* Have those go that only looked at who we are; the socket is readable while there are any. */
-void tenant_shed(const struct tenant *tenant);
+/* Have those go that only looked at who we are; the socket is readable while there are any. Returns
+ * 0 or -errno: for want of descriptors some are left. */
+int tenant_shed(const struct tenant *tenant);
 
 /* Once more is fine. */
 void tenant_end(struct tenant *tenant);

@@ -4,6 +4,8 @@
 import contextlib
 import json
 import os
+import pathlib
+import resource
 import secrets
 import signal
 import socket
@@ -288,6 +290,29 @@ def test_where_nothing_is_listened_at_there_is_no_keeper(start, args):
     with thief(*wanted(args)):
         new = kept(start, args)
     leave(new)
+    wait_for(lambda: not keepers(), "the keeper's end")
+
+
+def seconds_of(pid):
+    """Of processor time."""
+    return sum(map(int, pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")")[1].split()[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_for_want_of_descriptors_it_pauses(nswrap, start, args):
+    """The keeper, and an agent, that cannot accept who connects: it does so later, and takes no processor until then."""
+    link = kept(start, args)
+    for pid, path in ((keepers()[0], hub_dir() / f"keeper-{IDENTITY}"),
+                      (link.popen.pid, nswrap.runtime_dir / "nswrap" / f"agent-{IDENTITY}")):
+        limits = resource.prlimit(pid, resource.RLIMIT_NOFILE, (4, resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+            sock.connect(str(path))
+            before = seconds_of(pid)
+            time.sleep(1)
+            assert seconds_of(pid) - before < 0.2
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+            sock.settimeout(10 * PATIENCE)
+            assert sock.recv(1) == b""
+    leave(link)
     wait_for(lambda: not keepers(), "the keeper's end")
 
 

@@ -9,7 +9,8 @@
 #include "util/list.h"
 #include "util/log.h"
 
-#define BEATS 4 /* in which silence is noticed */
+#define BEATS    4 /* in which silence is noticed */
+#define PAUSE_MS 20
 
 /* --- silence ------------------------------------------------------------------------------ */
 
@@ -53,19 +54,32 @@ static void on_look(struct loop_io *io, uint32_t events)
 	struct tenure *tenure = container_of(io, struct tenure, io);
 
 	(void)events;
-	tenant_shed(&tenure->tenant);
+	if (tenant_shed(&tenure->tenant) == 0)
+		return;
+	loop_io_mod(tenure->loop, io, 0);
+	loop_timer_set(tenure->loop, &tenure->pause, PAUSE_MS);
+}
+
+static void on_pause(struct loop_timer *timer)
+{
+	struct tenure *tenure = container_of(timer, struct tenure, pause);
+
+	loop_io_mod(tenure->loop, &tenure->io, EPOLLIN);
 }
 
 /* The socket is another one with another identity, and closed by whoever has the tenant. */
 static void overlook(struct tenure *tenure)
 {
-	if (tenure->io.on_ready)
+	if (tenure->io.on_ready) {
 		loop_io_del(tenure->loop, &tenure->io);
+		loop_timer_cancel(tenure->loop, &tenure->pause);
+	}
 	tenure->io.on_ready = NULL;
 }
 
 static void look_out(struct tenure *tenure)
 {
+	tenure->pause.on_expired = on_pause;
 	tenure->io = (struct loop_io){tenure->tenant.listen_fd, on_look};
 	if (tenure->io.fd < 0 || loop_io_add(tenure->loop, &tenure->io, EPOLLIN) < 0)
 		tenure->io.on_ready = NULL;

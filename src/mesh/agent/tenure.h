@@ -37,8 +37,9 @@ struct tenure {
 
 	/* its own */
 	struct loop_timer timer;
-	struct loop_io io; /* of the tenant's socket */
-	unsigned silent;   /* beats */
+	struct loop_io io;       /* of the tenant's socket */
+	struct loop_timer pause; /* of that, for want of descriptors */
+	unsigned silent;         /* beats */
 	uint64_t heard_bytes;
 };
 

@@ -20,6 +20,7 @@
 #include "util/fd.h"
 #include "util/unixsock.h"
 
+#define PAUSE_MS   20
 #define PATIENCE_S 2 /* with an agent that does not read */
 
 struct kept {
@@ -145,6 +146,9 @@ static void on_client(struct vault *vault)
 	const struct timeval patience = {.tv_sec = PATIENCE_S};
 	struct err err;
 
+	if (fd < 0)
+		clock_pause_ms(
+			PAUSE_MS); /* for want of descriptors, it waits on: poll(2) would not */
 	if (fd < 0 || has_agent(vault) || identity_check(fd, &err) < 0)
 		return;
 	while (vault->control >= 0) /* what the dead one said last */
