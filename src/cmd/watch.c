@@ -13,7 +13,6 @@
 #include <sys/ioctl.h>
 #include <sys/param.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cmd/output.h"
@@ -35,12 +34,7 @@
  */
 static void open_out(struct watch *watch)
 {
-	struct stat info;
-
-	watch->out_fd = -1;
-	if (fstat(STDOUT_FILENO, &info) == 0 && (S_ISFIFO(info.st_mode) || S_ISCHR(info.st_mode)))
-		watch->out_fd =
-			open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+	watch->out_fd = fd_open_own(STDOUT_FILENO);
 	watch->write_max = watch->out_fd < 0 ? PIPE_BUF : SIZE_MAX;
 	if (watch->out_fd < 0)
 		watch->out_fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
