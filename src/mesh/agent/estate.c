@@ -5,16 +5,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <sys/wait.h>
 
 #include "control/identity.h"
 #include "mesh/agent/vault.h"
+#include "proc/tree.h"
 #include "util/fd.h"
 #include "util/list.h"
 #include "util/log.h"
@@ -64,8 +63,7 @@ static void lose(struct estate *estate, unsigned retry_ms)
 	struct err err;
 
 	if (estate->pid > 0) {
-		kill(estate->pid, SIGKILL);
-		waitpid(estate->pid, NULL, 0);
+		tree_kill_child(estate->pid, ANSWER_MS);
 	} else if (is_there(estate) && identity_kill(estate->io.fd, ANSWER_MS, &err) < 0) {
 		log_debug("keeper: %s", err.text);
 	}
