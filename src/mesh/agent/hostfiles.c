@@ -13,6 +13,7 @@
 
 #include "mesh/agent/author.h"
 #include "mesh/agent/inplace.h"
+#include "util/clock.h"
 #include "util/fd.h"
 #include "util/list.h"
 #include "util/log.h"
@@ -20,6 +21,7 @@
 #define ETC_HOSTS STATEDIR_HOSTS
 #define BACKUP    ETC_HOSTS ".nswrap-backup"
 #define TEMPLATE  ETC_HOSTS ".nswrap-XXXXXX"
+#define END_MS    5000     /* a file system may not answer for ever */
 #define BACKEND   "nip.io" /* answers NAME.A.B.C.D.nip.io with A.B.C.D */
 
 /* --- lines -------------------------------------------------------------------------------- */
@@ -256,7 +258,9 @@ static void *work(void *owner)
 {
 	struct hostfiles *files = owner;
 
-	if (files->is_look)
+	if (files->is_end)
+		leave(files);
+	else if (files->is_look)
 		look(files);
 	else
 		become(files, &files->job);
@@ -347,18 +351,38 @@ void hostfiles_configure(struct hostfiles *files, const struct mesh_config *conf
 		loop_timer_set(files->loop, &files->due, HOSTFILES_DELAY_MS);
 }
 
+/* Returns false when the thread is not done in time. */
+static bool await_thread(struct hostfiles *files)
+{
+	for (struct clock_wait wait = clock_wait_start(END_MS);
+		files->is_working && pthread_tryjoin_np(files->thread, NULL) != 0;)
+		if (!clock_wait_go_on(&wait))
+			return false;
+	files->is_working = false;
+	return true;
+}
+
 void hostfiles_end(struct hostfiles *files)
 {
-	if (files->is_working)
-		pthread_join(files->thread, NULL);
+	bool is_done = await_thread(files);
+
+	if (is_done && files->has_begun) {
+		files->is_end = true;
+		start_work(files);
+		is_done = await_thread(files);
+	}
 	if (files->loop) {
 		loop_timer_cancel(files->loop, &files->due);
 		loop_timer_cancel(files->loop, &files->join);
 		loop_timer_cancel(files->loop, &files->timer);
 	}
-	files->is_working = false;
+	files->is_working = files->has_begun = false;
 	config_free(&files->wanted);
-	config_free(&files->job);
-	files->wanted = files->job = (struct mesh_config){.names = NULL};
-	leave(files);
+	files->wanted = (struct mesh_config){.names = NULL};
+	if (is_done) {
+		config_free(&files->job);
+		files->job = (struct mesh_config){.names = NULL};
+	} else {
+		log_warning("the names of the mesh stay in files that cannot be had");
+	}
 }

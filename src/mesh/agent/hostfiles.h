@@ -44,7 +44,7 @@ struct hostfiles {
 
 	/* the thread's */
 	struct mesh_config job; /* what to be; or else only look */
-	bool is_look;
+	bool is_look, is_end;
 	bool has_begun;
 	struct marked_author self;
 	struct statedir dir;
@@ -57,5 +57,8 @@ struct hostfiles {
 /* Be as @config says from now on. */
 void hostfiles_configure(struct hostfiles *files, const struct mesh_config *config);
 
-/* The end: all goes, when the thread is done. Once more is fine. */
+/*
+ * The end: all goes, when the thread is done. One that is not so in time still has *@files, and
+ * what is in the files stays; the process is to end then. Once more is fine.
+ */
 void hostfiles_end(struct hostfiles *files);
