@@ -76,7 +76,7 @@ static int set_up(void **state)
 	world->loop = loop_new();
 	world->config = (struct sandbox_config){
 		.bind = addr_loopback4(0), .has_pid_ns = true, .stop_timeout_ms = 4711};
-	world->events = (struct events){-1, -1, NULL};
+	world->events = (struct events){.ready.io.fd = -1, .info_fd = -1};
 	world->program = (struct program){.argv = argv, .env = env};
 	for (size_t i = 0; i < ENTER_NAMESPACES; i++)
 		world->namespaces[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);

@@ -84,7 +84,8 @@ static int set_up(void **state)
 	assert_int_equal(chdir(world->directory), 0);
 	assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
 	world->events_fd = ends[0];
-	world->events = (struct events){open("/dev/null", O_WRONLY | O_CLOEXEC), ends[1], NULL};
+	world->events = (struct events){
+		.ready.io.fd = open("/dev/null", O_WRONLY | O_CLOEXEC), .info_fd = ends[1]};
 	world->config.bind = addr_loopback4(0);
 	world->config.net.has_outbound = true;
 	world->net.room = -1;
@@ -105,7 +106,7 @@ static int tear_down(void **state)
 	spec_list_free(&world->config.forwards);
 	close(world->events_fd);
 	close(world->events.info_fd);
-	fd_close(&world->events.ready_fd);
+	ready_end(&world->events.ready, 0);
 	assert_int_equal(rmdir(world->directory), 0); /* no socket file is left */
 	free(world);
 	return 0;
@@ -306,10 +307,10 @@ static void listening_is_told_once(void **state)
 
 	add(world, "0:80");
 	uint32_t id = world->forwards.items[0].id;
-	assert_true(world->events.ready_fd >= 0);
+	assert_true(world->events.ready.io.fd >= 0);
 	forwards_on_listening(&world->forwards, id);
 	expect_event(world, "\"event\":\"guest-listening\"");
-	assert_int_equal(world->events.ready_fd, -1);
+	assert_int_equal(world->events.ready.io.fd, -1);
 	forwards_on_listening(&world->forwards, id);
 	forwards_on_listening(&world->forwards, 4711);
 	assert_int_equal(read(world->events_fd, discard, sizeof(discard)), -1);

@@ -147,8 +147,7 @@ static void on_client(struct vault *vault)
 	struct err err;
 
 	if (fd < 0)
-		clock_pause_ms(
-			PAUSE_MS); /* for want of descriptors, it waits on: poll(2) would not */
+		clock_pause_ms(PAUSE_MS); /* for want of descriptors it can be read all the time */
 	if (fd < 0 || has_agent(vault) || identity_check(fd, &err) < 0)
 		return;
 	while (vault->control >= 0) /* what the dead one said last */
