@@ -46,5 +46,5 @@ void acceptor_close(struct acceptor *acceptor);
  */
 bool acceptor_make_room(struct acceptor *acceptor);
 
-/* Leave clients in the kernel, or go on with them; going on ends a pause, too. */
+/* Leave clients in the kernel, or go on with them; either ends a pause. */
 void acceptor_mute(struct acceptor *acceptor, bool is_muted);

@@ -23,7 +23,6 @@
 
 #define READ_BURST 64 /* SYNs; then others get their turn */
 #define CALL_MS    10000
-#define ASK_MS     50 /* when there was no room to ask */
 
 /* One rule. */
 struct way {
@@ -43,9 +42,7 @@ struct way {
 struct call {
 	struct list link;
 	struct leadout *leadout;
-	uint32_t id, number; /* of its rule, and its own */
-	unsigned tries;      /* to ask */
-	bool is_asked;
+	uint32_t number;
 	struct beyond_call *caller;
 	struct loop_timer timer;
 };
@@ -53,7 +50,8 @@ struct call {
 struct leadout {
 	struct conn_context *context;
 	const struct net_plan *plan;
-	int guest_diag, channel;
+	int guest_diag;
+	struct queue *channel;
 	struct beyond beyond;
 	struct syns *syns;
 	struct joins joins;
@@ -85,28 +83,9 @@ static void call_end(struct call *call, int result)
 	caller->on_done(caller, result);
 }
 
-/* Returns 0, or -errno: -EAGAIN: the timer tries again. */
-static int ask(struct call *call)
+static void on_late(struct loop_timer *timer)
 {
-	const struct net_message message = {
-		.type = NET_DIAL, .id = call->id, .call = {.number = call->number}};
-	int result = fd_send_one(call->leadout->channel, &message, sizeof(message), -1);
-
-	call->tries++;
-	call->is_asked = result == 0;
-	loop_timer_set(
-		call->leadout->context->loop, &call->timer, call->is_asked ? CALL_MS : ASK_MS);
-	return result;
-}
-
-static void on_call_time(struct loop_timer *timer)
-{
-	struct call *call = container_of(timer, struct call, timer);
-	bool is_late = call->is_asked || call->tries == CALL_MS / ASK_MS;
-	int result = is_late ? -ETIMEDOUT : ask(call);
-
-	if (result < 0 && result != -EAGAIN)
-		call_end(call, result);
+	call_end(container_of(timer, struct call, timer), -ETIMEDOUT);
 }
 
 /* Which rule leads to the path? NULL: none. */
@@ -132,17 +111,23 @@ static int call_start(
 	if (!call)
 		return way ? -ENOMEM : -ECONNREFUSED;
 	*call = (struct call){.leadout = leadout,
-		.id = way->id,
 		.number = ++leadout->last_number,
 		.caller = caller,
-		.timer.on_expired = on_call_time};
+		.timer.on_expired = on_late};
+	const struct net_message message = {
+		.type = NET_DIAL, .id = way->id, .call = {.number = call->number}};
+	/* a part is left for what must be said */
+	int result = leadout->channel->count < QUEUE_MAX / 2
+			     ? queue_send(leadout->channel, &message, sizeof(message), -1)
+			     : -ENOBUFS;
+	if (result < 0) {
+		free(call);
+		return result;
+	}
 	caller->trip = call;
 	list_add_last(&leadout->calls, &call->link);
-	int result = ask(call);
-	if (result == 0 || result == -EAGAIN)
-		return -EINPROGRESS;
-	call_free(call);
-	return result;
+	loop_timer_set(leadout->context->loop, &call->timer, CALL_MS);
+	return -EINPROGRESS;
 }
 
 static void call_cancel(struct beyond *beyond, struct beyond_call *caller)
@@ -398,8 +383,8 @@ void leadout_on_message(struct leadout *leadout, const struct net_message *messa
 	fd_close(&fd);
 }
 
-struct leadout *leadout_new(
-	struct conn_context *context, const struct net_plan *plan, int guest_diag, int channel)
+struct leadout *leadout_new(struct conn_context *context, const struct net_plan *plan,
+	int guest_diag, struct queue *channel)
 {
 	struct leadout *leadout = calloc(1, sizeof(*leadout));
 

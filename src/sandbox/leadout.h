@@ -5,6 +5,7 @@
 #include "conn/context.h"
 #include "net/plan.h"
 #include "sandbox/netproc.h"
+#include "util/queue.h"
 
 /*
  * How it works
@@ -22,8 +23,8 @@ struct leadout;
 
 /* @context: its names and beyond are filled in here. @channel leads to the supervisor. All stays
  * the caller's. Returns NULL with errno set. */
-struct leadout *leadout_new(
-	struct conn_context *context, const struct net_plan *plan, int guest_diag, int channel);
+struct leadout *leadout_new(struct conn_context *context, const struct net_plan *plan,
+	int guest_diag, struct queue *channel);
 
 /* NET_LEAD_OUT with its listener, NET_LEAD_OUT_TRAP, NET_LEAD_OUT_END or NET_DIALLED; @fd, or -1,
  * is taken over. */

@@ -112,7 +112,7 @@ static void lead_out(struct netproc *net, const struct net_message *message, int
 			.relays = net->context.relays,
 			.inside = net->context.inside};
 		net->leadout = leadout_new(
-			&net->lead_context, &start->config->net, start->guest_diag, start->channel);
+			&net->lead_context, &start->config->net, start->guest_diag, &net->reports);
 	}
 	if (net->leadout) {
 		leadout_on_message(net->leadout, message, fd);

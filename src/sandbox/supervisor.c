@@ -700,6 +700,20 @@ static void take_down(struct supervisor *supervisor)
 	/* signals stay blocked: one that comes now would take the place of COMMAND's status */
 }
 
+/* The parts that need the loop. */
+static void begin(struct supervisor *supervisor)
+{
+	struct loop *loop = supervisor->loop;
+
+	initctl_init(&supervisor->init, loop, &initctl_ops, supervisor);
+	forwards_init(&supervisor->forwards, loop);
+	resolver_init(&supervisor->resolver, supervisor->config, loop, on_names_change, supervisor);
+	tellers_init(&supervisor->tellers, loop, &supervisor->resolver);
+	supervisor->absence.loop = supervisor->notify.loop = supervisor->events.ready.loop = loop;
+	keeper_init(&supervisor->keeper, loop, &keeper_ops, supervisor);
+	server_init(&supervisor->answers.server);
+}
+
 int supervisor_run(const struct sandbox_config *config, int *status, struct err *err)
 {
 	struct registry registry; /* much of it is never touched: no page of it, then */
@@ -763,14 +777,7 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 		loop_free(supervisor.loop);
 		return -err->code;
 	}
-	initctl_init(&supervisor.init, supervisor.loop, &initctl_ops, &supervisor);
-	forwards_init(&supervisor.forwards, supervisor.loop);
-	resolver_init(&supervisor.resolver, config, supervisor.loop, on_names_change, &supervisor);
-	tellers_init(&supervisor.tellers, supervisor.loop, &supervisor.resolver);
-	supervisor.absence.loop = supervisor.loop;
-	supervisor.notify.loop = supervisor.events.ready.loop = supervisor.loop;
-	keeper_init(&supervisor.keeper, supervisor.loop, &keeper_ops, &supervisor);
-	server_init(&supervisor.answers.server);
+	begin(&supervisor);
 	int result = start(&supervisor, err);
 	if (result == 0)
 		result = loop_run(supervisor.loop);

@@ -21,7 +21,7 @@ struct queue {
 	struct loop *loop;
 	struct loop_io *io;
 	struct list waiting;
-	size_t count;
+	size_t count; /* to read, too */
 };
 
 /* @io, the owner's, is watched for EPOLLIN before anything can wait, and while nothing does for no
