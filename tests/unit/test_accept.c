@@ -256,6 +256,27 @@ static void rests_while_descriptors_are_short(void **state)
 	world_close(world);
 }
 
+/* The owner has the last word: what muted it does not end with the rest that it had. */
+static void a_rest_does_not_end_what_mutes_it(void **state)
+{
+	const struct addr addr = addr_at("127.0.0.1", PORT);
+	struct world *world = world_open(&addr, 1);
+
+	(void)state;
+	world->bed.budget.max = 0;
+	int client = connect_to(&addr);
+	settle(&world->bed);
+	assert_true(loop_timer_is_armed(&world->acceptor.pause_timer));
+	acceptor_mute(&world->acceptor, true);
+	world->bed.budget.max = 1000;
+	jump(&world->bed, 1000);
+	assert_int_equal(world->count, 0);
+	acceptor_mute(&world->acceptor, false);
+	run_until(&world->bed, world->count == 1);
+	close(client);
+	world_close(world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -264,6 +285,7 @@ int main(void)
 		cmocka_unit_test(rests_while_the_budget_has_no_room),
 		cmocka_unit_test(makes_room_for_who_comes),
 		cmocka_unit_test(rests_while_descriptors_are_short),
+		cmocka_unit_test(a_rest_does_not_end_what_mutes_it),
 	};
 
 	bed_enter_namespace();
