@@ -42,7 +42,7 @@ struct syns {
 	struct syn *buckets[BUCKETS];
 	struct list rings[SYN_STATES]; /* DIALLING and LET_IN in order of deadlines */
 	size_t pending;
-	unsigned short pending_from[BUCKETS]; /* by address; some have one in common */
+	unsigned short pending_from[SHARES_SOURCES];
 	struct loop_timer timer;
 };
 
@@ -81,7 +81,7 @@ static size_t bucket_number(
 
 static unsigned short *pending_from(struct syns *syns, const struct addr *peer)
 {
-	return &syns->pending_from[stir_ip(syns->seed, peer) % BUCKETS];
+	return &syns->pending_from[shares_source(&syns->context->budget->shares, peer)];
 }
 
 static void stop_pending(struct syn *syn)
@@ -351,7 +351,7 @@ bool syns_meet(struct syns *syns, const struct addr *peer, const struct addr *ow
 	if (syn->relay) {
 		relay_note_tcp(syn->relay, RELAY_A);
 		if (syns->ops->is_one_peer)
-			relay_note_source(syn->relay, shares_here(&syns->context->budget->shares));
+			relay_note_source(syn->relay, SHARES_HERE);
 		syn->target_fd = -1;
 		set_state(syn, SYN_RELAYED);
 		return true;

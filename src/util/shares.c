@@ -16,41 +16,20 @@ static unsigned offset_of(struct shares *shares, uint64_t block)
 	return (unsigned)((shares->seed | 1) * block >> (64 - SHARES_BITS));
 }
 
-static struct addr plain_of(const struct addr *addr)
-{
-	struct addr plain = *addr;
-
-	addr_unmap(&plain);
-	if (plain.family != AF_INET && (plain.family != AF_INET6 || addr_is_loopback(&plain)))
-		plain = addr_loopback4(0);
-	return plain;
-}
-
-static bool is_here(const struct addr *addr)
-{
-	const struct addr plain = plain_of(addr), here = addr_loopback4(0);
-
-	return addr_is_same_ip(&plain, &here);
-}
-
 unsigned shares_source(struct shares *shares, const struct addr *addr)
 {
-	struct addr plain = plain_of(addr);
+	const struct addr here = addr_loopback4(0);
+	struct addr plain = *addr;
 	uint64_t key = 0;
 
+	addr_unmap(&plain);
+	if (plain.family == AF_INET6 ? addr_is_loopback(&plain)
+				     : plain.family != AF_INET || addr_is_same_ip(&plain, &here))
+		return SHARES_HERE;
 	if (plain.family == AF_INET6)
 		memcpy(&key, &plain.v6.sin6_addr, sizeof(key));
-	key = be64toh(key);
-	if (plain.family == AF_INET)
-		key = ntohl(plain.v4.sin_addr.s_addr);
-	return (unsigned)(key + offset_of(shares, key >> SHARES_BITS)) % SHARES_SOURCES;
-}
-
-unsigned shares_here(struct shares *shares)
-{
-	const struct addr here = addr_loopback4(0);
-
-	return shares_source(shares, &here);
+	key = plain.family == AF_INET6 ? be64toh(key) : ntohl(plain.v4.sin_addr.s_addr);
+	return (unsigned)(key + offset_of(shares, key >> SHARES_BITS)) % SHARES_HERE;
 }
 
 void shares_join(struct shares *shares, struct shares_part *part)
@@ -111,7 +90,7 @@ bool shares_has_place(struct shares *shares, const struct addr *addr, size_t lef
 	learn(shares);
 	for (size_t kind = 0; kind < SHARES_KINDS; kind++)
 		own += shares->counts[kind][source];
-	return own < left || is_here(addr);
+	return own < left || source == SHARES_HERE;
 }
 
 static bool yield_kind(struct shares *shares, enum shares_kind kind, unsigned source)

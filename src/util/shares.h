@@ -13,7 +13,8 @@
  *
  * Connections and flows of datagrams are counted by the address of who has them, whatever its port
  * (of IPv6 the network, which has addresses for everything); some addresses have a count in common,
- * but not those of one block of SHARES_SOURCES neighbours, and which ones have nobody can choose.
+ * but not those of one block of 1024 neighbours, nor any with 127.0.0.1, and which ones have nobody
+ * can choose.
  * Those who keep them are parts: where there is no room for one more, the address that has most
  * loses one to each that has fewer, of the kind that it has more of. Where only flows may end, only
  * these are compared.
@@ -22,7 +23,8 @@
  * does, there is a place for the next one.
  */
 #define SHARES_BITS    10
-#define SHARES_SOURCES (1u << SHARES_BITS)
+#define SHARES_HERE    (1u << SHARES_BITS) /* of 127.0.0.1 */
+#define SHARES_SOURCES (SHARES_HERE + 1)
 
 /* SHARES_LED: on its way, or datagrams in a stream; nobody's to end, and counted for places only.
  */
@@ -51,7 +53,6 @@ struct shares {
 
 /* Below SHARES_SOURCES. What has no address, such as a unix socket, and ::1 count as 127.0.0.1. */
 unsigned shares_source(struct shares *shares, const struct addr *addr);
-unsigned shares_here(struct shares *shares); /* of 127.0.0.1 */
 
 /* May @addr have one more, where there are places for @left? Who counts as 127.0.0.1 may have all
  * of them. */

@@ -1347,7 +1347,7 @@ static void test_local_ones_are_one(void **state)
 	bed_open(&bed, 1);
 	for (size_t i = 0; i < CROWD; i++) {
 		crowd_start(&bed, &crowd, i, 2);
-		relay_note_source(crowd.relays[i], shares_here(&bed.budget.shares));
+		relay_note_source(crowd.relays[i], SHARES_HERE);
 	}
 	assert_false(shares_yield(&bed.budget.shares, &here, 0, false));
 	assert_int_equal(crowd.ended, 0);

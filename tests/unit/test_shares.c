@@ -84,14 +84,20 @@ static void who_is_counted_together(void **state)
 	assert_int_equal(source(&shares, "fd00::1"), source(&shares, "fd00::ffff:ffff:ffff:ffff"));
 	assert_int_not_equal(source(&shares, "fd00:0:0:1::1"), source(&shares, "fd00:0:0:2::1"));
 	/* neighbours are told apart, all of them */
-	for (uint32_t i = 1; i < SHARES_SOURCES; i++) {
+	for (uint32_t i = 1; i < 1 << SHARES_BITS; i++) {
 		const struct addr first = addr_of4((struct in_addr){htonl(0x7f002800)}, 0),
 				  other = addr_of4((struct in_addr){htonl(0x7f002800 + i)}, 0);
 
 		assert_int_not_equal(
 			shares_source(&shares, &first), shares_source(&shares, &other));
 	}
-	/* who has no address, as by a path */
+	/* and nobody has a count in common with 127.0.0.1 */
+	for (uint32_t i = 0; i < 10000; i++) {
+		const struct addr other =
+			addr_of4((struct in_addr){htonl(0x0a000000 + i * 1031)}, 0);
+
+		assert_int_not_equal(shares_source(&shares, &other), SHARES_HERE);
+	}
 	/* all that is local and has no address of its own is one */
 	assert_int_equal(shares_source(&shares, &(struct addr){0}), source(&shares, "127.0.0.1"));
 	assert_int_equal(source(&shares, "::1"), source(&shares, "127.0.0.1"));
@@ -223,12 +229,11 @@ static void there_is_a_place_for_the_next_one(void **state)
 	fill(&shares, "192.0.2.2", 16, 4);
 	fill(&shares, "fd00::1", 16, 2);
 	fill(&shares, "fd00::2", 16, 0); /* its neighbour */
-	shares_take(&shares, SHARES_CONNECTIONS, shares_here(&shares));
+	shares_take(&shares, SHARES_CONNECTIONS, SHARES_HERE);
 	fill(&shares, "192.0.2.3", 16, 1);
 	fill(&shares, "192.0.2.4", 16, 0);
 	assert_true(shares_has_place(&shares, &here, 0));
-	assert_false(
-		shares_has_place(&shares, &beside, 0)); /* whatever it has in common with that */
+	assert_false(shares_has_place(&shares, &beside, 0));
 	shares_give(&shares, SHARES_CONNECTIONS, source(&shares, "192.0.2.1"));
 	fill(&shares, "192.0.2.4", 16, 1);
 	/* one that is learnt of late counts */
