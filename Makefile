@@ -31,10 +31,18 @@ WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wfo
 HARDEN   ?= -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
 LINK_HARDEN ?= -pie -Wl,-z,relro,-z,now
 NS_CFLAGS := -std=gnu17 -D_GNU_SOURCE -Isrc $(WARNINGS) $(HARDEN) $(shell pkg-config --cflags $(PACKAGES))
+# Loading libraries was a quarter of a start's time (docs/design.md), so archives are linked where all are to be
+# had, and libslirp is loaded by who uses it (src/net/slirplib.h). LINK=shared: as distributions want it.
+ARCHIVES := $(shell for name in glib-2.0 pcre2-8 seccomp cap jansson yaml ngtcp2 http_parser; do \
+	$(CC) -print-file-name=lib$$name.a; done)
+LINK     ?= $(if $(filter-out /%,$(ARCHIVES)),shared,static)
 # Debian's libhttp-parser-dev has no .pc file
-# glibc before 2.34 has the names of DNS messages in a library of their own
-LIBS     := $(shell pkg-config --libs $(PACKAGES)) -lhttp_parser -Wl,--as-needed -lresolv
-TEST_LIBS := -lcmocka -Wl,--as-needed $(shell pkg-config --libs ldns)
+DYNAMIC  := $(shell pkg-config --libs $(filter-out slirp,$(PACKAGES))) -lhttp_parser
+# glibc before 2.34 has the names of DNS messages, dlopen(3) and threads in libraries of their own
+SYSTEM   := -pthread -Wl,--as-needed -lm -ldl -lresolv
+LIBS     := $(if $(filter static,$(LINK)),$(ARCHIVES),$(DYNAMIC)) $(SYSTEM)
+# a test may stand in for a function of a library
+TEST_LIBS := $(DYNAMIC) $(SYSTEM) -lcmocka $(shell pkg-config --libs ldns)
 
 LIB_SRC  := $(sort $(filter-out src/main.c,$(shell find src -name '*.c')))
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o)
@@ -70,7 +78,7 @@ $(BUILD)/%.o: %.c
 
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/program.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LINK_HARDEN) $(LDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LINK_HARDEN) $(LDFLAGS) -o $@ $^ $(TEST_LIBS)
 
 $(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/program.a
 	$(call say,LD,$@)
@@ -111,7 +119,7 @@ AGENT_BUILD := $(BUILD)/agent-$(MACHINE)
 AGENT := $(dir $(PROGRAM))nswrap-agent-$(MACHINE)
 # libraries of another kind of machine: scripts/cross-libs
 AGENT_ROOT := $(if $(NATIVE),,$(BUILD)/libs-$(MACHINE))
-AGENT_SRC := $(filter-out src/mesh/manager/% src/mesh/manifest/% src/cmd/own.c,$(LIB_SRC)) \
+AGENT_SRC := $(filter-out src/mesh/manager/% src/mesh/manifest/% src/cmd/own.c src/net/slirplib.c,$(LIB_SRC)) \
 	static/noslirp.c static/noown.c static/noglib.c static/noyaml.c
 AGENT_OBJ := $(AGENT_SRC:%.c=$(AGENT_BUILD)/%.o)
 AGENT_HEADERS := $(if $(NATIVE),$(shell pkg-config --cflags $(PACKAGES)),-isystem $(AGENT_ROOT)/usr/include \

@@ -6,7 +6,6 @@
 #include <gnu/libc-version.h>
 #include <http_parser.h>
 #include <jansson.h>
-#include <libslirp.h>
 #include <ngtcp2/ngtcp2.h>
 #include <seccomp.h>
 #include <stdbool.h>
@@ -18,6 +17,7 @@
 #include "forward/driver.h"
 #include "mesh/info.h"
 #include "net/plan.h"
+#include "net/slirplib.h"
 #include "version.h"
 
 /* Of libraries that static/ stands in for: they are not there. */
@@ -25,7 +25,7 @@
 
 static void print_library(FILE *out, const char *name, const char *version)
 {
-	if (strcmp(version, NONE) != 0)
+	if (version && strcmp(version, NONE) != 0)
 		fprintf(out, ", %s %s", name, version);
 }
 
@@ -36,7 +36,7 @@ static void print_libraries(FILE *out)
 
 	fprintf(out, "libraries: glibc %s", gnu_get_libc_version());
 	fprintf(out, ", GLib %u.%u.%u", glib_major_version, glib_minor_version, glib_micro_version);
-	print_library(out, "libslirp", slirp_version_string());
+	print_library(out, "libslirp", slirplib_version());
 	fprintf(out, ", libseccomp %u.%u.%u", seccomp->major, seccomp->minor, seccomp->micro);
 #ifdef LIBCAP_MAJOR
 	/* it says nothing of itself when it is loaded */
@@ -52,7 +52,7 @@ static void print_libraries(FILE *out)
 
 static void print_features(FILE *out)
 {
-	const bool has_slirp = strcmp(slirp_version_string(), NONE) != 0;
+	const bool has_slirp = slirplib_version() != NULL;
 
 	if (has_slirp)
 		fprintf(out, "features: port drivers %s %s; outbound %s %s; ",

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libslirp.h>
 #include <net/ethernet.h>
 #include <netinet/icmp6.h>
 #include <netinet/tcp.h>
@@ -17,6 +16,7 @@
 #include "net/pcap.h"
 #include "net/refusal.h"
 #include "net/slirp_fds.h"
+#include "net/slirplib.h"
 #include "net/solicit.h"
 #include "net/tap.h"
 #include "util/clock.h"
@@ -216,7 +216,7 @@ static void on_tap_ready(struct loop_io *io, uint32_t events)
 		}
 		wake(stack);
 		solicit_note(&stack->solicit, frame, len, loop_now_ns(stack->loop));
-		slirp_input(stack->slirp, frame, (int)len);
+		slirplib.slirp_input(stack->slirp, frame, (int)len);
 		stack->has_input = true;
 	}
 }
@@ -318,7 +318,7 @@ static Slirp *make_slirp(struct slirp_stack *stack, const struct net_plan *plan)
 		.disable_dhcp = true,
 	};
 
-	Slirp *slirp = slirp_new(&config, &callbacks, stack);
+	Slirp *slirp = slirplib.slirp_new(&config, &callbacks, stack);
 	/* sets its clock; at 0 the first UDP socket would count as expired at once */
 	if (slirp)
 		slirp_fds_poll(&stack->fds, slirp, true);
@@ -387,7 +387,7 @@ void slirp_stack_free(struct slirp_stack *stack)
 		return;
 	loop_set_hook(stack->loop, NULL);
 	if (stack->slirp)
-		slirp_cleanup(stack->slirp);
+		slirplib.slirp_cleanup(stack->slirp);
 	loop_io_del(stack->loop, &stack->tap_io);
 	slirp_fds_fini(&stack->fds);
 	free(stack->frame);
@@ -424,11 +424,11 @@ int slirp_stack_listen(struct slirp_stack *stack, int listen_fd, const struct ad
 	uint32_t timeout_ms = 0;
 
 	errno = 0;
-	if (slirp_add_hostxfwd(stack->slirp, &any.any, addr_len(&any), &guest->any, addr_len(guest),
-		    SLIRP_HOSTFWD_V6ONLY) < 0)
+	if (slirplib.slirp_add_hostxfwd(stack->slirp, &any.any, addr_len(&any), &guest->any,
+		    addr_len(guest), SLIRP_HOSTFWD_V6ONLY) < 0)
 		return errno ? -errno : -EADDRINUSE;
 	/* libslirp does not tell the descriptor, but it asks to have it polled */
-	slirp_pollfds_fill(stack->slirp, &timeout_ms, on_search_poll, &search);
+	slirplib.slirp_pollfds_fill(stack->slirp, &timeout_ms, on_search_poll, &search);
 	stack->has_input = true;
 	if (search.fd < 0)
 		return -ENOENT;
@@ -447,6 +447,6 @@ void slirp_stack_unlisten(struct slirp_stack *stack, int listen_fd)
 
 	/* libslirp asks its sockets for their address */
 	if (addr_get_own(listen_fd, &own) == 0)
-		slirp_remove_hostxfwd(stack->slirp, &own.any, addr_len(&own), 0);
+		slirplib.slirp_remove_hostxfwd(stack->slirp, &own.any, addr_len(&own), 0);
 	stack->has_input = true;
 }

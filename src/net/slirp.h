@@ -29,7 +29,8 @@ struct pcap;
 /*
  * @tap: made with a vnet header (net/tap), nonblocking; stays the caller's, like what @pcap (fd
  * -1: none) has, and @plan, which must outlive the stack: libslirp keeps pointers into it.
- * Listeners rest while @budget has no room. One stack a loop. Returns NULL with errno set.
+ * Listeners rest while @budget has no room. One stack a loop. libslirp must be loaded
+ * (net/slirplib). Returns NULL with errno set.
  */
 struct slirp_stack *slirp_stack_new(struct loop *loop, const struct net_plan *plan, int tap,
 	const struct pcap *pcap, struct budget *budget);

@@ -3,10 +3,10 @@
 #include "net/slirp_fds.h"
 
 #include <errno.h>
-#include <libslirp.h>
 #include <string.h>
 #include <sys/socket.h>
 
+#include "net/slirplib.h"
 #include "util/fd.h"
 #include "util/list.h"
 #include "util/log.h"
@@ -145,7 +145,7 @@ uint32_t slirp_fds_fill(struct slirp_fds *fds, Slirp *slirp)
 
 	fds->round++;
 	fds->has_events = false;
-	slirp_pollfds_fill(slirp, &timeout_ms, on_add_poll, fds);
+	slirplib.slirp_pollfds_fill(slirp, &timeout_ms, on_add_poll, fds);
 	for (guint fd = 0; fd < fds->items->len; fd++) {
 		struct slirp_fd *item = g_ptr_array_index(fds->items, fd);
 
@@ -185,7 +185,7 @@ static int on_get_revents(int fd, void *opaque)
 
 void slirp_fds_poll(struct slirp_fds *fds, Slirp *slirp, bool has_failed)
 {
-	slirp_pollfds_poll(slirp, has_failed, on_get_revents, fds);
+	slirplib.slirp_pollfds_poll(slirp, has_failed, on_get_revents, fds);
 }
 
 void slirp_fds_set_listener(

@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "proc/clone.h"
 #include "proc/rights.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -25,12 +26,6 @@
 #define STACK_BYTES     (1 << 20)
 #define STACK_ALIGNMENT 16
 #define SETUP_STATUS    125 /* of a child that could not become the program */
-
-#ifdef __SANITIZE_ADDRESS__ /* it would take the child's frames for ours */
-#define CAN_SHARE_MEMORY false
-#else
-#define CAN_SHARE_MEMORY true
-#endif
 
 struct report {
 	enum command_failure failure;
@@ -239,7 +234,7 @@ pid_t command_start(const struct command *command, int *report, struct err *err)
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return err_sys(err, errno, "cannot make a pipe");
 	child.report_fd = ends[1];
-	pid_t pid = command->shares_memory && CAN_SHARE_MEMORY ? fork_sharing(&child) : fork();
+	pid_t pid = command->shares_memory && CLONE_CAN_SHARE ? fork_sharing(&child) : fork();
 	if (pid == 0)
 		child_main(&child);
 	int result = pid < 0 ? err_sys(err, errno, "cannot fork") : pid;

@@ -3,10 +3,14 @@
 #include "proc/witness.h"
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
 #include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "proc/clone.h"
 #include "proc/job.h"
 #include "proc/rights.h"
 #include "proc/tree.h"
@@ -22,6 +26,19 @@
 #define KILL_MS   1000
 #define ASKING    SIGRTMAX /* dequeued behind all of those that are held, signal(7) */
 #define ANSWER    0        /* no signal's number */
+
+#define STACK_BYTES     (32 << 10)
+#define STACK_ALIGNMENT 16
+#define THREAD_BYTES    (256 << 10)
+
+/* What a witness is told, for as long as who starts it waits. */
+struct beginning {
+	int fd;
+	bool has_own_session;
+	pid_t parent;
+	pid_t pid;   /* its own; -1 */
+	sem_t begun; /* @pid is known, and the rest needed no more; in our memory only */
+};
 
 /* A shell stops and continues what is before the next signal, in that order. */
 static bool is_held(int sig)
@@ -42,7 +59,8 @@ static void leave_group(const sigset_t *all)
 		;
 }
 
-__attribute__((noreturn)) static void run(int fd, bool has_own_session, pid_t parent)
+/* Without rights by now. In our memory nothing here may take a lock or allocate. */
+__attribute__((noreturn)) static void testify(int fd, bool has_own_session, pid_t parent)
 {
 	sigset_t all;
 
@@ -52,7 +70,7 @@ __attribute__((noreturn)) static void run(int fd, bool has_own_session, pid_t pa
 	prctl(PR_SET_NAME, "nswrap: witness"); /* from now on it tells what comes */
 	job_leave_streams();
 	dup2(STDOUT_FILENO, STDERR_FILENO); /* null by now */
-	if (rights_keep_fds(&fd, 1) < 0 || rights_drop_all() < 0 || rights_hide() < 0)
+	if (rights_keep_fds(&fd, 1) < 0)
 		_exit(125);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	while (getppid() == parent) {
@@ -63,6 +81,62 @@ __attribute__((noreturn)) static void run(int fd, bool has_own_session, pid_t pa
 			break;
 	}
 	_exit(0);
+}
+
+static int run(void *told)
+{
+	struct beginning *beginning = told;
+	const struct beginning own = *beginning;
+
+	beginning->pid = getpid();
+	sem_post(&beginning->begun);
+	testify(own.fd, own.has_own_session, own.parent);
+}
+
+/*
+ * Nearly all that a witness costs by fork(2) is a copy of our memory. So it shares that, and has
+ * the errno and the stack of a thread, which waits for ever: not by CLONE_VFORK, as a process with
+ * a thread that waits so is not seen to stop.
+ */
+static void *stand_by(void *told)
+{
+	struct beginning *beginning = told;
+	char stack[STACK_BYTES] __attribute__((aligned(STACK_ALIGNMENT)));
+
+	if (rights_drop_all() < 0 ||
+		clone(run, stack + sizeof(stack), CLONE_VM | SIGCHLD, beginning) < 0) {
+		beginning->pid = -1;
+		sem_post(&beginning->begun);
+		return NULL;
+	}
+	for (;;)
+		pause();
+}
+
+static void begin_in_our_memory(struct beginning *beginning)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+
+	sem_init(&beginning->begun, 0, 0);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, THREAD_BYTES);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	if (pthread_create(&thread, &attr, stand_by, beginning) == 0)
+		while (sem_wait(&beginning->begun) < 0)
+			;
+	pthread_attr_destroy(&attr);
+	sem_destroy(&beginning->begun);
+}
+
+static void begin_by_fork(struct beginning *beginning)
+{
+	beginning->pid = fork();
+	if (beginning->pid != 0)
+		return;
+	if (rights_drop_all() < 0 || rights_hide() < 0)
+		_exit(125);
+	testify(beginning->fd, beginning->has_own_session, beginning->parent);
 }
 
 static void on_told(struct loop_io *io, uint32_t events)
@@ -125,10 +199,10 @@ static void on_time(struct loop_timer *timer)
 		loop_timer_set(witness->loop, timer, next_ms);
 }
 
-void witness_start(struct witness *witness, struct loop *loop, bool has_own_session)
+void witness_start(
+	struct witness *witness, struct loop *loop, bool has_own_session, bool shares_memory)
 {
 	int ends[2];
-	pid_t self = getpid();
 
 	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
 		return;
@@ -136,9 +210,14 @@ void witness_start(struct witness *witness, struct loop *loop, bool has_own_sess
 	witness->has_own_session = has_own_session;
 	witness->timer.on_expired = on_time;
 	witness->io = (struct loop_io){ends[0], on_told};
-	witness->pid = loop_io_add(loop, &witness->io, EPOLLIN) < 0 ? -1 : fork();
-	if (witness->pid == 0)
-		run(ends[1], has_own_session, self);
+	struct beginning beginning = {
+		.fd = ends[1], .has_own_session = has_own_session, .parent = getpid(), .pid = -1};
+	int result = loop_io_add(loop, &witness->io, EPOLLIN);
+	if (result == 0 && shares_memory && CLONE_CAN_SHARE)
+		begin_in_our_memory(&beginning);
+	else if (result == 0)
+		begin_by_fork(&beginning);
+	witness->pid = beginning.pid;
 	close(ends[1]);
 	if (witness->pid < 0)
 		witness_stop(witness);

@@ -49,9 +49,12 @@ struct witness {
 
 /*
  * Start one in our process group, or in a session of its own if @has_own_session. All signals must
- * be blocked. What fails is not told: see above.
+ * be blocked. @shares_memory: it costs a third, is hidden as much as we are, and we have a second
+ * thread from now on (which a process that enters a user namespace must not have, setns(2)). What
+ * fails is not told: see above.
  */
-void witness_start(struct witness *witness, struct loop *loop, bool has_own_session);
+void witness_start(
+	struct witness *witness, struct loop *loop, bool has_own_session, bool shares_memory);
 
 /*
  * Hold @sig of @sender, which is to be passed on to @command, a process: on_signal is called later.

@@ -5,7 +5,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <libslirp.h>
 #include <limits.h>
 #include <linux/seccomp.h>
 #include <sched.h>
@@ -24,6 +23,7 @@
 #include "net/occupied.h"
 #include "net/plan.h"
 #include "net/resolv.h"
+#include "net/slirplib.h"
 #include "net/tap.h"
 #include "proc/confine.h"
 #include "proc/ns.h"
@@ -33,7 +33,6 @@
 
 #define FEW_FDS        4096
 #define FEW_PIPE_PAGES 4096
-#define SLIRP_NONE     "none" /* static/noslirp.c */
 #define SLIRP_WANTED   "4.7"
 
 __attribute__((format(printf, 4, 5))) static void say(struct diagnosis *out,
@@ -310,15 +309,19 @@ static void check_runtime_dir(struct diagnosis *out)
 
 static void check_libslirp(struct diagnosis *out)
 {
-	const char *version = slirp_version_string();
+	struct err err;
 
-	bool is_old = strverscmp(version, SLIRP_WANTED) < 0;
+	if (slirplib_load(NULL, &err) < 0) {
+		bool is_agent = err.code == ENOSYS;
 
-	if (strcmp(version, SLIRP_NONE) == 0) {
-		say(out, DIAGNOSIS_NOTE, "the whole nswrap has it",
-			"this nswrap-agent has no libslirp: sandboxes of its own need --network none");
+		say(out, is_agent ? DIAGNOSIS_NOTE : DIAGNOSIS_WRONG,
+			is_agent ? "the whole nswrap has it" : "install libslirp (libslirp0)",
+			"%s: sandboxes of its own need --network none", err.text);
 		return;
 	}
+	const char *version = slirplib_version();
+	bool is_old = strverscmp(version, SLIRP_WANTED) < 0;
+
 	say(out, is_old ? DIAGNOSIS_NOTE : DIAGNOSIS_FINE,
 		is_old ? "install libslirp " SLIRP_WANTED " or later, in which holes were closed"
 		       : "",

@@ -525,7 +525,7 @@ int enter_run(
 	err->code = 0;
 	int result = open_session(&session, err);
 	if (result == 0) {
-		witness_start(&session.witness, session.loop, command->command.new_session);
+		witness_start(&session.witness, session.loop, command->command.new_session, false);
 		result = start(&session, err);
 	}
 	if (result == 0)

@@ -17,6 +17,7 @@
 #include "conn/relay.h"
 #include "forward/table.h"
 #include "net/slirp.h"
+#include "net/slirplib.h"
 #include "proc/job.h"
 #include "proc/ns.h"
 #include "proc/rights.h"
@@ -301,6 +302,8 @@ __attribute__((noreturn)) static void netproc_main(const struct netproc_start *s
 	job_leave_streams();
 	words_speak(start->words);
 	g_log_set_default_handler(on_glib_message, NULL);
+	if (start->tap >= 0 && slirplib_load(on_glib_message, &err) < 0)
+		fail(start, &err);
 	if (isolate(start, &err) < 0)
 		fail(start, &err);
 	/* a change of credentials has cleared it, prctl(2) */

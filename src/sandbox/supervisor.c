@@ -157,7 +157,8 @@ static void on_started(void *owner)
 		answers_with_networks(event, &supervisor->config->net));
 	if (supervisor->forwards.count == 0)
 		events_ready(&supervisor->events);
-	witness_start(&supervisor->witness, supervisor->loop, supervisor->config->new_session);
+	witness_start(
+		&supervisor->witness, supervisor->loop, supervisor->config->new_session, true);
 	if (start_companion(supervisor, &err) < 0) {
 		log_error("%s", err.text);
 		give_up(supervisor);

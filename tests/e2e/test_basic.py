@@ -616,6 +616,25 @@ def test_outbound_addr(nswrap, outer):
         assert result.stdout.startswith(source), result.stdout + result.stderr
 
 
+HIDE_LIBSLIRP = """
+for file in $(ldconfig -p | sed -n 's/.*libslirp.* => //p'); do mount --bind /dev/null "$(realpath "$file")"; done
+exec "$@"
+"""
+
+
+def test_without_libslirp(nswrap):
+    """Only a sandbox with a network needs it, and says so; nothing else is missing."""
+    prefix = ["unshare", "-Urm", "sh", "-ec", HIDE_LIBSLIRP, "sh"]
+    assert nswrap.run("--network", "none", "true", prefix=prefix).returncode == 0
+    result = nswrap.run("-q", "sleep", "60", prefix=prefix)
+    assert result.returncode == 125 and result.stderr.count(b"\n") == 1
+    assert b"cannot load libslirp: " in result.stderr
+    result = nswrap.run("doctor", prefix=prefix)
+    assert re.search(rb"(?m)^wrong cannot load libslirp: ", result.stdout), result.stdout
+    result = nswrap.run("--version", prefix=prefix)
+    assert result.returncode == 0 and b"libslirp" not in result.stdout and b"GLib" in result.stdout
+
+
 # an address of this host that COMMAND asks, in a network that would be the usual one inside
 NEIGHBOURS = """
 ip link add near0 type veth peer name near1

@@ -143,8 +143,7 @@ def test_deb_says(debs):
     assert {"nswrap", "libnswrap0", "libnswrap-dev", "nswrap-dbgsym"} <= set(debs)
     path, _ = debs["nswrap"]
     assert field(path, "Version") == VERSION
-    for library in ("libc6", "libslirp0", "libseccomp2", "libcap2", "libjansson4", "libyaml-0-2"):
-        assert re.search(rf"\b{library}\b", field(path, "Depends")), library
+    assert set(re.findall(r"\blib[\w.+-]+", field(path, "Depends"))) == {"libc6", "libslirp0"}
     assert {"apparmor", "jupyterhub", "openssh-client"} <= set(field(path, "Suggests").split(", "))
     for path, _ in debs.values():
         listed = output("dpkg-deb", "-c", path).splitlines()

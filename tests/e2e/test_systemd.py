@@ -421,14 +421,15 @@ while True:
 @pytest.mark.parametrize("mode", ["mixed", "control-group"])
 def test_kill_mode(nswrap, plain_manager, mode, words):
     """Either way COMMAND has one SIGTERM, finishes, and nothing is left for the manager to kill."""
-    running = nswrap.start("-q", "--sdnotify", "command", *words, "--", *python(FINISHES), env=plain_manager.env)
+    running = nswrap.start("-v", "--sdnotify", "command", *words, "--", *python(FINISHES), env=plain_manager.env)
     plain_manager.wait_for("READY=1")
     plain_manager.receive().close()
     wait_for(lambda: called("sleep", running.tree()), "its child")
     tree = running.tree()
     kill_unit(running.pid, signal.SIGTERM, mode)
     assert sorted(plain_manager.wait_for("STATUS=finishing").lines) == ["STATUS=finishing", "STOPPING=1"]
-    assert running.wait() == 7
+    status = running.wait()
+    assert status == 7, (running.popen.returncode, running.stderr.text())
     assert not any(map(is_alive, tree))
 
 

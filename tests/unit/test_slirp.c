@@ -15,6 +15,7 @@
 #include "net/netdev.h"
 #include "net/pcap.h"
 #include "net/slirp.h"
+#include "net/slirplib.h"
 #include "netns.h"
 #include "util/fd.h"
 
@@ -38,6 +39,7 @@ static void open_world(struct world *world)
 	world->plan.outbound4 = addr_of4(frame_v4("127.0.0.2"), 0);
 	world->plan.outbound6 = (struct addr){0};
 	fake_tap_open(world->tap);
+	assert_int_equal(slirplib_load(NULL, NULL), 0);
 	world->stack = slirp_stack_new(
 		world->loop, &world->plan, world->tap[0], &(struct pcap){.fd = -1}, &world->budget);
 	assert_non_null(world->stack);

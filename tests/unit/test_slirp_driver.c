@@ -13,6 +13,7 @@
 #include "net/netdev.h"
 #include "net/pcap.h"
 #include "net/slirp.h"
+#include "net/slirplib.h"
 #include "netns.h"
 
 #define WAIT_MS 5000
@@ -31,6 +32,7 @@ static struct world open_world(bool has_listened)
 
 	plan_init(&world.bed->plan);
 	fake_tap_open(world.tap);
+	assert_int_equal(slirplib_load(NULL, NULL), 0);
 	world.bed->context.slirp = slirp_stack_new(world.bed->loop, &world.bed->plan, world.tap[0],
 		&(struct pcap){.fd = -1}, &world.bed->budget);
 	assert_non_null(world.bed->context.slirp);

@@ -10,11 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "proc/witness.h"
 #include "util/clock.h"
+
+static bool shares_memory; /* all is tried with both */
 
 /* A command beside the witness: a process that waits, in our group or in a session of its own. */
 struct bed {
@@ -62,6 +65,7 @@ static void open_bed(struct bed *bed, bool has_own_session)
 	assert_int_equal(pipe(ready), 0);
 	bed->command = fork();
 	if (bed->command == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (has_own_session)
 			setsid();
 		assert_int_equal(write(ready[1], &byte, 1), 1);
@@ -71,7 +75,7 @@ static void open_bed(struct bed *bed, bool has_own_session)
 	assert_int_equal(read(ready[0], &byte, 1), 1);
 	close(ready[0]);
 	close(ready[1]);
-	witness_start(&bed->witness, bed->loop, has_own_session);
+	witness_start(&bed->witness, bed->loop, has_own_session, shares_memory);
 	assert_true(bed->witness.pid > 0);
 	wait_until_named(bed->witness.pid);
 }
@@ -190,6 +194,46 @@ static void test_what_is_not_held(void **state)
 	close_bed(&bed);
 }
 
+static void assert_change(pid_t pid, int sig, int options)
+{
+	siginfo_t info = {0};
+
+	kill(pid, sig);
+	for (int i = 0; i < 10000 && info.si_pid == 0; i++) {
+		assert_int_equal(waitid(P_PID, (id_t)pid, &info, options | WNOHANG), 0);
+		usleep(1000);
+	}
+	assert_int_equal(info.si_pid, pid);
+}
+
+/* A second thread that waits for good keeps nobody from hearing of a stop. */
+static void test_a_stop_is_seen(void **state)
+{
+	int ready[2];
+	char byte = 0;
+
+	(void)state;
+	assert_int_equal(pipe(ready), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct bed bed;
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		open_bed(&bed, false);
+		if (write(ready[1], &byte, 1) == 1)
+			loop_run(bed.loop);
+		_exit(1);
+	}
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	for (int i = 0; i < 2; i++) {
+		assert_change(pid, SIGSTOP, WSTOPPED);
+		assert_change(pid, SIGCONT, WCONTINUED);
+	}
+	assert_change(pid, SIGKILL, WEXITED);
+	close(ready[0]);
+	close(ready[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -197,10 +241,13 @@ int main(void)
 		cmocka_unit_test(test_late_witness),
 		cmocka_unit_test(test_late_both),
 		cmocka_unit_test(test_what_is_not_held),
+		cmocka_unit_test(test_a_stop_is_seen),
 	};
 	sigset_t all;
 
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, NULL);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	int failed = cmocka_run_group_tests_name("by fork", tests, NULL, NULL);
+	shares_memory = true;
+	return failed + cmocka_run_group_tests_name("in our memory", tests, NULL, NULL);
 }
