@@ -113,8 +113,10 @@ void forwards_announce(struct forwards *forwards, size_t first, json_t *warnings
 
 /*
  * While the sandbox runs: add all of @specs, or none, and announce them; remove all of them, of
- * which each may be just what stands in front of the guest port, if that names one rule. NULL ends
- * the texts; @warnings as above. Return 0, or -errno with @err filled.
+ * which each may be just what stands in front of the guest port, if that names one rule. Their
+ * ports are free then; for that the net process is waited for, a second at most. NULL ends the
+ * texts;
+ * @warnings as above. Return 0, or -errno with @err filled.
  */
 int forwards_add(
 	struct forwards *forwards, const char *const *specs, json_t *warnings, struct err *err);

@@ -9,6 +9,7 @@ import re
 import resource
 import signal
 import subprocess
+import threading
 
 import pytest
 
@@ -150,6 +151,23 @@ def test_added_and_removed_ports(nswrap):
         return len({tuple(line.split()[1:4]) for line in thief.end()}) == len(wanted)
 
     wait_for(is_free, "the ports to be free")
+
+
+@pytest.mark.parametrize("kind", ["tcp", "udp"])
+def test_what_was_removed_is_free(nswrap, kind):
+    """Also if the net process, which has the socket as well, has its turn late."""
+    port = free_port()
+    running = nswrap.start("-q", "-n", "box", "-f", f"127.0.0.1:{port}:80/{kind}", "sleep", "1000")
+    running.wait_event("started")
+    net = running.net_pid()
+    os.kill(net, signal.SIGSTOP)
+    timer = threading.Timer(0.3, os.kill, (net, signal.SIGCONT))
+    timer.start()
+    assert nswrap.run("port", "remove", "box", f"127.0.0.1:{port}/{kind}").returncode == 0
+    added = nswrap.run("port", "add", "box", f"0.0.0.0:{port}:80/{kind}")
+    timer.join()
+    assert added.returncode == 0, added.stderr
+    running.stop()
 
 
 def test_added_and_removed_paths(nswrap, short_dir):
