@@ -413,6 +413,19 @@ def open_fds(pid):
     return found
 
 
+def settled_fds(pid):
+    """How many pid has open, once that changes no more: what it asked others for at its start comes later."""
+    counts = [-1]
+
+    def is_settled():
+        time.sleep(0.3 * PATIENCE)
+        counts.append(len(open_fds(pid)))
+        return counts[-1] == counts[-2]
+
+    wait_for(is_settled, "an end of new descriptors")
+    return counts[-1]
+
+
 def rights(pid):
     """Capability sets as numbers, and no_new_privs and seccomp."""
     status = proc_status(pid)

@@ -17,7 +17,7 @@ import time
 
 import pytest
 from harness import (BINARY, HTTP, NEIGHBOUR_SETUP, PATIENCE, Behind, TCP_ECHO, TCP_PEER, UDP_ECHO, called, descendants,
-                     connect, free_port, full_pipe, open_fds, python, read_all, wait_for)
+                     connect, free_port, full_pipe, open_fds, python, read_all, settled_fds, wait_for)
 from mesh_tools import Hiccups
 from test_mesh_routes import MANY
 from tools import tool
@@ -423,7 +423,7 @@ def test_many_at_once_and_nothing_is_left(nswrap, far):
     wait_for(lambda: called("nswrap: exit", descendants(box.popen.pid)), "the exit")
     done = nswrap.run("exec", "box", *python(MANY, FAR, 7001, 1))
     agent = called("nswrap: exit", descendants(box.popen.pid))[0]
-    before = len(open_fds(agent))
+    before = settled_fds(agent)
     done = nswrap.run("exec", "box", *python(MANY, FAR, 7001, 1000), timeout=60)
     assert int(done.stdout) == 1000, done.stderr
     wait_for(lambda: len(open_fds(agent)) <= before, "the end of all connections", 20)
@@ -1006,7 +1006,7 @@ def test_connections_for_long_and_nothing_is_left(nswrap, far):
     box.wait_event("started")
     nswrap.run("exec", "box", *python(MANY, FAR, 7001, 1))
     agent = called("nswrap: exit", descendants(box.popen.pid))[0]
-    before = len(open_fds(agent))
+    before = settled_fds(agent)
     done = nswrap.run("exec", "box", *python(RAISED + RATE, FAR, 7001, 300, seconds), timeout=120)
     assert int(done.stdout) == 300 * seconds, done.stderr[-2000:]
     wait_for(lambda: len(open_fds(agent)) <= before, "the end of all connections", 20)

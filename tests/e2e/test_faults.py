@@ -16,7 +16,8 @@ import time
 import pytest
 
 from harness import (
-    BINARY, PATIENCE, Lines, descendants, exchange, free_port, is_alive, left_below, open_fds, python, wait_for)
+    BINARY, PATIENCE, Lines, descendants, exchange, free_port, is_alive, left_below, open_fds, python, settled_fds,
+    wait_for)
 from tools import THOROUGH, Roles, tool
 
 GONE_S = 2
@@ -401,7 +402,7 @@ def test_net_process_killed_again_and_again(nswrap, driver):
     running.guest_listening()
     port = running.host_port()
     kill_net(running)
-    before = len(open_fds(running.pid))
+    before = settled_fds(running.pid)
     stop = threading.Event()
 
     def load():

@@ -11,7 +11,7 @@ import subprocess
 import threading
 
 import pytest
-from harness import PATIENCE, TCP_ECHO, called, clients, descendants, is_alive, open_fds, python, wait_for
+from harness import PATIENCE, TCP_ECHO, called, clients, descendants, is_alive, open_fds, python, settled_fds, wait_for
 from test_exit import ECHOED, FAR, far, frame, listening  # noqa: F401 (far is a fixture)
 
 KEY = b"0123456789abcdef0123456789abcdef"
@@ -132,7 +132,7 @@ def test_an_exit_survives_ends_that_break_anywhere(nswrap, far, key, tmp_path):
     popen = listening(made, f"listen-unix:{path}", "--key-file", str(key))
     pid = next(p for p in [popen.pid, *descendants(popen.pid)]
                if pathlib.Path(f"/proc/{p}/comm").read_text() == "nswrap: exit\n")
-    before = open_fds(pid)
+    before = settled_fds(pid)
     silent = []
     for last in range(0, 81):
         s = socket.socket(socket.AF_UNIX)
@@ -156,7 +156,7 @@ def test_an_exit_survives_ends_that_break_anywhere(nswrap, far, key, tmp_path):
     expect_echo(nswrap.run("--via", f"unix:{path}", "--key-file", key, *python(ECHOED, FAR, 7001, 100000)))
     for s in silent:
         s.close()
-    wait_for(lambda: len(open_fds(pid)) <= len(before), "only the listener is open")
+    wait_for(lambda: len(open_fds(pid)) <= before, "only the listener is open")
     below = descendants(pid)
     assert is_alive(pid) and below == called("nswrap: stderr", below)
     popen.terminate()

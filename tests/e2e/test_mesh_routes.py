@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 from harness import (HTTP, NAME_SERVER, Behind, TCP_ECHO, TCP_PEER, UDP_ECHO, descendants,
-                     free_port, namespace, open_fds, python, wait_for)
+                     free_port, namespace, open_fds, python, settled_fds, wait_for)
 from mesh_tools import AGENT_KIND, TRY, Box, Site, Steady, echoed, in_time, settled
 
 pytestmark = pytest.mark.agents(thorough=True)
@@ -140,7 +140,7 @@ def test_many_at_once_and_nothing_is_left(world):
     made.serve(TCP_ECHO, FAR, 7001)
     with site:
         agent = next(pid for pid in descendants(site.running.popen.pid) if is_agent(pid, made))
-        before = len(open_fds(agent))
+        before = settled_fds(agent)
         assert int(box.do(*python(MANY, FAR, 7001, 1000), timeout=60)) == 1000
         # the listener stays for a minute, in case that there are more
         wait_for(lambda: len(open_fds(agent)) <= before + 2, "the end of all connections", 20)

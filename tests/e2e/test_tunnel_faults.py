@@ -11,7 +11,7 @@ import threading
 import time
 
 import pytest
-from harness import PATIENCE, clients, connect, exchange, free_port, open_fds, wait_for
+from harness import PATIENCE, clients, connect, exchange, free_port, open_fds, settled_fds, wait_for
 from test_tunnel import echo, run_server, serve_each, tunnel  # noqa: F401 (a fixture)
 from test_tunnel import target  # noqa: F401 (a fixture)
 from test_tunnel_forwards import at, client_of, order
@@ -117,7 +117,7 @@ def wait_for_the_end(s):
 def test_clients_that_stop_anywhere(tunnel, target):
     """Half a hello, and then nothing or the end: nobody is kept waiting, and nothing is left."""
     server, client = tunnel.up(target)
-    fds = len(open_fds(server.pid))
+    fds = settled_fds(server.pid)
     whole = HELLO + b"cF\0\0\x12ft" + b"web\0" + b"127.0.0.1:0"
     with contextlib.ExitStack() as stack:
         for cut in [*range(len(whole) + 1)] * 3:
@@ -581,7 +581,7 @@ def test_idle_connections_keep_nobody_out_of_a_tunnel(tunnel, many_descriptors, 
 def test_forwards_without_end(tunnel, target):
     """A client may have so many and no more, and what it had goes with it."""
     server = tunnel.server()
-    fds = len(open_fds(server.pid))
+    fds = settled_fds(server.pid)
     with connect(tunnel.clients) as s:
         s.sendall(HELLO + b"c")
         s.settimeout(10 * PATIENCE)

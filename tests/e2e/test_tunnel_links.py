@@ -8,7 +8,7 @@ import signal
 import socket
 
 import pytest
-from harness import BINARY, called, connect, descendants, exchange, open_fds, read_all, wait_for
+from harness import BINARY, called, connect, descendants, exchange, open_fds, read_all, settled_fds, wait_for
 from test_tunnel import BURST
 from test_tunnel import target, tunnel  # noqa: F401 (fixtures)
 
@@ -70,7 +70,7 @@ def test_another_key(tunnel, target, keys, at_server, at_client):
 def test_strangers_at_a_server_with_a_key(tunnel, target, keys):
     """They are told nothing, are no lanes, and keep nobody else out."""
     server = tunnel.server("--key-file", keys[0])
-    fds = len(open_fds(server.pid))
+    fds = settled_fds(server.pid)
     with contextlib.ExitStack() as stack:
         for said in [b"", b"nswrapt1H\0\0\x08" + bytes(8), b"GET / HTTP/1.0\r\n\r\n", os.urandom(200),
                      b"nswrap\x01A" + b"tunnel\0\0" + bytes(32)] * 60:
