@@ -31,13 +31,18 @@
 #define STACK_ALIGNMENT 16
 #define THREAD_BYTES    (256 << 10)
 
-/* What a witness is told, for as long as who starts it waits. */
-struct beginning {
+/* What a witness is told. */
+struct task {
 	int fd;
 	bool has_own_session;
 	pid_t parent;
+};
+
+/* One in our memory, for as long as who starts it waits. */
+struct beginning {
+	struct task task;
 	pid_t pid;   /* its own; -1 */
-	sem_t begun; /* @pid is known, and the rest needed no more; in our memory only */
+	sem_t begun; /* @pid is known, and the rest needed no more */
 };
 
 /* A shell stops and continues what is before the next signal, in that order. */
@@ -59,13 +64,14 @@ static void leave_group(const sigset_t *all)
 		;
 }
 
-/* Without rights by now. In our memory nothing here may take a lock or allocate. */
-__attribute__((noreturn)) static void testify(int fd, bool has_own_session, pid_t parent)
+/* In our memory nothing here may take a lock or allocate. */
+__attribute__((noreturn)) static void testify(const struct task *task)
 {
+	const int fd = task->fd;
 	sigset_t all;
 
 	sigfillset(&all);
-	if (has_own_session)
+	if (task->has_own_session)
 		leave_group(&all);
 	prctl(PR_SET_NAME, "nswrap: witness"); /* from now on it tells what comes */
 	job_leave_streams();
@@ -73,7 +79,7 @@ __attribute__((noreturn)) static void testify(int fd, bool has_own_session, pid_
 	if (rights_keep_fds(&fd, 1) < 0)
 		_exit(125);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	while (getppid() == parent) {
+	while (getppid() == task->parent) {
 		int sig = sigwaitinfo(&all, NULL);
 		uint8_t number = sig == ASKING ? ANSWER : (uint8_t)sig;
 
@@ -83,60 +89,62 @@ __attribute__((noreturn)) static void testify(int fd, bool has_own_session, pid_
 	_exit(0);
 }
 
-static int run(void *told)
+static int run(void *task)
 {
-	struct beginning *beginning = told;
-	const struct beginning own = *beginning;
-
-	beginning->pid = getpid();
-	sem_post(&beginning->begun);
-	testify(own.fd, own.has_own_session, own.parent);
+	testify(task);
 }
 
 /*
  * Nearly all that a witness costs by fork(2) is a copy of our memory. So it shares that, and has
  * the errno and the stack of a thread, which waits for ever: not by CLONE_VFORK, as a process with
  * a thread that waits so is not seen to stop.
+ *
+ * Both have our rights, too: a task without them would open our memory, and what can be done with
+ * that, to all who have none (ptrace(2)).
  */
 static void *stand_by(void *told)
 {
 	struct beginning *beginning = told;
+	struct task task = beginning->task;
 	char stack[STACK_BYTES] __attribute__((aligned(STACK_ALIGNMENT)));
+	pid_t pid = clone(run, stack + sizeof(stack), CLONE_VM | SIGCHLD, &task);
 
-	if (rights_drop_all() < 0 ||
-		clone(run, stack + sizeof(stack), CLONE_VM | SIGCHLD, beginning) < 0) {
-		beginning->pid = -1;
-		sem_post(&beginning->begun);
-		return NULL;
-	}
-	for (;;)
+	beginning->pid = pid;
+	sem_post(&beginning->begun);
+	while (pid > 0)
 		pause();
+	return NULL;
 }
 
-static void begin_in_our_memory(struct beginning *beginning)
+/* Returns the witness, or -1. */
+static pid_t begin_in_our_memory(const struct task *task)
 {
+	struct beginning beginning = {.task = *task, .pid = -1};
 	pthread_attr_t attr;
 	pthread_t thread;
 
-	sem_init(&beginning->begun, 0, 0);
+	sem_init(&beginning.begun, 0, 0);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, THREAD_BYTES);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	if (pthread_create(&thread, &attr, stand_by, beginning) == 0)
-		while (sem_wait(&beginning->begun) < 0)
+	if (pthread_create(&thread, &attr, stand_by, &beginning) == 0)
+		while (sem_wait(&beginning.begun) < 0)
 			;
 	pthread_attr_destroy(&attr);
-	sem_destroy(&beginning->begun);
+	sem_destroy(&beginning.begun);
+	return beginning.pid;
 }
 
-static void begin_by_fork(struct beginning *beginning)
+/* The same. */
+static pid_t begin_by_fork(const struct task *task)
 {
-	beginning->pid = fork();
-	if (beginning->pid != 0)
-		return;
+	pid_t pid = fork();
+
+	if (pid != 0)
+		return pid;
 	if (rights_drop_all() < 0 || rights_hide() < 0)
 		_exit(125);
-	testify(beginning->fd, beginning->has_own_session, beginning->parent);
+	testify(task);
 }
 
 static void on_told(struct loop_io *io, uint32_t events)
@@ -210,14 +218,13 @@ void witness_start(
 	witness->has_own_session = has_own_session;
 	witness->timer.on_expired = on_time;
 	witness->io = (struct loop_io){ends[0], on_told};
-	struct beginning beginning = {
-		.fd = ends[1], .has_own_session = has_own_session, .parent = getpid(), .pid = -1};
-	int result = loop_io_add(loop, &witness->io, EPOLLIN);
-	if (result == 0 && shares_memory && CLONE_CAN_SHARE)
-		begin_in_our_memory(&beginning);
-	else if (result == 0)
-		begin_by_fork(&beginning);
-	witness->pid = beginning.pid;
+	const struct task task = {ends[1], has_own_session, getpid()};
+	if (loop_io_add(loop, &witness->io, EPOLLIN) < 0)
+		witness->pid = -1;
+	else if (shares_memory && CLONE_CAN_SHARE)
+		witness->pid = begin_in_our_memory(&task);
+	else
+		witness->pid = begin_by_fork(&task);
 	close(ends[1]);
 	if (witness->pid < 0)
 		witness_stop(witness);

@@ -13,7 +13,7 @@ import subprocess
 import pytest
 
 from harness import (
-    BINARY, PATIENCE, TCP_ECHO, UDP_ECHO, called, descendants, python, rights, wait_for)
+    BINARY, PATIENCE, SANITIZED, TCP_ECHO, UDP_ECHO, called, descendants, python, rights, wait_for)
 from tools import Roles, tool
 
 NO_CAPS = {"CapInh": 0, "CapPrm": 0, "CapEff": 0, "CapBnd": 0, "CapAmb": 0}
@@ -284,6 +284,20 @@ def test_command_cannot_take_nswrap_over(nswrap, options):
     running.stdin.write(f"{roles.supervisor} {roles.init} {roles.net}\n".encode())
     running.stdin.flush()
     assert [running.read_line() for _ in range(3)] == ["not unseen"] * 3
+
+
+def test_who_has_less_rights_cannot_take_the_supervisor_over(nswrap):
+    """Nor any task that has its memory: what the kernel compares are the rights of each."""
+    running = nswrap.start("sleep", "1000", prefix=["unshare", "-Ur"])
+    running.wait_event("started")
+    witness = wait_for(lambda: called("nswrap: witness", descendants(running.pid)), "the witness")
+    tasks = [*map(int, os.listdir(f"/proc/{running.pid}/task")), *witness]
+    assert len(tasks) == (2 if SANITIZED else 3) and rights(running.pid)["CapEff"] != 0
+    words = ["nsenter", "-t", str(running.pid), "-U", "--preserve-credentials", "setpriv", "--bounding-set=-all",
+             "--inh-caps=-all", "--ambient-caps=-all"]
+    found = subprocess.run([*words, *python(ATTACH, *tasks)], stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    assert found.stdout.decode().splitlines() == ["not unseen"] * len(tasks), found
+    running.stop()
 
 
 # --- the net process, as root of an outer user namespace sees it ------------------------------------------
