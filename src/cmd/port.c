@@ -15,13 +15,16 @@
 #include "cmd/habits.h"
 #include "cmd/output.h"
 #include "cmd/resolve.h"
+#include "conn/bind.h"
 #include "control/control.h"
 #include "forward/spec.h"
+#include "util/clock.h"
 #include "util/fd.h"
 #include "util/log.h"
 #include "util/parse.h"
 
 #define OPERANDS_MAX (FORWARD_MAX + 2)
+#define CLOSED_MS    5000 /* for a net process that has much to do */
 
 /* What the options say. Texts point into argv. */
 struct port_options {
@@ -254,6 +257,51 @@ static void print_answer(const json_t *answer, bool is_json)
 	}
 }
 
+/* Where @forward listened. Returns false for a path, and for what is none. */
+static bool read_host(const json_t *forward, struct addr *host, enum proto *proto)
+{
+	const char *ip = output_member(forward, "host", NULL);
+	json_int_t port = json_integer_value(json_object_get(forward, "host_port"));
+	struct err discard;
+
+	if (!ip || port <= 0 || port > UINT16_MAX || addr_parse_host(ip, host, &discard) < 0)
+		return false;
+	addr_set_port(host, (uint16_t)port);
+	*proto = strcmp(output_member(forward, "proto", "tcp"), "udp") == 0 ? PROTO_UDP : PROTO_TCP;
+	return true;
+}
+
+/* The net process has them a moment longer than the sandbox, and who asks us may want them now. */
+static void await_closed(const json_t *removed)
+{
+	struct clock_wait wait = clock_wait_start(CLOSED_MS);
+	size_t i;
+	json_t *forward;
+
+	json_array_foreach(removed, i, forward)
+	{
+		char text[ADDR_TEXT_BYTES];
+		struct bound bound;
+		enum proto proto;
+		struct addr host;
+
+		if (!read_host(forward, &host, &proto))
+			continue;
+		int result;
+		while ((result = bind_try(&host, proto, &bound)) == -EADDRINUSE &&
+			clock_wait_go_on(&wait))
+			;
+		if (result == 0)
+			bind_close(&bound);
+		if (result != -EADDRINUSE)
+			continue;
+		log_warning("%s is still in use: by the sandbox's net process, if that stands "
+			    "still, or by another program",
+			addr_format(&host, text, sizeof(text)));
+		return;
+	}
+}
+
 /* --- the three of them -------------------------------------------------------------------- */
 
 static const struct port_action {
@@ -331,6 +379,8 @@ static int ask(const char *name, json_t *request, bool is_json, struct err *err)
 	if (result == 0 &&
 		(json_object_get(answer, "forwards") || json_object_get(answer, "reverses")))
 		print_answer(answer, is_json);
+	if (result == 0)
+		await_closed(json_object_get(answer, "removed"));
 	json_decref(answer);
 	return result;
 }

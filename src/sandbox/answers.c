@@ -155,6 +155,19 @@ static json_t *add_ports(
 	return NULL;
 }
 
+static json_t *remove_ports(
+	const struct answers *answers, const struct request *request, struct err *err)
+{
+	json_t *removed = json_array();
+
+	if (outwards_check_named(answers->outwards, request->reverses, err) == 0 &&
+		forwards_remove(answers->forwards, request->specs, removed, err) == 0 &&
+		outwards_remove(answers->outwards, request->reverses, err) == 0)
+		return json_pack("{s:b, s:o}", "ok", 1, "removed", removed);
+	json_decref(removed);
+	return NULL;
+}
+
 static json_t *on_request(struct server_client *client, json_t *message, struct err *err)
 {
 	struct answers *answers = client->server->owner;
@@ -168,11 +181,7 @@ static json_t *on_request(struct server_client *client, json_t *message, struct 
 	case REQUEST_PORT_ADD:
 		return add_ports(answers, &request, err);
 	case REQUEST_PORT_REMOVE:
-		if (outwards_check_named(answers->outwards, request.reverses, err) < 0 ||
-			forwards_remove(answers->forwards, request.specs, err) < 0 ||
-			outwards_remove(answers->outwards, request.reverses, err) < 0)
-			return NULL;
-		break;
+		return remove_ports(answers, &request, err);
 	case REQUEST_STOP:
 		answers->on_stop(answers->owner, request.has_timeout
 							 ? request.timeout_ms

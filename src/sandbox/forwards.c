@@ -13,7 +13,6 @@
 #include "control/owner.h"
 #include "net/diag.h"
 #include "sandbox/elsewhere.h"
-#include "util/clock.h"
 #include "util/fd.h"
 #include "util/list.h"
 #include "util/log.h"
@@ -21,7 +20,6 @@
 
 #define WARNINGS_MAX 64 /* in one answer */
 #define RETRY_MS     1000
-#define CLOSED_MS    1000
 
 static enum forward_driver_choice resolve(
 	const struct sandbox_config *config, const struct forward_spec *spec, bool keeps_clients)
@@ -499,27 +497,8 @@ static int note_removed(
 	return 0;
 }
 
-/* The net process has them as well; one that stands still is not waited for. */
-static void await_closed(const struct forward_list *list)
-{
-	struct clock_wait wait = clock_wait_start(CLOSED_MS);
-
-	for (size_t i = 0; i < list->count; i++) {
-		struct addr host = list->items[i].host;
-		struct bound bound;
-		int result;
-
-		if (host.family == AF_UNIX || list->items[i].given_fd > 0)
-			continue;
-		do
-			result = bind_try(&host, list->items[i].proto, &bound);
-		while (result == -EADDRINUSE && clock_wait_go_on(&wait));
-		if (result == 0)
-			bind_close(&bound);
-	}
-}
-
-int forwards_remove(struct forwards *forwards, const char *const *specs, struct err *err)
+int forwards_remove(
+	struct forwards *forwards, const char *const *specs, json_t *removed, struct err *err)
 {
 	struct forward_list list = {0};
 	char text[FORWARD_TEXT_BYTES];
@@ -535,16 +514,16 @@ int forwards_remove(struct forwards *forwards, const char *const *specs, struct 
 		struct forwards_item *item = find_spec(forwards, &list.items[i]);
 		if (!item)
 			continue; /* named twice */
-		list.items[i].given_fd = item->spec.given_fd;
 		result = note_removed(forwards, item, err);
-		if (result == 0)
-			drop(forwards, item);
+		if (result < 0)
+			break;
+		if (item->spec.given_fd <= 0) /* else who gave it has it still */
+			json_array_append_new(removed, item_json(item, false));
+		drop(forwards, item);
 	}
-	forwards_send(forwards, false);
-	if (result == 0)
-		await_closed(&list);
 	spec_list_free(&list);
 	hold_ports(forwards, 0);
+	forwards_send(forwards, false);
 	return result;
 }
 

@@ -113,14 +113,14 @@ void forwards_announce(struct forwards *forwards, size_t first, json_t *warnings
 
 /*
  * While the sandbox runs: add all of @specs, or none, and announce them; remove all of them, of
- * which each may be just what stands in front of the guest port, if that names one rule. Their
- * ports are free then; for that the net process is waited for, a second at most. NULL ends the
- * texts;
- * @warnings as above. Return 0, or -errno with @err filled.
+ * which each may be just what stands in front of the guest port, if that names one rule. NULL ends
+ * the texts; @warnings as above. The net process closes what was removed in a moment: @removed gets
+ * what is anybody's to bind then. Return 0, or -errno with @err filled.
  */
 int forwards_add(
 	struct forwards *forwards, const char *const *specs, json_t *warnings, struct err *err);
-int forwards_remove(struct forwards *forwards, const char *const *specs, struct err *err);
+int forwards_remove(
+	struct forwards *forwards, const char *const *specs, json_t *removed, struct err *err);
 
 /* The net process found a listener, cannot serve a rule, or can again; ids may be wrong. */
 void forwards_on_listening(struct forwards *forwards, uint32_t id);

@@ -9,7 +9,6 @@ import re
 import resource
 import signal
 import subprocess
-import threading
 
 import pytest
 
@@ -153,20 +152,50 @@ def test_added_and_removed_ports(nswrap):
     wait_for(is_free, "the ports to be free")
 
 
+@DRIVERS
 @pytest.mark.parametrize("kind", ["tcp", "udp"])
-def test_what_was_removed_is_free(nswrap, kind):
-    """Also if the net process, which has the socket as well, has its turn late."""
+def test_what_was_removed_is_free(nswrap, kind, driver):
+    """Also if the net process, which has the socket as well, has its turn late. Others are served meanwhile."""
     port = free_port()
-    running = nswrap.start("-q", "-n", "box", "-f", f"127.0.0.1:{port}:80/{kind}", "sleep", "1000")
+    running = nswrap.start("-q", "-n", "box", "--port-driver", driver, "-f", f"127.0.0.1:{port}:80/{kind}",
+                           "sleep", "1000")
     running.wait_event("started")
     net = running.net_pid()
     os.kill(net, signal.SIGSTOP)
-    timer = threading.Timer(0.3, os.kill, (net, signal.SIGCONT))
-    timer.start()
-    assert nswrap.run("port", "remove", "box", f"127.0.0.1:{port}/{kind}").returncode == 0
+    remover = nswrap.popen("port", "remove", "box", f"127.0.0.1:{port}/{kind}", stdin=subprocess.DEVNULL)
+    wait_for(lambda: not ps(nswrap)[0]["forwards"], "the removal")
+    assert remover.poll() is None
+    os.kill(net, signal.SIGCONT)
+    assert remover.wait(10 * PATIENCE) == 0
     added = nswrap.run("port", "add", "box", f"0.0.0.0:{port}:80/{kind}")
-    timer.join()
     assert added.returncode == 0, added.stderr
+    running.stop()
+
+
+def test_many_that_were_removed_are_free(nswrap):
+    """More than the net process can be told at once."""
+    ports = next(ports for ports in (range(first, first + 1000) for first in range(20000, 30000, 1000))
+                 if all(map(is_free, ports)))
+    rule = f"{ports[0]}-{ports[-1]}:{ports[0]}-{ports[-1]}"
+    running = nswrap.start("-q", "-n", "box", "-f", rule, "sleep", "1000")
+    running.wait_event("started")
+    running.net_pid()
+    result = nswrap.run("port", "remove", "box", rule)
+    assert result.returncode == 0 and result.stderr == b"", result.stderr
+    assert not [port for port in ports if not is_free(port)]
+    running.stop()
+
+
+def test_what_is_not_closed_is_told(nswrap):
+    """A net process that stands still is not waited for without an end."""
+    port = free_port()
+    running = nswrap.start("-q", "-n", "box", "-p", port, "-P", 80, "sleep", "1000")
+    running.wait_event("started")
+    net = running.net_pid()
+    os.kill(net, signal.SIGSTOP)
+    result = nswrap.run("port", "remove", "box", f"127.0.0.1:{port}")
+    assert result.returncode == 0 and f"127.0.0.1:{port} is still in use".encode() in result.stderr, result.stderr
+    os.kill(net, signal.SIGCONT)
     running.stop()
 
 

@@ -121,11 +121,17 @@ static void add(struct world *world, const char *text)
 		fail_msg("%s: %s", text, err.text);
 }
 
+/* Whoever asks for that is told what is free soon: as many rules as there are fewer now. */
 static int drop(struct world *world, const char *text, struct err *err)
 {
 	const char *const specs[] = {text, NULL};
+	const size_t before = world->forwards.count;
+	json_t *removed = json_array();
+	int result = forwards_remove(&world->forwards, specs, removed, err);
 
-	return forwards_remove(&world->forwards, specs, err);
+	assert_int_equal(json_array_size(removed), before - world->forwards.count);
+	json_decref(removed);
+	return result;
 }
 
 /* "127.0.0.1:8080" of rule @index, whose port the kernel has chosen. */
