@@ -71,6 +71,8 @@ $(BUILD)/program.a: $(LIB_OBJ)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
+$(BUILD)/src/net/slirplib.o: private NS_CFLAGS += -DSLIRP_DIR='"$(shell pkg-config --variable=libdir slirp)"'
+
 $(BUILD)/%.o: %.c
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)

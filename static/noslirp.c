@@ -13,6 +13,11 @@ int slirplib_load(GLogFunc on_message, struct err *err)
 	return err_set(err, ENOSYS, "this nswrap-agent has no libslirp");
 }
 
+int slirplib_check(struct err *err)
+{
+	return slirplib_load(NULL, err);
+}
+
 const char *slirplib_version(void)
 {
 	return NULL;

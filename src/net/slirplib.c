@@ -5,8 +5,14 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <stddef.h>
+#include <sys/stat.h>
 
 #define FILE_NAME "libslirp.so.0"
+
+/* Where it was when this program was built. */
+#ifndef SLIRP_DIR
+#define SLIRP_DIR ""
+#endif
 
 struct slirplib slirplib;
 
@@ -39,13 +45,25 @@ int slirplib_load(GLogFunc on_message, struct err *err)
 		return err_set(err, ELIBACC, "cannot load libslirp: %s", dlerror());
 	for (size_t i = 0; i < sizeof(symbols) / sizeof(symbols[0]); i++) {
 		*symbols[i].function = dlsym(loaded, symbols[i].name);
-		if (!*symbols[i].function)
-			return err_set(err, ELIBBAD, "cannot load libslirp: %s", dlerror());
+		if (*symbols[i].function)
+			continue;
+		err_set(err, ELIBBAD, "cannot load libslirp: %s", dlerror());
+		dlclose(loaded);
+		return -ELIBBAD;
 	}
 	if (on_message)
 		set_log_handler(on_message, NULL);
 	handle = loaded;
 	return 0;
+}
+
+int slirplib_check(struct err *err)
+{
+	struct stat file;
+
+	if (stat(SLIRP_DIR "/" FILE_NAME, &file) == 0 && S_ISREG(file.st_mode))
+		return 0;
+	return slirplib_load(NULL, err);
 }
 
 const char *slirplib_version(void)

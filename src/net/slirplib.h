@@ -35,5 +35,11 @@ extern struct slirplib slirplib;
  */
 int slirplib_load(GLogFunc on_message, struct err *err);
 
+/*
+ * Can it be loaded, as far as a look at its file tells? One that is not where it was when this
+ * program was built is loaded. Returns as slirplib_load().
+ */
+int slirplib_check(struct err *err);
+
 /* Loads it, and is NULL if that fails. */
 const char *slirplib_version(void);

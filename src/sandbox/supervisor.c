@@ -16,6 +16,7 @@
 
 #include "net/diag.h"
 #include "net/pcap.h"
+#include "net/slirplib.h"
 #include "proc/inherited.h"
 #include "proc/job.h"
 #include "proc/rights.h"
@@ -77,6 +78,7 @@ struct supervisor {
 	struct inherited inherited;
 
 	bool owes_names;              /* the name server is to be told (resolver_table) */
+	bool was_served;              /* by a net process that could begin */
 	int host_diag;                /* the net process's; -1: none */
 	struct pcap pcap;             /* the same */
 	struct loop_timer send_timer; /* there is more for it */
@@ -284,6 +286,7 @@ static void on_net_message(void *owner, const struct net_message *message)
 
 	switch (message->type) {
 	case NET_READY:
+		supervisor->was_served = true;
 		break;
 	case NET_LISTENING:
 		forwards_on_listening(&supervisor->forwards, message->id);
@@ -300,6 +303,11 @@ static void on_net_message(void *owner, const struct net_message *message)
 	case NET_FAILED:
 		if (!needs_net(supervisor)) {
 			log_warning("names are not answered: %s", message->err.text);
+			break;
+		}
+		/* one more is started, and COMMAND lives on */
+		if (supervisor->was_served) {
+			log_warning("%s", message->err.text);
 			break;
 		}
 		/* nothing that runs can be kept from being reached */
@@ -454,6 +462,9 @@ static int open_host_side(struct supervisor *supervisor, struct err *err)
 {
 	const struct sandbox_config *config = supervisor->config;
 
+	/* the net process loads it, and COMMAND runs by then */
+	if (config->net.has_outbound && slirplib_check(err) < 0)
+		return -err->code;
 	supervisor->host_diag = diag_open();
 	if (supervisor->host_diag < 0)
 		return err_sys(err, -supervisor->host_diag, "cannot open a diagnostics socket");

@@ -18,7 +18,7 @@ from harness import (
     HTTP, NAME_SERVER, PATIENCE, TCP_COUNT, TCP_ECHO, TCP_HALF, TCP_PEER, UDP_ECHO, connect,
     descendants, describe, exchange, free_port, free_ports, http_get, is_alive, is_refused, python, read_all,
     wait_for)
-from tools import listed as ps
+from tools import HIDE_LIBSLIRP, listed as ps
 
 DRIVERS = pytest.mark.parametrize("driver", ["splice", "slirp"])
 
@@ -616,19 +616,15 @@ def test_outbound_addr(nswrap, outer):
         assert result.stdout.startswith(source), result.stdout + result.stderr
 
 
-HIDE_LIBSLIRP = """
-for file in $(ldconfig -p | sed -n 's/.*libslirp.* => //p'); do mount --bind /dev/null "$(realpath "$file")"; done
-exec "$@"
-"""
-
-
-def test_without_libslirp(nswrap):
-    """Only a sandbox with a network needs it, and says so; nothing else is missing."""
+def test_without_libslirp(nswrap, tmp_path):
+    """Only a sandbox with a network needs it, and says so before COMMAND runs; nothing else is missing."""
     prefix = ["unshare", "-Urm", "sh", "-ec", HIDE_LIBSLIRP, "sh"]
     assert nswrap.run("--network", "none", "true", prefix=prefix).returncode == 0
-    result = nswrap.run("-q", "sleep", "60", prefix=prefix)
-    assert result.returncode == 125 and result.stderr.count(b"\n") == 1
-    assert b"cannot load libslirp: " in result.stderr
+    for options in [], ["-d"]:
+        result = nswrap.run("-q", *options, "touch", tmp_path / "ran", prefix=prefix)
+        assert result.returncode == 125 and result.stderr.count(b"\n") == 1
+        assert b"cannot load libslirp: " in result.stderr
+    assert not (tmp_path / "ran").exists()
     result = nswrap.run("doctor", prefix=prefix)
     assert re.search(rb"(?m)^wrong cannot load libslirp: ", result.stdout), result.stdout
     result = nswrap.run("--version", prefix=prefix)

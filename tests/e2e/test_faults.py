@@ -18,7 +18,7 @@ import pytest
 from harness import (
     BINARY, PATIENCE, Lines, descendants, exchange, free_port, is_alive, left_below, open_fds, python, settled_fds,
     wait_for)
-from tools import THOROUGH, Roles, tool
+from tools import HIDE_LIBSLIRP, THOROUGH, Roles, tool
 
 GONE_S = 2
 RECOVERY_S = 0.2
@@ -350,6 +350,20 @@ def kill_net(running):
     wait_for(lambda: not is_alive(pid), "the net process to end")
     wait_for(lambda: echoes(running.host_port()), "the forward to work again")
     return time.monotonic() - begun
+
+
+def test_libslirp_that_is_replaced(nswrap):
+    """While it is not there the net process has no successor, and COMMAND lives; then it has one."""
+    running = nswrap.start("-p", 0, "-P", 7000, "--", tool("guest"), 7000, prefix=["unshare", "-Urm"])
+    running.guest_listening()
+    port = running.host_port()
+    inside = ["nsenter", "-t", str(running.pid), "-U", "-m", "--preserve-credentials", "sh", "-ec"]
+    subprocess.run([*inside, HIDE_LIBSLIRP, "sh", "true"], check=True)
+    os.kill(running.net_pid(), signal.SIGKILL)
+    running.wait_line("cannot load libslirp: ")
+    subprocess.run([*inside, HIDE_LIBSLIRP.replace("mount --bind /dev/null", "umount"), "sh", "true"], check=True)
+    wait_for(lambda: echoes(port), "the forward to work again", 20)
+    assert running.stop() == 143
 
 
 @DRIVERS

@@ -35,6 +35,13 @@ def tool(name):
     return str(made)
 
 
+# argv: a command, which runs without libslirp, as root of a user namespace with its own mounts
+HIDE_LIBSLIRP = """
+for file in $(ldconfig -p | sed -n 's/.*libslirp.* => //p'); do mount --bind /dev/null "$(realpath "$file")"; done
+exec "$@"
+"""
+
+
 def listed(nswrap, *words, hung=(), **options):
     """What `nswrap ps --json`, or other words, says once all answer within its second but those that hang."""
 
