@@ -12,8 +12,8 @@ import subprocess
 
 import pytest
 
-from harness import (PATIENCE, TCP_ECHO, TREE, Lines, connect, exchange, free_port, is_alive, is_free, other_user,
-                     proc_status, python, wait_for)
+from harness import (PATIENCE, TCP_ECHO, TREE, Lines, connect, exchange, free_port, free_ports, is_alive, is_free,
+                     other_user, proc_status, python, wait_for)
 from tools import listed as ps, table
 
 DRIVERS = pytest.mark.parametrize("driver", ["splice", "slirp"])
@@ -174,15 +174,15 @@ def test_what_was_removed_is_free(nswrap, kind, driver):
 
 def test_many_that_were_removed_are_free(nswrap):
     """More than the net process can be told at once."""
-    ports = next(ports for ports in (range(first, first + 1000) for first in range(20000, 30000, 1000))
-                 if all(map(is_free, ports)))
-    rule = f"{ports[0]}-{ports[-1]}:{ports[0]}-{ports[-1]}"
-    running = nswrap.start("-q", "-n", "box", "-f", rule, "sleep", "1000")
+    first = free_ports(100)
+    hosts, ports = [f"127.0.0.{i}" for i in range(1, 11)], range(first, first + 100)
+    rules = [f"{host}:{first}-{first + 99}:{first}-{first + 99}" for host in hosts]
+    running = nswrap.start("-q", "-n", "box", *(word for rule in rules for word in ("-f", rule)), "sleep", "1000")
     running.wait_event("started")
     running.net_pid()
-    result = nswrap.run("port", "remove", "box", rule)
+    result = nswrap.run("port", "remove", "box", *rules)
     assert result.returncode == 0 and result.stderr == b"", result.stderr
-    assert not [port for port in ports if not is_free(port)]
+    assert not [(host, port) for host in hosts for port in ports if not is_free(port, host)]
     running.stop()
 
 
