@@ -275,31 +275,32 @@ static bool read_host(const json_t *forward, struct addr *host, enum proto *prot
 static void await_closed(const json_t *removed)
 {
 	struct clock_wait wait = clock_wait_start(CLOSED_MS);
-	size_t i;
+	char first[ADDR_TEXT_BYTES], more[48] = "";
+	size_t i, in_use = 0;
 	json_t *forward;
 
 	json_array_foreach(removed, i, forward)
 	{
-		char text[ADDR_TEXT_BYTES];
 		struct bound bound;
 		enum proto proto;
 		struct addr host;
+		int result = -EINVAL;
 
-		if (!read_host(forward, &host, &proto))
-			continue;
-		int result;
-		while ((result = bind_try(&host, proto, &bound)) == -EADDRINUSE &&
-			clock_wait_go_on(&wait))
-			;
+		if (read_host(forward, &host, &proto))
+			while ((result = bind_try(&host, proto, &bound)) == -EADDRINUSE &&
+				clock_wait_go_on(&wait))
+				;
 		if (result == 0)
 			bind_close(&bound);
-		if (result != -EADDRINUSE)
-			continue;
-		log_warning("%s is still in use: by the sandbox's net process, if that stands "
-			    "still, or by another program",
-			addr_format(&host, text, sizeof(text)));
-		return;
+		if (result == -EADDRINUSE && in_use++ == 0)
+			addr_format(&host, first, sizeof(first));
 	}
+	if (in_use > 1)
+		snprintf(more, sizeof(more), ", as are %zu more", in_use - 1);
+	if (in_use > 0)
+		log_warning("%s is still in use%s: by the sandbox's net process, if that stands "
+			    "still, or by another program",
+			first, more);
 }
 
 /* --- the three of them -------------------------------------------------------------------- */

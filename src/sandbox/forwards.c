@@ -217,14 +217,17 @@ void forwards_send(struct forwards *forwards, bool is_fresh)
 
 	for (size_t i = 0; is_fresh && i < forwards->count; i++)
 		forwards->items[i].is_sent = false;
-	if (is_fresh)
-		forwards->nremoved = 0;
+	if (is_fresh && forwards->nremoved + forwards->nclosing > 0) {
+		forwards->nremoved = forwards->nclosing = 0;
+		hold_ports(forwards, 0);
+	}
 	while (result == 0 && forwards->nremoved > 0) {
 		struct net_message message = {
 			.type = NET_REMOVE, .id = forwards->removed[forwards->nremoved - 1]};
 
 		result = forwards->ops->send(forwards->owner, &message, -1);
 		forwards->nremoved -= result == 0;
+		forwards->nclosing += result == 0;
 	}
 	for (size_t i = 0; result == 0 && i < forwards->count; i++) {
 		struct forwards_item *item = &forwards->items[i];
@@ -497,6 +500,17 @@ static int note_removed(
 	return 0;
 }
 
+/* What is anybody's once it is closed: not what who gave the socket has still. */
+static json_t *port_json(const struct forward_spec *spec)
+{
+	char host[ADDR_TEXT_BYTES];
+
+	if (spec->host.family == AF_UNIX || spec->given_fd > 0)
+		return NULL;
+	return json_pack("{s:s, s:i, s:s}", "host", addr_format_ip(&spec->host, host, sizeof(host)),
+		"host_port", addr_port(&spec->host), "proto", addr_proto_name(spec->proto));
+}
+
 int forwards_remove(
 	struct forwards *forwards, const char *const *specs, json_t *removed, struct err *err)
 {
@@ -517,14 +531,21 @@ int forwards_remove(
 		result = note_removed(forwards, item, err);
 		if (result < 0)
 			break;
-		if (item->spec.given_fd <= 0) /* else who gave it has it still */
-			json_array_append_new(removed, item_json(item, false));
+		json_t *port = port_json(&item->spec);
+		if (port)
+			json_array_append_new(removed, port);
 		drop(forwards, item);
 	}
 	spec_list_free(&list);
 	hold_ports(forwards, 0);
 	forwards_send(forwards, false);
 	return result;
+}
+
+void forwards_on_removed(struct forwards *forwards)
+{
+	if (forwards->nclosing > 0 && --forwards->nclosing == 0)
+		hold_ports(forwards, 0);
 }
 
 static struct forwards_item *find_id(struct forwards *forwards, uint32_t id)

@@ -70,8 +70,9 @@ struct forwards {
 
 	/* its own */
 	uint32_t next_id;
-	uint32_t *removed; /* ids that the net process has still to forget */
+	uint32_t *removed; /* ids that the net process has still to be told to forget */
 	size_t nremoved;
+	size_t nclosing; /* those of which it was told, and has not said that they are closed */
 	struct loop *loop;
 	struct loop_timer retry_timer;
 };
@@ -126,6 +127,9 @@ int forwards_remove(
 void forwards_on_listening(struct forwards *forwards, uint32_t id);
 void forwards_on_lost(struct forwards *forwards, uint32_t id, const struct err *err);
 void forwards_on_back(struct forwards *forwards, uint32_t id);
+
+/* It has closed one that was removed: when that were all, other rules may hold their ports. */
+void forwards_on_removed(struct forwards *forwards);
 
 /* An array of what sandbox/request calls a forward, from number @first on. */
 json_t *forwards_json(const struct forwards *forwards, size_t first);

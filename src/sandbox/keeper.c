@@ -19,6 +19,7 @@
 #define QUICK_DEATHS   5    /* then the next start waits */
 #define MESSAGES_MAX   1024 /* more than the channel holds */
 #define RESPAWN_MS     1000
+#define DOUBLINGS_MAX  5 /* of that, while none can begin */
 #define KILL_MS        5000
 
 /* EPOLLOUT says when it is not any more. */
@@ -36,6 +37,17 @@ static bool has_room(struct keeper *keeper)
 	if (!keeper->is_full && poll(&room, 1, 0) == 0)
 		note_full(keeper);
 	return !keeper->is_full;
+}
+
+static void note_beginning(struct keeper *keeper, const struct net_message *message)
+{
+	if (message->type == NET_FAILED)
+		keeper->failures++;
+	if (message->type != NET_READY)
+		return;
+	if (keeper->failures > 0)
+		log_notice("a net process works again");
+	keeper->failures = 0;
 }
 
 static void on_channel(struct loop_io *io, uint32_t events)
@@ -57,6 +69,7 @@ static void on_channel(struct loop_io *io, uint32_t events)
 		if (message.type == NET_LOST || message.type == NET_FAILED)
 			message.err.text[sizeof(message.err.text) - 1] = '\0';
 		fd_close(&fd); /* nobody has asked for one */
+		note_beginning(keeper, &message);
 		keeper->ops->on_message(keeper->owner, &message);
 	}
 	if (result < 0 && result != -EAGAIN)
@@ -69,6 +82,14 @@ static void close_channel(struct keeper *keeper)
 	fd_close(&keeper->io.fd);
 }
 
+static void respawn_later(struct keeper *keeper)
+{
+	unsigned doublings = keeper->failures > 0 ? keeper->failures - 1 : 0;
+
+	loop_timer_set(keeper->loop, &keeper->timer,
+		RESPAWN_MS << (doublings < DOUBLINGS_MAX ? doublings : DOUBLINGS_MAX));
+}
+
 /* COMMAND lives on without a net process: one that cannot be started now may be in a moment. */
 static void respawn(struct loop_timer *timer)
 {
@@ -77,8 +98,9 @@ static void respawn(struct loop_timer *timer)
 
 	if (keeper->is_last || keeper_start(keeper, &err) == 0)
 		return;
-	log_warning("%s; trying again", err.text);
-	loop_timer_set(keeper->loop, timer, RESPAWN_MS);
+	if (++keeper->failures == 1)
+		log_warning("%s; trying again", err.text);
+	respawn_later(keeper);
 }
 
 /* It is needed now; not started from here, as on_room would be called within a keeper_send. */
@@ -164,6 +186,19 @@ int keeper_send(struct keeper *keeper, const struct net_message *message, int fd
 	return result;
 }
 
+static void tell_death(int code, int status)
+{
+	if (code == CLD_EXITED)
+		log_warning("the net process ended (status %d); its connections are lost, "
+			    "another one takes over",
+			status);
+	else
+		log_warning(
+			"the net process was ended by signal %d (%s); its connections are lost, "
+			"another one takes over",
+			status, strsignal(status));
+}
+
 void keeper_on_death(struct keeper *keeper, int code, int status)
 {
 	bool is_quick = loop_now_ns(keeper->loop) - keeper->started_ns < QUICK_DEATH_NS;
@@ -175,18 +210,11 @@ void keeper_on_death(struct keeper *keeper, int code, int status)
 	keeper->pid = 0;
 	if (keeper->is_last)
 		return;
-	keeper->quick_deaths = is_quick ? keeper->quick_deaths + 1 : 0;
-	if (code == CLD_EXITED)
-		log_warning("the net process ended (status %d); its connections are lost, "
-			    "another one takes over",
-			status);
-	else
-		log_warning(
-			"the net process was ended by signal %d (%s); its connections are lost, "
-			"another one takes over",
-			status, strsignal(status));
-	if (keeper->quick_deaths >= QUICK_DEATHS)
-		loop_timer_set(keeper->loop, &keeper->timer, RESPAWN_MS);
+	keeper->quick_deaths = is_quick && keeper->failures == 0 ? keeper->quick_deaths + 1 : 0;
+	if (keeper->failures == 0) /* else it had no connections, and why is known */
+		tell_death(code, status);
+	if (keeper->failures > 0 || keeper->quick_deaths >= QUICK_DEATHS)
+		respawn_later(keeper);
 	else
 		respawn(&keeper->timer);
 }

@@ -13,10 +13,11 @@
 /*
  * How it works
  *
- * When the net process dies another one is started at once; after some quick deaths, or when it
- * cannot be started, after a pause. The channel holds some hundreds of messages, and the net
- * process may be stopped: nobody waits for it. What it says is heard while there is room for an
- * answer.
+ * When the net process dies another one is started at once; after some quick deaths after a pause,
+ * and after one that grows when it cannot be started, or says NET_FAILED. That is for who hears it
+ * to tell, once; here it is told when one works again. The channel holds some hundreds of messages,
+ * and the net process may be stopped: nobody waits for it. What it says is heard while there is
+ * room for an answer.
  */
 struct keeper_ops {
 	/* Start one with @channel as its end. Returns its pid, or -errno with @err filled. */
@@ -33,8 +34,9 @@ struct keeper_ops {
 };
 
 struct keeper {
-	pid_t pid;    /* 0: none runs */
-	bool is_last; /* the owner's: no other one is started */
+	pid_t pid;         /* 0: none runs */
+	bool is_last;      /* the owner's: no other one is started */
+	unsigned failures; /* how many could not begin, one after the other; for reading */
 
 	/* its own */
 	struct loop *loop;

@@ -148,8 +148,10 @@ static void on_channel(struct loop_io *io, uint32_t events)
 			log_warning("cannot read the names of the sandbox: %s", strerror(-result));
 	}
 	fd_close(&fd);
-	if (message.type == NET_REMOVE)
+	if (message.type == NET_REMOVE) {
 		table_remove(net->table, message.id);
+		report(net, NET_REMOVED, message.id, NULL);
+	}
 }
 
 static void limit_resources(bool has_slirp)

@@ -41,6 +41,7 @@ enum net_message_type {
 	NET_READY,
 	NET_FAILED,    /* err; it ends */
 	NET_ADDED,     /* id: of a forward that was lost */
+	NET_REMOVED,   /* id: nothing of it is bound any more */
 	NET_LOST,      /* id, err: that forward is not served; it goes on */
 	NET_LISTENING, /* id: the guest listens there for the first time */
 	NET_DIAL,      /* id, call: have the path of that outward rule dialled */

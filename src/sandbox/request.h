@@ -20,8 +20,8 @@
  * has those that were added as forwards and reverses, and warnings: what the log says of those
  *   forwards, a list of texts.
  * - "port-remove" with the same; each may be just what stands in front of the guest port, or of the
- *   target, if that names one. The answer has as removed the forwards whose ports are anybody's as
- *   soon as the net process has closed them.
+ *   target, if that names one. The answer has as removed the "host", "host_port" and "proto" of
+ *   ports that are anybody's as soon as the net process has closed them.
  * - "stop" with timeout_ms or as the sandbox was told.
  * - "enter" with names (true or false) or without is answered with root, pid_ns, no_network, env,
  *   and descriptors: those of enum enter_ns (sandbox/enter.h), in that order, and with names the

@@ -78,7 +78,7 @@ struct supervisor {
 	struct inherited inherited;
 
 	bool owes_names;              /* the name server is to be told (resolver_table) */
-	bool was_served;              /* by a net process that could begin */
+	bool was_served;              /* by a net process that could begin, or needed none */
 	int host_diag;                /* the net process's; -1: none */
 	struct pcap pcap;             /* the same */
 	struct loop_timer send_timer; /* there is more for it */
@@ -294,6 +294,9 @@ static void on_net_message(void *owner, const struct net_message *message)
 	case NET_ADDED:
 		forwards_on_back(&supervisor->forwards, message->id);
 		break;
+	case NET_REMOVED:
+		forwards_on_removed(&supervisor->forwards);
+		break;
 	case NET_LOST:
 		forwards_on_lost(&supervisor->forwards, message->id, &message->err);
 		break;
@@ -302,12 +305,14 @@ static void on_net_message(void *owner, const struct net_message *message)
 		break;
 	case NET_FAILED:
 		if (!needs_net(supervisor)) {
-			log_warning("names are not answered: %s", message->err.text);
+			if (supervisor->keeper.failures == 1)
+				log_warning("names are not answered: %s", message->err.text);
 			break;
 		}
-		/* one more is started, and COMMAND lives on */
+		/* it is tried again, and COMMAND lives on */
 		if (supervisor->was_served) {
-			log_warning("%s", message->err.text);
+			if (supervisor->keeper.failures == 1)
+				log_error("%s; trying again", message->err.text);
 			break;
 		}
 		/* nothing that runs can be kept from being reached */
@@ -618,6 +623,7 @@ static int start_net(struct supervisor *supervisor, struct err *err)
 
 	if (needs_net(supervisor))
 		return keeper_start(&supervisor->keeper, err);
+	supervisor->was_served = true;
 	keeper_spare(&supervisor->keeper, fds[INIT_FD_DNS_UDP], fds[INIT_FD_DNS_TCP]);
 	return 0;
 }

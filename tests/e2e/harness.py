@@ -415,12 +415,12 @@ def open_fds(pid):
 
 def settled_fds(pid):
     """How many pid has open, once that changes no more: what it asked others for at its start comes later."""
-    counts = [-1]
+    counts = [-2, -1]
 
     def is_settled():
-        time.sleep(0.3 * PATIENCE)
+        time.sleep(0.2 * PATIENCE)
         counts.append(len(open_fds(pid)))
-        return counts[-1] == counts[-2]
+        return counts[-1] == counts[-2] == counts[-3]
 
     wait_for(is_settled, "an end of new descriptors")
     return counts[-1]

@@ -361,8 +361,24 @@ def test_libslirp_that_is_replaced(nswrap):
     subprocess.run([*inside, HIDE_LIBSLIRP, "sh", "true"], check=True)
     os.kill(running.net_pid(), signal.SIGKILL)
     running.wait_line("cannot load libslirp: ")
-    subprocess.run([*inside, HIDE_LIBSLIRP.replace("mount --bind /dev/null", "umount"), "sh", "true"], check=True)
-    wait_for(lambda: echoes(port), "the forward to work again", 20)
+    subprocess.run([*inside, HIDE_LIBSLIRP.replace("mount --bind /dev/null", "umount -l"), "sh", "true"], check=True)
+    running.wait_line("a net process works again", 20)
+    wait_for(lambda: echoes(port), "the forward to work again")
+    assert running.stop() == 143
+    assert sum("libslirp" in line for line in running.stderr.lines) == 1, "it is told once"
+
+
+def test_added_port_that_cannot_be_served(nswrap):
+    """COMMAND has begun without a net process: it does not end because there is none later."""
+    running = nswrap.start("-n", "box", "--network", "none", "sleep", "1000", prefix=["unshare", "-Ur"])
+    running.wait_event("started")
+    inside = ["nsenter", "-t", str(running.pid), "-U", "--preserve-credentials"]
+    limit = [*inside, "sh", "-c", "echo $0 >/proc/sys/user/max_user_namespaces"]
+    subprocess.run([*limit, "0"], check=True)
+    assert nswrap.run("port", "add", "box", f"{free_port()}:80", prefix=inside).returncode == 0
+    running.wait_line("trying again")
+    subprocess.run([*limit, "100"], check=True)
+    running.wait_line("a net process works again", 20)
     assert running.stop() == 143
 
 

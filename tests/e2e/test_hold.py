@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from harness import HTTP, PATIENCE, free_port, http_get, is_refused, other_user, python
+from harness import HTTP, PATIENCE, free_port, http_get, is_refused, other_user, python, wait_for
 
 # prints "ADDRESS yes|no" for each address, in all the ways to ask; argv: port address...
 TAKE = """
@@ -187,6 +187,17 @@ def test_a_held_port_can_be_led_in(start, nswrap, squatter):
     spec = [e for e in holder.events if e["event"] == "forward"][-1]["spec"]
     assert nswrap.run("port", "remove", "holder", spec).returncode == 0
     assert taken_by_others(other) == set(EVERYWHERE)
+
+
+def test_what_was_led_in_is_held_when_that_ends(start, nswrap, squatter):
+    """By the rule that is left, once the net process has closed it."""
+    port, other = free_port(), free_port()
+    running = start("-n", "box", "-f", f"127.0.0.1:{port}:80", "-f", f"127.0.0.1:{other}:{port}", "sleep", "1000")
+    running.wait_event("forward", 2)
+    running.net_pid()
+    assert nswrap.run("port", "remove", "box", port).returncode == 0
+    wait_for(lambda: taken_by_others(port) == set(), "the port to be held")
+    running.stop()
 
 
 def test_ports_of_the_administrator_make_no_noise(start):

@@ -121,7 +121,7 @@ static void add(struct world *world, const char *text)
 		fail_msg("%s: %s", text, err.text);
 }
 
-/* Whoever asks for that is told what is free soon: as many rules as there are fewer now. */
+/* Whoever asks for that is told which ports are free soon: as many as there are fewer rules. */
 static int drop(struct world *world, const char *text, struct err *err)
 {
 	const char *const specs[] = {text, NULL};
@@ -129,7 +129,8 @@ static int drop(struct world *world, const char *text, struct err *err)
 	json_t *removed = json_array();
 	int result = forwards_remove(&world->forwards, specs, removed, err);
 
-	assert_int_equal(json_array_size(removed), before - world->forwards.count);
+	bool has_port = strncmp(text, "unix:", 5) != 0;
+	assert_int_equal(json_array_size(removed), has_port ? before - world->forwards.count : 0);
 	json_decref(removed);
 	return result;
 }

@@ -170,10 +170,6 @@ static void last_words_are_heard(void **state)
 	assert_int_equal(world->heard[0].id, 5);
 	assert_int_equal(world->heard[1].type, NET_READY);
 	assert_int_equal(strlen(world->heard[2].err.text), sizeof(world->heard[2].err.text) - 1);
-	/* and another one is there at once */
-	assert_int_equal(world->started, 2);
-	assert_true(world->keeper.pid > 0);
-	assert_int_equal(keeper_send(&world->keeper, &(struct net_message){0}, -1), 0);
 }
 
 static void pass(struct world *world, uint64_t ms)
@@ -214,6 +210,47 @@ static void quick_deaths_make_it_wait(void **state)
 	clock_go_on();
 	assert_int_equal(world->started, 6);
 	assert_true(world->keeper.pid > 0);
+}
+
+static void fail_to_begin(int channel)
+{
+	const struct net_message message = {.type = NET_FAILED};
+
+	fd_send_one(channel, &message, sizeof(message), -1);
+}
+
+static void begin_and_die(int channel)
+{
+	const struct net_message message = {.type = NET_READY};
+
+	fd_send_one(channel, &message, sizeof(message), -1);
+}
+
+/* The pauses grow until one can begin. */
+static void what_cannot_begin_is_tried_ever_less(void **state)
+{
+	struct world *world = *state;
+
+	clock_stop();
+	start(world, fail_to_begin);
+	for (unsigned i = 0; i < 7; i++) {
+		uint64_t pause_ms = RESPAWN_MS << (i < 5 ? i : 5);
+
+		world->nheard = 0;
+		reap(world);
+		assert_int_equal(world->keeper.failures, i + 1);
+		pass(world, pause_ms - 1);
+		assert_int_equal(world->spawned, i + 1);
+		if (i == 6)
+			world->child = begin_and_die;
+		pass(world, 1);
+		assert_int_equal(world->spawned, i + 2);
+	}
+	world->child = live;
+	reap(world);
+	clock_go_on();
+	assert_int_equal(world->keeper.failures, 0);
+	assert_int_equal(world->spawned, 9); /* and the next one at once */
 }
 
 static void first_start_may_fail(void **state)
@@ -356,6 +393,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(last_words_are_heard),
 		TEST(quick_deaths_make_it_wait),
+		TEST(what_cannot_begin_is_tried_ever_less),
 		TEST(first_start_may_fail),
 		TEST(the_last_one_is_not_replaced),
 		TEST(nobody_waits_for_a_stopped_one),
