@@ -250,7 +250,11 @@ static void what_cannot_begin_is_tried_ever_less(void **state)
 	reap(world);
 	clock_go_on();
 	assert_int_equal(world->keeper.failures, 0);
-	assert_int_equal(world->spawned, 9); /* and the next one at once */
+	/* and the next one is there at once */
+	assert_int_equal(world->spawned, 9);
+	assert_int_equal(world->started, 9);
+	assert_true(world->keeper.pid > 0);
+	assert_int_equal(keeper_send(&world->keeper, &(struct net_message){0}, -1), 0);
 }
 
 static void first_start_may_fail(void **state)
