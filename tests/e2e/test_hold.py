@@ -189,7 +189,7 @@ def test_a_held_port_can_be_led_in(start, nswrap, squatter):
     assert taken_by_others(other) == set(EVERYWHERE)
 
 
-def test_what_was_led_in_is_held_when_that_ends(start, nswrap, squatter):
+def test_what_was_led_in_is_held_when_that_ends(start, nswrap):
     """By the rule that is left, once the net process has closed it."""
     port, other = free_port(), free_port()
     running = start("-n", "box", "-f", f"127.0.0.1:{port}:80", "-f", f"127.0.0.1:{other}:{port}", "sleep", "1000")
