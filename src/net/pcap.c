@@ -2,23 +2,27 @@
 /* net/pcap - write Ethernet frames to a capture file that tcpdump and Wireshark read */
 #include "net/pcap.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdint.h>
 #include <string.h>
-#include <sys/mman.h>
+#include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "net/tap.h"
 #include "util/fd.h"
+#include "util/log.h"
 
 #define MAGIC_NANOSECONDS 0xa1b23c4d
 #define VERSION_MAJOR     2
 #define VERSION_MINOR     4
 #define LINKTYPE_ETHERNET 1
 #define QUEUE_FRAMES      1000 /* of a TAP device */
+/* Room for the longest record; the kernel takes powers of two, and pages only once they are used */
+#define HELD_BYTES (2 * PCAP_SNAPLEN)
 
 /* The layout of the file: pcap-savefile(5) */
 struct file_header {
@@ -34,7 +38,7 @@ struct frame_header {
 	uint32_t captured_len, original_len;
 };
 
-int pcap_write_header(int fd)
+int pcap_begin(struct pcap *pcap, int fd)
 {
 	struct file_header header = {
 		.magic = MAGIC_NANOSECONDS,
@@ -44,58 +48,73 @@ int pcap_write_header(int fd)
 		.linktype = LINKTYPE_ETHERNET,
 	};
 
-	return fd_write_all(fd, &header, sizeof(header));
-}
-
-struct pcap_rest *pcap_rest_new(void)
-{
-	void *rest = mmap(NULL, sizeof(struct pcap_rest), PROT_READ | PROT_WRITE,
-		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-	return rest == MAP_FAILED ? NULL : rest;
-}
-
-void pcap_rest_free(struct pcap_rest *rest)
-{
-	if (rest)
-		munmap(rest, sizeof(*rest));
-}
-
-/* A pipe has no room for more of a record than @done bytes, or a file's disk has none. */
-static int end_short(struct pcap *pcap, const struct iovec parts[2], size_t done)
-{
-	off_t start = lseek(pcap->fd, -(off_t)done, SEEK_CUR);
-	size_t rest_len = 0;
-
-	if (start >= 0)
-		return ftruncate(pcap->fd, start) < 0 ? -errno : -ENOSPC;
-	for (size_t i = 0; i < 2; i++) {
-		size_t skipped = done < parts[i].iov_len ? done : parts[i].iov_len;
-		size_t len = parts[i].iov_len - skipped;
-
-		memcpy(pcap->rest->bytes + rest_len, (const uint8_t *)parts[i].iov_base + skipped,
-			len);
-		rest_len += len;
-		done -= skipped;
-	}
-	pcap->rest->len = rest_len;
+	*pcap = PCAP_NONE;
+	pcap->fd = fd;
+	int result = fd_write_all(fd, &header, sizeof(header));
+	if (result < 0)
+		return result;
+	pcap->end = lseek(fd, 0, SEEK_CUR);
+	if (pcap->end >= 0)
+		return 0;
+	if (pipe2(pcap->held, O_NONBLOCK | O_CLOEXEC) < 0)
+		return -errno;
+	fcntl(pcap->held[1], F_SETPIPE_SZ, HELD_BYTES);
+	pcap->held_size = fcntl(pcap->held[1], F_GETPIPE_SZ);
 	return 0;
 }
 
-static int write_rest(struct pcap *pcap)
+void pcap_resume(struct pcap *pcap)
 {
-	struct pcap_rest *rest = pcap->rest;
+	if (pcap->fd < 0 || pcap->end < 0)
+		return;
+	pcap->end = lseek(pcap->fd, 0, SEEK_CUR);
+	if (ftruncate(pcap->fd, pcap->end) < 0)
+		log_debug("--pcap: nothing to cut off: %s", strerror(errno)); /* a device */
+}
 
-	/* whoever has died may have left anything there */
-	while (rest->len > 0 && rest->len <= sizeof(rest->bytes)) {
-		ssize_t done = TEMP_FAILURE_RETRY(write(pcap->fd, rest->bytes, rest->len));
+static int write_to_file(struct pcap *pcap, const struct iovec parts[2], size_t len)
+{
+	ssize_t done = TEMP_FAILURE_RETRY(pwritev(pcap->fd, parts, 2, pcap->end));
 
-		if (done < 0)
+	if (done < 0)
+		return -errno;
+	if ((size_t)done < len)
+		return ftruncate(pcap->fd, pcap->end) < 0 ? -errno : -ENOSPC;
+	pcap->end = lseek(pcap->fd, pcap->end + done, SEEK_SET);
+	return 0;
+}
+
+/* splice(2) takes what it passes on out of our pipe, whatever becomes of who called it. */
+static int write_held(struct pcap *pcap)
+{
+	for (;;) {
+		int left = 0;
+
+		if (ioctl(pcap->held[0], FIONREAD, &left) < 0)
 			return -errno;
-		memmove(rest->bytes, rest->bytes + done, rest->len - (size_t)done);
-		rest->len -= (size_t)done;
+		if (left == 0)
+			return 0;
+		if (TEMP_FAILURE_RETRY(splice(pcap->held[0], NULL, pcap->fd, NULL, (size_t)left,
+			    SPLICE_F_NONBLOCK)) < 0)
+			return -errno;
 	}
-	return 0;
+}
+
+static int write_to_pipe(struct pcap *pcap, const struct iovec parts[2], size_t len)
+{
+	int result = write_held(pcap);
+
+	if (result < 0)
+		return result;
+	/* up to this length all or nothing: pipe(7); splice(2) would use a page for each */
+	if (len <= PIPE_BUF)
+		return TEMP_FAILURE_RETRY(writev(pcap->fd, parts, 2)) < 0 ? -errno : 0;
+	if (len > (size_t)pcap->held_size)
+		return -ENOBUFS;
+	if (TEMP_FAILURE_RETRY(writev(pcap->held[1], parts, 2)) < 0)
+		return -errno;
+	result = write_held(pcap);
+	return result == -EAGAIN ? 0 : result;
 }
 
 int pcap_write_frame(struct pcap *pcap, const void *frame, size_t len)
@@ -110,23 +129,19 @@ int pcap_write_frame(struct pcap *pcap, const void *frame, size_t len)
 		.captured_len = (uint32_t)captured_len,
 		.original_len = (uint32_t)len,
 	};
-	static_assert(sizeof(header) == PCAP_HEADER_BYTES, "a record fits into rest");
 	struct iovec parts[] = {{&header, sizeof(header)}, {(void *)frame, captured_len}};
-	int result = write_rest(pcap);
 
-	if (result < 0)
-		return result;
-	ssize_t done = TEMP_FAILURE_RETRY(writev(pcap->fd, parts, 2));
-	if (done < 0)
-		return -errno;
-	return (size_t)done == sizeof(header) + captured_len ? 0
-							     : end_short(pcap, parts, (size_t)done);
+	if (pcap->fd < 0)
+		return -EBADF;
+	return (pcap->end >= 0 ? write_to_file : write_to_pipe)(
+		pcap, parts, sizeof(header) + captured_len);
 }
 
 void pcap_take(struct pcap *pcap, int tap)
 {
 	uint8_t frame[TAP_ETHER_BYTES + 65536];
 
+	pcap_resume(pcap);
 	for (int i = 0; pcap->fd >= 0 && tap >= 0 && i < QUEUE_FRAMES; i++) {
 		ssize_t got = tap_read(tap, frame, sizeof(frame));
 		if (got <= 0 || pcap_write_frame(pcap, frame, (size_t)got) < 0)
@@ -136,12 +151,10 @@ void pcap_take(struct pcap *pcap, int tap)
 
 int pcap_open(struct pcap *pcap, const char *path, struct err *err)
 {
-	*pcap = (struct pcap){-1, pcap_rest_new()};
-	if (!pcap->rest)
-		return err_sys(err, errno, "no memory for --pcap");
-	pcap->fd =
-		open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
-	int result = pcap->fd < 0 ? -errno : pcap_write_header(pcap->fd);
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
+
+	*pcap = PCAP_NONE;
+	int result = fd < 0 ? -errno : pcap_begin(pcap, fd);
 	if (result == -ENXIO)
 		return err_set(err, ENXIO,
 			"cannot write --pcap %s: nobody reads it; expected a file, or a pipe whose "
@@ -153,6 +166,6 @@ int pcap_open(struct pcap *pcap, const char *path, struct err *err)
 void pcap_close(struct pcap *pcap)
 {
 	fd_close(&pcap->fd);
-	pcap_rest_free(pcap->rest);
-	pcap->rest = NULL;
+	fd_close(&pcap->held[0]);
+	fd_close(&pcap->held[1]);
 }

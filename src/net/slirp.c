@@ -349,6 +349,7 @@ struct slirp_stack *slirp_stack_new(struct loop *loop, const struct net_plan *pl
 	stack->loop = loop;
 	stack->plan = plan;
 	stack->pcap = *pcap;
+	pcap_resume(&stack->pcap);
 	slirp_fds_init(&stack->fds, loop, budget);
 	stack->tap_io = (struct loop_io){tap, on_tap_ready};
 	stack->hook.on_before_sleep = on_before_sleep;

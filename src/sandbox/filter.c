@@ -23,8 +23,8 @@ static const int plain_calls[] = {
 	/* bytes */
 	SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(readv), SCMP_SYS(writev), SCMP_SYS(splice),
 	SCMP_SYS(pipe2), SCMP_SYS(close), SCMP_SYS(lseek),
-	/* --pcap: a record that the disk has no room for */
-	SCMP_SYS(ftruncate),
+	/* --pcap: a record at its place, which the disk may have no room for */
+	SCMP_SYS(pwritev), SCMP_SYS(ftruncate),
 	/* a listener of ours in the place of one of libslirp's */
 	SCMP_SYS(dup3),
 	/* sockets */

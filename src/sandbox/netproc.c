@@ -169,8 +169,9 @@ static void limit_resources(bool has_slirp)
 /* Stage 1: leave every file, right and descriptor behind. */
 static int isolate(const struct netproc_start *start, struct err *err)
 {
-	int keep[] = {start->channel, start->tap, start->pcap.fd, start->door, start->guest_diag,
-		start->host_diag, start->dns_udp, start->dns_tcp, start->out4, start->out6};
+	int keep[] = {start->channel, start->tap, start->pcap.fd, start->pcap.held[0],
+		start->pcap.held[1], start->door, start->guest_diag, start->host_diag,
+		start->dns_udp, start->dns_tcp, start->out4, start->out6};
 	uid_t uid = geteuid();
 	gid_t gid = getegid();
 

@@ -780,7 +780,7 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 		.terminal = job_terminal_keep(),
 		.words.write_fd = -1,
 		.host_diag = -1,
-		.pcap.fd = -1,
+		.pcap = PCAP_NONE,
 		.err = err,
 	};
 

@@ -41,7 +41,7 @@ static void open_world(struct world *world)
 	fake_tap_open(world->tap);
 	assert_int_equal(slirplib_load(NULL, NULL), 0);
 	world->stack = slirp_stack_new(
-		world->loop, &world->plan, world->tap[0], &(struct pcap){.fd = -1}, &world->budget);
+		world->loop, &world->plan, world->tap[0], &PCAP_NONE, &world->budget);
 	assert_non_null(world->stack);
 }
 

@@ -33,8 +33,8 @@ static struct world open_world(bool has_listened)
 	plan_init(&world.bed->plan);
 	fake_tap_open(world.tap);
 	assert_int_equal(slirplib_load(NULL, NULL), 0);
-	world.bed->context.slirp = slirp_stack_new(world.bed->loop, &world.bed->plan, world.tap[0],
-		&(struct pcap){.fd = -1}, &world.bed->budget);
+	world.bed->context.slirp = slirp_stack_new(
+		world.bed->loop, &world.bed->plan, world.tap[0], &PCAP_NONE, &world.bed->budget);
 	assert_non_null(world.bed->context.slirp);
 	*forward = (struct forward){
 		.spec = {.host = addr_loopback4(HOST_PORT), .guest_port = GUEST_PORT},
