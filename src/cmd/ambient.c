@@ -80,8 +80,8 @@ static bool leads(const struct sandbox_config *config, const struct outward_spec
 		inside.guest = addr_of4(config->net.guest, wanted->port);
 	else if (addr_is_wildcard(&wanted->guest))
 		inside.guest = addr_loopback4(wanted->port);
-	for (size_t i = 0; i < config->noutwards; i++)
-		if (outward_clash(&config->outwards[i], &inside))
+	for (size_t i = 0; i < config->outwards.count; i++)
+		if (outward_clash(&config->outwards.items[i], &inside))
 			return true;
 	return false;
 }
@@ -131,8 +131,5 @@ int ambient_add_display(struct sandbox_config *config, struct err *err)
 	/* the socket file of ":0" is there inside, too; other hosts are reached as ever */
 	if (!read_display(display, &spec) || leads(config, &spec))
 		return 0;
-	if (config->noutwards == OUTWARD_MAX)
-		return err_set(err, EINVAL, "--x11: too many ports lead outwards");
-	config->outwards[config->noutwards++] = spec;
-	return 0;
+	return outward_list_add(&config->outwards, &spec, err);
 }

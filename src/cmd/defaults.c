@@ -71,7 +71,7 @@ static char *read_text(const char *path, struct err *err)
 	_cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	struct stat info;
 	char *text = NULL;
-	ssize_t len = 0;
+	size_t len = 0;
 	const int code = errno;
 
 	/* a link that leads nowhere was meant to be one */
@@ -83,17 +83,15 @@ static char *read_text(const char *path, struct err *err)
 	}
 	if (check_file(fd, path, err) < 0)
 		return NULL;
-	text = g_malloc(FILE_BYTES);
-	len = fd_read_all(fd, text, FILE_BYTES);
-	if (len >= 0 && len < FILE_BYTES && !memchr(text, '\0', (size_t)len)) {
-		text[len] = '\0';
-		return text;
+	text = fd_read_text(fd, FILE_BYTES, &len);
+	if (!text) {
+		err_sys(err, errno, "%s: cannot read it", path);
+		return NULL;
 	}
-	if (len < 0)
-		err_sys(err, (int)-len, "%s: cannot read it", path);
-	else
-		err_set(err, EINVAL, "%s: expected a text of less than %d bytes", path, FILE_BYTES);
-	g_free(text);
+	if (len < FILE_BYTES && strlen(text) == len)
+		return text;
+	err_set(err, EINVAL, "%s: expected a text of less than %d bytes", path, FILE_BYTES);
+	free(text);
 	return NULL;
 }
 

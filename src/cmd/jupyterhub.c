@@ -82,13 +82,10 @@ static bool leads_out(const struct url *url, struct outward_spec *spec)
 
 static int add_outward(struct sandbox_config *config, struct outward_spec *spec, struct err *err)
 {
-	for (size_t i = 0; i < config->noutwards; i++)
-		if (outward_clash(&config->outwards[i], spec))
+	for (size_t i = 0; i < config->outwards.count; i++)
+		if (outward_clash(&config->outwards.items[i], spec))
 			return 0; /* the other variable has it, or the caller has said better */
-	if (config->noutwards == OUTWARD_MAX)
-		return err_set(err, EINVAL, "--jupyterhub: too many ports lead outwards");
-	config->outwards[config->noutwards++] = *spec;
-	return 0;
+	return outward_list_add(&config->outwards, spec, err);
 }
 
 /* Who listens where the hub is: -ENOENT, nobody on this host. */

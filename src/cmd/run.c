@@ -252,10 +252,10 @@ static int settle_via(struct sandbox_config *config, struct err *err)
 
 static int check_circles(const struct sandbox_config *config, struct err *err)
 {
-	for (size_t i = 0; i < config->noutwards; i++)
+	for (size_t i = 0; i < config->outwards.count; i++)
 		for (size_t j = 0; j < config->forwards.count; j++)
-			if (outward_check_circle(
-				    &config->outwards[i], &config->forwards.items[j], err) < 0)
+			if (outward_check_circle(&config->outwards.items[i],
+				    &config->forwards.items[j], err) < 0)
 				return -EINVAL;
 	return 0;
 }
@@ -263,9 +263,9 @@ static int check_circles(const struct sandbox_config *config, struct err *err)
 static int check_outwards(const struct sandbox_config *config, struct err *err)
 {
 	char first[OUTWARD_TEXT_BYTES], second[OUTWARD_TEXT_BYTES];
-	const struct outward_spec *specs = config->outwards;
+	const struct outward_spec *specs = config->outwards.items;
 
-	for (size_t i = 0; i < config->noutwards; i++)
+	for (size_t i = 0; i < config->outwards.count; i++)
 		for (size_t j = 0; j < i; j++)
 			if (outward_clash(&specs[j], &specs[i]))
 				return err_set(err, EINVAL,

@@ -48,6 +48,7 @@ void run_options_free(struct run_options *options)
 	free(options->config.env);
 	g_free(options->service_url);
 	spec_list_free(&options->config.forwards);
+	outward_list_free(&options->config.outwards);
 	linkspec_fini(&options->config.via.spec);
 	g_free(options->rules);
 	g_free(options->guest_ports);
@@ -105,14 +106,11 @@ static int set_forward(void *target, const char *value, struct err *err)
 static int add_outward(void *target, const char *value, struct err *err)
 {
 	struct sandbox_config *config = target;
+	struct outward_spec spec;
 
-	if (config->noutwards == OUTWARD_MAX)
-		return err_set(
-			err, EINVAL, "given too often: expected at most %d times", OUTWARD_MAX);
-	if (outward_parse(value, &config->outwards[config->noutwards], err) < 0)
+	if (outward_parse(value, &spec, err) < 0)
 		return -EINVAL;
-	config->noutwards++;
-	return 0;
+	return outward_list_add(&config->outwards, &spec, err);
 }
 
 static int set_guest_port(void *target, const char *value, struct err *err)

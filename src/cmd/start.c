@@ -53,14 +53,14 @@ static int settle_outwards(struct run_options *options, struct err *err)
 
 	if (options->has_x11 && ambient_add_display(config, err) < 0)
 		return -err->code;
-	for (size_t i = 0; i < config->noutwards; i++) {
+	for (size_t i = 0; i < config->outwards.count; i++) {
 		char text[OUTWARD_TEXT_BYTES];
 		struct err reason;
 
-		if (resolve_outward(&config->outwards[i], &reason) < 0)
+		if (resolve_outward(&config->outwards.items[i], &reason) < 0)
 			return err_set(err, reason.code, "-R %s: %s",
-				PARSE_SHOWN(
-					outward_format(&config->outwards[i], text, sizeof(text))),
+				PARSE_SHOWN(outward_format(
+					&config->outwards.items[i], text, sizeof(text))),
 				reason.text);
 	}
 	ambient_hint(config);

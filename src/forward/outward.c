@@ -3,6 +3,7 @@
 #include "forward/outward.h"
 
 #include <errno.h>
+#include <glib.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -236,4 +237,20 @@ bool outward_has_name(const struct outward_spec *spec)
 
 	return spec->host[0] != '\0' && strcasecmp(spec->host, "localhost") != 0 &&
 	       addr_parse_host(spec->host, &addr, NULL) < 0;
+}
+
+int outward_list_add(struct outward_list *list, const struct outward_spec *spec, struct err *err)
+{
+	if (list->count == OUTWARD_MAX)
+		return err_set(err, EINVAL, "too many ports lead outwards: expected at most %d",
+			OUTWARD_MAX);
+	list->items = g_renew(struct outward_spec, list->items, list->count + 1);
+	list->items[list->count++] = *spec;
+	return 0;
+}
+
+void outward_list_free(struct outward_list *list)
+{
+	g_clear_pointer(&list->items, g_free);
+	list->count = 0;
 }

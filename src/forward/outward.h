@@ -22,6 +22,16 @@ struct outward_spec {
 	enum proto proto;
 };
 
+/* Of at most OUTWARD_MAX; at first {NULL}. */
+struct outward_list {
+	struct outward_spec *items;
+	size_t count;
+};
+
+/* Add a copy of @spec. Returns 0, or -EINVAL with @err filled. */
+int outward_list_add(struct outward_list *list, const struct outward_spec *spec, struct err *err);
+void outward_list_free(struct outward_list *list);
+
 /*
  * Read "[GUEST_ADDR:]GUEST_PORT:[HOST:]HOST_PORT[/tcp|/udp]"; on either side "unix:PATH" or
  * "/PATH" may stand in the place of address and port, on the left one a path without a colon. A

@@ -76,8 +76,7 @@ struct sandbox_config {
 	char **command;   /* NULL-terminated; placeholders not yet replaced */
 
 	struct forward_list forwards;
-	struct outward_spec outwards[OUTWARD_MAX];
-	size_t noutwards;
+	struct outward_list outwards;
 	uint16_t guest_port; /* what COMMAND is to listen at where no rule says it; 0: not known */
 	bool holds_nothing;  /* leave the host's ports of the guest's numbers to others */
 	struct addr bind;    /* for rules that come later without an address */

@@ -237,19 +237,21 @@ int outwards_add(
 
 int outwards_add_texts(struct outwards *outwards, const char *const *texts, struct err *err)
 {
-	struct outward_spec specs[OUTWARD_MAX];
-	size_t count = 0;
+	struct outward_list list = {NULL};
+	struct outward_spec spec;
+	int result = 0;
 
-	for (; texts[count]; count++) {
-		if (count == OUTWARD_MAX)
-			return err_set(err, EINVAL,
-				"too many ports lead outwards: expected at most %d", OUTWARD_MAX);
-		if (outward_parse(texts[count], &specs[count], err) < 0)
-			return -EINVAL;
-		if (outward_has_name(&specs[count]))
-			return err_set(err, EINVAL, "%s: expected an address here", texts[count]);
+	for (size_t i = 0; result == 0 && texts[i]; i++) {
+		result = outward_parse(texts[i], &spec, err);
+		if (result == 0 && outward_has_name(&spec))
+			result = err_set(err, EINVAL, "%s: expected an address here", texts[i]);
+		if (result == 0)
+			result = outward_list_add(&list, &spec, err);
 	}
-	return outwards_add(outwards, specs, count, err);
+	if (result == 0)
+		result = outwards_add(outwards, list.items, list.count, err);
+	outward_list_free(&list);
+	return result;
 }
 
 void outwards_tell(struct outwards *outwards, size_t first)

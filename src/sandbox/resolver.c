@@ -4,6 +4,7 @@
 #include "sandbox/resolver.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,11 +30,10 @@ enum { FILE_RESOLV, FILE_HOSTS, FILE_SWITCH, FILES };
 /* The caller frees it; NULL without memory. What cannot be read is empty. */
 static char *read_text(const char *path, size_t cap_bytes)
 {
-	char *text = malloc(cap_bytes);
+	_cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char *text = fd < 0 ? NULL : fd_read_text(fd, cap_bytes, NULL);
 
-	if (text && fd_read_file(path, text, cap_bytes) < 0)
-		text[0] = '\0';
-	return text;
+	return text ? text : strdup("");
 }
 
 static void read_servers(struct resolver *resolver)
@@ -74,10 +74,8 @@ static void read_host(struct resolver *resolver)
 	read_servers(resolver);
 	if (!hosts)
 		return;
-	/* a whole file is seldom as large as there was room */
-	char *cut = realloc(hosts, strlen(hosts) + 1);
 	free(resolver->host_hosts);
-	resolver->host_hosts = cut ? cut : hosts;
+	resolver->host_hosts = hosts;
 	read_own_names(resolver);
 }
 

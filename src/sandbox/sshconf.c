@@ -71,16 +71,12 @@ static bool was_read(const struct sshconf *conf, const struct stat *st)
 /* The text, NUL-terminated, for free(); NULL if it cannot be had. */
 static char *read_text(int fd, size_t *len)
 {
-	char *text = malloc(SSHCONF_BYTES_MAX + 1);
-	ssize_t got = text ? fd_read_all(fd, text, SSHCONF_BYTES_MAX + 1) : -ENOMEM;
+	char *text = fd_read_text(fd, SSHCONF_BYTES_MAX + 1, len);
 
-	if (got < 0 || got > SSHCONF_BYTES_MAX) {
-		free(text);
-		return NULL;
-	}
-	text[got] = '\0';
-	*len = (size_t)got;
-	return text;
+	if (!text || *len <= SSHCONF_BYTES_MAX)
+		return text;
+	free(text);
+	return NULL;
 }
 
 /* Takes @text over. */
@@ -97,9 +93,7 @@ static void keep(const struct reader *reader, const struct stat *st, const char 
 		free(text);
 		return;
 	}
-	file->text = realloc(text, len + 1);
-	if (!file->text)
-		file->text = text; /* too large, but whole */
+	file->text = text;
 	file->len = len;
 	file->mode = (st->st_mode & 0777) | S_IRUSR;
 	conf->copied_bytes += len;

@@ -614,7 +614,8 @@ static int open_outwards(struct supervisor *supervisor, struct err *err)
 {
 	const struct sandbox_config *config = supervisor->config;
 
-	return outwards_add(&supervisor->outwards, config->outwards, config->noutwards, err);
+	return outwards_add(
+		&supervisor->outwards, config->outwards.items, config->outwards.count, err);
 }
 
 static int start_net(struct supervisor *supervisor, struct err *err)
@@ -684,11 +685,11 @@ static void take_down(struct supervisor *supervisor)
 	companion_stop(&supervisor->companion,
 		supervisor->init.has_ended ? supervisor->init.fds[INIT_FD_DIAG] : -1);
 	viaproc_stop(&supervisor->via);
-	tellers_fini(&supervisor->tellers);
-	resolver_fini(&supervisor->resolver);
 	/* the many mounts of /etc are taken down by who has them last: init, while we go on */
 	fd_close(&supervisor->init.fds[INIT_FD_MNT]);
 	kill_processes(supervisor);
+	tellers_fini(&supervisor->tellers);
+	resolver_fini(&supervisor->resolver);
 	witness_stop(&supervisor->witness);
 	keeper_stop(&supervisor->keeper);
 	/* what the guest sent last, and it did not come to */
@@ -791,7 +792,7 @@ int supervisor_run(const struct sandbox_config *config, int *status, struct err 
 	supervisor.restores_pipe = signal(SIGPIPE, SIG_IGN) != SIG_IGN;
 	getrlimit(RLIMIT_NOFILE, &supervisor.original_nofile);
 	if (budget_check(rights_raise_fd_limit(FDS_MAX),
-		    forwards_fds(config) + 2 * config->noutwards, err) < 0) {
+		    forwards_fds(config) + 2 * config->outwards.count, err) < 0) {
 		loop_free(supervisor.loop);
 		return -err->code;
 	}

@@ -10,6 +10,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
@@ -23,6 +24,7 @@
 #include "util/clock.h"
 
 /* How the names begin of unix sockets that were reset; abstract (unix(7)): they go with them */
+#define TEXT_BYTES 4096 /* what a text has room for at first */
 #define RESET_MARK "\0nswrap-reset"
 #define MARK_BYTES (offsetof(struct sockaddr_un, sun_path) + sizeof(RESET_MARK))
 
@@ -403,6 +405,32 @@ ssize_t fd_read_all(int fd, void *data, size_t cap_bytes)
 		used += (size_t)got;
 	}
 	return (ssize_t)used;
+}
+
+char *fd_read_text(int fd, size_t cap_bytes, size_t *len)
+{
+	size_t used = 0, room = cap_bytes < TEXT_BYTES ? cap_bytes : TEXT_BYTES;
+	char *text = NULL;
+
+	for (;;) {
+		char *grown = realloc(text, room + 1);
+		ssize_t got = grown ? fd_read_all(fd, grown + used, room - used) : -ENOMEM;
+
+		text = grown ? grown : text;
+		if (got < 0) {
+			free(text);
+			errno = (int)-got;
+			return NULL;
+		}
+		used += (size_t)got;
+		if (used < room || room == cap_bytes)
+			break;
+		room = room < cap_bytes / 2 ? 2 * room : cap_bytes;
+	}
+	text[used] = '\0';
+	if (len)
+		*len = used;
+	return text;
 }
 
 ssize_t fd_read_file(const char *path, char *text, size_t cap_bytes)

@@ -150,5 +150,11 @@ int fd_tell(int fd, const void *data, size_t len, int wait_ms);
  */
 ssize_t fd_read_all(int fd, void *data, size_t cap_bytes);
 
+/*
+ * Read a text until the end or @cap_bytes, the rest is not read. Returns it for free(),
+ * NUL-terminated, with @len (may be NULL) its bytes; NULL with errno.
+ */
+char *fd_read_text(int fd, size_t cap_bytes, size_t *len);
+
 /* Read a small file whole as text, NUL-terminated, cut to @cap_bytes - 1. Bytes or -errno. */
 ssize_t fd_read_file(const char *path, char *text, size_t cap_bytes);

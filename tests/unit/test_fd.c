@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -252,6 +253,35 @@ static void test_read_file(void **state)
 	assert_string_equal(text, "");
 	assert_int_equal(fd_read_file("/", text, sizeof(text)), -EISDIR);
 	assert_string_equal(text, "");
+}
+
+/* Of sizes around those at which it takes more memory */
+static void test_read_text(void **state)
+{
+	static const size_t sizes[] = {0, 1, 4095, 4096, 4097, 8192, 8193, 100000};
+	static char bytes[100000];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (char)('a' + i % 23);
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		for (size_t cap = sizes[i] > 0 ? sizes[i] - 1 : 0; cap <= sizes[i] + 1; cap++) {
+			int fd = memfd_create("text", MFD_CLOEXEC);
+			size_t len = 7, wanted = cap < sizes[i] ? cap : sizes[i];
+
+			assert_int_equal(fd_write_all(fd, bytes, sizes[i]), 0);
+			assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+			char *text = fd_read_text(fd, cap, &len);
+			assert_non_null(text);
+			assert_int_equal(len, wanted);
+			assert_int_equal(strlen(text), wanted);
+			assert_memory_equal(text, bytes, wanted);
+			free(text);
+			close(fd);
+		}
+	}
+	assert_null(fd_read_text(-1, 100, NULL));
+	assert_int_equal(errno, EBADF);
 }
 
 #define ROOM_BYTES 4096
@@ -526,6 +556,7 @@ int main(void)
 		T(test_in_the_name_of_another),
 		T(test_read_and_write_all),
 		T(test_read_file),
+		T(test_read_text),
 		T(test_tell_waits_for_nobody),
 		T(test_tell_waits_for_no_terminal),
 		cmocka_unit_test(test_keep_alive),

@@ -199,6 +199,27 @@ static void names_are_told_from_addresses(void **state)
 	}
 }
 
+static void a_list_has_its_end(void **state)
+{
+	struct outward_list list = {NULL};
+	struct outward_spec spec;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(outward_parse("1:db:2", &spec, &err), 0);
+	for (unsigned i = 0; i < OUTWARD_MAX; i++) {
+		spec.port = (uint16_t)i;
+		assert_int_equal(outward_list_add(&list, &spec, &err), 0);
+	}
+	assert_int_equal(outward_list_add(&list, &spec, &err), -EINVAL);
+	assert_string_equal(err.text, "too many ports lead outwards: expected at most 64");
+	assert_int_equal(list.count, OUTWARD_MAX);
+	for (unsigned i = 0; i < OUTWARD_MAX; i++)
+		assert_int_equal(list.items[i].port, i);
+	outward_list_free(&list);
+	assert_int_equal(list.count, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -207,6 +228,7 @@ int main(void)
 		cmocka_unit_test(what_cannot_be_together),
 		cmocka_unit_test(what_leads_to_one_another),
 		cmocka_unit_test(names_are_told_from_addresses),
+		cmocka_unit_test(a_list_has_its_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
