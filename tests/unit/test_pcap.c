@@ -241,19 +241,20 @@ static void a_frame_that_cannot_be_held_is_left_out(void **state)
 static pid_t start_writer(struct pcap *pcap)
 {
 	static uint8_t frame[60000];
-	pid_t pid = fork();
+	pid_t parent = getpid(), pid = fork();
 
 	assert_true(pid >= 0);
 	if (pid > 0)
 		return pid;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	pcap_resume(pcap);
-	for (size_t i = 0;; i++) {
+	for (size_t i = 0; getppid() == parent; i++) {
 		size_t len = i % 3 == 0 ? 40 : 20000 + i % 40000;
 
 		memset(frame, (uint8_t)len, len);
 		pcap_write_frame(pcap, frame, len);
 	}
+	_exit(0);
 }
 
 static void kill_writer(pid_t pid)
