@@ -33,7 +33,11 @@ def to_mark():
         data += part
     return data
 def urgent():
-    return bool(select.select([], [], [s], 20)[2])
+    begin = time.monotonic()
+    seen = bool(select.select([], [], [s], 20)[2])
+    if not seen:
+        print('none after', time.monotonic() - begin, 's;', ask(termios.FIONREAD), 'bytes, mark', ask(MARK))
+    return seen
 def oob():
     s.setblocking(False)  # as no other byte may be there, which Python would wait for
     byte = s.recv(1, socket.MSG_OOB)
