@@ -23,8 +23,8 @@
 
 #include "util/clock.h"
 
-/* How the names begin of unix sockets that were reset; abstract (unix(7)): they go with them */
 #define TEXT_BYTES 4096 /* what a text has room for at first */
+/* How the names begin of unix sockets that were reset; abstract (unix(7)): they go with them */
 #define RESET_MARK "\0nswrap-reset"
 #define MARK_BYTES (offsetof(struct sockaddr_un, sun_path) + sizeof(RESET_MARK))
 
