@@ -8,6 +8,7 @@
 #include "conn/dial.h"
 #include "util/fd.h"
 #include "util/list.h"
+#include "util/log.h"
 
 #define ACCEPT_BURST 32 /* then others get their turn */
 #define PAUSE_MS     20
@@ -54,11 +55,23 @@ void acceptor_mute(struct acceptor *acceptor, bool is_muted)
 	loop_io_mod(acceptor->loop, &acceptor->io, is_muted ? 0 : EPOLLIN);
 }
 
+/* It would say so again and again. */
+static void give_up(struct acceptor *acceptor)
+{
+	log_warning(
+		"a listening socket was ended by somebody else: nobody is led in there any more");
+	acceptor_close(acceptor);
+}
+
 static void on_ready(struct loop_io *io, uint32_t events)
 {
 	struct acceptor *acceptor = container_of(io, struct acceptor, io);
 
-	(void)events;
+	/* one that listens has none: shutdown(2) of who has it, too, or SOCK_DESTROY (`ss -K`) */
+	if (events & EPOLLHUP) {
+		give_up(acceptor);
+		return;
+	}
 	for (int i = 0; i < ACCEPT_BURST; i++) {
 		/* nobody is to lose one to a client that may not be there */
 		if (i > 0 && !has_room(acceptor))
@@ -68,6 +81,8 @@ static void on_ready(struct loop_io *io, uint32_t events)
 			acceptor_mute(acceptor, true);
 			loop_timer_set(acceptor->loop, &acceptor->pause_timer, PAUSE_MS);
 		}
+		if (result == -EINVAL) /* it does not listen any more, accept(2) */
+			give_up(acceptor);
 		/* anything else but "none left" is the client's trouble, accept(2) */
 		if (result < 0 && result != -ECONNABORTED)
 			return;

@@ -10,7 +10,8 @@
 
 /*
  * A listening socket, TCP or unix. While the budget has no room for fds_each, or descriptors are
- * short, it is left alone for some milliseconds at a time: clients wait in the kernel.
+ * short, it is left alone for some milliseconds at a time: clients wait in the kernel. One that
+ * others end, as who is root in a network namespace can, is left alone from then on, with a line.
  */
 struct acceptor {
 	/* the owner's: a client, nonblocking, from now on the owner's; a unix socket's address is

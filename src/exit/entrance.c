@@ -266,7 +266,8 @@ static bool take_out(struct entrance *entrance)
 	size_t used = 0, count = 0;
 	bool is_empty = false;
 
-	while (used < ENTRANCE_BATCH_BYTES && count < WIRE_PARTS_MAX) {
+	/* what is dropped counts, too: a guest that sends nothing else must not hold us here */
+	for (size_t reads = 0; used < ENTRANCE_BATCH_BYTES && reads < WIRE_PARTS_MAX; reads++) {
 		unsigned char *packet = entrance->batch + used + CHANNEL_HEADROOM;
 		ssize_t got = tap_read(io->fd, packet, FRAME_PACKET_MAX);
 

@@ -608,7 +608,8 @@ void forwards_on_back(struct forwards *forwards, uint32_t id)
 	struct forwards_item *item = find_id(forwards, id);
 	char text[FORWARD_TEXT_BYTES];
 
-	if (!item || !item->lost_text)
+	/* not before it was asked to try again, or it could say both in turns without an end */
+	if (!item || !item->lost_text || !item->is_sent)
 		return;
 	free(item->lost_text);
 	item->lost_text = NULL;

@@ -143,6 +143,32 @@ static int count_rounds(struct world *world)
 	return rounds;
 }
 
+/* As who is root in its network namespace can do. */
+static void what_others_end_is_left_alone(void **state)
+{
+	char path[] = "/tmp/nswrap-accept-XXXXXX", file[64];
+	const char *texts[] = {"127.0.0.1", "::1", file};
+
+	(void)state;
+	assert_non_null(mkdtemp(path));
+	snprintf(file, sizeof(file), "%s/socket", path);
+	for (size_t i = 0; i < 6; i++) {
+		struct addr addr = addr_at(texts[i % 3], PORT);
+		struct world *world = world_open(&addr, 1);
+
+		if (i % 2)
+			acceptor_mute(&world->acceptor, true);
+		assert_int_equal(shutdown(world->listener, SHUT_RDWR), 0);
+		/* once, and then the 50 ms of each round */
+		assert_in_range(count_rounds(world), 1, 10);
+		acceptor_mute(&world->acceptor, false);
+		assert_in_range(count_rounds(world), 1, 10);
+		world_close(world);
+		unlink(file);
+	}
+	assert_int_equal(rmdir(path), 0);
+}
+
 static void rests_while_the_budget_has_no_room(void **state)
 {
 	const struct addr addr = addr_at("127.0.0.1", PORT);
@@ -282,6 +308,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(takes_clients_of_every_family),
 		cmocka_unit_test(a_crowd_does_not_keep_the_loop),
+		cmocka_unit_test(what_others_end_is_left_alone),
 		cmocka_unit_test(rests_while_the_budget_has_no_room),
 		cmocka_unit_test(makes_room_for_who_comes),
 		cmocka_unit_test(rests_while_descriptors_are_short),

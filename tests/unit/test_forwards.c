@@ -350,6 +350,7 @@ static void what_is_lost_is_tried_again(void **state)
 		forwards_on_lost(&world->forwards, id, &err);
 		if (turn == 0)
 			expect_event(world, "\"event\":\"forward-lost\"");
+		forwards_on_back(&world->forwards, id); /* nobody has asked for it again */
 		assert_int_equal(read(world->events_fd, discard, sizeof(discard)), -1);
 		assert_string_equal(shown_error(world, &list), "no room");
 		json_decref(list);
